@@ -12,6 +12,7 @@ use whalewatcher_core::EngineError;
 
 use crate::answer;
 use crate::connection::Connection;
+use crate::event::WHAT;
 use crate::events;
 use crate::limits::{MAX_EVENT, MAX_IDENTITY};
 use crate::lines::Lines;
@@ -31,10 +32,11 @@ pub(crate) async fn newest_event(
     let Some(until) = now.filter(|now| *now > since) else { return Ok(None) };
 
     let path = events::path(since, Some(until), connection.is_podman());
-    let response = answer::succeeded(events::WHAT, connection.get(&path).await?).await?;
+    let response = answer::succeeded(WHAT, connection.get(&path).await?).await?;
     let mut lines = Lines::new(response.into_body(), MAX_EVENT);
     let mut newest = None;
-    while let Some(event) = events::next(&mut lines).await? {
+    // What cannot be understood here could not be understood there either.
+    while let Some(event) = events::next(&mut lines, connection.horizon(), |_| true).await? {
         newest = newest.max(event.at());
     }
     Ok(newest.filter(|newest| Timestamp::try_from(*newest).is_ok_and(|newest| newest > since)))

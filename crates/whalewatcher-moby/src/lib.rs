@@ -27,9 +27,11 @@ mod client;
 mod connection;
 mod endpoint;
 mod environment;
+mod event;
 mod events;
 mod failure;
 mod handshake;
+mod id;
 mod inspection;
 mod labels;
 mod limits;
@@ -38,6 +40,8 @@ mod list;
 #[cfg(test)]
 mod mutated;
 mod peer;
+mod replay;
+mod salvage;
 mod tasks;
 #[cfg_attr(not(feature = "tls"), path = "tls_absent.rs")]
 mod tls;
@@ -49,6 +53,6 @@ pub use bollard;
 pub use client::{Builder, Client};
 pub use connection::Connection;
 pub use inspection::PRIVILEGED_LABEL;
-pub use limits::{MAX_EVENT, MAX_IDENTITY, MAX_INSPECTION, MAX_LIST};
+pub use limits::{MAX_EVENT, MAX_ID, MAX_IDENTITY, MAX_INSPECTION, MAX_LIST, MAX_SELF};
 #[cfg(feature = "tls")]
 pub use tls::Tls;
