@@ -39,6 +39,8 @@ mod lines;
 mod list;
 #[cfg(test)]
 mod mutated;
+#[cfg(test)]
+mod mutation;
 mod peer;
 mod replay;
 mod salvage;
