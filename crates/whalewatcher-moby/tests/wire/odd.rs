@@ -6,7 +6,7 @@ use whalewatcher_core::Settings;
 use whalewatcher_moby::{Client, MAX_EVENT, MAX_ID, MAX_INSPECTION};
 use whalewatcher_testkit::docker::{ContainerSpec, Fate, Kind, Server, Verdict};
 
-use crate::watched::{Watched, in_time, watch, watch_with_settings};
+use crate::watched::{Watched, in_time, watch_with_settings};
 
 /// What steers terminals, and what is not text: Go replaces it before it sends it.
 const EVIL: &str = "\u{1b}[2J\r\n\0\u{202e}\u{fffd}\"\\";
