@@ -51,7 +51,7 @@ enum Target {
 struct Place {
     arguments: &'static [&'static str],
     name: &'static str,
-    /// How many cases a round has: about ten seconds' worth.
+    /// How many cases a round has: about two seconds' worth.
     cases: u64,
 }
 
@@ -60,17 +60,17 @@ impl Target {
         const LIB: &[&str] = &["--lib"];
         const WIRE: &[&str] = &["--test", "nonsense"];
         let (arguments, name, cases) = match self {
-            Self::Events => (LIB, "mutated::events", 500_000),
-            Self::Inspections => (LIB, "mutated::inspections", 500_000),
-            Self::Lists => (LIB, "mutated::lists", 500_000),
-            Self::OddEntries => (LIB, "mutated::odd_entries", 500_000),
-            Self::Acquaintances => (LIB, "mutated::acquaintances", 500_000),
-            Self::Complaints => (LIB, "mutated::complaints", 500_000),
-            Self::Words => (LIB, "mutated::words", 200_000),
-            Self::Framing => (LIB, "mutated::framing", 50_000),
-            Self::MutatedHttp => (WIRE, "mutated_http", 10_000),
-            Self::RandomBytes => (WIRE, "random_bytes", 10_000),
-            Self::Pieces => (WIRE, "pieces_make_no_difference", 5_000),
+            Self::Events => (LIB, "mutated::events", 100_000),
+            Self::Inspections => (LIB, "mutated::inspections", 100_000),
+            Self::Lists => (LIB, "mutated::lists", 100_000),
+            Self::OddEntries => (LIB, "mutated::odd_entries", 100_000),
+            Self::Acquaintances => (LIB, "mutated::acquaintances", 100_000),
+            Self::Complaints => (LIB, "mutated::complaints", 100_000),
+            Self::Words => (LIB, "mutated::words", 40_000),
+            Self::Framing => (LIB, "mutated::framing", 10_000),
+            Self::MutatedHttp => (WIRE, "mutated_http", 2_000),
+            Self::RandomBytes => (WIRE, "random_bytes", 2_000),
+            Self::Pieces => (WIRE, "pieces_make_no_difference", 1_000),
         };
         Place { arguments, name, cases }
     }
