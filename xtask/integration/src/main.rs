@@ -5,12 +5,16 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
 mod check;
+mod chronicle;
 mod churn;
 mod counting_proxy;
 mod docker;
+mod leaks;
 mod recorder;
 mod scenarios;
 mod stage;
+mod storm;
+mod trial;
 mod truth;
 
 use std::panic::AssertUnwindSafe;
@@ -34,7 +38,7 @@ use stage::Stage;
 pub(crate) const FENCE: &str = "fence-";
 
 /// No scenario takes longer unless something hangs.
-const SCENARIO_LIMIT: Duration = Duration::from_secs(180);
+const SCENARIO_LIMIT: Duration = Duration::from_secs(300);
 
 /// The scenarios against one real engine
 #[derive(Debug, Parser)]
