@@ -4,4 +4,5 @@ pub(crate) mod cargo;
 pub(crate) mod engines;
 pub(crate) mod explore;
 pub(crate) mod integration;
+pub(crate) mod soak;
 pub(crate) mod test;

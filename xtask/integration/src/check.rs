@@ -66,8 +66,7 @@ pub(crate) async fn check(stage: &Stage, watched: &Watched) -> Result<()> {
         let portfolio = watched.watching.portfolio();
         recorder.until("its events add up to the portfolio", |record| record.fold == portfolio).await?;
         let record = recorder.record().clone();
-        let sound =
-            sequence(&record, watched.way).and_then(|()| times(stage, &record, &truth, watched.way));
+        let sound = sequence(&record, watched.way).and_then(|()| times(stage, &record, &truth, watched.way));
         with_events(sound, recorder)?;
     }
     Ok(())

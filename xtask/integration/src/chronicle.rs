@@ -142,24 +142,7 @@ impl Chronicle {
 
     /// Checks that all that a subscriber was told really happened, once it is [complete](Chronicle::complete).
     pub(crate) fn bears_out(&self, record: &Record) -> Result<()> {
-        let book = self.book();
-        for container in record.joined.containers() {
-            book.life_of(container).with_context(|| format!("{container}, there when it joined"))?;
-        }
-        let (mut begun, mut ended) = (HashSet::new(), HashSet::new());
-        for (index, (event, came)) in record.events.iter().zip(&record.came).enumerate() {
-            let Some(container) = event.container() else { continue };
-            let life = book.bears_out(event, container, *came);
-            let life = life.with_context(|| format!("event {index}, {event}, did not happen"))?;
-            let key = (container.id().clone(), life.start);
-            let is_new = match event.kind {
-                EventKind::Started(_) => begun.insert(key),
-                EventKind::Exited { .. } => ended.insert(key),
-                _ => !ended.contains(&key),
-            };
-            ensure!(is_new, "event {index}, {event}: this life's start or end was told before");
-        }
-        Ok(())
+        self.book().bears_out_all(record)
     }
 
     /// Forgets what is over, once nobody can be told of it any more.
@@ -182,7 +165,8 @@ impl Book {
             bail!("an event without action, actor or time");
         };
         let at = UNIX_EPOCH + Duration::from_nanos(u64::try_from(nanos)?);
-        let (id, attributes) = (actor.id.context("an event without ID")?, actor.attributes.unwrap_or_default());
+        let (id, attributes) =
+            (actor.id.context("an event without ID")?, actor.attributes.unwrap_or_default());
         let history = self.containers.entry(id.clone()).or_default();
         if let Some(name) = attributes.get("name")
             && history.names.last().is_none_or(|(_, known)| known != name)
@@ -223,6 +207,26 @@ impl Book {
     fn life_of(&self, container: &Container) -> Result<Life> {
         let history = self.containers.get(&**container.id()).context("there is no such container")?;
         history.life_of(container)
+    }
+
+    fn bears_out_all(&self, record: &Record) -> Result<()> {
+        for container in record.joined.containers() {
+            self.life_of(container).with_context(|| format!("{container}, there when it joined"))?;
+        }
+        let (mut begun, mut ended) = (HashSet::new(), HashSet::new());
+        for (index, (event, came)) in record.events.iter().zip(&record.came).enumerate() {
+            let Some(container) = event.container() else { continue };
+            let life = self.bears_out(event, container, *came);
+            let life = life.with_context(|| format!("event {index}, {event}, did not happen"))?;
+            let key = (container.id().clone(), life.start);
+            let is_new = match event.kind {
+                EventKind::Started(_) => begun.insert(key),
+                EventKind::Exited { .. } => ended.insert(key),
+                _ => !ended.contains(&key),
+            };
+            ensure!(is_new, "event {index}, {event}: this life's start or end was told before");
+        }
+        Ok(())
     }
 
     fn bears_out(&self, event: &Event, container: &Container, came: SystemTime) -> Result<Life> {
@@ -277,7 +281,7 @@ impl History {
         };
         let (start, (began, _)) = start.with_context(|| format!("no life began at {started_at:?}"))?;
         if container.pid() != 0 {
-            let former = starts().filter(|(_, (at, _))| *at < started_at).map(|(_, (at, _))| *at).last();
+            let former = starts().map(|(_, (at, _))| *at).rfind(|at| *at < started_at);
             let mut seen = self.seen.iter().filter(|(at, _)| at <= began && Some(*at) > former);
             let announced = (started_at, i64::from(container.pid()));
             if let Some(seen) = seen.next() {
@@ -285,14 +289,109 @@ impl History {
             }
         }
         let rest = self.told[start + 1..].iter().take_while(|(_, told)| *told != Told::Start);
-        let end = rest.filter_map(|(at, told)| match told {
+        let mut ends = rest.filter_map(|(at, told)| match told {
             Told::End { code } => Some((*at, *code)),
             _ => None,
         });
-        Ok(Life { start, began: *began, end: { end }.next() })
+        Ok(Life { start, began: *began, end: ends.next() })
     }
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use whalewatcher_core::Portfolio;
+
+    use super::*;
+
+    fn at(millis: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(1_700_000_000) + Duration::from_millis(millis)
+    }
+
+    /// A container "a" that lived from 100 to 5000 and was paused at 300, and lives again since 9000.
+    fn book() -> Book {
+        let history = History {
+            names: vec![(at(0), "web".to_owned())],
+            told: vec![
+                (at(110), Told::Start),
+                (at(300), Told::Pause),
+                (at(5000), Told::End { code: 7 }),
+                (at(9010), Told::Start),
+            ],
+            seen: vec![(at(100), 11), (at(9000), 12)],
+        };
+        Book { containers: HashMap::from([("a".to_owned(), history)]), ..Book::default() }
+    }
+
+    fn life(began: u64, pid: u32) -> Container {
+        Container::new("a", "web", pid).with_started_at(at(began))
+    }
+
+    /// What is wrong with an event that came then.
+    fn wrong(kind: EventKind, told: u64, came: u64) -> Option<String> {
+        let event = Event::new(at(told), kind);
+        let container = event.container().unwrap();
+        let done = book().bears_out(&event, container, at(came));
+        done.err().map(|error| format!("{error:#}"))
+    }
+
+    fn started(container: Container) -> EventKind {
+        EventKind::Started(Arc::new(container))
+    }
+
+    fn exited(container: Container, code: Option<i32>) -> EventKind {
+        EventKind::Exited { container: Arc::new(container), code }
+    }
+
+    #[test]
+    fn what_happened_is_borne_out() {
+        assert_eq!(wrong(started(life(100, 11)), 100, 120), None);
+        assert_eq!(wrong(started(life(9000, 12)), 9000, 9020), None);
+        assert_eq!(wrong(started(life(9010, 0)), 9010, 9020), None, "seen by its event only");
+        assert_eq!(wrong(exited(life(100, 11), Some(7)), 5000, 5010), None);
+        assert_eq!(wrong(exited(life(100, 11), None), 8000, 8010), None, "noticed later");
+        assert_eq!(wrong(EventKind::Paused(Arc::new(life(100, 11))), 300, 310), None);
+    }
+
+    #[test]
+    fn a_life_that_never_was_is_found_out() {
+        for kind in [
+            started(life(100, 99)),
+            started(life(50, 11)),
+            started(life(6000, 13)),
+            started(life(9500, 14)),
+            started(life(9000, 0)),
+            started(Container::new("b", "web", 11).with_started_at(at(100))),
+            started(Container::new("a", "blog", 11).with_started_at(at(100))),
+            started(Container::new("a", "web", 11)),
+        ] {
+            assert!(wrong(kind.clone(), 100, 20_000).is_some(), "{kind}");
+        }
+        assert!(wrong(started(life(9000, 12)), 9000, 7000).is_some(), "before it began");
+    }
+
+    #[test]
+    fn an_end_or_a_pause_that_never_was_is_found_out() {
+        assert!(wrong(exited(life(9000, 12), None), 9500, 9500).is_some(), "it lives");
+        assert!(wrong(exited(life(100, 11), None), 3000, 3000).is_some(), "it lived then");
+        assert!(wrong(exited(life(100, 11), Some(0)), 5000, 5010).is_some(), "another exit code");
+        assert!(wrong(exited(life(100, 11), Some(7)), 5001, 5010).is_some(), "another moment");
+        assert!(wrong(EventKind::Paused(Arc::new(life(9000, 12))), 9100, 9100).is_some());
+        assert!(wrong(EventKind::Unpaused(Arc::new(life(100, 11))), 400, 410).is_some());
+    }
+
+    #[test]
+    fn a_start_that_is_told_twice_is_found_out() {
+        let record = |times| Record {
+            joined: Portfolio::default(),
+            fold: Portfolio::default(),
+            came: vec![at(120); times],
+            events: vec![Event::new(at(100), started(life(100, 11))); times],
+        };
+        assert!(book().bears_out_all(&record(1)).is_ok());
+        assert!(book().bears_out_all(&record(2)).is_err());
+    }
 }

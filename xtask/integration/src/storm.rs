@@ -27,6 +27,9 @@ const COMPARISONS: u64 = 6;
 /// How long a fault is waited for to have an effect.
 const EFFECT_LIMIT: Duration = Duration::from_millis(500);
 
+/// How long one that needs an event of some kind is waited for.
+const EVENT_LIMIT: Duration = Duration::from_secs(3);
+
 /// A fault, and how it is brought about. It prints as a line of the script.
 #[derive(Clone, Debug, PartialEq)]
 struct Gust {
@@ -35,6 +38,15 @@ struct Gust {
     /// Whether all connections are cut, so that it concerns how they are made again.
     cut: bool,
     fault: Fault,
+}
+
+impl Gust {
+    fn effect_limit(&self) -> Duration {
+        match self.fault.kind() {
+            FaultKind::DropEvents(_) | FaultKind::RepeatEvents(_) | FaultKind::DelayEvents(_) => EVENT_LIMIT,
+            _ => EFFECT_LIMIT,
+        }
+    }
 }
 
 impl fmt::Display for Gust {
@@ -97,8 +109,7 @@ impl Storm {
             }
             None => {
                 let kinds = Family::ALL.iter().zip(seed..).map(|(kind, seed)| {
-                    let weigh =
-                        |faults: RandomFaults, other| faults.weight(other, u32::from(other == *kind));
+                    let weigh = |faults: RandomFaults, other| faults.weight(other, u32::from(other == *kind));
                     Family::ALL.into_iter().fold(RandomFaults::new(seed), weigh)
                 });
                 let kinds = kinds.collect();
@@ -143,7 +154,7 @@ impl Storm {
         if matches!(gust.fault.kind(), FaultKind::DropEvents(_)) {
             self.dropped_at = Some(compared);
         }
-        self.hits += usize::from(timeout(EFFECT_LIMIT, proxy.until_hit(id, 1)).await.is_ok());
+        self.hits += usize::from(timeout(gust.effect_limit(), proxy.until_hit(id, 1)).await.is_ok());
         // How long it lasts is part of the fault.
         sleep(gust.hold).await;
         proxy.lift(id)?;
@@ -157,9 +168,12 @@ impl Source {
             Source::Script(gusts) => return gusts.pop_front(),
             Source::Random { random, kinds, deck } => (random, kinds, deck),
         };
-        let is_drop = |kind: &Kind| matches!(kind, Kind::Family(at) if Family::ALL[*at] == Family::DropEvents);
+        let is_drop =
+            |kind: &Kind| matches!(kind, Kind::Family(at) if Family::ALL[*at] == Family::DropEvents);
         if deck.iter().all(is_drop) {
             let mut all: Vec<Kind> = (0..kinds.len()).map(Kind::Family).chain([Kind::SilentStream]).collect();
+            // Each time one of some kind, so more of them.
+            all.extend(all.iter().copied().filter(is_drop).collect::<Vec<_>>().repeat(2));
             random.shuffle(&mut all);
             deck.extend(all);
         }
@@ -201,14 +215,25 @@ mod tests {
     #[test]
     fn every_kind_comes_and_the_script_repeats_them() {
         let mut storm = Storm::new(7).unwrap();
-        let gusts: Vec<Gust> = (0..45).filter_map(|_| storm.source.next(true)).collect();
+        let gusts: Vec<Gust> = (0..51).filter_map(|_| storm.source.next(true)).collect();
         for gust in &gusts {
             assert_eq!(gust.to_string().parse::<Gust>().unwrap(), *gust);
         }
         let is_of = |gust: &Gust, word: &str| gust.fault.to_string().starts_with(word);
         for word in [
-            "stall", "swallow", "black-hole", "delay ", "drip", "truncate", "garble", "answer", "refuse",
-            "replace-socket", "drop-events", "repeat-events", "delay-events",
+            "stall",
+            "swallow",
+            "black-hole",
+            "delay ",
+            "drip",
+            "truncate",
+            "garble",
+            "answer",
+            "refuse",
+            "replace-socket",
+            "drop-events",
+            "repeat-events",
+            "delay-events",
         ] {
             assert!(gusts.iter().any(|gust| is_of(gust, word)), "no {word}");
         }

@@ -21,7 +21,7 @@ use crate::storm::Storm;
 use crate::truth;
 
 /// How many things are done to containers at once.
-const AT_ONCE: u64 = 4;
+const AT_ONCE: u64 = 8;
 
 /// After how many things done to containers the next fault comes, at the soonest.
 const TRANSITIONS_PER_FAULT: usize = 10;
@@ -73,7 +73,19 @@ impl<'a> Trial<'a> {
         let churn = Churn::prepare(&docker, "tried", containers, seed).await?;
         let storm = Storm::new(seed)?;
         let (changes, joined) = (0, 0);
-        Ok(Trial { stage, docker, descriptors, apart, proxy, watched, churn, storm, chronicle, changes, joined })
+        Ok(Trial {
+            stage,
+            docker,
+            descriptors,
+            apart,
+            proxy,
+            watched,
+            churn,
+            storm,
+            chronicle,
+            changes,
+            joined,
+        })
     }
 
     /// Lets so many faults and at least ten times as many transitions happen, with a subscriber that joins amid; then
