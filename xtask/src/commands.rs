@@ -5,4 +5,5 @@ pub(crate) mod engines;
 pub(crate) mod explore;
 pub(crate) mod fuzz;
 pub(crate) mod integration;
+pub(crate) mod soak;
 pub(crate) mod test;
