@@ -24,6 +24,7 @@ mod serial;
 mod settings;
 mod status;
 mod subscription;
+mod tasks;
 mod watcher;
 mod watching;
 
@@ -37,5 +38,6 @@ pub use portfolio::{Portfolio, Project};
 pub use settings::Settings;
 pub use status::{Counters, Phase, Status, StatusFollower};
 pub use subscription::Subscription;
+pub use tasks::{Spawner, Tasks};
 pub use watcher::{EngineWatcher, WatchError, Watcher};
 pub use watching::{Watching, watch, watch_with};

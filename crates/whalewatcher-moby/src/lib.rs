@@ -38,7 +38,6 @@ mod list;
 #[cfg(test)]
 mod mutated;
 mod peer;
-mod tasks;
 #[cfg_attr(not(feature = "tls"), path = "tls_absent.rs")]
 mod tls;
 mod transport;
