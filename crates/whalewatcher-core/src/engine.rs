@@ -70,6 +70,9 @@ pub trait EngineConnection: Send + Sync {
     /// The container as it is at some moment between question and answer; `None` if it is not alive or does not
     /// exist (any more), which is no error.
     ///
+    /// An engine that still tells the name and labels of what is not alive may answer with these, and a PID of 0: that
+    /// is how a life is told of that was over before it could be seen, where its start event did not name it.
+    ///
     /// # Errors
     ///
     /// Where that cannot be told: it is asked again later, and what was known of it stays.
@@ -186,7 +189,9 @@ pub enum EngineEvent {
         id: ContainerId,
         /// When.
         at: Option<SystemTime>,
-        /// What the event itself tells of the container, where that is enough to name it (its PID may be 0). It
+        /// The PID of its initial process, where the engine tells.
+        pid: Option<u32>,
+        /// What the event itself tells of the container, where that is enough to name it; its PID is not looked at. It
         /// is announced if the life is over before the engine can be asked about it.
         glimpse: Option<Box<Container>>,
     },

@@ -31,7 +31,7 @@ use crate::portfolio::Portfolio;
 mod explorer;
 mod record;
 
-use record::{Exit, Inquiry, Record};
+use record::{Exit, Glimpse, Inquiry, Record};
 
 /// How many containers that are not alive are remembered, to recognise late and repeated events of theirs.
 const REMEMBERED: usize = 1024;
@@ -321,7 +321,9 @@ impl Reconciler {
         let before = (self.published.len(), self.inquiry(&id));
         match event {
             EngineEvent::Subscribed => {}
-            EngineEvent::Started { at, glimpse, .. } => self.started(&id, at, glimpse, now),
+            EngineEvent::Started { at, pid, glimpse, .. } => {
+                self.started(&id, at, pid.filter(|pid| *pid != 0), glimpse, now);
+            }
             EngineEvent::Exited { pid, at, code, .. } => self.exited(&id, Exit { pid, at, code }, now),
             EngineEvent::Paused { at, .. } => self.paused(&id, true, at, now),
             EngineEvent::Unpaused { at, .. } => self.paused(&id, false, at, now),
@@ -342,6 +344,7 @@ impl Reconciler {
         &mut self,
         id: &ContainerId,
         at: Option<SystemTime>,
+        pid: Option<u32>,
         glimpse: Option<Box<Container>>,
         now: SystemTime,
     ) {
@@ -352,11 +355,7 @@ impl Reconciler {
         record.newest_start = newest_start.max(at);
         // What is told again or late must not bring a life back.
         let told_before = at.is_some() && at <= newest_start;
-        let pid = glimpse.as_ref().map(|glimpse| glimpse.pid()).filter(|pid| *pid != 0);
-        let mut glimpse = glimpse.filter(|_| !told_before).map(|glimpse| {
-            let started_at = glimpse.started_at().or(at);
-            Arc::new(glimpse.with_started_at(started_at))
-        });
+        let mut glimpse = Glimpse::new(id, at, pid, glimpse).filter(|_| !told_before);
         if let Some(known) = self.portfolio.by_id(id) {
             if confirmed && pid == Some(known.pid()) {
                 return;
@@ -375,9 +374,16 @@ impl Reconciler {
         }
         let record = self.records.entry(id.clone()).or_default();
         let (exit, past) = (record.exit, &mut record.past);
-        record.glimpse = glimpse
-            .filter(|glimpse| !exit.is_some_and(|exit| exit.ends(glimpse)))
-            .filter(|glimpse| !past.as_mut().is_some_and(|past| past.began_as(glimpse)));
+        let glimpse = glimpse
+            .filter(|glimpse| !exit.is_some_and(|exit| exit.ends_glimpsed(glimpse)))
+            .filter(|glimpse| !past.as_mut().is_some_and(|past| past.began_as(&glimpse.container)));
+        let former = std::mem::replace(&mut record.glimpse, glimpse);
+        if let (Some(former), Some(exit)) = (former, exit)
+            && exit.ends_glimpsed(&former)
+        {
+            // It waited for its name, which will not come any more: another life is asked about now.
+            self.announce_past_life(former, exit, now);
+        }
         self.want(id);
     }
 
@@ -403,7 +409,11 @@ impl Reconciler {
             // Whoever is being asked about may still tell more of it than its start event did.
             None if matches!(record.inquiry, Inquiry::Asked { .. }) => {}
             None => {
-                if let Some(glimpse) = record.glimpse.take_if(|glimpse| exit.ends(glimpse)) {
+                // Whoever is going to be asked about may still be named.
+                let asking = record.inquiry != Inquiry::None;
+                let over =
+                    |glimpse: &mut Glimpse| exit.ends_glimpsed(glimpse) && !(asking && glimpse.nameless);
+                if let Some(glimpse) = record.glimpse.take_if(over) {
                     // All that led to the question is over, and any later life's start is still to come.
                     record.inquiry = Inquiry::None;
                     self.failures.remove(id);
@@ -438,7 +448,7 @@ impl Reconciler {
     fn inspected(&mut self, id: &ContainerId, answer: Answer, now: SystemTime) {
         let Some(record) = self.records.get_mut(id) else { return };
         let Inquiry::Asked { stale, exited } = record.inquiry else { return };
-        let truth = match answer {
+        let (truth, told) = match answer {
             Answer::Unknown => {
                 record.inquiry = Inquiry::Failed;
                 let failures = self.failures.entry(id.clone()).or_default();
@@ -447,7 +457,8 @@ impl Reconciler {
                 self.settle(id, now);
                 return;
             }
-            Answer::Truth(truth) => truth.filter(|container| container.pid() != 0),
+            Answer::Truth(Some(container)) if container.pid() != 0 => (Some(container), None),
+            Answer::Truth(told) => (None, told),
         };
         self.failures.remove(id);
         record.inquiry = Inquiry::None;
@@ -463,14 +474,20 @@ impl Reconciler {
                 None | Some((_, Some(false))) => self.adopt(Arc::new(container), now),
                 // Alive when the engine looked, over by now.
                 Some((exit, Some(true))) => {
-                    if record.glimpse.take().is_some() {
-                        self.announce_past_life(Arc::new(container), exit, now);
+                    if let Some(glimpse) = record.glimpse.take() {
+                        let container = Arc::new(container);
+                        let began = container.started_at().or(glimpse.began);
+                        self.announce_past_life(Glimpse { container, began, nameless: false }, exit, now);
                     }
                 }
                 Some((_, None)) => self.want(id),
             },
             None => {
-                let past = record.glimpse.take_if(|glimpse| exit.is_some_and(|exit| exit.ends(glimpse)));
+                if let Some(glimpse) = &mut record.glimpse {
+                    glimpse.learn(told);
+                }
+                let over = |glimpse: &mut Glimpse| exit.is_some_and(|exit| exit.ends_glimpsed(glimpse));
+                let past = record.glimpse.take_if(over);
                 if let Some(known) = self.portfolio.by_id(id) {
                     let exit = exit.filter(|exit| exit.ends(known));
                     if exit.is_some() || suspected || !live || self.unconfirmed.contains(id) {
@@ -531,8 +548,8 @@ impl Reconciler {
     }
 
     /// A life that was over before it could be seen leaves its trace.
-    fn announce_past_life(&mut self, container: Arc<Container>, exit: Exit, now: SystemTime) {
-        let began = container.started_at().unwrap_or(now);
+    fn announce_past_life(&mut self, life: Glimpse, exit: Exit, now: SystemTime) {
+        let (container, began) = (life.container, life.began.unwrap_or(now));
         self.publish(began, EventKind::Started(container.clone()));
         self.publish(exit.at.unwrap_or(now), EventKind::Exited { container, code: exit.code });
     }

@@ -171,10 +171,10 @@ pub(crate) fn decode(line: &[u8]) -> Result<Option<EngineEvent>, EngineError> {
     Ok(Some(match action.split(':').next().unwrap_or_default() {
         "start" => {
             let glimpse = glimpse(&id, attributes).map(Box::new);
-            EngineEvent::Started { id: id.into(), at, glimpse }
+            EngineEvent::Started { id: id.into(), at, pid: None, glimpse }
         }
         // podman: from a checkpoint.
-        "restore" => EngineEvent::Started { id: id.into(), at, glimpse: None },
+        "restore" => EngineEvent::Started { id: id.into(), at, pid: None, glimpse: None },
         "die" | "died" => {
             let code = attributes.get("exitCode").or_else(|| attributes.get("containerExitCode"));
             EngineEvent::Exited {
@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn a_start_tells_name_and_labels() {
         let attributes = r#"{"name":"web","image":"busybox","com.docker.compose.project":"shop","tier":"1"}"#;
-        let Some(EngineEvent::Started { id, at, glimpse: Some(glimpse) }) =
+        let Some(EngineEvent::Started { id, at, pid: None, glimpse: Some(glimpse) }) =
             decoded(&event("start", attributes))
         else {
             panic!("a start with a glimpse");
@@ -269,7 +269,7 @@ mod tests {
         assert_eq!(decoded(&event("unpause", "{}")), Some(EngineEvent::Unpaused { id: a(), at }));
         assert_eq!(
             decoded(&event("restore", "{}")),
-            Some(EngineEvent::Started { id: a(), at, glimpse: None })
+            Some(EngineEvent::Started { id: a(), at, pid: None, glimpse: None })
         );
         for action in ["rename", "update", "destroy", "remove", "checkpoint", "update: more"] {
             assert_eq!(decoded(&event(action, "{}")), Some(EngineEvent::Changed { id: a(), at }), "{action}");

@@ -48,6 +48,8 @@ struct Inner {
 #[derive(Default)]
 struct State {
     alive: BTreeMap<ContainerId, Container>,
+    /// Those that were alive, of which an engine with whole lists still tells the names.
+    over: BTreeMap<ContainerId, Container>,
     /// Seconds since the epoch, one more with each event.
     clock: u64,
     subscribers: Vec<mpsc::UnboundedSender<Result<EngineEvent, EngineError>>>,
@@ -140,7 +142,8 @@ impl Engine {
         Self(Arc::new(Inner { endpoint: endpoint.to_owned(), state, changed }))
     }
 
-    /// The same engine, whose lists tell all there is to know from now on, like containerd's, or not.
+    /// The same engine, which from now on tells like containerd, or not: its lists tell all there is to know, its events
+    /// tell PIDs but no names, its inspections still tell the name of what is over, and start times are not told.
     #[must_use]
     pub fn with_whole_lists(self, whole: bool) -> Self {
         self.change(|state| state.whole_lists = whole);
@@ -166,20 +169,24 @@ impl Engine {
         let _ = changed.wait_for(|_| condition(&self.state().calls)).await;
     }
 
-    /// A life begins: the container is alive, and an event says so. Without a start time it gets one.
+    /// A life begins: the container is alive, and an event says so. Without a start time it gets one, unless the engine
+    /// tells like containerd.
     pub fn start(&self, container: Container) {
         self.change(|state| {
             let at = state.tick();
+            let whole = state.whole_lists;
             let container = match container.started_at() {
-                Some(_) => container,
-                None => container.with_started_at(at),
+                None if !whole => container.with_started_at(at),
+                _ => container,
             };
             let glimpse = Container::new(container.id().clone(), container.name(), 0)
                 .with_labels(container.labels().clone())
                 .with_started_at(container.started_at());
             let id = container.id().clone();
+            let pid = whole.then_some(container.pid());
+            let glimpse = (!whole).then(|| Box::new(glimpse));
             state.alive.insert(id.clone(), container);
-            state.emit(&EngineEvent::Started { id, at: Some(at), glimpse: Some(Box::new(glimpse)) });
+            state.emit(&EngineEvent::Started { id, at: Some(at), pid, glimpse });
         });
     }
 
@@ -187,8 +194,11 @@ impl Engine {
     pub fn exit(&self, id: &str, code: Option<i32>) {
         self.change(|state| {
             let at = state.tick();
-            if let Some((id, _)) = state.alive.remove_entry(id) {
-                state.emit(&EngineEvent::Exited { id, pid: None, at: Some(at), code });
+            if let Some((id, container)) = state.alive.remove_entry(id) {
+                let pid = state.whole_lists.then_some(container.pid());
+                let record = Container::new(id.clone(), container.name(), 0);
+                state.over.insert(id.clone(), record.with_labels(container.labels().clone()));
+                state.emit(&EngineEvent::Exited { id, pid, at: Some(at), code });
             }
         });
     }
@@ -440,7 +450,10 @@ impl EngineConnection for Connection {
                 *times -= 1;
                 Err(EngineError::new(ErrorKind::Failed, "scripted failure"))
             }
-            _ => Ok(state.alive.get(id).cloned()),
+            _ => {
+                let over = state.over.get(id).filter(|_| state.whole_lists);
+                Ok(state.alive.get(id).or(over).cloned())
+            }
         });
         engine.pass(Call::Inspect, Moment::BeforeAnswering).await;
         if engine.state().hanging.contains(id) {

@@ -162,9 +162,9 @@ impl World {
         let whole = self.bounds.whole;
         match *told {
             Told::Started { pid, at, name } => {
-                let pid = if whole { pid } else { 0 };
-                let glimpse = Container::new(id.clone(), format!("n{name}"), pid);
-                EngineEvent::Started { id, at: Some(time(at)), glimpse: Some(Box::new(glimpse)) }
+                let glimpse = Container::new(id.clone(), format!("n{name}"), 0);
+                let glimpse = (!whole).then(|| Box::new(glimpse));
+                EngineEvent::Started { id, at: Some(time(at)), pid: whole.then_some(pid), glimpse }
             }
             Told::Exited { pid, at } => EngineEvent::Exited {
                 id,
@@ -402,7 +402,9 @@ impl World {
                 };
                 // A stale answer is followed by another question.
                 self.subjects[nth].reasons += 1;
-                let truth = life.map(|life| self.container(nth, &life));
+                // Of what is not alive some engines still tell the name.
+                let record = || self.bounds.whole.then(|| Container::new(id(nth), "n0", 0));
+                let truth = life.map(|life| self.container(nth, &life)).or_else(record);
                 self.input(Input::Inspected(id(nth), Answer::Truth(truth)))?;
             }
             Action::Fail(nth) => {
