@@ -132,7 +132,10 @@ impl<'a, C: EngineClient> Driver<'a, C> {
         loop {
             if self.reconciler.take_list_wanted() {
                 self.counters.lists += 1;
-                listing.set(limited(settings.list_limit, "listing containers", connection.list()).fuse());
+                let (connection, known) = (&connection, self.reconciler.is_live());
+                let list =
+                    async move { if known { connection.audit().await } else { connection.list().await } };
+                listing.set(limited(settings.list_limit, "listing containers", list).fuse());
             }
             while inspections.len() < settings.inspections
                 && let Some(id) = self.reconciler.next_inspection()

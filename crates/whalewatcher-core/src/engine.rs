@@ -67,6 +67,18 @@ pub trait EngineConnection: Send + Sync {
     /// Where the list is not complete: the connection is given up and tried again later.
     fn list(&self) -> impl Future<Output = Result<Vec<Sighting>, EngineError>> + Send;
 
+    /// The same, asked to compare it with what is known already.
+    ///
+    /// Worth an implementation of its own where a list is too vague to tell a life from the next, and the engine can be
+    /// asked what happened lately other than by the event stream, which may have lost it.
+    ///
+    /// # Errors
+    ///
+    /// Where the list is not complete: nothing is compared this time.
+    fn audit(&self) -> impl Future<Output = Result<Vec<Sighting>, EngineError>> + Send {
+        self.list()
+    }
+
     /// The container as it is at some moment between question and answer; `None` if it is not alive or does not
     /// exist (any more), which is no error.
     ///

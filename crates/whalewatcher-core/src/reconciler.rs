@@ -47,7 +47,7 @@ pub(crate) enum Input {
     Audit,
     /// There will be no list for the audit.
     AuditFailed,
-    /// What [`Reconciler::take_suspects`] gave had its time to be explained by an event.
+    /// What [`Reconciler::take_suspects`] gave had its time to be explained by events.
     Suspect(ContainerId),
     /// An engine event.
     Event(EngineEvent),
@@ -101,8 +101,8 @@ enum Phase {
     Listing { touched: HashSet<ContainerId> },
     /// The list is here; holds those whose first answer is awaited.
     Confirming { unsettled: HashSet<ContainerId> },
-    /// The portfolio follows the engine; during an audit holds those that events spoke of since it began.
-    Live { audit: Option<HashSet<ContainerId>> },
+    /// The portfolio follows the engine; during an audit the list is awaited.
+    Live { audit: bool },
 }
 
 impl Reconciler {
@@ -148,8 +148,8 @@ impl Reconciler {
         take(&mut self.failed)
     }
 
-    /// Takes those that an audit found different, or an inspection not alive any more, of which no event told: after a
-    /// while, to be given back as [`Input::Suspect`].
+    /// Takes those that an audit's list shows otherwise than they are known, or that an inspection saw to be over before
+    /// their exit was told: after a while, to be given back as [`Input::Suspect`].
     pub(crate) fn take_suspects(&mut self) -> Vec<ContainerId> {
         take(&mut self.suspects)
     }
@@ -171,24 +171,16 @@ impl Reconciler {
             Input::Listed(sightings) => self.listed(sightings, now),
             Input::Audit => {
                 if let Phase::Live { audit } = &mut self.phase {
-                    *audit = Some(HashSet::new());
+                    *audit = true;
                     self.list_wanted = true;
                 }
             }
             Input::AuditFailed => {
                 if let Phase::Live { audit } = &mut self.phase {
-                    *audit = None;
+                    *audit = false;
                 }
             }
-            Input::Suspect(id) => {
-                let record = self.records.get(&id);
-                if record.is_some_and(|record| record.gone) {
-                    self.exit_known(&id, None, now);
-                    self.settle(&id, now);
-                } else if record.is_some_and(|record| record.suspected) && !self.is_asked(&id) {
-                    self.want(&id);
-                }
-            }
+            Input::Suspect(id) => self.suspect(&id, now),
             Input::Event(event) => self.event(event, now),
             Input::Inspected(id, answer) => self.inspected(&id, answer, now),
             Input::Retry(id) => {
@@ -215,6 +207,7 @@ impl Reconciler {
         self.records.retain(|id, record| {
             record.inquiry = Inquiry::None;
             record.suspected = false;
+            record.suspicion = None;
             record.gone = false;
             record.glimpse = None;
             if let Some(past) = &mut record.past {
@@ -238,37 +231,69 @@ impl Reconciler {
                 self.synchronize(sightings, &touched, now);
             }
             Phase::Live { audit } => {
-                if let Some(touched) = audit.take() {
-                    self.audit(&sightings, &touched);
+                if take(audit) {
+                    self.audit(sightings);
                 }
             }
             Phase::Disconnected | Phase::Confirming { .. } => {}
         }
     }
 
-    /// Whatever differs is asked about again: the list may just have been taken a moment before or after. And it may
-    /// be ahead of the event stream, so first an event gets its time to explain the difference.
-    fn audit(&mut self, sightings: &[Sighting], touched: &HashSet<ContainerId>) {
-        let as_known = |sighting: &&Sighting| {
-            let container = sighting.container();
-            self.portfolio.by_id(container.id()).is_some_and(|known| sighting.shows(known))
-        };
-        let listed: HashSet<_> =
-            sightings.iter().filter(as_known).map(|sighting| sighting.container().id()).collect();
-        let others = sightings.iter().map(|sighting| sighting.container().id());
-        let differing: Vec<_> =
-            self.portfolio.ids().chain(others).filter(|id| !listed.contains(id)).cloned().collect();
-        for id in differing {
-            if self.is_asked(&id) {
+    /// The list may be ahead of the event stream or behind it, so what differs becomes a suspect first, to be explained
+    /// by events. So does who is being asked about: the answer may be of before the list, and the event of since lost.
+    fn audit(&mut self, sightings: Vec<Sighting>) {
+        let mut suspects: Vec<_> = self.portfolio.ids().cloned().collect();
+        let mut listed = HashMap::new();
+        for sighting in sightings {
+            let id = sighting.container().id().clone();
+            if self.portfolio.by_id(&id).is_none() {
+                suspects.push(id.clone());
+            }
+            listed.insert(id, sighting);
+        }
+        let asked = self.records.iter().filter(|(_, record)| matches!(record.inquiry, Inquiry::Asked { .. }));
+        let unknown = |id: &&ContainerId| self.portfolio.by_id(id).is_none() && !listed.contains_key(*id);
+        suspects.extend(asked.map(|(id, _)| id).filter(unknown).cloned());
+        for id in suspects {
+            let sighting = listed.remove(&id);
+            let innocent = self.is_as_listed(&id, sighting.as_ref());
+            if innocent && !matches!(self.inquiry(&id), Inquiry::Asked { .. }) {
+                if let Some(record) = self.records.get_mut(&id) {
+                    record.suspicion = None;
+                }
                 continue;
             }
-            if touched.contains(&id) {
-                self.want(&id);
-            } else {
-                self.records.entry(id.clone()).or_default().suspected = true;
-                self.suspects.push(id);
+            self.records.entry(id.clone()).or_default().suspicion = Some(sighting);
+            self.suspects.push(id);
+        }
+    }
+
+    fn is_as_listed(&self, id: &ContainerId, sighting: Option<&Sighting>) -> bool {
+        match (self.portfolio.by_id(id), sighting) {
+            (Some(known), Some(sighting)) => sighting.shows(known),
+            (None, None) => true,
+            _ => false,
+        }
+    }
+
+    /// What events did not explain is asked about.
+    fn suspect(&mut self, id: &ContainerId, now: SystemTime) {
+        let Some(record) = self.records.get_mut(id) else { return };
+        let (suspicion, gone) = (record.suspicion.take(), record.gone);
+        if gone {
+            self.exit_known(id, None, now);
+        }
+        if let Some(sighting) = suspicion {
+            let differs = !self.is_as_listed(id, sighting.as_ref());
+            let record = self.records.entry(id.clone()).or_default();
+            record.suspected |= differs;
+            match record.inquiry {
+                Inquiry::None if differs => self.want(id),
+                Inquiry::Asked { .. } => self.want(id),
+                _ => {}
             }
         }
+        self.settle(id, now);
     }
 
     fn synchronize(&mut self, sightings: Vec<Sighting>, touched: &HashSet<ContainerId>, now: SystemTime) {
@@ -310,10 +335,10 @@ impl Reconciler {
         };
         match &mut self.phase {
             Phase::Disconnected => return,
-            Phase::Listing { touched } | Phase::Live { audit: Some(touched) } => {
+            Phase::Listing { touched } => {
                 touched.insert(id.clone());
             }
-            Phase::Confirming { .. } | Phase::Live { audit: None } => {}
+            Phase::Confirming { .. } | Phase::Live { .. } => {}
         }
         if let Some(record) = self.records.get_mut(&id) {
             record.suspected = false;
@@ -597,7 +622,7 @@ impl Reconciler {
 
     fn go_live_if_settled(&mut self, now: SystemTime) {
         if matches!(&self.phase, Phase::Confirming { unsettled } if unsettled.is_empty()) {
-            self.phase = Phase::Live { audit: None };
+            self.phase = Phase::Live { audit: false };
             self.publish(now, EventKind::Synced { containers: self.portfolio.total() });
         }
     }
@@ -605,7 +630,7 @@ impl Reconciler {
     /// Keeps the memory of those that are not alive within bounds.
     fn forget(&mut self, id: &ContainerId) {
         let idle = |portfolio: &Portfolio, id: &ContainerId, record: &Record| {
-            record.inquiry == Inquiry::None && portfolio.by_id(id).is_none()
+            record.inquiry == Inquiry::None && record.suspicion.is_none() && portfolio.by_id(id).is_none()
         };
         if self.records.get(id).is_some_and(Record::is_blank) {
             self.records.remove(id);
@@ -623,7 +648,7 @@ impl Reconciler {
             self.remembered.push_back(id.clone());
         }
         // While a list is awaited, what it may wrongly show as alive must stay known.
-        let listing = matches!(self.phase, Phase::Listing { .. } | Phase::Live { audit: Some(_) });
+        let listing = matches!(self.phase, Phase::Listing { .. } | Phase::Live { audit: true });
         while self.remembered.len() > REMEMBERED && !listing {
             let Some(oldest) = self.remembered.pop_front() else { return };
             if let Some(record) = self.records.get_mut(&oldest) {

@@ -13,8 +13,7 @@ use whalewatcher_core::EngineError;
 use crate::answer;
 use crate::connection::Connection;
 use crate::events;
-use crate::limits::{MAX_EVENT, MAX_IDENTITY};
-use crate::lines::Lines;
+use crate::limits::MAX_IDENTITY;
 
 const PING: &str = "GET /_ping";
 
@@ -30,13 +29,8 @@ pub(crate) async fn newest_event(
     let since = since.and_then(|since| Timestamp::try_from(since).ok()).unwrap_or(connection.since());
     let Some(until) = now.filter(|now| *now > since) else { return Ok(None) };
 
-    let path = events::path(since, Some(until), connection.is_podman());
-    let response = answer::succeeded(events::WHAT, connection.get(&path).await?).await?;
-    let mut lines = Lines::new(response.into_body(), MAX_EVENT);
     let mut newest = None;
-    while let Some(event) = events::next(&mut lines).await? {
-        newest = newest.max(event.at());
-    }
+    events::replay(connection, since, until, |event| newest = newest.max(event.at())).await?;
     Ok(newest.filter(|newest| Timestamp::try_from(*newest).is_ok_and(|newest| newest > since)))
 }
 

@@ -13,6 +13,7 @@ use whalewatcher_core::{
 };
 
 use crate::answer;
+use crate::audit;
 use crate::check;
 use crate::events;
 use crate::handshake::Acquaintance;
@@ -55,6 +56,15 @@ impl Connection {
     pub(crate) fn is_podman(&self) -> bool {
         self.acquaintance.podman
     }
+
+    /// What is alive, and when that was by the engine's clock, if it tells.
+    pub(crate) async fn listed(&self) -> Result<(Vec<Sighting>, Option<SystemTime>), EngineError> {
+        const WHAT: &str = "GET /containers/json";
+        let response = answer::succeeded(WHAT, self.get(&list::path(self.is_podman())).await?).await?;
+        let now = check::date(response.headers());
+        let sightings = list::decode(WHAT, &answer::read(WHAT, response, MAX_LIST).await?, now)?;
+        Ok((sightings, now))
+    }
 }
 
 impl EngineConnection for Connection {
@@ -67,10 +77,11 @@ impl EngineConnection for Connection {
     }
 
     async fn list(&self) -> Result<Vec<Sighting>, EngineError> {
-        const WHAT: &str = "GET /containers/json";
-        let response = answer::succeeded(WHAT, self.get(&list::path(self.is_podman())).await?).await?;
-        let now = check::date(response.headers());
-        list::decode(WHAT, &answer::read(WHAT, response, MAX_LIST).await?, now)
+        Ok(self.listed().await?.0)
+    }
+
+    async fn audit(&self) -> Result<Vec<Sighting>, EngineError> {
+        audit::list(self).await
     }
 
     async fn check(&self, since: Option<SystemTime>) -> Result<Option<SystemTime>, EngineError> {

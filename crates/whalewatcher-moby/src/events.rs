@@ -113,8 +113,24 @@ fn reading<'a>(response: Response<Incoming>) -> Progress<'a> {
     Progress::Reading(Lines::new(response.into_body(), MAX_EVENT))
 }
 
+/// Tells the events in a span of the past, as far as the engine remembers them.
+pub(crate) async fn replay(
+    connection: &Connection,
+    since: Timestamp,
+    until: Timestamp,
+    mut tell: impl FnMut(EngineEvent),
+) -> Result<(), EngineError> {
+    let path = path(since, Some(until), connection.is_podman());
+    let response = answer::succeeded(WHAT, connection.get(&path).await?).await?;
+    let mut lines = Lines::new(response.into_body(), MAX_EVENT);
+    while let Some(event) = next(&mut lines).await? {
+        tell(event);
+    }
+    Ok(())
+}
+
 /// The next event that matters.
-pub(crate) async fn next(lines: &mut Lines) -> Result<Option<EngineEvent>, EngineError> {
+async fn next(lines: &mut Lines) -> Result<Option<EngineEvent>, EngineError> {
     while let Some(line) = lines.next(WHAT).await? {
         if line.trim_ascii().is_empty() {
             continue;

@@ -22,6 +22,7 @@
 //! - `tls`: Docker over TCP with TLS: `https://`, and what `DOCKER_TLS_VERIFY` and `DOCKER_CERT_PATH` ask for.
 
 mod answer;
+mod audit;
 mod check;
 mod client;
 mod connection;

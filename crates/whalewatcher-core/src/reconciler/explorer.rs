@@ -15,7 +15,7 @@ use std::time::Duration;
 use super::*;
 
 /// How much may happen in a world.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Bounds {
     /// Whether lists tell all and lives are told apart by PID, as with containerd, or as with Docker.
     whole: bool,
@@ -31,6 +31,8 @@ struct Bounds {
     lost: u8,
     audits: u8,
     connections: u8,
+    /// How often the engine dies, with all that is alive in it.
+    crashes: u8,
     /// Stop after so many states.
     states: usize,
 }
@@ -38,6 +40,8 @@ struct Bounds {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Action {
     Start(usize),
+    /// Another container begins under an ID that was used before.
+    Reuse(usize),
     Exit(usize),
     Pause(usize),
     Unpause(usize),
@@ -51,6 +55,8 @@ enum Action {
     Swap(usize),
     Connect,
     Disconnect,
+    /// The engine dies, with all that is alive in it.
+    Crash,
     LookForList,
     AnswerList,
     Ask,
@@ -115,17 +121,21 @@ struct World {
     connected: bool,
     list: Option<Question<Vec<(usize, Life)>>>,
     listed: bool,
-    /// How much is right again only after an audit that begins from now on, or that was taken since.
     wrong: Wrong,
     reconciler: Reconciler,
 }
+
+/// The name of a container that begins under the ID of another.
+const ANOTHER: u8 = 100;
 
 /// Whether lost events may have left the picture wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Wrong {
     No,
-    /// Until an audit that is under way and has not looked yet, or looks later.
+    /// Until an audit that begins from now on.
     Perhaps,
+    /// Until the audit that is under way.
+    Audited,
 }
 
 fn time(at: u64) -> SystemTime {
@@ -184,7 +194,12 @@ impl World {
         let mut all = Vec::new();
         for (nth, subject) in self.subjects.iter().enumerate() {
             match subject.alive() {
-                None if subject.lives.len() < usize::from(bounds.lives) => all.push(Action::Start(nth)),
+                None if subject.lives.len() < usize::from(bounds.lives) => {
+                    all.push(Action::Start(nth));
+                    if !subject.lives.is_empty() {
+                        all.push(Action::Reuse(nth));
+                    }
+                }
                 None => {}
                 Some(life) => {
                     all.push(Action::Exit(nth));
@@ -229,7 +244,12 @@ impl World {
             }
         }
         match self.connected {
-            true => all.push(Action::Disconnect),
+            true => {
+                all.push(Action::Disconnect);
+                if bounds.crashes > 0 {
+                    all.push(Action::Crash);
+                }
+            }
             false if bounds.connections > 0 => all.push(Action::Connect),
             false => {}
         }
@@ -261,7 +281,8 @@ impl World {
     /// Lets it happen; an error is a broken promise.
     fn act(&mut self, action: Action) -> Result<(), String> {
         match action {
-            Action::Start(nth) => {
+            Action::Start(nth) | Action::Reuse(nth) => {
+                let name = if matches!(action, Action::Reuse(_)) { ANOTHER } else { 0 };
                 let (began, told) = (self.tick(), self.tick());
                 let subject = &mut self.subjects[nth];
                 let pid = 1 + nth as u32 * 10 + subject.lives.len() as u32;
@@ -271,11 +292,11 @@ impl World {
                     told,
                     ended: None,
                     paused: false,
-                    name: 0,
+                    name,
                     announced: false,
                     announced_end: false,
                 });
-                self.tell(nth, Told::Started { pid, at: told, name: 0 });
+                self.tell(nth, Told::Started { pid, at: told, name });
             }
             Action::Exit(nth) => {
                 let at = self.tick();
@@ -323,6 +344,9 @@ impl World {
             }
             Action::Audit => {
                 self.bounds.audits -= 1;
+                if self.wrong == Wrong::Perhaps {
+                    self.wrong = Wrong::Audited;
+                }
                 self.input(Input::Audit)?;
                 if !self.reconciler.take_list_wanted() {
                     return Err("an audit, and no list is wanted".into());
@@ -339,6 +363,15 @@ impl World {
                     return Err("connected, and no list is wanted".into());
                 }
                 self.list = Some(Question::Asked);
+            }
+            Action::Crash => {
+                self.bounds.crashes -= 1;
+                for nth in 0..self.subjects.len() {
+                    if self.subjects[nth].alive().is_some() {
+                        self.act(Action::Exit(nth))?;
+                    }
+                }
+                self.act(Action::Disconnect)?;
             }
             Action::Disconnect => {
                 self.connected = false;
@@ -376,6 +409,9 @@ impl World {
                 };
                 let sightings = alive.into_iter().map(sighting).collect();
                 self.listed = true;
+                if self.wrong == Wrong::Audited {
+                    self.wrong = Wrong::No;
+                }
                 for subject in &mut self.subjects {
                     subject.reasons += 1;
                 }
@@ -504,40 +540,37 @@ impl World {
         }
     }
 
-    /// Once nothing is under way any more, the picture is the world.
+    /// Whoever has nothing under way is in the picture as in the world, whatever hangs with others.
     fn check_quiet(&self) -> Result<(), String> {
-        let busy = |subject: &Subject| {
-            !subject.queue.is_empty() || subject.inspection.is_some() || subject.failed || subject.suspected
-        };
-        if !self.connected
-            || self.wrong == Wrong::Perhaps
-            || self.list.is_some()
-            || self.subjects.iter().any(busy)
-            || self.reconciler.clone().next_inspection().is_some()
-        {
+        if !self.connected || self.wrong != Wrong::No || self.list.is_some() {
             return Ok(());
         }
-        if !self.reconciler.is_live() {
-            return Err("nothing is under way, and it is not live".into());
+        let mut quiet = 0;
+        for (nth, subject) in self.subjects.iter().enumerate() {
+            let asking = subject.inspection.is_some() || self.reconciler.inquiry(&id(nth)) == Inquiry::Wanted;
+            if asking || !subject.queue.is_empty() || subject.failed || subject.suspected {
+                continue;
+            }
+            quiet += 1;
+            let shown = self.reconciler.portfolio().by_id(&id(nth)).map(|container| (**container).clone());
+            let truth = subject.alive().map(|life| self.container(nth, life));
+            if shown != truth {
+                return Err(format!("the picture is {shown:?}, the world {truth:?}"));
+            }
+            if subject.asked > subject.reasons {
+                return Err(format!("{} inspections for {} reasons", subject.asked, subject.reasons));
+            }
         }
-        let alive = self.subjects.iter().enumerate();
-        let truth: Portfolio =
-            alive.filter_map(|(nth, subject)| Some(self.container(nth, subject.alive()?))).collect();
-        if *self.reconciler.portfolio() != truth {
-            return Err(format!("the picture is {:?}, the world {truth:?}", self.reconciler.portfolio()));
-        }
-        match self.subjects.iter().find(|subject| subject.asked > subject.reasons) {
-            Some(subject) => Err(format!("{} inspections for {} reasons", subject.asked, subject.reasons)),
-            None => Ok(()),
+        match quiet == self.subjects.len() && !self.reconciler.is_live() {
+            true => Err("nothing is under way, and it is not live".into()),
+            false => Ok(()),
         }
     }
 
     /// Equal for states from which the same can follow.
     fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        let bounds = &self.bounds;
-        (bounds.pauses, bounds.renames, bounds.doubled, bounds.failures, bounds.connections)
-            .hash(&mut hasher);
+        (self.bounds, self.wrong).hash(&mut hasher);
         (&self.subjects, self.connected, &self.list, self.listed, self.clock).hash(&mut hasher);
         self.reconciler
             .fingerprint(&self.subjects.iter().enumerate().map(|(nth, _)| id(nth)).collect::<Vec<_>>())
@@ -555,7 +588,7 @@ impl Reconciler {
             Phase::Disconnected => (0, vec![]),
             Phase::Listing { touched } => (1, set(touched)),
             Phase::Confirming { unsettled } => (2, set(unsettled)),
-            Phase::Live { audit } => (3, audit.as_ref().map(set).unwrap_or_default()),
+            Phase::Live { audit } => (3, vec![*audit]),
         };
         let records: Vec<_> = ids.iter().map(|id| (self.records.get(id), self.failures.get(id))).collect();
         let queues = (&self.wanted, &self.remembered, set(&self.unconfirmed));
@@ -599,6 +632,7 @@ const SMALL: Bounds = Bounds {
     lost: 0,
     audits: 0,
     connections: 1,
+    crashes: 0,
     states: 60_000,
 };
 
@@ -623,6 +657,11 @@ fn every_interleaving_of_one_container() {
 #[test]
 fn every_interleaving_of_one_container_and_two_connections() {
     explore_both(Bounds { connections: 2, pauses: 0, ..SMALL });
+}
+
+#[test]
+fn every_interleaving_with_an_engine_that_dies_and_comes_back() {
+    explore_both(Bounds { connections: 2, crashes: 1, ..SMALL });
 }
 
 #[test]
@@ -672,6 +711,7 @@ mod once_broken {
     use super::*;
 
     const MORE: Bounds = Bounds { renames: 1, doubled: 1, failures: 1, connections: 2, ..SMALL };
+    const LOSSY: Bounds = Bounds { lost: 2, audits: 2, ..SMALL };
 
     #[test]
     fn the_events_of_a_life_that_an_inspection_was_ahead_to_see_do_not_bring_it_back() {
@@ -713,6 +753,28 @@ mod once_broken {
         ];
         replay(MORE, &script);
         replay(Bounds { whole: true, ..MORE }, &script);
+    }
+
+    #[test]
+    fn an_audit_mistrusts_the_answer_to_what_was_asked_before_it() {
+        #[rustfmt::skip]
+        let script = [
+            Connect, Start(0), LookForList, Lose(0), Pause(0), Unpause(0), Exit(0), Start(0), AnswerList, Ask, Look(0), Answer(0),
+            Audit, Deliver(0), Deliver(0), Deliver(0), Ask, Deliver(0), Look(0), LookForList, Answer(0), Ask, AnswerList,
+            Suspect(0), Look(0), Exit(0), Lose(0), Audit, LookForList, AnswerList, Answer(0), Suspect(0), Ask, Look(0),
+            Answer(0),
+        ];
+        replay(LOSSY, &script);
+    }
+
+    #[test]
+    fn a_late_event_does_not_explain_away_what_an_audit_found() {
+        #[rustfmt::skip]
+        let script = [
+            Connect, Start(0), LookForList, AnswerList, Ask, Look(0), Answer(0), Exit(0), Swap(0), Lose(0), Audit, LookForList,
+            AnswerList, Deliver(0), Suspect(0), Ask, Look(0), Answer(0), Suspect(0),
+        ];
+        replay(Bounds { whole: true, ..LOSSY }, &script);
     }
 
     #[test]

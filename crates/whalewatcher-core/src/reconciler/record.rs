@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::container::{Container, ContainerId};
+use crate::engine::Sighting;
 
 /// How many PIDs of past lives are remembered of each of them.
 const PIDS: usize = 8;
@@ -26,7 +27,9 @@ pub(super) struct Record {
     pub(super) newest_start: Option<SystemTime>,
     /// Whether it is among `remembered`.
     pub(super) remembered: bool,
-    /// Whether an audit found it different, and no event spoke of it since.
+    /// How an audit's list shows it, if at all, while events have time to explain why that differs from what is known.
+    pub(super) suspicion: Option<Option<Sighting>>,
+    /// Whether it is asked about because they did not, and no event spoke of it since.
     pub(super) suspected: bool,
     /// Whether an inspection found the life that is known to be over, and its exit is still to be told.
     pub(super) gone: bool,
@@ -37,7 +40,8 @@ impl Record {
     pub(super) fn is_blank(&self) -> bool {
         let told =
             self.glimpse.is_some() || self.exit.is_some() || self.past.is_some() || self.newest.is_some();
-        self.inquiry == Inquiry::None && !told && !self.remembered && !self.suspected && !self.gone
+        let suspect = self.suspected || self.suspicion.is_some();
+        self.inquiry == Inquiry::None && !told && !self.remembered && !suspect && !self.gone
     }
 
     /// A life that was announced is over.

@@ -1,0 +1,83 @@
+//! The list that an audit compares with what is known.
+//!
+//! A list says `Up About a minute`, which fits a life and the next one. But the engine remembers its last 256 events,
+//! also those that it skipped for a listener that was too slow. What exited then was started later.
+
+use std::collections::HashMap;
+use std::time::SystemTime;
+
+use jiff::{SignedDuration, Timestamp};
+use whalewatcher_core::{ContainerId, EngineError, EngineEvent, Sighting};
+
+use crate::connection::Connection;
+use crate::events;
+
+/// How far back to ask: longer than words are vague about those that were just started. podman remembers everything.
+const BACK: SignedDuration = SignedDuration::from_mins(10);
+
+/// What is alive, and started when at the earliest.
+pub(crate) async fn list(connection: &Connection) -> Result<Vec<Sighting>, EngineError> {
+    let (mut sightings, now) = connection.listed().await?;
+    if let Some(now) = now.and_then(|now| Timestamp::try_from(now).ok()) {
+        // A list alone is still an audit.
+        match newest_exits(connection, now).await {
+            Ok(exits) => narrow(&mut sightings, &exits),
+            Err(error) => tracing::debug!(%error, "an audit without the events of late"),
+        }
+    }
+    Ok(sightings)
+}
+
+async fn newest_exits(
+    connection: &Connection,
+    now: Timestamp,
+) -> Result<HashMap<ContainerId, SystemTime>, EngineError> {
+    let since = now.saturating_sub(BACK).map_or(connection.since(), |back| back.max(connection.since()));
+    let mut exits = HashMap::new();
+    if now > since {
+        let note = |event| {
+            if let EngineEvent::Exited { id, at: Some(at), .. } = event {
+                let newest = exits.entry(id).or_insert(at);
+                *newest = at.max(*newest);
+            }
+        };
+        events::replay(connection, since, now, note).await?;
+    }
+    Ok(exits)
+}
+
+/// What is alive was started after its newest exit.
+fn narrow(sightings: &mut [Sighting], exits: &HashMap<ContainerId, SystemTime>) {
+    for sighting in sightings {
+        if let Sighting::Partial { container, started_within: Some(within) } = sighting
+            && let Some(exit) = exits.get(container.id())
+        {
+            *within = *within.start().max(exit)..=*within.end();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use whalewatcher_core::Container;
+
+    use super::*;
+
+    #[test]
+    fn what_is_alive_was_started_after_its_newest_exit() {
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        let up = |id: &str| Sighting::Partial {
+            container: Container::new(id, id, 0),
+            started_within: Some(at(100)..=at(200)),
+        };
+        let mut sightings = [up("before"), up("within"), up("never")];
+        narrow(&mut sightings, &HashMap::from([("before".into(), at(50)), ("within".into(), at(150))]));
+        let starts = sightings.map(|sighting| match sighting {
+            Sighting::Partial { started_within: Some(within), .. } => within,
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(starts, [at(100)..=at(200), at(150)..=at(200), at(100)..=at(200)]);
+    }
+}
