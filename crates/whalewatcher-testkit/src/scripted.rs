@@ -19,7 +19,7 @@
 //! # }
 //! ```
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -28,7 +28,7 @@ use futures_util::stream::{self, Stream, StreamExt};
 use tokio::sync::{mpsc, watch};
 use whalewatcher_core::{
     Container, ContainerId, EngineClient, EngineConnection, EngineError, EngineEvent, EngineIdentity,
-    ErrorKind, Portfolio, Sighting,
+    ErrorKind, Listing, Portfolio, Sighting, Unlisted,
 };
 
 /// The engine's type unless told otherwise.
@@ -56,6 +56,7 @@ struct State {
     held: HashSet<(Call, Moment)>,
     hanging: HashSet<ContainerId>,
     failing: HashMap<ContainerId, usize>,
+    unlisted: BTreeSet<String>,
     refusing: Option<(ErrorKind, String)>,
     whole_lists: bool,
     silent: bool,
@@ -283,6 +284,15 @@ impl Engine {
         self.change(|state| state.held.retain(|(held, _)| *held != call));
     }
 
+    /// Cannot list the containers of this scope from now on, or can again. An ID tells its scope before a slash, if there
+    /// is one.
+    pub fn fail_listing(&self, scope: &str, failing: bool) {
+        self.change(|state| match failing {
+            true => state.unlisted.insert(scope.to_owned()),
+            false => state.unlisted.remove(scope),
+        });
+    }
+
     /// Never answers inspections of this container, not even those under way; or does again.
     pub fn hang(&self, id: &str, hanging: bool) {
         self.change(|state| match hanging {
@@ -412,10 +422,10 @@ impl EngineConnection for Connection {
         stream::once(subscribing).flatten().boxed()
     }
 
-    async fn list(&self) -> Result<Vec<Sighting>, EngineError> {
+    async fn list(&self) -> Result<Listing, EngineError> {
         self.0.change(|state| state.calls.lists += 1);
         self.0.pass(Call::List, Moment::BeforeLooking).await;
-        let sightings = {
+        let listing = {
             let state = self.0.state();
             let sighting = |container: &Container| match state.whole_lists {
                 true => Sighting::Whole(container.clone()),
@@ -427,10 +437,22 @@ impl EngineConnection for Connection {
                     Sighting::Partial { container, started_within }
                 }
             };
-            state.alive.values().map(sighting).collect()
+            let told = |container: &&Container| !state.unlisted.contains(Self::scope_of(container.id()));
+            let failed = |scope: &String| {
+                let error = EngineError::new(ErrorKind::Failed, "scripted failure");
+                Unlisted { scope: scope.clone(), error: Arc::new(error) }
+            };
+            Listing {
+                sightings: state.alive.values().filter(told).map(sighting).collect(),
+                unlisted: state.unlisted.iter().map(failed).collect(),
+            }
         };
         self.0.pass(Call::List, Moment::BeforeAnswering).await;
-        Ok(sightings)
+        Ok(listing)
+    }
+
+    fn scope_of(id: &ContainerId) -> &str {
+        id.split_once('/').map_or("", |(scope, _)| scope)
     }
 
     async fn check(&self, since: Option<SystemTime>) -> Result<Option<SystemTime>, EngineError> {
