@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsString;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -188,13 +187,7 @@ impl Installation {
         if !missing {
             return Ok(None);
         }
-        let mut folders = Vec::new();
-        for libraries in
-            package_folders.iter().flat_map(|folder| [folder.join("usr/lib"), folder.join("lib")])
-        {
-            let Ok(entries) = fs::read_dir(&libraries) else { continue };
-            folders.extend(entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()));
-        }
+        let folders = package_folders.iter().flat_map(|folder| Packages::library_folders(folder));
         Ok(Some(env::join_paths(folders).context("a folder of the cache cannot be part of a search path")?))
     }
 }
