@@ -13,7 +13,7 @@ use crate::stage::{Stage, Watched};
 use crate::truth::Truth;
 
 /// For how long nothing may be announced once the picture is right. That nothing comes can only be waited for.
-const QUIET: Duration = Duration::from_millis(100);
+pub(crate) const QUIET: Duration = Duration::from_millis(100);
 
 /// Checks everything, once the engine is quiet.
 pub(crate) async fn check(stage: &Stage, watched: &Watched) -> Result<()> {
@@ -49,7 +49,7 @@ pub(crate) async fn check(stage: &Stage, watched: &Watched) -> Result<()> {
     Ok(())
 }
 
-fn with_events(result: Result<()>, recorder: &Recorder) -> Result<()> {
+pub(crate) fn with_events(result: Result<()>, recorder: &Recorder) -> Result<()> {
     result.map_err(|error| error.context(recorder.tail()))
 }
 
@@ -75,7 +75,7 @@ async fn await_truth(stage: &Stage, watched: &Watched) -> Result<Truth> {
 }
 
 /// Each container's events make sense, one after the other.
-fn sequence(record: &Record, is_cut: bool) -> Result<()> {
+pub(crate) fn sequence(record: &Record, is_cut: bool) -> Result<()> {
     let mut known: HashMap<ContainerId, Arc<Container>> =
         record.joined.containers().map(|container| (container.id().clone(), container.clone())).collect();
     let mut begun: HashSet<_> = known.values().map(|container| container.life()).collect();

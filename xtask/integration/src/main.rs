@@ -1,40 +1,34 @@
 //! The scenarios that run against real engines: `whalewatcher-integration --engine docker@sid [FILTER…]`.
 //!
-//! Each scenario is a sentence about what a watcher of the engine does. Most run on one private engine, one after the
-//! other; what has to hold after every one of them is in `check`.
+//! Each scenario is a sentence about what a watcher of the engine does. They run on one private engine, one after the
+//! other; what has to hold after every one of them is in `check`. Those of containerd are in a room of their own.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
 mod check;
 mod churn;
+mod containerd;
 mod counting_proxy;
 mod docker;
 mod recorder;
 mod scenarios;
 mod stage;
+mod theatre;
 mod truth;
+mod watched;
 
-use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Result, bail};
 use clap::Parser;
-use futures_util::FutureExt as _;
-use tokio::runtime::Runtime;
-use tokio::time::{Instant, timeout};
 use tracing_subscriber::EnvFilter;
 use xtask::EXIT_ENGINE_CANNOT_RUN;
 use xtask::cache::Cache;
-use xtask::engines::{Engine, GivenPrograms, Installation};
+use xtask::engines::{Engine, EngineKind, GivenPrograms, Installation};
 
-use scenarios::{SCENARIOS, Scenario};
 use stage::Stage;
 
 /// The beginning of the name of the container that shows when an engine's events have arrived.
 pub(crate) const FENCE: &str = "fence-";
-
-/// No scenario takes longer unless something hangs.
-const SCENARIO_LIMIT: Duration = Duration::from_secs(180);
 
 /// The scenarios against one real engine
 #[derive(Debug, Parser)]
@@ -55,15 +49,18 @@ fn main() -> ExitCode {
         .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("off")))
         .with_writer(std::io::stderr)
         .init();
-    let stage = xtask::interrupt::clean_up_on_signals().and_then(|()| build_stage(&arguments));
-    let stage = match stage {
-        Ok(stage) => stage,
+    let engine = arguments.engine.to_string();
+    let failed = match build_stage(&arguments) {
+        Ok(Built::Docker(stage)) => theatre::play(&engine, stage, scenarios::SCENARIOS, &arguments.filters),
+        Ok(Built::Containerd(stage)) => {
+            theatre::play(&engine, stage, containerd::SCENARIOS, &arguments.filters)
+        }
         Err(error) => {
             eprintln!("error: {error:#}");
             return ExitCode::from(EXIT_ENGINE_CANNOT_RUN);
         }
     };
-    match run(&arguments, stage) {
+    match failed {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
@@ -73,62 +70,18 @@ fn main() -> ExitCode {
     }
 }
 
-fn build_stage(arguments: &Arguments) -> Result<Stage> {
+/// An engine that has been started.
+enum Built {
+    Docker(Stage),
+    Containerd(containerd::Stage),
+}
+
+fn build_stage(arguments: &Arguments) -> Result<Built> {
+    xtask::interrupt::clean_up_on_signals()?;
     let installation = Installation::find(&Cache::open()?, arguments.engine, &arguments.given)?;
-    let stage = Stage::build(&installation)?;
-    let version = stage.engine().version();
-    println!("{}: dockerd {}, API {}", arguments.engine, version.engine, version.api);
-    Ok(stage)
-}
-
-/// Runs what is asked for and tells how many failed.
-fn run(arguments: &Arguments, stage: Stage) -> Result<usize> {
-    let chosen = |scenario: &&Scenario| {
-        let filters = &arguments.filters;
-        filters.is_empty() || filters.iter().any(|filter| scenario.matches(filter))
-    };
-    let runtime = Runtime::new().context("cannot start a runtime")?;
-    let began = Instant::now();
-    let (mut passed, mut failed) = (0, 0);
-    for scenario in SCENARIOS.iter().filter(chosen) {
-        let began = Instant::now();
-        let outcome = runtime.block_on(play(scenario, &stage));
-        let seconds = began.elapsed().as_secs_f32();
-        match outcome {
-            Ok(()) => {
-                println!("ok     {seconds:5.1} s  {}", scenario.sentence());
-                passed += 1;
-            }
-            Err(error) => {
-                println!("FAILED {seconds:5.1} s  {}", scenario.sentence());
-                println!("  {error:#}");
-                failed += 1;
-            }
-        }
-        for figure in stage.take_figures() {
-            println!("                {figure}");
-        }
-    }
-    println!(
-        "{}: {passed} passed, {failed} failed in {:.0} s",
-        arguments.engine,
-        began.elapsed().as_secs_f32()
-    );
-    stage.release_driver();
-    // What still runs in it may not outlive the engine that it asks.
-    runtime.shutdown_timeout(Duration::from_secs(5));
-    stage.strike()?;
-    Ok(failed)
-}
-
-/// Plays a scenario and clears the stage after it, however it went.
-async fn play(scenario: &Scenario, stage: &Stage) -> Result<()> {
-    let playing = AssertUnwindSafe(timeout(SCENARIO_LIMIT, scenario.play(stage))).catch_unwind();
-    let outcome = match playing.await {
-        Ok(Ok(outcome)) => outcome,
-        Ok(Err(_)) => Err(anyhow!("it did not end within {} s", SCENARIO_LIMIT.as_secs())),
-        Err(_) => Err(anyhow!("it panicked")),
-    };
-    let cleared = timeout(SCENARIO_LIMIT, stage.clear()).await.unwrap_or_else(|error| Err(error.into()));
-    outcome.and(cleared.context("cannot clear the stage"))
+    Ok(match arguments.engine.kind {
+        EngineKind::Docker => Built::Docker(Stage::build(&installation)?),
+        EngineKind::Containerd => Built::Containerd(containerd::Stage::build(&installation)?),
+        _ => bail!("there are no scenarios for {}", arguments.engine),
+    })
 }

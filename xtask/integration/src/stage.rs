@@ -2,18 +2,18 @@
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::task::block_in_place;
-use whalewatcher_core::{Settings, Watching, watch_with};
+use whalewatcher_core::{Settings, watch_with};
 use whalewatcher_moby::Client;
 use xtask::engines::{DaemonFlags, Docker, Installation};
 
 use crate::FENCE;
 use crate::docker::{AT_ONCE, Driver, Plan};
-use crate::recorder::Recorder;
+use crate::theatre::Theatre;
 
 /// A private engine, and what belongs to the scenarios on it.
 pub(crate) struct Stage {
@@ -30,33 +30,8 @@ struct Shared {
     figures: Vec<String>,
 }
 
-/// A watcher, with subscribers that joined before it was ready.
-pub(crate) struct Watched {
-    pub(crate) watching: Watching<Client>,
-    /// At least one, which reads as fast as it can.
-    pub(crate) recorders: Vec<Recorder>,
-    /// Whether the scenario cuts the connection.
-    pub(crate) is_cut: bool,
-}
-
-impl Watched {
-    /// The subscriber that reads as fast as it can.
-    pub(crate) fn recorder(&self) -> &Recorder {
-        &self.recorders[0]
-    }
-
-    /// Waits until the picture is right and the subscriber knows.
-    pub(crate) async fn ready(&self) -> Result<()> {
-        self.watching.ready().await?;
-        self.recorder().until("it is in sync", |record| record.synced() > 0).await
-    }
-
-    /// For a scenario that cuts the connection.
-    pub(crate) fn that_is_cut(mut self) -> Watched {
-        self.is_cut = true;
-        self
-    }
-}
+/// A watcher of Docker.
+pub(crate) type Watched = crate::watched::Watched<Client>;
 
 impl Stage {
     /// Starts an engine.
@@ -64,11 +39,6 @@ impl Stage {
         let engine = Docker::start(installation, &Default::default())?;
         engine.load_test_image()?;
         Ok(Stage { engine, began: SystemTime::now(), shared: Mutex::default() })
-    }
-
-    /// Ends the engine and removes everything.
-    pub(crate) fn strike(self) -> Result<()> {
-        self.engine.stop()
     }
 
     pub(crate) fn engine(&self) -> &Docker {
@@ -95,18 +65,9 @@ impl Stage {
         Ok(driver)
     }
 
-    /// Closes the driver's connections.
-    pub(crate) fn release_driver(&self) {
-        self.shared().driver = None;
-    }
-
     /// Something to be printed with the scenario's outcome.
     pub(crate) fn figure(&self, text: String) {
         self.shared().figures.push(text);
-    }
-
-    pub(crate) fn take_figures(&self) -> Vec<String> {
-        std::mem::take(&mut self.shared().figures)
     }
 
     /// A watcher of the engine, that is ready.
@@ -118,9 +79,7 @@ impl Stage {
 
     /// A watcher of what is at this endpoint.
     pub(crate) fn begin_watch(&self, endpoint: &str, settings: Settings) -> Result<Watched> {
-        let watching = watch_with(Client::new(endpoint)?, settings);
-        let recorder = Recorder::start("first", watching.subscribe(), Duration::ZERO);
-        Ok(Watched { watching, recorders: vec![recorder], is_cut: false })
+        Ok(Watched::new(watch_with(Client::new(endpoint)?, settings)))
     }
 
     /// Kills dockerd.
@@ -168,8 +127,19 @@ impl Stage {
         watched.recorder().until("the fence is told", |record| record.fold.by_name(&name).is_some()).await
     }
 
+    fn shared(&self) -> std::sync::MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Theatre for Stage {
+    fn describe(&self) -> String {
+        let version = self.engine.version();
+        format!("dockerd {}, API {}", version.engine, version.api)
+    }
+
     /// Removes all containers but the fence, and sees to it that they are gone; starts dockerd if it is away.
-    pub(crate) async fn clear(&self) -> Result<()> {
+    async fn clear(&self) -> Result<()> {
         if self.engine.dockerd_pid().is_none() {
             self.start_engine(false)?;
         }
@@ -188,8 +158,16 @@ impl Stage {
         Ok(())
     }
 
-    fn shared(&self) -> std::sync::MutexGuard<'_, Shared> {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    fn take_figures(&self) -> Vec<String> {
+        std::mem::take(&mut self.shared().figures)
+    }
+
+    fn release_driver(&self) {
+        self.shared().driver = None;
+    }
+
+    fn strike(self) -> Result<()> {
+        self.engine.stop()
     }
 }
 

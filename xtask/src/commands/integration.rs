@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use xtask::EXIT_ENGINE_CANNOT_RUN;
 use xtask::cache::Cache;
-use xtask::engines::{Engine, EngineKind, GivenPrograms, Installation, Packages, check};
+use xtask::engines::{Engine, GivenPrograms, Installation, Packages, check};
 use xtask::interrupt;
 
 use super::cargo::{cargo, succeed};
@@ -60,10 +60,7 @@ pub(crate) fn run_all() -> Result<Tally> {
 fn run_chosen(options: &Options) -> Result<Tally> {
     // First by itself, so that a failed build is not taken for a failed scenario.
     succeed(cargo().args(["build", "--quiet", "--package", PACKAGE]))?;
-    let dockers: Vec<Engine> =
-        Engine::ALL.into_iter().filter(|engine| engine.kind == EngineKind::Docker).collect();
-    let engines = if options.engine.is_empty() { &dockers } else { &options.engine };
-    on_each(engines, |engine| scenarios(engine, options))
+    on_each(&options.engine, |engine| scenarios(engine, options))
 }
 
 /// Checks what the scenarios build on.

@@ -23,6 +23,7 @@ use crate::churn::Churn;
 use crate::docker::Plan;
 use crate::recorder::LIMIT;
 use crate::stage::Stage;
+use crate::theatre::Theatre as _;
 
 /// How many watches are dropped at random moments.
 const WATCHES: usize = 120;
