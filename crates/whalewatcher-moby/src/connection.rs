@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 use whalewatcher_core::{
-    Container, ContainerId, EngineConnection, EngineError, EngineEvent, EngineIdentity, Listing,
+    Container, ContainerId, EngineConnection, EngineError, EngineEvent, EngineIdentity, Listing, Sighting,
 };
 
 use crate::answer;
