@@ -2,7 +2,7 @@
 //! host, and nothing of it is touched. What stays are the empty folders `/run/containerd/s` and `/run/docker/plugins`,
 //! whose places containerd's shims and dockerd know by heart, and which the host's own engines may be using.
 //!
-//! [`Packages`] gets and unpacks them, [`Installation`] finds their programs, [`Docker`] runs one.
+//! [`Packages`] gets and unpacks them, [`Installation`] finds their programs, [`Docker`] and [`Containerd`] run one.
 
 mod apt_sources;
 mod cgroups;
@@ -21,6 +21,7 @@ mod packages;
 mod processes;
 mod test_image;
 
+pub use containerd::Containerd;
 pub use docker::{DaemonFlags, Docker, DockerOptions, DockerVersion};
 pub use engine::{Engine, EngineKind, Release};
 pub use http::Response;

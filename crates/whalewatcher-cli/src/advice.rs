@@ -9,24 +9,31 @@ pub(crate) fn place(watcher: &dyn Watcher) -> String {
 
 /// What is wrong, where, and what to do.
 pub(crate) fn advised(watcher: &dyn Watcher, error: &EngineError) -> String {
-    with_advice(&place(watcher), watcher.endpoint(), error)
+    let is_docker = watcher.engine_type() != "containerd.io";
+    with_advice(&place(watcher), watcher.endpoint(), is_docker, error)
 }
 
-fn with_advice(place: &str, endpoint: &str, error: &EngineError) -> String {
+fn with_advice(place: &str, endpoint: &str, is_docker: bool, error: &EngineError) -> String {
     let mut message = error.to_string();
     if !message.contains(endpoint) {
         message = format!("{place}: {message}");
     }
-    match advice(error.kind()) {
+    match advice(error.kind(), is_docker) {
         Some(advice) => format!("{message} ({advice})"),
         None => message,
     }
 }
 
-fn advice(kind: ErrorKind) -> Option<&'static str> {
+fn advice(kind: ErrorKind, is_docker: bool) -> Option<&'static str> {
     match kind {
-        ErrorKind::Unreachable => Some("--host or DOCKER_HOST name another; 'whalewatcher demo' needs none"),
-        ErrorKind::NotThisEngine => Some("--host and DOCKER_HOST must name where Docker's API is"),
+        ErrorKind::Unreachable if is_docker => {
+            Some("--host or DOCKER_HOST name another; 'whalewatcher demo' needs none")
+        }
+        ErrorKind::Unreachable => Some("--host names another; 'whalewatcher demo' needs none"),
+        ErrorKind::NotThisEngine if is_docker => Some(
+            "--host and DOCKER_HOST must name where Docker's API is; containerd is at containerd:///PATH",
+        ),
+        ErrorKind::NotThisEngine => Some("Docker is at docker:///PATH"),
         ErrorKind::TooOld => Some("upgrade the engine"),
         ErrorKind::TimedOut => Some("is the engine overloaded or stopped?"),
         _ => None,
@@ -41,7 +48,7 @@ mod tests {
     fn an_error_is_told_with_its_place_once_and_with_advice() {
         let told = |kind, message| {
             let error = EngineError::new(kind, message);
-            with_advice("docker.com at unix:///x", "unix:///x", &error)
+            with_advice("docker.com at unix:///x", "unix:///x", true, &error)
         };
         assert_eq!(told(ErrorKind::Garbled, "no sense"), "docker.com at unix:///x: no sense");
         assert_eq!(told(ErrorKind::PermissionDenied, "no way to unix:///x"), "no way to unix:///x");

@@ -9,7 +9,7 @@ use whalewatcher::{Fleet, Settings, moby};
 use whalewatcher_testkit::docker::Server;
 
 use crate::arguments::View;
-use crate::hosts::join;
+use crate::hosts::{Client, join};
 use crate::log;
 use crate::script;
 use crate::watch::watch;
@@ -20,7 +20,7 @@ pub(crate) async fn demo(limit: Option<Duration>, view: View) -> anyhow::Result<
     script::set_the_scene(&engine)?;
     log::tell(&format!("a demo engine, nothing on it is real: {} (Ctrl-C ends it)", engine.endpoint()));
     let fleet = Fleet::new();
-    join(&fleet, vec![moby::Client::new(engine.endpoint())?], &Settings::default())?;
+    join(&fleet, vec![Client::Docker(moby::Client::new(engine.endpoint())?)], &Settings::default())?;
     let limited = async {
         match limit {
             Some(limit) => sleep(limit).await,

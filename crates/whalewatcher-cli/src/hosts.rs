@@ -1,25 +1,60 @@
 //! The engines that the command line names, as members of a fleet.
 
-use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use clap::CommandFactory;
 use clap::error::ErrorKind;
-use whalewatcher::{EngineClient, EngineWatcher, Fleet, Settings, Watcher, moby};
+use whalewatcher::{EngineClient, EngineError, EngineWatcher, Fleet, Settings, Watcher, containerd, moby};
 
 use crate::arguments::Arguments;
 
+/// A client of an engine of some kind.
+#[derive(Debug)]
+pub(crate) enum Client {
+    Docker(moby::Client),
+    Containerd(containerd::Client),
+}
+
+impl Client {
+    /// The scheme says which kind it is; Docker where it says nothing of that.
+    fn of(host: &str) -> Result<Self, EngineError> {
+        if let Some(path) = host.strip_prefix("containerd://") {
+            let builder = containerd::Client::builder();
+            let builder = if path.is_empty() { builder } else { builder.endpoint(format!("unix://{path}")) };
+            return builder.build().map(Self::Containerd);
+        }
+        match host.strip_prefix("docker://") {
+            Some(path) => moby::Client::new(format!("unix://{path}")),
+            None => moby::Client::new(host),
+        }
+        .map(Self::Docker)
+    }
+
+    fn endpoint(&self) -> &str {
+        match self {
+            Self::Docker(client) => client.endpoint(),
+            Self::Containerd(client) => client.endpoint(),
+        }
+    }
+
+    fn join(self, fleet: &Fleet, settings: Settings) -> anyhow::Result<Arc<dyn Watcher>> {
+        Ok(match self {
+            Self::Docker(client) => fleet.add(EngineWatcher::with_settings(client, settings))?,
+            Self::Containerd(client) => fleet.add(EngineWatcher::with_settings(client, settings))?,
+        })
+    }
+}
+
 /// Clients of these hosts, in this order; without any, of the one that the environment names. Nobody need be there.
-pub(crate) fn clients(hosts: &[String]) -> anyhow::Result<Vec<moby::Client>> {
+pub(crate) fn clients(hosts: &[String]) -> anyhow::Result<Vec<Client>> {
     if hosts.is_empty() {
-        return Ok(vec![moby::Client::from_env()?]);
+        return Ok(vec![Client::Docker(moby::Client::from_env()?)]);
     }
     let mut endpoints = HashSet::new();
     let mut clients = Vec::new();
     for host in hosts {
-        let client =
-            moby::Client::new(docker_as_unix(host)).map_err(|error| wrong(format!("--host: {error}")))?;
+        let client = Client::of(host).map_err(|error| wrong(format!("--host: {error}")))?;
         if !endpoints.insert(client.endpoint().to_owned()) {
             return Err(wrong(format!("--host: {} is given twice", client.endpoint())));
         }
@@ -31,16 +66,10 @@ pub(crate) fn clients(hosts: &[String]) -> anyhow::Result<Vec<moby::Client>> {
 /// Has a fleet watch them; its members are in the order of the clients.
 pub(crate) fn join(
     fleet: &Fleet,
-    clients: Vec<moby::Client>,
+    clients: Vec<Client>,
     settings: &Settings,
 ) -> anyhow::Result<Vec<Arc<dyn Watcher>>> {
-    let watchers = clients.into_iter().map(|client| EngineWatcher::with_settings(client, settings.clone()));
-    watchers.map(|watcher| Ok(fleet.add(watcher)?)).collect()
-}
-
-/// `docker://` is what names Docker's engine where there are several kinds.
-fn docker_as_unix(host: &str) -> Cow<'_, str> {
-    host.strip_prefix("docker://").map_or(Cow::Borrowed(host), |path| format!("unix://{path}").into())
+    clients.into_iter().map(|client| client.join(fleet, settings.clone())).collect()
 }
 
 fn wrong(message: String) -> anyhow::Error {
@@ -51,24 +80,47 @@ fn wrong(message: String) -> anyhow::Error {
 mod tests {
     use super::*;
 
-    fn endpoints(hosts: &[&str]) -> anyhow::Result<Vec<String>> {
+    fn engines(hosts: &[&str]) -> anyhow::Result<Vec<String>> {
         let hosts: Vec<_> = hosts.iter().map(|host| (*host).to_owned()).collect();
-        let clients = clients(&hosts)?;
-        Ok(clients.iter().map(|client| client.endpoint().to_owned()).collect())
+        let kind = |client: &Client| match client {
+            Client::Docker(client) => client.engine_type().to_owned(),
+            Client::Containerd(client) => client.engine_type().to_owned(),
+        };
+        Ok(clients(&hosts)?.iter().map(|client| format!("{} {}", kind(client), client.endpoint())).collect())
     }
 
     #[test]
     fn hosts_are_written_in_several_ways() {
+        let hosts = [
+            "/run/a",
+            "unix:///run/b",
+            "docker:///run/c",
+            "tcp://d:1",
+            "containerd:///run/e",
+            "containerd://",
+        ];
         assert_eq!(
-            endpoints(&["/run/a", "unix:///run/b", "docker:///run/c", "tcp://d:1"]).unwrap(),
-            ["unix:///run/a", "unix:///run/b", "unix:///run/c", "tcp://d:1"]
+            engines(&hosts).unwrap(),
+            [
+                "docker.com unix:///run/a",
+                "docker.com unix:///run/b",
+                "docker.com unix:///run/c",
+                "docker.com tcp://d:1",
+                "containerd.io unix:///run/e",
+                "containerd.io unix:///run/containerd/containerd.sock",
+            ]
         );
     }
 
     #[test]
     fn a_host_given_twice_or_wrongly_is_wrong_usage() {
-        for hosts in [&["/run/a", "docker:///run/a"][..], &["ftp://a"]] {
-            let error = endpoints(hosts).unwrap_err();
+        for hosts in [
+            &["/run/a", "docker:///run/a"][..],
+            &["/run/a", "containerd:///run/a"],
+            &["ftp://a"],
+            &["containerd://run/a"],
+        ] {
+            let error = engines(hosts).unwrap_err();
             assert_eq!(error.downcast::<clap::Error>().unwrap().exit_code(), 2);
         }
     }

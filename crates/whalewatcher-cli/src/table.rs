@@ -54,8 +54,9 @@ fn groups<'a>(portfolio: &'a Portfolio, scope: &Scope) -> Vec<&'a Project> {
     groups
 }
 
-/// The beginning of an ID, enough to name it.
+/// The beginning of an ID, enough to name it: without the namespace, which the name tells as well.
 pub(crate) fn short(id: &str) -> String {
+    let id = id.rsplit_once('/').map_or(id, |(_, id)| id);
     Printable(&id.chars().take(SHORT_ID).collect::<String>()).to_string()
 }
 
@@ -232,5 +233,11 @@ no project
                 assert!(fit::cells(line.trim_end_matches('\n')) <= width, "{width}: {line}");
             }
         }
+    }
+
+    #[test]
+    fn a_short_id_has_no_namespace() {
+        assert_eq!(short("0123456789abcdef"), "0123456789ab");
+        assert_eq!(short("plugins.moby/0123456789abcdef"), "0123456789ab");
     }
 }

@@ -166,6 +166,12 @@ impl Container {
         }
     }
 
+    /// The same with this PID.
+    pub(crate) fn with_pid(mut self, pid: u32) -> Self {
+        self.pid = pid;
+        self
+    }
+
     /// The same with these labels.
     #[must_use]
     pub fn with_labels(mut self, labels: Labels) -> Self {

@@ -16,7 +16,7 @@ use tokio::task::unconstrained;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::container::ContainerId;
-use crate::engine::{EngineClient, EngineConnection, EngineEvent, Sighting};
+use crate::engine::{EngineClient, EngineConnection, EngineEvent, Listing, Unlisted, Untold};
 use crate::error::{EngineError, ErrorKind};
 use crate::liveness::{GRACE, Liveness, is_silence};
 use crate::reconciler::{Answer, Input, Reconciler};
@@ -30,7 +30,7 @@ const TURN: usize = 1024;
 /// What the driver waits for.
 enum Wake {
     Event(Option<Result<EngineEvent, EngineError>>),
-    Listed(Result<Vec<Sighting>, EngineError>),
+    Listed(Result<Listing, EngineError>),
     Inspected(ContainerId, Answer),
     Retry(ContainerId),
     Suspect(ContainerId),
@@ -38,6 +38,18 @@ enum Wake {
     Silence,
     Checked(Result<Option<SystemTime>, EngineError>),
     Audit,
+    /// A list that is owed can be asked for again.
+    Relist,
+}
+
+/// Whether there has to be a list before the next audit is due, for the last one did not tell of all, or events may have
+/// been missed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Owed {
+    No,
+    Yes,
+    /// It is being asked for.
+    Asked,
 }
 
 /// Longer than any watch lasts.
@@ -50,12 +62,22 @@ pub(crate) struct Driver<'a, C> {
     /// Since when the current connection is live.
     live: Option<(Instant, SystemTime)>,
     connected: bool,
+    owed: Owed,
+    unlisted: Vec<Unlisted>,
     counters: Counters,
 }
 
 impl<'a, C: EngineClient> Driver<'a, C> {
     pub(crate) fn new(shared: &'a Shared<C>, reconciler: &'a mut Reconciler) -> Self {
-        Self { live: None, connected: false, counters: shared.status().counters, shared, reconciler }
+        Self {
+            live: None,
+            connected: false,
+            owed: Owed::No,
+            unlisted: Vec::new(),
+            counters: shared.status().counters,
+            shared,
+            reconciler,
+        }
     }
 
     /// Connects again and again, until the back-off is exhausted.
@@ -69,7 +91,8 @@ impl<'a, C: EngineClient> Driver<'a, C> {
         let mut delays = backoff.delays();
         let mut told = None;
         loop {
-            (self.live, self.connected) = (None, false);
+            (self.live, self.connected, self.owed) = (None, false, Owed::No);
+            self.unlisted.clear();
             self.publish(Phase::Connecting);
             self.counters.connects += 1;
             let Err(error) = self.connection().await;
@@ -126,12 +149,20 @@ impl<'a, C: EngineClient> Driver<'a, C> {
         let mut checking = pin!(Fuse::terminated());
         let mut audit = pin!(sleep(settings.next_audit().unwrap_or(NEVER)));
         let mut listing = pin!(Fuse::terminated());
+        let mut relist = pin!(Fuse::terminated());
+        let mut incomplete = 0;
         let mut inspections = FuturesUnordered::new();
         let mut retries = FuturesUnordered::new();
         let mut suspects = FuturesUnordered::new();
         loop {
+            if self.owed == Owed::Yes && relist.is_terminated() && listing.is_terminated() {
+                self.audit();
+            }
             if self.reconciler.take_list_wanted() {
                 self.counters.lists += 1;
+                if self.owed == Owed::Yes {
+                    self.owed = Owed::Asked;
+                }
                 let (connection, known) = (&connection, self.reconciler.is_live());
                 let list =
                     async move { if known { connection.audit().await } else { connection.list().await } };
@@ -161,6 +192,7 @@ impl<'a, C: EngineClient> Driver<'a, C> {
                 () = &mut silence, if checking.is_terminated() => Wake::Silence,
                 answer = &mut checking, if !checking.is_terminated() => Wake::Checked(answer),
                 () = &mut audit => Wake::Audit,
+                () = &mut relist, if !relist.is_terminated() => Wake::Relist,
             };
             // Events that are here already go before answers: what they hint at may make those stale.
             let mut wake = Some(wake);
@@ -173,7 +205,19 @@ impl<'a, C: EngineClient> Driver<'a, C> {
                 self.take_event(event, &mut liveness)?;
             }
             match wake {
-                Some(Wake::Listed(list)) => self.take_list(list)?,
+                Some(Wake::Listed(list)) => {
+                    let told_all = self.take_list::<C::Connection>(list)?;
+                    if !told_all {
+                        incomplete += 1;
+                        self.owed = Owed::Yes;
+                        relist.set(sleep(settings.backoff.nth_delay(incomplete)).fuse());
+                    } else {
+                        incomplete = 0;
+                        if self.owed == Owed::Asked {
+                            self.owed = Owed::No;
+                        }
+                    }
+                }
                 Some(Wake::Inspected(id, answer)) => self.take(Input::Inspected(id, answer)),
                 Some(Wake::Retry(id)) => {
                     self.counters.retries += 1;
@@ -194,12 +238,12 @@ impl<'a, C: EngineClient> Driver<'a, C> {
                 }
                 Some(Wake::Audit) => {
                     if self.reconciler.is_live() && listing.is_terminated() {
-                        self.counters.audits += 1;
-                        self.take(Input::Audit);
+                        self.audit();
                     }
                     audit.as_mut().reset(Instant::now() + settings.next_audit().unwrap_or(NEVER));
                 }
-                Some(Wake::Event(_)) | None => {}
+                // What is owed is asked for above.
+                Some(Wake::Event(_) | Wake::Relist) | None => {}
             }
             for _ in 0..TURN {
                 let Some(Some((id, answer))) = unconstrained(inspections.next()).now_or_never() else {
@@ -214,6 +258,14 @@ impl<'a, C: EngineClient> Driver<'a, C> {
         self.reconciler.handle(input, SystemTime::now());
     }
 
+    /// Compares the portfolio with a list, or completes one, if it is the time for that.
+    fn audit(&mut self) {
+        if self.reconciler.takes_audits() {
+            self.counters.audits += u64::from(self.reconciler.is_live());
+            self.take(Input::Audit);
+        }
+    }
+
     fn take_event(
         &mut self,
         event: Option<Result<EngineEvent, EngineError>>,
@@ -221,23 +273,40 @@ impl<'a, C: EngineClient> Driver<'a, C> {
     ) -> Result<(), EngineError> {
         let event = event.unwrap_or_else(|| Err(ended()))?;
         tracing::trace!(?event);
-        self.counters.events += 1;
         liveness.heard(event.at());
+        if event == EngineEvent::Gap {
+            self.owed = Owed::Yes;
+            return Ok(());
+        }
+        self.counters.events += 1;
         self.take(Input::Event(event));
         Ok(())
     }
 
-    /// Without a list there is no picture to begin with, but an audit can wait for the next time.
-    fn take_list(&mut self, list: Result<Vec<Sighting>, EngineError>) -> Result<(), EngineError> {
+    /// Without a list there is no picture to begin with, but an audit can wait for the next time. Whether all was told
+    /// that is owed.
+    fn take_list<E: EngineConnection>(
+        &mut self,
+        list: Result<Listing, EngineError>,
+    ) -> Result<bool, EngineError> {
         match list {
-            Ok(list) => self.take(Input::Listed(list)),
-            Err(error) if !self.reconciler.is_live() || is_silence(&error) => return Err(error),
+            Ok(Listing { sightings, unlisted }) => {
+                for Unlisted { scope, error } in &unlisted {
+                    if self.unlisted.iter().all(|known| known.scope != *scope) {
+                        tracing::warn!(endpoint = self.shared.client.endpoint(), scope, %error, "cannot list");
+                    }
+                }
+                self.take(Input::Listed(sightings, Untold::new::<E>(&unlisted)));
+                self.unlisted = unlisted;
+                Ok(self.unlisted.is_empty())
+            }
+            Err(error) if !self.reconciler.is_live() || is_silence(&error) => Err(error),
             Err(error) => {
                 tracing::warn!(%error, "no audit this time");
                 self.take(Input::AuditFailed);
+                Ok(self.owed == Owed::No)
             }
         }
-        Ok(())
     }
 
     fn publish_progress(&mut self) {
@@ -260,8 +329,12 @@ impl<'a, C: EngineClient> Driver<'a, C> {
             self.counters.divergences = self.reconciler.divergences();
             self.counters.last_divergence = Some(SystemTime::now());
         }
-        let status =
-            Status { phase, unresolved: self.reconciler.unresolved(), counters: self.counters.clone() };
+        let status = Status {
+            phase,
+            unresolved: self.reconciler.unresolved(),
+            unlisted: self.unlisted.clone(),
+            counters: self.counters.clone(),
+        };
         self.shared
             .publication
             .publish(self.reconciler.portfolio(), events, || self.shared.set_status(status));

@@ -9,6 +9,7 @@
 
 use std::future::{Future, ready};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use futures_core::Stream;
@@ -56,7 +57,8 @@ pub trait EngineConnection: Send + Sync {
     /// The engine's event stream; called once, before anything is listed.
     ///
     /// Its first item is [`EngineEvent::Subscribed`], yielded when it is proven that whatever changes from then on
-    /// is told, even if it changes before the stream is read further. From then on the events *of one container*
+    /// is told, even if it changes before the stream is read further. Where nothing proves that, it is yielded when it
+    /// should be so, and [`EngineEvent::Gap`] when it certainly is. From then on the events *of one container*
     /// come in the order in which they happened. An error or the stream's end means that the connection is lost.
     fn events(&self) -> impl Stream<Item = Result<EngineEvent, EngineError>> + Send;
 
@@ -64,8 +66,9 @@ pub trait EngineConnection: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Where the list is not complete: the connection is given up and tried again later.
-    fn list(&self) -> impl Future<Output = Result<Vec<Sighting>, EngineError>> + Send;
+    /// Where nothing can be listed: the connection is given up and tried again later. An engine that keeps its
+    /// containers in [scopes](Self::scope_of) rather says which of these it cannot list.
+    fn list(&self) -> impl Future<Output = Result<Listing, EngineError>> + Send;
 
     /// The same, asked to compare it with what is known already.
     ///
@@ -74,13 +77,22 @@ pub trait EngineConnection: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Where the list is not complete: nothing is compared this time.
-    fn audit(&self) -> impl Future<Output = Result<Vec<Sighting>, EngineError>> + Send {
+    /// Where nothing can be listed: nothing is compared this time.
+    fn audit(&self) -> impl Future<Output = Result<Listing, EngineError>> + Send {
         self.list()
+    }
+
+    /// The part of the engine that the container is in, such as a namespace. Engines without such have one, `""`.
+    fn scope_of(id: &ContainerId) -> &str {
+        let _ = id;
+        ""
     }
 
     /// The container as it is at some moment between question and answer; `None` if it is not alive or does not
     /// exist (any more), which is no error.
+    ///
+    /// An engine that still tells the name and labels of what is not alive may answer with these, and a PID of 0: that
+    /// is how a life is told of that was over before it could be seen, where its start event did not name it.
     ///
     /// # Errors
     ///
@@ -143,6 +155,58 @@ impl EngineIdentity {
     }
 }
 
+/// What an engine lists.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// What is alive, in all scopes that could be listed.
+    pub sightings: Vec<Sighting>,
+    /// The scopes that could not be listed: what was known of their containers stays, and the list is asked for again
+    /// after a while. Until each scope was listed once, the watcher is not ready.
+    pub unlisted: Vec<Unlisted>,
+}
+
+/// A part of an engine that could not be listed, such as a namespace.
+#[derive(Clone, Debug)]
+pub struct Unlisted {
+    /// Which: what [`EngineConnection::scope_of`] says of the containers in it.
+    pub scope: String,
+    /// Why not.
+    pub error: Arc<EngineError>,
+}
+
+impl From<Vec<Sighting>> for Listing {
+    /// All that is alive.
+    fn from(sightings: Vec<Sighting>) -> Self {
+        Self { sightings, unlisted: Vec::new() }
+    }
+}
+
+/// Of whom a list does not tell whether they are alive.
+#[derive(Debug)]
+pub(crate) struct Untold {
+    scopes: Vec<String>,
+    scope_of: fn(&ContainerId) -> &str,
+}
+
+impl Untold {
+    pub(crate) fn new<C: EngineConnection>(unlisted: &[Unlisted]) -> Self {
+        Self::of(unlisted.iter().map(|part| part.scope.clone()).collect(), C::scope_of)
+    }
+
+    pub(crate) fn of(scopes: Vec<String>, scope_of: fn(&ContainerId) -> &str) -> Self {
+        Self { scopes, scope_of }
+    }
+
+    /// Whether all is told.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.scopes.is_empty()
+    }
+
+    pub(crate) fn contains(&self, id: &ContainerId) -> bool {
+        !self.is_empty() && self.scopes.iter().any(|scope| scope == (self.scope_of)(id))
+    }
+}
+
 /// A container that a list names as alive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sighting {
@@ -192,13 +256,17 @@ impl Sighting {
 pub enum EngineEvent {
     /// The subscription stands: whatever changes from now on is told.
     Subscribed,
+    /// Something may have happened that was not told, up to now: the portfolio is compared with the engine's list.
+    Gap,
     /// A life began.
     Started {
         /// Whose.
         id: ContainerId,
         /// When.
         at: Option<SystemTime>,
-        /// What the event itself tells of the container, where that is enough to name it (its PID may be 0). It
+        /// The PID of its initial process, where the engine tells.
+        pid: Option<u32>,
+        /// What the event itself tells of the container, where that is enough to name it; its PID is not looked at. It
         /// is announced if the life is over before the engine can be asked about it.
         glimpse: Option<Box<Container>>,
     },
@@ -241,7 +309,7 @@ impl EngineEvent {
     #[must_use]
     pub fn at(&self) -> Option<SystemTime> {
         match self {
-            Self::Subscribed => None,
+            Self::Subscribed | Self::Gap => None,
             Self::Started { at, .. }
             | Self::Exited { at, .. }
             | Self::Paused { at, .. }

@@ -22,7 +22,7 @@ use std::time::SystemTime;
 
 use crate::container::{Container, ContainerId};
 use crate::difference::steps;
-use crate::engine::{EngineEvent, Sighting};
+use crate::engine::{EngineEvent, Sighting, Untold};
 use crate::error::EngineError;
 use crate::event::{Event, EventKind};
 use crate::portfolio::Portfolio;
@@ -31,7 +31,7 @@ use crate::portfolio::Portfolio;
 mod explorer;
 mod record;
 
-use record::{Exit, Inquiry, Record};
+use record::{Exit, Glimpse, Inquiry, Record};
 
 /// How many containers that are not alive are remembered, to recognise late and repeated events of theirs.
 const REMEMBERED: usize = 1024;
@@ -41,9 +41,10 @@ const REMEMBERED: usize = 1024;
 pub(crate) enum Input {
     /// A subscription to the engine's events stands.
     Connected,
-    /// The list, asked for since then or since the audit began.
-    Listed(Vec<Sighting>),
-    /// Time to compare the portfolio with a list, though the connection stands.
+    /// The list, asked for since then or since the audit began; and of whom it does not tell.
+    Listed(Vec<Sighting>, Untold),
+    /// Time to compare the portfolio with a list, though the connection stands; or to complete a list that did not tell
+    /// of all.
     Audit,
     /// There will be no list for the audit.
     AuditFailed,
@@ -99,8 +100,9 @@ enum Phase {
     Disconnected,
     /// The list is awaited; holds those that events spoke of meanwhile.
     Listing { touched: HashSet<ContainerId> },
-    /// The list is here; holds those whose first answer is awaited.
-    Confirming { unsettled: HashSet<ContainerId> },
+    /// The list is here; holds those whose first answer is awaited. A list that did not tell of all is to be asked for
+    /// again.
+    Confirming { unsettled: HashSet<ContainerId>, complete: bool },
     /// The portfolio follows the engine; during an audit the list is awaited.
     Live { audit: bool },
 }
@@ -114,6 +116,11 @@ impl Reconciler {
     /// Whether the portfolio is as the engine says.
     pub(crate) fn is_live(&self) -> bool {
         matches!(self.phase, Phase::Live { .. })
+    }
+
+    /// Whether [`Input::Audit`] would have a list asked for.
+    pub(crate) fn takes_audits(&self) -> bool {
+        matches!(self.phase, Phase::Live { audit: false } | Phase::Confirming { complete: false, .. })
     }
 
     /// In how many containers audits found the portfolio to be wrong.
@@ -168,13 +175,15 @@ impl Reconciler {
     pub(crate) fn handle(&mut self, input: Input, now: SystemTime) {
         match input {
             Input::Connected => self.connected(),
-            Input::Listed(sightings) => self.listed(sightings, now),
-            Input::Audit => {
-                if let Phase::Live { audit } = &mut self.phase {
-                    *audit = true;
-                    self.list_wanted = true;
+            Input::Listed(sightings, untold) => self.listed(sightings, &untold, now),
+            Input::Audit if self.takes_audits() => {
+                match &mut self.phase {
+                    Phase::Live { audit } => *audit = true,
+                    phase => *phase = Phase::Listing { touched: HashSet::new() },
                 }
+                self.list_wanted = true;
             }
+            Input::Audit => {}
             Input::AuditFailed => {
                 if let Phase::Live { audit } = &mut self.phase {
                     *audit = false;
@@ -224,15 +233,15 @@ impl Reconciler {
         self.list_wanted = true;
     }
 
-    fn listed(&mut self, sightings: Vec<Sighting>, now: SystemTime) {
+    fn listed(&mut self, sightings: Vec<Sighting>, untold: &Untold, now: SystemTime) {
         match &mut self.phase {
             Phase::Listing { touched } => {
                 let touched = take(touched);
-                self.synchronize(sightings, &touched, now);
+                self.synchronize(sightings, untold, &touched, now);
             }
             Phase::Live { audit } => {
                 if take(audit) {
-                    self.audit(sightings);
+                    self.audit(sightings, untold);
                 }
             }
             Phase::Disconnected | Phase::Confirming { .. } => {}
@@ -241,7 +250,7 @@ impl Reconciler {
 
     /// The list may be ahead of the event stream or behind it, so what differs becomes a suspect first, to be explained
     /// by events. So does who is being asked about: the answer may be of before the list, and the event of since lost.
-    fn audit(&mut self, sightings: Vec<Sighting>) {
+    fn audit(&mut self, sightings: Vec<Sighting>, untold: &Untold) {
         let mut suspects: Vec<_> = self.portfolio.ids().cloned().collect();
         let mut listed = HashMap::new();
         for sighting in sightings {
@@ -254,7 +263,7 @@ impl Reconciler {
         let asked = self.records.iter().filter(|(_, record)| matches!(record.inquiry, Inquiry::Asked { .. }));
         let unknown = |id: &&ContainerId| self.portfolio.by_id(id).is_none() && !listed.contains_key(*id);
         suspects.extend(asked.map(|(id, _)| id).filter(unknown).cloned());
-        for id in suspects {
+        for id in suspects.into_iter().filter(|id| !untold.contains(id)) {
             let sighting = listed.remove(&id);
             let innocent = self.is_as_listed(&id, sighting.as_ref());
             if innocent && !matches!(self.inquiry(&id), Inquiry::Asked { .. }) {
@@ -296,8 +305,15 @@ impl Reconciler {
         self.settle(id, now);
     }
 
-    fn synchronize(&mut self, sightings: Vec<Sighting>, touched: &HashSet<ContainerId>, now: SystemTime) {
+    fn synchronize(
+        &mut self,
+        sightings: Vec<Sighting>,
+        untold: &Untold,
+        touched: &HashSet<ContainerId>,
+        now: SystemTime,
+    ) {
         let mut gone = self.unconfirmed.clone();
+        gone.retain(|id| !untold.contains(id));
         for sighting in sightings {
             let id = sighting.container().id().clone();
             gone.remove(&id);
@@ -320,13 +336,14 @@ impl Reconciler {
             }
         }
         let unsettled = self.records.iter().filter(|(_, record)| !record.inquiry.is_settled());
-        self.phase = Phase::Confirming { unsettled: unsettled.map(|(id, _)| id.clone()).collect() };
+        let unsettled = unsettled.map(|(id, _)| id.clone()).collect();
+        self.phase = Phase::Confirming { unsettled, complete: untold.is_empty() };
         self.go_live_if_settled(now);
     }
 
     fn event(&mut self, event: EngineEvent, now: SystemTime) {
         let id = match &event {
-            EngineEvent::Subscribed => return,
+            EngineEvent::Subscribed | EngineEvent::Gap => return,
             EngineEvent::Started { id, .. }
             | EngineEvent::Exited { id, .. }
             | EngineEvent::Paused { id, .. }
@@ -345,8 +362,10 @@ impl Reconciler {
         }
         let before = (self.published.len(), self.inquiry(&id));
         match event {
-            EngineEvent::Subscribed => {}
-            EngineEvent::Started { at, glimpse, .. } => self.started(&id, at, glimpse, now),
+            EngineEvent::Subscribed | EngineEvent::Gap => {}
+            EngineEvent::Started { at, pid, glimpse, .. } => {
+                self.started(&id, at, pid.filter(|pid| *pid != 0), glimpse, now);
+            }
             EngineEvent::Exited { pid, at, code, .. } => self.exited(&id, Exit { pid, at, code }, now),
             EngineEvent::Paused { at, .. } => self.paused(&id, true, at, now),
             EngineEvent::Unpaused { at, .. } => self.paused(&id, false, at, now),
@@ -367,6 +386,7 @@ impl Reconciler {
         &mut self,
         id: &ContainerId,
         at: Option<SystemTime>,
+        pid: Option<u32>,
         glimpse: Option<Box<Container>>,
         now: SystemTime,
     ) {
@@ -377,11 +397,7 @@ impl Reconciler {
         record.newest_start = newest_start.max(at);
         // What is told again or late must not bring a life back.
         let told_before = at.is_some() && at <= newest_start;
-        let pid = glimpse.as_ref().map(|glimpse| glimpse.pid()).filter(|pid| *pid != 0);
-        let mut glimpse = glimpse.filter(|_| !told_before).map(|glimpse| {
-            let started_at = glimpse.started_at().or(at);
-            Arc::new(glimpse.with_started_at(started_at))
-        });
+        let mut glimpse = Glimpse::new(id, at, pid, glimpse).filter(|_| !told_before);
         if let Some(known) = self.portfolio.by_id(id) {
             if confirmed && pid == Some(known.pid()) {
                 return;
@@ -400,9 +416,16 @@ impl Reconciler {
         }
         let record = self.records.entry(id.clone()).or_default();
         let (exit, past) = (record.exit, &mut record.past);
-        record.glimpse = glimpse
-            .filter(|glimpse| !exit.is_some_and(|exit| exit.ends(glimpse)))
-            .filter(|glimpse| !past.as_mut().is_some_and(|past| past.began_as(glimpse)));
+        let glimpse = glimpse
+            .filter(|glimpse| !exit.is_some_and(|exit| exit.ends_glimpsed(glimpse)))
+            .filter(|glimpse| !past.as_mut().is_some_and(|past| past.began_as(&glimpse.container)));
+        let former = std::mem::replace(&mut record.glimpse, glimpse);
+        if let (Some(former), Some(exit)) = (former, exit)
+            && exit.ends_glimpsed(&former)
+        {
+            // It waited for its name, which will not come any more: another life is asked about now.
+            self.announce_past_life(former, exit, now);
+        }
         self.want(id);
     }
 
@@ -428,7 +451,11 @@ impl Reconciler {
             // Whoever is being asked about may still tell more of it than its start event did.
             None if matches!(record.inquiry, Inquiry::Asked { .. }) => {}
             None => {
-                if let Some(glimpse) = record.glimpse.take_if(|glimpse| exit.ends(glimpse)) {
+                // Whoever is going to be asked about may still be named.
+                let asking = record.inquiry != Inquiry::None;
+                let over =
+                    |glimpse: &mut Glimpse| exit.ends_glimpsed(glimpse) && !(asking && glimpse.nameless);
+                if let Some(glimpse) = record.glimpse.take_if(over) {
                     // All that led to the question is over, and any later life's start is still to come.
                     record.inquiry = Inquiry::None;
                     self.failures.remove(id);
@@ -463,7 +490,7 @@ impl Reconciler {
     fn inspected(&mut self, id: &ContainerId, answer: Answer, now: SystemTime) {
         let Some(record) = self.records.get_mut(id) else { return };
         let Inquiry::Asked { stale, exited } = record.inquiry else { return };
-        let truth = match answer {
+        let (truth, told) = match answer {
             Answer::Unknown => {
                 record.inquiry = Inquiry::Failed;
                 let failures = self.failures.entry(id.clone()).or_default();
@@ -472,7 +499,8 @@ impl Reconciler {
                 self.settle(id, now);
                 return;
             }
-            Answer::Truth(truth) => truth.filter(|container| container.pid() != 0),
+            Answer::Truth(Some(container)) if container.pid() != 0 => (Some(container), None),
+            Answer::Truth(told) => (None, told),
         };
         self.failures.remove(id);
         record.inquiry = Inquiry::None;
@@ -488,14 +516,20 @@ impl Reconciler {
                 None | Some((_, Some(false))) => self.adopt(Arc::new(container), now),
                 // Alive when the engine looked, over by now.
                 Some((exit, Some(true))) => {
-                    if record.glimpse.take().is_some() {
-                        self.announce_past_life(Arc::new(container), exit, now);
+                    if let Some(glimpse) = record.glimpse.take() {
+                        let container = Arc::new(container);
+                        let began = container.started_at().or(glimpse.began);
+                        self.announce_past_life(Glimpse { container, began, nameless: false }, exit, now);
                     }
                 }
                 Some((_, None)) => self.want(id),
             },
             None => {
-                let past = record.glimpse.take_if(|glimpse| exit.is_some_and(|exit| exit.ends(glimpse)));
+                if let Some(glimpse) = &mut record.glimpse {
+                    glimpse.learn(told);
+                }
+                let over = |glimpse: &mut Glimpse| exit.is_some_and(|exit| exit.ends_glimpsed(glimpse));
+                let past = record.glimpse.take_if(over);
                 if let Some(known) = self.portfolio.by_id(id) {
                     let exit = exit.filter(|exit| exit.ends(known));
                     if exit.is_some() || suspected || !live || self.unconfirmed.contains(id) {
@@ -556,8 +590,8 @@ impl Reconciler {
     }
 
     /// A life that was over before it could be seen leaves its trace.
-    fn announce_past_life(&mut self, container: Arc<Container>, exit: Exit, now: SystemTime) {
-        let began = container.started_at().unwrap_or(now);
+    fn announce_past_life(&mut self, life: Glimpse, exit: Exit, now: SystemTime) {
+        let (container, began) = (life.container, life.began.unwrap_or(now));
         self.publish(began, EventKind::Started(container.clone()));
         self.publish(exit.at.unwrap_or(now), EventKind::Exited { container, code: exit.code });
     }
@@ -596,7 +630,7 @@ impl Reconciler {
         if self.records.get(id).is_some_and(|record| !record.inquiry.is_settled()) {
             return;
         }
-        if let Phase::Confirming { unsettled } = &mut self.phase {
+        if let Phase::Confirming { unsettled, .. } = &mut self.phase {
             unsettled.remove(id);
             self.go_live_if_settled(now);
         }
@@ -604,7 +638,7 @@ impl Reconciler {
     }
 
     fn go_live_if_settled(&mut self, now: SystemTime) {
-        if matches!(&self.phase, Phase::Confirming { unsettled } if unsettled.is_empty()) {
+        if matches!(&self.phase, Phase::Confirming { unsettled, complete: true } if unsettled.is_empty()) {
             self.phase = Phase::Live { audit: false };
             self.publish(now, EventKind::Synced { containers: self.portfolio.total() });
         }

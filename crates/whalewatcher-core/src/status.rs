@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use tokio::sync::watch;
 
 use crate::container::Printable;
+use crate::engine::Unlisted;
 use crate::error::EngineError;
 use crate::subscription::Publication;
 
@@ -20,6 +21,9 @@ pub struct Status {
     /// How many containers cannot be inspected: of these the portfolio shows what was last known, if anything. They
     /// are retried.
     pub unresolved: usize,
+    /// The parts of the engine, such as namespaces, that cannot be listed: of these the portfolio shows what was last
+    /// known and what events told, if anything. The list is asked for again.
+    pub unlisted: Vec<Unlisted>,
     /// What it has done so far.
     pub counters: Counters,
 }
@@ -62,7 +66,8 @@ pub enum Phase {
     Idle,
     /// It tries to reach the engine, for the first time or after a connection was lost.
     Connecting,
-    /// It is connected and finds out what is alive. The portfolio is as last known and becomes right bit by bit.
+    /// It is connected and finds out what is alive. The portfolio is as last known and becomes right bit by bit. It stays
+    /// so for as long as a part of the engine cannot be listed.
     Synchronizing,
     /// The portfolio is as the engine says, and follows it.
     Live {
@@ -85,7 +90,7 @@ pub enum Phase {
 
 impl Status {
     pub(crate) fn new(phase: Phase) -> Self {
-        Self { phase, unresolved: 0, counters: Counters::default() }
+        Self { phase, unresolved: 0, unlisted: Vec::new(), counters: Counters::default() }
     }
 
     /// Whether it says the same as the other.
@@ -96,7 +101,9 @@ impl Status {
             | (Phase::Failed { error }, Phase::Failed { error: other }) => Arc::ptr_eq(error, other),
             (one, other) => discriminant(one) == discriminant(other),
         };
-        same_phase && self.unresolved == other.unresolved
+        let same_unlisted =
+            self.unlisted.iter().map(|part| &part.scope).eq(other.unlisted.iter().map(|part| &part.scope));
+        same_phase && self.unresolved == other.unresolved && same_unlisted
     }
 
     /// Whether the portfolio is as the engine says, and follows it.
@@ -156,6 +163,10 @@ impl fmt::Display for Status {
         match self.unresolved {
             0 => Ok(()),
             unresolved => write!(f, ", {unresolved} unresolved"),
+        }?;
+        for Unlisted { scope, error } in &self.unlisted {
+            write!(f, ", '{}' cannot be listed: {}", Printable(scope), Printable(&error.to_string()))?;
         }
+        Ok(())
     }
 }

@@ -254,7 +254,7 @@ impl<C> Shared<C> {
     /// Sets the phase of a watcher that nobody watches.
     pub(crate) fn rest(&self, phase: Phase) {
         let counters = self.status.borrow().counters.clone();
-        self.set_status(Status { phase, unresolved: 0, counters });
+        self.set_status(Status { counters, ..Status::new(phase) });
     }
 }
 

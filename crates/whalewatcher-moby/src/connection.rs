@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 use whalewatcher_core::{
-    Container, ContainerId, EngineConnection, EngineError, EngineEvent, EngineIdentity, Sighting,
+    Container, ContainerId, EngineConnection, EngineError, EngineEvent, EngineIdentity, Listing, Sighting,
 };
 
 use crate::answer;
@@ -98,12 +98,12 @@ impl EngineConnection for Connection {
         events::stream(self)
     }
 
-    async fn list(&self) -> Result<Vec<Sighting>, EngineError> {
-        Ok(self.listed().await?.0)
+    async fn list(&self) -> Result<Listing, EngineError> {
+        Ok(self.listed().await?.0.into())
     }
 
-    async fn audit(&self) -> Result<Vec<Sighting>, EngineError> {
-        audit::list(self).await
+    async fn audit(&self) -> Result<Listing, EngineError> {
+        Ok(audit::list(self).await?.into())
     }
 
     async fn check(&self, since: Option<SystemTime>) -> Result<Option<SystemTime>, EngineError> {

@@ -103,10 +103,10 @@ fn told(message: Message, horizon: SystemTime) -> Option<EngineEvent> {
     Some(match action {
         "start" => {
             let glimpse = glimpse(&id, attributes).map(Box::new);
-            EngineEvent::Started { id: id.into(), at, glimpse }
+            EngineEvent::Started { id: id.into(), at, pid: None, glimpse }
         }
         // podman: from a checkpoint.
-        "restore" => EngineEvent::Started { id: id.into(), at, glimpse: None },
+        "restore" => EngineEvent::Started { id: id.into(), at, pid: None, glimpse: None },
         "die" | "died" => {
             let code = attributes.get("exitCode").or_else(|| attributes.get("containerExitCode"));
             EngineEvent::Exited {
@@ -135,7 +135,7 @@ fn hinted(salvaged: Salvaged, error: EngineError) -> Result<Option<EngineEvent>,
     match actor.filter(|id| !id.is_empty()).or(id) {
         Some(id) if is_id(&id) => {
             tracing::warn!(%error, "an odd event of container {id}, which is inspected");
-            Ok(Some(EngineEvent::Started { id: id.into(), at: None, glimpse: None }))
+            Ok(Some(EngineEvent::Started { id: id.into(), at: None, pid: None, glimpse: None }))
         }
         Some(id) => {
             pass_over(&id);
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn a_start_tells_name_and_labels() {
         let attributes = r#"{"name":"web","image":"busybox","com.docker.compose.project":"shop","tier":"1"}"#;
-        let Some(EngineEvent::Started { id, at, glimpse: Some(glimpse) }) =
+        let Some(EngineEvent::Started { id, at, pid: None, glimpse: Some(glimpse) }) =
             decoded(&event("start", attributes))
         else {
             panic!("a start with a glimpse");
@@ -234,7 +234,7 @@ mod tests {
         assert_eq!(decoded(&event("unpause", "{}")), Some(EngineEvent::Unpaused { id: a(), at }));
         assert_eq!(
             decoded(&event("restore", "{}")),
-            Some(EngineEvent::Started { id: a(), at, glimpse: None })
+            Some(EngineEvent::Started { id: a(), at, pid: None, glimpse: None })
         );
         for action in ["rename", "update", "destroy", "remove", "checkpoint", "update: more"] {
             assert_eq!(decoded(&event(action, "{}")), Some(EngineEvent::Changed { id: a(), at }), "{action}");
@@ -293,7 +293,7 @@ mod tests {
 
     /// No more than a reason to ask how `a` is.
     fn hint() -> EngineEvent {
-        EngineEvent::Started { id: a(), at: None, glimpse: None }
+        EngineEvent::Started { id: a(), at: None, pid: None, glimpse: None }
     }
 
     #[test]

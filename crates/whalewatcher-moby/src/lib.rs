@@ -45,7 +45,6 @@ mod mutation;
 mod peer;
 mod replay;
 mod salvage;
-mod tasks;
 #[cfg_attr(not(feature = "tls"), path = "tls_absent.rs")]
 mod tls;
 mod transport;

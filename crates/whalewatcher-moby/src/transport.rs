@@ -19,11 +19,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tower_service::Service;
-use whalewatcher_core::{EngineError, ErrorKind};
+use whalewatcher_core::{EngineError, ErrorKind, Spawner, Tasks};
 
 use crate::endpoint::{Address, Endpoint};
 use crate::failure::{self, Excerpt};
-use crate::tasks::Tasks;
 use crate::tls::Tls;
 
 /// How many connections that nobody uses are kept: as many as inspections run at once.
@@ -43,7 +42,7 @@ impl Transport {
     /// Connects to nothing yet.
     pub(crate) fn new(connector: Connector) -> Self {
         let tasks = Tasks::new();
-        let client = builder(tasks.spawner()).build(connector.clone());
+        let client = builder(Spawn(tasks.spawner())).build(connector.clone());
         Self { client, connector, _tasks: tasks }
     }
 
@@ -79,6 +78,16 @@ pub(crate) fn builder<E: Executor<BoxTask> + Clone + Send + Sync + 'static>(exec
 }
 
 type BoxTask = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// hyper-util has its connections driven by tasks: with its own executor these would outlive whoever wanted them.
+#[derive(Clone)]
+struct Spawn(Spawner);
+
+impl Executor<BoxTask> for Spawn {
+    fn execute(&self, task: BoxTask) {
+        self.0.spawn(task);
+    }
+}
 
 /// Makes connections to one engine.
 #[derive(Clone, Debug)]

@@ -155,7 +155,7 @@ async fn what_has_no_end_is_given_up_at_its_limit() {
     let mut events = pin!(connection.events());
     let mut next = async || timeout(PATIENCE, events.next()).await.expect("it comes in time");
     assert_eq!(next().await.unwrap().unwrap(), EngineEvent::Subscribed);
-    let hint = EngineEvent::Started { id: "a".into(), at: None, glimpse: None };
+    let hint = EngineEvent::Started { id: "a".into(), at: None, pid: None, glimpse: None };
     assert_eq!(next().await.unwrap().unwrap(), hint);
     let error = next().await.unwrap().unwrap_err();
     assert_eq!(error.to_string(), "GET /events: the answer has more than 268435456 bytes");

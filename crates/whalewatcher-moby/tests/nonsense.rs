@@ -115,7 +115,7 @@ impl Stranger {
             }
         }
         match connection.list().await {
-            Ok(list) => assert!(list.len() < 100),
+            Ok(list) => assert!(list.sightings.len() < 100),
             Err(error) => is_told_well(&error),
         }
         match connection.inspect(&ContainerId::from("a")).await {

@@ -114,7 +114,7 @@ async fn an_engine_that_is_trusted_and_knows_us_is_watched() {
         let endpoint = format!("{scheme}://localhost:{}", address.port());
         let connection = connect(endpoint, Tls::from_folder(&certificates).unwrap()).await.unwrap();
         assert_eq!(connection.identity().id, "whale");
-        assert_eq!(connection.list().await.unwrap().len(), 1);
+        assert_eq!(connection.list().await.unwrap().sightings.len(), 1);
     }
 }
 

@@ -1,8 +1,14 @@
-//! Engines for tests: a scripted one in memory, one that serves Docker's API on a socket, and a proxy that breaks what
-//! passes between a client and an engine.
+//! Engines for tests: a scripted one in memory, one that serves Docker's API on a socket, one that serves containerd's, and
+//! a proxy that breaks what passes between a client and an engine.
 
+#[cfg(any(feature = "containerd", feature = "docker"))]
+mod clock;
+#[cfg(feature = "containerd")]
+pub mod containerd;
 #[cfg(feature = "docker")]
 pub mod docker;
+#[cfg(any(feature = "containerd", feature = "docker"))]
+mod gate;
 #[cfg(feature = "proxy")]
 pub mod proxy;
 pub mod scripted;

@@ -19,7 +19,7 @@
 //! # }
 //! ```
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -28,7 +28,7 @@ use futures_util::stream::{self, Stream, StreamExt};
 use tokio::sync::{mpsc, watch};
 use whalewatcher_core::{
     Container, ContainerId, EngineClient, EngineConnection, EngineError, EngineEvent, EngineIdentity,
-    ErrorKind, Portfolio, Sighting,
+    ErrorKind, Listing, Portfolio, Sighting, Unlisted,
 };
 
 /// The engine's type unless told otherwise.
@@ -48,12 +48,15 @@ struct Inner {
 #[derive(Default)]
 struct State {
     alive: BTreeMap<ContainerId, Container>,
+    /// Those that were alive, of which an engine with whole lists still tells the names.
+    over: BTreeMap<ContainerId, Container>,
     /// Seconds since the epoch, one more with each event.
     clock: u64,
     subscribers: Vec<mpsc::UnboundedSender<Result<EngineEvent, EngineError>>>,
     held: HashSet<(Call, Moment)>,
     hanging: HashSet<ContainerId>,
     failing: HashMap<ContainerId, usize>,
+    unlisted: BTreeSet<String>,
     refusing: Option<(ErrorKind, String)>,
     whole_lists: bool,
     silent: bool,
@@ -140,7 +143,8 @@ impl Engine {
         Self(Arc::new(Inner { endpoint: endpoint.to_owned(), state, changed }))
     }
 
-    /// The same engine, whose lists tell all there is to know from now on, like containerd's, or not.
+    /// The same engine, which from now on tells like containerd, or not: its lists tell all there is to know, its events
+    /// tell PIDs but no names, its inspections still tell the name of what is over, and start times are not told.
     #[must_use]
     pub fn with_whole_lists(self, whole: bool) -> Self {
         self.change(|state| state.whole_lists = whole);
@@ -166,20 +170,24 @@ impl Engine {
         let _ = changed.wait_for(|_| condition(&self.state().calls)).await;
     }
 
-    /// A life begins: the container is alive, and an event says so. Without a start time it gets one.
+    /// A life begins: the container is alive, and an event says so. Without a start time it gets one, unless the engine
+    /// tells like containerd.
     pub fn start(&self, container: Container) {
         self.change(|state| {
             let at = state.tick();
+            let whole = state.whole_lists;
             let container = match container.started_at() {
-                Some(_) => container,
-                None => container.with_started_at(at),
+                None if !whole => container.with_started_at(at),
+                _ => container,
             };
             let glimpse = Container::new(container.id().clone(), container.name(), 0)
                 .with_labels(container.labels().clone())
                 .with_started_at(container.started_at());
             let id = container.id().clone();
+            let pid = whole.then_some(container.pid());
+            let glimpse = (!whole).then(|| Box::new(glimpse));
             state.alive.insert(id.clone(), container);
-            state.emit(&EngineEvent::Started { id, at: Some(at), glimpse: Some(Box::new(glimpse)) });
+            state.emit(&EngineEvent::Started { id, at: Some(at), pid, glimpse });
         });
     }
 
@@ -187,8 +195,11 @@ impl Engine {
     pub fn exit(&self, id: &str, code: Option<i32>) {
         self.change(|state| {
             let at = state.tick();
-            if let Some((id, _)) = state.alive.remove_entry(id) {
-                state.emit(&EngineEvent::Exited { id, pid: None, at: Some(at), code });
+            if let Some((id, container)) = state.alive.remove_entry(id) {
+                let pid = state.whole_lists.then_some(container.pid());
+                let record = Container::new(id.clone(), container.name(), 0);
+                state.over.insert(id.clone(), record.with_labels(container.labels().clone()));
+                state.emit(&EngineEvent::Exited { id, pid, at: Some(at), code });
             }
         });
     }
@@ -271,6 +282,15 @@ impl Engine {
     /// Lets all held calls of a kind go on.
     pub fn release(&self, call: Call) {
         self.change(|state| state.held.retain(|(held, _)| *held != call));
+    }
+
+    /// Cannot list the containers of this scope from now on, or can again. An ID tells its scope before a slash, if there
+    /// is one.
+    pub fn fail_listing(&self, scope: &str, failing: bool) {
+        self.change(|state| match failing {
+            true => state.unlisted.insert(scope.to_owned()),
+            false => state.unlisted.remove(scope),
+        });
     }
 
     /// Never answers inspections of this container, not even those under way; or does again.
@@ -402,10 +422,10 @@ impl EngineConnection for Connection {
         stream::once(subscribing).flatten().boxed()
     }
 
-    async fn list(&self) -> Result<Vec<Sighting>, EngineError> {
+    async fn list(&self) -> Result<Listing, EngineError> {
         self.0.change(|state| state.calls.lists += 1);
         self.0.pass(Call::List, Moment::BeforeLooking).await;
-        let sightings = {
+        let listing = {
             let state = self.0.state();
             let sighting = |container: &Container| match state.whole_lists {
                 true => Sighting::Whole(container.clone()),
@@ -417,10 +437,22 @@ impl EngineConnection for Connection {
                     Sighting::Partial { container, started_within }
                 }
             };
-            state.alive.values().map(sighting).collect()
+            let told = |container: &&Container| !state.unlisted.contains(Self::scope_of(container.id()));
+            let failed = |scope: &String| {
+                let error = EngineError::new(ErrorKind::Failed, "scripted failure");
+                Unlisted { scope: scope.clone(), error: Arc::new(error) }
+            };
+            Listing {
+                sightings: state.alive.values().filter(told).map(sighting).collect(),
+                unlisted: state.unlisted.iter().map(failed).collect(),
+            }
         };
         self.0.pass(Call::List, Moment::BeforeAnswering).await;
-        Ok(sightings)
+        Ok(listing)
+    }
+
+    fn scope_of(id: &ContainerId) -> &str {
+        id.split_once('/').map_or("", |(scope, _)| scope)
     }
 
     async fn check(&self, since: Option<SystemTime>) -> Result<Option<SystemTime>, EngineError> {
@@ -440,7 +472,10 @@ impl EngineConnection for Connection {
                 *times -= 1;
                 Err(EngineError::new(ErrorKind::Failed, "scripted failure"))
             }
-            _ => Ok(state.alive.get(id).cloned()),
+            _ => {
+                let over = state.over.get(id).filter(|_| state.whole_lists);
+                Ok(state.alive.get(id).or(over).cloned())
+            }
         });
         engine.pass(Call::Inspect, Moment::BeforeAnswering).await;
         if engine.state().hanging.contains(id) {

@@ -10,6 +10,7 @@
 //! # Features
 //!
 //! - `moby` (default): Docker, and what speaks its API, such as podman.
+//! - `containerd`: containerd, in all its namespaces. Needs `protoc` to be built.
 //! - `metrics`: the figures of watchers for the recorder of the `metrics` crate.
 //! - `tls`: Docker over TCP with TLS, by the certificates that Docker's tools use.
 //! - `serde`: `Serialize` for containers, events and engine identities.
@@ -19,6 +20,8 @@ pub mod fleet;
 pub mod metrics;
 
 pub use fleet::Fleet;
+#[cfg(feature = "containerd")]
+pub use whalewatcher_containerd as containerd;
 pub use whalewatcher_core::*;
 #[cfg(feature = "moby")]
 pub use whalewatcher_moby as moby;

@@ -14,6 +14,7 @@ use crate::churn::seed;
 use crate::leaks::descriptors;
 use crate::recorder::LIMIT;
 use crate::stage::Stage;
+use crate::theatre::Theatre as _;
 use crate::trial::Trial;
 
 const CONTAINERS: usize = 14;

@@ -18,6 +18,7 @@ use crate::leaks::{Apart, descriptors, no_more_descriptors_than};
 use crate::recorder::Recorder;
 use crate::stage::{Stage, Watched, settings};
 use crate::storm::Storm;
+use crate::theatre::Theatre as _;
 use crate::truth;
 
 /// How many things are done to containers at once.

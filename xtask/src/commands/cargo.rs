@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, ensure};
 use xtask::cache::Cache;
 use xtask::interrupt;
+use xtask::protoc;
 
 /// A cargo subcommand that cargo does not come with.
 #[derive(Clone, Copy, Debug)]
@@ -27,10 +28,11 @@ pub(crate) const DENY: Tool =
 /// Runs cargo for each feature alone.
 pub(crate) const HACK: Tool = Tool { subcommand: "hack", version: "0.6.46", options: &[] };
 
-/// cargo at the top of the workspace.
+/// cargo at the top of the workspace, with an environment in which builds find protoc.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
     command.current_dir(workspace());
+    command.envs(protoc::environment().iter().map(|(name, value)| (name, value)));
     // What cargo told this program about itself would make another cargo build some crates anew.
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();

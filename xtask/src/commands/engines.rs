@@ -7,7 +7,8 @@ use anyhow::{Context as _, Result, ensure};
 use clap::{Args, Subcommand};
 use xtask::cache::Cache;
 use xtask::engines::{
-    Docker, DockerOptions, Engine, GivenPrograms, Installation, Packages, TEST_IMAGE, check, leftovers,
+    Containerd, Docker, DockerOptions, Engine, EngineKind, GivenPrograms, Installation, Packages, TEST_IMAGE,
+    check, leftovers,
 };
 
 #[derive(Debug, Subcommand)]
@@ -149,9 +150,20 @@ fn up(options: &Up) -> Result<()> {
     let cache = Cache::open()?;
     Packages::of(&cache).fetch(&[options.engine], false)?;
     let installation = Installation::find(&cache, options.engine, &options.given)?;
+    match options.engine.kind {
+        EngineKind::Containerd => up_containerd(&installation, options)?,
+        _ => up_docker(&installation, options)?,
+    }
+    if options.detach {
+        println!("end it with `cargo xtask engines down {}`", options.engine);
+    }
+    Ok(())
+}
+
+fn up_docker(installation: &Installation, options: &Up) -> Result<()> {
     let mut how = DockerOptions { parent: options.dir.clone(), tcp: options.tcp, ..DockerOptions::default() };
     how.flags.live_restore = options.live_restore;
-    let docker = Docker::start(&installation, &how)?;
+    let docker = Docker::start(installation, &how)?;
     docker.load_test_image()?;
     println!("{} {}, image {TEST_IMAGE}", docker.engine(), docker.version().engine);
     println!("log: {}", docker.dockerd_log().display());
@@ -161,9 +173,26 @@ fn up(options: &Up) -> Result<()> {
     println!("DOCKER_HOST={}", docker.docker_host());
     if options.detach {
         docker.detach()?;
-        println!("end it with `cargo xtask engines down {}`", options.engine);
         return Ok(());
     }
+    until_interrupted()
+}
+
+fn up_containerd(installation: &Installation, options: &Up) -> Result<()> {
+    ensure!(!options.tcp && !options.live_restore, "--tcp and --live-restore are for dockerd");
+    let containerd = Containerd::start(installation, options.dir.as_deref())?;
+    println!("{} {}", containerd.engine(), containerd.version());
+    let arguments = containerd.ctr_run_arguments("default", "test").join(" ");
+    println!("{} run --detach {arguments} test /bin/sleep 1000000", installation.program("ctr")?.display());
+    println!("CONTAINERD_ADDRESS={}", containerd.socket().display());
+    if options.detach {
+        containerd.detach()?;
+        return Ok(());
+    }
+    until_interrupted()
+}
+
+fn until_interrupted() -> Result<()> {
     println!("Ctrl-C ends it");
     // Nobody ever sends: the thread that handles signals ends the process.
     let (_sender, receiver) = mpsc::channel::<()>();

@@ -65,8 +65,7 @@ impl Mirror {
         let mirrors = mirrors_among(&sources);
         if mirrors.is_empty() {
             bail!(
-                "none of this host's apt sources is Debian's archive: engines can be fetched on Debian only; \
-                 name your own with --dockerd, --containerd and --runc, or --engine-path"
+                "none of this host's apt sources is Debian's archive: packages can be fetched on Debian only"
             );
         }
         Ok(mirrors)

@@ -1,8 +1,9 @@
-//! A check of one engine on this very host: that its containers live and end as they should when dockerd is
+//! A check of one engine on this very host: that its containers live and end as they should when its daemon is
 //! killed, and that nothing of an instance is left, however it ends.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
@@ -10,7 +11,9 @@ use anyhow::{Context as _, Error, Result, bail, ensure};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use super::containerd::Containerd;
 use super::docker::{DaemonFlags, Docker, DockerOptions};
+use super::engine::EngineKind;
 use super::http;
 use super::installation::Installation;
 use super::leftovers;
@@ -33,6 +36,17 @@ pub enum Outcome {
 /// With the first thing that is not as it should be in an engine that did start.
 pub fn whole_life(installation: &Installation) -> Result<Outcome> {
     let start = Instant::now();
+    if installation.engine().kind == EngineKind::Containerd {
+        let containerd = match Containerd::start(installation, None) {
+            Ok(containerd) => containerd,
+            Err(error) => return Ok(Outcome::CannotStart(error)),
+        };
+        say(installation, start, &format!("started {}", containerd.version()));
+        tasks_live_on(installation, containerd, start)?;
+        an_interrupted_run_leaves_nothing(installation)?;
+        a_killed_run_is_cleared_by_the_next(installation)?;
+        return Ok(Outcome::Passed);
+    }
     let docker = match Docker::start(installation, &DockerOptions { tcp: true, ..DockerOptions::default() }) {
         Ok(docker) => docker,
         Err(error) => return Ok(Outcome::CannotStart(error)),
@@ -93,6 +107,54 @@ fn containers_live_and_end(installation: &Installation, docker: Docker, start: I
     Ok(())
 }
 
+fn tasks_live_on(installation: &Installation, containerd: Containerd, start: Instant) -> Result<()> {
+    for (namespace, id) in [("one", "same"), ("two", "same"), ("two", "paused")] {
+        let mut run = containerd.ctr(namespace)?;
+        run.args(["run", "--detach"]).args(containerd.ctr_run_arguments(namespace, id));
+        output(run.args([id, "/bin/sleep", "1000000"]))?;
+    }
+    output(containerd.ctr("two")?.args(["tasks", "pause", "paused"]))?;
+    let tasks = || -> Result<Vec<String>> {
+        let mut tasks = Vec::new();
+        for namespace in ["one", "two"] {
+            let listed = output(containerd.ctr(namespace)?.args(["tasks", "list"]))?;
+            tasks.extend(
+                listed.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")),
+            );
+        }
+        tasks.sort();
+        Ok(tasks)
+    };
+    let before = tasks()?;
+    let states: Vec<_> = before.iter().filter_map(|line| line.rsplit(' ').next()).collect();
+    ensure!(states == ["PAUSED", "RUNNING", "RUNNING"], "the tasks are {before:?}");
+    say(installation, start, "tasks run and pause, with one ID in two namespaces");
+
+    containerd.kill()?;
+    containerd.start_again()?;
+    ensure!(tasks()? == before, "tasks did not survive a killed containerd: {:?}", tasks()?);
+    say(installation, start, "tasks survive a killed containerd");
+
+    let marker = containerd.marker();
+    ensure!(containerd.processes()?.len() >= 7, "a running instance seems to have no shims and tasks");
+    containerd.stop()?;
+    ensure!(marker.remains()?.is_empty(), "there remains: {}", marker.remains()?.join(", "));
+    say(installation, start, "nothing of it is left, running and paused tasks included");
+    Ok(())
+}
+
+/// What a program prints.
+fn output(command: &mut Command) -> Result<String> {
+    let output = command.output().with_context(|| format!("cannot run {command:?}"))?;
+    ensure!(
+        output.status.success(),
+        "{command:?} failed ({}): {}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 fn an_interrupted_run_leaves_nothing(installation: &Installation) -> Result<()> {
     let start = Instant::now();
     let mut run = OtherRun::start(installation)?;
@@ -111,15 +173,10 @@ fn a_killed_run_is_cleared_by_the_next(installation: &Installation) -> Result<()
     let mut run = OtherRun::start(installation)?;
     leftovers::clear()?;
     ensure!(folder_is_used(&run.folder)?, "an instance of a live run was cleared away");
-    let socket = Path::new(&run.folder).join("docker.sock");
-    ensure!(
-        http::request(&socket, "GET", "/_ping", "", &[])?.status == 200,
-        "a live run's instance was harmed"
-    );
+    ensure!(answers(&run.socket), "a live run's instance was harmed");
     run.process.kill().context("cannot kill the run")?;
     run.process.wait().context("cannot wait for the run")?;
-    let ping = http::request(&socket, "GET", "/_ping", "", &[])?;
-    ensure!(ping.status == 200, "the instance of a killed run is already gone: nothing could be checked");
+    ensure!(answers(&run.socket), "the instance of a killed run is already gone: nothing could be checked");
     leftovers::clear()?;
     ensure!(!folder_is_used(&run.folder)?, "a killed run's leftovers are still there");
     say(installation, start, "what a killed run leaves is cleared by the next, a live run's instance is not");
@@ -133,6 +190,7 @@ struct OtherRun {
     /// Kept open: the run prints more than is read.
     _output: BufReader<ChildStdout>,
     folder: String,
+    socket: PathBuf,
 }
 
 impl OtherRun {
@@ -141,22 +199,33 @@ impl OtherRun {
         let mut command = Command::new("/proc/self/exe");
         command.args(["engines", "up", &installation.engine().to_string()]);
         for name in ["dockerd", "containerd", "runc", "busybox"] {
-            command.arg(format!("--{name}")).arg(installation.program(name)?);
+            if let Ok(program) = installation.program(name) {
+                command.arg(format!("--{name}")).arg(program);
+            }
         }
         let mut process = command.stdout(Stdio::piped()).spawn().context("cannot start another run")?;
         let mut output = BufReader::new(process.stdout.take().context("the run has no output")?);
         let mut line = String::new();
         while output.read_line(&mut line).context("cannot read the output of the run")? > 0 {
-            if let Some(socket) = line.trim_end().strip_prefix("DOCKER_HOST=unix://") {
-                let folder =
-                    Path::new(socket).parent().context("a socket is in a folder")?.display().to_string();
-                return Ok(OtherRun { process, _output: output, folder });
+            let endpoints = ["DOCKER_HOST=unix://", "CONTAINERD_ADDRESS="];
+            if let Some(socket) = endpoints.iter().find_map(|start| line.trim_end().strip_prefix(start)) {
+                let socket = PathBuf::from(socket);
+                let folder = socket.parent().context("a socket is in a folder")?.display().to_string();
+                return Ok(OtherRun { process, _output: output, folder, socket });
             }
             line.clear();
         }
         process.wait().context("cannot wait for the run")?;
         bail!("another run did not start its engine")
     }
+}
+
+/// Whether an engine listens there, and if it is dockerd, answers.
+fn answers(socket: &Path) -> bool {
+    if socket.ends_with("docker.sock") {
+        return http::request(socket, "GET", "/_ping", "", &[]).is_ok_and(|response| response.status == 200);
+    }
+    UnixStream::connect(socket).is_ok()
 }
 
 fn folder_is_used(folder: &str) -> Result<bool> {

@@ -1,15 +1,23 @@
-//! A containerd of an instance's own: never the host's, and nothing of it outside of the instance's folder.
+//! A private containerd, by itself for tests and for people to play with, or under a dockerd: never the host's, and
+//! nothing of it outside of the instance's folder. All methods block, and take `&self`.
 
 use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use super::daemon::Daemon;
+use super::docker::{self, DaemonFlags, is_running, running_pid};
+use super::engine::{Engine, EngineKind};
 use super::installation::Installation;
+use super::instance::{Instance, Marker};
+use super::test_image::root_file_system;
 
-/// What a docker engine does not use and what would make folders and sockets elsewhere on the host.
+/// What nobody uses here and what would make folders and sockets elsewhere on the host.
 const DISABLED: [&str; 5] = [
     "io.containerd.grpc.v1.cri",
     "io.containerd.cri.v1.images",
@@ -17,6 +25,231 @@ const DISABLED: [&str; 5] = [
     "io.containerd.internal.v1.opt",
     "io.containerd.nri.v1.nri",
 ];
+
+/// A running private containerd. Dropping it ends its processes, shims and containers, and removes everything that it
+/// made, also when a test panics.
+#[derive(Debug)]
+pub struct Containerd {
+    // The order is that of dropping: the instance clears everything, then its children are reaped.
+    instance: Mutex<Instance>,
+    daemons: Mutex<Daemons>,
+    installation: Installation,
+    folder: PathBuf,
+    cgroup: String,
+    version: String,
+}
+
+#[derive(Debug, Default)]
+struct Daemons {
+    containerd: Option<Daemon>,
+    dockerd: Option<Daemon>,
+}
+
+impl Containerd {
+    /// Starts it and waits until it listens; its folder is made below `parent`, by default one of our own for
+    /// temporary files. What dead runs left is cleared first.
+    ///
+    /// # Errors
+    ///
+    /// When the user is not root, or it does not start: then its last log lines are in the message, and nothing is
+    /// left.
+    pub fn start(installation: &Installation, parent: Option<&Path>) -> Result<Containerd> {
+        let engine = installation.engine();
+        ensure!(engine.kind == EngineKind::Containerd, "{engine} is no containerd");
+        let instance = Instance::create(engine, parent)?;
+        let folder = instance.folder().to_owned();
+        installation.link_programs(&folder)?;
+        let cgroup = instance.cgroup().to_owned();
+        let containerd = Containerd {
+            instance: Mutex::new(instance),
+            daemons: Mutex::default(),
+            installation: installation.clone(),
+            folder,
+            cgroup,
+            version: installation.version()?,
+        };
+        containerd.start_again().with_context(|| format!("cannot start a private {engine}"))?;
+        containerd.unpack_root_file_system()?;
+        Ok(containerd)
+    }
+
+    /// Which engine this is.
+    #[must_use]
+    pub fn engine(&self) -> Engine {
+        self.installation.engine()
+    }
+
+    /// What its program says that it is.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// The folder of everything that belongs to it.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The socket of its API.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        socket(&self.folder)
+    }
+
+    /// The cgroup below which containers are to be, with a leading slash.
+    #[must_use]
+    pub fn cgroup(&self) -> String {
+        format!("/{}", self.cgroup)
+    }
+
+    /// Where runc is to keep its state: its usual folder is the host's, and IDs there would clash with others'.
+    #[must_use]
+    pub fn runc_root(&self) -> PathBuf {
+        self.folder.join("runc")
+    }
+
+    /// A folder with the root file system of the test image. Containers share it, so it is not for writing.
+    #[must_use]
+    pub fn root_file_system(&self) -> PathBuf {
+        self.folder.join("rootfs")
+    }
+
+    /// `ctr` for a namespace.
+    ///
+    /// # Errors
+    ///
+    /// Never: it is one of the programs without which the engine is not found.
+    pub fn ctr(&self, namespace: &str) -> Result<Command> {
+        let mut command = self.installation.command("ctr")?;
+        command.arg("--address").arg(self.socket()).args(["--namespace", namespace]);
+        Ok(command)
+    }
+
+    /// What `ctr run` needs to keep a container within this instance; the arguments end with its root file system.
+    #[must_use]
+    pub fn ctr_run_arguments(&self, namespace: &str, id: &str) -> Vec<String> {
+        let root = self.root_file_system().display().to_string();
+        let runc_root = self.runc_root().display().to_string();
+        let cgroup = format!("{}/{namespace}-{id}", self.cgroup());
+        let arguments = ["--runc-root", &runc_root, "--cgroup", &cgroup, "--read-only", "--rootfs", &root]
+            .map(str::to_owned);
+        arguments.into()
+    }
+
+    /// The PID of containerd, while it runs.
+    #[must_use]
+    pub fn containerd_pid(&self) -> Option<u32> {
+        running_pid(self.daemons().containerd.as_ref())
+    }
+
+    /// The PIDs of all its processes: daemons, shims, and what runs in its containers.
+    ///
+    /// # Errors
+    ///
+    /// When `/proc` cannot be read.
+    pub fn processes(&self) -> Result<Vec<u32>> {
+        Ok(self.marker().ownership().processes()?.into_iter().collect())
+    }
+
+    /// Kills containerd with SIGKILL. Its shims and containers stay.
+    ///
+    /// # Errors
+    ///
+    /// When containerd is not running, or does not end.
+    pub fn kill(&self) -> Result<()> {
+        let containerd = self.daemons().containerd.take();
+        containerd.context("containerd is not running")?.kill()
+    }
+
+    /// Starts containerd again after [`kill`](Containerd::kill), and waits until it listens.
+    ///
+    /// # Errors
+    ///
+    /// When it still runs, or does not start.
+    pub fn start_again(&self) -> Result<()> {
+        let mut daemons = self.daemons();
+        if is_running(daemons.containerd.as_ref()) {
+            bail!("containerd is still running");
+        }
+        daemons.containerd = Some(start(&self.installation, &self.folder)?);
+        Ok(())
+    }
+
+    /// Starts a dockerd on this containerd, with the test image, and returns its socket. It ends with the instance.
+    ///
+    /// # Errors
+    ///
+    /// When there is no dockerd, or one runs already, or it does not start.
+    pub fn start_dockerd(&self) -> Result<PathBuf> {
+        let mut daemons = self.daemons();
+        if is_running(daemons.dockerd.as_ref()) {
+            bail!("dockerd is still running");
+        }
+        let flags = DaemonFlags::default();
+        let dockerd = docker::start_dockerd(&self.installation, &self.folder, &self.cgroup, None, &flags)?;
+        daemons.dockerd = Some(dockerd);
+        let socket = docker::socket(&self.folder);
+        docker::load_test_image(&self.installation, &socket)?;
+        Ok(socket)
+    }
+
+    /// Ends the dockerd that was started beside, with its containers.
+    ///
+    /// # Errors
+    ///
+    /// When none runs, or it does not end within a minute.
+    pub fn stop_dockerd(&self) -> Result<()> {
+        let dockerd = self.daemons().dockerd.take();
+        dockerd.context("dockerd is not running")?.terminate(Duration::from_secs(60))
+    }
+
+    /// Ends everything and removes everything; dropping does the same, but can only print what goes wrong.
+    ///
+    /// # Errors
+    ///
+    /// When something does not end or cannot be removed. The next run tries again.
+    pub fn stop(self) -> Result<()> {
+        let mut daemons = self.daemons();
+        self.instance().marker().ownership().kill_all(Duration::from_secs(20))?;
+        for daemon in [daemons.dockerd.take(), daemons.containerd.take()].into_iter().flatten() {
+            daemon.kill()?;
+        }
+        self.instance().clear()
+    }
+
+    /// What belongs to this instance, by which to look for its remains once it is stopped.
+    #[must_use]
+    pub fn marker(&self) -> Marker {
+        self.instance().marker().clone()
+    }
+
+    /// Lets it outlive this process; `cargo xtask engines down` ends it.
+    ///
+    /// # Errors
+    ///
+    /// When its marker cannot be written.
+    pub fn detach(self) -> Result<Marker> {
+        let mut instance = self.instance();
+        instance.detach()?;
+        Ok(instance.marker().clone())
+    }
+
+    fn unpack_root_file_system(&self) -> Result<()> {
+        let archive = root_file_system(self.installation.program("busybox")?)?;
+        let folder = self.root_file_system();
+        let unpacked = tar::Archive::new(&archive[..]).unpack(&folder);
+        unpacked.with_context(|| format!("cannot unpack the test image into {}", folder.display()))
+    }
+
+    fn daemons(&self) -> MutexGuard<'_, Daemons> {
+        self.daemons.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn instance(&self) -> MutexGuard<'_, Instance> {
+        self.instance.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Its socket in an instance's folder.
 pub(crate) fn socket(folder: &Path) -> PathBuf {

@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -84,15 +83,7 @@ impl Docker {
         ensure!(engine.kind == EngineKind::Docker, "{engine} is no docker");
         let instance = Instance::create(engine, options.parent.as_deref())?;
         let folder = instance.folder().to_owned();
-        let programs = folder.join("bin");
-        fs::create_dir(&programs).with_context(|| format!("cannot make {}", programs.display()))?;
-        for (name, path) in installation.programs() {
-            // Only what belongs to the engine: busybox's folder could hold a shell.
-            if name != "busybox" {
-                symlink(path, programs.join(name))
-                    .with_context(|| format!("cannot link {}", path.display()))?;
-            }
-        }
+        installation.link_programs(&folder)?;
         let cgroup = instance.cgroup().to_owned();
         let tcp = if options.tcp { Some(free_port()?) } else { None };
         let mut docker = Docker {
@@ -130,7 +121,7 @@ impl Docker {
     /// The socket of Docker's API.
     #[must_use]
     pub fn docker_socket(&self) -> PathBuf {
-        self.folder.join("docker.sock")
+        socket(&self.folder)
     }
 
     /// The value for `DOCKER_HOST`.
@@ -200,16 +191,7 @@ impl Docker {
     ///
     /// When busybox cannot be read or the engine refuses the image.
     pub fn load_test_image(&self) -> Result<()> {
-        let archive = root_file_system(self.installation.program("busybox")?)?;
-        let command = serde_json::json!(TEST_COMMAND);
-        let change = percent_encoded(&format!("CMD {command}"));
-        let target =
-            format!("/images/create?fromSrc=-&repo={}&changes={change}", percent_encoded(TEST_IMAGE));
-        let response = http::request(&self.docker_socket(), "POST", &target, "application/x-tar", &archive)?;
-        // The status comes before the work, so a failure is in the body.
-        let failed = response.status != 200 || response.text().contains("\"error\"");
-        ensure!(!failed, "the test image was refused ({}): {}", response.status, response.text().trim());
-        Ok(())
+        load_test_image(&self.installation, &self.docker_socket())
     }
 
     /// Kills dockerd with SIGKILL. Its containerd and its containers stay.
@@ -248,7 +230,8 @@ impl Docker {
             daemons.containerd = None;
             daemons.containerd = Some(containerd::start(&self.installation, &self.folder)?);
         }
-        daemons.dockerd = Some(self.start_dockerd(flags)?);
+        daemons.dockerd =
+            Some(start_dockerd(&self.installation, &self.folder, &self.cgroup, self.tcp, flags)?);
         Ok(())
     }
 
@@ -294,52 +277,6 @@ impl Docker {
         Ok(instance.marker().clone())
     }
 
-    fn start_dockerd(&self, flags: &DaemonFlags) -> Result<Daemon> {
-        let folder = &self.folder;
-        let config = folder.join("daemon.json");
-        // An empty file is refused, and none at all would be the host's.
-        let mut settings = serde_json::json!({});
-        if self.installation.version()?.starts_with("20.") {
-            // Otherwise it writes a key into /etc/docker. Later versions have no key and refuse the setting.
-            settings["deprecated-key-path"] = folder.join("key.json").display().to_string().into();
-        }
-        fs::write(&config, settings.to_string())
-            .with_context(|| format!("cannot write {}", config.display()))?;
-        let daemon = Daemon::start(&self.installation, "dockerd", folder, |command| {
-            let paths = [
-                ("--config-file", config),
-                ("--data-root", folder.join("data")),
-                ("--exec-root", folder.join("exec")),
-                ("--pidfile", folder.join("pid")),
-                ("--containerd", self.containerd_socket()),
-            ];
-            for (flag, path) in paths {
-                command.arg(flag).arg(path);
-            }
-            command.args(["--containerd-namespace", "moby", "--host", &self.docker_host()]);
-            // Nothing of the host's network is touched, and neither iptables nor docker-proxy has to be there.
-            command.args([
-                "--bridge",
-                "none",
-                "--iptables=false",
-                "--ip6tables=false",
-                "--userland-proxy=false",
-            ]);
-            command.args(["--exec-opt", "native.cgroupdriver=cgroupfs"]);
-            command.arg("--cgroup-parent").arg(format!("/{}", self.cgroup));
-            if let Some(address) = self.tcp {
-                command.arg("--host").arg(format!("tcp://{address}")).arg("--tls=false");
-            }
-            if flags.live_restore {
-                command.arg("--live-restore");
-            }
-            command.args(&flags.more);
-        })?;
-        let pings = || http::request(&self.docker_socket(), "GET", "/_ping", "text/plain", &[]);
-        daemon.await_answer(|| pings().is_ok_and(|response| response.status == 200))?;
-        Ok(daemon)
-    }
-
     fn ask_version(&self) -> Result<DockerVersion> {
         let answer = self.request("GET", "/version", None)?.json()?;
         let field = |name: &str| {
@@ -361,11 +298,75 @@ impl Docker {
     }
 }
 
-fn is_running(daemon: Option<&Daemon>) -> bool {
+/// Starts dockerd on the containerd of an instance's folder, and waits until it answers.
+pub(super) fn start_dockerd(
+    installation: &Installation,
+    folder: &Path,
+    cgroup: &str,
+    tcp: Option<SocketAddr>,
+    flags: &DaemonFlags,
+) -> Result<Daemon> {
+    let socket = socket(folder);
+    let config = folder.join("daemon.json");
+    // An empty file is refused, and none at all would be the host's.
+    let mut settings = serde_json::json!({});
+    if installation.version_of("dockerd")?.starts_with("20.") {
+        // Otherwise it writes a key into /etc/docker. Later versions have no key and refuse the setting.
+        settings["deprecated-key-path"] = folder.join("key.json").display().to_string().into();
+    }
+    fs::write(&config, settings.to_string()).with_context(|| format!("cannot write {}", config.display()))?;
+    let daemon = Daemon::start(installation, "dockerd", folder, |command| {
+        let paths = [
+            ("--config-file", config),
+            ("--data-root", folder.join("data")),
+            ("--exec-root", folder.join("exec")),
+            ("--pidfile", folder.join("pid")),
+            ("--containerd", containerd::socket(folder)),
+        ];
+        for (flag, path) in paths {
+            command.arg(flag).arg(path);
+        }
+        command.args(["--containerd-namespace", "moby", "--host", &format!("unix://{}", socket.display())]);
+        // Nothing of the host's network is touched, and neither iptables nor docker-proxy has to be there.
+        command.args(["--bridge", "none", "--iptables=false", "--ip6tables=false", "--userland-proxy=false"]);
+        command.args(["--exec-opt", "native.cgroupdriver=cgroupfs"]);
+        command.arg("--cgroup-parent").arg(format!("/{cgroup}"));
+        if let Some(address) = tcp {
+            command.arg("--host").arg(format!("tcp://{address}")).arg("--tls=false");
+        }
+        if flags.live_restore {
+            command.arg("--live-restore");
+        }
+        command.args(&flags.more);
+    })?;
+    let pings = || http::request(&socket, "GET", "/_ping", "text/plain", &[]);
+    daemon.await_answer(|| pings().is_ok_and(|response| response.status == 200))?;
+    Ok(daemon)
+}
+
+/// dockerd's socket in an instance's folder.
+pub(super) fn socket(folder: &Path) -> PathBuf {
+    folder.join("docker.sock")
+}
+
+/// Loads the image [`TEST_IMAGE`] into the dockerd at this socket.
+pub(super) fn load_test_image(installation: &Installation, socket: &Path) -> Result<()> {
+    let archive = root_file_system(installation.program("busybox")?)?;
+    let command = serde_json::json!(TEST_COMMAND);
+    let change = percent_encoded(&format!("CMD {command}"));
+    let target = format!("/images/create?fromSrc=-&repo={}&changes={change}", percent_encoded(TEST_IMAGE));
+    let response = http::request(socket, "POST", &target, "application/x-tar", &archive)?;
+    // The status comes before the work, so a failure is in the body.
+    let failed = response.status != 200 || response.text().contains("\"error\"");
+    ensure!(!failed, "the test image was refused ({}): {}", response.status, response.text().trim());
+    Ok(())
+}
+
+pub(super) fn is_running(daemon: Option<&Daemon>) -> bool {
     running_pid(daemon).is_some()
 }
 
-fn running_pid(daemon: Option<&Daemon>) -> Option<u32> {
+pub(super) fn running_pid(daemon: Option<&Daemon>) -> Option<u32> {
     daemon.filter(|daemon| daemon.is_running().unwrap_or(false)).map(Daemon::pid)
 }
 

@@ -12,6 +12,8 @@ use anyhow::{Error, Result, bail};
 pub enum EngineKind {
     /// dockerd, with a containerd of its own.
     Docker,
+    /// containerd by itself.
+    Containerd,
 }
 
 /// Where an engine's programs come from.
@@ -39,10 +41,13 @@ pub struct Engine {
 
 impl Engine {
     /// Every engine that can be fetched.
-    pub const ALL: [Engine; 3] = [
+    pub const ALL: [Engine; 6] = [
         Engine { kind: EngineKind::Docker, release: Release::Bookworm },
         Engine { kind: EngineKind::Docker, release: Release::Trixie },
         Engine { kind: EngineKind::Docker, release: Release::Sid },
+        Engine { kind: EngineKind::Containerd, release: Release::Bookworm },
+        Engine { kind: EngineKind::Containerd, release: Release::Trixie },
+        Engine { kind: EngineKind::Containerd, release: Release::Sid },
     ];
 
     /// Whether it is no failure when this engine cannot be fetched or started, even in CI.
@@ -58,7 +63,8 @@ impl Engine {
             return Vec::new();
         }
         let own: &[&'static str] = match self.kind {
-            EngineKind::Docker => &["docker.io", "containerd"],
+            // A dockerd can be started beside a containerd of ours, too.
+            EngineKind::Docker | EngineKind::Containerd => &["docker.io", "containerd"],
         };
         // The libraries are those that Debian 12's dockerd and runc need and a small host lacks.
         let shared = ["runc", "busybox-static", "libdevmapper1.02.1", "libseccomp2"];
@@ -73,6 +79,7 @@ impl EngineKind {
     pub fn name(self) -> &'static str {
         match self {
             EngineKind::Docker => "docker",
+            EngineKind::Containerd => "containerd",
         }
     }
 
@@ -81,6 +88,7 @@ impl EngineKind {
     pub fn daemon(self) -> &'static str {
         match self {
             EngineKind::Docker => "dockerd",
+            EngineKind::Containerd => "containerd",
         }
     }
 }
@@ -109,15 +117,19 @@ impl FromStr for Engine {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Engine> {
-        let given = Engine { kind: EngineKind::Docker, release: Release::Given };
-        let mut known = Engine::ALL.into_iter().chain([given]);
+        let given = [EngineKind::Docker, EngineKind::Containerd];
+        let given = given.map(|kind| Engine { kind, release: Release::Given });
+        let mut known = Engine::ALL.into_iter().chain(given);
         if let Some(engine) = known.find(|engine| engine.to_string() == name) {
             return Ok(engine);
         }
-        let names: Vec<String> = Engine::ALL.iter().map(Engine::to_string).collect();
+        let names = |engines: &[Engine], between: &str| {
+            engines.iter().map(Engine::to_string).collect::<Vec<_>>().join(between)
+        };
         bail!(
-            "no such engine: {name} (there are {}, and {given} for programs named by flags)",
-            names.join(", ")
+            "no such engine: {name} (there are {}, and {} for programs named by flags)",
+            names(&Engine::ALL, ", "),
+            names(&given, " and ")
         )
     }
 }
@@ -131,7 +143,11 @@ mod tests {
         for engine in Engine::ALL {
             assert_eq!(engine.to_string().parse::<Engine>().unwrap(), engine);
         }
-        assert_eq!("docker@given".parse::<Engine>().unwrap().release, Release::Given);
+        for (name, kind) in
+            [("docker@given", EngineKind::Docker), ("containerd@given", EngineKind::Containerd)]
+        {
+            assert_eq!(name.parse::<Engine>().unwrap(), Engine { kind, release: Release::Given });
+        }
     }
 
     #[test]

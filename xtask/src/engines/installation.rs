@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsString;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -92,6 +93,10 @@ impl Installation {
                 &["dockerd", "containerd", "containerd-shim-runc-v2", "runc", "busybox"],
                 &["ctr", "docker-init", "docker-proxy"],
             ),
+            EngineKind::Containerd => (
+                &["containerd", "containerd-shim-runc-v2", "runc", "busybox", "ctr"],
+                &["dockerd", "docker-init", "docker-proxy"],
+            ),
         };
         let mut programs = BTreeMap::new();
         for program in needed.iter().chain(optional) {
@@ -131,6 +136,17 @@ impl Installation {
     /// Every program by its name.
     pub fn programs(&self) -> impl Iterator<Item = (&'static str, &Path)> {
         self.programs.iter().map(|(name, path)| (*name, path.as_path()))
+    }
+
+    /// Links the programs into `FOLDER/bin`, so that they find each other.
+    pub(crate) fn link_programs(&self, folder: &Path) -> Result<()> {
+        let bin = folder.join("bin");
+        fs::create_dir(&bin).with_context(|| format!("cannot make {}", bin.display()))?;
+        // Only what belongs to the engine: busybox's folder could hold a shell.
+        for (name, path) in self.programs().filter(|(name, _)| *name != "busybox") {
+            symlink(path, bin.join(name)).with_context(|| format!("cannot link {}", path.display()))?;
+        }
+        Ok(())
     }
 
     /// The value for `LD_LIBRARY_PATH`, when the host lacks a library that the programs need.
@@ -188,13 +204,7 @@ impl Installation {
         if !missing {
             return Ok(None);
         }
-        let mut folders = Vec::new();
-        for libraries in
-            package_folders.iter().flat_map(|folder| [folder.join("usr/lib"), folder.join("lib")])
-        {
-            let Ok(entries) = fs::read_dir(&libraries) else { continue };
-            folders.extend(entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()));
-        }
+        let folders = package_folders.iter().flat_map(|folder| Packages::library_folders(folder));
         Ok(Some(env::join_paths(folders).context("a folder of the cache cannot be part of a search path")?))
     }
 }

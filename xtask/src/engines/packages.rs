@@ -35,6 +35,13 @@ impl<'a> Packages<'a> {
         self.cache.folder().join("debian").join(std::env::consts::ARCH).join(release.name()).join(package)
     }
 
+    /// The folders that a package may have libraries in, as it is unpacked.
+    pub(crate) fn library_folders(package_folder: &Path) -> Vec<PathBuf> {
+        let parts = [package_folder.join("usr/lib"), package_folder.join("lib")];
+        let entries = parts.iter().filter_map(|part| fs::read_dir(part).ok()).flatten().flatten();
+        entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
+    }
+
     /// Whether every package of an engine is there.
     #[must_use]
     pub fn are_there(&self, engine: Engine) -> bool {
@@ -49,9 +56,22 @@ impl<'a> Packages<'a> {
     /// When the host is not Debian, its mirror does not answer, or a signature is wrong. Releases that were
     /// fetched before stay.
     pub fn fetch(&self, engines: &[Engine], refresh: bool) -> Result<usize> {
+        let wanted: Vec<_> = engines.iter().flat_map(|engine| engine.packages()).collect();
+        self.fetch_packages(&wanted, refresh).context(
+            "cannot fetch engines (programs of your own can be named with --dockerd, --containerd and --runc, or \
+             --engine-path)",
+        )
+    }
+
+    /// As [`fetch`](Packages::fetch), of any packages.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub fn fetch_packages(&self, wanted: &[(Release, &'static str)], refresh: bool) -> Result<usize> {
         let missing = |refresh: bool| {
             let mut missing: Vec<(Release, Vec<&'static str>)> = Vec::new();
-            for (release, package) in engines.iter().flat_map(|engine| engine.packages()) {
+            for &(release, package) in wanted {
                 if !refresh && self.folder(release, package).is_dir() {
                     continue;
                 }
@@ -219,7 +239,7 @@ fn run(command: &mut Command) -> Result<()> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = match command.output() {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            bail!("{program} is not there: engines can be fetched on Debian only; name your own by flags")
+            bail!("{program} is not there: packages can be fetched on Debian only")
         }
         other => other.with_context(|| format!("cannot run {program}"))?,
     };

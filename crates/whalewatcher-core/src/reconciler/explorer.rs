@@ -33,6 +33,8 @@ struct Bounds {
     connections: u8,
     /// How often the engine dies, with all that is alive in it.
     crashes: u8,
+    /// Lists that do not tell of all.
+    partial: u8,
     /// Stop after so many states.
     states: usize,
 }
@@ -59,6 +61,10 @@ enum Action {
     Crash,
     LookForList,
     AnswerList,
+    /// The answer does not tell of this container.
+    AnswerListWithout(usize),
+    /// The list is asked for again, for it did not tell of all.
+    Relist,
     Ask,
     Look(usize),
     Answer(usize),
@@ -121,6 +127,8 @@ struct World {
     connected: bool,
     list: Option<Question<Vec<(usize, Life)>>>,
     listed: bool,
+    /// Whether the last list did not tell of all.
+    partly: bool,
     wrong: Wrong,
     reconciler: Reconciler,
 }
@@ -156,6 +164,7 @@ impl World {
             connected: false,
             list: None,
             listed: false,
+            partly: false,
             wrong: Wrong::No,
             reconciler: Reconciler::default(),
         }
@@ -172,9 +181,9 @@ impl World {
         let whole = self.bounds.whole;
         match *told {
             Told::Started { pid, at, name } => {
-                let pid = if whole { pid } else { 0 };
-                let glimpse = Container::new(id.clone(), format!("n{name}"), pid);
-                EngineEvent::Started { id, at: Some(time(at)), glimpse: Some(Box::new(glimpse)) }
+                let glimpse = Container::new(id.clone(), format!("n{name}"), 0);
+                let glimpse = (!whole).then(|| Box::new(glimpse));
+                EngineEvent::Started { id, at: Some(time(at)), pid: whole.then_some(pid), glimpse }
             }
             Told::Exited { pid, at } => EngineEvent::Exited {
                 id,
@@ -255,7 +264,13 @@ impl World {
         }
         match self.list {
             Some(Question::Asked) => all.push(Action::LookForList),
-            Some(Question::Looked(_)) => all.push(Action::AnswerList),
+            Some(Question::Looked(_)) => {
+                all.push(Action::AnswerList);
+                if bounds.partial > 0 {
+                    all.extend((0..self.subjects.len()).map(Action::AnswerListWithout));
+                }
+            }
+            None if self.partly && self.reconciler.takes_audits() => all.push(Action::Relist),
             None => {}
         }
         if bounds.audits > 0 && self.list.is_none() && self.reconciler.is_live() {
@@ -375,7 +390,7 @@ impl World {
             }
             Action::Disconnect => {
                 self.connected = false;
-                self.listed = false;
+                (self.listed, self.partly) = (false, false);
                 self.list = None;
                 for subject in &mut self.subjects {
                     subject.queue.clear();
@@ -392,10 +407,25 @@ impl World {
                     alive.filter_map(|(nth, subject)| Some((nth, subject.alive()?.clone()))).collect();
                 self.list = Some(Question::Looked(alive));
             }
-            Action::AnswerList => {
-                let Some(Question::Looked(alive)) = self.list.take() else {
+            Action::Relist => {
+                self.input(Input::Audit)?;
+                if !self.reconciler.take_list_wanted() {
+                    return Err("not all was listed, and no list is wanted".into());
+                }
+                self.list = Some(Question::Asked);
+            }
+            Action::AnswerList | Action::AnswerListWithout(_) => {
+                let Some(Question::Looked(mut alive)) = self.list.take() else {
                     unreachable!("checked in possible")
                 };
+                self.partly = false;
+                let mut untold = Vec::new();
+                if let Action::AnswerListWithout(without) = action {
+                    self.bounds.partial -= 1;
+                    self.partly = true;
+                    alive.retain(|(nth, _)| *nth != without);
+                    untold.push(id(without).to_string());
+                }
                 let sighting = |(nth, life): (usize, Life)| match self.bounds.whole {
                     true => Sighting::Whole(self.container(nth, &life)),
                     false => {
@@ -408,14 +438,16 @@ impl World {
                     }
                 };
                 let sightings = alive.into_iter().map(sighting).collect();
-                self.listed = true;
-                if self.wrong == Wrong::Audited {
-                    self.wrong = Wrong::No;
+                if untold.is_empty() {
+                    self.listed = true;
+                    if self.wrong == Wrong::Audited {
+                        self.wrong = Wrong::No;
+                    }
                 }
                 for subject in &mut self.subjects {
                     subject.reasons += 1;
                 }
-                self.input(Input::Listed(sightings))?;
+                self.input(Input::Listed(sightings, Untold::of(untold, ContainerId::as_str)))?;
             }
             Action::Ask => {
                 let wanted = self.reconciler.next_inspection().expect("checked in possible");
@@ -438,7 +470,9 @@ impl World {
                 };
                 // A stale answer is followed by another question.
                 self.subjects[nth].reasons += 1;
-                let truth = life.map(|life| self.container(nth, &life));
+                // Of what is not alive some engines still tell the name.
+                let record = || self.bounds.whole.then(|| Container::new(id(nth), "n0", 0));
+                let truth = life.map(|life| self.container(nth, &life)).or_else(record);
                 self.input(Input::Inspected(id(nth), Answer::Truth(truth)))?;
             }
             Action::Fail(nth) => {
@@ -540,7 +574,7 @@ impl World {
 
     /// Whoever has nothing under way is in the picture as in the world, whatever hangs with others.
     fn check_quiet(&self) -> Result<(), String> {
-        if !self.connected || self.wrong != Wrong::No || self.list.is_some() {
+        if !self.connected || self.wrong != Wrong::No || self.list.is_some() || self.partly {
             return Ok(());
         }
         let mut quiet = 0;
@@ -569,7 +603,7 @@ impl World {
     fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         (self.bounds, self.wrong).hash(&mut hasher);
-        (&self.subjects, self.connected, &self.list, self.listed, self.clock).hash(&mut hasher);
+        (&self.subjects, self.connected, &self.list, self.listed, self.partly, self.clock).hash(&mut hasher);
         self.reconciler
             .fingerprint(&self.subjects.iter().enumerate().map(|(nth, _)| id(nth)).collect::<Vec<_>>())
             .hash(&mut hasher);
@@ -585,7 +619,7 @@ impl Reconciler {
         let phase = match &self.phase {
             Phase::Disconnected => (0, vec![]),
             Phase::Listing { touched } => (1, set(touched)),
-            Phase::Confirming { unsettled } => (2, set(unsettled)),
+            Phase::Confirming { unsettled, complete } => (2 + 2 * u8::from(!complete), set(unsettled)),
             Phase::Live { audit } => (3, vec![*audit]),
         };
         let records: Vec<_> = ids.iter().map(|id| (self.records.get(id), self.failures.get(id))).collect();
@@ -631,6 +665,7 @@ const SMALL: Bounds = Bounds {
     audits: 0,
     connections: 1,
     crashes: 0,
+    partial: 0,
     states: 60_000,
 };
 
@@ -675,6 +710,19 @@ fn every_interleaving_of_two_containers() {
 #[test]
 fn every_interleaving_with_audits_and_lost_events() {
     explore_both(Bounds { lost: 2, audits: 2, ..SMALL });
+}
+
+#[test]
+fn every_interleaving_with_lists_that_do_not_tell_of_all() {
+    explore_both(Bounds {
+        containers: 2,
+        lives: 1,
+        pauses: 0,
+        partial: 2,
+        audits: 1,
+        connections: 2,
+        ..SMALL
+    });
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::container::Container;
+use crate::container::{Container, ContainerId};
 use crate::engine::Sighting;
 
 /// How many PIDs of past lives are remembered of each of them.
@@ -16,7 +16,7 @@ const PIDS: usize = 8;
 pub(super) struct Record {
     pub(super) inquiry: Inquiry,
     /// What the newest start event told, while that life has not been announced.
-    pub(super) glimpse: Option<Arc<Container>>,
+    pub(super) glimpse: Option<Glimpse>,
     /// The newest exit.
     pub(super) exit: Option<Exit>,
     /// The newest life that was announced and is over.
@@ -81,6 +81,48 @@ impl Inquiry {
     }
 }
 
+/// What is known of a life that began and has not been announced.
+#[derive(Clone, Debug)]
+pub(super) struct Glimpse {
+    pub(super) container: Arc<Container>,
+    /// When its start event says that it began.
+    pub(super) began: Option<SystemTime>,
+    /// Whether the engine can be asked for more: its name, for its start event did not tell it.
+    pub(super) nameless: bool,
+}
+
+impl Glimpse {
+    /// What a start event told; `None` if that is not enough to tell of a life, or to tell lives apart.
+    pub(super) fn new(
+        id: &ContainerId,
+        at: Option<SystemTime>,
+        pid: Option<u32>,
+        told: Option<Box<Container>>,
+    ) -> Option<Self> {
+        let nameless = told.is_none();
+        let container = match (told, pid) {
+            (Some(told), Some(pid)) => told.with_pid(pid),
+            // Such lives are told apart by the time of their start event.
+            (Some(told), None) => {
+                let began = told.started_at().or(at);
+                told.with_pid(0).with_started_at(began)
+            }
+            (None, Some(pid)) => Container::new(id.clone(), id.as_str(), pid),
+            (None, None) => return None,
+        };
+        Some(Self { began: container.started_at().or(at), container: Arc::new(container), nameless })
+    }
+
+    /// Takes in what the engine still tells of a container that is not alive: there is no more to be learned.
+    pub(super) fn learn(&mut self, told: Option<Container>) {
+        if let Some(told) = told.filter(|_| self.nameless) {
+            let (pid, began) = (self.container.pid(), self.container.started_at());
+            self.container = Arc::new(told.with_pid(pid).with_started_at(began).with_paused(false));
+        }
+        self.nameless = false;
+    }
+}
+
 /// What has to be remembered of lives that were announced and are over. Inspections can be ahead of the event stream:
 /// such a life's start event may still come.
 #[derive(Clone, Debug)]
@@ -123,6 +165,11 @@ impl Exit {
             (_, Some(at), Some(started_at)) => Some(at > started_at),
             _ => None,
         }
+    }
+
+    /// Whether it certainly ended the life of which that is known, or came after its end.
+    pub(super) fn ends_glimpsed(&self, glimpse: &Glimpse) -> bool {
+        self.ends(&glimpse.container)
     }
 
     /// Whether it certainly ended that life, or came after its end.

@@ -2,7 +2,8 @@
 
 use std::time::SystemTime;
 
-use whalewatcher_core::{EngineEvent, EventKind};
+use whalewatcher_core::{EngineEvent, EventKind, watch};
+use whalewatcher_testkit::scripted::{Call, Engine, Moment};
 
 use crate::{container, live, next, short};
 
@@ -85,6 +86,45 @@ async fn a_life_that_is_over_before_it_can_be_seen_leaves_its_trace() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_life_whose_start_event_tells_only_its_pid_gets_its_name_even_when_it_is_over() {
+    for asked_before_its_end in [false, true] {
+        let engine = Engine::new().with_whole_lists(true);
+        let watching = watch(engine.clone());
+        watching.ready().await.unwrap();
+        let (_, mut changes) = watching.subscribe();
+        engine.hold(Call::Inspect, Moment::BeforeLooking);
+        engine.start(container("brief", 9));
+        if asked_before_its_end {
+            engine.asked(|calls| calls.inspecting == 1).await;
+        }
+        engine.exit("brief", Some(1));
+        engine.asked(|calls| calls.inspecting == 1).await;
+        engine.release(Call::Inspect);
+        let (started, exited) = (changes.next().await.unwrap(), changes.next().await.unwrap());
+        assert_eq!([short(&started), short(&exited)], ["started brief", "exited brief"]);
+        let container = started.container().unwrap();
+        assert_eq!((container.name(), container.pid()), ("name of brief", 9));
+        assert!(started.time < exited.time, "as the events told");
+        assert_eq!(engine.calls().inspections_of("brief"), 1);
+        assert_eq!(watching.portfolio(), engine.truth());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_life_that_was_over_and_forgotten_by_its_engine_is_told_by_its_id() {
+    let engine = Engine::new().with_whole_lists(true);
+    let watching = watch(engine.clone());
+    watching.ready().await.unwrap();
+    let (_, mut changes) = watching.subscribe();
+    let at = Some(engine.clock());
+    engine.emit(&EngineEvent::Started { id: "gone".into(), at, pid: Some(9), glimpse: None });
+    engine.emit(&EngineEvent::Exited { id: "gone".into(), pid: Some(9), at, code: Some(1) });
+    let (started, exited) = (changes.next().await.unwrap(), changes.next().await.unwrap());
+    assert_eq!([short(&started), short(&exited)], ["started gone", "exited gone"]);
+    assert_eq!(started.container().unwrap().to_string(), "container 'gone' with PID 9");
+}
+
+#[tokio::test(start_paused = true)]
 async fn events_told_twice_are_told_once() {
     let (engine, watching) = live(&["a", "last"]).await;
     let (_, mut changes) = watching.subscribe();
@@ -95,6 +135,7 @@ async fn events_told_twice_are_told_once() {
     let begun = EngineEvent::Started {
         id: "b".into(),
         at: Some(engine.clock()),
+        pid: None,
         glimpse: Some(Box::new(container("b", 0).with_started_at(engine.clock()))),
     };
     engine.emit(&begun);

@@ -4,6 +4,7 @@ mod audits;
 mod connections;
 mod endings;
 mod inspections;
+mod listings;
 mod lives;
 mod ready;
 mod subscribers;

@@ -4,8 +4,9 @@ use std::{net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
 
+use crate::clock::Clock;
+
 use super::{
-    clock::Clock,
     engine::Engine,
     error::Error,
     events::Hub,

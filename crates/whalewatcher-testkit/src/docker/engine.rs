@@ -11,8 +11,9 @@ use std::{
 use bytes::Bytes;
 use jiff::Timestamp;
 
+use crate::clock::Clock;
+
 use super::{
-    clock::Clock,
     container::{Alive, Container},
     error::Error,
     events::{Event, Fate, Hub, Listener, Wish},

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::gate::Gate;
+use crate::gate::Gate;
 
 /// A request as a hook sees it.
 #[derive(Clone, Debug)]

@@ -38,14 +38,12 @@
 mod api;
 mod body;
 mod builder;
-mod clock;
 mod container;
 mod engine;
 mod error;
 mod events;
 mod filters;
 mod flavour;
-mod gate;
 mod hooks;
 mod identity;
 mod inspect;
@@ -56,14 +54,14 @@ mod stats;
 mod transitions;
 mod wire;
 
+pub use crate::{clock::Clock, gate::Gate};
+
 pub use self::{
     builder::Builder,
-    clock::Clock,
     container::{Alive, ContainerSpec, RestartPolicy, Update},
     error::Error,
     events::{Event, Fate},
     flavour::Flavour,
-    gate::Gate,
     hooks::{Arrival, HookId, Kind, Request, Verdict},
     server::Server,
     stats::{Requests, Stats},

@@ -5,20 +5,32 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::JoinSet;
 
-/// Owns tasks: when it is dropped they are aborted, and none can be spawned any more.
+/// Owns the tasks of a connection: when it is dropped they are aborted, and none can be spawned any more.
+///
+/// For adapters whose libraries have connections driven by tasks, which would otherwise outlive whoever wanted them.
 #[derive(Debug)]
-pub(crate) struct Tasks(Spawner);
+pub struct Tasks(Spawner);
 
 /// Spawns tasks that belong to [`Tasks`].
 #[derive(Clone, Debug)]
-pub(crate) struct Spawner(Arc<Mutex<Option<JoinSet<()>>>>);
+pub struct Spawner(Arc<Mutex<Option<JoinSet<()>>>>);
+
+impl Default for Tasks {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl Tasks {
-    pub(crate) fn new() -> Self {
+    /// None yet.
+    #[must_use]
+    pub fn new() -> Self {
         Self(Spawner(Arc::new(Mutex::new(Some(JoinSet::new())))))
     }
 
-    pub(crate) fn spawner(&self) -> Spawner {
+    /// What spawns them.
+    #[must_use]
+    pub fn spawner(&self) -> Spawner {
         self.0.clone()
     }
 }
@@ -29,9 +41,14 @@ impl Drop for Tasks {
     }
 }
 
-/// hyper-util has its connections driven by tasks: with its own executor these would outlive whoever wanted them.
-impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Spawner {
-    fn execute(&self, task: F) {
+impl Spawner {
+    /// Runs the task until it ends or its owner is dropped; not at all if that is gone already. To be called within a
+    /// tokio runtime.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(tasks) = tasks.as_mut() {
             while tasks.try_join_next().is_some() {}
@@ -42,7 +59,6 @@ impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Spawner
 
 #[cfg(test)]
 mod tests {
-    use hyper::rt::Executor;
     use tokio::sync::oneshot;
 
     use super::*;
@@ -52,14 +68,14 @@ mod tests {
         let tasks = Tasks::new();
         let spawner = tasks.spawner();
         let (alive, ended) = oneshot::channel::<()>();
-        spawner.execute(async move {
+        spawner.spawn(async move {
             let _alive = alive;
             std::future::pending::<()>().await;
         });
         drop(tasks);
         assert!(ended.await.is_err(), "the task was ended");
         let (alive, ended) = oneshot::channel::<()>();
-        spawner.execute(async move {
+        spawner.spawn(async move {
             let _ = alive.send(());
         });
         assert!(ended.await.is_err(), "it was never run");

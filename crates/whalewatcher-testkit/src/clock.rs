@@ -1,7 +1,9 @@
 //! The engine's clock: everything that carries a time (events, start times, the `Date` header) reads it.
 //! It follows real time, or real time shifted (an engine whose clock is wrong), or moves only when stepped.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+#[cfg(feature = "docker")]
+use std::pin::Pin;
+use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
@@ -70,7 +72,8 @@ impl Clock {
     }
 
     /// Resolves once the clock shows this time or a later one.
-    pub(super) fn reached(&self, time: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    #[cfg(feature = "docker")]
+    pub(crate) fn reached(&self, time: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let mut reading = self.0.subscribe();
         Box::pin(async move {
             loop {

@@ -1,0 +1,228 @@
+//! What an application configures: where containerd is, and what else is to be done.
+
+use std::any::Any;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tonic::transport::Endpoint as Dial;
+use whalewatcher_core::{EngineClient, EngineError, ErrorKind};
+
+use crate::connection::Connection;
+use crate::container::{Details, Packer};
+use crate::endpoint::{DEFAULT_ENDPOINT, Endpoint};
+use crate::handshake::{CONTAINERD, greet};
+use crate::namespace::Ignored;
+use crate::transport::Transport;
+
+type Hook = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), EngineError>> + Send>> + Send + Sync>;
+
+/// A client of containerd. It connects when a watcher has it connect; clones share nothing but what was configured.
+#[derive(Clone)]
+pub struct Client {
+    endpoint: Arc<Endpoint>,
+    engine_type: Option<String>,
+    ignored: Ignored,
+    packer: Option<Packer>,
+    before_watch: Option<Hook>,
+    before_attempt: Option<Hook>,
+}
+
+impl Client {
+    /// At this socket: `unix:///path` or `/path`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Configuration`] if it cannot be used. That nobody is there is no error yet.
+    pub fn new(endpoint: impl Into<String>) -> Result<Self, EngineError> {
+        Self::builder().endpoint(endpoint).build()
+    }
+
+    /// To configure more.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// A client for the application's own requests to the same containerd. It has a connection of its own, which no
+    /// watch ends, and connects with its first request. To be called within a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Configuration`] if tonic cannot dial that path.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn client(&self) -> Result<containerd_client::Client, EngineError> {
+        let dial = Dial::from_shared(self.endpoint.as_str().to_owned()).map_err(|error| {
+            let message = format!("tonic cannot dial {}", self.endpoint);
+            EngineError::new(ErrorKind::Configuration, message).with_source(error)
+        })?;
+        Ok(containerd_client::Client::from(dial.connect_lazy()))
+    }
+}
+
+impl EngineClient for Client {
+    type Connection = Connection;
+
+    fn engine_type(&self) -> &str {
+        self.engine_type.as_deref().unwrap_or(CONTAINERD)
+    }
+
+    fn endpoint(&self) -> &str {
+        self.endpoint.as_str()
+    }
+
+    async fn before_watch(&self) -> Result<(), EngineError> {
+        call(self.before_watch.as_ref()).await
+    }
+
+    async fn before_attempt(&self) -> Result<(), EngineError> {
+        call(self.before_attempt.as_ref()).await
+    }
+
+    async fn connect(&self) -> Result<Connection, EngineError> {
+        let transport = Transport::connect(&self.endpoint).await?;
+        let mut identity = greet(&self.endpoint, &transport).await?;
+        self.engine_type().clone_into(&mut identity.engine_type);
+        tracing::debug!(?identity, "connected");
+        Ok(Connection::new(transport, identity, self.ignored.clone(), self.packer.clone()))
+    }
+}
+
+async fn call(hook: Option<&Hook>) -> Result<(), EngineError> {
+    match hook {
+        Some(hook) => hook().await,
+        None => Ok(()),
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("endpoint", &self.endpoint.as_str())
+            .field("ignored", &self.ignored)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Makes a [`Client`]; get one from [`Client::builder`].
+#[derive(Default)]
+pub struct Builder {
+    endpoint: Option<String>,
+    engine_type: Option<String>,
+    ignored: Option<Vec<String>>,
+    packer: Option<Packer>,
+    before_watch: Option<Hook>,
+    before_attempt: Option<Hook>,
+}
+
+impl Builder {
+    /// Where containerd is: `unix:///path` or `/path`. By default at `unix:///run/containerd/containerd.sock`.
+    #[must_use]
+    pub fn endpoint(mut self, endpoint: impl Into<String>) -> Self {
+        self.endpoint = Some(endpoint.into());
+        self
+    }
+
+    /// What the engine's type is called, in place of `containerd.io`.
+    #[must_use]
+    pub fn engine_type(mut self, engine_type: impl Into<String>) -> Self {
+        self.engine_type = Some(engine_type.into());
+        self
+    }
+
+    /// Leaves out these namespaces, in place of [`moby` and `k8s.io`](crate::IGNORED_BY_DEFAULT); without any, none.
+    #[must_use]
+    pub fn ignored_namespaces<N: Into<String>>(mut self, namespaces: impl IntoIterator<Item = N>) -> Self {
+        self.ignored = Some(namespaces.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Has this pack a rucksack for each container, listed or started, from what containerd tells of it. It is called
+    /// within the watch, so it should be quick.
+    #[must_use]
+    pub fn rucksack<F>(mut self, packer: F) -> Self
+    where
+        F: Fn(Details<'_>) -> Option<Arc<dyn Any + Send + Sync>> + Send + Sync + 'static,
+    {
+        self.packer = Some(Arc::new(packer));
+        self
+    }
+
+    /// Something to do once before watching; an error ends the watch.
+    #[must_use]
+    pub fn before_watch<F, D>(mut self, hook: F) -> Self
+    where
+        F: Fn() -> D + Send + Sync + 'static,
+        D: Future<Output = Result<(), EngineError>> + Send + 'static,
+    {
+        self.before_watch = Some(Arc::new(move || Box::pin(hook())));
+        self
+    }
+
+    /// Something to do before each attempt to connect; an error fails the attempt.
+    #[must_use]
+    pub fn before_attempt<F, D>(mut self, hook: F) -> Self
+    where
+        F: Fn() -> D + Send + Sync + 'static,
+        D: Future<Output = Result<(), EngineError>> + Send + 'static,
+    {
+        self.before_attempt = Some(Arc::new(move || Box::pin(hook())));
+        self
+    }
+
+    /// The client.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Configuration`] if the endpoint cannot be used, or if no namespace can have a name that is to be
+    /// ignored.
+    pub fn build(self) -> Result<Client, EngineError> {
+        Ok(Client {
+            endpoint: Arc::new(Endpoint::parse(self.endpoint.as_deref().unwrap_or(DEFAULT_ENDPOINT))?),
+            engine_type: self.engine_type,
+            ignored: self.ignored.map(Ignored::new).transpose()?.unwrap_or_default(),
+            packer: self.packer,
+            before_watch: self.before_watch,
+            before_attempt: self.before_attempt,
+        })
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("endpoint", &self.endpoint)
+            .field("ignored", &self.ignored)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn containerd_is_where_it_always_is_unless_told_otherwise() {
+        let client = Client::builder().build().unwrap();
+        assert_eq!(client.endpoint(), "unix:///run/containerd/containerd.sock");
+        assert_eq!(client.engine_type(), "containerd.io");
+        let client = Client::builder().endpoint("/run/k3s.sock").engine_type("k3s.io").build().unwrap();
+        assert_eq!((client.endpoint(), client.engine_type()), ("unix:///run/k3s.sock", "k3s.io"));
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_refused_at_once() {
+        let wrong = Client::builder().ignored_namespaces(["moby", "no good"]).build().unwrap_err();
+        assert_eq!(wrong.kind(), ErrorKind::Configuration);
+        assert_eq!(Client::new("tcp://whale").unwrap_err().kind(), ErrorKind::Configuration);
+    }
+
+    #[tokio::test]
+    async fn the_applications_own_client_dials_the_same_socket() {
+        assert!(Client::new("/run/containerd/containerd.sock").unwrap().client().is_ok());
+    }
+}

@@ -1,0 +1,142 @@
+//! What containerd's record of a container and its task together tell.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use containerd_client::services::v1::Container as Record;
+use containerd_client::types::v1::{Process, Status};
+use whalewatcher_core::{Container, Labels};
+
+use crate::namespace::qualified;
+
+/// nerdctl keeps a container's name in this label.
+const NERDCTL_NAME: &str = "nerdctl/name";
+
+/// What containerd tells of a container that is alive, for packers of rucksacks.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Details<'a> {
+    /// The namespace that it is in.
+    pub namespace: &'a str,
+    /// containerd's record of it, with its whole specification.
+    pub container: &'a Record,
+    /// Its initial process.
+    pub task: &'a Process,
+}
+
+/// Packs what an application wants to keep of it.
+pub(crate) type Packer = Arc<dyn Fn(Details<'_>) -> Option<Arc<dyn Any + Send + Sync>> + Send + Sync>;
+
+/// What the state of a task means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Running,
+    Paused,
+    /// It was not started yet, or is over.
+    NotAlive,
+    /// containerd cannot tell: that is what it says when a task's shim does not answer it within 2 s.
+    Unknown,
+}
+
+pub(crate) fn state(task: &Process) -> State {
+    match Status::try_from(task.status) {
+        Ok(Status::Running) if task.pid != 0 => State::Running,
+        Ok(Status::Paused | Status::Pausing) if task.pid != 0 => State::Paused,
+        Ok(Status::Unknown) => State::Unknown,
+        _ => State::NotAlive,
+    }
+}
+
+/// A container that is alive.
+pub(crate) fn alive(
+    namespace: &str,
+    record: Record,
+    task: &Process,
+    paused: bool,
+    packer: Option<&Packer>,
+) -> Container {
+    let rucksack = packer.and_then(|packer| packer(Details { namespace, container: &record, task }));
+    named(namespace, record, task.pid).with_paused(paused).with_rucksack(rucksack)
+}
+
+/// A container by its record alone; with a PID of 0, one that is not alive.
+pub(crate) fn named(namespace: &str, record: Record, pid: u32) -> Container {
+    let id = qualified(namespace, &record.id);
+    let name = match record.labels.get(NERDCTL_NAME).filter(|name| !name.is_empty()) {
+        Some(name) => qualified(namespace, name),
+        None => id.clone(),
+    };
+    Container::new(id, name, pid).with_labels(Labels::from_iter(record.labels))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(id: &str, labels: &[(&str, &str)]) -> Record {
+        let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        Record { id: id.into(), labels, ..Record::default() }
+    }
+
+    fn task(status: i32, pid: u32) -> Process {
+        Process { status, pid, ..Process::default() }
+    }
+
+    #[test]
+    fn names_tell_the_namespace_and_nerdctls_name_where_there_is_one() {
+        for (namespace, labels, text) in [
+            ("default", &[][..], "container 'abc' with PID 7"),
+            ("shop", &[], "container 'shop/abc' with PID 7"),
+            ("default", &[("nerdctl/name", "web")], "container 'web'/abc with PID 7"),
+            ("shop", &[("nerdctl/name", "web")], "container 'shop/web'/shop/abc with PID 7"),
+            ("shop", &[("nerdctl/name", "")], "container 'shop/abc' with PID 7"),
+            (
+                "shop",
+                &[("nerdctl/name", "a\u{1b}[2J"), ("com.docker.compose.project", "p")],
+                r"container 'shop/a\u{1b}[2J'/shop/abc from project 'p' with PID 7",
+            ),
+        ] {
+            let container = named(namespace, record("abc", labels), 7);
+            assert_eq!((container.to_string().as_str(), container.labels().len()), (text, labels.len()));
+        }
+    }
+
+    #[test]
+    fn only_what_runs_or_is_paused_and_has_a_process_is_alive() {
+        for (status, pid, expected) in [
+            (Status::Running as i32, 7, State::Running),
+            (Status::Paused as i32, 7, State::Paused),
+            (Status::Pausing as i32, 7, State::Paused),
+            (Status::Created as i32, 7, State::NotAlive),
+            (Status::Stopped as i32, 7, State::NotAlive),
+            (Status::Running as i32, 0, State::NotAlive),
+            (Status::Paused as i32, 0, State::NotAlive),
+            (Status::Unknown as i32, 0, State::Unknown),
+            (4711, 7, State::NotAlive),
+            (-1, 7, State::NotAlive),
+        ] {
+            assert_eq!(state(&task(status, pid)), expected, "{status} {pid}");
+        }
+    }
+
+    #[test]
+    fn a_label_of_megabytes_is_kept() {
+        let huge = "x".repeat(5_000_000);
+        let container = named("default", record("a", &[("huge", &huge)]), 1);
+        assert_eq!(container.labels().get("huge"), Some(huge.as_str()));
+    }
+
+    #[test]
+    fn a_packer_sees_the_record_and_the_task() {
+        let packer: Packer = Arc::new(|details| {
+            let image = details.container.image.clone();
+            Some(Arc::new((details.namespace.to_owned(), image, details.task.pid)))
+        });
+        let record = Record { image: "busybox".into(), ..record("a", &[]) };
+        let task = task(Status::Paused as i32, 7);
+        let container = alive("shop", record, &task, true, Some(&packer));
+        let packed = container.rucksack::<(String, String, u32)>().unwrap();
+        assert_eq!(packed, &("shop".to_owned(), "busybox".to_owned(), 7));
+        assert!(container.paused());
+    }
+}

@@ -1,0 +1,49 @@
+//! The first words with containerd: whether it is one, and who it is.
+
+use containerd_client::services::v1::introspection_client::IntrospectionClient;
+use containerd_client::services::v1::version_client::VersionClient;
+use tonic::Code;
+use whalewatcher_core::{EngineError, EngineIdentity};
+
+use crate::endpoint::Endpoint;
+use crate::failure;
+use crate::limits::MAX_IDENTITY;
+use crate::peer::engine_pid;
+use crate::transport::{Channel, Transport, origin};
+
+pub(crate) const CONTAINERD: &str = "containerd.io";
+
+const VERSION: &str = "Version.Version";
+const SERVER: &str = "Introspection.Server";
+
+/// Gets acquainted.
+pub(crate) async fn greet(endpoint: &Endpoint, transport: &Transport) -> Result<EngineIdentity, EngineError> {
+    let answer = version_client(transport.channel()).version(()).await;
+    let version = answer.map_err(|status| failure::of_greeting(endpoint, VERSION, status))?.into_inner();
+
+    let mut introspection = IntrospectionClient::with_origin(transport.channel(), origin())
+        .max_decoding_message_size(MAX_IDENTITY);
+    let server = introspection.server(()).await.map_err(|status| match status.code() {
+        Code::Unimplemented => failure::too_old(SERVER, &version.version, status),
+        _ => failure::of_status(SERVER, status),
+    })?;
+    let server = server.into_inner();
+
+    let mut identity = EngineIdentity::new(CONTAINERD, endpoint.as_str());
+    identity.id = server.uuid;
+    identity.version = format!("{} {}", version.version, version.revision).trim().to_owned();
+    // containerd tells its PID since 1.7.
+    let told = u32::try_from(server.pid).ok().filter(|pid| *pid != 0);
+    identity.pid = told.or_else(|| engine_pid(transport.peer()));
+    Ok(identity)
+}
+
+/// Whether it still answers.
+pub(crate) async fn ask_version(transport: &Transport) -> Result<(), EngineError> {
+    let answer = version_client(transport.channel()).version(()).await;
+    answer.map(drop).map_err(|status| failure::of_status(VERSION, status))
+}
+
+fn version_client(channel: Channel) -> VersionClient<Channel> {
+    VersionClient::with_origin(channel, origin()).max_decoding_message_size(MAX_IDENTITY)
+}

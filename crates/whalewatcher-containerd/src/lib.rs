@@ -1,0 +1,42 @@
+//! Watches the containers of containerd, in all its namespaces; it knows what nerdctl calls them.
+//!
+//! ```no_run
+//! use whalewatcher_containerd as containerd;
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let watching = whalewatcher_core::watch(containerd::Client::new("/run/containerd/containerd.sock")?);
+//! watching.ready().await?;
+//! for container in watching.portfolio().containers() {
+//!     println!("{container}");
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! containerd 1.6 and later. The namespaces `moby` and `k8s.io` are left out unless asked for: Docker's containers are
+//! better watched through Docker, and Kubernetes' through CRI.
+//!
+//! A container of the namespace `default` has the ID that containerd gives it, others have `NAMESPACE/ID`. Their names are
+//! formed alike, of nerdctl's name where there is one. containerd tells no start times, so lives are told apart by PID.
+//!
+//! Building this crate needs `protoc`, of Debian's packages `protobuf-compiler` and `libprotobuf-dev`.
+
+mod client;
+mod connection;
+mod container;
+mod endpoint;
+mod events;
+mod failure;
+mod handshake;
+mod limits;
+mod list;
+mod namespace;
+mod peer;
+mod subscription;
+mod transport;
+
+pub use client::{Builder, Client};
+pub use connection::Connection;
+pub use container::Details;
+pub use containerd_client;
+pub use limits::{MAX_CONTAINER, MAX_EVENT, MAX_IDENTITY, MAX_LIST};
+pub use namespace::IGNORED_BY_DEFAULT;

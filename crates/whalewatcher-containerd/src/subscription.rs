@@ -1,0 +1,206 @@
+//! The event stream: asked for, proven to be subscribed, read.
+//!
+//! containerd sends the headers of its answer only together with the first event, so nothing but an event shows that it
+//! has subscribed anybody. The first event is one of our own: published again and again until it comes back. Whatever
+//! else comes first proves as much.
+//!
+//! Where publishing is refused there is no proof. The subscription counts as standing after [`PATIENCE`]; once it certainly
+//! stands, which is with the first event or after [`SETTLED`], what happened before is looked for in another list.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use containerd_client::services::v1::events_client::EventsClient;
+use containerd_client::services::v1::{PublishRequest, SubscribeRequest};
+use containerd_client::types::Envelope;
+use futures_core::Stream;
+use futures_util::stream;
+use prost_types::Any;
+use tokio::sync::watch;
+use tokio::time::{Sleep, sleep, timeout};
+use tonic::{Code, Status, Streaming};
+use whalewatcher_core::{EngineError, EngineEvent, ErrorKind};
+
+use crate::connection::Connection;
+use crate::events::{OWN_NAMESPACE, OWN_TOPIC, decode, filters};
+use crate::failure;
+use crate::handshake::ask_version;
+use crate::limits::MAX_EVENT;
+use crate::namespace::within;
+use crate::transport::{Channel, origin};
+
+const SUBSCRIBE: &str = "Events.Subscribe";
+const PUBLISH: &str = "Events.Publish";
+
+/// How long to wait for our own event before it is published again; then twice as long, and so on.
+const FIRST_DELAY: Duration = Duration::from_millis(2);
+const LONGEST_DELAY: Duration = Duration::from_millis(100);
+
+/// How long to wait for a subscription that cannot be proven.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// After what time it stands even if nothing shows it.
+const SETTLED: Duration = Duration::from_secs(2);
+
+/// What everybody can decode who happens to read our events: there is nothing in it.
+const EMPTY: &str = "google.protobuf.Empty";
+
+/// What those who publish and those who read the stream share.
+#[derive(Debug)]
+pub(crate) struct Probes {
+    /// Notified of whatever the stream brings.
+    heard: watch::Sender<()>,
+    /// Whether publishing was refused.
+    refused: AtomicBool,
+}
+
+impl Default for Probes {
+    fn default() -> Self {
+        Self { heard: watch::Sender::new(()), refused: AtomicBool::new(false) }
+    }
+}
+
+/// The stream with its first event, once that is here.
+type First<'a> =
+    Pin<Box<dyn Future<Output = Result<(Streaming<Envelope>, Envelope), EngineError>> + Send + 'a>>;
+
+enum Progress<'a> {
+    /// Nobody has asked yet.
+    Begun,
+    /// Asked for, but with nothing that proves it.
+    Unproven(First<'a>, Pin<Box<Sleep>>),
+    /// Stands, though nothing has come yet.
+    Silent(First<'a>),
+    /// Something has come.
+    Arrived(Streaming<Envelope>, Envelope),
+    Reading(Streaming<Envelope>),
+    Over,
+}
+
+/// The events of a connection; asks when it is first polled.
+pub(crate) fn events(connection: &Connection) -> impl Stream<Item = Result<EngineEvent, EngineError>> + Send {
+    stream::unfold(Progress::Begun, move |mut progress| async move {
+        loop {
+            let (told, next) = match step(connection, progress).await {
+                Ok(Some(stepped)) => stepped,
+                Ok(None) => return None,
+                Err(error) => return Some((Err(error), Progress::Over)),
+            };
+            match told {
+                Some(event) => return Some((Ok(event), next)),
+                None => progress = next,
+            }
+        }
+    })
+}
+
+/// What is told next, if anything, and what comes after it.
+async fn step<'a>(
+    connection: &'a Connection,
+    progress: Progress<'a>,
+) -> Result<Option<(Option<EngineEvent>, Progress<'a>)>, EngineError> {
+    Ok(Some(match progress {
+        Progress::Begun => (Some(EngineEvent::Subscribed), subscribe(connection).await?),
+        Progress::Unproven(mut first, mut settled) => tokio::select! {
+            biased;
+            first = &mut first => {
+                let (stream, envelope) = first?;
+                (Some(EngineEvent::Gap), Progress::Arrived(stream, envelope))
+            }
+            () = &mut settled => (Some(EngineEvent::Gap), Progress::Silent(first)),
+        },
+        Progress::Silent(first) => {
+            let (stream, envelope) = first.await?;
+            (None, Progress::Arrived(stream, envelope))
+        }
+        Progress::Arrived(stream, envelope) => (take(connection, envelope)?, Progress::Reading(stream)),
+        Progress::Reading(mut stream) => match stream.message().await {
+            Ok(Some(envelope)) => (take(connection, envelope)?, Progress::Reading(stream)),
+            Ok(None) => return Ok(None),
+            Err(status) => return Err(failure::of_status(SUBSCRIBE, status)),
+        },
+        Progress::Over => return Ok(None),
+    }))
+}
+
+fn take(connection: &Connection, envelope: Envelope) -> Result<Option<EngineEvent>, EngineError> {
+    connection.probes().heard.send_replace(());
+    if envelope.topic == OWN_TOPIC {
+        return Ok(None);
+    }
+    decode(envelope, connection.ignored())
+}
+
+async fn subscribe(connection: &Connection) -> Result<Progress<'_>, EngineError> {
+    let mut first: First<'_> = Box::pin(async {
+        let failed = |status| failure::of_status(SUBSCRIBE, status);
+        let mut client = client(connection.channel());
+        let request = SubscribeRequest { filters: filters(connection.ignored()) };
+        let mut stream = client.subscribe(request).await.map_err(failed)?.into_inner();
+        match stream.message().await.map_err(failed)? {
+            Some(envelope) => Ok((stream, envelope)),
+            None => {
+                let message = "containerd ended the event stream before its first event";
+                Err(EngineError::new(ErrorKind::Disconnected, message))
+            }
+        }
+    });
+    let refused = tokio::select! {
+        biased;
+        proven = &mut first => return proven.map(|(stream, envelope)| Progress::Arrived(stream, envelope)),
+        refused = publish_again_and_again(connection) => refused,
+    };
+    if !is_refusal(&refused) {
+        return Err(failure::of_status(PUBLISH, refused));
+    }
+    tracing::debug!(error = %refused, "no event of our own can prove the subscription");
+    connection.probes().refused.store(true, Ordering::Relaxed);
+    Ok(match timeout(PATIENCE, &mut first).await {
+        Ok(proven) => proven.map(|(stream, envelope)| Progress::Arrived(stream, envelope))?,
+        Err(_) => Progress::Unproven(first, Box::pin(sleep(SETTLED))),
+    })
+}
+
+/// Ends with why it cannot go on.
+async fn publish_again_and_again(connection: &Connection) -> Status {
+    let mut delay = FIRST_DELAY;
+    loop {
+        if let Err(status) = publish(connection).await {
+            return status;
+        }
+        sleep(delay).await;
+        delay = (delay * 2).min(LONGEST_DELAY);
+    }
+}
+
+async fn publish(connection: &Connection) -> Result<(), Status> {
+    let event = Some(Any { type_url: EMPTY.into(), value: Vec::new() });
+    let request = PublishRequest { topic: OWN_TOPIC.into(), event };
+    let request = within(OWN_NAMESPACE, request).map_err(|error| Status::from_error(Box::new(error)))?;
+    client(connection.channel()).publish(request).await.map(drop)
+}
+
+/// Whether publishing is none of our rights, or unknown there: everything else may be better next time.
+fn is_refusal(status: &Status) -> bool {
+    matches!(status.code(), Code::Unimplemented | Code::PermissionDenied | Code::Unauthenticated)
+}
+
+/// Shows that the engine answers and, where we may publish, that the stream brings what happens: anything that comes
+/// after the question does. Never ends if the stream is dead.
+pub(crate) async fn check(connection: &Connection) -> Result<(), EngineError> {
+    let probes = connection.probes();
+    if probes.refused.load(Ordering::Relaxed) {
+        return ask_version(connection.transport()).await;
+    }
+    let mut heard = probes.heard.subscribe();
+    publish(connection).await.map_err(|status| failure::of_status(PUBLISH, status))?;
+    // The sender lives as long as the connection.
+    let _ = heard.changed().await;
+    Ok(())
+}
+
+fn client(channel: Channel) -> EventsClient<Channel> {
+    EventsClient::with_origin(channel, origin()).max_decoding_message_size(MAX_EVENT)
+}

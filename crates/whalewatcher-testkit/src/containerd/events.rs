@@ -1,0 +1,175 @@
+//! Events: what they say, and who gets them. As in containerd, queues of subscribers have no limit, and nothing is kept
+//! for those who subscribe later.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use containerd_client::types::Envelope;
+use jiff::Timestamp;
+use prost::{Message, Name};
+use prost_types::Any;
+use tokio::sync::mpsc;
+
+use super::filters::{Fields, Filters};
+
+/// One event of the engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Event {
+    /// Where it happened.
+    pub namespace: String,
+    /// Such as `/tasks/start`.
+    pub topic: String,
+    /// Whom it happened to: the ID of a container within its namespace, if it is about one.
+    pub container: Option<String>,
+    /// Of an event of a task: the ID of the process, which differs from the container's for one started by exec.
+    pub process: Option<String>,
+    /// What [`value`](Self::value) is, such as `containerd.events.TaskStart`.
+    pub type_url: String,
+    /// The encoded message.
+    pub value: Vec<u8>,
+    /// By the engine's clock.
+    pub time: Timestamp,
+}
+
+/// What becomes of an event, decided by a test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is delivered.
+    Deliver,
+    /// It is lost, as those are that a shim fails to forward.
+    Vanish,
+    /// It is delivered twice.
+    Duplicate,
+    /// It is delivered after the next one that is.
+    Postpone,
+}
+
+impl Event {
+    pub(super) fn of<M: Message + Name>(namespace: &str, topic: &str, message: &M) -> Self {
+        Self {
+            namespace: namespace.into(),
+            topic: topic.into(),
+            container: None,
+            process: None,
+            // Without the slash that an Any should have, as containerd's typeurl writes it.
+            type_url: M::full_name(),
+            value: message.encode_to_vec(),
+            time: Timestamp::MIN,
+        }
+    }
+
+    /// Whom it is about.
+    pub(super) fn about(mut self, container: &str) -> Self {
+        self.container = Some(container.into());
+        self
+    }
+
+    /// Which process it is about.
+    pub(super) fn process(mut self, process: &str) -> Self {
+        self.process = Some(process.into());
+        self
+    }
+
+    fn envelope(&self) -> Bytes {
+        let event = Any { type_url: self.type_url.clone(), value: self.value.clone() };
+        let envelope = Envelope {
+            timestamp: Some(timestamp(self.time)),
+            namespace: self.namespace.clone(),
+            topic: self.topic.clone(),
+            event: Some(event),
+        };
+        envelope.encode_to_vec().into()
+    }
+}
+
+impl Fields for Event {
+    fn field(&self, path: &[String]) -> Option<String> {
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        let value = match path[..] {
+            ["namespace"] => Some(self.namespace.clone()),
+            ["topic"] => Some(self.topic.clone()),
+            // Of containers' events it is `id`, of tasks' events `container_id`, and `id` is the process.
+            ["event", "id"] if self.topic.starts_with("/containers/") => self.container.clone(),
+            ["event", "id"] => self.process.clone(),
+            ["event", "container_id"] if self.topic.starts_with("/tasks/") => self.container.clone(),
+            _ => None,
+        };
+        value.filter(|value| !value.is_empty())
+    }
+}
+
+pub(super) fn timestamp(time: Timestamp) -> prost_types::Timestamp {
+    prost_types::Timestamp { seconds: time.as_second(), nanos: time.subsec_nanosecond() }
+}
+
+/// Decides about each event before anybody sees it.
+pub(super) type FateHook = Box<dyn FnMut(&Event) -> Fate + Send>;
+
+/// Those who subscribed, and what is decided about events.
+#[derive(Default)]
+pub(super) struct Hub {
+    subscribers: BTreeMap<u64, Subscriber>,
+    last: u64,
+    fates: Vec<FateHook>,
+    /// Topics whose next event is to be lost.
+    losing: Vec<String>,
+    postponed: Vec<Event>,
+}
+
+struct Subscriber {
+    filters: Filters,
+    queue: mpsc::UnboundedSender<Bytes>,
+}
+
+impl Hub {
+    pub(super) fn subscribe(&mut self, filters: Filters) -> (u64, mpsc::UnboundedReceiver<Bytes>) {
+        let (queue, events) = mpsc::unbounded_channel();
+        self.last += 1;
+        self.subscribers.insert(self.last, Subscriber { filters, queue });
+        (self.last, events)
+    }
+
+    pub(super) fn unsubscribe(&mut self, id: u64) {
+        self.subscribers.remove(&id);
+    }
+
+    pub(super) fn decide_fates(&mut self, hook: FateHook) {
+        self.fates.push(hook);
+    }
+
+    pub(super) fn lose_next(&mut self, topic: &str) {
+        self.losing.push(topic.into());
+    }
+
+    pub(super) fn publish(&mut self, event: Event) {
+        let mut fate = Fate::Deliver;
+        if let Some(losing) = self.losing.iter().position(|lost| *lost == event.topic) {
+            self.losing.swap_remove(losing);
+            fate = Fate::Vanish;
+        }
+        for hook in &mut self.fates {
+            if fate == Fate::Deliver {
+                fate = hook(&event);
+            }
+        }
+        match fate {
+            Fate::Vanish => return,
+            Fate::Postpone => return self.postponed.push(event),
+            Fate::Duplicate => self.deliver(&event),
+            Fate::Deliver => {}
+        }
+        self.deliver(&event);
+        for event in std::mem::take(&mut self.postponed) {
+            self.deliver(&event);
+        }
+    }
+
+    fn deliver(&self, event: &Event) {
+        let envelope = event.envelope();
+        for subscriber in self.subscribers.values().filter(|subscriber| subscriber.filters.matches(event)) {
+            // One that has gone will be unsubscribed in a moment.
+            let _ = subscriber.queue.send(envelope.clone());
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! Hooks: what a test decides about a call before it is answered, and about its answer before it is sent.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use tonic::{Code, Status};
+
+use crate::gate::Gate;
+
+/// What a call asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Method {
+    /// `Namespaces.List`
+    NamespacesList,
+    /// `Containers.Get`
+    ContainersGet,
+    /// `Containers.List`
+    ContainersList,
+    /// `Containers.ListStream`
+    ContainersListStream,
+    /// `Tasks.Get`
+    TasksGet,
+    /// `Tasks.List`
+    TasksList,
+    /// `Events.Subscribe`
+    Subscribe,
+    /// `Events.Publish`
+    Publish,
+    /// `Introspection.Server`
+    Server,
+    /// `Version.Version`
+    Version,
+    /// Anything else, which is answered with `UNIMPLEMENTED`.
+    Other,
+}
+
+impl Method {
+    pub(super) fn of(path: &str) -> Self {
+        match path.strip_prefix("/containerd.services.").unwrap_or_default() {
+            "namespaces.v1.Namespaces/List" => Self::NamespacesList,
+            "containers.v1.Containers/Get" => Self::ContainersGet,
+            "containers.v1.Containers/List" => Self::ContainersList,
+            "containers.v1.Containers/ListStream" => Self::ContainersListStream,
+            "tasks.v1.Tasks/Get" => Self::TasksGet,
+            "tasks.v1.Tasks/List" => Self::TasksList,
+            "events.v1.Events/Subscribe" => Self::Subscribe,
+            "events.v1.Events/Publish" => Self::Publish,
+            "introspection.v1.Introspection/Server" => Self::Server,
+            "version.v1.Version/Version" => Self::Version,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// A call as a hook sees it.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub(super) method: Method,
+    pub(super) path: String,
+    pub(super) namespace: Option<String>,
+    pub(super) container: Option<String>,
+    pub(super) topic: Option<String>,
+    pub(super) filters: Vec<String>,
+}
+
+impl Call {
+    /// What it asks for.
+    pub fn method(&self) -> Method {
+        self.method
+    }
+
+    /// Such as `/containerd.services.tasks.v1.Tasks/Get`.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The namespace that its metadata names.
+    pub fn namespace(&self) -> Option<&str> {
+        self.namespace.as_deref()
+    }
+
+    /// Of `Containers.Get` and `Tasks.Get`: the ID that is asked for, without its namespace.
+    pub fn container(&self) -> Option<&str> {
+        self.container.as_deref()
+    }
+
+    /// Of `Events.Publish`: the topic of the event.
+    pub fn topic(&self) -> Option<&str> {
+        self.topic.as_deref()
+    }
+
+    /// The filters of a list or of a subscription.
+    pub fn filters(&self) -> &[String] {
+        &self.filters
+    }
+}
+
+/// What becomes of a call or of its answer.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// This hook has no objection: the next one is asked.
+    Pass,
+    /// It waits until the gate opens, then the next hook is asked. Before the call: the answer is computed after
+    /// that. Before the answer: it says what was true before that.
+    Hold(Gate),
+    /// It fails with this.
+    Fail {
+        /// The status that gRPC has for it.
+        code: Code,
+        /// Why.
+        message: String,
+    },
+    /// These bytes come in place of a message.
+    Garbage(Bytes),
+    /// The connection is closed without an answer, with everything else on it.
+    Close,
+    /// No answer ever comes, but the connection stays open.
+    Hang,
+    /// Of a stream so many messages come, then the connection is closed. Others are not answered at all.
+    Cut(usize),
+    /// Of a stream so many messages come, then it ends as if that were all. Others are not affected.
+    End(usize),
+}
+
+impl Verdict {
+    /// The call fails.
+    pub fn error(code: Code, message: &str) -> Self {
+        Self::Fail { code, message: message.into() }
+    }
+}
+
+/// What a verdict comes to, after all waiting.
+#[derive(Debug)]
+pub(super) enum Ruling {
+    Pass,
+    Fail(Status),
+    Garbage(Bytes),
+    Close,
+    Hang,
+    Cut(usize),
+    End(usize),
+}
+
+type CallHook = Arc<dyn Fn(&Call) -> Verdict + Send + Sync>;
+type AnswerHook = Arc<dyn Fn(&Call, Code) -> Verdict + Send + Sync>;
+type Awaited = (Box<dyn Fn(&Call) -> bool + Send>, oneshot::Sender<Call>);
+
+/// Names a hook, to remove it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HookId(u64);
+
+/// Resolves with the call that is waited for; see [`Server::arrival`](super::Server::arrival).
+#[derive(Debug)]
+pub struct Arrival(oneshot::Receiver<Call>);
+
+impl Future for Arrival {
+    type Output = Call;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Call> {
+        match Pin::new(&mut self.0).poll(context) {
+            Poll::Ready(Ok(call)) => Poll::Ready(call),
+            // The server is gone, and no call arrives any more.
+            Poll::Ready(Err(_)) | Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+/// All hooks of a server.
+#[derive(Default)]
+pub(super) struct Hooks(Mutex<Installed>);
+
+#[derive(Default)]
+struct Installed {
+    last: u64,
+    calls: Vec<(HookId, CallHook)>,
+    answers: Vec<(HookId, AnswerHook)>,
+    awaited: Vec<Awaited>,
+    subscribing: Option<Gate>,
+    streaming: Option<Gate>,
+}
+
+impl Hooks {
+    fn with<T>(&self, act: impl FnOnce(&mut Installed) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn on_call(&self, hook: CallHook) -> HookId {
+        self.with(|installed| {
+            installed.last += 1;
+            let id = HookId(installed.last);
+            installed.calls.push((id, hook));
+            id
+        })
+    }
+
+    pub(super) fn on_answer(&self, hook: AnswerHook) -> HookId {
+        self.with(|installed| {
+            installed.last += 1;
+            let id = HookId(installed.last);
+            installed.answers.push((id, hook));
+            id
+        })
+    }
+
+    pub(super) fn remove(&self, id: HookId) {
+        self.with(|installed| {
+            installed.calls.retain(|(other, _)| *other != id);
+            installed.answers.retain(|(other, _)| *other != id);
+        });
+    }
+
+    pub(super) fn hold_subscriptions(&self, gate: Gate) {
+        self.with(|installed| installed.subscribing = Some(gate));
+    }
+
+    pub(super) fn stall_streams(&self, gate: Gate) {
+        self.with(|installed| installed.streaming = Some(gate));
+    }
+
+    /// Resolves when a subscription may be registered.
+    pub(super) async fn may_subscribe(&self) {
+        if let Some(gate) = self.with(|installed| installed.subscribing.clone()) {
+            gate.passed().await;
+        }
+    }
+
+    /// Resolves when an event may be sent to a subscriber.
+    pub(super) async fn may_stream(&self) {
+        if let Some(gate) = self.with(|installed| installed.streaming.clone()) {
+            gate.passed().await;
+        }
+    }
+
+    pub(super) fn arrival(&self, wanted: Box<dyn Fn(&Call) -> bool + Send>) -> Arrival {
+        let (arrived, arrival) = oneshot::channel();
+        self.with(|installed| installed.awaited.push((wanted, arrived)));
+        Arrival(arrival)
+    }
+
+    /// Tells those who wait for such a call.
+    fn announce(&self, call: &Call) {
+        let arrived = self.with(|installed| {
+            // Those who have given up.
+            installed.awaited.retain(|(_, arrived)| !arrived.is_closed());
+            installed.awaited.extract_if(.., |(wanted, _)| wanted(call)).collect::<Vec<_>>()
+        });
+        for (_, arrived) in arrived {
+            // Whoever does not wait any more need not know.
+            let _ = arrived.send(call.clone());
+        }
+    }
+
+    /// What is decided about a call, after all waiting.
+    pub(super) async fn before(&self, call: &Call) -> Ruling {
+        self.announce(call);
+        let hooks: Vec<_> =
+            self.with(|installed| installed.calls.iter().map(|(_, hook)| Arc::clone(hook)).collect());
+        decide(hooks.iter().map(|hook| hook(call))).await
+    }
+
+    /// What is decided about the answer to a call, after all waiting.
+    pub(super) async fn after(&self, call: &Call, code: Code) -> Ruling {
+        let hooks: Vec<_> =
+            self.with(|installed| installed.answers.iter().map(|(_, hook)| Arc::clone(hook)).collect());
+        decide(hooks.iter().map(|hook| hook(call, code))).await
+    }
+}
+
+async fn decide(verdicts: impl Iterator<Item = Verdict>) -> Ruling {
+    for verdict in verdicts {
+        return match verdict {
+            Verdict::Pass => continue,
+            Verdict::Hold(gate) => {
+                gate.passed().await;
+                continue;
+            }
+            Verdict::Fail { code, message } => Ruling::Fail(Status::new(code, message)),
+            Verdict::Garbage(bytes) => Ruling::Garbage(bytes),
+            Verdict::Close => Ruling::Close,
+            Verdict::Hang => Ruling::Hang,
+            Verdict::Cut(count) => Ruling::Cut(count),
+            Verdict::End(count) => Ruling::End(count),
+        };
+    }
+    Ruling::Pass
+}
+
+impl fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hooks").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,11 @@
+//! The containerd of the test kit, seen over its socket by the clients of `containerd-client`.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on is to panic, in its helpers too")]
+
+mod client;
+mod events;
+mod faults;
+mod hooks;
+mod listing;
+mod living;
+mod subscribing;
