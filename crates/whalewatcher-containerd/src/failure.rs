@@ -8,6 +8,7 @@ use tonic::{Code, Status};
 use whalewatcher_core::{EngineError, ErrorKind, Printable};
 
 use crate::endpoint::Endpoint;
+use crate::wire::Heard;
 
 /// Of what an engine says at most so many characters are passed on.
 const EXCERPT: usize = 300;
@@ -32,15 +33,32 @@ pub(crate) fn of_connecting(endpoint: &Endpoint, error: io::Error) -> EngineErro
 }
 
 /// The first question was answered as containerd would not.
-pub(crate) fn of_greeting(endpoint: &Endpoint, what: &str, status: Status) -> EngineError {
-    let message = if broke_protocol(&status) {
-        format!("what answers at {endpoint} does not speak gRPC: {}: check the endpoint", Chain(&status))
-    } else if status.code() == Code::Unimplemented {
-        format!("what answers at {endpoint} is not containerd: it does not know {what}: check the endpoint")
-    } else {
-        return of_status(what, status);
+pub(crate) fn of_greeting(
+    endpoint: &Endpoint,
+    what: &str,
+    status: Status,
+    heard: Option<&Heard>,
+) -> EngineError {
+    let (kind, message) = match heard {
+        Some(Heard::Foreign(words)) => {
+            let words = words.lines().next().unwrap_or_default();
+            (
+                ErrorKind::NotThisEngine,
+                format!("what answers at {endpoint} does not speak gRPC but says '{}'", Excerpt(words)),
+            )
+        }
+        // containerd may be about to end.
+        Some(Heard::Nothing) => (
+            ErrorKind::Disconnected,
+            format!("whoever listens at {endpoint} hung up without a word: is it containerd?"),
+        ),
+        _ if status.code() == Code::Unimplemented => (
+            ErrorKind::NotThisEngine,
+            format!("what answers at {endpoint} is not containerd: it does not know {what}"),
+        ),
+        _ => return of_status(what, status),
     };
-    EngineError::new(ErrorKind::NotThisEngine, message).with_source(status)
+    EngineError::new(kind, message).with_source(status)
 }
 
 /// containerd is there, but lacks something that this client cannot do without.
@@ -90,11 +108,6 @@ fn is_own(message: &str) -> bool {
     ]
     .iter()
     .any(|own| message.starts_with(own))
-}
-
-/// Whether what was received was not HTTP/2.
-fn broke_protocol(status: &Status) -> bool {
-    causes(status).any(|cause| cause.downcast_ref::<h2::Error>().is_some_and(h2::Error::is_library))
 }
 
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
@@ -219,14 +232,23 @@ mod tests {
 
     #[test]
     fn another_grpc_server_and_an_old_containerd_are_called_so() {
-        let told = of_greeting(&endpoint(), "Version.Version", Status::unimplemented("unknown service"));
+        let greeted = |status, heard: Option<Heard>| {
+            of_greeting(&endpoint(), "Version.Version", status, heard.as_ref())
+        };
+        let told = greeted(Status::unimplemented("unknown service"), Some(Heard::Http2));
         assert_eq!(told.kind(), ErrorKind::NotThisEngine);
         assert!(
             told.to_string().starts_with("what answers at unix:///run/c.sock is not containerd"),
             "{told}"
         );
-        let told = of_greeting(&endpoint(), "Version.Version", Status::permission_denied("no"));
+        let told = greeted(Status::permission_denied("no"), Some(Heard::Http2));
         assert_eq!(told.kind(), ErrorKind::PermissionDenied);
+        let told =
+            greeted(Status::unknown("closed"), Some(Heard::Foreign("HTTP/1.1 400 \u{1b}\r\nX: y".into())));
+        assert_eq!(told.kind(), ErrorKind::NotThisEngine);
+        assert!(told.to_string().ends_with(r"does not speak gRPC but says 'HTTP/1.1 400 \u{1b}'"), "{told}");
+        let told = greeted(Status::unknown("closed"), Some(Heard::Nothing));
+        assert_eq!(told.kind(), ErrorKind::Disconnected);
         let told = too_old("Introspection.Server", "v1.2.3 ", Status::unimplemented("x"));
         assert_eq!(told.kind(), ErrorKind::TooOld);
         assert!(

@@ -19,7 +19,8 @@ const SERVER: &str = "Introspection.Server";
 /// Gets acquainted.
 pub(crate) async fn greet(endpoint: &Endpoint, transport: &Transport) -> Result<EngineIdentity, EngineError> {
     let answer = version_client(transport.channel()).version(()).await;
-    let version = answer.map_err(|status| failure::of_greeting(endpoint, VERSION, status))?.into_inner();
+    let failed = |status| failure::of_greeting(endpoint, VERSION, status, transport.heard());
+    let version = answer.map_err(failed)?.into_inner();
 
     let mut introspection = IntrospectionClient::with_origin(transport.channel(), origin())
         .max_decoding_message_size(MAX_IDENTITY);

@@ -33,6 +33,7 @@ mod namespace;
 mod peer;
 mod subscription;
 mod transport;
+mod wire;
 
 pub use client::{Builder, Client};
 pub use connection::Connection;

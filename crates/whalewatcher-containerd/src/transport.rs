@@ -20,12 +20,14 @@ use whalewatcher_core::{EngineError, Spawner, Tasks};
 
 use crate::endpoint::Endpoint;
 use crate::failure;
+use crate::wire::{Greeting, Heard, Wire};
 
 /// A connection to containerd. Dropping it closes the descriptor and ends the tasks that drive it.
 #[derive(Debug)]
 pub(crate) struct Transport {
     channel: Channel,
     peer: Option<u32>,
+    greeting: Greeting,
     _tasks: Tasks,
 }
 
@@ -34,9 +36,10 @@ impl Transport {
         let failed = |error: io::Error| failure::of_connecting(endpoint, error);
         let stream = UnixStream::connect(endpoint.path()).await.map_err(failed)?;
         let peer = stream.peer_cred().ok().and_then(|peer| u32::try_from(peer.pid()?).ok());
+        let (wire, greeting) = Wire::new(stream);
         let tasks = Tasks::new();
         let spawner = tasks.spawner();
-        let (requests, connection) = handshake(Spawn(spawner.clone()), TokioIo::new(stream))
+        let (requests, connection) = handshake(Spawn(spawner.clone()), TokioIo::new(wire))
             .await
             .map_err(|error| failed(io::Error::other(error)))?;
         spawner.spawn(async move {
@@ -45,11 +48,16 @@ impl Transport {
                 tracing::debug!(%error, "the connection is gone");
             }
         });
-        Ok(Self { channel: Channel(requests), peer: peer.filter(|pid| *pid != 0), _tasks: tasks })
+        Ok(Self { channel: Channel(requests), peer: peer.filter(|pid| *pid != 0), greeting, _tasks: tasks })
     }
 
     pub(crate) fn channel(&self) -> Channel {
         self.channel.clone()
+    }
+
+    /// What came first from the other end.
+    pub(crate) fn heard(&self) -> Option<&Heard> {
+        self.greeting.heard()
     }
 
     /// The PID of whoever listens at the socket, as the kernel tells it.

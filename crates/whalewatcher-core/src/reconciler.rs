@@ -555,21 +555,24 @@ impl Reconciler {
     fn adopt(&mut self, container: Arc<Container>, now: SystemTime) {
         let id = container.id();
         self.unconfirmed.remove(id);
-        if let Some(record) = self.records.get_mut(id) {
-            record.glimpse = None;
+        let glimpse = self.records.get_mut(id).and_then(|record| {
             record.gone = false;
-        }
+            record.glimpse.take()
+        });
+        // Where the engine tells no start time, its start event does.
+        let began = glimpse.filter(|glimpse| glimpse.container.pid() == container.pid());
+        let began = container.started_at().or(began.and_then(|glimpse| glimpse.began));
         match self.portfolio.by_id(id).cloned() {
             None => {
-                let time = container.started_at().unwrap_or(now);
+                let time = began.unwrap_or(now);
                 self.publish(time, EventKind::Started(container));
             }
             Some(known) => {
                 for event in steps(&known, &container) {
                     let time = match &event {
-                        EventKind::Started(container) => container.started_at(),
+                        EventKind::Started(_) => began,
                         // At the latest when the next life began.
-                        EventKind::Exited { .. } => container.started_at().map(|next| next.min(now)),
+                        EventKind::Exited { .. } => began.map(|next| next.min(now)),
                         _ => None,
                     };
                     self.publish(time.unwrap_or(now), event);

@@ -111,6 +111,19 @@ async fn a_life_whose_start_event_tells_only_its_pid_gets_its_name_even_when_it_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_life_begins_when_its_start_event_says_so_where_the_engine_tells_no_start_times() {
+    let engine = Engine::new().with_whole_lists(true);
+    let watching = watch(engine.clone());
+    watching.ready().await.unwrap();
+    let (_, mut changes) = watching.subscribe();
+    engine.start(container("a", 9));
+    let told = engine.clock();
+    let started = changes.next().await.unwrap();
+    assert_eq!((short(&started).as_str(), started.time), ("started a", told));
+    assert_eq!(started.container().unwrap().started_at(), None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_life_that_was_over_and_forgotten_by_its_engine_is_told_by_its_id() {
     let engine = Engine::new().with_whole_lists(true);
     let watching = watch(engine.clone());

@@ -44,13 +44,14 @@ pub(super) struct Plan {
     pub(super) key: String,
     labels: HashMap<String, String>,
     command: Vec<String>,
+    spec_size: usize,
 }
 
 impl Plan {
     pub(super) fn of(key: impl Into<String>) -> Plan {
         let [_, option, script] = TEST_COMMAND;
         let command = ["/bin/sh", option, script].map(str::to_owned).to_vec();
-        Plan { key: key.into(), labels: HashMap::new(), command }
+        Plan { key: key.into(), labels: HashMap::new(), command, spec_size: spec::DOCKER_SIZE }
     }
 
     /// With the labels by which nerdctl names its containers.
@@ -65,6 +66,12 @@ impl Plan {
 
     pub(super) fn labelled(mut self, key: &str, value: &str) -> Plan {
         self.labels.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    /// With a spec of so many bytes.
+    pub(super) fn sized(mut self, bytes: usize) -> Plan {
+        self.spec_size = bytes;
         self
     }
 
@@ -84,7 +91,7 @@ pub(super) struct Driver {
     cgroup: String,
 }
 
-fn within<T>(namespace: &str, message: T) -> Result<Request<T>> {
+pub(super) fn within<T>(namespace: &str, message: T) -> Result<Request<T>> {
     let mut request = Request::new(message);
     let value = namespace.parse().with_context(|| format!("{namespace} is no namespace"))?;
     request.metadata_mut().insert("containerd-namespace", value);
@@ -130,7 +137,7 @@ impl Driver {
             id: id.to_owned(),
             labels: plan.labels.clone(),
             runtime: Some(runtime),
-            spec: Some(spec::spec(&plan.command, &self.root, &cgroup)),
+            spec: Some(spec::spec(&plan.command, &self.root, &cgroup, plan.spec_size)),
             ..Container::default()
         };
         let request = CreateContainerRequest { container: Some(container) };

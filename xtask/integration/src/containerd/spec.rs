@@ -11,7 +11,7 @@ const PROCESS: &str = "types.containerd.io/opencontainers/runtime-spec/1/Process
 const RUNC_OPTIONS: &str = "containerd.runc.v1.Options";
 
 /// About what dockerd writes for a container.
-const DOCKER_SIZE: usize = 9_400;
+pub(super) const DOCKER_SIZE: usize = 9_400;
 
 /// What is used of the options of containerd's runtime for runc.
 #[derive(Clone, PartialEq, Message)]
@@ -27,7 +27,7 @@ pub(super) fn runc_options(root: &Path) -> Any {
 }
 
 /// A container that runs this command in a root file system that it shares with others, and in this cgroup.
-pub(super) fn spec(command: &[String], root: &Path, cgroup: &str) -> Any {
+pub(super) fn spec(command: &[String], root: &Path, cgroup: &str, size: usize) -> Any {
     let mut spec = json!({
         "ociVersion": "1.0.2",
         "process": process(command),
@@ -44,7 +44,7 @@ pub(super) fn spec(command: &[String], root: &Path, cgroup: &str) -> Any {
             "namespaces": [{ "type": "pid" }, { "type": "ipc" }, { "type": "uts" }, { "type": "mount" }],
         },
     });
-    let padding = DOCKER_SIZE.saturating_sub(spec.to_string().len());
+    let padding = size.saturating_sub(spec.to_string().len());
     spec["annotations"] = json!({ "padding": "x".repeat(padding) });
     any(SPEC, &spec)
 }

@@ -1,0 +1,215 @@
+//! Lists: of many containers, of namespaces that fail, and of what is not as it should be.
+
+use containerd_client::services::v1::GetResponse;
+use containerd_client::types::v1::{Process, Status};
+use futures_util::FutureExt;
+use prost::Message;
+use whalewatcher_containerd::{Client, containerd_client};
+use whalewatcher_core::{EngineClient, EngineConnection, ErrorKind, Settings};
+use whalewatcher_testkit::containerd::{Call, Code, Method, Server, Verdict};
+
+use crate::watched::{Watched, in_time, watch, watch_with_settings};
+
+/// Treats this call so, in this namespace.
+fn treating(namespace: &'static str, method: Method, verdict: Verdict) -> impl Fn(&Call) -> Verdict {
+    move |call| {
+        if call.method() == method && call.namespace() == Some(namespace) {
+            verdict.clone()
+        } else {
+            Verdict::Pass
+        }
+    }
+}
+
+fn unlisted(watched: &Watched) -> Vec<(String, String)> {
+    let unlisted = watched.watching.status().unlisted;
+    unlisted.into_iter().map(|part| (part.scope, part.error.to_string())).collect()
+}
+
+#[tokio::test]
+async fn two_thousand_containers_in_one_namespace_are_listed_one_by_one() {
+    let server = Server::builder().start().unwrap();
+    for nth in 0..2_000 {
+        server.run(format!("many/c{nth}")).unwrap();
+    }
+    let watched = watch(&server).live().await;
+    watched.assert_true(&server);
+    let requests = server.stats().requests;
+    assert_eq!((requests.containers_list_stream, requests.containers_list), (1, 0));
+    assert_eq!((requests.containers_get, requests.tasks_get), (0, 0));
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_stream_lists_all_at_once_beyond_16_mib() {
+    let server = Server::builder().largest_message(64 << 20).start().unwrap();
+    server.on_call(|call| match call.method() {
+        Method::ContainersListStream => Verdict::error(Code::Unimplemented, "unknown method ListStream"),
+        _ => Verdict::Pass,
+    });
+    for nth in 0..2_000 {
+        server.run(format!("many/c{nth}")).unwrap();
+    }
+    let watched = watch(&server).live().await;
+    watched.assert_true(&server);
+    assert_eq!(server.stats().requests.containers_list, 1);
+}
+
+#[tokio::test]
+async fn of_what_is_not_alive_nothing_is_asked() {
+    let server = Server::builder().start().unwrap();
+    for nth in 0..200 {
+        server.create(format!("many/c{nth}")).unwrap();
+        server.create(format!("none/c{nth}")).unwrap();
+    }
+    server.start("many/c7").unwrap();
+    let asked = server.arrival(|call| call.method() == Method::ContainersListStream);
+    let watched = watch(&server).live().await;
+    assert_eq!(watched.names(), ["many/c7"]);
+    assert_eq!(in_time(asked).await.filters(), ["id==\"c7\""]);
+    assert_eq!(server.stats().requests.containers_list_stream, 1, "nor of a namespace without tasks");
+}
+
+#[tokio::test]
+async fn a_namespace_that_fails_hides_no_other_and_is_asked_again_until_it_is_told() {
+    for (method, verdict, error) in [
+        (Method::TasksList, Verdict::error(Code::Unavailable, "out of luck"), "Tasks.List: out of luck"),
+        (Method::ContainersListStream, Verdict::error(Code::Internal, "a bug"), "Containers.List: a bug"),
+        (Method::TasksList, Verdict::Garbage(vec![0x0a, 0xff].into()), "cannot be understood"),
+        (Method::ContainersListStream, Verdict::Garbage(vec![0x0a, 0xff].into()), "cannot be understood"),
+    ] {
+        let server = Server::builder().start().unwrap();
+        for id in ["good/1", "bad/1", "bad/2"] {
+            server.run(id).unwrap();
+        }
+        let hook = server.on_call(treating("bad", method, verdict));
+        let mut watched = watch(&server);
+        assert_eq!(watched.told().await, "started good/1");
+        in_time(server.until(|stats| stats.requests.namespaces_list >= 4)).await;
+        assert!(watched.watching.ready().now_or_never().is_none(), "not all is known");
+        let [(namespace, why)] = unlisted(&watched).try_into().unwrap();
+        assert!(namespace == "bad" && why.contains(error), "{namespace}: {why}");
+        // Its events are told all the same.
+        server.exit("bad/2", 0).unwrap();
+        server.run("bad/3").unwrap();
+        assert_eq!(watched.told().await, "started bad/3");
+        server.remove_hook(hook);
+        assert_eq!(watched.told_all(2).await, ["started bad/1", "synced 3"]);
+        assert_eq!(unlisted(&watched), []);
+        watched.assert_true(&server);
+        assert_eq!(server.stats().accepted, 1, "on one connection");
+    }
+}
+
+#[tokio::test]
+async fn what_was_known_of_a_namespace_that_fails_is_not_announced_as_exited() {
+    let server = Server::builder().start().unwrap();
+    for id in ["good/1", "good/2", "bad/1", "bad/2"] {
+        server.run(id).unwrap();
+    }
+    let mut watched = watch(&server).live().await;
+    server.stop_listening().await;
+    server.exit("good/1", 0).unwrap();
+    server.exit("bad/1", 0).unwrap();
+    let hook = server.on_call(treating("bad", Method::TasksList, Verdict::error(Code::Unknown, "no")));
+    server.listen_again().unwrap();
+    watched.until_told("exited good/1").await;
+    in_time(server.until(|stats| stats.requests.namespaces_list >= 4)).await;
+    assert_eq!(watched.names(), ["bad/1", "bad/2", "good/2"]);
+    server.remove_hook(hook);
+    assert_eq!(watched.told_all(2).await, ["exited bad/1", "synced 2"], "exactly what differs");
+}
+
+#[tokio::test]
+async fn a_namespace_that_hangs_hides_no_other() {
+    let server = Server::builder().start().unwrap();
+    server.run("good/1").unwrap();
+    server.run("bad/1").unwrap();
+    let hook = server.on_call(treating("bad", Method::TasksList, Verdict::Hang));
+    let mut watched = watch(&server);
+    assert_eq!(watched.told().await, "started good/1");
+    assert_eq!(unlisted(&watched), [("bad".to_owned(), "no answer within 10 s".to_owned())]);
+    server.remove_hook(hook);
+    // The next attempt may still have been asked before.
+    let told = watched.told_all(2).await;
+    assert_eq!(told, ["started bad/1", "synced 2"]);
+}
+
+#[tokio::test]
+async fn a_namespace_that_vanishes_before_it_is_listed_is_no_error() {
+    let server = Server::builder().start().unwrap();
+    server.run("good/1").unwrap();
+    server.run("gone/1").unwrap();
+    for method in [Method::TasksList, Method::ContainersListStream] {
+        let hook = server.on_call(treating("gone", method, Verdict::error(Code::NotFound, "namespace gone")));
+        let watched = watch(&server).live().await;
+        assert_eq!(watched.names(), ["good/1"]);
+        server.remove_hook(hook);
+    }
+}
+
+#[tokio::test]
+async fn without_a_list_of_namespaces_there_is_no_picture() {
+    let server = Server::builder().start().unwrap();
+    server.run("web").unwrap();
+    let hook = server.on_call(|call| match call.method() {
+        Method::NamespacesList => Verdict::error(Code::Internal, "no"),
+        _ => Verdict::Pass,
+    });
+    let mut watched = watch(&server);
+    assert_eq!(watched.told().await, "disconnected containerd fails Namespaces.List: no");
+    server.remove_hook(hook);
+    assert_eq!(watched.until_told("synced").await.pop().unwrap(), "synced 1");
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_within_a_list_is_not_the_namespaces_fault() {
+    let server = Server::builder().start().unwrap();
+    for nth in 0..100 {
+        server.run(format!("many/c{nth}")).unwrap();
+    }
+    for verdict in [Verdict::Close, Verdict::Cut(50)] {
+        let hook = server.on_call(treating("many", Method::ContainersListStream, verdict));
+        let connection = Client::new(server.endpoint()).unwrap().connect().await.unwrap();
+        let error = in_time(connection.list()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Disconnected, "{error}");
+        server.remove_hook(hook);
+    }
+}
+
+#[tokio::test]
+async fn a_container_that_cannot_be_asked_about_stays_as_it_was_known() {
+    let unknown = Process { id: "web".into(), status: Status::Unknown as i32, ..Process::default() };
+    let unknown = GetResponse { process: Some(unknown) }.encode_to_vec();
+    for verdict in [
+        Verdict::Garbage(unknown.into()),
+        Verdict::error(Code::Unavailable, "ttrpc: closed"),
+        Verdict::Garbage(vec![0x0a, 0xff].into()),
+    ] {
+        let server = Server::builder().start().unwrap();
+        server.run("web").unwrap();
+        let mut watched = watch(&server).live().await;
+        let hook = server.on_call(treating("default", Method::TasksGet, verdict));
+        server.set_label("web", "tier", Some("1")).unwrap();
+        in_time(server.until(|stats| stats.requests.tasks_get >= 3)).await;
+        assert_eq!((watched.names(), watched.watching.status().unresolved), (vec!["web".to_owned()], 1));
+        server.remove_hook(hook);
+        assert_eq!(watched.told().await, "updated web");
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_does_not_know_how_a_task_fares_ends_no_life() {
+    use containerd_client::services::v1::ListTasksResponse;
+    let unknown = Process { id: "web".into(), status: Status::Unknown as i32, ..Process::default() };
+    let list = ListTasksResponse { tasks: vec![unknown.clone()] }.encode_to_vec();
+    let get = GetResponse { process: Some(unknown) }.encode_to_vec();
+    let server = Server::builder().start().unwrap();
+    server.run("web").unwrap();
+    let settings = Settings::default().with_audits(std::time::Duration::from_millis(50));
+    let mut watched = watch_with_settings(Client::new(server.endpoint()).unwrap(), settings).live().await;
+    server.on_call(treating("default", Method::TasksList, Verdict::Garbage(list.into())));
+    server.on_call(treating("default", Method::TasksGet, Verdict::Garbage(get.into())));
+    server.disconnect_all();
+    assert_eq!(watched.until_told("synced").await.pop().unwrap(), "synced 1");
+    assert_eq!((watched.names(), watched.watching.status().unresolved), (vec!["web".to_owned()], 1));
+}

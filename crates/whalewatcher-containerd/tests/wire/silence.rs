@@ -1,0 +1,107 @@
+//! What events do not tell: lost ones, and streams that are dead though they look alive.
+
+use std::time::Duration;
+
+use whalewatcher_containerd::Client;
+use whalewatcher_core::Settings;
+use whalewatcher_testkit::containerd::{Code, Fate, Method, Server, Verdict};
+
+use crate::watched::{Watched, in_time, watch, watch_with_settings};
+
+fn audited(server: &Server) -> Watched {
+    let settings =
+        Settings::default().with_audits(Duration::from_millis(50)).with_checks(None, Duration::from_secs(1));
+    watch_with_settings(Client::new(server.endpoint()).unwrap(), settings)
+}
+
+fn checked(server: &Server, limit: Duration) -> Watched {
+    let settings = Settings::default().with_audits(None).with_checks(Duration::from_millis(20), limit);
+    watch_with_settings(Client::new(server.endpoint()).unwrap(), settings)
+}
+
+#[tokio::test]
+async fn lost_events_are_made_up_for_by_an_audit() {
+    let server = Server::builder().start().unwrap();
+    for id in ["exits", "a/paused", "b/renamed", "stays"] {
+        server.run(id).unwrap();
+    }
+    let mut watched = audited(&server).live().await;
+    server.on_event(|_| Fate::Vanish);
+    server.exit("exits", 3).unwrap();
+    server.pause("a/paused").unwrap();
+    server.set_label("b/renamed", "nerdctl/name", Some("other")).unwrap();
+    server.run("starts").unwrap();
+    let mut told = watched.told_all(4).await;
+    told.sort();
+    assert_eq!(told, ["exited exits", "paused a/paused", "started starts", "updated b/other"]);
+    let counters = watched.watching.status().counters;
+    assert_eq!((counters.divergences, counters.connects), (4, 1));
+    watched.assert_true(&server);
+}
+
+#[tokio::test]
+async fn an_audit_of_a_true_picture_costs_a_list_and_announces_nothing() {
+    let server = Server::builder().start().unwrap();
+    for nth in 0..20 {
+        server.run(format!("n{}/c{nth}", nth % 2)).unwrap();
+    }
+    let watched = audited(&server).live().await;
+    let stats = in_time(server.until(|stats| stats.requests.namespaces_list >= 8)).await;
+    assert_eq!((stats.requests.tasks_get, stats.requests.containers_get), (0, 0));
+    assert_eq!(watched.watching.status().counters.divergences, 0);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_dead_while_the_engine_answers_is_noticed() {
+    let server = Server::builder().start().unwrap();
+    server.run("web").unwrap();
+    let mut watched = checked(&server, Duration::from_millis(300)).live().await;
+    let gate = server.stall_streams();
+    server.exit("web", 0).unwrap();
+    let told = watched.told().await;
+    assert_eq!(told, "disconnected checking the silent event stream: no answer within 0.3 s");
+    gate.open();
+    assert_eq!(watched.until_told("synced").await.pop().unwrap(), "synced 0");
+}
+
+#[tokio::test]
+async fn a_quiet_engine_is_asked_again_and_again_and_stays_connected() {
+    let server = Server::builder().start().unwrap();
+    let watched = checked(&server, Duration::from_secs(10)).live().await;
+    let published = server.stats().requests.publish;
+    in_time(server.until(|stats| stats.requests.publish >= published + 10)).await;
+    let counters = watched.watching.status().counters;
+    assert_eq!((counters.connects, counters.events), (1, 0));
+    assert!(watched.watching.status().is_live());
+}
+
+#[tokio::test]
+async fn where_publishing_is_refused_the_engine_is_asked_for_its_version() {
+    let server = Server::builder().start().unwrap();
+    server.on_call(|call| match call.method() {
+        Method::Publish => Verdict::error(Code::PermissionDenied, "not you"),
+        _ => Verdict::Pass,
+    });
+    let mut watched = checked(&server, Duration::from_millis(300)).live().await;
+    in_time(server.until(|stats| stats.requests.version >= 10)).await;
+    assert_eq!(watched.watching.status().counters.connects, 1);
+    server.on_call(|call| if call.method() == Method::Version { Verdict::Hang } else { Verdict::Pass });
+    let told = watched.told().await;
+    assert!(told.starts_with("disconnected checking the silent event stream"), "{told}");
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_understood_has_all_found_out_anew() {
+    let server = Server::builder().start().unwrap();
+    server.run("web").unwrap();
+    let mut watched = watch(&server).live().await;
+    server.emit("default", "/tasks/start", "containerd.events.TaskStart", [0x0a, 0xff]);
+    let told = watched.told().await;
+    assert!(told.starts_with("disconnected an event of type containerd.events.TaskStart"), "{told}");
+    assert_eq!(watched.told().await, "synced 1", "nothing has changed");
+    assert_eq!(watched.watching.status().counters.garbled, 1);
+    // What is not known does not matter.
+    server.emit("default", "/tasks/start", "containerd.events.TaskLevitated", [0x0a, 0xff]);
+    server.exit("web", 0).unwrap();
+    assert_eq!(watched.told().await, "exited web 0");
+}

@@ -1,0 +1,179 @@
+//! The subscription: proven before anything is listed, or made up for.
+
+use std::sync::{Arc, Mutex};
+
+use whalewatcher_containerd::Client;
+use whalewatcher_testkit::containerd::{Code, Gate, Method, Server, Verdict};
+
+use crate::watched::{in_time, watch, watch_by};
+
+/// A server where publishing is none of our rights.
+fn without_publishing(code: Code) -> Server {
+    let refuse = move |call: &whalewatcher_testkit::containerd::Call| match call.method() {
+        Method::Publish => Verdict::error(code, "not you"),
+        _ => Verdict::Pass,
+    };
+    Server::builder().on_call(refuse).start().unwrap()
+}
+
+#[tokio::test]
+async fn nothing_is_listed_before_an_event_of_our_own_came_back() {
+    let server = Server::builder().start().unwrap();
+    let gate = server.hold_subscriptions();
+    let watched = watch(&server);
+    in_time(server.until(|stats| stats.requests.publish >= 5)).await;
+    assert_eq!(server.stats().requests.namespaces_list, 0);
+    server.run("early").unwrap();
+    gate.open();
+    let mut watched = watched.live().await;
+    assert_eq!(watched.names(), ["early"]);
+    server.run("late").unwrap();
+    assert_eq!(watched.told().await, "started late");
+}
+
+#[tokio::test]
+async fn a_quiet_engine_is_live_and_our_own_events_are_nobodys_business() {
+    let server = Server::builder().start().unwrap();
+    let mut watched = watch(&server).live().await;
+    assert_eq!(watched.watching.status().counters.events, 0);
+    server.run("first").unwrap();
+    assert_eq!(watched.told().await, "started first");
+    assert_eq!(watched.watching.status().counters.events, 1);
+}
+
+#[tokio::test]
+async fn any_event_proves_the_subscription_and_is_not_lost() {
+    let server = Server::builder().start().unwrap();
+    // Our own events get no answer, so they are not published again and again.
+    let publishing = Gate::closed();
+    let held = publishing.clone();
+    let hook = server.on_call(move |call| match call.method() {
+        Method::Publish => Verdict::Hold(held.clone()),
+        _ => Verdict::Pass,
+    });
+    let watched = watch(&server);
+    in_time(server.until_subscriptions(1)).await;
+    server.run("first").unwrap();
+    let mut watched = watched.live().await;
+    assert_eq!(watched.names(), ["first"]);
+    server.remove_hook(hook);
+    publishing.open();
+    server.exit("first", 0).unwrap();
+    assert_eq!(watched.told().await, "exited first 0");
+}
+
+#[tokio::test]
+async fn what_happens_between_the_list_and_its_answer_is_told() {
+    let server = Server::builder().start().unwrap();
+    for id in ["stays", "goes", "staging/goes"] {
+        server.run(id).unwrap();
+    }
+    let gate = Gate::closed();
+    let held = gate.clone();
+    server.on_answer(move |call, _| match call.method() {
+        Method::ContainersListStream => Verdict::Hold(held.clone()),
+        _ => Verdict::Pass,
+    });
+    let watched = watch(&server);
+    in_time(gate.until_waiting(2)).await;
+    server.exit("goes", 0).unwrap();
+    server.remove("staging/goes").unwrap();
+    server.run("comes").unwrap();
+    server.run("new/comes").unwrap();
+    gate.open();
+    let watched = watched.live().await;
+    watched.assert_true(&server);
+}
+
+#[tokio::test]
+async fn where_publishing_is_refused_the_first_event_has_what_was_missed_listed() {
+    for code in [Code::Unimplemented, Code::PermissionDenied] {
+        let server = without_publishing(code);
+        let gate = server.hold_subscriptions();
+        server.run("there").unwrap();
+        let mut watched = watch(&server).live().await;
+        assert_eq!(watched.names(), ["there"]);
+        // Nobody is subscribed yet.
+        server.run("missed").unwrap();
+        gate.open();
+        in_time(server.until_subscriptions(1)).await;
+        server.exit("there", 0).unwrap();
+        let mut told = watched.told_all(2).await;
+        told.sort();
+        assert_eq!(told, ["exited there 0", "started missed"]);
+        watched.assert_true(&server);
+        assert_eq!(watched.watching.status().counters.lists, 2);
+    }
+}
+
+#[tokio::test]
+async fn where_publishing_is_refused_and_nothing_happens_what_was_missed_is_listed_after_a_while() {
+    let server = without_publishing(Code::PermissionDenied);
+    let gate = server.hold_subscriptions();
+    let mut watched = watch(&server).live().await;
+    server.run("missed").unwrap();
+    gate.open();
+    assert_eq!(watched.told().await, "started missed");
+    server.run("seen").unwrap();
+    assert_eq!(watched.told().await, "started seen");
+    assert_eq!(watched.watching.status().counters.lists, 2);
+}
+
+#[tokio::test]
+async fn publishing_that_fails_otherwise_fails_the_attempt() {
+    let server = Server::builder().start().unwrap();
+    let hook = server.on_call(|call| match call.method() {
+        Method::Publish => Verdict::error(Code::Unavailable, "not yet"),
+        _ => Verdict::Pass,
+    });
+    let mut watched = watch(&server);
+    assert_eq!(watched.told().await, "disconnected containerd fails Events.Publish: not yet");
+    server.remove_hook(hook);
+    watched.until_told("synced").await;
+}
+
+#[tokio::test]
+async fn a_subscription_that_ends_before_its_first_event_or_fails_is_made_again() {
+    for (verdict, told) in [
+        (Verdict::error(Code::Internal, "no"), "disconnected containerd fails Events.Subscribe: no"),
+        (Verdict::Close, "disconnected Events."),
+        (
+            Verdict::Garbage(vec![0x0a, 0xff].into()),
+            "disconnected Events.Subscribe: the answer cannot be understood",
+        ),
+    ] {
+        let server = Server::builder().start().unwrap();
+        let hook = server.on_call(move |call| match call.method() {
+            Method::Subscribe => verdict.clone(),
+            _ => Verdict::Pass,
+        });
+        let mut watched = watch(&server);
+        let said = watched.told().await;
+        assert!(said.starts_with(told), "{said}");
+        server.remove_hook(hook);
+        watched.until_told("synced").await;
+    }
+}
+
+#[tokio::test]
+async fn the_server_is_asked_to_leave_out_ignored_namespaces() {
+    for (client, ignored) in [
+        (Client::builder(), ",namespace!=\"moby\",namespace!=\"k8s.io\""),
+        (Client::builder().ignored_namespaces(["shop"]), ",namespace!=\"shop\""),
+        (Client::builder().ignored_namespaces(Vec::<String>::new()), ""),
+    ] {
+        let server = Server::builder().start().unwrap();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let asking = asked.clone();
+        server.on_call(move |call| {
+            if call.method() == Method::Subscribe {
+                asking.lock().unwrap().extend(call.filters().to_vec());
+            }
+            Verdict::Pass
+        });
+        watch_by(client.endpoint(server.endpoint()).build().unwrap()).live().await;
+        let filters = asked.lock().unwrap().clone();
+        assert_eq!(filters.len(), 2, "{filters:?}");
+        assert!(filters[0].ends_with(&format!("(update|delete))$\"{ignored}")), "{filters:?}");
+    }
+}
