@@ -91,12 +91,8 @@ impl<'a> Trial<'a> {
     /// Lets so many faults and at least ten times as many transitions happen, with a subscriber that joins amid; then
     /// takes back all faults and [checks](Trial::check).
     pub(crate) async fn round(&mut self, faults: usize) -> Result<()> {
-        let played = self.play(faults).await;
-        let checked = match played {
-            Ok(()) => self.check().await,
-            Err(error) => Err(error),
-        };
-        checked.with_context(|| format!("with these faults:{}", self.storm.script()))
+        self.play(faults).await?;
+        self.check().await
     }
 
     async fn play(&mut self, faults: usize) -> Result<()> {
@@ -134,6 +130,19 @@ impl<'a> Trial<'a> {
     /// Takes back all faults, and checks that the picture is right, that all subscribers have it, and that all that
     /// they were told really happened. Forgets then what was told, so that this may go on for ever.
     async fn check(&mut self) -> Result<()> {
+        let checked = self.is_right().await;
+        checked.with_context(|| format!("after these faults:{}\n", self.storm.script()))?;
+        self.storm.is_mended();
+        self.chronicle.forget().await?;
+        self.watched.recorders.truncate(2);
+        for recorder in &self.watched.recorders {
+            recorder.forget();
+        }
+        self.watched.recorders[1].rest_for(REST);
+        Ok(())
+    }
+
+    async fn is_right(&mut self) -> Result<()> {
         self.proxy.heal()?;
         self.churn.until_quiet(&self.docker).await?;
         check(self.stage, &self.watched).await?;
@@ -142,12 +151,6 @@ impl<'a> Trial<'a> {
             self.chronicle.bears_out(&recorder.record()).with_context(|| recorder.tail())?;
         }
         self.changes = self.chronicle.changes();
-        self.chronicle.forget().await?;
-        self.watched.recorders.truncate(2);
-        for recorder in &self.watched.recorders {
-            recorder.forget();
-        }
-        self.watched.recorders[1].rest_for(REST);
         Ok(())
     }
 
