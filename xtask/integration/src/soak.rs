@@ -24,8 +24,9 @@ const FAULTS: usize = 8;
 /// No round takes longer, unless something hangs.
 const ROUND_LIMIT: Duration = Duration::from_secs(300);
 
-/// What each connection of the watcher is: its own end, and the proxy's two.
-const DESCRIPTORS_PER_CONNECTION: usize = 3;
+/// The most connections that a watcher keeps at rest: for its event stream, for a check, and as many idle ones as it
+/// inspects at once.
+const CONNECTIONS: usize = 18;
 
 /// The watcher's tasks besides one for each connection: the watch itself, what closes idle connections, and what waits
 /// for the connection of the event stream to be idle.
@@ -35,11 +36,11 @@ const TASKS: usize = 3;
 /// little memory a little is much.
 const MEMORY_GROWTH: (f64, f64) = (10.0, 1.0);
 
-const HEADER: &str = "| minute | checks | transitions | faults | MiB | descriptors | connections | tasks | requests \
+const HEADER: &str = "| minute | checks | transitions | faults | MiB | descriptors | connections | requests \
                       | resyncs | retries | garbled | audits | divergences | lagged |\n\
-                      |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|";
+                      |---|---|---|---|---|---|---|---|---|---|---|---|---|---|";
 
-/// What has happened since the start, and what there is now that all is at rest.
+/// What has happened since the start; how many connections there are at rest, and what there is without them.
 #[derive(Clone, Debug, Default)]
 struct Reading {
     checks: usize,
@@ -50,7 +51,6 @@ struct Reading {
     memory: f64,
     descriptors: usize,
     connections: usize,
-    tasks: usize,
 }
 
 /// What happened within a minute, and what there was at its end: a line of the table.
@@ -66,14 +66,13 @@ impl fmt::Display for Minute<'_> {
         let (were, are) = (&before.counters, &after.counters);
         write!(
             f,
-            "| {number} | {} | {} | {} | {:.1} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+            "| {number} | {} | {} | {} | {:.1} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
             after.checks - before.checks,
             after.transitions - before.transitions,
             after.faults - before.faults,
             after.memory,
             after.descriptors,
             after.connections,
-            after.tasks,
             after.requests - before.requests,
             are.resyncs - were.resyncs,
             are.retries - were.retries,
@@ -115,48 +114,59 @@ pub(crate) async fn run(stage: &Stage, minutes: u64) -> Result<()> {
     Ok(())
 }
 
-/// Reads everything once no more is there than should be. Neither tasks nor descriptors say when they are gone.
+/// Sees that the watcher has no more tasks than belong to its connections, and reads the rest while it is cut off and
+/// has none: what is there then is what it keeps for good. Neither tasks nor descriptors say when they are gone.
 async fn at_rest(trial: &Trial<'_>, checks: usize, first: Option<&Reading>) -> Result<Reading> {
+    let connected = until(|| Ok(at_most(trial.proxy.stats().open, trial.tasks()?))).await?;
+    let reading = || {
+        let reading = read(trial, checks, connected)?;
+        let tasks = trial.tasks()?;
+        Ok(match excess(first, &reading, tasks) {
+            Some(excess) => Err(excess),
+            None => Ok(reading),
+        })
+    };
+    trial.cut_off(until(reading)).await
+}
+
+/// Asks again and again, until nothing is wrong any more.
+async fn until<T>(ask: impl Fn() -> Result<Result<T, String>>) -> Result<T> {
     let deadline = Instant::now() + LIMIT;
     loop {
-        let reading = read(trial, checks)?;
-        let excess = first.and_then(|first| excess(first, &reading)).or_else(|| too_many_tasks(&reading));
-        match excess {
-            None => return Ok(reading),
-            Some(excess) if Instant::now() > deadline => bail!("{excess}"),
-            Some(_) => sleep(Duration::from_millis(10)).await,
+        match ask()? {
+            Ok(answer) => return Ok(answer),
+            Err(wrong) if Instant::now() > deadline => bail!(wrong),
+            Err(_) => sleep(Duration::from_millis(10)).await,
         }
     }
 }
 
-fn read(trial: &Trial<'_>, checks: usize) -> Result<Reading> {
-    let stats = trial.proxy.stats();
+fn read(trial: &Trial<'_>, checks: usize, connections: usize) -> Result<Reading> {
     Ok(Reading {
         checks,
         transitions: trial.churn.transitions(),
         faults: trial.storm.gusts(),
-        requests: stats.requests,
+        requests: trial.proxy.stats().requests,
         counters: trial.watched.watching.status().counters,
         memory: memory()?,
         descriptors: descriptors()?.len(),
-        connections: stats.open,
-        tasks: trial.tasks()?,
+        connections,
     })
 }
 
-/// What has more descriptors than after the first minute, connections aside: of these the watcher keeps up to 16 for a
-/// while when they are idle.
-fn excess(first: &Reading, now: &Reading) -> Option<String> {
-    let others = |reading: &Reading| {
-        reading.descriptors.saturating_sub(DESCRIPTORS_PER_CONNECTION * reading.connections)
-    };
-    (others(now) > others(first))
-        .then(|| format!("{} descriptors besides those of connections, after {}", others(now), others(first)))
+/// How many connections there are, unless there are too many, or too many tasks for them.
+fn at_most(connections: usize, tasks: usize) -> Result<usize, String> {
+    let fit = connections <= CONNECTIONS && tasks <= connections + TASKS;
+    if fit { Ok(connections) } else { Err(format!("{tasks} tasks for {connections} connections")) }
 }
 
-fn too_many_tasks(now: &Reading) -> Option<String> {
-    (now.tasks > now.connections + TASKS)
-        .then(|| format!("{} tasks for {} connections", now.tasks, now.connections))
+/// What a watcher that is cut off has more than the watch itself and what it had after the first minute.
+fn excess(first: Option<&Reading>, now: &Reading, tasks: usize) -> Option<String> {
+    if tasks > 1 {
+        return Some(format!("{tasks} tasks without a connection"));
+    }
+    let descriptors = first.map_or(usize::MAX, |first| first.descriptors);
+    (now.descriptors > descriptors).then(|| format!("{} descriptors, after {descriptors}", now.descriptors))
 }
 
 /// The memory of this process in MiB, without its code, of which more is loaded the more of it runs.
@@ -197,17 +207,14 @@ mod tests {
     }
 
     #[test]
-    fn a_descriptor_or_a_task_more_is_a_leak_unless_it_belongs_to_a_connection() {
-        let reading = |descriptors, connections, tasks| Reading {
-            descriptors,
-            connections,
-            tasks,
-            ..Reading::default()
-        };
-        let first = reading(40, 5, 7);
-        assert_eq!(excess(&first, &reading(43, 6, 8)), None);
-        assert!(excess(&first, &reading(44, 6, 8)).is_some());
-        assert_eq!(too_many_tasks(&reading(0, 6, 9)), None);
-        assert!(too_many_tasks(&reading(0, 6, 10)).is_some());
+    fn a_descriptor_or_a_task_more_is_a_leak() {
+        let reading = |descriptors| Reading { descriptors, ..Reading::default() };
+        assert_eq!(excess(None, &reading(40), 1), None);
+        assert_eq!(excess(Some(&reading(40)), &reading(40), 1), None);
+        assert!(excess(Some(&reading(40)), &reading(41), 1).is_some());
+        assert!(excess(Some(&reading(40)), &reading(40), 2).is_some());
+        assert_eq!(at_most(6, 9), Ok(6));
+        assert!(at_most(6, 10).is_err());
+        assert!(at_most(19, 20).is_err());
     }
 }

@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::future::join_all;
+use tokio::time::timeout;
 use whalewatcher_core::Backoff;
-use whalewatcher_testkit::proxy::Proxy;
+use whalewatcher_testkit::proxy::{Fault, Proxy, Refusal};
 
 use crate::check::check;
 use crate::chronicle::Chronicle;
 use crate::churn::Churn;
 use crate::docker::Driver;
 use crate::leaks::{Apart, descriptors, no_more_descriptors_than};
-use crate::recorder::Recorder;
+use crate::recorder::{LIMIT, Recorder};
 use crate::stage::{Stage, Watched, settings};
 use crate::storm::Storm;
 use crate::truth;
@@ -152,6 +153,22 @@ impl<'a> Trial<'a> {
         }
         self.changes = self.chronicle.changes();
         Ok(())
+    }
+
+    /// What comes of this while the watcher is cut off and nothing of a connection is left. It is let in again then, and
+    /// nothing may be told of containers, for nothing has happened to any.
+    pub(crate) async fn cut_off<T>(&self, then: impl Future<Output = Result<T>>) -> Result<T> {
+        let recorder = self.watched.recorder();
+        let (told, synced) = (recorder.len(), recorder.record().synced());
+        let refusal = self.proxy.inject(Fault::refuse(Refusal::Closed))?;
+        self.proxy.cut_all();
+        timeout(LIMIT, self.proxy.until_open(0)).await.context("connections stay open")?;
+        let outcome = then.await?;
+        self.proxy.lift(refusal)?;
+        recorder.until("it is in sync again", |record| record.synced() > synced).await?;
+        let told = recorder.record().told_since(told);
+        ensure!(told.is_empty(), "told though nothing happened: {told:?}");
+        Ok(outcome)
     }
 
     /// How many starts, ends, pauses and renames there were up to the last check.
