@@ -36,11 +36,12 @@ const TASKS: usize = 3;
 /// little memory a little is much.
 const MEMORY_GROWTH: (f64, f64) = (10.0, 1.0);
 
-const HEADER: &str = "| minute | checks | transitions | faults | MiB | descriptors | connections | requests \
+const HEADER: &str = "| minute | checks | transitions | faults | MiB | descriptors | connections | tasks | requests \
                       | resyncs | retries | garbled | audits | divergences | lagged |\n\
-                      |---|---|---|---|---|---|---|---|---|---|---|---|---|---|";
+                      |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|";
 
-/// What has happened since the start; how many connections there are at rest, and what there is without them.
+/// What has happened since the start; how many connections and tasks there are at rest, and
+/// what else there is without them.
 #[derive(Clone, Debug, Default)]
 struct Reading {
     checks: usize,
@@ -51,6 +52,7 @@ struct Reading {
     memory: f64,
     descriptors: usize,
     connections: usize,
+    tasks: usize,
 }
 
 /// What happened within a minute, and what there was at its end: a line of the table.
@@ -66,13 +68,14 @@ impl fmt::Display for Minute<'_> {
         let (were, are) = (&before.counters, &after.counters);
         write!(
             f,
-            "| {number} | {} | {} | {} | {:.1} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+            "| {number} | {} | {} | {} | {:.1} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
             after.checks - before.checks,
             after.transitions - before.transitions,
             after.faults - before.faults,
             after.memory,
             after.descriptors,
             after.connections,
+            after.tasks,
             after.requests - before.requests,
             are.resyncs - were.resyncs,
             are.retries - were.retries,
@@ -141,7 +144,7 @@ async fn until<T>(ask: impl Fn() -> Result<Result<T, String>>) -> Result<T> {
     }
 }
 
-fn read(trial: &Trial<'_>, checks: usize, connections: usize) -> Result<Reading> {
+fn read(trial: &Trial<'_>, checks: usize, (connections, tasks): (usize, usize)) -> Result<Reading> {
     Ok(Reading {
         checks,
         transitions: trial.churn.transitions(),
@@ -151,13 +154,14 @@ fn read(trial: &Trial<'_>, checks: usize, connections: usize) -> Result<Reading>
         memory: memory()?,
         descriptors: descriptors()?.len(),
         connections,
+        tasks,
     })
 }
 
-/// How many connections there are, unless there are too many, or too many tasks for them.
-fn at_most(connections: usize, tasks: usize) -> Result<usize, String> {
+/// How many connections and tasks there are, unless there are too many.
+fn at_most(connections: usize, tasks: usize) -> Result<(usize, usize), String> {
     let fit = connections <= CONNECTIONS && tasks <= connections + TASKS;
-    if fit { Ok(connections) } else { Err(format!("{tasks} tasks for {connections} connections")) }
+    if fit { Ok((connections, tasks)) } else { Err(format!("{tasks} tasks for {connections} connections")) }
 }
 
 /// What a watcher that is cut off has more than the watch itself and what it had after the first minute.
@@ -213,7 +217,7 @@ mod tests {
         assert_eq!(excess(Some(&reading(40)), &reading(40), 1), None);
         assert!(excess(Some(&reading(40)), &reading(41), 1).is_some());
         assert!(excess(Some(&reading(40)), &reading(40), 2).is_some());
-        assert_eq!(at_most(6, 9), Ok(6));
+        assert_eq!(at_most(6, 9), Ok((6, 9)));
         assert!(at_most(6, 10).is_err());
         assert!(at_most(19, 20).is_err());
     }

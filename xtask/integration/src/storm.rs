@@ -266,6 +266,16 @@ mod tests {
     }
 
     #[test]
+    fn a_script_is_played_in_order_and_then_there_is_none() {
+        let gusts = ["12 cut stall", "0 - cut after=3 toward=client scope=all times=1"];
+        let gusts = gusts.map(|line| line.parse::<Gust>().unwrap());
+        let mut source = Source::Script(gusts.to_vec().into());
+        assert_eq!(source.next(false), Some(gusts[0].clone()));
+        assert_eq!(source.next(false), Some(gusts[1].clone()));
+        assert_eq!(source.next(false), None);
+    }
+
+    #[test]
     fn what_is_no_line_of_a_script_is_refused() {
         for line in ["", "12", "12 cut", "soon cut stall", "12 cut earthquake"] {
             let refused = line.parse::<Gust>().unwrap_err();
