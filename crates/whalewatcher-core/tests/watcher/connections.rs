@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use whalewatcher_core::{Backoff, ErrorKind, EventKind, Phase, Settings, WatchError, watch, watch_with};
+use whalewatcher_core::{
+    Backoff, EngineEvent, ErrorKind, EventKind, Phase, Settings, WatchError, watch, watch_with,
+};
 use whalewatcher_testkit::scripted::{Call, Engine, Moment};
 
 use crate::{container, live, next, until_synced};
@@ -45,6 +47,25 @@ async fn a_reconnect_announces_exactly_what_changed() {
         );
         assert_eq!((&fold, &watching.portfolio()), (&engine.truth(), &engine.truth()));
     }
+}
+
+/// Inspections can be ahead of the event stream. If the connection is lost in between, the engine may tell on the next
+/// one, which begins a little earlier, of the start of a life that was announced already.
+#[tokio::test(start_paused = true)]
+async fn a_start_that_is_told_only_after_a_reconnect_ends_nothing() {
+    let (engine, watching) = live(&["a"]).await;
+    let began = watching.portfolio().by_id("a").and_then(|known| known.started_at()).unwrap();
+    let (_, mut changes) = watching.subscribe();
+    engine.hold(Call::Inspect, Moment::BeforeLooking);
+    engine.disconnect();
+    assert_eq!(next(&mut changes, 1).await, ["disconnected"]);
+    engine.asked(|calls| calls.inspecting == 1).await;
+    let at = Some(began + Duration::from_millis(10));
+    let glimpse = Some(Box::new(container("a", 0)));
+    engine.emit(&EngineEvent::Started { id: "a".into(), at, glimpse });
+    engine.release(Call::Inspect);
+    assert_eq!(next(&mut changes, 1).await, ["synced"]);
+    assert_eq!(watching.portfolio(), engine.truth());
 }
 
 #[tokio::test(start_paused = true)]
