@@ -5,12 +5,17 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
 mod check;
+mod chronicle;
 mod churn;
 mod counting_proxy;
 mod docker;
+mod leaks;
 mod recorder;
 mod scenarios;
+mod soak;
 mod stage;
+mod storm;
+mod trial;
 mod truth;
 
 use std::panic::AssertUnwindSafe;
@@ -34,7 +39,7 @@ use stage::Stage;
 pub(crate) const FENCE: &str = "fence-";
 
 /// No scenario takes longer unless something hangs.
-const SCENARIO_LIMIT: Duration = Duration::from_secs(180);
+const SCENARIO_LIMIT: Duration = Duration::from_secs(300);
 
 /// The scenarios against one real engine
 #[derive(Debug, Parser)]
@@ -44,6 +49,9 @@ struct Arguments {
     engine: Engine,
     #[command(flatten)]
     given: GivenPrograms,
+    /// Run no scenario, but the endurance run for so many minutes
+    #[arg(long, value_name = "MINUTES", conflicts_with = "filters")]
+    soak: Option<u64>,
     /// Run only scenarios whose name contains one of these
     #[arg(value_name = "FILTER")]
     filters: Vec<String>,
@@ -63,7 +71,11 @@ fn main() -> ExitCode {
             return ExitCode::from(EXIT_ENGINE_CANNOT_RUN);
         }
     };
-    match run(&arguments, stage) {
+    let done = match arguments.soak {
+        Some(minutes) => soak(minutes, stage),
+        None => run(&arguments, stage),
+    };
+    match done {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
@@ -79,6 +91,16 @@ fn build_stage(arguments: &Arguments) -> Result<Stage> {
     let version = stage.engine().version();
     println!("{}: dockerd {}, API {}", arguments.engine, version.engine, version.api);
     Ok(stage)
+}
+
+/// Runs the endurance run; 0 if it did not fail.
+fn soak(minutes: u64, stage: Stage) -> Result<usize> {
+    let runtime = Runtime::new().context("cannot start a runtime")?;
+    let outcome = runtime.block_on(soak::run(&stage, minutes));
+    stage.release_driver();
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    let struck = stage.strike();
+    outcome.and(struck).map(|()| 0)
 }
 
 /// Runs what is asked for and tells how many failed.

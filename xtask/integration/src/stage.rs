@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 use whalewatcher_core::{Settings, Watching, watch_with};
 use whalewatcher_moby::Client;
@@ -35,8 +36,19 @@ pub(crate) struct Watched {
     pub(crate) watching: Watching<Client>,
     /// At least one, which reads as fast as it can.
     pub(crate) recorders: Vec<Recorder>,
-    /// Whether the scenario cuts the connection.
-    pub(crate) is_cut: bool,
+    /// What the scenario does to the way between it and the engine.
+    pub(crate) way: Way,
+}
+
+/// The way between a watcher and its engine, and so what may happen to the watcher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// One connection lasts, and nothing goes wrong on it.
+    Clear,
+    /// Connections are lost, but nothing else goes wrong on them.
+    Cut,
+    /// Anything goes wrong, but not any more when it is checked whether the picture is right.
+    Faulty,
 }
 
 impl Watched {
@@ -53,7 +65,13 @@ impl Watched {
 
     /// For a scenario that cuts the connection.
     pub(crate) fn that_is_cut(mut self) -> Watched {
-        self.is_cut = true;
+        self.way = Way::Cut;
+        self
+    }
+
+    /// For a scenario that lets anything go wrong on the way.
+    pub(crate) fn that_is_hindered(mut self) -> Watched {
+        self.way = Way::Faulty;
         self
     }
 }
@@ -118,9 +136,22 @@ impl Stage {
 
     /// A watcher of what is at this endpoint.
     pub(crate) fn begin_watch(&self, endpoint: &str, settings: Settings) -> Result<Watched> {
-        let watching = watch_with(Client::new(endpoint)?, settings);
+        self.begin_watch_in(&Handle::current(), endpoint, settings)
+    }
+
+    /// The same, with the watcher's tasks, but not its subscribers', in this runtime.
+    pub(crate) fn begin_watch_in(
+        &self,
+        runtime: &Handle,
+        endpoint: &str,
+        settings: Settings,
+    ) -> Result<Watched> {
+        let watching = {
+            let _within = runtime.enter();
+            watch_with(Client::new(endpoint)?, settings)
+        };
         let recorder = Recorder::start("first", watching.subscribe(), Duration::ZERO);
-        Ok(Watched { watching, recorders: vec![recorder], is_cut: false })
+        Ok(Watched { watching, recorders: vec![recorder], way: Way::Clear })
     }
 
     /// Kills dockerd.
@@ -166,6 +197,11 @@ impl Stage {
             }
         }
         watched.recorder().until("the fence is told", |record| record.fold.by_name(&name).is_some()).await
+    }
+
+    /// What the fence was called last.
+    pub(crate) fn fence_name(&self) -> String {
+        format!("{FENCE}{}", self.shared().fences)
     }
 
     /// Removes all containers but the fence, and sees to it that they are gone; starts dockerd if it is away.

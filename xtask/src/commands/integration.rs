@@ -58,12 +58,17 @@ pub(crate) fn run_all() -> Result<Tally> {
 }
 
 fn run_chosen(options: &Options) -> Result<Tally> {
+    run_program(&options.engine, &options.given, &options.filters)
+}
+
+/// Runs the program of the scenarios with these arguments on each of these engines, all if none is named.
+pub(crate) fn run_program(chosen: &[Engine], given: &GivenPrograms, arguments: &[String]) -> Result<Tally> {
     // First by itself, so that a failed build is not taken for a failed scenario.
     succeed(cargo().args(["build", "--quiet", "--package", PACKAGE]))?;
     let dockers: Vec<Engine> =
         Engine::ALL.into_iter().filter(|engine| engine.kind == EngineKind::Docker).collect();
-    let engines = if options.engine.is_empty() { &dockers } else { &options.engine };
-    on_each(engines, |engine| scenarios(engine, options))
+    let engines = if chosen.is_empty() { &dockers } else { chosen };
+    on_each(engines, |engine| program(engine, given, arguments))
 }
 
 /// Checks what the scenarios build on.
@@ -104,17 +109,17 @@ fn on_each(chosen: &[Engine], run: impl Fn(Engine) -> Result<Outcome>) -> Result
     Ok(tally)
 }
 
-fn scenarios(engine: Engine, options: &Options) -> Result<Outcome> {
+fn program(engine: Engine, given: &GivenPrograms, arguments: &[String]) -> Result<Outcome> {
     let mut command = cargo();
     command.args(["run", "--quiet", "--package", PACKAGE, "--", "--engine", &engine.to_string()]);
-    command.args(options.given.to_flags()).args(&options.filters);
+    command.args(given.to_flags()).args(arguments);
     let status = interrupt::run(&mut command).context("cannot run the scenarios")?;
     Ok(match status.code() {
         Some(0) => Outcome::Passed,
         Some(code) if code == i32::from(EXIT_ENGINE_CANNOT_RUN) => {
             Outcome::CannotRun("it cannot be started here".to_owned())
         }
-        _ => Outcome::Failed(format!("the scenarios ended with {status}")),
+        _ => Outcome::Failed(format!("the program ended with {status}")),
     })
 }
 

@@ -27,7 +27,7 @@ fn told_of(told: &[String], name: &str) -> Vec<String> {
     kinds
 }
 
-fn is_told(told: &[String], expected: &[(&str, &[&str])], recorder: &Recorder) -> Result<()> {
+pub(super) fn is_told(told: &[String], expected: &[(&str, &[&str])], recorder: &Recorder) -> Result<()> {
     for (name, kinds) in expected {
         let of_it = told_of(told, name);
         ensure!(of_it == *kinds, "of {name} was told {of_it:?} instead of {kinds:?}\n{}", recorder.tail());
@@ -38,12 +38,12 @@ fn is_told(told: &[String], expected: &[(&str, &[&str])], recorder: &Recorder) -
 }
 
 /// Waits until the picture is right again after so many outages.
-async fn in_sync_again(watched: &Watched, outages: usize) -> Result<()> {
+pub(super) async fn in_sync_again(watched: &Watched, outages: usize) -> Result<()> {
     let what = format!("it is in sync after {outages} outages");
     watched.recorder().until(&what, |record| record.synced() == outages + 1).await
 }
 
-fn kill(pid: i32) -> Result<()> {
+pub(super) fn kill(pid: i32) -> Result<()> {
     let pid = Pid::from_raw(pid).context("0 is no process")?;
     kill_process(pid, Signal::KILL).context("cannot kill a container's initial process")
 }
