@@ -24,10 +24,10 @@ enum Command {
     Test(test::Options),
     /// The scenarios against real engines
     Integration(integration::Options),
-    /// Hours, if you like, of containers that come and go and of connections that break: does anything grow?
+    /// The endurance run: churn and faults on a real engine, for minutes or hours
     ///
-    /// A line of a table is printed every minute. It fails if the picture or what a subscriber was told is wrong, or
-    /// if descriptors, tasks or memory grow.
+    /// Every minute a line of a table is printed. It fails if the picture or what a subscriber was told is wrong, or if
+    /// descriptors, tasks or memory grow.
     Soak(soak::Options),
     /// Many more interleavings on the reconciler than the tests have time for
     Explore(explore::Options),

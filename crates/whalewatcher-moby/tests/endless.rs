@@ -87,8 +87,9 @@ async fn what_has_no_end_is_given_up_at_its_limit() {
     let (began, chunk) = (peak(), chunk());
     let within = |limit: usize, what: &str| {
         let grown = peak() - began;
+        println!("{} MiB of memory for a limit of {} MiB: {what:?}", grown / MIB, limit / MIB);
         assert!(
-            grown < 4 * limit + 32 * MIB,
+            grown < 2 * limit + 16 * MIB,
             "{what}: {} MiB for a limit of {} MiB",
             grown / MIB,
             limit / MIB

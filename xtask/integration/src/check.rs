@@ -9,11 +9,12 @@ use tokio::time::{Instant, sleep, timeout_at};
 use whalewatcher_core::{Container, ContainerId, Counters, Event, EventKind};
 
 use crate::recorder::{LIMIT, Record, Recorder};
-use crate::stage::{Stage, Watched, Way};
+use crate::stage::{Stage, Watched};
 use crate::truth::Truth;
+use crate::watched::Way;
 
 /// For how long nothing may be announced once the picture is right. That nothing comes can only be waited for.
-const QUIET: Duration = Duration::from_millis(100);
+pub(crate) const QUIET: Duration = Duration::from_millis(100);
 
 /// What went wrong on the way to the right picture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,7 +73,7 @@ pub(crate) async fn check(stage: &Stage, watched: &Watched) -> Result<()> {
     Ok(())
 }
 
-fn with_events(result: Result<()>, recorder: &Recorder) -> Result<()> {
+pub(crate) fn with_events(result: Result<()>, recorder: &Recorder) -> Result<()> {
     result.map_err(|error| error.context(recorder.tail()))
 }
 
@@ -117,7 +118,7 @@ async fn await_truth(stage: &Stage, watched: &Watched) -> Result<Truth> {
 }
 
 /// Each container's events make sense, one after the other.
-fn sequence(record: &Record, way: Way) -> Result<()> {
+pub(crate) fn sequence(record: &Record, way: Way) -> Result<()> {
     let mut known: HashMap<ContainerId, Arc<Container>> =
         record.joined.containers().map(|container| (container.id().clone(), container.clone())).collect();
     let mut begun: HashSet<_> = known.values().map(|container| container.life()).collect();

@@ -4,43 +4,15 @@ mod churn;
 mod dropping;
 mod faults;
 mod lifecycle;
-mod outage;
+pub(crate) mod outage;
 mod silence;
 mod subscribers;
 mod sync;
 
-use anyhow::Result;
-use futures_util::future::LocalBoxFuture;
-
 use crate::stage::Stage;
+use crate::theatre::{Scenario, scenarios};
 
-/// A sentence about what a watcher does, and how to see whether it is true.
-pub(crate) struct Scenario {
-    name: &'static str,
-    play: for<'a> fn(&'a Stage) -> LocalBoxFuture<'a, Result<()>>,
-}
-
-impl Scenario {
-    pub(crate) fn sentence(&self) -> String {
-        self.name.replace('_', " ")
-    }
-
-    pub(crate) fn matches(&self, filter: &str) -> bool {
-        self.name.contains(filter) || self.sentence().contains(filter)
-    }
-
-    pub(crate) fn play<'a>(&self, stage: &'a Stage) -> LocalBoxFuture<'a, Result<()>> {
-        (self.play)(stage)
-    }
-}
-
-macro_rules! scenarios {
-    ($($module:ident::$name:ident,)*) => {
-        &[$(Scenario { name: stringify!($name), play: |stage| Box::pin($module::$name(stage)) },)*]
-    };
-}
-
-pub(crate) const SCENARIOS: &[Scenario] = scenarios![
+pub(crate) const SCENARIOS: &[Scenario<Stage>] = scenarios![
     sync::thirty_containers_are_there_at_the_start,
     sync::whoever_comes_amid_a_churn_misses_nothing,
     lifecycle::each_transition_is_told_once,

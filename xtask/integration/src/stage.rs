@@ -2,19 +2,19 @@
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
-use whalewatcher_core::{Settings, Watching, watch_with};
+use whalewatcher_core::{Settings, watch_with};
 use whalewatcher_moby::Client;
 use xtask::engines::{DaemonFlags, Docker, Installation};
 
 use crate::FENCE;
 use crate::docker::{AT_ONCE, Driver, Plan};
-use crate::recorder::Recorder;
+use crate::theatre::Theatre;
 
 /// A private engine, and what belongs to the scenarios on it.
 pub(crate) struct Stage {
@@ -31,50 +31,8 @@ struct Shared {
     figures: Vec<String>,
 }
 
-/// A watcher, with subscribers that joined before it was ready.
-pub(crate) struct Watched {
-    pub(crate) watching: Watching<Client>,
-    /// At least one, which reads as fast as it can.
-    pub(crate) recorders: Vec<Recorder>,
-    /// What the scenario does to the way between it and the engine.
-    pub(crate) way: Way,
-}
-
-/// The way between a watcher and its engine, and so what may happen to the watcher.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// One connection lasts, and nothing goes wrong on it.
-    Clear,
-    /// Connections are lost, but nothing else goes wrong on them.
-    Cut,
-    /// Anything goes wrong, but not any more when it is checked whether the picture is right.
-    Faulty,
-}
-
-impl Watched {
-    /// The subscriber that reads as fast as it can.
-    pub(crate) fn recorder(&self) -> &Recorder {
-        &self.recorders[0]
-    }
-
-    /// Waits until the picture is right and the subscriber knows.
-    pub(crate) async fn ready(&self) -> Result<()> {
-        self.watching.ready().await?;
-        self.recorder().until("it is in sync", |record| record.synced() > 0).await
-    }
-
-    /// For a scenario that cuts the connection.
-    pub(crate) fn that_is_cut(mut self) -> Watched {
-        self.way = Way::Cut;
-        self
-    }
-
-    /// For a scenario that lets anything go wrong on the way.
-    pub(crate) fn that_is_hindered(mut self) -> Watched {
-        self.way = Way::Faulty;
-        self
-    }
-}
+/// A watcher of Docker.
+pub(crate) type Watched = crate::watched::Watched<Client>;
 
 impl Stage {
     /// Starts an engine.
@@ -82,11 +40,6 @@ impl Stage {
         let engine = Docker::start(installation, &Default::default())?;
         engine.load_test_image()?;
         Ok(Stage { engine, began: SystemTime::now(), shared: Mutex::default() })
-    }
-
-    /// Ends the engine and removes everything.
-    pub(crate) fn strike(self) -> Result<()> {
-        self.engine.stop()
     }
 
     pub(crate) fn engine(&self) -> &Docker {
@@ -113,18 +66,9 @@ impl Stage {
         Ok(driver)
     }
 
-    /// Closes the driver's connections.
-    pub(crate) fn release_driver(&self) {
-        self.shared().driver = None;
-    }
-
     /// Something to be printed with the scenario's outcome.
     pub(crate) fn figure(&self, text: String) {
         self.shared().figures.push(text);
-    }
-
-    pub(crate) fn take_figures(&self) -> Vec<String> {
-        std::mem::take(&mut self.shared().figures)
     }
 
     /// A watcher of the engine, that is ready.
@@ -150,8 +94,7 @@ impl Stage {
             let _within = runtime.enter();
             watch_with(Client::new(endpoint)?, settings)
         };
-        let recorder = Recorder::start("first", watching.subscribe(), Duration::ZERO);
-        Ok(Watched { watching, recorders: vec![recorder], way: Way::Clear })
+        Ok(Watched::new(watching))
     }
 
     /// Kills dockerd.
@@ -204,8 +147,19 @@ impl Stage {
         format!("{FENCE}{}", self.shared().fences)
     }
 
+    fn shared(&self) -> std::sync::MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Theatre for Stage {
+    fn describe(&self) -> String {
+        let version = self.engine.version();
+        format!("dockerd {}, API {}", version.engine, version.api)
+    }
+
     /// Removes all containers but the fence, and sees to it that they are gone; starts dockerd if it is away.
-    pub(crate) async fn clear(&self) -> Result<()> {
+    async fn clear(&self) -> Result<()> {
         if self.engine.dockerd_pid().is_none() {
             self.start_engine(false)?;
         }
@@ -224,8 +178,16 @@ impl Stage {
         Ok(())
     }
 
-    fn shared(&self) -> std::sync::MutexGuard<'_, Shared> {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    fn take_figures(&self) -> Vec<String> {
+        std::mem::take(&mut self.shared().figures)
+    }
+
+    fn release_driver(&self) {
+        self.shared().driver = None;
+    }
+
+    fn strike(self) -> Result<()> {
+        self.engine.stop()
     }
 }
 

@@ -20,9 +20,12 @@ const SCRIPT: &str = "WHALEWATCHER_FAULTS";
 /// How many gusts are kept for the script.
 const KEPT: usize = 1000;
 
-/// After how many audits and new connections all is mended that a dropped event left wrong: an audit that was under way
-/// at that moment does not count, and what the next one finds is mended a second later.
-const COMPARISONS: u64 = 6;
+/// After how many audits all is mended that a dropped event left wrong: other faults hit up to three audits each, and
+/// what one finds is mended a second later.
+const AUDITS: u64 = 12;
+
+/// After how many times that it got in sync: what it found out for the first one may be older than the event.
+const SYNCS: usize = 2;
 
 /// How long a fault is waited for to have an effect.
 const EFFECT_LIMIT: Duration = Duration::from_millis(500);
@@ -89,14 +92,32 @@ enum Kind {
     SilentStream,
 }
 
+/// How often the picture was compared with the engine.
+#[derive(Clone, Copy, Debug)]
+struct Compared {
+    audits: u64,
+    synced: usize,
+}
+
+impl Compared {
+    fn by(watched: &Watched) -> Compared {
+        let Counters { audits, .. } = watched.watching.status().counters;
+        Compared { audits, synced: watched.recorder().record().synced() }
+    }
+
+    fn is_mended_by(self, now: Compared) -> bool {
+        now.audits >= self.audits + AUDITS || now.synced >= self.synced + SYNCS
+    }
+}
+
 /// Brings about one fault after the other.
 pub(crate) struct Storm {
     source: Source,
     script: VecDeque<Gust>,
     gusts: usize,
     hits: usize,
-    /// How many audits and connections there had been when an event was dropped.
-    dropped_at: Option<u64>,
+    /// How much had been compared when an event was dropped, unless all is known to be mended.
+    dropped_at: Option<Compared>,
 }
 
 impl Storm {
@@ -137,9 +158,7 @@ impl Storm {
     /// Brings about the next fault and takes it back after a while; what it did stays done. After the end of a script
     /// there is none.
     pub(crate) async fn blow(&mut self, proxy: &Proxy, watched: &Watched) -> Result<()> {
-        let Counters { audits, resyncs, .. } = watched.watching.status().counters;
-        let compared = audits + resyncs;
-        let may_drop = self.dropped_at.is_none_or(|at| compared >= at + COMPARISONS);
+        let may_drop = self.dropped_at.is_none_or(|at| at.is_mended_by(Compared::by(watched)));
         let Some(gust) = self.source.next(may_drop) else { return Ok(()) };
         tracing::debug!(%gust);
         self.gusts += 1;
@@ -151,14 +170,19 @@ impl Storm {
         if gust.cut {
             proxy.cut_all();
         }
-        if matches!(gust.fault.kind(), FaultKind::DropEvents(_)) {
-            self.dropped_at = Some(compared);
-        }
         self.hits += usize::from(timeout(gust.effect_limit(), proxy.until_hit(id, 1)).await.is_ok());
         // How long it lasts is part of the fault.
         sleep(gust.hold).await;
         proxy.lift(id)?;
+        if matches!(gust.fault.kind(), FaultKind::DropEvents(_)) {
+            self.dropped_at = Some(Compared::by(watched));
+        }
         Ok(())
+    }
+
+    /// The picture was found to be right.
+    pub(crate) fn is_mended(&mut self) {
+        self.dropped_at = None;
     }
 }
 
@@ -239,6 +263,16 @@ mod tests {
         }
         assert!(gusts.iter().any(|gust| is_of(gust, "cut") || is_of(gust, "reset")));
         assert!(gusts.iter().any(|gust| gust.fault == Fault::stall().on_requests("/events").times(1)));
+    }
+
+    #[test]
+    fn a_script_is_played_in_order_and_then_there_is_none() {
+        let gusts = ["12 cut stall", "0 - cut after=3 toward=client scope=all times=1"];
+        let gusts = gusts.map(|line| line.parse::<Gust>().unwrap());
+        let mut source = Source::Script(gusts.to_vec().into());
+        assert_eq!(source.next(false), Some(gusts[0].clone()));
+        assert_eq!(source.next(false), Some(gusts[1].clone()));
+        assert_eq!(source.next(false), None);
     }
 
     #[test]

@@ -7,17 +7,19 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::future::join_all;
+use tokio::time::timeout;
 use whalewatcher_core::Backoff;
-use whalewatcher_testkit::proxy::Proxy;
+use whalewatcher_testkit::proxy::{Fault, Proxy, Refusal};
 
 use crate::check::check;
 use crate::chronicle::Chronicle;
 use crate::churn::Churn;
 use crate::docker::Driver;
 use crate::leaks::{Apart, descriptors, no_more_descriptors_than};
-use crate::recorder::Recorder;
+use crate::recorder::{LIMIT, Recorder};
 use crate::stage::{Stage, Watched, settings};
 use crate::storm::Storm;
+use crate::theatre::Theatre as _;
 use crate::truth;
 
 /// How many things are done to containers at once.
@@ -91,12 +93,8 @@ impl<'a> Trial<'a> {
     /// Lets so many faults and at least ten times as many transitions happen, with a subscriber that joins amid; then
     /// takes back all faults and [checks](Trial::check).
     pub(crate) async fn round(&mut self, faults: usize) -> Result<()> {
-        let played = self.play(faults).await;
-        let checked = match played {
-            Ok(()) => self.check().await,
-            Err(error) => Err(error),
-        };
-        checked.with_context(|| format!("with these faults:{}", self.storm.script()))
+        self.play(faults).await?;
+        self.check().await
     }
 
     async fn play(&mut self, faults: usize) -> Result<()> {
@@ -134,6 +132,19 @@ impl<'a> Trial<'a> {
     /// Takes back all faults, and checks that the picture is right, that all subscribers have it, and that all that
     /// they were told really happened. Forgets then what was told, so that this may go on for ever.
     async fn check(&mut self) -> Result<()> {
+        let checked = self.is_right().await;
+        checked.with_context(|| format!("after these faults:{}\n", self.storm.script()))?;
+        self.storm.is_mended();
+        self.chronicle.forget().await?;
+        self.watched.recorders.truncate(2);
+        for recorder in &self.watched.recorders {
+            recorder.forget();
+        }
+        self.watched.recorders[1].rest_for(REST);
+        Ok(())
+    }
+
+    async fn is_right(&mut self) -> Result<()> {
         self.proxy.heal()?;
         self.churn.until_quiet(&self.docker).await?;
         check(self.stage, &self.watched).await?;
@@ -142,13 +153,23 @@ impl<'a> Trial<'a> {
             self.chronicle.bears_out(&recorder.record()).with_context(|| recorder.tail())?;
         }
         self.changes = self.chronicle.changes();
-        self.chronicle.forget().await?;
-        self.watched.recorders.truncate(2);
-        for recorder in &self.watched.recorders {
-            recorder.forget();
-        }
-        self.watched.recorders[1].rest_for(REST);
         Ok(())
+    }
+
+    /// What comes of this while the watcher is cut off and nothing of a connection is left. It is let in again then, and
+    /// nothing may be told of containers, for nothing has happened to any.
+    pub(crate) async fn cut_off<T>(&self, then: impl Future<Output = Result<T>>) -> Result<T> {
+        let recorder = self.watched.recorder();
+        let (told, synced) = (recorder.len(), recorder.record().synced());
+        let refusal = self.proxy.inject(Fault::refuse(Refusal::Closed))?;
+        self.proxy.cut_all();
+        timeout(LIMIT, self.proxy.until_open(0)).await.context("connections stay open")?;
+        let outcome = then.await?;
+        self.proxy.lift(refusal)?;
+        recorder.until("it is in sync again", |record| record.synced() > synced).await?;
+        let told = recorder.record().told_since(told);
+        ensure!(told.is_empty(), "told though nothing happened: {told:?}");
+        Ok(outcome)
     }
 
     /// How many starts, ends, pauses and renames there were up to the last check.

@@ -2,9 +2,10 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use clap::{Args, ValueEnum};
 
 use super::cargo::{cargo, succeed};
@@ -80,6 +81,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let targets = if options.targets.is_empty() { Target::value_variants() } else { &options.targets };
     let first = options.seed.map_or_else(random_seed, Ok)?;
     let until = Duration::try_from_secs_f64(options.minutes * 60.0).context("--minutes makes no sense")?;
+    for target in targets {
+        exists(*target)?;
+    }
     let (begin, mut cases) = (Instant::now(), vec![0; targets.len()]);
     for seed in (0..).map(|round| first.wrapping_add(round)) {
         for (target, cases) in targets.iter().zip(&mut cases) {
@@ -97,13 +101,28 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// A failure leaves its smallest input in a file beside the tests, which they play first from then on.
-fn round(target: Target, seed: u64) -> Result<()> {
-    let Place { arguments, name, cases } = target.place();
-    println!("{cases} cases of {name} with seed {seed}");
+/// cargo is content with a test that does not exist.
+fn exists(target: Target) -> Result<()> {
+    let output = test(target).arg("--list").output().context("cargo cannot be run")?;
+    let listed = String::from_utf8_lossy(&output.stdout);
+    let name = target.place().name;
+    ensure!(output.status.success() && listed.contains(&format!("{name}: test")), "there is no test {name}");
+    Ok(())
+}
+
+fn test(target: Target) -> Command {
+    let Place { arguments, name, .. } = target.place();
     let mut test = cargo();
     test.args(["test", "--quiet", "--release", "--package", "whalewatcher-moby", "--all-features"]);
     test.args(arguments).args(["--", "--exact", name]);
+    test
+}
+
+/// A failure leaves its smallest input in a file beside the tests, which they play first from then on.
+fn round(target: Target, seed: u64) -> Result<()> {
+    let Place { name, cases, .. } = target.place();
+    println!("{cases} cases of {name} with seed {seed}");
+    let mut test = test(target);
     test.env("PROPTEST_CASES", cases.to_string()).env("PROPTEST_RNG_SEED", seed.to_string());
     succeed(&mut test).map_err(|error| {
         let target = target.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());

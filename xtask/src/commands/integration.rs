@@ -1,12 +1,13 @@
 //! `cargo xtask integration`: the scenarios of the package `whalewatcher-integration` against each real engine.
 
 use std::env;
+use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use xtask::EXIT_ENGINE_CANNOT_RUN;
 use xtask::cache::Cache;
-use xtask::engines::{Engine, EngineKind, GivenPrograms, Installation, Packages, check};
+use xtask::engines::{Engine, GivenPrograms, Installation, Packages, check};
 use xtask::interrupt;
 
 use super::cargo::{cargo, succeed};
@@ -58,17 +59,25 @@ pub(crate) fn run_all() -> Result<Tally> {
 }
 
 fn run_chosen(options: &Options) -> Result<Tally> {
-    run_program(&options.engine, &options.given, &options.filters)
+    run_program(&options.engine, &options.given, &options.filters, &[])
 }
 
-/// Runs the program of the scenarios with these arguments on each of these engines, all if none is named.
-pub(crate) fn run_program(chosen: &[Engine], given: &GivenPrograms, arguments: &[String]) -> Result<Tally> {
+/// Runs the program of the scenarios with these arguments and this environment on each of these engines, all if none
+/// is named.
+pub(crate) fn run_program(
+    chosen: &[Engine],
+    given: &GivenPrograms,
+    arguments: &[String],
+    environment: &[(&str, &str)],
+) -> Result<Tally> {
     // First by itself, so that a failed build is not taken for a failed scenario.
     succeed(cargo().args(["build", "--quiet", "--package", PACKAGE]))?;
-    let dockers: Vec<Engine> =
-        Engine::ALL.into_iter().filter(|engine| engine.kind == EngineKind::Docker).collect();
-    let engines = if chosen.is_empty() { &dockers } else { chosen };
-    on_each(engines, |engine| program(engine, given, arguments))
+    on_each(chosen, |engine| {
+        let mut command = cargo();
+        command.args(["run", "--quiet", "--package", PACKAGE, "--", "--engine", &engine.to_string()]);
+        command.args(given.to_flags()).args(arguments).envs(environment.iter().copied());
+        program(&mut command)
+    })
 }
 
 /// Checks what the scenarios build on.
@@ -109,11 +118,8 @@ fn on_each(chosen: &[Engine], run: impl Fn(Engine) -> Result<Outcome>) -> Result
     Ok(tally)
 }
 
-fn program(engine: Engine, given: &GivenPrograms, arguments: &[String]) -> Result<Outcome> {
-    let mut command = cargo();
-    command.args(["run", "--quiet", "--package", PACKAGE, "--", "--engine", &engine.to_string()]);
-    command.args(given.to_flags()).args(arguments);
-    let status = interrupt::run(&mut command).context("cannot run the scenarios")?;
+fn program(command: &mut Command) -> Result<Outcome> {
+    let status = interrupt::run(command).context("cannot run the scenarios")?;
     Ok(match status.code() {
         Some(0) => Outcome::Passed,
         Some(code) if code == i32::from(EXIT_ENGINE_CANNOT_RUN) => {

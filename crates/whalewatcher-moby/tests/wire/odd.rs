@@ -39,7 +39,7 @@ fn inspect_as(server: &Server, answer: Vec<u8>) {
 /// Events go on being taken in, and nothing was connected anew.
 async fn goes_on(watched: &mut Watched, server: &Server) {
     server.run("after").unwrap();
-    watched.until_told("started after").await;
+    in_time(watched.until_told("started after")).await;
     let counters = watched.watching.status().counters;
     assert_eq!((counters.connects, counters.garbled), (1, 0), "{counters:?}");
 }
@@ -56,7 +56,7 @@ async fn a_container_that_is_listed_oddly_is_inspected() {
         let server = Server::builder().start().unwrap();
         list_also(&server, &odd);
         inspect_as(&server, br#"{"Id":"odd","Name":"/odd","State":{"Running":true,"Pid":7}}"#.into());
-        let mut watched = watch_only(&server).live().await;
+        let mut watched = in_time(watch_only(&server).live()).await;
         assert_eq!(watched.names(), ["odd", "web"], "{odd:.80}");
         goes_on(&mut watched, &server).await;
     }
@@ -68,7 +68,7 @@ async fn a_container_whose_id_cannot_be_one_is_kept_out() {
         let server = Server::builder().start().unwrap();
         let quoted = serde_json::to_string(id).unwrap();
         list_also(&server, &format!(r#"{{"Id":{quoted},"Names":["/odd"],"State":"running"}}"#));
-        let mut watched = watch_only(&server).live().await;
+        let mut watched = in_time(watch_only(&server).live()).await;
         let status = watched.watching.status();
         assert_eq!((watched.names().as_slice(), status.unresolved), (&["web".to_owned()][..], 0), "{id:.80}");
         for action in ["start", "pause", "die"] {
@@ -148,7 +148,7 @@ async fn an_inspection_may_be_as_large_as_its_limit_and_not_larger() {
 async fn what_was_known_of_a_container_stays_when_its_inspections_become_odd() {
     let server = Server::builder().start().unwrap();
     let web = server.run("web").unwrap();
-    let mut watched = watch_only(&server).live().await;
+    let mut watched = in_time(watch_only(&server).live()).await;
     let hook = server.on_request(|request| match request.kind() {
         Kind::Inspect => Verdict::Answer { status: 200, body: "{}".into() },
         _ => Verdict::Pass,
@@ -190,7 +190,7 @@ async fn labels_of_any_number_and_size_and_names_of_any_kind_are_taken() {
 #[tokio::test]
 async fn a_container_whose_events_are_too_large_is_inspected_instead() {
     let server = Server::builder().start().unwrap();
-    let mut watched = watch_only(&server).live().await;
+    let mut watched = in_time(watch_only(&server).live()).await;
     let monster = server.run(ContainerSpec::new("monster").label("huge", "x".repeat(MAX_EVENT))).unwrap();
     assert_eq!(watched.told().await, "started monster");
     server.pause(&monster).unwrap();
@@ -207,7 +207,7 @@ async fn a_container_whose_events_are_too_large_is_inspected_instead() {
 async fn an_odd_event_has_its_container_inspected() {
     let server = Server::builder().start().unwrap();
     let web = server.run("web").unwrap();
-    let mut watched = watch_only(&server).live().await;
+    let mut watched = in_time(watch_only(&server).live()).await;
     server.on_event(|_| Fate::Vanish);
     let odd = |action: &str, rest: &str| {
         let event = format!(r#"{{"Type":"container","Action":"{action}","Actor":{{"ID":"{web}",{rest}"#);
@@ -238,7 +238,7 @@ async fn times_far_off_neither_hide_a_container_nor_what_happens_to_it_later() {
     );
     let answer = r#"{"Id":"odd","State":{"Running":true,"Pid":7,"StartedAt":"9999-12-30T00:00:00Z"}}"#;
     inspect_as(&server, answer.into());
-    let mut watched = watch_only(&server).live().await;
+    let mut watched = in_time(watch_only(&server).live()).await;
     assert_eq!(watched.container("odd").started_at(), None);
     for time in ["9223372036854775807", "-9223372036854775808", "4102444800000000000", "1", "0"] {
         let event = |action: &str| {
@@ -260,7 +260,7 @@ async fn times_far_off_neither_hide_a_container_nor_what_happens_to_it_later() {
 async fn what_a_garbled_line_may_have_told_is_found_out_at_once() {
     let server = Server::builder().start().unwrap();
     let goes = server.run("goes").unwrap();
-    let mut watched = watch_only(&server).live().await;
+    let mut watched = in_time(watch_only(&server).live()).await;
     server.on_event(|_| Fate::Vanish);
     server.exit(&goes, 0).unwrap();
     server.run("comes").unwrap();
@@ -291,7 +291,7 @@ async fn a_garbled_line_that_comes_again_with_each_connection_ends_but_one() {
     let live = |status: &whalewatcher_core::Status| status.is_live() && status.counters.garbled == 2;
     in_time(status.wait_for(live)).await.unwrap();
     server.run("after").unwrap();
-    watched.until_told("started after").await;
+    in_time(watched.until_told("started after")).await;
     let counters = watched.watching.status().counters;
     assert_eq!((counters.connects, counters.garbled), (3, 2), "{counters:?}");
     replay.abort();

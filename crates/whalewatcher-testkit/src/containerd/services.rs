@@ -77,12 +77,7 @@ fn containers(
 pub(super) fn get_task(shared: &Shared, call: &Call, request: &GetRequest) -> Result<GetResponse, Status> {
     let engine = shared.engine.lock();
     let container = found(&engine, namespace(call)?, &request.container_id)?;
-    let missing = || {
-        Status::not_found(format!(
-            "no running task found: task {} not found: not found",
-            request.container_id
-        ))
-    };
+    let missing = || Status::not_found(format!("task {} not found", request.container_id));
     let task = container.task.ok_or_else(missing)?;
     if !request.exec_id.is_empty() {
         return Err(Status::not_found(format!("process {}: not found", request.exec_id)));
@@ -106,9 +101,8 @@ pub(super) fn publish(shared: &Shared, call: &Call, request: &PublishRequest) ->
     let namespace = namespace(call).map_err(|status| {
         Status::new(status.code(), format!("failed publishing event: {}", status.message()))
     })?;
-    let well_formed = request.topic.strip_prefix('/').is_some_and(|rest| rest.split('/').all(is_identifier));
-    if !well_formed {
-        let message = format!("envelope topic {:?}: invalid argument", request.topic);
+    if let Err(wrong) = valid_topic(&request.topic) {
+        let message = format!("envelope topic {:?}: {wrong}: invalid argument", request.topic);
         return Err(Status::invalid_argument(message));
     }
     shared.engine.lock().publish(namespace, request);
@@ -136,19 +130,43 @@ fn namespace(call: &Call) -> Result<&str, Status> {
     let Some(namespace) = call.namespace().filter(|namespace| !namespace.is_empty()) else {
         return Err(Status::failed_precondition("namespace is required: failed precondition"));
     };
-    if is_identifier(namespace) {
-        return Ok(namespace);
+    match valid_identifier(namespace) {
+        Ok(()) => Ok(namespace),
+        Err(wrong) => {
+            Err(Status::invalid_argument(format!("namespace validation: {wrong}: invalid argument")))
+        }
     }
-    let message =
-        format!("namespace validation: identifier {namespace:?} must match the pattern: invalid argument");
-    Err(Status::invalid_argument(message))
+}
+
+fn valid_topic(topic: &str) -> Result<(), String> {
+    if topic.is_empty() {
+        return Err("must not be empty".into());
+    }
+    let rest = topic.strip_prefix('/').ok_or("must start with '/'")?;
+    if rest.is_empty() {
+        return Err("must have at least one component".into());
+    }
+    rest.split('/').try_for_each(|component| {
+        valid_identifier(component)
+            .map_err(|wrong| format!("failed validation on component {component:?}: {wrong}"))
+    })
 }
 
 /// Letters and digits, with single dots, dashes and underscores between them.
-fn is_identifier(text: &str) -> bool {
-    let words = || text.split(['.', '_', '-']);
-    text.len() <= LONGEST_IDENTIFIER
-        && words().all(|word| !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric()))
+fn valid_identifier(text: &str) -> Result<(), String> {
+    if text.is_empty() {
+        return Err("identifier must not be empty".into());
+    }
+    if text.len() > LONGEST_IDENTIFIER {
+        return Err(format!(
+            "identifier {text:?} greater than maximum length ({LONGEST_IDENTIFIER} characters)"
+        ));
+    }
+    let mut words = text.split(['.', '_', '-']);
+    if words.all(|word| !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric())) {
+        return Ok(());
+    }
+    Err(format!("identifier {text:?} must match ^[A-Za-z0-9]+(?:[._-](?:[A-Za-z0-9]+))*$"))
 }
 
 fn found<'a>(engine: &'a State, namespace: &str, id: &str) -> Result<&'a Container, Status> {

@@ -21,6 +21,7 @@ use crate::docker::Plan;
 use crate::leaks::{Apart, descriptors, no_more_descriptors_than};
 use crate::recorder::LIMIT;
 use crate::stage::Stage;
+use crate::theatre::Theatre as _;
 
 /// How many watches are dropped at random moments.
 const WATCHES: usize = 120;

@@ -11,7 +11,7 @@ use crate::churn::Churn;
 use crate::counting_proxy::CountingProxy;
 use crate::docker::Plan;
 use crate::recorder::{Reader, Recorder};
-use crate::stage::{Stage, Watched, pid_of, settings};
+use crate::stage::{Stage, pid_of, settings};
 
 /// What a container was told to have gone through, in order.
 fn told_of(told: &[String], name: &str) -> Vec<String> {
@@ -27,7 +27,7 @@ fn told_of(told: &[String], name: &str) -> Vec<String> {
     kinds
 }
 
-pub(super) fn is_told(told: &[String], expected: &[(&str, &[&str])], recorder: &Recorder) -> Result<()> {
+pub(crate) fn is_told(told: &[String], expected: &[(&str, &[&str])], recorder: &Recorder) -> Result<()> {
     for (name, kinds) in expected {
         let of_it = told_of(told, name);
         ensure!(of_it == *kinds, "of {name} was told {of_it:?} instead of {kinds:?}\n{}", recorder.tail());
@@ -37,13 +37,7 @@ pub(super) fn is_told(told: &[String], expected: &[(&str, &[&str])], recorder: &
     Ok(())
 }
 
-/// Waits until the picture is right again after so many outages.
-pub(super) async fn in_sync_again(watched: &Watched, outages: usize) -> Result<()> {
-    let what = format!("it is in sync after {outages} outages");
-    watched.recorder().until(&what, |record| record.synced() == outages + 1).await
-}
-
-pub(super) fn kill(pid: i32) -> Result<()> {
+pub(crate) fn kill(pid: i32) -> Result<()> {
     let pid = Pid::from_raw(pid).context("0 is no process")?;
     kill_process(pid, Signal::KILL).context("cannot kill a container's initial process")
 }
@@ -70,7 +64,7 @@ pub(super) async fn of_a_killed_engine_that_left_its_containers_alive_the_differ
         kill(pid)?;
     }
     stage.start_engine(true)?;
-    in_sync_again(&watched, 1).await?;
+    watched.in_sync_again(1).await?;
     watched.recorder().until_told(8, "started").await?;
     check(stage, &watched).await?;
     let expected: [(&str, &[&str]); 2] = [("goes", &["exited"]), ("phoenix", &["exited", "started"])];
@@ -90,7 +84,7 @@ pub(super) async fn of_a_killed_engine_that_ends_its_containers_the_difference_i
     stage.kill_engine()?;
     watched.recorder().until_told(1, "disconnected").await?;
     stage.start_engine(false)?;
-    in_sync_again(&watched, 1).await?;
+    watched.in_sync_again(1).await?;
     watched.recorder().until_told(7, "started").await?;
     check(stage, &watched).await?;
     let (goes, rises): (&[&str], &[&str]) = (&["exited"], &["exited", "started"]);
@@ -137,7 +131,7 @@ pub(super) async fn an_orderly_restart_with_a_new_socket_file_tells_nothing_of_s
     // Only an engine that was started so leaves its containers alive when it is asked to end.
     stage.kill_engine()?;
     stage.start_engine(true)?;
-    in_sync_again(&watched, 1).await?;
+    watched.in_sync_again(1).await?;
     drop(docker);
     let docker = stage.docker().await?;
     docker.run_all((0..3).map(|number| Plan::named(format!("stays-{number}")))).await?;
@@ -151,7 +145,7 @@ pub(super) async fn an_orderly_restart_with_a_new_socket_file_tells_nothing_of_s
     ensure!(!socket.exists(), "the socket file is still there");
     kill(ending)?;
     stage.start_engine(true)?;
-    in_sync_again(&watched, 2).await?;
+    watched.in_sync_again(2).await?;
     check(stage, &watched).await?;
     is_told(&told.rest(), &[("goes", &["exited"])], watched.recorder())
 }
@@ -181,7 +175,7 @@ pub(super) async fn a_socket_file_that_is_removed_and_made_anew_is_found_again(s
     docker.run(Plan::named("comes-and-goes").running("exit 0")).await?;
     docker.until_ended("comes-and-goes").await?;
     let front = CountingProxy::start(path, &engine)?;
-    in_sync_again(&watched, 1).await?;
+    watched.in_sync_again(1).await?;
     check(stage, &watched).await?;
     let expected: [(&str, &[&str]); 5] = [
         ("unhindered", &["started"]),

@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, timeout};
 use whalewatcher_testkit::proxy::{Fault, Proxy};
 
-use super::outage::{in_sync_again, is_told, kill};
+use super::outage::{is_told, kill};
 use crate::check::check;
 use crate::docker::Plan;
 use crate::recorder::{LIMIT, Reader};
@@ -63,7 +63,7 @@ pub(super) async fn an_engine_that_stops_answering_is_noticed_and_then_the_diffe
     ensure!(told.rest().is_empty(), "told although the engine says nothing: {:?}", told.rest());
 
     drop(stopped);
-    in_sync_again(&watched, 1).await?;
+    watched.in_sync_again(1).await?;
     check(stage, &watched).await?;
     is_told(&told.rest(), &[("goes", &["exited"])], watched.recorder())
 }
@@ -86,7 +86,7 @@ pub(super) async fn an_event_stream_that_goes_silent_is_noticed_while_requests_w
     docker.restart("restarts", 0).await?;
     docker.run(Plan::named("comes")).await?;
     until_noticed(stage, &watched).await?;
-    in_sync_again(&watched, 1).await?;
+    watched.in_sync_again(1).await?;
     check(stage, &watched).await?;
     ensure!(proxy.stats().hits_of(fault) == 1, "the stream was not silent");
     let expected: [(&str, &[&str]); 4] = [

@@ -1,0 +1,11 @@
+//! containerd: what drives it, what it says is alive, and the scenarios on it.
+
+mod check;
+mod driver;
+mod scenarios;
+mod spec;
+mod stage;
+mod truth;
+
+pub(crate) use scenarios::SCENARIOS;
+pub(crate) use stage::Stage;

@@ -1,0 +1,61 @@
+//! What has to hold after every scenario, whatever it did.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail, ensure};
+use tokio::time::{Instant, sleep};
+
+use super::stage::{Stage, Watched};
+use super::truth::Truth;
+use crate::check::{QUIET, sequence, with_events};
+use crate::recorder::LIMIT;
+
+/// Checks everything, once the engine is quiet.
+pub(super) async fn check(stage: &Stage, watched: &Watched) -> Result<()> {
+    let truth = await_truth(stage, watched).await?;
+    let told = watched.recorder().len();
+    sleep(QUIET).await;
+    if watched.recorder().len() != told {
+        bail!(
+            "the picture was right, and yet there were events after number {told}\n{}",
+            watched.recorder().tail()
+        );
+    }
+    let again = Truth::ask(stage).await?.differences(&watched.watching.portfolio());
+    ensure!(again.is_empty(), "the picture was right, and is not any more:\n    {}", again.join("\n    "));
+    let status = watched.watching.status();
+    ensure!(status.is_live(), "the watcher is not live: {status}");
+    let counters = status.counters;
+    ensure!(
+        (counters.divergences, counters.garbled, counters.retries) == (0, 0, 0),
+        "something went wrong on the way to the right picture: {counters:?}"
+    );
+    ensure!(truth.alive.len() == watched.watching.portfolio().total(), "the portfolio counts otherwise");
+    for recorder in &watched.recorders {
+        let portfolio = watched.watching.portfolio();
+        recorder.until("its events add up to the portfolio", |record| record.fold == portfolio).await?;
+        let record = recorder.record().clone();
+        with_events(sequence(&record, watched.way), recorder)?;
+    }
+    Ok(())
+}
+
+/// The engine is always a moment ahead, but not for long.
+async fn await_truth(stage: &Stage, watched: &Watched) -> Result<Truth> {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let truth = Truth::ask(stage).await?;
+        let differences = truth.differences(&watched.watching.portfolio());
+        if differences.is_empty() {
+            return Ok(truth);
+        }
+        if Instant::now() > deadline {
+            bail!(
+                "the portfolio is not what ctr lists:\n    {}\n{}",
+                differences.join("\n    "),
+                watched.recorder().tail()
+            );
+        }
+        watched.recorder().next_within(Duration::from_millis(50)).await;
+    }
+}

@@ -1,0 +1,306 @@
+//! Driving containerd through its API by its own client crate, on a connection of its own: none of what is tested has a
+//! part in it.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use containerd_client::services::v1::container::Runtime;
+use containerd_client::services::v1::containers_client::ContainersClient;
+use containerd_client::services::v1::namespaces_client::NamespacesClient;
+use containerd_client::services::v1::tasks_client::TasksClient;
+use containerd_client::services::v1::{
+    Container, CreateContainerRequest, CreateTaskRequest, DeleteContainerRequest, DeleteProcessRequest,
+    DeleteTaskRequest, ExecProcessRequest, KillRequest, ListContainersRequest, ListNamespacesRequest,
+    PauseTaskRequest, ResumeTaskRequest, StartRequest, UpdateContainerRequest, WaitRequest,
+};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use prost_types::FieldMask;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request, Status};
+use whalewatcher_core::COMPOSE_PROJECT_LABEL;
+use xtask::engines::{Containerd, TEST_COMMAND};
+
+use super::spec;
+
+/// How many containers are dealt with at once where it does not matter how many.
+pub(super) const AT_ONCE: usize = 16;
+
+const SIGKILL: u32 = 9;
+
+/// Which container: as watchers name them, `NAMESPACE/ID` or just the ID in namespace `default`.
+pub(super) fn split(key: &str) -> (&str, &str) {
+    key.split_once('/').unwrap_or(("default", key))
+}
+
+/// The other way round.
+pub(super) fn join(namespace: &str, id: &str) -> String {
+    if namespace == "default" { id.to_owned() } else { format!("{namespace}/{id}") }
+}
+
+/// What a container to be made is like; by default it runs until it is told to end.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) key: String,
+    labels: HashMap<String, String>,
+    command: Vec<String>,
+    spec_size: usize,
+}
+
+impl Plan {
+    pub(super) fn of(key: impl Into<String>) -> Plan {
+        let [_, option, script] = TEST_COMMAND;
+        let command = ["/bin/sh", option, script].map(str::to_owned).to_vec();
+        Plan { key: key.into(), labels: HashMap::new(), command, spec_size: spec::DOCKER_SIZE }
+    }
+
+    /// With the labels by which nerdctl names its containers.
+    pub(super) fn named(self, name: &str) -> Plan {
+        let namespace = split(&self.key).0.to_owned();
+        self.labelled("nerdctl/name", name).labelled("nerdctl/namespace", &namespace)
+    }
+
+    pub(super) fn in_project(self, project: &str) -> Plan {
+        self.labelled(COMPOSE_PROJECT_LABEL, project)
+    }
+
+    pub(super) fn labelled(mut self, key: &str, value: &str) -> Plan {
+        self.labels.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    /// With a spec of so many bytes.
+    pub(super) fn sized(mut self, bytes: usize) -> Plan {
+        self.spec_size = bytes;
+        self
+    }
+
+    /// With this as what it runs in a shell.
+    pub(super) fn running(mut self, script: &str) -> Plan {
+        self.command = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
+        self
+    }
+}
+
+/// A connection to containerd, and where its containers' things are.
+#[derive(Clone, Debug)]
+pub(super) struct Driver {
+    channel: Channel,
+    root: PathBuf,
+    runc_root: PathBuf,
+    cgroup: String,
+}
+
+pub(super) fn within<T>(namespace: &str, message: T) -> Result<Request<T>> {
+    let mut request = Request::new(message);
+    let value = namespace.parse().with_context(|| format!("{namespace} is no namespace"))?;
+    request.metadata_mut().insert("containerd-namespace", value);
+    Ok(request)
+}
+
+/// What is not there any more need not be removed.
+fn unless_missing<T>(result: Result<T, Status>) -> Result<(), Status> {
+    match result {
+        Err(status) if status.code() != Code::NotFound => Err(status),
+        _ => Ok(()),
+    }
+}
+
+impl Driver {
+    pub(super) fn new(containerd: &Containerd) -> Result<Driver> {
+        let endpoint = format!("unix://{}", containerd.socket().display());
+        Ok(Driver {
+            channel: Endpoint::from_shared(endpoint).context("no endpoint")?.connect_lazy(),
+            root: containerd.root_file_system(),
+            runc_root: containerd.runc_root(),
+            cgroup: containerd.cgroup(),
+        })
+    }
+
+    fn containers(&self) -> ContainersClient<Channel> {
+        ContainersClient::new(self.channel.clone())
+    }
+
+    fn tasks(&self) -> TasksClient<Channel> {
+        TasksClient::new(self.channel.clone())
+    }
+
+    /// Makes a container without a task.
+    pub(super) async fn create(&self, plan: &Plan) -> Result<()> {
+        let (namespace, id) = split(&plan.key);
+        let cgroup = format!("{}/{namespace}-{id}", self.cgroup);
+        let runtime = Runtime {
+            name: "io.containerd.runc.v2".to_owned(),
+            options: Some(spec::runc_options(&self.runc_root)),
+        };
+        let container = Container {
+            id: id.to_owned(),
+            labels: plan.labels.clone(),
+            runtime: Some(runtime),
+            spec: Some(spec::spec(&plan.command, &self.root, &cgroup, plan.spec_size)),
+            ..Container::default()
+        };
+        let request = CreateContainerRequest { container: Some(container) };
+        let created = self.containers().create(within(namespace, request)?).await;
+        created.with_context(|| format!("cannot make {}", plan.key))?;
+        Ok(())
+    }
+
+    /// Makes a task that is not started yet.
+    pub(super) async fn create_task(&self, key: &str) -> Result<()> {
+        let (namespace, id) = split(key);
+        let request = CreateTaskRequest { container_id: id.to_owned(), ..CreateTaskRequest::default() };
+        let created = self.tasks().create(within(namespace, request)?).await;
+        created.with_context(|| format!("cannot make a task of {key}"))?;
+        Ok(())
+    }
+
+    /// Starts a task that was made, and returns its PID.
+    pub(super) async fn start_task(&self, key: &str) -> Result<u32> {
+        let (namespace, id) = split(key);
+        let request = StartRequest { container_id: id.to_owned(), exec_id: String::new() };
+        let started = self.tasks().start(within(namespace, request)?).await;
+        Ok(started.with_context(|| format!("cannot start {key}"))?.into_inner().pid)
+    }
+
+    /// Makes a task and starts it.
+    pub(super) async fn start(&self, key: &str) -> Result<u32> {
+        self.create_task(key).await?;
+        self.start_task(key).await
+    }
+
+    /// Makes a container and starts it.
+    pub(super) async fn run(&self, plan: &Plan) -> Result<u32> {
+        self.create(plan).await?;
+        self.start(&plan.key).await
+    }
+
+    /// Runs several at once and returns their PIDs, in the order of their plans.
+    pub(super) async fn run_all(&self, plans: impl IntoIterator<Item = Plan>) -> Result<Vec<u32>> {
+        let running = stream::iter(plans).map(|plan| async move { self.run(&plan).await });
+        running.buffered(AT_ONCE).try_collect().await
+    }
+
+    /// Waits until a task has ended, and returns its exit code.
+    pub(super) async fn ended(&self, key: &str) -> Result<u32> {
+        let (namespace, id) = split(key);
+        let request = WaitRequest { container_id: id.to_owned(), exec_id: String::new() };
+        let ended = self.tasks().wait(within(namespace, request)?).await;
+        Ok(ended.with_context(|| format!("cannot await the end of {key}"))?.into_inner().exit_status)
+    }
+
+    pub(super) async fn kill(&self, key: &str, signal: u32) -> Result<()> {
+        let (namespace, id) = split(key);
+        let request = KillRequest { container_id: id.to_owned(), signal, ..KillRequest::default() };
+        let killed = self.tasks().kill(within(namespace, request)?).await;
+        killed.with_context(|| format!("cannot kill {key}"))?;
+        Ok(())
+    }
+
+    pub(super) async fn pause(&self, key: &str) -> Result<()> {
+        let (namespace, id) = split(key);
+        let request = PauseTaskRequest { container_id: id.to_owned() };
+        self.tasks()
+            .pause(within(namespace, request)?)
+            .await
+            .with_context(|| format!("cannot pause {key}"))?;
+        Ok(())
+    }
+
+    pub(super) async fn resume(&self, key: &str) -> Result<()> {
+        let (namespace, id) = split(key);
+        let request = ResumeTaskRequest { container_id: id.to_owned() };
+        self.tasks()
+            .resume(within(namespace, request)?)
+            .await
+            .with_context(|| format!("cannot resume {key}"))?;
+        Ok(())
+    }
+
+    /// Runs a program beside the first one, and waits for its end.
+    pub(super) async fn exec(&self, key: &str, exec: &str, script: &str) -> Result<u32> {
+        let (namespace, id) = split(key);
+        let (container_id, exec_id) = (id.to_owned(), exec.to_owned());
+        let command = ["/bin/sh", "-c", script].map(str::to_owned);
+        let mut tasks = self.tasks();
+        let request = ExecProcessRequest {
+            container_id: container_id.clone(),
+            exec_id: exec_id.clone(),
+            spec: Some(spec::exec(&command)),
+            ..ExecProcessRequest::default()
+        };
+        tasks
+            .exec(within(namespace, request)?)
+            .await
+            .with_context(|| format!("cannot add {exec} to {key}"))?;
+        let request = StartRequest { container_id: container_id.clone(), exec_id: exec_id.clone() };
+        tasks.start(within(namespace, request)?).await.with_context(|| format!("cannot start {exec}"))?;
+        let request = WaitRequest { container_id: container_id.clone(), exec_id: exec_id.clone() };
+        let ended = tasks.wait(within(namespace, request)?).await;
+        let code = ended.with_context(|| format!("cannot await the end of {exec}"))?.into_inner().exit_status;
+        let request = DeleteProcessRequest { container_id, exec_id };
+        tasks
+            .delete_process(within(namespace, request)?)
+            .await
+            .with_context(|| format!("cannot delete {exec}"))?;
+        Ok(code)
+    }
+
+    /// Deletes a task that has ended.
+    pub(super) async fn delete_task(&self, key: &str) -> Result<()> {
+        let (namespace, id) = split(key);
+        let request = DeleteTaskRequest { container_id: id.to_owned() };
+        let deleted = self.tasks().delete(within(namespace, request)?).await;
+        deleted.with_context(|| format!("cannot delete the task of {key}"))?;
+        Ok(())
+    }
+
+    /// Removes a container, whatever state it is in.
+    pub(super) async fn remove(&self, key: &str) -> Result<()> {
+        let (namespace, id) = split(key);
+        let container_id = id.to_owned();
+        let mut tasks = self.tasks();
+        let request = ResumeTaskRequest { container_id: container_id.clone() };
+        // Most are not paused, which is an error.
+        let _ = tasks.resume(within(namespace, request)?).await;
+        let request =
+            KillRequest { container_id: container_id.clone(), signal: SIGKILL, ..KillRequest::default() };
+        if tasks.kill(within(namespace, request)?).await.is_ok() {
+            let request = WaitRequest { container_id: container_id.clone(), exec_id: String::new() };
+            unless_missing(tasks.wait(within(namespace, request)?).await)?;
+        }
+        let request = DeleteTaskRequest { container_id };
+        unless_missing(tasks.delete(within(namespace, request)?).await)
+            .with_context(|| format!("cannot delete the task of {key}"))?;
+        let request = DeleteContainerRequest { id: id.to_owned() };
+        unless_missing(self.containers().delete(within(namespace, request)?).await)
+            .with_context(|| format!("cannot delete {key}"))
+    }
+
+    /// Gives a label another value.
+    pub(super) async fn label(&self, key: &str, label: &str, value: &str) -> Result<()> {
+        let (namespace, id) = split(key);
+        let labels = HashMap::from([(label.to_owned(), value.to_owned())]);
+        let container = Container { id: id.to_owned(), labels, ..Container::default() };
+        let update_mask = Some(FieldMask { paths: vec![format!("labels.{label}")] });
+        let request = UpdateContainerRequest { container: Some(container), update_mask };
+        let updated = self.containers().update(within(namespace, request)?).await;
+        updated.with_context(|| format!("cannot label {key}"))?;
+        Ok(())
+    }
+
+    /// The containers of a namespace, whether they have tasks or not.
+    pub(super) async fn list(&self, namespace: &str) -> Result<Vec<Container>> {
+        let request = within(namespace, ListContainersRequest::default())?;
+        let messages = self.containers().list_stream(request).await;
+        let messages = messages.with_context(|| format!("cannot list {namespace}"))?.into_inner();
+        let containers = messages.map_ok(|message| message.container.unwrap_or_default());
+        containers.try_collect().await.with_context(|| format!("cannot list {namespace}"))
+    }
+
+    pub(super) async fn namespaces(&self) -> Result<Vec<String>> {
+        let mut client = NamespacesClient::new(self.channel.clone());
+        let listed = client.list(ListNamespacesRequest::default()).await.context("cannot list namespaces")?;
+        Ok(listed.into_inner().namespaces.into_iter().map(|namespace| namespace.name).collect())
+    }
+}

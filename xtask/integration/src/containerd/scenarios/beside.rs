@@ -1,0 +1,41 @@
+//! Others on the same containerd.
+
+use anyhow::{Context as _, Result, ensure};
+use tokio::task::block_in_place;
+
+use super::super::check::check;
+use super::super::driver::Plan;
+use super::super::stage::Stage;
+use super::super::truth::tasks;
+use crate::docker;
+use crate::recorder::Reader;
+
+pub(super) async fn of_a_dockerd_on_the_same_containerd_nothing_shows(stage: &Stage) -> Result<()> {
+    let watched = stage.watch().await?;
+    let mut told = Reader::new(watched.recorder());
+    let socket = block_in_place(|| stage.engine().start_dockerd()).context("cannot start dockerd beside")?;
+    let played = play(stage, &socket, &mut told).await;
+    block_in_place(|| stage.engine().stop_dockerd())?;
+    played?;
+    check(stage, &watched).await?;
+    ensure!(told.rest().is_empty(), "there was more: {:?}", told.rest());
+    // Nor does a watcher that comes later see any.
+    let later = stage.watch().await?;
+    check(stage, &later).await
+}
+
+async fn play(stage: &Stage, socket: &std::path::Path, told: &mut Reader<'_>) -> Result<()> {
+    let docker = docker::Driver::connect(socket).await?;
+    let plan = docker::Plan::named("whale");
+    docker.run(plan).await?;
+    let there = tasks(stage, "moby").await?;
+    ensure!(there.len() == 1 && there[0].status == "RUNNING", "dockerd runs it elsewhere: {there:?}");
+    docker.pause("whale").await?;
+    docker.unpause("whale").await?;
+    // Whatever comes of dockerd's has come when this is told.
+    stage.driver()?.run(&Plan::of("ours")).await?;
+    told.expect("started ours").await?;
+    docker.remove("whale").await?;
+    stage.driver()?.remove("ours").await?;
+    told.expect("exited ours 137").await
+}

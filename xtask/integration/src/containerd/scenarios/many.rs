@@ -1,0 +1,67 @@
+//! Large numbers.
+
+use anyhow::{Result, ensure};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::time::Instant;
+
+use super::super::check::check;
+use super::super::driver::{AT_ONCE, Plan};
+use super::super::stage::Stage;
+
+const SHORT_LIVED: usize = 100;
+const MANY: usize = 2_000;
+
+pub(super) async fn a_hundred_short_lived_tasks_at_once_are_told_and_leave_nothing(
+    stage: &Stage,
+) -> Result<()> {
+    let driver = stage.driver()?;
+    driver.run(&Plan::of("stays")).await?;
+    let watched = stage.watch().await?;
+    let brief = (0..SHORT_LIVED).map(|number| Plan::of(format!("brief/b{number}")).running("exit 7"));
+    let began = Instant::now();
+    driver.run_all(brief).await?;
+    watched.recorder().until_told(SHORT_LIVED, "exited").await?;
+    stage.figure(format!("{SHORT_LIVED} lives in {:.1} s", began.elapsed().as_secs_f32()));
+    check(stage, &watched).await?;
+    let record = watched.recorder().record().clone();
+    let (started, exited) = (record.count("started"), record.count("exited"));
+    // The one that stays was started before.
+    ensure!(
+        (started, exited) == (SHORT_LIVED + 1, SHORT_LIVED),
+        "{started} started and {exited} exited\n{}",
+        watched.recorder().tail()
+    );
+    let codes = record.told_since(0).iter().filter(|words| words.ends_with(" 7")).count();
+    ensure!(codes == SHORT_LIVED, "{codes} of {SHORT_LIVED} exits were told with their code");
+    ensure!(watched.watching.portfolio().total() == 1, "something is left");
+    Ok(())
+}
+
+pub(super) async fn two_thousand_containers_as_large_as_dockers_hide_nothing(stage: &Stage) -> Result<()> {
+    let driver = stage.driver()?;
+    let began = Instant::now();
+    let creating = (0..MANY).map(|number| {
+        let driver = &driver;
+        async move { driver.create(&Plan::of(format!("many/c{number:04}"))).await }
+    });
+    stream::iter(creating).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+    let created = began.elapsed();
+    for key in ["many/c0000", "many/c1000", "many/c1999"] {
+        driver.start(key).await?;
+    }
+    let began = Instant::now();
+    let watched = stage.watch().await?;
+    stage.figure(format!(
+        "{MANY} containers made in {:.1} s, listed in {:.2} s",
+        created.as_secs_f32(),
+        began.elapsed().as_secs_f32()
+    ));
+    check(stage, &watched).await?;
+    driver.start("many/c0500").await?;
+    watched.recorder().until_told(4, "started").await?;
+    driver.remove("many/c1000").await?;
+    watched.recorder().until_told(1, "exited").await?;
+    check(stage, &watched).await?;
+    ensure!(watched.watching.portfolio().total() == 3, "not three are alive");
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! What a watcher finds when it comes.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Result, ensure};
+use futures_util::future::try_join_all;
+
+use super::super::check::check;
+use super::super::driver::Plan;
+use super::super::stage::Stage;
+use super::super::truth::Truth;
+
+/// How many come while containers come and go.
+const WATCHERS: usize = 12;
+
+pub(super) async fn nerdctls_containers_in_three_namespaces_are_there_at_the_start(
+    stage: &Stage,
+) -> Result<()> {
+    let driver = stage.driver()?;
+    let shop = |number: usize| {
+        Plan::of(format!("staging/{number:064x}")).named(&format!("shop-web-{number}")).in_project("shop")
+    };
+    driver.run_all((1..=3).map(shop)).await?;
+    driver.run_all([Plan::of("lonely"), Plan::of("4711").named("named"), Plan::of("other/lonely")]).await?;
+    driver.pause("other/lonely").await?;
+    // None of these is alive.
+    driver.create(&Plan::of("without-a-task")).await?;
+    driver.create(&Plan::of("never-started")).await?;
+    driver.create_task("never-started").await?;
+    driver.run(&Plan::of("other/over").running("exit 3")).await?;
+    driver.ended("other/over").await?;
+    let truth = Truth::ask(stage).await?;
+    ensure!(truth.alive.len() == 6, "{} are alive", truth.alive.len());
+
+    let watched = stage.begin_watch()?;
+    watched.ready().await?;
+    let portfolio = watched.watching.portfolio();
+    let differences = truth.differences(&portfolio);
+    ensure!(differences.is_empty(), "ready, but not right:\n    {}", differences.join("\n    "));
+    let mut names: Vec<&str> = portfolio.containers().map(|container| container.name()).collect();
+    names.sort_unstable();
+    let expected =
+        ["lonely", "named", "other/lonely", "staging/shop-web-1", "staging/shop-web-2", "staging/shop-web-3"];
+    ensure!(names == expected, "the names are {names:?}");
+    let projects: Vec<&str> = portfolio.names().collect();
+    ensure!(projects == ["shop"], "the projects are {projects:?}");
+    check(stage, &watched).await?;
+    driver.start_task("never-started").await?;
+    watched.recorder().until_told(7, "started").await?;
+    check(stage, &watched).await?;
+    let namespaces = driver.namespaces().await?;
+    ensure!(
+        namespaces.iter().all(|name| ["default", "staging", "other"].contains(&name.as_str())),
+        "watching left a namespace behind: {namespaces:?}"
+    );
+    Ok(())
+}
+
+pub(super) async fn whoever_comes_while_containers_come_and_go_misses_nothing(stage: &Stage) -> Result<()> {
+    let driver = stage.driver()?;
+    driver.run(&Plan::of("stays")).await?;
+    let over = AtomicBool::new(false);
+    let churn = |name: &'static str| {
+        let (driver, over) = (&driver, &over);
+        async move {
+            let key = format!("churn/{name}");
+            while !over.load(Ordering::Relaxed) {
+                driver.run(&Plan::of(&key)).await?;
+                driver.pause(&key).await?;
+                driver.remove(&key).await?;
+            }
+            driver.run(&Plan::of(&key)).await
+        }
+    };
+    let coming = async {
+        let mut all = Vec::new();
+        for _ in 0..WATCHERS {
+            let watched = stage.begin_watch()?;
+            watched.ready().await?;
+            all.push(watched);
+        }
+        anyhow::Ok(all)
+    };
+    let coming = async {
+        let all = coming.await;
+        over.store(true, Ordering::Relaxed);
+        all
+    };
+    let (all, pids) = tokio::join!(coming, try_join_all(["one", "two", "three"].map(churn)));
+    pids?;
+    for watched in all? {
+        check(stage, &watched).await?;
+        ensure!(watched.watching.portfolio().total() == 4, "more than four are alive");
+    }
+    Ok(())
+}

@@ -1,0 +1,122 @@
+//! What is alive according to `ctr`.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result, ensure};
+use whalewatcher_core::{COMPOSE_PROJECT_LABEL, Portfolio};
+
+use super::driver::join;
+use super::stage::Stage;
+
+/// Namespaces that belong to others.
+const OTHERS: [&str; 2] = ["moby", "k8s.io"];
+
+/// A container that is alive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Alive {
+    name: String,
+    pid: u32,
+    paused: bool,
+    labels: BTreeMap<String, String>,
+    project: String,
+}
+
+/// What is alive, by its key.
+#[derive(Clone, Debug)]
+pub(super) struct Truth {
+    pub(super) alive: BTreeMap<String, Alive>,
+}
+
+/// One line of `ctr tasks list`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Task {
+    pub(super) id: String,
+    pub(super) pid: u32,
+    pub(super) status: String,
+}
+
+impl Truth {
+    /// Asks for everything. It is the truth if the engine is quiet.
+    pub(super) async fn ask(stage: &Stage) -> Result<Truth> {
+        let listed = stage.ctr("default", &["namespaces", "list", "--quiet"]).await?;
+        let mut alive = BTreeMap::new();
+        for namespace in listed.lines().map(str::trim).filter(|name| !OTHERS.contains(name)) {
+            let tasks = tasks(stage, namespace).await?;
+            let is_alive = |task: &&Task| matches!(task.status.as_str(), "RUNNING" | "PAUSED");
+            if !tasks.iter().any(|task| is_alive(&task)) {
+                continue;
+            }
+            // Their labels are in no list of `ctr`.
+            let containers = stage.driver()?.list(namespace).await?;
+            let labels: BTreeMap<String, BTreeMap<String, String>> = containers
+                .into_iter()
+                .map(|container| (container.id, container.labels.into_iter().collect()))
+                .collect();
+            for task in tasks.iter().filter(is_alive) {
+                let labels = labels.get(&task.id).cloned().unwrap_or_default();
+                let name = labels.get("nerdctl/name").unwrap_or(&task.id);
+                let alive_one = Alive {
+                    name: join(namespace, name),
+                    pid: task.pid,
+                    paused: task.status == "PAUSED",
+                    project: labels.get(COMPOSE_PROJECT_LABEL).cloned().unwrap_or_default(),
+                    labels,
+                };
+                alive.insert(join(namespace, &task.id), alive_one);
+            }
+        }
+        Ok(Truth { alive })
+    }
+
+    /// What is different in a portfolio, a line each.
+    pub(super) fn differences(&self, portfolio: &Portfolio) -> Vec<String> {
+        let seen: BTreeMap<&str, Alive> =
+            portfolio.containers().map(|container| (&**container.id(), Alive::from(&**container))).collect();
+        let mut lines = Vec::new();
+        for (key, alive) in &self.alive {
+            match seen.get(key.as_str()) {
+                None => lines.push(format!("{key}: alive, but not in the portfolio: {alive:?}")),
+                Some(seen) if seen != alive => {
+                    lines.push(format!("{key}:\n      engine    {alive:?}\n      portfolio {seen:?}"));
+                }
+                Some(_) => {}
+            }
+            let by_project = portfolio.project(&alive.project);
+            if by_project.is_none_or(|project| project.containers().all(|other| &**other.id() != key)) {
+                lines.push(format!("{key}: not found in project '{}'", alive.project));
+            }
+        }
+        for (key, seen) in seen.iter().filter(|(key, _)| !self.alive.contains_key(**key)) {
+            lines.push(format!("{key}: in the portfolio, but not alive: {seen:?}"));
+        }
+        lines
+    }
+}
+
+/// The tasks of a namespace, alive or not.
+pub(super) async fn tasks(stage: &Stage, namespace: &str) -> Result<Vec<Task>> {
+    let listed = stage.ctr(namespace, &["tasks", "list"]).await?;
+    let mut lines = listed.lines();
+    let heading: Vec<&str> = lines.next().unwrap_or_default().split_whitespace().collect();
+    ensure!(heading == ["TASK", "PID", "STATUS"], "ctr lists tasks otherwise: {heading:?}");
+    lines.map(|line| task(line).with_context(|| format!("no task: {line}"))).collect()
+}
+
+fn task(line: &str) -> Option<Task> {
+    let mut words = line.split_whitespace();
+    let (id, pid, status) = (words.next()?, words.next()?, words.next()?);
+    Some(Task { id: id.to_owned(), pid: pid.parse().ok()?, status: status.to_owned() })
+}
+
+impl From<&whalewatcher_core::Container> for Alive {
+    fn from(container: &whalewatcher_core::Container) -> Alive {
+        let labels = container.labels().iter();
+        Alive {
+            name: container.name().to_owned(),
+            pid: container.pid(),
+            paused: container.paused(),
+            labels: labels.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+            project: container.project().to_owned(),
+        }
+    }
+}
