@@ -1,6 +1,6 @@
 //! All scenarios, by what they are about.
 
-mod churn;
+pub(crate) mod churn;
 mod dropping;
 mod lifecycle;
 pub(crate) mod outage;

@@ -14,7 +14,7 @@ use crate::stage::{Stage, settings};
 const TRANSITIONS: usize = 250;
 
 /// Names the seed of a run that is to be repeated; what the engine makes of it differs all the same.
-const SEED: &str = "WHALEWATCHER_SEED";
+pub(crate) const SEED: &str = "WHALEWATCHER_SEED";
 
 pub(super) async fn random_churn_of_twelve_containers_by_four_with_three_subscribers(
     stage: &Stage,
