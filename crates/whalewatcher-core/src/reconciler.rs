@@ -217,9 +217,6 @@ impl Reconciler {
             record.suspected = false;
             record.gone = false;
             record.glimpse = None;
-            if let Some(past) = &mut record.past {
-                past.start_told = true;
-            }
             record.remembered || portfolio.by_id(id).is_some() && record.newest.is_some()
         });
     }
