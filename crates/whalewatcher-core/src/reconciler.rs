@@ -219,9 +219,6 @@ impl Reconciler {
             record.suspicion = None;
             record.gone = false;
             record.glimpse = None;
-            if let Some(past) = &mut record.past {
-                past.start_told = true;
-            }
             record.remembered || portfolio.by_id(id).is_some() && record.newest.is_some()
         });
     }
