@@ -212,15 +212,22 @@ impl Reconciler {
         self.failed.clear();
         self.suspects.clear();
         self.list_wanted = false;
-        let portfolio = &self.portfolio;
-        self.records.retain(|id, record| {
+        let mut left = Vec::new();
+        for (id, record) in &mut self.records {
             record.inquiry = Inquiry::None;
             record.suspected = false;
             record.suspicion = None;
             record.gone = false;
             record.glimpse = None;
-            record.remembered || portfolio.by_id(id).is_some() && record.newest.is_some()
-        });
+            if !record.remembered {
+                left.push(id.clone());
+            }
+        }
+        // Nobody asks about them any more, but of what is over the engine may tell again on the next connection.
+        left.sort();
+        for id in left {
+            self.forget(&id);
+        }
     }
 
     fn connected(&mut self) {

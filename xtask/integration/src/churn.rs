@@ -8,7 +8,6 @@ use fastrand::Rng;
 use tokio::sync::watch;
 
 use crate::docker::{Driver, Plan};
-use crate::stage::Stage;
 
 /// Names the seed of a run that is to be repeated; what the engine makes of it differs all the same.
 const SEED: &str = "WHALEWATCHER_SEED";

@@ -848,6 +848,16 @@ mod once_broken {
     }
 
     #[test]
+    fn what_is_over_is_remembered_across_a_reconnect_even_while_it_is_asked_about() {
+        #[rustfmt::skip]
+        let script = [
+            Connect, LookForList, AnswerList, Start(0), Exit(0), Deliver(0), Ask, Deliver(0), Start(0), Look(0), Answer(0),
+            Deliver(0), Exit(0), Deliver(0), Ask, Disconnect, ConnectWithReplay, LookForList, AnswerList, Deliver(0), Deliver(0),
+        ];
+        replay(Bounds { replays: 1, connections: 2, ..SMALL }, &script);
+    }
+
+    #[test]
     fn a_late_event_does_not_explain_away_what_an_audit_found() {
         #[rustfmt::skip]
         let script = [

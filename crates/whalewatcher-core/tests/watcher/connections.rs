@@ -62,7 +62,7 @@ async fn a_start_that_is_told_only_after_a_reconnect_ends_nothing() {
     engine.asked(|calls| calls.inspecting == 1).await;
     let at = Some(began + Duration::from_millis(10));
     let glimpse = Some(Box::new(container("a", 0)));
-    engine.emit(&EngineEvent::Started { id: "a".into(), at, glimpse });
+    engine.emit(&EngineEvent::Started { id: "a".into(), at, pid: None, glimpse });
     engine.release(Call::Inspect);
     assert_eq!(next(&mut changes, 1).await, ["synced"]);
     assert_eq!(watching.portfolio(), engine.truth());
@@ -85,7 +85,7 @@ async fn a_life_that_is_told_only_after_it_was_announced_and_two_reconnects_is_n
     assert_eq!(next(&mut changes, 2).await, ["disconnected", "synced"]);
     let at = |millis| Some(began + Duration::from_millis(millis));
     let glimpse = Some(Box::new(container("a", 0)));
-    engine.emit(&EngineEvent::Started { id: "a".into(), at: at(10), glimpse });
+    engine.emit(&EngineEvent::Started { id: "a".into(), at: at(10), pid: None, glimpse });
     engine.emit(&EngineEvent::Exited { id: "a".into(), pid: None, at: at(20), code: Some(0) });
     engine.asked(|calls| calls.inspecting == 0).await;
     engine.exit("last", None);
