@@ -14,5 +14,5 @@ pub mod protoc;
 /// all scenarios passed, and 1 when one failed.
 ///
 /// `cargo xtask integration` runs it as `whalewatcher-integration --engine docker@sid [FLAGS OF GIVEN PROGRAMS]
-/// [FILTER…]`, after fetching the engine.
+/// [FILTER…]`, and `cargo xtask soak` with `--soak MINUTES` instead of filters, after fetching the engine.
 pub const EXIT_ENGINE_CANNOT_RUN: u8 = 77;

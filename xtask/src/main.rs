@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{engines, explore, integration, test};
+use commands::{engines, explore, fuzz, integration, soak, test};
 
 /// Everything that a person or CI runs besides cargo itself
 #[derive(Debug, Parser)]
@@ -24,8 +24,15 @@ enum Command {
     Test(test::Options),
     /// The scenarios against real engines
     Integration(integration::Options),
+    /// The endurance run: churn and faults on a real engine, for minutes or hours
+    ///
+    /// Every minute a line of a table is printed. It fails if the picture or what a subscriber was told is wrong, or if
+    /// descriptors, tasks or memory grow.
+    Soak(soak::Options),
     /// Many more interleavings on the reconciler than the tests have time for
     Explore(explore::Options),
+    /// Odd and broken input for the decoders, for as long as you like
+    Fuzz(fuzz::Options),
     /// Fetch real engines from Debian's packages, and run private instances of them
     #[command(subcommand)]
     Engines(engines::Command),
@@ -36,7 +43,9 @@ fn main() -> ExitCode {
     let done = xtask::interrupt::clean_up_on_signals().and_then(|()| match arguments.command {
         Command::Test(options) => test::run(&options),
         Command::Integration(options) => integration::run(&options),
+        Command::Soak(options) => soak::run(&options),
         Command::Explore(options) => explore::run(&options),
+        Command::Fuzz(options) => fuzz::run(&options),
         Command::Engines(command) => engines::run(&command),
     });
     match done {

@@ -2,6 +2,10 @@
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
+/// How wide a column of names is at most, even where there is no terminal to be too narrow for it: one monstrous name must
+/// not push the rest of all lines out of sight.
+pub(crate) const WIDEST: usize = 128;
+
 /// How many cells a text takes.
 pub(crate) fn cells(text: &str) -> usize {
     text.width()

@@ -57,8 +57,8 @@ impl Lines {
     /// Takes a container's widths into account before there is a line about it.
     pub(crate) fn expect(&mut self, container: &Container) {
         let cells = |text: &str| fit::cells(&Printable(text).to_string());
-        self.name = self.name.max(cells(container.name()));
-        self.project = self.project.max(cells(container.project()));
+        self.name = self.name.max(cells(container.name()).min(fit::WIDEST));
+        self.project = self.project.max(cells(container.project()).min(fit::WIDEST));
         self.pid = self.pid.max(container.pid().to_string().len());
     }
 
@@ -190,7 +190,9 @@ fn remark(event: &Event, before: Option<&Container>) -> String {
             }
         }
         EventKind::Updated(container) => match before {
-            Some(before) if before.name() != container.name() => format!("was {}", Printable(before.name())),
+            Some(before) if before.name() != container.name() => {
+                fit::cut(&format!("was {}", Printable(before.name())), fit::WIDEST)
+            }
             _ => "labels".to_owned(),
         },
         _ => String::new(),
@@ -290,6 +292,19 @@ mod tests {
         let evil = Arc::new(Container::new("x\u{1b}c", "a\u{1b}[31m\nb\u{202e}", 1));
         let line = line(&mut lines(), EventKind::Started(evil), None);
         assert_eq!(line, "12:00:00 ● started  a\\u{1b}[31m\\nb\\u{202e} 1 x\\u{1b}c\n");
+    }
+
+    #[test]
+    fn monstrous_names_are_cut_even_without_a_terminal() {
+        let long = "x".repeat(1_000_000);
+        let labels = Labels::from_iter([(COMPOSE_PROJECT_LABEL, long.as_str())]);
+        let before = Container::new(long.as_str(), long.as_str(), 7).with_labels(labels.clone());
+        let after = Arc::new(Container::new(long.as_str(), long.clone() + "y", 7).with_labels(labels));
+        let mut lines = lines();
+        let monstrous = line(&mut lines, EventKind::Updated(after), Some(&before));
+        assert!(fit::cells(&monstrous) < 450 && monstrous.contains("was xxx"), "{}", fit::cells(&monstrous));
+        let next = line(&mut lines, EventKind::Started(Arc::new(web())), None);
+        assert!(fit::cells(&next) < 350 && next.contains(" 4711 0123456789ab"), "{}", fit::cells(&next));
     }
 
     #[test]

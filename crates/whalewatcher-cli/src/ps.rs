@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{anyhow, bail};
+use anyhow::anyhow;
 use tokio::time::{Instant, timeout_at};
 use whalewatcher::{Backoff, Settings, WatchError, Watcher};
 
@@ -24,11 +24,13 @@ pub(crate) fn settings() -> Settings {
     Settings::default().with_backoff(Backoff::default().with_attempts(1))
 }
 
-/// Shows all engines or, if one of them does not tell, none.
+/// Shows all engines or, if one of them does not tell, none. What a part of an engine keeps back is an error too, but does
+/// not hide the rest.
 pub(crate) async fn ps(watchers: &[Arc<dyn Watcher>], view: arguments::View) -> anyhow::Result<()> {
     let deadline = Instant::now() + PATIENCE;
+    let mut incomplete = None;
     for watcher in watchers {
-        ready(&**watcher, deadline).await?;
+        incomplete = incomplete.or(ready(&**watcher, deadline).await?);
     }
     let pictures: Vec<_> = watchers.iter().map(|watcher| (&**watcher, watcher.portfolio())).collect();
     let scope = Scope::new(view.project);
@@ -46,10 +48,12 @@ pub(crate) async fn ps(watchers: &[Arc<dyn Watcher>], view: arguments::View) -> 
             pictures.iter().map(|(watcher, portfolio)| people.picture(*watcher, portfolio, now)).collect()
         }
     };
-    Ok(Output::new().write(&text).await?)
+    Output::new().write(&text).await?;
+    incomplete.map_or(Ok(()), Err)
 }
 
-async fn ready(watcher: &dyn Watcher, deadline: Instant) -> anyhow::Result<()> {
+/// What is missing in its picture, if anything; an error if there is none.
+async fn ready(watcher: &dyn Watcher, deadline: Instant) -> anyhow::Result<Option<anyhow::Error>> {
     match timeout_at(deadline, watcher.ready()).await {
         Ok(Ok(())) => {}
         Ok(Err(WatchError::GaveUp { error } | WatchError::Refused { error })) => {
@@ -57,7 +61,10 @@ async fn ready(watcher: &dyn Watcher, deadline: Instant) -> anyhow::Result<()> {
         }
         Ok(Err(error)) => return Err(error.into()),
         Err(_) => {
-            bail!("{} is still {} after {} s", place(watcher), watcher.status(), PATIENCE.as_secs());
+            let status = watcher.status();
+            let still = anyhow!("{} is still {status} after {} s", place(watcher), PATIENCE.as_secs());
+            // The rest is shown.
+            return if status.unlisted.is_empty() { Err(still) } else { Ok(Some(still)) };
         }
     }
     match watcher.status().unresolved {
@@ -67,5 +74,5 @@ async fn ready(watcher: &dyn Watcher, deadline: Instant) -> anyhow::Result<()> {
             place(watcher)
         )),
     }
-    Ok(())
+    Ok(None)
 }

@@ -35,7 +35,7 @@ pub(crate) fn table(portfolio: &Portfolio, scope: &Scope, now: SystemTime, termi
     for project in groups {
         let name = Printable(project.name()).to_string();
         let (name, style) = if name.is_empty() { ("no project", FAINT) } else { (name.as_str(), STRONG) };
-        let name = terminal.width().map_or(name.to_owned(), |width| fit::cut(name, width));
+        let name = fit::cut(name, terminal.width().unwrap_or(fit::WIDEST));
         let _ = writeln!(text, "{}", terminal.paint(style, &name));
         for container in project.containers() {
             text += &columns.line(&Row::of(container, now), terminal);
@@ -97,7 +97,7 @@ impl Columns {
         let widest = |heading: &str, cell: fn(&Row) -> &str| {
             rows.iter().map(|row| fit::cells(cell(row))).fold(heading.len(), usize::max)
         };
-        let name = widest("NAME", |row| &row.name);
+        let name = widest("NAME", |row| &row.name).min(fit::WIDEST);
         let (pid, age) = (widest("PID", |row| &row.pid), widest("AGE", |row| &row.age));
         let id_cells = GAP + SHORT_ID;
         let pid_cells = GAP + pid;
@@ -205,6 +205,22 @@ no project
         assert_eq!(columns(3), (1, false, false));
         let short = [Row::of(&container("0", "db", "", 1, now), now)];
         assert_eq!(Columns::of(&short, Some(42)).name, 4);
+    }
+
+    #[test]
+    fn a_monstrous_name_is_cut_even_without_a_terminal() {
+        let now = SystemTime::now();
+        let long = "x".repeat(1_000_000);
+        let evil = "\u{1b}[2J".repeat(100_000);
+        let all = Portfolio::from_iter([
+            container(&long, &long, &long, 1, now),
+            container("a", &evil, "", 1, now),
+            container("b", "db", "", 1, now),
+        ]);
+        let table = table(&all, &Scope::default(), now, Terminal::none());
+        assert_eq!(table.lines().count(), 6, "{table}");
+        assert!(table.lines().all(|line| fit::cells(line) <= 180 && !line.contains('\u{1b}')), "{table}");
+        assert!(table.contains("  db  ") && table.contains("xxx…"), "{table}");
     }
 
     #[test]

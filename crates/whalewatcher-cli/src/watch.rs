@@ -5,10 +5,11 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use anyhow::anyhow;
-use futures_util::StreamExt;
-use whalewatcher::{Event, EventKind, Fleet, Portfolio, Watcher};
+use futures_util::future::{FusedFuture, FutureExt, join_all};
+use futures_util::stream::StreamExt;
+use whalewatcher::{Event, EventKind, Fleet, Portfolio, Status, Watcher};
 
-use crate::advice::advised;
+use crate::advice::{advised, place};
 use crate::arguments::{self, Format};
 use crate::json;
 use crate::log;
@@ -25,8 +26,16 @@ pub(crate) async fn watch(fleet: &Fleet, view: arguments::View) -> anyhow::Resul
     let (_, changes) = fleet.subscribe();
     let mut changes = pin!(changes.ready_chunks(AT_ONCE));
     let mut output = Output::new();
-    let mut story = Story::new(view, fleet.watchers().len() > 1);
-    while let Some(events) = changes.next().await {
+    let watchers = fleet.watchers();
+    let mut story = Story::new(view, watchers.len() > 1);
+    let mut complaints = pin!(join_all(watchers.iter().map(complain)).fuse());
+    loop {
+        let events = tokio::select! {
+            biased;
+            events = changes.next() => events,
+            _ = &mut complaints, if !complaints.is_terminated() => continue,
+        };
+        let Some(events) = events else { break };
         let mut text = String::new();
         let mut told = Ok(());
         for (watcher, event) in events {
@@ -39,6 +48,19 @@ pub(crate) async fn watch(fleet: &Fleet, view: arguments::View) -> anyhow::Resul
         told?;
     }
     Err(anyhow!("the watch ended by itself"))
+}
+
+/// Tells which parts of an engine cannot be listed, each once for as long as that is so.
+async fn complain(watcher: &Arc<dyn Watcher>) {
+    let mut status = watcher.follow_status();
+    let mut told: Vec<String> = Vec::new();
+    while let Some(Status { unlisted, .. }) = status.changed().await {
+        for part in unlisted.iter().filter(|part| !told.contains(&part.scope)) {
+            let place = place(&**watcher);
+            log::tell(&format!("{place}: '{}' cannot be listed: {}", part.scope, part.error));
+        }
+        told = unlisted.into_iter().map(|part| part.scope).collect();
+    }
 }
 
 /// What was told so far, and how to tell the rest.
@@ -83,7 +105,8 @@ impl Story {
                     EventKind::Synced { .. } => true,
                     // What told so is among what was missed.
                     EventKind::Lagged { .. } => watcher.status().is_live(),
-                    _ => false,
+                    // It will not be all for a while.
+                    _ => !watcher.status().unlisted.is_empty(),
                 };
                 if is_synced && !was_shown {
                     // The events so far add up to the picture.

@@ -29,6 +29,8 @@ mod failure;
 mod handshake;
 mod limits;
 mod list;
+#[cfg(test)]
+mod mutated;
 mod namespace;
 mod peer;
 mod subscription;

@@ -309,7 +309,7 @@ impl fmt::Display for Container {
 }
 
 /// Text from an engine, made safe for a terminal or a log: control characters are shown as escapes, and so are
-/// the invisible ones that reorder what a terminal shows.
+/// the invisible ones that reorder what a terminal shows, and those at which some readers break lines.
 ///
 /// ```
 /// use whalewatcher_core::Printable;
@@ -321,12 +321,13 @@ pub struct Printable<'a>(pub &'a str);
 impl fmt::Display for Printable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use fmt::Write;
-        let reorders =
-            |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         for c in self.0.chars() {
             match c {
                 '\n' | '\r' | '\t' => write!(f, "{}", c.escape_default())?,
-                c if c.is_control() || reorders(c) => write!(f, "{}", c.escape_unicode())?,
+                '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                    write!(f, "{}", c.escape_unicode())?;
+                }
+                c if c.is_control() => write!(f, "{}", c.escape_unicode())?,
                 c => f.write_char(c)?,
             }
         }
@@ -350,6 +351,20 @@ mod tests {
     fn control_characters_in_names_do_not_reach_a_terminal() {
         let evil = Container::new("x", "a\u{1b}[2J\r\nb\u{202e}", 1).to_string();
         assert_eq!(evil, r"container 'a\u{1b}[2J\r\nb\u{202e}'/x with PID 1");
+    }
+
+    #[test]
+    fn no_character_that_steers_a_terminal_is_shown_as_it_is() {
+        let steers = |c: char| {
+            let reorders = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            c.is_control() || reorders || matches!(c, '\u{2028}' | '\u{2029}')
+        };
+        for c in '\0'..=char::MAX {
+            let text = c.to_string();
+            let shown = Printable(&text).to_string();
+            assert_eq!(shown != text, steers(c), "{shown}");
+            assert!(!shown.contains(steers), "{shown}");
+        }
     }
 
     #[test]

@@ -120,3 +120,29 @@ impl fmt::Display for EventKind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn whatever_an_engine_says_an_event_is_one_line() {
+        let evil = "a\u{1b}[2J\r\n\u{9b}31m\u{202e}\u{2028}";
+        let container = Arc::new(Container::new(evil, evil, 7));
+        let error = Arc::new(EngineError::new(ErrorKind::Failed, evil));
+        for kind in [
+            EventKind::Started(container.clone()),
+            EventKind::Exited { container: container.clone(), code: Some(137) },
+            EventKind::Updated(container),
+            EventKind::Disconnected { error },
+        ] {
+            let shown = Event::new(SystemTime::now(), kind).to_string();
+            assert!(shown.contains(r"a\u{1b}[2J\r\n\u{9b}31m\u{202e}\u{2028}"), "{shown}");
+            assert!(
+                !shown.contains(|c: char| c.is_control() || matches!(c, '\u{202e}' | '\u{2028}')),
+                "{shown:?}"
+            );
+        }
+    }
+}

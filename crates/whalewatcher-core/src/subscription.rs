@@ -197,7 +197,13 @@ impl Follower {
         self.queue
             .extend(difference(&self.seen, &newest.after).into_iter().map(|kind| Event::new(now, kind)));
         let about_watch = newest.about_watch.as_ref().filter(|(number, _)| *number > self.upto);
-        self.queue.extend(about_watch.map(|(_, event)| event.clone()));
+        self.queue.extend(about_watch.map(|(_, event)| match event.kind {
+            // It still holds, but of what was just told.
+            EventKind::Synced { .. } => {
+                Event::new(event.time, EventKind::Synced { containers: newest.after.total() })
+            }
+            _ => event.clone(),
+        }));
         (self.upto, self.seen) = (newest.upto, newest.after.clone());
     }
 }

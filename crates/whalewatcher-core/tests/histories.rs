@@ -20,11 +20,15 @@ enum Step {
     Rename(u8, u8),
     /// A container's next inspections fail.
     Fail(u8, usize),
+    /// A container's inspections are never answered from now on, or are again.
+    Hang(u8, bool),
     Hold(Call, Moment),
     Release(Call),
     Disconnect,
     /// Events are lost from now on, or not any more.
     Silence(bool),
+    /// Event streams are stuck from now on, or not any more.
+    Stall(bool),
     /// Time passes, in milliseconds.
     Wait(u16),
     /// The watcher gets its turn, but no time passes.
@@ -35,8 +39,10 @@ enum Step {
     Read(usize, u8),
 }
 
+const CALLS: [Call; 5] = [Call::Connect, Call::Subscribe, Call::List, Call::Inspect, Call::Check];
+
 fn steps() -> impl Strategy<Value = Step> {
-    let call = prop_oneof![Just(Call::List), Just(Call::Inspect), Just(Call::Connect), Just(Call::Subscribe)];
+    let call = proptest::sample::select(CALLS.to_vec());
     let moment = prop_oneof![Just(Moment::BeforeLooking), Just(Moment::BeforeAnswering)];
     prop_oneof![
         8 => (0..5_u8).prop_map(Step::Start),
@@ -44,10 +50,12 @@ fn steps() -> impl Strategy<Value = Step> {
         3 => (0..5_u8, any::<bool>()).prop_map(|(id, paused)| Step::Pause(id, paused)),
         2 => (0..5_u8, 0..3_u8).prop_map(|(id, name)| Step::Rename(id, name)),
         1 => (0..5_u8, 1..4_usize).prop_map(|(id, times)| Step::Fail(id, times)),
+        1 => (0..5_u8, any::<bool>()).prop_map(|(id, hanging)| Step::Hang(id, hanging)),
         2 => (call.clone(), moment).prop_map(|(call, moment)| Step::Hold(call, moment)),
         4 => call.prop_map(Step::Release),
         1 => Just(Step::Disconnect),
         1 => any::<bool>().prop_map(Step::Silence),
+        1 => any::<bool>().prop_map(Step::Stall),
         2 => (0..2000_u16).prop_map(Step::Wait),
         8 => Just(Step::Yield),
         1 => Just(Step::Subscribe),
@@ -127,12 +135,17 @@ async fn play(history: Vec<Step>, whole: bool, queue: usize) {
             }
             Step::Rename(id, name) => engine.rename(&id.to_string(), &format!("other {name}")),
             Step::Fail(id, times) => engine.fail(&id.to_string(), times),
+            Step::Hang(id, hanging) => engine.hang(&id.to_string(), hanging),
             Step::Hold(call, moment) => engine.hold(call, moment),
             Step::Release(call) => engine.release(call),
             Step::Disconnect => engine.disconnect(),
             Step::Silence(silent) => {
                 events_lost |= silent;
                 engine.be_silent(silent);
+            }
+            Step::Stall(stalled) => {
+                events_lost |= stalled;
+                engine.stall(stalled);
             }
             Step::Wait(millis) => tokio::time::sleep(Duration::from_millis(millis.into())).await,
             Step::Yield => tokio::task::yield_now().await,
@@ -152,10 +165,14 @@ async fn play(history: Vec<Step>, whole: bool, queue: usize) {
             }
         }
     }
-    for call in [Call::Connect, Call::Subscribe, Call::List, Call::Inspect] {
+    for call in CALLS {
         engine.release(call);
     }
+    for id in 0..5_u8 {
+        engine.hang(&id.to_string(), false);
+    }
     engine.be_silent(false);
+    engine.stall(false);
     subscribers.push(Subscriber::new(&watching));
     // Enough for all that failed to be asked again and, if events were lost, for two audits.
     let settled = async {

@@ -1,11 +1,9 @@
 //! What an engine answers to a request: the status looked at, the body read up to a limit, the JSON decoded.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use serde::Deserialize;
 use whalewatcher_core::{EngineError, ErrorKind};
 
@@ -25,13 +23,17 @@ pub(crate) async fn succeeded(
     Err(refused(what, status, &complaint))
 }
 
-/// The whole body, if it has no more than `limit` bytes.
+/// The whole body, if it has no more than `limit` bytes. Of one that announces more nothing is read.
 pub(crate) async fn read(
     what: &str,
     response: Response<Incoming>,
     limit: usize,
 ) -> Result<Bytes, EngineError> {
-    match Limited::new(response.into_body(), limit).collect().await {
+    let body = response.into_body();
+    if usize::try_from(body.size_hint().lower()).is_ok_and(|announced| announced > limit) {
+        return Err(failure::too_large(what, limit));
+    }
+    match Limited::new(body, limit).collect().await {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(failure::too_large(what, limit)),
         Err(error) => Err(failure::of_body(what, error)),
@@ -43,15 +45,21 @@ pub(crate) async fn read(
 /// Engines write valid UTF-8, even of names that are not; should one not, then what is invalid is replaced, for it must
 /// not hide all else.
 pub(crate) fn decode<T: for<'de> Deserialize<'de>>(what: &str, body: &[u8]) -> Result<T, EngineError> {
-    let text = String::from_utf8_lossy(body);
-    let decoded = match &text {
-        Cow::Borrowed(text) => serde_json::from_str(text),
-        Cow::Owned(text) => serde_json::from_str(text),
-    };
-    decoded.map_err(|error| failure::garbled(what, &error).with_source(error))
+    parse(what, &String::from_utf8_lossy(body))
 }
 
-fn refused(what: &str, status: StatusCode, complaint: &[u8]) -> EngineError {
+/// The same of what is text already, and may be borrowed from.
+pub(crate) fn parse<'a, T: Deserialize<'a>>(what: &str, text: &'a str) -> Result<T, EngineError> {
+    // Not as the error's source: it may quote any length of what the engine wrote.
+    serde_json::from_str(text).map_err(|error| failure::garbled(what, error))
+}
+
+/// Whether it was damaged on the way: engines write valid UTF-8. What is damaged never proves that something is over.
+pub(crate) fn is_damaged(body: &[u8]) -> bool {
+    std::str::from_utf8(body).is_err()
+}
+
+pub(crate) fn refused(what: &str, status: StatusCode, complaint: &[u8]) -> EngineError {
     #[derive(Deserialize)]
     struct Complaint {
         message: String,
@@ -93,6 +101,20 @@ mod tests {
         ] {
             let error = refused("GET /x", StatusCode::from_u16(status).unwrap(), body.as_bytes());
             assert_eq!((error.kind(), error.to_string()), (kind, format!("the engine {text}")));
+        }
+    }
+
+    #[test]
+    fn what_an_engine_writes_is_quoted_in_errors_as_one_line_of_bounded_length() {
+        let long = format!("{{\"a\":\"\\u001b[2J{}\\n\"}}", "x".repeat(1_000_000));
+        let decoding = decode::<u8>("GET /x", long.as_bytes()).unwrap_err();
+        let quoting =
+            decode::<Vec<u8>>("GET /x", format!("[\"\\u001b{}\"]", "x".repeat(1_000_000)).as_bytes());
+        let refusal = refused("GET /x", StatusCode::IM_A_TEAPOT, long.as_bytes());
+        for error in [decoding, quoting.unwrap_err(), refusal] {
+            let text = error.to_string();
+            assert!(text.len() < 1000 && !text.contains(char::is_control), "{text}");
+            assert!(std::error::Error::source(&error).is_none());
         }
     }
 

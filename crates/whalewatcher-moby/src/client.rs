@@ -18,6 +18,7 @@ use crate::environment::Environment;
 use crate::failure;
 use crate::handshake::greet;
 use crate::inspection::Packer;
+use crate::replay::Garbage;
 use crate::tls::Tls;
 use crate::transport::{self, Connector, Transport};
 use crate::version::{self, ApiVersion};
@@ -29,8 +30,8 @@ const OWN_REQUESTS_LIMIT: u64 = 120;
 
 type Hook = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), EngineError>> + Send>> + Send + Sync>;
 
-/// A client of Docker, or of what speaks its API. It connects when a watcher has it connect; clones share nothing but
-/// what was configured.
+/// A client of Docker, or of what speaks its API. It connects when a watcher has it connect; clones share no
+/// connection.
 #[derive(Clone)]
 pub struct Client {
     endpoint: Arc<Endpoint>,
@@ -40,6 +41,7 @@ pub struct Client {
     packer: Option<Packer>,
     before_watch: Option<Hook>,
     before_attempt: Option<Hook>,
+    garbage: Garbage,
 }
 
 impl Client {
@@ -130,7 +132,7 @@ impl EngineClient for Client {
         let transport = Transport::new(self.connector());
         let acquaintance = greet(&transport, self.api, self.engine_type.as_deref()).await?;
         tracing::debug!(?acquaintance, "connected");
-        Ok(Connection::new(transport, acquaintance, self.packer.clone()))
+        Ok(Connection::new(transport, acquaintance, self.packer.clone(), self.garbage.clone()))
     }
 }
 
@@ -251,6 +253,7 @@ impl Builder {
             packer: self.packer,
             before_watch: self.before_watch,
             before_attempt: self.before_attempt,
+            garbage: Garbage::default(),
         })
     }
 }

@@ -1,7 +1,7 @@
 //! A connection to an engine, for as long as it lasts: what the watcher asks.
 
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use futures_core::Stream;
 use http::{Response, StatusCode};
@@ -18,12 +18,17 @@ use crate::check;
 use crate::events;
 use crate::handshake::Acquaintance;
 use crate::inspection::{self, Packer};
-use crate::limits::{MAX_INSPECTION, MAX_LIST};
+use crate::limits::{MAX_COMPLAINT, MAX_INSPECTION, MAX_LIST};
 use crate::list;
+use crate::replay::{Excused, Garbage};
 use crate::transport::Transport;
 
 /// What stays as it is in a part of a path and in a parameter of a query.
 pub(crate) const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// By how much a time that an engine tells may be ahead of its clock, before it counts as not told. Too late a time would
+/// make all that comes after it look old.
+const AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A connection to an engine, made by [`Client`](crate::Client). Dropping it closes every descriptor and ends every
 /// task that belongs to it.
@@ -31,11 +36,17 @@ pub struct Connection {
     transport: Transport,
     acquaintance: Acquaintance,
     packer: Option<Packer>,
+    garbage: Garbage,
 }
 
 impl Connection {
-    pub(crate) fn new(transport: Transport, acquaintance: Acquaintance, packer: Option<Packer>) -> Self {
-        Self { transport, acquaintance, packer }
+    pub(crate) fn new(
+        transport: Transport,
+        acquaintance: Acquaintance,
+        packer: Option<Packer>,
+        garbage: Garbage,
+    ) -> Self {
+        Self { transport, acquaintance, packer, garbage }
     }
 
     /// The version of Docker's API that was agreed upon, such as `1.51`.
@@ -51,6 +62,17 @@ impl Connection {
     /// The engine's clock when the connection was made.
     pub(crate) fn since(&self) -> Timestamp {
         self.acquaintance.clock
+    }
+
+    /// No time that the engine tells is later than that, by its clock or by the one here, whichever is ahead.
+    pub(crate) fn horizon(&self) -> SystemTime {
+        let now = SystemTime::now();
+        now.checked_add(self.acquaintance.lead).and_then(|now| now.checked_add(AHEAD)).unwrap_or(now)
+    }
+
+    /// The lines of the event stream that need not end this connection.
+    pub(crate) fn excused(&self) -> Excused {
+        self.garbage.excused()
     }
 
     pub(crate) fn is_podman(&self) -> bool {
@@ -94,12 +116,12 @@ impl EngineConnection for Connection {
         let gone = response.status() == StatusCode::NOT_FOUND;
         if gone {
             // To the end, so that the connection can be used again.
-            let _ = answer::read(WHAT, response, MAX_INSPECTION).await;
+            let _ = answer::read(WHAT, response, MAX_COMPLAINT).await;
             return Ok(None);
         }
         let response = answer::succeeded(WHAT, response).await?;
         let body = answer::read(WHAT, response, MAX_INSPECTION).await?;
-        inspection::decode(WHAT, id, &body, self.packer.as_ref())
+        inspection::decode(WHAT, id, &body, self.horizon(), self.packer.as_ref())
     }
 }
 

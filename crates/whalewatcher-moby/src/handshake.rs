@@ -1,5 +1,7 @@
 //! The first words with an engine: whether it is one, which versions it speaks, who it is, what time it is there.
 
+use std::time::{Duration, SystemTime};
+
 use http::{HeaderMap, Response};
 use hyper::body::Incoming;
 use jiff::Timestamp;
@@ -8,7 +10,7 @@ use whalewatcher_core::{EngineError, EngineIdentity, ErrorKind, Printable};
 
 use crate::answer;
 use crate::failure;
-use crate::limits::MAX_IDENTITY;
+use crate::limits::{MAX_IDENTITY, MAX_SELF};
 use crate::peer::engine_pid;
 use crate::transport::Transport;
 use crate::version::{ApiVersion, negotiate};
@@ -20,12 +22,14 @@ pub(crate) struct Acquaintance {
     pub(crate) api: ApiVersion,
     /// The engine's clock, read before anything else is asked.
     pub(crate) clock: Timestamp,
+    /// By how much it is ahead of the clock here.
+    pub(crate) lead: Duration,
     pub(crate) podman: bool,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Version {
+pub(crate) struct Version {
     #[serde(rename = "MinAPIVersion", default)]
     min_api_version: Option<String>,
     #[serde(default)]
@@ -40,7 +44,7 @@ struct Component {
 }
 
 impl Version {
-    fn is_podman(&self) -> bool {
+    pub(crate) fn is_podman(&self) -> bool {
         let mut components = self.components.iter().flatten();
         components.any(|component| component.name.as_deref() == Some("Podman Engine"))
     }
@@ -48,7 +52,7 @@ impl Version {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Info {
+pub(crate) struct Info {
     #[serde(rename = "ID", default)]
     id: Option<String>,
     #[serde(default)]
@@ -64,7 +68,7 @@ struct Info {
 impl Info {
     /// podman makes up a new ID for each answer (seen on 4.3.1). What stays, and tells apart the engines of a host's
     /// users, is the host's name with the folder where containers are kept.
-    fn id(&mut self, podman: bool) -> String {
+    pub(crate) fn id(&mut self, podman: bool) -> String {
         if !podman {
             return self.id.take().unwrap_or_default();
         }
@@ -88,17 +92,30 @@ pub(crate) async fn greet(
 
     let mut info: Info = ask(transport, &format!("/v{api}/info"), "GET /info").await?;
     let clock = info.system_time.as_deref().unwrap_or_default();
-    let clock = clock.parse().map_err(|error| {
-        let clock = format!("'{clock}' is not a time");
-        failure::garbled("GET /info", clock).with_source(error)
-    })?;
+    let clock: Timestamp =
+        clock.parse().map_err(|_| failure::garbled("GET /info", format!("'{clock}' is not a time")))?;
+    // Engines do not understand times before that.
+    let clock = clock.max(Timestamp::UNIX_EPOCH);
+    let lead =
+        SystemTime::try_from(clock).ok().and_then(|clock| clock.duration_since(SystemTime::now()).ok());
 
     let own_type = if podman { "podman.io" } else { "docker.com" };
     let mut identity = EngineIdentity::new(engine_type.unwrap_or(own_type), transport.endpoint().as_str());
-    identity.id = info.id(podman);
-    identity.version = info.server_version.unwrap_or_default();
+    identity.id = of_itself("ID", info.id(podman))?;
+    identity.version = of_itself("version", info.server_version.unwrap_or_default())?;
     identity.pid = engine_pid(transport.peer());
-    Ok(Acquaintance { identity, api, clock, podman })
+    Ok(Acquaintance { identity, api, clock, lead: lead.unwrap_or_default(), podman })
+}
+
+/// What an engine tells of itself, if it has no more than [`MAX_SELF`] bytes.
+fn of_itself(what: &str, text: String) -> Result<String, EngineError> {
+    match text.len() {
+        0..=MAX_SELF => Ok(text),
+        length => Err(failure::garbled(
+            "GET /info",
+            format!("the engine's {what} has {length} bytes, {MAX_SELF} may be"),
+        )),
+    }
 }
 
 async fn ask<T: for<'de> Deserialize<'de>>(
@@ -163,6 +180,15 @@ mod tests {
         let info = || serde_json::from_str::<Info>(json).unwrap();
         assert_eq!(info().id(true), "host:/var/lib/containers/storage");
         assert_eq!(info().id(false), "made-up");
+    }
+
+    #[test]
+    fn what_an_engine_tells_of_itself_is_short() {
+        let longest = "x".repeat(MAX_SELF);
+        assert_eq!(of_itself("ID", longest.clone()).unwrap(), longest);
+        let error = of_itself("version", longest + "x").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Garbled);
+        assert!(error.to_string().contains("the engine's version has 8193 bytes, 8192 may be"), "{error}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use whalewatcher_core::{Container, ContainerId, EngineError, Labels};
 use crate::answer;
 use crate::connection::QUERY;
 use crate::failure;
+use crate::id::is_id;
 use crate::labels::Texts;
 use crate::list::without_slash;
 
@@ -71,17 +72,36 @@ struct HostConfig {
     privileged: bool,
 }
 
-/// The container in an answer to a question about this ID; `None` if it has no process.
+/// The container in an answer to a question about this ID; `None` if it has no process. A start after the horizon counts
+/// as not told.
 pub(crate) fn decode(
     what: &str,
     id: &ContainerId,
     body: &[u8],
+    horizon: SystemTime,
+    packer: Option<&Packer>,
+) -> Result<Option<Container>, EngineError> {
+    let truth = truth(what, id, body, horizon, packer)?;
+    if truth.is_none() && answer::is_damaged(body) {
+        return Err(failure::garbled(what, "it was damaged on the way"));
+    }
+    Ok(truth)
+}
+
+fn truth(
+    what: &str,
+    id: &ContainerId,
+    body: &[u8],
+    horizon: SystemTime,
     packer: Option<&Packer>,
 ) -> Result<Option<Container>, EngineError> {
     let inspected: Inspected = answer::decode(what, body)?;
     // Engines also find containers by name and by the beginning of an ID: that would be another one.
     if *inspected.id != **id {
-        return Ok(None);
+        return match is_id(&inspected.id) {
+            true => Ok(None),
+            false => Err(failure::garbled(what, "its Id cannot be one")),
+        };
     }
     let Some(state) = inspected.state else { return Err(failure::garbled(what, "it has no State")) };
     // What podman is stopping does not count as running, but has its process for up to 10 s more (seen on 4.3.1). What
@@ -101,7 +121,7 @@ pub(crate) fn decode(
     let container = Container::new(id.clone(), name, pid)
         .with_labels(Labels::from_iter(labels))
         .with_paused(state.paused)
-        .with_started_at(state.started_at.as_deref().and_then(moment))
+        .with_started_at(state.started_at.as_deref().and_then(moment).filter(|started| *started <= horizon))
         .with_rucksack(packer.and_then(|packer| pack(id, body, packer)));
     Ok(Some(container))
 }
@@ -133,7 +153,7 @@ mod tests {
     use super::*;
 
     fn inspected(body: &str) -> Result<Option<Container>, EngineError> {
-        decode("inspection", &ContainerId::from("a"), body.as_bytes(), None)
+        decode("inspection", &ContainerId::from("a"), body.as_bytes(), SystemTime::now(), None)
     }
 
     fn state(state: &str) -> String {
@@ -191,6 +211,69 @@ mod tests {
     }
 
     #[test]
+    fn what_is_odd_is_refused_rather_than_guessed() {
+        let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+        let rest = r#""State":{"Running":true,"Pid":7}"#;
+        for body in [
+            String::new(),
+            "null".into(),
+            "[]".into(),
+            format!(r#"{{{rest}}}"#),
+            format!(r#"{{"Id":null,{rest}}}"#),
+            format!(r#"{{"Id":"","{rest}}}"#),
+            format!(r#"{{"Id":"{}",{rest}}}"#, "a".repeat(3_000_000)),
+            format!(r#"{{"Id":"a/b",{rest}}}"#),
+            format!(r#"{{"Id":"a","Id":"a",{rest}}}"#),
+            format!(r#"{{"Id":"a",{rest},{rest}}}"#),
+            format!(r#"{{"Id":"a","Name":7,{rest}}}"#),
+            format!(r#"{{"Id":"a","Name":{deep},{rest}}}"#),
+            format!(r#"{{"Id":"a",{rest},"Config":7}}"#),
+            format!(r#"{{"Id":"a",{rest},"Config":{{"Labels":[]}}}}"#),
+            format!(r#"{{"Id":"a",{rest},"Config":{{"Labels":{{"a":7}}}}}}"#),
+            format!(r#"{{"Id":"a",{rest},"HostConfig":{{"Privileged":null}}}}"#),
+            state(r#"{"Running":"true","Pid":7}"#),
+            state(r#"{"Running":null,"Pid":7}"#),
+            state(r#"{"Running":true,"Pid":7,"StartedAt":7}"#),
+            state("null"),
+        ] {
+            assert_eq!(inspected(&body).unwrap_err().kind(), ErrorKind::Garbled, "{body:.80}");
+        }
+        let unknown =
+            format!(r#"{{"Id":"a",{rest},"Mounts":{deep},"Name":null,"Config":null,"HostConfig":null}}"#);
+        assert_eq!(inspected(&unknown).unwrap(), Some(Container::new("a", "a", 7)));
+    }
+
+    #[test]
+    fn damaged_bytes_never_tell_that_a_container_is_gone() {
+        let of = |body: &[u8]| decode("inspection", &"a".into(), body, SystemTime::now(), None);
+        for damaged in [
+            &b"{\"Id\":\"a\",\"State\":{\"Runn\xffng\":true,\"Pid\":7}}"[..],
+            b"{\"Id\":\"\xff\",\"State\":{\"Running\":true,\"Pid\":7}}",
+            b"{\"Id\":\"a\",\"State\":{\"Running\":true,\"P\xffd\":7}}",
+        ] {
+            assert_eq!(of(damaged).unwrap_err().kind(), ErrorKind::Garbled);
+        }
+        let named = of(b"{\"Id\":\"a\",\"Name\":\"/\xff\",\"State\":{\"Running\":true,\"Pid\":7}}").unwrap();
+        assert_eq!(named, Some(Container::new("a", "\u{fffd}", 7)));
+    }
+
+    #[test]
+    fn a_start_far_off_is_not_told() {
+        for started in [
+            "9999-12-30T22:00:00Z",
+            "9999-12-31T23:59:59Z",
+            "99999-01-01T00:00:00Z",
+            "-009999-01-01T00:00:00Z",
+            "0001-01-01T00:00:00Z",
+            "1969-12-31T23:59:59Z",
+            "",
+        ] {
+            let body = state(&format!(r#"{{"Running":true,"Pid":7,"StartedAt":"{started}"}}"#));
+            assert_eq!(inspected(&body).unwrap(), Some(Container::new("a", "web", 7)), "{started}");
+        }
+    }
+
+    #[test]
     fn a_start_time_is_exact_or_not_known() {
         let nanos = UNIX_EPOCH + Duration::new(1_769_860_800, 123_456_789);
         for (text, expected) in [
@@ -204,12 +287,15 @@ mod tests {
     }
 
     #[test]
-    fn a_label_of_megabytes_is_kept() {
-        let huge = "x".repeat(5_000_000);
+    fn labels_of_any_number_and_size_are_kept() {
+        let huge = "x".repeat(10_000_000);
+        let many: Vec<_> = (0..100_000).map(|number| format!(r#""l{number}":"v""#)).collect();
         let body = format!(
-            r#"{{"Id":"a","State":{{"Running":true,"Pid":1}},"Config":{{"Labels":{{"huge":"{huge}"}}}}}}"#
+            r#"{{"Id":"a","State":{{"Running":true,"Pid":1}},"Config":{{"Labels":{{"huge":"{huge}",{}}}}}}}"#,
+            many.join(",")
         );
         let container = inspected(&body).unwrap().unwrap();
+        assert_eq!(container.labels().len(), 100_001);
         assert_eq!(container.labels().get("huge"), Some(huge.as_str()));
     }
 
@@ -220,7 +306,10 @@ mod tests {
             let body = format!(
                 r#"{{"Id":"a","Image":"busybox","State":{{"Status":"{status}","Running":true,"Pid":1}}}}"#
             );
-            decode("inspection", &ContainerId::from("a"), body.as_bytes(), Some(&packer)).unwrap().unwrap()
+            let now = SystemTime::now();
+            decode("inspection", &ContainerId::from("a"), body.as_bytes(), now, Some(&packer))
+                .unwrap()
+                .unwrap()
         };
         assert_eq!(pack("running").rucksack::<String>(), Some(&"busybox".to_owned()));
         assert_eq!(pack("levitating").rucksack::<String>(), None, "yet it is alive");

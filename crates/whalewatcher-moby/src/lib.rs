@@ -28,9 +28,11 @@ mod client;
 mod connection;
 mod endpoint;
 mod environment;
+mod event;
 mod events;
 mod failure;
 mod handshake;
+mod id;
 mod inspection;
 mod labels;
 mod limits;
@@ -38,7 +40,11 @@ mod lines;
 mod list;
 #[cfg(test)]
 mod mutated;
+#[cfg(test)]
+mod mutation;
 mod peer;
+mod replay;
+mod salvage;
 #[cfg_attr(not(feature = "tls"), path = "tls_absent.rs")]
 mod tls;
 mod transport;
@@ -49,6 +55,6 @@ pub use bollard;
 pub use client::{Builder, Client};
 pub use connection::Connection;
 pub use inspection::PRIVILEGED_LABEL;
-pub use limits::{MAX_EVENT, MAX_IDENTITY, MAX_INSPECTION, MAX_LIST};
+pub use limits::{MAX_EVENT, MAX_ID, MAX_IDENTITY, MAX_INSPECTION, MAX_LIST, MAX_SELF};
 #[cfg(feature = "tls")]
 pub use tls::Tls;

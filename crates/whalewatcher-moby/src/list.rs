@@ -5,10 +5,13 @@ use std::time::SystemTime;
 
 use percent_encoding::utf8_percent_encode;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use whalewatcher_core::{Container, EngineError, Labels, Sighting};
 
 use crate::answer;
 use crate::connection::QUERY;
+use crate::failure::{self, Excerpt};
+use crate::id::is_id;
 use crate::labels::Texts;
 use crate::uptime::started_within;
 
@@ -37,22 +40,64 @@ struct Listed {
     status: Option<String>,
 }
 
-/// The sightings in an answer that was given at that time. What is in a state that is not known here is passed over: podman has `initialized` and
+/// All that is left of an entry that is odd.
+#[derive(Deserialize)]
+struct Odd {
+    #[serde(rename = "Id")]
+    id: String,
+}
+
+/// The sightings in an answer that was given at that time. One odd entry does not hide the others: if its ID can be read,
+/// then an inspection tells more. What is in a state that is not known here is passed over: podman has `initialized` and
 /// others beyond Docker's, and there may come more.
 pub(crate) fn decode(what: &str, body: &[u8], now: Option<SystemTime>) -> Result<Vec<Sighting>, EngineError> {
-    let listed: Vec<Listed> = answer::decode(what, body)?;
-    Ok(listed.into_iter().filter_map(|listed| sighting(listed, now)).collect())
+    let text = String::from_utf8_lossy(body);
+    let entries: Vec<&RawValue> = answer::parse(what, &text)?;
+    let (mut sightings, mut foreign, mut lost) = (Vec::new(), 0, 0);
+    let damaged = answer::is_damaged(body);
+    for entry in &entries {
+        match serde_json::from_str::<Listed>(entry.get()) {
+            Ok(listed) if is_id(&listed.id) => match sighting(listed, now) {
+                Some(sighting) => sightings.push(sighting),
+                None => lost += usize::from(damaged),
+            },
+            Ok(_) => lost += 1,
+            Err(error) => match serde_json::from_str::<Odd>(entry.get()) {
+                Ok(Odd { id }) if is_id(&id) => {
+                    tracing::warn!(
+                        "container {id} is listed oddly, and inspected: {}",
+                        Excerpt(&error.to_string())
+                    );
+                    sightings.push(unseen(id.into()));
+                }
+                Ok(_) => lost += 1,
+                Err(_) => (foreign, lost) = (foreign + 1, lost + 1),
+            },
+        }
+    }
+    // What has no IDs at all is no list of containers.
+    if lost > 0 && (damaged || foreign == entries.len()) {
+        let why = if damaged { "it was damaged on the way" } else { "it is no list of containers with IDs" };
+        return Err(failure::garbled(what, why));
+    }
+    if lost > 0 {
+        tracing::warn!("passed over {lost} containers whose ID cannot be one");
+    }
+    Ok(sightings)
+}
+
+/// One of which nothing else is known.
+fn unseen(id: Arc<str>) -> Sighting {
+    Sighting::Partial { container: Container::new(id.clone(), id, 0), started_within: None }
 }
 
 fn sighting(listed: Listed, now: Option<SystemTime>) -> Option<Sighting> {
-    let paused = match listed.state.as_deref()? {
-        "running" | "stopping" => false,
-        "paused" => true,
-        _ => return None,
+    let paused = match listed.state.as_deref() {
+        Some("running" | "stopping") => false,
+        Some("paused") => true,
+        Some(_) => return None,
+        None => return Some(unseen(listed.id)),
     };
-    if listed.id.is_empty() {
-        return None;
-    }
     let name = own_name(&listed.names.unwrap_or_default()).unwrap_or_else(|| listed.id.clone());
     let labels = Labels::from_iter(listed.labels.0);
     let started_within = now.and_then(|now| started_within(listed.status.as_deref()?, now));
@@ -104,6 +149,8 @@ mod tests {
                 "paused container 'db'/b with PID 0",
                 "container 'x'/c with PID 0",
                 "container 'f' with PID 0",
+                "container 'g' with PID 0",
+                "container 'h' with PID 0",
                 "container 'linked'/i with PID 0",
             ]
         );
@@ -111,13 +158,71 @@ mod tests {
     }
 
     #[test]
+    fn an_odd_entry_hides_no_other() {
+        let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+        for (odd, sighted) in [
+            (r#"{"Id":"odd","State":7}"#, true),
+            (r#"{"Id":"odd","State":"running","Labels":[]}"#, true),
+            (r#"{"Id":"odd","State":"running","Labels":{"a":{}}}"#, true),
+            (r#"{"Id":"odd","State":"running","Names":"odd"}"#, true),
+            (r#"{"Id":"odd","State":"running","State":"paused"}"#, true),
+            (&format!(r#"{{"Id":"odd","State":"running","Names":{deep}}}"#), true),
+            (&format!(r#"{{"Id":"odd","State":"running","Mounts":{deep}}}"#), true),
+            (r#"{"Id":"odd","Id":"odd","State":"running"}"#, false),
+            (r#"{"Id":null,"State":"running"}"#, false),
+            (r#"{"Id":7,"State":"running"}"#, false),
+            (r#"{"Id":"","State":"running"}"#, false),
+            (r#"{"Id":"../odd","State":"running"}"#, false),
+            (r#"{"Id":"\u001b[2J","State":"running"}"#, false),
+            (&format!(r#"{{"Id":"{}","State":"running"}}"#, "f".repeat(3_000_000)), false),
+            (r#"{"State":"running"}"#, false),
+            ("null", false),
+            ("7", false),
+            ("{}", false),
+            (&deep, false),
+        ] {
+            let shown = decoded(&format!(r#"[{odd},{{"Id":"a","Names":["/web"],"State":"running"}}]"#));
+            let expected: &[&str] = match sighted {
+                true => &["container 'odd' with PID 0", "container 'web'/a with PID 0"],
+                false => &["container 'web'/a with PID 0"],
+            };
+            assert_eq!(shown, expected, "{odd:.80}");
+        }
+    }
+
+    #[test]
+    fn names_and_labels_are_taken_as_they_are() {
+        let huge = "x".repeat(10_000_000);
+        let many: Vec<_> = (0..100_000).map(|number| format!(r#""l{number}":"v""#)).collect();
+        let body = format!(
+            r#"[{{"Id":"a","Names":["/\u001b[2J\n\u202e"],"State":"running","Labels":{{"huge":"{huge}",{}}}}}]"#,
+            many.join(",")
+        );
+        let sightings = decode("list", body.as_bytes(), None).unwrap();
+        let container = sightings[0].container();
+        assert_eq!((container.name(), container.labels().len()), ("\u{1b}[2J\n\u{202e}", 100_001));
+        assert_eq!(container.labels().get("huge"), Some(huge.as_str()));
+        let damaged =
+            decode("list", b"[{\"Id\":\"a\",\"Names\":[\"/\xff\"],\"State\":\"running\"}]", None).unwrap();
+        assert_eq!(damaged[0].container().name(), "\u{fffd}");
+    }
+
+    #[test]
+    fn damaged_bytes_never_tell_that_a_container_is_gone() {
+        for damaged in [&b"runn\xffng"[..], b"\xff"] {
+            let body = [&b"[{\"Id\":\"a\",\"State\":\""[..], damaged, b"\"}]"].concat();
+            assert_eq!(decode("list", &body, None).unwrap_err().kind(), ErrorKind::Garbled);
+        }
+    }
+
+    #[test]
     fn what_is_not_a_list_is_refused() {
-        for body in ["null", "{}", "[1]", "[{\"State\":\"running\"}]", "", "[{\"Id\":\"a\""] {
-            assert_eq!(
-                decode("list", body.as_bytes(), None).unwrap_err().kind(),
-                ErrorKind::Garbled,
-                "{body}"
-            );
+        let no_ids: &[&[u8]] =
+            &[b"[1]", b"[{}]", br#"[{"State":"running"}]"#, br#"[{"Id":null},{"Id":7},[]]"#];
+        let damaged: &[&[u8]] = &[b"[{\"Id\":\"a\xff\"},{\"Id\":\"b\"}]"];
+        for body in [&[&b"null"[..], b"{}", b"", b"[{\"Id\":\"a\"", b"[{]"], no_ids, damaged].concat() {
+            let error = decode("list", body, None).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Garbled, "{}", String::from_utf8_lossy(body));
         }
     }
 

@@ -1,12 +1,18 @@
-//! What an engine sends, mutated at random, goes through all decoders: none panics, and what they make of it is sane.
+//! Mutated input goes through all decoders: none panics, and what they make of it is sane.
 
-use std::ops::Range;
+use std::time::{Duration, SystemTime};
 
+use http::StatusCode;
 use proptest::prelude::*;
-use proptest::sample::Index;
-use whalewatcher_core::{ContainerId, EngineEvent};
+use whalewatcher_core::{Container, ContainerId, EngineError, EngineEvent};
 
-use crate::{events, inspection, list};
+use crate::handshake::{Info, Version};
+use crate::id::is_id;
+use crate::lines::{Line, Received};
+use crate::mutation::{mutate, mutations};
+use crate::uptime::started_within;
+use crate::version::ApiVersion;
+use crate::{answer, event, inspection, list};
 
 const EVENT: &str = r#"{"status":"die","id":"a","from":"busybox","Type":"container","Action":"die","Actor":{"ID":"a",
 "Attributes":{"exitCode":"137","image":"busybox","name":"web","com.docker.compose.project":"shop"}},"scope":"local",
@@ -23,122 +29,170 @@ const LIST: &str = r#"[{"Id":"a","Names":["/web","/other/web"],"Image":"busybox"
 "Status":"Up 3 hours (Paused)","Labels":{"com.docker.compose.project":"shop"}},{"Id":"b","Names":null,"Labels":null,
 "State":"paused","Status":"Up About a minute"}]"#;
 
-/// What is often forgotten about.
-const TOKENS: [&str; 24] = [
-    "null",
-    "true",
-    "-1",
-    "0",
-    "4294967296",
-    "18446744073709551616",
-    "1e999",
-    "-0.0",
-    "\"\"",
-    "\"",
-    "\\",
-    "\\u0000",
-    "\\ud800",
-    "\u{1b}[2J",
-    "{",
-    "}",
-    "[",
-    "]",
-    ",",
-    ":",
-    "[[[[[[[[",
-    "\u{202e}",
-    "NaN",
-    "0001-01-01T00:00:00Z",
-];
+const VERSION: &str = r#"{"Platform":{"Name":""},"Components":[{"Name":"Engine","Version":"28.5.2","Details":{}},
+{"Name":"Podman Engine","Version":"4.3.1"}],"Version":"28.5.2","ApiVersion":"1.51","MinAPIVersion":"1.24"}"#;
 
-#[derive(Clone, Debug)]
-enum Mutation {
-    Token(Index, Index),
-    Bytes(Index, Vec<u8>),
-    Remove(Index, usize),
-    Repeat(Index, usize),
-    Truncate(Index),
+const INFO: &str = r#"{"ID":"a-b-c","Name":"host","DockerRootDir":"/var/lib/docker","ServerVersion":"28.5.2",
+"SystemTime":"2026-01-31T12:00:00.123456789Z","Labels":[]}"#;
+
+const COMPLAINT: &str = r#"{"message":"No such container: \u001b[2J\n"}"#;
+
+/// Where times are too far off: some are before, some after it.
+fn horizon() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000)
 }
 
-fn mutations() -> impl Strategy<Value = Vec<Mutation>> {
-    let mutation = prop_oneof![
-        4 => any::<(Index, Index)>().prop_map(|(at, token)| Mutation::Token(at, token)),
-        2 => (any::<Index>(), proptest::collection::vec(any::<u8>(), 1..4)).prop_map(|(at, bytes)| Mutation::Bytes(at, bytes)),
-        2 => (any::<Index>(), 1..20_usize).prop_map(|(at, length)| Mutation::Remove(at, length)),
-        1 => (any::<Index>(), 1..40_usize).prop_map(|(at, length)| Mutation::Repeat(at, length)),
-        1 => any::<Index>().prop_map(Mutation::Truncate),
-    ];
-    proptest::collection::vec(mutation, 0..6)
+/// An error is one line of bounded length.
+fn is_told_well(error: &EngineError) -> Result<(), TestCaseError> {
+    let text = error.to_string();
+    prop_assert!(text.len() < 4000 && !text.contains(char::is_control), "{text:?}");
+    Ok(())
 }
 
-fn mutate(text: &str, mutations: &[Mutation]) -> Vec<u8> {
-    let mut bytes = text.as_bytes().to_vec();
-    for mutation in mutations {
-        let length = bytes.len() + 1;
-        let range = |at: &Index, count: usize| -> Range<usize> {
-            let start = at.index(length);
-            start..(start + count).min(length - 1)
-        };
-        match mutation {
-            Mutation::Token(at, token) => {
-                let token = TOKENS[token.index(TOKENS.len())].bytes();
-                bytes.splice(range(at, token.len()), token);
-            }
-            Mutation::Bytes(at, new) => {
-                bytes.splice(range(at, new.len()), new.iter().copied());
-            }
-            Mutation::Remove(at, count) => {
-                bytes.drain(range(at, *count));
-            }
-            Mutation::Repeat(at, count) => {
-                let range = range(at, *count);
-                let again = bytes[range.clone()].to_vec();
-                bytes.splice(range.end..range.end, again);
-            }
-            Mutation::Truncate(at) => bytes.truncate(at.index(length)),
-        }
-    }
-    bytes
+fn is_sane(container: &Container) -> Result<(), TestCaseError> {
+    prop_assert!(is_id(container.id()));
+    let shown = container.to_string();
+    prop_assert!(!shown.contains(char::is_control), "{shown:?}");
+    Ok(())
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
 
     #[test]
-    fn events(mutations in mutations(), start in any::<bool>()) {
+    fn events(mutations in mutations(), start in any::<bool>(), cut in any::<bool>()) {
         let line = mutate(if start { START } else { EVENT }, &mutations);
-        if let Ok(Some(event)) = events::decode(&line) {
-            let id = match &event {
-                EngineEvent::Started { id, glimpse, .. } => {
-                    prop_assert!(glimpse.as_ref().is_none_or(|glimpse| glimpse.id() == id && glimpse.pid() == 0));
-                    id
-                }
-                EngineEvent::Exited { id, .. } | EngineEvent::Changed { id, .. } => id,
-                EngineEvent::Paused { id, .. } | EngineEvent::Unpaused { id, .. } => id,
-                other => return Err(TestCaseError::fail(format!("{other:?} is told by nobody"))),
-            };
-            prop_assert!(!id.is_empty());
+        let line = if cut { Line::Beginning(line.into()) } else { Line::Whole(line.into()) };
+        match event::decode(&line, horizon()) {
+            Ok(Some(event)) => {
+                prop_assert!(event.at().is_none_or(|at| at <= horizon() && at > SystemTime::UNIX_EPOCH));
+                let id = match &event {
+                    EngineEvent::Started { id, glimpse, .. } => {
+                        if let Some(glimpse) = glimpse {
+                            is_sane(glimpse)?;
+                            prop_assert!(glimpse.id() == id && glimpse.pid() == 0);
+                        }
+                        id
+                    }
+                    EngineEvent::Exited { id, pid: None, .. } | EngineEvent::Changed { id, .. } => id,
+                    EngineEvent::Paused { id, .. } | EngineEvent::Unpaused { id, .. } => id,
+                    other => return Err(TestCaseError::fail(format!("{other:?} is told by nobody"))),
+                };
+                prop_assert!(is_id(id));
+            }
+            Ok(None) => {}
+            Err(error) => is_told_well(&error)?,
         }
     }
 
     #[test]
     fn inspections(mutations in mutations()) {
         let body = mutate(INSPECTION, &mutations);
-        if let Ok(Some(container)) = inspection::decode("inspection", &ContainerId::from("a"), &body, None) {
-            prop_assert!(container.pid() != 0 && &**container.id() == "a" && !container.name().is_empty());
-            let shown = container.to_string();
-            prop_assert!(!shown.chars().any(char::is_control), "{shown:?}");
+        match inspection::decode("inspection", &ContainerId::from("a"), &body, horizon(), None) {
+            Ok(Some(container)) => {
+                is_sane(&container)?;
+                prop_assert!(container.pid() != 0 && &**container.id() == "a" && !container.name().is_empty());
+                prop_assert!(container.started_at().is_none_or(|at| at <= horizon()));
+            }
+            Ok(None) => prop_assert!(!answer::is_damaged(&body)),
+            Err(error) => is_told_well(&error)?,
         }
     }
 
     #[test]
     fn lists(mutations in mutations()) {
         let body = mutate(LIST, &mutations);
-        if let Ok(sightings) = list::decode("list", &body, Some(std::time::SystemTime::now())) {
-            prop_assert!(sightings.len() <= body.len());
-            for sighting in sightings {
-                prop_assert!(!sighting.container().id().is_empty() && sighting.container().pid() == 0);
+        match list::decode("list", &body, Some(SystemTime::now())) {
+            Ok(sightings) => {
+                prop_assert!(sightings.len() <= body.len());
+                for sighting in sightings {
+                    is_sane(sighting.container())?;
+                    prop_assert!(sighting.container().pid() == 0);
+                }
             }
+            Err(error) => is_told_well(&error)?,
         }
+    }
+
+    /// Whatever one entry is, the other is sighted.
+    #[test]
+    fn odd_entries(mutations in mutations()) {
+        let odd = mutate(LIST.trim_start_matches('[').split_once(",{").map_or("", |(entry, _)| entry), &mutations);
+        let body = [b"[", &*odd, b",{\"Id\":\"other\",\"State\":\"running\"}]"].concat();
+        let is_json = serde_json::from_slice::<serde_json::Value>(&body);
+        if let Ok(serde_json::Value::Array(entries)) = is_json && entries.len() == 2 {
+            let sightings = list::decode("list", &body, None);
+            let sightings = sightings.map_err(|error| TestCaseError::fail(error.to_string()))?;
+            prop_assert!(sightings.iter().any(|sighting| &**sighting.container().id() == "other"));
+        }
+    }
+
+    #[test]
+    fn acquaintances(of_version in mutations(), of_info in mutations()) {
+        match answer::decode::<Version>("GET /version", &mutate(VERSION, &of_version)) {
+            Ok(version) => {
+                version.is_podman();
+            }
+            Err(error) => is_told_well(&error)?,
+        }
+        match answer::decode::<Info>("GET /info", &mutate(INFO, &of_info)) {
+            Ok(mut info) => prop_assert!(info.id(true).contains(':')),
+            Err(error) => is_told_well(&error)?,
+        }
+    }
+
+    #[test]
+    fn complaints(mutations in mutations(), status in 400..600_u16) {
+        let status = StatusCode::from_u16(status).map_err(|error| TestCaseError::fail(error.to_string()))?;
+        is_told_well(&answer::refused("GET /x", status, &mutate(COMPLAINT, &mutations)))?;
+    }
+
+    #[test]
+    fn words(text in any::<String>(), mutations in mutations(), seconds in 0..4_000_000_000_u64) {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let mutated = mutate("Up 59 minutes (Paused)", &mutations);
+        for status in [&*text, &String::from_utf8_lossy(&mutated)] {
+            if let Some(range) = started_within(status, now) {
+                prop_assert!(range.start() <= range.end());
+            }
+            ApiVersion::parse(status);
+        }
+        if let Some(version) = ApiVersion::parse(&String::from_utf8_lossy(&mutate("1.51", &mutations))) {
+            prop_assert_eq!(ApiVersion::parse(&version.to_string()), Some(version));
+        }
+    }
+
+    /// The same bytes are the same lines, however they are cut on the way; and never are more of them held than one line
+    /// may have.
+    #[test]
+    fn framing(
+        text in proptest::collection::vec(prop_oneof![4 => Just(b'x'), 1 => Just(b'\n'), 1 => any::<u8>()], 0..400),
+        cuts in proptest::collection::vec(0..40_usize, 0..100),
+        limit in 1..40_usize,
+    ) {
+        let mut whole = Received::new(limit);
+        whole.add(&text);
+        let expected: Vec<_> = std::iter::from_fn(|| whole.take_line()).collect();
+        prop_assert!(whole.held() <= limit);
+
+        let (mut received, mut lines, mut rest) = (Received::new(limit), Vec::new(), &*text);
+        for cut in cuts.into_iter().chain([text.len()]) {
+            let (piece, left) = rest.split_at(cut.min(rest.len()));
+            rest = left;
+            received.add(piece);
+            lines.extend(std::iter::from_fn(|| received.take_line()));
+            prop_assert!(received.held() <= limit);
+        }
+        prop_assert_eq!(&lines, &expected);
+
+        // What it amounts to, told by somebody else.
+        let complete = text.iter().rposition(|byte| *byte == b'\n').map(|end| &text[..end]);
+        let split = complete.map(|complete| complete.split(|byte| *byte == b'\n'));
+        let whole_lines = split.into_iter().flatten().filter(|line| line.len() <= limit);
+        let found = lines.iter().filter_map(|line| match line {
+            Line::Whole(line) => Some(&**line),
+            Line::Beginning(_) => None,
+        });
+        prop_assert!(found.eq(whole_lines));
     }
 }

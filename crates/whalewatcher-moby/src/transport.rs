@@ -22,7 +22,7 @@ use tower_service::Service;
 use whalewatcher_core::{EngineError, ErrorKind, Spawner, Tasks};
 
 use crate::endpoint::{Address, Endpoint};
-use crate::failure;
+use crate::failure::{self, Excerpt};
 use crate::tls::Tls;
 
 /// How many connections that nobody uses are kept: as many as inspections run at once.
@@ -50,7 +50,7 @@ impl Transport {
     pub(crate) async fn get(&self, path: &str) -> Result<Response<Incoming>, EngineError> {
         let mut request = Request::new(Empty::new());
         *request.uri_mut() = self.connector.uri(path).map_err(|error| {
-            EngineError::new(ErrorKind::Garbled, format!("no request can be made of {path}"))
+            EngineError::new(ErrorKind::Garbled, format!("no request can be made of {}", Excerpt(path)))
                 .with_source(error)
         })?;
         self.client

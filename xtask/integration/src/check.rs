@@ -5,23 +5,43 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, bail, ensure};
-use tokio::time::{Instant, sleep};
-use whalewatcher_core::{Container, ContainerId, Event, EventKind};
+use tokio::time::{Instant, sleep, timeout_at};
+use whalewatcher_core::{Container, ContainerId, Counters, Event, EventKind};
 
 use crate::recorder::{LIMIT, Record, Recorder};
 use crate::stage::{Stage, Watched};
 use crate::truth::Truth;
+use crate::watched::Way;
 
 /// For how long nothing may be announced once the picture is right. That nothing comes can only be waited for.
 pub(crate) const QUIET: Duration = Duration::from_millis(100);
 
-/// Checks everything, once the engine is quiet.
+/// What went wrong on the way to the right picture.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Trouble {
+    resyncs: u64,
+    divergences: u64,
+    garbled: u64,
+    retries: u64,
+}
+
+impl Trouble {
+    fn of(watched: &Watched) -> Trouble {
+        let Counters { resyncs, divergences, garbled, retries, .. } = watched.watching.status().counters;
+        Trouble { resyncs, divergences, garbled, retries }
+    }
+}
+
+/// Checks everything, once the engine is quiet and no more fault is at work.
 pub(crate) async fn check(stage: &Stage, watched: &Watched) -> Result<()> {
     // dockerd inspects nothing whose end it is just about to tell: afterwards, all that has ended was told.
     Truth::ask(&stage.docker().await?).await?;
-    stage.fence(watched).await?;
+    match watched.way {
+        Way::Clear | Way::Cut => stage.fence(watched).await?,
+        Way::Faulty => recovered(stage, watched).await?,
+    }
     let truth = await_truth(stage, watched).await?;
-    let told = watched.recorder().len();
+    let (told, trouble) = (watched.recorder().len(), Trouble::of(watched));
     sleep(QUIET).await;
     if watched.recorder().len() != told {
         bail!(
@@ -32,18 +52,22 @@ pub(crate) async fn check(stage: &Stage, watched: &Watched) -> Result<()> {
     let again = Truth::ask(&stage.docker().await?).await?.differences(&watched.watching.portfolio());
     ensure!(again.is_empty(), "the picture was right, and is not any more:\n    {}", again.join("\n    "));
     ensure!(watched.watching.status().is_live(), "the watcher is not live: {}", watched.watching.status());
-    let counters = watched.watching.status().counters;
+    let allowed = match watched.way {
+        Way::Clear => Trouble { resyncs: 1, ..Trouble::default() },
+        Way::Cut => Trouble { resyncs: trouble.resyncs, ..Trouble::default() },
+        Way::Faulty => trouble,
+    };
     ensure!(
-        (counters.divergences, counters.garbled, counters.retries) == (0, 0, 0),
-        "something went wrong on the way to the right picture: {counters:?}"
+        Trouble::of(watched) == allowed,
+        "something went wrong on the way to the right picture: {:?} instead of {allowed:?}",
+        Trouble::of(watched)
     );
     for recorder in &watched.recorders {
         recorder.hurry();
         let portfolio = watched.watching.portfolio();
         recorder.until("its events add up to the portfolio", |record| record.fold == portfolio).await?;
         let record = recorder.record().clone();
-        let sound =
-            sequence(&record, watched.is_cut).and_then(|()| times(stage, &record, &truth, watched.is_cut));
+        let sound = sequence(&record, watched.way).and_then(|()| times(stage, &record, &truth, watched.way));
         with_events(sound, recorder)?;
     }
     Ok(())
@@ -51,6 +75,25 @@ pub(crate) async fn check(stage: &Stage, watched: &Watched) -> Result<()> {
 
 pub(crate) fn with_events(result: Result<()>, recorder: &Recorder) -> Result<()> {
     result.map_err(|error| error.context(recorder.tail()))
+}
+
+/// Waits until the connection is a healthy one again: what the engine tells comes by its events, while nothing else
+/// has to be repaired.
+async fn recovered(stage: &Stage, watched: &Watched) -> Result<()> {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let mut status = watched.watching.follow_status();
+        let healthy = status.wait_for(|status| status.is_live() && status.unresolved == 0);
+        if timeout_at(deadline, healthy).await.is_err() {
+            bail!("it does not recover: {}\n{}", watched.watching.status(), watched.recorder().tail());
+        }
+        let before = Trouble::of(watched);
+        stage.fence(watched).await?;
+        if Trouble::of(watched) == before {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "it does not come to rest: {:?}", Trouble::of(watched));
+    }
 }
 
 /// The engine is always a moment ahead, but not for long.
@@ -75,12 +118,12 @@ async fn await_truth(stage: &Stage, watched: &Watched) -> Result<Truth> {
 }
 
 /// Each container's events make sense, one after the other.
-pub(crate) fn sequence(record: &Record, is_cut: bool) -> Result<()> {
+pub(crate) fn sequence(record: &Record, way: Way) -> Result<()> {
     let mut known: HashMap<ContainerId, Arc<Container>> =
         record.joined.containers().map(|container| (container.id().clone(), container.clone())).collect();
     let mut begun: HashSet<_> = known.values().map(|container| container.life()).collect();
     let mut ended = HashSet::new();
-    let (mut synced, mut disconnected) = (0, 0);
+    let (mut synced, mut disconnected, mut lagged) = (0, 0, 0);
     for (index, event) in record.events.iter().enumerate() {
         let before = event.container().and_then(|container| known.get(container.id()).cloned());
         let wrong = |why: &str| format!("event {index}, {event}: {why}; known was {before:?}");
@@ -114,17 +157,22 @@ pub(crate) fn sequence(record: &Record, is_cut: bool) -> Result<()> {
             }
             EventKind::Disconnected { .. } => {
                 disconnected += 1;
-                ensure!(is_cut, wrong("nobody cut the connection"));
+                ensure!(way != Way::Clear, wrong("nobody cut the connection"));
             }
+            EventKind::Lagged { .. } => lagged += 1,
             _ => {}
         }
     }
-    ensure!(synced <= disconnected + 1, "{synced} times in sync, but {disconnected} times disconnected");
+    // Who lags is told again that it is in sync, but not that it was disconnected before.
+    ensure!(
+        synced <= disconnected + lagged + 1,
+        "{synced} times in sync, but {disconnected} times disconnected"
+    );
     Ok(())
 }
 
 /// Times are the engine's, and in order.
-fn times(stage: &Stage, record: &Record, truth: &Truth, is_cut: bool) -> Result<()> {
+fn times(stage: &Stage, record: &Record, truth: &Truth, way: Way) -> Result<()> {
     if record.events.iter().any(|event| matches!(event.kind, EventKind::Lagged { .. })) {
         // A difference is dated when it is told.
         return Ok(());
@@ -140,13 +188,14 @@ fn times(stage: &Stage, record: &Record, truth: &Truth, is_cut: bool) -> Result<
         if let EventKind::Started(container) = &event.kind {
             ensure!(container.started_at() == Some(event.time), "{event} is not of its life's beginning");
         }
-        if let Some(former) = last.insert(container.id(), event) {
+        // What comes late is noticed late, and dated then.
+        if let Some(former) = last.insert(container.id(), event).filter(|_| way != Way::Faulty) {
             // What a list shows to be over is dated when that is noticed, when the next life may just have begun.
-            let slack = if is_cut { Duration::from_millis(100) } else { Duration::ZERO };
+            let slack = if way == Way::Cut { Duration::from_millis(100) } else { Duration::ZERO };
             ensure!(former.time <= event.time + slack, "{event} is dated before {former}");
         }
     }
-    if is_cut {
+    if way != Way::Clear {
         return Ok(());
     }
     let exits = || record.events.iter().filter(|event| matches!(event.kind, EventKind::Exited { .. }));

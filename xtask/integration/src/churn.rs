@@ -3,11 +3,24 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use fastrand::Rng;
 use tokio::sync::watch;
 
 use crate::docker::{Driver, Plan};
+
+/// Names the seed of a run that is to be repeated; what the engine makes of it differs all the same.
+const SEED: &str = "WHALEWATCHER_SEED";
+
+/// What a run's random choices come from: new each time, unless the environment names it. It is told, for another run.
+pub(crate) fn seed(tell: impl FnOnce(String)) -> Result<u64> {
+    let seed = match std::env::var(SEED) {
+        Ok(seed) => seed.parse().with_context(|| format!("{SEED} is no number"))?,
+        Err(_) => fastrand::u64(..1_000_000),
+    };
+    tell(format!("{SEED}={seed}"));
+    Ok(seed)
+}
 
 /// A number of containers, called by their names. The same containers may be churned by several at once.
 pub(crate) struct Churn {
@@ -45,6 +58,11 @@ impl Churn {
         self.refused.load(Ordering::Relaxed)
     }
 
+    /// Those that there are now.
+    pub(crate) fn ids(&self) -> Vec<String> {
+        self.slots.iter().map(|slot| locked(&slot.id).clone()).collect()
+    }
+
     pub(crate) async fn until_transitions(&self, count: usize) {
         // The sender is here: it cannot fail.
         let _ = self.transitions.subscribe().wait_for(|done| *done >= count).await;
@@ -68,7 +86,12 @@ impl Churn {
 
     /// Waits until those that end by themselves have.
     pub(crate) async fn until_quiet(&self, docker: &Driver) -> Result<()> {
-        let brief = locked(&self.brief).clone();
+        let there = self.ids();
+        let brief = {
+            let mut brief = locked(&self.brief);
+            brief.retain(|id| there.contains(id));
+            brief.clone()
+        };
         for id in brief {
             // One that is paused in its short life stays.
             let _ = docker.unpause(&id).await;
@@ -80,7 +103,7 @@ impl Churn {
     async fn step(&self, docker: &Driver, random: &mut Rng) -> Result<()> {
         let slot = &self.slots[random.usize(..self.slots.len())];
         let id = locked(&slot.id).clone();
-        match random.u8(0..20) {
+        match random.u8(0..22) {
             0..5 => docker.start(&id).await,
             5..8 => docker.kill(&id, "KILL").await,
             8 => docker.stop(&id, 0).await,
@@ -88,6 +111,7 @@ impl Churn {
             12..15 => docker.unpause(&id).await,
             15 => docker.restart(&id, 0).await,
             16..18 => docker.rename(&id, &format!("{}-{}", slot.name, random.u16(..))).await,
+            18..20 => docker.exec_detached(&id, "true").await,
             _ => {
                 docker.remove(&id).await?;
                 let is_brief = random.u8(0..3) == 0;

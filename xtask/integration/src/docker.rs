@@ -17,7 +17,7 @@ use bollard::query_parameters::{
     StartContainerOptions, StopContainerOptions, WaitContainerOptions,
 };
 use bollard::{API_DEFAULT_VERSION, Docker};
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 use whalewatcher_core::COMPOSE_PROJECT_LABEL;
 use xtask::engines::TEST_IMAGE;
@@ -192,6 +192,14 @@ impl Driver {
         Ok(())
     }
 
+    /// Starts a program in a container, and does not wait for its end.
+    pub(crate) async fn exec_detached(&self, container: &str, program: &str) -> Result<()> {
+        let config = ExecConfig { cmd: Some(vec![program.to_owned()]), ..ExecConfig::default() };
+        let made = self.0.create_exec(container, config).await?;
+        self.0.start_exec(&made.id, Some(StartExecOptions { detach: true, ..Default::default() })).await?;
+        Ok(())
+    }
+
     /// All containers' IDs, with those that are not alive.
     pub(crate) async fn all(&self) -> Result<Vec<String>> {
         let options = ListContainersOptions { all: true, ..Default::default() };
@@ -226,6 +234,14 @@ impl Driver {
         Ok(())
     }
 
+    /// What the engine tells of containers from now on.
+    pub(crate) fn follow(&self) -> impl Stream<Item = Result<EventMessage>> + Send + use<> {
+        let filters = HashMap::from([("type".to_owned(), vec!["container".to_owned()])]);
+        let since = Some(moment(Timestamp::now()));
+        let told = self.0.events(Some(EventsOptions { since, until: None, filters: Some(filters) }));
+        told.map_err(|error| anyhow::Error::from(error).context("the engine's events ended"))
+    }
+
     /// How many events of this kind the engine has told so far, as far as it remembers.
     pub(crate) async fn count_events(&self, kind: &str, filter: (&str, &str)) -> Result<usize> {
         Ok(self.events(kind, filter).await?.len())
@@ -238,8 +254,7 @@ impl Driver {
     }
 
     async fn events(&self, kind: &str, filter: (&str, &str)) -> Result<Vec<EventMessage>> {
-        let now = Timestamp::now();
-        let until = format!("{}.{:09}", now.as_second(), now.subsec_nanosecond());
+        let until = moment(Timestamp::now());
         let told = self.0.events(Some(since_ever(kind, filter, Some(until))));
         told.try_collect().await.with_context(|| format!("cannot ask for {kind}"))
     }
@@ -260,6 +275,10 @@ impl End {
         let at = UNIX_EPOCH + Duration::from_nanos(u64::try_from(event.time_nano?).ok()?);
         Some(End { id: actor.id?, at, code })
     }
+}
+
+fn moment(time: Timestamp) -> String {
+    format!("{}.{:09}", time.as_second(), time.subsec_nanosecond())
 }
 
 fn since_ever(kind: &str, filter: (&str, &str), until: Option<String>) -> EventsOptions {

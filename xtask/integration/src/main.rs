@@ -5,14 +5,19 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
 mod check;
+mod chronicle;
 mod churn;
 mod containerd;
 mod counting_proxy;
 mod docker;
+mod leaks;
 mod recorder;
 mod scenarios;
+mod soak;
 mod stage;
+mod storm;
 mod theatre;
+mod trial;
 mod truth;
 mod watched;
 
@@ -26,6 +31,7 @@ use xtask::cache::Cache;
 use xtask::engines::{Engine, EngineKind, GivenPrograms, Installation};
 
 use stage::Stage;
+use theatre::{perform, play};
 
 /// The beginning of the name of the container that shows when an engine's events have arrived.
 pub(crate) const FENCE: &str = "fence-";
@@ -38,6 +44,9 @@ struct Arguments {
     engine: Engine,
     #[command(flatten)]
     given: GivenPrograms,
+    /// Run no scenario, but the endurance run for so many minutes
+    #[arg(long, value_name = "MINUTES", conflicts_with = "filters")]
+    soak: Option<u64>,
     /// Run only scenarios whose name contains one of these
     #[arg(value_name = "FILTER")]
     filters: Vec<String>,
@@ -49,18 +58,14 @@ fn main() -> ExitCode {
         .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("off")))
         .with_writer(std::io::stderr)
         .init();
-    let engine = arguments.engine.to_string();
-    let failed = match build_stage(&arguments) {
-        Ok(Built::Docker(stage)) => theatre::play(&engine, stage, scenarios::SCENARIOS, &arguments.filters),
-        Ok(Built::Containerd(stage)) => {
-            theatre::play(&engine, stage, containerd::SCENARIOS, &arguments.filters)
-        }
+    let built = match build_stage(&arguments) {
+        Ok(built) => built,
         Err(error) => {
             eprintln!("error: {error:#}");
             return ExitCode::from(EXIT_ENGINE_CANNOT_RUN);
         }
     };
-    match failed {
+    match run(&arguments, built) {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
@@ -84,4 +89,22 @@ fn build_stage(arguments: &Arguments) -> Result<Built> {
         EngineKind::Containerd => Built::Containerd(containerd::Stage::build(&installation)?),
         _ => bail!("there are no scenarios for {}", arguments.engine),
     })
+}
+
+/// Does what is asked for and tells how many scenarios failed.
+fn run(arguments: &Arguments, built: Built) -> Result<usize> {
+    let Arguments { engine, soak, filters, .. } = arguments;
+    let engine = engine.to_string();
+    match (built, soak) {
+        (Built::Docker(stage), None) => {
+            perform(stage, async |stage| play(&engine, stage, scenarios::SCENARIOS, filters).await)
+        }
+        (Built::Docker(stage), Some(minutes)) => {
+            perform(stage, async |stage| soak::run(stage, *minutes).await.map(|()| 0))
+        }
+        (Built::Containerd(stage), None) => {
+            perform(stage, async |stage| play(&engine, stage, containerd::SCENARIOS, filters).await)
+        }
+        (Built::Containerd(_), Some(_)) => bail!("the endurance run is for Docker only"),
+    }
 }

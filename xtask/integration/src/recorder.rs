@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, bail};
 use tokio::sync::watch;
@@ -22,6 +22,8 @@ pub(crate) struct Record {
     /// The picture when it joined.
     pub(crate) joined: Portfolio,
     pub(crate) events: Vec<Event>,
+    /// When each of them came.
+    pub(crate) came: Vec<SystemTime>,
     /// The picture with all events applied.
     pub(crate) fold: Portfolio,
 }
@@ -61,9 +63,9 @@ impl Recorder {
         (joined, mut subscription): (Portfolio, Subscription),
         rest: Duration,
     ) -> Recorder {
-        let record = Record { fold: joined.clone(), joined, events: Vec::new() };
+        let record = Record { fold: joined.clone(), joined, events: Vec::new(), came: Vec::new() };
         let record = Arc::new(Mutex::new(record));
-        let rest = Arc::new(AtomicU64::new(u64::try_from(rest.as_millis()).unwrap_or(u64::MAX)));
+        let rest = Arc::new(AtomicU64::new(millis(rest)));
         let (growing, grown) = watch::channel(0);
         let task = tokio::spawn({
             let (record, rest) = (record.clone(), rest.clone());
@@ -73,6 +75,7 @@ impl Recorder {
                         let mut record = record.lock().unwrap_or_else(PoisonError::into_inner);
                         record.fold.apply(&event.kind);
                         record.events.push(event);
+                        record.came.push(SystemTime::now());
                         record.events.len()
                     };
                     growing.send_replace(count);
@@ -88,7 +91,20 @@ impl Recorder {
 
     /// From now on it reads as fast as it can.
     pub(crate) fn hurry(&self) {
-        self.rest.store(0, Ordering::Relaxed);
+        self.rest_for(Duration::ZERO);
+    }
+
+    /// From now on it rests so long after each event.
+    pub(crate) fn rest_for(&self, rest: Duration) {
+        self.rest.store(millis(rest), Ordering::Relaxed);
+    }
+
+    /// Forgets what it was told so far, as if it joined now.
+    pub(crate) fn forget(&self) {
+        let mut record = self.record();
+        record.joined = record.fold.clone();
+        record.events.clear();
+        record.came.clear();
     }
 
     pub(crate) fn record(&self) -> MutexGuard<'_, Record> {
@@ -182,6 +198,10 @@ impl<'a> Reader<'a> {
     pub(crate) fn rest(&self) -> Vec<String> {
         self.recorder.record().told_since(self.next)
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn is_of_fence(event: &Event) -> bool {

@@ -1,9 +1,11 @@
 //! All scenarios, by what they are about.
 
-pub(crate) mod churn;
+mod churn;
 mod dropping;
+mod faults;
 mod lifecycle;
 pub(crate) mod outage;
+mod silence;
 mod subscribers;
 mod sync;
 
@@ -27,9 +29,13 @@ pub(crate) const SCENARIOS: &[Scenario<Stage>] = scenarios![
     outage::an_engine_is_killed_again_and_again_while_containers_come_and_go,
     outage::an_orderly_restart_with_a_new_socket_file_tells_nothing_of_survivors,
     outage::a_socket_file_that_is_removed_and_made_anew_is_found_again,
+    silence::an_engine_that_stops_answering_is_noticed_and_then_the_difference_is_told,
+    silence::an_event_stream_that_goes_silent_is_noticed_while_requests_work,
+    silence::an_engine_with_nothing_to_say_is_not_taken_for_a_dead_one,
     subscribers::one_that_never_reads_hurts_nobody_and_gets_the_difference,
     dropping::a_watch_dropped_at_any_of_its_steps_leaves_nothing,
     dropping::a_watch_dropped_at_random_moments_under_churn_leaves_nothing,
     churn::random_churn_of_twelve_containers_by_four_with_three_subscribers,
+    faults::whatever_goes_wrong_on_the_way_nothing_wrong_is_told_and_the_picture_is_right_after,
     churn::audits_of_a_busy_engine_find_nothing_to_mend,
 ];

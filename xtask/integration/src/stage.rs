@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 use whalewatcher_core::{Settings, watch_with};
 use whalewatcher_moby::Client;
@@ -79,7 +80,21 @@ impl Stage {
 
     /// A watcher of what is at this endpoint.
     pub(crate) fn begin_watch(&self, endpoint: &str, settings: Settings) -> Result<Watched> {
-        Ok(Watched::new(watch_with(Client::new(endpoint)?, settings)))
+        self.begin_watch_in(&Handle::current(), endpoint, settings)
+    }
+
+    /// The same, with the watcher's tasks, but not its subscribers', in this runtime.
+    pub(crate) fn begin_watch_in(
+        &self,
+        runtime: &Handle,
+        endpoint: &str,
+        settings: Settings,
+    ) -> Result<Watched> {
+        let watching = {
+            let _within = runtime.enter();
+            watch_with(Client::new(endpoint)?, settings)
+        };
+        Ok(Watched::new(watching))
     }
 
     /// Kills dockerd.
@@ -125,6 +140,11 @@ impl Stage {
             }
         }
         watched.recorder().until("the fence is told", |record| record.fold.by_name(&name).is_some()).await
+    }
+
+    /// What the fence was called last.
+    pub(crate) fn fence_name(&self) -> String {
+        format!("{FENCE}{}", self.shared().fences)
     }
 
     fn shared(&self) -> std::sync::MutexGuard<'_, Shared> {

@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 use tokio::time::{Instant, timeout};
 
 /// No scenario takes longer unless something hangs.
-const SCENARIO_LIMIT: Duration = Duration::from_secs(180);
+const SCENARIO_LIMIT: Duration = Duration::from_secs(300);
 
 /// A private engine, on which scenarios are played one after the other.
 pub(crate) trait Theatre: Sized {
@@ -65,22 +65,35 @@ impl<S: Theatre> Scenario<S> {
     }
 }
 
-/// Plays those scenarios that are asked for, ends the engine, and tells how many failed.
-pub(crate) fn play<S: Theatre>(
-    engine: &str,
+/// Has something happen on a stage, and ends the engine however that went.
+pub(crate) fn perform<S: Theatre>(
     stage: S,
+    performance: impl AsyncFnOnce(&S) -> Result<usize>,
+) -> Result<usize> {
+    let runtime = Runtime::new().context("cannot start a runtime")?;
+    let outcome = runtime.block_on(performance(&stage));
+    stage.release_driver();
+    // What still runs in it may not outlive the engine that it asks.
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    let struck = stage.strike();
+    outcome.and_then(|failed| struck.map(|()| failed))
+}
+
+/// Plays those scenarios that are asked for, and tells how many failed.
+pub(crate) async fn play<S: Theatre>(
+    engine: &str,
+    stage: &S,
     scenarios: &[Scenario<S>],
     filters: &[String],
 ) -> Result<usize> {
     println!("{engine}: {}", stage.describe());
     let chosen =
         |scenario: &&Scenario<S>| filters.is_empty() || filters.iter().any(|filter| scenario.matches(filter));
-    let runtime = Runtime::new().context("cannot start a runtime")?;
     let began = Instant::now();
     let (mut passed, mut failed) = (0, 0);
     for scenario in scenarios.iter().filter(chosen) {
         let began = Instant::now();
-        let outcome = runtime.block_on(scenario.play(&stage));
+        let outcome = scenario.play(stage).await;
         let seconds = began.elapsed().as_secs_f32();
         match outcome {
             Ok(()) => {
@@ -98,9 +111,5 @@ pub(crate) fn play<S: Theatre>(
         }
     }
     println!("{engine}: {passed} passed, {failed} failed in {:.0} s", began.elapsed().as_secs_f32());
-    stage.release_driver();
-    // What still runs in it may not outlive the engine that it asks.
-    runtime.shutdown_timeout(Duration::from_secs(5));
-    stage.strike()?;
     Ok(failed)
 }

@@ -24,10 +24,10 @@ pub(crate) struct Inspected {
 /// A container that is alive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Alive {
-    name: String,
-    pid: i64,
-    paused: bool,
-    started_at: Option<SystemTime>,
+    pub(crate) name: String,
+    pub(crate) pid: i64,
+    pub(crate) paused: bool,
+    pub(crate) started_at: Option<SystemTime>,
     labels: BTreeMap<String, String>,
     project: String,
 }
@@ -103,6 +103,11 @@ impl From<&whalewatcher_core::Container> for Alive {
             project: container.project().to_owned(),
         }
     }
+}
+
+/// The container, if it is alive.
+pub(crate) async fn alive(docker: &Driver, id: &str) -> Result<Option<Alive>> {
+    Ok(inspect(docker, id).await?.and_then(|inspected| inspected.alive))
 }
 
 async fn inspect(docker: &Driver, id: &str) -> Result<Option<Inspected>> {

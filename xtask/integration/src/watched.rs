@@ -12,15 +12,26 @@ pub(crate) struct Watched<C: EngineClient> {
     pub(crate) watching: Watching<C>,
     /// At least one, which reads as fast as it can.
     pub(crate) recorders: Vec<Recorder>,
-    /// Whether the scenario cuts the connection.
-    pub(crate) is_cut: bool,
+    /// What the scenario does to the way between it and the engine.
+    pub(crate) way: Way,
+}
+
+/// The way between a watcher and its engine, and so what may happen to the watcher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// One connection lasts, and nothing goes wrong on it.
+    Clear,
+    /// Connections are lost, but nothing else goes wrong on them.
+    Cut,
+    /// Anything goes wrong, but not any more when it is checked whether the picture is right.
+    Faulty,
 }
 
 impl<C: EngineClient> Watched<C> {
     /// A first subscriber joins.
     pub(crate) fn new(watching: Watching<C>) -> Watched<C> {
         let recorder = Recorder::start("first", watching.subscribe(), Duration::ZERO);
-        Watched { watching, recorders: vec![recorder], is_cut: false }
+        Watched { watching, recorders: vec![recorder], way: Way::Clear }
     }
 
     /// The subscriber that reads as fast as it can.
@@ -36,7 +47,13 @@ impl<C: EngineClient> Watched<C> {
 
     /// For a scenario that cuts the connection.
     pub(crate) fn that_is_cut(mut self) -> Watched<C> {
-        self.is_cut = true;
+        self.way = Way::Cut;
+        self
+    }
+
+    /// For a scenario that lets anything go wrong on the way.
+    pub(crate) fn that_is_hindered(mut self) -> Watched<C> {
+        self.way = Way::Faulty;
         self
     }
 

@@ -1,6 +1,7 @@
 //! `cargo xtask integration`: the scenarios of the package `whalewatcher-integration` against each real engine.
 
 use std::env;
+use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
@@ -58,9 +59,25 @@ pub(crate) fn run_all() -> Result<Tally> {
 }
 
 fn run_chosen(options: &Options) -> Result<Tally> {
+    run_program(&options.engine, &options.given, &options.filters, &[])
+}
+
+/// Runs the program of the scenarios with these arguments and this environment on each of these engines, all if none
+/// is named.
+pub(crate) fn run_program(
+    chosen: &[Engine],
+    given: &GivenPrograms,
+    arguments: &[String],
+    environment: &[(&str, &str)],
+) -> Result<Tally> {
     // First by itself, so that a failed build is not taken for a failed scenario.
     succeed(cargo().args(["build", "--quiet", "--package", PACKAGE]))?;
-    on_each(&options.engine, |engine| scenarios(engine, options))
+    on_each(chosen, |engine| {
+        let mut command = cargo();
+        command.args(["run", "--quiet", "--package", PACKAGE, "--", "--engine", &engine.to_string()]);
+        command.args(given.to_flags()).args(arguments).envs(environment.iter().copied());
+        program(&mut command)
+    })
 }
 
 /// Checks what the scenarios build on.
@@ -101,17 +118,14 @@ fn on_each(chosen: &[Engine], run: impl Fn(Engine) -> Result<Outcome>) -> Result
     Ok(tally)
 }
 
-fn scenarios(engine: Engine, options: &Options) -> Result<Outcome> {
-    let mut command = cargo();
-    command.args(["run", "--quiet", "--package", PACKAGE, "--", "--engine", &engine.to_string()]);
-    command.args(options.given.to_flags()).args(&options.filters);
-    let status = interrupt::run(&mut command).context("cannot run the scenarios")?;
+fn program(command: &mut Command) -> Result<Outcome> {
+    let status = interrupt::run(command).context("cannot run the scenarios")?;
     Ok(match status.code() {
         Some(0) => Outcome::Passed,
         Some(code) if code == i32::from(EXIT_ENGINE_CANNOT_RUN) => {
             Outcome::CannotRun("it cannot be started here".to_owned())
         }
-        _ => Outcome::Failed(format!("the scenarios ended with {status}")),
+        _ => Outcome::Failed(format!("the program ended with {status}")),
     })
 }
 

@@ -1,10 +1,11 @@
-//! Runs the real program against the test kit's Docker engine, as people and other programs do.
+//! Runs the real program against the test kit's engines, as people and other programs do.
 
 #![allow(
     clippy::unwrap_used,
     reason = "a test that cannot go on is to panic, also in what tests have in common"
 )]
 
+mod containerd;
 mod demo;
 mod ending;
 mod errors;

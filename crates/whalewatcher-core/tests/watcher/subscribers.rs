@@ -49,6 +49,28 @@ async fn a_subscriber_that_lagged_still_learns_whether_the_picture_is_synced() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_subscriber_that_lagged_is_told_how_many_are_alive_by_now() {
+    let engine = Engine::new();
+    engine.start(container("first", 100));
+    let watching = watch_with(engine.clone(), Settings::default().with_subscriber_queue(2));
+    let (mut fold, mut changes) = watching.subscribe();
+    watching.ready().await.unwrap();
+    let (_, mut read) = watching.subscribe();
+    for nth in 1..9 {
+        engine.start(container(&nth.to_string(), nth));
+        read.next().await.unwrap();
+    }
+    let synced = loop {
+        let event = changes.next().await.unwrap();
+        fold.apply(&event.kind);
+        if let EventKind::Synced { containers } = event.kind {
+            break containers;
+        }
+    };
+    assert_eq!((synced, fold.total()), (9, 9), "it was one when the watcher got in sync");
+}
+
+#[tokio::test(start_paused = true)]
 async fn snapshot_and_changes_join_without_gap_or_overlap_at_any_moment() {
     let engine = Engine::new();
     let watching = watch(engine.clone());

@@ -5,6 +5,7 @@ mod connecting;
 mod foreign;
 mod inspecting;
 mod living;
+mod odd;
 mod podman;
 mod reconnecting;
 mod silence;

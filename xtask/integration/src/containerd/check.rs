@@ -36,7 +36,7 @@ pub(super) async fn check(stage: &Stage, watched: &Watched) -> Result<()> {
         let portfolio = watched.watching.portfolio();
         recorder.until("its events add up to the portfolio", |record| record.fold == portfolio).await?;
         let record = recorder.record().clone();
-        with_events(sequence(&record, watched.is_cut), recorder)?;
+        with_events(sequence(&record, watched.way), recorder)?;
     }
     Ok(())
 }

@@ -2,29 +2,22 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use futures_util::future::join_all;
 
 use crate::check::check;
-use crate::churn::Churn;
+use crate::churn::{Churn, seed};
 use crate::counting_proxy::CountingProxy;
 use crate::recorder::Recorder;
 use crate::stage::{Stage, settings};
 
 const TRANSITIONS: usize = 250;
 
-/// Names the seed of a run that is to be repeated; what the engine makes of it differs all the same.
-pub(crate) const SEED: &str = "WHALEWATCHER_SEED";
-
 pub(super) async fn random_churn_of_twelve_containers_by_four_with_three_subscribers(
     stage: &Stage,
 ) -> Result<()> {
     let docker = stage.docker().await?;
-    let seed = match std::env::var(SEED) {
-        Ok(seed) => seed.parse().with_context(|| format!("{SEED} is no number"))?,
-        Err(_) => fastrand::u64(..1_000_000),
-    };
-    stage.figure(format!("{SEED}={seed}"));
+    let seed = seed(|text| stage.figure(text))?;
     let proxy = CountingProxy::start(stage.socket("churn.sock"), &stage.engine().docker_socket())?;
     let settings = settings().with_subscriber_queue(16);
     let mut watched = stage.begin_watch(&proxy.endpoint(), settings)?;

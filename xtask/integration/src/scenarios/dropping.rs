@@ -1,7 +1,5 @@
 //! Watches that end before their time.
 
-use std::collections::BTreeSet;
-use std::fs;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
@@ -9,9 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use fastrand::Rng;
-use tokio::runtime::{self, Handle, Runtime};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -21,6 +18,7 @@ use whalewatcher_moby::Client;
 use crate::check::check;
 use crate::churn::Churn;
 use crate::docker::Plan;
+use crate::leaks::{Apart, descriptors, no_more_descriptors_than};
 use crate::recorder::LIMIT;
 use crate::stage::Stage;
 use crate::theatre::Theatre as _;
@@ -30,65 +28,6 @@ const WATCHES: usize = 120;
 
 /// After what time without a wish to be polled a watch has nothing more to do.
 const IDLE: Duration = Duration::from_millis(200);
-
-/// A runtime in which nothing but watches runs, so that its tasks are theirs.
-struct Apart(Option<Runtime>);
-
-impl Apart {
-    fn build() -> Result<Apart> {
-        let runtime = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        Ok(Apart(Some(runtime.context("cannot start a runtime")?)))
-    }
-
-    fn handle(&self) -> Result<&Handle> {
-        Ok(self.0.as_ref().context("the runtime is there until it is dropped")?.handle())
-    }
-
-    /// Waits until no task is left: one that was told to end does so when its turn comes.
-    async fn is_empty(&self) -> Result<()> {
-        let metrics = self.handle()?.metrics();
-        vanish("tasks", || Ok(metrics.num_alive_tasks())).await
-    }
-}
-
-impl Drop for Apart {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
-    }
-}
-
-/// Nobody tells when a task or a descriptor is gone, so this looks again and again.
-async fn vanish(what: &str, left: impl Fn() -> Result<usize>) -> Result<()> {
-    let deadline = Instant::now() + LIMIT;
-    while left()? > 0 {
-        if Instant::now() > deadline {
-            bail!("{} {what} are left", left()?);
-        }
-        sleep(Duration::from_millis(1)).await;
-    }
-    Ok(())
-}
-
-/// What this process has open: each descriptor's number and what it is of.
-fn descriptors() -> Result<BTreeSet<String>> {
-    let mut open = BTreeSet::new();
-    for entry in fs::read_dir("/proc/self/fd").context("cannot read /proc/self/fd")? {
-        let path = entry?.path();
-        let Ok(of) = fs::read_link(&path) else { continue };
-        // The folder that is being read is open, too.
-        if !of.starts_with("/proc") {
-            open.insert(format!("{} {}", path.display(), of.display()));
-        }
-    }
-    Ok(open)
-}
-
-async fn no_more_descriptors_than(before: &BTreeSet<String>) -> Result<()> {
-    let more = || Ok(descriptors()?.difference(before).count());
-    vanish("descriptors", more).await.with_context(|| format!("open are {:?}", descriptors()))
-}
 
 /// Tells when somebody wants a future to be polled.
 #[derive(Default)]

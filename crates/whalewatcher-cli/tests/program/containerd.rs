@@ -1,0 +1,114 @@
+//! containerd, as people and programs see it.
+
+use serde_json::json;
+use whalewatcher_testkit::containerd::{Code, ContainerSpec, Method, Server, Verdict};
+use whalewatcher_testkit::docker;
+
+use crate::program::{Program, run};
+
+fn host(server: &Server) -> String {
+    server.endpoint().replace("unix://", "containerd://")
+}
+
+fn shop() -> Server {
+    let server = Server::builder().uuid("c0ffee").version("v2.1.9", "abc").first_pid(100).start().unwrap();
+    server
+        .run(ContainerSpec::new("staging/4b1ab74f0123456789").nerdctl_name("web").project("shop", "web"))
+        .unwrap();
+    server.run("lone").unwrap();
+    server
+}
+
+#[tokio::test]
+async fn names_have_their_namespace_and_ids_are_as_short_as_ever() {
+    let server = shop();
+    let ended = run(&["ps", "--host", &host(&server)]).await;
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    let expected = "\
+NAME           ID            PID  STATE      AGE
+shop
+  staging/web  4b1ab74f0123  100  ● running    -
+no project
+  lone         lone          101  ● running    -
+";
+    assert_eq!(ended.stdout, expected);
+}
+
+#[tokio::test]
+async fn programs_are_told_all_that_containerd_tells() {
+    let server = shop();
+    let mut program = Program::start(&["watch", "--format", "json", "--host", &host(&server)]);
+    let mut started = vec![program.json().await, program.json().await];
+    started.sort_by_key(|line| line["container"]["id"].to_string());
+    let engine = json!({
+        "type": "containerd.io", "id": "c0ffee", "version": "v2.1.9 abc", "api": server.endpoint(),
+        "pid": std::process::id(),
+    });
+    let mut told = started[1]["engine"].clone();
+    told["pid"] = engine["pid"].clone();
+    assert_eq!(told, engine);
+    let labels = json!({
+        "nerdctl/name": "web", "nerdctl/namespace": "staging",
+        "com.docker.compose.project": "shop", "com.docker.compose.service": "web",
+    });
+    assert_eq!(
+        started[1]["container"],
+        json!({
+            "id": "staging/4b1ab74f0123456789", "name": "staging/web", "pid": 100, "project": "shop",
+            "paused": false, "started_at": null, "labels": labels,
+        })
+    );
+    assert_eq!(program.json().await["containers"], 2);
+    server.exit("lone", 137).unwrap();
+    let exited = program.json().await;
+    assert_eq!((&exited["event"], &exited["exit_code"]), (&json!("exited"), &json!(137)));
+}
+
+#[tokio::test]
+async fn engines_of_both_kinds_are_watched_side_by_side() {
+    let (server, docker) = (shop(), docker::Server::builder().start().unwrap());
+    docker.run("whale").unwrap();
+    let docker_host = docker.endpoint().replace("unix://", "docker://");
+    let ended = run(&["ps", "--format", "json", "--host", &host(&server), "--host", &docker_host]).await;
+    let containers: Vec<serde_json::Value> = serde_json::from_str(&ended.stdout).unwrap();
+    let mut names: Vec<_> = containers
+        .iter()
+        .map(|container| format!("{} {}", container["engine"]["type"], container["name"]).replace('"', ""))
+        .collect();
+    names.sort();
+    assert_eq!(names, ["containerd.io lone", "containerd.io staging/web", "docker.com whale"]);
+}
+
+#[tokio::test]
+async fn a_namespace_that_cannot_be_listed_is_told_and_hides_no_other() {
+    let server = shop();
+    server.on_call(|call| match call.method() {
+        Method::TasksList if call.namespace() == Some("staging") => Verdict::error(Code::Unknown, "no luck"),
+        _ => Verdict::Pass,
+    });
+    let mut program = Program::start(&["watch", "--host", &host(&server)]);
+    let complaint = program.error_line().await;
+    assert!(
+        complaint.ends_with("'staging' cannot be listed: containerd fails Tasks.List: no luck"),
+        "{complaint}"
+    );
+    while !program.line().await.contains("● started  lone ") {}
+
+    let ended = run(&["ps", "--host", &host(&server)]).await;
+    assert!(ended.stdout.contains("lone"), "{}", ended.stdout);
+    assert!(ended.complaint().contains("'staging' cannot be listed"), "{}", ended.complaint());
+}
+
+#[tokio::test]
+async fn what_is_not_containerd_is_told_with_advice() {
+    let docker = docker::Server::builder().start().unwrap();
+    for host in [docker.endpoint().replace("unix://", "containerd://"), "containerd:///no/such".into()] {
+        let ended = run(&["ps", "--host", &host]).await;
+        let complaint = ended.complaint();
+        assert!(
+            complaint.contains("containerd?") || complaint.contains("containerd running?"),
+            "{complaint}"
+        );
+        assert!(!complaint.contains("DOCKER_HOST"), "{complaint}");
+    }
+}

@@ -1,0 +1,173 @@
+//! Answers without end: each is given up at its limit, and no more memory than that is taken for it.
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+use std::fs;
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixListener;
+use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
+use whalewatcher_core::{ContainerId, EngineClient, EngineConnection, EngineError, EngineEvent, ErrorKind};
+use whalewatcher_moby::{Client, Connection, MAX_EVENT, MAX_IDENTITY, MAX_INSPECTION, MAX_LIST};
+
+/// Nothing here takes so long, unless it never comes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const MIB: usize = 1024 * 1024;
+
+/// An engine that answers requests as it should, but one of them like this, and then with ever more of the same.
+struct Endless {
+    folder: TempDir,
+    _task: AbortOnDropHandle<()>,
+}
+
+fn proper(path: &str) -> String {
+    let body = match path {
+        path if path.contains("/version") => r#"{"ApiVersion":"1.51","MinAPIVersion":"1.24"}"#,
+        path if path.contains("/info") => r#"{"ID":"x","SystemTime":"2026-01-31T12:00:00Z"}"#,
+        _ => "OK",
+    };
+    let length = body.len();
+    format!(
+        "HTTP/1.1 200 OK\r\nApi-Version: 1.51\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+}
+
+impl Endless {
+    fn on(path: &'static str, beginning: &'static str, more: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(folder.path().join("s")).unwrap();
+        let more = more.as_bytes().repeat(64 * 1024 / more.len().max(1));
+        let task = tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut asked = vec![0; 8192];
+                let length = stream.read(&mut asked).await.unwrap_or(0);
+                let asked = String::from_utf8_lossy(&asked[..length]).into_owned();
+                let asked = asked.split(' ').nth(1).unwrap_or_default();
+                // Who does not read to the end closes the connection, which is what is wanted.
+                if asked.contains(path) {
+                    let mut alive = stream.write_all(beginning.as_bytes()).await;
+                    while alive.is_ok() && !more.is_empty() {
+                        alive = stream.write_all(&more).await;
+                    }
+                } else {
+                    let _ = stream.write_all(proper(asked).as_bytes()).await;
+                }
+            }
+        });
+        Self { folder, _task: AbortOnDropHandle::new(task) }
+    }
+
+    async fn connect(&self) -> Result<Connection, EngineError> {
+        let client = Client::new(format!("unix://{}/s", self.folder.path().display())).unwrap();
+        timeout(PATIENCE, client.connect()).await.expect("it ends")
+    }
+}
+
+/// The most memory that this process ever took, in bytes.
+fn peak() -> usize {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().strip_suffix("kB").unwrap().trim().parse::<usize>().unwrap() * 1024
+}
+
+const CHUNKED: &str = "HTTP/1.1 200 OK\r\nApi-Version: 1.51\r\nTransfer-Encoding: chunked\r\n\r\n";
+/// A chunk of 8 KiB.
+fn chunk() -> String {
+    format!("2000\r\n{}\r\n", " ".repeat(0x2000))
+}
+
+/// In one test and in this order, for the memory that a process took before is part of its peak.
+#[tokio::test]
+async fn what_has_no_end_is_given_up_at_its_limit() {
+    let (began, chunk) = (peak(), chunk());
+    let within = |limit: usize, what: &str| {
+        let grown = peak() - began;
+        println!("{} MiB of memory for a limit of {} MiB: {what:?}", grown / MIB, limit / MIB);
+        assert!(
+            grown < 2 * limit + 16 * MIB,
+            "{what}: {} MiB for a limit of {} MiB",
+            grown / MIB,
+            limit / MIB
+        );
+    };
+
+    for (beginning, more, kind, text) in [
+        ("HTTP/1.1 200 OK\r\nX: ", "x", ErrorKind::NotThisEngine, "does not speak HTTP"),
+        ("HTTP/1.1 200 OK\r\n", "X: x\r\n", ErrorKind::NotThisEngine, "does not speak HTTP"),
+        ("HTTP/1.1 200 ", "x", ErrorKind::NotThisEngine, "does not speak HTTP"),
+        ("", "\r\n", ErrorKind::Disconnected, ""),
+        ("", "x", ErrorKind::NotThisEngine, "does not speak HTTP"),
+        (CHUNKED, &*chunk, ErrorKind::Garbled, "GET /_ping: the answer has more than 4194304 bytes"),
+        (
+            "HTTP/1.1 200 OK\r\nApi-Version: 1.51\r\nContent-Length: 9223372036854775807\r\n\r\n",
+            "x",
+            ErrorKind::Garbled,
+            "more than 4194304 bytes",
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551616\r\n\r\n",
+            "x",
+            ErrorKind::NotThisEngine,
+            "does not speak HTTP",
+        ),
+        (
+            "HTTP/1.1 500 No\r\nApi-Version: 1.51\r\n\r\n",
+            "x",
+            ErrorKind::Failed,
+            "with status 500: Internal Server Error",
+        ),
+    ] {
+        let endless = Endless::on("/_ping", beginning, more);
+        let error = endless.connect().await.unwrap_err();
+        if kind != ErrorKind::Disconnected {
+            assert_eq!(error.kind(), kind, "{beginning:?}: {error}");
+        }
+        assert!(error.to_string().contains(text), "{beginning:?}: {error}");
+        within(MAX_IDENTITY, beginning);
+    }
+
+    // Chunks that make no sense.
+    for nonsense in
+        ["zz\r\n", "ffffffffffffffff0\r\n", "-1\r\n", "1;", "\r\n\r\n", "5\r\nhello!!", "0\r\nX: "]
+    {
+        let head = format!("{CHUNKED}{nonsense}").leak();
+        let error = Endless::on("/info", head, "x").connect().await.unwrap_err();
+        let kinds = [ErrorKind::Disconnected, ErrorKind::Garbled];
+        assert!(kinds.contains(&error.kind()), "{nonsense:?}: {:?} {error}", error.kind());
+        within(MAX_IDENTITY, nonsense);
+    }
+
+    // What announces too much is not even read.
+    let announced = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n[", MAX_LIST + 1).leak();
+    let endless = Endless::on("/containers/json", announced, "");
+    let connection = endless.connect().await.unwrap();
+    let error = timeout(PATIENCE, connection.list()).await.expect("it ends").unwrap_err();
+    assert_eq!(error.to_string(), "GET /containers/json: the answer has more than 1073741824 bytes");
+    within(MAX_IDENTITY, "a list that is too large");
+
+    let line = r#"{"Type":"container","Action":"start","Actor":{"ID":"a","Attributes":{"huge":""#;
+    let endless = Endless::on("/events", format!("HTTP/1.1 200 OK\r\n\r\n{line}").leak(), "x");
+    let connection = endless.connect().await.unwrap();
+    let mut events = pin!(connection.events());
+    let mut next = async || timeout(PATIENCE, events.next()).await.expect("it comes in time");
+    assert_eq!(next().await.unwrap().unwrap(), EngineEvent::Subscribed);
+    let hint = EngineEvent::Started { id: "a".into(), at: None, pid: None, glimpse: None };
+    assert_eq!(next().await.unwrap().unwrap(), hint);
+    let error = next().await.unwrap().unwrap_err();
+    assert_eq!(error.to_string(), "GET /events: the answer has more than 268435456 bytes");
+    assert!(next().await.is_none());
+    within(MAX_EVENT, "an event");
+
+    let endless = Endless::on("/containers/a/json", CHUNKED, &chunk);
+    let connection = endless.connect().await.unwrap();
+    let id = ContainerId::from("a");
+    let inspecting = connection.inspect(&id);
+    let error = timeout(PATIENCE, inspecting).await.expect("it ends").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Garbled, "{error}");
+    within(MAX_INSPECTION, "an inspection");
+}

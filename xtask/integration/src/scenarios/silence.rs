@@ -1,0 +1,122 @@
+//! Connections that are dead without saying so, and engines that only have nothing to say.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::time::{Instant, timeout};
+use whalewatcher_testkit::proxy::{Fault, Proxy};
+
+use super::outage::{is_told, kill};
+use crate::check::check;
+use crate::docker::Plan;
+use crate::recorder::{LIMIT, Reader};
+use crate::stage::{Stage, Watched, pid_of, settings};
+
+/// Within what time a dead connection is noticed, as is promised.
+const PROMISED: Duration = Duration::from_secs(15);
+
+/// A process that does nothing until this is dropped, and whose sockets stay open.
+struct Stopped(Pid);
+
+impl Stopped {
+    fn new(pid: Option<u32>) -> Result<Stopped> {
+        let pid = pid.and_then(|pid| Pid::from_raw(pid.try_into().ok()?)).context("it does not run")?;
+        kill_process(pid, Signal::STOP).context("cannot stop the engine")?;
+        Ok(Stopped(pid))
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        // If it has ended meanwhile, there is nothing to be done.
+        let _ = kill_process(self.0, Signal::CONT);
+    }
+}
+
+async fn until_noticed(stage: &Stage, watched: &Watched) -> Result<()> {
+    let began = Instant::now();
+    let mut status = watched.watching.follow_status();
+    let noticed = timeout(PROMISED, status.wait_for(|status| !status.is_live())).await;
+    let noticed = noticed.with_context(|| format!("not noticed within {} s", PROMISED.as_secs()))?;
+    let why = noticed.context("the watcher is gone")?;
+    stage.figure(format!("after {:.1} s: {why}", began.elapsed().as_secs_f32()));
+    watched.recorder().until_told(1, "disconnected").await
+}
+
+pub(super) async fn an_engine_that_stops_answering_is_noticed_and_then_the_difference_is_told(
+    stage: &Stage,
+) -> Result<()> {
+    let docker = stage.docker().await?;
+    docker.run_all(["stays", "rests", "goes"].map(Plan::named)).await?;
+    docker.pause("rests").await?;
+    let watched = stage.watch().await?.that_is_cut();
+    check(stage, &watched).await?;
+    let told = Reader::new(watched.recorder());
+    let ending = pid_of(&docker, "goes").await?;
+
+    let stopped = Stopped::new(stage.engine().dockerd_pid())?;
+    kill(ending)?;
+    until_noticed(stage, &watched).await?;
+    let portfolio = watched.watching.portfolio();
+    ensure!(portfolio.by_name("goes").is_some(), "nobody can know yet that it has ended");
+    ensure!(told.rest().is_empty(), "told although the engine says nothing: {:?}", told.rest());
+
+    drop(stopped);
+    watched.in_sync_again(1).await?;
+    check(stage, &watched).await?;
+    is_told(&told.rest(), &[("goes", &["exited"])], watched.recorder())
+}
+
+pub(super) async fn an_event_stream_that_goes_silent_is_noticed_while_requests_work(
+    stage: &Stage,
+) -> Result<()> {
+    let docker = stage.docker().await?;
+    docker.run_all(["stays", "pauses", "restarts", "goes"].map(Plan::named)).await?;
+    let upstream = stage.engine().docker_host();
+    let proxy = Proxy::builder().upstream(upstream).listen_unix(stage.socket("silent.sock")).start()?;
+    let watched = stage.begin_watch(&proxy.endpoint(), settings())?.that_is_cut();
+    watched.ready().await?;
+    check(stage, &watched).await?;
+    let told = Reader::new(watched.recorder());
+
+    let fault = proxy.inject(Fault::stall().on_requests("/events").times(1))?;
+    docker.kill("goes", "KILL").await?;
+    docker.pause("pauses").await?;
+    docker.restart("restarts", 0).await?;
+    docker.run(Plan::named("comes")).await?;
+    until_noticed(stage, &watched).await?;
+    watched.in_sync_again(1).await?;
+    check(stage, &watched).await?;
+    ensure!(proxy.stats().hits_of(fault) == 1, "the stream was not silent");
+    let expected: [(&str, &[&str]); 4] = [
+        ("goes", &["exited"]),
+        ("pauses", &["paused"]),
+        ("restarts", &["exited", "started"]),
+        ("comes", &["started"]),
+    ];
+    is_told(&told.rest(), &expected, watched.recorder())
+}
+
+pub(super) async fn an_engine_with_nothing_to_say_is_not_taken_for_a_dead_one(stage: &Stage) -> Result<()> {
+    let docker = stage.docker().await?;
+    let upstream = stage.engine().docker_host();
+    let proxy = Proxy::builder().upstream(upstream).listen_unix(stage.socket("quiet.sock")).start()?;
+    let settings = settings().with_checks(Duration::from_millis(100), Duration::from_secs(10));
+    let watched = stage.begin_watch(&proxy.endpoint(), settings)?;
+    watched.ready().await?;
+    for round in 0..3 {
+        // Each time with other events before the silence, the newest of which is what checks ask from.
+        docker.run_all((0..3).map(|number| Plan::named(format!("quiet-{round}-{number}")))).await?;
+        docker.kill(&format!("quiet-{round}-1"), "KILL").await?;
+        docker.pause(&format!("quiet-{round}-2")).await?;
+        check(stage, &watched).await?;
+        let told = watched.recorder().len();
+        let checks = proxy.stats().requests_of("/_ping") + 10;
+        timeout(LIMIT, proxy.until_requests("/_ping", checks)).await.context("nobody checks")?;
+        ensure!(watched.recorder().len() == told, "there was something\n{}", watched.recorder().tail());
+        let counters = watched.watching.status().counters;
+        ensure!((counters.connects, counters.resyncs) == (1, 1), "a false alarm: {counters:?}");
+    }
+    check(stage, &watched).await
+}
