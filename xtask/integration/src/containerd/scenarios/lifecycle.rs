@@ -179,3 +179,19 @@ pub(super) async fn one_id_in_two_namespaces_is_two_containers(stage: &Stage) ->
     ensure!(total == 2, "{total} are left");
     Ok(())
 }
+
+pub(super) async fn a_task_whose_container_is_deleted_under_it_is_nobodys(stage: &Stage) -> Result<()> {
+    let driver = stage.driver()?;
+    let watched = stage.watch().await?;
+    let mut told = Reader::new(watched.recorder());
+    driver.run(&Plan::of("robbed/one")).await?;
+    told.expect("started robbed/one").await?;
+    driver.delete("robbed/one").await?;
+    told.expect("exited robbed/one").await?;
+    let left = tasks(stage, "robbed").await?;
+    ensure!(left.len() == 1 && left[0].status == "RUNNING", "it is really over: {left:?}");
+    check(stage, &watched).await?;
+    // Nor does it come back to who looks later.
+    let later = stage.watch().await?;
+    check(stage, &later).await
+}
