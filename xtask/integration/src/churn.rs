@@ -11,7 +11,7 @@ use crate::docker::{Driver, Plan};
 use crate::stage::Stage;
 
 /// Names the seed of a run that is to be repeated; what the engine makes of it differs all the same.
-const SEED: &str = "WHALEWATCHER_SEED";
+pub(crate) const SEED: &str = "WHALEWATCHER_SEED";
 
 /// What a run's random choices come from: new each time, unless the environment names it.
 pub(crate) fn seed(stage: &Stage) -> Result<u64> {

@@ -32,6 +32,7 @@ pub(super) async fn check(stage: &Stage, watched: &Watched) -> Result<()> {
     );
     ensure!(truth.alive.len() == watched.watching.portfolio().total(), "the portfolio counts otherwise");
     for recorder in &watched.recorders {
+        recorder.hurry();
         let portfolio = watched.watching.portfolio();
         recorder.until("its events add up to the portfolio", |record| record.fold == portfolio).await?;
         let record = recorder.record().clone();

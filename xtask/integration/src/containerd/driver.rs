@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use containerd_client::services::v1::container::Runtime;
@@ -16,6 +17,7 @@ use containerd_client::services::v1::{
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use prost_types::FieldMask;
+use tokio::time::timeout;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 use whalewatcher_core::COMPOSE_PROJECT_LABEL;
@@ -27,6 +29,10 @@ use super::spec;
 pub(super) const AT_ONCE: usize = 16;
 
 const SIGKILL: u32 = 9;
+
+/// How long the end of a process is awaited. containerd 2.1 at times never tells it when process and container end at
+/// the same moment.
+const END_LIMIT: Duration = Duration::from_secs(10);
 
 /// Which container: as watchers name them, `NAMESPACE/ID` or just the ID in namespace `default`.
 pub(super) fn split(key: &str) -> (&str, &str) {
@@ -184,9 +190,17 @@ impl Driver {
     /// Waits until a task has ended, and returns its exit code.
     pub(super) async fn ended(&self, key: &str) -> Result<u32> {
         let (namespace, id) = split(key);
-        let request = WaitRequest { container_id: id.to_owned(), exec_id: String::new() };
-        let ended = self.tasks().wait(within(namespace, request)?).await;
-        Ok(ended.with_context(|| format!("cannot await the end of {key}"))?.into_inner().exit_status)
+        self.wait(namespace, id, "").await?.with_context(|| format!("cannot await the end of {key}"))
+    }
+
+    /// Waits until a process has ended.
+    async fn wait(&self, namespace: &str, id: &str, exec: &str) -> Result<Result<u32, Status>> {
+        let request = WaitRequest { container_id: id.to_owned(), exec_id: exec.to_owned() };
+        let request = within(namespace, request)?;
+        let mut tasks = self.tasks();
+        let ended = timeout(END_LIMIT, tasks.wait(request)).await;
+        let ended = ended.with_context(|| format!("the end of {id} {exec} is never told"))?;
+        Ok(ended.map(|ended| ended.into_inner().exit_status))
     }
 
     pub(super) async fn kill(&self, key: &str, signal: u32) -> Result<()> {
@@ -235,9 +249,8 @@ impl Driver {
             .with_context(|| format!("cannot add {exec} to {key}"))?;
         let request = StartRequest { container_id: container_id.clone(), exec_id: exec_id.clone() };
         tasks.start(within(namespace, request)?).await.with_context(|| format!("cannot start {exec}"))?;
-        let request = WaitRequest { container_id: container_id.clone(), exec_id: exec_id.clone() };
-        let ended = tasks.wait(within(namespace, request)?).await;
-        let code = ended.with_context(|| format!("cannot await the end of {exec}"))?.into_inner().exit_status;
+        let ended = self.wait(namespace, id, exec).await?;
+        let code = ended.with_context(|| format!("cannot await the end of {exec}"))?;
         let request = DeleteProcessRequest { container_id, exec_id };
         tasks
             .delete_process(within(namespace, request)?)
@@ -266,8 +279,10 @@ impl Driver {
         let request =
             KillRequest { container_id: container_id.clone(), signal: SIGKILL, ..KillRequest::default() };
         if tasks.kill(within(namespace, request)?).await.is_ok() {
-            let request = WaitRequest { container_id: container_id.clone(), exec_id: String::new() };
-            unless_missing(tasks.wait(within(namespace, request)?).await)?;
+            // If its end is never told, deleting shows whether it is there.
+            if let Ok(ended) = self.wait(namespace, id, "").await {
+                unless_missing(ended)?;
+            }
         }
         let request = DeleteTaskRequest { container_id };
         unless_missing(tasks.delete(within(namespace, request)?).await)

@@ -1,6 +1,7 @@
 //! All scenarios on containerd, by what they are about.
 
 mod beside;
+mod churn;
 mod lifecycle;
 mod likeness;
 mod many;
@@ -23,6 +24,7 @@ pub(crate) const SCENARIOS: &[Scenario<Stage>] = scenarios![
     many::two_thousand_containers_as_large_as_dockers_hide_nothing,
     outage::of_a_killed_containerd_the_difference_is_told,
     outage::containerd_is_killed_again_and_again_while_containers_come_and_go,
+    churn::random_churn_in_three_namespaces_by_four_with_three_subscribers,
     likeness::the_test_kits_engine_answers_as_this_one_does,
     likeness::the_test_kits_engine_tells_a_life_as_this_one_does,
     beside::of_a_dockerd_on_the_same_containerd_nothing_shows,

@@ -11,6 +11,7 @@ use whalewatcher_core::{Settings, watch_with};
 use xtask::engines::{Containerd, Installation};
 
 use super::driver::{AT_ONCE, Driver, join};
+use crate::stage::settings;
 use crate::theatre::Theatre;
 
 /// A watcher of containerd.
@@ -70,10 +71,15 @@ impl Stage {
         Ok(watched)
     }
 
-    /// A watcher of the engine. Without audits, for these would mend what events got wrong.
+    /// A watcher of the engine.
     pub(super) fn begin_watch(&self) -> Result<Watched> {
+        self.begin_watch_with(settings())
+    }
+
+    /// A watcher of the engine.
+    pub(super) fn begin_watch_with(&self, settings: Settings) -> Result<Watched> {
         let client = Client::new(self.engine.socket().display().to_string())?;
-        Ok(Watched::new(watch_with(client, Settings::default().with_audits(None))))
+        Ok(Watched::new(watch_with(client, settings)))
     }
 
     /// Kills containerd.
