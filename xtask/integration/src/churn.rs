@@ -12,13 +12,13 @@ use crate::docker::{Driver, Plan};
 /// Names the seed of a run that is to be repeated; what the engine makes of it differs all the same.
 const SEED: &str = "WHALEWATCHER_SEED";
 
-/// What a run's random choices come from, to be noted: new each time, unless the environment names it.
-pub(crate) fn seed(note: impl FnOnce(String)) -> Result<u64> {
+/// What a run's random choices come from: new each time, unless the environment names it. It is told, for another run.
+pub(crate) fn seed(tell: impl FnOnce(String)) -> Result<u64> {
     let seed = match std::env::var(SEED) {
         Ok(seed) => seed.parse().with_context(|| format!("{SEED} is no number"))?,
         Err(_) => fastrand::u64(..1_000_000),
     };
-    note(format!("{SEED}={seed}"));
+    tell(format!("{SEED}={seed}"));
     Ok(seed)
 }
 

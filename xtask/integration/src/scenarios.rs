@@ -1,6 +1,6 @@
 //! All scenarios, by what they are about.
 
-pub(crate) mod churn;
+mod churn;
 mod dropping;
 mod faults;
 mod lifecycle;

@@ -38,7 +38,7 @@ no project
 async fn programs_are_told_all_that_containerd_tells() {
     let server = shop();
     let mut program = Program::start(&["watch", "--format", "json", "--host", &host(&server)]);
-    let mut started = vec![program.json().await, program.json().await];
+    let mut started = [program.json().await, program.json().await];
     started.sort_by_key(|line| line["container"]["id"].to_string());
     let engine = json!({
         "type": "containerd.io", "id": "c0ffee", "version": "v2.1.9 abc", "api": server.endpoint(),

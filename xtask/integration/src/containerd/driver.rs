@@ -13,7 +13,7 @@ use containerd_client::services::v1::tasks_client::TasksClient;
 use containerd_client::services::v1::{
     Container, CreateContainerRequest, CreateTaskRequest, DeleteContainerRequest, DeleteProcessRequest,
     DeleteTaskRequest, ExecProcessRequest, KillRequest, ListContainersRequest, ListNamespacesRequest,
-    PauseTaskRequest, ResumeTaskRequest, StartRequest, UpdateContainerRequest, WaitRequest,
+    ListTasksRequest, PauseTaskRequest, ResumeTaskRequest, StartRequest, UpdateContainerRequest, WaitRequest,
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use prost_types::FieldMask;
@@ -287,6 +287,12 @@ impl Driver {
         let request = DeleteTaskRequest { container_id };
         unless_missing(tasks.delete(within(namespace, request)?).await)
             .with_context(|| format!("cannot delete the task of {key}"))?;
+        self.delete(key).await
+    }
+
+    /// Deletes a container, without looking whether it has a task.
+    pub(super) async fn delete(&self, key: &str) -> Result<()> {
+        let (namespace, id) = split(key);
         let request = DeleteContainerRequest { id: id.to_owned() };
         unless_missing(self.containers().delete(within(namespace, request)?).await)
             .with_context(|| format!("cannot delete {key}"))
@@ -311,6 +317,13 @@ impl Driver {
         let messages = messages.with_context(|| format!("cannot list {namespace}"))?.into_inner();
         let containers = messages.map_ok(|message| message.container.unwrap_or_default());
         containers.try_collect().await.with_context(|| format!("cannot list {namespace}"))
+    }
+
+    /// The IDs of a namespace's tasks, also of those whose container is gone.
+    pub(super) async fn tasks_of(&self, namespace: &str) -> Result<Vec<String>> {
+        let listed = self.tasks().list(within(namespace, ListTasksRequest::default())?).await;
+        let listed = listed.with_context(|| format!("cannot list the tasks of {namespace}"))?;
+        Ok(listed.into_inner().tasks.into_iter().map(|task| task.id).collect())
     }
 
     pub(super) async fn namespaces(&self) -> Result<Vec<String>> {

@@ -20,6 +20,7 @@ pub(crate) const SCENARIOS: &[Scenario<Stage>] = scenarios![
     lifecycle::finished_execs_change_nothing_while_containers_come_and_go,
     lifecycle::an_id_that_is_reused_is_exited_and_started,
     lifecycle::one_id_in_two_namespaces_is_two_containers,
+    lifecycle::a_task_whose_container_is_deleted_under_it_is_nobodys,
     many::a_hundred_short_lived_tasks_at_once_are_told_and_leave_nothing,
     many::two_thousand_containers_as_large_as_dockers_hide_nothing,
     outage::of_a_killed_containerd_the_difference_is_told,

@@ -10,7 +10,7 @@ use whalewatcher_containerd::Client;
 use whalewatcher_core::{Settings, watch_with};
 use xtask::engines::{Containerd, Installation};
 
-use super::driver::{AT_ONCE, Driver, join};
+use super::driver::{AT_ONCE, Driver, Plan, join};
 use crate::stage::settings;
 use crate::theatre::Theatre;
 
@@ -122,6 +122,16 @@ impl Theatre for Stage {
         let keys = self.containers().await?;
         let removals = stream::iter(&keys).map(|key| driver.remove(key));
         removals.buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+        for namespace in driver.namespaces().await? {
+            for id in driver.tasks_of(&namespace).await? {
+                // Somebody deleted its container while it was made, and without one it cannot be deleted.
+                let key = join(&namespace, &id);
+                driver.create(&Plan::of(&key)).await?;
+                driver.remove(&key).await?;
+            }
+            let left = driver.tasks_of(&namespace).await?;
+            ensure!(left.is_empty(), "tasks are still there in {namespace}: {left:?}");
+        }
         let left = self.containers().await?;
         ensure!(left.is_empty(), "containers are still there: {left:?}");
         Ok(())

@@ -53,7 +53,8 @@ impl Truth {
                 .map(|container| (container.id, container.labels.into_iter().collect()))
                 .collect();
             for task in tasks.iter().filter(is_alive) {
-                let labels = labels.get(&task.id).cloned().unwrap_or_default();
+                // One whose container was deleted under it is nobody's.
+                let Some(labels) = labels.get(&task.id).cloned() else { continue };
                 let name = labels.get("nerdctl/name").unwrap_or(&task.id);
                 let alive_one = Alive {
                     name: join(namespace, name),

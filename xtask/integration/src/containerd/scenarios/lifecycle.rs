@@ -42,9 +42,8 @@ pub(super) async fn each_transition_is_told_once(stage: &Stage) -> Result<()> {
     // The same container, another life.
     driver.start(key).await?;
     told.expect("started shop/front").await?;
-    driver.kill(key, SIGTERM).await?;
-    told.expect("exited shop/front 0").await?;
     driver.remove(key).await?;
+    told.expect("exited shop/front 137").await?;
     check(stage, &watched).await?;
     ensure!(told.rest().is_empty(), "there was more: {:?}", told.rest());
     Ok(())
@@ -88,13 +87,11 @@ pub(super) async fn exit_codes_are_passed_on(stage: &Stage) -> Result<()> {
     for code in [0, 1, 42, 255] {
         let key = format!("ends-{code}");
         // It lives until it is told to end, so that its start is seen before its end.
-        let script = format!("trap 'exit {code}' TERM; sleep 1000000 & wait");
+        let script = format!("trap 'exit {code}' TERM; sleep 1000000 & : > /dev/ready; wait");
         driver.run(&Plan::of(&key).running(&script)).await?;
         told.expect(&format!("started {key}")).await?;
-        // The shell may not have got to its trap yet, and without one the first process of a namespace gets no signal.
-        driver
-            .exec(&key, "until-trapped", "until grep -q 'SigCgt:.*[4-7c-f]...$' /proc/1/status; do :; done")
-            .await?;
+        // Before its trap is set, the first process of a namespace gets no signal.
+        driver.exec(&key, "until-ready", "until [ -e /dev/ready ]; do :; done").await?;
         driver.kill(&key, SIGTERM).await?;
         told.expect(&format!("exited {key} {code}")).await?;
     }
@@ -181,4 +178,20 @@ pub(super) async fn one_id_in_two_namespaces_is_two_containers(stage: &Stage) ->
     let total = watched.watching.portfolio().total();
     ensure!(total == 2, "{total} are left");
     Ok(())
+}
+
+pub(super) async fn a_task_whose_container_is_deleted_under_it_is_nobodys(stage: &Stage) -> Result<()> {
+    let driver = stage.driver()?;
+    let watched = stage.watch().await?;
+    let mut told = Reader::new(watched.recorder());
+    driver.run(&Plan::of("robbed/one")).await?;
+    told.expect("started robbed/one").await?;
+    driver.delete("robbed/one").await?;
+    told.expect("exited robbed/one").await?;
+    let left = tasks(stage, "robbed").await?;
+    ensure!(left.len() == 1 && left[0].status == "RUNNING", "it is really over: {left:?}");
+    check(stage, &watched).await?;
+    // Nor does it come back to who looks later.
+    let later = stage.watch().await?;
+    check(stage, &later).await
 }

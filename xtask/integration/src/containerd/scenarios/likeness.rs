@@ -61,22 +61,22 @@ fn alike(real: &[String], kit: &[String]) -> Result<()> {
 pub(super) async fn the_test_kits_engine_answers_as_this_one_does(stage: &Stage) -> Result<()> {
     let driver = stage.driver()?;
     let kit = kit(stage)?;
-    driver.run(&Plan::of("shop/web").named("web").in_project("shop")).await?;
-    kit.run(ContainerSpec::new("shop/web").nerdctl_name("web").label("com.docker.compose.project", "shop"))?;
-    driver.run(&Plan::of("shop/paused")).await?;
-    driver.pause("shop/paused").await?;
-    kit.run("shop/paused")?;
-    kit.pause("shop/paused")?;
-    driver.run(&Plan::of("shop/over").running("exit 3")).await?;
-    driver.ended("shop/over").await?;
-    kit.run("shop/over")?;
-    kit.exit("shop/over", 3)?;
-    driver.create(&Plan::of("shop/created")).await?;
-    driver.create_task("shop/created").await?;
-    kit.create("shop/created")?;
-    kit.create_task("shop/created")?;
-    driver.create(&Plan::of("shop/idle")).await?;
-    kit.create("shop/idle")?;
+    driver.run(&Plan::of("alike/web").named("web").in_project("shop")).await?;
+    kit.run(ContainerSpec::new("alike/web").nerdctl_name("web").label("com.docker.compose.project", "shop"))?;
+    driver.run(&Plan::of("alike/paused")).await?;
+    driver.pause("alike/paused").await?;
+    kit.run("alike/paused")?;
+    kit.pause("alike/paused")?;
+    driver.run(&Plan::of("alike/over").running("exit 3")).await?;
+    driver.ended("alike/over").await?;
+    kit.run("alike/over")?;
+    kit.exit("alike/over", 3)?;
+    driver.create(&Plan::of("alike/created")).await?;
+    driver.create_task("alike/created").await?;
+    kit.create("alike/created")?;
+    kit.create_task("alike/created")?;
+    driver.create(&Plan::of("alike/idle")).await?;
+    kit.create("alike/idle")?;
     for number in 0..6 {
         driver.create(&Plan::of(format!("huge/h{number}")).sized(HUGE)).await?;
         kit.create(ContainerSpec::new(format!("huge/h{number}")).spec_size(HUGE))?;
@@ -94,7 +94,7 @@ async fn observed(channel: Channel) -> Result<Vec<String>> {
     let listed = namespaces.list(ListNamespacesRequest::default()).await?.into_inner().namespaces;
     // Earlier scenarios may have left some.
     let named = |name: &str| listed.iter().filter(|namespace| namespace.name == name).count();
-    lines.push(format!("namespaces: {} shop, {} huge", named("shop"), named("huge")));
+    lines.push(format!("namespaces: {} alike, {} huge", named("alike"), named("huge")));
 
     let mut containers = ContainersClient::new(channel.clone()).max_decoding_message_size(usize::MAX);
     let filtered = |filter: &str| ListContainersRequest {
@@ -119,7 +119,7 @@ async fn observed(channel: Channel) -> Result<Vec<String>> {
         "id==/web/",
     ];
     for filter in filters {
-        let answer = containers.list(within("shop", filtered(filter))?).await;
+        let answer = containers.list(within("alike", filtered(filter))?).await;
         lines.push(match answer {
             Ok(answer) => {
                 let ids = answer.into_inner().containers.into_iter().map(|container| container.id);
@@ -139,7 +139,7 @@ async fn observed(channel: Channel) -> Result<Vec<String>> {
         };
         lines.push(format!("stream of '{namespace}': {}", told(streamed.map(|all| all.len().to_string()))));
     }
-    for (namespace, id) in [("shop", "web"), ("shop", "absent"), ("unheard-of", "web"), ("", "web")] {
+    for (namespace, id) in [("alike", "web"), ("alike", "absent"), ("unheard-of", "web"), ("", "web")] {
         let answer = containers.get(in_any(namespace, GetContainerRequest { id: id.to_owned() })?).await;
         let answer = answer.map(|answer| {
             let container = answer.into_inner().container.unwrap_or_default();
@@ -152,7 +152,7 @@ async fn observed(channel: Channel) -> Result<Vec<String>> {
     }
 
     let mut tasks = TasksClient::new(channel.clone());
-    for namespace in ["shop", "unheard-of", ""] {
+    for namespace in ["alike", "unheard-of", ""] {
         let answer = tasks.list(in_any(namespace, ListTasksRequest::default())?).await;
         let answer = answer.map(|answer| {
             let mut tasks: Vec<_> = answer.into_inner().tasks.iter().map(process).collect();
@@ -162,10 +162,10 @@ async fn observed(channel: Channel) -> Result<Vec<String>> {
         lines.push(format!("tasks of '{namespace}': {}", told(answer)));
     }
     let asked = [
-        ("shop", "web"),
-        ("shop", "over"),
-        ("shop", "idle"),
-        ("shop", "absent"),
+        ("alike", "web"),
+        ("alike", "over"),
+        ("alike", "idle"),
+        ("alike", "absent"),
         ("unheard-of", "web"),
         ("", "web"),
     ];
@@ -178,13 +178,13 @@ async fn observed(channel: Channel) -> Result<Vec<String>> {
 
     let mut events = EventsClient::new(channel.clone());
     for (namespace, topic) in [
-        ("shop", "/likeness/probe"),
+        ("alike", "/likeness/probe"),
         ("", "/likeness/probe"),
-        ("shop", ""),
-        ("shop", "/"),
-        ("shop", "probe"),
-        ("shop", "/a b"),
-        ("shop", "/a//b"),
+        ("alike", ""),
+        ("alike", "/"),
+        ("alike", "probe"),
+        ("alike", "/a b"),
+        ("alike", "/a//b"),
     ] {
         let event = Some(Any { type_url: "likeness.Probe".to_owned(), value: b"?".to_vec() });
         let answer =
