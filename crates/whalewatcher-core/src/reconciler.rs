@@ -219,9 +219,6 @@ impl Reconciler {
             record.suspicion = None;
             record.gone = false;
             record.glimpse = None;
-            if let Some(past) = &mut record.past {
-                past.start_told = true;
-            }
             record.remembered || portfolio.by_id(id).is_some() && record.newest.is_some()
         });
     }
@@ -402,10 +399,10 @@ impl Reconciler {
             if confirmed && pid == Some(known.pid()) {
                 return;
             }
-            // The first start told after a life began is its own, the next one another life's. Of a life known from
-            // an earlier connection none is told any more.
+            // The first start told after a life began is its own, the next one another life's; also of a life known
+            // from an earlier connection, for the engine may tell again what happened a moment before this one.
             let other_life = match (known.started_at(), at) {
-                (Some(began), Some(at)) => at > began && (!confirmed || newest_start > Some(began)),
+                (Some(began), Some(at)) => at > began && newest_start > Some(began),
                 _ => !confirmed && pid.is_some() && pid != Some(known.pid()),
             };
             if other_life && !told_before {

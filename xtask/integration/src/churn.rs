@@ -8,18 +8,17 @@ use fastrand::Rng;
 use tokio::sync::watch;
 
 use crate::docker::{Driver, Plan};
-use crate::stage::Stage;
 
 /// Names the seed of a run that is to be repeated; what the engine makes of it differs all the same.
-pub(crate) const SEED: &str = "WHALEWATCHER_SEED";
+const SEED: &str = "WHALEWATCHER_SEED";
 
-/// What a run's random choices come from: new each time, unless the environment names it.
-pub(crate) fn seed(stage: &Stage) -> Result<u64> {
+/// What a run's random choices come from, to be noted: new each time, unless the environment names it.
+pub(crate) fn seed(note: impl FnOnce(String)) -> Result<u64> {
     let seed = match std::env::var(SEED) {
         Ok(seed) => seed.parse().with_context(|| format!("{SEED} is no number"))?,
         Err(_) => fastrand::u64(..1_000_000),
     };
-    stage.figure(format!("{SEED}={seed}"));
+    note(format!("{SEED}={seed}"));
     Ok(seed)
 }
 

@@ -90,7 +90,7 @@ impl fmt::Display for Minute<'_> {
 
 /// Runs for so many minutes. Prints a line after each.
 pub(crate) async fn run(stage: &Stage, minutes: u64) -> Result<()> {
-    let seed = seed(stage)?;
+    let seed = seed(|text| stage.figure(text))?;
     for figure in stage.take_figures() {
         println!("{figure}");
     }

@@ -35,6 +35,8 @@ struct Bounds {
     crashes: u8,
     /// Lists that do not tell of all.
     partial: u8,
+    /// Connections on which the engine tells again what happened just before.
+    replays: u8,
     /// Stop after so many states.
     states: usize,
 }
@@ -56,6 +58,8 @@ enum Action {
     /// The exit of a life overtakes its start.
     Swap(usize),
     Connect,
+    /// The same, and the engine tells once more what happened last.
+    ConnectWithReplay,
     Disconnect,
     /// The engine dies, with all that is alive in it.
     Crash,
@@ -104,6 +108,8 @@ enum Question<T> {
 struct Subject {
     lives: Vec<Life>,
     queue: VecDeque<Told>,
+    /// What happened last, told or not, where the engine may tell it again.
+    recent: VecDeque<Told>,
     inspection: Option<Question<Option<Life>>>,
     failed: bool,
     suspected: bool,
@@ -132,6 +138,9 @@ struct World {
     wrong: Wrong,
     reconciler: Reconciler,
 }
+
+/// How many events of a container are told again.
+const REPLAYED: usize = 2;
 
 /// The name of a container that begins under the ID of another.
 const ANOTHER: u8 = 100;
@@ -259,7 +268,12 @@ impl World {
                     all.push(Action::Crash);
                 }
             }
-            false if bounds.connections > 0 => all.push(Action::Connect),
+            false if bounds.connections > 0 => {
+                all.push(Action::Connect);
+                if bounds.replays > 0 && !bounds.whole {
+                    all.push(Action::ConnectWithReplay);
+                }
+            }
             false => {}
         }
         match self.list {
@@ -283,8 +297,15 @@ impl World {
     }
 
     fn tell(&mut self, nth: usize, told: Told) {
+        let subject = &mut self.subjects[nth];
+        if self.bounds_at_first.replays > 0 {
+            subject.recent.push_back(told.clone());
+            if subject.recent.len() > REPLAYED {
+                subject.recent.pop_front();
+            }
+        }
         if self.connected {
-            self.subjects[nth].queue.push_back(told);
+            subject.queue.push_back(told);
         }
     }
 
@@ -369,6 +390,13 @@ impl World {
                 self.list = Some(Question::Asked);
             }
             Action::Swap(nth) => self.subjects[nth].queue.swap(0, 1),
+            Action::ConnectWithReplay => {
+                self.bounds.replays -= 1;
+                self.act(Action::Connect)?;
+                for subject in &mut self.subjects {
+                    subject.queue = subject.recent.clone();
+                }
+            }
             Action::Connect => {
                 self.bounds.connections -= 1;
                 self.connected = true;
@@ -666,6 +694,7 @@ const SMALL: Bounds = Bounds {
     connections: 1,
     crashes: 0,
     partial: 0,
+    replays: 0,
     states: 60_000,
 };
 
@@ -710,6 +739,11 @@ fn every_interleaving_of_two_containers() {
 #[test]
 fn every_interleaving_with_audits_and_lost_events() {
     explore_both(Bounds { lost: 2, audits: 2, ..SMALL });
+}
+
+#[test]
+fn every_interleaving_with_events_told_again_after_a_reconnect() {
+    explore_both(Bounds { connections: 2, replays: 1, pauses: 0, ..SMALL });
 }
 
 #[test]

@@ -128,7 +128,7 @@ impl Glimpse {
 #[derive(Clone, Debug)]
 pub(super) struct Past {
     pub(super) began: Option<SystemTime>,
-    /// Whether its start event came, or will not come any more.
+    /// Whether its start event came, or its exit, which comes after that. If not, it may come on the next connection.
     pub(super) start_told: bool,
     /// The PIDs of the newest such lives, where known.
     pids: VecDeque<u32>,

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use whalewatcher_core::{Backoff, ErrorKind, EventKind, Phase, Settings, WatchError, watch, watch_with};
+use whalewatcher_core::{
+    Backoff, EngineEvent, ErrorKind, EventKind, Phase, Settings, WatchError, watch, watch_with,
+};
 use whalewatcher_testkit::scripted::{Call, Engine, Moment};
 
 use crate::{container, live, next, until_synced};
@@ -45,6 +47,50 @@ async fn a_reconnect_announces_exactly_what_changed() {
         );
         assert_eq!((&fold, &watching.portfolio()), (&engine.truth(), &engine.truth()));
     }
+}
+
+/// Inspections can be ahead of the event stream. If the connection is lost in between, the engine may tell on the next
+/// one, which begins a little earlier, of the start of a life that was announced already.
+#[tokio::test(start_paused = true)]
+async fn a_start_that_is_told_only_after_a_reconnect_ends_nothing() {
+    let (engine, watching) = live(&["a"]).await;
+    let began = watching.portfolio().by_id("a").and_then(|known| known.started_at()).unwrap();
+    let (_, mut changes) = watching.subscribe();
+    engine.hold(Call::Inspect, Moment::BeforeLooking);
+    engine.disconnect();
+    assert_eq!(next(&mut changes, 1).await, ["disconnected"]);
+    engine.asked(|calls| calls.inspecting == 1).await;
+    let at = Some(began + Duration::from_millis(10));
+    let glimpse = Some(Box::new(container("a", 0)));
+    engine.emit(&EngineEvent::Started { id: "a".into(), at, glimpse });
+    engine.release(Call::Inspect);
+    assert_eq!(next(&mut changes, 1).await, ["synced"]);
+    assert_eq!(watching.portfolio(), engine.truth());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_life_that_is_told_only_after_it_was_announced_and_two_reconnects_is_not_announced_again() {
+    let (engine, watching) = live(&["a", "last"]).await;
+    let began = watching.portfolio().by_id("a").and_then(|known| known.started_at()).unwrap();
+    let (_, mut changes) = watching.subscribe();
+    engine.hold(Call::Inspect, Moment::BeforeLooking);
+    engine.disconnect();
+    engine.asked(|calls| calls.inspecting == 2).await;
+    engine.be_silent(true);
+    engine.exit("a", Some(0));
+    engine.be_silent(false);
+    engine.release(Call::Inspect);
+    assert_eq!(next(&mut changes, 3).await, ["disconnected", "exited a", "synced"]);
+    engine.disconnect();
+    assert_eq!(next(&mut changes, 2).await, ["disconnected", "synced"]);
+    let at = |millis| Some(began + Duration::from_millis(millis));
+    let glimpse = Some(Box::new(container("a", 0)));
+    engine.emit(&EngineEvent::Started { id: "a".into(), at: at(10), glimpse });
+    engine.emit(&EngineEvent::Exited { id: "a".into(), pid: None, at: at(20), code: Some(0) });
+    engine.asked(|calls| calls.inspecting == 0).await;
+    engine.exit("last", None);
+    assert_eq!(next(&mut changes, 1).await, ["exited last"]);
+    assert_eq!(watching.portfolio(), engine.truth());
 }
 
 #[tokio::test(start_paused = true)]

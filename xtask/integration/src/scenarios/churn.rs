@@ -17,7 +17,7 @@ pub(super) async fn random_churn_of_twelve_containers_by_four_with_three_subscri
     stage: &Stage,
 ) -> Result<()> {
     let docker = stage.docker().await?;
-    let seed = seed(stage)?;
+    let seed = seed(|text| stage.figure(text))?;
     let proxy = CountingProxy::start(stage.socket("churn.sock"), &stage.engine().docker_socket())?;
     let settings = settings().with_subscriber_queue(16);
     let mut watched = stage.begin_watch(&proxy.endpoint(), settings)?;

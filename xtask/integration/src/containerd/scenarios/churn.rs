@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use fastrand::Rng;
 use futures_util::future::join_all;
 use tokio::time::timeout;
@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::super::check::check;
 use super::super::driver::{Driver, Plan};
 use super::super::stage::Stage;
-use crate::churn::SEED;
+use crate::churn::seed;
 use crate::recorder::{LIMIT, Recorder};
 use crate::stage::settings;
 
@@ -28,11 +28,7 @@ pub(super) async fn random_churn_in_three_namespaces_by_four_with_three_subscrib
     stage: &Stage,
 ) -> Result<()> {
     let driver = stage.driver()?;
-    let seed = match std::env::var(SEED) {
-        Ok(seed) => seed.parse().with_context(|| format!("{SEED} is no number"))?,
-        Err(_) => fastrand::u64(..1_000_000),
-    };
-    stage.figure(format!("{SEED}={seed}"));
+    let seed = seed(|text| stage.figure(text))?;
     let mut watched = stage.begin_watch_with(settings().with_subscriber_queue(16))?;
     for (name, rest) in [("slow", 20), ("slowest", 200)] {
         let subscription = watched.watching.subscribe();
