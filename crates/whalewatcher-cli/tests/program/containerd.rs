@@ -42,11 +42,10 @@ async fn programs_are_told_all_that_containerd_tells() {
     started.sort_by_key(|line| line["container"]["id"].to_string());
     let engine = json!({
         "type": "containerd.io", "id": "c0ffee", "version": "v2.1.9 abc", "api": server.endpoint(),
-        "pid": std::process::id(),
     });
-    let mut told = started[1]["engine"].clone();
-    told["pid"] = engine["pid"].clone();
-    assert_eq!(told, engine);
+    for (field, value) in engine.as_object().unwrap() {
+        assert_eq!(started[1]["engine"][field], *value);
+    }
     let labels = json!({
         "nerdctl/name": "web", "nerdctl/namespace": "staging",
         "com.docker.compose.project": "shop", "com.docker.compose.service": "web",
