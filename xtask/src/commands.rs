@@ -3,5 +3,7 @@
 pub(crate) mod cargo;
 pub(crate) mod engines;
 pub(crate) mod explore;
+pub(crate) mod flaws;
 pub(crate) mod integration;
+pub(crate) mod mutants;
 pub(crate) mod test;

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{engines, explore, integration, test};
+use commands::{engines, explore, integration, mutants, test};
 
 /// Everything that a person or CI runs besides cargo itself
 #[derive(Debug, Parser)]
@@ -26,6 +26,8 @@ enum Command {
     Integration(integration::Options),
     /// Many more interleavings on the reconciler than the tests have time for
     Explore(explore::Options),
+    /// Whether the tests notice what is wrong: changes that cargo-mutants makes, or flaws made by hand
+    Mutants(mutants::Options),
     /// Fetch real engines from Debian's packages, and run private instances of them
     #[command(subcommand)]
     Engines(engines::Command),
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         Command::Test(options) => test::run(&options),
         Command::Integration(options) => integration::run(&options),
         Command::Explore(options) => explore::run(&options),
+        Command::Mutants(options) => mutants::run(&options),
         Command::Engines(command) => engines::run(&command),
     });
     match done {

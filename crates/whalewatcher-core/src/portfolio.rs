@@ -315,6 +315,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use proptest::prelude::*;
+    use tokio::time::Instant;
 
     use super::*;
     use crate::container::{COMPOSE_PROJECT_LABEL, Labels};
@@ -368,6 +369,27 @@ mod tests {
         );
         assert_eq!((all.by_name("a").is_some(), all.by_name("b").is_some()), (false, true));
         assert!(all.revision() > revision && all != before);
+    }
+
+    /// Timed, for nothing else shows it: what is linear would take a thousand times as long.
+    #[test]
+    fn a_lookup_takes_as_long_among_many_as_among_few() {
+        let fastest = |count: u32| {
+            let named = |nth: u32| (nth.to_string(), format!("n{nth}"));
+            let all: Portfolio = (0..count).map(named).map(|(id, name)| container(&id, &name, "")).collect();
+            let sought: Vec<_> = (0..50).map(|nth| named(nth * (count / 50))).collect();
+            let once = || {
+                let begin = Instant::now();
+                let found = |(id, name): &(String, String)| {
+                    all.by_id(id).map(|it| it.name()) == Some(name) && all.by_name(name) == all.by_id(id)
+                };
+                assert!(sought.iter().all(found));
+                begin.elapsed()
+            };
+            (0..20).map(|_| once()).min().unwrap()
+        };
+        let (few, many) = (fastest(50), fastest(50_000));
+        assert!(many < few * 50, "{few:?} among 50, {many:?} among 50,000");
     }
 
     proptest! {
