@@ -15,7 +15,7 @@
 //!
 //! In doubt, inspect again.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::mem::take;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -27,6 +27,8 @@ use crate::error::EngineError;
 use crate::event::{Event, EventKind};
 use crate::portfolio::Portfolio;
 
+#[cfg(test)]
+mod decisions;
 #[cfg(test)]
 mod explorer;
 mod record;
@@ -256,7 +258,8 @@ impl Reconciler {
         let listed: HashSet<_> =
             sightings.iter().filter(as_known).map(|sighting| sighting.container().id()).collect();
         let others = sightings.iter().map(|sighting| sighting.container().id());
-        let differing: Vec<_> =
+        // Each once, though it may be both known and listed.
+        let differing: BTreeSet<_> =
             self.portfolio.ids().chain(others).filter(|id| !listed.contains(id)).cloned().collect();
         for id in differing {
             if self.is_asked(&id) {
@@ -471,10 +474,9 @@ impl Reconciler {
             },
             None => {
                 let past = record.glimpse.take_if(|glimpse| exit.is_some_and(|exit| exit.ends(glimpse)));
-                if let Some(known) = self.portfolio.by_id(id) {
-                    let exit = exit.filter(|exit| exit.ends(known));
-                    if exit.is_some() || suspected || !live || self.unconfirmed.contains(id) {
-                        self.exit_known(id, exit, now);
+                if self.portfolio.by_id(id).is_some() {
+                    if suspected || !live || self.unconfirmed.contains(id) {
+                        self.exit_known(id, None, now);
                     } else {
                         // The answer was faster than the event, which tells the exit code. Not before it is live:
                         // ready is only what is right.

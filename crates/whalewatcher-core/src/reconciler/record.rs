@@ -10,7 +10,7 @@ use crate::container::Container;
 const PIDS: usize = 8;
 
 /// What is remembered of one container. One that is simply alive has none.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 #[cfg_attr(test, derive(Clone))]
 pub(super) struct Record {
     pub(super) inquiry: Inquiry,
@@ -35,9 +35,7 @@ pub(super) struct Record {
 impl Record {
     /// Whether it says no more than that there is none.
     pub(super) fn is_blank(&self) -> bool {
-        let told =
-            self.glimpse.is_some() || self.exit.is_some() || self.past.is_some() || self.newest.is_some();
-        self.inquiry == Inquiry::None && !told && !self.remembered && !self.suspected && !self.gone
+        *self == Self::default()
     }
 
     /// A life that was announced is over.
@@ -79,7 +77,7 @@ impl Inquiry {
 
 /// What has to be remembered of lives that were announced and are over. Inspections can be ahead of the event stream:
 /// such a life's start event may still come.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Past {
     pub(super) began: Option<SystemTime>,
     /// Whether its start event came, or will not come any more.
@@ -89,6 +87,11 @@ pub(super) struct Past {
 }
 
 impl Past {
+    #[cfg(test)]
+    pub(super) fn remembered_pids(&self) -> usize {
+        self.pids.len()
+    }
+
     /// Whether that start is of a life that was announced, the newest one or an earlier one.
     pub(super) fn began_as(&mut self, glimpse: &Container) -> bool {
         if glimpse.pid() != 0 && self.pids.contains(&glimpse.pid()) {
@@ -104,7 +107,7 @@ impl Past {
 }
 
 /// An end of a life, as an event told it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Exit {
     pub(super) pid: Option<u32>,
     pub(super) at: Option<SystemTime>,
