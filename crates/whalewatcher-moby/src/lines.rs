@@ -27,7 +27,7 @@ impl Lines {
             if let Some(line) = self.received.take_line() {
                 return Ok(Some(line));
             }
-            if self.received.buffer.len() > self.limit {
+            if self.received.is_longer_than(self.limit) {
                 return Err(failure::too_large(what, self.limit));
             }
             match self.body.frame().await {
@@ -52,6 +52,10 @@ struct Received {
 }
 
 impl Received {
+    fn is_longer_than(&self, limit: usize) -> bool {
+        self.buffer.len() > limit
+    }
+
     fn take_line(&mut self) -> Option<Bytes> {
         let Some(end) = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n') else {
             self.searched = self.buffer.len();
@@ -80,5 +84,14 @@ mod tests {
         }
         assert_eq!(lines, ["ab", "c", "", "de"]);
         assert!(received.buffer.is_empty());
+    }
+
+    #[test]
+    fn a_line_may_be_as_long_as_the_limit() {
+        let mut received = Received::default();
+        for (piece, longer) in [("ab", false), ("c", false), ("d", true)] {
+            received.buffer.extend_from_slice(piece.as_bytes());
+            assert_eq!(received.is_longer_than(3), longer, "{received:?}");
+        }
     }
 }
