@@ -134,6 +134,7 @@ fn who_is_being_asked_about_is_not_asked_about_again_because_it_is_listed() {
     scene.event(started(0, 11));
     assert!(scene.asks());
     assert_eq!(scene.list([dated(1, 10)]), NOTHING, "the answer tells");
+    assert!(!scene.0.is_live(), "before that");
     assert_eq!(scene.answer(Some(dated(1, 10))), ["started 1@10"]);
     assert!(!scene.asks() && scene.0.is_live());
 }
@@ -249,6 +250,56 @@ fn an_older_exit_that_comes_later_is_not_the_newest() {
 }
 
 #[test]
+fn of_two_exits_of_one_moment_the_one_told_later_is_the_newest() {
+    let mut scene = Scene::live([]);
+    scene.event(exited(7, 20));
+    scene.event(exited(8, 20));
+    scene.event(started(8, None));
+    assert_eq!(scene.event(exited(8, 20)), NOTHING, "told again");
+}
+
+#[test]
+fn an_exit_has_its_code_unless_it_may_be_that_of_another_life() {
+    for (reconnected, pid, told) in [
+        (false, 0, "exited 1@20 with 7"),
+        (false, 1, "exited 1@20 with 7"),
+        (true, 1, "exited 1@20 with 7"),
+        (true, 0, "exited 1@20"),
+    ] {
+        let mut scene = Scene::live([dated(1, 10)]);
+        if reconnected {
+            scene.disconnect();
+            scene.take(Input::Connected);
+        }
+        assert_eq!(scene.event(exited(pid, 20)), [told], "PID {pid}, reconnected: {reconnected}");
+    }
+}
+
+#[test]
+fn an_exit_that_an_audit_found_is_told_at_once_and_counted() {
+    let mut scene = Scene::live([dated(1, 10)]);
+    scene.take(Input::Audit);
+    scene.list([]);
+    scene.take(Input::Suspect("a".into()));
+    assert_eq!(scene.inspect(None), ["exited 1@1000"]);
+    assert_eq!(scene.0.divergences(), 1);
+}
+
+#[test]
+fn an_exit_of_a_life_from_an_earlier_connection_is_told_at_once() {
+    let mut scene = Scene::live([dated(1, 10)]);
+    scene.disconnect();
+    scene.take(Input::Connected);
+    let (container, started_within) = (Container::new("a", "a", 0), None);
+    scene.take(Input::Listed(vec![Sighting::Partial { container, started_within }]));
+    assert!(scene.asks());
+    scene.take(Input::Inspected("a".into(), Answer::Unknown));
+    assert!(scene.0.is_live() && scene.0.unresolved() == 1);
+    scene.take(Input::Retry("a".into()));
+    assert_eq!(scene.inspect(None), ["exited 1@1000"]);
+}
+
+#[test]
 fn after_a_life_that_vanished_the_next_one_leaves_its_trace_however_brief() {
     let next = |scene: &mut Scene| {
         scene.event(started(0, 20));
@@ -292,6 +343,23 @@ fn a_start_before_the_last_life_began_brings_none_back() {
     scene.event(exited(0, 15));
     scene.event(started(0, 9));
     assert_eq!(scene.event(exited(0, 16)), NOTHING);
+}
+
+#[test]
+fn a_start_before_the_last_life_began_brings_none_back_after_another_connection_either() {
+    let mut scene = Scene::live([dated(1, 10)]);
+    scene.vanish();
+    scene.disconnect();
+    scene.connect([]);
+    scene.event(started(0, 9));
+    assert_eq!(scene.event(exited(0, 10)), NOTHING);
+}
+
+#[test]
+fn an_exit_of_the_moment_in_which_the_known_life_began_is_not_believed_untested() {
+    let mut scene = Scene::live([dated(1, 10)]);
+    assert_eq!(scene.event(exited(0, 10)), NOTHING);
+    assert_eq!(scene.inspect(Some(dated(1, 10))), NOTHING);
 }
 
 #[test]
