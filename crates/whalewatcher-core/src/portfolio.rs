@@ -334,8 +334,9 @@ mod tests {
     fn a_named_project_is_gone_with_its_last_container() {
         let mut all = Portfolio::from_iter([container("1", "a", "shop"), container("2", "b", "shop")]);
         for (id, left) in [("1", 1), ("2", 0)] {
-            let container = all.by_id(id).unwrap().clone();
+            let (container, before) = (all.by_id(id).unwrap().clone(), all.revision());
             all.apply(&EventKind::Exited { container, code: None });
+            assert_eq!(all.revision(), before + 1);
             assert_eq!(all.project("shop").map_or(0, Project::total), left);
         }
         assert!(all.project("shop").is_none() && all.project("").is_some());

@@ -186,7 +186,7 @@ mod tests {
             live(2),
             Phase::Disconnected { error: error.clone() },
             Phase::Disconnected { error: failure() },
-            Phase::Failed { error: error.clone() },
+            Phase::Failed { error },
             Phase::Failed { error: failure() },
             Phase::Closed,
         ];
