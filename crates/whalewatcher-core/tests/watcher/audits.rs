@@ -186,7 +186,9 @@ async fn counters_tell_what_was_done() {
     let began = watching.status();
     engine.fail("b", 1);
     engine.start(container("b", 2));
-    engine.emit(&EngineEvent::Changed { id: "unheard of".into(), at: None });
+    for id in ["unheard of", "nobody"] {
+        engine.emit(&EngineEvent::Changed { id: id.into(), at: None });
+    }
     assert_eq!(next(&mut changes, 1).await, ["started b"]);
     assert!(began.counters.events < watching.status().counters.events);
     let (Phase::Live { since: before }, Phase::Live { since: now }) = (began.phase, watching.status().phase)
@@ -198,7 +200,7 @@ async fn counters_tell_what_was_done() {
     assert_eq!(next(&mut changes, 2).await, ["disconnected", "synced"]);
     let counters = watching.status().counters;
     assert_eq!((counters.connects, counters.resyncs, counters.lists), (2, 2, 2));
-    assert_eq!((counters.events, counters.ignored), (2, 1));
+    assert_eq!((counters.events, counters.ignored), (3, 2));
     assert_eq!((counters.inspections, counters.retries), (1 + 2 + 2, 1));
     assert_eq!((counters.garbled, counters.lagged), (0, 0));
     assert_eq!((counters.audits, counters.divergences, counters.last_divergence), (0, 0, None));
