@@ -68,8 +68,10 @@ async fn a_restart_whose_exit_was_not_told_is_still_an_exit_and_a_start() {
     engine.be_silent(true);
     engine.exit("a", Some(0));
     engine.be_silent(false);
+    let began = Instant::now();
     engine.start(container("a", 4242));
-    let (exited, started) = (changes.next().await.unwrap(), changes.next().await.unwrap());
+    let (exited, started) = (event(&mut changes).await, event(&mut changes).await);
+    assert_eq!(began.elapsed(), Duration::ZERO, "at once, not only by an audit");
     assert_eq!([short(&exited), short(&started)], ["exited a", "started a"]);
     assert!(exited.time <= started.time, "an exit is not dated later than the life that follows");
 }
