@@ -3,7 +3,9 @@
 pub(crate) mod cargo;
 pub(crate) mod engines;
 pub(crate) mod explore;
+pub(crate) mod flaws;
 pub(crate) mod fuzz;
 pub(crate) mod integration;
+pub(crate) mod mutants;
 pub(crate) mod soak;
 pub(crate) mod test;

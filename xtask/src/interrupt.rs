@@ -1,6 +1,6 @@
 //! Ending in good order on SIGINT and SIGTERM: children first, then the private engines of this process.
 
-use std::process::{Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -44,15 +44,38 @@ pub fn clean_up_on_signals() -> Result<()> {
 /// When it cannot be started.
 pub fn run(command: &mut Command) -> Result<ExitStatus> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let mut started = {
-        let mut child = child();
-        let started = command.spawn().with_context(|| format!("cannot start {name}"))?;
-        *child = Pinned::new(started.id())?;
-        started
-    };
+    let mut started = start(command)?;
     let status = started.wait().with_context(|| format!("cannot wait for {name}"));
     *child() = None;
     status
+}
+
+/// The same with a time limit, after which the program, but none that it started, is killed and `None` returned.
+///
+/// # Errors
+///
+/// When it cannot be started.
+pub fn run_within(command: &mut Command, limit: Duration) -> Result<Option<ExitStatus>> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let mut started = start(command)?;
+    let ended = match Pinned::new(started.id())? {
+        Some(pinned) => pinned.ended_within(limit)?,
+        None => true,
+    };
+    if !ended {
+        started.kill().with_context(|| format!("cannot kill {name}"))?;
+    }
+    let status = started.wait().with_context(|| format!("cannot wait for {name}"));
+    *child() = None;
+    status.map(|status| ended.then_some(status))
+}
+
+fn start(command: &mut Command) -> Result<Child> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let mut child = child();
+    let started = command.spawn().with_context(|| format!("cannot start {name}"))?;
+    *child = Pinned::new(started.id())?;
+    Ok(started)
 }
 
 fn end_child() {
@@ -67,4 +90,17 @@ fn end_child() {
 
 fn child() -> MutexGuard<'static, Option<Pinned>> {
     CHILD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_end_in_time_is_ended() {
+        let long = run_within(Command::new("sleep").arg("600"), Duration::from_millis(1)).unwrap();
+        assert!(long.is_none());
+        let short = run_within(&mut Command::new("false"), Duration::from_secs(60)).unwrap();
+        assert_eq!(short.and_then(|status| status.code()), Some(1));
+    }
 }

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{engines, explore, fuzz, integration, soak, test};
+use commands::{engines, explore, fuzz, integration, mutants, soak, test};
 
 /// Everything that a person or CI runs besides cargo itself
 #[derive(Debug, Parser)]
@@ -33,6 +33,8 @@ enum Command {
     Explore(explore::Options),
     /// Odd and broken input for the decoders, for as long as you like
     Fuzz(fuzz::Options),
+    /// Whether the tests notice what is wrong: changes that cargo-mutants makes, or flaws made by hand
+    Mutants(mutants::Options),
     /// Fetch real engines from Debian's packages, and run private instances of them
     #[command(subcommand)]
     Engines(engines::Command),
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         Command::Soak(options) => soak::run(&options),
         Command::Explore(options) => explore::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
+        Command::Mutants(options) => mutants::run(&options),
         Command::Engines(command) => engines::run(&command),
     });
     match done {

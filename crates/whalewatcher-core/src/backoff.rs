@@ -105,8 +105,34 @@ mod tests {
     }
 
     #[test]
+    fn what_is_asked_for_is_what_it_has() {
+        let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
+        let backoff = Backoff::default().with_delays(second, minute).with_attempts(3);
+        let backoff = backoff.with_healthy_after(minute);
+        assert_eq!((backoff.first, backoff.longest), (second, minute));
+        assert_eq!((backoff.attempts, backoff.healthy_after), (Some(3), minute));
+        let backoff = Backoff::default().with_delays(minute, second);
+        assert_eq!(
+            (backoff.first, backoff.longest),
+            (minute, minute),
+            "the first is no longer than the longest"
+        );
+    }
+
+    #[test]
+    fn the_nth_delay_is_like_the_nth_of_all_however_many_attempts_are_allowed() {
+        let backoff = Backoff::default().with_attempts(2);
+        for (failures, millis) in
+            [(0, 100), (1, 100), (2, 200), (5, 1600), (1000, 10_000), (u32::MAX, 10_000)]
+        {
+            let (delay, whole) = (backoff.nth_delay(failures), Duration::from_millis(millis));
+            assert!(delay <= whole && delay >= whole / 2, "{failures} failures: {delay:?}");
+        }
+    }
+
+    #[test]
     fn three_attempts_have_two_delays_between_them() {
-        assert_eq!(Backoff::default().with_attempts(3).delays().count(), 2);
-        assert_eq!(Backoff::default().with_attempts(1).delays().count(), 0);
+        assert_eq!(Backoff::default().with_attempts(3).delays().take(9).count(), 2);
+        assert_eq!(Backoff::default().with_attempts(1).delays().take(9).count(), 0);
     }
 }

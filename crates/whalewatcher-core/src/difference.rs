@@ -16,7 +16,6 @@ pub fn difference(before: &Portfolio, after: &Portfolio) -> Vec<EventKind> {
     }
     for container in after.containers() {
         match before.by_id(container.id()) {
-            Some(known) if Arc::ptr_eq(known, container) => {}
             Some(known) => events.extend(steps(known, container)),
             None => events.push(EventKind::Started(container.clone())),
         }
@@ -56,6 +55,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::container::Labels;
 
     fn names(events: &[EventKind]) -> Vec<&'static str> {
         events.iter().map(EventKind::name).collect()
@@ -91,6 +91,16 @@ mod tests {
                 Container::new(id.to_string(), name.to_string(), pid).with_paused(paused)
             }))
         }
+    }
+
+    #[test]
+    fn a_change_of_labels_is_an_update() {
+        let labelled = |value| Container::new("1", "a", 1).with_labels(Labels::from_iter([("tier", value)]));
+        let (before, after) =
+            (Portfolio::from_iter([labelled("front")]), Portfolio::from_iter([labelled("back")]));
+        let told = difference(&before, &after);
+        let [EventKind::Updated(updated)] = &told[..] else { panic!("{told:?}") };
+        assert_eq!(**updated, labelled("back"));
     }
 
     proptest! {

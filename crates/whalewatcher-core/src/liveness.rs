@@ -57,7 +57,7 @@ impl Liveness {
             // Whatever it says, it answers.
             Err(_) => None,
         };
-        let owed = told.is_some() && told > self.newest;
+        let owed = told > self.newest;
         if owed && self.suspicious {
             let message = "the event stream is dead: it keeps silent about what happened since";
             return Err(EngineError::new(ErrorKind::Disconnected, message));
@@ -71,4 +71,54 @@ impl Liveness {
 /// Whether an error means that there was no answer.
 pub(crate) fn is_silence(error: &EngineError) -> bool {
     matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::Disconnected | ErrorKind::Unreachable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVERY: Duration = Duration::from_secs(4);
+
+    fn at(seconds: u64) -> Option<SystemTime> {
+        Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whatever_is_heard_puts_the_next_check_off_and_the_newest_time_counts() {
+        let mut liveness = Liveness::new(EVERY);
+        assert_eq!((liveness.due(), liveness.newest()), (Instant::now() + EVERY, None));
+        tokio::time::advance(EVERY).await;
+        for (time, newest) in [(at(7), at(7)), (at(5), at(7)), (None, at(7)), (at(8), at(8))] {
+            liveness.heard(time);
+            assert_eq!((liveness.due(), liveness.newest()), (Instant::now() + EVERY, newest));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_who_owes_an_event_for_longer_than_the_grace_is_dead() {
+        let mut liveness = Liveness::new(EVERY);
+        liveness.heard(at(7));
+        for known in [None, at(6), at(7)] {
+            for _ in 0..2 {
+                liveness.checked(Ok(known)).unwrap();
+                assert_eq!(liveness.due(), Instant::now() + EVERY, "{known:?} is not owed");
+            }
+        }
+        liveness.checked(Ok(at(8))).unwrap();
+        assert_eq!(liveness.due(), Instant::now() + GRACE);
+        liveness.heard(at(8));
+        liveness.checked(Ok(at(8))).unwrap();
+        liveness.checked(Ok(at(9))).unwrap();
+        assert_eq!(liveness.checked(Ok(at(9))).unwrap_err().kind(), ErrorKind::Disconnected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_error_is_an_answer_unless_it_means_that_there_was_none() {
+        let silence = [ErrorKind::TimedOut, ErrorKind::Disconnected, ErrorKind::Unreachable];
+        let answers = [ErrorKind::Failed, ErrorKind::Garbled, ErrorKind::PermissionDenied];
+        for kind in silence.into_iter().chain(answers) {
+            let told = Liveness::new(EVERY).checked(Err(EngineError::new(kind, "scripted")));
+            assert_eq!(told.is_err(), silence.contains(&kind), "{kind:?}");
+        }
+    }
 }

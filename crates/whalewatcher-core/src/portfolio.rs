@@ -134,16 +134,11 @@ impl Portfolio {
     fn insert(&mut self, container: &Arc<Container>) {
         let picture = Arc::make_mut(&mut self.0);
         picture.revision += 1;
-        let replaced = picture.by_id.get(container.id()).cloned();
-        picture.by_id.insert_mut(container.id().clone(), container.clone());
-        if let Some(replaced) = &replaced {
-            if replaced.name() != container.name() {
-                picture.forget_name(replaced);
-            }
-            if replaced.name() != container.name() || replaced.project() != container.project() {
-                picture.leave_project(replaced);
-            }
+        if let Some(replaced) = picture.by_id.get(container.id()).cloned() {
+            picture.forget_name(&replaced);
+            picture.leave_project(&replaced);
         }
+        picture.by_id.insert_mut(container.id().clone(), container.clone());
         picture.remember_name(container);
         picture.join_project(container);
     }
@@ -162,7 +157,7 @@ impl Portfolio {
 impl Picture {
     fn remember_name(&mut self, container: &Arc<Container>) {
         let namesakes = match self.by_name.get(container.name()) {
-            Some(Namesakes::One(other)) if other.id() != container.id() => {
+            Some(Namesakes::One(other)) => {
                 let mut several = RedBlackTreeMapSync::new_sync();
                 several.insert_mut(other.id().clone(), other.clone());
                 several.insert_mut(container.id().clone(), container.clone());
@@ -171,7 +166,7 @@ impl Picture {
             Some(Namesakes::Several(several)) => {
                 Namesakes::Several(several.insert(container.id().clone(), container.clone()))
             }
-            _ => Namesakes::One(container.clone()),
+            None => Namesakes::One(container.clone()),
         };
         self.by_name.insert_mut(container.shared_name().clone(), namesakes);
     }
@@ -338,8 +333,9 @@ mod tests {
     fn a_named_project_is_gone_with_its_last_container() {
         let mut all = Portfolio::from_iter([container("1", "a", "shop"), container("2", "b", "shop")]);
         for (id, left) in [("1", 1), ("2", 0)] {
-            let container = all.by_id(id).unwrap().clone();
+            let (container, before) = (all.by_id(id).unwrap().clone(), all.revision());
             all.apply(&EventKind::Exited { container, code: None });
+            assert_eq!(all.revision(), before + 1);
             assert_eq!(all.project("shop").map_or(0, Project::total), left);
         }
         assert!(all.project("shop").is_none() && all.project("").is_some());
@@ -368,6 +364,49 @@ mod tests {
         );
         assert_eq!((all.by_name("a").is_some(), all.by_name("b").is_some()), (false, true));
         assert!(all.revision() > revision && all != before);
+    }
+
+    #[test]
+    fn portfolios_are_equal_that_hold_the_same() {
+        let all = |names: &[&str]| names.iter().map(|name| container(name, name, "")).collect::<Portfolio>();
+        assert_eq!(all(&["a", "b"]), all(&["b", "a"]));
+        for other in [&[][..], &["a"], &["a", "c"], &["a", "b", "c"]] {
+            assert_ne!(all(&["a", "b"]), all(other));
+            assert_ne!(all(other), all(&["a", "b"]));
+        }
+    }
+
+    #[test]
+    fn a_projects_container_is_found_by_its_id_or_else_by_its_name() {
+        let all = Portfolio::from_iter([container("1", "2", "p"), container("2", "1", "p")]);
+        let project = all.project("p").unwrap();
+        for (sought, name) in [("1", Some("2")), ("2", Some("1")), ("3", None)] {
+            assert_eq!(project.container(sought).map(|found| found.name()), name);
+        }
+        assert!(!project.is_empty() && !all.is_empty());
+        let named = Portfolio::from_iter([container("1", "web", "p"), container("2", "db", "p")]);
+        assert_eq!(named.project("p").unwrap().container("web").unwrap().id().as_str(), "1");
+    }
+
+    /// If lookups were linear, this would not end in any reasonable time.
+    #[test]
+    fn each_of_very_many_is_found() {
+        let named = |nth: u32| (nth.to_string(), format!("n{nth}"));
+        let all: Portfolio = (0..200_000).map(named).map(|(id, name)| container(&id, &name, "")).collect();
+        for (id, name) in (0..200_000).map(named) {
+            assert_eq!(all.by_id(&id).map(|found| found.name()), Some(&*name));
+            assert_eq!(all.by_name(&name).map(|found| found.id().as_str()), Some(&*id));
+        }
+    }
+
+    #[test]
+    fn as_text_it_is_a_container_a_line() {
+        let all = Portfolio::from_iter([container("1", "web", "p"), container("2", "db", "")]);
+        let texts = ["container 'db'/2 with PID 1", "container 'web'/1 from project 'p' with PID 1"];
+        assert_eq!(all.to_string(), format!("{}\n{}\n", texts[0], texts[1]));
+        assert_eq!(format!("{all:?}"), format!("{:?}", all.containers().collect::<Vec<_>>()));
+        let project = format!("{:?}", all.project("p").unwrap());
+        assert!(project.starts_with(r#"Project { name: "p", containers: [Container"#), "{project}");
     }
 
     proptest! {
@@ -399,6 +438,9 @@ mod tests {
                 for name in 0..4 {
                     let name = format!("n{name}");
                     let expected: Vec<_> = model.values().filter(|c| c.name() == name).collect();
+                    let kept = all.0.by_name.get(name.as_str()).map(|kept| matches!(kept, Namesakes::One(_)));
+                    let alone = (!expected.is_empty()).then_some(expected.len() == 1);
+                    prop_assert_eq!(kept, alone, "as many as there are");
                     prop_assert_eq!(all.all_by_name(&name).map(|c| &**c).collect::<Vec<_>>(), expected);
                 }
                 for project in ["p", "q"] {

@@ -28,6 +28,8 @@ use crate::event::{Event, EventKind};
 use crate::portfolio::Portfolio;
 
 #[cfg(test)]
+mod decisions;
+#[cfg(test)]
 mod explorer;
 mod record;
 
@@ -534,10 +536,9 @@ impl Reconciler {
                 }
                 let over = |glimpse: &mut Glimpse| exit.is_some_and(|exit| exit.ends_glimpsed(glimpse));
                 let past = record.glimpse.take_if(over);
-                if let Some(known) = self.portfolio.by_id(id) {
-                    let exit = exit.filter(|exit| exit.ends(known));
-                    if exit.is_some() || suspected || !live || self.unconfirmed.contains(id) {
-                        self.exit_known(id, exit, now);
+                if self.portfolio.by_id(id).is_some() {
+                    if suspected || !live || self.unconfirmed.contains(id) {
+                        self.exit_known(id, None, now);
                     } else {
                         // The answer was faster than the event, which tells the exit code. Not before it is live:
                         // ready is only what is right.

@@ -170,3 +170,80 @@ impl fmt::Display for Status {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::error::ErrorKind;
+
+    fn failure() -> Arc<EngineError> {
+        Arc::new(EngineError::new(ErrorKind::Unreachable, "nobody\nthere"))
+    }
+
+    fn live(since: u64) -> Phase {
+        Phase::Live { since: SystemTime::UNIX_EPOCH + Duration::from_secs(since) }
+    }
+
+    #[test]
+    fn only_what_differs_in_phase_or_in_what_is_unresolved_is_not_the_same() {
+        let error = failure();
+        let all = [
+            Phase::Idle,
+            Phase::Connecting,
+            Phase::Synchronizing,
+            live(1),
+            live(2),
+            Phase::Disconnected { error: error.clone() },
+            Phase::Disconnected { error: failure() },
+            Phase::Failed { error },
+            Phase::Failed { error: failure() },
+            Phase::Closed,
+        ];
+        for (nth, one) in all.iter().enumerate() {
+            for (mth, other) in all.iter().enumerate() {
+                let (one, mut other) = (Status::new(one.clone()), Status::new(other.clone()));
+                other.counters.events += 1;
+                assert_eq!(one.is_same(&other), nth == mth, "{one}, {other}");
+                other.unresolved += 1;
+                assert!(!one.is_same(&other), "{one}, {other}");
+                assert_eq!(one.is_live(), nth == 3 || nth == 4);
+            }
+        }
+    }
+
+    #[test]
+    fn each_phase_has_its_words() {
+        for (phase, words) in [
+            (Phase::Idle, "idle"),
+            (Phase::Connecting, "connecting"),
+            (Phase::Synchronizing, "synchronizing"),
+            (live(1), "live"),
+            (Phase::Disconnected { error: failure() }, r"disconnected: nobody\nthere"),
+            (Phase::Failed { error: failure() }, r"gave up: nobody\nthere"),
+            (Phase::Closed, "closed"),
+        ] {
+            let mut status = Status::new(phase);
+            assert_eq!(status.to_string(), words);
+            status.unresolved = 2;
+            assert_eq!(status.to_string(), format!("{words}, 2 unresolved"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_follower_sees_what_changes_and_hears_of_the_end() {
+        let sender = watch::Sender::new(Status::new(Phase::Idle));
+        let publication = Arc::new(Publication::new(1));
+        let mut follower = StatusFollower { receiver: sender.subscribe(), publication };
+        assert!(format!("{follower:?}").starts_with("StatusFollower(Status { phase: Idle"));
+        sender.send_replace(Status::new(Phase::Connecting));
+        assert!(matches!(follower.changed().await.unwrap().phase, Phase::Connecting));
+        sender.send_replace(Status::new(live(1)));
+        assert!(follower.status().is_live());
+        assert!(follower.wait_for(Status::is_live).await.unwrap().is_live());
+        drop(sender);
+        assert!(follower.changed().await.is_none());
+        assert!(follower.wait_for(|status| !status.is_live()).await.is_none());
+    }
+}

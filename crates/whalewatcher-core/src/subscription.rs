@@ -207,3 +207,149 @@ impl Follower {
         (self.upto, self.seen) = (newest.upto, newest.after.clone());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+    use std::task::{Wake, Waker};
+    use std::thread;
+
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::container::Container;
+
+    /// Publishes that the one container has this number for a name now.
+    fn publish(publication: &Publication, number: u32, in_between: impl FnOnce()) {
+        let container = Arc::new(Container::new("a", number.to_string(), 1));
+        let after = Portfolio::from_iter([Container::clone(&container)]);
+        let event = Event::new(SystemTime::UNIX_EPOCH, EventKind::Updated(container));
+        publication.publish(&after, vec![event], in_between);
+    }
+
+    /// The number that a picture shows, 0 if it is empty.
+    fn number(portfolio: &Portfolio) -> u32 {
+        portfolio.by_id("a").map_or(0, |container| container.name().parse().expect("a number"))
+    }
+
+    /// The number that an event told.
+    fn told(event: &Event) -> u32 {
+        event.container().expect("about a container").name().parse().expect("a number")
+    }
+
+    /// Looks at the picture whenever it is woken.
+    struct Looking {
+        publication: Arc<Publication>,
+        seen: Mutex<Vec<u32>>,
+    }
+
+    impl Wake for Looking {
+        fn wake(self: Arc<Self>) {
+            self.seen.lock().unwrap().push(number(&self.publication.portfolio()));
+        }
+    }
+
+    #[test]
+    fn whoever_is_woken_by_an_event_finds_the_picture_that_it_led_to() {
+        let publication = Arc::new(Publication::new(8));
+        let (_, mut changes) = publication.subscribe();
+        let looking = Arc::new(Looking { publication: publication.clone(), seen: Mutex::default() });
+        let waker = Waker::from(looking.clone());
+        assert!(changes.poll_next_unpin(&mut Context::from_waker(&waker)).is_pending());
+        publish(&publication, 1, || {
+            assert_eq!(number(&publication.portfolio()), 1, "readers see it first");
+            assert!(looking.seen.lock().unwrap().is_empty(), "and subscribers hear of it last");
+        });
+        assert_eq!(*looking.seen.lock().unwrap(), [1]);
+    }
+
+    #[test]
+    fn what_is_in_the_snapshot_does_not_come_again() {
+        let publication = Arc::new(Publication::new(8));
+        let mut joined = None;
+        publish(&publication, 1, || joined = Some(publication.subscribe()));
+        let (now, mut changes) = joined.expect("called in between");
+        assert_eq!(number(&now), 1);
+        assert!(changes.next().now_or_never().is_none());
+        publish(&publication, 2, || {});
+        assert_eq!(changes.next().now_or_never().flatten().as_ref().map(told), Some(2));
+    }
+
+    /// Publishes that the picture is synced.
+    fn sync(publication: &Publication) {
+        let event = Event::new(SystemTime::UNIX_EPOCH, EventKind::Synced { containers: 1 });
+        publication.publish(&publication.portfolio(), vec![event], || {});
+    }
+
+    /// All that a subscriber can read now, in short.
+    fn unread(changes: &mut Subscription) -> Vec<String> {
+        let mut events = Vec::new();
+        while let Some(event) = changes.next().now_or_never() {
+            let event = event.expect("no end");
+            events.push(match &event.kind {
+                EventKind::Lagged { missed } => format!("lagged {missed}"),
+                EventKind::Synced { .. } => "synced".to_owned(),
+                _ => told(&event).to_string(),
+            });
+        }
+        events
+    }
+
+    #[test]
+    fn who_lags_is_told_how_much_it_missed_and_what_it_does_not_know_yet() {
+        let publication = Arc::new(Publication::new(1));
+        let lagged = || publication.complete(Status::new(crate::Phase::Idle)).counters.lagged;
+        publish(&publication, 1, || {});
+        let (_, mut changes) = publication.subscribe();
+        sync(&publication);
+        publish(&publication, 2, || {});
+        publish(&publication, 3, || {});
+        assert_eq!(unread(&mut changes), ["lagged 3", "3", "synced"]);
+        publish(&publication, 4, || {});
+        publish(&publication, 5, || {});
+        assert_eq!(unread(&mut changes), ["lagged 2", "5"], "what it was told before is no news");
+        sync(&publication);
+        assert_eq!(unread(&mut changes), ["synced"]);
+        publish(&publication, 6, || {});
+        publish(&publication, 7, || {});
+        assert_eq!(unread(&mut changes), ["lagged 2", "7"], "nor is the last that it was told");
+        assert_eq!(lagged(), 3);
+    }
+
+    #[test]
+    fn what_was_published_is_read_to_its_end() {
+        let publication = Arc::new(Publication::new(8));
+        let (_, mut changes) = publication.subscribe();
+        assert_eq!(format!("{changes:?}"), "Subscription { .. }");
+        publish(&publication, 1, || {});
+        publication.end();
+        assert_eq!(changes.next().now_or_never().flatten().as_ref().map(told), Some(1));
+        assert!(matches!(changes.next().now_or_never(), Some(None)));
+        let (now, mut after) = publication.subscribe();
+        assert_eq!(number(&now), 1);
+        assert!(matches!(after.next().now_or_never(), Some(None)));
+    }
+
+    #[test]
+    fn snapshot_and_events_join_while_another_thread_publishes() {
+        let publication = Arc::new(Publication::new(1024));
+        let enough = Arc::new(AtomicBool::new(false));
+        let publisher = thread::spawn({
+            let (publication, enough) = (publication.clone(), enough.clone());
+            move || {
+                let numbers = (1..).take_while(|_| !enough.load(Ordering::Relaxed));
+                numbers.for_each(|number| publish(&publication, number, || {}));
+            }
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        for _ in 0..2000 {
+            let (now, mut changes) = publication.subscribe();
+            let next = runtime.block_on(changes.next()).expect("no end");
+            if !matches!(next.kind, EventKind::Lagged { .. }) {
+                assert_eq!(told(&next), number(&now) + 1);
+            }
+        }
+        enough.store(true, Ordering::Relaxed);
+        publisher.join().unwrap();
+    }
+}

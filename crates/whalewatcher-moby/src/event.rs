@@ -156,10 +156,7 @@ fn word(action: &str) -> &str {
 
 /// What a start tells of the container: labels are among the attributes.
 fn glimpse(id: &Arc<str>, attributes: Texts) -> Option<Container> {
-    let name: Arc<str> = match attributes.get("name")? {
-        name if name.starts_with('/') => without_slash(name).into(),
-        name => name.clone(),
-    };
+    let name: Arc<str> = without_slash(attributes.get("name")?).into();
     let labels = attributes.0.into_iter().filter(|(key, _)| !NOT_LABELS.contains(&&**key));
     Some(Container::new(id.clone(), name, 0).with_labels(Labels::from_iter(labels)))
 }
@@ -210,6 +207,11 @@ mod tests {
         assert_eq!((id, at), (a(), Some(UNIX_EPOCH + AT)));
         assert_eq!(glimpse.to_string(), "container 'web'/a from project 'shop' with PID 0");
         assert_eq!(glimpse.labels().len(), 2);
+        let Some(EngineEvent::Started { glimpse, .. }) = decoded(&event("start", r#"{"name":"/web"}"#))
+        else {
+            panic!("a start")
+        };
+        assert_eq!(glimpse.unwrap().name(), "web");
     }
 
     #[test]
@@ -280,8 +282,17 @@ mod tests {
         let at = Some(UNIX_EPOCH + Duration::from_secs(7));
         let line = r#"{"status":"pause","id":"a","from":"busybox","time":7}"#;
         assert_eq!(decoded(line), Some(EngineEvent::Paused { id: a(), at }));
-        let line = r#"{"status":"pause","id":"a","timeNano":-1}"#;
-        assert_eq!(decoded(line), Some(EngineEvent::Paused { id: a(), at: None }));
+        for (line, seconds) in [
+            (r#"{"status":"pause","id":"a","timeNano":-1}"#, None),
+            (r#"{"status":"pause","id":"a","timeNano":0,"time":0}"#, None),
+            (r#"{"status":"pause","id":"a","timeNano":0,"time":7}"#, Some(7)),
+            (r#"{"status":"pause","Action":"","id":"a","Actor":{"ID":""}}"#, None),
+            (r#"{"Action":"pause","Actor":{"ID":"a"}}"#, None),
+            (r#"{"Action":"pause","id":"b","Actor":{"ID":"a"}}"#, None),
+        ] {
+            let at = seconds.map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds));
+            assert_eq!(decoded(line), Some(EngineEvent::Paused { id: a(), at }), "{line}");
+        }
     }
 
     #[test]

@@ -279,6 +279,7 @@ mod tests {
         for (text, expected) in [
             ("2026-01-31T12:00:00.123456789Z", Some(nanos)),
             ("0001-01-01T00:00:00Z", None),
+            ("1970-01-01T00:00:00Z", None),
             ("", None),
             ("yesterday", None),
         ] {

@@ -53,6 +53,7 @@ mod tests {
         assert_eq!(texts.get("a").map(|text| &**text), Some("\0\u{1b}[2J"));
         assert_eq!((texts.get("c").map(|text| &**text), texts.0.len()), (Some(""), 4));
         assert_eq!(serde_json::from_str::<Texts>("null").unwrap(), Texts::default());
-        assert!(serde_json::from_str::<Texts>("[]").is_err());
+        let error = serde_json::from_str::<Texts>("[]").unwrap_err();
+        assert!(error.to_string().contains("expected an object of texts, or null"), "{error}");
     }
 }

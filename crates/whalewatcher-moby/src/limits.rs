@@ -28,3 +28,14 @@ pub(crate) const MAX_COMPLAINT: usize = MIB / 16;
 
 /// How many times the limit of a line is passed over in search of its end.
 pub(crate) const ENDLESS: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn they_are_as_documented() {
+        assert_eq!([MAX_IDENTITY, MAX_INSPECTION], [4_194_304, 67_108_864]);
+        assert_eq!([MAX_LIST, MAX_EVENT, MAX_COMPLAINT], [1_073_741_824, 16_777_216, 65_536]);
+    }
+}

@@ -58,6 +58,7 @@ struct State {
     failing: HashMap<ContainerId, usize>,
     unlisted: BTreeSet<String>,
     refusing: Option<(ErrorKind, String)>,
+    failing_lists: usize,
     whole_lists: bool,
     silent: bool,
     stalled: bool,
@@ -312,6 +313,11 @@ impl Engine {
         });
     }
 
+    /// Fails that many lists.
+    pub fn fail_lists(&self, times: usize) {
+        self.change(|state| state.failing_lists = times);
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -426,7 +432,11 @@ impl EngineConnection for Connection {
         self.0.change(|state| state.calls.lists += 1);
         self.0.pass(Call::List, Moment::BeforeLooking).await;
         let listing = {
-            let state = self.0.state();
+            let mut state = self.0.state();
+            if state.failing_lists > 0 {
+                state.failing_lists -= 1;
+                return Err(EngineError::new(ErrorKind::Failed, "scripted failure"));
+            }
             let sighting = |container: &Container| match state.whole_lists {
                 true => Sighting::Whole(container.clone()),
                 false => {

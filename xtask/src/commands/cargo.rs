@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
+use serde::Deserialize;
 use xtask::cache::Cache;
 use xtask::interrupt;
 use xtask::protoc;
@@ -27,6 +28,9 @@ pub(crate) const DENY: Tool =
 
 /// Runs cargo for each feature alone.
 pub(crate) const HACK: Tool = Tool { subcommand: "hack", version: "0.6.46", options: &[] };
+
+/// Changes code in small ways and runs its tests.
+pub(crate) const MUTANTS: Tool = Tool { subcommand: "mutants", version: "27.1.0", options: &[] };
 
 /// cargo at the top of the workspace, with an environment in which builds find protoc.
 pub(crate) fn cargo() -> Command {
@@ -110,8 +114,26 @@ impl Tool {
     }
 }
 
+/// Where cargo puts what it builds.
+pub(crate) fn target_folder() -> Result<PathBuf> {
+    #[derive(Deserialize)]
+    struct Metadata {
+        target_directory: PathBuf,
+    }
+    let mut metadata = cargo();
+    let output = metadata
+        .args(["metadata", "--format-version", "1", "--no-deps"])
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot start cargo")?;
+    ensure!(output.status.success(), "`{}` failed ({})", shown(&metadata), output.status);
+    let Metadata { target_directory } =
+        serde_json::from_slice(&output.stdout).context("cargo tells its target folder otherwise")?;
+    Ok(target_directory)
+}
+
 /// The top of the workspace that this program was built from.
-fn workspace() -> &'static Path {
+pub(crate) fn workspace() -> &'static Path {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
     own.parent().unwrap_or(own)
 }

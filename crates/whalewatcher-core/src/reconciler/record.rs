@@ -11,7 +11,7 @@ use crate::engine::Sighting;
 const PIDS: usize = 8;
 
 /// What is remembered of one container. One that is simply alive has none.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 #[cfg_attr(test, derive(Clone))]
 pub(super) struct Record {
     pub(super) inquiry: Inquiry,
@@ -38,10 +38,7 @@ pub(super) struct Record {
 impl Record {
     /// Whether it says no more than that there is none.
     pub(super) fn is_blank(&self) -> bool {
-        let told =
-            self.glimpse.is_some() || self.exit.is_some() || self.past.is_some() || self.newest.is_some();
-        let suspect = self.suspected || self.suspicion.is_some();
-        self.inquiry == Inquiry::None && !told && !self.remembered && !suspect && !self.gone
+        *self == Self::default()
     }
 
     /// A life that was announced is over.
@@ -82,7 +79,7 @@ impl Inquiry {
 }
 
 /// What is known of a life that began and has not been announced.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Glimpse {
     pub(super) container: Arc<Container>,
     /// When its start event says that it began.
@@ -125,7 +122,7 @@ impl Glimpse {
 
 /// What has to be remembered of lives that were announced and are over. Inspections can be ahead of the event stream:
 /// such a life's start event may still come.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Past {
     pub(super) began: Option<SystemTime>,
     /// Whether its start event came, or its exit, which comes after that. If not, it may come on the next connection.
@@ -135,6 +132,11 @@ pub(super) struct Past {
 }
 
 impl Past {
+    #[cfg(test)]
+    pub(super) fn remembered_pids(&self) -> usize {
+        self.pids.len()
+    }
+
     /// Whether that start is of a life that was announced, the newest one or an earlier one.
     pub(super) fn began_as(&mut self, glimpse: &Container) -> bool {
         if glimpse.pid() != 0 && self.pids.contains(&glimpse.pid()) {
@@ -150,7 +152,7 @@ impl Past {
 }
 
 /// An end of a life, as an event told it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Exit {
     pub(super) pid: Option<u32>,
     pub(super) at: Option<SystemTime>,

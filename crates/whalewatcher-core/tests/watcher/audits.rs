@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::time::Instant;
-use whalewatcher_core::{EngineEvent, Settings, watch, watch_with};
+use whalewatcher_core::{EngineEvent, ErrorKind, Phase, Settings, watch, watch_with};
 use whalewatcher_testkit::scripted::{Call, Engine, Moment};
 
 use crate::{container, live, next, short};
@@ -74,6 +74,63 @@ async fn what_changes_during_an_audit_is_no_divergence() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_audit_that_fails_waits_for_the_next_one() {
+    let (engine, watching) = live(&["a"]).await;
+    let (_, mut changes) = watching.subscribe();
+    engine.be_silent(true);
+    engine.exit("a", None);
+    engine.fail_lists(1);
+    assert_eq!(next(&mut changes, 1).await, ["exited a"], "without giving up the connection");
+    let counters = watching.status().counters;
+    assert_eq!((counters.audits, counters.divergences, counters.connects), (2, 1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_lists_no_more_is_given_up() {
+    let (engine, watching) = live(&["a"]).await;
+    let (_, mut changes) = watching.subscribe();
+    engine.hold(Call::List, Moment::BeforeLooking);
+    assert_eq!(next(&mut changes, 1).await, ["disconnected"]);
+    assert!(engine.calls().lists >= 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn there_is_no_audit_before_the_picture_is_live_nor_during_another() {
+    let engine = Engine::new();
+    engine.start(container("a", 1));
+    engine.fail("a", 1);
+    engine.hold(Call::Inspect, Moment::BeforeAnswering);
+    let limit = Duration::from_secs(30);
+    let settings = Settings::default()
+        .with_audits(Duration::from_secs(4))
+        .with_limits(limit, limit, limit)
+        .with_checks(None, limit);
+    let watching = watch_with(engine.clone(), settings);
+    let (_, mut changes) = watching.subscribe();
+    tokio::time::sleep(limit - Duration::from_secs(1)).await;
+    assert_eq!((watching.status().counters.audits, engine.calls().lists), (0, 1));
+    engine.release(Call::Inspect);
+    watching.ready().await.unwrap();
+    assert_eq!(next(&mut changes, 2).await, ["synced", "started a"]);
+    engine.hold(Call::List, Moment::BeforeAnswering);
+    engine.asked(|calls| calls.lists == 2).await;
+    tokio::time::sleep(limit / 2).await;
+    assert_eq!((watching.status().counters.audits, engine.calls().lists), (1, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_silence_is_checked() {
+    let (engine, watching) = live(&["a"]).await;
+    let (_, mut changes) = watching.subscribe();
+    for nth in 0..100 {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        engine.pause("a", nth % 2 == 0);
+        next(&mut changes, 1).await;
+    }
+    assert_eq!(engine.calls().checks, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn audits_and_checks_can_be_turned_off() {
     let engine = Engine::new();
     let settings = Settings::default().with_audits(None).with_checks(None, Duration::from_secs(1));
@@ -126,15 +183,30 @@ async fn an_event_stream_that_is_dead_while_the_engine_answers_is_noticed_within
 async fn counters_tell_what_was_done() {
     let (engine, watching) = live(&["a"]).await;
     let (_, mut changes) = watching.subscribe();
+    let began = watching.status();
     engine.fail("b", 1);
     engine.start(container("b", 2));
-    engine.emit(&EngineEvent::Changed { id: "unheard of".into(), at: None });
+    for id in ["unheard of", "nobody"] {
+        engine.emit(&EngineEvent::Changed { id: id.into(), at: None });
+    }
     assert_eq!(next(&mut changes, 1).await, ["started b"]);
+    assert!(began.counters.events < watching.status().counters.events);
+    let (Phase::Live { since: before }, Phase::Live { since: now }) = (began.phase, watching.status().phase)
+    else {
+        panic!("live all the time")
+    };
+    assert_eq!(before, now);
     engine.disconnect();
     assert_eq!(next(&mut changes, 2).await, ["disconnected", "synced"]);
     let counters = watching.status().counters;
     assert_eq!((counters.connects, counters.resyncs, counters.lists), (2, 2, 2));
-    assert_eq!((counters.events, counters.ignored), (2, 1));
+    assert_eq!((counters.events, counters.ignored), (3, 2));
     assert_eq!((counters.inspections, counters.retries), (1 + 2 + 2, 1));
     assert_eq!((counters.garbled, counters.lagged), (0, 0));
+    assert_eq!((counters.audits, counters.divergences, counters.last_divergence), (0, 0, None));
+    engine.refuse(ErrorKind::Garbled, "gibberish");
+    engine.disconnect();
+    engine.asked(|calls| calls.connects == 5).await;
+    let counters = watching.status().counters;
+    assert_eq!((counters.connects, counters.garbled), (5, 3), "two were not refused");
 }

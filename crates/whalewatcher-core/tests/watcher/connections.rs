@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::time::Instant;
 use whalewatcher_core::{
     Backoff, EngineEvent, ErrorKind, EventKind, Phase, Settings, WatchError, watch, watch_with,
 };
 use whalewatcher_testkit::scripted::{Call, Engine, Moment};
 
-use crate::{container, live, next, until_synced};
+use crate::{container, event, live, next, until_synced};
 
 #[tokio::test(start_paused = true)]
 async fn a_reconnect_announces_exactly_what_changed() {
@@ -122,6 +123,30 @@ async fn a_pause_of_a_survivor_that_may_have_been_replaced_is_not_believed_untes
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_exited_while_a_list_failed_is_seen_when_it_is_alive_again() {
+    for whole in [false, true] {
+        let (engine, watching) = live(&["a"]).await;
+        let engine = engine.with_whole_lists(whole);
+        let (mut fold, mut changes) = watching.subscribe();
+        engine.hold(Call::List, Moment::BeforeAnswering);
+        engine.disconnect();
+        engine.asked(|calls| calls.lists == 2).await;
+        engine.exit("a", Some(0));
+        assert_eq!(next(&mut changes, 2).await, ["disconnected", "exited a"]);
+        engine.disconnect();
+        engine.start(container("a", 2));
+        engine.release(Call::List);
+        fold.apply(&EventKind::Exited { container: fold.by_id("a").unwrap().clone(), code: None });
+        assert_eq!(until_synced(&mut fold, &mut changes).await, ["disconnected", "started a", "synced"]);
+        assert_eq!(
+            (&fold, &watching.portfolio()),
+            (&engine.truth(), &engine.truth()),
+            "whole lists: {whole}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_back_off_grows_and_starts_afresh_after_a_healthy_connection() {
     let engine = Engine::new();
     engine.refuse(ErrorKind::Unreachable, "nobody there");
@@ -164,6 +189,33 @@ async fn a_watch_gives_up_after_the_attempts_it_is_allowed_and_says_why() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_attempt_that_fails_for_another_reason_is_told_and_for_the_same_is_not() {
+    let engine = Engine::new();
+    let watching = watch(engine.clone());
+    let (_, mut changes) = watching.subscribe();
+    let mut connects = 0;
+    for reason in ["nobody there", "not yours"] {
+        engine.refuse(ErrorKind::Unreachable, reason);
+        let told = event(&mut changes).await;
+        let EventKind::Disconnected { error } = told.kind else { panic!("{told}") };
+        assert_eq!(error.to_string(), reason);
+        connects += 5;
+        engine.asked(|calls| calls.connects > connects).await;
+        assert!(changes.next().now_or_never().is_none());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_fails_fails_the_connection_and_another_is_made() {
+    let engine = Engine::new();
+    engine.fail_lists(1);
+    let watching = watch(engine.clone());
+    let (_, mut changes) = watching.subscribe();
+    assert_eq!(next(&mut changes, 2).await, ["disconnected", "synced"]);
+    assert_eq!((engine.calls().connects, engine.calls().lists), (2, 2));
+}
+
+#[tokio::test(start_paused = true)]
 async fn every_call_has_a_time_limit() {
     for (call, limit) in [(Call::Connect, 10), (Call::Subscribe, 10), (Call::List, 30)] {
         let engine = Engine::new();
@@ -171,7 +223,7 @@ async fn every_call_has_a_time_limit() {
         let began = Instant::now();
         let watching = watch(engine.clone());
         let (_, mut changes) = watching.subscribe();
-        let told = changes.next().await.unwrap();
+        let told = event(&mut changes).await;
         let EventKind::Disconnected { error } = told.kind else { panic!("{told}") };
         assert_eq!((error.kind(), began.elapsed().as_secs()), (ErrorKind::TimedOut, limit), "{call:?}");
         engine.release(call);

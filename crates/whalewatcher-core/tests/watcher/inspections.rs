@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use whalewatcher_core::{EngineEvent, EventKind, watch};
 use whalewatcher_testkit::scripted::{Call, Engine, Moment};
 
@@ -95,6 +95,8 @@ async fn a_hanging_inspection_delays_nobody_else_and_the_container_is_seen_once_
     let (_, mut changes) = watching.subscribe();
     let began = Instant::now();
     assert_eq!(next(&mut changes, 1).await, ["started b"]);
+    engine.start(container("c", 3));
+    assert_eq!(next(&mut changes, 1).await, ["started c"], "events go on too");
     assert_eq!(began.elapsed(), Duration::ZERO);
     watching.ready().await.unwrap();
     assert_eq!(watching.status().unresolved, 1);
@@ -135,7 +137,8 @@ async fn never_more_inspections_at_once_than_allowed() {
     }
     engine.hold(Call::Inspect, Moment::BeforeAnswering);
     let watching = watch(engine.clone());
-    engine.asked(|calls| calls.inspecting == 16).await;
+    let many = engine.asked(|calls| calls.inspecting == 16);
+    timeout(Duration::from_secs(5), many).await.expect("not one after another");
     engine.release(Call::Inspect);
     watching.ready().await.unwrap();
     assert_eq!(engine.calls().most_inspecting, 16);

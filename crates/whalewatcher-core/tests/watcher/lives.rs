@@ -1,11 +1,12 @@
 //! What is told of lives.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
+use tokio::time::Instant;
 use whalewatcher_core::{EngineEvent, EventKind, watch};
 use whalewatcher_testkit::scripted::{Call, Engine, Moment};
 
-use crate::{container, live, next, short};
+use crate::{container, event, live, next, short};
 
 #[tokio::test(start_paused = true)]
 async fn lifecycle_events_reach_a_subscriber_after_the_portfolio() {
@@ -20,8 +21,10 @@ async fn lifecycle_events_reach_a_subscriber_after_the_portfolio() {
         (&|| engine.exit("b", None), &["exited b"]),
     ];
     for (step, expected) in steps {
+        let began = Instant::now();
         step();
-        let event = changes.next().await.unwrap();
+        let event = event(&mut changes).await;
+        assert_eq!(began.elapsed(), Duration::ZERO, "at once, not only by an audit");
         assert_eq!([short(&event).as_str()], expected);
         let id = event.container().unwrap().id();
         assert_eq!(
@@ -65,8 +68,10 @@ async fn a_restart_whose_exit_was_not_told_is_still_an_exit_and_a_start() {
     engine.be_silent(true);
     engine.exit("a", Some(0));
     engine.be_silent(false);
+    let began = Instant::now();
     engine.start(container("a", 4242));
-    let (exited, started) = (changes.next().await.unwrap(), changes.next().await.unwrap());
+    let (exited, started) = (event(&mut changes).await, event(&mut changes).await);
+    assert_eq!(began.elapsed(), Duration::ZERO, "at once, not only by an audit");
     assert_eq!([short(&exited), short(&started)], ["exited a", "started a"]);
     assert!(exited.time <= started.time, "an exit is not dated later than the life that follows");
 }
@@ -135,6 +140,52 @@ async fn a_life_that_was_over_and_forgotten_by_its_engine_is_told_by_its_id() {
     let (started, exited) = (changes.next().await.unwrap(), changes.next().await.unwrap());
     assert_eq!([short(&started), short(&exited)], ["started gone", "exited gone"]);
     assert_eq!(started.container().unwrap().to_string(), "container 'gone' with PID 9");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_life_that_is_over_before_it_can_be_asked_about_leaves_its_trace() {
+    let (engine, watching) = live(&["a"]).await;
+    let (_, mut changes) = watching.subscribe();
+    engine.hold(Call::Inspect, Moment::BeforeLooking);
+    engine.start(container("brief", 9));
+    engine.asked(|calls| calls.inspecting == 1).await;
+    engine.be_silent(true);
+    engine.exit("brief", Some(1));
+    engine.be_silent(false);
+    engine.release(Call::Inspect);
+    engine.asked(|calls| calls.inspecting == 0).await;
+    let (at, id) = (Some(engine.clock()), "brief".into());
+    engine.emit(&EngineEvent::Exited { id, pid: None, at, code: Some(1) });
+    assert_eq!(next(&mut changes, 1).await, ["started brief"]);
+    let exited = event(&mut changes).await;
+    assert!(matches!(exited.kind, EventKind::Exited { code: Some(1), .. }), "{exited}");
+    assert_eq!((Some(exited.time), watching.portfolio()), (at, engine.truth()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_finished_exec_leaves_its_container_alive() {
+    let (engine, watching) = live(&["a", "last"]).await;
+    let (_, mut changes) = watching.subscribe();
+    let (at, id) = (Some(engine.clock() + Duration::from_secs(1)), "a".into());
+    engine.emit(&EngineEvent::Exited { id, pid: Some(4711), at, code: Some(1) });
+    engine.asked(|calls| calls.inspections_of("a") == 2 && calls.inspecting == 0).await;
+    engine.exit("last", None);
+    assert_eq!(next(&mut changes, 1).await, ["exited last"]);
+    assert_eq!(watching.portfolio(), engine.truth());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_told_again_later_is_told_once() {
+    let (engine, watching) = live(&["a", "last"]).await;
+    let (_, mut changes) = watching.subscribe();
+    engine.pause("a", true);
+    for seconds in 1..4 {
+        let at = Some(engine.clock() + Duration::from_secs(seconds));
+        engine.emit(&EngineEvent::Paused { id: "a".into(), at });
+    }
+    engine.exit("last", None);
+    assert_eq!(next(&mut changes, 2).await, ["paused a", "exited last"]);
+    assert_eq!(watching.portfolio(), engine.truth());
 }
 
 #[tokio::test(start_paused = true)]

@@ -36,12 +36,17 @@ fn short(event: &Event) -> String {
     format!("{}{}", event.kind.name(), id.unwrap_or_default())
 }
 
+/// The next event, which must come some time.
+async fn event(changes: &mut Subscription) -> Event {
+    let event = timeout(Duration::from_secs(600), changes.next()).await;
+    event.expect("an event").expect("no end")
+}
+
 /// The next events in short.
 async fn next(changes: &mut Subscription, count: usize) -> Vec<String> {
     let mut events = Vec::new();
     for _ in 0..count {
-        let event = timeout(Duration::from_secs(600), changes.next()).await;
-        events.push(short(&event.expect("an event").expect("no end")));
+        events.push(short(&event(changes).await));
     }
     events
 }
@@ -50,8 +55,7 @@ async fn next(changes: &mut Subscription, count: usize) -> Vec<String> {
 async fn until_synced(fold: &mut Portfolio, changes: &mut Subscription) -> Vec<String> {
     let mut events = Vec::new();
     loop {
-        let event =
-            timeout(Duration::from_secs(600), changes.next()).await.expect("an event").expect("no end");
+        let event = event(changes).await;
         fold.apply(&event.kind);
         events.push(short(&event));
         if matches!(event.kind, EventKind::Synced { .. }) {

@@ -1,6 +1,9 @@
 //! When the picture is ready, and what it costs.
 
+use std::time::Duration;
+
 use futures_util::FutureExt;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use whalewatcher_core::{Container, EngineWatcher, ErrorKind, Phase, Watcher, watch};
 use whalewatcher_testkit::scripted::{Call, Engine, Moment};
@@ -41,7 +44,7 @@ async fn a_subscriber_with_many_containers_can_wait_for_ready_without_reading() 
     }
     let watching = watch(engine.clone());
     let (mut fold, mut changes) = watching.subscribe();
-    watching.ready().await.unwrap();
+    timeout(Duration::from_secs(600), watching.ready()).await.expect("ready some time").unwrap();
     until_synced(&mut fold, &mut changes).await;
     assert_eq!(fold, engine.truth());
 }

@@ -4,7 +4,7 @@ use futures_util::FutureExt;
 use whalewatcher_core::{EventKind, Settings, watch, watch_with};
 use whalewatcher_testkit::scripted::Engine;
 
-use crate::{container, next};
+use crate::{container, event, next};
 
 #[tokio::test(start_paused = true)]
 async fn a_subscriber_that_never_reads_hurts_nobody_and_then_gets_the_difference() {
@@ -15,10 +15,10 @@ async fn a_subscriber_that_never_reads_hurts_nobody_and_then_gets_the_difference
     let (mut eager, mut read) = watching.subscribe();
     for nth in 0..50_u32 {
         engine.start(container(&nth.to_string(), 1 + nth));
-        eager.apply(&read.next().await.unwrap().kind);
+        eager.apply(&event(&mut read).await.kind);
         if nth % 2 == 0 {
             engine.exit(&nth.to_string(), Some(0));
-            eager.apply(&read.next().await.unwrap().kind);
+            eager.apply(&event(&mut read).await.kind);
         }
         assert_eq!(eager, engine.truth());
     }

@@ -6,7 +6,7 @@ use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
 use whalewatcher_core::{Backoff, EngineClient, EngineError, ErrorKind, Settings, watch_with};
-use whalewatcher_moby::Client;
+use whalewatcher_moby::{Client, MAX_IDENTITY};
 use whalewatcher_testkit::docker::{Kind, Server, Verdict};
 
 use crate::watched::in_time;
@@ -64,6 +64,37 @@ async fn what_answers_but_is_not_docker_is_told_so() {
         let error = Stranger::saying(Some(answer)).refusal().await;
         assert_eq!(error.kind(), ErrorKind::NotThisEngine, "{error}");
         assert!(error.to_string().contains(reason) && !error.to_string().contains('\n'), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn who_refuses_without_saying_who_it_is_refuses() {
+    for status in ["401 Unauthorized", "403 Forbidden"] {
+        let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\nno");
+        let error = Stranger::saying(Some(answer.leak())).refusal().await;
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_may_be_as_large_as_the_limit() {
+    for (size, refused) in [(MAX_IDENTITY, false), (MAX_IDENTITY + 1, true)] {
+        let server = Server::builder().start().unwrap();
+        let mut body = b"{}".to_vec();
+        body.resize(size, b' ');
+        server.on_request(move |request| match request.kind() {
+            Kind::Version => Verdict::Answer { status: 200, body: body.clone().into() },
+            _ => Verdict::Pass,
+        });
+        let answer = in_time(Client::new(server.endpoint()).unwrap().connect()).await;
+        assert_eq!(answer.is_err(), refused, "{size} bytes");
+        if let Err(error) = answer {
+            assert_eq!(error.kind(), ErrorKind::Garbled);
+            assert!(
+                error.to_string().contains("GET /version: the answer has more than 4194304 bytes"),
+                "{error}"
+            );
+        }
     }
 }
 

@@ -40,7 +40,8 @@ async fn what_happens_between_the_headers_and_the_registration_is_not_lost() {
         list.open();
         registration.open();
         in_time(watched.watching.ready()).await.unwrap();
-        watched.until_told("started new").await;
+        let told = watched.until_told("started new").await;
+        assert!(told.iter().all(|event| !event.starts_with("disconnected")), "by this connection: {told:?}");
         assert_eq!(watched.names(), ["new", "paused"], "with a clock {ahead} s ahead");
         assert!(watched.container("paused").paused());
     }

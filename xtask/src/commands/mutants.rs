@@ -1,0 +1,128 @@
+//! `cargo xtask mutants`: whether the tests notice when what decides about the picture is wrong.
+//!
+//! Without `--flaws` cargo-mutants changes the code in every small way that it knows; with it, the flaws that were made
+//! by hand are brought in, one after the other.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, ensure};
+use clap::{Args, ValueEnum};
+use xtask::interrupt;
+
+use super::cargo::{MUTANTS, shown, target_folder};
+use super::flaws;
+
+/// How long the tests may take with one mutant in, in seconds. One that makes them hang is noticed by that.
+const TEST_LIMIT: &str = "90";
+
+/// How long a mutant may take to be built, in seconds.
+const BUILD_LIMIT: &str = "600";
+
+/// How much is tried at random, and in the worlds of the explorer. Nearly all mutants die of tests that try one thing.
+const FEWER: [(&str, &str); 2] = [("WHALEWATCHER_STATES", "3000"), ("PROPTEST_CASES", "64")];
+
+/// cargo-mutants exits with 3 when no mutant survived but some were noticed only because the tests did not end.
+const ONLY_TIMEOUTS: i32 = 3;
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Bring in the flaws in `xtask/flaws` instead, all or those named
+    #[arg(long, value_name = "NAME", num_args = 0..)]
+    flaws: Option<Vec<String>>,
+    /// Change this part of the code only
+    #[arg(long, value_name = "PART", conflicts_with = "flaws")]
+    part: Option<Part>,
+    /// Passed on to cargo-mutants, such as `-- --re Follower`
+    #[arg(last = true, value_name = "ARGUMENT", conflicts_with = "flaws")]
+    arguments: Vec<OsString>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// The reconciler, the driver, subscriptions, portfolios
+    Core,
+    /// What decodes Docker's answers
+    Moby,
+}
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    if let Some(names) = &options.flaws {
+        return flaws::run(names);
+    }
+    let output = target_folder()?.join("mutants");
+    let chosen = Part::value_variants().iter().filter(|part| options.part.is_none_or(|only| only == **part));
+    let mut survived = Vec::new();
+    for part in chosen {
+        if !part.run(&output, &options.arguments)? {
+            survived.push(part.package());
+        }
+    }
+    ensure!(survived.is_empty(), "mutants survived in {}: see {}", survived.join(", "), output.display());
+    Ok(())
+}
+
+impl Part {
+    fn package(self) -> &'static str {
+        match self {
+            Self::Core => "whalewatcher-core",
+            Self::Moby => "whalewatcher-moby",
+        }
+    }
+
+    fn files(self) -> &'static [&'static str] {
+        match self {
+            Self::Core => &[
+                "reconciler",
+                "reconciler/record",
+                "driver",
+                "subscription",
+                "difference",
+                "portfolio",
+                "liveness",
+                "status",
+                "backoff",
+            ],
+            Self::Moby => &[
+                "events",
+                "inspection",
+                "list",
+                "lines",
+                "labels",
+                "uptime",
+                "answer",
+                "check",
+                "limits",
+                "handshake",
+            ],
+        }
+    }
+
+    /// The tests that have to notice; the fastest first, for the others do not run if these fail.
+    fn tests(self) -> &'static [&'static str] {
+        match self {
+            Self::Core => &["--lib", "--test", "watcher", "--test", "histories"],
+            Self::Moby => &["--lib", "--test", "wire"],
+        }
+    }
+
+    /// Whether every mutant was noticed.
+    fn run(self, output: &Path, arguments: &[OsString]) -> Result<bool> {
+        let output = output.join(self.package());
+        fs::create_dir_all(&output).with_context(|| format!("cannot make {}", output.display()))?;
+        let mut mutants = MUTANTS.ready()?;
+        mutants.args(["--package", self.package(), "--timeout", TEST_LIMIT, "--build-timeout", BUILD_LIMIT]);
+        for file in self.files() {
+            mutants.arg("--file").arg(format!("crates/{}/src/{file}.rs", self.package()));
+        }
+        // To cargo and not to its tests, so that no other tests are built.
+        mutants.args(self.tests().iter().map(|argument| format!("--cargo-arg={argument}")));
+        mutants.arg("--output").arg(output).args(arguments);
+        mutants.envs(FEWER);
+        let status = interrupt::run(&mut mutants)?;
+        let told = matches!(status.code(), Some(0 | 2 | ONLY_TIMEOUTS));
+        ensure!(told, "`{}` failed ({status})", shown(&mutants));
+        Ok(status.code() != Some(2))
+    }
+}
