@@ -1,6 +1,6 @@
 //! The containerd of the test kit, seen over its socket by the clients of `containerd-client`.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on is to panic, in its helpers too")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on is to panic, also in what tests share")]
 
 mod client;
 mod events;

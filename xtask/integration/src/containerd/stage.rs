@@ -6,11 +6,13 @@ use anyhow::{Context as _, Result, ensure};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::process::Command;
 use tokio::task::block_in_place;
+use tokio::time::timeout;
 use whalewatcher_containerd::Client;
 use whalewatcher_core::{Settings, watch_with};
 use xtask::engines::{Containerd, Installation};
 
 use super::driver::{AT_ONCE, Driver, Plan, join};
+use crate::recorder::LIMIT;
 use crate::stage::settings;
 use crate::theatre::Theatre;
 
@@ -120,7 +122,11 @@ impl Theatre for Stage {
         }
         let driver = self.driver()?;
         let keys = self.containers().await?;
-        let removals = stream::iter(&keys).map(|key| driver.remove(key));
+        let removal = async |key: &String| {
+            let removed = timeout(LIMIT, driver.remove(key)).await;
+            removed.with_context(|| format!("{key} cannot be removed"))?
+        };
+        let removals = stream::iter(&keys).map(removal);
         removals.buffer_unordered(AT_ONCE).try_collect::<()>().await?;
         for namespace in driver.namespaces().await? {
             for id in driver.tasks_of(&namespace).await? {

@@ -276,6 +276,7 @@ impl Subscribed {
                 let event = Some(Any { type_url: "likeness.Probe".to_owned(), value: b"?".to_vec() });
                 let request = PublishRequest { topic: "/likeness/probe".to_owned(), event };
                 publisher.publish(within("likeness", request)?).await?;
+                // Only an event shows that the subscription stands.
                 sleep(std::time::Duration::from_millis(5)).await;
             }
         };
