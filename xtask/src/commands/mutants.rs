@@ -45,6 +45,8 @@ enum Part {
     Core,
     /// What decodes Docker's answers
     Moby,
+    /// What decodes containerd's answers
+    Containerd,
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
@@ -68,6 +70,7 @@ impl Part {
         match self {
             Self::Core => "whalewatcher-core",
             Self::Moby => "whalewatcher-moby",
+            Self::Containerd => "whalewatcher-containerd",
         }
     }
 
@@ -95,7 +98,15 @@ impl Part {
                 "check",
                 "limits",
                 "handshake",
+                "event",
+                "audit",
+                "salvage",
+                "replay",
+                "id",
             ],
+            Self::Containerd => {
+                &["events", "container", "list", "namespace", "connection", "subscription", "limits"]
+            }
         }
     }
 
@@ -103,7 +114,7 @@ impl Part {
     fn tests(self) -> &'static [&'static str] {
         match self {
             Self::Core => &["--lib", "--test", "watcher", "--test", "histories"],
-            Self::Moby => &["--lib", "--test", "wire"],
+            Self::Moby | Self::Containerd => &["--lib", "--test", "wire"],
         }
     }
 

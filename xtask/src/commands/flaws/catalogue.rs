@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use crate::commands::cargo::workspace;
 
 /// What users of the Go module `thediveo/whalewatcher` could run into, and must not here. Each has a flaw at least.
-pub(super) const SHORTCOMINGS: [&str; 28] = [
+pub(super) const SHORTCOMINGS: [&str; 29] = [
     "Ready never comes when a subscriber with more than 10 containers waits for it",
     "one reader that does not read stops the whole watch",
     "a start event of what is not alive any more crashes the process",
@@ -38,6 +38,7 @@ pub(super) const SHORTCOMINGS: [&str; 28] = [
     "no detection of dead connections",
     "inspections one after another",
     "lookups are linear",
+    "a namespace that cannot be listed counts as empty",
 ];
 
 /// A patch that brings a shortcoming in.
