@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::driver::Driver;
 use crate::engine::{EngineClient, EngineIdentity};
-use crate::error::EngineError;
+use crate::error::{EngineError, ErrorKind};
 use crate::portfolio::Portfolio;
 use crate::reconciler::Reconciler;
 use crate::settings::Settings;
@@ -279,6 +279,10 @@ impl<C> Drop for Turn<'_, C> {
         reconciler.reset();
         self.shared.rest(match self.failed.take() {
             Some(WatchError::GaveUp { error } | WatchError::Refused { error }) => Phase::Failed { error },
+            _ if std::thread::panicking() => {
+                let message = "the watch panicked, in the engine client or in what the application gave it";
+                Phase::Failed { error: Arc::new(EngineError::new(ErrorKind::Failed, message)) }
+            }
             _ => Phase::Idle,
         });
         *self.shared.reconciler.lock().unwrap_or_else(PoisonError::into_inner) = Some(reconciler);

@@ -5,8 +5,8 @@ use std::time::Duration;
 use futures_util::{FutureExt, StreamExt};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
-use whalewatcher_core::{EngineWatcher, ErrorKind, Phase, WatchError, watch};
-use whalewatcher_testkit::scripted::{Call, Engine, Moment};
+use whalewatcher_core::{EngineClient, EngineError, EngineWatcher, ErrorKind, Phase, WatchError, watch};
+use whalewatcher_testkit::scripted::{Call, Connection, Engine, Moment};
 
 use crate::{container, live, next};
 
@@ -28,6 +28,40 @@ async fn closing_ends_the_watch_the_subscriptions_and_the_waiting_for_ready() {
     assert!(matches!(watcher.watch(CancellationToken::new()).await, Err(WatchError::Closed)));
     let (_, mut after) = watcher.subscribe();
     assert!(after.next().await.is_none());
+}
+
+/// As a packer of rucksacks may do that an application brings along.
+struct Panicking;
+
+impl EngineClient for Panicking {
+    type Connection = Connection;
+
+    fn engine_type(&self) -> &str {
+        "panicking"
+    }
+
+    fn endpoint(&self) -> &str {
+        "nowhere"
+    }
+
+    async fn connect(&self) -> Result<Connection, EngineError> {
+        panic!("scripted panic")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_panics_leaves_nobody_waiting() {
+    let watching = watch(Panicking);
+    let WatchError::GaveUp { error } =
+        timeout(Duration::from_secs(1), watching.ready()).await.unwrap().unwrap_err()
+    else {
+        panic!("it gave up")
+    };
+    assert_eq!(
+        error.to_string(),
+        "the watch panicked, in the engine client or in what the application gave it"
+    );
+    assert!(matches!(watching.status().phase, Phase::Failed { .. }));
 }
 
 #[tokio::test(start_paused = true)]
