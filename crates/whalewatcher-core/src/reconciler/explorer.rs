@@ -663,7 +663,10 @@ fn explore(bounds: Bounds) -> usize {
     let mut todo = vec![(World::new(bounds), Vec::new())];
     // Where not all are tried, let those that are be different ones, but the same each time.
     let mut order = fastrand::Rng::with_seed(1);
-    while let Some((world, path)) = todo.pop() {
+    while !todo.is_empty() {
+        // Mostly on from where it is, now and then from somewhere else: both what is deep and what is near gets tried.
+        let next = if order.u8(..16) == 0 { order.usize(..todo.len()) } else { todo.len() - 1 };
+        let (world, path) = todo.swap_remove(next);
         let mut possible = world.possible();
         order.shuffle(&mut possible);
         for action in possible {
