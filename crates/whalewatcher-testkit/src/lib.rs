@@ -1,5 +1,5 @@
 //! Engines for tests: a scripted one in memory, one that serves Docker's API on a socket, one that serves containerd's, and
-//! a proxy that breaks what passes between a client and an engine.
+//! a proxy that breaks what passes between a client and an engine. And a watched engine, for tests of adapters.
 
 #[cfg(any(feature = "containerd", feature = "docker"))]
 mod clock;
@@ -12,3 +12,4 @@ mod gate;
 #[cfg(feature = "proxy")]
 pub mod proxy;
 pub mod scripted;
+pub mod watched;

@@ -8,7 +8,7 @@ use whalewatcher_containerd::{Client, containerd_client};
 use whalewatcher_core::{EngineClient, EngineConnection, ErrorKind, Settings};
 use whalewatcher_testkit::containerd::{Call, Code, Method, Server, Verdict};
 
-use crate::watched::{Watched, in_time, watch, watch_with_settings};
+use crate::watched::{Watched, assert_true, in_time, watch, watch_with_settings};
 
 /// Treats this call so, in this namespace.
 fn treating(namespace: &'static str, method: Method, verdict: Verdict) -> impl Fn(&Call) -> Verdict {
@@ -33,7 +33,7 @@ async fn two_thousand_containers_in_one_namespace_are_listed_one_by_one() {
         server.run(format!("many/c{nth}")).unwrap();
     }
     let watched = watch(&server).live().await;
-    watched.assert_true(&server);
+    assert_true(&watched, &server);
     let requests = server.stats().requests;
     assert_eq!((requests.containers_list_stream, requests.containers_list), (1, 0));
     assert_eq!((requests.containers_get, requests.tasks_get), (0, 0));
@@ -50,7 +50,7 @@ async fn a_server_that_cannot_stream_lists_all_at_once_beyond_16_mib() {
         server.run(format!("many/c{nth}")).unwrap();
     }
     let watched = watch(&server).live().await;
-    watched.assert_true(&server);
+    assert_true(&watched, &server);
     assert_eq!(server.stats().requests.containers_list, 1);
 }
 
@@ -95,7 +95,7 @@ async fn a_namespace_that_fails_hides_no_other_and_is_asked_again_until_it_is_to
         server.remove_hook(hook);
         assert_eq!(watched.told_all(2).await, ["started bad/1", "synced 3"]);
         assert_eq!(unlisted(&watched), []);
-        watched.assert_true(&server);
+        assert_true(&watched, &server);
         assert_eq!(server.stats().accepted, 1, "on one connection");
     }
 }

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use whalewatcher_containerd::Client;
 use whalewatcher_testkit::containerd::{ContainerSpec, Server};
 
-use crate::watched::{watch, watch_by};
+use crate::watched::{assert_true, watch, watch_by};
 
 #[tokio::test]
 async fn what_is_alive_is_found_in_all_namespaces_with_all_that_is_known_of_it() {
@@ -52,7 +52,7 @@ async fn a_life_is_told_from_its_start_to_its_end() {
     let mut watched = watch(&server).live().await;
     server.run(ContainerSpec::new("shop/1").nerdctl_name("web")).unwrap();
     assert_eq!(watched.told().await, "started shop/web");
-    watched.assert_true(&server);
+    assert_true(&watched, &server);
     server.pause("shop/1").unwrap();
     assert_eq!(watched.told().await, "paused shop/web");
     server.resume("shop/1").unwrap();
@@ -117,7 +117,7 @@ async fn what_is_not_alive_is_not_announced() {
     server.remove("found-without-task").unwrap();
     server.remove("last").unwrap();
     assert_eq!(watched.told().await, "exited last 137");
-    watched.assert_true(&server);
+    assert_true(&watched, &server);
 }
 
 #[tokio::test]
@@ -135,7 +135,7 @@ async fn a_new_container_under_an_old_id_is_an_exit_and_a_start() {
     server.remove("shop/1").unwrap();
     server.run(ContainerSpec::new("shop/1").nerdctl_name("newer")).unwrap();
     assert_eq!(watched.told_all(2).await, ["exited shop/new", "started shop/newer"]);
-    watched.assert_true(&server);
+    assert_true(&watched, &server);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use whalewatcher_testkit::containerd::{ContainerSpec, Server};
 
-use crate::watched::watch;
+use crate::watched::{assert_true, watch};
 
 #[tokio::test]
 async fn an_engine_that_is_killed_and_started_again_is_told_by_exactly_what_differs() {
@@ -37,7 +37,7 @@ async fn an_engine_that_is_killed_and_started_again_is_told_by_exactly_what_diff
             "synced 4",
         ]
     );
-    watched.assert_true(&server);
+    assert_true(&watched, &server);
 }
 
 #[tokio::test]

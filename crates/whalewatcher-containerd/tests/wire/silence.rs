@@ -6,7 +6,7 @@ use whalewatcher_containerd::Client;
 use whalewatcher_core::Settings;
 use whalewatcher_testkit::containerd::{Code, Fate, Method, Server, Verdict};
 
-use crate::watched::{Watched, in_time, watch, watch_with_settings};
+use crate::watched::{Watched, assert_true, in_time, watch, watch_with_settings};
 
 fn audited(server: &Server) -> Watched {
     let settings =
@@ -36,7 +36,7 @@ async fn lost_events_are_made_up_for_by_an_audit() {
     assert_eq!(told, ["exited exits", "paused a/paused", "started starts", "updated b/other"]);
     let counters = watched.watching.status().counters;
     assert_eq!((counters.divergences, counters.connects), (4, 1));
-    watched.assert_true(&server);
+    assert_true(&watched, &server);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use whalewatcher_containerd::Client;
 use whalewatcher_testkit::containerd::{Code, Gate, Method, Server, Verdict};
 
-use crate::watched::{in_time, watch, watch_by};
+use crate::watched::{assert_true, in_time, watch, watch_by};
 
 /// A server where publishing is none of our rights.
 fn without_publishing(code: Code) -> Server {
@@ -82,7 +82,7 @@ async fn what_happens_between_the_list_and_its_answer_is_told() {
     server.run("new/comes").unwrap();
     gate.open();
     let watched = watched.live().await;
-    watched.assert_true(&server);
+    assert_true(&watched, &server);
 }
 
 #[tokio::test]
@@ -101,7 +101,7 @@ async fn where_publishing_is_refused_the_first_event_has_what_was_missed_listed(
         let mut told = watched.told_all(2).await;
         told.sort();
         assert_eq!(told, ["exited there 0", "started missed"]);
-        watched.assert_true(&server);
+        assert_true(&watched, &server);
         assert_eq!(watched.watching.status().counters.lists, 2);
     }
 }
