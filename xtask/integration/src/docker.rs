@@ -177,6 +177,14 @@ impl Driver {
         }
     }
 
+    /// Waits until there is no such container any more.
+    pub(crate) async fn gone(&self, container: &str) {
+        let options = WaitContainerOptions { condition: "removed".to_owned() };
+        let mut waiting = self.0.wait_container(container, Some(options));
+        // An error says that there is none, or with which code it ended.
+        while waiting.next().await.is_some_and(|answer| answer.is_ok()) {}
+    }
+
     /// Runs a script in a container to its end.
     pub(crate) async fn exec(&self, container: &str, script: &str) -> Result<()> {
         let config = ExecConfig {

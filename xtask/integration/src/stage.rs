@@ -2,18 +2,20 @@
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
+use tokio::time::{Instant, timeout};
 use whalewatcher_core::{Settings, watch_with};
 use whalewatcher_moby::Client;
 use xtask::engines::{DaemonFlags, Docker, Installation};
 
 use crate::FENCE;
 use crate::docker::{AT_ONCE, Driver, Plan};
+use crate::recorder::LIMIT;
 use crate::theatre::Theatre;
 
 /// A private engine, and what belongs to the scenarios on it.
@@ -170,12 +172,21 @@ impl Theatre for Stage {
             ids.retain(|id| Some(id) != fence.as_ref());
             anyhow::Ok(ids)
         };
-        let ids = others().await?;
-        let removals = stream::iter(&ids).map(|id| docker.remove(id));
-        removals.buffer_unordered(AT_ONCE).try_collect::<()>().await?;
-        let left = others().await?;
-        ensure!(left.is_empty(), "containers are still there: {left:?}");
-        Ok(())
+        // What is being removed already is refused, and gone a moment later.
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let left = others().await?;
+            if left.is_empty() {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "containers are still there: {left:?}");
+            let removals = stream::iter(&left).map(async |id| {
+                docker.remove(id).await?;
+                let _ = timeout(Duration::from_secs(1), docker.gone(id)).await;
+                anyhow::Ok(())
+            });
+            removals.buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+        }
     }
 
     fn take_figures(&self) -> Vec<String> {
