@@ -8,8 +8,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use bollard::errors::Error;
 use bollard::exec::{StartExecOptions, StartExecResults};
 use bollard::models::{
-    ContainerCreateBody, ContainerInspectResponse, EventMessage, ExecConfig, HealthConfig, HostConfig,
-    RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, ContainerInspectResponse, ContainerSummaryStateEnum, EventMessage, ExecConfig,
+    HealthConfig, HostConfig, RestartPolicy, RestartPolicyNameEnum,
 };
 use bollard::query_parameters::{
     CreateContainerOptions, EventsOptions, InspectContainerOptions, KillContainerOptions,
@@ -212,7 +212,11 @@ impl Driver {
     pub(crate) async fn all(&self) -> Result<Vec<String>> {
         let options = ListContainersOptions { all: true, ..Default::default() };
         let listed = self.0.list_containers(Some(options)).await.context("cannot list containers")?;
-        listed.into_iter().map(|container| container.id.context("a listed container has no ID")).collect()
+        // 20.10 now and then lists one as being removed for ever, which it does not know by its ID any more.
+        let there = listed
+            .into_iter()
+            .filter(|container| container.state != Some(ContainerSummaryStateEnum::REMOVING));
+        there.map(|container| container.id.context("a listed container has no ID")).collect()
     }
 
     /// `None` if there is none.
