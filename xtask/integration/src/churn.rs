@@ -36,6 +36,9 @@ struct Slot {
     name: String,
     /// Making it anew changes who is meant.
     id: Mutex<String>,
+    /// Held while a process is started in it and while it is paused: runc 1.1.5 hangs for ever if its container freezes
+    /// while it starts one there, and dockerd with it.
+    freezing: tokio::sync::Mutex<()>,
 }
 
 impl Churn {
@@ -43,7 +46,11 @@ impl Churn {
     pub(crate) async fn prepare(docker: &Driver, name: &str, count: usize, seed: u64) -> Result<Churn> {
         let names: Vec<String> = (0..count).map(|number| format!("{name}-{number}")).collect();
         let ids = docker.run_all(names.iter().map(|name| plan(name))).await?;
-        let slots = names.into_iter().zip(ids).map(|(name, id)| Slot { name, id: Mutex::new(id) }).collect();
+        let slots = names
+            .into_iter()
+            .zip(ids)
+            .map(|(name, id)| Slot { name, id: Mutex::new(id), freezing: Default::default() })
+            .collect();
         let brief = Mutex::default();
         Ok(Churn { slots, brief, transitions: watch::Sender::new(0), refused: AtomicUsize::new(0), seed })
     }
@@ -107,11 +114,17 @@ impl Churn {
             0..5 => docker.start(&id).await,
             5..8 => docker.kill(&id, "KILL").await,
             8 => docker.stop(&id, 0).await,
-            9..12 => docker.pause(&id).await,
+            9..12 => {
+                let _freezing = slot.freezing.lock().await;
+                docker.pause(&id).await
+            }
             12..15 => docker.unpause(&id).await,
             15 => docker.restart(&id, 0).await,
             16..18 => docker.rename(&id, &format!("{}-{}", slot.name, random.u16(..))).await,
-            18..20 => docker.exec_detached(&id, "true").await,
+            18..20 => {
+                let _freezing = slot.freezing.lock().await;
+                docker.exec_detached(&id, "true").await
+            }
             _ => {
                 docker.remove(&id).await?;
                 let is_brief = random.u8(0..3) == 0;
