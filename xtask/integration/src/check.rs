@@ -6,39 +6,40 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, bail, ensure};
 use tokio::time::{Instant, sleep, timeout_at};
-use whalewatcher_core::{Container, ContainerId, Counters, Event, EventKind};
+use whalewatcher_core::{Container, ContainerId, Counters, EngineClient, Event, EventKind};
+use whalewatcher_moby::Client;
 
 use crate::recorder::{LIMIT, Record, Recorder};
-use crate::stage::{Stage, Watched};
+use crate::stage::Stage;
 use crate::truth::Truth;
-use crate::watched::Way;
+use crate::watched::{Watched, Way};
 
 /// For how long nothing may be announced once the picture is right. That nothing comes can only be waited for.
 pub(crate) const QUIET: Duration = Duration::from_millis(100);
 
 /// What went wrong on the way to the right picture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Trouble {
+pub(crate) struct Trouble {
     resyncs: u64,
-    divergences: u64,
-    garbled: u64,
-    retries: u64,
+    pub(crate) divergences: u64,
+    pub(crate) garbled: u64,
+    pub(crate) retries: u64,
 }
 
 impl Trouble {
-    fn of(watched: &Watched) -> Trouble {
+    pub(crate) fn of<C: EngineClient>(watched: &Watched<C>) -> Trouble {
         let Counters { resyncs, divergences, garbled, retries, .. } = watched.watching.status().counters;
         Trouble { resyncs, divergences, garbled, retries }
     }
 }
 
 /// Checks everything, once the engine is quiet and no more fault is at work.
-pub(crate) async fn check(stage: &Stage, watched: &Watched) -> Result<()> {
+pub(crate) async fn check(stage: &Stage, watched: &Watched<Client>) -> Result<()> {
     // dockerd inspects nothing whose end it is just about to tell: afterwards, all that has ended was told.
     Truth::ask(&stage.docker().await?).await?;
     match watched.way {
         Way::Clear | Way::Cut => stage.fence(watched).await?,
-        Way::Faulty => recovered(stage, watched).await?,
+        Way::Faulty => recovered(watched, async || stage.fence(watched).await).await?,
     }
     let truth = await_truth(stage, watched).await?;
     let (told, trouble) = (watched.recorder().len(), Trouble::of(watched));
@@ -77,9 +78,12 @@ pub(crate) fn with_events(result: Result<()>, recorder: &Recorder) -> Result<()>
     result.map_err(|error| error.context(recorder.tail()))
 }
 
-/// Waits until the connection is a healthy one again: what the engine tells comes by its events, while nothing else
-/// has to be repaired.
-async fn recovered(stage: &Stage, watched: &Watched) -> Result<()> {
+/// Waits until the connection is a healthy one again: what the engine tells, as the fence shows, comes by its events,
+/// while nothing else has to be repaired.
+pub(crate) async fn recovered<C: EngineClient>(
+    watched: &Watched<C>,
+    fence: impl AsyncFn() -> Result<()>,
+) -> Result<()> {
     let deadline = Instant::now() + LIMIT;
     loop {
         let mut status = watched.watching.follow_status();
@@ -88,7 +92,7 @@ async fn recovered(stage: &Stage, watched: &Watched) -> Result<()> {
             bail!("it does not recover: {}\n{}", watched.watching.status(), watched.recorder().tail());
         }
         let before = Trouble::of(watched);
-        stage.fence(watched).await?;
+        fence().await?;
         if Trouble::of(watched) == before {
             return Ok(());
         }
@@ -97,7 +101,7 @@ async fn recovered(stage: &Stage, watched: &Watched) -> Result<()> {
 }
 
 /// The engine is always a moment ahead, but not for long.
-async fn await_truth(stage: &Stage, watched: &Watched) -> Result<Truth> {
+async fn await_truth(stage: &Stage, watched: &Watched<Client>) -> Result<Truth> {
     let docker = stage.docker().await?;
     let deadline = Instant::now() + LIMIT;
     loop {

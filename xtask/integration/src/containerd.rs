@@ -1,7 +1,9 @@
 //! containerd: what drives it, what it says is alive, and the scenarios on it.
 
 mod check;
+mod churn;
 mod driver;
+mod lives;
 mod scenarios;
 mod spec;
 mod stage;

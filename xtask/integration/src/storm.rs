@@ -9,10 +9,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use fastrand::Rng;
 use tokio::time::{sleep, timeout};
-use whalewatcher_core::Counters;
+use whalewatcher_core::{Counters, EngineClient};
 use whalewatcher_testkit::proxy::{Family, Fault, FaultKind, Proxy, RandomFaults};
 
-use crate::stage::Watched;
+use crate::watched::Watched;
 
 /// Names a file with the script of a run whose faults are to be repeated; when they hit differs all the same.
 const SCRIPT: &str = "WHALEWATCHER_FAULTS";
@@ -32,6 +32,45 @@ const EFFECT_LIMIT: Duration = Duration::from_millis(500);
 
 /// How long one that needs an event of some kind is waited for.
 const EVENT_LIMIT: Duration = Duration::from_secs(3);
+
+/// What connections speak, and so what can go wrong on them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// As Docker does: everything.
+    Http1,
+    /// As gRPC does: what concerns connections as a whole, for the proxy does not read it. Nor has it checksums by which
+    /// replaced bytes would show.
+    Http2,
+}
+
+impl Protocol {
+    fn families(self) -> &'static [Family] {
+        match self {
+            Protocol::Http1 => &Family::ALL,
+            Protocol::Http2 => &[
+                Family::Cut,
+                Family::Stall,
+                Family::Swallow,
+                Family::BlackHole,
+                Family::Delay,
+                Family::Drip,
+                Family::Truncate,
+                Family::Refuse,
+                Family::ReplaceSocket,
+            ],
+        }
+    }
+
+    /// What makes the faults of one kind.
+    fn faults(self, family: Family, seed: u64) -> RandomFaults {
+        let weigh = |faults: RandomFaults, other| faults.weight(other, u32::from(other == family));
+        let faults = Family::ALL.into_iter().fold(RandomFaults::new(seed), weigh);
+        match self {
+            Protocol::Http1 => faults,
+            Protocol::Http2 => faults.requests([""; 0]),
+        }
+    }
+}
 
 /// A fault, and how it is brought about. It prints as a line of the script.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,8 +115,9 @@ impl FromStr for Gust {
 enum Source {
     Random {
         random: Rng,
+        protocol: Protocol,
         /// What makes the faults of each kind.
-        kinds: Vec<RandomFaults>,
+        kinds: Vec<(Family, RandomFaults)>,
         /// Which kinds are still to come before all come again.
         deck: VecDeque<Kind>,
     },
@@ -86,8 +126,8 @@ enum Source {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// One of the proxy's, by its place.
-    Family(usize),
+    /// One of the proxy's.
+    Family(Family),
     /// The event stream goes silent, and all else works.
     SilentStream,
 }
@@ -100,7 +140,7 @@ struct Compared {
 }
 
 impl Compared {
-    fn by(watched: &Watched) -> Compared {
+    fn by<C: EngineClient>(watched: &Watched<C>) -> Compared {
         let Counters { audits, .. } = watched.watching.status().counters;
         Compared { audits, synced: watched.recorder().record().synced() }
     }
@@ -121,7 +161,7 @@ pub(crate) struct Storm {
 }
 
 impl Storm {
-    pub(crate) fn new(seed: u64) -> Result<Storm> {
+    pub(crate) fn new(seed: u64, protocol: Protocol) -> Result<Storm> {
         let source = match std::env::var_os(SCRIPT) {
             Some(path) => {
                 let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path:?}"))?;
@@ -129,12 +169,10 @@ impl Storm {
                 Source::Script(lines.map(str::parse).collect::<Result<_>>()?)
             }
             None => {
-                let kinds = Family::ALL.iter().zip(seed..).map(|(kind, seed)| {
-                    let weigh = |faults: RandomFaults, other| faults.weight(other, u32::from(other == *kind));
-                    Family::ALL.into_iter().fold(RandomFaults::new(seed), weigh)
-                });
-                let kinds = kinds.collect();
-                Source::Random { random: Rng::with_seed(seed), kinds, deck: VecDeque::new() }
+                let families = protocol.families().iter().zip(seed..);
+                let kinds =
+                    families.map(|(family, seed)| (*family, protocol.faults(*family, seed))).collect();
+                Source::Random { random: Rng::with_seed(seed), protocol, kinds, deck: VecDeque::new() }
             }
         };
         Ok(Storm { source, script: VecDeque::new(), gusts: 0, hits: 0, dropped_at: None })
@@ -157,7 +195,7 @@ impl Storm {
 
     /// Brings about the next fault and takes it back after a while; what it did stays done. After the end of a script
     /// there is none.
-    pub(crate) async fn blow(&mut self, proxy: &Proxy, watched: &Watched) -> Result<()> {
+    pub(crate) async fn blow<C: EngineClient>(&mut self, proxy: &Proxy, watched: &Watched<C>) -> Result<()> {
         let may_drop = self.dropped_at.is_none_or(|at| at.is_mended_by(Compared::by(watched)));
         let Some(gust) = self.source.next(may_drop) else { return Ok(()) };
         tracing::debug!(%gust);
@@ -188,14 +226,14 @@ impl Storm {
 
 impl Source {
     fn next(&mut self, may_drop: bool) -> Option<Gust> {
-        let (random, kinds, deck) = match self {
+        let (random, protocol, kinds, deck) = match self {
             Source::Script(gusts) => return gusts.pop_front(),
-            Source::Random { random, kinds, deck } => (random, kinds, deck),
+            Source::Random { random, protocol, kinds, deck } => (random, *protocol, kinds, deck),
         };
-        let is_drop =
-            |kind: &Kind| matches!(kind, Kind::Family(at) if Family::ALL[*at] == Family::DropEvents);
+        let is_drop = |kind: &Kind| *kind == Kind::Family(Family::DropEvents);
         if deck.iter().all(is_drop) {
-            let mut all: Vec<Kind> = (0..kinds.len()).map(Kind::Family).chain([Kind::SilentStream]).collect();
+            let mut all: Vec<Kind> = kinds.iter().map(|(family, _)| Kind::Family(*family)).collect();
+            all.extend((protocol == Protocol::Http1).then_some(Kind::SilentStream));
             // Each time one of some kind, so more of them.
             all.extend(all.iter().copied().filter(is_drop).collect::<Vec<_>>().repeat(2));
             random.shuffle(&mut all);
@@ -205,7 +243,7 @@ impl Source {
         let at = deck.iter().position(|kind| may_drop || !is_drop(kind))?;
         let kind = deck.remove(at)?;
         let mut fault = match kind {
-            Kind::Family(at) => kinds.get_mut(at)?.next_fault(),
+            Kind::Family(family) => kinds.iter_mut().find(|(of, _)| *of == family)?.1.next_fault(),
             Kind::SilentStream => Fault::stall().on_requests("/events").times(1),
         };
         if is_drop(&kind) {
@@ -238,7 +276,7 @@ mod tests {
 
     #[test]
     fn every_kind_comes_and_the_script_repeats_them() {
-        let mut storm = Storm::new(7).unwrap();
+        let mut storm = Storm::new(7, Protocol::Http1).unwrap();
         let gusts: Vec<Gust> = (0..51).filter_map(|_| storm.source.next(true)).collect();
         for gust in &gusts {
             assert_eq!(gust.to_string().parse::<Gust>().unwrap(), *gust);
@@ -266,6 +304,30 @@ mod tests {
     }
 
     #[test]
+    fn to_what_is_not_read_only_that_happens_which_concerns_whole_connections() {
+        let mut storm = Storm::new(5, Protocol::Http2).unwrap();
+        let mut seen = std::collections::BTreeSet::new();
+        for gust in (0..200).map(|_| storm.source.next(true).unwrap()) {
+            let fault = gust.fault.to_string();
+            assert!(!fault.contains("requests="), "{fault}");
+            seen.extend(fault.split(' ').next().map(str::to_owned));
+        }
+        let all = [
+            "black-hole",
+            "cut",
+            "delay",
+            "drip",
+            "refuse",
+            "replace-socket",
+            "reset",
+            "stall",
+            "swallow",
+            "truncate",
+        ];
+        assert!(seen.iter().eq(all), "{seen:?}");
+    }
+
+    #[test]
     fn a_script_is_played_in_order_and_then_there_is_none() {
         let gusts = ["12 cut stall", "0 - cut after=3 toward=client scope=all times=1"];
         let gusts = gusts.map(|line| line.parse::<Gust>().unwrap());
@@ -285,7 +347,7 @@ mod tests {
 
     #[test]
     fn while_an_event_that_was_dropped_may_still_be_missing_none_is_dropped() {
-        let mut storm = Storm::new(3).unwrap();
+        let mut storm = Storm::new(3, Protocol::Http1).unwrap();
         for _ in 0..200 {
             let gust = storm.source.next(false).unwrap();
             assert!(!matches!(gust.fault.kind(), FaultKind::DropEvents(_)), "{gust}");

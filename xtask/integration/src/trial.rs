@@ -18,7 +18,7 @@ use crate::docker::Driver;
 use crate::leaks::{Apart, descriptors, no_more_descriptors_than};
 use crate::recorder::{LIMIT, Recorder};
 use crate::stage::{Stage, Watched, settings};
-use crate::storm::Storm;
+use crate::storm::{Protocol, Storm};
 use crate::theatre::Theatre as _;
 use crate::truth;
 
@@ -73,7 +73,7 @@ impl<'a> Trial<'a> {
         watched.recorders.push(Recorder::start("slow", watched.watching.subscribe(), REST));
         watched.ready().await?;
         let churn = Churn::prepare(&docker, "tried", containers, seed).await?;
-        let storm = Storm::new(seed)?;
+        let storm = Storm::new(seed, Protocol::Http1)?;
         let (changes, joined) = (0, 0);
         Ok(Trial {
             stage,

@@ -152,13 +152,12 @@ impl Driver {
         Ok(())
     }
 
-    /// Makes a task that is not started yet.
-    pub(super) async fn create_task(&self, key: &str) -> Result<()> {
+    /// Makes a task that is not started yet, and returns its PID.
+    pub(super) async fn create_task(&self, key: &str) -> Result<u32> {
         let (namespace, id) = split(key);
         let request = CreateTaskRequest { container_id: id.to_owned(), ..CreateTaskRequest::default() };
         let created = self.tasks().create(within(namespace, request)?).await;
-        created.with_context(|| format!("cannot make a task of {key}"))?;
-        Ok(())
+        Ok(created.with_context(|| format!("cannot make a task of {key}"))?.into_inner().pid)
     }
 
     /// Starts a task that was made, and returns its PID.

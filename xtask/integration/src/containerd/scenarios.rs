@@ -2,6 +2,7 @@
 
 mod beside;
 mod churn;
+mod faults;
 mod lifecycle;
 mod likeness;
 mod many;
@@ -26,6 +27,7 @@ pub(crate) const SCENARIOS: &[Scenario<Stage>] = scenarios![
     outage::of_a_killed_containerd_the_difference_is_told,
     outage::containerd_is_killed_again_and_again_while_containers_come_and_go,
     churn::random_churn_in_three_namespaces_by_four_with_three_subscribers,
+    faults::whatever_goes_wrong_on_the_way_nothing_wrong_is_told_and_the_picture_is_right_after,
     likeness::the_test_kits_engine_answers_as_this_one_does,
     likeness::the_test_kits_engine_tells_a_life_as_this_one_does,
     beside::of_a_dockerd_on_the_same_containerd_nothing_shows,

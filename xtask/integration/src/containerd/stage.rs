@@ -12,6 +12,7 @@ use whalewatcher_core::{Settings, watch_with};
 use xtask::engines::{Containerd, Installation};
 
 use super::driver::{AT_ONCE, Driver, Plan, join};
+use crate::FENCE;
 use crate::recorder::LIMIT;
 use crate::stage::settings;
 use crate::theatre::Theatre;
@@ -28,6 +29,7 @@ pub(crate) struct Stage {
 #[derive(Default)]
 struct Shared {
     driver: Option<Driver>,
+    fences: usize,
     figures: Vec<String>,
 }
 
@@ -80,8 +82,23 @@ impl Stage {
 
     /// A watcher of the engine.
     pub(super) fn begin_watch_with(&self, settings: Settings) -> Result<Watched> {
-        let client = Client::new(self.engine.socket().display().to_string())?;
-        Ok(Watched::new(watch_with(client, settings)))
+        self.begin_watch_at(&self.engine.socket().display().to_string(), settings)
+    }
+
+    /// A watcher of what is at this endpoint.
+    pub(super) fn begin_watch_at(&self, endpoint: &str, settings: Settings) -> Result<Watched> {
+        Ok(Watched::new(watch_with(Client::new(endpoint)?, settings)))
+    }
+
+    /// Shows that events come to this watcher: a container of our own comes, and that is told.
+    pub(super) async fn fence(&self, watched: &Watched) -> Result<()> {
+        let key = {
+            let mut shared = self.shared();
+            shared.fences += 1;
+            format!("{FENCE}{}", shared.fences)
+        };
+        self.driver()?.run(&Plan::of(&key)).await?;
+        watched.recorder().until("the fence is told", |record| record.fold.by_id(&key).is_some()).await
     }
 
     /// Kills containerd.
