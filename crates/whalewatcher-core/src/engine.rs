@@ -203,7 +203,7 @@ impl Untold {
     }
 
     pub(crate) fn contains(&self, id: &ContainerId) -> bool {
-        !self.is_empty() && self.scopes.iter().any(|scope| scope == (self.scope_of)(id))
+        self.scopes.iter().any(|scope| scope == (self.scope_of)(id))
     }
 }
 

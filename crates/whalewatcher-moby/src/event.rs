@@ -296,6 +296,13 @@ mod tests {
     }
 
     #[test]
+    fn empty_lines_tell_nothing() {
+        for line in ["", "\r", " \t"] {
+            assert_eq!(decoded(line), None, "{line:?}");
+        }
+    }
+
+    #[test]
     fn what_is_not_an_event_is_refused() {
         for line in ["null", "<html>", "{\"Type\":", "\u{1b}[2J"] {
             assert_eq!(decode_bytes(line.as_bytes()).unwrap_err().kind(), ErrorKind::Garbled, "{line}");

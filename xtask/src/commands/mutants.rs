@@ -114,7 +114,8 @@ impl Part {
     fn tests(self) -> &'static [&'static str] {
         match self {
             Self::Core => &["--lib", "--test", "watcher", "--test", "histories"],
-            Self::Moby | Self::Containerd => &["--lib", "--test", "wire"],
+            Self::Moby => &["--lib", "--test", "wire", "--test", "endless"],
+            Self::Containerd => &["--lib", "--test", "wire"],
         }
     }
 

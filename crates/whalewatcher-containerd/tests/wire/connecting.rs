@@ -33,6 +33,8 @@ async fn an_engine_is_known_by_its_uuid_version_and_pid() {
     assert_eq!((identity.engine_type.as_str(), identity.id.as_str()), ("containerd.io", "c0ffee"));
     assert_eq!((identity.version.as_str(), identity.pid), ("v2.1.9 abc", Some(4711)));
     assert_eq!(identity.endpoint, server.endpoint());
+    let shown = format!("{connection:?}");
+    assert!(shown.contains("c0ffee") && shown.contains("k8s.io"), "the engine and what is ignored: {shown}");
 }
 
 #[tokio::test]

@@ -1,7 +1,9 @@
 //! The subscription: proven before anything is listed, or made up for.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use whalewatcher_containerd::Client;
 use whalewatcher_testkit::containerd::{Code, Gate, Method, Server, Verdict};
 
@@ -29,6 +31,17 @@ async fn nothing_is_listed_before_an_event_of_our_own_came_back() {
     assert_eq!(watched.names(), ["early"]);
     server.run("late").unwrap();
     assert_eq!(watched.told().await, "started late");
+}
+
+#[tokio::test]
+async fn what_does_not_come_back_is_published_ever_less_often() {
+    let server = Server::builder().start().unwrap();
+    let _gate = server.hold_subscriptions();
+    let begun = Instant::now();
+    let _watched = watch(&server);
+    in_time(server.until(|stats| stats.requests.publish >= 9)).await;
+    // After 2, 4, 8, 16, 32, 64, 100 and 100 ms.
+    assert!(begun.elapsed() >= Duration::from_millis(326), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]

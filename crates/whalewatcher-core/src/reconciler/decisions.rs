@@ -161,6 +161,52 @@ fn who_two_audits_suspect_is_asked_about_once() {
 }
 
 #[test]
+fn an_audit_suspects_nobody_who_is_listed_as_known() {
+    let mut scene = Scene::live([dated(1, 10)]);
+    scene.take(Input::Audit);
+    scene.list([dated(1, 10)]);
+    assert!(scene.0.take_suspects().is_empty());
+}
+
+#[test]
+fn who_differs_and_is_being_asked_about_is_suspected_once() {
+    let mut scene = Scene::live([dated(1, 10)]);
+    scene.event(changed());
+    assert!(scene.asks());
+    scene.take(Input::Audit);
+    scene.list([]);
+    assert_eq!(scene.0.take_suspects(), ["a".into()]);
+}
+
+#[test]
+fn who_is_unknown_unlisted_and_being_asked_about_is_asked_about_again_after_an_audit() {
+    let mut scene = Scene::live([]);
+    scene.event(started(1, None));
+    assert!(scene.asks());
+    scene.take(Input::Audit);
+    scene.list([]);
+    assert_eq!(scene.0.take_suspects(), ["a".into()]);
+    scene.take(Input::Suspect("a".into()));
+    assert_eq!(scene.answer(Some(plain(1))), NOTHING, "it may be over since, and its exit lost");
+    assert!(scene.asks());
+    assert_eq!(scene.answer(None), NOTHING);
+    assert!(!scene.asks());
+}
+
+#[test]
+fn who_is_unknown_unlisted_and_was_answered_for_meanwhile_is_not_asked_about_again() {
+    let mut scene = Scene::live([]);
+    scene.event(started(1, None));
+    assert!(scene.asks());
+    scene.take(Input::Audit);
+    scene.list([]);
+    assert_eq!(scene.answer(None), NOTHING);
+    assert_eq!(scene.0.take_suspects(), ["a".into()]);
+    scene.take(Input::Suspect("a".into()));
+    assert!(!scene.asks());
+}
+
+#[test]
 fn who_an_event_spoke_of_is_not_suspected_any_more() {
     let mut scene = Scene::live([dated(1, 10)]);
     scene.take(Input::Audit);
