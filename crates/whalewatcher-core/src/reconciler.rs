@@ -33,7 +33,7 @@ mod decisions;
 mod explorer;
 mod record;
 
-use record::{Exit, Glimpse, Inquiry, Record};
+use record::{Exit, Glimpse, Inquiry, Record, Suspicion};
 
 /// How many containers that are not alive are remembered, to recognise late and repeated events of theirs.
 const REMEMBERED: usize = 1024;
@@ -219,6 +219,7 @@ impl Reconciler {
             record.inquiry = Inquiry::None;
             record.suspected = false;
             record.suspicion = None;
+            record.graces = 0;
             record.gone = false;
             record.glimpse = None;
             if !record.remembered {
@@ -278,8 +279,14 @@ impl Reconciler {
                 }
                 continue;
             }
-            self.records.entry(id.clone()).or_default().suspicion = Some(sighting);
-            self.suspects.push(id);
+            let record = self.records.entry(id.clone()).or_default();
+            // Who looks suspicious in the same way again is not given more time.
+            if record.suspicion.as_ref().is_none_or(|suspicion| suspicion.listed != sighting) {
+                record.graces += 1;
+                record.suspicion =
+                    Some(Suspicion { listed: sighting, graces: record.graces, explained: false });
+                self.suspects.push(id);
+            }
         }
     }
 
@@ -294,14 +301,19 @@ impl Reconciler {
     /// What events did not explain is asked about.
     fn suspect(&mut self, id: &ContainerId, now: SystemTime) {
         let Some(record) = self.records.get_mut(id) else { return };
-        let (suspicion, gone) = (record.suspicion.take(), record.gone);
+        record.graces = record.graces.saturating_sub(1);
+        let gone = record.gone;
+        let suspicion = record.suspicion.take_if(|suspicion| {
+            suspicion.graces = suspicion.graces.saturating_sub(1);
+            suspicion.graces == 0
+        });
         if gone {
             self.exit_known(id, None, now);
         }
-        if let Some(sighting) = suspicion {
-            let differs = !self.is_as_listed(id, sighting.as_ref());
+        if let Some(Suspicion { listed, explained, .. }) = suspicion {
+            let differs = !self.is_as_listed(id, listed.as_ref());
             let record = self.records.entry(id.clone()).or_default();
-            record.suspected |= differs;
+            record.suspected |= differs && !explained;
             match record.inquiry {
                 Inquiry::None if differs => self.want(id),
                 Inquiry::Asked { .. } => self.want(id),
@@ -365,6 +377,9 @@ impl Reconciler {
         }
         if let Some(record) = self.records.get_mut(&id) {
             record.suspected = false;
+            if let Some(suspicion) = &mut record.suspicion {
+                suspicion.explained = true;
+            }
         }
         let before = (self.published.len(), self.inquiry(&id));
         match event {
@@ -543,6 +558,7 @@ impl Reconciler {
                         // The answer was faster than the event, which tells the exit code. Not before it is live:
                         // ready is only what is right.
                         record.gone = true;
+                        record.graces += 1;
                         self.suspects.push(id.clone());
                     }
                 } else if let (Some(glimpse), Some(exit)) = (past, exit) {
@@ -655,7 +671,7 @@ impl Reconciler {
     /// Keeps the memory of those that are not alive within bounds.
     fn forget(&mut self, id: &ContainerId) {
         let idle = |portfolio: &Portfolio, id: &ContainerId, record: &Record| {
-            record.inquiry == Inquiry::None && record.suspicion.is_none() && portfolio.by_id(id).is_none()
+            record.inquiry == Inquiry::None && record.graces == 0 && portfolio.by_id(id).is_none()
         };
         if self.records.get(id).is_some_and(Record::is_blank) {
             self.records.remove(id);

@@ -145,19 +145,45 @@ fn who_is_being_asked_about_is_not_asked_about_again_because_it_is_listed() {
 }
 
 #[test]
-fn who_two_audits_suspect_is_asked_about_once() {
+fn who_two_audits_suspect_in_the_same_way_is_asked_about_once_and_after_the_first_ones_grace() {
     let mut scene = Scene::live([dated(1, 10)]);
     for _ in 0..2 {
         scene.take(Input::Audit);
         scene.list([]);
     }
-    assert_eq!(scene.0.take_suspects().len(), 2);
+    assert_eq!(scene.0.take_suspects().len(), 1);
     scene.take(Input::Suspect("a".into()));
     assert!(scene.asks());
     scene.take(Input::Suspect("a".into()));
     assert_eq!(scene.answer(Some(dated(1, 10))), NOTHING);
     assert!(!scene.asks());
-    assert_eq!(scene.0.divergences(), 0, "it was as known");
+    assert_eq!((scene.0.divergences(), scene.records()), (0, 0), "it was as known");
+}
+
+#[test]
+fn a_grace_that_began_before_does_not_cut_that_of_another_suspicion_short() {
+    let mut scene = Scene::live([dated(1, 10)]);
+    for listed in [vec![dated(1, 10).with_paused(true)], vec![dated(1, 10)], vec![]] {
+        scene.take(Input::Audit);
+        scene.list(listed);
+    }
+    assert_eq!(scene.0.take_suspects().len(), 2);
+    scene.take(Input::Suspect("a".into()));
+    assert!(!scene.asks(), "the first one was cleared meanwhile, the other one's time is not over");
+    scene.take(Input::Suspect("a".into()));
+    assert_eq!(scene.inspect(None), ["exited 1@1000"]);
+    assert_eq!(scene.0.divergences(), 1);
+}
+
+#[test]
+fn what_an_event_spoke_of_since_an_audit_is_asked_about_but_no_divergence() {
+    let mut scene = Scene::live([dated(1, 10)]);
+    scene.take(Input::Audit);
+    scene.list([]);
+    assert_eq!(scene.event(paused(20)), ["paused 1@20"]);
+    scene.take(Input::Suspect("a".into()));
+    assert_eq!(scene.inspect(Some(dated(1, 10))), ["unpaused 1@1000"]);
+    assert_eq!(scene.0.divergences(), 0);
 }
 
 #[test]

@@ -112,7 +112,8 @@ struct Subject {
     recent: VecDeque<Told>,
     inspection: Option<Question<Option<Life>>>,
     failed: bool,
-    suspected: bool,
+    /// Graces that are running.
+    suspected: u8,
     /// Inspections asked for, and what may have led to them.
     asked: u32,
     reasons: u32,
@@ -257,7 +258,7 @@ impl World {
             if subject.failed {
                 all.push(Action::Retry(nth));
             }
-            if subject.suspected {
+            if subject.suspected > 0 {
                 all.push(Action::Suspect(nth));
             }
         }
@@ -424,7 +425,7 @@ impl World {
                     subject.queue.clear();
                     subject.inspection = None;
                     subject.failed = false;
-                    subject.suspected = false;
+                    subject.suspected = 0;
                 }
                 let error = EngineError::new(crate::ErrorKind::Disconnected, "gone");
                 self.input(Input::Disconnected(Arc::new(error)))?;
@@ -513,7 +514,7 @@ impl World {
                 self.subjects[nth].failed = true;
             }
             Action::Suspect(nth) => {
-                self.subjects[nth].suspected = false;
+                self.subjects[nth].suspected -= 1;
                 self.input(Input::Suspect(id(nth)))?;
             }
             Action::Retry(nth) => {
@@ -538,7 +539,7 @@ impl World {
         }
         for suspect in self.reconciler.take_suspects() {
             let nth = (0..self.subjects.len()).find(|nth| id(*nth) == suspect);
-            self.subjects[nth.expect("a container of this world")].suspected = true;
+            self.subjects[nth.expect("a container of this world")].suspected += 1;
         }
         if fold != *self.reconciler.portfolio() {
             return Err(format!("the fold is {fold:?}, the portfolio {:?}", self.reconciler.portfolio()));
@@ -608,7 +609,7 @@ impl World {
         let mut quiet = 0;
         for (nth, subject) in self.subjects.iter().enumerate() {
             let asking = subject.inspection.is_some() || self.reconciler.inquiry(&id(nth)) == Inquiry::Wanted;
-            if asking || !subject.queue.is_empty() || subject.failed || subject.suspected {
+            if asking || !subject.queue.is_empty() || subject.failed || subject.suspected > 0 {
                 continue;
             }
             quiet += 1;

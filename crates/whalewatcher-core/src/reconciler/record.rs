@@ -27,8 +27,10 @@ pub(super) struct Record {
     pub(super) newest_start: Option<SystemTime>,
     /// Whether it is among `remembered`.
     pub(super) remembered: bool,
-    /// How an audit's list shows it, if at all, while events have time to explain why that differs from what is known.
-    pub(super) suspicion: Option<Option<Sighting>>,
+    /// Why an audit suspects it, while events have time to explain that.
+    pub(super) suspicion: Option<Suspicion>,
+    /// How many times that [`Input::Suspect`](super::Input::Suspect) tells the end of are running.
+    pub(super) graces: u32,
     /// Whether it is asked about because they did not, and no event spoke of it since.
     pub(super) suspected: bool,
     /// Whether an inspection found the life that is known to be over, and its exit is still to be told.
@@ -53,6 +55,17 @@ impl Record {
         self.gone = false;
         self.past = Some(Past { began, start_told, pids });
     }
+}
+
+/// A list shows a container otherwise than it is known.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Suspicion {
+    /// How the list shows it, if at all.
+    pub(super) listed: Option<Sighting>,
+    /// How many of its graces are over when its own is: one that began before must not cut it short.
+    pub(super) graces: u32,
+    /// Whether an event spoke of it since.
+    pub(super) explained: bool,
 }
 
 /// Where the question stands whether, and how, a container is alive.
