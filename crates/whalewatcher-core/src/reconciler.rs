@@ -280,12 +280,15 @@ impl Reconciler {
                 continue;
             }
             let record = self.records.entry(id.clone()).or_default();
-            // Who looks suspicious in the same way again is not given more time.
-            if record.suspicion.as_ref().is_none_or(|suspicion| suspicion.listed != sighting) {
-                record.graces += 1;
-                record.suspicion =
-                    Some(Suspicion { listed: sighting, graces: record.graces, explained: false });
-                self.suspects.push(id);
+            match &mut record.suspicion {
+                // Who stays suspicious is not given more time.
+                Some(suspicion) => suspicion.listed = sighting,
+                suspicion @ None => {
+                    record.graces += 1;
+                    *suspicion =
+                        Some(Suspicion { listed: sighting, graces: record.graces, explained: false });
+                    self.suspects.push(id);
+                }
             }
         }
     }

@@ -145,11 +145,11 @@ fn who_is_being_asked_about_is_not_asked_about_again_because_it_is_listed() {
 }
 
 #[test]
-fn who_two_audits_suspect_in_the_same_way_is_asked_about_once_and_after_the_first_ones_grace() {
+fn who_stays_suspicious_is_asked_about_once_and_after_the_first_grace() {
     let mut scene = Scene::live([dated(1, 10)]);
-    for _ in 0..2 {
+    for listed in [vec![dated(1, 10).with_paused(true)], vec![]] {
         scene.take(Input::Audit);
-        scene.list([]);
+        scene.list(listed);
     }
     assert_eq!(scene.0.take_suspects().len(), 1);
     scene.take(Input::Suspect("a".into()));
