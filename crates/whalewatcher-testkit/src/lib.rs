@@ -9,6 +9,8 @@ pub mod containerd;
 pub mod docker;
 #[cfg(any(feature = "containerd", feature = "docker"))]
 mod gate;
+#[cfg(feature = "containerd")]
+mod grpc;
 #[cfg(feature = "proxy")]
 pub mod proxy;
 pub mod scripted;

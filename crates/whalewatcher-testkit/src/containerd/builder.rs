@@ -4,13 +4,16 @@ use std::{path::PathBuf, sync::Arc};
 
 use tokio::runtime::Handle;
 
-use crate::clock::Clock;
+use crate::{
+    clock::Clock,
+    grpc::{Hooks, Listening},
+};
 
 use super::{
+    Call, Verdict,
     engine::Engine,
     error::Error,
     flavour::Flavour,
-    hooks::{Call, Hooks, Verdict},
     server::{Identity, Server, Shared},
 };
 
@@ -25,7 +28,7 @@ pub struct Builder {
     pid: Option<u64>,
     first_pid: u32,
     largest_message: usize,
-    hooks: Hooks,
+    hooks: Hooks<Call>,
 }
 
 impl Default for Builder {
@@ -113,16 +116,6 @@ impl Builder {
     /// [`Error::NoRuntime`] outside a tokio runtime, [`Error::Listen`] if the socket cannot be made.
     pub fn start(self) -> Result<Server, Error> {
         let runtime = Handle::try_current().map_err(|_| Error::NoRuntime)?;
-        let (folder, socket) = match self.socket {
-            Some(socket) => (None, socket),
-            None => {
-                let folder = tempfile::Builder::new().prefix("whale").tempdir().map_err(|source| {
-                    Error::Listen { endpoint: std::env::temp_dir().display().to_string(), source }
-                })?;
-                let socket = folder.path().join("containerd.sock");
-                (Some(folder), socket)
-            }
-        };
         let (version, revision) =
             self.version.unwrap_or_else(|| (self.flavour.version().into(), self.flavour.revision().into()));
         let identity = Identity {
@@ -135,7 +128,9 @@ impl Builder {
             largest_message: self.largest_message,
         };
         let engine = Engine::new(self.clock, self.first_pid);
-        Server::listen(Shared::new(engine, identity, self.hooks), runtime, socket, folder)
+        let shared = Shared::new(engine, identity, self.hooks);
+        let listening = Listening::new(Arc::clone(&shared) as _, runtime, self.socket, "containerd.sock");
+        Ok(Server::new(shared, Arc::new(listening.map_err(Error::listen)?)))
     }
 }
 

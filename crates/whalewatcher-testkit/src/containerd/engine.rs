@@ -11,12 +11,12 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
-use crate::clock::Clock;
+use crate::{clock::Clock, grpc::Fates};
 
 use super::{
     container::{Alive, Container, Key},
     error::Error,
-    events::{Event, FateHook, Hub},
+    events::{Event, Hub},
     filters::Filters,
 };
 
@@ -133,11 +133,7 @@ impl State {
         self.hub.unsubscribe(id);
     }
 
-    pub(super) fn decide_fates(&mut self, hook: FateHook) {
-        self.hub.decide_fates(hook);
-    }
-
-    pub(super) fn lose_next(&mut self, topic: &str) {
-        self.hub.lose_next(topic);
+    pub(super) fn fates(&mut self) -> &mut Fates<Event> {
+        &mut self.hub.fates
     }
 }
