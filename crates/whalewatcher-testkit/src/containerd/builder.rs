@@ -17,6 +17,12 @@ use super::{
     server::{Identity, Server, Shared},
 };
 
+/// The PID namespace that it says it is in, as the first one of every Linux system.
+pub(super) const PID_NAMESPACE: u64 = 4_026_531_836;
+
+/// The largest message that containerd sends, in bytes.
+pub(super) const LARGEST_MESSAGE: usize = 16 * 1024 * 1024;
+
 /// Makes a [`Server`]; get one from [`Server::builder`].
 #[derive(Debug)]
 pub struct Builder {
@@ -41,7 +47,7 @@ impl Default for Builder {
             version: None,
             pid: None,
             first_pid: 4000,
-            largest_message: 16 * 1024 * 1024,
+            largest_message: LARGEST_MESSAGE,
             hooks: Hooks::default(),
         }
     }
@@ -124,7 +130,7 @@ impl Builder {
             version,
             revision,
             pid: self.pid.unwrap_or_else(|| std::process::id().into()),
-            pid_namespace: 4_026_531_836,
+            pid_namespace: PID_NAMESPACE,
             largest_message: self.largest_message,
         };
         let engine = Engine::new(self.clock, self.first_pid);
@@ -134,7 +140,7 @@ impl Builder {
     }
 }
 
-fn new_uuid() -> String {
+pub(super) fn new_uuid() -> String {
     let mut random = fastrand::Rng::new();
     let mut group = |digits: usize| (0..digits).map(|_| random.digit(16)).collect::<String>();
     [8, 4, 4, 4, 12].map(&mut group).join("-")

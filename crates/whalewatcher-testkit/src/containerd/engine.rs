@@ -95,6 +95,11 @@ impl State {
         self.last_pid
     }
 
+    #[cfg(feature = "cri")]
+    pub(super) fn continue_with(&mut self, pid: u32) {
+        self.last_pid = pid.saturating_sub(1);
+    }
+
     pub(super) fn find_mut(&mut self, key: &Key) -> Result<&mut Container, Error> {
         self.containers.get_mut(key).ok_or_else(|| Error::NoSuchContainer(key.to_string()))
     }

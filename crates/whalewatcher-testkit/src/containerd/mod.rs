@@ -39,6 +39,8 @@
 //! # Ok::<(), whalewatcher_testkit::containerd::Error>(()) }).unwrap();
 //! ```
 
+#[cfg(feature = "cri")]
+mod beneath;
 mod builder;
 mod call;
 mod container;
@@ -61,6 +63,8 @@ pub use crate::{
 };
 pub use tonic::Code;
 
+#[cfg(feature = "cri")]
+pub(crate) use self::beneath::Beneath;
 pub use self::{
     builder::Builder,
     call::{Call, Method},

@@ -59,6 +59,11 @@ impl Shared {
     pub(super) fn identity(&self) -> Arc<Identity> {
         Arc::clone(&self.identity.lock().unwrap_or_else(PoisonError::into_inner))
     }
+
+    pub(super) fn change_identity(&self, change: impl FnOnce(&mut Identity)) {
+        let mut identity = self.identity.lock().unwrap_or_else(PoisonError::into_inner);
+        change(Arc::make_mut(&mut identity));
+    }
 }
 
 /// Starting, and where it is.
@@ -378,9 +383,9 @@ impl Server {
     /// From now on the engine tells this version of itself, as if it had been upgraded. Best called while it does
     /// not listen.
     pub fn set_version(&self, version: &str, revision: &str) {
-        let mut identity = self.shared.identity.lock().unwrap_or_else(PoisonError::into_inner);
-        let identity = Arc::make_mut(&mut identity);
-        version.clone_into(&mut identity.version);
-        revision.clone_into(&mut identity.revision);
+        self.shared.change_identity(|identity| {
+            version.clone_into(&mut identity.version);
+            revision.clone_into(&mut identity.revision);
+        });
     }
 }

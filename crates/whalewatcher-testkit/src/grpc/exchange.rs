@@ -69,6 +69,13 @@ pub(crate) fn unknown_method(path: &str) -> Status {
     Status::unimplemented(format!("unknown method {method} for service {service}"))
 }
 
+/// As grpc-go refuses whole services that its server does not know.
+#[cfg(feature = "cri")]
+pub(crate) fn unknown_service(path: &str) -> Status {
+    let service = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+    Status::unimplemented(format!("unknown service {service}"))
+}
+
 impl<H: Host> Exchange<H> {
     pub(crate) fn new(host: Arc<H>, connection: Connection, call: H::Call) -> Self {
         Self { host, connection, call }

@@ -68,6 +68,7 @@ impl Listening {
             UnixListener::bind(&self.socket).map_err(|source| (self.socket.display().to_string(), source))?;
         let (host, connections) = (Arc::clone(&self.host), Arc::clone(&self.connections));
         *accepting = Some(tokio::spawn(wire::accept(listener, host, connections)));
+        self.host.began();
         Ok(())
     }
 
@@ -98,6 +99,7 @@ impl Listening {
             tracing::debug!(%error, socket = %self.socket.display(), "the socket file was gone already");
         }
         accepting.abort();
+        self.host.ended();
         Some(accepting)
     }
 }

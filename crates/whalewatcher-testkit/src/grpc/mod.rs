@@ -9,6 +9,8 @@ mod hooks;
 mod listening;
 mod wire;
 
+#[cfg(feature = "cri")]
+pub(crate) use self::exchange::unknown_service;
 pub(crate) use self::{
     counting::Counting,
     exchange::{Exchange, Host, unknown_method},

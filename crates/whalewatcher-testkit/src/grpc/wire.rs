@@ -30,6 +30,12 @@ pub(crate) trait Serve: fmt::Debug + Send + Sync + 'static {
 
     /// A connection is closed.
     fn closed(&self);
+
+    /// The socket is there.
+    fn began(&self) {}
+
+    /// The socket is gone.
+    fn ended(&self) {}
 }
 
 /// It never fails: whatever goes wrong is told by the response.
