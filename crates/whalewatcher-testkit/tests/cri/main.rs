@@ -3,5 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on is to panic, also in what tests share")]
 
 mod client;
+mod faults;
+mod hooks;
 mod listing;
 mod living;
+mod subscribing;
