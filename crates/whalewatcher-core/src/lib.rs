@@ -32,7 +32,9 @@ mod watching;
 pub use backoff::Backoff;
 pub use container::{COMPOSE_PROJECT_LABEL, Container, ContainerId, Labels, Life, Printable};
 pub use difference::difference;
-pub use engine::{EngineClient, EngineConnection, EngineEvent, EngineIdentity, Listing, Sighting, Unlisted};
+pub use engine::{
+    ChangeSource, EngineClient, EngineConnection, EngineEvent, EngineIdentity, Listing, Sighting, Unlisted,
+};
 pub use error::{EngineError, ErrorKind};
 pub use event::{Event, EventKind};
 pub use hook::Hook;
