@@ -17,6 +17,7 @@ mod engine;
 mod error;
 mod event;
 mod liveness;
+mod pod;
 mod portfolio;
 mod reconciler;
 #[cfg(feature = "serde")]
@@ -34,6 +35,7 @@ pub use difference::difference;
 pub use engine::{EngineClient, EngineConnection, EngineEvent, EngineIdentity, Listing, Sighting, Unlisted};
 pub use error::{EngineError, ErrorKind};
 pub use event::{Event, EventKind};
+pub use pod::{POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL, Pod, PodIdentity, Pods, SANDBOX_LABEL};
 pub use portfolio::{Portfolio, Project};
 pub use settings::Settings;
 pub use status::{Counters, Phase, Status, StatusFollower};
