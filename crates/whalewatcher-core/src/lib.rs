@@ -18,6 +18,7 @@ mod error;
 mod event;
 mod hook;
 mod liveness;
+mod pod;
 mod portfolio;
 mod reconciler;
 #[cfg(feature = "serde")]
@@ -38,6 +39,7 @@ pub use engine::{
 pub use error::{EngineError, ErrorKind};
 pub use event::{Event, EventKind};
 pub use hook::Hook;
+pub use pod::{POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL, Pod, PodIdentity, Pods, SANDBOX_LABEL};
 pub use portfolio::{Portfolio, Project};
 pub use settings::Settings;
 pub use status::{Counters, Phase, Status, StatusFollower};
