@@ -1,0 +1,10 @@
+//! containerd with its CRI plugin: what drives it as a kubelet would, what it says is alive, and the scenarios on it.
+
+mod driver;
+mod plan;
+mod scenarios;
+mod stage;
+mod truth;
+
+pub(crate) use scenarios::SCENARIOS;
+pub(crate) use stage::Stage;
