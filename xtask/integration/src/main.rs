@@ -12,8 +12,11 @@ mod containerd;
 mod counting_proxy;
 mod cri;
 mod docker;
+mod hindered;
 mod leaks;
+mod lives;
 mod picture;
+mod random_steps;
 mod recorder;
 mod scenarios;
 mod soak;
@@ -82,7 +85,7 @@ fn main() -> ExitCode {
 enum Built {
     Docker(Stage),
     Containerd(containerd::Stage),
-    Cri(cri::Stage),
+    Cri(Box<cri::Stage>),
 }
 
 fn build_stage(arguments: &Arguments) -> Result<Built> {
@@ -91,7 +94,7 @@ fn build_stage(arguments: &Arguments) -> Result<Built> {
     Ok(match arguments.engine.kind {
         EngineKind::Docker => Built::Docker(Stage::build(&installation)?),
         EngineKind::Containerd => Built::Containerd(containerd::Stage::build(&installation)?),
-        EngineKind::Cri => Built::Cri(cri::Stage::build(&installation)?),
+        EngineKind::Cri => Built::Cri(Box::new(cri::Stage::build(&installation)?)),
         _ => bail!("there are no scenarios for {}", arguments.engine),
     })
 }
@@ -111,7 +114,7 @@ fn run(arguments: &Arguments, built: Built) -> Result<usize> {
             perform(stage, async |stage| play(&engine, stage, containerd::SCENARIOS, filters).await)
         }
         (Built::Cri(stage), None) => {
-            perform(stage, async |stage| play(&engine, stage, cri::SCENARIOS, filters).await)
+            perform(*stage, async |stage| play(&engine, stage, cri::SCENARIOS, filters).await)
         }
         (Built::Containerd(_) | Built::Cri(_), Some(_)) => bail!("the endurance run is for Docker only"),
     }
