@@ -31,7 +31,8 @@ fn found<'a>(crates: &[String], wanted: &[&'a str]) -> Vec<&'a str> {
 }
 
 const DOCKER: [&str; 2] = ["bollard", "whalewatcher-moby"];
-const CONTAINERD: [&str; 4] = ["containerd-client", "prost-build", "tonic", "whalewatcher-containerd"];
+const CONTAINERD: [&str; 5] =
+    ["containerd-client", "prost-build", "tonic", "whalewatcher-containerd", "whalewatcher-grpc"];
 
 #[test]
 fn containerd_alone_takes_nothing_of_docker() {

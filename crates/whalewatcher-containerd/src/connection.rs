@@ -11,6 +11,7 @@ use tonic::{Code, Response, Status};
 use whalewatcher_core::{
     Container, ContainerId, EngineConnection, EngineError, EngineEvent, EngineIdentity, ErrorKind, Listing,
 };
+use whalewatcher_grpc::{Channel, Transport, origin};
 
 use crate::container::{self, Packer, State, state};
 use crate::failure;
@@ -18,7 +19,6 @@ use crate::limits::MAX_CONTAINER;
 use crate::list;
 use crate::namespace::{Ignored, split, within};
 use crate::subscription::{self, Probes};
-use crate::transport::{Channel, Transport, origin};
 
 const CONTAINER: &str = "Containers.Get";
 const TASK: &str = "Tasks.Get";

@@ -23,7 +23,6 @@
 mod client;
 mod connection;
 mod container;
-mod endpoint;
 mod events;
 mod failure;
 mod handshake;
@@ -32,10 +31,7 @@ mod list;
 #[cfg(test)]
 mod mutated;
 mod namespace;
-mod peer;
 mod subscription;
-mod transport;
-mod wire;
 
 pub use client::{Builder, Client};
 pub use connection::Connection;

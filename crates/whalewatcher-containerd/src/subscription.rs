@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use tokio::time::{Sleep, sleep, timeout};
 use tonic::{Code, Status, Streaming};
 use whalewatcher_core::{EngineError, EngineEvent, ErrorKind};
+use whalewatcher_grpc::{Channel, origin};
 
 use crate::connection::Connection;
 use crate::events::{OWN_NAMESPACE, OWN_TOPIC, decode, filters};
@@ -29,7 +30,6 @@ use crate::failure;
 use crate::handshake::ask_version;
 use crate::limits::MAX_EVENT;
 use crate::namespace::within;
-use crate::transport::{Channel, origin};
 
 const SUBSCRIBE: &str = "Events.Subscribe";
 const PUBLISH: &str = "Events.Publish";
