@@ -8,24 +8,14 @@ use k8s_cri::v1::{
     Container as ListedContainer, ContainerState, ContainerStatus, PodSandbox as ListedSandbox,
     PodSandboxMetadata, PodSandboxState, PodSandboxStatus,
 };
-use whalewatcher_core::{Container, Labels};
+use whalewatcher_core::{
+    Container, Labels, POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL, SANDBOX_LABEL,
+};
 
 use crate::moment::moment;
 
-/// The label with the name of a container's pod, and of a sandbox'.
-pub const POD_NAME_LABEL: &str = "io.kubernetes.pod.name";
-
-/// The label with the namespace of that pod.
-pub const POD_NAMESPACE_LABEL: &str = "io.kubernetes.pod.namespace";
-
-/// The label with the UID of that pod.
-pub const POD_UID_LABEL: &str = "io.kubernetes.pod.uid";
-
 /// The label with the name that a container has within its pod.
 pub const CONTAINER_NAME_LABEL: &str = "io.kubernetes.container.name";
-
-/// The label that tells sandboxes: they have it, with an empty value, and containers do not.
-pub const SANDBOX_LABEL: &str = "io.kubernetes.sandbox";
 
 /// What the labels begin with that are made of annotations; the annotation's key follows.
 pub const ANNOTATION_LABEL_PREFIX: &str = "io.kubernetes.annotation/";

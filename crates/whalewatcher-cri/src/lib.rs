@@ -67,9 +67,7 @@ mod runtime;
 
 pub use client::{Builder, Client, DEFAULT_POLL_EVERY};
 pub use connection::Connection;
-pub use container::{
-    ANNOTATION_LABEL_PREFIX, CONTAINER_NAME_LABEL, Details, POD_NAME_LABEL, POD_NAMESPACE_LABEL,
-    POD_UID_LABEL, SANDBOX_LABEL,
-};
+pub use container::{ANNOTATION_LABEL_PREFIX, CONTAINER_NAME_LABEL, Details};
 pub use k8s_cri;
 pub use limits::{MAX_EVENT, MAX_ID, MAX_IDENTITY, MAX_LIST, MAX_STATUS};
+pub use whalewatcher_core::{POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL, SANDBOX_LABEL};
