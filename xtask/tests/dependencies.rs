@@ -43,7 +43,20 @@ fn containerd_alone_takes_nothing_of_docker() {
         let crates = crates(arguments);
         assert_eq!(found(&crates, &DOCKER), [""; 0], "{arguments:?}");
         assert_eq!(found(&crates, &CONTAINERD), CONTAINERD, "{arguments:?}");
+        assert_eq!(found(&crates, &["k8s-cri", "whalewatcher-cri"]), [""; 0], "{arguments:?}");
     }
+}
+
+const CRI: [&str; 3] = ["k8s-cri", "whalewatcher-cri", "whalewatcher-grpc"];
+
+#[test]
+fn cri_alone_takes_nothing_of_docker_nor_of_containerds_own_api() {
+    let crates = crates(&["-p", "whalewatcher-cri"]);
+    assert_eq!(found(&crates, &CRI), CRI);
+    assert_eq!(found(&crates, &DOCKER), [""; 0]);
+    assert_eq!(found(&crates, &["containerd-client", "whalewatcher-containerd"]), [""; 0]);
+    let with_hints = self::crates(&["-p", "whalewatcher-cri", "--features", "containerd"]);
+    assert_eq!(found(&with_hints, &CONTAINERD), CONTAINERD);
 }
 
 #[test]
@@ -56,6 +69,7 @@ fn without_containerd_no_protoc_is_needed() {
     ] {
         let crates = crates(arguments);
         assert_eq!(found(&crates, &CONTAINERD), [""; 0], "{arguments:?}");
+        assert_eq!(found(&crates, &CRI), [""; 0], "{arguments:?}");
     }
     assert_eq!(found(&crates(&["-p", "whalewatcher"]), &DOCKER), DOCKER);
 }
@@ -65,5 +79,6 @@ fn core_takes_no_engines_library() {
     let crates = crates(&["-p", "whalewatcher-core", "--all-features"]);
     assert_eq!(found(&crates, &DOCKER), [""; 0]);
     assert_eq!(found(&crates, &CONTAINERD), [""; 0]);
+    assert_eq!(found(&crates, &CRI), [""; 0]);
     assert_eq!(found(&crates, &["hyper", "http"]), [""; 0]);
 }

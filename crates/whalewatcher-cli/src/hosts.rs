@@ -31,6 +31,13 @@ impl Client {
         .map(Self::Docker)
     }
 
+    fn engine_type(&self) -> &str {
+        match self {
+            Self::Docker(client) => client.engine_type(),
+            Self::Containerd(client) => client.engine_type(),
+        }
+    }
+
     fn endpoint(&self) -> &str {
         match self {
             Self::Docker(client) => client.endpoint(),
@@ -51,11 +58,12 @@ pub(crate) fn clients(hosts: &[String]) -> anyhow::Result<Vec<Client>> {
     if hosts.is_empty() {
         return Ok(vec![Client::Docker(moby::Client::from_env()?)]);
     }
-    let mut endpoints = HashSet::new();
+    let mut places = HashSet::new();
     let mut clients = Vec::new();
     for host in hosts {
         let client = Client::of(host).map_err(|error| wrong(format!("--host: {error}")))?;
-        if !endpoints.insert(client.endpoint().to_owned()) {
+        // One socket may serve several APIs: containerd's serves its own and CRI's.
+        if !places.insert((client.engine_type().to_owned(), client.endpoint().to_owned())) {
             return Err(wrong(format!("--host: {} is given twice", client.endpoint())));
         }
         clients.push(client);
@@ -82,11 +90,10 @@ mod tests {
 
     fn engines(hosts: &[&str]) -> anyhow::Result<Vec<String>> {
         let hosts: Vec<_> = hosts.iter().map(|host| (*host).to_owned()).collect();
-        let kind = |client: &Client| match client {
-            Client::Docker(client) => client.engine_type().to_owned(),
-            Client::Containerd(client) => client.engine_type().to_owned(),
-        };
-        Ok(clients(&hosts)?.iter().map(|client| format!("{} {}", kind(client), client.endpoint())).collect())
+        Ok(clients(&hosts)?
+            .iter()
+            .map(|client| format!("{} {}", client.engine_type(), client.endpoint()))
+            .collect())
     }
 
     #[test]
@@ -116,7 +123,7 @@ mod tests {
     fn a_host_given_twice_or_wrongly_is_wrong_usage() {
         for hosts in [
             &["/run/a", "docker:///run/a"][..],
-            &["/run/a", "containerd:///run/a"],
+            &["containerd:///run/a", "containerd:///run/a"],
             &["ftp://a"],
             &["containerd://run/a"],
         ] {

@@ -38,8 +38,8 @@ pub(crate) async fn greet(endpoint: &Endpoint, transport: &Transport) -> Result<
 }
 
 /// Whether it still answers.
-pub(crate) async fn ask_version(transport: &Transport) -> Result<(), EngineError> {
-    let answer = version_client(transport.channel()).version(()).await;
+pub(crate) async fn ask_version(channel: Channel) -> Result<(), EngineError> {
+    let answer = version_client(channel).version(()).await;
     answer.map(drop).map_err(|status| failure::of_status(VERSION, status))
 }
 

@@ -39,3 +39,4 @@ pub use container::Details;
 pub use containerd_client;
 pub use limits::{MAX_CONTAINER, MAX_EVENT, MAX_IDENTITY, MAX_LIST};
 pub use namespace::IGNORED_BY_DEFAULT;
+pub use subscription::EventService;

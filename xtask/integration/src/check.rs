@@ -135,7 +135,8 @@ pub(crate) fn sequence(record: &Record, way: Way) -> Result<()> {
             EventKind::Started(container) => {
                 ensure!(before.is_none(), wrong("started, but was alive"));
                 if !begun.insert(container.life()) {
-                    let taken_back = ended.remove(&container.life()).is_some_and(was_told_by_the_engine);
+                    let exit = ended.remove(&container.life());
+                    let taken_back = exit.is_some_and(|exit| is_taken_back(exit, container));
                     ensure!(way == Way::Cut && taken_back, wrong("this life was started before"));
                 }
                 known.insert(container.id().clone(), container.clone());
@@ -181,12 +182,12 @@ pub(crate) fn sequence(record: &Record, way: Way) -> Result<()> {
     Ok(())
 }
 
-/// Whether that exit is what an event told that is newer than the life that it ended. dockerd 28 tells such an exit, and
-/// then a start, of a life that goes on: if it is killed together with a container and then starts that one again, it
-/// can take the exit of the life before for one of the new life.
-fn was_told_by_the_engine(exit: &Event) -> bool {
-    let EventKind::Exited { container, code } = &exit.kind else { return false };
-    code.is_some() && container.started_at().is_some_and(|began| began < exit.time)
+/// Whether an event told that exit, as newer than the beginning of the life that was then told to have started. dockerd
+/// tells such an exit, and then a start, of a life that goes on: if it is killed together with a container and then starts
+/// that one again, it can take the exit of the life before for one of the new life.
+fn is_taken_back(exit: &Event, started: &Container) -> bool {
+    let EventKind::Exited { code, .. } = &exit.kind else { return false };
+    code.is_some() && started.started_at().is_some_and(|began| began < exit.time)
 }
 
 /// Times are the engine's, and in order.
@@ -203,11 +204,14 @@ fn times(stage: &Stage, record: &Record, truth: &Truth, way: Way) -> Result<()> 
             event.time
         );
         let Some(container) = event.container() else { continue };
+        let former = last.insert(container.id(), event);
         if let EventKind::Started(container) = &event.kind {
-            ensure!(container.started_at() == Some(event.time), "{event} is not of its life's beginning");
+            let taken_back = former.is_some_and(|former| way == Way::Cut && is_taken_back(former, container));
+            let dated = container.started_at() == Some(event.time);
+            ensure!(dated || taken_back, "{event} is not of its life's beginning");
         }
         // What comes late is noticed late, and dated then.
-        if let Some(former) = last.insert(container.id(), event).filter(|_| way != Way::Faulty) {
+        if let Some(former) = former.filter(|_| way != Way::Faulty) {
             // What a list shows to be over is dated when that is noticed, when the next life may just have begun.
             let slack = if way == Way::Cut { Duration::from_millis(100) } else { Duration::ZERO };
             ensure!(former.time <= event.time + slack, "{event} is dated before {former}");

@@ -12,5 +12,6 @@ mod errors;
 mod json;
 mod log;
 mod people;
+mod pods;
 mod program;
 mod slow;

@@ -4,15 +4,24 @@ use std::{path::PathBuf, sync::Arc};
 
 use tokio::runtime::Handle;
 
-use crate::clock::Clock;
+use crate::{
+    clock::Clock,
+    grpc::{Hooks, Listening},
+};
 
 use super::{
+    Call, Verdict,
     engine::Engine,
     error::Error,
     flavour::Flavour,
-    hooks::{Call, Hooks, Verdict},
     server::{Identity, Server, Shared},
 };
+
+/// The PID namespace that it says it is in, as the first one of every Linux system.
+pub(super) const PID_NAMESPACE: u64 = 4_026_531_836;
+
+/// The largest message that containerd sends, in bytes.
+pub(super) const LARGEST_MESSAGE: usize = 16 * 1024 * 1024;
 
 /// Makes a [`Server`]; get one from [`Server::builder`].
 #[derive(Debug)]
@@ -25,7 +34,7 @@ pub struct Builder {
     pid: Option<u64>,
     first_pid: u32,
     largest_message: usize,
-    hooks: Hooks,
+    hooks: Hooks<Call>,
 }
 
 impl Default for Builder {
@@ -38,7 +47,7 @@ impl Default for Builder {
             version: None,
             pid: None,
             first_pid: 4000,
-            largest_message: 16 * 1024 * 1024,
+            largest_message: LARGEST_MESSAGE,
             hooks: Hooks::default(),
         }
     }
@@ -113,16 +122,6 @@ impl Builder {
     /// [`Error::NoRuntime`] outside a tokio runtime, [`Error::Listen`] if the socket cannot be made.
     pub fn start(self) -> Result<Server, Error> {
         let runtime = Handle::try_current().map_err(|_| Error::NoRuntime)?;
-        let (folder, socket) = match self.socket {
-            Some(socket) => (None, socket),
-            None => {
-                let folder = tempfile::Builder::new().prefix("whale").tempdir().map_err(|source| {
-                    Error::Listen { endpoint: std::env::temp_dir().display().to_string(), source }
-                })?;
-                let socket = folder.path().join("containerd.sock");
-                (Some(folder), socket)
-            }
-        };
         let (version, revision) =
             self.version.unwrap_or_else(|| (self.flavour.version().into(), self.flavour.revision().into()));
         let identity = Identity {
@@ -131,15 +130,17 @@ impl Builder {
             version,
             revision,
             pid: self.pid.unwrap_or_else(|| std::process::id().into()),
-            pid_namespace: 4_026_531_836,
+            pid_namespace: PID_NAMESPACE,
             largest_message: self.largest_message,
         };
         let engine = Engine::new(self.clock, self.first_pid);
-        Server::listen(Shared::new(engine, identity, self.hooks), runtime, socket, folder)
+        let shared = Shared::new(engine, identity, self.hooks);
+        let listening = Listening::new(Arc::clone(&shared) as _, runtime, self.socket, "containerd.sock");
+        Ok(Server::new(shared, Arc::new(listening.map_err(Error::listen)?)))
     }
 }
 
-fn new_uuid() -> String {
+pub(super) fn new_uuid() -> String {
     let mut random = fastrand::Rng::new();
     let mut group = |digits: usize| (0..digits).map(|_| random.digit(16)).collect::<String>();
     [8, 4, 4, 4, 12].map(&mut group).join("-")

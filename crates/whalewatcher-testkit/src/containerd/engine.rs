@@ -11,12 +11,12 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
-use crate::clock::Clock;
+use crate::{clock::Clock, grpc::Fates};
 
 use super::{
     container::{Alive, Container, Key},
     error::Error,
-    events::{Event, FateHook, Hub},
+    events::{Event, Hub},
     filters::Filters,
 };
 
@@ -95,6 +95,11 @@ impl State {
         self.last_pid
     }
 
+    #[cfg(feature = "cri")]
+    pub(super) fn continue_with(&mut self, pid: u32) {
+        self.last_pid = pid.saturating_sub(1);
+    }
+
     pub(super) fn find_mut(&mut self, key: &Key) -> Result<&mut Container, Error> {
         self.containers.get_mut(key).ok_or_else(|| Error::NoSuchContainer(key.to_string()))
     }
@@ -133,11 +138,7 @@ impl State {
         self.hub.unsubscribe(id);
     }
 
-    pub(super) fn decide_fates(&mut self, hook: FateHook) {
-        self.hub.decide_fates(hook);
-    }
-
-    pub(super) fn lose_next(&mut self, topic: &str) {
-        self.hub.lose_next(topic);
+    pub(super) fn fates(&mut self) -> &mut Fates<Event> {
+        &mut self.hub.fates
     }
 }

@@ -45,3 +45,10 @@ pub enum Error {
         source: io::Error,
     },
 }
+
+impl Error {
+    /// Of where it tried to listen, and what the system said.
+    pub(crate) fn listen((endpoint, source): (String, io::Error)) -> Self {
+        Self::Listen { endpoint, source }
+    }
+}

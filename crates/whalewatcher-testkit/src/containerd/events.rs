@@ -10,6 +10,8 @@ use prost::{Message, Name};
 use prost_types::Any;
 use tokio::sync::mpsc;
 
+use crate::grpc::Fates;
+
 use super::filters::{Fields, Filters};
 
 /// One event of the engine.
@@ -30,19 +32,6 @@ pub struct Event {
     pub value: Vec<u8>,
     /// By the engine's clock.
     pub time: Timestamp,
-}
-
-/// What becomes of an event, decided by a test.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// It is delivered.
-    Deliver,
-    /// It is lost, as those are that a shim fails to forward.
-    Vanish,
-    /// It is delivered twice.
-    Duplicate,
-    /// It is delivered after the next one that is.
-    Postpone,
 }
 
 impl Event {
@@ -103,18 +92,12 @@ pub(super) fn timestamp(time: Timestamp) -> prost_types::Timestamp {
     prost_types::Timestamp { seconds: time.as_second(), nanos: time.subsec_nanosecond() }
 }
 
-/// Decides about each event before anybody sees it.
-pub(super) type FateHook = Box<dyn FnMut(&Event) -> Fate + Send>;
-
 /// Those who subscribed, and what is decided about events.
 #[derive(Default)]
 pub(super) struct Hub {
     subscribers: BTreeMap<u64, Subscriber>,
     last: u64,
-    fates: Vec<FateHook>,
-    /// Topics whose next event is to be lost.
-    losing: Vec<String>,
-    postponed: Vec<Event>,
+    pub(super) fates: Fates<Event>,
 }
 
 struct Subscriber {
@@ -134,42 +117,14 @@ impl Hub {
         self.subscribers.remove(&id);
     }
 
-    pub(super) fn decide_fates(&mut self, hook: FateHook) {
-        self.fates.push(hook);
-    }
-
-    pub(super) fn lose_next(&mut self, topic: &str) {
-        self.losing.push(topic.into());
-    }
-
     pub(super) fn publish(&mut self, event: Event) {
-        let mut fate = Fate::Deliver;
-        if let Some(losing) = self.losing.iter().position(|lost| *lost == event.topic) {
-            self.losing.swap_remove(losing);
-            fate = Fate::Vanish;
-        }
-        for hook in &mut self.fates {
-            if fate == Fate::Deliver {
-                fate = hook(&event);
+        let subscribers = &self.subscribers;
+        self.fates.pass(event, |event| {
+            let envelope = event.envelope();
+            for subscriber in subscribers.values().filter(|subscriber| subscriber.filters.matches(event)) {
+                // One that has gone will be unsubscribed in a moment.
+                let _ = subscriber.queue.send(envelope.clone());
             }
-        }
-        match fate {
-            Fate::Vanish => return,
-            Fate::Postpone => return self.postponed.push(event),
-            Fate::Duplicate => self.deliver(&event),
-            Fate::Deliver => {}
-        }
-        self.deliver(&event);
-        for event in std::mem::take(&mut self.postponed) {
-            self.deliver(&event);
-        }
-    }
-
-    fn deliver(&self, event: &Event) {
-        let envelope = event.envelope();
-        for subscriber in self.subscribers.values().filter(|subscriber| subscriber.filters.matches(event)) {
-            // One that has gone will be unsubscribed in a moment.
-            let _ = subscriber.queue.send(envelope.clone());
-        }
+        });
     }
 }

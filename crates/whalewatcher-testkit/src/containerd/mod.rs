@@ -39,33 +39,39 @@
 //! # Ok::<(), whalewatcher_testkit::containerd::Error>(()) }).unwrap();
 //! ```
 
+#[cfg(feature = "cri")]
+mod beneath;
 mod builder;
+mod call;
 mod container;
 mod engine;
 mod error;
 mod events;
 mod filters;
 mod flavour;
-mod grpc;
-mod hooks;
-mod listening;
 mod oci;
+mod requests;
 mod server;
 mod services;
 mod stats;
 mod transitions;
-mod wire;
 
-pub use crate::{clock::Clock, gate::Gate};
+pub use crate::{
+    clock::Clock,
+    gate::Gate,
+    grpc::{Arrival, Fate, HookId, Reception, Verdict},
+};
 pub use tonic::Code;
 
+#[cfg(feature = "cri")]
+pub(crate) use self::beneath::Beneath;
 pub use self::{
     builder::Builder,
+    call::{Call, Method},
     container::{Alive, ContainerSpec},
     error::Error,
-    events::{Event, Fate},
+    events::Event,
     flavour::Flavour,
-    hooks::{Arrival, Call, HookId, Method, Verdict},
     server::Server,
     stats::{Requests, Stats},
 };

@@ -5,19 +5,18 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use tempfile::TempDir;
-use tokio::runtime::Handle;
 use tonic::Code;
 
-use crate::{clock::Clock, gate::Gate};
+use crate::{
+    clock::Clock,
+    gate::Gate,
+    grpc::{Counting, Hooks, Listening},
+};
 
 use super::{
-    Builder, Call, ContainerSpec, Error, Event, Fate, Flavour, Stats, Verdict,
+    Arrival, Builder, Call, ContainerSpec, Error, Event, Fate, Flavour, HookId, Reception, Stats, Verdict,
     container::{Alive, Key},
     engine::Engine,
-    hooks::{Arrival, HookId, Hooks},
-    listening::{Connections, Listening},
-    stats::Counting,
 };
 
 /// An engine that serves containerd's API on a unix socket. Clones are the same server; when the last one is
@@ -35,9 +34,8 @@ pub struct Server {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) engine: Engine,
-    pub(super) hooks: Hooks,
-    pub(super) stats: Counting,
-    pub(super) connections: Connections,
+    pub(super) hooks: Hooks<Call>,
+    pub(super) stats: Counting<Stats>,
     identity: Mutex<Arc<Identity>>,
 }
 
@@ -54,18 +52,17 @@ pub(super) struct Identity {
 }
 
 impl Shared {
-    pub(super) fn new(engine: Engine, identity: Identity, hooks: Hooks) -> Arc<Self> {
-        Arc::new(Self {
-            engine,
-            hooks,
-            stats: Counting::default(),
-            connections: Connections::default(),
-            identity: Mutex::new(Arc::new(identity)),
-        })
+    pub(super) fn new(engine: Engine, identity: Identity, hooks: Hooks<Call>) -> Arc<Self> {
+        Arc::new(Self { engine, hooks, stats: Counting::default(), identity: Mutex::new(Arc::new(identity)) })
     }
 
     pub(super) fn identity(&self) -> Arc<Identity> {
         Arc::clone(&self.identity.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn change_identity(&self, change: impl FnOnce(&mut Identity)) {
+        let mut identity = self.identity.lock().unwrap_or_else(PoisonError::into_inner);
+        change(Arc::make_mut(&mut identity));
     }
 }
 
@@ -76,14 +73,8 @@ impl Server {
         Builder::default()
     }
 
-    pub(super) fn listen(
-        shared: Arc<Shared>,
-        runtime: Handle,
-        socket: PathBuf,
-        folder: Option<TempDir>,
-    ) -> Result<Self, Error> {
-        let listening = Listening::new(Arc::clone(&shared), runtime, socket, folder)?;
-        Ok(Self { shared, listening: Arc::new(listening) })
+    pub(super) fn new(shared: Arc<Shared>, listening: Arc<Listening>) -> Self {
+        Self { shared, listening }
     }
 
     /// Where it listens: `unix:///…/containerd.sock`.
@@ -282,12 +273,13 @@ impl Server {
     /// Has this decide about each event from now on; of several, the first that does not say
     /// [`Fate::Deliver`] decides. It is called in the middle of what happens, so it must not call the server.
     pub fn on_event(&self, decide: impl FnMut(&Event) -> Fate + Send + 'static) {
-        self.shared.engine.lock().decide_fates(Box::new(decide));
+        self.shared.engine.lock().fates().decide(Box::new(decide));
     }
 
     /// The next event of this topic silently vanishes.
     pub fn lose_next(&self, topic: &str) {
-        self.shared.engine.lock().lose_next(topic);
+        let topic = topic.to_owned();
+        self.shared.engine.lock().fates().lose_next(Box::new(move |event| event.topic == topic));
     }
 }
 
@@ -328,7 +320,7 @@ impl Server {
 
     /// Resolves with the first such call that arrives after this one (not after its first poll). It waits for as
     /// long as that takes.
-    pub fn arrival(&self, wanted: impl Fn(&Call) -> bool + Send + 'static) -> Arrival {
+    pub fn arrival(&self, wanted: impl Fn(&Call) -> bool + Send + 'static) -> Arrival<Call> {
         self.shared.hooks.arrival(Box::new(wanted))
     }
 
@@ -352,17 +344,18 @@ impl Server {
 impl Server {
     /// Closes all connections; new ones are taken.
     pub fn disconnect_all(&self) {
-        self.shared.connections.close_all();
+        self.listening.close_all();
+    }
+
+    /// New connections are received so from now on; those there are stay as they are.
+    pub fn receive(&self, reception: Reception) {
+        self.listening.receive(reception);
     }
 
     /// The engine goes away: the socket file is removed, all connections are closed. Its shims and containers live
     /// on, and can be driven without anybody seeing it. Resolves when no socket is left open.
     pub async fn stop_listening(&self) {
-        if let Some(task) = self.listening.end() {
-            // An error says that it was aborted, which is what is awaited.
-            let _ = task.await;
-        }
-        self.shared.connections.close_all();
+        self.listening.stop().await;
         self.until(|stats| stats.open == 0 && stats.subscriptions == 0).await;
     }
 
@@ -373,7 +366,7 @@ impl Server {
     ///
     /// [`Error::Listen`] if the socket cannot be made again.
     pub fn listen_again(&self) -> Result<(), Error> {
-        self.listening.begin()
+        self.listening.begin().map_err(Error::listen)
     }
 
     /// [`stop_listening`](Self::stop_listening) and [`listen_again`](Self::listen_again): the engine is killed and
@@ -390,9 +383,9 @@ impl Server {
     /// From now on the engine tells this version of itself, as if it had been upgraded. Best called while it does
     /// not listen.
     pub fn set_version(&self, version: &str, revision: &str) {
-        let mut identity = self.shared.identity.lock().unwrap_or_else(PoisonError::into_inner);
-        let identity = Arc::make_mut(&mut identity);
-        version.clone_into(&mut identity.version);
-        revision.clone_into(&mut identity.revision);
+        self.shared.change_identity(|identity| {
+            version.clone_into(&mut identity.version);
+            revision.clone_into(&mut identity.revision);
+        });
     }
 }

@@ -13,11 +13,11 @@ use prost_types::Any;
 use tonic::Status;
 
 use super::{
+    call::Call,
     container::{Container, Key, Status as TaskStatus, Task},
     engine::State,
     events::timestamp,
     filters::Filters,
-    hooks::Call,
     oci,
     server::Shared,
 };

@@ -1,8 +1,6 @@
 //! What the server counts, for tests to read and to wait for.
 
-use tokio::sync::watch;
-
-use super::hooks::Method;
+use super::call::Method;
 
 /// What the server has seen so far, at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,27 +77,5 @@ impl Requests {
             Method::Other => &mut self.other,
         };
         *counter += 1;
-    }
-}
-
-/// The statistics as they are kept.
-#[derive(Debug, Default)]
-pub(super) struct Counting(watch::Sender<Stats>);
-
-impl Counting {
-    pub(super) fn now(&self) -> Stats {
-        *self.0.borrow()
-    }
-
-    pub(super) fn count(&self, change: impl FnOnce(&mut Stats)) {
-        self.0.send_modify(change);
-    }
-
-    pub(super) async fn until(&self, wanted: impl FnMut(&Stats) -> bool) -> Stats {
-        match self.0.subscribe().wait_for(wanted).await {
-            Ok(stats) => *stats,
-            // The sender is borrowed, so it cannot be gone.
-            Err(_) => self.now(),
-        }
     }
 }

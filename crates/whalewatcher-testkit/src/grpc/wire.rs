@@ -1,28 +1,89 @@
 //! Connections: taking them, serving HTTP/2 on them, closing them.
 
 use std::{
-    io,
+    convert::Infallible,
+    fmt, io,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
 };
 
-use hyper::{rt::Executor, server::conn::http2, service::service_fn};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use hyper::{Request, Response, body::Incoming, rt::Executor, server::conn::http2, service::Service};
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::{UnixListener, UnixStream},
     sync::watch,
 };
 use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
 
-use super::{grpc, server::Shared};
+/// What is served on connections.
+pub(crate) trait Serve: fmt::Debug + Send + Sync + 'static {
+    /// Answers a request.
+    fn respond(self: Arc<Self>, connection: Connection, request: Request<Incoming>) -> Responding;
+
+    /// One more connection was taken.
+    fn opened(&self);
+
+    /// A connection is closed.
+    fn closed(&self);
+
+    /// The socket is there.
+    fn began(&self) {}
+
+    /// The socket is gone.
+    fn ended(&self) {}
+}
+
+/// It never fails: whatever goes wrong is told by the response.
+pub(crate) type Responding = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+/// How connections are received.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reception {
+    /// They are served.
+    #[default]
+    Serve,
+    /// They are taken, but nothing is ever said, and nothing read.
+    Silence,
+    /// These bytes are all they ever get. They stay open.
+    Garbage(Bytes),
+}
+
+/// All connections that there are at a time, and how new ones are received.
+#[derive(Debug, Default)]
+pub(super) struct Connections {
+    closing: Mutex<CancellationToken>,
+    reception: Mutex<Reception>,
+}
+
+impl Connections {
+    fn closing(&self) -> MutexGuard<'_, CancellationToken> {
+        self.closing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn close_all(&self) {
+        std::mem::take(&mut *self.closing()).cancel();
+    }
+
+    pub(super) fn receive(&self, reception: Reception) {
+        *self.reception.lock().unwrap_or_else(PoisonError::into_inner) = reception;
+    }
+
+    fn reception(&self) -> Reception {
+        self.reception.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
 
 /// Takes connections until it is dropped.
-pub(super) async fn accept(listener: UnixListener, shared: Arc<Shared>) {
+pub(super) async fn accept(listener: UnixListener, host: Arc<dyn Serve>, connections: Arc<Connections>) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => serve(stream, &shared),
+            Ok((stream, _)) => serve(stream, Arc::clone(&host), &connections),
             Err(error) => give_way(&error).await,
         }
     }
@@ -34,17 +95,26 @@ async fn give_way(error: &io::Error) {
     tokio::time::sleep(std::time::Duration::from_millis(20)).await;
 }
 
-fn serve(stream: UnixStream, shared: &Arc<Shared>) {
-    let connection = Connection { closing: shared.connections.child(), sent: Arc::default() };
-    let shared = Arc::clone(shared);
-    let open = Open::new(&shared);
+fn serve(mut stream: UnixStream, host: Arc<dyn Serve>, connections: &Connections) {
+    let connection = Connection { closing: connections.closing().child_token(), sent: Arc::default() };
+    let reception = connections.reception();
+    let open = Open::new(Arc::clone(&host));
     tokio::spawn(async move {
         let _open = open;
         let closing = connection.closing.clone();
         // However the connection ends, so do the streams on it.
         let _ends = closing.clone().drop_guard();
+        match reception {
+            Reception::Serve => {}
+            Reception::Silence => return closing.cancelled().await,
+            Reception::Garbage(bytes) => {
+                // One that has gone needs none.
+                let _ = stream.write_all(&bytes).await;
+                return closing.cancelled().await;
+            }
+        }
         let stream = Metered { stream, sent: Arc::clone(&connection.sent) };
-        let service = service_fn(|request| grpc::respond(Arc::clone(&shared), connection.clone(), request));
+        let service = Requests { host, connection };
         let serving =
             http2::Builder::new(Streams(closing.clone())).serve_connection(TokioIo::new(stream), service);
         if let Some(Err(error)) = closing.run_until_cancelled(serving).await {
@@ -53,9 +123,25 @@ fn serve(stream: UnixStream, shared: &Arc<Shared>) {
     });
 }
 
+/// The requests of one connection.
+struct Requests {
+    host: Arc<dyn Serve>,
+    connection: Connection,
+}
+
+impl Service<Request<Incoming>> for Requests {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Responding;
+
+    fn call(&self, request: Request<Incoming>) -> Responding {
+        Arc::clone(&self.host).respond(self.connection.clone(), request)
+    }
+}
+
 /// What calls know of the connection that they came by.
 #[derive(Clone, Debug)]
-pub(super) struct Connection {
+pub(crate) struct Connection {
     /// Cancelled when it is to be closed.
     closing: CancellationToken,
     sent: Arc<watch::Sender<Sent>>,
@@ -140,20 +226,17 @@ where
 }
 
 /// Counts a connection for as long as it is open.
-struct Open(Arc<Shared>);
+struct Open(Arc<dyn Serve>);
 
 impl Open {
-    fn new(shared: &Arc<Shared>) -> Self {
-        shared.stats.count(|stats| {
-            stats.accepted += 1;
-            stats.open += 1;
-        });
-        Self(Arc::clone(shared))
+    fn new(host: Arc<dyn Serve>) -> Self {
+        host.opened();
+        Self(host)
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.stats.count(|stats| stats.open -= 1);
+        self.0.closed();
     }
 }

@@ -13,95 +13,6 @@ use tonic::{Code, Status};
 
 use crate::gate::Gate;
 
-/// What a call asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Method {
-    /// `Namespaces.List`
-    NamespacesList,
-    /// `Containers.Get`
-    ContainersGet,
-    /// `Containers.List`
-    ContainersList,
-    /// `Containers.ListStream`
-    ContainersListStream,
-    /// `Tasks.Get`
-    TasksGet,
-    /// `Tasks.List`
-    TasksList,
-    /// `Events.Subscribe`
-    Subscribe,
-    /// `Events.Publish`
-    Publish,
-    /// `Introspection.Server`
-    Server,
-    /// `Version.Version`
-    Version,
-    /// Anything else, which is answered with `UNIMPLEMENTED`.
-    Other,
-}
-
-impl Method {
-    pub(super) fn of(path: &str) -> Self {
-        match path.strip_prefix("/containerd.services.").unwrap_or_default() {
-            "namespaces.v1.Namespaces/List" => Self::NamespacesList,
-            "containers.v1.Containers/Get" => Self::ContainersGet,
-            "containers.v1.Containers/List" => Self::ContainersList,
-            "containers.v1.Containers/ListStream" => Self::ContainersListStream,
-            "tasks.v1.Tasks/Get" => Self::TasksGet,
-            "tasks.v1.Tasks/List" => Self::TasksList,
-            "events.v1.Events/Subscribe" => Self::Subscribe,
-            "events.v1.Events/Publish" => Self::Publish,
-            "introspection.v1.Introspection/Server" => Self::Server,
-            "version.v1.Version/Version" => Self::Version,
-            _ => Self::Other,
-        }
-    }
-}
-
-/// A call as a hook sees it.
-#[derive(Clone, Debug)]
-pub struct Call {
-    pub(super) method: Method,
-    pub(super) path: String,
-    pub(super) namespace: Option<String>,
-    pub(super) container: Option<String>,
-    pub(super) topic: Option<String>,
-    pub(super) filters: Vec<String>,
-}
-
-impl Call {
-    /// What it asks for.
-    pub fn method(&self) -> Method {
-        self.method
-    }
-
-    /// Such as `/containerd.services.tasks.v1.Tasks/Get`.
-    pub fn path(&self) -> &str {
-        &self.path
-    }
-
-    /// The namespace that its metadata names.
-    pub fn namespace(&self) -> Option<&str> {
-        self.namespace.as_deref()
-    }
-
-    /// Of `Containers.Get` and `Tasks.Get`: the ID that is asked for, without its namespace.
-    pub fn container(&self) -> Option<&str> {
-        self.container.as_deref()
-    }
-
-    /// Of `Events.Publish`: the topic of the event.
-    pub fn topic(&self) -> Option<&str> {
-        self.topic.as_deref()
-    }
-
-    /// The filters of a list or of a subscription.
-    pub fn filters(&self) -> &[String] {
-        &self.filters
-    }
-}
-
 /// What becomes of a call or of its answer.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -149,22 +60,22 @@ pub(super) enum Ruling {
     End(usize),
 }
 
-type CallHook = Arc<dyn Fn(&Call) -> Verdict + Send + Sync>;
-type AnswerHook = Arc<dyn Fn(&Call, Code) -> Verdict + Send + Sync>;
-type Awaited = (Box<dyn Fn(&Call) -> bool + Send>, oneshot::Sender<Call>);
+type CallHook<C> = Arc<dyn Fn(&C) -> Verdict + Send + Sync>;
+type AnswerHook<C> = Arc<dyn Fn(&C, Code) -> Verdict + Send + Sync>;
+type Awaited<C> = (Box<dyn Fn(&C) -> bool + Send>, oneshot::Sender<C>);
 
 /// Names a hook, to remove it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HookId(u64);
 
-/// Resolves with the call that is waited for; see [`Server::arrival`](super::Server::arrival).
+/// Resolves with the call that is waited for; see the server's `arrival`.
 #[derive(Debug)]
-pub struct Arrival(oneshot::Receiver<Call>);
+pub struct Arrival<C>(oneshot::Receiver<C>);
 
-impl Future for Arrival {
-    type Output = Call;
+impl<C> Future for Arrival<C> {
+    type Output = C;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Call> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<C> {
         match Pin::new(&mut self.0).poll(context) {
             Poll::Ready(Ok(call)) => Poll::Ready(call),
             // The server is gone, and no call arrives any more.
@@ -174,25 +85,36 @@ impl Future for Arrival {
 }
 
 /// All hooks of a server.
-#[derive(Default)]
-pub(super) struct Hooks(Mutex<Installed>);
+pub(crate) struct Hooks<C>(Mutex<Installed<C>>);
 
-#[derive(Default)]
-struct Installed {
+struct Installed<C> {
     last: u64,
-    calls: Vec<(HookId, CallHook)>,
-    answers: Vec<(HookId, AnswerHook)>,
-    awaited: Vec<Awaited>,
+    calls: Vec<(HookId, CallHook<C>)>,
+    answers: Vec<(HookId, AnswerHook<C>)>,
+    awaited: Vec<Awaited<C>>,
     subscribing: Option<Gate>,
     streaming: Option<Gate>,
 }
 
-impl Hooks {
-    fn with<T>(&self, act: impl FnOnce(&mut Installed) -> T) -> T {
+impl<C> Default for Hooks<C> {
+    fn default() -> Self {
+        Self(Mutex::new(Installed {
+            last: 0,
+            calls: Vec::new(),
+            answers: Vec::new(),
+            awaited: Vec::new(),
+            subscribing: None,
+            streaming: None,
+        }))
+    }
+}
+
+impl<C: Clone> Hooks<C> {
+    fn with<T>(&self, act: impl FnOnce(&mut Installed<C>) -> T) -> T {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(super) fn on_call(&self, hook: CallHook) -> HookId {
+    pub(crate) fn on_call(&self, hook: CallHook<C>) -> HookId {
         self.with(|installed| {
             installed.last += 1;
             let id = HookId(installed.last);
@@ -201,7 +123,7 @@ impl Hooks {
         })
     }
 
-    pub(super) fn on_answer(&self, hook: AnswerHook) -> HookId {
+    pub(crate) fn on_answer(&self, hook: AnswerHook<C>) -> HookId {
         self.with(|installed| {
             installed.last += 1;
             let id = HookId(installed.last);
@@ -210,18 +132,18 @@ impl Hooks {
         })
     }
 
-    pub(super) fn remove(&self, id: HookId) {
+    pub(crate) fn remove(&self, id: HookId) {
         self.with(|installed| {
             installed.calls.retain(|(other, _)| *other != id);
             installed.answers.retain(|(other, _)| *other != id);
         });
     }
 
-    pub(super) fn hold_subscriptions(&self, gate: Gate) {
+    pub(crate) fn hold_subscriptions(&self, gate: Gate) {
         self.with(|installed| installed.subscribing = Some(gate));
     }
 
-    pub(super) fn stall_streams(&self, gate: Gate) {
+    pub(crate) fn stall_streams(&self, gate: Gate) {
         self.with(|installed| installed.streaming = Some(gate));
     }
 
@@ -239,14 +161,14 @@ impl Hooks {
         }
     }
 
-    pub(super) fn arrival(&self, wanted: Box<dyn Fn(&Call) -> bool + Send>) -> Arrival {
+    pub(crate) fn arrival(&self, wanted: Box<dyn Fn(&C) -> bool + Send>) -> Arrival<C> {
         let (arrived, arrival) = oneshot::channel();
         self.with(|installed| installed.awaited.push((wanted, arrived)));
         Arrival(arrival)
     }
 
     /// Tells those who wait for such a call.
-    fn announce(&self, call: &Call) {
+    fn announce(&self, call: &C) {
         let arrived = self.with(|installed| {
             // Those who have given up.
             installed.awaited.retain(|(_, arrived)| !arrived.is_closed());
@@ -259,7 +181,7 @@ impl Hooks {
     }
 
     /// What is decided about a call, after all waiting.
-    pub(super) async fn before(&self, call: &Call) -> Ruling {
+    pub(super) async fn before(&self, call: &C) -> Ruling {
         self.announce(call);
         let hooks: Vec<_> =
             self.with(|installed| installed.calls.iter().map(|(_, hook)| Arc::clone(hook)).collect());
@@ -267,7 +189,7 @@ impl Hooks {
     }
 
     /// What is decided about the answer to a call, after all waiting.
-    pub(super) async fn after(&self, call: &Call, code: Code) -> Ruling {
+    pub(super) async fn after(&self, call: &C, code: Code) -> Ruling {
         let hooks: Vec<_> =
             self.with(|installed| installed.answers.iter().map(|(_, hook)| Arc::clone(hook)).collect());
         decide(hooks.iter().map(|hook| hook(call, code))).await
@@ -293,7 +215,7 @@ async fn decide(verdicts: impl Iterator<Item = Verdict>) -> Ruling {
     Ruling::Pass
 }
 
-impl fmt::Debug for Hooks {
+impl<C> fmt::Debug for Hooks<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hooks").finish_non_exhaustive()
     }

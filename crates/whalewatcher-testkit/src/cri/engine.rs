@@ -1,0 +1,197 @@
+//! The runtime itself: its sandboxes and containers, and its events. Every change and the events that tell of it happen
+//! under one short lock.
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    fmt,
+    ops::Bound,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use k8s_cri::v1::{ContainerEventResponse, ContainerEventType};
+use tokio::sync::mpsc;
+
+use crate::{containerd::Beneath, grpc::Fates};
+
+use super::{
+    error::Error,
+    events::Hub,
+    flavour::Flavour,
+    messages::{container_status, nanoseconds, sandbox_status},
+    record::Record,
+    spec::Alive,
+};
+
+/// The label by which CRI-O finds a pod's containers for its events.
+pub(super) const POD_UID: &str = "io.kubernetes.pod.uid";
+
+/// The runtime behind the service.
+pub(super) struct Engine(Mutex<State>);
+
+/// Everything that changes, to be had from [`Engine::lock`].
+pub(super) struct State {
+    /// Owns the tasks; also where nobody can see it.
+    pub(super) containerd: Arc<Beneath>,
+    pub(super) flavour: Flavour,
+    /// Whether the runtime is there. While it is not, nobody makes events.
+    present: bool,
+    records: BTreeMap<Arc<str>, Record>,
+    hub: Hub,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    pub(super) fn new(containerd: Arc<Beneath>, flavour: Flavour) -> Self {
+        let state =
+            State { containerd, flavour, present: true, records: BTreeMap::new(), hub: Hub::default() };
+        Self(Mutex::new(state))
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why an ID or its beginning names nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unnamed {
+    Empty,
+    Unknown,
+    Ambiguous,
+}
+
+/// Looking.
+impl State {
+    /// What is told of an ID or its beginning.
+    pub(super) fn look_up(&self, id: &str, sandbox: bool) -> Result<&Record, Unnamed> {
+        let told = |record: &&Record| record.is_sandbox() == sandbox && record.is_told();
+        if id.is_empty() {
+            return Err(Unnamed::Empty);
+        }
+        if let Some(record) = self.records.get(id).filter(told) {
+            return Ok(record);
+        }
+        let from = (Bound::Included(id), Bound::Unbounded);
+        let from = self.records.range::<str, _>(from).map(|(_, record)| record);
+        let mut found = from.take_while(|record| record.id.starts_with(id)).filter(told);
+        match (found.next(), found.next()) {
+            (Some(record), None) => Ok(record),
+            (None, _) => Err(Unnamed::Unknown),
+            (Some(_), Some(_)) => Err(Unnamed::Ambiguous),
+        }
+    }
+
+    /// The ID that begins so, of a container or a sandbox.
+    pub(super) fn complete(&self, beginning: &str) -> Result<Arc<str>, Unnamed> {
+        let container = self.look_up(beginning, false);
+        let record = container.or_else(|_| self.look_up(beginning, true))?;
+        Ok(Arc::clone(&record.id))
+    }
+
+    /// Those that are told, by their IDs.
+    pub(super) fn told(&self, sandboxes: bool) -> impl Iterator<Item = &Record> {
+        self.records.values().filter(move |record| record.is_sandbox() == sandboxes && record.is_told())
+    }
+
+    pub(super) fn find(&self, id: &str) -> Result<&Record, Error> {
+        self.records.get(id).ok_or_else(|| Error::NotFound(id.into()))
+    }
+
+    pub(super) fn containers_of(&self, sandbox: &str) -> impl Iterator<Item = &Record> {
+        self.told(false).filter(move |record| **record.sandbox_id() == *sandbox)
+    }
+
+    pub(super) fn truth(&self) -> Vec<Alive> {
+        self.records.values().filter_map(Record::alive).collect()
+    }
+}
+
+/// What the transitions are made of.
+impl State {
+    pub(super) fn find_mut(&mut self, id: &str) -> Result<&mut Record, Error> {
+        self.records.get_mut(id).ok_or_else(|| Error::NotFound(id.into()))
+    }
+
+    pub(super) fn add(&mut self, record: Record) -> Result<(), Error> {
+        match self.records.entry(Arc::clone(&record.id)) {
+            Entry::Occupied(entry) => Err(Error::AlreadyExists(entry.key().to_string())),
+            Entry::Vacant(entry) => {
+                entry.insert(record);
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn forget(&mut self, id: &str) {
+        self.records.remove(id);
+    }
+}
+
+/// Events.
+impl State {
+    /// Tells of a change of a sandbox or a container, with the status of all of its pod.
+    pub(super) fn tell(&mut self, what: ContainerEventType, id: &str, sandbox: &str) {
+        let status = self.look_up(sandbox, true).ok();
+        // CRI-O tells nothing of sandboxes that it does not list.
+        let nothing = status.is_none() && self.flavour.is_crio();
+        if !self.present || !self.flavour.tells_events() || nothing {
+            return;
+        }
+        let uid = status.map(|record| record.pod.uid.as_str());
+        let is_of_pod = |record: &&Record| match self.flavour.is_crio() {
+            true => record.labels.get(POD_UID).map(String::as_str) == uid,
+            false => **record.sandbox_id() == *sandbox,
+        };
+        let event = ContainerEventResponse {
+            container_id: id.into(),
+            container_event_type: what.into(),
+            created_at: nanoseconds(self.containerd.tick()),
+            pod_sandbox_status: status.map(sandbox_status),
+            containers_statuses: self.told(false).filter(is_of_pod).map(container_status).collect(),
+        };
+        self.emit(event);
+    }
+
+    pub(super) fn emit(&mut self, event: ContainerEventResponse) {
+        let now = self.now();
+        self.hub.publish(self.flavour, now, event);
+    }
+
+    pub(super) fn subscribe(&mut self) -> (u64, mpsc::UnboundedReceiver<Bytes>) {
+        let now = self.now();
+        self.hub.subscribe(self.flavour, now)
+    }
+
+    pub(super) fn unsubscribe(&mut self, id: u64) {
+        self.hub.unsubscribe(id);
+    }
+
+    pub(super) fn fates(&mut self) -> &mut Fates<ContainerEventResponse> {
+        &mut self.hub.fates
+    }
+
+    /// The runtime is there or not. What it kept for subscribers is lost with it.
+    pub(super) fn set_present(&mut self, present: bool) {
+        self.present = present;
+        self.hub.forget();
+    }
+
+    pub(super) fn become_flavour(&mut self, flavour: Flavour) {
+        self.flavour = flavour;
+        self.hub.forget();
+        if let Some(containerd) = flavour.containerd() {
+            self.containerd.become_flavour(containerd);
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.containerd.clock().now()
+    }
+}

@@ -1,0 +1,65 @@
+//! What becomes of events before anybody sees them.
+
+/// What becomes of an event, decided by a test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is delivered.
+    Deliver,
+    /// It is lost, as those are that an engine fails to forward.
+    Vanish,
+    /// It is delivered twice.
+    Duplicate,
+    /// It is delivered after the next one that is.
+    Postpone,
+}
+
+type Decision<E> = Box<dyn FnMut(&E) -> Fate + Send>;
+type Selection<E> = Box<dyn Fn(&E) -> bool + Send>;
+
+/// Decides about events.
+pub(crate) struct Fates<E> {
+    decisions: Vec<Decision<E>>,
+    /// Of each, the next event is to be lost.
+    losing: Vec<Selection<E>>,
+    postponed: Vec<E>,
+}
+
+impl<E> Default for Fates<E> {
+    fn default() -> Self {
+        Self { decisions: Vec::new(), losing: Vec::new(), postponed: Vec::new() }
+    }
+}
+
+impl<E> Fates<E> {
+    pub(crate) fn decide(&mut self, decision: Decision<E>) {
+        self.decisions.push(decision);
+    }
+
+    pub(crate) fn lose_next(&mut self, selection: Selection<E>) {
+        self.losing.push(selection);
+    }
+
+    /// Delivers the event as often as was decided, and what was postponed after it.
+    pub(crate) fn pass(&mut self, event: E, mut deliver: impl FnMut(&E)) {
+        let mut fate = Fate::Deliver;
+        if let Some(losing) = self.losing.iter().position(|lost| lost(&event)) {
+            drop(self.losing.swap_remove(losing));
+            fate = Fate::Vanish;
+        }
+        for decide in &mut self.decisions {
+            if fate == Fate::Deliver {
+                fate = decide(&event);
+            }
+        }
+        match fate {
+            Fate::Vanish => return,
+            Fate::Postpone => return self.postponed.push(event),
+            Fate::Duplicate => deliver(&event),
+            Fate::Deliver => {}
+        }
+        deliver(&event);
+        for event in std::mem::take(&mut self.postponed) {
+            deliver(&event);
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The CRI runtimes of the test kit, seen over their sockets by the clients of `k8s-cri`.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on is to panic, also in what tests share")]
+
+mod client;
+mod listing;
+mod living;
