@@ -1,6 +1,9 @@
 //! containerd with its CRI plugin: what drives it as a kubelet would, what it says is alive, and the scenarios on it.
 
+mod check;
+mod churn;
 mod driver;
+mod kubelet;
 mod plan;
 mod scenarios;
 mod stage;
@@ -8,3 +11,5 @@ mod truth;
 
 pub(crate) use scenarios::SCENARIOS;
 pub(crate) use stage::Stage;
+
+use whalewatcher_cri::Client;
