@@ -122,7 +122,8 @@ async fn is_right<C: EngineClient, R: Reality<C>, S: Steps>(
 ) -> Result<()> {
     picture::check(reality, watched).await?;
     for recorder in &watched.recorders {
-        with_events(churn.lives().bears_out(&recorder.record()), recorder)?;
+        let record = recorder.record().clone();
+        with_events(churn.lives().bears_out(&record), recorder)?;
     }
     Ok(())
 }
