@@ -89,8 +89,8 @@ pub(crate) struct Engines {
     /// Where an engine is: Docker at unix:///PATH, /PATH, tcp://HOST:PORT or http://HOST:PORT, containerd at
     /// containerd:///PATH, or a Kubernetes node's runtime at cri:///PATH; can be repeated
     ///
-    /// docker:///PATH is the same as unix:///PATH, and containerd:// is containerd where it always is; so is cri://, but
-    /// asked by the API that the kubelet uses, for pods. CRI-O is at cri:///run/crio/crio.sock. Without it: DOCKER_HOST, else
+    /// docker:///PATH is the same as unix:///PATH. containerd:// and cri:// are containerd where it always is, asked by its
+    /// own API or by the one that the kubelet uses; CRI-O is at cri:///run/crio/crio.sock. Without it: DOCKER_HOST, else
     /// unix:///var/run/docker.sock.
     #[arg(long = "host", value_name = "URL")]
     pub(crate) hosts: Vec<String>,
