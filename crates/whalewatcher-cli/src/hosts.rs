@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use clap::CommandFactory;
 use clap::error::ErrorKind;
-use whalewatcher::{EngineClient, EngineError, EngineWatcher, Fleet, Settings, Watcher, containerd, moby};
+use whalewatcher::{
+    EngineClient, EngineError, EngineWatcher, Fleet, Settings, Watcher, containerd, cri, moby,
+};
 
 use crate::arguments::Arguments;
 
@@ -14,6 +16,7 @@ use crate::arguments::Arguments;
 pub(crate) enum Client {
     Docker(moby::Client),
     Containerd(containerd::Client),
+    Cri(cri::Client),
 }
 
 impl Client {
@@ -23,6 +26,11 @@ impl Client {
             let builder = containerd::Client::builder();
             let builder = if path.is_empty() { builder } else { builder.endpoint(format!("unix://{path}")) };
             return builder.build().map(Self::Containerd);
+        }
+        if let Some(path) = host.strip_prefix("cri://") {
+            let builder = cri::Client::builder();
+            let builder = if path.is_empty() { builder } else { builder.endpoint(format!("unix://{path}")) };
+            return builder.build().map(Self::Cri);
         }
         match host.strip_prefix("docker://") {
             Some(path) => moby::Client::new(format!("unix://{path}")),
@@ -35,6 +43,7 @@ impl Client {
         match self {
             Self::Docker(client) => client.engine_type(),
             Self::Containerd(client) => client.engine_type(),
+            Self::Cri(client) => client.engine_type(),
         }
     }
 
@@ -42,6 +51,7 @@ impl Client {
         match self {
             Self::Docker(client) => client.endpoint(),
             Self::Containerd(client) => client.endpoint(),
+            Self::Cri(client) => client.endpoint(),
         }
     }
 
@@ -49,6 +59,7 @@ impl Client {
         Ok(match self {
             Self::Docker(client) => fleet.add(EngineWatcher::with_settings(client, settings))?,
             Self::Containerd(client) => fleet.add(EngineWatcher::with_settings(client, settings))?,
+            Self::Cri(client) => fleet.add(EngineWatcher::with_settings(client, settings))?,
         })
     }
 }
@@ -105,6 +116,8 @@ mod tests {
             "tcp://d:1",
             "containerd:///run/e",
             "containerd://",
+            "cri:///run/e",
+            "cri://",
         ];
         assert_eq!(
             engines(&hosts).unwrap(),
@@ -115,6 +128,8 @@ mod tests {
                 "docker.com tcp://d:1",
                 "containerd.io unix:///run/e",
                 "containerd.io unix:///run/containerd/containerd.sock",
+                "k8s.io/cri-api unix:///run/e",
+                "k8s.io/cri-api unix:///run/containerd/containerd.sock",
             ]
         );
     }
@@ -124,6 +139,9 @@ mod tests {
         for hosts in [
             &["/run/a", "docker:///run/a"][..],
             &["containerd:///run/a", "containerd:///run/a"],
+            &["cri:///run/containerd/containerd.sock", "cri://"],
+            &["cri://run/a"],
+            &["cri://tcp://a:1"],
             &["ftp://a"],
             &["containerd://run/a"],
         ] {

@@ -188,6 +188,9 @@ impl Events<'_> {
             }
             Err(status) => {
                 let error = failure::of_status(EVENTS, status);
+                if error.kind() == ErrorKind::Garbled {
+                    return Err(error);
+                }
                 return Err(EngineError::new(ErrorKind::Disconnected, error.to_string()).with_source(error));
             }
             Ok(None) => {

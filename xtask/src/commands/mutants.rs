@@ -47,6 +47,8 @@ enum Part {
     Moby,
     /// What decodes containerd's answers
     Containerd,
+    /// What decodes the answers of CRI runtimes, and chooses where changes come from
+    Cri,
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
@@ -71,6 +73,7 @@ impl Part {
             Self::Core => "whalewatcher-core",
             Self::Moby => "whalewatcher-moby",
             Self::Containerd => "whalewatcher-containerd",
+            Self::Cri => "whalewatcher-cri",
         }
     }
 
@@ -107,6 +110,23 @@ impl Part {
             Self::Containerd => {
                 &["events", "container", "list", "namespace", "connection", "subscription", "limits"]
             }
+            Self::Cri => &[
+                "changes",
+                "connection",
+                "container",
+                "event_stream",
+                "events",
+                "hints",
+                "id",
+                "info",
+                "inspection",
+                "list",
+                "lists",
+                "memory",
+                "moment",
+                "polling",
+                "runtime",
+            ],
         }
     }
 
@@ -115,7 +135,7 @@ impl Part {
         match self {
             Self::Core => &["--lib", "--test", "watcher", "--test", "histories"],
             Self::Moby => &["--lib", "--test", "wire", "--test", "endless"],
-            Self::Containerd => &["--lib", "--test", "wire"],
+            Self::Containerd | Self::Cri => &["--lib", "--test", "wire"],
         }
     }
 
@@ -127,6 +147,9 @@ impl Part {
         mutants.args(["--package", self.package(), "--timeout", TEST_LIMIT, "--build-timeout", BUILD_LIMIT]);
         for file in self.files() {
             mutants.arg("--file").arg(format!("crates/{}/src/{file}.rs", self.package()));
+        }
+        if self == Self::Cri {
+            mutants.args(["--features", "containerd"]);
         }
         // To cargo and not to its tests, so that no other tests are built.
         mutants.args(self.tests().iter().map(|argument| format!("--cargo-arg={argument}")));

@@ -6,6 +6,7 @@
 )]
 
 mod containerd;
+mod cri;
 mod demo;
 mod ending;
 mod errors;

@@ -146,10 +146,8 @@ struct Subject {
     recent: VecDeque<Told>,
     inspection: Option<Question<Option<Life>>>,
     failed: bool,
-    /// Who was alive when somebody last polled, or looked for the first list.
+    /// Who was alive when anybody last looked at a list, the watcher or who polls.
     polled: Option<u32>,
-    /// Who was alive when somebody looked for another list since then.
-    listed: Option<u32>,
     /// Graces that are running.
     suspected: u8,
     /// Inspections asked for, and what may have led to them.
@@ -164,8 +162,7 @@ impl Subject {
 
     /// Whether polling would tell something.
     fn is_unseen(&self) -> bool {
-        let alive = self.alive().map(|life| life.pid);
-        self.polled != alive || (self.listed.is_some() && alive.is_none())
+        self.polled != self.alive().map(|life| life.pid)
     }
 }
 
@@ -442,26 +439,7 @@ impl World {
                 let event = self.event(nth, &told.expect("checked in possible"));
                 self.input(Input::Event(event))?;
             }
-            Action::Poll => {
-                let at = self.tick();
-                for subject in &mut self.subjects {
-                    let listed = subject.listed.take();
-                    let now = subject.alive().map(|life| life.pid);
-                    // Whom a list told of may be known, and must not stay.
-                    match (
-                        std::mem::replace(&mut subject.polled, now).or(listed.filter(|_| now.is_none())),
-                        now,
-                    ) {
-                        (Some(pid), None) => subject.queue.push_back(Told::Exited { pid, at }),
-                        (None, Some(_)) => {
-                            let Some(&Life { pid, began, name, .. }) = subject.alive() else { continue };
-                            subject.queue.push_back(Told::Started { pid, began, at, name });
-                        }
-                        // An ID has one life.
-                        _ => {}
-                    }
-                }
-            }
+            Action::Poll => self.poll(),
             Action::Lose(nth) => {
                 self.bounds.lost -= 1;
                 self.subjects[nth].queue.pop_front();
@@ -522,14 +500,13 @@ impl World {
                 let alive = self.subjects.iter().enumerate();
                 let alive =
                     alive.filter_map(|(nth, subject)| Some((nth, subject.alive()?.clone()))).collect();
-                // The first one need not be told again by polling. What later ones show is.
-                let is_first = !std::mem::replace(&mut self.looked, true);
-                for subject in &mut self.subjects {
-                    let alive = subject.alive().map(|life| life.pid);
-                    match is_first {
-                        true => (subject.polled, subject.listed) = (alive, None),
-                        false => subject.listed = alive.or(subject.listed),
-                    }
+                // What differs from the first list is told by whichever comes next.
+                match std::mem::replace(&mut self.looked, true) {
+                    true if self.bounds.kind == Kind::Polling => self.poll(),
+                    true => {}
+                    false => self.subjects.iter_mut().for_each(|subject| {
+                        subject.polled = subject.alive().map(|life| life.pid);
+                    }),
                 }
                 self.list = Some(Question::Looked(alive));
             }
@@ -625,6 +602,21 @@ impl World {
             }
         }
         self.check_quiet()
+    }
+
+    /// Tells what came and what went since anybody last looked; an ID has one life.
+    fn poll(&mut self) {
+        let at = self.tick();
+        for subject in &mut self.subjects {
+            let now = subject.alive().map(|life| life.pid);
+            match (std::mem::replace(&mut subject.polled, now), now, subject.lives.last()) {
+                (Some(pid), None, _) => subject.queue.push_back(Told::Exited { pid, at }),
+                (None, Some(_), Some(&Life { pid, began, name, .. })) => {
+                    subject.queue.push_back(Told::Started { pid, began, at, name });
+                }
+                _ => {}
+            }
+        }
     }
 
     fn alive_mut(&mut self, nth: usize) -> &mut Life {
