@@ -1,18 +1,20 @@
 //! containerd's own events, taken for hints: where its CRI plugin's would be taken from the kubelet.
 
 use std::error::Error;
+use std::future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_core::Stream;
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use tonic::Status;
 use whalewatcher_containerd::EventService;
 use whalewatcher_core::{EngineError, EngineEvent, ErrorKind};
 use whalewatcher_grpc::Channel;
 
+use crate::changes::SETTLED;
 use crate::connection::Connection;
 use crate::memory::{ATTEMPTS, Memory};
 
@@ -46,6 +48,9 @@ impl Hints {
 pub(crate) struct Hinting<'a> {
     events: Pin<Box<dyn Stream<Item = Result<EngineEvent, EngineError>> + Send + 'a>>,
     told: Option<mpsc::UnboundedReceiver<EngineEvent>>,
+    /// When CRI knows what containerd told before anybody subscribed here: whatever had ended by then may have been listed
+    /// as running, and its end is not told again.
+    settles: Option<Instant>,
 }
 
 impl<'a> Hinting<'a> {
@@ -55,7 +60,8 @@ impl<'a> Hinting<'a> {
         match events.next().await {
             Some(Ok(_subscribed)) => {
                 connection.hints().stand.store(true, Ordering::Relaxed);
-                Ok(Some(Self { events, told: connection.told() }))
+                let settles = Some(Instant::now() + SETTLED);
+                Ok(Some(Self { events, told: connection.told(), settles }))
             }
             Some(Err(error)) if !is_refusal(&error) => Err(error),
             refused => {
@@ -75,6 +81,12 @@ impl<'a> Hinting<'a> {
                 None => None,
             }
         };
+        let settled = async {
+            match self.settles {
+                Some(at) => sleep_until(at).await,
+                None => future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             event = self.events.next() => match event {
@@ -85,6 +97,10 @@ impl<'a> Hinting<'a> {
                 }
             },
             Some(event) = told => Ok(Some(event)),
+            () = settled => {
+                self.settles = None;
+                Ok(Some(EngineEvent::Gap))
+            }
         }
     }
 }

@@ -47,6 +47,7 @@ mod changes;
 mod client;
 mod connection;
 mod container;
+mod endings;
 mod event_stream;
 mod events;
 mod failure;
