@@ -62,6 +62,8 @@ mod list;
 mod lists;
 mod memory;
 mod moment;
+#[cfg(test)]
+mod mutated;
 mod polling;
 mod runtime;
 
