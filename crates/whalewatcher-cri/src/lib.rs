@@ -44,6 +44,8 @@
 //! Building this crate needs `protoc`, of Debian's packages `protobuf-compiler` and `libprotobuf-dev`.
 
 mod changes;
+#[cfg(feature = "containerd")]
+mod claims;
 mod client;
 mod connection;
 mod container;

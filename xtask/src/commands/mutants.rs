@@ -116,6 +116,7 @@ impl Part {
                 "container",
                 "event_stream",
                 "events",
+                "claims",
                 "hints",
                 "id",
                 "info",
