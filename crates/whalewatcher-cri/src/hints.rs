@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::error::Error;
-use std::future::Future;
+use std::future::{Future, pending};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_core::Stream;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Request, Status};
 use whalewatcher_containerd::containerd_client::services::v1::GetContainerRequest;
@@ -34,6 +34,9 @@ const CONTAINER: &str = "Containers.Get";
 
 /// How many starts are asked about at once.
 const AT_ONCE: usize = 16;
+
+/// After what time CRI says what its containerd told before anybody subscribed: then all is listed once more.
+const SETTLED: Duration = Duration::from_secs(2);
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -94,6 +97,8 @@ pub(crate) struct Hinting<'a> {
     queue: VecDeque<EngineEvent>,
     asked: FuturesUnordered<Pin<Box<dyn Future<Output = Claim> + Send + 'a>>>,
     claims: Claims,
+    /// Until when CRI may be behind what was told before.
+    unsettled: Option<Instant>,
 }
 
 /// A start, and whose it is.
@@ -107,7 +112,7 @@ impl<'a> Hinting<'a> {
             Some(Ok(_subscribed)) => {
                 connection.hints().stand.store(true, Ordering::Relaxed);
                 let (queue, asked, claims) = Default::default();
-                Ok(Some(Self { events, queue, asked, claims }))
+                Ok(Some(Self { events, queue, asked, claims, unsettled: Some(Instant::now() + SETTLED) }))
             }
             Some(Err(error)) if !is_refusal(&error) => Err(error),
             refused => {
@@ -126,6 +131,13 @@ impl<'a> Hinting<'a> {
         {
             self.asked.push(Box::pin(ask(connection, start)));
         }
+        let unsettled = self.unsettled;
+        let settled = async {
+            match unsettled {
+                Some(until) => sleep_until(until).await,
+                None => pending().await,
+            }
+        };
         tokio::select! {
             biased;
             event = self.events.next() => match event {
@@ -143,6 +155,10 @@ impl<'a> Hinting<'a> {
             },
             Some((start, answer)) = self.asked.next(), if !self.asked.is_empty() => {
                 Ok(self.claims.settle(start, answer, &mut connection.memory()))
+            }
+            () = settled => {
+                self.unsettled = None;
+                Ok(vec![EngineEvent::Gap])
             }
         }
     }
