@@ -89,8 +89,7 @@ impl<'a> Changes<'a> {
             }
             #[cfg(feature = "containerd")]
             Source::Hints(hints) => {
-                let hint = hints.next(self.connection).await?;
-                self.pending.extend(hint);
+                self.pending.extend(hints.next(self.connection).await?);
                 Ok(())
             }
             Source::Polling(polling) => {

@@ -33,7 +33,7 @@ pub struct Connection {
     packer: Option<Packer>,
     memory: Mutex<Memory>,
     lists: Lists,
-    /// What inspections find out that the stream of events has to tell.
+    /// What lists show that the stream of events has to tell.
     tell: mpsc::UnboundedSender<EngineEvent>,
     told: Mutex<Option<mpsc::UnboundedReceiver<EngineEvent>>>,
     #[cfg(feature = "containerd")]

@@ -26,18 +26,18 @@ use crate::memory::{ATTEMPTS, Memory};
 const CONTAINER: &str = "RuntimeService.ContainerStatus";
 const SANDBOX: &str = "RuntimeService.PodSandboxStatus";
 
-/// How long to wait before a status is asked for again that is behind; then twice as long, and so on.
-const FIRST_DELAY: Duration = Duration::from_millis(10);
-const LONGEST_DELAY: Duration = Duration::from_millis(200);
+/// How long to wait at least before a status is asked for again that is behind, and at most.
+const SHORTEST_DELAY: Duration = Duration::from_millis(10);
+const LONGEST_DELAY: Duration = Duration::from_millis(500);
 
-/// For how long after its start what the runtime does not know may still become known: containerd has other clients.
-const UNHEARD: Duration = Duration::from_secs(1);
+/// For how long one inspection waits: others want to be made, too.
+const PATIENCE: Duration = Duration::from_secs(1);
 
-/// For how long one inspection waits.
-const PATIENCE: Duration = Duration::from_secs(2);
-
-/// For how long after its start what the runtime knows may still be told as not started.
+/// For how long after its start what is the runtime's may be told as not started, or not at all.
 const BEHIND: Duration = Duration::from_secs(10);
+
+/// The same where nobody can say whether it is the runtime's, or where it is over already.
+const UNHEARD: Duration = Duration::from_secs(1);
 
 /// What the runtime says.
 #[derive(Debug)]
@@ -72,26 +72,21 @@ pub(crate) async fn inspect(
     id: &ContainerId,
 ) -> Result<Option<Container>, EngineError> {
     let asked = Instant::now();
-    let mut delay = FIRST_DELAY;
     loop {
         let seen = look(connection, id).await?;
         let verdict = judge(&mut connection.memory(), id, seen);
         match verdict {
-            (Verdict::Answer(answer), end) => {
-                if let Some(end) = end {
-                    connection.tell(end);
-                }
-                return Ok(answer);
+            Verdict::Answer(answer) => return Ok(answer),
+            Verdict::Wait if asked.elapsed() < PATIENCE => {
+                let since = connection.memory().get(id).and_then(|member| member.started);
+                let since = since.map(|started| started.elapsed()).unwrap_or_default();
+                sleep((since / 2).clamp(SHORTEST_DELAY, LONGEST_DELAY)).await;
             }
-            (Verdict::Wait, _) if asked.elapsed() < PATIENCE => {
-                sleep(delay).await;
-                delay = (delay * 2).min(LONGEST_DELAY);
-            }
-            (Verdict::Wait, _) => {
+            Verdict::Wait => {
                 let message = format!("{id} was started, but the CRI runtime does not say so");
                 return Err(EngineError::new(ErrorKind::Failed, message));
             }
-            (Verdict::NoPid, _) => {
+            Verdict::NoPid => {
                 let message = format!("the CRI runtime tells no PID of {id}");
                 return Err(EngineError::new(ErrorKind::Failed, message));
             }
@@ -99,49 +94,48 @@ pub(crate) async fn inspect(
     }
 }
 
-/// Decides what that means, and whether an end that was withheld is to be told now.
-fn judge(
-    memory: &mut Memory,
-    id: &ContainerId,
-    seen: Seen,
-) -> (Verdict, Option<whalewatcher_core::EngineEvent>) {
+/// Decides what that means.
+fn judge(memory: &mut Memory, id: &ContainerId, seen: Seen) -> Verdict {
     let ended = memory.has_ended(id);
     let since = memory.get(id).and_then(|member| member.started).map(|started| started.elapsed());
     let Seen::Told(kind, state, told) = seen else {
-        if since.is_some_and(|since| since < UNHEARD) {
-            return (Verdict::Wait, None);
+        if since.is_some_and(|since| since < patience(memory, id)) {
+            return Verdict::Wait;
         }
-        // Nobody's, so its end is nothing to tell either.
         memory.forget(id);
-        return (Verdict::Answer(None), None);
+        return Verdict::Answer(None);
     };
     let member = memory.is(id, kind, told.sandbox);
     match (state, told.alive) {
         _ if ended => {
             // The status may say of it for a while that it is not started yet, or still alive.
-            let end = member.withheld.take();
             memory.forget(id);
-            (Verdict::Answer(Some(told.container)), end)
+            Verdict::Answer(Some(told.container))
         }
         (State::Alive, Some(container)) => {
             member.pid = Some(container.pid());
             member.vain = 0;
-            (Verdict::Answer(Some(container)), None)
+            Verdict::Answer(Some(container))
         }
         (State::Alive, None) => {
             member.vain = member.vain.saturating_add(1);
-            let verdict = if member.vain < ATTEMPTS { Verdict::NoPid } else { Verdict::Answer(None) };
-            (verdict, None)
+            if member.vain < ATTEMPTS { Verdict::NoPid } else { Verdict::Answer(None) }
         }
-        (State::Created, _) if since.is_some_and(|since| since < BEHIND) => (Verdict::Wait, None),
+        (State::Created, _) if since.is_some_and(|since| since < BEHIND) => Verdict::Wait,
         (State::Created | State::NotAlive, _) => {
             // If an event told of its start, one still tells of its end.
             if member.started.is_none() && member.pid.is_none() {
                 memory.forget(id);
             }
-            (Verdict::Answer(Some(told.container)), None)
+            Verdict::Answer(Some(told.container))
         }
     }
+}
+
+/// For how long after its start what the runtime does not know may still become known.
+fn patience(memory: &Memory, id: &ContainerId) -> Duration {
+    let is_claimed = memory.get(id).is_some_and(|member| member.is_claimed);
+    if is_claimed && !memory.has_ended(id) { BEHIND } else { UNHEARD }
 }
 
 async fn look(connection: &Connection, id: &ContainerId) -> Result<Seen, EngineError> {
@@ -151,8 +145,10 @@ async fn look(connection: &Connection, id: &ContainerId) -> Result<Seen, EngineE
     {
         return Ok(seen);
     }
-    if kind != Some(Kind::Container) {
-        return sandbox(connection, id).await;
+    if kind != Some(Kind::Container)
+        && let seen @ Seen::Told(..) = sandbox(connection, id).await?
+    {
+        return Ok(seen);
     }
     Ok(Seen::Unheard)
 }
@@ -249,8 +245,6 @@ fn found<T>(what: &str, answer: Result<Response<T>, Status>) -> Result<Option<T>
 
 #[cfg(test)]
 mod tests {
-    use whalewatcher_core::EngineEvent;
-
     use super::*;
 
     fn id() -> ContainerId {
@@ -268,7 +262,7 @@ mod tests {
 
     /// Which PID it is answered to have.
     fn answered(memory: &mut Memory, seen: Seen) -> Option<Option<u32>> {
-        match judge(memory, &id(), seen).0 {
+        match judge(memory, &id(), seen) {
             Verdict::Answer(answer) => Some(answer.map(|container| container.pid())),
             Verdict::Wait | Verdict::NoPid => None,
         }
@@ -283,22 +277,28 @@ mod tests {
             "nothing told of its start"
         );
         assert_eq!(answered(&mut memory, Seen::Unheard), Some(None));
-        memory.member(&id()).started = Some(Instant::now());
-        assert!(matches!(judge(&mut memory, &id(), Seen::Unheard), (Verdict::Wait, None)));
-        assert!(matches!(judge(&mut memory, &id(), seen(State::Created, None)), (Verdict::Wait, None)));
-        tokio::time::advance(UNHEARD).await;
-        assert!(matches!(judge(&mut memory, &id(), seen(State::Created, None)), (Verdict::Wait, None)));
-        tokio::time::advance(BEHIND).await;
-        assert_eq!(answered(&mut memory, seen(State::Created, None)), Some(Some(0)));
-        assert_eq!(answered(&mut memory, Seen::Unheard), Some(None));
-        assert!(memory.get(&id()).is_none());
+        for is_claimed in [false, true] {
+            let member = memory.member(&id());
+            (member.started, member.is_claimed) = (Some(Instant::now()), is_claimed);
+            assert!(matches!(judge(&mut memory, &id(), Seen::Unheard), Verdict::Wait));
+            assert!(matches!(judge(&mut memory, &id(), seen(State::Created, None)), Verdict::Wait));
+            tokio::time::advance(UNHEARD).await;
+            assert!(matches!(judge(&mut memory, &id(), seen(State::Created, None)), Verdict::Wait));
+            if is_claimed {
+                assert!(matches!(judge(&mut memory, &id(), Seen::Unheard), Verdict::Wait));
+                tokio::time::advance(BEHIND).await;
+                assert_eq!(answered(&mut memory, seen(State::Created, None)), Some(Some(0)));
+            }
+            assert_eq!(answered(&mut memory, Seen::Unheard), Some(None));
+            assert!(memory.get(&id()).is_none());
+        }
     }
 
     #[tokio::test]
     async fn who_tells_no_pid_is_asked_again_some_times_and_left_out_then_until_it_does() {
         let mut memory = Memory::default();
         for attempt in 1..ATTEMPTS {
-            let verdict = judge(&mut memory, &id(), seen(State::Alive, None)).0;
+            let verdict = judge(&mut memory, &id(), seen(State::Alive, None));
             assert!(matches!(verdict, Verdict::NoPid), "{attempt}");
         }
         for _ in 0..2 {
@@ -309,30 +309,23 @@ mod tests {
         assert_eq!((member.pid, member.vain), (Some(7), 0));
     }
 
-    #[tokio::test]
-    async fn what_was_told_to_be_over_is_over_whatever_its_status_says_and_its_end_is_told_once_it_is_cris() {
+    #[tokio::test(start_paused = true)]
+    async fn what_was_told_to_be_over_is_over_whatever_its_status_says() {
         for state in [State::Created, State::Alive, State::NotAlive] {
             let mut memory = Memory::default();
-            let end = EngineEvent::Exited { id: id(), pid: Some(7), at: None, code: None };
             memory.member(&id()).started = Some(Instant::now());
-            memory.member(&id()).withheld = Some(end.clone());
             memory.end(&id());
-            let (verdict, told) = judge(&mut memory, &id(), seen(state, Some(7)));
-            assert!(matches!(verdict, Verdict::Answer(Some(container)) if container.pid() == 0));
-            assert_eq!(told, Some(end));
+            assert_eq!(answered(&mut memory, seen(state, Some(7))), Some(Some(0)), "{state:?}");
             assert!(memory.get(&id()).is_none());
         }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_end_of_what_is_nobodys_is_not_told() {
+        // What is over may still become known, but not for long.
         let mut memory = Memory::default();
-        memory.member(&id()).started = Some(Instant::now());
-        memory.member(&id()).withheld = Some(EngineEvent::Changed { id: id(), at: None });
+        let member = memory.member(&id());
+        (member.started, member.is_claimed) = (Some(Instant::now()), true);
         memory.end(&id());
+        assert_eq!(answered(&mut memory, Seen::Unheard), None);
         tokio::time::advance(UNHEARD).await;
-        let (verdict, told) = judge(&mut memory, &id(), Seen::Unheard);
-        assert!(matches!(verdict, Verdict::Answer(None)) && told.is_none());
+        assert_eq!(answered(&mut memory, Seen::Unheard), Some(None));
     }
 
     #[tokio::test]

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use whalewatcher_core::{ContainerId, EngineEvent};
+use whalewatcher_core::ContainerId;
 
 use crate::container::{Kind, Pod};
 
@@ -43,10 +43,10 @@ pub(crate) struct Member {
     pub(crate) pid: Option<u32>,
     /// How often in a row it told none.
     pub(crate) vain: u32,
+    /// Whether it is the runtime's, though that may not say so yet.
+    pub(crate) is_claimed: bool,
     /// When an event told of its start, if one did.
     pub(crate) started: Option<Instant>,
-    /// Its end, withheld until the runtime shows that it knows it at all.
-    pub(crate) withheld: Option<EngineEvent>,
     /// When it was told of first.
     since: Option<Instant>,
 }

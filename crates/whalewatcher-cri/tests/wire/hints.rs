@@ -18,7 +18,7 @@ fn unaudited(server: &Server) -> Watched {
 }
 
 #[tokio::test]
-async fn a_life_is_told_with_its_exit_code_and_costs_one_status_of_each_kind_that_it_may_be() {
+async fn a_life_is_told_with_its_exit_code_and_costs_one_status() {
     for flavour in BEFORE_2_0 {
         let server = server(flavour);
         let mut watched = unaudited(&server).live().await;
@@ -32,8 +32,7 @@ async fn a_life_is_told_with_its_exit_code_and_costs_one_status_of_each_kind_tha
         server.remove(&web).unwrap();
         server.remove(&pod).unwrap();
         assert_eq!(watched.told().await, format!("exited {pod} 137"));
-        // A sandbox is asked for as a container first.
-        assert_eq!(statuses(&server.stats()), (2, 1), "{flavour:?}");
+        assert_eq!(statuses(&server.stats()), (1, 1), "{flavour:?}");
         assert_eq!(server.stats().requests.of(Method::GetContainerEvents), 0);
         assert_eq!(watched.watching.status().source, Some(ChangeSource::Hints));
     }
@@ -209,10 +208,7 @@ async fn containers_in_the_same_namespace_that_are_not_cris_do_no_harm() {
         containerd.exit("k8s.io/short", 0).unwrap();
         containerd.pause("k8s.io/nerdctls").unwrap();
         containerd.resume("k8s.io/nerdctls").unwrap();
-        // Longer than anybody waits for CRI to know of them.
-        let mut status = watched.watching.follow_status();
-        in_time(server.until(|stats| stats.requests.of_id(Method::ContainerStatus, "nerdctls") >= 5)).await;
-        in_time(status.wait_for(|status| status.unresolved == 0)).await.unwrap();
+        in_time(containerd.until(|stats| stats.requests.containers_get == 2)).await;
         containerd.exit("k8s.io/nerdctls", 0).unwrap();
         containerd.remove("k8s.io/nerdctls").unwrap();
         let web = server.run(&pod, "web").unwrap();
@@ -220,8 +216,31 @@ async fn containers_in_the_same_namespace_that_are_not_cris_do_no_harm() {
         server.exit(&web, 0).unwrap();
         assert_eq!(watched.told().await, "exited web 0");
         assert_true(&watched, &server);
-        assert_eq!(server.stats().requests.of_id(Method::ContainerStatus, "other"), 0);
+        for id in ["nerdctls", "short", "other"] {
+            assert_eq!(server.stats().requests.of_id(Method::ContainerStatus, id), 0);
+        }
     }
+}
+
+#[tokio::test]
+async fn where_containerd_does_not_tell_whose_a_container_is_it_is_waited_for_a_moment() {
+    let server = server(Flavour::Containerd1_7);
+    let mut watched = unaudited(&server).live().await;
+    let containerd = server.containerd();
+    containerd.on_call(|call| match call.method() {
+        containerd::Method::ContainersGet => containerd::Verdict::error(containerd::Code::Internal, "no"),
+        _ => containerd::Verdict::Pass,
+    });
+    containerd.run("k8s.io/nerdctls").unwrap();
+    let pod = server.begin_pod("p").unwrap();
+    in_time(server.until(|stats| stats.requests.of_id(Method::PodSandboxStatus, &pod) >= 2)).await;
+    server.finish_start(&pod).unwrap();
+    assert_eq!(watched.told().await, format!("started {pod}"));
+    let mut status = watched.watching.follow_status();
+    in_time(status.wait_for(|status| status.unresolved == 0)).await.unwrap();
+    containerd.exit("k8s.io/nerdctls", 0).unwrap();
+    server.stop(&pod).unwrap();
+    assert!(watched.told().await.starts_with(&format!("exited {pod}")));
 }
 
 #[tokio::test]
