@@ -274,8 +274,8 @@ impl<'a, C: EngineClient> Driver<'a, C> {
     ) -> Result<(), EngineError> {
         let event = event.unwrap_or_else(|| Err(ended()))?;
         tracing::trace!(?event);
-        liveness.heard(event.at());
         match event {
+            // An adapter may find these out by itself: they are no sign of life.
             EngineEvent::Gap => {
                 self.owed = Owed::Yes;
                 return Ok(());
@@ -286,6 +286,7 @@ impl<'a, C: EngineClient> Driver<'a, C> {
             }
             _ => {}
         }
+        liveness.heard(event.at());
         self.counters.events += 1;
         self.take(Input::Event(event));
         Ok(())

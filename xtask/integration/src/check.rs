@@ -130,7 +130,10 @@ pub(crate) fn sequence(record: &Record, way: Way) -> Result<()> {
     let (mut synced, mut disconnected, mut lagged) = (0, 0, 0);
     for (index, event) in record.events.iter().enumerate() {
         let before = event.container().and_then(|container| known.get(container.id()).cloned());
-        let wrong = |why: &str| format!("event {index}, {event}: {why}; known was {before:?}");
+        let wrong = |why: &str| {
+            let told = history(&record.events[..=index], event);
+            format!("event {index}, {event}: {why}; known was {before:?}; told of it was:{told}")
+        };
         match &event.kind {
             EventKind::Started(container) => {
                 ensure!(before.is_none(), wrong("started, but was alive"));
@@ -188,6 +191,13 @@ pub(crate) fn sequence(record: &Record, way: Way) -> Result<()> {
 fn is_taken_back(exit: &Event, started: &Container) -> bool {
     let EventKind::Exited { code, .. } = &exit.kind else { return false };
     code.is_some() && started.started_at().is_some_and(|began| began < exit.time)
+}
+
+/// What was told up to an event of the container that it is of, a line each.
+fn history(events: &[Event], event: &Event) -> String {
+    let of = |event: &Event| event.container().map(|container| container.id().clone());
+    let same = events.iter().enumerate().filter(|(_, other)| of(other) == of(event));
+    same.map(|(index, other)| format!("\n    {index:4} {:?} {other}", other.time)).collect()
 }
 
 /// Times are the engine's, and in order.
