@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::error::Error;
-use std::future::{Future, pending};
+use std::future::{self, Future};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -19,6 +19,7 @@ use whalewatcher_containerd::{EventService, MAX_CONTAINER};
 use whalewatcher_core::{ContainerId, EngineError, EngineEvent, ErrorKind};
 use whalewatcher_grpc::{Channel, origin};
 
+use crate::changes::SETTLED;
 use crate::claims::{Claims, Taken};
 use crate::connection::Connection;
 use crate::container::Kind;
@@ -34,9 +35,6 @@ const CONTAINER: &str = "Containers.Get";
 
 /// How many starts are asked about at once.
 const AT_ONCE: usize = 16;
-
-/// After what time CRI says what its containerd told before anybody subscribed: then all is listed once more.
-const SETTLED: Duration = Duration::from_secs(2);
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -97,8 +95,9 @@ pub(crate) struct Hinting<'a> {
     queue: VecDeque<EngineEvent>,
     asked: FuturesUnordered<Pin<Box<dyn Future<Output = Claim> + Send + 'a>>>,
     claims: Claims,
-    /// Until when CRI may be behind what was told before.
-    unsettled: Option<Instant>,
+    /// When CRI knows what containerd told before anybody subscribed here: whatever had ended by then may have been listed
+    /// as running, and its end is not told again.
+    settles: Option<Instant>,
 }
 
 /// A start, and whose it is.
@@ -112,7 +111,8 @@ impl<'a> Hinting<'a> {
             Some(Ok(_subscribed)) => {
                 connection.hints().stand.store(true, Ordering::Relaxed);
                 let (queue, asked, claims) = Default::default();
-                Ok(Some(Self { events, queue, asked, claims, unsettled: Some(Instant::now() + SETTLED) }))
+                let settles = Some(Instant::now() + SETTLED);
+                Ok(Some(Self { events, queue, asked, claims, settles }))
             }
             Some(Err(error)) if !is_refusal(&error) => Err(error),
             refused => {
@@ -131,11 +131,10 @@ impl<'a> Hinting<'a> {
         {
             self.asked.push(Box::pin(ask(connection, start)));
         }
-        let unsettled = self.unsettled;
         let settled = async {
-            match unsettled {
-                Some(until) => sleep_until(until).await,
-                None => pending().await,
+            match self.settles {
+                Some(at) => sleep_until(at).await,
+                None => future::pending().await,
             }
         };
         tokio::select! {
@@ -157,7 +156,7 @@ impl<'a> Hinting<'a> {
                 Ok(self.claims.settle(start, answer, &mut connection.memory()))
             }
             () = settled => {
-                self.unsettled = None;
+                self.settles = None;
                 Ok(vec![EngineEvent::Gap])
             }
         }

@@ -49,6 +49,7 @@ mod claims;
 mod client;
 mod connection;
 mod container;
+mod endings;
 mod event_stream;
 mod events;
 mod failure;
