@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use containerd_client::events::{
-    ContainerDelete, ContainerUpdate, TaskExit, TaskPaused, TaskResumed, TaskStart,
+    ContainerDelete, ContainerUpdate, TaskDelete, TaskExit, TaskPaused, TaskResumed, TaskStart,
 };
 use containerd_client::types::Envelope;
 use prost::{Message, Name};
@@ -21,7 +21,8 @@ pub(crate) const OWN_TOPIC: &str = "/whalewatcher/probe";
 /// What may change the picture, in the namespaces that matter; and our own events. Filters are alternatives, what is in
 /// one of them all has to hold.
 pub(crate) fn filters(scope: &Scope) -> Vec<String> {
-    let topics = "^/(tasks/(start|exit|paused|resumed)|containers/(update|delete))$";
+    let deleted = if scope.tells_deleted() { "delete|" } else { "" };
+    let topics = format!("^/(tasks/({deleted}start|exit|paused|resumed)|containers/(update|delete))$");
     let containers = format!("topic~=\"{topics}\"{}", scope.filter());
     vec![containers, format!("topic==\"{OWN_TOPIC}\",namespace==\"{OWN_NAMESPACE}\"")]
 }
@@ -46,6 +47,15 @@ pub(crate) fn decode(envelope: Envelope, scope: &Scope) -> Result<Option<EngineE
             pid: process(exit.pid),
             at: exit.exited_at.and_then(moment).or(at),
             code: i32::try_from(exit.exit_status).ok(),
+        })
+    } else if is::<TaskDelete>(&event) && scope.tells_deleted() {
+        let TaskDelete { container_id, pid, exit_status, exited_at, id: process_id } = read(&event)?;
+        let is_initial = process_id.is_empty() || process_id == container_id;
+        id(&container_id).filter(|_| is_initial).map(|id| EngineEvent::Exited {
+            id,
+            pid: process(pid),
+            at: exited_at.and_then(moment).or(at),
+            code: i32::try_from(exit_status).ok(),
         })
     } else if is::<TaskPaused>(&event) {
         id(&read::<TaskPaused>(&event)?.container_id).map(|id| EngineEvent::Paused { id, at })
@@ -94,7 +104,7 @@ fn moment(timestamp: Timestamp) -> Option<SystemTime> {
 
 #[cfg(test)]
 mod tests {
-    use containerd_client::events::{ContainerCreate, TaskDelete, TaskOom};
+    use containerd_client::events::{ContainerCreate, TaskOom};
     use whalewatcher_core::{ContainerId, ErrorKind};
 
     use super::*;
@@ -160,6 +170,25 @@ mod tests {
         assert_eq!(decoded("n", &TaskOom { container_id: container_id.clone() }), None);
         assert_eq!(decoded("n", &TaskDelete { container_id, ..TaskDelete::default() }), None);
         assert_eq!(decoded("n", &ContainerCreate { id: "a".into(), ..ContainerCreate::default() }), None);
+    }
+
+    #[test]
+    fn of_one_namespace_alone_deleted_tasks_are_over() {
+        let scope = Scope::only("k8s.io").unwrap();
+        let deleted = |id: &str| TaskDelete {
+            container_id: "a".into(),
+            pid: 7,
+            exit_status: 137,
+            exited_at: Some(Timestamp { seconds: 5, nanos: 1 }),
+            id: id.into(),
+        };
+        let then = UNIX_EPOCH.checked_add(Duration::new(5, 1));
+        let over = EngineEvent::Exited { id: "a".into(), pid: Some(7), at: then, code: Some(137) };
+        for (process, expected) in [("", Some(&over)), ("a", Some(&over)), ("exec", None)] {
+            let told = decode(envelope("k8s.io", &deleted(process)), &scope).unwrap();
+            assert_eq!(told.as_ref(), expected, "{process:?}");
+        }
+        assert_eq!(decoded("default", &deleted("")), None, "it may have a successor");
     }
 
     #[test]
@@ -240,6 +269,7 @@ mod tests {
         let filtered = format!("{topics},namespace!=\"moby\",namespace!=\"k8s.io\"");
         assert_eq!(filters(&by_default()), [filtered.as_str(), own]);
         assert_eq!(filters(&Scope::AllBut(Ignored::new(Vec::new()).unwrap())), [topics, own]);
+        let topics = topics.replace("start|", "delete|start|");
         let only = format!("{topics},namespace==\"k8s.io\"");
         assert_eq!(filters(&Scope::only("k8s.io").unwrap()), [only.as_str(), own]);
     }

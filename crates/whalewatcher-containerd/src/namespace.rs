@@ -71,6 +71,12 @@ impl Scope {
         }
     }
 
+    /// Whether a task that is deleted is told to be over: its exit may have been told before anybody asked, and whoever made
+    /// the task may not say so yet. Of no use where containerd itself is asked, and where a task may have a successor.
+    pub(crate) fn tells_deleted(&self) -> bool {
+        matches!(self, Self::Only(_))
+    }
+
     /// What has to hold of an event besides its topic, in containerd's language for filters.
     pub(crate) fn filter(&self) -> String {
         match self {

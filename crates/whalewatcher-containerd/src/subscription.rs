@@ -61,7 +61,8 @@ pub struct EventService {
 }
 
 impl EventService {
-    /// The events of this namespace alone, of containers with bare IDs.
+    /// The events of this namespace alone, of containers with bare IDs. Each of them is to have one task only, ever: one that
+    /// is deleted is told as [`EngineEvent::Exited`], also if its exit was told before.
     ///
     /// # Errors
     ///

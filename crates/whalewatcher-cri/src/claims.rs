@@ -28,7 +28,11 @@ impl Claims {
     /// Tasks are paused by nobody in CRI's name, and what has ended does not begin again.
     pub(crate) fn take(&mut self, event: EngineEvent, memory: &mut Memory) -> Taken {
         let told = match event {
-            EngineEvent::Started { ref id, .. } if memory.has_ended(id) || self.open.contains_key(id) => None,
+            EngineEvent::Started { ref id, .. }
+                if memory.was_told_to_end(id) || self.open.contains_key(id) =>
+            {
+                None
+            }
             EngineEvent::Started { ref id, .. }
                 if memory.get(id).is_none_or(|member| member.kind.is_none()) =>
             {
@@ -40,7 +44,7 @@ impl Claims {
                 Some(event)
             }
             EngineEvent::Exited { ref id, .. } => {
-                let told_before = memory.has_ended(id);
+                let told_before = memory.was_told_to_end(id);
                 memory.end(id);
                 if let Some(end) = self.open.get_mut(id) {
                     *end = Some(event);

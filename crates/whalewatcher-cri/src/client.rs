@@ -23,8 +23,8 @@ pub const DEFAULT_POLL_EVERY: Duration = Duration::from_secs(1);
 /// No runtime is polled more often.
 const LEAST_POLL_EVERY: Duration = Duration::from_millis(10);
 
-/// A client of a CRI runtime. It connects when a watcher has it connect; clones share what was configured, and what is
-/// over for good.
+/// A client of a CRI runtime. It connects when a watcher has it connect; clones share no more than what was
+/// configured, and what they know to be over for good.
 #[derive(Clone)]
 pub struct Client {
     endpoint: Arc<Endpoint>,

@@ -157,7 +157,7 @@ fn started(
     subject: &Subject<'_>,
     memory: &mut Memory,
 ) -> Option<EngineEvent> {
-    if memory.has_ended(&id) || memory.get(&id).is_some_and(|member| member.pid.is_some()) {
+    if memory.was_told_to_end(&id) || memory.get(&id).is_some_and(|member| member.pid.is_some()) {
         return None;
     }
     subject.note(&id, memory);
@@ -179,7 +179,7 @@ fn stopped(
         return vec![EngineEvent::Changed { id, at: made_at(event) }];
     }
     let member = memory.forget(&id);
-    if memory.has_ended(&id) {
+    if memory.was_told_to_end(&id) {
         return Vec::new();
     }
     memory.end(&id);

@@ -25,7 +25,10 @@ pub(crate) struct Memory {
     members: HashMap<ContainerId, Member>,
     /// By the ID of their sandbox.
     pods: HashMap<ContainerId, Pod>,
+    /// What is over, as any connection was told.
     endings: Endings,
+    /// What was told to be over on this one.
+    told: Endings,
 }
 
 /// One that is alive, or may be.
@@ -82,9 +85,16 @@ impl Memory {
     /// It was told to be over.
     pub(crate) fn end(&mut self, id: &ContainerId) {
         self.endings.add(id);
+        self.told.add(id);
         self.pods.remove(id);
     }
 
+    /// Whether that was told on this connection. What others were told makes it no less over, but is no news of this one's.
+    pub(crate) fn was_told_to_end(&self, id: &ContainerId) -> bool {
+        self.told.contain(id)
+    }
+
+    /// Whether it is over, whatever its status says.
     pub(crate) fn has_ended(&self, id: &ContainerId) -> bool {
         self.endings.contain(id)
     }
@@ -153,6 +163,7 @@ mod tests {
         assert!(memory.has_ended(&id("s")) && memory.pod(&id("s")).is_none());
         let next = Memory::new(endings);
         assert!(next.has_ended(&id("s")) && !next.has_ended(&id("other")));
+        assert!(memory.was_told_to_end(&id("s")) && !next.was_told_to_end(&id("s")));
     }
 
     #[test]

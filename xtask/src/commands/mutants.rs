@@ -85,6 +85,7 @@ impl Part {
                 "driver",
                 "subscription",
                 "difference",
+                "pod",
                 "portfolio",
                 "liveness",
                 "status",

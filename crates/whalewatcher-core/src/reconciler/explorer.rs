@@ -146,7 +146,7 @@ struct Subject {
     recent: VecDeque<Told>,
     inspection: Option<Question<Option<Life>>>,
     failed: bool,
-    /// Who was alive when anybody last looked at a list, the watcher or who polls.
+    /// Where changes are polled for: who was alive when anybody last looked at a list, the watcher or who polls.
     polled: Option<u32>,
     /// Graces that are running.
     suspected: u8,
@@ -174,7 +174,7 @@ struct World {
     subjects: Vec<Subject>,
     connected: bool,
     list: Option<Question<Vec<(usize, Life)>>>,
-    /// Whether anybody looked for a list on this connection.
+    /// Where changes are polled for: whether anybody looked for a list on this connection.
     looked: bool,
     listed: bool,
     /// Whether the last list did not tell of all.
@@ -501,12 +501,13 @@ impl World {
                 let alive =
                     alive.filter_map(|(nth, subject)| Some((nth, subject.alive()?.clone()))).collect();
                 // What differs from the first list is told by whichever comes next.
-                match std::mem::replace(&mut self.looked, true) {
-                    true if self.bounds.kind == Kind::Polling => self.poll(),
-                    true => {}
-                    false => self.subjects.iter_mut().for_each(|subject| {
-                        subject.polled = subject.alive().map(|life| life.pid);
-                    }),
+                if self.bounds.kind == Kind::Polling {
+                    match std::mem::replace(&mut self.looked, true) {
+                        true => self.poll(),
+                        false => self.subjects.iter_mut().for_each(|subject| {
+                            subject.polled = subject.alive().map(|life| life.pid);
+                        }),
+                    }
                 }
                 self.list = Some(Question::Looked(alive));
             }

@@ -137,20 +137,6 @@ async fn nor_does_it_come_back_on_another_connection() {
 }
 
 #[tokio::test]
-async fn what_ended_before_anybody_asked_is_no_ghost_though_cri_learns_of_it_after_that() {
-    let server = server(Flavour::Containerd1_7);
-    let pod = server.run_pod("p").unwrap();
-    let web = server.run(&pod, "web").unwrap();
-    server.begin_exit(&web, 3).unwrap();
-    let mut watched = unaudited(&server).live().await;
-    // CRI says so, and nobody knows better.
-    assert!(watched.watching.portfolio().by_id(&web).is_some());
-    server.finish_exit(&web).unwrap();
-    assert_eq!(watched.told().await, "exited web");
-    assert_true(&watched, &server);
-}
-
-#[tokio::test]
 async fn what_ends_while_the_first_list_is_on_its_way_is_no_ghost() {
     let server = server(Flavour::Containerd1_7);
     let pod = server.run_pod("p").unwrap();
@@ -167,6 +153,34 @@ async fn what_ends_while_the_first_list_is_on_its_way_is_no_ghost() {
     assert!(told.iter().all(|told| !told.contains("web")), "{told:?}");
     server.finish_exit(&web).unwrap();
     assert_true(&watched, &server);
+}
+
+#[tokio::test]
+async fn what_ended_before_anybody_subscribed_is_over_once_its_task_is_deleted() {
+    for flavour in BEFORE_2_0 {
+        let server = server(flavour);
+        let pod = server.run_pod("p").unwrap();
+        let web = server.run(&pod, "web").unwrap();
+        server.begin_exit(&web, 3).unwrap();
+        let mut watched = unaudited(&server).live().await;
+        assert!(watched.names().contains(&"web".to_owned()), "as CRI still says");
+        server.finish_exit(&web).unwrap();
+        assert_eq!(watched.told().await, "exited web 3");
+        assert_true(&watched, &server);
+    }
+}
+
+#[tokio::test]
+async fn what_was_started_before_anybody_subscribed_is_there_after_a_moment() {
+    let server = server(Flavour::Containerd1_7);
+    let pod = server.run_pod("p").unwrap();
+    let web = server.create(&pod, "web").unwrap();
+    server.begin_start(&web).unwrap();
+    let mut watched = unaudited(&server).live().await;
+    server.finish_start(&web).unwrap();
+    assert_eq!(watched.told().await, "started web");
+    assert_true(&watched, &server);
+    assert_eq!(watched.watching.status().counters.lists, 2);
 }
 
 #[tokio::test]

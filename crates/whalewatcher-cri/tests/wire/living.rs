@@ -2,7 +2,7 @@
 
 use whalewatcher_testkit::cri::{ContainerEventType, ContainerSpec, Fate, Flavour, Method, PodSpec};
 
-use crate::watched::{assert_true, in_time, server, statuses, watch};
+use crate::watched::{assert_true, client, in_time, server, statuses, watch, watch_by};
 
 const TELLING: [Flavour; 2] = [Flavour::Containerd2_1, Flavour::CrioWithEvents];
 
@@ -145,4 +145,22 @@ async fn events_of_nobody_and_of_kinds_that_are_not_known_do_no_harm() {
     assert_eq!(watched.told().await, "started last");
     assert_true(&watched, &server);
     assert_eq!(watched.watching.status().counters.connects, 1);
+}
+
+#[tokio::test]
+async fn watchers_of_one_client_are_told_of_the_same_lives() {
+    for flavour in TELLING {
+        let server = server(flavour);
+        let pod = server.run_pod("p").unwrap();
+        let web = server.run(&pod, "web").unwrap();
+        let client = client(&server);
+        let mut watchers = [watch_by(client.clone()).live().await, watch_by(client).live().await];
+        server.exit(&web, 3).unwrap();
+        let short = server.run(&pod, "short").unwrap();
+        server.exit(&short, 4).unwrap();
+        for watched in &mut watchers {
+            assert_eq!(watched.told_all(3).await, ["exited web 3", "started short", "exited short 4"]);
+            assert_true(watched, &server);
+        }
+    }
 }

@@ -10,7 +10,7 @@ use crate::commands::cargo::workspace;
 
 /// What must not be found here: what users of the Go module `thediveo/whalewatcher` could run into, and at the end what CRI
 /// makes easy to get wrong. Each has a flaw at least.
-pub(super) const SHORTCOMINGS: [&str; 33] = [
+pub(super) const SHORTCOMINGS: [&str; 34] = [
     "Ready never comes when a subscriber with more than 10 containers waits for it",
     "one reader that does not read stops the whole watch",
     "a start event of what is not alive any more crashes the process",
@@ -44,6 +44,7 @@ pub(super) const SHORTCOMINGS: [&str; 33] = [
     "subscribing to CRI events on containerd 1.x takes them from the kubelet",
     "replayed events bring a life back",
     "a PID of 0 counts as alive",
+    "an event stream that ends at once makes it spin",
 ];
 
 /// A patch that brings a shortcoming in.
