@@ -297,6 +297,8 @@ mod tests {
         );
         let web = pods.pod("default/web").unwrap();
         assert_eq!((web.namespace(), web.name(), web.uid()), WEB);
+        let identity = all.by_id("1").and_then(|one| one.pod()).unwrap();
+        assert_eq!((identity.namespace(), identity.name(), identity.uid()), WEB);
         assert_eq!(ids(web.containers()), ["1", "2", "3"]);
         assert_eq!(web.sandbox().map(|sandbox| sandbox.id().as_str()), Some("4"));
         assert!(pods.pod("kube-system/dns").unwrap().sandbox().is_none());

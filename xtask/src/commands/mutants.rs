@@ -156,7 +156,8 @@ impl Part {
         // To cargo and not to its tests, so that no other tests are built.
         mutants.args(self.tests().iter().map(|argument| format!("--cargo-arg={argument}")));
         mutants.arg("--output").arg(output).args(arguments);
-        mutants.envs(FEWER);
+        // Where it is shared, cargo gives the mutants' programs the names of those from this checkout, and they mix.
+        mutants.envs(FEWER).env_remove("CARGO_TARGET_DIR");
         let status = interrupt::run(&mut mutants)?;
         let told = matches!(status.code(), Some(0 | 2 | ONLY_TIMEOUTS));
         ensure!(told, "`{}` failed ({status})", shown(&mutants));
