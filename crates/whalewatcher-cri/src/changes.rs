@@ -27,7 +27,7 @@ const EVENTS: &str = "RuntimeService.GetContainerEvents";
 const PATIENCE: Duration = Duration::from_millis(200);
 
 /// After what time without any event it stands even if nothing shows it. A stream that ends before did not stand.
-const SETTLED: Duration = Duration::from_secs(2);
+pub(crate) const SETTLED: Duration = Duration::from_secs(2);
 
 /// After what time it stands even if all events so far are older than it: clocks may differ.
 const REPLAYED: Duration = Duration::from_secs(30);

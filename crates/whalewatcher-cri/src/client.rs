@@ -13,6 +13,7 @@ use whalewatcher_grpc::{Endpoint, Transport};
 
 use crate::connection::Connection;
 use crate::container::{Details, Packer};
+use crate::endings::Endings;
 use crate::failure::ENGINE;
 use crate::handshake::{CRI, greet};
 
@@ -22,7 +23,8 @@ pub const DEFAULT_POLL_EVERY: Duration = Duration::from_secs(1);
 /// No runtime is polled more often.
 const LEAST_POLL_EVERY: Duration = Duration::from_millis(10);
 
-/// A client of a CRI runtime. It connects when a watcher has it connect; clones share nothing but what was configured.
+/// A client of a CRI runtime. It connects when a watcher has it connect; clones share what was configured, and what is
+/// over for good.
 #[derive(Clone)]
 pub struct Client {
     endpoint: Arc<Endpoint>,
@@ -31,6 +33,7 @@ pub struct Client {
     packer: Option<Packer>,
     before_watch: Hook,
     before_attempt: Hook,
+    endings: Endings,
 }
 
 impl Client {
@@ -94,7 +97,8 @@ impl EngineClient for Client {
         let (runtime, mut identity) = greet(&self.endpoint, &transport).await?;
         self.engine_type().clone_into(&mut identity.engine_type);
         tracing::debug!(?identity, "connected");
-        Connection::new(transport, runtime, identity, self.poll_every, self.packer.clone())
+        let (packer, endings) = (self.packer.clone(), self.endings.clone());
+        Connection::new(transport, runtime, identity, self.poll_every, packer, endings)
     }
 }
 
@@ -188,6 +192,7 @@ impl Builder {
             packer: self.packer,
             before_watch: self.before_watch,
             before_attempt: self.before_attempt,
+            endings: Endings::default(),
         })
     }
 }

@@ -14,6 +14,7 @@ use whalewatcher_grpc::{Channel, Transport, origin};
 
 use crate::changes;
 use crate::container::Packer;
+use crate::endings::Endings;
 use crate::handshake::ask_version;
 #[cfg(feature = "containerd")]
 use crate::hints::Hints;
@@ -47,6 +48,7 @@ impl Connection {
         identity: EngineIdentity,
         poll_every: Duration,
         packer: Option<Packer>,
+        endings: Endings,
     ) -> Result<Self, EngineError> {
         let (tell, told) = mpsc::unbounded_channel();
         Ok(Self {
@@ -57,7 +59,7 @@ impl Connection {
             identity,
             poll_every,
             packer,
-            memory: Mutex::default(),
+            memory: Mutex::new(Memory::new(endings)),
             lists: Lists::default(),
             tell,
             told: Mutex::new(Some(told)),

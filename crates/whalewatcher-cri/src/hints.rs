@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::error::Error;
-use std::future::Future;
+use std::future::{self, Future};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_core::Stream;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Request, Status};
 use whalewatcher_containerd::containerd_client::services::v1::GetContainerRequest;
@@ -19,10 +19,11 @@ use whalewatcher_containerd::{EventService, MAX_CONTAINER};
 use whalewatcher_core::{ContainerId, EngineError, EngineEvent, ErrorKind};
 use whalewatcher_grpc::{Channel, origin};
 
+use crate::changes::SETTLED;
+use crate::claims::{Claims, Taken};
 use crate::connection::Connection;
 use crate::container::Kind;
 use crate::failure;
-use crate::memory::{ATTEMPTS, Memory};
 
 /// The namespace that the CRI plugin has its containers in.
 const NAMESPACE: &str = "k8s.io";
@@ -94,6 +95,9 @@ pub(crate) struct Hinting<'a> {
     queue: VecDeque<EngineEvent>,
     asked: FuturesUnordered<Pin<Box<dyn Future<Output = Claim> + Send + 'a>>>,
     claims: Claims,
+    /// When CRI knows what containerd told before anybody subscribed here: whatever had ended by then may have been listed
+    /// as running, and its end is not told again.
+    settles: Option<Instant>,
 }
 
 /// A start, and whose it is.
@@ -107,7 +111,8 @@ impl<'a> Hinting<'a> {
             Some(Ok(_subscribed)) => {
                 connection.hints().stand.store(true, Ordering::Relaxed);
                 let (queue, asked, claims) = Default::default();
-                Ok(Some(Self { events, queue, asked, claims }))
+                let settles = Some(Instant::now() + SETTLED);
+                Ok(Some(Self { events, queue, asked, claims, settles }))
             }
             Some(Err(error)) if !is_refusal(&error) => Err(error),
             refused => {
@@ -126,6 +131,12 @@ impl<'a> Hinting<'a> {
         {
             self.asked.push(Box::pin(ask(connection, start)));
         }
+        let settled = async {
+            match self.settles {
+                Some(at) => sleep_until(at).await,
+                None => future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             event = self.events.next() => match event {
@@ -144,6 +155,10 @@ impl<'a> Hinting<'a> {
             Some((start, answer)) = self.asked.next(), if !self.asked.is_empty() => {
                 Ok(self.claims.settle(start, answer, &mut connection.memory()))
             }
+            () = settled => {
+                self.settles = None;
+                Ok(vec![EngineEvent::Gap])
+            }
         }
     }
 }
@@ -161,81 +176,6 @@ async fn ask(connection: &Connection, start: EngineEvent) -> Claim {
     (start, answer)
 }
 
-/// Starts of which it is not known yet whether they are CRI's.
-#[derive(Default)]
-struct Claims {
-    /// With the ends that followed.
-    open: HashMap<ContainerId, Option<EngineEvent>>,
-}
-
-/// What becomes of a hint.
-#[derive(Debug, PartialEq)]
-enum Taken {
-    /// It is passed on, if it is worth anything.
-    Told(Option<EngineEvent>),
-    /// It is to be asked whose it is.
-    Asked(EngineEvent),
-}
-
-impl Claims {
-    /// Tasks are paused by nobody in CRI's name, and what has ended does not begin again.
-    fn take(&mut self, event: EngineEvent, memory: &mut Memory) -> Taken {
-        let told = match event {
-            EngineEvent::Started { ref id, .. } if memory.has_ended(id) || self.open.contains_key(id) => None,
-            EngineEvent::Started { ref id, .. }
-                if memory.get(id).is_none_or(|member| member.kind.is_none()) =>
-            {
-                self.open.insert(id.clone(), None);
-                return Taken::Asked(event);
-            }
-            EngineEvent::Started { ref id, .. } => {
-                memory.member(id).started = Some(Instant::now());
-                Some(event)
-            }
-            EngineEvent::Exited { ref id, .. } => {
-                let told_before = memory.has_ended(id);
-                memory.end(id);
-                if let Some(end) = self.open.get_mut(id) {
-                    *end = Some(event);
-                    None
-                } else {
-                    let was_left_out = memory.get(id).is_some_and(|member| member.vain >= ATTEMPTS);
-                    Some(event).filter(|_| !told_before && !was_left_out)
-                }
-            }
-            EngineEvent::Paused { .. } | EngineEvent::Unpaused { .. } => None,
-            other => Some(other),
-        };
-        Taken::Told(told)
-    }
-
-    /// What is told of a start, and of the end that followed, now that it is known whose they are.
-    fn settle(
-        &mut self,
-        start: EngineEvent,
-        answer: Result<Option<Kind>, EngineError>,
-        memory: &mut Memory,
-    ) -> Vec<EngineEvent> {
-        let EngineEvent::Started { id, at, pid, .. } = start else { return Vec::new() };
-        let end = self.open.remove(&id).flatten();
-        let pid = match answer {
-            Ok(None) => return Vec::new(),
-            Ok(Some(kind)) => {
-                memory.is(&id, kind, None).is_claimed = true;
-                pid
-            }
-            // CRI is asked. Without a PID nothing is made of it but what CRI says.
-            Err(error) => {
-                tracing::debug!(%id, %error, "nobody knows whether that is CRI's");
-                None
-            }
-        };
-        memory.member(&id).started = Some(Instant::now());
-        let start = EngineEvent::Started { id, at, pid, glimpse: None };
-        [Some(start), end].into_iter().flatten().collect()
-    }
-}
-
 /// Whether it was answered that there is none, or none for us: everything else may be better next time.
 fn is_refusal(error: &EngineError) -> bool {
     let status = error.source().and_then(|source| source.downcast_ref::<Status>());
@@ -248,85 +188,6 @@ fn is_refusal(error: &EngineError) -> bool {
 mod tests {
     use super::*;
 
-    fn id() -> ContainerId {
-        "a".into()
-    }
-
-    fn started() -> EngineEvent {
-        EngineEvent::Started { id: id(), at: None, pid: Some(7), glimpse: None }
-    }
-
-    fn exited() -> EngineEvent {
-        EngineEvent::Exited { id: id(), at: None, pid: Some(7), code: Some(1) }
-    }
-
-    fn told(event: EngineEvent) -> Taken {
-        Taken::Told(Some(event))
-    }
-
-    const NOTHING: Taken = Taken::Told(None);
-
-    #[tokio::test]
-    async fn an_end_is_told_once_and_nothing_of_that_life_afterwards() {
-        let (mut claims, mut memory) = (Claims::default(), Memory::default());
-        memory.is(&id(), Kind::Container, None);
-        assert_eq!(claims.take(started(), &mut memory), told(started()), "a list told that it is CRI's");
-        assert_eq!(claims.take(exited(), &mut memory), told(exited()));
-        for again in [exited(), started()] {
-            assert_eq!(claims.take(again, &mut memory), NOTHING);
-        }
-        let mut memory = Memory::default();
-        assert_eq!(
-            claims.take(exited(), &mut memory),
-            told(exited()),
-            "it may be known from another connection"
-        );
-        let mut memory = Memory::default();
-        memory.is(&id(), Kind::Container, None).vain = ATTEMPTS;
-        assert_eq!(claims.take(exited(), &mut memory), NOTHING, "it was left out");
-    }
-
-    #[tokio::test]
-    async fn of_what_is_not_cris_nothing_is_told() {
-        for ends_first in [false, true] {
-            let (mut claims, mut memory) = (Claims::default(), Memory::default());
-            assert_eq!(claims.take(started(), &mut memory), Taken::Asked(started()));
-            assert_eq!(claims.take(started(), &mut memory), NOTHING, "it is asked about already");
-            if ends_first {
-                assert_eq!(claims.take(exited(), &mut memory), NOTHING);
-            }
-            assert_eq!(claims.settle(started(), Ok(None), &mut memory), []);
-            assert!(memory.get(&id()).is_none() && claims.open.is_empty());
-        }
-    }
-
-    #[tokio::test]
-    async fn what_is_cris_is_told_with_the_end_that_followed() {
-        let (mut claims, mut memory) = (Claims::default(), Memory::default());
-        claims.take(started(), &mut memory);
-        assert_eq!(claims.settle(started(), Ok(Some(Kind::Sandbox)), &mut memory), [started()]);
-        let member = memory.get(&id()).unwrap();
-        assert!(member.is_claimed && member.started.is_some() && member.kind == Some(Kind::Sandbox));
-
-        let (mut claims, mut memory) = (Claims::default(), Memory::default());
-        claims.take(started(), &mut memory);
-        claims.take(exited(), &mut memory);
-        let settled = claims.settle(started(), Ok(Some(Kind::Container)), &mut memory);
-        assert_eq!(settled, [started(), exited()]);
-        assert!(memory.has_ended(&id()));
-    }
-
-    #[tokio::test]
-    async fn what_may_not_be_cris_is_told_without_a_pid() {
-        let (mut claims, mut memory) = (Claims::default(), Memory::default());
-        claims.take(started(), &mut memory);
-        let error = EngineError::new(ErrorKind::Failed, "no");
-        let without = EngineEvent::Started { id: id(), at: None, pid: None, glimpse: None };
-        assert_eq!(claims.settle(started(), Err(error), &mut memory), [without]);
-        let member = memory.get(&id()).unwrap();
-        assert!(!member.is_claimed && member.started.is_some() && member.kind.is_none());
-    }
-
     #[test]
     fn containers_and_sandboxes_are_told_apart_by_their_label() {
         for (label, expected) in [
@@ -338,16 +199,6 @@ mod tests {
             let labels = label.map(|label| (KIND.to_owned(), label.to_owned())).into_iter().collect();
             assert_eq!(kind(&labels), expected);
         }
-    }
-
-    #[test]
-    fn pauses_are_nothing_in_cri_and_whatever_else_is_told_is() {
-        let (mut claims, mut memory) = (Claims::default(), Memory::default());
-        assert_eq!(claims.take(EngineEvent::Paused { id: id(), at: None }, &mut memory), NOTHING);
-        assert_eq!(claims.take(EngineEvent::Unpaused { id: id(), at: None }, &mut memory), NOTHING);
-        let changed = EngineEvent::Changed { id: id(), at: None };
-        assert_eq!(claims.take(changed.clone(), &mut memory), told(changed));
-        assert_eq!(claims.take(EngineEvent::Gap, &mut memory), told(EngineEvent::Gap));
     }
 
     #[test]

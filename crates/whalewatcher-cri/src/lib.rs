@@ -44,9 +44,12 @@
 //! Building this crate needs `protoc`, of Debian's packages `protobuf-compiler` and `libprotobuf-dev`.
 
 mod changes;
+#[cfg(feature = "containerd")]
+mod claims;
 mod client;
 mod connection;
 mod container;
+mod endings;
 mod event_stream;
 mod events;
 mod failure;

@@ -4,19 +4,17 @@
 //! A life that begins under an ID is the only one ever of that ID. So what was told to be over never comes back, whatever
 //! a status still says of it, and what was told to be alive needs not be told again.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
 use whalewatcher_core::ContainerId;
 
 use crate::container::{Kind, Pod};
+use crate::endings::Endings;
 
 /// How often in a row a status may tell no PID before that is believed.
 pub(crate) const ATTEMPTS: u32 = 5;
-
-/// How many of those that are over are remembered.
-const ENDED: usize = 4096;
 
 /// For how long one that no list tells of is remembered: the list may be older.
 const YOUNG: Duration = Duration::from_secs(60);
@@ -27,9 +25,7 @@ pub(crate) struct Memory {
     members: HashMap<ContainerId, Member>,
     /// By the ID of their sandbox.
     pods: HashMap<ContainerId, Pod>,
-    ended: HashSet<ContainerId>,
-    /// The same, the oldest first.
-    endings: VecDeque<ContainerId>,
+    endings: Endings,
 }
 
 /// One that is alive, or may be.
@@ -52,6 +48,11 @@ pub(crate) struct Member {
 }
 
 impl Memory {
+    /// Of nothing but what was told to be over on other connections.
+    pub(crate) fn new(endings: Endings) -> Self {
+        Self { endings, ..Self::default() }
+    }
+
     /// What is remembered of it, from now on at the latest.
     pub(crate) fn member(&mut self, id: &ContainerId) -> &mut Member {
         let member = self.members.entry(id.clone()).or_default();
@@ -80,19 +81,12 @@ impl Memory {
 
     /// It was told to be over.
     pub(crate) fn end(&mut self, id: &ContainerId) {
-        if self.ended.insert(id.clone()) {
-            self.endings.push_back(id.clone());
-        }
-        if self.endings.len() > ENDED
-            && let Some(oldest) = self.endings.pop_front()
-        {
-            self.ended.remove(&oldest);
-        }
+        self.endings.add(id);
         self.pods.remove(id);
     }
 
     pub(crate) fn has_ended(&self, id: &ContainerId) -> bool {
-        self.ended.contains(id)
+        self.endings.contain(id)
     }
 
     pub(crate) fn pod(&self, sandbox: &ContainerId) -> Option<&Pod> {
@@ -150,22 +144,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_over_is_remembered_up_to_a_bound_the_newest_first() {
-        let mut memory = Memory::default();
-        let first = id("0");
-        memory.learn(&first, pod());
-        for _ in 0..2 {
-            memory.end(&first);
-        }
-        memory.learn(&first, pod());
-        assert!(memory.has_ended(&first) && memory.pod(&first).is_none());
-        for nth in 1..ENDED {
-            memory.end(&id(&nth.to_string()));
-        }
-        assert!(memory.has_ended(&first));
-        memory.end(&id("one more"));
-        assert!(!memory.has_ended(&first) && memory.has_ended(&id("1")));
-        assert_eq!((memory.ended.len(), memory.endings.len()), (ENDED, ENDED));
+    fn what_is_over_has_no_pod_any_more_and_is_over_on_the_next_connection_too() {
+        let endings = Endings::default();
+        let mut memory = Memory::new(endings.clone());
+        memory.learn(&id("s"), pod());
+        memory.end(&id("s"));
+        memory.learn(&id("s"), pod());
+        assert!(memory.has_ended(&id("s")) && memory.pod(&id("s")).is_none());
+        let next = Memory::new(endings);
+        assert!(next.has_ended(&id("s")) && !next.has_ended(&id("other")));
     }
 
     #[test]

@@ -117,6 +117,7 @@ impl Part {
                 "container",
                 "event_stream",
                 "events",
+                "claims",
                 "hints",
                 "id",
                 "info",

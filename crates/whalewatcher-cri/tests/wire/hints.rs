@@ -121,6 +121,36 @@ async fn what_has_ended_does_not_come_back_whatever_cri_still_says() {
 }
 
 #[tokio::test]
+async fn nor_does_it_come_back_on_another_connection() {
+    let server = server(Flavour::Containerd1_7);
+    let pod = server.run_pod("p").unwrap();
+    let web = server.run(&pod, "web").unwrap();
+    let mut watched = unaudited(&server).live().await;
+    server.begin_exit(&web, 3).unwrap();
+    assert_eq!(watched.told().await, "exited web 3");
+    server.disconnect_all();
+    let told = watched.told_all(2).await;
+    assert!(told[0].starts_with("disconnected "), "{told:?}");
+    assert_eq!(told[1], "synced 1");
+    server.finish_exit(&web).unwrap();
+    assert_true(&watched, &server);
+}
+
+#[tokio::test]
+async fn what_ended_before_anybody_asked_is_no_ghost_though_cri_learns_of_it_after_that() {
+    let server = server(Flavour::Containerd1_7);
+    let pod = server.run_pod("p").unwrap();
+    let web = server.run(&pod, "web").unwrap();
+    server.begin_exit(&web, 3).unwrap();
+    let mut watched = unaudited(&server).live().await;
+    // CRI says so, and nobody knows better.
+    assert!(watched.watching.portfolio().by_id(&web).is_some());
+    server.finish_exit(&web).unwrap();
+    assert_eq!(watched.told().await, "exited web");
+    assert_true(&watched, &server);
+}
+
+#[tokio::test]
 async fn what_ends_while_the_first_list_is_on_its_way_is_no_ghost() {
     let server = server(Flavour::Containerd1_7);
     let pod = server.run_pod("p").unwrap();
