@@ -2,12 +2,14 @@
 //! host, and nothing of it is touched. What stays are the empty folders `/run/containerd/s` and `/run/docker/plugins`,
 //! whose places containerd's shims and dockerd know by heart, and which the host's own engines may be using.
 //!
-//! [`Packages`] gets and unpacks them, [`Installation`] finds their programs, [`Docker`] and [`Containerd`] run one.
+//! [`Packages`] gets and unpacks them, [`Installation`] finds their programs, [`Docker`] and [`Containerd`], which runs
+//! pods too, run one.
 
 mod apt_sources;
 mod cgroups;
 pub mod check;
 mod containerd;
+mod cri;
 mod daemon;
 mod docker;
 mod engine;
@@ -22,6 +24,7 @@ mod processes;
 mod test_image;
 
 pub use containerd::Containerd;
+pub use cri::PAUSE_IMAGE;
 pub use docker::{DaemonFlags, Docker, DockerOptions, DockerVersion};
 pub use engine::{Engine, EngineKind, Release};
 pub use http::Response;

@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
-/// The names of all crates that a build of this package takes.
-fn crates(arguments: &[&str]) -> Vec<String> {
+/// All crates that a build of this package takes, in this format of `cargo tree`.
+fn tree(format: &str, arguments: &[&str]) -> Vec<String> {
     let output = Command::new(env!("CARGO"))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .args([
@@ -15,14 +15,19 @@ fn crates(arguments: &[&str]) -> Vec<String> {
             "--prefix",
             "none",
             "--format",
-            "{p}",
+            format,
         ])
         .args(arguments)
         .output()
         .expect("cargo runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8(output.stdout).expect("names are text");
-    text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+    String::from_utf8(output.stdout).expect("names are text").lines().map(str::to_owned).collect()
+}
+
+/// The names of all crates that a build of this package takes.
+fn crates(arguments: &[&str]) -> Vec<String> {
+    let all = tree("{p}", arguments);
+    all.iter().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
 }
 
 /// Which of these there are.
@@ -31,22 +36,55 @@ fn found<'a>(crates: &[String], wanted: &[&'a str]) -> Vec<&'a str> {
 }
 
 const DOCKER: [&str; 2] = ["bollard", "whalewatcher-moby"];
-const CONTAINERD: [&str; 4] = ["containerd-client", "prost-build", "tonic", "whalewatcher-containerd"];
+const GRPC: [&str; 3] = ["prost-build", "tonic", "whalewatcher-grpc"];
+const CONTAINERD: [&str; 2] = ["containerd-client", "whalewatcher-containerd"];
+const CRI: [&str; 2] = ["k8s-cri", "whalewatcher-cri"];
+
+/// The facade with these features alone.
+fn facade(features: &str) -> [&str; 5] {
+    ["-p", "whalewatcher", "--no-default-features", "--features", features]
+}
 
 #[test]
-fn containerd_alone_takes_nothing_of_docker() {
-    for arguments in [
-        &["-p", "whalewatcher-containerd"][..],
-        &["-p", "whalewatcher", "--no-default-features", "--features", "containerd"],
-    ] {
+fn containerd_alone_takes_nothing_of_docker_or_cri() {
+    for arguments in [&["-p", "whalewatcher-containerd"][..], &facade("containerd")] {
         let crates = crates(arguments);
         assert_eq!(found(&crates, &DOCKER), [""; 0], "{arguments:?}");
+        assert_eq!(found(&crates, &CRI), [""; 0], "{arguments:?}");
+        assert_eq!(found(&crates, &GRPC), GRPC, "{arguments:?}");
         assert_eq!(found(&crates, &CONTAINERD), CONTAINERD, "{arguments:?}");
     }
 }
 
 #[test]
-fn without_containerd_no_protoc_is_needed() {
+fn cri_alone_takes_nothing_of_docker_or_containerd() {
+    for arguments in [&["-p", "whalewatcher-cri"][..], &facade("cri")] {
+        let crates = crates(arguments);
+        assert_eq!(found(&crates, &DOCKER), [""; 0], "{arguments:?}");
+        assert_eq!(found(&crates, &CONTAINERD), [""; 0], "{arguments:?}");
+        assert_eq!(found(&crates, &GRPC), GRPC, "{arguments:?}");
+        assert_eq!(found(&crates, &CRI), CRI, "{arguments:?}");
+    }
+}
+
+#[test]
+fn cri_and_containerd_together_spare_an_old_containerd_the_polling() {
+    let cri = |features| {
+        let all = tree("{p} {f}", &facade(features));
+        all.into_iter().find(|line| line.starts_with("whalewatcher-cri ")).expect("it is there")
+    };
+    let uses_containerd = |line: &str| {
+        line.rsplit(' ').next().is_some_and(|features| features.split(',').any(|one| one == "containerd"))
+    };
+    assert!(uses_containerd(&cri("cri,containerd")), "{}", cri("cri,containerd"));
+    assert!(!uses_containerd(&cri("cri")), "{}", cri("cri"));
+    let crates = crates(&["-p", "whalewatcher-cri", "--all-features"]);
+    assert_eq!(found(&crates, &CONTAINERD), CONTAINERD);
+    assert_eq!(found(&crates, &DOCKER), [""; 0]);
+}
+
+#[test]
+fn without_containerd_and_cri_no_protoc_is_needed() {
     for arguments in [
         &["-p", "whalewatcher"][..],
         &["-p", "whalewatcher-moby", "--all-features"],
@@ -54,7 +92,9 @@ fn without_containerd_no_protoc_is_needed() {
         &["-p", "whalewatcher-testkit"],
     ] {
         let crates = crates(arguments);
-        assert_eq!(found(&crates, &CONTAINERD), [""; 0], "{arguments:?}");
+        for absent in [&GRPC[..], &CONTAINERD, &CRI] {
+            assert_eq!(found(&crates, absent), [""; 0], "{arguments:?}");
+        }
     }
     assert_eq!(found(&crates(&["-p", "whalewatcher"]), &DOCKER), DOCKER);
 }
@@ -62,7 +102,7 @@ fn without_containerd_no_protoc_is_needed() {
 #[test]
 fn core_takes_no_engines_library() {
     let crates = crates(&["-p", "whalewatcher-core", "--all-features"]);
-    assert_eq!(found(&crates, &DOCKER), [""; 0]);
-    assert_eq!(found(&crates, &CONTAINERD), [""; 0]);
-    assert_eq!(found(&crates, &["hyper", "http"]), [""; 0]);
+    for absent in [&DOCKER[..], &GRPC, &CONTAINERD, &CRI, &["hyper", "http"]] {
+        assert_eq!(found(&crates, absent), [""; 0]);
+    }
 }

@@ -9,35 +9,57 @@ pub(crate) fn place(watcher: &dyn Watcher) -> String {
 
 /// What is wrong, where, and what to do.
 pub(crate) fn advised(watcher: &dyn Watcher, error: &EngineError) -> String {
-    let is_docker = watcher.engine_type() != "containerd.io";
-    with_advice(&place(watcher), watcher.endpoint(), is_docker, error)
+    with_advice(&place(watcher), watcher.endpoint(), Kind::of(watcher.engine_type()), error)
 }
 
-fn with_advice(place: &str, endpoint: &str, is_docker: bool, error: &EngineError) -> String {
+/// The kind of engine that was looked for.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Docker,
+    Containerd,
+    Cri,
+}
+
+impl Kind {
+    fn of(engine_type: &str) -> Self {
+        match engine_type {
+            "containerd.io" => Self::Containerd,
+            "k8s.io/cri-api" => Self::Cri,
+            _ => Self::Docker,
+        }
+    }
+}
+
+fn with_advice(place: &str, endpoint: &str, sought: Kind, error: &EngineError) -> String {
     let mut message = error.to_string();
     if !message.contains(endpoint) {
         message = format!("{place}: {message}");
     }
-    match advice(error.kind(), is_docker) {
+    match advice(error.kind(), sought) {
         Some(advice) => format!("{message} ({advice})"),
         None => message,
     }
 }
 
-fn advice(kind: ErrorKind, is_docker: bool) -> Option<&'static str> {
-    match kind {
-        ErrorKind::Unreachable if is_docker => {
-            Some("--host or DOCKER_HOST name another; 'whalewatcher demo' needs none")
+fn advice(kind: ErrorKind, sought: Kind) -> Option<&'static str> {
+    Some(match (kind, sought) {
+        (ErrorKind::Unreachable, Kind::Docker) => {
+            "--host or DOCKER_HOST name another; 'whalewatcher demo' needs none"
         }
-        ErrorKind::Unreachable => Some("--host names another; 'whalewatcher demo' needs none"),
-        ErrorKind::NotThisEngine if is_docker => Some(
-            "--host and DOCKER_HOST must name where Docker's API is; containerd is at containerd:///PATH",
-        ),
-        ErrorKind::NotThisEngine => Some("Docker is at docker:///PATH"),
-        ErrorKind::TooOld => Some("upgrade the engine"),
-        ErrorKind::TimedOut => Some("is the engine overloaded or stopped?"),
-        _ => None,
-    }
+        (ErrorKind::Unreachable, _) => "--host names another; 'whalewatcher demo' needs none",
+        (ErrorKind::NotThisEngine, Kind::Docker) => {
+            "--host and DOCKER_HOST must name where Docker's API is; containerd is at containerd:///PATH, a CRI runtime at cri:///PATH"
+        }
+        (ErrorKind::NotThisEngine, Kind::Containerd) => {
+            "Docker is at docker:///PATH, a CRI runtime at cri:///PATH"
+        }
+        (ErrorKind::NotThisEngine, Kind::Cri) => {
+            "Docker is at docker:///PATH, containerd is at containerd:///PATH"
+        }
+        (ErrorKind::TooOld, _) => "upgrade the engine",
+        (ErrorKind::TimedOut, _) => "is the engine overloaded or stopped?",
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -48,7 +70,7 @@ mod tests {
     fn an_error_is_told_with_its_place_once_and_with_advice() {
         let told = |kind, message| {
             let error = EngineError::new(kind, message);
-            with_advice("docker.com at unix:///x", "unix:///x", true, &error)
+            with_advice("docker.com at unix:///x", "unix:///x", Kind::of("docker.com"), &error)
         };
         assert_eq!(told(ErrorKind::Garbled, "no sense"), "docker.com at unix:///x: no sense");
         assert_eq!(told(ErrorKind::PermissionDenied, "no way to unix:///x"), "no way to unix:///x");

@@ -41,6 +41,7 @@ Examples:
   whalewatcher ps --project shop
   whalewatcher ps --host unix:///run/user/1000/podman/podman.sock
   whalewatcher ps --host containerd:///run/containerd/containerd.sock
+  whalewatcher ps --host cri:///run/containerd/containerd.sock
   whalewatcher ps --format json | jq -r '.[] | [.pid, .name] | @tsv'
 
 Ends with status 1 if an engine cannot be asked.";
@@ -85,11 +86,12 @@ pub(crate) enum Command {
 /// Which engines.
 #[derive(Args)]
 pub(crate) struct Engines {
-    /// Where an engine is: Docker at unix:///PATH, /PATH, tcp://HOST:PORT or http://HOST:PORT, or containerd at
-    /// containerd:///PATH; can be repeated
+    /// Where an engine is: Docker at unix:///PATH, /PATH, tcp://HOST:PORT or http://HOST:PORT, containerd at
+    /// containerd:///PATH, or a Kubernetes node's runtime at cri:///PATH; can be repeated
     ///
-    /// docker:///PATH is the same as unix:///PATH, and containerd:// is containerd where it always is. Without it:
-    /// DOCKER_HOST, else unix:///var/run/docker.sock.
+    /// docker:///PATH is the same as unix:///PATH. containerd:// and cri:// are containerd where it always is, asked by its
+    /// own API or by the one that the kubelet uses; CRI-O is at cri:///run/crio/crio.sock. Without it: DOCKER_HOST, else
+    /// unix:///var/run/docker.sock.
     #[arg(long = "host", value_name = "URL")]
     pub(crate) hosts: Vec<String>,
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use clap::CommandFactory;
 use clap::error::ErrorKind;
-use whalewatcher::{EngineClient, EngineError, EngineWatcher, Fleet, Settings, Watcher, containerd, moby};
+use whalewatcher::{
+    EngineClient, EngineError, EngineWatcher, Fleet, Settings, Watcher, containerd, cri, moby,
+};
 
 use crate::arguments::Arguments;
 
@@ -14,6 +16,7 @@ use crate::arguments::Arguments;
 pub(crate) enum Client {
     Docker(moby::Client),
     Containerd(containerd::Client),
+    Cri(cri::Client),
 }
 
 impl Client {
@@ -24,6 +27,11 @@ impl Client {
             let builder = if path.is_empty() { builder } else { builder.endpoint(format!("unix://{path}")) };
             return builder.build().map(Self::Containerd);
         }
+        if let Some(path) = host.strip_prefix("cri://") {
+            let builder = cri::Client::builder();
+            let builder = if path.is_empty() { builder } else { builder.endpoint(format!("unix://{path}")) };
+            return builder.build().map(Self::Cri);
+        }
         match host.strip_prefix("docker://") {
             Some(path) => moby::Client::new(format!("unix://{path}")),
             None => moby::Client::new(host),
@@ -31,10 +39,19 @@ impl Client {
         .map(Self::Docker)
     }
 
+    fn engine_type(&self) -> &str {
+        match self {
+            Self::Docker(client) => client.engine_type(),
+            Self::Containerd(client) => client.engine_type(),
+            Self::Cri(client) => client.engine_type(),
+        }
+    }
+
     fn endpoint(&self) -> &str {
         match self {
             Self::Docker(client) => client.endpoint(),
             Self::Containerd(client) => client.endpoint(),
+            Self::Cri(client) => client.endpoint(),
         }
     }
 
@@ -42,6 +59,7 @@ impl Client {
         Ok(match self {
             Self::Docker(client) => fleet.add(EngineWatcher::with_settings(client, settings))?,
             Self::Containerd(client) => fleet.add(EngineWatcher::with_settings(client, settings))?,
+            Self::Cri(client) => fleet.add(EngineWatcher::with_settings(client, settings))?,
         })
     }
 }
@@ -51,11 +69,12 @@ pub(crate) fn clients(hosts: &[String]) -> anyhow::Result<Vec<Client>> {
     if hosts.is_empty() {
         return Ok(vec![Client::Docker(moby::Client::from_env()?)]);
     }
-    let mut endpoints = HashSet::new();
+    let mut places = HashSet::new();
     let mut clients = Vec::new();
     for host in hosts {
         let client = Client::of(host).map_err(|error| wrong(format!("--host: {error}")))?;
-        if !endpoints.insert(client.endpoint().to_owned()) {
+        // One socket may serve several APIs: containerd's serves its own and CRI's.
+        if !places.insert((client.engine_type().to_owned(), client.endpoint().to_owned())) {
             return Err(wrong(format!("--host: {} is given twice", client.endpoint())));
         }
         clients.push(client);
@@ -82,11 +101,10 @@ mod tests {
 
     fn engines(hosts: &[&str]) -> anyhow::Result<Vec<String>> {
         let hosts: Vec<_> = hosts.iter().map(|host| (*host).to_owned()).collect();
-        let kind = |client: &Client| match client {
-            Client::Docker(client) => client.engine_type().to_owned(),
-            Client::Containerd(client) => client.engine_type().to_owned(),
-        };
-        Ok(clients(&hosts)?.iter().map(|client| format!("{} {}", kind(client), client.endpoint())).collect())
+        Ok(clients(&hosts)?
+            .iter()
+            .map(|client| format!("{} {}", client.engine_type(), client.endpoint()))
+            .collect())
     }
 
     #[test]
@@ -98,6 +116,8 @@ mod tests {
             "tcp://d:1",
             "containerd:///run/e",
             "containerd://",
+            "cri:///run/e",
+            "cri://",
         ];
         assert_eq!(
             engines(&hosts).unwrap(),
@@ -108,6 +128,8 @@ mod tests {
                 "docker.com tcp://d:1",
                 "containerd.io unix:///run/e",
                 "containerd.io unix:///run/containerd/containerd.sock",
+                "k8s.io/cri-api unix:///run/e",
+                "k8s.io/cri-api unix:///run/containerd/containerd.sock",
             ]
         );
     }
@@ -116,7 +138,10 @@ mod tests {
     fn a_host_given_twice_or_wrongly_is_wrong_usage() {
         for hosts in [
             &["/run/a", "docker:///run/a"][..],
-            &["/run/a", "containerd:///run/a"],
+            &["containerd:///run/a", "containerd:///run/a"],
+            &["cri:///run/containerd/containerd.sock", "cri://"],
+            &["cri://run/a"],
+            &["cri://tcp://a:1"],
             &["ftp://a"],
             &["containerd://run/a"],
         ] {

@@ -10,7 +10,7 @@ use whalewatcher::{Container, Event, EventKind, Printable};
 
 use crate::age::age;
 use crate::fit;
-use crate::table::{SHORT_ID, short};
+use crate::table::{SHORT_ID, called, pod, short};
 use crate::terminal::{BLUE, FAINT, GREEN, MAGENTA, PLAIN, RED, Terminal, YELLOW};
 
 /// Such as `12:00:00`.
@@ -35,6 +35,7 @@ pub(crate) struct Lines {
     /// What names the engine, with the blank before it.
     engine: usize,
     name: usize,
+    pod: usize,
     project: usize,
     pid: usize,
 }
@@ -43,6 +44,7 @@ pub(crate) struct Lines {
 #[derive(Debug, PartialEq)]
 struct Columns {
     name: usize,
+    pod: Option<usize>,
     project: Option<usize>,
     pid: Option<usize>,
     id: bool,
@@ -51,14 +53,15 @@ struct Columns {
 impl Lines {
     /// For this terminal, with times of the day in this zone.
     pub(crate) fn new(terminal: Terminal, zone: TimeZone) -> Self {
-        Self { terminal, zone, engine: 0, name: 0, project: 0, pid: 0 }
+        Self { terminal, zone, engine: 0, name: 0, pod: 0, project: 0, pid: 0 }
     }
 
     /// Takes a container's widths into account before there is a line about it.
     pub(crate) fn expect(&mut self, container: &Container) {
-        let cells = |text: &str| fit::cells(&Printable(text).to_string());
-        self.name = self.name.max(cells(container.name()).min(fit::WIDEST));
-        self.project = self.project.max(cells(container.project()).min(fit::WIDEST));
+        let cells = |text: &str| fit::cells(text).min(fit::WIDEST);
+        self.name = self.name.max(cells(&called(container)));
+        self.pod = self.pod.max(cells(&pod(container)));
+        self.project = self.project.max(cells(&Printable(container.project()).to_string()));
         self.pid = self.pid.max(container.pid().to_string().len());
     }
 
@@ -91,15 +94,18 @@ impl Lines {
         line.trim_end().to_owned() + "\n"
     }
 
-    /// Name, project, PID and ID, and a remark.
+    /// Name, pod, project, PID and ID, and a remark.
     fn about(&self, container: &Arc<Container>, remark: &str) -> String {
-        let Columns { name, project, pid, id } = self.columns();
-        let mut line = fit::left(&Printable(container.name()).to_string(), name);
+        let Columns { name, pod: pod_width, project, pid, id } = self.columns();
+        let mut line = fit::left(&called(container), name);
         let mut left = self.room().saturating_sub(self.prefix() + name);
         let mut add = |style: Style, cell: &str| {
             line += &format!(" {}", self.terminal.paint(style, cell));
             left = left.saturating_sub(1 + fit::cells(cell));
         };
+        if let Some(width) = pod_width {
+            add(PLAIN, &fit::left(&pod(container), width));
+        }
         if let Some(width) = project {
             add(PLAIN, &fit::left(&Printable(container.project()).to_string(), width));
         }
@@ -129,30 +135,30 @@ impl Lines {
         self.columns_in(self.terminal.width())
     }
 
-    /// As wide as what was seen; where the terminal is too narrow, without IDs, then without projects, then without
-    /// PIDs, and in the end with names cut.
+    /// As wide as what was seen; where the terminal is too narrow, without IDs, then without projects, then without PIDs, then
+    /// without pods, and in the end with names cut.
     fn columns_in(&self, width: Option<usize>) -> Columns {
-        let id = 1 + SHORT_ID;
-        let pid = 1 + self.pid;
+        let seen = |width: usize| Some(width).filter(|width| *width > 0);
         let name = self.name.max(USUAL_NAME);
+        let pod = seen(self.pod);
         let Some(width) = width else {
-            let project = Some(self.project).filter(|width| *width > 0);
-            return Columns { name, project, pid: Some(self.pid), id: true };
+            return Columns { name, pod, project: seen(self.project), pid: Some(self.pid), id: true };
         };
-        let project = self.project.min(LONGEST_PROJECT);
-        let project_cells = if project > 0 { 1 + project } else { 0 };
-        let room = |extra| width.saturating_sub(self.prefix() + REMARK + extra).min(name);
-        let enough = self.name.min(SHORTEST_NAME);
-        let project = Some(project).filter(|width| *width > 0);
-        if room(id + pid + project_cells) >= enough {
-            Columns { name: room(id + pid + project_cells), project, pid: Some(self.pid), id: true }
-        } else if room(pid + project_cells) >= enough {
-            Columns { name: room(pid + project_cells), project, pid: Some(self.pid), id: false }
-        } else if room(pid) >= enough {
-            Columns { name: room(pid), project: None, pid: Some(self.pid), id: false }
+        let project = seen(self.project.min(LONGEST_PROJECT));
+        let id_cells = 1 + SHORT_ID;
+        let pid_cells = 1 + self.pid;
+        let project_cells = project.map_or(0, |width| 1 + width);
+        let room = |extra| width.saturating_sub(self.prefix() + REMARK + extra);
+        let shared = |extra| fit::shared(room(extra), 1, self.name.min(SHORTEST_NAME)..=name, pod);
+        if let Some((name, pod)) = shared(id_cells + pid_cells + project_cells) {
+            Columns { name, pod, project, pid: Some(self.pid), id: true }
+        } else if let Some((name, pod)) = shared(pid_cells + project_cells) {
+            Columns { name, pod, project, pid: Some(self.pid), id: false }
+        } else if let Some((name, pod)) = shared(pid_cells) {
+            Columns { name, pod, project: None, pid: Some(self.pid), id: false }
         } else {
-            let name = width.saturating_sub(self.prefix() + REMARK).max(1).min(name);
-            Columns { name, project: None, pid: None, id: false }
+            let (name, pod) = shared(0).unwrap_or_else(|| (room(0).clamp(1, name), None));
+            Columns { name, pod, project: None, pid: None, id: false }
         }
     }
 
@@ -215,7 +221,10 @@ fn said(kind: &EventKind) -> String {
 mod tests {
     use std::time::Duration;
 
-    use whalewatcher::{COMPOSE_PROJECT_LABEL, EngineError, ErrorKind, Labels};
+    use whalewatcher::{
+        COMPOSE_PROJECT_LABEL, EngineError, ErrorKind, Labels, POD_NAME_LABEL, POD_NAMESPACE_LABEL,
+        SANDBOX_LABEL,
+    };
 
     use super::*;
 
@@ -313,7 +322,7 @@ mod tests {
         lines.expect(&web());
         lines.expect(&Container::new("2", "a-name-of-twenty-six-cells", 1));
         let columns = |width| {
-            let Columns { name, project, pid, id } = lines.columns_in(Some(width));
+            let Columns { name, project, pid, id, .. } = lines.columns_in(Some(width));
             (name, project.is_some(), pid.is_some(), id)
         };
         assert_eq!(columns(120), (26, true, true, true));
@@ -322,5 +331,56 @@ mod tests {
         assert_eq!(columns(55), (16, false, true, false));
         assert_eq!(columns(50), (16, false, false, false));
         assert_eq!(columns(10), (1, false, false, false));
+    }
+
+    fn member(id: &str, name: &str, pod: &str) -> Arc<Container> {
+        let labels = [(POD_NAMESPACE_LABEL, "default"), (POD_NAME_LABEL, pod)];
+        let sandbox = (id == name).then_some((SANDBOX_LABEL, ""));
+        Arc::new(
+            Container::new(id, name, 7).with_labels(Labels::from_iter(labels.into_iter().chain(sandbox))),
+        )
+    }
+
+    #[test]
+    fn containers_of_pods_name_theirs() {
+        let (mut lines, sandbox) = (lines(), "0123456789abcdef".repeat(4));
+        let all = [
+            line(&mut lines, EventKind::Started(member(&sandbox, &sandbox, "web-0")), None),
+            line(&mut lines, EventKind::Started(member("1", "app", "web-0")), None),
+            line(
+                &mut lines,
+                EventKind::Exited { container: member("2", "b\n", "c\u{1b}"), code: Some(0) },
+                None,
+            ),
+            line(&mut lines, EventKind::Paused(Arc::new(Container::new("3", "lone", 7))), None),
+        ];
+        assert_eq!(
+            all.concat(),
+            "\
+12:00:00 ● started  (sandbox)            default/web-0 7 0123456789ab
+12:00:00 ● started  app                  default/web-0 7 1
+12:00:00 ○ exited   b\\n                  default/c\\u{1b} 7 2            exit 0
+12:00:00 ◐ paused   lone                                 7 3
+"
+        );
+    }
+
+    #[test]
+    fn a_narrow_terminal_leaves_the_pods_longer_than_the_pids() {
+        let mut lines = lines();
+        lines.expect(&web());
+        lines.expect(&member("1", "app", "a-pod-of-twenty-nine"));
+        let columns = |width| {
+            let Columns { name, pod, project, pid, id } = lines.columns_in(Some(width));
+            (name, pod, project.is_some(), pid.is_some(), id)
+        };
+        assert_eq!(columns(106), (20, Some(28), true, true, true));
+        assert_eq!(columns(96), (10, Some(28), true, true, true));
+        assert_eq!(columns(84), (10, Some(16), true, true, true));
+        assert_eq!(columns(83), (10, Some(28), true, true, false));
+        assert_eq!(columns(70), (10, Some(20), false, true, false));
+        assert_eq!(columns(65), (10, Some(20), false, false, false));
+        assert_eq!(columns(61), (10, Some(16), false, false, false));
+        assert_eq!(columns(60), (20, None, false, false, false));
     }
 }

@@ -6,6 +6,7 @@
 mod advice;
 mod age;
 mod arguments;
+mod complaints;
 mod demo;
 mod fit;
 mod hosts;

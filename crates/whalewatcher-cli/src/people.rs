@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use jiff::tz::TimeZone;
 use whalewatcher::{Container, Event, Portfolio, Printable, Watcher};
 
+use crate::advice::place;
 use crate::fit;
 use crate::lines::Lines;
 use crate::scope::Scope;
@@ -20,7 +21,7 @@ pub(crate) struct View {
     scope: Scope,
     lines: Lines,
     headlines: Headlines,
-    /// By endpoint, from 1 on.
+    /// By place, from 1 on.
     numbers: HashMap<String, usize>,
     latest: Latest,
 }
@@ -80,7 +81,7 @@ impl View {
 
     fn number(&mut self, watcher: &dyn Watcher) -> usize {
         let next = self.numbers.len() + 1;
-        *self.numbers.entry(watcher.endpoint().to_owned()).or_insert(next)
+        *self.numbers.entry(place(watcher)).or_insert(next)
     }
 
     fn headline(&mut self, watcher: &dyn Watcher) -> String {

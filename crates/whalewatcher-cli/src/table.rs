@@ -1,4 +1,5 @@
-//! What is alive, as a table for people: a line a container, grouped by project, those without one last.
+//! What is alive, as a table for people: a line a container, grouped by project, those without one last; within a project
+//! those of a pod side by side, its sandbox first.
 
 use std::fmt::Write;
 use std::time::SystemTime;
@@ -14,6 +15,7 @@ use crate::terminal::{FAINT, GREEN, PLAIN, STRONG, Terminal, YELLOW};
 pub(crate) const SHORT_ID: usize = 12;
 /// A mark, a blank, and a word.
 const STATE: usize = "● running".len() - '●'.len_utf8() + 1;
+const SANDBOX: &str = "(sandbox)";
 const INDENT: usize = 2;
 const GAP: usize = 2;
 /// Before names get shorter than that, columns are left out.
@@ -29,16 +31,20 @@ pub(crate) fn table(portfolio: &Portfolio, scope: &Scope, now: SystemTime, termi
             Some(project) => format!("no container of project '{}' is alive\n", Printable(project)),
         };
     }
-    let rows = groups.iter().flat_map(|project| project.containers()).map(|one| Row::of(one, now));
-    let columns = Columns::of(&rows.collect::<Vec<_>>(), terminal.width());
+    let rows = |project: &Project| -> Vec<Row> {
+        by_pod(project).into_iter().map(|container| Row::of(container, now)).collect()
+    };
+    let groups: Vec<_> = groups.into_iter().map(|project| (project.name(), rows(project))).collect();
+    let columns =
+        Columns::of(&groups.iter().flat_map(|(_, rows)| rows).collect::<Vec<_>>(), terminal.width());
     let mut text = columns.headline(terminal);
-    for project in groups {
-        let name = Printable(project.name()).to_string();
+    for (name, rows) in groups {
+        let name = Printable(name).to_string();
         let (name, style) = if name.is_empty() { ("no project", FAINT) } else { (name.as_str(), STRONG) };
         let name = fit::cut(name, terminal.width().unwrap_or(fit::WIDEST));
         let _ = writeln!(text, "{}", terminal.paint(style, &name));
-        for container in project.containers() {
-            text += &columns.line(&Row::of(container, now), terminal);
+        for row in &rows {
+            text += &columns.line(row, terminal);
         }
     }
     text
@@ -54,6 +60,30 @@ fn groups<'a>(portfolio: &'a Portfolio, scope: &Scope) -> Vec<&'a Project> {
     groups
 }
 
+/// Its containers by name, but those of a pod side by side, sandboxes first, and those of no pod last.
+fn by_pod(project: &Project) -> Vec<&Container> {
+    let containers = project.containers().map(|container| {
+        let pod = container.pod();
+        ((pod.is_none(), pod, !container.is_sandbox()), &**container)
+    });
+    let mut containers: Vec<_> = containers.collect();
+    containers.sort_by_key(|(place, _)| *place);
+    containers.into_iter().map(|(_, container)| container).collect()
+}
+
+/// What it is called: a sandbox has no name but its ID, which would say nothing here.
+pub(crate) fn called(container: &Container) -> String {
+    if container.is_sandbox() && container.name() == container.id().as_str() {
+        return SANDBOX.to_owned();
+    }
+    Printable(container.name()).to_string()
+}
+
+/// The pod it belongs to, or nothing.
+pub(crate) fn pod(container: &Container) -> String {
+    container.pod().map(|pod| pod.to_string()).unwrap_or_default()
+}
+
 /// The beginning of an ID, enough to name it: without the namespace, which the name tells as well.
 pub(crate) fn short(id: &str) -> String {
     let id = id.rsplit_once('/').map_or(id, |(_, id)| id);
@@ -63,6 +93,8 @@ pub(crate) fn short(id: &str) -> String {
 /// A container's cells.
 struct Row {
     name: String,
+    /// Nothing for those of no pod.
+    pod: String,
     id: String,
     pid: String,
     paused: bool,
@@ -72,7 +104,8 @@ struct Row {
 impl Row {
     fn of(container: &Container, now: SystemTime) -> Self {
         Self {
-            name: Printable(container.name()).to_string(),
+            name: called(container),
+            pod: pod(container),
             id: short(container.id()),
             pid: container.pid().to_string(),
             paused: container.paused(),
@@ -85,36 +118,43 @@ impl Row {
 #[derive(Debug, PartialEq)]
 struct Columns {
     name: usize,
+    pod: Option<usize>,
     id: bool,
     pid: Option<usize>,
     age: usize,
 }
 
 impl Columns {
-    /// As wide as their contents; where the terminal is too narrow, without IDs, then without PIDs, and in the end
-    /// with names cut.
-    fn of(rows: &[Row], width: Option<usize>) -> Self {
+    /// As wide as their contents; where the terminal is too narrow, without IDs, then without PIDs, then without pods, and in
+    /// the end with names cut.
+    fn of(rows: &[&Row], width: Option<usize>) -> Self {
         let widest = |heading: &str, cell: fn(&Row) -> &str| {
             rows.iter().map(|row| fit::cells(cell(row))).fold(heading.len(), usize::max)
         };
         let name = widest("NAME", |row| &row.name).min(fit::WIDEST);
+        let pod = rows.iter().any(|row| !row.pod.is_empty());
+        let pod = pod.then(|| widest("POD", |row| &row.pod).min(fit::WIDEST));
         let (pid, age) = (widest("PID", |row| &row.pid), widest("AGE", |row| &row.age));
         let id_cells = GAP + SHORT_ID;
         let pid_cells = GAP + pid;
         let others = INDENT + GAP + STATE + GAP + age;
-        let room = |extra| width.map_or(name, |width| width.saturating_sub(others + extra).min(name));
-        let enough = name.min(SHORTEST_NAME);
-        if room(id_cells + pid_cells) >= enough {
-            Self { name: room(id_cells + pid_cells), id: true, pid: Some(pid), age }
-        } else if room(pid_cells) >= enough {
-            Self { name: room(pid_cells), id: false, pid: Some(pid), age }
+        let room = |extra| width.unwrap_or(usize::MAX).saturating_sub(others + extra);
+        let shared = |extra| fit::shared(room(extra), GAP, name.min(SHORTEST_NAME)..=name, pod);
+        if let Some((name, pod)) = shared(id_cells + pid_cells) {
+            Self { name, pod, id: true, pid: Some(pid), age }
+        } else if let Some((name, pod)) = shared(pid_cells) {
+            Self { name, pod, id: false, pid: Some(pid), age }
         } else {
-            Self { name: room(0).max(1), id: false, pid: None, age }
+            let (name, pod) = shared(0).unwrap_or_else(|| (room(0).clamp(1, name), None));
+            Self { name, pod, id: false, pid: None, age }
         }
     }
 
     fn headline(&self, terminal: Terminal) -> String {
         let mut line = fit::left("NAME", INDENT + self.name);
+        if let Some(width) = self.pod {
+            line += &format!("  {}", fit::left("POD", width));
+        }
         if self.id {
             line += &format!("  {}", fit::left("ID", SHORT_ID));
         }
@@ -127,6 +167,9 @@ impl Columns {
 
     fn line(&self, row: &Row, terminal: Terminal) -> String {
         let mut line = format!("{:INDENT$}{}", "", fit::left(&row.name, self.name));
+        if let Some(width) = self.pod {
+            line += &format!("  {}", fit::left(&row.pod, width));
+        }
         if self.id {
             line += &format!("  {}", terminal.paint(FAINT, &fit::left(&row.id, SHORT_ID)));
         }
@@ -144,7 +187,9 @@ impl Columns {
 mod tests {
     use std::time::Duration;
 
-    use whalewatcher::{COMPOSE_PROJECT_LABEL, Labels};
+    use whalewatcher::{
+        COMPOSE_PROJECT_LABEL, Labels, POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL, SANDBOX_LABEL,
+    };
 
     use super::*;
 
@@ -178,6 +223,87 @@ no project
         assert_eq!(shop.lines().count(), 4);
     }
 
+    fn member(id: &str, name: &str, (namespace, pod, uid): (&str, &str, &str), now: SystemTime) -> Container {
+        let labels = [(POD_NAMESPACE_LABEL, namespace), (POD_NAME_LABEL, pod), (POD_UID_LABEL, uid)];
+        let sandbox = (id == name).then_some((SANDBOX_LABEL, ""));
+        container(id, name, "", 60, now).with_labels(Labels::from_iter(labels.into_iter().chain(sandbox)))
+    }
+
+    #[test]
+    fn those_of_a_pod_are_side_by_side_and_its_sandbox_is_recognised() {
+        let now = SystemTime::now();
+        let (web, dns) = (("default", "web-0", "2"), ("kube-system", "dns", "1"));
+        let ends = ("default", "web-0", "1");
+        let long = "f00d456789abcdef".repeat(4);
+        let all = Portfolio::from_iter([
+            container("0", "a-lone-one", "", 60, now),
+            member("1", "app", web, now),
+            member("2", "app", ends, now),
+            member("3", "coredns", dns, now),
+            member("4", "zap", web, now),
+            member(&long, &long, web, now),
+            member("5", "5", dns, now),
+            member("6", "6", ends, now),
+        ]);
+        let expected = "\
+NAME          POD              ID             PID  STATE      AGE
+no project
+  (sandbox)   default/web-0    6             4711  ● running   1m
+  app         default/web-0    2             4711  ● running   1m
+  (sandbox)   default/web-0    f00d456789ab  4711  ● running   1m
+  app         default/web-0    1             4711  ● running   1m
+  zap         default/web-0    4             4711  ● running   1m
+  (sandbox)   kube-system/dns  5             4711  ● running   1m
+  coredns     kube-system/dns  3             4711  ● running   1m
+  a-lone-one                   0             4711  ● running   1m
+";
+        assert_eq!(table(&all, &Scope::default(), now, Terminal::none()), expected);
+    }
+
+    #[test]
+    fn a_sandbox_that_has_a_name_keeps_it() {
+        let named = Container::new("1", "pause", 1).with_labels(Labels::from_iter([(SANDBOX_LABEL, "")]));
+        assert_eq!(called(&named), "pause");
+        assert_eq!(called(&Container::new("1", "1", 1)), "1");
+    }
+
+    #[test]
+    fn pods_of_evil_are_escaped_and_monstrous_ones_are_cut() {
+        let now = SystemTime::now();
+        let long = "x".repeat(1_000_000);
+        let all = Portfolio::from_iter([
+            member("1", "a", ("b\u{1b}[2J", "c\n\u{202e}", ""), now),
+            member("2", "a", (&long, &long, ""), now),
+        ]);
+        let table = table(&all, &Scope::default(), now, Terminal::none());
+        assert_eq!(table.lines().count(), 4, "{table}");
+        assert!(table.contains(r"b\u{1b}[2J/c\n\u{202e}  ") && table.contains("xxx…"), "{table}");
+        assert!(table.lines().all(|line| fit::cells(line) <= 180 && !line.contains('\u{1b}')), "{table}");
+    }
+
+    #[test]
+    fn a_narrow_terminal_leaves_the_pods_longer_than_the_pids() {
+        let now = SystemTime::now();
+        let pod = ("kube-system", "coredns-5d78c9869d-abcde", "1");
+        let row = Row::of(&member("1", "coredns", pod, now), now);
+        let columns = |width| {
+            let Columns { name, pod, id, pid, .. } = Columns::of(&[&row], Some(width));
+            (name, pod, id, pid.is_some())
+        };
+        assert_eq!(columns(83), (7, Some(36), true, true));
+        assert_eq!(columns(63), (7, Some(16), true, true));
+        assert_eq!(columns(62), (7, Some(29), false, true));
+        assert_eq!(columns(48), (7, Some(21), false, false));
+        assert_eq!(columns(43), (7, Some(16), false, false));
+        assert_eq!(columns(42), (7, None, false, false));
+        for width in 25..120 {
+            let columns = Columns::of(&[&row], Some(width));
+            for line in [columns.headline(Terminal::none()), columns.line(&row, Terminal::none())] {
+                assert!(fit::cells(line.trim_end_matches('\n')) <= width, "{width}: {line}");
+            }
+        }
+    }
+
     #[test]
     fn nothing_alive_is_said_in_a_line() {
         let said = |project: Option<&str>| {
@@ -192,9 +318,9 @@ no project
     #[test]
     fn a_narrow_terminal_costs_the_ids_then_the_pids_then_the_ends_of_names() {
         let now = SystemTime::now();
-        let long = [Row::of(&container("0", "a-name-of-twenty-six-cells", "", 1, now), now)];
+        let long = Row::of(&container("0", "a-name-of-twenty-six-cells", "", 1, now), now);
         let columns = |width| {
-            let Columns { name, id, pid, .. } = Columns::of(&long, Some(width));
+            let Columns { name, id, pid, .. } = Columns::of(&[&long], Some(width));
             (name, id, pid.is_some())
         };
         assert_eq!(columns(200), (26, true, true));
@@ -203,8 +329,8 @@ no project
         assert_eq!(columns(49), (25, false, true));
         assert_eq!(columns(35), (17, false, false));
         assert_eq!(columns(3), (1, false, false));
-        let short = [Row::of(&container("0", "db", "", 1, now), now)];
-        assert_eq!(Columns::of(&short, Some(42)).name, 4);
+        let short = Row::of(&container("0", "db", "", 1, now), now);
+        assert_eq!(Columns::of(&[&short], Some(42)).name, 4);
     }
 
     #[test]
@@ -228,7 +354,7 @@ no project
         let now = SystemTime::now();
         let row = Row::of(&container("0", "鯨鯨鯨鯨鯨鯨鯨鯨鯨鯨鯨鯨鯨鯨鯨鯨鯨鯨鯨鯨鯨", "", 1, now), now);
         for width in 30..90 {
-            let columns = Columns::of(std::slice::from_ref(&row), Some(width));
+            let columns = Columns::of(&[&row], Some(width));
             for line in [columns.headline(Terminal::none()), columns.line(&row, Terminal::none())] {
                 assert!(fit::cells(line.trim_end_matches('\n')) <= width, "{width}: {line}");
             }

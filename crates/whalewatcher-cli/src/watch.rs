@@ -7,10 +7,11 @@ use std::sync::Arc;
 use anyhow::anyhow;
 use futures_util::future::{FusedFuture, FutureExt, join_all};
 use futures_util::stream::StreamExt;
-use whalewatcher::{Event, EventKind, Fleet, Portfolio, Status, Watcher};
+use whalewatcher::{Event, EventKind, Fleet, Portfolio, Watcher};
 
 use crate::advice::{advised, place};
 use crate::arguments::{self, Format};
+use crate::complaints::complain;
 use crate::json;
 use crate::log;
 use crate::output::Output;
@@ -50,25 +51,12 @@ pub(crate) async fn watch(fleet: &Fleet, view: arguments::View) -> anyhow::Resul
     Err(anyhow!("the watch ended by itself"))
 }
 
-/// Tells which parts of an engine cannot be listed, each once for as long as that is so.
-async fn complain(watcher: &Arc<dyn Watcher>) {
-    let mut status = watcher.follow_status();
-    let mut told: Vec<String> = Vec::new();
-    while let Some(Status { unlisted, .. }) = status.changed().await {
-        for part in unlisted.iter().filter(|part| !told.contains(&part.scope)) {
-            let place = place(&**watcher);
-            log::tell(&format!("{place}: '{}' cannot be listed: {}", part.scope, part.error));
-        }
-        told = unlisted.into_iter().map(|part| part.scope).collect();
-    }
-}
-
 /// What was told so far, and how to tell the rest.
 struct Story {
     scope: Scope,
     /// `None`: programs listen.
     people: Option<View>,
-    /// By endpoint.
+    /// By place.
     engines: HashMap<String, Engine>,
 }
 
@@ -93,7 +81,7 @@ impl Story {
 
     /// Adds to the text what this event means; an error where waiting for the engine is in vain.
     fn tell(&mut self, text: &mut String, watcher: &Arc<dyn Watcher>, event: &Event) -> anyhow::Result<()> {
-        let engine = self.engines.entry(watcher.endpoint().to_owned()).or_default();
+        let engine = self.engines.entry(place(&**watcher)).or_default();
         let is_first = !std::mem::replace(&mut engine.tried, true);
         let is_told = self.scope.tells(event, &engine.picture);
         match &mut self.people {

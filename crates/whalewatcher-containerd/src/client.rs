@@ -3,20 +3,17 @@
 use std::any::Any;
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use tonic::transport::Endpoint as Dial;
-use whalewatcher_core::{EngineClient, EngineError, ErrorKind};
+use whalewatcher_core::{EngineClient, EngineError, ErrorKind, Hook};
+use whalewatcher_grpc::{Endpoint, Transport};
 
 use crate::connection::Connection;
 use crate::container::{Details, Packer};
-use crate::endpoint::{DEFAULT_ENDPOINT, Endpoint};
+use crate::failure::ENGINE;
 use crate::handshake::{CONTAINERD, greet};
 use crate::namespace::Ignored;
-use crate::transport::Transport;
-
-type Hook = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), EngineError>> + Send>> + Send + Sync>;
 
 /// A client of containerd. It connects when a watcher has it connect; clones share nothing but what was configured.
 #[derive(Clone)]
@@ -25,8 +22,8 @@ pub struct Client {
     engine_type: Option<String>,
     ignored: Ignored,
     packer: Option<Packer>,
-    before_watch: Option<Hook>,
-    before_attempt: Option<Hook>,
+    before_watch: Hook,
+    before_attempt: Hook,
 }
 
 impl Client {
@@ -76,11 +73,11 @@ impl EngineClient for Client {
     }
 
     async fn before_watch(&self) -> Result<(), EngineError> {
-        call(self.before_watch.as_ref()).await
+        self.before_watch.call().await
     }
 
     async fn before_attempt(&self) -> Result<(), EngineError> {
-        call(self.before_attempt.as_ref()).await
+        self.before_attempt.call().await
     }
 
     async fn connect(&self) -> Result<Connection, EngineError> {
@@ -89,13 +86,6 @@ impl EngineClient for Client {
         self.engine_type().clone_into(&mut identity.engine_type);
         tracing::debug!(?identity, "connected");
         Ok(Connection::new(transport, identity, self.ignored.clone(), self.packer.clone()))
-    }
-}
-
-async fn call(hook: Option<&Hook>) -> Result<(), EngineError> {
-    match hook {
-        Some(hook) => hook().await,
-        None => Ok(()),
     }
 }
 
@@ -115,8 +105,8 @@ pub struct Builder {
     engine_type: Option<String>,
     ignored: Option<Vec<String>>,
     packer: Option<Packer>,
-    before_watch: Option<Hook>,
-    before_attempt: Option<Hook>,
+    before_watch: Hook,
+    before_attempt: Hook,
 }
 
 impl Builder {
@@ -159,7 +149,7 @@ impl Builder {
         F: Fn() -> D + Send + Sync + 'static,
         D: Future<Output = Result<(), EngineError>> + Send + 'static,
     {
-        self.before_watch = Some(Arc::new(move || Box::pin(hook())));
+        self.before_watch = Hook::new(hook);
         self
     }
 
@@ -170,7 +160,7 @@ impl Builder {
         F: Fn() -> D + Send + Sync + 'static,
         D: Future<Output = Result<(), EngineError>> + Send + 'static,
     {
-        self.before_attempt = Some(Arc::new(move || Box::pin(hook())));
+        self.before_attempt = Hook::new(hook);
         self
     }
 
@@ -182,7 +172,10 @@ impl Builder {
     /// ignored.
     pub fn build(self) -> Result<Client, EngineError> {
         Ok(Client {
-            endpoint: Arc::new(Endpoint::parse(self.endpoint.as_deref().unwrap_or(DEFAULT_ENDPOINT))?),
+            endpoint: Arc::new(Endpoint::parse(
+                &ENGINE,
+                self.endpoint.as_deref().unwrap_or(ENGINE.default_endpoint),
+            )?),
             engine_type: self.engine_type,
             ignored: self.ignored.map(Ignored::new).transpose()?.unwrap_or_default(),
             packer: self.packer,

@@ -11,14 +11,14 @@ use tonic::{Code, Response, Status};
 use whalewatcher_core::{
     Container, ContainerId, EngineConnection, EngineError, EngineEvent, EngineIdentity, ErrorKind, Listing,
 };
+use whalewatcher_grpc::{Channel, Transport, origin};
 
 use crate::container::{self, Packer, State, state};
 use crate::failure;
 use crate::limits::MAX_CONTAINER;
 use crate::list;
-use crate::namespace::{Ignored, split, within};
-use crate::subscription::{self, Probes};
-use crate::transport::{Channel, Transport, origin};
+use crate::namespace::{Ignored, Scope, split, within};
+use crate::subscription::EventService;
 
 const CONTAINER: &str = "Containers.Get";
 const TASK: &str = "Tasks.Get";
@@ -30,7 +30,7 @@ pub struct Connection {
     identity: EngineIdentity,
     ignored: Ignored,
     packer: Option<Packer>,
-    probes: Probes,
+    events: EventService,
 }
 
 impl Connection {
@@ -40,11 +40,8 @@ impl Connection {
         ignored: Ignored,
         packer: Option<Packer>,
     ) -> Self {
-        Self { transport, identity, ignored, packer, probes: Probes::default() }
-    }
-
-    pub(crate) fn transport(&self) -> &Transport {
-        &self.transport
+        let events = EventService::new(transport.channel(), Scope::AllBut(ignored.clone()));
+        Self { transport, identity, ignored, packer, events }
     }
 
     pub(crate) fn channel(&self) -> Channel {
@@ -58,10 +55,6 @@ impl Connection {
     pub(crate) fn packer(&self) -> Option<&Packer> {
         self.packer.as_ref()
     }
-
-    pub(crate) fn probes(&self) -> &Probes {
-        &self.probes
-    }
 }
 
 impl EngineConnection for Connection {
@@ -70,7 +63,7 @@ impl EngineConnection for Connection {
     }
 
     fn events(&self) -> impl Stream<Item = Result<EngineEvent, EngineError>> + Send {
-        subscription::events(self)
+        self.events.events()
     }
 
     async fn list(&self) -> Result<Listing, EngineError> {
@@ -112,7 +105,7 @@ impl EngineConnection for Connection {
     /// Published, an event of our own must come back on the stream: then both are alive. One that does not come runs
     /// into the watcher's time limit.
     async fn check(&self, _since: Option<SystemTime>) -> Result<Option<SystemTime>, EngineError> {
-        subscription::check(self).await?;
+        self.events.check().await?;
         Ok(None)
     }
 }

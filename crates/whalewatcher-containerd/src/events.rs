@@ -3,15 +3,15 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use containerd_client::events::{
-    ContainerDelete, ContainerUpdate, TaskExit, TaskPaused, TaskResumed, TaskStart,
+    ContainerDelete, ContainerUpdate, TaskDelete, TaskExit, TaskPaused, TaskResumed, TaskStart,
 };
 use containerd_client::types::Envelope;
 use prost::{Message, Name};
 use prost_types::{Any, Timestamp};
-use whalewatcher_core::{ContainerId, EngineError, EngineEvent};
+use whalewatcher_core::{EngineError, EngineEvent};
 
 use crate::failure;
-use crate::namespace::{Ignored, is_identifier, qualified};
+use crate::namespace::{Scope, is_identifier};
 
 /// The namespace and the topic of our own events, which prove that a subscription stands. Nobody else looks at either,
 /// and publishing in a namespace does not create it.
@@ -20,24 +20,22 @@ pub(crate) const OWN_TOPIC: &str = "/whalewatcher/probe";
 
 /// What may change the picture, in the namespaces that matter; and our own events. Filters are alternatives, what is in
 /// one of them all has to hold.
-pub(crate) fn filters(ignored: &Ignored) -> Vec<String> {
-    let topics = "^/(tasks/(start|exit|paused|resumed)|containers/(update|delete))$";
-    let mut containers = format!("topic~=\"{topics}\"");
-    for namespace in ignored.iter() {
-        containers += &format!(",namespace!=\"{namespace}\"");
-    }
+pub(crate) fn filters(scope: &Scope) -> Vec<String> {
+    let deleted = if scope.tells_deleted() { "delete|" } else { "" };
+    let topics = format!("^/(tasks/({deleted}start|exit|paused|resumed)|containers/(update|delete))$");
+    let containers = format!("topic~=\"{topics}\"{}", scope.filter());
     vec![containers, format!("topic==\"{OWN_TOPIC}\",namespace==\"{OWN_NAMESPACE}\"")]
 }
 
 /// What an event tells; `None` if that does not matter or is not known.
-pub(crate) fn decode(envelope: Envelope, ignored: &Ignored) -> Result<Option<EngineEvent>, EngineError> {
+pub(crate) fn decode(envelope: Envelope, scope: &Scope) -> Result<Option<EngineEvent>, EngineError> {
     let Envelope { timestamp, namespace, event: Some(event), .. } = envelope else { return Ok(None) };
-    if ignored.contains(&namespace) || !is_identifier(&namespace) {
+    if !scope.contains(&namespace) {
         return Ok(None);
     }
     let at = timestamp.and_then(moment);
     // What has no proper ID concerns no container.
-    let id = |id: &str| is_identifier(id).then(|| ContainerId::from(qualified(&namespace, id)));
+    let id = |id: &str| is_identifier(id).then(|| scope.id(&namespace, id));
     let told = if is::<TaskStart>(&event) {
         let TaskStart { container_id, pid } = read(&event)?;
         id(&container_id).map(|id| EngineEvent::Started { id, at, pid: process(pid), glimpse: None })
@@ -49,6 +47,15 @@ pub(crate) fn decode(envelope: Envelope, ignored: &Ignored) -> Result<Option<Eng
             pid: process(exit.pid),
             at: exit.exited_at.and_then(moment).or(at),
             code: i32::try_from(exit.exit_status).ok(),
+        })
+    } else if is::<TaskDelete>(&event) && scope.tells_deleted() {
+        let TaskDelete { container_id, pid, exit_status, exited_at, id: process_id } = read(&event)?;
+        let is_initial = process_id.is_empty() || process_id == container_id;
+        id(&container_id).filter(|_| is_initial).map(|id| EngineEvent::Exited {
+            id,
+            pid: process(pid),
+            at: exited_at.and_then(moment).or(at),
+            code: i32::try_from(exit_status).ok(),
         })
     } else if is::<TaskPaused>(&event) {
         id(&read::<TaskPaused>(&event)?.container_id).map(|id| EngineEvent::Paused { id, at })
@@ -97,15 +104,20 @@ fn moment(timestamp: Timestamp) -> Option<SystemTime> {
 
 #[cfg(test)]
 mod tests {
-    use containerd_client::events::{ContainerCreate, TaskDelete, TaskOom};
-    use whalewatcher_core::ErrorKind;
+    use containerd_client::events::{ContainerCreate, TaskOom};
+    use whalewatcher_core::{ContainerId, ErrorKind};
 
     use super::*;
+    use crate::namespace::Ignored;
 
     const AT: Timestamp = Timestamp { seconds: 1_769_860_800, nanos: 123_456_789 };
 
     fn at() -> Option<SystemTime> {
         UNIX_EPOCH.checked_add(Duration::new(1_769_860_800, 123_456_789))
+    }
+
+    fn by_default() -> Scope {
+        Scope::AllBut(Ignored::default())
     }
 
     fn envelope<T: Message + Name>(namespace: &str, event: &T) -> Envelope {
@@ -115,7 +127,7 @@ mod tests {
     }
 
     fn decoded<T: Message + Name>(namespace: &str, event: &T) -> Option<EngineEvent> {
-        decode(envelope(namespace, event), &Ignored::default()).unwrap()
+        decode(envelope(namespace, event), &by_default()).unwrap()
     }
 
     fn exit(id: &str) -> TaskExit {
@@ -161,6 +173,25 @@ mod tests {
     }
 
     #[test]
+    fn of_one_namespace_alone_deleted_tasks_are_over() {
+        let scope = Scope::only("k8s.io").unwrap();
+        let deleted = |id: &str| TaskDelete {
+            container_id: "a".into(),
+            pid: 7,
+            exit_status: 137,
+            exited_at: Some(Timestamp { seconds: 5, nanos: 1 }),
+            id: id.into(),
+        };
+        let then = UNIX_EPOCH.checked_add(Duration::new(5, 1));
+        let over = EngineEvent::Exited { id: "a".into(), pid: Some(7), at: then, code: Some(137) };
+        for (process, expected) in [("", Some(&over)), ("a", Some(&over)), ("exec", None)] {
+            let told = decode(envelope("k8s.io", &deleted(process)), &scope).unwrap();
+            assert_eq!(told.as_ref(), expected, "{process:?}");
+        }
+        assert_eq!(decoded("default", &deleted("")), None, "it may have a successor");
+    }
+
+    #[test]
     fn type_urls_are_names_with_or_without_a_slash_before() {
         let start = TaskStart { container_id: "a".into(), pid: 7 };
         for (url, known) in [
@@ -175,7 +206,7 @@ mod tests {
         ] {
             let mut envelope = envelope("default", &start);
             envelope.event.as_mut().unwrap().type_url = url.into();
-            assert_eq!(decode(envelope, &Ignored::default()).unwrap().is_some(), known, "{url}");
+            assert_eq!(decode(envelope, &by_default()).unwrap().is_some(), known, "{url}");
         }
     }
 
@@ -193,17 +224,17 @@ mod tests {
         ] {
             assert_eq!(decoded(namespace, &start(id)), None, "{namespace:?} {id:?}");
         }
-        let ignoring_none = Ignored::new(Vec::new()).unwrap();
+        let ignoring_none = Scope::AllBut(Ignored::new(Vec::new()).unwrap());
         assert!(decode(envelope("moby", &start("a")), &ignoring_none).unwrap().is_some());
         let empty = Envelope { event: None, ..envelope("default", &start("a")) };
-        assert_eq!(decode(empty, &Ignored::default()).unwrap(), None);
+        assert_eq!(decode(empty, &by_default()).unwrap(), None);
     }
 
     #[test]
     fn what_cannot_be_decoded_is_refused() {
         let mut envelope = envelope("default", &TaskStart { container_id: "a".into(), pid: 7 });
         envelope.event.as_mut().unwrap().value = vec![0x0a, 0xff];
-        let error = decode(envelope, &Ignored::default()).unwrap_err();
+        let error = decode(envelope, &by_default()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Garbled);
         let text = error.to_string();
         assert!(
@@ -227,7 +258,7 @@ mod tests {
         }
         let start = TaskStart { container_id: "a".into(), pid: 7 };
         let timeless = Envelope { timestamp: None, ..envelope("default", &start) };
-        let event = decode(timeless, &Ignored::default()).unwrap().unwrap();
+        let event = decode(timeless, &by_default()).unwrap().unwrap();
         assert_eq!(event.at(), None);
     }
 
@@ -236,7 +267,10 @@ mod tests {
         let topics = "topic~=\"^/(tasks/(start|exit|paused|resumed)|containers/(update|delete))$\"";
         let own = "topic==\"/whalewatcher/probe\",namespace==\"whalewatcher\"";
         let filtered = format!("{topics},namespace!=\"moby\",namespace!=\"k8s.io\"");
-        assert_eq!(filters(&Ignored::default()), [filtered.as_str(), own]);
-        assert_eq!(filters(&Ignored::new(Vec::new()).unwrap()), [topics, own]);
+        assert_eq!(filters(&by_default()), [filtered.as_str(), own]);
+        assert_eq!(filters(&Scope::AllBut(Ignored::new(Vec::new()).unwrap())), [topics, own]);
+        let topics = topics.replace("start|", "delete|start|");
+        let only = format!("{topics},namespace==\"k8s.io\"");
+        assert_eq!(filters(&Scope::only("k8s.io").unwrap()), [only.as_str(), own]);
     }
 }

@@ -4,12 +4,10 @@ use containerd_client::services::v1::introspection_client::IntrospectionClient;
 use containerd_client::services::v1::version_client::VersionClient;
 use tonic::Code;
 use whalewatcher_core::{EngineError, EngineIdentity};
+use whalewatcher_grpc::{Channel, Endpoint, Transport, origin};
 
-use crate::endpoint::Endpoint;
-use crate::failure;
+use crate::failure::{self, ENGINE};
 use crate::limits::MAX_IDENTITY;
-use crate::peer::engine_pid;
-use crate::transport::{Channel, Transport, origin};
 
 pub(crate) const CONTAINERD: &str = "containerd.io";
 
@@ -19,7 +17,7 @@ const SERVER: &str = "Introspection.Server";
 /// Gets acquainted.
 pub(crate) async fn greet(endpoint: &Endpoint, transport: &Transport) -> Result<EngineIdentity, EngineError> {
     let answer = version_client(transport.channel()).version(()).await;
-    let failed = |status| failure::of_greeting(endpoint, VERSION, status, transport.heard());
+    let failed = |status| ENGINE.of_greeting(endpoint, VERSION, status, transport.heard());
     let version = answer.map_err(failed)?.into_inner();
 
     let mut introspection = IntrospectionClient::with_origin(transport.channel(), origin())
@@ -35,13 +33,13 @@ pub(crate) async fn greet(endpoint: &Endpoint, transport: &Transport) -> Result<
     identity.version = format!("{} {}", version.version, version.revision).trim().to_owned();
     // containerd tells its PID since 1.7.
     let told = u32::try_from(server.pid).ok().filter(|pid| *pid != 0);
-    identity.pid = told.or_else(|| engine_pid(transport.peer()));
+    identity.pid = told.or_else(|| ENGINE.pid_of(transport.peer()));
     Ok(identity)
 }
 
 /// Whether it still answers.
-pub(crate) async fn ask_version(transport: &Transport) -> Result<(), EngineError> {
-    let answer = version_client(transport.channel()).version(()).await;
+pub(crate) async fn ask_version(channel: Channel) -> Result<(), EngineError> {
+    let answer = version_client(channel).version(()).await;
     answer.map(drop).map_err(|status| failure::of_status(VERSION, status))
 }
 

@@ -23,7 +23,6 @@
 mod client;
 mod connection;
 mod container;
-mod endpoint;
 mod events;
 mod failure;
 mod handshake;
@@ -32,10 +31,7 @@ mod list;
 #[cfg(test)]
 mod mutated;
 mod namespace;
-mod peer;
 mod subscription;
-mod transport;
-mod wire;
 
 pub use client::{Builder, Client};
 pub use connection::Connection;
@@ -43,3 +39,4 @@ pub use container::Details;
 pub use containerd_client;
 pub use limits::{MAX_CONTAINER, MAX_EVENT, MAX_IDENTITY, MAX_LIST};
 pub use namespace::IGNORED_BY_DEFAULT;
+pub use subscription::EventService;

@@ -15,13 +15,13 @@ use futures_util::{StreamExt, stream};
 use tokio::time::timeout;
 use tonic::Code;
 use whalewatcher_core::{EngineError, ErrorKind, Listing, Sighting, Unlisted};
+use whalewatcher_grpc::origin;
 
 use crate::connection::Connection;
 use crate::container::{self, State, state};
 use crate::failure;
 use crate::limits::{MAX_CONTAINER, MAX_IDENTITY, MAX_LIST};
 use crate::namespace::{is_identifier, within};
-use crate::transport::origin;
 
 const NAMESPACES: &str = "Namespaces.List";
 const TASKS: &str = "Tasks.List";

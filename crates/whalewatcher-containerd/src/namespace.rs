@@ -36,10 +36,7 @@ impl Default for Ignored {
 impl Ignored {
     pub(crate) fn new(namespaces: Vec<String>) -> Result<Self, EngineError> {
         match namespaces.iter().find(|namespace| !is_identifier(namespace)) {
-            Some(wrong) => {
-                let message = format!("no containerd namespace can be called '{}'", Printable(wrong));
-                Err(EngineError::new(ErrorKind::Configuration, message))
-            }
+            Some(wrong) => Err(no_namespace(wrong)),
             None => Ok(Self(namespaces.into())),
         }
     }
@@ -51,6 +48,57 @@ impl Ignored {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(String::as_str)
     }
+}
+
+/// Of which namespaces the events matter.
+#[derive(Clone, Debug)]
+pub(crate) enum Scope {
+    /// Of all but these; IDs tell the namespace.
+    AllBut(Ignored),
+    /// Of this one alone; IDs are bare.
+    Only(Arc<str>),
+}
+
+impl Scope {
+    pub(crate) fn only(namespace: &str) -> Result<Self, EngineError> {
+        if is_identifier(namespace) { Ok(Self::Only(namespace.into())) } else { Err(no_namespace(namespace)) }
+    }
+
+    pub(crate) fn contains(&self, namespace: &str) -> bool {
+        match self {
+            Self::AllBut(ignored) => is_identifier(namespace) && !ignored.contains(namespace),
+            Self::Only(only) => namespace == &**only,
+        }
+    }
+
+    /// Whether a task that is deleted is told to be over: its exit may have been told before anybody asked, and whoever made
+    /// the task may not say so yet. Of no use where containerd itself is asked, and where a task may have a successor.
+    pub(crate) fn tells_deleted(&self) -> bool {
+        matches!(self, Self::Only(_))
+    }
+
+    /// What has to hold of an event besides its topic, in containerd's language for filters.
+    pub(crate) fn filter(&self) -> String {
+        match self {
+            Self::AllBut(ignored) => {
+                ignored.iter().map(|namespace| format!(",namespace!=\"{namespace}\"")).collect()
+            }
+            Self::Only(only) => format!(",namespace==\"{only}\""),
+        }
+    }
+
+    /// The ID of a container in one of them.
+    pub(crate) fn id(&self, namespace: &str, id: &str) -> ContainerId {
+        match self {
+            Self::AllBut(_) => qualified(namespace, id).into(),
+            Self::Only(_) => id.into(),
+        }
+    }
+}
+
+fn no_namespace(name: &str) -> EngineError {
+    let message = format!("no containerd namespace can be called '{}'", Printable(name));
+    EngineError::new(ErrorKind::Configuration, message)
 }
 
 /// An ID or a name, told apart from those of other namespaces.
@@ -115,6 +163,19 @@ mod tests {
         let ignored = Ignored::new(vec!["default".into()]).unwrap();
         assert_eq!((ignored.contains("moby"), ignored.contains("default")), (false, true));
         assert_eq!(Ignored::new(Vec::new()).unwrap().iter().count(), 0);
+    }
+
+    #[test]
+    fn one_namespace_alone_has_bare_ids() {
+        let all = Scope::AllBut(Ignored::default());
+        let only = Scope::only("k8s.io").unwrap();
+        for (namespace, in_all, in_only) in
+            [("k8s.io", false, true), ("shop", true, false), ("", false, false)]
+        {
+            assert_eq!((all.contains(namespace), only.contains(namespace)), (in_all, in_only), "{namespace}");
+        }
+        assert_eq!((&*all.id("shop", "a"), &*only.id("k8s.io", "a")), ("shop/a", "a"));
+        assert_eq!(Scope::only("k8s\"io").unwrap_err().kind(), ErrorKind::Configuration);
     }
 
     #[test]

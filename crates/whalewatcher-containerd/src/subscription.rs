@@ -22,14 +22,13 @@ use tokio::sync::watch;
 use tokio::time::{Sleep, sleep, timeout};
 use tonic::{Code, Status, Streaming};
 use whalewatcher_core::{EngineError, EngineEvent, ErrorKind};
+use whalewatcher_grpc::{Channel, origin};
 
-use crate::connection::Connection;
 use crate::events::{OWN_NAMESPACE, OWN_TOPIC, decode, filters};
 use crate::failure;
 use crate::handshake::ask_version;
 use crate::limits::MAX_EVENT;
-use crate::namespace::within;
-use crate::transport::{Channel, origin};
+use crate::namespace::{Scope, within};
 
 const SUBSCRIBE: &str = "Events.Subscribe";
 const PUBLISH: &str = "Events.Publish";
@@ -47,18 +46,57 @@ const SETTLED: Duration = Duration::from_secs(2);
 /// What everybody can decode who happens to read our events: there is nothing in it.
 const EMPTY: &str = "google.protobuf.Empty";
 
-/// What those who publish and those who read the stream share.
+/// containerd's own event service, on a connection: what happens in the namespaces that matter.
+///
+/// It is a broadcast: who subscribes takes nothing from others. For adapters to what is built on containerd, such as its
+/// CRI plugin.
 #[derive(Debug)]
-pub(crate) struct Probes {
+pub struct EventService {
+    channel: Channel,
+    scope: Scope,
     /// Notified of whatever the stream brings.
     heard: watch::Sender<()>,
     /// Whether publishing was refused.
     refused: AtomicBool,
 }
 
-impl Default for Probes {
-    fn default() -> Self {
-        Self { heard: watch::Sender::new(()), refused: AtomicBool::new(false) }
+impl EventService {
+    /// The events of this namespace alone, of containers with bare IDs. Each of them is to have one task only, ever: one that
+    /// is deleted is told as [`EngineEvent::Exited`], also if its exit was told before.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Configuration`] if no namespace can be called so.
+    pub fn of_namespace(channel: Channel, namespace: &str) -> Result<Self, EngineError> {
+        Ok(Self::new(channel, Scope::only(namespace)?))
+    }
+
+    pub(crate) fn new(channel: Channel, scope: Scope) -> Self {
+        Self { channel, scope, heard: watch::Sender::new(()), refused: AtomicBool::new(false) }
+    }
+
+    /// The events, asked for when it is first polled. Its first item is [`EngineEvent::Subscribed`], as
+    /// [`EngineConnection::events`](whalewatcher_core::EngineConnection::events) wants it: proven by an event of our own,
+    /// or followed by an [`EngineEvent::Gap`] where nobody may publish.
+    pub fn events(&self) -> impl Stream<Item = Result<EngineEvent, EngineError>> + Send {
+        events(self)
+    }
+
+    /// Shows that containerd answers and, where we may publish, that the stream brings what happens: anything that comes
+    /// after the question does. Never ends if the stream is dead.
+    ///
+    /// # Errors
+    ///
+    /// If containerd does not answer, or with a complaint.
+    pub async fn check(&self) -> Result<(), EngineError> {
+        if self.refused.load(Ordering::Relaxed) {
+            return ask_version(self.channel.clone()).await;
+        }
+        let mut heard = self.heard.subscribe();
+        publish(self).await.map_err(|status| failure::of_status(PUBLISH, status))?;
+        // The sender lives as long as this.
+        let _ = heard.changed().await;
+        Ok(())
     }
 }
 
@@ -79,11 +117,10 @@ enum Progress<'a> {
     Over,
 }
 
-/// The events of a connection; asks when it is first polled.
-pub(crate) fn events(connection: &Connection) -> impl Stream<Item = Result<EngineEvent, EngineError>> + Send {
+fn events(service: &EventService) -> impl Stream<Item = Result<EngineEvent, EngineError>> + Send {
     stream::unfold(Progress::Begun, move |mut progress| async move {
         loop {
-            let (told, next) = match step(connection, progress).await {
+            let (told, next) = match step(service, progress).await {
                 Ok(Some(stepped)) => stepped,
                 Ok(None) => return None,
                 Err(error) => return Some((Err(error), Progress::Over)),
@@ -98,11 +135,11 @@ pub(crate) fn events(connection: &Connection) -> impl Stream<Item = Result<Engin
 
 /// What is told next, if anything, and what comes after it.
 async fn step<'a>(
-    connection: &'a Connection,
+    service: &'a EventService,
     progress: Progress<'a>,
 ) -> Result<Option<(Option<EngineEvent>, Progress<'a>)>, EngineError> {
     Ok(Some(match progress {
-        Progress::Begun => (Some(EngineEvent::Subscribed), subscribe(connection).await?),
+        Progress::Begun => (Some(EngineEvent::Subscribed), subscribe(service).await?),
         Progress::Unproven(mut first, mut settled) => tokio::select! {
             biased;
             first = &mut first => {
@@ -115,9 +152,9 @@ async fn step<'a>(
             let (stream, envelope) = first.await?;
             (None, Progress::Arrived(stream, envelope))
         }
-        Progress::Arrived(stream, envelope) => (take(connection, envelope)?, Progress::Reading(stream)),
+        Progress::Arrived(stream, envelope) => (take(service, envelope)?, Progress::Reading(stream)),
         Progress::Reading(mut stream) => match stream.message().await {
-            Ok(Some(envelope)) => (take(connection, envelope)?, Progress::Reading(stream)),
+            Ok(Some(envelope)) => (take(service, envelope)?, Progress::Reading(stream)),
             Ok(None) => return Ok(None),
             Err(status) => return Err(failure::of_status(SUBSCRIBE, status)),
         },
@@ -125,19 +162,19 @@ async fn step<'a>(
     }))
 }
 
-fn take(connection: &Connection, envelope: Envelope) -> Result<Option<EngineEvent>, EngineError> {
-    connection.probes().heard.send_replace(());
+fn take(service: &EventService, envelope: Envelope) -> Result<Option<EngineEvent>, EngineError> {
+    service.heard.send_replace(());
     if envelope.topic == OWN_TOPIC {
         return Ok(None);
     }
-    decode(envelope, connection.ignored())
+    decode(envelope, &service.scope)
 }
 
-async fn subscribe(connection: &Connection) -> Result<Progress<'_>, EngineError> {
+async fn subscribe(service: &EventService) -> Result<Progress<'_>, EngineError> {
     let mut first: First<'_> = Box::pin(async {
         let failed = |status| failure::of_status(SUBSCRIBE, status);
-        let mut client = client(connection.channel());
-        let request = SubscribeRequest { filters: filters(connection.ignored()) };
+        let mut client = client(service.channel.clone());
+        let request = SubscribeRequest { filters: filters(&service.scope) };
         let mut stream = client.subscribe(request).await.map_err(failed)?.into_inner();
         match stream.message().await.map_err(failed)? {
             Some(envelope) => Ok((stream, envelope)),
@@ -150,13 +187,13 @@ async fn subscribe(connection: &Connection) -> Result<Progress<'_>, EngineError>
     let refused = tokio::select! {
         biased;
         proven = &mut first => return proven.map(|(stream, envelope)| Progress::Arrived(stream, envelope)),
-        refused = publish_again_and_again(connection) => refused,
+        refused = publish_again_and_again(service) => refused,
     };
     if !is_refusal(&refused) {
         return Err(failure::of_status(PUBLISH, refused));
     }
     tracing::debug!(error = %refused, "no event of our own can prove the subscription");
-    connection.probes().refused.store(true, Ordering::Relaxed);
+    service.refused.store(true, Ordering::Relaxed);
     Ok(match timeout(PATIENCE, &mut first).await {
         Ok(proven) => proven.map(|(stream, envelope)| Progress::Arrived(stream, envelope))?,
         Err(_) => Progress::Unproven(first, Box::pin(sleep(SETTLED))),
@@ -164,10 +201,10 @@ async fn subscribe(connection: &Connection) -> Result<Progress<'_>, EngineError>
 }
 
 /// Ends with why it cannot go on.
-async fn publish_again_and_again(connection: &Connection) -> Status {
+async fn publish_again_and_again(service: &EventService) -> Status {
     let mut delay = FIRST_DELAY;
     loop {
-        if let Err(status) = publish(connection).await {
+        if let Err(status) = publish(service).await {
             return status;
         }
         sleep(delay).await;
@@ -175,30 +212,16 @@ async fn publish_again_and_again(connection: &Connection) -> Status {
     }
 }
 
-async fn publish(connection: &Connection) -> Result<(), Status> {
+async fn publish(service: &EventService) -> Result<(), Status> {
     let event = Some(Any { type_url: EMPTY.into(), value: Vec::new() });
     let request = PublishRequest { topic: OWN_TOPIC.into(), event };
     let request = within(OWN_NAMESPACE, request).map_err(|error| Status::from_error(Box::new(error)))?;
-    client(connection.channel()).publish(request).await.map(drop)
+    client(service.channel.clone()).publish(request).await.map(drop)
 }
 
 /// Whether publishing is none of our rights, or unknown there: everything else may be better next time.
 fn is_refusal(status: &Status) -> bool {
     matches!(status.code(), Code::Unimplemented | Code::PermissionDenied | Code::Unauthenticated)
-}
-
-/// Shows that the engine answers and, where we may publish, that the stream brings what happens: anything that comes
-/// after the question does. Never ends if the stream is dead.
-pub(crate) async fn check(connection: &Connection) -> Result<(), EngineError> {
-    let probes = connection.probes();
-    if probes.refused.load(Ordering::Relaxed) {
-        return ask_version(connection.transport()).await;
-    }
-    let mut heard = probes.heard.subscribe();
-    publish(connection).await.map_err(|status| failure::of_status(PUBLISH, status))?;
-    // The sender lives as long as the connection.
-    let _ = heard.changed().await;
-    Ok(())
 }
 
 fn client(channel: Channel) -> EventsClient<Channel> {

@@ -9,6 +9,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use futures_core::Stream;
 use futures_util::future::{Fuse, FusedFuture};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
@@ -16,7 +17,7 @@ use tokio::task::unconstrained;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::container::ContainerId;
-use crate::engine::{EngineClient, EngineConnection, EngineEvent, Listing, Unlisted, Untold};
+use crate::engine::{ChangeSource, EngineClient, EngineConnection, EngineEvent, Listing, Unlisted, Untold};
 use crate::error::{EngineError, ErrorKind};
 use crate::liveness::{GRACE, Liveness, is_silence};
 use crate::reconciler::{Answer, Input, Reconciler};
@@ -62,6 +63,8 @@ pub(crate) struct Driver<'a, C> {
     /// Since when the current connection is live.
     live: Option<(Instant, SystemTime)>,
     connected: bool,
+    /// How the current connection learns of changes.
+    source: Option<ChangeSource>,
     owed: Owed,
     unlisted: Vec<Unlisted>,
     counters: Counters,
@@ -72,6 +75,7 @@ impl<'a, C: EngineClient> Driver<'a, C> {
         Self {
             live: None,
             connected: false,
+            source: None,
             owed: Owed::No,
             unlisted: Vec::new(),
             counters: shared.status().counters,
@@ -96,6 +100,7 @@ impl<'a, C: EngineClient> Driver<'a, C> {
             self.publish(Phase::Connecting);
             self.counters.connects += 1;
             let Err(error) = self.connection().await;
+            self.source = None;
             self.counters.garbled += u64::from(error.kind() == ErrorKind::Garbled);
             let error = Arc::new(error);
             if self.live.is_some_and(|(since, _)| since.elapsed() >= backoff.healthy_after) {
@@ -131,15 +136,10 @@ impl<'a, C: EngineClient> Driver<'a, C> {
         let connection = limited(settings.connect_limit, "connecting", connecting).await?;
         self.shared.set_identity(connection.identity());
         let mut events = pin!(connection.events());
-        let subscribing = async { events.next().await.unwrap_or_else(|| Err(ended())) };
-        match limited(settings.connect_limit, "subscribing to events", subscribing).await? {
-            EngineEvent::Subscribed => {}
-            other => {
-                let message = format!("an event came before the subscription was confirmed: {other:?}");
-                return Err(EngineError::new(ErrorKind::Garbled, message));
-            }
-        }
-        tracing::debug!(endpoint = client.endpoint(), "subscribed");
+        let subscribing = subscribed(&mut events);
+        let source = limited(settings.connect_limit, "subscribing to events", subscribing).await?;
+        tracing::debug!(endpoint = client.endpoint(), %source, "subscribed");
+        self.source = Some(source);
         self.connected = true;
         self.counters.resyncs += 1;
         self.take(Input::Connected);
@@ -172,6 +172,7 @@ impl<'a, C: EngineClient> Driver<'a, C> {
                 && let Some(id) = self.reconciler.next_inspection()
             {
                 self.counters.inspections += 1;
+                tracing::trace!(%id, "inspecting");
                 inspections.push(inspect(&connection, id, settings));
             }
             for (id, failures) in self.reconciler.take_failed() {
@@ -273,11 +274,19 @@ impl<'a, C: EngineClient> Driver<'a, C> {
     ) -> Result<(), EngineError> {
         let event = event.unwrap_or_else(|| Err(ended()))?;
         tracing::trace!(?event);
-        liveness.heard(event.at());
-        if event == EngineEvent::Gap {
-            self.owed = Owed::Yes;
-            return Ok(());
+        match event {
+            // An adapter may find these out by itself: they are no sign of life.
+            EngineEvent::Gap => {
+                self.owed = Owed::Yes;
+                return Ok(());
+            }
+            EngineEvent::Source(source) => {
+                self.source = Some(source);
+                return Ok(());
+            }
+            _ => {}
         }
+        liveness.heard(event.at());
         self.counters.events += 1;
         self.take(Input::Event(event));
         Ok(())
@@ -331,6 +340,7 @@ impl<'a, C: EngineClient> Driver<'a, C> {
         }
         let status = Status {
             phase,
+            source: self.source,
             unresolved: self.reconciler.unresolved(),
             unlisted: self.unlisted.clone(),
             counters: self.counters.clone(),
@@ -348,13 +358,33 @@ async fn inspect<C: EngineConnection>(
 ) -> (ContainerId, Answer) {
     let answer =
         match limited(settings.inspect_limit, "inspecting a container", connection.inspect(&id)).await {
-            Ok(truth) => Answer::Truth(truth),
+            Ok(truth) => {
+                tracing::trace!(%id, ?truth, "inspected");
+                Answer::Truth(truth)
+            }
             Err(error) => {
                 tracing::debug!(%id, %error, "cannot inspect");
                 Answer::Unknown
             }
         };
     (id, answer)
+}
+
+/// Waits until the subscription stands, and says how changes are learned of.
+async fn subscribed(
+    mut events: impl Stream<Item = Result<EngineEvent, EngineError>> + Unpin,
+) -> Result<ChangeSource, EngineError> {
+    let mut source = ChangeSource::default();
+    loop {
+        match events.next().await.unwrap_or_else(|| Err(ended()))? {
+            EngineEvent::Subscribed => return Ok(source),
+            EngineEvent::Source(told) => source = told,
+            other => {
+                let message = format!("an event came before the subscription was confirmed: {other:?}");
+                return Err(EngineError::new(ErrorKind::Garbled, message));
+            }
+        }
+    }
 }
 
 async fn limited<T>(

@@ -7,10 +7,11 @@
 //! Neither has to care about order, time limits, retries or reconnects: that is the watcher's job. What they must
 //! get right is stated with each method.
 
+use std::fmt;
 use std::future::{Future, ready};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use futures_core::Stream;
 
@@ -56,7 +57,7 @@ pub trait EngineConnection: Send + Sync {
 
     /// The engine's event stream; called once, before anything is listed.
     ///
-    /// Its first item is [`EngineEvent::Subscribed`], yielded when it is proven that whatever changes from then on
+    /// Its first item, but for [`EngineEvent::Source`], is [`EngineEvent::Subscribed`], yielded when it is proven that whatever changes from then on
     /// is told, even if it changes before the stream is read further. Where nothing proves that, it is yielded when it
     /// should be so, and [`EngineEvent::Gap`] when it certainly is. From then on the events *of one container*
     /// come in the order in which they happened. An error or the stream's end means that the connection is lost.
@@ -250,12 +251,41 @@ impl Sighting {
     }
 }
 
+/// How the changes of an engine are learned of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ChangeSource {
+    /// By the event stream of the very API that is asked.
+    #[default]
+    Events,
+    /// By another event stream of the same engine, which tells that something changed, but not all of it.
+    Hints,
+    /// By listing again and again.
+    Polling {
+        /// How often.
+        every: Duration,
+    },
+}
+
+impl fmt::Display for ChangeSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Events => f.write_str("events"),
+            Self::Hints => f.write_str("hints"),
+            Self::Polling { every } => write!(f, "polling every {} s", every.as_secs_f32()),
+        }
+    }
+}
+
 /// Something that an engine's event stream tells. Times are by the engine's clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EngineEvent {
     /// The subscription stands: whatever changes from now on is told.
     Subscribed,
+    /// From now on changes are learned of in this way. May come before [`Subscribed`](Self::Subscribed) too; unless told
+    /// otherwise it is [`ChangeSource::Events`].
+    Source(ChangeSource),
     /// Something may have happened that was not told, up to now: the portfolio is compared with the engine's list.
     Gap,
     /// A life began.
@@ -309,7 +339,7 @@ impl EngineEvent {
     #[must_use]
     pub fn at(&self) -> Option<SystemTime> {
         match self {
-            Self::Subscribed | Self::Gap => None,
+            Self::Subscribed | Self::Source(_) | Self::Gap => None,
             Self::Started { at, .. }
             | Self::Exited { at, .. }
             | Self::Paused { at, .. }

@@ -16,7 +16,9 @@ mod driver;
 mod engine;
 mod error;
 mod event;
+mod hook;
 mod liveness;
+mod pod;
 mod portfolio;
 mod reconciler;
 #[cfg(feature = "serde")]
@@ -31,9 +33,13 @@ mod watching;
 pub use backoff::Backoff;
 pub use container::{COMPOSE_PROJECT_LABEL, Container, ContainerId, Labels, Life, Printable};
 pub use difference::difference;
-pub use engine::{EngineClient, EngineConnection, EngineEvent, EngineIdentity, Listing, Sighting, Unlisted};
+pub use engine::{
+    ChangeSource, EngineClient, EngineConnection, EngineEvent, EngineIdentity, Listing, Sighting, Unlisted,
+};
 pub use error::{EngineError, ErrorKind};
 pub use event::{Event, EventKind};
+pub use hook::Hook;
+pub use pod::{POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL, Pod, PodIdentity, Pods, SANDBOX_LABEL};
 pub use portfolio::{Portfolio, Project};
 pub use settings::Settings;
 pub use status::{Counters, Phase, Status, StatusFollower};

@@ -364,7 +364,7 @@ impl Reconciler {
 
     fn event(&mut self, event: EngineEvent, now: SystemTime) {
         let id = match &event {
-            EngineEvent::Subscribed | EngineEvent::Gap => return,
+            EngineEvent::Subscribed | EngineEvent::Source(_) | EngineEvent::Gap => return,
             EngineEvent::Started { id, .. }
             | EngineEvent::Exited { id, .. }
             | EngineEvent::Paused { id, .. }
@@ -386,7 +386,7 @@ impl Reconciler {
         }
         let before = (self.published.len(), self.inquiry(&id));
         match event {
-            EngineEvent::Subscribed | EngineEvent::Gap => {}
+            EngineEvent::Subscribed | EngineEvent::Source(_) | EngineEvent::Gap => {}
             EngineEvent::Started { at, pid, glimpse, .. } => {
                 self.started(&id, at, pid.filter(|pid| *pid != 0), glimpse, now);
             }
@@ -579,17 +579,22 @@ impl Reconciler {
     fn adopt(&mut self, container: Arc<Container>, now: SystemTime) {
         let id = container.id();
         self.unconfirmed.remove(id);
-        let glimpse = self.records.get_mut(id).and_then(|record| {
+        let record = self.records.get_mut(id);
+        let ended = record.as_ref().and_then(|record| record.exit?.at);
+        let glimpse = record.and_then(|record| {
             record.gone = false;
             record.glimpse.take()
         });
+        let start_told = glimpse.as_ref().and_then(|glimpse| glimpse.began);
         // Where the engine tells no start time, its start event does.
         let began = glimpse.filter(|glimpse| glimpse.container.pid() == container.pid());
         let began = container.started_at().or(began.and_then(|glimpse| glimpse.began));
         match self.portfolio.by_id(id).cloned() {
             None => {
-                let time = began.unwrap_or(now);
-                self.publish(time, EventKind::Started(container));
+                // Of one whose end the engine told, and took back, it is told after that that it is alive.
+                let taken_back = ended.filter(|ended| began.is_some_and(|began| began < *ended));
+                let time = taken_back.map_or(began, |ended| start_told.max(Some(ended)));
+                self.publish(time.unwrap_or(now), EventKind::Started(container));
             }
             Some(known) => {
                 for event in steps(&known, &container) {

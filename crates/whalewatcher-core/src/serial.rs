@@ -7,6 +7,7 @@ use serde::ser::{Serialize, SerializeMap, SerializeStruct, Serializer};
 
 use crate::container::{Container, ContainerId, Labels};
 use crate::event::{Event, EventKind};
+use crate::pod::PodIdentity;
 
 /// A point in time as RFC 3339 text in UTC, with as many decimals of a second as it has; times out of the range of
 /// RFC 3339 become the first or the last one in it.
@@ -30,14 +31,36 @@ impl Serialize for Labels {
 
 impl Serialize for Container {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields = serializer.serialize_struct("Container", 7)?;
+        let pod = self.pod();
+        let mut fields = serializer.serialize_struct("Container", 7 + usize::from(pod.is_some()))?;
         fields.serialize_field("id", self.id())?;
         fields.serialize_field("name", self.name())?;
         fields.serialize_field("pid", &self.pid())?;
         fields.serialize_field("project", self.project())?;
+        match pod {
+            Some(pod) => fields.serialize_field("pod", &Membership { pod, sandbox: self.is_sandbox() })?,
+            None => fields.skip_field("pod")?,
+        }
         fields.serialize_field("paused", &self.paused())?;
         fields.serialize_field("started_at", &self.started_at().map(text))?;
         fields.serialize_field("labels", self.labels())?;
+        fields.end()
+    }
+}
+
+/// A container's part in its pod.
+struct Membership<'a> {
+    pod: PodIdentity<'a>,
+    sandbox: bool,
+}
+
+impl Serialize for Membership<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("Pod", 4)?;
+        fields.serialize_field("namespace", self.pod.namespace())?;
+        fields.serialize_field("name", self.pod.name())?;
+        fields.serialize_field("uid", self.pod.uid())?;
+        fields.serialize_field("sandbox", &self.sandbox)?;
         fields.end()
     }
 }
@@ -69,7 +92,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::COMPOSE_PROJECT_LABEL;
+    use crate::{COMPOSE_PROJECT_LABEL, POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL, SANDBOX_LABEL};
 
     #[test]
     fn an_exit_is_written_as_the_output_contract_says() {
@@ -92,6 +115,20 @@ mod tests {
                 },
             })
         );
+    }
+
+    #[test]
+    fn a_container_of_a_pod_tells_which_one_and_whether_it_is_the_sandbox() {
+        let labels = [(POD_NAMESPACE_LABEL, "default"), (POD_NAME_LABEL, "web-0"), (POD_UID_LABEL, "4e11")];
+        let pod = |container: Container| serde_json::to_value(container).unwrap()["pod"].clone();
+        let app = Container::new("1", "app", 1).with_labels(Labels::from_iter(labels));
+        let expected = json!({"namespace": "default", "name": "web-0", "uid": "4e11", "sandbox": false});
+        assert_eq!(pod(app), expected);
+        let labels = labels.into_iter().chain([(SANDBOX_LABEL, "")]);
+        let sandbox = Container::new("2", "2", 2).with_labels(Labels::from_iter(labels));
+        assert_eq!(pod(sandbox)["sandbox"], json!(true));
+        let text = serde_json::to_string(&Container::new("3", "lone", 3)).unwrap();
+        assert!(!text.contains("pod"), "{text}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use tokio::sync::watch;
 
 use crate::container::Printable;
-use crate::engine::Unlisted;
+use crate::engine::{ChangeSource, Unlisted};
 use crate::error::EngineError;
 use crate::subscription::Publication;
 
@@ -18,6 +18,8 @@ use crate::subscription::Publication;
 pub struct Status {
     /// What it is doing.
     pub phase: Phase,
+    /// How it learns of changes; `None` while it is not connected.
+    pub source: Option<ChangeSource>,
     /// How many containers cannot be inspected: of these the portfolio shows what was last known, if anything. They
     /// are retried.
     pub unresolved: usize,
@@ -90,7 +92,7 @@ pub enum Phase {
 
 impl Status {
     pub(crate) fn new(phase: Phase) -> Self {
-        Self { phase, unresolved: 0, unlisted: Vec::new(), counters: Counters::default() }
+        Self { phase, source: None, unresolved: 0, unlisted: Vec::new(), counters: Counters::default() }
     }
 
     /// Whether it says the same as the other.
@@ -103,7 +105,7 @@ impl Status {
         };
         let same_unlisted =
             self.unlisted.iter().map(|part| &part.scope).eq(other.unlisted.iter().map(|part| &part.scope));
-        same_phase && self.unresolved == other.unresolved && same_unlisted
+        same_phase && self.source == other.source && self.unresolved == other.unresolved && same_unlisted
     }
 
     /// Whether the portfolio is as the engine says, and follows it.
@@ -160,6 +162,9 @@ impl fmt::Display for Status {
             Phase::Failed { error } => write!(f, "gave up: {}", Printable(&error.to_string())),
             Phase::Closed => f.write_str("closed"),
         }?;
+        if let Some(source) = self.source.filter(|source| *source != ChangeSource::Events) {
+            write!(f, ", by {source}")?;
+        }
         match self.unresolved {
             0 => Ok(()),
             unresolved => write!(f, ", {unresolved} unresolved"),
@@ -206,6 +211,9 @@ mod tests {
                 let (one, mut other) = (Status::new(one.clone()), Status::new(other.clone()));
                 other.counters.events += 1;
                 assert_eq!(one.is_same(&other), nth == mth, "{one}, {other}");
+                other.source = Some(ChangeSource::Hints);
+                assert!(!one.is_same(&other), "{one}, {other}");
+                other.source = None;
                 other.unresolved += 1;
                 assert!(!one.is_same(&other), "{one}, {other}");
                 assert_eq!(one.is_live(), nth == 3 || nth == 4);
@@ -227,7 +235,12 @@ mod tests {
             let mut status = Status::new(phase);
             assert_eq!(status.to_string(), words);
             status.unresolved = 2;
+            status.source = Some(ChangeSource::Events);
             assert_eq!(status.to_string(), format!("{words}, 2 unresolved"));
+            status.source = Some(ChangeSource::Polling { every: Duration::from_millis(1500) });
+            assert_eq!(status.to_string(), format!("{words}, by polling every 1.5 s, 2 unresolved"));
+            status.source = Some(ChangeSource::Hints);
+            assert_eq!(status.to_string(), format!("{words}, by hints, 2 unresolved"));
         }
     }
 

@@ -4,13 +4,12 @@ use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use bollard::models::ContainerInspectResponse;
 use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
 use hyper_util::rt::TokioExecutor;
-use whalewatcher_core::{EngineClient, EngineError, ErrorKind};
+use whalewatcher_core::{EngineClient, EngineError, ErrorKind, Hook};
 
 use crate::connection::Connection;
 use crate::endpoint::{DEFAULT_ENDPOINT, Endpoint};
@@ -28,8 +27,6 @@ const DOCKER: &str = "docker.com";
 /// After what time an answer's headers must have come to the application's own requests, in seconds.
 const OWN_REQUESTS_LIMIT: u64 = 120;
 
-type Hook = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), EngineError>> + Send>> + Send + Sync>;
-
 /// A client of Docker, or of what speaks its API. It connects when a watcher has it connect; clones share no
 /// connection.
 #[derive(Clone)]
@@ -39,8 +36,8 @@ pub struct Client {
     api: Option<ApiVersion>,
     tls: Option<Tls>,
     packer: Option<Packer>,
-    before_watch: Option<Hook>,
-    before_attempt: Option<Hook>,
+    before_watch: Hook,
+    before_attempt: Hook,
     garbage: Garbage,
 }
 
@@ -121,11 +118,11 @@ impl EngineClient for Client {
     }
 
     async fn before_watch(&self) -> Result<(), EngineError> {
-        call(self.before_watch.as_ref()).await
+        self.before_watch.call().await
     }
 
     async fn before_attempt(&self) -> Result<(), EngineError> {
-        call(self.before_attempt.as_ref()).await
+        self.before_attempt.call().await
     }
 
     async fn connect(&self) -> Result<Connection, EngineError> {
@@ -133,13 +130,6 @@ impl EngineClient for Client {
         let acquaintance = greet(&transport, self.api, self.engine_type.as_deref()).await?;
         tracing::debug!(?acquaintance, "connected");
         Ok(Connection::new(transport, acquaintance, self.packer.clone(), self.garbage.clone()))
-    }
-}
-
-async fn call(hook: Option<&Hook>) -> Result<(), EngineError> {
-    match hook {
-        Some(hook) => hook().await,
-        None => Ok(()),
     }
 }
 
@@ -159,8 +149,8 @@ pub struct Builder {
     engine_type: Option<String>,
     tls: Option<Tls>,
     packer: Option<Packer>,
-    before_watch: Option<Hook>,
-    before_attempt: Option<Hook>,
+    before_watch: Hook,
+    before_attempt: Hook,
 }
 
 impl Builder {
@@ -208,7 +198,7 @@ impl Builder {
         F: Fn() -> D + Send + Sync + 'static,
         D: Future<Output = Result<(), EngineError>> + Send + 'static,
     {
-        self.before_watch = Some(Arc::new(move || Box::pin(hook())));
+        self.before_watch = Hook::new(hook);
         self
     }
 
@@ -219,7 +209,7 @@ impl Builder {
         F: Fn() -> D + Send + Sync + 'static,
         D: Future<Output = Result<(), EngineError>> + Send + 'static,
     {
-        self.before_attempt = Some(Arc::new(move || Box::pin(hook())));
+        self.before_attempt = Hook::new(hook);
         self
     }
 

@@ -27,8 +27,8 @@ use std::time::{Duration, SystemTime};
 use futures_util::stream::{self, Stream, StreamExt};
 use tokio::sync::{mpsc, watch};
 use whalewatcher_core::{
-    Container, ContainerId, EngineClient, EngineConnection, EngineError, EngineEvent, EngineIdentity,
-    ErrorKind, Listing, Portfolio, Sighting, Unlisted,
+    ChangeSource, Container, ContainerId, EngineClient, EngineConnection, EngineError, EngineEvent,
+    EngineIdentity, ErrorKind, Listing, Portfolio, Sighting, Unlisted,
 };
 
 /// The engine's type unless told otherwise.
@@ -60,6 +60,7 @@ struct State {
     refusing: Option<(ErrorKind, String)>,
     failing_lists: usize,
     whole_lists: bool,
+    source: Option<ChangeSource>,
     silent: bool,
     stalled: bool,
     /// The time of the newest event that was sent, or would have been.
@@ -149,6 +150,13 @@ impl Engine {
     #[must_use]
     pub fn with_whole_lists(self, whole: bool) -> Self {
         self.change(|state| state.whole_lists = whole);
+        self
+    }
+
+    /// The same engine, of whose changes connections made from now on say that they learn of them in this way.
+    #[must_use]
+    pub fn with_source(self, source: ChangeSource) -> Self {
+        self.change(|state| state.source = Some(source));
         self
     }
 
@@ -423,7 +431,8 @@ impl EngineConnection for Connection {
                 let event = receiver.recv().await?;
                 Some((event, receiver))
             });
-            stream::iter([Ok(EngineEvent::Subscribed)]).chain(events)
+            let source = self.0.state().source.map(EngineEvent::Source);
+            stream::iter(source.into_iter().chain([EngineEvent::Subscribed]).map(Ok)).chain(events)
         };
         stream::once(subscribing).flatten().boxed()
     }

@@ -17,10 +17,11 @@ use whalewatcher_core::{Container, Event, Portfolio, Subscription, WatchError, W
 
 /// Watches several engines, each in a task of its own, until closed or dropped.
 ///
-/// Engines are told apart by their endpoint; they can come and go at any time.
+/// Engines are told apart by endpoint and type, for one socket may serve several APIs: containerd's serves its own and CRI's.
+/// They can come and go at any time.
 #[derive(Default)]
 pub struct Fleet {
-    members: DashMap<String, Member>,
+    members: DashMap<Place, Member>,
     /// Whom to tell of new members. Whoever holds this lock sees all members or is told of them.
     followers: Mutex<Vec<mpsc::UnboundedSender<Joined>>>,
 }
@@ -30,6 +31,13 @@ struct Joined {
     watcher: Arc<dyn Watcher>,
     now: Portfolio,
     changes: Subscription,
+}
+
+/// Endpoint and engine type.
+type Place = (String, String);
+
+fn place(watcher: &dyn Watcher) -> Place {
+    (watcher.endpoint().to_owned(), watcher.engine_type().to_owned())
 }
 
 struct Member {
@@ -44,7 +52,7 @@ pub type Pictures = Vec<(Arc<dyn Watcher>, Portfolio)>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JoinError {
-    /// The fleet watches that endpoint already.
+    /// The fleet watches an engine of that type at that endpoint already.
     #[error("the engine at {endpoint} is being watched already")]
     AlreadyThere {
         /// Where.
@@ -63,7 +71,7 @@ impl Fleet {
     ///
     /// # Errors
     ///
-    /// If the fleet watches that endpoint already.
+    /// If the fleet watches an engine of that type at that endpoint already.
     ///
     /// # Panics
     ///
@@ -71,7 +79,7 @@ impl Fleet {
     pub fn add(&self, watcher: impl Watcher) -> Result<Arc<dyn Watcher>, JoinError> {
         let watcher: Arc<dyn Watcher> = Arc::new(watcher);
         let mut followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.members.contains_key(watcher.endpoint()) {
+        if self.members.contains_key(&place(&*watcher)) {
             return Err(JoinError::AlreadyThere { endpoint: watcher.endpoint().to_owned() });
         }
         // Before the watch begins, so that nothing of it is missed.
@@ -87,28 +95,26 @@ impl Fleet {
             }
         });
         let member = Member { watcher: watcher.clone(), _task: AbortOnDropHandle::new(task) };
-        self.members.insert(watcher.endpoint().to_owned(), member);
+        self.members.insert(place(&*watcher), member);
         Ok(watcher)
     }
 
-    /// Closes and forgets the watcher of this endpoint; whether there was one.
+    /// Closes and forgets the watchers of this endpoint, of whatever type; whether there were any.
     pub fn remove(&self, endpoint: &str) -> bool {
-        let removed = self.members.remove(endpoint);
-        if let Some((_, member)) = &removed {
-            member.watcher.close();
-        }
-        removed.is_some()
+        let at_endpoint = self.watchers().into_iter().filter(|watcher| watcher.endpoint() == endpoint);
+        let removed = at_endpoint.filter_map(|watcher| self.members.remove(&place(&*watcher)));
+        removed.map(|(_, member)| member.watcher.close()).count() > 0
     }
 
-    /// All watchers, by ascending endpoint.
+    /// All watchers, by ascending endpoint and type.
     #[must_use]
     pub fn watchers(&self) -> Vec<Arc<dyn Watcher>> {
         let mut all: Vec<_> = self.members.iter().map(|member| member.watcher.clone()).collect();
-        all.sort_by(|one, other| one.endpoint().cmp(other.endpoint()));
+        all.sort_by_cached_key(|watcher| place(&**watcher));
         all
     }
 
-    /// All watchers, each with a snapshot of its portfolio, by ascending endpoint.
+    /// All watchers, each with a snapshot of its portfolio, by ascending endpoint and type.
     #[must_use]
     pub fn portfolios(&self) -> Pictures {
         self.watchers().into_iter().map(|watcher| (watcher.clone(), watcher.portfolio())).collect()

@@ -11,6 +11,10 @@
 //!
 //! - `moby` (default): Docker, and what speaks its API, such as podman.
 //! - `containerd`: containerd, in all its namespaces. Needs `protoc` to be built.
+//! - `cri`: the runtime of a Kubernetes node (containerd, CRI-O), by the API that the kubelet uses: containers and pod
+//!   sandboxes, which [`Portfolio::pods`] groups. Together with `containerd`, a containerd before 2.0 is followed by its own
+//!   events; without it, it is asked for its lists every second, for its CRI events would be taken from the kubelet. Needs
+//!   `protoc` to be built.
 //! - `metrics`: the figures of watchers for the recorder of the `metrics` crate.
 //! - `tls`: Docker over TCP with TLS, by the certificates that Docker's tools use.
 //! - `serde`: `Serialize` for containers, events and engine identities.
@@ -23,6 +27,8 @@ pub use fleet::Fleet;
 #[cfg(feature = "containerd")]
 pub use whalewatcher_containerd as containerd;
 pub use whalewatcher_core::*;
+#[cfg(feature = "cri")]
+pub use whalewatcher_cri as cri;
 #[cfg(feature = "moby")]
 pub use whalewatcher_moby as moby;
 

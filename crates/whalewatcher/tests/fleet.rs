@@ -6,8 +6,10 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::time::timeout;
 use whalewatcher::fleet::{FleetSubscription, JoinError};
-use whalewatcher::{Container, EngineWatcher, EventKind, Fleet, Portfolio, WatchError};
-use whalewatcher_testkit::scripted::Engine;
+use whalewatcher::{
+    Container, EngineClient, EngineError, EngineWatcher, EventKind, Fleet, Portfolio, WatchError,
+};
+use whalewatcher_testkit::scripted::{Connection, Engine};
 
 fn engine(endpoint: &str) -> Engine {
     let engine = Engine::at(endpoint);
@@ -79,6 +81,45 @@ async fn an_endpoint_is_watched_once_and_can_come_back_after_it_was_removed() {
     fleet.add(EngineWatcher::new(one.clone())).unwrap();
     let (_, event) = timeout(Duration::from_secs(60), changes.next()).await.expect("an event").unwrap();
     assert!(matches!(event.kind, EventKind::Started(_)));
+}
+
+/// Another API of the engine, on the same socket.
+struct OtherApi(Engine);
+
+impl EngineClient for OtherApi {
+    type Connection = Connection;
+
+    fn engine_type(&self) -> &str {
+        "another"
+    }
+
+    fn endpoint(&self) -> &str {
+        self.0.endpoint()
+    }
+
+    async fn connect(&self) -> Result<Connection, EngineError> {
+        self.0.connect().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_apis_on_one_socket_are_two_members() {
+    let one = engine("one");
+    let fleet = Fleet::new();
+    fleet.add(EngineWatcher::new(one.clone())).unwrap();
+    fleet.add(EngineWatcher::new(OtherApi(one.clone()))).unwrap();
+    assert!(fleet.add(EngineWatcher::new(OtherApi(one.clone()))).is_err());
+    fleet.ready().await.unwrap();
+    let types = |fleet: &Fleet| -> Vec<_> {
+        fleet.watchers().iter().map(|watcher| watcher.engine_type().to_owned()).collect()
+    };
+    assert_eq!(types(&fleet), ["another", "scripted"]);
+    assert_eq!(fleet.containers("web").len(), 2);
+    let elsewhere = engine("other");
+    fleet.add(EngineWatcher::new(elsewhere)).unwrap();
+    assert!(fleet.remove("one") && !fleet.remove("one"));
+    assert_eq!(fleet.watchers().iter().map(|watcher| watcher.endpoint()).collect::<Vec<_>>(), ["other"]);
+    one.asked(|calls| calls.open == 0).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -126,21 +126,31 @@ pub(crate) fn sequence(record: &Record, way: Way) -> Result<()> {
     let mut known: HashMap<ContainerId, Arc<Container>> =
         record.joined.containers().map(|container| (container.id().clone(), container.clone())).collect();
     let mut begun: HashSet<_> = known.values().map(|container| container.life()).collect();
-    let mut ended = HashSet::new();
+    let mut ended: HashMap<_, &Event> = HashMap::new();
     let (mut synced, mut disconnected, mut lagged) = (0, 0, 0);
     for (index, event) in record.events.iter().enumerate() {
         let before = event.container().and_then(|container| known.get(container.id()).cloned());
-        let wrong = |why: &str| format!("event {index}, {event}: {why}; known was {before:?}");
+        let wrong = |why: &str| {
+            let told = history(&record.events[..=index], event);
+            format!("event {index}, {event}: {why}; known was {before:?}; told of it was:{told}")
+        };
         match &event.kind {
             EventKind::Started(container) => {
                 ensure!(before.is_none(), wrong("started, but was alive"));
-                ensure!(begun.insert(container.life()), wrong("this life was started before"));
+                if !begun.insert(container.life()) {
+                    let exit = ended.remove(&container.life());
+                    let taken_back = exit.is_some_and(|exit| is_taken_back(exit, container));
+                    ensure!(way == Way::Cut && taken_back, wrong("this life was started before"));
+                }
                 known.insert(container.id().clone(), container.clone());
             }
             EventKind::Exited { container, .. } => {
                 let Some(before) = &before else { bail!(wrong("exited, but was not alive")) };
                 ensure!(before == container, wrong("it exited otherwise than it was known"));
-                ensure!(ended.insert(container.life()), wrong("this life has exited before"));
+                ensure!(
+                    ended.insert(container.life(), event).is_none(),
+                    wrong("this life has exited before")
+                );
                 known.remove(container.id());
             }
             EventKind::Paused(container) | EventKind::Unpaused(container) | EventKind::Updated(container) => {
@@ -175,6 +185,21 @@ pub(crate) fn sequence(record: &Record, way: Way) -> Result<()> {
     Ok(())
 }
 
+/// Whether an event told that exit, as newer than the beginning of the life that was then told to have started. dockerd
+/// tells such an exit, and then a start, of a life that goes on: if it is killed together with a container and then starts
+/// that one again, it can take the exit of the life before for one of the new life.
+fn is_taken_back(exit: &Event, started: &Container) -> bool {
+    let EventKind::Exited { code, .. } = &exit.kind else { return false };
+    code.is_some() && started.started_at().is_some_and(|began| began < exit.time)
+}
+
+/// What was told up to an event of the container that it is of, a line each.
+fn history(events: &[Event], event: &Event) -> String {
+    let of = |event: &Event| event.container().map(|container| container.id().clone());
+    let same = events.iter().enumerate().filter(|(_, other)| of(other) == of(event));
+    same.map(|(index, other)| format!("\n    {index:4} {:?} {other}", other.time)).collect()
+}
+
 /// Times are the engine's, and in order.
 fn times(stage: &Stage, record: &Record, truth: &Truth, way: Way) -> Result<()> {
     if record.events.iter().any(|event| matches!(event.kind, EventKind::Lagged { .. })) {
@@ -189,11 +214,14 @@ fn times(stage: &Stage, record: &Record, truth: &Truth, way: Way) -> Result<()> 
             event.time
         );
         let Some(container) = event.container() else { continue };
+        let former = last.insert(container.id(), event);
         if let EventKind::Started(container) = &event.kind {
-            ensure!(container.started_at() == Some(event.time), "{event} is not of its life's beginning");
+            let taken_back = former.is_some_and(|former| way == Way::Cut && is_taken_back(former, container));
+            let dated = container.started_at() == Some(event.time);
+            ensure!(dated || taken_back, "{event} is not of its life's beginning");
         }
         // What comes late is noticed late, and dated then.
-        if let Some(former) = last.insert(container.id(), event).filter(|_| way != Way::Faulty) {
+        if let Some(former) = former.filter(|_| way != Way::Faulty) {
             // What a list shows to be over is dated when that is noticed, when the next life may just have begun.
             let slack = if way == Way::Cut { Duration::from_millis(100) } else { Duration::ZERO };
             ensure!(former.time <= event.time + slack, "{event} is dated before {former}");

@@ -3,7 +3,6 @@
 mod check;
 mod churn;
 mod driver;
-mod lives;
 mod scenarios;
 mod spec;
 mod stage;

@@ -1,7 +1,8 @@
 //! The scenarios that run against real engines: `whalewatcher-integration --engine docker@sid [FILTER…]`.
 //!
 //! Each scenario is a sentence about what a watcher of the engine does. They run on one private engine, one after the
-//! other; what has to hold after every one of them is in `check`. Those of containerd are in a room of their own.
+//! other; what has to hold after every one of them is in `check`. Those of containerd and of CRI are in rooms of
+//! their own.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
 mod check;
@@ -9,8 +10,13 @@ mod chronicle;
 mod churn;
 mod containerd;
 mod counting_proxy;
+mod cri;
 mod docker;
+mod hindered;
 mod leaks;
+mod lives;
+mod picture;
+mod random_steps;
 mod recorder;
 mod scenarios;
 mod soak;
@@ -79,6 +85,7 @@ fn main() -> ExitCode {
 enum Built {
     Docker(Stage),
     Containerd(containerd::Stage),
+    Cri(Box<cri::Stage>),
 }
 
 fn build_stage(arguments: &Arguments) -> Result<Built> {
@@ -87,6 +94,7 @@ fn build_stage(arguments: &Arguments) -> Result<Built> {
     Ok(match arguments.engine.kind {
         EngineKind::Docker => Built::Docker(Stage::build(&installation)?),
         EngineKind::Containerd => Built::Containerd(containerd::Stage::build(&installation)?),
+        EngineKind::Cri => Built::Cri(Box::new(cri::Stage::build(&installation)?)),
         _ => bail!("there are no scenarios for {}", arguments.engine),
     })
 }
@@ -105,6 +113,9 @@ fn run(arguments: &Arguments, built: Built) -> Result<usize> {
         (Built::Containerd(stage), None) => {
             perform(stage, async |stage| play(&engine, stage, containerd::SCENARIOS, filters).await)
         }
-        (Built::Containerd(_), Some(_)) => bail!("the endurance run is for Docker only"),
+        (Built::Cri(stage), None) => {
+            perform(*stage, async |stage| play(&engine, stage, cri::SCENARIOS, filters).await)
+        }
+        (Built::Containerd(_) | Built::Cri(_), Some(_)) => bail!("the endurance run is for Docker only"),
     }
 }

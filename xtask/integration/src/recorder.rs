@@ -204,7 +204,8 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn is_of_fence(event: &Event) -> bool {
+/// Whether it is of a container that only shows that events have arrived.
+pub(crate) fn is_of_fence(event: &Event) -> bool {
     event.container().is_some_and(|container| container.name().starts_with(FENCE))
 }
 

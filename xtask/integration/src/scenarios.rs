@@ -1,11 +1,11 @@
 //! All scenarios, by what they are about.
 
 mod churn;
-mod dropping;
+pub(crate) mod dropping;
 mod faults;
 mod lifecycle;
 pub(crate) mod outage;
-mod silence;
+pub(crate) mod silence;
 mod subscribers;
 mod sync;
 

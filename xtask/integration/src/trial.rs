@@ -150,7 +150,8 @@ impl<'a> Trial<'a> {
         check(self.stage, &self.watched).await?;
         self.chronicle.complete(&self.stage.fence_name()).await?;
         for recorder in &self.watched.recorders {
-            self.chronicle.bears_out(&recorder.record()).with_context(|| recorder.tail())?;
+            let record = recorder.record().clone();
+            self.chronicle.bears_out(&record).with_context(|| recorder.tail())?;
         }
         self.changes = self.chronicle.changes();
         Ok(())

@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result, ensure};
 use clap::{Args, Subcommand};
 use xtask::cache::Cache;
 use xtask::engines::{
-    Containerd, Docker, DockerOptions, Engine, EngineKind, GivenPrograms, Installation, Packages, TEST_IMAGE,
-    check, leftovers,
+    Containerd, Docker, DockerOptions, Engine, EngineKind, GivenPrograms, Installation, PAUSE_IMAGE,
+    Packages, TEST_IMAGE, check, leftovers,
 };
 
 #[derive(Debug, Subcommand)]
@@ -151,7 +151,7 @@ fn up(options: &Up) -> Result<()> {
     Packages::of(&cache).fetch(&[options.engine], false)?;
     let installation = Installation::find(&cache, options.engine, &options.given)?;
     match options.engine.kind {
-        EngineKind::Containerd => up_containerd(&installation, options)?,
+        EngineKind::Containerd | EngineKind::Cri => up_containerd(&installation, options)?,
         _ => up_docker(&installation, options)?,
     }
     if options.detach {
@@ -184,6 +184,10 @@ fn up_containerd(installation: &Installation, options: &Up) -> Result<()> {
     println!("{} {}", containerd.engine(), containerd.version());
     let arguments = containerd.ctr_run_arguments("default", "test").join(" ");
     println!("{} run --detach {arguments} test /bin/sleep 1000000", installation.program("ctr")?.display());
+    if installation.engine().kind == EngineKind::Cri {
+        println!("images: {PAUSE_IMAGE} for sandboxes and {TEST_IMAGE}; pods have to use the host's network");
+        println!("CONTAINER_RUNTIME_ENDPOINT=unix://{}", containerd.socket().display());
+    }
     println!("CONTAINERD_ADDRESS={}", containerd.socket().display());
     if options.detach {
         containerd.detach()?;

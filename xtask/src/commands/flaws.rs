@@ -135,7 +135,8 @@ impl Bench<'_> {
         // Of its own: cargo would give the same names to what it builds from the checkout.
         build.current_dir(self.replica.tree()).env("CARGO_TARGET_DIR", self.replica.folder().join("target"));
         build.args(["test", "--quiet", "--no-run", "--message-format", "json-render-diagnostics"]);
-        build.args(["--package", package]);
+        // As `cargo xtask test` has it: some tests are of features that are off by default.
+        build.args(["--package", package, "--all-features"]);
         match target {
             "lib" => build.arg("--lib"),
             _ => build.args(["--test", target]),

@@ -155,7 +155,9 @@ mod tests {
     fn only_sid_may_be_missing_in_ci() {
         assert!(matches!(cannot_run("docker@bookworm", true), Outcome::Failed(_)));
         assert!(matches!(cannot_run("docker@trixie", true), Outcome::Failed(_)));
+        assert!(matches!(cannot_run("cri@trixie", true), Outcome::Failed(_)));
         assert!(matches!(cannot_run("docker@sid", true), Outcome::CannotRun(_)));
+        assert!(matches!(cannot_run("cri@sid", true), Outcome::CannotRun(_)));
     }
 
     #[test]

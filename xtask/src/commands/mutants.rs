@@ -47,6 +47,8 @@ enum Part {
     Moby,
     /// What decodes containerd's answers
     Containerd,
+    /// What decodes the answers of CRI runtimes, and chooses where changes come from
+    Cri,
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
@@ -71,6 +73,7 @@ impl Part {
             Self::Core => "whalewatcher-core",
             Self::Moby => "whalewatcher-moby",
             Self::Containerd => "whalewatcher-containerd",
+            Self::Cri => "whalewatcher-cri",
         }
     }
 
@@ -82,6 +85,7 @@ impl Part {
                 "driver",
                 "subscription",
                 "difference",
+                "pod",
                 "portfolio",
                 "liveness",
                 "status",
@@ -107,6 +111,26 @@ impl Part {
             Self::Containerd => {
                 &["events", "container", "list", "namespace", "connection", "subscription", "limits"]
             }
+            Self::Cri => &[
+                "changes",
+                "claims",
+                "connection",
+                "container",
+                "endings",
+                "event_stream",
+                "events",
+                "claims",
+                "hints",
+                "id",
+                "info",
+                "inspection",
+                "list",
+                "lists",
+                "memory",
+                "moment",
+                "polling",
+                "runtime",
+            ],
         }
     }
 
@@ -115,7 +139,7 @@ impl Part {
         match self {
             Self::Core => &["--lib", "--test", "watcher", "--test", "histories"],
             Self::Moby => &["--lib", "--test", "wire", "--test", "endless"],
-            Self::Containerd => &["--lib", "--test", "wire"],
+            Self::Containerd | Self::Cri => &["--lib", "--test", "wire"],
         }
     }
 
@@ -128,10 +152,14 @@ impl Part {
         for file in self.files() {
             mutants.arg("--file").arg(format!("crates/{}/src/{file}.rs", self.package()));
         }
+        if self == Self::Cri {
+            mutants.args(["--features", "containerd"]);
+        }
         // To cargo and not to its tests, so that no other tests are built.
         mutants.args(self.tests().iter().map(|argument| format!("--cargo-arg={argument}")));
         mutants.arg("--output").arg(output).args(arguments);
-        mutants.envs(FEWER);
+        // Where it is shared, cargo gives the mutants' programs the names of those from this checkout, and they mix.
+        mutants.envs(FEWER).env_remove("CARGO_TARGET_DIR");
         let status = interrupt::run(&mut mutants)?;
         let told = matches!(status.code(), Some(0 | 2 | ONLY_TIMEOUTS));
         ensure!(told, "`{}` failed ({status})", shown(&mutants));

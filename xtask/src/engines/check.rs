@@ -5,19 +5,20 @@ use std::io::{BufRead as _, BufReader};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Error, Result, bail, ensure};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::containerd::Containerd;
+use super::cri;
 use super::docker::{DaemonFlags, Docker, DockerOptions};
 use super::engine::EngineKind;
 use super::http;
 use super::installation::Installation;
 use super::leftovers;
-use super::processes::Pinned;
+use super::processes::{Pinned, pause};
 use super::test_image::TEST_IMAGE;
 
 /// What a check found, if nothing was wrong.
@@ -36,12 +37,16 @@ pub enum Outcome {
 /// With the first thing that is not as it should be in an engine that did start.
 pub fn whole_life(installation: &Installation) -> Result<Outcome> {
     let start = Instant::now();
-    if installation.engine().kind == EngineKind::Containerd {
+    if installation.engine().kind != EngineKind::Docker {
         let containerd = match Containerd::start(installation, None) {
             Ok(containerd) => containerd,
             Err(error) => return Ok(Outcome::CannotStart(error)),
         };
         say(installation, start, &format!("started {}", containerd.version()));
+        if installation.engine().kind == EngineKind::Cri {
+            images_are_known(&containerd)?;
+            say(installation, start, "its CRI plugin knows the images of pods");
+        }
         tasks_live_on(installation, containerd, start)?;
         an_interrupted_run_leaves_nothing(installation)?;
         a_killed_run_is_cleared_by_the_next(installation)?;
@@ -141,6 +146,21 @@ fn tasks_live_on(installation: &Installation, containerd: Containerd, start: Ins
     ensure!(marker.remains()?.is_empty(), "there remains: {}", marker.remains()?.join(", "));
     say(installation, start, "nothing of it is left, running and paused tasks included");
     Ok(())
+}
+
+/// The plugin labels what it knows, a moment after it was imported.
+fn images_are_known(containerd: &Containerd) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let mut list = containerd.ctr(cri::NAMESPACE)?;
+        list.args(["images", "list", "--quiet", "labels.\"io.cri-containerd.image\"==managed"]);
+        let known = output(&mut list)?;
+        if cri::IMAGES.iter().all(|image| known.lines().any(|line| line.ends_with(image))) {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "the CRI plugin knows only these images: {known}");
+        pause(Duration::from_millis(20))?;
+    }
 }
 
 /// What a program prints.

@@ -1,6 +1,7 @@
-//! A private containerd, by itself for tests and for people to play with, or under a dockerd: never the host's, and
-//! nothing of it outside of the instance's folder. All methods block, and take `&self`.
+//! A private containerd, by itself for tests and for people to play with, with its CRI plugin, or under a dockerd: never
+//! the host's, and nothing of it outside of the instance's folder. All methods block, and take `&self`.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -10,21 +11,17 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use super::cri;
 use super::daemon::Daemon;
 use super::docker::{self, DaemonFlags, is_running, running_pid};
 use super::engine::{Engine, EngineKind};
+use super::http;
 use super::installation::Installation;
 use super::instance::{Instance, Marker};
-use super::test_image::root_file_system;
+use super::test_image::{image_archive, root_file_system};
 
 /// What nobody uses here and what would make folders and sockets elsewhere on the host.
-const DISABLED: [&str; 5] = [
-    "io.containerd.grpc.v1.cri",
-    "io.containerd.cri.v1.images",
-    "io.containerd.cri.v1.runtime",
-    "io.containerd.internal.v1.opt",
-    "io.containerd.nri.v1.nri",
-];
+const DISABLED: [&str; 2] = ["io.containerd.internal.v1.opt", "io.containerd.nri.v1.nri"];
 
 /// A running private containerd. Dropping it ends its processes, shims and containers, and removes everything that it
 /// made, also when a test panics.
@@ -55,7 +52,7 @@ impl Containerd {
     /// left.
     pub fn start(installation: &Installation, parent: Option<&Path>) -> Result<Containerd> {
         let engine = installation.engine();
-        ensure!(engine.kind == EngineKind::Containerd, "{engine} is no containerd");
+        ensure!(matches!(engine.kind, EngineKind::Containerd | EngineKind::Cri), "{engine} is no containerd");
         let instance = Instance::create(engine, parent)?;
         let folder = instance.folder().to_owned();
         installation.link_programs(&folder)?;
@@ -70,6 +67,9 @@ impl Containerd {
         };
         containerd.start_again().with_context(|| format!("cannot start a private {engine}"))?;
         containerd.unpack_root_file_system()?;
+        if engine.kind == EngineKind::Cri {
+            containerd.import_images().with_context(|| format!("cannot import images into {engine}"))?;
+        }
         Ok(containerd)
     }
 
@@ -150,6 +150,21 @@ impl Containerd {
     /// When `/proc` cannot be read.
     pub fn processes(&self) -> Result<Vec<u32>> {
         Ok(self.marker().ownership().processes()?.into_iter().collect())
+    }
+
+    /// How many requests to its CRI plugin were begun since it was started, by their method, as it counts itself.
+    ///
+    /// # Errors
+    ///
+    /// When it has no such plugin, or does not answer.
+    pub fn cri_requests(&self) -> Result<BTreeMap<String, u64>> {
+        let path = self.folder.join("containerd.log");
+        let log = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let log = String::from_utf8_lossy(&log);
+        let address = cri::metrics_address(&log).context("its log does not tell where its metrics are")?;
+        let metrics = http::get(address, "/v1/metrics")?;
+        ensure!(metrics.status == 200, "no metrics ({}): {}", metrics.status, metrics.text());
+        Ok(cri::requests(&metrics.text()))
     }
 
     /// Kills containerd with SIGKILL. Its shims and containers stay.
@@ -235,6 +250,18 @@ impl Containerd {
         Ok(instance.marker().clone())
     }
 
+    /// Brings the images of pods to where the CRI plugin looks for images; it learns of them by containerd's events.
+    fn import_images(&self) -> Result<()> {
+        let archive = image_archive(self.installation.program("busybox")?, &cri::IMAGES)?;
+        let file = self.folder.join("images.tar");
+        fs::write(&file, archive).with_context(|| format!("cannot write {}", file.display()))?;
+        let imported = self.ctr(cri::NAMESPACE)?.args(["images", "import"]).arg(&file).output();
+        let imported = imported.context("cannot run ctr")?;
+        let errors = String::from_utf8_lossy(&imported.stderr);
+        ensure!(imported.status.success(), "ctr cannot import {}: {}", file.display(), errors.trim());
+        fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))
+    }
+
     fn unpack_root_file_system(&self) -> Result<()> {
         let archive = root_file_system(self.installation.program("busybox")?)?;
         let folder = self.root_file_system();
@@ -260,7 +287,7 @@ pub(crate) fn socket(folder: &Path) -> PathBuf {
 pub(crate) fn start(installation: &Installation, folder: &Path) -> Result<Daemon> {
     let newer = installation.version_of("containerd")?.split('.').next().is_some_and(|major| major != "1");
     let config = folder.join("containerd.toml");
-    let text = configuration(folder, if newer { 3 } else { 2 });
+    let text = configuration(folder, if newer { 3 } else { 2 }, installation.engine().kind);
     fs::write(&config, text).with_context(|| format!("cannot write {}", config.display()))?;
     let daemon = Daemon::start(installation, "containerd", folder, |command| {
         command.arg("--config").arg(&config).args(["--log-level", "info"]);
@@ -270,17 +297,25 @@ pub(crate) fn start(installation: &Installation, folder: &Path) -> Result<Daemon
     Ok(daemon)
 }
 
-fn configuration(folder: &Path, version: u32) -> String {
+fn configuration(folder: &Path, version: u32, kind: EngineKind) -> String {
     let below = |name: &str| format!("{:?}", folder.join(name).display().to_string());
-    let disabled = DISABLED.map(|plugin| format!("{plugin:?}")).join(", ");
-    format!(
+    let has_cri = kind == EngineKind::Cri;
+    let without_cri = cri::PLUGINS.iter().filter(|_| !has_cri);
+    let disabled: Vec<String> =
+        DISABLED.iter().chain(without_cri).map(|plugin| format!("{plugin:?}")).collect();
+    let disabled = disabled.join(", ");
+    let mut text = format!(
         "version = {version}\nroot = {}\nstate = {}\ndisabled_plugins = [{disabled}]\n\n[grpc]\naddress = {}\n\n\
          [ttrpc]\naddress = {}\n",
         below("containerd/root"),
         below("containerd/state"),
         below("containerd.sock"),
         below("containerd.sock.ttrpc")
-    )
+    );
+    if has_cri {
+        text.push_str(&cri::configuration(folder, version));
+    }
+    text
 }
 
 #[cfg(test)]
@@ -289,10 +324,23 @@ mod tests {
 
     #[test]
     fn everything_is_below_the_instances_folder() {
-        let text = configuration(Path::new("/tmp/w/i"), 3);
-        assert!(text.starts_with("version = 3\n"));
-        for line in text.lines().filter(|line| line.contains('/')) {
-            assert!(line.contains("\"/tmp/w/i/"), "{line}");
+        for (version, kind) in [(3, EngineKind::Containerd), (2, EngineKind::Cri), (3, EngineKind::Cri)] {
+            let text = configuration(Path::new("/tmp/w/i"), version, kind);
+            assert!(text.starts_with(&format!("version = {version}\n")));
+            let is_image = |line: &str| line.starts_with("sandbox");
+            for line in text.lines().filter(|line| line.contains('/') && !is_image(line)) {
+                assert!(line.contains("\"/tmp/w/i/"), "{line}");
+            }
         }
+    }
+
+    #[test]
+    fn only_a_containerd_for_pods_has_the_plugin_for_them() {
+        let plain = configuration(Path::new("/tmp/w/i"), 3, EngineKind::Containerd);
+        let disabled = plain.lines().find(|line| line.starts_with("disabled_plugins")).unwrap();
+        assert!(cri::PLUGINS.iter().all(|plugin| disabled.contains(plugin)), "{disabled}");
+        let with_cri = configuration(Path::new("/tmp/w/i"), 3, EngineKind::Cri);
+        let disabled = with_cri.lines().find(|line| line.starts_with("disabled_plugins")).unwrap();
+        assert!(!cri::PLUGINS.iter().any(|plugin| disabled.contains(plugin)), "{disabled}");
     }
 }

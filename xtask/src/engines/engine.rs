@@ -14,6 +14,8 @@ pub enum EngineKind {
     Docker,
     /// containerd by itself.
     Containerd,
+    /// containerd with its CRI plugin, as it serves a kubelet.
+    Cri,
 }
 
 /// Where an engine's programs come from.
@@ -41,13 +43,16 @@ pub struct Engine {
 
 impl Engine {
     /// Every engine that can be fetched.
-    pub const ALL: [Engine; 6] = [
+    pub const ALL: [Engine; 8] = [
         Engine { kind: EngineKind::Docker, release: Release::Bookworm },
         Engine { kind: EngineKind::Docker, release: Release::Trixie },
         Engine { kind: EngineKind::Docker, release: Release::Sid },
         Engine { kind: EngineKind::Containerd, release: Release::Bookworm },
         Engine { kind: EngineKind::Containerd, release: Release::Trixie },
         Engine { kind: EngineKind::Containerd, release: Release::Sid },
+        // Debian 12's, which is 1.6, knows no events of pods.
+        Engine { kind: EngineKind::Cri, release: Release::Trixie },
+        Engine { kind: EngineKind::Cri, release: Release::Sid },
     ];
 
     /// Whether it is no failure when this engine cannot be fetched or started, even in CI.
@@ -65,6 +70,7 @@ impl Engine {
         let own: &[&'static str] = match self.kind {
             // A dockerd can be started beside a containerd of ours, too.
             EngineKind::Docker | EngineKind::Containerd => &["docker.io", "containerd"],
+            EngineKind::Cri => &["containerd"],
         };
         // The libraries are those that Debian 12's dockerd and runc need and a small host lacks.
         let shared = ["runc", "busybox-static", "libdevmapper1.02.1", "libseccomp2"];
@@ -80,6 +86,7 @@ impl EngineKind {
         match self {
             EngineKind::Docker => "docker",
             EngineKind::Containerd => "containerd",
+            EngineKind::Cri => "cri",
         }
     }
 
@@ -88,7 +95,7 @@ impl EngineKind {
     pub fn daemon(self) -> &'static str {
         match self {
             EngineKind::Docker => "dockerd",
-            EngineKind::Containerd => "containerd",
+            EngineKind::Containerd | EngineKind::Cri => "containerd",
         }
     }
 }
@@ -117,7 +124,7 @@ impl FromStr for Engine {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Engine> {
-        let given = [EngineKind::Docker, EngineKind::Containerd];
+        let given = [EngineKind::Docker, EngineKind::Containerd, EngineKind::Cri];
         let given = given.map(|kind| Engine { kind, release: Release::Given });
         let mut known = Engine::ALL.into_iter().chain(given);
         if let Some(engine) = known.find(|engine| engine.to_string() == name) {
@@ -129,7 +136,7 @@ impl FromStr for Engine {
         bail!(
             "no such engine: {name} (there are {}, and {} for programs named by flags)",
             names(&Engine::ALL, ", "),
-            names(&given, " and ")
+            names(&given, ", ")
         )
     }
 }
@@ -143,9 +150,11 @@ mod tests {
         for engine in Engine::ALL {
             assert_eq!(engine.to_string().parse::<Engine>().unwrap(), engine);
         }
-        for (name, kind) in
-            [("docker@given", EngineKind::Docker), ("containerd@given", EngineKind::Containerd)]
-        {
+        for (name, kind) in [
+            ("docker@given", EngineKind::Docker),
+            ("containerd@given", EngineKind::Containerd),
+            ("cri@given", EngineKind::Cri),
+        ] {
             assert_eq!(name.parse::<Engine>().unwrap(), Engine { kind, release: Release::Given });
         }
     }

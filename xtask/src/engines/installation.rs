@@ -97,6 +97,7 @@ impl Installation {
                 &["containerd", "containerd-shim-runc-v2", "runc", "busybox", "ctr"],
                 &["dockerd", "docker-init", "docker-proxy"],
             ),
+            EngineKind::Cri => (&["containerd", "containerd-shim-runc-v2", "runc", "busybox", "ctr"], &[]),
         };
         let mut programs = BTreeMap::new();
         for program in needed.iter().chain(optional) {

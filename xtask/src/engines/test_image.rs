@@ -5,6 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
 use tar::{Builder, EntryType, Header};
 
 /// How the image is called, where an engine wants no registry in front of it.
@@ -56,6 +58,39 @@ pub fn root_file_system(busybox: &Path) -> Result<Vec<u8>> {
     archive.into_inner().context("cannot finish the test image")
 }
 
+/// An image of that root file system under several names, as an archive in the format of `docker save`. Without a command
+/// of its own a container of it sleeps, as the image of a sandbox has to.
+///
+/// # Errors
+///
+/// When busybox cannot be read.
+pub(crate) fn image_archive(busybox: &Path, names: &[&str]) -> Result<Vec<u8>> {
+    let layer = root_file_system(busybox)?;
+    let digest: String = Sha256::digest(&layer).iter().map(|byte| format!("{byte:02x}")).collect();
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    let config = json!({
+        "architecture": architecture,
+        "os": "linux",
+        "config": { "Entrypoint": ["/bin/sleep", "1000000"], "Env": ["PATH=/bin"] },
+        "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{digest}")] },
+    });
+    let manifest = json!([{ "Config": "config.json", "RepoTags": names, "Layers": ["layer.tar"] }]);
+    let mut archive = Builder::new(Vec::with_capacity(layer.len() + 64 * 1024));
+    let mut write = |name: &str, content: &[u8]| {
+        let size = content.len() as u64;
+        archive.append_data(&mut header(EntryType::Regular, 0o644, size), name, content)
+    };
+    write("layer.tar", &layer)
+        .and_then(|()| write("config.json", config.to_string().as_bytes()))
+        .and_then(|()| write("manifest.json", manifest.to_string().as_bytes()))
+        .context("cannot write the archive of the test image")?;
+    archive.into_inner().context("cannot finish the archive of the test image")
+}
+
 fn header(kind: EntryType, mode: u32, size: u64) -> Header {
     let mut header = Header::new_gnu();
     header.set_entry_type(kind);
@@ -83,5 +118,30 @@ mod tests {
         assert_eq!(named("bin/sh").link_name().unwrap().unwrap(), Path::new("busybox"));
         assert_eq!(named("bin/busybox").size(), 7);
         assert_eq!(named("tmp/").header().mode().unwrap(), 0o1777);
+    }
+
+    #[test]
+    fn the_archive_of_an_image_names_its_layer_by_its_digest() {
+        let busybox = tempfile::NamedTempFile::new().unwrap();
+        let bytes = image_archive(busybox.path(), &["local/pause:1"]).unwrap();
+        let layer = root_file_system(busybox.path()).unwrap();
+        let mut archive = tar::Archive::new(&bytes[..]);
+        let contents: std::collections::BTreeMap<String, Vec<u8>> = archive
+            .entries()
+            .unwrap()
+            .map(|entry| {
+                let mut entry = entry.unwrap();
+                let mut content = Vec::new();
+                std::io::Read::read_to_end(&mut entry, &mut content).unwrap();
+                (entry.path().unwrap().display().to_string(), content)
+            })
+            .collect();
+        assert_eq!(contents["layer.tar"], layer);
+        let manifest: serde_json::Value = serde_json::from_slice(&contents["manifest.json"]).unwrap();
+        assert_eq!(manifest[0]["RepoTags"][0], "local/pause:1");
+        let config: serde_json::Value = serde_json::from_slice(&contents["config.json"]).unwrap();
+        let named = config["rootfs"]["diff_ids"][0].as_str().unwrap();
+        let digest: String = Sha256::digest(&layer).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(named, format!("sha256:{digest}"));
     }
 }

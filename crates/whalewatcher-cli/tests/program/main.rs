@@ -6,11 +6,13 @@
 )]
 
 mod containerd;
+mod cri;
 mod demo;
 mod ending;
 mod errors;
 mod json;
 mod log;
 mod people;
+mod pods;
 mod program;
 mod slow;

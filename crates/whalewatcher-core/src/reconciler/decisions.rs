@@ -420,6 +420,16 @@ fn an_exit_of_the_moment_in_which_a_life_began_is_of_the_life_before() {
 }
 
 #[test]
+fn a_life_whose_end_the_engine_takes_back_is_told_again_and_dated_after_that_end() {
+    for (restart, dated_at) in [(started(0, 30), 30), (started(0, 15), 20), (paused(25), 20)] {
+        let mut scene = Scene::live([dated(1, 10)]);
+        assert_eq!(scene.event(exited(0, 20)), ["exited 1@20 with 7"]);
+        scene.event(restart);
+        assert_eq!(scene.inspect(Some(dated(1, 10))), [format!("started 1@{dated_at}")]);
+    }
+}
+
+#[test]
 fn a_start_before_the_last_life_began_brings_none_back() {
     let mut scene = Scene::live([dated(1, 10)]);
     scene.vanish();

@@ -14,11 +14,43 @@ use std::time::Duration;
 
 use super::*;
 
+/// How an engine tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Kind {
+    /// Lists tell roughly; events tell names, and a moment that is later than the life's beginning.
+    Docker,
+    /// Lists tell all, without times; events tell PIDs; lives are told apart by PID.
+    Containerd,
+    /// Lists tell who is alive; events tell all but the PID. An ID has one life, as in CRI, and so with those below.
+    Cri,
+    /// The same lists, but events tell the PID and a moment at which CRI's own life has not begun yet.
+    Hints,
+    /// The same lists, looked at now and then, are all that tells of changes.
+    Polling,
+}
+
+impl Kind {
+    const ALL: [Self; 5] = [Self::Docker, Self::Containerd, Self::Cri, Self::Hints, Self::Polling];
+
+    fn has_one_life_per_id(self) -> bool {
+        matches!(self, Self::Cri | Self::Hints | Self::Polling)
+    }
+
+    /// Whether its events tell PIDs and no names.
+    fn tells_pids(self) -> bool {
+        matches!(self, Self::Containerd | Self::Hints)
+    }
+
+    /// Whether it may tell again on the next connection what it told before.
+    fn replays(self) -> bool {
+        matches!(self, Self::Docker | Self::Cri)
+    }
+}
+
 /// How much may happen in a world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Bounds {
-    /// Whether lists tell all and lives are told apart by PID, as with containerd, or as with Docker.
-    whole: bool,
+    kind: Kind,
     containers: usize,
     /// Lives of each container.
     lives: u8,
@@ -52,6 +84,8 @@ enum Action {
     Rename(usize),
     Deliver(usize),
     DeliverTwice(usize),
+    /// Whoever polls looks at the list.
+    Poll,
     /// The next event is lost.
     Lose(usize),
     Audit,
@@ -92,7 +126,7 @@ struct Life {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Told {
-    Started { pid: u32, at: u64, name: u8 },
+    Started { pid: u32, began: u64, at: u64, name: u8 },
     Exited { pid: u32, at: u64 },
     Paused(bool, u64),
     Changed,
@@ -112,6 +146,8 @@ struct Subject {
     recent: VecDeque<Told>,
     inspection: Option<Question<Option<Life>>>,
     failed: bool,
+    /// Where changes are polled for: who was alive when anybody last looked at a list, the watcher or who polls.
+    polled: Option<u32>,
     /// Graces that are running.
     suspected: u8,
     /// Inspections asked for, and what may have led to them.
@@ -123,6 +159,11 @@ impl Subject {
     fn alive(&self) -> Option<&Life> {
         self.lives.last().filter(|life| life.ended.is_none())
     }
+
+    /// Whether polling would tell something.
+    fn is_unseen(&self) -> bool {
+        self.polled != self.alive().map(|life| life.pid)
+    }
 }
 
 #[derive(Clone)]
@@ -133,6 +174,8 @@ struct World {
     subjects: Vec<Subject>,
     connected: bool,
     list: Option<Question<Vec<(usize, Life)>>>,
+    /// Where changes are polled for: whether anybody looked for a list on this connection.
+    looked: bool,
     listed: bool,
     /// Whether the last list did not tell of all.
     partly: bool,
@@ -173,6 +216,7 @@ impl World {
             subjects: vec![Subject::default(); bounds.containers],
             connected: false,
             list: None,
+            looked: false,
             listed: false,
             partly: false,
             wrong: Wrong::No,
@@ -183,23 +227,36 @@ impl World {
     fn container(&self, subject: usize, life: &Life) -> Container {
         let container =
             Container::new(id(subject), format!("n{}", life.name), life.pid).with_paused(life.paused);
-        if self.bounds.whole { container } else { container.with_started_at(time(life.began)) }
+        match self.bounds.kind {
+            Kind::Containerd => container,
+            _ => container.with_started_at(time(life.began)),
+        }
     }
 
     fn event(&self, subject: usize, told: &Told) -> EngineEvent {
         let id = id(subject);
-        let whole = self.bounds.whole;
+        let kind = self.bounds.kind;
         match *told {
-            Told::Started { pid, at, name } => {
-                let glimpse = Container::new(id.clone(), format!("n{name}"), 0);
-                let glimpse = (!whole).then(|| Box::new(glimpse));
-                EngineEvent::Started { id, at: Some(time(at)), pid: whole.then_some(pid), glimpse }
+            Told::Started { pid, began, at, name } => {
+                let named = Container::new(id.clone(), format!("n{name}"), 0);
+                let glimpse = match kind {
+                    Kind::Docker => Some(named),
+                    Kind::Cri => Some(named.with_started_at(time(began))),
+                    Kind::Containerd | Kind::Hints | Kind::Polling => None,
+                };
+                let at = (kind != Kind::Polling).then(|| time(at));
+                EngineEvent::Started {
+                    id,
+                    at,
+                    pid: kind.tells_pids().then_some(pid),
+                    glimpse: glimpse.map(Box::new),
+                }
             }
             Told::Exited { pid, at } => EngineEvent::Exited {
                 id,
-                pid: whole.then_some(pid),
+                pid: kind.tells_pids().then_some(pid),
                 at: Some(time(at)),
-                code: Some(pid as i32),
+                code: (kind != Kind::Polling).then_some(pid as i32),
             },
             Told::Paused(true, at) => EngineEvent::Paused { id, at: Some(time(at)) },
             Told::Paused(false, at) => EngineEvent::Unpaused { id, at: Some(time(at)) },
@@ -241,7 +298,7 @@ impl World {
                     all.push(Action::Lose(nth));
                 }
                 if let (true, Told::Started { pid, .. }, Some(Told::Exited { pid: exited, .. })) =
-                    (bounds.whole, front, subject.queue.get(1))
+                    (bounds.kind.tells_pids(), front, subject.queue.get(1))
                     && pid == exited
                 {
                     all.push(Action::Swap(nth));
@@ -265,13 +322,17 @@ impl World {
         match self.connected {
             true => {
                 all.push(Action::Disconnect);
+                if bounds.kind == Kind::Polling && self.looked && self.subjects.iter().any(Subject::is_unseen)
+                {
+                    all.push(Action::Poll);
+                }
                 if bounds.crashes > 0 {
                     all.push(Action::Crash);
                 }
             }
             false if bounds.connections > 0 => {
                 all.push(Action::Connect);
-                if bounds.replays > 0 && !bounds.whole {
+                if bounds.replays > 0 && bounds.kind.replays() {
                     all.push(Action::ConnectWithReplay);
                 }
             }
@@ -305,7 +366,7 @@ impl World {
                 subject.recent.pop_front();
             }
         }
-        if self.connected {
+        if self.connected && self.bounds.kind != Kind::Polling {
             subject.queue.push_back(told);
         }
     }
@@ -320,7 +381,11 @@ impl World {
         match action {
             Action::Start(nth) | Action::Reuse(nth) => {
                 let name = if matches!(action, Action::Reuse(_)) { ANOTHER } else { 0 };
-                let (began, told) = (self.tick(), self.tick());
+                let (mut began, told) = (self.tick(), self.tick());
+                if self.bounds.kind == Kind::Hints {
+                    // Even an end that comes at once is dated before that.
+                    began = told + 5;
+                }
                 let subject = &mut self.subjects[nth];
                 let pid = 1 + nth as u32 * 10 + subject.lives.len() as u32;
                 subject.lives.push(Life {
@@ -333,7 +398,7 @@ impl World {
                     announced: false,
                     announced_end: false,
                 });
-                self.tell(nth, Told::Started { pid, at: told, name });
+                self.tell(nth, Told::Started { pid, began, at: told, name });
             }
             Action::Exit(nth) => {
                 let at = self.tick();
@@ -374,6 +439,7 @@ impl World {
                 let event = self.event(nth, &told.expect("checked in possible"));
                 self.input(Input::Event(event))?;
             }
+            Action::Poll => self.poll(),
             Action::Lose(nth) => {
                 self.bounds.lost -= 1;
                 self.subjects[nth].queue.pop_front();
@@ -419,7 +485,7 @@ impl World {
             }
             Action::Disconnect => {
                 self.connected = false;
-                (self.listed, self.partly) = (false, false);
+                (self.looked, self.listed, self.partly) = (false, false, false);
                 self.list = None;
                 for subject in &mut self.subjects {
                     subject.queue.clear();
@@ -434,6 +500,15 @@ impl World {
                 let alive = self.subjects.iter().enumerate();
                 let alive =
                     alive.filter_map(|(nth, subject)| Some((nth, subject.alive()?.clone()))).collect();
+                // What differs from the first list is told by whichever comes next.
+                if self.bounds.kind == Kind::Polling {
+                    match std::mem::replace(&mut self.looked, true) {
+                        true => self.poll(),
+                        false => self.subjects.iter_mut().for_each(|subject| {
+                            subject.polled = subject.alive().map(|life| life.pid);
+                        }),
+                    }
+                }
                 self.list = Some(Question::Looked(alive));
             }
             Action::Relist => {
@@ -455,14 +530,17 @@ impl World {
                     alive.retain(|(nth, _)| *nth != without);
                     untold.push(id(without).to_string());
                 }
-                let sighting = |(nth, life): (usize, Life)| match self.bounds.whole {
-                    true => Sighting::Whole(self.container(nth, &life)),
-                    false => {
-                        let partial = Container::new(id(nth), format!("n{}", life.name), 0);
-                        let began = time(life.began);
-                        Sighting::Partial {
+                let sighting = |(nth, life): (usize, Life)| {
+                    let began = time(life.began);
+                    let partial = Container::new(id(nth), format!("n{}", life.name), 0);
+                    match self.bounds.kind {
+                        Kind::Containerd => Sighting::Whole(self.container(nth, &life)),
+                        Kind::Docker => Sighting::Partial {
                             container: partial.with_paused(life.paused),
                             started_within: Some(began..=began),
+                        },
+                        Kind::Cri | Kind::Hints | Kind::Polling => {
+                            Sighting::Partial { container: partial, started_within: None }
                         }
                     }
                 };
@@ -500,7 +578,8 @@ impl World {
                 // A stale answer is followed by another question.
                 self.subjects[nth].reasons += 1;
                 // Of what is not alive some engines still tell the name.
-                let record = || self.bounds.whole.then(|| Container::new(id(nth), "n0", 0));
+                let names_the_dead = self.bounds.kind != Kind::Docker;
+                let record = || names_the_dead.then(|| Container::new(id(nth), "n0", 0));
                 let truth = life.map(|life| self.container(nth, &life)).or_else(record);
                 self.input(Input::Inspected(id(nth), Answer::Truth(truth)))?;
             }
@@ -524,6 +603,21 @@ impl World {
             }
         }
         self.check_quiet()
+    }
+
+    /// Tells what came and what went since anybody last looked; an ID has one life.
+    fn poll(&mut self) {
+        let at = self.tick();
+        for subject in &mut self.subjects {
+            let now = subject.alive().map(|life| life.pid);
+            match (std::mem::replace(&mut subject.polled, now), now, subject.lives.last()) {
+                (Some(pid), None, _) => subject.queue.push_back(Told::Exited { pid, at }),
+                (None, Some(_), Some(&Life { pid, began, name, .. })) => {
+                    subject.queue.push_back(Told::Started { pid, began, at, name });
+                }
+                _ => {}
+            }
+        }
     }
 
     fn alive_mut(&mut self, nth: usize) -> &mut Life {
@@ -559,8 +653,9 @@ impl World {
         let known = fold.by_id(container.id());
         let subject = self.subjects.iter_mut().enumerate().find(|(nth, _)| id(*nth) == *container.id());
         let (_, subject) = subject.ok_or("unheard of")?;
+        let docker = self.bounds.kind == Kind::Docker;
         let life = subject.lives.iter_mut().find(|life| match container.pid() {
-            0 => container.started_at() == Some(time(life.told)),
+            0 => container.started_at() == Some(time(if docker { life.told } else { life.began })),
             pid => pid == life.pid,
         });
         let life = life.ok_or("a life that never was")?;
@@ -609,7 +704,8 @@ impl World {
         let mut quiet = 0;
         for (nth, subject) in self.subjects.iter().enumerate() {
             let asking = subject.inspection.is_some() || self.reconciler.inquiry(&id(nth)) == Inquiry::Wanted;
-            if asking || !subject.queue.is_empty() || subject.failed || subject.suspected > 0 {
+            let unseen = self.bounds.kind == Kind::Polling && subject.is_unseen();
+            if asking || unseen || !subject.queue.is_empty() || subject.failed || subject.suspected > 0 {
                 continue;
             }
             quiet += 1;
@@ -632,7 +728,8 @@ impl World {
     fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         (self.bounds, self.wrong).hash(&mut hasher);
-        (&self.subjects, self.connected, &self.list, self.listed, self.partly, self.clock).hash(&mut hasher);
+        (&self.subjects, self.connected, &self.list, self.looked, self.listed, self.partly, self.clock)
+            .hash(&mut hasher);
         self.reconciler
             .fingerprint(&self.subjects.iter().enumerate().map(|(nth, _)| id(nth)).collect::<Vec<_>>())
             .hash(&mut hasher);
@@ -686,7 +783,7 @@ fn explore(bounds: Bounds) -> usize {
 }
 
 const SMALL: Bounds = Bounds {
-    whole: false,
+    kind: Kind::Docker,
     containers: 1,
     lives: 2,
     pauses: 1,
@@ -702,12 +799,24 @@ const SMALL: Bounds = Bounds {
     states: 60_000,
 };
 
-/// With lists like Docker's and like containerd's. `WHALEWATCHER_STATES` sets how many states to try at most.
-fn explore_both(bounds: Bounds) {
+/// With every kind of engine. `WHALEWATCHER_STATES` sets how many states to try at most.
+fn explore_all(bounds: Bounds) {
     let states = std::env::var("WHALEWATCHER_STATES").ok();
     let states = states.map_or(bounds.states, |states| states.parse().expect("a number of states"));
-    for whole in [false, true] {
-        let bounds = Bounds { whole, states, ..bounds };
+    for kind in Kind::ALL {
+        let bounds = match kind.has_one_life_per_id() {
+            false => Bounds { kind, states, ..bounds },
+            // As many lives as else.
+            true => Bounds {
+                kind,
+                states,
+                lives: 1,
+                containers: bounds.containers * usize::from(bounds.lives),
+                pauses: 0,
+                renames: 0,
+                ..bounds
+            },
+        };
         let visited = explore(bounds);
         let extent = if visited < states { "all" } else { "some" };
         eprintln!("{visited} states, {extent} of {bounds:?}");
@@ -717,42 +826,42 @@ fn explore_both(bounds: Bounds) {
 
 #[test]
 fn every_interleaving_of_one_container() {
-    explore_both(SMALL);
+    explore_all(SMALL);
 }
 
 #[test]
 fn every_interleaving_of_one_container_and_two_connections() {
-    explore_both(Bounds { connections: 2, pauses: 0, ..SMALL });
+    explore_all(Bounds { connections: 2, pauses: 0, ..SMALL });
 }
 
 #[test]
 fn every_interleaving_with_an_engine_that_dies_and_comes_back() {
-    explore_both(Bounds { connections: 2, crashes: 1, ..SMALL });
+    explore_all(Bounds { connections: 2, crashes: 1, ..SMALL });
 }
 
 #[test]
 fn every_interleaving_with_events_told_twice_and_failing_inspections() {
-    explore_both(Bounds { doubled: 1, failures: 1, renames: 1, ..SMALL });
+    explore_all(Bounds { doubled: 1, failures: 1, renames: 1, ..SMALL });
 }
 
 #[test]
 fn every_interleaving_of_two_containers() {
-    explore_both(Bounds { containers: 2, lives: 1, ..SMALL });
+    explore_all(Bounds { containers: 2, lives: 1, ..SMALL });
 }
 
 #[test]
 fn every_interleaving_with_audits_and_lost_events() {
-    explore_both(Bounds { lost: 2, audits: 2, ..SMALL });
+    explore_all(Bounds { lost: 2, audits: 2, ..SMALL });
 }
 
 #[test]
 fn every_interleaving_with_events_told_again_after_a_reconnect() {
-    explore_both(Bounds { connections: 2, replays: 1, pauses: 0, ..SMALL });
+    explore_all(Bounds { connections: 2, replays: 1, pauses: 0, ..SMALL });
 }
 
 #[test]
 fn every_interleaving_with_lists_that_do_not_tell_of_all() {
-    explore_both(Bounds {
+    explore_all(Bounds {
         containers: 2,
         lives: 1,
         pauses: 0,
@@ -765,7 +874,7 @@ fn every_interleaving_with_lists_that_do_not_tell_of_all() {
 
 #[test]
 fn every_interleaving_of_three_containers() {
-    explore_both(Bounds { containers: 3, renames: 1, connections: 2, ..SMALL });
+    explore_all(Bounds { containers: 3, renames: 1, connections: 2, ..SMALL });
 }
 
 /// Lets happen what is in a script, as a violation prints it; what cannot happen (any more) is passed over.
@@ -825,7 +934,7 @@ mod once_broken {
             Connect, LookForList, AnswerList, Start(0), Deliver(0), Ask, Look(0), Answer(0), Rename(0), Deliver(0), Ask,
             Look(0), Exit(0), Deliver(0), Start(0), Exit(0), Swap(0), Deliver(0), Answer(0),
         ];
-        replay(Bounds { whole: true, ..MORE }, &script);
+        replay(Bounds { kind: Kind::Containerd, ..MORE }, &script);
     }
 
     #[test]
@@ -836,7 +945,7 @@ mod once_broken {
             Answer(0), Ask, Look(0), Deliver(0), Answer(0), Ask, Look(0), Answer(0), Deliver(0),
         ];
         replay(MORE, &script);
-        replay(Bounds { whole: true, ..MORE }, &script);
+        replay(Bounds { kind: Kind::Containerd, ..MORE }, &script);
     }
 
     #[test]
@@ -868,7 +977,7 @@ mod once_broken {
             Connect, Start(0), LookForList, AnswerList, Ask, Look(0), Answer(0), Exit(0), Swap(0), Lose(0), Audit, LookForList,
             AnswerList, Deliver(0), Suspect(0), Ask, Look(0), Answer(0), Suspect(0),
         ];
-        replay(Bounds { whole: true, ..LOSSY }, &script);
+        replay(Bounds { kind: Kind::Containerd, ..LOSSY }, &script);
     }
 
     #[test]

@@ -161,6 +161,21 @@ async fn an_engine_that_does_not_answer_any_more_is_noticed_within_15_seconds() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_gap_in_what_a_dead_engine_told_is_no_sign_of_life() {
+    let (engine, watching) = live(&["a"]).await;
+    let (_, mut changes) = watching.subscribe();
+    let began = Instant::now();
+    engine.hold(Call::Check, Moment::BeforeLooking);
+    engine.hold(Call::List, Moment::BeforeLooking);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    engine.emit(&EngineEvent::Gap);
+    assert_eq!(next(&mut changes, 1).await, ["disconnected"]);
+    assert!(began.elapsed() <= Duration::from_secs(15), "{:?}", began.elapsed());
+    engine.release(Call::List);
+    assert_eq!(next(&mut changes, 1).await, ["synced"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_event_stream_that_is_dead_while_the_engine_answers_is_noticed_within_15_seconds() {
     let (engine, watching) = live(&["a"]).await;
     let (_, mut changes) = watching.subscribe();

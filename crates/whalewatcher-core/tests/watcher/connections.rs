@@ -5,7 +5,8 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::time::Instant;
 use whalewatcher_core::{
-    Backoff, EngineEvent, ErrorKind, EventKind, Phase, Settings, WatchError, watch, watch_with,
+    Backoff, ChangeSource, EngineEvent, ErrorKind, EventKind, Phase, Settings, Status, WatchError, watch,
+    watch_with,
 };
 use whalewatcher_testkit::scripted::{Call, Engine, Moment};
 
@@ -229,4 +230,32 @@ async fn every_call_has_a_time_limit() {
         engine.release(call);
         watching.ready().await.unwrap();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_changes_are_learned_of_is_told_for_each_connection_anew() {
+    let polling = ChangeSource::Polling { every: Duration::from_secs(1) };
+    let engine = Engine::new().with_source(ChangeSource::Hints);
+    engine.start(container("a", 1));
+    let watching = watch(engine.clone());
+    let mut status = watching.follow_status();
+    assert_eq!(status.status().source, None, "it is not connected yet");
+    watching.ready().await.unwrap();
+    assert_eq!(watching.status().source, Some(ChangeSource::Hints));
+
+    let (_, mut changes) = watching.subscribe();
+    engine.emit(&EngineEvent::Source(polling));
+    status.wait_for(|status| status.source == Some(polling)).await.unwrap();
+    assert!(changes.next().now_or_never().is_none(), "nothing of that is told to subscribers");
+    let counters = watching.status().counters;
+    assert_eq!((counters.events, counters.lists), (0, 1), "nor is it an event, or a reason to list");
+
+    engine.refuse(ErrorKind::Unreachable, "away");
+    engine.disconnect();
+    status.wait_for(|status| matches!(status.phase, Phase::Disconnected { .. })).await.unwrap();
+    assert_eq!(watching.status().source, None);
+    let engine = engine.with_source(ChangeSource::Events);
+    engine.accept();
+    assert!(status.wait_for(Status::is_live).await.is_some());
+    assert_eq!(watching.status().source, Some(ChangeSource::Events));
 }

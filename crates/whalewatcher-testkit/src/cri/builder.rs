@@ -7,7 +7,7 @@ use tonic::Code;
 
 use crate::{
     clock::Clock,
-    containerd::{self, Beneath},
+    containerd::Beneath,
     grpc::{Hooks, Listening},
 };
 
@@ -111,7 +111,7 @@ impl Builder {
     /// [`Error::NoRuntime`] outside a tokio runtime, [`Error::Listen`] if the socket cannot be made.
     pub fn start(self) -> Result<Server, Error> {
         let runtime = Handle::try_current().map_err(|_| Error::NoRuntime)?;
-        let containerd = self.flavour.containerd().unwrap_or_else(containerd::Flavour::default);
+        let containerd = self.flavour.containerd().unwrap_or_default();
         let containerd = Arc::new(Beneath::new(self.clock, containerd, self.first_pid, self.pid));
         let identity = match self.version {
             Some((runtime_name, runtime_version)) => Identity { runtime_name, runtime_version },

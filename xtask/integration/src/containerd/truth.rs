@@ -7,6 +7,7 @@ use whalewatcher_core::{COMPOSE_PROJECT_LABEL, Portfolio};
 
 use super::driver::join;
 use super::stage::Stage;
+use crate::picture::differences;
 
 /// Namespaces that belong to others.
 const OTHERS: [&str; 2] = ["moby", "k8s.io"];
@@ -23,7 +24,7 @@ pub(super) struct Alive {
 
 /// What is alive, by its key.
 #[derive(Clone, Debug)]
-pub(super) struct Truth {
+pub(crate) struct Truth {
     pub(super) alive: BTreeMap<String, Alive>,
 }
 
@@ -71,26 +72,7 @@ impl Truth {
 
     /// What is different in a portfolio, a line each.
     pub(super) fn differences(&self, portfolio: &Portfolio) -> Vec<String> {
-        let seen: BTreeMap<&str, Alive> =
-            portfolio.containers().map(|container| (&**container.id(), Alive::from(&**container))).collect();
-        let mut lines = Vec::new();
-        for (key, alive) in &self.alive {
-            match seen.get(key.as_str()) {
-                None => lines.push(format!("{key}: alive, but not in the portfolio: {alive:?}")),
-                Some(seen) if seen != alive => {
-                    lines.push(format!("{key}:\n      engine    {alive:?}\n      portfolio {seen:?}"));
-                }
-                Some(_) => {}
-            }
-            let by_project = portfolio.project(&alive.project);
-            if by_project.is_none_or(|project| project.containers().all(|other| &**other.id() != key)) {
-                lines.push(format!("{key}: not found in project '{}'", alive.project));
-            }
-        }
-        for (key, seen) in seen.iter().filter(|(key, _)| !self.alive.contains_key(**key)) {
-            lines.push(format!("{key}: in the portfolio, but not alive: {seen:?}"));
-        }
-        lines
+        differences(&self.alive, portfolio)
     }
 }
 

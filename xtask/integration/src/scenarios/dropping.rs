@@ -12,7 +12,7 @@ use fastrand::Rng;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use whalewatcher_core::{EngineWatcher, watch};
+use whalewatcher_core::{EngineClient, EngineWatcher, watch};
 use whalewatcher_moby::Client;
 
 use crate::check::check;
@@ -25,6 +25,9 @@ use crate::theatre::Theatre as _;
 
 /// How many watches are dropped at random moments.
 const WATCHES: usize = 120;
+
+/// Of how many others is measured how long it takes until they are live.
+const MEASURED: usize = 5;
 
 /// After what time without a wish to be polled a watch has nothing more to do.
 const IDLE: Duration = Duration::from_millis(200);
@@ -95,6 +98,37 @@ pub(super) async fn a_watch_dropped_at_any_of_its_steps_leaves_nothing(stage: &S
     check(stage, &watched).await
 }
 
+/// Drops or closes so many watches at random moments from before they connect to after they are live, and sees each
+/// time that no task is left. Tells how many of them were live already.
+pub(crate) async fn dropped_at_random_moments<C: EngineClient>(
+    apart: &Apart,
+    watches: usize,
+    client: impl Fn() -> Result<C>,
+) -> Result<usize> {
+    let (mut random, mut live) = (Rng::new(), 0);
+    let mut longest = Duration::ZERO;
+    for _ in 0..MEASURED {
+        let (began, client) = (Instant::now(), client()?);
+        apart.handle()?.spawn(async move { watch(client).ready().await }).await??;
+        longest = longest.max(began.elapsed());
+    }
+    let moments = 0..u64::try_from(longest.as_micros())? * 3 / 2;
+    for _ in 0..watches {
+        let client = client()?;
+        let watching = apart.handle()?.spawn(async move { watch(client) }).await?;
+        // The moment is the point: there is nothing to wait for.
+        sleep(Duration::from_micros(random.u64(moments.clone()))).await;
+        live += usize::from(watching.status().is_live());
+        match random.u8(0..3) {
+            0 => watching.close().await,
+            _ => drop(watching),
+        }
+        apart.is_empty().await?;
+    }
+    ensure!(live < watches && live > 0, "the moments were not well chosen: {live} were live");
+    Ok(live)
+}
+
 pub(super) async fn a_watch_dropped_at_random_moments_under_churn_leaves_nothing(
     stage: &Stage,
 ) -> Result<()> {
@@ -106,25 +140,9 @@ pub(super) async fn a_watch_dropped_at_random_moments_under_churn_leaves_nothing
     let endpoint = stage.engine().docker_host();
     let over = AtomicBool::new(false);
     let dropping = async {
-        let (mut random, mut live) = (Rng::new(), 0);
-        let began = Instant::now();
-        let first = Client::new(&endpoint)?;
-        apart.handle()?.spawn(async move { watch(first).ready().await }).await??;
-        let moments = 0..u64::try_from(began.elapsed().as_micros())? * 3 / 2;
-        for _ in 0..WATCHES {
-            let client = Client::new(&endpoint)?;
-            let watching = apart.handle()?.spawn(async move { watch(client) }).await?;
-            // The moment is the point: there is nothing to wait for.
-            sleep(Duration::from_micros(random.u64(moments.clone()))).await;
-            live += usize::from(watching.status().is_live());
-            match random.u8(0..3) {
-                0 => watching.close().await,
-                _ => drop(watching),
-            }
-            apart.is_empty().await?;
-        }
+        let dropped = dropped_at_random_moments(&apart, WATCHES, || Ok(Client::new(&endpoint)?)).await;
         over.store(true, Ordering::Relaxed);
-        anyhow::Ok(live)
+        dropped
     };
     let is_over = || over.load(Ordering::Relaxed);
     let dropping = async {
@@ -138,7 +156,6 @@ pub(super) async fn a_watch_dropped_at_random_moments_under_churn_leaves_nothing
         "{WATCHES} watches dropped, {live} of them when they were live already; {} transitions meanwhile",
         churn.transitions()
     ));
-    ensure!(live < WATCHES && live > 0, "the moments were not well chosen: {live} were live");
     drop(docker);
     stage.release_driver();
     no_more_descriptors_than(&before).await?;

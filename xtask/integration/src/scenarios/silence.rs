@@ -5,22 +5,24 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, timeout};
+use whalewatcher_core::EngineClient;
 use whalewatcher_testkit::proxy::{Fault, Proxy};
 
 use super::outage::{is_told, kill};
 use crate::check::check;
 use crate::docker::Plan;
 use crate::recorder::{LIMIT, Reader};
-use crate::stage::{Stage, Watched, pid_of, settings};
+use crate::stage::{Stage, pid_of, settings};
+use crate::watched::Watched;
 
 /// Within what time a dead connection is noticed, as is promised.
 const PROMISED: Duration = Duration::from_secs(15);
 
 /// A process that does nothing until this is dropped, and whose sockets stay open.
-struct Stopped(Pid);
+pub(crate) struct Stopped(Pid);
 
 impl Stopped {
-    fn new(pid: Option<u32>) -> Result<Stopped> {
+    pub(crate) fn new(pid: Option<u32>) -> Result<Stopped> {
         let pid = pid.and_then(|pid| Pid::from_raw(pid.try_into().ok()?)).context("it does not run")?;
         kill_process(pid, Signal::STOP).context("cannot stop the engine")?;
         Ok(Stopped(pid))
@@ -34,14 +36,16 @@ impl Drop for Stopped {
     }
 }
 
-async fn until_noticed(stage: &Stage, watched: &Watched) -> Result<()> {
+/// Waits until the watcher has noticed that it is told nothing any more, and returns how that was.
+pub(crate) async fn until_noticed<C: EngineClient>(watched: &Watched<C>) -> Result<String> {
     let began = Instant::now();
     let mut status = watched.watching.follow_status();
     let noticed = timeout(PROMISED, status.wait_for(|status| !status.is_live())).await;
     let noticed = noticed.with_context(|| format!("not noticed within {} s", PROMISED.as_secs()))?;
     let why = noticed.context("the watcher is gone")?;
-    stage.figure(format!("after {:.1} s: {why}", began.elapsed().as_secs_f32()));
-    watched.recorder().until_told(1, "disconnected").await
+    let how = format!("after {:.1} s: {}", began.elapsed().as_secs_f32(), why);
+    watched.recorder().until_told(1, "disconnected").await?;
+    Ok(how)
 }
 
 pub(super) async fn an_engine_that_stops_answering_is_noticed_and_then_the_difference_is_told(
@@ -57,7 +61,7 @@ pub(super) async fn an_engine_that_stops_answering_is_noticed_and_then_the_diffe
 
     let stopped = Stopped::new(stage.engine().dockerd_pid())?;
     kill(ending)?;
-    until_noticed(stage, &watched).await?;
+    stage.figure(until_noticed(&watched).await?);
     let portfolio = watched.watching.portfolio();
     ensure!(portfolio.by_name("goes").is_some(), "nobody can know yet that it has ended");
     ensure!(told.rest().is_empty(), "told although the engine says nothing: {:?}", told.rest());
@@ -85,7 +89,7 @@ pub(super) async fn an_event_stream_that_goes_silent_is_noticed_while_requests_w
     docker.pause("pauses").await?;
     docker.restart("restarts", 0).await?;
     docker.run(Plan::named("comes")).await?;
-    until_noticed(stage, &watched).await?;
+    stage.figure(until_noticed(&watched).await?);
     watched.in_sync_again(1).await?;
     check(stage, &watched).await?;
     ensure!(proxy.stats().hits_of(fault) == 1, "the stream was not silent");

@@ -8,8 +8,9 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::commands::cargo::workspace;
 
-/// What users of the Go module `thediveo/whalewatcher` could run into, and must not here. Each has a flaw at least.
-pub(super) const SHORTCOMINGS: [&str; 29] = [
+/// What must not be found here: what users of the Go module `thediveo/whalewatcher` could run into, and at the end what CRI
+/// makes easy to get wrong. Each has a flaw at least.
+pub(super) const SHORTCOMINGS: [&str; 34] = [
     "Ready never comes when a subscriber with more than 10 containers waits for it",
     "one reader that does not read stops the whole watch",
     "a start event of what is not alive any more crashes the process",
@@ -39,6 +40,11 @@ pub(super) const SHORTCOMINGS: [&str; 29] = [
     "inspections one after another",
     "lookups are linear",
     "a namespace that cannot be listed counts as empty",
+    "a start event of a pod that is not ready any more crashes the process",
+    "subscribing to CRI events on containerd 1.x takes them from the kubelet",
+    "replayed events bring a life back",
+    "a PID of 0 counts as alive",
+    "an event stream that ends at once makes it spin",
 ];
 
 /// A patch that brings a shortcoming in.

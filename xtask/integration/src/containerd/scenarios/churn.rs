@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use futures_util::future::join_all;
 
 use super::super::check::check;
-use super::super::churn::Churn;
+use super::super::churn::churn;
 use super::super::stage::Stage;
 use crate::churn::seed;
 use crate::recorder::Recorder;
@@ -17,7 +17,7 @@ const TRANSITIONS: usize = 200;
 pub(super) async fn random_churn_in_three_namespaces_by_four_with_three_subscribers(
     stage: &Stage,
 ) -> Result<()> {
-    let churn = Churn::new(stage.driver()?, seed(|text| stage.figure(text))?);
+    let churn = churn(stage.driver()?, seed(|text| stage.figure(text))?);
     let mut watched = stage.begin_watch_with(settings().with_subscriber_queue(16))?;
     for (name, rest) in [("slow", 20), ("slowest", 200)] {
         let subscription = watched.watching.subscribe();

@@ -1,31 +1,35 @@
-//! Where containerd is reached.
+//! Where an engine is reached.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use whalewatcher_core::{EngineError, ErrorKind, Printable};
 
-/// Where containerd is when nobody says otherwise.
-pub(crate) const DEFAULT_ENDPOINT: &str = "unix:///run/containerd/containerd.sock";
+use crate::engine::Engine;
 
 /// What the path of a unix socket may be long, in bytes: `sockaddr_un` has 108 with the final NUL.
 const MAX_SOCKET_PATH: usize = 107;
 
-/// The unix socket of a containerd.
+/// The unix socket of an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Endpoint {
+pub struct Endpoint {
+    engine: Engine,
     text: String,
     path: PathBuf,
 }
 
 impl Endpoint {
-    /// Takes an endpoint as people write it.
-    pub(crate) fn parse(text: &str) -> Result<Self, EngineError> {
+    /// Takes an endpoint as people write it: `unix:///path` or `/path`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Configuration`] if it cannot be used. That nobody is there is no error yet.
+    pub fn parse(engine: &Engine, text: &str) -> Result<Self, EngineError> {
         let path = text.strip_prefix("unix://").unwrap_or(text);
         let wrong = if path.contains("://") || path.is_empty() {
-            Some("containerd has a unix socket: unix:///path or /path".into())
+            Some(format!("{} has a unix socket: unix:///path or /path", engine.kind))
         } else if !path.starts_with('/') {
-            Some("the socket's path must be absolute, as in unix:///run/containerd/containerd.sock".into())
+            Some(format!("the socket's path must be absolute, as in {}", engine.default_endpoint))
         } else if path.contains('\0') {
             Some("no path contains a NUL".into())
         } else if path.len() > MAX_SOCKET_PATH {
@@ -38,7 +42,7 @@ impl Endpoint {
             None
         };
         match wrong {
-            None => Ok(Self { text: format!("unix://{path}"), path: path.into() }),
+            None => Ok(Self { engine: *engine, text: format!("unix://{path}"), path: path.into() }),
             Some(why) => {
                 let message = format!("endpoint '{}' cannot be used: {why}", Printable(text));
                 Err(EngineError::new(ErrorKind::Configuration, message))
@@ -46,12 +50,21 @@ impl Endpoint {
         }
     }
 
+    /// What is expected to be there.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
     /// As an URL.
-    pub(crate) fn as_str(&self) -> &str {
+    #[must_use]
+    pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    /// The socket's path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
         &self.path
     }
 }
@@ -65,17 +78,21 @@ impl fmt::Display for Endpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::tests::{CONTAINERD, RUNTIME};
 
     #[test]
     fn a_socket_is_written_with_or_without_a_scheme() {
         for text in ["/run/c.sock", "unix:///run/c.sock"] {
-            let endpoint = Endpoint::parse(text).unwrap();
+            let endpoint = Endpoint::parse(&CONTAINERD, text).unwrap();
             assert_eq!(
                 (endpoint.as_str(), endpoint.path()),
                 ("unix:///run/c.sock", Path::new("/run/c.sock"))
             );
         }
-        assert_eq!(Endpoint::parse(DEFAULT_ENDPOINT).unwrap().as_str(), DEFAULT_ENDPOINT);
+        assert_eq!(
+            Endpoint::parse(&CONTAINERD, CONTAINERD.default_endpoint).unwrap().as_str(),
+            CONTAINERD.default_endpoint
+        );
     }
 
     #[test]
@@ -91,11 +108,21 @@ mod tests {
             (long.as_str(), "108 bytes"),
             ("/\u{1b}\0", "NUL"),
         ] {
-            let error = Endpoint::parse(text).unwrap_err();
+            let error = Endpoint::parse(&CONTAINERD, text).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Configuration, "{text}");
             assert!(error.to_string().contains(reason), "{text}: {error}");
             assert!(!error.to_string().contains(['\0', '\u{1b}']), "{text}: {error}");
         }
-        assert!(Endpoint::parse(&format!("/{}", "x".repeat(106))).is_ok());
+        assert!(Endpoint::parse(&CONTAINERD, &format!("/{}", "x".repeat(106))).is_ok());
+    }
+    #[test]
+    fn reasons_name_what_is_expected_there() {
+        for (engine, begin) in
+            [(CONTAINERD, "containerd has a unix socket"), (RUNTIME, "a runtime has a unix socket")]
+        {
+            let error = Endpoint::parse(&engine, "tcp://whale:1").unwrap_err();
+            let text = format!("endpoint 'tcp://whale:1' cannot be used: {begin}: unix:///path or /path");
+            assert_eq!(error.to_string(), text);
+        }
     }
 }

@@ -17,8 +17,10 @@ const HEAD: usize = 9;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Greeting(Arc<OnceLock<Heard>>);
 
+/// What came first from the other end of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Heard {
+pub enum Heard {
+    /// That HTTP/2 is spoken there.
     Http2,
     /// These words.
     Foreign(String),

@@ -6,12 +6,17 @@ use std::time::SystemTime;
 use anyhow::{Context as _, Result, ensure};
 use whalewatcher_core::{Container, EventKind};
 
-use crate::FENCE;
-use crate::recorder::Record;
+use crate::recorder::{Record, is_of_fence};
 
-/// Lives by key and PID.
-#[derive(Debug, Default)]
-pub(super) struct Lives(HashMap<(String, u32), Life>);
+/// A life, by the key of its container and something that no other life of that has.
+type Key = (String, u32);
+
+/// All lives that there were.
+#[derive(Debug)]
+pub(crate) struct Lives {
+    key_of: fn(&Container) -> Key,
+    lives: HashMap<Key, Life>,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Life {
@@ -22,43 +27,57 @@ struct Life {
 }
 
 impl Lives {
+    /// Of an engine on which an ID can be that of another life.
+    pub(crate) fn by_pid() -> Lives {
+        Lives { key_of: |container| (container.id().to_string(), container.pid()), lives: HashMap::new() }
+    }
+
+    /// Of an engine on which each life has an ID of its own. Every PID given is 0 then.
+    pub(crate) fn by_id() -> Lives {
+        Lives { key_of: |container| (container.id().to_string(), 0), lives: HashMap::new() }
+    }
+
     /// Its start is about to be asked for; one that is brief then ends by itself.
-    pub(super) fn begin(&mut self, key: &str, pid: u32, is_brief: bool) {
-        let start = SystemTime::now();
-        self.0.insert((key.to_owned(), pid), Life { start, end: is_brief.then_some(start) });
+    pub(crate) fn begin(&mut self, key: &str, pid: u32, is_brief: bool) {
+        self.began(key, pid, SystemTime::now(), is_brief);
+    }
+
+    /// Its start was asked for at this time.
+    pub(crate) fn began(&mut self, key: &str, pid: u32, start: SystemTime, is_brief: bool) {
+        self.lives.insert((key.to_owned(), pid), Life { start, end: is_brief.then_some(start) });
     }
 
     /// It was not started after all.
-    pub(super) fn strike_out(&mut self, key: &str, pid: u32) {
-        self.0.remove(&(key.to_owned(), pid));
+    pub(crate) fn strike_out(&mut self, key: &str, pid: u32) {
+        self.lives.remove(&(key.to_owned(), pid));
     }
 
     /// That is about to be asked for by which it may end.
-    pub(super) fn may_end(&mut self, key: &str, pid: u32) {
-        if let Some(life) = self.0.get_mut(&(key.to_owned(), pid)) {
+    pub(crate) fn may_end(&mut self, key: &str, pid: u32) {
+        if let Some(life) = self.lives.get_mut(&(key.to_owned(), pid)) {
             life.end.get_or_insert_with(SystemTime::now);
         }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
+    pub(crate) fn len(&self) -> usize {
+        self.lives.len()
     }
 
     /// Checks that all that a subscriber was told really happened, and was told once.
-    pub(super) fn bears_out(&self, record: &Record) -> Result<()> {
+    pub(crate) fn bears_out(&self, record: &Record) -> Result<()> {
         for container in record.joined.containers() {
             self.life_of(container).with_context(|| format!("{container}, there when it joined"))?;
         }
         let (mut begun, mut ended) = (HashSet::new(), HashSet::new());
         for (index, (event, came)) in record.events.iter().zip(&record.came).enumerate() {
             let Some(container) = event.container() else { continue };
-            if container.id().starts_with(FENCE) {
+            if is_of_fence(event) {
                 continue;
             }
             let of = || format!("event {index}, {event}, PID {}", container.pid());
             let life = self.life_of(container).with_context(of)?;
             ensure!(life.start <= *came, "{}: it was told before it began", of());
-            let key = (container.id(), container.pid());
+            let key = (self.key_of)(container);
             let is_new = match &event.kind {
                 EventKind::Started(_) => begun.insert(key),
                 EventKind::Exited { .. } => {
@@ -73,7 +92,7 @@ impl Lives {
     }
 
     fn life_of(&self, container: &Container) -> Result<&Life> {
-        self.0.get(&(container.id().to_string(), container.pid())).context("there never was such a life")
+        self.lives.get(&(self.key_of)(container)).context("there never was such a life")
     }
 }
 
@@ -106,7 +125,7 @@ mod tests {
 
     /// One that goes on, one that was killed, and one that ends by itself.
     fn lives() -> Lives {
-        let mut lives = Lives::default();
+        let mut lives = Lives::by_pid();
         lives.begin("shop/web", 1, false);
         lives.begin("shop/web", 2, false);
         lives.may_end("shop/web", 2);

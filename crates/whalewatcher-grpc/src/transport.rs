@@ -19,12 +19,11 @@ use tower_service::Service;
 use whalewatcher_core::{EngineError, Spawner, Tasks};
 
 use crate::endpoint::Endpoint;
-use crate::failure;
 use crate::wire::{Greeting, Heard, Wire};
 
-/// A connection to containerd. Dropping it closes the descriptor and ends the tasks that drive it.
+/// A connection to an engine. Dropping it closes the descriptor and ends the tasks that drive it.
 #[derive(Debug)]
-pub(crate) struct Transport {
+pub struct Transport {
     channel: Channel,
     peer: Option<u32>,
     greeting: Greeting,
@@ -32,8 +31,14 @@ pub(crate) struct Transport {
 }
 
 impl Transport {
-    pub(crate) async fn connect(endpoint: &Endpoint) -> Result<Self, EngineError> {
-        let failed = |error: io::Error| failure::of_connecting(endpoint, error);
+    /// Connects. Whether an engine of the kind is there is for the first question to show.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unreachable`](whalewatcher_core::ErrorKind::Unreachable) or
+    /// [`ErrorKind::PermissionDenied`](whalewatcher_core::ErrorKind::PermissionDenied).
+    pub async fn connect(endpoint: &Endpoint) -> Result<Self, EngineError> {
+        let failed = |error: io::Error| endpoint.engine().of_connecting(endpoint, error);
         let stream = UnixStream::connect(endpoint.path()).await.map_err(failed)?;
         let peer = stream.peer_cred().ok().and_then(|peer| u32::try_from(peer.pid()?).ok());
         let (wire, greeting) = Wire::new(stream);
@@ -51,29 +56,34 @@ impl Transport {
         Ok(Self { channel: Channel(requests), peer: peer.filter(|pid| *pid != 0), greeting, _tasks: tasks })
     }
 
-    pub(crate) fn channel(&self) -> Channel {
+    /// What sends requests, for a generated client's `with_origin`.
+    #[must_use]
+    pub fn channel(&self) -> Channel {
         self.channel.clone()
     }
 
-    /// What came first from the other end.
-    pub(crate) fn heard(&self) -> Option<&Heard> {
+    /// What came first from the other end; `None` if nothing has come yet.
+    #[must_use]
+    pub fn heard(&self) -> Option<&Heard> {
         self.greeting.heard()
     }
 
     /// The PID of whoever listens at the socket, as the kernel tells it.
-    pub(crate) fn peer(&self) -> Option<u32> {
+    #[must_use]
+    pub fn peer(&self) -> Option<u32> {
         self.peer
     }
 }
 
 /// What requests are sent to: a name that HTTP/2 wants and that nobody looks at.
-pub(crate) fn origin() -> Uri {
+#[must_use]
+pub fn origin() -> Uri {
     Uri::from_static("http://localhost")
 }
 
 /// Sends requests on the connection, any number at once.
 #[derive(Clone, Debug)]
-pub(crate) struct Channel(SendRequest<Body>);
+pub struct Channel(SendRequest<Body>);
 
 impl Service<Request<Body>> for Channel {
     type Response = Response<Incoming>;

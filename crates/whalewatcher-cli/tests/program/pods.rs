@@ -1,0 +1,87 @@
+//! Pods, as people and programs see them, by the labels that any engine's containers may carry.
+
+use serde_json::json;
+use whalewatcher_testkit::docker::{ContainerSpec, Server};
+
+use crate::program::{Program, command, on_terminal, run};
+
+fn member(name: &str, pod: &str) -> ContainerSpec {
+    ContainerSpec::new(name)
+        .label("io.kubernetes.pod.namespace", "default")
+        .label("io.kubernetes.pod.name", pod)
+        .label("io.kubernetes.pod.uid", "4e11")
+}
+
+fn node() -> Server {
+    let engine = Server::builder().start().unwrap();
+    let now = engine.clock().now();
+    engine.clock().set(now - jiff::SignedDuration::from_mins(5));
+    engine.run(member("app", "web-0")).unwrap();
+    engine.run(member("pause", "web-0").label("io.kubernetes.sandbox", "")).unwrap();
+    engine.run("lone").unwrap();
+    engine.clock().set(now);
+    engine
+}
+
+#[tokio::test]
+async fn people_see_the_pods_in_a_column_only_where_there_are_any() {
+    let engine = node();
+    let id =
+        |name: &str| engine.truth().into_iter().find(|alive| alive.name == name).unwrap().id[..12].to_owned();
+    let ended = run(&["ps", "--host", &engine.endpoint()]).await;
+    let expected = format!(
+        "\
+NAME     POD            ID             PID  STATE      AGE
+no project
+  pause  default/web-0  {}  4001  ● running   5m
+  app    default/web-0  {}  4000  ● running   5m
+  lone                  {}  4002  ● running   5m
+",
+        id("pause"),
+        id("app"),
+        id("lone")
+    );
+    assert_eq!((ended.code, ended.stdout), (Some(0), expected));
+    let mut program = Program::start(&["watch", "--host", &engine.endpoint()]);
+    while !program.line().await.contains("lone") {}
+    engine.exit("app", 3).unwrap();
+    assert_eq!(program.line().await, "");
+    let exited = program.line().await;
+    assert!(exited.contains("○ exited   app                  default/web-0 4000 "), "{exited}");
+    engine.exit("pause", 0).unwrap();
+    let without = run(&["ps", "--host", &engine.endpoint()]).await;
+    assert!(!without.stdout.contains("POD"), "{}", without.stdout);
+}
+
+#[tokio::test]
+async fn programs_are_told_the_pod_of_each_container_that_has_one() {
+    let engine = node();
+    let app = json!({"namespace": "default", "name": "web-0", "uid": "4e11", "sandbox": false});
+    let sandbox = json!({"namespace": "default", "name": "web-0", "uid": "4e11", "sandbox": true});
+    let ended = run(&["ps", "--format", "json", "--host", &engine.endpoint()]).await;
+    let all: Vec<serde_json::Value> = serde_json::from_str(&ended.stdout).unwrap();
+    let pod = |name: &str| all.iter().find(|one| one["name"] == name).unwrap().get("pod");
+    assert_eq!((pod("app"), pod("pause"), pod("lone")), (Some(&app), Some(&sandbox), None));
+
+    let (mut program, _) = Program::watching(&engine).await;
+    engine.exit("app", 3).unwrap();
+    assert_eq!(program.json().await["container"]["pod"], app);
+    engine.exit("lone", 3).unwrap();
+    assert_eq!(program.json().await["container"].get("pod"), None);
+}
+
+#[tokio::test]
+async fn lines_with_pods_fit_a_terminal_of_any_width() {
+    let engine = node();
+    engine.run(member("a-container-with-a-long-name", "a-pod-with-a-name-that-is-longer-than-most")).unwrap();
+    for columns in [40, 50, 80, 120] {
+        let text =
+            on_terminal(columns, command(&["ps", "--host", &engine.endpoint()]).env("NO_COLOR", "1")).await;
+        assert!(text.lines().all(|line| line.chars().count() <= usize::from(columns)), "{columns}: {text}");
+        assert_eq!(
+            (text.contains("POD"), text.contains('…')),
+            (columns > 40, columns < 120),
+            "{columns}: {text}"
+        );
+    }
+}

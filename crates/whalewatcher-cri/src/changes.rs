@@ -1,0 +1,224 @@
+//! Where changes come from, chosen at each connection: the runtime's own events, hints, or polling.
+//!
+//! Nothing shows that a subscription to the runtime's events stands: it sends the headers of its answer only with the
+//! first one. So it counts as standing after [`PATIENCE`]; once it certainly stands, which is with the first event that is
+//! made from then on, or after [`SETTLED`], what happened before is looked for in another list.
+
+use std::collections::VecDeque;
+use std::time::{Duration, SystemTime};
+
+use futures_core::Stream;
+use futures_util::stream;
+use tokio::time::{Instant, sleep_until, timeout};
+use tonic::Status;
+use whalewatcher_core::{ChangeSource, EngineError, EngineEvent, ErrorKind};
+
+use crate::connection::Connection;
+use crate::event_stream::EventStream;
+use crate::events::{Since, made_at, take};
+use crate::failure;
+#[cfg(feature = "containerd")]
+use crate::hints::Hinting;
+use crate::polling::Polling;
+
+const EVENTS: &str = "RuntimeService.GetContainerEvents";
+
+/// How long to wait for a subscription that cannot be proven.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// After what time without any event it stands even if nothing shows it. A stream that ends before did not stand.
+pub(crate) const SETTLED: Duration = Duration::from_secs(2);
+
+/// After what time it stands even if all events so far are older than it: clocks may differ.
+const REPLAYED: Duration = Duration::from_secs(30);
+
+/// The changes that a connection tells of.
+pub(crate) fn changes(
+    connection: &Connection,
+) -> impl Stream<Item = Result<EngineEvent, EngineError>> + Send {
+    let changes = Changes { connection, pending: VecDeque::new(), source: Source::Unchosen };
+    stream::unfold(Some(changes), |changes| async move {
+        let mut changes = changes?;
+        loop {
+            if let Some(event) = changes.pending.pop_front() {
+                return Some((Ok(event), Some(changes)));
+            }
+            if let Err(error) = changes.step().await {
+                return Some((Err(error), None));
+            }
+        }
+    })
+}
+
+struct Changes<'a> {
+    connection: &'a Connection,
+    pending: VecDeque<EngineEvent>,
+    source: Source<'a>,
+}
+
+enum Source<'a> {
+    Unchosen,
+    Events(Events<'a>),
+    #[cfg(feature = "containerd")]
+    Hints(Hinting<'a>),
+    Polling(Polling<'a>),
+}
+
+/// The runtime's own events.
+struct Events<'a> {
+    stream: EventStream<'a>,
+    since: Since,
+    /// Until when it may not stand yet, or tell what happened before.
+    unsettled: Option<Instant>,
+    /// Whether it ever brought anything.
+    arrived: bool,
+}
+
+impl<'a> Changes<'a> {
+    /// Waits for what is to be told next.
+    async fn step(&mut self) -> Result<(), EngineError> {
+        match &mut self.source {
+            Source::Unchosen => self.choose().await,
+            Source::Events(events) => {
+                let step = events.step(self.connection).await?;
+                self.pending.extend(step.told);
+                if step.is_over {
+                    self.poll();
+                }
+                Ok(())
+            }
+            #[cfg(feature = "containerd")]
+            Source::Hints(hints) => {
+                self.pending.extend(hints.next(self.connection).await?);
+                Ok(())
+            }
+            Source::Polling(polling) => {
+                self.pending.extend(polling.next().await?);
+                Ok(())
+            }
+        }
+    }
+
+    async fn choose(&mut self) -> Result<(), EngineError> {
+        if self.connection.polls_only() {
+            self.poll();
+            self.pending.push_back(EngineEvent::Subscribed);
+            return Ok(());
+        }
+        if self.connection.runtime().shares_events() {
+            return self.subscribe().await;
+        }
+        #[cfg(feature = "containerd")]
+        if let Some(hints) = Hinting::subscribe(self.connection).await? {
+            self.pending.push_back(EngineEvent::Source(ChangeSource::Hints));
+            self.pending.push_back(EngineEvent::Subscribed);
+            self.source = Source::Hints(hints);
+            return Ok(());
+        }
+        self.poll();
+        self.pending.push_back(EngineEvent::Subscribed);
+        Ok(())
+    }
+
+    async fn subscribe(&mut self) -> Result<(), EngineError> {
+        let since = Since::now();
+        let mut events = Events {
+            stream: EventStream::new(self.connection),
+            since,
+            unsettled: Some(Instant::now() + SETTLED),
+            arrived: false,
+        };
+        let mut step = Step::default();
+        if let Ok(first) = timeout(PATIENCE, events.stream.next()).await {
+            step = events.take(self.connection, first)?;
+        }
+        if step.is_over {
+            self.poll();
+            self.pending.push_back(EngineEvent::Subscribed);
+        } else {
+            self.pending.push_back(EngineEvent::Source(ChangeSource::Events));
+            self.pending.push_back(EngineEvent::Subscribed);
+            self.source = Source::Events(events);
+        }
+        self.pending.extend(step.told);
+        Ok(())
+    }
+
+    fn poll(&mut self) {
+        let every = self.connection.poll_every();
+        tracing::debug!(?every, "nobody tells of changes: polling");
+        self.pending.push_back(EngineEvent::Source(ChangeSource::Polling { every }));
+        self.source = Source::Polling(Polling::new(self.connection));
+    }
+}
+
+/// What the stream of events came to.
+#[derive(Default)]
+struct Step {
+    told: Vec<EngineEvent>,
+    /// It never stood, and there is none to be had.
+    is_over: bool,
+}
+
+impl Events<'_> {
+    async fn step(&mut self, connection: &Connection) -> Result<Step, EngineError> {
+        let Some(until) = self.unsettled else {
+            let next = self.stream.next().await;
+            return self.take(connection, next);
+        };
+        tokio::select! {
+            biased;
+            next = self.stream.next() => self.take(connection, next),
+            () = sleep_until(until) => {
+                self.unsettled = None;
+                Ok(Step { told: vec![EngineEvent::Gap], is_over: false })
+            }
+        }
+    }
+
+    fn take(
+        &mut self,
+        connection: &Connection,
+        next: Result<Option<k8s_cri::v1::ContainerEventResponse>, Status>,
+    ) -> Result<Step, EngineError> {
+        let event = match next {
+            Ok(Some(event)) => event,
+            // The connection is broken, which says nothing of events.
+            Err(status) if is_broken(&status) => return Err(failure::of_status(EVENTS, status)),
+            ended if !self.arrived && self.since.elapsed() < SETTLED => {
+                let error = ended.err().map(|status| failure::of_status(EVENTS, status).to_string());
+                tracing::debug!(error, "the CRI runtime tells no events");
+                return Ok(Step { told: Vec::new(), is_over: true });
+            }
+            Err(status) => {
+                let error = failure::of_status(EVENTS, status);
+                if error.kind() == ErrorKind::Garbled {
+                    return Err(error);
+                }
+                return Err(EngineError::new(ErrorKind::Disconnected, error.to_string()).with_source(error));
+            }
+            Ok(None) => {
+                let message = "the CRI runtime ended its stream of events";
+                return Err(EngineError::new(ErrorKind::Disconnected, message));
+            }
+        };
+        self.arrived = true;
+        let now = SystemTime::now();
+        let mut told = Vec::new();
+        let mut replayed = false;
+        if self.unsettled.is_some() {
+            replayed = self.since.is_after(made_at(&event), now) && self.since.elapsed() < REPLAYED;
+            self.unsettled = replayed.then(|| Instant::now() + SETTLED);
+            if !replayed {
+                told.push(EngineEvent::Gap);
+            }
+        }
+        told.extend(take(&event, &mut connection.memory(), self.since, replayed, now));
+        Ok(Step { told, is_over: false })
+    }
+}
+
+/// Whether there was no answer, rather than one that tells of a failure.
+fn is_broken(status: &Status) -> bool {
+    std::error::Error::source(status).is_some()
+}

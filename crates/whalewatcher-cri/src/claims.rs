@@ -1,0 +1,184 @@
+//! Hints of tasks of which it is not known yet whether they are CRI's.
+
+use std::collections::HashMap;
+
+use tokio::time::Instant;
+use whalewatcher_core::{ContainerId, EngineError, EngineEvent};
+
+use crate::container::Kind;
+use crate::memory::{ATTEMPTS, Memory};
+
+/// Starts of which it is not known yet whether they are CRI's.
+#[derive(Debug, Default)]
+pub(crate) struct Claims {
+    /// With the ends that followed.
+    open: HashMap<ContainerId, Option<EngineEvent>>,
+}
+
+/// What becomes of a hint.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Taken {
+    /// It is passed on, if it is worth anything.
+    Told(Option<EngineEvent>),
+    /// It is to be asked whose it is.
+    Asked(EngineEvent),
+}
+
+impl Claims {
+    /// Tasks are paused by nobody in CRI's name, and what has ended does not begin again.
+    pub(crate) fn take(&mut self, event: EngineEvent, memory: &mut Memory) -> Taken {
+        let told = match event {
+            EngineEvent::Started { ref id, .. }
+                if memory.was_told_to_end(id) || self.open.contains_key(id) =>
+            {
+                None
+            }
+            EngineEvent::Started { ref id, .. }
+                if memory.get(id).is_none_or(|member| member.kind.is_none()) =>
+            {
+                self.open.insert(id.clone(), None);
+                return Taken::Asked(event);
+            }
+            EngineEvent::Started { ref id, .. } => {
+                memory.member(id).started = Some(Instant::now());
+                Some(event)
+            }
+            EngineEvent::Exited { ref id, .. } => {
+                let told_before = memory.was_told_to_end(id);
+                memory.end(id);
+                if let Some(end) = self.open.get_mut(id) {
+                    *end = Some(event);
+                    None
+                } else {
+                    let was_left_out = memory.get(id).is_some_and(|member| member.vain >= ATTEMPTS);
+                    Some(event).filter(|_| !told_before && !was_left_out)
+                }
+            }
+            EngineEvent::Paused { .. } | EngineEvent::Unpaused { .. } => None,
+            other => Some(other),
+        };
+        Taken::Told(told)
+    }
+
+    /// What is told of a start, and of the end that followed, now that it is known whose they are.
+    pub(crate) fn settle(
+        &mut self,
+        start: EngineEvent,
+        answer: Result<Option<Kind>, EngineError>,
+        memory: &mut Memory,
+    ) -> Vec<EngineEvent> {
+        let EngineEvent::Started { id, at, pid, .. } = start else { return Vec::new() };
+        let end = self.open.remove(&id).flatten();
+        let pid = match answer {
+            Ok(None) => return Vec::new(),
+            Ok(Some(kind)) => {
+                memory.is(&id, kind, None).is_claimed = true;
+                pid
+            }
+            // CRI is asked. Without a PID nothing is made of it but what CRI says.
+            Err(error) => {
+                tracing::debug!(%id, %error, "nobody knows whether that is CRI's");
+                None
+            }
+        };
+        memory.member(&id).started = Some(Instant::now());
+        let start = EngineEvent::Started { id, at, pid, glimpse: None };
+        [Some(start), end].into_iter().flatten().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use whalewatcher_core::ErrorKind;
+
+    use super::*;
+
+    fn id() -> ContainerId {
+        "a".into()
+    }
+
+    fn started() -> EngineEvent {
+        EngineEvent::Started { id: id(), at: None, pid: Some(7), glimpse: None }
+    }
+
+    fn exited() -> EngineEvent {
+        EngineEvent::Exited { id: id(), at: None, pid: Some(7), code: Some(1) }
+    }
+
+    fn told(event: EngineEvent) -> Taken {
+        Taken::Told(Some(event))
+    }
+
+    const NOTHING: Taken = Taken::Told(None);
+
+    #[tokio::test]
+    async fn an_end_is_told_once_and_nothing_of_that_life_afterwards() {
+        let (mut claims, mut memory) = (Claims::default(), Memory::default());
+        memory.is(&id(), Kind::Container, None);
+        assert_eq!(claims.take(started(), &mut memory), told(started()), "a list told that it is CRI's");
+        assert_eq!(claims.take(exited(), &mut memory), told(exited()));
+        for again in [exited(), started()] {
+            assert_eq!(claims.take(again, &mut memory), NOTHING);
+        }
+        let mut memory = Memory::default();
+        assert_eq!(
+            claims.take(exited(), &mut memory),
+            told(exited()),
+            "it may be known from another connection"
+        );
+        let mut memory = Memory::default();
+        memory.is(&id(), Kind::Container, None).vain = ATTEMPTS;
+        assert_eq!(claims.take(exited(), &mut memory), NOTHING, "it was left out");
+    }
+
+    #[tokio::test]
+    async fn of_what_is_not_cris_nothing_is_told() {
+        for ends_first in [false, true] {
+            let (mut claims, mut memory) = (Claims::default(), Memory::default());
+            assert_eq!(claims.take(started(), &mut memory), Taken::Asked(started()));
+            assert_eq!(claims.take(started(), &mut memory), NOTHING, "it is asked about already");
+            if ends_first {
+                assert_eq!(claims.take(exited(), &mut memory), NOTHING);
+            }
+            assert_eq!(claims.settle(started(), Ok(None), &mut memory), []);
+            assert!(memory.get(&id()).is_none() && claims.open.is_empty());
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_cris_is_told_with_the_end_that_followed() {
+        let (mut claims, mut memory) = (Claims::default(), Memory::default());
+        claims.take(started(), &mut memory);
+        assert_eq!(claims.settle(started(), Ok(Some(Kind::Sandbox)), &mut memory), [started()]);
+        let member = memory.get(&id()).unwrap();
+        assert!(member.is_claimed && member.started.is_some() && member.kind == Some(Kind::Sandbox));
+
+        let (mut claims, mut memory) = (Claims::default(), Memory::default());
+        claims.take(started(), &mut memory);
+        claims.take(exited(), &mut memory);
+        let settled = claims.settle(started(), Ok(Some(Kind::Container)), &mut memory);
+        assert_eq!(settled, [started(), exited()]);
+        assert!(memory.has_ended(&id()));
+    }
+
+    #[tokio::test]
+    async fn what_may_not_be_cris_is_told_without_a_pid() {
+        let (mut claims, mut memory) = (Claims::default(), Memory::default());
+        claims.take(started(), &mut memory);
+        let error = EngineError::new(ErrorKind::Failed, "no");
+        let without = EngineEvent::Started { id: id(), at: None, pid: None, glimpse: None };
+        assert_eq!(claims.settle(started(), Err(error), &mut memory), [without]);
+        let member = memory.get(&id()).unwrap();
+        assert!(!member.is_claimed && member.started.is_some() && member.kind.is_none());
+    }
+
+    #[test]
+    fn pauses_are_nothing_in_cri_and_whatever_else_is_told_is() {
+        let (mut claims, mut memory) = (Claims::default(), Memory::default());
+        assert_eq!(claims.take(EngineEvent::Paused { id: id(), at: None }, &mut memory), NOTHING);
+        assert_eq!(claims.take(EngineEvent::Unpaused { id: id(), at: None }, &mut memory), NOTHING);
+        let changed = EngineEvent::Changed { id: id(), at: None };
+        assert_eq!(claims.take(changed.clone(), &mut memory), told(changed));
+        assert_eq!(claims.take(EngineEvent::Gap, &mut memory), told(EngineEvent::Gap));
+    }
+}

@@ -1,0 +1,306 @@
+//! What lists and statuses tell of containers and sandboxes.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use k8s_cri::v1::{
+    Container as ListedContainer, ContainerState, ContainerStatus, PodSandbox as ListedSandbox,
+    PodSandboxMetadata, PodSandboxState, PodSandboxStatus,
+};
+use whalewatcher_core::{
+    Container, Labels, POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL, SANDBOX_LABEL,
+};
+
+use crate::moment::moment;
+
+/// The label with the name that a container has within its pod.
+pub const CONTAINER_NAME_LABEL: &str = "io.kubernetes.container.name";
+
+/// What the labels begin with that are made of annotations; the annotation's key follows.
+pub const ANNOTATION_LABEL_PREFIX: &str = "io.kubernetes.annotation/";
+
+/// What the runtime tells of a container or a sandbox that is alive, for packers of rucksacks.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Details<'a> {
+    /// Of a container.
+    #[non_exhaustive]
+    Container {
+        /// Its status.
+        status: &'a ContainerStatus,
+        /// What a verbose status tells besides, in the runtime's own words; JSON under the key `info` mostly.
+        info: &'a HashMap<String, String>,
+    },
+    /// Of a pod's sandbox.
+    #[non_exhaustive]
+    Sandbox {
+        /// Its status.
+        status: &'a PodSandboxStatus,
+        /// What a verbose status tells besides, in the runtime's own words; JSON under the key `info` mostly.
+        info: &'a HashMap<String, String>,
+    },
+}
+
+/// Packs what an application wants to keep of it.
+pub(crate) type Packer = Arc<dyn Fn(Details<'_>) -> Option<Arc<dyn Any + Send + Sync>> + Send + Sync>;
+
+/// Whether it is a container or a sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Container,
+    Sandbox,
+}
+
+/// How a container or a sandbox fares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// It is there, but was not started yet.
+    Created,
+    Alive,
+    /// It is over, or in a state that nobody knows.
+    NotAlive,
+}
+
+/// What a container's state means.
+pub(crate) fn state(state: i32) -> State {
+    match ContainerState::try_from(state) {
+        Ok(ContainerState::ContainerCreated) => State::Created,
+        Ok(ContainerState::ContainerRunning) => State::Alive,
+        _ => State::NotAlive,
+    }
+}
+
+/// What a sandbox' state means.
+pub(crate) fn sandbox_state(state: i32) -> State {
+    match PodSandboxState::try_from(state) {
+        Ok(PodSandboxState::SandboxReady) => State::Alive,
+        _ => State::NotAlive,
+    }
+}
+
+/// The pod that a container is in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pod {
+    name: Arc<str>,
+    namespace: Arc<str>,
+    uid: Arc<str>,
+}
+
+impl Pod {
+    pub(crate) fn of(metadata: Option<&PodSandboxMetadata>) -> Option<Self> {
+        metadata.map(|told| Self {
+            name: told.name.as_str().into(),
+            namespace: told.namespace.as_str().into(),
+            uid: told.uid.as_str().into(),
+        })
+    }
+
+    fn labels(&self) -> impl Iterator<Item = (Arc<str>, Arc<str>)> {
+        let told = [
+            (POD_NAME_LABEL, &self.name),
+            (POD_NAMESPACE_LABEL, &self.namespace),
+            (POD_UID_LABEL, &self.uid),
+        ];
+        told.map(|(key, value)| (key.into(), value.clone())).into_iter()
+    }
+}
+
+/// Whether a container's own labels tell its pod, as those do that the kubelet gives.
+pub(crate) fn tells_pod(labels: &HashMap<String, String>) -> bool {
+    [POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL].iter().all(|key| labels.contains_key(*key))
+}
+
+/// A container, as its status tells; a PID of 0 is one that is not known.
+pub(crate) fn of_status(status: &ContainerStatus, pod: Option<&Pod>, pid: u32) -> Container {
+    let name = status.metadata.as_ref().map(|metadata| metadata.name.as_str());
+    let labels = container_labels(&status.labels, &status.annotations, name, pod);
+    named(&status.id, name, pid).with_labels(labels).with_started_at(moment(status.started_at))
+}
+
+/// A container, as a list tells.
+pub(crate) fn of_listed(listed: &ListedContainer, pod: Option<&Pod>) -> Container {
+    let name = listed.metadata.as_ref().map(|metadata| metadata.name.as_str());
+    let labels = container_labels(&listed.labels, &listed.annotations, name, pod);
+    named(&listed.id, name, 0).with_labels(labels)
+}
+
+/// A sandbox, as its status tells; a PID of 0 is one that is not known.
+pub(crate) fn of_sandbox_status(status: &PodSandboxStatus, pid: u32) -> Container {
+    let pod = Pod::of(status.metadata.as_ref());
+    let labels = sandbox_labels(&status.labels, &status.annotations, pod.as_ref());
+    named(&status.id, None, pid).with_labels(labels).with_started_at(moment(status.created_at))
+}
+
+/// A sandbox, as a list tells.
+pub(crate) fn of_listed_sandbox(listed: &ListedSandbox) -> Container {
+    let pod = Pod::of(listed.metadata.as_ref());
+    let labels = sandbox_labels(&listed.labels, &listed.annotations, pod.as_ref());
+    named(&listed.id, None, 0).with_labels(labels).with_started_at(moment(listed.created_at))
+}
+
+/// What has no name is called by its ID.
+fn named(id: &str, name: Option<&str>, pid: u32) -> Container {
+    let id: Arc<str> = id.into();
+    let name = name.filter(|name| !name.is_empty()).map_or_else(|| id.clone(), Arc::from);
+    Container::new(id, name, pid)
+}
+
+/// A container's own labels tell its pod if they tell it at all: so they do in lists too, where nothing else does.
+fn container_labels(
+    own: &HashMap<String, String>,
+    annotations: &HashMap<String, String>,
+    name: Option<&str>,
+    pod: Option<&Pod>,
+) -> Labels {
+    let pod = pod.filter(|_| !tells_pod(own)).map(Pod::labels).into_iter().flatten();
+    let name = name.filter(|name| !name.is_empty()).map(|name| (CONTAINER_NAME_LABEL.into(), name.into()));
+    let own = own.iter().filter(|(key, _)| *key != SANDBOX_LABEL);
+    Labels::from_iter(own.map(shared).chain(pod).chain(name).chain(annotations.iter().map(annotation)))
+}
+
+fn sandbox_labels(
+    own: &HashMap<String, String>,
+    annotations: &HashMap<String, String>,
+    pod: Option<&Pod>,
+) -> Labels {
+    let sign = std::iter::once((SANDBOX_LABEL.into(), "".into()));
+    let pod = pod.map(Pod::labels).into_iter().flatten();
+    Labels::from_iter(own.iter().map(shared).chain(pod).chain(sign).chain(annotations.iter().map(annotation)))
+}
+
+fn shared((key, value): (&String, &String)) -> (Arc<str>, Arc<str>) {
+    (key.as_str().into(), value.as_str().into())
+}
+
+fn annotation((key, value): (&String, &String)) -> (Arc<str>, Arc<str>) {
+    (format!("{ANNOTATION_LABEL_PREFIX}{key}").into(), value.as_str().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_cri::v1::ContainerMetadata;
+
+    use super::*;
+
+    fn map(pairs: &[(&str, &str)]) -> HashMap<String, String> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn metadata() -> PodSandboxMetadata {
+        PodSandboxMetadata { name: "shop".into(), uid: "u-1".into(), namespace: "eu".into(), attempt: 0 }
+    }
+
+    fn status(labels: &[(&str, &str)], annotations: &[(&str, &str)]) -> ContainerStatus {
+        ContainerStatus {
+            id: "c1".into(),
+            metadata: Some(ContainerMetadata { name: "web".into(), attempt: 3 }),
+            started_at: 1_500_000_000,
+            labels: map(labels),
+            annotations: map(annotations),
+            ..ContainerStatus::default()
+        }
+    }
+
+    fn text(labels: &Labels) -> String {
+        labels.iter().map(|(key, value)| format!("{key}={value}\n")).collect()
+    }
+
+    #[test]
+    fn a_containers_labels_tell_its_pod_its_name_and_its_annotations() {
+        let pod = Pod::of(Some(&metadata()));
+        let container = of_status(&status(&[("app", "x")], &[("note", "n")]), pod.as_ref(), 7);
+        assert_eq!(container.to_string(), "container 'web'/c1 with PID 7");
+        assert_eq!(container.started_at(), moment(1_500_000_000));
+        assert_eq!(
+            text(container.labels()),
+            "app=x\nio.kubernetes.annotation/note=n\nio.kubernetes.container.name=web\n\
+             io.kubernetes.pod.name=shop\nio.kubernetes.pod.namespace=eu\nio.kubernetes.pod.uid=u-1\n"
+        );
+    }
+
+    #[test]
+    fn what_the_kubelet_wrote_into_a_containers_labels_needs_no_sandbox() {
+        let kubelet = [
+            ("io.kubernetes.pod.name", "own"),
+            ("io.kubernetes.pod.namespace", "ns"),
+            ("io.kubernetes.pod.uid", "u"),
+        ];
+        assert!(tells_pod(&map(&kubelet)) && !tells_pod(&map(&kubelet[..2])));
+        let pod = Pod::of(Some(&metadata()));
+        for pod in [None, pod.as_ref()] {
+            let container = of_status(&status(&kubelet, &[]), pod, 7);
+            assert_eq!(container.labels().get("io.kubernetes.pod.name"), Some("own"));
+        }
+    }
+
+    #[test]
+    fn a_list_tells_the_labels_that_the_status_tells() {
+        let status = status(&[("app", "x")], &[("note", "n")]);
+        let listed = ListedContainer {
+            id: status.id.clone(),
+            metadata: status.metadata.clone(),
+            labels: status.labels.clone(),
+            annotations: status.annotations.clone(),
+            ..ListedContainer::default()
+        };
+        let pod = Pod::of(Some(&metadata()));
+        let (one, other) = (of_status(&status, pod.as_ref(), 0), of_listed(&listed, pod.as_ref()));
+        assert_eq!((one.labels(), one.name()), (other.labels(), other.name()));
+        let status = PodSandboxStatus {
+            id: "s1".into(),
+            metadata: Some(metadata()),
+            created_at: 5,
+            labels: map(&[("app", "x")]),
+            annotations: map(&[("note", "n")]),
+            ..PodSandboxStatus::default()
+        };
+        let listed = ListedSandbox {
+            id: status.id.clone(),
+            metadata: status.metadata.clone(),
+            created_at: 5,
+            labels: status.labels.clone(),
+            annotations: status.annotations.clone(),
+            ..ListedSandbox::default()
+        };
+        assert_eq!(of_sandbox_status(&status, 0), of_listed_sandbox(&listed));
+    }
+
+    #[test]
+    fn a_sandbox_is_called_by_its_id_and_tells_that_it_is_one() {
+        let status = PodSandboxStatus {
+            id: "s1".into(),
+            metadata: Some(metadata()),
+            created_at: 2_000_000_000,
+            labels: map(&[("io.kubernetes.pod.name", "other"), ("io.kubernetes.sandbox", "no")]),
+            annotations: map(&[("a", "b")]),
+            ..PodSandboxStatus::default()
+        };
+        let sandbox = of_sandbox_status(&status, 9);
+        assert_eq!(sandbox.to_string(), "container 's1' with PID 9");
+        assert_eq!(sandbox.started_at(), moment(2_000_000_000));
+        assert_eq!(
+            text(sandbox.labels()),
+            "io.kubernetes.annotation/a=b\nio.kubernetes.pod.name=shop\nio.kubernetes.pod.namespace=eu\n\
+             io.kubernetes.pod.uid=u-1\nio.kubernetes.sandbox=\n"
+        );
+    }
+
+    #[test]
+    fn no_container_passes_for_a_sandbox_and_what_has_no_metadata_is_called_by_its_id() {
+        let odd = ContainerStatus { metadata: None, ..status(&[("io.kubernetes.sandbox", "")], &[]) };
+        let container = of_status(&odd, None, 7);
+        assert_eq!((container.name(), container.labels().len()), ("c1", 0));
+        let huge = "x".repeat(5_000_000);
+        let container = of_status(&status(&[("huge", &huge)], &[]), None, 1);
+        assert_eq!(container.labels().get("huge"), Some(huge.as_str()));
+    }
+
+    #[test]
+    fn only_running_containers_and_ready_sandboxes_are_alive() {
+        let told = [0, 1, 2, 3, 4711, -1].map(state);
+        let over = State::NotAlive;
+        assert_eq!(told, [State::Created, State::Alive, over, over, over, over]);
+        assert_eq!([0, 1, 2, -1].map(sandbox_state), [State::Alive, over, over, over]);
+    }
+}

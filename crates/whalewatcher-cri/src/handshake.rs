@@ -1,0 +1,47 @@
+//! The first words with a runtime: whether it is one, and who it is.
+
+use k8s_cri::v1::VersionRequest;
+use k8s_cri::v1::runtime_service_client::RuntimeServiceClient;
+use whalewatcher_core::{EngineError, EngineIdentity};
+use whalewatcher_grpc::{Channel, Endpoint, Transport, origin};
+
+use crate::failure::{self, ENGINE};
+use crate::host;
+use crate::limits::MAX_IDENTITY;
+use crate::runtime::Runtime;
+
+pub(crate) const CRI: &str = "k8s.io/cri-api";
+
+const VERSION: &str = "RuntimeService.Version";
+
+/// The version of the API that is spoken.
+const API: &str = "v1";
+
+/// Gets acquainted.
+pub(crate) async fn greet(
+    endpoint: &Endpoint,
+    transport: &Transport,
+) -> Result<(Runtime, EngineIdentity), EngineError> {
+    let answer = client(transport.channel()).version(request()).await;
+    let failed = |status| ENGINE.of_greeting(endpoint, VERSION, status, transport.heard());
+    let runtime = Runtime::from(answer.map_err(failed)?.into_inner());
+    let mut identity = EngineIdentity::new(CRI, endpoint.as_str());
+    identity.version = runtime.text();
+    identity.pid = ENGINE.pid_of(transport.peer());
+    identity.id = host::name(identity.pid).await;
+    Ok((runtime, identity))
+}
+
+/// Whether it still answers.
+pub(crate) async fn ask_version(channel: Channel) -> Result<(), EngineError> {
+    let answer = client(channel).version(request()).await;
+    answer.map(drop).map_err(|status| failure::of_status(VERSION, status))
+}
+
+fn client(channel: Channel) -> RuntimeServiceClient<Channel> {
+    RuntimeServiceClient::with_origin(channel, origin()).max_decoding_message_size(MAX_IDENTITY)
+}
+
+fn request() -> VersionRequest {
+    VersionRequest { version: API.into() }
+}

@@ -1,0 +1,215 @@
+//! containerd's own events, taken for hints: where its CRI plugin's would be taken from the kubelet.
+
+use std::collections::{HashMap, VecDeque};
+use std::error::Error;
+use std::future::{self, Future};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_core::Stream;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::time::{Instant, sleep_until, timeout};
+use tonic::metadata::MetadataValue;
+use tonic::{Code, Request, Status};
+use whalewatcher_containerd::containerd_client::services::v1::GetContainerRequest;
+use whalewatcher_containerd::containerd_client::services::v1::containers_client::ContainersClient;
+use whalewatcher_containerd::{EventService, MAX_CONTAINER};
+use whalewatcher_core::{ContainerId, EngineError, EngineEvent, ErrorKind};
+use whalewatcher_grpc::{Channel, origin};
+
+use crate::changes::SETTLED;
+use crate::claims::{Claims, Taken};
+use crate::connection::Connection;
+use crate::container::Kind;
+use crate::failure;
+
+/// The namespace that the CRI plugin has its containers in.
+const NAMESPACE: &str = "k8s.io";
+
+/// The label by which it knows what they are.
+const KIND: &str = "io.cri-containerd.kind";
+
+const CONTAINER: &str = "Containers.Get";
+
+/// How many starts are asked about at once.
+const AT_ONCE: usize = 16;
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// containerd's own services on a connection.
+#[derive(Debug)]
+pub(crate) struct Hints {
+    channel: Channel,
+    service: EventService,
+    stand: AtomicBool,
+}
+
+impl Hints {
+    pub(crate) fn new(channel: Channel) -> Result<Self, EngineError> {
+        let service = EventService::of_namespace(channel.clone(), NAMESPACE)?;
+        Ok(Self { channel, service, stand: AtomicBool::new(false) })
+    }
+
+    /// Whether it is subscribed to.
+    pub(crate) fn stand(&self) -> bool {
+        self.stand.load(Ordering::Relaxed)
+    }
+
+    /// What containerd has it for in its CRI plugin's name; `None` if it has not.
+    async fn kind(&self, id: &ContainerId) -> Result<Option<Kind>, EngineError> {
+        let mut containers = ContainersClient::with_origin(self.channel.clone(), origin())
+            .max_decoding_message_size(MAX_CONTAINER);
+        let mut request = Request::new(GetContainerRequest { id: id.as_str().to_owned() });
+        request.metadata_mut().insert("containerd-namespace", MetadataValue::from_static(NAMESPACE));
+        match containers.get(request).await {
+            Ok(answer) => Ok(answer.into_inner().container.and_then(|record| kind(&record.labels))),
+            Err(status) if status.code() == Code::NotFound => Ok(None),
+            Err(status) => Err(failure::of_status(CONTAINER, status)),
+        }
+    }
+
+    /// Whether the stream is alive; never ends if it is not.
+    pub(crate) async fn check(&self) -> Result<(), EngineError> {
+        self.service.check().await
+    }
+}
+
+fn kind(labels: &HashMap<String, String>) -> Option<Kind> {
+    match labels.get(KIND)?.as_str() {
+        "container" => Some(Kind::Container),
+        "sandbox" => Some(Kind::Sandbox),
+        _ => None,
+    }
+}
+
+/// A subscription to its events.
+///
+/// They tell of all tasks in that namespace, of which some may be none of CRI's: containerd is asked whose it is before
+/// the start of a task is passed on.
+pub(crate) struct Hinting<'a> {
+    events: Pin<Box<dyn Stream<Item = Result<EngineEvent, EngineError>> + Send + 'a>>,
+    /// Starts to be asked about.
+    queue: VecDeque<EngineEvent>,
+    asked: FuturesUnordered<Pin<Box<dyn Future<Output = Claim> + Send + 'a>>>,
+    claims: Claims,
+    /// When CRI knows what containerd told before anybody subscribed here: whatever had ended by then may have been listed
+    /// as running, and its end is not told again.
+    settles: Option<Instant>,
+}
+
+/// A start, and whose it is.
+type Claim = (EngineEvent, Result<Option<Kind>, EngineError>);
+
+impl<'a> Hinting<'a> {
+    /// Subscribes; `None` if that is not to be had here.
+    pub(crate) async fn subscribe(connection: &'a Connection) -> Result<Option<Self>, EngineError> {
+        let mut events = Box::pin(connection.hints().service.events());
+        match events.next().await {
+            Some(Ok(_subscribed)) => {
+                connection.hints().stand.store(true, Ordering::Relaxed);
+                let (queue, asked, claims) = Default::default();
+                let settles = Some(Instant::now() + SETTLED);
+                Ok(Some(Self { events, queue, asked, claims, settles }))
+            }
+            Some(Err(error)) if !is_refusal(&error) => Err(error),
+            refused => {
+                let error = refused.and_then(Result::err);
+                let error = error.map(|error| error.to_string());
+                tracing::debug!(error, "containerd's own events are not to be had");
+                Ok(None)
+            }
+        }
+    }
+
+    /// What is told next, if anything.
+    pub(crate) async fn next(&mut self, connection: &'a Connection) -> Result<Vec<EngineEvent>, EngineError> {
+        while self.asked.len() < AT_ONCE
+            && let Some(start) = self.queue.pop_front()
+        {
+            self.asked.push(Box::pin(ask(connection, start)));
+        }
+        let settled = async {
+            match self.settles {
+                Some(at) => sleep_until(at).await,
+                None => future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            event = self.events.next() => match event {
+                Some(event) => Ok(match self.claims.take(event?, &mut connection.memory()) {
+                    Taken::Told(event) => event.into_iter().collect(),
+                    Taken::Asked(start) => {
+                        self.queue.push_back(start);
+                        Vec::new()
+                    }
+                }),
+                None => {
+                    let message = "containerd ended its stream of events";
+                    Err(EngineError::new(ErrorKind::Disconnected, message))
+                }
+            },
+            Some((start, answer)) = self.asked.next(), if !self.asked.is_empty() => {
+                Ok(self.claims.settle(start, answer, &mut connection.memory()))
+            }
+            () = settled => {
+                self.settles = None;
+                Ok(vec![EngineEvent::Gap])
+            }
+        }
+    }
+}
+
+async fn ask(connection: &Connection, start: EngineEvent) -> Claim {
+    let answer = match &start {
+        EngineEvent::Started { id, .. } => {
+            timeout(PATIENCE, connection.hints().kind(id)).await.unwrap_or_else(|_| {
+                let message = format!("{CONTAINER}: no answer within {} s", PATIENCE.as_secs());
+                Err(EngineError::new(ErrorKind::TimedOut, message))
+            })
+        }
+        _ => Ok(None),
+    };
+    (start, answer)
+}
+
+/// Whether it was answered that there is none, or none for us: everything else may be better next time.
+fn is_refusal(error: &EngineError) -> bool {
+    let status = error.source().and_then(|source| source.downcast_ref::<Status>());
+    status.is_some_and(|status| {
+        matches!(status.code(), Code::Unimplemented | Code::PermissionDenied | Code::Unauthenticated)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn containers_and_sandboxes_are_told_apart_by_their_label() {
+        for (label, expected) in [
+            (Some("container"), Some(Kind::Container)),
+            (Some("sandbox"), Some(Kind::Sandbox)),
+            (Some("other"), None),
+            (None, None),
+        ] {
+            let labels = label.map(|label| (KIND.to_owned(), label.to_owned())).into_iter().collect();
+            assert_eq!(kind(&labels), expected);
+        }
+    }
+
+    #[test]
+    fn who_refuses_is_not_asked_again_and_who_does_not_answer_is() {
+        let of = |status: Status| EngineError::new(ErrorKind::Failed, "x").with_source(status);
+        assert!(
+            is_refusal(&of(Status::unimplemented("x"))) && is_refusal(&of(Status::permission_denied("x")))
+        );
+        assert!(!is_refusal(&of(Status::unavailable("not yet"))));
+        let broken = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+        assert!(!is_refusal(&of(Status::from_error(Box::new(broken)))));
+        assert!(!is_refusal(&EngineError::new(ErrorKind::TimedOut, "x")));
+    }
+}

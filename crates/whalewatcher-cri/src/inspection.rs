@@ -1,0 +1,341 @@
+//! One container or sandbox, as the runtime knows it.
+//!
+//! Hints can be ahead of what the runtime says: containerd tells that a task was started before its CRI plugin notes
+//! that, and so for a moment the status is that of what was not started yet, or there is none. That is waited for within
+//! bounds.
+
+use std::time::Duration;
+
+use k8s_cri::v1::{
+    ContainerStatusRequest, ContainerStatusResponse, PodSandboxStatusRequest, PodSandboxStatusResponse,
+};
+use tokio::time::{Instant, sleep};
+use tonic::{Code, Response, Status};
+use whalewatcher_core::{Container, ContainerId, EngineError, ErrorKind};
+
+use crate::connection::Connection;
+use crate::container::{
+    Details, Kind, Packer, Pod, State, of_sandbox_status, of_status, sandbox_state, state, tells_pod,
+};
+use crate::failure;
+use crate::id::is_id;
+use crate::info::Info;
+use crate::limits::MAX_STATUS;
+use crate::memory::{ATTEMPTS, Memory};
+
+const CONTAINER: &str = "RuntimeService.ContainerStatus";
+const SANDBOX: &str = "RuntimeService.PodSandboxStatus";
+
+/// How long to wait at least before a status is asked for again that is behind, and at most.
+const SHORTEST_DELAY: Duration = Duration::from_millis(10);
+const LONGEST_DELAY: Duration = Duration::from_millis(500);
+
+/// For how long one inspection waits: others want to be made, too.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// For how long after its start what is the runtime's may be told as not started, or not at all.
+const BEHIND: Duration = Duration::from_secs(10);
+
+/// The same where nobody can say whether it is the runtime's, or where it is over already.
+const UNHEARD: Duration = Duration::from_secs(1);
+
+/// What the runtime says.
+#[derive(Debug)]
+enum Seen {
+    /// That it does not know it.
+    Unheard,
+    Told(Kind, State, Told),
+}
+
+#[derive(Debug)]
+struct Told {
+    /// With a PID of 0.
+    container: Container,
+    /// With a rucksack, if it is alive and has a PID.
+    alive: Option<Container>,
+    sandbox: Option<ContainerId>,
+}
+
+/// What to make of it.
+#[derive(Debug)]
+enum Verdict {
+    Answer(Option<Container>),
+    /// To be asked again soon.
+    Wait,
+    /// To be asked again later.
+    NoPid,
+}
+
+/// Asks about it. What is over is told with a PID of 0.
+pub(crate) async fn inspect(
+    connection: &Connection,
+    id: &ContainerId,
+) -> Result<Option<Container>, EngineError> {
+    let asked = Instant::now();
+    loop {
+        let seen = look(connection, id).await?;
+        let verdict = judge(&mut connection.memory(), id, seen);
+        match verdict {
+            Verdict::Answer(answer) => return Ok(answer),
+            Verdict::Wait if asked.elapsed() < PATIENCE => {
+                let since = connection.memory().get(id).and_then(|member| member.started);
+                let since = since.map(|started| started.elapsed()).unwrap_or_default();
+                sleep((since / 2).clamp(SHORTEST_DELAY, LONGEST_DELAY)).await;
+            }
+            Verdict::Wait => {
+                let message = format!("{id} was started, but the CRI runtime does not say so");
+                return Err(EngineError::new(ErrorKind::Failed, message));
+            }
+            Verdict::NoPid => {
+                let message = format!("the CRI runtime tells no PID of {id}");
+                return Err(EngineError::new(ErrorKind::Failed, message));
+            }
+        }
+    }
+}
+
+/// Decides what that means.
+fn judge(memory: &mut Memory, id: &ContainerId, seen: Seen) -> Verdict {
+    let ended = memory.has_ended(id);
+    let since = memory.get(id).and_then(|member| member.started).map(|started| started.elapsed());
+    let Seen::Told(kind, state, told) = seen else {
+        if since.is_some_and(|since| since < patience(memory, id)) {
+            return Verdict::Wait;
+        }
+        memory.forget(id);
+        return Verdict::Answer(None);
+    };
+    let member = memory.is(id, kind, told.sandbox);
+    match (state, told.alive) {
+        _ if ended => {
+            // The status may say of it for a while that it is not started yet, or still alive.
+            memory.forget(id);
+            Verdict::Answer(Some(told.container))
+        }
+        (State::Alive, Some(container)) => {
+            member.pid = Some(container.pid());
+            member.vain = 0;
+            Verdict::Answer(Some(container))
+        }
+        (State::Alive, None) => {
+            member.vain = member.vain.saturating_add(1);
+            if member.vain < ATTEMPTS { Verdict::NoPid } else { Verdict::Answer(None) }
+        }
+        (State::Created, _) if since.is_some_and(|since| since < BEHIND) => Verdict::Wait,
+        (State::Created | State::NotAlive, _) => {
+            // If an event told of its start, one still tells of its end.
+            if member.started.is_none() && member.pid.is_none() {
+                memory.forget(id);
+            }
+            Verdict::Answer(Some(told.container))
+        }
+    }
+}
+
+/// For how long after its start what the runtime does not know may still become known.
+fn patience(memory: &Memory, id: &ContainerId) -> Duration {
+    let is_claimed = memory.get(id).is_some_and(|member| member.is_claimed);
+    if is_claimed && !memory.has_ended(id) { BEHIND } else { UNHEARD }
+}
+
+async fn look(connection: &Connection, id: &ContainerId) -> Result<Seen, EngineError> {
+    let kind = connection.memory().get(id).and_then(|member| member.kind);
+    if kind != Some(Kind::Sandbox)
+        && let seen @ Seen::Told(..) = container(connection, id).await?
+    {
+        return Ok(seen);
+    }
+    if kind != Some(Kind::Container)
+        && let seen @ Seen::Told(..) = sandbox(connection, id).await?
+    {
+        return Ok(seen);
+    }
+    Ok(Seen::Unheard)
+}
+
+async fn container(connection: &Connection, id: &ContainerId) -> Result<Seen, EngineError> {
+    let request = ContainerStatusRequest { container_id: id.as_str().to_owned(), verbose: true };
+    let Some(answer) = found(CONTAINER, connection.client(MAX_STATUS).container_status(request).await)?
+    else {
+        return Ok(Seen::Unheard);
+    };
+    let ContainerStatusResponse { status: Some(status), info } = answer else { return Ok(Seen::Unheard) };
+    if status.id != id.as_str() {
+        return Ok(Seen::Unheard);
+    }
+    let Info { pid, sandbox } = Info::of(&info);
+    let sandbox = sandbox.filter(|sandbox| is_id(sandbox)).map(ContainerId::from);
+    let sandbox = connection.memory().get(id).and_then(|member| member.sandbox.clone()).or(sandbox);
+    let pod = match &sandbox {
+        Some(sandbox) if !tells_pod(&status.labels) => pod(connection, sandbox).await?,
+        _ => None,
+    };
+    let state = state(status.state);
+    let details = Details::Container { status: &status, info: &info };
+    let alive = |pid| of_status(&status, pod.as_ref(), pid);
+    let told =
+        Told { container: alive(0), alive: pack(pid, state, alive, connection.packer(), details), sandbox };
+    Ok(Seen::Told(Kind::Container, state, told))
+}
+
+async fn sandbox(connection: &Connection, id: &ContainerId) -> Result<Seen, EngineError> {
+    let Some(PodSandboxStatusResponse { status: Some(status), info, .. }) =
+        sandbox_status(connection, id, true).await?
+    else {
+        return Ok(Seen::Unheard);
+    };
+    let state = sandbox_state(status.state);
+    let pid = Info::of(&info).pid;
+    let details = Details::Sandbox { status: &status, info: &info };
+    let alive = |pid| of_sandbox_status(&status, pid);
+    let told = Told {
+        container: alive(0),
+        alive: pack(pid, state, alive, connection.packer(), details),
+        sandbox: None,
+    };
+    if let (State::Alive, Some(pod)) = (state, Pod::of(status.metadata.as_ref())) {
+        connection.memory().learn(id, pod);
+    }
+    Ok(Seen::Told(Kind::Sandbox, state, told))
+}
+
+/// The pod of a sandbox; asked for only where neither a list nor an event told it.
+async fn pod(connection: &Connection, sandbox: &ContainerId) -> Result<Option<Pod>, EngineError> {
+    let known = connection.memory().pod(sandbox).cloned();
+    if known.is_some() {
+        return Ok(known);
+    }
+    let answer = sandbox_status(connection, sandbox, false).await?;
+    let pod = answer.and_then(|answer| Pod::of(answer.status?.metadata.as_ref()));
+    if let Some(pod) = &pod {
+        connection.memory().learn(sandbox, pod.clone());
+    }
+    Ok(pod)
+}
+
+async fn sandbox_status(
+    connection: &Connection,
+    id: &ContainerId,
+    verbose: bool,
+) -> Result<Option<PodSandboxStatusResponse>, EngineError> {
+    let request = PodSandboxStatusRequest { pod_sandbox_id: id.as_str().to_owned(), verbose };
+    let answer = found(SANDBOX, connection.client(MAX_STATUS).pod_sandbox_status(request).await)?;
+    Ok(answer.filter(|answer| answer.status.as_ref().is_some_and(|status| status.id == id.as_str())))
+}
+
+fn pack(
+    pid: Option<u32>,
+    state: State,
+    container: impl Fn(u32) -> Container,
+    packer: Option<&Packer>,
+    details: Details<'_>,
+) -> Option<Container> {
+    let pid = pid.filter(|_| state == State::Alive)?;
+    Some(container(pid).with_rucksack(packer.and_then(|packer| packer(details))))
+}
+
+/// An answer, unless there is no such thing.
+fn found<T>(what: &str, answer: Result<Response<T>, Status>) -> Result<Option<T>, EngineError> {
+    match answer {
+        Ok(answer) => Ok(Some(answer.into_inner())),
+        Err(status) if status.code() == Code::NotFound => Ok(None),
+        Err(status) => Err(failure::of_status(what, status)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id() -> ContainerId {
+        "c1".into()
+    }
+
+    fn seen(state: State, pid: Option<u32>) -> Seen {
+        let container = |pid| Container::new("c1", "web", pid);
+        Seen::Told(
+            Kind::Container,
+            state,
+            Told { container: container(0), alive: pid.map(container), sandbox: None },
+        )
+    }
+
+    /// Which PID it is answered to have.
+    fn answered(memory: &mut Memory, seen: Seen) -> Option<Option<u32>> {
+        match judge(memory, &id(), seen) {
+            Verdict::Answer(answer) => Some(answer.map(|container| container.pid())),
+            Verdict::Wait | Verdict::NoPid => None,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_told_to_be_started_is_waited_for_within_bounds() {
+        let mut memory = Memory::default();
+        assert_eq!(
+            answered(&mut memory, seen(State::Created, None)),
+            Some(Some(0)),
+            "nothing told of its start"
+        );
+        assert_eq!(answered(&mut memory, Seen::Unheard), Some(None));
+        for is_claimed in [false, true] {
+            let member = memory.member(&id());
+            (member.started, member.is_claimed) = (Some(Instant::now()), is_claimed);
+            assert!(matches!(judge(&mut memory, &id(), Seen::Unheard), Verdict::Wait));
+            assert!(matches!(judge(&mut memory, &id(), seen(State::Created, None)), Verdict::Wait));
+            tokio::time::advance(UNHEARD).await;
+            assert!(matches!(judge(&mut memory, &id(), seen(State::Created, None)), Verdict::Wait));
+            if is_claimed {
+                assert!(matches!(judge(&mut memory, &id(), Seen::Unheard), Verdict::Wait));
+                tokio::time::advance(BEHIND).await;
+                assert_eq!(answered(&mut memory, seen(State::Created, None)), Some(Some(0)));
+            }
+            assert_eq!(answered(&mut memory, Seen::Unheard), Some(None));
+            assert!(memory.get(&id()).is_none());
+        }
+    }
+
+    #[tokio::test]
+    async fn who_tells_no_pid_is_asked_again_some_times_and_left_out_then_until_it_does() {
+        let mut memory = Memory::default();
+        for attempt in 1..ATTEMPTS {
+            let verdict = judge(&mut memory, &id(), seen(State::Alive, None));
+            assert!(matches!(verdict, Verdict::NoPid), "{attempt}");
+        }
+        for _ in 0..2 {
+            assert_eq!(answered(&mut memory, seen(State::Alive, None)), Some(None));
+        }
+        assert_eq!(answered(&mut memory, seen(State::Alive, Some(7))), Some(Some(7)));
+        let member = memory.get(&id()).unwrap();
+        assert_eq!((member.pid, member.vain), (Some(7), 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_told_to_be_over_is_over_whatever_its_status_says() {
+        for state in [State::Created, State::Alive, State::NotAlive] {
+            let mut memory = Memory::default();
+            memory.member(&id()).started = Some(Instant::now());
+            memory.end(&id());
+            assert_eq!(answered(&mut memory, seen(state, Some(7))), Some(Some(0)), "{state:?}");
+            assert!(memory.get(&id()).is_none());
+        }
+        // What is over may still become known, but not for long.
+        let mut memory = Memory::default();
+        let member = memory.member(&id());
+        (member.started, member.is_claimed) = (Some(Instant::now()), true);
+        memory.end(&id());
+        assert_eq!(answered(&mut memory, Seen::Unheard), None);
+        tokio::time::advance(UNHEARD).await;
+        assert_eq!(answered(&mut memory, Seen::Unheard), Some(None));
+    }
+
+    #[tokio::test]
+    async fn whose_start_was_told_is_remembered_until_its_end_is() {
+        let mut memory = Memory::default();
+        memory.member(&id()).started = Some(Instant::now());
+        assert_eq!(answered(&mut memory, seen(State::NotAlive, None)), Some(Some(0)));
+        assert!(memory.get(&id()).is_some());
+        let mut memory = Memory::default();
+        assert_eq!(answered(&mut memory, seen(State::NotAlive, None)), Some(Some(0)));
+        assert!(memory.get(&id()).is_none());
+    }
+}

@@ -1,0 +1,78 @@
+//! Watches the containers and pod sandboxes of any CRI runtime, without hurting the kubelet.
+//!
+//! ```no_run
+//! use whalewatcher_cri as cri;
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let watching = whalewatcher_core::watch(cri::Client::new("/run/containerd/containerd.sock")?);
+//! watching.ready().await?;
+//! for container in watching.portfolio().containers() {
+//!     let pod = container.labels().get(cri::POD_NAME_LABEL).unwrap_or_default();
+//!     println!("{pod}: {container}");
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! containerd 1.6 and later, CRI-O, and whatever else speaks `runtime.v1`.
+//!
+//! Containers are those that are running, under the names that they have within their pods. The sandbox of a pod is one
+//! too while it is ready; its name is its ID, and the label [`SANDBOX_LABEL`] tells it from others. Labels tell the pod of
+//! either; annotations are labels too, with [`ANNOTATION_LABEL_PREFIX`] before their keys. CRI knows no pauses.
+//!
+//! # Where changes come from
+//!
+//! That is chosen at each connection, and the watcher's status tells it:
+//!
+//! 1. *Events* of the runtime, `GetContainerEvents`: where each subscriber gets them all. That is so with containerd 2.0
+//!    and later, and with CRI-O where `enable_pod_events` is on.
+//! 2. *Hints*: containerd before 2.0 has one queue of such events for all who ask, so whatever one takes from it the
+//!    kubelet misses. Its own event service has no such flaw. With the feature `containerd` it is subscribed to, and tells
+//!    whom to ask about.
+//! 3. *Polling*: where there is neither, both lists are asked for every second, or as often as
+//!    [configured](Builder::poll_every). So it is as well for who [wants no more](Builder::polling). A life that is over between two lists is not seen then, and exit codes are not
+//!    known.
+//!
+//! # PIDs
+//!
+//! CRI tells no PIDs but in a verbose status, in words of the runtime's own. Who tells none is asked again some times, and
+//! is left out then: it counts as not alive. So CRI-O's sandboxes are not seen where it runs no infra containers.
+//!
+//! # Features
+//!
+//! - `containerd`: hints, as above.
+//!
+//! Building this crate needs `protoc`, of Debian's packages `protobuf-compiler` and `libprotobuf-dev`.
+
+mod changes;
+#[cfg(feature = "containerd")]
+mod claims;
+mod client;
+mod connection;
+mod container;
+mod endings;
+mod event_stream;
+mod events;
+mod failure;
+mod handshake;
+#[cfg(feature = "containerd")]
+mod hints;
+mod host;
+mod id;
+mod info;
+mod inspection;
+mod limits;
+mod list;
+mod lists;
+mod memory;
+mod moment;
+#[cfg(test)]
+mod mutated;
+mod polling;
+mod runtime;
+
+pub use client::{Builder, Client, DEFAULT_POLL_EVERY};
+pub use connection::Connection;
+pub use container::{ANNOTATION_LABEL_PREFIX, CONTAINER_NAME_LABEL, Details};
+pub use k8s_cri;
+pub use limits::{MAX_EVENT, MAX_ID, MAX_IDENTITY, MAX_LIST, MAX_STATUS};
+pub use whalewatcher_core::{POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL, SANDBOX_LABEL};

@@ -1,0 +1,134 @@
+//! What is alive: running containers and ready sandboxes.
+
+use std::collections::HashSet;
+
+use k8s_cri::v1::{
+    Container as ListedContainer, ContainerFilter, ContainerState, ContainerStateValue,
+    ListContainersRequest, ListPodSandboxRequest, PodSandbox as ListedSandbox, PodSandboxFilter,
+    PodSandboxState, PodSandboxStateValue,
+};
+use whalewatcher_core::{ContainerId, EngineError, Listing, Sighting};
+
+use crate::connection::Connection;
+use crate::container::{Kind, Pod, State, of_listed, of_listed_sandbox, sandbox_state, state};
+use crate::failure;
+use crate::id::is_id;
+use crate::limits::MAX_LIST;
+use crate::memory::Memory;
+
+const CONTAINERS: &str = "RuntimeService.ListContainers";
+const SANDBOXES: &str = "RuntimeService.ListPodSandbox";
+
+/// What is listed as alive.
+#[derive(Debug, Default)]
+pub(crate) struct Alive {
+    containers: Vec<ListedContainer>,
+    sandboxes: Vec<ListedSandbox>,
+}
+
+impl Alive {
+    pub(crate) fn ids(&self) -> HashSet<ContainerId> {
+        let containers = self.containers.iter().map(|container| container.id.as_str());
+        containers
+            .chain(self.sandboxes.iter().map(|sandbox| sandbox.id.as_str()))
+            .map(ContainerId::from)
+            .collect()
+    }
+}
+
+/// Lists it all. Status requests are the watcher's to make: a list tells no PIDs.
+pub(crate) async fn list(connection: &Connection) -> Result<Listing, EngineError> {
+    let alive = connection.lists().list(connection).await?;
+    let memory = connection.memory();
+    let partial = |container| Sighting::Partial { container, started_within: None };
+    let containers = alive.containers.iter().map(|listed| {
+        let pod = memory.pod(&ContainerId::from(listed.pod_sandbox_id.as_str()));
+        of_listed(listed, pod)
+    });
+    let sandboxes = alive.sandboxes.iter().map(of_listed_sandbox);
+    Ok(containers.chain(sandboxes).map(partial).collect::<Vec<_>>().into())
+}
+
+/// Asks for both lists, side by side.
+pub(crate) async fn alive(connection: &Connection) -> Result<Alive, EngineError> {
+    let containers = async {
+        let state = ContainerStateValue { state: ContainerState::ContainerRunning as i32 };
+        let filter = Some(ContainerFilter { state: Some(state), ..ContainerFilter::default() });
+        let answer = connection.client(MAX_LIST).list_containers(ListContainersRequest { filter }).await;
+        Ok(answer.map_err(|status| failure::of_status(CONTAINERS, status))?.into_inner().containers)
+    };
+    let sandboxes = async {
+        let state = PodSandboxStateValue { state: PodSandboxState::SandboxReady as i32 };
+        let filter = Some(PodSandboxFilter { state: Some(state), ..PodSandboxFilter::default() });
+        let answer = connection.client(MAX_LIST).list_pod_sandbox(ListPodSandboxRequest { filter }).await;
+        Ok(answer.map_err(|status| failure::of_status(SANDBOXES, status))?.into_inner().items)
+    };
+    let (containers, sandboxes) = tokio::try_join!(containers, sandboxes)?;
+    Ok(take_in(&mut connection.memory(), containers, sandboxes))
+}
+
+/// Leaves out what is not alive, or was told to be over, and has the rest remembered.
+fn take_in(memory: &mut Memory, containers: Vec<ListedContainer>, sandboxes: Vec<ListedSandbox>) -> Alive {
+    let mut alive = Alive::default();
+    let mut ids = HashSet::new();
+    let mut fits = |memory: &Memory, id: &str, state: State| {
+        if !is_id(id) {
+            tracing::warn!("the CRI runtime lists something without a proper ID");
+            return None;
+        }
+        let id = ContainerId::from(id);
+        (state == State::Alive && !memory.has_ended(&id) && ids.insert(id.clone())).then_some(id)
+    };
+    for sandbox in sandboxes {
+        let Some(id) = fits(memory, &sandbox.id, sandbox_state(sandbox.state)) else { continue };
+        memory.is(&id, Kind::Sandbox, None);
+        if let Some(pod) = Pod::of(sandbox.metadata.as_ref()) {
+            memory.learn(&id, pod);
+        }
+        alive.sandboxes.push(sandbox);
+    }
+    for container in containers {
+        let Some(id) = fits(memory, &container.id, state(container.state)) else { continue };
+        let sandbox = is_id(&container.pod_sandbox_id).then(|| container.pod_sandbox_id.as_str().into());
+        memory.is(&id, Kind::Container, sandbox);
+        alive.containers.push(container);
+    }
+    alive
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn container(id: &str, state: i32) -> ListedContainer {
+        ListedContainer { id: id.into(), pod_sandbox_id: "s1".into(), state, ..ListedContainer::default() }
+    }
+
+    fn sandbox(id: &str, state: i32) -> ListedSandbox {
+        ListedSandbox { id: id.into(), state, ..ListedSandbox::default() }
+    }
+
+    #[test]
+    fn only_what_is_alive_and_not_over_is_listed_even_if_the_runtime_does_not_look_at_filters() {
+        let mut memory = Memory::default();
+        memory.end(&"over".into());
+        let containers =
+            [("c1", 1), ("made", 0), ("gone", 2), ("lost", 3), ("odd", 99), ("over", 1), ("", 1), ("a/b", 1)];
+        let containers = containers.map(|(id, state)| container(id, state)).into();
+        let sandboxes = [("s1", 0), ("down", 1), ("odd-too", 7), ("c1", 1)];
+        let sandboxes = sandboxes.map(|(id, state)| sandbox(id, state)).into();
+        let alive = take_in(&mut memory, containers, sandboxes);
+        assert_eq!(alive.ids(), HashSet::from(["c1".into(), "s1".into()]));
+        let member = memory.get(&"c1".into()).unwrap();
+        assert_eq!((member.kind, member.sandbox.clone()), (Some(Kind::Container), Some("s1".into())));
+        assert_eq!(memory.get(&"s1".into()).unwrap().kind, Some(Kind::Sandbox));
+        assert!(memory.get(&"gone".into()).is_none());
+    }
+
+    #[test]
+    fn what_is_listed_twice_is_told_once() {
+        let twice = vec![container("x", 1), container("x", 1)];
+        let alive = take_in(&mut Memory::default(), twice, vec![sandbox("x", 0)]);
+        assert_eq!((alive.containers.len(), alive.sandboxes.len()), (0, 1));
+    }
+}

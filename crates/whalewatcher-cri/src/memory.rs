@@ -1,0 +1,177 @@
+//! What is remembered of containers and sandboxes on a connection: what kind each is, so that the right question is asked
+//! at once, which pod it is in, and how far the telling of its one life has come.
+//!
+//! A life that begins under an ID is the only one ever of that ID. So what was told to be over never comes back, whatever
+//! a status still says of it, and what was told to be alive needs not be told again.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use whalewatcher_core::ContainerId;
+
+use crate::container::{Kind, Pod};
+use crate::endings::Endings;
+
+/// How often in a row a status may tell no PID before that is believed.
+pub(crate) const ATTEMPTS: u32 = 5;
+
+/// For how long one that no list tells of is remembered: the list may be older.
+const YOUNG: Duration = Duration::from_secs(60);
+
+/// What is remembered on a connection.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    members: HashMap<ContainerId, Member>,
+    /// By the ID of their sandbox.
+    pods: HashMap<ContainerId, Pod>,
+    /// What is over, as any connection was told.
+    endings: Endings,
+    /// What was told to be over on this one.
+    told: Endings,
+}
+
+/// One that is alive, or may be.
+#[derive(Debug, Default)]
+pub(crate) struct Member {
+    /// What it is, once the runtime told.
+    pub(crate) kind: Option<Kind>,
+    /// The sandbox that a container is in.
+    pub(crate) sandbox: Option<ContainerId>,
+    /// The PID that the runtime told of it.
+    pub(crate) pid: Option<u32>,
+    /// How often in a row it told none.
+    pub(crate) vain: u32,
+    /// Whether it is the runtime's, though that may not say so yet.
+    pub(crate) is_claimed: bool,
+    /// When an event told of its start, if one did.
+    pub(crate) started: Option<Instant>,
+    /// When it was told of first.
+    since: Option<Instant>,
+}
+
+impl Memory {
+    /// Of nothing but what was told to be over on other connections.
+    pub(crate) fn new(endings: Endings) -> Self {
+        Self { endings, ..Self::default() }
+    }
+
+    /// What is remembered of it, from now on at the latest.
+    pub(crate) fn member(&mut self, id: &ContainerId) -> &mut Member {
+        let member = self.members.entry(id.clone()).or_default();
+        member.since.get_or_insert_with(Instant::now);
+        member
+    }
+
+    pub(crate) fn get(&self, id: &ContainerId) -> Option<&Member> {
+        self.members.get(id)
+    }
+
+    /// The runtime told what it is.
+    pub(crate) fn is(&mut self, id: &ContainerId, kind: Kind, sandbox: Option<ContainerId>) -> &mut Member {
+        let member = self.member(id);
+        member.kind = Some(kind);
+        if sandbox.is_some() {
+            member.sandbox = sandbox;
+        }
+        member
+    }
+
+    /// It is not alive.
+    pub(crate) fn forget(&mut self, id: &ContainerId) -> Option<Member> {
+        self.members.remove(id)
+    }
+
+    /// It was told to be over.
+    pub(crate) fn end(&mut self, id: &ContainerId) {
+        self.endings.add(id);
+        self.told.add(id);
+        self.pods.remove(id);
+    }
+
+    /// Whether that was told on this connection. What others were told makes it no less over, but is no news of this one's.
+    pub(crate) fn was_told_to_end(&self, id: &ContainerId) -> bool {
+        self.told.contain(id)
+    }
+
+    /// Whether it is over, whatever its status says.
+    pub(crate) fn has_ended(&self, id: &ContainerId) -> bool {
+        self.endings.contain(id)
+    }
+
+    pub(crate) fn pod(&self, sandbox: &ContainerId) -> Option<&Pod> {
+        self.pods.get(sandbox)
+    }
+
+    /// The runtime told the pod of a sandbox.
+    pub(crate) fn learn(&mut self, sandbox: &ContainerId, pod: Pod) {
+        if !self.has_ended(sandbox) {
+            self.pods.insert(sandbox.clone(), pod);
+        }
+    }
+
+    /// A list told all that are alive: others are forgotten, but for those that came only since.
+    pub(crate) fn retain(&mut self, listed: &HashSet<ContainerId>) {
+        self.members.retain(|id, member| {
+            listed.contains(id) || member.since.is_some_and(|since| since.elapsed() < YOUNG)
+        });
+        let sandboxes: HashSet<_> =
+            self.members.values().filter_map(|member| member.sandbox.as_ref()).collect();
+        self.pods.retain(|id, _| listed.contains(id) || sandboxes.contains(id));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_cri::v1::PodSandboxMetadata;
+
+    use super::*;
+
+    fn pod() -> Pod {
+        Pod::of(Some(&PodSandboxMetadata { name: "p".into(), ..PodSandboxMetadata::default() })).unwrap()
+    }
+
+    fn id(id: &str) -> ContainerId {
+        id.into()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_lists_do_not_tell_of_is_forgotten_after_a_while_and_its_pod_with_it() {
+        let mut memory = Memory::default();
+        for name in ["listed", "late"] {
+            memory.is(&id(name), Kind::Container, Some(id(&format!("{name}-pod"))));
+            memory.learn(&id(&format!("{name}-pod")), pod());
+        }
+        let listed = HashSet::from([id("listed")]);
+        memory.retain(&listed);
+        assert!(memory.get(&id("late")).is_some() && memory.pod(&id("late-pod")).is_some());
+        tokio::time::advance(YOUNG).await;
+        memory.retain(&listed);
+        assert!(memory.get(&id("late")).is_none() && memory.pod(&id("late-pod")).is_none());
+        assert!(memory.get(&id("listed")).is_some() && memory.pod(&id("listed-pod")).is_some());
+        memory.retain(&HashSet::new());
+        assert!(memory.members.is_empty() && memory.pods.is_empty());
+    }
+
+    #[test]
+    fn what_is_over_has_no_pod_any_more_and_is_over_on_the_next_connection_too() {
+        let endings = Endings::default();
+        let mut memory = Memory::new(endings.clone());
+        memory.learn(&id("s"), pod());
+        memory.end(&id("s"));
+        memory.learn(&id("s"), pod());
+        assert!(memory.has_ended(&id("s")) && memory.pod(&id("s")).is_none());
+        let next = Memory::new(endings);
+        assert!(next.has_ended(&id("s")) && !next.has_ended(&id("other")));
+        assert!(memory.was_told_to_end(&id("s")) && !next.was_told_to_end(&id("s")));
+    }
+
+    #[test]
+    fn a_containers_sandbox_is_not_forgotten_where_it_is_not_told_again() {
+        let mut memory = Memory::default();
+        memory.is(&id("c"), Kind::Container, Some(id("s")));
+        let member = memory.is(&id("c"), Kind::Container, None);
+        assert_eq!(member.sandbox, Some(id("s")));
+        assert!(memory.forget(&id("c")).is_some() && memory.forget(&id("c")).is_none());
+    }
+}

@@ -1,0 +1,182 @@
+//! Mutated messages go through all decoders: none panics, and what they make of them is sane.
+
+use std::time::{Duration, SystemTime};
+
+use k8s_cri::v1::{
+    Container as ListedContainer, ContainerEventResponse, ContainerMetadata, ContainerStatus,
+    ContainerStatusResponse, PodSandbox, PodSandboxMetadata, PodSandboxStatus, VersionResponse,
+};
+use proptest::prelude::*;
+use proptest::sample::Index;
+use prost::Message;
+use whalewatcher_core::{ContainerId, EngineEvent};
+
+use crate::container::{Pod, of_listed, of_listed_sandbox, of_status};
+use crate::events::{Since, take};
+use crate::id::is_id;
+use crate::info::Info;
+use crate::memory::Memory;
+use crate::runtime::Runtime;
+
+#[derive(Clone, Debug)]
+enum Mutation {
+    Byte(Index, u8),
+    Bit(Index, u8),
+    Insert(Index, Vec<u8>),
+    Remove(Index, usize),
+    Truncate(Index),
+}
+
+fn mutations() -> impl Strategy<Value = Vec<Mutation>> {
+    let mutation = prop_oneof![
+        3 => any::<(Index, u8)>().prop_map(|(at, byte)| Mutation::Byte(at, byte)),
+        3 => (any::<Index>(), 0..8_u8).prop_map(|(at, bit)| Mutation::Bit(at, bit)),
+        2 => (any::<Index>(), proptest::collection::vec(any::<u8>(), 1..12)).prop_map(|(at, bytes)| Mutation::Insert(at, bytes)),
+        2 => (any::<Index>(), 1..12_usize).prop_map(|(at, count)| Mutation::Remove(at, count)),
+        1 => any::<Index>().prop_map(Mutation::Truncate),
+    ];
+    proptest::collection::vec(mutation, 0..5)
+}
+
+fn mutate(mut bytes: Vec<u8>, mutations: &[Mutation]) -> Vec<u8> {
+    for mutation in mutations {
+        let at = |index: &Index| index.index(bytes.len() + 1);
+        match mutation {
+            Mutation::Byte(index, byte) => {
+                let at = at(index);
+                bytes.get_mut(at).into_iter().for_each(|old| *old = *byte);
+            }
+            Mutation::Bit(index, bit) => {
+                let at = at(index);
+                bytes.get_mut(at).into_iter().for_each(|old| *old ^= 1 << bit);
+            }
+            Mutation::Insert(index, more) => {
+                let at = at(index);
+                bytes.splice(at..at, more.iter().copied());
+            }
+            Mutation::Remove(index, count) => {
+                let at = at(index);
+                bytes.drain(at..(at + count).min(bytes.len()));
+            }
+            Mutation::Truncate(index) => bytes.truncate(at(index)),
+        }
+    }
+    bytes
+}
+
+fn mutated<M: Message + Default>(message: &M, mutations: &[Mutation]) -> Option<M> {
+    M::decode(mutate(message.encode_to_vec(), mutations).as_slice()).ok()
+}
+
+fn metadata() -> Option<PodSandboxMetadata> {
+    Some(PodSandboxMetadata { name: "shop".into(), uid: "u-1".into(), namespace: "eu".into(), attempt: 1 })
+}
+
+fn status() -> ContainerStatus {
+    ContainerStatus {
+        id: "4b1ab74f".into(),
+        metadata: Some(ContainerMetadata { name: "web".into(), attempt: 2 }),
+        state: 1,
+        created_at: 1_769_860_800_000_000_000,
+        started_at: 1_769_860_801_000_000_000,
+        finished_at: 1_769_860_802_000_000_000,
+        exit_code: 137,
+        labels: [("app".to_owned(), "x".to_owned())].into(),
+        annotations: [("note".to_owned(), "n".to_owned())].into(),
+        ..ContainerStatus::default()
+    }
+}
+
+fn event(kind: i32) -> ContainerEventResponse {
+    ContainerEventResponse {
+        container_id: "4b1ab74f".into(),
+        container_event_type: kind,
+        created_at: 1_769_860_803_000_000_000,
+        pod_sandbox_status: Some(PodSandboxStatus {
+            id: "5a5a5a5a".into(),
+            metadata: metadata(),
+            created_at: 1_769_860_799_000_000_000,
+            ..PodSandboxStatus::default()
+        }),
+        containers_statuses: vec![ContainerStatus { state: kind.min(2), ..status() }],
+    }
+}
+
+/// What is told is about something that can be asked for, and no end is before its beginning.
+fn is_sane(events: &[EngineEvent]) -> bool {
+    let sane = |id: &ContainerId| is_id(id.as_str());
+    let times: Vec<_> = events.iter().filter_map(EngineEvent::at).collect();
+    times.is_sorted()
+        && events.iter().all(|event| match event {
+            EngineEvent::Started { id, pid: None, glimpse, .. } => {
+                sane(id) && glimpse.as_ref().is_none_or(|glimpse| glimpse.id() == id && glimpse.pid() == 0)
+            }
+            EngineEvent::Exited { id, pid, .. } => sane(id) && *pid != Some(0),
+            EngineEvent::Changed { id, .. } => sane(id),
+            _ => false,
+        })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn events_are_sane_or_refused(mutations in mutations(), replayed: bool) {
+        let mut memory = Memory::default();
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_769_860_804);
+        for kind in [1, 2, 3] {
+            if let Some(event) = mutated(&event(kind), &mutations) {
+                let told = take(&event, &mut memory, Since::now(), replayed, now);
+                prop_assert!(is_sane(&told), "{told:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn lists_and_statuses_are_sane_or_refused(mutations in mutations()) {
+        let pod = Pod::of(metadata().as_ref());
+        let info = r#"{"sandboxID":"5a5a5a5a","pid":4711,"runtimeSpec":{"linux":{"namespaces":[{"type":"pid"}]}}}"#;
+        let answer = ContainerStatusResponse {
+            status: Some(status()),
+            info: [("info".to_owned(), info.to_owned())].into(),
+        };
+        if let Some(ContainerStatusResponse { status: Some(status), info }) = mutated(&answer, &mutations) {
+            let pid = Info::of(&info).pid;
+            prop_assert!(pid != Some(0));
+            let container = of_status(&status, pod.as_ref(), pid.unwrap_or_default());
+            prop_assert!(!container.to_string().contains(char::is_control));
+            prop_assert!(container.started_at().is_none_or(|started_at| started_at > SystemTime::UNIX_EPOCH));
+            prop_assert!(!container.labels().contains("io.kubernetes.sandbox"));
+        }
+        let mutated_text = String::from_utf8_lossy(&mutate(info.into(), &mutations)).into_owned();
+        prop_assert!(Info::of(&[("info".to_owned(), mutated_text)].into()).pid != Some(0));
+        let listed = ListedContainer {
+            id: "4b1ab74f".into(),
+            pod_sandbox_id: "5a5a5a5a".into(),
+            labels: status().labels,
+            ..ListedContainer::default()
+        };
+        if let Some(listed) = mutated(&listed, &mutations) {
+            prop_assert_eq!(of_listed(&listed, None).pid(), 0);
+        }
+        let sandbox = PodSandbox { id: "5a5a5a5a".into(), metadata: metadata(), ..PodSandbox::default() };
+        if let Some(sandbox) = mutated(&sandbox, &mutations) {
+            let sandbox = of_listed_sandbox(&sandbox);
+            prop_assert_eq!(sandbox.labels().get("io.kubernetes.sandbox"), Some(""));
+        }
+    }
+
+    #[test]
+    fn whatever_containerd_calls_its_version_its_events_are_safe_from_us_unless_it_is_2_0_or_later(version in ".{0,12}") {
+        let told = VersionResponse {
+            runtime_name: "containerd".into(),
+            runtime_version: version.clone(),
+            ..VersionResponse::default()
+        };
+        if Runtime::from(told).shares_events() {
+            let number = version.trim().trim_start_matches(['v', 'V']);
+            let major: u32 = number.split('.').next().unwrap().parse().unwrap();
+            prop_assert!(major >= 2, "{version}");
+        }
+    }
+}

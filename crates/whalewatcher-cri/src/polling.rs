@@ -1,0 +1,74 @@
+//! Changes, where nobody tells of them: both lists are asked for again and again.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
+use whalewatcher_core::{EngineError, EngineEvent, ErrorKind};
+
+use crate::connection::Connection;
+
+/// How long a list may take.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// How many lists in a row may fail.
+const FAILURES: u32 = 3;
+
+/// Lists again and again, beginning after the watcher's own first list.
+pub(crate) struct Polling<'a> {
+    connection: &'a Connection,
+    told: Option<mpsc::UnboundedReceiver<EngineEvent>>,
+    due: Instant,
+    failures: u32,
+}
+
+impl<'a> Polling<'a> {
+    pub(crate) fn new(connection: &'a Connection) -> Self {
+        connection.lists().compare();
+        Self {
+            connection,
+            told: connection.told(),
+            due: Instant::now() + connection.poll_every(),
+            failures: 0,
+        }
+    }
+
+    /// What has changed, be it that a list was asked for here or elsewhere; maybe nothing.
+    pub(crate) async fn next(&mut self) -> Result<Option<EngineEvent>, EngineError> {
+        let told = async {
+            match &mut self.told {
+                Some(told) => told.recv().await,
+                None => None,
+            }
+        };
+        tokio::select! {
+            biased;
+            Some(event) = told => return Ok(Some(event)),
+            () = sleep_until(self.due) => {}
+        }
+        let poll = async {
+            // Before there is a first one nothing can be compared with it.
+            if self.connection.lists().is_begun().await {
+                self.connection.lists().list(self.connection).await?;
+            }
+            Ok(())
+        };
+        let polled = timeout(LIMIT, poll).await.unwrap_or_else(|_| {
+            let message = format!("polling: no list within {} s", LIMIT.as_secs());
+            Err(EngineError::new(ErrorKind::TimedOut, message))
+        });
+        self.due = Instant::now() + self.connection.poll_every();
+        match polled {
+            Ok(()) => self.failures = 0,
+            Err(error) => {
+                self.failures += 1;
+                let broken = matches!(error.kind(), ErrorKind::Disconnected | ErrorKind::TimedOut);
+                if broken || self.failures == FAILURES {
+                    return Err(error);
+                }
+                tracing::warn!(%error, "cannot poll this time");
+            }
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,171 @@
+//! What goes wrong between a watcher and a CRI runtime, by the test kit's proxy: whatever it is, the watcher recovers, and
+//! announces nothing that has not happened.
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+use whalewatcher_core::{Backoff, EventKind, Portfolio, Settings, Subscription, Watching, watch_with};
+use whalewatcher_cri::Client;
+use whalewatcher_testkit::cri::{Alive, Flavour, Server};
+use whalewatcher_testkit::proxy::{Direction, Fault, Proxy, Refusal};
+
+/// Nothing here takes so long, unless it never comes.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long an answer may take.
+const LIMIT: Duration = Duration::from_millis(500);
+/// After what silence the event stream is checked.
+const SILENCE: Duration = Duration::from_millis(100);
+
+/// Whose changes are told by events, by containerd's own if there is that feature, and by polling.
+const FLAVOURS: [Flavour; 3] = [Flavour::Containerd2_1, Flavour::Containerd1_7, Flavour::Crio];
+
+/// A runtime, a proxy before it, a watcher of that, and what its subscriber makes of what it is told.
+struct Stage {
+    server: Server,
+    pod: String,
+    goes: String,
+    proxy: Proxy,
+    watching: Watching<Client>,
+    events: Subscription,
+    fold: Portfolio,
+    /// All lives that there ever were: each ID has one.
+    lives: HashSet<String>,
+    begun: HashSet<String>,
+    ended: HashSet<String>,
+}
+
+impl Stage {
+    async fn begin(flavour: Flavour) -> Self {
+        let server = Server::builder().flavour(flavour).start().unwrap();
+        let pod = server.run_pod("stays").unwrap();
+        server.run(&pod, "stays").unwrap();
+        let goes = server.run(&pod, "goes").unwrap();
+        let proxy = Proxy::builder().upstream(server.endpoint()).start().unwrap();
+        let settings = Settings::default()
+            .with_backoff(Backoff::default().with_delays(Duration::from_millis(1), Duration::from_millis(10)))
+            .with_limits(LIMIT, LIMIT, LIMIT)
+            .with_checks(SILENCE, LIMIT)
+            .with_audits(None);
+        let client = Client::builder().endpoint(proxy.endpoint()).poll_every(Duration::from_millis(10));
+        let watching = watch_with(client.build().unwrap(), settings);
+        let (fold, events) = watching.subscribe();
+        let (lives, begun, ended) = Default::default();
+        let mut stage = Self { server, pod, goes, proxy, watching, events, fold, lives, begun, ended };
+        stage.note_lives();
+        stage.settled("before any fault").await;
+        stage
+    }
+
+    fn note_lives(&mut self) {
+        self.lives.extend(self.server.truth().into_iter().map(|alive| alive.id));
+    }
+
+    /// A bit of everything.
+    fn change(&mut self) {
+        self.server.exit(&self.goes, 0).unwrap();
+        self.server.run(&self.pod, "comes").unwrap();
+        let other = self.server.run_pod("other").unwrap();
+        self.server.run(&other, "comes too").unwrap();
+        self.note_lives();
+        self.server.remove(&other).unwrap();
+        self.goes = self.server.run(&self.pod, "goes next").unwrap();
+        self.note_lives();
+    }
+
+    fn is_true(&self) -> bool {
+        let portfolio = self.watching.portfolio();
+        let truth = self.server.truth();
+        self.watching.status().is_live()
+            && portfolio == self.fold
+            && portfolio.total() == truth.len()
+            && truth.iter().all(|Alive { id, pid, .. }| {
+                portfolio.by_id(id.as_str()).is_some_and(|known| known.pid() == *pid)
+            })
+    }
+
+    /// Takes what is told until the picture is true.
+    async fn settled(&mut self, fault: &str) {
+        let settling = async {
+            while !self.is_true() {
+                let event = self.events.next().await.expect("the subscription goes on");
+                self.fold.apply(&event.kind);
+                let Some(container) = event.container() else { continue };
+                let life = container.id().to_string();
+                assert!(self.lives.contains(&life), "{fault}: {event}, but there never was such a life");
+                match &event.kind {
+                    EventKind::Started(_) => assert!(self.begun.insert(life), "{fault}: {event} again"),
+                    EventKind::Exited { .. } => assert!(self.ended.insert(life), "{fault}: {event} again"),
+                    _ => {}
+                }
+            }
+        };
+        let settled = timeout(PATIENCE, settling).await;
+        let status = self.watching.status();
+        assert!(settled.is_ok(), "{fault}: {:?} instead of {:?}, {status}", self.fold, self.server.truth());
+    }
+
+    /// Things change while the fault is there, which is for as long as it takes to be noticed, if it ever is.
+    async fn survives(mut self, fault: Fault) {
+        let name = fault.to_string();
+        self.proxy.inject(fault).unwrap();
+        self.change();
+        // Not awaited for its own sake: also what is never noticed must do no harm.
+        sleep(2 * SILENCE + LIMIT).await;
+        self.proxy.heal().unwrap();
+        self.settled(&name).await;
+        self.server.exit(&self.goes, 0).unwrap();
+        self.settled(&name).await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_can_end_after_any_number_of_bytes() {
+    for flavour in FLAVOURS {
+        for bytes in [0, 9, 100, 300, 1_000, 3_000, 10_000] {
+            for fault in [Fault::cut_after(bytes), Fault::reset_after(bytes)] {
+                for direction in [Direction::ToClient, Direction::ToEngine] {
+                    let mut stage = Stage::begin(flavour).await;
+                    let name = fault.to_string();
+                    stage.proxy.inject(fault.clone().toward(direction).times(3)).unwrap();
+                    stage.change();
+                    stage.settled(&name).await;
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_connection_can_be_dead_slow_or_silent() {
+    for flavour in FLAVOURS {
+        for fault in [
+            Fault::stall(),
+            Fault::stall().toward(Direction::ToClient),
+            Fault::stall().toward(Direction::ToEngine),
+            Fault::swallow(),
+            Fault::black_hole(),
+            Fault::delay(Duration::from_millis(20)),
+            Fault::drip(7, Duration::from_millis(1)),
+        ] {
+            Stage::begin(flavour).await.survives(fault).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_runtime_can_be_gone_and_its_socket_another() {
+    for flavour in FLAVOURS {
+        for fault in [
+            Fault::refuse(Refusal::Closed),
+            Fault::refuse(Refusal::Gone),
+            Fault::replace_socket(true),
+            Fault::replace_socket(false),
+        ] {
+            let stage = Stage::begin(flavour).await;
+            stage.server.disconnect_all();
+            stage.survives(fault).await;
+        }
+    }
+}

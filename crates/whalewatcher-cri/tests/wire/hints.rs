@@ -1,0 +1,339 @@
+//! containerd's own events as hints, where those of its CRI plugin would be taken from the kubelet. They are ahead of what
+//! CRI says, and tell of containers that are none of its.
+
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use whalewatcher_core::{ChangeSource, Settings};
+use whalewatcher_cri::k8s_cri::v1::GetEventsRequest;
+use whalewatcher_testkit::containerd;
+use whalewatcher_testkit::cri::{ContainerSpec, Flavour, Method, PodSpec, Server};
+
+use crate::watched::{Watched, assert_true, client, in_time, server, statuses, watch, watch_with_settings};
+
+const BEFORE_2_0: [Flavour; 2] = [Flavour::Containerd1_6, Flavour::Containerd1_7];
+
+fn unaudited(server: &Server) -> Watched {
+    watch_with_settings(client(server), Settings::default().with_audits(None))
+}
+
+#[tokio::test]
+async fn a_life_is_told_with_its_exit_code_and_costs_one_status() {
+    for flavour in BEFORE_2_0 {
+        let server = server(flavour);
+        let mut watched = unaudited(&server).live().await;
+        let pod = server.run_pod(PodSpec::new("p").without_kubelet()).unwrap();
+        assert_eq!(watched.told().await, format!("started {pod}"));
+        let web = server.run(&pod, "web").unwrap();
+        assert_eq!(watched.told().await, "started web");
+        assert_true(&watched, &server);
+        server.exit(&web, 3).unwrap();
+        assert_eq!(watched.told().await, "exited web 3");
+        server.remove(&web).unwrap();
+        server.remove(&pod).unwrap();
+        assert_eq!(watched.told().await, format!("exited {pod} 137"));
+        assert_eq!(statuses(&server.stats()), (1, 1), "{flavour:?}");
+        assert_eq!(server.stats().requests.of(Method::GetContainerEvents), 0);
+        assert_eq!(watched.watching.status().source, Some(ChangeSource::Hints));
+    }
+}
+
+#[tokio::test]
+async fn another_client_gets_every_event_of_the_runtime() {
+    let server = server(Flavour::Containerd1_7);
+    let mut kubelet = client(&server).client().unwrap();
+    let events = tokio::spawn(async move {
+        let mut stream = kubelet.get_container_events(GetEventsRequest {}).await.unwrap().into_inner();
+        let mut told = Vec::new();
+        while told.len() < 32 {
+            told.push(stream.message().await.unwrap().unwrap().container_id);
+        }
+        told
+    });
+    in_time(server.until_subscriptions(1)).await;
+    let mut watched = unaudited(&server).live().await;
+    let pod = server.run_pod("p").unwrap();
+    for nth in 0..10 {
+        let id = server.run(&pod, ContainerSpec::new(format!("c{nth}"))).unwrap();
+        server.exit(&id, 0).unwrap();
+    }
+    assert_eq!(in_time(events).await.unwrap().len(), 32);
+    assert_eq!(watched.told_all(21).await.len(), 21);
+    assert_eq!(server.stats().subscribed, 1, "nobody else asked for them");
+}
+
+#[tokio::test]
+async fn a_start_is_waited_for_until_cri_says_so_too() {
+    for flavour in BEFORE_2_0 {
+        let server = server(flavour);
+        let mut watched = unaudited(&server).live().await;
+        let pod = server.begin_pod("p").unwrap();
+        in_time(server.until(|stats| stats.requests.of_id(Method::PodSandboxStatus, &pod) >= 2)).await;
+        assert!(watched.next().now_or_never().is_none());
+        server.finish_start(&pod).unwrap();
+        assert_eq!(watched.told().await, format!("started {pod}"));
+        let web = server.create(&pod, "web").unwrap();
+        server.begin_start(&web).unwrap();
+        in_time(server.until(|stats| stats.requests.of_id(Method::ContainerStatus, &web) >= 3)).await;
+        assert!(watched.next().now_or_never().is_none());
+        server.finish_start(&web).unwrap();
+        assert_eq!(watched.told().await, "started web");
+        assert_true(&watched, &server);
+    }
+}
+
+#[tokio::test]
+async fn a_start_that_cri_is_slow_to_confirm_is_asked_for_again_and_takes_no_place_meanwhile() {
+    let server = server(Flavour::Containerd1_7);
+    let pod = server.run_pod("p").unwrap();
+    let mut watched = unaudited(&server).live().await;
+    let slow = server.create(&pod, "slow").unwrap();
+    server.begin_start(&slow).unwrap();
+    let mut status = watched.watching.follow_status();
+    in_time(status.wait_for(|status| status.unresolved == 1)).await.unwrap();
+    server.run(&pod, "other").unwrap();
+    assert_eq!(watched.told().await, "started other");
+    server.finish_start(&slow).unwrap();
+    assert_eq!(watched.told().await, "started slow");
+    assert_true(&watched, &server);
+}
+
+#[tokio::test]
+async fn what_has_ended_does_not_come_back_whatever_cri_still_says() {
+    for flavour in BEFORE_2_0 {
+        let server = server(flavour);
+        let pod = server.run_pod("p").unwrap();
+        let web = server.run(&pod, "web").unwrap();
+        let settings = Settings::default().with_audits(Duration::from_millis(50));
+        let mut watched = watch_with_settings(client(&server), settings).live().await;
+        server.begin_exit(&web, 3).unwrap();
+        assert_eq!(watched.told().await, "exited web 3");
+        // Longer than an audit has its suspects explained by events.
+        let lists = server.stats().requests.of(Method::ListContainers);
+        in_time(server.until(|stats| stats.requests.of(Method::ListContainers) >= lists + 30)).await;
+        assert!(watched.next().now_or_never().is_none());
+        server.finish_exit(&web).unwrap();
+        server.run(&pod, "last").unwrap();
+        assert_eq!(watched.told().await, "started last");
+        assert_true(&watched, &server);
+        assert_eq!(watched.watching.status().counters.divergences, 0);
+    }
+}
+
+#[tokio::test]
+async fn nor_does_it_come_back_on_another_connection() {
+    let server = server(Flavour::Containerd1_7);
+    let pod = server.run_pod("p").unwrap();
+    let web = server.run(&pod, "web").unwrap();
+    let mut watched = unaudited(&server).live().await;
+    server.begin_exit(&web, 3).unwrap();
+    assert_eq!(watched.told().await, "exited web 3");
+    server.disconnect_all();
+    let told = watched.told_all(2).await;
+    assert!(told[0].starts_with("disconnected "), "{told:?}");
+    assert_eq!(told[1], "synced 1");
+    server.finish_exit(&web).unwrap();
+    assert_true(&watched, &server);
+}
+
+#[tokio::test]
+async fn what_ends_while_the_first_list_is_on_its_way_is_no_ghost() {
+    let server = server(Flavour::Containerd1_7);
+    let pod = server.run_pod("p").unwrap();
+    let web = server.run(&pod, "web").unwrap();
+    let gate = server.hold_answers(Method::ListContainers, None);
+    let mut watched = unaudited(&server);
+    in_time(gate.until_waiting(1)).await;
+    server.begin_exit(&web, 3).unwrap();
+    // What comes after it was read, too.
+    let later = server.run(&pod, "later").unwrap();
+    in_time(server.until(|stats| stats.requests.of_id(Method::ContainerStatus, &later) >= 1)).await;
+    gate.open();
+    let told = watched.until_told("synced").await;
+    assert!(told.iter().all(|told| !told.contains("web")), "{told:?}");
+    server.finish_exit(&web).unwrap();
+    assert_true(&watched, &server);
+}
+
+#[tokio::test]
+async fn what_ended_before_anybody_subscribed_is_over_once_its_task_is_deleted() {
+    for flavour in BEFORE_2_0 {
+        let server = server(flavour);
+        let pod = server.run_pod("p").unwrap();
+        let web = server.run(&pod, "web").unwrap();
+        server.begin_exit(&web, 3).unwrap();
+        let mut watched = unaudited(&server).live().await;
+        assert!(watched.names().contains(&"web".to_owned()), "as CRI still says");
+        server.finish_exit(&web).unwrap();
+        assert_eq!(watched.told().await, "exited web 3");
+        assert_true(&watched, &server);
+    }
+}
+
+#[tokio::test]
+async fn what_was_started_before_anybody_subscribed_is_there_after_a_moment() {
+    let server = server(Flavour::Containerd1_7);
+    let pod = server.run_pod("p").unwrap();
+    let web = server.create(&pod, "web").unwrap();
+    server.begin_start(&web).unwrap();
+    let mut watched = unaudited(&server).live().await;
+    server.finish_start(&web).unwrap();
+    assert_eq!(watched.told().await, "started web");
+    assert_true(&watched, &server);
+    assert_eq!(watched.watching.status().counters.lists, 2);
+}
+
+#[tokio::test]
+async fn lives_that_are_over_before_cri_knows_of_them_are_told_once_in_their_order() {
+    for flavour in BEFORE_2_0 {
+        let server = server(flavour);
+        let pod = server.run_pod("p").unwrap();
+        let mut watched = unaudited(&server).live().await;
+        // Its end comes before its start is asked about.
+        let short = server.create(&pod, ContainerSpec::new("short").annotation("a", "b")).unwrap();
+        let pid = server.begin_start(&short).unwrap();
+        in_time(server.until(|stats| stats.requests.of_id(Method::ContainerStatus, &short) >= 1)).await;
+        server.finish_start(&short).unwrap();
+        server.exit(&short, 7).unwrap();
+        let started = watched.next().await;
+        let container = started.container().unwrap();
+        assert_eq!((container.name(), container.pid()), ("short", pid));
+        assert_eq!(container.labels().get("io.kubernetes.annotation/a"), Some("b"));
+        assert_eq!(watched.told().await, "exited short 7");
+        assert_true(&watched, &server);
+    }
+}
+
+#[tokio::test]
+async fn an_end_that_comes_before_its_start_leaves_no_ghost() {
+    for flavour in BEFORE_2_0 {
+        let server = server(flavour);
+        let pod = server.run_pod("p").unwrap();
+        let mut watched = unaudited(&server).live().await;
+        for _ in 0..20 {
+            let short = server.create(&pod, "short").unwrap();
+            server.start_and_exit(&short, 7).unwrap();
+        }
+        server.run(&pod, "last").unwrap();
+        let told = watched.until_told("started last").await;
+        let (started, exited) = told.iter().partition::<Vec<_>, _>(|told| told.starts_with("started short"));
+        assert!(started.len() + 1 == exited.len(), "{told:?}");
+        assert_true(&watched, &server);
+    }
+}
+
+#[tokio::test]
+async fn execs_end_no_container() {
+    for flavour in BEFORE_2_0 {
+        let server = server(flavour);
+        let pod = server.run_pod("p").unwrap();
+        let web = server.run(&pod, "web").unwrap();
+        let mut watched = unaudited(&server).live().await;
+        for nth in 0..5 {
+            server.exec(&web, &format!("exec{nth}"), 1).unwrap();
+            server.exec(&pod, &format!("exec{nth}"), 1).unwrap();
+        }
+        server.run(&pod, "last").unwrap();
+        assert_eq!(watched.told().await, "started last");
+        assert_true(&watched, &server);
+    }
+}
+
+#[tokio::test]
+async fn containers_in_the_same_namespace_that_are_not_cris_do_no_harm() {
+    for flavour in BEFORE_2_0 {
+        let server = server(flavour);
+        let pod = server.run_pod("p").unwrap();
+        let mut watched = unaudited(&server).live().await;
+        let containerd = server.containerd();
+        for id in ["k8s.io/nerdctls", "k8s.io/short", "default/other"] {
+            containerd.run(id).unwrap();
+        }
+        containerd.exit("k8s.io/short", 0).unwrap();
+        containerd.pause("k8s.io/nerdctls").unwrap();
+        containerd.resume("k8s.io/nerdctls").unwrap();
+        in_time(containerd.until(|stats| stats.requests.containers_get == 2)).await;
+        containerd.exit("k8s.io/nerdctls", 0).unwrap();
+        containerd.remove("k8s.io/nerdctls").unwrap();
+        let web = server.run(&pod, "web").unwrap();
+        assert_eq!(watched.told().await, "started web", "{flavour:?}");
+        server.exit(&web, 0).unwrap();
+        assert_eq!(watched.told().await, "exited web 0");
+        assert_true(&watched, &server);
+        for id in ["nerdctls", "short", "other"] {
+            assert_eq!(server.stats().requests.of_id(Method::ContainerStatus, id), 0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn where_containerd_does_not_tell_whose_a_container_is_it_is_waited_for_a_moment() {
+    let server = server(Flavour::Containerd1_7);
+    let mut watched = unaudited(&server).live().await;
+    let containerd = server.containerd();
+    containerd.on_call(|call| match call.method() {
+        containerd::Method::ContainersGet => containerd::Verdict::error(containerd::Code::Internal, "no"),
+        _ => containerd::Verdict::Pass,
+    });
+    containerd.run("k8s.io/nerdctls").unwrap();
+    let pod = server.begin_pod("p").unwrap();
+    in_time(server.until(|stats| stats.requests.of_id(Method::PodSandboxStatus, &pod) >= 2)).await;
+    server.finish_start(&pod).unwrap();
+    assert_eq!(watched.told().await, format!("started {pod}"));
+    let mut status = watched.watching.follow_status();
+    in_time(status.wait_for(|status| status.unresolved == 0)).await.unwrap();
+    containerd.exit("k8s.io/nerdctls", 0).unwrap();
+    server.stop(&pod).unwrap();
+    assert!(watched.told().await.starts_with(&format!("exited {pod}")));
+}
+
+#[tokio::test]
+async fn pauses_are_nothing_in_cri() {
+    let server = server(Flavour::Containerd1_7);
+    let pod = server.run_pod("p").unwrap();
+    let web = server.run(&pod, "web").unwrap();
+    let mut watched = unaudited(&server).live().await;
+    let asked = statuses(&server.stats());
+    server.containerd().pause(format!("k8s.io/{web}").as_str()).unwrap();
+    server.containerd().resume(format!("k8s.io/{web}").as_str()).unwrap();
+    assert_eq!(statuses(&server.stats()), asked);
+    server.exit(&web, 0).unwrap();
+    assert_eq!(watched.told().await, "exited web 0");
+}
+
+#[tokio::test]
+async fn where_containerds_own_events_are_refused_it_is_polled() {
+    for (method, code) in [
+        (containerd::Method::Subscribe, containerd::Code::Unimplemented),
+        (containerd::Method::Subscribe, containerd::Code::PermissionDenied),
+    ] {
+        let server = server(Flavour::Containerd1_7);
+        server.containerd().on_call(move |call| match call.method() == method {
+            true => containerd::Verdict::error(code, "not you"),
+            false => containerd::Verdict::Pass,
+        });
+        let pod = server.run_pod("p").unwrap();
+        let mut watched = watch(&server).live().await;
+        assert!(matches!(watched.watching.status().source, Some(ChangeSource::Polling { .. })));
+        server.run(&pod, "web").unwrap();
+        assert_eq!(watched.told().await, "started web");
+        assert_eq!(server.stats().requests.of(Method::GetContainerEvents), 0, "not even then");
+        assert_eq!(server.stats().accepted, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_dead_stream_is_noticed_though_everything_else_answers() {
+    let server = server(Flavour::Containerd1_7);
+    let pod = server.run_pod("p").unwrap();
+    let web = server.run(&pod, "web").unwrap();
+    let settings = Settings::default()
+        .with_audits(None)
+        .with_checks(Duration::from_millis(20), Duration::from_millis(300));
+    let mut watched = watch_with_settings(client(&server), settings).live().await;
+    let gate = server.containerd().stall_streams();
+    server.exit(&web, 0).unwrap();
+    assert_eq!(watched.told().await, "disconnected checking the silent event stream: no answer within 0.3 s");
+    gate.open();
+    assert_eq!(watched.until_told("synced").await.pop().unwrap(), "synced 1");
+}

@@ -1,0 +1,101 @@
+//! Polling, where nobody tells of changes.
+
+use whalewatcher_testkit::cri::{Code, ContainerSpec, Flavour, Method, Server, Verdict};
+
+use crate::watched::{
+    Watched, assert_true, client, in_time, lists, server, statuses, watch, watch_with_settings,
+};
+
+async fn polled(server: &Server) -> Watched {
+    watch_with_settings(client(server), whalewatcher_core::Settings::default().with_audits(None)).live().await
+}
+
+#[tokio::test]
+async fn only_what_is_new_costs_a_status() {
+    let server = server(Flavour::Crio);
+    let sandbox = server.run_pod("p").unwrap();
+    for nth in 0..10 {
+        server.run(&sandbox, ContainerSpec::new(format!("c{nth}"))).unwrap();
+    }
+    let mut watched = polled(&server).await;
+    assert_eq!(statuses(&server.stats()), (10, 1));
+    let polls = lists(&server.stats()).0;
+    in_time(server.until(|stats| lists(stats).0 >= polls + 5)).await;
+    assert_eq!(statuses(&server.stats()), (10, 1), "nothing has changed");
+    let new = server.run(&sandbox, "new").unwrap();
+    assert_eq!(watched.told().await, "started new");
+    server.exit(&new, 3).unwrap();
+    assert_eq!(watched.told().await, "exited new", "a list tells no exit code");
+    assert_eq!(statuses(&server.stats()), (11, 1));
+    server.remove(&sandbox).unwrap();
+    let told = watched.told_all(11).await;
+    assert!(told.iter().all(|told| told.starts_with("exited ")), "{told:?}");
+    assert_eq!(statuses(&server.stats()), (11, 1));
+    let counters = watched.watching.status().counters;
+    assert_eq!((counters.divergences, counters.connects), (0, 1));
+}
+
+#[tokio::test]
+async fn an_audit_beside_it_finds_nothing_to_mend() {
+    let server = server(Flavour::Crio);
+    let sandbox = server.run_pod("p").unwrap();
+    let settings = whalewatcher_core::Settings::default().with_audits(std::time::Duration::from_millis(7));
+    let mut watched = watch_with_settings(client(&server), settings).live().await;
+    for nth in 0..30 {
+        let id = server.run(&sandbox, ContainerSpec::new(format!("c{nth}"))).unwrap();
+        assert_eq!(watched.told().await, format!("started c{nth}"));
+        server.exit(&id, 0).unwrap();
+        assert_eq!(watched.told().await, format!("exited c{nth}"));
+    }
+    assert_eq!(watched.watching.status().counters.divergences, 0);
+    assert_true(&watched, &server);
+}
+
+#[tokio::test]
+async fn a_poll_that_fails_is_made_up_for_by_the_next_and_one_that_fails_again_and_again_is_told() {
+    let server = server(Flavour::Crio);
+    let sandbox = server.run_pod("p").unwrap();
+    let mut watched = polled(&server).await;
+    server.fail_next(Method::ListPodSandbox, 2, Code::Internal, "out of luck");
+    server.run(&sandbox, "web").unwrap();
+    assert_eq!(watched.told().await, "started web");
+    assert_eq!(watched.watching.status().counters.connects, 1);
+    let hook = server.on_call(|call| match call.method() {
+        Method::ListContainers => Verdict::error(Code::Internal, "no luck at all"),
+        _ => Verdict::Pass,
+    });
+    let told = watched.told().await;
+    assert_eq!(told, "disconnected the CRI runtime fails RuntimeService.ListContainers: no luck at all");
+    server.remove_hook(hook);
+    assert_eq!(watched.until_told("synced").await.pop().unwrap(), "synced 2");
+}
+
+#[tokio::test]
+async fn a_life_that_ends_between_list_and_status_is_not_told_and_nobody_is_left() {
+    let server = server(Flavour::Crio);
+    let sandbox = server.run_pod("p").unwrap();
+    let mut watched = polled(&server).await;
+    let gate = server.hold(Method::ContainerStatus, None);
+    let short = server.run(&sandbox, "short").unwrap();
+    in_time(gate.until_waiting(1)).await;
+    server.remove(&short).unwrap();
+    gate.open();
+    server.run(&sandbox, "last").unwrap();
+    assert_eq!(watched.told().await, "started last");
+    assert_true(&watched, &server);
+}
+
+#[tokio::test]
+async fn what_changes_between_the_list_and_the_first_poll_is_told() {
+    let server = server(Flavour::Crio);
+    let sandbox = server.run_pod("p").unwrap();
+    let goes = server.run(&sandbox, "goes").unwrap();
+    let gate = server.hold_answers(Method::ListContainers, None);
+    let mut watched = watch(&server);
+    in_time(gate.until_waiting(1)).await;
+    server.exit(&goes, 0).unwrap();
+    server.run(&sandbox, "comes").unwrap();
+    gate.open();
+    watched.until_told("started comes").await;
+    assert_true(&watched, &server);
+}

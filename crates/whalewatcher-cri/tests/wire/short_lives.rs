@@ -1,0 +1,68 @@
+//! Lives that are over before anybody can ask.
+
+use futures_util::FutureExt;
+use whalewatcher_testkit::cri::{ContainerEventType, ContainerSpec, Fate, Flavour, Method};
+
+use crate::watched::{assert_true, in_time, server, watch};
+
+#[tokio::test]
+async fn a_life_that_is_over_before_its_status_can_be_asked_for_is_told_by_its_events() {
+    for flavour in [Flavour::Containerd2_1, Flavour::CrioWithEvents] {
+        let server = server(flavour);
+        let sandbox = server.run_pod("p").unwrap();
+        let mut watched = watch(&server).live().await;
+        let gate = server.hold(Method::ContainerStatus, None);
+        let short = server.run(&sandbox, ContainerSpec::new("short").annotation("a", "b")).unwrap();
+        in_time(gate.until_waiting(1)).await;
+        server.exit(&short, 7).unwrap();
+        server.remove(&short).unwrap();
+        gate.open();
+        let started = watched.next().await;
+        let container = started.container().unwrap();
+        assert_eq!((container.name(), container.pid()), ("short", 0));
+        assert_eq!(container.labels().get("io.kubernetes.annotation/a"), Some("b"));
+        assert_eq!(container.labels().get("io.kubernetes.pod.name"), Some("p"));
+        assert_eq!(watched.told().await, "exited short 7");
+        assert_true(&watched, &server);
+    }
+}
+
+#[tokio::test]
+async fn pods_that_are_over_at_once_leave_their_traces_once_each() {
+    for flavour in [Flavour::Containerd2_1, Flavour::CrioWithEvents] {
+        let server = server(flavour);
+        let mut watched = watch(&server).live().await;
+        for _ in 0..50 {
+            let sandbox = server.run_pod("p").unwrap();
+            let container = server.create(&sandbox, "c").unwrap();
+            server.start_and_exit(&container, 1).unwrap();
+            server.remove(&sandbox).unwrap();
+        }
+        let told = watched.told_all(200).await;
+        let count = |what: &str| told.iter().filter(|told| told.starts_with(what)).count();
+        let of = |what: &str| told.iter().filter(|told| *told == what).count();
+        assert_eq!((of("started c"), of("exited c 1")), (50, 50), "{flavour:?}");
+        assert_eq!((count("started "), count("exited ")), (100, 100));
+        let last = server.run_pod("last").unwrap();
+        assert_eq!(watched.told().await, format!("started {last}"));
+        assert_true(&watched, &server);
+    }
+}
+
+#[tokio::test]
+async fn an_end_that_is_told_before_its_start_is_told_after_it() {
+    let server = server(Flavour::Containerd2_1);
+    let sandbox = server.run_pod("p").unwrap();
+    let mut watched = watch(&server).live().await;
+    let container = server.create(&sandbox, "c").unwrap();
+    server.on_event(|event| match event.container_event_type() {
+        ContainerEventType::ContainerStartedEvent => Fate::Postpone,
+        _ => Fate::Deliver,
+    });
+    server.start_and_exit(&container, 3).unwrap();
+    assert_eq!(watched.told_all(2).await, ["started c", "exited c 3"]);
+    let last = server.run(&sandbox, "last").unwrap();
+    server.tell(ContainerEventType::ContainerCreatedEvent, &last).unwrap();
+    assert_eq!(watched.told().await, "started last", "and nothing else of the former");
+    assert!(watched.next().now_or_never().is_none());
+}

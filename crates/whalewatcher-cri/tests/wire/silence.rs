@@ -1,0 +1,90 @@
+//! What events do not tell: lost ones, and connections that are dead though they look alive.
+
+use std::time::Duration;
+
+use whalewatcher_core::Settings;
+use whalewatcher_testkit::cri::{Fate, Flavour, Method, Reception, Server, Verdict};
+
+use crate::watched::{Watched, assert_true, client, in_time, lists, server, watch, watch_with_settings};
+
+fn checked(server: &Server, limit: Duration) -> Watched {
+    let settings = Settings::default().with_audits(None).with_checks(Duration::from_millis(20), limit);
+    watch_with_settings(client(server), settings)
+}
+
+#[tokio::test]
+async fn lost_events_are_made_up_for_by_an_audit() {
+    let server = server(Flavour::Containerd2_1);
+    let pod = server.run_pod("p").unwrap();
+    let web = server.run(&pod, "web").unwrap();
+    let settings =
+        Settings::default().with_audits(Duration::from_millis(50)).with_checks(None, Duration::from_secs(1));
+    let mut watched = watch_with_settings(client(&server), settings).live().await;
+    server.on_event(|_| Fate::Vanish);
+    server.exit(&web, 3).unwrap();
+    server.run(&pod, "other").unwrap();
+    let mut told = watched.told_all(2).await;
+    told.sort();
+    assert_eq!(told, ["exited web", "started other"]);
+    let counters = watched.watching.status().counters;
+    assert_eq!((counters.divergences, counters.connects), (2, 1));
+    assert_true(&watched, &server);
+}
+
+#[tokio::test]
+async fn a_quiet_runtime_is_asked_for_its_version_again_and_again_and_stays_connected() {
+    for flavour in [Flavour::Containerd2_1, Flavour::Crio] {
+        let server = server(flavour);
+        let watched = checked(&server, Duration::from_secs(10)).live().await;
+        in_time(server.until(|stats| stats.requests.of(Method::Version) >= 10)).await;
+        assert_eq!(watched.watching.status().counters.connects, 1);
+        assert!(watched.watching.status().is_live());
+    }
+}
+
+#[tokio::test]
+async fn a_runtime_that_hangs_is_noticed() {
+    for flavour in [Flavour::Containerd2_1, Flavour::Crio] {
+        let server = server(flavour);
+        let pod = server.run_pod("p").unwrap();
+        let mut watched = checked(&server, Duration::from_millis(300)).live().await;
+        let hook = server.on_call(|_| Verdict::Hang);
+        let told = watched.told().await;
+        assert_eq!(told, "disconnected checking the silent event stream: no answer within 0.3 s");
+        server.remove_hook(hook);
+        server.run(&pod, "web").unwrap();
+        assert_eq!(watched.until_told("synced").await.pop().unwrap(), "synced 2");
+    }
+}
+
+#[tokio::test]
+async fn whoever_says_nothing_at_all_is_given_up() {
+    let server = server(Flavour::Containerd2_1);
+    server.run_pod("p").unwrap();
+    server.receive(Reception::Silence);
+    let limit = Duration::from_millis(300);
+    let settings = Settings::default().with_limits(limit, limit, limit);
+    let mut watched = watch_with_settings(client(&server), settings);
+    assert_eq!(watched.told().await, "disconnected connecting: no answer within 0.3 s");
+    server.receive(Reception::Serve);
+    assert_eq!(watched.until_told("synced").await.pop().unwrap(), "synced 1");
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_understood_has_all_found_out_anew() {
+    let server = server(Flavour::Containerd2_1);
+    // What comes first is whatever happens first once it stands.
+    let hook = server.on_answer(|call, _| match call.method() {
+        Method::GetContainerEvents => Verdict::Garbage(vec![0x0a, 0xff].into()),
+        _ => Verdict::Pass,
+    });
+    let mut watched = watch(&server).live().await;
+    in_time(server.until(|stats| lists(stats).0 == 2)).await;
+    let pod = server.run_pod("p").unwrap();
+    let told = watched.told().await;
+    let garbled = "disconnected RuntimeService.GetContainerEvents: the answer cannot be understood";
+    assert!(told.starts_with(garbled), "{told}");
+    server.remove_hook(hook);
+    assert_eq!(watched.told_all(2).await, [format!("started {pod}"), "synced 1".into()]);
+    assert_eq!(watched.watching.status().counters.garbled, 1);
+}

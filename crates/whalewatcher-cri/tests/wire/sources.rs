@@ -1,0 +1,164 @@
+//! Where changes come from: chosen at each connection, and told by the status.
+
+use std::time::Duration;
+
+use whalewatcher_core::ChangeSource;
+use whalewatcher_cri::Client;
+use whalewatcher_testkit::cri::{Code, Flavour, Method, Server, Verdict};
+
+use crate::watched::{Watched, assert_true, in_time, lists, server, watch, watch_by};
+
+const EVERY: Duration = Duration::from_millis(10);
+const POLLING: ChangeSource = ChangeSource::Polling { every: EVERY };
+
+/// What there is where the runtime's own events would be taken from the kubelet.
+const BEFORE_2_0: ChangeSource = if cfg!(feature = "containerd") { ChangeSource::Hints } else { POLLING };
+
+fn source(watched: &Watched) -> Option<ChangeSource> {
+    watched.watching.status().source
+}
+
+#[tokio::test]
+async fn the_source_is_the_best_that_harms_nobody() {
+    for (flavour, expected, asked) in [
+        (Flavour::Containerd1_6, BEFORE_2_0, 0),
+        (Flavour::Containerd1_7, BEFORE_2_0, 0),
+        (Flavour::Containerd2_1, ChangeSource::Events, 1),
+        (Flavour::Crio, POLLING, 1),
+        (Flavour::CrioWithEvents, ChangeSource::Events, 1),
+    ] {
+        let server = server(flavour);
+        let sandbox = server.run_pod("p").unwrap();
+        let mut watched = watch(&server).live().await;
+        assert_eq!(source(&watched), Some(expected), "{flavour:?}");
+        let web = server.run(&sandbox, "web").unwrap();
+        assert_eq!(watched.told().await, "started web");
+        assert_true(&watched, &server);
+        server.exit(&web, 0).unwrap();
+        assert!(watched.told().await.starts_with("exited web"));
+        assert_eq!(server.stats().requests.of(Method::GetContainerEvents), asked, "{flavour:?}");
+        assert_eq!(server.stats().accepted, 1, "{flavour:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_wants_to_poll_asks_for_no_events_of_any_kind() {
+    for flavour in [Flavour::Containerd1_7, Flavour::Containerd2_1, Flavour::CrioWithEvents] {
+        let server = server(flavour);
+        let sandbox = server.run_pod("p").unwrap();
+        let client = Client::builder().endpoint(server.endpoint()).poll_every(EVERY).polling();
+        let mut watched = watch_by(client.build().unwrap()).live().await;
+        assert_eq!(source(&watched), Some(POLLING), "{flavour:?}");
+        let web = server.run(&sandbox, "web").unwrap();
+        assert_eq!(watched.told().await, "started web");
+        assert_true(&watched, &server);
+        server.exit(&web, 3).unwrap();
+        assert_eq!(watched.told().await, "exited web", "{flavour:?}");
+        assert_eq!(server.stats().requests.of(Method::GetContainerEvents), 0, "{flavour:?}");
+        assert_eq!(server.containerd().stats().subscribed, 0, "{flavour:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_containerd_of_which_nobody_knows_how_old_it_is_is_not_asked_for_its_events() {
+    for version in ["", "unknown", "v1.7.99-dev", "2.0.0-rc.1", "main"] {
+        let server = Server::builder().version("containerd", version).start().unwrap();
+        server.run_pod("p").unwrap();
+        let watched = watch(&server).live().await;
+        assert_eq!(source(&watched), Some(BEFORE_2_0), "{version}");
+        assert_eq!(server.stats().requests.of(Method::GetContainerEvents), 0, "{version}");
+    }
+}
+
+#[tokio::test]
+async fn who_does_not_know_or_want_to_tell_events_is_polled_on_the_same_connection() {
+    for verdict in [
+        Verdict::error(Code::Unimplemented, "unknown method"),
+        Verdict::error(Code::PermissionDenied, "not you"),
+        Verdict::error(Code::Unavailable, "subscription closed by server"),
+        Verdict::Garbage(vec![0x0a, 0xff].into()),
+    ] {
+        let server = server(Flavour::CrioWithEvents);
+        server.on_call(move |call| match call.method() {
+            Method::GetContainerEvents => verdict.clone(),
+            _ => Verdict::Pass,
+        });
+        let sandbox = server.run_pod("p").unwrap();
+        let mut watched = watch(&server).live().await;
+        assert_eq!(source(&watched), Some(POLLING));
+        server.run(&sandbox, "web").unwrap();
+        assert_eq!(watched.told().await, "started web");
+        let stats = in_time(server.until(|stats| lists(stats).0 >= 10)).await;
+        assert_eq!(
+            (stats.accepted, stats.requests.of(Method::GetContainerEvents)),
+            (1, 1),
+            "it does not spin"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_a_moment_after_it_seemed_to_stand_is_polled_for_too() {
+    let server = server(Flavour::Crio);
+    let gate = server.hold(Method::GetContainerEvents, None);
+    let sandbox = server.run_pod("p").unwrap();
+    let mut watched = watch(&server).live().await;
+    assert_eq!(source(&watched), Some(ChangeSource::Events));
+    // Nobody tells of it.
+    server.run(&sandbox, "web").unwrap();
+    gate.open();
+    assert_eq!(watched.told().await, "started web");
+    assert_eq!(source(&watched), Some(POLLING));
+    assert_eq!(server.stats().accepted, 1);
+    assert_true(&watched, &server);
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_after_it_told_something_is_a_lost_connection() {
+    let server = server(Flavour::Containerd2_1);
+    server.on_call(|call| match call.method() {
+        Method::GetContainerEvents => Verdict::End(1),
+        _ => Verdict::Pass,
+    });
+    let sandbox = server.run_pod("p").unwrap();
+    let mut watched = watch(&server).live().await;
+    server.run(&sandbox, "web").unwrap();
+    let told = watched.until_told("synced").await;
+    let lost = "disconnected the CRI runtime ended its stream of events";
+    assert!(told.iter().any(|told| told == lost), "{told:?}");
+    assert_eq!(told.last().unwrap(), "synced 2");
+}
+
+#[tokio::test]
+async fn another_runtime_at_the_same_socket_is_chosen_for_anew_and_what_did_not_change_is_not_told() {
+    let server = server(Flavour::Containerd1_7);
+    let sandbox = server.run_pod("p").unwrap();
+    let web = server.run(&sandbox, "web").unwrap();
+    let mut watched = watch(&server).live().await;
+    assert_eq!(source(&watched), Some(BEFORE_2_0));
+    for (flavour, expected) in [
+        (Flavour::Containerd2_1, ChangeSource::Events),
+        (Flavour::Containerd1_6, BEFORE_2_0),
+        (Flavour::Containerd2_1, ChangeSource::Events),
+    ] {
+        server.stop_listening().await;
+        assert!(watched.told().await.starts_with("disconnected "));
+        assert_eq!(source(&watched), None);
+        server.become_flavour(flavour);
+        server.listen_again().unwrap();
+        assert_eq!(watched.told().await, "synced 2");
+        assert_eq!(source(&watched), Some(expected));
+    }
+    server.exit(&web, 5).unwrap();
+    assert_eq!(watched.told().await, "exited web 5");
+}
+
+#[tokio::test]
+async fn a_runtime_is_polled_as_often_as_configured() {
+    let server = server(Flavour::Crio);
+    let client = Client::builder().endpoint(server.endpoint()).poll_every(Duration::from_millis(1500));
+    let watched = watch_by(client.build().unwrap()).live().await;
+    let every = Duration::from_millis(1500);
+    assert_eq!(source(&watched), Some(ChangeSource::Polling { every }));
+    assert_eq!(watched.watching.status().to_string(), "live, by polling every 1.5 s");
+}

@@ -1,0 +1,126 @@
+//! The subscription, which nothing proves, and what is told again for those who come late.
+
+use futures_util::FutureExt;
+use tokio::time::Duration;
+use whalewatcher_core::Settings;
+use whalewatcher_testkit::cri::{ContainerEventType, ContainerSpec, Fate, Flavour, Method};
+
+use crate::watched::{assert_true, client, in_time, lists, server, statuses, watch, watch_with_settings};
+
+const TELLING: [Flavour; 2] = [Flavour::Containerd2_1, Flavour::CrioWithEvents];
+
+#[tokio::test]
+async fn what_happens_before_the_subscription_stands_is_listed_with_the_first_event() {
+    for flavour in TELLING {
+        let server = server(flavour);
+        let pod = server.run_pod("p").unwrap();
+        let there = server.run(&pod, "there").unwrap();
+        // Somebody else has taken what there was to be told again.
+        server.on_event(|_| Fate::Vanish);
+        let gate = server.hold_subscriptions();
+        let mut watched = watch(&server).live().await;
+        server.run(&pod, "missed").unwrap();
+        gate.open();
+        in_time(server.until_subscriptions(1)).await;
+        server.on_event(|_| Fate::Deliver);
+        drop(server.exit(&there, 0));
+        let mut told = watched.told_all(2).await;
+        told.sort();
+        assert!(told[0].starts_with("exited there") && told[1] == "started missed", "{told:?}");
+        assert_true(&watched, &server);
+        assert_eq!(watched.watching.status().counters.lists, 2);
+    }
+}
+
+#[tokio::test]
+async fn what_happens_before_it_stands_is_listed_after_a_while_if_nothing_happens() {
+    let server = server(Flavour::Containerd2_1);
+    let pod = server.run_pod("p").unwrap();
+    let gate = server.hold_subscriptions();
+    let mut watched = watch(&server).live().await;
+    server.on_event(|_| Fate::Vanish);
+    server.run(&pod, "missed").unwrap();
+    gate.open();
+    assert_eq!(watched.told().await, "started missed");
+    let counters = watched.watching.status().counters;
+    assert_eq!((counters.lists, counters.connects), (2, 1));
+}
+
+#[tokio::test]
+async fn a_quiet_runtime_is_live_after_a_moment_and_listed_once_more() {
+    let server = server(Flavour::Containerd2_1);
+    let pod = server.run_pod("p").unwrap();
+    server.run(&pod, "web").unwrap();
+    // What is kept is taken.
+    let first = watch(&server).live().await;
+    drop(first);
+    in_time(server.until(|stats| stats.open == 0)).await;
+    let before = server.stats();
+    let settings = Settings::default().with_audits(None).with_checks(None, Duration::from_secs(1));
+    let watched = watch_with_settings(client(&server), settings).live().await;
+    in_time(server.until(|stats| lists(stats) == (lists(&before).0 + 2, lists(&before).1 + 2))).await;
+    let after = server.stats();
+    assert_eq!(statuses(&after), (statuses(&before).0 + 1, statuses(&before).1 + 1));
+    assert_true(&watched, &server);
+}
+
+#[tokio::test]
+async fn what_is_told_again_is_nothing() {
+    for flavour in TELLING {
+        let server = server(flavour);
+        let pod = server.run_pod("p").unwrap();
+        for nth in 0..30 {
+            let short = server.run(&pod, ContainerSpec::new(format!("short{nth}"))).unwrap();
+            server.exit(&short, 1).unwrap();
+            if nth % 2 == 0 {
+                server.remove(&short).unwrap();
+            }
+        }
+        let gone = server.run_pod("gone").unwrap();
+        server.remove(&gone).unwrap();
+        server.run(&pod, "web").unwrap();
+        let settings = Settings::default().with_audits(None);
+        let mut watched = watch_with_settings(client(&server), settings);
+        let mut told = watched.told_all(3).await;
+        told.sort();
+        assert_eq!(told, [format!("started {pod}"), "started web".into(), "synced 2".into()], "{flavour:?}");
+        assert_eq!(statuses(&server.stats()), (1, 1), "of what is over nothing is asked");
+        server.run(&pod, "last").unwrap();
+        assert_eq!(watched.told().await, "started last");
+        assert!(watched.next().now_or_never().is_none());
+        assert_true(&watched, &server);
+    }
+}
+
+#[tokio::test]
+async fn what_changes_while_the_list_is_on_its_way_is_told() {
+    for flavour in TELLING {
+        let server = server(flavour);
+        let pod = server.run_pod("p").unwrap();
+        let goes = server.run(&pod, "goes").unwrap();
+        let gate = server.hold_answers(Method::ListContainers, None);
+        let mut watched = watch(&server);
+        in_time(gate.until_waiting(1)).await;
+        server.exit(&goes, 0).unwrap();
+        server.run(&pod, "comes").unwrap();
+        gate.open();
+        watched.until_told("synced").await;
+        assert_true(&watched, &server);
+    }
+}
+
+#[tokio::test]
+async fn a_start_that_was_listed_too_is_told_once() {
+    let server = server(Flavour::Containerd2_1);
+    let pod = server.run_pod("p").unwrap();
+    let mut watched = watch(&server).live().await;
+    let gate = server.stall_streams();
+    let web = server.run(&pod, "web").unwrap();
+    server.disconnect_all();
+    let told = watched.until_told("synced").await;
+    assert!(told.contains(&"started web".to_owned()), "{told:?}");
+    gate.open();
+    server.tell(ContainerEventType::ContainerStartedEvent, &web).unwrap();
+    server.exit(&web, 0).unwrap();
+    assert_eq!(watched.told().await, "exited web 0");
+}

@@ -1,0 +1,82 @@
+//! A runtime that is watched, and what a subscriber is told of it.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use whalewatcher_core::{Container, Settings};
+use whalewatcher_cri::Client;
+use whalewatcher_testkit::cri::{Alive, Flavour, Method, Server, Stats};
+pub(crate) use whalewatcher_testkit::watched::in_time;
+
+pub(crate) type Watched = whalewatcher_testkit::watched::Watched<Client>;
+
+/// A server that plays this runtime.
+pub(crate) fn server(flavour: Flavour) -> Server {
+    Server::builder().flavour(flavour).start().unwrap()
+}
+
+/// A client that polls often where it has to.
+pub(crate) fn client(server: &Server) -> Client {
+    Client::builder().endpoint(server.endpoint()).poll_every(Duration::from_millis(10)).build().unwrap()
+}
+
+/// Watches a server.
+pub(crate) fn watch(server: &Server) -> Watched {
+    watch_by(client(server))
+}
+
+/// Watches what the client is configured for.
+pub(crate) fn watch_by(client: Client) -> Watched {
+    Watched::new(client)
+}
+
+/// The same with settings other than for the back-off, which is short.
+pub(crate) fn watch_with_settings(client: Client, settings: Settings) -> Watched {
+    Watched::with_settings(client, settings)
+}
+
+type Known = (String, String, u32, BTreeMap<String, String>, Option<SystemTime>);
+
+fn known(container: &Container) -> Known {
+    let labels = container.labels().iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    let (id, name) = (container.id().to_string(), container.name().to_owned());
+    (id, name, container.pid(), labels, container.started_at())
+}
+
+fn expected(alive: Alive) -> Known {
+    let mut labels = alive.labels;
+    let mut add = |key: &str, value: &str| labels.insert(key.to_owned(), value.to_owned());
+    add("io.kubernetes.pod.name", &alive.pod.name);
+    add("io.kubernetes.pod.namespace", &alive.pod.namespace);
+    add("io.kubernetes.pod.uid", &alive.pod.uid);
+    match alive.sandbox {
+        Some(_) => add("io.kubernetes.container.name", &alive.name),
+        None => add("io.kubernetes.sandbox", ""),
+    };
+    for (key, value) in &alive.annotations {
+        add(&format!("io.kubernetes.annotation/{key}"), value);
+    }
+    let since = u64::try_from(alive.since.as_nanosecond()).unwrap();
+    let since = SystemTime::UNIX_EPOCH + Duration::from_nanos(since);
+    (alive.id, alive.name, alive.pid, labels, Some(since))
+}
+
+/// The picture is what is alive.
+pub(crate) fn assert_true(watched: &Watched, server: &Server) {
+    let portfolio = watched.watching.portfolio();
+    let mut shown: Vec<_> = portfolio.containers().map(|container| known(container)).collect();
+    shown.sort();
+    let mut alive: Vec<_> = server.truth().into_iter().map(expected).collect();
+    alive.sort();
+    assert_eq!(shown, alive);
+}
+
+/// How many lists of both kinds there were.
+pub(crate) fn lists(stats: &Stats) -> (u64, u64) {
+    (stats.requests.of(Method::ListContainers), stats.requests.of(Method::ListPodSandbox))
+}
+
+/// How many statuses of both kinds were asked for.
+pub(crate) fn statuses(stats: &Stats) -> (u64, u64) {
+    (stats.requests.of(Method::ContainerStatus), stats.requests.of(Method::PodSandboxStatus))
+}

@@ -1,0 +1,289 @@
+//! What went wrong on the way to an engine, in words that say what to do.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+use tonic::{Code, Status};
+use whalewatcher_core::{EngineError, ErrorKind, Printable};
+
+use crate::endpoint::Endpoint;
+use crate::engine::Engine;
+use crate::wire::Heard;
+
+/// Of what an engine says at most so many characters are passed on.
+const EXCERPT: usize = 300;
+
+impl Engine {
+    /// No connection could be made.
+    #[must_use]
+    pub fn of_connecting(&self, endpoint: &Endpoint, error: io::Error) -> EngineError {
+        use io::ErrorKind::{ConnectionRefused, NotADirectory, NotFound, PermissionDenied};
+        let kind = self.kind;
+        let (kind, message) = match error.kind() {
+            NotFound | NotADirectory => {
+                (ErrorKind::Unreachable, format!("no such socket: {endpoint}: is {kind} running?"))
+            }
+            ConnectionRefused => {
+                (ErrorKind::Unreachable, format!("nobody listens at {endpoint}: is {kind} running?"))
+            }
+            PermissionDenied => (
+                ErrorKind::PermissionDenied,
+                format!(
+                    "no permission to use {endpoint}: run as root, or as one who may write to that socket"
+                ),
+            ),
+            _ => (ErrorKind::Unreachable, format!("cannot connect to {endpoint}: {}", Chain(&error))),
+        };
+        EngineError::new(kind, message).with_source(error)
+    }
+
+    /// The first question, `what`, was answered as the engine would not. `heard` is what came
+    /// [first](crate::Transport::heard) from the other end.
+    #[must_use]
+    pub fn of_greeting(
+        &self,
+        endpoint: &Endpoint,
+        what: &str,
+        status: Status,
+        heard: Option<&Heard>,
+    ) -> EngineError {
+        let kind = self.kind;
+        let (kind, message) = match heard {
+            Some(Heard::Foreign(words)) => {
+                let words = words.lines().next().unwrap_or_default();
+                (
+                    ErrorKind::NotThisEngine,
+                    format!("what answers at {endpoint} does not speak gRPC but says '{}'", Excerpt(words)),
+                )
+            }
+            // It may be about to end.
+            Some(Heard::Nothing) => (
+                ErrorKind::Disconnected,
+                format!("whoever listens at {endpoint} hung up without a word: is it {kind}?"),
+            ),
+            _ if status.code() == Code::Unimplemented => {
+                let hint = if self.hint.is_empty() { String::new() } else { format!("; {}", self.hint) };
+                (
+                    ErrorKind::NotThisEngine,
+                    format!("what answers at {endpoint} is not {kind}: it does not know {what}{hint}"),
+                )
+            }
+            _ => return self.of_status(what, status),
+        };
+        EngineError::new(kind, message).with_source(status)
+    }
+
+    /// A question, `what`, was not answered, or with a complaint.
+    #[must_use]
+    pub fn of_status(&self, what: &str, status: Status) -> EngineError {
+        let name = self.name;
+        if status.source().is_some() {
+            let message = format!("{what}: lost the connection to {name}: {}", Chain(&status));
+            return EngineError::new(ErrorKind::Disconnected, message).with_source(status);
+        }
+        let said = Excerpt(status.message());
+        let (kind, message) = match status.code() {
+            Code::PermissionDenied | Code::Unauthenticated => {
+                (ErrorKind::PermissionDenied, format!("{name} refuses {what}: {said}"))
+            }
+            // What tonic says of answers that it cannot make sense of.
+            Code::OutOfRange | Code::Internal if is_own(status.message()) => {
+                (ErrorKind::Garbled, format!("{what}: the answer cannot be understood: {said}"))
+            }
+            code if status.message().trim().is_empty() => {
+                (ErrorKind::Failed, format!("{name} fails {what}: {code}"))
+            }
+            _ => (ErrorKind::Failed, format!("{name} fails {what}: {said}")),
+        };
+        EngineError::new(kind, message).with_source(status)
+    }
+}
+
+/// A message, `what`, arrived whole, but what is in it is no such thing.
+#[must_use]
+pub fn garbled(what: &str, why: impl fmt::Display) -> EngineError {
+    EngineError::new(
+        ErrorKind::Garbled,
+        format!("{what} cannot be understood: {}", Excerpt(&why.to_string())),
+    )
+}
+
+fn is_own(message: &str) -> bool {
+    [
+        "Error, decoded message length too large",
+        "failed to decode Protobuf message",
+        "protocol error",
+        "Unexpected EOF decoding stream",
+    ]
+    .iter()
+    .any(|own| message.starts_with(own))
+}
+
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| <&'a (dyn Error + 'static)>::clone(error).source())
+}
+
+/// An error with all its causes, in one line. What a status says of its cause is left to the cause.
+struct Chain<'a>(&'a (dyn Error + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::new();
+        for cause in causes(self.0) {
+            if cause.is::<Status>() && cause.source().is_some() {
+                continue;
+            }
+            let more = cause.to_string();
+            if text.ends_with(&more) {
+                continue;
+            }
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
+            text.push_str(&more);
+        }
+        Excerpt(&text).fmt(f)
+    }
+}
+
+/// Somebody else's words, made fit for one line: without control characters, and cut after 300 characters.
+#[derive(Clone, Copy, Debug)]
+pub struct Excerpt<'a>(pub &'a str);
+
+impl fmt::Display for Excerpt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0.trim().trim_end_matches('.');
+        match text.char_indices().nth(EXCERPT) {
+            Some((end, _)) => write!(f, "{}…", Printable(&text[..end])),
+            None => Printable(text).fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::{CONTAINERD, RUNTIME};
+
+    fn endpoint() -> Endpoint {
+        Endpoint::parse(&CONTAINERD, "/run/c.sock").unwrap()
+    }
+
+    #[test]
+    fn the_operating_systems_errors_are_told_with_a_remedy() {
+        for (error, kind, text) in [
+            (
+                io::ErrorKind::NotFound,
+                ErrorKind::Unreachable,
+                "no such socket: unix:///run/c.sock: is containerd",
+            ),
+            (
+                io::ErrorKind::ConnectionRefused,
+                ErrorKind::Unreachable,
+                "nobody listens at unix:///run/c.sock",
+            ),
+            (
+                io::ErrorKind::PermissionDenied,
+                ErrorKind::PermissionDenied,
+                "no permission to use unix:///run/c",
+            ),
+            (io::ErrorKind::WouldBlock, ErrorKind::Unreachable, "cannot connect to unix:///run/c.sock"),
+        ] {
+            let told = CONTAINERD.of_connecting(&endpoint(), error.into());
+            assert_eq!(told.kind(), kind);
+            assert!(told.to_string().starts_with(text), "{told}");
+        }
+    }
+
+    #[test]
+    fn what_containerd_says_is_passed_on_in_one_line() {
+        for (status, kind, text) in [
+            (
+                Status::unknown("out of\nluck."),
+                ErrorKind::Failed,
+                r"containerd fails Tasks.List: out of\nluck",
+            ),
+            (
+                Status::unavailable(""),
+                ErrorKind::Failed,
+                "containerd fails Tasks.List: The service is currently",
+            ),
+            (
+                Status::permission_denied("no"),
+                ErrorKind::PermissionDenied,
+                "containerd refuses Tasks.List: no",
+            ),
+            (Status::unauthenticated("no"), ErrorKind::PermissionDenied, "containerd refuses Tasks.List: no"),
+            (Status::internal("a bug"), ErrorKind::Failed, "containerd fails Tasks.List: a bug"),
+            (Status::out_of_range("x"), ErrorKind::Failed, "containerd fails Tasks.List: x"),
+            (
+                Status::internal("failed to decode Protobuf message: invalid varint"),
+                ErrorKind::Garbled,
+                "Tasks.List: the answer cannot be understood: failed to decode",
+            ),
+            (
+                Status::out_of_range("Error, decoded message length too large: found 5 bytes"),
+                ErrorKind::Garbled,
+                "Tasks.List: the answer cannot be understood: Error, decoded message length too large",
+            ),
+        ] {
+            let told = CONTAINERD.of_status("Tasks.List", status);
+            assert_eq!(told.kind(), kind, "{told}");
+            assert!(told.to_string().starts_with(text), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_broken_transport_shows_what_broke() {
+        let broken = io::Error::new(io::ErrorKind::BrokenPipe, "the pipe\nis broken");
+        let told = CONTAINERD.of_status("Tasks.List", Status::from_error(Box::new(broken)));
+        assert_eq!(told.kind(), ErrorKind::Disconnected);
+        assert_eq!(told.to_string(), r"Tasks.List: lost the connection to containerd: the pipe\nis broken");
+    }
+
+    #[test]
+    fn another_grpc_server_is_called_so() {
+        let greeted = |status, heard: Option<Heard>| {
+            CONTAINERD.of_greeting(&endpoint(), "Version.Version", status, heard.as_ref())
+        };
+        let told = greeted(Status::unimplemented("unknown service"), Some(Heard::Http2));
+        assert_eq!(told.kind(), ErrorKind::NotThisEngine);
+        assert!(
+            told.to_string().starts_with("what answers at unix:///run/c.sock is not containerd"),
+            "{told}"
+        );
+        let told = greeted(Status::permission_denied("no"), Some(Heard::Http2));
+        assert_eq!(told.kind(), ErrorKind::PermissionDenied);
+        let told =
+            greeted(Status::unknown("closed"), Some(Heard::Foreign("HTTP/1.1 400 \u{1b}\r\nX: y".into())));
+        assert_eq!(told.kind(), ErrorKind::NotThisEngine);
+        assert!(told.to_string().ends_with(r"does not speak gRPC but says 'HTTP/1.1 400 \u{1b}'"), "{told}");
+        let told = greeted(Status::unknown("closed"), Some(Heard::Nothing));
+        assert_eq!(told.kind(), ErrorKind::Disconnected);
+        let told = greeted(Status::unimplemented("unknown service"), None);
+        assert!(told.to_string().ends_with("it does not know Version.Version"), "{told}");
+    }
+
+    #[test]
+    fn an_engine_is_called_as_it_wants_to_be() {
+        let endpoint = endpoint();
+        let told = RUNTIME.of_connecting(&endpoint, io::ErrorKind::NotFound.into()).to_string();
+        assert_eq!(told, "no such socket: unix:///run/c.sock: is a runtime running?");
+        let told = RUNTIME.of_status("A.B", Status::unknown("no")).to_string();
+        assert_eq!(told, "the runtime fails A.B: no");
+        let told = RUNTIME.of_greeting(&endpoint, "A.B", Status::unimplemented("no"), Some(&Heard::Http2));
+        assert_eq!(
+            told.to_string(),
+            "what answers at unix:///run/c.sock is not a runtime: it does not know A.B; perhaps it is switched off"
+        );
+        let told = RUNTIME.of_greeting(&endpoint, "A.B", Status::unknown("no"), Some(&Heard::Nothing));
+        assert!(told.to_string().ends_with("hung up without a word: is it a runtime?"), "{told}");
+    }
+
+    #[test]
+    fn an_excerpt_is_one_line_of_bounded_length() {
+        assert_eq!(Excerpt(" no\nluck\u{1b}. \n").to_string(), r"no\nluck\u{1b}");
+        assert_eq!(Excerpt(&"ü".repeat(400)).to_string(), format!("{}…", "ü".repeat(300)));
+    }
+}

@@ -1,0 +1,41 @@
+//! What whalewatcher's adapters to container engines that speak gRPC on a unix socket share. Applications depend on an
+//! adapter, such as `whalewatcher-containerd`, not on this.
+//!
+//! - [`Endpoint`]: where the engine is, as people write it;
+//! - [`Transport`]: one HTTP/2 connection that ends when it is dropped and never connects again by itself, and its
+//!   [`Channel`] for generated clients;
+//! - [`Engine`]: what errors call the engine, and those errors, in words that say what to do;
+//! - [`Engine::pid_of`]: the engine's own PID, where only the kernel can tell it.
+//!
+//! ```no_run
+//! use whalewatcher_grpc::{Endpoint, Engine, Transport};
+//!
+//! const ENGINE: Engine = Engine {
+//!     name: "containerd",
+//!     kind: "containerd",
+//!     hint: "",
+//!     default_endpoint: "unix:///run/containerd/containerd.sock",
+//!     processes: &["containerd"],
+//! };
+//!
+//! # async fn example() -> Result<(), whalewatcher_core::EngineError> {
+//! let endpoint = Endpoint::parse(&ENGINE, "/run/containerd/containerd.sock")?;
+//! let transport = Transport::connect(&endpoint).await?;
+//! let pid = ENGINE.pid_of(transport.peer());
+//! // let client = VersionClient::with_origin(transport.channel(), whalewatcher_grpc::origin());
+//! # let _ = pid;
+//! # Ok(()) }
+//! ```
+
+mod endpoint;
+mod engine;
+mod failure;
+mod peer;
+mod transport;
+mod wire;
+
+pub use endpoint::Endpoint;
+pub use engine::Engine;
+pub use failure::{Excerpt, garbled};
+pub use transport::{Channel, Transport, origin};
+pub use wire::Heard;

@@ -1,0 +1,28 @@
+//! Prints the pods that are alive on this Kubernetes node, each with its containers, and ends. Its argument is the socket of
+//! the node's CRI runtime, by default that of containerd.
+#![allow(clippy::print_stdout, reason = "that is what it is for")]
+
+use whalewatcher::cri;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let mut runtime = cri::Client::builder();
+    if let Some(socket) = std::env::args().nth(1) {
+        runtime = runtime.endpoint(socket);
+    }
+    let node = whalewatcher::watch(runtime.build()?);
+    node.ready().await?;
+    let pods = node.portfolio().pods();
+    for pod in &pods {
+        println!("{} ({})", pod.identity(), pod.uid());
+        for container in pod.containers() {
+            println!("  {container}");
+        }
+        if let Some(sandbox) = pod.sandbox() {
+            println!("  its sandbox with PID {}", sandbox.pid());
+        }
+    }
+    println!("{} pods", pods.len());
+    node.close().await;
+    Ok(())
+}

@@ -1,0 +1,78 @@
+//! What CRI says, to compare pictures with, and what has to hold beyond that.
+
+use std::collections::HashSet;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use whalewatcher_core::{ChangeSource, EventKind, Portfolio};
+
+use super::Client;
+use super::stage::{Stage, Watched};
+use super::truth::{Truth, moment};
+use crate::check::with_events;
+use crate::picture::{self, Reality};
+use crate::recorder::Record;
+use crate::watched::Way;
+
+impl Reality<Client> for Stage {
+    type Truth = Truth;
+
+    async fn ask(&self) -> Result<Truth> {
+        Truth::ask(&self.driver().await?).await
+    }
+
+    fn differences(truth: &Truth, portfolio: &Portfolio) -> Vec<String> {
+        truth.differences(portfolio)
+    }
+
+    async fn fence(&self, watched: &Watched) -> Result<()> {
+        Stage::fence(self, watched).await
+    }
+}
+
+/// Checks everything, once the engine is quiet and no more fault is at work.
+pub(super) async fn check(stage: &Stage, watched: &Watched) -> Result<()> {
+    check_by(stage, watched, stage.source()).await
+}
+
+/// The same of a watcher that learns of changes by this.
+pub(super) async fn check_by(stage: &Stage, watched: &Watched, expected: ChangeSource) -> Result<()> {
+    let truth = picture::check(stage, watched).await?;
+    let source = watched.watching.status().source;
+    ensure!(source == Some(expected), "changes are learned of by {source:?}");
+    for recorder in &watched.recorders {
+        let record = recorder.record().clone();
+        with_events(one_life_each(&record).and_then(|()| ends(&record, &truth, watched.way)), recorder)?;
+    }
+    Ok(())
+}
+
+/// A container that is restarted is another one: each ID begins once and ends once.
+fn one_life_each(record: &Record) -> Result<()> {
+    let joined = record.joined.containers().map(|container| container.id().clone());
+    let (mut begun, mut ended): (HashSet<_>, HashSet<_>) = (joined.collect(), HashSet::new());
+    for (index, event) in record.events.iter().enumerate() {
+        let is_new = match &event.kind {
+            EventKind::Started(container) => begun.insert(container.id().clone()),
+            EventKind::Exited { container, .. } => ended.insert(container.id().clone()),
+            EventKind::Paused(_) | EventKind::Unpaused(_) => {
+                bail!("event {index}, {event}: CRI knows no pause")
+            }
+            _ => true,
+        };
+        ensure!(is_new, "event {index}, {event}: that was told before");
+    }
+    Ok(())
+}
+
+/// What was told of ends is what the engine remembers of them. A killed containerd does not remember all.
+fn ends(record: &Record, truth: &Truth, way: Way) -> Result<()> {
+    for (index, event) in record.events.iter().enumerate() {
+        let EventKind::Exited { container, code } = &event.kind else { continue };
+        let Some(ended) = truth.ended.get(&**container.id()).filter(|_| way == Way::Clear) else { continue };
+        let of = || format!("event {index}, {event} at {:?}: the engine says {ended:?}", event.time);
+        ensure!(code.is_none_or(|code| i64::from(code) == i64::from(ended.exit_code)), of());
+        let finished = moment(ended.finished_at).with_context(of)?;
+        ensure!(event.time >= finished, of());
+    }
+    Ok(())
+}

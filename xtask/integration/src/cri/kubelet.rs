@@ -1,0 +1,147 @@
+//! Somebody else who lives on CRI's events, as the kubelet does.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Result, bail, ensure};
+use k8s_cri::v1::{ContainerEventType, GetEventsRequest};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::driver::Driver;
+use super::plan::PodPlan;
+use super::truth::moment;
+use crate::recorder::LIMIT;
+
+/// How long all events of a probe are waited for before the next one is made.
+const PROBE_LIMIT: Duration = Duration::from_secs(2);
+
+/// What becomes of every container and every sandbox that is run and removed again.
+pub(super) const LIFE: [ContainerEventType; 4] = [
+    ContainerEventType::ContainerCreatedEvent,
+    ContainerEventType::ContainerStartedEvent,
+    ContainerEventType::ContainerStoppedEvent,
+    ContainerEventType::ContainerDeletedEvent,
+];
+
+/// An event, and when it was heard.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    kind: ContainerEventType,
+    /// How long after it had happened.
+    late: Duration,
+}
+
+/// What was heard of each container.
+type Record = BTreeMap<String, Vec<Heard>>;
+
+/// A client of CRI's events that reads them all at once.
+pub(super) struct Kubelet {
+    record: Arc<Mutex<Record>>,
+    grown: watch::Receiver<usize>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Kubelet {
+    /// Subscribes, and does not know whether that is done already.
+    pub(super) fn begin(driver: &Driver) -> Kubelet {
+        let record = Arc::new(Mutex::new(Record::new()));
+        let (growing, grown) = watch::channel(0);
+        let mut runtime = driver.runtime();
+        let task = tokio::spawn({
+            let record = record.clone();
+            async move {
+                // The answer begins with the first event only. Its end is noticed by who waits for more.
+                let Ok(answer) = runtime.get_container_events(GetEventsRequest {}).await else { return };
+                let mut events = answer.into_inner();
+                while let Ok(Some(event)) = events.message().await {
+                    let happened = moment(event.created_at).unwrap_or(SystemTime::UNIX_EPOCH);
+                    let late = SystemTime::now().duration_since(happened).unwrap_or_default();
+                    let heard = Heard { kind: event.container_event_type(), late };
+                    let mut record = record.lock().unwrap_or_else(PoisonError::into_inner);
+                    record.entry(event.container_id).or_default().push(heard);
+                    growing.send_modify(|count| *count += 1);
+                }
+            }
+        });
+        Kubelet { record, grown, _task: AbortOnDropHandle::new(task) }
+    }
+
+    /// Subscribes, and returns once all that becomes of a pod is heard. That takes more than one pod where events go to
+    /// one client only: one who has gone takes an event with him.
+    pub(super) async fn listen(driver: &Driver) -> Result<Kubelet> {
+        let kubelet = Kubelet::begin(driver);
+        let deadline = Instant::now() + LIMIT;
+        for number in 0.. {
+            let pod = driver.run_pod(&PodPlan::named(format!("probe-{number}"))).await?;
+            driver.remove_pod(&pod.id).await?;
+            if timeout(PROBE_LIMIT, kubelet.whole_life(&pod.id)).await.is_ok() {
+                break;
+            }
+            ensure!(Instant::now() < deadline, "a kubelet does not hear all: {:?}", kubelet.record());
+        }
+        Ok(kubelet)
+    }
+
+    /// Waits until all is heard of a life that is over.
+    async fn whole_life(&self, id: &str) {
+        let mut grown = self.grown.clone();
+        loop {
+            grown.mark_unchanged();
+            if self.record().get(id).is_some_and(|heard| is_whole(heard)) || grown.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Waits until all is heard of all these lives, and checks that there was nothing twice.
+    pub(super) async fn hears_whole_lives(&self, ids: &[String]) -> Result<()> {
+        let waiting = async {
+            for id in ids {
+                self.whole_life(id).await;
+            }
+        };
+        let _ = timeout(LIMIT, waiting).await;
+        let record = self.record();
+        let of = |id: &String| record.get(id).cloned().unwrap_or_default();
+        let not_whole: Vec<_> =
+            ids.iter().map(|id| (id, of(id))).filter(|(_, heard)| !is_whole(heard)).collect();
+        if !not_whole.is_empty() {
+            bail!("of {} of {} lives not all was heard: {not_whole:?}", not_whole.len(), ids.len());
+        }
+        Ok(())
+    }
+
+    /// How many events were heard of these.
+    pub(super) fn heard_of(&self, ids: &[String]) -> usize {
+        let record = self.record();
+        ids.iter().filter_map(|id| record.get(id)).map(Vec::len).sum()
+    }
+
+    /// Waits until something more is heard, but no longer than this.
+    pub(super) async fn next_within(&self, limit: Duration) {
+        let mut grown = self.grown.clone();
+        grown.mark_unchanged();
+        let _ = timeout(limit, grown.changed()).await;
+    }
+
+    /// How long after it had happened the events of these were heard, in order.
+    pub(super) fn latencies(&self, ids: &[String]) -> Vec<Duration> {
+        let record = self.record();
+        let mut late: Vec<Duration> =
+            ids.iter().filter_map(|id| record.get(id)).flatten().map(|heard| heard.late).collect();
+        late.sort_unstable();
+        late
+    }
+
+    fn record(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Each kind once. What is told at the same moment may come in any order.
+fn is_whole(heard: &[Heard]) -> bool {
+    heard.len() == LIFE.len() && LIFE.iter().all(|kind| heard.iter().any(|heard| heard.kind == *kind))
+}

@@ -1,0 +1,161 @@
+//! What pods and containers are to be like.
+
+use std::collections::HashMap;
+
+use k8s_cri::v1::{
+    ContainerConfig, ContainerMetadata, ImageSpec, LinuxContainerConfig, LinuxContainerSecurityContext,
+    LinuxPodSandboxConfig, LinuxSandboxSecurityContext, NamespaceMode, NamespaceOption, PodSandboxConfig,
+    PodSandboxMetadata,
+};
+use xtask::engines::{TEST_COMMAND, TEST_IMAGE};
+
+/// What a pod to be made is like. It has no labels but its own, as those of `crictl` have none.
+#[derive(Clone, Debug)]
+pub(super) struct PodPlan {
+    name: String,
+    namespace: String,
+    labels: HashMap<String, String>,
+    annotations: HashMap<String, String>,
+}
+
+/// A pod that was made: its sandbox, and what has to be told again with each of its containers.
+#[derive(Clone, Debug)]
+pub(super) struct Pod {
+    pub(super) id: String,
+    pub(super) config: PodSandboxConfig,
+}
+
+/// What a container to be made is like; by default it runs until it is told to end.
+#[derive(Clone, Debug)]
+pub(super) struct ContainerPlan {
+    name: String,
+    attempt: u32,
+    labels: HashMap<String, String>,
+    annotations: HashMap<String, String>,
+    command: Vec<String>,
+}
+
+impl PodPlan {
+    pub(super) fn named(name: impl Into<String>) -> PodPlan {
+        let namespace = "default".to_owned();
+        PodPlan { name: name.into(), namespace, labels: HashMap::new(), annotations: HashMap::new() }
+    }
+
+    pub(super) fn within(mut self, namespace: &str) -> PodPlan {
+        namespace.clone_into(&mut self.namespace);
+        self
+    }
+
+    pub(super) fn labelled(mut self, key: &str, value: &str) -> PodPlan {
+        self.labels.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    pub(super) fn annotated(mut self, key: &str, value: &str) -> PodPlan {
+        self.annotations.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    /// The pod's UID, which follows from its name here.
+    pub(super) fn uid(&self) -> String {
+        format!("uid-of-{}-{}", self.namespace, self.name)
+    }
+
+    /// With the labels by which a kubelet knows its pods.
+    pub(super) fn of_a_kubelet(self) -> PodPlan {
+        let (name, namespace, uid) = (self.name.clone(), self.namespace.clone(), self.uid());
+        self.labelled("io.kubernetes.pod.name", &name)
+            .labelled("io.kubernetes.pod.namespace", &namespace)
+            .labelled("io.kubernetes.pod.uid", &uid)
+    }
+
+    /// Below this cgroup, and on the host's network, for which no plugin is needed.
+    pub(super) fn config(&self, cgroup: &str) -> PodSandboxConfig {
+        let context = LinuxSandboxSecurityContext {
+            namespace_options: Some(namespaces()),
+            ..LinuxSandboxSecurityContext::default()
+        };
+        PodSandboxConfig {
+            metadata: Some(PodSandboxMetadata {
+                name: self.name.clone(),
+                uid: self.uid(),
+                namespace: self.namespace.clone(),
+                attempt: 0,
+            }),
+            labels: self.labels.clone(),
+            annotations: self.annotations.clone(),
+            linux: Some(LinuxPodSandboxConfig {
+                cgroup_parent: cgroup.to_owned(),
+                security_context: Some(context),
+                ..LinuxPodSandboxConfig::default()
+            }),
+            ..PodSandboxConfig::default()
+        }
+    }
+}
+
+impl ContainerPlan {
+    pub(super) fn named(name: impl Into<String>) -> ContainerPlan {
+        let [_, option, script] = TEST_COMMAND;
+        ContainerPlan {
+            name: name.into(),
+            attempt: 0,
+            labels: HashMap::new(),
+            annotations: HashMap::new(),
+            command: ["/bin/sh", option, script].map(str::to_owned).to_vec(),
+        }
+    }
+
+    /// How many of its name were in the pod before.
+    pub(super) fn attempt(mut self, attempt: u32) -> ContainerPlan {
+        self.attempt = attempt;
+        self
+    }
+
+    pub(super) fn labelled(mut self, key: &str, value: &str) -> ContainerPlan {
+        self.labels.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    pub(super) fn annotated(mut self, key: &str, value: &str) -> ContainerPlan {
+        self.annotations.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    /// With this as what it runs in a shell.
+    pub(super) fn running(mut self, script: &str) -> ContainerPlan {
+        self.command = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
+        self
+    }
+
+    pub(super) fn config(&self) -> ContainerConfig {
+        let context = LinuxContainerSecurityContext {
+            namespace_options: Some(namespaces()),
+            ..LinuxContainerSecurityContext::default()
+        };
+        ContainerConfig {
+            metadata: Some(ContainerMetadata { name: self.name.clone(), attempt: self.attempt }),
+            image: Some(image(TEST_IMAGE)),
+            command: self.command.clone(),
+            labels: self.labels.clone(),
+            annotations: self.annotations.clone(),
+            linux: Some(LinuxContainerConfig {
+                security_context: Some(context),
+                ..LinuxContainerConfig::default()
+            }),
+            ..ContainerConfig::default()
+        }
+    }
+}
+
+pub(super) fn image(name: &str) -> ImageSpec {
+    ImageSpec { image: name.to_owned(), ..ImageSpec::default() }
+}
+
+fn namespaces() -> NamespaceOption {
+    NamespaceOption {
+        network: NamespaceMode::Node.into(),
+        pid: NamespaceMode::Container.into(),
+        ..NamespaceOption::default()
+    }
+}

@@ -1,0 +1,144 @@
+//! Whoever else lives on CRI's events must not notice that somebody watches.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use futures_util::future::try_join_all;
+use tokio::time::Instant;
+
+use super::super::check::check;
+use super::super::driver::Driver;
+use super::super::kubelet::{Kubelet, LIFE};
+use super::super::plan::{ContainerPlan, PodPlan};
+use super::super::stage::Stage;
+use crate::recorder::LIMIT;
+use crate::stage::settings;
+
+/// How many pods live and go in a phase that is measured.
+const PODS: usize = 12;
+
+/// Of how many of them at once.
+const AT_ONCE: usize = 2;
+
+/// How many watchers come and go.
+const PASSING: u64 = 8;
+
+/// By how much events may be later than without us: only blocking would be more.
+const TIMES: u32 = 20;
+
+/// And so much later they may be in any case, for half of them come within a millisecond.
+const SLACK: Duration = Duration::from_millis(50);
+
+pub(super) async fn whoever_lives_on_cris_events_gets_all_of_them_while_we_watch(
+    stage: &Stage,
+) -> Result<()> {
+    let driver = stage.driver().await?;
+    let subscribed = || stage.requests("GetContainerEvents");
+    let before = subscribed()?;
+    let watched = stage.watch().await?;
+    let kubelet = Kubelet::listen(&driver).await?;
+    let mut lived = lives(&driver, "first").await?;
+    // Nor does he lose any when watchers come and go.
+    let coming_and_going = async {
+        for _ in 0..PASSING {
+            stage.watch().await?.watching.close().await;
+        }
+        anyhow::Ok(())
+    };
+    let (more, passed) = tokio::join!(lives(&driver, "second"), coming_and_going);
+    lived.extend(more?);
+    passed?;
+    kubelet.hears_whole_lives(&lived).await?;
+    check(stage, &watched).await?;
+    let ours = subscribed()? - before - 1;
+    let expected = if stage.is_containerd_1() { 0 } else { 1 + PASSING };
+    ensure!(ours == expected, "{ours} of ours subscribed to the kubelet's events");
+    let record = watched.recorder().record().clone();
+    let told = |kind: &str| -> Vec<&str> {
+        let events = record.events.iter().filter(|event| event.kind.name() == kind);
+        events.filter_map(|event| event.container()).map(|container| &**container.id()).collect()
+    };
+    let (started, exited) = (told("started"), told("exited"));
+    for id in &lived {
+        let of_it = |ids: &[&str]| ids.iter().filter(|other| *other == id).count();
+        ensure!((of_it(&started), of_it(&exited)) == (1, 1), "{id} was told otherwise");
+    }
+    stage.figure(format!("all {} events of {} lives were heard", lived.len() * 4, lived.len()));
+    Ok(())
+}
+
+pub(super) async fn a_subscriber_of_ours_that_never_reads_delays_nobody(stage: &Stage) -> Result<()> {
+    let driver = stage.driver().await?;
+    let kubelet = Kubelet::listen(&driver).await?;
+    let alone = lives(&driver, "alone").await?;
+    kubelet.hears_whole_lives(&alone).await?;
+    let alone = kubelet.latencies(&alone);
+
+    let watched = stage.begin_watch(settings().with_subscriber_queue(1))?;
+    let _never_read = watched.watching.subscribe();
+    watched.ready().await?;
+    let beside = lives(&driver, "beside").await?;
+    kubelet.hears_whole_lives(&beside).await?;
+    let beside = kubelet.latencies(&beside);
+    check(stage, &watched).await?;
+    for (what, part) in [("half", 2), ("nine in ten", 10)] {
+        let within = |late: &[Duration]| late[late.len() - 1 - late.len() / part];
+        let (before, now) = (within(&alone), within(&beside));
+        stage.figure(format!(
+            "{what} of the events are heard within {before:.1?} without us, and {now:.1?} beside us"
+        ));
+        ensure!(
+            now <= before * TIMES + SLACK,
+            "{what} of the events are heard within {now:?} instead of {before:?}"
+        );
+    }
+    Ok(())
+}
+
+pub(super) async fn two_who_read_cris_events_rob_each_other_on_containerd_1_only(
+    stage: &Stage,
+) -> Result<()> {
+    let driver = stage.driver().await?;
+    let first = Kubelet::listen(&driver).await?;
+    let second = Kubelet::begin(&driver);
+    let mut probes = Vec::new();
+    while second.heard_of(&probes) == 0 {
+        ensure!(probes.len() < 20 * 2 * PODS, "a second one hears nothing");
+        probes.extend(lives(&driver, &format!("probe-{}", probes.len())).await?);
+    }
+    let lived = lives(&driver, "shared").await?;
+    let all = lived.len() * LIFE.len();
+    if stage.is_containerd_1() {
+        let deadline = Instant::now() + LIMIT;
+        while first.heard_of(&lived) + second.heard_of(&lived) < all && Instant::now() < deadline {
+            first.next_within(Duration::from_millis(50)).await;
+        }
+        let heard = (first.heard_of(&lived), second.heard_of(&lived));
+        stage.figure(format!("of {all} events one heard {} and the other {}", heard.0, heard.1));
+        ensure!(
+            heard.0 + heard.1 == all && heard.0 > 0 && heard.1 > 0,
+            "of {all} events were heard {heard:?}"
+        );
+    } else {
+        first.hears_whole_lives(&lived).await?;
+        second.hears_whole_lives(&lived).await?;
+    }
+    Ok(())
+}
+
+/// Has pods with a container each live and go, and returns the IDs of all.
+async fn lives(driver: &Driver, name: &str) -> Result<Vec<String>> {
+    let living = |who: usize| async move {
+        let mut ids = Vec::new();
+        for number in (who..PODS).step_by(AT_ONCE) {
+            let pod = driver.run_pod(&PodPlan::named(format!("{name}-{number}"))).await?;
+            let container = driver.run(&pod, &ContainerPlan::named("main")).await?;
+            driver.stop(&container).await?;
+            driver.remove(&container).await?;
+            driver.remove_pod(&pod.id).await?;
+            ids.extend([pod.id, container]);
+        }
+        anyhow::Ok(ids)
+    };
+    Ok(try_join_all((0..AT_ONCE).map(living)).await?.concat())
+}

@@ -1,0 +1,55 @@
+//! Large numbers.
+
+use anyhow::{Result, ensure};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::time::Instant;
+
+use super::super::check::check;
+use super::super::driver::AT_ONCE;
+use super::super::plan::{ContainerPlan, PodPlan};
+use super::super::stage::Stage;
+use crate::recorder::Reader;
+
+const PODS: usize = 100;
+/// Of these.
+const WITH_A_CONTAINER: usize = 20;
+/// How many go while it is watched, and how many come.
+const CHANGING: usize = 30;
+
+pub(super) async fn a_hundred_pods_are_there_at_the_start_and_come_and_go(stage: &Stage) -> Result<()> {
+    let driver = stage.driver().await?;
+    let began = Instant::now();
+    let pods = driver.run_pods((0..PODS).map(|number| PodPlan::named(format!("pod-{number:03}")))).await?;
+    let containers = stream::iter(&pods[..WITH_A_CONTAINER]);
+    let containers = containers.map(async |pod| driver.run(pod, &ContainerPlan::named("main")).await);
+    containers.buffered(AT_ONCE).try_collect::<Vec<_>>().await?;
+    let made = began.elapsed();
+    let began = Instant::now();
+    let watched = stage.watch().await?;
+    stage.figure(format!(
+        "{PODS} pods made in {:.1} s, known in {:.2} s",
+        made.as_secs_f32(),
+        began.elapsed().as_secs_f32()
+    ));
+    check(stage, &watched).await?;
+    let total = watched.watching.portfolio().total();
+    ensure!(total == PODS + WITH_A_CONTAINER, "{total} are alive");
+
+    let told = Reader::new(watched.recorder());
+    let going = WITH_A_CONTAINER / 2..WITH_A_CONTAINER / 2 + CHANGING;
+    let going = stream::iter(&pods[going]).map(|pod| driver.remove_pod(&pod.id));
+    let coming = driver.run_pods((0..CHANGING).map(|number| PodPlan::named(format!("later-{number:02}"))));
+    let (gone, came) = tokio::join!(going.buffer_unordered(AT_ONCE).try_collect::<()>(), coming);
+    gone?;
+    came?;
+    check(stage, &watched).await?;
+    let count = |kind: &str| told.rest().iter().filter(|words| words.starts_with(kind)).count();
+    let counts = (count("started"), count("exited"));
+    ensure!(counts == (CHANGING, CHANGING + WITH_A_CONTAINER / 2), "told were {counts:?}");
+    let pods = watched.watching.portfolio().pods();
+    ensure!(
+        pods.pod("default/pod-000").is_some_and(|pod| pod.containers().count() == 1),
+        "a pod is not whole"
+    );
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! The connection is lost, and meanwhile pods come and go.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context as _, Result, ensure};
+use futures_util::future::try_join_all;
+use tokio::time::timeout;
+use whalewatcher_testkit::proxy::{Fault, Proxy, Refusal};
+
+use super::super::check::check;
+use super::super::plan::{ContainerPlan, PodPlan};
+use super::super::stage::Stage;
+use super::super::truth::Truth;
+use crate::recorder::{LIMIT, Reader};
+use crate::scenarios::outage::{is_told, kill};
+use crate::stage::settings;
+
+pub(super) async fn of_pods_that_went_while_the_watcher_was_cut_off_the_difference_is_told(
+    stage: &Stage,
+) -> Result<()> {
+    let driver = stage.driver().await?;
+    let pods = driver.run_pods(["stays", "goes", "restarts"].map(PodPlan::named)).await?;
+    let [stays, goes, restarts] = &pods[..] else { unreachable!("three were asked for") };
+    driver.run(stays, &ContainerPlan::named("stays")).await?;
+    driver.run(goes, &ContainerPlan::named("goes")).await?;
+    let first = driver.run(restarts, &ContainerPlan::named("restarts")).await?;
+    let proxy = Proxy::builder().upstream(stage.endpoint()).start()?;
+    let watched = stage.begin_watch_at(&proxy.endpoint(), settings())?.that_is_cut();
+    watched.ready().await?;
+    check(stage, &watched).await?;
+    let told = Reader::new(watched.recorder());
+
+    let refusal = proxy.inject(Fault::refuse(Refusal::Closed))?;
+    proxy.cut_all();
+    timeout(LIMIT, proxy.until_open(0)).await.context("connections stay open")?;
+    watched.recorder().until_told(1, "disconnected").await?;
+    driver.remove_pod(&goes.id).await?;
+    driver.stop(&first).await?;
+    driver.remove(&first).await?;
+    driver.run(restarts, &ContainerPlan::named("restarts").attempt(1)).await?;
+    let comes = driver.run_pod(&PodPlan::named("comes")).await?;
+    driver.run(&comes, &ContainerPlan::named("comes")).await?;
+    let brief = driver.run_pod(&PodPlan::named("comes-and-goes")).await?;
+    driver.run(&brief, &ContainerPlan::named("comes-and-goes")).await?;
+    driver.remove_pod(&brief.id).await?;
+    proxy.lift(refusal)?;
+    watched.in_sync_again(1).await?;
+    check(stage, &watched).await?;
+    let expected: [(&str, &[&str]); 5] = [
+        ("goes", &["exited"]),
+        (&goes.id, &["exited"]),
+        ("restarts", &["exited", "started"]),
+        ("comes", &["started"]),
+        (&comes.id, &["started"]),
+    ];
+    is_told(&told.rest(), &expected, watched.recorder())
+}
+
+pub(super) async fn of_a_killed_containerd_the_difference_is_told(stage: &Stage) -> Result<()> {
+    let driver = stage.driver().await?;
+    let watched = stage.watch().await?.that_is_cut();
+    let pods = driver.run_pods(["stays", "loses-one", "loses-its-sandbox"].map(PodPlan::named)).await?;
+    let mut containers = Vec::new();
+    for (pod, name) in [(0, "stays"), (1, "stays-too"), (1, "goes"), (2, "orphan")] {
+        containers.push(driver.run(&pods[pod], &ContainerPlan::named(name)).await?);
+    }
+    watched.recorder().until_told(7, "started").await?;
+    check(stage, &watched).await?;
+    let told = Reader::new(watched.recorder());
+    let truth = Truth::ask(&driver).await?;
+    let pid =
+        |id: &String| truth.alive.get(id).with_context(|| format!("{id} is not alive")).map(|one| one.pid);
+    let ending = [pid(&containers[2])?, pid(&pods[2].id)?];
+
+    stage.kill_engine()?;
+    watched.recorder().until_told(1, "disconnected").await?;
+    ensure!(watched.watching.portfolio().total() == 7, "what was last known is gone during the outage");
+    for pid in ending {
+        kill(i32::try_from(pid)?)?;
+    }
+    stage.start_engine()?;
+    watched.in_sync_again(1).await?;
+    check(stage, &watched).await?;
+    is_told(&told.rest(), &[("goes", &["exited"]), (&pods[2].id, &["exited"])], watched.recorder())?;
+
+    // It goes on as before.
+    let driver = stage.driver().await?;
+    driver.run(&pods[0], &ContainerPlan::named("comes")).await?;
+    watched.recorder().until_told(8, "started").await?;
+    driver.remove_pod(&pods[1].id).await?;
+    watched.recorder().until_told(4, "exited").await?;
+    check(stage, &watched).await
+}
+
+pub(super) async fn containerd_is_killed_again_and_again_while_pods_come_and_go(stage: &Stage) -> Result<()> {
+    let watched = stage.watch().await?.that_is_cut();
+    for round in 0..3 {
+        let driver = stage.driver().await?;
+        let over = AtomicBool::new(false);
+        let churn = |name: &'static str| {
+            let (driver, over) = (&driver, &over);
+            async move {
+                // What is under way when containerd is killed fails, and is left as it is.
+                for number in (0..).take_while(|_| !over.load(Ordering::Relaxed)) {
+                    let passes = async {
+                        let pod = driver.run_pod(&PodPlan::named(format!("{name}-{round}-{number}"))).await?;
+                        let container = driver.run(&pod, &ContainerPlan::named(name)).await?;
+                        match number % 3 {
+                            0 => Ok(()),
+                            1 => driver.stop(&container).await,
+                            _ => driver.remove_pod(&pod.id).await,
+                        }
+                    };
+                    let passed = passes.await;
+                    ensure!(passed.is_ok() || over.load(Ordering::Relaxed), "{name}: {passed:?}");
+                }
+                Ok(())
+            }
+        };
+        let exits = watched.recorder().record().count("exited");
+        let synced = watched.recorder().record().synced();
+        let outage = async {
+            watched.recorder().until_told(exits + 4, "exited").await?;
+            over.store(true, Ordering::Relaxed);
+            stage.kill_engine()?;
+            stage.start_engine()
+        };
+        let (churned, outage) = tokio::join!(try_join_all(["a", "b"].map(churn)), outage);
+        churned?;
+        outage?;
+        watched.recorder().until("it is in sync again", |record| record.synced() > synced).await?;
+        check(stage, &watched).await?;
+    }
+    stage.figure(format!("{} lives told, and 3 outages", watched.recorder().record().count("started")));
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! What a watcher finds when it comes.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use futures_util::future::try_join_all;
+use tokio::time::Instant;
+
+use super::super::check::check;
+use super::super::plan::{ContainerPlan, PodPlan};
+use super::super::stage::Stage;
+use super::super::truth::Truth;
+use crate::stage::settings;
+
+/// What a list consists of.
+const METHODS: [&str; 4] = ["ListContainers", "ListPodSandbox", "ContainerStatus", "PodSandboxStatus"];
+
+/// After what time there is another one.
+const ANOTHER_LIST: Duration = Duration::from_secs(2);
+
+/// How many come while pods come and go.
+const WATCHERS: usize = 12;
+
+pub(super) async fn pods_with_one_and_three_containers_are_there_at_the_start(stage: &Stage) -> Result<()> {
+    let driver = stage.driver().await?;
+    let plan = PodPlan::named("web")
+        .within("shop")
+        .of_a_kubelet()
+        .labelled("tier", "front")
+        .annotated("why", "to sell");
+    let web = driver.run_pod(&plan).await?;
+    let plan = ContainerPlan::named("server").labelled("tier", "front").annotated("why", "to serve");
+    let server = driver.run(&web, &plan).await?;
+    let database = driver.run_pod(&PodPlan::named("database").within("shop")).await?;
+    for name in ["primary", "replica", "backup"] {
+        driver.run(&database, &ContainerPlan::named(name)).await?;
+    }
+    let bare = driver.run_pod(&PodPlan::named("bare")).await?;
+    // None of these is alive.
+    driver.create(&web, &ContainerPlan::named("never-started")).await?;
+    let over = driver.run(&database, &ContainerPlan::named("over").running("exit 3")).await?;
+    driver.ended(&over).await?;
+    let stopped = driver.run_pod(&PodPlan::named("stopped")).await?;
+    driver.run(&stopped, &ContainerPlan::named("stopped-too")).await?;
+    driver.stop_pod(&stopped.id).await?;
+    let truth = Truth::ask(&driver).await?;
+    ensure!(truth.alive.len() == 7, "{} are alive", truth.alive.len());
+
+    let asked = || METHODS.iter().map(|method| stage.requests(method)).collect::<Result<Vec<u64>>>();
+    let (before, began) = (asked()?, Instant::now());
+    let watched = stage.begin_watch(settings())?;
+    watched.ready().await?;
+    let asked: Vec<u64> = asked()?.iter().zip(&before).map(|(after, before)| after - before).collect();
+    // Later another list shows what happened before the subscription surely stood.
+    ensure!(asked == [1, 1, 4, 3] || began.elapsed() >= ANOTHER_LIST, "of {METHODS:?} there were {asked:?}");
+    let portfolio = watched.watching.portfolio();
+    let differences = truth.differences(&portfolio);
+    ensure!(differences.is_empty(), "ready, but not right:\n    {}", differences.join("\n    "));
+    let mut names: Vec<&str> = portfolio.containers().map(|container| container.name()).collect();
+    names.sort_unstable();
+    let mut expected = vec!["server", "primary", "replica", "backup", &web.id, &database.id, &bare.id];
+    expected.sort_unstable();
+    ensure!(names == expected, "the names are {names:?}");
+    let one = portfolio.by_id(&server).context("the server is missing")?;
+    let labels: BTreeMap<&str, &str> = one.labels().iter().collect();
+    let expected = BTreeMap::from([
+        ("tier", "front"),
+        ("io.kubernetes.annotation/why", "to serve"),
+        ("io.kubernetes.container.name", "server"),
+        ("io.kubernetes.pod.name", "web"),
+        ("io.kubernetes.pod.namespace", "shop"),
+        ("io.kubernetes.pod.uid", "uid-of-shop-web"),
+    ]);
+    ensure!(labels == expected, "the server's labels are {labels:?}");
+    let sandbox = portfolio.by_id(&web.id).context("its sandbox is missing")?;
+    let labels: BTreeMap<&str, &str> = sandbox.labels().iter().collect();
+    let expected = BTreeMap::from([
+        ("tier", "front"),
+        ("io.kubernetes.annotation/why", "to sell"),
+        ("io.kubernetes.sandbox", ""),
+        ("io.kubernetes.pod.name", "web"),
+        ("io.kubernetes.pod.namespace", "shop"),
+        ("io.kubernetes.pod.uid", "uid-of-shop-web"),
+    ]);
+    ensure!(labels == expected, "its sandbox's labels are {labels:?}");
+    let pods = portfolio.pods();
+    for (name, count) in [("shop/web", 1), ("shop/database", 3), ("default/bare", 0)] {
+        let pod = pods.pod(name).with_context(|| format!("there is no pod {name}"))?;
+        ensure!(pod.containers().count() == count, "{name} has {} containers", pod.containers().count());
+    }
+    ensure!(pods.pod("default/stopped").is_none(), "a pod that was stopped is there");
+    check(stage, &watched).await
+}
+
+pub(super) async fn whoever_comes_while_pods_come_and_go_misses_nothing(stage: &Stage) -> Result<()> {
+    let driver = stage.driver().await?;
+    let stays = driver.run_pod(&PodPlan::named("stays")).await?;
+    driver.run(&stays, &ContainerPlan::named("stays")).await?;
+    let over = AtomicBool::new(false);
+    let churn = |name: &'static str| {
+        let (driver, over, stays) = (&driver, &over, &stays);
+        async move {
+            for number in 0.. {
+                let is_last = over.load(Ordering::Relaxed);
+                let pod = driver.run_pod(&PodPlan::named(format!("{name}-{number}"))).await?;
+                driver.run(&pod, &ContainerPlan::named("comes")).await?;
+                let brief = ContainerPlan::named(name).attempt(number).running("exit 0");
+                let brief = driver.run(stays, &brief).await?;
+                if is_last {
+                    driver.ended(&brief).await?;
+                    break;
+                }
+                driver.remove_pod(&pod.id).await?;
+            }
+            anyhow::Ok(())
+        }
+    };
+    let coming = async {
+        let mut all = Vec::new();
+        for _ in 0..WATCHERS {
+            let watched = stage.begin_watch(settings())?;
+            watched.ready().await?;
+            all.push(watched);
+        }
+        anyhow::Ok(all)
+    };
+    let coming = async {
+        let all = coming.await;
+        over.store(true, Ordering::Relaxed);
+        all
+    };
+    let (all, churned) = tokio::join!(coming, try_join_all(["one", "two", "three"].map(churn)));
+    churned?;
+    for watched in all? {
+        check(stage, &watched).await?;
+        let total = watched.watching.portfolio().total();
+        ensure!(total == 8, "{total} are alive");
+    }
+    Ok(())
+}

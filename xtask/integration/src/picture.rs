@@ -1,0 +1,116 @@
+//! What has to hold after every scenario on an engine that can be asked for all that is alive.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::time::Duration;
+
+use anyhow::{Result, bail, ensure};
+use tokio::time::{Instant, sleep};
+use whalewatcher_core::{Container, EngineClient, Portfolio};
+
+use crate::check::{QUIET, Trouble, recovered, sequence, with_events};
+use crate::recorder::LIMIT;
+use crate::watched::{Watched, Way};
+
+/// An engine as others see it.
+pub(crate) trait Reality<C: EngineClient> {
+    /// What it says is alive. It is the truth if the engine is quiet.
+    type Truth;
+
+    /// Asks for it.
+    async fn ask(&self) -> Result<Self::Truth>;
+
+    /// What is different in a portfolio, a line each.
+    fn differences(truth: &Self::Truth, portfolio: &Portfolio) -> Vec<String>;
+
+    /// Shows that events come to this watcher.
+    async fn fence(&self, watched: &Watched<C>) -> Result<()>;
+}
+
+/// Checks everything, once the engine is quiet and no more fault is at work, and returns the truth.
+pub(crate) async fn check<C: EngineClient, R: Reality<C>>(
+    reality: &R,
+    watched: &Watched<C>,
+) -> Result<R::Truth> {
+    if watched.way == Way::Faulty {
+        recovered(watched, async || reality.fence(watched).await).await?;
+    }
+    let truth = await_truth(reality, watched).await?;
+    let (told, trouble) = (watched.recorder().len(), Trouble::of(watched));
+    sleep(QUIET).await;
+    if watched.recorder().len() != told {
+        bail!(
+            "the picture was right, and yet there were events after number {told}\n{}",
+            watched.recorder().tail()
+        );
+    }
+    let again = R::differences(&reality.ask().await?, &watched.watching.portfolio());
+    ensure!(again.is_empty(), "the picture was right, and is not any more:\n    {}", again.join("\n    "));
+    let status = watched.watching.status();
+    ensure!(status.is_live(), "the watcher is not live: {status}");
+    let now = Trouble::of(watched);
+    let is_allowed = match watched.way {
+        Way::Clear | Way::Cut => (now.divergences, now.garbled, now.retries) == (0, 0, 0),
+        Way::Faulty => now == trouble,
+    };
+    ensure!(is_allowed, "something went wrong on the way to the right picture: {now:?}");
+    for recorder in &watched.recorders {
+        recorder.hurry();
+        let portfolio = watched.watching.portfolio();
+        recorder.until("its events add up to the portfolio", |record| record.fold == portfolio).await?;
+        let record = recorder.record().clone();
+        with_events(sequence(&record, watched.way), recorder)?;
+    }
+    Ok(truth)
+}
+
+/// The engine is always a moment ahead, but not for long.
+async fn await_truth<C: EngineClient, R: Reality<C>>(reality: &R, watched: &Watched<C>) -> Result<R::Truth> {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let truth = reality.ask().await?;
+        let differences = R::differences(&truth, &watched.watching.portfolio());
+        if differences.is_empty() {
+            return Ok(truth);
+        }
+        if Instant::now() > deadline {
+            bail!(
+                "the portfolio is not what the engine says:\n    {}\n{}",
+                differences.join("\n    "),
+                watched.recorder().tail()
+            );
+        }
+        watched.recorder().next_within(Duration::from_millis(50)).await;
+    }
+}
+
+/// What is different in a portfolio from what is alive, by its ID, a line each.
+pub(crate) fn differences<A>(alive: &BTreeMap<String, A>, portfolio: &Portfolio) -> Vec<String>
+where
+    A: for<'a> From<&'a Container> + PartialEq + Debug,
+{
+    let seen: BTreeMap<&str, &Container> =
+        portfolio.containers().map(|container| (&**container.id(), &**container)).collect();
+    let mut lines = Vec::new();
+    for (id, alive) in alive {
+        let Some(seen) = seen.get(id.as_str()) else {
+            lines.push(format!("{id}: alive, but not in the portfolio: {alive:?}"));
+            continue;
+        };
+        let as_seen = A::from(seen);
+        if as_seen != *alive {
+            lines.push(format!("{id}:\n      engine    {alive:?}\n      portfolio {as_seen:?}"));
+        }
+        let by_project = portfolio.project(seen.project());
+        if by_project.is_none_or(|project| project.containers().all(|other| &**other.id() != id)) {
+            lines.push(format!("{id}: not found in project '{}'", seen.project()));
+        }
+    }
+    for (id, seen) in seen.iter().filter(|(id, _)| !alive.contains_key(**id)) {
+        lines.push(format!("{id}: in the portfolio, but not alive: {:?}", A::from(seen)));
+    }
+    if portfolio.total() != alive.len() {
+        lines.push(format!("{} are alive, but the portfolio counts {}", alive.len(), portfolio.total()));
+    }
+    lines
+}
