@@ -2,7 +2,7 @@
 //! still, subscriptions that begin late.
 
 use tonic::Code;
-use whalewatcher_testkit::cri::{Flavour, Gate, Reception, Server};
+use whalewatcher_testkit::cri::{Fate, Flavour, Gate, Reception, Server};
 
 use crate::client::{Subscription, container_in_words, containers, named, pod, sandboxes, version};
 
@@ -17,14 +17,21 @@ async fn pods_live_on_while_the_runtime_is_away_and_nobody_is_told() {
     server.stop_listening().await;
     assert!(!server.socket().exists());
     assert!(events.next().await.is_err());
+    let (made, made_meanwhile) = std::sync::mpsc::channel();
+    server.on_event(move |event| {
+        made.send(event.container_id.clone()).unwrap();
+        Fate::Deliver
+    });
     server.exit("b", 0).unwrap();
     server.run_pod(pod("q")).unwrap();
+    assert!(made_meanwhile.try_recv().is_err());
     server.listen_again().unwrap();
     assert_eq!(containers(&server, None).await, ["a RUNNING", "b EXITED"]);
     assert_eq!(sandboxes(&server, None).await, ["p READY", "q READY"]);
     let mut events = Subscription::registered(&server).await;
     server.exit("a", 0).unwrap();
     assert_eq!(events.told(1).await, ["STOPPED a READY a:EXITED b:EXITED"]);
+    assert_eq!(made_meanwhile.try_recv().unwrap(), "a");
 }
 
 #[tokio::test]
