@@ -90,6 +90,7 @@ impl Part {
                 "liveness",
                 "status",
                 "backoff",
+                "id",
             ],
             Self::Moby => &[
                 "events",
@@ -106,20 +107,19 @@ impl Part {
                 "audit",
                 "salvage",
                 "replay",
-                "id",
             ],
             Self::Containerd => {
                 &["events", "container", "list", "namespace", "connection", "subscription", "limits"]
             }
             Self::Cri => &[
                 "changes",
+                "claims",
                 "connection",
                 "container",
+                "endings",
                 "event_stream",
                 "events",
-                "claims",
                 "hints",
-                "id",
                 "info",
                 "inspection",
                 "list",
