@@ -100,6 +100,11 @@ impl<'a> Changes<'a> {
     }
 
     async fn choose(&mut self) -> Result<(), EngineError> {
+        if self.connection.polls_only() {
+            self.poll();
+            self.pending.push_back(EngineEvent::Subscribed);
+            return Ok(());
+        }
         if self.connection.runtime().shares_events() {
             return self.subscribe().await;
         }

@@ -30,6 +30,7 @@ pub struct Client {
     endpoint: Arc<Endpoint>,
     engine_type: Option<String>,
     poll_every: Duration,
+    polls_only: bool,
     packer: Option<Packer>,
     before_watch: Hook,
     before_attempt: Hook,
@@ -98,7 +99,8 @@ impl EngineClient for Client {
         self.engine_type().clone_into(&mut identity.engine_type);
         tracing::debug!(?identity, "connected");
         let (packer, endings) = (self.packer.clone(), self.endings.clone());
-        Connection::new(transport, runtime, identity, self.poll_every, packer, endings)
+        let (every, only) = (self.poll_every, self.polls_only);
+        Connection::new(transport, runtime, identity, (every, only), packer, endings)
     }
 }
 
@@ -107,6 +109,7 @@ impl fmt::Debug for Client {
         f.debug_struct("Client")
             .field("endpoint", &self.endpoint.as_str())
             .field("poll_every", &self.poll_every)
+            .field("polls_only", &self.polls_only)
             .finish_non_exhaustive()
     }
 }
@@ -117,6 +120,7 @@ pub struct Builder {
     endpoint: Option<String>,
     engine_type: Option<String>,
     poll_every: Option<Duration>,
+    polls_only: bool,
     packer: Option<Packer>,
     before_watch: Hook,
     before_attempt: Hook,
@@ -142,6 +146,14 @@ impl Builder {
     #[must_use]
     pub fn poll_every(mut self, every: Duration) -> Self {
         self.poll_every = Some(every.max(LEAST_POLL_EVERY));
+        self
+    }
+
+    /// Asks for what is alive again and again, and for no events: neither for those of the runtime nor for hints. For who
+    /// may do no more than list, and where another part of the same program has enabled the feature `containerd`.
+    #[must_use]
+    pub fn polling(mut self) -> Self {
+        self.polls_only = true;
         self
     }
 
@@ -189,6 +201,7 @@ impl Builder {
             endpoint: Arc::new(Endpoint::parse(&ENGINE, endpoint)?),
             engine_type: self.engine_type,
             poll_every: self.poll_every.unwrap_or(DEFAULT_POLL_EVERY),
+            polls_only: self.polls_only,
             packer: self.packer,
             before_watch: self.before_watch,
             before_attempt: self.before_attempt,

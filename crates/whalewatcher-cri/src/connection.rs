@@ -31,6 +31,7 @@ pub struct Connection {
     runtime: Runtime,
     identity: EngineIdentity,
     poll_every: Duration,
+    polls_only: bool,
     packer: Option<Packer>,
     memory: Mutex<Memory>,
     lists: Lists,
@@ -46,7 +47,7 @@ impl Connection {
         transport: Transport,
         runtime: Runtime,
         identity: EngineIdentity,
-        poll_every: Duration,
+        (poll_every, polls_only): (Duration, bool),
         packer: Option<Packer>,
         endings: Endings,
     ) -> Result<Self, EngineError> {
@@ -58,6 +59,7 @@ impl Connection {
             runtime,
             identity,
             poll_every,
+            polls_only,
             packer,
             memory: Mutex::new(Memory::new(endings)),
             lists: Lists::default(),
@@ -77,6 +79,11 @@ impl Connection {
 
     pub(crate) fn poll_every(&self) -> Duration {
         self.poll_every
+    }
+
+    /// Whether no events are to be asked for.
+    pub(crate) fn polls_only(&self) -> bool {
+        self.polls_only
     }
 
     pub(crate) fn packer(&self) -> Option<&Packer> {

@@ -1,6 +1,7 @@
 //! A private containerd, by itself for tests and for people to play with, with its CRI plugin, or under a dockerd: never
 //! the host's, and nothing of it outside of the instance's folder. All methods block, and take `&self`.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use super::cri;
 use super::daemon::Daemon;
 use super::docker::{self, DaemonFlags, is_running, running_pid};
 use super::engine::{Engine, EngineKind};
+use super::http;
 use super::installation::Installation;
 use super::instance::{Instance, Marker};
 use super::test_image::{image_archive, root_file_system};
@@ -148,6 +150,21 @@ impl Containerd {
     /// When `/proc` cannot be read.
     pub fn processes(&self) -> Result<Vec<u32>> {
         Ok(self.marker().ownership().processes()?.into_iter().collect())
+    }
+
+    /// How many requests to its CRI plugin were begun since it was started, by their method, as it counts itself.
+    ///
+    /// # Errors
+    ///
+    /// When it has no such plugin, or does not answer.
+    pub fn cri_requests(&self) -> Result<BTreeMap<String, u64>> {
+        let path = self.folder.join("containerd.log");
+        let log = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let log = String::from_utf8_lossy(&log);
+        let address = cri::metrics_address(&log).context("its log does not tell where its metrics are")?;
+        let metrics = http::get(address, "/v1/metrics")?;
+        ensure!(metrics.status == 200, "no metrics ({}): {}", metrics.status, metrics.text());
+        Ok(cri::requests(&metrics.text()))
     }
 
     /// Kills containerd with SIGKILL. Its shims and containers stay.

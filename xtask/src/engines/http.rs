@@ -1,7 +1,8 @@
-//! Just enough HTTP to ask a daemon on its unix socket, blocking. HTTP/1.0, so that the answer ends with the
+//! Just enough HTTP to ask a daemon on its unix socket or on a TCP port, blocking. HTTP/1.0, so that the answer ends with the
 //! connection and is never in chunks.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -58,11 +59,25 @@ pub(crate) fn request(
         "{method} {target} HTTP/1.0\r\nHost: localhost\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
-    stream.write_all(head.as_bytes()).with_context(asking)?;
-    stream.write_all(body).with_context(asking)?;
+    exchange(&mut stream, &[head.as_bytes(), body]).with_context(asking)
+}
+
+/// Gets something from a TCP port of this host, likewise.
+pub(crate) fn get(address: &str, target: &str) -> Result<Response> {
+    let asking = || format!("cannot get {target} from {address}");
+    let mut stream = TcpStream::connect(address).with_context(asking)?;
+    stream.set_read_timeout(Some(LIMIT)).with_context(asking)?;
+    let head = format!("GET {target} HTTP/1.0\r\nHost: {address}\r\n\r\n");
+    exchange(&mut stream, &[head.as_bytes()]).with_context(asking)
+}
+
+fn exchange(stream: &mut (impl Read + Write), parts: &[&[u8]]) -> Result<Response> {
+    for part in parts {
+        stream.write_all(part)?;
+    }
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).with_context(asking)?;
-    parse(&answer).with_context(asking)
+    stream.read_to_end(&mut answer)?;
+    parse(&answer)
 }
 
 /// A value as it can stand in the query of a URL.

@@ -42,6 +42,24 @@ async fn the_source_is_the_best_that_harms_nobody() {
 }
 
 #[tokio::test]
+async fn who_wants_to_poll_asks_for_no_events_of_any_kind() {
+    for flavour in [Flavour::Containerd1_7, Flavour::Containerd2_1, Flavour::CrioWithEvents] {
+        let server = server(flavour);
+        let sandbox = server.run_pod("p").unwrap();
+        let client = Client::builder().endpoint(server.endpoint()).poll_every(EVERY).polling();
+        let mut watched = watch_by(client.build().unwrap()).live().await;
+        assert_eq!(source(&watched), Some(POLLING), "{flavour:?}");
+        let web = server.run(&sandbox, "web").unwrap();
+        assert_eq!(watched.told().await, "started web");
+        assert_true(&watched, &server);
+        server.exit(&web, 3).unwrap();
+        assert_eq!(watched.told().await, "exited web", "{flavour:?}");
+        assert_eq!(server.stats().requests.of(Method::GetContainerEvents), 0, "{flavour:?}");
+        assert_eq!(server.containerd().stats().subscribed, 0, "{flavour:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_containerd_of_which_nobody_knows_how_old_it_is_is_not_asked_for_its_events() {
     for version in ["", "unknown", "v1.7.99-dev", "2.0.0-rc.1", "main"] {
         let server = Server::builder().version("containerd", version).start().unwrap();

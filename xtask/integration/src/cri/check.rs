@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use whalewatcher_core::{EventKind, Portfolio};
+use whalewatcher_core::{ChangeSource, EventKind, Portfolio};
 
 use super::Client;
 use super::stage::{Stage, Watched};
@@ -31,9 +31,14 @@ impl Reality<Client> for Stage {
 
 /// Checks everything, once the engine is quiet and no more fault is at work.
 pub(super) async fn check(stage: &Stage, watched: &Watched) -> Result<()> {
+    check_by(stage, watched, stage.source()).await
+}
+
+/// The same of a watcher that learns of changes by this.
+pub(super) async fn check_by(stage: &Stage, watched: &Watched, expected: ChangeSource) -> Result<()> {
     let truth = picture::check(stage, watched).await?;
     let source = watched.watching.status().source;
-    ensure!(source == Some(stage.source()), "changes are learned of by {source:?}");
+    ensure!(source == Some(expected), "changes are learned of by {source:?}");
     for recorder in &watched.recorders {
         let record = recorder.record().clone();
         with_events(one_life_each(&record).and_then(|()| ends(&record, &truth, watched.way)), recorder)?;

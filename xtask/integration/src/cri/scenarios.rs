@@ -7,6 +7,7 @@ mod kubelet;
 mod lifecycle;
 mod many;
 mod outage;
+mod polling;
 mod silence;
 mod sync;
 
@@ -27,6 +28,7 @@ pub(crate) const SCENARIOS: &[Scenario<Stage>] = scenarios![
     kubelet::whoever_lives_on_cris_events_gets_all_of_them_while_we_watch,
     kubelet::a_subscriber_of_ours_that_never_reads_delays_nobody,
     kubelet::two_who_read_cris_events_rob_each_other_on_containerd_1_only,
+    polling::whoever_only_polls_is_told_of_all_that_lasts,
     outage::of_pods_that_went_while_the_watcher_was_cut_off_the_difference_is_told,
     outage::of_a_killed_containerd_the_difference_is_told,
     outage::containerd_is_killed_again_and_again_while_pods_come_and_go,

@@ -123,6 +123,12 @@ impl Stage {
         watched.recorder().until("the fence is told", |record| record.fold.by_id(&id).is_some()).await
     }
 
+    /// How many requests of this method there were, as containerd counts itself.
+    pub(super) fn requests(&self, method: &str) -> Result<u64> {
+        let requests = block_in_place(|| self.engine.cri_requests())?;
+        Ok(requests.get(method).copied().unwrap_or_default())
+    }
+
     /// Kills containerd.
     pub(super) fn kill_engine(&self) -> Result<()> {
         self.release_driver();

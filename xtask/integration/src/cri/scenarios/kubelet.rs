@@ -21,7 +21,7 @@ const PODS: usize = 12;
 const AT_ONCE: usize = 2;
 
 /// How many watchers come and go.
-const PASSING: usize = 8;
+const PASSING: u64 = 8;
 
 /// By how much events may be later than without us: only blocking would be more.
 const TIMES: u32 = 20;
@@ -33,6 +33,8 @@ pub(super) async fn whoever_lives_on_cris_events_gets_all_of_them_while_we_watch
     stage: &Stage,
 ) -> Result<()> {
     let driver = stage.driver().await?;
+    let subscribed = || stage.requests("GetContainerEvents");
+    let before = subscribed()?;
     let watched = stage.watch().await?;
     let kubelet = Kubelet::listen(&driver).await?;
     let mut lived = lives(&driver, "first").await?;
@@ -48,6 +50,9 @@ pub(super) async fn whoever_lives_on_cris_events_gets_all_of_them_while_we_watch
     passed?;
     kubelet.hears_whole_lives(&lived).await?;
     check(stage, &watched).await?;
+    let ours = subscribed()? - before - 1;
+    let expected = if stage.is_containerd_1() { 0 } else { 1 + PASSING };
+    ensure!(ours == expected, "{ours} of ours subscribed to the kubelet's events");
     let record = watched.recorder().record().clone();
     let told = |kind: &str| -> Vec<&str> {
         let events = record.events.iter().filter(|event| event.kind.name() == kind);

@@ -24,7 +24,9 @@ pub(super) async fn a_containerd_that_stops_answering_is_noticed_and_then_the_di
     let pod = driver.run_pod(&PodPlan::named("stays")).await?;
     driver.run(&pod, &ContainerPlan::named("stays")).await?;
     let goes = driver.run(&pod, &ContainerPlan::named("goes")).await?;
-    let watched = stage.watch().await?.that_is_cut();
+    stage.fence_pod().await?;
+    // The engine may have told of the end before anybody listens again, and note it itself only later.
+    let watched = stage.watch().await?.that_is_hindered();
     check(stage, &watched).await?;
     let told = Reader::new(watched.recorder());
     let ending = Truth::ask(&driver).await?.alive.get(&goes).context("it is not alive")?.pid;

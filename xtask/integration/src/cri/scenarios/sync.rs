@@ -2,15 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::future::try_join_all;
+use tokio::time::Instant;
 
 use super::super::check::check;
 use super::super::plan::{ContainerPlan, PodPlan};
 use super::super::stage::Stage;
 use super::super::truth::Truth;
 use crate::stage::settings;
+
+/// What a list consists of.
+const METHODS: [&str; 4] = ["ListContainers", "ListPodSandbox", "ContainerStatus", "PodSandboxStatus"];
+
+/// After what time there is another one.
+const ANOTHER_LIST: Duration = Duration::from_secs(2);
 
 /// How many come while pods come and go.
 const WATCHERS: usize = 12;
@@ -40,8 +48,13 @@ pub(super) async fn pods_with_one_and_three_containers_are_there_at_the_start(st
     let truth = Truth::ask(&driver).await?;
     ensure!(truth.alive.len() == 7, "{} are alive", truth.alive.len());
 
+    let asked = || METHODS.iter().map(|method| stage.requests(method)).collect::<Result<Vec<u64>>>();
+    let (before, began) = (asked()?, Instant::now());
     let watched = stage.begin_watch(settings())?;
     watched.ready().await?;
+    let asked: Vec<u64> = asked()?.iter().zip(&before).map(|(after, before)| after - before).collect();
+    // Later another list shows what happened before the subscription surely stood.
+    ensure!(asked == [1, 1, 4, 3] || began.elapsed() >= ANOTHER_LIST, "of {METHODS:?} there were {asked:?}");
     let portfolio = watched.watching.portfolio();
     let differences = truth.differences(&portfolio);
     ensure!(differences.is_empty(), "ready, but not right:\n    {}", differences.join("\n    "));

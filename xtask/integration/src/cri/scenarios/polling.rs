@@ -1,0 +1,46 @@
+//! A watcher that only asks for what is alive, again and again.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use whalewatcher_core::{ChangeSource, watch_with};
+
+use super::super::Client;
+use super::super::check::check_by;
+use super::super::plan::{ContainerPlan, PodPlan};
+use super::super::stage::{Stage, Watched};
+use crate::recorder::Reader;
+use crate::stage::settings;
+
+const EVERY: Duration = Duration::from_millis(100);
+
+pub(super) async fn whoever_only_polls_is_told_of_all_that_lasts(stage: &Stage) -> Result<()> {
+    let driver = stage.driver().await?;
+    let source = ChangeSource::Polling { every: EVERY };
+    let stays = driver.run_pod(&PodPlan::named("stays")).await?;
+    let first = driver.run(&stays, &ContainerPlan::named("server")).await?;
+    let before = stage.requests("GetContainerEvents")?;
+    let client = Client::builder().endpoint(stage.endpoint()).poll_every(EVERY).polling().build()?;
+    let watched = Watched::new(watch_with(client, settings()));
+    watched.ready().await?;
+    check_by(stage, &watched, source).await?;
+    let mut told = Reader::new(watched.recorder());
+    driver.stop(&first).await?;
+    // A list tells no exit code.
+    told.expect("exited server").await?;
+    driver.run(&stays, &ContainerPlan::named("server").attempt(1)).await?;
+    told.expect("started server").await?;
+    let comes = driver.run_pod(&PodPlan::named("comes")).await?;
+    told.expect(&format!("started {}", comes.id)).await?;
+    driver.run(&comes, &ContainerPlan::named("comes")).await?;
+    told.expect("started comes").await?;
+    check_by(stage, &watched, source).await?;
+    driver.remove_pod(&comes.id).await?;
+    watched.recorder().until_told(3, "exited").await?;
+    check_by(stage, &watched, source).await?;
+    let counters = watched.watching.status().counters;
+    ensure!(counters.divergences == 0, "polling found {} divergences", counters.divergences);
+    let asked = stage.requests("GetContainerEvents")? - before;
+    ensure!(asked == 0, "events were asked for {asked} times");
+    Ok(())
+}
