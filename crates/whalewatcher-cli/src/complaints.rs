@@ -12,8 +12,9 @@ pub(crate) async fn complain(watcher: &Arc<dyn Watcher>) {
     let mut status = watcher.follow_status();
     let mut complaints = Complaints::default();
     while let Some(status) = status.changed().await {
-        for complaint in complaints.about(&status) {
-            log::tell(&format!("{}: {complaint}", place(&**watcher)));
+        let place = place(&**watcher);
+        for complaint in complaints.about(&status, &place) {
+            log::tell(&format!("{place}: {complaint}"));
         }
     }
 }
@@ -28,7 +29,7 @@ struct Complaints {
 
 impl Complaints {
     /// What is amiss now and was not before.
-    fn about(&mut self, status: &Status) -> Vec<String> {
+    fn about(&mut self, status: &Status, place: &str) -> Vec<String> {
         let parts = status.unlisted.iter().filter(|part| !self.unlisted.contains(&part.scope));
         let mut new: Vec<_> =
             parts.map(|part| format!("'{}' cannot be listed: {}", part.scope, part.error)).collect();
@@ -36,9 +37,13 @@ impl Complaints {
         // While there is no connection nothing is known of that.
         if let Some(source) = status.source.filter(|source| *source != self.source) {
             self.source = source;
-            if let ChangeSource::Polling { every } = source {
-                let every = every.as_secs_f32();
-                new.push(format!("it tells of no changes, so it is asked for them every {every} s"));
+            match source {
+                ChangeSource::Polling { every } => {
+                    let every = every.as_secs_f32();
+                    new.push(format!("it tells of no changes, so it is asked for them every {every} s"));
+                }
+                // As good as events, so that is for those who ask.
+                _ => tracing::info!("{place}: changes are learned of by {source}"),
             }
         }
         new
@@ -68,9 +73,9 @@ mod tests {
         ];
         for source in sources {
             let watching = whalewatcher::watch(Engine::new().with_source(source));
-            told.push(complaints.about(&watching.status()));
+            told.push(complaints.about(&watching.status(), "here"));
             watching.ready().await.unwrap();
-            told.push(complaints.about(&watching.status()));
+            told.push(complaints.about(&watching.status(), "here"));
         }
         let told: Vec<_> = told.iter().map(|new| new.concat()).collect();
         let polled = |every: &str| format!("it tells of no changes, so it is asked for them every {every} s");

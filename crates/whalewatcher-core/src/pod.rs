@@ -86,6 +86,16 @@ impl Portfolio {
     /// The containers that belong to pods, by pod.
     ///
     /// It is made anew with each call, which looks at all containers: keep it for as long as the snapshot serves.
+    ///
+    /// ```
+    /// use whalewatcher_core::{Container, Labels, POD_NAME_LABEL, POD_NAMESPACE_LABEL, Portfolio};
+    ///
+    /// let labels = Labels::from_iter([(POD_NAMESPACE_LABEL, "shop"), (POD_NAME_LABEL, "web-0")]);
+    /// let portfolio = Portfolio::from_iter([Container::new("c0ffee", "nginx", 4711).with_labels(labels)]);
+    /// let pods = portfolio.pods();
+    /// let web = pods.pod("shop/web-0").expect("it is alive");
+    /// assert_eq!(web.containers().next().map(|container| container.pid()), Some(4711));
+    /// ```
     #[must_use]
     pub fn pods(&self) -> Pods {
         self.containers().cloned().collect()
@@ -232,7 +242,7 @@ impl<'a> IntoIterator for &'a Pods {
 }
 
 impl FromIterator<Arc<Container>> for Pods {
-    /// Those that belong to no pod are passed over.
+    /// Those that belong to no pod are passed over. They may be of several engines: a pod is the same pod wherever it is told.
     fn from_iter<I: IntoIterator<Item = Arc<Container>>>(containers: I) -> Self {
         let all: Vec<_> = containers.into_iter().collect();
         let mut pods = BTreeMap::<PodIdentity<'_>, Pod>::new();

@@ -113,8 +113,10 @@ impl Part {
             }
             Self::Cri => &[
                 "changes",
+                "claims",
                 "connection",
                 "container",
+                "endings",
                 "event_stream",
                 "events",
                 "claims",

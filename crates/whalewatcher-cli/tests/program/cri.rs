@@ -153,6 +153,9 @@ async fn that_a_runtime_must_be_polled_is_told_and_no_kubelet_is_robbed() {
     assert!(complaint.starts_with(&told) && complaint.ends_with(" every 1 s"), "{complaint}");
 
     let containerd = node(Flavour::Containerd1_7);
+    let mut program = Program::start(&["watch", "-v", "--host", &host(&containerd)]);
+    let by_hints = format!("k8s.io/cri-api at {}: changes are learned of by hints", containerd.endpoint());
+    while !program.error_line().await.ends_with(&by_hints) {}
     let (mut program, _) = watching(&containerd).await;
     containerd.exit(&id(2), 1).unwrap();
     assert_eq!(program.json().await["container"]["name"], "nginx");

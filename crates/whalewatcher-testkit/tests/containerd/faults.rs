@@ -1,6 +1,6 @@
 //! An engine that goes away and comes back, streams that stand still, subscriptions that begin late.
 
-use whalewatcher_testkit::containerd::Server;
+use whalewatcher_testkit::containerd::{Reception, Server};
 
 use crate::client::{Subscription, namespaces, tasks};
 
@@ -64,4 +64,23 @@ async fn dropping_the_server_closes_its_connections_and_removes_its_socket() {
     drop(server);
     assert!(events.next().await.is_err());
     assert!(!socket.exists());
+}
+
+#[tokio::test]
+async fn an_engine_can_take_connections_and_say_nothing_or_nonsense() {
+    let server = Server::builder().start().unwrap();
+    server.receive(Reception::Silence);
+    let asked = tokio::spawn({
+        let server = server.clone();
+        async move { tasks(&server, "default").await }
+    });
+    server.until(|stats| stats.open == 1).await;
+    server.receive(Reception::Serve);
+    namespaces(&server).await;
+    assert!(!asked.is_finished());
+    assert_eq!(server.stats().requests.total(), 1);
+    asked.abort();
+    server.receive(Reception::Garbage("HTTP/1.1 400 Bad Request\r\n\r\n".into()));
+    assert!(Subscription::request(&server, &[]).next().await.is_err());
+    assert_eq!(server.stats().requests.total(), 1);
 }

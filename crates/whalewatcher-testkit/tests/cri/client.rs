@@ -127,6 +127,15 @@ impl Subscription {
     }
 }
 
+impl Drop for Subscription {
+    /// One that waits for its answer waits no more.
+    fn drop(&mut self) {
+        if let Some(answer) = &self.answer {
+            answer.abort();
+        }
+    }
+}
+
 /// `KIND ID SANDBOX CONTAINERS`: what happened to whom, the state of the sandbox, the containers with theirs.
 pub(crate) fn in_words(event: &ContainerEventResponse) -> String {
     let kind = event.container_event_type().as_str_name().replace("CONTAINER_", "").replace("_EVENT", "");
