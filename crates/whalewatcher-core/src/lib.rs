@@ -17,6 +17,7 @@ mod engine;
 mod error;
 mod event;
 mod hook;
+mod id;
 mod liveness;
 mod pod;
 mod portfolio;

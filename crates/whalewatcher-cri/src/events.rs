@@ -7,7 +7,6 @@ use tokio::time::Instant;
 use whalewatcher_core::{Container, ContainerId, EngineEvent};
 
 use crate::container::{Kind, Pod, State, of_sandbox_status, of_status, sandbox_state, state};
-use crate::id::is_id;
 use crate::memory::{ATTEMPTS, Memory};
 use crate::moment::{end, moment};
 
@@ -52,7 +51,7 @@ pub(crate) fn take(
     replayed: bool,
     now: SystemTime,
 ) -> Vec<EngineEvent> {
-    if !is_id(&event.container_id) {
+    if !ContainerId::is_plain(&event.container_id) {
         return Vec::new();
     }
     let id = ContainerId::from(event.container_id.as_str());
@@ -131,7 +130,7 @@ impl<'a> Subject<'a> {
     fn note(&self, id: &ContainerId, memory: &mut Memory) {
         match self {
             Self::Container(_, sandbox) => {
-                let sandbox = sandbox.filter(|sandbox| is_id(&sandbox.id));
+                let sandbox = sandbox.filter(|sandbox| ContainerId::is_plain(&sandbox.id));
                 let sandbox_id = sandbox.map(|sandbox| ContainerId::from(sandbox.id.as_str()));
                 if let (Some(id), Some(pod)) =
                     (&sandbox_id, sandbox.and_then(|sandbox| Pod::of(sandbox.metadata.as_ref())))

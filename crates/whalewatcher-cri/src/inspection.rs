@@ -18,7 +18,6 @@ use crate::container::{
     Details, Kind, Packer, Pod, State, of_sandbox_status, of_status, sandbox_state, state, tells_pod,
 };
 use crate::failure;
-use crate::id::is_id;
 use crate::info::Info;
 use crate::limits::MAX_STATUS;
 use crate::memory::{ATTEMPTS, Memory};
@@ -164,7 +163,7 @@ async fn container(connection: &Connection, id: &ContainerId) -> Result<Seen, En
         return Ok(Seen::Unheard);
     }
     let Info { pid, sandbox } = Info::of(&info);
-    let sandbox = sandbox.filter(|sandbox| is_id(sandbox)).map(ContainerId::from);
+    let sandbox = sandbox.filter(|sandbox| ContainerId::is_plain(sandbox)).map(ContainerId::from);
     let sandbox = connection.memory().get(id).and_then(|member| member.sandbox.clone()).or(sandbox);
     let pod = match &sandbox {
         Some(sandbox) if !tells_pod(&status.labels) => pod(connection, sandbox).await?,

@@ -57,7 +57,6 @@ mod handshake;
 #[cfg(feature = "containerd")]
 mod hints;
 mod host;
-mod id;
 mod info;
 mod inspection;
 mod limits;

@@ -3,6 +3,8 @@
 //! containerd and CRI-O themselves send no message larger than 16 MiB. These are far above, and only there to end with a
 //! reason what would otherwise end with the process.
 
+use whalewatcher_core::ContainerId;
+
 const MIB: usize = 1024 * 1024;
 
 /// What the runtime may tell of itself: 4 MiB.
@@ -18,4 +20,4 @@ pub const MAX_LIST: usize = 256 * MIB;
 pub const MAX_EVENT: usize = 64 * MIB;
 
 /// How long an ID may be: 256 bytes.
-pub const MAX_ID: usize = 256;
+pub const MAX_ID: usize = ContainerId::MAX;

@@ -12,7 +12,6 @@ use whalewatcher_core::{ContainerId, EngineError, Listing, Sighting};
 use crate::connection::Connection;
 use crate::container::{Kind, Pod, State, of_listed, of_listed_sandbox, sandbox_state, state};
 use crate::failure;
-use crate::id::is_id;
 use crate::limits::MAX_LIST;
 use crate::memory::Memory;
 
@@ -72,7 +71,7 @@ fn take_in(memory: &mut Memory, containers: Vec<ListedContainer>, sandboxes: Vec
     let mut alive = Alive::default();
     let mut ids = HashSet::new();
     let mut fits = |memory: &Memory, id: &str, state: State| {
-        if !is_id(id) {
+        if !ContainerId::is_plain(id) {
             tracing::warn!("the CRI runtime lists something without a proper ID");
             return None;
         }
@@ -89,7 +88,8 @@ fn take_in(memory: &mut Memory, containers: Vec<ListedContainer>, sandboxes: Vec
     }
     for container in containers {
         let Some(id) = fits(memory, &container.id, state(container.state)) else { continue };
-        let sandbox = is_id(&container.pod_sandbox_id).then(|| container.pod_sandbox_id.as_str().into());
+        let sandbox = ContainerId::is_plain(&container.pod_sandbox_id)
+            .then(|| container.pod_sandbox_id.as_str().into());
         memory.is(&id, Kind::Container, sandbox);
         alive.containers.push(container);
     }

@@ -13,7 +13,6 @@ use whalewatcher_core::{ContainerId, EngineEvent};
 
 use crate::container::{Pod, of_listed, of_listed_sandbox, of_status};
 use crate::events::{Since, take};
-use crate::id::is_id;
 use crate::info::Info;
 use crate::memory::Memory;
 use crate::runtime::Runtime;
@@ -104,7 +103,7 @@ fn event(kind: i32) -> ContainerEventResponse {
 
 /// What is told is about something that can be asked for, and no end is before its beginning.
 fn is_sane(events: &[EngineEvent]) -> bool {
-    let sane = |id: &ContainerId| is_id(id.as_str());
+    let sane = |id: &ContainerId| ContainerId::is_plain(id.as_str());
     let times: Vec<_> = events.iter().filter_map(EngineEvent::at).collect();
     times.is_sorted()
         && events.iter().all(|event| match event {

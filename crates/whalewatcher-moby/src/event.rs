@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
-use whalewatcher_core::{Container, EngineError, EngineEvent, Labels};
+use whalewatcher_core::{Container, ContainerId, EngineError, EngineEvent, Labels};
 
 use crate::answer;
 use crate::failure;
-use crate::id::is_id;
 use crate::labels::Texts;
 use crate::lines::Line;
 use crate::list::without_slash;
@@ -95,7 +94,7 @@ fn told(message: Message, horizon: SystemTime) -> Option<EngineEvent> {
     if !ACTIONS.contains(&action) {
         return None;
     }
-    if !is_id(&id) {
+    if !ContainerId::is_plain(&id) {
         pass_over(&id);
         return None;
     }
@@ -133,7 +132,7 @@ fn hinted(salvaged: Salvaged, error: EngineError) -> Result<Option<EngineEvent>,
         return Ok(None);
     }
     match actor.filter(|id| !id.is_empty()).or(id) {
-        Some(id) if is_id(&id) => {
+        Some(id) if ContainerId::is_plain(&id) => {
             tracing::warn!(%error, "an odd event of container {id}, which is inspected");
             Ok(Some(EngineEvent::Started { id: id.into(), at: None, pid: None, glimpse: None }))
         }
@@ -170,7 +169,7 @@ fn moment(nanos: Option<i64>, seconds: Option<i64>) -> Option<SystemTime> {
 
 #[cfg(test)]
 mod tests {
-    use whalewatcher_core::{ContainerId, ErrorKind};
+    use whalewatcher_core::ErrorKind;
 
     use super::*;
 

@@ -13,7 +13,6 @@ use whalewatcher_core::{Container, ContainerId, EngineError, Labels};
 use crate::answer;
 use crate::connection::QUERY;
 use crate::failure;
-use crate::id::is_id;
 use crate::labels::Texts;
 use crate::list::without_slash;
 
@@ -98,7 +97,7 @@ fn truth(
     let inspected: Inspected = answer::decode(what, body)?;
     // Engines also find containers by name and by the beginning of an ID: that would be another one.
     if *inspected.id != **id {
-        return match is_id(&inspected.id) {
+        return match ContainerId::is_plain(&inspected.id) {
             true => Ok(None),
             false => Err(failure::garbled(what, "its Id cannot be one")),
         };

@@ -32,7 +32,6 @@ mod event;
 mod events;
 mod failure;
 mod handshake;
-mod id;
 mod inspection;
 mod labels;
 mod limits;

@@ -3,6 +3,8 @@
 //! They are far above anything an engine in its senses sends, and only there to end with a reason what would
 //! otherwise end with the process.
 
+use whalewatcher_core::ContainerId;
+
 const MIB: usize = 1024 * 1024;
 
 /// What `/_ping`, `/version` and `/info` may answer: 4 MiB.
@@ -18,7 +20,7 @@ pub const MAX_LIST: usize = 1024 * MIB;
 pub const MAX_EVENT: usize = 16 * MIB;
 
 /// The ID of a container: 256 bytes. Docker's have 64.
-pub const MAX_ID: usize = 256;
+pub const MAX_ID: usize = ContainerId::MAX;
 
 /// What an engine calls itself, and the version it tells: 8 KiB each, for they are told with every event.
 pub const MAX_SELF: usize = 8 * 1024;

@@ -6,12 +6,11 @@ use std::time::SystemTime;
 use percent_encoding::utf8_percent_encode;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use whalewatcher_core::{Container, EngineError, Labels, Sighting};
+use whalewatcher_core::{Container, ContainerId, EngineError, Labels, Sighting};
 
 use crate::answer;
 use crate::connection::QUERY;
 use crate::failure::{self, Excerpt};
-use crate::id::is_id;
 use crate::labels::Texts;
 use crate::uptime::started_within;
 
@@ -57,13 +56,13 @@ pub(crate) fn decode(what: &str, body: &[u8], now: Option<SystemTime>) -> Result
     let damaged = answer::is_damaged(body);
     for entry in &entries {
         match serde_json::from_str::<Listed>(entry.get()) {
-            Ok(listed) if is_id(&listed.id) => match sighting(listed, now) {
+            Ok(listed) if ContainerId::is_plain(&listed.id) => match sighting(listed, now) {
                 Some(sighting) => sightings.push(sighting),
                 None => lost += usize::from(damaged),
             },
             Ok(_) => lost += 1,
             Err(error) => match serde_json::from_str::<Odd>(entry.get()) {
-                Ok(Odd { id }) if is_id(&id) => {
+                Ok(Odd { id }) if ContainerId::is_plain(&id) => {
                     tracing::warn!(
                         "container {id} is listed oddly, and inspected: {}",
                         Excerpt(&error.to_string())

@@ -7,7 +7,6 @@ use proptest::prelude::*;
 use whalewatcher_core::{Container, ContainerId, EngineError, EngineEvent};
 
 use crate::handshake::{Info, Version};
-use crate::id::is_id;
 use crate::lines::{Line, Received};
 use crate::mutation::{mutate, mutations};
 use crate::uptime::started_within;
@@ -50,7 +49,7 @@ fn is_told_well(error: &EngineError) -> Result<(), TestCaseError> {
 }
 
 fn is_sane(container: &Container) -> Result<(), TestCaseError> {
-    prop_assert!(is_id(container.id()));
+    prop_assert!(ContainerId::is_plain(container.id()));
     let shown = container.to_string();
     prop_assert!(!shown.contains(char::is_control), "{shown:?}");
     Ok(())
@@ -78,7 +77,7 @@ proptest! {
                     EngineEvent::Paused { id, .. } | EngineEvent::Unpaused { id, .. } => id,
                     other => return Err(TestCaseError::fail(format!("{other:?} is told by nobody"))),
                 };
-                prop_assert!(is_id(id));
+                prop_assert!(ContainerId::is_plain(id));
             }
             Ok(None) => {}
             Err(error) => is_told_well(&error)?,

@@ -90,6 +90,7 @@ impl Part {
                 "liveness",
                 "status",
                 "backoff",
+                "id",
             ],
             Self::Moby => &[
                 "events",
@@ -106,7 +107,6 @@ impl Part {
                 "audit",
                 "salvage",
                 "replay",
-                "id",
             ],
             Self::Containerd => {
                 &["events", "container", "list", "namespace", "connection", "subscription", "limits"]
@@ -119,9 +119,7 @@ impl Part {
                 "endings",
                 "event_stream",
                 "events",
-                "claims",
                 "hints",
-                "id",
                 "info",
                 "inspection",
                 "list",

@@ -14,6 +14,9 @@ use crate::recorder::Record;
 use crate::watched::Way;
 
 impl Reality<Client> for Stage {
+    /// The status of what is just about to end can fail, or tell of no PID (seen on 2.1, seldom): it is asked for again.
+    const MOODS: u64 = 3;
+
     type Truth = Truth;
 
     async fn ask(&self) -> Result<Truth> {
