@@ -14,7 +14,7 @@ use crate::recorder::Record;
 use crate::watched::Way;
 
 impl Reality<Client> for Stage {
-    /// The status of what is just about to end can fail, or tell of no PID (seen on 2.1, seldom): it is asked for again.
+    /// CRI's statuses can fail or tell no PID for a moment, and are asked for again then: once in some twenty runs, on 2.1.
     const MOODS: u64 = 3;
 
     type Truth = Truth;
