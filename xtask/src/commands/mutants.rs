@@ -124,6 +124,7 @@ impl Part {
                 "id",
                 "info",
                 "inspection",
+                "limits",
                 "list",
                 "lists",
                 "memory",
