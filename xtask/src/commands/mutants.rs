@@ -122,6 +122,7 @@ impl Part {
                 "hints",
                 "info",
                 "inspection",
+                "limits",
                 "list",
                 "lists",
                 "memory",
