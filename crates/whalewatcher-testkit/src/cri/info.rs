@@ -87,7 +87,7 @@ fn of_containerd(record: &Record) -> Value {
         });
     }
     json!({
-        "sandboxID": record.sandbox_id(),
+        "sandboxID": &**record.sandbox_id(),
         "pid": record.pid,
         "removing": false,
         "snapshotKey": name,
@@ -107,7 +107,7 @@ fn of_containerd(record: &Record) -> Value {
 fn of_crio(record: &Record) -> Value {
     let mut info = BTreeMap::from([("runtimeSpec", runtime_spec())]);
     if !record.is_sandbox() {
-        info.insert("sandboxID", json!(record.sandbox_id()));
+        info.insert("sandboxID", json!(&**record.sandbox_id()));
         info.insert("privileged", json!(false));
         info.insert("checkpointedAt", json!("0001-01-01T00:00:00Z"));
         info.insert("restored", json!(false));
