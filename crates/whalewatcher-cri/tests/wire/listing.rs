@@ -92,6 +92,26 @@ async fn lists_beyond_4_mib_are_taken_and_those_beyond_the_runtimes_own_limit_ar
 }
 
 #[tokio::test]
+async fn what_is_over_is_not_even_asked_for() {
+    // Together it would be more than the runtime sends.
+    let server = Server::builder().largest_message(64 << 10).start().unwrap();
+    let huge = || "x".repeat(4_000);
+    let alive = server.run_pod("alive").unwrap();
+    server.run(&alive, "c").unwrap();
+    for nth in 0..20 {
+        let over =
+            server.run(&alive, ContainerSpec::new(format!("c{nth}")).annotation("huge", huge())).unwrap();
+        server.exit(&over, 0).unwrap();
+        let gone = server.run_pod(PodSpec::new(format!("p{nth}")).annotation("huge", huge())).unwrap();
+        server.stop(&gone).unwrap();
+    }
+    let watched = unaudited(&server);
+    in_time(watched.watching.ready()).await.unwrap();
+    assert_true(&watched, &server);
+    assert_eq!(server.stats().accepted, 1, "at once");
+}
+
+#[tokio::test]
 async fn states_that_nobody_knows_are_not_alive() {
     let server = server(Flavour::CrioWithEvents);
     let sandbox = server.run_pod("p").unwrap();
