@@ -48,7 +48,7 @@ mod tests {
     #[test]
     fn a_disturbance_of_a_whole_round_does_not_show_in_the_ratio() {
         let (mut turn, mut other) = (0, 0);
-        let mut disturbed = |of: f64, turn: &mut i32| {
+        let disturbed = |of: f64, turn: &mut i32| {
             *turn += 1;
             if *turn % 3 == 0 { of * 100.0 } else { of }
         };
