@@ -135,6 +135,9 @@ impl Portfolio {
         let picture = Arc::make_mut(&mut self.0);
         picture.revision += 1;
         if let Some(replaced) = picture.by_id.get(container.id()).cloned() {
+            if replaced.name() == container.name() && replaced.project() == container.project() {
+                return picture.replace(container);
+            }
             picture.forget_name(&replaced);
             picture.leave_project(&replaced);
         }
@@ -155,6 +158,24 @@ impl Portfolio {
 }
 
 impl Picture {
+    /// Puts a container in the place of the one with the same ID, name and project: most changes leave these as they are,
+    /// and then nothing has to be moved.
+    fn replace(&mut self, container: &Arc<Container>) {
+        if let Some(place) = self.by_id.get_mut(container.id()) {
+            *place = container.clone();
+        }
+        match self.by_name.get_mut(container.name()) {
+            Some(Namesakes::One(place)) => *place = container.clone(),
+            Some(Namesakes::Several(several)) => {
+                several.insert_mut(container.id().clone(), container.clone());
+            }
+            None => {}
+        }
+        if let Some(project) = self.projects.get_mut(container.project()) {
+            project.containers.insert_mut(Project::key(container), container.clone());
+        }
+    }
+
     fn remember_name(&mut self, container: &Arc<Container>) {
         let namesakes = match self.by_name.get(container.name()) {
             Some(Namesakes::One(other)) => {
@@ -188,25 +209,20 @@ impl Picture {
     }
 
     fn join_project(&mut self, container: &Arc<Container>) {
-        let mut project = self
-            .projects
-            .get(container.project())
-            .cloned()
-            .unwrap_or_else(|| Project::new(container.project()));
-        project
-            .containers
-            .insert_mut((container.shared_name().clone(), container.id().clone()), container.clone());
+        if let Some(project) = self.projects.get_mut(container.project()) {
+            project.containers.insert_mut(Project::key(container), container.clone());
+            return;
+        }
+        let mut project = Project::new(container.project());
+        project.containers.insert_mut(Project::key(container), container.clone());
         self.projects.insert_mut(project.name.clone(), project);
     }
 
     fn leave_project(&mut self, container: &Container) {
-        let Some(project) = self.projects.get(container.project()) else { return };
-        let mut project = project.clone();
-        project.containers.remove_mut(&(container.shared_name().clone(), container.id().clone()));
+        let Some(project) = self.projects.get_mut(container.project()) else { return };
+        project.containers.remove_mut(&Project::key(container));
         if project.is_empty() && !project.name.is_empty() {
-            self.projects.remove_mut(&project.name);
-        } else {
-            self.projects.insert_mut(project.name.clone(), project);
+            self.projects.remove_mut(container.project());
         }
     }
 }
@@ -229,6 +245,11 @@ impl Default for Picture {
 impl Project {
     fn new(name: &str) -> Self {
         Self { name: name.into(), containers: RedBlackTreeMapSync::new_sync() }
+    }
+
+    /// By what its containers are sorted.
+    fn key(container: &Container) -> (Arc<str>, ContainerId) {
+        (container.shared_name().clone(), container.id().clone())
     }
 
     /// The project's name, `""` for the containers that belong to none.
@@ -339,6 +360,25 @@ mod tests {
             assert_eq!(all.project("shop").map_or(0, Project::total), left);
         }
         assert!(all.project("shop").is_none() && all.project("").is_some());
+    }
+
+    #[test]
+    fn what_changes_neither_name_nor_project_takes_the_place_of_what_was_everywhere() {
+        let mut all = Portfolio::from_iter([
+            container("1", "web", "shop"),
+            container("2", "web", "shop"),
+            container("3", "db", "shop"),
+        ]);
+        let before = all.clone();
+        for id in ["1", "2", "3"] {
+            let paused = Arc::new(Container::clone(all.by_id(id).unwrap()).with_paused(true));
+            all.apply(&EventKind::Paused(paused));
+        }
+        assert!(before.containers().all(|container| !container.paused()));
+        assert_eq!((all.containers().count(), all.all_by_name("web").count()), (3, 2));
+        let named = all.all_by_name("web").chain(all.by_name("db"));
+        assert!(all.containers().chain(named).all(|container| container.paused()));
+        assert!(all.by_id("2").unwrap().paused());
     }
 
     #[test]
