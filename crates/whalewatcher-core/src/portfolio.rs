@@ -130,6 +130,16 @@ impl Portfolio {
         }
     }
 
+    /// The same container, with what it has in common with those that are here held once: with its former life, or else
+    /// with one next to it in its project, if there is any.
+    pub(crate) fn sharing(&self, container: Container) -> Container {
+        let neighbour = || self.project(container.project())?.neighbour(&container);
+        match self.by_id(container.id()).or_else(neighbour).or_else(|| self.containers().next()).cloned() {
+            Some(other) => container.sharing(&other),
+            None => container,
+        }
+    }
+
     /// Puts a container in, in place of the one with the same ID.
     fn insert(&mut self, container: &Arc<Container>) {
         let picture = Arc::make_mut(&mut self.0);
@@ -247,6 +257,12 @@ impl Project {
         Self { name: name.into(), containers: RedBlackTreeMapSync::new_sync() }
     }
 
+    /// The last one before that place, or else the first one: by its name, it is likely to be of the same service.
+    fn neighbour(&self, container: &Container) -> Option<&Arc<Container>> {
+        let before = self.containers.range(..Self::key(container)).next_back();
+        before.or_else(|| self.containers.first()).map(|(_, neighbour)| neighbour)
+    }
+
     /// By what its containers are sorted.
     fn key(container: &Container) -> (Arc<str>, ContainerId) {
         (container.shared_name().clone(), container.id().clone())
@@ -360,6 +376,32 @@ mod tests {
             assert_eq!(all.project("shop").map_or(0, Project::total), left);
         }
         assert!(all.project("shop").is_none() && all.project("").is_some());
+    }
+
+    #[test]
+    fn a_container_shares_with_its_former_life_or_else_with_its_neighbour_or_else_with_anybody() {
+        let labelled = |id: &str, name: &str, labels: &[(&str, &str)]| {
+            Container::new(id, name, 1).with_labels(Labels::from_iter(labels.iter().copied()))
+        };
+        let of = |project, mark| [(COMPOSE_PROJECT_LABEL, project), ("mark", mark)];
+        let all = Portfolio::from_iter([
+            labelled("1", "shop-db-1", &of("shop", "db")),
+            labelled("2", "shop-web-1", &of("shop", "web")),
+            labelled("3", "other", &of("other", "db")),
+        ]);
+        let mark = |container: &Container| container.labels().get("mark").map(str::as_ptr);
+        let shares = |id: &str, name: &str, labels: &[(&str, &str)]| {
+            let sharing = all.sharing(labelled(id, name, labels));
+            assert_eq!(sharing, labelled(id, name, labels));
+            all.containers().find(|one| mark(one) == mark(&sharing)).map(|one| one.id().to_string())
+        };
+        assert_eq!(shares("2", "else", &of("shop", "web")).as_deref(), Some("2"));
+        assert_eq!(shares("4", "shop-web-2", &of("shop", "web")).as_deref(), Some("2"));
+        assert_eq!(shares("5", "a", &of("shop", "db")).as_deref(), Some("1"));
+        assert_eq!(shares("6", "b", &of("new", "db")).as_deref(), Some("3"));
+        assert_eq!(shares("7", "shop-web-2", &of("shop", "none")), None);
+        let first = labelled("1", "a", &of("shop", "db"));
+        assert_eq!(Portfolio::default().sharing(first.clone()), first);
     }
 
     #[test]
