@@ -97,6 +97,6 @@ fn of_churn(containers: usize, churn: &Churn) -> Vec<Figure> {
             Unit::Count,
             churn.bytes.1 / churn.bytes.0,
         )
-        .aiming_at(Aim::AtMost(1.001)),
+        .aiming_at(Aim::AtMost(1.01)),
     ]
 }
