@@ -111,9 +111,15 @@ impl Labels {
         }
         let others = others.0.as_deref().unwrap_or_default();
         // What somebody else holds already stays as it is.
-        for (key, value) in self.0.as_mut().and_then(Arc::get_mut).unwrap_or_default() {
-            if let Ok(at) = others.binary_search_by(|(other, _)| other.cmp(key)) {
-                let (same_key, other_value) = &others[at];
+        let own = self.0.as_mut().and_then(Arc::get_mut).unwrap_or_default();
+        for (at, (key, value)) in own.iter_mut().enumerate() {
+            // Containers of one project have the same keys, at the same places.
+            let same_place = others.get(at).filter(|(other, _)| other == key);
+            let other = same_place.or_else(|| {
+                let at = others.binary_search_by(|(other, _)| other.cmp(key)).ok()?;
+                others.get(at)
+            });
+            if let Some((same_key, other_value)) = other {
                 *key = same_key.clone();
                 if value == other_value {
                     *value = other_value.clone();
