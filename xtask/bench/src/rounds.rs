@@ -65,6 +65,6 @@ mod tests {
         };
         let pair = in_turn(3, || note('m'), || note('f'));
         assert_eq!(*order.borrow(), "mffmmffm");
-        assert_eq!((pair.measured.median, pair.floor.low), (5.0, 3.0));
+        assert_eq!((pair.measured.median, pair.floor.median), (5.0, 6.0));
     }
 }
