@@ -1,5 +1,6 @@
 //! The subcommands, a module each, and what they need of cargo.
 
+pub(crate) mod bench;
 pub(crate) mod cargo;
 pub(crate) mod engines;
 pub(crate) mod explore;

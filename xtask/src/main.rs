@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{engines, explore, fuzz, integration, mutants, soak, test};
+use commands::{bench, engines, explore, fuzz, integration, mutants, soak, test};
 
 /// Everything that a person or CI runs besides cargo itself
 #[derive(Debug, Parser)]
@@ -35,6 +35,8 @@ enum Command {
     Fuzz(fuzz::Options),
     /// Whether the tests notice what is wrong: changes that cargo-mutants makes, or flaws made by hand
     Mutants(mutants::Options),
+    /// How fast it is: figures, each next to the least that the engine or the machine makes anyone pay
+    Bench(bench::Options),
     /// Fetch real engines from Debian's packages, and run private instances of them
     #[command(subcommand)]
     Engines(engines::Command),
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         Command::Explore(options) => explore::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Mutants(options) => mutants::run(&options),
+        Command::Bench(options) => bench::run(&options),
         Command::Engines(command) => engines::run(&command),
     });
     match done {

@@ -104,6 +104,31 @@ impl Labels {
         self.0.as_deref().unwrap_or_default().iter().map(|(key, value)| (&**key, &**value))
     }
 
+    /// The same, with what those have, too, held once.
+    fn sharing(mut self, others: &Self) -> Self {
+        if self == *others {
+            return others.clone();
+        }
+        let others = others.0.as_deref().unwrap_or_default();
+        // What somebody else holds already stays as it is.
+        let own = self.0.as_mut().and_then(Arc::get_mut).unwrap_or_default();
+        for (at, (key, value)) in own.iter_mut().enumerate() {
+            // Containers of one project have the same keys, at the same places.
+            let same_place = others.get(at).filter(|(other, _)| other == key);
+            let other = same_place.or_else(|| {
+                let at = others.binary_search_by(|(other, _)| other.cmp(key)).ok()?;
+                others.get(at)
+            });
+            if let Some((same_key, other_value)) = other {
+                *key = same_key.clone();
+                if value == other_value {
+                    *value = other_value.clone();
+                }
+            }
+        }
+        self
+    }
+
     /// How many labels there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -169,6 +194,18 @@ impl Container {
     /// The same with this PID.
     pub(crate) fn with_pid(mut self, pid: u32) -> Self {
         self.pid = pid;
+        self
+    }
+
+    /// The same, with what another container has, too, held once: its labels, and its ID and name if it is a former life.
+    pub(crate) fn sharing(mut self, other: &Self) -> Self {
+        if self.id == other.id {
+            self.id = other.id.clone();
+        }
+        if self.name == other.name {
+            self.name = other.name.clone();
+        }
+        self.labels = self.labels.sharing(&other.labels);
         self
     }
 
@@ -338,6 +375,40 @@ impl fmt::Display for Printable<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_two_containers_have_in_common_is_held_once_and_neither_changes() {
+        let labels = |service: &str| {
+            Labels::from_iter([
+                ("project".to_owned(), "shop".to_owned()),
+                ("service".to_owned(), service.to_owned()),
+            ])
+        };
+        let web = Container::new("1".to_owned(), "web".to_owned(), 7).with_labels(labels("web"));
+        let db = Container::new("2".to_owned(), "db".to_owned(), 8).with_labels(labels("db"));
+        let sharing = db.clone().with_labels(labels("db")).sharing(&web);
+        assert_eq!((&sharing, sharing.name(), sharing.labels().get("service")), (&db, "db", Some("db")));
+        let held = |container: &Container| {
+            container.labels().iter().map(|(key, value)| (key.as_ptr(), value.as_ptr())).collect::<Vec<_>>()
+        };
+        let (shared, webs) = (held(&sharing), held(&web));
+        assert_eq!(shared[0], webs[0]);
+        assert!(shared[1].0 == webs[1].0 && shared[1].1 != webs[1].1);
+
+        let restarted = Container::new("1".to_owned(), "web".to_owned(), 9).with_labels(labels("web"));
+        let restarted = restarted.sharing(&web);
+        assert_eq!(held(&restarted), webs);
+        assert!(std::ptr::eq(restarted.id().as_str(), web.id().as_str()));
+        assert!(std::ptr::eq(restarted.name(), web.name()) && restarted.pid() == 9);
+
+        // Somebody else's labels are let alone, and without any there is nothing to share.
+        let kept = labels("db");
+        let unshared = db.with_labels(kept.clone()).sharing(&web);
+        assert_ne!(held(&unshared)[0], webs[0]);
+        assert_eq!(*unshared.labels(), kept);
+        assert_eq!(Container::new("3", "x", 1).sharing(&web), Container::new("3", "x", 1));
+        assert_eq!(web.clone().sharing(&Container::new("3", "x", 1)), web);
+    }
 
     #[test]
     fn text_names_the_id_only_where_it_differs_and_the_project_only_where_there_is_one() {

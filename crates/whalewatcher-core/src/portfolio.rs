@@ -130,11 +130,24 @@ impl Portfolio {
         }
     }
 
+    /// The same container, with what it has in common with those that are here held once: with its former life, or else
+    /// with one next to it in its project, if there is any.
+    pub(crate) fn sharing(&self, container: Container) -> Container {
+        let neighbour = || self.project(container.project())?.neighbour(&container);
+        match self.by_id(container.id()).or_else(neighbour).or_else(|| self.containers().next()).cloned() {
+            Some(other) => container.sharing(&other),
+            None => container,
+        }
+    }
+
     /// Puts a container in, in place of the one with the same ID.
     fn insert(&mut self, container: &Arc<Container>) {
         let picture = Arc::make_mut(&mut self.0);
         picture.revision += 1;
         if let Some(replaced) = picture.by_id.get(container.id()).cloned() {
+            if replaced.name() == container.name() && replaced.project() == container.project() {
+                return picture.replace(container);
+            }
             picture.forget_name(&replaced);
             picture.leave_project(&replaced);
         }
@@ -155,6 +168,24 @@ impl Portfolio {
 }
 
 impl Picture {
+    /// Puts a container in the place of the one with the same ID, name and project: most changes leave these as they are,
+    /// and then nothing has to be moved.
+    fn replace(&mut self, container: &Arc<Container>) {
+        if let Some(place) = self.by_id.get_mut(container.id()) {
+            *place = container.clone();
+        }
+        match self.by_name.get_mut(container.name()) {
+            Some(Namesakes::One(place)) => *place = container.clone(),
+            Some(Namesakes::Several(several)) => {
+                several.insert_mut(container.id().clone(), container.clone());
+            }
+            None => {}
+        }
+        if let Some(project) = self.projects.get_mut(container.project()) {
+            project.containers.insert_mut(Project::key(container), container.clone());
+        }
+    }
+
     fn remember_name(&mut self, container: &Arc<Container>) {
         let namesakes = match self.by_name.get(container.name()) {
             Some(Namesakes::One(other)) => {
@@ -188,25 +219,20 @@ impl Picture {
     }
 
     fn join_project(&mut self, container: &Arc<Container>) {
-        let mut project = self
-            .projects
-            .get(container.project())
-            .cloned()
-            .unwrap_or_else(|| Project::new(container.project()));
-        project
-            .containers
-            .insert_mut((container.shared_name().clone(), container.id().clone()), container.clone());
+        if let Some(project) = self.projects.get_mut(container.project()) {
+            project.containers.insert_mut(Project::key(container), container.clone());
+            return;
+        }
+        let mut project = Project::new(container.project());
+        project.containers.insert_mut(Project::key(container), container.clone());
         self.projects.insert_mut(project.name.clone(), project);
     }
 
     fn leave_project(&mut self, container: &Container) {
-        let Some(project) = self.projects.get(container.project()) else { return };
-        let mut project = project.clone();
-        project.containers.remove_mut(&(container.shared_name().clone(), container.id().clone()));
+        let Some(project) = self.projects.get_mut(container.project()) else { return };
+        project.containers.remove_mut(&Project::key(container));
         if project.is_empty() && !project.name.is_empty() {
-            self.projects.remove_mut(&project.name);
-        } else {
-            self.projects.insert_mut(project.name.clone(), project);
+            self.projects.remove_mut(container.project());
         }
     }
 }
@@ -229,6 +255,17 @@ impl Default for Picture {
 impl Project {
     fn new(name: &str) -> Self {
         Self { name: name.into(), containers: RedBlackTreeMapSync::new_sync() }
+    }
+
+    /// The last one before that place, or else the first one: by its name, it is likely to be of the same service.
+    fn neighbour(&self, container: &Container) -> Option<&Arc<Container>> {
+        let before = self.containers.range(..Self::key(container)).next_back();
+        before.or_else(|| self.containers.first()).map(|(_, neighbour)| neighbour)
+    }
+
+    /// By what its containers are sorted.
+    fn key(container: &Container) -> (Arc<str>, ContainerId) {
+        (container.shared_name().clone(), container.id().clone())
     }
 
     /// The project's name, `""` for the containers that belong to none.
@@ -339,6 +376,51 @@ mod tests {
             assert_eq!(all.project("shop").map_or(0, Project::total), left);
         }
         assert!(all.project("shop").is_none() && all.project("").is_some());
+    }
+
+    #[test]
+    fn a_container_shares_with_its_former_life_or_else_with_its_neighbour_or_else_with_anybody() {
+        let labelled = |id: &str, name: &str, labels: &[(&str, &str)]| {
+            Container::new(id, name, 1).with_labels(Labels::from_iter(labels.iter().copied()))
+        };
+        let of = |project, mark| [(COMPOSE_PROJECT_LABEL, project), ("mark", mark)];
+        let all = Portfolio::from_iter([
+            labelled("1", "shop-db-1", &of("shop", "db")),
+            labelled("2", "shop-web-1", &of("shop", "web")),
+            labelled("3", "other", &of("other", "db")),
+        ]);
+        let mark = |container: &Container| container.labels().get("mark").map(str::as_ptr);
+        let shares = |id: &str, name: &str, labels: &[(&str, &str)]| {
+            let sharing = all.sharing(labelled(id, name, labels));
+            assert_eq!(sharing, labelled(id, name, labels));
+            all.containers().find(|one| mark(one) == mark(&sharing)).map(|one| one.id().to_string())
+        };
+        assert_eq!(shares("2", "else", &of("shop", "web")).as_deref(), Some("2"));
+        assert_eq!(shares("4", "shop-web-2", &of("shop", "web")).as_deref(), Some("2"));
+        assert_eq!(shares("5", "a", &of("shop", "db")).as_deref(), Some("1"));
+        assert_eq!(shares("6", "b", &of("new", "db")).as_deref(), Some("3"));
+        assert_eq!(shares("7", "shop-web-2", &of("shop", "none")), None);
+        let first = labelled("1", "a", &of("shop", "db"));
+        assert_eq!(Portfolio::default().sharing(first.clone()), first);
+    }
+
+    #[test]
+    fn what_changes_neither_name_nor_project_takes_the_place_of_what_was_everywhere() {
+        let mut all = Portfolio::from_iter([
+            container("1", "web", "shop"),
+            container("2", "web", "shop"),
+            container("3", "db", "shop"),
+        ]);
+        let before = all.clone();
+        for id in ["1", "2", "3"] {
+            let paused = Arc::new(Container::clone(all.by_id(id).unwrap()).with_paused(true));
+            all.apply(&EventKind::Paused(paused));
+        }
+        assert!(before.containers().all(|container| !container.paused()));
+        assert_eq!((all.containers().count(), all.all_by_name("web").count()), (3, 2));
+        let named = all.all_by_name("web").chain(all.by_name("db"));
+        assert!(all.containers().chain(named).all(|container| container.paused()));
+        assert!(all.by_id("2").unwrap().paused());
     }
 
     #[test]

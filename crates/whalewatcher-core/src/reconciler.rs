@@ -345,7 +345,7 @@ impl Reconciler {
             match sighting {
                 // What an event spoke of may have changed since the moment that the list shows.
                 Sighting::Whole(container) if container.pid() != 0 && !touched.contains(&id) => {
-                    self.adopt(Arc::new(container), now);
+                    self.adopt(container, now);
                 }
                 _ => self.want(&id),
             }
@@ -537,7 +537,7 @@ impl Reconciler {
         let published = self.published.len();
         match truth {
             Some(container) => match exit.filter(|_| exited).map(|exit| (exit, exit.verdict(&container))) {
-                None | Some((_, Some(false))) => self.adopt(Arc::new(container), now),
+                None | Some((_, Some(false))) => self.adopt(container, now),
                 // Alive when the engine looked, over by now.
                 Some((exit, Some(true))) => {
                     if let Some(glimpse) = record.glimpse.take() {
@@ -576,7 +576,8 @@ impl Reconciler {
     }
 
     /// The truth about a container that is alive.
-    fn adopt(&mut self, container: Arc<Container>, now: SystemTime) {
+    fn adopt(&mut self, container: Container, now: SystemTime) {
+        let container = Arc::new(self.portfolio.sharing(container));
         let id = container.id();
         self.unconfirmed.remove(id);
         let record = self.records.get_mut(id);

@@ -1,0 +1,134 @@
+//! Watching the engine, and what that takes.
+
+use std::pin::pin;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context as _, Result, ensure};
+use tokio::time::timeout;
+use whalewatcher_bench::report::{Churn, Lag, Report, Requests};
+use whalewatcher_bench::sample::{Sample, quantile};
+use whalewatcher_core::{Subscription, Watching, watch as start_watching};
+use whalewatcher_moby::Client;
+
+use crate::allocated;
+use crate::floor::{Events, ask_about_all, milliseconds};
+use crate::served::{Happened, Served};
+
+/// How long to wait for what should have been told by now.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// For how many seconds there are transitions that do not count.
+const WARM_UP: u32 = 4;
+
+pub(crate) async fn watch(containers: usize, rounds: usize, rate: u32, seconds: u32) -> Result<Report> {
+    let mut engine = Served::start(containers).await?;
+    let mut ready = Vec::new();
+    // In the first round all is cold.
+    for round in 0..=rounds {
+        let begin = Instant::now();
+        ask_about_all(&engine.socket, &engine.ids).await?;
+        let floor = begin.elapsed().as_secs_f64();
+        let begin = Instant::now();
+        let watching = watch_until_ready(&engine.socket).await?;
+        let measured = begin.elapsed().as_secs_f64();
+        watching.close().await;
+        if round > 0 {
+            ready.push((measured, floor));
+        }
+    }
+    let lag_floor = read_events(&mut engine, rate, seconds.div_ceil(2)).await?;
+
+    // Whatever is needed to measure, before memory is.
+    let mut lags = Vec::with_capacity(rate as usize * seconds.max(WARM_UP) as usize * 2);
+    let before = allocated();
+    let requests = engine.count().await?.requests;
+    let watching = watch_until_ready(&engine.socket).await?;
+    let bytes = allocated() - before;
+    let requests = engine.count().await?.requests.since(&requests);
+    // What is remembered of lives that are over is bounded, and there from the beginning on then.
+    churn(&mut engine, &watching, rate, WARM_UP, &mut lags).await?;
+    lags.clear();
+    let bytes_before = allocated() - before;
+    let (happened, since, skipped) = churn(&mut engine, &watching, rate, seconds, &mut lags).await?;
+    let counters = watching.status().counters;
+    let churn = Churn {
+        transitions: happened.transitions,
+        seconds: happened.seconds,
+        starts: happened.starts,
+        told: lags.len() as u64,
+        lag_floor,
+        bytes: (bytes_before, allocated() - before),
+        requests: since,
+        lagged: counters.lagged,
+        divergences: counters.divergences,
+        skipped,
+        lag: lag(lags)?,
+    };
+    watching.close().await;
+    Ok(Report { containers, ready, bytes, requests, churn })
+}
+
+async fn watch_until_ready(socket: &str) -> Result<Watching<Client>> {
+    let client = Client::builder().endpoint(format!("unix://{socket}")).build()?;
+    let watching = start_watching(client);
+    watching.ready().await?;
+    Ok(watching)
+}
+
+async fn churn(
+    engine: &mut Served,
+    watching: &Watching<Client>,
+    rate: u32,
+    seconds: u32,
+    lags: &mut Vec<f64>,
+) -> Result<(Happened, Requests, u64)> {
+    let before = engine.count().await?;
+    let (_, mut changes) = watching.subscribe();
+    let happened = {
+        let mut happening = pin!(engine.churn(rate, seconds));
+        loop {
+            tokio::select! {
+                happened = &mut happening => break happened?,
+                read = read_change(&mut changes, lags) => read?,
+            }
+        }
+    };
+    // What is not told by then is told to be missing.
+    while (lags.len() as u64) < happened.transitions {
+        match timeout(PATIENCE, read_change(&mut changes, lags)).await {
+            Ok(read) => read?,
+            Err(_) => break,
+        }
+    }
+    let after = engine.count().await?;
+    Ok((happened, after.requests.since(&before.requests), after.skipped - before.skipped))
+}
+
+/// Waits for a change of a container, and notes how long ago it happened.
+async fn read_change(changes: &mut Subscription, lags: &mut Vec<f64>) -> Result<()> {
+    let event = changes.next().await.context("the subscription ended")?;
+    if event.container().is_some() {
+        lags.push(milliseconds(event.time, SystemTime::now()));
+    }
+    Ok(())
+}
+
+/// What the engine's transitions take to come to somebody who does nothing but read them.
+async fn read_events(engine: &mut Served, rate: u32, seconds: u32) -> Result<Lag> {
+    let mut events = Events::new(&engine.socket).await?;
+    let mut lags = Vec::new();
+    let mut happening = pin!(engine.churn(rate, seconds));
+    loop {
+        tokio::select! {
+            happened = &mut happening => break happened.map(drop)?,
+            read = events.next(&mut lags) => read?,
+        }
+    }
+    lag(lags)
+}
+
+fn lag(mut lags: Vec<f64>) -> Result<Lag> {
+    ensure!(!lags.is_empty(), "nothing was told");
+    lags.sort_by(f64::total_cmp);
+    let p99 = quantile(&lags, 0.99);
+    Ok(Lag { middle: Sample::of(lags), p99 })
+}

@@ -1,0 +1,93 @@
+//! `cargo xtask bench`: how fast the family is, next to the least that anybody would have to pay.
+//!
+//! Every bench is a module that gives figures. Nothing here fails because something is slow: machines differ, and are
+//! disturbed. Ratios are of what was measured in turn, within one run.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
+#![allow(clippy::disallowed_types, reason = "what is measured here is real time")]
+
+mod bench;
+mod builds;
+mod engine;
+mod figure;
+mod machine;
+mod reading;
+mod rounds;
+mod scale;
+mod writing;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use anyhow::{Context as _, Result, ensure};
+use clap::Parser;
+use serde_json::json;
+
+use bench::{ALL, Effort, chosen};
+use figure::table;
+use machine::Machine;
+
+/// Figures, each next to the least that the engine or the machine makes anyone pay
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask bench", bin_name = "cargo xtask bench")]
+struct Arguments {
+    /// Say which benches there are
+    #[arg(long)]
+    list: bool,
+    /// Run everything, for as long as it takes
+    #[arg(long)]
+    large: bool,
+    /// How many times to measure each thing, in turn with what it is compared with
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
+    /// Where to write the figures as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Run only benches whose name contains one of these
+    #[arg(value_name = "FILTER")]
+    filters: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
+    if arguments.list {
+        for bench in &ALL {
+            let long = if bench.long { " (only with --large, or when it is named)" } else { "" };
+            println!("{:<17} {}{long}", bench.name, bench.about);
+        }
+        return Ok(());
+    }
+    let benches = chosen(&arguments.filters, arguments.large);
+    ensure!(!benches.is_empty(), "no bench is called like that: --list says which there are");
+    let effort = Effort { rounds: usize::from(arguments.rounds), large: arguments.large };
+    let mut machine = Machine::here();
+    let mut figures = Vec::new();
+    for bench in benches {
+        eprintln!("{}: {}", bench.name, bench.about);
+        figures.extend((bench.run)(&effort).with_context(|| format!("{} cannot be measured", bench.name))?);
+    }
+    machine.note_end();
+    println!("{}\n\n{}", machine.describe(), table(&figures));
+    let aims = || figures.iter().filter_map(|figure| figure.met);
+    println!("{} of {} aims are met", aims().filter(|met| *met).count(), aims().count());
+    if let Some(file) = &arguments.json {
+        let now = jiff::Timestamp::try_from(SystemTime::now()).context("the clock is wrong")?;
+        let all = json!({ "time": now.to_string(), "machine": machine, "effort": {
+            "rounds": effort.rounds, "large": effort.large,
+        }, "figures": figures });
+        let text = serde_json::to_string_pretty(&all).context("figures are no JSON")?;
+        fs::write(file, text + "\n").with_context(|| format!("cannot write {}", file.display()))?;
+        println!("written to {}", file.display());
+    }
+    Ok(())
+}
