@@ -29,8 +29,8 @@
 //!    kubelet misses. Its own event service has no such flaw. With the feature `containerd` it is subscribed to, and tells
 //!    whom to ask about.
 //! 3. *Polling*: where there is neither, both lists are asked for every second, or as often as
-//!    [configured](Builder::poll_every). So it is as well for who [wants no more](Builder::polling). A life that is over between two lists is not seen then, and exit codes are not
-//!    known.
+//!    [configured](Builder::poll_every). So it is as well for who [wants no more](Builder::polling). A life that is over
+//!    between two lists is not seen then, and exit codes are not known.
 //!
 //! # PIDs
 //!

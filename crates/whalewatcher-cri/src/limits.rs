@@ -1,7 +1,7 @@
 //! How large an answer may be, in bytes. What is larger is an error, for memory is finite.
 //!
-//! containerd and CRI-O themselves send no message larger than 16 MiB. These are far above, and only there to end with a
-//! reason what would otherwise end with the process.
+//! By default containerd sends no message larger than 16 MiB, and CRI-O none larger than 80 MiB, which only a list comes
+//! near. These limits are there to end with a reason what would otherwise end with the process.
 
 use whalewatcher_core::ContainerId;
 
