@@ -8,8 +8,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use bollard::errors::Error;
 use bollard::exec::{StartExecOptions, StartExecResults};
 use bollard::models::{
-    ContainerCreateBody, ContainerInspectResponse, ContainerSummaryStateEnum, EventMessage, ExecConfig,
-    HealthConfig, HostConfig, RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummaryStateEnum,
+    EventMessage, ExecConfig, HealthConfig, HostConfig, RestartPolicy, RestartPolicyNameEnum,
 };
 use bollard::query_parameters::{
     CreateContainerOptions, EventsOptions, InspectContainerOptions, KillContainerOptions,
@@ -175,6 +175,15 @@ impl Driver {
             Err(Error::DockerResponseServerError { status_code: 404 | 409, .. }) | Ok(()) => Ok(()),
             Err(error) => Err(error).with_context(|| format!("cannot remove {container}")),
         }
+    }
+
+    /// Whether there is no such container any more, or only what dockerd could not remove of it: if something else was
+    /// done to it meanwhile, it is dead, but stays, and cannot be started.
+    pub(crate) async fn is_given_up(&self, container: &str) -> Result<bool> {
+        let state = self.inspect(container).await?.map(|inspected| inspected.state.unwrap_or_default());
+        Ok(state.is_none_or(|state| {
+            state.dead == Some(true) || state.status == Some(ContainerStateStatusEnum::REMOVING)
+        }))
     }
 
     /// Waits until there is no such container any more.

@@ -186,7 +186,12 @@ impl<'a> Trial<'a> {
     /// Ends some containers, and sees that exactly the others remain; then drops the watcher, and sees that it leaves
     /// nothing.
     pub(crate) async fn end(mut self) -> Result<()> {
-        let ids: Vec<String> = self.churn.ids();
+        let mut ids: Vec<String> = Vec::new();
+        for id in self.churn.ids() {
+            if !self.docker.is_given_up(&id).await? {
+                ids.push(id);
+            }
+        }
         let (going, staying) = ids.split_at(ids.len() / 2);
         for id in going {
             self.docker.remove(id).await?;
