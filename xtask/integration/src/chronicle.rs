@@ -14,9 +14,9 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 use whalewatcher_core::{Container, Event, EventKind};
 
-use crate::docker::Driver;
 use crate::recorder::{LIMIT, Record};
 use crate::truth::{Alive, Truth, alive};
+use whalewatcher_drivers::docker::Driver;
 
 /// The engine changes what it says of a container, and dates its event a moment later.
 const AHEAD: Duration = Duration::from_secs(1);

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use fastrand::Rng;
 use tokio::sync::watch;
 
-use crate::docker::{Driver, Plan};
+use whalewatcher_drivers::docker::{Driver, Plan};
 
 /// Names the seed of a run that is to be repeated; what the engine makes of it differs all the same.
 const SEED: &str = "WHALEWATCHER_SEED";

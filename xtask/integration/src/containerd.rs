@@ -2,9 +2,7 @@
 
 mod check;
 mod churn;
-mod driver;
 mod scenarios;
-mod spec;
 mod stage;
 mod truth;
 

@@ -2,9 +2,7 @@
 
 mod check;
 mod churn;
-mod driver;
 mod kubelet;
-mod plan;
 mod scenarios;
 mod stage;
 mod truth;

@@ -11,7 +11,6 @@ mod churn;
 mod containerd;
 mod counting_proxy;
 mod cri;
-mod docker;
 mod hindered;
 mod leaks;
 mod lives;

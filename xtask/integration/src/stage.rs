@@ -14,9 +14,9 @@ use whalewatcher_moby::Client;
 use xtask::engines::{DaemonFlags, Docker, Installation};
 
 use crate::FENCE;
-use crate::docker::{AT_ONCE, Driver, Plan};
 use crate::recorder::LIMIT;
 use crate::theatre::Theatre;
+use whalewatcher_drivers::docker::{AT_ONCE, Driver, Plan};
 
 /// A private engine, and what belongs to the scenarios on it.
 pub(crate) struct Stage {

@@ -14,13 +14,13 @@ use whalewatcher_testkit::proxy::{Fault, Proxy, Refusal};
 use crate::check::check;
 use crate::chronicle::Chronicle;
 use crate::churn::Churn;
-use crate::docker::Driver;
 use crate::leaks::{Apart, descriptors, no_more_descriptors_than};
 use crate::recorder::{LIMIT, Recorder};
 use crate::stage::{Stage, Watched, settings};
 use crate::storm::{Protocol, Storm};
 use crate::theatre::Theatre as _;
 use crate::truth;
+use whalewatcher_drivers::docker::Driver;
 
 /// How many things are done to containers at once.
 const AT_ONCE: u64 = 8;

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use whalewatcher_core::{COMPOSE_PROJECT_LABEL, Portfolio};
 use whalewatcher_moby::PRIVILEGED_LABEL;
 
-use crate::docker::{AT_ONCE, Driver, End};
+use whalewatcher_drivers::docker::{AT_ONCE, Driver, End};
 
 /// A container, alive or not.
 #[derive(Clone, Debug)]

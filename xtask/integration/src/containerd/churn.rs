@@ -5,9 +5,9 @@ use std::sync::Mutex;
 use anyhow::Result;
 use fastrand::Rng;
 
-use super::driver::{Driver, Plan};
 use crate::lives::Lives;
 use crate::random_steps::{RandomSteps, Steps, locked};
+use whalewatcher_drivers::containerd::{Driver, Plan};
 
 const KEYS: [&str; 9] = ["a", "b", "c", "shop/a", "shop/b", "shop/c", "staging/a", "staging/b", "staging/c"];
 

@@ -11,11 +11,11 @@ use whalewatcher_containerd::Client;
 use whalewatcher_core::{Settings, watch_with};
 use xtask::engines::{Containerd, Installation};
 
-use super::driver::{AT_ONCE, Driver, Plan, join};
 use crate::FENCE;
 use crate::recorder::LIMIT;
 use crate::stage::settings;
 use crate::theatre::Theatre;
+use whalewatcher_drivers::containerd::{AT_ONCE, Driver, Plan, join};
 
 /// A watcher of containerd.
 pub(super) type Watched = crate::watched::Watched<Client>;

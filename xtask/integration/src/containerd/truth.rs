@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, ensure};
 use whalewatcher_core::{COMPOSE_PROJECT_LABEL, Portfolio};
 
-use super::driver::join;
 use super::stage::Stage;
 use crate::picture::differences;
+use whalewatcher_drivers::containerd::join;
 
 /// Namespaces that belong to others.
 const OTHERS: [&str; 2] = ["moby", "k8s.io"];

@@ -6,10 +6,10 @@ use std::time::SystemTime;
 use anyhow::{Context as _, Result, ensure};
 use fastrand::Rng;
 
-use super::driver::Driver;
-use super::plan::{ContainerPlan, Pod, PodPlan};
 use crate::lives::Lives;
 use crate::random_steps::{RandomSteps, Steps, locked};
+use whalewatcher_drivers::cri::Driver;
+use whalewatcher_drivers::cri::{ContainerPlan, Pod, PodPlan};
 
 const PODS: usize = 6;
 

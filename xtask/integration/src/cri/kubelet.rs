@@ -10,10 +10,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::driver::Driver;
-use super::plan::PodPlan;
 use super::truth::moment;
 use crate::recorder::LIMIT;
+use whalewatcher_drivers::cri::Driver;
+use whalewatcher_drivers::cri::PodPlan;
 
 /// How long all events of a probe are waited for before the next one is made.
 const PROBE_LIMIT: Duration = Duration::from_secs(2);

@@ -9,11 +9,11 @@ use whalewatcher_core::{ChangeSource, Settings, watch_with};
 use xtask::engines::{Containerd, Installation};
 
 use super::Client;
-use super::driver::{AT_ONCE, Driver};
-use super::plan::{ContainerPlan, Pod, PodPlan};
 use crate::FENCE;
 use crate::stage::settings;
 use crate::theatre::Theatre;
+use whalewatcher_drivers::cri::{AT_ONCE, Driver};
+use whalewatcher_drivers::cri::{ContainerPlan, Pod, PodPlan};
 
 /// A watcher of CRI.
 pub(super) type Watched = crate::watched::Watched<Client>;

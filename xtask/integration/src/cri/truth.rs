@@ -9,8 +9,8 @@ use k8s_cri::v1::{ContainerState, ContainerStatus, PodSandboxMetadata, PodSandbo
 use serde_json::Value;
 use whalewatcher_core::Portfolio;
 
-use super::driver::{AT_ONCE, Driver};
 use crate::picture::differences;
+use whalewatcher_drivers::cri::{AT_ONCE, Driver};
 
 /// A container or a sandbox that is alive.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -17,11 +17,11 @@ use whalewatcher_moby::Client;
 
 use crate::check::check;
 use crate::churn::Churn;
-use crate::docker::Plan;
 use crate::leaks::{Apart, descriptors, no_more_descriptors_than};
 use crate::recorder::LIMIT;
 use crate::stage::Stage;
 use crate::theatre::Theatre as _;
+use whalewatcher_drivers::docker::Plan;
 
 /// How many watches are dropped at random moments.
 const WATCHES: usize = 120;

@@ -7,9 +7,9 @@ use whalewatcher_moby::PRIVILEGED_LABEL;
 
 use crate::check::check;
 use crate::counting_proxy::CountingProxy;
-use crate::docker::{AT_ONCE, Plan};
 use crate::recorder::Reader;
 use crate::stage::{Stage, settings};
+use whalewatcher_drivers::docker::{AT_ONCE, Plan};
 
 pub(super) async fn each_transition_is_told_once(stage: &Stage) -> Result<()> {
     let docker = stage.docker().await?;

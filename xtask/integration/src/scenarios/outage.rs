@@ -9,9 +9,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::check::check;
 use crate::churn::Churn;
 use crate::counting_proxy::CountingProxy;
-use crate::docker::Plan;
 use crate::recorder::{Reader, Recorder};
 use crate::stage::{Stage, pid_of, settings};
+use whalewatcher_drivers::docker::Plan;
 
 /// What a container was told to have gone through, in order.
 fn told_of(told: &[String], name: &str) -> Vec<String> {

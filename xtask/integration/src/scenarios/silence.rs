@@ -10,10 +10,10 @@ use whalewatcher_testkit::proxy::{Fault, Proxy};
 
 use super::outage::{is_told, kill};
 use crate::check::check;
-use crate::docker::Plan;
 use crate::recorder::{LIMIT, Reader};
 use crate::stage::{Stage, pid_of, settings};
 use crate::watched::Watched;
+use whalewatcher_drivers::docker::Plan;
 
 /// Within what time a dead connection is noticed, as is promised.
 const PROMISED: Duration = Duration::from_secs(15);

@@ -6,9 +6,9 @@ use anyhow::{Result, ensure};
 use whalewatcher_core::EventKind;
 
 use crate::check::check;
-use crate::docker::Plan;
 use crate::recorder::Recorder;
 use crate::stage::{Stage, settings};
+use whalewatcher_drivers::docker::Plan;
 
 const OURS: (&str, &str) = ("label", "of=subscribers");
 

@@ -9,9 +9,9 @@ use whalewatcher_core::EventKind;
 use crate::check::check;
 use crate::churn::Churn;
 use crate::counting_proxy::CountingProxy;
-use crate::docker::Plan;
 use crate::stage::{Stage, settings};
 use crate::truth::Truth;
+use whalewatcher_drivers::docker::Plan;
 
 /// How many come amid a churn.
 const WATCHERS: usize = 20;

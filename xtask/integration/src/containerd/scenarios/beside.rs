@@ -4,11 +4,11 @@ use anyhow::{Context as _, Result, ensure};
 use tokio::task::block_in_place;
 
 use super::super::check::check;
-use super::super::driver::Plan;
 use super::super::stage::Stage;
 use super::super::truth::tasks;
-use crate::docker;
 use crate::recorder::Reader;
+use whalewatcher_drivers::containerd::Plan;
+use whalewatcher_drivers::docker;
 
 pub(super) async fn of_a_dockerd_on_the_same_containerd_nothing_shows(stage: &Stage) -> Result<()> {
     let watched = stage.watch().await?;

@@ -4,10 +4,10 @@ use anyhow::{Result, ensure};
 use futures_util::future::try_join_all;
 
 use super::super::check::check;
-use super::super::driver::Plan;
 use super::super::stage::Stage;
 use super::super::truth::tasks;
 use crate::recorder::Reader;
+use whalewatcher_drivers::containerd::Plan;
 
 const SIGKILL: u32 = 9;
 const SIGTERM: u32 = 15;

@@ -23,9 +23,9 @@ use tonic::{Request, Status, Streaming};
 use whalewatcher_testkit::containerd::{ContainerSpec, Flavour, Server};
 use xtask::engines::Release;
 
-use super::super::driver::{Driver, Plan, within};
 use super::super::stage::Stage;
 use crate::recorder::LIMIT;
+use whalewatcher_drivers::containerd::{Driver, Plan, within};
 
 const LIFE: &str = "likeness/life";
 

@@ -5,8 +5,8 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::time::Instant;
 
 use super::super::check::check;
-use super::super::driver::{AT_ONCE, Plan};
 use super::super::stage::Stage;
+use whalewatcher_drivers::containerd::{AT_ONCE, Plan};
 
 const SHORT_LIVED: usize = 100;
 const MANY: usize = 2_000;

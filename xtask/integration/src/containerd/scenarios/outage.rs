@@ -6,10 +6,10 @@ use anyhow::{Result, ensure};
 use futures_util::future::try_join_all;
 
 use super::super::check::check;
-use super::super::driver::Plan;
 use super::super::stage::Stage;
 use crate::recorder::Reader;
 use crate::scenarios::outage::{is_told, kill};
+use whalewatcher_drivers::containerd::Plan;
 
 pub(super) async fn of_a_killed_containerd_the_difference_is_told(stage: &Stage) -> Result<()> {
     let driver = stage.driver()?;

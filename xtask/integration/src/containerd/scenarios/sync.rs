@@ -6,9 +6,9 @@ use anyhow::{Result, ensure};
 use futures_util::future::try_join_all;
 
 use super::super::check::check;
-use super::super::driver::Plan;
 use super::super::stage::Stage;
 use super::super::truth::Truth;
+use whalewatcher_drivers::containerd::Plan;
 
 /// How many come while containers come and go.
 const WATCHERS: usize = 12;

@@ -7,11 +7,11 @@ use anyhow::Result;
 use super::super::Client;
 use super::super::check::check;
 use super::super::churn::churn;
-use super::super::plan::{ContainerPlan, PodPlan};
 use super::super::stage::Stage;
 use crate::leaks::{Apart, descriptors, no_more_descriptors_than};
 use crate::scenarios::dropping::dropped_at_random_moments;
 use crate::theatre::Theatre as _;
+use whalewatcher_drivers::cri::{ContainerPlan, PodPlan};
 
 /// How many watches are dropped at random moments.
 const WATCHES: usize = 60;

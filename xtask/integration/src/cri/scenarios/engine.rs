@@ -6,10 +6,10 @@ use anyhow::{Context as _, Result, ensure};
 use tokio::task::block_in_place;
 use xtask::engines::Containerd;
 
-use super::super::driver::Driver;
-use super::super::plan::{ContainerPlan, PodPlan};
 use super::super::stage::Stage;
 use super::super::truth::Truth;
+use whalewatcher_drivers::cri::Driver;
+use whalewatcher_drivers::cri::{ContainerPlan, PodPlan};
 
 pub(super) async fn pods_live_as_a_kubelet_has_them_live(stage: &Stage) -> Result<()> {
     let driver = stage.driver().await?;

@@ -7,12 +7,12 @@ use futures_util::future::try_join_all;
 use tokio::time::Instant;
 
 use super::super::check::check;
-use super::super::driver::Driver;
 use super::super::kubelet::{Kubelet, LIFE};
-use super::super::plan::{ContainerPlan, PodPlan};
 use super::super::stage::Stage;
 use crate::recorder::LIMIT;
 use crate::stage::settings;
+use whalewatcher_drivers::cri::Driver;
+use whalewatcher_drivers::cri::{ContainerPlan, PodPlan};
 
 /// How many pods live and go in a phase that is measured.
 const PODS: usize = 12;

@@ -4,10 +4,10 @@ use anyhow::{Context as _, Result, ensure};
 use futures_util::future::try_join_all;
 
 use super::super::check::check;
-use super::super::plan::{ContainerPlan, PodPlan};
 use super::super::stage::Stage;
 use crate::recorder::Reader;
 use crate::scenarios::outage::is_told;
+use whalewatcher_drivers::cri::{ContainerPlan, PodPlan};
 
 /// How many containers end at once.
 const BRIEF: u32 = 30;

@@ -5,10 +5,10 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::time::Instant;
 
 use super::super::check::check;
-use super::super::driver::AT_ONCE;
-use super::super::plan::{ContainerPlan, PodPlan};
 use super::super::stage::Stage;
 use crate::recorder::Reader;
+use whalewatcher_drivers::cri::AT_ONCE;
+use whalewatcher_drivers::cri::{ContainerPlan, PodPlan};
 
 const PODS: usize = 100;
 /// Of these.

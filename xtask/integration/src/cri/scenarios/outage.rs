@@ -8,12 +8,12 @@ use tokio::time::timeout;
 use whalewatcher_testkit::proxy::{Fault, Proxy, Refusal};
 
 use super::super::check::check;
-use super::super::plan::{ContainerPlan, PodPlan};
 use super::super::stage::Stage;
 use super::super::truth::Truth;
 use crate::recorder::{LIMIT, Reader};
 use crate::scenarios::outage::{is_told, kill};
 use crate::stage::settings;
+use whalewatcher_drivers::cri::{ContainerPlan, PodPlan};
 
 pub(super) async fn of_pods_that_went_while_the_watcher_was_cut_off_the_difference_is_told(
     stage: &Stage,

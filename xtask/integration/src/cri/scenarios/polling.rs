@@ -7,10 +7,10 @@ use whalewatcher_core::{ChangeSource, watch_with};
 
 use super::super::Client;
 use super::super::check::check_by;
-use super::super::plan::{ContainerPlan, PodPlan};
 use super::super::stage::{Stage, Watched};
 use crate::recorder::Reader;
 use crate::stage::settings;
+use whalewatcher_drivers::cri::{ContainerPlan, PodPlan};
 
 const EVERY: Duration = Duration::from_millis(100);
 

@@ -6,13 +6,13 @@ use anyhow::{Context as _, Result, ensure};
 use tokio::time::sleep;
 
 use super::super::check::check;
-use super::super::plan::{ContainerPlan, PodPlan};
 use super::super::stage::Stage;
 use super::super::truth::Truth;
 use crate::recorder::Reader;
 use crate::scenarios::outage::{is_told, kill};
 use crate::scenarios::silence::{Stopped, until_noticed};
 use crate::stage::settings;
+use whalewatcher_drivers::cri::{ContainerPlan, PodPlan};
 
 /// For how many checks nothing happens. That nothing comes of them can only be waited for.
 const QUIET_CHECKS: u32 = 15;

@@ -9,10 +9,10 @@ use futures_util::future::try_join_all;
 use tokio::time::Instant;
 
 use super::super::check::check;
-use super::super::plan::{ContainerPlan, PodPlan};
 use super::super::stage::Stage;
 use super::super::truth::Truth;
 use crate::stage::settings;
+use whalewatcher_drivers::cri::{ContainerPlan, PodPlan};
 
 /// What a list consists of.
 const METHODS: [&str; 4] = ["ListContainers", "ListPodSandbox", "ContainerStatus", "PodSandboxStatus"];

@@ -1,6 +1,8 @@
 //! Driving containerd through its API by its own client crate, on a connection of its own: none of what is tested has a
 //! part in it.
 
+mod spec;
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -23,10 +25,8 @@ use tonic::{Code, Request, Status};
 use whalewatcher_core::COMPOSE_PROJECT_LABEL;
 use xtask::engines::{Containerd, TEST_COMMAND};
 
-use super::spec;
-
 /// How many containers are dealt with at once where it does not matter how many.
-pub(super) const AT_ONCE: usize = 16;
+pub const AT_ONCE: usize = 16;
 
 const SIGKILL: u32 = 9;
 
@@ -35,54 +35,58 @@ const SIGKILL: u32 = 9;
 const END_LIMIT: Duration = Duration::from_secs(10);
 
 /// Which container: as watchers name them, `NAMESPACE/ID` or just the ID in namespace `default`.
-pub(super) fn split(key: &str) -> (&str, &str) {
+pub fn split(key: &str) -> (&str, &str) {
     key.split_once('/').unwrap_or(("default", key))
 }
 
 /// The other way round.
-pub(super) fn join(namespace: &str, id: &str) -> String {
+pub fn join(namespace: &str, id: &str) -> String {
     if namespace == "default" { id.to_owned() } else { format!("{namespace}/{id}") }
 }
 
 /// What a container to be made is like; by default it runs until it is told to end.
 #[derive(Clone, Debug)]
-pub(super) struct Plan {
-    pub(super) key: String,
+pub struct Plan {
+    /// As watchers name it.
+    pub key: String,
     labels: HashMap<String, String>,
     command: Vec<String>,
     spec_size: usize,
 }
 
 impl Plan {
-    pub(super) fn of(key: impl Into<String>) -> Plan {
+    /// A container of this key.
+    pub fn of(key: impl Into<String>) -> Plan {
         let [_, option, script] = TEST_COMMAND;
         let command = ["/bin/sh", option, script].map(str::to_owned).to_vec();
         Plan { key: key.into(), labels: HashMap::new(), command, spec_size: spec::DOCKER_SIZE }
     }
 
     /// With the labels by which nerdctl names its containers.
-    pub(super) fn named(self, name: &str) -> Plan {
+    pub fn named(self, name: &str) -> Plan {
         let namespace = split(&self.key).0.to_owned();
         self.labelled("nerdctl/name", name).labelled("nerdctl/namespace", &namespace)
     }
 
-    pub(super) fn in_project(self, project: &str) -> Plan {
+    /// With the label by which compose names the project.
+    pub fn in_project(self, project: &str) -> Plan {
         self.labelled(COMPOSE_PROJECT_LABEL, project)
     }
 
-    pub(super) fn labelled(mut self, key: &str, value: &str) -> Plan {
+    /// With this label.
+    pub fn labelled(mut self, key: &str, value: &str) -> Plan {
         self.labels.insert(key.to_owned(), value.to_owned());
         self
     }
 
     /// With a spec of so many bytes.
-    pub(super) fn sized(mut self, bytes: usize) -> Plan {
+    pub fn sized(mut self, bytes: usize) -> Plan {
         self.spec_size = bytes;
         self
     }
 
     /// With this as what it runs in a shell.
-    pub(super) fn running(mut self, script: &str) -> Plan {
+    pub fn running(mut self, script: &str) -> Plan {
         self.command = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
         self
     }
@@ -90,14 +94,15 @@ impl Plan {
 
 /// A connection to containerd, and where its containers' things are.
 #[derive(Clone, Debug)]
-pub(super) struct Driver {
+pub struct Driver {
     channel: Channel,
     root: PathBuf,
     runc_root: PathBuf,
     cgroup: String,
 }
 
-pub(super) fn within<T>(namespace: &str, message: T) -> Result<Request<T>> {
+/// A request about this namespace.
+pub fn within<T>(namespace: &str, message: T) -> Result<Request<T>> {
     let mut request = Request::new(message);
     let value = namespace.parse().with_context(|| format!("{namespace} is no namespace"))?;
     request.metadata_mut().insert("containerd-namespace", value);
@@ -113,7 +118,8 @@ fn unless_missing<T>(result: Result<T, Status>) -> Result<(), Status> {
 }
 
 impl Driver {
-    pub(super) fn new(containerd: &Containerd) -> Result<Driver> {
+    /// Connects when something is asked for.
+    pub fn new(containerd: &Containerd) -> Result<Driver> {
         let endpoint = format!("unix://{}", containerd.socket().display());
         Ok(Driver {
             channel: Endpoint::from_shared(endpoint).context("no endpoint")?.connect_lazy(),
@@ -132,7 +138,7 @@ impl Driver {
     }
 
     /// Makes a container without a task.
-    pub(super) async fn create(&self, plan: &Plan) -> Result<()> {
+    pub async fn create(&self, plan: &Plan) -> Result<()> {
         let (namespace, id) = split(&plan.key);
         let cgroup = format!("{}/{namespace}-{id}", self.cgroup);
         let runtime = Runtime {
@@ -153,7 +159,7 @@ impl Driver {
     }
 
     /// Makes a task that is not started yet, and returns its PID.
-    pub(super) async fn create_task(&self, key: &str) -> Result<u32> {
+    pub async fn create_task(&self, key: &str) -> Result<u32> {
         let (namespace, id) = split(key);
         let request = CreateTaskRequest { container_id: id.to_owned(), ..CreateTaskRequest::default() };
         let created = self.tasks().create(within(namespace, request)?).await;
@@ -161,7 +167,7 @@ impl Driver {
     }
 
     /// Starts a task that was made, and returns its PID.
-    pub(super) async fn start_task(&self, key: &str) -> Result<u32> {
+    pub async fn start_task(&self, key: &str) -> Result<u32> {
         let (namespace, id) = split(key);
         let request = StartRequest { container_id: id.to_owned(), exec_id: String::new() };
         let started = self.tasks().start(within(namespace, request)?).await;
@@ -169,25 +175,25 @@ impl Driver {
     }
 
     /// Makes a task and starts it.
-    pub(super) async fn start(&self, key: &str) -> Result<u32> {
+    pub async fn start(&self, key: &str) -> Result<u32> {
         self.create_task(key).await?;
         self.start_task(key).await
     }
 
     /// Makes a container and starts it.
-    pub(super) async fn run(&self, plan: &Plan) -> Result<u32> {
+    pub async fn run(&self, plan: &Plan) -> Result<u32> {
         self.create(plan).await?;
         self.start(&plan.key).await
     }
 
     /// Runs several at once and returns their PIDs, in the order of their plans.
-    pub(super) async fn run_all(&self, plans: impl IntoIterator<Item = Plan>) -> Result<Vec<u32>> {
+    pub async fn run_all(&self, plans: impl IntoIterator<Item = Plan>) -> Result<Vec<u32>> {
         let running = stream::iter(plans).map(|plan| async move { self.run(&plan).await });
         running.buffered(AT_ONCE).try_collect().await
     }
 
     /// Waits until a task has ended, and returns its exit code.
-    pub(super) async fn ended(&self, key: &str) -> Result<u32> {
+    pub async fn ended(&self, key: &str) -> Result<u32> {
         let (namespace, id) = split(key);
         self.wait(namespace, id, "").await?.with_context(|| format!("cannot await the end of {key}"))
     }
@@ -202,7 +208,8 @@ impl Driver {
         Ok(ended.map(|ended| ended.into_inner().exit_status))
     }
 
-    pub(super) async fn kill(&self, key: &str, signal: u32) -> Result<()> {
+    /// Sends a signal to the first process.
+    pub async fn kill(&self, key: &str, signal: u32) -> Result<()> {
         let (namespace, id) = split(key);
         let request = KillRequest { container_id: id.to_owned(), signal, ..KillRequest::default() };
         let killed = self.tasks().kill(within(namespace, request)?).await;
@@ -210,7 +217,8 @@ impl Driver {
         Ok(())
     }
 
-    pub(super) async fn pause(&self, key: &str) -> Result<()> {
+    /// Freezes it.
+    pub async fn pause(&self, key: &str) -> Result<()> {
         let (namespace, id) = split(key);
         let request = PauseTaskRequest { container_id: id.to_owned() };
         self.tasks()
@@ -220,7 +228,8 @@ impl Driver {
         Ok(())
     }
 
-    pub(super) async fn resume(&self, key: &str) -> Result<()> {
+    /// Lets it run on.
+    pub async fn resume(&self, key: &str) -> Result<()> {
         let (namespace, id) = split(key);
         let request = ResumeTaskRequest { container_id: id.to_owned() };
         self.tasks()
@@ -231,7 +240,7 @@ impl Driver {
     }
 
     /// Runs a program beside the first one, and waits for its end.
-    pub(super) async fn exec(&self, key: &str, exec: &str, script: &str) -> Result<u32> {
+    pub async fn exec(&self, key: &str, exec: &str, script: &str) -> Result<u32> {
         let (namespace, id) = split(key);
         let (container_id, exec_id) = (id.to_owned(), exec.to_owned());
         let command = ["/bin/sh", "-c", script].map(str::to_owned);
@@ -259,7 +268,7 @@ impl Driver {
     }
 
     /// Deletes a task that has ended.
-    pub(super) async fn delete_task(&self, key: &str) -> Result<()> {
+    pub async fn delete_task(&self, key: &str) -> Result<()> {
         let (namespace, id) = split(key);
         let request = DeleteTaskRequest { container_id: id.to_owned() };
         let deleted = self.tasks().delete(within(namespace, request)?).await;
@@ -268,7 +277,7 @@ impl Driver {
     }
 
     /// Removes a container, whatever state it is in.
-    pub(super) async fn remove(&self, key: &str) -> Result<()> {
+    pub async fn remove(&self, key: &str) -> Result<()> {
         let (namespace, id) = split(key);
         let container_id = id.to_owned();
         let mut tasks = self.tasks();
@@ -290,7 +299,7 @@ impl Driver {
     }
 
     /// Deletes a container, without looking whether it has a task.
-    pub(super) async fn delete(&self, key: &str) -> Result<()> {
+    pub async fn delete(&self, key: &str) -> Result<()> {
         let (namespace, id) = split(key);
         let request = DeleteContainerRequest { id: id.to_owned() };
         unless_missing(self.containers().delete(within(namespace, request)?).await)
@@ -298,7 +307,7 @@ impl Driver {
     }
 
     /// Gives a label another value.
-    pub(super) async fn label(&self, key: &str, label: &str, value: &str) -> Result<()> {
+    pub async fn label(&self, key: &str, label: &str, value: &str) -> Result<()> {
         let (namespace, id) = split(key);
         let labels = HashMap::from([(label.to_owned(), value.to_owned())]);
         let container = Container { id: id.to_owned(), labels, ..Container::default() };
@@ -310,7 +319,7 @@ impl Driver {
     }
 
     /// The containers of a namespace, whether they have tasks or not.
-    pub(super) async fn list(&self, namespace: &str) -> Result<Vec<Container>> {
+    pub async fn list(&self, namespace: &str) -> Result<Vec<Container>> {
         let request = within(namespace, ListContainersRequest::default())?;
         let messages = self.containers().list_stream(request).await;
         let messages = messages.with_context(|| format!("cannot list {namespace}"))?.into_inner();
@@ -319,13 +328,14 @@ impl Driver {
     }
 
     /// The IDs of a namespace's tasks, also of those whose container is gone.
-    pub(super) async fn tasks_of(&self, namespace: &str) -> Result<Vec<String>> {
+    pub async fn tasks_of(&self, namespace: &str) -> Result<Vec<String>> {
         let listed = self.tasks().list(within(namespace, ListTasksRequest::default())?).await;
         let listed = listed.with_context(|| format!("cannot list the tasks of {namespace}"))?;
         Ok(listed.into_inner().tasks.into_iter().map(|task| task.id).collect())
     }
 
-    pub(super) async fn namespaces(&self) -> Result<Vec<String>> {
+    /// The names of all namespaces.
+    pub async fn namespaces(&self) -> Result<Vec<String>> {
         let mut client = NamespacesClient::new(self.channel.clone());
         let listed = client.list(ListNamespacesRequest::default()).await.context("cannot list namespaces")?;
         Ok(listed.into_inner().namespaces.into_iter().map(|namespace| namespace.name).collect())

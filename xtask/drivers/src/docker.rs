@@ -26,17 +26,18 @@ use xtask::engines::TEST_IMAGE;
 const REQUEST_LIMIT: u64 = 60;
 
 /// How many requests are made at once where it does not matter how many.
-pub(crate) const AT_ONCE: usize = 8;
+pub const AT_ONCE: usize = 8;
 
 /// What a container to be made is like; by default it runs until it is told to end.
 #[derive(Clone, Debug)]
-pub(crate) struct Plan {
+pub struct Plan {
     name: String,
     body: ContainerCreateBody,
 }
 
 impl Plan {
-    pub(crate) fn named(name: impl Into<String>) -> Plan {
+    /// A container of this name.
+    pub fn named(name: impl Into<String>) -> Plan {
         let host = HostConfig { network_mode: Some("none".to_owned()), ..HostConfig::default() };
         let body = ContainerCreateBody {
             image: Some(TEST_IMAGE.to_owned()),
@@ -46,37 +47,42 @@ impl Plan {
         Plan { name: name.into(), body }
     }
 
-    pub(crate) fn in_project(self, project: &str) -> Plan {
+    /// With the label by which compose names the project.
+    pub fn in_project(self, project: &str) -> Plan {
         self.labelled(COMPOSE_PROJECT_LABEL, project)
     }
 
-    pub(crate) fn labelled(mut self, key: &str, value: &str) -> Plan {
+    /// With this label.
+    pub fn labelled(mut self, key: &str, value: &str) -> Plan {
         let labels = self.body.labels.get_or_insert_default();
         labels.insert(key.to_owned(), value.to_owned());
         self
     }
 
     /// With this as what it runs in a shell.
-    pub(crate) fn running(mut self, script: &str) -> Plan {
+    pub fn running(mut self, script: &str) -> Plan {
         self.body.cmd = Some(["sh", "-c", script].map(str::to_owned).to_vec());
         self
     }
 
-    pub(crate) fn privileged(self) -> Plan {
+    /// With all rights.
+    pub fn privileged(self) -> Plan {
         self.hosted(|host| host.privileged = Some(true))
     }
 
-    pub(crate) fn removed_at_its_end(self) -> Plan {
+    /// As `docker run --rm`.
+    pub fn removed_at_its_end(self) -> Plan {
         self.hosted(|host| host.auto_remove = Some(true))
     }
 
-    pub(crate) fn always_restarted(self) -> Plan {
+    /// As `docker run --restart always`.
+    pub fn always_restarted(self) -> Plan {
         let name = Some(RestartPolicyNameEnum::ALWAYS);
         self.hosted(|host| host.restart_policy = Some(RestartPolicy { name, maximum_retry_count: None }))
     }
 
     /// With a health check that runs this program all the time.
-    pub(crate) fn with_health_check(mut self, program: &str) -> Plan {
+    pub fn with_health_check(mut self, program: &str) -> Plan {
         self.body.healthcheck = Some(HealthConfig {
             test: Some(vec!["CMD".to_owned(), program.to_owned()]),
             interval: Some(100_000_000),
@@ -95,10 +101,11 @@ impl Plan {
 
 /// A connection to the engine.
 #[derive(Clone, Debug)]
-pub(crate) struct Driver(Docker);
+pub struct Driver(Docker);
 
 impl Driver {
-    pub(crate) async fn connect(socket: &Path) -> Result<Driver> {
+    /// Connects, and agrees on the API's version.
+    pub async fn connect(socket: &Path) -> Result<Driver> {
         let path = socket.to_str().context("a socket's path is text")?;
         let docker = Docker::connect_with_unix(path, REQUEST_LIMIT, API_DEFAULT_VERSION)?;
         let docker = docker.negotiate_version().await.context("cannot negotiate the API's version")?;
@@ -106,70 +113,75 @@ impl Driver {
     }
 
     /// Makes a container and returns its ID.
-    pub(crate) async fn create(&self, plan: Plan) -> Result<String> {
+    pub async fn create(&self, plan: Plan) -> Result<String> {
         let options = CreateContainerOptions { name: Some(plan.name.clone()), ..Default::default() };
         let created = self.0.create_container(Some(options), plan.body).await;
         Ok(created.with_context(|| format!("cannot make {}", plan.name))?.id)
     }
 
     /// Makes and starts a container and returns its ID.
-    pub(crate) async fn run(&self, plan: Plan) -> Result<String> {
+    pub async fn run(&self, plan: Plan) -> Result<String> {
         let id = self.create(plan).await?;
         self.start(&id).await?;
         Ok(id)
     }
 
     /// Makes and starts them all, and returns their IDs in the order of the plans.
-    pub(crate) async fn run_all(&self, plans: impl IntoIterator<Item = Plan>) -> Result<Vec<String>> {
+    pub async fn run_all(&self, plans: impl IntoIterator<Item = Plan>) -> Result<Vec<String>> {
         stream::iter(plans).map(|plan| self.run(plan)).buffered(AT_ONCE).try_collect().await
     }
 
     /// Makes them all, and returns their IDs in the order of the plans.
-    pub(crate) async fn create_all(&self, plans: impl IntoIterator<Item = Plan>) -> Result<Vec<String>> {
+    pub async fn create_all(&self, plans: impl IntoIterator<Item = Plan>) -> Result<Vec<String>> {
         stream::iter(plans).map(|plan| self.create(plan)).buffered(AT_ONCE).try_collect().await
     }
 
-    pub(crate) async fn start(&self, container: &str) -> Result<()> {
+    /// Starts a container that is not alive.
+    pub async fn start(&self, container: &str) -> Result<()> {
         let started = self.0.start_container(container, None::<StartContainerOptions>).await;
         started.with_context(|| format!("cannot start {container}"))
     }
 
     /// Stops it, with this grace in seconds.
-    pub(crate) async fn stop(&self, container: &str, grace: i32) -> Result<()> {
+    pub async fn stop(&self, container: &str, grace: i32) -> Result<()> {
         let options = StopContainerOptions { t: Some(grace), ..Default::default() };
         let stopped = self.0.stop_container(container, Some(options)).await;
         stopped.with_context(|| format!("cannot stop {container}"))
     }
 
-    pub(crate) async fn kill(&self, container: &str, signal: &str) -> Result<()> {
+    /// Sends a signal to the first process.
+    pub async fn kill(&self, container: &str, signal: &str) -> Result<()> {
         let options = KillContainerOptions { signal: signal.to_owned() };
         let killed = self.0.kill_container(container, Some(options)).await;
         killed.with_context(|| format!("cannot kill {container}"))
     }
 
-    pub(crate) async fn pause(&self, container: &str) -> Result<()> {
+    /// Freezes it.
+    pub async fn pause(&self, container: &str) -> Result<()> {
         self.0.pause_container(container).await.with_context(|| format!("cannot pause {container}"))
     }
 
-    pub(crate) async fn unpause(&self, container: &str) -> Result<()> {
+    /// Lets it run on.
+    pub async fn unpause(&self, container: &str) -> Result<()> {
         self.0.unpause_container(container).await.with_context(|| format!("cannot unpause {container}"))
     }
 
     /// Restarts it, with this grace in seconds.
-    pub(crate) async fn restart(&self, container: &str, grace: i32) -> Result<()> {
+    pub async fn restart(&self, container: &str, grace: i32) -> Result<()> {
         let options = RestartContainerOptions { t: Some(grace), ..Default::default() };
         let restarted = self.0.restart_container(container, Some(options)).await;
         restarted.with_context(|| format!("cannot restart {container}"))
     }
 
-    pub(crate) async fn rename(&self, container: &str, name: &str) -> Result<()> {
+    /// Gives it another name.
+    pub async fn rename(&self, container: &str, name: &str) -> Result<()> {
         let options = RenameContainerOptions { name: name.to_owned() };
         let renamed = self.0.rename_container(container, options).await;
         renamed.with_context(|| format!("cannot rename {container}"))
     }
 
     /// As `docker rm -f`; it is fine if there is none, or if somebody else is removing it.
-    pub(crate) async fn remove(&self, container: &str) -> Result<()> {
+    pub async fn remove(&self, container: &str) -> Result<()> {
         let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
         match self.0.remove_container(container, Some(options)).await {
             Err(Error::DockerResponseServerError { status_code: 404 | 409, .. }) | Ok(()) => Ok(()),
@@ -179,7 +191,7 @@ impl Driver {
 
     /// Whether there is no such container any more, or only what dockerd could not remove of it: if something else was
     /// done to it meanwhile, it is dead, but stays, and cannot be started.
-    pub(crate) async fn is_given_up(&self, container: &str) -> Result<bool> {
+    pub async fn is_given_up(&self, container: &str) -> Result<bool> {
         let state = self.inspect(container).await?.map(|inspected| inspected.state.unwrap_or_default());
         Ok(state.is_none_or(|state| {
             state.dead == Some(true) || state.status == Some(ContainerStateStatusEnum::REMOVING)
@@ -187,7 +199,7 @@ impl Driver {
     }
 
     /// Waits until there is no such container any more.
-    pub(crate) async fn gone(&self, container: &str) {
+    pub async fn gone(&self, container: &str) {
         let options = WaitContainerOptions { condition: "removed".to_owned() };
         let mut waiting = self.0.wait_container(container, Some(options));
         // An error says that there is none, or with which code it ended.
@@ -195,7 +207,7 @@ impl Driver {
     }
 
     /// Runs a script in a container to its end.
-    pub(crate) async fn exec(&self, container: &str, script: &str) -> Result<()> {
+    pub async fn exec(&self, container: &str, script: &str) -> Result<()> {
         let config = ExecConfig {
             cmd: Some(["sh", "-c", script].map(str::to_owned).to_vec()),
             attach_stdout: Some(true),
@@ -210,7 +222,7 @@ impl Driver {
     }
 
     /// Starts a program in a container, and does not wait for its end.
-    pub(crate) async fn exec_detached(&self, container: &str, program: &str) -> Result<()> {
+    pub async fn exec_detached(&self, container: &str, program: &str) -> Result<()> {
         let config = ExecConfig { cmd: Some(vec![program.to_owned()]), ..ExecConfig::default() };
         let made = self.0.create_exec(container, config).await?;
         self.0.start_exec(&made.id, Some(StartExecOptions { detach: true, ..Default::default() })).await?;
@@ -218,7 +230,7 @@ impl Driver {
     }
 
     /// All containers' IDs, with those that are not alive.
-    pub(crate) async fn all(&self) -> Result<Vec<String>> {
+    pub async fn all(&self) -> Result<Vec<String>> {
         let options = ListContainersOptions { all: true, ..Default::default() };
         let listed = self.0.list_containers(Some(options)).await.context("cannot list containers")?;
         // 20.10 now and then lists one as being removed for ever, which it does not know by its ID any more.
@@ -229,7 +241,7 @@ impl Driver {
     }
 
     /// `None` if there is none.
-    pub(crate) async fn inspect(&self, container: &str) -> Result<Option<ContainerInspectResponse>> {
+    pub async fn inspect(&self, container: &str) -> Result<Option<ContainerInspectResponse>> {
         match self.0.inspect_container(container, None::<InspectContainerOptions>).await {
             Ok(inspected) => Ok(Some(inspected)),
             Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
@@ -238,7 +250,7 @@ impl Driver {
     }
 
     /// Waits until it is not alive; it is fine if there is none.
-    pub(crate) async fn until_ended(&self, container: &str) -> Result<()> {
+    pub async fn until_ended(&self, container: &str) -> Result<()> {
         match self.0.wait_container(container, None::<WaitContainerOptions>).try_next().await {
             // An exit code that is not 0 is an error to bollard.
             Ok(_) | Err(Error::DockerContainerWaitError { .. }) => Ok(()),
@@ -248,7 +260,7 @@ impl Driver {
     }
 
     /// Waits until the engine has told so many events of this kind, ever.
-    pub(crate) async fn await_events(&self, kind: &str, count: usize, filter: (&str, &str)) -> Result<()> {
+    pub async fn await_events(&self, kind: &str, count: usize, filter: (&str, &str)) -> Result<()> {
         let told = self.0.events(Some(since_ever(kind, filter, None))).take(count);
         let told: Vec<_> = told.try_collect().await.with_context(|| format!("cannot await {kind}"))?;
         ensure!(told.len() == count, "the engine's events ended");
@@ -256,7 +268,7 @@ impl Driver {
     }
 
     /// What the engine tells of containers from now on.
-    pub(crate) fn follow(&self) -> impl Stream<Item = Result<EventMessage>> + Send + use<> {
+    pub fn follow(&self) -> impl Stream<Item = Result<EventMessage>> + Send + use<> {
         let filters = HashMap::from([("type".to_owned(), vec!["container".to_owned()])]);
         let since = Some(moment(Timestamp::now()));
         let told = self.0.events(Some(EventsOptions { since, until: None, filters: Some(filters) }));
@@ -264,12 +276,12 @@ impl Driver {
     }
 
     /// How many events of this kind the engine has told so far, as far as it remembers.
-    pub(crate) async fn count_events(&self, kind: &str, filter: (&str, &str)) -> Result<usize> {
+    pub async fn count_events(&self, kind: &str, filter: (&str, &str)) -> Result<usize> {
         Ok(self.events(kind, filter).await?.len())
     }
 
     /// The ends of lives that the engine has told so far, as far as it remembers.
-    pub(crate) async fn ends(&self) -> Result<Vec<End>> {
+    pub async fn ends(&self) -> Result<Vec<End>> {
         let told = self.events("die", ("type", "container")).await?;
         told.into_iter().map(|event| End::of(event).context("the end of a life is not fully told")).collect()
     }
@@ -283,10 +295,13 @@ impl Driver {
 
 /// The end of a life, as the engine told it.
 #[derive(Clone, Debug)]
-pub(crate) struct End {
-    pub(crate) id: String,
-    pub(crate) at: SystemTime,
-    pub(crate) code: i64,
+pub struct End {
+    /// Of the container.
+    pub id: String,
+    /// When dockerd told it.
+    pub at: SystemTime,
+    /// The first process's exit code.
+    pub code: i64,
 }
 
 impl End {

@@ -1,5 +1,7 @@
 //! Driving CRI by foreign clients on a connection of its own, as a kubelet does: none of what is tested has a part in it.
 
+mod plan;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -18,30 +20,36 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Response, Status};
 use xtask::engines::{Containerd, PAUSE_IMAGE, TEST_IMAGE};
 
-use super::plan::{ContainerPlan, Pod, PodPlan, image};
-use crate::recorder::LIMIT;
+use plan::image;
+
+pub use plan::{ContainerPlan, Pod, PodPlan};
 
 /// How many pods are dealt with at once where it does not matter how many.
-pub(super) const AT_ONCE: usize = 8;
+pub const AT_ONCE: usize = 8;
 
 /// No answer takes longer unless something hangs.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+
+/// Whatever is waited for has happened by then, or never will.
+const LIMIT: Duration = Duration::from_secs(20);
 
 /// As much as containerd sends in one message.
 const MESSAGE_LIMIT: usize = 16 * 1024 * 1024;
 
 /// A connection to CRI, and where pods are to be.
 #[derive(Clone, Debug)]
-pub(super) struct Driver {
+pub struct Driver {
     channel: Channel,
     cgroup: String,
 }
 
 /// A status, and what is told beyond it when that is asked for.
 #[derive(Clone, Debug)]
-pub(super) struct Verbose<S> {
-    pub(super) status: S,
-    pub(super) info: HashMap<String, String>,
+pub struct Verbose<S> {
+    /// What CRI defines.
+    pub status: S,
+    /// What the runtime tells beyond it, by its name.
+    pub info: HashMap<String, String>,
 }
 
 /// What is asked for, or why it is not.
@@ -69,19 +77,21 @@ fn if_there<T>(answer: Result<T>) -> Result<Option<T>> {
 }
 
 impl Driver {
-    pub(super) fn new(containerd: &Containerd) -> Result<Driver> {
+    /// Connects when something is asked for.
+    pub fn new(containerd: &Containerd) -> Result<Driver> {
         let endpoint = format!("unix://{}", containerd.socket().display());
         let channel = Endpoint::from_shared(endpoint).context("no endpoint")?.connect_lazy();
         Ok(Driver { channel, cgroup: containerd.cgroup() })
     }
 
-    pub(super) fn runtime(&self) -> RuntimeServiceClient<Channel> {
+    /// The foreign client itself.
+    pub fn runtime(&self) -> RuntimeServiceClient<Channel> {
         RuntimeServiceClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_LIMIT)
     }
 
     /// Waits until CRI answers and has both images. containerd listens a moment before its CRI plugin is ready, and the
     /// plugin learns of images by events; nobody tells when, so this asks again and again.
-    pub(super) async fn ready(&self) -> Result<VersionResponse> {
+    pub async fn ready(&self) -> Result<VersionResponse> {
         let deadline = Instant::now() + LIMIT;
         loop {
             match self.version_with_images().await {
@@ -108,7 +118,7 @@ impl Driver {
     }
 
     /// Makes a pod and starts its sandbox.
-    pub(super) async fn run_pod(&self, plan: &PodPlan) -> Result<Pod> {
+    pub async fn run_pod(&self, plan: &PodPlan) -> Result<Pod> {
         let config = plan.config(&self.cgroup);
         let request = RunPodSandboxRequest { config: Some(config.clone()), runtime_handler: String::new() };
         let mut runtime = self.runtime();
@@ -117,13 +127,13 @@ impl Driver {
     }
 
     /// Makes several at once, in the order of their plans.
-    pub(super) async fn run_pods(&self, plans: impl IntoIterator<Item = PodPlan>) -> Result<Vec<Pod>> {
+    pub async fn run_pods(&self, plans: impl IntoIterator<Item = PodPlan>) -> Result<Vec<Pod>> {
         let running = stream::iter(plans).map(|plan| async move { self.run_pod(&plan).await });
         running.buffered(AT_ONCE).try_collect().await
     }
 
     /// Makes a container without starting it, and returns its ID.
-    pub(super) async fn create(&self, pod: &Pod, plan: &ContainerPlan) -> Result<String> {
+    pub async fn create(&self, pod: &Pod, plan: &ContainerPlan) -> Result<String> {
         let request = CreateContainerRequest {
             pod_sandbox_id: pod.id.clone(),
             config: Some(plan.config()),
@@ -134,43 +144,44 @@ impl Driver {
         Ok(created.await?.container_id)
     }
 
-    pub(super) async fn start(&self, id: &str) -> Result<()> {
+    /// Starts a container that was made.
+    pub async fn start(&self, id: &str) -> Result<()> {
         let request = StartContainerRequest { container_id: id.to_owned() };
         answered(self.runtime().start_container(request), || format!("cannot start {id}")).await.map(drop)
     }
 
     /// Makes a container and starts it.
-    pub(super) async fn run(&self, pod: &Pod, plan: &ContainerPlan) -> Result<String> {
+    pub async fn run(&self, pod: &Pod, plan: &ContainerPlan) -> Result<String> {
         let id = self.create(pod, plan).await?;
         self.start(&id).await?;
         Ok(id)
     }
 
     /// Ends a container at once.
-    pub(super) async fn stop(&self, id: &str) -> Result<()> {
+    pub async fn stop(&self, id: &str) -> Result<()> {
         self.stop_within(id, 0).await
     }
 
     /// Asks a container to end, and ends it after so many seconds.
-    pub(super) async fn stop_within(&self, id: &str, seconds: i64) -> Result<()> {
+    pub async fn stop_within(&self, id: &str, seconds: i64) -> Result<()> {
         let request = StopContainerRequest { container_id: id.to_owned(), timeout: seconds };
         answered(self.runtime().stop_container(request), || format!("cannot stop {id}")).await.map(drop)
     }
 
     /// Removes a container, whatever state it is in.
-    pub(super) async fn remove(&self, id: &str) -> Result<()> {
+    pub async fn remove(&self, id: &str) -> Result<()> {
         let request = RemoveContainerRequest { container_id: id.to_owned() };
         answered(self.runtime().remove_container(request), || format!("cannot remove {id}")).await.map(drop)
     }
 
     /// Ends a sandbox and all containers of its pod.
-    pub(super) async fn stop_pod(&self, id: &str) -> Result<()> {
+    pub async fn stop_pod(&self, id: &str) -> Result<()> {
         let request = StopPodSandboxRequest { pod_sandbox_id: id.to_owned() };
         answered(self.runtime().stop_pod_sandbox(request), || format!("cannot stop pod {id}")).await.map(drop)
     }
 
     /// Ends and removes a sandbox and all containers of its pod.
-    pub(super) async fn remove_pod(&self, id: &str) -> Result<()> {
+    pub async fn remove_pod(&self, id: &str) -> Result<()> {
         self.stop_pod(id).await?;
         let request = RemovePodSandboxRequest { pod_sandbox_id: id.to_owned() };
         let mut runtime = self.runtime();
@@ -178,7 +189,7 @@ impl Driver {
     }
 
     /// Runs a program beside a container's first one, waits for its end, and returns its exit code and what it printed.
-    pub(super) async fn exec(&self, id: &str, script: &str) -> Result<(i32, String)> {
+    pub async fn exec(&self, id: &str, script: &str) -> Result<(i32, String)> {
         let cmd = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
         let request = ExecSyncRequest { container_id: id.to_owned(), cmd, timeout: 0 };
         let mut runtime = self.runtime();
@@ -188,7 +199,7 @@ impl Driver {
 
     /// Waits until a container has ended, and returns its exit code. CRI tells it in its events only, which are not ours
     /// to take, so this asks again and again.
-    pub(super) async fn ended(&self, id: &str) -> Result<i32> {
+    pub async fn ended(&self, id: &str) -> Result<i32> {
         let deadline = Instant::now() + LIMIT;
         loop {
             let Some(container) = self.container(id).await? else { bail!("{id} is not there any more") };
@@ -201,7 +212,7 @@ impl Driver {
     }
 
     /// Every container, whatever state it is in.
-    pub(super) async fn containers(&self) -> Result<Vec<Container>> {
+    pub async fn containers(&self) -> Result<Vec<Container>> {
         let request = ListContainersRequest { filter: None };
         let mut runtime = self.runtime();
         let listed = answered(runtime.list_containers(request), || "cannot list containers".to_owned());
@@ -209,14 +220,15 @@ impl Driver {
     }
 
     /// Every sandbox, whatever state it is in.
-    pub(super) async fn pods(&self) -> Result<Vec<PodSandbox>> {
+    pub async fn pods(&self) -> Result<Vec<PodSandbox>> {
         let request = ListPodSandboxRequest { filter: None };
         let mut runtime = self.runtime();
         let listed = answered(runtime.list_pod_sandbox(request), || "cannot list sandboxes".to_owned());
         Ok(listed.await?.items)
     }
 
-    pub(super) async fn container(&self, id: &str) -> Result<Option<Verbose<ContainerStatus>>> {
+    /// The status of a container; `None` if there is none.
+    pub async fn container(&self, id: &str) -> Result<Option<Verbose<ContainerStatus>>> {
         let request = ContainerStatusRequest { container_id: id.to_owned(), verbose: true };
         let mut runtime = self.runtime();
         let answer = answered(runtime.container_status(request), || format!("cannot ask for {id}")).await;
@@ -225,7 +237,8 @@ impl Driver {
         Ok(Some(Verbose { status, info: answer.info }))
     }
 
-    pub(super) async fn pod(&self, id: &str) -> Result<Option<Verbose<PodSandboxStatus>>> {
+    /// The status of a sandbox; `None` if there is none.
+    pub async fn pod(&self, id: &str) -> Result<Option<Verbose<PodSandboxStatus>>> {
         let request = PodSandboxStatusRequest { pod_sandbox_id: id.to_owned(), verbose: true };
         let mut runtime = self.runtime();
         let answer =

@@ -11,7 +11,7 @@ use xtask::engines::{TEST_COMMAND, TEST_IMAGE};
 
 /// What a pod to be made is like. It has no labels but its own, as those of `crictl` have none.
 #[derive(Clone, Debug)]
-pub(super) struct PodPlan {
+pub struct PodPlan {
     name: String,
     namespace: String,
     labels: HashMap<String, String>,
@@ -20,14 +20,16 @@ pub(super) struct PodPlan {
 
 /// A pod that was made: its sandbox, and what has to be told again with each of its containers.
 #[derive(Clone, Debug)]
-pub(super) struct Pod {
-    pub(super) id: String,
-    pub(super) config: PodSandboxConfig,
+pub struct Pod {
+    /// The sandbox's.
+    pub id: String,
+    /// What it was made of.
+    pub config: PodSandboxConfig,
 }
 
 /// What a container to be made is like; by default it runs until it is told to end.
 #[derive(Clone, Debug)]
-pub(super) struct ContainerPlan {
+pub struct ContainerPlan {
     name: String,
     attempt: u32,
     labels: HashMap<String, String>,
@@ -36,33 +38,37 @@ pub(super) struct ContainerPlan {
 }
 
 impl PodPlan {
-    pub(super) fn named(name: impl Into<String>) -> PodPlan {
+    /// One of this name.
+    pub fn named(name: impl Into<String>) -> PodPlan {
         let namespace = "default".to_owned();
         PodPlan { name: name.into(), namespace, labels: HashMap::new(), annotations: HashMap::new() }
     }
 
-    pub(super) fn within(mut self, namespace: &str) -> PodPlan {
+    /// In this namespace of Kubernetes.
+    pub fn within(mut self, namespace: &str) -> PodPlan {
         namespace.clone_into(&mut self.namespace);
         self
     }
 
-    pub(super) fn labelled(mut self, key: &str, value: &str) -> PodPlan {
+    /// With this label.
+    pub fn labelled(mut self, key: &str, value: &str) -> PodPlan {
         self.labels.insert(key.to_owned(), value.to_owned());
         self
     }
 
-    pub(super) fn annotated(mut self, key: &str, value: &str) -> PodPlan {
+    /// With this annotation.
+    pub fn annotated(mut self, key: &str, value: &str) -> PodPlan {
         self.annotations.insert(key.to_owned(), value.to_owned());
         self
     }
 
     /// The pod's UID, which follows from its name here.
-    pub(super) fn uid(&self) -> String {
+    pub fn uid(&self) -> String {
         format!("uid-of-{}-{}", self.namespace, self.name)
     }
 
     /// With the labels by which a kubelet knows its pods.
-    pub(super) fn of_a_kubelet(self) -> PodPlan {
+    pub fn of_a_kubelet(self) -> PodPlan {
         let (name, namespace, uid) = (self.name.clone(), self.namespace.clone(), self.uid());
         self.labelled("io.kubernetes.pod.name", &name)
             .labelled("io.kubernetes.pod.namespace", &namespace)
@@ -70,7 +76,7 @@ impl PodPlan {
     }
 
     /// Below this cgroup, and on the host's network, for which no plugin is needed.
-    pub(super) fn config(&self, cgroup: &str) -> PodSandboxConfig {
+    pub fn config(&self, cgroup: &str) -> PodSandboxConfig {
         let context = LinuxSandboxSecurityContext {
             namespace_options: Some(namespaces()),
             ..LinuxSandboxSecurityContext::default()
@@ -95,7 +101,8 @@ impl PodPlan {
 }
 
 impl ContainerPlan {
-    pub(super) fn named(name: impl Into<String>) -> ContainerPlan {
+    /// One of this name.
+    pub fn named(name: impl Into<String>) -> ContainerPlan {
         let [_, option, script] = TEST_COMMAND;
         ContainerPlan {
             name: name.into(),
@@ -107,28 +114,31 @@ impl ContainerPlan {
     }
 
     /// How many of its name were in the pod before.
-    pub(super) fn attempt(mut self, attempt: u32) -> ContainerPlan {
+    pub fn attempt(mut self, attempt: u32) -> ContainerPlan {
         self.attempt = attempt;
         self
     }
 
-    pub(super) fn labelled(mut self, key: &str, value: &str) -> ContainerPlan {
+    /// With this label.
+    pub fn labelled(mut self, key: &str, value: &str) -> ContainerPlan {
         self.labels.insert(key.to_owned(), value.to_owned());
         self
     }
 
-    pub(super) fn annotated(mut self, key: &str, value: &str) -> ContainerPlan {
+    /// With this annotation.
+    pub fn annotated(mut self, key: &str, value: &str) -> ContainerPlan {
         self.annotations.insert(key.to_owned(), value.to_owned());
         self
     }
 
     /// With this as what it runs in a shell.
-    pub(super) fn running(mut self, script: &str) -> ContainerPlan {
+    pub fn running(mut self, script: &str) -> ContainerPlan {
         self.command = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
         self
     }
 
-    pub(super) fn config(&self) -> ContainerConfig {
+    /// As CRI takes it.
+    pub fn config(&self) -> ContainerConfig {
         let context = LinuxContainerSecurityContext {
             namespace_options: Some(namespaces()),
             ..LinuxContainerSecurityContext::default()
