@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::figure::Figure;
-use crate::{builds, reading, scale, writing};
+use crate::{builds, reading, ready, scale, writing};
 
 /// Measures one thing, at several sizes.
 pub(crate) struct Bench {
@@ -23,7 +23,7 @@ pub(crate) struct Effort {
     pub(crate) large: bool,
 }
 
-pub(crate) const ALL: [Bench; 7] = [
+pub(crate) const ALL: [Bench; 8] = [
     Bench {
         name: "reading",
         about: "lookups, snapshots, iteration; at rest and amid changes",
@@ -41,6 +41,12 @@ pub(crate) const ALL: [Bench; 7] = [
         about: "10,000 and 100,000 containers of a Docker engine, and transitions",
         long: false,
         run: scale::run,
+    },
+    Bench {
+        name: "ready-docker",
+        about: "how long until all containers of a real dockerd are known",
+        long: false,
+        run: ready::docker,
     },
     Bench {
         name: "build-moby",
@@ -84,9 +90,9 @@ mod tests {
 
     #[test]
     fn what_takes_long_runs_only_when_it_is_named_or_all_is_to_be_large() {
-        assert_eq!(names(&[], false), ["reading", "writing", "scale"]);
+        assert_eq!(names(&[], false), ["reading", "writing", "scale", "ready-docker"]);
         assert_eq!(names(&[], true).len(), ALL.len());
-        assert_eq!(names(&["moby", "rea"], false), ["reading", "build-moby"]);
+        assert_eq!(names(&["moby", "readi"], false), ["reading", "build-moby"]);
         assert_eq!(names(&["moby"], true), ["build-moby"]);
         assert_eq!(names(&["nothing"], true), [""; 0]);
     }

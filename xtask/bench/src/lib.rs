@@ -2,6 +2,7 @@
 //! that the other one must not measure.
 
 pub mod cost;
+pub mod floor;
 pub mod population;
 pub mod report;
 pub mod sample;

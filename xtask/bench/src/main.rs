@@ -11,6 +11,8 @@ mod engine;
 mod figure;
 mod machine;
 mod reading;
+mod ready;
+mod real;
 mod rounds;
 mod scale;
 mod writing;

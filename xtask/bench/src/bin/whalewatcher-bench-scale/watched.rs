@@ -11,8 +11,8 @@ use whalewatcher_core::{Subscription, Watching, watch as start_watching};
 use whalewatcher_moby::Client;
 
 use crate::allocated;
-use crate::floor::{Events, ask_about_all, milliseconds};
 use crate::served::{Happened, Served};
+use whalewatcher_bench::floor::{Events, ask_about_all, milliseconds};
 
 /// How long to wait for what should have been told by now.
 const PATIENCE: Duration = Duration::from_secs(10);

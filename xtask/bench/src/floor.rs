@@ -53,7 +53,11 @@ impl Connection {
 }
 
 /// Asks for the list and then about each of these, as many at once as there are connections.
-pub(crate) async fn ask_about_all(socket: &str, ids: &[String]) -> Result<()> {
+///
+/// # Errors
+///
+/// When the engine cannot be reached, or refuses something.
+pub async fn ask_about_all(socket: &str, ids: &[String]) -> Result<()> {
     let mut connections = try_join_all((0..CONNECTIONS).map(|_| Connection::new(socket))).await?;
     connections[0].get_for_nothing("/containers/json").await?;
     let share = ids.len().div_ceil(CONNECTIONS);
@@ -67,21 +71,30 @@ pub(crate) async fn ask_about_all(socket: &str, ids: &[String]) -> Result<()> {
 }
 
 /// The event stream, of which nothing is looked at but when an event happened.
-pub(crate) struct Events {
+pub struct Events {
     _connection: Connection,
     body: Incoming,
     line: Vec<u8>,
 }
 
 impl Events {
-    pub(crate) async fn new(socket: &str) -> Result<Self> {
+    /// Begins to follow them.
+    ///
+    /// # Errors
+    ///
+    /// When the engine cannot be reached, or refuses.
+    pub async fn new(socket: &str) -> Result<Self> {
         let mut connection = Connection::new(socket).await?;
         let body = connection.get("/events").await?.into_body();
         Ok(Self { _connection: connection, body, line: Vec::new() })
     }
 
-    /// Waits for more, and tells how long ago the events in it happened.
-    pub(crate) async fn next(&mut self, lags: &mut Vec<f64>) -> Result<()> {
+    /// Waits for more, and tells how many milliseconds ago the events in it happened.
+    ///
+    /// # Errors
+    ///
+    /// When the stream ends, or has an event without a time.
+    pub async fn next(&mut self, lags: &mut Vec<f64>) -> Result<()> {
         let frame = self.body.frame().await.context("the stream ended")??;
         let now = SystemTime::now();
         for part in
@@ -98,8 +111,9 @@ impl Events {
     }
 }
 
-/// How long ago that was; the clocks are one machine's.
-pub(crate) fn milliseconds(happened: SystemTime, now: SystemTime) -> f64 {
+/// How many milliseconds ago that was; the clocks are one machine's.
+#[must_use]
+pub fn milliseconds(happened: SystemTime, now: SystemTime) -> f64 {
     now.duration_since(happened).unwrap_or_default().as_secs_f64() * 1e3
 }
 
