@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::figure::Figure;
-use crate::{builds, reading, ready, scale, writing};
+use crate::{builds, harm, reading, ready, rest, scale, writing};
 
 /// Measures one thing, at several sizes.
 pub(crate) struct Bench {
@@ -23,7 +23,7 @@ pub(crate) struct Effort {
     pub(crate) large: bool,
 }
 
-pub(crate) const ALL: [Bench; 8] = [
+pub(crate) const ALL: [Bench; 12] = [
     Bench {
         name: "reading",
         about: "lookups, snapshots, iteration; at rest and amid changes",
@@ -47,6 +47,25 @@ pub(crate) const ALL: [Bench; 8] = [
         about: "how long until all containers of a real dockerd are known",
         long: false,
         run: ready::docker,
+    },
+    Bench {
+        name: "harm-docker",
+        about: "requests and a real dockerd's CPU for many short lives, and for restarts in a loop",
+        long: false,
+        run: harm::docker::run,
+    },
+    Bench {
+        name: "harm-containerd",
+        about: "requests and a real containerd's CPU for many short lives",
+        long: false,
+        run: harm::grpc::containerd,
+    },
+    Bench { name: "harm-cri", about: "the same of pods, by CRI", long: false, run: harm::grpc::cri },
+    Bench {
+        name: "rest",
+        about: "wake-ups, CPU and requests while nothing happens to 100 containers of a real dockerd",
+        long: true,
+        run: rest::run,
     },
     Bench {
         name: "build-moby",
@@ -90,7 +109,10 @@ mod tests {
 
     #[test]
     fn what_takes_long_runs_only_when_it_is_named_or_all_is_to_be_large() {
-        assert_eq!(names(&[], false), ["reading", "writing", "scale", "ready-docker"]);
+        assert_eq!(
+            names(&[], false),
+            ["reading", "writing", "scale", "ready-docker", "harm-docker", "harm-containerd", "harm-cri"]
+        );
         assert_eq!(names(&[], true).len(), ALL.len());
         assert_eq!(names(&["moby", "readi"], false), ["reading", "build-moby"]);
         assert_eq!(names(&["moby"], true), ["build-moby"]);
