@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use tokio::runtime::Runtime;
-use tokio::time::timeout;
+use tokio::time::{interval, timeout};
 use whalewatcher_bench::follower::Follower;
 use whalewatcher_bench::report::Requests;
 use whalewatcher_bench::sample::Sample;
 use whalewatcher_core::Watching;
 use whalewatcher_drivers::docker::{AT_ONCE, Driver, Plan};
 use whalewatcher_moby::Client;
+use whalewatcher_testkit::docker::Server;
 use whalewatcher_testkit::proxy::{Fault, Proxy};
 use xtask::engines::Docker;
 
@@ -28,6 +29,8 @@ const NAME: &str = "harm-docker";
 
 /// How many times one container is restarted.
 const RESTARTS: usize = 100;
+/// How often the test kit's engine restarts it.
+const STEADY: Duration = Duration::from_millis(100);
 /// How long an inspection is made to take, so that many lives begin and end meanwhile.
 const SLOW: Duration = Duration::from_millis(500);
 
@@ -41,6 +44,7 @@ pub(crate) fn run(effort: &Effort) -> Result<Vec<Figure>> {
         let mut figures = harm.of_a_sync().await?;
         figures.extend(harm.of_lives(effort).await?);
         figures.extend(harm.of_restarts().await?);
+        figures.extend(of_steady_restarts().await?);
         Ok(figures)
     })
 }
@@ -146,53 +150,102 @@ impl Harm<'_> {
 
     /// One container ends at once and is started again, as often as goes; the last time it stays.
     async fn of_restarts(&self) -> Result<Vec<Figure>> {
+        let script = format!(
+            "n=0; [ -e /n ] && read n < /n; n=$((n + 1)); echo $n > /n; [ $n -lt {RESTARTS} ] || exec sleep 1000000"
+        );
         let mut figures = Vec::new();
         for delay in [None, Some(SLOW)] {
-            let slow = delay.map(|delay| format!(", an inspection taking {} ms", delay.as_millis()));
-            let about = format!("{RESTARTS} restarts in a loop{}", slow.unwrap_or_default());
-            let script = format!(
-                "n=0; [ -e /n ] && read n < /n; n=$((n + 1)); echo $n > /n; [ $n -lt {RESTARTS} ] || exec sleep 1000000"
-            );
             let id = self.driver.create(Plan::named("restarted").running(&script)).await?;
-            let proxy = self.proxy()?;
-            if let Some(delay) = delay {
-                proxy.inject(Fault::delay(delay).on_requests(format!("/containers/{id}/json")))?;
-            }
-            let watching = watch_until_ready(Client::new(proxy.endpoint())?).await?;
-            let before = counted(&proxy.stats());
-            let begin = Instant::now();
-            for _ in 1..RESTARTS {
+            let restarting = async {
+                for _ in 1..RESTARTS {
+                    self.driver.start(&id).await?;
+                    self.driver.until_ended(&id).await?;
+                }
                 self.driver.start(&id).await?;
-                self.driver.until_ended(&id).await?;
-            }
-            self.driver.start(&id).await?;
-            let rate = RESTARTS as f64 / begin.elapsed().as_secs_f64();
-            let known = self.known_as_it_is(&watching, &id);
-            timeout(PATIENCE, known).await.context("the last life is not known")??;
-            let inspections = counted(&proxy.stats()).since(&before).inspections as f64;
-            watching.close().await;
-            self.driver.remove(&id).await?;
-            let figure = |what: &str, unit, value| {
-                Figure::new(NAME, format!("{about}: {what}"), unit, Sample::once(value))
+                let state = self.driver.inspect(&id).await?.and_then(|inspected| inspected.state);
+                state.and_then(|state| state.pid).context("the last life has no PID")
             };
-            figures.push(figure("rate", Unit::PerSecond, rate));
-            let most = if delay.is_some() { 0.5 } else { 1.0 };
-            let a_life = inspections / RESTARTS as f64;
-            figures.push(figure("inspections a life", Unit::Count, a_life).aiming_at(Aim::AtMost(most)));
+            let restarted = restarted(self.proxy()?, &id, delay, restarting).await?;
+            self.driver.remove(&id).await?;
+            // How many lives fall into one inspection depends on how fast the machine is.
+            figures.extend(restarted.figures("restarts in a loop", delay, 1.0));
         }
         Ok(figures)
     }
+}
 
-    /// Waits until it is known with the PID that it has.
-    async fn known_as_it_is(&self, watching: &Watching<Client>, id: &str) -> Result<()> {
-        let state = self.driver.inspect(id).await?.and_then(|inspected| inspected.state);
-        let pid = state.and_then(|state| state.pid).context("the last life has no PID")?;
-        let (mut portfolio, mut changes) = watching.subscribe();
-        while portfolio.by_id(id).is_none_or(|container| i64::from(container.pid()) != pid) {
-            changes.next().await.context("the subscription ended")?;
-            portfolio = watching.portfolio();
-        }
-        Ok(())
+/// One container of the test kit's engine, which restarts it in no time, ten times a second.
+async fn of_steady_restarts() -> Result<Vec<Figure>> {
+    let server = Server::builder().start()?;
+    let id = server.run("restarted")?;
+    let mut figures = Vec::new();
+    // Five lives fall into a slow one.
+    for (delay, most) in [(None, 1.0), (Some(SLOW), 0.5)] {
+        let restarting = async {
+            let mut ticks = interval(STEADY);
+            for _ in 0..RESTARTS {
+                ticks.tick().await;
+                server.restart(&id)?;
+            }
+            let alive = server.truth().pop().context("the last life is over")?;
+            Ok(i64::from(alive.pid))
+        };
+        let proxy = Proxy::builder().upstream(server.endpoint()).start()?;
+        let restarted = restarted(proxy, &id, delay, restarting).await?;
+        figures.extend(restarted.figures("restarts of the test kit's engine", delay, most));
+    }
+    Ok(figures)
+}
+
+/// What became of watching a container that was restarted again and again.
+struct Restarted {
+    rate: f64,
+    inspections: u64,
+}
+
+/// Watches meanwhile, until the last life is known, whose PID is given in the end.
+async fn restarted(
+    proxy: Proxy,
+    id: &str,
+    delay: Option<Duration>,
+    restarting: impl Future<Output = Result<i64>>,
+) -> Result<Restarted> {
+    if let Some(delay) = delay {
+        proxy.inject(Fault::delay(delay).on_requests(format!("/containers/{id}/json")))?;
+    }
+    let watching = watch_until_ready(Client::new(proxy.endpoint())?).await?;
+    let before = counted(&proxy.stats());
+    let begin = Instant::now();
+    let pid = restarting.await?;
+    let rate = RESTARTS as f64 / begin.elapsed().as_secs_f64();
+    timeout(PATIENCE, known(&watching, id, pid)).await.context("the last life is not known")??;
+    let inspections = counted(&proxy.stats()).since(&before).inspections;
+    watching.close().await;
+    Ok(Restarted { rate, inspections })
+}
+
+/// Waits until a container is known with this PID.
+async fn known(watching: &Watching<Client>, id: &str, pid: i64) -> Result<()> {
+    let (mut portfolio, mut changes) = watching.subscribe();
+    while portfolio.by_id(id).is_none_or(|container| i64::from(container.pid()) != pid) {
+        changes.next().await.context("the subscription ended")?;
+        portfolio = watching.portfolio();
+    }
+    Ok(())
+}
+
+impl Restarted {
+    fn figures(&self, about: &str, delay: Option<Duration>, most: f64) -> [Figure; 2] {
+        let slow = delay.map(|delay| format!(", an inspection taking {} ms", delay.as_millis()));
+        let about = format!("{RESTARTS} {about}{}", slow.unwrap_or_default());
+        let figure = |what: &str, unit, value| {
+            Figure::new(NAME, format!("{about}: {what}"), unit, Sample::once(value))
+        };
+        let a_life = self.inspections as f64 / RESTARTS as f64;
+        [
+            figure("rate", Unit::PerSecond, self.rate),
+            figure("inspections a life", Unit::Count, a_life).aiming_at(Aim::AtMost(most)),
+        ]
     }
 }
 
