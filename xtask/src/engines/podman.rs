@@ -1,7 +1,9 @@
 //! A private podman that serves Docker's API, for tests and for people to play with. Its containers belong to no daemon:
 //! they live on when it is killed. All methods block, and take `&self`.
 
-use std::fs;
+use std::ffi::OsString;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -10,9 +12,12 @@ use anyhow::{Context as _, Result, bail, ensure};
 use super::daemon::Daemon;
 use super::docker::{is_running, load_test_image, running_pid};
 use super::engine::{Engine, EngineKind};
-use super::http;
+use super::http::{self, Response};
 use super::installation::Installation;
 use super::instance::{Instance, Marker};
+
+/// What podman takes for runc.
+const RUNC: &str = "bin/runc-within";
 
 /// A running private podman. Dropping it ends its processes and removes everything that it made, also when a test panics.
 #[derive(Debug)]
@@ -39,7 +44,7 @@ impl Podman {
         let instance = Instance::create(engine, parent)?;
         let folder = instance.folder().to_owned();
         installation.link_programs(&folder)?;
-        configure(&folder)?;
+        configure(&folder, installation)?;
         let cgroup = instance.cgroup().to_owned();
         let podman = Podman {
             instance: Mutex::new(instance),
@@ -102,6 +107,15 @@ impl Podman {
     /// When `/proc` cannot be read.
     pub fn processes(&self) -> Result<Vec<u32>> {
         Ok(self.marker().ownership().processes()?.into_iter().collect())
+    }
+
+    /// Asks its API: `request("GET", "/info")`.
+    ///
+    /// # Errors
+    ///
+    /// When it does not answer. A status of failure is no error.
+    pub fn request(&self, method: &str, target: &str) -> Result<Response> {
+        http::request(&self.socket(), method, target, "application/json", &[])
     }
 
     /// Loads the image [`TEST_IMAGE`](super::TEST_IMAGE), whose containers run [`TEST_COMMAND`](super::TEST_COMMAND) unless
@@ -174,7 +188,7 @@ impl Podman {
 }
 
 /// Writes what podman would otherwise look for in the host's `/etc/containers`.
-fn configure(folder: &Path) -> Result<()> {
+fn configure(folder: &Path, installation: &Installation) -> Result<()> {
     let write = |path: &str, text: &str| {
         let path = folder.join(path);
         fs::create_dir_all(path.parent().unwrap_or(folder))
@@ -182,23 +196,41 @@ fn configure(folder: &Path) -> Result<()> {
             .with_context(|| format!("cannot write {}", path.display()))
     };
     write("tmp/.keep", "")?;
-    write("containers.conf", &configuration(folder))?;
+    write("containers.conf", &configuration(folder, installation.library_path()))?;
+    keep_runc_within(folder, installation.program("runc")?)?;
     // Its home is the instance's folder.
     write(".config/containers/policy.json", r#"{ "default": [{ "type": "insecureAcceptAnything" }] }"#)
 }
 
-/// Limits that need no right to raise them, and locks that are not the host's, which are in shared memory.
-fn configuration(folder: &Path) -> String {
+/// Has runc keep its state in this folder: its usual one is the host's. The monitors of containers run it, too, and with no
+/// other flags than its own.
+fn keep_runc_within(folder: &Path, runc: &Path) -> Result<()> {
+    let script = folder.join(RUNC);
+    let text =
+        format!("#!/bin/sh\nexec '{}' --root '{}' \"$@\"\n", runc.display(), folder.join("runc").display());
+    fs::write(&script, text)
+        .and_then(|()| fs::set_permissions(&script, Permissions::from_mode(0o700)))
+        .with_context(|| format!("cannot write {}", script.display()))
+}
+
+/// Limits that need no right to raise them, and locks that are not the host's, which are in shared memory. A monitor gets no
+/// environment but this one, and starts podman when its container has ended.
+fn configuration(folder: &Path, library_path: Option<&OsString>) -> String {
     let path = |name: &str| format!("{:?}", folder.join(name).display().to_string());
+    let libraries = library_path.map(|path| format!("LD_LIBRARY_PATH={}", path.display()));
+    let variables = ["PATH=/usr/sbin:/usr/bin:/sbin:/bin".to_owned()].into_iter().chain(libraries);
+    let variables: Vec<String> = variables.map(|variable| format!("{variable:?}")).collect();
     format!(
         "[containers]\n\
          default_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\n\
          [engine]\n\
          conmon_path = [{}]\n\
+         conmon_env_vars = [{}]\n\
          lock_type = \"file\"\n\
          [network]\n\
          network_config_dir = {}\n",
         path("bin/conmon"),
+        variables.join(", "),
         path("networks"),
     )
 }
@@ -210,13 +242,11 @@ fn serve(installation: &Installation, folder: &Path, socket: &Path) -> Result<Da
             ("--root", folder.join("root")),
             ("--runroot", folder.join("run")),
             ("--tmpdir", folder.join("libpod")),
-            ("--runtime", folder.join("bin/runc")),
+            ("--runtime", folder.join(RUNC)),
         ];
         for (flag, path) in paths {
             command.arg(flag).arg(path);
         }
-        // runc's usual folder is the host's.
-        command.arg("--runtime-flag").arg(format!("root={}", folder.join("runc").display()));
         command.args(["--storage-driver", "overlay", "--cgroup-manager", "cgroupfs"]);
         command.args(["--events-backend", "file", "system", "service", "--time=0"]);
         command.arg(format!("unix://{}", socket.display()));
@@ -232,9 +262,10 @@ mod tests {
 
     #[test]
     fn nothing_that_it_is_told_to_use_is_outside_of_its_folder() {
-        let configuration = configuration(Path::new("/tmp/w/i"));
+        let configuration = configuration(Path::new("/tmp/w/i"), Some(&OsString::from("/cache/lib")));
         let paths: Vec<_> = configuration.split('"').filter(|text| text.starts_with('/')).collect();
         assert_eq!(paths, ["/tmp/w/i/bin/conmon", "/tmp/w/i/networks"]);
+        assert!(configuration.contains("\"LD_LIBRARY_PATH=/cache/lib\"]"), "{configuration}");
         assert!(configuration.contains("lock_type = \"file\""));
     }
 }
