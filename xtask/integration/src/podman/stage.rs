@@ -15,7 +15,8 @@ use xtask::engines::{Installation, Podman};
 
 use crate::FENCE;
 use crate::picture::{self, Reality};
-use crate::stage::{Watched, settings};
+use crate::scenarios::outage::kill;
+use crate::stage::{Watched, pid_of, settings};
 use crate::theatre::Theatre;
 use crate::truth::Truth;
 
@@ -110,10 +111,12 @@ impl Stage {
     /// `None` if there is none.
     fn inspect(&self, id: &str) -> Result<Option<ContainerInspectResponse>> {
         let response = self.engine.request("GET", &format!("/v1.41/containers/{id}/json"))?;
-        if response.status == 404 {
+        let mut inspected = response.json()?;
+        // What is removed meanwhile is told with 404 or 500.
+        if inspected["cause"] == "no such container" {
             return Ok(None);
         }
-        let mut inspected = response.json()?;
+        ensure!(response.status == 200, "cannot inspect {id}: {inspected}");
         // Whether it runs or is paused is told apart from this.
         inspected["State"]["Status"] = Value::Null;
         serde_json::from_value(inspected).with_context(|| format!("cannot inspect {id}")).map(Some)
@@ -125,6 +128,9 @@ impl Stage {
 }
 
 impl Reality<Client> for Stage {
+    /// What is removed just when it is inspected is answered with 500 instead of 404, and so is asked for again.
+    const MOODS: u64 = 6;
+
     type Truth = Truth;
 
     async fn ask(&self) -> Result<Truth> {
@@ -160,7 +166,15 @@ impl Theatre for Stage {
         }
         let docker = self.docker().await?;
         let all = block_in_place(|| self.ids())?;
-        let removals = stream::iter(&all).map(|id| docker.remove(id));
+        let removals = stream::iter(&all).map(async |id| match docker.remove(id).await {
+            Ok(()) => Ok(()),
+            // A podman that was killed amid resuming it believes it paused for ever, and then cannot end it.
+            Err(_) => {
+                kill(pid_of(&docker, id).await?)?;
+                docker.until_ended(id).await?;
+                docker.remove(id).await
+            }
+        });
         removals.buffer_unordered(AT_ONCE).try_collect::<()>().await?;
         let left = block_in_place(|| self.ids())?;
         ensure!(left.is_empty(), "containers are still there: {left:?}");
