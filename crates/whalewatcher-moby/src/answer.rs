@@ -45,7 +45,11 @@ pub(crate) async fn read(
 /// Engines write valid UTF-8, even of names that are not; should one not, then what is invalid is replaced, for it must
 /// not hide all else.
 pub(crate) fn decode<T: for<'de> Deserialize<'de>>(what: &str, body: &[u8]) -> Result<T, EngineError> {
-    parse(what, &String::from_utf8_lossy(body))
+    match std::str::from_utf8(body) {
+        // Which is far quicker than to look for what is not valid.
+        Ok(text) => parse(what, text),
+        Err(_) => parse(what, &String::from_utf8_lossy(body)),
+    }
 }
 
 /// The same of what is text already, and may be borrowed from.
