@@ -23,7 +23,7 @@ pub(crate) struct Effort {
     pub(crate) large: bool,
 }
 
-pub(crate) const ALL: [Bench; 8] = [
+pub(crate) const ALL: [Bench; 10] = [
     Bench {
         name: "reading",
         about: "lookups, snapshots, iteration; at rest and amid changes",
@@ -47,6 +47,18 @@ pub(crate) const ALL: [Bench; 8] = [
         about: "how long until all containers of a real dockerd are known",
         long: false,
         run: ready::docker,
+    },
+    Bench {
+        name: "ready-containerd",
+        about: "the same of a real containerd",
+        long: false,
+        run: ready::containerd,
+    },
+    Bench {
+        name: "ready-cri",
+        about: "the same of pods and containers on the CRI of a real containerd",
+        long: false,
+        run: ready::cri,
     },
     Bench {
         name: "build-moby",
@@ -90,7 +102,10 @@ mod tests {
 
     #[test]
     fn what_takes_long_runs_only_when_it_is_named_or_all_is_to_be_large() {
-        assert_eq!(names(&[], false), ["reading", "writing", "scale", "ready-docker"]);
+        assert_eq!(
+            names(&[], false),
+            ["reading", "writing", "scale", "ready-docker", "ready-containerd", "ready-cri"]
+        );
         assert_eq!(names(&[], true).len(), ALL.len());
         assert_eq!(names(&["moby", "readi"], false), ["reading", "build-moby"]);
         assert_eq!(names(&["moby"], true), ["build-moby"]);

@@ -58,9 +58,40 @@ impl Connection {
 ///
 /// When the engine cannot be reached, or refuses something.
 pub async fn ask_about_all(socket: &str, ids: &[String]) -> Result<()> {
-    let mut connections = try_join_all((0..CONNECTIONS).map(|_| Connection::new(socket))).await?;
+    ask(&mut connections(socket, CONNECTIONS).await?, ids).await
+}
+
+/// The same, after what nobody can do without who also wants to know of changes: to ask whether it is Docker, what time it
+/// is there, and for what happens from then on.
+///
+/// # Errors
+///
+/// When the engine cannot be reached, or refuses something.
+pub async fn greet_and_ask_about_all(socket: &str, ids: &[String]) -> Result<()> {
+    let mut connections = connections(socket, CONNECTIONS + 1).await?;
+    let [subscriber, others @ ..] = &mut connections[..] else { return Ok(()) };
+    subscriber.get_for_nothing("/_ping").await?;
+    subscriber.get_for_nothing("/info").await?;
+    let _events = subscriber.get("/events").await?;
+    ask(others, ids).await
+}
+
+/// Asks for the list and then about one after the other, on one connection.
+///
+/// # Errors
+///
+/// When the engine cannot be reached, or refuses something.
+pub async fn ask_one_by_one(socket: &str, ids: &[String]) -> Result<()> {
+    ask(&mut connections(socket, 1).await?, ids).await
+}
+
+async fn connections(socket: &str, number: usize) -> Result<Vec<Connection>> {
+    try_join_all((0..number).map(|_| Connection::new(socket))).await
+}
+
+async fn ask(connections: &mut [Connection], ids: &[String]) -> Result<()> {
     connections[0].get_for_nothing("/containers/json").await?;
-    let share = ids.len().div_ceil(CONNECTIONS);
+    let share = ids.len().div_ceil(connections.len()).max(1);
     let asking = connections.iter_mut().zip(ids.chunks(share)).map(|(connection, ids)| async move {
         for id in ids {
             connection.get_for_nothing(&format!("/containers/{id}/json")).await?;

@@ -15,6 +15,7 @@ mod ready;
 mod real;
 mod rounds;
 mod scale;
+mod undecoded;
 mod writing;
 
 use std::fs;
