@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::figure::Figure;
-use crate::{builds, reading, ready, scale, writing};
+use crate::{builds, latency, reading, ready, scale, writing};
 
 /// Measures one thing, at several sizes.
 pub(crate) struct Bench {
@@ -23,7 +23,7 @@ pub(crate) struct Effort {
     pub(crate) large: bool,
 }
 
-pub(crate) const ALL: [Bench; 8] = [
+pub(crate) const ALL: [Bench; 9] = [
     Bench {
         name: "reading",
         about: "lookups, snapshots, iteration; at rest and amid changes",
@@ -47,6 +47,12 @@ pub(crate) const ALL: [Bench; 8] = [
         about: "how long until all containers of a real dockerd are known",
         long: false,
         run: ready::docker,
+    },
+    Bench {
+        name: "latency-docker",
+        about: "how long from an event of dockerd to the portfolio and a subscriber",
+        long: false,
+        run: latency::docker,
     },
     Bench {
         name: "build-moby",
@@ -90,7 +96,7 @@ mod tests {
 
     #[test]
     fn what_takes_long_runs_only_when_it_is_named_or_all_is_to_be_large() {
-        assert_eq!(names(&[], false), ["reading", "writing", "scale", "ready-docker"]);
+        assert_eq!(names(&[], false), ["reading", "writing", "scale", "ready-docker", "latency-docker"]);
         assert_eq!(names(&[], true).len(), ALL.len());
         assert_eq!(names(&["moby", "readi"], false), ["reading", "build-moby"]);
         assert_eq!(names(&["moby"], true), ["build-moby"]);

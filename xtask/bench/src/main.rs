@@ -9,12 +9,15 @@ mod bench;
 mod builds;
 mod engine;
 mod figure;
+mod latency;
 mod machine;
+mod observer;
 mod reading;
 mod ready;
 mod real;
 mod rounds;
 mod scale;
+mod tap;
 mod writing;
 
 use std::fs;
