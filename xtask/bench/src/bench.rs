@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::figure::Figure;
-use crate::{builds, reading, ready, scale, writing};
+use crate::{builds, latency, reading, ready, scale, writing};
 
 /// Measures one thing, at several sizes.
 pub(crate) struct Bench {
@@ -23,7 +23,7 @@ pub(crate) struct Effort {
     pub(crate) large: bool,
 }
 
-pub(crate) const ALL: [Bench; 10] = [
+pub(crate) const ALL: &[Bench] = &[
     Bench {
         name: "reading",
         about: "lookups, snapshots, iteration; at rest and amid changes",
@@ -59,6 +59,12 @@ pub(crate) const ALL: [Bench; 10] = [
         about: "the same of pods and containers on the CRI of a real containerd",
         long: false,
         run: ready::cri,
+    },
+    Bench {
+        name: "latency-docker",
+        about: "how long from an event of dockerd to the portfolio and a subscriber",
+        long: false,
+        run: latency::docker,
     },
     Bench {
         name: "build-moby",
@@ -104,7 +110,15 @@ mod tests {
     fn what_takes_long_runs_only_when_it_is_named_or_all_is_to_be_large() {
         assert_eq!(
             names(&[], false),
-            ["reading", "writing", "scale", "ready-docker", "ready-containerd", "ready-cri"]
+            [
+                "reading",
+                "writing",
+                "scale",
+                "ready-docker",
+                "ready-containerd",
+                "ready-cri",
+                "latency-docker"
+            ]
         );
         assert_eq!(names(&[], true).len(), ALL.len());
         assert_eq!(names(&["moby", "readi"], false), ["reading", "build-moby"]);

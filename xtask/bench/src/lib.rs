@@ -6,3 +6,4 @@ pub mod floor;
 pub mod population;
 pub mod report;
 pub mod sample;
+pub mod served;

@@ -9,12 +9,15 @@ mod bench;
 mod builds;
 mod engine;
 mod figure;
+mod latency;
 mod machine;
+mod observer;
 mod reading;
 mod ready;
 mod real;
 mod rounds;
 mod scale;
+mod tap;
 mod undecoded;
 mod writing;
 
@@ -64,7 +67,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<()> {
     if arguments.list {
-        for bench in &ALL {
+        for bench in ALL {
             let long = if bench.long { " (only with --large, or when it is named)" } else { "" };
             println!("{:<17} {}{long}", bench.name, bench.about);
         }

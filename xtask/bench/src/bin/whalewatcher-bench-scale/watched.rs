@@ -1,5 +1,6 @@
 //! Watching the engine, and what that takes.
 
+use std::env;
 use std::pin::pin;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -7,11 +8,11 @@ use anyhow::{Context as _, Result, ensure};
 use tokio::time::timeout;
 use whalewatcher_bench::report::{Churn, Lag, Report, Requests};
 use whalewatcher_bench::sample::{Sample, quantile};
+use whalewatcher_bench::served::{Happened, Served};
 use whalewatcher_core::{Subscription, Watching, watch as start_watching};
 use whalewatcher_moby::Client;
 
 use crate::allocated;
-use crate::served::{Happened, Served};
 use whalewatcher_bench::floor::{Events, ask_about_all, milliseconds};
 
 /// How long to wait for what should have been told by now.
@@ -20,7 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const WARM_UP: u32 = 4;
 
 pub(crate) async fn watch(containers: usize, rounds: usize, rate: u32, seconds: u32) -> Result<Report> {
-    let mut engine = Served::start(containers).await?;
+    let program = env::current_exe().context("cannot tell where this program is")?;
+    let mut engine = Served::start(&program, containers).await?;
     let mut ready = Vec::new();
     // In the first round all is cold; which of the two comes first changes each time.
     for round in 0..=rounds {
