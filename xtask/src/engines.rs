@@ -17,6 +17,7 @@ mod http;
 mod installation;
 mod instance;
 pub mod leftovers;
+mod metrics;
 mod mounts;
 mod owner;
 mod packages;

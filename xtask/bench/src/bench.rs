@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::figure::Figure;
-use crate::{builds, latency, reading, ready, scale, writing};
+use crate::{builds, harm, latency, reading, ready, rest, scale, writing};
 
 /// Measures one thing, at several sizes.
 pub(crate) struct Bench {
@@ -67,6 +67,25 @@ pub(crate) const ALL: &[Bench] = &[
         run: latency::docker,
     },
     Bench {
+        name: "harm-docker",
+        about: "requests and a real dockerd's CPU for many short lives, and for restarts in a loop",
+        long: false,
+        run: harm::docker::run,
+    },
+    Bench {
+        name: "harm-containerd",
+        about: "requests and a real containerd's CPU for many short lives",
+        long: false,
+        run: harm::grpc::containerd,
+    },
+    Bench { name: "harm-cri", about: "the same of pods, by CRI", long: false, run: harm::grpc::cri },
+    Bench {
+        name: "rest",
+        about: "wake-ups, CPU and requests while nothing happens to 100 containers of a real dockerd",
+        long: true,
+        run: rest::run,
+    },
+    Bench {
         name: "build-moby",
         about: "crates and seconds of a clean build of whalewatcher-moby",
         long: true,
@@ -108,18 +127,8 @@ mod tests {
 
     #[test]
     fn what_takes_long_runs_only_when_it_is_named_or_all_is_to_be_large() {
-        assert_eq!(
-            names(&[], false),
-            [
-                "reading",
-                "writing",
-                "scale",
-                "ready-docker",
-                "ready-containerd",
-                "ready-cri",
-                "latency-docker"
-            ]
-        );
+        assert!(names(&[], false).iter().all(|name| !["rest", "build-moby"].contains(name)));
+        assert_eq!(names(&[], false).len() + ALL.iter().filter(|bench| bench.long).count(), ALL.len());
         assert_eq!(names(&[], true).len(), ALL.len());
         assert_eq!(names(&["moby", "readi"], false), ["reading", "build-moby"]);
         assert_eq!(names(&["moby"], true), ["build-moby"]);

@@ -20,7 +20,7 @@ use tokio::task::{AbortHandle, spawn};
 const CONNECTIONS: usize = 16;
 
 /// One connection, which ends with this.
-struct Connection {
+pub(crate) struct Connection {
     sender: SendRequest<Empty<Bytes>>,
     driver: AbortHandle,
 }
@@ -32,27 +32,41 @@ impl Drop for Connection {
 }
 
 impl Connection {
-    async fn new(socket: &str) -> Result<Self> {
+    pub(crate) async fn new(socket: &str) -> Result<Self> {
         let stream = UnixStream::connect(socket).await.context("cannot connect")?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
         Ok(Self { sender, driver: spawn(connection).abort_handle() })
     }
 
-    async fn get(&mut self, path: &str) -> Result<Response<Incoming>> {
+    async fn answer(&mut self, path: &str) -> Result<Response<Incoming>> {
         let request = Request::get(path).header("host", "engine").body(Empty::new())?;
         self.sender.ready().await?;
-        let response = self.sender.send_request(request).await?;
+        Ok(self.sender.send_request(request).await?)
+    }
+
+    pub(crate) async fn get(&mut self, path: &str) -> Result<Response<Incoming>> {
+        let response = self.answer(path).await?;
         ensure!(response.status().is_success(), "GET {path} gave {}", response.status());
         Ok(response)
     }
 
-    async fn get_for_nothing(&mut self, path: &str) -> Result<()> {
-        let mut body = self.get(path).await?.into_body();
-        while let Some(frame) = body.frame().await {
-            frame?;
-        }
-        Ok(())
+    pub(crate) async fn get_for_nothing(&mut self, path: &str) -> Result<()> {
+        let body = self.get(path).await?.into_body();
+        throw_away(body).await
     }
+
+    /// Asks for something that need not be there.
+    pub(crate) async fn ask(&mut self, path: &str) -> Result<()> {
+        let body = self.answer(path).await?.into_body();
+        throw_away(body).await
+    }
+}
+
+async fn throw_away(mut body: Incoming) -> Result<()> {
+    while let Some(frame) = body.frame().await {
+        frame?;
+    }
+    Ok(())
 }
 
 /// Asks for the list and then about each of these, as many at once as there are connections.

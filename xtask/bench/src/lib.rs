@@ -1,8 +1,10 @@
-//! What the two programs of the benches share. There are two of them, for one counts every allocation, which takes time
-//! that the other one must not measure.
+//! What the programs of the benches share. One counts every allocation, which takes time that the others must not measure;
+//! one does nothing but watch, for all that it takes is measured from outside.
 
 pub mod cost;
 pub mod floor;
+pub mod follower;
+pub mod idle;
 pub mod population;
 pub mod report;
 pub mod sample;

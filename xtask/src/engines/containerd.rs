@@ -18,6 +18,7 @@ use super::engine::{Engine, EngineKind};
 use super::http;
 use super::installation::Installation;
 use super::instance::{Instance, Marker};
+use super::metrics;
 use super::test_image::{image_archive, root_file_system};
 
 /// What nobody uses here and what would make folders and sockets elsewhere on the host.
@@ -152,19 +153,19 @@ impl Containerd {
         Ok(self.marker().ownership().processes()?.into_iter().collect())
     }
 
-    /// How many requests to its CRI plugin were begun since it was started, by their method, as it counts itself.
+    /// How many requests were begun since it was started, by service and method, as in `runtime.v1.RuntimeService/Version`.
     ///
     /// # Errors
     ///
-    /// When it has no such plugin, or does not answer.
-    pub fn cri_requests(&self) -> Result<BTreeMap<String, u64>> {
+    /// When it does not answer.
+    pub fn requests(&self) -> Result<BTreeMap<String, u64>> {
         let path = self.folder.join("containerd.log");
         let log = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let log = String::from_utf8_lossy(&log);
-        let address = cri::metrics_address(&log).context("its log does not tell where its metrics are")?;
+        let address = metrics::address(&log).context("its log does not tell where its metrics are")?;
         let metrics = http::get(address, "/v1/metrics")?;
         ensure!(metrics.status == 200, "no metrics ({}): {}", metrics.status, metrics.text());
-        Ok(cri::requests(&metrics.text()))
+        Ok(metrics::requests(&metrics.text()))
     }
 
     /// Kills containerd with SIGKILL. Its shims and containers stay.
@@ -312,6 +313,9 @@ fn configuration(folder: &Path, version: u32, kind: EngineKind) -> String {
         below("containerd.sock"),
         below("containerd.sock.ttrpc")
     );
+    if kind != EngineKind::Docker {
+        text.push_str(metrics::CONFIGURATION);
+    }
     if has_cri {
         text.push_str(&cri::configuration(folder, version));
     }

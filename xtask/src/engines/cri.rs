@@ -1,7 +1,6 @@
 //! What makes a containerd one that runs pods: the configuration of its CRI plugin, and the images that it needs when no
 //! registry can be reached.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::test_image::TEST_IMAGE;
@@ -37,9 +36,8 @@ pub(crate) fn configuration(folder: &Path, version: u32) -> String {
         images.map(|pinned| format!("\n[{pinned}]\nsandbox = {PAUSE_IMAGE:?}\n")).unwrap_or_default();
     // Without the right to raise it, no sandbox starts unless its score is only ever lowered as far as is allowed.
     // Namespaces of networks are mounted and plugins for them looked for in the host's folders unless told otherwise.
-    // At its metrics it counts requests.
     format!(
-        "\n[metrics]\naddress = \"127.0.0.1:0\"\n{images}\n[{runtime}]\n{sandbox_image}restrict_oom_score_adj = true\n\
+        "{images}\n[{runtime}]\n{sandbox_image}restrict_oom_score_adj = true\n\
          netns_mounts_under_state_dir = true\nenable_cdi = false\n\n\
          [{runtime}.cni]\nconf_dir = {network_folder:?}\n\n\
          [{runtime}.containerd.runtimes.runc]\nruntime_type = \"io.containerd.runc.v2\"\n\n\
@@ -47,48 +45,9 @@ pub(crate) fn configuration(folder: &Path, version: u32) -> String {
     )
 }
 
-/// Where the metrics are, by the log of a containerd that chose a free port, perhaps not for the first time.
-pub(crate) fn metrics_address(log: &str) -> Option<&str> {
-    let serving = log.lines().rev().filter(|line| line.contains("msg=serving"));
-    let mut addresses = serving.filter_map(|line| line.split_once("address=\"")?.1.split('"').next());
-    addresses.find(|address| address.starts_with("127.0.0.1:"))
-}
-
-/// How many requests to the plugin were begun so far, by their method, according to these metrics.
-pub(crate) fn requests(metrics: &str) -> BTreeMap<String, u64> {
-    let counters = metrics.lines().filter_map(|line| line.strip_prefix("grpc_server_started_total{"));
-    let requests = counters.filter_map(|counter| {
-        let (labels, count) = counter.split_once("} ")?;
-        let value = |label: &str| labels.split_once(&format!("{label}=\""))?.1.split('"').next();
-        if value("grpc_service")? != "runtime.v1.RuntimeService" {
-            return None;
-        }
-        Some((value("grpc_method")?.to_owned(), count.trim().parse().ok()?))
-    });
-    requests.filter(|(_, count)| *count > 0).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_metrics_are_where_the_last_start_says() {
-        let log = "time=1 msg=serving... address=\"127.0.0.1:1\"\ntime=1 msg=serving... address=/w/containerd.sock\n\
-                   time=2 msg=serving... address=\"127.0.0.1:22\"\ntime=3 msg=\"other address=\\\"127.0.0.1:3\\\"\"\n";
-        assert_eq!(metrics_address(log), Some("127.0.0.1:22"));
-        assert_eq!(metrics_address("msg=serving... address=/w/containerd.sock"), None);
-    }
-
-    #[test]
-    fn requests_to_the_plugin_are_counted_by_their_method() {
-        let metrics = "# TYPE grpc_server_started_total counter\n\
-            grpc_server_started_total{grpc_method=\"Version\",grpc_service=\"runtime.v1.RuntimeService\",grpc_type=\"unary\"} 3\n\
-            grpc_server_started_total{grpc_method=\"Exec\",grpc_service=\"runtime.v1.RuntimeService\",grpc_type=\"unary\"} 0\n\
-            grpc_server_started_total{grpc_method=\"List\",grpc_service=\"containerd.services.tasks.v1.Tasks\",grpc_type=\"unary\"} 7\n\
-            grpc_server_handled_total{grpc_method=\"Version\",grpc_service=\"runtime.v1.RuntimeService\"} 9\n";
-        assert_eq!(requests(metrics), BTreeMap::from([("Version".to_owned(), 3)]));
-    }
 
     #[test]
     fn the_older_format_has_one_plugin_and_the_newer_two() {

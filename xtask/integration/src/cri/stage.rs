@@ -125,8 +125,8 @@ impl Stage {
 
     /// How many requests of this method there were, as containerd counts itself.
     pub(super) fn requests(&self, method: &str) -> Result<u64> {
-        let requests = block_in_place(|| self.engine.cri_requests())?;
-        Ok(requests.get(method).copied().unwrap_or_default())
+        let requests = block_in_place(|| self.engine.requests())?;
+        Ok(requests.get(&format!("runtime.v1.RuntimeService/{method}")).copied().unwrap_or_default())
     }
 
     /// Kills containerd.

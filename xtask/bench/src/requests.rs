@@ -1,0 +1,50 @@
+//! What a proxy before an engine saw being asked for.
+
+use whalewatcher_bench::report::Requests;
+use whalewatcher_testkit::proxy::Stats;
+
+/// Requests by kind; pings are among the others.
+pub(crate) fn counted(stats: &Stats) -> Requests {
+    let mut requests = Requests::default();
+    for (line, count) in &stats.lines {
+        let path = line.split_once(' ').map_or("", |(_, path)| path);
+        let containers = path.split_once("/containers/").map(|(_, rest)| rest);
+        match containers {
+            Some("json") => requests.lists += count,
+            Some(rest) if rest.ends_with("/json") => requests.inspections += count,
+            None if path.ends_with("/events") => requests.streams += count,
+            _ => requests.others += count,
+        }
+    }
+    // Lines beyond those that are told apart.
+    let told_apart: u64 = stats.lines.values().sum();
+    requests.others += stats.requests.saturating_sub(told_apart);
+    requests
+}
+
+/// How many pings there are among them.
+pub(crate) fn pings(stats: &Stats) -> u64 {
+    stats.requests_of("/_ping")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_counted_by_what_they_ask_for() {
+        let mut stats = Stats::default();
+        let lines = [
+            ("GET /v1.45/containers/json", 2),
+            ("GET /v1.45/containers/ab12/json", 3),
+            ("GET /containers/cd34/json", 4),
+            ("GET /v1.45/events", 5),
+            ("GET /v1.45/_ping", 6),
+            ("GET /v1.45/info", 7),
+        ];
+        stats.lines = lines.map(|(line, count)| (line.to_owned(), count)).into();
+        stats.requests = 30;
+        let expected = Requests { lists: 2, inspections: 7, streams: 5, others: 6 + 7 + 3 };
+        assert_eq!((counted(&stats), pings(&stats)), (expected, 6));
+    }
+}

@@ -1,0 +1,169 @@
+//! What watching takes while nothing happens: a hundred containers of a real dockerd that run on and on, and default
+//! settings. The watcher is a process of its own, looked at from outside; its requests pass a proxy that counts.
+
+use std::env;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio::runtime::Runtime;
+use tokio::time::{sleep, timeout};
+use whalewatcher_bench::sample::Sample;
+use whalewatcher_drivers::docker::Driver;
+use whalewatcher_testkit::proxy::{Proxy, Stats};
+
+use crate::bench::Effort;
+use crate::figure::{Aim, Figure, Unit};
+use crate::process::Usage;
+use crate::real;
+use crate::requests::{counted, pings};
+
+const NAME: &str = "rest";
+const CONTAINERS: usize = 100;
+/// For how long nothing happens: usually, and if all is to be large.
+const SPAN: [Duration; 2] = [Duration::from_secs(120), Duration::from_secs(600)];
+/// What figures are of, however long it was measured.
+const TOLD_OF: Duration = Duration::from_secs(600);
+/// By then whoever was started is ready, and what it used for that only is closed.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// The event stream, and whatever is asked.
+const CONNECTIONS: usize = 2;
+
+pub(crate) fn run(effort: &Effort) -> Result<Vec<Figure>> {
+    let span = SPAN[usize::from(effort.large)];
+    let engine = real::docker()?;
+    let runtime = Runtime::new().context("no runtime")?;
+    runtime.block_on(async {
+        let driver = Driver::connect(&engine.docker_socket()).await?;
+        driver.run_all((0..CONTAINERS).map(real::docker_plan)).await?;
+        let [proxy, floors] = [(); 2].map(|()| Proxy::builder().upstream(engine.docker_host()).start());
+        let (proxy, floors) = (proxy?, floors?);
+        let watcher = AtRest::start("watch", &proxy.endpoint(), &proxy).await?;
+        ensure!(watcher.told == CONTAINERS.to_string(), "{} containers are watched", watcher.told);
+        let asker = AtRest::start("ask", floors.endpoint().trim_start_matches("unix://"), &floors).await?;
+
+        let before =
+            [(&watcher, &proxy), (&asker, &floors)].map(|(process, proxy)| (process.usage(), proxy.stats()));
+        sleep(span).await;
+        let after =
+            [(&watcher, &proxy), (&asker, &floors)].map(|(process, proxy)| (process.usage(), proxy.stats()));
+        let [(usage, stats), (floor, asked)] = after;
+        let [(usage_before, stats_before), (floor_before, asked_before)] = before;
+        let [requests, asked] =
+            [Requests::between(&stats_before, &stats), Requests::between(&asked_before, &asked)];
+        let usage = usage?.since(usage_before?);
+        Ok(figures(span, (usage, requests), (floor?.since(floor_before?), asked)))
+    })
+}
+
+/// A process that does one thing, and at rest; it ends with this.
+struct AtRest {
+    /// What it said when it had begun.
+    told: String,
+    pid: u32,
+    _process: Child,
+}
+
+impl AtRest {
+    async fn start(what: &str, target: &str, proxy: &Proxy) -> Result<Self> {
+        let program = env::current_exe().context("cannot tell where this program is")?;
+        let program = program.with_file_name("whalewatcher-bench-rest");
+        let mut command = Command::new(&program);
+        // The input stays open for as long as this process lives: by that it ends with this one.
+        command.args([what, target]).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut process = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
+        let output = process.stdout.take().context("it has an output")?;
+        let starting = async {
+            let Some(told) = BufReader::new(output).lines().next_line().await? else { bail!("it has ended") };
+            proxy.until(|stats| stats.open <= CONNECTIONS).await;
+            Ok(told)
+        };
+        let told = timeout(PATIENCE, starting).await.context("it does not come to rest")??;
+        Ok(Self { told, pid: process.id().context("it has ended")?, _process: process })
+    }
+
+    fn usage(&self) -> Result<Usage> {
+        Usage::of(self.pid)
+    }
+}
+
+/// Requests, by what they are for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Requests {
+    audits: u64,
+    checks: u64,
+    /// Neither of both, nor the question for past events that each of these comes with.
+    others: u64,
+}
+
+impl Requests {
+    fn between(before: &Stats, after: &Stats) -> Self {
+        let all = counted(after).since(&counted(before));
+        let checks = pings(after) - pings(before);
+        let with_these = (all.lists + checks).min(all.streams);
+        let others = all.inspections + all.streams - with_these + all.others - checks;
+        Self { audits: all.lists, checks, others }
+    }
+}
+
+fn figures(span: Duration, measured: (Usage, Requests), floor: (Usage, Requests)) -> Vec<Figure> {
+    let by = TOLD_OF.as_secs_f64() / span.as_secs_f64();
+    let figure = |what: &str, unit, of: &dyn Fn(&(Usage, Requests)) -> f64| {
+        let (measured, floor) = (of(&measured), of(&floor));
+        let what = format!("{CONTAINERS} containers, 10 minutes: {what}");
+        Figure::new(NAME, what, unit, Sample::once(measured * by))
+            .over(Sample::once(floor * by), Sample::once(measured / floor))
+    };
+    let computed = |of: &(Usage, Requests)| of.0.computed.as_secs_f64() * 1e3;
+    // A ten thousandth of a core.
+    let most = TOLD_OF.as_secs_f64() * 1e3 * 1e-4;
+    let others = measured.1.others as f64 * by;
+    vec![
+        figure("computing", Unit::Milliseconds, &computed).aiming_at(Aim::AtMost(most)),
+        figure("wake-ups", Unit::Count, &|of| of.0.wakes as f64),
+        figure("checks of the silent stream", Unit::Count, &|of| of.1.checks as f64),
+        figure("audits", Unit::Count, &|of| of.1.audits as f64),
+        Figure::new(
+            NAME,
+            format!("{CONTAINERS} containers, 10 minutes: other requests"),
+            Unit::Count,
+            Sample::once(others),
+        )
+        .aiming_at(Aim::AtMost(0.0)),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stats(lines: [(&str, u64); 5]) -> Stats {
+        let mut stats = Stats::default();
+        stats.requests = lines.iter().map(|(_, count)| count).sum();
+        stats.lines = lines.map(|(line, count)| (line.to_owned(), count)).into();
+        stats
+    }
+
+    fn requests(lists: u64, pings: u64, events: u64, inspections: u64, infos: u64) -> Stats {
+        stats([
+            ("GET /v1.45/containers/json", lists),
+            ("GET /v1.45/_ping", pings),
+            ("GET /v1.45/events", events),
+            ("GET /v1.45/containers/ab/json", inspections),
+            ("GET /v1.45/info", infos),
+        ])
+    }
+
+    #[test]
+    fn whatever_is_neither_audit_nor_check_is_told_apart() {
+        let before = requests(1, 1, 1, 100, 1);
+        let quiet = Requests { audits: 2, checks: 30, others: 0 };
+        assert_eq!(Requests::between(&before, &requests(3, 31, 33, 100, 1)), quiet);
+        // A check need not ask for events.
+        assert_eq!(Requests::between(&before, &requests(3, 31, 20, 100, 1)), quiet);
+        let busy = Requests { others: 1 + 2 + 3, ..quiet };
+        assert_eq!(Requests::between(&before, &requests(3, 31, 34, 102, 4)), busy);
+    }
+}
