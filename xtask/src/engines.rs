@@ -2,8 +2,8 @@
 //! host, and nothing of it is touched. What stays are the empty folders `/run/containerd/s` and `/run/docker/plugins`,
 //! whose places containerd's shims and dockerd know by heart, and which the host's own engines may be using.
 //!
-//! [`Packages`] gets and unpacks them, [`Installation`] finds their programs, [`Docker`] and [`Containerd`], which runs
-//! pods too, run one.
+//! [`Packages`] gets and unpacks them, [`Installation`] finds their programs, [`Docker`], [`Podman`] and [`Containerd`],
+//! which runs pods too, run one.
 
 mod apt_sources;
 mod cgroups;
@@ -21,6 +21,7 @@ mod metrics;
 mod mounts;
 mod owner;
 mod packages;
+mod podman;
 mod processes;
 mod test_image;
 
@@ -33,5 +34,6 @@ pub use installation::{GivenPrograms, Installation};
 pub use instance::Marker;
 pub(crate) use instance::clear_all_of_this_process;
 pub use packages::Packages;
+pub use podman::Podman;
 pub(crate) use processes::Pinned;
 pub use test_image::{TEST_COMMAND, TEST_IMAGE, root_file_system};

@@ -15,10 +15,12 @@
 //!
 //! In doubt, inspect again.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::mem::take;
 use std::sync::Arc;
 use std::time::SystemTime;
+
+use foldhash::{HashMap, HashSet};
 
 use crate::container::{Container, ContainerId};
 use crate::difference::steps;
@@ -181,7 +183,7 @@ impl Reconciler {
             Input::Audit if self.takes_audits() => {
                 match &mut self.phase {
                     Phase::Live { audit } => *audit = true,
-                    phase => *phase = Phase::Listing { touched: HashSet::new() },
+                    phase => *phase = Phase::Listing { touched: HashSet::default() },
                 }
                 self.list_wanted = true;
             }
@@ -235,7 +237,7 @@ impl Reconciler {
 
     fn connected(&mut self) {
         self.reset();
-        self.phase = Phase::Listing { touched: HashSet::new() };
+        self.phase = Phase::Listing { touched: HashSet::default() };
         self.unconfirmed = self.portfolio.ids().cloned().collect();
         self.list_wanted = true;
     }
@@ -259,7 +261,7 @@ impl Reconciler {
     /// by events. So does who is being asked about: the answer may be of before the list, and the event of since lost.
     fn audit(&mut self, sightings: Vec<Sighting>, untold: &Untold) {
         let mut suspects: Vec<_> = self.portfolio.ids().cloned().collect();
-        let mut listed = HashMap::new();
+        let mut listed = HashMap::default();
         for sighting in sightings {
             let id = sighting.container().id().clone();
             if self.portfolio.by_id(&id).is_none() {

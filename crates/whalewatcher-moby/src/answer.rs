@@ -3,18 +3,19 @@
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use serde::Deserialize;
 use whalewatcher_core::{EngineError, ErrorKind};
 
 use crate::failure::{self, Excerpt};
 use crate::limits::MAX_COMPLAINT;
+use crate::pool::Answer;
 
 /// Says what was wrong, for an answer that is not a success; `what` names the request.
 pub(crate) async fn succeeded(
     what: &str,
-    response: Response<Incoming>,
-) -> Result<Response<Incoming>, EngineError> {
+    response: Response<Answer>,
+) -> Result<Response<Answer>, EngineError> {
     let status = response.status();
     if status.is_success() {
         return Ok(response);
@@ -24,11 +25,7 @@ pub(crate) async fn succeeded(
 }
 
 /// The whole body, if it has no more than `limit` bytes. Of one that announces more nothing is read.
-pub(crate) async fn read(
-    what: &str,
-    response: Response<Incoming>,
-    limit: usize,
-) -> Result<Bytes, EngineError> {
+pub(crate) async fn read(what: &str, response: Response<Answer>, limit: usize) -> Result<Bytes, EngineError> {
     let body = response.into_body();
     if usize::try_from(body.size_hint().lower()).is_ok_and(|announced| announced > limit) {
         return Err(failure::too_large(what, limit));
@@ -45,7 +42,11 @@ pub(crate) async fn read(
 /// Engines write valid UTF-8, even of names that are not; should one not, then what is invalid is replaced, for it must
 /// not hide all else.
 pub(crate) fn decode<T: for<'de> Deserialize<'de>>(what: &str, body: &[u8]) -> Result<T, EngineError> {
-    parse(what, &String::from_utf8_lossy(body))
+    match std::str::from_utf8(body) {
+        // Which is far quicker than to look for what is not valid.
+        Ok(text) => parse(what, text),
+        Err(_) => parse(what, &String::from_utf8_lossy(body)),
+    }
 }
 
 /// The same of what is text already, and may be borrowed from.

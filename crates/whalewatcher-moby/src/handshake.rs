@@ -1,9 +1,11 @@
 //! The first words with an engine: whether it is one, which versions it speaks, who it is, what time it is there.
+//!
+//! They are few, for all else waits for them: dockerd runs two programs for each `/info`, to tell their versions, and as many
+//! for a `/version`.
 
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, Response};
-use hyper::body::Incoming;
 use jiff::Timestamp;
 use serde::Deserialize;
 use whalewatcher_core::{EngineError, EngineIdentity, ErrorKind, Printable};
@@ -12,6 +14,7 @@ use crate::answer;
 use crate::failure;
 use crate::limits::{MAX_IDENTITY, MAX_SELF};
 use crate::peer::engine_pid;
+use crate::pool::Answer;
 use crate::transport::Transport;
 use crate::version::{ApiVersion, negotiate};
 
@@ -32,21 +35,12 @@ pub(crate) struct Acquaintance {
 pub(crate) struct Version {
     #[serde(rename = "MinAPIVersion", default)]
     min_api_version: Option<String>,
-    #[serde(default)]
-    components: Option<Vec<Component>>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Component {
-    #[serde(default)]
-    name: Option<String>,
 }
 
 impl Version {
-    pub(crate) fn is_podman(&self) -> bool {
-        let mut components = self.components.iter().flatten();
-        components.any(|component| component.name.as_deref() == Some("Podman Engine"))
+    /// The oldest version that the engine speaks, if it tells.
+    pub(crate) fn oldest(&self) -> Option<ApiVersion> {
+        self.min_api_version.as_deref().and_then(ApiVersion::parse)
     }
 }
 
@@ -83,12 +77,15 @@ pub(crate) async fn greet(
     pinned: Option<ApiVersion>,
     engine_type: Option<&str>,
 ) -> Result<Acquaintance, EngineError> {
-    let newest = ping(transport, transport.get("/_ping").await?).await?;
-
-    let version: Version = ask(transport, "/version", "GET /version").await?;
-    let oldest = version.min_api_version.as_deref().and_then(ApiVersion::parse);
-    let api = negotiate(newest, oldest, pinned)?;
-    let podman = version.is_podman();
+    let response = transport.get("/_ping").await?;
+    let podman = is_podman(response.headers());
+    let newest = ping(transport, response).await?;
+    let mut api = negotiate(newest, None, pinned)?;
+    if api < newest {
+        // Only then it may be too old a version for the engine.
+        let version: Version = ask(transport, "/version", "GET /version").await?;
+        api = negotiate(newest, version.oldest(), pinned)?;
+    }
 
     let mut info: Info = ask(transport, &format!("/v{api}/info"), "GET /info").await?;
     let clock = info.system_time.as_deref().unwrap_or_default();
@@ -128,7 +125,7 @@ async fn ask<T: for<'de> Deserialize<'de>>(
 }
 
 /// The newest version that the engine speaks, if it is one.
-async fn ping(transport: &Transport, response: Response<Incoming>) -> Result<ApiVersion, EngineError> {
+async fn ping(transport: &Transport, response: Response<Answer>) -> Result<ApiVersion, EngineError> {
     let version = api_version(response.headers());
     let status = response.status();
     let complaint = match answer::succeeded("GET /_ping", response).await {
@@ -157,6 +154,11 @@ async fn ping(transport: &Transport, response: Response<Incoming>) -> Result<Api
     }
 }
 
+/// podman has an API of its own beside Docker's, and tells its version with every answer.
+fn is_podman(headers: &HeaderMap) -> bool {
+    headers.contains_key("libpod-api-version")
+}
+
 fn api_version(headers: &HeaderMap) -> Option<ApiVersion> {
     ApiVersion::parse(headers.get("api-version")?.to_str().ok()?)
 }
@@ -166,12 +168,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn podman_is_known_by_its_component() {
-        let version = |json: &str| serde_json::from_str::<Version>(json).unwrap();
-        assert!(version(r#"{"Components":[{"Name":"Podman Engine"},{"Name":"Conmon"}]}"#).is_podman());
-        assert!(!version(r#"{"Components":[{"Name":"Engine"},{"Version":"1"}]}"#).is_podman());
-        assert!(!version(r#"{"Components":null,"MinAPIVersion":null}"#).is_podman());
-        assert!(!version("{}").is_podman());
+    fn podman_is_known_by_the_version_of_its_own_api() {
+        let mut headers = HeaderMap::new();
+        headers.insert("server", "Docker/28.5.2 (linux)".parse().unwrap());
+        assert!(!is_podman(&headers));
+        headers.insert("Libpod-API-Version", "4.3.1".parse().unwrap());
+        assert!(is_podman(&headers));
+    }
+
+    #[test]
+    fn the_oldest_version_is_what_the_engine_says() {
+        let oldest = |json: &str| serde_json::from_str::<Version>(json).unwrap().oldest();
+        assert_eq!(oldest(r#"{"MinAPIVersion":"1.44","Components":null}"#), ApiVersion::parse("1.44"));
+        assert_eq!(oldest(r#"{"MinAPIVersion":null}"#), None);
+        assert_eq!(oldest(r#"{"MinAPIVersion":"old"}"#), None);
+        assert_eq!(oldest("{}"), None);
     }
 
     #[test]

@@ -42,6 +42,7 @@ mod mutated;
 #[cfg(test)]
 mod mutation;
 mod peer;
+mod pool;
 mod replay;
 mod salvage;
 #[cfg_attr(not(feature = "tls"), path = "tls_absent.rs")]

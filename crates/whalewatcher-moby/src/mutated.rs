@@ -130,7 +130,7 @@ proptest! {
     fn acquaintances(of_version in mutations(), of_info in mutations()) {
         match answer::decode::<Version>("GET /version", &mutate(VERSION, &of_version)) {
             Ok(version) => {
-                version.is_podman();
+                version.oldest();
             }
             Err(error) => is_told_well(&error)?,
         }

@@ -40,7 +40,8 @@ async fn until(status: &mut StatusFollower, wanted: impl FnMut(&Status) -> bool)
 }
 
 fn server_with(containers: usize) -> Server {
-    let server = Server::builder().start().unwrap();
+    // Newer than what is spoken here, so that it is asked for its oldest version too.
+    let server = Server::builder().api_versions("1.60", "1.24").start().unwrap();
     for number in 0..containers {
         server.run(format!("c{number}")).unwrap();
     }

@@ -49,7 +49,8 @@ impl Stage {
     }
 
     async fn begin_with(proxy: whalewatcher_testkit::proxy::Builder, audits: Option<Duration>) -> Self {
-        let server = Server::builder().start().unwrap();
+        // Newer than what is spoken here, so that it is asked for all that an engine is ever asked for.
+        let server = Server::builder().api_versions("1.60", "1.24").start().unwrap();
         let proxy = proxy.upstream(server.endpoint()).start().unwrap();
         let backoff = Backoff::default().with_delays(Duration::from_millis(1), Duration::from_millis(10));
         let settings = Settings::default()

@@ -26,7 +26,8 @@ use mutation::{mutate, mutations};
 /// Nothing here takes so long, unless it never comes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-const PING: &str = "HTTP/1.1 200 OK\r\nApi-Version: 1.51\r\nConnection: close\r\nContent-Length: 2\r\n\r\nOK";
+/// Of an engine so new that it is asked for its oldest version.
+const PING: &str = "HTTP/1.1 200 OK\r\nApi-Version: 1.60\r\nConnection: close\r\nContent-Length: 2\r\n\r\nOK";
 
 const VERSION: &str = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/json\r\n\r\n\
 {\"Components\":[{\"Name\":\"Engine\"}],\"MinAPIVersion\":\"1.24\"}";

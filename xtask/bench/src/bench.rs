@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::figure::Figure;
-use crate::{builds, harm, reading, ready, rest, scale, writing};
+use crate::{builds, harm, latency, reading, ready, rest, scale, writing};
 
 /// Measures one thing, at several sizes.
 pub(crate) struct Bench {
@@ -23,7 +23,7 @@ pub(crate) struct Effort {
     pub(crate) large: bool,
 }
 
-pub(crate) const ALL: [Bench; 12] = [
+pub(crate) const ALL: &[Bench] = &[
     Bench {
         name: "reading",
         about: "lookups, snapshots, iteration; at rest and amid changes",
@@ -47,6 +47,24 @@ pub(crate) const ALL: [Bench; 12] = [
         about: "how long until all containers of a real dockerd are known",
         long: false,
         run: ready::docker,
+    },
+    Bench {
+        name: "ready-containerd",
+        about: "the same of a real containerd",
+        long: false,
+        run: ready::containerd,
+    },
+    Bench {
+        name: "ready-cri",
+        about: "the same of pods and containers on the CRI of a real containerd",
+        long: false,
+        run: ready::cri,
+    },
+    Bench {
+        name: "latency-docker",
+        about: "how long from an event of dockerd to the portfolio and a subscriber",
+        long: false,
+        run: latency::docker,
     },
     Bench {
         name: "harm-docker",
@@ -109,10 +127,8 @@ mod tests {
 
     #[test]
     fn what_takes_long_runs_only_when_it_is_named_or_all_is_to_be_large() {
-        assert_eq!(
-            names(&[], false),
-            ["reading", "writing", "scale", "ready-docker", "harm-docker", "harm-containerd", "harm-cri"]
-        );
+        assert!(names(&[], false).iter().all(|name| !["rest", "build-moby"].contains(name)));
+        assert_eq!(names(&[], false).len() + ALL.iter().filter(|bench| bench.long).count(), ALL.len());
         assert_eq!(names(&[], true).len(), ALL.len());
         assert_eq!(names(&["moby", "readi"], false), ["reading", "build-moby"]);
         assert_eq!(names(&["moby"], true), ["build-moby"]);

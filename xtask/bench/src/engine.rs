@@ -2,6 +2,7 @@
 //! inspections are answered at once.
 
 use std::collections::HashMap;
+use std::mem::take;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -173,18 +174,21 @@ impl World {
         [ends, starts]
     }
 
-    /// Tells those events, and waits until each subscriber was told of a change for each.
-    pub(crate) fn play(&mut self, volley: Vec<EngineEvent>) -> Result<()> {
-        let count = volley.len();
-        self.volleys.send(volley).ok().context("the watch has ended")?;
-        let readers = self.subscribers.iter_mut().map(|subscriber| async move {
-            for _ in 0..count {
-                let event = subscriber.next().await.context("the subscription ended")?;
-                ensure!(event.container().is_some(), "a subscriber was told: {event}");
+    /// Tells each of those volleys when each subscriber was told of a change for every event of the one before; until all
+    /// were told of the last one.
+    pub(crate) fn play(&mut self, volleys: Vec<Vec<EngineEvent>>) -> Result<()> {
+        let (sender, mut subscribers) = (self.volleys.clone(), take(&mut self.subscribers));
+        // In a task: a runtime wakes what it blocks on by a system call, which would be counted with each volley.
+        let playing = self.runtime.spawn(async move {
+            for volley in volleys {
+                let count = volley.len();
+                sender.send(volley).ok().context("the watch has ended")?;
+                try_join_all(subscribers.iter_mut().map(|subscriber| read(subscriber, count))).await?;
             }
-            Ok(())
+            anyhow::Ok(subscribers)
         });
-        self.runtime.block_on(try_join_all(readers)).map(drop)
+        self.subscribers = self.runtime.block_on(playing).context("playing ended early")??;
+        Ok(())
     }
 
     fn now(&mut self) -> Option<SystemTime> {
@@ -196,6 +200,15 @@ impl World {
         let at = scattered(&mut self.turn, self.members.len());
         &mut self.members[at]
     }
+}
+
+/// Waits until a subscriber was told of so many changes.
+async fn read(subscriber: &mut Subscription, count: usize) -> Result<()> {
+    for _ in 0..count {
+        let event = subscriber.next().await.context("the subscription ended")?;
+        ensure!(event.container().is_some(), "a subscriber was told: {event}");
+    }
+    Ok(())
 }
 
 /// Everybody's turn comes once before anybody's comes again, in no order.

@@ -8,3 +8,4 @@ pub mod idle;
 pub mod population;
 pub mod report;
 pub mod sample;
+pub mod served;

@@ -10,7 +10,9 @@ mod builds;
 mod engine;
 mod figure;
 mod harm;
+mod latency;
 mod machine;
+mod observer;
 mod process;
 mod reading;
 mod ready;
@@ -19,6 +21,8 @@ mod requests;
 mod rest;
 mod rounds;
 mod scale;
+mod tap;
+mod undecoded;
 mod writing;
 
 use std::fs;
@@ -67,7 +71,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<()> {
     if arguments.list {
-        for bench in &ALL {
+        for bench in ALL {
             let long = if bench.long { " (only with --large, or when it is named)" } else { "" };
             println!("{:<17} {}{long}", bench.name, bench.about);
         }

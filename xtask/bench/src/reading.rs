@@ -121,7 +121,7 @@ impl Writer {
                     next += Duration::from_secs(1) / CHANGES;
                     if busy.load(Ordering::Relaxed) {
                         let volley = world.pauses(1);
-                        world.play(volley)?;
+                        world.play(vec![volley])?;
                     }
                 }
                 Ok(())

@@ -1,66 +1,88 @@
 //! How long it takes until all containers of a real engine are known.
 
+mod containerd;
+mod cri;
+mod docker;
+
+use std::future::Future;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result};
-use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
-use tokio::runtime::Runtime;
-use whalewatcher_bench::floor::ask_about_all;
-use whalewatcher_core::watch;
-use whalewatcher_drivers::docker::{AT_ONCE, Driver};
-use whalewatcher_moby::Client;
+use anyhow::{Result, ensure};
+use whalewatcher_core::{EngineClient, EngineError, watch};
 
 use crate::bench::Effort;
 use crate::figure::{Aim, Figure, Unit};
-use crate::real;
-use crate::rounds::of_pairs;
+use crate::rounds::{Measure, each_in_turn, of_columns};
 
-const DOCKER: &str = "ready-docker";
+pub(crate) use self::containerd::run as containerd;
+pub(crate) use self::cri::run as cri;
+pub(crate) use self::docker::run as docker;
 
 /// How many containers; the last only if all is to be large.
 const SIZES: [usize; 4] = [20, 100, 200, 400];
 
-pub(crate) fn docker(effort: &Effort) -> Result<Vec<Figure>> {
-    let engine = real::docker()?;
-    let runtime = Runtime::new().context("no runtime")?;
-    runtime.block_on(async {
-        let driver = Driver::connect(&engine.docker_socket()).await?;
-        let endpoint = engine.docker_host();
-        let socket = engine.docker_socket().display().to_string();
-        let mut ids = Vec::new();
-        let mut figures = Vec::new();
-        for size in SIZES.into_iter().take(if effort.large { 4 } else { 3 }) {
-            let more = stream::iter(ids.len()..size).map(|number| driver.run(real::docker_plan(number)));
-            ids.extend(more.buffered(AT_ONCE).try_collect::<Vec<_>>().await?);
-            let mut pairs = Vec::new();
-            for round in 0..=effort.rounds {
-                let measured = async || {
-                    let begin = Instant::now();
-                    let watching = watch(Client::new(&endpoint)?);
-                    watching.ready().await?;
-                    anyhow::Ok(begin.elapsed().as_secs_f64() * 1e3)
-                };
-                let floor = async || {
-                    let begin = Instant::now();
-                    ask_about_all(&socket, &ids).await?;
-                    anyhow::Ok(begin.elapsed().as_secs_f64() * 1e3)
-                };
-                let pair = match round % 2 {
-                    0 => (measured().await?, floor().await?),
-                    _ => {
-                        let floor = floor().await?;
-                        (measured().await?, floor)
-                    }
-                };
-                pairs.push(pair);
-            }
-            let pair = of_pairs(&pairs[1..]);
-            figures.push(
-                Figure::new(DOCKER, format!("{size} containers"), Unit::Milliseconds, pair.measured)
-                    .over(pair.floor, pair.ratio)
-                    .aiming_at(Aim::TimesFloor(1.3)),
-            );
-        }
-        Ok(figures)
-    })
+/// How many requests of a kind are under way at once: as many as the watcher has inspections.
+const AT_ONCE: usize = 16;
+
+/// What is compared, each a connection's whole life.
+struct Compared<'a> {
+    /// The watcher, until it is ready.
+    watcher: Measure<'a>,
+    /// A minimal client that asks the same of what is alive, and throws the answers away.
+    floor: Measure<'a>,
+    /// The same, after getting acquainted and subscribing.
+    greeting: Measure<'a>,
+    /// A client that asks one thing after the other.
+    one_by_one: Measure<'a>,
+}
+
+fn sizes(effort: &Effort) -> impl Iterator<Item = usize> {
+    SIZES.into_iter().take(if effort.large { 4 } else { 3 })
+}
+
+async fn figures(
+    bench: &'static str,
+    of: &str,
+    effort: &Effort,
+    compared: Compared<'_>,
+) -> Result<Vec<Figure>> {
+    let Compared { watcher, floor, greeting, one_by_one } = compared;
+    let measured = each_in_turn(effort.rounds, [watcher, floor, greeting, one_by_one]).await?;
+    let [watcher, floor, greeting, one_by_one] = measured;
+    let over = |what: &str, floor: &[f64]| {
+        let pair = of_columns(&watcher, floor);
+        Figure::new(bench, format!("{of}{what}"), Unit::Milliseconds, pair.measured)
+            .over(pair.floor, pair.ratio)
+    };
+    Ok(vec![
+        over("", &floor).aiming_at(Aim::TimesFloor(1.3)),
+        over("; floor: getting acquainted too", &greeting).aiming_at(Aim::TimesFloor(1.3)),
+        over("; floor: one after another", &one_by_one),
+    ])
+}
+
+/// How many milliseconds it takes a watcher to know so many.
+async fn until_ready<C: EngineClient + 'static>(
+    client: Result<C, EngineError>,
+    containers: usize,
+) -> Result<f64> {
+    let begin = Instant::now();
+    let watching = watch(client?);
+    watching.ready().await?;
+    let took = milliseconds(begin);
+    let known = watching.portfolio().total();
+    watching.close().await;
+    ensure!(known == containers, "of {containers} containers {known} are known");
+    Ok(took)
+}
+
+/// How many milliseconds that takes.
+async fn timed(work: impl Future<Output = Result<()>>) -> Result<f64> {
+    let begin = Instant::now();
+    work.await?;
+    Ok(milliseconds(begin))
+}
+
+fn milliseconds(begin: Instant) -> f64 {
+    begin.elapsed().as_secs_f64() * 1e3
 }

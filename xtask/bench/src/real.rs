@@ -1,7 +1,5 @@
 //! Real engines, private ones, and containers on them.
 
-#![allow(dead_code, reason = "used by the benches to come")]
-
 use std::path::Path;
 
 use anyhow::{Context as _, Result};

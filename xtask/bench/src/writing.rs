@@ -98,15 +98,21 @@ fn of(way: Way, subscribers: usize, rounds: usize) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// How many times what a change costs with few containers it costs with many; the aim is how many times longer the
-/// logarithm of their number is.
+/// How many times what a change costs with few containers it costs with many, next to how many times it does so at the
+/// floor, where it is the caches alone; the aim is how many times longer the logarithm of their number is.
 fn growth(way: Way, told: &str, costs: &[Vec<(f64, f64)>; SIZES.len()]) -> Figure {
     let [few, .., many] = costs;
-    let grown = many.iter().zip(few).map(|((many, _), (few, _))| many / few).collect();
+    let grown = many
+        .iter()
+        .zip(few)
+        .map(|((many, many_floor), (few, few_floor))| (many / few, many_floor / few_floor));
+    let pair = of_pairs(&grown.collect::<Vec<_>>());
     let what =
         format!("{}, {told}: cost with {} containers by cost with {}", way.describe(), SIZES[2], SIZES[0]);
     let logarithms = (SIZES[2] as f64).log2() / (SIZES[0] as f64).log2();
-    Figure::new(NAME, what, Unit::Count, Sample::of(grown)).aiming_at(Aim::AtMost(logarithms))
+    Figure::new(NAME, what, Unit::Count, pair.measured)
+        .over(pair.floor, pair.ratio)
+        .aiming_at(Aim::TimesFloor(logarithms))
 }
 
 /// What a change costs, of about so many.
@@ -122,9 +128,7 @@ fn nanoseconds(world: &mut World, way: Way, count: usize) -> Result<f64> {
         };
         changes += volleys.iter().map(Vec::len).sum::<usize>();
         let begin = computed();
-        for volley in volleys {
-            world.play(volley)?;
-        }
+        world.play(volleys)?;
         nanoseconds += (computed() - begin).as_nanos();
     }
     Ok(nanoseconds as f64 / changes as f64)

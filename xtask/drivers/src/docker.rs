@@ -101,7 +101,11 @@ impl Plan {
 
 /// A connection to the engine.
 #[derive(Clone, Debug)]
-pub struct Driver(Docker);
+pub struct Driver {
+    docker: Docker,
+    /// The cgroup below which containers are made, unless that is the engine's matter.
+    cgroup: Option<String>,
+}
 
 impl Driver {
     /// Connects, and agrees on the API's version.
@@ -109,14 +113,24 @@ impl Driver {
         let path = socket.to_str().context("a socket's path is text")?;
         let docker = Docker::connect_with_unix(path, REQUEST_LIMIT, API_DEFAULT_VERSION)?;
         let docker = docker.negotiate_version().await.context("cannot negotiate the API's version")?;
-        Ok(Driver(docker))
+        Ok(Driver { docker, cgroup: None })
+    }
+
+    /// The same, with containers made below this cgroup: podman knows none that is its own.
+    #[must_use]
+    pub fn below(self, cgroup: &str) -> Driver {
+        Driver { cgroup: Some(cgroup.to_owned()), ..self }
     }
 
     /// Makes a container and returns its ID.
     pub async fn create(&self, plan: Plan) -> Result<String> {
         let options = CreateContainerOptions { name: Some(plan.name.clone()), ..Default::default() };
-        let created = self.0.create_container(Some(options), plan.body).await;
-        Ok(created.with_context(|| format!("cannot make {}", plan.name))?.id)
+        let Plan { name, body } = match &self.cgroup {
+            Some(cgroup) => plan.hosted(|host| host.cgroup_parent = Some(cgroup.clone())),
+            None => plan,
+        };
+        let created = self.docker.create_container(Some(options), body).await;
+        Ok(created.with_context(|| format!("cannot make {name}"))?.id)
     }
 
     /// Makes and starts a container and returns its ID.
@@ -138,52 +152,52 @@ impl Driver {
 
     /// Starts a container that is not alive.
     pub async fn start(&self, container: &str) -> Result<()> {
-        let started = self.0.start_container(container, None::<StartContainerOptions>).await;
+        let started = self.docker.start_container(container, None::<StartContainerOptions>).await;
         started.with_context(|| format!("cannot start {container}"))
     }
 
     /// Stops it, with this grace in seconds.
     pub async fn stop(&self, container: &str, grace: i32) -> Result<()> {
         let options = StopContainerOptions { t: Some(grace), ..Default::default() };
-        let stopped = self.0.stop_container(container, Some(options)).await;
+        let stopped = self.docker.stop_container(container, Some(options)).await;
         stopped.with_context(|| format!("cannot stop {container}"))
     }
 
     /// Sends a signal to the first process.
     pub async fn kill(&self, container: &str, signal: &str) -> Result<()> {
         let options = KillContainerOptions { signal: signal.to_owned() };
-        let killed = self.0.kill_container(container, Some(options)).await;
+        let killed = self.docker.kill_container(container, Some(options)).await;
         killed.with_context(|| format!("cannot kill {container}"))
     }
 
     /// Freezes it.
     pub async fn pause(&self, container: &str) -> Result<()> {
-        self.0.pause_container(container).await.with_context(|| format!("cannot pause {container}"))
+        self.docker.pause_container(container).await.with_context(|| format!("cannot pause {container}"))
     }
 
     /// Lets it run on.
     pub async fn unpause(&self, container: &str) -> Result<()> {
-        self.0.unpause_container(container).await.with_context(|| format!("cannot unpause {container}"))
+        self.docker.unpause_container(container).await.with_context(|| format!("cannot unpause {container}"))
     }
 
     /// Restarts it, with this grace in seconds.
     pub async fn restart(&self, container: &str, grace: i32) -> Result<()> {
         let options = RestartContainerOptions { t: Some(grace), ..Default::default() };
-        let restarted = self.0.restart_container(container, Some(options)).await;
+        let restarted = self.docker.restart_container(container, Some(options)).await;
         restarted.with_context(|| format!("cannot restart {container}"))
     }
 
     /// Gives it another name.
     pub async fn rename(&self, container: &str, name: &str) -> Result<()> {
         let options = RenameContainerOptions { name: name.to_owned() };
-        let renamed = self.0.rename_container(container, options).await;
+        let renamed = self.docker.rename_container(container, options).await;
         renamed.with_context(|| format!("cannot rename {container}"))
     }
 
     /// As `docker rm -f`; it is fine if there is none, or if somebody else is removing it.
     pub async fn remove(&self, container: &str) -> Result<()> {
         let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
-        match self.0.remove_container(container, Some(options)).await {
+        match self.docker.remove_container(container, Some(options)).await {
             Err(Error::DockerResponseServerError { status_code: 404 | 409, .. }) | Ok(()) => Ok(()),
             Err(error) => Err(error).with_context(|| format!("cannot remove {container}")),
         }
@@ -201,7 +215,7 @@ impl Driver {
     /// Waits until there is no such container any more.
     pub async fn gone(&self, container: &str) {
         let options = WaitContainerOptions { condition: "removed".to_owned() };
-        let mut waiting = self.0.wait_container(container, Some(options));
+        let mut waiting = self.docker.wait_container(container, Some(options));
         // An error says that there is none, or with which code it ended.
         while waiting.next().await.is_some_and(|answer| answer.is_ok()) {}
     }
@@ -213,8 +227,8 @@ impl Driver {
             attach_stdout: Some(true),
             ..ExecConfig::default()
         };
-        let made = self.0.create_exec(container, config).await?;
-        match self.0.start_exec(&made.id, None::<StartExecOptions>).await? {
+        let made = self.docker.create_exec(container, config).await?;
+        match self.docker.start_exec(&made.id, None::<StartExecOptions>).await? {
             StartExecResults::Attached { mut output, .. } => while output.try_next().await?.is_some() {},
             StartExecResults::Detached => bail!("the engine does not wait for the end of an exec"),
         }
@@ -224,15 +238,17 @@ impl Driver {
     /// Starts a program in a container, and does not wait for its end.
     pub async fn exec_detached(&self, container: &str, program: &str) -> Result<()> {
         let config = ExecConfig { cmd: Some(vec![program.to_owned()]), ..ExecConfig::default() };
-        let made = self.0.create_exec(container, config).await?;
-        self.0.start_exec(&made.id, Some(StartExecOptions { detach: true, ..Default::default() })).await?;
+        let made = self.docker.create_exec(container, config).await?;
+        self.docker
+            .start_exec(&made.id, Some(StartExecOptions { detach: true, ..Default::default() }))
+            .await?;
         Ok(())
     }
 
     /// All containers' IDs, with those that are not alive.
     pub async fn all(&self) -> Result<Vec<String>> {
         let options = ListContainersOptions { all: true, ..Default::default() };
-        let listed = self.0.list_containers(Some(options)).await.context("cannot list containers")?;
+        let listed = self.docker.list_containers(Some(options)).await.context("cannot list containers")?;
         // 20.10 now and then lists one as being removed for ever, which it does not know by its ID any more.
         let there = listed
             .into_iter()
@@ -242,7 +258,7 @@ impl Driver {
 
     /// `None` if there is none.
     pub async fn inspect(&self, container: &str) -> Result<Option<ContainerInspectResponse>> {
-        match self.0.inspect_container(container, None::<InspectContainerOptions>).await {
+        match self.docker.inspect_container(container, None::<InspectContainerOptions>).await {
             Ok(inspected) => Ok(Some(inspected)),
             Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
             Err(error) => Err(error).with_context(|| format!("cannot inspect {container}")),
@@ -251,7 +267,7 @@ impl Driver {
 
     /// Waits until it is not alive; it is fine if there is none.
     pub async fn until_ended(&self, container: &str) -> Result<()> {
-        match self.0.wait_container(container, None::<WaitContainerOptions>).try_next().await {
+        match self.docker.wait_container(container, None::<WaitContainerOptions>).try_next().await {
             // An exit code that is not 0 is an error to bollard.
             Ok(_) | Err(Error::DockerContainerWaitError { .. }) => Ok(()),
             Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(()),
@@ -261,7 +277,7 @@ impl Driver {
 
     /// Waits until the engine has told so many events of this kind, ever.
     pub async fn await_events(&self, kind: &str, count: usize, filter: (&str, &str)) -> Result<()> {
-        let told = self.0.events(Some(since_ever(kind, filter, None))).take(count);
+        let told = self.docker.events(Some(since_ever(kind, filter, None))).take(count);
         let told: Vec<_> = told.try_collect().await.with_context(|| format!("cannot await {kind}"))?;
         ensure!(told.len() == count, "the engine's events ended");
         Ok(())
@@ -271,7 +287,7 @@ impl Driver {
     pub fn follow(&self) -> impl Stream<Item = Result<EventMessage>> + Send + use<> {
         let filters = HashMap::from([("type".to_owned(), vec!["container".to_owned()])]);
         let since = Some(moment(Timestamp::now()));
-        let told = self.0.events(Some(EventsOptions { since, until: None, filters: Some(filters) }));
+        let told = self.docker.events(Some(EventsOptions { since, until: None, filters: Some(filters) }));
         told.map_err(|error| anyhow::Error::from(error).context("the engine's events ended"))
     }
 
@@ -288,7 +304,7 @@ impl Driver {
 
     async fn events(&self, kind: &str, filter: (&str, &str)) -> Result<Vec<EventMessage>> {
         let until = moment(Timestamp::now());
-        let told = self.0.events(Some(since_ever(kind, filter, Some(until))));
+        let told = self.docker.events(Some(since_ever(kind, filter, Some(until))));
         told.try_collect().await.with_context(|| format!("cannot ask for {kind}"))
     }
 }

@@ -15,6 +15,7 @@ mod hindered;
 mod leaks;
 mod lives;
 mod picture;
+mod podman;
 mod random_steps;
 mod recorder;
 mod scenarios;
@@ -85,6 +86,7 @@ enum Built {
     Docker(Stage),
     Containerd(containerd::Stage),
     Cri(Box<cri::Stage>),
+    Podman(Box<podman::Stage>),
 }
 
 fn build_stage(arguments: &Arguments) -> Result<Built> {
@@ -94,6 +96,7 @@ fn build_stage(arguments: &Arguments) -> Result<Built> {
         EngineKind::Docker => Built::Docker(Stage::build(&installation)?),
         EngineKind::Containerd => Built::Containerd(containerd::Stage::build(&installation)?),
         EngineKind::Cri => Built::Cri(Box::new(cri::Stage::build(&installation)?)),
+        EngineKind::Podman => Built::Podman(Box::new(podman::Stage::build(&installation)?)),
         _ => bail!("there are no scenarios for {}", arguments.engine),
     })
 }
@@ -115,6 +118,11 @@ fn run(arguments: &Arguments, built: Built) -> Result<usize> {
         (Built::Cri(stage), None) => {
             perform(*stage, async |stage| play(&engine, stage, cri::SCENARIOS, filters).await)
         }
-        (Built::Containerd(_) | Built::Cri(_), Some(_)) => bail!("the endurance run is for Docker only"),
+        (Built::Podman(stage), None) => {
+            perform(*stage, async |stage| play(&engine, stage, podman::SCENARIOS, filters).await)
+        }
+        (Built::Containerd(_) | Built::Cri(_) | Built::Podman(_), Some(_)) => {
+            bail!("the endurance run is for Docker only")
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use anyhow::{Context as _, Result};
+use bollard::models::ContainerInspectResponse;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 use whalewatcher_core::{COMPOSE_PROJECT_LABEL, Portfolio};
@@ -50,6 +51,16 @@ impl Truth {
         let there = ids.iter().cloned().zip(inspected);
         let containers = there.filter_map(|(id, inspected)| Some((id, inspected?))).collect();
         Ok(Truth { containers, ends: docker.ends().await? })
+    }
+
+    /// What was found by inspecting containers otherwise.
+    pub(crate) fn of(inspected: impl IntoIterator<Item = ContainerInspectResponse>) -> Result<Truth> {
+        let containers = inspected.into_iter().map(|inspected| {
+            let id = inspected.id.clone().context("a container has no ID")?;
+            let understood = understood(&id, inspected)?;
+            anyhow::Ok((id, understood))
+        });
+        Ok(Truth { containers: containers.collect::<Result<_>>()?, ends: Vec::new() })
     }
 
     pub(crate) fn alive(&self) -> impl Iterator<Item = (&str, &Alive)> {
@@ -111,7 +122,10 @@ pub(crate) async fn alive(docker: &Driver, id: &str) -> Result<Option<Alive>> {
 }
 
 async fn inspect(docker: &Driver, id: &str) -> Result<Option<Inspected>> {
-    let Some(inspected) = docker.inspect(id).await? else { return Ok(None) };
+    docker.inspect(id).await?.map(|inspected| understood(id, inspected)).transpose()
+}
+
+fn understood(id: &str, inspected: ContainerInspectResponse) -> Result<Inspected> {
     let state = inspected.state.with_context(|| format!("{id} has no state"))?;
     let (started_at, finished_at) = (moment(state.started_at)?, moment(state.finished_at)?);
     let pid = state.pid.unwrap_or_default();
@@ -131,7 +145,7 @@ async fn inspect(docker: &Driver, id: &str) -> Result<Option<Inspected>> {
             project,
         }
     });
-    Ok(Some(Inspected { alive, started_at, finished_at, exit_code: state.exit_code }))
+    Ok(Inspected { alive, started_at, finished_at, exit_code: state.exit_code })
 }
 
 /// The engine says year 1 of what never was.

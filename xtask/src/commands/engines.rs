@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use xtask::cache::Cache;
 use xtask::engines::{
     Containerd, Docker, DockerOptions, Engine, EngineKind, GivenPrograms, Installation, PAUSE_IMAGE,
-    Packages, TEST_IMAGE, check, leftovers,
+    Packages, Podman, TEST_IMAGE, check, leftovers,
 };
 
 #[derive(Debug, Subcommand)]
@@ -152,6 +152,7 @@ fn up(options: &Up) -> Result<()> {
     let installation = Installation::find(&cache, options.engine, &options.given)?;
     match options.engine.kind {
         EngineKind::Containerd | EngineKind::Cri => up_containerd(&installation, options)?,
+        EngineKind::Podman => up_podman(&installation, options)?,
         _ => up_docker(&installation, options)?,
     }
     if options.detach {
@@ -173,6 +174,21 @@ fn up_docker(installation: &Installation, options: &Up) -> Result<()> {
     println!("DOCKER_HOST={}", docker.docker_host());
     if options.detach {
         docker.detach()?;
+        return Ok(());
+    }
+    until_interrupted()
+}
+
+fn up_podman(installation: &Installation, options: &Up) -> Result<()> {
+    ensure!(!options.tcp && !options.live_restore, "--tcp and --live-restore are for dockerd");
+    let podman = Podman::start(installation, options.dir.as_deref())?;
+    podman.load_test_image()?;
+    println!("{} {}, image {TEST_IMAGE}", podman.engine(), podman.version());
+    println!("containers have to be made with the cgroup parent {} and without a network", podman.cgroup());
+    println!("log: {}", podman.log().display());
+    println!("DOCKER_HOST=unix://{}", podman.socket().display());
+    if options.detach {
+        podman.detach()?;
         return Ok(());
     }
     until_interrupted()

@@ -18,6 +18,7 @@ use super::engine::EngineKind;
 use super::http;
 use super::installation::Installation;
 use super::leftovers;
+use super::podman::Podman;
 use super::processes::{Pinned, pause};
 use super::test_image::TEST_IMAGE;
 
@@ -37,27 +38,38 @@ pub enum Outcome {
 /// With the first thing that is not as it should be in an engine that did start.
 pub fn whole_life(installation: &Installation) -> Result<Outcome> {
     let start = Instant::now();
-    if installation.engine().kind != EngineKind::Docker {
-        let containerd = match Containerd::start(installation, None) {
-            Ok(containerd) => containerd,
-            Err(error) => return Ok(Outcome::CannotStart(error)),
-        };
-        say(installation, start, &format!("started {}", containerd.version()));
-        if installation.engine().kind == EngineKind::Cri {
-            images_are_known(&containerd)?;
-            say(installation, start, "its CRI plugin knows the images of pods");
+    match installation.engine().kind {
+        EngineKind::Docker => {
+            let options = DockerOptions { tcp: true, ..DockerOptions::default() };
+            let docker = match Docker::start(installation, &options) {
+                Ok(docker) => docker,
+                Err(error) => return Ok(Outcome::CannotStart(error)),
+            };
+            let version = docker.version();
+            say(installation, start, &format!("started {}, API {}", version.engine, version.api));
+            containers_live_and_end(installation, docker, start)?;
         }
-        tasks_live_on(installation, containerd, start)?;
-        an_interrupted_run_leaves_nothing(installation)?;
-        a_killed_run_is_cleared_by_the_next(installation)?;
-        return Ok(Outcome::Passed);
+        EngineKind::Podman => {
+            let podman = match Podman::start(installation, None) {
+                Ok(podman) => podman,
+                Err(error) => return Ok(Outcome::CannotStart(error)),
+            };
+            say(installation, start, &format!("started {}", podman.version()));
+            containers_belong_to_no_daemon(installation, podman, start)?;
+        }
+        EngineKind::Containerd | EngineKind::Cri => {
+            let containerd = match Containerd::start(installation, None) {
+                Ok(containerd) => containerd,
+                Err(error) => return Ok(Outcome::CannotStart(error)),
+            };
+            say(installation, start, &format!("started {}", containerd.version()));
+            if installation.engine().kind == EngineKind::Cri {
+                images_are_known(&containerd)?;
+                say(installation, start, "its CRI plugin knows the images of pods");
+            }
+            tasks_live_on(installation, containerd, start)?;
+        }
     }
-    let docker = match Docker::start(installation, &DockerOptions { tcp: true, ..DockerOptions::default() }) {
-        Ok(docker) => docker,
-        Err(error) => return Ok(Outcome::CannotStart(error)),
-    };
-    say(installation, start, &format!("started {}, API {}", docker.version().engine, docker.version().api));
-    containers_live_and_end(installation, docker, start)?;
     an_interrupted_run_leaves_nothing(installation)?;
     a_killed_run_is_cleared_by_the_next(installation)?;
     Ok(Outcome::Passed)
@@ -65,48 +77,75 @@ pub fn whole_life(installation: &Installation) -> Result<Outcome> {
 
 fn containers_live_and_end(installation: &Installation, docker: Docker, start: Instant) -> Result<()> {
     docker.load_test_image()?;
+    let socket = docker.docker_socket();
     let names = ["first", "second", "third"];
     for name in names {
-        run(&docker, name)?;
+        run(&socket, name, "")?;
     }
-    post(&docker, "/containers/first/pause")?;
-    ensure!(state(&docker, "first")?["Paused"] == true, "a paused container is not paused");
-    post(&docker, "/containers/first/unpause")?;
+    post(&socket, "/containers/first/pause")?;
+    ensure!(state(&socket, "first")?["Paused"] == true, "a paused container is not paused");
+    post(&socket, "/containers/first/unpause")?;
     say(installation, start, "containers run, pause and unpause");
 
-    let before = pids(&docker, &names)?;
+    let before = pids(&socket, &names)?;
     docker.kill()?;
     for pid in &before {
         ensure!(Pinned::new(*pid)?.is_some(), "a container ended with dockerd");
     }
     docker.start_again(&DaemonFlags { live_restore: true, more: Vec::new() })?;
-    ensure!(pids(&docker, &names)? == before, "containers did not survive with --live-restore");
+    ensure!(pids(&socket, &names)? == before, "containers did not survive with --live-restore");
     say(installation, start, "containers survive a killed dockerd with --live-restore");
 
     docker.kill()?;
     docker.start_again(&DaemonFlags::default())?;
-    ensure!(pids(&docker, &names)?.iter().all(|pid| *pid == 0), "containers survived without --live-restore");
+    ensure!(pids(&socket, &names)?.iter().all(|pid| *pid == 0), "containers survived without --live-restore");
     say(installation, start, "containers end with a killed dockerd without --live-restore");
 
-    post(&docker, "/containers/first/start")?;
+    post(&socket, "/containers/first/start")?;
     docker.terminate()?;
     docker.start_again(&DaemonFlags::default())?;
-    let exit_code = &state(&docker, "first")?["ExitCode"];
+    let exit_code = &state(&socket, "first")?["ExitCode"];
     ensure!(*exit_code == 0, "an orderly end of dockerd ended a container with exit code {exit_code}");
-    post(&docker, "/containers/first/start")?;
+    post(&socket, "/containers/first/start")?;
     docker.kill_all()?;
     ensure!(docker.processes()?.is_empty(), "something survived a kill of everything");
     docker.start_again(&DaemonFlags::default())?;
     say(installation, start, "it starts again after an orderly end and after a kill of everything");
 
     for name in names {
-        post(&docker, &format!("/containers/{name}/start"))?;
+        post(&socket, &format!("/containers/{name}/start"))?;
     }
-    post(&docker, "/containers/second/pause")?;
+    post(&socket, "/containers/second/pause")?;
     docker.kill()?;
     let marker = docker.marker();
     ensure!(!marker.remains()?.is_empty(), "a running instance seems to consist of nothing");
     docker.stop()?;
+    ensure!(marker.remains()?.is_empty(), "there remains: {}", marker.remains()?.join(", "));
+    say(installation, start, "nothing of it is left, running and paused containers included");
+    Ok(())
+}
+
+fn containers_belong_to_no_daemon(installation: &Installation, podman: Podman, start: Instant) -> Result<()> {
+    podman.load_test_image()?;
+    let (socket, cgroup) = (podman.socket(), podman.cgroup());
+    let names = ["first", "second"];
+    for name in names {
+        run(&socket, name, &cgroup)?;
+    }
+    post(&socket, "/containers/second/pause")?;
+    ensure!(state(&socket, "second")?["Paused"] == true, "a paused container is not paused");
+    say(installation, start, "containers run and pause");
+
+    let before = pids(&socket, &names)?;
+    podman.kill()?;
+    podman.start_again()?;
+    ensure!(pids(&socket, &names)? == before, "containers did not survive a killed podman");
+    say(installation, start, "containers survive a killed podman");
+
+    let marker = podman.marker();
+    // What serves, and of each container its monitor and two of its own.
+    ensure!(podman.processes()?.len() >= 5, "a running instance seems to have no containers");
+    podman.stop()?;
     ensure!(marker.remains()?.is_empty(), "there remains: {}", marker.remains()?.join(", "));
     say(installation, start, "nothing of it is left, running and paused containers included");
     Ok(())
@@ -240,9 +279,9 @@ impl OtherRun {
     }
 }
 
-/// Whether an engine listens there, and if it is dockerd, answers.
+/// Whether an engine listens there, and if it speaks HTTP, answers.
 fn answers(socket: &Path) -> bool {
-    if socket.ends_with("docker.sock") {
+    if socket.ends_with("docker.sock") || socket.ends_with("podman.sock") {
         return http::request(socket, "GET", "/_ping", "", &[]).is_ok_and(|response| response.status == 200);
     }
     UnixStream::connect(socket).is_ok()
@@ -253,28 +292,32 @@ fn folder_is_used(folder: &str) -> Result<bool> {
     Ok(mounted || Path::new(folder).exists())
 }
 
-fn run(docker: &Docker, name: &str) -> Result<()> {
-    let body = json!({ "Image": TEST_IMAGE, "HostConfig": { "NetworkMode": "none" } });
-    let created = docker.request("POST", &format!("/containers/create?name={name}"), Some(&body))?;
+/// Runs a container in a cgroup below this one, or where dockerd makes them anyway.
+fn run(socket: &Path, name: &str, cgroup: &str) -> Result<()> {
+    let host = json!({ "NetworkMode": "none", "CgroupParent": cgroup });
+    let body = json!({ "Image": TEST_IMAGE, "HostConfig": host }).to_string();
+    let target = format!("/containers/create?name={name}");
+    let created = http::request(socket, "POST", &target, "application/json", body.as_bytes())?;
     ensure!(created.status == 201, "cannot make a container: {}", created.text());
-    post(docker, &format!("/containers/{name}/start"))
+    post(socket, &format!("/containers/{name}/start"))
 }
 
-fn post(docker: &Docker, target: &str) -> Result<()> {
-    let response = docker.request("POST", target, None)?;
+fn post(socket: &Path, target: &str) -> Result<()> {
+    let response = http::request(socket, "POST", target, "application/json", &[])?;
     ensure!(response.status < 400, "POST {target} failed ({}): {}", response.status, response.text());
     Ok(())
 }
 
-fn state(docker: &Docker, name: &str) -> Result<Value> {
-    let mut inspected = docker.request("GET", &format!("/containers/{name}/json"), None)?.json()?;
+fn state(socket: &Path, name: &str) -> Result<Value> {
+    let target = format!("/containers/{name}/json");
+    let mut inspected = http::request(socket, "GET", &target, "application/json", &[])?.json()?;
     Ok(inspected["State"].take())
 }
 
 /// Of each container's initial process; 0 without one.
-fn pids(docker: &Docker, names: &[&str]) -> Result<Vec<u32>> {
+fn pids(socket: &Path, names: &[&str]) -> Result<Vec<u32>> {
     let pid = |name: &&str| -> Result<u32> {
-        let pid = state(docker, name)?["Pid"].as_u64().and_then(|pid| u32::try_from(pid).ok());
+        let pid = state(socket, name)?["Pid"].as_u64().and_then(|pid| u32::try_from(pid).ok());
         pid.with_context(|| format!("container {name} has no PID"))
     };
     names.iter().map(pid).collect()

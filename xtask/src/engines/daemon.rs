@@ -40,10 +40,10 @@ impl Daemon {
         arguments: impl FnOnce(&mut Command),
     ) -> Result<Daemon> {
         let mut command = Command::new(folder.join("bin").join(name));
-        arguments(&mut command);
         let path = std::env::var("PATH").unwrap_or_default();
         let path = format!("{}:{path}:/usr/sbin:/usr/bin:/sbin:/bin", folder.join("bin").display());
         command.env_clear().env("PATH", path).env("HOME", folder);
+        arguments(&mut command);
         if let Some(library_path) = installation.library_path() {
             command.env("LD_LIBRARY_PATH", library_path);
         }

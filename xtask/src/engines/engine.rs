@@ -16,6 +16,8 @@ pub enum EngineKind {
     Containerd,
     /// containerd with its CRI plugin, as it serves a kubelet.
     Cri,
+    /// podman, as it serves Docker's API.
+    Podman,
 }
 
 /// Where an engine's programs come from.
@@ -43,7 +45,7 @@ pub struct Engine {
 
 impl Engine {
     /// Every engine that can be fetched.
-    pub const ALL: [Engine; 8] = [
+    pub const ALL: [Engine; 9] = [
         Engine { kind: EngineKind::Docker, release: Release::Bookworm },
         Engine { kind: EngineKind::Docker, release: Release::Trixie },
         Engine { kind: EngineKind::Docker, release: Release::Sid },
@@ -53,6 +55,8 @@ impl Engine {
         // Debian 12's, which is 1.6, knows no events of pods.
         Engine { kind: EngineKind::Cri, release: Release::Trixie },
         Engine { kind: EngineKind::Cri, release: Release::Sid },
+        // Debian 13's, which is 5.4, wants libraries of its own that Debian 12 has not.
+        Engine { kind: EngineKind::Podman, release: Release::Bookworm },
     ];
 
     /// Whether it is no failure when this engine cannot be fetched or started, even in CI.
@@ -71,6 +75,9 @@ impl Engine {
             // A dockerd can be started beside a containerd of ours, too.
             EngineKind::Docker | EngineKind::Containerd => &["docker.io", "containerd"],
             EngineKind::Cri => &["containerd"],
+            EngineKind::Podman => {
+                &["podman", "conmon", "libassuan0", "libglib2.0-0", "libgpgme11", "libsubid4"]
+            }
         };
         // The libraries are those that Debian 12's dockerd and runc need and a small host lacks.
         let shared = ["runc", "busybox-static", "libdevmapper1.02.1", "libseccomp2"];
@@ -87,6 +94,7 @@ impl EngineKind {
             EngineKind::Docker => "docker",
             EngineKind::Containerd => "containerd",
             EngineKind::Cri => "cri",
+            EngineKind::Podman => "podman",
         }
     }
 
@@ -96,6 +104,7 @@ impl EngineKind {
         match self {
             EngineKind::Docker => "dockerd",
             EngineKind::Containerd | EngineKind::Cri => "containerd",
+            EngineKind::Podman => "podman",
         }
     }
 }
@@ -124,7 +133,7 @@ impl FromStr for Engine {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Engine> {
-        let given = [EngineKind::Docker, EngineKind::Containerd, EngineKind::Cri];
+        let given = [EngineKind::Docker, EngineKind::Containerd, EngineKind::Cri, EngineKind::Podman];
         let given = given.map(|kind| Engine { kind, release: Release::Given });
         let mut known = Engine::ALL.into_iter().chain(given);
         if let Some(engine) = known.find(|engine| engine.to_string() == name) {
@@ -154,6 +163,7 @@ mod tests {
             ("docker@given", EngineKind::Docker),
             ("containerd@given", EngineKind::Containerd),
             ("cri@given", EngineKind::Cri),
+            ("podman@given", EngineKind::Podman),
         ] {
             assert_eq!(name.parse::<Engine>().unwrap(), Engine { kind, release: Release::Given });
         }

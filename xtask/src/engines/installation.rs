@@ -98,6 +98,7 @@ impl Installation {
                 &["dockerd", "docker-init", "docker-proxy"],
             ),
             EngineKind::Cri => (&["containerd", "containerd-shim-runc-v2", "runc", "busybox", "ctr"], &[]),
+            EngineKind::Podman => (&["podman", "conmon", "runc", "busybox"], &[]),
         };
         let mut programs = BTreeMap::new();
         for program in needed.iter().chain(optional) {

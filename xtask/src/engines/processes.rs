@@ -16,7 +16,7 @@ use super::cgroups;
 
 /// The programs that an engine consists of. Only these can be ours by their command line: somebody may be reading
 /// our log file.
-const ENGINE_PROGRAMS: [&str; 9] = [
+const ENGINE_PROGRAMS: [&str; 11] = [
     "dockerd",
     "containerd",
     "containerd-shim",
@@ -26,6 +26,8 @@ const ENGINE_PROGRAMS: [&str; 9] = [
     "docker-proxy",
     "docker-init",
     "ctr",
+    "podman",
+    "conmon",
 ];
 
 /// One process, pinned: its PID cannot come to mean another one.

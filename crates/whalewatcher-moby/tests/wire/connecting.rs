@@ -50,6 +50,17 @@ async fn the_version_of_the_api_is_negotiated_with_old_and_new_engines() {
 }
 
 #[tokio::test]
+async fn an_engine_is_asked_for_no_more_than_is_needed_to_know_it() {
+    for (newest, versions) in [("1.41", 0), ("1.52", 0), ("1.60", 1)] {
+        let server = Server::builder().api_versions(newest, "1.24").start().unwrap();
+        let _connection = Client::new(server.endpoint()).unwrap().connect().await.unwrap();
+        let asked = server.stats().requests;
+        assert_eq!((asked.ping, asked.info, asked.version), (1, 1, versions), "{newest}");
+        assert_eq!(asked.total(), 2 + versions, "{newest}");
+    }
+}
+
+#[tokio::test]
 async fn an_engine_too_old_is_told_apart_from_one_that_is_not_there() {
     let server = Server::builder().api_versions("1.40", "1.12").start().unwrap();
     let error = refusal(server.endpoint()).await;

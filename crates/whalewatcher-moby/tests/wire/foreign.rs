@@ -80,10 +80,10 @@ async fn who_refuses_without_saying_who_it_is_refuses() {
 async fn an_answer_may_be_as_large_as_the_limit() {
     for (size, refused) in [(MAX_IDENTITY, false), (MAX_IDENTITY + 1, true)] {
         let server = Server::builder().start().unwrap();
-        let mut body = b"{}".to_vec();
+        let mut body = br#"{"SystemTime":"2026-01-31T12:00:00Z"}"#.to_vec();
         body.resize(size, b' ');
         server.on_request(move |request| match request.kind() {
-            Kind::Version => Verdict::Answer { status: 200, body: body.clone().into() },
+            Kind::Info => Verdict::Answer { status: 200, body: body.clone().into() },
             _ => Verdict::Pass,
         });
         let answer = in_time(Client::new(server.endpoint()).unwrap().connect()).await;
@@ -91,7 +91,7 @@ async fn an_answer_may_be_as_large_as_the_limit() {
         if let Err(error) = answer {
             assert_eq!(error.kind(), ErrorKind::Garbled);
             assert!(
-                error.to_string().contains("GET /version: the answer has more than 4194304 bytes"),
+                error.to_string().contains("GET /info: the answer has more than 4194304 bytes"),
                 "{error}"
             );
         }
@@ -124,7 +124,7 @@ async fn an_engine_that_does_not_tell_what_is_needed_is_told_so() {
         (Kind::Info, "<html>", "GET /info: the answer cannot be understood"),
         (Kind::Version, "[", "GET /version: the answer cannot be understood"),
     ] {
-        let server = Server::builder().start().unwrap();
+        let server = Server::builder().api_versions("1.60", "1.44").start().unwrap();
         server.on_request(move |request| {
             let answer = Verdict::Answer { status: 200, body: body.into() };
             if request.kind() == kind { answer } else { Verdict::Pass }

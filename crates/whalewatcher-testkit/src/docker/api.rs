@@ -212,6 +212,11 @@ fn headed(shared: &Shared, mut response: Response<Body>) -> Response<Body> {
     if let Ok(server) = HeaderValue::from_str(&identity.server(shared.engine.flavour)) {
         headers.insert(SERVER, server);
     }
+    if shared.engine.flavour.is_podman()
+        && let Ok(own) = HeaderValue::from_str(&identity.version)
+    {
+        headers.insert("libpod-api-version", own);
+    }
     headers.insert("docker-experimental", HeaderValue::from_static("false"));
     headers.insert("ostype", HeaderValue::from_static("linux"));
     let date = DateTimePrinter::new().timestamp_to_rfc9110_string(&shared.engine.clock.now());

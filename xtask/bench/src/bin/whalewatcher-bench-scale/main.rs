@@ -3,7 +3,6 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that reports on its output")]
 #![allow(clippy::disallowed_types, reason = "what is measured here is real time")]
 
-mod served;
 mod server;
 mod watched;
 

@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, BufReader, stdin};
 use tokio::time::{MissedTickBehavior, interval};
 use whalewatcher_bench::population;
 use whalewatcher_bench::report::Requests;
+use whalewatcher_bench::served::{Order, Reply};
 use whalewatcher_testkit::docker::{ContainerSpec, Server};
 
 /// How many containers change in the same way, one after the other, before they change in the next way. So none changes
@@ -15,19 +15,6 @@ use whalewatcher_testkit::docker::{ContainerSpec, Server};
 const WINDOW: usize = 500;
 /// How often it is looked how many transitions are due.
 const TICK: Duration = Duration::from_millis(1);
-
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum Order {
-    Count,
-    Churn { rate: u32, seconds: u32 },
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum Reply {
-    Serving { socket: String, ids: Vec<String> },
-    Counted { requests: Requests, skipped: u64 },
-    Churned { transitions: u64, starts: u64, seconds: f64 },
-}
 
 pub(crate) async fn serve(containers: usize) -> Result<()> {
     let docker = Server::builder().start()?;

@@ -1,5 +1,6 @@
 //! Watching the engine, and what that takes.
 
+use std::env;
 use std::pin::pin;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -7,11 +8,11 @@ use anyhow::{Context as _, Result, ensure};
 use tokio::time::timeout;
 use whalewatcher_bench::report::{Churn, Lag, Report, Requests};
 use whalewatcher_bench::sample::{Sample, quantile};
+use whalewatcher_bench::served::{Happened, Served};
 use whalewatcher_core::{Subscription, Watching, watch as start_watching};
 use whalewatcher_moby::Client;
 
 use crate::allocated;
-use crate::served::{Happened, Served};
 use whalewatcher_bench::floor::{Events, ask_about_all, milliseconds};
 
 /// How long to wait for what should have been told by now.
@@ -20,19 +21,20 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const WARM_UP: u32 = 4;
 
 pub(crate) async fn watch(containers: usize, rounds: usize, rate: u32, seconds: u32) -> Result<Report> {
-    let mut engine = Served::start(containers).await?;
+    let program = env::current_exe().context("cannot tell where this program is")?;
+    let mut engine = Served::start(&program, containers).await?;
     let mut ready = Vec::new();
-    // In the first round all is cold.
+    // In the first round all is cold; which of the two comes first changes each time.
     for round in 0..=rounds {
-        let begin = Instant::now();
-        ask_about_all(&engine.socket, &engine.ids).await?;
-        let floor = begin.elapsed().as_secs_f64();
-        let begin = Instant::now();
-        let watching = watch_until_ready(&engine.socket).await?;
-        let measured = begin.elapsed().as_secs_f64();
-        watching.close().await;
+        let pair = if round % 2 == 0 {
+            let measured = seconds_until_ready(&engine).await?;
+            (measured, seconds_of_floor(&engine).await?)
+        } else {
+            let floor = seconds_of_floor(&engine).await?;
+            (seconds_until_ready(&engine).await?, floor)
+        };
         if round > 0 {
-            ready.push((measured, floor));
+            ready.push(pair);
         }
     }
     let lag_floor = read_events(&mut engine, rate, seconds.div_ceil(2)).await?;
@@ -65,6 +67,21 @@ pub(crate) async fn watch(containers: usize, rounds: usize, rate: u32, seconds: 
     };
     watching.close().await;
     Ok(Report { containers, ready, bytes, requests, churn })
+}
+
+async fn seconds_until_ready(engine: &Served) -> Result<f64> {
+    let begin = Instant::now();
+    let watching = watch_until_ready(&engine.socket).await?;
+    let measured = begin.elapsed().as_secs_f64();
+    watching.close().await;
+    Ok(measured)
+}
+
+/// What a minimal client takes for the same requests.
+async fn seconds_of_floor(engine: &Served) -> Result<f64> {
+    let begin = Instant::now();
+    ask_about_all(&engine.socket, &engine.ids).await?;
+    Ok(begin.elapsed().as_secs_f64())
 }
 
 async fn watch_until_ready(socket: &str) -> Result<Watching<Client>> {

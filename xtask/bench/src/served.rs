@@ -1,19 +1,63 @@
-//! The engine's process, from the outside.
+//! The test kit's Docker engine in a process of its own, from the outside.
 
-use std::env;
+use std::path::Path;
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result, bail};
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use whalewatcher_bench::report::Requests;
 
-use crate::server::{Order, Reply};
+use crate::report::Requests;
+
+/// What the process is told to do, a line of JSON each.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Order {
+    /// Say what was counted.
+    Count,
+    /// Let so many transitions a second happen, for so many seconds.
+    Churn {
+        /// Transitions a second.
+        rate: u32,
+        /// For how many seconds at least.
+        seconds: u32,
+    },
+}
+
+/// What it says.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Reply {
+    /// To be said first.
+    Serving {
+        /// Where the engine is reached.
+        socket: String,
+        /// Its containers.
+        ids: Vec<String>,
+    },
+    /// See [`Count`].
+    Counted {
+        /// All requests.
+        requests: Requests,
+        /// Events that were not delivered.
+        skipped: u64,
+    },
+    /// See [`Happened`].
+    Churned {
+        /// All transitions.
+        transitions: u64,
+        /// Lives that began.
+        starts: u64,
+        /// How long it took.
+        seconds: f64,
+    },
+}
 
 /// An engine in a process of its own, which ends with this.
-pub(crate) struct Served {
-    pub(crate) socket: String,
-    pub(crate) ids: Vec<String>,
+pub struct Served {
+    /// Where the engine is reached.
+    pub socket: String,
+    /// Its containers.
+    pub ids: Vec<String>,
     orders: ChildStdin,
     replies: Lines<BufReader<ChildStdout>>,
     _process: Child,
@@ -21,22 +65,31 @@ pub(crate) struct Served {
 
 /// What the engine counted so far.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Count {
-    pub(crate) requests: Requests,
-    pub(crate) skipped: u64,
+pub struct Count {
+    /// All requests.
+    pub requests: Requests,
+    /// Events that were not delivered, for their stream was not read soon enough.
+    pub skipped: u64,
 }
 
 /// What the engine let happen.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Happened {
-    pub(crate) transitions: u64,
-    pub(crate) starts: u64,
-    pub(crate) seconds: f64,
+pub struct Happened {
+    /// All transitions.
+    pub transitions: u64,
+    /// Lives that began.
+    pub starts: u64,
+    /// How long it took.
+    pub seconds: f64,
 }
 
 impl Served {
-    pub(crate) async fn start(containers: usize) -> Result<Self> {
-        let program = env::current_exe().context("cannot tell where this program is")?;
+    /// Starts the process that obeys these orders, which is this program, with so many containers.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started, or does not say where it is.
+    pub async fn start(program: &Path, containers: usize) -> Result<Self> {
         let mut command = Command::new(program);
         command.arg("serve").arg(containers.to_string());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
@@ -50,7 +103,12 @@ impl Served {
         Ok(Self { socket, ids, orders, replies, _process: process })
     }
 
-    pub(crate) async fn count(&mut self) -> Result<Count> {
+    /// What was counted so far.
+    ///
+    /// # Errors
+    ///
+    /// When the process does not answer.
+    pub async fn count(&mut self) -> Result<Count> {
         match self.obey(&Order::Count).await? {
             Reply::Counted { requests, skipped } => Ok(Count { requests, skipped }),
             other => bail!("asked for its count, the engine replied {other:?}"),
@@ -58,7 +116,11 @@ impl Served {
     }
 
     /// Lets that happen, and returns when it has.
-    pub(crate) async fn churn(&mut self, rate: u32, seconds: u32) -> Result<Happened> {
+    ///
+    /// # Errors
+    ///
+    /// When the process does not answer.
+    pub async fn churn(&mut self, rate: u32, seconds: u32) -> Result<Happened> {
         match self.obey(&Order::Churn { rate, seconds }).await? {
             Reply::Churned { transitions, starts, seconds } => Ok(Happened { transitions, starts, seconds }),
             other => bail!("told to let something happen, the engine replied {other:?}"),

@@ -1,0 +1,218 @@
+//! A project's containers, sorted and persistent.
+
+use std::iter::once;
+use std::sync::Arc;
+
+use rpds::RedBlackTreeMapSync;
+
+use crate::container::{Container, ContainerId};
+
+/// How many containers a piece holds at most. Most projects are one piece.
+const MOST: usize = 32;
+
+type Piece = Arc<[Arc<Container>]>;
+
+/// By what containers are sorted: name and ID.
+type Key = (Arc<str>, ContainerId);
+
+/// Containers by name and ID, in pieces, of which a change copies one.
+#[derive(Clone, Default)]
+pub(super) struct Members {
+    total: usize,
+    first: Piece,
+    /// The others, each by the lowest key that it may hold.
+    rest: RedBlackTreeMapSync<Key, Piece>,
+}
+
+impl Members {
+    /// How many there are.
+    pub(super) fn total(&self) -> usize {
+        self.total
+    }
+
+    /// All of them, sorted.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Container>> {
+        self.first.iter().chain(self.rest.values().flat_map(|piece| piece.iter()))
+    }
+
+    /// The last one before the place of that container, in its piece, or else the first of all.
+    pub(super) fn neighbour(&self, container: &Container) -> Option<&Arc<Container>> {
+        let piece = self.bound(container).and_then(|bound| self.rest.get(&bound)).unwrap_or(&self.first);
+        let before = place(piece, container).unwrap_or_else(|place| place).checked_sub(1);
+        before.and_then(|before| piece.get(before)).or_else(|| self.iter().next())
+    }
+
+    /// Puts in a container that is not there.
+    pub(super) fn insert(&mut self, container: &Arc<Container>) {
+        let piece = self.piece_mut(container);
+        let (Ok(at) | Err(at)) = place(piece, container);
+        let (before, after) = piece.split_at(at);
+        *piece = before.iter().chain(once(container)).chain(after).cloned().collect();
+        if piece.len() > MOST {
+            let (lower, upper) = piece.split_at(MOST / 2);
+            let (lower, upper): (Piece, Piece) = (lower.into(), upper.into());
+            *piece = lower;
+            if let Some(lowest) = upper.first() {
+                self.rest.insert_mut(key(lowest), upper);
+            }
+        }
+        self.total += 1;
+    }
+
+    /// Puts a container in the place of another one, of the same name and ID.
+    pub(super) fn replace(&mut self, former: &Arc<Container>, container: &Arc<Container>) {
+        let piece = self.piece_mut(former);
+        if let Some(at) = position(piece, former) {
+            Arc::make_mut(piece)[at] = container.clone();
+        }
+    }
+
+    /// Takes a container out.
+    pub(super) fn remove(&mut self, container: &Arc<Container>) {
+        let piece = self.piece_mut(container);
+        let Some(at) = position(piece, container) else { return };
+        *piece = piece.iter().take(at).chain(piece.iter().skip(at + 1)).cloned().collect();
+        let emptied = piece.is_empty();
+        self.total -= 1;
+        if emptied && let Some(bound) = self.bound(container) {
+            self.rest.remove_mut(&bound);
+        }
+    }
+
+    /// The piece in which that container is, or would be.
+    fn piece_mut(&mut self, container: &Container) -> &mut Piece {
+        match self.bound(container) {
+            Some(bound) => self.rest.get_mut(&bound).unwrap_or(&mut self.first),
+            None => &mut self.first,
+        }
+    }
+
+    /// Under which key that piece is; `None` for the first one.
+    fn bound(&self, container: &Container) -> Option<Key> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        self.rest.range(..=key(container)).next_back().map(|(bound, _)| bound.clone())
+    }
+}
+
+fn key(container: &Container) -> Key {
+    (container.shared_name().clone(), container.id().clone())
+}
+
+/// Where in the piece the container is, told without looking at any.
+fn position(piece: &Piece, container: &Arc<Container>) -> Option<usize> {
+    piece.iter().position(|member| Arc::ptr_eq(member, container))
+}
+
+/// Where in the piece one of its name and ID is, or else would be.
+fn place(piece: &Piece, container: &Container) -> Result<usize, usize> {
+    let sought = (container.name(), container.id());
+    piece.binary_search_by(|member| (member.name(), member.id()).cmp(&sought))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn container(name: u16, id: u8, pid: u32) -> Arc<Container> {
+        Arc::new(Container::new(id.to_string(), format!("n{name:05}"), pid))
+    }
+
+    impl Members {
+        fn agrees(&self, model: &BTreeMap<(u16, u8), Arc<Container>>) {
+            assert_eq!(self.total(), model.len());
+            assert!(self.iter().eq(model.values()));
+            assert!(self.rest.values().chain([&self.first]).all(|piece| piece.len() <= MOST));
+            assert!(self.rest.values().all(|piece| !piece.is_empty()));
+        }
+    }
+
+    #[test]
+    fn thousands_are_in_order_in_whatever_order_they_come_and_in_pieces_of_which_a_change_copies_one() {
+        let mut members = Members::default();
+        let mut model = BTreeMap::new();
+        for turn in 0..3000_u32 {
+            let name = u16::try_from(turn * 7919 % 3000).unwrap();
+            members.insert(&container(name, 0, 1));
+            model.insert((name, 0), container(name, 0, 1));
+        }
+        members.agrees(&model);
+        assert!((3000 / MOST..3000 / MOST * 3).contains(&members.rest.size()), "{}", members.rest.size());
+
+        let held = members.clone();
+        let former = model[&(1500, 0)].clone();
+        let former = members.iter().find(|member| **member == former).cloned().expect("it is there");
+        members.replace(&former, &container(1500, 0, 2));
+        held.agrees(&model);
+        model.insert((1500, 0), container(1500, 0, 2));
+        members.agrees(&model);
+        let copied = |piece: &&Piece| !held.rest.values().any(|other| Arc::ptr_eq(piece, other));
+        assert_eq!(members.rest.values().filter(copied).count(), 1);
+    }
+
+    #[test]
+    fn what_is_not_there_is_neither_replaced_nor_taken_out() {
+        let mut members = Members::default();
+        members.insert(&container(1, 1, 1));
+        // Equal, and of the same place, but not the one.
+        members.replace(&container(1, 1, 1), &container(1, 1, 2));
+        members.remove(&container(1, 1, 1));
+        members.agrees(&BTreeMap::from([((1, 1), container(1, 1, 1))]));
+    }
+
+    #[test]
+    fn a_neighbour_is_the_last_before_that_place_or_else_the_first_of_all() {
+        let mut members = Members::default();
+        assert!(members.neighbour(&container(0, 0, 1)).is_none());
+        (1..=1000_u16).for_each(|half| members.insert(&container(half * 2, 0, 1)));
+        let neighbour = |name| members.neighbour(&container(name, 0, 1)).map(|found| found.name().to_owned());
+        assert_eq!(neighbour(1).as_deref(), Some("n00002"));
+        for name in (3..2003_u16).step_by(2) {
+            assert_eq!(neighbour(name), Some(format!("n{:05}", name - 1)));
+        }
+    }
+
+    proptest! {
+        /// Names are of few, so that pieces are split amid namesakes too.
+        #[test]
+        fn it_tells_what_a_sorted_map_tells_and_so_does_each_former_version(
+            steps in proptest::collection::vec((0..3_u16, any::<u8>(), 0..4_u8, any::<bool>()), 0..400)
+        ) {
+            let mut members = Members::default();
+            let mut model = BTreeMap::<(u16, u8), Arc<Container>>::new();
+            let mut kept = Vec::new();
+            for (pid, (name, id, goes, keep)) in (1..).zip(steps) {
+                // Of three digits each, so that texts and numbers are in the same order.
+                let id = id % 100 + 100;
+                let new = container(name, id, pid);
+                match (model.get(&(name, id)).cloned(), goes == 0) {
+                    (Some(known), true) => {
+                        members.remove(&known);
+                        model.remove(&(name, id));
+                    }
+                    (None, true) => members.remove(&new),
+                    (Some(known), false) => {
+                        members.replace(&known, &new);
+                        model.insert((name, id), new);
+                    }
+                    (None, false) => {
+                        members.insert(&new);
+                        model.insert((name, id), new);
+                    }
+                }
+                members.agrees(&model);
+                if keep && kept.len() < 20 {
+                    kept.push((members.clone(), model.clone()));
+                }
+            }
+            for (members, model) in &kept {
+                members.agrees(model);
+            }
+        }
+    }
+}

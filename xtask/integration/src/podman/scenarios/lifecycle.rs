@@ -1,0 +1,145 @@
+//! What a watcher finds when it comes, and what containers go through while podman runs.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context as _, Result, ensure};
+use futures_util::future::try_join_all;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use whalewatcher_drivers::docker::{AT_ONCE, Plan};
+
+use super::super::Stage;
+use crate::churn::Churn;
+use crate::counting_proxy::CountingProxy;
+use crate::recorder::Reader;
+use crate::stage::{Watched, pid_of, settings};
+
+/// How many come amid a churn.
+const WATCHERS: usize = 8;
+
+pub(super) async fn what_is_alive_is_there_at_the_start(stage: &Stage) -> Result<()> {
+    let docker = stage.docker().await?;
+    let plans = (0..9).map(|number| {
+        let plan = Plan::named(format!("start-{number}")).labelled("of", "start");
+        let plan = if number % 3 == 0 { plan } else { plan.in_project(["shop", "blog"][number % 3 - 1]) };
+        if number == 8 { plan.running("exit 3") } else { plan }
+    });
+    let ids = docker.run_all(plans).await?;
+    docker.pause(&ids[1]).await?;
+    docker.until_ended(&ids[8]).await?;
+
+    let proxy = CountingProxy::start(stage.beside("start.sock"), &stage.socket())?;
+    let watched = stage.begin_watch_at(&proxy.endpoint(), settings())?;
+    watched.ready().await?;
+    let portfolio = watched.watching.portfolio();
+    let names: Vec<&str> = portfolio.names().collect();
+    ensure!(names == ["blog", "shop"], "the projects are {names:?}");
+    ensure!(portfolio.total() == 8, "{} are alive", portfolio.total());
+    ensure!(portfolio.by_name("start-1").is_some_and(|container| container.paused()), "it is not paused");
+    let requests = proxy.requests();
+    let inspections: usize = requests.inspections.values().sum();
+    stage.figure(format!(
+        "8 of 9 containers alive: {} list, {inspections} inspections, {} connections",
+        requests.lists, requests.connections
+    ));
+    ensure!((requests.lists, inspections) == (1, 8), "{} lists, {inspections} inspections", requests.lists);
+    stage.check(&watched).await?;
+
+    // podman tells another ID each time that it is asked.
+    let again = stage.watch().await?;
+    let identity = |watched: &Watched| watched.watching.identity().context("there is no engine");
+    let (first, second) = (identity(&watched)?, identity(&again)?);
+    ensure!(first.engine_type == "podman.io", "its type is {}", first.engine_type);
+    ensure!(!first.id.is_empty() && first.id == second.id, "its ID is {}, then {}", first.id, second.id);
+    Ok(())
+}
+
+pub(super) async fn each_transition_is_told_once(stage: &Stage) -> Result<()> {
+    let docker = stage.docker().await?;
+    let watched = stage.watch().await?;
+    let mut told = Reader::new(watched.recorder());
+    let id = docker.run(Plan::named("web").in_project("shop")).await?;
+    told.expect("started web").await?;
+    docker.pause(&id).await?;
+    told.expect("paused web").await?;
+    docker.unpause(&id).await?;
+    told.expect("unpaused web").await?;
+    docker.rename(&id, "www").await?;
+    told.expect("updated www").await?;
+    let pid = pid_of(&docker, &id).await?;
+    docker.restart(&id, 1).await?;
+    told.expect("exited www 0").await?;
+    told.expect("started www").await?;
+    ensure!(pid_of(&docker, &id).await? != pid, "it is the same life after a restart");
+    stage.check(&watched).await?;
+    docker.stop(&id, 1).await?;
+    told.expect("exited www 0").await?;
+    docker.start(&id).await?;
+    told.expect("started www").await?;
+    docker.remove(&id).await?;
+    told.expect("exited www 137").await?;
+    stage.check(&watched).await?;
+    ensure!(told.rest().is_empty(), "and then there was {:?}", told.rest());
+    Ok(())
+}
+
+pub(super) async fn what_ends_at_once_is_started_and_exited(stage: &Stage) -> Result<()> {
+    let docker = stage.docker().await?;
+    let watched = stage.watch().await?;
+    let plans = (0..12).map(|number| {
+        let plan = Plan::named(format!("brief-{number}")).running("exit 7");
+        if number % 2 == 0 { plan } else { plan.removed_at_its_end() }
+    });
+    docker.run_all(plans).await?;
+    watched.recorder().until_told(12, "exited").await?;
+    stage.check(&watched).await?;
+    let told = watched.recorder().record().told_since(0);
+    for number in 0..12 {
+        let name = format!("brief-{number}");
+        let of_it: Vec<&String> =
+            told.iter().filter(|words| words.split(' ').nth(1) == Some(&name)).collect();
+        ensure!(of_it == [&format!("started {name}"), &format!("exited {name} 7")], "{of_it:?}");
+    }
+    Ok(())
+}
+
+pub(super) async fn an_exec_changes_nothing(stage: &Stage) -> Result<()> {
+    let docker = stage.docker().await?;
+    let id = docker.run(Plan::named("one")).await?;
+    let watched = stage.watch().await?;
+    let told = Reader::new(watched.recorder());
+    let execs = ["true", "exit 3", "kill -9 $$", "echo hello"].repeat(3);
+    let execs = stream::iter(execs).map(|script| docker.exec(&id, script));
+    execs.buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+    stage.check(&watched).await?;
+    let told: Vec<_> = told.rest().into_iter().filter(|words| !words.contains(crate::FENCE)).collect();
+    ensure!(told.is_empty(), "12 execs, and told was {told:?}");
+    Ok(())
+}
+
+pub(super) async fn whoever_comes_amid_a_churn_misses_nothing(stage: &Stage) -> Result<()> {
+    let docker = stage.docker().await?;
+    let churn = Churn::prepare(&docker, "amid", 8, fastrand::u64(..)).await?;
+    let over = AtomicBool::new(false);
+    let is_over = || over.load(Ordering::Relaxed);
+    let coming = async {
+        let mut all = Vec::new();
+        for number in 0..WATCHERS {
+            churn.until_transitions(number * 3).await;
+            all.push(stage.begin_watch(settings())?);
+        }
+        try_join_all(all.iter().map(|watched| watched.ready())).await?;
+        anyhow::Ok(all)
+    };
+    let coming = async {
+        let all = coming.await;
+        over.store(true, Ordering::Relaxed);
+        all
+    };
+    let (_, _, all) = tokio::join!(churn.run(&docker, 1, is_over), churn.run(&docker, 2, is_over), coming);
+    churn.until_quiet(&docker).await?;
+    stage.figure(format!("{WATCHERS} watchers came during {} transitions", churn.transitions()));
+    for watched in all? {
+        stage.check(&watched).await?;
+    }
+    Ok(())
+}
