@@ -381,6 +381,8 @@ mod tests {
                     let name = format!("n{name}");
                     let expected: Vec<_> = model.values().filter(|c| c.name() == name).collect();
                     prop_assert_eq!(all.by_name(&name).map(|c| &**c), expected.first().copied());
+                    let alone = (!expected.is_empty()).then_some(expected.len() == 1);
+                    prop_assert_eq!(all.0.holds_one(&name), alone, "as many as there are");
                     prop_assert_eq!(all.all_by_name(&name).map(|c| &**c).collect::<Vec<_>>(), expected);
                 }
                 for project in ["p", "q"] {

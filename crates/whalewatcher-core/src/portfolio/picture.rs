@@ -19,9 +19,9 @@ pub(super) struct Picture {
     pub(super) revision: u64,
     pub(super) total: usize,
     hashing: Hashing,
-    by_id: HashTrie<Arc<Container>>,
-    by_name: HashTrie<Named>,
-    projects: HashTrie<Arc<Project>>,
+    by_id: HashTrie<Arc<Container>, 4>,
+    by_name: HashTrie<Named, 4>,
+    projects: HashTrie<Arc<Project>, 3>,
     /// The names of the projects, sorted, and their hashes.
     project_names: RedBlackTreeMapSync<Arc<str>, u64>,
 }
@@ -233,6 +233,12 @@ impl Picture {
         // It always exists.
         picture.add_project(Project::new(""));
         picture
+    }
+
+    /// Whether one container is held as the only one with that name; `None` if none is held.
+    #[cfg(test)]
+    pub(super) fn holds_one(&self, name: &str) -> Option<bool> {
+        self.holders(name).map(|holders| matches!(holders, Holders::One(_)))
     }
 
     /// One in which hashes coincide.
