@@ -60,4 +60,6 @@ async fn a_state_that_docker_does_not_know_is_listed() {
     assert!(names(&server, "").await.is_empty());
     let version = get(&server, "/version").await.json();
     assert_eq!(version["Components"][0]["Name"], "Podman Engine");
+    let answer = send(&server, Method::GET, "/_ping").await.unwrap();
+    assert_eq!(answer.headers()["libpod-api-version"], "4.3.1");
 }
