@@ -1,5 +1,6 @@
 //! What one line of the event stream tells.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,7 +9,7 @@ use whalewatcher_core::{Container, ContainerId, EngineError, EngineEvent, Labels
 
 use crate::answer;
 use crate::failure;
-use crate::labels::Texts;
+use crate::labels::{Text, Texts};
 use crate::lines::Line;
 use crate::list::without_slash;
 use crate::salvage::{Salvaged, salvage};
@@ -35,20 +36,21 @@ pub(crate) const ACTIONS: [&str; 11] = [
 const NOT_LABELS: [&str; 8] =
     ["name", "image", "exitCode", "containerExitCode", "execDuration", "signal", "oldName", "podId"];
 
+/// Of most events little is kept, so all is borrowed from their line.
 #[derive(Deserialize)]
-struct Message {
-    #[serde(rename = "Type", default)]
-    kind: Option<String>,
-    #[serde(rename = "Action", default)]
-    action: Option<String>,
-    #[serde(rename = "Actor", default)]
-    actor: Option<Actor>,
+struct Message<'a> {
+    #[serde(rename = "Type", default, borrow)]
+    kind: Option<Text<'a>>,
+    #[serde(rename = "Action", default, borrow)]
+    action: Option<Text<'a>>,
+    #[serde(rename = "Actor", default, borrow)]
+    actor: Option<Actor<'a>>,
     /// As `Action`, in engines and versions of the API before `Action`.
-    #[serde(default)]
-    status: Option<String>,
+    #[serde(default, borrow)]
+    status: Option<Text<'a>>,
     /// As the actor's.
-    #[serde(default)]
-    id: Option<Arc<str>>,
+    #[serde(default, borrow)]
+    id: Option<Text<'a>>,
     #[serde(rename = "timeNano", default)]
     time_nano: Option<i64>,
     #[serde(default)]
@@ -56,23 +58,28 @@ struct Message {
 }
 
 #[derive(Deserialize, Default)]
-struct Actor {
-    #[serde(rename = "ID", default)]
-    id: Option<Arc<str>>,
-    #[serde(rename = "Attributes", default)]
-    attributes: Texts,
+struct Actor<'a> {
+    #[serde(rename = "ID", default, borrow)]
+    id: Option<Text<'a>>,
+    #[serde(rename = "Attributes", default, borrow)]
+    attributes: Texts<Text<'a>>,
 }
 
 /// What a line tells; `None` if that does not matter or is not known. Times after the horizon count as not told.
 pub(crate) fn decode(line: &Line, horizon: SystemTime) -> Result<Option<EngineEvent>, EngineError> {
-    let (bytes, decoded) = match line {
+    let event = match line {
         Line::Whole(bytes) if bytes.trim_ascii().is_empty() => return Ok(None),
-        Line::Whole(bytes) => (bytes, answer::decode(WHAT, bytes)),
-        Line::Beginning(bytes) => (bytes, Err(failure::too_large(WHAT, bytes.len()))),
-    };
-    let event = match decoded {
-        Ok(message) => told(message, horizon),
-        Err(error) => hinted(salvage(&String::from_utf8_lossy(bytes)), error)?,
+        Line::Whole(bytes) => {
+            let text = readable(bytes);
+            match answer::parse(WHAT, &text) {
+                Ok(message) => told(message, horizon),
+                Err(error) => hinted(salvage(&text), error)?,
+            }
+        }
+        Line::Beginning(bytes) => {
+            let error = failure::too_large(WHAT, bytes.len());
+            hinted(salvage(&readable(bytes)), error)?
+        }
     };
     match (event, line) {
         (None, Line::Whole(bytes)) if answer::is_damaged(bytes) => {
@@ -82,9 +89,14 @@ pub(crate) fn decode(line: &Line, horizon: SystemTime) -> Result<Option<EngineEv
     }
 }
 
+/// With what is invalid replaced. To look whether anything is, is far quicker than to look for it.
+fn readable(bytes: &[u8]) -> Cow<'_, str> {
+    str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
+}
+
 /// All that an event tells. One that is about nobody does not matter.
-fn told(message: Message, horizon: SystemTime) -> Option<EngineEvent> {
-    if message.kind.is_some_and(|kind| kind != "container") {
+fn told(message: Message<'_>, horizon: SystemTime) -> Option<EngineEvent> {
+    if message.kind.is_some_and(|kind| *kind != *"container") {
         return None;
     }
     let Actor { id, attributes } = message.actor.unwrap_or_default();
@@ -98,10 +110,11 @@ fn told(message: Message, horizon: SystemTime) -> Option<EngineEvent> {
         pass_over(&id);
         return None;
     }
+    let id: Arc<str> = Arc::from(&*id);
     let at = moment(message.time_nano, message.time).filter(|at| *at <= horizon);
     Some(match action {
         "start" => {
-            let glimpse = glimpse(&id, attributes).map(Box::new);
+            let glimpse = glimpse(&id, &attributes).map(Box::new);
             EngineEvent::Started { id: id.into(), at, pid: None, glimpse }
         }
         // podman: from a checkpoint.
@@ -154,9 +167,10 @@ fn word(action: &str) -> &str {
 }
 
 /// What a start tells of the container: labels are among the attributes.
-fn glimpse(id: &Arc<str>, attributes: Texts) -> Option<Container> {
+fn glimpse(id: &Arc<str>, attributes: &Texts<Text<'_>>) -> Option<Container> {
     let name: Arc<str> = without_slash(attributes.get("name")?).into();
-    let labels = attributes.0.into_iter().filter(|(key, _)| !NOT_LABELS.contains(&&**key));
+    let labels = attributes.0.iter().map(|(key, value)| (&**key, &**value));
+    let labels = labels.filter(|(key, _)| !NOT_LABELS.contains(key));
     Some(Container::new(id.clone(), name, 0).with_labels(Labels::from_iter(labels)))
 }
 

@@ -1,45 +1,90 @@
 //! JSON objects of texts, as engines write labels and an event's attributes; `null` where there is none.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Deref;
 use std::sync::Arc;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
 /// Key and value, in the order in which they came.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Texts(pub(crate) Vec<(Arc<str>, Arc<str>)>);
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Texts<T = Arc<str>>(pub(crate) Vec<(T, T)>);
 
-impl Texts {
-    pub(crate) fn get(&self, key: &str) -> Option<&Arc<str>> {
-        self.0.iter().find(|(k, _)| **k == *key).map(|(_, value)| value)
+impl<T> Default for Texts<T> {
+    fn default() -> Self {
+        Self(Vec::new())
     }
 }
 
-impl<'de> Deserialize<'de> for Texts {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Pairs;
+impl<T: Deref<Target = str>> Texts<T> {
+    pub(crate) fn get(&self, key: &str) -> Option<&str> {
+        self.0.iter().find(|(k, _)| **k == *key).map(|(_, value)| &**value)
+    }
+}
 
-        impl<'de> Visitor<'de> for Pairs {
-            type Value = Texts;
+impl<'de, T: Deserialize<'de> + Default> Deserialize<'de> for Texts<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Pairs<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de> + Default> Visitor<'de> for Pairs<T> {
+            type Value = Texts<T>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object of texts, or null")
             }
 
-            fn visit_unit<E>(self) -> Result<Texts, E> {
+            fn visit_unit<E>(self) -> Result<Texts<T>, E> {
                 Ok(Texts::default())
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Texts, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Texts<T>, A::Error> {
                 let mut texts = Vec::new();
-                while let Some((key, value)) = map.next_entry::<Arc<str>, Option<Arc<str>>>()? {
+                while let Some((key, value)) = map.next_entry::<T, Option<T>>()? {
                     texts.push((key, value.unwrap_or_default()));
                 }
                 Ok(Texts(texts))
             }
         }
 
-        deserializer.deserialize_any(Pairs)
+        deserializer.deserialize_any(Pairs(PhantomData))
+    }
+}
+
+/// A text that is only looked at; borrowed from what was read wherever it is written there as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Text<'a>(Cow<'a, str>);
+
+impl Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Borrowing;
+
+        impl<'de> Visitor<'de> for Borrowing {
+            type Value = Text<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Owned(text.to_owned())))
+            }
+        }
+
+        deserializer.deserialize_str(Borrowing)
     }
 }
 
@@ -50,10 +95,23 @@ mod tests {
     #[test]
     fn objects_of_texts_are_taken_and_null_is_none() {
         let texts: Texts = serde_json::from_str(r#"{"b":"1","a":"\u0000\u001b[2J","c":null,"":""}"#).unwrap();
-        assert_eq!(texts.get("a").map(|text| &**text), Some("\0\u{1b}[2J"));
-        assert_eq!((texts.get("c").map(|text| &**text), texts.0.len()), (Some(""), 4));
+        assert_eq!(texts.get("a"), Some("\0\u{1b}[2J"));
+        assert_eq!((texts.get("c"), texts.0.len()), (Some(""), 4));
         assert_eq!(serde_json::from_str::<Texts>("null").unwrap(), Texts::default());
         let error = serde_json::from_str::<Texts>("[]").unwrap_err();
         assert!(error.to_string().contains("expected an object of texts, or null"), "{error}");
+    }
+    #[test]
+    fn a_text_that_is_only_looked_at_is_borrowed_unless_it_is_written_otherwise() {
+        let json = r#"{"a":"as it is","b":"\u0000\u001b[2J","c":null}"#;
+        let texts: Texts<Text<'_>> = serde_json::from_str(json).unwrap();
+        assert_eq!(
+            ["a", "b", "c"].map(|key| texts.get(key)),
+            [Some("as it is"), Some("\0\u{1b}[2J"), Some("")]
+        );
+        let is_borrowed = |at: usize| matches!(texts.0[at].1.0, Cow::Borrowed(_));
+        assert!(is_borrowed(0) && !is_borrowed(1));
+        let error = serde_json::from_str::<Texts<Text<'_>>>(r#"{"a":1}"#).unwrap_err();
+        assert!(error.to_string().contains("invalid type: integer `1`, expected a string"), "{error}");
     }
 }
