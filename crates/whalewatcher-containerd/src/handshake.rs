@@ -2,7 +2,6 @@
 
 use containerd_client::services::v1::introspection_client::IntrospectionClient;
 use containerd_client::services::v1::version_client::VersionClient;
-use futures_util::future::join;
 use tonic::Code;
 use whalewatcher_core::{EngineError, EngineIdentity};
 use whalewatcher_grpc::{Channel, Endpoint, Transport, origin};
@@ -17,14 +16,13 @@ const SERVER: &str = "Introspection.Server";
 
 /// Gets acquainted.
 pub(crate) async fn greet(endpoint: &Endpoint, transport: &Transport) -> Result<EngineIdentity, EngineError> {
-    let mut versions = version_client(transport.channel());
+    let answer = version_client(transport.channel()).version(()).await;
+    let failed = |status| ENGINE.of_greeting(endpoint, VERSION, status, transport.heard());
+    let version = answer.map_err(failed)?.into_inner();
+
     let mut introspection = IntrospectionClient::with_origin(transport.channel(), origin())
         .max_decoding_message_size(MAX_IDENTITY);
-    let (version, server) = join(versions.version(()), introspection.server(())).await;
-
-    let failed = |status| ENGINE.of_greeting(endpoint, VERSION, status, transport.heard());
-    let version = version.map_err(failed)?.into_inner();
-    let server = server.map_err(|status| match status.code() {
+    let server = introspection.server(()).await.map_err(|status| match status.code() {
         Code::Unimplemented => failure::too_old(SERVER, &version.version, status),
         _ => failure::of_status(SERVER, status),
     })?;

@@ -1,6 +1,5 @@
 //! The first words with a runtime: whether it is one, and who it is.
 
-use futures_util::future::join;
 use k8s_cri::v1::VersionRequest;
 use k8s_cri::v1::runtime_service_client::RuntimeServiceClient;
 use whalewatcher_core::{EngineError, EngineIdentity};
@@ -23,15 +22,13 @@ pub(crate) async fn greet(
     endpoint: &Endpoint,
     transport: &Transport,
 ) -> Result<(Runtime, EngineIdentity), EngineError> {
-    let pid = ENGINE.pid_of(transport.peer());
-    let mut client = client(transport.channel());
-    let (answer, host) = join(client.version(request()), host::name(pid)).await;
+    let answer = client(transport.channel()).version(request()).await;
     let failed = |status| ENGINE.of_greeting(endpoint, VERSION, status, transport.heard());
     let runtime = Runtime::from(answer.map_err(failed)?.into_inner());
     let mut identity = EngineIdentity::new(CRI, endpoint.as_str());
     identity.version = runtime.text();
-    identity.pid = pid;
-    identity.id = host;
+    identity.pid = ENGINE.pid_of(transport.peer());
+    identity.id = host::name(identity.pid).await;
     Ok((runtime, identity))
 }
 
