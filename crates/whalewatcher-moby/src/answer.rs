@@ -3,19 +3,18 @@
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::Body;
+use hyper::body::{Body, Incoming};
 use serde::Deserialize;
 use whalewatcher_core::{EngineError, ErrorKind};
 
 use crate::failure::{self, Excerpt};
 use crate::limits::MAX_COMPLAINT;
-use crate::pool::Answer;
 
 /// Says what was wrong, for an answer that is not a success; `what` names the request.
 pub(crate) async fn succeeded(
     what: &str,
-    response: Response<Answer>,
-) -> Result<Response<Answer>, EngineError> {
+    response: Response<Incoming>,
+) -> Result<Response<Incoming>, EngineError> {
     let status = response.status();
     if status.is_success() {
         return Ok(response);
@@ -25,7 +24,11 @@ pub(crate) async fn succeeded(
 }
 
 /// The whole body, if it has no more than `limit` bytes. Of one that announces more nothing is read.
-pub(crate) async fn read(what: &str, response: Response<Answer>, limit: usize) -> Result<Bytes, EngineError> {
+pub(crate) async fn read(
+    what: &str,
+    response: Response<Incoming>,
+    limit: usize,
+) -> Result<Bytes, EngineError> {
     let body = response.into_body();
     if usize::try_from(body.size_hint().lower()).is_ok_and(|announced| announced > limit) {
         return Err(failure::too_large(what, limit));

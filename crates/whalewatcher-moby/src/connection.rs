@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use futures_core::Stream;
 use http::{Response, StatusCode};
+use hyper::body::Incoming;
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 use whalewatcher_core::{
@@ -19,7 +20,6 @@ use crate::handshake::Acquaintance;
 use crate::inspection::{self, Packer};
 use crate::limits::{MAX_COMPLAINT, MAX_INSPECTION, MAX_LIST};
 use crate::list;
-use crate::pool::Answer;
 use crate::replay::{Excused, Garbage};
 use crate::transport::Transport;
 
@@ -55,7 +55,7 @@ impl Connection {
         self.acquaintance.api.to_string()
     }
 
-    pub(crate) async fn get(&self, path: &str) -> Result<Response<Answer>, EngineError> {
+    pub(crate) async fn get(&self, path: &str) -> Result<Response<Incoming>, EngineError> {
         self.transport.get(&format!("/v{}{path}", self.acquaintance.api)).await
     }
 

@@ -19,6 +19,7 @@ use std::time::{Duration, SystemTime};
 use futures_core::Stream;
 use futures_util::stream;
 use http::Response;
+use hyper::body::Incoming;
 use jiff::Timestamp;
 use percent_encoding::utf8_percent_encode;
 use tokio::time::timeout;
@@ -29,7 +30,6 @@ use crate::connection::{Connection, QUERY};
 use crate::event::{ACTIONS, WHAT, decode};
 use crate::limits::MAX_EVENT;
 use crate::lines::Lines;
-use crate::pool::Answer;
 use crate::replay::Excused;
 
 /// How long podman is waited for to send its headers.
@@ -55,13 +55,13 @@ pub(crate) fn path(since: Timestamp, until: Option<Timestamp>, podman: bool) -> 
     format!("/events?since={}{until}&filters={filters}", moment(since))
 }
 
-type Asked<'a> = Pin<Box<dyn Future<Output = Result<Response<Answer>, EngineError>> + Send + 'a>>;
+type Answer<'a> = Pin<Box<dyn Future<Output = Result<Response<Incoming>, EngineError>> + Send + 'a>>;
 
 enum Progress<'a> {
     /// Nobody has asked yet.
     Begun(&'a Connection),
     /// The answer's headers are still to come.
-    Asked(&'a Connection, Asked<'a>),
+    Asked(&'a Connection, Answer<'a>),
     Reading(Reading<'a>),
     Over,
 }
@@ -97,7 +97,7 @@ pub(crate) fn stream(connection: &Connection) -> impl Stream<Item = Result<Engin
 }
 
 async fn subscribe(connection: &Connection) -> Result<Progress<'_>, EngineError> {
-    let mut answer: Asked<'_> = Box::pin(async {
+    let mut answer: Answer<'_> = Box::pin(async {
         let path = path(connection.since(), None, connection.is_podman());
         answer::succeeded(WHAT, connection.get(&path).await?).await
     });
@@ -110,7 +110,7 @@ async fn subscribe(connection: &Connection) -> Result<Progress<'_>, EngineError>
     }
 }
 
-fn reading(connection: &Connection, response: Response<Answer>) -> Progress<'_> {
+fn reading(connection: &Connection, response: Response<Incoming>) -> Progress<'_> {
     let lines = Lines::new(response.into_body(), MAX_EVENT);
     Progress::Reading(Reading { connection, lines, excused: connection.excused() })
 }

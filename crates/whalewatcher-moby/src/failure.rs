@@ -94,28 +94,16 @@ fn no_permission(endpoint: &Endpoint, who: Option<Access>) -> String {
     }
 }
 
-/// A request got no answer, on a connection that there was.
-pub(crate) fn of_exchange(endpoint: &Endpoint, error: hyper::Error) -> EngineError {
-    lost(endpoint, is_no_http(&error), error)
-}
-
-/// An application's own request got no answer.
+/// A request got no answer.
 pub(crate) fn of_request(endpoint: &Endpoint, error: legacy::Error) -> EngineError {
     let cause = error.source();
     if let Some(known) = cause.and_then(<dyn Error>::downcast_ref::<EngineError>) {
         return EngineError::new(known.kind(), known.to_string()).with_source(error);
     }
     let hyper = cause.and_then(<dyn Error>::downcast_ref::<hyper::Error>);
-    lost(endpoint, hyper.is_some_and(is_no_http), error)
-}
-
-fn is_no_http(error: &hyper::Error) -> bool {
     // hyper has no other way to tell that somebody spoke unasked, as servers of mail and of databases do.
-    error.is_parse() || error.to_string() == "received unexpected message from connection"
-}
-
-fn lost(endpoint: &Endpoint, is_no_http: bool, error: impl Error + Send + Sync + 'static) -> EngineError {
-    if is_no_http {
+    let unasked = |error: &hyper::Error| error.to_string() == "received unexpected message from connection";
+    if hyper.is_some_and(|error| error.is_parse() || unasked(error)) {
         let message = format!("what answers at {endpoint} does not speak HTTP: {}", Chain(&error));
         return EngineError::new(ErrorKind::NotThisEngine, message).with_source(error);
     }

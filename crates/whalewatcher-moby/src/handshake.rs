@@ -6,6 +6,7 @@
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, Response};
+use hyper::body::Incoming;
 use jiff::Timestamp;
 use serde::Deserialize;
 use whalewatcher_core::{EngineError, EngineIdentity, ErrorKind, Printable};
@@ -14,7 +15,6 @@ use crate::answer;
 use crate::failure;
 use crate::limits::{MAX_IDENTITY, MAX_SELF};
 use crate::peer::engine_pid;
-use crate::pool::Answer;
 use crate::transport::Transport;
 use crate::version::{ApiVersion, negotiate};
 
@@ -125,7 +125,7 @@ async fn ask<T: for<'de> Deserialize<'de>>(
 }
 
 /// The newest version that the engine speaks, if it is one.
-async fn ping(transport: &Transport, response: Response<Answer>) -> Result<ApiVersion, EngineError> {
+async fn ping(transport: &Transport, response: Response<Incoming>) -> Result<ApiVersion, EngineError> {
     let version = api_version(response.headers());
     let status = response.status();
     let complaint = match answer::succeeded("GET /_ping", response).await {

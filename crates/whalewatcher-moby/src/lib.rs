@@ -42,7 +42,6 @@ mod mutated;
 #[cfg(test)]
 mod mutation;
 mod peer;
-mod pool;
 mod replay;
 mod salvage;
 #[cfg_attr(not(feature = "tls"), path = "tls_absent.rs")]

@@ -2,11 +2,11 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use whalewatcher_core::EngineError;
 
 use crate::failure;
 use crate::limits::ENDLESS;
-use crate::pool::Answer;
 
 /// A line without its end.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,12 +28,12 @@ impl Line {
 /// Takes a body apart into lines. It holds no more than the limit of a line and what came at once.
 #[derive(Debug)]
 pub(crate) struct Lines {
-    body: Answer,
+    body: Incoming,
     received: Received,
 }
 
 impl Lines {
-    pub(crate) fn new(body: Answer, limit: usize) -> Self {
+    pub(crate) fn new(body: Incoming, limit: usize) -> Self {
         Self { body, received: Received::new(limit) }
     }
 

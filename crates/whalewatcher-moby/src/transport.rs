@@ -6,11 +6,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::HOST;
 use http::{Request, Response, Uri};
 use http_body_util::Empty;
+use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::client::legacy::{Builder, Client};
@@ -18,17 +19,21 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tower_service::Service;
-use whalewatcher_core::{EngineError, ErrorKind, Tasks};
+use whalewatcher_core::{EngineError, ErrorKind, Spawner, Tasks};
 
 use crate::endpoint::{Address, Endpoint};
 use crate::failure::{self, Excerpt};
-use crate::pool::{Answer, IDLE, MAX_IDLE, Pool};
 use crate::tls::Tls;
+
+/// How many connections that nobody uses are kept: as many as inspections run at once.
+const MAX_IDLE: usize = 16;
+/// For how long.
+const IDLE: Duration = Duration::from_secs(30);
 
 /// HTTP to one engine. Dropping it closes all connections and ends the tasks that drive them.
 #[derive(Debug)]
 pub(crate) struct Transport {
-    pool: Pool,
+    client: Client<Connector, Empty<Bytes>>,
     connector: Connector,
     _tasks: Tasks,
 }
@@ -37,17 +42,21 @@ impl Transport {
     /// Connects to nothing yet.
     pub(crate) fn new(connector: Connector) -> Self {
         let tasks = Tasks::new();
-        Self { pool: Pool::new(connector.clone(), tasks.spawner()), connector, _tasks: tasks }
+        let client = builder(Spawn(tasks.spawner())).build(connector.clone());
+        Self { client, connector, _tasks: tasks }
     }
 
     /// What the engine answers, of which the headers have come. The path may have a query.
-    pub(crate) async fn get(&self, path: &str) -> Result<Response<Answer>, EngineError> {
-        let request = Request::get(path).header(HOST, self.connector.endpoint.authority());
-        let request = request.body(Empty::<Bytes>::new()).map_err(|error| {
+    pub(crate) async fn get(&self, path: &str) -> Result<Response<Incoming>, EngineError> {
+        let mut request = Request::new(Empty::new());
+        *request.uri_mut() = self.connector.uri(path).map_err(|error| {
             EngineError::new(ErrorKind::Garbled, format!("no request can be made of {}", Excerpt(path)))
                 .with_source(error)
         })?;
-        self.pool.send(request).await
+        self.client
+            .request(request)
+            .await
+            .map_err(|error| failure::of_request(&self.connector.endpoint, error))
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
@@ -60,7 +69,7 @@ impl Transport {
     }
 }
 
-/// The making of a HTTP client for an application's own requests. Its tasks are the executor's.
+/// A HTTP client's making. Its tasks are the executor's.
 pub(crate) fn builder<E: Executor<BoxTask> + Clone + Send + Sync + 'static>(executor: E) -> Builder {
     let mut builder = Client::builder(executor);
     // The timer closes what is idle even if nobody asks for a connection any more.
@@ -69,6 +78,16 @@ pub(crate) fn builder<E: Executor<BoxTask> + Clone + Send + Sync + 'static>(exec
 }
 
 type BoxTask = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// hyper-util has its connections driven by tasks: with its own executor these would outlive whoever wanted them.
+#[derive(Clone)]
+struct Spawn(Spawner);
+
+impl Executor<BoxTask> for Spawn {
+    fn execute(&self, task: BoxTask) {
+        self.0.spawn(task);
+    }
+}
 
 /// Makes connections to one engine.
 #[derive(Clone, Debug)]
@@ -83,16 +102,12 @@ impl Connector {
         Self { endpoint, tls, peer: Arc::default() }
     }
 
-    pub(crate) fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
-    }
-
     /// The path at this engine, as an URI. Whether TLS is spoken is this connector's business, not HTTP's.
     pub(crate) fn uri(&self, path: &str) -> Result<Uri, http::Error> {
         Uri::builder().scheme("http").authority(self.endpoint.authority()).path_and_query(path).build()
     }
 
-    pub(crate) async fn connect(self) -> io::Result<Stream> {
+    async fn connect(self) -> io::Result<Stream> {
         match self.endpoint.address() {
             Address::Unix(path) => {
                 let stream = UnixStream::connect(path).await?;
