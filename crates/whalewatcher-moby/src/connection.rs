@@ -8,8 +8,10 @@ use http::{Response, StatusCode};
 use hyper::body::Incoming;
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
+use tokio::task::spawn_blocking;
 use whalewatcher_core::{
-    Container, ContainerId, EngineConnection, EngineError, EngineEvent, EngineIdentity, Listing, Sighting,
+    Container, ContainerId, EngineConnection, EngineError, EngineEvent, EngineIdentity, ErrorKind, Listing,
+    Sighting,
 };
 
 use crate::answer;
@@ -22,6 +24,9 @@ use crate::limits::{MAX_COMPLAINT, MAX_INSPECTION, MAX_LIST};
 use crate::list;
 use crate::replay::{Excused, Garbage};
 use crate::transport::Transport;
+
+/// Up to what size a list is decoded between two events: that of some hundred containers, which takes a millisecond.
+const AT_ONCE: usize = 256 * 1024;
 
 /// What stays as it is in a part of a path and in a parameter of a query.
 pub(crate) const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -84,7 +89,14 @@ impl Connection {
         const WHAT: &str = "GET /containers/json";
         let response = answer::succeeded(WHAT, self.get(&list::path(self.is_podman())).await?).await?;
         let now = check::date(response.headers());
-        let sightings = list::decode(WHAT, &answer::read(WHAT, response, MAX_LIST).await?, now)?;
+        let body = answer::read(WHAT, response, MAX_LIST).await?;
+        let sightings = if body.len() <= AT_ONCE {
+            list::decode(WHAT, &body, now)?
+        } else {
+            // Events are not to wait for it: dockerd passes over who is too slow to take them.
+            let decoding = spawn_blocking(move || list::decode(WHAT, &body, now));
+            decoding.await.map_err(|error| EngineError::new(ErrorKind::Failed, error.to_string()))??
+        };
         Ok((sightings, now))
     }
 }
