@@ -36,7 +36,7 @@ pub(crate) const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').
 const AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A connection to an engine, made by [`Client`](crate::Client). Dropping it closes every descriptor and ends every
-/// task that belongs to it.
+/// task that belongs to it. Only a long list that is just being decoded, in a thread of the runtime's, is decoded to its end.
 pub struct Connection {
     transport: Transport,
     acquaintance: Acquaintance,

@@ -2,10 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
 
+use tokio::runtime::Builder;
+use tokio::task::{spawn_blocking, yield_now};
+use tokio::time::sleep;
 use whalewatcher_core::{ContainerId, EngineClient, EngineConnection, ErrorKind};
 use whalewatcher_moby::Client;
-use whalewatcher_testkit::docker::{Gate, Kind, Server, Verdict};
+use whalewatcher_testkit::docker::{ContainerSpec, Gate, Kind, Server, Verdict};
 
 use crate::watched::{in_time, watch};
 
@@ -30,6 +35,39 @@ async fn connections_are_used_again() {
     assert!(stats.requests.inspect >= 120, "{stats:?}");
     // One for events, one for each inspection at a time; and a few that were begun while another became free.
     assert!(stats.accepted < 30, "{stats:?}");
+}
+
+/// The only thread for what takes long is busy, so a long list stays undecoded.
+#[test]
+fn events_do_not_wait_until_a_long_list_is_decoded() {
+    let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
+    runtime.block_on(async {
+        let server = Server::builder().start().unwrap();
+        let text = ("text".to_owned(), "v".repeat(300 * 1024));
+        server.run(ContainerSpec::new("long").labels([text])).unwrap();
+        let (release, released) = mpsc::channel::<()>();
+        let busy = spawn_blocking(move || released.recv());
+        let watched = watch(&server);
+        in_time(async {
+            while server.stats().requests.list == 0 {
+                yield_now().await;
+            }
+        })
+        .await;
+        server.run("late").unwrap();
+        in_time(async {
+            while watched.watching.status().counters.events == 0 {
+                yield_now().await;
+            }
+        })
+        .await;
+        // That it is not decoded meanwhile can only be waited for.
+        sleep(Duration::from_millis(100)).await;
+        assert!(!watched.watching.status().is_live(), "the list was decoded between two events");
+        release.send(()).unwrap();
+        busy.await.unwrap().unwrap();
+        assert_eq!(watched.live().await.names(), ["late", "long"]);
+    });
 }
 
 #[tokio::test]
