@@ -1,16 +1,19 @@
 //! Watches the containers of containerd, in all its namespaces; it knows what nerdctl calls them.
 //!
 //! ```no_run
-//! use whalewatcher_containerd as containerd;
+//! use whalewatcher_containerd::{Client, Portfolio, watch};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let watching = whalewatcher_core::watch(containerd::Client::new("/run/containerd/containerd.sock")?);
+//! let watching = watch(Client::new("/run/containerd/containerd.sock")?);
 //! watching.ready().await?;
-//! for container in watching.portfolio().containers() {
+//! let portfolio: Portfolio = watching.portfolio();
+//! for container in portfolio.containers() {
 //!     println!("{container}");
 //! }
 //! # Ok(()) }
 //! ```
+//!
+//! All of `whalewatcher-core` is re-exported here: this crate alone is enough to depend on.
 //!
 //! containerd 1.6 and later. The namespaces `moby` and `k8s.io` are left out unless asked for: Docker's containers are
 //! better watched through Docker, and Kubernetes' through CRI.
@@ -40,3 +43,4 @@ pub use containerd_client;
 pub use limits::{MAX_CONTAINER, MAX_EVENT, MAX_IDENTITY, MAX_LIST};
 pub use namespace::IGNORED_BY_DEFAULT;
 pub use subscription::EventService;
+pub use whalewatcher_core::*;

@@ -1,17 +1,20 @@
 //! Watches the containers and pod sandboxes of any CRI runtime, without hurting the kubelet.
 //!
 //! ```no_run
-//! use whalewatcher_cri as cri;
+//! use whalewatcher_cri::{Client, POD_NAME_LABEL, Portfolio, watch};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let watching = whalewatcher_core::watch(cri::Client::new("/run/containerd/containerd.sock")?);
+//! let watching = watch(Client::new("/run/containerd/containerd.sock")?);
 //! watching.ready().await?;
-//! for container in watching.portfolio().containers() {
-//!     let pod = container.labels().get(cri::POD_NAME_LABEL).unwrap_or_default();
+//! let portfolio: Portfolio = watching.portfolio();
+//! for container in portfolio.containers() {
+//!     let pod = container.labels().get(POD_NAME_LABEL).unwrap_or_default();
 //!     println!("{pod}: {container}");
 //! }
 //! # Ok(()) }
 //! ```
+//!
+//! All of `whalewatcher-core` is re-exported here: this crate alone is enough to depend on.
 //!
 //! containerd 1.6 and later, CRI-O, and whatever else speaks `runtime.v1`.
 //!
@@ -74,4 +77,4 @@ pub use connection::Connection;
 pub use container::{ANNOTATION_LABEL_PREFIX, CONTAINER_NAME_LABEL, Details};
 pub use k8s_cri;
 pub use limits::{MAX_EVENT, MAX_ID, MAX_IDENTITY, MAX_LIST, MAX_STATUS};
-pub use whalewatcher_core::{POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL, SANDBOX_LABEL};
+pub use whalewatcher_core::*;

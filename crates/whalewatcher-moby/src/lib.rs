@@ -1,16 +1,19 @@
 //! Watches the containers of Docker and of what speaks its API, such as podman.
 //!
 //! ```no_run
-//! use whalewatcher_moby as moby;
+//! use whalewatcher_moby::{Client, Portfolio, watch};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let docker = whalewatcher_core::watch(moby::Client::from_env()?);
+//! let docker = watch(Client::from_env()?);
 //! docker.ready().await?;
-//! for container in docker.portfolio().containers() {
+//! let portfolio: Portfolio = docker.portfolio();
+//! for container in portfolio.containers() {
 //!     println!("{container}");
 //! }
 //! # Ok(()) }
 //! ```
+//!
+//! All of `whalewatcher-core` is re-exported here: this crate alone is enough to depend on.
 //!
 //! Docker 20.10 and later (its API 1.41 to 1.52), and podman 4 and later through its Docker-compatible API.
 //!
@@ -57,3 +60,4 @@ pub use inspection::PRIVILEGED_LABEL;
 pub use limits::{MAX_EVENT, MAX_ID, MAX_IDENTITY, MAX_INSPECTION, MAX_LIST, MAX_SELF};
 #[cfg(feature = "tls")]
 pub use tls::Tls;
+pub use whalewatcher_core::*;
