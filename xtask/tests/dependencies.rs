@@ -84,6 +84,20 @@ fn cri_and_containerd_together_spare_an_old_containerd_the_polling() {
 }
 
 #[test]
+fn bollard_is_compiled_where_its_types_are_wanted_only() {
+    for arguments in [
+        &["-p", "whalewatcher-moby", "--no-default-features", "--features", "tls"][..],
+        &facade("moby,serde,tls"),
+        &["-p", "whalewatcher-cli"],
+    ] {
+        assert_eq!(found(&crates(arguments), &DOCKER), ["whalewatcher-moby"], "{arguments:?}");
+    }
+    for arguments in [&["-p", "whalewatcher-moby"][..], &["-p", "whalewatcher"], &facade("bollard")] {
+        assert_eq!(found(&crates(arguments), &DOCKER), DOCKER, "{arguments:?}");
+    }
+}
+
+#[test]
 fn without_containerd_and_cri_no_protoc_is_needed() {
     for arguments in [
         &["-p", "whalewatcher"][..],
@@ -96,7 +110,6 @@ fn without_containerd_and_cri_no_protoc_is_needed() {
             assert_eq!(found(&crates, absent), [""; 0], "{arguments:?}");
         }
     }
-    assert_eq!(found(&crates(&["-p", "whalewatcher"]), &DOCKER), DOCKER);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What an engine answers to a request: the status looked at, the body read up to a limit, the JSON decoded.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -45,10 +47,15 @@ pub(crate) async fn read(
 /// Engines write valid UTF-8, even of names that are not; should one not, then what is invalid is replaced, for it must
 /// not hide all else.
 pub(crate) fn decode<T: for<'de> Deserialize<'de>>(what: &str, body: &[u8]) -> Result<T, EngineError> {
+    parse(what, &text(body))
+}
+
+/// The body as text, with what is not valid UTF-8 replaced.
+pub(crate) fn text(body: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(body) {
         // Which is far quicker than to look for what is not valid.
-        Ok(text) => parse(what, text),
-        Err(_) => parse(what, &String::from_utf8_lossy(body)),
+        Ok(text) => text.into(),
+        Err(_) => String::from_utf8_lossy(body),
     }
 }
 

@@ -1,31 +1,26 @@
 //! What an application configures: where the engine is, and what else is to be done.
 
+#[cfg(feature = "bollard")]
+mod with_bollard;
+
 use std::any::Any;
 use std::fmt;
 use std::future::Future;
-use std::io;
 use std::sync::Arc;
 
-use bollard::models::ContainerInspectResponse;
-use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
-use hyper_util::rt::TokioExecutor;
-use whalewatcher_core::{EngineClient, EngineError, ErrorKind, Hook};
+use whalewatcher_core::{EngineClient, EngineError, Hook};
 
 use crate::connection::Connection;
 use crate::endpoint::{DEFAULT_ENDPOINT, Endpoint};
 use crate::environment::Environment;
-use crate::failure;
 use crate::handshake::greet;
-use crate::inspection::Packer;
+use crate::inspection::{Packer, RawInspection};
 use crate::replay::Garbage;
 use crate::tls::Tls;
-use crate::transport::{self, Connector, Transport};
+use crate::transport::{Connector, Transport};
 use crate::version::{self, ApiVersion};
 
 const DOCKER: &str = "docker.com";
-
-/// After what time an answer's headers must have come to the application's own requests, in seconds.
-const OWN_REQUESTS_LIMIT: u64 = 120;
 
 /// A client of Docker, or of what speaks its API. It connects when a watcher has it connect; clones share no
 /// connection.
@@ -51,7 +46,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`] if what a variable says cannot be used. That nobody is there is no error yet.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if a variable has a value that cannot be used.
+    /// That nobody is there is no error yet.
     pub fn from_env() -> Result<Self, EngineError> {
         Self::builder().build()
     }
@@ -61,7 +57,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`] if it cannot be used. That nobody is there is no error yet.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if it cannot be used. That nobody is
+    /// there is no error yet.
     pub fn new(endpoint: impl Into<String>) -> Result<Self, EngineError> {
         Self::builder().endpoint(endpoint).build()
     }
@@ -70,35 +67,6 @@ impl Client {
     #[must_use]
     pub fn builder() -> Builder {
         Builder::default()
-    }
-
-    /// A bollard client for the application's own requests to the same engine. It has connections of its own, which
-    /// no watch ends, and connects with its first request.
-    ///
-    /// # Errors
-    ///
-    /// Whatever bollard has to say against it.
-    pub fn client(&self) -> Result<Docker, EngineError> {
-        let connector = self.connector();
-        let http = transport::builder(TokioExecutor::new()).build(connector.clone());
-        let endpoint = self.endpoint.clone();
-        let send = move |mut request: BollardRequest| {
-            let (http, endpoint) = (http.clone(), endpoint.clone());
-            let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-            let uri = connector.uri(path);
-            async move {
-                *request.uri_mut() = uri?;
-                http.request(request).await.map_err(|error| {
-                    let error = failure::of_request(&endpoint, error);
-                    bollard::errors::Error::from(io::Error::other(error))
-                })
-            }
-        };
-        let address = format!("http://{}", self.endpoint.authority());
-        Docker::connect_with_custom_transport(send, Some(address), OWN_REQUESTS_LIMIT, API_DEFAULT_VERSION)
-            .map_err(|error| {
-                EngineError::new(ErrorKind::Configuration, "bollard cannot be used here").with_source(error)
-            })
     }
 
     fn connector(&self) -> Connector {
@@ -179,13 +147,34 @@ impl Builder {
         self
     }
 
-    /// Has this pack a rucksack for each container, listed or started, from what the engine's inspection says of it.
-    /// It is called within the watch, so it should be quick. A container whose inspection bollard cannot decode has
-    /// no rucksack.
+    /// Packs a rucksack for each container, listed or started, from the JSON of its inspection. The packer runs within
+    /// the watch, so it should be quick; it replaces one that was set before.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use serde::Deserialize;
+    /// use whalewatcher_moby::{Client, EngineError};
+    ///
+    /// #[derive(Deserialize)]
+    /// #[serde(rename_all = "PascalCase")]
+    /// struct Inspected {
+    ///     log_path: Option<String>,
+    /// }
+    ///
+    /// # fn example() -> Result<Client, EngineError> {
+    /// Client::builder()
+    ///     .rucksack_json(|inspection| {
+    ///         let log_path = inspection.decode::<Inspected>().ok()?.log_path?;
+    ///         Some(Arc::new(log_path)) // which `container.rucksack::<String>()` returns
+    ///     })
+    ///     .build()
+    /// # }
+    /// ```
     #[must_use]
-    pub fn rucksack<F>(mut self, packer: F) -> Self
+    pub fn rucksack_json<F>(mut self, packer: F) -> Self
     where
-        F: Fn(&ContainerInspectResponse) -> Option<Arc<dyn Any + Send + Sync>> + Send + Sync + 'static,
+        F: Fn(RawInspection<'_>) -> Option<Arc<dyn Any + Send + Sync>> + Send + Sync + 'static,
     {
         self.packer = Some(Arc::new(packer));
         self
@@ -217,7 +206,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`] if the endpoint, or what the environment says of it, cannot be used.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if the endpoint, or what the environment says
+    /// of it, cannot be used.
     pub fn build(self) -> Result<Client, EngineError> {
         let environment = match self.endpoint {
             Some(_) => Environment::default(),
@@ -256,6 +246,8 @@ impl fmt::Debug for Builder {
 
 #[cfg(test)]
 mod tests {
+    use whalewatcher_core::ErrorKind;
+
     use super::*;
 
     fn environment(variables: &[(&str, &str)]) -> Environment {

@@ -4,7 +4,6 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use bollard::models::ContainerInspectResponse;
 use jiff::Timestamp;
 use percent_encoding::utf8_percent_encode;
 use serde::Deserialize;
@@ -20,8 +19,39 @@ use crate::list::without_slash;
 pub const PRIVILEGED_LABEL: &str = "github.com/thediveo/whalewatcher/moby/privileged";
 
 /// Packs what an application wants to keep of an inspection.
-pub(crate) type Packer =
-    Arc<dyn Fn(&ContainerInspectResponse) -> Option<Arc<dyn Any + Send + Sync>> + Send + Sync>;
+pub(crate) type Packer = Arc<dyn Fn(RawInspection<'_>) -> Option<Arc<dyn Any + Send + Sync>> + Send + Sync>;
+
+/// The engine's answer to an inspection of a container that is alive, for packers of rucksacks: the JSON that
+/// `docker inspect` shows. It may be of any shape beyond what the watcher itself needs.
+#[derive(Clone, Copy, Debug)]
+pub struct RawInspection<'a> {
+    id: &'a ContainerId,
+    text: &'a str,
+}
+
+impl<'a> RawInspection<'a> {
+    /// Returns the container's ID.
+    #[must_use]
+    pub fn id(&self) -> &'a ContainerId {
+        self.id
+    }
+
+    /// Returns the JSON text, with invalid UTF-8 replaced.
+    #[must_use]
+    pub fn as_str(&self) -> &'a str {
+        self.text
+    }
+
+    /// Decodes the parts that `T` has, which may borrow from the text. Engines leave out fields or send `null` where a
+    /// value is not known, so most fields are best an `Option`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Garbled`](whalewatcher_core::ErrorKind::Garbled) if the JSON has not the shape that `T` asks for.
+    pub fn decode<T: Deserialize<'a>>(&self) -> Result<T, EngineError> {
+        answer::parse("inspection", self.text)
+    }
+}
 
 /// Where to ask.
 pub(crate) fn path(id: &ContainerId) -> String {
@@ -121,7 +151,7 @@ fn truth(
         .with_labels(Labels::from_iter(labels))
         .with_paused(state.paused)
         .with_started_at(state.started_at.as_deref().and_then(moment).filter(|started| *started <= horizon))
-        .with_rucksack(packer.and_then(|packer| pack(id, body, packer)));
+        .with_rucksack(packer.and_then(|packer| packer(RawInspection { id, text: &answer::text(body) })));
     Ok(Some(container))
 }
 
@@ -129,18 +159,6 @@ fn truth(
 fn moment(text: &str) -> Option<SystemTime> {
     let timestamp: Timestamp = text.parse().ok()?;
     (timestamp > Timestamp::UNIX_EPOCH).then(|| SystemTime::try_from(timestamp).ok())?
-}
-
-/// bollard's types know a closed set of words for many things: with one that they do not know, the container is still
-/// alive.
-fn pack(id: &ContainerId, body: &[u8], packer: &Packer) -> Option<Arc<dyn Any + Send + Sync>> {
-    match answer::decode::<ContainerInspectResponse>("rucksack", body) {
-        Ok(response) => packer(&response),
-        Err(error) => {
-            tracing::warn!(%id, %error, "no rucksack is packed");
-            None
-        }
-    }
 }
 
 #[cfg(test)]
@@ -300,18 +318,28 @@ mod tests {
     }
 
     #[test]
-    fn a_rucksack_is_packed_where_bollard_understands_the_answer() {
-        let packer: Packer = Arc::new(|response| Some(Arc::new(response.image.clone()?)));
-        let pack = |status: &str| {
-            let body = format!(
-                r#"{{"Id":"a","Image":"busybox","State":{{"Status":"{status}","Running":true,"Pid":1}}}}"#
-            );
-            let now = SystemTime::now();
-            decode("inspection", &ContainerId::from("a"), body.as_bytes(), now, Some(&packer))
-                .unwrap()
-                .unwrap()
+    fn a_rucksack_is_packed_from_the_raw_answer() {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Wanted<'a> {
+            #[serde(borrow)]
+            image: &'a str,
+        }
+        let packer: Packer = Arc::new(|inspection| {
+            let image = inspection.decode::<Wanted<'_>>().map(|wanted| wanted.image.to_owned());
+            Some(Arc::new((inspection.id().to_string(), image.map_err(|error| error.kind()))))
+        });
+        let pack = |body: &[u8]| {
+            let id = ContainerId::from("a");
+            let container = decode("inspection", &id, body, SystemTime::now(), Some(&packer)).unwrap();
+            container.unwrap().rucksack::<(String, Result<String, ErrorKind>)>().cloned().unwrap()
         };
-        assert_eq!(pack("running").rucksack::<String>(), Some(&"busybox".to_owned()));
-        assert_eq!(pack("levitating").rucksack::<String>(), None, "yet it is alive");
+        let alive = r#""State":{"Status":"levitating","Running":true,"Pid":1}"#;
+        let body = format!(r#"{{"Id":"a","Image":"busybox",{alive}}}"#);
+        assert_eq!(pack(body.as_bytes()), ("a".into(), Ok("busybox".into())));
+        let body = format!(r#"{{"Id":"a","Image":7,{alive}}}"#);
+        assert_eq!(pack(body.as_bytes()), ("a".into(), Err(ErrorKind::Garbled)));
+        let damaged = [br#"{"Id":"a","Image":"#, &b"\"\xff\","[..], alive.as_bytes(), b"}"].concat();
+        assert_eq!(pack(&damaged), ("a".into(), Ok("\u{fffd}".into())));
     }
 }

@@ -22,6 +22,9 @@
 //!
 //! # Features
 //!
+//! - `bollard` (default): [`Client::client`], a bollard client for the application's own requests, and
+//!   [`Builder::rucksack`], whose packer gets bollard's types. Without it some 35 crates fewer are compiled, and
+//!   [`Builder::rucksack_json`] gives packers the JSON.
 //! - `tls`: Docker over TCP with TLS: `https://`, and what `DOCKER_TLS_VERIFY` and `DOCKER_CERT_PATH` ask for.
 
 mod answer;
@@ -53,10 +56,11 @@ mod transport;
 mod uptime;
 mod version;
 
+#[cfg(feature = "bollard")]
 pub use bollard;
 pub use client::{Builder, Client};
 pub use connection::Connection;
-pub use inspection::PRIVILEGED_LABEL;
+pub use inspection::{PRIVILEGED_LABEL, RawInspection};
 pub use limits::{MAX_EVENT, MAX_ID, MAX_IDENTITY, MAX_INSPECTION, MAX_LIST, MAX_SELF};
 #[cfg(feature = "tls")]
 pub use tls::Tls;

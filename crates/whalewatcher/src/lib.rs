@@ -10,6 +10,8 @@
 //! # Features
 //!
 //! - `moby` (default): Docker, and what speaks its API, such as podman.
+//! - `bollard` (default): with `moby`, a bollard client for the application's own requests, and packers of rucksacks that
+//!   get bollard's types. Without it some 35 crates fewer are compiled.
 //! - `containerd`: containerd, in all its namespaces. Needs `protoc` to be built.
 //! - `cri`: the runtime of a Kubernetes node (containerd, CRI-O), by the API that the kubelet uses: containers and pod
 //!   sandboxes, which [`Portfolio::pods`] groups. Together with `containerd`, a containerd before 2.0 is followed by its own

@@ -169,6 +169,7 @@ async fn the_hooks_are_called_before_the_watch_and_before_each_attempt() {
     assert!(matches!(refused, Err(WatchError::Refused { .. })));
 }
 
+#[cfg(feature = "bollard")]
 #[tokio::test]
 async fn the_applications_own_client_speaks_to_the_same_engine() {
     let server = Server::builder().id("whale").start().unwrap();

@@ -1,7 +1,7 @@
 //! What happens to containers, as a subscriber is told.
 
 use whalewatcher_core::EventKind;
-use whalewatcher_moby::{Client, PRIVILEGED_LABEL};
+use whalewatcher_moby::{Builder, Client, PRIVILEGED_LABEL};
 use whalewatcher_testkit::docker::{ContainerSpec, Gate, Kind, RestartPolicy, Server, Verdict};
 
 use crate::watched::{in_time, watch, watch_by};
@@ -117,13 +117,39 @@ async fn a_privileged_container_is_labelled_so() {
 
 #[tokio::test]
 async fn a_rucksack_is_packed_for_listed_and_for_started_containers() {
-    let server = Server::builder().start().unwrap();
-    server.run(ContainerSpec::new("listed").image("nginx:1")).unwrap();
-    let client = Client::builder().endpoint(server.endpoint()).rucksack(|inspected| {
+    #[derive(serde::Deserialize)]
+    struct Inspected {
+        #[serde(rename = "Config")]
+        config: Config,
+    }
+    #[derive(serde::Deserialize)]
+    struct Config {
+        #[serde(rename = "Image")]
+        image: String,
+    }
+    packed_of_both(Client::builder().rucksack_json(|inspection| {
+        let inspected: Inspected = inspection.decode().ok()?;
+        Some(std::sync::Arc::new(inspected.config.image))
+    }))
+    .await;
+}
+
+#[cfg(feature = "bollard")]
+#[tokio::test]
+async fn a_rucksack_is_packed_of_bollards_type_too() {
+    packed_of_both(Client::builder().rucksack(|inspected| {
         let image = inspected.config.as_ref()?.image.clone()?;
         Some(std::sync::Arc::new(image))
-    });
-    let mut watched = watch_by(client.build().unwrap()).live().await;
+    }))
+    .await;
+}
+
+/// The packer packs the image of a container that is there, and of one that comes.
+async fn packed_of_both(builder: Builder) {
+    let server = Server::builder().start().unwrap();
+    server.run(ContainerSpec::new("listed").image("nginx:1")).unwrap();
+    let client = builder.endpoint(server.endpoint()).build().unwrap();
+    let mut watched = watch_by(client).live().await;
     server.run(ContainerSpec::new("started").image("nginx:2")).unwrap();
     assert_eq!(watched.told().await, "started started");
     for (name, image) in [("listed", "nginx:1"), ("started", "nginx:2")] {

@@ -7,7 +7,7 @@ use whalewatcher_core::{EngineClient, EngineConnection, EngineEvent, ErrorKind};
 use whalewatcher_moby::Client;
 use whalewatcher_testkit::docker::{Flavour, Gate, Kind, Server, Verdict};
 
-use crate::watched::{in_time, watch, watch_by};
+use crate::watched::{in_time, watch};
 
 fn podman(flavour: Flavour) -> Server {
     let server = Server::builder().flavour(flavour).version("4.3.1").api_versions("1.41", "1.24");
@@ -104,8 +104,7 @@ async fn what_is_being_stopped_is_still_alive() {
     server.set_status(&web, "stopping").unwrap();
     let odd = server.run("odd").unwrap();
     server.set_status(&odd, "initialized").unwrap();
-    let client = Client::builder().endpoint(server.endpoint()).rucksack(|_| None);
-    let mut watched = watch_by(client.build().unwrap()).live().await;
+    let mut watched = watch(&server).live().await;
     assert_eq!(watched.names(), ["web"]);
     server.exit(&web, 0).unwrap();
     assert_eq!(watched.told().await, "exited web 0");

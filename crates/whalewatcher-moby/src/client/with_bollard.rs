@@ -1,0 +1,93 @@
+//! What needs bollard's types: a client for the application's own requests, and packers that get inspections decoded.
+
+use std::any::Any;
+use std::io;
+use std::sync::Arc;
+
+use bollard::models::ContainerInspectResponse;
+use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
+use hyper_util::rt::TokioExecutor;
+use whalewatcher_core::{EngineError, ErrorKind};
+
+use super::{Builder, Client};
+use crate::{failure, transport};
+
+/// After what time an answer's headers must have come to the application's own requests, in seconds.
+const OWN_REQUESTS_LIMIT: u64 = 120;
+
+impl Client {
+    /// Returns a bollard client for the application's own requests to the same engine. It has connections of its own,
+    /// which no watch ends, and connects with its first request.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Configuration`] if bollard rejects the endpoint.
+    pub fn client(&self) -> Result<Docker, EngineError> {
+        let connector = self.connector();
+        let http = transport::builder(TokioExecutor::new()).build(connector.clone());
+        let endpoint = self.endpoint.clone();
+        let send = move |mut request: BollardRequest| {
+            let (http, endpoint) = (http.clone(), endpoint.clone());
+            let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+            let uri = connector.uri(path);
+            async move {
+                *request.uri_mut() = uri?;
+                http.request(request).await.map_err(|error| {
+                    let error = failure::of_request(&endpoint, error);
+                    bollard::errors::Error::from(io::Error::other(error))
+                })
+            }
+        };
+        let address = format!("http://{}", self.endpoint.authority());
+        Docker::connect_with_custom_transport(send, Some(address), OWN_REQUESTS_LIMIT, API_DEFAULT_VERSION)
+            .map_err(|error| {
+                EngineError::new(ErrorKind::Configuration, "bollard cannot be used here").with_source(error)
+            })
+    }
+}
+
+impl Builder {
+    /// Packs a rucksack for each container, listed or started, from its inspection as decoded by bollard. The packer runs
+    /// within the watch, so it should be quick; it replaces one that was set before.
+    ///
+    /// bollard's types know a closed set of words for many things: a container whose inspection has another one gets no
+    /// rucksack, and a warning is logged. [`rucksack_json`](Self::rucksack_json) has no such limit.
+    #[must_use]
+    pub fn rucksack<F>(self, packer: F) -> Self
+    where
+        F: Fn(&ContainerInspectResponse) -> Option<Arc<dyn Any + Send + Sync>> + Send + Sync + 'static,
+    {
+        self.rucksack_json(move |inspection| match inspection.decode() {
+            Ok(response) => packer(&response),
+            Err(error) => {
+                tracing::warn!(id = %inspection.id(), %error, "no rucksack is packed");
+                None
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use whalewatcher_core::ContainerId;
+
+    use super::*;
+    use crate::inspection::decode;
+
+    #[test]
+    fn a_container_that_bollard_does_not_understand_has_no_rucksack_yet_is_alive() {
+        let builder = Client::builder().rucksack(|response| Some(Arc::new(response.image.clone()?)));
+        let packed = |status: &str| {
+            let body = format!(
+                r#"{{"Id":"a","Image":"busybox","State":{{"Status":"{status}","Running":true,"Pid":1}}}}"#
+            );
+            let (id, now) = (ContainerId::from("a"), SystemTime::now());
+            let container = decode("inspection", &id, body.as_bytes(), now, builder.packer.as_ref());
+            container.unwrap().expect("it is alive").rucksack::<String>().cloned()
+        };
+        assert_eq!(packed("running").as_deref(), Some("busybox"));
+        assert_eq!(packed("levitating"), None);
+    }
+}
