@@ -16,6 +16,7 @@ mod driver;
 mod engine;
 mod error;
 mod event;
+pub mod fleet;
 mod hook;
 mod id;
 mod liveness;
@@ -39,6 +40,7 @@ pub use engine::{
 };
 pub use error::{EngineError, ErrorKind};
 pub use event::{Event, EventKind};
+pub use fleet::Fleet;
 pub use hook::Hook;
 pub use pod::{POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL, Pod, PodIdentity, Pods, SANDBOX_LABEL};
 pub use portfolio::{Portfolio, Project};

@@ -21,11 +21,9 @@
 //! - `tls`: Docker over TCP with TLS, by the certificates that Docker's tools use.
 //! - `serde`: `Serialize` for containers, events and engine identities.
 
-pub mod fleet;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 
-pub use fleet::Fleet;
 #[cfg(feature = "containerd")]
 pub use whalewatcher_containerd as containerd;
 pub use whalewatcher_core::*;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::time::timeout;
-use whalewatcher::fleet::{FleetSubscription, JoinError};
-use whalewatcher::{
+use whalewatcher_core::fleet::{FleetSubscription, JoinError};
+use whalewatcher_core::{
     Container, EngineClient, EngineError, EngineWatcher, EventKind, Fleet, Portfolio, WatchError,
 };
 use whalewatcher_testkit::scripted::{Connection, Engine};

@@ -13,7 +13,13 @@ use futures_util::{StreamExt, future, stream};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use whalewatcher_core::{Container, Event, Portfolio, Subscription, WatchError, Watcher, difference};
+
+use crate::container::Container;
+use crate::difference::difference;
+use crate::event::Event;
+use crate::portfolio::Portfolio;
+use crate::subscription::Subscription;
+use crate::watcher::{WatchError, Watcher};
 
 /// Watches several engines, each in a task of its own, until closed or dropped.
 ///
