@@ -16,3 +16,8 @@ pub mod protoc;
 /// `cargo xtask integration` runs it as `whalewatcher-integration --engine docker@sid [FLAGS OF GIVEN PROGRAMS]
 /// [FILTER…]`, and `cargo xtask soak` with `--soak MINUTES` instead of filters, after fetching the engine.
 pub const EXIT_ENGINE_CANNOT_RUN: u8 = 77;
+
+// The code of the README at the top is compiled as a test of the documentation: here, for a package could not reach it.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}

@@ -22,6 +22,7 @@
 //! formed alike, of nerdctl's name where there is one. containerd tells no start times, so lives are told apart by PID.
 //!
 //! Building this crate needs `protoc`, of Debian's packages `protobuf-compiler` and `libprotobuf-dev`.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod client;
 mod connection;
@@ -44,3 +45,8 @@ pub use limits::{MAX_CONTAINER, MAX_EVENT, MAX_IDENTITY, MAX_LIST};
 pub use namespace::IGNORED_BY_DEFAULT;
 pub use subscription::EventService;
 pub use whalewatcher_core::*;
+
+// The README's code is compiled as a test of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -8,6 +8,7 @@
 //! # Features
 //!
 //! - `serde`: `Serialize` for containers, events and engine identities.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backoff;
 mod container;
@@ -50,3 +51,8 @@ pub use subscription::Subscription;
 pub use tasks::{Spawner, Tasks};
 pub use watcher::{EngineWatcher, WatchError, Watcher};
 pub use watching::{Watching, watch, watch_with};
+
+// The README's code is compiled as a test of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -45,6 +45,7 @@
 //! - `containerd`: hints, as above.
 //!
 //! Building this crate needs `protoc`, of Debian's packages `protobuf-compiler` and `libprotobuf-dev`.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod changes;
 #[cfg(feature = "containerd")]
@@ -78,3 +79,8 @@ pub use container::{ANNOTATION_LABEL_PREFIX, CONTAINER_NAME_LABEL, Details};
 pub use k8s_cri;
 pub use limits::{MAX_EVENT, MAX_ID, MAX_IDENTITY, MAX_LIST, MAX_STATUS};
 pub use whalewatcher_core::*;
+
+// The README's code is compiled as a test of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -26,6 +26,7 @@
 //!   [`Builder::rucksack`], whose packer gets bollard's types. Without it some 35 crates fewer are compiled, and
 //!   [`Builder::rucksack_json`] gives packers the JSON.
 //! - `tls`: Docker over TCP with TLS: `https://`, and what `DOCKER_TLS_VERIFY` and `DOCKER_CERT_PATH` ask for.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod answer;
 mod audit;
@@ -65,3 +66,8 @@ pub use limits::{MAX_EVENT, MAX_ID, MAX_IDENTITY, MAX_INSPECTION, MAX_LIST, MAX_
 #[cfg(feature = "tls")]
 pub use tls::Tls;
 pub use whalewatcher_core::*;
+
+// The README's code is compiled as a test of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

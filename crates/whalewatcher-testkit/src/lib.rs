@@ -1,5 +1,6 @@
 //! Engines for tests: a scripted one in memory, ones that serve Docker's API, containerd's and the CRI on sockets, and a
 //! proxy that breaks what passes between a client and an engine. And a watched engine, for tests of adapters.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(any(feature = "containerd", feature = "docker"))]
 mod clock;
@@ -17,3 +18,8 @@ mod grpc;
 pub mod proxy;
 pub mod scripted;
 pub mod watched;
+
+// The README's code is compiled as a test of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -20,6 +20,7 @@
 //! - `metrics`: the figures of watchers for the recorder of the `metrics` crate.
 //! - `tls`: Docker over TCP with TLS, by the certificates that Docker's tools use.
 //! - `serde`: `Serialize` for containers, events and engine identities.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "metrics")]
 pub mod metrics;
@@ -32,7 +33,7 @@ pub use whalewatcher_cri as cri;
 #[cfg(feature = "moby")]
 pub use whalewatcher_moby as moby;
 
-// README's code is compiled as a test of the documentation.
+// The README's code is compiled as a test of the documentation.
 #[cfg(all(doctest, feature = "moby"))]
-#[doc = include_str!("../../../README.md")]
+#[doc = include_str!("../README.md")]
 mod readme {}
