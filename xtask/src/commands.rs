@@ -8,5 +8,6 @@ pub(crate) mod flaws;
 pub(crate) mod fuzz;
 pub(crate) mod integration;
 pub(crate) mod mutants;
+pub(crate) mod release;
 pub(crate) mod soak;
 pub(crate) mod test;

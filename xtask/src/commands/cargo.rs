@@ -32,6 +32,9 @@ pub(crate) const HACK: Tool = Tool { subcommand: "hack", version: "0.6.46", opti
 /// Changes code in small ways and runs its tests.
 pub(crate) const MUTANTS: Tool = Tool { subcommand: "mutants", version: "27.1.0", options: &[] };
 
+/// Compares the public API with that of a former version.
+pub(crate) const SEMVER_CHECKS: Tool = Tool { subcommand: "semver-checks", version: "0.51.0", options: &[] };
+
 /// cargo at the top of the workspace, with an environment in which builds find protoc.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));

@@ -1,0 +1,288 @@
+//! `cargo xtask release --dry-run`: whether what is committed can be published as it is.
+//!
+//! It publishes nothing: CONTRIBUTING.md has the two commands that do.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use cargo_metadata::semver::{Version, VersionReq};
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
+use clap::Args;
+
+use super::cargo::{SEMVER_CHECKS, cargo, succeed, workspace};
+
+const LICENCES: [&str; 2] = ["LICENSE-APACHE", "LICENSE-MIT"];
+
+/// Where links into the repository point to, below its address.
+const BRANCH: &str = "/blob/main/";
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Check only: the one thing that this command does
+    #[arg(long, required = true)]
+    dry_run: bool,
+    /// The version to be released, if not that of the workspace
+    version: Option<Version>,
+}
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let Options { dry_run: _, version } = options;
+    let metadata = metadata()?;
+    let packages = published(&metadata);
+    let own = &packages.first().context("nothing in this workspace is published")?.version;
+    let version = version.as_ref().unwrap_or(own);
+    let last = last_tag()?;
+    let mut failed = 0;
+    let mut check = |name: &str, what: &dyn Fn() -> Result<String>| {
+        let start = Instant::now();
+        let (verdict, line) = match what() {
+            Ok(line) => ("ok", line),
+            Err(error) => {
+                failed += 1;
+                ("FAILED", format!("{error:#}"))
+            }
+        };
+        println!("{verdict:<6} {name:<9} {line} ({:.1} s)", start.elapsed().as_secs_f32());
+    };
+    check("versions", &|| {
+        versions(&packages, version)?;
+        Ok(format!("{} packages, all {version}, and so they depend on each other", packages.len()))
+    });
+    check("tag", &|| {
+        ensure!(last.as_deref() != Some(&format!("v{version}")), "v{version} is tagged already");
+        Ok(format!("the last one is {}", last.as_deref().unwrap_or("none")))
+    });
+    check("changelog", &|| {
+        let path = workspace().join("CHANGELOG.md");
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(format!("{version} of {}", released_on(&text, version)?))
+    });
+    check("tree", &|| {
+        let changes = git(&["status", "--porcelain"])?;
+        ensure!(changes.is_empty(), "the working tree is not clean: commit or remove\n{changes}");
+        Ok("nothing but what is committed".to_owned())
+    });
+    check("contents", &|| {
+        packages.iter().try_for_each(|package| contents(package))?;
+        Ok("each package has its README, its links and both licences".to_owned())
+    });
+    check("package", &|| {
+        builds()?;
+        Ok("each package builds from what is in it".to_owned())
+    });
+    check("semver", &|| {
+        let Some(tag) = &last else { return Ok("skipped: no tag to compare with".to_owned()) };
+        packages.iter().filter(|package| is_library(package)).try_for_each(|package| semver(package, tag))?;
+        Ok(format!("{version} keeps what {tag} promised"))
+    });
+    ensure!(failed == 0, "{version} cannot be released: {failed} checks failed");
+    println!("{version} can be released");
+    Ok(())
+}
+
+fn metadata() -> Result<Metadata> {
+    MetadataCommand::new().current_dir(workspace()).no_deps().exec().context("cannot read the manifests")
+}
+
+/// What is published of the workspace.
+fn published(metadata: &Metadata) -> Vec<&Package> {
+    let all = metadata.packages.iter();
+    all.filter(|package| package.publish.as_ref().is_none_or(|registries| !registries.is_empty())).collect()
+}
+
+/// All packages have this version, and depend on exactly this one of each other: a release of one is a release of all.
+fn versions(packages: &[&Package], version: &Version) -> Result<()> {
+    let own = VersionReq::parse(&version.to_string())?;
+    let names: BTreeSet<&str> = packages.iter().map(|package| package.name.as_str()).collect();
+    for package in packages {
+        ensure!(package.version == *version, "{} is {}, not {version}", package.name, package.version);
+        for dependency in package.dependencies.iter().filter(|one| names.contains(one.name.as_str())) {
+            // cargo leaves those without a version out of the package.
+            let left_out =
+                dependency.kind == DependencyKind::Development && dependency.req == VersionReq::STAR;
+            ensure!(
+                left_out || dependency.req == own,
+                "{} depends on {} {}, not {own}",
+                package.name,
+                dependency.name,
+                dependency.req
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The date of this version in a changelog.
+fn released_on<'a>(changelog: &'a str, version: &Version) -> Result<&'a str> {
+    let expected = || format!("CHANGELOG.md has no line `## {version} - YYYY-MM-DD`");
+    let heading = format!("## {version} - ");
+    let mut lines = changelog.lines().skip_while(|line| !line.starts_with(&heading));
+    let date = lines.next().and_then(|line| line.strip_prefix(&heading)).with_context(expected)?;
+    let is_date = date.len() == 10
+        && date.char_indices().all(|(at, c)| if matches!(at, 4 | 7) { c == '-' } else { c.is_ascii_digit() });
+    ensure!(is_date, "{}, but `{date}`", expected());
+    let notes = lines.take_while(|line| !line.starts_with("## ")).any(|line| !line.trim().is_empty());
+    ensure!(notes, "CHANGELOG.md says nothing about {version}");
+    Ok(date)
+}
+
+/// The newest tag of a version among the ancestors of what is checked out.
+fn last_tag() -> Result<Option<String>> {
+    let tags = git(&["tag", "--list", "v[0-9]*", "--merged", "HEAD", "--sort=-version:refname"])?;
+    Ok(tags.lines().next().map(str::to_owned))
+}
+
+/// A package has a README with links that work anywhere, and this project's licences.
+fn contents(package: &Package) -> Result<()> {
+    let mut list = cargo();
+    list.args(["package", "--list", "--allow-dirty", "--quiet", "--package", &package.name]);
+    let files = output(&mut list)?;
+    let folder = package.manifest_path.parent().context("a manifest is in a folder")?;
+    for name in ["README.md"].into_iter().chain(LICENCES) {
+        ensure!(files.lines().any(|file| file == name), "{} has no {name}", package.name);
+    }
+    for name in LICENCES {
+        let own = fs::read(folder.join(name))?;
+        ensure!(
+            own == fs::read(workspace().join(name))?,
+            "{name} of {} is not that of the top",
+            package.name
+        );
+    }
+    let repository = package.repository.as_deref().context("workspace.package has no repository")?;
+    let readme = fs::read_to_string(folder.join("README.md"))?;
+    for link in links(&readme) {
+        let broken = match link.strip_prefix(repository) {
+            Some("") => false,
+            Some(rest) => rest.strip_prefix(BRANCH).is_none_or(|path| !workspace().join(path).exists()),
+            None => !link.starts_with("https://") || link.contains("/blob/"),
+        };
+        ensure!(!broken, "README.md of {} links to {link}, which is not there", package.name);
+    }
+    Ok(())
+}
+
+/// Each package builds from what is in it, without a warning.
+fn builds() -> Result<()> {
+    // Of the default members, which are what is published: cargo cannot package what depends on what is not.
+    let done =
+        cargo().args(["package", "--locked", "--allow-dirty"]).output().context("cannot start cargo")?;
+    let said = String::from_utf8_lossy(&done.stderr);
+    ensure!(done.status.success(), "`cargo package` failed ({}):\n{}", done.status, said.trim());
+    let warnings: Vec<&str> = said.lines().filter(|line| line.starts_with("warning")).collect();
+    ensure!(warnings.is_empty(), "`cargo package` warns:\n{}", warnings.join("\n"));
+    Ok(())
+}
+
+/// Where the inline links of a text in Markdown lead to.
+fn links(markdown: &str) -> impl Iterator<Item = &str> {
+    markdown.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link)
+}
+
+fn is_library(package: &Package) -> bool {
+    package.targets.iter().any(cargo_metadata::Target::is_lib)
+}
+
+/// Compares the API of a package with that at a tag, with the features that its documentation has.
+fn semver(package: &Package, tag: &str) -> Result<()> {
+    let mut command = SEMVER_CHECKS.ready()?;
+    command.args(["--package", &package.name, "--baseline-rev", tag]);
+    let features = match package.metadata.pointer("/docs/rs/all-features") {
+        Some(all) if all == true => "--all-features",
+        _ => "--default-features",
+    };
+    succeed(command.arg(features))
+}
+
+/// What git prints at the top of the workspace.
+fn git(arguments: &[&str]) -> Result<String> {
+    output(Command::new("git").current_dir(workspace()).args(arguments))
+}
+
+fn output(command: &mut Command) -> Result<String> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let done = command.output().with_context(|| format!("cannot start {program}"))?;
+    if !done.status.success() {
+        let reason = String::from_utf8_lossy(&done.stderr);
+        bail!("{program} failed ({}): {}", done.status, reason.trim());
+    }
+    String::from_utf8(done.stdout).with_context(|| format!("{program} printed no text"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(text: &str) -> Version {
+        Version::parse(text).unwrap()
+    }
+
+    /// Judges a workspace of two packages at 0.2.0, of which one depends on the other like this.
+    fn judged(dependency: &str) -> Result<()> {
+        let folder = tempfile::tempdir().unwrap();
+        let manifest = |path: &str, text: &str| {
+            let path = folder.path().join(path);
+            fs::create_dir_all(path.join("src")).unwrap();
+            fs::write(path.join("src/lib.rs"), "").unwrap();
+            fs::write(path.join("Cargo.toml"), text).unwrap();
+        };
+        manifest("lower", "[package]\nname = 'lower'\nversion = '0.2.0'\n");
+        manifest("upper", &format!("[package]\nname = 'upper'\nversion = '0.2.0'\n{dependency}\n"));
+        fs::write(folder.path().join("Cargo.toml"), "[workspace]\nmembers = ['lower', 'upper']\n").unwrap();
+        let metadata = MetadataCommand::new().current_dir(folder.path()).no_deps().exec().unwrap();
+        versions(&published(&metadata), &version("0.2.0"))
+    }
+
+    #[test]
+    fn packages_depend_on_exactly_the_version_that_is_released() {
+        judged("[dependencies]\nlower = { path = '../lower', version = '0.2.0' }").unwrap();
+        judged("[dev-dependencies]\nlower = { path = '../lower' }").unwrap();
+        for other in [
+            "[dependencies]\nlower = { path = '../lower', version = '0.2' }",
+            "[dependencies]\nlower = { path = '../lower' }",
+            "[dev-dependencies]\nlower = { path = '../lower', version = '>=0.1' }",
+        ] {
+            let error = judged(other).unwrap_err().to_string();
+            assert!(error.starts_with("upper depends on lower "), "{error}");
+        }
+    }
+
+    #[test]
+    fn packages_that_are_not_published_do_not_count() {
+        judged("publish = false\n[dependencies]\nlower = { path = '../lower' }").unwrap();
+    }
+
+    #[test]
+    fn a_release_has_a_date_and_notes_in_the_changelog() {
+        let dated = |text| released_on(text, &version("0.2.0"));
+        assert_eq!(dated("# Changelog\n\n## 0.2.0 - 2026-02-03\n\nFaster.\n").unwrap(), "2026-02-03");
+        for text in [
+            "## Unreleased\n\nFaster.\n",
+            "## 0.2.0 - unreleased\n\nFaster.\n",
+            "## 0.2.0\n\nFaster.\n",
+            "## 0.2.0-rc.1 - 2026-02-03\n\nFaster.\n",
+            "## 0.2.0 - 2026-02-03\n\n## 0.1.0 - 2026-01-02\n\nFirst.\n",
+        ] {
+            assert!(dated(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn links_are_found_in_markdown() {
+        let text = "[a](https://a), `[b]` and [c](docs/c.md#d).\n[e](f)";
+        assert_eq!(links(text).collect::<Vec<_>>(), ["https://a", "docs/c.md#d", "f"]);
+    }
+
+    #[test]
+    fn every_package_of_this_workspace_is_complete() {
+        let metadata = metadata().unwrap();
+        let packages = published(&metadata);
+        versions(&packages, &packages[0].version).unwrap();
+        for package in packages {
+            contents(package).unwrap();
+        }
+    }
+}
