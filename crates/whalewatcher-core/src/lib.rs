@@ -8,6 +8,7 @@
 //! # Features
 //!
 //! - `serde`: `Serialize` for containers, events and engine identities.
+//! - `test-util`: an engine in memory, [`scripted`](mod@scripted), that `whalewatcher-testkit` re-exports.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backoff;
@@ -24,6 +25,8 @@ mod liveness;
 mod pod;
 mod portfolio;
 mod reconciler;
+#[cfg(feature = "test-util")]
+pub mod scripted;
 #[cfg(feature = "serde")]
 mod serial;
 mod settings;

@@ -6,10 +6,10 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::time::timeout;
 use whalewatcher_core::fleet::{FleetSubscription, JoinError};
+use whalewatcher_core::scripted::{Connection, Engine};
 use whalewatcher_core::{
     Container, EngineClient, EngineError, EngineWatcher, EventKind, Fleet, Portfolio, WatchError,
 };
-use whalewatcher_testkit::scripted::{Connection, Engine};
 
 fn engine(endpoint: &str) -> Engine {
     let engine = Engine::at(endpoint);

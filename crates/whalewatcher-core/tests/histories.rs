@@ -7,10 +7,10 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use proptest::prelude::*;
 use tokio::time::timeout;
+use whalewatcher_core::scripted::{Call, Engine, Moment};
 use whalewatcher_core::{
     Container, Event, EventKind, Life, Portfolio, Settings, Subscription, Watching, watch_with,
 };
-use whalewatcher_testkit::scripted::{Call, Engine, Moment};
 
 #[derive(Clone, Debug)]
 enum Step {

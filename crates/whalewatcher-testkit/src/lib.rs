@@ -16,8 +16,9 @@ mod gate;
 mod grpc;
 #[cfg(feature = "proxy")]
 pub mod proxy;
-pub mod scripted;
 pub mod watched;
+
+pub use whalewatcher_core::scripted;
 
 // The README's code is compiled as a test of the documentation.
 #[cfg(doctest)]

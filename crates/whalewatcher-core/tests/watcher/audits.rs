@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::time::Instant;
+use whalewatcher_core::scripted::{Call, Engine, Moment};
 use whalewatcher_core::{EngineEvent, ErrorKind, Phase, Settings, watch, watch_with};
-use whalewatcher_testkit::scripted::{Call, Engine, Moment};
 
 use crate::{container, live, next, short};
 

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::time::Instant;
+use whalewatcher_core::scripted::{Call, Engine, Moment};
 use whalewatcher_core::{
     Backoff, ChangeSource, EngineEvent, ErrorKind, EventKind, Phase, Settings, Status, WatchError, watch,
     watch_with,
 };
-use whalewatcher_testkit::scripted::{Call, Engine, Moment};
 
 use crate::{container, event, live, next, until_synced};
 

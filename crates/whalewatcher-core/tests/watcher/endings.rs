@@ -5,8 +5,8 @@ use std::time::Duration;
 use futures_util::{FutureExt, StreamExt};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
+use whalewatcher_core::scripted::{Call, Connection, Engine, Moment};
 use whalewatcher_core::{EngineClient, EngineError, EngineWatcher, ErrorKind, Phase, WatchError, watch};
-use whalewatcher_testkit::scripted::{Call, Connection, Engine, Moment};
 
 use crate::{container, live, next};
 

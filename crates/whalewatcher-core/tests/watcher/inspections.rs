@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::time::{Instant, timeout};
+use whalewatcher_core::scripted::{Call, Engine, Moment};
 use whalewatcher_core::{EngineEvent, EventKind, watch};
-use whalewatcher_testkit::scripted::{Call, Engine, Moment};
 
 use crate::{container, live, next};
 

@@ -3,8 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
+use whalewatcher_core::scripted::{Call, Engine, Moment};
 use whalewatcher_core::{EngineEvent, EventKind, watch};
-use whalewatcher_testkit::scripted::{Call, Engine, Moment};
 
 use crate::{container, event, live, next, short};
 

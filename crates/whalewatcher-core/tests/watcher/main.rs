@@ -12,8 +12,8 @@ mod subscribers;
 use std::time::Duration;
 
 use tokio::time::timeout;
+use whalewatcher_core::scripted::Engine;
 use whalewatcher_core::{Container, Event, EventKind, Portfolio, Subscription, Watching, watch};
-use whalewatcher_testkit::scripted::Engine;
 
 fn container(id: &str, pid: u32) -> Container {
     Container::new(id, format!("name of {id}"), pid)

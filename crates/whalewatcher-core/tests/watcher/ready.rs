@@ -5,8 +5,8 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use whalewatcher_core::scripted::{Call, Engine, Moment};
 use whalewatcher_core::{Container, EngineWatcher, ErrorKind, Phase, Watcher, watch};
-use whalewatcher_testkit::scripted::{Call, Engine, Moment};
 
 use crate::{container, live, next, until_synced};
 

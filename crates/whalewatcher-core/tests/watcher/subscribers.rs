@@ -1,8 +1,8 @@
 //! Subscribers that join, lag and never read.
 
 use futures_util::FutureExt;
+use whalewatcher_core::scripted::Engine;
 use whalewatcher_core::{EventKind, Settings, watch, watch_with};
-use whalewatcher_testkit::scripted::Engine;
 
 use crate::{container, event, next};
 

@@ -4,8 +4,8 @@
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() {
+//! use whalewatcher_core::scripted::Engine;
 //! use whalewatcher_core::{Container, EventKind, watch};
-//! use whalewatcher_testkit::scripted::Engine;
 //!
 //! let engine = Engine::new();
 //! engine.start(Container::new("1", "web", 4711));
@@ -24,12 +24,12 @@ use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use futures_util::stream::{self, Stream, StreamExt};
-use tokio::sync::{mpsc, watch};
-use whalewatcher_core::{
+use crate::{
     ChangeSource, Container, ContainerId, EngineClient, EngineConnection, EngineError, EngineEvent,
     EngineIdentity, ErrorKind, Listing, Portfolio, Sighting, Unlisted,
 };
+use futures_util::stream::{self, Stream, StreamExt};
+use tokio::sync::{mpsc, watch};
 
 /// The engine's type unless told otherwise.
 pub const ENGINE_TYPE: &str = "scripted";
