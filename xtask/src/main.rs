@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{bench, engines, explore, fuzz, integration, mutants, soak, test};
+use commands::{bench, engines, explore, fuzz, generate, integration, mutants, soak, test};
 
 /// Everything that a person or CI runs besides cargo itself
 #[derive(Debug, Parser)]
@@ -37,6 +37,8 @@ enum Command {
     Mutants(mutants::Options),
     /// How fast it is: figures, each next to the least that the engine or the machine makes anyone pay
     Bench(bench::Options),
+    /// Write the gRPC code in `whalewatcher-api` and in the drivers, from the definitions that are beside it
+    Generate(generate::Options),
     /// Fetch real engines from Debian's packages, and run private instances of them
     #[command(subcommand)]
     Engines(engines::Command),
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Mutants(options) => mutants::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Generate(options) => generate::run(&options),
         Command::Engines(command) => engines::run(&command),
     });
     match done {
