@@ -40,8 +40,6 @@
 //! # Features
 //!
 //! - `containerd`: hints, as above.
-//!
-//! Building this crate needs `protoc`, of Debian's packages `protobuf-compiler` and `libprotobuf-dev`.
 
 mod changes;
 #[cfg(feature = "containerd")]
@@ -72,6 +70,8 @@ mod runtime;
 pub use client::{Builder, Client, DEFAULT_POLL_EVERY};
 pub use connection::Connection;
 pub use container::{ANNOTATION_LABEL_PREFIX, CONTAINER_NAME_LABEL, Details};
-pub use k8s_cri;
 pub use limits::{MAX_EVENT, MAX_ID, MAX_IDENTITY, MAX_LIST, MAX_STATUS};
+pub use tonic;
+/// The generated messages and clients of the calls that are made.
+pub use whalewatcher_api::cri as api;
 pub use whalewatcher_core::{POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL, SANDBOX_LABEL};

@@ -127,6 +127,7 @@ const CRI: &str = "crates/whalewatcher-api/proto/cri";
 
 const CONTAINERD_FILES: &[&str] = &[
     "github.com/containerd/containerd/api/events/container.proto",
+    "github.com/containerd/containerd/api/events/namespace.proto",
     "github.com/containerd/containerd/api/events/task.proto",
     "github.com/containerd/containerd/api/services/containers/v1/containers.proto",
     "github.com/containerd/containerd/api/services/events/v1/events.proto",
@@ -141,6 +142,8 @@ const CONTAINERD_EVENTS: &[&str] = &[
     "containerd.events.ContainerCreate",
     "containerd.events.ContainerDelete",
     "containerd.events.ContainerUpdate",
+    "containerd.events.NamespaceCreate",
+    "containerd.events.NamespaceDelete",
     "containerd.events.TaskCreate",
     "containerd.events.TaskDelete",
     "containerd.events.TaskExecAdded",

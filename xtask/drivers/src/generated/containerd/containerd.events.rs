@@ -78,6 +78,41 @@ impl ::prost::Name for ContainerDelete {
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NamespaceCreate {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(map = "string, string", tag = "2")]
+    pub labels: ::std::collections::HashMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+}
+impl ::prost::Name for NamespaceCreate {
+    const NAME: &'static str = "NamespaceCreate";
+    const PACKAGE: &'static str = "containerd.events";
+    fn full_name() -> ::prost::alloc::string::String {
+        "containerd.events.NamespaceCreate".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/containerd.events.NamespaceCreate".into()
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NamespaceDelete {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+impl ::prost::Name for NamespaceDelete {
+    const NAME: &'static str = "NamespaceDelete";
+    const PACKAGE: &'static str = "containerd.events";
+    fn full_name() -> ::prost::alloc::string::String {
+        "containerd.events.NamespaceDelete".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/containerd.events.NamespaceDelete".into()
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct TaskCreate {
     #[prost(string, tag = "1")]
     pub container_id: ::prost::alloc::string::String,
