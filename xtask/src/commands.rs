@@ -6,6 +6,7 @@ pub(crate) mod engines;
 pub(crate) mod explore;
 pub(crate) mod flaws;
 pub(crate) mod fuzz;
+pub(crate) mod generate;
 pub(crate) mod integration;
 pub(crate) mod mutants;
 pub(crate) mod release;

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{bench, engines, explore, fuzz, integration, mutants, release, soak, test};
+use commands::{bench, engines, explore, fuzz, generate, integration, mutants, release, soak, test};
 
 /// Everything that a person or CI runs besides cargo itself
 #[derive(Debug, Parser)]
@@ -37,6 +37,8 @@ enum Command {
     Mutants(mutants::Options),
     /// How fast it is: figures, each next to the least that the engine or the machine makes anyone pay
     Bench(bench::Options),
+    /// Write the gRPC code in `whalewatcher-api` and in the drivers, from the definitions that are beside it
+    Generate(generate::Options),
     /// Whether what is committed can be published as it is
     Release(release::Options),
     /// Fetch real engines from Debian's packages, and run private instances of them
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Mutants(options) => mutants::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Generate(options) => generate::run(&options),
         Command::Release(options) => release::run(&options),
         Command::Engines(command) => engines::run(&command),
     });

@@ -36,9 +36,11 @@ fn found<'a>(crates: &[String], wanted: &[&'a str]) -> Vec<&'a str> {
 }
 
 const DOCKER: [&str; 2] = ["bollard", "whalewatcher-moby"];
-const GRPC: [&str; 3] = ["prost-build", "tonic", "whalewatcher-grpc"];
-const CONTAINERD: [&str; 2] = ["containerd-client", "whalewatcher-containerd"];
-const CRI: [&str; 2] = ["k8s-cri", "whalewatcher-cri"];
+const GRPC: [&str; 3] = ["tonic", "whalewatcher-api", "whalewatcher-grpc"];
+const CONTAINERD: [&str; 1] = ["whalewatcher-containerd"];
+const CRI: [&str; 1] = ["whalewatcher-cri"];
+/// What compiles definitions, and what needs that.
+const PROTOC: [&str; 4] = ["containerd-client", "k8s-cri", "prost-build", "tonic-prost-build"];
 
 /// The facade with these features alone.
 fn facade(features: &str) -> [&str; 5] {
@@ -98,7 +100,7 @@ fn bollard_is_compiled_where_its_types_are_wanted_only() {
 }
 
 #[test]
-fn without_containerd_and_cri_no_protoc_is_needed() {
+fn without_containerd_and_cri_nothing_of_grpc_is_compiled() {
     for arguments in [
         &["-p", "whalewatcher"][..],
         &["-p", "whalewatcher-moby", "--all-features"],
@@ -110,6 +112,26 @@ fn without_containerd_and_cri_no_protoc_is_needed() {
             assert_eq!(found(&crates, absent), [""; 0], "{arguments:?}");
         }
     }
+}
+
+/// All features but the one that says that it takes protoc.
+#[test]
+fn nothing_takes_protoc_unless_asked_for() {
+    for arguments in [
+        &["-p", "whalewatcher-api", "--all-features"][..],
+        &["-p", "whalewatcher-containerd"],
+        &["-p", "whalewatcher-cri", "--all-features"],
+        &["-p", "whalewatcher", "--all-features"],
+        &["-p", "whalewatcher-cli", "--all-features"],
+        &["-p", "whalewatcher-testkit", "--all-features"],
+        &["-p", "xtask"],
+        &["-p", "whalewatcher-bench"],
+        &["-p", "whalewatcher-integration"],
+    ] {
+        assert_eq!(found(&crates(arguments), &PROTOC), [""; 0], "{arguments:?}");
+    }
+    let asked = crates(&["-p", "whalewatcher-containerd", "--features", "containerd-client"]);
+    assert!(asked.iter().any(|name| name == "containerd-client"));
 }
 
 #[test]

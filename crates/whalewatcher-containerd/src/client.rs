@@ -5,7 +5,7 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
-use tonic::transport::Endpoint as Dial;
+use tonic::transport::{Channel, Endpoint as Dial};
 use whalewatcher_core::{EngineClient, EngineError, ErrorKind, Hook};
 use whalewatcher_grpc::{Endpoint, Transport};
 
@@ -42,8 +42,19 @@ impl Client {
         Builder::default()
     }
 
-    /// A client for the application's own requests to the same containerd. It has a connection of its own, which no
-    /// watch ends, and connects with its first request. To be called within a tokio runtime.
+    /// Returns a channel for the application's own requests to the same containerd. It has a connection of its own, which no
+    /// watch ends, and connects with its first request.
+    ///
+    /// ```no_run
+    /// use whalewatcher_containerd::Client;
+    /// use whalewatcher_containerd::api::services::version::v1::version_client::VersionClient;
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = Client::new("/run/containerd/containerd.sock")?;
+    /// let version = VersionClient::new(client.channel()?).version(()).await?.into_inner();
+    /// println!("{}", version.version);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     ///
@@ -52,12 +63,27 @@ impl Client {
     /// # Panics
     ///
     /// Outside of a tokio runtime.
-    pub fn client(&self) -> Result<containerd_client::Client, EngineError> {
+    pub fn channel(&self) -> Result<Channel, EngineError> {
         let dial = Dial::from_shared(self.endpoint.as_str().to_owned()).map_err(|error| {
             let message = format!("tonic cannot dial {}", self.endpoint);
             EngineError::new(ErrorKind::Configuration, message).with_source(error)
         })?;
-        Ok(containerd_client::Client::from(dial.connect_lazy()))
+        Ok(dial.connect_lazy())
+    }
+
+    /// Returns a client of the crate `containerd-client`, for what [`api`](crate::api) lacks, such as images and
+    /// snapshots. It is on a [channel](Self::channel) of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Configuration`] if tonic cannot dial that path.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    #[cfg(feature = "containerd-client")]
+    pub fn client(&self) -> Result<containerd_client::Client, EngineError> {
+        self.channel().map(containerd_client::Client::from)
     }
 }
 
@@ -212,10 +238,5 @@ mod tests {
         let wrong = Client::builder().ignored_namespaces(["moby", "no good"]).build().unwrap_err();
         assert_eq!(wrong.kind(), ErrorKind::Configuration);
         assert_eq!(Client::new("tcp://whale").unwrap_err().kind(), ErrorKind::Configuration);
-    }
-
-    #[tokio::test]
-    async fn the_applications_own_client_dials_the_same_socket() {
-        assert!(Client::new("/run/containerd/containerd.sock").unwrap().client().is_ok());
     }
 }

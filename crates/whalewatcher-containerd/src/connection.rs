@@ -3,11 +3,12 @@
 use std::fmt;
 use std::time::SystemTime;
 
-use containerd_client::services::v1::containers_client::ContainersClient;
-use containerd_client::services::v1::tasks_client::TasksClient;
-use containerd_client::services::v1::{GetContainerRequest, GetRequest};
 use futures_core::Stream;
 use tonic::{Code, Response, Status};
+use whalewatcher_api::containerd::services::containers::v1::GetContainerRequest;
+use whalewatcher_api::containerd::services::containers::v1::containers_client::ContainersClient;
+use whalewatcher_api::containerd::services::tasks::v1::GetRequest;
+use whalewatcher_api::containerd::services::tasks::v1::tasks_client::TasksClient;
 use whalewatcher_core::{
     Container, ContainerId, EngineConnection, EngineError, EngineEvent, EngineIdentity, ErrorKind, Listing,
 };

@@ -3,8 +3,8 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use containerd_client::services::v1::Container as Record;
-use containerd_client::types::v1::{Process, Status};
+use whalewatcher_api::containerd::services::containers::v1::Container as Record;
+use whalewatcher_api::containerd::v1::types::{Process, Status};
 use whalewatcher_core::{Container, Labels};
 
 use crate::namespace::qualified;

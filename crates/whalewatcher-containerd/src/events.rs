@@ -2,12 +2,12 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use containerd_client::events::{
-    ContainerDelete, ContainerUpdate, TaskDelete, TaskExit, TaskPaused, TaskResumed, TaskStart,
-};
-use containerd_client::types::Envelope;
 use prost::{Message, Name};
 use prost_types::{Any, Timestamp};
+use whalewatcher_api::containerd::events::{
+    ContainerDelete, ContainerUpdate, TaskDelete, TaskExit, TaskPaused, TaskResumed, TaskStart,
+};
+use whalewatcher_api::containerd::types::Envelope;
 use whalewatcher_core::{EngineError, EngineEvent};
 
 use crate::failure;
@@ -104,7 +104,7 @@ fn moment(timestamp: Timestamp) -> Option<SystemTime> {
 
 #[cfg(test)]
 mod tests {
-    use containerd_client::events::{ContainerCreate, TaskOom};
+    use whalewatcher_api::containerd::events::{ContainerCreate, TaskOom};
     use whalewatcher_core::{ContainerId, ErrorKind};
 
     use super::*;

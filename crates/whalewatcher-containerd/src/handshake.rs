@@ -1,8 +1,8 @@
 //! The first words with containerd: whether it is one, and who it is.
 
-use containerd_client::services::v1::introspection_client::IntrospectionClient;
-use containerd_client::services::v1::version_client::VersionClient;
 use tonic::Code;
+use whalewatcher_api::containerd::services::introspection::v1::introspection_client::IntrospectionClient;
+use whalewatcher_api::containerd::services::version::v1::version_client::VersionClient;
 use whalewatcher_core::{EngineError, EngineIdentity};
 use whalewatcher_grpc::{Channel, Endpoint, Transport, origin};
 

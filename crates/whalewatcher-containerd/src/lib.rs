@@ -21,7 +21,11 @@
 //! A container of the namespace `default` has the ID that containerd gives it, others have `NAMESPACE/ID`. Their names are
 //! formed alike, of nerdctl's name where there is one. containerd tells no start times, so lives are told apart by PID.
 //!
-//! Building this crate needs `protoc`, of Debian's packages `protobuf-compiler` and `libprotobuf-dev`.
+//! # Features
+//!
+//! - `containerd-client`: a client of the crate [`containerd-client`](https://docs.rs/containerd-client) for the
+//!   application's own requests. Building that crate takes `protoc`, of Debian's packages `protobuf-compiler` and
+//!   `libprotobuf-dev`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod client;
@@ -40,10 +44,14 @@ mod subscription;
 pub use client::{Builder, Client};
 pub use connection::Connection;
 pub use container::Details;
+#[cfg(feature = "containerd-client")]
 pub use containerd_client;
 pub use limits::{MAX_CONTAINER, MAX_EVENT, MAX_IDENTITY, MAX_LIST};
 pub use namespace::IGNORED_BY_DEFAULT;
 pub use subscription::EventService;
+pub use tonic;
+/// The generated messages and clients of the calls that are made.
+pub use whalewatcher_api::containerd as api;
 pub use whalewatcher_core::*;
 
 // The README's code is compiled as a test of the documentation.

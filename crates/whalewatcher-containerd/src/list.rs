@@ -4,16 +4,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use containerd_client::services::v1::containers_client::ContainersClient;
-use containerd_client::services::v1::namespaces_client::NamespacesClient;
-use containerd_client::services::v1::tasks_client::TasksClient;
-use containerd_client::services::v1::{
-    Container as Record, ListContainersRequest, ListNamespacesRequest, ListTasksRequest,
-};
-use containerd_client::types::v1::Process;
 use futures_util::{StreamExt, stream};
 use tokio::time::timeout;
 use tonic::Code;
+use whalewatcher_api::containerd::services::containers::v1::containers_client::ContainersClient;
+use whalewatcher_api::containerd::services::containers::v1::{Container as Record, ListContainersRequest};
+use whalewatcher_api::containerd::services::namespaces::v1::ListNamespacesRequest;
+use whalewatcher_api::containerd::services::namespaces::v1::namespaces_client::NamespacesClient;
+use whalewatcher_api::containerd::services::tasks::v1::ListTasksRequest;
+use whalewatcher_api::containerd::services::tasks::v1::tasks_client::TasksClient;
+use whalewatcher_api::containerd::v1::types::Process;
 use whalewatcher_core::{EngineError, ErrorKind, Listing, Sighting, Unlisted};
 use whalewatcher_grpc::origin;
 
@@ -161,7 +161,7 @@ async fn records(
 
 #[cfg(test)]
 mod tests {
-    use containerd_client::types::v1::Status;
+    use whalewatcher_api::containerd::v1::types::Status;
 
     use super::*;
 

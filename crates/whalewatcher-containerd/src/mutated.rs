@@ -1,13 +1,13 @@
 //! Mutated messages go through all decoders: none panics, and what they make of them is sane.
 
-use containerd_client::events::{ContainerUpdate, TaskExit, TaskStart};
-use containerd_client::services::v1::Container as Record;
-use containerd_client::types::Envelope;
-use containerd_client::types::v1::{Process, Status};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use prost::{Message, Name};
 use prost_types::{Any, Timestamp};
+use whalewatcher_api::containerd::events::{ContainerUpdate, TaskExit, TaskStart};
+use whalewatcher_api::containerd::services::containers::v1::Container as Record;
+use whalewatcher_api::containerd::types::Envelope;
+use whalewatcher_api::containerd::v1::types::{Process, Status};
 use whalewatcher_core::{ContainerId, EngineEvent};
 
 use crate::container::{self, State, state};

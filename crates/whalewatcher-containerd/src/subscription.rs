@@ -12,15 +12,15 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use containerd_client::services::v1::events_client::EventsClient;
-use containerd_client::services::v1::{PublishRequest, SubscribeRequest};
-use containerd_client::types::Envelope;
 use futures_core::Stream;
 use futures_util::stream;
 use prost_types::Any;
 use tokio::sync::watch;
 use tokio::time::{Sleep, sleep, timeout};
 use tonic::{Code, Status, Streaming};
+use whalewatcher_api::containerd::services::events::v1::events_client::EventsClient;
+use whalewatcher_api::containerd::services::events::v1::{PublishRequest, SubscribeRequest};
+use whalewatcher_api::containerd::types::Envelope;
 use whalewatcher_core::{EngineError, EngineEvent, ErrorKind};
 use whalewatcher_grpc::{Channel, origin};
 

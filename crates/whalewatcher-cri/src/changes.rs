@@ -179,7 +179,7 @@ impl Events<'_> {
     fn take(
         &mut self,
         connection: &Connection,
-        next: Result<Option<k8s_cri::v1::ContainerEventResponse>, Status>,
+        next: Result<Option<whalewatcher_api::cri::v1::ContainerEventResponse>, Status>,
     ) -> Result<Step, EngineError> {
         let event = match next {
             Ok(Some(event)) => event,

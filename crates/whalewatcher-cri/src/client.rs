@@ -6,7 +6,6 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_cri::v1::runtime_service_client::RuntimeServiceClient;
 use tonic::transport::{Channel, Endpoint as Dial};
 use whalewatcher_core::{EngineClient, EngineError, ErrorKind, Hook};
 use whalewatcher_grpc::{Endpoint, Transport};
@@ -53,10 +52,23 @@ impl Client {
         Builder::default()
     }
 
-    /// A client for the application's own requests to the same runtime. It has a connection of its own, which no watch
-    /// ends, and connects with its first request. To be called within a tokio runtime.
+    /// Returns a channel for the application's own requests to the same runtime. It has a connection of its own, which no
+    /// watch ends, and connects with its first request.
     ///
     /// On containerd before 2.0 it must not ask for container events: they would be taken from the kubelet.
+    ///
+    /// ```no_run
+    /// use whalewatcher_cri::Client;
+    /// use whalewatcher_cri::api::v1::StatusRequest;
+    /// use whalewatcher_cri::api::v1::runtime_service_client::RuntimeServiceClient;
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = Client::new("/run/containerd/containerd.sock")?;
+    /// let mut runtime = RuntimeServiceClient::new(client.channel()?);
+    /// let status = runtime.status(StatusRequest::default()).await?.into_inner();
+    /// println!("{:?}", status.status);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     ///
@@ -65,12 +77,12 @@ impl Client {
     /// # Panics
     ///
     /// Outside of a tokio runtime.
-    pub fn client(&self) -> Result<RuntimeServiceClient<Channel>, EngineError> {
+    pub fn channel(&self) -> Result<Channel, EngineError> {
         let dial = Dial::from_shared(self.endpoint.as_str().to_owned()).map_err(|error| {
             let message = format!("tonic cannot dial {}", self.endpoint);
             EngineError::new(ErrorKind::Configuration, message).with_source(error)
         })?;
-        Ok(RuntimeServiceClient::new(dial.connect_lazy()))
+        Ok(dial.connect_lazy())
     }
 }
 
@@ -240,10 +252,5 @@ mod tests {
         assert!(error.to_string().contains("a CRI runtime has a unix socket"), "{error}");
         let client = Client::builder().poll_every(Duration::ZERO).build().unwrap();
         assert_eq!(client.poll_every, LEAST_POLL_EVERY);
-    }
-
-    #[tokio::test]
-    async fn the_applications_own_client_dials_the_same_socket() {
-        assert!(Client::new("/run/crio/crio.sock").unwrap().client().is_ok());
     }
 }

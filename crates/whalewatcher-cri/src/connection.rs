@@ -5,8 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use futures_core::Stream;
-use k8s_cri::v1::runtime_service_client::RuntimeServiceClient;
 use tokio::sync::mpsc;
+use whalewatcher_api::cri::v1::runtime_service_client::RuntimeServiceClient;
 use whalewatcher_core::{
     Container, ContainerId, EngineConnection, EngineError, EngineEvent, EngineIdentity, Listing,
 };

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use k8s_cri::v1::{
+use whalewatcher_api::cri::v1::{
     Container as ListedContainer, ContainerState, ContainerStatus, PodSandbox as ListedSandbox,
     PodSandboxMetadata, PodSandboxState, PodSandboxStatus,
 };
@@ -179,7 +179,7 @@ fn annotation((key, value): (&String, &String)) -> (Arc<str>, Arc<str>) {
 
 #[cfg(test)]
 mod tests {
-    use k8s_cri::v1::ContainerMetadata;
+    use whalewatcher_api::cri::v1::ContainerMetadata;
 
     use super::*;
 

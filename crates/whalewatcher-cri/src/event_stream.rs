@@ -3,8 +3,8 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use k8s_cri::v1::{ContainerEventResponse, GetEventsRequest};
 use tonic::{Status, Streaming};
+use whalewatcher_api::cri::v1::{ContainerEventResponse, GetEventsRequest};
 
 use crate::connection::Connection;
 use crate::limits::MAX_EVENT;

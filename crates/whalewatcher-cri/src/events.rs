@@ -2,8 +2,10 @@
 
 use std::time::SystemTime;
 
-use k8s_cri::v1::{ContainerEventResponse, ContainerEventType, ContainerStatus, PodSandboxStatus};
 use tokio::time::Instant;
+use whalewatcher_api::cri::v1::{
+    ContainerEventResponse, ContainerEventType, ContainerStatus, PodSandboxStatus,
+};
 use whalewatcher_core::{Container, ContainerId, EngineEvent};
 
 use crate::container::{Kind, Pod, State, of_sandbox_status, of_status, sandbox_state, state};
@@ -204,7 +206,7 @@ fn stopped(
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
-    use k8s_cri::v1::{ContainerMetadata, PodSandboxMetadata};
+    use whalewatcher_api::cri::v1::{ContainerMetadata, PodSandboxMetadata};
 
     use super::*;
 

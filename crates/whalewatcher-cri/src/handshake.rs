@@ -1,7 +1,7 @@
 //! The first words with a runtime: whether it is one, and who it is.
 
-use k8s_cri::v1::VersionRequest;
-use k8s_cri::v1::runtime_service_client::RuntimeServiceClient;
+use whalewatcher_api::cri::v1::VersionRequest;
+use whalewatcher_api::cri::v1::runtime_service_client::RuntimeServiceClient;
 use whalewatcher_core::{EngineError, EngineIdentity};
 use whalewatcher_grpc::{Channel, Endpoint, Transport, origin};
 

@@ -6,11 +6,11 @@
 
 use std::time::Duration;
 
-use k8s_cri::v1::{
-    ContainerStatusRequest, ContainerStatusResponse, PodSandboxStatusRequest, PodSandboxStatusResponse,
-};
 use tokio::time::{Instant, sleep};
 use tonic::{Code, Response, Status};
+use whalewatcher_api::cri::v1::{
+    ContainerStatusRequest, ContainerStatusResponse, PodSandboxStatusRequest, PodSandboxStatusResponse,
+};
 use whalewatcher_core::{Container, ContainerId, EngineError, ErrorKind};
 
 use crate::connection::Connection;

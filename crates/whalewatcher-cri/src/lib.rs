@@ -43,8 +43,6 @@
 //! # Features
 //!
 //! - `containerd`: hints, as above.
-//!
-//! Building this crate needs `protoc`, of Debian's packages `protobuf-compiler` and `libprotobuf-dev`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod changes;
@@ -76,8 +74,10 @@ mod runtime;
 pub use client::{Builder, Client, DEFAULT_POLL_EVERY};
 pub use connection::Connection;
 pub use container::{ANNOTATION_LABEL_PREFIX, CONTAINER_NAME_LABEL, Details};
-pub use k8s_cri;
 pub use limits::{MAX_EVENT, MAX_ID, MAX_IDENTITY, MAX_LIST, MAX_STATUS};
+pub use tonic;
+/// The generated messages and clients of the calls that are made.
+pub use whalewatcher_api::cri as api;
 pub use whalewatcher_core::*;
 
 // The README's code is compiled as a test of the documentation.

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use k8s_cri::v1::{
+use whalewatcher_api::cri::v1::{
     Container as ListedContainer, ContainerFilter, ContainerState, ContainerStateValue,
     ListContainersRequest, ListPodSandboxRequest, PodSandbox as ListedSandbox, PodSandboxFilter,
     PodSandboxState, PodSandboxStateValue,

@@ -123,7 +123,7 @@ impl Memory {
 
 #[cfg(test)]
 mod tests {
-    use k8s_cri::v1::PodSandboxMetadata;
+    use whalewatcher_api::cri::v1::PodSandboxMetadata;
 
     use super::*;
 

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, SystemTime};
 
-use k8s_cri::v1::{
-    Container as ListedContainer, ContainerEventResponse, ContainerMetadata, ContainerStatus,
-    ContainerStatusResponse, PodSandbox, PodSandboxMetadata, PodSandboxStatus, VersionResponse,
-};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use prost::Message;
+use whalewatcher_api::cri::v1::{
+    Container as ListedContainer, ContainerEventResponse, ContainerMetadata, ContainerStatus,
+    ContainerStatusResponse, PodSandbox, PodSandboxMetadata, PodSandboxStatus, VersionResponse,
+};
 use whalewatcher_core::{ContainerId, EngineEvent};
 
 use crate::container::{Pod, of_listed, of_listed_sandbox, of_status};

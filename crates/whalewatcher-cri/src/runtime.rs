@@ -1,6 +1,6 @@
 //! Which runtime it is, and whether it is safe to subscribe to.
 
-use k8s_cri::v1::VersionResponse;
+use whalewatcher_api::cri::v1::VersionResponse;
 
 /// What containerd calls itself.
 const CONTAINERD: &str = "containerd";

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use bytes::Buf as _;
-use containerd_client::services::v1::{PublishRequest, SubscribeRequest};
 use http::uri::PathAndQuery;
 use prost::Message;
 use prost_types::Any;
@@ -16,6 +15,7 @@ use tonic::client::Grpc;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status, Streaming};
+use whalewatcher_drivers::api::containerd::services::events::v1::{PublishRequest, SubscribeRequest};
 use whalewatcher_drivers::containerd::within;
 
 /// After what time our own event is published again that has not come back.

@@ -1,5 +1,5 @@
-//! Driving containerd through its API by its own client crate, on a connection of its own: none of what is tested has a
-//! part in it.
+//! Driving containerd through its API by clients of its own, on a connection of its own: none of what is tested has a part
+//! in it.
 
 mod spec;
 
@@ -8,15 +8,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use containerd_client::services::v1::container::Runtime;
-use containerd_client::services::v1::containers_client::ContainersClient;
-use containerd_client::services::v1::namespaces_client::NamespacesClient;
-use containerd_client::services::v1::tasks_client::TasksClient;
-use containerd_client::services::v1::{
-    Container, CreateContainerRequest, CreateTaskRequest, DeleteContainerRequest, DeleteProcessRequest,
-    DeleteTaskRequest, ExecProcessRequest, KillRequest, ListContainersRequest, ListNamespacesRequest,
-    ListTasksRequest, PauseTaskRequest, ResumeTaskRequest, StartRequest, UpdateContainerRequest, WaitRequest,
-};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use prost_types::FieldMask;
 use tokio::time::timeout;
@@ -24,6 +15,19 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 use whalewatcher_core::COMPOSE_PROJECT_LABEL;
 use xtask::engines::{Containerd, TEST_COMMAND};
+
+use crate::api::containerd::services::containers::v1::container::Runtime;
+use crate::api::containerd::services::containers::v1::containers_client::ContainersClient;
+use crate::api::containerd::services::containers::v1::{
+    Container, CreateContainerRequest, DeleteContainerRequest, ListContainersRequest, UpdateContainerRequest,
+};
+use crate::api::containerd::services::namespaces::v1::ListNamespacesRequest;
+use crate::api::containerd::services::namespaces::v1::namespaces_client::NamespacesClient;
+use crate::api::containerd::services::tasks::v1::tasks_client::TasksClient;
+use crate::api::containerd::services::tasks::v1::{
+    CreateTaskRequest, DeleteProcessRequest, DeleteTaskRequest, ExecProcessRequest, KillRequest,
+    ListTasksRequest, PauseTaskRequest, ResumeTaskRequest, StartRequest, WaitRequest,
+};
 
 /// How many containers are dealt with at once where it does not matter how many.
 pub const AT_ONCE: usize = 16;

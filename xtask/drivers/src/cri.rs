@@ -1,4 +1,4 @@
-//! Driving CRI by foreign clients on a connection of its own, as a kubelet does: none of what is tested has a part in it.
+//! Driving CRI by clients and on a connection of its own, as a kubelet does: none of what is tested has a part in it.
 
 mod plan;
 
@@ -7,20 +7,21 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use k8s_cri::v1::image_service_client::ImageServiceClient;
-use k8s_cri::v1::runtime_service_client::RuntimeServiceClient;
-use k8s_cri::v1::{
-    Container, ContainerStatus, ContainerStatusRequest, CreateContainerRequest, ExecSyncRequest,
-    ImageStatusRequest, ListContainersRequest, ListPodSandboxRequest, PodSandbox, PodSandboxStatus,
-    PodSandboxStatusRequest, RemoveContainerRequest, RemovePodSandboxRequest, RunPodSandboxRequest,
-    StartContainerRequest, StopContainerRequest, StopPodSandboxRequest, VersionRequest, VersionResponse,
-};
 use tokio::time::{Instant, sleep, timeout};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Response, Status};
 use xtask::engines::{Containerd, PAUSE_IMAGE, TEST_IMAGE};
 
 use plan::image;
+
+use crate::api::runtime::v1::image_service_client::ImageServiceClient;
+use crate::api::runtime::v1::runtime_service_client::RuntimeServiceClient;
+use crate::api::runtime::v1::{
+    Container, ContainerStatus, ContainerStatusRequest, CreateContainerRequest, ExecSyncRequest,
+    ImageStatusRequest, ListContainersRequest, ListPodSandboxRequest, PodSandbox, PodSandboxStatus,
+    PodSandboxStatusRequest, RemoveContainerRequest, RemovePodSandboxRequest, RunPodSandboxRequest,
+    StartContainerRequest, StopContainerRequest, StopPodSandboxRequest, VersionRequest, VersionResponse,
+};
 
 pub use plan::{ContainerPlan, Pod, PodPlan};
 
@@ -84,7 +85,7 @@ impl Driver {
         Ok(Driver { channel, cgroup: containerd.cgroup() })
     }
 
-    /// The foreign client itself.
+    /// The client itself.
     pub fn runtime(&self) -> RuntimeServiceClient<Channel> {
         RuntimeServiceClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_LIMIT)
     }

@@ -10,7 +10,6 @@ use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 use xtask::cache::Cache;
 use xtask::interrupt;
-use xtask::protoc;
 
 /// A cargo subcommand that cargo does not come with.
 #[derive(Clone, Copy, Debug)]
@@ -35,11 +34,10 @@ pub(crate) const MUTANTS: Tool = Tool { subcommand: "mutants", version: "27.1.0"
 /// Compares the public API with that of a former version.
 pub(crate) const SEMVER_CHECKS: Tool = Tool { subcommand: "semver-checks", version: "0.51.0", options: &[] };
 
-/// cargo at the top of the workspace, with an environment in which builds find protoc.
+/// cargo at the top of the workspace.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
     command.current_dir(workspace());
-    command.envs(protoc::environment().iter().map(|(name, value)| (name, value)));
     // What cargo told this program about itself would make another cargo build some crates anew.
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
@@ -51,6 +49,17 @@ pub(crate) fn cargo() -> Command {
         }
     }
     command
+}
+
+/// Sets what a build with all features needs of its environment: containerd-client takes protoc, for which the one of
+/// `whalewatcher-generate` stands in unless `PROTOC` names another.
+pub(crate) fn protoc() -> Result<Option<(&'static str, PathBuf)>> {
+    const NAME: &str = "PROTOC";
+    if env::var_os(NAME).is_some_and(|program| !program.is_empty()) {
+        return Ok(None);
+    }
+    succeed(cargo().args(["build", "--quiet", "--package", "whalewatcher-generate", "--bin", "protoc"]))?;
+    Ok(Some((NAME, target_folder()?.join("debug/protoc"))))
 }
 
 /// Runs a command to its end and makes a failure of it an error.

@@ -18,7 +18,7 @@ use xtask::interrupt;
 
 use self::catalogue::{Flaw, NamedTest, flaws};
 use self::replica::Replica;
-use super::cargo::{cargo, shown, target_folder};
+use super::cargo::{cargo, protoc, shown, target_folder};
 
 /// How long one test may take.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -136,7 +136,7 @@ impl Bench<'_> {
         build.current_dir(self.replica.tree()).env("CARGO_TARGET_DIR", self.replica.folder().join("target"));
         build.args(["test", "--quiet", "--no-run", "--message-format", "json-render-diagnostics"]);
         // As `cargo xtask test` has it: some tests are of features that are off by default.
-        build.args(["--package", package, "--all-features"]);
+        build.args(["--package", package, "--all-features"]).envs(protoc()?);
         match target {
             "lib" => build.arg("--lib"),
             _ => build.args(["--test", target]),

@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Result, anyhow, ensure};
 use clap::{Args, ValueEnum};
 
-use super::cargo::{DENY, HACK, cargo, succeed};
+use super::cargo::{DENY, HACK, cargo, protoc, succeed};
 use super::integration;
 
 #[derive(Debug, Args)]
@@ -98,18 +98,21 @@ impl Step {
             Step::Fmt => succeed(cargo().args(["fmt", "--all", "--check"]))?,
             Step::Clippy => {
                 let arguments = ["clippy", "--workspace", "--all-targets", "--all-features"];
-                succeed(cargo().args(arguments).args(["--", "-D", "warnings"]))?;
+                succeed(cargo().envs(protoc()?).args(arguments).args(["--", "-D", "warnings"]))?;
             }
-            Step::Test => succeed(cargo().args(["test", "--workspace", "--all-features"]))?,
+            Step::Test => {
+                succeed(cargo().envs(protoc()?).args(["test", "--workspace", "--all-features"]))?;
+            }
             Step::Doc => {
                 let arguments = ["doc", "--workspace", "--no-deps", "--all-features"];
-                succeed(cargo().env("RUSTDOCFLAGS", "-D warnings").args(arguments))?;
+                succeed(cargo().envs(protoc()?).env("RUSTDOCFLAGS", "-D warnings").args(arguments))?;
             }
             Step::Deny => succeed(DENY.ready()?.args(["check", "bans", "licenses", "sources"]))?,
             // Not with --no-dev-deps, which would edit the manifests of this checkout: the resolver keeps features
             // of dev-dependencies out of a check anyway.
             Step::Hack => {
-                succeed(HACK.ready()?.args(["check", "--workspace", "--ignore-private", "--each-feature"]))?;
+                let arguments = ["check", "--workspace", "--ignore-private", "--each-feature"];
+                succeed(HACK.ready()?.envs(protoc()?).args(arguments))?;
             }
             Step::Engines => return judged(integration::check_engines()?),
             Step::Integration => return judged(integration::run_all()?),

@@ -63,12 +63,7 @@ impl<'a> Packages<'a> {
         )
     }
 
-    /// As [`fetch`](Packages::fetch), of any packages.
-    ///
-    /// # Errors
-    ///
-    /// The same.
-    pub fn fetch_packages(&self, wanted: &[(Release, &'static str)], refresh: bool) -> Result<usize> {
+    fn fetch_packages(&self, wanted: &[(Release, &'static str)], refresh: bool) -> Result<usize> {
         let missing = |refresh: bool| {
             let mut missing: Vec<(Release, Vec<&'static str>)> = Vec::new();
             for &(release, package) in wanted {

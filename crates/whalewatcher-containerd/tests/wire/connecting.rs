@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use containerd_client::services::v1::VersionResponse;
 use prost::Message;
 use tokio::net::UnixListener;
-use whalewatcher_containerd::{Client, containerd_client};
+use whalewatcher_api::containerd::services::version::v1::VersionResponse;
+use whalewatcher_api::containerd::services::version::v1::version_client::VersionClient;
+use whalewatcher_containerd::Client;
 use whalewatcher_core::{
     Backoff, EngineClient, EngineConnection, EngineError, ErrorKind, Settings, watch_with,
 };
@@ -159,9 +160,23 @@ async fn hooks_come_before_the_watch_and_before_each_attempt() {
 }
 
 #[tokio::test]
-async fn the_applications_own_client_talks_to_the_same_engine() {
+async fn the_applications_own_channel_leads_to_the_same_engine() {
     let server = Server::builder().version("v2.1.9", "abc").start().unwrap();
-    let own = Client::new(server.endpoint()).unwrap().client().unwrap();
+    let mut own = VersionClient::new(Client::new(server.endpoint()).unwrap().channel().unwrap());
+    assert_eq!(server.stats().accepted, 0, "it connects when it is used");
+    let answer = in_time(own.version(())).await.unwrap().into_inner();
+    assert_eq!(answer.version, "v2.1.9");
+}
+
+#[cfg(feature = "containerd-client")]
+#[tokio::test]
+async fn the_applications_own_client_talks_to_the_same_engine() {
+    use whalewatcher_containerd::containerd_client::{self, services::v1::ListImagesRequest};
+
+    let server = Server::builder().version("v2.1.9", "abc").start().unwrap();
+    let own: containerd_client::Client = Client::new(server.endpoint()).unwrap().client().unwrap();
     let answer = in_time(own.version().version(())).await.unwrap().into_inner();
     assert_eq!(answer.version, "v2.1.9");
+    let missing = in_time(own.images().list(ListImagesRequest::default())).await.unwrap_err();
+    assert_eq!(missing.code(), Code::Unimplemented, "the test kit has no images");
 }

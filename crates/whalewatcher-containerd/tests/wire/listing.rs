@@ -1,10 +1,10 @@
 //! Lists: of many containers, of namespaces that fail, and of what is not as it should be.
 
-use containerd_client::services::v1::GetResponse;
-use containerd_client::types::v1::{Process, Status};
 use futures_util::FutureExt;
 use prost::Message;
-use whalewatcher_containerd::{Client, containerd_client};
+use whalewatcher_api::containerd::services::tasks::v1::GetResponse;
+use whalewatcher_api::containerd::v1::types::{Process, Status};
+use whalewatcher_containerd::Client;
 use whalewatcher_core::{EngineClient, EngineConnection, ErrorKind, Settings};
 use whalewatcher_testkit::containerd::{Call, Code, Method, Server, Verdict};
 
@@ -199,7 +199,7 @@ async fn a_container_that_cannot_be_asked_about_stays_as_it_was_known() {
 
 #[tokio::test]
 async fn a_list_that_does_not_know_how_a_task_fares_ends_no_life() {
-    use containerd_client::services::v1::ListTasksResponse;
+    use whalewatcher_api::containerd::services::tasks::v1::ListTasksResponse;
     let unknown = Process { id: "web".into(), status: Status::Unknown as i32, ..Process::default() };
     let list = ListTasksResponse { tasks: vec![unknown.clone()] }.encode_to_vec();
     let get = GetResponse { process: Some(unknown) }.encode_to_vec();

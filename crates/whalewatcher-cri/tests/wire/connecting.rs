@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use tokio::net::UnixListener;
+use whalewatcher_api::cri::v1::runtime_service_client::RuntimeServiceClient;
+use whalewatcher_api::cri::v1::{VersionRequest, VersionResponse};
 use whalewatcher_core::{
     Backoff, EngineClient, EngineConnection, EngineError, ErrorKind, Settings, watch_with,
 };
 use whalewatcher_cri::Client;
-use whalewatcher_cri::k8s_cri::v1::{VersionRequest, VersionResponse};
 use whalewatcher_testkit::containerd;
 use whalewatcher_testkit::cri::{Call, Code, Flavour, Method, Server, Verdict};
 
@@ -142,9 +143,9 @@ async fn hooks_come_before_the_watch_and_before_each_attempt() {
 }
 
 #[tokio::test]
-async fn the_applications_own_client_talks_to_the_same_runtime() {
+async fn the_applications_own_channel_leads_to_the_same_runtime() {
     let server = server(Flavour::Crio);
-    let mut own = Client::new(server.endpoint()).unwrap().client().unwrap();
+    let mut own = RuntimeServiceClient::new(Client::new(server.endpoint()).unwrap().channel().unwrap());
     let answer = in_time(own.version(VersionRequest::default())).await.unwrap().into_inner();
     assert_eq!(answer.runtime_name, "cri-o");
 }

@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use whalewatcher_api::cri::v1::GetEventsRequest;
+use whalewatcher_api::cri::v1::runtime_service_client::RuntimeServiceClient;
 use whalewatcher_core::{ChangeSource, Settings};
-use whalewatcher_cri::k8s_cri::v1::GetEventsRequest;
 use whalewatcher_testkit::containerd;
 use whalewatcher_testkit::cri::{ContainerSpec, Flavour, Method, PodSpec, Server};
 
@@ -41,7 +42,7 @@ async fn a_life_is_told_with_its_exit_code_and_costs_one_status() {
 #[tokio::test]
 async fn another_client_gets_every_event_of_the_runtime() {
     let server = server(Flavour::Containerd1_7);
-    let mut kubelet = client(&server).client().unwrap();
+    let mut kubelet = RuntimeServiceClient::new(client(&server).channel().unwrap());
     let events = tokio::spawn(async move {
         let mut stream = kubelet.get_container_events(GetEventsRequest {}).await.unwrap().into_inner();
         let mut told = Vec::new();

@@ -125,7 +125,7 @@ async fn a_sandbox_whose_end_is_told_by_nothing_but_its_removal_is_gone_then() {
 
 #[tokio::test]
 async fn events_of_nobody_and_of_kinds_that_are_not_known_do_no_harm() {
-    use whalewatcher_cri::k8s_cri::v1::ContainerEventResponse;
+    use whalewatcher_api::cri::v1::ContainerEventResponse;
     let server = server(Flavour::Containerd2_1);
     let sandbox = server.run_pod("web").unwrap();
     let mut watched = watch(&server).live().await;

@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use containerd_client::types::Envelope;
 use jiff::Timestamp;
 use prost::{Message, Name};
 use prost_types::Any;
 use tokio::sync::mpsc;
+use whalewatcher_api::containerd::types::Envelope;
 
 use crate::grpc::Fates;
 

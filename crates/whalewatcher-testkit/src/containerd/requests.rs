@@ -3,9 +3,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use containerd_client::services::v1::{
-    GetContainerRequest, GetRequest, ListContainersRequest, PublishRequest, SubscribeRequest,
-};
 use futures_util::{
     FutureExt, StreamExt,
     stream::{self, BoxStream},
@@ -13,6 +10,9 @@ use futures_util::{
 use hyper::{Request, Response, body::Incoming};
 use tokio::sync::mpsc;
 use tonic::{Status, body::Body};
+use whalewatcher_api::containerd::services::containers::v1::{GetContainerRequest, ListContainersRequest};
+use whalewatcher_api::containerd::services::events::v1::{PublishRequest, SubscribeRequest};
+use whalewatcher_api::containerd::services::tasks::v1::GetRequest;
 
 use crate::grpc::{Connection, Exchange, Hooks, Host, Responding, Serve, unknown_method};
 

@@ -1,16 +1,22 @@
 //! What each method answers, from the engine's state at one moment.
 
-use containerd_client::{
-    services::v1::{
-        self as api, GetContainerRequest, GetContainerResponse, GetRequest, GetResponse,
-        ListContainerMessage, ListContainersRequest, ListContainersResponse, ListNamespacesRequest,
-        ListNamespacesResponse, ListTasksRequest, ListTasksResponse, Namespace, PublishRequest,
-        ServerResponse, VersionResponse,
-    },
-    types::v1::Process,
-};
 use prost_types::Any;
 use tonic::Status;
+use whalewatcher_api::containerd::services::containers::v1 as api;
+use whalewatcher_api::containerd::services::containers::v1::{
+    GetContainerRequest, GetContainerResponse, ListContainerMessage, ListContainersRequest,
+    ListContainersResponse,
+};
+use whalewatcher_api::containerd::services::events::v1::PublishRequest;
+use whalewatcher_api::containerd::services::introspection::v1::ServerResponse;
+use whalewatcher_api::containerd::services::namespaces::v1::{
+    ListNamespacesRequest, ListNamespacesResponse, Namespace,
+};
+use whalewatcher_api::containerd::services::tasks::v1::{
+    GetRequest, GetResponse, ListTasksRequest, ListTasksResponse,
+};
+use whalewatcher_api::containerd::services::version::v1::VersionResponse;
+use whalewatcher_api::containerd::v1::types::{Process, Status as ProcessStatus};
 
 use super::{
     call::Call,
@@ -193,11 +199,11 @@ fn message(container: &Container) -> api::Container {
 /// containerd fills in `id`, and leaves `container_id` empty.
 fn process(key: &Key, task: Task) -> Process {
     let status = match task.status {
-        TaskStatus::Created => containerd_client::types::v1::Status::Created,
-        TaskStatus::Running => containerd_client::types::v1::Status::Running,
-        TaskStatus::Pausing => containerd_client::types::v1::Status::Pausing,
-        TaskStatus::Paused => containerd_client::types::v1::Status::Paused,
-        TaskStatus::Stopped => containerd_client::types::v1::Status::Stopped,
+        TaskStatus::Created => ProcessStatus::Created,
+        TaskStatus::Running => ProcessStatus::Running,
+        TaskStatus::Pausing => ProcessStatus::Pausing,
+        TaskStatus::Paused => ProcessStatus::Paused,
+        TaskStatus::Stopped => ProcessStatus::Stopped,
     };
     // Before the end it is the zero of Go's clock.
     let never = prost_types::Timestamp { seconds: -62_135_596_800, nanos: 0 };

@@ -1,13 +1,11 @@
 //! How namespaces, containers and tasks change, and which events tell of it in which order, as seen on real ones.
 
-use containerd_client::{
-    events::{
-        ContainerCreate, ContainerDelete, ContainerUpdate, NamespaceCreate, NamespaceDelete, TaskCreate,
-        TaskDelete, TaskExecAdded, TaskExecStarted, TaskExit, TaskOom, TaskPaused, TaskResumed, TaskStart,
-        container_create::Runtime,
-    },
-    services::v1::PublishRequest,
+use whalewatcher_api::containerd::events::{
+    ContainerCreate, ContainerDelete, ContainerUpdate, NamespaceCreate, NamespaceDelete, TaskCreate,
+    TaskDelete, TaskExecAdded, TaskExecStarted, TaskExit, TaskOom, TaskPaused, TaskResumed, TaskStart,
+    container_create::Runtime,
 };
+use whalewatcher_api::containerd::services::events::v1::PublishRequest;
 
 use super::{
     container::{Container, ContainerSpec, Key, Status, Task},

@@ -1,6 +1,6 @@
 //! What a test makes the runtime's pods do.
 
-use k8s_cri::v1::{ContainerEventResponse, ContainerEventType};
+use whalewatcher_api::cri::v1::{ContainerEventResponse, ContainerEventType};
 
 use super::{Alive, ContainerSpec, Error, Fate, Info, PodSpec, Server};
 

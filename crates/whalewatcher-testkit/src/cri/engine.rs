@@ -10,8 +10,8 @@ use std::{
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use k8s_cri::v1::{ContainerEventResponse, ContainerEventType};
 use tokio::sync::mpsc;
+use whalewatcher_api::cri::v1::{ContainerEventResponse, ContainerEventType};
 
 use crate::{containerd::Beneath, grpc::Fates};
 

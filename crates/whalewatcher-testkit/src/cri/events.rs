@@ -7,9 +7,9 @@ use std::{
 
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
-use k8s_cri::v1::ContainerEventResponse;
 use prost::Message;
 use tokio::sync::mpsc;
+use whalewatcher_api::cri::v1::ContainerEventResponse;
 
 use crate::grpc::Fates;
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use k8s_cri::v1::{ContainerFilter, PodSandboxFilter};
+use whalewatcher_api::cri::v1::{ContainerFilter, PodSandboxFilter};
 
 use super::{engine::State, record::Record};
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
-use k8s_cri::v1 as api;
+use whalewatcher_api::cri::v1 as api;
 
 use super::record::{Phase, Record};
 

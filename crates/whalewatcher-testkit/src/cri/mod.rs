@@ -63,8 +63,8 @@ pub use crate::{
     gate::Gate,
     grpc::{Arrival, Fate, HookId, Reception, Verdict},
 };
-pub use k8s_cri::v1::{ContainerEventResponse, ContainerEventType};
 pub use tonic::Code;
+pub use whalewatcher_api::cri::v1::{ContainerEventResponse, ContainerEventType};
 
 pub use self::{
     builder::Builder,

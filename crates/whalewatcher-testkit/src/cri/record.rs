@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
-use k8s_cri::v1::{ContainerState, PodSandboxState};
+use whalewatcher_api::cri::v1::{ContainerState, PodSandboxState};
 
 use super::{
     info::Info,

@@ -8,12 +8,12 @@ use futures_util::{
     stream::{self, BoxStream},
 };
 use hyper::{Request, Response, body::Incoming};
-use k8s_cri::v1::{
+use tokio::sync::mpsc;
+use tonic::{Status, body::Body};
+use whalewatcher_api::cri::v1::{
     ContainerStatusRequest, GetEventsRequest, ListContainersRequest, ListPodSandboxRequest,
     PodSandboxStatusRequest,
 };
-use tokio::sync::mpsc;
-use tonic::{Status, body::Body};
 
 use crate::grpc::{Connection, Exchange, Hooks, Host, Responding, Serve, unknown_method, unknown_service};
 

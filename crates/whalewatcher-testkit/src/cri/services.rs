@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use k8s_cri::v1::{
+use tonic::Status;
+use whalewatcher_api::cri::v1::{
     ContainerStatusRequest, ContainerStatusResponse, ListContainersRequest, ListContainersResponse,
     ListPodSandboxRequest, ListPodSandboxResponse, PodSandboxStatusRequest, PodSandboxStatusResponse,
     RuntimeCondition, RuntimeStatus, StatusRequest, StatusResponse, VersionRequest, VersionResponse,
 };
-use tonic::Status;
 
 use super::{
     call::Call,

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_cri::v1::ContainerEventType as Told;
+use whalewatcher_api::cri::v1::ContainerEventType as Told;
 
 use super::{
     engine::{POD_UID, State},

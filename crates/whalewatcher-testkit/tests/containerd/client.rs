@@ -2,15 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use containerd_client::{
-    events::{ContainerUpdate, TaskExit, TaskStart},
-    services::v1::{
-        Container, GetContainerRequest, GetRequest, ListContainersRequest, ListNamespacesRequest,
-        ListTasksRequest, PublishRequest, SubscribeRequest, containers_client::ContainersClient,
-        events_client::EventsClient, namespaces_client::NamespacesClient, tasks_client::TasksClient,
-    },
-    types::{Envelope, v1::Process},
-};
 use prost::{Message, Name};
 use prost_types::Any;
 use tokio::task::JoinHandle;
@@ -18,6 +9,21 @@ use tonic::{
     Request, Status, Streaming,
     transport::{Channel, Endpoint},
 };
+use whalewatcher_api::containerd::events::{ContainerUpdate, TaskExit, TaskStart};
+use whalewatcher_api::containerd::services::containers::v1::{
+    Container, GetContainerRequest, ListContainersRequest, containers_client::ContainersClient,
+};
+use whalewatcher_api::containerd::services::events::v1::{
+    PublishRequest, SubscribeRequest, events_client::EventsClient,
+};
+use whalewatcher_api::containerd::services::namespaces::v1::{
+    ListNamespacesRequest, namespaces_client::NamespacesClient,
+};
+use whalewatcher_api::containerd::services::tasks::v1::{
+    GetRequest, ListTasksRequest, tasks_client::TasksClient,
+};
+use whalewatcher_api::containerd::types::Envelope;
+use whalewatcher_api::containerd::v1::types::Process;
 use whalewatcher_testkit::containerd::Server;
 
 pub(crate) fn channel(server: &Server) -> Channel {

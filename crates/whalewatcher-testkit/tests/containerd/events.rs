@@ -1,7 +1,7 @@
 //! Events that no container made, and how events are encoded.
 
-use containerd_client::events::TaskStart;
 use prost::{Message, Name};
+use whalewatcher_api::containerd::events::TaskStart;
 use whalewatcher_testkit::containerd::{Clock, Server};
 
 use crate::client::Subscription;

@@ -1,16 +1,19 @@
 //! Lists, single answers, and who the engine is.
 
-use containerd_client::services::v1::{
-    GetContainerRequest, GetImageRequest, GetRequest, containers_client::ContainersClient,
-    images_client::ImagesClient, introspection_client::IntrospectionClient, tasks_client::TasksClient,
-    version_client::VersionClient,
-};
 use tonic::Code;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic_prost::ProstCodec;
+use whalewatcher_api::containerd::services::containers::v1::{
+    Container, GetContainerRequest, containers_client::ContainersClient,
+};
+use whalewatcher_api::containerd::services::introspection::v1::introspection_client::IntrospectionClient;
+use whalewatcher_api::containerd::services::tasks::v1::{GetRequest, tasks_client::TasksClient};
+use whalewatcher_api::containerd::services::version::v1::version_client::VersionClient;
 use whalewatcher_testkit::containerd::{ContainerSpec, Flavour, Server};
 
 use crate::client::{channel, container, containers, namespaces, streamed, task, tasks, within};
 
-fn ids(containers: &[containerd_client::services::v1::Container]) -> Vec<&str> {
+fn ids(containers: &[Container]) -> Vec<&str> {
     containers.iter().map(|container| container.id.as_str()).collect()
 }
 
@@ -56,7 +59,10 @@ async fn what_is_not_there_is_not_found() {
     let exec = GetRequest { container_id: "web".into(), exec_id: "probe".into() };
     let answer = TasksClient::new(channel(&server)).get(within("default", exec)).await;
     assert_eq!(answer.unwrap_err().code(), Code::NotFound);
-    let image = ImagesClient::new(channel(&server)).get(within("default", GetImageRequest::default())).await;
+    let mut images = tonic::client::Grpc::new(channel(&server));
+    images.ready().await.unwrap();
+    let get = PathAndQuery::from_static("/containerd.services.images.v1.Images/Get");
+    let image = images.unary(within("default", ()), get, ProstCodec::<(), ()>::default()).await;
     assert_eq!(image.unwrap_err().code(), Code::Unimplemented);
     assert_eq!(server.stats().requests.other, 1);
 }

@@ -1,4 +1,4 @@
-//! The containerd of the test kit, seen over its socket by the clients of `containerd-client`.
+//! The containerd of the test kit, seen over its socket by generated clients.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on is to panic, also in what tests share")]
 

@@ -1,15 +1,16 @@
 //! containerd's own API on the same socket: what it tells of sandboxes and containers, and when.
 
-use containerd_client::{
-    events::{TaskExit, TaskStart},
-    services::v1::{
-        GetContainerRequest, PublishRequest, SubscribeRequest, containers_client::ContainersClient,
-        events_client::EventsClient, version_client::VersionClient,
-    },
-    types::Envelope,
-};
 use prost::Message;
 use tonic::{Code, Request, Streaming};
+use whalewatcher_api::containerd::events::{TaskExit, TaskStart};
+use whalewatcher_api::containerd::services::containers::v1::{
+    GetContainerRequest, containers_client::ContainersClient,
+};
+use whalewatcher_api::containerd::services::events::v1::{
+    PublishRequest, SubscribeRequest, events_client::EventsClient,
+};
+use whalewatcher_api::containerd::services::version::v1::version_client::VersionClient;
+use whalewatcher_api::containerd::types::Envelope;
 use whalewatcher_testkit::{
     containerd,
     cri::{Flavour, Server},

@@ -2,17 +2,17 @@
 
 use std::collections::HashMap;
 
-use k8s_cri::v1::{
-    ContainerEventResponse, ContainerFilter, ContainerState, ContainerStatusRequest, ContainerStatusResponse,
-    GetEventsRequest, ListContainersRequest, ListPodSandboxRequest, PodSandboxFilter, PodSandboxState,
-    PodSandboxStatusRequest, PodSandboxStatusResponse, VersionRequest,
-    runtime_service_client::RuntimeServiceClient,
-};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 use tonic::{
     Status, Streaming,
     transport::{Channel, Endpoint},
+};
+use whalewatcher_api::cri::v1::{
+    ContainerEventResponse, ContainerFilter, ContainerState, ContainerStatusRequest, ContainerStatusResponse,
+    GetEventsRequest, ListContainersRequest, ListPodSandboxRequest, PodSandboxFilter, PodSandboxState,
+    PodSandboxStatusRequest, PodSandboxStatusResponse, VersionRequest,
+    runtime_service_client::RuntimeServiceClient,
 };
 use whalewatcher_testkit::cri::{ContainerSpec, PodSpec, Server};
 

@@ -1,11 +1,13 @@
 //! Hooks: what can be done to a call before it is answered, and to its answer before it is sent. And counts.
 
-use k8s_cri::v1::{ListContainersRequest, UpdateRuntimeConfigRequest};
-use tonic::Code;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::{Code, Request};
+use tonic_prost::ProstCodec;
+use whalewatcher_api::cri::v1::ListContainersRequest;
 use whalewatcher_testkit::cri::{Call, Method, Server, Verdict};
 
 use crate::client::{
-    Subscription, client, container, container_in_words, containers, named, pod, sandbox, version,
+    Subscription, channel, client, container, container_in_words, containers, named, pod, sandbox, version,
 };
 
 /// The verdict for calls of this method, none for others.
@@ -188,15 +190,22 @@ async fn a_stream_can_be_cut_or_ended_after_some_events() {
 #[tokio::test]
 async fn what_is_not_served_is_unimplemented() {
     let server = Server::builder().start().unwrap();
-    let refused = client(&server).update_runtime_config(UpdateRuntimeConfigRequest::default()).await;
-    let refused = refused.unwrap_err();
-    assert_eq!(refused.code(), Code::Unimplemented);
-    assert_eq!(refused.message(), "unknown method UpdateRuntimeConfig for service runtime.v1.RuntimeService");
-    let mut outdated =
-        k8s_cri::v1alpha2::runtime_service_client::RuntimeServiceClient::new(crate::client::channel(&server));
-    let request = k8s_cri::v1alpha2::ListContainersRequest::default();
-    let refused = outdated.list_containers(request).await.unwrap_err();
-    assert_eq!(refused.message(), "unknown service runtime.v1alpha2.RuntimeService");
+    for (path, message) in [
+        (
+            "/runtime.v1.RuntimeService/UpdateRuntimeConfig",
+            "unknown method UpdateRuntimeConfig for service runtime.v1.RuntimeService",
+        ),
+        (
+            "/runtime.v1alpha2.RuntimeService/ListContainers",
+            "unknown service runtime.v1alpha2.RuntimeService",
+        ),
+    ] {
+        let mut grpc = tonic::client::Grpc::new(channel(&server));
+        grpc.ready().await.unwrap();
+        let path = PathAndQuery::from_static(path);
+        let refused = grpc.unary(Request::new(()), path, ProstCodec::<(), ()>::default()).await.unwrap_err();
+        assert_eq!((refused.code(), refused.message()), (Code::Unimplemented, message));
+    }
     client(&server).list_containers(ListContainersRequest::default()).await.unwrap();
     assert_eq!(server.stats().requests.of(Method::Other), 2);
 }

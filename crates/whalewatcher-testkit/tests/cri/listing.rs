@@ -1,11 +1,11 @@
 //! What lists and statuses tell, and what they select.
 
-use k8s_cri::v1::{
+use tonic::Code;
+use whalewatcher_api::cri::v1::{
     ContainerFilter, ContainerStateValue, ContainerStatusRequest, ListContainersRequest, PodSandboxFilter,
     PodSandboxStateValue, PodSandboxStatusRequest, StatusRequest,
     runtime_service_client::RuntimeServiceClient,
 };
-use tonic::Code;
 use whalewatcher_testkit::cri::{Flavour, Info, Method, Server};
 
 use crate::client::{

@@ -1,6 +1,6 @@
 //! What the driving calls change, and which events tell of it.
 
-use k8s_cri::v1::ContainerEventType;
+use whalewatcher_api::cri::v1::ContainerEventType;
 use whalewatcher_testkit::cri::{Clock, Error, Fate, Flavour, Server};
 
 use crate::client::{

@@ -1,4 +1,4 @@
-//! The CRI runtimes of the test kit, seen over their sockets by the clients of `k8s-cri`.
+//! The CRI runtimes of the test kit, seen over their sockets by generated clients.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on is to panic, also in what tests share")]
 

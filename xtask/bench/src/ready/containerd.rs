@@ -1,13 +1,15 @@
 //! containerd, whose lists of tasks and containers tell all.
 
 use anyhow::{Context as _, Result};
-use containerd_client::services::v1::{
-    GetContainerRequest, GetRequest, ListContainersRequest, ListNamespacesRequest, ListTasksRequest,
-};
 use tokio::runtime::Runtime;
 use tonic::Request;
 use whalewatcher_bench::population;
 use whalewatcher_containerd::Client;
+use whalewatcher_drivers::api::containerd::services::containers::v1::{
+    GetContainerRequest, ListContainersRequest,
+};
+use whalewatcher_drivers::api::containerd::services::namespaces::v1::ListNamespacesRequest;
+use whalewatcher_drivers::api::containerd::services::tasks::v1::{GetRequest, ListTasksRequest};
 use whalewatcher_drivers::containerd::{Driver, within};
 
 use super::{Compared, figures, sizes, timed, until_ready};

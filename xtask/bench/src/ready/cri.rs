@@ -2,14 +2,14 @@
 
 use anyhow::{Context as _, Result};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
-use k8s_cri::v1::{
+use tokio::runtime::Runtime;
+use tonic::Request;
+use whalewatcher_cri::Client;
+use whalewatcher_drivers::api::runtime::v1::{
     ContainerFilter, ContainerState, ContainerStateValue, ContainerStatusRequest, ListContainersRequest,
     ListPodSandboxRequest, PodSandboxFilter, PodSandboxState, PodSandboxStateValue, PodSandboxStatusRequest,
     VersionRequest,
 };
-use tokio::runtime::Runtime;
-use tonic::Request;
-use whalewatcher_cri::Client;
 use whalewatcher_drivers::cri::{Driver, PodPlan};
 
 use super::{AT_ONCE, Compared, figures, sizes, timed, until_ready};

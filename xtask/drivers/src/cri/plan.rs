@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
-use k8s_cri::v1::{
+use xtask::engines::{TEST_COMMAND, TEST_IMAGE};
+
+use crate::api::runtime::v1::{
     ContainerConfig, ContainerMetadata, ImageSpec, LinuxContainerConfig, LinuxContainerSecurityContext,
     LinuxPodSandboxConfig, LinuxSandboxSecurityContext, NamespaceMode, NamespaceOption, PodSandboxConfig,
     PodSandboxMetadata,
 };
-use xtask::engines::{TEST_COMMAND, TEST_IMAGE};
 
 /// What a pod to be made is like. It has no labels but its own, as those of `crictl` have none.
 #[derive(Clone, Debug)]

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, bail, ensure};
-use k8s_cri::v1::{ContainerEventType, GetEventsRequest};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::AbortOnDropHandle;
+use whalewatcher_drivers::api::runtime::v1::{ContainerEventType, GetEventsRequest};
 
 use super::truth::moment;
 use crate::recorder::LIMIT;

@@ -1,13 +1,15 @@
-//! What is alive according to CRI itself, as a foreign client decodes it.
+//! What is alive according to CRI itself, as a client of its own decodes it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use k8s_cri::v1::{ContainerState, ContainerStatus, PodSandboxMetadata, PodSandboxState};
 use serde_json::Value;
 use whalewatcher_core::Portfolio;
+use whalewatcher_drivers::api::runtime::v1::{
+    ContainerState, ContainerStatus, PodSandboxMetadata, PodSandboxState,
+};
 
 use crate::picture::differences;
 use whalewatcher_drivers::cri::{AT_ONCE, Driver};

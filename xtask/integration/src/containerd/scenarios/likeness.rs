@@ -1,25 +1,27 @@
 //! Whether the test kit's containerd, which the tests of the client rely on, is like this one.
 
 use anyhow::{Context as _, Result, bail, ensure};
-use containerd_client::events::{
-    ContainerUpdate, TaskDelete, TaskExecAdded, TaskExecStarted, TaskExit, TaskPaused, TaskStart,
-};
-use containerd_client::services::v1::containers_client::ContainersClient;
-use containerd_client::services::v1::events_client::EventsClient;
-use containerd_client::services::v1::introspection_client::IntrospectionClient;
-use containerd_client::services::v1::namespaces_client::NamespacesClient;
-use containerd_client::services::v1::tasks_client::TasksClient;
-use containerd_client::services::v1::{
-    GetContainerRequest, GetRequest, ListContainersRequest, ListNamespacesRequest, ListTasksRequest,
-    PublishRequest, SubscribeRequest,
-};
-use containerd_client::types::Envelope;
 use futures_util::TryStreamExt as _;
 use prost::Message;
 use prost_types::Any;
 use tokio::time::{sleep, timeout};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status, Streaming};
+use whalewatcher_drivers::api::containerd::events::{
+    ContainerUpdate, TaskDelete, TaskExecAdded, TaskExecStarted, TaskExit, TaskPaused, TaskStart,
+};
+use whalewatcher_drivers::api::containerd::services::containers::v1::containers_client::ContainersClient;
+use whalewatcher_drivers::api::containerd::services::containers::v1::{
+    GetContainerRequest, ListContainersRequest,
+};
+use whalewatcher_drivers::api::containerd::services::events::v1::events_client::EventsClient;
+use whalewatcher_drivers::api::containerd::services::events::v1::{PublishRequest, SubscribeRequest};
+use whalewatcher_drivers::api::containerd::services::introspection::v1::introspection_client::IntrospectionClient;
+use whalewatcher_drivers::api::containerd::services::namespaces::v1::ListNamespacesRequest;
+use whalewatcher_drivers::api::containerd::services::namespaces::v1::namespaces_client::NamespacesClient;
+use whalewatcher_drivers::api::containerd::services::tasks::v1::tasks_client::TasksClient;
+use whalewatcher_drivers::api::containerd::services::tasks::v1::{GetRequest, ListTasksRequest};
+use whalewatcher_drivers::api::containerd::types::Envelope;
 use whalewatcher_testkit::containerd::{ContainerSpec, Flavour, Server};
 use xtask::engines::Release;
 
@@ -220,7 +222,7 @@ fn told(answer: Result<String, Status>) -> String {
     })
 }
 
-fn process(process: &containerd_client::types::v1::Process) -> String {
+fn process(process: &whalewatcher_drivers::api::containerd::v1::types::Process) -> String {
     let exited = process.exited_at.is_some_and(|at| at.seconds > 0);
     format!(
         "{:?} of {:?} {:?} pid {} exited {exited} {}",

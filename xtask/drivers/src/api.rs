@@ -1,0 +1,7 @@
+//! containerd's API and the CRI, in a copy of their own: what the scenarios take for the truth shares no code with what
+//! they test.
+#![allow(missing_docs, rustdoc::invalid_html_tags, reason = "comments are those of the definitions")]
+#![allow(unused_qualifications, reason = "generated code says more than it must")]
+
+include!("generated/containerd/mod.rs");
+include!("generated/cri/mod.rs");
