@@ -53,10 +53,11 @@ pub(super) async fn audits_of_a_busy_engine_find_nothing_to_mend(stage: &Stage) 
     let watched = stage.begin_watch(&stage.engine().docker_host(), settings)?;
     watched.ready().await?;
     let churn = Churn::prepare(&docker, "audited", 6, fastrand::u64(..)).await?;
-    join_all((0..3).map(|who| churn.run(&docker, who, || churn.transitions() >= 80))).await;
+    let audits = || watched.watching.status().counters.audits;
+    let is_over = || churn.transitions() >= 80 && audits() >= 20;
+    join_all((0..3).map(|who| churn.run(&docker, who, is_over))).await;
     churn.until_quiet(&docker).await?;
-    let audits = watched.watching.status().counters.audits;
+    let audits = audits();
     stage.figure(format!("{audits} audits during {} transitions", churn.transitions()));
-    ensure!(audits >= 20, "only {audits} audits");
     check(stage, &watched).await
 }

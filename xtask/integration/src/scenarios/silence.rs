@@ -15,9 +15,6 @@ use crate::stage::{Stage, pid_of, settings};
 use crate::watched::Watched;
 use whalewatcher_drivers::docker::Plan;
 
-/// Within what time a dead connection is noticed, as is promised.
-const PROMISED: Duration = Duration::from_secs(15);
-
 /// A process that does nothing until this is dropped, and whose sockets stay open.
 pub(crate) struct Stopped(Pid);
 
@@ -40,8 +37,8 @@ impl Drop for Stopped {
 pub(crate) async fn until_noticed<C: EngineClient>(watched: &Watched<C>) -> Result<String> {
     let began = Instant::now();
     let mut status = watched.watching.follow_status();
-    let noticed = timeout(PROMISED, status.wait_for(|status| !status.is_live())).await;
-    let noticed = noticed.with_context(|| format!("not noticed within {} s", PROMISED.as_secs()))?;
+    let noticed = timeout(LIMIT, status.wait_for(|status| !status.is_live())).await;
+    let noticed = noticed.with_context(|| format!("not noticed within {} s", LIMIT.as_secs()))?;
     let why = noticed.context("the watcher is gone")?;
     let how = format!("after {:.1} s: {}", began.elapsed().as_secs_f32(), why);
     watched.recorder().until_told(1, "disconnected").await?;
@@ -106,7 +103,7 @@ pub(super) async fn an_engine_with_nothing_to_say_is_not_taken_for_a_dead_one(st
     let docker = stage.docker().await?;
     let upstream = stage.engine().docker_host();
     let proxy = Proxy::builder().upstream(upstream).listen_unix(stage.socket("quiet.sock")).start()?;
-    let settings = settings().with_checks(Duration::from_millis(100), Duration::from_secs(10));
+    let settings = settings().with_checks(Duration::from_millis(100), LIMIT);
     let watched = stage.begin_watch(&proxy.endpoint(), settings)?;
     watched.ready().await?;
     for round in 0..3 {
