@@ -18,8 +18,8 @@ use crate::recorder::{LIMIT, Record};
 use crate::truth::{Alive, Truth, alive};
 use whalewatcher_drivers::docker::Driver;
 
-/// The engine changes what it says of a container, and dates its event a moment later, on a busy machine seconds.
-const AHEAD: Duration = Duration::from_secs(10);
+/// The engine changes what it says of a container, and dates its event a moment later.
+const AHEAD: Duration = Duration::from_secs(1);
 
 /// Follows an engine.
 pub(crate) struct Chronicle {

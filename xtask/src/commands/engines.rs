@@ -108,9 +108,10 @@ fn check_engines(options: &Check) -> Result<ExitCode> {
     let engines = or_all(&options.engine);
     Packages::of(&cache).fetch(&engines, false)?;
     for engine in engines {
-        let installation = Installation::find(&cache, engine, &options.given)?;
-        let outcome =
-            check::whole_life(&installation).with_context(|| format!("{engine} failed its check"))?;
+        let outcome = match Installation::find(&cache, engine, &options.given) {
+            Ok(found) => check::whole_life(&found).with_context(|| format!("{engine} failed its check"))?,
+            Err(error) => check::Outcome::CannotStart(error),
+        };
         if let check::Outcome::CannotStart(error) = outcome {
             eprintln!("error: {error:#}");
             return Ok(ExitCode::from(EXIT_ENGINE_CANNOT_RUN));
