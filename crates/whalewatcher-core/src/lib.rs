@@ -1,7 +1,7 @@
 //! Which containers are alive right now: the portfolio, the reconciler and the generic watcher.
 //!
 //! Applications depend on the crate of the engine they need, or on the facade `whalewatcher`, and find all of this
-//! re-exported there. Adapters to other engines implement [`EngineClient`].
+//! re-exported there. Adapters to other engines implement [`EngineClient`]; what they must guarantee is said in [`adapter`].
 //!
 //! An event's way: engine client → driver → reconciler → portfolio → subscription.
 //!
@@ -9,6 +9,7 @@
 //!
 //! - `serde`: `Serialize` for containers, events and engine identities.
 
+pub mod adapter;
 mod backoff;
 mod container;
 mod difference;
