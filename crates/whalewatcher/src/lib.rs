@@ -19,6 +19,7 @@
 //!   `protoc` to be built.
 //! - `metrics`: the figures of watchers for the recorder of the `metrics` crate.
 //! - `tls`: Docker over TCP with TLS, by the certificates that Docker's tools use.
+//! - `cli`: the program, as a binary; nothing of it is in the library.
 //! - `serde`: `Serialize` for containers, events and engine identities.
 
 #[cfg(feature = "metrics")]
