@@ -4,6 +4,7 @@ pub(crate) mod bench;
 pub(crate) mod cargo;
 pub(crate) mod engines;
 pub(crate) mod explore;
+mod features;
 pub(crate) mod flaws;
 pub(crate) mod fuzz;
 pub(crate) mod generate;

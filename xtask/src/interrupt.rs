@@ -1,11 +1,12 @@
 //! Ending in good order on SIGINT and SIGTERM: children first, then the private engines of this process.
 
+use std::borrow::Cow;
 use std::process::{Child, Command, ExitStatus};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -15,7 +16,14 @@ use crate::engines::{Pinned, clear_all_of_this_process};
 /// How long a child may take to clean up after itself.
 const CHILD_LIMIT: Duration = Duration::from_secs(60);
 
-static CHILD: Mutex<Option<Pinned>> = Mutex::new(None);
+/// The programs that this process runs.
+#[derive(Debug)]
+struct Children {
+    ending: bool,
+    running: Vec<Arc<Pinned>>,
+}
+
+static CHILDREN: Mutex<Children> = Mutex::new(Children { ending: false, running: Vec::new() });
 
 /// From now on, SIGINT and SIGTERM clear away every private engine of this process and then end it, with exit code
 /// 130 or 143. Call it once, at the start of `main`.
@@ -28,7 +36,7 @@ pub fn clean_up_on_signals() -> Result<()> {
     let waiting = move || {
         if let Some(signal) = signals.forever().next() {
             eprintln!("interrupted: cleaning up");
-            end_child();
+            end_children();
             clear_all_of_this_process();
             std::process::exit(128 + signal);
         }
@@ -37,17 +45,14 @@ pub fn clean_up_on_signals() -> Result<()> {
     Ok(())
 }
 
-/// Runs a program to its end, and ends it when this process is told to end.
+/// Runs a program to its end, and ends it when this process is signalled to end. Several threads may run one each.
 ///
 /// # Errors
 ///
 /// When it cannot be started.
 pub fn run(command: &mut Command) -> Result<ExitStatus> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let mut started = start(command)?;
-    let status = started.wait().with_context(|| format!("cannot wait for {name}"));
-    *child() = None;
-    status
+    let (mut started, pinned) = start(command)?;
+    ended(&mut started, &pinned, command)
 }
 
 /// The same with a time limit, after which the program, but none that it started, is killed and `None` returned.
@@ -56,40 +61,51 @@ pub fn run(command: &mut Command) -> Result<ExitStatus> {
 ///
 /// When it cannot be started.
 pub fn run_within(command: &mut Command, limit: Duration) -> Result<Option<ExitStatus>> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let mut started = start(command)?;
-    let ended = match Pinned::new(started.id())? {
-        Some(pinned) => pinned.ended_within(limit)?,
-        None => true,
-    };
-    if !ended {
-        started.kill().with_context(|| format!("cannot kill {name}"))?;
+    let (mut started, pinned) = start(command)?;
+    let in_time = pinned.ended_within(limit)?;
+    if !in_time {
+        started.kill().with_context(|| format!("cannot kill {}", name_of(command)))?;
     }
-    let status = started.wait().with_context(|| format!("cannot wait for {name}"));
-    *child() = None;
-    status.map(|status| ended.then_some(status))
+    ended(&mut started, &pinned, command).map(|status| in_time.then_some(status))
 }
 
-fn start(command: &mut Command) -> Result<Child> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let mut child = child();
-    let started = command.spawn().with_context(|| format!("cannot start {name}"))?;
-    *child = Pinned::new(started.id())?;
-    Ok(started)
+fn start(command: &mut Command) -> Result<(Child, Arc<Pinned>)> {
+    let mut children = children();
+    ensure!(!children.ending, "this process is ending");
+    let started = command.spawn().with_context(|| format!("cannot start {}", name_of(command)))?;
+    // It stays until it is waited for, even if it has ended already.
+    let pinned = Arc::new(Pinned::new(started.id())?.context("a child is gone")?);
+    children.running.push(pinned.clone());
+    Ok((started, pinned))
 }
 
-fn end_child() {
-    let child = child().take();
-    if let Some(child) = child {
-        let ended = child.signal(Signal::TERM).and_then(|()| child.ended_within(CHILD_LIMIT));
+fn ended(child: &mut Child, pinned: &Arc<Pinned>, command: &Command) -> Result<ExitStatus> {
+    let status = child.wait().with_context(|| format!("cannot wait for {}", name_of(command)));
+    children().running.retain(|other| !Arc::ptr_eq(other, pinned));
+    status
+}
+
+fn name_of(command: &Command) -> Cow<'_, str> {
+    command.get_program().to_string_lossy()
+}
+
+fn end_children() {
+    let running = {
+        let mut children = children();
+        children.ending = true;
+        std::mem::take(&mut children.running)
+    };
+    let signalled: Vec<_> = running.iter().map(|child| child.signal(Signal::TERM)).collect();
+    for (child, signalled) in running.iter().zip(signalled) {
+        let ended = signalled.and_then(|()| child.ended_within(CHILD_LIMIT));
         if !matches!(ended, Ok(true)) {
             eprintln!("a child process does not end: {ended:?}");
         }
     }
 }
 
-fn child() -> MutexGuard<'static, Option<Pinned>> {
-    CHILD.lock().unwrap_or_else(PoisonError::into_inner)
+fn children() -> MutexGuard<'static, Children> {
+    CHILDREN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -20,8 +20,10 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Everything that has to pass before a change is taken: what CI runs
+    /// The tests and the scenarios that have to pass before a change is taken
     Test(test::Options),
+    /// Formatting, lints, documentation, licences and features: what needs nothing to run
+    Lint(test::Choice),
     /// The scenarios against real engines
     Integration(integration::Options),
     /// The endurance run: churn and faults on a real engine, for minutes or hours
@@ -48,20 +50,22 @@ enum Command {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let done = xtask::interrupt::clean_up_on_signals().and_then(|()| match arguments.command {
+    let done = |()| ExitCode::SUCCESS;
+    let outcome = xtask::interrupt::clean_up_on_signals().and_then(|()| match arguments.command {
         Command::Test(options) => test::run(&options),
-        Command::Integration(options) => integration::run(&options),
-        Command::Soak(options) => soak::run(&options),
-        Command::Explore(options) => explore::run(&options),
-        Command::Fuzz(options) => fuzz::run(&options),
-        Command::Mutants(options) => mutants::run(&options),
-        Command::Bench(options) => bench::run(&options),
-        Command::Generate(options) => generate::run(&options),
-        Command::Release(options) => release::run(&options),
+        Command::Lint(choice) => test::lint(&choice),
+        Command::Integration(options) => integration::run(&options).map(done),
+        Command::Soak(options) => soak::run(&options).map(done),
+        Command::Explore(options) => explore::run(&options).map(done),
+        Command::Fuzz(options) => fuzz::run(&options).map(done),
+        Command::Mutants(options) => mutants::run(&options).map(done),
+        Command::Bench(options) => bench::run(&options).map(done),
+        Command::Generate(options) => generate::run(&options).map(done),
+        Command::Release(options) => release::run(&options).map(done),
         Command::Engines(command) => engines::run(&command),
     });
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
+    match outcome {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

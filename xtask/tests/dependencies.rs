@@ -100,6 +100,13 @@ fn bollard_is_compiled_where_its_types_are_wanted_only() {
 }
 
 #[test]
+fn the_program_is_compiled_where_it_is_asked_for_only() {
+    const PROGRAM: [&str; 2] = ["clap", "whalewatcher-cli"];
+    assert_eq!(found(&crates(&facade("containerd,cri,metrics,moby,serde,tls")), &PROGRAM), [""; 0]);
+    assert_eq!(found(&crates(&facade("cli")), &PROGRAM), PROGRAM);
+}
+
+#[test]
 fn without_containerd_and_cri_nothing_of_grpc_is_compiled() {
     for arguments in [
         &["-p", "whalewatcher"][..],

@@ -1,6 +1,6 @@
 //! What to do about an engine that cannot be watched, where its error does not say so itself.
 
-use whalewatcher::{EngineError, ErrorKind, Watcher};
+use whalewatcher_core::{EngineError, ErrorKind, Watcher};
 
 /// Which engine: its type, and where it is.
 pub(crate) fn place(watcher: &dyn Watcher) -> String {

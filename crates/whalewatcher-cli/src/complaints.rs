@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use whalewatcher::{ChangeSource, Status, Watcher};
+use whalewatcher_core::{ChangeSource, Status, Watcher};
 
 use crate::advice::place;
 use crate::log;
@@ -72,7 +72,7 @@ mod tests {
             polling(2_500),
         ];
         for source in sources {
-            let watching = whalewatcher::watch(Engine::new().with_source(source));
+            let watching = whalewatcher_core::watch(Engine::new().with_source(source));
             told.push(complaints.about(&watching.status(), "here"));
             watching.ready().await.unwrap();
             told.push(complaints.about(&watching.status(), "here"));

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
-use whalewatcher::{Fleet, Settings, moby};
+use whalewatcher_core::{Fleet, Settings};
+use whalewatcher_moby as moby;
 use whalewatcher_testkit::docker::Server;
 
 use crate::arguments::View;

@@ -9,7 +9,7 @@ use std::io;
 use serde::Serialize;
 use serde_json::ser::Formatter;
 use serde_json::{Serializer, Value};
-use whalewatcher::{Container, Event, Watcher};
+use whalewatcher_core::{Container, Event, Watcher};
 
 /// Which engine: on each line, and with each container.
 #[derive(Clone, Serialize)]

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use anstyle::Style;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use whalewatcher::{Container, Event, EventKind, Printable};
+use whalewatcher_core::{Container, Event, EventKind, Printable};
 
 use crate::age::age;
 use crate::fit;
@@ -221,7 +221,7 @@ fn said(kind: &EventKind) -> String {
 mod tests {
     use std::time::Duration;
 
-    use whalewatcher::{
+    use whalewatcher_core::{
         COMPOSE_PROJECT_LABEL, EngineError, ErrorKind, Labels, POD_NAME_LABEL, POD_NAMESPACE_LABEL,
         SANDBOX_LABEL,
     };

@@ -3,7 +3,7 @@
 use std::io::{Write, stderr};
 
 use tracing_subscriber::EnvFilter;
-use whalewatcher::Printable;
+use whalewatcher_core::Printable;
 
 use crate::terminal::stderr_is_coloured;
 

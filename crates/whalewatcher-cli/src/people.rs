@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::time::SystemTime;
 
 use jiff::tz::TimeZone;
-use whalewatcher::{Container, Event, Portfolio, Printable, Watcher};
+use whalewatcher_core::{Container, Event, Portfolio, Printable, Watcher};
 
 use crate::advice::place;
 use crate::fit;

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::anyhow;
 use tokio::time::{Instant, timeout_at};
-use whalewatcher::{Backoff, Settings, WatchError, Watcher};
+use whalewatcher_core::{Backoff, Settings, WatchError, Watcher};
 
 use crate::advice::{advised, place};
 use crate::arguments::{self, Format};

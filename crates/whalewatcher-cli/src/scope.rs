@@ -1,6 +1,6 @@
 //! Which containers are shown: all, or those of one project.
 
-use whalewatcher::{Container, Event, EventKind, Portfolio};
+use whalewatcher_core::{Container, Event, EventKind, Portfolio};
 
 /// All containers, or those of one compose project; of the project `""`, those without one.
 #[derive(Clone, Debug, Default)]
@@ -40,7 +40,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::SystemTime;
 
-    use whalewatcher::{COMPOSE_PROJECT_LABEL, Labels};
+    use whalewatcher_core::{COMPOSE_PROJECT_LABEL, Labels};
 
     use super::*;
 

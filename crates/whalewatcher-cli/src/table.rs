@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::time::SystemTime;
 
-use whalewatcher::{Container, Portfolio, Printable, Project};
+use whalewatcher_core::{Container, Portfolio, Printable, Project};
 
 use crate::age::age;
 use crate::fit;
@@ -187,7 +187,7 @@ impl Columns {
 mod tests {
     use std::time::Duration;
 
-    use whalewatcher::{
+    use whalewatcher_core::{
         COMPOSE_PROJECT_LABEL, Labels, POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL, SANDBOX_LABEL,
     };
 

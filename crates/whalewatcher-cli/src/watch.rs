@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::anyhow;
 use futures_util::future::{FusedFuture, FutureExt, join_all};
 use futures_util::stream::StreamExt;
-use whalewatcher::{Event, EventKind, Fleet, Portfolio, Watcher};
+use whalewatcher_core::{Event, EventKind, Fleet, Portfolio, Watcher};
 
 use crate::advice::{advised, place};
 use crate::arguments::{self, Format};

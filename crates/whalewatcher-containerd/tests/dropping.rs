@@ -27,7 +27,7 @@ async fn until_nothing_is_left(before: (usize, usize), when: &str) {
             yield_now().await;
         }
     };
-    if timeout(Duration::from_secs(10), settled).await.is_err() {
+    if timeout(Duration::from_secs(60), settled).await.is_err() {
         panic!("dropped {when}: tasks and descriptors were {before:?} and are {:?}", holdings());
     }
 }

@@ -1,11 +1,5 @@
-//! What an adapter to one kind of container engine has to provide, and what it yields.
-//!
-//! An [`EngineClient`] is what an application configures: an endpoint, a packer for rucksacks. Each time that a
-//! watcher (re)connects it gets an [`EngineConnection`] of its own from it, which lives exactly as long as the
-//! watcher is connected: dropping it closes every descriptor.
-//!
-//! Neither has to care about order, time limits, retries or reconnects: that is the watcher's job. What they must
-//! get right is stated with each method.
+//! The traits that an adapter implements, and what passes through them. What adapters must guarantee is said in
+//! [`adapter`](crate::adapter).
 
 use std::fmt;
 use std::future::{Future, ready};
@@ -57,8 +51,8 @@ pub trait EngineConnection: Send + Sync {
 
     /// The engine's event stream; called once, before anything is listed.
     ///
-    /// Its first item, but for [`EngineEvent::Source`], is [`EngineEvent::Subscribed`], yielded when it is proven that whatever changes from then on
-    /// is told, even if it changes before the stream is read further. Where nothing proves that, it is yielded when it
+    /// Its first item, but for [`EngineEvent::Source`], is [`EngineEvent::Subscribed`], yielded when it is proven that
+    /// whatever changes from then on is told, even if it changes before the stream is read further. Where nothing proves that, it is yielded when it
     /// should be so, and [`EngineEvent::Gap`] when it certainly is. From then on the events *of one container*
     /// come in the order in which they happened. An error or the stream's end means that the connection is lost.
     fn events(&self) -> impl Stream<Item = Result<EngineEvent, EngineError>> + Send;

@@ -1,11 +1,12 @@
 //! Several watchers under one roof.
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
-use dashmap::DashMap;
+use arc_swap::ArcSwap;
 use futures_core::Stream;
 use futures_core::stream::BoxStream;
 use futures_util::stream::SelectAll;
@@ -27,8 +28,10 @@ use crate::watcher::{WatchError, Watcher};
 /// They can come and go at any time.
 #[derive(Default)]
 pub struct Fleet {
-    members: DashMap<Place, Member>,
-    /// Whom to tell of new members. Whoever holds this lock sees all members or is told of them.
+    /// Replaced as a whole, by the holder of the lock below only: readers wait for nobody.
+    members: ArcSwap<BTreeMap<Place, Arc<Member>>>,
+    /// The subscriptions, which receive new members. Its lock orders them: a subscription starts with a member, or
+    /// receives it.
     followers: Mutex<Vec<mpsc::UnboundedSender<Joined>>>,
 }
 
@@ -85,7 +88,8 @@ impl Fleet {
     pub fn add(&self, watcher: impl Watcher) -> Result<Arc<dyn Watcher>, JoinError> {
         let watcher: Arc<dyn Watcher> = Arc::new(watcher);
         let mut followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.members.contains_key(&place(&*watcher)) {
+        let mut members = BTreeMap::clone(&self.members.load());
+        if members.contains_key(&place(&*watcher)) {
             return Err(JoinError::AlreadyThere { endpoint: watcher.endpoint().to_owned() });
         }
         // Before the watch begins, so that nothing of it is missed.
@@ -101,23 +105,32 @@ impl Fleet {
             }
         });
         let member = Member { watcher: watcher.clone(), _task: AbortOnDropHandle::new(task) };
-        self.members.insert(place(&*watcher), member);
+        members.insert(place(&*watcher), Arc::new(member));
+        self.members.store(Arc::new(members));
         Ok(watcher)
     }
 
     /// Closes and forgets the watchers of this endpoint, of whatever type; whether there were any.
     pub fn remove(&self, endpoint: &str) -> bool {
-        let at_endpoint = self.watchers().into_iter().filter(|watcher| watcher.endpoint() == endpoint);
-        let removed = at_endpoint.filter_map(|watcher| self.members.remove(&place(&*watcher)));
-        removed.map(|(_, member)| member.watcher.close()).count() > 0
+        let _lock = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut members = BTreeMap::clone(&self.members.load());
+        let before = members.len();
+        members.retain(|(place, _), member| {
+            let stays = place != endpoint;
+            if !stays {
+                member.watcher.close();
+            }
+            stays
+        });
+        let removed = members.len() < before;
+        self.members.store(Arc::new(members));
+        removed
     }
 
     /// All watchers, by ascending endpoint and type.
     #[must_use]
     pub fn watchers(&self) -> Vec<Arc<dyn Watcher>> {
-        let mut all: Vec<_> = self.members.iter().map(|member| member.watcher.clone()).collect();
-        all.sort_by_cached_key(|watcher| place(&**watcher));
-        all
+        self.members.load().values().map(|member| member.watcher.clone()).collect()
     }
 
     /// All watchers, each with a snapshot of its portfolio, by ascending endpoint and type.
@@ -168,7 +181,7 @@ impl Fleet {
         for watcher in self.watchers() {
             watcher.close();
         }
-        self.members.clear();
+        self.members.store(Arc::default());
         followers.clear();
     }
 }

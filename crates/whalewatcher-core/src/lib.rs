@@ -1,7 +1,7 @@
 //! Which containers are alive right now: the portfolio, the reconciler and the generic watcher.
 //!
 //! Applications depend on the crate of the engine they need, or on the facade `whalewatcher`, and find all of this
-//! re-exported there. Adapters to other engines implement [`EngineClient`].
+//! re-exported there. Adapters to other engines implement [`EngineClient`]; what they must guarantee is said in [`adapter`].
 //!
 //! An event's way: engine client → driver → reconciler → portfolio → subscription.
 //!
@@ -11,6 +11,7 @@
 //! - `test-util`: an engine in memory, [`scripted`](mod@scripted), that `whalewatcher-testkit` re-exports.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod adapter;
 mod backoff;
 mod container;
 mod difference;

@@ -11,8 +11,14 @@ use crate::memory::{ATTEMPTS, Memory};
 /// Starts of which it is not known yet whether they are CRI's.
 #[derive(Debug, Default)]
 pub(crate) struct Claims {
-    /// With the ends that followed.
-    open: HashMap<ContainerId, Option<EngineEvent>>,
+    open: HashMap<ContainerId, Open>,
+}
+
+/// A start, with the end that followed.
+#[derive(Debug)]
+struct Open {
+    start: EngineEvent,
+    end: Option<EngineEvent>,
 }
 
 /// What becomes of a hint.
@@ -20,8 +26,8 @@ pub(crate) struct Claims {
 pub(crate) enum Taken {
     /// It is passed on, if it is worth anything.
     Told(Option<EngineEvent>),
-    /// It is to be asked whose it is.
-    Asked(EngineEvent),
+    /// It is to be asked whose this start is.
+    Asked(ContainerId),
 }
 
 impl Claims {
@@ -33,11 +39,10 @@ impl Claims {
             {
                 None
             }
-            EngineEvent::Started { ref id, .. }
-                if memory.get(id).is_none_or(|member| member.kind.is_none()) =>
-            {
-                self.open.insert(id.clone(), None);
-                return Taken::Asked(event);
+            EngineEvent::Started { ref id, .. } if !is_known(memory, id) => {
+                let id = id.clone();
+                self.open.insert(id.clone(), Open { start: event, end: None });
+                return Taken::Asked(id);
             }
             EngineEvent::Started { ref id, .. } => {
                 memory.member(id).started = Some(Instant::now());
@@ -46,8 +51,8 @@ impl Claims {
             EngineEvent::Exited { ref id, .. } => {
                 let told_before = memory.was_told_to_end(id);
                 memory.end(id);
-                if let Some(end) = self.open.get_mut(id) {
-                    *end = Some(event);
+                if let Some(open) = self.open.get_mut(id) {
+                    open.end = Some(event);
                     None
                 } else {
                     let was_left_out = memory.get(id).is_some_and(|member| member.vain >= ATTEMPTS);
@@ -60,31 +65,44 @@ impl Claims {
         Taken::Told(told)
     }
 
-    /// What is told of a start, and of the end that followed, now that it is known whose they are.
+    /// Returns the starts that a list has shown to be CRI's meanwhile, with the ends that followed. Their answers do not
+    /// matter any more: containerd may have forgotten by then whose they were.
+    pub(crate) fn release(&mut self, memory: &mut Memory) -> Vec<EngineEvent> {
+        let known: Vec<_> = self.open.extract_if(|id, _| is_known(memory, id)).collect();
+        known.into_iter().flat_map(|(id, open)| pass_on(&id, open, memory)).collect()
+    }
+
+    /// Returns the start of that, and the end that followed, if the answer is that it is CRI's or may be.
     pub(crate) fn settle(
         &mut self,
-        start: EngineEvent,
+        id: &ContainerId,
         answer: Result<Option<Kind>, EngineError>,
         memory: &mut Memory,
     ) -> Vec<EngineEvent> {
-        let EngineEvent::Started { id, at, pid, .. } = start else { return Vec::new() };
-        let end = self.open.remove(&id).flatten();
-        let pid = match answer {
+        let Some(mut open) = self.open.remove(id) else { return Vec::new() };
+        match answer {
             Ok(None) => return Vec::new(),
-            Ok(Some(kind)) => {
-                memory.is(&id, kind, None).is_claimed = true;
-                pid
-            }
+            Ok(Some(kind)) => memory.is(id, kind, None).is_claimed = true,
             // CRI is asked. Without a PID nothing is made of it but what CRI says.
             Err(error) => {
                 tracing::debug!(%id, %error, "nobody knows whether that is CRI's");
-                None
+                if let EngineEvent::Started { pid, .. } = &mut open.start {
+                    *pid = None;
+                }
             }
-        };
-        memory.member(&id).started = Some(Instant::now());
-        let start = EngineEvent::Started { id, at, pid, glimpse: None };
-        [Some(start), end].into_iter().flatten().collect()
+        }
+        pass_on(id, open, memory)
     }
+}
+
+/// Whether the runtime told what it is.
+fn is_known(memory: &Memory, id: &ContainerId) -> bool {
+    memory.get(id).is_some_and(|member| member.kind.is_some())
+}
+
+fn pass_on(id: &ContainerId, open: Open, memory: &mut Memory) -> Vec<EngineEvent> {
+    memory.member(id).started = Some(Instant::now());
+    [Some(open.start), open.end].into_iter().flatten().collect()
 }
 
 #[cfg(test)]
@@ -135,12 +153,12 @@ mod tests {
     async fn of_what_is_not_cris_nothing_is_told() {
         for ends_first in [false, true] {
             let (mut claims, mut memory) = (Claims::default(), Memory::default());
-            assert_eq!(claims.take(started(), &mut memory), Taken::Asked(started()));
+            assert_eq!(claims.take(started(), &mut memory), Taken::Asked(id()));
             assert_eq!(claims.take(started(), &mut memory), NOTHING, "it is asked about already");
             if ends_first {
                 assert_eq!(claims.take(exited(), &mut memory), NOTHING);
             }
-            assert_eq!(claims.settle(started(), Ok(None), &mut memory), []);
+            assert_eq!(claims.settle(&id(), Ok(None), &mut memory), []);
             assert!(memory.get(&id()).is_none() && claims.open.is_empty());
         }
     }
@@ -149,16 +167,28 @@ mod tests {
     async fn what_is_cris_is_told_with_the_end_that_followed() {
         let (mut claims, mut memory) = (Claims::default(), Memory::default());
         claims.take(started(), &mut memory);
-        assert_eq!(claims.settle(started(), Ok(Some(Kind::Sandbox)), &mut memory), [started()]);
+        assert_eq!(claims.settle(&id(), Ok(Some(Kind::Sandbox)), &mut memory), [started()]);
         let member = memory.get(&id()).unwrap();
         assert!(member.is_claimed && member.started.is_some() && member.kind == Some(Kind::Sandbox));
 
         let (mut claims, mut memory) = (Claims::default(), Memory::default());
         claims.take(started(), &mut memory);
         claims.take(exited(), &mut memory);
-        let settled = claims.settle(started(), Ok(Some(Kind::Container)), &mut memory);
+        let settled = claims.settle(&id(), Ok(Some(Kind::Container)), &mut memory);
         assert_eq!(settled, [started(), exited()]);
         assert!(memory.has_ended(&id()));
+    }
+
+    #[tokio::test]
+    async fn what_a_list_shows_to_be_cris_is_told_before_the_answer_and_not_again() {
+        let (mut claims, mut memory) = (Claims::default(), Memory::default());
+        claims.take(started(), &mut memory);
+        assert_eq!(claims.release(&mut memory), []);
+        memory.is(&id(), Kind::Container, None);
+        claims.take(exited(), &mut memory);
+        assert_eq!(claims.release(&mut memory), [started(), exited()]);
+        assert_eq!(claims.release(&mut memory), []);
+        assert_eq!(claims.settle(&id(), Ok(None), &mut memory), [], "containerd has forgotten it by now");
     }
 
     #[tokio::test]
@@ -167,7 +197,7 @@ mod tests {
         claims.take(started(), &mut memory);
         let error = EngineError::new(ErrorKind::Failed, "no");
         let without = EngineEvent::Started { id: id(), at: None, pid: None, glimpse: None };
-        assert_eq!(claims.settle(started(), Err(error), &mut memory), [without]);
+        assert_eq!(claims.settle(&id(), Err(error), &mut memory), [without]);
         let member = memory.get(&id()).unwrap();
         assert!(!member.is_claimed && member.started.is_some() && member.kind.is_none());
     }

@@ -2,20 +2,24 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::error::Error;
-use std::future::{self, Future};
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_core::Stream;
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
-use tokio::time::{Instant, sleep_until, timeout};
+use futures_util::future::{BoxFuture, Fuse, FusedFuture, FutureExt};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::time::{sleep, timeout};
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Request, Status};
 use whalewatcher_api::containerd::services::containers::v1::GetContainerRequest;
 use whalewatcher_api::containerd::services::containers::v1::containers_client::ContainersClient;
-use whalewatcher_containerd::{EventService, MAX_CONTAINER};
+use whalewatcher_api::containerd::services::tasks::v1::tasks_client::TasksClient;
+use whalewatcher_api::containerd::services::tasks::v1::{GetRequest, ListTasksRequest};
+use whalewatcher_api::containerd::v1::types::Process;
+use whalewatcher_containerd::{EventService, MAX_CONTAINER, MAX_LIST};
 use whalewatcher_core::{ContainerId, EngineError, EngineEvent, ErrorKind};
 use whalewatcher_grpc::{Channel, origin};
 
@@ -24,6 +28,7 @@ use crate::claims::{Claims, Taken};
 use crate::connection::Connection;
 use crate::container::Kind;
 use crate::failure;
+use crate::missed::missed;
 
 /// The namespace that the CRI plugin has its containers in.
 const NAMESPACE: &str = "k8s.io";
@@ -32,6 +37,7 @@ const NAMESPACE: &str = "k8s.io";
 const KIND: &str = "io.cri-containerd.kind";
 
 const CONTAINER: &str = "Containers.Get";
+const TASKS: &str = "Tasks.List";
 
 /// How many starts are asked about at once.
 const AT_ONCE: usize = 16;
@@ -62,19 +68,43 @@ impl Hints {
     async fn kind(&self, id: &ContainerId) -> Result<Option<Kind>, EngineError> {
         let mut containers = ContainersClient::with_origin(self.channel.clone(), origin())
             .max_decoding_message_size(MAX_CONTAINER);
-        let mut request = Request::new(GetContainerRequest { id: id.as_str().to_owned() });
-        request.metadata_mut().insert("containerd-namespace", MetadataValue::from_static(NAMESPACE));
-        match containers.get(request).await {
+        match containers.get(within_namespace(GetContainerRequest { id: id.as_str().to_owned() })).await {
             Ok(answer) => Ok(answer.into_inner().container.and_then(|record| kind(&record.labels))),
             Err(status) if status.code() == Code::NotFound => Ok(None),
             Err(status) => Err(failure::of_status(CONTAINER, status)),
         }
     }
 
+    /// All tasks of the namespace.
+    pub(crate) async fn tasks(&self) -> Result<Vec<Process>, EngineError> {
+        let request = within_namespace(ListTasksRequest::default());
+        let answer = self.tasks_client().list(request).await;
+        Ok(answer.map_err(|status| failure::of_status(TASKS, status))?.into_inner().tasks)
+    }
+
+    /// Whether it certainly has no task, though it is a container of the CRI plugin's. A sandbox that is run by other
+    /// means than a task has no container either.
+    pub(crate) async fn lacks_task(&self, id: &ContainerId) -> Result<bool, EngineError> {
+        let request = GetRequest { container_id: id.as_str().to_owned(), ..GetRequest::default() };
+        let answer = self.tasks_client().get(within_namespace(request)).await;
+        let is_missing = answer.is_err_and(|status| status.code() == Code::NotFound);
+        Ok(is_missing && self.kind(id).await?.is_some())
+    }
+
+    fn tasks_client(&self) -> TasksClient<Channel> {
+        TasksClient::with_origin(self.channel.clone(), origin()).max_decoding_message_size(MAX_LIST)
+    }
+
     /// Whether the stream is alive; never ends if it is not.
     pub(crate) async fn check(&self) -> Result<(), EngineError> {
         self.service.check().await
     }
+}
+
+fn within_namespace<T>(request: T) -> Request<T> {
+    let mut request = Request::new(request);
+    request.metadata_mut().insert("containerd-namespace", MetadataValue::from_static(NAMESPACE));
+    request
 }
 
 fn kind(labels: &HashMap<String, String>) -> Option<Kind> {
@@ -92,16 +122,15 @@ fn kind(labels: &HashMap<String, String>) -> Option<Kind> {
 pub(crate) struct Hinting<'a> {
     events: Pin<Box<dyn Stream<Item = Result<EngineEvent, EngineError>> + Send + 'a>>,
     /// Starts to be asked about.
-    queue: VecDeque<EngineEvent>,
+    queue: VecDeque<ContainerId>,
     asked: FuturesUnordered<Pin<Box<dyn Future<Output = Claim> + Send + 'a>>>,
     claims: Claims,
-    /// When CRI knows what containerd told before anybody subscribed here: whatever had ended by then may have been listed
-    /// as running, and its end is not told again.
-    settles: Option<Instant>,
+    /// What happened before the subscription, once that is found out.
+    missed: Fuse<BoxFuture<'a, Vec<EngineEvent>>>,
 }
 
 /// A start, and whose it is.
-type Claim = (EngineEvent, Result<Option<Kind>, EngineError>);
+type Claim = (ContainerId, Result<Option<Kind>, EngineError>);
 
 impl<'a> Hinting<'a> {
     /// Subscribes; `None` if that is not to be had here.
@@ -111,8 +140,8 @@ impl<'a> Hinting<'a> {
             Some(Ok(_subscribed)) => {
                 connection.hints().stand.store(true, Ordering::Relaxed);
                 let (queue, asked, claims) = Default::default();
-                let settles = Some(Instant::now() + SETTLED);
-                Ok(Some(Self { events, queue, asked, claims, settles }))
+                let missed = missed_or_gap(connection).boxed().fuse();
+                Ok(Some(Self { events, queue, asked, claims, missed }))
             }
             Some(Err(error)) if !is_refusal(&error) => Err(error),
             refused => {
@@ -127,53 +156,73 @@ impl<'a> Hinting<'a> {
     /// What is told next, if anything.
     pub(crate) async fn next(&mut self, connection: &'a Connection) -> Result<Vec<EngineEvent>, EngineError> {
         while self.asked.len() < AT_ONCE
-            && let Some(start) = self.queue.pop_front()
+            && let Some(id) = self.queue.pop_front()
         {
-            self.asked.push(Box::pin(ask(connection, start)));
+            self.asked.push(Box::pin(ask(connection, id)));
         }
-        let settled = async {
-            match self.settles {
-                Some(at) => sleep_until(at).await,
-                None => future::pending().await,
-            }
-        };
+        // The watcher polls this before it handles a list that has arrived: the events of what the list shows come first.
+        let listed = poll_fn(|_| match self.claims.release(&mut connection.memory()) {
+            events if events.is_empty() => Poll::Pending,
+            events => Poll::Ready(events),
+        });
         tokio::select! {
             biased;
             event = self.events.next() => match event {
-                Some(event) => Ok(match self.claims.take(event?, &mut connection.memory()) {
-                    Taken::Told(event) => event.into_iter().collect(),
-                    Taken::Asked(start) => {
-                        self.queue.push_back(start);
-                        Vec::new()
-                    }
-                }),
+                Some(event) => Ok(self.take(connection, event?).into_iter().collect()),
                 None => {
                     let message = "containerd ended its stream of events";
                     Err(EngineError::new(ErrorKind::Disconnected, message))
                 }
             },
-            Some((start, answer)) = self.asked.next(), if !self.asked.is_empty() => {
-                Ok(self.claims.settle(start, answer, &mut connection.memory()))
+            events = listed => Ok(events),
+            Some((id, answer)) = self.asked.next(), if !self.asked.is_empty() => {
+                Ok(self.claims.settle(&id, answer, &mut connection.memory()))
             }
-            () = settled => {
-                self.settles = None;
-                Ok(vec![EngineEvent::Gap])
+            events = &mut self.missed, if !self.missed.is_terminated() => {
+                Ok(events.into_iter().filter_map(|event| self.take(connection, event)).collect())
+            }
+        }
+    }
+
+    /// What to pass on of an event at once.
+    fn take(&mut self, connection: &Connection, event: EngineEvent) -> Option<EngineEvent> {
+        match self.claims.take(event, &mut connection.memory()) {
+            Taken::Told(event) => event,
+            Taken::Asked(id) => {
+                self.queue.push_back(id);
+                None
             }
         }
     }
 }
 
-async fn ask(connection: &Connection, start: EngineEvent) -> Claim {
-    let answer = match &start {
-        EngineEvent::Started { id, .. } => {
-            timeout(PATIENCE, connection.hints().kind(id)).await.unwrap_or_else(|_| {
-                let message = format!("{CONTAINER}: no answer within {} s", PATIENCE.as_secs());
-                Err(EngineError::new(ErrorKind::TimedOut, message))
-            })
+async fn ask(connection: &Connection, id: ContainerId) -> Claim {
+    let answer = within_patience(CONTAINER, connection.hints().kind(&id)).await;
+    (id, answer)
+}
+
+/// What happened before the subscription. Where containerd does not show it, a second list is to, once CRI is likely to have
+/// noted it.
+async fn missed_or_gap(connection: &Connection) -> Vec<EngineEvent> {
+    let listed = connection.lists().newest().await;
+    match within_patience(TASKS, missed(connection, &listed)).await {
+        Ok(events) => events,
+        Err(error) => {
+            tracing::debug!(%error, "containerd does not show what happened before the subscription");
+            sleep(SETTLED).await;
+            vec![EngineEvent::Gap]
         }
-        _ => Ok(None),
-    };
-    (start, answer)
+    }
+}
+
+async fn within_patience<T>(
+    what: &str,
+    answer: impl Future<Output = Result<T, EngineError>>,
+) -> Result<T, EngineError> {
+    timeout(PATIENCE, answer).await.unwrap_or_else(|_| {
+        let message = format!("{what}: no answer within {} s", PATIENCE.as_secs());
+        Err(EngineError::new(ErrorKind::TimedOut, message))
+    })
 }
 
 /// Whether it was answered that there is none, or none for us: everything else may be better next time.

@@ -65,6 +65,8 @@ mod limits;
 mod list;
 mod lists;
 mod memory;
+#[cfg(feature = "containerd")]
+mod missed;
 mod moment;
 #[cfg(test)]
 mod mutated;

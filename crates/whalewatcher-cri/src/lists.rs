@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 use whalewatcher_core::{ContainerId, EngineError, EngineEvent};
 
 use crate::connection::Connection;
@@ -16,6 +16,8 @@ use crate::list::{Alive, alive};
 pub(crate) struct Lists {
     /// Who was alive by the newest.
     newest: Mutex<Option<HashSet<ContainerId>>>,
+    /// Notified of each list, for what awaits the first one.
+    arrived: Notify,
     /// Whether what differs is to be told.
     compared: AtomicBool,
 }
@@ -39,7 +41,19 @@ impl Lists {
         }
         connection.memory().retain(&ids);
         *newest = Some(ids);
+        self.arrived.notify_one();
         Ok(alive)
+    }
+
+    /// What the newest list shows as alive, once there is one.
+    #[cfg(feature = "containerd")]
+    pub(crate) async fn newest(&self) -> HashSet<ContainerId> {
+        loop {
+            if let Some(newest) = &*self.newest.lock().await {
+                return newest.clone();
+            }
+            self.arrived.notified().await;
+        }
     }
 
     /// Whether there was a list.

@@ -12,7 +12,7 @@ use whalewatcher_testkit::cri::{Alive, Flavour, Server};
 use whalewatcher_testkit::proxy::{Direction, Fault, Proxy, Refusal};
 
 /// Nothing here takes so long, unless it never comes.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// How long an answer may take.
 const LIMIT: Duration = Duration::from_millis(500);
 /// After what silence the event stream is checked.

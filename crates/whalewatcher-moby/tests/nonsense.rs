@@ -24,7 +24,7 @@ mod mutation;
 use mutation::{mutate, mutations};
 
 /// Nothing here takes so long, unless it never comes.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Of an engine so new that it is asked for its oldest version.
 const PING: &str = "HTTP/1.1 200 OK\r\nApi-Version: 1.60\r\nConnection: close\r\nContent-Length: 2\r\n\r\nOK";

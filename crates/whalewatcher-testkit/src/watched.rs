@@ -9,7 +9,7 @@ use whalewatcher_core::{
 };
 
 /// Nothing takes so long in a test, unless it never comes.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A watch of an engine, with a subscriber from the very beginning.
 pub struct Watched<C: EngineClient> {
@@ -46,7 +46,7 @@ impl<C: EngineClient> Watched<C> {
     ///
     /// # Panics
     ///
-    /// If that does not happen within 20 s.
+    /// If that does not happen within a minute.
     pub async fn live(mut self) -> Self {
         self.until_told("synced").await;
         self
@@ -56,7 +56,7 @@ impl<C: EngineClient> Watched<C> {
     ///
     /// # Panics
     ///
-    /// If there is none within 20 s.
+    /// If there is none within a minute.
     pub async fn next(&mut self) -> Event {
         in_time(self.events.next()).await.expect("the subscription goes on")
     }
@@ -65,7 +65,7 @@ impl<C: EngineClient> Watched<C> {
     ///
     /// # Panics
     ///
-    /// If there is none within 20 s.
+    /// If there is none within a minute.
     pub async fn told(&mut self) -> String {
         words(&self.next().await)
     }
@@ -74,7 +74,7 @@ impl<C: EngineClient> Watched<C> {
     ///
     /// # Panics
     ///
-    /// If one does not come within 20 s.
+    /// If one does not come within a minute.
     pub async fn told_all(&mut self, count: usize) -> Vec<String> {
         let mut told = Vec::new();
         for _ in 0..count {
@@ -87,7 +87,7 @@ impl<C: EngineClient> Watched<C> {
     ///
     /// # Panics
     ///
-    /// If one does not come within 20 s.
+    /// If one does not come within a minute.
     pub async fn until_told(&mut self, words: &str) -> Vec<String> {
         let mut told = Vec::new();
         loop {
@@ -124,7 +124,7 @@ impl<C: EngineClient> Watched<C> {
 ///
 /// # Panics
 ///
-/// If it does not within 20 s.
+/// If it does not within a minute.
 pub async fn in_time<T>(future: impl Future<Output = T>) -> T {
     timeout(PATIENCE, future).await.expect("it comes in time")
 }

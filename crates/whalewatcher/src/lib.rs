@@ -1,11 +1,45 @@
-//! Always knows which containers are alive on this host, and tells when one comes, goes, pauses or changes.
+//! Always knows which containers are alive on this host, and emits an event when one comes, goes, pauses or changes.
 //!
 //! A program that must know which containers are alive *right now* asks a watcher and gets the answer from memory,
-//! without asking the engine. It never polls, never reads an event stream, never worries about start-up, reconnects
-//! or restarts of the engine. If it wants to be told, it subscribes.
+//! without a request to the engine. It never polls, never reads an event stream, and never handles start-up, reconnects
+//! or restarts of the engine. If it wants to follow changes, it subscribes:
 //!
-//! This crate is the facade: the kinds of engines are features, all else comes from [`whalewatcher_core`]. Whoever
-//! needs one engine only can depend on that engine's crate alone.
+//! ```no_run
+//! # #[cfg(feature = "moby")] mod example {
+//! use whalewatcher::{EventKind, moby};
+//!
+//! # pub async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let docker = whalewatcher::watch(moby::Client::from_env()?); // in a task of its own, until closed or dropped
+//! docker.ready().await?;
+//!
+//! let (now, mut changes) = docker.subscribe(); // a snapshot, and every change after exactly that
+//! for container in now.containers() {
+//!     println!("{container}");
+//! }
+//! while let Some(change) = changes.next().await {
+//!     match change.kind {
+//!         EventKind::Started(container) => println!("{} started with PID {}", container.name(), container.pid()),
+//!         EventKind::Exited { container, .. } => println!("{} is over", container.name()),
+//!         _ => {}
+//!     }
+//! }
+//! # Ok(()) }
+//! # }
+//! ```
+//!
+//! - [`Watching`] derefs to the [`EngineWatcher`]: [`portfolio`](EngineWatcher::portfolio) returns what is alive now,
+//!   [`status`](EngineWatcher::status) whether that is up to date.
+//! - A [`Portfolio`] is an immutable snapshot, with containers by ID, by name, by compose project and by pod.
+//! - A [`Fleet`] watches several engines, which can come and go.
+//! - A [rucksack](Container::rucksack) is what an application wants to keep of a container's inspection, such as its image.
+//! - Adapters to other engines implement [`EngineClient`], as [`adapter`] says.
+//!
+//! This crate is the facade: the kinds of engines are features, everything else comes from [`whalewatcher_core`]. A program
+//! that needs one kind only can depend on the crate of that kind alone, which re-exports core as well. The program
+//! `whalewatcher` is the feature `cli`: `cargo install whalewatcher --features cli`.
+//!
+//! The package's folder `examples` has programs: `once`, `follow`, `fleet`, `pods`, `rucksack`, `metrics`, an `adapter` of
+//! one's own, and `testing` without any engine.
 //!
 //! # Features
 //!
@@ -18,6 +52,7 @@
 //!   events; without it, it is asked for its lists every second, for its CRI events would be taken from the kubelet.
 //! - `metrics`: the figures of watchers for the recorder of the `metrics` crate.
 //! - `tls`: Docker over TCP with TLS, by the certificates that Docker's tools use.
+//! - `cli`: the program, as a binary; nothing of it is in the library.
 //! - `serde`: `Serialize` for containers, events and engine identities.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

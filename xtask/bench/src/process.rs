@@ -102,12 +102,16 @@ mod tests {
             input.write_all(b"x").unwrap();
             output.read_exact(&mut letter).unwrap();
         };
-        echo();
+        let stat = format!("/proc/{}/stat", child.id());
+        let until_asleep = || {
+            while !fs::read_to_string(&stat).unwrap().contains(") S ") {
+                std::thread::yield_now();
+            }
+        };
+        until_asleep();
         let before = Usage::of(child.id()).unwrap();
-        // The second is answered only after the first one was, and cat slept in between or reads it at once.
-        for _ in 0..100 {
-            echo();
-        }
+        echo();
+        until_asleep();
         let usage = Usage::of(child.id()).unwrap().since(before);
         assert!(usage.wakes > 0 && usage.computed > Duration::ZERO, "{usage:?}");
         drop((input, output));

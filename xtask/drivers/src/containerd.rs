@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::EngineFailure;
 use anyhow::{Context as _, Result};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use prost_types::FieldMask;
@@ -36,7 +37,7 @@ const SIGKILL: u32 = 9;
 
 /// How long the end of a process is awaited. containerd 2.1 at times never tells it when process and container end at
 /// the same moment.
-const END_LIMIT: Duration = Duration::from_secs(10);
+const END_LIMIT: Duration = Duration::from_secs(60);
 
 /// Which container: as watchers name them, `NAMESPACE/ID` or just the ID in namespace `default`.
 pub fn split(key: &str) -> (&str, &str) {
@@ -208,7 +209,8 @@ impl Driver {
         let request = within(namespace, request)?;
         let mut tasks = self.tasks();
         let ended = timeout(END_LIMIT, tasks.wait(request)).await;
-        let ended = ended.with_context(|| format!("the end of {id} {exec} is never told"))?;
+        let ended =
+            ended.with_context(|| EngineFailure(format!("the end of {id} {exec} is never reported")))?;
         Ok(ended.map(|ended| ended.into_inner().exit_status))
     }
 

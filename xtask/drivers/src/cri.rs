@@ -12,6 +12,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Response, Status};
 use xtask::engines::{Containerd, PAUSE_IMAGE, TEST_IMAGE};
 
+use crate::EngineFailure;
 use plan::image;
 
 use crate::api::runtime::v1::image_service_client::ImageServiceClient;
@@ -32,7 +33,7 @@ pub const AT_ONCE: usize = 8;
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 
 /// Whatever is waited for has happened by then, or never will.
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// As much as containerd sends in one message.
 const MESSAGE_LIMIT: usize = 16 * 1024 * 1024;
@@ -60,7 +61,9 @@ async fn answered<T>(
 ) -> Result<T> {
     let answer = match timeout(ANSWER_LIMIT, asking).await {
         Ok(answer) => answer.map_err(anyhow::Error::from),
-        Err(_) => Err(anyhow::anyhow!("there is no answer within {} s", ANSWER_LIMIT.as_secs())),
+        Err(_) => {
+            Err(anyhow::anyhow!(EngineFailure(format!("no answer within {} s", ANSWER_LIMIT.as_secs()))))
+        }
     };
     Ok(answer.with_context(what)?.into_inner())
 }
@@ -207,7 +210,9 @@ impl Driver {
             if container.status.finished_at > 0 {
                 return Ok(container.status.exit_code);
             }
-            ensure!(Instant::now() < deadline, "{id} does not end: {:?}", container.status);
+            if Instant::now() > deadline {
+                bail!(EngineFailure(format!("{id} does not end: {:?}", container.status)));
+            }
             sleep(Duration::from_millis(5)).await;
         }
     }

@@ -86,7 +86,7 @@ impl Plan {
         self.body.healthcheck = Some(HealthConfig {
             test: Some(vec!["CMD".to_owned(), program.to_owned()]),
             interval: Some(100_000_000),
-            timeout: Some(5_000_000_000),
+            timeout: Some(60_000_000_000),
             retries: Some(2),
             ..HealthConfig::default()
         });

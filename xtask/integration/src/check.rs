@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, bail, ensure};
 use tokio::time::{Instant, sleep, timeout_at};
-use whalewatcher_core::{Container, ContainerId, Counters, EngineClient, Event, EventKind};
+use whalewatcher_core::{Container, ContainerId, Counters, EngineClient, Event, EventKind, Portfolio};
 use whalewatcher_moby::Client;
 
 use crate::recorder::{LIMIT, Record, Recorder};
@@ -14,8 +14,8 @@ use crate::stage::Stage;
 use crate::truth::Truth;
 use crate::watched::{Watched, Way};
 
-/// For how long nothing may be announced once the picture is right. That nothing comes can only be waited for.
-pub(crate) const QUIET: Duration = Duration::from_millis(100);
+/// For how long nothing is announced when all has come to rest. That nothing comes can only be waited for.
+const QUIET: Duration = Duration::from_millis(100);
 
 /// What went wrong on the way to the right picture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,17 +41,8 @@ pub(crate) async fn check(stage: &Stage, watched: &Watched<Client>) -> Result<()
         Way::Clear | Way::Cut => stage.fence(watched).await?,
         Way::Faulty => recovered(watched, async || stage.fence(watched).await).await?,
     }
-    let truth = await_truth(stage, watched).await?;
-    let (told, trouble) = (watched.recorder().len(), Trouble::of(watched));
-    sleep(QUIET).await;
-    if watched.recorder().len() != told {
-        bail!(
-            "the picture was right, and yet there were events after number {told}\n{}",
-            watched.recorder().tail()
-        );
-    }
-    let again = Truth::ask(&stage.docker().await?).await?.differences(&watched.watching.portfolio());
-    ensure!(again.is_empty(), "the picture was right, and is not any more:\n    {}", again.join("\n    "));
+    let ask = async || Truth::ask(&stage.docker().await?).await;
+    let (truth, trouble) = settled(watched, ask, Truth::differences).await?;
     ensure!(watched.watching.status().is_live(), "the watcher is not live: {}", watched.watching.status());
     let allowed = match watched.way {
         Way::Clear => Trouble { resyncs: 1, ..Trouble::default() },
@@ -100,24 +91,33 @@ pub(crate) async fn recovered<C: EngineClient>(
     }
 }
 
-/// The engine is always a moment ahead, but not for long.
-async fn await_truth(stage: &Stage, watched: &Watched<Client>) -> Result<Truth> {
-    let docker = stage.docker().await?;
+/// Waits until the picture is what the engine says, and stays so while nothing more is announced for a while. Returns what
+/// the engine said, and what had gone wrong by then. The engine is a moment ahead, and on a busy machine events of what is
+/// over already may come after the picture looks right; whether they make sense is checked by [`sequence`].
+pub(crate) async fn settled<C: EngineClient, T>(
+    watched: &Watched<C>,
+    ask: impl AsyncFn() -> Result<T>,
+    differences: impl Fn(&T, &Portfolio) -> Vec<String>,
+) -> Result<(T, Trouble)> {
     let deadline = Instant::now() + LIMIT;
     loop {
-        let truth = Truth::ask(&docker).await?;
-        let differences = truth.differences(&watched.watching.portfolio());
-        if differences.is_empty() {
-            return Ok(truth);
+        let (told, trouble) = (watched.recorder().len(), Trouble::of(watched));
+        let mut wrong = differences(&ask().await?, &watched.watching.portfolio());
+        if wrong.is_empty() {
+            sleep(QUIET).await;
+            let truth = ask().await?;
+            wrong = differences(&truth, &watched.watching.portfolio());
+            if wrong.is_empty() && (watched.recorder().len(), Trouble::of(watched)) == (told, trouble) {
+                return Ok((truth, trouble));
+            }
+        } else {
+            watched.recorder().next_within(Duration::from_millis(50)).await;
         }
         if Instant::now() > deadline {
-            bail!(
-                "the portfolio is not what the engine says:\n    {}\n{}",
-                differences.join("\n    "),
-                watched.recorder().tail()
-            );
+            let wrong =
+                if wrong.is_empty() { "nothing, but events go on".to_owned() } else { wrong.join("\n    ") };
+            bail!("the portfolio is not what the engine says:\n    {wrong}\n{}", watched.recorder().tail());
         }
-        watched.recorder().next_within(Duration::from_millis(50)).await;
     }
 }
 
@@ -220,11 +220,9 @@ fn times(stage: &Stage, record: &Record, truth: &Truth, way: Way) -> Result<()> 
             let dated = container.started_at() == Some(event.time);
             ensure!(dated || taken_back, "{event} is not of its life's beginning");
         }
-        // What comes late is noticed late, and dated then.
-        if let Some(former) = former.filter(|_| way != Way::Faulty) {
-            // What a list shows to be over is dated when that is noticed, when the next life may just have begun.
-            let slack = if way == Way::Cut { Duration::from_millis(100) } else { Duration::ZERO };
-            ensure!(former.time <= event.time + slack, "{event} is dated before {former}");
+        // What comes late, or is seen by a list only, is noticed late and dated then, when the next life may have begun.
+        if let Some(former) = former.filter(|_| way == Way::Clear) {
+            ensure!(former.time <= event.time, "{event} is dated before {former}");
         }
     }
     if way != Way::Clear {

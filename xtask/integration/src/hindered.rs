@@ -12,7 +12,7 @@ use whalewatcher_testkit::proxy::Proxy;
 use crate::check::with_events;
 use crate::picture::{self, Reality};
 use crate::random_steps::{RandomSteps, Steps};
-use crate::recorder::Recorder;
+use crate::recorder::{LIMIT, Recorder};
 use crate::stage::settings;
 use crate::storm::{Protocol, Storm};
 use crate::watched::Watched;
@@ -20,8 +20,8 @@ use crate::watched::Watched;
 /// How many things are done to containers at once.
 const AT_ONCE: u64 = 4;
 
-/// How long the slow subscriber rests after each event.
-const REST: Duration = Duration::from_millis(400);
+/// How long the slow subscriber rests after each event: for good, until it is to hurry.
+const REST: Duration = LIMIT;
 
 /// How much goes wrong.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +65,7 @@ pub(crate) async fn play<C: EngineClient, R: Reality<C>, S: Steps>(
     let hits = storm.hits();
     let counters = watched.watching.status().counters;
     let record = watched.recorder().record().clone();
-    ensure!(hits * 2 >= storm.gusts(), "only {hits} faults had an effect");
+    ensure!(hits > 0, "no fault had an effect");
     ensure!(counters.lagged > 0, "the slow subscriber was not slow enough");
     Ok([
         format!(

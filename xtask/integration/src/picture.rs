@@ -2,20 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
-use tokio::time::{Instant, sleep};
+use anyhow::{Result, ensure};
 use whalewatcher_core::{Container, EngineClient, Portfolio};
 
-use crate::check::{QUIET, Trouble, recovered, sequence, with_events};
-use crate::recorder::LIMIT;
+use crate::check::{Trouble, recovered, sequence, settled, with_events};
 use crate::watched::{Watched, Way};
 
 /// An engine as others see it.
 pub(crate) trait Reality<C: EngineClient> {
-    /// How many inspections may fail for no fault of anybody's.
-    const MOODS: u64 = 0;
+    /// Whether it may fail to answer an inspection that is then repeated.
+    const FAILS_INSPECTIONS: bool = false;
 
     /// What it says is alive. It is the truth if the engine is quiet.
     type Truth;
@@ -38,22 +35,15 @@ pub(crate) async fn check<C: EngineClient, R: Reality<C>>(
     if watched.way == Way::Faulty {
         recovered(watched, async || reality.fence(watched).await).await?;
     }
-    let truth = await_truth(reality, watched).await?;
-    let (told, trouble) = (watched.recorder().len(), Trouble::of(watched));
-    sleep(QUIET).await;
-    if watched.recorder().len() != told {
-        bail!(
-            "the picture was right, and yet there were events after number {told}\n{}",
-            watched.recorder().tail()
-        );
-    }
-    let again = R::differences(&reality.ask().await?, &watched.watching.portfolio());
-    ensure!(again.is_empty(), "the picture was right, and is not any more:\n    {}", again.join("\n    "));
+    let ask = async || reality.ask().await;
+    let (truth, trouble) = settled(watched, ask, R::differences).await?;
     let status = watched.watching.status();
     ensure!(status.is_live(), "the watcher is not live: {status}");
     let now = Trouble::of(watched);
     let is_allowed = match watched.way {
-        Way::Clear | Way::Cut => (now.divergences, now.garbled) == (0, 0) && now.retries <= R::MOODS,
+        Way::Clear | Way::Cut => {
+            (now.divergences, now.garbled) == (0, 0) && (now.retries == 0 || R::FAILS_INSPECTIONS)
+        }
         Way::Faulty => now == trouble,
     };
     ensure!(is_allowed, "something went wrong on the way to the right picture: {now:?}");
@@ -65,26 +55,6 @@ pub(crate) async fn check<C: EngineClient, R: Reality<C>>(
         with_events(sequence(&record, watched.way), recorder)?;
     }
     Ok(truth)
-}
-
-/// The engine is always a moment ahead, but not for long.
-async fn await_truth<C: EngineClient, R: Reality<C>>(reality: &R, watched: &Watched<C>) -> Result<R::Truth> {
-    let deadline = Instant::now() + LIMIT;
-    loop {
-        let truth = reality.ask().await?;
-        let differences = R::differences(&truth, &watched.watching.portfolio());
-        if differences.is_empty() {
-            return Ok(truth);
-        }
-        if Instant::now() > deadline {
-            bail!(
-                "the portfolio is not what the engine says:\n    {}\n{}",
-                differences.join("\n    "),
-                watched.recorder().tail()
-            );
-        }
-        watched.recorder().next_within(Duration::from_millis(50)).await;
-    }
 }
 
 /// What is different in a portfolio from what is alive, by its ID, a line each.

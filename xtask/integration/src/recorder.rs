@@ -1,20 +1,19 @@
 //! A subscriber that keeps all that it is told.
 
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, bail};
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 use whalewatcher_core::{Event, EventKind, Portfolio, Subscription};
 
 use crate::FENCE;
 
-/// How long is waited for something that has to come.
-pub(crate) const LIMIT: Duration = Duration::from_secs(20);
+/// How long is waited for something that has to come, on a machine however busy.
+pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
 /// What a subscriber was told.
 #[derive(Clone)]
@@ -52,8 +51,8 @@ pub(crate) struct Recorder {
     record: Arc<Mutex<Record>>,
     /// How many events there are.
     grown: watch::Receiver<usize>,
-    /// How long it rests after each event, in milliseconds.
-    rest: Arc<AtomicU64>,
+    /// How long it rests after each event. A change ends the rest that it has.
+    rest: watch::Sender<Duration>,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -65,10 +64,10 @@ impl Recorder {
     ) -> Recorder {
         let record = Record { fold: joined.clone(), joined, events: Vec::new(), came: Vec::new() };
         let record = Arc::new(Mutex::new(record));
-        let rest = Arc::new(AtomicU64::new(millis(rest)));
+        let (rest, mut resting) = watch::channel(rest);
         let (growing, grown) = watch::channel(0);
         let task = tokio::spawn({
-            let (record, rest) = (record.clone(), rest.clone());
+            let record = record.clone();
             async move {
                 while let Some(event) = subscription.next().await {
                     let count = {
@@ -79,9 +78,10 @@ impl Recorder {
                         record.events.len()
                     };
                     growing.send_replace(count);
-                    match rest.load(Ordering::Relaxed) {
-                        0 => {}
-                        millis => sleep(Duration::from_millis(millis)).await,
+                    let rest = *resting.borrow_and_update();
+                    if !rest.is_zero() {
+                        // It ends early when another length is set.
+                        let _ = timeout(rest, resting.changed()).await;
                     }
                 }
             }
@@ -96,7 +96,7 @@ impl Recorder {
 
     /// From now on it rests so long after each event.
     pub(crate) fn rest_for(&self, rest: Duration) {
-        self.rest.store(millis(rest), Ordering::Relaxed);
+        self.rest.send_replace(rest);
     }
 
     /// Forgets what it was told so far, as if it joined now.
@@ -198,10 +198,6 @@ impl<'a> Reader<'a> {
     pub(crate) fn rest(&self) -> Vec<String> {
         self.recorder.record().told_since(self.next)
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Whether it is of a container that only shows that events have arrived.

@@ -37,5 +37,5 @@ pub(crate) const SCENARIOS: &[Scenario<Stage>] = scenarios![
     dropping::a_watch_dropped_at_random_moments_under_churn_leaves_nothing,
     churn::random_churn_of_twelve_containers_by_four_with_three_subscribers,
     faults::whatever_goes_wrong_on_the_way_nothing_wrong_is_told_and_the_picture_is_right_after,
-    churn::audits_of_a_busy_engine_find_nothing_to_mend,
+    churn::audits_of_a_busy_engine_get_nothing_wrong,
 ];

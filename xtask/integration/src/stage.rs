@@ -16,6 +16,7 @@ use xtask::engines::{DaemonFlags, Docker, Installation};
 use crate::FENCE;
 use crate::recorder::LIMIT;
 use crate::theatre::Theatre;
+use whalewatcher_drivers::EngineFailure;
 use whalewatcher_drivers::docker::{AT_ONCE, Driver, Plan};
 
 /// A private engine, and what belongs to the scenarios on it.
@@ -115,6 +116,7 @@ impl Stage {
     pub(crate) fn start_engine(&self, live_restore: bool) -> Result<()> {
         let flags = DaemonFlags { live_restore, more: Vec::new() };
         block_in_place(|| self.engine.start_again(&flags))
+            .context(EngineFailure("it does not start again".to_owned()))
     }
 
     /// Waits until all that the engine has told so far has come to this watcher: a container of our own is renamed,
@@ -213,3 +215,13 @@ pub(crate) async fn pid_of(docker: &Driver, container: &str) -> Result<i32> {
     let pid = state.and_then(|state| state.pid).filter(|pid| *pid > 0);
     Ok(i32::try_from(pid.with_context(|| format!("{container} has no process"))?)?)
 }
+
+/// Waits until a container's first process catches the signal by which it is asked to end: before, it gets none.
+pub(crate) async fn catches_the_end(docker: &Driver, container: &str) -> Result<()> {
+    // The bit of signal 15 is in the fourth digit from the right.
+    let catches = "until grep -q '^SigCgt:.*[4-7c-f]...$' /proc/1/status; do :; done";
+    docker.exec(container, catches).await
+}
+
+/// How many seconds a container gets that is asked to end. It takes a moment.
+pub(crate) const GRACE: i32 = 60;

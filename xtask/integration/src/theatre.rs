@@ -8,9 +8,13 @@ use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 use tokio::runtime::Runtime;
 use tokio::time::{Instant, timeout};
+use whalewatcher_drivers::is_engines_own;
 
 /// No scenario takes longer unless something hangs.
-const SCENARIO_LIMIT: Duration = Duration::from_secs(300);
+const SCENARIO_LIMIT: Duration = Duration::from_secs(900);
+
+/// How many times something is tried at which the engine itself fails. What a watcher does is tried once.
+const TRIES: usize = 3;
 
 /// A private engine, on which scenarios are played one after the other.
 pub(crate) trait Theatre: Sized {
@@ -52,16 +56,43 @@ impl<S: Theatre> Scenario<S> {
         self.name.contains(filter) || self.sentence().contains(filter)
     }
 
-    /// Plays it and clears the stage after it, however it went.
+    /// Plays it, and plays it again if the engine itself failed at what the scenario asked of it.
     async fn play(&self, stage: &S) -> Result<()> {
+        let mut tries = 1;
+        loop {
+            match self.play_once(stage).await {
+                Err(error) if tries < TRIES && is_engines_own(&error) => {
+                    println!("again           {}\n  the engine failed: {error:#}", self.sentence());
+                    tries += 1;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Plays it and clears the stage after it, however it went.
+    async fn play_once(&self, stage: &S) -> Result<()> {
         let playing = AssertUnwindSafe(timeout(SCENARIO_LIMIT, (self.play)(stage))).catch_unwind();
         let outcome = match playing.await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(anyhow!("it did not end within {} s", SCENARIO_LIMIT.as_secs())),
             Err(_) => Err(anyhow!("it panicked")),
         };
-        let cleared = timeout(SCENARIO_LIMIT, stage.clear()).await.unwrap_or_else(|error| Err(error.into()));
-        outcome.and(cleared.context("cannot clear the stage"))
+        outcome.and(clear(stage).await.context("cannot clear the stage"))
+    }
+}
+
+/// Clears the stage, and again if the engine fails at that.
+async fn clear<S: Theatre>(stage: &S) -> Result<()> {
+    let mut tries = 1;
+    loop {
+        match timeout(SCENARIO_LIMIT, stage.clear()).await.unwrap_or_else(|error| Err(error.into())) {
+            Err(error) if tries < TRIES => {
+                println!("again           clearing up\n  the engine failed: {error:#}");
+                tries += 1;
+            }
+            outcome => return outcome,
+        }
     }
 }
 
@@ -103,6 +134,10 @@ pub(crate) async fn play<S: Theatre>(
             Err(error) => {
                 println!("FAILED {seconds:5.1} s  {}", scenario.sentence());
                 println!("  {error:#}");
+                println!(
+                    "  to repeat it: cargo xtask integration --engine {engine} '{}'",
+                    scenario.sentence()
+                );
                 failed += 1;
             }
         }

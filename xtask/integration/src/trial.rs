@@ -28,8 +28,8 @@ const AT_ONCE: u64 = 8;
 /// After how many things done to containers the next fault comes, at the soonest.
 const TRANSITIONS_PER_FAULT: usize = 10;
 
-/// How long the slow subscriber rests after each event.
-const REST: Duration = Duration::from_millis(400);
+/// How long the slow subscriber rests after each event: for good, until it is to hurry.
+const REST: Duration = LIMIT;
 
 /// After how many faults of a round one more subscriber joins.
 const JOINS_AFTER: usize = 3;

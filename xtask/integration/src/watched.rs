@@ -60,6 +60,6 @@ impl<C: EngineClient> Watched<C> {
     /// Waits until the picture is right again after so many outages.
     pub(crate) async fn in_sync_again(&self, outages: usize) -> Result<()> {
         let what = format!("it is in sync after {outages} outages");
-        self.recorder().until(&what, |record| record.synced() == outages + 1).await
+        self.recorder().until(&what, |record| record.synced() > outages).await
     }
 }

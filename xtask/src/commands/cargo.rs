@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use xtask::cache::Cache;
 use xtask::interrupt;
 
@@ -129,9 +130,14 @@ impl Tool {
 /// Where cargo puts what it builds.
 pub(crate) fn target_folder() -> Result<PathBuf> {
     #[derive(Deserialize)]
-    struct Metadata {
+    struct Target {
         target_directory: PathBuf,
     }
+    metadata().map(|Target { target_directory }| target_directory)
+}
+
+/// What cargo prints about the packages of the workspace.
+pub(crate) fn metadata<T: DeserializeOwned>() -> Result<T> {
     let mut metadata = cargo();
     let output = metadata
         .args(["metadata", "--format-version", "1", "--no-deps"])
@@ -139,9 +145,7 @@ pub(crate) fn target_folder() -> Result<PathBuf> {
         .output()
         .context("cannot start cargo")?;
     ensure!(output.status.success(), "`{}` failed ({})", shown(&metadata), output.status);
-    let Metadata { target_directory } =
-        serde_json::from_slice(&output.stdout).context("cargo tells its target folder otherwise")?;
-    Ok(target_directory)
+    serde_json::from_slice(&output.stdout).context("cargo prints other metadata")
 }
 
 /// The top of the workspace that this program was built from.

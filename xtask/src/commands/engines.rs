@@ -1,10 +1,12 @@
 //! `cargo xtask engines`: fetch, list, and private instances for a person to play with.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::mpsc;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args, Subcommand};
+use xtask::EXIT_ENGINE_CANNOT_RUN;
 use xtask::cache::Cache;
 use xtask::engines::{
     Containerd, Docker, DockerOptions, Engine, EngineKind, GivenPrograms, Installation, PAUSE_IMAGE,
@@ -74,14 +76,15 @@ pub(crate) struct Down {
     all: bool,
 }
 
-pub(crate) fn run(command: &Command) -> Result<()> {
+pub(crate) fn run(command: &Command) -> Result<ExitCode> {
     match command {
         Command::Fetch(fetch) => fetch_engines(fetch),
         Command::List => list(),
-        Command::Check(options) => check_engines(options),
+        Command::Check(options) => return check_engines(options),
         Command::Up(options) => up(options),
         Command::Down(options) => down(options),
     }
+    .map(|()| ExitCode::SUCCESS)
 }
 
 fn fetch_engines(fetch: &Fetch) -> Result<()> {
@@ -99,19 +102,22 @@ fn or_all(engines: &[Engine]) -> Vec<Engine> {
     if engines.is_empty() { Engine::ALL.to_vec() } else { engines.to_vec() }
 }
 
-fn check_engines(options: &Check) -> Result<()> {
+/// Checks one after the other; one that does not start is told apart by the exit code.
+fn check_engines(options: &Check) -> Result<ExitCode> {
     let cache = Cache::open()?;
     let engines = or_all(&options.engine);
     Packages::of(&cache).fetch(&engines, false)?;
     for engine in engines {
-        let installation = Installation::find(&cache, engine, &options.given)?;
-        let outcome =
-            check::whole_life(&installation).with_context(|| format!("{engine} failed its check"))?;
+        let outcome = match Installation::find(&cache, engine, &options.given) {
+            Ok(found) => check::whole_life(&found).with_context(|| format!("{engine} failed its check"))?,
+            Err(error) => check::Outcome::CannotStart(error),
+        };
         if let check::Outcome::CannotStart(error) = outcome {
-            return Err(error);
+            eprintln!("error: {error:#}");
+            return Ok(ExitCode::from(EXIT_ENGINE_CANNOT_RUN));
         }
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 fn list() -> Result<()> {

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use clap::Args;
 use xtask::engines::{Engine, GivenPrograms};
 
-use super::integration;
+use super::integration::{self, Run};
 
 /// Has glibc's allocator give memory back, for otherwise it scatters what is freed over an arena for each thread, and
 /// no figure would tell whether the program needs more.
@@ -23,8 +23,11 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
+    integration::build()?;
     let arguments = ["--soak".to_owned(), options.minutes.to_string()];
-    let tally = integration::run_program(&options.engine, &options.given, &arguments, &TIGHT)?;
+    let run = Run { given: &options.given, all: false, arguments: &arguments, environment: &TIGHT };
+    // One at a time: they measure memory.
+    let tally = integration::run_program(&options.engine, 1, &run)?;
     ensure!(
         tally.failed == 0,
         "the run failed on {} of {} engines",

@@ -1,15 +1,27 @@
-//! `cargo xtask test`: all that has to pass, in the order in which it is told soonest what is wrong.
+//! `cargo xtask test` and `cargo xtask lint`: all that has to pass, in the order in which it shows soonest what is wrong.
 
+use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Result, anyhow, ensure};
 use clap::{Args, ValueEnum};
 
 use super::cargo::{DENY, HACK, cargo, protoc, succeed};
+use super::features::{Feature, Packages};
 use super::integration;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
+    /// Run the steps of `cargo xtask lint` first, as CI does
+    #[arg(long)]
+    lint: bool,
+    #[command(flatten)]
+    choice: Choice,
+}
+
+/// Which of the steps to run.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Choice {
     /// Leave these steps out
     #[arg(long, value_name = "STEP", value_delimiter = ',')]
     skip: Vec<Step>,
@@ -24,19 +36,24 @@ enum Step {
     Fmt,
     /// Lints, without a warning
     Clippy,
-    /// Unit, model, wire and doc tests
-    Test,
     /// Documentation, without a warning
     Doc,
     /// Licences, sources and banned crates
     Deny,
     /// Each feature alone
     Hack,
-    /// Private engines start, survive and leave nothing behind
-    Engines,
+    /// Features that cannot be built with all others: lints and tests
+    Apart,
+    /// Unit, model, wire and doc tests
+    Test,
     /// The scenarios against real engines
     Integration,
 }
+
+const LINT: [Step; 6] = [Step::Fmt, Step::Clippy, Step::Doc, Step::Deny, Step::Hack, Step::Apart];
+const TEST: [Step; 2] = [Step::Test, Step::Integration];
+
+const NO_WARNINGS: [&str; 3] = ["--", "-D", "warnings"];
 
 /// What became of a step that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,15 +63,22 @@ enum Outcome {
     Skipped,
 }
 
-pub(crate) fn run(options: &Options) -> Result<()> {
-    let steps: Vec<Step> =
-        Step::value_variants().iter().copied().filter(|step| options.include(*step)).collect();
-    ensure!(!steps.is_empty(), "no step is left to run");
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    let lint = if options.lint { &LINT[..] } else { &[] };
+    run_steps(&options.choice.of(&[lint, &TEST].concat())?)
+}
+
+pub(crate) fn lint(choice: &Choice) -> Result<ExitCode> {
+    run_steps(&choice.of(&LINT)?)
+}
+
+/// Runs one after the other until one fails. The last line that is printed counts them.
+fn run_steps(steps: &[Step]) -> Result<ExitCode> {
     let start = Instant::now();
     let (mut passed, mut skipped) = (0, 0);
     for (number, step) in steps.iter().enumerate() {
         let name = step.name();
-        println!("\n=== {}/{} {name}", number + 1, steps.len());
+        println!("\n=== {}/{} {name}: {}", number + 1, steps.len(), step.about());
         let begin = Instant::now();
         let outcome = step.run();
         let seconds = begin.elapsed().as_secs_f32();
@@ -68,9 +92,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
                 skipped += 1;
             }
             Err(error) => {
-                println!("=== {name} FAILED in {seconds:.1} s");
+                println!("=== {name} FAILED in {seconds:.1} s: {error:#}");
+                println!("    to repeat it: cargo xtask {} --only {name}", step.command());
                 println!("\n{passed} passed, 1 failed");
-                return Err(error.context(format!("step {name} failed")));
+                return Ok(ExitCode::FAILURE);
             }
         }
     }
@@ -79,12 +104,16 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         println!("{skipped} skipped");
     }
     println!("{passed} passed, 0 failed");
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
-impl Options {
-    fn include(&self, step: Step) -> bool {
-        (self.only.is_empty() || self.only.contains(&step)) && !self.skip.contains(&step)
+impl Choice {
+    fn of(&self, steps: &[Step]) -> Result<Vec<Step>> {
+        let includes =
+            |step: &Step| (self.only.is_empty() || self.only.contains(step)) && !self.skip.contains(step);
+        let chosen: Vec<Step> = steps.iter().copied().filter(includes).collect();
+        ensure!(!chosen.is_empty(), "no step is left to run");
+        Ok(chosen)
     }
 }
 
@@ -93,19 +122,36 @@ impl Step {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
+    /// Its description on the command line.
+    fn about(self) -> String {
+        let help = self.to_possible_value().and_then(|value| value.get_help().map(ToString::to_string));
+        help.unwrap_or_default()
+    }
+
+    /// The command that has it.
+    fn command(self) -> &'static str {
+        if LINT.contains(&self) { "lint" } else { "test" }
+    }
+
     fn run(self) -> Result<Outcome> {
         match self {
             Step::Fmt => succeed(cargo().args(["fmt", "--all", "--check"]))?,
             Step::Clippy => {
-                let arguments = ["clippy", "--workspace", "--all-targets", "--all-features"];
-                succeed(cargo().envs(protoc()?).args(arguments).args(["--", "-D", "warnings"]))?;
+                let all = Packages::load()?.together();
+                succeed(cargo().args(["clippy", "--all-targets"]).args(all).args(NO_WARNINGS))?;
             }
-            Step::Test => {
-                succeed(cargo().envs(protoc()?).args(["test", "--workspace", "--all-features"]))?;
+            Step::Apart => {
+                let protoc = protoc()?;
+                for Feature { package, name } in Packages::load()?.apart() {
+                    let one = ["--package", package, "--features", name];
+                    let clippy = ["clippy", "--all-targets"];
+                    succeed(cargo().envs(protoc.clone()).args(clippy).args(one).args(NO_WARNINGS))?;
+                    succeed(cargo().envs(protoc.clone()).arg("test").args(one))?;
+                }
             }
             Step::Doc => {
-                let arguments = ["doc", "--workspace", "--no-deps", "--all-features"];
-                succeed(cargo().envs(protoc()?).env("RUSTDOCFLAGS", "-D warnings").args(arguments))?;
+                let all = Packages::load()?.together();
+                succeed(cargo().env("RUSTDOCFLAGS", "-D warnings").args(["doc", "--no-deps"]).args(all))?;
             }
             Step::Deny => succeed(DENY.ready()?.args(["check", "bans", "licenses", "sources"]))?,
             // Not with --no-dev-deps, which would edit the manifests of this checkout: the resolver keeps features
@@ -114,8 +160,8 @@ impl Step {
                 let arguments = ["check", "--workspace", "--ignore-private", "--each-feature"];
                 succeed(HACK.ready()?.envs(protoc()?).args(arguments))?;
             }
-            Step::Engines => return judged(integration::check_engines()?),
-            Step::Integration => return judged(integration::run_all()?),
+            Step::Test => succeed(cargo().arg("test").args(Packages::load()?.together()))?,
+            Step::Integration => return judged(integration::run_all(&Packages::load()?.together())?),
         }
         Ok(Outcome::Passed)
     }
@@ -135,10 +181,18 @@ mod tests {
 
     #[test]
     fn steps_are_chosen_by_what_is_named() {
-        let options = |skip: &[Step], only: &[Step]| Options { skip: skip.to_vec(), only: only.to_vec() };
-        assert!(options(&[], &[]).include(Step::Deny));
-        assert!(!options(&[Step::Deny], &[]).include(Step::Deny));
-        assert!(!options(&[], &[Step::Fmt]).include(Step::Deny));
+        let chosen = |skip: &[Step], only: &[Step]| {
+            Choice { skip: skip.to_vec(), only: only.to_vec() }.of(&TEST).unwrap_or_default()
+        };
+        assert_eq!(chosen(&[], &[]), TEST);
+        assert_eq!(chosen(&[Step::Integration], &[]), [Step::Test]);
+        assert_eq!(chosen(&[], &[Step::Integration]), [Step::Integration]);
+        assert_eq!(chosen(&[], &[Step::Fmt]), []);
+    }
+
+    #[test]
+    fn each_step_is_of_one_command() {
+        assert_eq!(Step::value_variants(), [&LINT[..], &TEST].concat());
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! A check of one engine on this very host: that its containers live and end as they should when its daemon is
-//! killed, and that nothing of an instance is left, however it ends.
+//! A check of one engine on this very host: that containers run and pause, and that nothing of an instance is left,
+//! however it ends.
 
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::net::UnixStream;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::containerd::Containerd;
 use super::cri;
-use super::docker::{DaemonFlags, Docker, DockerOptions};
+use super::docker::{Docker, DockerOptions};
 use super::engine::EngineKind;
 use super::http;
 use super::installation::Installation;
@@ -47,7 +47,7 @@ pub fn whole_life(installation: &Installation) -> Result<Outcome> {
             };
             let version = docker.version();
             say(installation, start, &format!("started {}, API {}", version.engine, version.api));
-            containers_live_and_end(installation, docker, start)?;
+            containers_end_with_it(installation, docker, start)?;
         }
         EngineKind::Podman => {
             let podman = match Podman::start(installation, None) {
@@ -55,7 +55,7 @@ pub fn whole_life(installation: &Installation) -> Result<Outcome> {
                 Err(error) => return Ok(Outcome::CannotStart(error)),
             };
             say(installation, start, &format!("started {}", podman.version()));
-            containers_belong_to_no_daemon(installation, podman, start)?;
+            containers_of_podman_end_with_it(installation, podman, start)?;
         }
         EngineKind::Containerd | EngineKind::Cri => {
             let containerd = match Containerd::start(installation, None) {
@@ -67,7 +67,7 @@ pub fn whole_life(installation: &Installation) -> Result<Outcome> {
                 images_are_known(&containerd)?;
                 say(installation, start, "its CRI plugin knows the images of pods");
             }
-            tasks_live_on(installation, containerd, start)?;
+            tasks_end_with_it(installation, containerd, start)?;
         }
     }
     an_interrupted_run_leaves_nothing(installation)?;
@@ -75,7 +75,7 @@ pub fn whole_life(installation: &Installation) -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-fn containers_live_and_end(installation: &Installation, docker: Docker, start: Instant) -> Result<()> {
+fn containers_end_with_it(installation: &Installation, docker: Docker, start: Instant) -> Result<()> {
     docker.load_test_image()?;
     let socket = docker.docker_socket();
     let names = ["first", "second", "third"];
@@ -87,34 +87,6 @@ fn containers_live_and_end(installation: &Installation, docker: Docker, start: I
     post(&socket, "/containers/first/unpause")?;
     say(installation, start, "containers run, pause and unpause");
 
-    let before = pids(&socket, &names)?;
-    docker.kill()?;
-    for pid in &before {
-        ensure!(Pinned::new(*pid)?.is_some(), "a container ended with dockerd");
-    }
-    docker.start_again(&DaemonFlags { live_restore: true, more: Vec::new() })?;
-    ensure!(pids(&socket, &names)? == before, "containers did not survive with --live-restore");
-    say(installation, start, "containers survive a killed dockerd with --live-restore");
-
-    docker.kill()?;
-    docker.start_again(&DaemonFlags::default())?;
-    ensure!(pids(&socket, &names)?.iter().all(|pid| *pid == 0), "containers survived without --live-restore");
-    say(installation, start, "containers end with a killed dockerd without --live-restore");
-
-    post(&socket, "/containers/first/start")?;
-    docker.terminate()?;
-    docker.start_again(&DaemonFlags::default())?;
-    let exit_code = &state(&socket, "first")?["ExitCode"];
-    ensure!(*exit_code == 0, "an orderly end of dockerd ended a container with exit code {exit_code}");
-    post(&socket, "/containers/first/start")?;
-    docker.kill_all()?;
-    ensure!(docker.processes()?.is_empty(), "something survived a kill of everything");
-    docker.start_again(&DaemonFlags::default())?;
-    say(installation, start, "it starts again after an orderly end and after a kill of everything");
-
-    for name in names {
-        post(&socket, &format!("/containers/{name}/start"))?;
-    }
     post(&socket, "/containers/second/pause")?;
     docker.kill()?;
     let marker = docker.marker();
@@ -125,7 +97,11 @@ fn containers_live_and_end(installation: &Installation, docker: Docker, start: I
     Ok(())
 }
 
-fn containers_belong_to_no_daemon(installation: &Installation, podman: Podman, start: Instant) -> Result<()> {
+fn containers_of_podman_end_with_it(
+    installation: &Installation,
+    podman: Podman,
+    start: Instant,
+) -> Result<()> {
     podman.load_test_image()?;
     let (socket, cgroup) = (podman.socket(), podman.cgroup());
     let names = ["first", "second"];
@@ -136,12 +112,6 @@ fn containers_belong_to_no_daemon(installation: &Installation, podman: Podman, s
     ensure!(state(&socket, "second")?["Paused"] == true, "a paused container is not paused");
     say(installation, start, "containers run and pause");
 
-    let before = pids(&socket, &names)?;
-    podman.kill()?;
-    podman.start_again()?;
-    ensure!(pids(&socket, &names)? == before, "containers did not survive a killed podman");
-    say(installation, start, "containers survive a killed podman");
-
     let marker = podman.marker();
     // What serves, and of each container its monitor and two of its own.
     ensure!(podman.processes()?.len() >= 5, "a running instance seems to have no containers");
@@ -151,7 +121,7 @@ fn containers_belong_to_no_daemon(installation: &Installation, podman: Podman, s
     Ok(())
 }
 
-fn tasks_live_on(installation: &Installation, containerd: Containerd, start: Instant) -> Result<()> {
+fn tasks_end_with_it(installation: &Installation, containerd: Containerd, start: Instant) -> Result<()> {
     for (namespace, id) in [("one", "same"), ("two", "same"), ("two", "paused")] {
         let mut run = containerd.ctr(namespace)?;
         run.args(["run", "--detach"]).args(containerd.ctr_run_arguments(namespace, id));
@@ -174,11 +144,6 @@ fn tasks_live_on(installation: &Installation, containerd: Containerd, start: Ins
     ensure!(states == ["PAUSED", "RUNNING", "RUNNING"], "the tasks are {before:?}");
     say(installation, start, "tasks run and pause, with one ID in two namespaces");
 
-    containerd.kill()?;
-    containerd.start_again()?;
-    ensure!(tasks()? == before, "tasks did not survive a killed containerd: {:?}", tasks()?);
-    say(installation, start, "tasks survive a killed containerd");
-
     let marker = containerd.marker();
     ensure!(containerd.processes()?.len() >= 7, "a running instance seems to have no shims and tasks");
     containerd.stop()?;
@@ -189,7 +154,7 @@ fn tasks_live_on(installation: &Installation, containerd: Containerd, start: Ins
 
 /// The plugin labels what it knows, a moment after it was imported.
 fn images_are_known(containerd: &Containerd) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(120);
     loop {
         let mut list = containerd.ctr(cri::NAMESPACE)?;
         list.args(["images", "list", "--quiet", "labels.\"io.cri-containerd.image\"==managed"]);
@@ -312,15 +277,6 @@ fn state(socket: &Path, name: &str) -> Result<Value> {
     let target = format!("/containers/{name}/json");
     let mut inspected = http::request(socket, "GET", &target, "application/json", &[])?.json()?;
     Ok(inspected["State"].take())
-}
-
-/// Of each container's initial process; 0 without one.
-fn pids(socket: &Path, names: &[&str]) -> Result<Vec<u32>> {
-    let pid = |name: &&str| -> Result<u32> {
-        let pid = state(socket, name)?["Pid"].as_u64().and_then(|pid| u32::try_from(pid).ok());
-        pid.with_context(|| format!("container {name} has no PID"))
-    };
-    names.iter().map(pid).collect()
 }
 
 fn say(installation: &Installation, start: Instant, what: &str) {

@@ -17,7 +17,7 @@ use super::docker::{self, DaemonFlags, is_running, running_pid};
 use super::engine::{Engine, EngineKind};
 use super::http;
 use super::installation::Installation;
-use super::instance::{Instance, Marker};
+use super::instance::{END_LIMIT, Instance, Marker};
 use super::metrics;
 use super::test_image::{image_archive, root_file_system};
 
@@ -227,7 +227,7 @@ impl Containerd {
     /// When something does not end or cannot be removed. The next run tries again.
     pub fn stop(self) -> Result<()> {
         let mut daemons = self.daemons();
-        self.instance().marker().ownership().kill_all(Duration::from_secs(20))?;
+        self.instance().marker().ownership().kill_all(END_LIMIT)?;
         for daemon in [daemons.dockerd.take(), daemons.containerd.take()].into_iter().flatten() {
             daemon.kill()?;
         }

@@ -14,10 +14,10 @@ use super::instance::unless_ending;
 use super::processes::Pinned;
 
 /// How long an engine may take until it answers. It is seconds, but a host can be busy.
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_secs(120);
 
 /// A killed process ends at once, unless the host is in trouble.
-const KILL_LIMIT: Duration = Duration::from_secs(20);
+const KILL_LIMIT: Duration = Duration::from_secs(60);
 
 /// How much of the log goes into an error.
 const LOG_LINES: usize = 12;

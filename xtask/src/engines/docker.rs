@@ -14,7 +14,7 @@ use super::daemon::Daemon;
 use super::engine::{Engine, EngineKind};
 use super::http::{self, Response, percent_encoded};
 use super::installation::Installation;
-use super::instance::{Instance, Marker};
+use super::instance::{END_LIMIT, Instance, Marker};
 use super::test_image::{TEST_COMMAND, TEST_IMAGE, root_file_system};
 
 /// How long dockerd may take to stop its containers and itself: it gives each container 10 s by itself.
@@ -166,15 +166,6 @@ impl Docker {
         running_pid(self.daemons().containerd.as_ref())
     }
 
-    /// The PIDs of all its processes: daemons, shims, and what runs in its containers.
-    ///
-    /// # Errors
-    ///
-    /// When `/proc` cannot be read.
-    pub fn processes(&self) -> Result<Vec<u32>> {
-        Ok(self.marker().ownership().processes()?.into_iter().collect())
-    }
-
     /// Asks its API: `request("GET", "/info", None)`. Bodies are JSON.
     ///
     /// # Errors
@@ -216,7 +207,7 @@ impl Docker {
     }
 
     /// Starts dockerd again after [`kill`](Docker::kill) or [`terminate`](Docker::terminate), and its containerd
-    /// too after [`kill_all`](Docker::kill_all), and waits until dockerd answers.
+    /// too if it has ended, and waits until dockerd answers.
     ///
     /// # Errors
     ///
@@ -235,15 +226,10 @@ impl Docker {
         Ok(())
     }
 
-    /// Kills dockerd, containerd, the shims and everything in the containers with SIGKILL. The folder stays, so
-    /// that it can be started again as after a power failure.
-    ///
-    /// # Errors
-    ///
-    /// When something does not end.
-    pub fn kill_all(&self) -> Result<()> {
+    /// Kills dockerd, containerd, the shims and everything in the containers with SIGKILL.
+    fn kill_all(&self) -> Result<()> {
         let mut daemons = self.daemons();
-        self.instance().marker().ownership().kill_all(Duration::from_secs(20))?;
+        self.instance().marker().ownership().kill_all(END_LIMIT)?;
         for daemon in [daemons.dockerd.take(), daemons.containerd.take()].into_iter().flatten() {
             daemon.kill()?;
         }

@@ -22,7 +22,7 @@ use super::{cgroups, mounts};
 const LONGEST_FOLDER: usize = 67;
 
 /// How long killed processes may take to be gone, and the kernel to let go of their cgroups.
-const END_LIMIT: Duration = Duration::from_secs(20);
+pub(crate) const END_LIMIT: Duration = Duration::from_secs(120);
 
 /// What this process has to clear away before it ends.
 #[derive(Debug)]

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use whalewatcher_testkit::docker::Server;
 
 /// Nothing here takes that long, unless something is wrong.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(120);
 
 pub(crate) const PATH: &str = env!("CARGO_BIN_EXE_whalewatcher");
 

@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use whalewatcher_api::cri::v1::GetEventsRequest;
 use whalewatcher_api::cri::v1::runtime_service_client::RuntimeServiceClient;
 use whalewatcher_core::{ChangeSource, Settings};
-use whalewatcher_testkit::containerd;
+use whalewatcher_testkit::containerd::{self, Gate};
 use whalewatcher_testkit::cri::{ContainerSpec, Flavour, Method, PodSpec, Server};
 
 use crate::watched::{Watched, assert_true, client, in_time, server, statuses, watch, watch_with_settings};
@@ -16,6 +16,17 @@ const BEFORE_2_0: [Flavour; 2] = [Flavour::Containerd1_6, Flavour::Containerd1_7
 
 fn unaudited(server: &Server) -> Watched {
     watch_with_settings(client(server), Settings::default().with_audits(None))
+}
+
+/// Calls of this method of containerd's own wait until the gate returned is open.
+fn hold(server: &Server, method: containerd::Method) -> Gate {
+    let gate = Gate::closed();
+    let held = gate.clone();
+    server.containerd().on_call(move |call| match call.method() == method {
+        true => containerd::Verdict::Hold(held.clone()),
+        false => containerd::Verdict::Pass,
+    });
+    gate
 }
 
 #[tokio::test]
@@ -172,8 +183,67 @@ async fn what_ended_before_anybody_subscribed_is_over_once_its_task_is_deleted()
 }
 
 #[tokio::test]
-async fn what_was_started_before_anybody_subscribed_is_there_after_a_moment() {
+async fn what_ended_before_the_subscription_is_over_though_cri_has_not_noted_it() {
+    for flavour in BEFORE_2_0 {
+        let server = server(flavour);
+        let pod = server.run_pod("p").unwrap();
+        let web = server.run(&pod, "web").unwrap();
+        server.begin_exit(&web, 3).unwrap();
+        server.containerd().delete_task(&format!("k8s.io/{web}")).unwrap();
+        let gate = hold(&server, containerd::Method::TasksList);
+        let mut watched = unaudited(&server).live().await;
+        assert!(watched.names().contains(&"web".to_owned()), "as CRI still says");
+        gate.open();
+        assert_eq!(watched.told().await, "exited web");
+        let counters = watched.watching.status().counters;
+        assert_eq!((counters.lists, counters.divergences), (1, 0), "no event was lost");
+    }
+}
+
+#[tokio::test]
+async fn what_was_started_before_the_subscription_is_there_once_cri_has_noted_it() {
+    for flavour in BEFORE_2_0 {
+        let server = server(flavour);
+        let pod = server.run_pod("p").unwrap();
+        let web = server.create(&pod, "web").unwrap();
+        server.begin_start(&web).unwrap();
+        let late = server.begin_pod("late").unwrap();
+        let mut watched = unaudited(&server).live().await;
+        for id in [&web, &late] {
+            server.finish_start(id).unwrap();
+        }
+        let mut told = watched.told_all(2).await;
+        told.sort();
+        let mut expected = [format!("started {late}"), "started web".to_owned()];
+        expected.sort();
+        assert_eq!(told, expected);
+        assert_true(&watched, &server);
+        let counters = watched.watching.status().counters;
+        assert_eq!((counters.lists, counters.divergences), (1, 0), "no event was lost");
+    }
+}
+
+#[tokio::test]
+async fn a_sandbox_that_is_no_container_of_containerds_is_alive_without_a_task() {
     let server = server(Flavour::Containerd1_7);
+    let pod = server.run_pod("p").unwrap();
+    server.run(&pod, "web").unwrap();
+    let containerd = server.containerd();
+    containerd.remove(&format!("k8s.io/{pod}")).unwrap();
+    let mut watched = unaudited(&server).live().await;
+    in_time(containerd.until(|stats| stats.requests.containers_get == 1)).await;
+    server.run(&pod, "last").unwrap();
+    assert_eq!(watched.told().await, "started last");
+    assert_true(&watched, &server);
+}
+
+#[tokio::test]
+async fn where_tasks_cannot_be_listed_a_second_list_shows_what_was_started_before_the_subscription() {
+    let server = server(Flavour::Containerd1_7);
+    server.containerd().on_call(|call| match call.method() {
+        containerd::Method::TasksList => containerd::Verdict::error(containerd::Code::PermissionDenied, "no"),
+        _ => containerd::Verdict::Pass,
+    });
     let pod = server.run_pod("p").unwrap();
     let web = server.create(&pod, "web").unwrap();
     server.begin_start(&web).unwrap();
@@ -182,6 +252,26 @@ async fn what_was_started_before_anybody_subscribed_is_there_after_a_moment() {
     assert_eq!(watched.told().await, "started web");
     assert_true(&watched, &server);
     assert_eq!(watched.watching.status().counters.lists, 2);
+}
+
+#[tokio::test]
+async fn what_a_list_shows_needs_no_answer_of_whose_it_is() {
+    let server = server(Flavour::Containerd1_7);
+    let pod = server.run_pod("p").unwrap();
+    let settings = Settings::default().with_audits(Duration::from_millis(50));
+    let mut watched = watch_with_settings(client(&server), settings).live().await;
+    let gate = hold(&server, containerd::Method::ContainersGet);
+    let web = server.run(&pod, "web").unwrap();
+    in_time(gate.until_waiting(1)).await;
+    assert_eq!(watched.told().await, "started web");
+    server.exit(&web, 3).unwrap();
+    assert_eq!(watched.told().await, "exited web 3");
+    server.remove(&web).unwrap();
+    gate.open();
+    server.run(&pod, "last").unwrap();
+    assert_eq!(watched.told().await, "started last");
+    assert_true(&watched, &server);
+    assert_eq!(watched.watching.status().counters.divergences, 0, "no event was lost");
 }
 
 #[tokio::test]
@@ -328,13 +418,12 @@ async fn a_dead_stream_is_noticed_though_everything_else_answers() {
     let server = server(Flavour::Containerd1_7);
     let pod = server.run_pod("p").unwrap();
     let web = server.run(&pod, "web").unwrap();
-    let settings = Settings::default()
-        .with_audits(None)
-        .with_checks(Duration::from_millis(20), Duration::from_millis(300));
+    let settings =
+        Settings::default().with_audits(None).with_checks(Duration::from_millis(20), Duration::from_secs(1));
     let mut watched = watch_with_settings(client(&server), settings).live().await;
     let gate = server.containerd().stall_streams();
     server.exit(&web, 0).unwrap();
-    assert_eq!(watched.told().await, "disconnected checking the silent event stream: no answer within 0.3 s");
+    assert_eq!(watched.told().await, "disconnected checking the silent event stream: no answer within 1 s");
     gate.open();
     assert_eq!(watched.until_told("synced").await.pop().unwrap(), "synced 1");
 }

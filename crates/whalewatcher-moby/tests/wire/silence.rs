@@ -9,11 +9,11 @@ use whalewatcher_testkit::docker::{Fate, Kind, Server, Verdict};
 use crate::watched::watch_with_settings;
 
 fn audited() -> Settings {
-    Settings::default().with_audits(Duration::from_millis(50)).with_checks(None, Duration::from_secs(1))
+    Settings::default().with_audits(Duration::from_millis(50)).with_checks(None, Duration::from_secs(60))
 }
 
-fn checked() -> Settings {
-    Settings::default().with_audits(None).with_checks(Duration::from_millis(50), Duration::from_secs(1))
+fn checked(limit: Duration) -> Settings {
+    Settings::default().with_audits(None).with_checks(Duration::from_millis(50), limit)
 }
 
 fn client(server: &Server) -> Client {
@@ -105,7 +105,7 @@ async fn an_engine_that_does_not_replay_its_events_is_audited_all_the_same() {
 async fn a_stream_that_keeps_silent_about_what_the_engine_remembers_is_given_up() {
     let server = Server::builder().start().unwrap();
     server.run("web").unwrap();
-    let mut watched = watch_with_settings(client(&server), checked()).live().await;
+    let mut watched = watch_with_settings(client(&server), checked(Duration::from_secs(1))).live().await;
     server.on_event(|_| Fate::Skip);
     server.exit("web", 0).unwrap();
     let told = watched.told_all(3).await;
@@ -116,7 +116,7 @@ async fn a_stream_that_keeps_silent_about_what_the_engine_remembers_is_given_up(
 #[tokio::test]
 async fn an_engine_that_hangs_is_given_up() {
     let server = Server::builder().start().unwrap();
-    let mut watched = watch_with_settings(client(&server), checked()).live().await;
+    let mut watched = watch_with_settings(client(&server), checked(Duration::from_secs(1))).live().await;
     let hook = server.on_request(|request| match request.kind() {
         Kind::Ping => Verdict::Hang,
         _ => Verdict::Pass,
@@ -129,7 +129,7 @@ async fn an_engine_that_hangs_is_given_up() {
 #[tokio::test]
 async fn silence_and_what_was_told_before_are_no_alarm() {
     let server = Server::builder().start().unwrap();
-    let mut watched = watch_with_settings(client(&server), checked()).live().await;
+    let mut watched = watch_with_settings(client(&server), checked(Duration::from_secs(60))).live().await;
     server.run("web").unwrap();
     assert_eq!(watched.told().await, "started web");
     server.rename("web", "other").unwrap();

@@ -11,7 +11,7 @@ use tokio::{
 use whalewatcher_testkit::proxy::Proxy;
 
 /// Nothing here takes so long, unless it never comes.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What it resolves to, which must be soon.
 pub(crate) async fn in_time<T>(future: impl Future<Output = T>) -> T {

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::process::Command;
 use tokio::task::block_in_place;
@@ -15,6 +15,7 @@ use crate::FENCE;
 use crate::recorder::LIMIT;
 use crate::stage::settings;
 use crate::theatre::Theatre;
+use whalewatcher_drivers::EngineFailure;
 use whalewatcher_drivers::containerd::{AT_ONCE, Driver, Plan, join};
 
 /// A watcher of containerd.
@@ -59,7 +60,9 @@ impl Stage {
         let mut command = Command::from(self.engine.ctr(namespace)?);
         let output = command.args(arguments).kill_on_drop(true).output().await.context("cannot run ctr")?;
         let errors = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "ctr {} failed: {}", arguments.join(" "), errors.trim());
+        if !output.status.success() {
+            bail!(EngineFailure(format!("ctr {} failed: {}", arguments.join(" "), errors.trim())));
+        }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
@@ -110,6 +113,7 @@ impl Stage {
     /// Starts containerd again.
     pub(super) fn start_engine(&self) -> Result<()> {
         block_in_place(|| self.engine.start_again())
+            .context(EngineFailure("it does not start again".to_owned()))
     }
 
     /// Everything that there is, by its key.

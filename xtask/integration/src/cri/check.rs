@@ -14,8 +14,8 @@ use crate::recorder::Record;
 use crate::watched::Way;
 
 impl Reality<Client> for Stage {
-    /// CRI's statuses can fail or tell no PID for a moment, and are asked for again then: once in some twenty runs, on 2.1.
-    const MOODS: u64 = 3;
+    /// CRI's statuses can fail or hold no PID for a moment: once in some twenty runs, on 2.1.
+    const FAILS_INSPECTIONS: bool = true;
 
     type Truth = Truth;
 

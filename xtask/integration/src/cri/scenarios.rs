@@ -26,7 +26,7 @@ pub(crate) const SCENARIOS: &[Scenario<Stage>] = scenarios![
     lifecycle::what_ends_within_a_tenth_of_a_second_is_started_and_exited,
     many::a_hundred_pods_are_there_at_the_start_and_come_and_go,
     kubelet::whoever_lives_on_cris_events_gets_all_of_them_while_we_watch,
-    kubelet::a_subscriber_of_ours_that_never_reads_delays_nobody,
+    kubelet::a_subscriber_of_ours_that_never_reads_holds_nobody_up,
     kubelet::two_who_read_cris_events_rob_each_other_on_containerd_1_only,
     polling::whoever_only_polls_is_told_of_all_that_lasts,
     outage::of_pods_that_went_while_the_watcher_was_cut_off_the_difference_is_told,

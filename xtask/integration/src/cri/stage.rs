@@ -12,6 +12,7 @@ use super::Client;
 use crate::FENCE;
 use crate::stage::settings;
 use crate::theatre::Theatre;
+use whalewatcher_drivers::EngineFailure;
 use whalewatcher_drivers::cri::{AT_ONCE, Driver};
 use whalewatcher_drivers::cri::{ContainerPlan, Pod, PodPlan};
 
@@ -138,6 +139,7 @@ impl Stage {
     /// Starts containerd again.
     pub(super) fn start_engine(&self) -> Result<()> {
         block_in_place(|| self.engine.start_again())
+            .context(EngineFailure("it does not start again".to_owned()))
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::Value;
 use whalewatcher_core::Portfolio;
@@ -12,6 +12,7 @@ use whalewatcher_drivers::api::runtime::v1::{
 };
 
 use crate::picture::differences;
+use whalewatcher_drivers::EngineFailure;
 use whalewatcher_drivers::cri::{AT_ONCE, Driver};
 
 /// A container or a sandbox that is alive.
@@ -125,7 +126,8 @@ fn pid(info: &HashMap<String, String>) -> Result<u32> {
     let info = info.get("info").context("the verbose status has no info")?;
     let info: Value = serde_json::from_str(info).context("the info is no JSON")?;
     let pid = info["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok());
-    pid.with_context(|| format!("the info tells no PID: {info}"))
+    // On 2.1 now and then.
+    pid.ok_or_else(|| anyhow!(EngineFailure(format!("the info holds no PID: {info}"))))
 }
 
 /// From nanoseconds; 0 is of what never was.

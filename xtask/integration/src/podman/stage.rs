@@ -9,6 +9,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::Value;
 use tokio::task::block_in_place;
 use whalewatcher_core::{Portfolio, Settings, watch_with};
+use whalewatcher_drivers::EngineFailure;
 use whalewatcher_drivers::docker::{AT_ONCE, Driver, Plan};
 use whalewatcher_moby::Client;
 use xtask::engines::{Installation, Podman};
@@ -97,6 +98,7 @@ impl Stage {
     /// Serves the API again.
     pub(super) fn start_engine(&self) -> Result<()> {
         block_in_place(|| self.engine.start_again())
+            .context(EngineFailure("it does not start again".to_owned()))
     }
 
     /// All containers' IDs, with those that are not alive. Not by bollard: it fails if a container has a state that only
@@ -128,8 +130,8 @@ impl Stage {
 }
 
 impl Reality<Client> for Stage {
-    /// What is removed just when it is inspected is answered with 500 instead of 404, and so is asked for again.
-    const MOODS: u64 = 6;
+    /// What is removed just when it is inspected is answered with 500 instead of 404.
+    const FAILS_INSPECTIONS: bool = true;
 
     type Truth = Truth;
 

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use super::super::check::check;
 use super::super::stage::Stage;
 use super::super::truth::Truth;
-use crate::recorder::Reader;
+use crate::recorder::{LIMIT, Reader};
 use crate::scenarios::outage::{is_told, kill};
 use crate::scenarios::silence::{Stopped, until_noticed};
 use crate::stage::settings;
@@ -50,7 +50,7 @@ pub(super) async fn a_containerd_with_nothing_to_say_is_not_taken_for_a_dead_one
 ) -> Result<()> {
     let driver = stage.driver().await?;
     let every = Duration::from_millis(100);
-    let watched = stage.begin_watch(settings().with_checks(every, Duration::from_secs(10)))?;
+    let watched = stage.begin_watch(settings().with_checks(every, LIMIT))?;
     watched.ready().await?;
     let pod = driver.run_pod(&PodPlan::named("quiet")).await?;
     driver.run(&pod, &ContainerPlan::named("quiet")).await?;

@@ -11,7 +11,7 @@ use super::super::Stage;
 use crate::churn::Churn;
 use crate::counting_proxy::CountingProxy;
 use crate::recorder::Reader;
-use crate::stage::{Watched, pid_of, settings};
+use crate::stage::{GRACE, Watched, catches_the_end, pid_of, settings};
 
 /// How many come amid a churn.
 const WATCHERS: usize = 8;
@@ -66,12 +66,14 @@ pub(super) async fn each_transition_is_told_once(stage: &Stage) -> Result<()> {
     docker.rename(&id, "www").await?;
     told.expect("updated www").await?;
     let pid = pid_of(&docker, &id).await?;
-    docker.restart(&id, 1).await?;
+    catches_the_end(&docker, &id).await?;
+    docker.restart(&id, GRACE).await?;
     told.expect("exited www 0").await?;
     told.expect("started www").await?;
     ensure!(pid_of(&docker, &id).await? != pid, "it is the same life after a restart");
     stage.check(&watched).await?;
-    docker.stop(&id, 1).await?;
+    catches_the_end(&docker, &id).await?;
+    docker.stop(&id, GRACE).await?;
     told.expect("exited www 0").await?;
     docker.start(&id).await?;
     told.expect("started www").await?;

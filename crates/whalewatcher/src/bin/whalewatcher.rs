@@ -1,0 +1,7 @@
+//! The program whalewatcher; all of it is in `whalewatcher-cli`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    whalewatcher_cli::run()
+}
