@@ -12,7 +12,7 @@ use cargo_metadata::semver::{Version, VersionReq};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, Target};
 use clap::Args;
 
-use super::cargo::{SEMVER_CHECKS, cargo, succeed, workspace};
+use super::cargo::{SEMVER_CHECKS, cargo, protoc, succeed, workspace};
 
 /// Which file a package has for a licence that it names.
 const LICENCES: [(&str, &str); 2] = [("Apache-2.0", "LICENSE-APACHE"), ("MIT", "LICENSE-MIT")];
@@ -186,19 +186,15 @@ fn links(markdown: &str) -> impl Iterator<Item = &str> {
     markdown.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link)
 }
 
-/// Compares the API of a package with that at a tag, if it was there, with the features that its documentation has.
+/// Compares the API of a package with that at a tag, if it was there.
 fn semver(package: &Package, tag: &str) -> Result<()> {
     let manifest = package.manifest_path.strip_prefix(workspace())?.as_str();
     if git(&["ls-tree", tag, "--", manifest])?.is_empty() {
         return Ok(());
     }
     let mut command = SEMVER_CHECKS.ready()?;
-    command.args(["--package", &package.name, "--baseline-rev", tag]);
-    let features = match package.metadata.pointer("/docs/rs/all-features") {
-        Some(all) if all == true => "--all-features",
-        _ => "--default-features",
-    };
-    succeed(command.arg(features))
+    command.envs(protoc()?).args(["--package", &package.name, "--baseline-rev", tag, "--all-features"]);
+    succeed(&mut command)
 }
 
 /// What git prints at the top of the workspace.
