@@ -105,7 +105,8 @@ pub(crate) fn build() -> Result<()> {
     succeed(cargo().args(["build", "--quiet", "--package", PACKAGE]))
 }
 
-/// Runs the program of the scenarios, once it is built, on each of these engines, all if none is named, so many of them side by side.
+/// Runs the program of the scenarios, once it is built, on each of these engines, all if none is named, so many of them
+/// side by side.
 pub(crate) fn run_program(chosen: &[Engine], at_once: usize, run: &Run<'_>) -> Result<Tally> {
     let target = target_folder()?;
     let program = target.join("debug").join(PACKAGE);
