@@ -21,7 +21,7 @@ use xtask::cache::Cache;
 use xtask::engines::{Engine, GivenPrograms, Packages};
 use xtask::interrupt;
 
-use super::cargo::{cargo, succeed, target_folder};
+use super::cargo::{cargo, cpus, succeed, target_folder};
 
 const PACKAGE: &str = "whalewatcher-integration";
 
@@ -87,7 +87,7 @@ fn run_chosen(options: &Options) -> Result<Tally> {
 
 /// An engine waits for timers and processes about as long as it computes.
 fn default_at_once() -> usize {
-    thread::available_parallelism().map_or(1, NonZeroUsize::get) + 1
+    cpus() + 1
 }
 
 /// How the program of the scenarios is run on each engine.
@@ -114,6 +114,9 @@ pub(crate) fn run_program(chosen: &[Engine], at_once: usize, run: &Run<'_>) -> R
     fs::create_dir_all(&logs).with_context(|| format!("cannot make {}", logs.display()))?;
 
     let engines = if chosen.is_empty() { &Engine::ALL[..] } else { chosen };
+    if engines.len() > 1 {
+        println!("{} engines, {at_once} at once; they print to {}", engines.len(), logs.display());
+    }
     let cache = Cache::open()?;
     let fetched = engines.iter().map(|engine| (*engine, Packages::of(&cache).fetch(&[*engine], false)));
     let queue = Mutex::new(fetched.collect::<VecDeque<_>>());

@@ -1,12 +1,13 @@
 //! `cargo xtask test` and `cargo xtask lint`: all that has to pass, in the order in which it shows soonest what is wrong.
 
+use std::env;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Result, anyhow, ensure};
 use clap::{Args, ValueEnum};
 
-use super::cargo::{DENY, HACK, cargo, succeed};
+use super::cargo::{DENY, HACK, cargo, cpus, succeed};
 use super::features::{Feature, Packages};
 use super::integration;
 
@@ -47,6 +48,9 @@ enum Step {
     /// The scenarios against real engines
     Integration,
 }
+
+/// How many tests run at once.
+const TEST_THREADS: &str = "RUST_TEST_THREADS";
 
 const LINT: [Step; 5] = [Step::Fmt, Step::Clippy, Step::Doc, Step::Deny, Step::Hack];
 const TEST: [Step; 2] = [Step::Test, Step::Integration];
@@ -152,7 +156,15 @@ impl Step {
             Step::Hack => {
                 succeed(HACK.ready()?.args(["check", "--workspace", "--ignore-private", "--each-feature"]))?;
             }
-            Step::Test => succeed(cargo().arg("test").args(Packages::load()?.together()))?,
+            Step::Test => {
+                let mut test = cargo();
+                test.arg("test").args(Packages::load()?.together());
+                if env::var_os(TEST_THREADS).is_none() {
+                    // Most tests wait for timers and sockets.
+                    test.env(TEST_THREADS, (4 * cpus()).to_string());
+                }
+                succeed(&mut test)?;
+            }
             Step::Integration => return judged(integration::run_all(&Packages::load()?.together())?),
         }
         Ok(Outcome::Passed)
