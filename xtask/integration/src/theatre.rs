@@ -148,3 +148,95 @@ pub(crate) async fn play<S: Theatre>(
     println!("{engine}: {passed} passed, {failed} failed in {:.0} s", began.elapsed().as_secs_f32());
     Ok(failed)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use anyhow::bail;
+    use whalewatcher_drivers::EngineFailure;
+
+    use super::*;
+
+    /// Counts how often it is played on and cleared, and fails to be cleared so many times.
+    #[derive(Default)]
+    struct Boards {
+        played: Cell<usize>,
+        cleared: Cell<usize>,
+        unclear: usize,
+    }
+
+    impl Theatre for Boards {
+        fn describe(&self) -> String {
+            "boards".to_owned()
+        }
+
+        async fn clear(&self) -> Result<()> {
+            self.cleared.set(self.cleared.get() + 1);
+            if self.cleared.get() > self.unclear { Ok(()) } else { bail!("it is being removed") }
+        }
+
+        fn take_figures(&self) -> Vec<String> {
+            Vec::new()
+        }
+
+        fn release_driver(&self) {}
+
+        fn strike(self) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Notes that it is played on, and whether that is for the first or second time.
+    fn enter(boards: &Boards) -> bool {
+        boards.played.set(boards.played.get() + 1);
+        boards.played.get() <= 2
+    }
+
+    fn engine_failure() -> anyhow::Error {
+        anyhow!("ttrpc: closed").context(EngineFailure("cannot stop a pod".to_owned())).context("in round 1")
+    }
+
+    #[tokio::test]
+    async fn a_scenario_is_played_again_when_the_engine_itself_fails() {
+        let boards = Boards::default();
+        let play: Scenario<Boards> = Scenario {
+            name: "the_engine_fails_twice",
+            play: |boards| Box::pin(async { if enter(boards) { Err(engine_failure()) } else { Ok(()) } }),
+        };
+        play.play(&boards).await.unwrap();
+        assert_eq!((boards.played.get(), boards.cleared.get()), (3, 3));
+
+        let boards = Boards::default();
+        let play: Scenario<Boards> = Scenario {
+            name: "the_engine_fails_always",
+            play: |boards| {
+                enter(boards);
+                Box::pin(async { Err(engine_failure()) })
+            },
+        };
+        assert!(is_engines_own(&play.play(&boards).await.unwrap_err()));
+        assert_eq!(boards.played.get(), TRIES);
+    }
+
+    #[tokio::test]
+    async fn what_a_watcher_gets_wrong_once_is_a_failure() {
+        let boards = Boards::default();
+        let play = Scenario {
+            name: "the_watcher_fails_twice",
+            play: |boards: &Boards| {
+                Box::pin(async { if enter(boards) { bail!("two starts") } else { Ok(()) } })
+            },
+        };
+        assert_eq!(play.play(&boards).await.unwrap_err().to_string(), "two starts");
+        assert_eq!(boards.played.get(), 1);
+    }
+
+    #[tokio::test]
+    async fn clearing_up_is_tried_again() {
+        for (unclear, cleared) in [(0, true), (TRIES - 1, true), (TRIES, false)] {
+            let boards = Boards { unclear, ..Boards::default() };
+            assert_eq!(clear(&boards).await.is_ok(), cleared);
+        }
+    }
+}
