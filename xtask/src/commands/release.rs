@@ -9,10 +9,10 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use cargo_metadata::semver::{Version, VersionReq};
-use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, Target};
+use cargo_metadata::{DependencyKind, Metadata, Package, Target};
 use clap::Args;
 
-use super::cargo::{SEMVER_CHECKS, cargo, protoc, succeed, workspace};
+use super::cargo::{SEMVER_CHECKS, cargo, metadata, protoc, succeed, workspace};
 
 /// Which file a package has for a licence that it names.
 const LICENCES: [(&str, &str); 2] = [("Apache-2.0", "LICENSE-APACHE"), ("MIT", "LICENSE-MIT")];
@@ -31,7 +31,7 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> Result<()> {
     let Options { dry_run: _, version } = options;
-    let metadata = metadata()?;
+    let metadata: Metadata = metadata()?;
     let packages = published(&metadata);
     let own = &packages.first().context("nothing in this workspace is published")?.version;
     let version = version.as_ref().unwrap_or(own);
@@ -83,10 +83,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     ensure!(failed == 0, "{version} cannot be released: {failed} checks failed");
     println!("{version} can be released");
     Ok(())
-}
-
-fn metadata() -> Result<Metadata> {
-    MetadataCommand::new().current_dir(workspace()).no_deps().exec().context("cannot read the manifests")
 }
 
 /// What is published of the workspace.
@@ -214,6 +210,8 @@ fn output(command: &mut Command) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use cargo_metadata::MetadataCommand;
+
     use super::*;
 
     fn version(text: &str) -> Version {
@@ -278,7 +276,7 @@ mod tests {
 
     #[test]
     fn every_package_of_this_workspace_is_complete() {
-        let metadata = metadata().unwrap();
+        let metadata: Metadata = metadata().unwrap();
         let packages = published(&metadata);
         versions(&packages, &packages[0].version).unwrap();
         for package in packages {
