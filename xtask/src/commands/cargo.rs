@@ -3,8 +3,10 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
@@ -68,6 +70,11 @@ pub(crate) fn succeed(command: &mut Command) -> Result<()> {
     let status = interrupt::run(command)?;
     ensure!(status.success(), "`{}` failed ({status})", shown(command));
     Ok(())
+}
+
+/// How many programs can compute at once.
+pub(crate) fn cpus() -> usize {
+    thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
 /// As a person would type it.

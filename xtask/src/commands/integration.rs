@@ -21,7 +21,7 @@ use xtask::cache::Cache;
 use xtask::engines::{Engine, GivenPrograms, Packages};
 use xtask::interrupt;
 
-use super::cargo::{cargo, succeed, target_folder};
+use super::cargo::{cargo, cpus, succeed, target_folder};
 
 const PACKAGE: &str = "whalewatcher-integration";
 
@@ -87,7 +87,7 @@ fn run_chosen(options: &Options) -> Result<Tally> {
 
 /// An engine waits for timers and processes about as long as it computes.
 fn default_at_once() -> usize {
-    thread::available_parallelism().map_or(1, NonZeroUsize::get) + 1
+    cpus() + 1
 }
 
 /// How the program of the scenarios is run on each engine.
@@ -105,7 +105,8 @@ pub(crate) fn build() -> Result<()> {
     succeed(cargo().args(["build", "--quiet", "--package", PACKAGE]))
 }
 
-/// Runs the program of the scenarios, once it is built, on each of these engines, all if none is named, so many of them side by side.
+/// Runs the program of the scenarios, once it is built, on each of these engines, all if none is named, so many of them
+/// side by side.
 pub(crate) fn run_program(chosen: &[Engine], at_once: usize, run: &Run<'_>) -> Result<Tally> {
     let target = target_folder()?;
     let program = target.join("debug").join(PACKAGE);
@@ -113,6 +114,9 @@ pub(crate) fn run_program(chosen: &[Engine], at_once: usize, run: &Run<'_>) -> R
     fs::create_dir_all(&logs).with_context(|| format!("cannot make {}", logs.display()))?;
 
     let engines = if chosen.is_empty() { &Engine::ALL[..] } else { chosen };
+    if engines.len() > 1 {
+        println!("{} engines, {at_once} at once; they print to {}", engines.len(), logs.display());
+    }
     let cache = Cache::open()?;
     let fetched = engines.iter().map(|engine| (*engine, Packages::of(&cache).fetch(&[*engine], false)));
     let queue = Mutex::new(fetched.collect::<VecDeque<_>>());

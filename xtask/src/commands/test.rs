@@ -1,12 +1,13 @@
 //! `cargo xtask test` and `cargo xtask lint`: all that has to pass, in the order in which it shows soonest what is wrong.
 
+use std::env;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Result, anyhow, ensure};
 use clap::{Args, ValueEnum};
 
-use super::cargo::{DENY, HACK, cargo, protoc, succeed};
+use super::cargo::{DENY, HACK, cargo, cpus, protoc, succeed};
 use super::features::{Feature, Packages};
 use super::integration;
 
@@ -49,6 +50,9 @@ enum Step {
     /// The scenarios against real engines
     Integration,
 }
+
+/// How many tests run at once.
+const TEST_THREADS: &str = "RUST_TEST_THREADS";
 
 const LINT: [Step; 6] = [Step::Fmt, Step::Clippy, Step::Doc, Step::Deny, Step::Hack, Step::Apart];
 const TEST: [Step; 2] = [Step::Test, Step::Integration];
@@ -160,7 +164,15 @@ impl Step {
                 let arguments = ["check", "--workspace", "--ignore-private", "--each-feature"];
                 succeed(HACK.ready()?.envs(protoc()?).args(arguments))?;
             }
-            Step::Test => succeed(cargo().arg("test").args(Packages::load()?.together()))?,
+            Step::Test => {
+                let mut test = cargo();
+                test.arg("test").args(Packages::load()?.together());
+                if env::var_os(TEST_THREADS).is_none() {
+                    // Most tests wait for timers and sockets.
+                    test.env(TEST_THREADS, (4 * cpus()).to_string());
+                }
+                succeed(&mut test)?;
+            }
             Step::Integration => return judged(integration::run_all(&Packages::load()?.together())?),
         }
         Ok(Outcome::Passed)
