@@ -3,7 +3,9 @@
 //! It publishes nothing: CONTRIBUTING.md has the two commands that do.
 
 use std::collections::BTreeSet;
+use std::env;
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
@@ -71,6 +73,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         Ok("each package has its README, with links that work, and its licences".to_owned())
     });
     check("package", &|| {
+        forget_unpacked(&cargo_home()?, &packages)?;
         builds()?;
         Ok("each package builds from what is in it".to_owned())
     });
@@ -161,6 +164,33 @@ fn contents(package: &Package) -> Result<()> {
             None => !link.starts_with("https://") || link.contains("/blob/"),
         };
         ensure!(!broken, "README.md of {} links to {link}, which is not there", package.name);
+    }
+    Ok(())
+}
+
+/// Where cargo keeps what it downloads and unpacks.
+fn cargo_home() -> Result<PathBuf> {
+    let set = env::var_os("CARGO_HOME").map(PathBuf::from);
+    set.or_else(|| env::home_dir().map(|home| home.join(".cargo"))).context("no home folder: set CARGO_HOME")
+}
+
+/// Removes what cargo unpacked of these packages before. As long as the version is the same, cargo (1.95) builds packages that
+/// depend on them with that, whatever has changed since.
+fn forget_unpacked(cargo_home: &Path, packages: &[&Package]) -> Result<()> {
+    let Ok(registries) = fs::read_dir(cargo_home.join("registry/src")) else { return Ok(()) };
+    for registry in registries {
+        let registry = registry?;
+        // `cargo package` has a registry of its own, in a folder: it has no host before the dash.
+        if !registry.file_name().as_encoded_bytes().starts_with(b"-") {
+            continue;
+        }
+        for package in packages {
+            let unpacked = registry.path().join(format!("{}-{}", package.name, package.version));
+            if unpacked.exists() {
+                fs::remove_dir_all(&unpacked)
+                    .with_context(|| format!("cannot remove {}", unpacked.display()))?;
+            }
+        }
     }
     Ok(())
 }
@@ -266,6 +296,25 @@ mod tests {
         ] {
             assert!(dated(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_cargo_unpacked_of_these_packages_before_is_removed_and_nothing_else() {
+        let home = tempfile::tempdir().unwrap();
+        let metadata: Metadata = metadata().unwrap();
+        let packages = published(&metadata);
+        let own = format!("{}-{}", packages[0].name, packages[0].version);
+        let folder = |registry: &str, name: &str| {
+            let path = home.path().join("registry/src").join(registry).join(name);
+            fs::create_dir_all(path.join("src")).unwrap();
+            path
+        };
+        let stale = folder("-2aa55195", &own);
+        let others = [folder("-2aa55195", "other-0.1.0"), folder("index-1949cf8c", &own)];
+        forget_unpacked(home.path(), &packages).unwrap();
+        assert!(!stale.exists());
+        assert!(others.iter().all(|path| path.exists()), "{others:?}");
+        forget_unpacked(&home.path().join("nothing"), &packages).unwrap();
     }
 
     #[test]
