@@ -3,16 +3,18 @@
 //! It publishes nothing: CONTRIBUTING.md has the two commands that do.
 
 use std::collections::BTreeSet;
+use std::env;
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use cargo_metadata::semver::{Version, VersionReq};
-use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, Target};
+use cargo_metadata::{DependencyKind, Metadata, Package, Target};
 use clap::Args;
 
-use super::cargo::{SEMVER_CHECKS, cargo, protoc, succeed, workspace};
+use super::cargo::{SEMVER_CHECKS, cargo, metadata, protoc, succeed, workspace};
 
 /// Which file a package has for a licence that it names.
 const LICENCES: [(&str, &str); 2] = [("Apache-2.0", "LICENSE-APACHE"), ("MIT", "LICENSE-MIT")];
@@ -31,7 +33,7 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> Result<()> {
     let Options { dry_run: _, version } = options;
-    let metadata = metadata()?;
+    let metadata: Metadata = metadata()?;
     let packages = published(&metadata);
     let own = &packages.first().context("nothing in this workspace is published")?.version;
     let version = version.as_ref().unwrap_or(own);
@@ -71,6 +73,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         Ok("each package has its README, with links that work, and its licences".to_owned())
     });
     check("package", &|| {
+        forget_unpacked(&cargo_home()?, &packages)?;
         builds()?;
         Ok("each package builds from what is in it".to_owned())
     });
@@ -83,10 +86,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     ensure!(failed == 0, "{version} cannot be released: {failed} checks failed");
     println!("{version} can be released");
     Ok(())
-}
-
-fn metadata() -> Result<Metadata> {
-    MetadataCommand::new().current_dir(workspace()).no_deps().exec().context("cannot read the manifests")
 }
 
 /// What is published of the workspace.
@@ -169,6 +168,33 @@ fn contents(package: &Package) -> Result<()> {
     Ok(())
 }
 
+/// Where cargo keeps what it downloads and unpacks.
+fn cargo_home() -> Result<PathBuf> {
+    let set = env::var_os("CARGO_HOME").map(PathBuf::from);
+    set.or_else(|| env::home_dir().map(|home| home.join(".cargo"))).context("no home folder: set CARGO_HOME")
+}
+
+/// Removes what cargo unpacked of these packages before. As long as the version is the same, cargo (1.95) builds packages that
+/// depend on them with that, whatever has changed since.
+fn forget_unpacked(cargo_home: &Path, packages: &[&Package]) -> Result<()> {
+    let Ok(registries) = fs::read_dir(cargo_home.join("registry/src")) else { return Ok(()) };
+    for registry in registries {
+        let registry = registry?;
+        // `cargo package` has a registry of its own, in a folder: it has no host before the dash.
+        if !registry.file_name().as_encoded_bytes().starts_with(b"-") {
+            continue;
+        }
+        for package in packages {
+            let unpacked = registry.path().join(format!("{}-{}", package.name, package.version));
+            if unpacked.exists() {
+                fs::remove_dir_all(&unpacked)
+                    .with_context(|| format!("cannot remove {}", unpacked.display()))?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Each package builds from what is in it, without a warning.
 fn builds() -> Result<()> {
     // Of the default members, which are what is published: cargo cannot package what depends on what is not.
@@ -214,6 +240,8 @@ fn output(command: &mut Command) -> Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use cargo_metadata::MetadataCommand;
+
     use super::*;
 
     fn version(text: &str) -> Version {
@@ -271,6 +299,25 @@ mod tests {
     }
 
     #[test]
+    fn what_cargo_unpacked_of_these_packages_before_is_removed_and_nothing_else() {
+        let home = tempfile::tempdir().unwrap();
+        let metadata: Metadata = metadata().unwrap();
+        let packages = published(&metadata);
+        let own = format!("{}-{}", packages[0].name, packages[0].version);
+        let folder = |registry: &str, name: &str| {
+            let path = home.path().join("registry/src").join(registry).join(name);
+            fs::create_dir_all(path.join("src")).unwrap();
+            path
+        };
+        let stale = folder("-2aa55195", &own);
+        let others = [folder("-2aa55195", "other-0.1.0"), folder("index-1949cf8c", &own)];
+        forget_unpacked(home.path(), &packages).unwrap();
+        assert!(!stale.exists());
+        assert!(others.iter().all(|path| path.exists()), "{others:?}");
+        forget_unpacked(&home.path().join("nothing"), &packages).unwrap();
+    }
+
+    #[test]
     fn links_are_found_in_markdown() {
         let text = "[a](https://a), `[b]` and [c](docs/c.md#d).\n[e](f)";
         assert_eq!(links(text).collect::<Vec<_>>(), ["https://a", "docs/c.md#d", "f"]);
@@ -278,7 +325,7 @@ mod tests {
 
     #[test]
     fn every_package_of_this_workspace_is_complete() {
-        let metadata = metadata().unwrap();
+        let metadata: Metadata = metadata().unwrap();
         let packages = published(&metadata);
         versions(&packages, &packages[0].version).unwrap();
         for package in packages {
