@@ -107,8 +107,8 @@ enum Phase {
     /// The list is here; holds those whose first answer is awaited. A list that did not tell of all is to be asked for
     /// again.
     Confirming { unsettled: HashSet<ContainerId>, complete: bool },
-    /// The portfolio follows the engine; during an audit the list is awaited.
-    Live { audit: bool },
+    /// The portfolio follows the engine. During an audit the list is awaited; holds those that events spoke of meanwhile.
+    Live { audit: Option<HashSet<ContainerId>> },
 }
 
 impl Reconciler {
@@ -124,7 +124,7 @@ impl Reconciler {
 
     /// Whether [`Input::Audit`] would have a list asked for.
     pub(crate) fn takes_audits(&self) -> bool {
-        matches!(self.phase, Phase::Live { audit: false } | Phase::Confirming { complete: false, .. })
+        matches!(self.phase, Phase::Live { audit: None } | Phase::Confirming { complete: false, .. })
     }
 
     /// In how many containers audits found the portfolio to be wrong.
@@ -182,7 +182,7 @@ impl Reconciler {
             Input::Listed(sightings, untold) => self.listed(sightings, &untold, now),
             Input::Audit if self.takes_audits() => {
                 match &mut self.phase {
-                    Phase::Live { audit } => *audit = true,
+                    Phase::Live { audit } => *audit = Some(HashSet::default()),
                     phase => *phase = Phase::Listing { touched: HashSet::default() },
                 }
                 self.list_wanted = true;
@@ -190,7 +190,7 @@ impl Reconciler {
             Input::Audit => {}
             Input::AuditFailed => {
                 if let Phase::Live { audit } = &mut self.phase {
-                    *audit = false;
+                    *audit = None;
                 }
             }
             Input::Suspect(id) => self.suspect(&id, now),
@@ -249,8 +249,8 @@ impl Reconciler {
                 self.synchronize(sightings, untold, &touched, now);
             }
             Phase::Live { audit } => {
-                if take(audit) {
-                    self.audit(sightings, untold);
+                if let Some(touched) = take(audit) {
+                    self.audit(sightings, untold, &touched);
                 }
             }
             Phase::Disconnected | Phase::Confirming { .. } => {}
@@ -259,7 +259,10 @@ impl Reconciler {
 
     /// The list may be ahead of the event stream or behind it, so what differs becomes a suspect first, to be explained
     /// by events. So does who is being asked about: the answer may be of before the list, and the event of since lost.
-    fn audit(&mut self, sightings: Vec<Sighting>, untold: &Untold) {
+    ///
+    /// A difference is explained already, and so no divergence, if an event came since the list was asked for, or if what
+    /// an event led to is still under way.
+    fn audit(&mut self, sightings: Vec<Sighting>, untold: &Untold, touched: &HashSet<ContainerId>) {
         let mut suspects: Vec<_> = self.portfolio.ids().cloned().collect();
         let mut listed = HashMap::default();
         for sighting in sightings {
@@ -282,13 +285,16 @@ impl Reconciler {
                 continue;
             }
             let record = self.records.entry(id.clone()).or_default();
+            let explained = touched.contains(&id) || record.inquiry != Inquiry::None;
             match &mut record.suspicion {
                 // Who stays suspicious is not given more time.
-                Some(suspicion) => suspicion.listed = sighting,
+                Some(suspicion) => {
+                    suspicion.listed = sighting;
+                    suspicion.explained |= explained;
+                }
                 suspicion @ None => {
                     record.graces += 1;
-                    *suspicion =
-                        Some(Suspicion { listed: sighting, graces: record.graces, explained: false });
+                    *suspicion = Some(Suspicion { listed: sighting, graces: record.graces, explained });
                     self.suspects.push(id);
                 }
             }
@@ -375,10 +381,10 @@ impl Reconciler {
         };
         match &mut self.phase {
             Phase::Disconnected => return,
-            Phase::Listing { touched } => {
+            Phase::Listing { touched } | Phase::Live { audit: Some(touched) } => {
                 touched.insert(id.clone());
             }
-            Phase::Confirming { .. } | Phase::Live { .. } => {}
+            Phase::Confirming { .. } | Phase::Live { audit: None } => {}
         }
         if let Some(record) = self.records.get_mut(&id) {
             record.suspected = false;
@@ -674,7 +680,7 @@ impl Reconciler {
 
     fn go_live_if_settled(&mut self, now: SystemTime) {
         if matches!(&self.phase, Phase::Confirming { unsettled, complete: true } if unsettled.is_empty()) {
-            self.phase = Phase::Live { audit: false };
+            self.phase = Phase::Live { audit: None };
             self.publish(now, EventKind::Synced { containers: self.portfolio.total() });
         }
     }
@@ -700,7 +706,7 @@ impl Reconciler {
             self.remembered.push_back(id.clone());
         }
         // While a list is awaited, what it may wrongly show as alive must stay known.
-        let listing = matches!(self.phase, Phase::Listing { .. } | Phase::Live { audit: true });
+        let listing = matches!(self.phase, Phase::Listing { .. } | Phase::Live { audit: Some(_) });
         while self.remembered.len() > REMEMBERED && !listing {
             let Some(oldest) = self.remembered.pop_front() else { return };
             if let Some(record) = self.records.get_mut(&oldest) {

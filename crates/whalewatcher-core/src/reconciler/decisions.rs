@@ -187,6 +187,42 @@ fn what_an_event_spoke_of_since_an_audit_is_asked_about_but_no_divergence() {
 }
 
 #[test]
+fn what_an_event_spoke_of_while_the_list_was_awaited_is_asked_about_but_no_divergence() {
+    let mut scene = Scene::live([dated(1, 10)]);
+    scene.take(Input::Audit);
+    assert_eq!(scene.event(paused(20)), ["paused 1@20"]);
+    scene.list([dated(1, 10)]);
+    scene.take(Input::Suspect("a".into()));
+    assert_eq!(scene.inspect(Some(dated(1, 10))), ["unpaused 1@1000"]);
+    assert_eq!(scene.0.divergences(), 0);
+}
+
+#[test]
+fn what_an_event_led_to_before_an_audit_is_no_divergence_however_long_it_takes() {
+    for (is_asked, fails) in [(false, false), (true, false), (true, true)] {
+        let mut scene = Scene::live([]);
+        scene.event(started(1, None));
+        if is_asked {
+            assert!(scene.asks());
+        }
+        if fails {
+            scene.take(Input::Inspected("a".into(), Answer::Unknown));
+        }
+        scene.take(Input::Audit);
+        scene.list([plain(1)]);
+        assert_eq!(scene.0.take_suspects(), ["a".into()]);
+        scene.take(Input::Suspect("a".into()));
+        if fails {
+            scene.take(Input::Retry("a".into()));
+        } else if is_asked {
+            assert_eq!(scene.answer(Some(plain(1))), NOTHING, "it may be older than the list");
+        }
+        assert_eq!(scene.inspect(Some(plain(1))), ["started 1@1000"]);
+        assert_eq!(scene.0.divergences(), 0, "asked: {is_asked}, fails: {fails}");
+    }
+}
+
+#[test]
 fn an_audit_suspects_nobody_who_is_listed_as_known() {
     let mut scene = Scene::live([dated(1, 10)]);
     scene.take(Input::Audit);

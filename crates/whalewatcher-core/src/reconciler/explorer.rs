@@ -113,6 +113,11 @@ fn every_interleaving_with_audits_and_lost_events() {
 }
 
 #[test]
+fn every_interleaving_with_audits_and_no_lost_event() {
+    explore_all(Bounds { audits: 2, failures: 1, ..SMALL });
+}
+
+#[test]
 fn every_interleaving_with_events_told_again_after_a_reconnect() {
     explore_all(Bounds { connections: 2, replays: 1, pauses: 0, ..SMALL });
 }

@@ -74,6 +74,22 @@ async fn what_changes_during_an_audit_is_no_divergence() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_inspection_that_takes_longer_than_the_grace_period_is_no_divergence() {
+    let engine = Engine::new();
+    let settings = Settings::default().with_audits(Duration::from_secs(4));
+    let watching = watch_with(engine.clone(), settings);
+    watching.ready().await.unwrap();
+    let (_, mut changes) = watching.subscribe();
+    engine.hold(Call::Inspect, Moment::BeforeAnswering);
+    engine.start(container("a", 1));
+    engine.asked(|calls| calls.lists == 2).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    engine.release(Call::Inspect);
+    assert_eq!(next(&mut changes, 1).await, ["started a"]);
+    assert_eq!(watching.status().counters.divergences, 0, "the event came");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_audit_that_fails_waits_for_the_next_one() {
     let (engine, watching) = live(&["a"]).await;
     let (_, mut changes) = watching.subscribe();

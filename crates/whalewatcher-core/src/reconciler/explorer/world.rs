@@ -143,6 +143,8 @@ struct Subject {
     polled: Option<u32>,
     /// Graces that are running.
     suspected: u8,
+    /// Events that were on their way when the newest list was delivered.
+    late: usize,
     /// Inspections asked for, and what may have led to them.
     asked: u32,
     reasons: u32,
@@ -173,6 +175,8 @@ pub(super) struct World {
     /// Whether the last list did not tell of all.
     partly: bool,
     wrong: Wrong,
+    /// Whether a grace was too short for an event that was on its way.
+    hasty: bool,
     pub(super) reconciler: Reconciler,
 }
 
@@ -213,6 +217,7 @@ impl World {
             listed: false,
             partly: false,
             wrong: Wrong::No,
+            hasty: false,
             reconciler: Reconciler::default(),
         }
     }
@@ -485,6 +490,7 @@ impl World {
                     subject.inspection = None;
                     subject.failed = false;
                     subject.suspected = 0;
+                    subject.late = 0;
                 }
                 let error = EngineError::new(crate::ErrorKind::Disconnected, "gone");
                 self.input(Input::Disconnected(Arc::new(error)))?;
@@ -546,6 +552,7 @@ impl World {
                 }
                 for subject in &mut self.subjects {
                     subject.reasons += 1;
+                    subject.late = subject.queue.len();
                 }
                 self.input(Input::Listed(sightings, Untold::of(untold, ContainerId::as_str)))?;
             }
@@ -587,6 +594,7 @@ impl World {
             }
             Action::Suspect(nth) => {
                 self.subjects[nth].suspected -= 1;
+                self.hasty |= self.subjects[nth].late > 0;
                 self.input(Input::Suspect(id(nth)))?;
             }
             Action::Retry(nth) => {
@@ -627,6 +635,10 @@ impl World {
         for suspect in self.reconciler.take_suspects() {
             let nth = (0..self.subjects.len()).find(|nth| id(*nth) == suspect);
             self.subjects[nth.expect("a container of this world")].suspected += 1;
+        }
+        let is_lossy = self.bounds.lost < self.bounds_at_first.lost;
+        if self.reconciler.divergences() > 0 && !is_lossy && !self.hasty {
+            return Err("a divergence, though no event was lost".into());
         }
         if fold != *self.reconciler.portfolio() {
             return Err(format!("the fold is {fold:?}, the portfolio {:?}", self.reconciler.portfolio()));
@@ -720,7 +732,7 @@ impl World {
     /// Equal for states from which the same can follow.
     pub(super) fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        (self.bounds, self.wrong).hash(&mut hasher);
+        (self.bounds, self.wrong, self.hasty).hash(&mut hasher);
         (&self.subjects, self.connected, &self.list, self.looked, self.listed, self.partly, self.clock)
             .hash(&mut hasher);
         self.reconciler
@@ -739,7 +751,8 @@ impl Reconciler {
             Phase::Disconnected => (0, vec![]),
             Phase::Listing { touched } => (1, set(touched)),
             Phase::Confirming { unsettled, complete } => (2 + 2 * u8::from(!complete), set(unsettled)),
-            Phase::Live { audit } => (3, vec![*audit]),
+            Phase::Live { audit: None } => (3, vec![]),
+            Phase::Live { audit: Some(touched) } => (5, set(touched)),
         };
         let records: Vec<_> = ids.iter().map(|id| (self.records.get(id), self.failures.get(id))).collect();
         let queues = (&self.wanted, &self.remembered, set(&self.unconfirmed));
