@@ -74,7 +74,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     });
     check("package", &|| {
         forget_unpacked(&cargo_home()?, &packages)?;
-        builds()?;
+        builds(&packages)?;
         Ok("each package builds from what is in it".to_owned())
     });
     check("semver", &|| {
@@ -196,10 +196,14 @@ fn forget_unpacked(cargo_home: &Path, packages: &[&Package]) -> Result<()> {
 }
 
 /// Each package builds from what is in it, without a warning.
-fn builds() -> Result<()> {
-    // Of the default members, which are what is published: cargo cannot package what depends on what is not.
-    let done =
-        cargo().args(["package", "--locked", "--allow-dirty"]).output().context("cannot start cargo")?;
+fn builds(packages: &[&Package]) -> Result<()> {
+    // By name: cargo cannot package what depends on what is not published.
+    let names = packages.iter().flat_map(|package| ["--package", &package.name]);
+    let done = cargo()
+        .args(["package", "--locked", "--allow-dirty"])
+        .args(names)
+        .output()
+        .context("cannot start cargo")?;
     let said = String::from_utf8_lossy(&done.stderr);
     ensure!(done.status.success(), "`cargo package` failed ({}):\n{}", done.status, said.trim());
     let warnings: Vec<&str> = said.lines().filter(|line| line.starts_with("warning")).collect();
