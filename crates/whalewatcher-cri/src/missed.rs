@@ -5,7 +5,6 @@
 //! tasks show it.
 
 use std::collections::HashSet;
-use std::time::SystemTime;
 
 use whalewatcher_api::containerd::v1::types::{Process, Status};
 use whalewatcher_core::{ContainerId, EngineError, EngineEvent};
@@ -24,7 +23,7 @@ pub(crate) async fn missed(
     for id in listed.iter().filter(|id| !ids.contains(id.as_str())) {
         if connection.hints().lacks_task(id).await? {
             let pid = connection.memory().get(id).and_then(|member| member.pid);
-            events.push(EngineEvent::Exited { id: id.clone(), pid, at: Some(SystemTime::now()), code: None });
+            events.push(EngineEvent::Exited { id: id.clone(), pid, at: None, code: None });
         }
     }
     let memory = connection.memory();
