@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use rustix::process::Signal;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -71,7 +71,10 @@ pub fn run_within(command: &mut Command, limit: Duration) -> Result<Option<ExitS
 
 fn start(command: &mut Command) -> Result<(Child, Arc<Pinned>)> {
     let mut children = children();
-    ensure!(!children.ending, "this process is ending");
+    if children.ending {
+        drop(children);
+        park_until_the_end();
+    }
     let started = command.spawn().with_context(|| format!("cannot start {}", name_of(command)))?;
     // It stays until it is waited for, even if it has ended already.
     let pinned = Arc::new(Pinned::new(started.id())?.context("a child is gone")?);
@@ -81,8 +84,21 @@ fn start(command: &mut Command) -> Result<(Child, Arc<Pinned>)> {
 
 fn ended(child: &mut Child, pinned: &Arc<Pinned>, command: &Command) -> Result<ExitStatus> {
     let status = child.wait().with_context(|| format!("cannot wait for {}", name_of(command)));
-    children().running.retain(|other| !Arc::ptr_eq(other, pinned));
+    let mut children = children();
+    children.running.retain(|other| !Arc::ptr_eq(other, pinned));
+    if children.ending {
+        drop(children);
+        park_until_the_end();
+    }
     status
+}
+
+/// The thread that handles signals ends this process, once everything is cleared away. An error that is returned meanwhile
+/// could end it sooner, and with another exit code.
+fn park_until_the_end() -> ! {
+    loop {
+        thread::park();
+    }
 }
 
 fn name_of(command: &Command) -> Cow<'_, str> {
