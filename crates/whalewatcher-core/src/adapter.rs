@@ -57,7 +57,7 @@
 //!
 //! **What is unknown is left out, never guessed.** A time is the engine's own, or `None`. The PID is that of the container's
 //! initial process, as the watcher's host sees it; 0 means in a [`Sighting::Partial`] that the list does not contain it, and
-//! in an inspection that the life is over. Lives of one container are told apart by their start times, or else by their PIDs.
+//! in an inspection that the life is over. Lives of one container are distinguished by their start times, or else by their PIDs.
 //!
 //! **Dropping is enough.** Each future, the stream and the connection may be dropped at any await point. Nothing goes on
 //! afterwards: no task, no descriptor, no request that is repeated later. Libraries that spawn tasks can be given the

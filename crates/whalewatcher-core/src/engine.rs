@@ -52,8 +52,8 @@ pub trait EngineConnection: Send + Sync {
     /// The engine's event stream; called once, before anything is listed.
     ///
     /// Its first item, but for [`EngineEvent::Source`], is [`EngineEvent::Subscribed`], yielded when it is proven that
-    /// whatever changes from then on is told, even if it changes before the stream is read further. Where nothing proves that, it is yielded when it
-    /// should be so, and [`EngineEvent::Gap`] when it certainly is. From then on the events *of one container*
+    /// every later change reaches the stream, even one that happens before the stream is read further. Where nothing
+    /// proves that, it is yielded when it should be so, and [`EngineEvent::Gap`] when it certainly is. From then on the events *of one container*
     /// come in the order in which they happened. An error or the stream's end means that the connection is lost.
     fn events(&self) -> impl Stream<Item = Result<EngineEvent, EngineError>> + Send;
 

@@ -95,7 +95,7 @@ impl Claims {
     }
 }
 
-/// Whether the runtime told what it is.
+/// Whether the runtime has listed it, so that it is known to be CRI's.
 fn is_known(memory: &Memory, id: &ContainerId) -> bool {
     memory.get(id).is_some_and(|member| member.kind.is_some())
 }

@@ -102,7 +102,7 @@ fn or_all(engines: &[Engine]) -> Vec<Engine> {
     if engines.is_empty() { Engine::ALL.to_vec() } else { engines.to_vec() }
 }
 
-/// Checks one after the other; one that does not start is told apart by the exit code.
+/// Checks one after the other. The exit code says whether one did not even start.
 fn check_engines(options: &Check) -> Result<ExitCode> {
     let cache = Cache::open()?;
     let engines = or_all(&options.engine);

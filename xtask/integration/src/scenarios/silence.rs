@@ -40,7 +40,7 @@ pub(crate) async fn until_noticed<C: EngineClient>(watched: &Watched<C>) -> Resu
     watched.recorder().until_told(1, "disconnected").await?;
     let record = watched.recorder().record();
     let noticed = record.events.iter().find(|event| matches!(event.kind, EventKind::Disconnected { .. }));
-    let noticed = noticed.context("it is told")?;
+    let noticed = noticed.context("no disconnected event")?;
     Ok(format!("after {:.1} s: {noticed}", began.elapsed().as_secs_f32()))
 }
 
