@@ -34,6 +34,7 @@ mod settings;
 mod status;
 mod subscription;
 mod tasks;
+mod unresolved;
 mod watcher;
 mod watching;
 
@@ -53,6 +54,7 @@ pub use settings::Settings;
 pub use status::{Counters, Phase, Status, StatusFollower};
 pub use subscription::Subscription;
 pub use tasks::{Spawner, Tasks};
+pub use unresolved::{Unresolved, UnresolvedContainer};
 pub use watcher::{EngineWatcher, WatchError, Watcher};
 pub use watching::{Watching, watch, watch_with};
 

@@ -199,8 +199,9 @@ impl Follower {
         let about_watch = newest.about_watch.as_ref().filter(|(number, _)| *number > self.upto);
         self.queue.extend(about_watch.map(|(_, event)| match event.kind {
             // It still holds, but of what was just told.
-            EventKind::Synced { .. } => {
-                Event::new(event.time, EventKind::Synced { containers: newest.after.total() })
+            EventKind::Synced { unresolved, .. } => {
+                let containers = newest.after.total();
+                Event::new(event.time, EventKind::Synced { containers, unresolved })
             }
             _ => event.clone(),
         }));
@@ -277,7 +278,7 @@ mod tests {
 
     /// Publishes that the picture is synced.
     fn sync(publication: &Publication) {
-        let event = Event::new(SystemTime::UNIX_EPOCH, EventKind::Synced { containers: 1 });
+        let event = Event::new(SystemTime::UNIX_EPOCH, EventKind::Synced { containers: 1, unresolved: 0 });
         publication.publish(&publication.portfolio(), vec![event], || {});
     }
 

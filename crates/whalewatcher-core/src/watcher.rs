@@ -27,12 +27,12 @@ pub trait Watcher: Send + Sync + 'static {
     /// The picture, and all that happens from exactly there on.
     fn subscribe(&self) -> (Portfolio, Subscription);
 
-    /// Waits until the portfolio is as the engine says.
+    /// Waits until the portfolio is as the engine says, and returns the status at that moment.
     ///
     /// # Errors
     ///
     /// When that will not come: the watcher is closed, or its watch gave up.
-    fn ready(&self) -> BoxFuture<'_, Result<(), WatchError>>;
+    fn ready(&self) -> BoxFuture<'_, Result<Status, WatchError>>;
 
     /// Watches until the token is cancelled, the watcher closed, or the future dropped.
     ///
@@ -150,20 +150,25 @@ impl<C: EngineClient> EngineWatcher<C> {
     }
 
     /// Waits until the portfolio is as the engine says: at once if it is already, else until the engine is reached
-    /// and all that it lists is confirmed. Waits for as long as the watch goes on trying.
+    /// and each container that it lists was inspected once. Waits for as long as the watch goes on trying.
+    ///
+    /// Returns the status at that moment. Its [`unresolved`](Status::unresolved) names the containers whose inspection
+    /// failed: where that is not empty, the portfolio may lack some that are alive.
     ///
     /// # Errors
     ///
     /// When that will not come: the watcher is closed, or its watch gave up.
-    pub async fn ready(&self) -> Result<(), WatchError> {
+    pub async fn ready(&self) -> Result<Status, WatchError> {
         let mut status = self.shared.status.subscribe();
         let decided = |status: &Status| {
             matches!(status.phase, Phase::Live { .. } | Phase::Failed { .. } | Phase::Closed)
         };
-        let phase = status.wait_for(decided).await.map(|status| status.phase.clone());
-        match phase {
-            Ok(Phase::Live { .. }) => Ok(()),
-            Ok(Phase::Failed { error }) => Err(WatchError::GaveUp { error }),
+        let Ok(status) = status.wait_for(decided).await.map(|status| status.clone()) else {
+            return Err(WatchError::Closed);
+        };
+        match status.phase {
+            Phase::Live { .. } => Ok(self.shared.publication.complete(status)),
+            Phase::Failed { error } => Err(WatchError::GaveUp { error }),
             _ => Err(WatchError::Closed),
         }
     }
@@ -298,7 +303,7 @@ impl<C: EngineClient> Watcher for EngineWatcher<C> {
         self.subscribe()
     }
 
-    fn ready(&self) -> BoxFuture<'_, Result<(), WatchError>> {
+    fn ready(&self) -> BoxFuture<'_, Result<Status, WatchError>> {
         Box::pin(self.ready())
     }
 
