@@ -725,6 +725,8 @@ impl Reconciler {
         self.unconfirmed.remove(id);
         let record = self.records.get_mut(id);
         let ended = record.as_ref().and_then(|record| record.exit?.at);
+        let past = record.as_ref().and_then(|record| record.past.as_ref());
+        let was_announced = past.is_some_and(|past| past.includes(&container));
         let glimpse = record.and_then(|record| {
             record.gone = false;
             record.is_begun = false;
@@ -737,8 +739,9 @@ impl Reconciler {
         let began = container.started_at().or(began.and_then(|glimpse| glimpse.began));
         match self.portfolio.by_id(id).cloned() {
             None => {
-                // Of one whose end the engine told, and took back, it is told after that that it is alive.
-                let taken_back = ended.filter(|ended| began.is_some_and(|began| began < *ended));
+                // The engine reported the end of this life, and takes it back: it is alive again since then.
+                let taken_back =
+                    ended.filter(|ended| was_announced && began.is_some_and(|began| began < *ended));
                 let time = taken_back.map_or(began, |ended| start_told.max(Some(ended)));
                 self.publish(time.unwrap_or(now), EventKind::Started(container));
             }

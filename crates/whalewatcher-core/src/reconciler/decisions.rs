@@ -476,6 +476,15 @@ fn a_life_whose_end_the_engine_takes_back_is_told_again_and_dated_after_that_end
 }
 
 #[test]
+fn a_life_that_was_not_announced_before_is_dated_by_its_beginning_also_if_an_end_is_reported_twice() {
+    let mut scene = Scene::live([dated(1, 10)]);
+    assert_eq!(scene.event(exited(0, 20)), ["exited 1@20 with 7"]);
+    assert_eq!(scene.event(exited(0, 40)), NOTHING);
+    scene.disconnect();
+    assert_eq!(scene.connect([dated(2, 30)]), ["started 2@30"]);
+}
+
+#[test]
 fn a_start_before_the_last_life_began_brings_none_back() {
     let mut scene = Scene::live([dated(1, 10)]);
     scene.vanish();
