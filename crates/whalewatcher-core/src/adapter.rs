@@ -69,9 +69,26 @@
 //! **No harm to others.** A call that takes something from other clients of the engine, as reading a shared queue does, is
 //! not made.
 
+//!
+//! # Polling
+//!
+//! An adapter to an engine without events returns [`poll`] from [`EngineConnection::events`]. It lists the engine again and again,
+//! and yields events for what differs. In addition to the contract above it rests on these guarantees:
+//!
+//! - A list distinguishes the lives of a container, by their PID or start time. A restart between two lists is missed where two
+//!   lives look the same.
+//! - A list contains all that is to be noticed as a change: a name, labels or a pause that only an inspection contains is
+//!   noticed with the next audit if the container is a [`Sighting::Partial`] and something else of it differs.
+//! - An inspection is not older than a list that was answered before it was asked for.
+//! - A list is cheap enough for the engine to be asked for that often. It is asked for in addition to those of the watcher.
+//!
+//! What polling cannot report: lives that begin and end between two lists, and exit codes. A change is noticed after the interval
+//! at the latest, plus the time that a list takes.
+
 pub use crate::engine::{
     ChangeSource, EngineClient, EngineConnection, EngineEvent, EngineIdentity, Listing, Sighting, Unlisted,
 };
 pub use crate::error::{EngineError, ErrorKind};
 pub use crate::hook::Hook;
+pub use crate::polling::poll;
 pub use crate::tasks::{Spawner, Tasks};

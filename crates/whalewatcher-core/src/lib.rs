@@ -24,6 +24,7 @@ mod hook;
 mod id;
 mod liveness;
 mod pod;
+mod polling;
 mod portfolio;
 mod reconciler;
 #[cfg(feature = "test-util")]
