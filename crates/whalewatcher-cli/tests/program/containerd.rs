@@ -41,7 +41,7 @@ async fn programs_are_told_all_that_containerd_tells() {
     let mut started = [program.json().await, program.json().await];
     started.sort_by_key(|line| line["container"]["id"].to_string());
     let engine = json!({
-        "type": "containerd.io", "id": "c0ffee", "version": "v2.1.9 abc", "api": server.endpoint(),
+        "type": "containerd.io", "id": "c0ffee", "version": "v2.1.9 abc", "api": host(&server),
     });
     for (field, value) in engine.as_object().unwrap() {
         assert_eq!(started[1]["engine"][field], *value);
@@ -96,6 +96,33 @@ async fn a_namespace_that_cannot_be_listed_is_told_and_hides_no_other() {
     let ended = run(&["ps", "--host", &host(&server)]).await;
     assert!(ended.stdout.contains("lone"), "{}", ended.stdout);
     assert!(ended.complaint().contains("'staging' cannot be listed"), "{}", ended.complaint());
+}
+
+#[tokio::test]
+async fn an_engines_api_is_accepted_as_its_host() {
+    let server = shop();
+    let ps = run(&["ps", "--format", "json", "--host", &host(&server)]).await;
+    let all: serde_json::Value = serde_json::from_str(&ps.stdout).unwrap();
+    let again = run(&["ps", "--format", "json", "--host", all[0]["engine"]["api"].as_str().unwrap()]).await;
+    assert_eq!((again.code, again.stdout), (Some(0), ps.stdout));
+}
+
+#[tokio::test]
+async fn which_namespaces_are_left_out_can_be_said() {
+    let server = shop();
+    server.run(ContainerSpec::new("k8s.io/pod")).unwrap();
+    for (arguments, names) in [
+        (&[][..], &["lone", "staging/web"][..]),
+        (&["--all-namespaces"], &["k8s.io/pod", "lone", "staging/web"]),
+        (&["--ignore-namespace", "staging", "--ignore-namespace", "default"], &["k8s.io/pod"]),
+    ] {
+        let ps = ["ps", "--format", "json", "--host", &host(&server)];
+        let ended = run(&[&ps[..], arguments].concat()).await;
+        let all: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+        let mut found: Vec<_> = all.as_array().unwrap().iter().map(|one| one["name"].clone()).collect();
+        found.sort_by_key(ToString::to_string);
+        assert_eq!(found, names, "{arguments:?}");
+    }
 }
 
 #[tokio::test]
