@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use crate::output::{Output, in_thread};
 
 /// How long the program may take to tidy up after a signal, in addition to what [`Output::end`] waits.
-const TIDYING: Duration = Duration::from_millis(50);
+const TIDYING: Duration = Duration::from_millis(40);
 
 /// How many descriptors the program needs to start and to connect to one engine.
 const DESCRIPTORS: usize = 8;

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 const PIECE: usize = 64 * 1024;
 
 /// How long the end of the program waits for the reader to take the rest of an unfinished line.
-const GRACE: Duration = Duration::from_millis(120);
+const GRACE: Duration = Duration::from_millis(150);
 
 /// The standard output. Clones share it.
 #[derive(Clone, Default)]

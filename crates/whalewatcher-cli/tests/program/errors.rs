@@ -124,7 +124,7 @@ fn mixed() -> (tempfile::TempDir, [Server; 2], [String; 3]) {
 
 #[tokio::test]
 async fn ps_shows_what_there_is_and_complains_of_the_rest() {
-    let (_folder, [_, good], hosts) = mixed();
+    let (_folder, [_old, good], hosts) = mixed();
     good.run("web").unwrap();
     let hosts: Vec<_> = hosts.iter().flat_map(|host| ["--host", host]).collect();
     for (format, begin) in [("text", "docker.com 28.5.2 at unix://"), ("json", "[{\"id\"")] {
@@ -142,7 +142,7 @@ async fn ps_shows_what_there_is_and_complains_of_the_rest() {
 
 #[tokio::test]
 async fn watch_goes_on_while_one_host_can_be_watched_or_may_come() {
-    let (_folder, [_, good], hosts) = mixed();
+    let (_folder, [_old, good], hosts) = mixed();
     let hosts: Vec<_> = hosts.iter().flat_map(|host| ["--host", host]).collect();
     for format in ["text", "json"] {
         let mut program = Program::start(&[&["watch", "--format", format], &hosts[..]].concat());
