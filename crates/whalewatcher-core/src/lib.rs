@@ -23,8 +23,10 @@ pub mod fleet;
 mod hook;
 mod id;
 mod liveness;
+mod pack;
 mod pod;
 mod portfolio;
+mod publication;
 mod reconciler;
 #[cfg(feature = "test-util")]
 pub mod scripted;
@@ -34,6 +36,7 @@ mod settings;
 mod status;
 mod subscription;
 mod tasks;
+mod turn;
 mod watcher;
 mod watching;
 

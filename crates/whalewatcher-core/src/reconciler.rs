@@ -24,7 +24,7 @@ use foldhash::{HashMap, HashSet};
 
 use crate::container::{Container, ContainerId};
 use crate::difference::steps;
-use crate::engine::{EngineEvent, Sighting, Untold};
+use crate::engine::{EngineEvent, EngineIdentity, Sighting, Untold};
 use crate::error::EngineError;
 use crate::event::{Event, EventKind};
 use crate::portfolio::Portfolio;
@@ -83,6 +83,10 @@ pub(crate) struct Reconciler {
     records: HashMap<ContainerId, Record>,
     /// Members of the portfolio that this connection has not confirmed yet.
     unconfirmed: HashSet<ContainerId>,
+    /// The engine of the newest connection.
+    engine: Option<Arc<EngineIdentity>>,
+    /// Of these members, those that were confirmed by another engine, with that one.
+    origins: HashMap<ContainerId, Arc<EngineIdentity>>,
     /// Whom to inspect, in order; those whose record says otherwise are passed over.
     wanted: VecDeque<ContainerId>,
     /// Those to be forgotten first, in order, if they are not alive and nobody asks about them.
@@ -232,6 +236,14 @@ impl Reconciler {
         left.sort();
         for id in left {
             self.forget(&id);
+        }
+    }
+
+    /// Notes the engine that the next [`Input::Connected`] is about.
+    pub(crate) fn set_engine(&mut self, engine: Arc<EngineIdentity>) {
+        let Some(former) = self.engine.replace(engine.clone()).filter(|former| *former != engine) else { return };
+        for id in self.portfolio.ids() {
+            self.origins.entry(id.clone()).or_insert_with(|| former.clone());
         }
     }
 
@@ -615,6 +627,7 @@ impl Reconciler {
                     };
                     self.publish(time.unwrap_or(now), event);
                 }
+                self.origins.remove(known.id());
             }
         }
     }
@@ -641,8 +654,12 @@ impl Reconciler {
         if let EventKind::Exited { container, .. } = &kind {
             self.records.entry(container.id().clone()).or_default().note_past(container);
         }
+        let origin = match &kind {
+            EventKind::Exited { container, .. } => self.origins.remove(container.id()),
+            _ => None,
+        };
         self.portfolio.apply(&kind);
-        self.published.push(Event::new(time, kind));
+        self.published.push(Event::new(time, kind).with_engine(origin.or_else(|| self.engine.clone())));
     }
 
     fn inquiry(&self, id: &ContainerId) -> Inquiry {
