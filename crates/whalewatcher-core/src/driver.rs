@@ -386,7 +386,7 @@ impl<'a, C: EngineClient> Driver<'a, C> {
         let status = Status {
             phase,
             source: self.source,
-            unresolved: self.reconciler.unresolved(),
+            unresolved: self.reconciler.unresolved().clone(),
             unlisted: self.unlisted.clone(),
             counters: self.counters.clone(),
         };
@@ -409,7 +409,7 @@ async fn inspect<C: EngineConnection>(
             }
             Err(error) => {
                 tracing::debug!(%id, %error, "cannot inspect");
-                Answer::Unknown
+                Answer::Unknown(Arc::new(error))
             }
         };
     (id, answer)

@@ -41,10 +41,13 @@ pub enum EventKind {
     Unpaused(Arc<Container>),
     /// Its name or its labels changed.
     Updated(Arc<Container>),
-    /// The portfolio is as the engine says, for the first time or again after an interruption.
+    /// The portfolio is as the engine says, but for the unresolved containers, for the first time or again after an
+    /// interruption.
     Synced {
-        /// How many containers are alive.
+        /// How many containers are known to be alive.
         containers: usize,
+        /// How many containers cannot be inspected, so that the portfolio shows what was last known of them, if anything.
+        unresolved: usize,
     },
     /// The subscriber was too slow. What follows next is the difference between what it last saw and now.
     Lagged {
@@ -122,7 +125,10 @@ impl fmt::Display for EventKind {
         let name = self.name();
         match self {
             Self::Exited { container, code: Some(code) } => write!(f, "{name} {container}, exit code {code}"),
-            Self::Synced { containers } => write!(f, "{name}, {containers} alive"),
+            Self::Synced { containers, unresolved: 0 } => write!(f, "{name}, {containers} alive"),
+            Self::Synced { containers, unresolved } => {
+                write!(f, "{name}, {containers} alive, {unresolved} unresolved")
+            }
             Self::Lagged { missed } => write!(f, "{name}, {missed} missed"),
             Self::Disconnected { error } => write!(f, "{name}: {}", Printable(&error.to_string())),
             Self::Started(container)

@@ -37,6 +37,7 @@ mod status;
 mod subscription;
 mod tasks;
 mod turn;
+mod unresolved;
 mod watcher;
 mod watching;
 
@@ -56,6 +57,7 @@ pub use settings::Settings;
 pub use status::{Counters, Phase, Status, StatusFollower};
 pub use subscription::Subscription;
 pub use tasks::{Spawner, Tasks};
+pub use unresolved::{Unresolved, UnresolvedContainer};
 pub use watcher::{EngineWatcher, WatchError, Watcher};
 pub use watching::{Watching, watch, watch_with};
 

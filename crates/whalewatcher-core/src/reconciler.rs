@@ -28,13 +28,16 @@ use crate::engine::{EngineEvent, EngineIdentity, Sighting, Untold};
 use crate::error::EngineError;
 use crate::event::{Event, EventKind};
 use crate::portfolio::Portfolio;
+use crate::unresolved::Unresolved;
 
 #[cfg(test)]
 mod decisions;
 #[cfg(test)]
 mod explorer;
+mod failures;
 mod record;
 
+use failures::Failures;
 use record::{Exit, Glimpse, Inquiry, Record, Suspicion};
 
 /// How many containers that are not alive are remembered, to recognise late and repeated events of theirs.
@@ -69,8 +72,8 @@ pub(crate) enum Input {
 pub(crate) enum Answer {
     /// The container is alive, or not.
     Truth(Option<Container>),
-    /// The engine did not tell.
-    Unknown,
+    /// The inspection failed.
+    Unknown(Arc<EngineError>),
 }
 
 /// See the module's documentation.
@@ -91,8 +94,7 @@ pub(crate) struct Reconciler {
     wanted: VecDeque<ContainerId>,
     /// Those to be forgotten first, in order, if they are not alive and nobody asks about them.
     remembered: VecDeque<ContainerId>,
-    /// How many inspections in a row failed, of whom.
-    failures: HashMap<ContainerId, u32>,
+    failures: Failures,
     failed: Vec<(ContainerId, u32)>,
     suspects: Vec<ContainerId>,
     list_wanted: bool,
@@ -169,9 +171,9 @@ impl Reconciler {
         take(&mut self.suspects)
     }
 
-    /// How many containers could not be inspected and are retried.
-    pub(crate) fn unresolved(&self) -> usize {
-        self.failures.len()
+    /// The containers that could not be inspected and are inspected again later.
+    pub(crate) fn unresolved(&mut self) -> &Unresolved {
+        self.failures.summary()
     }
 
     /// How many events changed nothing: neither the picture nor what is asked.
@@ -228,6 +230,7 @@ impl Reconciler {
             record.graces = 0;
             record.gone = false;
             record.glimpse = None;
+            record.listed_name = None;
             if !record.remembered {
                 left.push(id.clone());
             }
@@ -335,6 +338,9 @@ impl Reconciler {
         }
         if let Some(Suspicion { listed, explained, .. }) = suspicion {
             let differs = !self.is_as_listed(id, listed.as_ref());
+            if let Some(sighting) = &listed {
+                self.note_name(id, sighting);
+            }
             let record = self.records.entry(id.clone()).or_default();
             record.suspected |= differs && !explained;
             match record.inquiry {
@@ -367,7 +373,10 @@ impl Reconciler {
                 Sighting::Whole(container) if container.pid() != 0 && !touched.contains(&id) => {
                     self.adopt(container, now);
                 }
-                _ => self.want(&id),
+                sighting => {
+                    self.note_name(&id, &sighting);
+                    self.want(&id);
+                }
             }
         }
         for id in gone {
@@ -535,11 +544,11 @@ impl Reconciler {
         let Some(record) = self.records.get_mut(id) else { return };
         let Inquiry::Asked { stale, exited } = record.inquiry else { return };
         let (truth, told) = match answer {
-            Answer::Unknown => {
+            Answer::Unknown(error) => {
                 record.inquiry = Inquiry::Failed;
-                let failures = self.failures.entry(id.clone()).or_default();
-                *failures = failures.saturating_add(1);
-                self.failed.push((id.clone(), *failures));
+                let name = self.portfolio.by_id(id).map(|known| known.name().to_owned());
+                let name = name.or_else(|| record.name());
+                self.failed.push((id.clone(), self.failures.record(id, name, error)));
                 self.settle(id, now);
                 return;
             }
@@ -548,6 +557,7 @@ impl Reconciler {
         };
         self.failures.remove(id);
         record.inquiry = Inquiry::None;
+        record.listed_name = None;
         if stale {
             self.want(id);
             return;
@@ -662,6 +672,14 @@ impl Reconciler {
         self.published.push(Event::new(time, kind).with_engine(origin.or_else(|| self.engine.clone())));
     }
 
+    /// A list names a container that may turn out to be unresolved.
+    fn note_name(&mut self, id: &ContainerId, sighting: &Sighting) {
+        if self.portfolio.by_id(id).is_none() {
+            let record = self.records.entry(id.clone()).or_default();
+            record.listed_name = Some(sighting.container().name().into());
+        }
+    }
+
     fn inquiry(&self, id: &ContainerId) -> Inquiry {
         self.records.get(id).map(|record| record.inquiry).unwrap_or_default()
     }
@@ -698,7 +716,8 @@ impl Reconciler {
     fn go_live_if_settled(&mut self, now: SystemTime) {
         if matches!(&self.phase, Phase::Confirming { unsettled, complete: true } if unsettled.is_empty()) {
             self.phase = Phase::Live { audit: None };
-            self.publish(now, EventKind::Synced { containers: self.portfolio.total() });
+            let (containers, unresolved) = (self.portfolio.total(), self.failures.total());
+            self.publish(now, EventKind::Synced { containers, unresolved });
         }
     }
 

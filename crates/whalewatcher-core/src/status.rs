@@ -11,6 +11,7 @@ use crate::container::Printable;
 use crate::engine::{ChangeSource, Unlisted};
 use crate::error::EngineError;
 use crate::publication::Publication;
+use crate::unresolved::Unresolved;
 
 /// How a watcher fares at the moment.
 #[derive(Clone, Debug)]
@@ -20,9 +21,8 @@ pub struct Status {
     pub phase: Phase,
     /// How it learns of changes; `None` while it is not connected.
     pub source: Option<ChangeSource>,
-    /// How many containers cannot be inspected: of these the portfolio shows what was last known, if anything. They
-    /// are retried.
-    pub unresolved: usize,
+    /// The containers that cannot be inspected, and why not.
+    pub unresolved: Unresolved,
     /// The parts of the engine, such as namespaces, that cannot be listed: of these the portfolio shows what was last
     /// known and what events told, if anything. The list is asked for again.
     pub unlisted: Vec<Unlisted>,
@@ -104,7 +104,13 @@ pub enum Phase {
 
 impl Status {
     pub(crate) fn new(phase: Phase) -> Self {
-        Self { phase, source: None, unresolved: 0, unlisted: Vec::new(), counters: Counters::default() }
+        Self {
+            phase,
+            source: None,
+            unresolved: Unresolved::default(),
+            unlisted: Vec::new(),
+            counters: Counters::default(),
+        }
     }
 
     /// Whether it says the same as the other.
@@ -119,7 +125,7 @@ impl Status {
         };
         let same_unlisted =
             self.unlisted.iter().map(|part| &part.scope).eq(other.unlisted.iter().map(|part| &part.scope));
-        same_phase && self.source == other.source && self.unresolved == other.unresolved && same_unlisted
+        same_phase && self.source == other.source && self.unresolved.is_same(&other.unresolved) && same_unlisted
     }
 
     /// Whether the portfolio is as the engine says, and follows it.
@@ -182,7 +188,7 @@ impl fmt::Display for Status {
         if let Some(source) = self.source.filter(|source| *source != ChangeSource::Events) {
             write!(f, ", by {source}")?;
         }
-        match self.unresolved {
+        match self.unresolved.total() {
             0 => Ok(()),
             unresolved => write!(f, ", {unresolved} unresolved"),
         }?;
@@ -202,6 +208,10 @@ mod tests {
 
     fn failure() -> Arc<EngineError> {
         Arc::new(EngineError::new(ErrorKind::Unreachable, "nobody\nthere"))
+    }
+
+    fn unresolved(total: usize) -> Unresolved {
+        Unresolved::new(total, std::iter::empty())
     }
 
     fn live(since: u64) -> Phase {
@@ -234,7 +244,7 @@ mod tests {
                 other.source = Some(ChangeSource::Hints);
                 assert!(!one.is_same(&other), "{one}, {other}");
                 other.source = None;
-                other.unresolved += 1;
+                other.unresolved = unresolved(1);
                 assert!(!one.is_same(&other), "{one}, {other}");
                 assert_eq!(one.is_live(), nth == 3 || nth == 4);
             }
@@ -257,7 +267,7 @@ mod tests {
         ] {
             let mut status = Status::new(phase);
             assert_eq!(status.to_string(), words);
-            status.unresolved = 2;
+            status.unresolved = unresolved(2);
             status.source = Some(ChangeSource::Events);
             assert_eq!(status.to_string(), format!("{words}, 2 unresolved"));
             status.source = Some(ChangeSource::Polling { every: Duration::from_millis(1500) });

@@ -103,7 +103,7 @@ fn catch_up(before: &Picture, after: &Picture) -> Arc<[Event]> {
     events.extend(about_watch.map(|(_, event)| {
         let mut event = event.clone();
         // It still holds, but of what was just announced.
-        if let EventKind::Synced { containers } = &mut event.kind {
+        if let EventKind::Synced { containers, .. } = &mut event.kind {
             *containers = after.portfolio.total();
         }
         event
@@ -183,7 +183,7 @@ mod tests {
 
     /// Publishes that the picture is synced.
     fn sync(publication: &Publication) {
-        let event = Event::new(SystemTime::UNIX_EPOCH, EventKind::Synced { containers: 1 });
+        let event = Event::new(SystemTime::UNIX_EPOCH, EventKind::Synced { containers: 1, unresolved: 0 });
         publication.publish(&publication.portfolio(), vec![event], || {});
     }
 

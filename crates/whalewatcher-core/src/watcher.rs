@@ -163,7 +163,10 @@ impl<C: EngineClient> EngineWatcher<C> {
     }
 
     /// Waits until the portfolio is as the engine says: at once if it is already, else until the engine is reached
-    /// and all that it lists is confirmed. Waits for as long as the watch goes on trying, and returns the status then.
+    /// and each container that it lists was inspected once. Waits for as long as the watch goes on trying.
+    ///
+    /// Returns the status at that moment. Its [`unresolved`](Status::unresolved) names the containers whose inspection
+    /// failed: where that is not empty, the portfolio may lack some that are alive.
     ///
     /// # Errors
     ///

@@ -108,6 +108,12 @@ impl Scene {
         self.answer(truth)
     }
 
+    /// The inspection fails.
+    fn fail(&mut self) -> Vec<String> {
+        let error = EngineError::new(ErrorKind::Failed, "scripted failure");
+        self.take(Input::Inspected("a".into(), Answer::Unknown(Arc::new(error))))
+    }
+
     /// The life that is known turns out to be over, and no event tells how.
     fn vanish(&mut self) -> Vec<String> {
         self.event(changed());
@@ -206,7 +212,7 @@ fn what_an_event_led_to_before_an_audit_is_no_divergence_however_long_it_takes()
             assert!(scene.asks());
         }
         if fails {
-            scene.take(Input::Inspected("a".into(), Answer::Unknown));
+            scene.fail();
         }
         scene.take(Input::Audit);
         scene.list([plain(1)]);
@@ -412,8 +418,8 @@ fn an_exit_of_a_life_from_an_earlier_connection_is_told_at_once() {
     let (container, started_within) = (Container::new("a", "a", 0), None);
     scene.take(Input::Listed(vec![Sighting::Partial { container, started_within }], nobody()));
     assert!(scene.asks());
-    scene.take(Input::Inspected("a".into(), Answer::Unknown));
-    assert!(scene.0.is_live() && scene.0.unresolved() == 1);
+    scene.fail();
+    assert!(scene.0.is_live() && scene.0.unresolved().total() == 1);
     scene.take(Input::Retry("a".into()));
     assert_eq!(scene.inspect(None), ["exited 1@1000"]);
 }

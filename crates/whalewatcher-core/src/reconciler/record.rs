@@ -17,6 +17,8 @@ pub(super) struct Record {
     pub(super) inquiry: Inquiry,
     /// What the newest start event told, while that life has not been announced.
     pub(super) glimpse: Option<Glimpse>,
+    /// Its name as a list contains it, while it is inspected and not in the portfolio.
+    pub(super) listed_name: Option<Box<str>>,
     /// The newest exit.
     pub(super) exit: Option<Exit>,
     /// The newest life that was announced and is over.
@@ -41,6 +43,13 @@ impl Record {
     /// Whether it says no more than that there is none.
     pub(super) fn is_blank(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// The container's name, where a list or its start event contains it.
+    pub(super) fn name(&self) -> Option<String> {
+        let named = self.glimpse.as_ref().filter(|glimpse| glimpse.is_named());
+        let glimpsed = named.map(|glimpse| glimpse.container.name().to_owned());
+        glimpsed.or_else(|| self.listed_name.as_deref().map(str::to_owned))
     }
 
     /// A life that was announced is over.
@@ -121,6 +130,11 @@ impl Glimpse {
             (None, None) => return None,
         };
         Some(Self { began: container.started_at().or(at), container: Arc::new(container), nameless })
+    }
+
+    /// Whether its start event contained the name.
+    fn is_named(&self) -> bool {
+        self.container.name() != self.container.id().as_str()
     }
 
     /// Takes in what the engine still tells of a container that is not alive: there is no more to be learned.

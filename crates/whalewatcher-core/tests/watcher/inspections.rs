@@ -99,11 +99,11 @@ async fn a_hanging_inspection_delays_nobody_else_and_the_container_is_seen_once_
     assert_eq!(next(&mut changes, 1).await, ["started c"], "events go on too");
     assert_eq!(began.elapsed(), Duration::ZERO);
     watching.ready().await.unwrap();
-    assert_eq!(watching.status().unresolved, 1);
+    assert_eq!(watching.status().unresolved.total(), 1);
     assert_eq!(next(&mut changes, 1).await, ["synced"]);
     engine.hang("hangs", false);
     assert_eq!(next(&mut changes, 1).await, ["started hangs"]);
-    assert_eq!(watching.status().unresolved, 0);
+    assert_eq!(watching.status().unresolved.total(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -126,7 +126,7 @@ async fn a_failing_inspection_of_a_survivor_keeps_what_was_known() {
     let (_, mut changes) = watching.subscribe();
     engine.disconnect();
     assert_eq!(next(&mut changes, 2).await, ["disconnected", "synced"]);
-    assert_eq!((watching.portfolio(), watching.status().unresolved), (engine.truth(), 1));
+    assert_eq!((watching.portfolio(), watching.status().unresolved.total()), (engine.truth(), 1));
 }
 
 #[tokio::test(start_paused = true)]

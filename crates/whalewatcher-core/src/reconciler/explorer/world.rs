@@ -586,7 +586,8 @@ impl World {
             Action::Fail(nth) => {
                 self.bounds.failures -= 1;
                 self.subjects[nth].inspection = None;
-                self.input(Input::Inspected(id(nth), Answer::Unknown))?;
+                let error = EngineError::new(crate::ErrorKind::Failed, "scripted failure");
+                self.input(Input::Inspected(id(nth), Answer::Unknown(Arc::new(error))))?;
                 if self.reconciler.take_failed().is_empty() {
                     return Err("a failed inspection is not retried".into());
                 }
@@ -754,7 +755,7 @@ impl Reconciler {
             Phase::Live { audit: None } => (3, vec![]),
             Phase::Live { audit: Some(touched) } => (5, set(touched)),
         };
-        let records: Vec<_> = ids.iter().map(|id| (self.records.get(id), self.failures.get(id))).collect();
+        let records: Vec<_> = ids.iter().map(|id| (self.records.get(id), self.failures.times(id))).collect();
         let queues = (&self.wanted, &self.remembered, set(&self.unconfirmed));
         let _ = write!(text, "{phase:?} {records:?} {queues:?} {:?}", self.portfolio);
         text
