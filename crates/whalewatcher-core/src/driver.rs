@@ -89,11 +89,7 @@ pub(crate) struct Driver<'a, C> {
 }
 
 impl<'a, C: EngineClient> Driver<'a, C> {
-    pub(crate) fn new(
-        shared: &'a Shared<C>,
-        reconciler: &'a mut Reconciler,
-        outage: &'a mut Outage,
-    ) -> Self {
+    pub(crate) fn new(shared: &'a Shared<C>, reconciler: &'a mut Reconciler, outage: &'a mut Outage) -> Self {
         Self {
             live: None,
             source: None,
@@ -149,9 +145,9 @@ impl<'a, C: EngineClient> Driver<'a, C> {
     fn report(&mut self, error: &Arc<EngineError>, is_last: bool) {
         let error = match replace(&mut self.outage.reported, true) {
             false => error.clone(),
-            true if is_last => {
-                Arc::new(EngineError::new(error.kind(), format!("gave up: {error}")).with_source(error.clone()))
-            }
+            true if is_last => Arc::new(
+                EngineError::new(error.kind(), format!("gave up: {error}")).with_source(error.clone()),
+            ),
             true => return self.reconciler.reset(),
         };
         self.outage.connected = false;
@@ -273,8 +269,9 @@ impl<'a, C: EngineClient> Driver<'a, C> {
                 }
                 Some(Wake::Silence) => {
                     let check = connection.check(liveness.newest());
-                    checking
-                        .set(limited(settings.check_limit(), "checking the silent event stream", check).fuse());
+                    checking.set(
+                        limited(settings.check_limit(), "checking the silent event stream", check).fuse(),
+                    );
                 }
                 Some(Wake::Checked(answer)) => {
                     liveness.checked(answer)?;

@@ -244,7 +244,9 @@ impl Reconciler {
 
     /// Notes the engine that the next [`Input::Connected`] is about.
     pub(crate) fn set_engine(&mut self, engine: Arc<EngineIdentity>) {
-        let Some(former) = self.engine.replace(engine.clone()).filter(|former| *former != engine) else { return };
+        let Some(former) = self.engine.replace(engine.clone()).filter(|former| *former != engine) else {
+            return;
+        };
         for id in self.portfolio.ids() {
             self.origins.entry(id.clone()).or_insert_with(|| former.clone());
         }

@@ -199,6 +199,9 @@ mod tests {
             assert_eq!((settings.inspections(), settings.subscriber_queue()), (inspections, queue));
         }
         let settings = Settings::default().with_checks(None, Duration::MAX).with_audits(None);
-        assert_eq!((settings.check_every(), settings.audit_every(), settings.next_audit()), (None, None, None));
+        assert_eq!(
+            (settings.check_every(), settings.audit_every(), settings.next_audit()),
+            (None, None, None)
+        );
     }
 }

@@ -125,7 +125,10 @@ impl Status {
         };
         let same_unlisted =
             self.unlisted.iter().map(|part| &part.scope).eq(other.unlisted.iter().map(|part| &part.scope));
-        same_phase && self.source == other.source && self.unresolved.is_same(&other.unresolved) && same_unlisted
+        same_phase
+            && self.source == other.source
+            && self.unresolved.is_same(&other.unresolved)
+            && same_unlisted
     }
 
     /// Whether the portfolio is as the engine says, and follows it.

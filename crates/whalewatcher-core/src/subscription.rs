@@ -264,9 +264,9 @@ mod tests {
                 .collect();
             let after = Portfolio::from_iter(containers.last().map(|last| Container::clone(last)));
             all.extend(containers.iter().map(Arc::downgrade));
-            let events = containers.into_iter().map(|container| {
-                Event::new(SystemTime::UNIX_EPOCH, EventKind::Updated(container))
-            });
+            let events = containers
+                .into_iter()
+                .map(|container| Event::new(SystemTime::UNIX_EPOCH, EventKind::Updated(container)));
             publication.publish(&after, events.collect(), || {});
         }
         all

@@ -73,7 +73,8 @@ impl<C: EngineClient> Turn<C> {
 
 fn panicked(panic: &(dyn Any + Send)) -> WatchError {
     let message = pack::message(panic);
-    let message = format!("the watch panicked, in the engine client or in what the application gave it: {message}");
+    let message =
+        format!("the watch panicked, in the engine client or in what the application gave it: {message}");
     WatchError::Panicked { error: Arc::new(EngineError::new(ErrorKind::Failed, message)) }
 }
 

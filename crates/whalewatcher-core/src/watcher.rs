@@ -18,11 +18,11 @@ use crate::status::{Phase, Status, StatusFollower};
 use crate::subscription::Subscription;
 use crate::turn::Turn;
 
-/// Keeps one engine's portfolio in sync; the part that is the same for every kind of engine, for those who hold
+/// Keeps one engine's portfolio in sync; the part that is the same for every kind of engine, for holding
 /// watchers of several kinds as `Box<dyn Watcher>`. [`EngineWatcher`] is the one implementation, and says more of
 /// each method.
 pub trait Watcher: Send + Sync + 'static {
-    /// The newest picture, from memory.
+    /// Returns the newest picture, from memory.
     fn portfolio(&self) -> Portfolio;
 
     /// The picture, and all that happens from exactly there on.
@@ -42,10 +42,10 @@ pub trait Watcher: Send + Sync + 'static {
     /// If it is being watched already or was closed, when it gives up, and when code of the application panics.
     fn watch(&self, token: CancellationToken) -> BoxFuture<'static, Result<(), WatchError>>;
 
-    /// How it fares.
+    /// Returns the status.
     fn status(&self) -> Status;
 
-    /// How it fares, and a way to await that this changes.
+    /// Returns the status, with a way to await its changes.
     fn follow_status(&self) -> StatusFollower;
 
     /// The engine's type, such as `docker.com`.
@@ -54,7 +54,7 @@ pub trait Watcher: Send + Sync + 'static {
     /// Where the engine is reached, such as `unix:///run/docker.sock`.
     fn endpoint(&self) -> &str;
 
-    /// Who the engine is; `None` before the first connection.
+    /// The engine's identity; `None` before the first connection.
     fn identity(&self) -> Option<Arc<EngineIdentity>>;
 
     /// Ends the watch and all subscriptions, for good.
@@ -146,12 +146,12 @@ impl<C: EngineClient> EngineWatcher<C> {
         &self.shared.client
     }
 
-    /// The newest picture, from memory; takes no lock that anybody holds while writing.
+    /// Returns the newest picture, from memory; takes no lock that anybody holds while writing.
     pub fn portfolio(&self) -> Portfolio {
         self.shared.publication.portfolio()
     }
 
-    /// The picture, and all that happens from exactly there on: no change is missed or told twice.
+    /// The picture, and all that happens from exactly there on: no change is missed or announced twice.
     ///
     /// A subscriber that joins before the watch is live sees what is found alive as [`Started`], then [`Synced`].
     /// After [`close`](Self::close) the stream ends.
@@ -228,12 +228,12 @@ impl<C: EngineClient> EngineWatcher<C> {
         async move { turn?.run(token).await }
     }
 
-    /// How it fares.
+    /// Returns the status.
     pub fn status(&self) -> Status {
         self.shared.status()
     }
 
-    /// How it fares, and a way to await that this changes.
+    /// Returns the status, with a way to await its changes.
     pub fn follow_status(&self) -> StatusFollower {
         StatusFollower {
             receiver: self.shared.status.subscribe(),
@@ -251,7 +251,7 @@ impl<C: EngineClient> EngineWatcher<C> {
         self.shared.client.endpoint()
     }
 
-    /// Who the engine is, as of the newest connection; `None` before the first.
+    /// The engine's identity, as of the newest connection; `None` before the first.
     pub fn identity(&self) -> Option<Arc<EngineIdentity>> {
         self.shared.identity.load_full()
     }
