@@ -173,7 +173,7 @@ impl<'a, C: EngineClient> Driver<'a, C> {
         self.source = Some(source);
         self.outage.connected = true;
         self.counters.resyncs += 1;
-        self.reconciler.set_engine(identity);
+        self.reconciler.set_engine(&identity);
         self.take(Input::Connected);
 
         let mut liveness = Liveness::new(settings.check_every().unwrap_or(NEVER));

@@ -243,8 +243,8 @@ impl Reconciler {
     }
 
     /// Notes the engine that the next [`Input::Connected`] is about.
-    pub(crate) fn set_engine(&mut self, engine: Arc<EngineIdentity>) {
-        let Some(former) = self.engine.replace(engine.clone()).filter(|former| *former != engine) else {
+    pub(crate) fn set_engine(&mut self, engine: &Arc<EngineIdentity>) {
+        let Some(former) = self.engine.replace(engine.clone()).filter(|former| former != engine) else {
             return;
         };
         for id in self.portfolio.ids() {
