@@ -41,7 +41,7 @@ async fn only_what_is_new_costs_a_status() {
 async fn an_audit_beside_it_finds_nothing_to_mend() {
     let server = server(Flavour::Crio);
     let sandbox = server.run_pod("p").unwrap();
-    let settings = whalewatcher_core::Settings::default().with_audits(std::time::Duration::from_millis(7));
+    let settings = whalewatcher_core::Settings::default().with_audits(Duration::from_millis(7));
     let mut watched = watch_with_settings(client(&server), settings).live().await;
     for nth in 0..30 {
         let id = server.run(&sandbox, ContainerSpec::new(format!("c{nth}"))).unwrap();
