@@ -22,7 +22,7 @@
 //!    all the time, whatever else goes on.
 //! 3. [`EngineConnection::list`], once. With it the watcher is ready as soon as each container is known in full.
 //! 4. [`EngineConnection::inspect`] for each container that a [`Sighting::Partial`] or an event leaves open: at most 16 at
-//!    once, and at most one for any container.
+//!    once, up to 64 while some take more than 500 ms, and at most one for any container.
 //! 5. [`EngineConnection::check`] whenever no event came for 4 s, and [`EngineConnection::audit`] every 60 s and after each
 //!    [`EngineEvent::Gap`].
 //!

@@ -21,10 +21,12 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use crate::container::ContainerId;
 use crate::engine::{ChangeSource, EngineClient, EngineConnection, EngineEvent, Listing, Unlisted, Untold};
 use crate::error::{EngineError, ErrorKind};
+use crate::in_flight::{InFlight, Room};
 use crate::liveness::{GRACE, Liveness, is_silence};
 use crate::reconciler::{Answer, Input, Reconciler};
 use crate::settings::{LONGEST, Settings};
 use crate::status::{Counters, Phase, Status};
+use crate::turn::Outage;
 use crate::watcher::{Shared, WatchError};
 
 /// How many events or answers are taken in at most before what they amount to is published.
@@ -37,6 +39,8 @@ enum Wake {
     Inspected(ContainerId, Answer),
     Retry(ContainerId),
     Suspect(ContainerId),
+    /// An inspection became slow, so that another one may begin.
+    Room,
     /// The stream may have been silent for long enough to be checked.
     Silence,
     Checked(Result<Option<SystemTime>, EngineError>),
@@ -57,22 +61,6 @@ enum Owed {
 
 /// Longer than any watch lasts.
 const NEVER: Duration = LONGEST;
-
-/// What subscribers know of an outage. One begins when a connection is lost or could not be had, and ends with the next
-/// [`EventKind::Synced`](crate::EventKind::Synced).
-#[derive(Debug, Default)]
-pub(crate) struct Outage {
-    /// There was a connection since the last report.
-    connected: bool,
-    reported: bool,
-}
-
-impl Outage {
-    /// Whether the end of the watch is the end of a connection that subscribers believe in.
-    pub(crate) fn is_news(&self) -> bool {
-        self.connected && !self.reported
-    }
-}
 
 /// Runs one watch.
 pub(crate) struct Driver<'a, C> {
@@ -184,11 +172,15 @@ impl<'a, C: EngineClient> Driver<'a, C> {
         let mut relist = pin!(Fuse::terminated());
         let mut incomplete = 0;
         let mut inspections = FuturesUnordered::new();
+        let mut in_flight = InFlight::new(settings.inspections());
         let mut retries = FuturesUnordered::new();
         let mut suspects = FuturesUnordered::new();
         // Whether there may be more events or answers than one turn takes.
         let mut more = false;
         loop {
+            if self.reconciler.take_list_owed() {
+                self.owed = Owed::Yes;
+            }
             if self.owed == Owed::Yes && relist.is_terminated() && listing.is_terminated() {
                 self.audit();
             }
@@ -202,14 +194,17 @@ impl<'a, C: EngineClient> Driver<'a, C> {
                     async move { if known { connection.audit().await } else { connection.list().await } };
                 listing.set(limited(settings.list_limit(), "listing containers", list).fuse());
             }
-            while inspections.len() < settings.inspections()
-                && let Some(id) = self.reconciler.next_inspection()
+            let now = Instant::now();
+            while let room = in_flight.room(now)
+                && room != Room::None
+                && let Some((id, is_retry)) = self.reconciler.next_inspection(room == Room::Any)
             {
                 self.counters.inspections += 1;
                 tracing::trace!(%id, "inspecting");
+                in_flight.begin(id.clone(), is_retry, now);
                 inspections.push(inspect(&connection, id, settings));
             }
-            for (id, failures) in self.reconciler.take_failed() {
+            for (id, failures) in self.reconciler.take_deferred() {
                 let delay = settings.backoff().nth_delay(failures);
                 retries.push(sleep(delay).map(|()| id));
             }
@@ -221,6 +216,7 @@ impl<'a, C: EngineClient> Driver<'a, C> {
             if take(&mut more) {
                 yield_now().await;
             }
+            let room = in_flight.next_room(now);
 
             let wake = tokio::select! {
                 event = events.next() => Wake::Event(event),
@@ -228,6 +224,7 @@ impl<'a, C: EngineClient> Driver<'a, C> {
                 Some((id, answer)) = inspections.next(), if !inspections.is_empty() => Wake::Inspected(id, answer),
                 Some(id) = retries.next(), if !retries.is_empty() => Wake::Retry(id),
                 Some(id) = suspects.next(), if !suspects.is_empty() => Wake::Suspect(id),
+                () = sleep_until(room.unwrap_or(now)), if room.is_some() => Wake::Room,
                 () = &mut silence, if checking.is_terminated() => Wake::Silence,
                 answer = &mut checking, if !checking.is_terminated() => Wake::Checked(answer),
                 () = &mut audit => Wake::Audit,
@@ -258,7 +255,10 @@ impl<'a, C: EngineClient> Driver<'a, C> {
                         }
                     }
                 }
-                Some(Wake::Inspected(id, answer)) => self.take(Input::Inspected(id, answer)),
+                Some(Wake::Inspected(id, answer)) => {
+                    in_flight.end(&id);
+                    self.take(Input::Inspected(id, answer));
+                }
                 Some(Wake::Retry(id)) => {
                     self.counters.retries += 1;
                     self.take(Input::Retry(id));
@@ -283,13 +283,14 @@ impl<'a, C: EngineClient> Driver<'a, C> {
                     }
                     audit.as_mut().reset(Instant::now() + settings.next_audit().unwrap_or(NEVER));
                 }
-                // What is owed is asked for above.
-                Some(Wake::Event(_) | Wake::Relist) | None => {}
+                // What is owed or has room now is asked for above.
+                Some(Wake::Event(_) | Wake::Relist | Wake::Room) | None => {}
             }
             for nth in 1..=TURN {
                 let Some(Some((id, answer))) = unconstrained(inspections.next()).now_or_never() else {
                     break;
                 };
+                in_flight.end(&id);
                 self.take(Input::Inspected(id, answer));
                 more |= nth == TURN;
             }

@@ -22,6 +22,7 @@ mod event;
 pub mod fleet;
 mod hook;
 mod id;
+mod in_flight;
 mod liveness;
 mod pack;
 mod pod;
