@@ -24,9 +24,9 @@ struct Engine {
 }
 
 impl Engine {
-    /// As of its newest connection; before the first, ID and version are empty.
-    fn of(watcher: &dyn Watcher) -> Self {
-        let identity = watcher.identity();
+    /// That of an event or, without one, of the newest connection; before the first, ID and version are empty.
+    fn of(watcher: &dyn Watcher, event: Option<&Event>) -> Self {
+        let identity = event.and_then(|event| event.engine.clone()).or_else(|| watcher.identity());
         let known = identity.as_deref();
         let engine_type = known.map_or(watcher.engine_type(), |known| &known.engine_type).to_owned();
         Self {
@@ -106,7 +106,7 @@ pub(crate) fn write_event(
     event: &Event,
     before: Option<&Container>,
 ) -> io::Result<()> {
-    write_line(writer, &Line { event, engine: Engine::of(watcher), before })
+    write_line(writer, &Line { event, engine: Engine::of(watcher, Some(event)), before })
 }
 
 /// Writes containers, each with its engine, as a line.
@@ -120,7 +120,7 @@ pub(crate) fn write_containers<'a>(
         container: &'a Container,
         engine: Engine,
     }
-    let entries = all.map(|(watcher, container)| Entry { container, engine: Engine::of(watcher) });
+    let entries = all.map(|(watcher, container)| Entry { container, engine: Engine::of(watcher, None) });
     serializer(writer).collect_seq(entries)?;
     writer.write_all(b"\n")
 }

@@ -133,7 +133,14 @@ impl Story {
         match &event.kind {
             EventKind::Synced { .. } => (engine.failed, engine.awaited) = (false, false),
             EventKind::Disconnected { error } => {
-                let has_ended = matches!(watcher.status().phase, Phase::Failed { .. } | Phase::Closed);
+                let has_ended = matches!(
+                    watcher.status().phase,
+                    Phase::Failed { .. }
+                        | Phase::Refused { .. }
+                        | Phase::Panicked { .. }
+                        | Phase::Cancelled
+                        | Phase::Closed
+                );
                 let advised = advised(watcher, error);
                 if has_ended || is_first && !error.is_transient() {
                     engine.failed = true;

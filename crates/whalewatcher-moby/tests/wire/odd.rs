@@ -70,7 +70,11 @@ async fn a_container_whose_id_cannot_be_one_is_kept_out() {
         list_also(&server, &format!(r#"{{"Id":{quoted},"Names":["/odd"],"State":"running"}}"#));
         let mut watched = in_time(watch_only(&server).live()).await;
         let status = watched.watching.status();
-        assert_eq!((watched.names().as_slice(), status.unresolved.total()), (&["web".to_owned()][..], 0), "{id:.80}");
+        assert_eq!(
+            (watched.names().as_slice(), status.unresolved.total()),
+            (&["web".to_owned()][..], 0),
+            "{id:.80}"
+        );
         for action in ["start", "pause", "die"] {
             let event = format!(r#"{{"Type":"container","Action":"{action}","Actor":{{"ID":{quoted}}}}}"#);
             server.emit_raw(event + "\n");
