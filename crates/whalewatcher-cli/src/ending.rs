@@ -2,7 +2,7 @@
 
 use std::io::stderr;
 use std::process::exit;
-use std::thread::sleep;
+use std::thread::park_timeout;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -28,7 +28,8 @@ pub(crate) fn signalled(signals: &[i32], output: Output) -> anyhow::Result<onesh
         if signals.forever().next().is_some() {
             let _ = sender.send(());
             output.end();
-            sleep(TIDYING);
+            // Nothing unparks it: the process ends meanwhile, or here.
+            park_timeout(TIDYING);
             exit(0);
         }
     })?;

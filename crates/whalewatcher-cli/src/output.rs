@@ -144,7 +144,7 @@ pub(crate) fn reader_gone() -> anyhow::Result<impl Future<Output = ()>> {
     })?;
     Ok(async {
         if gone.await.is_err() {
-            pending().await
+            pending::<()>().await;
         }
     })
 }

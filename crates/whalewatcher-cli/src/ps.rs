@@ -64,7 +64,7 @@ pub(crate) async fn ps(
             if writer.begin() {
                 match view.format {
                     Format::Json => write_json(writer, &answers, &scope)?,
-                    Format::Text => write_text(writer, &answers, scope)?,
+                    Format::Text => write_text(writer, &answers, &scope)?,
                 }
             }
             Ok(())
@@ -113,7 +113,7 @@ async fn incomplete(watcher: &dyn Watcher) {
     if status.wait_for(|status| !status.unlisted.is_empty()).await.is_some() {
         sleep(AGAIN).await;
     } else {
-        pending().await
+        pending::<()>().await;
     }
 }
 
@@ -130,7 +130,7 @@ fn write_json(writer: &mut Writer, answers: &[Answer], scope: &Scope) -> anyhow:
 }
 
 /// A table for each engine of which something was learned; of a project, for each that has containers of it.
-fn write_text(writer: &mut Writer, answers: &[Answer], scope: Scope) -> anyhow::Result<()> {
+fn write_text(writer: &mut Writer, answers: &[Answer], scope: &Scope) -> anyhow::Result<()> {
     let headlines = if answers.len() > 1 { Headlines::Plain } else { Headlines::No };
     let mut people = View::new(Terminal::of_stdout(), scope.clone(), headlines);
     let now = SystemTime::now();
@@ -147,7 +147,7 @@ fn write_text(writer: &mut Writer, answers: &[Answer], scope: Scope) -> anyhow::
     }
     if learned && !shown {
         let complete = answers.iter().all(|answer| answer.complaints.is_empty());
-        log::tell(&nothing(&scope, complete));
+        log::tell(&nothing(scope, complete));
     }
     Ok(())
 }

@@ -73,6 +73,7 @@ impl<C: EngineClient> Watched<C> {
     /// # Panics
     ///
     /// If there is none within a minute.
+    #[allow(clippy::should_implement_trait, reason = "that of iterators is not asynchronous")]
     #[track_caller]
     pub fn next(&mut self) -> impl Future<Output = Event> {
         let at = Location::caller();
@@ -196,6 +197,7 @@ impl WatchedFleet {
     /// # Panics
     ///
     /// If there is none within a minute.
+    #[allow(clippy::should_implement_trait, reason = "that of iterators is not asynchronous")]
     #[track_caller]
     pub fn next(&mut self) -> impl Future<Output = (Arc<dyn Watcher>, Event)> {
         let at = Location::caller();
