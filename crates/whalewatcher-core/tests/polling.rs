@@ -18,17 +18,29 @@ use whalewatcher_core::{
 
 const EVERY: Duration = Duration::from_secs(1);
 
-/// What is alive by ID; why it cannot be listed; a scope that cannot.
 #[derive(Clone, Default)]
-struct Engine(Arc<Mutex<(BTreeMap<String, Container>, Option<ErrorKind>, Option<&'static str>)>>);
+struct Engine(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    /// By ID.
+    alive: BTreeMap<String, Container>,
+    /// How lists fail.
+    failing: Option<ErrorKind>,
+    /// The scope that cannot be listed.
+    unlisted: Option<&'static str>,
+}
+
+/// What is done to an engine, and what is noticed.
+type Step = (fn(&Engine), &'static [&'static str]);
 
 impl Engine {
     fn put(&self, container: Container) {
-        self.0.lock().unwrap().0.insert(container.id().to_string(), container);
+        self.0.lock().unwrap().alive.insert(container.id().to_string(), container);
     }
 
     fn remove(&self, id: &str) {
-        self.0.lock().unwrap().0.remove(id);
+        self.0.lock().unwrap().alive.remove(id);
     }
 }
 
@@ -59,14 +71,15 @@ impl EngineConnection for Engine {
 
     async fn list(&self) -> Result<Listing, EngineError> {
         let state = self.0.lock().unwrap();
-        if let Some(kind) = state.1 {
+        if let Some(kind) = state.failing {
             return Err(EngineError::new(kind, "no list"));
         }
-        let unlisted = state.2.map(|scope| Unlisted {
+        let unlisted = state.unlisted.map(|scope| Unlisted {
             scope: scope.to_owned(),
             error: Arc::new(EngineError::new(ErrorKind::Failed, "no scope")),
         });
-        let listed = state.0.values().filter(|container| state.2 != Some(Self::scope_of(container.id())));
+        let listed =
+            state.alive.values().filter(|container| state.unlisted != Some(Self::scope_of(container.id())));
         let mut listing = Listing::from(listed.cloned().map(Sighting::Whole).collect::<Vec<_>>());
         listing.unlisted.extend(unlisted);
         Ok(listing)
@@ -77,7 +90,7 @@ impl EngineConnection for Engine {
     }
 
     async fn inspect(&self, id: &ContainerId) -> Result<Option<Container>, EngineError> {
-        Ok(self.0.lock().unwrap().0.get(id.as_str()).cloned())
+        Ok(self.0.lock().unwrap().alive.get(id.as_str()).cloned())
     }
 }
 
@@ -89,7 +102,7 @@ async fn each_change_is_noticed_within_the_interval_and_is_no_divergence() {
     let status = watching.ready().await.unwrap();
     assert_eq!(status.source, Some(ChangeSource::Polling { every: EVERY }));
     let (_, mut changes) = watching.subscribe();
-    let steps: [(fn(&Engine), &[&str]); 6] = [
+    let steps: [Step; 6] = [
         (|engine| engine.put(Container::new("2", "db", 8)), &["started container 'db'/2 with PID 8"]),
         (
             |engine| engine.put(Container::new("1", "web", 7).with_paused(true)),
@@ -121,17 +134,17 @@ async fn an_unlisted_scope_keeps_its_containers_and_failures_end_the_connection_
     let watching = watch(engine.clone());
     watching.ready().await.unwrap();
     let (_, mut changes) = watching.subscribe();
-    engine.0.lock().unwrap().2 = Some("a");
+    engine.0.lock().unwrap().unlisted = Some("a");
     tokio::time::sleep(5 * EVERY).await;
     assert_eq!(watching.portfolio().total(), 1);
-    engine.0.lock().unwrap().2 = None;
+    engine.0.lock().unwrap().unlisted = None;
 
     for (kind, least) in [(ErrorKind::Failed, 3), (ErrorKind::Unreachable, 1)] {
-        engine.0.lock().unwrap().1 = Some(kind);
+        engine.0.lock().unwrap().failing = Some(kind);
         let began = Instant::now();
         assert_eq!(changes.next().await.unwrap().to_string(), "disconnected: no list");
         assert!(began.elapsed() >= (least - 1) * EVERY, "{kind:?} after {:?}", began.elapsed());
-        engine.0.lock().unwrap().1 = None;
+        engine.0.lock().unwrap().failing = None;
         watching.ready().await.unwrap();
         assert_eq!(changes.next().await.unwrap().to_string(), "synced, 1 alive");
     }
