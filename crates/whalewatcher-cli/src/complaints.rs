@@ -32,7 +32,7 @@ async fn complain_of(watcher: Arc<dyn Watcher>) {
     let mut complaints = Complaints::default();
     while let Some(status) = status.changed().await {
         for complaint in complaints.about(&status, &place) {
-            log::tell(&format!("{place}: {complaint}"));
+            log::note(&format!("{place}: {complaint}"));
         }
     }
 }

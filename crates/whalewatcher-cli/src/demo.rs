@@ -19,7 +19,7 @@ use crate::watch::watch;
 pub(crate) async fn demo(limit: Option<Duration>, view: View, output: &Output) -> anyhow::Result<()> {
     let engine = Server::builder().version("28.5.2").host_name("demo").start()?;
     script::set_the_scene(&engine)?;
-    log::tell(&format!("a demo engine, nothing on it is real: {} (Ctrl-C ends it)", engine.endpoint()));
+    log::note(&format!("a demo engine, nothing on it is real: {} (Ctrl-C ends it)", engine.endpoint()));
     let fleet = Fleet::new();
     let client = Client::Docker(moby::Client::new(engine.endpoint())?);
     let hosts = join(&fleet, vec![client], &Settings::default())?;

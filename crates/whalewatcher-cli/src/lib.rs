@@ -52,7 +52,7 @@ pub fn run() -> ExitCode {
                 ExitCode::from(2)
             }
             Err(error) => {
-                log::tell(&format!("{error:#}"));
+                log::note(&format!("{error:#}"));
                 ExitCode::FAILURE
             }
         },

@@ -71,7 +71,7 @@ pub(crate) async fn ps(
         })
         .await?;
     for complaint in &complaints {
-        log::tell(complaint);
+        log::note(complaint);
     }
     Ok(if complaints.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -147,7 +147,7 @@ fn write_text(writer: &mut Writer, answers: &[Answer], scope: &Scope) -> anyhow:
     }
     if learned && !shown {
         let complete = answers.iter().all(|answer| answer.complaints.is_empty());
-        log::tell(&nothing(scope, complete));
+        log::note(&nothing(scope, complete));
     }
     Ok(())
 }

@@ -32,9 +32,9 @@ pub(crate) async fn watch(
     let story = Story::new(view, hosts);
     let runtime = Handle::current();
     let gone = reader_gone()?;
-    let told = output.write(move |writer| story.follow(changes, writer, &runtime));
+    let written = output.write(move |writer| story.follow(changes, writer, &runtime));
     tokio::select! {
-        told = told => told,
+        written = written => written,
         () = gone => Ok(()),
     }
 }
@@ -92,18 +92,18 @@ impl Story {
             if !writer.begin() {
                 return Ok(());
             }
-            self.tell(writer, &*watcher, &event)?;
+            self.write(writer, &*watcher, &event)?;
         }
     }
 
     /// Writes what this event means; an error if no engine can be watched any more.
-    fn tell(&mut self, writer: &mut Writer, watcher: &dyn Watcher, event: &Event) -> anyhow::Result<()> {
+    fn write(&mut self, writer: &mut Writer, watcher: &dyn Watcher, event: &Event) -> anyhow::Result<()> {
         let engine = self.engines.entry(place(watcher)).or_default();
         let is_first = !std::mem::replace(&mut engine.tried, true);
-        let is_told = self.scope.tells(event, &engine.picture);
+        let is_shown = self.scope.shows(event, &engine.picture);
         let before = event.container().and_then(|it| engine.picture.by_id(it.id())).map(|known| &**known);
         match &mut self.people {
-            None if is_told => json::write_event(writer, watcher, event, before)?,
+            None if is_shown => json::write_event(writer, watcher, event, before)?,
             None => {}
             Some(people) => {
                 let was_shown = engine.shown;
@@ -124,7 +124,7 @@ impl Story {
                     engine.shown = true;
                 }
                 let is_all = !was_shown && matches!(event.kind, EventKind::Synced { .. });
-                if engine.shown && is_told && !is_all {
+                if engine.shown && is_shown && !is_all {
                     writer.write_all(people.event(watcher, event, before).as_bytes())?;
                 }
             }
@@ -147,10 +147,10 @@ impl Story {
                     if self.engines.values().filter(|engine| engine.failed).count() == self.hosts {
                         return Err(anyhow!(advised));
                     }
-                    log::tell(&format!("going on without this engine: {advised}"));
+                    log::note(&format!("going on without this engine: {advised}"));
                 } else if self.people.is_some() && !engine.shown && !engine.awaited {
                     engine.awaited = true;
-                    log::tell(&format!("waiting for the engine: {advised}"));
+                    log::note(&format!("waiting for the engine: {advised}"));
                 }
             }
             _ => {}
