@@ -218,6 +218,6 @@ async fn a_list_that_does_not_know_how_a_task_fares_ends_no_life() {
     server.on_call(treating("default", Method::TasksList, Verdict::Garbage(list.into())));
     server.on_call(treating("default", Method::TasksGet, Verdict::Garbage(get.into())));
     server.disconnect_all();
-    assert_eq!(watched.until_told("synced").await.pop().unwrap(), "synced 1");
+    assert_eq!(watched.until_told("synced").await.pop().unwrap(), "synced 1, 1 unresolved");
     assert_eq!((watched.names(), watched.watching.status().unresolved.total()), (vec!["web".to_owned()], 1));
 }
