@@ -24,8 +24,10 @@ mod hook;
 mod id;
 mod in_flight;
 mod liveness;
+mod pack;
 mod pod;
 mod portfolio;
+mod publication;
 mod reconciler;
 #[cfg(feature = "test-util")]
 pub mod scripted;
@@ -35,6 +37,7 @@ mod settings;
 mod status;
 mod subscription;
 mod tasks;
+mod turn;
 mod unresolved;
 mod watcher;
 mod watching;

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::container::Printable;
 use crate::engine::{ChangeSource, Unlisted};
 use crate::error::EngineError;
-use crate::subscription::Publication;
+use crate::publication::Publication;
 use crate::unresolved::Unresolved;
 
 /// How a watcher fares at the moment.
@@ -64,7 +64,7 @@ pub struct Counters {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Phase {
-    /// Nobody runs its watch. The portfolio is as last known.
+    /// It has not been watched yet.
     Idle,
     /// It tries to reach the engine, for the first time or after a connection was lost.
     Connecting,
@@ -86,6 +86,18 @@ pub enum Phase {
         /// Why not, the last time.
         error: Arc<EngineError>,
     },
+    /// The engine client's hook before watching failed, so nothing was watched.
+    Refused {
+        /// What the hook returned.
+        error: Arc<EngineError>,
+    },
+    /// The watch ended by a panic of the engine client, or of what the application gave it. The portfolio is as last known.
+    Panicked {
+        /// The panic's message.
+        error: Arc<EngineError>,
+    },
+    /// The watch was cancelled or dropped, or the runtime that ran it has ended. The portfolio is as last known.
+    Cancelled,
     /// The watcher was closed, for good.
     Closed,
 }
@@ -106,7 +118,9 @@ impl Status {
         let same_phase = match (&self.phase, &other.phase) {
             (Phase::Live { since }, Phase::Live { since: other }) => since == other,
             (Phase::Disconnected { error }, Phase::Disconnected { error: other })
-            | (Phase::Failed { error }, Phase::Failed { error: other }) => Arc::ptr_eq(error, other),
+            | (Phase::Failed { error }, Phase::Failed { error: other })
+            | (Phase::Refused { error }, Phase::Refused { error: other })
+            | (Phase::Panicked { error }, Phase::Panicked { error: other }) => Arc::ptr_eq(error, other),
             (one, other) => discriminant(one) == discriminant(other),
         };
         let same_unlisted =
@@ -169,6 +183,9 @@ impl fmt::Display for Status {
             Phase::Live { .. } => f.write_str("live"),
             Phase::Disconnected { error } => write!(f, "disconnected: {}", Printable(&error.to_string())),
             Phase::Failed { error } => write!(f, "gave up: {}", Printable(&error.to_string())),
+            Phase::Refused { error } => write!(f, "not watching: {}", Printable(&error.to_string())),
+            Phase::Panicked { error } => write!(f, "{}", Printable(&error.to_string())),
+            Phase::Cancelled => f.write_str("cancelled"),
             Phase::Closed => f.write_str("closed"),
         }?;
         if let Some(source) = self.source.filter(|source| *source != ChangeSource::Events) {
@@ -215,8 +232,11 @@ mod tests {
             live(2),
             Phase::Disconnected { error: error.clone() },
             Phase::Disconnected { error: failure() },
-            Phase::Failed { error },
+            Phase::Failed { error: error.clone() },
             Phase::Failed { error: failure() },
+            Phase::Refused { error: error.clone() },
+            Phase::Panicked { error },
+            Phase::Cancelled,
             Phase::Closed,
         ];
         for (nth, one) in all.iter().enumerate() {
@@ -243,6 +263,9 @@ mod tests {
             (live(1), "live"),
             (Phase::Disconnected { error: failure() }, r"disconnected: nobody\nthere"),
             (Phase::Failed { error: failure() }, r"gave up: nobody\nthere"),
+            (Phase::Refused { error: failure() }, r"not watching: nobody\nthere"),
+            (Phase::Panicked { error: failure() }, r"nobody\nthere"),
+            (Phase::Cancelled, "cancelled"),
             (Phase::Closed, "closed"),
         ] {
             let mut status = Status::new(phase);
