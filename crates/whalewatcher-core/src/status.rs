@@ -20,6 +20,9 @@ pub struct Status {
     pub phase: Phase,
     /// How it learns of changes; `None` while it is not connected.
     pub source: Option<ChangeSource>,
+    /// Why it learns of changes in a worse way than usual, such as by polling because the engine ends the event stream at
+    /// once; `None` where it does not.
+    pub fallback: Option<Arc<EngineError>>,
     /// How many containers cannot be inspected: of these the portfolio shows what was last known, if anything. They
     /// are retried.
     pub unresolved: usize,
@@ -92,7 +95,14 @@ pub enum Phase {
 
 impl Status {
     pub(crate) fn new(phase: Phase) -> Self {
-        Self { phase, source: None, unresolved: 0, unlisted: Vec::new(), counters: Counters::default() }
+        Self {
+            phase,
+            source: None,
+            fallback: None,
+            unresolved: 0,
+            unlisted: Vec::new(),
+            counters: Counters::default(),
+        }
     }
 
     /// Whether it says the same as the other.
@@ -105,7 +115,8 @@ impl Status {
         };
         let same_unlisted =
             self.unlisted.iter().map(|part| &part.scope).eq(other.unlisted.iter().map(|part| &part.scope));
-        same_phase && self.source == other.source && self.unresolved == other.unresolved && same_unlisted
+        let same_source = self.source == other.source && self.fallback == other.fallback;
+        same_phase && same_source && self.unresolved == other.unresolved && same_unlisted
     }
 
     /// Whether the portfolio is as the engine says, and follows it.
@@ -165,6 +176,9 @@ impl fmt::Display for Status {
         if let Some(source) = self.source.filter(|source| *source != ChangeSource::Events) {
             write!(f, ", by {source}")?;
         }
+        if let Some(error) = &self.fallback {
+            write!(f, " because {}", Printable(&error.to_string()))?;
+        }
         match self.unresolved {
             0 => Ok(()),
             unresolved => write!(f, ", {unresolved} unresolved"),
@@ -214,6 +228,9 @@ mod tests {
                 other.source = Some(ChangeSource::Hints);
                 assert!(!one.is_same(&other), "{one}, {other}");
                 other.source = None;
+                other.fallback = Some(failure());
+                assert!(!one.is_same(&other), "{one}, {other}");
+                other.fallback = None;
                 other.unresolved += 1;
                 assert!(!one.is_same(&other), "{one}, {other}");
                 assert_eq!(one.is_live(), nth == 3 || nth == 4);
@@ -239,7 +256,10 @@ mod tests {
             assert_eq!(status.to_string(), format!("{words}, 2 unresolved"));
             status.source = Some(ChangeSource::Polling { every: Duration::from_millis(1500) });
             assert_eq!(status.to_string(), format!("{words}, by polling every 1.5 s, 2 unresolved"));
-            status.source = Some(ChangeSource::Hints);
+            status.fallback = Some(failure());
+            let because = r"by polling every 1.5 s because nobody\nthere";
+            assert_eq!(status.to_string(), format!("{words}, {because}, 2 unresolved"));
+            (status.source, status.fallback) = (Some(ChangeSource::Hints), None);
             assert_eq!(status.to_string(), format!("{words}, by hints, 2 unresolved"));
         }
     }
