@@ -1,9 +1,10 @@
 //! Requests for events: how they are asked for, and what one of them brings.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::time::{Duration, SystemTime};
 
+use futures_util::FutureExt;
 use http::Response;
 use hyper::body::Incoming;
 use jiff::Timestamp;
@@ -24,9 +25,6 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// How long the engine's clock is waited for.
 const CLOCK_LIMIT: Duration = Duration::from_secs(3);
-
-/// How often the engine's clock is read at most for events that are dated in its future.
-const CLOCK_EVERY: Duration = Duration::from_secs(1);
 
 /// Where to ask for what happens from `since` on, up to `until` or without end.
 ///
@@ -113,21 +111,21 @@ pub(crate) struct Subscription<'a> {
     doubtful: Option<EngineEvent>,
     /// What the engine's clock showed when it was read last, for a doubtful event.
     read: Option<(Instant, SystemTime)>,
+    /// Whether all that came since was there already then, as replayed events are: it is not read again for these.
+    is_burst: bool,
 }
 
 impl<'a> Subscription<'a> {
     /// Asks when it is first polled.
     pub(crate) fn new(connection: &'a Connection, since: Option<Timestamp>) -> Self {
         let request = Request::new(connection, since, None);
-        Self { request, excused: connection.kept().excused(), doubtful: None, read: None }
+        Self { request, excused: connection.kept().excused(), doubtful: None, read: None, is_burst: false }
     }
 
     /// What comes next; `None` at the end. Nothing is lost if that is not awaited to its end.
     pub(crate) async fn next(&mut self) -> Result<Option<Came>, EngineError> {
         if self.doubtful.is_none() {
-            let excused = &mut self.excused;
-            let came = self.request.next(false, |line| excused.excuse(line)).await?;
-            match came {
+            match self.arrive().await? {
                 Some(Came::Event(event)) if self.is_doubtful(&event) => self.doubtful = Some(event),
                 came => return Ok(came),
             }
@@ -137,6 +135,17 @@ impl<'a> Subscription<'a> {
             .doubtful
             .take()
             .map(|event| Came::Event(if self.is_doubtful(&event) { hint(event) } else { event })))
+    }
+
+    /// The same, whatever may be doubtful about it. Notes whether it was there already.
+    async fn arrive(&mut self) -> Result<Option<Came>, EngineError> {
+        let excused = &mut self.excused;
+        let mut next = pin!(self.request.next(false, |line| excused.excuse(line)));
+        if let Some(came) = next.as_mut().now_or_never() {
+            return came;
+        }
+        self.is_burst = false;
+        next.await
     }
 
     /// Whether it is dated after what the engine's clock shows. Either that was set forward, or it was set back since the
@@ -151,13 +160,13 @@ impl<'a> Subscription<'a> {
     }
 
     async fn read_clock(&mut self) {
-        if self.read.is_some_and(|(read, _)| read.elapsed() < CLOCK_EVERY) {
+        if self.is_burst {
             return;
         }
         let clock = timeout(CLOCK_LIMIT, self.request.connection.ping()).await;
         let clock = clock.ok().and_then(Result::ok).flatten();
         if let Some(clock) = clock.and_then(|clock| SystemTime::try_from(clock).ok()) {
-            self.read = Some((Instant::now(), clock));
+            (self.read, self.is_burst) = (Some((Instant::now(), clock)), true);
         }
     }
 }

@@ -116,8 +116,10 @@ pub(crate) fn of_request(endpoint: &Endpoint, error: legacy::Error) -> EngineErr
     if let Some(known) = cause.and_then(<dyn Error>::downcast_ref::<EngineError>) {
         return EngineError::new(known.kind(), known.to_string()).with_source(error);
     }
-    let hyper = cause.and_then(<dyn Error>::downcast_ref::<hyper::Error>);
-    if hyper.is_some_and(|error| error.is_parse() || is_unasked(error)) {
+    let is_no_http = |cause: &(dyn Error + 'static)| {
+        cause.downcast_ref::<hyper::Error>().is_some_and(|error| error.is_parse() || is_unasked(error))
+    };
+    if causes(&error).any(is_no_http) {
         let message = format!("what answers at {endpoint} does not speak HTTP: {}", Chain(&error));
         return EngineError::new(ErrorKind::NotThisEngine, message).with_source(error);
     }
@@ -150,17 +152,21 @@ pub(crate) fn of_body(what: &str, error: impl Into<Box<dyn Error + Send + Sync>>
 
 /// Whether an error says no more than that the other end is gone.
 fn ended(error: &(dyn Error + 'static)) -> bool {
-    let mut next = Some(error);
-    let mut causes = std::iter::from_fn(|| {
-        let cause = next?;
-        next = cause.source();
-        Some(cause)
-    });
-    causes.any(|cause| {
+    causes(error).any(|cause| {
         let io = cause.downcast_ref::<io::Error>().map(io::Error::kind);
         let hyper = cause.downcast_ref::<hyper::Error>();
         matches!(io, Some(io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset))
             || hyper.is_some_and(hyper::Error::is_incomplete_message)
+    })
+}
+
+/// An error and what caused it, from one to the next.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    let mut next = Some(error);
+    std::iter::from_fn(move || {
+        let cause = next?;
+        next = cause.source();
+        Some(cause)
     })
 }
 

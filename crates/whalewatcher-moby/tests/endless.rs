@@ -189,7 +189,7 @@ async fn what_has_no_end_is_given_up_at_its_limit() {
         let endless = Endless::on("/containers/json", answer.leak(), "");
         let connection = endless.connect_within(small).await.unwrap();
         let listed = timeout(PATIENCE, connection.list()).await.expect("it ends");
-        assert_eq!(listed.is_err(), entry.contains("Id"), "{listed:?}");
+        assert!(listed.is_err() || !entry.contains("Id"), "{listed:?}");
         let grown = peak() - began;
         // The limit of labels is one for each container.
         assert!(grown < 2 * small + 40 * MIB, "{entry}: {} MiB", grown / MIB);
