@@ -1,7 +1,7 @@
 //! A connection to containerd, for as long as it lasts: what the watcher asks.
 
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use futures_core::Stream;
 use tonic::{Code, Response, Status};
@@ -11,13 +11,14 @@ use whalewatcher_api::containerd::services::tasks::v1::GetRequest;
 use whalewatcher_api::containerd::services::tasks::v1::tasks_client::TasksClient;
 use whalewatcher_core::{
     Container, ContainerId, EngineConnection, EngineError, EngineEvent, EngineIdentity, ErrorKind, Listing,
+    Settings,
 };
 use whalewatcher_grpc::{Channel, Transport, origin};
 
 use crate::container::{self, Packer, State, state};
 use crate::failure;
 use crate::limits::MAX_CONTAINER;
-use crate::list;
+use crate::list::{self, SHARE};
 use crate::namespace::{Ignored, Scope, split, within};
 use crate::subscription::EventService;
 
@@ -32,6 +33,7 @@ pub struct Connection {
     ignored: Ignored,
     packer: Option<Packer>,
     events: EventService,
+    namespace_limit: Duration,
 }
 
 impl Connection {
@@ -42,7 +44,8 @@ impl Connection {
         packer: Option<Packer>,
     ) -> Self {
         let events = EventService::new(transport.channel(), Scope::AllBut(ignored.clone()));
-        Self { transport, identity, ignored, packer, events }
+        let namespace_limit = Settings::default().list_limit() / SHARE;
+        Self { transport, identity, ignored, packer, events, namespace_limit }
     }
 
     pub(crate) fn channel(&self) -> Channel {
@@ -53,12 +56,21 @@ impl Connection {
         &self.ignored
     }
 
+    /// How long the list of one namespace may take.
+    pub(crate) fn namespace_limit(&self) -> Duration {
+        self.namespace_limit
+    }
+
     pub(crate) fn packer(&self) -> Option<&Packer> {
         self.packer.as_ref()
     }
 }
 
 impl EngineConnection for Connection {
+    fn configure(&mut self, settings: &Settings) {
+        self.namespace_limit = settings.list_limit() / SHARE;
+    }
+
     fn identity(&self) -> EngineIdentity {
         self.identity.clone()
     }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use whalewatcher_api::containerd::services::containers::v1::Container as Record;
 use whalewatcher_api::containerd::v1::types::{Process, Status};
-use whalewatcher_core::{Container, Labels};
+use whalewatcher_core::adapter::pack;
+use whalewatcher_core::{Container, ContainerId, Labels};
 
 use crate::namespace::qualified;
 
@@ -55,7 +56,10 @@ pub(crate) fn alive(
     paused: bool,
     packer: Option<&Packer>,
 ) -> Container {
-    let rucksack = packer.and_then(|packer| packer(Details { namespace, container: &record, task }));
+    let rucksack = packer.and_then(|packer| {
+        let id = ContainerId::from(qualified(namespace, &record.id));
+        pack(&id, || packer(Details { namespace, container: &record, task }))
+    });
     named(namespace, record, task.pid).with_paused(paused).with_rucksack(rucksack)
 }
 
@@ -138,5 +142,13 @@ mod tests {
         let packed = container.rucksack::<(String, String, u32)>().unwrap();
         assert_eq!(packed, &("shop".to_owned(), "busybox".to_owned(), 7));
         assert!(container.paused());
+    }
+
+    #[test]
+    fn a_packer_that_panics_costs_the_rucksack_only() {
+        let packer: Packer = Arc::new(|_| panic!("scripted panic"));
+        let task = task(Status::Running as i32, 7);
+        let container = alive("shop", record("a", &[]), &task, false, Some(&packer));
+        assert_eq!((container.pid(), container.rucksack::<String>()), (7, None));
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use tokio::time::timeout;
@@ -30,9 +29,8 @@ const CONTAINERS: &str = "Containers.List";
 /// How many namespaces are listed at once.
 const AT_ONCE: usize = 8;
 
-/// How long the list of one namespace may take. Well below what all may take, so that one that hangs does not hide the
-/// others.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Which part of the time for all namespaces one of them may take, so that one that hangs does not hide the others.
+pub(crate) const SHARE: u32 = 3;
 
 /// Up to so many containers are asked for by name: of what is not alive nothing has to be told then.
 const BY_NAME: usize = 64;
@@ -45,8 +43,9 @@ pub(crate) async fn list(connection: &Connection) -> Result<Listing, EngineError
     let namespaces = answer.map_err(|status| failure::of_status(NAMESPACES, status))?.into_inner().namespaces;
     let names = namespaces.into_iter().map(|namespace| namespace.name);
     let listing = |namespace: String| async move {
-        let sightings = timeout(PATIENCE, sightings(connection, &namespace)).await.unwrap_or_else(|_| {
-            let message = format!("no answer within {} s", PATIENCE.as_secs());
+        let limit = connection.namespace_limit();
+        let sightings = timeout(limit, sightings(connection, &namespace)).await.unwrap_or_else(|_| {
+            let message = format!("no answer within {} s", limit.as_secs_f32());
             Err(EngineError::new(ErrorKind::TimedOut, message))
         });
         (namespace, sightings)

@@ -8,7 +8,7 @@ use futures_core::Stream;
 use tokio::sync::mpsc;
 use whalewatcher_api::cri::v1::runtime_service_client::RuntimeServiceClient;
 use whalewatcher_core::{
-    Container, ContainerId, EngineConnection, EngineError, EngineEvent, EngineIdentity, Listing,
+    Container, ContainerId, EngineConnection, EngineError, EngineEvent, EngineIdentity, Listing, Settings,
 };
 use whalewatcher_grpc::{Channel, Transport, origin};
 
@@ -33,6 +33,8 @@ pub struct Connection {
     poll_every: Duration,
     polls_only: bool,
     packer: Option<Packer>,
+    list_limit: Duration,
+    inspect_limit: Duration,
     memory: Mutex<Memory>,
     lists: Lists,
     /// What lists show that the stream of events has to tell.
@@ -52,6 +54,7 @@ impl Connection {
         endings: Endings,
     ) -> Result<Self, EngineError> {
         let (tell, told) = mpsc::unbounded_channel();
+        let settings = Settings::default();
         Ok(Self {
             #[cfg(feature = "containerd")]
             hints: Hints::new(transport.channel())?,
@@ -61,6 +64,8 @@ impl Connection {
             poll_every,
             polls_only,
             packer,
+            list_limit: settings.list_limit(),
+            inspect_limit: settings.inspect_limit(),
             memory: Mutex::new(Memory::new(endings)),
             lists: Lists::default(),
             tell,
@@ -90,6 +95,17 @@ impl Connection {
         self.packer.as_ref()
     }
 
+    /// How long a list may take.
+    pub(crate) fn list_limit(&self) -> Duration {
+        self.list_limit
+    }
+
+    /// How long an answer about one container may take.
+    #[cfg(feature = "containerd")]
+    pub(crate) fn inspect_limit(&self) -> Duration {
+        self.inspect_limit
+    }
+
     pub(crate) fn lists(&self) -> &Lists {
         &self.lists
     }
@@ -117,6 +133,10 @@ impl Connection {
 }
 
 impl EngineConnection for Connection {
+    fn configure(&mut self, settings: &Settings) {
+        (self.list_limit, self.inspect_limit) = (settings.list_limit(), settings.inspect_limit());
+    }
+
     fn identity(&self) -> EngineIdentity {
         self.identity.clone()
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
@@ -11,7 +11,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 use tokio::task::spawn_blocking;
 use whalewatcher_core::{
     Container, ContainerId, EngineConnection, EngineError, EngineEvent, EngineIdentity, ErrorKind, Listing,
-    Sighting,
+    Settings, Sighting,
 };
 
 use crate::answer;
@@ -41,6 +41,7 @@ pub struct Connection {
     packer: Option<Packer>,
     kept: Kept,
     stream: Mutex<Stream>,
+    list_limit: Duration,
 }
 
 /// What the event stream should bring.
@@ -60,7 +61,8 @@ impl Connection {
         kept: Kept,
     ) -> Self {
         let stream = Mutex::new(Stream::Since(acquaintance.clock.since()));
-        Self { transport, acquaintance, packer, kept, stream }
+        let list_limit = Settings::default().list_limit();
+        Self { transport, acquaintance, packer, kept, stream, list_limit }
     }
 
     /// The version of Docker's API that was agreed upon, such as `1.51`.
@@ -91,6 +93,11 @@ impl Connection {
     /// Resolves with the reason once it was noticed that another socket is bound at the endpoint.
     pub(crate) async fn replaced(&self) -> EngineError {
         self.transport.replaced().await
+    }
+
+    /// How long a list may take that is asked for here.
+    pub(crate) fn list_limit(&self) -> Duration {
+        self.list_limit
     }
 
     pub(crate) fn clock(&self) -> &EngineClock {
@@ -137,6 +144,10 @@ impl Connection {
 }
 
 impl EngineConnection for Connection {
+    fn configure(&mut self, settings: &Settings) {
+        self.list_limit = settings.list_limit();
+    }
+
     fn identity(&self) -> EngineIdentity {
         self.acquaintance.identity.clone()
     }

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use percent_encoding::utf8_percent_encode;
 use serde::Deserialize;
+use whalewatcher_core::adapter::pack;
 use whalewatcher_core::{Container, ContainerId, EngineError};
 
 use crate::answer;
@@ -158,7 +159,7 @@ fn truth(
         .with_started_at(state.started_at.as_deref().and_then(moment).filter(|started| *started <= horizon));
     let Some(packer) = packer else { return Ok(Some(container)) };
     let text = answer::text(what, body)?;
-    Ok(Some(container.with_rucksack(packer(RawInspection { id, text: &text }))))
+    Ok(Some(container.with_rucksack(pack(id, || packer(RawInspection { id, text: &text })))))
 }
 
 /// When it was started; Docker says year 1 of what never was.
@@ -363,5 +364,13 @@ mod tests {
         assert_eq!(pack(body.as_bytes()), ("a".into(), Err(ErrorKind::Garbled)));
         let damaged = [br#"{"Id":"a","Image":"#, &b"\"\xff\","[..], alive.as_bytes(), b"}"].concat();
         assert_eq!(pack(&damaged), ("a".into(), Ok("\u{fffd}".into())));
+        let packer: Packer = Arc::new(|_| panic!("scripted panic"));
+        let container = decode("inspection", &"a".into(), body.as_bytes(), SystemTime::now(), Some(&packer));
+        let container = container.unwrap().expect("it is alive");
+        assert_eq!(
+            (container.pid(), container.rucksack::<String>()),
+            (1, None),
+            "a panic costs the rucksack only"
+        );
     }
 }

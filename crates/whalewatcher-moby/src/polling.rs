@@ -11,9 +11,6 @@ use crate::connection::Connection;
 /// How often.
 pub(crate) const EVERY: Duration = Duration::from_secs(1);
 
-/// How long a list may take.
-const LIMIT: Duration = Duration::from_secs(30);
-
 /// How many lists in a row may fail.
 const FAILURES: u32 = 3;
 
@@ -67,8 +64,9 @@ impl<'a> Polling<'a> {
 type List = HashMap<ContainerId, Sighting>;
 
 async fn list(connection: &Connection) -> Result<(List, Option<SystemTime>), EngineError> {
-    let (sightings, now) = timeout(LIMIT, connection.listed()).await.unwrap_or_else(|_| {
-        let message = format!("polling: no list within {} s", LIMIT.as_secs());
+    let limit = connection.list_limit();
+    let (sightings, now) = timeout(limit, connection.listed()).await.unwrap_or_else(|_| {
+        let message = format!("polling: no list within {} s", limit.as_secs_f32());
         Err(EngineError::new(ErrorKind::TimedOut, message))
     })?;
     let list = sightings.into_iter().map(|sighting| (sighting.container().id().clone(), sighting)).collect();

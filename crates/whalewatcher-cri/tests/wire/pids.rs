@@ -44,8 +44,10 @@ async fn who_never_tells_a_pid_is_left_out_after_some_attempts_and_not_asked_for
     let mut watched = watch_with_settings(client(&server), Settings::default().with_audits(None));
     let told = watched.told_all(2).await;
     assert_eq!(told, ["started web", "synced 1"]);
-    in_time(watched.watching.follow_status().wait_for(|status| status.is_live() && status.unresolved == 0))
-        .await;
+    in_time(
+        watched.watching.follow_status().wait_for(|status| status.is_live() && status.unresolved.is_empty()),
+    )
+    .await;
     let stats = server.stats();
     assert_eq!(stats.requests.of_id(Method::PodSandboxStatus, &bare), 5);
     assert_eq!(stats.requests.of_id(Method::ContainerStatus, &mute), 5);

@@ -195,7 +195,7 @@ async fn another_engine_at_the_sockets_path_is_noticed() {
         let socket = folder.path().join("docker.sock");
         let former = Server::builder().socket(&socket).id("former").start().unwrap();
         former.run("old").unwrap();
-        let is_checked = settings.check_every.is_some();
+        let is_checked = settings.check_every().is_some();
         let client = Client::new(socket.to_str().unwrap()).unwrap();
         let mut watched = watch_with_settings(client, settings).live().await;
         fs::remove_file(&socket).unwrap();
@@ -250,7 +250,7 @@ async fn only_the_engine_says_that_a_container_is_gone() {
     for verdict in [refusal("404 Not Found"), Verdict::error(404, "page not found"), document(other)] {
         let hook = answer(&server, Kind::Inspect, verdict);
         server.rename("web", "shop").unwrap();
-        until(&watched, |status| status.unresolved == 1).await;
+        until(&watched, |status| status.unresolved.total() == 1).await;
         assert_eq!(watched.names(), ["web"]);
         server.remove_hook(hook);
         assert_eq!(watched.told().await, "updated shop");
