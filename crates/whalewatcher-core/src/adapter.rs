@@ -46,6 +46,10 @@
 //! [`EngineEvent::Gap`] or an error. Events that cannot concern the initial process of a container are skipped, such as the
 //! exit of another process in it.
 //!
+//! **A worse way is reported.** Where there is no event stream to be had the adapter may list again and again, and inspect what
+//! differs. It yields [`EngineEvent::Source`] and, with the reason, [`EngineEvent::Fallback`]; and both again, with `None`, once
+//! changes are learned of as usual.
+//!
 //! **The end of the stream is the end of the connection.** So is an error in it. The adapter does not reconnect by itself.
 //!
 //! **Only a clear "not alive" ends a life.** A list contains everything that is alive at some moment between question and
@@ -54,7 +58,7 @@
 //! the engine says that the container does not exist or has no process. A failed, truncated or malformed answer is an error.
 //!
 //! **An ID names one container at a time.** Many engines also find containers by name or by the beginning of an ID; an
-//! answer about another container than the one that was asked for is `None`.
+//! answer about another container than the one that was asked for is an error: it says nothing of the one that was.
 //!
 //! **What is unknown is left out, never guessed.** A time is the engine's own, or `None`. The PID is that of the container's
 //! initial process, as the watcher's host sees it; 0 means in a [`Sighting::Partial`] that the list does not contain it, and

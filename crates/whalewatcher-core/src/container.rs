@@ -10,6 +10,10 @@ use std::time::SystemTime;
 /// The label by which compose marks a container as belonging to a project.
 pub const COMPOSE_PROJECT_LABEL: &str = "com.docker.compose.project";
 
+/// The labels that name a container's project, the first one that names any counts: compose, Swarm stacks, podman-compose.
+const PROJECT_LABELS: [&str; 3] =
+    [COMPOSE_PROJECT_LABEL, "com.docker.stack.namespace", "io.podman.compose.project"];
+
 /// What identifies a container to its engine, unique within that engine at any one moment.
 ///
 /// An ID can be used again: by a restart of the same container or, on some engines, by another container.
@@ -274,10 +278,12 @@ impl Container {
         &self.labels
     }
 
-    /// The compose project it belongs to, `""` if none.
+    /// Returns the compose project or Swarm stack that it belongs to, `""` if none: the first of the labels
+    /// `com.docker.compose.project`, `com.docker.stack.namespace` and `io.podman.compose.project` that is not blank.
     #[must_use]
     pub fn project(&self) -> &str {
-        self.labels.get(COMPOSE_PROJECT_LABEL).unwrap_or_default()
+        let mut names = PROJECT_LABELS.iter().filter_map(|label| self.labels.get(label));
+        names.find(|name| !name.trim().is_empty()).unwrap_or_default()
     }
 
     /// Whether its processes are frozen.
@@ -449,6 +455,20 @@ mod tests {
         assert_eq!(*unshared.labels(), kept);
         assert_eq!(Container::new("3", "x", 1).sharing(&web), Container::new("3", "x", 1));
         assert_eq!(web.clone().sharing(&Container::new("3", "x", 1)), web);
+    }
+
+    #[test]
+    fn the_first_label_that_names_a_project_counts() {
+        let [compose, stack, podman] = PROJECT_LABELS;
+        for (labels, project) in [
+            (&[(compose, "shop"), (stack, "swarm"), (podman, "pod")][..], "shop"),
+            (&[(compose, " \t"), (stack, "swarm"), (podman, "pod")], "swarm"),
+            (&[(stack, ""), (podman, " pod ")], " pod "),
+            (&[(compose, " "), ("project", "other")], ""),
+        ] {
+            let labels = Labels::from_iter(labels.iter().copied());
+            assert_eq!(Container::new("a", "a", 1).with_labels(labels).project(), project);
+        }
     }
 
     #[test]

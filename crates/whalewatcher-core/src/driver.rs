@@ -71,6 +71,8 @@ pub(crate) struct Driver<'a, C> {
     live: Option<(Instant, SystemTime)>,
     /// How the current connection learns of changes.
     source: Option<ChangeSource>,
+    /// Why that is worse than usual.
+    fallback: Option<Arc<EngineError>>,
     owed: Owed,
     unlisted: Vec<Unlisted>,
     counters: Counters,
@@ -81,6 +83,7 @@ impl<'a, C: EngineClient> Driver<'a, C> {
         Self {
             live: None,
             source: None,
+            fallback: None,
             owed: Owed::No,
             unlisted: Vec::new(),
             counters: shared.status().counters,
@@ -106,7 +109,7 @@ impl<'a, C: EngineClient> Driver<'a, C> {
             self.publish(Phase::Connecting);
             self.counters.connects += 1;
             let Err(error) = self.connection().await;
-            self.source = None;
+            (self.source, self.fallback) = (None, None);
             self.counters.garbled += u64::from(error.kind() == ErrorKind::Garbled);
             let error = Arc::new(error);
             if self.live.is_some_and(|(since, _)| since.elapsed() >= backoff.healthy_after()) {
@@ -156,9 +159,11 @@ impl<'a, C: EngineClient> Driver<'a, C> {
         self.shared.set_identity(identity.clone());
         let mut events = pin!(connection.events());
         let subscribing = subscribed(&mut events);
-        let source = limited(settings.connect_limit(), "subscribing to events", subscribing).await?;
+        let (source, fallback) =
+            limited(settings.connect_limit(), "subscribing to events", subscribing).await?;
         tracing::debug!(endpoint = client.endpoint(), %source, "subscribed");
         self.source = Some(source);
+        self.fall_back(fallback);
         self.outage.connected = true;
         self.counters.resyncs += 1;
         self.reconciler.set_engine(&identity);
@@ -326,12 +331,25 @@ impl<'a, C: EngineClient> Driver<'a, C> {
                 self.source = Some(source);
                 return Ok(());
             }
+            EngineEvent::Fallback(why) => {
+                self.fall_back(why);
+                return Ok(());
+            }
             _ => {}
         }
         liveness.heard(event.at());
         self.counters.events += 1;
         self.take(Input::Event(event));
         Ok(())
+    }
+
+    /// Notes why changes are learned of in a worse way than usual, or that they are not any more.
+    fn fall_back(&mut self, why: Option<Arc<EngineError>>) {
+        if let Some(error) = why.as_ref().filter(|_| self.fallback != why) {
+            let source = self.source.unwrap_or_default();
+            tracing::warn!(endpoint = self.shared.client.endpoint(), %error, %source, "changes are learned of in a worse way");
+        }
+        self.fallback = why;
     }
 
     /// Without a list there is no picture to begin with, but an audit can wait for the next time. Whether all was told
@@ -384,6 +402,7 @@ impl<'a, C: EngineClient> Driver<'a, C> {
         let status = Status {
             phase,
             source: self.source,
+            fallback: self.fallback.clone(),
             unresolved: self.reconciler.unresolved().clone(),
             unlisted: self.unlisted.clone(),
             counters: self.counters.clone(),
@@ -416,14 +435,15 @@ async fn inspect<C: EngineConnection>(
 /// Waits until the subscription stands, and says how changes are learned of.
 async fn subscribed(
     mut events: impl Stream<Item = Result<EngineEvent, EngineError>> + Unpin,
-) -> Result<ChangeSource, EngineError> {
-    let mut source = ChangeSource::default();
+) -> Result<(ChangeSource, Option<Arc<EngineError>>), EngineError> {
+    let (mut source, mut fallback) = (ChangeSource::default(), None);
     loop {
         // A stream that yields nothing else does not hold up the time limit.
         consume_budget().await;
         match events.next().await.unwrap_or_else(|| Err(ended()))? {
-            EngineEvent::Subscribed => return Ok(source),
+            EngineEvent::Subscribed => return Ok((source, fallback)),
             EngineEvent::Source(told) => source = told,
+            EngineEvent::Fallback(why) => fallback = why,
             other => {
                 let message = format!("an event came before the subscription was confirmed: {other:?}");
                 return Err(EngineError::new(ErrorKind::Garbled, message));

@@ -434,7 +434,10 @@ impl Reconciler {
 
     fn event(&mut self, event: EngineEvent, now: SystemTime) {
         let id = match &event {
-            EngineEvent::Subscribed | EngineEvent::Source(_) | EngineEvent::Gap => return,
+            EngineEvent::Subscribed
+            | EngineEvent::Source(_)
+            | EngineEvent::Fallback(_)
+            | EngineEvent::Gap => return,
             EngineEvent::Started { id, .. }
             | EngineEvent::Exited { id, .. }
             | EngineEvent::Paused { id, .. }
@@ -466,7 +469,10 @@ impl Reconciler {
         }
         let before = (self.published.len(), self.inquiry(&id));
         match event {
-            EngineEvent::Subscribed | EngineEvent::Source(_) | EngineEvent::Gap => {}
+            EngineEvent::Subscribed
+            | EngineEvent::Source(_)
+            | EngineEvent::Fallback(_)
+            | EngineEvent::Gap => {}
             EngineEvent::Started { at, pid, glimpse, .. } => {
                 self.started(&id, at, pid.filter(|pid| *pid != 0), glimpse, now);
             }

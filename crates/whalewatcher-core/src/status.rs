@@ -21,6 +21,9 @@ pub struct Status {
     pub phase: Phase,
     /// How it learns of changes; `None` while it is not connected.
     pub source: Option<ChangeSource>,
+    /// Why it learns of changes in a worse way than usual, such as by polling because the engine ends the event stream at
+    /// once; `None` where it does not.
+    pub fallback: Option<Arc<EngineError>>,
     /// The containers that cannot be inspected, and why not.
     pub unresolved: Unresolved,
     /// The parts of the engine, such as namespaces, that cannot be listed: of these the portfolio shows what was last
@@ -107,6 +110,7 @@ impl Status {
         Self {
             phase,
             source: None,
+            fallback: None,
             unresolved: Unresolved::default(),
             unlisted: Vec::new(),
             counters: Counters::default(),
@@ -125,10 +129,8 @@ impl Status {
         };
         let same_unlisted =
             self.unlisted.iter().map(|part| &part.scope).eq(other.unlisted.iter().map(|part| &part.scope));
-        same_phase
-            && self.source == other.source
-            && self.unresolved.is_same(&other.unresolved)
-            && same_unlisted
+        let same_source = self.source == other.source && self.fallback == other.fallback;
+        same_phase && same_source && self.unresolved.is_same(&other.unresolved) && same_unlisted
     }
 
     /// Whether the portfolio is as the engine says, and follows it.
@@ -191,6 +193,9 @@ impl fmt::Display for Status {
         if let Some(source) = self.source.filter(|source| *source != ChangeSource::Events) {
             write!(f, ", by {source}")?;
         }
+        if let Some(error) = &self.fallback {
+            write!(f, " because {}", Printable(&error.to_string()))?;
+        }
         match self.unresolved.total() {
             0 => Ok(()),
             unresolved => write!(f, ", {unresolved} unresolved"),
@@ -247,6 +252,9 @@ mod tests {
                 other.source = Some(ChangeSource::Hints);
                 assert!(!one.is_same(&other), "{one}, {other}");
                 other.source = None;
+                other.fallback = Some(failure());
+                assert!(!one.is_same(&other), "{one}, {other}");
+                other.fallback = None;
                 other.unresolved = unresolved(1);
                 assert!(!one.is_same(&other), "{one}, {other}");
                 assert_eq!(one.is_live(), nth == 3 || nth == 4);
@@ -275,7 +283,10 @@ mod tests {
             assert_eq!(status.to_string(), format!("{words}, 2 unresolved"));
             status.source = Some(ChangeSource::Polling { every: Duration::from_millis(1500) });
             assert_eq!(status.to_string(), format!("{words}, by polling every 1.5 s, 2 unresolved"));
-            status.source = Some(ChangeSource::Hints);
+            status.fallback = Some(failure());
+            let because = r"by polling every 1.5 s because nobody\nthere";
+            assert_eq!(status.to_string(), format!("{words}, {because}, 2 unresolved"));
+            (status.source, status.fallback) = (Some(ChangeSource::Hints), None);
             assert_eq!(status.to_string(), format!("{words}, by hints, 2 unresolved"));
         }
     }

@@ -393,6 +393,14 @@ async fn how_changes_are_learned_of_is_told_for_each_connection_anew() {
     let (_, mut changes) = watching.subscribe();
     engine.emit(&EngineEvent::Source(polling));
     status.wait_for(|status| status.source == Some(polling)).await.unwrap();
+    let why = Some(Arc::new(EngineError::new(ErrorKind::PermissionDenied, "no events for you")));
+    engine.emit(&EngineEvent::Fallback(why.clone()));
+    let fallen = status.wait_for(|status| status.fallback == why).await.unwrap();
+    assert_eq!(fallen.to_string(), "live, by polling every 1 s because no events for you");
+    engine.emit(&EngineEvent::Fallback(None));
+    status.wait_for(|status| status.fallback.is_none()).await.unwrap();
+    engine.emit(&EngineEvent::Fallback(why));
+    status.wait_for(|status| status.fallback.is_some()).await.unwrap();
     assert!(changes.next().now_or_never().is_none(), "nothing of that is told to subscribers");
     let counters = watching.status().counters;
     assert_eq!((counters.events, counters.lists), (0, 1), "nor is it an event, or a reason to list");
@@ -400,7 +408,7 @@ async fn how_changes_are_learned_of_is_told_for_each_connection_anew() {
     engine.refuse(ErrorKind::Unreachable, "away");
     engine.disconnect();
     status.wait_for(|status| matches!(status.phase, Phase::Disconnected { .. })).await.unwrap();
-    assert_eq!(watching.status().source, None);
+    assert_eq!((watching.status().source, watching.status().fallback), (None, None));
     let engine = engine.with_source(ChangeSource::Events);
     engine.accept();
     assert!(status.wait_for(Status::is_live).await.is_some());
