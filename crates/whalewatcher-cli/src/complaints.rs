@@ -98,7 +98,9 @@ impl Complaints {
                 match source {
                     ChangeSource::Polling { every } => {
                         let every = every.as_secs_f32();
-                        new.push(format!("the engine sends no events; polling every {every} s"));
+                        let why = status.fallback.as_ref().map(ToString::to_string);
+                        let why = why.unwrap_or_else(|| "the engine sends no events".to_owned());
+                        new.push(format!("{why}; polling every {every} s"));
                     }
                     // As good as events, so it is no complaint.
                     _ => tracing::info!("{place}: changes are learned of by {source}"),

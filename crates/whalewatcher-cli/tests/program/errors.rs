@@ -209,6 +209,25 @@ async fn containers_that_cannot_be_inspected_are_named() {
 }
 
 #[tokio::test]
+async fn an_engine_without_events_is_polled_and_watch_says_why() {
+    let engine = Server::builder().start().unwrap();
+    engine.run("web").unwrap();
+    engine.on_request(|request| match request.kind() {
+        Kind::Events => Verdict::error(403, "not for you"),
+        _ => Verdict::Pass,
+    });
+    let mut program = Program::start(&["watch", "--host", &engine.endpoint()]);
+    let complaint = program.error_line().await;
+    let begin = format!("whalewatcher: docker.com at {}: ", engine.endpoint());
+    assert!(complaint.starts_with(&begin) && complaint.contains("not for you; polling every "), "{complaint}");
+    while !program.line().await.contains("  web ") {}
+    engine.run("db").unwrap();
+    while !program.line().await.contains("● started  db ") {}
+    let ended = run(&["ps", "--host", &engine.endpoint()]).await;
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+}
+
+#[tokio::test]
 async fn an_engine_that_does_not_answer_is_told_with_what_it_does_not_answer() {
     let engine = Server::builder().on_request(|_| Verdict::Hang).start().unwrap();
     let ended = run(&["ps", "--host", &engine.endpoint()]).await;
