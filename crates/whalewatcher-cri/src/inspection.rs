@@ -12,6 +12,7 @@ use whalewatcher_api::cri::v1::{
     ContainerStatusRequest, ContainerStatusResponse, PodSandboxStatusRequest, PodSandboxStatusResponse,
 };
 use whalewatcher_core::{Container, ContainerId, EngineError, ErrorKind};
+use whalewatcher_grpc::Hold;
 
 use crate::connection::Connection;
 use crate::container::{
@@ -19,8 +20,7 @@ use crate::container::{
 };
 use crate::failure;
 use crate::info::Info;
-use crate::limits::MAX_STATUS;
-use crate::memory::{ATTEMPTS, Memory};
+use crate::memory::Memory;
 
 const CONTAINER: &str = "RuntimeService.ContainerStatus";
 const SANDBOX: &str = "RuntimeService.PodSandboxStatus";
@@ -52,6 +52,8 @@ struct Told {
     container: Container,
     /// With a rucksack, if it is alive and has a PID.
     alive: Option<Container>,
+    /// Whether it has no process, though it is said to be alive.
+    is_processless: bool,
     sandbox: Option<ContainerId>,
 }
 
@@ -86,7 +88,8 @@ pub(crate) async fn inspect(
                 return Err(EngineError::new(ErrorKind::Failed, message));
             }
             Verdict::NoPid => {
-                let message = format!("the CRI runtime tells no PID of {id}");
+                let remedy = connection.runtime().remedy_for_missing_pids();
+                let message = format!("the CRI runtime reports no PID of {id}, though it runs{remedy}");
                 return Err(EngineError::new(ErrorKind::Failed, message));
             }
         }
@@ -112,14 +115,14 @@ fn judge(memory: &mut Memory, id: &ContainerId, seen: Seen) -> Verdict {
             Verdict::Answer(Some(told.container))
         }
         (State::Alive, Some(container)) => {
-            member.pid = Some(container.pid());
-            member.vain = 0;
+            memory.lives(id, kind, container.pid());
             Verdict::Answer(Some(container))
         }
-        (State::Alive, None) => {
-            member.vain = member.vain.saturating_add(1);
-            if member.vain < ATTEMPTS { Verdict::NoPid } else { Verdict::Answer(None) }
+        (State::Alive, None) if told.is_processless => {
+            member.is_processless = true;
+            Verdict::Answer(None)
         }
+        (State::Alive, None) => Verdict::NoPid,
         (State::Created, _) if since.is_some_and(|since| since < BEHIND) => Verdict::Wait,
         (State::Created | State::NotAlive, _) => {
             // If an event told of its start, one still tells of its end.
@@ -154,15 +157,15 @@ async fn look(connection: &Connection, id: &ContainerId) -> Result<Seen, EngineE
 
 async fn container(connection: &Connection, id: &ContainerId) -> Result<Seen, EngineError> {
     let request = ContainerStatusRequest { container_id: id.as_str().to_owned(), verbose: true };
-    let Some(answer) = found(CONTAINER, connection.client(MAX_STATUS).container_status(request).await)?
-    else {
-        return Ok(Seen::Unheard);
-    };
+    let answer = connection.client(connection.limits().status()).container_status(request).await;
+    // Another large one comes only once this is taken in.
+    let _hold = answer.as_ref().ok().and_then(|answer| answer.extensions().get::<Hold>().cloned());
+    let Some(answer) = found(CONTAINER, answer)? else { return Ok(Seen::Unheard) };
     let ContainerStatusResponse { status: Some(status), info } = answer else { return Ok(Seen::Unheard) };
     if status.id != id.as_str() {
         return Ok(Seen::Unheard);
     }
-    let Info { pid, sandbox } = Info::of(&info);
+    let Info { pid, sandbox, .. } = Info::of(&info);
     let sandbox = sandbox.filter(|sandbox| ContainerId::is_plain(sandbox)).map(ContainerId::from);
     let sandbox = connection.memory().get(id).and_then(|member| member.sandbox.clone()).or(sandbox);
     let pod = match &sandbox {
@@ -172,8 +175,12 @@ async fn container(connection: &Connection, id: &ContainerId) -> Result<Seen, En
     let state = state(status.state);
     let details = Details::Container { status: &status, info: &info };
     let alive = |pid| of_status(&status, pod.as_ref(), pid);
-    let told =
-        Told { container: alive(0), alive: pack(pid, state, alive, connection.packer(), details), sandbox };
+    let told = Told {
+        container: alive(0),
+        alive: pack(pid, state, alive, connection.packer(), details),
+        is_processless: false,
+        sandbox,
+    };
     Ok(Seen::Told(Kind::Container, state, told))
 }
 
@@ -184,12 +191,13 @@ async fn sandbox(connection: &Connection, id: &ContainerId) -> Result<Seen, Engi
         return Ok(Seen::Unheard);
     };
     let state = sandbox_state(status.state);
-    let pid = Info::of(&info).pid;
+    let Info { pid, has_no_pid, .. } = Info::of(&info);
     let details = Details::Sandbox { status: &status, info: &info };
     let alive = |pid| of_sandbox_status(&status, pid);
     let told = Told {
         container: alive(0),
         alive: pack(pid, state, alive, connection.packer(), details),
+        is_processless: has_no_pid && connection.runtime().makes_sandboxes_without_process(),
         sandbox: None,
     };
     if let (State::Alive, Some(pod)) = (state, Pod::of(status.metadata.as_ref())) {
@@ -218,7 +226,8 @@ async fn sandbox_status(
     verbose: bool,
 ) -> Result<Option<PodSandboxStatusResponse>, EngineError> {
     let request = PodSandboxStatusRequest { pod_sandbox_id: id.as_str().to_owned(), verbose };
-    let answer = found(SANDBOX, connection.client(MAX_STATUS).pod_sandbox_status(request).await)?;
+    let answer = connection.client(connection.limits().status()).pod_sandbox_status(request).await;
+    let answer = found(SANDBOX, answer)?;
     Ok(answer.filter(|answer| answer.status.as_ref().is_some_and(|status| status.id == id.as_str())))
 }
 
@@ -255,7 +264,7 @@ mod tests {
         Seen::Told(
             Kind::Container,
             state,
-            Told { container: container(0), alive: pid.map(container), sandbox: None },
+            Told { container: container(0), alive: pid.map(container), is_processless: false, sandbox: None },
         )
     }
 
@@ -294,18 +303,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_tells_no_pid_is_asked_again_some_times_and_left_out_then_until_it_does() {
+    async fn what_runs_without_a_pid_is_never_answered_for_and_what_has_no_process_is_not_alive() {
         let mut memory = Memory::default();
-        for attempt in 1..ATTEMPTS {
+        for _ in 0..100 {
             let verdict = judge(&mut memory, &id(), seen(State::Alive, None));
-            assert!(matches!(verdict, Verdict::NoPid), "{attempt}");
-        }
-        for _ in 0..2 {
-            assert_eq!(answered(&mut memory, seen(State::Alive, None)), Some(None));
+            assert!(matches!(verdict, Verdict::NoPid));
         }
         assert_eq!(answered(&mut memory, seen(State::Alive, Some(7))), Some(Some(7)));
-        let member = memory.get(&id()).unwrap();
-        assert_eq!((member.pid, member.vain), (Some(7), 0));
+        let mut processless = seen(State::Alive, None);
+        if let Seen::Told(_, _, told) = &mut processless {
+            told.is_processless = true;
+        }
+        assert_eq!(answered(&mut memory, processless), Some(None));
+        assert!(memory.get(&id()).unwrap().is_processless);
+        assert_eq!(answered(&mut memory, seen(State::Alive, Some(8))), Some(Some(8)));
+        assert!(!memory.get(&id()).unwrap().is_processless);
+        assert_eq!(answered(&mut memory, seen(State::NotAlive, None)), Some(Some(0)));
     }
 
     #[tokio::test(start_paused = true)]

@@ -46,7 +46,7 @@
 //! - `moby` (default): Docker, and what speaks its API, such as podman.
 //! - `bollard` (default): with `moby`, a bollard client for the application's own requests, and packers of rucksacks that
 //!   get bollard's types. Without it some 35 crates fewer are compiled.
-//! - `containerd`: containerd, in all its namespaces.
+//! - `containerd`: containerd, in its namespaces but those of Docker and Kubernetes.
 //! - `cri`: the runtime of a Kubernetes node (containerd, CRI-O), by the API that the kubelet uses: containers and pod
 //!   sandboxes, which [`Portfolio::pods`] groups. Together with `containerd`, a containerd before 2.0 is followed by its own
 //!   events; without it, it is asked for its lists every second, for its CRI events would be taken from the kubelet.

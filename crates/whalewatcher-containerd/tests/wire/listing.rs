@@ -148,6 +148,31 @@ async fn a_namespace_that_vanishes_before_it_is_listed_is_no_error() {
 }
 
 #[tokio::test]
+async fn ignored_namespaces_with_tasks_are_known_where_nothing_else_is_alive() {
+    for (alive, over, hangs, expected) in [
+        (&["moby/1", "k8s.io/1"][..], &[][..], None, &["k8s.io", "moby"][..]),
+        (&["moby/1"], &["k8s.io/1"], None, &["moby"]),
+        (&["moby/1", "shop/1"], &[], None, &[]),
+        (&["moby/1", "k8s.io/1"], &[], Some("moby"), &["k8s.io"]),
+        (&[], &[], None, &[]),
+    ] {
+        let server = Server::builder().start().unwrap();
+        for id in alive.iter().chain(over) {
+            server.run(*id).unwrap();
+        }
+        for id in over {
+            server.exit(*id, 0).unwrap();
+        }
+        if let Some(namespace) = hangs {
+            server.on_call(treating(namespace, Method::TasksList, Verdict::Hang));
+        }
+        let client = Client::new(server.endpoint()).unwrap();
+        let _watched = Watched::new(client.clone()).live().await;
+        assert_eq!(client.ignored_with_tasks(), expected, "{alive:?}");
+    }
+}
+
+#[tokio::test]
 async fn without_a_list_of_namespaces_there_is_no_picture() {
     let server = Server::builder().start().unwrap();
     server.run("web").unwrap();
