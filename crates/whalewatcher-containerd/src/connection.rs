@@ -90,6 +90,11 @@ impl Connection {
         &self.configured.lives
     }
 
+    /// Notes that the container is alive, if there is room for it.
+    pub(crate) fn note(&self, container: &Container) -> Result<(), EngineError> {
+        self.lives().add(container, self.limits().kept())
+    }
+
     pub(crate) fn left_out(&self) -> &LeftOut {
         &self.configured.left_out
     }
@@ -156,8 +161,9 @@ impl EngineConnection for Connection {
         match state(&task) {
             alive @ (State::Running | State::Paused) => {
                 let paused = alive == State::Paused;
-                self.lives().add(id, task.pid);
-                Ok(Some(container::alive(namespace, record, &task, paused, self.packer())))
+                let container = container::alive(namespace, record, &task, paused, self.packer());
+                self.note(&container)?;
+                Ok(Some(container))
             }
             State::NotAlive => Ok(Some(container::named(namespace, record, 0))),
             State::Unknown => {

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
@@ -36,10 +35,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long to look for what is left out, for all there is to say of it is a hint to people.
 const GLANCE: Duration = Duration::from_secs(1);
 
-/// What a container takes beside its names and labels, and a label beside its text.
-const RECORD: usize = 512;
-const LABEL: usize = 64;
-
 /// Up to so many containers are asked for by name: of what is not alive nothing has to be told then.
 const BY_NAME: usize = 64;
 
@@ -52,26 +47,6 @@ pub(crate) enum Purpose {
     Audit,
 }
 
-/// How much is kept of a list, in all namespaces.
-#[derive(Debug, Default)]
-struct Kept(AtomicUsize);
-
-impl Kept {
-    /// Counts what is kept of a container: its name and labels.
-    fn add(&self, record: &Record, limit: usize) -> Result<(), EngineError> {
-        let labels = record.labels.iter().map(|(key, value)| LABEL + key.len() + value.len());
-        let bytes = RECORD + record.id.len() + labels.sum::<usize>();
-        if self.0.fetch_add(bytes, Ordering::Relaxed) + bytes <= limit {
-            return Ok(());
-        }
-        let message = format!(
-            "{CONTAINERS}: the names and labels of what is alive have more than {limit} bytes; the client can be \
-             configured to take more memory"
-        );
-        Err(EngineError::new(ErrorKind::Garbled, message))
-    }
-}
-
 /// Lists all namespaces but those that are ignored.
 pub(crate) async fn list(connection: &Connection, purpose: Purpose) -> Result<Listing, EngineError> {
     connection.transport().check_socket()?;
@@ -82,9 +57,8 @@ pub(crate) async fn list(connection: &Connection, purpose: Purpose) -> Result<Li
     let names = namespaces.into_iter().map(|namespace| namespace.name);
     let (ignored, names): (Vec<_>, Vec<_>) = names.partition(|name| connection.ignored().contains(name));
     connection.lives().retain(|id| names.iter().any(|name| name == split(id).0));
-    let kept = &Kept::default();
     let listing = |namespace: String| async move {
-        let sightings = sightings(connection, &namespace, purpose, kept);
+        let sightings = sightings(connection, &namespace, purpose);
         let sightings = timeout(PATIENCE, sightings).await.unwrap_or_else(|_| {
             let message = format!("no answer within {} s", PATIENCE.as_secs());
             Err(EngineError::new(ErrorKind::TimedOut, message))
@@ -128,13 +102,12 @@ async fn sightings(
     connection: &Connection,
     namespace: &str,
     purpose: Purpose,
-    kept: &Kept,
 ) -> Result<Vec<Sighting>, EngineError> {
     let tasks = tasks(connection, namespace).await?;
     if purpose == Purpose::Picture {
         report_ended(connection, namespace, &tasks);
     }
-    let tasks = alive(tasks);
+    let mut tasks = alive(tasks);
     let is_gone = |id: &str| !tasks.contains_key(id);
     connection.lives().retain(|id| split(id).0 != namespace || !is_gone(split(id).1));
     let mut sightings = Vec::with_capacity(tasks.len());
@@ -143,9 +116,9 @@ async fn sightings(
     }
     let request = ListContainersRequest { filters: filters(&tasks) };
     records(connection, namespace, request, |record| {
-        if let Some((task, state)) = tasks.get(&record.id) {
-            kept.add(&record, connection.limits().kept())?;
-            sightings.push(sighting(connection, namespace, record, task, *state));
+        // Each once, whatever is sent.
+        if let Some((task, state)) = tasks.remove(&record.id) {
+            sightings.push(sighting(connection, namespace, record, &task, state)?);
         }
         Ok(())
     })
@@ -200,18 +173,19 @@ fn sighting(
     record: Record,
     task: &Process,
     state: State,
-) -> Sighting {
-    match state {
+) -> Result<Sighting, EngineError> {
+    Ok(match state {
         // An inspection may tell more.
         State::Unknown | State::NotAlive => {
             Sighting::Partial { container: container::named(namespace, record, 0), started_within: None }
         }
         State::Running | State::Paused => {
             let paused = state == State::Paused;
-            connection.lives().add(&ContainerId::from(qualified(namespace, &record.id)), task.pid);
-            Sighting::Whole(container::alive(namespace, record, task, paused, connection.packer()))
+            let container = container::alive(namespace, record, task, paused, connection.packer());
+            connection.note(&container)?;
+            Sighting::Whole(container)
         }
-    }
+    })
 }
 
 /// Hands on each record of a namespace. They come one by one, for all together have no limit, or, from a server that

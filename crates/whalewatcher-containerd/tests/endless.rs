@@ -82,14 +82,14 @@ async fn list(connection: Connection) -> Vec<String> {
     }
 }
 
-/// How sixteen inspections at once end.
+/// How eight inspections at once end.
 async fn inspect(connection: Connection) -> Vec<String> {
     let id = "a".into();
-    let answers = join_all((0..16).map(|_| connection.inspect(&id))).await;
-    answers
-        .into_iter()
-        .map(|answer| answer.map_or_else(|error| error.to_string(), |_| "answered".into()))
-        .collect()
+    let answer = || async {
+        let answer = connection.inspect(&id).await;
+        answer.map_or_else(|error| error.to_string(), |_| "answered".into())
+    };
+    join_all((0..8).map(|_| answer())).await
 }
 
 /// How the stream of events ends.
@@ -115,8 +115,8 @@ fn record(id: &str, label: usize) -> Container {
     Container { id: id.into(), labels, ..Container::default() }
 }
 
-fn streamed(id: &str, times: usize) -> Answer {
-    let message = ListContainerMessage { container: Some(record(id, MIB)) };
+fn streamed(id: &str, label: usize, times: usize) -> Answer {
+    let message = ListContainerMessage { container: Some(record(id, label)) };
     Answer::messages(&message.encode_to_vec(), times)
 }
 
@@ -142,8 +142,9 @@ async fn whatever_is_sent_its_cost_is_bounded() {
         ("empty tasks", Ask::List, TASKS, entries(&[0x0a, 0], MAX_TASKS), "so many entries that"),
         ("tasks in single bytes", Ask::List, TASKS, Answer::pieces(&[0x0a], MAX_TASKS / 2), ""),
         ("a huge header", Ask::List, TASKS, Answer::message(&[]).with_header(MIB), ""),
-        ("nothing but unknown records", Ask::List, RECORDS, streamed("b", 500), "nothing"),
-        ("records without end", Ask::List, RECORDS, streamed("a", 500), "have more than 25165824 bytes"),
+        ("nothing but unknown records", Ask::List, RECORDS, streamed("b", MIB, 3), "nothing"),
+        ("one record again and again", Ask::List, RECORDS, streamed("a", MIB, 5), "nothing"),
+        ("more than is kept", Ask::List, RECORDS, streamed("a", 4 * MIB, 1), "have more than 25165824 bytes"),
         ("a message per inspection", Ask::Inspect, RECORD, Answer::message(&large), "answered"),
         ("empty entries", Ask::Inspect, RECORD, entries(&[0x0a, 0], MAX_CONTAINER), "so many entries that"),
         ("a huge event", Ask::Event, SUBSCRIBE, entries(&[0; 2], MAX_EVENT * 2), "more than the 4194304"),

@@ -62,7 +62,8 @@ impl Connection {
         configured: Configured,
     ) -> Result<Self, EngineError> {
         let (tell, told) = mpsc::unbounded_channel();
-        let memory = Memory::new(configured.endings.clone(), configured.lives.clone());
+        let memory =
+            Memory::new(configured.endings.clone(), configured.lives.clone(), configured.limits.kept());
         Ok(Self {
             #[cfg(feature = "containerd")]
             hints: Hints::new(transport.channel(), configured.limits, configured.probe_every)?,

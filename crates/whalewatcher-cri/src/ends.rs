@@ -55,6 +55,7 @@ pub(crate) async fn ends(
 
 async fn end(connection: &Connection, id: &ContainerId, pid: u32) -> Option<End> {
     let request = ContainerStatusRequest { container_id: id.as_str().to_owned(), verbose: false };
+    // Of a sandbox there is no such status.
     let answer = connection.client(connection.limits().status()).container_status(request).await;
     let status = answer.ok()?.into_inner().status?;
     if status.id != id.as_str() || state(status.state) != State::NotAlive {

@@ -65,6 +65,8 @@ enum Verdict {
     Wait,
     /// To be asked again later.
     NoPid,
+    /// There is no room for it.
+    TooMuch(EngineError),
 }
 
 /// Asks about it. What is over is told with a PID of 0.
@@ -87,6 +89,7 @@ pub(crate) async fn inspect(
                 let message = format!("{id} was started, but the CRI runtime does not say so");
                 return Err(EngineError::new(ErrorKind::Failed, message));
             }
+            Verdict::TooMuch(error) => return Err(error),
             Verdict::NoPid => {
                 let remedy = connection.runtime().remedy_for_missing_pids();
                 let message = format!("the CRI runtime reports no PID of {id}, though it runs{remedy}");
@@ -114,10 +117,10 @@ fn judge(memory: &mut Memory, id: &ContainerId, seen: Seen) -> Verdict {
             memory.forget(id);
             Verdict::Answer(Some(told.container))
         }
-        (State::Alive, Some(container)) => {
-            memory.lives(id, kind, container.pid());
-            Verdict::Answer(Some(container))
-        }
+        (State::Alive, Some(container)) => match memory.lives(&container) {
+            Ok(()) => Verdict::Answer(Some(container)),
+            Err(error) => Verdict::TooMuch(error),
+        },
         (State::Alive, None) if told.is_processless => {
             member.is_processless = true;
             Verdict::Answer(None)
@@ -272,7 +275,7 @@ mod tests {
     fn answered(memory: &mut Memory, seen: Seen) -> Option<Option<u32>> {
         match judge(memory, &id(), seen) {
             Verdict::Answer(answer) => Some(answer.map(|container| container.pid())),
-            Verdict::Wait | Verdict::NoPid => None,
+            Verdict::Wait | Verdict::NoPid | Verdict::TooMuch(_) => None,
         }
     }
 

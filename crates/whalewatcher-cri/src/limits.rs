@@ -51,6 +51,11 @@ impl Limits {
         self.limit(MAX_STATUS, 8 * MIB, ENTRY, 2 * size_of::<Mount>())
     }
 
+    /// The names and labels of all that is alive.
+    pub(crate) fn kept(self) -> usize {
+        2 * self.list().bytes
+    }
+
     pub(crate) fn list(self) -> Limit {
         self.limit(MAX_LIST, 2 * MAX_LIST, 2 * size_of::<Container>(), ENTRY)
     }

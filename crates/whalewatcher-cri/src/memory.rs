@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use whalewatcher_core::ContainerId;
+use whalewatcher_core::{Container, ContainerId, EngineError};
 use whalewatcher_grpc::Lives;
 
 use crate::container::{Kind, Pod};
@@ -18,7 +18,7 @@ use crate::endings::Endings;
 const YOUNG: Duration = Duration::from_secs(60);
 
 /// What is remembered on a connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Memory {
     members: HashMap<ContainerId, Member>,
     /// By the ID of their sandbox.
@@ -29,6 +29,8 @@ pub(crate) struct Memory {
     told: Endings,
     /// What was alive, as any connection saw.
     lives: Lives,
+    /// What the names and labels of all that is alive may take.
+    limit: usize,
 }
 
 /// One that is alive, or may be.
@@ -50,10 +52,17 @@ pub(crate) struct Member {
     since: Option<Instant>,
 }
 
+impl Default for Memory {
+    fn default() -> Self {
+        Self::new(Endings::default(), Lives::default(), usize::MAX)
+    }
+}
+
 impl Memory {
     /// Of nothing but what was told to be over on other connections, and what was alive.
-    pub(crate) fn new(endings: Endings, lives: Lives) -> Self {
-        Self { endings, lives, ..Self::default() }
+    pub(crate) fn new(endings: Endings, lives: Lives, limit: usize) -> Self {
+        let (members, pods, told) = Default::default();
+        Self { members, pods, endings, told, lives, limit }
     }
 
     /// What is remembered of it, from now on at the latest.
@@ -77,18 +86,16 @@ impl Memory {
         member
     }
 
-    /// It is alive, as the process with this PID.
-    pub(crate) fn lives(&mut self, id: &ContainerId, kind: Kind, pid: u32) {
-        let member = self.member(id);
-        member.pid = Some(pid);
+    /// It is alive, if there is room for it.
+    pub(crate) fn lives(&mut self, container: &Container) -> Result<(), EngineError> {
+        self.lives.add(container, self.limit)?;
+        let member = self.member(container.id());
+        member.pid = Some(container.pid());
         member.is_processless = false;
-        // Of a sandbox' end the runtime knows nothing that is of interest.
-        if kind == Kind::Container {
-            self.lives.add(id, pid);
-        }
+        Ok(())
     }
 
-    /// Those containers that were alive on whichever connection, are not among these, and were not told to be over.
+    /// What was alive on whichever connection, is not among these, and was not told to be over.
     pub(crate) fn missing(&self, alive: &HashSet<ContainerId>) -> Vec<(ContainerId, u32)> {
         self.lives.missing(alive)
     }
@@ -174,12 +181,12 @@ mod tests {
     #[test]
     fn what_is_over_has_no_pod_any_more_and_is_over_on_the_next_connection_too() {
         let endings = Endings::default();
-        let mut memory = Memory::new(endings.clone(), Lives::default());
+        let mut memory = Memory::new(endings.clone(), Lives::default(), 0);
         memory.learn(&id("s"), pod());
         memory.end(&id("s"));
         memory.learn(&id("s"), pod());
         assert!(memory.has_ended(&id("s")) && memory.pod(&id("s")).is_none());
-        let next = Memory::new(endings, Lives::default());
+        let next = Memory::new(endings, Lives::default(), 0);
         assert!(next.has_ended(&id("s")) && !next.has_ended(&id("other")));
         assert!(memory.was_told_to_end(&id("s")) && !next.was_told_to_end(&id("s")));
     }

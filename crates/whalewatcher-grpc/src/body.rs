@@ -58,6 +58,14 @@ pub struct Excess {
     bytes: Option<usize>,
 }
 
+impl Excess {
+    /// Whether the limit depends on the memory that an engine may cost.
+    #[must_use]
+    pub fn is_configurable(&self) -> bool {
+        self.limit != Limit::SMALL
+    }
+}
+
 impl fmt::Display for Excess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.bytes {

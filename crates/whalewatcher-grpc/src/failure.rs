@@ -81,7 +81,12 @@ impl Engine {
         let name = self.name;
         let excess = causes(&status).find_map(|cause| cause.downcast_ref::<Excess>()).copied();
         if let Some(excess) = excess {
-            let message = format!("{what}: {excess}; the client can be configured to take more memory");
+            let remedy = if excess.is_configurable() {
+                "; the client can be configured to take more memory"
+            } else {
+                ""
+            };
+            let message = format!("{what}: {excess}{remedy}");
             return EngineError::new(ErrorKind::Garbled, message).with_source(status);
         }
         if status.source().is_some() {

@@ -24,10 +24,10 @@ use crate::endpoint::Endpoint;
 use crate::socket::{self, Bound};
 use crate::wire::{Greeting, Heard, Wire};
 
-/// How much the engine may send that nobody has read yet: of one answer, and of all. What is read at once does not need
-/// more, and each frame of one byte takes some hundred bytes until then.
-const WINDOW: u32 = 64 * 1024;
-const WINDOWS: u32 = 256 * 1024;
+/// How much the engine may send that nobody has read yet: of one answer, and of all. That of all has to be enough for more
+/// answers than there ever are at once: those that wait for their turn must not keep the one whose turn it is from coming.
+const WINDOW: u32 = 32 * 1024;
+const WINDOWS: u32 = 4 * 1024 * 1024;
 
 /// How large the headers of an answer may be.
 const HEADERS: u32 = 16 * 1024;

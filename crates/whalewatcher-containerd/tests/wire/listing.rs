@@ -116,7 +116,7 @@ async fn what_was_known_of_a_namespace_that_fails_is_not_announced_as_exited() {
     in_time(server.until(|stats| stats.requests.namespaces_list >= 4)).await;
     assert_eq!(watched.names(), ["bad/1", "bad/2", "good/2"]);
     server.remove_hook(hook);
-    assert_eq!(watched.told_all(2).await, ["exited bad/1", "synced 2"], "exactly what differs");
+    assert_eq!(watched.told_all(2).await, ["exited bad/1 0", "synced 2"], "exactly what differs");
 }
 
 #[tokio::test]

@@ -85,8 +85,8 @@ async fn sandboxes_of_cri_o_without_a_process_are_not_alive_and_asked_about_once
         assert_eq!(watched.watching.status().unresolved, 1, "what cannot be read may have a process");
         // What is not alive has no end.
         server.exit(&web, 0).unwrap();
-        server.remove(&bare).unwrap();
         assert_eq!(watched.told().await, "exited web 0");
+        server.remove(&bare).unwrap();
         let other = server.run_pod("other").unwrap();
         assert_eq!(watched.told().await, format!("started {other}"));
     }
