@@ -54,7 +54,7 @@ pub(crate) struct Configured {
 
 impl Connection {
     pub(crate) fn new(transport: Transport, identity: EngineIdentity, configured: Configured) -> Self {
-        let events = EventService::new(transport.channel(), Scope::AllBut(configured.ignored.clone()))
+        let events = EventService::new(&transport.channel(), Scope::AllBut(configured.ignored.clone()))
             .with_probe_every(configured.probe_every)
             .with_limit(configured.limits.event());
         let (report, reported) = mpsc::unbounded_channel();

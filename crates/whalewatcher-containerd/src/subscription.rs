@@ -77,11 +77,11 @@ impl EventService {
     /// # Errors
     ///
     /// [`ErrorKind::Configuration`] if no namespace can be called so.
-    pub fn of_namespace(channel: Channel, namespace: &str) -> Result<Self, EngineError> {
+    pub fn of_namespace(channel: &Channel, namespace: &str) -> Result<Self, EngineError> {
         Ok(Self::new(channel, Scope::only(namespace)?))
     }
 
-    pub(crate) fn new(channel: Channel, scope: Scope) -> Self {
+    pub(crate) fn new(channel: &Channel, scope: Scope) -> Self {
         let channel = channel.for_stream(Limits::default().event());
         let (heard, newest) = (watch::Sender::new(()), Mutex::new(Instant::now()));
         let (probe_every, refused) = (DEFAULT_PROBE_EVERY, AtomicBool::new(false));

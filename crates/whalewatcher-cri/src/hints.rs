@@ -57,7 +57,7 @@ pub(crate) struct Hints {
 
 impl Hints {
     pub(crate) fn new(channel: Channel, limits: Limits, probe_every: Duration) -> Result<Self, EngineError> {
-        let service = EventService::of_namespace(channel.clone(), NAMESPACE)?
+        let service = EventService::of_namespace(&channel, NAMESPACE)?
             .with_probe_every(probe_every)
             .with_limit(limits.containerd(MAX_EVENT));
         Ok(Self { channel, limits, service, stand: AtomicBool::new(false) })

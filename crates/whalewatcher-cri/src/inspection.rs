@@ -43,7 +43,7 @@ const UNHEARD: Duration = Duration::from_secs(1);
 enum Seen {
     /// That it does not know it.
     Unheard,
-    Told(Kind, State, Told),
+    Told(Kind, State, Box<Told>),
 }
 
 #[derive(Debug)]
@@ -110,6 +110,7 @@ fn judge(memory: &mut Memory, id: &ContainerId, seen: Seen) -> Verdict {
         memory.forget(id);
         return Verdict::Answer(None);
     };
+    let told = *told;
     let member = memory.is(id, kind, told.sandbox);
     match (state, told.alive) {
         _ if ended => {
@@ -184,7 +185,7 @@ async fn container(connection: &Connection, id: &ContainerId) -> Result<Seen, En
         is_processless: false,
         sandbox,
     };
-    Ok(Seen::Told(Kind::Container, state, told))
+    Ok(Seen::Told(Kind::Container, state, told.into()))
 }
 
 async fn sandbox(connection: &Connection, id: &ContainerId) -> Result<Seen, EngineError> {
@@ -206,7 +207,7 @@ async fn sandbox(connection: &Connection, id: &ContainerId) -> Result<Seen, Engi
     if let (State::Alive, Some(pod)) = (state, Pod::of(status.metadata.as_ref())) {
         connection.memory().learn(id, pod);
     }
-    Ok(Seen::Told(Kind::Sandbox, state, told))
+    Ok(Seen::Told(Kind::Sandbox, state, told.into()))
 }
 
 /// The pod of a sandbox; asked for only where neither a list nor an event told it.
@@ -264,11 +265,9 @@ mod tests {
 
     fn seen(state: State, pid: Option<u32>) -> Seen {
         let container = |pid| Container::new("c1", "web", pid);
-        Seen::Told(
-            Kind::Container,
-            state,
-            Told { container: container(0), alive: pid.map(container), is_processless: false, sandbox: None },
-        )
+        let (container, alive) = (container(0), pid.map(container));
+        let told = Told { container, alive, is_processless: false, sandbox: None };
+        Seen::Told(Kind::Container, state, told.into())
     }
 
     /// Which PID it is answered to have.

@@ -161,7 +161,7 @@ async fn ignored_namespaces_with_tasks_are_known_where_nothing_else_is_alive() {
             server.run(*id).unwrap();
         }
         for id in over {
-            server.exit(*id, 0).unwrap();
+            server.exit(id, 0).unwrap();
         }
         if let Some(namespace) = hangs {
             server.on_call(treating(namespace, Method::TasksList, Verdict::Hang));
