@@ -9,7 +9,7 @@ use std::io;
 use serde::Serialize;
 use serde_json::ser::Formatter;
 use serde_json::{Serializer, Value};
-use whalewatcher_core::{Container, Event, Watcher};
+use whalewatcher_core::{Container, EngineIdentity, Event, Watcher};
 
 /// Which engine: on each line, and with each container.
 #[derive(Clone, Serialize)]
@@ -24,8 +24,10 @@ struct Engine {
 impl Engine {
     /// As of its newest connection; before the first, ID and version are empty.
     fn of(watcher: &dyn Watcher) -> Self {
-        let identity = watcher.identity();
-        let known = identity.as_deref();
+        Self::known(watcher, watcher.identity().as_deref())
+    }
+
+    fn known(watcher: &dyn Watcher, known: Option<&EngineIdentity>) -> Self {
         Self {
             engine_type: known.map_or(watcher.engine_type(), |known| &known.engine_type).to_owned(),
             id: known.map(|known| known.id.clone()).unwrap_or_default(),
@@ -40,7 +42,11 @@ pub(crate) fn event(watcher: &dyn Watcher, event: &Event) -> serde_json::Result<
     let mut object = serde_json::to_value(event)?;
     if let Value::Object(fields) = &mut object {
         // After the event's name and time, before what may be long.
-        fields.shift_insert(2, "engine".to_owned(), serde_json::to_value(Engine::of(watcher))?);
+        let engine = match &event.engine {
+            Some(engine) => Engine::known(watcher, Some(engine)),
+            None => Engine::of(watcher),
+        };
+        fields.shift_insert(2, "engine".to_owned(), serde_json::to_value(engine)?);
     }
     line(&object)
 }

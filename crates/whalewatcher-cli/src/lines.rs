@@ -208,8 +208,16 @@ fn remark(event: &Event, before: Option<&Container>) -> String {
 /// What there is to say about the watch itself.
 fn said(kind: &EventKind) -> String {
     match kind {
-        EventKind::Synced { containers: 1 } => "1 container is alive".to_owned(),
-        EventKind::Synced { containers } => format!("{containers} containers are alive"),
+        EventKind::Synced { containers, unresolved } => {
+            let alive = match containers {
+                1 => "1 container is alive".to_owned(),
+                _ => format!("{containers} containers are alive"),
+            };
+            match unresolved {
+                0 => alive,
+                _ => format!("{alive}, {unresolved} cannot be inspected"),
+            }
+        }
         EventKind::Lagged { missed: 1 } => "missed 1 event; what it changed follows".to_owned(),
         EventKind::Lagged { missed } => format!("missed {missed} events; what they changed follows"),
         EventKind::Disconnected { error } => Printable(&error.to_string()).to_string(),
@@ -281,7 +289,7 @@ mod tests {
             "12:00:00 ✗ disconnected gone\\u{1b}[2J\n"
         );
         assert_eq!(
-            line(&mut lines, EventKind::Synced { containers: 3 }, None),
+            line(&mut lines, EventKind::Synced { containers: 3, unresolved: 0 }, None),
             "12:00:00 ✓ synced   3 containers are alive\n"
         );
         assert_eq!(
@@ -292,7 +300,7 @@ mod tests {
 
     #[test]
     fn where_there_are_several_engines_a_line_names_its_own() {
-        let event = Event::new(noon(), EventKind::Synced { containers: 2 });
+        let event = Event::new(noon(), EventKind::Synced { containers: 2, unresolved: 0 });
         assert_eq!(lines().line(&event, None, Some(1)), "12:00:00 [1] ✓ synced   2 containers are alive\n");
     }
 

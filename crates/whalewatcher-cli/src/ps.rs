@@ -55,7 +55,7 @@ pub(crate) async fn ps(watchers: &[Arc<dyn Watcher>], view: arguments::View) -> 
 /// What is missing in its picture, if anything; an error if there is none.
 async fn ready(watcher: &dyn Watcher, deadline: Instant) -> anyhow::Result<Option<anyhow::Error>> {
     match timeout_at(deadline, watcher.ready()).await {
-        Ok(Ok(())) => {}
+        Ok(Ok(_)) => {}
         Ok(Err(WatchError::GaveUp { error } | WatchError::Refused { error })) => {
             return Err(anyhow!(advised(watcher, &error)));
         }
@@ -67,7 +67,7 @@ async fn ready(watcher: &dyn Watcher, deadline: Instant) -> anyhow::Result<Optio
             return if status.unlisted.is_empty() { Err(still) } else { Ok(Some(still)) };
         }
     }
-    match watcher.status().unresolved {
+    match watcher.status().unresolved.total() {
         0 => {}
         unknown => log::tell(&format!(
             "{} tells nothing about {unknown} containers: they may be missing",

@@ -16,13 +16,14 @@ use whalewatcher_api::containerd::services::tasks::v1::GetRequest;
 use whalewatcher_api::containerd::services::tasks::v1::tasks_client::TasksClient;
 use whalewatcher_core::{
     Container, ContainerId, EngineConnection, EngineError, EngineEvent, EngineIdentity, ErrorKind, Listing,
+    Settings,
 };
 use whalewatcher_grpc::{Channel, Limit, Lives, Transport, origin};
 
 use crate::container::{self, Packer, State, state};
 use crate::failure;
 use crate::limits::Limits;
-use crate::list::{Purpose, list};
+use crate::list::{Purpose, SHARE, list};
 use crate::namespace::{Ignored, LeftOut, Scope, split, within};
 use crate::subscription::EventService;
 
@@ -39,6 +40,7 @@ pub struct Connection {
     /// What lists show that the stream of events has to report.
     report: mpsc::UnboundedSender<EngineEvent>,
     reported: Mutex<Option<mpsc::UnboundedReceiver<EngineEvent>>>,
+    namespace_limit: Duration,
 }
 
 /// What a connection has from its client.
@@ -58,7 +60,9 @@ impl Connection {
             .with_probe_every(configured.probe_every)
             .with_limit(configured.limits.event());
         let (report, reported) = mpsc::unbounded_channel();
-        Self { transport, identity, configured, events, report, reported: Mutex::new(Some(reported)) }
+        let reported = Mutex::new(Some(reported));
+        let namespace_limit = Settings::default().list_limit() / SHARE;
+        Self { transport, identity, configured, events, report, reported, namespace_limit }
     }
 
     pub(crate) fn transport(&self) -> &Transport {
@@ -109,12 +113,21 @@ impl Connection {
         &self.configured.ignored
     }
 
+    /// How long the list of one namespace may take.
+    pub(crate) fn namespace_limit(&self) -> Duration {
+        self.namespace_limit
+    }
+
     pub(crate) fn packer(&self) -> Option<&Packer> {
         self.configured.packer.as_ref()
     }
 }
 
 impl EngineConnection for Connection {
+    fn configure(&mut self, settings: &Settings) {
+        self.namespace_limit = settings.list_limit() / SHARE;
+    }
+
     fn identity(&self) -> EngineIdentity {
         self.identity.clone()
     }
@@ -167,7 +180,7 @@ impl EngineConnection for Connection {
             }
             State::NotAlive => Ok(Some(container::named(namespace, record, 0))),
             State::Unknown => {
-                let message = format!("{TASK}: containerd does not know how the task fares");
+                let message = format!("{TASK}: containerd reports no state of the task, or no PID");
                 Err(EngineError::new(ErrorKind::Failed, message))
             }
         }

@@ -28,9 +28,8 @@ const CONTAINERS: &str = "Containers.List";
 /// How many namespaces are listed at once.
 const AT_ONCE: usize = 4;
 
-/// How long the list of one namespace may take. Well below what all may take, so that one that hangs does not hide the
-/// others.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Which part of the time for all namespaces one of them may take, so that one that hangs does not hide the others.
+pub(crate) const SHARE: u32 = 3;
 
 /// How long to look for what is left out, for all there is to say of it is a hint to people.
 const GLANCE: Duration = Duration::from_secs(1);
@@ -58,9 +57,10 @@ pub(crate) async fn list(connection: &Connection, purpose: Purpose) -> Result<Li
     let (ignored, names): (Vec<_>, Vec<_>) = names.partition(|name| connection.ignored().contains(name));
     connection.lives().retain(|id| names.iter().any(|name| name == split(id).0));
     let listing = |namespace: String| async move {
+        let limit = connection.namespace_limit();
         let sightings = sightings(connection, &namespace, purpose);
-        let sightings = timeout(PATIENCE, sightings).await.unwrap_or_else(|_| {
-            let message = format!("no answer within {} s", PATIENCE.as_secs());
+        let sightings = timeout(limit, sightings).await.unwrap_or_else(|_| {
+            let message = format!("no answer within {} s", limit.as_secs_f32());
             Err(EngineError::new(ErrorKind::TimedOut, message))
         });
         (namespace, sightings)

@@ -16,12 +16,13 @@
 //!
 //! # What happens on a connection
 //!
-//! 1. [`EngineClient::before_attempt`] and [`EngineClient::connect`], then [`EngineConnection::identity`].
+//! 1. [`EngineClient::before_attempt`] and [`EngineClient::connect`], then [`EngineConnection::configure`] and
+//!    [`EngineConnection::identity`].
 //! 2. [`EngineConnection::events`], once, which is read until it yields [`EngineEvent::Subscribed`]. From here on it is read
 //!    all the time, whatever else goes on.
 //! 3. [`EngineConnection::list`], once. With it the watcher is ready as soon as each container is known in full.
 //! 4. [`EngineConnection::inspect`] for each container that a [`Sighting::Partial`] or an event leaves open: at most 16 at
-//!    once, and at most one for any container.
+//!    once, up to 64 while some take more than 500 ms, and at most one for any container.
 //! 5. [`EngineConnection::check`] whenever no event came for 4 s, and [`EngineConnection::audit`] every 60 s and after each
 //!    [`EngineEvent::Gap`].
 //!
@@ -66,6 +67,12 @@
 //! **Input is bounded.** Engines are not trusted: whatever is read has a limit, and nothing that they send makes the adapter
 //! panic. Texts of the engine in error messages are shortened and [escaped](crate::Printable).
 //!
+//! **The application's code may panic.** A panic in a hook or in the adapter ends the watch, with that reason. Packers of
+//! rucksacks are called by [`pack`], so that a panic costs no more than that rucksack.
+//!
+//! **No time limits of its own.** The watcher's limits hold for whole calls. Where an adapter limits a part of one, such as
+//! one of many requests, it derives that from the [`Settings`](crate::Settings) that [`EngineConnection::configure`] gives.
+//!
 //! **No harm to others.** A call that takes something from other clients of the engine, as reading a shared queue does, is
 //! not made.
 
@@ -74,4 +81,5 @@ pub use crate::engine::{
 };
 pub use crate::error::{EngineError, ErrorKind};
 pub use crate::hook::Hook;
+pub use crate::pack::{Rucksack, pack};
 pub use crate::tasks::{Spawner, Tasks};

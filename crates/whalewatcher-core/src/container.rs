@@ -237,6 +237,12 @@ impl Container {
         self
     }
 
+    /// How many bytes it takes, roughly, without its rucksack.
+    pub(crate) fn size(&self) -> usize {
+        let labels = self.labels.iter().map(|(key, value)| key.len() + value.len() + 80);
+        128 + self.id.len() + self.name.len() + labels.sum::<usize>()
+    }
+
     /// What identifies it to its engine.
     #[must_use]
     pub fn id(&self) -> &ContainerId {

@@ -11,6 +11,7 @@ use futures_core::Stream;
 
 use crate::container::{Container, ContainerId};
 use crate::error::EngineError;
+use crate::settings::Settings;
 
 /// The adapter to one kind of container engine.
 ///
@@ -46,6 +47,12 @@ pub trait EngineClient: Send + Sync + 'static {
 
 /// A connection to an engine, for as long as it lasts.
 pub trait EngineConnection: Send + Sync {
+    /// Takes from the watcher's settings what concerns this connection, such as the time limit of lists, of which an adapter
+    /// may derive one for each part of a list. Called once, right after connecting. Does nothing by default.
+    fn configure(&mut self, settings: &Settings) {
+        let _ = settings;
+    }
+
     /// Who is at the other end.
     fn identity(&self) -> EngineIdentity;
 

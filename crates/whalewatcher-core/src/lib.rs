@@ -22,9 +22,12 @@ mod event;
 pub mod fleet;
 mod hook;
 mod id;
+mod in_flight;
 mod liveness;
+mod pack;
 mod pod;
 mod portfolio;
+mod publication;
 mod reconciler;
 #[cfg(feature = "test-util")]
 pub mod scripted;
@@ -34,6 +37,8 @@ mod settings;
 mod status;
 mod subscription;
 mod tasks;
+mod turn;
+mod unresolved;
 mod watcher;
 mod watching;
 
@@ -53,6 +58,7 @@ pub use settings::Settings;
 pub use status::{Counters, Phase, Status, StatusFollower};
 pub use subscription::Subscription;
 pub use tasks::{Spawner, Tasks};
+pub use unresolved::{Unresolved, UnresolvedContainer};
 pub use watcher::{EngineWatcher, WatchError, Watcher};
 pub use watching::{Watching, watch, watch_with};
 

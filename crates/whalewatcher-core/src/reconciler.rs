@@ -4,9 +4,14 @@
 //! [`Reconciler::portfolio`] is always what all published events add up to.
 //!
 //! It is level-triggered. An event is a hint that a container may have changed; the truth is what an inspection says
-//! that was *asked after the hint came*. Per container at most one inspection is under way; what comes meanwhile
-//! makes its answer stale, and one more follows. An event changes the picture by itself only where it is provably
-//! newer than what is known:
+//! that was *asked after the hint came*. Per container at most one inspection is under way; for what comes meanwhile one
+//! more follows.
+//!
+//! Every answer is news all the same, for it was asked for after what is known: while an inspection is under way, only an
+//! exit or the start of another life changes the picture, and an answer about a life that is over brings nothing back.
+//! So a container is right with the first answer about a life that goes on, however fast hints come.
+//!
+//! An event changes the picture by itself only where it is provably newer than what is known:
 //!
 //! - an exit of the very life that is known: the same PID, or later than the life's start;
 //! - the start of another life of the same ID, which ends the one that is known;
@@ -14,6 +19,8 @@
 //!   about, and later than all else known of it.
 //!
 //! In doubt, inspect again.
+//!
+//! What events alone speak of is bounded: hints beyond that are forgotten, and a list is owed.
 
 use std::collections::VecDeque;
 use std::mem::take;
@@ -24,21 +31,30 @@ use foldhash::{HashMap, HashSet};
 
 use crate::container::{Container, ContainerId};
 use crate::difference::steps;
-use crate::engine::{EngineEvent, Sighting, Untold};
+use crate::engine::{EngineEvent, EngineIdentity, Sighting, Untold};
 use crate::error::EngineError;
 use crate::event::{Event, EventKind};
 use crate::portfolio::Portfolio;
+use crate::unresolved::Unresolved;
 
 #[cfg(test)]
 mod decisions;
 #[cfg(test)]
 mod explorer;
+mod failures;
 mod record;
 
-use record::{Exit, Glimpse, Inquiry, Record, Suspicion};
+use failures::Failures;
+use record::{Exit, Glimpse, Inquiry, Record, Since, Suspicion, Touched};
 
 /// How many containers that are not alive are remembered, to recognise late and repeated events of theirs.
 const REMEMBERED: usize = 1024;
+
+/// How many containers may be known at most of which events alone speak. Events of more are forgotten, and a list is owed.
+const STRANGERS: usize = 16_384;
+
+/// How many bytes the glimpses of lives that are not announced yet may take. Of starts beyond that only the hint is kept.
+const GLIMPSED: usize = 16 << 20;
 
 /// What the reconciler is told.
 #[derive(Debug)]
@@ -69,8 +85,8 @@ pub(crate) enum Input {
 pub(crate) enum Answer {
     /// The container is alive, or not.
     Truth(Option<Container>),
-    /// The engine did not tell.
-    Unknown,
+    /// The inspection failed.
+    Unknown(Arc<EngineError>),
 }
 
 /// See the module's documentation.
@@ -83,18 +99,29 @@ pub(crate) struct Reconciler {
     records: HashMap<ContainerId, Record>,
     /// Members of the portfolio that this connection has not confirmed yet.
     unconfirmed: HashSet<ContainerId>,
-    /// Whom to inspect, in order; those whose record says otherwise are passed over.
-    wanted: VecDeque<ContainerId>,
+    /// The engine of the newest connection.
+    engine: Option<Arc<EngineIdentity>>,
+    /// Of these members, those that were confirmed by another engine, with that one.
+    origins: HashMap<ContainerId, Arc<EngineIdentity>>,
+    /// What to inspect, in order; entries whose record says otherwise are skipped.
+    fresh: VecDeque<ContainerId>,
+    /// What to inspect again after its inspection failed, in the same way.
+    retries: VecDeque<ContainerId>,
     /// Those to be forgotten first, in order, if they are not alive and nobody asks about them.
     remembered: VecDeque<ContainerId>,
-    /// How many inspections in a row failed, of whom.
-    failures: HashMap<ContainerId, u32>,
-    failed: Vec<(ContainerId, u32)>,
+    failures: Failures,
+    deferred: Vec<(ContainerId, u32)>,
     suspects: Vec<ContainerId>,
     list_wanted: bool,
     published: Vec<Event>,
     divergences: u64,
     ignored: u64,
+    /// How many records are [strangers](Record::is_stranger).
+    strangers: usize,
+    /// How many bytes the glimpses in records take.
+    glimpsed: usize,
+    /// Whether events of containers beyond the bounds were forgotten.
+    has_forgotten: bool,
 }
 
 #[derive(Debug, Default)]
@@ -103,12 +130,12 @@ enum Phase {
     #[default]
     Disconnected,
     /// The list is awaited; holds those that events spoke of meanwhile.
-    Listing { touched: HashSet<ContainerId> },
-    /// The list is here; holds those whose first answer is awaited. A list that did not tell of all is to be asked for
-    /// again.
-    Confirming { unsettled: HashSet<ContainerId>, complete: bool },
+    Listing { touched: Touched },
+    /// The list is here; holds the containers whose first answer is awaited, and whether one came that said nothing. A list
+    /// that was not complete is to be asked for again.
+    Confirming { unsettled: HashMap<ContainerId, bool>, complete: bool },
     /// The portfolio follows the engine. During an audit the list is awaited; holds those that events spoke of meanwhile.
-    Live { audit: Option<HashSet<ContainerId>> },
+    Live { audit: Option<Touched> },
 }
 
 impl Reconciler {
@@ -142,21 +169,39 @@ impl Reconciler {
         take(&mut self.list_wanted)
     }
 
-    /// Whom to inspect next, now: the question counts as asked.
-    pub(crate) fn next_inspection(&mut self) -> Option<ContainerId> {
-        while let Some(id) = self.wanted.pop_front() {
-            if let Some(record) = self.records.get_mut(&id).filter(|record| record.inquiry == Inquiry::Wanted)
-            {
-                record.inquiry = Inquiry::Asked { stale: false, exited: false };
-                return Some(id);
+    /// The container to inspect next, now, and whether its last inspection failed: such ones come last, and only where
+    /// `with_retries`. The question counts as asked.
+    pub(crate) fn next_inspection(&mut self, with_retries: bool) -> Option<(ContainerId, bool)> {
+        loop {
+            let is_fresh = !self.fresh.is_empty();
+            let queue = if is_fresh { &mut self.fresh } else { &mut self.retries };
+            if !is_fresh && !with_retries {
+                return None;
+            }
+            let id = queue.pop_front()?;
+            let is_retry = self.failures.times(&id) > 0;
+            let record = self.records.get_mut(&id).filter(|record| record.inquiry == Inquiry::Wanted);
+            match record {
+                // It was queued twice, and failed in between.
+                Some(_) if is_fresh && is_retry => self.retries.push_back(id),
+                Some(record) => {
+                    record.inquiry = Inquiry::Asked(Since::default());
+                    return Some((id, is_retry));
+                }
+                None => {}
             }
         }
-        None
     }
 
-    /// Takes those that are to be retried after a while, with how often in a row they failed (at least 1).
-    pub(crate) fn take_failed(&mut self) -> Vec<(ContainerId, u32)> {
-        take(&mut self.failed)
+    /// Takes those that are to be inspected again after a while, with how often in a row that failed (at least 1).
+    pub(crate) fn take_deferred(&mut self) -> Vec<(ContainerId, u32)> {
+        take(&mut self.deferred)
+    }
+
+    /// Whether a list is owed, for events were forgotten; says so once, and not while many containers are still to be
+    /// inspected.
+    pub(crate) fn take_list_owed(&mut self) -> bool {
+        self.strangers <= STRANGERS / 2 && take(&mut self.has_forgotten)
     }
 
     /// Takes those that an audit's list shows otherwise than they are known, or that an inspection saw to be over before
@@ -165,9 +210,9 @@ impl Reconciler {
         take(&mut self.suspects)
     }
 
-    /// How many containers could not be inspected and are retried.
-    pub(crate) fn unresolved(&self) -> usize {
-        self.failures.len()
+    /// The containers that could not be inspected and are inspected again later.
+    pub(crate) fn unresolved(&mut self) -> &Unresolved {
+        self.failures.summary()
     }
 
     /// How many events changed nothing: neither the picture nor what is asked.
@@ -182,8 +227,8 @@ impl Reconciler {
             Input::Listed(sightings, untold) => self.listed(sightings, &untold, now),
             Input::Audit if self.takes_audits() => {
                 match &mut self.phase {
-                    Phase::Live { audit } => *audit = Some(HashSet::default()),
-                    phase => *phase = Phase::Listing { touched: HashSet::default() },
+                    Phase::Live { audit } => *audit = Some(Touched::default()),
+                    phase => *phase = Phase::Listing { touched: Touched::default() },
                 }
                 self.list_wanted = true;
             }
@@ -197,7 +242,7 @@ impl Reconciler {
             Input::Event(event) => self.event(event, now),
             Input::Inspected(id, answer) => self.inspected(&id, answer, now),
             Input::Retry(id) => {
-                if self.records.get(&id).is_some_and(|record| record.inquiry == Inquiry::Failed) {
+                if self.records.get(&id).is_some_and(|record| record.inquiry == Inquiry::Deferred) {
                     self.want(&id);
                 }
             }
@@ -211,9 +256,12 @@ impl Reconciler {
     /// Forgets whatever was asked, and what only holds within one connection.
     pub(crate) fn reset(&mut self) {
         self.phase = Phase::Disconnected;
-        self.wanted.clear();
+        self.fresh.clear();
+        self.retries.clear();
         self.failures.clear();
-        self.failed.clear();
+        self.deferred.clear();
+        self.glimpsed = 0;
+        self.has_forgotten = false;
         self.suspects.clear();
         self.list_wanted = false;
         let mut left = Vec::new();
@@ -224,6 +272,9 @@ impl Reconciler {
             record.graces = 0;
             record.gone = false;
             record.glimpse = None;
+            record.glimpsed = 0;
+            record.is_begun = false;
+            record.listed_name = None;
             if !record.remembered {
                 left.push(id.clone());
             }
@@ -235,9 +286,19 @@ impl Reconciler {
         }
     }
 
+    /// Notes the engine that the next [`Input::Connected`] is about.
+    pub(crate) fn set_engine(&mut self, engine: &Arc<EngineIdentity>) {
+        let Some(former) = self.engine.replace(engine.clone()).filter(|former| former != engine) else {
+            return;
+        };
+        for id in self.portfolio.ids() {
+            self.origins.entry(id.clone()).or_insert_with(|| former.clone());
+        }
+    }
+
     fn connected(&mut self) {
         self.reset();
-        self.phase = Phase::Listing { touched: HashSet::default() };
+        self.phase = Phase::Listing { touched: Touched::default() };
         self.unconfirmed = self.portfolio.ids().cloned().collect();
         self.list_wanted = true;
     }
@@ -255,6 +316,7 @@ impl Reconciler {
             }
             Phase::Disconnected | Phase::Confirming { .. } => {}
         }
+        self.bound_memory();
     }
 
     /// The list may be ahead of the event stream or behind it, so what differs becomes a suspect first, to be explained
@@ -262,7 +324,7 @@ impl Reconciler {
     ///
     /// A difference is explained already, and so no divergence, if an event came since the list was asked for, or if what
     /// an event led to is still under way.
-    fn audit(&mut self, sightings: Vec<Sighting>, untold: &Untold, touched: &HashSet<ContainerId>) {
+    fn audit(&mut self, sightings: Vec<Sighting>, untold: &Untold, touched: &Touched) {
         let mut suspects: Vec<_> = self.portfolio.ids().cloned().collect();
         let mut listed = HashMap::default();
         for sighting in sightings {
@@ -272,13 +334,13 @@ impl Reconciler {
             }
             listed.insert(id, sighting);
         }
-        let asked = self.records.iter().filter(|(_, record)| matches!(record.inquiry, Inquiry::Asked { .. }));
+        let asked = self.records.iter().filter(|(_, record)| matches!(record.inquiry, Inquiry::Asked(_)));
         let unknown = |id: &&ContainerId| self.portfolio.by_id(id).is_none() && !listed.contains_key(*id);
         suspects.extend(asked.map(|(id, _)| id).filter(unknown).cloned());
         for id in suspects.into_iter().filter(|id| !untold.contains(id)) {
             let sighting = listed.remove(&id);
             let innocent = self.is_as_listed(&id, sighting.as_ref());
-            if innocent && !matches!(self.inquiry(&id), Inquiry::Asked { .. }) {
+            if innocent && !matches!(self.inquiry(&id), Inquiry::Asked(_)) {
                 if let Some(record) = self.records.get_mut(&id) {
                     record.suspicion = None;
                 }
@@ -323,24 +385,21 @@ impl Reconciler {
         }
         if let Some(Suspicion { listed, explained, .. }) = suspicion {
             let differs = !self.is_as_listed(id, listed.as_ref());
+            if let Some(sighting) = &listed {
+                self.note_name(id, sighting);
+            }
             let record = self.records.entry(id.clone()).or_default();
             record.suspected |= differs && !explained;
             match record.inquiry {
                 Inquiry::None if differs => self.want(id),
-                Inquiry::Asked { .. } => self.want(id),
+                Inquiry::Asked(_) => self.want(id),
                 _ => {}
             }
         }
         self.settle(id, now);
     }
 
-    fn synchronize(
-        &mut self,
-        sightings: Vec<Sighting>,
-        untold: &Untold,
-        touched: &HashSet<ContainerId>,
-        now: SystemTime,
-    ) {
+    fn synchronize(&mut self, sightings: Vec<Sighting>, untold: &Untold, touched: &Touched, now: SystemTime) {
         let mut gone = self.unconfirmed.clone();
         gone.retain(|id| !untold.contains(id));
         for sighting in sightings {
@@ -355,7 +414,10 @@ impl Reconciler {
                 Sighting::Whole(container) if container.pid() != 0 && !touched.contains(&id) => {
                     self.adopt(container, now);
                 }
-                _ => self.want(&id),
+                sighting => {
+                    self.note_name(&id, &sighting);
+                    self.want(&id);
+                }
             }
         }
         for id in gone {
@@ -365,7 +427,7 @@ impl Reconciler {
             }
         }
         let unsettled = self.records.iter().filter(|(_, record)| !record.inquiry.is_settled());
-        let unsettled = unsettled.map(|(id, _)| id.clone()).collect();
+        let unsettled = unsettled.map(|(id, _)| (id.clone(), false)).collect();
         self.phase = Phase::Confirming { unsettled, complete: untold.is_empty() };
         self.go_live_if_settled(now);
     }
@@ -379,12 +441,22 @@ impl Reconciler {
             | EngineEvent::Unpaused { id, .. }
             | EngineEvent::Changed { id, .. } => id.clone(),
         };
+        let is_stranger = !self.records.contains_key(&id) && self.portfolio.by_id(&id).is_none();
+        let is_beyond = is_stranger && self.strangers >= STRANGERS;
         match &mut self.phase {
             Phase::Disconnected => return,
             Phase::Listing { touched } | Phase::Live { audit: Some(touched) } => {
-                touched.insert(id.clone());
+                touched.insert(&id, is_beyond || touched.len() > STRANGERS + self.portfolio.total());
             }
             Phase::Confirming { .. } | Phase::Live { audit: None } => {}
+        }
+        if is_beyond {
+            self.has_forgotten = true;
+            return;
+        }
+        if is_stranger {
+            self.strangers += 1;
+            self.records.entry(id.clone()).or_default().is_stranger = true;
         }
         if let Some(record) = self.records.get_mut(&id) {
             record.suspected = false;
@@ -423,6 +495,7 @@ impl Reconciler {
         now: SystemTime,
     ) {
         let confirmed = !self.unconfirmed.contains(id);
+        let glimpse = glimpse.filter(|glimpse| self.glimpsed + glimpse.size() <= GLIMPSED);
         let record = self.records.entry(id.clone()).or_default();
         record.newest = record.newest.max(at);
         let newest_start = record.newest_start;
@@ -430,6 +503,8 @@ impl Reconciler {
         // What is told again or late must not bring a life back.
         let told_before = at.is_some() && at <= newest_start;
         let mut glimpse = Glimpse::new(id, at, pid, glimpse).filter(|_| !told_before);
+        // Nothing distinguishes that life from others.
+        let is_bare = glimpse.is_none() && !told_before && self.portfolio.by_id(id).is_none();
         if let Some(known) = self.portfolio.by_id(id) {
             if confirmed && pid == Some(known.pid()) {
                 return;
@@ -451,6 +526,10 @@ impl Reconciler {
         let glimpse = glimpse
             .filter(|glimpse| !exit.is_some_and(|exit| exit.ends_glimpsed(glimpse)))
             .filter(|glimpse| !past.as_mut().is_some_and(|past| past.began_as(&glimpse.container)));
+        record.is_begun = is_bare || glimpse.is_some();
+        if let Inquiry::Asked(since) = &mut record.inquiry {
+            since.started = true;
+        }
         let former = std::mem::replace(&mut record.glimpse, glimpse);
         if let (Some(former), Some(exit)) = (former, exit)
             && exit.ends_glimpsed(&former)
@@ -469,11 +548,13 @@ impl Reconciler {
             Some(former) if exit.at.is_some() && former.at > exit.at => former,
             _ => exit,
         });
-        if let Inquiry::Asked { stale, exited } = &mut record.inquiry {
+        if let Inquiry::Asked(since) = &mut record.inquiry {
             // The answer may be of a life that ended before this one.
-            *stale |= *exited;
-            *exited = true;
+            since.hinted |= since.exits > 0;
+            since.exits = since.exits.saturating_add(1);
         }
+        let began_later = |glimpse: &Glimpse| exit.verdict(&glimpse.container) == Some(false);
+        record.is_begun &= record.glimpse.as_ref().is_some_and(began_later);
         if let Some(past) = record.past.as_mut().filter(|past| past.began < exit.at) {
             past.start_told = true;
         }
@@ -481,7 +562,7 @@ impl Reconciler {
             Some(known) if exit.ends(&known) => self.exit_known(id, Some(exit), now),
             Some(_) => self.want(id),
             // Whoever is being asked about may still tell more of it than its start event did.
-            None if matches!(record.inquiry, Inquiry::Asked { .. }) => {}
+            None if matches!(record.inquiry, Inquiry::Asked(_)) => {}
             None => {
                 // Whoever is going to be asked about may still be named.
                 let asking = record.inquiry != Inquiry::None;
@@ -519,68 +600,136 @@ impl Reconciler {
         }
     }
 
+    /// An answer is news, for it was asked for after what is known. A hint that came meanwhile leads to one more inspection,
+    /// but does not make the answer worthless: else a container that changes faster than it can be inspected would never
+    /// be right.
     fn inspected(&mut self, id: &ContainerId, answer: Answer, now: SystemTime) {
         let Some(record) = self.records.get_mut(id) else { return };
-        let Inquiry::Asked { stale, exited } = record.inquiry else { return };
-        let (truth, told) = match answer {
-            Answer::Unknown => {
-                record.inquiry = Inquiry::Failed;
-                let failures = self.failures.entry(id.clone()).or_default();
-                *failures = failures.saturating_add(1);
-                self.failed.push((id.clone(), *failures));
+        let Inquiry::Asked(since) = record.inquiry else { return };
+        let truth = match answer {
+            Answer::Unknown(error) => {
+                record.inquiry = Inquiry::Deferred;
+                let name = self.portfolio.by_id(id).map(|known| known.name().to_owned());
+                let name = name.or_else(|| record.name());
+                self.deferred.push((id.clone(), self.failures.record(id, name, error)));
                 self.settle(id, now);
                 return;
             }
-            Answer::Truth(Some(container)) if container.pid() != 0 => (Some(container), None),
-            Answer::Truth(told) => (None, told),
+            Answer::Truth(truth) => truth,
         };
         self.failures.remove(id);
         record.inquiry = Inquiry::None;
-        if stale {
-            self.want(id);
-            return;
-        }
-        let live = matches!(self.phase, Phase::Live { .. });
-        let (exit, suspected) = (record.exit, take(&mut record.suspected));
+        let suspected = !since.hinted && take(&mut record.suspected);
         let published = self.published.len();
-        match truth {
-            Some(container) => match exit.filter(|_| exited).map(|exit| (exit, exit.verdict(&container))) {
-                None | Some((_, Some(false))) => self.adopt(container, now),
-                // Alive when the engine looked, over by now.
-                Some((exit, Some(true))) => {
-                    if let Some(glimpse) = record.glimpse.take() {
-                        let container = Arc::new(container);
-                        let began = container.started_at().or(glimpse.began);
-                        self.announce_past_life(Glimpse { container, began, nameless: false }, exit, now);
-                    }
-                }
-                Some((_, None)) => self.want(id),
-            },
-            None => {
-                if let Some(glimpse) = &mut record.glimpse {
-                    glimpse.learn(told);
-                }
-                let over = |glimpse: &mut Glimpse| exit.is_some_and(|exit| exit.ends_glimpsed(glimpse));
-                let past = record.glimpse.take_if(over);
-                if self.portfolio.by_id(id).is_some() {
-                    if suspected || !live || self.unconfirmed.contains(id) {
-                        self.exit_known(id, None, now);
-                    } else {
-                        // The answer was faster than the event, which tells the exit code. Not before it is live:
-                        // ready is only what is right.
-                        record.gone = true;
-                        record.graces += 1;
-                        self.suspects.push(id.clone());
-                    }
-                } else if let (Some(glimpse), Some(exit)) = (past, exit) {
-                    self.announce_past_life(glimpse, exit, now);
-                }
-            }
+        if since.hinted {
+            self.want(id);
         }
+        let is_useful = match truth {
+            Some(container) if container.pid() != 0 => self.inspected_alive(id, container, since, now),
+            told => self.inspected_over(id, told, since, suspected, now),
+        };
         if suspected && self.published.len() > published {
             self.divergences += 1;
         }
+        self.count_answer(id, is_useful, now);
         self.settle(id, now);
+    }
+
+    /// The container was alive when the engine looked. Whether that says how it is now, as far as events are known.
+    fn inspected_alive(
+        &mut self,
+        id: &ContainerId,
+        container: Container,
+        since: Since,
+        now: SystemTime,
+    ) -> bool {
+        let known = self.portfolio.by_id(id).map(|known| known.life());
+        let is_known = known.as_ref() == Some(&container.life());
+        let has_known = known.is_some();
+        let record = self.records.entry(id.clone()).or_default();
+        let exit = record.exit.filter(|_| since.exits > 0);
+        // Whether that life is over by now.
+        let is_over = match exit.map(|exit| (exit, exit.verdict(&container))) {
+            // Any of these exits may be its own, and only the newest is remembered.
+            Some((exit, Some(false))) if since.exits > 1 && exit.pid.is_some() => None,
+            Some((_, verdict)) => verdict,
+            None => Some(false),
+        };
+        // A start ends the life before.
+        let was_replaced =
+            since.started && record.past.as_ref().is_some_and(|past| past.includes(&container));
+        if is_known || is_over == Some(false) && !was_replaced {
+            self.adopt(container, now);
+            return true;
+        }
+        if is_over == Some(true) && !since.hinted {
+            if let (Some(glimpse), Some(exit)) = (record.glimpse.take(), exit) {
+                let container = Arc::new(container);
+                let began = container.started_at().or(glimpse.began);
+                self.announce_past_life(Glimpse { container, began, nameless: false }, exit, now);
+            }
+            return true;
+        }
+        if has_known {
+            // The engine saw a later life.
+            self.exit_known(id, None, now);
+        }
+        self.want(id);
+        is_over == Some(true) && !since.started
+    }
+
+    /// The container was not alive when the engine looked, which may still name it. Whether that says how it is now, as far as
+    /// events are known.
+    fn inspected_over(
+        &mut self,
+        id: &ContainerId,
+        told: Option<Container>,
+        since: Since,
+        suspected: bool,
+        now: SystemTime,
+    ) -> bool {
+        let is_live = self.is_live();
+        let record = self.records.entry(id.clone()).or_default();
+        let exit = record.exit;
+        let mut past = None;
+        // A life that began meanwhile may still go on.
+        if !since.started {
+            if let Some(glimpse) = &mut record.glimpse {
+                glimpse.learn(told);
+            }
+            let over = |glimpse: &mut Glimpse| exit.is_some_and(|exit| exit.ends_glimpsed(glimpse));
+            past = record.glimpse.take_if(over);
+        }
+        if self.portfolio.by_id(id).is_some() {
+            if suspected || !is_live || self.unconfirmed.contains(id) {
+                self.exit_known(id, None, now);
+            } else if !record.gone {
+                // The answer was faster than the event, which contains the exit code. Not before it is live: ready is only
+                // what is right.
+                record.gone = true;
+                record.graces += 1;
+                self.suspects.push(id.clone());
+            }
+        } else if let (Some(glimpse), Some(exit)) = (past, exit) {
+            self.announce_past_life(glimpse, exit, now);
+        } else if record.is_begun && !since.hinted {
+            // It started, and nothing says that it ended: some engines show what has just begun a moment later.
+            record.is_begun = false;
+            record.inquiry = Inquiry::Deferred;
+            self.deferred.push((id.clone(), 1));
+        }
+        !since.started
+    }
+
+    /// A container is settled with the first answer that says how it is, and with the second one in any case: it may
+    /// start and exit faster than it can be inspected.
+    fn count_answer(&mut self, id: &ContainerId, is_useful: bool, now: SystemTime) {
+        let Phase::Confirming { unsettled, .. } = &mut self.phase else { return };
+        let Some(has_answer) = unsettled.get_mut(id) else { return };
+        if is_useful || std::mem::replace(has_answer, true) {
+            unsettled.remove(id);
+            self.go_live_if_settled(now);
+        }
     }
 
     /// The truth about a container that is alive.
@@ -592,6 +741,8 @@ impl Reconciler {
         let ended = record.as_ref().and_then(|record| record.exit?.at);
         let glimpse = record.and_then(|record| {
             record.gone = false;
+            record.is_begun = false;
+            self.strangers -= usize::from(take(&mut record.is_stranger));
             record.glimpse.take()
         });
         let start_told = glimpse.as_ref().and_then(|glimpse| glimpse.began);
@@ -615,6 +766,7 @@ impl Reconciler {
                     };
                     self.publish(time.unwrap_or(now), event);
                 }
+                self.origins.remove(known.id());
             }
         }
     }
@@ -641,8 +793,20 @@ impl Reconciler {
         if let EventKind::Exited { container, .. } = &kind {
             self.records.entry(container.id().clone()).or_default().note_past(container);
         }
+        let origin = match &kind {
+            EventKind::Exited { container, .. } => self.origins.remove(container.id()),
+            _ => None,
+        };
         self.portfolio.apply(&kind);
-        self.published.push(Event::new(time, kind));
+        self.published.push(Event::new(time, kind).with_engine(origin.or_else(|| self.engine.clone())));
+    }
+
+    /// A list names a container that may turn out to be unresolved.
+    fn note_name(&mut self, id: &ContainerId, sighting: &Sighting) {
+        if self.portfolio.by_id(id).is_none() {
+            let record = self.records.entry(id.clone()).or_default();
+            record.listed_name = Some(sighting.container().name().into());
+        }
     }
 
     fn inquiry(&self, id: &ContainerId) -> Inquiry {
@@ -658,18 +822,33 @@ impl Reconciler {
         let record = self.records.entry(id.clone()).or_default();
         match &mut record.inquiry {
             Inquiry::Wanted => {}
-            Inquiry::Asked { stale, .. } => *stale = true,
-            inquiry @ (Inquiry::None | Inquiry::Failed) => {
+            Inquiry::Asked(since) => since.hinted = true,
+            inquiry @ (Inquiry::None | Inquiry::Deferred) => {
                 *inquiry = Inquiry::Wanted;
-                self.wanted.push_back(id.clone());
+                let is_retry = self.failures.times(id) > 0;
+                let queue = if is_retry { &mut self.retries } else { &mut self.fresh };
+                queue.push_back(id.clone());
+                if queue.len() > 2 * self.records.len() + REMEMBERED {
+                    let wanted = |record: &Record| record.inquiry == Inquiry::Wanted;
+                    let mut seen = HashSet::default();
+                    queue.retain(|id| self.records.get(id).is_some_and(wanted) && seen.insert(id.clone()));
+                }
             }
         }
     }
 
     /// Notes whether a container's state is settled for now, and forgets what need not be remembered.
     fn settle(&mut self, id: &ContainerId, now: SystemTime) {
-        if self.records.get(id).is_some_and(|record| !record.inquiry.is_settled()) {
-            return;
+        if let Some(record) = self.records.get_mut(id) {
+            let glimpsed = record.glimpse.as_ref().map_or(0, |glimpse| glimpse.container.size());
+            self.glimpsed = self.glimpsed.saturating_sub(record.glimpsed) + glimpsed;
+            record.glimpsed = glimpsed;
+            if record.inquiry == Inquiry::None {
+                record.listed_name = None;
+            }
+            if !record.inquiry.is_settled() {
+                return;
+            }
         }
         if let Phase::Confirming { unsettled, .. } = &mut self.phase {
             unsettled.remove(id);
@@ -681,40 +860,50 @@ impl Reconciler {
     fn go_live_if_settled(&mut self, now: SystemTime) {
         if matches!(&self.phase, Phase::Confirming { unsettled, complete: true } if unsettled.is_empty()) {
             self.phase = Phase::Live { audit: None };
-            self.publish(now, EventKind::Synced { containers: self.portfolio.total() });
+            let (containers, unresolved) = (self.portfolio.total(), self.failures.total());
+            self.publish(now, EventKind::Synced { containers, unresolved });
         }
     }
 
     /// Keeps the memory of those that are not alive within bounds.
     fn forget(&mut self, id: &ContainerId) {
-        let idle = |portfolio: &Portfolio, id: &ContainerId, record: &Record| {
-            record.inquiry == Inquiry::None && record.graces == 0 && portfolio.by_id(id).is_none()
-        };
         if self.records.get(id).is_some_and(Record::is_blank) {
-            self.records.remove(id);
+            self.remove(id);
             return;
         }
-        let Some(record) = self.records.get_mut(id).filter(|record| idle(&self.portfolio, id, record)) else {
+        let is_known = self.portfolio.by_id(id).is_some();
+        let Some(record) = self.records.get_mut(id).filter(|record| !is_known && record.is_idle()) else {
             return;
         };
         if record.exit.is_none() && record.glimpse.is_none() && record.past.is_none() {
             if !record.remembered {
-                self.records.remove(id);
+                self.remove(id);
             }
         } else if !record.remembered {
             record.remembered = true;
             self.remembered.push_back(id.clone());
         }
+        self.bound_memory();
+    }
+
+    fn bound_memory(&mut self) {
         // While a list is awaited, what it may wrongly show as alive must stay known.
         let listing = matches!(self.phase, Phase::Listing { .. } | Phase::Live { audit: Some(_) });
         while self.remembered.len() > REMEMBERED && !listing {
             let Some(oldest) = self.remembered.pop_front() else { return };
             if let Some(record) = self.records.get_mut(&oldest) {
                 record.remembered = false;
-                if idle(&self.portfolio, &oldest, record) {
-                    self.records.remove(&oldest);
+                if record.is_idle() && self.portfolio.by_id(&oldest).is_none() {
+                    self.remove(&oldest);
                 }
             }
+        }
+    }
+
+    fn remove(&mut self, id: &ContainerId) {
+        if let Some(record) = self.records.remove(id) {
+            self.strangers -= usize::from(record.is_stranger);
+            self.glimpsed = self.glimpsed.saturating_sub(record.glimpsed);
         }
     }
 }

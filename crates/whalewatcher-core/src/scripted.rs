@@ -26,7 +26,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::{
     ChangeSource, Container, ContainerId, EngineClient, EngineConnection, EngineError, EngineEvent,
-    EngineIdentity, ErrorKind, Listing, Portfolio, Sighting, Unlisted,
+    EngineIdentity, ErrorKind, Listing, Portfolio, Settings, Sighting, Unlisted,
 };
 use futures_util::stream::{self, Stream, StreamExt};
 use tokio::sync::{mpsc, watch};
@@ -47,6 +47,8 @@ struct Inner {
 
 #[derive(Default)]
 struct State {
+    /// Which engine it is.
+    id: String,
     alive: BTreeMap<ContainerId, Container>,
     /// Those that were alive, of which an engine with whole lists still tells the names.
     over: BTreeMap<ContainerId, Container>,
@@ -109,6 +111,8 @@ pub struct Calls {
     pub most_inspecting: usize,
     /// How many connections are open.
     pub open: usize,
+    /// How many connections were given the watcher's settings.
+    pub configured: usize,
 }
 
 impl Calls {
@@ -276,6 +280,11 @@ impl Engine {
         self.change(|state| state.refusing = Some((kind, message.to_owned())));
     }
 
+    /// Is another engine for connections made from now on: one of this ID.
+    pub fn set_id(&self, id: &str) {
+        self.change(|state| state.id = id.to_owned());
+    }
+
     /// Accepts connections again.
     pub fn accept(&self) {
         self.change(|state| state.refusing = None);
@@ -376,18 +385,17 @@ impl EngineClient for Engine {
         if let Some((kind, message)) = self.state().refusing.clone() {
             return Err(EngineError::new(kind, message));
         }
-        let newest = self.change(|state| {
+        Ok(self.change(|state| {
             state.calls.open += 1;
-            state.newest
-        });
-        Ok(Connection(self.clone(), newest))
+            Connection(self.clone(), state.newest, state.id.clone())
+        }))
     }
 }
 
 /// A connection to a scripted engine.
 ///
-/// It remembers the newest event before it was made: that is no business of its stream's.
-pub struct Connection(Engine, Option<SystemTime>);
+/// It remembers the newest event before it was made, which its stream need not bring, and the engine's ID.
+pub struct Connection(Engine, Option<SystemTime>, String);
 
 impl Drop for Connection {
     fn drop(&mut self) {
@@ -417,8 +425,14 @@ impl Drop for Inspecting<'_> {
 }
 
 impl EngineConnection for Connection {
+    fn configure(&mut self, _: &Settings) {
+        self.0.change(|state| state.calls.configured += 1);
+    }
+
     fn identity(&self) -> EngineIdentity {
-        EngineIdentity::new(ENGINE_TYPE, self.0.0.endpoint.as_str())
+        let mut identity = EngineIdentity::new(ENGINE_TYPE, self.0.0.endpoint.as_str());
+        identity.id.clone_from(&self.2);
+        identity
     }
 
     fn events(&self) -> impl Stream<Item = Result<EngineEvent, EngineError>> + Send {

@@ -75,7 +75,10 @@ impl Serialize for Event {
         }
         match &self.kind {
             EventKind::Exited { code: Some(code), .. } => fields.serialize_entry("exit_code", code)?,
-            EventKind::Synced { containers } => fields.serialize_entry("containers", containers)?,
+            EventKind::Synced { containers, unresolved } => {
+                fields.serialize_entry("containers", containers)?;
+                fields.serialize_entry("unresolved", unresolved)?;
+            }
             EventKind::Lagged { missed } => fields.serialize_entry("missed", missed)?,
             EventKind::Disconnected { error } => fields.serialize_entry("error", &error.to_string())?,
             _ => {}

@@ -10,7 +10,8 @@ use tokio::sync::watch;
 use crate::container::Printable;
 use crate::engine::{ChangeSource, Unlisted};
 use crate::error::EngineError;
-use crate::subscription::Publication;
+use crate::publication::Publication;
+use crate::unresolved::Unresolved;
 
 /// How a watcher fares at the moment.
 #[derive(Clone, Debug)]
@@ -20,9 +21,8 @@ pub struct Status {
     pub phase: Phase,
     /// How it learns of changes; `None` while it is not connected.
     pub source: Option<ChangeSource>,
-    /// How many containers cannot be inspected: of these the portfolio shows what was last known, if anything. They
-    /// are retried.
-    pub unresolved: usize,
+    /// The containers that cannot be inspected, and why not.
+    pub unresolved: Unresolved,
     /// The parts of the engine, such as namespaces, that cannot be listed: of these the portfolio shows what was last
     /// known and what events told, if anything. The list is asked for again.
     pub unlisted: Vec<Unlisted>,
@@ -64,7 +64,7 @@ pub struct Counters {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Phase {
-    /// Nobody runs its watch. The portfolio is as last known.
+    /// It has not been watched yet.
     Idle,
     /// It tries to reach the engine, for the first time or after a connection was lost.
     Connecting,
@@ -86,13 +86,31 @@ pub enum Phase {
         /// Why not, the last time.
         error: Arc<EngineError>,
     },
+    /// The engine client's hook before watching failed, so nothing was watched.
+    Refused {
+        /// What the hook returned.
+        error: Arc<EngineError>,
+    },
+    /// The watch ended by a panic of the engine client, or of what the application gave it. The portfolio is as last known.
+    Panicked {
+        /// The panic's message.
+        error: Arc<EngineError>,
+    },
+    /// The watch was cancelled or dropped, or the runtime that ran it has ended. The portfolio is as last known.
+    Cancelled,
     /// The watcher was closed, for good.
     Closed,
 }
 
 impl Status {
     pub(crate) fn new(phase: Phase) -> Self {
-        Self { phase, source: None, unresolved: 0, unlisted: Vec::new(), counters: Counters::default() }
+        Self {
+            phase,
+            source: None,
+            unresolved: Unresolved::default(),
+            unlisted: Vec::new(),
+            counters: Counters::default(),
+        }
     }
 
     /// Whether it says the same as the other.
@@ -100,12 +118,17 @@ impl Status {
         let same_phase = match (&self.phase, &other.phase) {
             (Phase::Live { since }, Phase::Live { since: other }) => since == other,
             (Phase::Disconnected { error }, Phase::Disconnected { error: other })
-            | (Phase::Failed { error }, Phase::Failed { error: other }) => Arc::ptr_eq(error, other),
+            | (Phase::Failed { error }, Phase::Failed { error: other })
+            | (Phase::Refused { error }, Phase::Refused { error: other })
+            | (Phase::Panicked { error }, Phase::Panicked { error: other }) => Arc::ptr_eq(error, other),
             (one, other) => discriminant(one) == discriminant(other),
         };
         let same_unlisted =
             self.unlisted.iter().map(|part| &part.scope).eq(other.unlisted.iter().map(|part| &part.scope));
-        same_phase && self.source == other.source && self.unresolved == other.unresolved && same_unlisted
+        same_phase
+            && self.source == other.source
+            && self.unresolved.is_same(&other.unresolved)
+            && same_unlisted
     }
 
     /// Whether the portfolio is as the engine says, and follows it.
@@ -160,12 +183,15 @@ impl fmt::Display for Status {
             Phase::Live { .. } => f.write_str("live"),
             Phase::Disconnected { error } => write!(f, "disconnected: {}", Printable(&error.to_string())),
             Phase::Failed { error } => write!(f, "gave up: {}", Printable(&error.to_string())),
+            Phase::Refused { error } => write!(f, "not watching: {}", Printable(&error.to_string())),
+            Phase::Panicked { error } => write!(f, "{}", Printable(&error.to_string())),
+            Phase::Cancelled => f.write_str("cancelled"),
             Phase::Closed => f.write_str("closed"),
         }?;
         if let Some(source) = self.source.filter(|source| *source != ChangeSource::Events) {
             write!(f, ", by {source}")?;
         }
-        match self.unresolved {
+        match self.unresolved.total() {
             0 => Ok(()),
             unresolved => write!(f, ", {unresolved} unresolved"),
         }?;
@@ -187,6 +213,10 @@ mod tests {
         Arc::new(EngineError::new(ErrorKind::Unreachable, "nobody\nthere"))
     }
 
+    fn unresolved(total: usize) -> Unresolved {
+        Unresolved::new(total, std::iter::empty())
+    }
+
     fn live(since: u64) -> Phase {
         Phase::Live { since: SystemTime::UNIX_EPOCH + Duration::from_secs(since) }
     }
@@ -202,8 +232,11 @@ mod tests {
             live(2),
             Phase::Disconnected { error: error.clone() },
             Phase::Disconnected { error: failure() },
-            Phase::Failed { error },
+            Phase::Failed { error: error.clone() },
             Phase::Failed { error: failure() },
+            Phase::Refused { error: error.clone() },
+            Phase::Panicked { error },
+            Phase::Cancelled,
             Phase::Closed,
         ];
         for (nth, one) in all.iter().enumerate() {
@@ -214,7 +247,7 @@ mod tests {
                 other.source = Some(ChangeSource::Hints);
                 assert!(!one.is_same(&other), "{one}, {other}");
                 other.source = None;
-                other.unresolved += 1;
+                other.unresolved = unresolved(1);
                 assert!(!one.is_same(&other), "{one}, {other}");
                 assert_eq!(one.is_live(), nth == 3 || nth == 4);
             }
@@ -230,11 +263,14 @@ mod tests {
             (live(1), "live"),
             (Phase::Disconnected { error: failure() }, r"disconnected: nobody\nthere"),
             (Phase::Failed { error: failure() }, r"gave up: nobody\nthere"),
+            (Phase::Refused { error: failure() }, r"not watching: nobody\nthere"),
+            (Phase::Panicked { error: failure() }, r"nobody\nthere"),
+            (Phase::Cancelled, "cancelled"),
             (Phase::Closed, "closed"),
         ] {
             let mut status = Status::new(phase);
             assert_eq!(status.to_string(), words);
-            status.unresolved = 2;
+            status.unresolved = unresolved(2);
             status.source = Some(ChangeSource::Events);
             assert_eq!(status.to_string(), format!("{words}, 2 unresolved"));
             status.source = Some(ChangeSource::Polling { every: Duration::from_millis(1500) });

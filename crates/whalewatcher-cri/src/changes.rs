@@ -5,6 +5,7 @@
 //! made from then on, or after [`SETTLED`], what happened before is looked for in another list.
 
 use std::collections::VecDeque;
+use std::error::Error;
 use std::time::{Duration, SystemTime};
 
 use futures_core::Stream;
@@ -13,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tonic::Status;
 use whalewatcher_core::{ChangeSource, EngineError, EngineEvent, ErrorKind};
+use whalewatcher_grpc::Excess;
 
 use crate::connection::Connection;
 use crate::event_stream::EventStream;
@@ -238,7 +240,7 @@ impl Events<'_> {
     }
 }
 
-/// Whether there was no answer, rather than one that tells of a failure.
+/// Whether there was no answer, rather than one that tells of a failure, or that is too large.
 fn is_broken(status: &Status) -> bool {
-    std::error::Error::source(status).is_some()
+    status.source().is_some_and(|source| !source.is::<Excess>())
 }

@@ -8,7 +8,7 @@ use futures_core::Stream;
 use tokio::sync::mpsc;
 use whalewatcher_api::cri::v1::runtime_service_client::RuntimeServiceClient;
 use whalewatcher_core::{
-    Container, ContainerId, EngineConnection, EngineError, EngineEvent, EngineIdentity, Listing,
+    Container, ContainerId, EngineConnection, EngineError, EngineEvent, EngineIdentity, Listing, Settings,
 };
 use whalewatcher_grpc::{Channel, Limit, Lives, Transport};
 
@@ -32,6 +32,8 @@ pub struct Connection {
     runtime: Runtime,
     identity: EngineIdentity,
     configured: Configured,
+    list_limit: Duration,
+    inspect_limit: Duration,
     memory: Mutex<Memory>,
     lists: Lists,
     /// What lists show that the stream of events has to tell.
@@ -64,6 +66,7 @@ impl Connection {
         let (tell, told) = mpsc::unbounded_channel();
         let memory =
             Memory::new(configured.endings.clone(), configured.lives.clone(), configured.limits.kept());
+        let settings = Settings::default();
         Ok(Self {
             #[cfg(feature = "containerd")]
             hints: Hints::new(transport.channel(), configured.limits, configured.probe_every)?,
@@ -71,6 +74,8 @@ impl Connection {
             runtime,
             identity,
             configured,
+            list_limit: settings.list_limit(),
+            inspect_limit: settings.inspect_limit(),
             memory: Mutex::new(memory),
             lists: Lists::default(),
             tell,
@@ -113,6 +118,17 @@ impl Connection {
         self.configured.packer.as_ref()
     }
 
+    /// How long a list may take.
+    pub(crate) fn list_limit(&self) -> Duration {
+        self.list_limit
+    }
+
+    /// How long an answer about one container may take.
+    #[cfg(feature = "containerd")]
+    pub(crate) fn inspect_limit(&self) -> Duration {
+        self.inspect_limit
+    }
+
     pub(crate) fn lists(&self) -> &Lists {
         &self.lists
     }
@@ -140,6 +156,10 @@ impl Connection {
 }
 
 impl EngineConnection for Connection {
+    fn configure(&mut self, settings: &Settings) {
+        (self.list_limit, self.inspect_limit) = (settings.list_limit(), settings.inspect_limit());
+    }
+
     fn identity(&self) -> EngineIdentity {
         self.identity.clone()
     }

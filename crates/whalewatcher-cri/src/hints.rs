@@ -43,9 +43,6 @@ const TASKS: &str = "Tasks.List";
 /// How many starts are asked about at once.
 const AT_ONCE: usize = 16;
 
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 /// containerd's own services on a connection.
 #[derive(Debug)]
 pub(crate) struct Hints {
@@ -203,7 +200,7 @@ impl<'a> Hinting<'a> {
 }
 
 async fn ask(connection: &Connection, id: ContainerId) -> Claim {
-    let answer = within_patience(CONTAINER, connection.hints().kind(&id)).await;
+    let answer = limited(connection.inspect_limit(), CONTAINER, connection.hints().kind(&id)).await;
     (id, answer)
 }
 
@@ -211,7 +208,7 @@ async fn ask(connection: &Connection, id: ContainerId) -> Claim {
 /// noted it.
 async fn missed_or_gap(connection: &Connection) -> Vec<EngineEvent> {
     let listed = connection.lists().newest().await;
-    match within_patience(TASKS, missed(connection, &listed)).await {
+    match limited(connection.list_limit(), TASKS, missed(connection, &listed)).await {
         Ok(events) => events,
         Err(error) => {
             tracing::debug!(%error, "containerd does not show what happened before the subscription");
@@ -221,12 +218,13 @@ async fn missed_or_gap(connection: &Connection) -> Vec<EngineEvent> {
     }
 }
 
-async fn within_patience<T>(
+async fn limited<T>(
+    limit: Duration,
     what: &str,
     answer: impl Future<Output = Result<T, EngineError>>,
 ) -> Result<T, EngineError> {
-    timeout(PATIENCE, answer).await.unwrap_or_else(|_| {
-        let message = format!("{what}: no answer within {} s", PATIENCE.as_secs());
+    timeout(limit, answer).await.unwrap_or_else(|_| {
+        let message = format!("{what}: no answer within {} s", limit.as_secs_f32());
         Err(EngineError::new(ErrorKind::TimedOut, message))
     })
 }

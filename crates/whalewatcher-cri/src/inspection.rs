@@ -11,7 +11,7 @@ use tonic::{Code, Response, Status};
 use whalewatcher_api::cri::v1::{
     ContainerStatusRequest, ContainerStatusResponse, PodSandboxStatusRequest, PodSandboxStatusResponse,
 };
-use whalewatcher_core::{Container, ContainerId, EngineError, ErrorKind};
+use whalewatcher_core::{Container, ContainerId, EngineError, ErrorKind, adapter};
 use whalewatcher_grpc::Hold;
 
 use crate::connection::Connection;
@@ -242,8 +242,9 @@ fn pack(
     packer: Option<&Packer>,
     details: Details<'_>,
 ) -> Option<Container> {
-    let pid = pid.filter(|_| state == State::Alive)?;
-    Some(container(pid).with_rucksack(packer.and_then(|packer| packer(details))))
+    let container = container(pid.filter(|_| state == State::Alive)?);
+    let rucksack = packer.and_then(|packer| adapter::pack(container.id(), || packer(details)));
+    Some(container.with_rucksack(rucksack))
 }
 
 /// An answer, unless there is no such thing.

@@ -95,9 +95,14 @@ impl Memory {
         Ok(())
     }
 
-    /// What was alive on whichever connection, is not among these, and was not told to be over.
+    /// What was alive on whichever connection, is not among these, and was not told to be over; without what is known to be a
+    /// sandbox, for there is nothing to be told of its end.
     pub(crate) fn missing(&self, alive: &HashSet<ContainerId>) -> Vec<(ContainerId, u32)> {
-        self.lives.missing(alive)
+        let is_sandbox =
+            |id: &ContainerId| self.get(id).is_some_and(|member| member.kind == Some(Kind::Sandbox));
+        let mut missing = self.lives.missing(alive);
+        missing.retain(|(id, _)| !is_sandbox(id));
+        missing
     }
 
     /// It is not alive.

@@ -1,14 +1,9 @@
 //! Changes, where nobody tells of them: both lists are asked for again and again.
 
-use std::time::Duration;
-
 use tokio::time::{Instant, sleep_until, timeout};
 use whalewatcher_core::{EngineError, ErrorKind};
 
 use crate::connection::Connection;
-
-/// How long a list may take.
-const LIMIT: Duration = Duration::from_secs(30);
 
 /// How many lists in a row may fail.
 const FAILURES: u32 = 3;
@@ -36,8 +31,9 @@ impl<'a> Polling<'a> {
             }
             Ok(())
         };
-        let polled = timeout(LIMIT, poll).await.unwrap_or_else(|_| {
-            let message = format!("polling: no list within {} s", LIMIT.as_secs());
+        let limit = self.connection.list_limit();
+        let polled = timeout(limit, poll).await.unwrap_or_else(|_| {
+            let message = format!("polling: no list within {} s", limit.as_secs_f32());
             Err(EngineError::new(ErrorKind::TimedOut, message))
         });
         self.due = Instant::now() + self.connection.poll_every();

@@ -95,7 +95,7 @@ async fn while_something_is_awaited() {
         let watcher = EngineWatcher::new(client(&server));
         tokio::select! {
             _ = watcher.watch(CancellationToken::new()) => unreachable!("it goes on"),
-            ready = watcher.ready() => ready.unwrap(),
+            ready = watcher.ready() => drop(ready.unwrap()),
         }
         until_nothing_is_left(before, "when live").await;
 

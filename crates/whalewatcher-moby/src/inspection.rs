@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use percent_encoding::utf8_percent_encode;
 use serde::Deserialize;
+use whalewatcher_core::adapter::pack;
 use whalewatcher_core::{Container, ContainerId, EngineError, Labels};
 
 use crate::answer;
@@ -151,7 +152,9 @@ fn truth(
         .with_labels(Labels::from_iter(labels))
         .with_paused(state.paused)
         .with_started_at(state.started_at.as_deref().and_then(moment).filter(|started| *started <= horizon))
-        .with_rucksack(packer.and_then(|packer| packer(RawInspection { id, text: &answer::text(body) })));
+        .with_rucksack(
+            packer.and_then(|packer| pack(id, || packer(RawInspection { id, text: &answer::text(body) }))),
+        );
     Ok(Some(container))
 }
 
@@ -341,5 +344,13 @@ mod tests {
         assert_eq!(pack(body.as_bytes()), ("a".into(), Err(ErrorKind::Garbled)));
         let damaged = [br#"{"Id":"a","Image":"#, &b"\"\xff\","[..], alive.as_bytes(), b"}"].concat();
         assert_eq!(pack(&damaged), ("a".into(), Ok("\u{fffd}".into())));
+        let packer: Packer = Arc::new(|_| panic!("scripted panic"));
+        let container = decode("inspection", &"a".into(), body.as_bytes(), SystemTime::now(), Some(&packer));
+        let container = container.unwrap().expect("it is alive");
+        assert_eq!(
+            (container.pid(), container.rucksack::<String>()),
+            (1, None),
+            "a panic costs the rucksack only"
+        );
     }
 }

@@ -110,7 +110,7 @@ impl Stage {
         let settling = async {
             loop {
                 let status = self.status.status();
-                let live = status.is_live() && status.unresolved == 0;
+                let live = status.is_live() && status.unresolved.is_empty();
                 if live && self.watching.portfolio() == self.fold && self.is_true() {
                     return;
                 }

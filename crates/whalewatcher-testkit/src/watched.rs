@@ -133,7 +133,10 @@ fn words(event: &Event) -> String {
     let name = event.container().map_or("", |container| container.name());
     match &event.kind {
         EventKind::Exited { code: Some(code), .. } => format!("exited {name} {code}"),
-        EventKind::Synced { containers } => format!("synced {containers}"),
+        EventKind::Synced { containers, unresolved: 0 } => format!("synced {containers}"),
+        EventKind::Synced { containers, unresolved } => {
+            format!("synced {containers}, {unresolved} unresolved")
+        }
         EventKind::Disconnected { error } => format!("disconnected {error}"),
         kind => format!("{} {name}", kind.name()).trim_end().to_owned(),
     }

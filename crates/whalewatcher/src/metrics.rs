@@ -35,7 +35,7 @@ pub fn record(watcher: &dyn Watcher) {
     }
     for (name, value) in [
         ("whalewatcher_containers", watcher.portfolio().total()),
-        ("whalewatcher_unresolved", status.unresolved),
+        ("whalewatcher_unresolved", status.unresolved.total()),
         ("whalewatcher_live", usize::from(status.is_live())),
     ] {
         gauge!(name, &labels).set(value as f64);

@@ -121,7 +121,7 @@ impl World {
         let settings = Settings::default().with_audits(None).with_checks(None, Duration::from_secs(1));
         let watching = runtime.block_on(async {
             let watching = watch_with(Client(state.clone()), settings);
-            watching.ready().await.map(|()| watching)
+            watching.ready().await.map(|_| watching)
         })?;
         let subscribers = (0..subscribers).map(|_| watching.subscribe().1).collect();
         Ok(Self { runtime, watching, state, volleys, subscribers, members, happened: 0, turn: 0 })

@@ -78,7 +78,7 @@ pub(crate) async fn recovered<C: EngineClient>(
     let deadline = Instant::now() + LIMIT;
     loop {
         let mut status = watched.watching.follow_status();
-        let healthy = status.wait_for(|status| status.is_live() && status.unresolved == 0);
+        let healthy = status.wait_for(|status| status.is_live() && status.unresolved.is_empty());
         if timeout_at(deadline, healthy).await.is_err() {
             bail!("it does not recover: {}\n{}", watched.watching.status(), watched.recorder().tail());
         }
@@ -165,7 +165,7 @@ pub(crate) fn sequence(record: &Record, way: Way) -> Result<()> {
                 ensure!(before != container, wrong("nothing changed"));
                 known.insert(container.id().clone(), container.clone());
             }
-            EventKind::Synced { containers } => {
+            EventKind::Synced { containers, .. } => {
                 synced += 1;
                 ensure!(*containers == known.len(), wrong(&format!("{} are known", known.len())));
             }

@@ -82,7 +82,7 @@ async fn lines_have_the_fields_of_the_contract_in_its_order() {
         .map(|key| after.find(&format!("\"{key}\":")).unwrap())
         .to_vec();
     assert!(places.is_sorted());
-    assert_eq!(in_order(&program.line().await, &["event", "time", "engine", "containers"]), 4);
+    assert_eq!(in_order(&program.line().await, &["event", "time", "engine", "containers", "unresolved"]), 5);
     engine.exit(&web, 1).unwrap();
     assert_eq!(in_order(&program.line().await, &["event", "time", "engine", "container", "exit_code"]), 5);
 }

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use foldhash::HashSet;
+
 use crate::container::{Container, ContainerId};
 use crate::engine::Sighting;
 
@@ -17,6 +19,14 @@ pub(super) struct Record {
     pub(super) inquiry: Inquiry,
     /// What the newest start event told, while that life has not been announced.
     pub(super) glimpse: Option<Glimpse>,
+    /// Whether a life began of which no end is known: a first answer "not alive" is not believed yet.
+    pub(super) is_begun: bool,
+    /// Whether only events spoke of it so far.
+    pub(super) is_stranger: bool,
+    /// How many bytes the glimpse takes.
+    pub(super) glimpsed: usize,
+    /// Its name as a list contains it, while it is inspected and not in the portfolio.
+    pub(super) listed_name: Option<Box<str>>,
     /// The newest exit.
     pub(super) exit: Option<Exit>,
     /// The newest life that was announced and is over.
@@ -40,7 +50,19 @@ pub(super) struct Record {
 impl Record {
     /// Whether it says no more than that there is none.
     pub(super) fn is_blank(&self) -> bool {
-        *self == Self::default()
+        *self == Self { is_stranger: self.is_stranger, ..Self::default() }
+    }
+
+    /// Whether nothing is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.inquiry == Inquiry::None && self.graces == 0
+    }
+
+    /// The container's name, where a list or its start event contains it.
+    pub(super) fn name(&self) -> Option<String> {
+        let named = self.glimpse.as_ref().filter(|glimpse| glimpse.is_named());
+        let glimpsed = named.map(|glimpse| glimpse.container.name().to_owned());
+        glimpsed.or_else(|| self.listed_name.as_deref().map(str::to_owned))
     }
 
     /// A life that was announced is over.
@@ -68,26 +90,59 @@ pub(super) struct Suspicion {
     pub(super) explained: bool,
 }
 
+/// The containers that events spoke of while a list is awaited, or all of them.
+#[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
+pub(super) struct Touched {
+    containers: HashSet<ContainerId>,
+    is_all: bool,
+}
+
+impl Touched {
+    /// Adds a container, or all.
+    pub(super) fn insert(&mut self, id: &ContainerId, is_all: bool) {
+        self.is_all |= is_all;
+        if self.is_all {
+            self.containers = HashSet::default();
+        } else {
+            self.containers.insert(id.clone());
+        }
+    }
+
+    pub(super) fn contains(&self, id: &ContainerId) -> bool {
+        self.is_all || self.containers.contains(id)
+    }
+
+    /// How many containers it holds.
+    pub(super) fn len(&self) -> usize {
+        self.containers.len()
+    }
+}
+
 /// Where the question stands whether, and how, a container is alive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Inquiry {
     #[default]
     None,
     Wanted,
-    Asked {
-        /// A hint came after the question: the answer may be older.
-        stale: bool,
-        /// An exit came after the question: the answer may be of the life that ended.
-        exited: bool,
-    },
-    /// Failed, and tried again after a while.
-    Failed,
+    Asked(Since),
+    /// Asked again after a while: the inspection failed, or its answer is not believed yet.
+    Deferred,
+}
+
+/// What events reported after an inspection was asked for: its answer may be older.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Since {
+    /// Something that one more inspection has to show.
+    pub(super) hinted: bool,
+    pub(super) started: bool,
+    pub(super) exits: u8,
 }
 
 impl Inquiry {
     /// Whether nothing is to be expected soon.
     pub(super) fn is_settled(&self) -> bool {
-        matches!(self, Self::None | Self::Failed)
+        matches!(self, Self::None | Self::Deferred)
     }
 }
 
@@ -123,6 +178,11 @@ impl Glimpse {
         Some(Self { began: container.started_at().or(at), container: Arc::new(container), nameless })
     }
 
+    /// Whether its start event contained the name.
+    fn is_named(&self) -> bool {
+        self.container.name() != self.container.id().as_str()
+    }
+
     /// Takes in what the engine still tells of a container that is not alive: there is no more to be learned.
     pub(super) fn learn(&mut self, told: Option<Container>) {
         if let Some(told) = told.filter(|_| self.nameless) {
@@ -145,6 +205,12 @@ pub(super) struct Past {
 }
 
 impl Past {
+    /// Whether that life is among them, as far as that is known.
+    pub(super) fn includes(&self, container: &Container) -> bool {
+        self.pids.contains(&container.pid())
+            || container.started_at().is_some_and(|began| self.began.is_some_and(|newest| began <= newest))
+    }
+
     #[cfg(test)]
     pub(super) fn remembered_pids(&self) -> usize {
         self.pids.len()

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use whalewatcher_core::scripted::{Call, Engine, Moment};
 use whalewatcher_core::{EngineEvent, EventKind, watch};
 
-use crate::{container, live, next};
+use crate::{container, live, next, until_synced};
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_older_than_an_event_does_not_count() {
+async fn an_answer_older_than_an_event_is_followed_by_one_more() {
     let (engine, watching) = live(&["a"]).await;
     engine.hold(Call::Inspect, Moment::BeforeAnswering);
     engine.rename("a", "first");
@@ -99,11 +99,11 @@ async fn a_hanging_inspection_delays_nobody_else_and_the_container_is_seen_once_
     assert_eq!(next(&mut changes, 1).await, ["started c"], "events go on too");
     assert_eq!(began.elapsed(), Duration::ZERO);
     watching.ready().await.unwrap();
-    assert_eq!(watching.status().unresolved, 1);
+    assert_eq!(watching.status().unresolved.total(), 1);
     assert_eq!(next(&mut changes, 1).await, ["synced"]);
     engine.hang("hangs", false);
     assert_eq!(next(&mut changes, 1).await, ["started hangs"]);
-    assert_eq!(watching.status().unresolved, 0);
+    assert_eq!(watching.status().unresolved.total(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -126,7 +126,7 @@ async fn a_failing_inspection_of_a_survivor_keeps_what_was_known() {
     let (_, mut changes) = watching.subscribe();
     engine.disconnect();
     assert_eq!(next(&mut changes, 2).await, ["disconnected", "synced"]);
-    assert_eq!((watching.portfolio(), watching.status().unresolved), (engine.truth(), 1));
+    assert_eq!((watching.portfolio(), watching.status().unresolved.total()), (engine.truth(), 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -161,4 +161,48 @@ async fn an_exit_that_only_an_inspection_sees_is_told_before_the_picture_is_read
     engine.emit(&EngineEvent::Changed { id: "a".into(), at: None });
     assert_eq!(next(&mut changes, 1).await, ["exited a"]);
     assert_eq!(began.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn inspections_that_hang_delay_others_for_moments_at_first_and_later_not_at_all() {
+    for (hanging, at_first) in [(16, Duration::from_millis(500)), (60, Duration::from_secs(2))] {
+        let engine = Engine::new();
+        for id in 0..hanging {
+            engine.start(container(&id.to_string(), 1 + id));
+            engine.hang(&id.to_string(), true);
+        }
+        engine.start(container("last", 99));
+        let watching = watch(engine.clone());
+        let (mut fold, mut changes) = watching.subscribe();
+        let began = Instant::now();
+        assert_eq!(next(&mut changes, 1).await, ["started last"]);
+        assert!(began.elapsed() <= at_first, "{hanging} hang: {:?}", began.elapsed());
+        let status = watching.ready().await.unwrap();
+        assert_eq!(status.unresolved.total(), hanging as usize);
+        assert!(
+            status.unresolved.containers().iter().all(|it| it.name == Some(format!("name of {}", it.id)))
+        );
+        assert_eq!(until_synced(&mut fold, &mut changes).await, ["synced"]);
+        for nth in 0..20 {
+            sleep(Duration::from_secs(3)).await;
+            let (id, began) = (format!("new {nth}"), Instant::now());
+            engine.start(container(&id, 1000 + nth));
+            assert_eq!(next(&mut changes, 1).await, [format!("started {id}")]);
+            assert_eq!(began.elapsed(), Duration::ZERO, "{hanging} hang");
+        }
+        assert!(engine.calls().most_inspecting <= 64);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn not_alive_in_answer_to_a_start_is_asked_once_more() {
+    let (engine, watching) = live(&["a"]).await;
+    let (_, mut changes) = watching.subscribe();
+    let at = Some(engine.clock());
+    engine.emit(&EngineEvent::Started { id: "b".into(), at, pid: None, glimpse: None });
+    engine.asked(|calls| calls.inspections_of("b") == 1 && calls.inspecting == 0).await;
+    engine.be_silent(true);
+    engine.start(container("b", 2));
+    assert_eq!(next(&mut changes, 1).await, ["started b"]);
+    assert_eq!(engine.calls().inspections_of("b"), 2);
 }

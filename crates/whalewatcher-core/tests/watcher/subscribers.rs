@@ -63,7 +63,7 @@ async fn a_subscriber_that_lagged_is_told_how_many_are_alive_by_now() {
     let synced = loop {
         let event = changes.next().await.unwrap();
         fold.apply(&event.kind);
-        if let EventKind::Synced { containers } = event.kind {
+        if let EventKind::Synced { containers, .. } = event.kind {
             break containers;
         }
     };

@@ -103,7 +103,7 @@ async fn a_start_that_cri_is_slow_to_confirm_is_asked_for_again_and_takes_no_pla
     let slow = server.create(&pod, "slow").unwrap();
     server.begin_start(&slow).unwrap();
     let mut status = watched.watching.follow_status();
-    in_time(status.wait_for(|status| status.unresolved == 1)).await.unwrap();
+    in_time(status.wait_for(|status| status.unresolved.total() == 1)).await.unwrap();
     server.run(&pod, "other").unwrap();
     assert_eq!(watched.told().await, "started other");
     server.finish_start(&slow).unwrap();
@@ -373,7 +373,7 @@ async fn where_containerd_does_not_tell_whose_a_container_is_it_is_waited_for_a_
     server.finish_start(&pod).unwrap();
     assert_eq!(watched.told().await, format!("started {pod}"));
     let mut status = watched.watching.follow_status();
-    in_time(status.wait_for(|status| status.unresolved == 0)).await.unwrap();
+    in_time(status.wait_for(|status| status.unresolved.is_empty())).await.unwrap();
     containerd.exit("k8s.io/nerdctls", 0).unwrap();
     server.stop(&pod).unwrap();
     assert!(watched.told().await.starts_with(&format!("exited {pod}")));

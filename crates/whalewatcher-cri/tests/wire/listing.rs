@@ -126,7 +126,7 @@ async fn states_that_nobody_knows_are_not_alive() {
     in_time(watched.watching.ready()).await.unwrap();
     assert_true(&watched, &server);
     assert_eq!(watched.names().len(), 2);
-    assert_eq!(watched.watching.status().unresolved, 0);
+    assert_eq!(watched.watching.status().unresolved.total(), 0);
     assert_eq!(statuses(&server.stats()), (1, 1));
 }
 
@@ -151,13 +151,13 @@ async fn a_status_that_hangs_or_fails_delays_nobody_and_is_asked_for_again() {
         );
     }
     let synced = watched.told().await;
-    assert_eq!(synced, "synced 42", "what cannot be told does not keep it from being ready");
-    assert_eq!(watched.watching.status().unresolved, 2);
+    assert_eq!(synced, "synced 42, 2 unresolved", "what cannot be told does not keep it from being ready");
+    assert_eq!(watched.watching.status().unresolved.total(), 2);
     gate.open();
     assert_eq!(watched.told().await, "started slow");
     server.remove_hook(hook);
     assert_eq!(watched.told().await, "started failing");
-    assert_eq!(watched.watching.status().unresolved, 0);
+    assert_eq!(watched.watching.status().unresolved.total(), 0);
     assert_true(&watched, &server);
 }
 

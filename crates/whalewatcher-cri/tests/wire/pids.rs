@@ -55,7 +55,7 @@ async fn what_runs_without_a_pid_is_unresolved_until_it_has_one_or_is_over() {
         let asked = |id: &str| 8 + server.stats().requests.of_id(Method::ContainerStatus, id);
         let asked = asked(&web);
         in_time(server.until(|stats| stats.requests.of_id(Method::ContainerStatus, &web) >= asked)).await;
-        assert_eq!(watched.watching.status().unresolved, 2, "for as long as they run");
+        assert_eq!(watched.watching.status().unresolved.total(), 2, "for as long as they run");
         let other = server.run(&sandbox, "other").unwrap();
         server.set_info(&other, Info::Pid(4711)).unwrap();
         assert_eq!(watched.told().await, "started other");
@@ -63,7 +63,7 @@ async fn what_runs_without_a_pid_is_unresolved_until_it_has_one_or_is_over() {
         server.remove(&sandbox).unwrap();
         watched.until_told("exited other").await;
         let mut status = watched.watching.follow_status();
-        in_time(status.wait_for(|status| status.is_live() && status.unresolved == 0)).await.unwrap();
+        in_time(status.wait_for(|status| status.is_live() && status.unresolved.is_empty())).await.unwrap();
         assert_eq!(watched.names(), [""; 0]);
     }
 }
@@ -78,11 +78,11 @@ async fn sandboxes_of_cri_o_without_a_process_are_not_alive_and_asked_about_once
         let web = server.run(&bare, "web").unwrap();
         let settings = Settings::default().with_audits(Duration::from_millis(50));
         let mut watched = watch_with_settings(client(&server), settings);
-        assert_eq!(watched.told_all(2).await, ["started web", "synced 1"]);
+        assert_eq!(watched.told_all(2).await, ["started web", "synced 1, 1 unresolved"]);
         let listed = server.stats().requests.of(Method::ListPodSandbox);
         in_time(server.until(|stats| stats.requests.of(Method::ListPodSandbox) >= listed + 5)).await;
         assert_eq!(server.stats().requests.of_id(Method::PodSandboxStatus, &bare), 1, "{flavour:?}");
-        assert_eq!(watched.watching.status().unresolved, 1, "what cannot be read may have a process");
+        assert_eq!(watched.watching.status().unresolved.total(), 1, "what cannot be read may have a process");
         // What is not alive has no end.
         server.exit(&web, 0).unwrap();
         assert_eq!(watched.told().await, "exited web 0");

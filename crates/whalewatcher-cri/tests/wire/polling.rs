@@ -1,5 +1,7 @@
 //! Polling, where nobody tells of changes.
 
+use std::time::Duration;
+
 use whalewatcher_testkit::cri::{Code, ContainerSpec, Flavour, Method, Server, Verdict};
 
 use crate::watched::{
@@ -39,7 +41,7 @@ async fn only_what_is_new_costs_a_status() {
 async fn an_audit_beside_it_finds_nothing_to_mend() {
     let server = server(Flavour::Crio);
     let sandbox = server.run_pod("p").unwrap();
-    let settings = whalewatcher_core::Settings::default().with_audits(std::time::Duration::from_millis(7));
+    let settings = whalewatcher_core::Settings::default().with_audits(Duration::from_millis(7));
     let mut watched = watch_with_settings(client(&server), settings).live().await;
     for nth in 0..30 {
         let id = server.run(&sandbox, ContainerSpec::new(format!("c{nth}"))).unwrap();
@@ -68,6 +70,18 @@ async fn a_poll_that_fails_is_made_up_for_by_the_next_and_one_that_fails_again_a
     assert_eq!(told, "disconnected the CRI runtime fails RuntimeService.ListContainers: no luck at all");
     server.remove_hook(hook);
     assert_eq!(watched.until_told("synced").await.pop().unwrap(), "synced 2");
+}
+
+#[tokio::test]
+async fn a_poll_may_take_as_long_as_a_list() {
+    let server = server(Flavour::Crio);
+    let (list, other) = (Duration::from_secs(1), Duration::from_secs(10));
+    let settings = whalewatcher_core::Settings::default().with_audits(None).with_limits(other, list, other);
+    let mut watched = watch_with_settings(client(&server), settings).live().await;
+    let gate = server.hold(Method::ListContainers, None);
+    assert_eq!(watched.told().await, "disconnected polling: no list within 1 s");
+    gate.open();
+    watched.until_told("synced").await;
 }
 
 #[tokio::test]

@@ -70,7 +70,11 @@ async fn a_container_whose_id_cannot_be_one_is_kept_out() {
         list_also(&server, &format!(r#"{{"Id":{quoted},"Names":["/odd"],"State":"running"}}"#));
         let mut watched = in_time(watch_only(&server).live()).await;
         let status = watched.watching.status();
-        assert_eq!((watched.names().as_slice(), status.unresolved), (&["web".to_owned()][..], 0), "{id:.80}");
+        assert_eq!(
+            (watched.names().as_slice(), status.unresolved.total()),
+            (&["web".to_owned()][..], 0),
+            "{id:.80}"
+        );
         for action in ["start", "pause", "die"] {
             let event = format!(r#"{{"Type":"container","Action":"{action}","Actor":{{"ID":{quoted}}}}}"#);
             server.emit_raw(event + "\n");
@@ -91,13 +95,13 @@ async fn inspected(answer: Vec<u8>) -> (Option<u32>, usize) {
     let known = watched.watching.portfolio().by_id("odd").map(|odd| odd.pid());
     assert_eq!(watched.names().iter().filter(|name| *name != "odd").collect::<Vec<_>>(), ["after", "web"]);
     let status = watched.watching.status();
-    if status.unresolved > 0 {
+    if !status.unresolved.is_empty() {
         // It is asked again, alone: neither the list nor the others are.
         let asked = |stats: &whalewatcher_testkit::docker::Stats| stats.requests.inspect >= 8;
         let stats = in_time(server.until(asked)).await;
         assert_eq!((stats.requests.list, stats.requests.events), (1, 1));
     }
-    (known, status.unresolved)
+    (known, status.unresolved.total())
 }
 
 fn pid(pid: &str) -> Vec<u8> {
@@ -155,12 +159,12 @@ async fn what_was_known_of_a_container_stays_when_its_inspections_become_odd() {
     });
     server.rename(&web, "shop").unwrap();
     let mut status = watched.watching.follow_status();
-    in_time(status.wait_for(|status| status.unresolved == 1)).await.unwrap();
+    in_time(status.wait_for(|status| status.unresolved.total() == 1)).await.unwrap();
     assert_eq!(watched.names(), ["web"]);
     server.exit(&web, 3).unwrap();
     assert_eq!(watched.told().await, "exited web 3");
     server.remove_hook(hook);
-    let settled = in_time(status.wait_for(|status| status.unresolved == 0)).await.unwrap();
+    let settled = in_time(status.wait_for(|status| status.unresolved.is_empty())).await.unwrap();
     assert!(settled.is_live() && settled.counters.connects == 1, "{settled:?}");
 }
 

@@ -117,7 +117,7 @@ pub(crate) async fn dropped_at_random_moments<C: EngineClient>(
         let client = client()?;
         let watching = apart.handle()?.spawn(async move { watch(client) }).await?;
         match number % 10 {
-            0 => watching.ready().await?,
+            0 => drop(watching.ready().await?),
             // The moment is the point: there is nothing to wait for.
             _ => sleep(Duration::from_micros(random.u64(moments.clone()))).await,
         }

@@ -64,7 +64,7 @@ pub(super) async fn thirty_containers_are_there_at_the_start(stage: &Stage) -> R
     let record = watched.recorder().record().clone();
     let told = record.count("started");
     ensure!(
-        matches!(record.events[alive].kind, EventKind::Synced { containers } if containers == alive),
+        matches!(record.events[alive].kind, EventKind::Synced { containers, .. } if containers == alive),
         "the event after {alive} starts is {}",
         record.events[alive]
     );

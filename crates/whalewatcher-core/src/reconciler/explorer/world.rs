@@ -138,7 +138,12 @@ struct Subject {
     /// What happened last, told or not, where the engine may tell it again.
     recent: VecDeque<Told>,
     inspection: Option<Question<Option<Life>>>,
-    failed: bool,
+    /// Whether it is to be inspected again after a while.
+    deferred: bool,
+    /// Exits told since the inspection that is under way was asked for, two at most.
+    exits: u8,
+    /// Answers since the list was delivered, two at most.
+    answers: u8,
     /// Where changes are polled for: who was alive when anybody last looked at a list, the watcher or who polls.
     polled: Option<u32>,
     /// Graces that are running.
@@ -310,7 +315,7 @@ impl World {
             if subject.inspection.is_some() && bounds.failures > 0 {
                 all.push(Action::Fail(nth));
             }
-            if subject.failed {
+            if subject.deferred {
                 all.push(Action::Retry(nth));
             }
             if subject.suspected > 0 {
@@ -350,7 +355,7 @@ impl World {
         if bounds.audits > 0 && self.list.is_none() && self.reconciler.is_live() {
             all.push(Action::Audit);
         }
-        if self.connected && self.reconciler.clone().next_inspection().is_some() {
+        if self.connected && self.reconciler.clone().next_inspection(true).is_some() {
             all.push(Action::Ask);
         }
         all
@@ -434,8 +439,11 @@ impl World {
                     }
                 };
                 subject.reasons += 1;
-                let event = self.event(nth, &told.expect("checked in possible"));
-                self.input(Input::Event(event))?;
+                let told = told.expect("checked in possible");
+                if matches!(told, Told::Exited { .. }) && subject.inspection.is_some() {
+                    subject.exits = (subject.exits + 1).min(2);
+                }
+                self.input(Input::Event(self.event(nth, &told)))?;
             }
             Action::Poll => self.poll(),
             Action::Lose(nth) => {
@@ -488,9 +496,10 @@ impl World {
                 for subject in &mut self.subjects {
                     subject.queue.clear();
                     subject.inspection = None;
-                    subject.failed = false;
+                    subject.deferred = false;
                     subject.suspected = 0;
                     subject.late = 0;
+                    (subject.exits, subject.answers) = (0, 0);
                 }
                 let error = EngineError::new(crate::ErrorKind::Disconnected, "gone");
                 self.input(Input::Disconnected(Arc::new(error)))?;
@@ -553,16 +562,18 @@ impl World {
                 for subject in &mut self.subjects {
                     subject.reasons += 1;
                     subject.late = subject.queue.len();
+                    subject.answers = 0;
                 }
                 self.input(Input::Listed(sightings, Untold::of(untold, ContainerId::as_str)))?;
             }
             Action::Ask => {
-                let wanted = self.reconciler.next_inspection().expect("checked in possible");
+                let (wanted, _) = self.reconciler.next_inspection(true).expect("checked in possible");
                 let nth = (0..self.subjects.len())
                     .find(|nth| id(*nth) == wanted)
                     .expect("a container of this world");
                 let subject = &mut self.subjects[nth];
                 subject.asked += 1;
+                subject.exits = 0;
                 if subject.inspection.replace(Question::Asked).is_some() {
                     return Err(format!("two inspections of {wanted} at once"));
                 }
@@ -580,17 +591,18 @@ impl World {
                 // Of what is not alive some engines still tell the name.
                 let names_the_dead = self.bounds.kind != Kind::Docker;
                 let record = || names_the_dead.then(|| Container::new(id(nth), "n0", 0));
-                let truth = life.map(|life| self.container(nth, &life)).or_else(record);
+                let truth = life.as_ref().map(|life| self.container(nth, life)).or_else(record);
                 self.input(Input::Inspected(id(nth), Answer::Truth(truth)))?;
+                self.check_progress(nth, life.as_ref())?;
             }
             Action::Fail(nth) => {
                 self.bounds.failures -= 1;
                 self.subjects[nth].inspection = None;
-                self.input(Input::Inspected(id(nth), Answer::Unknown))?;
-                if self.reconciler.take_failed().is_empty() {
+                let error = EngineError::new(crate::ErrorKind::Failed, "scripted failure");
+                self.input(Input::Inspected(id(nth), Answer::Unknown(Arc::new(error))))?;
+                if !self.subjects[nth].deferred {
                     return Err("a failed inspection is not retried".into());
                 }
-                self.subjects[nth].failed = true;
             }
             Action::Suspect(nth) => {
                 self.subjects[nth].suspected -= 1;
@@ -598,7 +610,7 @@ impl World {
                 self.input(Input::Suspect(id(nth)))?;
             }
             Action::Retry(nth) => {
-                self.subjects[nth].failed = false;
+                self.subjects[nth].deferred = false;
                 self.subjects[nth].reasons += 1;
                 self.input(Input::Retry(id(nth)))?;
             }
@@ -621,6 +633,11 @@ impl World {
         }
     }
 
+    fn subject_mut(&mut self, wanted: &ContainerId) -> &mut Subject {
+        let nth = (0..self.subjects.len()).find(|nth| id(*nth) == *wanted);
+        &mut self.subjects[nth.expect("a container of this world")]
+    }
+
     fn alive_mut(&mut self, nth: usize) -> &mut Life {
         self.subjects[nth].lives.last_mut().expect("checked in possible")
     }
@@ -633,8 +650,10 @@ impl World {
             fold.apply(&event.kind);
         }
         for suspect in self.reconciler.take_suspects() {
-            let nth = (0..self.subjects.len()).find(|nth| id(*nth) == suspect);
-            self.subjects[nth.expect("a container of this world")].suspected += 1;
+            self.subject_mut(&suspect).suspected += 1;
+        }
+        for (deferred, _) in self.reconciler.take_deferred() {
+            self.subject_mut(&deferred).deferred = true;
         }
         let is_lossy = self.bounds.lost < self.bounds_at_first.lost;
         if self.reconciler.divergences() > 0 && !is_lossy && !self.hasty {
@@ -701,6 +720,45 @@ impl World {
         }
     }
 
+    /// Whatever is hinted at meanwhile, each answer brings the picture forward: a life that it showed, and whose end is not
+    /// known, is there as it was shown, and one that is over is not, or is about to go. And no container holds up `Synced` for
+    /// more than two answers.
+    fn check_progress(&mut self, nth: usize, looked: Option<&Life>) -> Result<(), String> {
+        let tells_pids = self.bounds.kind.tells_pids();
+        let subject = &mut self.subjects[nth];
+        let shown = self.reconciler.portfolio().by_id(&id(nth));
+        match looked {
+            None if shown.is_some() && subject.suspected == 0 => {
+                return Err("it is not alive, and the answer changes nothing".into());
+            }
+            None => {}
+            Some(looked) => {
+                let end_is_to_come =
+                    |told: &Told| matches!(told, Told::Exited { pid, .. } if *pid == looked.pid);
+                let life = subject.lives.iter().find(|life| life.pid == looked.pid);
+                let goes_on = life.is_some_and(|life| {
+                    life.ended.is_none() || subject.queue.iter().any(end_is_to_come) && !life.announced_end
+                });
+                // Where exits are told apart by PIDs, only the newest is remembered.
+                let is_clear = subject.exits < 2 || !tells_pids;
+                let truth = self.container(nth, looked);
+                if goes_on && is_clear && shown.is_none_or(|shown| **shown != truth) {
+                    return Err(format!("the answer is {truth}, and the picture {shown:?}"));
+                }
+            }
+        }
+        let subject = &mut self.subjects[nth];
+        subject.answers = (subject.answers + 1).min(2);
+        let is_awaited = matches!(
+            &self.reconciler.phase,
+            Phase::Confirming { unsettled, .. } if unsettled.contains_key(&id(nth))
+        );
+        match is_awaited && subject.answers == 2 {
+            true => Err("two answers, and it is not settled".into()),
+            false => Ok(()),
+        }
+    }
+
     /// Whoever has nothing under way is in the picture as in the world, whatever hangs with others.
     fn check_quiet(&self) -> Result<(), String> {
         if !self.connected || self.wrong != Wrong::No || self.list.is_some() || self.partly {
@@ -710,7 +768,7 @@ impl World {
         for (nth, subject) in self.subjects.iter().enumerate() {
             let asking = subject.inspection.is_some() || self.reconciler.inquiry(&id(nth)) == Inquiry::Wanted;
             let unseen = self.bounds.kind == Kind::Polling && subject.is_unseen();
-            if asking || unseen || !subject.queue.is_empty() || subject.failed || subject.suspected > 0 {
+            if asking || unseen || !subject.queue.is_empty() || subject.deferred || subject.suspected > 0 {
                 continue;
             }
             quiet += 1;
@@ -747,15 +805,18 @@ impl Reconciler {
     fn fingerprint(&self, ids: &[ContainerId]) -> String {
         let mut text = String::new();
         let set = |set: &HashSet<ContainerId>| ids.iter().map(|id| set.contains(id)).collect::<Vec<_>>();
+        let touched = |all: &Touched| ids.iter().map(|id| Some(all.contains(id))).collect::<Vec<_>>();
         let phase = match &self.phase {
             Phase::Disconnected => (0, vec![]),
-            Phase::Listing { touched } => (1, set(touched)),
-            Phase::Confirming { unsettled, complete } => (2 + 2 * u8::from(!complete), set(unsettled)),
+            Phase::Listing { touched: all } => (1, touched(all)),
+            Phase::Confirming { unsettled, complete } => {
+                (2 + 2 * u8::from(!complete), ids.iter().map(|id| unsettled.get(id).copied()).collect())
+            }
             Phase::Live { audit: None } => (3, vec![]),
-            Phase::Live { audit: Some(touched) } => (5, set(touched)),
+            Phase::Live { audit: Some(all) } => (5, touched(all)),
         };
-        let records: Vec<_> = ids.iter().map(|id| (self.records.get(id), self.failures.get(id))).collect();
-        let queues = (&self.wanted, &self.remembered, set(&self.unconfirmed));
+        let records: Vec<_> = ids.iter().map(|id| (self.records.get(id), self.failures.times(id))).collect();
+        let queues = (&self.fresh, &self.retries, &self.remembered, set(&self.unconfirmed));
         let _ = write!(text, "{phase:?} {records:?} {queues:?} {:?}", self.portfolio);
         text
     }
