@@ -35,15 +35,17 @@ pub(crate) enum State {
     Paused,
     /// It was not started yet, or is over.
     NotAlive,
-    /// containerd cannot tell: that is what it says when a task's shim does not answer it within 2 s.
+    /// containerd cannot tell: that is what it says when a task's shim does not answer it within 2 s. Or it reports no PID.
     Unknown,
 }
 
 pub(crate) fn state(task: &Process) -> State {
     match Status::try_from(task.status) {
-        Ok(Status::Running) if task.pid != 0 => State::Running,
-        Ok(Status::Paused | Status::Pausing) if task.pid != 0 => State::Paused,
         Ok(Status::Unknown) => State::Unknown,
+        // What is alive has a PID.
+        Ok(Status::Running | Status::Paused | Status::Pausing) if task.pid == 0 => State::Unknown,
+        Ok(Status::Running) => State::Running,
+        Ok(Status::Paused | Status::Pausing) => State::Paused,
         _ => State::NotAlive,
     }
 }
@@ -113,8 +115,8 @@ mod tests {
             (Status::Pausing as i32, 7, State::Paused),
             (Status::Created as i32, 7, State::NotAlive),
             (Status::Stopped as i32, 7, State::NotAlive),
-            (Status::Running as i32, 0, State::NotAlive),
-            (Status::Paused as i32, 0, State::NotAlive),
+            (Status::Running as i32, 0, State::Unknown),
+            (Status::Paused as i32, 0, State::Unknown),
             (Status::Unknown as i32, 0, State::Unknown),
             (4711, 7, State::NotAlive),
             (-1, 7, State::NotAlive),

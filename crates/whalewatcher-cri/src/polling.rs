@@ -1,8 +1,7 @@
 //! Changes, where nobody tells of them: both lists are asked for again and again.
 
-use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
-use whalewatcher_core::{EngineError, EngineEvent, ErrorKind};
+use whalewatcher_core::{EngineError, ErrorKind};
 
 use crate::connection::Connection;
 
@@ -12,7 +11,6 @@ const FAILURES: u32 = 3;
 /// Lists again and again, beginning after the watcher's own first list.
 pub(crate) struct Polling<'a> {
     connection: &'a Connection,
-    told: Option<mpsc::UnboundedReceiver<EngineEvent>>,
     due: Instant,
     failures: u32,
 }
@@ -20,27 +18,12 @@ pub(crate) struct Polling<'a> {
 impl<'a> Polling<'a> {
     pub(crate) fn new(connection: &'a Connection) -> Self {
         connection.lists().compare();
-        Self {
-            connection,
-            told: connection.told(),
-            due: Instant::now() + connection.poll_every(),
-            failures: 0,
-        }
+        Self { connection, due: Instant::now() + connection.poll_every(), failures: 0 }
     }
 
-    /// What has changed, be it that a list was asked for here or elsewhere; maybe nothing.
-    pub(crate) async fn next(&mut self) -> Result<Option<EngineEvent>, EngineError> {
-        let told = async {
-            match &mut self.told {
-                Some(told) => told.recv().await,
-                None => None,
-            }
-        };
-        tokio::select! {
-            biased;
-            Some(event) = told => return Ok(Some(event)),
-            () = sleep_until(self.due) => {}
-        }
+    /// Asks for a list when it is due; what it shows to have changed, the connection tells.
+    pub(crate) async fn next(&mut self) -> Result<(), EngineError> {
+        sleep_until(self.due).await;
         let poll = async {
             // Before there is a first one nothing can be compared with it.
             if self.connection.lists().is_begun().await {
@@ -65,6 +48,6 @@ impl<'a> Polling<'a> {
                 tracing::warn!(%error, "cannot poll this time");
             }
         }
-        Ok(None)
+        Ok(())
     }
 }

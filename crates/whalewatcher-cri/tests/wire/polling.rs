@@ -27,12 +27,12 @@ async fn only_what_is_new_costs_a_status() {
     let new = server.run(&sandbox, "new").unwrap();
     assert_eq!(watched.told().await, "started new");
     server.exit(&new, 3).unwrap();
-    assert_eq!(watched.told().await, "exited new", "a list tells no exit code");
-    assert_eq!(statuses(&server.stats()), (11, 1));
+    assert_eq!(watched.told().await, "exited new 3", "its status tells the exit code");
+    assert_eq!(statuses(&server.stats()), (12, 1));
     server.remove(&sandbox).unwrap();
     let told = watched.told_all(11).await;
     assert!(told.iter().all(|told| told.starts_with("exited ")), "{told:?}");
-    assert_eq!(statuses(&server.stats()), (11, 1));
+    assert_eq!(statuses(&server.stats()), (22, 1), "once for each container that is gone");
     let counters = watched.watching.status().counters;
     assert_eq!((counters.divergences, counters.connects), (0, 1));
 }
@@ -47,7 +47,7 @@ async fn an_audit_beside_it_finds_nothing_to_mend() {
         let id = server.run(&sandbox, ContainerSpec::new(format!("c{nth}"))).unwrap();
         assert_eq!(watched.told().await, format!("started c{nth}"));
         server.exit(&id, 0).unwrap();
-        assert_eq!(watched.told().await, format!("exited c{nth}"));
+        assert_eq!(watched.told().await, format!("exited c{nth} 0"));
     }
     assert_eq!(watched.watching.status().counters.divergences, 0);
     assert_true(&watched, &server);
