@@ -30,7 +30,7 @@ pub(crate) async fn demo(limit: Option<Duration>, view: View, output: &Output) -
         }
     };
     tokio::select! {
-        watched = watch(&fleet, &hosts, view, output) => watched,
+        watched = watch(&fleet, hosts, view, output) => watched,
         played = script::play(&engine) => match played? {},
         () = limited => Ok(()),
     }

@@ -8,6 +8,7 @@ use clap::error::ErrorKind;
 use whalewatcher_core::{EngineClient, EngineError, EngineWatcher, Fleet, Settings, Watcher};
 use {whalewatcher_containerd as containerd, whalewatcher_cri as cri, whalewatcher_moby as moby};
 
+use crate::advice::place;
 use crate::arguments::{Arguments, Engines};
 
 const CONTAINERD: &str = "containerd://";
@@ -120,11 +121,33 @@ fn without_password(message: &str, host: &str) -> String {
 /// An engine that is watched.
 pub(crate) struct Host {
     pub(crate) watcher: Arc<dyn Watcher>,
+    /// Its client, if it is containerd.
+    containerd: Option<containerd::Client>,
+}
+
+impl Host {
+    /// Says which namespaces an empty picture leaves out although they have tasks, if any.
+    pub(crate) fn left_out(&self) -> Option<String> {
+        let namespaces = self.containerd.as_ref()?.ignored_with_tasks();
+        let names: Vec<_> = namespaces.iter().map(|name| format!("'{name}'")).collect();
+        let (last, others) = names.split_last()?;
+        let names = match others {
+            [] => format!("namespace {last}"),
+            _ => format!("namespaces {} and {last}", others.join(", ")),
+        };
+        Some(format!("{}: {names} left out; --all-namespaces shows all", place(&*self.watcher)))
+    }
 }
 
 /// Has a fleet watch them; the hosts are in the order of the clients.
 pub(crate) fn join(fleet: &Fleet, clients: Vec<Client>, settings: &Settings) -> anyhow::Result<Vec<Host>> {
-    let join = |client: Client| Ok(Host { watcher: client.join(fleet, settings.clone())? });
+    let join = |client: Client| {
+        let containerd = match &client {
+            Client::Containerd(client) => Some(client.clone()),
+            _ => None,
+        };
+        Ok(Host { watcher: client.join(fleet, settings.clone())?, containerd })
+    };
     clients.into_iter().map(join).collect()
 }
 

@@ -89,7 +89,7 @@ async fn obey(command: Command, output: &Output) -> anyhow::Result<ExitCode> {
     match command {
         Command::Watch { engines, view } => {
             let hosts = hosts::join(&fleet, hosts::clients(&engines)?, &Settings::default())?;
-            watch::watch(&fleet, &hosts, view, output).await?;
+            watch::watch(&fleet, hosts, view, output).await?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Ps { engines, view } => {

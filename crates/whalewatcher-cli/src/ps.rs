@@ -57,6 +57,9 @@ pub(crate) async fn ps(
     let deadline = Instant::now() + PATIENCE;
     let answers = join_all(hosts.iter().map(|host| answer(&host.watcher, deadline))).await;
     fleet.close();
+    let empty = |(_, answer): &(_, &Answer)| answer.portfolio.as_ref().is_some_and(Portfolio::is_empty);
+    let left_out: Vec<_> =
+        hosts.iter().zip(&answers).filter(empty).filter_map(|(host, _)| host.left_out()).collect();
     let complaints: Vec<_> = answers.iter().flat_map(|answer| answer.complaints.clone()).collect();
     let scope = Scope::new(view.project);
     output
@@ -70,8 +73,8 @@ pub(crate) async fn ps(
             Ok(())
         })
         .await?;
-    for complaint in &complaints {
-        log::note(complaint);
+    for message in complaints.iter().chain(&left_out) {
+        log::note(message);
     }
     Ok(if complaints.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

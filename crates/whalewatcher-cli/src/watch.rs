@@ -23,7 +23,7 @@ use crate::terminal::Terminal;
 /// Watches all members of the fleet, which must only just have been added: it shows what happens from its call on.
 pub(crate) async fn watch(
     fleet: &Fleet,
-    hosts: &[Host],
+    hosts: Vec<Host>,
     view: arguments::View,
     output: &Output,
 ) -> anyhow::Result<()> {
@@ -46,8 +46,8 @@ struct Story {
     people: Option<View>,
     /// By place.
     engines: HashMap<String, Engine>,
-    /// How many there are.
-    hosts: usize,
+    /// By place.
+    hosts: HashMap<String, Host>,
 }
 
 /// What was written of one engine.
@@ -62,15 +62,18 @@ struct Engine {
     awaited: bool,
     /// What is alive has been shown.
     shown: bool,
+    /// What its empty picture leaves out was looked for.
+    noted: bool,
 }
 
 impl Story {
-    fn new(view: arguments::View, hosts: &[Host]) -> Self {
+    fn new(view: arguments::View, hosts: Vec<Host>) -> Self {
         let scope = Scope::new(view.project);
         let headlines = if hosts.len() > 1 { Headlines::Numbered } else { Headlines::No };
         let people = || View::new(Terminal::of_stdout(), scope.clone(), headlines);
         let people = (view.format == Format::Text).then(people);
-        Self { scope, people, engines: HashMap::new(), hosts: hosts.len() }
+        let hosts = hosts.into_iter().map(|host| (place(&*host.watcher), host)).collect();
+        Self { scope, people, engines: HashMap::new(), hosts }
     }
 
     /// Writes events as they come, each at once: blocks this thread, until the output has ended.
@@ -131,7 +134,15 @@ impl Story {
         }
         engine.picture.apply(&event.kind);
         match &event.kind {
-            EventKind::Synced { .. } => (engine.failed, engine.awaited) = (false, false),
+            EventKind::Synced { .. } => {
+                (engine.failed, engine.awaited) = (false, false);
+                if engine.picture.is_empty()
+                    && !std::mem::replace(&mut engine.noted, true)
+                    && let Some(left_out) = self.hosts.get(&place(watcher)).and_then(Host::left_out)
+                {
+                    log::note(&left_out);
+                }
+            }
             EventKind::Disconnected { error } => {
                 let has_ended = matches!(
                     watcher.status().phase,
@@ -144,7 +155,7 @@ impl Story {
                 let advised = advised(watcher, error);
                 if has_ended || is_first && !error.is_transient() {
                     engine.failed = true;
-                    if self.engines.values().filter(|engine| engine.failed).count() == self.hosts {
+                    if self.engines.values().filter(|engine| engine.failed).count() == self.hosts.len() {
                         return Err(anyhow!(advised));
                     }
                     log::note(&format!("going on without this engine: {advised}"));

@@ -126,6 +126,33 @@ async fn which_namespaces_are_left_out_can_be_said() {
 }
 
 #[tokio::test]
+async fn an_empty_picture_says_which_namespaces_it_leaves_out() {
+    let server = Server::builder().start().unwrap();
+    server.run(ContainerSpec::new("k8s.io/pod")).unwrap();
+    let note = format!(
+        "whalewatcher: containerd.io at {}: namespace 'k8s.io' left out; --all-namespaces shows all",
+        server.endpoint()
+    );
+    for (format, stdout) in [("text", "no container is alive\n"), ("json", "[]\n")] {
+        let ended = run(&["ps", "--format", format, "--host", &host(&server)]).await;
+        assert_eq!(
+            (ended.code, ended.stdout.as_str(), ended.stderr.trim_end()),
+            (Some(0), stdout, note.as_str())
+        );
+    }
+    server.run(ContainerSpec::new("moby/c0ffee")).unwrap();
+    let mut program = Program::start(&["watch", "--host", &host(&server)]);
+    assert_eq!(
+        program.error_line().await,
+        note.replace("namespace 'k8s.io'", "namespaces 'k8s.io' and 'moby'")
+    );
+    server.run("lone").unwrap();
+    while !program.line().await.contains("lone") {}
+    let ended = run(&["ps", "--host", &host(&server)]).await;
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+}
+
+#[tokio::test]
 async fn what_is_not_containerd_is_told_with_advice() {
     let docker = docker::Server::builder().start().unwrap();
     for host in [docker.endpoint().replace("unix://", "containerd://"), "containerd:///no/such".into()] {
