@@ -188,7 +188,7 @@ async fn without_a_list_of_namespaces_there_is_no_picture() {
     let mut watched = watch(&server);
     assert_eq!(watched.told().await, "disconnected containerd fails Namespaces.List: no");
     server.remove_hook(hook);
-    assert_eq!(watched.until_told("synced").await.pop().unwrap(), "synced 1, 1 unresolved");
+    assert_eq!(watched.until_told("synced").await.pop().unwrap(), "synced 1");
 }
 
 #[tokio::test]
