@@ -218,7 +218,11 @@ fn times(stage: &Stage, record: &Record, truth: &Truth, way: Way) -> Result<()> 
         if let EventKind::Started(container) = &event.kind {
             let taken_back = former.is_some_and(|former| way == Way::Cut && is_taken_back(former, container));
             let dated = container.started_at() == Some(event.time);
-            ensure!(dated || taken_back, "{event} is not of its life's beginning");
+            ensure!(
+                dated || taken_back,
+                "{event} is not of its life's beginning:{}",
+                history(&record.events, event)
+            );
         }
         // What comes late, or is seen by a list only, is noticed late and dated then, when the next life may have begun.
         if let Some(former) = former.filter(|_| way == Way::Clear) {

@@ -163,7 +163,7 @@ async fn without_a_list_of_namespaces_there_is_no_picture() {
     let mut watched = watch(&server);
     assert_eq!(watched.told().await, "disconnected containerd fails Namespaces.List: no");
     server.remove_hook(hook);
-    assert_eq!(watched.until_told("synced").await.pop().unwrap(), "synced 1");
+    assert_eq!(watched.until_told("synced").await.pop().unwrap(), "synced 1, 1 unresolved");
 }
 
 #[tokio::test]
@@ -218,6 +218,6 @@ async fn a_list_that_does_not_know_how_a_task_fares_ends_no_life() {
     server.on_call(treating("default", Method::TasksList, Verdict::Garbage(list.into())));
     server.on_call(treating("default", Method::TasksGet, Verdict::Garbage(get.into())));
     server.disconnect_all();
-    assert_eq!(watched.until_told("synced").await.pop().unwrap(), "synced 1");
+    assert_eq!(watched.until_told("synced").await.pop().unwrap(), "synced 1, 1 unresolved");
     assert_eq!((watched.names(), watched.watching.status().unresolved.total()), (vec!["web".to_owned()], 1));
 }

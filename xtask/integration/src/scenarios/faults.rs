@@ -17,7 +17,7 @@ pub(super) async fn whatever_goes_wrong_on_the_way_nothing_wrong_is_told_and_the
     let seed = seed(|text| stage.figure(text))?;
     // All of it takes a while, and is worth it on one engine.
     let rounds = match stage.engine().engine().release {
-        Release::Trixie => 5,
+        Release::Trixie => 3,
         _ => 2,
     };
     let mut trial = Trial::begin(stage, CONTAINERS, seed).await?;
