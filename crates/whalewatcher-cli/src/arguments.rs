@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-/// Tells which containers are alive on this host, and every change as it happens.
+/// Shows which containers are alive on this host, and every change as it happens.
 ///
 /// Alive means: has a process, running or paused. Whalewatcher asks the engine once, then follows its events;
 /// restarts of the engine and lost connections are bridged, and nothing that happened meanwhile is lost.
 #[derive(Parser)]
 #[command(name = "whalewatcher", version, arg_required_else_help = true, propagate_version = true, after_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// Say more on the standard error about what goes on inside: -v, -vv, -vvv; else as RUST_LOG says
+    /// Increase verbosity on the standard error: -v, -vv, -vvv; without it RUST_LOG decides
     #[arg(short, long, action = ArgAction::Count, global = true)]
     pub(crate) verbose: u8,
 
@@ -33,7 +33,8 @@ Examples:
   whalewatcher watch --host unix:///run/docker.sock --host tcp://127.0.0.1:2375
   whalewatcher watch --format json | jq -r 'select(.event == \"exited\") | .container.name'
 
-Ends with status 0 at Ctrl-C or SIGTERM. An engine that is not there yet, or goes away, is waited for.";
+Ends with status 0 at Ctrl-C or SIGTERM. An engine that is not there yet, or goes away, is waited for. Of several hosts, those
+that cannot be watched are named on the standard error; the others are watched.";
 
 const PS_EXAMPLES: &str = "\
 Examples:
@@ -44,7 +45,7 @@ Examples:
   whalewatcher ps --host cri:///run/containerd/containerd.sock
   whalewatcher ps --format json | jq -r '.[] | [.pid, .name] | @tsv'
 
-Ends with status 1 if an engine cannot be asked.";
+Ends with status 1 if an engine or a container cannot be asked; what is known is shown.";
 
 const DEMO_EXAMPLES: &str = "\
 Examples:
@@ -84,7 +85,7 @@ pub(crate) enum Command {
 }
 
 /// Which engines.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub(crate) struct Engines {
     /// Where an engine is: Docker at unix:///PATH, /PATH, tcp://HOST:PORT or http://HOST:PORT, containerd at
     /// containerd:///PATH, or a Kubernetes node's runtime at cri:///PATH; can be repeated
@@ -94,12 +95,27 @@ pub(crate) struct Engines {
     /// unix:///var/run/docker.sock.
     #[arg(long = "host", value_name = "URL")]
     pub(crate) hosts: Vec<String>,
+
+    /// Leave out this namespace of containerd, in place of 'moby' and 'k8s.io'; can be repeated
+    #[arg(long = "ignore-namespace", value_name = "NAME")]
+    pub(crate) ignored: Vec<String>,
+
+    /// Show all namespaces of containerd, 'moby' and 'k8s.io' included
+    #[arg(long, conflicts_with = "ignored")]
+    pub(crate) all_namespaces: bool,
+}
+
+impl Engines {
+    /// Which namespaces of containerd are left out; `None`: those that are by default.
+    pub(crate) fn ignored_namespaces(&self) -> Option<&[String]> {
+        (self.all_namespaces || !self.ignored.is_empty()).then_some(&self.ignored)
+    }
 }
 
 /// What is shown of them, and how.
 #[derive(Args)]
 pub(crate) struct View {
-    /// For whom to write
+    /// Output format
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Text)]
     pub(crate) format: Format,
 
@@ -110,9 +126,9 @@ pub(crate) struct View {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// For people: tables, relative times, colour on a terminal
+    /// Tables and lines, with relative times, and with colour on a terminal
     Text,
-    /// For programs: JSON, one line each
+    /// JSON for programs: of 'ps' an array of containers, else one event a line
     Json,
 }
 

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 use whalewatcher_core::{Fleet, Settings};
 use whalewatcher_moby as moby;
@@ -12,28 +11,27 @@ use whalewatcher_testkit::docker::Server;
 use crate::arguments::View;
 use crate::hosts::{Client, join};
 use crate::log;
+use crate::output::Output;
 use crate::script;
 use crate::watch::watch;
 
 /// Plays and watches for so long, or until the program is ended. The socket goes with it.
-pub(crate) async fn demo(limit: Option<Duration>, view: View) -> anyhow::Result<()> {
+pub(crate) async fn demo(limit: Option<Duration>, view: View, output: &Output) -> anyhow::Result<()> {
     let engine = Server::builder().version("28.5.2").host_name("demo").start()?;
     script::set_the_scene(&engine)?;
-    log::tell(&format!("a demo engine, nothing on it is real: {} (Ctrl-C ends it)", engine.endpoint()));
+    log::note(&format!("a demo engine, nothing on it is real: {} (Ctrl-C ends it)", engine.endpoint()));
     let fleet = Fleet::new();
-    join(&fleet, vec![Client::Docker(moby::Client::new(engine.endpoint())?)], &Settings::default())?;
+    let client = Client::Docker(moby::Client::new(engine.endpoint())?);
+    let hosts = join(&fleet, vec![client], &Settings::default())?;
     let limited = async {
         match limit {
             Some(limit) => sleep(limit).await,
             None => std::future::pending().await,
         }
     };
-    let mut hangup = signal(SignalKind::hangup())?;
     tokio::select! {
-        watched = watch(&fleet, view) => watched,
+        watched = watch(&fleet, hosts, view, output) => watched,
         played = script::play(&engine) => match played? {},
         () = limited => Ok(()),
-        // Its terminal was closed: time to tidy up.
-        _ = hangup.recv() => Ok(()),
     }
 }

@@ -8,7 +8,21 @@ use clap::error::ErrorKind;
 use whalewatcher_core::{EngineClient, EngineError, EngineWatcher, Fleet, Settings, Watcher};
 use {whalewatcher_containerd as containerd, whalewatcher_cri as cri, whalewatcher_moby as moby};
 
-use crate::arguments::Arguments;
+use crate::advice::place;
+use crate::arguments::{Arguments, Engines};
+
+const CONTAINERD: &str = "containerd://";
+const CRI: &str = "cri://";
+
+/// Returns the endpoint of an engine of this type as `--host` accepts it.
+pub(crate) fn host(engine_type: &str, endpoint: &str) -> String {
+    let scheme = match engine_type {
+        "containerd.io" => CONTAINERD,
+        "k8s.io/cri-api" => CRI,
+        _ => return endpoint.to_owned(),
+    };
+    endpoint.strip_prefix("unix://").map_or_else(|| endpoint.to_owned(), |path| format!("{scheme}{path}"))
+}
 
 /// A client of an engine of some kind.
 #[derive(Debug)]
@@ -19,14 +33,19 @@ pub(crate) enum Client {
 }
 
 impl Client {
-    /// The scheme says which kind it is; Docker where it says nothing of that.
-    fn of(host: &str) -> Result<Self, EngineError> {
-        if let Some(path) = host.strip_prefix("containerd://") {
+    /// The scheme says which kind it is; Docker where it does not. Namespaces are ignored by containerd's alone; `None`: those
+    /// that are ignored by default.
+    fn of(host: &str, ignored: Option<&[String]>) -> Result<Self, EngineError> {
+        if let Some(path) = host.strip_prefix(CONTAINERD) {
             let builder = containerd::Client::builder();
             let builder = if path.is_empty() { builder } else { builder.endpoint(format!("unix://{path}")) };
+            let builder = match ignored {
+                Some(namespaces) => builder.ignored_namespaces(namespaces),
+                None => builder,
+            };
             return builder.build().map(Self::Containerd);
         }
-        if let Some(path) = host.strip_prefix("cri://") {
+        if let Some(path) = host.strip_prefix(CRI) {
             let builder = cri::Client::builder();
             let builder = if path.is_empty() { builder } else { builder.endpoint(format!("unix://{path}")) };
             return builder.build().map(Self::Cri);
@@ -63,15 +82,23 @@ impl Client {
     }
 }
 
-/// Clients of these hosts, in this order; without any, of the one that the environment names. Nobody need be there.
-pub(crate) fn clients(hosts: &[String]) -> anyhow::Result<Vec<Client>> {
-    if hosts.is_empty() {
+/// Returns clients of these hosts, in this order; without any, of the one that the environment names. None need be
+/// reachable.
+pub(crate) fn clients(engines: &Engines) -> anyhow::Result<Vec<Client>> {
+    let ignored = engines.ignored_namespaces();
+    if ignored.is_some() && !engines.hosts.iter().any(|host| host.starts_with(CONTAINERD)) {
+        let message =
+            "only containerd has namespaces to ignore or show: --host containerd:///PATH".to_owned();
+        return Err(wrong(message));
+    }
+    if engines.hosts.is_empty() {
         return Ok(vec![Client::Docker(moby::Client::from_env()?)]);
     }
     let mut places = HashSet::new();
     let mut clients = Vec::new();
-    for host in hosts {
-        let client = Client::of(host).map_err(|error| wrong(format!("--host: {error}")))?;
+    for host in &engines.hosts {
+        let client = Client::of(host, ignored)
+            .map_err(|error| wrong(without_password(&format!("--host: {error}"), host)))?;
         // One socket may serve several APIs: containerd's serves its own and CRI's.
         if !places.insert((client.engine_type().to_owned(), client.endpoint().to_owned())) {
             return Err(wrong(format!("--host: {} is given twice", client.endpoint())));
@@ -81,13 +108,47 @@ pub(crate) fn clients(hosts: &[String]) -> anyhow::Result<Vec<Client>> {
     Ok(clients)
 }
 
-/// Has a fleet watch them; its members are in the order of the clients.
-pub(crate) fn join(
-    fleet: &Fleet,
-    clients: Vec<Client>,
-    settings: &Settings,
-) -> anyhow::Result<Vec<Arc<dyn Watcher>>> {
-    clients.into_iter().map(|client| client.join(fleet, settings.clone())).collect()
+/// The message about this host, without the password in `tcp://user:password@host`.
+fn without_password(message: &str, host: &str) -> String {
+    let authority = host.split_once("://").map_or(host, |(_, rest)| rest);
+    let password = authority.rsplit_once('@').and_then(|(user, _)| user.split_once(':'));
+    match password {
+        Some((_, password)) if !password.is_empty() => message.replace(&format!(":{password}@"), ":***@"),
+        _ => message.to_owned(),
+    }
+}
+
+/// An engine that is watched.
+pub(crate) struct Host {
+    pub(crate) watcher: Arc<dyn Watcher>,
+    /// Its client, if it is containerd.
+    containerd: Option<containerd::Client>,
+}
+
+impl Host {
+    /// Says which namespaces an empty picture leaves out although they have tasks, if any.
+    pub(crate) fn left_out(&self) -> Option<String> {
+        let namespaces = self.containerd.as_ref()?.ignored_with_tasks();
+        let names: Vec<_> = namespaces.iter().map(|name| format!("'{name}'")).collect();
+        let (last, others) = names.split_last()?;
+        let names = match others {
+            [] => format!("namespace {last}"),
+            _ => format!("namespaces {} and {last}", others.join(", ")),
+        };
+        Some(format!("{}: {names} left out; --all-namespaces shows all", place(&*self.watcher)))
+    }
+}
+
+/// Has a fleet watch them; the hosts are in the order of the clients.
+pub(crate) fn join(fleet: &Fleet, clients: Vec<Client>, settings: &Settings) -> anyhow::Result<Vec<Host>> {
+    let join = |client: Client| {
+        let containerd = match &client {
+            Client::Containerd(client) => Some(client.clone()),
+            _ => None,
+        };
+        Ok(Host { watcher: client.join(fleet, settings.clone())?, containerd })
+    };
+    clients.into_iter().map(join).collect()
 }
 
 fn wrong(message: String) -> anyhow::Error {
@@ -99,8 +160,8 @@ mod tests {
     use super::*;
 
     fn engines(hosts: &[&str]) -> anyhow::Result<Vec<String>> {
-        let hosts: Vec<_> = hosts.iter().map(|host| (*host).to_owned()).collect();
-        Ok(clients(&hosts)?
+        let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
+        Ok(clients(&Engines { hosts, ..Engines::default() })?
             .iter()
             .map(|client| format!("{} {}", client.engine_type(), client.endpoint()))
             .collect())
@@ -146,6 +207,29 @@ mod tests {
         ] {
             let error = engines(hosts).unwrap_err();
             assert_eq!(error.downcast::<clap::Error>().unwrap().exit_code(), 2);
+        }
+    }
+
+    #[test]
+    fn an_endpoint_is_accepted_as_a_host_of_the_same_engine() {
+        for given in
+            ["unix:///run/a", "tcp://d:1", "containerd:///run/e", "containerd://", "cri:///run/e", "cri://"]
+        {
+            let client = Client::of(given, None).unwrap();
+            let again = Client::of(&host(client.engine_type(), client.endpoint()), None).unwrap();
+            assert_eq!(
+                (again.engine_type(), again.endpoint()),
+                (client.engine_type(), client.endpoint()),
+                "{given}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_password_is_not_echoed() {
+        for scheme in ["tcp", "http", "containerd", "cri", "docker", "ftp"] {
+            let error = engines(&[&format!("{scheme}://me:s3cr3t@whale:1")]).unwrap_err();
+            assert!(!error.to_string().contains("s3cr3t"), "{error}");
         }
     }
 }

@@ -1,18 +1,20 @@
-//! The output for programs: an event as a line, containers as an array.
+//! The output for programs: an event as a line, containers as an array. `docs/json.md` is its reference.
 //!
-//! Each is one line whatever names and labels contain. JSON itself demands that quotes and the control characters of
-//! ASCII are escaped; here, so are the other control characters, those at which some readers break lines, and those
-//! that reorder what a terminal shows.
+//! Each is one line whatever names and labels contain: in addition to what JSON demands, all characters that [`Printable`]
+//! escapes are escaped. It is written as it is made, so that labels of any size take no memory here.
 
-use std::io;
+use std::io::{self, Write};
+use std::time::SystemTime;
 
-use serde::Serialize;
+use jiff::Timestamp;
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::ser::Formatter;
-use serde_json::{Serializer, Value};
-use whalewatcher_core::{Container, Event, Watcher};
+use whalewatcher_core::{Container, Event, EventKind, Printable, Watcher};
+
+use crate::hosts::host;
 
 /// Which engine: on each line, and with each container.
-#[derive(Clone, Serialize)]
+#[derive(serde::Serialize)]
 struct Engine {
     #[serde(rename = "type")]
     engine_type: String,
@@ -22,88 +24,244 @@ struct Engine {
 }
 
 impl Engine {
-    /// As of its newest connection; before the first, ID and version are empty.
-    fn of(watcher: &dyn Watcher) -> Self {
-        let identity = watcher.identity();
+    /// That of an event or, without one, of the newest connection; before the first, ID and version are empty.
+    fn of(watcher: &dyn Watcher, event: Option<&Event>) -> Self {
+        let identity = event.and_then(|event| event.engine.clone()).or_else(|| watcher.identity());
         let known = identity.as_deref();
+        let engine_type = known.map_or(watcher.engine_type(), |known| &known.engine_type).to_owned();
         Self {
-            engine_type: known.map_or(watcher.engine_type(), |known| &known.engine_type).to_owned(),
             id: known.map(|known| known.id.clone()).unwrap_or_default(),
             version: known.map(|known| known.version.clone()).unwrap_or_default(),
-            api: watcher.endpoint().to_owned(),
+            api: host(watcher.engine_type(), watcher.endpoint()),
+            engine_type,
         }
     }
 }
 
-/// The event and its engine, as a line.
-pub(crate) fn event(watcher: &dyn Watcher, event: &Event) -> serde_json::Result<String> {
-    let mut object = serde_json::to_value(event)?;
-    if let Value::Object(fields) = &mut object {
-        // After the event's name and time, before what may be long.
-        fields.shift_insert(2, "engine".to_owned(), serde_json::to_value(Engine::of(watcher))?);
-    }
-    line(&object)
+/// What has changed of a container, as it was before.
+#[derive(Default, PartialEq, serde::Serialize)]
+struct Was<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    project: Option<&'a str>,
 }
 
-/// Containers, each with its engine, as a line.
-pub(crate) fn containers<'a>(
+impl<'a> Was<'a> {
+    fn of(before: &'a Container, after: &Container) -> Self {
+        let changed = |before: &'a str, after: &str| (before != after).then_some(before);
+        Self {
+            name: changed(before.name(), after.name()),
+            project: changed(before.project(), after.project()),
+        }
+    }
+}
+
+/// An event, its engine, and the container as it was before.
+struct Line<'a> {
+    event: &'a Event,
+    engine: Engine,
+    before: Option<&'a Container>,
+}
+
+impl Serialize for Line<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_map(None)?;
+        fields.serialize_entry("event", self.event.kind.name())?;
+        fields.serialize_entry("time", &time(self.event.time))?;
+        fields.serialize_entry("engine", &self.engine)?;
+        if let Some(container) = self.event.container() {
+            fields.serialize_entry("container", &**container)?;
+        }
+        match &self.event.kind {
+            EventKind::Exited { code: Some(code), .. } => fields.serialize_entry("exit_code", code)?,
+            EventKind::Updated(after) => {
+                let was = self.before.map(|before| Was::of(before, after)).unwrap_or_default();
+                if was != Was::default() {
+                    fields.serialize_entry("was", &was)?;
+                }
+            }
+            EventKind::Synced { containers, unresolved } => {
+                fields.serialize_entry("containers", containers)?;
+                fields.serialize_entry("unresolved", unresolved)?;
+            }
+            EventKind::Lagged { missed } => fields.serialize_entry("missed", missed)?,
+            EventKind::Disconnected { error } => fields.serialize_entry("error", &error.to_string())?,
+            _ => {}
+        }
+        fields.end()
+    }
+}
+
+/// RFC 3339, in UTC; a time beyond its range is the nearest in it.
+fn time(time: SystemTime) -> String {
+    let nearest = if time < SystemTime::UNIX_EPOCH { Timestamp::MIN } else { Timestamp::MAX };
+    Timestamp::try_from(time).unwrap_or(nearest).to_string()
+}
+
+/// Writes an event, given what was known of its container before, as a line.
+pub(crate) fn write_event(
+    writer: &mut impl Write,
+    watcher: &dyn Watcher,
+    event: &Event,
+    before: Option<&Container>,
+) -> io::Result<()> {
+    write_line(writer, &Line { event, engine: Engine::of(watcher, Some(event)), before })
+}
+
+/// Writes containers, each with its engine, as a line.
+pub(crate) fn write_containers<'a>(
+    writer: &mut impl Write,
     all: impl Iterator<Item = (&'a dyn Watcher, &'a Container)>,
-) -> serde_json::Result<String> {
-    #[derive(Serialize)]
+) -> io::Result<()> {
+    #[derive(serde::Serialize)]
     struct Entry<'a> {
         #[serde(flatten)]
         container: &'a Container,
         engine: Engine,
     }
-    let all = all.map(|(watcher, container)| Entry { container, engine: Engine::of(watcher) });
-    line(&all.collect::<Vec<_>>())
+    let entries = all.map(|(watcher, container)| Entry { container, engine: Engine::of(watcher, None) });
+    serializer(writer).collect_seq(entries)?;
+    writer.write_all(b"\n")
 }
 
-fn line(value: &impl Serialize) -> serde_json::Result<String> {
-    let mut bytes = Vec::new();
-    value.serialize(&mut Serializer::with_formatter(&mut bytes, OneLine))?;
-    bytes.push(b'\n');
-    String::from_utf8(bytes).map_err(serde::ser::Error::custom)
+fn write_line(writer: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
+    value.serialize(&mut serializer(writer))?;
+    writer.write_all(b"\n")
 }
 
 /// Compact, and with more escapes than JSON demands.
 struct OneLine;
 
+fn serializer<W: Write>(writer: &mut W) -> serde_json::Serializer<&mut W, OneLine> {
+    serde_json::Serializer::with_formatter(writer, OneLine)
+}
+
 impl Formatter for OneLine {
-    fn write_string_fragment<W: ?Sized + io::Write>(
-        &mut self,
-        writer: &mut W,
-        fragment: &str,
-    ) -> io::Result<()> {
+    fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
         let mut rest = fragment;
-        while let Some((at, c)) = rest.char_indices().find(|(_, c)| is_unsafe(*c)) {
+        while let Some((at, c)) = rest.char_indices().find(|(_, c)| Printable::escapes(*c)) {
             writer.write_all(&rest.as_bytes()[..at])?;
-            // None of them is beyond 16 bits.
-            write!(writer, "\\u{:04x}", u32::from(c))?;
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                write!(writer, "\\u{unit:04x}")?;
+            }
             rest = &rest[at + c.len_utf8()..];
         }
         writer.write_all(rest.as_bytes())
     }
 }
 
-fn is_unsafe(c: char) -> bool {
-    let breaks_lines = matches!(c, '\u{2028}' | '\u{2029}');
-    let reorders =
-        matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    c.is_control() || breaks_lines || reorders
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
+    use serde_json::Value;
+    use whalewatcher_core::{
+        COMPOSE_PROJECT_LABEL, EngineError, EngineWatcher, ErrorKind, Labels, POD_NAME_LABEL,
+        POD_NAMESPACE_LABEL,
+    };
+    use whalewatcher_testkit::scripted::Engine as Scripted;
+
     use super::*;
+
+    fn event(kind: EventKind, before: Option<&Container>) -> Value {
+        let mut line = Vec::new();
+        let watcher = EngineWatcher::new(Scripted::new());
+        let event = Event::new(SystemTime::UNIX_EPOCH, kind);
+        write_event(&mut line, &watcher, &event, before).unwrap();
+        assert_eq!(line.iter().position(|byte| *byte == b'\n'), Some(line.len() - 1));
+        serde_json::from_slice(&line).unwrap()
+    }
+
+    fn web(name: &str, project: &str) -> Container {
+        let labels =
+            [(COMPOSE_PROJECT_LABEL, project), (POD_NAMESPACE_LABEL, "default"), (POD_NAME_LABEL, "web-0")];
+        Container::new("1", name, 7).with_labels(Labels::from_iter(labels))
+    }
 
     #[test]
     fn whatever_a_name_contains_it_stays_on_its_line_and_comes_back_as_it_was() {
-        let evil = "a\u{1b}[2J\"\\\n\r\u{7f}\u{85}\u{9b}31m\u{2028}\u{202e}b鯨🐳/";
-        let line = line(&evil).unwrap();
+        let evil = "a\u{1b}[2J\"\\\n\r\u{7f}\u{85}\u{9b}31m\u{2028}\u{202e}\u{200b}\u{e0041}b鯨🐳/";
+        let mut line = Vec::new();
+        write_line(&mut line, &evil).unwrap();
+        let line = String::from_utf8(line).unwrap();
         let body = line.strip_suffix('\n').unwrap();
-        assert!(!body.chars().any(is_unsafe), "{body:?}");
-        assert!(body.contains("\\u009b31m\\u2028\\u202eb鯨🐳"));
+        assert!(!body.contains(Printable::escapes), "{body:?}");
+        assert!(body.contains("\\u009b31m\\u2028\\u202e\\u200b\\udb40\\udc41b鯨🐳"), "{body}");
         assert_eq!(serde_json::from_str::<String>(body).unwrap(), evil);
+    }
+
+    #[test]
+    fn an_update_has_what_it_changed_as_it_was_before() {
+        let updated = |before: Container, after| event(EventKind::Updated(Arc::new(after)), Some(&before));
+        let was =
+            |name: &str, project: &str| updated(web(name, project), web("web", "shop")).get("was").cloned();
+        assert_eq!(was("old", "shop"), Some(serde_json::json!({"name": "old"})));
+        assert_eq!(was("web", "cart"), Some(serde_json::json!({"project": "cart"})));
+        assert_eq!(was("web", "shop"), None);
+        assert_eq!(event(EventKind::Updated(Arc::new(web("web", "shop"))), None).get("was"), None);
+    }
+
+    /// All paths to fields, but for the keys of labels.
+    fn paths(value: &Value, prefix: &str, all: &mut BTreeSet<String>) {
+        for (key, value) in value.as_object().into_iter().flatten() {
+            let path = format!("{prefix}{key}");
+            if key != "labels" {
+                paths(value, &format!("{path}."), all);
+            }
+            all.insert(path);
+        }
+    }
+
+    /// The fields in the first column of the tables below a heading.
+    fn documented(heading: &str) -> BTreeSet<String> {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/json.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        let sections = text.split("\n## ").filter(|section| section.starts_with(heading));
+        let rows = sections.flat_map(str::lines).filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+        rows.map(|(field, _)| field.to_owned()).collect()
+    }
+
+    #[test]
+    fn the_reference_has_all_fields_and_no_others() {
+        let (old, new) = (web("old", "cart"), Arc::new(web("web", "shop")));
+        let error = Arc::new(EngineError::new(ErrorKind::Failed, "gone"));
+        let mut events = BTreeSet::new();
+        let mut names = BTreeSet::new();
+        for kind in [
+            EventKind::Started(new.clone()),
+            EventKind::Exited { container: new.clone(), code: Some(0) },
+            EventKind::Paused(new.clone()),
+            EventKind::Unpaused(new.clone()),
+            EventKind::Updated(new),
+            EventKind::Synced { containers: 1, unresolved: 1 },
+            EventKind::Lagged { missed: 1 },
+            EventKind::Disconnected { error },
+        ] {
+            let event = event(kind, Some(&old));
+            names.insert(event["event"].as_str().unwrap().to_owned());
+            let fields = event.as_object().unwrap().iter();
+            let own = fields.filter(|(key, _)| !matches!(key.as_str(), "container" | "engine"));
+            paths(
+                &Value::Object(own.map(|(key, value)| (key.clone(), value.clone())).collect()),
+                "",
+                &mut events,
+            );
+        }
+        events.extend(["container".to_owned(), "engine".to_owned()]);
+        assert_eq!(documented("Events"), events);
+        assert_eq!(documented("Kinds of events"), names);
+
+        let mut line = Vec::new();
+        let watcher = EngineWatcher::new(Scripted::new());
+        write_containers(&mut line, [(&watcher as &dyn Watcher, &old)].into_iter()).unwrap();
+        let all: Value = serde_json::from_slice(&line).unwrap();
+        let (mut containers, mut engine) = (BTreeSet::new(), BTreeSet::new());
+        paths(&all[0], "", &mut containers);
+        paths(&all[0]["engine"], "", &mut engine);
+        containers.retain(|path| !path.starts_with("engine."));
+        assert_eq!(documented("Containers"), containers);
+        assert_eq!(documented("Engines"), engine);
     }
 }

@@ -8,6 +8,7 @@ mod age;
 mod arguments;
 mod complaints;
 mod demo;
+mod ending;
 mod fit;
 mod hosts;
 mod json;
@@ -22,22 +23,19 @@ mod table;
 mod terminal;
 mod watch;
 
-use std::io;
 use std::process::ExitCode;
-use std::time::Duration;
 
+use anyhow::Context;
 use clap::Parser;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tokio::runtime;
-use tokio::signal::unix::{SignalKind, signal};
 use whalewatcher_core::{Fleet, Settings};
 
 use crate::arguments::{Arguments, Command};
-
-/// How long output that is under way when the program ends may take.
-const LAST_WORDS: Duration = Duration::from_millis(100);
+use crate::output::Output;
 
 /// Runs the program, from the arguments of the process to its exit status: 0 after SIGINT or SIGTERM, 2 for wrong usage, 1
-/// otherwise, with one line on the standard error.
+/// otherwise, with what is wrong on the standard error.
 ///
 /// To be called once, first thing in `main`: it sets the global `tracing` subscriber and starts a tokio runtime. With
 /// `--help`, `--version` and wrong arguments it ends the process.
@@ -45,62 +43,62 @@ pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     log::start(arguments.verbose);
     match started(arguments.command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(error) if output::is_closed(&error) => ExitCode::SUCCESS,
         Err(error) => match error.downcast::<clap::Error>() {
             Ok(usage) => {
-                // Who closed the standard error does not want to know.
+                // It fails where the standard error was closed.
                 let _ = usage.print();
                 ExitCode::from(2)
             }
             Err(error) => {
-                log::tell(&format!("{error:#}"));
+                log::note(&format!("{error:#}"));
                 ExitCode::FAILURE
             }
         },
     }
 }
 
-/// Everything runs in this one thread, but for the writing of output: it may block, and must then neither hold up the
-/// watch nor keep the program from ending.
-fn started(command: Command) -> anyhow::Result<()> {
-    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    let result = runtime.block_on(until_ended(command));
-    runtime.shutdown_timeout(LAST_WORDS);
+/// Everything runs in this one thread, but for what may block and must then neither hold up the watch nor keep the program
+/// from ending: the output and the signals.
+fn started(command: Command) -> anyhow::Result<ExitCode> {
+    ending::check_descriptors()?;
+    let output = Output::default();
+    let signals = match command {
+        // Its socket is to be removed when its terminal is closed.
+        Command::Demo { .. } => &[SIGINT, SIGTERM, SIGHUP][..],
+        _ => &[SIGINT, SIGTERM],
+    };
+    let signalled = ending::signalled(signals, output.clone())?;
+    let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
+    let result = runtime.block_on(async {
+        tokio::select! {
+            biased;
+            Ok(()) = signalled => Ok(ExitCode::SUCCESS),
+            result = obey(command, &output) => result,
+        }
+    });
+    output.end();
+    // Nothing waits for what blocks, such as looking up a name.
+    runtime.shutdown_background();
     result
 }
 
-async fn until_ended(command: Command) -> anyhow::Result<()> {
-    let end = end()?;
-    tokio::select! {
-        biased;
-        () = end => Ok(()),
-        result = obey(command) => result,
-    }
-}
-
-/// Resolves when somebody wants the program to end.
-fn end() -> io::Result<impl Future<Output = ()>> {
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    })
-}
-
-async fn obey(command: Command) -> anyhow::Result<()> {
+async fn obey(command: Command, output: &Output) -> anyhow::Result<ExitCode> {
     let fleet = Fleet::new();
     match command {
         Command::Watch { engines, view } => {
-            hosts::join(&fleet, hosts::clients(&engines.hosts)?, &Settings::default())?;
-            watch::watch(&fleet, view).await
+            let hosts = hosts::join(&fleet, hosts::clients(&engines)?, &Settings::default())?;
+            watch::watch(&fleet, hosts, view, output).await?;
+            Ok(ExitCode::SUCCESS)
         }
         Command::Ps { engines, view } => {
-            let watchers = hosts::join(&fleet, hosts::clients(&engines.hosts)?, &ps::settings())?;
-            ps::ps(&watchers, view).await
+            let hosts = hosts::join(&fleet, hosts::clients(&engines)?, &ps::settings())?;
+            ps::ps(&fleet, &hosts, view, output).await
         }
-        Command::Demo { limit, view } => demo::demo(limit, view).await,
+        Command::Demo { limit, view } => {
+            demo::demo(limit, view, output).await?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }

@@ -209,13 +209,10 @@ fn remark(event: &Event, before: Option<&Container>) -> String {
 fn said(kind: &EventKind) -> String {
     match kind {
         EventKind::Synced { containers, unresolved } => {
-            let alive = match containers {
-                1 => "1 container is alive".to_owned(),
-                _ => format!("{containers} containers are alive"),
-            };
+            let are = if *containers == 1 { "container is" } else { "containers are" };
             match unresolved {
-                0 => alive,
-                _ => format!("{alive}, {unresolved} cannot be inspected"),
+                0 => format!("{containers} {are} alive"),
+                _ => format!("{containers} {are} known to be alive, {unresolved} cannot be inspected"),
             }
         }
         EventKind::Lagged { missed: 1 } => "missed 1 event; what it changed follows".to_owned(),
@@ -291,6 +288,10 @@ mod tests {
         assert_eq!(
             line(&mut lines, EventKind::Synced { containers: 3, unresolved: 0 }, None),
             "12:00:00 ✓ synced   3 containers are alive\n"
+        );
+        assert_eq!(
+            line(&mut lines, EventKind::Synced { containers: 1, unresolved: 2 }, None),
+            "12:00:00 ✓ synced   1 container is known to be alive, 2 cannot be inspected\n"
         );
         assert_eq!(
             line(&mut lines, EventKind::Lagged { missed: 12 }, None),

@@ -22,8 +22,8 @@ pub(crate) fn start(verbosity: u8) {
         .init();
 }
 
-/// Tells the person something, in one line, on the standard error.
-pub(crate) fn tell(message: &str) {
-    // Who closed it does not want to know.
+/// Writes a line to the standard error.
+pub(crate) fn note(message: &str) {
+    // It fails where the standard error was closed.
     let _ = writeln!(stderr().lock(), "whalewatcher: {}", Printable(message));
 }

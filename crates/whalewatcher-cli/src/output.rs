@@ -1,28 +1,161 @@
-//! The standard output, written to without ever holding up the watch: who reads slowly is told that it lagged.
+//! The standard output. A thread of its own writes it, in bounded pieces, so that a reader that does not read holds up
+//! neither the watch nor the end of the program.
 
-use std::io;
+use std::future::{Future, pending};
+use std::io::{self, BufWriter, Write};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
-use tokio::io::{AsyncWriteExt, Stdout, stdout};
+use anyhow::{Context, anyhow};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use tokio::sync::oneshot;
 
-/// The standard output.
-pub(crate) struct Output(Stdout);
+/// The most bytes that are written at once, and that are held back before they are written.
+const PIECE: usize = 64 * 1024;
 
-impl Output {
-    pub(crate) fn new() -> Self {
-        Self(stdout())
-    }
+/// How long the end of the program waits for the reader to take the rest of an unfinished line.
+const GRACE: Duration = Duration::from_millis(150);
 
-    /// Writes whole lines, all at once, and waits until they are out.
-    pub(crate) async fn write(&mut self, lines: &str) -> io::Result<()> {
-        if lines.is_empty() {
-            return Ok(());
-        }
-        self.0.write_all(lines.as_bytes()).await?;
-        self.0.flush().await
+/// The standard output. Clones share it.
+#[derive(Clone, Default)]
+pub(crate) struct Output(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    finished: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// A line was begun, and not all of it is written.
+    unfinished: bool,
+    ended: bool,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whether it failed because nobody reads the output any more, which is a way to end a program and not an error.
+impl Output {
+    /// Runs a job that writes, in a thread of its own, and returns its result once all of it is written.
+    ///
+    /// Dropping the future does not end the job: [`end`](Self::end) does.
+    pub(crate) async fn write<J>(&self, job: J) -> anyhow::Result<()>
+    where
+        J: FnOnce(&mut Writer) -> anyhow::Result<()> + Send + 'static,
+    {
+        let (sender, done) = oneshot::channel();
+        let mut writer = Writer::new(self.0.clone());
+        in_thread("output", move || {
+            let result = job(&mut writer);
+            let flushed = writer.flush();
+            let _ = sender.send(result.and(flushed.map_err(Into::into)));
+        })?;
+        done.await.unwrap_or_else(|_| Err(anyhow!("the thread that writes the output failed")))
+    }
+
+    /// Ends the output: no further line is begun. Waits a moment for an unfinished one to be written.
+    pub(crate) fn end(&self) {
+        let mut state = self.0.state();
+        state.ended = true;
+        let _waited = self.0.finished.wait_timeout_while(state, GRACE, |state| state.unfinished);
+    }
+}
+
+/// Writes lines. Text is held back until a piece is full, or until it is flushed.
+pub(crate) struct Writer {
+    shared: Arc<Shared>,
+    buffer: BufWriter<Descriptor>,
+}
+
+impl Writer {
+    fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, buffer: BufWriter::with_capacity(PIECE, Descriptor) }
+    }
+
+    /// Begins a line; `false` if the output has ended.
+    pub(crate) fn begin(&mut self) -> bool {
+        let mut state = self.shared.state();
+        state.unfinished |= !state.ended;
+        !state.ended
+    }
+}
+
+impl Write for Writer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.buffer.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let flushed = self.buffer.flush();
+        self.shared.state().unfinished = false;
+        self.shared.finished.notify_all();
+        flushed
+    }
+}
+
+/// The descriptor, without std's buffer and lock.
+struct Descriptor;
+
+impl Write for Descriptor {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let piece = &bytes[..bytes.len().min(PIECE)];
+        loop {
+            match rustix::io::write(io::stdout(), piece) {
+                Ok(count) => return Ok(count),
+                Err(Errno::INTR) => {}
+                // Another process that shares the descriptor may have made it non-blocking.
+                Err(Errno::AGAIN) => wait_for(PollFlags::OUT)?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Blocks until the standard output is in this state, or in error.
+fn wait_for(flags: PollFlags) -> io::Result<()> {
+    let stdout = io::stdout();
+    loop {
+        match poll(&mut [PollFd::new(&stdout, flags)], None) {
+            Err(Errno::INTR) => {}
+            polled => return Ok(polled.map(drop)?),
+        }
+    }
+}
+
+/// Returns a future that resolves when the output has no reader any more: the other end of its pipe, socket or terminal was
+/// closed. Files always have one.
+pub(crate) fn reader_gone() -> anyhow::Result<impl Future<Output = ()>> {
+    let (sender, gone) = oneshot::channel();
+    in_thread("reader", move || {
+        // Errors need not be asked for.
+        if wait_for(PollFlags::empty()).is_ok() {
+            let _ = sender.send(());
+        }
+    })?;
+    Ok(async {
+        if gone.await.is_err() {
+            pending::<()>().await;
+        }
+    })
+}
+
+/// Runs this in a thread that the program does not wait for when it ends.
+pub(crate) fn in_thread(name: &str, run: impl FnOnce() + Send + 'static) -> anyhow::Result<()> {
+    let started = thread::Builder::new().name(name.to_owned()).spawn(run);
+    started.map(drop).with_context(|| format!("cannot start the thread '{name}'"))
+}
+
+/// Returns whether it failed because the output has no reader any more, which ends a program but is no error.
 pub(crate) fn is_closed(error: &anyhow::Error) -> bool {
     let io_error = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>());
     io_error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)

@@ -1,4 +1,4 @@
-//! What people are shown of a watch: what is alive as soon as that is known, then a line an event.
+//! The output for people: what is alive as soon as that is known, then a line an event.
 //!
 //! With several engines each table has a headline, with the number by which lines name the engine.
 
@@ -12,7 +12,7 @@ use crate::advice::place;
 use crate::fit;
 use crate::lines::Lines;
 use crate::scope::Scope;
-use crate::table::table;
+use crate::table::{nothing, table};
 use crate::terminal::{STRONG, Terminal};
 
 /// Writes what is to be shown.
@@ -51,19 +51,36 @@ impl View {
         Self { terminal, scope, lines, headlines, numbers: HashMap::new(), latest: Latest::Nothing }
     }
 
-    /// What is alive in one engine.
+    /// What is alive in one engine; `complete` if that is all.
     pub(crate) fn picture(
         &mut self,
         watcher: &dyn Watcher,
         portfolio: &Portfolio,
+        complete: bool,
         now: SystemTime,
     ) -> String {
+        let text = self.table(watcher, portfolio, now);
+        text.unwrap_or_else(|| self.titled(watcher, &(nothing(&self.scope, complete) + "\n")))
+    }
+
+    /// What is alive in one engine; `None` if no container is to be shown.
+    pub(crate) fn table(
+        &mut self,
+        watcher: &dyn Watcher,
+        portfolio: &Portfolio,
+        now: SystemTime,
+    ) -> Option<String> {
         for container in portfolio.containers().filter(|container| self.scope.holds(container)) {
             self.lines.expect(container);
         }
+        let table = table(portfolio, &self.scope, now, self.terminal)?;
+        Some(self.titled(watcher, &table))
+    }
+
+    fn titled(&mut self, watcher: &dyn Watcher, text: &str) -> String {
         let gap = if self.latest == Latest::Nothing { "" } else { "\n" };
         self.latest = Latest::Table;
-        format!("{gap}{}{}", self.headline(watcher), table(portfolio, &self.scope, now, self.terminal))
+        format!("{gap}{}{text}", self.headline(watcher))
     }
 
     /// What happened in one engine, given what was known before.

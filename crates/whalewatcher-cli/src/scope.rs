@@ -26,7 +26,7 @@ impl Scope {
 
     /// Whether this event is shown, given the picture before it: also that of a container which joins or leaves
     /// the project, and all events that are about no container.
-    pub(crate) fn tells(&self, event: &Event, before: &Portfolio) -> bool {
+    pub(crate) fn shows(&self, event: &Event, before: &Portfolio) -> bool {
         event.container().is_none_or(|container| {
             self.holds(container)
                 || matches!(event.kind, EventKind::Updated(_))
@@ -70,9 +70,9 @@ mod tests {
         let shop = Scope::new(Some("shop".into()));
         let before = Portfolio::from_iter([container("web", "shop"), container("lone", "")]);
         let leaves = EventKind::Updated(Arc::new(container("web", "")));
-        assert!(shop.tells(&happening(leaves), &before));
-        assert!(!shop.tells(&happening(EventKind::Updated(Arc::new(container("lone", "")))), &before));
-        assert!(!shop.tells(&happening(EventKind::Started(Arc::new(container("new", "")))), &before));
-        assert!(shop.tells(&happening(EventKind::Lagged { missed: 1 }), &before));
+        assert!(shop.shows(&happening(leaves), &before));
+        assert!(!shop.shows(&happening(EventKind::Updated(Arc::new(container("lone", "")))), &before));
+        assert!(!shop.shows(&happening(EventKind::Started(Arc::new(container("new", "")))), &before));
+        assert!(shop.shows(&happening(EventKind::Lagged { missed: 1 }), &before));
     }
 }

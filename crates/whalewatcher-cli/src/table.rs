@@ -21,15 +21,26 @@ const GAP: usize = 2;
 /// Before names get shorter than that, columns are left out.
 const SHORTEST_NAME: usize = 12;
 
-/// The table, or one line that says that there is nothing to be shown.
-pub(crate) fn table(portfolio: &Portfolio, scope: &Scope, now: SystemTime, terminal: Terminal) -> String {
+/// Returns the sentence in place of a table without containers, which says no more than is known.
+pub(crate) fn nothing(scope: &Scope, complete: bool) -> String {
+    let known = if complete { "" } else { "known to be " };
+    match scope.project() {
+        None => format!("no container is {known}alive"),
+        Some("") => format!("no container without a project is {known}alive"),
+        Some(project) => format!("no container of project '{}' is {known}alive", Printable(project)),
+    }
+}
+
+/// Returns the table; `None` if no container is to be shown.
+pub(crate) fn table(
+    portfolio: &Portfolio,
+    scope: &Scope,
+    now: SystemTime,
+    terminal: Terminal,
+) -> Option<String> {
     let groups = groups(portfolio, scope);
     if groups.is_empty() {
-        return match scope.project() {
-            None => "no container is alive\n".to_owned(),
-            Some("") => "no container without a project is alive\n".to_owned(),
-            Some(project) => format!("no container of project '{}' is alive\n", Printable(project)),
-        };
+        return None;
     }
     let rows = |project: &Project| -> Vec<Row> {
         by_pod(project).into_iter().map(|container| Row::of(container, now)).collect()
@@ -47,7 +58,7 @@ pub(crate) fn table(portfolio: &Portfolio, scope: &Scope, now: SystemTime, termi
             text += &columns.line(row, terminal);
         }
     }
-    text
+    Some(text)
 }
 
 /// Projects that have something to be shown, the unnamed one last.
@@ -200,6 +211,10 @@ mod tests {
             .with_started_at(now - Duration::from_secs(age))
     }
 
+    fn shown(all: &Portfolio, scope: &Scope, now: SystemTime) -> String {
+        table(all, scope, now, Terminal::none()).unwrap()
+    }
+
     #[test]
     fn a_table_is_grouped_by_project_with_those_without_one_last() {
         let now = SystemTime::now();
@@ -218,8 +233,8 @@ no project
   registry    0123456789ab  4711  ● running   3d
   鯨\\n        3               17  ● running    -
 ";
-        assert_eq!(table(&all, &Scope::default(), now, Terminal::none()), expected);
-        let shop = table(&all, &Scope::new(Some("shop".into())), now, Terminal::none());
+        assert_eq!(shown(&all, &Scope::default(), now), expected);
+        let shop = shown(&all, &Scope::new(Some("shop".into())), now);
         assert_eq!(shop.lines().count(), 4);
     }
 
@@ -257,7 +272,7 @@ no project
   coredns     kube-system/dns  3             4711  ● running   1m
   a-lone-one                   0             4711  ● running   1m
 ";
-        assert_eq!(table(&all, &Scope::default(), now, Terminal::none()), expected);
+        assert_eq!(shown(&all, &Scope::default(), now), expected);
     }
 
     #[test]
@@ -275,7 +290,7 @@ no project
             member("1", "a", ("b\u{1b}[2J", "c\n\u{202e}", ""), now),
             member("2", "a", (&long, &long, ""), now),
         ]);
-        let table = table(&all, &Scope::default(), now, Terminal::none());
+        let table = shown(&all, &Scope::default(), now);
         assert_eq!(table.lines().count(), 4, "{table}");
         assert!(table.contains(r"b\u{1b}[2J/c\n\u{202e}  ") && table.contains("xxx…"), "{table}");
         assert!(table.lines().all(|line| fit::cells(line) <= 180 && !line.contains('\u{1b}')), "{table}");
@@ -305,14 +320,15 @@ no project
     }
 
     #[test]
-    fn nothing_alive_is_said_in_a_line() {
-        let said = |project: Option<&str>| {
+    fn without_containers_a_sentence_says_no_more_than_is_known() {
+        let sentences = |project: Option<&str>| {
             let scope = Scope::new(project.map(str::to_owned));
-            table(&Portfolio::default(), &scope, SystemTime::now(), Terminal::none())
+            assert_eq!(table(&Portfolio::default(), &scope, SystemTime::now(), Terminal::none()), None);
+            [nothing(&scope, true), nothing(&scope, false)]
         };
-        assert_eq!(said(None), "no container is alive\n");
-        assert_eq!(said(Some("a\u{1b}")), "no container of project 'a\\u{1b}' is alive\n");
-        assert_eq!(said(Some("")), "no container without a project is alive\n");
+        assert_eq!(sentences(None), ["no container is alive", "no container is known to be alive"]);
+        assert_eq!(sentences(Some("a\u{1b}"))[0], "no container of project 'a\\u{1b}' is alive");
+        assert_eq!(sentences(Some(""))[1], "no container without a project is known to be alive");
     }
 
     #[test]
@@ -343,7 +359,7 @@ no project
             container("a", &evil, "", 1, now),
             container("b", "db", "", 1, now),
         ]);
-        let table = table(&all, &Scope::default(), now, Terminal::none());
+        let table = shown(&all, &Scope::default(), now);
         assert_eq!(table.lines().count(), 6, "{table}");
         assert!(table.lines().all(|line| fit::cells(line) <= 180 && !line.contains('\u{1b}')), "{table}");
         assert!(table.contains("  db  ") && table.contains("xxx…"), "{table}");

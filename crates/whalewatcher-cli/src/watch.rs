@@ -1,121 +1,170 @@
 //! `whalewatcher watch`: what is alive, then every change, until somebody ends it.
 
 use std::collections::HashMap;
-use std::pin::pin;
-use std::sync::Arc;
+use std::io::Write;
 
-use anyhow::anyhow;
-use futures_util::future::{FusedFuture, FutureExt, join_all};
-use futures_util::stream::StreamExt;
-use whalewatcher_core::{Event, EventKind, Fleet, Portfolio, Watcher};
+use anyhow::{anyhow, bail};
+use futures_util::future::FutureExt;
+use tokio::runtime::Handle;
+use whalewatcher_core::fleet::FleetSubscription;
+use whalewatcher_core::{Event, EventKind, Fleet, Phase, Portfolio, Watcher};
 
 use crate::advice::{advised, place};
 use crate::arguments::{self, Format};
 use crate::complaints::complain;
+use crate::hosts::Host;
 use crate::json;
 use crate::log;
-use crate::output::Output;
+use crate::output::{Output, Writer, reader_gone};
 use crate::people::{Headlines, View};
 use crate::scope::Scope;
 use crate::terminal::Terminal;
 
-/// How many events are written at once at most, if that many are there.
-const AT_ONCE: usize = 256;
-
 /// Watches all members of the fleet, which must only just have been added: it shows what happens from its call on.
-pub(crate) async fn watch(fleet: &Fleet, view: arguments::View) -> anyhow::Result<()> {
+pub(crate) async fn watch(
+    fleet: &Fleet,
+    hosts: Vec<Host>,
+    view: arguments::View,
+    output: &Output,
+) -> anyhow::Result<()> {
     let (_, changes) = fleet.subscribe();
-    let mut changes = pin!(changes.ready_chunks(AT_ONCE));
-    let mut output = Output::new();
-    let watchers = fleet.watchers();
-    let mut story = Story::new(view, watchers.len() > 1);
-    let mut complaints = pin!(join_all(watchers.iter().map(complain)).fuse());
-    loop {
-        let events = tokio::select! {
-            biased;
-            events = changes.next() => events,
-            _ = &mut complaints, if !complaints.is_terminated() => continue,
-        };
-        let Some(events) = events else { break };
-        let mut text = String::new();
-        let mut told = Ok(());
-        for (watcher, event) in events {
-            told = story.tell(&mut text, &watcher, &event);
-            if told.is_err() {
-                break;
-            }
-        }
-        output.write(&text).await?;
-        told?;
+    complain(fleet.watchers())?;
+    let story = Story::new(view, hosts);
+    let runtime = Handle::current();
+    let gone = reader_gone()?;
+    let written = output.write(move |writer| story.follow(changes, writer, &runtime));
+    tokio::select! {
+        written = written => written,
+        () = gone => Ok(()),
     }
-    Err(anyhow!("the watch ended by itself"))
 }
 
-/// What was told so far, and how to tell the rest.
+/// What was written so far, and how to write the rest.
 struct Story {
     scope: Scope,
-    /// `None`: programs listen.
+    /// `None`: JSON.
     people: Option<View>,
     /// By place.
     engines: HashMap<String, Engine>,
+    /// By place.
+    hosts: HashMap<String, Host>,
 }
 
-/// What was told of one engine.
+/// What was written of one engine.
 #[derive(Default)]
 struct Engine {
     picture: Portfolio,
-    /// An attempt to reach it has been told of, be it a success or not.
+    /// An attempt to connect has succeeded or failed.
     tried: bool,
+    /// It cannot be watched as it is; it is tried again all the same, unless its watch has ended.
+    failed: bool,
+    /// The standard error has the reason why it is waited for.
+    awaited: bool,
     /// What is alive has been shown.
     shown: bool,
+    /// What its empty picture leaves out was looked for.
+    noted: bool,
 }
 
 impl Story {
-    fn new(view: arguments::View, several: bool) -> Self {
+    fn new(view: arguments::View, hosts: Vec<Host>) -> Self {
         let scope = Scope::new(view.project);
-        let headlines = if several { Headlines::Numbered } else { Headlines::No };
+        let headlines = if hosts.len() > 1 { Headlines::Numbered } else { Headlines::No };
         let people = || View::new(Terminal::of_stdout(), scope.clone(), headlines);
         let people = (view.format == Format::Text).then(people);
-        Self { scope, people, engines: HashMap::new() }
+        let hosts = hosts.into_iter().map(|host| (place(&*host.watcher), host)).collect();
+        Self { scope, people, engines: HashMap::new(), hosts }
     }
 
-    /// Adds to the text what this event means; an error where waiting for the engine is in vain.
-    fn tell(&mut self, text: &mut String, watcher: &Arc<dyn Watcher>, event: &Event) -> anyhow::Result<()> {
-        let engine = self.engines.entry(place(&**watcher)).or_default();
+    /// Writes events as they come, each at once: blocks this thread, until the output has ended.
+    fn follow(
+        mut self,
+        mut changes: FleetSubscription,
+        writer: &mut Writer,
+        runtime: &Handle,
+    ) -> anyhow::Result<()> {
+        loop {
+            let next = match changes.next().now_or_never() {
+                Some(next) => next,
+                None => {
+                    writer.flush()?;
+                    runtime.block_on(changes.next())
+                }
+            };
+            let Some((watcher, event)) = next else { bail!("the watch ended by itself") };
+            if !writer.begin() {
+                return Ok(());
+            }
+            self.write(writer, &*watcher, &event)?;
+        }
+    }
+
+    /// Writes what this event means; an error if no engine can be watched any more.
+    fn write(&mut self, writer: &mut Writer, watcher: &dyn Watcher, event: &Event) -> anyhow::Result<()> {
+        let engine = self.engines.entry(place(watcher)).or_default();
         let is_first = !std::mem::replace(&mut engine.tried, true);
-        let is_told = self.scope.tells(event, &engine.picture);
+        let is_shown = self.scope.shows(event, &engine.picture);
+        let before = event.container().and_then(|it| engine.picture.by_id(it.id())).map(|known| &**known);
         match &mut self.people {
-            None if is_told => *text += &json::event(&**watcher, event)?,
+            None if is_shown => json::write_event(writer, watcher, event, before)?,
             None => {}
             Some(people) => {
                 let was_shown = engine.shown;
+                let status = watcher.status();
                 let is_synced = match event.kind {
                     EventKind::Synced { .. } => true,
-                    // What told so is among what was missed.
-                    EventKind::Lagged { .. } => watcher.status().is_live(),
+                    // The event of that is among those that were missed.
+                    EventKind::Lagged { .. } => status.is_live(),
                     // It will not be all for a while.
-                    _ => !watcher.status().unlisted.is_empty(),
+                    _ => !status.unlisted.is_empty(),
                 };
                 if is_synced && !was_shown {
                     // The events so far add up to the picture.
-                    *text += &people.picture(&**watcher, &engine.picture, event.time);
+                    let complete =
+                        status.is_live() && status.unresolved.is_empty() && status.unlisted.is_empty();
+                    let picture = people.picture(watcher, &engine.picture, complete, event.time);
+                    writer.write_all(picture.as_bytes())?;
                     engine.shown = true;
                 }
                 let is_all = !was_shown && matches!(event.kind, EventKind::Synced { .. });
-                if engine.shown && is_told && !is_all {
-                    let known = event.container().and_then(|it| engine.picture.by_id(it.id()));
-                    *text += &people.event(&**watcher, event, known.map(|known| &**known));
+                if engine.shown && is_shown && !is_all {
+                    writer.write_all(people.event(watcher, event, before).as_bytes())?;
                 }
             }
         }
         engine.picture.apply(&event.kind);
-        if let EventKind::Disconnected { error } = &event.kind {
-            if is_first && !error.is_transient() {
-                return Err(anyhow!(advised(&**watcher, error)));
+        match &event.kind {
+            EventKind::Synced { .. } => {
+                (engine.failed, engine.awaited) = (false, false);
+                if engine.picture.is_empty()
+                    && !std::mem::replace(&mut engine.noted, true)
+                    && let Some(left_out) = self.hosts.get(&place(watcher)).and_then(Host::left_out)
+                {
+                    log::note(&left_out);
+                }
             }
-            if self.people.is_some() && !engine.shown {
-                log::tell(&format!("waiting for the engine: {}", advised(&**watcher, error)));
+            EventKind::Disconnected { error } => {
+                let has_ended = matches!(
+                    watcher.status().phase,
+                    Phase::Failed { .. }
+                        | Phase::Refused { .. }
+                        | Phase::Panicked { .. }
+                        | Phase::Cancelled
+                        | Phase::Closed
+                );
+                let advised = advised(watcher, error);
+                if has_ended || is_first && !error.is_transient() {
+                    engine.failed = true;
+                    if self.engines.values().filter(|engine| engine.failed).count() == self.hosts.len() {
+                        return Err(anyhow!(advised));
+                    }
+                    log::note(&format!("going on without this engine: {advised}"));
+                } else if self.people.is_some() && !engine.shown && !engine.awaited {
+                    engine.awaited = true;
+                    log::note(&format!("waiting for the engine: {advised}"));
+                }
             }
+            _ => {}
         }
         Ok(())
     }

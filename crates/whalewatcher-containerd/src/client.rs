@@ -4,24 +4,26 @@ use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tonic::transport::{Channel, Endpoint as Dial};
 use whalewatcher_core::{EngineClient, EngineError, ErrorKind, Hook};
-use whalewatcher_grpc::{Endpoint, Transport};
+use whalewatcher_grpc::{Endpoint, Lives, Transport};
 
-use crate::connection::Connection;
+use crate::connection::{Configured, Connection};
 use crate::container::{Details, Packer};
 use crate::failure::ENGINE;
 use crate::handshake::{CONTAINERD, greet};
-use crate::namespace::Ignored;
+use crate::limits::Limits;
+use crate::namespace::{Ignored, LeftOut};
+use crate::subscription::DEFAULT_PROBE_EVERY;
 
-/// A client of containerd. It connects when a watcher has it connect; clones share nothing but what was configured.
-#[derive(Clone)]
+/// A client of containerd. It connects when a watcher has it connect; clones share what was configured, and what
+/// [`ignored_with_tasks`](Client::ignored_with_tasks) returns.
 pub struct Client {
     endpoint: Arc<Endpoint>,
     engine_type: Option<String>,
-    ignored: Ignored,
-    packer: Option<Packer>,
+    configured: Configured,
     before_watch: Hook,
     before_attempt: Hook,
 }
@@ -40,6 +42,14 @@ impl Client {
     #[must_use]
     pub fn builder() -> Builder {
         Builder::default()
+    }
+
+    /// Returns the [ignored](Builder::ignored_namespaces) namespaces in which tasks are alive, sorted: what an empty picture
+    /// leaves out. As of the newest list that a watch asked for; empty before the first one, and where that list shows any
+    /// container. Costs no request: a list that is empty looks into the ignored namespaces for a second at most.
+    #[must_use]
+    pub fn ignored_with_tasks(&self) -> Vec<String> {
+        self.configured.left_out.get()
     }
 
     /// Returns a channel for the application's own requests to the same containerd. It has a connection of its own, which no
@@ -111,7 +121,20 @@ impl EngineClient for Client {
         let mut identity = greet(&self.endpoint, &transport).await?;
         self.engine_type().clone_into(&mut identity.engine_type);
         tracing::debug!(?identity, "connected");
-        Ok(Connection::new(transport, identity, self.ignored.clone(), self.packer.clone()))
+        Ok(Connection::new(transport, identity, self.configured.clone()))
+    }
+}
+
+impl Clone for Client {
+    fn clone(&self) -> Self {
+        Self {
+            endpoint: self.endpoint.clone(),
+            engine_type: self.engine_type.clone(),
+            // What one watcher saw to be over another one may still see to be alive.
+            configured: Configured { lives: Lives::default(), ..self.configured.clone() },
+            before_watch: self.before_watch.clone(),
+            before_attempt: self.before_attempt.clone(),
+        }
     }
 }
 
@@ -119,7 +142,7 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
             .field("endpoint", &self.endpoint.as_str())
-            .field("ignored", &self.ignored)
+            .field("ignored", &self.configured.ignored)
             .finish_non_exhaustive()
     }
 }
@@ -131,6 +154,8 @@ pub struct Builder {
     engine_type: Option<String>,
     ignored: Option<Vec<String>>,
     packer: Option<Packer>,
+    probe_every: Option<Duration>,
+    limits: Limits,
     before_watch: Hook,
     before_attempt: Hook,
 }
@@ -154,6 +179,24 @@ impl Builder {
     #[must_use]
     pub fn ignored_namespaces<N: Into<String>>(mut self, namespaces: impl IntoIterator<Item = N>) -> Self {
         self.ignored = Some(namespaces.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Sets how long the event stream may be silent before an event of our own is published to see whether it still brings
+    /// anything, in place of [30 seconds](DEFAULT_PROBE_EVERY); 10 ms at least. Whoever else listens to containerd's events
+    /// sees these too. At shorter silences the engine is only asked for its version, which nobody else sees.
+    #[must_use]
+    pub fn probe_every(mut self, every: Duration) -> Self {
+        self.probe_every = Some(every);
+        self
+    }
+
+    /// Sets what the engine may cost in memory while its answers are read, in bytes, in place of 128 MiB; 1 MiB at least. What
+    /// exceeds it is an error. The limits of single answers are shares of it, by default [`MAX_CONTAINER`](crate::MAX_CONTAINER),
+    /// [`MAX_TASKS`](crate::MAX_TASKS), [`MAX_LIST`](crate::MAX_LIST) and [`MAX_EVENT`](crate::MAX_EVENT).
+    #[must_use]
+    pub fn memory(mut self, bytes: usize) -> Self {
+        self.limits = Limits::new(bytes);
         self
     }
 
@@ -203,8 +246,14 @@ impl Builder {
                 self.endpoint.as_deref().unwrap_or(ENGINE.default_endpoint),
             )?),
             engine_type: self.engine_type,
-            ignored: self.ignored.map(Ignored::new).transpose()?.unwrap_or_default(),
-            packer: self.packer,
+            configured: Configured {
+                ignored: self.ignored.map(Ignored::new).transpose()?.unwrap_or_default(),
+                packer: self.packer,
+                probe_every: self.probe_every.unwrap_or(DEFAULT_PROBE_EVERY),
+                limits: self.limits,
+                lives: Lives::default(),
+                left_out: LeftOut::default(),
+            },
             before_watch: self.before_watch,
             before_attempt: self.before_attempt,
         })

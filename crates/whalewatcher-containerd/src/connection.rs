@@ -1,9 +1,14 @@
 //! A connection to containerd, for as long as it lasts: what the watcher asks.
 
 use std::fmt;
-use std::time::SystemTime;
+use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
+use std::task::Poll;
+use std::time::{Duration, SystemTime};
 
 use futures_core::Stream;
+use futures_util::stream;
+use tokio::sync::mpsc;
 use tonic::{Code, Response, Status};
 use whalewatcher_api::containerd::services::containers::v1::GetContainerRequest;
 use whalewatcher_api::containerd::services::containers::v1::containers_client::ContainersClient;
@@ -11,14 +16,15 @@ use whalewatcher_api::containerd::services::tasks::v1::GetRequest;
 use whalewatcher_api::containerd::services::tasks::v1::tasks_client::TasksClient;
 use whalewatcher_core::{
     Container, ContainerId, EngineConnection, EngineError, EngineEvent, EngineIdentity, ErrorKind, Listing,
+    Settings,
 };
-use whalewatcher_grpc::{Channel, Transport, origin};
+use whalewatcher_grpc::{Channel, Limit, Lives, Transport, origin};
 
 use crate::container::{self, Packer, State, state};
 use crate::failure;
-use crate::limits::MAX_CONTAINER;
-use crate::list;
-use crate::namespace::{Ignored, Scope, split, within};
+use crate::limits::Limits;
+use crate::list::{Purpose, SHARE, list};
+use crate::namespace::{Ignored, LeftOut, Scope, split, within};
 use crate::subscription::EventService;
 
 const CONTAINER: &str = "Containers.Get";
@@ -29,46 +35,123 @@ const TASK: &str = "Tasks.Get";
 pub struct Connection {
     transport: Transport,
     identity: EngineIdentity,
-    ignored: Ignored,
-    packer: Option<Packer>,
+    configured: Configured,
     events: EventService,
+    /// What lists show that the stream of events has to report.
+    report: mpsc::UnboundedSender<EngineEvent>,
+    reported: Mutex<Option<mpsc::UnboundedReceiver<EngineEvent>>>,
+    namespace_limit: Duration,
+}
+
+/// What a connection has from its client.
+#[derive(Clone)]
+pub(crate) struct Configured {
+    pub(crate) ignored: Ignored,
+    pub(crate) packer: Option<Packer>,
+    pub(crate) probe_every: Duration,
+    pub(crate) limits: Limits,
+    pub(crate) lives: Lives,
+    pub(crate) left_out: LeftOut,
 }
 
 impl Connection {
-    pub(crate) fn new(
-        transport: Transport,
-        identity: EngineIdentity,
-        ignored: Ignored,
-        packer: Option<Packer>,
-    ) -> Self {
-        let events = EventService::new(transport.channel(), Scope::AllBut(ignored.clone()));
-        Self { transport, identity, ignored, packer, events }
+    pub(crate) fn new(transport: Transport, identity: EngineIdentity, configured: Configured) -> Self {
+        let events = EventService::new(&transport.channel(), Scope::AllBut(configured.ignored.clone()))
+            .with_probe_every(configured.probe_every)
+            .with_limit(configured.limits.event());
+        let (report, reported) = mpsc::unbounded_channel();
+        let reported = Mutex::new(Some(reported));
+        let namespace_limit = Settings::default().list_limit() / SHARE;
+        Self { transport, identity, configured, events, report, reported, namespace_limit }
+    }
+
+    pub(crate) fn transport(&self) -> &Transport {
+        &self.transport
     }
 
     pub(crate) fn channel(&self) -> Channel {
         self.transport.channel()
     }
 
+    pub(crate) fn limits(&self) -> Limits {
+        self.configured.limits
+    }
+
+    /// What asks about containers; each message of an answer is to be within the limit.
+    pub(crate) fn containers(&self, limit: Limit) -> ContainersClient<Channel> {
+        let channel = self.channel().limited(limit);
+        ContainersClient::with_origin(channel, origin()).max_decoding_message_size(usize::MAX)
+    }
+
+    /// What asks about tasks; each message of an answer is to be within the limit.
+    pub(crate) fn tasks(&self, limit: Limit) -> TasksClient<Channel> {
+        let channel = self.channel().limited(limit);
+        TasksClient::with_origin(channel, origin()).max_decoding_message_size(usize::MAX)
+    }
+
+    /// What this client saw alive, on whichever connection.
+    pub(crate) fn lives(&self) -> &Lives {
+        &self.configured.lives
+    }
+
+    /// Notes that the container is alive, if there is room for it.
+    pub(crate) fn note(&self, container: &Container) -> Result<(), EngineError> {
+        self.lives().add(container, self.limits().kept())
+    }
+
+    pub(crate) fn left_out(&self) -> &LeftOut {
+        &self.configured.left_out
+    }
+
+    /// Has the stream of events report that.
+    pub(crate) fn report(&self, event: EngineEvent) {
+        // Whoever dropped the stream wants to know nothing more.
+        let _ = self.report.send(event);
+    }
+
     pub(crate) fn ignored(&self) -> &Ignored {
-        &self.ignored
+        &self.configured.ignored
+    }
+
+    /// How long the list of one namespace may take.
+    pub(crate) fn namespace_limit(&self) -> Duration {
+        self.namespace_limit
     }
 
     pub(crate) fn packer(&self) -> Option<&Packer> {
-        self.packer.as_ref()
+        self.configured.packer.as_ref()
     }
 }
 
 impl EngineConnection for Connection {
+    fn configure(&mut self, settings: &Settings) {
+        self.namespace_limit = settings.list_limit() / SHARE;
+    }
+
     fn identity(&self) -> EngineIdentity {
         self.identity.clone()
     }
 
     fn events(&self) -> impl Stream<Item = Result<EngineEvent, EngineError>> + Send {
-        self.events.events()
+        let mut events: Pin<Box<dyn Stream<Item = _> + Send + '_>> = Box::pin(self.events.events());
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner).take();
+        stream::poll_fn(move |context| {
+            if let Poll::Ready(event) = events.as_mut().poll_next(context) {
+                return Poll::Ready(event.map(|event| event.inspect(|event| note_end(event, self.lives()))));
+            }
+            match reported.as_mut().map(|reported| reported.poll_recv(context)) {
+                Some(Poll::Ready(Some(event))) => Poll::Ready(Some(Ok(event))),
+                _ => Poll::Pending,
+            }
+        })
     }
 
     async fn list(&self) -> Result<Listing, EngineError> {
-        list::list(self).await
+        list(self, Purpose::Picture).await
+    }
+
+    async fn audit(&self) -> Result<Listing, EngineError> {
+        list(self, Purpose::Audit).await
     }
 
     fn scope_of(id: &ContainerId) -> &str {
@@ -77,10 +160,8 @@ impl EngineConnection for Connection {
 
     async fn inspect(&self, id: &ContainerId) -> Result<Option<Container>, EngineError> {
         let (namespace, own_id) = split(id);
-        let mut containers =
-            ContainersClient::with_origin(self.channel(), origin()).max_decoding_message_size(MAX_CONTAINER);
-        let mut tasks =
-            TasksClient::with_origin(self.channel(), origin()).max_decoding_message_size(MAX_CONTAINER);
+        let mut containers = self.containers(self.limits().container());
+        let mut tasks = self.tasks(self.limits().task());
         let record = within(namespace, GetContainerRequest { id: own_id.to_owned() })?;
         let task =
             within(namespace, GetRequest { container_id: own_id.to_owned(), ..GetRequest::default() })?;
@@ -93,21 +174,34 @@ impl EngineConnection for Connection {
         match state(&task) {
             alive @ (State::Running | State::Paused) => {
                 let paused = alive == State::Paused;
-                Ok(Some(container::alive(namespace, record, &task, paused, self.packer())))
+                let container = container::alive(namespace, record, &task, paused, self.packer());
+                self.note(&container)?;
+                Ok(Some(container))
             }
             State::NotAlive => Ok(Some(container::named(namespace, record, 0))),
             State::Unknown => {
-                let message = format!("{TASK}: containerd does not know how the task fares");
+                let message = format!("{TASK}: containerd reports no state of the task, or no PID");
                 Err(EngineError::new(ErrorKind::Failed, message))
             }
         }
     }
 
-    /// Published, an event of our own must come back on the stream: then both are alive. One that does not come runs
-    /// into the watcher's time limit.
+    /// The engine is asked for its version, or, where the stream was silent for long enough, an event of our own must come
+    /// back on it: then both are alive. One that does not come runs into the watcher's time limit.
     async fn check(&self, _since: Option<SystemTime>) -> Result<Option<SystemTime>, EngineError> {
+        self.transport.check_socket()?;
         self.events.check().await?;
         Ok(None)
+    }
+}
+
+/// A life whose end the stream reports is no longer one that may end unseen.
+fn note_end(event: &EngineEvent, lives: &Lives) {
+    if let EngineEvent::Exited { id, pid, .. } = event {
+        match pid {
+            Some(pid) => _ = lives.end_of(id, *pid),
+            None => _ = lives.end(id),
+        }
     }
 }
 
@@ -124,7 +218,7 @@ impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
             .field("identity", &self.identity)
-            .field("ignored", &self.ignored)
+            .field("ignored", &self.configured.ignored)
             .finish_non_exhaustive()
     }
 }

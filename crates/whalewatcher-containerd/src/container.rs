@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use whalewatcher_api::containerd::services::containers::v1::Container as Record;
 use whalewatcher_api::containerd::v1::types::{Process, Status};
-use whalewatcher_core::{Container, Labels};
+use whalewatcher_core::adapter::pack;
+use whalewatcher_core::{Container, ContainerId, Labels};
 
 use crate::namespace::qualified;
 
@@ -34,15 +35,17 @@ pub(crate) enum State {
     Paused,
     /// It was not started yet, or is over.
     NotAlive,
-    /// containerd cannot tell: that is what it says when a task's shim does not answer it within 2 s.
+    /// containerd cannot tell: that is what it says when a task's shim does not answer it within 2 s. Or it reports no PID.
     Unknown,
 }
 
 pub(crate) fn state(task: &Process) -> State {
     match Status::try_from(task.status) {
-        Ok(Status::Running) if task.pid != 0 => State::Running,
-        Ok(Status::Paused | Status::Pausing) if task.pid != 0 => State::Paused,
         Ok(Status::Unknown) => State::Unknown,
+        // What is alive has a PID.
+        Ok(Status::Running | Status::Paused | Status::Pausing) if task.pid == 0 => State::Unknown,
+        Ok(Status::Running) => State::Running,
+        Ok(Status::Paused | Status::Pausing) => State::Paused,
         _ => State::NotAlive,
     }
 }
@@ -55,7 +58,10 @@ pub(crate) fn alive(
     paused: bool,
     packer: Option<&Packer>,
 ) -> Container {
-    let rucksack = packer.and_then(|packer| packer(Details { namespace, container: &record, task }));
+    let rucksack = packer.and_then(|packer| {
+        let id = ContainerId::from(qualified(namespace, &record.id));
+        pack(&id, || packer(Details { namespace, container: &record, task }))
+    });
     named(namespace, record, task.pid).with_paused(paused).with_rucksack(rucksack)
 }
 
@@ -109,8 +115,8 @@ mod tests {
             (Status::Pausing as i32, 7, State::Paused),
             (Status::Created as i32, 7, State::NotAlive),
             (Status::Stopped as i32, 7, State::NotAlive),
-            (Status::Running as i32, 0, State::NotAlive),
-            (Status::Paused as i32, 0, State::NotAlive),
+            (Status::Running as i32, 0, State::Unknown),
+            (Status::Paused as i32, 0, State::Unknown),
             (Status::Unknown as i32, 0, State::Unknown),
             (4711, 7, State::NotAlive),
             (-1, 7, State::NotAlive),
@@ -138,5 +144,13 @@ mod tests {
         let packed = container.rucksack::<(String, String, u32)>().unwrap();
         assert_eq!(packed, &("shop".to_owned(), "busybox".to_owned(), 7));
         assert!(container.paused());
+    }
+
+    #[test]
+    fn a_packer_that_panics_costs_the_rucksack_only() {
+        let packer: Packer = Arc::new(|_| panic!("scripted panic"));
+        let task = task(Status::Running as i32, 7);
+        let container = alive("shop", record("a", &[]), &task, false, Some(&packer));
+        assert_eq!((container.pid(), container.rucksack::<String>()), (7, None));
     }
 }

@@ -96,7 +96,7 @@ fn process(pid: u32) -> Option<u32> {
 const LAST: u64 = 253_402_300_799;
 
 /// Go's zero time, and whatever else is no time of this epoch, is none.
-fn moment(timestamp: Timestamp) -> Option<SystemTime> {
+pub(crate) fn moment(timestamp: Timestamp) -> Option<SystemTime> {
     let seconds = u64::try_from(timestamp.seconds).ok().filter(|seconds| (1..=LAST).contains(seconds))?;
     let nanos = u32::try_from(timestamp.nanos).ok().filter(|nanos| *nanos < 1_000_000_000)?;
     UNIX_EPOCH.checked_add(Duration::new(seconds, nanos))

@@ -7,7 +7,6 @@ use whalewatcher_core::{EngineError, EngineIdentity};
 use whalewatcher_grpc::{Channel, Endpoint, Transport, origin};
 
 use crate::failure::{self, ENGINE};
-use crate::limits::MAX_IDENTITY;
 
 pub(crate) const CONTAINERD: &str = "containerd.io";
 
@@ -20,8 +19,8 @@ pub(crate) async fn greet(endpoint: &Endpoint, transport: &Transport) -> Result<
     let failed = |status| ENGINE.of_greeting(endpoint, VERSION, status, transport.heard());
     let version = answer.map_err(failed)?.into_inner();
 
-    let mut introspection = IntrospectionClient::with_origin(transport.channel(), origin())
-        .max_decoding_message_size(MAX_IDENTITY);
+    let mut introspection =
+        IntrospectionClient::with_origin(transport.channel(), origin()).max_decoding_message_size(usize::MAX);
     let server = introspection.server(()).await.map_err(|status| match status.code() {
         Code::Unimplemented => failure::too_old(SERVER, &version.version, status),
         _ => failure::of_status(SERVER, status),
@@ -44,5 +43,5 @@ pub(crate) async fn ask_version(channel: Channel) -> Result<(), EngineError> {
 }
 
 fn version_client(channel: Channel) -> VersionClient<Channel> {
-    VersionClient::with_origin(channel, origin()).max_decoding_message_size(MAX_IDENTITY)
+    VersionClient::with_origin(channel, origin()).max_decoding_message_size(usize::MAX)
 }

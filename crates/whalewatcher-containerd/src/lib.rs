@@ -1,4 +1,5 @@
-//! Watches the containers of containerd, in all its namespaces; it knows what nerdctl calls them.
+//! Watches the containers of containerd, in its namespaces but those of Docker and Kubernetes; it knows what nerdctl calls
+//! them.
 //!
 //! ```no_run
 //! use whalewatcher_containerd::{Client, Portfolio, watch};
@@ -15,8 +16,9 @@
 //!
 //! All of `whalewatcher-core` is re-exported here: this crate alone is enough to depend on.
 //!
-//! containerd 1.6 and later. The namespaces `moby` and `k8s.io` are left out unless asked for: Docker's containers are
-//! better watched through Docker, and Kubernetes' through CRI.
+//! containerd 1.6 and later. The namespaces `moby` and `k8s.io` are left out unless [asked for](Builder::ignored_namespaces):
+//! Docker's containers are better watched through Docker, and Kubernetes' through CRI. Where nothing else is alive,
+//! [`Client::ignored_with_tasks`] returns which of them have containers.
 //!
 //! A container of the namespace `default` has the ID that containerd gives it, others have `NAMESPACE/ID`. Their names are
 //! formed alike, of nerdctl's name where there is one. containerd tells no start times, so lives are told apart by PID.
@@ -46,9 +48,9 @@ pub use connection::Connection;
 pub use container::Details;
 #[cfg(feature = "containerd-client")]
 pub use containerd_client;
-pub use limits::{MAX_CONTAINER, MAX_EVENT, MAX_IDENTITY, MAX_LIST};
+pub use limits::{MAX_CONTAINER, MAX_EVENT, MAX_IDENTITY, MAX_LIST, MAX_TASKS};
 pub use namespace::IGNORED_BY_DEFAULT;
-pub use subscription::EventService;
+pub use subscription::{DEFAULT_PROBE_EVERY, EventService};
 pub use tonic;
 /// The generated messages and clients of the calls that are made.
 pub use whalewatcher_api::containerd as api;

@@ -1,18 +1,77 @@
-//! How large an answer may be, in bytes. What is larger is an error, for memory is finite.
+//! How large an answer may be. What is larger is an error, for memory is finite: whatever containerd sends, it costs no more
+//! than 128 MiB, or what is [configured](crate::Builder::memory).
 //!
-//! containerd itself sends no message larger than 16 MiB unless it is configured to. These are far above, and only there
-//! to end with a reason what would otherwise end with the process.
+//! containerd itself sends no message larger than 16 MiB unless it is configured to.
+
+use whalewatcher_api::containerd::services::containers::v1::Container;
+use whalewatcher_api::containerd::v1::types::Process;
+use whalewatcher_grpc::{DEFAULT_MEMORY, Fields, Limit};
 
 const MIB: usize = 1024 * 1024;
 
-/// What containerd may tell of itself: 4 MiB.
-pub const MAX_IDENTITY: usize = 4 * MIB;
+/// What containerd may tell of itself and of its namespaces, in bytes: 4 MiB.
+pub const MAX_IDENTITY: usize = Limit::SMALL.bytes;
 
-/// What it may tell of one container, with its specification: 64 MiB.
-pub const MAX_CONTAINER: usize = 64 * MIB;
+/// What it may tell of one container, with its specification, in bytes: 16 MiB by default.
+pub const MAX_CONTAINER: usize = 16 * MIB;
 
-/// What it may list at once, of one namespace: 256 MiB.
-pub const MAX_LIST: usize = 256 * MIB;
+/// What it may tell of all tasks of one namespace, in bytes: 8 MiB by default.
+pub const MAX_TASKS: usize = 8 * MIB;
 
-/// One event: 16 MiB.
-pub const MAX_EVENT: usize = 16 * MIB;
+/// What it may tell of all containers of one namespace at once, where it cannot do so one by one; and what the names and
+/// labels of all that is alive may have, in all namespaces. In bytes: 24 MiB by default.
+pub const MAX_LIST: usize = 24 * MIB;
+
+/// One event, in bytes: 4 MiB by default.
+pub const MAX_EVENT: usize = 4 * MIB;
+
+/// An entry of a map.
+const ENTRY: usize = 256;
+
+/// What containerd may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    memory: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { memory: DEFAULT_MEMORY }
+    }
+}
+
+impl Limits {
+    pub(crate) fn new(memory: usize) -> Self {
+        Self { memory: memory.max(MIB) }
+    }
+
+    pub(crate) fn container(self) -> Limit {
+        self.limit(MAX_CONTAINER, 8 * MIB, ENTRY)
+    }
+
+    /// Never large, so that it comes beside whatever is.
+    pub(crate) fn task(self) -> Limit {
+        self.limit(MIB / 4, MIB / 4, 2 * size_of::<Process>())
+    }
+
+    /// The names and labels of all that is alive.
+    pub(crate) fn kept(self) -> usize {
+        self.list().bytes
+    }
+
+    pub(crate) fn tasks(self) -> Limit {
+        self.limit(MAX_TASKS, MAX_TASKS, 2 * size_of::<Process>())
+    }
+
+    pub(crate) fn list(self) -> Limit {
+        self.limit(MAX_LIST, MAX_LIST, 2 * size_of::<Container>())
+    }
+
+    pub(crate) fn event(self) -> Limit {
+        self.limit(MAX_EVENT, MAX_EVENT, ENTRY)
+    }
+
+    fn limit(self, bytes: usize, decoded: usize, outer: usize) -> Limit {
+        Limit { bytes, decoded, fields: Fields { outer, inner: ENTRY } }.with_memory(self.memory)
+    }
+}

@@ -7,52 +7,65 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use tokio::time::timeout;
 use tonic::Code;
-use whalewatcher_api::containerd::services::containers::v1::containers_client::ContainersClient;
 use whalewatcher_api::containerd::services::containers::v1::{Container as Record, ListContainersRequest};
 use whalewatcher_api::containerd::services::namespaces::v1::ListNamespacesRequest;
 use whalewatcher_api::containerd::services::namespaces::v1::namespaces_client::NamespacesClient;
 use whalewatcher_api::containerd::services::tasks::v1::ListTasksRequest;
-use whalewatcher_api::containerd::services::tasks::v1::tasks_client::TasksClient;
-use whalewatcher_api::containerd::v1::types::Process;
-use whalewatcher_core::{EngineError, ErrorKind, Listing, Sighting, Unlisted};
+use whalewatcher_api::containerd::v1::types::{Process, Status};
+use whalewatcher_core::{ContainerId, EngineError, EngineEvent, ErrorKind, Listing, Sighting, Unlisted};
 use whalewatcher_grpc::origin;
 
 use crate::connection::Connection;
 use crate::container::{self, State, state};
+use crate::events::moment;
 use crate::failure;
-use crate::limits::{MAX_CONTAINER, MAX_IDENTITY, MAX_LIST};
-use crate::namespace::{is_identifier, within};
+use crate::namespace::{is_identifier, qualified, split, within};
 
 const NAMESPACES: &str = "Namespaces.List";
 const TASKS: &str = "Tasks.List";
 const CONTAINERS: &str = "Containers.List";
 
 /// How many namespaces are listed at once.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 4;
 
-/// How long the list of one namespace may take. Well below what all may take, so that one that hangs does not hide the
-/// others.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Which part of the time for all namespaces one of them may take, so that one that hangs does not hide the others.
+pub(crate) const SHARE: u32 = 3;
+
+/// How long to look for what is left out, for all there is to say of it is a hint to people.
+const GLANCE: Duration = Duration::from_secs(1);
 
 /// Up to so many containers are asked for by name: of what is not alive nothing has to be told then.
 const BY_NAME: usize = 64;
 
+/// What a list is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// The first picture of a connection: of a life that ended while there was none, containerd may still know how.
+    Picture,
+    /// To be compared with what events made of it.
+    Audit,
+}
+
 /// Lists all namespaces but those that are ignored.
-pub(crate) async fn list(connection: &Connection) -> Result<Listing, EngineError> {
+pub(crate) async fn list(connection: &Connection, purpose: Purpose) -> Result<Listing, EngineError> {
+    connection.transport().check_socket()?;
     let mut client =
-        NamespacesClient::with_origin(connection.channel(), origin()).max_decoding_message_size(MAX_IDENTITY);
+        NamespacesClient::with_origin(connection.channel(), origin()).max_decoding_message_size(usize::MAX);
     let answer = client.list(ListNamespacesRequest::default()).await;
     let namespaces = answer.map_err(|status| failure::of_status(NAMESPACES, status))?.into_inner().namespaces;
     let names = namespaces.into_iter().map(|namespace| namespace.name);
+    let (ignored, names): (Vec<_>, Vec<_>) = names.partition(|name| connection.ignored().contains(name));
+    connection.lives().retain(|id| names.iter().any(|name| name == split(id).0));
     let listing = |namespace: String| async move {
-        let sightings = timeout(PATIENCE, sightings(connection, &namespace)).await.unwrap_or_else(|_| {
-            let message = format!("no answer within {} s", PATIENCE.as_secs());
+        let limit = connection.namespace_limit();
+        let sightings = sightings(connection, &namespace, purpose);
+        let sightings = timeout(limit, sightings).await.unwrap_or_else(|_| {
+            let message = format!("no answer within {} s", limit.as_secs_f32());
             Err(EngineError::new(ErrorKind::TimedOut, message))
         });
         (namespace, sightings)
     };
-    let mut parts = stream::iter(names.filter(|name| !connection.ignored().contains(name)).map(listing))
-        .buffer_unordered(AT_ONCE);
+    let mut parts = stream::iter(names.into_iter().map(listing)).buffer_unordered(AT_ONCE);
     let mut listing = Listing::default();
     while let Some((namespace, part)) = parts.next().await {
         match part {
@@ -62,33 +75,81 @@ pub(crate) async fn list(connection: &Connection) -> Result<Listing, EngineError
             Err(error) => listing.unlisted.push(Unlisted { scope: namespace, error: Arc::new(error) }),
         }
     }
+    let is_empty = listing.sightings.is_empty() && listing.unlisted.is_empty();
+    connection.left_out().set(if is_empty { busy(connection, ignored).await } else { Vec::new() });
     Ok(listing)
+}
+
+/// Those of these namespaces in which a task is alive, as far as that is to be learned at a glance.
+async fn busy(connection: &Connection, namespaces: Vec<String>) -> Vec<String> {
+    let mut busy: Vec<_> = stream::iter(namespaces)
+        .map(|namespace| async move {
+            let tasks = timeout(GLANCE, tasks(connection, &namespace)).await.ok()?.ok()?;
+            (!alive(tasks).is_empty()).then_some(namespace)
+        })
+        .buffer_unordered(AT_ONCE)
+        .filter_map(|namespace| async { namespace })
+        .collect()
+        .await;
+    busy.sort_unstable();
+    busy
 }
 
 /// What is alive in a namespace: nothing if there is no such namespace any more.
 ///
 /// First the tasks, for they say how many containers matter.
-async fn sightings(connection: &Connection, namespace: &str) -> Result<Vec<Sighting>, EngineError> {
-    let mut client =
-        TasksClient::with_origin(connection.channel(), origin()).max_decoding_message_size(MAX_LIST);
-    let tasks = match client.list(within(namespace, ListTasksRequest::default())?).await {
-        Ok(answer) => answer.into_inner().tasks,
-        Err(status) if status.code() == Code::NotFound => return Ok(Vec::new()),
-        Err(status) => return Err(failure::of_status(TASKS, status)),
-    };
-    let tasks = alive(tasks);
+async fn sightings(
+    connection: &Connection,
+    namespace: &str,
+    purpose: Purpose,
+) -> Result<Vec<Sighting>, EngineError> {
+    let tasks = tasks(connection, namespace).await?;
+    if purpose == Purpose::Picture {
+        report_ended(connection, namespace, &tasks);
+    }
+    let mut tasks = alive(tasks);
+    let is_gone = |id: &str| !tasks.contains_key(id);
+    connection.lives().retain(|id| split(id).0 != namespace || !is_gone(split(id).1));
     let mut sightings = Vec::with_capacity(tasks.len());
     if tasks.is_empty() {
         return Ok(sightings);
     }
     let request = ListContainersRequest { filters: filters(&tasks) };
     records(connection, namespace, request, |record| {
-        if let Some((task, state)) = tasks.get(&record.id) {
-            sightings.push(sighting(connection, namespace, record, task, *state));
+        // Each once, whatever is sent.
+        if let Some((task, state)) = tasks.remove(&record.id) {
+            sightings.push(sighting(connection, namespace, record, &task, state)?);
         }
+        Ok(())
     })
     .await?;
     Ok(sightings)
+}
+
+/// All tasks of a namespace.
+async fn tasks(connection: &Connection, namespace: &str) -> Result<Vec<Process>, EngineError> {
+    let mut client = connection.tasks(connection.limits().tasks());
+    match client.list(within(namespace, ListTasksRequest::default())?).await {
+        Ok(answer) => Ok(answer.into_inner().tasks),
+        Err(status) if status.code() == Code::NotFound => Ok(Vec::new()),
+        Err(status) => Err(failure::of_status(TASKS, status)),
+    }
+}
+
+/// Has the event stream report the ends of lives that were known before: until its task is deleted, containerd knows when
+/// and how a life ended. Of others the events report it themselves, and in order.
+fn report_ended(connection: &Connection, namespace: &str, tasks: &[Process]) {
+    for task in tasks.iter().filter(|task| task.status == Status::Stopped as i32 && is_identifier(&task.id)) {
+        let id = ContainerId::from(qualified(namespace, &task.id));
+        if connection.lives().end_of(&id, task.pid) {
+            connection.report(EngineEvent::Exited {
+                id,
+                pid: Some(task.pid),
+                at: task.exited_at.and_then(moment),
+                code: i32::try_from(task.exit_status).ok(),
+            });
+        }
+    }
 }
 
 /// Those that are alive or may be, by their container's ID.
@@ -112,17 +173,19 @@ fn sighting(
     record: Record,
     task: &Process,
     state: State,
-) -> Sighting {
-    match state {
+) -> Result<Sighting, EngineError> {
+    Ok(match state {
         // An inspection may tell more.
         State::Unknown | State::NotAlive => {
             Sighting::Partial { container: container::named(namespace, record, 0), started_within: None }
         }
         State::Running | State::Paused => {
             let paused = state == State::Paused;
-            Sighting::Whole(container::alive(namespace, record, task, paused, connection.packer()))
+            let container = container::alive(namespace, record, task, paused, connection.packer());
+            connection.note(&container)?;
+            Sighting::Whole(container)
         }
-    }
+    })
 }
 
 /// Hands on each record of a namespace. They come one by one, for all together have no limit, or, from a server that
@@ -131,28 +194,26 @@ async fn records(
     connection: &Connection,
     namespace: &str,
     request: ListContainersRequest,
-    mut take: impl FnMut(Record),
+    mut take: impl FnMut(Record) -> Result<(), EngineError>,
 ) -> Result<(), EngineError> {
-    let client = || ContainersClient::with_origin(connection.channel(), origin());
+    let limits = connection.limits();
     let failed = |status| failure::of_status(CONTAINERS, status);
-    let streamed = client()
-        .max_decoding_message_size(MAX_CONTAINER)
-        .list_stream(within(namespace, request.clone())?)
-        .await;
+    let mut client = connection.containers(limits.container());
+    let streamed = client.list_stream(within(namespace, request.clone())?).await;
     match streamed {
         Ok(answer) => {
             let mut messages = answer.into_inner();
             while let Some(message) = messages.message().await.map_err(failed)? {
                 if let Some(record) = message.container {
-                    take(record);
+                    take(record)?;
                 }
             }
         }
         Err(status) if status.code() == Code::NotFound => {}
         Err(status) if status.code() == Code::Unimplemented => {
-            let mut client = client().max_decoding_message_size(MAX_LIST);
+            let mut client = connection.containers(limits.list());
             let answer = client.list(within(namespace, request)?).await.map_err(failed)?;
-            answer.into_inner().containers.into_iter().for_each(take);
+            answer.into_inner().containers.into_iter().try_for_each(take)?;
         }
         Err(status) => return Err(failed(status)),
     }
@@ -161,8 +222,6 @@ async fn records(
 
 #[cfg(test)]
 mod tests {
-    use whalewatcher_api::containerd::v1::types::Status;
-
     use super::*;
 
     fn task(id: &str, status: Status, pid: u32) -> Process {

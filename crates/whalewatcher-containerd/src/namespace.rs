@@ -1,6 +1,6 @@
 //! containerd's namespaces, and how containers of all of them are told apart.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tonic::Request;
 use tonic::metadata::MetadataValue;
@@ -47,6 +47,21 @@ impl Ignored {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(String::as_str)
+    }
+}
+
+/// The ignored namespaces in which tasks are alive, as of the newest list; empty if that shows anything else. Clones are
+/// the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LeftOut(Arc<Mutex<Vec<String>>>);
+
+impl LeftOut {
+    pub(crate) fn set(&self, namespaces: Vec<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = namespaces;
+    }
+
+    pub(crate) fn get(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -10,24 +10,25 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_core::Stream;
 use futures_util::stream;
 use prost_types::Any;
 use tokio::sync::watch;
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 use tonic::{Code, Status, Streaming};
 use whalewatcher_api::containerd::services::events::v1::events_client::EventsClient;
 use whalewatcher_api::containerd::services::events::v1::{PublishRequest, SubscribeRequest};
 use whalewatcher_api::containerd::types::Envelope;
 use whalewatcher_core::{EngineError, EngineEvent, ErrorKind};
-use whalewatcher_grpc::{Channel, origin};
+use whalewatcher_grpc::{Channel, Limit, origin};
 
 use crate::events::{OWN_NAMESPACE, OWN_TOPIC, decode, filters};
 use crate::failure;
 use crate::handshake::ask_version;
-use crate::limits::MAX_EVENT;
+use crate::limits::Limits;
 use crate::namespace::{Scope, within};
 
 const SUBSCRIBE: &str = "Events.Subscribe";
@@ -43,6 +44,12 @@ const PATIENCE: Duration = Duration::from_millis(200);
 /// After what time it stands even if nothing shows it.
 const SETTLED: Duration = Duration::from_secs(2);
 
+/// How long the stream may be silent before an event of our own is to come back on it, unless configured: 30 seconds.
+pub const DEFAULT_PROBE_EVERY: Duration = Duration::from_secs(30);
+
+/// Nobody publishes more often.
+const LEAST_PROBE_EVERY: Duration = Duration::from_millis(10);
+
 /// What everybody can decode who happens to read our events: there is nothing in it.
 const EMPTY: &str = "google.protobuf.Empty";
 
@@ -56,6 +63,9 @@ pub struct EventService {
     scope: Scope,
     /// Notified of whatever the stream brings.
     heard: watch::Sender<()>,
+    /// When it last brought something, or was asked for.
+    newest: Mutex<Instant>,
+    probe_every: Duration,
     /// Whether publishing was refused.
     refused: AtomicBool,
 }
@@ -67,12 +77,34 @@ impl EventService {
     /// # Errors
     ///
     /// [`ErrorKind::Configuration`] if no namespace can be called so.
-    pub fn of_namespace(channel: Channel, namespace: &str) -> Result<Self, EngineError> {
+    pub fn of_namespace(channel: &Channel, namespace: &str) -> Result<Self, EngineError> {
         Ok(Self::new(channel, Scope::only(namespace)?))
     }
 
-    pub(crate) fn new(channel: Channel, scope: Scope) -> Self {
-        Self { channel, scope, heard: watch::Sender::new(()), refused: AtomicBool::new(false) }
+    pub(crate) fn new(channel: &Channel, scope: Scope) -> Self {
+        let channel = channel.for_stream(Limits::default().event());
+        let (heard, newest) = (watch::Sender::new(()), Mutex::new(Instant::now()));
+        let (probe_every, refused) = (DEFAULT_PROBE_EVERY, AtomicBool::new(false));
+        Self { channel, scope, heard, newest, probe_every, refused }
+    }
+
+    /// Sets how long the stream may be silent before [`check`](Self::check) publishes an event of our own, which whoever
+    /// else listens sees too; 10 ms at least.
+    #[must_use]
+    pub fn with_probe_every(mut self, every: Duration) -> Self {
+        self.probe_every = every.max(LEAST_PROBE_EVERY);
+        self
+    }
+
+    /// Sets the limit of one event.
+    #[must_use]
+    pub fn with_limit(mut self, limit: Limit) -> Self {
+        self.channel = self.channel.for_stream(limit);
+        self
+    }
+
+    fn newest(&self) -> MutexGuard<'_, Instant> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The events, asked for when it is first polled. Its first item is [`EngineEvent::Subscribed`], as
@@ -82,14 +114,16 @@ impl EventService {
         events(self)
     }
 
-    /// Shows that containerd answers and, where we may publish, that the stream brings what happens: anything that comes
-    /// after the question does. Never ends if the stream is dead.
+    /// Shows that containerd answers and, where the stream was silent for [long enough](Self::with_probe_every) and we may
+    /// publish, that the stream brings what happens: anything that comes after the question does. Never ends then if the
+    /// stream is dead.
     ///
     /// # Errors
     ///
     /// If containerd does not answer, or with a complaint.
     pub async fn check(&self) -> Result<(), EngineError> {
-        if self.refused.load(Ordering::Relaxed) {
+        let is_silent = self.newest().elapsed() >= self.probe_every;
+        if !is_silent || self.refused.load(Ordering::Relaxed) {
             return ask_version(self.channel.clone()).await;
         }
         let mut heard = self.heard.subscribe();
@@ -163,6 +197,7 @@ async fn step<'a>(
 }
 
 fn take(service: &EventService, envelope: Envelope) -> Result<Option<EngineEvent>, EngineError> {
+    *service.newest() = Instant::now();
     service.heard.send_replace(());
     if envelope.topic == OWN_TOPIC {
         return Ok(None);
@@ -225,5 +260,5 @@ fn is_refusal(status: &Status) -> bool {
 }
 
 fn client(channel: Channel) -> EventsClient<Channel> {
-    EventsClient::with_origin(channel, origin()).max_decoding_message_size(MAX_EVENT)
+    EventsClient::with_origin(channel, origin()).max_decoding_message_size(usize::MAX)
 }

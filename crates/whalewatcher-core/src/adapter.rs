@@ -16,7 +16,8 @@
 //!
 //! # What happens on a connection
 //!
-//! 1. [`EngineClient::before_attempt`] and [`EngineClient::connect`], then [`EngineConnection::identity`].
+//! 1. [`EngineClient::before_attempt`] and [`EngineClient::connect`], then [`EngineConnection::configure`] and
+//!    [`EngineConnection::identity`].
 //! 2. [`EngineConnection::events`], once, which is read until it yields [`EngineEvent::Subscribed`]. From here on it is read
 //!    all the time, whatever else goes on.
 //! 3. [`EngineConnection::list`], once. With it the watcher is ready as soon as each container is known in full.
@@ -45,6 +46,10 @@
 //! [`EngineEvent::Gap`] or an error. Events that cannot concern the initial process of a container are skipped, such as the
 //! exit of another process in it.
 //!
+//! **A worse way is reported.** Where there is no event stream to be had the adapter may list again and again, and inspect what
+//! differs. It yields [`EngineEvent::Source`] and, with the reason, [`EngineEvent::Fallback`]; and both again, with `None`, once
+//! changes are learned of as usual.
+//!
 //! **The end of the stream is the end of the connection.** So is an error in it. The adapter does not reconnect by itself.
 //!
 //! **Only a clear "not alive" ends a life.** A list contains everything that is alive at some moment between question and
@@ -53,7 +58,7 @@
 //! the engine says that the container does not exist or has no process. A failed, truncated or malformed answer is an error.
 //!
 //! **An ID names one container at a time.** Many engines also find containers by name or by the beginning of an ID; an
-//! answer about another container than the one that was asked for is `None`.
+//! answer about another container than the one that was asked for is an error: it says nothing of the one that was.
 //!
 //! **What is unknown is left out, never guessed.** A time is the engine's own, or `None`. The PID is that of the container's
 //! initial process, as the watcher's host sees it; 0 means in a [`Sighting::Partial`] that the list does not contain it, and
@@ -66,12 +71,36 @@
 //! **Input is bounded.** Engines are not trusted: whatever is read has a limit, and nothing that they send makes the adapter
 //! panic. Texts of the engine in error messages are shortened and [escaped](crate::Printable).
 //!
+//! **The application's code may panic.** A panic in a hook or in the adapter ends the watch, with that reason. Packers of
+//! rucksacks are called by [`pack`], so that a panic costs no more than that rucksack.
+//!
+//! **No time limits of its own.** The watcher's limits hold for whole calls. Where an adapter limits a part of one, such as
+//! one of many requests, it derives that from the [`Settings`](crate::Settings) that [`EngineConnection::configure`] gives.
+//!
 //! **No harm to others.** A call that takes something from other clients of the engine, as reading a shared queue does, is
 //! not made.
+
+//!
+//! # Polling
+//!
+//! An adapter to an engine without events returns [`poll`] from [`EngineConnection::events`]. It lists the engine again and again,
+//! and yields events for what differs. In addition to the contract above it rests on these guarantees:
+//!
+//! - A list distinguishes the lives of a container, by their PID or start time. A restart between two lists is missed where two
+//!   lives look the same.
+//! - A list contains all that is to be noticed as a change: a name, labels or a pause that only an inspection contains is
+//!   noticed with the next audit if the container is a [`Sighting::Partial`] and something else of it differs.
+//! - An inspection is not older than a list that was answered before it was asked for.
+//! - A list is cheap enough for the engine to be asked for that often. It is asked for in addition to those of the watcher.
+//!
+//! What polling cannot report: lives that begin and end between two lists, and exit codes. A change is noticed after the interval
+//! at the latest, plus the time that a list takes.
 
 pub use crate::engine::{
     ChangeSource, EngineClient, EngineConnection, EngineEvent, EngineIdentity, Listing, Sighting, Unlisted,
 };
 pub use crate::error::{EngineError, ErrorKind};
 pub use crate::hook::Hook;
+pub use crate::pack::{Rucksack, pack};
+pub use crate::polling::poll;
 pub use crate::tasks::{Spawner, Tasks};

@@ -4,21 +4,19 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
+use crate::settings::in_bounds;
+
 /// Growing delays with jitter, for reconnecting to an engine.
 ///
 /// By default from 100 ms, doubling, up to 10 s, for ever. Of each delay a random half is taken off at most, so
-/// that watchers that lost the same engine do not all come back at once.
+/// that watchers that lost the same engine do not all come back at once. Durations are from 1 ms to 10^9 s: what is out of
+/// bounds becomes the nearest value within.
 #[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
 pub struct Backoff {
-    /// The first delay.
-    pub first: Duration,
-    /// No delay is longer.
-    pub longest: Duration,
-    /// After how many failed attempts in a row to give up; `None` is never.
-    pub attempts: Option<usize>,
-    /// How long a connection must have been live for the next delay to be the first again.
-    pub healthy_after: Duration,
+    first: Duration,
+    longest: Duration,
+    attempts: Option<usize>,
+    healthy_after: Duration,
 }
 
 impl Default for Backoff {
@@ -33,25 +31,49 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// The same with these delays.
+    /// Sets the first delay and the longest one, which is at least as long as the first.
     #[must_use]
     pub fn with_delays(mut self, first: Duration, longest: Duration) -> Self {
-        (self.first, self.longest) = (first, longest.max(first));
+        (self.first, self.longest) = (in_bounds(first), in_bounds(longest.max(first)));
         self
     }
 
-    /// The same, giving up after so many failed attempts in a row.
+    /// Gives up after so many failed attempts in a row, at least 1.
     #[must_use]
     pub fn with_attempts(mut self, attempts: usize) -> Self {
-        self.attempts = Some(attempts);
+        self.attempts = Some(attempts.max(1));
         self
     }
 
-    /// The same, starting afresh after a connection that was live for so long.
+    /// Begins with the first delay again after a connection that was live for so long.
     #[must_use]
     pub fn with_healthy_after(mut self, healthy_after: Duration) -> Self {
-        self.healthy_after = healthy_after;
+        self.healthy_after = in_bounds(healthy_after);
         self
+    }
+
+    /// The first delay.
+    #[must_use]
+    pub fn first(&self) -> Duration {
+        self.first
+    }
+
+    /// The longest delay.
+    #[must_use]
+    pub fn longest(&self) -> Duration {
+        self.longest
+    }
+
+    /// After how many failed attempts in a row to give up; `None`: never.
+    #[must_use]
+    pub fn attempts(&self) -> Option<usize> {
+        self.attempts
+    }
+
+    /// How long a connection must have been live for the next delay to be the first again.
+    #[must_use]
+    pub fn healthy_after(&self) -> Duration {
+        self.healthy_after
     }
 
     /// The delay after so many failures in a row (at least one), for as long as it takes.
@@ -65,7 +87,7 @@ impl Backoff {
     pub(crate) fn delays(&self) -> Delays {
         let builder = ExponentialBuilder::new().with_min_delay(self.first).with_max_delay(self.longest);
         Delays(match self.attempts {
-            Some(attempts) => builder.with_max_times(attempts.saturating_sub(1)).build(),
+            Some(attempts) => builder.with_max_times(attempts - 1).build(),
             None => builder.without_max_times().build(),
         })
     }
@@ -109,11 +131,11 @@ mod tests {
         let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
         let backoff = Backoff::default().with_delays(second, minute).with_attempts(3);
         let backoff = backoff.with_healthy_after(minute);
-        assert_eq!((backoff.first, backoff.longest), (second, minute));
-        assert_eq!((backoff.attempts, backoff.healthy_after), (Some(3), minute));
+        assert_eq!((backoff.first(), backoff.longest()), (second, minute));
+        assert_eq!((backoff.attempts(), backoff.healthy_after()), (Some(3), minute));
         let backoff = Backoff::default().with_delays(minute, second);
         assert_eq!(
-            (backoff.first, backoff.longest),
+            (backoff.first(), backoff.longest()),
             (minute, minute),
             "the first is no longer than the longest"
         );
@@ -133,6 +155,8 @@ mod tests {
     #[test]
     fn three_attempts_have_two_delays_between_them() {
         assert_eq!(Backoff::default().with_attempts(3).delays().take(9).count(), 2);
-        assert_eq!(Backoff::default().with_attempts(1).delays().take(9).count(), 0);
+        for least in [0, 1] {
+            assert_eq!(Backoff::default().with_attempts(least).delays().take(9).count(), 0);
+        }
     }
 }

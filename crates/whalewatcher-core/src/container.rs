@@ -3,12 +3,16 @@
 use std::any::Any;
 use std::borrow::Borrow;
 use std::fmt;
-use std::ops::Deref;
+use std::ops::{Deref, RangeInclusive};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 /// The label by which compose marks a container as belonging to a project.
 pub const COMPOSE_PROJECT_LABEL: &str = "com.docker.compose.project";
+
+/// The labels that name a container's project, the first one that names any counts: compose, Swarm stacks, podman-compose.
+const PROJECT_LABELS: [&str; 3] =
+    [COMPOSE_PROJECT_LABEL, "com.docker.stack.namespace", "io.podman.compose.project"];
 
 /// What identifies a container to its engine, unique within that engine at any one moment.
 ///
@@ -274,10 +278,12 @@ impl Container {
         &self.labels
     }
 
-    /// The compose project it belongs to, `""` if none.
+    /// Returns the compose project or Swarm stack that it belongs to, `""` if none: the first of the labels
+    /// `com.docker.compose.project`, `com.docker.stack.namespace` and `io.podman.compose.project` that is not blank.
     #[must_use]
     pub fn project(&self) -> &str {
-        self.labels.get(COMPOSE_PROJECT_LABEL).unwrap_or_default()
+        let mut names = PROJECT_LABELS.iter().filter_map(|label| self.labels.get(label));
+        names.find(|name| !name.trim().is_empty()).unwrap_or_default()
     }
 
     /// Whether its processes are frozen.
@@ -351,8 +357,8 @@ impl fmt::Display for Container {
     }
 }
 
-/// Text from an engine, made safe for a terminal or a log: control characters are shown as escapes, and so are
-/// the invisible ones that reorder what a terminal shows, and those at which some readers break lines.
+/// Text from an engine, made safe for a terminal or a log: control characters are shown as escapes, and so are those that
+/// are invisible, reorder what a terminal shows, or make some readers break lines.
 ///
 /// ```
 /// use whalewatcher_core::Printable;
@@ -361,16 +367,51 @@ impl fmt::Display for Container {
 #[derive(Clone, Copy, Debug)]
 pub struct Printable<'a>(pub &'a str);
 
+impl Printable<'_> {
+    /// Returns whether a character is shown as an escape: control and format characters (Unicode's Cc, Cf, Zl and Zp), and all
+    /// others that are invisible by default, such as variation selectors and fillers.
+    #[must_use]
+    pub fn escapes(c: char) -> bool {
+        c.is_control() || (c >= '\u{ad}' && INVISIBLE.iter().any(|range| range.contains(&c)))
+    }
+}
+
+/// Cf, Zl, Zp and Default_Ignorable_Code_Point of Unicode 17, merged.
+const INVISIBLE: [RangeInclusive<char>; 25] = [
+    '\u{ad}'..='\u{ad}',
+    '\u{34f}'..='\u{34f}',
+    '\u{600}'..='\u{605}',
+    '\u{61c}'..='\u{61c}',
+    '\u{6dd}'..='\u{6dd}',
+    '\u{70f}'..='\u{70f}',
+    '\u{890}'..='\u{891}',
+    '\u{8e2}'..='\u{8e2}',
+    '\u{115f}'..='\u{1160}',
+    '\u{17b4}'..='\u{17b5}',
+    '\u{180b}'..='\u{180f}',
+    '\u{200b}'..='\u{200f}',
+    '\u{2028}'..='\u{202e}',
+    '\u{2060}'..='\u{206f}',
+    '\u{3164}'..='\u{3164}',
+    '\u{fe00}'..='\u{fe0f}',
+    '\u{feff}'..='\u{feff}',
+    '\u{ffa0}'..='\u{ffa0}',
+    '\u{fff0}'..='\u{fffb}',
+    '\u{110bd}'..='\u{110bd}',
+    '\u{110cd}'..='\u{110cd}',
+    '\u{13430}'..='\u{1343f}',
+    '\u{1bca0}'..='\u{1bca3}',
+    '\u{1d173}'..='\u{1d17a}',
+    '\u{e0000}'..='\u{e0fff}',
+];
+
 impl fmt::Display for Printable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use fmt::Write;
         for c in self.0.chars() {
             match c {
                 '\n' | '\r' | '\t' => write!(f, "{}", c.escape_default())?,
-                '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                    write!(f, "{}", c.escape_unicode())?;
-                }
-                c if c.is_control() => write!(f, "{}", c.escape_unicode())?,
+                c if Self::escapes(c) => write!(f, "{}", c.escape_unicode())?,
                 c => f.write_char(c)?,
             }
         }
@@ -417,6 +458,20 @@ mod tests {
     }
 
     #[test]
+    fn the_first_label_that_names_a_project_counts() {
+        let [compose, stack, podman] = PROJECT_LABELS;
+        for (labels, project) in [
+            (&[(compose, "shop"), (stack, "swarm"), (podman, "pod")][..], "shop"),
+            (&[(compose, " \t"), (stack, "swarm"), (podman, "pod")], "swarm"),
+            (&[(stack, ""), (podman, " pod ")], " pod "),
+            (&[(compose, " "), ("project", "other")], ""),
+        ] {
+            let labels = Labels::from_iter(labels.iter().copied());
+            assert_eq!(Container::new("a", "a", 1).with_labels(labels).project(), project);
+        }
+    }
+
+    #[test]
     fn text_names_the_id_only_where_it_differs_and_the_project_only_where_there_is_one() {
         assert_eq!(Container::new("c0ffee", "web", 42).to_string(), "container 'web'/c0ffee with PID 42");
         let shop = Labels::from_iter([(COMPOSE_PROJECT_LABEL, "shop")]);
@@ -431,17 +486,21 @@ mod tests {
     }
 
     #[test]
-    fn no_character_that_steers_a_terminal_is_shown_as_it_is() {
-        let steers = |c: char| {
-            let reorders = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-            c.is_control() || reorders || matches!(c, '\u{2028}' | '\u{2029}')
-        };
-        for c in '\0'..=char::MAX {
-            let text = c.to_string();
-            let shown = Printable(&text).to_string();
-            assert_eq!(shown != text, steers(c), "{shown}");
-            assert!(!shown.contains(steers), "{shown}");
+    fn characters_that_steer_a_terminal_or_are_invisible_are_escaped_and_no_others() {
+        let reorder =
+            "\u{61c}\u{200e}\u{200f}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2066}\u{2067}\u{2068}\u{2069}";
+        let invisible = "\u{ad}\u{34f}\u{115f}\u{180e}\u{200b}\u{200c}\u{200d}\u{2060}\u{3164}\u{fe0f}\u{feff}\u{e0041}\u{e0100}";
+        for c in ('\0'..='\u{1f}')
+            .chain("\u{7f}\u{85}\u{9b}\u{2028}\u{2029}".chars())
+            .chain(reorder.chars())
+            .chain(invisible.chars())
+        {
+            let shown = Printable(&c.to_string()).to_string();
+            assert!(Printable::escapes(c) && shown.starts_with('\\') && shown.is_ascii(), "{c:?} {shown:?}");
         }
+        let visible = "aZ ~¡éе鯨の歌한글שלוםمرحبا👍🏽🐳e\u{301}\u{a0}\u{2010}\u{e000}\u{fffd}";
+        assert_eq!(Printable(visible).to_string(), visible);
+        assert!(INVISIBLE.is_sorted_by(|one, next| one.end() < next.start()));
     }
 
     #[test]

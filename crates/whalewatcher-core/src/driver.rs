@@ -5,6 +5,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::mem::{replace, take};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -13,7 +14,8 @@ use futures_core::Stream;
 use futures_util::future::{Fuse, FusedFuture};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use tokio::task::unconstrained;
+use tokio::task::coop::{consume_budget, unconstrained};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::container::ContainerId;
@@ -22,8 +24,9 @@ use crate::error::{EngineError, ErrorKind};
 use crate::in_flight::{InFlight, Room};
 use crate::liveness::{GRACE, Liveness, is_silence};
 use crate::reconciler::{Answer, Input, Reconciler};
-use crate::settings::Settings;
+use crate::settings::{LONGEST, Settings};
 use crate::status::{Counters, Phase, Status};
+use crate::turn::Outage;
 use crate::watcher::{Shared, WatchError};
 
 /// How many events or answers are taken in at most before what they amount to is published.
@@ -56,68 +59,68 @@ enum Owed {
     Asked,
 }
 
-/// Longer than any watch lasts: 30 years.
-const NEVER: Duration = Duration::from_secs(1_000_000_000);
+/// Longer than any watch lasts.
+const NEVER: Duration = LONGEST;
 
 /// Runs one watch.
 pub(crate) struct Driver<'a, C> {
     shared: &'a Shared<C>,
     reconciler: &'a mut Reconciler,
+    outage: &'a mut Outage,
     /// Since when the current connection is live.
     live: Option<(Instant, SystemTime)>,
-    connected: bool,
     /// How the current connection learns of changes.
     source: Option<ChangeSource>,
+    /// Why that is worse than usual.
+    fallback: Option<Arc<EngineError>>,
     owed: Owed,
     unlisted: Vec<Unlisted>,
     counters: Counters,
 }
 
 impl<'a, C: EngineClient> Driver<'a, C> {
-    pub(crate) fn new(shared: &'a Shared<C>, reconciler: &'a mut Reconciler) -> Self {
+    pub(crate) fn new(shared: &'a Shared<C>, reconciler: &'a mut Reconciler, outage: &'a mut Outage) -> Self {
         Self {
             live: None,
-            connected: false,
             source: None,
+            fallback: None,
             owed: Owed::No,
             unlisted: Vec::new(),
             counters: shared.status().counters,
             shared,
             reconciler,
+            outage,
         }
     }
 
     /// Connects again and again, until the back-off is exhausted.
     pub(crate) async fn run(mut self) -> Result<Infallible, WatchError> {
-        let backoff = &self.shared.settings.backoff;
+        let backoff = self.shared.settings.backoff();
         self.shared
             .client
             .before_watch()
             .await
             .map_err(|error| WatchError::Refused { error: Arc::new(error) })?;
         let mut delays = backoff.delays();
-        let mut told = None;
+        let mut logged = None;
         loop {
-            (self.live, self.connected, self.owed) = (None, false, Owed::No);
+            (self.live, self.owed) = (None, Owed::No);
             self.unlisted.clear();
             self.publish(Phase::Connecting);
             self.counters.connects += 1;
             let Err(error) = self.connection().await;
-            self.source = None;
+            (self.source, self.fallback) = (None, None);
             self.counters.garbled += u64::from(error.kind() == ErrorKind::Garbled);
             let error = Arc::new(error);
-            if self.live.is_some_and(|(since, _)| since.elapsed() >= backoff.healthy_after) {
+            if self.live.is_some_and(|(since, _)| since.elapsed() >= backoff.healthy_after()) {
                 delays = backoff.delays();
             }
-            // A vain attempt is news only the first time, or for another reason.
-            if self.connected || told != Some(error.to_string()) {
-                tracing::warn!(endpoint = self.shared.client.endpoint(), %error, "disconnected");
-                self.reconciler.handle(Input::Disconnected(error.clone()), SystemTime::now());
-            } else {
-                self.reconciler.reset();
-            }
-            told = Some(error.to_string());
             let delay = delays.next();
+            if logged.as_ref() != Some(&error.to_string()) || self.live.is_some() {
+                tracing::warn!(endpoint = self.shared.client.endpoint(), %error, "disconnected");
+            }
+            logged = Some(error.to_string());
+            self.report(&error, delay.is_none());
             self.publish(match delay {
                 Some(_) => Phase::Disconnected { error: error.clone() },
                 None => Phase::Failed { error: error.clone() },
@@ -129,6 +132,19 @@ impl<'a, C: EngineClient> Driver<'a, C> {
         }
     }
 
+    /// Reports an outage once, and that it is the last one.
+    fn report(&mut self, error: &Arc<EngineError>, is_last: bool) {
+        let error = match replace(&mut self.outage.reported, true) {
+            false => error.clone(),
+            true if is_last => Arc::new(
+                EngineError::new(error.kind(), format!("gave up: {error}")).with_source(error.clone()),
+            ),
+            true => return self.reconciler.reset(),
+        };
+        self.outage.connected = false;
+        self.take(Input::Disconnected(error));
+    }
+
     /// One connection, from the attempt to get it until it is lost.
     async fn connection(&mut self) -> Result<Infallible, EngineError> {
         let Shared { client, settings, .. } = self.shared;
@@ -136,18 +152,24 @@ impl<'a, C: EngineClient> Driver<'a, C> {
             client.before_attempt().await?;
             client.connect().await
         };
-        let connection = limited(settings.connect_limit, "connecting", connecting).await?;
-        self.shared.set_identity(connection.identity());
+        let mut connection = limited(settings.connect_limit(), "connecting", connecting).await?;
+        connection.configure(settings);
+        let connection = connection;
+        let identity = Arc::new(connection.identity());
+        self.shared.set_identity(identity.clone());
         let mut events = pin!(connection.events());
         let subscribing = subscribed(&mut events);
-        let source = limited(settings.connect_limit, "subscribing to events", subscribing).await?;
+        let (source, fallback) =
+            limited(settings.connect_limit(), "subscribing to events", subscribing).await?;
         tracing::debug!(endpoint = client.endpoint(), %source, "subscribed");
         self.source = Some(source);
-        self.connected = true;
+        self.fall_back(fallback);
+        self.outage.connected = true;
         self.counters.resyncs += 1;
+        self.reconciler.set_engine(&identity);
         self.take(Input::Connected);
 
-        let mut liveness = Liveness::new(settings.check_every.unwrap_or(NEVER));
+        let mut liveness = Liveness::new(settings.check_every().unwrap_or(NEVER));
         let mut silence = pin!(sleep_until(liveness.due()));
         let mut checking = pin!(Fuse::terminated());
         let mut audit = pin!(sleep(settings.next_audit().unwrap_or(NEVER)));
@@ -155,9 +177,11 @@ impl<'a, C: EngineClient> Driver<'a, C> {
         let mut relist = pin!(Fuse::terminated());
         let mut incomplete = 0;
         let mut inspections = FuturesUnordered::new();
-        let mut in_flight = InFlight::new(settings.inspections);
+        let mut in_flight = InFlight::new(settings.inspections());
         let mut retries = FuturesUnordered::new();
         let mut suspects = FuturesUnordered::new();
+        // Whether there may be more events or answers than one turn takes.
+        let mut more = false;
         loop {
             if self.reconciler.take_list_owed() {
                 self.owed = Owed::Yes;
@@ -173,7 +197,7 @@ impl<'a, C: EngineClient> Driver<'a, C> {
                 let (connection, known) = (&connection, self.reconciler.is_live());
                 let list =
                     async move { if known { connection.audit().await } else { connection.list().await } };
-                listing.set(limited(settings.list_limit, "listing containers", list).fuse());
+                listing.set(limited(settings.list_limit(), "listing containers", list).fuse());
             }
             let now = Instant::now();
             while let room = in_flight.room(now)
@@ -186,13 +210,17 @@ impl<'a, C: EngineClient> Driver<'a, C> {
                 inspections.push(inspect(&connection, id, settings));
             }
             for (id, failures) in self.reconciler.take_deferred() {
-                let delay = settings.backoff.nth_delay(failures);
+                let delay = settings.backoff().nth_delay(failures);
                 retries.push(sleep(delay).map(|()| id));
             }
             for id in self.reconciler.take_suspects() {
                 suspects.push(sleep(GRACE).map(|()| id));
             }
             self.publish_progress();
+            // However fast it goes on, others run in between, and cancelling works.
+            if take(&mut more) {
+                yield_now().await;
+            }
             let room = in_flight.next_room(now);
 
             let wake = tokio::select! {
@@ -213,9 +241,10 @@ impl<'a, C: EngineClient> Driver<'a, C> {
                 self.take_event(event, &mut liveness)?;
             }
             // Beyond tokio's budget for a task, which would cut bursts into pieces that cost an inspection each.
-            for _ in 0..TURN {
+            for nth in 1..=TURN {
                 let Some(event) = unconstrained(events.next()).now_or_never() else { break };
                 self.take_event(event, &mut liveness)?;
+                more |= nth == TURN;
             }
             match wake {
                 Some(Wake::Listed(list)) => {
@@ -223,7 +252,7 @@ impl<'a, C: EngineClient> Driver<'a, C> {
                     if !told_all {
                         incomplete += 1;
                         self.owed = Owed::Yes;
-                        relist.set(sleep(settings.backoff.nth_delay(incomplete)).fuse());
+                        relist.set(sleep(settings.backoff().nth_delay(incomplete)).fuse());
                     } else {
                         incomplete = 0;
                         if self.owed == Owed::Asked {
@@ -245,8 +274,9 @@ impl<'a, C: EngineClient> Driver<'a, C> {
                 }
                 Some(Wake::Silence) => {
                     let check = connection.check(liveness.newest());
-                    checking
-                        .set(limited(settings.check_limit, "checking the silent event stream", check).fuse());
+                    checking.set(
+                        limited(settings.check_limit(), "checking the silent event stream", check).fuse(),
+                    );
                 }
                 Some(Wake::Checked(answer)) => {
                     liveness.checked(answer)?;
@@ -261,12 +291,13 @@ impl<'a, C: EngineClient> Driver<'a, C> {
                 // What is owed or has room now is asked for above.
                 Some(Wake::Event(_) | Wake::Relist | Wake::Room) | None => {}
             }
-            for _ in 0..TURN {
+            for nth in 1..=TURN {
                 let Some(Some((id, answer))) = unconstrained(inspections.next()).now_or_never() else {
                     break;
                 };
                 in_flight.end(&id);
                 self.take(Input::Inspected(id, answer));
+                more |= nth == TURN;
             }
         }
     }
@@ -300,12 +331,25 @@ impl<'a, C: EngineClient> Driver<'a, C> {
                 self.source = Some(source);
                 return Ok(());
             }
+            EngineEvent::Fallback(why) => {
+                self.fall_back(why);
+                return Ok(());
+            }
             _ => {}
         }
         liveness.heard(event.at());
         self.counters.events += 1;
         self.take(Input::Event(event));
         Ok(())
+    }
+
+    /// Notes why changes are learned of in a worse way than usual, or that they are not any more.
+    fn fall_back(&mut self, why: Option<Arc<EngineError>>) {
+        if let Some(error) = why.as_ref().filter(|_| self.fallback != why) {
+            let source = self.source.unwrap_or_default();
+            tracing::warn!(endpoint = self.shared.client.endpoint(), %error, %source, "changes are learned of in a worse way");
+        }
+        self.fallback = why;
     }
 
     /// Without a list there is no picture to begin with, but an audit can wait for the next time. Whether all was told
@@ -338,6 +382,7 @@ impl<'a, C: EngineClient> Driver<'a, C> {
         if self.reconciler.is_live() && self.live.is_none() {
             tracing::debug!(containers = self.reconciler.portfolio().total(), "live");
             self.live = Some((Instant::now(), SystemTime::now()));
+            self.outage.reported = false;
         }
         self.publish(self.live.map_or(Phase::Synchronizing, |(_, since)| Phase::Live { since }));
     }
@@ -357,6 +402,7 @@ impl<'a, C: EngineClient> Driver<'a, C> {
         let status = Status {
             phase,
             source: self.source,
+            fallback: self.fallback.clone(),
             unresolved: self.reconciler.unresolved().clone(),
             unlisted: self.unlisted.clone(),
             counters: self.counters.clone(),
@@ -373,7 +419,7 @@ async fn inspect<C: EngineConnection>(
     settings: &Settings,
 ) -> (ContainerId, Answer) {
     let answer =
-        match limited(settings.inspect_limit, "inspecting a container", connection.inspect(&id)).await {
+        match limited(settings.inspect_limit(), "inspecting a container", connection.inspect(&id)).await {
             Ok(truth) => {
                 tracing::trace!(%id, ?truth, "inspected");
                 Answer::Truth(truth)
@@ -389,12 +435,15 @@ async fn inspect<C: EngineConnection>(
 /// Waits until the subscription stands, and says how changes are learned of.
 async fn subscribed(
     mut events: impl Stream<Item = Result<EngineEvent, EngineError>> + Unpin,
-) -> Result<ChangeSource, EngineError> {
-    let mut source = ChangeSource::default();
+) -> Result<(ChangeSource, Option<Arc<EngineError>>), EngineError> {
+    let (mut source, mut fallback) = (ChangeSource::default(), None);
     loop {
+        // A stream that yields nothing else does not hold up the time limit.
+        consume_budget().await;
         match events.next().await.unwrap_or_else(|| Err(ended()))? {
-            EngineEvent::Subscribed => return Ok(source),
+            EngineEvent::Subscribed => return Ok((source, fallback)),
             EngineEvent::Source(told) => source = told,
+            EngineEvent::Fallback(why) => fallback = why,
             other => {
                 let message = format!("an event came before the subscription was confirmed: {other:?}");
                 return Err(EngineError::new(ErrorKind::Garbled, message));

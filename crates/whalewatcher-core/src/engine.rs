@@ -11,6 +11,7 @@ use futures_core::Stream;
 
 use crate::container::{Container, ContainerId};
 use crate::error::EngineError;
+use crate::settings::Settings;
 
 /// The adapter to one kind of container engine.
 ///
@@ -46,12 +47,18 @@ pub trait EngineClient: Send + Sync + 'static {
 
 /// A connection to an engine, for as long as it lasts.
 pub trait EngineConnection: Send + Sync {
+    /// Takes from the watcher's settings what concerns this connection, such as the time limit of lists, of which an adapter
+    /// may derive one for each part of a list. Called once, right after connecting. Does nothing by default.
+    fn configure(&mut self, settings: &Settings) {
+        let _ = settings;
+    }
+
     /// Who is at the other end.
     fn identity(&self) -> EngineIdentity;
 
     /// The engine's event stream; called once, before anything is listed.
     ///
-    /// Its first item, but for [`EngineEvent::Source`], is [`EngineEvent::Subscribed`], yielded when it is proven that
+    /// Its first item, but for [`EngineEvent::Source`] and [`EngineEvent::Fallback`], is [`EngineEvent::Subscribed`], yielded when it is proven that
     /// every later change reaches the stream, even one that happens before the stream is read further. Where nothing
     /// proves that, it is yielded when it should be so, and [`EngineEvent::Gap`] when it certainly is. From then on the events *of one container*
     /// come in the order in which they happened. An error or the stream's end means that the connection is lost.
@@ -280,6 +287,9 @@ pub enum EngineEvent {
     /// From now on changes are learned of in this way. May come before [`Subscribed`](Self::Subscribed) too; unless told
     /// otherwise it is [`ChangeSource::Events`].
     Source(ChangeSource),
+    /// Changes are learned of in a worse way than usual from now on, such as by polling, for this reason; with `None` they
+    /// are learned of as usual again. May come before [`Subscribed`](Self::Subscribed) too.
+    Fallback(Option<Arc<EngineError>>),
     /// Something may have happened that was not told, up to now: the portfolio is compared with the engine's list.
     Gap,
     /// A life began.
@@ -333,7 +343,7 @@ impl EngineEvent {
     #[must_use]
     pub fn at(&self) -> Option<SystemTime> {
         match self {
-            Self::Subscribed | Self::Source(_) | Self::Gap => None,
+            Self::Subscribed | Self::Source(_) | Self::Fallback(_) | Self::Gap => None,
             Self::Started { at, .. }
             | Self::Exited { at, .. }
             | Self::Paused { at, .. }

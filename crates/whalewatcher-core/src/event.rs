@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::container::{Container, Printable};
+use crate::engine::EngineIdentity;
 use crate::error::EngineError;
 
 /// Something that happened to a container, or to the watch itself.
@@ -16,6 +17,9 @@ pub struct Event {
     pub time: SystemTime,
     /// What happened.
     pub kind: EventKind,
+    /// The engine that it is about, as of the connection on which the container was last confirmed: an exit that is noticed
+    /// after another engine has taken over the endpoint carries the former one. `None` before the first connection.
+    pub engine: Option<Arc<EngineIdentity>>,
 }
 
 /// What happened.
@@ -50,7 +54,9 @@ pub enum EventKind {
         /// How many events it did not get to see.
         missed: u64,
     },
-    /// The engine cannot be reached, for the first time or any more. The portfolio stays as last known.
+    /// The engine cannot be reached, for the first time or any more, or the watch has ended. The portfolio stays as last
+    /// known. Published once until the next [`Synced`](Self::Synced), and once more if the watch gives up meanwhile: the
+    /// newest reason is in the status.
     Disconnected {
         /// Why.
         error: Arc<EngineError>,
@@ -61,7 +67,14 @@ impl Event {
     /// An event at a time; for those who fold or forward events of their own.
     #[must_use]
     pub fn new(time: SystemTime, kind: EventKind) -> Self {
-        Self { time, kind }
+        Self { time, kind, engine: None }
+    }
+
+    /// Sets the engine that it is about.
+    #[must_use]
+    pub fn with_engine(mut self, engine: Option<Arc<EngineIdentity>>) -> Self {
+        self.engine = engine;
+        self
     }
 
     /// The container it is about, as it is after the change (of an exit: as last known).

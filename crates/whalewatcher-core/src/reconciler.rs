@@ -31,7 +31,7 @@ use foldhash::{HashMap, HashSet};
 
 use crate::container::{Container, ContainerId};
 use crate::difference::steps;
-use crate::engine::{EngineEvent, Sighting, Untold};
+use crate::engine::{EngineEvent, EngineIdentity, Sighting, Untold};
 use crate::error::EngineError;
 use crate::event::{Event, EventKind};
 use crate::portfolio::Portfolio;
@@ -99,6 +99,10 @@ pub(crate) struct Reconciler {
     records: HashMap<ContainerId, Record>,
     /// Members of the portfolio that this connection has not confirmed yet.
     unconfirmed: HashSet<ContainerId>,
+    /// The engine of the newest connection.
+    engine: Option<Arc<EngineIdentity>>,
+    /// Of these members, those that were confirmed by another engine, with that one.
+    origins: HashMap<ContainerId, Arc<EngineIdentity>>,
     /// What to inspect, in order; entries whose record says otherwise are skipped.
     fresh: VecDeque<ContainerId>,
     /// What to inspect again after its inspection failed, in the same way.
@@ -282,6 +286,16 @@ impl Reconciler {
         }
     }
 
+    /// Notes the engine that the next [`Input::Connected`] is about.
+    pub(crate) fn set_engine(&mut self, engine: &Arc<EngineIdentity>) {
+        let Some(former) = self.engine.replace(engine.clone()).filter(|former| former != engine) else {
+            return;
+        };
+        for id in self.portfolio.ids() {
+            self.origins.entry(id.clone()).or_insert_with(|| former.clone());
+        }
+    }
+
     fn connected(&mut self) {
         self.reset();
         self.phase = Phase::Listing { touched: Touched::default() };
@@ -420,7 +434,10 @@ impl Reconciler {
 
     fn event(&mut self, event: EngineEvent, now: SystemTime) {
         let id = match &event {
-            EngineEvent::Subscribed | EngineEvent::Source(_) | EngineEvent::Gap => return,
+            EngineEvent::Subscribed
+            | EngineEvent::Source(_)
+            | EngineEvent::Fallback(_)
+            | EngineEvent::Gap => return,
             EngineEvent::Started { id, .. }
             | EngineEvent::Exited { id, .. }
             | EngineEvent::Paused { id, .. }
@@ -452,7 +469,10 @@ impl Reconciler {
         }
         let before = (self.published.len(), self.inquiry(&id));
         match event {
-            EngineEvent::Subscribed | EngineEvent::Source(_) | EngineEvent::Gap => {}
+            EngineEvent::Subscribed
+            | EngineEvent::Source(_)
+            | EngineEvent::Fallback(_)
+            | EngineEvent::Gap => {}
             EngineEvent::Started { at, pid, glimpse, .. } => {
                 self.started(&id, at, pid.filter(|pid| *pid != 0), glimpse, now);
             }
@@ -755,6 +775,7 @@ impl Reconciler {
                     };
                     self.publish(time.unwrap_or(now), event);
                 }
+                self.origins.remove(known.id());
             }
         }
     }
@@ -781,8 +802,12 @@ impl Reconciler {
         if let EventKind::Exited { container, .. } = &kind {
             self.records.entry(container.id().clone()).or_default().note_past(container);
         }
+        let origin = match &kind {
+            EventKind::Exited { container, .. } => self.origins.remove(container.id()),
+            _ => None,
+        };
         self.portfolio.apply(&kind);
-        self.published.push(Event::new(time, kind));
+        self.published.push(Event::new(time, kind).with_engine(origin.or_else(|| self.engine.clone())));
     }
 
     /// A list names a container that may turn out to be unresolved.

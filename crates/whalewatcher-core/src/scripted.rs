@@ -1,6 +1,6 @@
 //! An engine in memory, for tests of what is built on watchers: nothing happens in it but what the test says.
 //!
-//! It implements [`EngineClient`], needs no clock and does no I/O, so that it can be used with tokio's paused clock.
+//! It implements [`EngineClient`], needs no clock unless it is to delay answers, and does no I/O, so that it can be used with tokio's paused clock.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -26,7 +26,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::{
     ChangeSource, Container, ContainerId, EngineClient, EngineConnection, EngineError, EngineEvent,
-    EngineIdentity, ErrorKind, Listing, Portfolio, Sighting, Unlisted,
+    EngineIdentity, ErrorKind, Listing, Portfolio, Settings, Sighting, Unlisted,
 };
 use futures_util::stream::{self, Stream, StreamExt};
 use tokio::sync::{mpsc, watch};
@@ -47,6 +47,8 @@ struct Inner {
 
 #[derive(Default)]
 struct State {
+    /// Which engine it is.
+    id: String,
     alive: BTreeMap<ContainerId, Container>,
     /// Those that were alive, of which an engine with whole lists still tells the names.
     over: BTreeMap<ContainerId, Container>,
@@ -56,6 +58,7 @@ struct State {
     held: HashSet<(Call, Moment)>,
     hanging: HashSet<ContainerId>,
     failing: HashMap<ContainerId, usize>,
+    inspect_latency: Duration,
     unlisted: BTreeSet<String>,
     refusing: Option<(ErrorKind, String)>,
     failing_lists: usize,
@@ -109,6 +112,8 @@ pub struct Calls {
     pub most_inspecting: usize,
     /// How many connections are open.
     pub open: usize,
+    /// How many connections were given the watcher's settings.
+    pub configured: usize,
 }
 
 impl Calls {
@@ -276,6 +281,11 @@ impl Engine {
         self.change(|state| state.refusing = Some((kind, message.to_owned())));
     }
 
+    /// Is another engine for connections made from now on: one of this ID.
+    pub fn set_id(&self, id: &str) {
+        self.change(|state| state.id = id.to_owned());
+    }
+
     /// Accepts connections again.
     pub fn accept(&self) {
         self.change(|state| state.refusing = None);
@@ -319,6 +329,11 @@ impl Engine {
         self.change(|state| {
             state.failing.insert(id.into(), times);
         });
+    }
+
+    /// Delays the answers to inspections from now on, which are of the time of the question.
+    pub fn delay_inspections(&self, latency: Duration) {
+        self.change(|state| state.inspect_latency = latency);
     }
 
     /// Fails that many lists.
@@ -376,18 +391,17 @@ impl EngineClient for Engine {
         if let Some((kind, message)) = self.state().refusing.clone() {
             return Err(EngineError::new(kind, message));
         }
-        let newest = self.change(|state| {
+        Ok(self.change(|state| {
             state.calls.open += 1;
-            state.newest
-        });
-        Ok(Connection(self.clone(), newest))
+            Connection(self.clone(), state.newest, state.id.clone())
+        }))
     }
 }
 
 /// A connection to a scripted engine.
 ///
-/// It remembers the newest event before it was made: that is no business of its stream's.
-pub struct Connection(Engine, Option<SystemTime>);
+/// It remembers the newest event before it was made, which its stream need not bring, and the engine's ID.
+pub struct Connection(Engine, Option<SystemTime>, String);
 
 impl Drop for Connection {
     fn drop(&mut self) {
@@ -417,8 +431,14 @@ impl Drop for Inspecting<'_> {
 }
 
 impl EngineConnection for Connection {
+    fn configure(&mut self, _: &Settings) {
+        self.0.change(|state| state.calls.configured += 1);
+    }
+
     fn identity(&self) -> EngineIdentity {
-        EngineIdentity::new(ENGINE_TYPE, self.0.0.endpoint.as_str())
+        let mut identity = EngineIdentity::new(ENGINE_TYPE, self.0.0.endpoint.as_str());
+        identity.id.clone_from(&self.2);
+        identity
     }
 
     fn events(&self) -> impl Stream<Item = Result<EngineEvent, EngineError>> + Send {
@@ -497,6 +517,10 @@ impl EngineConnection for Connection {
             }
         });
         engine.pass(Call::Inspect, Moment::BeforeAnswering).await;
+        let latency = engine.state().inspect_latency;
+        if !latency.is_zero() {
+            tokio::time::sleep(latency).await;
+        }
         if engine.state().hanging.contains(id) {
             pending::<()>().await;
         }

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::container::Printable;
 use crate::engine::{ChangeSource, Unlisted};
 use crate::error::EngineError;
-use crate::subscription::Publication;
+use crate::publication::Publication;
 use crate::unresolved::Unresolved;
 
 /// How a watcher fares at the moment.
@@ -21,6 +21,9 @@ pub struct Status {
     pub phase: Phase,
     /// How it learns of changes; `None` while it is not connected.
     pub source: Option<ChangeSource>,
+    /// Why it learns of changes in a worse way than usual, such as by polling because the engine ends the event stream at
+    /// once; `None` where it does not.
+    pub fallback: Option<Arc<EngineError>>,
     /// The containers that cannot be inspected, and why not.
     pub unresolved: Unresolved,
     /// The parts of the engine, such as namespaces, that cannot be listed: of these the portfolio shows what was last
@@ -64,7 +67,7 @@ pub struct Counters {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Phase {
-    /// Nobody runs its watch. The portfolio is as last known.
+    /// It has not been watched yet.
     Idle,
     /// It tries to reach the engine, for the first time or after a connection was lost.
     Connecting,
@@ -86,6 +89,18 @@ pub enum Phase {
         /// Why not, the last time.
         error: Arc<EngineError>,
     },
+    /// The engine client's hook before watching failed, so nothing was watched.
+    Refused {
+        /// What the hook returned.
+        error: Arc<EngineError>,
+    },
+    /// The watch ended by a panic of the engine client, or of what the application gave it. The portfolio is as last known.
+    Panicked {
+        /// The panic's message.
+        error: Arc<EngineError>,
+    },
+    /// The watch was cancelled or dropped, or the runtime that ran it has ended. The portfolio is as last known.
+    Cancelled,
     /// The watcher was closed, for good.
     Closed,
 }
@@ -95,6 +110,7 @@ impl Status {
         Self {
             phase,
             source: None,
+            fallback: None,
             unresolved: Unresolved::default(),
             unlisted: Vec::new(),
             counters: Counters::default(),
@@ -106,15 +122,15 @@ impl Status {
         let same_phase = match (&self.phase, &other.phase) {
             (Phase::Live { since }, Phase::Live { since: other }) => since == other,
             (Phase::Disconnected { error }, Phase::Disconnected { error: other })
-            | (Phase::Failed { error }, Phase::Failed { error: other }) => Arc::ptr_eq(error, other),
+            | (Phase::Failed { error }, Phase::Failed { error: other })
+            | (Phase::Refused { error }, Phase::Refused { error: other })
+            | (Phase::Panicked { error }, Phase::Panicked { error: other }) => Arc::ptr_eq(error, other),
             (one, other) => discriminant(one) == discriminant(other),
         };
         let same_unlisted =
             self.unlisted.iter().map(|part| &part.scope).eq(other.unlisted.iter().map(|part| &part.scope));
-        same_phase
-            && self.source == other.source
-            && self.unresolved.is_same(&other.unresolved)
-            && same_unlisted
+        let same_source = self.source == other.source && self.fallback == other.fallback;
+        same_phase && same_source && self.unresolved.is_same(&other.unresolved) && same_unlisted
     }
 
     /// Whether the portfolio is as the engine says, and follows it.
@@ -169,10 +185,16 @@ impl fmt::Display for Status {
             Phase::Live { .. } => f.write_str("live"),
             Phase::Disconnected { error } => write!(f, "disconnected: {}", Printable(&error.to_string())),
             Phase::Failed { error } => write!(f, "gave up: {}", Printable(&error.to_string())),
+            Phase::Refused { error } => write!(f, "not watching: {}", Printable(&error.to_string())),
+            Phase::Panicked { error } => write!(f, "{}", Printable(&error.to_string())),
+            Phase::Cancelled => f.write_str("cancelled"),
             Phase::Closed => f.write_str("closed"),
         }?;
         if let Some(source) = self.source.filter(|source| *source != ChangeSource::Events) {
             write!(f, ", by {source}")?;
+        }
+        if let Some(error) = &self.fallback {
+            write!(f, " because {}", Printable(&error.to_string()))?;
         }
         match self.unresolved.total() {
             0 => Ok(()),
@@ -215,8 +237,11 @@ mod tests {
             live(2),
             Phase::Disconnected { error: error.clone() },
             Phase::Disconnected { error: failure() },
-            Phase::Failed { error },
+            Phase::Failed { error: error.clone() },
             Phase::Failed { error: failure() },
+            Phase::Refused { error: error.clone() },
+            Phase::Panicked { error },
+            Phase::Cancelled,
             Phase::Closed,
         ];
         for (nth, one) in all.iter().enumerate() {
@@ -227,6 +252,9 @@ mod tests {
                 other.source = Some(ChangeSource::Hints);
                 assert!(!one.is_same(&other), "{one}, {other}");
                 other.source = None;
+                other.fallback = Some(failure());
+                assert!(!one.is_same(&other), "{one}, {other}");
+                other.fallback = None;
                 other.unresolved = unresolved(1);
                 assert!(!one.is_same(&other), "{one}, {other}");
                 assert_eq!(one.is_live(), nth == 3 || nth == 4);
@@ -243,6 +271,9 @@ mod tests {
             (live(1), "live"),
             (Phase::Disconnected { error: failure() }, r"disconnected: nobody\nthere"),
             (Phase::Failed { error: failure() }, r"gave up: nobody\nthere"),
+            (Phase::Refused { error: failure() }, r"not watching: nobody\nthere"),
+            (Phase::Panicked { error: failure() }, r"nobody\nthere"),
+            (Phase::Cancelled, "cancelled"),
             (Phase::Closed, "closed"),
         ] {
             let mut status = Status::new(phase);
@@ -252,7 +283,10 @@ mod tests {
             assert_eq!(status.to_string(), format!("{words}, 2 unresolved"));
             status.source = Some(ChangeSource::Polling { every: Duration::from_millis(1500) });
             assert_eq!(status.to_string(), format!("{words}, by polling every 1.5 s, 2 unresolved"));
-            status.source = Some(ChangeSource::Hints);
+            status.fallback = Some(failure());
+            let because = r"by polling every 1.5 s because nobody\nthere";
+            assert_eq!(status.to_string(), format!("{words}, {because}, 2 unresolved"));
+            (status.source, status.fallback) = (Some(ChangeSource::Hints), None);
             assert_eq!(status.to_string(), format!("{words}, by hints, 2 unresolved"));
         }
     }

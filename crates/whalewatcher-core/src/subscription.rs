@@ -1,145 +1,59 @@
-//! How readers and subscribers get at the picture without ever holding up who paints it.
-//!
-//! The writer publishes batches: the portfolio as it is after the batch's events, and the events, which are numbered
-//! through. A reader loads the newest portfolio from an atomic pointer. A subscriber has a place in a ring of batches;
-//! it first takes its place and then loads the portfolio, so that whatever is not in the one comes by the other, and
-//! drops by number what is in both. If the ring laps it, it compares the portfolio that it saw last with the newest:
-//! the difference is what it missed.
+//! What a subscriber receives.
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::future::{Future, poll_fn};
+use std::mem::replace;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::SystemTime;
 
-use arc_swap::ArcSwap;
 use futures_core::Stream;
-use futures_core::stream::BoxStream;
-use futures_util::StreamExt;
-use futures_util::stream::unfold;
-use tokio::sync::broadcast;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::task::coop::consume_budget;
 
 use crate::difference::difference;
 use crate::event::{Event, EventKind};
 use crate::portfolio::Portfolio;
-use crate::status::Status;
-
-/// A batch of events, and what the picture is with them.
-#[derive(Clone)]
-struct Batch {
-    /// How many events were ever published, with these.
-    upto: u64,
-    after: Portfolio,
-    events: Arc<[Event]>,
-    /// The newest event, of all that were ever published, that is about the watch and not about a container, and its
-    /// number: no difference of portfolios shows it.
-    about_watch: Option<(u64, Event)>,
-}
-
-/// Where one writer publishes and any number of readers and subscribers look.
-pub(crate) struct Publication {
-    newest: ArcSwap<Batch>,
-    /// Gone when the publication has ended.
-    ring: Mutex<Option<broadcast::Sender<Batch>>>,
-    /// How many times a subscriber lagged.
-    lagged: AtomicU64,
-}
-
-impl Publication {
-    /// An empty picture; `capacity` is how many batches a subscriber may lie behind.
-    pub(crate) fn new(capacity: usize) -> Self {
-        let nothing = Batch { upto: 0, after: Portfolio::default(), events: Arc::new([]), about_watch: None };
-        Self {
-            newest: ArcSwap::from_pointee(nothing),
-            ring: Mutex::new(Some(broadcast::Sender::new(capacity.max(1)))),
-            lagged: AtomicU64::new(0),
-        }
-    }
-
-    /// The status with what only subscribers know.
-    pub(crate) fn complete(&self, mut status: Status) -> Status {
-        status.counters.lagged = self.lagged.load(Ordering::Relaxed);
-        status
-    }
-
-    /// The newest picture; waits for nobody.
-    pub(crate) fn portfolio(&self) -> Portfolio {
-        self.newest.load().after.clone()
-    }
-
-    /// Publishes events and the picture after them: first readers see the picture, then `in_between` runs, then
-    /// subscribers are told. Not to be called concurrently.
-    pub(crate) fn publish(&self, after: &Portfolio, events: Vec<Event>, in_between: impl FnOnce()) {
-        if events.is_empty() {
-            return in_between();
-        }
-        let before = self.newest.load();
-        let numbered = (before.upto + 1..).zip(&events);
-        let about_watch = numbered.filter(|(_, event)| event.container().is_none()).last();
-        let batch = Batch {
-            upto: before.upto + events.len() as u64,
-            about_watch: about_watch
-                .map(|(number, event)| (number, event.clone()))
-                .or_else(|| before.about_watch.clone()),
-            after: after.clone(),
-            events: events.into(),
-        };
-        // In this order, for subscribers join in the opposite one.
-        self.newest.store(Arc::new(batch.clone()));
-        in_between();
-        if let Some(ring) = &*self.ring.lock().unwrap_or_else(PoisonError::into_inner) {
-            // Fails if there is no subscriber, which is fine.
-            let _ = ring.send(batch);
-        }
-    }
-
-    /// Ends all subscriptions once they have read what was published so far.
-    pub(crate) fn end(&self) {
-        self.ring.lock().unwrap_or_else(PoisonError::into_inner).take();
-    }
-
-    /// The picture, and all that happens from exactly there on.
-    pub(crate) fn subscribe(self: &Arc<Self>) -> (Portfolio, Subscription) {
-        let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
-        let receiver = ring.as_ref().map(broadcast::Sender::subscribe);
-        drop(ring);
-        let seen = self.newest.load_full();
-        let now = seen.after.clone();
-        let Some(receiver) = receiver else {
-            return (now, Subscription { events: futures_util::stream::empty().boxed() });
-        };
-        let follower = Follower {
-            publication: self.clone(),
-            receiver,
-            upto: seen.upto,
-            seen: now.clone(),
-            queue: VecDeque::new(),
-        };
-        let events = unfold(follower, |mut follower| async move {
-            let event = follower.next().await?;
-            Some((event, follower))
-        });
-        (now, Subscription { events: events.boxed() })
-    }
-}
+use crate::publication::{Picture, Place};
 
 /// The changes from the moment of subscribing on: a [`Stream`] of [`Event`]s that ends when the watcher is closed.
 ///
-/// The snapshot that came with it, and each event applied in turn, are the watcher's portfolio. Who reads too slowly
-/// is neither waited for nor cut off: it gets [`EventKind::Lagged`] and then the difference between what it last saw
-/// and now, and after it the newest [`EventKind::Synced`] or [`EventKind::Disconnected`] if it missed that. A
-/// subscription that is not read costs no memory but that of the last picture it saw.
+/// The snapshot that came with it, and each event applied in turn, are the watcher's portfolio. A subscriber that reads too
+/// slowly is neither waited for nor cut off: it gets [`EventKind::Lagged`] and then the difference between what it last saw
+/// and now, and after it the newest [`EventKind::Synced`] or [`EventKind::Disconnected`] if it missed that.
+///
+/// A subscription that is not read holds the last picture that it saw, and a number of events: at most as many as
+/// [`Settings::with_subscriber_queue`] allows or, if that is more, as many as containers were alive, once received and not
+/// read, and once not received. However many events there are, they are not kept for it.
+///
+/// When a watch ends without the watcher being closed, the subscription does not: its last event is
+/// [`EventKind::Disconnected`] with the reason, until the watcher is watched again.
+///
+/// [`Settings::with_subscriber_queue`]: crate::Settings::with_subscriber_queue
 pub struct Subscription {
-    events: BoxStream<'static, Event>,
+    place: Place,
+    /// The picture with everything that is handed out or received.
+    seen: Arc<Picture>,
+    /// What is received and not handed out. No batch is empty.
+    received: VecDeque<Arc<[Event]>>,
+    /// How many events of the first batch are handed out.
+    read: usize,
 }
 
 impl Subscription {
+    pub(crate) fn new(place: Place, seen: Arc<Picture>) -> Self {
+        Self { place, seen, received: VecDeque::new(), read: 0 }
+    }
+
     /// The next event; `None` after the watcher was closed. Nothing is lost if the future is dropped.
     pub async fn next(&mut self) -> Option<Event> {
-        self.events.next().await
+        poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
+    }
+
+    /// The picture with everything that was received; after the end, with everything.
+    pub(crate) fn seen(&self) -> &Portfolio {
+        &self.seen.portfolio
     }
 }
 
@@ -147,7 +61,26 @@ impl Stream for Subscription {
     type Item = Event;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Event>> {
-        self.events.poll_next_unpin(context)
+        let this = &mut *self;
+        loop {
+            if let Some(events) = this.received.front() {
+                let event = events[this.read].clone();
+                this.read += 1;
+                if this.read == events.len() {
+                    this.read = 0;
+                    this.received.pop_front();
+                }
+                return Poll::Ready(Some(event));
+            }
+            let Some(unread) = ready!(this.place.poll_take(context)) else { return Poll::Ready(None) };
+            let before = replace(&mut this.seen, unread.picture);
+            match unread.batches {
+                Some(batches) => this.received.extend(batches),
+                None => this.received.push_back(catch_up(&before, &this.seen)),
+            }
+            // A task that reads on and on lets others run, too.
+            ready!(pin!(consume_budget()).poll(context));
+        }
     }
 }
 
@@ -157,68 +90,40 @@ impl fmt::Debug for Subscription {
     }
 }
 
-/// A subscription's place in the stream of batches.
-struct Follower {
-    publication: Arc<Publication>,
-    receiver: broadcast::Receiver<Batch>,
-    /// The number of the last event that `seen` contains.
-    upto: u64,
-    /// The picture with everything that is handed out or queued.
-    seen: Portfolio,
-    queue: VecDeque<Event>,
-}
-
-impl Follower {
-    async fn next(&mut self) -> Option<Event> {
-        loop {
-            if let Some(event) = self.queue.pop_front() {
-                return Some(event);
-            }
-            match self.receiver.recv().await {
-                // Also seen when joining, or when catching up.
-                Ok(batch) if batch.upto <= self.upto => {}
-                Ok(batch) => {
-                    self.queue.extend(batch.events.iter().cloned());
-                    (self.upto, self.seen) = (batch.upto, batch.after);
-                }
-                Err(RecvError::Lagged(_)) => self.catch_up(),
-                Err(RecvError::Closed) => return None,
-            }
+/// What a subscriber that lags receives in place of what it missed.
+fn catch_up(before: &Picture, after: &Picture) -> Arc<[Event]> {
+    let now = SystemTime::now();
+    let missed = after.upto - before.upto;
+    let mut events = vec![Event::new(now, EventKind::Lagged { missed }).with_engine(after.engine.clone())];
+    events.extend(difference(&before.portfolio, &after.portfolio).into_iter().map(|kind| {
+        let engine = if matches!(kind, EventKind::Exited { .. }) { &before.engine } else { &after.engine };
+        Event::new(now, kind).with_engine(engine.clone())
+    }));
+    let about_watch = after.about_watch.as_ref().filter(|(number, _)| *number > before.upto);
+    events.extend(about_watch.map(|(_, event)| {
+        let mut event = event.clone();
+        // It still holds, but of what was just announced.
+        if let EventKind::Synced { containers, .. } = &mut event.kind {
+            *containers = after.portfolio.total();
         }
-    }
-
-    fn catch_up(&mut self) {
-        self.publication.lagged.fetch_add(1, Ordering::Relaxed);
-        self.receiver = self.receiver.resubscribe();
-        let newest = self.publication.newest.load_full();
-        let now = SystemTime::now();
-        let missed = newest.upto - self.upto;
-        self.queue.push_back(Event::new(now, EventKind::Lagged { missed }));
-        self.queue
-            .extend(difference(&self.seen, &newest.after).into_iter().map(|kind| Event::new(now, kind)));
-        let about_watch = newest.about_watch.as_ref().filter(|(number, _)| *number > self.upto);
-        self.queue.extend(about_watch.map(|(_, event)| match event.kind {
-            // It still holds, but of what was just told.
-            EventKind::Synced { unresolved, .. } => {
-                let containers = newest.after.total();
-                Event::new(event.time, EventKind::Synced { containers, unresolved })
-            }
-            _ => event.clone(),
-        }));
-        (self.upto, self.seen) = (newest.upto, newest.after.clone());
-    }
+        event
+    }));
+    events.into()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::{Barrier, Mutex, Weak};
     use std::task::{Wake, Waker};
     use std::thread;
 
-    use futures_util::FutureExt;
+    use futures_util::{FutureExt, StreamExt};
 
     use super::*;
     use crate::container::Container;
+    use crate::publication::Publication;
+    use crate::status::Status;
 
     /// Publishes that the one container has this number for a name now.
     fn publish(publication: &Publication, number: u32, in_between: impl FnOnce()) {
@@ -315,6 +220,97 @@ mod tests {
         publish(&publication, 7, || {});
         assert_eq!(unread(&mut changes), ["lagged 2", "7"], "nor is the last that it was told");
         assert_eq!(lagged(), 3);
+    }
+
+    #[test]
+    fn what_readers_see_subscribers_receive_even_if_the_end_comes_in_between() {
+        let publication = Arc::new(Publication::new(8));
+        let (mut fold, mut changes) = publication.subscribe();
+        publish(&publication, 1, || publication.end());
+        publish(&publication, 2, || panic!("nothing is published after the end"));
+        while let Some(event) = changes.next().now_or_never().expect("all is there") {
+            fold.apply(&event.kind);
+        }
+        assert_eq!((number(&publication.portfolio()), fold), (1, publication.portfolio()));
+    }
+
+    #[test]
+    fn whatever_thread_ends_it_the_fold_is_the_picture() {
+        for _ in 0..500 {
+            let publication = Arc::new(Publication::new(4));
+            let (mut fold, mut changes) = publication.subscribe();
+            let begin = Barrier::new(2);
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    begin.wait();
+                    (1..20).for_each(|number| publish(&publication, number, || {}));
+                });
+                begin.wait();
+                publication.end();
+            });
+            while let Some(event) = changes.next().now_or_never().expect("all is there") {
+                fold.apply(&event.kind);
+            }
+            assert_eq!(fold, publication.portfolio());
+        }
+    }
+
+    /// Publishes so many events in batches of a hundred; what they are about.
+    fn publish_many(publication: &Publication, count: u32) -> Vec<Weak<Container>> {
+        let mut all = Vec::new();
+        for batch in 0..count / 100 {
+            let containers: Vec<_> = (0..100)
+                .map(|nth| Arc::new(Container::new("a", (100 * batch + nth).to_string(), 1)))
+                .collect();
+            let after = Portfolio::from_iter(containers.last().map(|last| Container::clone(last)));
+            all.extend(containers.iter().map(Arc::downgrade));
+            let events = containers
+                .into_iter()
+                .map(|container| Event::new(SystemTime::UNIX_EPOCH, EventKind::Updated(container)));
+            publication.publish(&after, events.collect(), || {});
+        }
+        all
+    }
+
+    #[test]
+    fn what_is_held_for_a_subscription_that_is_not_read_does_not_grow_with_what_happens() {
+        const QUEUE: usize = 1000;
+        let held = |all: &[Weak<Container>]| all.iter().filter(|it| it.strong_count() > 0).count();
+        let publication = Arc::new(Publication::new(QUEUE));
+        let (mut fold, mut never_read) = publication.subscribe();
+        let all = publish_many(&publication, 900);
+        assert_eq!(held(&all), 900, "what fits is kept");
+        fold.apply(&never_read.next().now_or_never().flatten().expect("an event").kind);
+        let all = [all, publish_many(&publication, 100_000)].concat();
+        assert!(held(&all) <= 2 * QUEUE + 1, "{} are held", held(&all));
+        let mut kinds = Vec::new();
+        while let Some(Some(event)) = never_read.next().now_or_never() {
+            fold.apply(&event.kind);
+            kinds.push(event.kind.name());
+        }
+        assert_eq!((kinds.len(), &kinds[899..]), (901, &["lagged", "updated"][..]));
+        assert_eq!(fold, publication.portfolio());
+        assert_eq!(held(&all), 0);
+        publish_many(&publication, 500);
+        drop(never_read);
+        assert_eq!(held(&publish_many(&publication, 500)), 0, "nothing is kept for nobody");
+    }
+
+    #[test]
+    fn as_many_events_as_containers_are_alive_are_kept_however_short_the_queue() {
+        let publication = Arc::new(Publication::new(1));
+        let (mut fold, mut changes) = publication.subscribe();
+        let mut after = Portfolio::default();
+        for nth in 0..50 {
+            let kind = EventKind::Started(Arc::new(Container::new(nth.to_string(), "name", 1)));
+            after.apply(&kind);
+            publication.publish(&after, vec![Event::new(SystemTime::UNIX_EPOCH, kind)], || {});
+        }
+        while let Some(Some(event)) = changes.next().now_or_never() {
+            assert_eq!(event.kind.name(), "started");
+            fold.apply(&event.kind);
+        }
+        assert_eq!(fold, after);
     }
 
     #[test]

@@ -1,50 +1,51 @@
 //! A watcher keeps one engine's portfolio in sync.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwapOption;
 use futures_core::future::BoxFuture;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::driver::Driver;
 use crate::engine::{EngineClient, EngineIdentity};
-use crate::error::{EngineError, ErrorKind};
+use crate::error::EngineError;
 use crate::portfolio::Portfolio;
+use crate::publication::Publication;
 use crate::reconciler::Reconciler;
 use crate::settings::Settings;
 use crate::status::{Phase, Status, StatusFollower};
-use crate::subscription::{Publication, Subscription};
+use crate::subscription::Subscription;
+use crate::turn::Turn;
 
-/// Keeps one engine's portfolio in sync; the part that is the same for every kind of engine, for those who hold
+/// Keeps one engine's portfolio in sync; the part that is the same for every kind of engine, for holding
 /// watchers of several kinds as `Box<dyn Watcher>`. [`EngineWatcher`] is the one implementation, and says more of
 /// each method.
 pub trait Watcher: Send + Sync + 'static {
-    /// The newest picture, from memory.
+    /// Returns the newest picture, from memory.
     fn portfolio(&self) -> Portfolio;
 
     /// The picture, and all that happens from exactly there on.
     fn subscribe(&self) -> (Portfolio, Subscription);
 
-    /// Waits until the portfolio is as the engine says, and returns the status at that moment.
+    /// Waits until the portfolio is as the engine says, and returns the status then.
     ///
     /// # Errors
     ///
-    /// When that will not come: the watcher is closed, or its watch gave up.
+    /// When that will not come: nobody watches, or the watch has ended.
     fn ready(&self) -> BoxFuture<'_, Result<Status, WatchError>>;
 
-    /// Watches until the token is cancelled, the watcher closed, or the future dropped.
+    /// Watches until the token is cancelled, the watcher closed, or the future dropped. The watch begins with the call.
     ///
     /// # Errors
     ///
-    /// If it is being watched already or was closed, and when it gives up.
-    fn watch(&self, token: CancellationToken) -> BoxFuture<'_, Result<(), WatchError>>;
+    /// If it is being watched already or was closed, when it gives up, and when code of the application panics.
+    fn watch(&self, token: CancellationToken) -> BoxFuture<'static, Result<(), WatchError>>;
 
-    /// How it fares.
+    /// Returns the status.
     fn status(&self) -> Status;
 
-    /// How it fares, and a way to await that this changes.
+    /// Returns the status, with a way to await its changes.
     fn follow_status(&self) -> StatusFollower;
 
     /// The engine's type, such as `docker.com`.
@@ -53,7 +54,7 @@ pub trait Watcher: Send + Sync + 'static {
     /// Where the engine is reached, such as `unix:///run/docker.sock`.
     fn endpoint(&self) -> &str;
 
-    /// Who the engine is; `None` before the first connection.
+    /// The engine's identity; `None` before the first connection.
     fn identity(&self) -> Option<Arc<EngineIdentity>>;
 
     /// Ends the watch and all subscriptions, for good.
@@ -68,7 +69,7 @@ pub trait Watcher: Send + Sync + 'static {
 /// What it holds is a cache, kept true by the engine's events: the engine is a tiny moment ahead, and while it cannot
 /// be reached the picture stays as last known. [`status`](Self::status) tells which.
 pub struct EngineWatcher<C> {
-    shared: Shared<C>,
+    shared: Arc<Shared<C>>,
 }
 
 /// What the watch and its users share.
@@ -79,20 +80,26 @@ pub(crate) struct Shared<C> {
     status: watch::Sender<Status>,
     identity: ArcSwapOption<EngineIdentity>,
     /// Absent while a watch has it.
-    reconciler: Mutex<Option<Reconciler>>,
-    closed: CancellationToken,
+    pub(crate) reconciler: Mutex<Option<Reconciler>>,
+    pub(crate) closed: CancellationToken,
 }
 
-/// Why a watch does not go on.
+/// Why a watch does not go on, or why there is none.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WatchError {
-    /// Somebody else runs this watcher's watch.
+    /// Nobody has watched yet: [`EngineWatcher::watch`] was not called.
+    #[error("this watcher is not being watched: call `watch` before")]
+    NotWatched,
+    /// Another watch of this watcher runs.
     #[error("this watcher is being watched already")]
     AlreadyWatching,
     /// The watcher was closed.
     #[error("this watcher was closed")]
     Closed,
+    /// The watch was cancelled or dropped, or the runtime that ran it has ended.
+    #[error("the watch was cancelled")]
+    Cancelled,
     /// The engine could not be reached as often in a row as the back-off allows.
     #[error("gave up: {error}")]
     GaveUp {
@@ -102,7 +109,13 @@ pub enum WatchError {
     /// The engine client's hook before watching failed.
     #[error("not watching: {error}")]
     Refused {
-        /// What the hook said.
+        /// What the hook returned.
+        error: Arc<EngineError>,
+    },
+    /// The engine client, or what the application gave it, such as a hook, panicked.
+    #[error("{error}")]
+    Panicked {
+        /// The panic's message.
         error: Arc<EngineError>,
     },
 }
@@ -116,15 +129,15 @@ impl<C: EngineClient> EngineWatcher<C> {
     /// A watcher with these settings.
     pub fn with_settings(client: C, settings: Settings) -> Self {
         Self {
-            shared: Shared {
+            shared: Arc::new(Shared {
                 client,
-                publication: Arc::new(Publication::new(settings.subscriber_queue)),
+                publication: Arc::new(Publication::new(settings.subscriber_queue())),
                 settings,
                 status: watch::Sender::new(Status::new(Phase::Idle)),
                 identity: ArcSwapOption::empty(),
                 reconciler: Mutex::new(Some(Reconciler::default())),
                 closed: CancellationToken::new(),
-            },
+            }),
         }
     }
 
@@ -133,12 +146,12 @@ impl<C: EngineClient> EngineWatcher<C> {
         &self.shared.client
     }
 
-    /// The newest picture, from memory; takes no lock that anybody holds while writing.
+    /// Returns the newest picture, from memory; takes no lock that anybody holds while writing.
     pub fn portfolio(&self) -> Portfolio {
         self.shared.publication.portfolio()
     }
 
-    /// The picture, and all that happens from exactly there on: no change is missed or told twice.
+    /// The picture, and all that happens from exactly there on: no change is missed or announced twice.
     ///
     /// A subscriber that joins before the watch is live sees what is found alive as [`Started`], then [`Synced`].
     /// After [`close`](Self::close) the stream ends.
@@ -157,54 +170,70 @@ impl<C: EngineClient> EngineWatcher<C> {
     ///
     /// # Errors
     ///
-    /// When that will not come: the watcher is closed, or its watch gave up.
+    /// When that will not come: [`watch`](Self::watch) was not called, or the watch has ended, for whatever reason.
     pub async fn ready(&self) -> Result<Status, WatchError> {
         let mut status = self.shared.status.subscribe();
         let decided = |status: &Status| {
-            matches!(status.phase, Phase::Live { .. } | Phase::Failed { .. } | Phase::Closed)
+            !matches!(status.phase, Phase::Connecting | Phase::Synchronizing | Phase::Disconnected { .. })
         };
+        // The sender lives as long as self.
         let Ok(status) = status.wait_for(decided).await.map(|status| status.clone()) else {
             return Err(WatchError::Closed);
         };
         match status.phase {
-            Phase::Live { .. } => Ok(self.shared.publication.complete(status)),
             Phase::Failed { error } => Err(WatchError::GaveUp { error }),
-            _ => Err(WatchError::Closed),
+            Phase::Refused { error } => Err(WatchError::Refused { error }),
+            Phase::Panicked { error } => Err(WatchError::Panicked { error }),
+            Phase::Idle => Err(WatchError::NotWatched),
+            Phase::Cancelled => Err(WatchError::Cancelled),
+            Phase::Closed => Err(WatchError::Closed),
+            _ => Ok(self.shared.publication.complete(status)),
         }
     }
 
     /// Watches until the token is cancelled or the watcher closed, which is `Ok`. Dropping the future at any point
     /// ends it as well, with all that belongs to it.
     ///
+    /// The watch begins with the call, not when the future is first polled: from then on [`ready`](Self::ready) waits. The
+    /// future borrows nothing, so it can be spawned:
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # use whalewatcher_core::{EngineWatcher, scripted::Engine};
+    /// use tokio_util::sync::CancellationToken;
+    ///
+    /// let watcher = EngineWatcher::new(Engine::new());
+    /// let token = CancellationToken::new();
+    /// tokio::spawn(watcher.watch(token.clone()));
+    /// assert!(watcher.ready().await.unwrap().is_live());
+    /// token.cancel();
+    /// # }
+    /// ```
+    ///
+    /// However it ends, subscribers receive [`EventKind::Disconnected`] if they had not before, and the status says why.
     /// It can be run again later: the portfolio stays as last known and is then brought up to date.
     ///
     /// # Errors
     ///
     /// [`WatchError::AlreadyWatching`] while another watch of this watcher runs, [`WatchError::Closed`] after it was
     /// closed, [`WatchError::GaveUp`] when the back-off is exhausted, [`WatchError::Refused`] if the engine client's
-    /// hook before watching failed.
-    pub async fn watch(&self, token: CancellationToken) -> Result<(), WatchError> {
-        if self.shared.closed.is_cancelled() {
-            return Err(WatchError::Closed);
-        }
-        let mut turn = Turn::begin(&self.shared)?;
-        let driver = Driver::new(&self.shared, &mut turn.reconciler);
-        let result = tokio::select! {
-            biased;
-            () = token.cancelled() => Ok(()),
-            () = self.shared.closed.cancelled() => Ok(()),
-            result = driver.run() => result.map(|never| match never {}),
-        };
-        turn.failed = result.as_ref().err().cloned();
-        result
+    /// hook before watching failed, [`WatchError::Panicked`] if the client or a hook panicked.
+    ///
+    /// [`EventKind::Disconnected`]: crate::EventKind::Disconnected
+    pub fn watch(
+        &self,
+        token: CancellationToken,
+    ) -> impl Future<Output = Result<(), WatchError>> + Send + use<C> {
+        let turn = Turn::begin(&self.shared);
+        async move { turn?.run(token).await }
     }
 
-    /// How it fares.
+    /// Returns the status.
     pub fn status(&self) -> Status {
         self.shared.status()
     }
 
-    /// How it fares, and a way to await that this changes.
+    /// Returns the status, with a way to await its changes.
     pub fn follow_status(&self) -> StatusFollower {
         StatusFollower {
             receiver: self.shared.status.subscribe(),
@@ -222,7 +251,7 @@ impl<C: EngineClient> EngineWatcher<C> {
         self.shared.client.endpoint()
     }
 
-    /// Who the engine is, as of the newest connection; `None` before the first.
+    /// The engine's identity, as of the newest connection; `None` before the first.
     pub fn identity(&self) -> Option<Arc<EngineIdentity>> {
         self.shared.identity.load_full()
     }
@@ -236,8 +265,8 @@ impl<C: EngineClient> EngineWatcher<C> {
 }
 
 impl<C> Shared<C> {
-    pub(crate) fn set_identity(&self, identity: EngineIdentity) {
-        self.identity.store(Some(Arc::new(identity)));
+    pub(crate) fn set_identity(&self, identity: Arc<EngineIdentity>) {
+        self.identity.store(Some(identity));
     }
 
     pub(crate) fn status(&self) -> Status {
@@ -263,37 +292,6 @@ impl<C> Shared<C> {
     }
 }
 
-/// The right to watch, given back when dropped.
-struct Turn<'a, C> {
-    shared: &'a Shared<C>,
-    reconciler: Reconciler,
-    failed: Option<WatchError>,
-}
-
-impl<'a, C> Turn<'a, C> {
-    fn begin(shared: &'a Shared<C>) -> Result<Self, WatchError> {
-        let reconciler = shared.reconciler.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let reconciler = reconciler.ok_or(WatchError::AlreadyWatching)?;
-        Ok(Self { shared, reconciler, failed: None })
-    }
-}
-
-impl<C> Drop for Turn<'_, C> {
-    fn drop(&mut self) {
-        let mut reconciler = std::mem::take(&mut self.reconciler);
-        reconciler.reset();
-        self.shared.rest(match self.failed.take() {
-            Some(WatchError::GaveUp { error } | WatchError::Refused { error }) => Phase::Failed { error },
-            _ if std::thread::panicking() => {
-                let message = "the watch panicked, in the engine client or in what the application gave it";
-                Phase::Failed { error: Arc::new(EngineError::new(ErrorKind::Failed, message)) }
-            }
-            _ => Phase::Idle,
-        });
-        *self.shared.reconciler.lock().unwrap_or_else(PoisonError::into_inner) = Some(reconciler);
-    }
-}
-
 impl<C: EngineClient> Watcher for EngineWatcher<C> {
     fn portfolio(&self) -> Portfolio {
         self.portfolio()
@@ -307,7 +305,7 @@ impl<C: EngineClient> Watcher for EngineWatcher<C> {
         Box::pin(self.ready())
     }
 
-    fn watch(&self, token: CancellationToken) -> BoxFuture<'_, Result<(), WatchError>> {
+    fn watch(&self, token: CancellationToken) -> BoxFuture<'static, Result<(), WatchError>> {
         Box::pin(self.watch(token))
     }
 
@@ -339,6 +337,16 @@ impl<C: EngineClient> Watcher for EngineWatcher<C> {
 impl<C: EngineClient> fmt::Debug for EngineWatcher<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EngineWatcher")
+            .field("engine_type", &self.engine_type())
+            .field("endpoint", &self.endpoint())
+            .field("status", &self.status())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for dyn Watcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watcher")
             .field("engine_type", &self.engine_type())
             .field("endpoint", &self.endpoint())
             .field("status", &self.status())

@@ -8,12 +8,12 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::engine::EngineClient;
 use crate::settings::Settings;
-use crate::watcher::EngineWatcher;
+use crate::watcher::{EngineWatcher, WatchError};
 
 /// A watcher whose watch runs in a task of its own, until this is closed or dropped.
 pub struct Watching<C: EngineClient> {
     watcher: Arc<EngineWatcher<C>>,
-    task: Option<AbortOnDropHandle<()>>,
+    task: Option<AbortOnDropHandle<Result<(), WatchError>>>,
 }
 
 /// Watches, with default settings, in a task of its own. To be called within a tokio runtime.
@@ -32,13 +32,8 @@ pub fn watch<C: EngineClient>(client: C) -> Watching<C> {
 /// Outside of a tokio runtime.
 pub fn watch_with<C: EngineClient>(client: C, settings: Settings) -> Watching<C> {
     let watcher = Arc::new(EngineWatcher::with_settings(client, settings));
-    let task = tokio::spawn({
-        let watcher = watcher.clone();
-        async move {
-            // Why it ended is in the status.
-            let _ = watcher.watch(CancellationToken::new()).await;
-        }
-    });
+    // Why it ends is in the status.
+    let task = tokio::spawn(watcher.watch(CancellationToken::new()));
     Watching { watcher, task: Some(AbortOnDropHandle::new(task)) }
 }
 

@@ -8,8 +8,12 @@ use tokio::time::timeout;
 use whalewatcher_core::fleet::{FleetSubscription, JoinError};
 use whalewatcher_core::scripted::{Connection, Engine};
 use whalewatcher_core::{
-    Container, EngineClient, EngineError, EngineWatcher, EventKind, Fleet, Portfolio, WatchError,
+    Backoff, Container, EngineClient, EngineError, EngineWatcher, ErrorKind, EventKind, Fleet, Portfolio,
+    Settings, WatchError,
 };
+
+/// Nothing takes so long, unless it never comes.
+const LIMIT: Duration = Duration::from_secs(60);
 
 fn engine(endpoint: &str) -> Engine {
     let engine = Engine::at(endpoint);
@@ -36,7 +40,8 @@ async fn engines_are_watched_side_by_side_and_told_apart() {
     let fleet = Fleet::new();
     fleet.add(EngineWatcher::new(other.clone())).unwrap();
     fleet.add(EngineWatcher::new(one.clone())).unwrap();
-    fleet.ready().await.unwrap();
+    let ready = fleet.ready(LIMIT).await;
+    assert_eq!((ready.ready.len(), ready.is_complete()), (2, true));
     let endpoints: Vec<_> = fleet.watchers().iter().map(|watcher| watcher.endpoint().to_owned()).collect();
     assert_eq!(endpoints, ["one", "other"]);
     let found = fleet.containers("web");
@@ -83,6 +88,80 @@ async fn an_endpoint_is_watched_once_and_can_come_back_after_it_was_removed() {
     assert!(matches!(event.kind, EventKind::Started(_)));
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_a_removed_engine_had_is_announced_as_exited_before_what_its_successor_has() {
+    let (one, other) = (engine("one"), engine("other"));
+    one.start(Container::new("one2", "db", 2));
+    let fleet = Fleet::new();
+    for engine in [&one, &other] {
+        fleet.add(EngineWatcher::new(engine.clone())).unwrap();
+    }
+    assert!(fleet.ready(LIMIT).await.is_complete());
+    let (pictures, mut changes) = fleet.subscribe();
+    let mut folds: HashMap<_, _> =
+        pictures.into_iter().map(|(watcher, picture)| (watcher.endpoint().to_owned(), picture)).collect();
+    one.exit("one2", Some(0));
+    assert!(fleet.remove("one"));
+    fleet.add(EngineWatcher::new(one.clone())).unwrap();
+    assert!(fleet.ready(LIMIT).await.is_complete());
+    let mut told = Vec::new();
+    while !told.contains(&"synced one".to_owned()) {
+        let (watcher, event) = timeout(LIMIT, changes.next()).await.expect("an event").expect("no end");
+        let about = event.container().map_or(watcher.endpoint(), |container| container.id().as_str());
+        told.push(format!("{} {about}", event.kind.name()));
+        folds.entry(watcher.endpoint().to_owned()).or_default().apply(&event.kind);
+        if event.kind.name() == "exited" {
+            assert!(event.engine.is_some(), "{event}");
+        }
+    }
+    told.sort();
+    assert_eq!(told, ["exited one1", "exited one2", "started one1", "synced one"]);
+    assert_eq!((&folds["one"], &folds["other"]), (&one.truth(), &other.truth()));
+    assert!(fleet.remove("one") && fleet.remove("other"));
+    fold_until(&mut folds, &mut changes, |folds| folds.values().all(|fold| fold.total() == 0)).await;
+    assert!(changes.next().now_or_never().is_none(), "others may join");
+    fleet.close();
+    assert!(changes.next().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_its_owner_closed_leaves_no_ghosts_when_it_is_removed() {
+    let one = engine("one");
+    let fleet = Fleet::new();
+    let watcher = fleet.add(EngineWatcher::new(one.clone())).unwrap();
+    assert!(fleet.ready(LIMIT).await.is_complete());
+    let (_, mut changes) = fleet.subscribe();
+    watcher.close();
+    assert!(changes.next().now_or_never().is_none());
+    assert!(fleet.remove("one"));
+    assert_eq!(changes.next().await.expect("an event").1.kind.name(), "exited");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_is_not_there_holds_up_no_other_and_is_named_with_the_reason() {
+    let (one, absent, failed) = (engine("one"), engine("absent"), engine("failed"));
+    absent.refuse(ErrorKind::Unreachable, "nobody there");
+    failed.refuse(ErrorKind::PermissionDenied, "not yours");
+    let fleet = Fleet::new();
+    let (_, mut changes) = fleet.subscribe();
+    for engine in [&one, &absent] {
+        fleet.add(EngineWatcher::new(engine.clone())).unwrap();
+    }
+    let settings = Settings::default().with_backoff(Backoff::default().with_attempts(2));
+    fleet.add(EngineWatcher::with_settings(failed.clone(), settings)).unwrap();
+    let ready = fleet.ready(LIMIT).await;
+    assert_eq!(ready.ready.iter().map(|(watcher, _)| watcher.endpoint()).collect::<Vec<_>>(), ["one"]);
+    let reasons = ready.not_ready.iter().map(|(watcher, reason)| format!("{}: {reason}", watcher.endpoint()));
+    let reasons: Vec<_> = reasons.collect();
+    assert!(reasons[0].starts_with("absent: not ready yet: "), "{reasons:?}");
+    assert_eq!(reasons[1..], ["failed: gave up: not yours"]);
+    let mut told = Vec::new();
+    while let Some(Some((watcher, event))) = changes.next().now_or_never() {
+        told.extend((watcher.endpoint() == "failed").then(|| event.to_string()));
+    }
+    assert_eq!(told, ["disconnected: not yours", "disconnected: gave up: not yours"]);
+}
+
 /// Another API of the engine, on the same socket.
 struct OtherApi(Engine);
 
@@ -109,7 +188,7 @@ async fn two_apis_on_one_socket_are_two_members() {
     fleet.add(EngineWatcher::new(one.clone())).unwrap();
     fleet.add(EngineWatcher::new(OtherApi(one.clone()))).unwrap();
     assert!(fleet.add(EngineWatcher::new(OtherApi(one.clone()))).is_err());
-    fleet.ready().await.unwrap();
+    assert!(fleet.ready(LIMIT).await.is_complete());
     let types = |fleet: &Fleet| -> Vec<_> {
         fleet.watchers().iter().map(|watcher| watcher.engine_type().to_owned()).collect()
     };
@@ -127,7 +206,7 @@ async fn dropping_the_fleet_ends_all() {
     let one = engine("one");
     let fleet = Fleet::new();
     fleet.add(EngineWatcher::new(one.clone())).unwrap();
-    fleet.ready().await.unwrap();
+    assert!(fleet.ready(LIMIT).await.is_complete());
     let (_, mut changes) = fleet.subscribe();
     drop(fleet);
     assert!(changes.next().await.is_none());

@@ -5,13 +5,16 @@
 //! made from then on, or after [`SETTLED`], what happened before is looked for in another list.
 
 use std::collections::VecDeque;
+use std::error::Error;
 use std::time::{Duration, SystemTime};
 
 use futures_core::Stream;
 use futures_util::stream;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tonic::Status;
 use whalewatcher_core::{ChangeSource, EngineError, EngineEvent, ErrorKind};
+use whalewatcher_grpc::Excess;
 
 use crate::connection::Connection;
 use crate::event_stream::EventStream;
@@ -36,14 +39,15 @@ const REPLAYED: Duration = Duration::from_secs(30);
 pub(crate) fn changes(
     connection: &Connection,
 ) -> impl Stream<Item = Result<EngineEvent, EngineError>> + Send {
-    let changes = Changes { connection, pending: VecDeque::new(), source: Source::Unchosen };
+    let (pending, told) = (VecDeque::new(), connection.told());
+    let changes = Changes { connection, pending, told, source: Source::Unchosen };
     stream::unfold(Some(changes), |changes| async move {
         let mut changes = changes?;
         loop {
             if let Some(event) = changes.pending.pop_front() {
                 return Some((Ok(event), Some(changes)));
             }
-            if let Err(error) = changes.step().await {
+            if let Err(error) = changes.next().await {
                 return Some((Err(error), None));
             }
         }
@@ -53,6 +57,8 @@ pub(crate) fn changes(
 struct Changes<'a> {
     connection: &'a Connection,
     pending: VecDeque<EngineEvent>,
+    /// What lists show.
+    told: Option<mpsc::UnboundedReceiver<EngineEvent>>,
     source: Source<'a>,
 }
 
@@ -75,7 +81,22 @@ struct Events<'a> {
 }
 
 impl<'a> Changes<'a> {
-    /// Waits for what is to be told next.
+    /// Waits for what is to be told next, by the source or by a list.
+    async fn next(&mut self) -> Result<(), EngineError> {
+        let mut told = self.told.take();
+        let stepped = tokio::select! {
+            biased;
+            stepped = self.step() => stepped,
+            Some(event) = recv(&mut told) => {
+                self.pending.push_back(event);
+                Ok(())
+            }
+        };
+        self.told = told;
+        stepped
+    }
+
+    /// Waits for what the source has to tell. Nothing is lost if that is not awaited to its end, once it is chosen.
     async fn step(&mut self) -> Result<(), EngineError> {
         match &mut self.source {
             Source::Unchosen => self.choose().await,
@@ -92,10 +113,7 @@ impl<'a> Changes<'a> {
                 self.pending.extend(hints.next(self.connection).await?);
                 Ok(())
             }
-            Source::Polling(polling) => {
-                self.pending.extend(polling.next().await?);
-                Ok(())
-            }
+            Source::Polling(polling) => polling.next().await,
         }
     }
 
@@ -150,6 +168,10 @@ impl<'a> Changes<'a> {
         self.pending.push_back(EngineEvent::Source(ChangeSource::Polling { every }));
         self.source = Source::Polling(Polling::new(self.connection));
     }
+}
+
+async fn recv(told: &mut Option<mpsc::UnboundedReceiver<EngineEvent>>) -> Option<EngineEvent> {
+    told.as_mut()?.recv().await
 }
 
 /// What the stream of events came to.
@@ -218,7 +240,7 @@ impl Events<'_> {
     }
 }
 
-/// Whether there was no answer, rather than one that tells of a failure.
+/// Whether there was no answer, rather than one that tells of a failure, or that is too large.
 fn is_broken(status: &Status) -> bool {
-    std::error::Error::source(status).is_some()
+    status.source().is_some_and(|source| !source.is::<Excess>())
 }

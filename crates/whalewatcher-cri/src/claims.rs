@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use whalewatcher_core::{ContainerId, EngineError, EngineEvent};
 
 use crate::container::Kind;
-use crate::memory::{ATTEMPTS, Memory};
+use crate::memory::Memory;
 
 /// Starts of which it is not known yet whether they are CRI's.
 #[derive(Debug, Default)]
@@ -55,8 +55,7 @@ impl Claims {
                     open.end = Some(event);
                     None
                 } else {
-                    let was_left_out = memory.get(id).is_some_and(|member| member.vain >= ATTEMPTS);
-                    Some(event).filter(|_| !told_before && !was_left_out)
+                    Some(event).filter(|_| !told_before)
                 }
             }
             EngineEvent::Paused { .. } | EngineEvent::Unpaused { .. } => None,
@@ -144,9 +143,6 @@ mod tests {
             told(exited()),
             "it may be known from another connection"
         );
-        let mut memory = Memory::default();
-        memory.is(&id(), Kind::Container, None).vain = ATTEMPTS;
-        assert_eq!(claims.take(exited(), &mut memory), NOTHING, "it was left out");
     }
 
     #[tokio::test]

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use tonic::transport::{Channel, Endpoint as Dial};
 use whalewatcher_core::{EngineClient, EngineError, ErrorKind, Hook};
-use whalewatcher_grpc::{Endpoint, Transport};
+use whalewatcher_grpc::{Endpoint, Lives, Transport};
 
-use crate::connection::Connection;
+use crate::connection::{Configured, Connection};
 use crate::container::{Details, Packer};
 use crate::endings::Endings;
 use crate::failure::ENGINE;
 use crate::handshake::{CRI, greet};
+use crate::limits::Limits;
 
 /// How often the runtime is polled where nobody tells of changes, unless configured: once a second.
 pub const DEFAULT_POLL_EVERY: Duration = Duration::from_secs(1);
@@ -24,16 +25,12 @@ const LEAST_POLL_EVERY: Duration = Duration::from_millis(10);
 
 /// A client of a CRI runtime. It connects when a watcher has it connect; clones share no more than what was
 /// configured, and what they know to be over for good.
-#[derive(Clone)]
 pub struct Client {
     endpoint: Arc<Endpoint>,
     engine_type: Option<String>,
-    poll_every: Duration,
-    polls_only: bool,
-    packer: Option<Packer>,
+    configured: Configured,
     before_watch: Hook,
     before_attempt: Hook,
-    endings: Endings,
 }
 
 impl Client {
@@ -110,9 +107,20 @@ impl EngineClient for Client {
         let (runtime, mut identity) = greet(&self.endpoint, &transport).await?;
         self.engine_type().clone_into(&mut identity.engine_type);
         tracing::debug!(?identity, "connected");
-        let (packer, endings) = (self.packer.clone(), self.endings.clone());
-        let (every, only) = (self.poll_every, self.polls_only);
-        Connection::new(transport, runtime, identity, (every, only), packer, endings)
+        Connection::new(transport, runtime, identity, self.configured.clone())
+    }
+}
+
+impl Clone for Client {
+    fn clone(&self) -> Self {
+        Self {
+            endpoint: self.endpoint.clone(),
+            engine_type: self.engine_type.clone(),
+            // What one watcher saw to be over another one may still see to be alive.
+            configured: Configured { lives: Lives::default(), ..self.configured.clone() },
+            before_watch: self.before_watch.clone(),
+            before_attempt: self.before_attempt.clone(),
+        }
     }
 }
 
@@ -120,8 +128,8 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
             .field("endpoint", &self.endpoint.as_str())
-            .field("poll_every", &self.poll_every)
-            .field("polls_only", &self.polls_only)
+            .field("poll_every", &self.configured.poll_every)
+            .field("polls_only", &self.configured.polls_only)
             .finish_non_exhaustive()
     }
 }
@@ -133,6 +141,9 @@ pub struct Builder {
     engine_type: Option<String>,
     poll_every: Option<Duration>,
     polls_only: bool,
+    limits: Limits,
+    #[cfg(feature = "containerd")]
+    probe_every: Option<Duration>,
     packer: Option<Packer>,
     before_watch: Hook,
     before_attempt: Hook,
@@ -166,6 +177,26 @@ impl Builder {
     #[must_use]
     pub fn polling(mut self) -> Self {
         self.polls_only = true;
+        self
+    }
+
+    /// Sets how long containerd's own events may be silent, where they are taken for hints, before one of ours is published
+    /// to see whether the stream still brings anything, in place of
+    /// [30 seconds](whalewatcher_containerd::DEFAULT_PROBE_EVERY); 10 ms at least. Whoever else listens to containerd's
+    /// events sees these too. At shorter silences containerd is only asked for its version, which nobody else sees.
+    #[cfg(feature = "containerd")]
+    #[must_use]
+    pub fn probe_every(mut self, every: Duration) -> Self {
+        self.probe_every = Some(every);
+        self
+    }
+
+    /// Sets what the engine may cost in memory while its answers are read, in bytes, in place of 128 MiB; 1 MiB at least. What
+    /// exceeds it is an error. The limits of single answers are shares of it, by default [`MAX_STATUS`](crate::MAX_STATUS),
+    /// [`MAX_LIST`](crate::MAX_LIST) and [`MAX_EVENT`](crate::MAX_EVENT).
+    #[must_use]
+    pub fn memory(mut self, bytes: usize) -> Self {
+        self.limits = Limits::new(bytes);
         self
     }
 
@@ -212,12 +243,18 @@ impl Builder {
         Ok(Client {
             endpoint: Arc::new(Endpoint::parse(&ENGINE, endpoint)?),
             engine_type: self.engine_type,
-            poll_every: self.poll_every.unwrap_or(DEFAULT_POLL_EVERY),
-            polls_only: self.polls_only,
-            packer: self.packer,
+            configured: Configured {
+                poll_every: self.poll_every.unwrap_or(DEFAULT_POLL_EVERY),
+                polls_only: self.polls_only,
+                limits: self.limits,
+                #[cfg(feature = "containerd")]
+                probe_every: self.probe_every.unwrap_or(whalewatcher_containerd::DEFAULT_PROBE_EVERY),
+                packer: self.packer,
+                endings: Endings::default(),
+                lives: Lives::default(),
+            },
             before_watch: self.before_watch,
             before_attempt: self.before_attempt,
-            endings: Endings::default(),
         })
     }
 }
@@ -239,7 +276,10 @@ mod tests {
     fn the_runtime_is_where_containerd_always_is_unless_told_otherwise() {
         let client = Client::builder().build().unwrap();
         assert_eq!(client.endpoint(), "unix:///run/containerd/containerd.sock");
-        assert_eq!((client.engine_type(), client.poll_every), ("k8s.io/cri-api", Duration::from_secs(1)));
+        assert_eq!(
+            (client.engine_type(), client.configured.poll_every),
+            ("k8s.io/cri-api", Duration::from_secs(1))
+        );
         let client =
             Client::builder().endpoint("/run/crio/crio.sock").engine_type("cri-o.io").build().unwrap();
         assert_eq!((client.endpoint(), client.engine_type()), ("unix:///run/crio/crio.sock", "cri-o.io"));
@@ -251,6 +291,6 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Configuration);
         assert!(error.to_string().contains("a CRI runtime has a unix socket"), "{error}");
         let client = Client::builder().poll_every(Duration::ZERO).build().unwrap();
-        assert_eq!(client.poll_every, LEAST_POLL_EVERY);
+        assert_eq!(client.configured.poll_every, LEAST_POLL_EVERY);
     }
 }

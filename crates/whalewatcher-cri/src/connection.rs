@@ -8,17 +8,18 @@ use futures_core::Stream;
 use tokio::sync::mpsc;
 use whalewatcher_api::cri::v1::runtime_service_client::RuntimeServiceClient;
 use whalewatcher_core::{
-    Container, ContainerId, EngineConnection, EngineError, EngineEvent, EngineIdentity, Listing,
+    Container, ContainerId, EngineConnection, EngineError, EngineEvent, EngineIdentity, Listing, Settings,
 };
-use whalewatcher_grpc::{Channel, Transport, origin};
+use whalewatcher_grpc::{Channel, Limit, Lives, Transport};
 
 use crate::changes;
 use crate::container::Packer;
 use crate::endings::Endings;
-use crate::handshake::ask_version;
+use crate::handshake::{ask_version, client};
 #[cfg(feature = "containerd")]
 use crate::hints::Hints;
 use crate::inspection;
+use crate::limits::Limits;
 use crate::list;
 use crate::lists::Lists;
 use crate::memory::Memory;
@@ -30,9 +31,9 @@ pub struct Connection {
     transport: Transport,
     runtime: Runtime,
     identity: EngineIdentity,
-    poll_every: Duration,
-    polls_only: bool,
-    packer: Option<Packer>,
+    configured: Configured,
+    list_limit: Duration,
+    inspect_limit: Duration,
     memory: Mutex<Memory>,
     lists: Lists,
     /// What lists show that the stream of events has to tell.
@@ -42,35 +43,62 @@ pub struct Connection {
     hints: Hints,
 }
 
+/// What a connection has from its client.
+#[derive(Clone)]
+pub(crate) struct Configured {
+    pub(crate) poll_every: Duration,
+    pub(crate) polls_only: bool,
+    pub(crate) limits: Limits,
+    #[cfg(feature = "containerd")]
+    pub(crate) probe_every: Duration,
+    pub(crate) packer: Option<Packer>,
+    pub(crate) endings: Endings,
+    pub(crate) lives: Lives,
+}
+
 impl Connection {
     pub(crate) fn new(
         transport: Transport,
         runtime: Runtime,
         identity: EngineIdentity,
-        (poll_every, polls_only): (Duration, bool),
-        packer: Option<Packer>,
-        endings: Endings,
+        configured: Configured,
     ) -> Result<Self, EngineError> {
         let (tell, told) = mpsc::unbounded_channel();
+        let memory =
+            Memory::new(configured.endings.clone(), configured.lives.clone(), configured.limits.kept());
+        let settings = Settings::default();
         Ok(Self {
             #[cfg(feature = "containerd")]
-            hints: Hints::new(transport.channel())?,
+            hints: Hints::new(transport.channel(), configured.limits, configured.probe_every)?,
             transport,
             runtime,
             identity,
-            poll_every,
-            polls_only,
-            packer,
-            memory: Mutex::new(Memory::new(endings)),
+            configured,
+            list_limit: settings.list_limit(),
+            inspect_limit: settings.inspect_limit(),
+            memory: Mutex::new(memory),
             lists: Lists::default(),
             tell,
             told: Mutex::new(Some(told)),
         })
     }
 
-    /// What asks the runtime; answers may be of so many bytes.
-    pub(crate) fn client(&self, limit: usize) -> RuntimeServiceClient<Channel> {
-        RuntimeServiceClient::with_origin(self.transport.channel(), origin()).max_decoding_message_size(limit)
+    /// What asks the runtime; answers are to be within the limit.
+    pub(crate) fn client(&self, limit: Limit) -> RuntimeServiceClient<Channel> {
+        client(self.transport.channel().limited(limit))
+    }
+
+    /// What asks for a stream, each message of which is to be within the limit.
+    pub(crate) fn client_for_stream(&self, limit: Limit) -> RuntimeServiceClient<Channel> {
+        client(self.transport.channel().for_stream(limit))
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        self.configured.limits
+    }
+
+    pub(crate) fn transport(&self) -> &Transport {
+        &self.transport
     }
 
     pub(crate) fn runtime(&self) -> &Runtime {
@@ -78,16 +106,27 @@ impl Connection {
     }
 
     pub(crate) fn poll_every(&self) -> Duration {
-        self.poll_every
+        self.configured.poll_every
     }
 
     /// Whether no events are to be asked for.
     pub(crate) fn polls_only(&self) -> bool {
-        self.polls_only
+        self.configured.polls_only
     }
 
     pub(crate) fn packer(&self) -> Option<&Packer> {
-        self.packer.as_ref()
+        self.configured.packer.as_ref()
+    }
+
+    /// How long a list may take.
+    pub(crate) fn list_limit(&self) -> Duration {
+        self.list_limit
+    }
+
+    /// How long an answer about one container may take.
+    #[cfg(feature = "containerd")]
+    pub(crate) fn inspect_limit(&self) -> Duration {
+        self.inspect_limit
     }
 
     pub(crate) fn lists(&self) -> &Lists {
@@ -117,6 +156,10 @@ impl Connection {
 }
 
 impl EngineConnection for Connection {
+    fn configure(&mut self, settings: &Settings) {
+        (self.list_limit, self.inspect_limit) = (settings.list_limit(), settings.inspect_limit());
+    }
+
     fn identity(&self) -> EngineIdentity {
         self.identity.clone()
     }
@@ -134,8 +177,10 @@ impl EngineConnection for Connection {
     }
 
     /// Nothing that the runtime offers shows that its stream of events is alive, but all goes over one connection: whoever
-    /// answers on it can bring events too. Where containerd's own events are taken for hints, one of ours has to come back.
+    /// answers on it can bring events too. Where containerd's own events are taken for hints, and were silent for long enough,
+    /// one of ours has to come back.
     async fn check(&self, _since: Option<SystemTime>) -> Result<Option<SystemTime>, EngineError> {
+        self.transport.check_socket()?;
         #[cfg(feature = "containerd")]
         if self.hints.stand() {
             self.hints.check().await?;

@@ -7,7 +7,6 @@ use tonic::{Status, Streaming};
 use whalewatcher_api::cri::v1::{ContainerEventResponse, GetEventsRequest};
 
 use crate::connection::Connection;
-use crate::limits::MAX_EVENT;
 
 /// The stream. There is an answer only with the first event.
 pub(crate) enum EventStream<'a> {
@@ -19,7 +18,7 @@ impl<'a> EventStream<'a> {
     /// Asks when it is first read.
     pub(crate) fn new(connection: &'a Connection) -> Self {
         Self::Asked(Box::pin(async {
-            let mut client = connection.client(MAX_EVENT);
+            let mut client = connection.client_for_stream(connection.limits().event());
             Ok(client.get_container_events(GetEventsRequest {}).await?.into_inner())
         }))
     }

@@ -9,7 +9,7 @@ use whalewatcher_api::cri::v1::{
 use whalewatcher_core::{Container, ContainerId, EngineEvent};
 
 use crate::container::{Kind, Pod, State, of_sandbox_status, of_status, sandbox_state, state};
-use crate::memory::{ATTEMPTS, Memory};
+use crate::memory::Memory;
 use crate::moment::{end, moment};
 
 /// What some runtimes say where they do not know an exit code.
@@ -71,6 +71,12 @@ pub(crate) fn take(
     }
 }
 
+/// When a container ended that is not alive, and with which exit code.
+pub(crate) fn finished(status: &ContainerStatus) -> (Option<SystemTime>, Option<i32>) {
+    let code = Some(status.exit_code).filter(|code| *code != UNKNOWN_CODE);
+    (end(moment(status.finished_at), moment(status.started_at)), code)
+}
+
 /// Whom an event is about, as it tells itself.
 enum Subject<'a> {
     Container(&'a ContainerStatus, Option<&'a PodSandboxStatus>),
@@ -120,10 +126,7 @@ impl<'a> Subject<'a> {
     /// When it ended, and with which exit code.
     fn finished(&self) -> (Option<SystemTime>, Option<i32>) {
         match self {
-            Self::Container(status, _) if state(status.state) == State::NotAlive => {
-                let code = Some(status.exit_code).filter(|code| *code != UNKNOWN_CODE);
-                (moment(status.finished_at), code)
-            }
+            Self::Container(status, _) if state(status.state) == State::NotAlive => finished(status),
             _ => (None, None),
         }
     }
@@ -184,8 +187,7 @@ fn stopped(
         return Vec::new();
     }
     memory.end(&id);
-    if member.as_ref().is_some_and(|member| member.vain >= ATTEMPTS) {
-        // It was left out.
+    if member.as_ref().is_some_and(|member| member.is_processless) {
         return Vec::new();
     }
     let mut told = Vec::new();
@@ -402,7 +404,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_has_no_proper_id_concerns_nobody_and_who_was_left_out_has_no_end() {
+    async fn what_has_no_proper_id_concerns_nobody_and_what_has_no_process_has_no_end() {
         let mut told = Told::new().await;
         for wrong in ["", "a/b", "a\n"] {
             for kind in [Started, Stopped] {
@@ -411,7 +413,7 @@ mod tests {
                 assert_eq!(told.take(&event), [], "{wrong:?}");
             }
         }
-        told.memory.is(&id(), Kind::Container, None).vain = ATTEMPTS;
+        told.memory.is(&id(), Kind::Sandbox, None).is_processless = true;
         assert_eq!(told.take(&event(Stopped, Some(exited()))), []);
         assert!(told.memory.has_ended(&id()));
     }

@@ -7,7 +7,6 @@ use whalewatcher_grpc::{Channel, Endpoint, Transport, origin};
 
 use crate::failure::{self, ENGINE};
 use crate::host;
-use crate::limits::MAX_IDENTITY;
 use crate::runtime::Runtime;
 
 pub(crate) const CRI: &str = "k8s.io/cri-api";
@@ -38,8 +37,8 @@ pub(crate) async fn ask_version(channel: Channel) -> Result<(), EngineError> {
     answer.map(drop).map_err(|status| failure::of_status(VERSION, status))
 }
 
-fn client(channel: Channel) -> RuntimeServiceClient<Channel> {
-    RuntimeServiceClient::with_origin(channel, origin()).max_decoding_message_size(MAX_IDENTITY)
+pub(crate) fn client(channel: Channel) -> RuntimeServiceClient<Channel> {
+    RuntimeServiceClient::with_origin(channel, origin()).max_decoding_message_size(usize::MAX)
 }
 
 fn request() -> VersionRequest {

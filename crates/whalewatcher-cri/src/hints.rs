@@ -19,7 +19,7 @@ use whalewatcher_api::containerd::services::containers::v1::containers_client::C
 use whalewatcher_api::containerd::services::tasks::v1::tasks_client::TasksClient;
 use whalewatcher_api::containerd::services::tasks::v1::{GetRequest, ListTasksRequest};
 use whalewatcher_api::containerd::v1::types::Process;
-use whalewatcher_containerd::{EventService, MAX_CONTAINER, MAX_LIST};
+use whalewatcher_containerd::{EventService, MAX_CONTAINER, MAX_EVENT, MAX_TASKS};
 use whalewatcher_core::{ContainerId, EngineError, EngineEvent, ErrorKind};
 use whalewatcher_grpc::{Channel, origin};
 
@@ -28,6 +28,7 @@ use crate::claims::{Claims, Taken};
 use crate::connection::Connection;
 use crate::container::Kind;
 use crate::failure;
+use crate::limits::Limits;
 use crate::missed::missed;
 
 /// The namespace that the CRI plugin has its containers in.
@@ -42,21 +43,21 @@ const TASKS: &str = "Tasks.List";
 /// How many starts are asked about at once.
 const AT_ONCE: usize = 16;
 
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 /// containerd's own services on a connection.
 #[derive(Debug)]
 pub(crate) struct Hints {
     channel: Channel,
+    limits: Limits,
     service: EventService,
     stand: AtomicBool,
 }
 
 impl Hints {
-    pub(crate) fn new(channel: Channel) -> Result<Self, EngineError> {
-        let service = EventService::of_namespace(channel.clone(), NAMESPACE)?;
-        Ok(Self { channel, service, stand: AtomicBool::new(false) })
+    pub(crate) fn new(channel: Channel, limits: Limits, probe_every: Duration) -> Result<Self, EngineError> {
+        let service = EventService::of_namespace(&channel, NAMESPACE)?
+            .with_probe_every(probe_every)
+            .with_limit(limits.containerd(MAX_EVENT));
+        Ok(Self { channel, limits, service, stand: AtomicBool::new(false) })
     }
 
     /// Whether it is subscribed to.
@@ -66,8 +67,9 @@ impl Hints {
 
     /// What containerd has it for in its CRI plugin's name; `None` if it has not.
     async fn kind(&self, id: &ContainerId) -> Result<Option<Kind>, EngineError> {
-        let mut containers = ContainersClient::with_origin(self.channel.clone(), origin())
-            .max_decoding_message_size(MAX_CONTAINER);
+        let channel = self.channel.limited(self.limits.containerd(MAX_CONTAINER));
+        let mut containers =
+            ContainersClient::with_origin(channel, origin()).max_decoding_message_size(usize::MAX);
         match containers.get(within_namespace(GetContainerRequest { id: id.as_str().to_owned() })).await {
             Ok(answer) => Ok(answer.into_inner().container.and_then(|record| kind(&record.labels))),
             Err(status) if status.code() == Code::NotFound => Ok(None),
@@ -92,7 +94,8 @@ impl Hints {
     }
 
     fn tasks_client(&self) -> TasksClient<Channel> {
-        TasksClient::with_origin(self.channel.clone(), origin()).max_decoding_message_size(MAX_LIST)
+        let channel = self.channel.limited(self.limits.containerd(MAX_TASKS));
+        TasksClient::with_origin(channel, origin()).max_decoding_message_size(usize::MAX)
     }
 
     /// Whether the stream is alive; never ends if it is not.
@@ -197,7 +200,7 @@ impl<'a> Hinting<'a> {
 }
 
 async fn ask(connection: &Connection, id: ContainerId) -> Claim {
-    let answer = within_patience(CONTAINER, connection.hints().kind(&id)).await;
+    let answer = limited(connection.inspect_limit(), CONTAINER, connection.hints().kind(&id)).await;
     (id, answer)
 }
 
@@ -205,7 +208,7 @@ async fn ask(connection: &Connection, id: ContainerId) -> Claim {
 /// noted it.
 async fn missed_or_gap(connection: &Connection) -> Vec<EngineEvent> {
     let listed = connection.lists().newest().await;
-    match within_patience(TASKS, missed(connection, &listed)).await {
+    match limited(connection.list_limit(), TASKS, missed(connection, &listed)).await {
         Ok(events) => events,
         Err(error) => {
             tracing::debug!(%error, "containerd does not show what happened before the subscription");
@@ -215,12 +218,13 @@ async fn missed_or_gap(connection: &Connection) -> Vec<EngineEvent> {
     }
 }
 
-async fn within_patience<T>(
+async fn limited<T>(
+    limit: Duration,
     what: &str,
     answer: impl Future<Output = Result<T, EngineError>>,
 ) -> Result<T, EngineError> {
-    timeout(PATIENCE, answer).await.unwrap_or_else(|_| {
-        let message = format!("{what}: no answer within {} s", PATIENCE.as_secs());
+    timeout(limit, answer).await.unwrap_or_else(|_| {
+        let message = format!("{what}: no answer within {} s", limit.as_secs_f32());
         Err(EngineError::new(ErrorKind::TimedOut, message))
     })
 }

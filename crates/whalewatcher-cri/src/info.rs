@@ -1,9 +1,10 @@
 //! What a verbose status tells besides: JSON under the key `info`, in which containerd and CRI-O agree on a few names.
 
 use std::collections::HashMap;
+use std::fmt;
 
-use serde::Deserialize;
-use serde_json::Value;
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 /// Where the JSON is.
 const INFO: &str = "info";
@@ -13,16 +14,74 @@ const INFO: &str = "info";
 pub(crate) struct Info {
     /// The PID of the initial process.
     pub(crate) pid: Option<u32>,
+    /// Whether there is information, but no PID is part of it. CRI-O's of a sandbox without a process is such.
+    pub(crate) has_no_pid: bool,
     /// The sandbox that a container is in.
     pub(crate) sandbox: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct Told {
-    #[serde(default)]
-    pid: Value,
-    #[serde(default, rename = "sandboxID")]
-    sandbox: Value,
+    #[serde(default, deserialize_with = "present")]
+    pid: Option<Scalar>,
+    #[serde(default, rename = "sandboxID", deserialize_with = "present")]
+    sandbox: Option<Scalar>,
+}
+
+/// Of what is there, `null` too.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Scalar>, D::Error> {
+    deserializer.deserialize_any(AnyScalar).map(Some)
+}
+
+/// A number or a text; whatever else there is in its place is read, but not kept.
+enum Scalar {
+    Number(u64),
+    Text(String),
+    Other,
+}
+
+struct AnyScalar;
+
+impl<'de> Visitor<'de> for AnyScalar {
+    type Value = Scalar;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("anything")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Scalar, E> {
+        Ok(Scalar::Other)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Scalar, E> {
+        Ok(Scalar::Other)
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Scalar, E> {
+        Ok(Scalar::Number(number))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Scalar, E> {
+        Ok(Scalar::Other)
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Scalar, E> {
+        Ok(Scalar::Text(text.to_owned()))
+    }
+
+    fn visit_unit<E>(self) -> Result<Scalar, E> {
+        Ok(Scalar::Other)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Scalar, A::Error> {
+        while elements.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Scalar::Other)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Scalar, A::Error> {
+        while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Scalar::Other)
+    }
 }
 
 impl Info {
@@ -36,12 +95,16 @@ impl Info {
                 return Self::default();
             }
         };
-        let pid = told.pid.as_u64().and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid != 0);
-        let sandbox = match told.sandbox {
-            Value::String(sandbox) => Some(sandbox).filter(|sandbox| !sandbox.is_empty()),
+        let has_no_pid = told.pid.is_none();
+        let pid = match told.pid {
+            Some(Scalar::Number(pid)) => u32::try_from(pid).ok().filter(|pid| *pid != 0),
             _ => None,
         };
-        Self { pid, sandbox }
+        let sandbox = match told.sandbox {
+            Some(Scalar::Text(sandbox)) => Some(sandbox).filter(|sandbox| !sandbox.is_empty()),
+            _ => None,
+        };
+        Self { pid, has_no_pid, sandbox }
     }
 }
 
@@ -55,14 +118,14 @@ mod tests {
 
     #[test]
     fn containerd_and_cri_o_tell_the_pid_and_a_containers_sandbox() {
-        let of_container = Info { pid: Some(4711), sandbox: Some("5a".into()) };
+        let of_container = Info { pid: Some(4711), has_no_pid: false, sandbox: Some("5a".into()) };
         let containerd = r#"{"sandboxID":"5a","pid":4711,"removing":false,"config":{"metadata":{"name":"web"}},
             "runtimeSpec":{"process":{"user":{"uid":0},"args":["sh"]},"linux":{"namespaces":[{"type":"pid"}]}}}"#;
         let cri_o =
             r#"{"sandboxID":"5a","pid":4711,"runtimeSpec":{"ociVersion":"1.2.0"},"privileged":false}"#;
         assert_eq!(told(containerd), of_container);
         assert_eq!(told(cri_o), of_container);
-        let of_sandbox = Info { pid: Some(7), sandbox: None };
+        let of_sandbox = Info { pid: Some(7), ..Info::default() };
         let containerd = r#"{"pid":7,"processStatus":"running","netNamespaceClosed":false,"image":"pause"}"#;
         let cri_o = r#"{"image":"pause","pid":7,"runtimeSpec":{}}"#;
         assert_eq!(told(containerd), of_sandbox);
@@ -80,12 +143,10 @@ mod tests {
             r#"{"pid":"7"}"#,
             r#"{"pid":null}"#,
             r#"{"pid":[7]}"#,
+            r#"{"pid":true}"#,
+            r#"{"pid":{"pid":7},"sandboxID":["5a"]}"#,
             r#"{"pid":7"#,
             r#"{"pid":7,"pid":8}"#,
-            r#"{"Pid":7,"sandboxID":""}"#,
-            r#"{"sandboxID":5}"#,
-            "{}",
-            "[]",
             "",
             "\u{1b}",
             deep.as_str(),
@@ -93,6 +154,9 @@ mod tests {
             assert_eq!(told(odd), Info::default(), "{odd:.40}");
         }
         assert_eq!(Info::of(&HashMap::new()), Info::default());
+        for without in [r#"{"Pid":7,"sandboxID":""}"#, r#"{"sandboxID":5}"#, r#"{"runtimeSpec":{}}"#, "{}"] {
+            assert_eq!(told(without), Info { has_no_pid: true, ..Info::default() }, "{without}");
+        }
         assert_eq!(told(r#"{"pid":4294967295}"#).pid, Some(u32::MAX));
     }
 }

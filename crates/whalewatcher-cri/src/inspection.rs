@@ -11,7 +11,8 @@ use tonic::{Code, Response, Status};
 use whalewatcher_api::cri::v1::{
     ContainerStatusRequest, ContainerStatusResponse, PodSandboxStatusRequest, PodSandboxStatusResponse,
 };
-use whalewatcher_core::{Container, ContainerId, EngineError, ErrorKind};
+use whalewatcher_core::{Container, ContainerId, EngineError, ErrorKind, adapter};
+use whalewatcher_grpc::Hold;
 
 use crate::connection::Connection;
 use crate::container::{
@@ -19,8 +20,7 @@ use crate::container::{
 };
 use crate::failure;
 use crate::info::Info;
-use crate::limits::MAX_STATUS;
-use crate::memory::{ATTEMPTS, Memory};
+use crate::memory::Memory;
 
 const CONTAINER: &str = "RuntimeService.ContainerStatus";
 const SANDBOX: &str = "RuntimeService.PodSandboxStatus";
@@ -43,7 +43,7 @@ const UNHEARD: Duration = Duration::from_secs(1);
 enum Seen {
     /// That it does not know it.
     Unheard,
-    Told(Kind, State, Told),
+    Told(Kind, State, Box<Told>),
 }
 
 #[derive(Debug)]
@@ -52,6 +52,8 @@ struct Told {
     container: Container,
     /// With a rucksack, if it is alive and has a PID.
     alive: Option<Container>,
+    /// Whether it has no process, though it is said to be alive.
+    is_processless: bool,
     sandbox: Option<ContainerId>,
 }
 
@@ -63,6 +65,8 @@ enum Verdict {
     Wait,
     /// To be asked again later.
     NoPid,
+    /// There is no room for it.
+    TooMuch(EngineError),
 }
 
 /// Asks about it. What is over is told with a PID of 0.
@@ -85,8 +89,10 @@ pub(crate) async fn inspect(
                 let message = format!("{id} was started, but the CRI runtime does not say so");
                 return Err(EngineError::new(ErrorKind::Failed, message));
             }
+            Verdict::TooMuch(error) => return Err(error),
             Verdict::NoPid => {
-                let message = format!("the CRI runtime tells no PID of {id}");
+                let remedy = connection.runtime().remedy_for_missing_pids();
+                let message = format!("the CRI runtime reports no PID of {id}, though it runs{remedy}");
                 return Err(EngineError::new(ErrorKind::Failed, message));
             }
         }
@@ -104,6 +110,7 @@ fn judge(memory: &mut Memory, id: &ContainerId, seen: Seen) -> Verdict {
         memory.forget(id);
         return Verdict::Answer(None);
     };
+    let told = *told;
     let member = memory.is(id, kind, told.sandbox);
     match (state, told.alive) {
         _ if ended => {
@@ -111,15 +118,15 @@ fn judge(memory: &mut Memory, id: &ContainerId, seen: Seen) -> Verdict {
             memory.forget(id);
             Verdict::Answer(Some(told.container))
         }
-        (State::Alive, Some(container)) => {
-            member.pid = Some(container.pid());
-            member.vain = 0;
-            Verdict::Answer(Some(container))
+        (State::Alive, Some(container)) => match memory.lives(&container) {
+            Ok(()) => Verdict::Answer(Some(container)),
+            Err(error) => Verdict::TooMuch(error),
+        },
+        (State::Alive, None) if told.is_processless => {
+            member.is_processless = true;
+            Verdict::Answer(None)
         }
-        (State::Alive, None) => {
-            member.vain = member.vain.saturating_add(1);
-            if member.vain < ATTEMPTS { Verdict::NoPid } else { Verdict::Answer(None) }
-        }
+        (State::Alive, None) => Verdict::NoPid,
         (State::Created, _) if since.is_some_and(|since| since < BEHIND) => Verdict::Wait,
         (State::Created | State::NotAlive, _) => {
             // If an event told of its start, one still tells of its end.
@@ -154,15 +161,15 @@ async fn look(connection: &Connection, id: &ContainerId) -> Result<Seen, EngineE
 
 async fn container(connection: &Connection, id: &ContainerId) -> Result<Seen, EngineError> {
     let request = ContainerStatusRequest { container_id: id.as_str().to_owned(), verbose: true };
-    let Some(answer) = found(CONTAINER, connection.client(MAX_STATUS).container_status(request).await)?
-    else {
-        return Ok(Seen::Unheard);
-    };
+    let answer = connection.client(connection.limits().status()).container_status(request).await;
+    // Another large one comes only once this is taken in.
+    let _hold = answer.as_ref().ok().and_then(|answer| answer.extensions().get::<Hold>().cloned());
+    let Some(answer) = found(CONTAINER, answer)? else { return Ok(Seen::Unheard) };
     let ContainerStatusResponse { status: Some(status), info } = answer else { return Ok(Seen::Unheard) };
     if status.id != id.as_str() {
         return Ok(Seen::Unheard);
     }
-    let Info { pid, sandbox } = Info::of(&info);
+    let Info { pid, sandbox, .. } = Info::of(&info);
     let sandbox = sandbox.filter(|sandbox| ContainerId::is_plain(sandbox)).map(ContainerId::from);
     let sandbox = connection.memory().get(id).and_then(|member| member.sandbox.clone()).or(sandbox);
     let pod = match &sandbox {
@@ -172,9 +179,13 @@ async fn container(connection: &Connection, id: &ContainerId) -> Result<Seen, En
     let state = state(status.state);
     let details = Details::Container { status: &status, info: &info };
     let alive = |pid| of_status(&status, pod.as_ref(), pid);
-    let told =
-        Told { container: alive(0), alive: pack(pid, state, alive, connection.packer(), details), sandbox };
-    Ok(Seen::Told(Kind::Container, state, told))
+    let told = Told {
+        container: alive(0),
+        alive: pack(pid, state, alive, connection.packer(), details),
+        is_processless: false,
+        sandbox,
+    };
+    Ok(Seen::Told(Kind::Container, state, told.into()))
 }
 
 async fn sandbox(connection: &Connection, id: &ContainerId) -> Result<Seen, EngineError> {
@@ -184,18 +195,19 @@ async fn sandbox(connection: &Connection, id: &ContainerId) -> Result<Seen, Engi
         return Ok(Seen::Unheard);
     };
     let state = sandbox_state(status.state);
-    let pid = Info::of(&info).pid;
+    let Info { pid, has_no_pid, .. } = Info::of(&info);
     let details = Details::Sandbox { status: &status, info: &info };
     let alive = |pid| of_sandbox_status(&status, pid);
     let told = Told {
         container: alive(0),
         alive: pack(pid, state, alive, connection.packer(), details),
+        is_processless: has_no_pid && connection.runtime().makes_sandboxes_without_process(),
         sandbox: None,
     };
     if let (State::Alive, Some(pod)) = (state, Pod::of(status.metadata.as_ref())) {
         connection.memory().learn(id, pod);
     }
-    Ok(Seen::Told(Kind::Sandbox, state, told))
+    Ok(Seen::Told(Kind::Sandbox, state, told.into()))
 }
 
 /// The pod of a sandbox; asked for only where neither a list nor an event told it.
@@ -218,7 +230,8 @@ async fn sandbox_status(
     verbose: bool,
 ) -> Result<Option<PodSandboxStatusResponse>, EngineError> {
     let request = PodSandboxStatusRequest { pod_sandbox_id: id.as_str().to_owned(), verbose };
-    let answer = found(SANDBOX, connection.client(MAX_STATUS).pod_sandbox_status(request).await)?;
+    let answer = connection.client(connection.limits().status()).pod_sandbox_status(request).await;
+    let answer = found(SANDBOX, answer)?;
     Ok(answer.filter(|answer| answer.status.as_ref().is_some_and(|status| status.id == id.as_str())))
 }
 
@@ -229,8 +242,9 @@ fn pack(
     packer: Option<&Packer>,
     details: Details<'_>,
 ) -> Option<Container> {
-    let pid = pid.filter(|_| state == State::Alive)?;
-    Some(container(pid).with_rucksack(packer.and_then(|packer| packer(details))))
+    let container = container(pid.filter(|_| state == State::Alive)?);
+    let rucksack = packer.and_then(|packer| adapter::pack(container.id(), || packer(details)));
+    Some(container.with_rucksack(rucksack))
 }
 
 /// An answer, unless there is no such thing.
@@ -252,18 +266,16 @@ mod tests {
 
     fn seen(state: State, pid: Option<u32>) -> Seen {
         let container = |pid| Container::new("c1", "web", pid);
-        Seen::Told(
-            Kind::Container,
-            state,
-            Told { container: container(0), alive: pid.map(container), sandbox: None },
-        )
+        let (container, alive) = (container(0), pid.map(container));
+        let told = Told { container, alive, is_processless: false, sandbox: None };
+        Seen::Told(Kind::Container, state, told.into())
     }
 
     /// Which PID it is answered to have.
     fn answered(memory: &mut Memory, seen: Seen) -> Option<Option<u32>> {
         match judge(memory, &id(), seen) {
             Verdict::Answer(answer) => Some(answer.map(|container| container.pid())),
-            Verdict::Wait | Verdict::NoPid => None,
+            Verdict::Wait | Verdict::NoPid | Verdict::TooMuch(_) => None,
         }
     }
 
@@ -294,18 +306,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_tells_no_pid_is_asked_again_some_times_and_left_out_then_until_it_does() {
+    async fn what_runs_without_a_pid_is_never_answered_for_and_what_has_no_process_is_not_alive() {
         let mut memory = Memory::default();
-        for attempt in 1..ATTEMPTS {
+        for _ in 0..100 {
             let verdict = judge(&mut memory, &id(), seen(State::Alive, None));
-            assert!(matches!(verdict, Verdict::NoPid), "{attempt}");
-        }
-        for _ in 0..2 {
-            assert_eq!(answered(&mut memory, seen(State::Alive, None)), Some(None));
+            assert!(matches!(verdict, Verdict::NoPid));
         }
         assert_eq!(answered(&mut memory, seen(State::Alive, Some(7))), Some(Some(7)));
-        let member = memory.get(&id()).unwrap();
-        assert_eq!((member.pid, member.vain), (Some(7), 0));
+        let mut processless = seen(State::Alive, None);
+        if let Seen::Told(_, _, told) = &mut processless {
+            told.is_processless = true;
+        }
+        assert_eq!(answered(&mut memory, processless), Some(None));
+        assert!(memory.get(&id()).unwrap().is_processless);
+        assert_eq!(answered(&mut memory, seen(State::Alive, Some(8))), Some(Some(8)));
+        assert!(!memory.get(&id()).unwrap().is_processless);
+        assert_eq!(answered(&mut memory, seen(State::NotAlive, None)), Some(Some(0)));
     }
 
     #[tokio::test(start_paused = true)]

@@ -37,8 +37,9 @@
 //!
 //! # PIDs
 //!
-//! CRI tells no PIDs but in a verbose status, in words of the runtime's own. Who tells none is asked again some times, and
-//! is left out then: it counts as not alive. So CRI-O's sandboxes are not seen where it runs no infra containers.
+//! CRI has no PIDs but in a verbose status, in JSON of the runtime's own. What runs and has none there is unresolved for as
+//! long as it runs: with cri-dockerd so is everything, and Docker itself is to be watched instead. CRI-O's sandboxes have no
+//! process where it runs no infra containers (`drop_infra_ctr`): they are not alive.
 //!
 //! # Features
 //!
@@ -52,6 +53,7 @@ mod client;
 mod connection;
 mod container;
 mod endings;
+mod ends;
 mod event_stream;
 mod events;
 mod failure;

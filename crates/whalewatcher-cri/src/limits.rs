@@ -1,23 +1,76 @@
-//! How large an answer may be, in bytes. What is larger is an error, for memory is finite.
+//! How large an answer may be. What is larger is an error, for memory is finite: whatever the runtime sends, it costs no more
+//! than 128 MiB, or what is [configured](crate::Builder::memory).
 //!
 //! By default containerd sends no message larger than 16 MiB, and CRI-O none larger than 80 MiB, which only a list comes
-//! near. These limits are there to end with a reason what would otherwise end with the process.
+//! near.
 
+#[cfg(feature = "containerd")]
+use whalewatcher_api::containerd::v1::types::Process;
+use whalewatcher_api::cri::v1::{Container, ContainerStatus, Mount};
 use whalewatcher_core::ContainerId;
+use whalewatcher_grpc::{DEFAULT_MEMORY, Fields, Limit};
 
 const MIB: usize = 1024 * 1024;
 
-/// What the runtime may tell of itself: 4 MiB.
-pub const MAX_IDENTITY: usize = 4 * MIB;
+/// What the runtime may tell of itself, in bytes: 4 MiB.
+pub const MAX_IDENTITY: usize = Limit::SMALL.bytes;
 
-/// What it may tell of one container or sandbox, with its specification: 64 MiB.
-pub const MAX_STATUS: usize = 64 * MIB;
+/// What it may tell of one container or sandbox, with its specification, in bytes: 16 MiB by default.
+pub const MAX_STATUS: usize = 16 * MIB;
 
-/// What it may list at once: 256 MiB.
-pub const MAX_LIST: usize = 256 * MIB;
+/// What it may list at once, of containers and of sandboxes, in bytes: 12 MiB each by default.
+pub const MAX_LIST: usize = 12 * MIB;
 
-/// One event, with the states of all containers of a pod: 64 MiB.
-pub const MAX_EVENT: usize = 64 * MIB;
+/// One event, with the states of all containers of a pod, in bytes: 8 MiB by default.
+pub const MAX_EVENT: usize = 8 * MIB;
 
 /// How long an ID may be: 256 bytes.
 pub const MAX_ID: usize = ContainerId::MAX;
+
+/// An entry of a map.
+const ENTRY: usize = 256;
+
+/// What the runtime may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    memory: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { memory: DEFAULT_MEMORY }
+    }
+}
+
+impl Limits {
+    pub(crate) fn new(memory: usize) -> Self {
+        Self { memory: memory.max(MIB) }
+    }
+
+    pub(crate) fn status(self) -> Limit {
+        self.limit(MAX_STATUS, 8 * MIB, ENTRY, 2 * size_of::<Mount>())
+    }
+
+    /// The names and labels of all that is alive.
+    pub(crate) fn kept(self) -> usize {
+        2 * self.list().bytes
+    }
+
+    pub(crate) fn list(self) -> Limit {
+        self.limit(MAX_LIST, 2 * MAX_LIST, 2 * size_of::<Container>(), ENTRY)
+    }
+
+    pub(crate) fn event(self) -> Limit {
+        self.limit(MAX_EVENT, 2 * MAX_EVENT, 2 * size_of::<ContainerStatus>(), 2 * size_of::<Mount>())
+    }
+
+    /// Of containerd's records of a container, and of its tasks.
+    #[cfg(feature = "containerd")]
+    pub(crate) fn containerd(self, bytes: usize) -> Limit {
+        self.limit(bytes, MAX_EVENT, 2 * size_of::<Process>(), ENTRY)
+    }
+
+    fn limit(self, bytes: usize, decoded: usize, outer: usize, inner: usize) -> Limit {
+        Limit { bytes, decoded, fields: Fields { outer, inner } }.with_memory(self.memory)
+    }
+}

@@ -12,7 +12,6 @@ use whalewatcher_core::{ContainerId, EngineError, Listing, Sighting};
 use crate::connection::Connection;
 use crate::container::{Kind, Pod, State, of_listed, of_listed_sandbox, sandbox_state, state};
 use crate::failure;
-use crate::limits::MAX_LIST;
 use crate::memory::Memory;
 
 const CONTAINERS: &str = "RuntimeService.ListContainers";
@@ -44,7 +43,9 @@ pub(crate) async fn list(connection: &Connection) -> Result<Listing, EngineError
         let pod = memory.pod(&ContainerId::from(listed.pod_sandbox_id.as_str()));
         of_listed(listed, pod)
     });
-    let sandboxes = alive.sandboxes.iter().map(of_listed_sandbox);
+    let has_process =
+        |id: &str| !memory.get(&ContainerId::from(id)).is_some_and(|known| known.is_processless);
+    let sandboxes = alive.sandboxes.iter().filter(|listed| has_process(&listed.id)).map(of_listed_sandbox);
     Ok(containers.chain(sandboxes).map(partial).collect::<Vec<_>>().into())
 }
 
@@ -53,13 +54,19 @@ pub(crate) async fn alive(connection: &Connection) -> Result<Alive, EngineError>
     let containers = async {
         let state = ContainerStateValue { state: ContainerState::ContainerRunning as i32 };
         let filter = Some(ContainerFilter { state: Some(state), ..ContainerFilter::default() });
-        let answer = connection.client(MAX_LIST).list_containers(ListContainersRequest { filter }).await;
+        let answer = connection
+            .client(connection.limits().list())
+            .list_containers(ListContainersRequest { filter })
+            .await;
         Ok(answer.map_err(|status| failure::of_status(CONTAINERS, status))?.into_inner().containers)
     };
     let sandboxes = async {
         let state = PodSandboxStateValue { state: PodSandboxState::SandboxReady as i32 };
         let filter = Some(PodSandboxFilter { state: Some(state), ..PodSandboxFilter::default() });
-        let answer = connection.client(MAX_LIST).list_pod_sandbox(ListPodSandboxRequest { filter }).await;
+        let answer = connection
+            .client(connection.limits().list())
+            .list_pod_sandbox(ListPodSandboxRequest { filter })
+            .await;
         Ok(answer.map_err(|status| failure::of_status(SANDBOXES, status))?.into_inner().items)
     };
     let (containers, sandboxes) = tokio::try_join!(containers, sandboxes)?;

@@ -8,19 +8,17 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use whalewatcher_core::ContainerId;
+use whalewatcher_core::{Container, ContainerId, EngineError};
+use whalewatcher_grpc::Lives;
 
 use crate::container::{Kind, Pod};
 use crate::endings::Endings;
-
-/// How often in a row a status may tell no PID before that is believed.
-pub(crate) const ATTEMPTS: u32 = 5;
 
 /// For how long one that no list tells of is remembered: the list may be older.
 const YOUNG: Duration = Duration::from_secs(60);
 
 /// What is remembered on a connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Memory {
     members: HashMap<ContainerId, Member>,
     /// By the ID of their sandbox.
@@ -29,6 +27,10 @@ pub(crate) struct Memory {
     endings: Endings,
     /// What was told to be over on this one.
     told: Endings,
+    /// What was alive, as any connection saw.
+    lives: Lives,
+    /// What the names and labels of all that is alive may take.
+    limit: usize,
 }
 
 /// One that is alive, or may be.
@@ -40,8 +42,8 @@ pub(crate) struct Member {
     pub(crate) sandbox: Option<ContainerId>,
     /// The PID that the runtime told of it.
     pub(crate) pid: Option<u32>,
-    /// How often in a row it told none.
-    pub(crate) vain: u32,
+    /// Whether it has no process, and so is not alive, though the runtime says that it is ready.
+    pub(crate) is_processless: bool,
     /// Whether it is the runtime's, though that may not say so yet.
     pub(crate) is_claimed: bool,
     /// When an event told of its start, if one did.
@@ -50,10 +52,17 @@ pub(crate) struct Member {
     since: Option<Instant>,
 }
 
+impl Default for Memory {
+    fn default() -> Self {
+        Self::new(Endings::default(), Lives::default(), usize::MAX)
+    }
+}
+
 impl Memory {
-    /// Of nothing but what was told to be over on other connections.
-    pub(crate) fn new(endings: Endings) -> Self {
-        Self { endings, ..Self::default() }
+    /// Of nothing but what was told to be over on other connections, and what was alive.
+    pub(crate) fn new(endings: Endings, lives: Lives, limit: usize) -> Self {
+        let (members, pods, told) = Default::default();
+        Self { members, pods, endings, told, lives, limit }
     }
 
     /// What is remembered of it, from now on at the latest.
@@ -77,6 +86,25 @@ impl Memory {
         member
     }
 
+    /// It is alive, if there is room for it.
+    pub(crate) fn lives(&mut self, container: &Container) -> Result<(), EngineError> {
+        self.lives.add(container, self.limit)?;
+        let member = self.member(container.id());
+        member.pid = Some(container.pid());
+        member.is_processless = false;
+        Ok(())
+    }
+
+    /// What was alive on whichever connection, is not among these, and was not told to be over; without what is known to be a
+    /// sandbox, for there is nothing to be told of its end.
+    pub(crate) fn missing(&self, alive: &HashSet<ContainerId>) -> Vec<(ContainerId, u32)> {
+        let is_sandbox =
+            |id: &ContainerId| self.get(id).is_some_and(|member| member.kind == Some(Kind::Sandbox));
+        let mut missing = self.lives.missing(alive);
+        missing.retain(|(id, _)| !is_sandbox(id));
+        missing
+    }
+
     /// It is not alive.
     pub(crate) fn forget(&mut self, id: &ContainerId) -> Option<Member> {
         self.members.remove(id)
@@ -86,6 +114,7 @@ impl Memory {
     pub(crate) fn end(&mut self, id: &ContainerId) {
         self.endings.add(id);
         self.told.add(id);
+        self.lives.end(id);
         self.pods.remove(id);
     }
 
@@ -115,6 +144,7 @@ impl Memory {
         self.members.retain(|id, member| {
             listed.contains(id) || member.since.is_some_and(|since| since.elapsed() < YOUNG)
         });
+        self.lives.retain(|id| self.members.contains_key(id));
         let sandboxes: HashSet<_> =
             self.members.values().filter_map(|member| member.sandbox.as_ref()).collect();
         self.pods.retain(|id, _| listed.contains(id) || sandboxes.contains(id));
@@ -156,12 +186,12 @@ mod tests {
     #[test]
     fn what_is_over_has_no_pod_any_more_and_is_over_on_the_next_connection_too() {
         let endings = Endings::default();
-        let mut memory = Memory::new(endings.clone());
+        let mut memory = Memory::new(endings.clone(), Lives::default(), 0);
         memory.learn(&id("s"), pod());
         memory.end(&id("s"));
         memory.learn(&id("s"), pod());
         assert!(memory.has_ended(&id("s")) && memory.pod(&id("s")).is_none());
-        let next = Memory::new(endings);
+        let next = Memory::new(endings, Lives::default(), 0);
         assert!(next.has_ended(&id("s")) && !next.has_ended(&id("other")));
         assert!(memory.was_told_to_end(&id("s")) && !next.was_told_to_end(&id("s")));
     }

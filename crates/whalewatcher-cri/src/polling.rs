@@ -1,15 +1,9 @@
 //! Changes, where nobody tells of them: both lists are asked for again and again.
 
-use std::time::Duration;
-
-use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
-use whalewatcher_core::{EngineError, EngineEvent, ErrorKind};
+use whalewatcher_core::{EngineError, ErrorKind};
 
 use crate::connection::Connection;
-
-/// How long a list may take.
-const LIMIT: Duration = Duration::from_secs(30);
 
 /// How many lists in a row may fail.
 const FAILURES: u32 = 3;
@@ -17,7 +11,6 @@ const FAILURES: u32 = 3;
 /// Lists again and again, beginning after the watcher's own first list.
 pub(crate) struct Polling<'a> {
     connection: &'a Connection,
-    told: Option<mpsc::UnboundedReceiver<EngineEvent>>,
     due: Instant,
     failures: u32,
 }
@@ -25,27 +18,12 @@ pub(crate) struct Polling<'a> {
 impl<'a> Polling<'a> {
     pub(crate) fn new(connection: &'a Connection) -> Self {
         connection.lists().compare();
-        Self {
-            connection,
-            told: connection.told(),
-            due: Instant::now() + connection.poll_every(),
-            failures: 0,
-        }
+        Self { connection, due: Instant::now() + connection.poll_every(), failures: 0 }
     }
 
-    /// What has changed, be it that a list was asked for here or elsewhere; maybe nothing.
-    pub(crate) async fn next(&mut self) -> Result<Option<EngineEvent>, EngineError> {
-        let told = async {
-            match &mut self.told {
-                Some(told) => told.recv().await,
-                None => None,
-            }
-        };
-        tokio::select! {
-            biased;
-            Some(event) = told => return Ok(Some(event)),
-            () = sleep_until(self.due) => {}
-        }
+    /// Asks for a list when it is due; what it shows to have changed, the connection tells.
+    pub(crate) async fn next(&mut self) -> Result<(), EngineError> {
+        sleep_until(self.due).await;
         let poll = async {
             // Before there is a first one nothing can be compared with it.
             if self.connection.lists().is_begun().await {
@@ -53,8 +31,9 @@ impl<'a> Polling<'a> {
             }
             Ok(())
         };
-        let polled = timeout(LIMIT, poll).await.unwrap_or_else(|_| {
-            let message = format!("polling: no list within {} s", LIMIT.as_secs());
+        let limit = self.connection.list_limit();
+        let polled = timeout(limit, poll).await.unwrap_or_else(|_| {
+            let message = format!("polling: no list within {} s", limit.as_secs_f32());
             Err(EngineError::new(ErrorKind::TimedOut, message))
         });
         self.due = Instant::now() + self.connection.poll_every();
@@ -69,6 +48,6 @@ impl<'a> Polling<'a> {
                 tracing::warn!(%error, "cannot poll this time");
             }
         }
-        Ok(None)
+        Ok(())
     }
 }

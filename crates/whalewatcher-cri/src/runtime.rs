@@ -5,6 +5,12 @@ use whalewatcher_api::cri::v1::VersionResponse;
 /// What containerd calls itself.
 const CONTAINERD: &str = "containerd";
 
+/// What CRI-O calls itself.
+const CRI_O: &str = "cri-o";
+
+/// What cri-dockerd calls itself.
+const CRI_DOCKERD: &str = "docker";
+
 /// What a runtime tells of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Runtime {
@@ -33,7 +39,22 @@ impl Runtime {
 
     /// Whether it is containerd.
     pub(crate) fn is_containerd(&self) -> bool {
-        self.name.trim().eq_ignore_ascii_case(CONTAINERD)
+        self.is(CONTAINERD)
+    }
+
+    /// Whether a ready sandbox without a PID has no process. So it is with CRI-O, which by default makes no infra container
+    /// where it needs none (`drop_infra_ctr`). Elsewhere the PID is missing.
+    pub(crate) fn makes_sandboxes_without_process(&self) -> bool {
+        self.is(CRI_O)
+    }
+
+    /// What to do about missing PIDs, to follow a sentence that says so; empty if there is nothing to say.
+    pub(crate) fn remedy_for_missing_pids(&self) -> &'static str {
+        if self.is(CRI_DOCKERD) { ": cri-dockerd reports none; watch Docker itself" } else { "" }
+    }
+
+    fn is(&self, name: &str) -> bool {
+        self.name.trim().eq_ignore_ascii_case(name)
     }
 
     fn is_2_or_later(&self) -> bool {

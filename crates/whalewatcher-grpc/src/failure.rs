@@ -7,6 +7,7 @@ use std::io;
 use tonic::{Code, Status};
 use whalewatcher_core::{EngineError, ErrorKind, Printable};
 
+use crate::body::Excess;
 use crate::endpoint::Endpoint;
 use crate::engine::Engine;
 use crate::wire::Heard;
@@ -78,6 +79,16 @@ impl Engine {
     #[must_use]
     pub fn of_status(&self, what: &str, status: Status) -> EngineError {
         let name = self.name;
+        let excess = causes(&status).find_map(|cause| cause.downcast_ref::<Excess>()).copied();
+        if let Some(excess) = excess {
+            let remedy = if excess.is_configurable() {
+                "; the client can be configured to take more memory"
+            } else {
+                ""
+            };
+            let message = format!("{what}: {excess}{remedy}");
+            return EngineError::new(ErrorKind::Garbled, message).with_source(status);
+        }
         if status.source().is_some() {
             let message = format!("{what}: lost the connection to {name}: {}", Chain(&status));
             return EngineError::new(ErrorKind::Disconnected, message).with_source(status);
@@ -87,8 +98,7 @@ impl Engine {
             Code::PermissionDenied | Code::Unauthenticated => {
                 (ErrorKind::PermissionDenied, format!("{name} refuses {what}: {said}"))
             }
-            // What tonic says of answers that it cannot make sense of.
-            Code::OutOfRange | Code::Internal if is_own(status.message()) => {
+            Code::Internal if is_own(status.message()) => {
                 (ErrorKind::Garbled, format!("{what}: the answer cannot be understood: {said}"))
             }
             code if status.message().trim().is_empty() => {
@@ -109,15 +119,12 @@ pub fn garbled(what: &str, why: impl fmt::Display) -> EngineError {
     )
 }
 
+/// Whether it is what tonic says of an answer that it cannot make sense of: there is nothing but its words to tell that from
+/// what an engine says.
 fn is_own(message: &str) -> bool {
-    [
-        "Error, decoded message length too large",
-        "failed to decode Protobuf message",
-        "protocol error",
-        "Unexpected EOF decoding stream",
-    ]
-    .iter()
-    .any(|own| message.starts_with(own))
+    ["failed to decode Protobuf message", "protocol error", "Unexpected EOF decoding stream"]
+        .iter()
+        .any(|own| message.starts_with(own))
 }
 
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
@@ -163,8 +170,20 @@ impl fmt::Display for Excerpt<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+    use std::future::{Ready, ready};
+    use std::task::{Context, Poll};
+
+    use http::{Request, Response};
+    use http_body_util::Full;
+    use hyper::body::Bytes;
+    use tonic::body::Body;
+    use tower_service::Service;
+    use whalewatcher_api::containerd::services::version::v1::version_client::VersionClient;
+
     use super::*;
     use crate::engine::tests::{CONTAINERD, RUNTIME};
+    use crate::transport::origin;
 
     fn endpoint() -> Endpoint {
         Endpoint::parse(&CONTAINERD, "/run/c.sock").unwrap()
@@ -217,20 +236,46 @@ mod tests {
             (Status::unauthenticated("no"), ErrorKind::PermissionDenied, "containerd refuses Tasks.List: no"),
             (Status::internal("a bug"), ErrorKind::Failed, "containerd fails Tasks.List: a bug"),
             (Status::out_of_range("x"), ErrorKind::Failed, "containerd fails Tasks.List: x"),
-            (
-                Status::internal("failed to decode Protobuf message: invalid varint"),
-                ErrorKind::Garbled,
-                "Tasks.List: the answer cannot be understood: failed to decode",
-            ),
-            (
-                Status::out_of_range("Error, decoded message length too large: found 5 bytes"),
-                ErrorKind::Garbled,
-                "Tasks.List: the answer cannot be understood: Error, decoded message length too large",
-            ),
         ] {
             let told = CONTAINERD.of_status("Tasks.List", status);
             assert_eq!(told.kind(), kind, "{told}");
             assert!(told.to_string().starts_with(text), "{told}");
+        }
+    }
+
+    /// Answers everything with these bytes.
+    #[derive(Clone)]
+    struct Answers(&'static [u8]);
+
+    impl Service<Request<Body>> for Answers {
+        type Response = Response<Full<Bytes>>;
+        type Error = Infallible;
+        type Future = Ready<Result<Self::Response, Infallible>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: Request<Body>) -> Self::Future {
+            ready(Ok(Response::new(Full::new(Bytes::from_static(self.0)))))
+        }
+    }
+
+    /// These are the words of tonic and prost: this fails when they change.
+    #[tokio::test]
+    async fn what_cannot_be_decoded_is_told_by_the_words_of_who_tried() {
+        for (answer, text) in [
+            (&[0, 0, 0, 0, 2, 0x0a, 0xff][..], "failed to decode Protobuf message"),
+            (&[0, 0, 0, 0, 2, 0x0f, 0x00], "failed to decode Protobuf message"),
+            (&[1, 0, 0, 0, 0], "protocol error: received message with compressed-flag"),
+            (&[7, 0, 0, 0, 0], "protocol error: received message with invalid compression flag"),
+            (&[0, 0, 0, 0, 9, 1], "Unexpected EOF decoding stream"),
+        ] {
+            let mut client = VersionClient::with_origin(Answers(answer), origin());
+            let told = CONTAINERD.of_status("A.B", client.version(()).await.unwrap_err());
+            assert_eq!(told.kind(), ErrorKind::Garbled, "{told}");
+            let expected = format!("A.B: the answer cannot be understood: {text}");
+            assert!(told.to_string().starts_with(&expected), "{told}");
         }
     }
 

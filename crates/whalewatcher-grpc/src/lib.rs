@@ -3,9 +3,10 @@
 //!
 //! - [`Endpoint`]: where the engine is, as people write it;
 //! - [`Transport`]: one HTTP/2 connection that ends when it is dropped and never connects again by itself, and its
-//!   [`Channel`] for generated clients;
+//!   [`Channel`] for generated clients, which keeps each message of an answer within a [`Limit`];
 //! - [`Engine`]: what errors call the engine, and those errors, in words that say what to do;
-//! - [`Engine::pid_of`]: the engine's own PID, where only the kernel can tell it.
+//! - [`Engine::pid_of`]: the engine's own PID, where only the kernel can tell it;
+//! - [`Lives`]: what a client saw alive, from one connection to the next.
 //!
 //! ```no_run
 //! use whalewatcher_grpc::{Endpoint, Engine, Transport};
@@ -27,15 +28,22 @@
 //! # Ok(()) }
 //! ```
 
+mod body;
 mod endpoint;
 mod engine;
 mod failure;
+mod lives;
 mod peer;
+mod socket;
 mod transport;
+mod weight;
 mod wire;
 
+pub use body::{DEFAULT_MEMORY, Excess, Hold, Limit, Limited};
 pub use endpoint::Endpoint;
 pub use engine::Engine;
 pub use failure::{Excerpt, garbled};
+pub use lives::Lives;
 pub use transport::{Channel, Transport, origin};
+pub use weight::Fields;
 pub use wire::Heard;

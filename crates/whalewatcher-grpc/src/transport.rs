@@ -6,25 +6,39 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{Request, Response, Uri};
 use hyper::body::Incoming;
-use hyper::client::conn::http2::{SendRequest, handshake};
+use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper::rt::Executor;
 use hyper_util::rt::TokioIo;
-use tokio::net::UnixStream;
+use tokio::sync::Semaphore;
 use tonic::body::Body;
 use tower_service::Service;
-use whalewatcher_core::{EngineError, Spawner, Tasks};
+use whalewatcher_core::{EngineError, ErrorKind, Spawner, Tasks};
 
+use crate::body::{Hold, Limit, Limited, Room};
 use crate::endpoint::Endpoint;
+use crate::socket::{self, Bound};
 use crate::wire::{Greeting, Heard, Wire};
+
+/// How much the engine may send that nobody has read yet: of one answer, and of all. That of all has to be enough for more
+/// answers than there ever are at once: those that wait for their turn must not keep the one whose turn it is from coming.
+const WINDOW: u32 = 32 * 1024;
+const WINDOWS: u32 = 4 * 1024 * 1024;
+
+/// How large the headers of an answer may be.
+const HEADERS: u32 = 16 * 1024;
 
 /// A connection to an engine. Dropping it closes the descriptor and ends the tasks that drive it.
 #[derive(Debug)]
 pub struct Transport {
     channel: Channel,
+    endpoint: Endpoint,
+    /// The socket that it was made to.
+    bound: Option<Bound>,
     peer: Option<u32>,
     greeting: Greeting,
     _tasks: Tasks,
@@ -39,12 +53,16 @@ impl Transport {
     /// [`ErrorKind::PermissionDenied`](whalewatcher_core::ErrorKind::PermissionDenied).
     pub async fn connect(endpoint: &Endpoint) -> Result<Self, EngineError> {
         let failed = |error: io::Error| endpoint.engine().of_connecting(endpoint, error);
-        let stream = UnixStream::connect(endpoint.path()).await.map_err(failed)?;
+        let (stream, bound) = socket::connect(endpoint.path()).await.map_err(failed)?;
         let peer = stream.peer_cred().ok().and_then(|peer| u32::try_from(peer.pid()?).ok());
         let (wire, greeting) = Wire::new(stream);
         let tasks = Tasks::new();
         let spawner = tasks.spawner();
-        let (requests, connection) = handshake(Spawn(spawner.clone()), TokioIo::new(wire))
+        let (requests, connection) = Builder::new(Spawn(spawner.clone()))
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(WINDOWS)
+            .max_header_list_size(HEADERS)
+            .handshake(TokioIo::new(wire))
             .await
             .map_err(|error| failed(io::Error::other(error)))?;
         spawner.spawn(async move {
@@ -53,10 +71,30 @@ impl Transport {
                 tracing::debug!(%error, "the connection is gone");
             }
         });
-        Ok(Self { channel: Channel(requests), peer: peer.filter(|pid| *pid != 0), greeting, _tasks: tasks })
+        let room = Arc::new(Semaphore::new(1));
+        let (channel, endpoint) = (Channel { requests, limit: Limit::SMALL, room }, endpoint.clone());
+        let peer = peer.filter(|pid| *pid != 0);
+        Ok(Self { channel, endpoint, bound, peer, greeting, _tasks: tasks })
     }
 
-    /// What sends requests, for a generated client's `with_origin`.
+    /// Compares the socket at the endpoint's path with the one that the connection was made to: another engine may have
+    /// taken the path over, while the old one still answers here. To be called whenever the engine is probed or listed.
+    ///
+    /// A path without a socket is not taken over. What cannot be seen is not compared.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Disconnected`] if another socket is bound there.
+    pub fn check_socket(&self) -> Result<(), EngineError> {
+        if self.bound.is_some_and(|bound| bound.is_replaced(self.endpoint.path())) {
+            let message = format!("another socket is bound at {} by now: connecting to that", self.endpoint);
+            return Err(EngineError::new(ErrorKind::Disconnected, message));
+        }
+        Ok(())
+    }
+
+    /// What sends requests, for a generated client's `with_origin`; answers are to be [small](Limit::SMALL) unless it is
+    /// [told otherwise](Channel::limited).
     #[must_use]
     pub fn channel(&self) -> Channel {
         self.channel.clone()
@@ -81,21 +119,50 @@ pub fn origin() -> Uri {
     Uri::from_static("http://localhost")
 }
 
-/// Sends requests on the connection, any number at once.
+/// Sends requests on the connection, any number at once, and sees to it that no answer takes more memory than it may. A
+/// generated client must set no limit of its own: `max_decoding_message_size(usize::MAX)`.
+///
+/// An answer that is too large fails with an [`Excess`](crate::Excess) as the source of its status. Of those with more than
+/// 256 KiB one comes at a time: until the [`Hold`] among the extensions of its response is dropped.
 #[derive(Clone, Debug)]
-pub struct Channel(SendRequest<Body>);
+pub struct Channel {
+    requests: SendRequest<Body>,
+    limit: Limit,
+    room: Room,
+}
+
+impl Channel {
+    /// The same, with another limit for each message of an answer.
+    #[must_use]
+    pub fn limited(&self, limit: Limit) -> Self {
+        Self { limit, ..self.clone() }
+    }
+
+    /// The same for a stream without end: large messages of it come beside those of other answers.
+    #[must_use]
+    pub fn for_stream(&self, limit: Limit) -> Self {
+        Self { limit, room: Arc::new(Semaphore::new(1)), ..self.clone() }
+    }
+}
 
 impl Service<Request<Body>> for Channel {
-    type Response = Response<Incoming>;
+    type Response = Response<Limited<Incoming>>;
     type Error = hyper::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Incoming>, hyper::Error>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, hyper::Error>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), hyper::Error>> {
-        self.0.poll_ready(context)
+        self.requests.poll_ready(context)
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        Box::pin(self.0.send_request(request))
+        let (limit, room, hold) = (self.limit, Arc::clone(&self.room), Hold::default());
+        let response = self.requests.send_request(request);
+        Box::pin(async move {
+            let response = response.await?;
+            let mut response = response.map(|body| Limited::new(body, limit, room, hold.clone()));
+            response.extensions_mut().insert(hold);
+            Ok(response)
+        })
     }
 }
 

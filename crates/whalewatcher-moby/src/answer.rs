@@ -1,28 +1,33 @@
 //! What an engine answers to a request: the status looked at, the body read up to a limit, the JSON decoded.
 
 use std::borrow::Cow;
+use std::error::Error;
+use std::fmt;
 
-use bytes::Bytes;
 use http::{Response, StatusCode};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::{Body, Incoming};
+use http_body_util::BodyExt;
+use hyper::body::{Body as _, Incoming};
 use serde::Deserialize;
 use whalewatcher_core::{EngineError, ErrorKind};
 
 use crate::failure::{self, Excerpt};
-use crate::limits::MAX_COMPLAINT;
+use crate::limits::{MAX_COMPLAINT, MAX_DAMAGED};
+use crate::memory::{Body, Memory};
 
 /// Says what was wrong, for an answer that is not a success; `what` names the request.
 pub(crate) async fn succeeded(
     what: &str,
     response: Response<Incoming>,
+    memory: &Memory,
 ) -> Result<Response<Incoming>, EngineError> {
     let status = response.status();
     if status.is_success() {
         return Ok(response);
     }
-    let complaint = read(what, response, MAX_COMPLAINT).await.unwrap_or_default();
-    Err(refused(what, status, &complaint))
+    match read(what, response, MAX_COMPLAINT, memory).await {
+        Ok(complaint) => Err(refused(what, status, &complaint)),
+        Err(_) => Err(refused(what, status, b"")),
+    }
 }
 
 /// The whole body, if it has no more than `limit` bytes. Of one that announces more nothing is read.
@@ -30,16 +35,28 @@ pub(crate) async fn read(
     what: &str,
     response: Response<Incoming>,
     limit: usize,
-) -> Result<Bytes, EngineError> {
-    let body = response.into_body();
-    if usize::try_from(body.size_hint().lower()).is_ok_and(|announced| announced > limit) {
+    memory: &Memory,
+) -> Result<Body, EngineError> {
+    let mut incoming = response.into_body();
+    let announced =
+        incoming.size_hint().exact().map(|announced| usize::try_from(announced).unwrap_or(usize::MAX));
+    if announced.is_some_and(|announced| announced > limit) {
         return Err(failure::too_large(what, limit));
     }
-    match Limited::new(body, limit).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(failure::too_large(what, limit)),
-        Err(error) => Err(failure::of_body(what, error)),
+    if announced.is_some_and(|announced| announced > memory.limit()) {
+        return Err(failure::no_memory(what, memory.limit()));
     }
+    let mut body = Body::new(memory);
+    // Each piece is copied and let go: many small ones would take many times what is in them.
+    while let Some(frame) = incoming.frame().await {
+        let frame = frame.map_err(|error| failure::of_body(what, error))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if data.len() > limit - body.len() {
+            return Err(failure::too_large(what, limit));
+        }
+        body.add(what, &data, announced.unwrap_or(limit))?;
+    }
+    Ok(body)
 }
 
 /// Decodes JSON.
@@ -47,15 +64,17 @@ pub(crate) async fn read(
 /// Engines write valid UTF-8, even of names that are not; should one not, then what is invalid is replaced, for it must
 /// not hide all else.
 pub(crate) fn decode<T: for<'de> Deserialize<'de>>(what: &str, body: &[u8]) -> Result<T, EngineError> {
-    parse(what, &text(body))
+    parse(what, &text(what, body)?)
 }
 
-/// The body as text, with what is not valid UTF-8 replaced.
-pub(crate) fn text(body: &[u8]) -> Cow<'_, str> {
+/// The body as text, with what is not valid UTF-8 replaced: in what is not too large for that.
+pub(crate) fn text<'a>(what: &str, body: &'a [u8]) -> Result<Cow<'a, str>, EngineError> {
     match std::str::from_utf8(body) {
         // Which is far quicker than to look for what is not valid.
-        Ok(text) => text.into(),
-        Err(_) => String::from_utf8_lossy(body),
+        Ok(text) => Ok(text.into()),
+        // What replaces a byte has three.
+        Err(_) if body.len() > MAX_DAMAGED => Err(failure::garbled(what, "it was damaged on the way")),
+        Err(_) => Ok(String::from_utf8_lossy(body)),
     }
 }
 
@@ -71,14 +90,7 @@ pub(crate) fn is_damaged(body: &[u8]) -> bool {
 }
 
 pub(crate) fn refused(what: &str, status: StatusCode, complaint: &[u8]) -> EngineError {
-    #[derive(Deserialize)]
-    struct Complaint {
-        message: String,
-    }
-    let text = match serde_json::from_slice(complaint) {
-        Ok(Complaint { message }) => message,
-        Err(_) => String::from_utf8_lossy(complaint).into_owned(),
-    };
+    let text = self::complaint(complaint);
     let (kind, verb) = match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => (ErrorKind::PermissionDenied, "refuses"),
         _ => (ErrorKind::Failed, "fails"),
@@ -86,7 +98,36 @@ pub(crate) fn refused(what: &str, status: StatusCode, complaint: &[u8]) -> Engin
     let reason =
         if text.trim().is_empty() { status.canonical_reason().unwrap_or("no reason given") } else { &text };
     let message = format!("the engine {verb} {what} with status {}: {}", status.as_u16(), Excerpt(reason));
-    EngineError::new(kind, message)
+    EngineError::new(kind, message).with_source(Refused(status))
+}
+
+/// What refused, as the source of the error: the status of the answer.
+#[derive(Debug)]
+struct Refused(StatusCode);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "status {}", self.0.as_u16())
+    }
+}
+
+impl Error for Refused {}
+
+/// The status with which the request was refused that failed like this.
+pub(crate) fn refusal(error: &EngineError) -> Option<StatusCode> {
+    error.source()?.downcast_ref::<Refused>().map(|refused| refused.0)
+}
+
+/// What an engine complains of: the message in its JSON, or else all of it.
+pub(crate) fn complaint(body: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Complaint {
+        message: String,
+    }
+    match serde_json::from_slice(body) {
+        Ok(Complaint { message }) => message,
+        Err(_) => String::from_utf8_lossy(body).into_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -112,6 +153,7 @@ mod tests {
         ] {
             let error = refused("GET /x", StatusCode::from_u16(status).unwrap(), body.as_bytes());
             assert_eq!((error.kind(), error.to_string()), (kind, format!("the engine {text}")));
+            assert_eq!(refusal(&error).unwrap().as_u16(), status);
         }
     }
 
@@ -125,7 +167,8 @@ mod tests {
         for error in [decoding, quoting.unwrap_err(), refusal] {
             let text = error.to_string();
             assert!(text.len() < 1000 && !text.contains(char::is_control), "{text}");
-            assert!(std::error::Error::source(&error).is_none());
+            let source = error.source().map(ToString::to_string).unwrap_or_default();
+            assert!(source.is_empty() || source == "status 418", "{source}");
         }
     }
 

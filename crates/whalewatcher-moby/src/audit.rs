@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use jiff::{SignedDuration, Timestamp};
 use whalewatcher_core::{ContainerId, EngineError, EngineEvent, Sighting};
 
+use crate::clock::SLACK;
 use crate::connection::Connection;
 use crate::events;
 
@@ -32,11 +33,16 @@ async fn newest_exits(
     connection: &Connection,
     now: Timestamp,
 ) -> Result<HashMap<ContainerId, SystemTime>, EngineError> {
-    let since = now.saturating_sub(BACK).map_or(connection.since(), |back| back.max(connection.since()));
+    // What happened before the connection does not matter; nor what is dated after now, for the clock was set back since.
+    let back = now.saturating_sub(BACK).unwrap_or(now);
+    let since = connection.clock().since().map_or(back, |since| back.max(since));
+    let latest = SystemTime::try_from(now).ok().and_then(|now| now.checked_add(SLACK));
     let mut exits = HashMap::new();
     if now > since {
         let note = |event| {
-            if let EngineEvent::Exited { id, at: Some(at), .. } = event {
+            if let EngineEvent::Exited { id, at: Some(at), .. } = event
+                && latest.is_none_or(|latest| at <= latest)
+            {
                 let newest = exits.entry(id).or_insert(at);
                 *newest = at.max(*newest);
             }

@@ -15,7 +15,8 @@ use crate::endpoint::{DEFAULT_ENDPOINT, Endpoint};
 use crate::environment::Environment;
 use crate::handshake::greet;
 use crate::inspection::{Packer, RawInspection};
-use crate::replay::Garbage;
+use crate::kept::Kept;
+use crate::limits::MEMORY_LIMIT;
 use crate::tls::Tls;
 use crate::transport::{Connector, Transport};
 use crate::version::{self, ApiVersion};
@@ -33,7 +34,8 @@ pub struct Client {
     packer: Option<Packer>,
     before_watch: Hook,
     before_attempt: Hook,
-    garbage: Garbage,
+    memory_limit: usize,
+    kept: Kept,
 }
 
 impl Client {
@@ -94,10 +96,10 @@ impl EngineClient for Client {
     }
 
     async fn connect(&self) -> Result<Connection, EngineError> {
-        let transport = Transport::new(self.connector());
+        let transport = Transport::new(self.connector(), self.memory_limit);
         let acquaintance = greet(&transport, self.api, self.engine_type.as_deref()).await?;
         tracing::debug!(?acquaintance, "connected");
-        Ok(Connection::new(transport, acquaintance, self.packer.clone(), self.garbage.clone()))
+        Ok(Connection::new(transport, acquaintance, self.packer.clone(), self.kept.clone()))
     }
 }
 
@@ -117,6 +119,7 @@ pub struct Builder {
     engine_type: Option<String>,
     tls: Option<Tls>,
     packer: Option<Packer>,
+    memory_limit: Option<usize>,
     before_watch: Hook,
     before_attempt: Hook,
 }
@@ -180,6 +183,15 @@ impl Builder {
         self
     }
 
+    /// Sets how many bytes of memory the answers that are under way on one connection may take together, whatever the engine
+    /// sends: [`MEMORY_LIMIT`](crate::MEMORY_LIMIT) unless set, at least 1 MiB. A container of a list takes the size of its
+    /// JSON twice and 1 KiB more.
+    #[must_use]
+    pub fn memory_limit(mut self, bytes: usize) -> Self {
+        self.memory_limit = Some(bytes.max(1024 * 1024));
+        self
+    }
+
     /// Something to do once before watching; an error ends the watch.
     #[must_use]
     pub fn before_watch<F, D>(mut self, hook: F) -> Self
@@ -233,7 +245,8 @@ impl Builder {
             packer: self.packer,
             before_watch: self.before_watch,
             before_attempt: self.before_attempt,
-            garbage: Garbage::default(),
+            memory_limit: self.memory_limit.unwrap_or(MEMORY_LIMIT),
+            kept: Kept::default(),
         })
     }
 }

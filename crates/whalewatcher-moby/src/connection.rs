@@ -1,9 +1,9 @@
 //! A connection to an engine, for as long as it lasts: what the watcher asks.
 
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use futures_core::Stream;
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
 use jiff::Timestamp;
@@ -11,18 +11,20 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 use tokio::task::spawn_blocking;
 use whalewatcher_core::{
     Container, ContainerId, EngineConnection, EngineError, EngineEvent, EngineIdentity, ErrorKind, Listing,
-    Sighting,
+    Settings, Sighting,
 };
 
 use crate::answer;
 use crate::audit;
+use crate::changes;
 use crate::check;
-use crate::events;
+use crate::clock::EngineClock;
 use crate::handshake::Acquaintance;
 use crate::inspection::{self, Packer};
-use crate::limits::{MAX_COMPLAINT, MAX_INSPECTION, MAX_LIST};
+use crate::kept::Kept;
+use crate::limits::{MAX_COMPLAINT, MAX_IDENTITY, MAX_INSPECTION};
 use crate::list;
-use crate::replay::{Excused, Garbage};
+use crate::memory::Memory;
 use crate::transport::Transport;
 
 /// Up to what size a list is decoded between two events: that of some hundred containers, which takes a millisecond.
@@ -31,17 +33,24 @@ const AT_ONCE: usize = 256 * 1024;
 /// What stays as it is in a part of a path and in a parameter of a query.
 pub(crate) const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// By how much a time that an engine tells may be ahead of its clock, before it counts as not told. Too late a time would
-/// make all that comes after it look old.
-const AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
-
 /// A connection to an engine, made by [`Client`](crate::Client). Dropping it closes every descriptor and ends every
 /// task that belongs to it. Only a long list that is just being decoded, in a thread of the runtime's, is decoded to its end.
 pub struct Connection {
     transport: Transport,
     acquaintance: Acquaintance,
     packer: Option<Packer>,
-    garbage: Garbage,
+    kept: Kept,
+    stream: Mutex<Stream>,
+    list_limit: Duration,
+}
+
+/// What the event stream should bring.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Stream {
+    /// What happens from then on, if it is known from when.
+    Since(Option<Timestamp>),
+    /// Nothing: there is none.
+    None,
 }
 
 impl Connection {
@@ -49,9 +58,11 @@ impl Connection {
         transport: Transport,
         acquaintance: Acquaintance,
         packer: Option<Packer>,
-        garbage: Garbage,
+        kept: Kept,
     ) -> Self {
-        Self { transport, acquaintance, packer, garbage }
+        let stream = Mutex::new(Stream::Since(acquaintance.clock.since()));
+        let list_limit = Settings::default().list_limit();
+        Self { transport, acquaintance, packer, kept, stream, list_limit }
     }
 
     /// The version of Docker's API that was agreed upon, such as `1.51`.
@@ -64,37 +75,68 @@ impl Connection {
         self.transport.get(&format!("/v{}{path}", self.acquaintance.api)).await
     }
 
-    /// The engine's clock when the connection was made.
-    pub(crate) fn since(&self) -> Timestamp {
-        self.acquaintance.clock
+    /// Whether the engine answers, and what its clock shows by its answer. A refusal is an answer.
+    pub(crate) async fn ping(&self) -> Result<Option<Timestamp>, EngineError> {
+        const WHAT: &str = "GET /_ping";
+        let response = self.transport.get("/_ping").await?;
+        let (status, now) = (response.status(), self.clock().of(response.headers()));
+        let body = answer::read(WHAT, response, MAX_IDENTITY, self.memory()).await?;
+        // So says a proxy without an engine behind it.
+        if status.is_server_error() { Err(answer::refused(WHAT, status, &body)) } else { Ok(now) }
     }
 
-    /// No time that the engine tells is later than that, by its clock or by the one here, whichever is ahead.
-    pub(crate) fn horizon(&self) -> SystemTime {
-        let now = SystemTime::now();
-        now.checked_add(self.acquaintance.lead).and_then(|now| now.checked_add(AHEAD)).unwrap_or(now)
+    /// Fails if another socket is bound at the endpoint by now.
+    pub(crate) fn still_there(&self) -> Result<(), EngineError> {
+        self.transport.still_there()
     }
 
-    /// The lines of the event stream that need not end this connection.
-    pub(crate) fn excused(&self) -> Excused {
-        self.garbage.excused()
+    /// Resolves with the reason once it was noticed that another socket is bound at the endpoint.
+    pub(crate) async fn replaced(&self) -> EngineError {
+        self.transport.replaced().await
+    }
+
+    /// How long a list may take that is asked for here.
+    pub(crate) fn list_limit(&self) -> Duration {
+        self.list_limit
+    }
+
+    pub(crate) fn clock(&self) -> &EngineClock {
+        &self.acquaintance.clock
+    }
+
+    /// What the event stream should bring.
+    pub(crate) fn stream(&self) -> Stream {
+        *self.stream.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_stream(&self, stream: Stream) {
+        *self.stream.lock().unwrap_or_else(PoisonError::into_inner) = stream;
+    }
+
+    pub(crate) fn kept(&self) -> &Kept {
+        &self.kept
+    }
+
+    pub(crate) fn memory(&self) -> &Memory {
+        self.transport.memory()
     }
 
     pub(crate) fn is_podman(&self) -> bool {
         self.acquaintance.podman
     }
 
-    /// What is alive, and when that was by the engine's clock, if it tells.
+    /// What is alive, and when that was by the engine's clock, if that is known.
     pub(crate) async fn listed(&self) -> Result<(Vec<Sighting>, Option<SystemTime>), EngineError> {
         const WHAT: &str = "GET /containers/json";
-        let response = answer::succeeded(WHAT, self.get(&list::path(self.is_podman())).await?).await?;
-        let now = check::date(response.headers());
-        let body = answer::read(WHAT, response, MAX_LIST).await?;
+        let response = self.get(&list::path(self.is_podman())).await?;
+        let response = answer::succeeded(WHAT, response, self.memory()).await?;
+        let now = self.clock().of(response.headers()).and_then(|now| SystemTime::try_from(now).ok());
+        let mut body = answer::read(WHAT, response, usize::MAX, self.memory()).await?;
         let sightings = if body.len() <= AT_ONCE {
-            list::decode(WHAT, &body, now)?
+            list::decode(WHAT, &mut body, now)?
         } else {
-            // Events are not to wait for it: dockerd passes over who is too slow to take them.
-            let decoding = spawn_blocking(move || list::decode(WHAT, &body, now));
+            // Events are not to wait for it: dockerd skips listeners that are too slow to take them.
+            let decoding = spawn_blocking(move || list::decode(WHAT, &mut body, now));
             decoding.await.map_err(|error| EngineError::new(ErrorKind::Failed, error.to_string()))??
         };
         Ok((sightings, now))
@@ -102,12 +144,16 @@ impl Connection {
 }
 
 impl EngineConnection for Connection {
+    fn configure(&mut self, settings: &Settings) {
+        self.list_limit = settings.list_limit();
+    }
+
     fn identity(&self) -> EngineIdentity {
         self.acquaintance.identity.clone()
     }
 
-    fn events(&self) -> impl Stream<Item = Result<EngineEvent, EngineError>> + Send {
-        events::stream(self)
+    fn events(&self) -> impl futures_core::Stream<Item = Result<EngineEvent, EngineError>> + Send {
+        changes::changes(self)
     }
 
     async fn list(&self) -> Result<Listing, EngineError> {
@@ -125,15 +171,14 @@ impl EngineConnection for Connection {
     async fn inspect(&self, id: &ContainerId) -> Result<Option<Container>, EngineError> {
         const WHAT: &str = "GET /containers/ID/json";
         let response = self.get(&inspection::path(id)).await?;
-        let gone = response.status() == StatusCode::NOT_FOUND;
-        if gone {
-            // To the end, so that the connection can be used again.
-            let _ = answer::read(WHAT, response, MAX_COMPLAINT).await;
-            return Ok(None);
+        if response.status() == StatusCode::NOT_FOUND {
+            let complaint = answer::read(WHAT, response, MAX_COMPLAINT, self.memory()).await?;
+            let error = answer::refused(WHAT, StatusCode::NOT_FOUND, &complaint);
+            return if inspection::is_gone(id, &complaint) { Ok(None) } else { Err(error) };
         }
-        let response = answer::succeeded(WHAT, response).await?;
-        let body = answer::read(WHAT, response, MAX_INSPECTION).await?;
-        inspection::decode(WHAT, id, &body, self.horizon(), self.packer.as_ref())
+        let response = answer::succeeded(WHAT, response, self.memory()).await?;
+        let body = answer::read(WHAT, response, MAX_INSPECTION, self.memory()).await?;
+        inspection::decode(WHAT, id, &body, self.clock().horizon(), self.packer.as_ref())
     }
 }
 

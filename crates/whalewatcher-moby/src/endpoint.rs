@@ -1,5 +1,6 @@
 //! Where an engine is reached: how endpoints are written, and what they mean.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -57,7 +58,9 @@ impl Endpoint {
 
     fn unix(text: &str, path: &str) -> Result<Self, EngineError> {
         if !path.starts_with('/') {
-            return Err(wrong(text, "the socket's path must be absolute, as in unix:///run/docker.sock"));
+            let meant = if path.is_empty() { "run/docker.sock" } else { path };
+            let message = format!("the socket's path must be absolute, as in unix:///{}", Printable(meant));
+            return Err(wrong(text, &message));
         }
         if path.contains('\0') {
             return Err(wrong(text, "no path contains a NUL"));
@@ -123,8 +126,20 @@ impl fmt::Display for Endpoint {
 }
 
 fn wrong(text: &str, why: &str) -> EngineError {
-    let message = format!("endpoint '{}' cannot be used: {why}", Printable(text));
+    let message = format!("endpoint '{}' cannot be used: {why}", Printable(&without_password(text)));
     EngineError::new(ErrorKind::Configuration, message)
+}
+
+/// With stars in place of a password.
+fn without_password(text: &str) -> Cow<'_, str> {
+    let begin = text.find("://").map_or(0, |at| at + "://".len());
+    match text[begin..].rfind('@').map(|at| begin + at) {
+        Some(at) => match text[begin..at].find(':') {
+            Some(colon) => format!("{}:***{}", &text[..begin + colon], &text[at..]).into(),
+            None => text.into(),
+        },
+        None => text.into(),
+    }
 }
 
 #[cfg(test)]
@@ -158,7 +173,7 @@ mod tests {
         for (text, reason) in [
             ("", "unix:///path"),
             ("docker.sock", "unix:///path"),
-            ("unix://run/d.sock", "must be absolute"),
+            ("unix://run/d.sock", "must be absolute, as in unix:///run/d.sock"),
             ("unix://", "must be absolute"),
             ("unix:///a\0b", "NUL"),
             (long.as_str(), "108 bytes"),
@@ -173,12 +188,19 @@ mod tests {
             ("tcp://whale:70000", "port"),
             ("tcp://whale:2375/docker", "host:port and nothing else"),
             ("tcp://me@whale:2375", "user name"),
+            ("tcp://me:secret@whale:2375", "endpoint 'tcp://me:***@whale:2375' cannot be used"),
+            ("tcp://me:se@cr/et@whale:2375", "tcp://me:***@whale:2375"),
+            ("me:secret@whale", "me:***@whale"),
             ("tcp://wh ale", "host:port"),
         ] {
             let error = Endpoint::parse(text, false).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Configuration, "{text}");
             assert!(error.to_string().contains(reason), "{text}: {error}");
             assert!(!error.to_string().contains(['\n', '\0']), "{text}: {error}");
+            assert!(
+                ["secret", "cr/et"].iter().all(|part| !error.to_string().contains(part)),
+                "{text}: {error}"
+            );
         }
     }
 

@@ -66,19 +66,24 @@ struct Actor<'a> {
 }
 
 /// What a line tells; `None` if that does not matter or is not known. Times after the horizon count as not told.
-pub(crate) fn decode(line: &Line, horizon: SystemTime) -> Result<Option<EngineEvent>, EngineError> {
+/// What is odd is logged, unless it is a replay.
+pub(crate) fn decode(
+    line: &Line,
+    horizon: SystemTime,
+    is_replay: bool,
+) -> Result<Option<EngineEvent>, EngineError> {
     let event = match line {
         Line::Whole(bytes) if bytes.trim_ascii().is_empty() => return Ok(None),
         Line::Whole(bytes) => {
             let text = readable(bytes);
             match answer::parse(WHAT, &text) {
-                Ok(message) => told(message, horizon),
-                Err(error) => hinted(salvage(&text), error)?,
+                Ok(message) => told(message, horizon, is_replay),
+                Err(error) => hinted(salvage(&text), error, is_replay)?,
             }
         }
         Line::Beginning(bytes) => {
             let error = failure::too_large(WHAT, bytes.len());
-            hinted(salvage(&readable(bytes)), error)?
+            hinted(salvage(&readable(bytes)), error, is_replay)?
         }
     };
     match (event, line) {
@@ -95,7 +100,7 @@ fn readable(bytes: &[u8]) -> Cow<'_, str> {
 }
 
 /// All that an event tells. One that is about nobody does not matter.
-fn told(message: Message<'_>, horizon: SystemTime) -> Option<EngineEvent> {
+fn told(message: Message<'_>, horizon: SystemTime, is_replay: bool) -> Option<EngineEvent> {
     if message.kind.is_some_and(|kind| *kind != *"container") {
         return None;
     }
@@ -107,7 +112,7 @@ fn told(message: Message<'_>, horizon: SystemTime) -> Option<EngineEvent> {
         return None;
     }
     if !ContainerId::is_plain(&id) {
-        pass_over(&id);
+        pass_over(&id, is_replay);
         return None;
     }
     let id: Arc<str> = Arc::from(&*id);
@@ -138,7 +143,11 @@ fn told(message: Message<'_>, horizon: SystemTime) -> Option<EngineEvent> {
 }
 
 /// What is left of an event that is odd: at best a reason to ask how the container is.
-fn hinted(salvaged: Salvaged, error: EngineError) -> Result<Option<EngineEvent>, EngineError> {
+fn hinted(
+    salvaged: Salvaged,
+    error: EngineError,
+    is_replay: bool,
+) -> Result<Option<EngineEvent>, EngineError> {
     let Salvaged { kind, action, actor, id } = salvaged;
     let other_kind = kind.is_some_and(|kind| kind != "container");
     if other_kind || action.is_some_and(|action| !ACTIONS.contains(&word(&action))) {
@@ -146,19 +155,23 @@ fn hinted(salvaged: Salvaged, error: EngineError) -> Result<Option<EngineEvent>,
     }
     match actor.filter(|id| !id.is_empty()).or(id) {
         Some(id) if ContainerId::is_plain(&id) => {
-            tracing::warn!(%error, "an odd event of container {id}, which is inspected");
+            if !is_replay {
+                tracing::warn!(%error, "an odd event of container {id}, which is inspected");
+            }
             Ok(Some(EngineEvent::Started { id: id.into(), at: None, pid: None, glimpse: None }))
         }
         Some(id) => {
-            pass_over(&id);
+            pass_over(&id, is_replay);
             Ok(None)
         }
         None => Err(error),
     }
 }
 
-fn pass_over(id: &str) {
-    tracing::warn!("passed over an event of a container whose ID, of {} bytes, cannot be one", id.len());
+fn pass_over(id: &str, is_replay: bool) {
+    if !is_replay {
+        tracing::warn!("skipped an event of a container whose ID, of {} bytes, cannot be one", id.len());
+    }
 }
 
 /// An action may carry more behind a colon.
@@ -188,7 +201,7 @@ mod tests {
     use super::*;
 
     fn decode_bytes(line: &[u8]) -> Result<Option<EngineEvent>, EngineError> {
-        decode(&Line::Whole(line.to_vec().into()), UNIX_EPOCH + AT + Duration::from_secs(1))
+        decode(&Line::Whole(line.to_vec().into()), UNIX_EPOCH + AT + Duration::from_secs(1), false)
     }
 
     fn decoded(line: &str) -> Option<EngineEvent> {
@@ -357,7 +370,8 @@ mod tests {
     fn of_an_event_that_is_too_large_the_beginning_is_a_hint() {
         let limit = 1000;
         let long = event("die", &format!(r#"{{"huge":"{}"}}"#, "x".repeat(limit)));
-        let beginning = |line: &str| decode(&Line::Beginning(line[..limit].to_owned().into()), UNIX_EPOCH);
+        let beginning =
+            |line: &str| decode(&Line::Beginning(line[..limit].to_owned().into()), UNIX_EPOCH, true);
         assert_eq!(beginning(&long).unwrap(), Some(hint()));
         assert_eq!(beginning(&long.replace("container", "network")).unwrap(), None);
         let error = beginning(&"x".repeat(limit)).unwrap_err();

@@ -1,159 +1,211 @@
-//! The event stream: asked for, subscribed, read.
-//!
-//! That nothing is missed is `since`'s doing: the stream is asked for from a moment on, by the engine's own clock, that
-//! lies before any list. dockerd sends the headers *before* it registers the listener, but then replays what it
-//! remembers since that moment in one go with registering. podman reads its event log from there on.
-//!
-//! podman 4 sends the headers only together with the first event. So after [`PATIENCE`] the subscription counts as
-//! standing there: the request is with the engine and the moment from which on it will tell is fixed. An error that
-//! comes after all ends the stream.
-//!
-//! An event that is odd or too large in some part is still a hint, if it can be told whom it is about: that container is
-//! inspected. If not, it ends the connection, and the resynchronization finds out what it was; but only once, should it be
-//! replayed.
+//! Requests for events: how they are asked for, and what one of them brings.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::time::{Duration, SystemTime};
 
-use futures_core::Stream;
-use futures_util::stream;
+use futures_util::FutureExt;
 use http::Response;
 use hyper::body::Incoming;
 use jiff::Timestamp;
 use percent_encoding::utf8_percent_encode;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use whalewatcher_core::{EngineError, EngineEvent};
 
 use crate::answer;
+use crate::clock::SLACK;
 use crate::connection::{Connection, QUERY};
 use crate::event::{ACTIONS, WHAT, decode};
+use crate::kept::Excused;
 use crate::limits::MAX_EVENT;
 use crate::lines::Lines;
-use crate::replay::Excused;
 
-/// How long podman is waited for to send its headers.
-const PATIENCE: Duration = Duration::from_millis(200);
+/// After what silence a replay may be over without having ended.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// How long the engine's clock is waited for.
+const CLOCK_LIMIT: Duration = Duration::from_secs(3);
 
 /// Where to ask for what happens from `since` on, up to `until` or without end.
 ///
 /// dockerd takes seconds and nanoseconds. podman would read these into a floating point number, or refuse them in its
 /// older versions, but keeps every digit of a written date.
-pub(crate) fn path(since: Timestamp, until: Option<Timestamp>, podman: bool) -> String {
-    let moment = |moment: Timestamp| {
+pub(crate) fn path(since: Option<Timestamp>, until: Option<Timestamp>, podman: bool) -> String {
+    let moment = |name: &str, moment: Option<Timestamp>| {
+        let Some(moment) = moment else { return String::new() };
         let text = if podman {
             moment.to_string()
         } else {
             format!("{}.{:09}", moment.as_second(), moment.subsec_nanosecond())
         };
-        utf8_percent_encode(&text, QUERY).to_string()
+        format!("{name}={}&", utf8_percent_encode(&text, QUERY))
     };
-    let until = until.map(|until| format!("&until={}", moment(until))).unwrap_or_default();
     let actions = ACTIONS.map(|action| format!("\"{action}\"")).join(",");
     let filters = format!(r#"{{"type":["container"],"event":[{actions}]}}"#);
     let filters = utf8_percent_encode(&filters, QUERY);
-    format!("/events?since={}{until}&filters={filters}", moment(since))
+    format!("/events?{}{}filters={filters}", moment("since", since), moment("until", until))
 }
 
 type Answer<'a> = Pin<Box<dyn Future<Output = Result<Response<Incoming>, EngineError>> + Send + 'a>>;
 
-enum Progress<'a> {
-    /// Nobody has asked yet.
-    Begun(&'a Connection),
-    /// The answer's headers are still to come.
-    Asked(&'a Connection, Answer<'a>),
-    Reading(Reading<'a>),
-    Over,
+/// What a request for events brings.
+#[derive(Debug)]
+pub(crate) enum Came {
+    /// The answer's headers: the engine knows of the request.
+    Headers,
+    Event(EngineEvent),
 }
 
-struct Reading<'a> {
+/// A request for events and its answer, bit by bit.
+pub(crate) struct Request<'a> {
     connection: &'a Connection,
-    lines: Lines,
-    excused: Excused,
+    progress: Progress<'a>,
 }
 
-/// The events of a connection; asks when it is first polled.
-pub(crate) fn stream(connection: &Connection) -> impl Stream<Item = Result<EngineEvent, EngineError>> + Send {
-    stream::unfold(Progress::Begun(connection), |mut progress| async {
+enum Progress<'a> {
+    Asked(Answer<'a>),
+    Answered(Lines),
+}
+
+impl<'a> Request<'a> {
+    /// Is sent when it is first polled.
+    fn new(connection: &'a Connection, since: Option<Timestamp>, until: Option<Timestamp>) -> Self {
+        let path = path(since, until, connection.is_podman());
+        let answer =
+            async move { answer::succeeded(WHAT, connection.get(&path).await?, connection.memory()).await };
+        Self { connection, progress: Progress::Asked(Box::pin(answer)) }
+    }
+
+    /// What comes next; `None` at the end. Nothing is lost if that is not awaited to its end. Of lines that cannot be
+    /// understood at all, those that are excused are skipped.
+    async fn next(
+        &mut self,
+        is_replay: bool,
+        mut excuse: impl FnMut(&[u8]) -> bool,
+    ) -> Result<Option<Came>, EngineError> {
         loop {
-            progress = match progress {
-                Progress::Begun(connection) => match subscribe(connection).await {
-                    Ok(progress) => return Some((Ok(EngineEvent::Subscribed), progress)),
-                    Err(error) => return Some((Err(error), Progress::Over)),
-                },
-                Progress::Asked(connection, answer) => match answer.await {
-                    Ok(response) => reading(connection, response),
-                    Err(error) => return Some((Err(error), Progress::Over)),
-                },
-                Progress::Reading(mut reading) => match reading.next().await {
-                    Ok(Some(event)) => return Some((Ok(event), Progress::Reading(reading))),
-                    Ok(None) => return None,
-                    Err(error) => return Some((Err(error), Progress::Over)),
-                },
-                Progress::Over => return None,
-            };
+            match &mut self.progress {
+                Progress::Asked(answer) => {
+                    self.progress = Progress::Answered(Lines::new(answer.await?.into_body(), MAX_EVENT));
+                    return Ok(Some(Came::Headers));
+                }
+                Progress::Answered(lines) => {
+                    let Some(line) = lines.next(WHAT).await? else { return Ok(None) };
+                    match decode(&line, self.connection.clock().horizon(), is_replay) {
+                        Ok(Some(event)) => return Ok(Some(Came::Event(event))),
+                        Ok(None) => {}
+                        Err(error) if excuse(line.bytes()) => tracing::debug!(%error, "skipped"),
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
         }
-    })
-}
-
-async fn subscribe(connection: &Connection) -> Result<Progress<'_>, EngineError> {
-    let mut answer: Answer<'_> = Box::pin(async {
-        let path = path(connection.since(), None, connection.is_podman());
-        answer::succeeded(WHAT, connection.get(&path).await?).await
-    });
-    if !connection.is_podman() {
-        return answer.await.map(|response| reading(connection, response));
-    }
-    match timeout(PATIENCE, &mut answer).await {
-        Ok(response) => response.map(|response| reading(connection, response)),
-        Err(_) => Ok(Progress::Asked(connection, answer)),
     }
 }
 
-fn reading(connection: &Connection, response: Response<Incoming>) -> Progress<'_> {
-    let lines = Lines::new(response.into_body(), MAX_EVENT);
-    Progress::Reading(Reading { connection, lines, excused: connection.excused() })
+/// The event stream of a connection.
+pub(crate) struct Subscription<'a> {
+    request: Request<'a>,
+    excused: Excused,
+    /// An event that may not have happened when it says.
+    doubtful: Option<EngineEvent>,
+    /// What the engine's clock showed when it was read last, for a doubtful event.
+    read: Option<(Instant, SystemTime)>,
+    /// Whether all that came since was there already then, as replayed events are: it is not read again for these.
+    is_burst: bool,
 }
 
-/// Tells the events in a span of the past, as far as the engine remembers them.
+impl<'a> Subscription<'a> {
+    /// Asks when it is first polled.
+    pub(crate) fn new(connection: &'a Connection, since: Option<Timestamp>) -> Self {
+        let request = Request::new(connection, since, None);
+        Self { request, excused: connection.kept().excused(), doubtful: None, read: None, is_burst: false }
+    }
+
+    /// What comes next; `None` at the end. Nothing is lost if that is not awaited to its end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Came>, EngineError> {
+        if self.doubtful.is_none() {
+            match self.arrive().await? {
+                Some(Came::Event(event)) if self.is_doubtful(&event) => self.doubtful = Some(event),
+                came => return Ok(came),
+            }
+        }
+        self.read_clock().await;
+        Ok(self
+            .doubtful
+            .take()
+            .map(|event| Came::Event(if self.is_doubtful(&event) { hint(event) } else { event })))
+    }
+
+    /// The same, whatever may be doubtful about it. Notes whether it was there already.
+    async fn arrive(&mut self) -> Result<Option<Came>, EngineError> {
+        let excused = &mut self.excused;
+        let mut next = pin!(self.request.next(false, |line| excused.excuse(line)));
+        if let Some(came) = next.as_mut().now_or_never() {
+            return came;
+        }
+        self.is_burst = false;
+        next.await
+    }
+
+    /// Whether it is dated after what the engine's clock shows. Either that was set forward, or it was set back since the
+    /// event, which is replayed: then an end may be dated after the beginning of the next life.
+    fn is_doubtful(&self, event: &EngineEvent) -> bool {
+        let Some(at) = event.at() else { return false };
+        let latest = match self.read {
+            Some((read, clock)) => clock.checked_add(read.elapsed()),
+            None => self.request.connection.clock().now().and_then(|now| SystemTime::try_from(now).ok()),
+        };
+        latest.and_then(|latest| latest.checked_add(SLACK)).is_some_and(|latest| at > latest)
+    }
+
+    async fn read_clock(&mut self) {
+        if self.is_burst {
+            return;
+        }
+        let clock = timeout(CLOCK_LIMIT, self.request.connection.ping()).await;
+        let clock = clock.ok().and_then(Result::ok).flatten();
+        if let Some(clock) = clock.and_then(|clock| SystemTime::try_from(clock).ok()) {
+            (self.read, self.is_burst) = (Some((Instant::now(), clock)), true);
+        }
+    }
+}
+
+/// A reason to ask how the container is, and no more.
+fn hint(event: EngineEvent) -> EngineEvent {
+    match event {
+        EngineEvent::Started { id, .. } => EngineEvent::Started { id, at: None, pid: None, glimpse: None },
+        EngineEvent::Exited { id, .. }
+        | EngineEvent::Paused { id, .. }
+        | EngineEvent::Unpaused { id, .. }
+        | EngineEvent::Changed { id, .. } => EngineEvent::Changed { id, at: None },
+        other => other,
+    }
+}
+
+/// Calls `tell` with the events in a span of the past, as far as the engine remembers them.
+///
+/// It is over with the answer, or at the first event after the span, or when nothing came for a moment though the engine
+/// answers: some do not end an answer to what lies in the past (Docker Desktop, old podman).
 pub(crate) async fn replay(
     connection: &Connection,
     since: Timestamp,
     until: Timestamp,
     mut tell: impl FnMut(EngineEvent),
 ) -> Result<(), EngineError> {
-    let path = path(since, Some(until), connection.is_podman());
-    let response = answer::succeeded(WHAT, connection.get(&path).await?).await?;
-    let mut lines = Lines::new(response.into_body(), MAX_EVENT);
-    // What cannot be understood here could not be understood on the stream either.
-    while let Some(event) = next(&mut lines, connection.horizon(), |_| true).await? {
-        tell(event);
-    }
-    Ok(())
-}
-
-impl Reading<'_> {
-    async fn next(&mut self) -> Result<Option<EngineEvent>, EngineError> {
-        let excused = &mut self.excused;
-        next(&mut self.lines, self.connection.horizon(), |line| excused.excuse(line)).await
-    }
-}
-
-/// The next event that matters. Of lines that cannot be understood at all, those that are excused are passed over.
-async fn next(
-    lines: &mut Lines,
-    horizon: SystemTime,
-    mut excuse: impl FnMut(&[u8]) -> bool,
-) -> Result<Option<EngineEvent>, EngineError> {
-    while let Some(line) = lines.next(WHAT).await? {
-        match decode(&line, horizon) {
-            Ok(Some(event)) => return Ok(Some(event)),
-            Ok(None) => {}
-            Err(error) if excuse(line.bytes()) => tracing::warn!(%error, "passed over"),
-            Err(error) => return Err(error),
+    let latest = SystemTime::try_from(until).ok();
+    let mut request = Request::new(connection, Some(since), Some(until));
+    loop {
+        // What cannot be understood here could not be understood on the stream either.
+        match timeout(PAUSE, request.next(true, |_| true)).await {
+            Ok(Ok(Some(Came::Headers))) => {}
+            Ok(Ok(Some(Came::Event(event)))) if event.at() > latest => return Ok(()),
+            Ok(Ok(Some(Came::Event(event)))) => tell(event),
+            Ok(Ok(None)) => return Ok(()),
+            Ok(Err(error)) => return Err(error),
+            Err(_) => return connection.ping().await.map(|_| ()),
         }
     }
-    Ok(None)
 }
 
 #[cfg(test)]
@@ -162,10 +214,11 @@ mod tests {
 
     #[test]
     fn since_is_told_to_the_nanosecond_in_each_engines_way() {
-        let since = Timestamp::new(1_769_860_800, 7).unwrap();
+        let since = Some(Timestamp::new(1_769_860_800, 7).unwrap());
         assert!(
             path(since, None, false).starts_with("/events?since=1769860800.000000007&filters=%7B%22type%22")
         );
-        assert!(path(since, Some(since), true).starts_with("/events?since=2026-01-31T12%3A00%3A00.000000007Z&until=2026-01-31T12%3A00%3A00.000000007Z&filters="));
+        assert!(path(since, since, true).starts_with("/events?since=2026-01-31T12%3A00%3A00.000000007Z&until=2026-01-31T12%3A00%3A00.000000007Z&filters="));
+        assert!(path(None, None, false).starts_with("/events?filters="));
     }
 }

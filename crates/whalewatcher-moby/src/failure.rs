@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use hyper_util::client::legacy;
@@ -22,6 +22,13 @@ pub(crate) fn of_connecting(endpoint: &Endpoint, error: io::Error) -> EngineErro
         Address::Unix(path) => Some(path),
         Address::Tcp { .. } => None,
     };
+    if let Some(known) = error.get_ref().and_then(|error| error.downcast_ref::<EngineError>()) {
+        return EngineError::new(known.kind(), known.to_string()).with_source(error);
+    }
+    if let (ConnectionRefused, Some(what)) = (error.kind(), unix.and_then(|path| no_socket(path))) {
+        let message = format!("{endpoint} is {what}, not a socket: check what was mounted or made there");
+        return EngineError::new(ErrorKind::Unreachable, message).with_source(error);
+    }
     let (kind, message) = match (error.kind(), unix) {
         (NotFound | NotADirectory, Some(_)) => {
             (ErrorKind::Unreachable, format!("no such socket: {endpoint}: is the engine running?"))
@@ -45,6 +52,15 @@ pub(crate) fn of_connecting(endpoint: &Endpoint, error: io::Error) -> EngineErro
         }
     };
     EngineError::new(kind, message).with_source(error)
+}
+
+/// What is in the place of a socket, if it is something else: Docker makes a directory of what is mounted but missing.
+fn no_socket(path: &Path) -> Option<&'static str> {
+    let kind = fs::metadata(path).ok()?.file_type();
+    if kind.is_dir() {
+        return Some("a directory");
+    }
+    (!kind.is_socket()).then_some("a file")
 }
 
 /// Whom the file of a socket lets in.
@@ -100,15 +116,27 @@ pub(crate) fn of_request(endpoint: &Endpoint, error: legacy::Error) -> EngineErr
     if let Some(known) = cause.and_then(<dyn Error>::downcast_ref::<EngineError>) {
         return EngineError::new(known.kind(), known.to_string()).with_source(error);
     }
-    let hyper = cause.and_then(<dyn Error>::downcast_ref::<hyper::Error>);
-    // hyper has no other way to tell that somebody spoke unasked, as servers of mail and of databases do.
-    let unasked = |error: &hyper::Error| error.to_string() == "received unexpected message from connection";
-    if hyper.is_some_and(|error| error.is_parse() || unasked(error)) {
+    let is_no_http = |cause: &(dyn Error + 'static)| {
+        cause.downcast_ref::<hyper::Error>().is_some_and(|error| error.is_parse() || is_unasked(error))
+    };
+    if causes(&error).any(is_no_http) {
         let message = format!("what answers at {endpoint} does not speak HTTP: {}", Chain(&error));
         return EngineError::new(ErrorKind::NotThisEngine, message).with_source(error);
     }
     let message = format!("lost the connection to {endpoint}: {}", Chain(&error));
     EngineError::new(ErrorKind::Disconnected, message).with_source(error)
+}
+
+/// Whether somebody spoke unasked, as servers of mail and of databases do. hyper has no word for that: it is what has no cause
+/// and is nothing else.
+fn is_unasked(error: &hyper::Error) -> bool {
+    let other = error.is_user()
+        || error.is_canceled()
+        || error.is_closed()
+        || error.is_incomplete_message()
+        || error.is_body_write_aborted()
+        || error.is_timeout();
+    !other && error.source().is_none()
 }
 
 /// An answer did not come to its end.
@@ -124,13 +152,7 @@ pub(crate) fn of_body(what: &str, error: impl Into<Box<dyn Error + Send + Sync>>
 
 /// Whether an error says no more than that the other end is gone.
 fn ended(error: &(dyn Error + 'static)) -> bool {
-    let mut next = Some(error);
-    let mut causes = std::iter::from_fn(|| {
-        let cause = next?;
-        next = cause.source();
-        Some(cause)
-    });
-    causes.any(|cause| {
+    causes(error).any(|cause| {
         let io = cause.downcast_ref::<io::Error>().map(io::Error::kind);
         let hyper = cause.downcast_ref::<hyper::Error>();
         matches!(io, Some(io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset))
@@ -138,9 +160,28 @@ fn ended(error: &(dyn Error + 'static)) -> bool {
     })
 }
 
+/// An error and what caused it, from one to the next.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    let mut next = Some(error);
+    std::iter::from_fn(move || {
+        let cause = next?;
+        next = cause.source();
+        Some(cause)
+    })
+}
+
 /// An answer is larger than allowed.
 pub(crate) fn too_large(what: &str, limit: usize) -> EngineError {
     let message = format!("{what}: the answer has more than {limit} bytes");
+    EngineError::new(ErrorKind::Garbled, message)
+}
+
+/// An answer does not fit into what all of them may take together.
+pub(crate) fn no_memory(what: &str, limit: usize) -> EngineError {
+    let message = format!(
+        "{what}: the answer takes more than is left of {limit} bytes for all answers: Builder::memory_limit sets \
+         another limit"
+    );
     EngineError::new(ErrorKind::Garbled, message)
 }
 

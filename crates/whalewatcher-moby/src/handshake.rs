@@ -1,50 +1,63 @@
-//! The first words with an engine: whether it is one, which versions it speaks, who it is, what time it is there.
+//! The first requests to an engine: whether it is one, which versions it speaks, which one it is, what time it is there.
 //!
 //! They are few, for all else waits for them: dockerd runs two programs for each `/info`, to tell their versions, and as many
-//! for a `/version`.
+//! for a `/version`. And none of them has to succeed as long as another one tells the version of the API: proxies let only
+//! some requests through.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http::{HeaderMap, Response};
 use hyper::body::Incoming;
 use jiff::Timestamp;
 use serde::Deserialize;
+use tokio::time::timeout;
 use whalewatcher_core::{EngineError, EngineIdentity, ErrorKind, Printable};
 
 use crate::answer;
+use crate::clock::{EngineClock, date};
 use crate::failure;
 use crate::limits::{MAX_IDENTITY, MAX_SELF};
 use crate::peer::engine_pid;
 use crate::transport::Transport;
 use crate::version::{ApiVersion, negotiate};
 
-/// What is known after the first words.
+/// How long to wait for `/info` and for a `/version` that is not needed; connecting may take 10 s as a whole.
+const LIMIT: Duration = Duration::from_secs(3);
+
+/// What is known after the first requests.
 #[derive(Debug)]
 pub(crate) struct Acquaintance {
     pub(crate) identity: EngineIdentity,
     pub(crate) api: ApiVersion,
     /// The engine's clock, read before anything else is asked.
-    pub(crate) clock: Timestamp,
-    /// By how much it is ahead of the clock here.
-    pub(crate) lead: Duration,
+    pub(crate) clock: EngineClock,
     pub(crate) podman: bool,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Version {
+    #[serde(default)]
+    version: Option<String>,
+    #[serde(default)]
+    api_version: Option<String>,
     #[serde(rename = "MinAPIVersion", default)]
     min_api_version: Option<String>,
 }
 
 impl Version {
+    /// The newest version that the engine speaks, if it tells.
+    fn newest(&self) -> Option<ApiVersion> {
+        self.api_version.as_deref().and_then(ApiVersion::parse)
+    }
+
     /// The oldest version that the engine speaks, if it tells.
     pub(crate) fn oldest(&self) -> Option<ApiVersion> {
         self.min_api_version.as_deref().and_then(ApiVersion::parse)
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Info {
     #[serde(rename = "ID", default)]
@@ -60,48 +73,86 @@ pub(crate) struct Info {
 }
 
 impl Info {
-    /// podman makes up a new ID for each answer (seen on 4.3.1). What stays, and tells apart the engines of a host's
+    /// podman makes up a new ID for each answer (seen on 4.3.1). What stays, and distinguishes the engines of a host's
     /// users, is the host's name with the folder where containers are kept.
     pub(crate) fn id(&mut self, podman: bool) -> String {
         if !podman {
             return self.id.take().unwrap_or_default();
         }
-        let part = |part: &mut Option<String>| part.take().unwrap_or_default();
-        format!("{}:{}", part(&mut self.name), part(&mut self.docker_root_dir))
+        match (self.name.take(), self.docker_root_dir.take()) {
+            (None, None) => String::new(),
+            (name, folder) => format!("{}:{}", name.unwrap_or_default(), folder.unwrap_or_default()),
+        }
     }
 }
 
-/// Gets acquainted. `engine_type` is what the application calls the engine, if it does.
+/// What the first answer tells.
+struct Greeting {
+    newest: ApiVersion,
+    /// podman's own version, if it is podman.
+    podman: Option<String>,
+    date: Option<Timestamp>,
+    /// What `/version` told, if it had to be asked.
+    version: Option<Version>,
+}
+
+/// Negotiates the API version and identifies the engine. `engine_type` is what the application calls the engine, if it does.
 pub(crate) async fn greet(
     transport: &Transport,
     pinned: Option<ApiVersion>,
     engine_type: Option<&str>,
 ) -> Result<Acquaintance, EngineError> {
-    let response = transport.get("/_ping").await?;
-    let podman = is_podman(response.headers());
-    let newest = ping(transport, response).await?;
-    let mut api = negotiate(newest, None, pinned)?;
+    let Greeting { newest, podman, date, mut version } = ping(transport).await?;
+    let mut api = negotiate(newest, None, pinned, podman.as_deref())?;
     if api < newest {
         // Only then it may be too old a version for the engine.
-        let version: Version = ask(transport, "/version", "GET /version").await?;
-        api = negotiate(newest, version.oldest(), pinned)?;
+        if version.is_none() {
+            version = match ask(transport, "/version", "GET /version").await {
+                Ok((_, version)) => Some(version),
+                // Who does not tell may understand it all the same.
+                Err(error) if answer::refusal(&error).is_some() => Some(Version::default()),
+                Err(error) => return Err(error),
+            };
+        }
+        let oldest = version.as_ref().and_then(Version::oldest);
+        api = negotiate(newest, oldest, pinned, podman.as_deref())?;
     }
 
-    let mut info: Info = ask(transport, &format!("/v{api}/info"), "GET /info").await?;
-    let clock = info.system_time.as_deref().unwrap_or_default();
-    let clock: Timestamp =
-        clock.parse().map_err(|_| failure::garbled("GET /info", format!("'{clock}' is not a time")))?;
-    // Engines do not understand times before that.
-    let clock = clock.max(Timestamp::UNIX_EPOCH);
-    let lead =
-        SystemTime::try_from(clock).ok().and_then(|clock| clock.duration_since(SystemTime::now()).ok());
+    let path = format!("/v{api}/info");
+    let (mut info, dated) = match optional(ask::<Info>(transport, &path, "GET /info")).await? {
+        Some((headers, info)) => (info, self::date(&headers).or(date)),
+        None => (Info::default(), date),
+    };
+    if info.server_version.is_none() {
+        if version.is_none() {
+            let asked = optional(ask(transport, "/version", "GET /version")).await?;
+            version = asked.map(|(_, version)| version);
+        }
+        info.server_version = version.and_then(|version| version.version);
+    }
+    let told = info.system_time.as_deref().and_then(|time| time.parse().ok());
 
-    let own_type = if podman { "podman.io" } else { "docker.com" };
+    let own_type = if podman.is_some() { "podman.io" } else { "docker.com" };
     let mut identity = EngineIdentity::new(engine_type.unwrap_or(own_type), transport.endpoint().as_str());
-    identity.id = of_itself("ID", info.id(podman))?;
+    identity.id = of_itself("ID", info.id(podman.is_some()))?;
     identity.version = of_itself("version", info.server_version.unwrap_or_default())?;
     identity.pid = engine_pid(transport.peer());
-    Ok(Acquaintance { identity, api, clock, lead: lead.unwrap_or_default(), podman })
+    Ok(Acquaintance { identity, api, clock: EngineClock::new(told, dated), podman: podman.is_some() })
+}
+
+/// What is good to know, and not needed: nothing where it is refused, malformed or does not come in time. A lost connection is
+/// still an error.
+async fn optional<T>(asking: impl Future<Output = Result<T, EngineError>>) -> Result<Option<T>, EngineError> {
+    let error = match timeout(LIMIT, asking).await {
+        Ok(Ok(answer)) => return Ok(Some(answer)),
+        Ok(Err(error)) if matches!(error.kind(), ErrorKind::Disconnected | ErrorKind::Unreachable) => {
+            return Err(error);
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("no answer within {} s", LIMIT.as_secs()),
+    };
+    tracing::debug!(error, "connecting without what the engine says of itself");
+    Ok(None)
 }
 
 /// What an engine tells of itself, if it has no more than [`MAX_SELF`] bytes.
@@ -119,26 +170,37 @@ async fn ask<T: for<'de> Deserialize<'de>>(
     transport: &Transport,
     path: &str,
     what: &str,
-) -> Result<T, EngineError> {
-    let response = answer::succeeded(what, transport.get(path).await?).await?;
-    answer::decode(what, &answer::read(what, response, MAX_IDENTITY).await?)
+) -> Result<(HeaderMap, T), EngineError> {
+    let memory = transport.memory();
+    let mut response = answer::succeeded(what, transport.get(path).await?, memory).await?;
+    let headers = std::mem::take(response.headers_mut());
+    let body = answer::read(what, response, MAX_IDENTITY, memory).await?;
+    Ok((headers, answer::decode(what, &body)?))
 }
 
-/// The newest version that the engine speaks, if it is one.
-async fn ping(transport: &Transport, response: Response<Incoming>) -> Result<ApiVersion, EngineError> {
-    let version = api_version(response.headers());
+/// The newest version that the engine speaks, if it is one: as every answer has it in its headers, or as `/version` tells.
+async fn ping(transport: &Transport) -> Result<Greeting, EngineError> {
+    let response = transport.get("/_ping").await?;
     let status = response.status();
-    let complaint = match answer::succeeded("GET /_ping", response).await {
-        // To the end, so that the connection can be used again.
-        Ok(response) => answer::read("GET /_ping", response, MAX_IDENTITY).await.err(),
-        Err(error) => Some(error),
-    };
-    match (version, complaint) {
-        (Some(version), None) => Ok(version),
-        (Some(_), Some(error)) => Err(error),
-        (None, Some(error)) if error.kind() == ErrorKind::PermissionDenied => Err(error),
-        (None, error) => {
-            let reason = match error {
+    let (newest, podman, date) =
+        (api_version(response.headers()), podman(response.headers()), date(response.headers()));
+    let complaint = read_ping(transport, response).await.err();
+    match (newest, complaint) {
+        (Some(newest), None) => return Ok(Greeting { newest, podman, date, version: None }),
+        // The engine refuses itself, by a plugin for authorization.
+        (Some(newest), Some(error)) if error.kind() == ErrorKind::PermissionDenied => {
+            return Ok(Greeting { newest, podman, date, version: None });
+        }
+        (Some(_), Some(error)) => return Err(error),
+        (None, complaint) => {
+            if let Ok((headers, version)) = ask::<Version>(transport, "/version", "GET /version").await
+                && let Some(newest) = version.newest()
+            {
+                let podman = self::podman(&headers);
+                return Ok(Greeting { newest, podman, date: self::date(&headers), version: Some(version) });
+            }
+            let reason = match complaint {
+                Some(error) if error.kind() == ErrorKind::PermissionDenied => return Err(error),
                 Some(error) => error.to_string(),
                 None => {
                     format!("it answers GET /_ping with status {} but names no API version", status.as_u16())
@@ -154,9 +216,18 @@ async fn ping(transport: &Transport, response: Response<Incoming>) -> Result<Api
     }
 }
 
+async fn read_ping(transport: &Transport, response: Response<Incoming>) -> Result<(), EngineError> {
+    const WHAT: &str = "GET /_ping";
+    let response = answer::succeeded(WHAT, response, transport.memory()).await?;
+    // To the end, so that the connection can be used again.
+    answer::read(WHAT, response, MAX_IDENTITY, transport.memory()).await?;
+    Ok(())
+}
+
 /// podman has an API of its own beside Docker's, and tells its version with every answer.
-fn is_podman(headers: &HeaderMap) -> bool {
-    headers.contains_key("libpod-api-version")
+fn podman(headers: &HeaderMap) -> Option<String> {
+    let version = headers.get("libpod-api-version")?;
+    Some(version.to_str().unwrap_or_default().to_owned())
 }
 
 fn api_version(headers: &HeaderMap) -> Option<ApiVersion> {
@@ -171,18 +242,22 @@ mod tests {
     fn podman_is_known_by_the_version_of_its_own_api() {
         let mut headers = HeaderMap::new();
         headers.insert("server", "Docker/28.5.2 (linux)".parse().unwrap());
-        assert!(!is_podman(&headers));
+        assert_eq!(podman(&headers), None);
         headers.insert("Libpod-API-Version", "4.3.1".parse().unwrap());
-        assert!(is_podman(&headers));
+        assert_eq!(podman(&headers).as_deref(), Some("4.3.1"));
     }
 
     #[test]
-    fn the_oldest_version_is_what_the_engine_says() {
-        let oldest = |json: &str| serde_json::from_str::<Version>(json).unwrap().oldest();
-        assert_eq!(oldest(r#"{"MinAPIVersion":"1.44","Components":null}"#), ApiVersion::parse("1.44"));
-        assert_eq!(oldest(r#"{"MinAPIVersion":null}"#), None);
-        assert_eq!(oldest(r#"{"MinAPIVersion":"old"}"#), None);
-        assert_eq!(oldest("{}"), None);
+    fn the_versions_are_what_the_engine_says() {
+        let versions = |json: &str| {
+            let version = serde_json::from_str::<Version>(json).unwrap();
+            (version.newest(), version.oldest())
+        };
+        let both = r#"{"ApiVersion":"1.51","MinAPIVersion":"1.44","Components":null}"#;
+        assert_eq!(versions(both), (ApiVersion::parse("1.51"), ApiVersion::parse("1.44")));
+        for none in [r#"{"MinAPIVersion":null,"ApiVersion":null}"#, r#"{"MinAPIVersion":"old"}"#, "{}"] {
+            assert_eq!(versions(none), (None, None));
+        }
     }
 
     #[test]
@@ -191,6 +266,7 @@ mod tests {
         let info = || serde_json::from_str::<Info>(json).unwrap();
         assert_eq!(info().id(true), "host:/var/lib/containers/storage");
         assert_eq!(info().id(false), "made-up");
+        assert_eq!((Info::default().id(true), Info::default().id(false)), (String::new(), String::new()));
     }
 
     #[test]

@@ -7,12 +7,13 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use percent_encoding::utf8_percent_encode;
 use serde::Deserialize;
-use whalewatcher_core::{Container, ContainerId, EngineError, Labels};
+use whalewatcher_core::adapter::pack;
+use whalewatcher_core::{Container, ContainerId, EngineError};
 
 use crate::answer;
 use crate::connection::QUERY;
 use crate::failure;
-use crate::labels::Texts;
+use crate::labels::{self, Texts};
 use crate::list::without_slash;
 
 /// A label that privileged containers get here, with an empty value: its presence is the sign.
@@ -101,6 +102,14 @@ struct HostConfig {
     privileged: bool,
 }
 
+/// Whether an answer with status 404 says that the engine has no such container. Others give that status too: proxies that let
+/// only some requests through, and engines that lack the whole endpoint.
+pub(crate) fn is_gone(id: &ContainerId, body: &[u8]) -> bool {
+    // Docker: `No such container: ID`; podman: `no container with name or ID "ID" found: no such container`.
+    let complaint = answer::complaint(body);
+    complaint.to_lowercase().contains("no such container") && complaint.contains(id.as_str())
+}
+
 /// The container in an answer to a question about this ID; `None` if it has no process. A start after the horizon counts
 /// as not told.
 pub(crate) fn decode(
@@ -125,12 +134,9 @@ fn truth(
     packer: Option<&Packer>,
 ) -> Result<Option<Container>, EngineError> {
     let inspected: Inspected = answer::decode(what, body)?;
-    // Engines also find containers by name and by the beginning of an ID: that would be another one.
+    // Engines also find containers by name and by the beginning of an ID. That is another one, and says nothing of this.
     if *inspected.id != **id {
-        return match ContainerId::is_plain(&inspected.id) {
-            true => Ok(None),
-            false => Err(failure::garbled(what, "its Id cannot be one")),
-        };
+        return Err(failure::garbled(what, "it is about another container"));
     }
     let Some(state) = inspected.state else { return Err(failure::garbled(what, "it has no State")) };
     // What podman is stopping does not count as running, but has its process for up to 10 s more (seen on 4.3.1). What
@@ -143,16 +149,17 @@ fn truth(
         return Err(failure::garbled(what, format!("{} is no PID", state.pid)));
     };
     let name = inspected.name.as_deref().map(without_slash).filter(|name| !name.is_empty()).unwrap_or(id);
-    let mut labels = inspected.config.map(|config| config.labels.0).unwrap_or_default();
+    let mut labels = inspected.config.map(|config| config.labels).unwrap_or_default();
     if inspected.host_config.is_some_and(|config| config.privileged) {
-        labels.push((PRIVILEGED_LABEL.into(), "".into()));
+        labels.0.push((PRIVILEGED_LABEL.into(), "".into()));
     }
     let container = Container::new(id.clone(), name, pid)
-        .with_labels(Labels::from_iter(labels))
+        .with_labels(labels::of_container(labels))
         .with_paused(state.paused)
-        .with_started_at(state.started_at.as_deref().and_then(moment).filter(|started| *started <= horizon))
-        .with_rucksack(packer.and_then(|packer| packer(RawInspection { id, text: &answer::text(body) })));
-    Ok(Some(container))
+        .with_started_at(state.started_at.as_deref().and_then(moment).filter(|started| *started <= horizon));
+    let Some(packer) = packer else { return Ok(Some(container)) };
+    let text = answer::text(what, body)?;
+    Ok(Some(container.with_rucksack(pack(id, || packer(RawInspection { id, text: &text })))))
 }
 
 /// When it was started; Docker says year 1 of what never was.
@@ -198,6 +205,22 @@ mod tests {
     }
 
     #[test]
+    fn only_no_such_container_is_gone() {
+        let podman =
+            r#"{"message":"no container with name or ID \"a1\" found: no such container","response":404}"#;
+        for (body, gone) in [
+            (r#"{"message":"No such container: a1"}"#, true),
+            (podman, true),
+            (r#"{"message":"No such container: b"}"#, false),
+            (r#"{"message":"page not found"}"#, false),
+            ("<html>404 Not Found</html>", false),
+            ("", false),
+        ] {
+            assert_eq!(is_gone(&"a1".into(), body.as_bytes()), gone, "{body}");
+        }
+    }
+
+    #[test]
     fn what_podman_is_stopping_is_alive() {
         let body = state(r#"{"Status":"stopping","Running":false,"Pid":7}"#);
         assert_eq!(inspected(&body).unwrap(), Some(Container::new("a", "web", 7)));
@@ -212,7 +235,6 @@ mod tests {
             state(r#"{"Running":false,"Pid":7}"#),
             state(r#"{"Running":true,"Restarting":true,"Pid":0}"#),
             state("{}"),
-            r#"{"Id":"abc","Name":"a","State":{"Running":true,"Pid":7}}"#.into(),
         ] {
             assert_eq!(inspected(&body).unwrap(), None, "{body}");
         }
@@ -248,6 +270,7 @@ mod tests {
             format!(r#"{{"Id":"a",{rest},"Config":{{"Labels":[]}}}}"#),
             format!(r#"{{"Id":"a",{rest},"Config":{{"Labels":{{"a":7}}}}}}"#),
             format!(r#"{{"Id":"a",{rest},"HostConfig":{{"Privileged":null}}}}"#),
+            r#"{"Id":"abc","Name":"a","State":{"Running":true,"Pid":7}}"#.into(),
             state(r#"{"Running":"true","Pid":7}"#),
             state(r#"{"Running":null,"Pid":7}"#),
             state(r#"{"Running":true,"Pid":7,"StartedAt":7}"#),
@@ -341,5 +364,13 @@ mod tests {
         assert_eq!(pack(body.as_bytes()), ("a".into(), Err(ErrorKind::Garbled)));
         let damaged = [br#"{"Id":"a","Image":"#, &b"\"\xff\","[..], alive.as_bytes(), b"}"].concat();
         assert_eq!(pack(&damaged), ("a".into(), Ok("\u{fffd}".into())));
+        let packer: Packer = Arc::new(|_| panic!("scripted panic"));
+        let container = decode("inspection", &"a".into(), body.as_bytes(), SystemTime::now(), Some(&packer));
+        let container = container.unwrap().expect("it is alive");
+        assert_eq!(
+            (container.pid(), container.rucksack::<String>()),
+            (1, None),
+            "a panic costs the rucksack only"
+        );
     }
 }

@@ -7,6 +7,9 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use whalewatcher_core::{Labels, SANDBOX_LABEL};
+
+use crate::limits::MAX_LABELS;
 
 /// Key and value, in the order in which they came.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,6 +45,9 @@ impl<'de, T: Deserialize<'de> + Default> Deserialize<'de> for Texts<T> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Texts<T>, A::Error> {
                 let mut texts = Vec::new();
                 while let Some((key, value)) = map.next_entry::<T, Option<T>>()? {
+                    if texts.len() == MAX_LABELS {
+                        return Err(A::Error::custom(format_args!("more than {MAX_LABELS} texts")));
+                    }
                     texts.push((key, value.unwrap_or_default()));
                 }
                 Ok(Texts(texts))
@@ -50,6 +56,18 @@ impl<'de, T: Deserialize<'de> + Default> Deserialize<'de> for Texts<T> {
 
         deserializer.deserialize_any(Pairs(PhantomData))
     }
+}
+
+/// By which cri-dockerd marks a pod's sandbox.
+const CRI_DOCKERD_SANDBOX: (&str, &str) = ("io.kubernetes.docker.type", "podsandbox");
+
+/// The labels of a container, with the one that marks a pod's sandbox if cri-dockerd says that it is one.
+pub(crate) fn of_container(mut labels: Texts) -> Labels {
+    let (key, sandbox) = CRI_DOCKERD_SANDBOX;
+    if labels.get(key) == Some(sandbox) && labels.get(SANDBOX_LABEL).is_none() {
+        labels.0.push((SANDBOX_LABEL.into(), "".into()));
+    }
+    Labels::from_iter(labels.0)
 }
 
 /// A text that is only looked at; borrowed from what was read wherever it is written there as it is.
@@ -101,6 +119,24 @@ mod tests {
         let error = serde_json::from_str::<Texts>("[]").unwrap_err();
         assert!(error.to_string().contains("expected an object of texts, or null"), "{error}");
     }
+
+    #[test]
+    fn there_are_no_more_of_them_than_the_limit() {
+        let texts = |count: usize| format!("{{{}}}", vec!["\"a\":\"\""; count].join(","));
+        let taken = serde_json::from_str::<Texts<Text<'_>>>(&texts(MAX_LABELS)).map(|texts| texts.0.len());
+        assert_eq!(taken.unwrap(), MAX_LABELS);
+        let error = serde_json::from_str::<Texts>(&texts(MAX_LABELS + 1)).unwrap_err();
+        assert!(error.to_string().contains("more than 262144 texts"), "{error}");
+    }
+
+    #[test]
+    fn what_cri_dockerd_calls_a_sandbox_is_one() {
+        for (value, sandbox) in [("podsandbox", true), ("container", false)] {
+            let texts = Texts(vec![("io.kubernetes.docker.type".into(), value.into())]);
+            assert_eq!(of_container(texts).contains(SANDBOX_LABEL), sandbox, "{value}");
+        }
+    }
+
     #[test]
     fn a_text_that_is_only_looked_at_is_borrowed_unless_it_is_written_otherwise() {
         let json = r#"{"a":"as it is","b":"\u0000\u001b[2J","c":null}"#;

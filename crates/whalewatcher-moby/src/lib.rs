@@ -30,8 +30,10 @@
 
 mod answer;
 mod audit;
+mod changes;
 mod check;
 mod client;
+mod clock;
 mod connection;
 mod endpoint;
 mod environment;
@@ -39,17 +41,20 @@ mod event;
 mod events;
 mod failure;
 mod handshake;
+mod home;
 mod inspection;
+mod kept;
 mod labels;
 mod limits;
 mod lines;
 mod list;
+mod memory;
 #[cfg(test)]
 mod mutated;
 #[cfg(test)]
 mod mutation;
 mod peer;
-mod replay;
+mod polling;
 mod salvage;
 #[cfg_attr(not(feature = "tls"), path = "tls_absent.rs")]
 mod tls;
@@ -62,7 +67,7 @@ pub use bollard;
 pub use client::{Builder, Client};
 pub use connection::Connection;
 pub use inspection::{PRIVILEGED_LABEL, RawInspection};
-pub use limits::{MAX_EVENT, MAX_ID, MAX_IDENTITY, MAX_INSPECTION, MAX_LIST, MAX_SELF};
+pub use limits::{MAX_EVENT, MAX_ID, MAX_IDENTITY, MAX_INSPECTION, MAX_LABELS, MAX_SELF, MEMORY_LIMIT};
 #[cfg(feature = "tls")]
 pub use tls::Tls;
 pub use whalewatcher_core::*;

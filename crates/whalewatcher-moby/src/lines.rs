@@ -171,7 +171,7 @@ mod tests {
     fn a_line_without_end_is_held_up_to_the_limit_and_given_up_far_beyond_it() {
         let mut received = Received::new(4);
         assert_eq!(lines(&mut received, &["abc", "defgh"]), [beginning("abcd")]);
-        for _ in 0..14 {
+        for _ in 2..ENDLESS {
             assert!(!received.is_endless());
             assert_eq!(lines(&mut received, &["wxyz"]), []);
             assert_eq!(received.held(), 0);

@@ -1,17 +1,21 @@
 //! The list of what is alive.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use percent_encoding::utf8_percent_encode;
-use serde::Deserialize;
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
-use whalewatcher_core::{Container, ContainerId, EngineError, Labels, Sighting};
+use whalewatcher_core::{Container, ContainerId, EngineError, Sighting};
 
 use crate::answer;
 use crate::connection::QUERY;
 use crate::failure::{self, Excerpt};
-use crate::labels::Texts;
+use crate::labels::{self, Text, Texts};
+use crate::limits::{ENTRY, LABEL};
+use crate::memory::{Body, Share};
 use crate::uptime::started_within;
 
 /// Where to ask. The engine leaves out what is not alive, for it has many more of these.
@@ -30,7 +34,7 @@ pub(crate) fn path(podman: bool) -> String {
 struct Listed {
     id: Arc<str>,
     #[serde(default)]
-    names: Option<Vec<Arc<str>>>,
+    names: OwnName,
     #[serde(default)]
     labels: Texts,
     #[serde(default)]
@@ -46,43 +50,119 @@ struct Odd {
     id: String,
 }
 
+/// How many odd entries of a list are logged one by one.
+const LOGGED: usize = 10;
+
 /// The sightings in an answer that was given at that time. One odd entry does not hide the others: if its ID can be read,
 /// then an inspection tells more. What is in a state that is not known here is passed over: podman has `initialized` and
 /// others beyond Docker's, and there may come more.
-pub(crate) fn decode(what: &str, body: &[u8], now: Option<SystemTime>) -> Result<Vec<Sighting>, EngineError> {
-    let text = String::from_utf8_lossy(body);
-    let entries: Vec<&RawValue> = answer::parse(what, &text)?;
-    let (mut sightings, mut foreign, mut lost) = (Vec::new(), 0, 0);
-    let damaged = answer::is_damaged(body);
-    for entry in &entries {
-        match serde_json::from_str::<Listed>(entry.get()) {
-            Ok(listed) if ContainerId::is_plain(&listed.id) => match sighting(listed, now) {
-                Some(sighting) => sightings.push(sighting),
-                None => lost += usize::from(damaged),
-            },
-            Ok(_) => lost += 1,
-            Err(error) => match serde_json::from_str::<Odd>(entry.get()) {
-                Ok(Odd { id }) if ContainerId::is_plain(&id) => {
-                    tracing::warn!(
-                        "container {id} is listed oddly, and inspected: {}",
-                        Excerpt(&error.to_string())
-                    );
-                    sightings.push(unseen(id.into()));
-                }
-                Ok(_) => lost += 1,
-                Err(_) => (foreign, lost) = (foreign + 1, lost + 1),
-            },
-        }
+///
+/// What is made of it takes its share of the answer's memory, entry by entry.
+pub(crate) fn decode(
+    what: &str,
+    body: &mut Body,
+    now: Option<SystemTime>,
+) -> Result<Vec<Sighting>, EngineError> {
+    let (bytes, share) = body.share();
+    let damaged = answer::is_damaged(bytes);
+    let text = answer::text(what, bytes)?;
+    let mut entries = Entries { what, now, damaged, share, sightings: Vec::new(), count: Count::default() };
+    let mut json = serde_json::Deserializer::from_str(&text);
+    let full = json.deserialize_seq(&mut entries).and_then(|full| json.end().map(|()| full));
+    if let Some(full) = full.map_err(|error| failure::garbled(what, error))? {
+        return Err(full);
     }
+    let Entries { sightings, count: Count { all, odd, lost, foreign }, .. } = entries;
     // What has no IDs at all is no list of containers.
-    if lost > 0 && (damaged || foreign == entries.len()) {
+    if lost > 0 && (damaged || foreign == all) {
         let why = if damaged { "it was damaged on the way" } else { "it is no list of containers with IDs" };
         return Err(failure::garbled(what, why));
     }
     if lost > 0 {
-        tracing::warn!("passed over {lost} containers whose ID cannot be one");
+        tracing::warn!("skipped {lost} containers whose ID cannot be one");
+    }
+    if odd > LOGGED {
+        tracing::warn!("{odd} containers are listed oddly and inspected");
     }
     Ok(sightings)
+}
+
+/// What was made of a list so far.
+struct Entries<'a> {
+    what: &'a str,
+    now: Option<SystemTime>,
+    damaged: bool,
+    share: &'a mut Share,
+    sightings: Vec<Sighting>,
+    count: Count,
+}
+
+#[derive(Default)]
+struct Count {
+    all: usize,
+    odd: usize,
+    /// Those that cannot be shown.
+    lost: usize,
+    /// Of these, those that have no ID at all.
+    foreign: usize,
+}
+
+impl<'de> Visitor<'de> for &mut Entries<'_> {
+    /// Why there is no room for more, if there is not.
+    type Value = Option<EngineError>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of containers")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+        let mut full = None;
+        // One by one, for there may be many.
+        while let Some(entry) = entries.next_element::<&RawValue>()? {
+            if full.is_none() {
+                full = self.take(entry.get()).err();
+            }
+        }
+        Ok(full)
+    }
+}
+
+impl Entries<'_> {
+    fn take(&mut self, entry: &str) -> Result<(), EngineError> {
+        self.count.all += 1;
+        match serde_json::from_str::<Listed>(entry) {
+            Ok(listed) if ContainerId::is_plain(&listed.id) => {
+                let labels = listed.labels.0.len();
+                match sighting(listed, self.now) {
+                    Some(sighting) => self.add(sighting, ENTRY + entry.len() + LABEL * labels)?,
+                    None => self.count.lost += usize::from(self.damaged),
+                }
+            }
+            Ok(_) => self.count.lost += 1,
+            Err(error) => match serde_json::from_str::<Odd>(entry) {
+                Ok(Odd { id }) if ContainerId::is_plain(&id) => {
+                    self.count.odd += 1;
+                    if self.count.odd <= LOGGED {
+                        let error = Excerpt(&error.to_string()).to_string();
+                        tracing::warn!(id, error, "a container is listed oddly and inspected");
+                    }
+                    self.add(unseen(id.into()), ENTRY)?;
+                }
+                Ok(_) => self.count.lost += 1,
+                Err(_) => {
+                    self.count.foreign += 1;
+                    self.count.lost += 1;
+                }
+            },
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, sighting: Sighting, bytes: usize) -> Result<(), EngineError> {
+        self.share.take(self.what, bytes)?;
+        self.sightings.push(sighting);
+        Ok(())
+    }
 }
 
 /// One of which nothing else is known.
@@ -97,18 +177,47 @@ fn sighting(listed: Listed, now: Option<SystemTime>) -> Option<Sighting> {
         Some(_) => return None,
         None => return Some(unseen(listed.id)),
     };
-    let name = own_name(&listed.names.unwrap_or_default()).unwrap_or_else(|| listed.id.clone());
-    let labels = Labels::from_iter(listed.labels.0);
+    let name = listed.names.0.unwrap_or_else(|| listed.id.clone());
+    let labels = labels::of_container(listed.labels);
     let started_within = now.and_then(|now| started_within(listed.status.as_deref()?, now));
     let container = Container::new(listed.id, name, 0).with_labels(labels).with_paused(paused);
     Some(Sighting::Partial { container, started_within })
 }
 
-/// Docker lists names that others gave a container by linking to it too: these have a second slash.
-fn own_name(names: &[Arc<str>]) -> Option<Arc<str>> {
-    let own = |name: &Arc<str>| !without_slash(name).contains('/');
-    let name = names.iter().find(|name| own(name)).or(names.first())?;
-    Some(without_slash(name).into())
+/// Of the names of a container its own. Docker lists names that others gave it by linking to it too: these have a second slash.
+#[derive(Default)]
+struct OwnName(Option<Arc<str>>);
+
+impl<'de> Deserialize<'de> for OwnName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Names;
+
+        impl<'de> Visitor<'de> for Names {
+            type Value = OwnName;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of names, or null")
+            }
+
+            fn visit_unit<E>(self) -> Result<OwnName, E> {
+                Ok(OwnName(None))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut names: A) -> Result<OwnName, A::Error> {
+                let (mut first, mut own) = (None, None);
+                while let Some(name) = names.next_element::<Text<'de>>()? {
+                    if own.is_none() && !without_slash(&name).contains('/') {
+                        own = Some(Arc::from(without_slash(&name)));
+                    } else if first.is_none() {
+                        first = Some(Arc::from(without_slash(&name)));
+                    }
+                }
+                Ok(OwnName(own.or(first)))
+            }
+        }
+
+        deserializer.deserialize_any(Names)
+    }
 }
 
 /// A container's name as people know it.
@@ -121,9 +230,20 @@ mod tests {
     use whalewatcher_core::ErrorKind;
 
     use super::*;
+    use crate::memory::Memory;
+
+    fn decode(body: &[u8]) -> Result<Vec<Sighting>, EngineError> {
+        super::decode("list", &mut Body::of(body), None)
+    }
+
+    fn decode_within(memory_limit: usize, body: &[u8]) -> Result<Vec<Sighting>, EngineError> {
+        let mut answer = Body::new(&Memory::new(memory_limit));
+        answer.add("list", body, body.len())?;
+        super::decode("list", &mut answer, None)
+    }
 
     fn decoded(body: &str) -> Vec<String> {
-        let sightings = decode("GET /containers/json", body.as_bytes(), None).unwrap();
+        let sightings = decode(body.as_bytes()).unwrap();
         sightings.iter().map(|sighting| sighting.container().to_string()).collect()
     }
 
@@ -197,12 +317,11 @@ mod tests {
             r#"[{{"Id":"a","Names":["/\u001b[2J\n\u202e"],"State":"running","Labels":{{"huge":"{huge}",{}}}}}]"#,
             many.join(",")
         );
-        let sightings = decode("list", body.as_bytes(), None).unwrap();
+        let sightings = decode(body.as_bytes()).unwrap();
         let container = sightings[0].container();
         assert_eq!((container.name(), container.labels().len()), ("\u{1b}[2J\n\u{202e}", 100_001));
         assert_eq!(container.labels().get("huge"), Some(huge.as_str()));
-        let damaged =
-            decode("list", b"[{\"Id\":\"a\",\"Names\":[\"/\xff\"],\"State\":\"running\"}]", None).unwrap();
+        let damaged = decode(b"[{\"Id\":\"a\",\"Names\":[\"/\xff\"],\"State\":\"running\"}]").unwrap();
         assert_eq!(damaged[0].container().name(), "\u{fffd}");
     }
 
@@ -210,7 +329,7 @@ mod tests {
     fn damaged_bytes_never_tell_that_a_container_is_gone() {
         for damaged in [&b"runn\xffng"[..], b"\xff"] {
             let body = [&b"[{\"Id\":\"a\",\"State\":\""[..], damaged, b"\"}]"].concat();
-            assert_eq!(decode("list", &body, None).unwrap_err().kind(), ErrorKind::Garbled);
+            assert_eq!(decode(&body).unwrap_err().kind(), ErrorKind::Garbled);
         }
     }
 
@@ -220,8 +339,22 @@ mod tests {
             &[b"[1]", b"[{}]", br#"[{"State":"running"}]"#, br#"[{"Id":null},{"Id":7},[]]"#];
         let damaged: &[&[u8]] = &[b"[{\"Id\":\"a\xff\"},{\"Id\":\"b\"}]"];
         for body in [&[&b"null"[..], b"{}", b"", b"[{\"Id\":\"a\"", b"[{]"], no_ids, damaged].concat() {
-            let error = decode("list", body, None).unwrap_err();
+            let error = decode(body).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Garbled, "{}", String::from_utf8_lossy(body));
+        }
+    }
+
+    #[test]
+    fn what_is_made_of_a_list_counts_as_well_as_its_bytes() {
+        let ids: Vec<_> = (0..1000).map(|id| format!(r#"{{"Id":"{id}"}}"#)).collect();
+        let labels = vec!["\"a\":\"\""; 1000].join(",");
+        let labels = format!(r#"{{"Id":"a","State":"running","Labels":{{{labels}}}}}"#);
+        for (entries, least) in [(ids.join(","), 1000 * ENTRY), (labels, 1000 * LABEL)] {
+            let body = format!("[{entries}]");
+            assert!(decode_within(2 * least + 2 * body.len(), body.as_bytes()).is_ok());
+            let error = decode_within(least, body.as_bytes()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Garbled);
+            assert!(error.to_string().contains("Builder::memory_limit"), "{error}");
         }
     }
 

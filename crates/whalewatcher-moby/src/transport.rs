@@ -23,6 +23,8 @@ use whalewatcher_core::{EngineError, ErrorKind, Spawner, Tasks};
 
 use crate::endpoint::{Address, Endpoint};
 use crate::failure::{self, Excerpt};
+use crate::home::Home;
+use crate::memory::Memory;
 use crate::tls::Tls;
 
 /// How many connections that nobody uses are kept: as many as inspections run at once.
@@ -35,19 +37,26 @@ const IDLE: Duration = Duration::from_secs(30);
 pub(crate) struct Transport {
     client: Client<Connector, Empty<Bytes>>,
     connector: Connector,
+    memory: Memory,
     _tasks: Tasks,
 }
 
 impl Transport {
-    /// Connects to nothing yet.
-    pub(crate) fn new(connector: Connector) -> Self {
+    /// Connects to nothing yet. All connections will be to the same socket; what is sent over them may take so many bytes of
+    /// memory at once.
+    pub(crate) fn new(mut connector: Connector, memory_limit: usize) -> Self {
         let tasks = Tasks::new();
+        if let Address::Unix(path) = connector.endpoint.address() {
+            connector.home = Some(Arc::new(Home::new(path.clone())));
+        }
         let client = builder(Spawn(tasks.spawner())).build(connector.clone());
-        Self { client, connector, _tasks: tasks }
+        Self { client, connector, memory: Memory::new(memory_limit), _tasks: tasks }
     }
 
-    /// What the engine answers, of which the headers have come. The path may have a query.
+    /// What the engine answers, of which the headers have come. The path may have a query. Fails if another socket is bound at
+    /// the endpoint by now, though a kept connection might still be answered.
     pub(crate) async fn get(&self, path: &str) -> Result<Response<Incoming>, EngineError> {
+        self.still_there()?;
         let mut request = Request::new(Empty::new());
         *request.uri_mut() = self.connector.uri(path).map_err(|error| {
             EngineError::new(ErrorKind::Garbled, format!("no request can be made of {}", Excerpt(path)))
@@ -61,6 +70,24 @@ impl Transport {
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
         &self.connector.endpoint
+    }
+
+    /// Fails if another socket is bound at the endpoint by now.
+    pub(crate) fn still_there(&self) -> Result<(), EngineError> {
+        self.connector.home.as_ref().map_or(Ok(()), |home| home.check())
+    }
+
+    /// What answers may take of memory.
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// Resolves with the reason once it was noticed that another socket is bound at the endpoint.
+    pub(crate) async fn replaced(&self) -> EngineError {
+        match &self.connector.home {
+            Some(home) => home.left().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// The PID of whoever listens at the unix socket, as the kernel tells it, once a connection was made.
@@ -95,11 +122,13 @@ pub(crate) struct Connector {
     endpoint: Arc<Endpoint>,
     tls: Option<Tls>,
     peer: Arc<AtomicU32>,
+    /// The one socket to connect to, if it must stay the same.
+    home: Option<Arc<Home>>,
 }
 
 impl Connector {
     pub(crate) fn new(endpoint: Arc<Endpoint>, tls: Option<Tls>) -> Self {
-        Self { endpoint, tls, peer: Arc::default() }
+        Self { endpoint, tls, peer: Arc::default(), home: None }
     }
 
     /// The path at this engine, as an URI. Whether TLS is spoken is this connector's business, not HTTP's.
@@ -110,7 +139,10 @@ impl Connector {
     async fn connect(self) -> io::Result<Stream> {
         match self.endpoint.address() {
             Address::Unix(path) => {
-                let stream = UnixStream::connect(path).await?;
+                let stream = match &self.home {
+                    Some(home) => home.connect().await?,
+                    None => UnixStream::connect(path).await?,
+                };
                 let pid = stream.peer_cred().ok().and_then(|peer| u32::try_from(peer.pid()?).ok());
                 self.peer.store(pid.unwrap_or(0), Ordering::Relaxed);
                 Ok(Stream(Box::pin(stream)))

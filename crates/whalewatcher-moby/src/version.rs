@@ -15,7 +15,8 @@ pub(crate) const NEWEST: ApiVersion = ApiVersion(1, 52);
 
 impl ApiVersion {
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let (major, minor) = text.trim().split_once('.')?;
+        let text = text.trim();
+        let (major, minor) = text.strip_prefix('v').unwrap_or(text).split_once('.')?;
         Some(Self(major.parse().ok()?, minor.parse().ok()?))
     }
 }
@@ -38,14 +39,20 @@ pub(crate) fn pinned(text: &str) -> Result<ApiVersion, EngineError> {
 }
 
 /// The newest version that both sides speak, or exactly the one that is asked for; an engine that does not tell its
-/// oldest speaks whatever is older than its newest.
+/// oldest speaks whatever is older than its newest. `podman` is its own version, if it is podman.
 pub(crate) fn negotiate(
     newest: ApiVersion,
     oldest: Option<ApiVersion>,
     pinned: Option<ApiVersion>,
+    podman: Option<&str>,
 ) -> Result<ApiVersion, EngineError> {
     if newest < OLDEST {
-        let message = format!("Docker API {newest} is too old, {OLDEST} or newer is needed: Docker 20.10");
+        let message = match podman {
+            Some(version) => format!("podman {} is too old: podman 4 or newer is needed", Printable(version)),
+            None => {
+                format!("Docker API {newest} is too old, {OLDEST} or newer is needed: Docker 20.10")
+            }
+        };
         return Err(EngineError::new(ErrorKind::TooOld, message));
     }
     let wanted = pinned.unwrap_or_else(|| newest.min(NEWEST));
@@ -85,10 +92,10 @@ mod tests {
             ("2.0", "1.52", None, "1.52"),
             ("1.51", "1.24", Some("1.43"), "1.43"),
         ] {
-            let taken_indeed = negotiate(version(newest), Some(version(oldest)), pinned.map(version));
+            let taken_indeed = negotiate(version(newest), Some(version(oldest)), pinned.map(version), None);
             assert_eq!(taken_indeed.unwrap(), version(taken), "{newest}");
         }
-        assert_eq!(negotiate(version("1.41"), None, None).unwrap(), version("1.41"));
+        assert_eq!(negotiate(version("1.41"), None, None, None).unwrap(), version("1.41"));
     }
 
     #[test]
@@ -100,16 +107,26 @@ mod tests {
             ("1.45", "1.24", Some("1.47"), ErrorKind::TooOld, "DOCKER_API_VERSION asks for 1.47"),
             ("1.52", "1.44", Some("1.43"), ErrorKind::TooNew, "DOCKER_API_VERSION asks for 1.43"),
         ] {
-            let error = negotiate(version(newest), Some(version(oldest)), pinned.map(version)).unwrap_err();
+            let error =
+                negotiate(version(newest), Some(version(oldest)), pinned.map(version), None).unwrap_err();
             assert_eq!(error.kind(), kind, "{newest}");
             assert!(error.to_string().contains(text), "{error}");
         }
     }
 
     #[test]
+    fn a_podman_too_old_is_told_so_by_its_own_version() {
+        let error = negotiate(version("1.40"), None, None, Some("3.4.4")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TooOld);
+        assert_eq!(error.to_string(), "podman 3.4.4 is too old: podman 4 or newer is needed");
+    }
+
+    #[test]
     fn a_version_asked_for_must_be_one_that_is_known_here() {
-        assert_eq!(pinned("1.47").unwrap(), version("1.47"));
-        for text in ["1.40", "1.53", "latest", "", "1", "1.x", "1.47.1"] {
+        for text in ["1.47", "v1.47"] {
+            assert_eq!(pinned(text).unwrap(), version("1.47"));
+        }
+        for text in ["1.40", "1.53", "latest", "", "1", "1.x", "1.47.1", "vv1.47"] {
             assert_eq!(pinned(text).unwrap_err().kind(), ErrorKind::Configuration, "{text}");
         }
     }

@@ -6,13 +6,14 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 use whalewatcher_core::{ContainerId, EngineClient, EngineConnection, EngineError, EngineEvent, ErrorKind};
-use whalewatcher_moby::{Client, Connection, MAX_EVENT, MAX_IDENTITY, MAX_INSPECTION, MAX_LIST};
+use whalewatcher_moby::{Client, Connection, MAX_IDENTITY, MAX_INSPECTION, MEMORY_LIMIT};
 
 /// Nothing here takes so long, unless it never comes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -63,7 +64,12 @@ impl Endless {
     }
 
     async fn connect(&self) -> Result<Connection, EngineError> {
-        let client = Client::new(format!("unix://{}/s", self.folder.path().display())).unwrap();
+        self.connect_within(MEMORY_LIMIT).await
+    }
+
+    async fn connect_within(&self, memory_limit: usize) -> Result<Connection, EngineError> {
+        let endpoint = format!("unix://{}/s", self.folder.path().display());
+        let client = Client::builder().endpoint(endpoint).memory_limit(memory_limit).build().unwrap();
         timeout(PATIENCE, client.connect()).await.expect("it ends")
     }
 }
@@ -137,17 +143,17 @@ async fn what_has_no_end_is_given_up_at_its_limit() {
     {
         let head = format!("{CHUNKED}{nonsense}").leak();
         let error = Endless::on("/info", head, "x").connect().await.unwrap_err();
-        let kinds = [ErrorKind::Disconnected, ErrorKind::Garbled];
-        assert!(kinds.contains(&error.kind()), "{nonsense:?}: {:?} {error}", error.kind());
+        assert_eq!(error.kind(), ErrorKind::Disconnected, "{nonsense:?}: {error}");
         within(MAX_IDENTITY, nonsense);
     }
 
     // What announces too much is not even read.
-    let announced = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n[", MAX_LIST + 1).leak();
+    let announced = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n[", MEMORY_LIMIT + 1).leak();
     let endless = Endless::on("/containers/json", announced, "");
     let connection = endless.connect().await.unwrap();
     let error = timeout(PATIENCE, connection.list()).await.expect("it ends").unwrap_err();
-    assert_eq!(error.to_string(), "GET /containers/json: the answer has more than 1073741824 bytes");
+    let full = "GET /containers/json: the answer takes more than is left of 134217728 bytes for all answers";
+    assert!(error.to_string().starts_with(full), "{error}");
     within(MAX_IDENTITY, "a list that is too large");
 
     let line = r#"{"Type":"container","Action":"start","Actor":{"ID":"a","Attributes":{"huge":""#;
@@ -161,7 +167,33 @@ async fn what_has_no_end_is_given_up_at_its_limit() {
     let error = next().await.unwrap().unwrap_err();
     assert_eq!(error.to_string(), "GET /events: the answer has more than 268435456 bytes");
     assert!(next().await.is_none());
-    within(MAX_EVENT, "an event");
+    within(MAX_IDENTITY, "an event");
+
+    // Chunks of one byte each take no more than others.
+    let endless = Endless::on("/containers", CHUNKED, "1\r\n \r\n");
+    let connection = endless.connect_within(MIB).await.unwrap();
+    let error = timeout(PATIENCE, connection.list()).await.expect("it ends").unwrap_err();
+    assert!(error.to_string().contains("more than is left of 1048576 bytes"), "{error}");
+    within(MAX_IDENTITY, "chunks of one byte");
+    let small = 8 * MIB;
+
+    // What is made of a list of many tiny entries, or of one with many tiny parts, takes its share as well.
+    for (entry, whole) in [
+        ("{\"Id\":\"a\"},", "[%{}]"),
+        ("\"\":\"\",", "[{\"Id\":\"a\",\"Labels\":{%\"\":\"\"}}]"),
+        ("\"\",", "[{\"Id\":\"a\",\"Names\":[%\"\"]}]"),
+    ] {
+        let body = whole.replace('%', &entry.repeat(6 * MIB / entry.len()));
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let began = peak();
+        let endless = Endless::on("/containers/json", answer.leak(), "");
+        let connection = endless.connect_within(small).await.unwrap();
+        let listed = timeout(PATIENCE, connection.list()).await.expect("it ends");
+        assert!(listed.is_err() || !entry.contains("Id"), "{listed:?}");
+        let grown = peak() - began;
+        // The limit of labels is one for each container.
+        assert!(grown < 2 * small + 40 * MIB, "{entry}: {} MiB", grown / MIB);
+    }
 
     let endless = Endless::on("/containers/a/json", CHUNKED, &chunk);
     let connection = endless.connect().await.unwrap();
@@ -170,4 +202,10 @@ async fn what_has_no_end_is_given_up_at_its_limit() {
     let error = timeout(PATIENCE, inspecting).await.expect("it ends").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Garbled, "{error}");
     within(MAX_INSPECTION, "an inspection");
+
+    // As many inspections as there may be at once share what there is.
+    let inspections = (0..16).map(|_| connection.inspect(&id));
+    let errors = timeout(PATIENCE, join_all(inspections)).await.expect("they end");
+    assert!(errors.iter().all(Result::is_err));
+    within(MEMORY_LIMIT - 48 * MIB, "sixteen inspections");
 }

@@ -106,6 +106,8 @@ impl Stranger {
             let mut events = pin!(connection.events());
             while let Some(event) = events.next().await {
                 match event {
+                    // The stream ended, so what changes is learned of by lists.
+                    Ok(EngineEvent::Source(_)) => break,
                     Ok(event) => all.push(event),
                     Err(error) => {
                         is_told_well(&error);

@@ -10,6 +10,8 @@ pub mod containerd;
 pub mod cri;
 #[cfg(feature = "docker")]
 pub mod docker;
+#[cfg(feature = "containerd")]
+pub mod endless;
 #[cfg(any(feature = "containerd", feature = "docker"))]
 mod gate;
 #[cfg(feature = "containerd")]

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fs, io};
 
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::Stream;
+use whalewatcher::adapter::poll;
 use whalewatcher::{
-    ChangeSource, Container, ContainerId, EngineClient, EngineConnection, EngineError, EngineEvent,
-    EngineIdentity, ErrorKind, Listing, Sighting,
+    Container, ContainerId, EngineClient, EngineConnection, EngineError, EngineEvent, EngineIdentity,
+    ErrorKind, Listing, Sighting,
 };
 
 const EVERY: Duration = Duration::from_secs(1);
@@ -40,14 +41,9 @@ impl EngineConnection for PidFiles {
         EngineIdentity::new(self.engine_type(), self.endpoint())
     }
 
-    /// No event says what happened: with each `Gap` the watcher lists again and finds out.
+    /// Nothing sends events, so the folder is listed again and again.
     fn events(&self) -> impl Stream<Item = Result<EngineEvent, EngineError>> + Send {
-        let first = [EngineEvent::Source(ChangeSource::Polling { every: EVERY }), EngineEvent::Subscribed];
-        let gaps = stream::unfold(tokio::time::interval(EVERY), |mut interval| async {
-            interval.tick().await;
-            Some((EngineEvent::Gap, interval))
-        });
-        stream::iter(first).chain(gaps).map(Ok)
+        poll(self, EVERY, EVERY)
     }
 
     // Small files in memory: reading them takes microseconds. Whatever can block for longer belongs on another thread.

@@ -39,14 +39,14 @@
 //! `whalewatcher` is the feature `cli`: `cargo install whalewatcher --features cli`.
 //!
 //! The package's folder `examples` has programs: `once`, `follow`, `fleet`, `pods`, `rucksack`, `metrics`, an `adapter` of
-//! one's own, and `testing` without any engine.
+//! one's own (to an engine without events), and `testing` without any engine.
 //!
 //! # Features
 //!
 //! - `moby` (default): Docker, and what speaks its API, such as podman.
 //! - `bollard` (default): with `moby`, a bollard client for the application's own requests, and packers of rucksacks that
 //!   get bollard's types. Without it some 35 crates fewer are compiled.
-//! - `containerd`: containerd, in all its namespaces.
+//! - `containerd`: containerd, in all its namespaces but those that are ignored (`moby` and `k8s.io` by default).
 //! - `cri`: the runtime of a Kubernetes node (containerd, CRI-O), by the API that the kubelet uses: containers and pod
 //!   sandboxes, which [`Portfolio::pods`] groups. Together with `containerd`, a containerd before 2.0 is followed by its own
 //!   events; without it, it is asked for its lists every second, for its CRI events would be taken from the kubelet.

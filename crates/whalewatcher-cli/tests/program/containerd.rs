@@ -41,7 +41,7 @@ async fn programs_are_told_all_that_containerd_tells() {
     let mut started = [program.json().await, program.json().await];
     started.sort_by_key(|line| line["container"]["id"].to_string());
     let engine = json!({
-        "type": "containerd.io", "id": "c0ffee", "version": "v2.1.9 abc", "api": server.endpoint(),
+        "type": "containerd.io", "id": "c0ffee", "version": "v2.1.9 abc", "api": host(&server),
     });
     for (field, value) in engine.as_object().unwrap() {
         assert_eq!(started[1]["engine"][field], *value);
@@ -96,6 +96,60 @@ async fn a_namespace_that_cannot_be_listed_is_told_and_hides_no_other() {
     let ended = run(&["ps", "--host", &host(&server)]).await;
     assert!(ended.stdout.contains("lone"), "{}", ended.stdout);
     assert!(ended.complaint().contains("'staging' cannot be listed"), "{}", ended.complaint());
+}
+
+#[tokio::test]
+async fn an_engines_api_is_accepted_as_its_host() {
+    let server = shop();
+    let ps = run(&["ps", "--format", "json", "--host", &host(&server)]).await;
+    let all: serde_json::Value = serde_json::from_str(&ps.stdout).unwrap();
+    let again = run(&["ps", "--format", "json", "--host", all[0]["engine"]["api"].as_str().unwrap()]).await;
+    assert_eq!((again.code, again.stdout), (Some(0), ps.stdout));
+}
+
+#[tokio::test]
+async fn which_namespaces_are_left_out_can_be_said() {
+    let server = shop();
+    server.run(ContainerSpec::new("k8s.io/pod")).unwrap();
+    for (arguments, names) in [
+        (&[][..], &["lone", "staging/web"][..]),
+        (&["--all-namespaces"], &["k8s.io/pod", "lone", "staging/web"]),
+        (&["--ignore-namespace", "staging", "--ignore-namespace", "default"], &["k8s.io/pod"]),
+    ] {
+        let ps = ["ps", "--format", "json", "--host", &host(&server)];
+        let ended = run(&[&ps[..], arguments].concat()).await;
+        let all: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+        let mut found: Vec<_> = all.as_array().unwrap().iter().map(|one| one["name"].clone()).collect();
+        found.sort_by_key(ToString::to_string);
+        assert_eq!(found, names, "{arguments:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_empty_picture_says_which_namespaces_it_leaves_out() {
+    let server = Server::builder().start().unwrap();
+    server.run(ContainerSpec::new("k8s.io/pod")).unwrap();
+    let note = format!(
+        "whalewatcher: containerd.io at {}: namespace 'k8s.io' left out; --all-namespaces shows all",
+        server.endpoint()
+    );
+    for (format, stdout) in [("text", "no container is alive\n"), ("json", "[]\n")] {
+        let ended = run(&["ps", "--format", format, "--host", &host(&server)]).await;
+        assert_eq!(
+            (ended.code, ended.stdout.as_str(), ended.stderr.trim_end()),
+            (Some(0), stdout, note.as_str())
+        );
+    }
+    server.run(ContainerSpec::new("moby/c0ffee")).unwrap();
+    let mut program = Program::start(&["watch", "--host", &host(&server)]);
+    assert_eq!(
+        program.error_line().await,
+        note.replace("namespace 'k8s.io'", "namespaces 'k8s.io' and 'moby'")
+    );
+    server.run("lone").unwrap();
+    while !program.line().await.contains("lone") {}
+    let ended = run(&["ps", "--host", &host(&server)]).await;
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
 }
 
 #[tokio::test]

@@ -97,7 +97,7 @@ async fn programs_are_told_all_that_a_runtime_tells() {
         server.truth().into_iter().find(|alive| alive.name == "nginx").unwrap().since.to_string();
     let engine = json!({
         "type": "k8s.io/cri-api", "id": nginx["engine"]["id"], "version": "containerd v2.1.9 [API v1]",
-        "api": server.endpoint(),
+        "api": host(&server),
     });
     assert_eq!(
         *nginx,
@@ -149,7 +149,7 @@ async fn that_a_runtime_must_be_polled_is_told_and_no_kubelet_is_robbed() {
     let crio = node(Flavour::Crio);
     let mut program = Program::start(&["watch", "--host", &host(&crio)]);
     let complaint = program.error_line().await;
-    let told = format!("whalewatcher: k8s.io/cri-api at {}: it tells of no changes, ", crio.endpoint());
+    let told = format!("whalewatcher: k8s.io/cri-api at {}: the engine sends no events; ", crio.endpoint());
     assert!(complaint.starts_with(&told) && complaint.ends_with(" every 1 s"), "{complaint}");
 
     let containerd = node(Flavour::Containerd1_7);

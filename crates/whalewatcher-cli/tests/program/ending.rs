@@ -1,9 +1,14 @@
 //! How the program ends.
 
-use rustix::process::Signal;
-use whalewatcher_testkit::docker::{Kind, Server, Verdict};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 
-use crate::program::{Program, run};
+use rustix::process::Signal;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use whalewatcher_testkit::docker::{ContainerSpec, Kind, Server, Verdict};
+
+use crate::program::{Program, command, run};
 
 #[tokio::test]
 async fn a_signal_ends_watch_with_0() {
@@ -32,14 +37,62 @@ async fn a_signal_ends_what_waits_for_an_engine_with_0() {
 }
 
 #[tokio::test]
-async fn a_reader_that_has_had_enough_is_no_error() {
+async fn a_reader_that_has_had_enough_ends_it_at_once_and_is_no_error() {
     let engine = Server::builder().start().unwrap();
     let (program, _) = Program::watching(&engine).await;
-    // Not before its reader is gone.
-    let ended = tokio::join!(program.ended_without_reader(), async {
-        engine.run("web").unwrap();
-    });
-    assert_eq!((ended.0.code, ended.0.stderr.as_str()), (Some(0), ""));
+    let ended = program.ended_without_reader().await;
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+
+    // So does a socket's.
+    let (reader, stdout) = UnixStream::pair().unwrap();
+    let mut child =
+        command(&["watch", "--host", &engine.endpoint()]).stdout(OwnedFd::from(stdout)).spawn().unwrap();
+    reader.set_nonblocking(true).unwrap();
+    let mut reader = BufReader::new(tokio::net::UnixStream::from_std(reader).unwrap());
+    reader.read_line(&mut String::new()).await.unwrap();
+    drop(reader);
+    assert_eq!(child.wait().await.unwrap().code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_signal_cuts_no_line_that_is_read() {
+    let engine = Server::builder().start().unwrap();
+    let large = "x".repeat(20_000);
+    for nth in 0..100 {
+        engine.run(ContainerSpec::new(format!("c{nth}")).label("large", &large)).unwrap();
+    }
+    let mut program = Program::start(&["watch", "--format", "json", "--host", &engine.endpoint()]);
+    // The engine is in the same thread as the reader, so it must have done its work.
+    while engine.stats().requests.inspect < 100 {
+        program.json().await;
+    }
+    program.signal(Signal::TERM);
+    let ended = program.ended().await;
+    assert_eq!(ended.code, Some(0));
+    for line in ended.stdout.lines() {
+        serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error}: {} bytes", line.len()));
+    }
+    assert!(ended.stdout.is_empty() || ended.stdout.ends_with('\n'));
+}
+
+#[tokio::test]
+async fn a_signal_ends_what_is_held_up_by_its_readers() {
+    let engine = Server::builder().start().unwrap();
+    let web = engine.run(ContainerSpec::new("web").label("large", "x".repeat(100_000))).unwrap();
+    let (mut fast, _) = Program::watching(&engine).await;
+    // The standard output is full from the beginning, and the standard error soon after.
+    let stuck = Program::start(&["watch", "-vvv", "--format", "json", "--host", &engine.endpoint()]);
+    let ps = Program::start(&["ps", "--format", "json", "--host", &engine.endpoint()]);
+    for _ in 0..20 {
+        engine.pause(&web).unwrap();
+        fast.json().await;
+        engine.unpause(&web).unwrap();
+        fast.json().await;
+    }
+    for program in [stuck, ps] {
+        program.signal(Signal::INT);
+        assert_eq!(program.ended_unread().await.code, Some(0));
+    }
 }
 
 #[tokio::test]

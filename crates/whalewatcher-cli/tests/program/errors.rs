@@ -6,8 +6,9 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
+use rustix::process::Signal;
 use tokio::process::Command;
-use whalewatcher_testkit::docker::Server;
+use whalewatcher_testkit::docker::{Kind, Server, Verdict};
 
 use crate::program::{Ended, PATH, Program, command, run};
 
@@ -20,6 +21,9 @@ async fn wrong_usage_ends_with_2() {
         &["ps", "--host", "ftp://whale"],
         &["watch", "--host", "/run/a", "--host", "unix:///run/a"],
         &["watch", "--format", "xml"],
+        &["ps", "--all-namespaces"],
+        &["ps", "--host", "containerd://", "--all-namespaces", "--ignore-namespace", "moby"],
+        &["ps", "--host", "containerd://", "--ignore-namespace", "no good"],
         &["demo", "--for", "soon"],
         &["demo", "--for", "0s"],
     ] {
@@ -106,6 +110,165 @@ async fn an_engine_that_is_too_old_is_told_apart() {
         let complaint = ended.complaint();
         assert!(complaint.contains("1.21 is too old") && complaint.contains("upgrade"), "{complaint}");
     }
+}
+
+/// Engines of which the first is too old, the second is not there, and the third is as it should be.
+fn mixed() -> (tempfile::TempDir, [Server; 2], [String; 3]) {
+    let old = Server::builder().version("1.9").api_versions("1.21", "1.12").start().unwrap();
+    let good = Server::builder().start().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let missing = format!("unix://{}", folder.path().join("d.sock").display());
+    let hosts = [old.endpoint(), missing, good.endpoint()];
+    (folder, [old, good], hosts)
+}
+
+#[tokio::test]
+async fn ps_shows_what_there_is_and_complains_of_the_rest() {
+    let (_folder, [_old, good], hosts) = mixed();
+    good.run("web").unwrap();
+    let hosts: Vec<_> = hosts.iter().flat_map(|host| ["--host", host]).collect();
+    for (format, begin) in [("text", "docker.com 28.5.2 at unix://"), ("json", "[{\"id\"")] {
+        let ended = run(&[&["ps", "--format", format], &hosts[..]].concat()).await;
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.stdout.starts_with(begin) && ended.stdout.contains("web"), "{ended:?}");
+        let complaints: Vec<_> = ended.stderr.lines().collect();
+        assert_eq!(complaints.len(), 2, "{ended:?}");
+        assert!(complaints[0].contains(hosts[1]) && complaints[0].contains("too old"), "{ended:?}");
+        assert!(complaints[1].contains(hosts[3]) && complaints[1].contains("no such socket"), "{ended:?}");
+    }
+    let ended = run(&[&["ps", "--format", "json"], &hosts[..4]].concat()).await;
+    assert_eq!((ended.code, ended.stdout.as_str(), ended.stderr.lines().count()), (Some(1), "", 2));
+}
+
+#[tokio::test]
+async fn watch_goes_on_while_one_host_can_be_watched_or_may_come() {
+    let (_folder, [_old, good], hosts) = mixed();
+    let hosts: Vec<_> = hosts.iter().flat_map(|host| ["--host", host]).collect();
+    for format in ["text", "json"] {
+        let mut program = Program::start(&[&["watch", "--format", format], &hosts[..]].concat());
+        let mut complaints = vec![program.error_line().await];
+        if format == "text" {
+            complaints.push(program.error_line().await);
+        }
+        complaints.sort();
+        let without = format!("whalewatcher: going on without this engine: docker.com at {}: ", hosts[1]);
+        assert!(complaints[0].starts_with(&without) && complaints[0].contains("too old"), "{complaints:?}");
+        let name = format!("web-{format}");
+        good.run(name.as_str()).unwrap();
+        while !program.line().await.contains(&name) {}
+        program.signal(Signal::TERM);
+        let ended = program.ended().await;
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    }
+    let older = Server::builder().version("1.8").api_versions("1.20", "1.12").start().unwrap();
+    let all_fail = ["watch", "--host", &older.endpoint(), hosts[0], hosts[1]];
+    let ended = run(&all_fail).await;
+    assert_eq!((ended.code, ended.stderr.lines().count()), (Some(1), 2), "{ended:?}");
+}
+
+#[tokio::test]
+async fn containers_that_cannot_be_inspected_are_named() {
+    let engine = Server::builder().start().unwrap();
+    let ids: Vec<_> = (10..22).map(|nth| engine.run(format!("c{nth}")).unwrap()).collect();
+    let broken = ids[0].clone();
+    let hook = engine.on_request(|request| match request.kind() {
+        Kind::Inspect => Verdict::error(500, "no luck"),
+        _ => Verdict::Pass,
+    });
+    let ps = ["ps", "--host", &engine.endpoint()];
+    let ended = run(&ps).await;
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), "no container is known to be alive\n"));
+    let complaints: Vec<_> = ended.stderr.lines().collect();
+    assert_eq!(complaints.len(), 11, "{ended:?}");
+    for complaint in &complaints[..10] {
+        let begin = format!("whalewatcher: docker.com at {}: container 'c", engine.endpoint());
+        assert!(complaint.starts_with(&begin) && complaint.contains(" cannot be inspected: "), "{complaint}");
+        assert!(complaint.ends_with("no luck"), "{complaint}");
+    }
+    assert!(complaints[10].ends_with(": and 2 more containers cannot be inspected"), "{ended:?}");
+    let json = run(&[&ps[..], &["--format", "json"]].concat()).await;
+    assert_eq!((json.code, json.stdout.as_str()), (Some(1), "[]\n"));
+
+    engine.remove_hook(hook);
+    let hook = engine.on_request(move |request| match request.container() {
+        Some(id) if id == broken => Verdict::error(500, "no luck"),
+        _ => Verdict::Pass,
+    });
+    let mut program = Program::start(&["watch", "--format", "json", "--host", &engine.endpoint()]);
+    let complaint = program.error_line().await;
+    assert!(complaint.contains(&format!("container 'c10'/{} cannot be inspected: ", ids[0])), "{complaint}");
+    let mut last = program.json().await;
+    while last["event"] != "synced" {
+        last = program.json().await;
+    }
+    assert_eq!((&last["containers"], &last["unresolved"]), (&11.into(), &1.into()));
+    engine.remove_hook(hook);
+    assert_eq!(program.json().await["container"]["name"], "c10");
+    let resolved = program.error_line().await;
+    assert!(resolved.ends_with(&format!("container 'c10'/{} is resolved", ids[0])), "{resolved}");
+}
+
+#[tokio::test]
+async fn an_engine_without_events_is_polled_and_watch_says_why() {
+    let engine = Server::builder().start().unwrap();
+    engine.run("web").unwrap();
+    engine.on_request(|request| match request.kind() {
+        Kind::Events => Verdict::error(403, "not for you"),
+        _ => Verdict::Pass,
+    });
+    let mut program = Program::start(&["watch", "--host", &engine.endpoint()]);
+    let complaint = program.error_line().await;
+    let begin = format!("whalewatcher: docker.com at {}: ", engine.endpoint());
+    assert!(
+        complaint.starts_with(&begin) && complaint.contains("not for you; polling every "),
+        "{complaint}"
+    );
+    while !program.line().await.contains("  web ") {}
+    engine.run("db").unwrap();
+    while !program.line().await.contains("● started  db ") {}
+    let ended = run(&["ps", "--host", &engine.endpoint()]).await;
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+}
+
+#[tokio::test]
+async fn an_engine_that_does_not_answer_is_told_with_what_it_does_not_answer() {
+    let engine = Server::builder().on_request(|_| Verdict::Hang).start().unwrap();
+    let ended = run(&["ps", "--host", &engine.endpoint()]).await;
+    let complaint = ended.complaint();
+    assert!(complaint.contains(&engine.endpoint()) && complaint.contains("connecting"), "{complaint}");
+    assert!(complaint.ends_with("(is the engine overloaded or stopped?)"), "{complaint}");
+    assert_eq!(ended.stdout, "");
+}
+
+#[tokio::test]
+async fn with_too_few_descriptors_nothing_panics_and_nothing_is_missing_in_silence() {
+    let engine = Server::builder().start().unwrap();
+    for nth in 0..40 {
+        engine.run(format!("c{nth}")).unwrap();
+    }
+    let mut codes = Vec::new();
+    for limit in (4..=24).chain([64]) {
+        let script = format!("ulimit -n {limit}; exec \"$0\" \"$@\"");
+        let output = Command::new("sh")
+            .args(["-c", &script, PATH, "ps", "--host", &engine.endpoint()])
+            .output()
+            .await
+            .unwrap();
+        let (shown, errors) =
+            (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+        let code = output.status.code();
+        match code {
+            Some(0) => assert_eq!((shown.lines().count(), errors.as_str()), (42, ""), "{limit}"),
+            Some(1) => {
+                assert!((1..=11).contains(&errors.lines().count()), "{limit}: {errors}");
+                assert!(errors.lines().all(|line| line.starts_with("whalewatcher: ")), "{limit}: {errors}");
+            }
+            // With less than the loader needs the program does not even start.
+            _ => assert_eq!(code, Some(127), "{limit}: {errors}"),
+        }
+        codes.push(code);
+    }
+    assert!(codes.contains(&Some(1)) && codes.last() == Some(&Some(0)), "{codes:?}");
 }
 
 #[tokio::test]

@@ -23,7 +23,8 @@ async fn every_change_is_a_line_and_the_lines_add_up_to_the_truth() {
     let (mut program, told) = Program::watching(&engine).await;
     let mut fold = Fold::default();
     told.iter().for_each(|line| fold.take(line));
-    assert_eq!(told.last().unwrap()["containers"], 2);
+    let synced = told.last().unwrap();
+    assert_eq!((&synced["containers"], &synced["unresolved"]), (&json!(2), &json!(0)));
     assert_eq!(fold, Fold::truth(&engine));
 
     engine.pause(&web).unwrap();
@@ -35,7 +36,11 @@ async fn every_change_is_a_line_and_the_lines_add_up_to_the_truth() {
     engine.unpause(&web).unwrap();
     next(&mut program, &mut fold, "unpaused").await;
     engine.rename(&web, "shop-front-1").unwrap();
-    assert_eq!(next(&mut program, &mut fold, "updated").await["container"]["name"], "shop-front-1");
+    let updated = next(&mut program, &mut fold, "updated").await;
+    assert_eq!(
+        (&updated["container"]["name"], &updated["was"]),
+        (&json!("shop-front-1"), &json!({"name": "shop-web-1"}))
+    );
     engine.restart(&web).unwrap();
     assert_eq!(next(&mut program, &mut fold, "exited").await["exit_code"], 143);
     next(&mut program, &mut fold, "started").await;

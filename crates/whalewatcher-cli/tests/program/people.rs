@@ -57,7 +57,8 @@ no project
     );
     assert_eq!((ended.code, ended.stdout.as_str(), ended.stderr.as_str()), (Some(0), expected.as_str(), ""));
     let none = run(&["ps", "--project", "x", "--host", &engine.endpoint()]).await;
-    assert_eq!((none.code, none.stdout.as_str()), (Some(0), "no container of project 'x' is alive\n"));
+    let sentence = "whalewatcher: no container of project 'x' is alive\n";
+    assert_eq!((none.code, none.stdout.as_str(), none.stderr.as_str()), (Some(0), "", sentence));
 }
 
 #[tokio::test]
@@ -70,6 +71,10 @@ async fn several_hosts_are_several_tables_with_headlines() {
     assert!(lines[3].starts_with("  web "), "{lines:?}");
     let headline = format!("docker.com 99 at {}", two.endpoint());
     assert_eq!(lines[4..], ["", headline.as_str(), "no container is alive"]);
+    two.run(ContainerSpec::new("db").project("shop", "db")).unwrap();
+    let shop = run(&["ps", "--project", "shop", "--host", &one.endpoint(), "--host", &two.endpoint()]).await;
+    assert_eq!((shop.stdout.lines().next(), shop.stderr.as_str()), (Some(headline.as_str()), ""));
+    assert!(shop.stdout.contains("  db "), "{shop:?}");
 }
 
 #[tokio::test]
@@ -155,11 +160,14 @@ async fn colour_is_for_terminals_that_want_it() {
 #[tokio::test]
 async fn names_that_steer_terminals_do_not_reach_one() {
     let engine = Server::builder().start().unwrap();
-    let evil = "a\u{1b}[2J\r\n\u{9b}31m\u{202e}b";
+    let evil = "a\u{1b}[2J\r\n\u{9b}31m\u{202e}\u{200b}b";
     engine.run(ContainerSpec::new(evil).project(evil, "x")).unwrap();
     let text = plain(&on_terminal(120, &mut command(&["ps", "--host", &engine.endpoint()])).await);
     assert_eq!(text.lines().count(), 3);
-    assert!(!text.contains('\u{202e}') && text.contains(r"  a\u{1b}[2J\r\n\u{9b}31m\u{202e}b  "), "{text}");
+    assert!(
+        !text.contains('\u{202e}') && text.contains(r"  a\u{1b}[2J\r\n\u{9b}31m\u{202e}\u{200b}b  "),
+        "{text}"
+    );
     let mut program = Program::start(&["watch", "--host", &engine.endpoint()]);
     for _ in 0..3 {
         program.line().await;

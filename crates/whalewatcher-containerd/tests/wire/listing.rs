@@ -1,5 +1,7 @@
 //! Lists: of many containers, of namespaces that fail, and of what is not as it should be.
 
+use std::time::Duration;
+
 use futures_util::FutureExt;
 use prost::Message;
 use whalewatcher_api::containerd::services::tasks::v1::GetResponse;
@@ -116,7 +118,7 @@ async fn what_was_known_of_a_namespace_that_fails_is_not_announced_as_exited() {
     in_time(server.until(|stats| stats.requests.namespaces_list >= 4)).await;
     assert_eq!(watched.names(), ["bad/1", "bad/2", "good/2"]);
     server.remove_hook(hook);
-    assert_eq!(watched.told_all(2).await, ["exited bad/1", "synced 2"], "exactly what differs");
+    assert_eq!(watched.told_all(2).await, ["exited bad/1 0", "synced 2"], "exactly what differs");
 }
 
 #[tokio::test]
@@ -125,9 +127,12 @@ async fn a_namespace_that_hangs_hides_no_other() {
     server.run("good/1").unwrap();
     server.run("bad/1").unwrap();
     let hook = server.on_call(treating("bad", Method::TasksList, Verdict::Hang));
-    let mut watched = watch(&server);
+    // A third of the time for the whole list.
+    let (list, other) = (Duration::from_secs(3), Duration::from_secs(10));
+    let settings = Settings::default().with_limits(other, list, other);
+    let mut watched = watch_with_settings(Client::new(server.endpoint()).unwrap(), settings);
     assert_eq!(watched.told().await, "started good/1");
-    assert_eq!(unlisted(&watched), [("bad".to_owned(), "no answer within 10 s".to_owned())]);
+    assert_eq!(unlisted(&watched), [("bad".to_owned(), "no answer within 1 s".to_owned())]);
     server.remove_hook(hook);
     // The next attempt may still have been asked before.
     let told = watched.told_all(2).await;
@@ -144,6 +149,31 @@ async fn a_namespace_that_vanishes_before_it_is_listed_is_no_error() {
         let watched = watch(&server).live().await;
         assert_eq!(watched.names(), ["good/1"]);
         server.remove_hook(hook);
+    }
+}
+
+#[tokio::test]
+async fn ignored_namespaces_with_tasks_are_known_where_nothing_else_is_alive() {
+    for (alive, over, hangs, expected) in [
+        (&["moby/1", "k8s.io/1"][..], &[][..], None, &["k8s.io", "moby"][..]),
+        (&["moby/1"], &["k8s.io/1"], None, &["moby"]),
+        (&["moby/1", "shop/1"], &[], None, &[]),
+        (&["moby/1", "k8s.io/1"], &[], Some("moby"), &["k8s.io"]),
+        (&[], &[], None, &[]),
+    ] {
+        let server = Server::builder().start().unwrap();
+        for id in alive.iter().chain(over) {
+            server.run(*id).unwrap();
+        }
+        for id in over {
+            server.exit(id, 0).unwrap();
+        }
+        if let Some(namespace) = hangs {
+            server.on_call(treating(namespace, Method::TasksList, Verdict::Hang));
+        }
+        let client = Client::new(server.endpoint()).unwrap();
+        let _watched = Watched::new(client.clone()).live().await;
+        assert_eq!(client.ignored_with_tasks(), expected, "{alive:?}");
     }
 }
 
@@ -208,11 +238,11 @@ async fn a_list_that_does_not_know_how_a_task_fares_ends_no_life() {
     let get = GetResponse { process: Some(unknown) }.encode_to_vec();
     let server = Server::builder().start().unwrap();
     server.run("web").unwrap();
-    let settings = Settings::default().with_audits(std::time::Duration::from_millis(50));
+    let settings = Settings::default().with_audits(Duration::from_millis(50));
     let mut watched = watch_with_settings(Client::new(server.endpoint()).unwrap(), settings).live().await;
     server.on_call(treating("default", Method::TasksList, Verdict::Garbage(list.into())));
     server.on_call(treating("default", Method::TasksGet, Verdict::Garbage(get.into())));
     server.disconnect_all();
-    assert_eq!(watched.until_told("synced").await.pop().unwrap(), "synced 1");
+    assert_eq!(watched.until_told("synced").await.pop().unwrap(), "synced 1, 1 unresolved");
     assert_eq!((watched.names(), watched.watching.status().unresolved.total()), (vec!["web".to_owned()], 1));
 }

@@ -1,5 +1,8 @@
 //! Connections that end, and what happened meanwhile.
 
+use std::time::SystemTime;
+
+use whalewatcher_core::EventKind;
 use whalewatcher_testkit::containerd::{ContainerSpec, Server};
 
 use crate::watched::{assert_true, watch};
@@ -15,7 +18,7 @@ async fn an_engine_that_is_killed_and_started_again_is_told_by_exactly_what_diff
     let lost = watched.told().await;
     assert!(lost.starts_with("disconnected "), "{lost}");
     // Shims live on without containerd.
-    server.exit("goes", 0).unwrap();
+    server.exit("goes", 3).unwrap();
     server.remove("shop/is-replaced").unwrap();
     server.run(ContainerSpec::new("shop/is-replaced")).unwrap();
     server.pause("shop/pauses").unwrap();
@@ -28,7 +31,7 @@ async fn an_engine_that_is_killed_and_started_again_is_told_by_exactly_what_diff
     assert_eq!(
         told,
         [
-            "exited goes",
+            "exited goes 3",
             "exited gone/1",
             "exited shop/is-replaced",
             "paused shop/pauses",
@@ -52,5 +55,36 @@ async fn survivors_are_not_announced_again_however_often_the_connection_ends() {
         let told = watched.told_all(2).await;
         assert!(told[0].starts_with("disconnected "), "{told:?}");
         assert_eq!(told[1], "synced 10");
+    }
+}
+
+#[tokio::test]
+async fn how_a_life_ended_meanwhile_is_known_until_its_task_is_deleted() {
+    for (is_replaced, expected) in [(false, Some(137)), (true, None)] {
+        let server = Server::builder().start().unwrap();
+        server.run("shop/web").unwrap();
+        server.run("shop/over").unwrap();
+        server.exit("shop/over", 1).unwrap();
+        let mut watched = watch(&server).live().await;
+        server.stop_listening().await;
+        server.exit("shop/web", 137).unwrap();
+        if is_replaced {
+            server.delete_task("shop/web").unwrap();
+            server.start("shop/web").unwrap();
+            server.exit("shop/web", 5).unwrap();
+        }
+        let ended = SystemTime::now();
+        server.listen_again().unwrap();
+        assert!(watched.told().await.starts_with("disconnected "));
+        let event = watched.next().await;
+        let EventKind::Exited { container, code } = &event.kind else { panic!("{event}") };
+        assert_eq!((container.name(), *code), ("shop/web", expected), "replaced: {is_replaced}");
+        assert!(is_replaced || event.time <= ended, "{event}");
+        assert_eq!(watched.told().await, "synced 0");
+        assert_eq!(
+            watched.watching.status().counters.ignored,
+            0,
+            "of what was not known nothing is reported"
+        );
     }
 }

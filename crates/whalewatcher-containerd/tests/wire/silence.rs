@@ -5,6 +5,7 @@ use std::time::Duration;
 use whalewatcher_containerd::Client;
 use whalewatcher_core::Settings;
 use whalewatcher_testkit::containerd::{Code, Fate, Method, Server, Verdict};
+use whalewatcher_testkit::proxy::{Fault, Proxy};
 
 use crate::watched::{Watched, assert_true, in_time, watch, watch_with_settings};
 
@@ -14,9 +15,14 @@ fn audited(server: &Server) -> Watched {
     watch_with_settings(Client::new(server.endpoint()).unwrap(), settings)
 }
 
+/// How long the stream is silent before it is checked.
+const SILENCE: Duration = Duration::from_millis(20);
+
+/// Each check publishes an event.
 fn checked(server: &Server, limit: Duration) -> Watched {
-    let settings = Settings::default().with_audits(None).with_checks(Duration::from_millis(20), limit);
-    watch_with_settings(Client::new(server.endpoint()).unwrap(), settings)
+    let settings = Settings::default().with_audits(None).with_checks(SILENCE, limit);
+    let client = Client::builder().endpoint(server.endpoint()).probe_every(SILENCE);
+    watch_with_settings(client.build().unwrap(), settings)
 }
 
 #[tokio::test]
@@ -73,6 +79,38 @@ async fn a_quiet_engine_is_asked_again_and_again_and_stays_connected() {
     let counters = watched.watching.status().counters;
     assert_eq!((counters.connects, counters.events), (1, 0));
     assert!(watched.watching.status().is_live());
+}
+
+#[tokio::test]
+async fn unless_the_silence_is_long_others_see_nothing_of_the_checks() {
+    let server = Server::builder().start().unwrap();
+    let settings = Settings::default().with_audits(None).with_checks(SILENCE, Duration::from_secs(60));
+    let watched = watch_with_settings(Client::new(server.endpoint()).unwrap(), settings).live().await;
+    let published = server.stats().requests.publish;
+    let stats = in_time(server.until(|stats| stats.requests.version >= 10)).await;
+    assert_eq!(stats.requests.publish, published);
+    assert_eq!(watched.watching.status().counters.connects, 1);
+}
+
+#[tokio::test]
+async fn an_engine_that_takes_over_the_sockets_path_is_connected_to_though_the_old_one_answers() {
+    let (minute, often) = (Duration::from_secs(60), Duration::from_millis(50));
+    for settings in [
+        Settings::default().with_audits(None).with_checks(often, minute),
+        Settings::default().with_audits(often).with_checks(None, minute),
+    ] {
+        let server = Server::builder().start().unwrap();
+        server.run("web").unwrap();
+        let proxy = Proxy::builder().upstream(server.endpoint()).start().unwrap();
+        let client = Client::new(proxy.endpoint()).unwrap();
+        let mut watched = watch_with_settings(client, settings).live().await;
+        proxy.inject(Fault::replace_socket(false)).unwrap();
+        let told = watched.told().await;
+        let expected = format!("another socket is bound at {} by now", proxy.endpoint());
+        assert!(told.starts_with("disconnected ") && told.contains(&expected), "{told}");
+        assert_eq!(watched.told().await, "synced 1");
+        assert_eq!(server.stats().accepted, 2);
+    }
 }
 
 #[tokio::test]

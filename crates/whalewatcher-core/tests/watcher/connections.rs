@@ -1,16 +1,21 @@
 //! Connections that are lost, refused and made anew.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures_util::FutureExt;
+use futures_util::stream::{self, Stream};
+use futures_util::{FutureExt, StreamExt};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use whalewatcher_core::scripted::{Call, Engine, Moment};
 use whalewatcher_core::{
-    Backoff, ChangeSource, EngineEvent, ErrorKind, EventKind, Phase, Settings, Status, WatchError, watch,
-    watch_with,
+    Backoff, ChangeSource, Container, ContainerId, EngineClient, EngineConnection, EngineError, EngineEvent,
+    EngineIdentity, EngineWatcher, ErrorKind, Event, EventKind, Listing, Phase, Settings, Status, WatchError,
+    watch, watch_with,
 };
 
-use crate::{container, event, live, next, until_synced};
+use crate::{container, event, live, next, short, until_synced};
 
 #[tokio::test(start_paused = true)]
 async fn a_reconnect_announces_exactly_what_changed() {
@@ -138,7 +143,7 @@ async fn what_exited_while_a_list_failed_is_seen_when_it_is_alive_again() {
         engine.start(container("a", 2));
         engine.release(Call::List);
         fold.apply(&EventKind::Exited { container: fold.by_id("a").unwrap().clone(), code: None });
-        assert_eq!(until_synced(&mut fold, &mut changes).await, ["disconnected", "started a", "synced"]);
+        assert_eq!(until_synced(&mut fold, &mut changes).await, ["started a", "synced"]);
         assert_eq!(
             (&fold, &watching.portfolio()),
             (&engine.truth(), &engine.truth()),
@@ -182,27 +187,169 @@ async fn a_connection_that_breaks_at_once_again_and_again_is_backed_off_from() {
 async fn a_watch_gives_up_after_the_attempts_it_is_allowed_and_says_why() {
     let engine = Engine::new();
     engine.refuse(ErrorKind::PermissionDenied, "not yours");
-    let settings = Settings::default().with_backoff(Backoff::default().with_attempts(3));
-    let watching = watch_with(engine.clone(), settings);
-    let Err(WatchError::GaveUp { error }) = watching.ready().await else { panic!("not ready") };
-    assert_eq!((error.to_string().as_str(), engine.calls().connects), ("not yours", 3));
-    assert!(matches!(watching.status().phase, Phase::Failed { .. }));
+    for (attempts, reported) in [(1, &["not yours"][..]), (3, &["not yours", "gave up: not yours"])] {
+        let connects = engine.calls().connects;
+        let settings = Settings::default().with_backoff(Backoff::default().with_attempts(attempts));
+        let watching = watch_with(engine.clone(), settings);
+        let (_, mut changes) = watching.subscribe();
+        let Err(WatchError::GaveUp { error }) = watching.ready().await else { panic!("not ready") };
+        assert_eq!((error.to_string().as_str(), engine.calls().connects - connects), ("not yours", attempts));
+        assert!(matches!(watching.status().phase, Phase::Failed { .. }));
+        for reason in reported {
+            assert_eq!(reason_of(&event(&mut changes).await), *reason);
+        }
+        assert!(changes.next().now_or_never().is_none());
+    }
+}
+
+fn reason_of(event: &Event) -> String {
+    let EventKind::Disconnected { error } = &event.kind else { panic!("{event}") };
+    error.to_string()
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_that_fails_for_another_reason_is_told_and_for_the_same_is_not() {
-    let engine = Engine::new();
-    let watching = watch(engine.clone());
+async fn an_outage_is_reported_once_and_its_newest_reason_is_in_the_status() {
+    let (engine, watching) = live(&["a"]).await;
     let (_, mut changes) = watching.subscribe();
-    let mut connects = 0;
-    for reason in ["nobody there", "not yours"] {
-        engine.refuse(ErrorKind::Unreachable, reason);
-        let told = event(&mut changes).await;
-        let EventKind::Disconnected { error } = told.kind else { panic!("{told}") };
-        assert_eq!(error.to_string(), reason);
-        connects += 5;
-        engine.asked(|calls| calls.connects > connects).await;
-        assert!(changes.next().now_or_never().is_none());
+    let mut status = watching.follow_status();
+    for _ in 0..2 {
+        engine.refuse(ErrorKind::Unreachable, "nobody there");
+        engine.disconnect();
+        assert_eq!(reason_of(&event(&mut changes).await), "scripted disconnect");
+        for reason in ["nobody there", "not yours"] {
+            engine.refuse(ErrorKind::Unreachable, reason);
+            let is_so = |status: &Status| status.to_string() == format!("disconnected: {reason}");
+            status.wait_for(is_so).await.expect("a watcher");
+        }
+        // Connections on which it does not become live are part of the outage.
+        engine.fail_lists(2);
+        engine.accept();
+        assert_eq!(next(&mut changes, 1).await, ["synced"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_engine_had_ends_as_of_that_engine() {
+    let engine = Engine::new();
+    engine.set_id("old");
+    for id in ["goes", "goes later", "is replaced", "stays"] {
+        engine.start(container(id, 1));
+    }
+    let watching = watch(engine.clone());
+    watching.ready().await.unwrap();
+    let (_, mut changes) = watching.subscribe();
+    engine.set_id("new");
+    engine.disconnect();
+    engine.exit("goes", None);
+    engine.exit("is replaced", None);
+    engine.start(container("is replaced", 2));
+    engine.start(container("comes", 2));
+    let mut told = Vec::new();
+    for nth in 0..7 {
+        if nth == 6 {
+            engine.exit("stays", Some(0));
+        }
+        let event = event(&mut changes).await;
+        told.push(format!("{} of {}", short(&event), event.engine.as_ref().expect("an engine").id));
+    }
+    told.sort();
+    assert_eq!(
+        told,
+        [
+            "disconnected of old",
+            "exited goes of old",
+            "exited is replaced of old",
+            "exited stays of new",
+            "started comes of new",
+            "started is replaced of new",
+            "synced of new",
+        ]
+    );
+    assert_eq!(watching.identity().expect("an engine").id, "new");
+    // It was not seen on the next connection either.
+    engine.set_id("newest");
+    engine.disconnect();
+    engine.exit("goes later", None);
+    let told = [event(&mut changes).await, event(&mut changes).await];
+    let told = told.map(|event| format!("{} of {}", short(&event), event.engine.expect("an engine").id));
+    assert_eq!(told, ["disconnected of new", "exited goes later of new"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_connection_is_given_the_settings() {
+    let (engine, watching) = live(&[]).await;
+    engine.disconnect();
+    engine.asked(|calls| calls.lists == 2).await;
+    drop(watching);
+    assert_eq!((engine.calls().connects, engine.calls().configured), (2, 2));
+}
+
+/// An engine that sends events without end as fast as they are taken, up to a number at which the test has failed.
+#[derive(Clone)]
+struct Flood {
+    /// Whether it subscribes before.
+    subscribes: bool,
+    taken: Arc<AtomicUsize>,
+}
+
+impl EngineClient for Flood {
+    type Connection = Self;
+
+    fn engine_type(&self) -> &str {
+        "flood"
+    }
+
+    fn endpoint(&self) -> &str {
+        "nowhere"
+    }
+
+    async fn connect(&self) -> Result<Self, EngineError> {
+        Ok(self.clone())
+    }
+}
+
+impl EngineConnection for Flood {
+    fn identity(&self) -> EngineIdentity {
+        EngineIdentity::new("flood", "nowhere")
+    }
+
+    fn events(&self) -> impl Stream<Item = Result<EngineEvent, EngineError>> + Send {
+        let subscribed = self.subscribes.then_some(EngineEvent::Subscribed);
+        let flood = (0..1_000_000).map(|_| {
+            self.taken.fetch_add(1, Ordering::Relaxed);
+            match self.subscribes {
+                true => EngineEvent::Changed { id: "a".into(), at: None },
+                false => EngineEvent::Source(ChangeSource::Hints),
+            }
+        });
+        stream::iter(subscribed.into_iter().chain(flood).map(Ok)).chain(stream::pending())
+    }
+
+    async fn list(&self) -> Result<Listing, EngineError> {
+        Ok(Listing::default())
+    }
+
+    async fn inspect(&self, _: &ContainerId) -> Result<Option<Container>, EngineError> {
+        Ok(None)
+    }
+}
+
+#[tokio::test]
+async fn cancelling_works_at_once_however_fast_an_engine_sends() {
+    for subscribes in [true, false] {
+        let flood = Flood { subscribes, taken: Arc::default() };
+        let watcher = EngineWatcher::new(flood.clone());
+        let token = CancellationToken::new();
+        // They share one thread.
+        let watching = tokio::spawn(watcher.watch(token.clone()));
+        while flood.taken.load(Ordering::Relaxed) == 0 {
+            tokio::task::yield_now().await;
+        }
+        let before = flood.taken.load(Ordering::Relaxed);
+        token.cancel();
+        watching.await.unwrap().unwrap();
+        let after = flood.taken.load(Ordering::Relaxed) - before;
+        assert!(before + after <= 5_000, "{before} events were taken before, {after} after");
     }
 }
 
@@ -246,6 +393,14 @@ async fn how_changes_are_learned_of_is_told_for_each_connection_anew() {
     let (_, mut changes) = watching.subscribe();
     engine.emit(&EngineEvent::Source(polling));
     status.wait_for(|status| status.source == Some(polling)).await.unwrap();
+    let why = Some(Arc::new(EngineError::new(ErrorKind::PermissionDenied, "no events for you")));
+    engine.emit(&EngineEvent::Fallback(why.clone()));
+    let fallen = status.wait_for(|status| status.fallback == why).await.unwrap();
+    assert_eq!(fallen.to_string(), "live, by polling every 1 s because no events for you");
+    engine.emit(&EngineEvent::Fallback(None));
+    status.wait_for(|status| status.fallback.is_none()).await.unwrap();
+    engine.emit(&EngineEvent::Fallback(why));
+    status.wait_for(|status| status.fallback.is_some()).await.unwrap();
     assert!(changes.next().now_or_never().is_none(), "nothing of that is told to subscribers");
     let counters = watching.status().counters;
     assert_eq!((counters.events, counters.lists), (0, 1), "nor is it an event, or a reason to list");
@@ -253,7 +408,7 @@ async fn how_changes_are_learned_of_is_told_for_each_connection_anew() {
     engine.refuse(ErrorKind::Unreachable, "away");
     engine.disconnect();
     status.wait_for(|status| matches!(status.phase, Phase::Disconnected { .. })).await.unwrap();
-    assert_eq!(watching.status().source, None);
+    assert_eq!((watching.status().source, watching.status().fallback), (None, None));
     let engine = engine.with_source(ChangeSource::Events);
     engine.accept();
     assert!(status.wait_for(Status::is_live).await.is_some());

@@ -6,9 +6,11 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use whalewatcher_core::scripted::{Call, Connection, Engine, Moment};
-use whalewatcher_core::{EngineClient, EngineError, EngineWatcher, ErrorKind, Phase, WatchError, watch};
+use whalewatcher_core::{
+    EngineClient, EngineError, EngineWatcher, ErrorKind, Hook, Phase, WatchError, watch,
+};
 
-use crate::{container, live, next};
+use crate::{container, event, live, next, until_synced};
 
 #[tokio::test(start_paused = true)]
 async fn closing_ends_the_watch_the_subscriptions_and_the_waiting_for_ready() {
@@ -30,38 +32,127 @@ async fn closing_ends_the_watch_the_subscriptions_and_the_waiting_for_ready() {
     assert!(after.next().await.is_none());
 }
 
-/// As a packer of rucksacks may do that an application brings along.
-struct Panicking;
+/// A scripted engine with hooks.
+struct Hooked {
+    engine: Engine,
+    watching: Hook,
+    attempting: Hook,
+}
 
-impl EngineClient for Panicking {
+impl EngineClient for Hooked {
     type Connection = Connection;
 
     fn engine_type(&self) -> &str {
-        "panicking"
+        self.engine.engine_type()
     }
 
     fn endpoint(&self) -> &str {
-        "nowhere"
+        self.engine.endpoint()
+    }
+
+    async fn before_watch(&self) -> Result<(), EngineError> {
+        self.watching.call().await
+    }
+
+    async fn before_attempt(&self) -> Result<(), EngineError> {
+        self.attempting.call().await
     }
 
     async fn connect(&self) -> Result<Connection, EngineError> {
-        panic!("scripted panic")
+        self.engine.connect().await
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_panics_leaves_nobody_waiting() {
-    let watching = watch(Panicking);
-    let WatchError::GaveUp { error } =
-        timeout(Duration::from_secs(1), watching.ready()).await.unwrap().unwrap_err()
-    else {
-        panic!("it gave up")
+async fn a_hook_that_refuses_or_panics_leaves_nobody_waiting() {
+    let refusing = || Hook::new(|| async { Err(EngineError::new(ErrorKind::Failed, "no")) });
+    let panic: fn() -> Result<(), EngineError> = || panic!("scripted panic");
+    let panicking = || Hook::new(move || async move { panic() });
+    let panicked =
+        "the watch panicked, in the engine client or in what the application gave it: scripted panic";
+    for (watching, attempting, reason, status) in [
+        (refusing(), Hook::default(), "no", "not watching: no"),
+        (panicking(), Hook::default(), panicked, panicked),
+        (Hook::default(), panicking(), panicked, panicked),
+    ] {
+        let watcher = EngineWatcher::new(Hooked { engine: Engine::new(), watching, attempting });
+        let (_, mut changes) = watcher.subscribe();
+        let watching = tokio::spawn(watcher.watch(CancellationToken::new()));
+        let ready = watcher.ready().await.unwrap_err();
+        let ended = watching.await.unwrap().unwrap_err();
+        assert_eq!(ready.to_string(), ended.to_string());
+        assert_eq!(matches!(ready, WatchError::Refused { .. }), reason == "no");
+        assert_eq!(matches!(ready, WatchError::Panicked { .. }), reason == panicked);
+        assert_eq!(watcher.status().to_string(), status);
+        assert_eq!(event(&mut changes).await.kind.to_string(), format!("disconnected: {reason}"));
+        assert!(changes.next().now_or_never().is_none(), "once");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_is_cancelled_or_dropped_is_reported_to_all() {
+    for drops in [false, true] {
+        let engine = Engine::new();
+        engine.start(container("a", 1));
+        let watcher = EngineWatcher::new(engine.clone());
+        assert!(matches!(watcher.ready().await, Err(WatchError::NotWatched)));
+        for _ in 0..2 {
+            let token = CancellationToken::new();
+            let watching = tokio::spawn(watcher.watch(token.clone()));
+            watcher.ready().await.unwrap();
+            let (mut fold, mut changes) = watcher.subscribe();
+            match drops {
+                true => watching.abort(),
+                false => token.cancel(),
+            }
+            assert_eq!(watching.await.is_err(), drops);
+            assert_eq!(event(&mut changes).await.kind.to_string(), "disconnected: the watch was cancelled");
+            assert!(matches!(watcher.ready().await, Err(WatchError::Cancelled)));
+            assert_eq!(watcher.status().to_string(), "cancelled");
+            let watching = tokio::spawn(watcher.watch(CancellationToken::new()));
+            assert_eq!(
+                until_synced(&mut fold, &mut changes).await,
+                ["synced"],
+                "it goes on when watched again"
+            );
+            watching.abort();
+            assert_eq!(next(&mut changes, 1).await, ["disconnected"]);
+        }
+        // What was never connected is not disconnected.
+        let (_, mut changes) = watcher.subscribe();
+        drop(watcher.watch(CancellationToken::new()));
+        assert!(changes.next().now_or_never().is_none());
+        assert!(matches!(watcher.ready().await, Err(WatchError::Cancelled)));
+    }
+}
+
+#[test]
+fn a_watch_whose_runtime_ends_is_reported_to_all() {
+    let runtime =
+        || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (theirs, ours) = (runtime(), runtime());
+    let watching = {
+        let _guard = theirs.enter();
+        watch(Engine::new())
     };
-    assert_eq!(
-        error.to_string(),
-        "the watch panicked, in the engine client or in what the application gave it"
-    );
-    assert!(matches!(watching.status().phase, Phase::Failed { .. }));
+    ours.block_on(watching.ready()).unwrap();
+    let (_, mut changes) = watching.subscribe();
+    drop(theirs);
+    assert!(matches!(ours.block_on(watching.ready()), Err(WatchError::Cancelled)));
+    assert_eq!(ours.block_on(next(&mut changes, 1)), ["disconnected"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_begins_when_it_is_called() {
+    let watcher = EngineWatcher::new(Engine::new());
+    let watching = watcher.watch(CancellationToken::new());
+    let second = watcher.watch(CancellationToken::new()).await;
+    assert!(matches!(second, Err(WatchError::AlreadyWatching)));
+    let ready = watcher.ready();
+    tokio::select! {
+        ready = ready => assert!(ready.unwrap().is_live()),
+        _ = watching => panic!("it goes on"),
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -88,7 +179,7 @@ async fn two_watches_at_once_are_an_error_and_one_after_the_other_are_not() {
     });
     let (first, second) = both.await;
     assert!(first.is_ok() && matches!(second, Err(WatchError::AlreadyWatching)));
-    assert!(matches!(watcher.status().phase, Phase::Idle));
+    assert!(matches!(watcher.status().phase, Phase::Cancelled));
     engine.exit("a", None);
     let (_, mut changes) = watcher.subscribe();
     let token = CancellationToken::new();

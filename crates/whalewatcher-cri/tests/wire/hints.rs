@@ -7,6 +7,7 @@ use futures_util::FutureExt;
 use whalewatcher_api::cri::v1::GetEventsRequest;
 use whalewatcher_api::cri::v1::runtime_service_client::RuntimeServiceClient;
 use whalewatcher_core::{ChangeSource, Settings};
+use whalewatcher_cri::Client;
 use whalewatcher_testkit::containerd::{self, Gate};
 use whalewatcher_testkit::cri::{ContainerSpec, Flavour, Method, PodSpec, Server};
 
@@ -420,7 +421,8 @@ async fn a_dead_stream_is_noticed_though_everything_else_answers() {
     let web = server.run(&pod, "web").unwrap();
     let settings =
         Settings::default().with_audits(None).with_checks(Duration::from_millis(20), Duration::from_secs(1));
-    let mut watched = watch_with_settings(client(&server), settings).live().await;
+    let client = Client::builder().endpoint(server.endpoint()).probe_every(Duration::from_millis(20));
+    let mut watched = watch_with_settings(client.build().unwrap(), settings).live().await;
     let gate = server.containerd().stall_streams();
     server.exit(&web, 0).unwrap();
     assert_eq!(watched.told().await, "disconnected checking the silent event stream: no answer within 1 s");

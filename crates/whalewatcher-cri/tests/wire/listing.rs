@@ -151,7 +151,7 @@ async fn a_status_that_hangs_or_fails_delays_nobody_and_is_asked_for_again() {
         );
     }
     let synced = watched.told().await;
-    assert_eq!(synced, "synced 42", "what cannot be told does not keep it from being ready");
+    assert_eq!(synced, "synced 42, 2 unresolved", "what cannot be told does not keep it from being ready");
     assert_eq!(watched.watching.status().unresolved.total(), 2);
     gate.open();
     assert_eq!(watched.told().await, "started slow");

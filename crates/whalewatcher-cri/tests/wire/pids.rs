@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use whalewatcher_core::Settings;
+use whalewatcher_core::{EngineClient, EngineConnection, Settings};
 use whalewatcher_testkit::cri::{Code, Flavour, Info, Method, PodSpec};
 
 use crate::watched::{assert_true, client, in_time, server, watch, watch_with_settings};
@@ -35,46 +35,61 @@ async fn whose_pid_is_told_late_is_shown_as_soon_as_it_is() {
 }
 
 #[tokio::test]
-async fn who_never_tells_a_pid_is_left_out_after_some_attempts_and_not_asked_for_ever() {
-    let server = server(Flavour::CrioWithEvents);
-    let bare = server.run_pod(PodSpec::new("bare").without_infra_container()).unwrap();
-    let web = server.run(&bare, "web").unwrap();
-    let mute = server.run(&bare, "mute").unwrap();
-    server.set_info(&mute, Info::Missing).unwrap();
-    let mut watched = watch_with_settings(client(&server), Settings::default().with_audits(None));
-    let told = watched.told_all(2).await;
-    assert_eq!(told, ["started web", "synced 1"]);
-    in_time(
-        watched.watching.follow_status().wait_for(|status| status.is_live() && status.unresolved.is_empty()),
-    )
-    .await;
-    let stats = server.stats();
-    assert_eq!(stats.requests.of_id(Method::PodSandboxStatus, &bare), 5);
-    assert_eq!(stats.requests.of_id(Method::ContainerStatus, &mute), 5);
-    assert_eq!(stats.requests.of_id(Method::ContainerStatus, &web), 1);
-    assert_eq!(watched.names(), ["web"]);
-    // What was left out has no end either.
-    server.exit(&mute, 0).unwrap();
-    server.exit(&web, 0).unwrap();
-    server.remove(&bare).unwrap();
-    assert_eq!(watched.told().await, "exited web 0");
-    let other = server.run_pod("other").unwrap();
-    assert_eq!(watched.told().await, format!("started {other}"));
+async fn what_runs_without_a_pid_is_unresolved_until_it_has_one_or_is_over() {
+    for (flavour, remedy) in [(Flavour::CriDockerd, "watch Docker itself"), (Flavour::Containerd2_1, "")] {
+        let server = server(flavour);
+        let sandbox = server.run_pod("p").unwrap();
+        let web = server.run(&sandbox, "web").unwrap();
+        if flavour != Flavour::CriDockerd {
+            server.set_info(&sandbox, Info::WithoutPid).unwrap();
+            server.set_info(&web, Info::Pid(0)).unwrap();
+        }
+        let connection = client(&server).connect().await.unwrap();
+        for id in [&sandbox, &web] {
+            let error = connection.inspect(&id.as_str().into()).await.unwrap_err().to_string();
+            let reason = format!("the CRI runtime reports no PID of {id}, though it runs");
+            assert!(error.starts_with(&reason) && error.ends_with(remedy), "{error}");
+        }
+        let mut watched = watch_with_settings(client(&server), Settings::default().with_audits(None));
+        watched.until_told("synced 0").await;
+        let asked = |id: &str| 8 + server.stats().requests.of_id(Method::ContainerStatus, id);
+        let asked = asked(&web);
+        in_time(server.until(|stats| stats.requests.of_id(Method::ContainerStatus, &web) >= asked)).await;
+        assert_eq!(watched.watching.status().unresolved.total(), 2, "for as long as they run");
+        let other = server.run(&sandbox, "other").unwrap();
+        server.set_info(&other, Info::Pid(4711)).unwrap();
+        assert_eq!(watched.told().await, "started other");
+        server.exit(&web, 3).unwrap();
+        server.remove(&sandbox).unwrap();
+        watched.until_told("exited other").await;
+        let mut status = watched.watching.follow_status();
+        in_time(status.wait_for(|status| status.is_live() && status.unresolved.is_empty())).await.unwrap();
+        assert_eq!(watched.names(), [""; 0]);
+    }
 }
 
 #[tokio::test]
-async fn who_was_left_out_is_asked_once_by_each_audit_and_shown_when_it_tells_its_pid() {
-    let server = server(Flavour::Containerd2_1);
-    let sandbox = server.run_pod("p").unwrap();
-    let mute = server.run(&sandbox, "mute").unwrap();
-    server.set_info(&mute, Info::WithoutPid).unwrap();
-    let settings = Settings::default().with_audits(Duration::from_millis(300));
-    let mut watched = watch_with_settings(client(&server), settings);
-    watched.until_told("synced 1").await;
-    in_time(server.until(|stats| stats.requests.of_id(Method::ContainerStatus, &mute) >= 7)).await;
-    server.set_info(&mute, Info::Told).unwrap();
-    assert_eq!(watched.told().await, "started mute");
-    assert_true(&watched, &server);
+async fn sandboxes_of_cri_o_without_a_process_are_not_alive_and_asked_about_once() {
+    for flavour in [Flavour::CrioWithEvents, Flavour::Crio] {
+        let server = server(flavour);
+        let bare = server.run_pod(PodSpec::new("bare").without_infra_container()).unwrap();
+        let odd = server.run_pod("odd").unwrap();
+        server.set_info(&odd, Info::Text("{\"pid\":".into())).unwrap();
+        let web = server.run(&bare, "web").unwrap();
+        let settings = Settings::default().with_audits(Duration::from_millis(50));
+        let mut watched = watch_with_settings(client(&server), settings);
+        assert_eq!(watched.told_all(2).await, ["started web", "synced 1, 1 unresolved"]);
+        let listed = server.stats().requests.of(Method::ListPodSandbox);
+        in_time(server.until(|stats| stats.requests.of(Method::ListPodSandbox) >= listed + 5)).await;
+        assert_eq!(server.stats().requests.of_id(Method::PodSandboxStatus, &bare), 1, "{flavour:?}");
+        assert_eq!(watched.watching.status().unresolved.total(), 1, "what cannot be read may have a process");
+        // What is not alive has no end.
+        server.exit(&web, 0).unwrap();
+        assert_eq!(watched.told().await, "exited web 0");
+        server.remove(&bare).unwrap();
+        let other = server.run_pod("other").unwrap();
+        assert_eq!(watched.told().await, format!("started {other}"));
+    }
 }
 
 #[tokio::test]

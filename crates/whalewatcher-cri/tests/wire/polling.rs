@@ -1,5 +1,7 @@
 //! Polling, where nobody tells of changes.
 
+use std::time::Duration;
+
 use whalewatcher_testkit::cri::{Code, ContainerSpec, Flavour, Method, Server, Verdict};
 
 use crate::watched::{
@@ -25,12 +27,12 @@ async fn only_what_is_new_costs_a_status() {
     let new = server.run(&sandbox, "new").unwrap();
     assert_eq!(watched.told().await, "started new");
     server.exit(&new, 3).unwrap();
-    assert_eq!(watched.told().await, "exited new", "a list tells no exit code");
-    assert_eq!(statuses(&server.stats()), (11, 1));
+    assert_eq!(watched.told().await, "exited new 3", "its status tells the exit code");
+    assert_eq!(statuses(&server.stats()), (12, 1));
     server.remove(&sandbox).unwrap();
     let told = watched.told_all(11).await;
     assert!(told.iter().all(|told| told.starts_with("exited ")), "{told:?}");
-    assert_eq!(statuses(&server.stats()), (11, 1));
+    assert_eq!(statuses(&server.stats()), (22, 1), "once for each container that is gone");
     let counters = watched.watching.status().counters;
     assert_eq!((counters.divergences, counters.connects), (0, 1));
 }
@@ -39,13 +41,13 @@ async fn only_what_is_new_costs_a_status() {
 async fn an_audit_beside_it_finds_nothing_to_mend() {
     let server = server(Flavour::Crio);
     let sandbox = server.run_pod("p").unwrap();
-    let settings = whalewatcher_core::Settings::default().with_audits(std::time::Duration::from_millis(7));
+    let settings = whalewatcher_core::Settings::default().with_audits(Duration::from_millis(7));
     let mut watched = watch_with_settings(client(&server), settings).live().await;
     for nth in 0..30 {
         let id = server.run(&sandbox, ContainerSpec::new(format!("c{nth}"))).unwrap();
         assert_eq!(watched.told().await, format!("started c{nth}"));
         server.exit(&id, 0).unwrap();
-        assert_eq!(watched.told().await, format!("exited c{nth}"));
+        assert_eq!(watched.told().await, format!("exited c{nth} 0"));
     }
     assert_eq!(watched.watching.status().counters.divergences, 0);
     assert_true(&watched, &server);
@@ -68,6 +70,18 @@ async fn a_poll_that_fails_is_made_up_for_by_the_next_and_one_that_fails_again_a
     assert_eq!(told, "disconnected the CRI runtime fails RuntimeService.ListContainers: no luck at all");
     server.remove_hook(hook);
     assert_eq!(watched.until_told("synced").await.pop().unwrap(), "synced 2");
+}
+
+#[tokio::test]
+async fn a_poll_may_take_as_long_as_a_list() {
+    let server = server(Flavour::Crio);
+    let (list, other) = (Duration::from_secs(1), Duration::from_secs(10));
+    let settings = whalewatcher_core::Settings::default().with_audits(None).with_limits(other, list, other);
+    let mut watched = watch_with_settings(client(&server), settings).live().await;
+    let gate = server.hold(Method::ListContainers, None);
+    assert_eq!(watched.told().await, "disconnected polling: no list within 1 s");
+    gate.open();
+    watched.until_told("synced").await;
 }
 
 #[tokio::test]

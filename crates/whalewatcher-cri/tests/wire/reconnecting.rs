@@ -1,6 +1,9 @@
 //! Connections that end, and what happened meanwhile.
 
-use whalewatcher_testkit::cri::{ContainerSpec, Flavour, PodSpec};
+use std::time::SystemTime;
+
+use whalewatcher_core::EventKind;
+use whalewatcher_testkit::cri::{ContainerSpec, Flavour, Method, PodSpec, Verdict};
 
 use crate::watched::{assert_true, server, watch};
 
@@ -33,7 +36,7 @@ async fn a_runtime_that_is_killed_and_started_again_is_told_by_exactly_what_diff
         server.listen_again().unwrap();
         let mut told = watched.until_told("synced").await;
         told.sort();
-        let expected = ["exited beef", "exited goes", "exited removed", "started comes", "synced 3"];
+        let expected = ["exited beef", "exited goes 1", "exited removed", "started comes", "synced 3"];
         assert_eq!(told, expected, "{flavour:?}");
         assert_true(&watched, &server);
     }
@@ -54,5 +57,40 @@ async fn survivors_are_not_announced_again_however_often_the_connection_ends() {
             assert!(told[0].starts_with("disconnected "), "{told:?}");
             assert_eq!(told[1], "synced 6", "{flavour:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn how_a_life_ended_meanwhile_is_asked_for_of_what_was_known_alone() {
+    for (flavour, hangs) in ALL.into_iter().flat_map(|flavour| [(flavour, false), (flavour, true)]) {
+        let server = server(flavour);
+        let pod = server.run_pod("p").unwrap();
+        let over = server.run(&pod, "over").unwrap();
+        server.exit(&over, 1).unwrap();
+        let web = server.run(&pod, "web").unwrap();
+        let mut watched = watch(&server).live().await;
+        server.stop_listening().await;
+        server.exit(&web, 137).unwrap();
+        let ended = SystemTime::now();
+        let asked = server.stats();
+        // An end is an end without them.
+        server.on_call(move |call| match hangs && call.method() == Method::ContainerStatus {
+            true => Verdict::Hang,
+            false => Verdict::Pass,
+        });
+        server.listen_again().unwrap();
+        assert!(watched.told().await.starts_with("disconnected "));
+        let event = watched.next().await;
+        let EventKind::Exited { container, code } = &event.kind else { panic!("{event}") };
+        let expected = (!hangs).then_some(137);
+        assert_eq!((container.name(), *code), ("web", expected), "{flavour:?}, hangs: {hangs}");
+        assert!(expected.is_none() || event.time <= ended, "{event}");
+        assert_eq!(watched.told().await, "synced 1");
+        let requests = server.stats().requests;
+        assert_eq!(
+            requests.of_id(Method::ContainerStatus, &over),
+            asked.requests.of_id(Method::ContainerStatus, &over)
+        );
+        assert!(requests.of_id(Method::ContainerStatus, &web) <= 2);
     }
 }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use whalewatcher_core::Settings;
+use whalewatcher_cri::Client;
 use whalewatcher_testkit::cri::{Fate, Flavour, Method, Reception, Server, Verdict};
+use whalewatcher_testkit::proxy::{Fault, Proxy};
 
 use crate::watched::{Watched, assert_true, client, in_time, lists, server, watch, watch_with_settings};
 
@@ -54,6 +56,31 @@ async fn a_runtime_that_hangs_is_noticed() {
         server.remove_hook(hook);
         server.run(&pod, "web").unwrap();
         assert_eq!(watched.until_told("synced").await.pop().unwrap(), "synced 2");
+    }
+}
+
+#[tokio::test]
+async fn a_runtime_that_takes_over_the_sockets_path_is_connected_to_though_the_old_one_answers() {
+    let (minute, often) = (Duration::from_secs(60), Duration::from_millis(50));
+    let neither = || Settings::default().with_audits(None).with_checks(None, minute);
+    for (flavour, settings) in [
+        (Flavour::Containerd2_1, neither().with_checks(often, minute)),
+        (Flavour::Containerd2_1, neither().with_audits(often)),
+        (Flavour::Containerd1_7, neither().with_checks(often, minute)),
+        // By polling it is seen too.
+        (Flavour::Crio, neither()),
+    ] {
+        let server = server(flavour);
+        server.run_pod("p").unwrap();
+        let proxy = Proxy::builder().upstream(server.endpoint()).start().unwrap();
+        let client = Client::builder().endpoint(proxy.endpoint()).poll_every(often).build().unwrap();
+        let mut watched = watch_with_settings(client, settings).live().await;
+        proxy.inject(Fault::replace_socket(false)).unwrap();
+        let told = watched.told().await;
+        let expected = format!("another socket is bound at {} by now", proxy.endpoint());
+        assert!(told.starts_with("disconnected ") && told.contains(&expected), "{told}");
+        assert_eq!(watched.told().await, "synced 1", "{flavour:?}");
+        assert_eq!(server.stats().accepted, 2);
     }
 }
 

@@ -53,7 +53,7 @@ async fn who_wants_to_poll_asks_for_no_events_of_any_kind() {
         assert_eq!(watched.told().await, "started web");
         assert_true(&watched, &server);
         server.exit(&web, 3).unwrap();
-        assert_eq!(watched.told().await, "exited web", "{flavour:?}");
+        assert_eq!(watched.told().await, "exited web 3", "{flavour:?}");
         assert_eq!(server.stats().requests.of(Method::GetContainerEvents), 0, "{flavour:?}");
         assert_eq!(server.containerd().stats().subscribed, 0, "{flavour:?}");
     }

@@ -12,7 +12,7 @@ use std::process::Command;
 use tokio::net::UnixListener;
 use whalewatcher_core::{EngineClient, EngineConnection, EngineError, ErrorKind, WatchError};
 use whalewatcher_moby::Client;
-use whalewatcher_testkit::docker::{Kind, Server};
+use whalewatcher_testkit::docker::{Flavour, Kind, Server};
 
 use crate::watched::{in_time, watch, watch_by};
 
@@ -67,6 +67,10 @@ async fn an_engine_too_old_is_told_apart_from_one_that_is_not_there() {
     assert_eq!(error.kind(), ErrorKind::TooOld);
     assert_eq!(error.to_string(), "Docker API 1.40 is too old, 1.41 or newer is needed: Docker 20.10");
 
+    let podman = Server::builder().flavour(Flavour::OldPodman).version("3.4.4").api_versions("1.40", "1.24");
+    let error = refusal(podman.start().unwrap().endpoint()).await;
+    assert_eq!(error.to_string(), "podman 3.4.4 is too old: podman 4 or newer is needed");
+
     let server = Server::builder().api_versions("1.70", "1.60").start().unwrap();
     assert_eq!(refusal(server.endpoint()).await.kind(), ErrorKind::TooNew);
 
@@ -85,6 +89,12 @@ async fn a_socket_at_which_nobody_listens_is_unreachable() {
     let error = refusal(socket.to_str().unwrap()).await;
     assert_eq!(error.kind(), ErrorKind::Unreachable);
     assert!(error.to_string().starts_with("nobody listens at unix://"), "{error}");
+
+    let folder = folder.path().display();
+    let error = refusal(folder.to_string()).await;
+    let expected =
+        format!("unix://{folder} is a directory, not a socket: check what was mounted or made there");
+    assert_eq!((error.kind(), error.to_string()), (ErrorKind::Unreachable, expected));
 
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -79,11 +79,11 @@ async fn who_refuses_without_saying_who_it_is_refuses() {
 #[tokio::test]
 async fn an_answer_may_be_as_large_as_the_limit() {
     for (size, refused) in [(MAX_IDENTITY, false), (MAX_IDENTITY + 1, true)] {
-        let server = Server::builder().start().unwrap();
-        let mut body = br#"{"SystemTime":"2026-01-31T12:00:00Z"}"#.to_vec();
+        let server = Server::builder().api_versions("1.60", "1.24").start().unwrap();
+        let mut body = br#"{"MinAPIVersion":"1.24"}"#.to_vec();
         body.resize(size, b' ');
         server.on_request(move |request| match request.kind() {
-            Kind::Info => Verdict::Answer { status: 200, body: body.clone().into() },
+            Kind::Version => Verdict::Answer { status: 200, body: body.clone().into() },
             _ => Verdict::Pass,
         });
         let answer = in_time(Client::new(server.endpoint()).unwrap().connect()).await;
@@ -91,7 +91,7 @@ async fn an_answer_may_be_as_large_as_the_limit() {
         if let Err(error) = answer {
             assert_eq!(error.kind(), ErrorKind::Garbled);
             assert!(
-                error.to_string().contains("GET /info: the answer has more than 4194304 bytes"),
+                error.to_string().contains("GET /version: the answer has more than 4194304 bytes"),
                 "{error}"
             );
         }
@@ -117,20 +117,30 @@ async fn one_who_says_nothing_is_given_up_after_the_time_limit() {
 }
 
 #[tokio::test]
-async fn an_engine_that_does_not_tell_what_is_needed_is_told_so() {
-    for (kind, body, reason) in [
-        (Kind::Info, "{}", "GET /info: the answer cannot be understood: '' is not a time"),
-        (Kind::Info, r#"{"SystemTime":"noon"}"#, "'noon' is not a time"),
-        (Kind::Info, "<html>", "GET /info: the answer cannot be understood"),
-        (Kind::Version, "[", "GET /version: the answer cannot be understood"),
-    ] {
-        let server = Server::builder().api_versions("1.60", "1.44").start().unwrap();
-        server.on_request(move |request| {
-            let answer = Verdict::Answer { status: 200, body: body.into() };
-            if request.kind() == kind { answer } else { Verdict::Pass }
-        });
-        let error = in_time(Client::new(server.endpoint()).unwrap().connect()).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Garbled);
-        assert!(error.to_string().contains(reason), "{error}");
-    }
+async fn an_engine_whose_version_makes_no_sense_is_refused() {
+    let server = Server::builder().api_versions("1.60", "1.44").start().unwrap();
+    server.on_request(|request| match request.kind() {
+        Kind::Version => Verdict::Answer { status: 200, body: "[".into() },
+        _ => Verdict::Pass,
+    });
+    let error = in_time(Client::new(server.endpoint()).unwrap().connect()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Garbled);
+    assert!(error.to_string().contains("GET /version: the answer cannot be understood"), "{error}");
+}
+
+#[tokio::test]
+async fn one_who_speaks_unasked_does_not_speak_http() {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = UnixListener::bind(folder.path().join("s")).unwrap();
+    let _task = AbortOnDropHandle::new(tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.write_all(b"220 mail.example ESMTP\r\n").await;
+            open.push(stream);
+        }
+    }));
+    let endpoint = format!("unix://{}/s", folder.path().display());
+    let error = in_time(Client::new(endpoint).unwrap().connect()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotThisEngine);
+    assert!(error.to_string().contains("does not speak HTTP"), "{error}");
 }

@@ -125,10 +125,11 @@ async fn what_is_gone_is_not_alive_and_not_an_error() {
     let connection = Client::new(server.endpoint()).unwrap().connect().await.unwrap();
     let inspect = async |id: &str| connection.inspect(&ContainerId::from(id)).await.unwrap();
     assert_eq!(inspect(&web).await.unwrap().pid(), server.truth()[0].pid);
-    // Neither a name, nor the beginning of an ID, nor what is no ID at all is this container.
-    for id in ["web", &web[..12], "no such", "../../version", "a/b?c=d#e", ""] {
-        assert_eq!(inspect(id).await, None, "{id}");
+    // By a name or the beginning of an ID another container is found, and elsewhere is none.
+    for id in ["web", &web[..12], "../../version", "a/b?c=d#e", ""] {
+        assert!(connection.inspect(&ContainerId::from(id)).await.is_err(), "{id}");
     }
+    assert_eq!(inspect("no-such").await, None);
     server.exit(&web, 0).unwrap();
     assert_eq!(inspect(&web).await, None);
     server.remove(&web).unwrap();

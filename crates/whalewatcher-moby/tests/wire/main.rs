@@ -1,6 +1,7 @@
 //! The client against an engine on a socket, played by the test kit, and against what is not an engine.
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+mod behind;
 mod connecting;
 mod foreign;
 mod inspecting;

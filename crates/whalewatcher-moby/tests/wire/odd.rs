@@ -64,7 +64,7 @@ async fn a_container_that_is_listed_oddly_is_inspected() {
 
 #[tokio::test]
 async fn a_container_whose_id_cannot_be_one_is_kept_out() {
-    for id in ["", "a/b", "../../version", EVIL, &"f".repeat(MAX_ID + 1), &"f".repeat(5_000_000)] {
+    for id in ["", "a/b", "../../version", EVIL, &"f".repeat(MAX_ID + 1), &"f".repeat(500_000)] {
         let server = Server::builder().start().unwrap();
         let quoted = serde_json::to_string(id).unwrap();
         list_also(&server, &format!(r#"{{"Id":{quoted},"Names":["/odd"],"State":"running"}}"#));

@@ -78,7 +78,7 @@ impl Hub {
 impl Audience {
     fn deliver(&mut self, flavour: Flavour, now: Timestamp, event: Bytes) {
         match flavour {
-            Flavour::Containerd1_6 | Flavour::Crio => {}
+            Flavour::Containerd1_6 | Flavour::Crio | Flavour::CriDockerd => {}
             Flavour::Containerd1_7 => match self.next() {
                 Some(next) => {
                     let _ = next.send(event);

@@ -19,6 +19,8 @@ pub enum Flavour {
     /// CRI-O with `enable_pod_events`: everybody gets every event. What happens before anybody ever asked is kept for
     /// the first who does.
     CrioWithEvents,
+    /// cri-dockerd, with Docker behind it: it has no events, and its verbose statuses contain no PID.
+    CriDockerd,
 }
 
 impl Flavour {
@@ -28,20 +30,24 @@ impl Flavour {
             Self::Containerd1_6 => Some(containerd::Flavour::V1_6),
             Self::Containerd1_7 => Some(containerd::Flavour::V1_7),
             Self::Containerd2_1 => Some(containerd::Flavour::V2_1),
-            Self::Crio | Self::CrioWithEvents => None,
+            Self::Crio | Self::CrioWithEvents | Self::CriDockerd => None,
         }
     }
 
     pub(super) fn is_crio(self) -> bool {
-        self.containerd().is_none()
+        matches!(self, Self::Crio | Self::CrioWithEvents)
     }
 
     pub(super) fn tells_events(self) -> bool {
-        !matches!(self, Self::Containerd1_6 | Self::Crio)
+        !matches!(self, Self::Containerd1_6 | Self::Crio | Self::CriDockerd)
     }
 
     pub(super) fn runtime_name(self) -> &'static str {
-        if self.is_crio() { "cri-o" } else { "containerd" }
+        match self {
+            Self::Containerd1_6 | Self::Containerd1_7 | Self::Containerd2_1 => "containerd",
+            Self::Crio | Self::CrioWithEvents => "cri-o",
+            Self::CriDockerd => "docker",
+        }
     }
 
     pub(super) fn version(self) -> &'static str {
@@ -50,6 +56,7 @@ impl Flavour {
             Self::Containerd1_7 => "1.7.24",
             Self::Containerd2_1 => "v2.1.9",
             Self::Crio | Self::CrioWithEvents => "1.33.4",
+            Self::CriDockerd => "28.5.2",
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Value, json};
 
+use super::Flavour;
 use super::record::{Phase, Record};
 
 /// What a verbose status tells beside the status.
@@ -24,9 +25,10 @@ pub enum Info {
 }
 
 /// The map of a verbose status.
-pub(super) fn map(record: &Record, crio: bool) -> HashMap<String, String> {
-    let told = || if crio { of_crio(record) } else { of_containerd(record) };
+pub(super) fn map(record: &Record, flavour: Flavour) -> HashMap<String, String> {
+    let told = || if flavour.is_crio() { of_crio(record) } else { of_containerd(record) };
     let text = match &record.info {
+        Info::Told if flavour == Flavour::CriDockerd => return HashMap::new(),
         Info::Missing => return HashMap::new(),
         Info::Text(text) => text.clone(),
         Info::Told => told().to_string(),

@@ -131,7 +131,7 @@ struct Subscription {
 fn subscribe(shared: &Arc<Shared>, call: &Call) -> Result<BoxStream<'static, Bytes>, Status> {
     let mut engine = shared.engine.lock();
     match engine.flavour {
-        Flavour::Containerd1_6 => return Err(unknown_method(call.path())),
+        Flavour::Containerd1_6 | Flavour::CriDockerd => return Err(unknown_method(call.path())),
         Flavour::Crio => return Ok(stream::empty().boxed()),
         Flavour::Containerd1_7 | Flavour::Containerd2_1 | Flavour::CrioWithEvents => {}
     }

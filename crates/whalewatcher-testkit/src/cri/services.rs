@@ -77,7 +77,7 @@ pub(super) fn of_container(
     Ok(ContainerStatusResponse {
         status: Some(container_status(record)),
         info: match request.verbose {
-            true => info::map(record, state.flavour.is_crio()),
+            true => info::map(record, state.flavour),
             false => HashMap::new(),
         },
     })
@@ -94,7 +94,7 @@ pub(super) fn of_sandbox(
     let mut response = PodSandboxStatusResponse {
         status: Some(sandbox_status(record)),
         info: match request.verbose {
-            true => info::map(record, state.flavour.is_crio()),
+            true => info::map(record, state.flavour),
             false => HashMap::new(),
         },
         ..PodSandboxStatusResponse::default()

@@ -117,7 +117,8 @@ enum Stage {
 
 impl EventStream {
     pub(super) fn new(shared: Arc<Shared>, wish: Wish) -> Self {
-        let until = wish.until.map(|until| shared.engine.clock.reached(until));
+        let until = wish.until.filter(|_| !shared.engine.endless_replays);
+        let until = until.map(|until| shared.engine.clock.reached(until));
         Self { shared, stage: Stage::New(wish), replay: VecDeque::new(), pulled: None, until }
     }
 
@@ -159,12 +160,14 @@ impl EventStream {
                 }
                 Stage::Registered(listener) => {
                     let next = match self.replay.pop_front() {
-                        Some(line) => Poll::Ready(line),
+                        Some(line) => Poll::Ready(Some(line)),
                         None => listener.poll_next(context),
                     };
                     self.stage = Stage::Registered(listener);
-                    if let Poll::Ready(line) = next {
-                        return Poll::Ready(Some(line));
+                    match next {
+                        Poll::Ready(Some(line)) => return Poll::Ready(Some(line)),
+                        Poll::Ready(None) => return Poll::Ready(self.end()),
+                        Poll::Pending => {}
                     }
                     return match &mut self.until {
                         Some(reached) => reached.as_mut().poll(context).map(|()| self.end()),

@@ -36,6 +36,7 @@ pub struct Builder {
     ring: usize,
     queue: usize,
     patience: Duration,
+    endless_replays: bool,
     hooks: Hooks,
 }
 
@@ -57,6 +58,7 @@ impl Default for Builder {
             ring: 256,
             queue: 1024,
             patience: Duration::from_millis(100),
+            endless_replays: false,
             hooks: Hooks::default(),
         }
     }
@@ -145,6 +147,12 @@ impl Builder {
         self
     }
 
+    /// Whether event streams go on after the `until` that was asked for, as in Docker Desktop and old podman. Not by default.
+    pub fn endless_replays(mut self, endless: bool) -> Self {
+        self.endless_replays = endless;
+        self
+    }
+
     /// A hook from the very first request on; see [`Server::on_request`].
     pub fn on_request(self, hook: impl Fn(&Request) -> Verdict + Send + Sync + 'static) -> Self {
         self.hooks.on_request(Arc::new(hook));
@@ -184,7 +192,8 @@ impl Builder {
             host: self.host,
         };
         let hub = Hub::new(self.ring, self.queue, self.patience);
-        let engine = Engine::new(self.clock, self.flavour, random, self.first_pid, hub);
+        let mut engine = Engine::new(self.clock, self.flavour, random, self.first_pid, hub);
+        engine.endless_replays = self.endless_replays;
         let tcp = self.tcp.then_some((Ipv4Addr::LOCALHOST, 0).into());
         let shared = Shared::new(engine, identity, self.hooks, Counting::default());
         Server::listen(shared, runtime, Address { socket, tcp }, folder)

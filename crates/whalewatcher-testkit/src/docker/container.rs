@@ -1,6 +1,6 @@
 //! What a test says about a container, what the engine keeps of it, and what a test is told.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 
 use jiff::Timestamp;
 
@@ -26,6 +26,27 @@ pub struct ContainerSpec {
     pub(super) restart: RestartPolicy,
     pub(super) network_mode: String,
     pub(super) health_check: bool,
+    /// `KEY=VALUE`.
+    pub(super) env: Vec<String>,
+    pub(super) ports: Vec<Port>,
+    pub(super) mounts: Vec<Mount>,
+    /// Names and addresses.
+    pub(super) networks: Vec<(String, Ipv4Addr)>,
+}
+
+/// A port such as `80/tcp`, and the port of the host at which it is published.
+#[derive(Clone, Debug)]
+pub(super) struct Port {
+    pub(super) container: String,
+    pub(super) host: Option<u16>,
+}
+
+/// A folder or file of the host in a container.
+#[derive(Clone, Debug)]
+pub(super) struct Mount {
+    pub(super) source: String,
+    pub(super) destination: String,
+    pub(super) writable: bool,
 }
 
 impl ContainerSpec {
@@ -41,6 +62,10 @@ impl ContainerSpec {
             restart: RestartPolicy::No,
             network_mode: "none".into(),
             health_check: false,
+            env: Vec::new(),
+            ports: Vec::new(),
+            mounts: Vec::new(),
+            networks: Vec::new(),
         }
     }
 
@@ -101,6 +126,36 @@ impl ContainerSpec {
     /// Its network mode, such as `bridge`, `host` or `none` (the default).
     pub fn network_mode(mut self, mode: impl Into<String>) -> Self {
         self.network_mode = mode.into();
+        self
+    }
+
+    /// Adds a variable to its environment.
+    pub fn env(mut self, key: impl AsRef<str>, value: impl AsRef<str>) -> Self {
+        self.env.push(format!("{}={}", key.as_ref(), value.as_ref()));
+        self
+    }
+
+    /// Exposes a TCP port, and publishes it at a port of the host, if one is given.
+    pub fn port(mut self, port: u16, host: impl Into<Option<u16>>) -> Self {
+        self.ports.push(Port { container: format!("{port}/tcp"), host: host.into() });
+        self
+    }
+
+    /// Binds a path of the host into it, writable or not.
+    pub fn mount(
+        mut self,
+        source: impl Into<String>,
+        destination: impl Into<String>,
+        writable: bool,
+    ) -> Self {
+        self.mounts.push(Mount { source: source.into(), destination: destination.into(), writable });
+        self
+    }
+
+    /// Connects it to one more network, with this address while it is alive. The one of its
+    /// [mode](Self::network_mode) has none.
+    pub fn network(mut self, name: impl Into<String>, address: Ipv4Addr) -> Self {
+        self.networks.push((name.into(), address));
         self
     }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::Clock;
 
@@ -28,6 +28,8 @@ pub(super) struct Engine {
     state: Mutex<State>,
     pub(super) clock: Clock,
     pub(super) flavour: Flavour,
+    /// Whether event streams do not end at the time that was asked for.
+    pub(super) endless_replays: bool,
 }
 
 /// Everything that changes, to be had from [`Engine::lock`].
@@ -78,7 +80,7 @@ impl Engine {
             fates: Vec::new(),
             losing: Vec::new(),
         };
-        Self { state: Mutex::new(state), clock, flavour }
+        Self { state: Mutex::new(state), clock, flavour, endless_replays: false }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -130,8 +132,11 @@ impl State {
 impl State {
     /// The time for whatever happens now.
     pub(super) fn tick(&mut self) -> Timestamp {
-        let next = self.last.checked_add(jiff::SignedDuration::from_nanos(1)).unwrap_or(Timestamp::MAX);
-        self.last = self.clock.now().max(next);
+        let (now, next) = (self.clock.now(), self.last.saturating_add(SignedDuration::from_nanos(1)));
+        let next = next.unwrap_or(Timestamp::MAX);
+        // Unless the clock was set back.
+        let is_close = next.duration_since(now) < SignedDuration::from_secs(1);
+        self.last = if is_close { now.max(next) } else { now };
         self.last
     }
 
@@ -180,6 +185,10 @@ impl State {
 
     pub(super) fn deregister_all(&mut self) {
         self.hub.deregister_all();
+    }
+
+    pub(super) fn end_events(&mut self) {
+        self.hub.end_all();
     }
 
     pub(super) fn decide_fates(&mut self, hook: FateHook) {

@@ -213,6 +213,14 @@ impl Hub {
         }
     }
 
+    /// Has every stream come to its end after what is queued for it.
+    pub(super) fn end_all(&mut self) {
+        for listener in &self.listeners {
+            listener.end();
+        }
+        self.deregister_all();
+    }
+
     /// Nobody gets anything any more.
     pub(super) fn deregister_all(&mut self) {
         self.skipped_before = self.skipped();
@@ -248,6 +256,7 @@ struct Queue {
     /// side by side, as events of several containers do in dockerd.
     waiting: VecDeque<(Instant, Bytes)>,
     skipped: u64,
+    over: bool,
     reader: Option<Waker>,
 }
 
@@ -283,12 +292,23 @@ impl Listener {
         }
     }
 
-    pub(super) fn poll_next(&self, context: &Context<'_>) -> Poll<Bytes> {
+    fn end(&self) {
+        let mut queue = self.queue();
+        queue.over = true;
+        if let Some(reader) = queue.reader.take() {
+            reader.wake();
+        }
+    }
+
+    pub(super) fn poll_next(&self, context: &Context<'_>) -> Poll<Option<Bytes>> {
         let mut queue = self.queue();
         // Before the place becomes free: what has waited for too long by now must not get it.
         queue.settle(self.queue_size);
         if let Some(line) = queue.ready.pop_front() {
-            return Poll::Ready(line);
+            return Poll::Ready(Some(line));
+        }
+        if queue.over {
+            return Poll::Ready(None);
         }
         queue.reader = Some(context.waker().clone());
         Poll::Pending

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::container::Container;
 
@@ -42,10 +42,47 @@ pub(super) fn inspect(container: &Container) -> Value {
             },
             "Name": "overlay2",
         },
-        "Mounts": [],
+        "Mounts": mounts(container),
         "Config": config(container),
         "NetworkSettings": network_settings(container),
     })
+}
+
+fn mounts(container: &Container) -> Value {
+    let mounts = container.spec.mounts.iter().map(|mount| {
+        json!({
+            "Type": "bind",
+            "Source": mount.source,
+            "Destination": mount.destination,
+            "Mode": if mount.writable { "" } else { "ro" },
+            "RW": mount.writable,
+            "Propagation": "rprivate",
+        })
+    });
+    mounts.collect()
+}
+
+/// The ports, each with where it is published.
+fn published(container: &Container, address: &str) -> Map<String, Value> {
+    let ports = container.spec.ports.iter().filter_map(|port| {
+        let binding = json!([{ "HostIp": address, "HostPort": port.host?.to_string() }]);
+        Some((port.container.clone(), binding))
+    });
+    ports.collect()
+}
+
+/// The ports that are exposed.
+fn exposed(container: &Container) -> Map<String, Value> {
+    container.spec.ports.iter().map(|port| (port.container.clone(), json!({}))).collect()
+}
+
+/// All ports while it is alive; `null` for those that are not published.
+fn ports(container: &Container) -> Map<String, Value> {
+    if !container.is_alive() {
+        return Map::new();
+    }
+    let all = container.spec.ports.iter().map(|port| (port.container.clone(), Value::Null));
+    all.chain(published(container, "0.0.0.0")).collect()
 }
 
 fn state(container: &Container) -> Value {
@@ -77,11 +114,11 @@ fn time(time: Option<Timestamp>) -> String {
 fn host_config(container: &Container) -> Value {
     let spec = &container.spec;
     let mut config = json!({
-        "Binds": null,
+        "Binds": binds(container),
         "ContainerIDFile": "",
         "LogConfig": { "Type": "json-file", "Config": {} },
         "NetworkMode": spec.network_mode,
-        "PortBindings": {},
+        "PortBindings": published(container, ""),
         "RestartPolicy": { "Name": container.restart.name(), "MaximumRetryCount": 0 },
         "AutoRemove": spec.auto_remove,
         "VolumeDriver": "",
@@ -122,6 +159,15 @@ fn host_config(container: &Container) -> Value {
     config
 }
 
+fn binds(container: &Container) -> Value {
+    let mounts = &container.spec.mounts;
+    let binds = mounts.iter().map(|mount| {
+        let mode = if mount.writable { "" } else { ":ro" };
+        format!("{}:{}{mode}", mount.source, mount.destination)
+    });
+    if mounts.is_empty() { Value::Null } else { binds.collect() }
+}
+
 fn limits(container: &Container) -> Value {
     json!({
         "CpuShares": 0,
@@ -156,9 +202,14 @@ fn limits(container: &Container) -> Value {
     })
 }
 
+fn env(container: &Container) -> Value {
+    let image = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()];
+    container.spec.env.iter().cloned().chain(image).collect()
+}
+
 fn config(container: &Container) -> Value {
     let spec = &container.spec;
-    json!({
+    let mut config = json!({
         "Hostname": container.id.get(..12).unwrap_or_default(),
         "Domainname": "",
         "User": "",
@@ -168,7 +219,7 @@ fn config(container: &Container) -> Value {
         "Tty": false,
         "OpenStdin": false,
         "StdinOnce": false,
-        "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
+        "Env": env(container),
         "Cmd": spec.command,
         "Image": spec.image,
         "Volumes": null,
@@ -176,7 +227,11 @@ fn config(container: &Container) -> Value {
         "Entrypoint": null,
         "OnBuild": null,
         "Labels": &*container.labels,
-    })
+    });
+    if !spec.ports.is_empty() {
+        config["ExposedPorts"] = exposed(container).into();
+    }
+    config
 }
 
 fn network_settings(container: &Container) -> Value {
@@ -185,7 +240,7 @@ fn network_settings(container: &Container) -> Value {
         "Bridge": "",
         "SandboxID": sandbox,
         "SandboxKey": sandbox.get(..12).map(|id| format!("/var/run/docker/netns/{id}")).unwrap_or_default(),
-        "Ports": {},
+        "Ports": ports(container),
         "HairpinMode": false,
         "LinkLocalIPv6Address": "",
         "LinkLocalIPv6PrefixLen": 0,
@@ -199,8 +254,22 @@ fn network_settings(container: &Container) -> Value {
         "IPPrefixLen": 0,
         "IPv6Gateway": "",
         "MacAddress": "",
-        "Networks": { container.spec.network_mode.as_str(): endpoint(container) },
+        "Networks": networks(container),
     })
+}
+
+fn networks(container: &Container) -> Value {
+    let mut networks = json!({ container.spec.network_mode.as_str(): endpoint(container) });
+    for (name, address) in &container.spec.networks {
+        let mut endpoint = json!(endpoint(container));
+        if container.is_alive() {
+            endpoint["NetworkID"] = image_id(name).trim_start_matches("sha256:").into();
+            endpoint["IPAddress"] = address.to_string().into();
+            endpoint["IPPrefixLen"] = 16.into();
+        }
+        networks[name] = endpoint;
+    }
+    networks
 }
 
 /// A container's place in its network. What is `()` here is `null` there.
@@ -238,7 +307,7 @@ pub(super) fn endpoint(container: &Container) -> Endpoint<'_> {
     Endpoint { endpoint_id, ..Endpoint::default() }
 }
 
-/// The same image has the same ID, whoever makes containers from it.
+/// The same image has the same ID in all containers made from it.
 pub(super) fn image_id(image: &str) -> String {
     let seed = image.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

@@ -336,6 +336,11 @@ impl Server {
 
 /// Faults.
 impl Server {
+    /// Ends all event streams as if they were complete; their connections stay, and new streams are begun as usual.
+    pub fn end_events(&self) {
+        self.shared.engine.lock().end_events();
+    }
+
     /// Closes all connections; new ones are taken.
     pub fn disconnect_all(&self) {
         self.shared.disconnect();

@@ -1,5 +1,7 @@
 //! Every document that is served, and what it takes from its query and its path.
 
+use std::net::Ipv4Addr;
+
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper::{Method, Request, client::conn::http1};
@@ -157,6 +159,44 @@ async fn an_inspection_has_the_shape_and_the_size_of_dockers() {
     let started: Timestamp = web["State"]["StartedAt"].as_str().unwrap().parse().unwrap();
     assert_eq!(truth[0].started_at, started);
     assert!(Timestamp::now().duration_since(started) < SignedDuration::from_mins(1));
+}
+
+#[tokio::test]
+async fn an_inspection_has_what_packers_look_for() {
+    let server = Server::builder().start().unwrap();
+    let spec = ContainerSpec::new("web")
+        .env("MODE", "fast")
+        .port(80, 8080)
+        .port(9000, None)
+        .mount("/srv/data", "/data", true)
+        .mount("/etc/web", "/etc/web", false)
+        .network("shop_back", Ipv4Addr::new(172, 18, 0, 2));
+    server.create(spec).unwrap();
+    let created = inspect(&server, "web").await;
+    assert_eq!(created["NetworkSettings"]["Ports"], json!({}));
+    assert_eq!(created["NetworkSettings"]["Networks"]["shop_back"]["IPAddress"], "");
+    server.start("web").unwrap();
+    let web = inspect(&server, "web").await;
+    assert_eq!(web["Config"]["Env"][0], "MODE=fast");
+    assert_eq!(web["Config"]["ExposedPorts"], json!({"80/tcp": {}, "9000/tcp": {}}));
+    assert_eq!(web["HostConfig"]["PortBindings"], json!({"80/tcp": [{"HostIp": "", "HostPort": "8080"}]}));
+    assert_eq!(
+        web["NetworkSettings"]["Ports"],
+        json!({"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}], "9000/tcp": null})
+    );
+    assert_eq!(web["HostConfig"]["Binds"], json!(["/srv/data:/data", "/etc/web:/etc/web:ro"]));
+    let mounts: Vec<_> = web["Mounts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|mount| {
+            (mount["Source"].as_str().unwrap(), mount["Destination"].as_str().unwrap(), mount["RW"] == true)
+        })
+        .collect();
+    assert_eq!(mounts, [("/srv/data", "/data", true), ("/etc/web", "/etc/web", false)]);
+    let networks = web["NetworkSettings"]["Networks"].as_object().unwrap();
+    assert_eq!(networks.keys().collect::<Vec<_>>(), ["none", "shop_back"]);
+    assert_eq!(networks["shop_back"]["IPAddress"], "172.18.0.2");
 }
 
 #[tokio::test]

@@ -1,0 +1,141 @@
+//! The lives that a client saw, from one connection to the next: when one ended meanwhile, the engine may still know how. And
+//! what their names and labels take, for memory is finite.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use whalewatcher_core::{Container, ContainerId, EngineError, ErrorKind};
+
+/// What a container takes beside its name and labels, and a label beside its text.
+const CONTAINER: usize = 512;
+const LABEL: usize = 64;
+
+/// The containers that were alive when last seen, with their PIDs. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Lives(Arc<Mutex<Known>>);
+
+#[derive(Debug, Default)]
+struct Known {
+    lives: HashMap<ContainerId, Life>,
+    /// What they take.
+    bytes: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Life {
+    pid: u32,
+    bytes: usize,
+}
+
+impl Known {
+    fn remove(&mut self, id: &ContainerId) -> Option<u32> {
+        let life = self.lives.remove(id)?;
+        self.bytes = self.bytes.saturating_sub(life.bytes);
+        Some(life.pid)
+    }
+}
+
+impl Lives {
+    /// Notes that the container is alive.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Garbled`] if the names and labels of all that is alive would take more than so many bytes; then it is not
+    /// noted.
+    pub fn add(&self, container: &Container, limit: usize) -> Result<(), EngineError> {
+        let labels = container.labels().iter().map(|(key, value)| LABEL + key.len() + value.len());
+        let bytes = CONTAINER + container.name().len() + labels.sum::<usize>();
+        let mut known = self.locked();
+        known.remove(container.id());
+        if known.bytes.saturating_add(bytes) > limit {
+            let message = format!(
+                "the names and labels of what is alive have more than {limit} bytes; the client can be configured to \
+                 take more memory"
+            );
+            return Err(EngineError::new(ErrorKind::Garbled, message));
+        }
+        known.bytes += bytes;
+        known.lives.insert(container.id().clone(), Life { pid: container.pid(), bytes });
+        Ok(())
+    }
+
+    /// Notes that the container is not alive; returns the PID with which it was.
+    pub fn end(&self, id: &ContainerId) -> Option<u32> {
+        self.locked().remove(id)
+    }
+
+    /// Notes that the life with this PID is over; returns whether it was known.
+    pub fn end_of(&self, id: &ContainerId, pid: u32) -> bool {
+        let mut known = self.locked();
+        let is_known = known.lives.get(id).is_some_and(|life| life.pid == pid);
+        is_known && known.remove(id).is_some()
+    }
+
+    /// The lives of those that are not among these.
+    #[must_use]
+    pub fn missing(&self, alive: &HashSet<ContainerId>) -> Vec<(ContainerId, u32)> {
+        let known = self.locked();
+        let missing = known.lives.iter().filter(|(id, _)| !alive.contains(*id));
+        missing.map(|(id, life)| (id.clone(), life.pid)).collect()
+    }
+
+    /// Forgets those of which this does not hold.
+    pub fn retain(&self, mut holds: impl FnMut(&ContainerId) -> bool) {
+        let known = &mut *self.locked();
+        known.lives.retain(|id, life| {
+            let is_held = holds(id);
+            if !is_held {
+                known.bytes = known.bytes.saturating_sub(life.bytes);
+            }
+            is_held
+        });
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn container(id: &str, pid: u32) -> Container {
+        Container::new(id, id, pid)
+    }
+
+    fn id(id: &str) -> ContainerId {
+        id.into()
+    }
+
+    #[test]
+    fn a_life_is_known_until_its_own_end() {
+        let lives = Lives::default();
+        for (name, pid) in [("a", 1), ("b", 2), ("a", 3)] {
+            lives.clone().add(&container(name, pid), usize::MAX).unwrap();
+        }
+        assert!(!lives.end_of(&id("a"), 1), "that was the life before");
+        assert_eq!(lives.missing(&HashSet::from([id("b")])), [(id("a"), 3)]);
+        assert!(lives.end_of(&id("a"), 3) && !lives.end_of(&id("a"), 3));
+        assert_eq!((lives.end(&id("b")), lives.end(&id("b"))), (Some(2), None));
+        lives.add(&container("c", 4), usize::MAX).unwrap();
+        lives.retain(|_| false);
+        assert!(lives.missing(&HashSet::new()).is_empty());
+        assert_eq!(lives.locked().bytes, 0);
+    }
+
+    #[test]
+    fn all_together_are_bounded() {
+        let (lives, limit) = (Lives::default(), 2 * (CONTAINER + 1));
+        for name in ["a", "b", "a", "b"] {
+            lives.add(&container(name, 1), limit).unwrap();
+        }
+        let error = lives.add(&container("c", 1), limit).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Garbled);
+        assert!(error.to_string().contains("have more than 1026 bytes"), "{error}");
+        lives.end(&id("a"));
+        lives.add(&container("c", 1), limit).unwrap();
+        let labelled = container("b", 1).with_labels([("key", "value")].into_iter().collect());
+        assert!(lives.add(&labelled, limit).is_err());
+    }
+}

@@ -1,0 +1,260 @@
+//! Engines behind something that lets only some requests through, changes answers, or takes their place; and engines that
+//! are themselves like that.
+
+use std::fs;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::SignedDuration;
+use whalewatcher_core::{ChangeSource, EngineClient, ErrorKind, Settings, Status};
+use whalewatcher_moby::Client;
+use whalewatcher_testkit::docker::{Clock, Fate, Gate, HookId, Kind, Server, Verdict};
+
+use crate::watched::{Watched, in_time, watch, watch_with_settings};
+
+fn client(server: &Server) -> Client {
+    Client::new(server.endpoint()).unwrap()
+}
+
+fn checked() -> Settings {
+    Settings::default().with_audits(None).with_checks(Duration::from_millis(50), Duration::from_secs(60))
+}
+
+/// Neither audits nor checks.
+fn unchecked() -> Settings {
+    Settings::default().with_audits(None).with_checks(None, Duration::from_secs(60))
+}
+
+/// Has these requests, but for replays, answered like this.
+fn answer(server: &Server, kind: Kind, verdict: Verdict) -> HookId {
+    server.on_request(move |request| {
+        let is_meant = request.kind() == kind && request.query("until").is_none();
+        if is_meant { verdict.clone() } else { Verdict::Pass }
+    })
+}
+
+fn document(body: &'static str) -> Verdict {
+    Verdict::Answer { status: 200, body: body.into() }
+}
+
+/// As a proxy of its own answers, without the engine's headers.
+fn refusal(status: &str) -> Verdict {
+    let text = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    Verdict::Garbage(Bytes::from(text))
+}
+
+#[tokio::test]
+async fn an_engine_that_says_little_of_itself_is_watched_all_the_same() {
+    for verdict in [
+        Verdict::error(403, "not for you"),
+        refusal("404 Not Found"),
+        document("{}"),
+        document(r#"{"SystemTime":"noon"}"#),
+        document("<html>"),
+        Verdict::Hang,
+    ] {
+        let server = Server::builder().version("27.3.1").start().unwrap();
+        let old = server.run("old").unwrap();
+        answer(&server, Kind::Info, verdict.clone());
+        let mut watched = watch(&server).live().await;
+        let identity = watched.watching.identity().unwrap();
+        assert_eq!((identity.id.as_str(), identity.version.as_str()), ("", "27.3.1"), "{verdict:?}");
+        server.exit(&old, 3).unwrap();
+        server.run("new").unwrap();
+        assert_eq!(watched.told_all(2).await, ["exited old 3", "started new"], "{verdict:?}");
+        assert_eq!(watched.watching.status().counters.connects, 1);
+    }
+}
+
+#[tokio::test]
+async fn the_version_of_the_api_is_told_by_whichever_answer_there_is() {
+    for verdict in [Verdict::error(403, "not for you"), refusal("403 Forbidden"), refusal("200 OK")] {
+        let server = Server::builder().api_versions("1.45", "1.24").start().unwrap();
+        answer(&server, Kind::Ping, verdict.clone());
+        let connection = in_time(client(&server).connect()).await.unwrap();
+        assert_eq!(connection.api_version(), "1.45", "{verdict:?}");
+    }
+    let server = Server::builder().api_versions("1.60", "1.24").start().unwrap();
+    answer(&server, Kind::Version, refusal("403 Forbidden"));
+    let connection = in_time(client(&server).connect()).await.unwrap();
+    assert_eq!(connection.api_version(), "1.52");
+    answer(&server, Kind::Ping, refusal("403 Forbidden"));
+    let error = in_time(client(&server).connect()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+}
+
+async fn until(watched: &Watched, wanted: impl FnMut(&Status) -> bool) -> Status {
+    in_time(watched.watching.follow_status().wait_for(wanted)).await.unwrap()
+}
+
+fn polls(status: &Status) -> bool {
+    matches!(status.source, Some(ChangeSource::Polling { .. })) && status.fallback.is_some()
+}
+
+fn follows(status: &Status) -> bool {
+    status.source == Some(ChangeSource::Events) && status.fallback.is_none() && status.is_live()
+}
+
+#[tokio::test]
+async fn without_an_event_stream_there_is_polling_until_there_is_one() {
+    for (verdict, kind, connects) in [
+        (Verdict::error(403, "not for you"), ErrorKind::PermissionDenied, 1),
+        (refusal("404 Not Found"), ErrorKind::Failed, 1),
+        (document(""), ErrorKind::Disconnected, 1),
+        (Verdict::Close, ErrorKind::Disconnected, 3),
+        (Verdict::error(503, "not now"), ErrorKind::Failed, 3),
+    ] {
+        let server = Server::builder().start().unwrap();
+        for name in ["goes", "renamed", "restarts"] {
+            server.run(name).unwrap();
+        }
+        let hook = answer(&server, Kind::Events, verdict.clone());
+        let mut watched = watch_with_settings(client(&server), checked()).live().await;
+        let status = until(&watched, polls).await;
+        assert_eq!(status.fallback.as_ref().unwrap().kind(), kind, "{status}");
+        assert!(status.to_string().contains("by polling every 1 s because"), "{status}");
+        server.exit("goes", 3).unwrap();
+        server.rename("renamed", "other").unwrap();
+        server.restart("restarts").unwrap();
+        server.run("comes").unwrap();
+        let mut told = watched.told_all(5).await;
+        told.sort();
+        let expected =
+            ["exited goes", "exited restarts", "started comes", "started restarts", "updated other"];
+        assert_eq!(told, expected, "{verdict:?}");
+
+        server.remove_hook(hook);
+        let status = until(&watched, follows).await;
+        server.exit("comes", 5).unwrap();
+        assert_eq!(watched.told().await, "exited comes 5", "{verdict:?}");
+        assert_eq!(status.counters.connects, connects, "{verdict:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_event_stream_that_ends_right_after_it_began_is_done_without_and_nothing_is_lost() {
+    let server = Server::builder().start().unwrap();
+    let web = server.run("web").unwrap();
+    let mut watched = watch_with_settings(client(&server), checked()).live().await;
+    server.until_listeners(1).await;
+    let hook = answer(&server, Kind::Events, document(""));
+    server.end_events();
+    server.exit(&web, 0).unwrap();
+    assert_eq!(watched.told().await, "exited web");
+    let status = until(&watched, polls).await;
+    assert_eq!(status.counters.connects, 1, "{status}");
+    server.remove_hook(hook);
+    until(&watched, follows).await;
+    server.run("later").unwrap();
+    assert_eq!(watched.told().await, "started later");
+}
+
+#[tokio::test]
+async fn a_quiet_engine_is_live_though_its_headers_are_held_back() {
+    let server = Server::builder().start().unwrap();
+    server.run("web").unwrap();
+    let gate = Gate::closed();
+    let held = gate.clone();
+    server.on_answer(move |request, _| match request.kind() {
+        Kind::Events => Verdict::Hold(held.clone()),
+        _ => Verdict::Pass,
+    });
+    let mut watched = watch_with_settings(client(&server), unchecked()).live().await;
+    assert_eq!(watched.names(), ["web"]);
+    server.exit("web", 3).unwrap();
+    gate.open();
+    assert!(watched.told().await.starts_with("exited web"));
+    server.run("later").unwrap();
+    assert_eq!(watched.told().await, "started later");
+    let counters = watched.watching.status().counters;
+    assert_eq!((counters.connects, counters.audits), (1, 1), "what may have been missed was looked for");
+}
+
+#[tokio::test]
+async fn a_replay_that_does_not_end_is_over_all_the_same() {
+    let server = Server::builder().endless_replays(true).start().unwrap();
+    server.run("web").unwrap();
+    let settings = checked().with_audits(Duration::from_millis(200));
+    let mut watched = watch_with_settings(client(&server), settings).live().await;
+    server.run("other").unwrap();
+    assert_eq!(watched.told().await, "started other");
+    // Each check or audit asks for events, and is done: else none would follow.
+    server.until(|stats| stats.requests.events >= 8).await;
+    let status = watched.watching.status();
+    assert!(status.is_live() && status.counters.connects == 1 && status.counters.audits > 1, "{status:?}");
+    server.on_event(|_| Fate::Skip);
+    server.exit("web", 0).unwrap();
+    let told = watched.until_told("exited web").await;
+    assert!(told.len() <= 2, "by an audit or by another connection: {told:?}");
+}
+
+#[tokio::test]
+async fn another_engine_at_the_sockets_path_is_noticed() {
+    for settings in [checked(), unchecked()] {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("docker.sock");
+        let former = Server::builder().socket(&socket).id("former").start().unwrap();
+        former.run("old").unwrap();
+        let is_checked = settings.check_every().is_some();
+        let client = Client::new(socket.to_str().unwrap()).unwrap();
+        let mut watched = watch_with_settings(client, settings).live().await;
+        fs::remove_file(&socket).unwrap();
+        let latter = Server::builder().socket(&socket).id("latter").start().unwrap();
+        latter.run("new").unwrap();
+        if !is_checked {
+            // Whatever leads to a request shows it, and none is answered by the one or the other from then on.
+            former.run("unseen").unwrap();
+        }
+        let told = watched.until_told("synced").await;
+        assert!(told[0].starts_with("disconnected another socket was bound at "), "{told:?}");
+        let mut changes = told[1..].to_vec();
+        changes.sort();
+        assert_eq!(changes, ["exited old", "started new", "synced 1"]);
+        assert_eq!(watched.watching.identity().unwrap().id, "latter");
+        // Its socket is gone already.
+        drop(former);
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_ends_no_life() {
+    let clock = Clock::real();
+    let server = Server::builder().clock(clock.clone()).start().unwrap();
+    let web = server.run("web").unwrap();
+    server.exit(&web, 0).unwrap();
+    clock.set(clock.now() - SignedDuration::from_mins(30));
+    server.start(&web).unwrap();
+    let settings = unchecked().with_audits(Duration::from_millis(50));
+    let mut watched = watch_with_settings(client(&server), settings).live().await;
+    let before = watched.container("web");
+    for _ in 0..2 {
+        server.disconnect_all();
+        let told = watched.until_told("synced").await;
+        assert!(told[0].starts_with("disconnected ") && told[1..] == ["synced 1"], "{told:?}");
+    }
+    let audits = watched.watching.status().counters.audits;
+    until(&watched, |status| status.counters.audits >= audits).await;
+    assert_eq!(watched.container("web").life(), before.life());
+    // And a clock that is set forward while events come changes nothing.
+    clock.advance(Duration::from_secs(7200));
+    server.exit(&web, 9).unwrap();
+    assert_eq!(watched.told().await, "exited web 9");
+}
+
+#[tokio::test]
+async fn only_the_engine_says_that_a_container_is_gone() {
+    let server = Server::builder().start().unwrap();
+    server.run("web").unwrap();
+    let other = r#"{"Id":"other","Name":"/web","State":{"Running":true,"Pid":7}}"#;
+    let mut watched = watch_with_settings(client(&server), unchecked()).live().await;
+    for verdict in [refusal("404 Not Found"), Verdict::error(404, "page not found"), document(other)] {
+        let hook = answer(&server, Kind::Inspect, verdict);
+        server.rename("web", "shop").unwrap();
+        until(&watched, |status| status.unresolved.total() == 1).await;
+        assert_eq!(watched.names(), ["web"]);
+        server.remove_hook(hook);
+        assert_eq!(watched.told().await, "updated shop");
+        server.rename("shop", "web").unwrap();
+        assert_eq!(watched.told().await, "updated web");
+    }
+}
