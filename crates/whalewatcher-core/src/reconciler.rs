@@ -626,7 +626,7 @@ impl Reconciler {
         }
         let is_useful = match truth {
             Some(container) if container.pid() != 0 => self.inspected_alive(id, container, since, now),
-            told => self.inspected_over(id, told, since, suspected, now),
+            rest => self.inspected_over(id, rest, since, suspected, now),
         };
         if suspected && self.published.len() > published {
             self.divergences += 1;
@@ -683,7 +683,7 @@ impl Reconciler {
     fn inspected_over(
         &mut self,
         id: &ContainerId,
-        told: Option<Container>,
+        named: Option<Container>,
         since: Since,
         suspected: bool,
         now: SystemTime,
@@ -695,7 +695,7 @@ impl Reconciler {
         // A life that began meanwhile may still go on.
         if !since.started {
             if let Some(glimpse) = &mut record.glimpse {
-                glimpse.learn(told);
+                glimpse.learn(named);
             }
             let over = |glimpse: &mut Glimpse| exit.is_some_and(|exit| exit.ends_glimpsed(glimpse));
             past = record.glimpse.take_if(over);
