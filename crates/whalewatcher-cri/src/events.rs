@@ -186,7 +186,7 @@ fn stopped(
     if memory.was_told_to_end(&id) {
         return Vec::new();
     }
-    memory.end(&id);
+    let pid = memory.end(&id);
     if member.as_ref().is_some_and(|member| member.is_processless) {
         return Vec::new();
     }
@@ -200,7 +200,8 @@ fn stopped(
     }
     let (finished, code) = subject.finished();
     let at = end(finished.or(made_at(event)), began);
-    told.push(EngineEvent::Exited { id, pid: member.and_then(|member| member.pid), at, code });
+    let pid = member.and_then(|member| member.pid).or(pid);
+    told.push(EngineEvent::Exited { id, pid, at, code });
     told
 }
 

@@ -110,12 +110,12 @@ impl Memory {
         self.members.remove(id)
     }
 
-    /// It was told to be over.
-    pub(crate) fn end(&mut self, id: &ContainerId) {
+    /// It was told to be over. Returns the PID with which it was alive, on whichever connection.
+    pub(crate) fn end(&mut self, id: &ContainerId) -> Option<u32> {
         self.endings.add(id);
         self.told.add(id);
-        self.lives.end(id);
         self.pods.remove(id);
+        self.lives.end(id)
     }
 
     /// Whether that was told on this connection. What others were told makes it no less over, but is no news of this one's.

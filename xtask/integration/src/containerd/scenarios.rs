@@ -25,6 +25,7 @@ pub(crate) const SCENARIOS: &[Scenario<Stage>] = scenarios![
     many::a_hundred_short_lived_tasks_at_once_are_told_and_leave_nothing,
     many::two_thousand_containers_as_large_as_dockers_hide_nothing,
     outage::of_a_killed_containerd_the_difference_is_told,
+    outage::how_a_life_ended_while_the_watcher_was_cut_off_is_told,
     outage::containerd_is_killed_again_and_again_while_containers_come_and_go,
     churn::random_churn_in_three_namespaces_by_four_with_three_subscribers,
     faults::whatever_goes_wrong_on_the_way_nothing_wrong_is_told_and_the_picture_is_right_after,

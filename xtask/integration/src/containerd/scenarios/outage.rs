@@ -2,13 +2,16 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use futures_util::future::try_join_all;
+use tokio::time::timeout;
+use whalewatcher_testkit::proxy::{Fault, Proxy, Refusal};
 
 use super::super::check::check;
 use super::super::stage::Stage;
-use crate::recorder::Reader;
+use crate::recorder::{LIMIT, Reader};
 use crate::scenarios::outage::{is_told, kill};
+use crate::stage::settings;
 use whalewatcher_drivers::containerd::Plan;
 
 pub(super) async fn of_a_killed_containerd_the_difference_is_told(stage: &Stage) -> Result<()> {
@@ -38,6 +41,36 @@ pub(super) async fn of_a_killed_containerd_the_difference_is_told(stage: &Stage)
     driver.run(&Plan::of("comes")).await?;
     watched.recorder().until_told(7, "started").await?;
     check(stage, &watched).await
+}
+
+pub(super) async fn how_a_life_ended_while_the_watcher_was_cut_off_is_told(stage: &Stage) -> Result<()> {
+    let driver = stage.driver()?;
+    let proxy = Proxy::builder().upstream(format!("unix://{}", stage.engine().socket().display())).start()?;
+    let watched = stage.begin_watch_at(&proxy.endpoint(), settings())?.that_is_cut();
+    watched.ready().await?;
+    let ending = driver.run_all([Plan::of("goes"), Plan::of("other/goes")]).await?;
+    watched.recorder().until_told(2, "started").await?;
+    check(stage, &watched).await?;
+    let told = Reader::new(watched.recorder());
+
+    let refusal = proxy.inject(Fault::refuse(Refusal::Closed))?;
+    proxy.cut_all();
+    timeout(LIMIT, proxy.until_open(0)).await.context("connections stay open")?;
+    watched.recorder().until_told(1, "disconnected").await?;
+    for pid in ending {
+        kill(i32::try_from(pid)?)?;
+    }
+    driver.run(&Plan::of("comes")).await?;
+    proxy.lift(refusal)?;
+    watched.in_sync_again(1).await?;
+    check(stage, &watched).await?;
+    let rest = told.rest();
+    let expected: [(&str, &[&str]); 3] =
+        [("goes", &["exited"]), ("other/goes", &["exited"]), ("comes", &["started"])];
+    is_told(&rest, &expected, watched.recorder())?;
+    let codes = rest.iter().filter(|words| words.ends_with(" 137")).count();
+    ensure!(codes == 2, "their tasks show how they ended: {rest:?}");
+    Ok(())
 }
 
 pub(super) async fn containerd_is_killed_again_and_again_while_containers_come_and_go(

@@ -23,6 +23,7 @@ pub(super) async fn of_pods_that_went_while_the_watcher_was_cut_off_the_differen
     let [stays, goes, restarts] = &pods[..] else { unreachable!("three were asked for") };
     driver.run(stays, &ContainerPlan::named("stays")).await?;
     driver.run(goes, &ContainerPlan::named("goes")).await?;
+    let ends = driver.run(stays, &ContainerPlan::named("ends")).await?;
     let first = driver.run(restarts, &ContainerPlan::named("restarts")).await?;
     let proxy = Proxy::builder().upstream(stage.endpoint()).start()?;
     let watched = stage.begin_watch_at(&proxy.endpoint(), settings())?.that_is_cut();
@@ -35,6 +36,7 @@ pub(super) async fn of_pods_that_went_while_the_watcher_was_cut_off_the_differen
     timeout(LIMIT, proxy.until_open(0)).await.context("connections stay open")?;
     watched.recorder().until_told(1, "disconnected").await?;
     driver.remove_pod(&goes.id).await?;
+    driver.stop(&ends).await?;
     driver.stop(&first).await?;
     driver.remove(&first).await?;
     driver.run(restarts, &ContainerPlan::named("restarts").attempt(1)).await?;
@@ -46,14 +48,18 @@ pub(super) async fn of_pods_that_went_while_the_watcher_was_cut_off_the_differen
     proxy.lift(refusal)?;
     watched.in_sync_again(1).await?;
     check(stage, &watched).await?;
-    let expected: [(&str, &[&str]); 5] = [
+    let expected: [(&str, &[&str]); 6] = [
+        ("ends", &["exited"]),
         ("goes", &["exited"]),
         (&goes.id, &["exited"]),
         ("restarts", &["exited", "started"]),
         ("comes", &["started"]),
         (&comes.id, &["started"]),
     ];
-    is_told(&told.rest(), &expected, watched.recorder())
+    let rest = told.rest();
+    is_told(&rest, &expected, watched.recorder())?;
+    ensure!(rest.iter().any(|words| words == "exited ends 137"), "its status shows how it ended: {rest:?}");
+    Ok(())
 }
 
 pub(super) async fn of_a_killed_containerd_the_difference_is_told(stage: &Stage) -> Result<()> {

@@ -26,8 +26,8 @@ pub(super) async fn whoever_only_polls_is_told_of_all_that_lasts(stage: &Stage) 
     check_by(stage, &watched, source).await?;
     let mut told = Reader::new(watched.recorder());
     driver.stop(&first).await?;
-    // A list tells no exit code.
-    told.expect("exited server").await?;
+    // A list shows no exit code, but a status does.
+    told.expect("exited server 137").await?;
     driver.run(&stays, &ContainerPlan::named("server").attempt(1)).await?;
     told.expect("started server").await?;
     let comes = driver.run_pod(&PodPlan::named("comes")).await?;
