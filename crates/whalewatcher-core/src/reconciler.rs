@@ -30,22 +30,24 @@ use std::time::SystemTime;
 use foldhash::{HashMap, HashSet};
 
 use crate::container::{Container, ContainerId};
-use crate::difference::steps;
 use crate::engine::{EngineEvent, EngineIdentity, Sighting, Untold};
 use crate::error::EngineError;
 use crate::event::{Event, EventKind};
 use crate::portfolio::Portfolio;
 use crate::unresolved::Unresolved;
 
+mod answers;
+mod audit;
 #[cfg(test)]
 mod decisions;
 #[cfg(test)]
 mod explorer;
 mod failures;
+mod memory;
 mod record;
 
 use failures::Failures;
-use record::{Exit, Glimpse, Inquiry, Record, Since, Suspicion, Touched};
+use record::{Exit, Glimpse, Inquiry, Record, Since, Touched};
 
 /// How many containers that are not alive are remembered, to recognise late and repeated events of theirs.
 const REMEMBERED: usize = 1024;
@@ -319,86 +321,6 @@ impl Reconciler {
         self.bound_memory();
     }
 
-    /// The list may be ahead of the event stream or behind it, so what differs becomes a suspect first, to be explained
-    /// by events. So does who is being asked about: the answer may be of before the list, and the event of since lost.
-    ///
-    /// A difference is explained already, and so no divergence, if an event came since the list was asked for, or if what
-    /// an event led to is still under way.
-    fn audit(&mut self, sightings: Vec<Sighting>, untold: &Untold, touched: &Touched) {
-        let mut suspects: Vec<_> = self.portfolio.ids().cloned().collect();
-        let mut listed = HashMap::default();
-        for sighting in sightings {
-            let id = sighting.container().id().clone();
-            if self.portfolio.by_id(&id).is_none() {
-                suspects.push(id.clone());
-            }
-            listed.insert(id, sighting);
-        }
-        let asked = self.records.iter().filter(|(_, record)| matches!(record.inquiry, Inquiry::Asked(_)));
-        let unknown = |id: &&ContainerId| self.portfolio.by_id(id).is_none() && !listed.contains_key(*id);
-        suspects.extend(asked.map(|(id, _)| id).filter(unknown).cloned());
-        for id in suspects.into_iter().filter(|id| !untold.contains(id)) {
-            let sighting = listed.remove(&id);
-            let innocent = self.is_as_listed(&id, sighting.as_ref());
-            if innocent && !matches!(self.inquiry(&id), Inquiry::Asked(_)) {
-                if let Some(record) = self.records.get_mut(&id) {
-                    record.suspicion = None;
-                }
-                continue;
-            }
-            let record = self.records.entry(id.clone()).or_default();
-            let explained = touched.contains(&id) || record.inquiry != Inquiry::None;
-            match &mut record.suspicion {
-                // Who stays suspicious is not given more time.
-                Some(suspicion) => {
-                    suspicion.listed = sighting;
-                    suspicion.explained |= explained;
-                }
-                suspicion @ None => {
-                    record.graces += 1;
-                    *suspicion = Some(Suspicion { listed: sighting, graces: record.graces, explained });
-                    self.suspects.push(id);
-                }
-            }
-        }
-    }
-
-    fn is_as_listed(&self, id: &ContainerId, sighting: Option<&Sighting>) -> bool {
-        match (self.portfolio.by_id(id), sighting) {
-            (Some(known), Some(sighting)) => sighting.shows(known),
-            (None, None) => true,
-            _ => false,
-        }
-    }
-
-    /// What events did not explain is asked about.
-    fn suspect(&mut self, id: &ContainerId, now: SystemTime) {
-        let Some(record) = self.records.get_mut(id) else { return };
-        record.graces = record.graces.saturating_sub(1);
-        let gone = record.gone;
-        let suspicion = record.suspicion.take_if(|suspicion| {
-            suspicion.graces = suspicion.graces.saturating_sub(1);
-            suspicion.graces == 0
-        });
-        if gone {
-            self.exit_known(id, None, now);
-        }
-        if let Some(Suspicion { listed, explained, .. }) = suspicion {
-            let differs = !self.is_as_listed(id, listed.as_ref());
-            if let Some(sighting) = &listed {
-                self.note_name(id, sighting);
-            }
-            let record = self.records.entry(id.clone()).or_default();
-            record.suspected |= differs && !explained;
-            match record.inquiry {
-                Inquiry::None if differs => self.want(id),
-                Inquiry::Asked(_) => self.want(id),
-                _ => {}
-            }
-        }
-        self.settle(id, now);
-    }
-
     fn synchronize(&mut self, sightings: Vec<Sighting>, untold: &Untold, touched: &Touched, now: SystemTime) {
         let mut gone = self.unconfirmed.clone();
         gone.retain(|id| !untold.contains(id));
@@ -606,180 +528,6 @@ impl Reconciler {
         }
     }
 
-    /// An answer is news, for it was asked for after what is known. A hint that came meanwhile leads to one more inspection,
-    /// but does not make the answer worthless: else a container that changes faster than it can be inspected would never
-    /// be right.
-    fn inspected(&mut self, id: &ContainerId, answer: Answer, now: SystemTime) {
-        let Some(record) = self.records.get_mut(id) else { return };
-        let Inquiry::Asked(since) = record.inquiry else { return };
-        let truth = match answer {
-            Answer::Unknown(error) => {
-                record.inquiry = Inquiry::Deferred;
-                let name = self.portfolio.by_id(id).map(|known| known.name().to_owned());
-                let name = name.or_else(|| record.name());
-                self.deferred.push((id.clone(), self.failures.record(id, name, error)));
-                self.settle(id, now);
-                return;
-            }
-            Answer::Truth(truth) => truth,
-        };
-        self.failures.remove(id);
-        record.inquiry = Inquiry::None;
-        let suspected = !since.hinted && take(&mut record.suspected);
-        let published = self.published.len();
-        if since.hinted {
-            self.want(id);
-        }
-        let is_useful = match truth {
-            Some(container) if container.pid() != 0 => self.inspected_alive(id, container, since, now),
-            told => self.inspected_over(id, told, since, suspected, now),
-        };
-        if suspected && self.published.len() > published {
-            self.divergences += 1;
-        }
-        self.count_answer(id, is_useful, now);
-        self.settle(id, now);
-    }
-
-    /// The container was alive when the engine looked. Whether that says how it is now, as far as events are known.
-    fn inspected_alive(
-        &mut self,
-        id: &ContainerId,
-        container: Container,
-        since: Since,
-        now: SystemTime,
-    ) -> bool {
-        let known = self.portfolio.by_id(id).map(|known| known.life());
-        let is_known = known.as_ref() == Some(&container.life());
-        let has_known = known.is_some();
-        let record = self.records.entry(id.clone()).or_default();
-        let exit = record.exit.filter(|_| since.exits > 0);
-        // Whether that life is over by now.
-        let is_over = match exit.map(|exit| (exit, exit.verdict(&container))) {
-            // Any of these exits may be its own, and only the newest is remembered.
-            Some((exit, Some(false))) if since.exits > 1 && exit.pid.is_some() => None,
-            Some((_, verdict)) => verdict,
-            None => Some(false),
-        };
-        // A start ends the life before.
-        let was_replaced =
-            since.started && record.past.as_ref().is_some_and(|past| past.includes(&container));
-        if is_known || is_over == Some(false) && !was_replaced {
-            self.adopt(container, now);
-            return true;
-        }
-        if is_over == Some(true) && !since.hinted {
-            if let (Some(glimpse), Some(exit)) = (record.glimpse.take(), exit) {
-                let container = Arc::new(container);
-                let began = container.started_at().or(glimpse.began);
-                self.announce_past_life(Glimpse { container, began, nameless: false }, exit, now);
-            }
-            return true;
-        }
-        if has_known {
-            // The engine saw a later life.
-            self.exit_known(id, None, now);
-        }
-        self.want(id);
-        is_over == Some(true) && !since.started
-    }
-
-    /// The container was not alive when the engine looked, which may still name it. Whether that says how it is now, as far as
-    /// events are known.
-    fn inspected_over(
-        &mut self,
-        id: &ContainerId,
-        told: Option<Container>,
-        since: Since,
-        suspected: bool,
-        now: SystemTime,
-    ) -> bool {
-        let is_live = self.is_live();
-        let record = self.records.entry(id.clone()).or_default();
-        let exit = record.exit;
-        let mut past = None;
-        // A life that began meanwhile may still go on.
-        if !since.started {
-            if let Some(glimpse) = &mut record.glimpse {
-                glimpse.learn(told);
-            }
-            let over = |glimpse: &mut Glimpse| exit.is_some_and(|exit| exit.ends_glimpsed(glimpse));
-            past = record.glimpse.take_if(over);
-        }
-        if self.portfolio.by_id(id).is_some() {
-            if suspected || !is_live || self.unconfirmed.contains(id) {
-                self.exit_known(id, None, now);
-            } else if !record.gone {
-                // The answer was faster than the event, which contains the exit code. Not before it is live: ready is only
-                // what is right.
-                record.gone = true;
-                record.graces += 1;
-                self.suspects.push(id.clone());
-            }
-        } else if let (Some(glimpse), Some(exit)) = (past, exit) {
-            self.announce_past_life(glimpse, exit, now);
-        } else if record.is_begun && !since.hinted {
-            // It started, and nothing says that it ended: some engines show what has just begun a moment later.
-            record.is_begun = false;
-            record.inquiry = Inquiry::Deferred;
-            self.deferred.push((id.clone(), 1));
-        }
-        !since.started
-    }
-
-    /// A container is settled with the first answer that says how it is, and with the second one in any case: it may
-    /// start and exit faster than it can be inspected.
-    fn count_answer(&mut self, id: &ContainerId, is_useful: bool, now: SystemTime) {
-        let Phase::Confirming { unsettled, .. } = &mut self.phase else { return };
-        let Some(has_answer) = unsettled.get_mut(id) else { return };
-        if is_useful || std::mem::replace(has_answer, true) {
-            unsettled.remove(id);
-            self.go_live_if_settled(now);
-        }
-    }
-
-    /// The truth about a container that is alive.
-    fn adopt(&mut self, container: Container, now: SystemTime) {
-        let container = Arc::new(self.portfolio.sharing(container));
-        let id = container.id();
-        self.unconfirmed.remove(id);
-        let record = self.records.get_mut(id);
-        let ended = record.as_ref().and_then(|record| record.exit?.at);
-        let past = record.as_ref().and_then(|record| record.past.as_ref());
-        let was_announced = past.is_some_and(|past| past.includes(&container));
-        let glimpse = record.and_then(|record| {
-            record.gone = false;
-            record.is_begun = false;
-            self.strangers -= usize::from(take(&mut record.is_stranger));
-            record.glimpse.take()
-        });
-        let start_told = glimpse.as_ref().and_then(|glimpse| glimpse.began);
-        // Where the engine tells no start time, its start event does.
-        let began = glimpse.filter(|glimpse| glimpse.container.pid() == container.pid());
-        let began = container.started_at().or(began.and_then(|glimpse| glimpse.began));
-        match self.portfolio.by_id(id).cloned() {
-            None => {
-                // The engine reported the end of this life, and takes it back: it is alive again since then.
-                let taken_back =
-                    ended.filter(|ended| was_announced && began.is_some_and(|began| began < *ended));
-                let time = taken_back.map_or(began, |ended| start_told.max(Some(ended)));
-                self.publish(time.unwrap_or(now), EventKind::Started(container));
-            }
-            Some(known) => {
-                for event in steps(&known, &container) {
-                    let time = match &event {
-                        EventKind::Started(_) => began,
-                        // At the latest when the next life began.
-                        EventKind::Exited { .. } => began.map(|next| next.min(now)),
-                        _ => None,
-                    };
-                    self.publish(time.unwrap_or(now), event);
-                }
-                self.origins.remove(known.id());
-            }
-        }
-    }
-
     /// A member of the portfolio is not alive any more.
     fn exit_known(&mut self, id: &ContainerId, exit: Option<Exit>, now: SystemTime) {
         // Of a life known from an earlier connection a time only tells that it is over, not that this was its end.
@@ -810,14 +558,6 @@ impl Reconciler {
         self.published.push(Event::new(time, kind).with_engine(origin.or_else(|| self.engine.clone())));
     }
 
-    /// A list names a container that may turn out to be unresolved.
-    fn note_name(&mut self, id: &ContainerId, sighting: &Sighting) {
-        if self.portfolio.by_id(id).is_none() {
-            let record = self.records.entry(id.clone()).or_default();
-            record.listed_name = Some(sighting.container().name().into());
-        }
-    }
-
     fn inquiry(&self, id: &ContainerId) -> Inquiry {
         self.records.get(id).map(|record| record.inquiry).unwrap_or_default()
     }
@@ -846,73 +586,11 @@ impl Reconciler {
         }
     }
 
-    /// Notes whether a container's state is settled for now, and forgets what need not be remembered.
-    fn settle(&mut self, id: &ContainerId, now: SystemTime) {
-        if let Some(record) = self.records.get_mut(id) {
-            let glimpsed = record.glimpse.as_ref().map_or(0, |glimpse| glimpse.container.size());
-            self.glimpsed = self.glimpsed.saturating_sub(record.glimpsed) + glimpsed;
-            record.glimpsed = glimpsed;
-            if record.inquiry == Inquiry::None {
-                record.listed_name = None;
-            }
-            if !record.inquiry.is_settled() {
-                return;
-            }
-        }
-        if let Phase::Confirming { unsettled, .. } = &mut self.phase {
-            unsettled.remove(id);
-            self.go_live_if_settled(now);
-        }
-        self.forget(id);
-    }
-
     fn go_live_if_settled(&mut self, now: SystemTime) {
         if matches!(&self.phase, Phase::Confirming { unsettled, complete: true } if unsettled.is_empty()) {
             self.phase = Phase::Live { audit: None };
             let (containers, unresolved) = (self.portfolio.total(), self.failures.total());
             self.publish(now, EventKind::Synced { containers, unresolved });
-        }
-    }
-
-    /// Keeps the memory of those that are not alive within bounds.
-    fn forget(&mut self, id: &ContainerId) {
-        if self.records.get(id).is_some_and(Record::is_blank) {
-            self.remove(id);
-            return;
-        }
-        let is_known = self.portfolio.by_id(id).is_some();
-        let Some(record) = self.records.get_mut(id).filter(|record| !is_known && record.is_idle()) else {
-            return;
-        };
-        if record.exit.is_none() && record.glimpse.is_none() && record.past.is_none() {
-            if !record.remembered {
-                self.remove(id);
-            }
-        } else if !record.remembered {
-            record.remembered = true;
-            self.remembered.push_back(id.clone());
-        }
-        self.bound_memory();
-    }
-
-    fn bound_memory(&mut self) {
-        // While a list is awaited, what it may wrongly show as alive must stay known.
-        let listing = matches!(self.phase, Phase::Listing { .. } | Phase::Live { audit: Some(_) });
-        while self.remembered.len() > REMEMBERED && !listing {
-            let Some(oldest) = self.remembered.pop_front() else { return };
-            if let Some(record) = self.records.get_mut(&oldest) {
-                record.remembered = false;
-                if record.is_idle() && self.portfolio.by_id(&oldest).is_none() {
-                    self.remove(&oldest);
-                }
-            }
-        }
-    }
-
-    fn remove(&mut self, id: &ContainerId) {
-        if let Some(record) = self.records.remove(id) {
-            self.strangers -= usize::from(record.is_stranger);
-            self.glimpsed = self.glimpsed.saturating_sub(record.glimpsed);
         }
     }
 }

@@ -186,12 +186,12 @@ async fn ping(transport: &Transport) -> Result<Greeting, EngineError> {
         (api_version(response.headers()), podman(response.headers()), date(response.headers()));
     let complaint = read_ping(transport, response).await.err();
     match (newest, complaint) {
-        (Some(newest), None) => return Ok(Greeting { newest, podman, date, version: None }),
+        (Some(newest), None) => Ok(Greeting { newest, podman, date, version: None }),
         // The engine refuses itself, by a plugin for authorization.
         (Some(newest), Some(error)) if error.kind() == ErrorKind::PermissionDenied => {
-            return Ok(Greeting { newest, podman, date, version: None });
+            Ok(Greeting { newest, podman, date, version: None })
         }
-        (Some(_), Some(error)) => return Err(error),
+        (Some(_), Some(error)) => Err(error),
         (None, complaint) => {
             if let Ok((headers, version)) = ask::<Version>(transport, "/version", "GET /version").await
                 && let Some(newest) = version.newest()

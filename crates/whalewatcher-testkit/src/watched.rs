@@ -385,4 +385,30 @@ mod tests {
             "{message}"
         );
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fleet_names_the_endpoint_of_each_event() {
+        let (one, two) = (Engine::at("one"), Engine::at("two"));
+        let mut watched = WatchedFleet::new();
+        watched.add(one.clone());
+        assert_eq!(watched.told().await, ("one".into(), "synced 0".into()));
+        two.start(Container::new("1", "web", 7));
+        watched.add(two.clone());
+        let told = watched.until_told("two", "synced").await;
+        assert_eq!(told, [("two".into(), "started web".into()), ("two".into(), "synced 1".into())]);
+        two.exit("1", Some(3));
+        let (watcher, event) = watched.next().await;
+        assert_eq!((watcher.endpoint(), event.kind.name()), ("two", "exited"));
+
+        let line = line!() + 1;
+        let message = panic_of(watched.until_told("one", "started")).await;
+        assert!(message.starts_with(&format!("{}:{line}:", file!())), "{message}");
+        for part in [
+            "'started' at one did not come",
+            "one: live, alive: []; two: live",
+            "[\"exited web 3 at two\", \"synced 1 at two\"",
+        ] {
+            assert!(message.contains(part), "{part}: {message}");
+        }
+    }
 }

@@ -140,9 +140,9 @@ struct Subject {
     inspection: Option<Question<Option<Life>>>,
     /// Whether it is to be inspected again after a while.
     deferred: bool,
-    /// Exits told since the inspection that is under way was asked for, two at most.
+    /// Exits delivered since the inspection that is under way was asked for, two at most.
     exits: u8,
-    /// The lives whose exit was told.
+    /// The lives whose exit was delivered.
     ended: Vec<u32>,
     /// Answers since the list was delivered, two at most.
     answers: u8,
@@ -740,9 +740,9 @@ impl World {
             Some(looked) => {
                 let life = subject.lives.iter().find(|life| life.pid == looked.pid);
                 // The end of a later life shows it, too, where its own was lost.
-                let is_told = subject.ended.iter().any(|ended| *ended >= looked.pid);
-                let is_over = is_told || life.is_none_or(|life| life.announced_end);
-                // Where exits are told apart by PIDs, only the newest is remembered.
+                let is_shown = subject.ended.iter().any(|ended| *ended >= looked.pid);
+                let is_over = is_shown || life.is_none_or(|life| life.announced_end);
+                // Where PIDs distinguish exits, only the newest is remembered.
                 let is_clear = subject.exits < 2 || !tells_pids;
                 let truth = self.container(nth, looked);
                 if !is_over && is_clear && shown.is_none_or(|shown| **shown != truth) {

@@ -1,0 +1,187 @@
+//! What becomes of the answers to inspections.
+//!
+//! An answer is news, for it was asked for after what is known. A hint that came meanwhile leads to one more inspection, but
+//! does not make the answer worthless: else a container that changes faster than it can be inspected would never be right.
+
+use std::mem::take;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::record::{Glimpse, Inquiry, Since};
+use super::{Answer, Phase, Reconciler};
+use crate::container::{Container, ContainerId};
+use crate::difference::steps;
+use crate::event::EventKind;
+
+impl Reconciler {
+    pub(super) fn inspected(&mut self, id: &ContainerId, answer: Answer, now: SystemTime) {
+        let Some(record) = self.records.get_mut(id) else { return };
+        let Inquiry::Asked(since) = record.inquiry else { return };
+        let truth = match answer {
+            Answer::Unknown(error) => {
+                record.inquiry = Inquiry::Deferred;
+                let name = self.portfolio.by_id(id).map(|known| known.name().to_owned());
+                let name = name.or_else(|| record.name());
+                self.deferred.push((id.clone(), self.failures.record(id, name, error)));
+                self.settle(id, now);
+                return;
+            }
+            Answer::Truth(truth) => truth,
+        };
+        self.failures.remove(id);
+        record.inquiry = Inquiry::None;
+        let suspected = !since.hinted && take(&mut record.suspected);
+        let published = self.published.len();
+        if since.hinted {
+            self.want(id);
+        }
+        let is_useful = match truth {
+            Some(container) if container.pid() != 0 => self.inspected_alive(id, container, since, now),
+            rest => self.inspected_over(id, rest, since, suspected, now),
+        };
+        if suspected && self.published.len() > published {
+            self.divergences += 1;
+        }
+        self.count_answer(id, is_useful, now);
+        self.settle(id, now);
+    }
+
+    /// The container was alive when the engine looked. Whether that says how it is now, as far as events are known.
+    fn inspected_alive(
+        &mut self,
+        id: &ContainerId,
+        container: Container,
+        since: Since,
+        now: SystemTime,
+    ) -> bool {
+        let known = self.portfolio.by_id(id).map(|known| known.life());
+        let is_known = known.as_ref() == Some(&container.life());
+        let has_known = known.is_some();
+        let record = self.records.entry(id.clone()).or_default();
+        let exit = record.exit.filter(|_| since.exits > 0);
+        // Whether that life is over by now.
+        let is_over = match exit.map(|exit| (exit, exit.verdict(&container))) {
+            // Any of these exits may be its own, and only the newest is remembered.
+            Some((exit, Some(false))) if since.exits > 1 && exit.pid.is_some() => None,
+            Some((_, verdict)) => verdict,
+            None => Some(false),
+        };
+        // A start ends the life before.
+        let was_replaced =
+            since.started && record.past.as_ref().is_some_and(|past| past.includes(&container));
+        if is_known || is_over == Some(false) && !was_replaced {
+            self.adopt(container, now);
+            return true;
+        }
+        if is_over == Some(true) && !since.hinted {
+            if let (Some(glimpse), Some(exit)) = (record.glimpse.take(), exit) {
+                let container = Arc::new(container);
+                let began = container.started_at().or(glimpse.began);
+                self.announce_past_life(Glimpse { container, began, nameless: false }, exit, now);
+            }
+            return true;
+        }
+        if has_known {
+            // The engine saw a later life.
+            self.exit_known(id, None, now);
+        }
+        self.want(id);
+        is_over == Some(true) && !since.started
+    }
+
+    /// The container was not alive when the engine looked, which may still name it. Whether that says how it is now, as far as
+    /// events are known.
+    fn inspected_over(
+        &mut self,
+        id: &ContainerId,
+        named: Option<Container>,
+        since: Since,
+        suspected: bool,
+        now: SystemTime,
+    ) -> bool {
+        let is_live = self.is_live();
+        let record = self.records.entry(id.clone()).or_default();
+        let exit = record.exit;
+        let mut past = None;
+        // A life that began meanwhile may still go on.
+        if !since.started {
+            if let Some(glimpse) = &mut record.glimpse {
+                glimpse.learn(named);
+            }
+            let over = |glimpse: &mut Glimpse| exit.is_some_and(|exit| exit.ends_glimpsed(glimpse));
+            past = record.glimpse.take_if(over);
+        }
+        if self.portfolio.by_id(id).is_some() {
+            if suspected || !is_live || self.unconfirmed.contains(id) {
+                self.exit_known(id, None, now);
+            } else if !record.gone {
+                // The answer was faster than the event, which contains the exit code. Not before it is live: ready is only
+                // what is right.
+                record.gone = true;
+                record.graces += 1;
+                self.suspects.push(id.clone());
+            }
+        } else if let (Some(glimpse), Some(exit)) = (past, exit) {
+            self.announce_past_life(glimpse, exit, now);
+        } else if record.is_begun && !since.hinted {
+            // It started, and nothing says that it ended: some engines show what has just begun a moment later.
+            record.is_begun = false;
+            record.inquiry = Inquiry::Deferred;
+            self.deferred.push((id.clone(), 1));
+        }
+        !since.started
+    }
+
+    /// A container is settled with the first answer that says how it is, and with the second one in any case: it may
+    /// start and exit faster than it can be inspected.
+    fn count_answer(&mut self, id: &ContainerId, is_useful: bool, now: SystemTime) {
+        let Phase::Confirming { unsettled, .. } = &mut self.phase else { return };
+        let Some(has_answer) = unsettled.get_mut(id) else { return };
+        if is_useful || std::mem::replace(has_answer, true) {
+            unsettled.remove(id);
+            self.go_live_if_settled(now);
+        }
+    }
+
+    /// The truth about a container that is alive.
+    pub(super) fn adopt(&mut self, container: Container, now: SystemTime) {
+        let container = Arc::new(self.portfolio.sharing(container));
+        let id = container.id();
+        self.unconfirmed.remove(id);
+        let record = self.records.get_mut(id);
+        let ended = record.as_ref().and_then(|record| record.exit?.at);
+        let past = record.as_ref().and_then(|record| record.past.as_ref());
+        let was_announced = past.is_some_and(|past| past.includes(&container));
+        let glimpse = record.and_then(|record| {
+            record.gone = false;
+            record.is_begun = false;
+            self.strangers -= usize::from(take(&mut record.is_stranger));
+            record.glimpse.take()
+        });
+        let start_told = glimpse.as_ref().and_then(|glimpse| glimpse.began);
+        // Where the engine tells no start time, its start event does.
+        let began = glimpse.filter(|glimpse| glimpse.container.pid() == container.pid());
+        let began = container.started_at().or(began.and_then(|glimpse| glimpse.began));
+        match self.portfolio.by_id(id).cloned() {
+            None => {
+                // The engine reported the end of this life, and takes it back: it is alive again since then.
+                let taken_back =
+                    ended.filter(|ended| was_announced && began.is_some_and(|began| began < *ended));
+                let time = taken_back.map_or(began, |ended| start_told.max(Some(ended)));
+                self.publish(time.unwrap_or(now), EventKind::Started(container));
+            }
+            Some(known) => {
+                for event in steps(&known, &container) {
+                    let time = match &event {
+                        EventKind::Started(_) => began,
+                        // At the latest when the next life began.
+                        EventKind::Exited { .. } => began.map(|next| next.min(now)),
+                        _ => None,
+                    };
+                    self.publish(time.unwrap_or(now), event);
+                }
+                self.origins.remove(known.id());
+            }
+        }
+    }
+}

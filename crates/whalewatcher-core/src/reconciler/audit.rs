@@ -1,0 +1,92 @@
+//! What becomes of a list that is compared with the portfolio.
+
+use std::time::SystemTime;
+
+use foldhash::HashMap;
+
+use super::Reconciler;
+use super::record::{Inquiry, Suspicion, Touched};
+use crate::container::ContainerId;
+use crate::engine::{Sighting, Untold};
+
+impl Reconciler {
+    /// The list may be ahead of the event stream or behind it, so what differs becomes a suspect first, to be explained
+    /// by events. So does who is being asked about: the answer may be of before the list, and the event of since lost.
+    ///
+    /// A difference is explained already, and so no divergence, if an event came since the list was asked for, or if what
+    /// an event led to is still under way.
+    pub(super) fn audit(&mut self, sightings: Vec<Sighting>, untold: &Untold, touched: &Touched) {
+        let mut suspects: Vec<_> = self.portfolio.ids().cloned().collect();
+        let mut listed = HashMap::default();
+        for sighting in sightings {
+            let id = sighting.container().id().clone();
+            if self.portfolio.by_id(&id).is_none() {
+                suspects.push(id.clone());
+            }
+            listed.insert(id, sighting);
+        }
+        let asked = self.records.iter().filter(|(_, record)| matches!(record.inquiry, Inquiry::Asked(_)));
+        let unknown = |id: &&ContainerId| self.portfolio.by_id(id).is_none() && !listed.contains_key(*id);
+        suspects.extend(asked.map(|(id, _)| id).filter(unknown).cloned());
+        for id in suspects.into_iter().filter(|id| !untold.contains(id)) {
+            let sighting = listed.remove(&id);
+            let innocent = self.is_as_listed(&id, sighting.as_ref());
+            if innocent && !matches!(self.inquiry(&id), Inquiry::Asked(_)) {
+                if let Some(record) = self.records.get_mut(&id) {
+                    record.suspicion = None;
+                }
+                continue;
+            }
+            let record = self.records.entry(id.clone()).or_default();
+            let explained = touched.contains(&id) || record.inquiry != Inquiry::None;
+            match &mut record.suspicion {
+                // Who stays suspicious is not given more time.
+                Some(suspicion) => {
+                    suspicion.listed = sighting;
+                    suspicion.explained |= explained;
+                }
+                suspicion @ None => {
+                    record.graces += 1;
+                    *suspicion = Some(Suspicion { listed: sighting, graces: record.graces, explained });
+                    self.suspects.push(id);
+                }
+            }
+        }
+    }
+
+    fn is_as_listed(&self, id: &ContainerId, sighting: Option<&Sighting>) -> bool {
+        match (self.portfolio.by_id(id), sighting) {
+            (Some(known), Some(sighting)) => sighting.shows(known),
+            (None, None) => true,
+            _ => false,
+        }
+    }
+
+    /// What events did not explain is asked about.
+    pub(super) fn suspect(&mut self, id: &ContainerId, now: SystemTime) {
+        let Some(record) = self.records.get_mut(id) else { return };
+        record.graces = record.graces.saturating_sub(1);
+        let gone = record.gone;
+        let suspicion = record.suspicion.take_if(|suspicion| {
+            suspicion.graces = suspicion.graces.saturating_sub(1);
+            suspicion.graces == 0
+        });
+        if gone {
+            self.exit_known(id, None, now);
+        }
+        if let Some(Suspicion { listed, explained, .. }) = suspicion {
+            let differs = !self.is_as_listed(id, listed.as_ref());
+            if let Some(sighting) = &listed {
+                self.note_name(id, sighting);
+            }
+            let record = self.records.entry(id.clone()).or_default();
+            record.suspected |= differs && !explained;
+            match record.inquiry {
+                Inquiry::None if differs => self.want(id),
+                Inquiry::Asked(_) => self.want(id),
+                _ => {}
+            }
+        }
+        self.settle(id, now);
+    }
+}

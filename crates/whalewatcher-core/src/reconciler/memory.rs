@@ -1,0 +1,80 @@
+//! What is kept in mind of containers beyond the portfolio, within bounds.
+
+use std::time::SystemTime;
+
+use super::record::{Inquiry, Record};
+use super::{Phase, REMEMBERED, Reconciler};
+use crate::container::ContainerId;
+use crate::engine::Sighting;
+
+impl Reconciler {
+    /// A list names a container that may turn out to be unresolved.
+    pub(super) fn note_name(&mut self, id: &ContainerId, sighting: &Sighting) {
+        if self.portfolio.by_id(id).is_none() {
+            let record = self.records.entry(id.clone()).or_default();
+            record.listed_name = Some(sighting.container().name().into());
+        }
+    }
+
+    /// Notes whether a container's state is settled for now, and forgets what need not be remembered.
+    pub(super) fn settle(&mut self, id: &ContainerId, now: SystemTime) {
+        if let Some(record) = self.records.get_mut(id) {
+            let glimpsed = record.glimpse.as_ref().map_or(0, |glimpse| glimpse.container.size());
+            self.glimpsed = self.glimpsed.saturating_sub(record.glimpsed) + glimpsed;
+            record.glimpsed = glimpsed;
+            if record.inquiry == Inquiry::None {
+                record.listed_name = None;
+            }
+            if !record.inquiry.is_settled() {
+                return;
+            }
+        }
+        if let Phase::Confirming { unsettled, .. } = &mut self.phase {
+            unsettled.remove(id);
+            self.go_live_if_settled(now);
+        }
+        self.forget(id);
+    }
+
+    /// Keeps the memory of those that are not alive within bounds.
+    pub(super) fn forget(&mut self, id: &ContainerId) {
+        if self.records.get(id).is_some_and(Record::is_blank) {
+            self.remove(id);
+            return;
+        }
+        let is_known = self.portfolio.by_id(id).is_some();
+        let Some(record) = self.records.get_mut(id).filter(|record| !is_known && record.is_idle()) else {
+            return;
+        };
+        if record.exit.is_none() && record.glimpse.is_none() && record.past.is_none() {
+            if !record.remembered {
+                self.remove(id);
+            }
+        } else if !record.remembered {
+            record.remembered = true;
+            self.remembered.push_back(id.clone());
+        }
+        self.bound_memory();
+    }
+
+    pub(super) fn bound_memory(&mut self) {
+        // While a list is awaited, what it may wrongly show as alive must stay known.
+        let listing = matches!(self.phase, Phase::Listing { .. } | Phase::Live { audit: Some(_) });
+        while self.remembered.len() > REMEMBERED && !listing {
+            let Some(oldest) = self.remembered.pop_front() else { return };
+            if let Some(record) = self.records.get_mut(&oldest) {
+                record.remembered = false;
+                if record.is_idle() && self.portfolio.by_id(&oldest).is_none() {
+                    self.remove(&oldest);
+                }
+            }
+        }
+    }
+
+    fn remove(&mut self, id: &ContainerId) {
+        if let Some(record) = self.records.remove(id) {
+            self.strangers -= usize::from(record.is_stranger);
+            self.glimpsed = self.glimpsed.saturating_sub(record.glimpsed);
+        }
+    }
+}
