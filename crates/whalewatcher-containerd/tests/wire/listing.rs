@@ -213,7 +213,7 @@ async fn a_list_that_does_not_know_how_a_task_fares_ends_no_life() {
     let get = GetResponse { process: Some(unknown) }.encode_to_vec();
     let server = Server::builder().start().unwrap();
     server.run("web").unwrap();
-    let settings = Settings::default().with_audits(std::time::Duration::from_millis(50));
+    let settings = Settings::default().with_audits(Duration::from_millis(50));
     let mut watched = watch_with_settings(Client::new(server.endpoint()).unwrap(), settings).live().await;
     server.on_call(treating("default", Method::TasksList, Verdict::Garbage(list.into())));
     server.on_call(treating("default", Method::TasksGet, Verdict::Garbage(get.into())));
