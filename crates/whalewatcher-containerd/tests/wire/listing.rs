@@ -163,7 +163,7 @@ async fn without_a_list_of_namespaces_there_is_no_picture() {
     let mut watched = watch(&server);
     assert_eq!(watched.told().await, "disconnected containerd fails Namespaces.List: no");
     server.remove_hook(hook);
-    assert_eq!(watched.until_told("synced").await.pop().unwrap(), "synced 1, 1 unresolved");
+    assert_eq!(watched.until_told("synced").await.pop().unwrap(), "synced 1");
 }
 
 #[tokio::test]
@@ -213,7 +213,7 @@ async fn a_list_that_does_not_know_how_a_task_fares_ends_no_life() {
     let get = GetResponse { process: Some(unknown) }.encode_to_vec();
     let server = Server::builder().start().unwrap();
     server.run("web").unwrap();
-    let settings = Settings::default().with_audits(std::time::Duration::from_millis(50));
+    let settings = Settings::default().with_audits(Duration::from_millis(50));
     let mut watched = watch_with_settings(Client::new(server.endpoint()).unwrap(), settings).live().await;
     server.on_call(treating("default", Method::TasksList, Verdict::Garbage(list.into())));
     server.on_call(treating("default", Method::TasksGet, Verdict::Garbage(get.into())));
