@@ -12,7 +12,7 @@
 //! resources, and proxies may refuse it. Then both what there is and what changes is learned of by lists, and the stream is
 //! tried again now and then. A cut connection is no such end unless it is cut [`CUTS`] times in a row.
 //!
-//! An event that is odd or too large in some part is still a hint, if it can be told which container it is about: that is
+//! An event that is odd or too large in some part is still a hint, if it names its container: that is
 //! inspected. If not, it ends the connection, and the resynchronization finds out what it was; but only once, should it be
 //! replayed.
 

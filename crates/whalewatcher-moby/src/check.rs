@@ -1,6 +1,6 @@
 //! Whether an event stream that is silent may be dead.
 //!
-//! The engine remembers its last 256 events. Asked for those up to now, on another connection, it tells at once what the
+//! The engine remembers its last 256 events. Asked for those up to now, on another connection, it lists at once what the
 //! stream should have brought. Up to now, because the answer to an open end would not end either.
 
 use std::time::SystemTime;
@@ -30,7 +30,7 @@ pub(crate) async fn newest_event(
             connection.still_there()?;
             tracing::debug!(%error, "a check without the events of late");
         }
-        told => told?,
+        replayed => replayed?,
     }
     Ok(newest.filter(|newest| Timestamp::try_from(*newest).is_ok_and(|newest| newest > since)))
 }

@@ -1,6 +1,6 @@
 //! What time it is where the engine is.
 //!
-//! `/info` tells it to the nanosecond. Answers are dated to the second, by the engine or by a proxy in between, whose clock
+//! `/info` has it to the nanosecond. Answers are dated to the second, by the engine or by a proxy in between, whose clock
 //! may be another one: the difference is taken once, when connecting.
 
 use std::time::{Duration, SystemTime};
@@ -10,11 +10,11 @@ use http::header::DATE;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-/// By how much a time that an engine tells may be ahead of its clock, before it counts as not told. Too late a time would
+/// By how much a time that an engine sends may be ahead of its clock, before it counts as missing. Too late a time would
 /// make all that comes after it look old.
 const AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// By how much the date of an answer may differ from what the engine tells in it and still be by the same clock.
+/// By how much the date of an answer may differ from the time in it and still be by the same clock.
 const SAME: SignedDuration = SignedDuration::from_secs(3);
 
 /// How far back to begin where only the date of an answer is known, which may be by another clock.
@@ -27,26 +27,26 @@ pub(crate) const SLACK: Duration = Duration::from_secs(2);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EngineClock {
     read: Option<(Timestamp, Instant)>,
-    /// Whether the engine itself told it.
+    /// Whether it comes from the engine itself.
     exact: bool,
     /// By how much it is ahead of the clock by which answers are dated.
     ahead: SignedDuration,
 }
 
 impl EngineClock {
-    /// By what the engine told, and the date of that answer or of another one.
-    pub(crate) fn new(told: Option<Timestamp>, dated: Option<Timestamp>) -> Self {
+    /// By the engine's own time, and the date of that answer or of another one.
+    pub(crate) fn new(own: Option<Timestamp>, dated: Option<Timestamp>) -> Self {
         // Engines do not understand times before that.
-        let read = told.or(dated).map(|read| (read.max(Timestamp::UNIX_EPOCH), Instant::now()));
-        let ahead = match (told, dated) {
-            (Some(told), Some(dated)) => told.duration_since(dated),
+        let read = own.or(dated).map(|read| (read.max(Timestamp::UNIX_EPOCH), Instant::now()));
+        let ahead = match (own, dated) {
+            (Some(own), Some(dated)) => own.duration_since(dated),
             _ => SignedDuration::ZERO,
         };
         let ahead = if ahead.abs() <= SAME { SignedDuration::ZERO } else { ahead };
-        Self { read, exact: told.is_some(), ahead }
+        Self { read, exact: own.is_some(), ahead }
     }
 
-    /// Whether the engine itself told it.
+    /// Whether it comes from the engine itself.
     pub(crate) fn is_exact(&self) -> bool {
         self.exact
     }
@@ -71,7 +71,7 @@ impl EngineClock {
         }
     }
 
-    /// No time that the engine tells is later than that, by its clock or by the one here, whichever is ahead.
+    /// No time that the engine sends is later than that, by its clock or by the one here, whichever is ahead.
     pub(crate) fn horizon(&self) -> SystemTime {
         let here = SystemTime::now();
         let there = self.now().and_then(|now| SystemTime::try_from(now).ok());
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn dates_by_another_clock_are_understood_by_the_difference() {
-        for (told, date, later, expected) in [
+        for (own, date, later, expected) in [
             // The engine dates its answers itself, to the second; its clock is followed when it is set.
             (Some(1000), Some(1000), Some(1005), Some(1005)),
             (Some(1000), Some(1002), Some(500), Some(500)),
@@ -120,13 +120,13 @@ mod tests {
             (None, Some(1000), None, Some(1005)),
             (None, None, Some(7), Some(7)),
         ] {
-            let mut clock = EngineClock::new(told.map(at), date.map(at));
+            let mut clock = EngineClock::new(own.map(at), date.map(at));
             clock.read = clock.read.map(|(read, at)| (read, at.checked_sub(Duration::from_secs(5)).unwrap()));
             let headers = later.map(dated).unwrap_or_default();
             let second = clock.of(&headers).map(|time| time.as_second());
             // Going on by the clock here, for as long as the test has taken so far.
             let in_time = second == expected || later.is_none() && second > expected;
-            assert!(in_time, "{told:?} {date:?} {later:?}: {second:?}");
+            assert!(in_time, "{own:?} {date:?} {later:?}: {second:?}");
         }
     }
 

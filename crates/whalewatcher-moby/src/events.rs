@@ -183,7 +183,7 @@ fn hint(event: EngineEvent) -> EngineEvent {
     }
 }
 
-/// Calls `tell` with the events in a span of the past, as far as the engine remembers them.
+/// Calls `take` with the events in a span of the past, as far as the engine remembers them.
 ///
 /// It is over with the answer, or at the first event after the span, or when nothing came for a moment though the engine
 /// answers: some do not end an answer to what lies in the past (Docker Desktop, old podman).
@@ -191,7 +191,7 @@ pub(crate) async fn replay(
     connection: &Connection,
     since: Timestamp,
     until: Timestamp,
-    mut tell: impl FnMut(EngineEvent),
+    mut take: impl FnMut(EngineEvent),
 ) -> Result<(), EngineError> {
     let latest = SystemTime::try_from(until).ok();
     let mut request = Request::new(connection, Some(since), Some(until));
@@ -200,7 +200,7 @@ pub(crate) async fn replay(
         match timeout(PAUSE, request.next(true, |_| true)).await {
             Ok(Ok(Some(Came::Headers))) => {}
             Ok(Ok(Some(Came::Event(event)))) if event.at() > latest => return Ok(()),
-            Ok(Ok(Some(Came::Event(event)))) => tell(event),
+            Ok(Ok(Some(Came::Event(event)))) => take(event),
             Ok(Ok(None)) => return Ok(()),
             Ok(Err(error)) => return Err(error),
             Err(_) => return connection.ping().await.map(|_| ()),

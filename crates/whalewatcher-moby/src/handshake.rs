@@ -1,7 +1,7 @@
 //! The first requests to an engine: whether it is one, which versions it speaks, which one it is, what time it is there.
 //!
 //! They are few, for all else waits for them: dockerd runs two programs for each `/info`, to tell their versions, and as many
-//! for a `/version`. And none of them has to succeed as long as another one tells the version of the API: proxies let only
+//! for a `/version`. And none of them has to succeed as long as another one has the version of the API: proxies let only
 //! some requests through.
 
 use std::time::Duration;
@@ -46,12 +46,12 @@ pub(crate) struct Version {
 }
 
 impl Version {
-    /// The newest version that the engine speaks, if it tells.
+    /// The newest version that the engine speaks, if it is there.
     fn newest(&self) -> Option<ApiVersion> {
         self.api_version.as_deref().and_then(ApiVersion::parse)
     }
 
-    /// The oldest version that the engine speaks, if it tells.
+    /// The oldest version that the engine speaks, if it is there.
     pub(crate) fn oldest(&self) -> Option<ApiVersion> {
         self.min_api_version.as_deref().and_then(ApiVersion::parse)
     }
@@ -86,13 +86,13 @@ impl Info {
     }
 }
 
-/// What the first answer tells.
+/// What is in the first answer.
 struct Greeting {
     newest: ApiVersion,
     /// podman's own version, if it is podman.
     podman: Option<String>,
     date: Option<Timestamp>,
-    /// What `/version` told, if it had to be asked.
+    /// The answer of `/version`, if it had to be asked.
     version: Option<Version>,
 }
 
@@ -109,7 +109,7 @@ pub(crate) async fn greet(
         if version.is_none() {
             version = match ask(transport, "/version", "GET /version").await {
                 Ok((_, version)) => Some(version),
-                // Who does not tell may understand it all the same.
+                // The engine may understand it all the same.
                 Err(error) if answer::refusal(&error).is_some() => Some(Version::default()),
                 Err(error) => return Err(error),
             };
@@ -130,14 +130,14 @@ pub(crate) async fn greet(
         }
         info.server_version = version.and_then(|version| version.version);
     }
-    let told = info.system_time.as_deref().and_then(|time| time.parse().ok());
+    let time = info.system_time.as_deref().and_then(|text| text.parse().ok());
 
     let own_type = if podman.is_some() { "podman.io" } else { "docker.com" };
     let mut identity = EngineIdentity::new(engine_type.unwrap_or(own_type), transport.endpoint().as_str());
     identity.id = of_itself("ID", info.id(podman.is_some()))?;
     identity.version = of_itself("version", info.server_version.unwrap_or_default())?;
     identity.pid = engine_pid(transport.peer());
-    Ok(Acquaintance { identity, api, clock: EngineClock::new(told, dated), podman: podman.is_some() })
+    Ok(Acquaintance { identity, api, clock: EngineClock::new(time, dated), podman: podman.is_some() })
 }
 
 /// What is good to know, and not needed: nothing where it is refused, malformed or does not come in time. A lost connection is
@@ -155,7 +155,7 @@ async fn optional<T>(asking: impl Future<Output = Result<T, EngineError>>) -> Re
     Ok(None)
 }
 
-/// What an engine tells of itself, if it has no more than [`MAX_SELF`] bytes.
+/// What an engine says of itself, if it has no more than [`MAX_SELF`] bytes.
 fn of_itself(what: &str, text: String) -> Result<String, EngineError> {
     match text.len() {
         0..=MAX_SELF => Ok(text),
@@ -178,7 +178,7 @@ async fn ask<T: for<'de> Deserialize<'de>>(
     Ok((headers, answer::decode(what, &body)?))
 }
 
-/// The newest version that the engine speaks, if it is one: as every answer has it in its headers, or as `/version` tells.
+/// The newest version that the engine speaks, if it is one: as every answer has it in its headers, or as `/version` has it.
 async fn ping(transport: &Transport) -> Result<Greeting, EngineError> {
     let response = transport.get("/_ping").await?;
     let status = response.status();

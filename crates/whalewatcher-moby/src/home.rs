@@ -92,7 +92,7 @@ impl Home {
 
     fn error(&self) -> EngineError {
         let path = self.path.display().to_string();
-        let message = format!("another socket was bound at {}: connecting anew", Printable(&path));
+        let message = format!("another socket was bound at {}: connecting again", Printable(&path));
         EngineError::new(ErrorKind::Disconnected, message)
     }
 }

@@ -130,8 +130,8 @@ mod tests {
             (None, old(), Some(&started)),
             (None, None, None),
         ] {
-            let told = difference(&list(before), &list(after.clone()), Some(now));
-            assert_eq!(told, Vec::from_iter(expected.cloned()), "{after:?}");
+            let changes = difference(&list(before), &list(after.clone()), Some(now));
+            assert_eq!(changes, Vec::from_iter(expected.cloned()), "{after:?}");
         }
     }
 }

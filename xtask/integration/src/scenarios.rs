@@ -1,5 +1,6 @@
 //! All scenarios, by what they are about.
 
+mod behind;
 mod churn;
 pub(crate) mod dropping;
 mod faults;
@@ -38,4 +39,5 @@ pub(crate) const SCENARIOS: &[Scenario<Stage>] = scenarios![
     churn::random_churn_of_twelve_containers_by_four_with_three_subscribers,
     faults::whatever_goes_wrong_on_the_way_nothing_wrong_is_told_and_the_picture_is_right_after,
     churn::audits_of_a_busy_engine_get_nothing_wrong,
+    behind::behind_real_proxies_the_picture_comes_and_is_right,
 ];

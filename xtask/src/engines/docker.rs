@@ -106,6 +106,12 @@ impl Docker {
         self.installation.engine()
     }
 
+    /// Where its programs are.
+    #[must_use]
+    pub fn installation(&self) -> &Installation {
+        &self.installation
+    }
+
     /// What it said about itself when it was first started.
     #[must_use]
     pub fn version(&self) -> &DockerVersion {

@@ -43,6 +43,10 @@ pub struct Engine {
     pub release: Release,
 }
 
+/// Proxies to put in front of one dockerd, with the libraries that a small host lacks.
+const PROXIES: [&str; 5] =
+    ["nginx", "haproxy", "liblua5.3-0", "libopentracing1", "libopentracing-c-wrapper0"];
+
 impl Engine {
     /// Every engine that can be fetched.
     pub const ALL: [Engine; 9] = [
@@ -82,7 +86,11 @@ impl Engine {
         // The libraries are those that Debian 12's dockerd and runc need and a small host lacks.
         let shared = ["runc", "busybox-static", "libdevmapper1.02.1", "libseccomp2"];
         let own = own.iter().map(|package| (self.release, *package));
-        own.chain(shared.map(|package| (Release::Bookworm, package))).collect()
+        let mut packages: Vec<_> = own.chain(shared.map(|package| (Release::Bookworm, package))).collect();
+        if self.kind == EngineKind::Docker && self.release == Release::Trixie {
+            packages.extend(PROXIES.map(|package| (Release::Bookworm, package)));
+        }
+        packages
     }
 }
 

@@ -91,7 +91,7 @@ impl Installation {
         let (needed, optional): (&[&'static str], &[&'static str]) = match engine.kind {
             EngineKind::Docker => (
                 &["dockerd", "containerd", "containerd-shim-runc-v2", "runc", "busybox"],
-                &["ctr", "docker-init", "docker-proxy"],
+                &["ctr", "docker-init", "docker-proxy", "nginx", "haproxy"],
             ),
             EngineKind::Containerd => (
                 &["containerd", "containerd-shim-runc-v2", "runc", "busybox", "ctr"],
