@@ -9,7 +9,7 @@ use crate::error::EngineError;
 
 /// Something that an application wants done before watching, or before each attempt to connect; by default nothing.
 ///
-/// For adapters, whose clients are configured with these.
+/// For adapters, whose clients are configured with these. A hook that panics ends the watch, with that reason.
 #[derive(Clone, Default)]
 pub struct Hook(Option<Arc<dyn Fn() -> Done + Send + Sync>>);
 

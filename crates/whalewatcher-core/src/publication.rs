@@ -176,12 +176,12 @@ impl Log {
     /// Lets subscribers see what is staged.
     fn show(&mut self, queue: usize) {
         let Some((picture, events)) = self.staged.take() else { return };
-        let room = queue.max(picture.portfolio.total());
+        let room = queue.max(picture.portfolio.total()) + events.len();
         self.held += events.len();
         self.batches.push_back((picture.upto, events));
         self.spent.1 = Some(std::mem::replace(&mut self.visible, picture));
-        // Whatever the newest batch holds, only those that have not received the ones before it lag.
-        while self.held > room && self.batches.len() > 1 {
+        // Whatever the newest batch holds, only those lag that have not received too many before it.
+        while self.held > room {
             self.drop_oldest();
         }
         self.places = self.places.split_off(&self.begin());

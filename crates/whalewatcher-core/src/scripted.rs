@@ -1,6 +1,6 @@
 //! An engine in memory, for tests of what is built on watchers: nothing happens in it but what the test says.
 //!
-//! It implements [`EngineClient`], needs no clock and does no I/O, so that it can be used with tokio's paused clock.
+//! It implements [`EngineClient`], needs no clock unless it is to delay answers, and does no I/O, so that it can be used with tokio's paused clock.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -58,6 +58,7 @@ struct State {
     held: HashSet<(Call, Moment)>,
     hanging: HashSet<ContainerId>,
     failing: HashMap<ContainerId, usize>,
+    inspect_latency: Duration,
     unlisted: BTreeSet<String>,
     refusing: Option<(ErrorKind, String)>,
     failing_lists: usize,
@@ -330,6 +331,11 @@ impl Engine {
         });
     }
 
+    /// Delays the answers to inspections from now on, which are of the time of the question.
+    pub fn delay_inspections(&self, latency: Duration) {
+        self.change(|state| state.inspect_latency = latency);
+    }
+
     /// Fails that many lists.
     pub fn fail_lists(&self, times: usize) {
         self.change(|state| state.failing_lists = times);
@@ -511,6 +517,10 @@ impl EngineConnection for Connection {
             }
         });
         engine.pass(Call::Inspect, Moment::BeforeAnswering).await;
+        let latency = engine.state().inspect_latency;
+        if !latency.is_zero() {
+            tokio::time::sleep(latency).await;
+        }
         if engine.state().hanging.contains(id) {
             pending::<()>().await;
         }

@@ -70,7 +70,8 @@ impl Settings {
         self
     }
 
-    /// Sets how many inspections may be under way at once, from 1 to 1,024.
+    /// Sets how many inspections may be under way at once, from 1 to 1,024; up to four times as many while some take more
+    /// than 500 ms.
     #[must_use]
     pub fn with_inspections(mut self, inspections: usize) -> Self {
         self.inspections = inspections.clamp(1, MOST_INSPECTIONS);
@@ -113,7 +114,7 @@ impl Settings {
         &self.backoff
     }
 
-    /// How many inspections may be under way at once; 16 unless set.
+    /// How many inspections may be under way at once, not counting slow ones; 16 unless set.
     #[must_use]
     pub fn inspections(&self) -> usize {
         self.inspections

@@ -6,7 +6,7 @@ use whalewatcher_testkit::docker::Server;
 use crate::program::{Fold, Program};
 
 /// More than fit into the pipe, the subscription and what is written at once.
-const CHANGES: usize = 1_500;
+const CHANGES: usize = 5_000;
 
 #[tokio::test]
 async fn who_reads_too_slowly_is_told_so_and_then_what_changed() {

@@ -5,9 +5,9 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::time::{Instant, sleep, timeout};
 use whalewatcher_core::scripted::{Call, Engine, Moment};
-use whalewatcher_core::{EngineEvent, EventKind, watch};
+use whalewatcher_core::{EngineEvent, EventKind, Portfolio, watch};
 
-use crate::{container, live, next, until_synced};
+use crate::{container, event, live, next, until_synced};
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_older_than_an_event_is_followed_by_one_more() {
@@ -205,4 +205,47 @@ async fn not_alive_in_answer_to_a_start_is_asked_once_more() {
     engine.start(container("b", 2));
     assert_eq!(next(&mut changes, 1).await, ["started b"]);
     assert_eq!(engine.calls().inspections_of("b"), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_changes_more_often_than_an_inspection_takes_is_shown_and_ready_comes() {
+    for whole in [false, true] {
+        let engine = Engine::new().with_whole_lists(whole);
+        engine.start(container("calm", 1));
+        engine.start(container("pauses", 2));
+        engine.start(container("is renamed", 3));
+        engine.delay_inspections(Duration::from_millis(60));
+        let watching = watch(engine.clone());
+        let change = async {
+            for nth in 0_u32.. {
+                engine.pause("pauses", nth % 2 == 0);
+                engine.rename("is renamed", &nth.to_string());
+                engine.exit("restarts", Some(0));
+                engine.start(container("restarts", 100 + nth));
+                sleep(Duration::from_millis(7)).await;
+            }
+        };
+        let see = async {
+            let status = timeout(Duration::from_secs(60), watching.ready()).await.expect("ready").unwrap();
+            assert!(status.unresolved.is_empty());
+            for _ in 0..20 {
+                let seen = watching.portfolio();
+                assert!(
+                    ["calm", "pauses", "is renamed"].iter().all(|id| seen.by_id(id).is_some()),
+                    "{seen:?}"
+                );
+                let name = |seen: &Portfolio| seen.by_id("is renamed").unwrap().name().to_owned();
+                sleep(Duration::from_millis(150)).await;
+                assert_ne!(name(&seen), name(&watching.portfolio()), "it follows");
+            }
+        };
+        tokio::select! {
+            () = change => {}
+            () = see => {}
+        }
+        let (mut fold, mut changes) = watching.subscribe();
+        while fold != engine.truth() {
+            fold.apply(&event(&mut changes).await.kind);
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use futures_util::FutureExt;
 use whalewatcher_core::scripted::Engine;
-use whalewatcher_core::{EventKind, Settings, watch, watch_with};
+use whalewatcher_core::{EventKind, Settings, Subscription, watch, watch_with};
 
 use crate::{container, event, next};
 
@@ -31,6 +31,14 @@ async fn a_subscriber_that_never_reads_hurts_nobody_and_then_gets_the_difference
     assert!(unread.next().now_or_never().is_none());
 }
 
+/// A container is paused and unpaused so often, each time noticed by a subscriber.
+async fn toggle(engine: &Engine, read: &mut Subscription, times: usize) {
+    for nth in 0..2 * times {
+        engine.pause("1", nth % 2 == 0);
+        event(read).await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_subscriber_that_lagged_still_learns_whether_the_picture_is_synced() {
     let engine = Engine::new();
@@ -42,6 +50,7 @@ async fn a_subscriber_that_lagged_still_learns_whether_the_picture_is_synced() {
         engine.start(container(&nth.to_string(), nth));
         read.next().await.unwrap();
     }
+    toggle(&engine, &mut read, 8).await;
     let told = next(&mut changes, 10).await;
     assert_eq!((told[0].as_str(), told[9].as_str()), ("lagged", "synced"));
     engine.disconnect();
@@ -60,6 +69,7 @@ async fn a_subscriber_that_lagged_is_told_how_many_are_alive_by_now() {
         engine.start(container(&nth.to_string(), nth));
         read.next().await.unwrap();
     }
+    toggle(&engine, &mut read, 8).await;
     let synced = loop {
         let event = changes.next().await.unwrap();
         fold.apply(&event.kind);
@@ -68,6 +78,19 @@ async fn a_subscriber_that_lagged_is_told_how_many_are_alive_by_now() {
         }
     };
     assert_eq!((synced, fold.total()), (9, 9), "it was one when the watcher got in sync");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscriber_that_reads_only_when_it_is_ready_misses_nothing_however_many_there_are() {
+    let engine = Engine::new();
+    for nth in 0..200_u32 {
+        engine.start(container(&nth.to_string(), 1 + nth));
+    }
+    let watching = watch_with(engine.clone(), Settings::default().with_subscriber_queue(1));
+    let (_, mut changes) = watching.subscribe();
+    watching.ready().await.unwrap();
+    let told = next(&mut changes, 201).await;
+    assert!(told[..200].iter().all(|told| told.starts_with("started ")) && told[200] == "synced", "{told:?}");
 }
 
 #[tokio::test(start_paused = true)]

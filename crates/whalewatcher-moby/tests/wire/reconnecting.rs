@@ -3,7 +3,7 @@
 use whalewatcher_moby::Client;
 use whalewatcher_testkit::docker::Server;
 
-use crate::watched::{watch, watch_by};
+use crate::watched::{in_time, watch, watch_by};
 
 #[tokio::test]
 async fn an_engine_that_comes_later_is_found() {
@@ -57,9 +57,11 @@ async fn an_engine_upgraded_meanwhile_is_asked_in_its_new_version() {
 #[tokio::test]
 async fn an_engine_downgraded_beyond_what_is_understood_is_told_as_too_old() {
     let server = Server::builder().start().unwrap();
-    let mut watched = watch(&server).live().await;
+    let watched = watch(&server).live().await;
+    let mut status = watched.watching.follow_status();
     server.stop_listening().await;
     server.set_version("19.03.15", "1.40", "1.12");
     server.listen_again(true).unwrap();
-    watched.until_told("disconnected Docker API 1.40 is too old").await;
+    let reason = "disconnected: Docker API 1.40 is too old";
+    in_time(status.wait_for(|status| status.to_string().starts_with(reason))).await.expect("a watcher");
 }

@@ -9,8 +9,8 @@ use anyhow::{Context as _, Result, ensure};
 use crate::commands::cargo::workspace;
 
 /// What must not be found here: what users of the Go module `thediveo/whalewatcher` could run into, and at the end what CRI
-/// makes easy to get wrong. Each has a flaw at least.
-pub(super) const SHORTCOMINGS: [&str; 34] = [
+/// makes easy to get wrong, and what was wrong here once. Each has a flaw at least.
+pub(super) const SHORTCOMINGS: [&str; 36] = [
     "Ready never comes when a subscriber with more than 10 containers waits for it",
     "one reader that does not read stops the whole watch",
     "a start event of what is not alive any more crashes the process",
@@ -45,6 +45,8 @@ pub(super) const SHORTCOMINGS: [&str; 34] = [
     "replayed events bring a life back",
     "a PID of 0 counts as alive",
     "an event stream that ends at once makes it spin",
+    "a container that changes more often than an inspection takes is never shown",
+    "containers whose inspection hangs delay all others",
 ];
 
 /// A patch that brings a shortcoming in.

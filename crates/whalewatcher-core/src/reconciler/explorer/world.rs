@@ -142,6 +142,8 @@ struct Subject {
     deferred: bool,
     /// Exits told since the inspection that is under way was asked for, two at most.
     exits: u8,
+    /// The lives whose exit was told.
+    ended: Vec<u32>,
     /// Answers since the list was delivered, two at most.
     answers: u8,
     /// Where changes are polled for: who was alive when anybody last looked at a list, the watcher or who polls.
@@ -440,8 +442,11 @@ impl World {
                 };
                 subject.reasons += 1;
                 let told = told.expect("checked in possible");
-                if matches!(told, Told::Exited { .. }) && subject.inspection.is_some() {
-                    subject.exits = (subject.exits + 1).min(2);
+                if let Told::Exited { pid, .. } = told {
+                    subject.exits += u8::from(subject.inspection.is_some() && subject.exits < 2);
+                    if !subject.ended.contains(&pid) {
+                        subject.ended.push(pid);
+                    }
                 }
                 self.input(Input::Event(self.event(nth, &told)))?;
             }
@@ -733,16 +738,14 @@ impl World {
             }
             None => {}
             Some(looked) => {
-                let end_is_to_come =
-                    |told: &Told| matches!(told, Told::Exited { pid, .. } if *pid == looked.pid);
                 let life = subject.lives.iter().find(|life| life.pid == looked.pid);
-                let goes_on = life.is_some_and(|life| {
-                    life.ended.is_none() || subject.queue.iter().any(end_is_to_come) && !life.announced_end
-                });
+                // The end of a later life shows it, too, where its own was lost.
+                let is_told = subject.ended.iter().any(|ended| *ended >= looked.pid);
+                let is_over = is_told || life.is_none_or(|life| life.announced_end);
                 // Where exits are told apart by PIDs, only the newest is remembered.
                 let is_clear = subject.exits < 2 || !tells_pids;
                 let truth = self.container(nth, looked);
-                if goes_on && is_clear && shown.is_none_or(|shown| **shown != truth) {
+                if !is_over && is_clear && shown.is_none_or(|shown| **shown != truth) {
                     return Err(format!("the answer is {truth}, and the picture {shown:?}"));
                 }
             }
