@@ -183,8 +183,8 @@ impl Builder {
     }
 
     /// Sets how long the event stream may be silent before an event of our own is published to see whether it still brings
-    /// anything, in place of [30 seconds](DEFAULT_PROBE_EVERY); 10 ms at least. Whoever else listens to containerd's events
-    /// sees these too. At shorter silences the engine is only asked for its version, which nobody else sees.
+    /// anything, in place of [30 seconds](DEFAULT_PROBE_EVERY); 10 ms at least. Others that listen to containerd's events
+    /// see these too. At shorter silences the engine is only asked for its version, which nobody else sees.
     #[must_use]
     pub fn probe_every(mut self, every: Duration) -> Self {
         self.probe_every = Some(every);

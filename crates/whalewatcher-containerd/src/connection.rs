@@ -105,7 +105,7 @@ impl Connection {
 
     /// Has the stream of events report that.
     pub(crate) fn report(&self, event: EngineEvent) {
-        // Whoever dropped the stream wants to know nothing more.
+        // Without a stream there is nothing to report to.
         let _ = self.report.send(event);
     }
 

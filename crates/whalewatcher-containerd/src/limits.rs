@@ -9,20 +9,20 @@ use whalewatcher_grpc::{DEFAULT_MEMORY, Fields, Limit};
 
 const MIB: usize = 1024 * 1024;
 
-/// What containerd may tell of itself and of its namespaces, in bytes: 4 MiB.
+/// The size of what containerd reports of itself and of its namespaces, in bytes: 4 MiB.
 pub const MAX_IDENTITY: usize = Limit::SMALL.bytes;
 
-/// What it may tell of one container, with its specification, in bytes: 16 MiB by default.
+/// The size of the record of one container, with its specification, in bytes: 16 MiB by default.
 pub const MAX_CONTAINER: usize = 16 * MIB;
 
-/// What it may tell of all tasks of one namespace, in bytes: 8 MiB by default.
+/// The size of a list of all tasks of one namespace, in bytes: 8 MiB by default.
 pub const MAX_TASKS: usize = 8 * MIB;
 
-/// What it may tell of all containers of one namespace at once, where it cannot do so one by one; and what the names and
-/// labels of all that is alive may have, in all namespaces. In bytes: 24 MiB by default.
+/// The size of a list of all containers of one namespace, where containerd cannot stream it; and of the names and labels of
+/// all that is alive, in all namespaces. In bytes: 24 MiB by default.
 pub const MAX_LIST: usize = 24 * MIB;
 
-/// One event, in bytes: 4 MiB by default.
+/// The size of one event, in bytes: 4 MiB by default.
 pub const MAX_EVENT: usize = 4 * MIB;
 
 /// An entry of a map.

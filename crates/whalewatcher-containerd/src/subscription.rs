@@ -88,8 +88,8 @@ impl EventService {
         Self { channel, scope, heard, newest, probe_every, refused }
     }
 
-    /// Sets how long the stream may be silent before [`check`](Self::check) publishes an event of our own, which whoever
-    /// else listens sees too; 10 ms at least.
+    /// Sets how long the stream may be silent before [`check`](Self::check) publishes an event of our own, which
+    /// others that listen see too; 10 ms at least.
     #[must_use]
     pub fn with_probe_every(mut self, every: Duration) -> Self {
         self.probe_every = every.max(LEAST_PROBE_EVERY);

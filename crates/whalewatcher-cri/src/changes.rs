@@ -240,7 +240,7 @@ impl Events<'_> {
     }
 }
 
-/// Whether there was no answer, rather than one that tells of a failure, or that is too large.
+/// Whether there was no answer, rather than one that reports a failure, or that is too large.
 fn is_broken(status: &Status) -> bool {
     status.source().is_some_and(|source| !source.is::<Excess>())
 }

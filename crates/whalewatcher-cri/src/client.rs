@@ -182,8 +182,8 @@ impl Builder {
 
     /// Sets how long containerd's own events may be silent, where they are taken for hints, before one of ours is published
     /// to see whether the stream still brings anything, in place of
-    /// [30 seconds](whalewatcher_containerd::DEFAULT_PROBE_EVERY); 10 ms at least. Whoever else listens to containerd's
-    /// events sees these too. At shorter silences containerd is only asked for its version, which nobody else sees.
+    /// [30 seconds](whalewatcher_containerd::DEFAULT_PROBE_EVERY); 10 ms at least. Others that listen to containerd's
+    /// events see these too. At shorter silences containerd is only asked for its version, which nobody else sees.
     #[cfg(feature = "containerd")]
     #[must_use]
     pub fn probe_every(mut self, every: Duration) -> Self {

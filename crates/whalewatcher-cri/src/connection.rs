@@ -145,7 +145,7 @@ impl Connection {
 
     /// Has the stream of events tell that.
     pub(crate) fn tell(&self, event: EngineEvent) {
-        // Whoever dropped the stream wants to know nothing more.
+        // Without a stream there is nothing to report to.
         let _ = self.tell.send(event);
     }
 

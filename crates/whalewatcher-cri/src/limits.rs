@@ -12,16 +12,16 @@ use whalewatcher_grpc::{DEFAULT_MEMORY, Fields, Limit};
 
 const MIB: usize = 1024 * 1024;
 
-/// What the runtime may tell of itself, in bytes: 4 MiB.
+/// The size of what the runtime reports of itself, in bytes: 4 MiB.
 pub const MAX_IDENTITY: usize = Limit::SMALL.bytes;
 
-/// What it may tell of one container or sandbox, with its specification, in bytes: 16 MiB by default.
+/// The size of the status of one container or sandbox, with its specification, in bytes: 16 MiB by default.
 pub const MAX_STATUS: usize = 16 * MIB;
 
-/// What it may list at once, of containers and of sandboxes, in bytes: 12 MiB each by default.
+/// The size of a list, of containers or of sandboxes, in bytes: 12 MiB each by default.
 pub const MAX_LIST: usize = 12 * MIB;
 
-/// One event, with the states of all containers of a pod, in bytes: 8 MiB by default.
+/// The size of one event, with the states of all containers of a pod, in bytes: 8 MiB by default.
 pub const MAX_EVENT: usize = 8 * MIB;
 
 /// How long an ID may be: 256 bytes.

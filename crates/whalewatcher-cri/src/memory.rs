@@ -95,8 +95,8 @@ impl Memory {
         Ok(())
     }
 
-    /// What was alive on whichever connection, is not among these, and was not told to be over; without what is known to be a
-    /// sandbox, for there is nothing to be told of its end.
+    /// What was alive on any connection, is not among these, and was not reported to be over; without what is known to be a
+    /// sandbox, whose end has no exit code.
     pub(crate) fn missing(&self, alive: &HashSet<ContainerId>) -> Vec<(ContainerId, u32)> {
         let is_sandbox =
             |id: &ContainerId| self.get(id).is_some_and(|member| member.kind == Some(Kind::Sandbox));
@@ -110,7 +110,7 @@ impl Memory {
         self.members.remove(id)
     }
 
-    /// It was told to be over. Returns the PID with which it was alive, on whichever connection.
+    /// It was told to be over. Returns the PID with which it was alive, on any connection.
     pub(crate) fn end(&mut self, id: &ContainerId) -> Option<u32> {
         self.endings.add(id);
         self.told.add(id);

@@ -21,7 +21,7 @@ impl<'a> Polling<'a> {
         Self { connection, due: Instant::now() + connection.poll_every(), failures: 0 }
     }
 
-    /// Asks for a list when it is due; what it shows to have changed, the connection tells.
+    /// Asks for a list when it is due; the connection reports what has changed.
     pub(crate) async fn next(&mut self) -> Result<(), EngineError> {
         sleep_until(self.due).await;
         let poll = async {

@@ -119,7 +119,7 @@ pub fn garbled(what: &str, why: impl fmt::Display) -> EngineError {
     )
 }
 
-/// Whether it is what tonic says of an answer that it cannot make sense of: there is nothing but its words to tell that from
+/// Whether it is what tonic says of an answer that it cannot make sense of: nothing but its words distinguishes that from
 /// what an engine says.
 fn is_own(message: &str) -> bool {
     ["failed to decode Protobuf message", "protocol error", "Unexpected EOF decoding stream"]

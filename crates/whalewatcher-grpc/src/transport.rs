@@ -94,7 +94,7 @@ impl Transport {
     }
 
     /// What sends requests, for a generated client's `with_origin`; answers are to be [small](Limit::SMALL) unless it is
-    /// [told otherwise](Channel::limited).
+    /// [configured otherwise](Channel::limited).
     #[must_use]
     pub fn channel(&self) -> Channel {
         self.channel.clone()

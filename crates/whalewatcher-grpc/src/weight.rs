@@ -1,4 +1,4 @@
-//! What a message will take once it is decoded, told from its bytes as they come.
+//! What a message will take once it is decoded, reckoned from its bytes as they come.
 //!
 //! A few bytes can become a lot: two of them are an empty entry of a list, which takes hundreds once it is decoded. Nothing
 //! but a message's own type says what is a message and what a text, so whatever can be read as a message counts as one.

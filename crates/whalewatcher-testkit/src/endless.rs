@@ -76,7 +76,7 @@ pub struct Endless {
 }
 
 impl Endless {
-    /// Listens at a socket, and answers each method, such as `/containerd.services.tasks.v1.Tasks/List`, as it is told; others
+    /// Listens at a socket, and answers each method, such as `/containerd.services.tasks.v1.Tasks/List`, with its answer; others
     /// never.
     ///
     /// # Errors
