@@ -205,6 +205,7 @@ impl<'a, C: EngineClient> Driver<'a, C> {
                 && let Some((id, is_retry)) = self.reconciler.next_inspection(room == Room::Any)
             {
                 self.counters.inspections += 1;
+                self.counters.retries += u64::from(is_retry);
                 tracing::trace!(%id, "inspecting");
                 in_flight.begin(id.clone(), is_retry, now);
                 inspections.push(inspect(&connection, id, settings));
@@ -264,10 +265,7 @@ impl<'a, C: EngineClient> Driver<'a, C> {
                     in_flight.end(&id);
                     self.take(Input::Inspected(id, answer));
                 }
-                Some(Wake::Retry(id)) => {
-                    self.counters.retries += 1;
-                    self.take(Input::Retry(id));
-                }
+                Some(Wake::Retry(id)) => self.take(Input::Retry(id)),
                 Some(Wake::Suspect(id)) => self.take(Input::Suspect(id)),
                 Some(Wake::Silence) if liveness.due() > Instant::now() => {
                     silence.as_mut().reset(liveness.due());

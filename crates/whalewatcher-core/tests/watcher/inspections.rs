@@ -205,6 +205,7 @@ async fn not_alive_in_answer_to_a_start_is_asked_once_more() {
     engine.start(container("b", 2));
     assert_eq!(next(&mut changes, 1).await, ["started b"]);
     assert_eq!(engine.calls().inspections_of("b"), 2);
+    assert_eq!(watching.status().counters.retries, 0, "none failed");
 }
 
 #[tokio::test(start_paused = true)]
