@@ -57,6 +57,12 @@ impl EngineClock {
         if self.exact { Some(read) } else { Some(read.saturating_sub(MARGIN).unwrap_or(read)) }
     }
 
+    /// What is dated before that happened before the connection; `None` where [`since`](Self::since) leaves that out.
+    pub(crate) fn began(&self) -> Option<SystemTime> {
+        let (read, _) = self.read.filter(|_| !self.exact)?;
+        SystemTime::try_from(read).ok()?.checked_sub(SLACK)
+    }
+
     /// What it shows by now, unless it was set since.
     pub(crate) fn now(&self) -> Option<Timestamp> {
         let (read, at) = self.read?;

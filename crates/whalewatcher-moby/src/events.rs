@@ -23,6 +23,9 @@ use crate::lines::Lines;
 /// After what silence a replay may be over without having ended.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// For how long after the headers a replay may take to begin and to end.
+const REPLAY: Duration = Duration::from_secs(2);
+
 /// How long the engine's clock is waited for.
 const CLOCK_LIMIT: Duration = Duration::from_secs(3);
 
@@ -113,21 +116,41 @@ pub(crate) struct Subscription<'a> {
     read: Option<(Instant, SystemTime)>,
     /// Whether all that came since was there already then, as replayed events are: it is not read again for these.
     is_burst: bool,
+    /// While it may replay what happened before it was asked for: by when that had happened.
+    began: Option<SystemTime>,
+    headers: Option<Instant>,
 }
 
 impl<'a> Subscription<'a> {
     /// Asks when it is first polled.
     pub(crate) fn new(connection: &'a Connection, since: Option<Timestamp>) -> Self {
         let request = Request::new(connection, since, None);
-        Self { request, excused: connection.kept().excused(), doubtful: None, read: None, is_burst: false }
+        let began = connection.clock().began();
+        Self {
+            request,
+            excused: connection.kept().excused(),
+            doubtful: None,
+            read: None,
+            is_burst: false,
+            began,
+            headers: None,
+        }
     }
 
     /// What comes next; `None` at the end. Nothing is lost if that is not awaited to its end.
     pub(crate) async fn next(&mut self) -> Result<Option<Came>, EngineError> {
         if self.doubtful.is_none() {
             match self.arrive().await? {
+                Some(Came::Event(event)) if self.is_of_before(&event) => {
+                    return Ok(Some(Came::Event(trace(event))));
+                }
                 Some(Came::Event(event)) if self.is_doubtful(&event) => self.doubtful = Some(event),
-                came => return Ok(came),
+                came => {
+                    if matches!(came, Some(Came::Headers)) {
+                        self.headers = Some(Instant::now());
+                    }
+                    return Ok(came);
+                }
             }
         }
         self.read_clock().await;
@@ -146,6 +169,14 @@ impl<'a> Subscription<'a> {
         }
         self.is_burst = false;
         next.await
+    }
+
+    /// Whether it is replayed and had happened before the list that is still to come, which contains what it led to.
+    fn is_of_before(&mut self, event: &EngineEvent) -> bool {
+        let begun = self.headers.is_some_and(|headers| headers.elapsed() < REPLAY);
+        // Events are replayed in the order in which they happened.
+        self.began = self.began.filter(|began| begun && event.at().is_some_and(|at| at < *began));
+        self.began.is_some()
     }
 
     /// Whether it is dated after what the engine's clock shows. Either that was set forward, or it was set back since the
@@ -179,6 +210,14 @@ fn hint(event: EngineEvent) -> EngineEvent {
         | EngineEvent::Paused { id, .. }
         | EngineEvent::Unpaused { id, .. }
         | EngineEvent::Changed { id, .. } => EngineEvent::Changed { id, at: None },
+        other => other,
+    }
+}
+
+/// A reason to look for the container in the list, and no more.
+fn trace(event: EngineEvent) -> EngineEvent {
+    match hint(event) {
+        EngineEvent::Started { id, .. } => EngineEvent::Changed { id, at: None },
         other => other,
     }
 }

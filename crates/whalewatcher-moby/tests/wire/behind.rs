@@ -67,6 +67,26 @@ async fn an_engine_that_says_little_of_itself_is_watched_all_the_same() {
 }
 
 #[tokio::test]
+async fn without_the_engines_own_clock_lives_of_before_are_not_announced() {
+    let clock = Clock::real();
+    let server = Server::builder().clock(clock.clone()).start().unwrap();
+    for name in ["brief", "web"] {
+        server.run(name).unwrap();
+        server.exit(name, 7).unwrap();
+    }
+    server.start("web").unwrap();
+    clock.advance(Duration::from_secs(10));
+    answer(&server, Kind::Info, Verdict::error(403, "not for you"));
+    let mut watched = watch(&server);
+    assert_eq!(watched.until_told("synced").await, ["started web", "synced 1"]);
+    server.disconnect_all();
+    let told = watched.until_told("synced").await;
+    assert!(told[0].starts_with("disconnected ") && told[1..] == ["synced 1"], "{told:?}");
+    server.exit("web", 3).unwrap();
+    assert_eq!(watched.told().await, "exited web 3");
+}
+
+#[tokio::test]
 async fn the_version_of_the_api_is_told_by_whichever_answer_there_is() {
     for verdict in [Verdict::error(403, "not for you"), refusal("403 Forbidden"), refusal("200 OK")] {
         let server = Server::builder().api_versions("1.45", "1.24").start().unwrap();
