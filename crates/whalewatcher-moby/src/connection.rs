@@ -75,7 +75,7 @@ impl Connection {
         kept: Kept,
         lives: Lives,
     ) -> Self {
-        lives.keep_of(&acquaintance.identity.id);
+        lives.connected(&acquaintance.identity.id);
         let (report, reported) = mpsc::unbounded_channel();
         let settings = Settings::default();
         Self {
@@ -218,15 +218,17 @@ impl EngineConnection for Connection {
         let mut changes = Box::pin(changes::changes(self));
         let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner).take();
         stream::poll_fn(move |context| {
-            // What is reported happened before the stream was asked for, most likely.
+            // What is reported happened before what the stream brings, most likely.
             if let Some(Poll::Ready(Some(event))) =
                 reported.as_mut().map(|reported| reported.poll_recv(context))
             {
                 return Poll::Ready(Some(Ok(event)));
             }
             let change = changes.as_mut().poll_next(context);
+            if let Poll::Ready(Some(Ok(event))) = &change {
+                self.lives.saw(event);
+            }
             change
-                .map(|change| change.inspect(|change| _ = change.as_ref().map(|event| self.lives.saw(event))))
         })
     }
 

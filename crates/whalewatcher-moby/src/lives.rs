@@ -27,16 +27,26 @@ pub(crate) struct Lives(Arc<Mutex<Known>>);
 #[derive(Debug, Default)]
 struct Known {
     engine: String,
+    /// How many connections there were.
+    connections: u64,
     lives: HashMap<ContainerId, Life>,
-    /// The time of the newest event of that engine.
-    newest: Option<SystemTime>,
+    newest: Option<Newest>,
+}
+
+/// The newest event of that engine: on which connection it came, and its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Newest {
+    connection: u64,
+    at: SystemTime,
 }
 
 /// Which life of its container it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Life {
-    pub(crate) pid: u32,
+    pid: u32,
     pub(crate) began: SystemTime,
+    /// On which connection it was seen last.
+    connection: u64,
 }
 
 /// When and how a life ended.
@@ -51,29 +61,34 @@ impl Lives {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets the lives of any other engine.
-    pub(crate) fn keep_of(&self, engine: &str) {
+    /// Notes a new connection. Forgets the lives of any other engine.
+    pub(crate) fn connected(&self, engine: &str) {
         let known = &mut *self.locked();
+        known.connections += 1;
         if known.engine != engine {
-            *known = Known { engine: engine.to_owned(), ..Known::default() };
+            *known = Known { engine: engine.to_owned(), connections: known.connections, ..Known::default() };
         }
     }
 
     /// Notes what an inspection says.
     pub(crate) fn inspected(&self, id: &ContainerId, container: Option<&Container>) {
-        let life = container
-            .and_then(|container| Some(Life { pid: container.pid(), began: container.started_at()? }));
-        let lives = &mut self.locked().lives;
-        match life {
-            Some(life) => _ = lives.insert(id.clone(), life),
-            None => _ = lives.remove(id),
+        let known = &mut *self.locked();
+        match container.and_then(|container| Some((container.pid(), container.started_at()?))) {
+            Some((pid, began)) => {
+                known.lives.insert(id.clone(), Life { pid, began, connection: known.connections });
+            }
+            None => _ = known.lives.remove(id),
         }
     }
 
     /// Notes what the event stream brings.
     pub(crate) fn saw(&self, event: &EngineEvent) {
         let known = &mut *self.locked();
-        known.newest = known.newest.max(event.at());
+        if let Some(at) = event.at()
+            && known.newest.is_none_or(|newest| newest.at <= at)
+        {
+            known.newest = Some(Newest { connection: known.connections, at });
+        }
         if let EngineEvent::Exited { id, at, .. } = event
             && known.lives.get(id).is_some_and(|life| at.is_none_or(|at| at > life.began))
         {
@@ -99,16 +114,16 @@ pub(crate) async fn report_ended(connection: &Connection, sightings: &[Sighting]
         return;
     }
     let (mut missing, mut rest): (HashMap<_, _>, HashMap<_, _>) = (lives, HashMap::new());
-    let mut is_any_restarted = false;
+    let mut may_be_remembered = false;
     for sighting in sightings {
         let id = sighting.container().id();
         if let Some(life) = missing.remove(id) {
-            is_any_restarted |= matches!(sighting, Sighting::Partial { started_within: Some(within), .. }
+            may_be_remembered |= matches!(sighting, Sighting::Partial { started_within: Some(within), .. }
                 if life.began < *within.start());
             rest.insert(id.clone(), life);
         }
     }
-    let gone: Vec<_> = missing.keys().cloned().collect();
+    let gone = missing.clone();
     let asking = async {
         let mut inspections = stream::iter(missing)
             .map(async |(id, life)| (connection.inspect_end(&id, life).await, id, life))
@@ -117,13 +132,13 @@ pub(crate) async fn report_ended(connection: &Connection, sightings: &[Sighting]
             match end {
                 Ok(Some(end)) => report(connection, id, life, end),
                 Ok(None) => {
-                    is_any_restarted = true;
+                    may_be_remembered = true;
                     rest.insert(id, life);
                 }
                 Err(error) => tracing::debug!(%id, %error, "cannot ask how it ended"),
             }
         }
-        if is_any_restarted && let Err(error) = report_remembered(connection, rest, newest).await {
+        if may_be_remembered && let Err(error) = report_remembered(connection, rest, newest).await {
             tracing::debug!(%error, "cannot ask for events of ends");
         }
     };
@@ -131,26 +146,25 @@ pub(crate) async fn report_ended(connection: &Connection, sightings: &[Sighting]
         tracing::debug!("no answer in time to how containers ended");
     }
     let known = &mut *connection.lives().locked();
-    for id in gone {
-        known.lives.remove(&id);
-    }
+    known.lives.retain(|id, life| gone.get(id) != Some(life));
 }
 
 fn report(connection: &Connection, id: ContainerId, life: Life, end: End) {
     connection.report(EngineEvent::Exited { id, pid: Some(life.pid), at: Some(end.at), code: end.code });
 }
 
-/// The same for those of these lives whose ends the engine remembers. The events up to the newest one have been seen.
+/// The same for those of these lives whose ends the engine remembers.
 async fn report_remembered(
     connection: &Connection,
     lives: HashMap<ContainerId, Life>,
-    newest: Option<SystemTime>,
+    newest: Option<Newest>,
 ) -> Result<(), EngineError> {
     let Some(now) = connection.clock().now() else { return Ok(()) };
-    let newest = newest.filter(|newest| Timestamp::try_from(*newest).is_ok_and(|newest| newest <= now));
+    // If it is dated after now, the clock was set back since.
+    let newest = newest.filter(|newest| Timestamp::try_from(newest.at).is_ok_and(|at| at <= now));
     // podman remembers everything.
-    let since = match newest.and_then(|newest| Timestamp::try_from(newest).ok()) {
-        newest if connection.is_podman() => newest,
+    let since = match newest {
+        newest if connection.is_podman() => newest.and_then(|newest| Timestamp::try_from(newest.at).ok()),
         _ => Some(Timestamp::UNIX_EPOCH),
     };
     let Some(since) = since else { return Ok(()) };
@@ -165,7 +179,8 @@ async fn report_remembered(
 /// What the engine's events say of lives.
 struct Remembered {
     lives: HashMap<ContainerId, (Life, Trace)>,
-    newest: Option<SystemTime>,
+    newest: Option<Newest>,
+    /// The time of the first event that is remembered.
     first: Option<SystemTime>,
 }
 
@@ -180,7 +195,7 @@ enum Trace {
 }
 
 impl Remembered {
-    fn new(lives: HashMap<ContainerId, Life>, newest: Option<SystemTime>) -> Self {
+    fn new(lives: HashMap<ContainerId, Life>, newest: Option<Newest>) -> Self {
         let alive = |life| (life, Trace::Alive { has_begun: false });
         let lives = lives.into_iter().map(|(id, life)| (id, alive(life))).collect();
         Self { lives, newest, first: None }
@@ -209,14 +224,15 @@ impl Remembered {
         };
     }
 
-    /// The ends of those since whose start, or since the last event that was seen, no event is missing.
+    /// The ends of those since whose start, or since the newest event before it was seen, no event is missing.
     fn ends(self) -> impl Iterator<Item = (ContainerId, Life, End)> {
         let Self { lives, newest, first } = self;
-        lives.into_iter().filter_map(move |(id, (life, trace))| match trace {
-            Trace::Ended(end) if first? <= newest.map_or(life.began, |newest| newest.max(life.began)) => {
-                Some((id, life, end))
-            }
-            _ => None,
+        lives.into_iter().filter_map(move |(id, (life, trace))| {
+            let Trace::Ended(end) = trace else { return None };
+            // What a later connection brought says nothing of what was missed before it.
+            let newest = newest.filter(|newest| newest.connection <= life.connection);
+            let seen = newest.map_or(life.began, |newest| newest.at.max(life.began));
+            (first? <= seen).then_some((id, life, end))
         })
     }
 }
@@ -239,9 +255,16 @@ mod tests {
         EngineEvent::Exited { id: id.into(), pid: None, at: Some(at(second)), code: Some(7) }
     }
 
+    /// By these events, of a life that began at 100 and was seen last on this connection.
+    fn end_of_life(connection: u64, events: &[EngineEvent]) -> Option<End> {
+        let lives = HashMap::from([("a".into(), Life { pid: 1, began: at(100), connection })]);
+        let mut remembered = Remembered::new(lives, Some(Newest { connection: 1, at: at(200) }));
+        events.iter().for_each(|event| remembered.take(event));
+        remembered.ends().next().map(|(_, _, end)| end)
+    }
+
     #[test]
     fn an_end_is_believed_only_if_no_event_is_missing() {
-        // The life began at 100, and events were seen up to 200.
         for (what, events, end) in [
             ("from the newest on", vec![started("b", 200), exited("a", 300)], Some(300)),
             ("from after it on", vec![started("b", 201), exited("a", 300)], None),
@@ -260,13 +283,12 @@ mod tests {
             ("an older end", vec![exited("a", 100)], None),
             ("nothing", vec![], None),
         ] {
-            let lives = HashMap::from([("a".into(), Life { pid: 1, began: at(100) })]);
-            let mut remembered = Remembered::new(lives, Some(at(200)));
-            events.iter().for_each(|event| remembered.take(event));
-            let ends: Vec<_> = remembered.ends().map(|(_, _, end)| end).collect();
             let expected = end.map(|second| End { at: at(second), code: Some(7) });
-            assert_eq!(ends, Vec::from_iter(expected), "{what}");
+            assert_eq!(end_of_life(1, &events), expected, "{what}");
         }
+        // It was not confirmed on the connection on which the newest event came.
+        assert_eq!(end_of_life(0, &[started("b", 200), exited("a", 300)]), None);
+        assert!(end_of_life(0, &[started("b", 100), exited("a", 300)]).is_some());
     }
 
     #[test]
@@ -278,7 +300,7 @@ mod tests {
             ids.sort();
             ids.join(" ")
         };
-        lives.keep_of("engine");
+        lives.connected("engine");
         for (id, second) in [("a", 100), ("b", 100), ("c", 100), ("new", 199)] {
             lives.inspected(&id.into(), Some(&alive(id, second)));
         }
@@ -287,13 +309,13 @@ mod tests {
         assert_eq!(known(), "a b c new");
         lives.saw(&exited("a", 101));
         lives.inspected(&"b".into(), None);
-        lives.keep_of("engine");
-        assert_eq!((known(), lives.locked().newest), ("c new".to_owned(), Some(at(101))));
+        let newest = Newest { connection: 1, at: at(101) };
+        assert_eq!((known(), lives.locked().newest), ("c new".to_owned(), Some(newest)));
         lives.compare(&[], None);
         assert_eq!(known(), "c new");
         lives.compare(&[], now);
         assert_eq!(known(), "new", "the list may be older than that");
-        lives.keep_of("another");
+        lives.connected("another");
         assert_eq!((known(), lives.locked().newest), (String::new(), None));
     }
 }
