@@ -16,17 +16,19 @@ use crate::events;
 /// How far back to ask: longer than words are vague about those that were just started. podman remembers everything.
 const BACK: SignedDuration = SignedDuration::from_mins(10);
 
-/// What is alive, and started when at the earliest.
-pub(crate) async fn list(connection: &Connection) -> Result<Vec<Sighting>, EngineError> {
-    let (mut sightings, now) = connection.listed().await?;
-    if let Some(now) = now.and_then(|now| Timestamp::try_from(now).ok()) {
+/// What is alive, and started when at the earliest; and when that was.
+pub(crate) async fn list(
+    connection: &Connection,
+) -> Result<(Vec<Sighting>, Option<SystemTime>), EngineError> {
+    let (mut sightings, listed_at) = connection.listed().await?;
+    if let Some(now) = listed_at.and_then(|now| Timestamp::try_from(now).ok()) {
         // A list alone is still an audit.
         match newest_exits(connection, now).await {
             Ok(exits) => narrow(&mut sightings, &exits),
             Err(error) => tracing::debug!(%error, "an audit without the events of late"),
         }
     }
-    Ok(sightings)
+    Ok((sightings, listed_at))
 }
 
 async fn newest_exits(

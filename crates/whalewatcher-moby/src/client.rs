@@ -17,6 +17,7 @@ use crate::handshake::greet;
 use crate::inspection::{Packer, RawInspection};
 use crate::kept::Kept;
 use crate::limits::MEMORY_LIMIT;
+use crate::lives::Lives;
 use crate::tls::Tls;
 use crate::transport::{Connector, Transport};
 use crate::version::{self, ApiVersion};
@@ -25,7 +26,6 @@ const DOCKER: &str = "docker.com";
 
 /// A client of Docker, or of what speaks its API. It connects when a watcher has it connect; clones share no
 /// connection.
-#[derive(Clone)]
 pub struct Client {
     endpoint: Arc<Endpoint>,
     engine_type: Option<String>,
@@ -36,6 +36,7 @@ pub struct Client {
     before_attempt: Hook,
     memory_limit: usize,
     kept: Kept,
+    lives: Lives,
 }
 
 impl Client {
@@ -99,7 +100,31 @@ impl EngineClient for Client {
         let transport = Transport::new(self.connector(), self.memory_limit);
         let acquaintance = greet(&transport, self.api, self.engine_type.as_deref()).await?;
         tracing::debug!(?acquaintance, "connected");
-        Ok(Connection::new(transport, acquaintance, self.packer.clone(), self.kept.clone()))
+        Ok(Connection::new(
+            transport,
+            acquaintance,
+            self.packer.clone(),
+            self.kept.clone(),
+            self.lives.clone(),
+        ))
+    }
+}
+
+impl Clone for Client {
+    fn clone(&self) -> Self {
+        Self {
+            endpoint: self.endpoint.clone(),
+            engine_type: self.engine_type.clone(),
+            api: self.api,
+            tls: self.tls.clone(),
+            packer: self.packer.clone(),
+            before_watch: self.before_watch.clone(),
+            before_attempt: self.before_attempt.clone(),
+            memory_limit: self.memory_limit,
+            kept: self.kept.clone(),
+            // Each watcher sees lives end for itself.
+            lives: Lives::default(),
+        }
     }
 }
 
@@ -247,6 +272,7 @@ impl Builder {
             before_attempt: self.before_attempt,
             memory_limit: self.memory_limit.unwrap_or(MEMORY_LIMIT),
             kept: Kept::default(),
+            lives: Lives::default(),
         })
     }
 }

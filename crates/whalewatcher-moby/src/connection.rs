@@ -1,13 +1,18 @@
 //! A connection to an engine, for as long as it lasts: what the watcher asks.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
+use futures_core::Stream as _;
+use futures_util::stream;
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
+use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use whalewatcher_core::{
     Container, ContainerId, EngineConnection, EngineError, EngineEvent, EngineIdentity, ErrorKind, Listing,
@@ -24,11 +29,14 @@ use crate::inspection::{self, Packer};
 use crate::kept::Kept;
 use crate::limits::{MAX_COMPLAINT, MAX_IDENTITY, MAX_INSPECTION};
 use crate::list;
-use crate::memory::Memory;
+use crate::lives::{End, Life, Lives, report_ended};
+use crate::memory::{Body, Memory};
 use crate::transport::Transport;
 
 /// Up to what size a list is decoded between two events: that of some hundred containers, which takes a millisecond.
 const AT_ONCE: usize = 256 * 1024;
+
+const INSPECTION: &str = "GET /containers/ID/json";
 
 /// What stays as it is in a part of a path and in a parameter of a query.
 pub(crate) const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -42,6 +50,12 @@ pub struct Connection {
     kept: Kept,
     stream: Mutex<Stream>,
     list_limit: Duration,
+    inspections: usize,
+    lives: Lives,
+    is_compared: AtomicBool,
+    /// What the first list shows that the event stream has to report.
+    report: mpsc::UnboundedSender<EngineEvent>,
+    reported: Mutex<Option<mpsc::UnboundedReceiver<EngineEvent>>>,
 }
 
 /// What the event stream should bring.
@@ -59,10 +73,24 @@ impl Connection {
         acquaintance: Acquaintance,
         packer: Option<Packer>,
         kept: Kept,
+        lives: Lives,
     ) -> Self {
-        let stream = Mutex::new(Stream::Since(acquaintance.clock.since()));
-        let list_limit = Settings::default().list_limit();
-        Self { transport, acquaintance, packer, kept, stream, list_limit }
+        lives.connected(&acquaintance.identity.id);
+        let (report, reported) = mpsc::unbounded_channel();
+        let settings = Settings::default();
+        Self {
+            transport,
+            stream: Mutex::new(Stream::Since(acquaintance.clock.since())),
+            acquaintance,
+            packer,
+            kept,
+            list_limit: settings.list_limit(),
+            inspections: settings.inspections(),
+            lives,
+            is_compared: AtomicBool::new(false),
+            report,
+            reported: Mutex::new(Some(reported)),
+        }
     }
 
     /// The version of Docker's API that was agreed upon, such as `1.51`.
@@ -98,6 +126,21 @@ impl Connection {
     /// How long a list may take that is asked for here.
     pub(crate) fn list_limit(&self) -> Duration {
         self.list_limit
+    }
+
+    /// How many inspections may be under way at once.
+    pub(crate) fn inspections(&self) -> usize {
+        self.inspections
+    }
+
+    pub(crate) fn lives(&self) -> &Lives {
+        &self.lives
+    }
+
+    /// Has the event stream report that.
+    pub(crate) fn report(&self, event: EngineEvent) {
+        // Without a stream there is nothing to report to.
+        let _ = self.report.send(event);
     }
 
     pub(crate) fn clock(&self) -> &EngineClock {
@@ -141,11 +184,30 @@ impl Connection {
         };
         Ok((sightings, now))
     }
+
+    /// The answer to an inspection; `None` if the engine has no such container.
+    async fn inspection(&self, id: &ContainerId) -> Result<Option<Body>, EngineError> {
+        let response = self.get(&inspection::path(id)).await?;
+        if response.status() == StatusCode::NOT_FOUND {
+            let complaint = answer::read(INSPECTION, response, MAX_COMPLAINT, self.memory()).await?;
+            let error = answer::refused(INSPECTION, StatusCode::NOT_FOUND, &complaint);
+            return if inspection::is_gone(id, &complaint) { Ok(None) } else { Err(error) };
+        }
+        let response = answer::succeeded(INSPECTION, response, self.memory()).await?;
+        answer::read(INSPECTION, response, MAX_INSPECTION, self.memory()).await.map(Some)
+    }
+
+    /// How that life ended; `None` if the engine knows of another one at most.
+    pub(crate) async fn inspect_end(&self, id: &ContainerId, life: Life) -> Result<Option<End>, EngineError> {
+        let Some(body) = self.inspection(id).await? else { return Ok(None) };
+        inspection::decode_end(INSPECTION, id, &body, self.clock().horizon(), life.began)
+    }
 }
 
 impl EngineConnection for Connection {
     fn configure(&mut self, settings: &Settings) {
         self.list_limit = settings.list_limit();
+        self.inspections = settings.inspections();
     }
 
     fn identity(&self) -> EngineIdentity {
@@ -153,15 +215,37 @@ impl EngineConnection for Connection {
     }
 
     fn events(&self) -> impl futures_core::Stream<Item = Result<EngineEvent, EngineError>> + Send {
-        changes::changes(self)
+        let mut changes = Box::pin(changes::changes(self));
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner).take();
+        stream::poll_fn(move |context| {
+            // What is reported happened before what the stream brings, most likely.
+            if let Some(Poll::Ready(Some(event))) =
+                reported.as_mut().map(|reported| reported.poll_recv(context))
+            {
+                return Poll::Ready(Some(Ok(event)));
+            }
+            let change = changes.as_mut().poll_next(context);
+            if let Poll::Ready(Some(Ok(event))) = &change {
+                self.lives.saw(event);
+            }
+            change
+        })
     }
 
     async fn list(&self) -> Result<Listing, EngineError> {
-        Ok(self.listed().await?.0.into())
+        let (sightings, now) = self.listed().await?;
+        if self.is_compared.swap(true, Ordering::Relaxed) {
+            self.lives.compare(&sightings, now);
+        } else {
+            report_ended(self, &sightings).await;
+        }
+        Ok(sightings.into())
     }
 
     async fn audit(&self) -> Result<Listing, EngineError> {
-        Ok(audit::list(self).await?.into())
+        let (sightings, now) = audit::list(self).await?;
+        self.lives.compare(&sightings, now);
+        Ok(sightings.into())
     }
 
     async fn check(&self, since: Option<SystemTime>) -> Result<Option<SystemTime>, EngineError> {
@@ -169,16 +253,14 @@ impl EngineConnection for Connection {
     }
 
     async fn inspect(&self, id: &ContainerId) -> Result<Option<Container>, EngineError> {
-        const WHAT: &str = "GET /containers/ID/json";
-        let response = self.get(&inspection::path(id)).await?;
-        if response.status() == StatusCode::NOT_FOUND {
-            let complaint = answer::read(WHAT, response, MAX_COMPLAINT, self.memory()).await?;
-            let error = answer::refused(WHAT, StatusCode::NOT_FOUND, &complaint);
-            return if inspection::is_gone(id, &complaint) { Ok(None) } else { Err(error) };
-        }
-        let response = answer::succeeded(WHAT, response, self.memory()).await?;
-        let body = answer::read(WHAT, response, MAX_INSPECTION, self.memory()).await?;
-        inspection::decode(WHAT, id, &body, self.clock().horizon(), self.packer.as_ref())
+        let container = match self.inspection(id).await? {
+            Some(body) => {
+                inspection::decode(INSPECTION, id, &body, self.clock().horizon(), self.packer.as_ref())?
+            }
+            None => None,
+        };
+        self.lives.inspected(id, container.as_ref());
+        Ok(container)
     }
 }
 

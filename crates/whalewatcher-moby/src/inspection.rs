@@ -15,6 +15,7 @@ use crate::connection::QUERY;
 use crate::failure;
 use crate::labels::{self, Texts};
 use crate::list::without_slash;
+use crate::lives::End;
 
 /// A label that privileged containers get here, with an empty value: its presence is the sign.
 pub const PRIVILEGED_LABEL: &str = "github.com/thediveo/whalewatcher/moby/privileged";
@@ -162,6 +163,38 @@ fn truth(
     Ok(Some(container.with_rucksack(pack(id, || packer(RawInspection { id, text: &text })))))
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Ended {
+    id: Arc<str>,
+    state: Finish,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Finish {
+    started_at: String,
+    finished_at: String,
+    exit_code: i32,
+}
+
+/// How the life ended that began then, of a container with this ID; `None` if it is alive, or another life is shown.
+pub(crate) fn decode_end(
+    what: &str,
+    id: &ContainerId,
+    body: &[u8],
+    horizon: SystemTime,
+    began: SystemTime,
+) -> Result<Option<End>, EngineError> {
+    if decode(what, id, body, horizon, None)?.is_some() {
+        return Ok(None);
+    }
+    let Ended { id: of, state } = answer::decode(what, body)?;
+    let finished_at = moment(&state.finished_at).filter(|at| *of == **id && began < *at && *at <= horizon);
+    let is_that_life = moment(&state.started_at) == Some(began);
+    Ok(finished_at.filter(|_| is_that_life).map(|at| End { at, code: Some(state.exit_code) }))
+}
+
 /// When it was started; Docker says year 1 of what never was.
 fn moment(text: &str) -> Option<SystemTime> {
     let timestamp: Timestamp = text.parse().ok()?;
@@ -195,6 +228,33 @@ mod tests {
         let started_at = UNIX_EPOCH + Duration::from_millis(1_769_853_600_100);
         assert_eq!(container.started_at(), Some(started_at));
         assert_eq!(container.labels().get(PRIVILEGED_LABEL), Some(""));
+    }
+
+    #[test]
+    fn an_end_is_that_of_the_life_in_question() {
+        let (began, finished) = ("2026-01-31T12:00:00.1Z", "2026-01-31T12:00:05Z");
+        for (started_at, finished_at, more, expected) in [
+            (began, finished, "", true),
+            (began, finished, r#","Running":true,"Restarting":true"#, true),
+            (began, finished, r#","Running":true,"Pid":7"#, false),
+            ("2026-01-31T12:00:00.2Z", finished, "", false),
+            (began, began, "", false),
+            (began, "0001-01-01T00:00:00Z", "", false),
+            (began, "2126-01-31T12:00:05Z", "", false),
+        ] {
+            let body = state(&format!(
+                r#"{{"StartedAt":"{started_at}","FinishedAt":"{finished_at}","ExitCode":7{more}}}"#
+            ));
+            let end = decode_end(
+                "inspection",
+                &"a".into(),
+                body.as_bytes(),
+                SystemTime::now(),
+                moment(began).unwrap(),
+            );
+            let expected = expected.then(|| End { at: moment(finished).unwrap(), code: Some(7) });
+            assert_eq!(end.unwrap(), expected, "{body}");
+        }
     }
 
     #[test]

@@ -48,6 +48,7 @@ mod labels;
 mod limits;
 mod lines;
 mod list;
+mod lives;
 mod memory;
 #[cfg(test)]
 mod mutated;

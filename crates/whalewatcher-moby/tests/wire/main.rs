@@ -3,6 +3,7 @@
 
 mod behind;
 mod connecting;
+mod endings;
 mod foreign;
 mod inspecting;
 mod living;

@@ -273,7 +273,7 @@ async fn what_a_garbled_line_may_have_told_is_found_out_at_once() {
     assert!(told[0].starts_with("disconnected GET /events: the answer cannot be understood"), "{told:?}");
     let mut changes = told[1..].to_vec();
     changes.sort();
-    assert_eq!(changes, ["exited goes", "started comes", "synced 1"]);
+    assert_eq!(changes, ["exited goes 0", "started comes", "synced 1"]);
     let counters = watched.watching.status().counters;
     assert_eq!((counters.connects, counters.garbled, counters.audits), (2, 1, 0));
 }

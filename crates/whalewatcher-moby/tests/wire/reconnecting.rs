@@ -37,7 +37,7 @@ async fn a_socket_file_removed_and_made_anew_is_found_and_the_difference_told() 
     let mut told = watched.until_told("synced").await;
     told.sort();
     let expected =
-        ["exited goes", "exited restarts", "paused stays", "started comes", "started restarts", "synced 3"];
+        ["exited goes 0", "exited restarts", "paused stays", "started comes", "started restarts", "synced 3"];
     assert_eq!(told, expected);
     assert_eq!(watched.container("stays").life(), stayed.life());
 }

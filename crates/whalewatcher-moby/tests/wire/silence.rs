@@ -110,7 +110,7 @@ async fn a_stream_that_keeps_silent_about_what_the_engine_remembers_is_given_up(
     server.exit("web", 0).unwrap();
     let told = watched.told_all(3).await;
     assert!(told[0].starts_with("disconnected"), "{told:?}");
-    assert_eq!(told[1..], ["exited web", "synced 0"]);
+    assert_eq!(told[1..], ["exited web 0", "synced 0"]);
 }
 
 #[tokio::test]

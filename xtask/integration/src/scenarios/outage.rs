@@ -152,7 +152,7 @@ pub(super) async fn an_orderly_restart_with_a_new_socket_file_tells_nothing_of_s
 
 pub(super) async fn a_socket_file_that_is_removed_and_made_anew_is_found_again(stage: &Stage) -> Result<()> {
     let docker = stage.docker().await?;
-    docker.run_all(["stays", "goes", "changes", "restarts"].map(Plan::named)).await?;
+    docker.run_all(["stays", "goes", "removed", "changes", "restarts"].map(Plan::named)).await?;
     let path = stage.socket("front.sock");
     let engine = stage.engine().docker_socket();
     let front = CountingProxy::start(path.clone(), &engine)?;
@@ -164,10 +164,11 @@ pub(super) async fn a_socket_file_that_is_removed_and_made_anew_is_found_again(s
     // The connections outlive the file.
     fs::remove_file(&path)?;
     docker.run(Plan::named("unhindered")).await?;
-    watched.recorder().until_told(5, "started").await?;
+    watched.recorder().until_told(6, "started").await?;
     drop(front);
     watched.recorder().until_told(1, "disconnected").await?;
     docker.kill("goes", "KILL").await?;
+    docker.remove("removed").await?;
     docker.rename("changes", "changed").await?;
     docker.pause("changed").await?;
     docker.restart("restarts", 1).await?;
@@ -177,14 +178,21 @@ pub(super) async fn a_socket_file_that_is_removed_and_made_anew_is_found_again(s
     let front = CountingProxy::start(path, &engine)?;
     watched.in_sync_again(1).await?;
     check(stage, &watched).await?;
-    let expected: [(&str, &[&str]); 5] = [
+    let expected: [(&str, &[&str]); 6] = [
         ("unhindered", &["started"]),
         ("goes", &["exited"]),
+        ("removed", &["exited"]),
         ("changed", &["updated", "paused"]),
         ("restarts", &["exited", "started"]),
         ("comes", &["started"]),
     ];
-    is_told(&told.rest(), &expected, watched.recorder())?;
+    let told = told.rest();
+    is_told(&told, &expected, watched.recorder())?;
+    // An inspection shows how the first one ended, and the events that the engine remembers how the others did.
+    for begin in ["exited goes 137", "exited removed 137", "exited restarts "] {
+        let is_told = told.iter().any(|words| words.starts_with(begin));
+        ensure!(is_told, "'{begin}' was not told\n{}", watched.recorder().tail());
+    }
     let requests = front.requests();
     ensure!(requests.lists == 1, "{} lists after the outage", requests.lists);
     Ok(())

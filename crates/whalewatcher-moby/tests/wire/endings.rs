@@ -1,0 +1,101 @@
+//! How lives ended while the connection was down.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use whalewatcher_testkit::docker::{Builder, ContainerSpec, Flavour, Gate, Server, Verdict};
+
+use crate::watched::{Watched, in_time, watch};
+
+/// Watches, does something while nobody is let in, and returns what was told of the difference, sorted.
+async fn after_an_outage(server: &Server, act: impl FnOnce()) -> (Watched, Vec<String>) {
+    let mut watched = watch(server).live().await;
+    let web = watched.container("web").id().clone();
+    server.pause(&web).unwrap();
+    assert_eq!(watched.told().await, "paused web");
+    server.unpause(&web).unwrap();
+    assert_eq!(watched.told().await, "unpaused web");
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let hook = server.on_request(move |_| Verdict::Hold(held.clone()));
+    server.disconnect_all();
+    let told = watched.told().await;
+    assert!(told.starts_with("disconnected "), "{told}");
+    in_time(gate.until_waiting(1)).await;
+    act();
+    server.remove_hook(hook);
+    gate.open();
+    let mut told = watched.until_told("synced").await;
+    told.pop();
+    told.sort();
+    (watched, told)
+}
+
+type Act = fn(&Server, &str);
+
+#[tokio::test]
+async fn an_end_is_told_with_its_code_where_the_engine_knows_it() {
+    let docker = Server::builder;
+    let podman = || Server::builder().flavour(Flavour::Podman).version("5.4.2");
+    let exits: Act = |server, web| server.exit(web, 7).unwrap();
+    let is_removed: Act = |server, web| server.remove(web).unwrap();
+    let restarts: Act = |server, web| {
+        server.clock().advance(Duration::from_secs(3600));
+        server.restart(web).unwrap();
+    };
+    let restarts_twice: Act = |server, web| {
+        server.exit(web, 7).unwrap();
+        server.start(web).unwrap();
+        server.exit(web, 8).unwrap();
+    };
+    // What, the engine, what happens, the end as it is told, whether it starts again, requests for events and inspections.
+    let cases: [(&str, Builder, Act, &str, bool, u64, u64); 9] = [
+        ("nothing", docker(), |_, _| {}, "", false, 1, 1),
+        ("it is still there", docker(), exits, "exited web 7", false, 1, 1),
+        ("it is removed", docker(), is_removed, "exited web 137", false, 2, 1),
+        ("more happened than the engine remembers", docker().ring(2), is_removed, "exited web", false, 2, 1),
+        ("it is restarted", docker(), restarts, "exited web 143", true, 2, 1),
+        ("it is restarted and ends", docker(), restarts_twice, "exited web 7", false, 2, 1),
+        ("another engine", docker().new_id_each_time(true), exits, "exited web", false, 1, 0),
+        ("podman", podman(), exits, "exited web 7", false, 1, 1),
+        ("podman, it is removed", podman(), is_removed, "exited web 137", false, 2, 1),
+    ];
+    for (what, builder, act, ending, starts, events, inspections) in cases {
+        let server = builder.start().unwrap();
+        let web = server.run("web").unwrap();
+        let before = std::sync::Mutex::default();
+        let (mut watched, told) = after_an_outage(&server, || {
+            act(&server, &web);
+            *before.lock().unwrap() = server.stats().requests;
+        })
+        .await;
+        let expected = [(!ending.is_empty()).then_some(ending), starts.then_some("started web")];
+        assert_eq!(told, expected.into_iter().flatten().collect::<Vec<_>>(), "{what}");
+        let (before, after) = (before.into_inner().unwrap(), server.stats().requests);
+        let asked = (after.events - before.events, after.inspect - before.inspect);
+        assert_eq!(asked, (events, inspections), "{what}");
+        // That end again, as events that are replayed.
+        let code = BTreeMap::from([("exitCode".to_owned(), "7".to_owned())]);
+        if !ending.is_empty() && !starts {
+            server.emit("container", "die", &web, code);
+        }
+        server.run("next").unwrap();
+        assert_eq!(watched.told().await, "started next", "{what}");
+    }
+}
+
+#[tokio::test]
+async fn of_many_lives_each_end_is_told_once() {
+    let server = Server::builder().start().unwrap();
+    server.run("web").unwrap();
+    let spec = |number| ContainerSpec::new(format!("c-{number:02}")).auto_remove(number % 2 == 0);
+    let ids: Vec<_> = (0..40).map(|number| server.run(spec(number)).unwrap()).collect();
+    let (watched, told) = after_an_outage(&server, || {
+        for (id, code) in ids.iter().zip(0..) {
+            server.exit(id, code).unwrap();
+        }
+    })
+    .await;
+    let expected: Vec<_> = (0..40).map(|number| format!("exited c-{number:02} {number}")).collect();
+    assert_eq!((watched.names(), told), (vec!["web".to_owned()], expected));
+}
