@@ -1,12 +1,23 @@
 //! A reader that does not read hurts nobody but itself.
 
 use rustix::process::Signal;
-use whalewatcher_testkit::docker::Server;
+use whalewatcher_testkit::docker::{ContainerSpec, Fate, Server};
 
 use crate::program::{Fold, Program};
 
 /// More than fit into the pipe, the subscription and what is written at once.
 const CHANGES: usize = 5_000;
+
+const MIB: usize = 1024 * 1024;
+
+/// How large the labels of the hostile container are.
+const LABELS: usize = 8 * MIB;
+
+/// How often it is paused and goes on, which makes twice as many lines.
+const CHANGES_OF_HUGE: usize = 12;
+
+/// As much as may be taken because of them: a list, inspections and the picture, but not a copy for each change.
+const MEMORY: usize = 128 * MIB;
 
 #[tokio::test]
 async fn who_reads_too_slowly_is_told_so_and_then_what_changed() {
@@ -42,6 +53,44 @@ async fn who_does_not_read_at_all_can_still_end_it() {
         engine.run(format!("c{nth}")).unwrap();
         fast.json().await;
     }
+    stuck.signal(Signal::TERM);
+    assert_eq!(stuck.ended_unread().await.code, Some(0));
+}
+
+#[tokio::test]
+async fn labels_of_hostile_size_take_no_more_memory_for_each_change_that_is_not_read() {
+    let engine = Server::builder().start().unwrap();
+    engine.run("plain").unwrap();
+    let (mut stuck, _) = Program::watching(&engine).await;
+    // For people, without labels: it shows when the engine has reported each change.
+    let mut fast = Program::start(&["watch", "--host", &engine.endpoint()]);
+    while !fast.line().await.contains("plain") {}
+    let began = stuck.peak_memory();
+    let huge = engine.run(ContainerSpec::new("huge").label("huge", "x".repeat(LABELS))).unwrap();
+    while !fast.line().await.contains("started") {}
+    // What `stuck` is to write next is far more than a pipe takes. All this is for it to remember. Each event without labels,
+    // which else were most of the work.
+    engine.on_event(|_| Fate::Vanish);
+    let report = |action: &str| {
+        let event = format!(r#"{{"Type":"container","Action":"{action}","Actor":{{"ID":"{huge}"}}}}"#);
+        engine.emit_raw(event + "\n");
+    };
+    for _ in 0..CHANGES_OF_HUGE {
+        engine.pause(&huge).unwrap();
+        report("pause");
+        while !fast.line().await.contains(" paused") {}
+        engine.unpause(&huge).unwrap();
+        report("unpause");
+        while !fast.line().await.contains(" unpaused") {}
+    }
+    // While it writes the first lines, all others wait.
+    for event in ["started", "paused", "unpaused"] {
+        let line = stuck.line().await;
+        assert!(line.len() > LABELS && line.contains(&format!("\"{event}\"")), "{line:.100}");
+    }
+    let grown = stuck.peak_memory() - began;
+    println!("{} MiB for labels of {} MiB", grown / MIB, LABELS / MIB);
+    assert!(grown < MEMORY, "{} MiB", grown / MIB);
     stuck.signal(Signal::TERM);
     assert_eq!(stuck.ended_unread().await.code, Some(0));
 }
