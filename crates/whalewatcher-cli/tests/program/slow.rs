@@ -68,8 +68,8 @@ async fn labels_of_hostile_size_take_no_more_memory_for_each_change_that_is_not_
     let began = stuck.peak_memory();
     let huge = engine.run(ContainerSpec::new("huge").label("huge", "x".repeat(LABELS))).unwrap();
     while !fast.line().await.contains("started") {}
-    // What `stuck` is to write next is far more than a pipe takes. All this is for it to remember. Each event without labels,
-    // which else were most of the work.
+    // What `stuck` has to write next is far more than a pipe takes, so it has to keep what follows. Events come without their
+    // labels: to parse these would be most of the work.
     engine.on_event(|_| Fate::Vanish);
     let report = |action: &str| {
         let event = format!(r#"{{"Type":"container","Action":"{action}","Actor":{{"ID":"{huge}"}}}}"#);

@@ -50,7 +50,8 @@ pub(super) async fn what_changes_more_often_than_an_inspection_takes_is_shown_an
         for changes in [&pauses, &renames] {
             changes.subscribe().wait_for(|count| *count >= CHANGES).await?;
         }
-        let watched = stage.begin_watch(&proxy.endpoint(), settings())?;
+        // What an inspection shows is dated when its answer comes, which may be after the next event happened: as if cut.
+        let watched = stage.begin_watch(&proxy.endpoint(), settings())?.that_is_cut();
         let began = (Instant::now(), *pauses.borrow(), *renames.borrow());
         let ready = timeout(LIMIT, watched.watching.ready()).await;
         let status = ready.with_context(|| format!("it is never ready: {}", watched.watching.status()))??;
@@ -76,5 +77,8 @@ pub(super) async fn what_changes_more_often_than_an_inspection_takes_is_shown_an
     };
     // What fails ends the others, which otherwise go on until the watcher has seen enough.
     let (_, _, watched) = tokio::try_join!(pause, rename, watching)?;
-    check(stage, &watched).await
+    check(stage, &watched).await?;
+    let status = watched.watching.status();
+    ensure!(status.counters.connects == 1, "the connection did not last: {status}");
+    Ok(())
 }
