@@ -7,7 +7,7 @@ use whalewatcher_testkit::docker::{Builder, ContainerSpec, Flavour, Gate, Server
 
 use crate::watched::{Watched, in_time, watch};
 
-/// Watches, does something while nobody is let in, and returns what was told of the difference, sorted.
+/// Watches, acts while no connection is let in, and returns the difference that is reported, sorted.
 async fn after_an_outage(server: &Server, act: impl FnOnce()) -> (Watched, Vec<String>) {
     let mut watched = watch(server).live().await;
     let web = watched.container("web").id().clone();
@@ -34,7 +34,7 @@ async fn after_an_outage(server: &Server, act: impl FnOnce()) -> (Watched, Vec<S
 type Act = fn(&Server, &str);
 
 #[tokio::test]
-async fn an_end_is_told_with_its_code_where_the_engine_knows_it() {
+async fn an_end_has_its_code_where_the_engine_knows_it() {
     let docker = Server::builder;
     let podman = || Server::builder().flavour(Flavour::Podman).version("5.4.2");
     let exits: Act = |server, web| server.exit(web, 7).unwrap();
@@ -48,7 +48,7 @@ async fn an_end_is_told_with_its_code_where_the_engine_knows_it() {
         server.start(web).unwrap();
         server.exit(web, 8).unwrap();
     };
-    // What, the engine, what happens, the end as it is told, whether it starts again, requests for events and inspections.
+    // What, the engine, what happens, the end as it is reported, whether it starts again, requests for events and inspections.
     let cases: [(&str, Builder, Act, &str, bool, u64, u64); 9] = [
         ("nothing", docker(), |_, _| {}, "", false, 1, 1),
         ("it is still there", docker(), exits, "exited web 7", false, 1, 1),
@@ -85,7 +85,7 @@ async fn an_end_is_told_with_its_code_where_the_engine_knows_it() {
 }
 
 #[tokio::test]
-async fn of_many_lives_each_end_is_told_once() {
+async fn of_many_lives_each_end_is_reported_once() {
     let server = Server::builder().start().unwrap();
     server.run("web").unwrap();
     let spec = |number| ContainerSpec::new(format!("c-{number:02}")).auto_remove(number % 2 == 0);

@@ -190,8 +190,8 @@ pub(super) async fn a_socket_file_that_is_removed_and_made_anew_is_found_again(s
     is_told(&told, &expected, watched.recorder())?;
     // An inspection shows how the first one ended, and the events that the engine remembers how the others did.
     for begin in ["exited goes 137", "exited removed 137", "exited restarts "] {
-        let is_told = told.iter().any(|words| words.starts_with(begin));
-        ensure!(is_told, "'{begin}' was not told\n{}", watched.recorder().tail());
+        let is_reported = told.iter().any(|words| words.starts_with(begin));
+        ensure!(is_reported, "'{begin}' was not reported\n{}", watched.recorder().tail());
     }
     let requests = front.requests();
     ensure!(requests.lists == 1, "{} lists after the outage", requests.lists);
