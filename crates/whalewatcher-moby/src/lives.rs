@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
@@ -17,8 +17,8 @@ use crate::clock::SLACK;
 use crate::connection::Connection;
 use crate::events;
 
-/// How long all questions about ends may take together.
-const LIMIT: Duration = Duration::from_secs(1);
+/// Which part of the time limit of a list all questions about ends may take together: of 30 s by default 3 s.
+const PART: u32 = 10;
 
 /// The containers that were alive when last seen. Clones are the same.
 #[derive(Clone, Debug, Default)]
@@ -142,7 +142,7 @@ pub(crate) async fn report_ended(connection: &Connection, sightings: &[Sighting]
             tracing::debug!(%error, "cannot ask for events of ends");
         }
     };
-    if timeout(LIMIT, asking).await.is_err() {
+    if timeout(connection.list_limit() / PART, asking).await.is_err() {
         tracing::debug!("no answer in time to how containers ended");
     }
     let known = &mut *connection.lives().locked();
@@ -239,7 +239,7 @@ impl Remembered {
 
 #[cfg(test)]
 mod tests {
-    use std::time::UNIX_EPOCH;
+    use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
 

@@ -3,13 +3,18 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use whalewatcher_core::Settings;
+use whalewatcher_moby::Client;
 use whalewatcher_testkit::docker::{Builder, ContainerSpec, Flavour, Gate, Server, Verdict};
 
-use crate::watched::{Watched, in_time, watch};
+use crate::watched::{Watched, in_time, watch_with_settings};
 
 /// Watches, acts while no connection is let in, and returns the difference that is reported, sorted.
 async fn after_an_outage(server: &Server, act: impl FnOnce()) -> (Watched, Vec<String>) {
-    let mut watched = watch(server).live().await;
+    // How lives ended is asked for in a tenth of the time for lists.
+    let limits = [10, 600, 10].map(Duration::from_secs);
+    let settings = Settings::default().with_limits(limits[0], limits[1], limits[2]);
+    let mut watched = watch_with_settings(Client::new(server.endpoint()).unwrap(), settings).live().await;
     let web = watched.container("web").id().clone();
     server.pause(&web).unwrap();
     assert_eq!(watched.told().await, "paused web");
