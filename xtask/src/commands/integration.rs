@@ -30,7 +30,7 @@ pub(crate) struct Options {
     /// Run against these engines [default: all]
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     engine: Vec<Engine>,
-    /// Run so many engines side by side [default: two per CPU and one more]
+    /// Run so many engines side by side [default: one more than there are CPUs]
     #[arg(long, value_name = "NUMBER")]
     at_once: Option<NonZeroUsize>,
     #[command(flatten)]
@@ -85,9 +85,9 @@ fn run_chosen(options: &Options) -> Result<Tally> {
     )
 }
 
-/// An engine's run waits for timers and processes longer than it computes.
+/// An engine's run waits for timers and processes about as long as it computes.
 fn default_at_once() -> usize {
-    2 * cpus() + 1
+    cpus() + 1
 }
 
 /// How the program of the scenarios is run on each engine.
