@@ -247,10 +247,15 @@ pub(super) async fn the_test_kits_engine_tells_a_life_as_this_one_does(stage: &S
     kit.exit(LIFE, 137)?;
     kit.delete_task(LIFE)?;
     kit.remove(LIFE)?;
-    let imitated = imitated.until("/containers/delete", 1).await?;
+    let mut imitated = imitated.until("/containers/delete").await?;
     lives(&driver).await?;
-    // On a busy machine what a shim reports can come after what containerd reports later.
-    let real = real.until("/containers/delete", imitated.len()).await?;
+    let real = real.until("/containers/delete").await?;
+    // A shim reports the deletion of its last task and ends: seen with containerd 2.1.9, that event can be late or lost.
+    let is_deletion = |line: &String| line.starts_with("/tasks/delete ");
+    if !real.iter().any(is_deletion) {
+        stage.figure("the deletion of the task was not reported in time".to_owned());
+        imitated.retain(|line| !is_deletion(line));
+    }
     alike(&real, &imitated)
 }
 
@@ -290,9 +295,9 @@ impl Subscribed {
         Ok(Subscribed(stream))
     }
 
-    /// All events up to one with this topic, and at least so many, in words that do not depend on the engine.
-    async fn until(mut self, last: &str, count: usize) -> Result<Vec<String>> {
-        let (mut lines, mut is_last) = (Vec::new(), false);
+    /// All events up to one with this topic, in words that do not depend on the engine.
+    async fn until(mut self, last: &str) -> Result<Vec<String>> {
+        let mut lines = Vec::new();
         loop {
             let event =
                 timeout(LIMIT, self.0.message()).await.with_context(|| format!("after {lines:?}"))??;
@@ -301,8 +306,7 @@ impl Subscribed {
                 continue;
             }
             lines.push(in_words(&event)?);
-            is_last |= event.topic == last;
-            if is_last && lines.len() >= count {
+            if event.topic == last {
                 // containerd's shims and itself tell side by side.
                 lines.sort();
                 return Ok(lines);
