@@ -276,6 +276,7 @@ impl Reconciler {
             record.glimpse = None;
             record.glimpsed = 0;
             record.is_begun = false;
+            record.hinted_at = None;
             record.listed_name = None;
             if !record.remembered {
                 left.push(id.clone());
@@ -334,7 +335,7 @@ impl Reconciler {
             match sighting {
                 // What an event spoke of may have changed since the moment that the list shows.
                 Sighting::Whole(container) if container.pid() != 0 && !touched.contains(&id) => {
-                    self.adopt(container, now);
+                    self.adopt(container, now, now);
                 }
                 sighting => {
                     self.note_name(&id, &sighting);
@@ -390,6 +391,10 @@ impl Reconciler {
             }
         }
         let before = (self.published.len(), self.inquiry(&id));
+        // What is reported late or again says nothing of now, nor do a life's beginning and end of changes in it.
+        let newest = self.records.get(&id).and_then(|record| record.newest);
+        let is_change = !matches!(event, EngineEvent::Started { .. } | EngineEvent::Exited { .. });
+        let hinted_at = event.at().filter(|at| is_change && Some(*at) > newest);
         match event {
             EngineEvent::Subscribed
             | EngineEvent::Source(_)
@@ -410,6 +415,9 @@ impl Reconciler {
         }
         if before == (self.published.len(), self.inquiry(&id)) {
             self.ignored += 1;
+        }
+        if let Some(record) = self.records.get_mut(&id) {
+            record.hinted_at = record.hinted_at.max(hinted_at);
         }
         self.settle(&id, now);
     }

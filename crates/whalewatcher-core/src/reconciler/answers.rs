@@ -70,7 +70,9 @@ impl Reconciler {
         let was_replaced =
             since.started && record.past.as_ref().is_some_and(|past| past.includes(&container));
         if is_known || is_over == Some(false) && !was_replaced {
-            self.adopt(container, now);
+            // What is reported next happened after these events, but maybe before the answer came.
+            let changed = record.hinted_at.unwrap_or(now);
+            self.adopt(container, changed, now);
             return true;
         }
         if is_over == Some(true) && !since.hinted {
@@ -143,8 +145,8 @@ impl Reconciler {
         }
     }
 
-    /// The truth about a container that is alive.
-    pub(super) fn adopt(&mut self, container: Container, now: SystemTime) {
+    /// The truth about a container that is alive. Changes of a life that goes on are dated by `changed`.
+    pub(super) fn adopt(&mut self, container: Container, changed: SystemTime, now: SystemTime) {
         let container = Arc::new(self.portfolio.sharing(container));
         let id = container.id();
         self.unconfirmed.remove(id);
@@ -173,12 +175,12 @@ impl Reconciler {
             Some(known) => {
                 for event in steps(&known, &container) {
                     let time = match &event {
-                        EventKind::Started(_) => began,
+                        EventKind::Started(_) => began.unwrap_or(now),
                         // At the latest when the next life began.
-                        EventKind::Exited { .. } => began.map(|next| next.min(now)),
-                        _ => None,
+                        EventKind::Exited { .. } => began.map_or(now, |next| next.min(now)),
+                        _ => changed,
                     };
-                    self.publish(time.unwrap_or(now), event);
+                    self.publish(time, event);
                 }
                 self.origins.remove(known.id());
             }

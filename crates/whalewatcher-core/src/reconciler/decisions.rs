@@ -39,6 +39,10 @@ fn paused(at: u64) -> EngineEvent {
     EngineEvent::Paused { id: "a".into(), at: Some(time(at)) }
 }
 
+fn unpaused(at: u64) -> EngineEvent {
+    EngineEvent::Unpaused { id: "a".into(), at: Some(time(at)) }
+}
+
 fn changed() -> EngineEvent {
     EngineEvent::Changed { id: "a".into(), at: None }
 }
@@ -549,6 +553,21 @@ fn a_pause_is_believed_only_if_it_is_newer_than_all_that_is_known() {
 }
 
 #[test]
+fn a_change_that_an_inspection_shows_is_dated_by_the_events_that_led_to_it() {
+    let mut scene = Scene::live([dated(1, 10)]);
+    scene.event(changed());
+    assert!(scene.asks());
+    assert_eq!(scene.event(paused(20)), NOTHING);
+    assert_eq!(scene.event(unpaused(30)), NOTHING);
+    assert_eq!(scene.answer(Some(dated(1, 10).with_paused(true))), ["paused 1@30"]);
+    assert_eq!(scene.event(paused(20)), NOTHING, "again");
+    assert_eq!(scene.inspect(Some(dated(1, 10))), ["unpaused 1@30"]);
+    assert_eq!(scene.event(paused(40)), ["paused 1@40"]);
+    scene.event(changed());
+    assert_eq!(scene.inspect(Some(dated(1, 10))), ["unpaused 1@1000"], "no event had that time");
+}
+
+#[test]
 fn a_life_that_replaced_another_unseen_is_dated_by_its_beginning() {
     for (began, ended) in [(20, 20), (NOW + 5, NOW)] {
         let mut scene = Scene::live([dated(1, 10)]);
@@ -643,8 +662,9 @@ fn the_pids_of_the_newest_lives_are_remembered() {
 
 #[test]
 fn an_answer_is_news_though_hints_came_since_and_one_more_inspection_follows() {
-    let hints: [fn() -> EngineEvent; 4] = [changed, || paused(20), || started(0, 10), || started(0, None)];
-    for hint in hints {
+    let hints: [(fn() -> EngineEvent, u64); 4] =
+        [(changed, NOW), (|| paused(20), 20), (|| started(0, 10), NOW), (|| started(0, None), NOW)];
+    for (hint, at) in hints {
         let mut scene = Scene::default();
         scene.take(Input::Connected);
         scene.event(started(0, 10));
@@ -658,7 +678,7 @@ fn an_answer_is_news_though_hints_came_since_and_one_more_inspection_follows() {
             scene.event(hint());
             let pause = nth % 2 == 0;
             let told = scene.answer(Some(dated(1, 10).with_paused(pause)));
-            assert_eq!(told, [if pause { "paused 1@1000" } else { "unpaused 1@1000" }]);
+            assert_eq!(told, [format!("{} 1@{at}", if pause { "paused" } else { "unpaused" })]);
         }
         assert_eq!(scene.inspect(Some(dated(1, 10).with_paused(true))), NOTHING);
         assert!(!scene.asks());

@@ -23,6 +23,7 @@ impl Reconciler {
             self.glimpsed = self.glimpsed.saturating_sub(record.glimpsed) + glimpsed;
             record.glimpsed = glimpsed;
             if record.inquiry == Inquiry::None {
+                record.hinted_at = None;
                 record.listed_name = None;
             }
             if !record.inquiry.is_settled() {

@@ -25,6 +25,8 @@ pub(super) struct Record {
     pub(super) is_stranger: bool,
     /// How many bytes the glimpse takes.
     pub(super) glimpsed: usize,
+    /// While it is inspected: the time of the newest event about a change that led to that or came since.
+    pub(super) hinted_at: Option<SystemTime>,
     /// Its name as a list contains it, while it is inspected and not in the portfolio.
     pub(super) listed_name: Option<Box<str>>,
     /// The newest exit.

@@ -50,8 +50,7 @@ pub(super) async fn what_changes_more_often_than_an_inspection_takes_is_shown_an
         for changes in [&pauses, &renames] {
             changes.subscribe().wait_for(|count| *count >= CHANGES).await?;
         }
-        // What an inspection shows is dated when its answer comes, which may be after the next event happened: as if cut.
-        let watched = stage.begin_watch(&proxy.endpoint(), settings())?.that_is_cut();
+        let watched = stage.begin_watch(&proxy.endpoint(), settings())?;
         let began = (Instant::now(), *pauses.borrow(), *renames.borrow());
         let ready = timeout(LIMIT, watched.watching.ready()).await;
         let status = ready.with_context(|| format!("it is never ready: {}", watched.watching.status()))??;
