@@ -57,7 +57,7 @@ struct Log {
     held: usize,
     /// How many subscribers have received the events up to a number; those that lag are not among them.
     places: BTreeMap<u64, usize>,
-    /// The subscribers that wait, by what tells them apart.
+    /// The subscribers that wait, by number.
     waiting: BTreeMap<u64, Waker>,
     subscribers: u64,
     ended: bool,

@@ -95,7 +95,7 @@ fn panicked(panic: &(dyn Any + Send)) -> WatchError {
 }
 
 impl<C> Drop for Turn<C> {
-    /// Leaves nobody waiting: readers and subscribers, and those that wait for it to be ready, learn that it ended.
+    /// Reports the end to readers, to subscribers and to those that wait for it to be ready.
     fn drop(&mut self) {
         let mut reconciler = take(&mut self.reconciler);
         reconciler.reset();

@@ -161,7 +161,7 @@ impl Reconciler {
             record.glimpse.take()
         });
         let start_told = glimpse.as_ref().and_then(|glimpse| glimpse.began);
-        // Where the engine tells no start time, its start event does.
+        // Where the engine reports no start time, its start event contains it.
         let began = glimpse.filter(|glimpse| glimpse.container.pid() == container.pid());
         let began = container.started_at().or(began.and_then(|glimpse| glimpse.began));
         match self.portfolio.by_id(id).cloned() {

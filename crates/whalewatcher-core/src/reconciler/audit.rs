@@ -11,7 +11,7 @@ use crate::engine::{Sighting, Untold};
 
 impl Reconciler {
     /// The list may be ahead of the event stream or behind it, so what differs becomes a suspect first, to be explained
-    /// by events. So does who is being asked about: the answer may be of before the list, and the event of since lost.
+    /// by events. So does what is being inspected: the answer may be older than the list, and a later event lost.
     ///
     /// A difference is explained already, and so no divergence, if an event came since the list was asked for, or if what
     /// an event led to is still under way.
@@ -40,7 +40,7 @@ impl Reconciler {
             let record = self.records.entry(id.clone()).or_default();
             let explained = touched.contains(&id) || record.inquiry != Inquiry::None;
             match &mut record.suspicion {
-                // Who stays suspicious is not given more time.
+                // One that still differs is not given more time.
                 Some(suspicion) => {
                     suspicion.listed = sighting;
                     suspicion.explained |= explained;
