@@ -130,7 +130,6 @@ impl Connection {
     }
 
     /// How long an answer about one container may take.
-    #[cfg(feature = "containerd")]
     pub(crate) fn inspect_limit(&self) -> Duration {
         self.inspect_limit
     }

@@ -30,8 +30,8 @@ const SANDBOX: &str = "RuntimeService.PodSandboxStatus";
 const SHORTEST_DELAY: Duration = Duration::from_millis(10);
 const LONGEST_DELAY: Duration = Duration::from_millis(500);
 
-/// For how long one inspection waits: others want to be made, too.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Which part of its time limit one inspection waits, for others want to be made, too: of 10 s by default 1 s.
+const PART: u32 = 10;
 
 /// For how long after its start what is the runtime's may be told as not started, or not at all.
 const BEHIND: Duration = Duration::from_secs(10);
@@ -81,7 +81,7 @@ pub(crate) async fn inspect(
         let verdict = judge(&mut connection.memory(), id, seen);
         match verdict {
             Verdict::Answer(answer) => return Ok(answer),
-            Verdict::Wait if asked.elapsed() < PATIENCE => {
+            Verdict::Wait if asked.elapsed() < connection.inspect_limit() / PART => {
                 let since = connection.memory().get(id).and_then(|member| member.started);
                 let since = since.map(|started| started.elapsed()).unwrap_or_default();
                 sleep((since / 2).clamp(SHORTEST_DELAY, LONGEST_DELAY)).await;
