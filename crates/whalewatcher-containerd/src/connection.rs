@@ -23,7 +23,7 @@ use whalewatcher_grpc::{Channel, Limit, Lives, Transport, origin};
 use crate::container::{self, Packer, State, state};
 use crate::failure;
 use crate::limits::Limits;
-use crate::list::{Purpose, SHARE, list};
+use crate::list::{Purpose, list};
 use crate::namespace::{Ignored, LeftOut, Scope, split, within};
 use crate::subscription::EventService;
 
@@ -37,10 +37,10 @@ pub struct Connection {
     identity: EngineIdentity,
     configured: Configured,
     events: EventService,
-    /// What lists show that the stream of events has to report.
+    /// What lists show that the stream of events has to report: at most one end of each life that was known.
     report: mpsc::UnboundedSender<EngineEvent>,
     reported: Mutex<Option<mpsc::UnboundedReceiver<EngineEvent>>>,
-    namespace_limit: Duration,
+    list_limit: Duration,
 }
 
 /// What a connection has from its client.
@@ -61,8 +61,8 @@ impl Connection {
             .with_limit(configured.limits.event());
         let (report, reported) = mpsc::unbounded_channel();
         let reported = Mutex::new(Some(reported));
-        let namespace_limit = Settings::default().list_limit() / SHARE;
-        Self { transport, identity, configured, events, report, reported, namespace_limit }
+        let list_limit = Settings::default().list_limit();
+        Self { transport, identity, configured, events, report, reported, list_limit }
     }
 
     pub(crate) fn transport(&self) -> &Transport {
@@ -113,9 +113,9 @@ impl Connection {
         &self.configured.ignored
     }
 
-    /// How long the list of one namespace may take.
-    pub(crate) fn namespace_limit(&self) -> Duration {
-        self.namespace_limit
+    /// How long a list of all namespaces may take.
+    pub(crate) fn list_limit(&self) -> Duration {
+        self.list_limit
     }
 
     pub(crate) fn packer(&self) -> Option<&Packer> {
@@ -125,7 +125,7 @@ impl Connection {
 
 impl EngineConnection for Connection {
     fn configure(&mut self, settings: &Settings) {
-        self.namespace_limit = settings.list_limit() / SHARE;
+        self.list_limit = settings.list_limit();
     }
 
     fn identity(&self) -> EngineIdentity {

@@ -5,7 +5,7 @@
 
 use whalewatcher_api::containerd::services::containers::v1::Container;
 use whalewatcher_api::containerd::v1::types::Process;
-use whalewatcher_grpc::{DEFAULT_MEMORY, Fields, Limit};
+use whalewatcher_grpc::{Fields, Limit, Memory};
 
 const MIB: usize = 1024 * 1024;
 
@@ -25,33 +25,30 @@ pub const MAX_LIST: usize = 24 * MIB;
 /// The size of one event, in bytes: 4 MiB by default.
 pub const MAX_EVENT: usize = 4 * MIB;
 
+/// The size of one task, in bytes: 256 KiB at most.
+const MAX_TASK: usize = MIB / 4;
+
 /// An entry of a map.
 const ENTRY: usize = 256;
 
 /// What containerd may cost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Limits {
-    memory: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { memory: DEFAULT_MEMORY }
-    }
-}
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Limits(Memory);
 
 impl Limits {
     pub(crate) fn new(memory: usize) -> Self {
-        Self { memory: memory.max(MIB) }
+        Self(Memory::new(memory))
     }
 
     pub(crate) fn container(self) -> Limit {
         self.limit(MAX_CONTAINER, 8 * MIB, ENTRY)
     }
 
-    /// Never large, so that it comes beside whatever is.
+    /// Never large, however much memory there is: it has to come beside the record, which may keep all else that is large from
+    /// coming.
     pub(crate) fn task(self) -> Limit {
-        self.limit(MIB / 4, MIB / 4, 2 * size_of::<Process>())
+        let limit = self.limit(MAX_TASK, MAX_TASK, 2 * size_of::<Process>());
+        Limit { bytes: limit.bytes.min(MAX_TASK), decoded: limit.decoded.min(MAX_TASK), ..limit }
     }
 
     /// The names and labels of all that is alive.
@@ -72,6 +69,19 @@ impl Limits {
     }
 
     fn limit(self, bytes: usize, decoded: usize, outer: usize) -> Limit {
-        Limit { bytes, decoded, fields: Fields { outer, inner: ENTRY } }.with_memory(self.memory)
+        self.0.limit(Limit { bytes, decoded, fields: Fields { outer, inner: ENTRY } })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_is_never_large_however_much_memory_there_is() {
+        for (memory, bytes) in [(MIB, MAX_TASK / 128), (128 * MIB, MAX_TASK), (usize::MAX, MAX_TASK)] {
+            let limit = Limits::new(memory).task();
+            assert!(limit.bytes == bytes && limit.decoded <= MAX_TASK, "{memory}: {limit:?}");
+        }
     }
 }

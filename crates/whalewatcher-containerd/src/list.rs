@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use tokio::time::timeout;
@@ -12,7 +11,9 @@ use whalewatcher_api::containerd::services::namespaces::v1::ListNamespacesReques
 use whalewatcher_api::containerd::services::namespaces::v1::namespaces_client::NamespacesClient;
 use whalewatcher_api::containerd::services::tasks::v1::ListTasksRequest;
 use whalewatcher_api::containerd::v1::types::{Process, Status};
-use whalewatcher_core::{ContainerId, EngineError, EngineEvent, ErrorKind, Listing, Sighting, Unlisted};
+use whalewatcher_core::{
+    Container, ContainerId, EngineError, EngineEvent, ErrorKind, Listing, Sighting, Unlisted,
+};
 use whalewatcher_grpc::origin;
 
 use crate::connection::Connection;
@@ -29,10 +30,11 @@ const CONTAINERS: &str = "Containers.List";
 const AT_ONCE: usize = 4;
 
 /// Which part of the time for all namespaces one of them may take, so that one that hangs does not hide the others.
-pub(crate) const SHARE: u32 = 3;
+const SHARE: u32 = 3;
 
-/// How long to look for what is left out, for all there is to say of it is a hint to people.
-const GLANCE: Duration = Duration::from_secs(1);
+/// Which part of that time to look for what is left out, in all namespaces together, for all there is to say of it is a hint to
+/// people: of 30 s by default 3 s.
+const GLANCE: u32 = 10;
 
 /// Up to so many containers are asked for by name: of what is not alive nothing has to be told then.
 const BY_NAME: usize = 64;
@@ -57,7 +59,7 @@ pub(crate) async fn list(connection: &Connection, purpose: Purpose) -> Result<Li
     let (ignored, names): (Vec<_>, Vec<_>) = names.partition(|name| connection.ignored().contains(name));
     connection.lives().retain(|id| names.iter().any(|name| name == split(id).0));
     let listing = |namespace: String| async move {
-        let limit = connection.namespace_limit();
+        let limit = connection.list_limit() / SHARE;
         let sightings = sightings(connection, &namespace, purpose);
         let sightings = timeout(limit, sightings).await.unwrap_or_else(|_| {
             let message = format!("no answer within {} s", limit.as_secs_f32());
@@ -82,15 +84,21 @@ pub(crate) async fn list(connection: &Connection, purpose: Purpose) -> Result<Li
 
 /// Those of these namespaces in which a task is alive, as far as that is to be learned at a glance.
 async fn busy(connection: &Connection, namespaces: Vec<String>) -> Vec<String> {
-    let mut busy: Vec<_> = stream::iter(namespaces)
+    let mut busy = Vec::new();
+    let mut answers = stream::iter(namespaces)
         .map(|namespace| async move {
-            let tasks = timeout(GLANCE, tasks(connection, &namespace)).await.ok()?.ok()?;
+            let tasks = tasks(connection, &namespace).await.ok()?;
             (!alive(tasks).is_empty()).then_some(namespace)
         })
-        .buffer_unordered(AT_ONCE)
-        .filter_map(|namespace| async { namespace })
-        .collect()
-        .await;
+        .buffer_unordered(AT_ONCE);
+    let looking = async {
+        while let Some(namespace) = answers.next().await {
+            busy.extend(namespace);
+        }
+    };
+    if timeout(connection.list_limit() / GLANCE, looking).await.is_err() {
+        tracing::debug!("no answer in time to what is alive in ignored namespaces");
+    }
     busy.sort_unstable();
     busy
 }
@@ -118,9 +126,8 @@ async fn sightings(
     records(connection, namespace, request, |record| {
         // Each once, whatever is sent.
         if let Some((task, state)) = tasks.remove(&record.id) {
-            sightings.push(sighting(connection, namespace, record, &task, state)?);
+            sightings.push(sighting(connection, namespace, record, &task, state));
         }
-        Ok(())
     })
     .await?;
     Ok(sightings)
@@ -173,19 +180,21 @@ fn sighting(
     record: Record,
     task: &Process,
     state: State,
-) -> Result<Sighting, EngineError> {
-    Ok(match state {
+) -> Sighting {
+    let partial = |container| Sighting::Partial { container, started_within: None };
+    match state {
         // An inspection may tell more.
-        State::Unknown | State::NotAlive => {
-            Sighting::Partial { container: container::named(namespace, record, 0), started_within: None }
-        }
+        State::Unknown | State::NotAlive => partial(container::named(namespace, record, 0)),
         State::Running | State::Paused => {
             let paused = state == State::Paused;
             let container = container::alive(namespace, record, task, paused, connection.packer());
-            connection.note(&container)?;
-            Sighting::Whole(container)
+            match connection.note(&container) {
+                Ok(()) => Sighting::Whole(container),
+                // There is no room for its labels. An inspection fails for the same reason, unless there is room by then.
+                Err(_) => partial(Container::new(container.id().clone(), container.id().as_str(), 0)),
+            }
         }
-    })
+    }
 }
 
 /// Hands on each record of a namespace. They come one by one, for all together have no limit, or, from a server that
@@ -194,7 +203,7 @@ async fn records(
     connection: &Connection,
     namespace: &str,
     request: ListContainersRequest,
-    mut take: impl FnMut(Record) -> Result<(), EngineError>,
+    mut take: impl FnMut(Record),
 ) -> Result<(), EngineError> {
     let limits = connection.limits();
     let failed = |status| failure::of_status(CONTAINERS, status);
@@ -205,7 +214,7 @@ async fn records(
             let mut messages = answer.into_inner();
             while let Some(message) = messages.message().await.map_err(failed)? {
                 if let Some(record) = message.container {
-                    take(record)?;
+                    take(record);
                 }
             }
         }
@@ -213,7 +222,7 @@ async fn records(
         Err(status) if status.code() == Code::Unimplemented => {
             let mut client = connection.containers(limits.list());
             let answer = client.list(within(namespace, request)?).await.map_err(failed)?;
-            answer.into_inner().containers.into_iter().try_for_each(take)?;
+            answer.into_inner().containers.into_iter().for_each(take);
         }
         Err(status) => return Err(failed(status)),
     }

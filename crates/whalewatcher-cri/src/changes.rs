@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::error::Error;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_core::Stream;
@@ -103,8 +104,8 @@ impl<'a> Changes<'a> {
             Source::Events(events) => {
                 let step = events.step(self.connection).await?;
                 self.pending.extend(step.told);
-                if step.is_over {
-                    self.poll();
+                if let Some(over) = step.over {
+                    self.poll(Some(over));
                 }
                 Ok(())
             }
@@ -119,7 +120,7 @@ impl<'a> Changes<'a> {
 
     async fn choose(&mut self) -> Result<(), EngineError> {
         if self.connection.polls_only() {
-            self.poll();
+            self.poll(None);
             self.pending.push_back(EngineEvent::Subscribed);
             return Ok(());
         }
@@ -127,13 +128,21 @@ impl<'a> Changes<'a> {
             return self.subscribe().await;
         }
         #[cfg(feature = "containerd")]
-        if let Some(hints) = Hinting::subscribe(self.connection).await? {
-            self.pending.push_back(EngineEvent::Source(ChangeSource::Hints));
-            self.pending.push_back(EngineEvent::Subscribed);
-            self.source = Source::Hints(hints);
-            return Ok(());
-        }
-        self.poll();
+        let why = match Hinting::subscribe(self.connection).await? {
+            Ok(hints) => {
+                self.pending.push_back(EngineEvent::Source(ChangeSource::Hints));
+                self.pending.push_back(EngineEvent::Subscribed);
+                self.source = Source::Hints(hints);
+                return Ok(());
+            }
+            Err(refused) => refused,
+        };
+        #[cfg(not(feature = "containerd"))]
+        let why = EngineError::new(
+            ErrorKind::Configuration,
+            "the events of containerd before 2.0 would be taken from the kubelet, and this build lacks the feature `containerd`",
+        );
+        self.poll(Some(why));
         self.pending.push_back(EngineEvent::Subscribed);
         Ok(())
     }
@@ -150,8 +159,8 @@ impl<'a> Changes<'a> {
         if let Ok(first) = timeout(PATIENCE, events.stream.next()).await {
             step = events.take(self.connection, first)?;
         }
-        if step.is_over {
-            self.poll();
+        if let Some(over) = step.over {
+            self.poll(Some(over));
             self.pending.push_back(EngineEvent::Subscribed);
         } else {
             self.pending.push_back(EngineEvent::Source(ChangeSource::Events));
@@ -162,10 +171,13 @@ impl<'a> Changes<'a> {
         Ok(())
     }
 
-    fn poll(&mut self) {
+    /// Polls from now on; for which reason, unless it is configured.
+    fn poll(&mut self, why: Option<EngineError>) {
         let every = self.connection.poll_every();
-        tracing::debug!(?every, "nobody tells of changes: polling");
         self.pending.push_back(EngineEvent::Source(ChangeSource::Polling { every }));
+        if let Some(why) = why {
+            self.pending.push_back(EngineEvent::Fallback(Some(Arc::new(why))));
+        }
         self.source = Source::Polling(Polling::new(self.connection));
     }
 }
@@ -178,8 +190,8 @@ async fn recv(told: &mut Option<mpsc::UnboundedReceiver<EngineEvent>>) -> Option
 #[derive(Default)]
 struct Step {
     told: Vec<EngineEvent>,
-    /// It never stood, and there is none to be had.
-    is_over: bool,
+    /// Why there is none to be had, if it never stood.
+    over: Option<EngineError>,
 }
 
 impl Events<'_> {
@@ -193,7 +205,7 @@ impl Events<'_> {
             next = self.stream.next() => self.take(connection, next),
             () = sleep_until(until) => {
                 self.unsettled = None;
-                Ok(Step { told: vec![EngineEvent::Gap], is_over: false })
+                Ok(Step { told: vec![EngineEvent::Gap], over: None })
             }
         }
     }
@@ -208,9 +220,9 @@ impl Events<'_> {
             // The connection is broken, which says nothing of events.
             Err(status) if is_broken(&status) => return Err(failure::of_status(EVENTS, status)),
             ended if !self.arrived && self.since.elapsed() < SETTLED => {
-                let error = ended.err().map(|status| failure::of_status(EVENTS, status).to_string());
-                tracing::debug!(error, "the CRI runtime tells no events");
-                return Ok(Step { told: Vec::new(), is_over: true });
+                let why =
+                    ended.err().map_or_else(ended_by_itself, |status| failure::of_status(EVENTS, status));
+                return Ok(Step { told: Vec::new(), over: Some(why) });
             }
             Err(status) => {
                 let error = failure::of_status(EVENTS, status);
@@ -219,10 +231,7 @@ impl Events<'_> {
                 }
                 return Err(EngineError::new(ErrorKind::Disconnected, error.to_string()).with_source(error));
             }
-            Ok(None) => {
-                let message = "the CRI runtime ended its stream of events";
-                return Err(EngineError::new(ErrorKind::Disconnected, message));
-            }
+            Ok(None) => return Err(ended_by_itself()),
         };
         self.arrived = true;
         let now = SystemTime::now();
@@ -236,8 +245,12 @@ impl Events<'_> {
             }
         }
         told.extend(take(&event, &mut connection.memory(), self.since, replayed, now));
-        Ok(Step { told, is_over: false })
+        Ok(Step { told, over: None })
     }
+}
+
+fn ended_by_itself() -> EngineError {
+    EngineError::new(ErrorKind::Disconnected, "the CRI runtime ended its stream of events")
 }
 
 /// Whether there was no answer, rather than one that reports a failure, or that is too large.

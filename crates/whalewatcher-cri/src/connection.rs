@@ -10,7 +10,7 @@ use whalewatcher_api::cri::v1::runtime_service_client::RuntimeServiceClient;
 use whalewatcher_core::{
     Container, ContainerId, EngineConnection, EngineError, EngineEvent, EngineIdentity, Listing, Settings,
 };
-use whalewatcher_grpc::{Channel, Limit, Lives, Transport};
+use whalewatcher_grpc::{Channel, Hold, Limit, Lives, Transport};
 
 use crate::changes;
 use crate::container::Packer;
@@ -36,7 +36,8 @@ pub struct Connection {
     inspect_limit: Duration,
     memory: Mutex<Memory>,
     lists: Lists,
-    /// What lists show that the stream of events has to tell.
+    /// What lists show that the stream of events has to tell. No list is polled before that is taken, so it is never more than
+    /// what two lists show.
     tell: mpsc::UnboundedSender<EngineEvent>,
     told: Mutex<Option<mpsc::UnboundedReceiver<EngineEvent>>>,
     #[cfg(feature = "containerd")]
@@ -88,6 +89,11 @@ impl Connection {
         client(self.transport.channel().limited(limit))
     }
 
+    /// The same for what is asked while the answer with this hold is in use.
+    pub(crate) fn client_within(&self, limit: Limit, hold: &Hold) -> RuntimeServiceClient<Channel> {
+        client(self.transport.channel().limited(limit).within(hold))
+    }
+
     /// What asks for a stream, each message of which is to be within the limit.
     pub(crate) fn client_for_stream(&self, limit: Limit) -> RuntimeServiceClient<Channel> {
         client(self.transport.channel().for_stream(limit))
@@ -124,7 +130,6 @@ impl Connection {
     }
 
     /// How long an answer about one container may take.
-    #[cfg(feature = "containerd")]
     pub(crate) fn inspect_limit(&self) -> Duration {
         self.inspect_limit
     }

@@ -1,7 +1,7 @@
 //! How lives ended that nobody reported: a runtime knows that until the container is removed.
 
 use std::collections::HashMap;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use futures_util::{StreamExt, stream};
 use tokio::time::timeout;
@@ -15,8 +15,8 @@ use crate::events::finished;
 /// How many statuses are asked for at once.
 const AT_ONCE: usize = 16;
 
-/// How long they may take altogether: an end is an end without them.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Which part of the time limit of a list they may take altogether, for an end is an end without them: of 30 s by default 3 s.
+const PART: u32 = 10;
 
 /// The end of a life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub(crate) async fn ends(
             ends.extend(answer.map(|(end, id)| (id, end)));
         }
     };
-    if timeout(PATIENCE, asking).await.is_err() {
+    if timeout(connection.list_limit() / PART, asking).await.is_err() {
         tracing::debug!("the CRI runtime does not report in time how some containers ended");
     }
     ends

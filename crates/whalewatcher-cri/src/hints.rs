@@ -136,23 +136,21 @@ pub(crate) struct Hinting<'a> {
 type Claim = (ContainerId, Result<Option<Kind>, EngineError>);
 
 impl<'a> Hinting<'a> {
-    /// Subscribes; `None` if that is not to be had here.
-    pub(crate) async fn subscribe(connection: &'a Connection) -> Result<Option<Self>, EngineError> {
+    /// Subscribes; `Ok(Err(_))` with the reason if that is not to be had here.
+    pub(crate) async fn subscribe(
+        connection: &'a Connection,
+    ) -> Result<Result<Self, EngineError>, EngineError> {
         let mut events = Box::pin(connection.hints().service.events());
         match events.next().await {
             Some(Ok(_subscribed)) => {
                 connection.hints().stand.store(true, Ordering::Relaxed);
                 let (queue, asked, claims) = Default::default();
                 let missed = missed_or_gap(connection).boxed().fuse();
-                Ok(Some(Self { events, queue, asked, claims, missed }))
+                Ok(Ok(Self { events, queue, asked, claims, missed }))
             }
-            Some(Err(error)) if !is_refusal(&error) => Err(error),
-            refused => {
-                let error = refused.and_then(Result::err);
-                let error = error.map(|error| error.to_string());
-                tracing::debug!(error, "containerd's own events are not to be had");
-                Ok(None)
-            }
+            Some(Err(error)) if is_refusal(&error) => Ok(Err(error)),
+            Some(Err(error)) => Err(error),
+            None => Ok(Err(ended())),
         }
     }
 
@@ -172,10 +170,7 @@ impl<'a> Hinting<'a> {
             biased;
             event = self.events.next() => match event {
                 Some(event) => Ok(self.take(connection, event?).into_iter().collect()),
-                None => {
-                    let message = "containerd ended its stream of events";
-                    Err(EngineError::new(ErrorKind::Disconnected, message))
-                }
+                None => Err(ended()),
             },
             events = listed => Ok(events),
             Some((id, answer)) = self.asked.next(), if !self.asked.is_empty() => {
@@ -197,6 +192,10 @@ impl<'a> Hinting<'a> {
             }
         }
     }
+}
+
+fn ended() -> EngineError {
+    EngineError::new(ErrorKind::Disconnected, "containerd ended its stream of events")
 }
 
 async fn ask(connection: &Connection, id: ContainerId) -> Claim {

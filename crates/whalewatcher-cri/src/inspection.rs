@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use tonic::{Code, Response, Status};
+use whalewatcher_api::cri::v1::runtime_service_client::RuntimeServiceClient;
 use whalewatcher_api::cri::v1::{
     ContainerStatusRequest, ContainerStatusResponse, PodSandboxStatusRequest, PodSandboxStatusResponse,
 };
 use whalewatcher_core::{Container, ContainerId, EngineError, ErrorKind, adapter};
-use whalewatcher_grpc::Hold;
+use whalewatcher_grpc::{Channel, Hold};
 
 use crate::connection::Connection;
 use crate::container::{
@@ -29,8 +30,8 @@ const SANDBOX: &str = "RuntimeService.PodSandboxStatus";
 const SHORTEST_DELAY: Duration = Duration::from_millis(10);
 const LONGEST_DELAY: Duration = Duration::from_millis(500);
 
-/// For how long one inspection waits: others want to be made, too.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Which part of its time limit one inspection waits, for others want to be made, too: of 10 s by default 1 s.
+const PART: u32 = 10;
 
 /// For how long after its start what is the runtime's may be told as not started, or not at all.
 const BEHIND: Duration = Duration::from_secs(10);
@@ -80,7 +81,7 @@ pub(crate) async fn inspect(
         let verdict = judge(&mut connection.memory(), id, seen);
         match verdict {
             Verdict::Answer(answer) => return Ok(answer),
-            Verdict::Wait if asked.elapsed() < PATIENCE => {
+            Verdict::Wait if asked.elapsed() < connection.inspect_limit() / PART => {
                 let since = connection.memory().get(id).and_then(|member| member.started);
                 let since = since.map(|started| started.elapsed()).unwrap_or_default();
                 sleep((since / 2).clamp(SHORTEST_DELAY, LONGEST_DELAY)).await;
@@ -163,7 +164,8 @@ async fn container(connection: &Connection, id: &ContainerId) -> Result<Seen, En
     let request = ContainerStatusRequest { container_id: id.as_str().to_owned(), verbose: true };
     let answer = connection.client(connection.limits().status()).container_status(request).await;
     // Another large one comes only once this is taken in.
-    let _hold = answer.as_ref().ok().and_then(|answer| answer.extensions().get::<Hold>().cloned());
+    let hold = answer.as_ref().ok().and_then(|answer| answer.extensions().get::<Hold>().cloned());
+    let hold = hold.unwrap_or_default();
     let Some(answer) = found(CONTAINER, answer)? else { return Ok(Seen::Unheard) };
     let ContainerStatusResponse { status: Some(status), info } = answer else { return Ok(Seen::Unheard) };
     if status.id != id.as_str() {
@@ -173,7 +175,7 @@ async fn container(connection: &Connection, id: &ContainerId) -> Result<Seen, En
     let sandbox = sandbox.filter(|sandbox| ContainerId::is_plain(sandbox)).map(ContainerId::from);
     let sandbox = connection.memory().get(id).and_then(|member| member.sandbox.clone()).or(sandbox);
     let pod = match &sandbox {
-        Some(sandbox) if !tells_pod(&status.labels) => pod(connection, sandbox).await?,
+        Some(sandbox) if !tells_pod(&status.labels) => pod(connection, sandbox, &hold).await?,
         _ => None,
     };
     let state = state(status.state);
@@ -190,7 +192,7 @@ async fn container(connection: &Connection, id: &ContainerId) -> Result<Seen, En
 
 async fn sandbox(connection: &Connection, id: &ContainerId) -> Result<Seen, EngineError> {
     let Some(PodSandboxStatusResponse { status: Some(status), info, .. }) =
-        sandbox_status(connection, id, true).await?
+        sandbox_status(connection.client(connection.limits().status()), id, true).await?
     else {
         return Ok(Seen::Unheard);
     };
@@ -210,13 +212,18 @@ async fn sandbox(connection: &Connection, id: &ContainerId) -> Result<Seen, Engi
     Ok(Seen::Told(Kind::Sandbox, state, told.into()))
 }
 
-/// The pod of a sandbox; asked for only where neither a list nor an event told it.
-async fn pod(connection: &Connection, sandbox: &ContainerId) -> Result<Option<Pod>, EngineError> {
+/// The pod of a sandbox; asked for only where neither a list nor an event told it, while the answer with this hold is in use.
+async fn pod(
+    connection: &Connection,
+    sandbox: &ContainerId,
+    hold: &Hold,
+) -> Result<Option<Pod>, EngineError> {
     let known = connection.memory().pod(sandbox).cloned();
     if known.is_some() {
         return Ok(known);
     }
-    let answer = sandbox_status(connection, sandbox, false).await?;
+    let client = connection.client_within(connection.limits().pod(), hold);
+    let answer = sandbox_status(client, sandbox, false).await?;
     let pod = answer.and_then(|answer| Pod::of(answer.status?.metadata.as_ref()));
     if let Some(pod) = &pod {
         connection.memory().learn(sandbox, pod.clone());
@@ -225,12 +232,12 @@ async fn pod(connection: &Connection, sandbox: &ContainerId) -> Result<Option<Po
 }
 
 async fn sandbox_status(
-    connection: &Connection,
+    mut client: RuntimeServiceClient<Channel>,
     id: &ContainerId,
     verbose: bool,
 ) -> Result<Option<PodSandboxStatusResponse>, EngineError> {
     let request = PodSandboxStatusRequest { pod_sandbox_id: id.as_str().to_owned(), verbose };
-    let answer = connection.client(connection.limits().status()).pod_sandbox_status(request).await;
+    let answer = client.pod_sandbox_status(request).await;
     let answer = found(SANDBOX, answer)?;
     Ok(answer.filter(|answer| answer.status.as_ref().is_some_and(|status| status.id == id.as_str())))
 }

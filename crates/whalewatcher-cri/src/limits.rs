@@ -8,7 +8,7 @@
 use whalewatcher_api::containerd::v1::types::Process;
 use whalewatcher_api::cri::v1::{Container, ContainerStatus, Mount};
 use whalewatcher_core::ContainerId;
-use whalewatcher_grpc::{DEFAULT_MEMORY, Fields, Limit};
+use whalewatcher_grpc::{Fields, Limit, Memory};
 
 const MIB: usize = 1024 * 1024;
 
@@ -27,28 +27,29 @@ pub const MAX_EVENT: usize = 8 * MIB;
 /// How long an ID may be: 256 bytes.
 pub const MAX_ID: usize = ContainerId::MAX;
 
+/// The size of the status of a sandbox, where only its pod is of interest: 4 MiB by default.
+const MAX_POD: usize = 4 * MIB;
+
 /// An entry of a map.
 const ENTRY: usize = 256;
 
 /// What the runtime may cost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Limits {
-    memory: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { memory: DEFAULT_MEMORY }
-    }
-}
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Limits(Memory);
 
 impl Limits {
     pub(crate) fn new(memory: usize) -> Self {
-        Self { memory: memory.max(MIB) }
+        Self(Memory::new(memory))
     }
 
     pub(crate) fn status(self) -> Limit {
         self.limit(MAX_STATUS, 8 * MIB, ENTRY, 2 * size_of::<Mount>())
+    }
+
+    /// Of a sandbox that is asked for while a container's status is in use, for its pod: Kubernetes takes no more than 256 KiB of
+    /// annotations.
+    pub(crate) fn pod(self) -> Limit {
+        self.limit(MAX_POD, MAX_POD, ENTRY, ENTRY)
     }
 
     /// The names and labels of all that is alive.
@@ -71,6 +72,6 @@ impl Limits {
     }
 
     fn limit(self, bytes: usize, decoded: usize, outer: usize, inner: usize) -> Limit {
-        Limit { bytes, decoded, fields: Fields { outer, inner } }.with_memory(self.memory)
+        self.0.limit(Limit { bytes, decoded, fields: Fields { outer, inner } })
     }
 }

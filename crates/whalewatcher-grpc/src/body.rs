@@ -34,19 +34,36 @@ pub struct Limit {
 }
 
 /// What an engine may cost by default, in bytes: 128 MiB.
-pub const DEFAULT_MEMORY: usize = 128 * MIB;
+const DEFAULT_MEMORY: usize = 128 * MIB;
 
 impl Limit {
     /// Of an answer that is never large.
     pub const SMALL: Self =
         Self { bytes: 4 * MIB, decoded: 4 * MIB, fields: Fields { outer: 1024, inner: 640 } };
+}
 
-    /// The limit where an engine may cost so much, given that this is the limit where it may cost
-    /// [`DEFAULT_MEMORY`].
+/// What an engine may cost in memory while its answers are read: 128 MiB by default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory(usize);
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self(DEFAULT_MEMORY)
+    }
+}
+
+impl Memory {
+    /// So many bytes; 1 MiB at least.
     #[must_use]
-    pub fn with_memory(self, memory: usize) -> Self {
-        let share = |limit: usize| limit.saturating_mul(memory / MIB) / (DEFAULT_MEMORY / MIB);
-        Self { bytes: share(self.bytes), decoded: share(self.decoded), ..self }
+    pub fn new(bytes: usize) -> Self {
+        Self(bytes.max(MIB))
+    }
+
+    /// The limit of an answer, given what it is by default: its share.
+    #[must_use]
+    pub fn limit(self, default: Limit) -> Limit {
+        let share = |limit: usize| limit.saturating_mul(self.0 / MIB) / (DEFAULT_MEMORY / MIB);
+        Limit { bytes: share(default.bytes), decoded: share(default.decoded), ..default }
     }
 }
 
@@ -279,9 +296,10 @@ mod tests {
 
     #[test]
     fn limits_grow_and_shrink_with_the_memory() {
-        let half = LIMIT.with_memory(DEFAULT_MEMORY / 2);
+        let half = Memory::new(DEFAULT_MEMORY / 2).limit(LIMIT);
         assert_eq!((half.bytes, half.decoded), (500_000, 5_000));
-        assert_eq!(LIMIT.with_memory(DEFAULT_MEMORY), LIMIT);
-        assert!(LIMIT.with_memory(usize::MAX).bytes > 1_000_000);
+        assert_eq!(Memory::default().limit(LIMIT), LIMIT);
+        assert_eq!(Memory::new(0).limit(LIMIT).bytes, 7_812, "1 MiB");
+        assert!(Memory::new(usize::MAX).limit(LIMIT).bytes > 1_000_000);
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! - [`Endpoint`]: where the engine is, as people write it;
 //! - [`Transport`]: one HTTP/2 connection that ends when it is dropped and never connects again by itself, and its
-//!   [`Channel`] for generated clients, which keeps each message of an answer within a [`Limit`];
+//!   [`Channel`] for generated clients, which keeps each message of an answer within a [`Limit`], a share of [`Memory`];
 //! - [`Engine`]: what errors call the engine, and those errors, in words that say what to do;
 //! - [`Engine::pid_of`]: the engine's own PID, where only the kernel can tell it;
 //! - [`Lives`]: what a client saw alive, from one connection to the next.
@@ -39,7 +39,7 @@ mod transport;
 mod weight;
 mod wire;
 
-pub use body::{DEFAULT_MEMORY, Excess, Hold, Limit, Limited};
+pub use body::{Excess, Hold, Limit, Limited, Memory};
 pub use endpoint::Endpoint;
 pub use engine::Engine;
 pub use failure::{Excerpt, garbled};

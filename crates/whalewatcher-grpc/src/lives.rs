@@ -40,20 +40,21 @@ impl Lives {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Garbled`] if the names and labels of all that is alive would take more than so many bytes; then it is not
-    /// noted.
+    /// [`ErrorKind::Garbled`] if the names and labels of all that is alive would take more than so many bytes; then what was
+    /// noted of it before stays so, for it is still shown.
     pub fn add(&self, container: &Container, limit: usize) -> Result<(), EngineError> {
         let labels = container.labels().iter().map(|(key, value)| LABEL + key.len() + value.len());
         let bytes = CONTAINER + container.name().len() + labels.sum::<usize>();
         let mut known = self.locked();
-        known.remove(container.id());
-        if known.bytes.saturating_add(bytes) > limit {
+        let before = known.lives.get(container.id()).map_or(0, |life| life.bytes);
+        if known.bytes.saturating_sub(before).saturating_add(bytes) > limit {
             let message = format!(
                 "the names and labels of what is alive have more than {limit} bytes; the client can be configured to \
                  take more memory"
             );
             return Err(EngineError::new(ErrorKind::Garbled, message));
         }
+        known.remove(container.id());
         known.bytes += bytes;
         known.lives.insert(container.id().clone(), Life { pid: container.pid(), bytes });
         Ok(())
@@ -137,5 +138,6 @@ mod tests {
         lives.add(&container("c", 1), limit).unwrap();
         let labelled = container("b", 1).with_labels([("key", "value")].into_iter().collect());
         assert!(lives.add(&labelled, limit).is_err());
+        assert!(lives.add(&container("d", 1), limit).is_err(), "what is shown still takes its room");
     }
 }

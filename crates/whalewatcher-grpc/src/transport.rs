@@ -24,8 +24,10 @@ use crate::endpoint::Endpoint;
 use crate::socket::{self, Bound};
 use crate::wire::{Greeting, Heard, Wire};
 
-/// How much the engine may send that nobody has read yet: of one answer, and of all. That of all has to be enough for more
-/// answers than there ever are at once: those that wait for their turn must not keep the one whose turn it is from coming.
+/// How much the engine may send that nobody has read yet: of one answer, and of all. That of all is enough for 128 large
+/// answers that wait for their turn: more than there are at once by default, which is 64 for inspections, and some 40 for lists
+/// and what is asked beside them. Where more wait, they keep the one whose turn it is from coming until their time limits
+/// end them.
 const WINDOW: u32 = 32 * 1024;
 const WINDOWS: u32 = 4 * 1024 * 1024;
 
@@ -72,7 +74,8 @@ impl Transport {
             }
         });
         let room = Arc::new(Semaphore::new(1));
-        let (channel, endpoint) = (Channel { requests, limit: Limit::SMALL, room }, endpoint.clone());
+        let channel = Channel { requests, limit: Limit::SMALL, room, hold: None };
+        let endpoint = endpoint.clone();
         let peer = peer.filter(|pid| *pid != 0);
         Ok(Self { channel, endpoint, bound, peer, greeting, _tasks: tasks })
     }
@@ -129,6 +132,7 @@ pub struct Channel {
     requests: SendRequest<Body>,
     limit: Limit,
     room: Room,
+    hold: Option<Hold>,
 }
 
 impl Channel {
@@ -136,6 +140,13 @@ impl Channel {
     #[must_use]
     pub fn limited(&self, limit: Limit) -> Self {
         Self { limit, ..self.clone() }
+    }
+
+    /// The same for what is asked while another answer, with this hold, is still in use: a large answer takes the place of that
+    /// one, if it was large too, instead of waiting for its end.
+    #[must_use]
+    pub fn within(&self, hold: &Hold) -> Self {
+        Self { hold: Some(hold.clone()), ..self.clone() }
     }
 
     /// The same for a stream without end: large messages of it come beside those of other answers.
@@ -155,7 +166,7 @@ impl Service<Request<Body>> for Channel {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let (limit, room, hold) = (self.limit, Arc::clone(&self.room), Hold::default());
+        let (limit, room, hold) = (self.limit, Arc::clone(&self.room), self.hold.clone().unwrap_or_default());
         let response = self.requests.send_request(request);
         Box::pin(async move {
             let response = response.await?;

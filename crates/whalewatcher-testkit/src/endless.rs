@@ -4,13 +4,17 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt;
+use std::fs;
 use std::io;
 use std::path::Path;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::future::join_all;
 use hyper::body::{Body, Frame, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::rt::Executor;
@@ -20,6 +24,16 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use whalewatcher_core::{ChangeSource, EngineClient, EngineConnection, EngineEvent};
+
+/// Nothing here takes so long, unless it never comes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const MIB: usize = 1024 * 1024;
+
+/// What a hostile engine may cost, in MiB, and something for the server in this process.
+const COST: usize = 128 + 16;
 
 /// What a method is answered with.
 #[derive(Clone, Debug)]
@@ -56,6 +70,16 @@ impl Answer {
         Self { start: Bytes::new(), piece, times, ..message }
     }
 
+    /// One message that is this entry, many times: together so many bytes.
+    ///
+    /// # Panics
+    ///
+    /// If the entry is empty or has more than 16 KiB.
+    pub fn entries(entry: &[u8], bytes: usize) -> Self {
+        let piece = entry.repeat(16 * 1024 / entry.len());
+        Self::pieces(&piece, bytes / piece.len())
+    }
+
     /// With a header of so many bytes more.
     pub fn with_header(mut self, bytes: usize) -> Self {
         self.header = bytes;
@@ -66,6 +90,121 @@ impl Answer {
     pub fn without_end(mut self) -> Self {
         self.is_endless = true;
         self
+    }
+}
+
+/// What an engine is asked.
+#[derive(Clone, Copy, Debug)]
+pub enum Ask {
+    /// What is alive. The outcome is why there is no list, or none of a part of it; `nothing` where there is all of it.
+    List,
+    /// About the container `a`, eight times at once. The outcome is the first one's error, or `answered`.
+    Inspect,
+    /// For its events. The outcome is what ends the stream, or `polled` if it is done without.
+    Events,
+}
+
+/// Something that is asked, and what comes of it.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// What it is called in the test's output.
+    pub what: &'static str,
+    /// What is asked.
+    pub ask: Ask,
+    /// How methods are answered, in place of as they should be.
+    pub answers: Vec<(&'static str, Answer)>,
+    /// What the outcome contains.
+    pub expected: &'static str,
+}
+
+/// How much more memory this process has taken at most since this was made.
+#[derive(Debug)]
+pub struct Cost {
+    began: usize,
+}
+
+impl Cost {
+    /// From now on.
+    ///
+    /// # Panics
+    ///
+    /// Where `/proc` does not show the memory of this process.
+    #[expect(clippy::new_without_default, reason = "it is a moment")]
+    pub fn new() -> Self {
+        Self { began: peak() }
+    }
+
+    /// Asks in each case, on a connection of its own, an engine that answers all else properly.
+    ///
+    /// # Panics
+    ///
+    /// If something else comes of one than is expected, if it does not end, or if all up to it took more than 128 MiB, and
+    /// 16 MiB for the server.
+    #[expect(clippy::print_stdout, reason = "it is a test's")]
+    pub async fn assert_bounded<C: EngineClient>(
+        &self,
+        client: impl Fn(&str) -> C,
+        proper: &[(&'static str, Answer)],
+        cases: Vec<Case>,
+    ) {
+        for Case { what, ask, answers, expected } in cases {
+            let folder = tempfile::tempdir().expect("a folder");
+            let answers = proper.iter().cloned().chain(answers);
+            let server = Endless::start(&folder.path().join("s"), answers).expect("a socket");
+            let client = client(server.endpoint());
+            let asking = async {
+                let connection = client.connect().await.expect("a connection");
+                match ask {
+                    Ask::List => list(&connection).await,
+                    Ask::Inspect => inspect(&connection).await,
+                    Ask::Events => events(&connection).await,
+                }
+            };
+            let outcome =
+                timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("{what}: it does not end"));
+            let grown = (peak() - self.began) / MIB;
+            println!("{grown} MiB after {what}: {outcome}");
+            assert!(outcome.contains(expected), "{what}: {outcome}");
+            assert!(grown < COST, "{what}: {grown} MiB");
+        }
+    }
+}
+
+/// The most memory that this process ever took, in bytes.
+fn peak() -> usize {
+    let status = fs::read_to_string("/proc/self/status").expect("what this process takes");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let peak = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<usize>().ok());
+    peak.expect("its peak") * 1024
+}
+
+async fn list(connection: &impl EngineConnection) -> String {
+    match connection.list().await {
+        Ok(listing) => {
+            listing.unlisted.first().map_or_else(|| "nothing".to_owned(), |part| part.error.to_string())
+        }
+        Err(error) => error.to_string(),
+    }
+}
+
+async fn inspect(connection: &impl EngineConnection) -> String {
+    let id = "a".into();
+    let outcome = async || match connection.inspect(&id).await {
+        Ok(_) => "answered".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    join_all((0..8).map(|_| outcome())).await.swap_remove(0)
+}
+
+async fn events(connection: &impl EngineConnection) -> String {
+    let mut events = pin!(connection.events());
+    loop {
+        match events.next().await {
+            Some(Ok(EngineEvent::Source(ChangeSource::Polling { .. }))) => return "polled".to_owned(),
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return error.to_string(),
+            None => return "the end".to_owned(),
+        }
     }
 }
 

@@ -149,8 +149,9 @@ async fn that_a_runtime_must_be_polled_is_told_and_no_kubelet_is_robbed() {
     let crio = node(Flavour::Crio);
     let mut program = Program::start(&["watch", "--host", &host(&crio)]);
     let complaint = program.error_line().await;
-    let told = format!("whalewatcher: k8s.io/cri-api at {}: the engine sends no events; ", crio.endpoint());
-    assert!(complaint.starts_with(&told) && complaint.ends_with(" every 1 s"), "{complaint}");
+    let why = "the CRI runtime fails RuntimeService.GetContainerEvents";
+    let told = format!("whalewatcher: k8s.io/cri-api at {}: {why}", crio.endpoint());
+    assert!(complaint.starts_with(&told) && complaint.ends_with("; polling every 1 s"), "{complaint}");
 
     let containerd = node(Flavour::Containerd1_7);
     let mut program = Program::start(&["watch", "-v", "--host", &host(&containerd)]);

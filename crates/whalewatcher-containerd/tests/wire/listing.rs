@@ -8,9 +8,9 @@ use whalewatcher_api::containerd::services::tasks::v1::GetResponse;
 use whalewatcher_api::containerd::v1::types::{Process, Status};
 use whalewatcher_containerd::Client;
 use whalewatcher_core::{EngineClient, EngineConnection, ErrorKind, Settings};
-use whalewatcher_testkit::containerd::{Call, Code, Method, Server, Verdict};
+use whalewatcher_testkit::containerd::{Call, Code, ContainerSpec, Method, Server, Verdict};
 
-use crate::watched::{Watched, assert_true, in_time, watch, watch_with_settings};
+use crate::watched::{Watched, assert_true, in_time, watch, watch_by, watch_with_settings};
 
 /// Treats this call so, in this namespace.
 fn treating(namespace: &'static str, method: Method, verdict: Verdict) -> impl Fn(&Call) -> Verdict {
@@ -137,6 +137,46 @@ async fn a_namespace_that_hangs_hides_no_other() {
     // The next attempt may still have been asked before.
     let told = watched.told_all(2).await;
     assert_eq!(told, ["started bad/1", "synced 2"]);
+}
+
+#[tokio::test]
+async fn what_there_is_no_room_for_is_unresolved_and_hides_nothing_else() {
+    let server = Server::builder().start().unwrap();
+    // Of 192 KiB for all names and labels.
+    for id in ["many/1", "many/2", "many/3", "many/4"] {
+        server.run(ContainerSpec::new(id).label("long", "x".repeat(50 * 1024))).unwrap();
+    }
+    server.run("many/small").unwrap();
+    let client = Client::builder().endpoint(server.endpoint()).memory(1024 * 1024);
+    let mut watched = watch_by(client.build().unwrap()).live().await;
+    let names = watched.names();
+    assert!(names.len() == 4 && names.contains(&"many/small".to_owned()), "{names:?}");
+    let status = watched.watching.status();
+    assert!(status.unlisted.is_empty() && status.unresolved.total() == 1, "{status}");
+    let unresolved = status.unresolved.containers()[0].clone();
+    let why = unresolved.error.to_string();
+    assert!(why.contains("have more than 196608 bytes; the client can be configured"), "{why}");
+    let gone = names.iter().find(|name| *name != "many/small").unwrap();
+    server.exit(gone, 0).unwrap();
+    let told = watched.told_all(2).await;
+    assert_eq!(told, [format!("exited {gone} 0"), format!("started {}", unresolved.id)]);
+    assert_eq!(watched.watching.status().unresolved.total(), 0);
+    assert_true(&watched, &server);
+}
+
+#[tokio::test]
+async fn ignored_namespaces_that_hang_do_not_delay_a_list_for_long() {
+    let server = Server::builder().start().unwrap();
+    let ignored: Vec<_> = (0..24).map(|nth| format!("ignored-{nth}")).collect();
+    for namespace in &ignored {
+        server.create_namespace(namespace);
+    }
+    server.on_call(|call| if call.method() == Method::TasksList { Verdict::Hang } else { Verdict::Pass });
+    let client = Client::builder().endpoint(server.endpoint()).ignored_namespaces(ignored).build().unwrap();
+    let (list, other) = (Duration::from_secs(5), Duration::from_secs(10));
+    let settings = Settings::default().with_limits(other, list, other);
+    let mut watched = watch_with_settings(client, settings);
+    assert_eq!(watched.told().await, "synced 0");
 }
 
 #[tokio::test]

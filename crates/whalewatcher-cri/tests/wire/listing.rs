@@ -208,3 +208,30 @@ async fn what_the_runtime_tells_can_be_kept_of_each_container_and_sandbox() {
     assert_eq!(watched.told().await, "started later");
     assert!(packed(&watched, "later").is_some());
 }
+
+#[tokio::test]
+async fn a_host_of_two_thousand_pods_with_long_annotations_keeps_within_the_default_limits() {
+    const UID: &str = "8f9d0c5e-2f3f-4c55-9d0b-3a7c1f0a5b6e";
+    let server = server(Flavour::Containerd2_1);
+    let long = "x".repeat(1024);
+    for nth in 0..2_000 {
+        let mut pod = PodSpec::new(format!("a-deployment-5f6d8b9c7d-{nth}")).uid(UID);
+        for key in ["app", "instance", "tier", "pod-template-hash"] {
+            pod = pod.label(format!("app.kubernetes.io/{key}"), UID);
+        }
+        for key in ["last-applied-configuration", "config.seen", "checksum", "policy"] {
+            pod = pod.annotation(format!("kubernetes.io/{key}"), &long);
+        }
+        let pod = server.run_pod(pod).unwrap();
+        for name in ["a-container", "a-sidecar"] {
+            let mut container = ContainerSpec::new(name);
+            for key in ["hash", "ports", "restartCount", "terminationMessagePath", "gracePeriod"] {
+                container = container.annotation(format!("io.kubernetes.container.{key}"), UID);
+            }
+            server.run(&pod, container).unwrap();
+        }
+    }
+    let watched = watch(&server).live().await;
+    assert_eq!(watched.watching.status().unresolved.total(), 0);
+    assert_eq!(watched.watching.portfolio().len(), 6_000);
+}

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, SystemTime};
 
-use whalewatcher_core::EventKind;
+use whalewatcher_core::{EventKind, Settings};
 use whalewatcher_cri::Client;
 use whalewatcher_testkit::cri::{ContainerSpec, Flavour, Method, PodSpec, Stats, Verdict};
 use whalewatcher_testkit::proxy::{Fault, Proxy, Refusal};
 
-use crate::watched::{assert_true, in_time, server, watch, watch_by};
+use crate::watched::{assert_true, in_time, server, watch, watch_with_settings};
 
 const ALL: [Flavour; 5] = [
     Flavour::Containerd1_6,
@@ -75,7 +75,10 @@ async fn how_a_life_ended_meanwhile_is_asked_for_of_what_was_known_alone() {
         let web = server.run(&pod, "web").unwrap();
         let proxy = Proxy::builder().upstream(server.endpoint()).start().unwrap();
         let client = Client::builder().endpoint(proxy.endpoint()).poll_every(Duration::from_millis(10));
-        let mut watched = watch_by(client.build().unwrap()).live().await;
+        // What is asked of ends may take a tenth of the time for a list.
+        let (list, other) = (Duration::from_secs(5), Duration::from_secs(10));
+        let settings = Settings::default().with_limits(other, list, other);
+        let mut watched = watch_with_settings(client.build().unwrap(), settings).live().await;
         let refusal = proxy.inject(Fault::refuse(Refusal::Closed)).unwrap();
         match is_cut {
             true => proxy.cut_all(),

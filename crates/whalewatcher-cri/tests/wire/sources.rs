@@ -31,6 +31,8 @@ async fn the_source_is_the_best_that_harms_nobody() {
         let sandbox = server.run_pod("p").unwrap();
         let mut watched = watch(&server).live().await;
         assert_eq!(source(&watched), Some(expected), "{flavour:?}");
+        let fallback = watched.watching.status().fallback;
+        assert_eq!(fallback.is_some(), matches!(expected, ChangeSource::Polling { .. }), "{fallback:?}");
         let web = server.run(&sandbox, "web").unwrap();
         assert_eq!(watched.told().await, "started web");
         assert_true(&watched, &server);
@@ -49,6 +51,7 @@ async fn who_wants_to_poll_asks_for_no_events_of_any_kind() {
         let client = Client::builder().endpoint(server.endpoint()).poll_every(EVERY).polling();
         let mut watched = watch_by(client.build().unwrap()).live().await;
         assert_eq!(source(&watched), Some(POLLING), "{flavour:?}");
+        assert!(watched.watching.status().fallback.is_none(), "as configured");
         let web = server.run(&sandbox, "web").unwrap();
         assert_eq!(watched.told().await, "started web");
         assert_true(&watched, &server);
@@ -72,11 +75,18 @@ async fn a_containerd_of_which_nobody_knows_how_old_it_is_is_not_asked_for_its_e
 
 #[tokio::test]
 async fn who_does_not_know_or_want_to_tell_events_is_polled_on_the_same_connection() {
-    for verdict in [
-        Verdict::error(Code::Unimplemented, "unknown method"),
-        Verdict::error(Code::PermissionDenied, "not you"),
-        Verdict::error(Code::Unavailable, "subscription closed by server"),
-        Verdict::Garbage(vec![0x0a, 0xff].into()),
+    for (verdict, why) in [
+        (
+            Verdict::error(Code::Unimplemented, "unknown method"),
+            "fails RuntimeService.GetContainerEvents: unknown",
+        ),
+        (
+            Verdict::error(Code::PermissionDenied, "not you"),
+            "refuses RuntimeService.GetContainerEvents: not you",
+        ),
+        (Verdict::error(Code::Unavailable, "subscription closed by server"), "subscription closed by server"),
+        (Verdict::Garbage(vec![0x0a, 0xff].into()), "the answer cannot be understood"),
+        (Verdict::End(0), "the CRI runtime ended its stream of events"),
     ] {
         let server = server(Flavour::CrioWithEvents);
         server.on_call(move |call| match call.method() {
@@ -86,6 +96,8 @@ async fn who_does_not_know_or_want_to_tell_events_is_polled_on_the_same_connecti
         let sandbox = server.run_pod("p").unwrap();
         let mut watched = watch(&server).live().await;
         assert_eq!(source(&watched), Some(POLLING));
+        let fallback = watched.watching.status().fallback.unwrap().to_string();
+        assert!(fallback.contains(why), "{fallback}");
         server.run(&sandbox, "web").unwrap();
         assert_eq!(watched.told().await, "started web");
         let stats = in_time(server.until(|stats| lists(stats).0 >= 10)).await;
@@ -109,6 +121,7 @@ async fn a_stream_that_ends_a_moment_after_it_seemed_to_stand_is_polled_for_too(
     gate.open();
     assert_eq!(watched.told().await, "started web");
     assert_eq!(source(&watched), Some(POLLING));
+    assert!(watched.watching.status().fallback.is_some());
     assert_eq!(server.stats().accepted, 1);
     assert_true(&watched, &server);
 }
@@ -160,5 +173,8 @@ async fn a_runtime_is_polled_as_often_as_configured() {
     let watched = watch_by(client.build().unwrap()).live().await;
     let every = Duration::from_millis(1500);
     assert_eq!(source(&watched), Some(ChangeSource::Polling { every }));
-    assert_eq!(watched.watching.status().to_string(), "live, by polling every 1.5 s");
+    let status = watched.watching.status();
+    let text = status.to_string();
+    let why = status.fallback.unwrap();
+    assert_eq!(text, format!("live, by polling every 1.5 s because {why}"));
 }
