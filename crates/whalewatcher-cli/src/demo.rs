@@ -10,7 +10,7 @@ use whalewatcher_testkit::docker::Server;
 
 use crate::arguments::View;
 use crate::hosts::{Client, join};
-use crate::log;
+use crate::log::Notes;
 use crate::output::Output;
 use crate::script;
 use crate::watch::watch;
@@ -19,7 +19,8 @@ use crate::watch::watch;
 pub(crate) async fn demo(limit: Option<Duration>, view: View, output: &Output) -> anyhow::Result<()> {
     let engine = Server::builder().version("28.5.2").host_name("demo").start()?;
     script::set_the_scene(&engine)?;
-    log::note(&format!("a demo engine, nothing on it is real: {} (Ctrl-C ends it)", engine.endpoint()));
+    let notes = Notes::new()?;
+    notes.note(format!("a demo engine, nothing on it is real: {} (Ctrl-C ends it)", engine.endpoint()));
     let fleet = Fleet::new();
     let client = Client::Docker(moby::Client::new(engine.endpoint())?);
     let hosts = join(&fleet, vec![client], &Settings::default())?;
@@ -30,7 +31,7 @@ pub(crate) async fn demo(limit: Option<Duration>, view: View, output: &Output) -
         }
     };
     tokio::select! {
-        watched = watch(&fleet, hosts, view, output) => watched,
+        watched = watch(&fleet, hosts, view, output, notes) => watched,
         played = script::play(&engine) => match played? {},
         () = limited => Ok(()),
     }

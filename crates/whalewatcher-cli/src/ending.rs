@@ -12,16 +12,23 @@ use tokio::sync::oneshot;
 use crate::output::{Output, in_thread};
 
 /// How long the program may take to tidy up after a signal, in addition to what [`Output::end`] waits.
-const TIDYING: Duration = Duration::from_millis(40);
+pub(crate) const TIDYING: Duration = Duration::from_millis(40);
+
+/// The same where a socket is to be removed, which a busy machine must not prevent.
+pub(crate) const REMOVING: Duration = Duration::from_secs(2);
 
 /// How many descriptors the program needs to start and to connect to one engine.
 const DESCRIPTORS: usize = 8;
 
 /// Resolves at the first of these signals.
 ///
-/// A thread of its own receives them, and ends the process with status 0 if the program has not ended by itself a moment
-/// later: whatever blocks, signals work.
-pub(crate) fn signalled(signals: &[i32], output: Output) -> anyhow::Result<oneshot::Receiver<()>> {
+/// A thread of its own receives them, and ends the process with status 0 if the program has not ended by itself after what
+/// `tidying` takes at most: whatever blocks, signals work.
+pub(crate) fn signalled(
+    signals: &[i32],
+    tidying: Duration,
+    output: Output,
+) -> anyhow::Result<oneshot::Receiver<()>> {
     let mut signals = Signals::new(signals).context("cannot handle signals")?;
     let (sender, signalled) = oneshot::channel();
     in_thread("signals", move || {
@@ -29,7 +36,7 @@ pub(crate) fn signalled(signals: &[i32], output: Output) -> anyhow::Result<onesh
             let _ = sender.send(());
             output.end();
             // Nothing unparks it: the process ends meanwhile, or here.
-            park_timeout(TIDYING);
+            park_timeout(tidying);
             exit(0);
         }
     })?;

@@ -214,6 +214,34 @@ mod tests {
         }
     }
 
+    fn kinds() -> [EventKind; 8] {
+        let container = Arc::new(web("web", "shop"));
+        let error = Arc::new(EngineError::new(ErrorKind::Failed, "gone"));
+        [
+            EventKind::Started(container.clone()),
+            EventKind::Exited { container: container.clone(), code: Some(0) },
+            EventKind::Paused(container.clone()),
+            EventKind::Unpaused(container.clone()),
+            EventKind::Updated(container),
+            EventKind::Synced { containers: 1, unresolved: 1 },
+            EventKind::Lagged { missed: 1 },
+            EventKind::Disconnected { error },
+        ]
+    }
+
+    #[test]
+    fn a_line_is_what_the_library_serializes_with_the_engine_and_what_was_before() {
+        let old = web("old", "cart");
+        for kind in kinds() {
+            let mut line = event(kind.clone(), Some(&old));
+            let fields = line.as_object_mut().unwrap();
+            assert!(fields.remove("engine").is_some());
+            assert_eq!(fields.remove("was").is_some(), matches!(kind, EventKind::Updated(_)));
+            let library = serde_json::to_value(Event::new(SystemTime::UNIX_EPOCH, kind)).unwrap();
+            assert_eq!(line, library);
+        }
+    }
+
     /// The fields in the first column of the tables below a heading.
     fn documented(heading: &str) -> BTreeSet<String> {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/json.md");
@@ -225,20 +253,10 @@ mod tests {
 
     #[test]
     fn the_reference_has_all_fields_and_no_others() {
-        let (old, new) = (web("old", "cart"), Arc::new(web("web", "shop")));
-        let error = Arc::new(EngineError::new(ErrorKind::Failed, "gone"));
+        let old = web("old", "cart");
         let mut events = BTreeSet::new();
         let mut names = BTreeSet::new();
-        for kind in [
-            EventKind::Started(new.clone()),
-            EventKind::Exited { container: new.clone(), code: Some(0) },
-            EventKind::Paused(new.clone()),
-            EventKind::Unpaused(new.clone()),
-            EventKind::Updated(new),
-            EventKind::Synced { containers: 1, unresolved: 1 },
-            EventKind::Lagged { missed: 1 },
-            EventKind::Disconnected { error },
-        ] {
+        for kind in kinds() {
             let event = event(kind, Some(&old));
             names.insert(event["event"].as_str().unwrap().to_owned());
             let fields = event.as_object().unwrap().iter();

@@ -32,6 +32,7 @@ use tokio::runtime;
 use whalewatcher_core::{Fleet, Settings};
 
 use crate::arguments::{Arguments, Command};
+use crate::log::Notes;
 use crate::output::Output;
 
 /// Runs the program, from the arguments of the process to its exit status: 0 after SIGINT or SIGTERM, 2 for wrong usage, 1
@@ -60,16 +61,16 @@ pub fn run() -> ExitCode {
 }
 
 /// Everything runs in this one thread, but for what may block and must then neither hold up the watch nor keep the program
-/// from ending: the output and the signals.
+/// from ending: the output, the standard error of a watch, and the signals.
 fn started(command: Command) -> anyhow::Result<ExitCode> {
     ending::check_descriptors()?;
     let output = Output::default();
-    let signals = match command {
-        // Its socket is to be removed when its terminal is closed.
-        Command::Demo { .. } => &[SIGINT, SIGTERM, SIGHUP][..],
-        _ => &[SIGINT, SIGTERM],
+    let (signals, tidying) = match command {
+        // Its socket is to be removed, also when its terminal is closed.
+        Command::Demo { .. } => (&[SIGINT, SIGTERM, SIGHUP][..], ending::REMOVING),
+        _ => (&[SIGINT, SIGTERM][..], ending::TIDYING),
     };
-    let signalled = ending::signalled(signals, output.clone())?;
+    let signalled = ending::signalled(signals, tidying, output.clone())?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
     let result = runtime.block_on(async {
         tokio::select! {
@@ -89,7 +90,7 @@ async fn obey(command: Command, output: &Output) -> anyhow::Result<ExitCode> {
     match command {
         Command::Watch { engines, view } => {
             let hosts = hosts::join(&fleet, hosts::clients(&engines)?, &Settings::default())?;
-            watch::watch(&fleet, hosts, view, output).await?;
+            watch::watch(&fleet, hosts, view, output, Notes::new()?).await?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Ps { engines, view } => {

@@ -14,7 +14,7 @@ use crate::arguments::{self, Format};
 use crate::complaints::complain;
 use crate::hosts::Host;
 use crate::json;
-use crate::log;
+use crate::log::Notes;
 use crate::output::{Output, Writer, reader_gone};
 use crate::people::{Headlines, View};
 use crate::scope::Scope;
@@ -26,13 +26,14 @@ pub(crate) async fn watch(
     hosts: Vec<Host>,
     view: arguments::View,
     output: &Output,
+    notes: Notes,
 ) -> anyhow::Result<()> {
     let (_, changes) = fleet.subscribe();
     complain(fleet.watchers())?;
-    let story = Story::new(view, hosts);
+    let story = Story::new(view, hosts, notes);
     let runtime = Handle::current();
     let gone = reader_gone()?;
-    let written = output.write(move |writer| story.follow(changes, writer, &runtime));
+    let written = output.write(move |writer| story.write_all(changes, writer, &runtime));
     tokio::select! {
         written = written => written,
         () = gone => Ok(()),
@@ -48,6 +49,7 @@ struct Story {
     engines: HashMap<String, Engine>,
     /// By place.
     hosts: HashMap<String, Host>,
+    notes: Notes,
 }
 
 /// What was written of one engine.
@@ -67,18 +69,31 @@ struct Engine {
 }
 
 impl Story {
-    fn new(view: arguments::View, hosts: Vec<Host>) -> Self {
+    fn new(view: arguments::View, hosts: Vec<Host>, notes: Notes) -> Self {
         let scope = Scope::new(view.project);
         let headlines = if hosts.len() > 1 { Headlines::Numbered } else { Headlines::No };
         let people = || View::new(Terminal::of_stdout(), scope.clone(), headlines);
         let people = (view.format == Format::Text).then(people);
         let hosts = hosts.into_iter().map(|host| (place(&*host.watcher), host)).collect();
-        Self { scope, people, engines: HashMap::new(), hosts }
+        Self { scope, people, engines: HashMap::new(), hosts, notes }
     }
 
-    /// Writes events as they come, each at once: blocks this thread, until the output has ended.
-    fn follow(
+    /// Writes events as they come, each at once, and all notes: blocks this thread, until the output has ended.
+    fn write_all(
         mut self,
+        changes: FleetSubscription,
+        writer: &mut Writer,
+        runtime: &Handle,
+    ) -> anyhow::Result<()> {
+        let followed = self.follow(changes, writer, runtime);
+        let flushed = writer.flush();
+        // They come before the reason why it ends.
+        self.notes.finish();
+        followed.and(flushed.map_err(Into::into))
+    }
+
+    fn follow(
+        &mut self,
         mut changes: FleetSubscription,
         writer: &mut Writer,
         runtime: &Handle,
@@ -140,7 +155,7 @@ impl Story {
                     && !std::mem::replace(&mut engine.noted, true)
                     && let Some(left_out) = self.hosts.get(&place(watcher)).and_then(Host::left_out)
                 {
-                    log::note(&left_out);
+                    self.notes.note(left_out);
                 }
             }
             EventKind::Disconnected { error } => {
@@ -158,10 +173,10 @@ impl Story {
                     if self.engines.values().filter(|engine| engine.failed).count() == self.hosts.len() {
                         return Err(anyhow!(advised));
                     }
-                    log::note(&format!("going on without this engine: {advised}"));
+                    self.notes.note(format!("going on without this engine: {advised}"));
                 } else if self.people.is_some() && !engine.shown && !engine.awaited {
                     engine.awaited = true;
-                    log::note(&format!("waiting for the engine: {advised}"));
+                    self.notes.note(format!("waiting for the engine: {advised}"));
                 }
             }
             _ => {}

@@ -4,9 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::container::{Container, Printable};
+use crate::container::Container;
 use crate::engine::EngineIdentity;
 use crate::error::EngineError;
+use crate::escape::Printable;
 
 /// Something that happened to a container, or to the watch itself.
 #[derive(Clone, Debug)]

@@ -18,6 +18,7 @@ mod difference;
 mod driver;
 mod engine;
 mod error;
+mod escape;
 mod event;
 pub mod fleet;
 mod hook;
@@ -44,12 +45,13 @@ mod watcher;
 mod watching;
 
 pub use backoff::Backoff;
-pub use container::{COMPOSE_PROJECT_LABEL, Container, ContainerId, Labels, Life, Printable};
+pub use container::{COMPOSE_PROJECT_LABEL, Container, ContainerId, Labels, Life};
 pub use difference::difference;
 pub use engine::{
     ChangeSource, EngineClient, EngineConnection, EngineEvent, EngineIdentity, Listing, Sighting, Unlisted,
 };
 pub use error::{EngineError, ErrorKind};
+pub use escape::Printable;
 pub use event::{Event, EventKind};
 pub use fleet::Fleet;
 pub use hook::Hook;

@@ -4,7 +4,8 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use crate::container::{ContainerId, Printable};
+use crate::container::ContainerId;
+use crate::escape::Printable;
 
 /// What an application attaches to a container.
 pub type Rucksack = Arc<dyn Any + Send + Sync>;

@@ -10,7 +10,8 @@ use std::slice;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::container::{Container, Labels, Printable};
+use crate::container::{Container, Labels};
+use crate::escape::Printable;
 use crate::portfolio::Portfolio;
 
 /// The label that names a container's pod; by having it, a container belongs to one.

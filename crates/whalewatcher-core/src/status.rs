@@ -7,9 +7,9 @@ use std::time::SystemTime;
 
 use tokio::sync::watch;
 
-use crate::container::Printable;
 use crate::engine::{ChangeSource, Unlisted};
 use crate::error::EngineError;
+use crate::escape::Printable;
 use crate::publication::Publication;
 use crate::unresolved::Unresolved;
 

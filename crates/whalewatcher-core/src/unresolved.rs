@@ -3,8 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::container::{ContainerId, Printable};
+use crate::container::ContainerId;
 use crate::error::EngineError;
+use crate::escape::Printable;
 
 /// The containers that cannot be inspected: of these the portfolio shows what was last known, if anything. They are
 /// inspected again after growing delays.

@@ -1,11 +1,17 @@
 //! The demo, as somebody without Docker sees it.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
+use tokio::time::sleep;
 
-use crate::program::{Fold, Program, run};
+use crate::program::{Fold, Program, command, full_pair, run, signal};
 
 #[tokio::test]
 async fn a_demo_of_three_seconds_shows_what_is_there_and_what_happens() {
@@ -43,4 +49,26 @@ async fn a_demo_takes_its_socket_along_when_it_is_ended() {
         assert_eq!(program.ended().await.code, Some(0));
         assert!(!std::path::Path::new(socket).parent().unwrap().exists());
     }
+}
+
+#[tokio::test]
+async fn a_demo_takes_its_socket_along_although_nobody_reads_its_errors() {
+    let temporary = tempfile::tempdir().unwrap();
+    let (_reader, stderr) = full_pair();
+    let mut demo = command(&["demo"]);
+    demo.env("TMPDIR", temporary.path()).stdout(Stdio::null()).stderr(OwnedFd::from(stderr));
+    let mut demo = demo.spawn().unwrap();
+    let sockets = || -> Vec<PathBuf> {
+        let folders = fs::read_dir(temporary.path()).unwrap().map(|folder| folder.unwrap().path());
+        folders.flat_map(|folder| fs::read_dir(folder).unwrap()).map(|file| file.unwrap().path()).collect()
+    };
+    while sockets().is_empty() {
+        sleep(Duration::from_millis(10)).await;
+    }
+    // By the time that takes, the demo has come to where it says what it is.
+    let ps = run(&["ps", "--host", sockets()[0].to_str().unwrap()]).await;
+    assert_eq!((ps.code, ps.stderr.as_str()), (Some(0), ""));
+    signal(&demo, Signal::INT);
+    assert_eq!(demo.wait().await.unwrap().code(), Some(0));
+    assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0);
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::Read;
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -58,6 +59,14 @@ pub(crate) async fn run(arguments: &[&str]) -> Ended {
     }
 }
 
+pub(crate) fn signal(child: &Child, signal: Signal) {
+    kill_process(pid(child), signal).unwrap();
+}
+
+fn pid(child: &Child) -> Pid {
+    Pid::from_raw(i32::try_from(child.id().expect("it has ended")).unwrap()).unwrap()
+}
+
 /// The program while it runs.
 pub(crate) struct Program {
     child: Child,
@@ -102,17 +111,14 @@ impl Program {
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
     }
 
-    fn pid(&self) -> Pid {
-        Pid::from_raw(i32::try_from(self.child.id().expect("it has ended")).unwrap()).unwrap()
-    }
-
-    pub(crate) fn signal(&self, signal: Signal) {
-        kill_process(self.pid(), signal).unwrap();
+    pub(crate) fn signal(&self, which: Signal) {
+        signal(&self.child, which);
     }
 
     /// The most memory that it ever took, in bytes.
     pub(crate) fn peak_memory(&self) -> usize {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid().as_raw_nonzero())).unwrap();
+        let status =
+            fs::read_to_string(format!("/proc/{}/status", pid(&self.child).as_raw_nonzero())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         line.trim().strip_suffix("kB").unwrap().trim().parse::<usize>().unwrap() * 1024
     }
@@ -149,6 +155,20 @@ impl Program {
         stderr.into_inner().read_to_string(&mut errors).await.unwrap();
         Ended { code: status.code(), stdout, stderr: errors }
     }
+}
+
+/// A pair of sockets, of which the second takes no more.
+pub(crate) fn full_pair() -> (UnixStream, UnixStream) {
+    let (reader, mut writer) = UnixStream::pair().unwrap();
+    writer.set_nonblocking(true).unwrap();
+    let full = loop {
+        if let Err(error) = writer.write(b"x") {
+            break error;
+        }
+    };
+    assert_eq!(full.kind(), ErrorKind::WouldBlock);
+    writer.set_nonblocking(false).unwrap();
+    (reader, writer)
 }
 
 /// Runs it to its end on a terminal of so many columns: what that is sent.

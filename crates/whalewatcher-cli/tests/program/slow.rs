@@ -1,9 +1,14 @@
 //! A reader that does not read hurts nobody but itself.
 
-use rustix::process::Signal;
-use whalewatcher_testkit::docker::{ContainerSpec, Fate, Server};
+use std::os::fd::OwnedFd;
+use std::process::Stdio;
 
-use crate::program::{Fold, Program};
+use rustix::process::Signal;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use whalewatcher_testkit::docker::{ContainerSpec, Fate, Server};
+use whalewatcher_testkit::watched::in_time;
+
+use crate::program::{Fold, Program, command, full_pair, signal};
 
 /// More than fit into the pipe, the subscription and what is written at once.
 const CHANGES: usize = 5_000;
@@ -55,6 +60,28 @@ async fn who_does_not_read_at_all_can_still_end_it() {
     }
     stuck.signal(Signal::TERM);
     assert_eq!(stuck.ended_unread().await.code, Some(0));
+}
+
+#[tokio::test]
+async fn errors_that_are_not_read_hold_up_no_output() {
+    let old = Server::builder().version("1.9").api_versions("1.21", "1.12").start().unwrap();
+    let good = Server::builder().start().unwrap();
+    for format in ["text", "json"] {
+        let before = old.stats().requests.total();
+        let (_reader, stderr) = full_pair();
+        let mut program = command(&["watch", "--format", format, "--host", &old.endpoint()]);
+        program.args(["--host", &good.endpoint()]).stdout(Stdio::piped()).stderr(OwnedFd::from(stderr));
+        let mut program = program.spawn().unwrap();
+        let mut lines = BufReader::new(program.stdout.take().unwrap()).lines();
+        for nth in 0..20 {
+            let name = format!("{format}-{nth}");
+            good.run(name.as_str()).unwrap();
+            while !in_time(lines.next_line()).await.unwrap().expect("the output has ended").contains(&name) {}
+        }
+        assert!(old.stats().requests.total() > before);
+        signal(&program, Signal::TERM);
+        assert_eq!(in_time(program.wait()).await.unwrap().code(), Some(0));
+    }
 }
 
 #[tokio::test]
