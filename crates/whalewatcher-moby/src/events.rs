@@ -24,7 +24,7 @@ use crate::lines::Lines;
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// For how long after the headers a replay may take to begin and to end.
-const REPLAY: Duration = Duration::from_secs(2);
+pub(crate) const REPLAY: Duration = Duration::from_secs(2);
 
 /// How long the engine's clock is waited for.
 const CLOCK_LIMIT: Duration = Duration::from_secs(3);
@@ -158,6 +158,11 @@ impl<'a> Subscription<'a> {
             .doubtful
             .take()
             .map(|event| Came::Event(if self.is_doubtful(&event) { hint(event) } else { event })))
+    }
+
+    /// Whether the newest event may be of before it was asked for.
+    pub(crate) fn is_replaying(&self) -> bool {
+        self.began.is_some()
     }
 
     /// The same, whatever may be doubtful about it. Notes whether it was there already.
