@@ -283,6 +283,26 @@ async fn a_clock_that_was_set_back_ends_no_life() {
 }
 
 #[tokio::test]
+async fn a_clock_that_cannot_be_read_does_not_hold_up_each_event() {
+    let server = Server::builder().start().unwrap();
+    let names = ["a", "b", "c"];
+    for name in names {
+        server.run(name).unwrap();
+    }
+    let mut watched = watch_with_settings(client(&server), unchecked()).live().await;
+    server.until_listeners(1).await;
+    answer(&server, Kind::Ping, Verdict::Hang);
+    let asked = server.stats().requests.ping;
+    server.clock().advance(Duration::from_secs(7200));
+    for name in names {
+        server.exit(name, 9).unwrap();
+    }
+    let told = watched.told_all(3).await;
+    assert!(told.iter().all(|told| told.starts_with("exited ")), "{told:?}");
+    assert_eq!(server.stats().requests.ping - asked, 1);
+}
+
+#[tokio::test]
 async fn only_the_engine_says_that_a_container_is_gone() {
     let server = Server::builder().start().unwrap();
     server.run("web").unwrap();
