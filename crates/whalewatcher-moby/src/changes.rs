@@ -6,7 +6,8 @@
 //!
 //! Headers may come only with the first event: podman 4 sends them so, and so do proxies. After [`PATIENCE`] the subscription
 //! counts as standing all the same. Once it certainly stands, which is with the first thing that comes or after [`SETTLED`],
-//! another list finds what may have been missed. So it is where the engine's own clock is not known.
+//! another list finds what may have been missed. So it is where the engine's own clock is not known: then what seems to be of
+//! before the list, up to [`REPLAY`] after the headers, is no reason to announce a start, and the list follows after that.
 //!
 //! A stream that ends right away, while all else works, is none to be had: Docker Desktop is like that while it saves
 //! resources, and proxies may refuse it. Then both what there is and what changes is learned of by lists, and the stream is
@@ -29,7 +30,7 @@ use whalewatcher_core::{ChangeSource, EngineError, EngineEvent, ErrorKind};
 use crate::answer;
 use crate::connection::{self, Connection};
 use crate::event::WHAT;
-use crate::events::{Came, Subscription};
+use crate::events::{Came, REPLAY, Subscription};
 use crate::polling::{EVERY, Polling};
 
 /// How long to wait for the headers.
@@ -89,6 +90,8 @@ struct Events<'a> {
     subscription: Subscription<'a>,
     since: Option<Timestamp>,
     begun: Instant,
+    /// Whether it is certain from which moment on events are replayed.
+    is_exact: bool,
     /// When it certainly stands, if that is not certain yet.
     unsettled: Option<Instant>,
 }
@@ -102,7 +105,8 @@ enum Retry<'a> {
 impl<'a> Events<'a> {
     fn new(connection: &'a Connection, since: Option<Timestamp>) -> Self {
         let subscription = Subscription::new(connection, since);
-        Self { subscription, since, begun: Instant::now(), unsettled: None }
+        let is_exact = connection.clock().is_exact();
+        Self { subscription, since, begun: Instant::now(), is_exact, unsettled: None }
     }
 
     /// What it is to be waited for: `None` once it certainly stands.
@@ -114,7 +118,7 @@ impl<'a> Events<'a> {
                 Err(error) => Err(Some(error)),
             }
         };
-        match self.unsettled {
+        let next = match self.unsettled {
             None => next.await,
             Some(until) => tokio::select! {
                 biased;
@@ -124,7 +128,22 @@ impl<'a> Events<'a> {
                     Ok(None)
                 }
             },
+        };
+        // Headers alone prove nothing where the moment from which on events are replayed is not certain.
+        if matches!(next, Ok(Some(Came::Headers))) && !self.is_exact {
+            self.unsettled = Some(Instant::now() + REPLAY);
         }
+        next
+    }
+
+    /// Whether it certainly stands with what came just now, and did not before.
+    fn settles_with(&mut self, came: &Came) -> bool {
+        let proven = match came {
+            Came::Headers => self.is_exact,
+            // Of starts that seem to be of before the list nothing is announced: another list has to follow.
+            Came::Event(_) => !self.subscription.is_replaying(),
+        };
+        proven && self.unsettled.take().is_some()
     }
 }
 
@@ -139,9 +158,7 @@ impl<'a> Changes<'a> {
                     Ok(())
                 }
                 Ok(Some(came)) => {
-                    // Headers alone prove nothing where the moment from which on events are replayed is not certain.
-                    let proven = self.connection.clock().is_exact() || matches!(came, Came::Event(_));
-                    if proven && events.unsettled.take().is_some() {
+                    if events.settles_with(&came) {
                         self.pending.push_back(EngineEvent::Gap);
                     }
                     self.pending.extend(event(came));
@@ -179,12 +196,11 @@ impl<'a> Changes<'a> {
     }
 
     async fn begin(&mut self) -> Result<(), EngineError> {
-        let clock = self.connection.clock();
-        let mut events = Box::new(Events::new(self.connection, clock.since()));
+        let mut events = Box::new(Events::new(self.connection, self.connection.clock().since()));
         let begun = events.begun;
         match timeout(PATIENCE, events.next()).await {
-            Ok(Ok(_)) if clock.is_exact() => {}
-            Ok(Ok(_)) | Err(_) => events.unsettled = Some(begun + SETTLED),
+            Ok(Ok(_)) => {}
+            Err(_) => events.unsettled = Some(begun + SETTLED),
             Ok(Err(error)) => return self.fall_back(error, begun, EngineEvent::Subscribed).await,
         }
         self.source = Source::Events(events);

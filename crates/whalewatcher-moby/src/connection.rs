@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
+use tokio::time::Instant;
 use whalewatcher_core::{
     Container, ContainerId, EngineConnection, EngineError, EngineEvent, EngineIdentity, ErrorKind, Listing,
     Settings, Sighting,
@@ -233,11 +234,12 @@ impl EngineConnection for Connection {
     }
 
     async fn list(&self) -> Result<Listing, EngineError> {
+        let begun = Instant::now();
         let (sightings, now) = self.listed().await?;
         if self.is_compared.swap(true, Ordering::Relaxed) {
             self.lives.compare(&sightings, now);
         } else {
-            report_ended(self, &sightings).await;
+            report_ended(self, &sightings, self.list_limit.saturating_sub(begun.elapsed())).await;
         }
         Ok(sightings.into())
     }
@@ -253,13 +255,14 @@ impl EngineConnection for Connection {
     }
 
     async fn inspect(&self, id: &ContainerId) -> Result<Option<Container>, EngineError> {
+        let inspecting = self.lives.inspect(id);
         let container = match self.inspection(id).await? {
             Some(body) => {
                 inspection::decode(INSPECTION, id, &body, self.clock().horizon(), self.packer.as_ref())?
             }
             None => None,
         };
-        self.lives.inspected(id, container.as_ref());
+        inspecting.answered(container.as_ref());
         Ok(container)
     }
 }

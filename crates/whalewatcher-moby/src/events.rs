@@ -24,10 +24,13 @@ use crate::lines::Lines;
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// For how long after the headers a replay may take to begin and to end.
-const REPLAY: Duration = Duration::from_secs(2);
+pub(crate) const REPLAY: Duration = Duration::from_secs(2);
 
 /// How long the engine's clock is waited for.
 const CLOCK_LIMIT: Duration = Duration::from_secs(3);
+
+/// For how long it is not waited for again if it did not come: the stream is not drained meanwhile.
+const CLOCK_PAUSE: Duration = Duration::from_secs(60);
 
 /// Where to ask for what happens from `since` on, up to `until` or without end.
 ///
@@ -116,6 +119,8 @@ pub(crate) struct Subscription<'a> {
     read: Option<(Instant, SystemTime)>,
     /// Whether all that came since was there already then, as replayed events are: it is not read again for these.
     is_burst: bool,
+    /// When it could not be read.
+    unread: Option<Instant>,
     /// While it may replay what happened before it was asked for: by when that had happened.
     began: Option<SystemTime>,
     headers: Option<Instant>,
@@ -132,6 +137,7 @@ impl<'a> Subscription<'a> {
             doubtful: None,
             read: None,
             is_burst: false,
+            unread: None,
             began,
             headers: None,
         }
@@ -158,6 +164,11 @@ impl<'a> Subscription<'a> {
             .doubtful
             .take()
             .map(|event| Came::Event(if self.is_doubtful(&event) { hint(event) } else { event })))
+    }
+
+    /// Whether the newest event may be of before it was asked for.
+    pub(crate) fn is_replaying(&self) -> bool {
+        self.began.is_some()
     }
 
     /// The same, whatever may be doubtful about it. Notes whether it was there already.
@@ -191,13 +202,14 @@ impl<'a> Subscription<'a> {
     }
 
     async fn read_clock(&mut self) {
-        if self.is_burst {
+        if self.is_burst || self.unread.is_some_and(|unread| unread.elapsed() < CLOCK_PAUSE) {
             return;
         }
         let clock = timeout(CLOCK_LIMIT, self.request.connection.ping()).await;
         let clock = clock.ok().and_then(Result::ok).flatten();
-        if let Some(clock) = clock.and_then(|clock| SystemTime::try_from(clock).ok()) {
-            (self.read, self.is_burst) = (Some((Instant::now(), clock)), true);
+        match clock.and_then(|clock| SystemTime::try_from(clock).ok()) {
+            Some(clock) => (self.read, self.is_burst) = (Some((Instant::now(), clock)), true),
+            None => self.unread = Some(Instant::now()),
         }
     }
 }

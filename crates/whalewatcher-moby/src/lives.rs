@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
@@ -17,7 +17,7 @@ use crate::clock::SLACK;
 use crate::connection::Connection;
 use crate::events;
 
-/// Which part of the time limit of a list all questions about ends may take together: of 30 s by default 3 s.
+/// Which part of what is left of a list's time limit all questions about ends may take together: of 30 s by default 3 s.
 const PART: u32 = 10;
 
 /// The containers that were alive when last seen. Clones are the same.
@@ -30,6 +30,8 @@ struct Known {
     /// How many connections there were.
     connections: u64,
     lives: HashMap<ContainerId, Life>,
+    /// The containers that are being inspected, with the newest end of each that was reported meanwhile.
+    inspected: HashMap<ContainerId, Option<SystemTime>>,
     newest: Option<Newest>,
 }
 
@@ -70,15 +72,10 @@ impl Lives {
         }
     }
 
-    /// Notes what an inspection says.
-    pub(crate) fn inspected(&self, id: &ContainerId, container: Option<&Container>) {
-        let known = &mut *self.locked();
-        match container.and_then(|container| Some((container.pid(), container.started_at()?))) {
-            Some((pid, began)) => {
-                known.lives.insert(id.clone(), Life { pid, began, connection: known.connections });
-            }
-            None => _ = known.lives.remove(id),
-        }
+    /// Notes that an inspection begins.
+    pub(crate) fn inspect<'a>(&'a self, id: &'a ContainerId) -> Inspecting<'a> {
+        self.locked().inspected.insert(id.clone(), None);
+        Inspecting { lives: self, id }
     }
 
     /// Notes what the event stream brings.
@@ -89,10 +86,13 @@ impl Lives {
         {
             known.newest = Some(Newest { connection: known.connections, at });
         }
-        if let EngineEvent::Exited { id, at, .. } = event
-            && known.lives.get(id).is_some_and(|life| at.is_none_or(|at| at > life.began))
-        {
-            known.lives.remove(id);
+        if let EngineEvent::Exited { id, at, .. } = event {
+            if let Some(ended) = known.inspected.get_mut(id) {
+                *ended = (*ended).max(*at);
+            }
+            if known.lives.get(id).is_some_and(|life| at.is_none_or(|at| at > life.began)) {
+                known.lives.remove(id);
+            }
         }
     }
 
@@ -104,8 +104,36 @@ impl Lives {
     }
 }
 
-/// Has the event stream report how lives ended that were known before this connection, given its first list.
-pub(crate) async fn report_ended(connection: &Connection, sightings: &[Sighting]) {
+/// An inspection that is under way, until it is dropped.
+pub(crate) struct Inspecting<'a> {
+    lives: &'a Lives,
+    id: &'a ContainerId,
+}
+
+impl Inspecting<'_> {
+    /// Notes what the inspection says. A life whose end was reported meanwhile is over.
+    pub(crate) fn answered(self, container: Option<&Container>) {
+        let known = &mut *self.lives.locked();
+        let ended = known.inspected.get(self.id).copied().flatten();
+        let alive = container.and_then(|container| Some((container.pid(), container.started_at()?)));
+        match alive.filter(|(_, began)| ended.is_none_or(|ended| ended <= *began)) {
+            Some((pid, began)) => {
+                known.lives.insert(self.id.clone(), Life { pid, began, connection: known.connections });
+            }
+            None => _ = known.lives.remove(self.id),
+        }
+    }
+}
+
+impl Drop for Inspecting<'_> {
+    fn drop(&mut self) {
+        self.lives.locked().inspected.remove(self.id);
+    }
+}
+
+/// Has the event stream report how lives ended that were known before this connection, given its first list. `left` is how much time is left
+/// for that list.
+pub(crate) async fn report_ended(connection: &Connection, sightings: &[Sighting], left: Duration) {
     let (lives, newest) = {
         let known = connection.lives().locked();
         (known.lives.clone(), known.newest)
@@ -113,14 +141,14 @@ pub(crate) async fn report_ended(connection: &Connection, sightings: &[Sighting]
     if lives.is_empty() {
         return;
     }
-    let (mut missing, mut rest): (HashMap<_, _>, HashMap<_, _>) = (lives, HashMap::new());
-    let mut may_be_remembered = false;
+    let (mut missing, mut over): (HashMap<_, _>, HashMap<_, _>) = (lives, HashMap::new());
     for sighting in sightings {
         let id = sighting.container().id();
-        if let Some(life) = missing.remove(id) {
-            may_be_remembered |= matches!(sighting, Sighting::Partial { started_within: Some(within), .. }
-                if life.began < *within.start());
-            rest.insert(id.clone(), life);
+        if let Some(life) = missing.remove(id)
+            && matches!(sighting, Sighting::Partial { started_within: Some(within), .. }
+                if life.began < *within.start())
+        {
+            over.insert(id.clone(), life);
         }
     }
     let gone = missing.clone();
@@ -131,18 +159,17 @@ pub(crate) async fn report_ended(connection: &Connection, sightings: &[Sighting]
         while let Some((end, id, life)) = inspections.next().await {
             match end {
                 Ok(Some(end)) => report(connection, id, life, end),
-                Ok(None) => {
-                    may_be_remembered = true;
-                    rest.insert(id, life);
-                }
+                Ok(None) => _ = over.insert(id, life),
                 Err(error) => tracing::debug!(%id, %error, "cannot ask how it ended"),
             }
         }
-        if may_be_remembered && let Err(error) = report_remembered(connection, rest, newest).await {
+        if !over.is_empty()
+            && let Err(error) = report_remembered(connection, over, newest).await
+        {
             tracing::debug!(%error, "cannot ask for events of ends");
         }
     };
-    if timeout(connection.list_limit() / PART, asking).await.is_err() {
+    if timeout(left / PART, asking).await.is_err() {
         tracing::debug!("no answer in time to how containers ended");
     }
     let known = &mut *connection.lives().locked();
@@ -182,6 +209,8 @@ struct Remembered {
     newest: Option<Newest>,
     /// The time of the first event that is remembered.
     first: Option<SystemTime>,
+    /// The latest time of an event since the clock was set back.
+    latest: Option<SystemTime>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -190,6 +219,8 @@ enum Trace {
         has_begun: bool,
     },
     Ended(End),
+    /// The clock was set back, so which life an end is of is not certain before its own start.
+    SetBack,
     /// Another life began, and nothing said that this one was over.
     Unknown,
 }
@@ -198,35 +229,48 @@ impl Remembered {
     fn new(lives: HashMap<ContainerId, Life>, newest: Option<Newest>) -> Self {
         let alive = |life| (life, Trace::Alive { has_begun: false });
         let lives = lives.into_iter().map(|(id, life)| (id, alive(life))).collect();
-        Self { lives, newest, first: None }
+        Self { lives, newest, first: None, latest: None }
     }
 
     fn take(&mut self, event: &EngineEvent) {
-        self.first = self.first.or(event.at());
+        let at = event.at();
+        self.first = self.first.or(at);
+        if at.and_then(|at| at.checked_add(SLACK)).is_some_and(|at| Some(at) < self.latest) {
+            self.lives.values_mut().for_each(|(_, trace)| *trace = Trace::SetBack);
+            self.latest = at;
+        }
+        self.latest = self.latest.max(at);
         let (EngineEvent::Started { id, at, .. } | EngineEvent::Exited { id, at, .. }) = event else {
             return;
         };
         let Some((life, trace)) = self.lives.get_mut(id) else { return };
-        let Trace::Alive { has_begun } = *trace else { return };
+        let (is_certain, has_begun) = match *trace {
+            Trace::Alive { has_begun } => (true, has_begun),
+            Trace::SetBack => (false, false),
+            Trace::Ended(_) | Trace::Unknown => return,
+        };
         let at = match *at {
             Some(at) if at <= life.began => return,
             at => at,
         };
         *trace = match (event, at) {
-            (EngineEvent::Exited { code, .. }, Some(at)) => Trace::Ended(End { at, code: *code }),
+            (EngineEvent::Exited { code, .. }, Some(at)) if is_certain => {
+                Trace::Ended(End { at, code: *code })
+            }
             // Its own start is reported a moment after it.
             (EngineEvent::Started { .. }, Some(at))
                 if !has_begun && life.began.checked_add(SLACK).is_some_and(|latest| at <= latest) =>
             {
                 Trace::Alive { has_begun: true }
             }
+            _ if !is_certain => Trace::SetBack,
             _ => Trace::Unknown,
         };
     }
 
     /// The ends of those since whose start, or since the newest event before it was seen, no event is missing.
     fn ends(self) -> impl Iterator<Item = (ContainerId, Life, End)> {
-        let Self { lives, newest, first } = self;
+        let Self { lives, newest, first, .. } = self;
         lives.into_iter().filter_map(move |(id, (life, trace))| {
             let Trace::Ended(end) = trace else { return None };
             // What a later connection brought says nothing of what was missed before it.
@@ -281,6 +325,22 @@ mod tests {
                 None,
             ),
             ("an older end", vec![exited("a", 100)], None),
+            ("the clock was set back", vec![started("b", 200), exited("a", 300), started("b", 297)], None),
+            (
+                "the clock was set back before it began",
+                vec![started("a", 150), exited("a", 200), started("a", 101), exited("a", 102)],
+                Some(102),
+            ),
+            (
+                "the clock was set back before the next one ended",
+                vec![started("a", 101), exited("a", 200), started("a", 90), exited("a", 300)],
+                None,
+            ),
+            (
+                "events overtook each other",
+                vec![started("b", 200), exited("a", 300), started("b", 298)],
+                Some(300),
+            ),
             ("nothing", vec![], None),
         ] {
             let expected = end.map(|second| End { at: at(second), code: Some(7) });
@@ -295,6 +355,8 @@ mod tests {
     fn a_life_is_known_until_its_own_end() {
         let (lives, now) = (Lives::default(), Some(at(200)));
         let alive = |id: &str, second| Container::new(id, id, 1).with_started_at(Some(at(second)));
+        let inspected =
+            |id: &str, container: Option<&Container>| lives.inspect(&id.into()).answered(container);
         let known = || {
             let mut ids: Vec<_> = lives.locked().lives.keys().map(ToString::to_string).collect();
             ids.sort();
@@ -302,19 +364,29 @@ mod tests {
         };
         lives.connected("engine");
         for (id, second) in [("a", 100), ("b", 100), ("c", 100), ("new", 199)] {
-            lives.inspected(&id.into(), Some(&alive(id, second)));
+            inspected(id, Some(&alive(id, second)));
         }
-        lives.inspected(&"unknown-start".into(), Some(&Container::new("unknown-start", "", 1)));
+        inspected("unknown-start", Some(&Container::new("unknown-start", "", 1)));
         lives.saw(&exited("a", 100));
         assert_eq!(known(), "a b c new");
         lives.saw(&exited("a", 101));
-        lives.inspected(&"b".into(), None);
+        inspected("b", None);
         let newest = Newest { connection: 1, at: at(101) };
         assert_eq!((known(), lives.locked().newest), ("c new".to_owned(), Some(newest)));
         lives.compare(&[], None);
         assert_eq!(known(), "c new");
         lives.compare(&[], now);
         assert_eq!(known(), "new", "the list may be older than that");
+        let id = "new".into();
+        for (end, expected) in [(198, "new"), (199, "new"), (200, "")] {
+            let inspecting = lives.inspect(&id);
+            lives.saw(&exited("new", end));
+            inspecting.answered(Some(&alive("new", 199)));
+            assert_eq!(known(), expected, "an end at {end} came before the answer");
+        }
+        drop(lives.inspect(&id));
+        assert!(lives.locked().inspected.is_empty());
+        inspected("new", Some(&alive("new", 199)));
         lives.connected("another");
         assert_eq!((known(), lives.locked().newest), (String::new(), None));
     }

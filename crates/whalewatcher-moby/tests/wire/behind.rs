@@ -2,6 +2,7 @@
 //! are themselves like that.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -84,6 +85,26 @@ async fn without_the_engines_own_clock_lives_of_before_are_not_announced() {
     assert!(told[0].starts_with("disconnected ") && told[1..] == ["synced 1"], "{told:?}");
     server.exit("web", 3).unwrap();
     assert_eq!(watched.told().await, "exited web 3");
+}
+
+#[tokio::test]
+async fn starts_that_look_older_than_the_connection_are_not_missed() {
+    let clock = Clock::real();
+    let server = Server::builder().clock(clock.clone()).start().unwrap();
+    answer(&server, Kind::Info, Verdict::error(403, "not for you"));
+    // Answers are dated by a clock that is ahead of the engine's by ten seconds.
+    let (behind, is_set) = (clock.clone(), AtomicBool::new(false));
+    server.on_request(move |request| {
+        if request.kind() == Kind::Events && !is_set.swap(true, Ordering::Relaxed) {
+            behind.set(behind.now() - SignedDuration::from_secs(10));
+        }
+        Verdict::Pass
+    });
+    let mut watched = watch_with_settings(client(&server), unchecked()).live().await;
+    for name in ["one", "two"] {
+        server.run(name).unwrap();
+        assert_eq!(watched.told().await, format!("started {name}"));
+    }
 }
 
 #[tokio::test]
@@ -259,6 +280,26 @@ async fn a_clock_that_was_set_back_ends_no_life() {
     clock.advance(Duration::from_secs(7200));
     server.exit(&web, 9).unwrap();
     assert_eq!(watched.told().await, "exited web 9");
+}
+
+#[tokio::test]
+async fn a_clock_that_cannot_be_read_does_not_hold_up_each_event() {
+    let server = Server::builder().start().unwrap();
+    let names = ["a", "b", "c"];
+    for name in names {
+        server.run(name).unwrap();
+    }
+    let mut watched = watch_with_settings(client(&server), unchecked()).live().await;
+    server.until_listeners(1).await;
+    answer(&server, Kind::Ping, Verdict::Hang);
+    let asked = server.stats().requests.ping;
+    server.clock().advance(Duration::from_secs(7200));
+    for name in names {
+        server.exit(name, 9).unwrap();
+    }
+    let told = watched.told_all(3).await;
+    assert!(told.iter().all(|told| told.starts_with("exited ")), "{told:?}");
+    assert_eq!(server.stats().requests.ping - asked, 1);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use whalewatcher_core::Settings;
 use whalewatcher_moby::Client;
 use whalewatcher_testkit::docker::{Builder, ContainerSpec, Flavour, Gate, Server, Verdict};
@@ -103,4 +104,23 @@ async fn of_many_lives_each_end_is_reported_once() {
     .await;
     let expected: Vec<_> = (0..40).map(|number| format!("exited c-{number:02} {number}")).collect();
     assert_eq!((watched.names(), told), (vec!["web".to_owned()], expected));
+}
+
+#[tokio::test]
+async fn an_end_of_before_the_clock_was_set_back_is_not_that_of_a_life_that_goes_on() {
+    let server = Server::builder().start().unwrap();
+    let clock = server.clock();
+    server.run("early").unwrap();
+    server.run("web").unwrap();
+    clock.advance(Duration::from_secs(1800));
+    server.exit("web", 5).unwrap();
+    clock.set(clock.now() - SignedDuration::from_mins(30));
+    server.start("web").unwrap();
+    server.run("other").unwrap();
+    let (_, told) = after_an_outage(&server, || {
+        clock.advance(Duration::from_secs(3600));
+        server.remove("other").unwrap();
+    })
+    .await;
+    assert_eq!(told, ["exited other 137"]);
 }
