@@ -55,13 +55,18 @@ pub(crate) struct Configured {
 }
 
 impl Connection {
-    pub(crate) fn new(transport: Transport, identity: EngineIdentity, configured: Configured) -> Self {
+    pub(crate) fn new(
+        transport: Transport,
+        identity: EngineIdentity,
+        configured: Configured,
+        settings: &Settings,
+    ) -> Self {
         let events = EventService::new(&transport.channel(), Scope::AllBut(configured.ignored.clone()))
             .with_probe_every(configured.probe_every)
             .with_limit(configured.limits.event());
         let (report, reported) = mpsc::unbounded_channel();
         let reported = Mutex::new(Some(reported));
-        let list_limit = Settings::default().list_limit();
+        let list_limit = settings.list_limit();
         Self { transport, identity, configured, events, report, reported, list_limit }
     }
 
@@ -124,10 +129,6 @@ impl Connection {
 }
 
 impl EngineConnection for Connection {
-    fn configure(&mut self, settings: &Settings) {
-        self.list_limit = settings.list_limit();
-    }
-
     fn identity(&self) -> EngineIdentity {
         self.identity.clone()
     }

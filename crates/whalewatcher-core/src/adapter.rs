@@ -16,7 +16,7 @@
 //!
 //! # What happens on a connection
 //!
-//! 1. [`EngineClient::before_attempt`] and [`EngineClient::connect`], then [`EngineConnection::configure`] and
+//! 1. [`EngineClient::before_attempt`] and [`EngineClient::connect`], then
 //!    [`EngineConnection::identity`].
 //! 2. [`EngineConnection::events`], once, which is read until it yields [`EngineEvent::Subscribed`]. From here on it is read
 //!    all the time, whatever else goes on.
@@ -75,7 +75,7 @@
 //! rucksacks are called by [`pack`], so that a panic costs no more than that rucksack.
 //!
 //! **No time limits of its own.** The watcher's limits hold for whole calls. Where an adapter limits a part of one, such as
-//! one of many requests, it derives that from the [`Settings`](crate::Settings) that [`EngineConnection::configure`] gives.
+//! one of many requests, it derives that from the [`Settings`](crate::Settings) that [`EngineClient::connect`] is given.
 //!
 //! **No harm to others.** A call that takes something from other clients of the engine, as reading a shared queue does, is
 //! not made.

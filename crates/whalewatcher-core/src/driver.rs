@@ -150,11 +150,9 @@ impl<'a, C: EngineClient> Driver<'a, C> {
         let Shared { client, settings, .. } = self.shared;
         let connecting = async {
             client.before_attempt().await?;
-            client.connect().await
+            client.connect(settings).await
         };
-        let mut connection = limited(settings.connect_limit(), "connecting", connecting).await?;
-        connection.configure(settings);
-        let connection = connection;
+        let connection = limited(settings.connect_limit(), "connecting", connecting).await?;
         let identity = Arc::new(connection.identity());
         self.shared.set_identity(identity.clone());
         let mut events = pin!(connection.events());

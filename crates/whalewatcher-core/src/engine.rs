@@ -37,22 +37,22 @@ pub trait EngineClient: Send + Sync + 'static {
         ready(Ok(()))
     }
 
-    /// Connects, and learns who the engine is.
+    /// Connects and identifies the engine.
+    ///
+    /// The settings are the watcher's: an adapter may derive from them how long each part of connecting or of a list may
+    /// take.
     ///
     /// # Errors
     ///
     /// Whatever keeps this client from talking to an engine of its kind. The watcher tries again later.
-    fn connect(&self) -> impl Future<Output = Result<Self::Connection, EngineError>> + Send;
+    fn connect(
+        &self,
+        settings: &Settings,
+    ) -> impl Future<Output = Result<Self::Connection, EngineError>> + Send;
 }
 
 /// A connection to an engine, for as long as it lasts.
 pub trait EngineConnection: Send + Sync {
-    /// Takes from the watcher's settings what concerns this connection, such as the time limit of lists, of which an adapter
-    /// may derive one for each part of a list. Called once, right after connecting. Does nothing by default.
-    fn configure(&mut self, settings: &Settings) {
-        let _ = settings;
-    }
-
     /// Who is at the other end.
     fn identity(&self) -> EngineIdentity;
 

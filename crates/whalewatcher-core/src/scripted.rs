@@ -112,8 +112,6 @@ pub struct Calls {
     pub most_inspecting: usize,
     /// How many connections are open.
     pub open: usize,
-    /// How many connections were given the watcher's settings.
-    pub configured: usize,
 }
 
 impl Calls {
@@ -385,7 +383,7 @@ impl EngineClient for Engine {
         &self.0.endpoint
     }
 
-    async fn connect(&self) -> Result<Connection, EngineError> {
+    async fn connect(&self, _: &Settings) -> Result<Connection, EngineError> {
         self.change(|state| state.calls.connects += 1);
         self.pass(Call::Connect, Moment::BeforeLooking).await;
         if let Some((kind, message)) = self.state().refusing.clone() {
@@ -431,10 +429,6 @@ impl Drop for Inspecting<'_> {
 }
 
 impl EngineConnection for Connection {
-    fn configure(&mut self, _: &Settings) {
-        self.0.change(|state| state.calls.configured += 1);
-    }
-
     fn identity(&self) -> EngineIdentity {
         let mut identity = EngineIdentity::new(ENGINE_TYPE, self.0.0.endpoint.as_str());
         identity.id.clone_from(&self.2);

@@ -176,8 +176,8 @@ impl EngineClient for OtherApi {
         self.0.endpoint()
     }
 
-    async fn connect(&self) -> Result<Connection, EngineError> {
-        self.0.connect().await
+    async fn connect(&self, settings: &Settings) -> Result<Connection, EngineError> {
+        self.0.connect(settings).await
     }
 }
 

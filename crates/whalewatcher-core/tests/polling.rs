@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use whalewatcher_core::adapter::poll;
 use whalewatcher_core::{
     ChangeSource, Container, ContainerId, EngineClient, EngineConnection, EngineError, EngineEvent,
-    EngineIdentity, ErrorKind, Listing, Sighting, Unlisted, watch,
+    EngineIdentity, ErrorKind, Listing, Settings, Sighting, Unlisted, watch,
 };
 
 const EVERY: Duration = Duration::from_secs(1);
@@ -55,7 +55,7 @@ impl EngineClient for Engine {
         "memory"
     }
 
-    async fn connect(&self) -> Result<Self, EngineError> {
+    async fn connect(&self, _: &Settings) -> Result<Self, EngineError> {
         Ok(self.clone())
     }
 }

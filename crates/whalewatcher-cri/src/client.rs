@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tonic::transport::{Channel, Endpoint as Dial};
-use whalewatcher_core::{EngineClient, EngineError, ErrorKind, Hook};
+use whalewatcher_core::{EngineClient, EngineError, ErrorKind, Hook, Settings};
 use whalewatcher_grpc::{Endpoint, Lives, Transport};
 
 use crate::connection::{Configured, Connection};
@@ -102,12 +102,12 @@ impl EngineClient for Client {
         self.before_attempt.call().await
     }
 
-    async fn connect(&self) -> Result<Connection, EngineError> {
+    async fn connect(&self, settings: &Settings) -> Result<Connection, EngineError> {
         let transport = Transport::connect(&self.endpoint).await?;
         let (runtime, mut identity) = greet(&self.endpoint, &transport).await?;
         self.engine_type().clone_into(&mut identity.engine_type);
         tracing::debug!(?identity, "connected");
-        Connection::new(transport, runtime, identity, self.configured.clone())
+        Connection::new(transport, runtime, identity, self.configured.clone(), settings)
     }
 }
 

@@ -63,11 +63,11 @@ impl Connection {
         runtime: Runtime,
         identity: EngineIdentity,
         configured: Configured,
+        settings: &Settings,
     ) -> Result<Self, EngineError> {
         let (tell, told) = mpsc::unbounded_channel();
         let memory =
             Memory::new(configured.endings.clone(), configured.lives.clone(), configured.limits.kept());
-        let settings = Settings::default();
         Ok(Self {
             #[cfg(feature = "containerd")]
             hints: Hints::new(transport.channel(), configured.limits, configured.probe_every)?,
@@ -161,10 +161,6 @@ impl Connection {
 }
 
 impl EngineConnection for Connection {
-    fn configure(&mut self, settings: &Settings) {
-        (self.list_limit, self.inspect_limit) = (settings.list_limit(), settings.inspect_limit());
-    }
-
     fn identity(&self) -> EngineIdentity {
         self.identity.clone()
     }

@@ -10,7 +10,9 @@ use tokio::runtime::Handle;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use whalewatcher_core::{EngineClient, EngineConnection, EngineWatcher, Phase, Status, StatusFollower};
+use whalewatcher_core::{
+    EngineClient, EngineConnection, EngineWatcher, Phase, Settings, Status, StatusFollower,
+};
 use whalewatcher_cri::Client;
 use whalewatcher_testkit::cri::{Flavour, Method, PodSpec, Server};
 
@@ -155,7 +157,7 @@ async fn after_any_number_of_steps() {
 async fn a_connection_alone() {
     let server = server_with(Flavour::Containerd2_1, 1);
     let before = holdings();
-    let connection = client(&server).connect().await.unwrap();
+    let connection = client(&server).connect(&Settings::default()).await.unwrap();
     assert_eq!(connection.list().await.unwrap().sightings.len(), 2);
     assert!(holdings() > before, "its connection is held");
     drop(connection);

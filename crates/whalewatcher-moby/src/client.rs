@@ -8,7 +8,7 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
-use whalewatcher_core::{EngineClient, EngineError, Hook};
+use whalewatcher_core::{EngineClient, EngineError, Hook, Settings};
 
 use crate::connection::Connection;
 use crate::endpoint::{DEFAULT_ENDPOINT, Endpoint};
@@ -96,9 +96,10 @@ impl EngineClient for Client {
         self.before_attempt.call().await
     }
 
-    async fn connect(&self) -> Result<Connection, EngineError> {
+    async fn connect(&self, settings: &Settings) -> Result<Connection, EngineError> {
         let transport = Transport::new(self.connector(), self.memory_limit);
-        let acquaintance = greet(&transport, self.api, self.engine_type.as_deref()).await?;
+        let acquaintance =
+            greet(&transport, self.api, self.engine_type.as_deref(), settings.connect_limit()).await?;
         tracing::debug!(?acquaintance, "connected");
         Ok(Connection::new(
             transport,
@@ -106,6 +107,7 @@ impl EngineClient for Client {
             self.packer.clone(),
             self.kept.clone(),
             self.lives.clone(),
+            settings,
         ))
     }
 }

@@ -75,10 +75,10 @@ impl Connection {
         packer: Option<Packer>,
         kept: Kept,
         lives: Lives,
+        settings: &Settings,
     ) -> Self {
         lives.connected(&acquaintance.identity.id);
         let (report, reported) = mpsc::unbounded_channel();
-        let settings = Settings::default();
         Self {
             transport,
             stream: Mutex::new(Stream::Since(acquaintance.clock.since())),
@@ -206,11 +206,6 @@ impl Connection {
 }
 
 impl EngineConnection for Connection {
-    fn configure(&mut self, settings: &Settings) {
-        self.list_limit = settings.list_limit();
-        self.inspections = settings.inspections();
-    }
-
     fn identity(&self) -> EngineIdentity {
         self.acquaintance.identity.clone()
     }

@@ -21,8 +21,8 @@ use crate::peer::engine_pid;
 use crate::transport::Transport;
 use crate::version::{ApiVersion, negotiate};
 
-/// How long to wait for `/info` and for a `/version` that is not needed; connecting may take 10 s as a whole.
-const LIMIT: Duration = Duration::from_secs(3);
+/// The share of the time for connecting that `/info`, and a `/version` that is not needed, may take.
+const SHARE: u32 = 3;
 
 /// What is known after the first requests.
 #[derive(Debug)]
@@ -96,12 +96,15 @@ struct Greeting {
     version: Option<Version>,
 }
 
-/// Negotiates the API version and identifies the engine. `engine_type` is what the application calls the engine, if it does.
+/// Negotiates the API version and identifies the engine. `engine_type` is what the application calls the engine, if it does;
+/// `limit` is how long connecting may take.
 pub(crate) async fn greet(
     transport: &Transport,
     pinned: Option<ApiVersion>,
     engine_type: Option<&str>,
+    limit: Duration,
 ) -> Result<Acquaintance, EngineError> {
+    let optional_limit = limit / SHARE;
     let Greeting { newest, podman, date, mut version } = ping(transport).await?;
     let mut api = negotiate(newest, None, pinned, podman.as_deref())?;
     if api < newest {
@@ -119,13 +122,14 @@ pub(crate) async fn greet(
     }
 
     let path = format!("/v{api}/info");
-    let (mut info, dated) = match optional(ask::<Info>(transport, &path, "GET /info")).await? {
+    let (mut info, dated) = match optional(optional_limit, ask::<Info>(transport, &path, "GET /info")).await?
+    {
         Some((headers, info)) => (info, self::date(&headers).or(date)),
         None => (Info::default(), date),
     };
     if info.server_version.is_none() {
         if version.is_none() {
-            let asked = optional(ask(transport, "/version", "GET /version")).await?;
+            let asked = optional(optional_limit, ask(transport, "/version", "GET /version")).await?;
             version = asked.map(|(_, version)| version);
         }
         info.server_version = version.and_then(|version| version.version);
@@ -140,16 +144,19 @@ pub(crate) async fn greet(
     Ok(Acquaintance { identity, api, clock: EngineClock::new(time, dated), podman: podman.is_some() })
 }
 
-/// What is good to know, and not needed: nothing where it is refused, malformed or does not come in time. A lost connection is
-/// still an error.
-async fn optional<T>(asking: impl Future<Output = Result<T, EngineError>>) -> Result<Option<T>, EngineError> {
-    let error = match timeout(LIMIT, asking).await {
+/// Returns an answer that is useful but not needed; `None` where it is refused, malformed or does not come within the limit.
+/// A lost connection is still an error.
+async fn optional<T>(
+    limit: Duration,
+    asking: impl Future<Output = Result<T, EngineError>>,
+) -> Result<Option<T>, EngineError> {
+    let error = match timeout(limit, asking).await {
         Ok(Ok(answer)) => return Ok(Some(answer)),
         Ok(Err(error)) if matches!(error.kind(), ErrorKind::Disconnected | ErrorKind::Unreachable) => {
             return Err(error);
         }
         Ok(Err(error)) => error.to_string(),
-        Err(_) => format!("no answer within {} s", LIMIT.as_secs()),
+        Err(_) => format!("no answer within {limit:?}"),
     };
     tracing::debug!(error, "connecting without what the engine says of itself");
     Ok(None)

@@ -10,7 +10,9 @@ use tokio::runtime::Handle;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use whalewatcher_core::{EngineClient, EngineConnection, EngineWatcher, Phase, Status, StatusFollower};
+use whalewatcher_core::{
+    EngineClient, EngineConnection, EngineWatcher, Phase, Settings, Status, StatusFollower,
+};
 use whalewatcher_moby::Client;
 use whalewatcher_testkit::docker::{Gate, Kind, Server, Verdict};
 
@@ -132,7 +134,7 @@ async fn after_any_number_of_steps() {
 async fn a_connection_alone() {
     let server = server_with(1);
     let before = holdings();
-    let connection = Client::new(server.endpoint()).unwrap().connect().await.unwrap();
+    let connection = Client::new(server.endpoint()).unwrap().connect(&Settings::default()).await.unwrap();
     assert_eq!(connection.list().await.unwrap().sightings.len(), 1);
     assert!(holdings() > before, "a kept connection is held");
     drop(connection);

@@ -12,7 +12,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
-use whalewatcher_core::{ContainerId, EngineClient, EngineConnection, EngineError, EngineEvent, ErrorKind};
+use whalewatcher_core::{
+    ContainerId, EngineClient, EngineConnection, EngineError, EngineEvent, ErrorKind, Settings,
+};
 use whalewatcher_moby::{Client, Connection, MAX_IDENTITY, MAX_INSPECTION, MEMORY_LIMIT};
 
 /// Nothing here takes so long, unless it never comes.
@@ -70,7 +72,7 @@ impl Endless {
     async fn connect_within(&self, memory_limit: usize) -> Result<Connection, EngineError> {
         let endpoint = format!("unix://{}/s", self.folder.path().display());
         let client = Client::builder().endpoint(endpoint).memory_limit(memory_limit).build().unwrap();
-        timeout(PATIENCE, client.connect()).await.expect("it ends")
+        timeout(PATIENCE, client.connect(&Settings::default())).await.expect("it ends")
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::net::UnixListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
-use whalewatcher_core::{ContainerId, EngineClient, EngineConnection, EngineError, EngineEvent};
+use whalewatcher_core::{ContainerId, EngineClient, EngineConnection, EngineError, EngineEvent, Settings};
 use whalewatcher_moby::Client;
 
 #[path = "../src/mutation.rs"]
@@ -100,7 +100,7 @@ impl Stranger {
     /// All that a watcher asks for, and what became of it.
     async fn asked(&self) -> Result<Vec<EngineEvent>, EngineError> {
         let client = Client::new(format!("unix://{}/s", self.folder.path().display())).unwrap();
-        let connection = client.connect().await?;
+        let connection = client.connect(&Settings::default()).await?;
         let mut all = Vec::new();
         {
             let mut events = pin!(connection.events());

@@ -21,7 +21,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 use tokio_util::task::AbortOnDropHandle;
-use whalewatcher_core::{EngineClient, EngineConnection, EngineError, ErrorKind};
+use whalewatcher_core::{EngineClient, EngineConnection, EngineError, ErrorKind, Settings};
 use whalewatcher_moby::{Client, Connection, Tls};
 use whalewatcher_testkit::docker::Server;
 
@@ -100,7 +100,7 @@ impl Authority {
 
 async fn connect(endpoint: String, tls: Tls) -> Result<Connection, EngineError> {
     let client = Client::builder().endpoint(endpoint).tls(tls).build().unwrap();
-    timeout(Duration::from_secs(20), client.connect()).await.expect("it is not silent")
+    timeout(Duration::from_secs(20), client.connect(&Settings::default())).await.expect("it is not silent")
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use whalewatcher_core::{ChangeSource, EngineClient, EngineConnection, EngineEvent};
+use whalewatcher_core::{ChangeSource, EngineClient, EngineConnection, EngineEvent, Settings};
 
 /// Nothing here takes so long, unless it never comes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -153,7 +153,7 @@ impl Cost {
             let server = Endless::start(&folder.path().join("s"), answers).expect("a socket");
             let client = client(server.endpoint());
             let asking = async {
-                let connection = client.connect().await.expect("a connection");
+                let connection = client.connect(&Settings::default()).await.expect("a connection");
                 match ask {
                     Ask::List => list(&connection).await,
                     Ask::Inspect => inspect(&connection).await,

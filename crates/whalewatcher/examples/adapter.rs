@@ -11,7 +11,7 @@ use futures_util::Stream;
 use whalewatcher::adapter::poll;
 use whalewatcher::{
     Container, ContainerId, EngineClient, EngineConnection, EngineError, EngineEvent, EngineIdentity,
-    ErrorKind, Listing, Sighting,
+    ErrorKind, Listing, Settings, Sighting,
 };
 
 const EVERY: Duration = Duration::from_secs(1);
@@ -31,7 +31,7 @@ impl EngineClient for PidFiles {
         &self.0
     }
 
-    async fn connect(&self) -> Result<Self, EngineError> {
+    async fn connect(&self, _: &Settings) -> Result<Self, EngineError> {
         Ok(self.clone())
     }
 }

@@ -45,7 +45,7 @@ impl EngineClient for Client {
         "memory:"
     }
 
-    async fn connect(&self) -> Result<Connection, EngineError> {
+    async fn connect(&self, _: &Settings) -> Result<Connection, EngineError> {
         let events = self.0.events.lock().unwrap_or_else(PoisonError::into_inner).take();
         let events =
             events.ok_or_else(|| EngineError::new(ErrorKind::Failed, "there is one connection only"))?;

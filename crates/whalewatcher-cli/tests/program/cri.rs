@@ -149,7 +149,7 @@ async fn that_a_runtime_must_be_polled_is_told_and_no_kubelet_is_robbed() {
     let crio = node(Flavour::Crio);
     let mut program = Program::start(&["watch", "--host", &host(&crio)]);
     let complaint = program.error_line().await;
-    let why = "the CRI runtime fails RuntimeService.GetContainerEvents";
+    let why = "the CRI runtime ended its stream of events";
     let told = format!("whalewatcher: k8s.io/cri-api at {}: {why}", crio.endpoint());
     assert!(complaint.starts_with(&told) && complaint.ends_with("; polling every 1 s"), "{complaint}");
 

@@ -2,11 +2,12 @@
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::time::Instant;
 use whalewatcher_testkit::docker::{ContainerSpec, Kind, Server, Verdict};
 
 use crate::program::{Program, command, run};

@@ -15,7 +15,7 @@ use whalewatcher_testkit::containerd::{Code, Flavour, Method, Server, Verdict};
 use crate::watched::in_time;
 
 async fn refusal(endpoint: String) -> EngineError {
-    in_time(Client::new(endpoint).unwrap().connect()).await.unwrap_err()
+    in_time(Client::new(endpoint).unwrap().connect(&Settings::default())).await.unwrap_err()
 }
 
 /// A server that treats this call so.
@@ -29,7 +29,8 @@ fn treating(method: Method, verdict: Verdict) -> Server {
 #[tokio::test]
 async fn an_engine_is_known_by_its_uuid_version_and_pid() {
     let server = Server::builder().uuid("c0ffee").version("v2.1.9", "abc").pid(4711).start().unwrap();
-    let connection = in_time(Client::new(server.endpoint()).unwrap().connect()).await.unwrap();
+    let connection =
+        in_time(Client::new(server.endpoint()).unwrap().connect(&Settings::default())).await.unwrap();
     let identity = connection.identity();
     assert_eq!((identity.engine_type.as_str(), identity.id.as_str()), ("containerd.io", "c0ffee"));
     assert_eq!((identity.version.as_str(), identity.pid), ("v2.1.9 abc", Some(4711)));
@@ -41,10 +42,12 @@ async fn an_engine_is_known_by_its_uuid_version_and_pid() {
 #[tokio::test]
 async fn an_engine_that_tells_no_pid_and_whose_socket_is_not_its_own_has_none() {
     let server = Server::builder().flavour(Flavour::V1_6).start().unwrap();
-    let connection = in_time(Client::new(server.endpoint()).unwrap().connect()).await.unwrap();
+    let connection =
+        in_time(Client::new(server.endpoint()).unwrap().connect(&Settings::default())).await.unwrap();
     assert_eq!(connection.identity().pid, None, "this is a test, and not called containerd");
     let unpublished = Server::builder().version("v1.7", "").pid(1 << 40).start().unwrap();
-    let connection = in_time(Client::new(unpublished.endpoint()).unwrap().connect()).await.unwrap();
+    let connection =
+        in_time(Client::new(unpublished.endpoint()).unwrap().connect(&Settings::default())).await.unwrap();
     assert_eq!(connection.identity().version, "v1.7");
     assert_eq!(connection.identity().pid, None, "no process has such a number");
 }
@@ -53,7 +56,7 @@ async fn an_engine_that_tells_no_pid_and_whose_socket_is_not_its_own_has_none() 
 async fn the_engines_type_is_as_the_application_calls_it() {
     let server = Server::builder().start().unwrap();
     let client = Client::builder().endpoint(server.endpoint()).engine_type("k3s.io").build().unwrap();
-    let connection = in_time(client.connect()).await.unwrap();
+    let connection = in_time(client.connect(&Settings::default())).await.unwrap();
     assert_eq!(connection.identity().engine_type, "k3s.io");
 }
 

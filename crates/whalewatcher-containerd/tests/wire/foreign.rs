@@ -5,7 +5,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 use tokio_util::task::AbortOnDropHandle;
 use whalewatcher_containerd::Client;
-use whalewatcher_core::{EngineClient, EngineError, ErrorKind};
+use whalewatcher_core::{EngineClient, EngineError, ErrorKind, Settings};
 
 use crate::watched::in_time;
 
@@ -32,7 +32,7 @@ impl Stranger {
 
     async fn refusal(&self) -> EngineError {
         let endpoint = self.folder.path().join("s").display().to_string();
-        in_time(Client::new(endpoint).unwrap().connect()).await.unwrap_err()
+        in_time(Client::new(endpoint).unwrap().connect(&Settings::default())).await.unwrap_err()
     }
 }
 

@@ -239,7 +239,7 @@ async fn a_connection_that_ends_within_a_list_is_not_the_namespaces_fault() {
     }
     for verdict in [Verdict::Close, Verdict::Cut(50)] {
         let hook = server.on_call(treating("many", Method::ContainersListStream, verdict));
-        let connection = Client::new(server.endpoint()).unwrap().connect().await.unwrap();
+        let connection = Client::new(server.endpoint()).unwrap().connect(&Settings::default()).await.unwrap();
         let error = in_time(connection.list()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Disconnected, "{error}");
         server.remove_hook(hook);

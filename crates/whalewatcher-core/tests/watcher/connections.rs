@@ -275,15 +275,6 @@ async fn what_another_engine_had_ends_as_of_that_engine() {
     assert_eq!(told, ["disconnected of new", "exited goes later of new"]);
 }
 
-#[tokio::test(start_paused = true)]
-async fn each_connection_is_given_the_settings() {
-    let (engine, watching) = live(&[]).await;
-    engine.disconnect();
-    engine.asked(|calls| calls.lists == 2).await;
-    drop(watching);
-    assert_eq!((engine.calls().connects, engine.calls().configured), (2, 2));
-}
-
 /// An engine that sends events without end as fast as they are taken, up to a number at which the test has failed.
 #[derive(Clone)]
 struct Flood {
@@ -303,7 +294,7 @@ impl EngineClient for Flood {
         "nowhere"
     }
 
-    async fn connect(&self) -> Result<Self, EngineError> {
+    async fn connect(&self, _: &Settings) -> Result<Self, EngineError> {
         Ok(self.clone())
     }
 }

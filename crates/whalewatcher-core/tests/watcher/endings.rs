@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use whalewatcher_core::scripted::{Call, Connection, Engine, Moment};
 use whalewatcher_core::{
-    EngineClient, EngineError, EngineWatcher, ErrorKind, Hook, Phase, WatchError, watch,
+    EngineClient, EngineError, EngineWatcher, ErrorKind, Hook, Phase, Settings, WatchError, watch,
 };
 
 use crate::{container, event, live, next, until_synced};
@@ -58,8 +58,8 @@ impl EngineClient for Hooked {
         self.attempting.call().await
     }
 
-    async fn connect(&self) -> Result<Connection, EngineError> {
-        self.engine.connect().await
+    async fn connect(&self, settings: &Settings) -> Result<Connection, EngineError> {
+        self.engine.connect(settings).await
     }
 }
 

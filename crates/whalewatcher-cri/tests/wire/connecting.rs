@@ -15,7 +15,7 @@ use whalewatcher_testkit::cri::{Call, Code, Flavour, Method, Server, Verdict};
 use crate::watched::{in_time, server};
 
 async fn refusal(endpoint: String) -> EngineError {
-    in_time(Client::new(endpoint).unwrap().connect()).await.unwrap_err()
+    in_time(Client::new(endpoint).unwrap().connect(&Settings::default())).await.unwrap_err()
 }
 
 /// A server that treats this call so.
@@ -30,7 +30,8 @@ async fn a_runtime_is_known_by_its_name_and_version_and_by_its_hosts_name() {
         [(Flavour::Containerd2_1, "containerd v2.1.9 [API v1]"), (Flavour::Crio, "cri-o 1.33.4 [API v1]")]
     {
         let server = server(flavour);
-        let connection = in_time(Client::new(server.endpoint()).unwrap().connect()).await.unwrap();
+        let connection =
+            in_time(Client::new(server.endpoint()).unwrap().connect(&Settings::default())).await.unwrap();
         let identity = connection.identity();
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
         assert_eq!((identity.engine_type.as_str(), identity.id.as_str()), ("k8s.io/cri-api", host.trim()));
@@ -45,7 +46,7 @@ async fn a_runtime_is_known_by_its_name_and_version_and_by_its_hosts_name() {
 async fn the_engines_type_is_as_the_application_calls_it() {
     let server = server(Flavour::Crio);
     let client = Client::builder().endpoint(server.endpoint()).engine_type("cri-o.io").build().unwrap();
-    let connection = in_time(client.connect()).await.unwrap();
+    let connection = in_time(client.connect(&Settings::default())).await.unwrap();
     assert_eq!(connection.identity().engine_type, "cri-o.io");
 }
 

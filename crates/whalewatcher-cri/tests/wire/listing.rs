@@ -233,5 +233,5 @@ async fn a_host_of_two_thousand_pods_with_long_annotations_keeps_within_the_defa
     }
     let watched = watch(&server).live().await;
     assert_eq!(watched.watching.status().unresolved.total(), 0);
-    assert_eq!(watched.watching.portfolio().len(), 6_000);
+    assert_eq!(watched.watching.portfolio().total(), 6_000);
 }

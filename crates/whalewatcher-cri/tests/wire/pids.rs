@@ -44,7 +44,7 @@ async fn what_runs_without_a_pid_is_unresolved_until_it_has_one_or_is_over() {
             server.set_info(&sandbox, Info::WithoutPid).unwrap();
             server.set_info(&web, Info::Pid(0)).unwrap();
         }
-        let connection = client(&server).connect().await.unwrap();
+        let connection = client(&server).connect(&Settings::default()).await.unwrap();
         for id in [&sandbox, &web] {
             let error = connection.inspect(&id.as_str().into()).await.unwrap_err().to_string();
             let reason = format!("the CRI runtime reports no PID of {id}, though it runs");

@@ -112,15 +112,15 @@ async fn the_version_of_the_api_is_told_by_whichever_answer_there_is() {
     for verdict in [Verdict::error(403, "not for you"), refusal("403 Forbidden"), refusal("200 OK")] {
         let server = Server::builder().api_versions("1.45", "1.24").start().unwrap();
         answer(&server, Kind::Ping, verdict.clone());
-        let connection = in_time(client(&server).connect()).await.unwrap();
+        let connection = in_time(client(&server).connect(&Settings::default())).await.unwrap();
         assert_eq!(connection.api_version(), "1.45", "{verdict:?}");
     }
     let server = Server::builder().api_versions("1.60", "1.24").start().unwrap();
     answer(&server, Kind::Version, refusal("403 Forbidden"));
-    let connection = in_time(client(&server).connect()).await.unwrap();
+    let connection = in_time(client(&server).connect(&Settings::default())).await.unwrap();
     assert_eq!(connection.api_version(), "1.52");
     answer(&server, Kind::Ping, refusal("403 Forbidden"));
-    let error = in_time(client(&server).connect()).await.unwrap_err();
+    let error = in_time(client(&server).connect(&Settings::default())).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
 }
 

@@ -10,20 +10,21 @@ use std::fs;
 use std::process::Command;
 
 use tokio::net::UnixListener;
-use whalewatcher_core::{EngineClient, EngineConnection, EngineError, ErrorKind, WatchError};
+use whalewatcher_core::{EngineClient, EngineConnection, EngineError, ErrorKind, Settings, WatchError};
 use whalewatcher_moby::Client;
 use whalewatcher_testkit::docker::{Flavour, Kind, Server};
 
 use crate::watched::{in_time, watch, watch_by};
 
 async fn refusal(endpoint: impl Into<String>) -> EngineError {
-    in_time(Client::new(endpoint).unwrap().connect()).await.unwrap_err()
+    in_time(Client::new(endpoint).unwrap().connect(&Settings::default())).await.unwrap_err()
 }
 
 #[tokio::test]
 async fn the_engine_tells_who_it_is() {
     let server = Server::builder().id("whale").version("27.3.1").start().unwrap();
-    let identity = Client::new(server.endpoint()).unwrap().connect().await.unwrap().identity();
+    let identity =
+        Client::new(server.endpoint()).unwrap().connect(&Settings::default()).await.unwrap().identity();
     assert_eq!((identity.engine_type.as_str(), identity.id.as_str()), ("docker.com", "whale"));
     assert_eq!((identity.version.as_str(), identity.endpoint), ("27.3.1", server.endpoint()));
     assert_eq!(identity.pid, None, "this test is not called like an engine");
@@ -44,7 +45,7 @@ async fn the_version_of_the_api_is_negotiated_with_old_and_new_engines() {
         assert_eq!(in_time(list).await.api_version(), Some(spoken));
         assert_eq!(in_time(events).await.api_version(), Some(spoken));
         drop(watched);
-        let connection = Client::new(server.endpoint()).unwrap().connect().await.unwrap();
+        let connection = Client::new(server.endpoint()).unwrap().connect(&Settings::default()).await.unwrap();
         assert_eq!(connection.api_version(), spoken);
     }
 }
@@ -53,7 +54,8 @@ async fn the_version_of_the_api_is_negotiated_with_old_and_new_engines() {
 async fn an_engine_is_asked_for_no_more_than_is_needed_to_know_it() {
     for (newest, versions) in [("1.41", 0), ("1.52", 0), ("1.60", 1)] {
         let server = Server::builder().api_versions(newest, "1.24").start().unwrap();
-        let _connection = Client::new(server.endpoint()).unwrap().connect().await.unwrap();
+        let _connection =
+            Client::new(server.endpoint()).unwrap().connect(&Settings::default()).await.unwrap();
         let asked = server.stats().requests;
         assert_eq!((asked.ping, asked.info, asked.version), (1, 1, versions), "{newest}");
         assert_eq!(asked.total(), 2 + versions, "{newest}");

@@ -44,7 +44,7 @@ impl Stranger {
     }
 
     async fn refusal(&self) -> EngineError {
-        in_time(Client::new(self.endpoint()).unwrap().connect()).await.unwrap_err()
+        in_time(Client::new(self.endpoint()).unwrap().connect(&Settings::default())).await.unwrap_err()
     }
 }
 
@@ -86,7 +86,7 @@ async fn an_answer_may_be_as_large_as_the_limit() {
             Kind::Version => Verdict::Answer { status: 200, body: body.clone().into() },
             _ => Verdict::Pass,
         });
-        let answer = in_time(Client::new(server.endpoint()).unwrap().connect()).await;
+        let answer = in_time(Client::new(server.endpoint()).unwrap().connect(&Settings::default())).await;
         assert_eq!(answer.is_err(), refused, "{size} bytes");
         if let Err(error) = answer {
             assert_eq!(error.kind(), ErrorKind::Garbled);
@@ -123,7 +123,8 @@ async fn an_engine_whose_version_makes_no_sense_is_refused() {
         Kind::Version => Verdict::Answer { status: 200, body: "[".into() },
         _ => Verdict::Pass,
     });
-    let error = in_time(Client::new(server.endpoint()).unwrap().connect()).await.unwrap_err();
+    let error =
+        in_time(Client::new(server.endpoint()).unwrap().connect(&Settings::default())).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Garbled);
     assert!(error.to_string().contains("GET /version: the answer cannot be understood"), "{error}");
 }
@@ -140,7 +141,7 @@ async fn one_who_speaks_unasked_does_not_speak_http() {
         }
     }));
     let endpoint = format!("unix://{}/s", folder.path().display());
-    let error = in_time(Client::new(endpoint).unwrap().connect()).await.unwrap_err();
+    let error = in_time(Client::new(endpoint).unwrap().connect(&Settings::default())).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotThisEngine);
     assert!(error.to_string().contains("does not speak HTTP"), "{error}");
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio::task::{spawn_blocking, yield_now};
 use tokio::time::sleep;
-use whalewatcher_core::{ContainerId, EngineClient, EngineConnection, ErrorKind};
+use whalewatcher_core::{ContainerId, EngineClient, EngineConnection, ErrorKind, Settings};
 use whalewatcher_moby::Client;
 use whalewatcher_testkit::docker::{ContainerSpec, Gate, Kind, Server, Verdict};
 
@@ -122,7 +122,7 @@ async fn a_container_in_an_unknown_state_does_not_fail_the_list() {
 async fn what_is_gone_is_not_alive_and_not_an_error() {
     let server = Server::builder().start().unwrap();
     let web = server.run("web").unwrap();
-    let connection = Client::new(server.endpoint()).unwrap().connect().await.unwrap();
+    let connection = Client::new(server.endpoint()).unwrap().connect(&Settings::default()).await.unwrap();
     let inspect = async |id: &str| connection.inspect(&ContainerId::from(id)).await.unwrap();
     assert_eq!(inspect(&web).await.unwrap().pid(), server.truth()[0].pid);
     // By a name or the beginning of an ID another container is found, and elsewhere is none.
@@ -141,7 +141,7 @@ async fn what_is_gone_is_not_alive_and_not_an_error() {
 async fn an_answer_that_cannot_be_understood_is_told_apart_from_a_lost_one() {
     let server = Server::builder().start().unwrap();
     let web = ContainerId::from(server.run("web").unwrap());
-    let connection = Client::new(server.endpoint()).unwrap().connect().await.unwrap();
+    let connection = Client::new(server.endpoint()).unwrap().connect(&Settings::default()).await.unwrap();
     for (verdict, kind) in [
         (Verdict::Answer { status: 200, body: "<html>".into() }, ErrorKind::Garbled),
         (Verdict::Answer { status: 200, body: "{}".into() }, ErrorKind::Garbled),

@@ -3,7 +3,7 @@
 use std::pin::pin;
 
 use futures_util::StreamExt;
-use whalewatcher_core::{EngineClient, EngineConnection, EngineEvent, ErrorKind};
+use whalewatcher_core::{EngineClient, EngineConnection, EngineEvent, ErrorKind, Settings};
 use whalewatcher_moby::Client;
 use whalewatcher_testkit::docker::{Flavour, Gate, Kind, Server, Verdict};
 
@@ -17,18 +17,18 @@ fn podman(flavour: Flavour) -> Server {
 #[tokio::test]
 async fn podman_is_recognised_unless_it_is_called_otherwise() {
     let server = podman(Flavour::Podman);
-    let connection = Client::new(server.endpoint()).unwrap().connect().await.unwrap();
+    let connection = Client::new(server.endpoint()).unwrap().connect(&Settings::default()).await.unwrap();
     assert_eq!(connection.identity().engine_type, "podman.io");
     let client = Client::builder().endpoint(server.endpoint()).engine_type("docker.com").build().unwrap();
-    assert_eq!(client.connect().await.unwrap().identity().engine_type, "docker.com");
+    assert_eq!(client.connect(&Settings::default()).await.unwrap().identity().engine_type, "docker.com");
 }
 
 #[tokio::test]
 async fn podman_keeps_its_identity_though_it_makes_up_a_new_id_each_time() {
     let server = podman(Flavour::Podman);
     let client = Client::new(server.endpoint()).unwrap();
-    let first = client.connect().await.unwrap().identity();
-    assert_eq!(first, client.connect().await.unwrap().identity());
+    let first = client.connect(&Settings::default()).await.unwrap().identity();
+    assert_eq!(first, client.connect(&Settings::default()).await.unwrap().identity());
     assert!(first.id.starts_with("reef:/"), "{first:?}");
 }
 
@@ -70,7 +70,7 @@ async fn an_error_that_comes_late_ends_the_stream() {
         Kind::Events => Verdict::error(500, "no event log"),
         _ => Verdict::Pass,
     });
-    let connection = Client::new(server.endpoint()).unwrap().connect().await.unwrap();
+    let connection = Client::new(server.endpoint()).unwrap().connect(&Settings::default()).await.unwrap();
     let mut events = pin!(connection.events());
     assert_eq!(in_time(events.next()).await.unwrap().unwrap(), EngineEvent::Subscribed);
     gate.open();

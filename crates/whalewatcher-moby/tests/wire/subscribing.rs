@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use jiff::SignedDuration;
-use whalewatcher_core::{EngineClient, EngineConnection, EngineEvent, ErrorKind};
+use whalewatcher_core::{EngineClient, EngineConnection, EngineEvent, ErrorKind, Settings};
 use whalewatcher_moby::{Client, MAX_EVENT};
 use whalewatcher_testkit::docker::{Clock, Gate, Kind, Server, Verdict};
 
@@ -81,7 +81,7 @@ async fn a_line_that_is_no_event_ends_the_connection_and_the_next_one_resynchron
 #[tokio::test]
 async fn an_event_without_end_is_an_error_and_not_all_memory() {
     let server = Server::builder().start().unwrap();
-    let connection = Client::new(server.endpoint()).unwrap().connect().await.unwrap();
+    let connection = Client::new(server.endpoint()).unwrap().connect(&Settings::default()).await.unwrap();
     let mut events = pin!(connection.events());
     assert_eq!(in_time(events.next()).await.unwrap().unwrap(), EngineEvent::Subscribed);
     in_time(server.until_listeners(1)).await;
@@ -98,7 +98,7 @@ async fn a_refused_subscription_is_an_error() {
         Kind::Events => Verdict::error(500, "no events today"),
         _ => Verdict::Pass,
     });
-    let connection = Client::new(server.endpoint()).unwrap().connect().await.unwrap();
+    let connection = Client::new(server.endpoint()).unwrap().connect(&Settings::default()).await.unwrap();
     let mut events = pin!(connection.events());
     let error = in_time(events.next()).await.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Failed);
