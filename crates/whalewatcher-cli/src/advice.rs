@@ -67,15 +67,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_is_told_with_its_place_once_and_with_advice() {
-        let told = |kind, message| {
+    fn an_error_is_reported_with_its_place_once_and_with_advice() {
+        let reported = |kind, message| {
             let error = EngineError::new(kind, message);
             with_advice("docker.com at unix:///x", "unix:///x", Kind::of("docker.com"), &error)
         };
-        assert_eq!(told(ErrorKind::Garbled, "no sense"), "docker.com at unix:///x: no sense");
-        assert_eq!(told(ErrorKind::PermissionDenied, "no way to unix:///x"), "no way to unix:///x");
+        assert_eq!(reported(ErrorKind::Malformed, "no sense"), "docker.com at unix:///x: no sense");
+        assert_eq!(reported(ErrorKind::PermissionDenied, "no way to unix:///x"), "no way to unix:///x");
         assert_eq!(
-            told(ErrorKind::TooOld, "Docker API 1.12 is too old"),
+            reported(ErrorKind::TooOld, "Docker API 1.12 is too old"),
             "docker.com at unix:///x: Docker API 1.12 is too old (upgrade the engine)"
         );
     }

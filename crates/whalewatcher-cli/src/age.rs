@@ -21,10 +21,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ages_are_told_in_their_largest_unit() {
-        let told = [0, 1, 59, 60, 119, 3_599, 3_600, 86_399, 86_400, 400 * 86_400]
+    fn ages_are_reported_in_their_largest_unit() {
+        let reported = [0, 1, 59, 60, 119, 3_599, 3_600, 86_399, 86_400, 400 * 86_400]
             .map(|seconds| lasted(Duration::from_secs(seconds)));
-        assert_eq!(told, ["0s", "1s", "59s", "1m", "1m", "59m", "1h", "23h", "1d", "400d"]);
+        assert_eq!(reported, ["0s", "1s", "59s", "1m", "1m", "59m", "1h", "23h", "1d", "400d"]);
     }
 
     #[test]

@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn the_watch_itself_is_told_of_as_well() {
+    fn the_watch_itself_is_reported_of_as_well() {
         let error = Arc::new(EngineError::new(ErrorKind::Disconnected, "gone\u{1b}[2J"));
         let mut lines = lines();
         assert_eq!(

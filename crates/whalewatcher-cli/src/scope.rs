@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn who_leaves_the_project_is_told_once_more_and_what_is_about_no_container_always() {
+    fn who_leaves_the_project_is_reported_once_more_and_what_is_about_no_container_always() {
         let shop = Scope::new(Some("shop".into()));
         let before = Portfolio::from_iter([container("web", "shop"), container("lone", "")]);
         let leaves = EventKind::Updated(Arc::new(container("web", "")));

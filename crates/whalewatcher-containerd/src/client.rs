@@ -275,7 +275,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn containerd_is_where_it_always_is_unless_told_otherwise() {
+    fn containerd_is_where_it_always_is_unless_reported_otherwise() {
         let client = Client::builder().build().unwrap();
         assert_eq!(client.endpoint(), "unix:///run/containerd/containerd.sock");
         assert_eq!(client.engine_type(), "containerd.io");

@@ -189,9 +189,9 @@ impl EngineConnection for Connection {
 
     /// The engine is asked for its version, or, where the stream was silent for long enough, an event of our own must come
     /// back on it: then both are alive. One that does not come runs into the watcher's time limit.
-    async fn check(&self, _since: Option<SystemTime>) -> Result<Option<SystemTime>, EngineError> {
+    async fn probe(&self, _since: Option<SystemTime>) -> Result<Option<SystemTime>, EngineError> {
         self.transport.check_socket()?;
-        self.events.check().await?;
+        self.events.probe().await?;
         Ok(None)
     }
 }

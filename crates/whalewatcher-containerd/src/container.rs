@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn names_tell_the_namespace_and_nerdctls_name_where_there_is_one() {
+    fn names_report_the_namespace_and_nerdctls_name_where_there_is_one() {
         for (namespace, labels, text) in [
             ("default", &[][..], "container 'abc' with PID 7"),
             ("shop", &[], "container 'shop/abc' with PID 7"),

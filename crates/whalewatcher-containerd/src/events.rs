@@ -21,7 +21,7 @@ pub(crate) const OWN_TOPIC: &str = "/whalewatcher/probe";
 /// What may change the picture, in the namespaces that matter; and our own events. Filters are alternatives, what is in
 /// one of them all has to hold.
 pub(crate) fn filters(scope: &Scope) -> Vec<String> {
-    let deleted = if scope.tells_deleted() { "delete|" } else { "" };
+    let deleted = if scope.reports_deleted() { "delete|" } else { "" };
     let topics = format!("^/(tasks/({deleted}start|exit|paused|resumed)|containers/(update|delete))$");
     let containers = format!("topic~=\"{topics}\"{}", scope.filter());
     vec![containers, format!("topic==\"{OWN_TOPIC}\",namespace==\"{OWN_NAMESPACE}\"")]
@@ -36,9 +36,9 @@ pub(crate) fn decode(envelope: Envelope, scope: &Scope) -> Result<Option<EngineE
     let at = timestamp.and_then(moment);
     // What has no proper ID concerns no container.
     let id = |id: &str| is_identifier(id).then(|| scope.id(&namespace, id));
-    let told = if is::<TaskStart>(&event) {
+    let reported = if is::<TaskStart>(&event) {
         let TaskStart { container_id, pid } = read(&event)?;
-        id(&container_id).map(|id| EngineEvent::Started { id, at, pid: process(pid), glimpse: None })
+        id(&container_id).map(|id| EngineEvent::Started { id, at, pid: process(pid), preview: None })
     } else if is::<TaskExit>(&event) {
         let exit: TaskExit = read(&event)?;
         // Whatever was started in it by exec exits too, under another ID.
@@ -48,7 +48,7 @@ pub(crate) fn decode(envelope: Envelope, scope: &Scope) -> Result<Option<EngineE
             at: exit.exited_at.and_then(moment).or(at),
             code: i32::try_from(exit.exit_status).ok(),
         })
-    } else if is::<TaskDelete>(&event) && scope.tells_deleted() {
+    } else if is::<TaskDelete>(&event) && scope.reports_deleted() {
         let TaskDelete { container_id, pid, exit_status, exited_at, id: process_id } = read(&event)?;
         let is_initial = process_id.is_empty() || process_id == container_id;
         id(&container_id).filter(|_| is_initial).map(|id| EngineEvent::Exited {
@@ -69,7 +69,7 @@ pub(crate) fn decode(envelope: Envelope, scope: &Scope) -> Result<Option<EngineE
     } else {
         None
     };
-    Ok(told)
+    Ok(reported)
 }
 
 /// Type URLs come without anything before the name, or at most with a slash.
@@ -84,7 +84,7 @@ fn is<T: Name>(event: &Any) -> bool {
 
 fn read<T: Message + Name + Default>(event: &Any) -> Result<T, EngineError> {
     T::decode(event.value.as_slice()).map_err(|error| {
-        failure::garbled(&format!("an event of type {}", T::full_name()), &error).with_source(error)
+        failure::malformed(&format!("an event of type {}", T::full_name()), &error).with_source(error)
     })
 }
 
@@ -135,16 +135,16 @@ mod tests {
     }
 
     #[test]
-    fn a_start_tells_the_pid() {
+    fn a_start_reports_the_pid() {
         let start = |pid| TaskStart { container_id: "a".into(), pid };
-        let expected = |id: &str, pid| EngineEvent::Started { id: id.into(), at: at(), pid, glimpse: None };
+        let expected = |id: &str, pid| EngineEvent::Started { id: id.into(), at: at(), pid, preview: None };
         assert_eq!(decoded("default", &start(7)), Some(expected("a", Some(7))));
         assert_eq!(decoded("shop", &start(7)), Some(expected("shop/a", Some(7))));
         assert_eq!(decoded("default", &start(0)), Some(expected("a", None)));
     }
 
     #[test]
-    fn an_exit_is_that_of_the_initial_process_and_tells_code_and_time() {
+    fn an_exit_is_that_of_the_initial_process_and_reports_code_and_time() {
         let exited = |pid, at, code| Some(EngineEvent::Exited { id: "a".into(), pid, at, code });
         assert_eq!(decoded("default", &exit("a")), exited(Some(7), at(), Some(137)));
         assert_eq!(decoded("default", &exit("exec-1")), None);
@@ -185,8 +185,8 @@ mod tests {
         let then = UNIX_EPOCH.checked_add(Duration::new(5, 1));
         let over = EngineEvent::Exited { id: "a".into(), pid: Some(7), at: then, code: Some(137) };
         for (process, expected) in [("", Some(&over)), ("a", Some(&over)), ("exec", None)] {
-            let told = decode(envelope("k8s.io", &deleted(process)), &scope).unwrap();
-            assert_eq!(told.as_ref(), expected, "{process:?}");
+            let reported = decode(envelope("k8s.io", &deleted(process)), &scope).unwrap();
+            assert_eq!(reported.as_ref(), expected, "{process:?}");
         }
         assert_eq!(decoded("default", &deleted("")), None, "it may have a successor");
     }
@@ -235,7 +235,7 @@ mod tests {
         let mut envelope = envelope("default", &TaskStart { container_id: "a".into(), pid: 7 });
         envelope.event.as_mut().unwrap().value = vec![0x0a, 0xff];
         let error = decode(envelope, &by_default()).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Garbled);
+        assert_eq!(error.kind(), ErrorKind::Malformed);
         let text = error.to_string();
         assert!(
             text.starts_with("an event of type containerd.events.TaskStart cannot be understood"),

@@ -4,7 +4,7 @@ use tonic::Status;
 use whalewatcher_core::{EngineError, ErrorKind};
 use whalewatcher_grpc::{Engine, Excerpt};
 
-pub(crate) use whalewatcher_grpc::garbled;
+pub(crate) use whalewatcher_grpc::malformed;
 
 /// What errors call it, and where it usually is.
 pub(crate) const ENGINE: Engine = Engine {
@@ -33,11 +33,11 @@ mod tests {
 
     #[test]
     fn an_old_containerd_is_called_so() {
-        let told = too_old("Introspection.Server", "v1.2.3 ", Status::unimplemented("x"));
-        assert_eq!(told.kind(), ErrorKind::TooOld);
+        let reported = too_old("Introspection.Server", "v1.2.3 ", Status::unimplemented("x"));
+        assert_eq!(reported.kind(), ErrorKind::TooOld);
         assert!(
-            told.to_string().starts_with("containerd v1.2.3 does not know Introspection.Server"),
-            "{told}"
+            reported.to_string().starts_with("containerd v1.2.3 does not know Introspection.Server"),
+            "{reported}"
         );
     }
 }

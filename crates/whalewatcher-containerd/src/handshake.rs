@@ -31,8 +31,8 @@ pub(crate) async fn greet(endpoint: &Endpoint, transport: &Transport) -> Result<
     identity.id = server.uuid;
     identity.version = format!("{} {}", version.version, version.revision).trim().to_owned();
     // containerd tells its PID since 1.7.
-    let told = u32::try_from(server.pid).ok().filter(|pid| *pid != 0);
-    identity.pid = told.or_else(|| ENGINE.pid_of(transport.peer()));
+    let reported = u32::try_from(server.pid).ok().filter(|pid| *pid != 0);
+    identity.pid = reported.or_else(|| ENGINE.pid_of(transport.peer()));
     Ok(identity)
 }
 

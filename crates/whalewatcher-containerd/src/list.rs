@@ -12,7 +12,7 @@ use whalewatcher_api::containerd::services::namespaces::v1::namespaces_client::N
 use whalewatcher_api::containerd::services::tasks::v1::ListTasksRequest;
 use whalewatcher_api::containerd::v1::types::{Process, Status};
 use whalewatcher_core::{
-    Container, ContainerId, EngineError, EngineEvent, ErrorKind, Listing, Sighting, Unlisted,
+    Container, ContainerId, EngineError, EngineEvent, ErrorKind, Listing, ListingEntry, Unlisted,
 };
 use whalewatcher_grpc::origin;
 
@@ -60,24 +60,24 @@ pub(crate) async fn list(connection: &Connection, purpose: Purpose) -> Result<Li
     connection.lives().retain(|id| names.iter().any(|name| name == split(id).0));
     let listing = |namespace: String| async move {
         let limit = connection.list_limit() / SHARE;
-        let sightings = sightings(connection, &namespace, purpose);
-        let sightings = timeout(limit, sightings).await.unwrap_or_else(|_| {
+        let entries = entries(connection, &namespace, purpose);
+        let entries = timeout(limit, entries).await.unwrap_or_else(|_| {
             let message = format!("no answer within {} s", limit.as_secs_f32());
             Err(EngineError::new(ErrorKind::TimedOut, message))
         });
-        (namespace, sightings)
+        (namespace, entries)
     };
     let mut parts = stream::iter(names.into_iter().map(listing)).buffer_unordered(AT_ONCE);
     let mut listing = Listing::default();
     while let Some((namespace, part)) = parts.next().await {
         match part {
-            Ok(sightings) => listing.sightings.extend(sightings),
+            Ok(entries) => listing.entries.extend(entries),
             // That is not the namespace's fault.
             Err(error) if error.kind() == ErrorKind::Disconnected => return Err(error),
             Err(error) => listing.unlisted.push(Unlisted { scope: namespace, error: Arc::new(error) }),
         }
     }
-    let is_empty = listing.sightings.is_empty() && listing.unlisted.is_empty();
+    let is_empty = listing.entries.is_empty() && listing.unlisted.is_empty();
     connection.left_out().set(if is_empty { busy(connection, ignored).await } else { Vec::new() });
     Ok(listing)
 }
@@ -106,11 +106,11 @@ async fn busy(connection: &Connection, namespaces: Vec<String>) -> Vec<String> {
 /// What is alive in a namespace: nothing if there is no such namespace any more.
 ///
 /// First the tasks, for they say how many containers matter.
-async fn sightings(
+async fn entries(
     connection: &Connection,
     namespace: &str,
     purpose: Purpose,
-) -> Result<Vec<Sighting>, EngineError> {
+) -> Result<Vec<ListingEntry>, EngineError> {
     let tasks = tasks(connection, namespace).await?;
     if purpose == Purpose::Picture {
         report_ended(connection, namespace, &tasks);
@@ -118,19 +118,19 @@ async fn sightings(
     let mut tasks = alive(tasks);
     let is_gone = |id: &str| !tasks.contains_key(id);
     connection.lives().retain(|id| split(id).0 != namespace || !is_gone(split(id).1));
-    let mut sightings = Vec::with_capacity(tasks.len());
+    let mut entries = Vec::with_capacity(tasks.len());
     if tasks.is_empty() {
-        return Ok(sightings);
+        return Ok(entries);
     }
     let request = ListContainersRequest { filters: filters(&tasks) };
     records(connection, namespace, request, |record| {
         // Each once, whatever is sent.
         if let Some((task, state)) = tasks.remove(&record.id) {
-            sightings.push(sighting(connection, namespace, record, &task, state));
+            entries.push(entry(connection, namespace, record, &task, state));
         }
     })
     .await?;
-    Ok(sightings)
+    Ok(entries)
 }
 
 /// All tasks of a namespace.
@@ -174,14 +174,14 @@ fn filters(tasks: &HashMap<String, (Process, State)>) -> Vec<String> {
     tasks.keys().map(|id| format!("id==\"{id}\"")).collect()
 }
 
-fn sighting(
+fn entry(
     connection: &Connection,
     namespace: &str,
     record: Record,
     task: &Process,
     state: State,
-) -> Sighting {
-    let partial = |container| Sighting::Partial { container, started_within: None };
+) -> ListingEntry {
+    let partial = |container| ListingEntry::Partial { container, started_within: None };
     match state {
         // An inspection may tell more.
         State::Unknown | State::NotAlive => partial(container::named(namespace, record, 0)),
@@ -189,7 +189,7 @@ fn sighting(
             let paused = state == State::Paused;
             let container = container::alive(namespace, record, task, paused, connection.packer());
             match connection.note(&container) {
-                Ok(()) => Sighting::Whole(container),
+                Ok(()) => ListingEntry::Whole(container),
                 // There is no room for its labels. An inspection fails for the same reason, unless there is room by then.
                 Err(_) => partial(Container::new(container.id().clone(), container.id().as_str(), 0)),
             }

@@ -88,7 +88,7 @@ impl Scope {
 
     /// Whether a task that is deleted is told to be over: its exit may have been told before anybody asked, and whoever made
     /// the task may not say so yet. Of no use where containerd itself is asked, and where a task may have a successor.
-    pub(crate) fn tells_deleted(&self) -> bool {
+    pub(crate) fn reports_deleted(&self) -> bool {
         matches!(self, Self::Only(_))
     }
 
@@ -133,7 +133,7 @@ pub(crate) fn split(id: &ContainerId) -> (&str, &str) {
 pub(crate) fn within<T>(namespace: &str, message: T) -> Result<Request<T>, EngineError> {
     let value = MetadataValue::try_from(namespace).map_err(|error| {
         let message = format!("nothing can be asked about namespace '{}'", Printable(namespace));
-        EngineError::new(ErrorKind::Garbled, message).with_source(error)
+        EngineError::new(ErrorKind::Malformed, message).with_source(error)
     })?;
     let mut request = Request::new(message);
     request.metadata_mut().insert("containerd-namespace", value);
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn docker_and_kubernetes_are_ignored_unless_told_otherwise_but_dockers_plugins_are_not() {
+    fn docker_and_kubernetes_are_ignored_unless_reported_otherwise_but_dockers_plugins_are_not() {
         let ignored = Ignored::default();
         let found =
             ["moby", "k8s.io", "plugins.moby", "default"].map(|namespace| ignored.contains(namespace));
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_namespace_that_no_header_can_carry_is_an_error() {
-        assert_eq!(within("a\nb", ()).unwrap_err().kind(), ErrorKind::Garbled);
+        assert_eq!(within("a\nb", ()).unwrap_err().kind(), ErrorKind::Malformed);
         let request = within("shop", ()).unwrap();
         assert_eq!(request.metadata().get("containerd-namespace").unwrap(), "shop");
     }

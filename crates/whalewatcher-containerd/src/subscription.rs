@@ -88,7 +88,7 @@ impl EventService {
         Self { channel, scope, heard, newest, probe_every, refused }
     }
 
-    /// Sets how long the stream may be silent before [`check`](Self::check) publishes an event of our own, which
+    /// Sets how long the stream may be silent before [`probe`](Self::probe) publishes an event of our own, which
     /// others that listen see too; 10 ms at least.
     #[must_use]
     pub fn with_probe_every(mut self, every: Duration) -> Self {
@@ -121,7 +121,7 @@ impl EventService {
     /// # Errors
     ///
     /// If containerd does not answer, or with a complaint.
-    pub async fn check(&self) -> Result<(), EngineError> {
+    pub async fn probe(&self) -> Result<(), EngineError> {
         let is_silent = self.newest().elapsed() >= self.probe_every;
         if !is_silent || self.refused.load(Ordering::Relaxed) {
             return ask_version(self.channel.clone()).await;
@@ -154,12 +154,12 @@ enum Progress<'a> {
 fn events(service: &EventService) -> impl Stream<Item = Result<EngineEvent, EngineError>> + Send {
     stream::unfold(Progress::Begun, move |mut progress| async move {
         loop {
-            let (told, next) = match step(service, progress).await {
+            let (reported, next) = match step(service, progress).await {
                 Ok(Some(stepped)) => stepped,
                 Ok(None) => return None,
                 Err(error) => return Some((Err(error), Progress::Over)),
             };
-            match told {
+            match reported {
                 Some(event) => return Some((Ok(event), next)),
                 None => progress = next,
             }

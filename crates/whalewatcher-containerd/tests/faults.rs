@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 use whalewatcher_containerd::Client;
-use whalewatcher_core::{Backoff, EventKind, Portfolio, Settings, Subscription, Watching, watch_with};
+use whalewatcher_core::{Backoff, EventKind, Portfolio, Settings, Subscription, WatchHandle, watch_with};
 use whalewatcher_testkit::containerd::Server;
 use whalewatcher_testkit::proxy::{Direction, Fault, Proxy, Refusal};
 
@@ -22,7 +22,7 @@ const SILENCE: Duration = Duration::from_millis(100);
 struct Stage {
     server: Server,
     proxy: Proxy,
-    watching: Watching<Client>,
+    watching: WatchHandle<Client>,
     events: Subscription,
     fold: Portfolio,
     /// All lives that there ever were, by ID and PID.
@@ -41,7 +41,7 @@ impl Stage {
         let settings = Settings::default()
             .with_backoff(Backoff::default().with_delays(Duration::from_millis(1), Duration::from_millis(10)))
             .with_limits(LIMIT, LIMIT, LIMIT)
-            .with_checks(SILENCE, LIMIT)
+            .with_probes(SILENCE, LIMIT)
             .with_audits(None);
         let watching = watch_with(Client::new(proxy.endpoint()).unwrap(), settings);
         let (fold, events) = watching.subscribe();

@@ -21,9 +21,9 @@
 //! 2. [`EngineConnection::events`], once, which is read until it yields [`EngineEvent::Subscribed`]. From here on it is read
 //!    all the time, whatever else goes on.
 //! 3. [`EngineConnection::list`], once. With it the watcher is ready as soon as each container is known in full.
-//! 4. [`EngineConnection::inspect`] for each container that a [`Sighting::Partial`] or an event leaves open: at most 16 at
+//! 4. [`EngineConnection::inspect`] for each container that a [`ListingEntry::Partial`] or an event leaves open: at most 16 at
 //!    once, up to 64 while some take more than 500 ms, and at most one for any container.
-//! 5. [`EngineConnection::check`] whenever no event came for 4 s, and [`EngineConnection::audit`] every 60 s and after each
+//! 5. [`EngineConnection::probe`] whenever no event came for 4 s, and [`EngineConnection::audit`] every 60 s and after each
 //!    [`EngineEvent::Gap`].
 //!
 //! The figures are those of the default [`Settings`](crate::Settings). All futures and the stream are polled by one task, in
@@ -53,7 +53,7 @@
 //! **The end of the stream is the end of the connection.** So is an error in it. The adapter does not reconnect by itself.
 //!
 //! **Only a clear "not alive" ends a life.** A list contains everything that is alive at some moment between question and
-//! answer. A container whose details are unknown is a [`Sighting::Partial`], not absent; a part of the engine that cannot be
+//! answer. A container whose details are unknown is a [`ListingEntry::Partial`], not absent; a part of the engine that cannot be
 //! listed, such as a namespace, is [`Unlisted`]; if nothing can be listed, that is an error. `inspect` returns `None` only if
 //! the engine says that the container does not exist or has no process. A failed, truncated or malformed answer is an error.
 //!
@@ -61,7 +61,7 @@
 //! answer about another container than the one that was asked for is an error: it says nothing of the one that was.
 //!
 //! **What is unknown is left out, never guessed.** A time is the engine's own, or `None`. The PID is that of the container's
-//! initial process, as the watcher's host sees it; 0 means in a [`Sighting::Partial`] that the list does not contain it, and
+//! initial process, as the watcher's host sees it; 0 means in a [`ListingEntry::Partial`] that the list does not contain it, and
 //! in an inspection that the life is over. Lives of one container are distinguished by their start times, or else by their PIDs.
 //!
 //! **Dropping is enough.** Each future, the stream and the connection may be dropped at any await point. Nothing goes on
@@ -89,7 +89,7 @@
 //! - A list distinguishes the lives of a container, by their PID or start time. A restart between two lists is missed where two
 //!   lives look the same.
 //! - A list contains all that is to be noticed as a change: a name, labels or a pause that only an inspection contains is
-//!   noticed with the next audit if the container is a [`Sighting::Partial`] and something else of it differs.
+//!   noticed with the next audit if the container is a [`ListingEntry::Partial`] and something else of it differs.
 //! - An inspection is not older than a list that was answered before it was asked for.
 //! - A list is cheap enough for the engine to be asked for that often. It is asked for in addition to those of the watcher.
 //!
@@ -97,7 +97,8 @@
 //! at the latest, plus the time that a list takes.
 
 pub use crate::engine::{
-    ChangeSource, EngineClient, EngineConnection, EngineEvent, EngineIdentity, Listing, Sighting, Unlisted,
+    ChangeSource, EngineClient, EngineConnection, EngineEvent, EngineIdentity, Listing, ListingEntry,
+    Unlisted,
 };
 pub use crate::error::{EngineError, ErrorKind};
 pub use crate::hook::Hook;

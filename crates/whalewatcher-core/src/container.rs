@@ -435,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn a_life_is_told_by_its_start_time_and_without_one_by_its_pid() {
+    fn a_life_is_reported_by_its_start_time_and_without_one_by_its_pid() {
         let now = SystemTime::now();
         let first = Container::new("x", "x", 1).with_started_at(now);
         assert_eq!(first.life(), first.clone().with_paused(true).life());

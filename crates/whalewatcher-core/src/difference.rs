@@ -98,8 +98,8 @@ mod tests {
         let labelled = |value| Container::new("1", "a", 1).with_labels(Labels::from_iter([("tier", value)]));
         let (before, after) =
             (Portfolio::from_iter([labelled("front")]), Portfolio::from_iter([labelled("back")]));
-        let told = difference(&before, &after);
-        let [EventKind::Updated(updated)] = &told[..] else { panic!("{told:?}") };
+        let reported = difference(&before, &after);
+        let [EventKind::Updated(updated)] = &reported[..] else { panic!("{reported:?}") };
         assert_eq!(**updated, labelled("back"));
     }
 

@@ -19,7 +19,9 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::container::ContainerId;
-use crate::engine::{ChangeSource, EngineClient, EngineConnection, EngineEvent, Listing, Unlisted, Untold};
+use crate::engine::{
+    ChangeSource, EngineClient, EngineConnection, EngineEvent, Listing, Unlisted, UnlistedScopes,
+};
 use crate::error::{EngineError, ErrorKind};
 use crate::in_flight::{InFlight, Room};
 use crate::liveness::{GRACE, Liveness, is_silence};
@@ -110,7 +112,7 @@ impl<'a, C: EngineClient> Driver<'a, C> {
             self.counters.connects += 1;
             let Err(error) = self.connection().await;
             (self.source, self.fallback) = (None, None);
-            self.counters.garbled += u64::from(error.kind() == ErrorKind::Garbled);
+            self.counters.malformed += u64::from(error.kind() == ErrorKind::Malformed);
             let error = Arc::new(error);
             if self.live.is_some_and(|(since, _)| since.elapsed() >= backoff.healthy_after()) {
                 delays = backoff.delays();
@@ -167,7 +169,7 @@ impl<'a, C: EngineClient> Driver<'a, C> {
         self.reconciler.set_engine(&identity);
         self.take(Input::Connected);
 
-        let mut liveness = Liveness::new(settings.check_every().unwrap_or(NEVER));
+        let mut liveness = Liveness::new(settings.probe_every().unwrap_or(NEVER));
         let mut silence = pin!(sleep_until(liveness.due()));
         let mut checking = pin!(Fuse::terminated());
         let mut audit = pin!(sleep(settings.next_audit().unwrap_or(NEVER)));
@@ -247,8 +249,8 @@ impl<'a, C: EngineClient> Driver<'a, C> {
             }
             match wake {
                 Some(Wake::Listed(list)) => {
-                    let told_all = self.take_list::<C::Connection>(list)?;
-                    if !told_all {
+                    let reported_all = self.take_list::<C::Connection>(list)?;
+                    if !reported_all {
                         incomplete += 1;
                         self.owed = Owed::Yes;
                         relist.set(sleep(settings.backoff().nth_delay(incomplete)).fuse());
@@ -269,9 +271,9 @@ impl<'a, C: EngineClient> Driver<'a, C> {
                     silence.as_mut().reset(liveness.due());
                 }
                 Some(Wake::Silence) => {
-                    let check = connection.check(liveness.newest());
+                    let check = connection.probe(liveness.newest());
                     checking.set(
-                        limited(settings.check_limit(), "checking the silent event stream", check).fuse(),
+                        limited(settings.probe_limit(), "checking the silent event stream", check).fuse(),
                     );
                 }
                 Some(Wake::Checked(answer)) => {
@@ -355,13 +357,13 @@ impl<'a, C: EngineClient> Driver<'a, C> {
         list: Result<Listing, EngineError>,
     ) -> Result<bool, EngineError> {
         match list {
-            Ok(Listing { sightings, unlisted }) => {
+            Ok(Listing { entries, unlisted }) => {
                 for Unlisted { scope, error } in &unlisted {
                     if self.unlisted.iter().all(|known| known.scope != *scope) {
                         tracing::warn!(endpoint = self.shared.client.endpoint(), scope, %error, "cannot list");
                     }
                 }
-                self.take(Input::Listed(sightings, Untold::new::<E>(&unlisted)));
+                self.take(Input::Listed(entries, UnlistedScopes::new::<E>(&unlisted)));
                 self.unlisted = unlisted;
                 Ok(self.unlisted.is_empty())
             }
@@ -387,13 +389,13 @@ impl<'a, C: EngineClient> Driver<'a, C> {
     fn publish(&mut self, phase: Phase) {
         let events = self.reconciler.take_published();
         self.counters.ignored = self.reconciler.ignored();
-        if self.counters.divergences != self.reconciler.divergences() {
+        if self.counters.drifted != self.reconciler.drifted() {
             tracing::warn!(
                 endpoint = self.shared.client.endpoint(),
-                "an audit found and mended what events had not told"
+                "an audit found and mended what events had not reported"
             );
-            self.counters.divergences = self.reconciler.divergences();
-            self.counters.last_divergence = Some(SystemTime::now());
+            self.counters.drifted = self.reconciler.drifted();
+            self.counters.last_drift = Some(SystemTime::now());
         }
         let status = Status {
             phase,
@@ -438,11 +440,11 @@ async fn subscribed(
         consume_budget().await;
         match events.next().await.unwrap_or_else(|| Err(ended()))? {
             EngineEvent::Subscribed => return Ok((source, fallback)),
-            EngineEvent::Source(told) => source = told,
+            EngineEvent::Source(reported) => source = reported,
             EngineEvent::Fallback(why) => fallback = why,
             other => {
                 let message = format!("an event came before the subscription was confirmed: {other:?}");
-                return Err(EngineError::new(ErrorKind::Garbled, message));
+                return Err(EngineError::new(ErrorKind::Malformed, message));
             }
         }
     }

@@ -115,7 +115,7 @@ pub trait EngineConnection: Send + Sync {
     /// If the engine does not answer: what is [`TimedOut`](crate::ErrorKind::TimedOut),
     /// [`Disconnected`](crate::ErrorKind::Disconnected) or [`Unreachable`](crate::ErrorKind::Unreachable) ends the
     /// connection. Other errors are answers.
-    fn check(
+    fn probe(
         &self,
         since: Option<SystemTime>,
     ) -> impl Future<Output = Result<Option<SystemTime>, EngineError>> + Send {
@@ -161,7 +161,7 @@ impl EngineIdentity {
 #[derive(Debug, Default)]
 pub struct Listing {
     /// What is alive, in all scopes that could be listed.
-    pub sightings: Vec<Sighting>,
+    pub entries: Vec<ListingEntry>,
     /// The scopes that could not be listed: what was known of their containers stays, and the list is asked for again
     /// after a while. Until each scope was listed once, the watcher is not ready.
     pub unlisted: Vec<Unlisted>,
@@ -176,21 +176,21 @@ pub struct Unlisted {
     pub error: Arc<EngineError>,
 }
 
-impl From<Vec<Sighting>> for Listing {
+impl From<Vec<ListingEntry>> for Listing {
     /// All that is alive.
-    fn from(sightings: Vec<Sighting>) -> Self {
-        Self { sightings, unlisted: Vec::new() }
+    fn from(entries: Vec<ListingEntry>) -> Self {
+        Self { entries, unlisted: Vec::new() }
     }
 }
 
 /// Of whom a list does not tell whether they are alive.
 #[derive(Debug)]
-pub(crate) struct Untold {
+pub(crate) struct UnlistedScopes {
     scopes: Vec<String>,
     scope_of: fn(&ContainerId) -> &str,
 }
 
-impl Untold {
+impl UnlistedScopes {
     pub(crate) fn new<C: EngineConnection>(unlisted: &[Unlisted]) -> Self {
         Self::of(unlisted.iter().map(|part| part.scope.clone()).collect(), C::scope_of)
     }
@@ -211,7 +211,7 @@ impl Untold {
 
 /// A container that a list names as alive.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Sighting {
+pub enum ListingEntry {
     /// The list tells all there is to know.
     Whole(Container),
     /// The list tells no PID or no start time (the container's is 0 or `None`): the container is inspected.
@@ -223,7 +223,7 @@ pub enum Sighting {
     },
 }
 
-impl Sighting {
+impl ListingEntry {
     /// What the list tells of the container.
     #[must_use]
     pub fn container(&self) -> &Container {
@@ -302,7 +302,7 @@ pub enum EngineEvent {
         pid: Option<u32>,
         /// What the event itself tells of the container, where that is enough to name it; its PID is not looked at. It
         /// is announced if the life is over before the engine can be asked about it.
-        glimpse: Option<Box<Container>>,
+        preview: Option<Box<Container>>,
     },
     /// A life ended; not to be sent for a process that is not a container's initial one.
     Exited {

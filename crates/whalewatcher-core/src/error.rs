@@ -31,8 +31,8 @@ pub enum ErrorKind {
     TimedOut,
     /// The connection, or the event stream, ended.
     Disconnected,
-    /// An answer that cannot be understood.
-    Garbled,
+    /// An answer that is malformed or truncated.
+    Malformed,
     /// The engine understood and answered that it could not do it.
     Failed,
 }

@@ -48,7 +48,8 @@ pub use backoff::Backoff;
 pub use container::{COMPOSE_PROJECT_LABEL, Container, ContainerId, Labels, Life};
 pub use difference::difference;
 pub use engine::{
-    ChangeSource, EngineClient, EngineConnection, EngineEvent, EngineIdentity, Listing, Sighting, Unlisted,
+    ChangeSource, EngineClient, EngineConnection, EngineEvent, EngineIdentity, Listing, ListingEntry,
+    Unlisted,
 };
 pub use error::{EngineError, ErrorKind};
 pub use escape::Printable;
@@ -63,7 +64,7 @@ pub use subscription::Subscription;
 pub use tasks::{Spawner, Tasks};
 pub use unresolved::{Unresolved, UnresolvedContainer};
 pub use watcher::{EngineWatcher, WatchError, Watcher};
-pub use watching::{Watching, watch, watch_with};
+pub use watching::{WatchHandle, watch, watch_with};
 
 // The README's code is compiled as a test of the documentation.
 #[cfg(doctest)]

@@ -51,13 +51,13 @@ impl Liveness {
         &mut self,
         answer: Result<Option<SystemTime>, EngineError>,
     ) -> Result<(), EngineError> {
-        let told = match answer {
-            Ok(told) => told,
+        let reported = match answer {
+            Ok(reported) => reported,
             Err(error) if is_silence(&error) => return Err(error),
             // Whatever it says, it answers.
             Err(_) => None,
         };
-        let owed = told > self.newest;
+        let owed = reported > self.newest;
         if owed && self.suspicious {
             let message = "the event stream is dead: it keeps silent about what happened since";
             return Err(EngineError::new(ErrorKind::Disconnected, message));
@@ -115,10 +115,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_error_is_an_answer_unless_it_means_that_there_was_none() {
         let silence = [ErrorKind::TimedOut, ErrorKind::Disconnected, ErrorKind::Unreachable];
-        let answers = [ErrorKind::Failed, ErrorKind::Garbled, ErrorKind::PermissionDenied];
+        let answers = [ErrorKind::Failed, ErrorKind::Malformed, ErrorKind::PermissionDenied];
         for kind in silence.into_iter().chain(answers) {
-            let told = Liveness::new(EVERY).checked(Err(EngineError::new(kind, "scripted")));
-            assert_eq!(told.is_err(), silence.contains(&kind), "{kind:?}");
+            let reported = Liveness::new(EVERY).checked(Err(EngineError::new(kind, "scripted")));
+            assert_eq!(reported.is_err(), silence.contains(&kind), "{kind:?}");
         }
     }
 }

@@ -332,9 +332,9 @@ mod tests {
             container("5", "app", ("default", "web2", "another")),
         ])
         .pods();
-        let told: Vec<_> =
+        let reported: Vec<_> =
             pods.all_by_name("default/web").map(|pod| (pod.uid(), ids(pod.containers()))).collect();
-        assert_eq!(told, [("aa-new", vec!["4"]), ("zz-old", vec!["2"])]);
+        assert_eq!(reported, [("aa-new", vec!["4"]), ("zz-old", vec!["2"])]);
         assert_eq!(pods.pod("default/web").unwrap().uid(), "aa-new", "it began last");
         assert_eq!(pods.len(), 3);
     }
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_sandbox_the_oldest_container_tells_when_a_pod_began() {
+    fn without_a_sandbox_the_oldest_container_reports_when_a_pod_began() {
         let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         let began = |containers: Vec<Container>| {
             Portfolio::from_iter(containers).pods().pod("default/web").unwrap().started_at()

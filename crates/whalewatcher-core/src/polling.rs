@@ -75,11 +75,11 @@ impl<C: EngineConnection> Polling<'_, C> {
     }
 
     /// Takes in a list. The first one comes before the subscription, so that nothing that changes after it is missed.
-    fn compare(&mut self, Listing { sightings, unlisted }: Listing) {
-        let mut now: HashMap<_, _> = sightings
+    fn compare(&mut self, Listing { entries, unlisted }: Listing) {
+        let mut now: HashMap<_, _> = entries
             .into_iter()
-            .map(|sighting| {
-                let container = sighting.container().clone();
+            .map(|entry| {
+                let container = entry.container().clone();
                 (container.id().clone(), container)
             })
             .collect();
@@ -93,7 +93,7 @@ impl<C: EngineConnection> Polling<'_, C> {
             match before.get(id) {
                 None => {
                     let id = id.clone();
-                    self.events.push_back(EngineEvent::Started { id, at: None, pid: None, glimpse: None });
+                    self.events.push_back(EngineEvent::Started { id, at: None, pid: None, preview: None });
                 }
                 Some(before) if before == container => {}
                 Some(_) => self.events.push_back(EngineEvent::Changed { id: id.clone(), at: None }),

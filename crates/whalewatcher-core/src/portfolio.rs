@@ -353,7 +353,7 @@ mod tests {
         /// Whatever is put in and taken out, all ways of looking at it agree with a plain map;
         /// also if hashes coincide.
         #[test]
-        fn every_index_tells_the_same(
+        fn every_index_reports_the_same(
             steps in proptest::collection::vec((0..6_u8, 0..4_u8, 0..3_u8, any::<bool>()), 0..80),
             poor in any::<bool>()
         ) {

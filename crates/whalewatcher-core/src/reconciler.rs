@@ -30,7 +30,7 @@ use std::time::SystemTime;
 use foldhash::{HashMap, HashSet};
 
 use crate::container::{Container, ContainerId};
-use crate::engine::{EngineEvent, EngineIdentity, Sighting, Untold};
+use crate::engine::{EngineEvent, EngineIdentity, ListingEntry, UnlistedScopes};
 use crate::error::EngineError;
 use crate::event::{Event, EventKind};
 use crate::portfolio::Portfolio;
@@ -47,7 +47,7 @@ mod memory;
 mod record;
 
 use failures::Failures;
-use record::{Exit, Glimpse, Inquiry, Record, Since, Touched};
+use record::{Exit, Inquiry, Preview, Record, Since, Touched};
 
 /// How many containers that are not alive are remembered, to recognise late and repeated events of theirs.
 const REMEMBERED: usize = 1024;
@@ -56,7 +56,7 @@ const REMEMBERED: usize = 1024;
 const STRANGERS: usize = 16_384;
 
 /// How many bytes the glimpses of lives that are not announced yet may take. Of starts beyond that only the hint is kept.
-const GLIMPSED: usize = 16 << 20;
+const MAX_PREVIEW_BYTES: usize = 16 << 20;
 
 /// What the reconciler is told.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ pub(crate) enum Input {
     /// A subscription to the engine's events stands.
     Connected,
     /// The list, asked for since then or since the audit began; and of whom it does not tell.
-    Listed(Vec<Sighting>, Untold),
+    Listed(Vec<ListingEntry>, UnlistedScopes),
     /// Time to compare the portfolio with a list, though the connection stands; or to complete a list that did not tell
     /// of all.
     Audit,
@@ -116,12 +116,12 @@ pub(crate) struct Reconciler {
     suspects: Vec<ContainerId>,
     list_wanted: bool,
     published: Vec<Event>,
-    divergences: u64,
+    drifted: u64,
     ignored: u64,
     /// How many records are [strangers](Record::is_stranger).
     strangers: usize,
     /// How many bytes the glimpses in records take.
-    glimpsed: usize,
+    preview_bytes: usize,
     /// Whether events of containers beyond the bounds were forgotten.
     has_forgotten: bool,
 }
@@ -157,8 +157,8 @@ impl Reconciler {
     }
 
     /// In how many containers audits found the portfolio to be wrong.
-    pub(crate) fn divergences(&self) -> u64 {
-        self.divergences
+    pub(crate) fn drifted(&self) -> u64 {
+        self.drifted
     }
 
     /// Takes what is to be published, in order.
@@ -226,7 +226,7 @@ impl Reconciler {
     pub(crate) fn handle(&mut self, input: Input, now: SystemTime) {
         match input {
             Input::Connected => self.connected(),
-            Input::Listed(sightings, untold) => self.listed(sightings, &untold, now),
+            Input::Listed(entries, unlisted_scopes) => self.listed(entries, &unlisted_scopes, now),
             Input::Audit if self.takes_audits() => {
                 match &mut self.phase {
                     Phase::Live { audit } => *audit = Some(Touched::default()),
@@ -262,7 +262,7 @@ impl Reconciler {
         self.retries.clear();
         self.failures.clear();
         self.deferred.clear();
-        self.glimpsed = 0;
+        self.preview_bytes = 0;
         self.has_forgotten = false;
         self.suspects.clear();
         self.list_wanted = false;
@@ -273,8 +273,8 @@ impl Reconciler {
             record.suspicion = None;
             record.graces = 0;
             record.gone = false;
-            record.glimpse = None;
-            record.glimpsed = 0;
+            record.preview = None;
+            record.preview_bytes = 0;
             record.is_begun = false;
             record.hinted_at = None;
             record.listed_name = None;
@@ -306,15 +306,15 @@ impl Reconciler {
         self.list_wanted = true;
     }
 
-    fn listed(&mut self, sightings: Vec<Sighting>, untold: &Untold, now: SystemTime) {
+    fn listed(&mut self, entries: Vec<ListingEntry>, unlisted_scopes: &UnlistedScopes, now: SystemTime) {
         match &mut self.phase {
             Phase::Listing { touched } => {
                 let touched = take(touched);
-                self.synchronize(sightings, untold, &touched, now);
+                self.synchronize(entries, unlisted_scopes, &touched, now);
             }
             Phase::Live { audit } => {
                 if let Some(touched) = take(audit) {
-                    self.audit(sightings, untold, &touched);
+                    self.audit(entries, unlisted_scopes, &touched);
                 }
             }
             Phase::Disconnected | Phase::Confirming { .. } => {}
@@ -322,23 +322,29 @@ impl Reconciler {
         self.bound_memory();
     }
 
-    fn synchronize(&mut self, sightings: Vec<Sighting>, untold: &Untold, touched: &Touched, now: SystemTime) {
+    fn synchronize(
+        &mut self,
+        entries: Vec<ListingEntry>,
+        unlisted_scopes: &UnlistedScopes,
+        touched: &Touched,
+        now: SystemTime,
+    ) {
         let mut gone = self.unconfirmed.clone();
-        gone.retain(|id| !untold.contains(id));
-        for sighting in sightings {
-            let id = sighting.container().id().clone();
+        gone.retain(|id| !unlisted_scopes.contains(id));
+        for entry in entries {
+            let id = entry.container().id().clone();
             gone.remove(&id);
             let confirmed = self.portfolio.by_id(&id).is_some() && !self.unconfirmed.contains(&id);
             if confirmed || self.is_asked(&id) {
                 continue;
             }
-            match sighting {
+            match entry {
                 // What an event spoke of may have changed since the moment that the list shows.
-                Sighting::Whole(container) if container.pid() != 0 && !touched.contains(&id) => {
+                ListingEntry::Whole(container) if container.pid() != 0 && !touched.contains(&id) => {
                     self.adopt(container, now, now);
                 }
-                sighting => {
-                    self.note_name(&id, &sighting);
+                entry => {
+                    self.note_name(&id, &entry);
                     self.want(&id);
                 }
             }
@@ -351,7 +357,7 @@ impl Reconciler {
         }
         let unsettled = self.records.iter().filter(|(_, record)| !record.inquiry.is_settled());
         let unsettled = unsettled.map(|(id, _)| (id.clone(), false)).collect();
-        self.phase = Phase::Confirming { unsettled, complete: untold.is_empty() };
+        self.phase = Phase::Confirming { unsettled, complete: unlisted_scopes.is_empty() };
         self.go_live_if_settled(now);
     }
 
@@ -400,8 +406,8 @@ impl Reconciler {
             | EngineEvent::Source(_)
             | EngineEvent::Fallback(_)
             | EngineEvent::Gap => {}
-            EngineEvent::Started { at, pid, glimpse, .. } => {
-                self.started(&id, at, pid.filter(|pid| *pid != 0), glimpse, now);
+            EngineEvent::Started { at, pid, preview, .. } => {
+                self.started(&id, at, pid.filter(|pid| *pid != 0), preview, now);
             }
             EngineEvent::Exited { pid, at, code, .. } => self.exited(&id, Exit { pid, at, code }, now),
             EngineEvent::Paused { at, .. } => self.paused(&id, true, at, now),
@@ -427,20 +433,20 @@ impl Reconciler {
         id: &ContainerId,
         at: Option<SystemTime>,
         pid: Option<u32>,
-        glimpse: Option<Box<Container>>,
+        preview: Option<Box<Container>>,
         now: SystemTime,
     ) {
         let confirmed = !self.unconfirmed.contains(id);
-        let glimpse = glimpse.filter(|glimpse| self.glimpsed + glimpse.size() <= GLIMPSED);
+        let preview = preview.filter(|preview| self.preview_bytes + preview.size() <= MAX_PREVIEW_BYTES);
         let record = self.records.entry(id.clone()).or_default();
         record.newest = record.newest.max(at);
         let newest_start = record.newest_start;
         record.newest_start = newest_start.max(at);
         // What is told again or late must not bring a life back.
-        let told_before = at.is_some() && at <= newest_start;
-        let mut glimpse = Glimpse::new(id, at, pid, glimpse).filter(|_| !told_before);
+        let reported_before = at.is_some() && at <= newest_start;
+        let mut preview = Preview::new(id, at, pid, preview).filter(|_| !reported_before);
         // Nothing distinguishes that life from others.
-        let is_bare = glimpse.is_none() && !told_before && self.portfolio.by_id(id).is_none();
+        let is_bare = preview.is_none() && !reported_before && self.portfolio.by_id(id).is_none();
         if let Some(known) = self.portfolio.by_id(id) {
             if confirmed && pid == Some(known.pid()) {
                 return;
@@ -451,24 +457,24 @@ impl Reconciler {
                 (Some(began), Some(at)) => at > began && newest_start > Some(began),
                 _ => !confirmed && pid.is_some() && pid != Some(known.pid()),
             };
-            if other_life && !told_before {
+            if other_life && !reported_before {
                 self.exit_known(id, Some(Exit { pid: None, at, code: None }), now);
             } else {
-                glimpse = None;
+                preview = None;
             }
         }
         let record = self.records.entry(id.clone()).or_default();
         let (exit, past) = (record.exit, &mut record.past);
-        let glimpse = glimpse
-            .filter(|glimpse| !exit.is_some_and(|exit| exit.ends_glimpsed(glimpse)))
-            .filter(|glimpse| !past.as_mut().is_some_and(|past| past.began_as(&glimpse.container)));
-        record.is_begun = is_bare || glimpse.is_some();
+        let preview = preview
+            .filter(|preview| !exit.is_some_and(|exit| exit.ends_preview(preview)))
+            .filter(|preview| !past.as_mut().is_some_and(|past| past.began_as(&preview.container)));
+        record.is_begun = is_bare || preview.is_some();
         if let Inquiry::Asked(since) = &mut record.inquiry {
             since.started = true;
         }
-        let former = std::mem::replace(&mut record.glimpse, glimpse);
+        let former = std::mem::replace(&mut record.preview, preview);
         if let (Some(former), Some(exit)) = (former, exit)
-            && exit.ends_glimpsed(&former)
+            && exit.ends_preview(&former)
         {
             // It waited for its name, which will not come any more: another life is asked about now.
             self.announce_past_life(former, exit, now);
@@ -489,10 +495,10 @@ impl Reconciler {
             since.hinted |= since.exits > 0;
             since.exits = since.exits.saturating_add(1);
         }
-        let began_later = |glimpse: &Glimpse| exit.verdict(&glimpse.container) == Some(false);
-        record.is_begun &= record.glimpse.as_ref().is_some_and(began_later);
+        let began_later = |preview: &Preview| exit.verdict(&preview.container) == Some(false);
+        record.is_begun &= record.preview.as_ref().is_some_and(began_later);
         if let Some(past) = record.past.as_mut().filter(|past| past.began < exit.at) {
-            past.start_told = true;
+            past.start_reported = true;
         }
         match known {
             Some(known) if exit.ends(&known) => self.exit_known(id, Some(exit), now),
@@ -503,12 +509,12 @@ impl Reconciler {
                 // Whoever is going to be asked about may still be named.
                 let asking = record.inquiry != Inquiry::None;
                 let over =
-                    |glimpse: &mut Glimpse| exit.ends_glimpsed(glimpse) && !(asking && glimpse.nameless);
-                if let Some(glimpse) = record.glimpse.take_if(over) {
+                    |preview: &mut Preview| exit.ends_preview(preview) && !(asking && preview.nameless);
+                if let Some(preview) = record.preview.take_if(over) {
                     // All that led to the question is over, and any later life's start is still to come.
                     record.inquiry = Inquiry::None;
                     self.failures.remove(id);
-                    self.announce_past_life(glimpse, exit, now);
+                    self.announce_past_life(preview, exit, now);
                 }
             }
         }
@@ -548,7 +554,7 @@ impl Reconciler {
     }
 
     /// A life that was over before it could be seen leaves its trace.
-    fn announce_past_life(&mut self, life: Glimpse, exit: Exit, now: SystemTime) {
+    fn announce_past_life(&mut self, life: Preview, exit: Exit, now: SystemTime) {
         let (container, began) = (life.container, life.began.unwrap_or(now));
         self.publish(began, EventKind::Started(container.clone()));
         self.publish(exit.at.unwrap_or(now), EventKind::Exited { container, code: exit.code });

@@ -26,7 +26,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::{
     ChangeSource, Container, ContainerId, EngineClient, EngineConnection, EngineError, EngineEvent,
-    EngineIdentity, ErrorKind, Listing, Portfolio, Settings, Sighting, Unlisted,
+    EngineIdentity, ErrorKind, Listing, ListingEntry, Portfolio, Settings, Unlisted,
 };
 use futures_util::stream::{self, Stream, StreamExt};
 use tokio::sync::{mpsc, watch};
@@ -83,7 +83,7 @@ pub enum Call {
     /// Inspecting.
     Inspect,
     /// Checking a silent event stream.
-    Check,
+    Probe,
 }
 
 /// When a call is held: before the engine looks what is alive, or when it has looked but not answered yet.
@@ -102,8 +102,8 @@ pub struct Calls {
     pub connects: usize,
     /// How many lists.
     pub lists: usize,
-    /// How many checks of a silent event stream.
-    pub checks: usize,
+    /// How many probes of a silent event stream.
+    pub probes: usize,
     /// How many inspections, of whom.
     pub inspections: HashMap<ContainerId, usize>,
     /// How many inspections are under way.
@@ -192,14 +192,14 @@ impl Engine {
                 None if !whole => container.with_started_at(at),
                 _ => container,
             };
-            let glimpse = Container::new(container.id().clone(), container.name(), 0)
+            let preview = Container::new(container.id().clone(), container.name(), 0)
                 .with_labels(container.labels().clone())
                 .with_started_at(container.started_at());
             let id = container.id().clone();
             let pid = whole.then_some(container.pid());
-            let glimpse = (!whole).then(|| Box::new(glimpse));
+            let preview = (!whole).then(|| Box::new(preview));
             state.alive.insert(id.clone(), container);
-            state.emit(&EngineEvent::Started { id, at: Some(at), pid, glimpse });
+            state.emit(&EngineEvent::Started { id, at: Some(at), pid, preview });
         });
     }
 
@@ -460,23 +460,23 @@ impl EngineConnection for Connection {
                 state.failing_lists -= 1;
                 return Err(EngineError::new(ErrorKind::Failed, "scripted failure"));
             }
-            let sighting = |container: &Container| match state.whole_lists {
-                true => Sighting::Whole(container.clone()),
+            let entry = |container: &Container| match state.whole_lists {
+                true => ListingEntry::Whole(container.clone()),
                 false => {
                     let partial = Container::new(container.id().clone(), container.name(), 0);
                     let labels = container.labels().clone();
                     let started_within = container.started_at().map(|began| began..=began);
                     let container = partial.with_labels(labels).with_paused(container.paused());
-                    Sighting::Partial { container, started_within }
+                    ListingEntry::Partial { container, started_within }
                 }
             };
-            let told = |container: &&Container| !state.unlisted.contains(Self::scope_of(container.id()));
+            let reported = |container: &&Container| !state.unlisted.contains(Self::scope_of(container.id()));
             let failed = |scope: &String| {
                 let error = EngineError::new(ErrorKind::Failed, "scripted failure");
                 Unlisted { scope: scope.clone(), error: Arc::new(error) }
             };
             Listing {
-                sightings: state.alive.values().filter(told).map(sighting).collect(),
+                entries: state.alive.values().filter(reported).map(entry).collect(),
                 unlisted: state.unlisted.iter().map(failed).collect(),
             }
         };
@@ -488,11 +488,11 @@ impl EngineConnection for Connection {
         id.split_once('/').map_or("", |(scope, _)| scope)
     }
 
-    async fn check(&self, since: Option<SystemTime>) -> Result<Option<SystemTime>, EngineError> {
-        self.0.change(|state| state.calls.checks += 1);
-        self.0.pass(Call::Check, Moment::BeforeLooking).await;
+    async fn probe(&self, since: Option<SystemTime>) -> Result<Option<SystemTime>, EngineError> {
+        self.0.change(|state| state.calls.probes += 1);
+        self.0.pass(Call::Probe, Moment::BeforeLooking).await;
         let newest = self.0.state().newest;
-        self.0.pass(Call::Check, Moment::BeforeAnswering).await;
+        self.0.pass(Call::Probe, Moment::BeforeAnswering).await;
         Ok(newest.filter(|newest| Some(*newest) > since.max(self.1)))
     }
 

@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_container_of_a_pod_tells_which_one_and_whether_it_is_the_sandbox() {
+    fn a_container_of_a_pod_reports_which_one_and_whether_it_is_the_sandbox() {
         let labels = [(POD_NAMESPACE_LABEL, "default"), (POD_NAME_LABEL, "web-0"), (POD_UID_LABEL, "4e11")];
         let pod = |container: Container| serde_json::to_value(container).unwrap()["pod"].clone();
         let app = Container::new("1", "app", 1).with_labels(Labels::from_iter(labels));

@@ -35,8 +35,8 @@ pub struct Settings {
     connect_limit: Duration,
     list_limit: Duration,
     inspect_limit: Duration,
-    check_every: Option<Duration>,
-    check_limit: Duration,
+    probe_every: Option<Duration>,
+    probe_limit: Duration,
     audit_every: Option<Duration>,
     subscriber_queue: usize,
 }
@@ -49,8 +49,8 @@ impl Default for Settings {
             connect_limit: Duration::from_secs(10),
             list_limit: Duration::from_secs(30),
             inspect_limit: Duration::from_secs(10),
-            check_every: Some(Duration::from_secs(4)),
-            check_limit: Duration::from_secs(10),
+            probe_every: Some(Duration::from_secs(4)),
+            probe_limit: Duration::from_secs(10),
             audit_every: Some(Duration::from_secs(60)),
             subscriber_queue: 4096,
         }
@@ -87,8 +87,8 @@ impl Settings {
 
     /// Sets how often to check a silent event stream, and for how long at most each time; `None`: never.
     #[must_use]
-    pub fn with_checks(mut self, every: impl Into<Option<Duration>>, limit: Duration) -> Self {
-        (self.check_every, self.check_limit) = (every.into().map(in_bounds), in_bounds(limit));
+    pub fn with_probes(mut self, every: impl Into<Option<Duration>>, limit: Duration) -> Self {
+        (self.probe_every, self.probe_limit) = (every.into().map(in_bounds), in_bounds(limit));
         self
     }
 
@@ -140,14 +140,14 @@ impl Settings {
 
     /// After how long a silence of the event stream to check that it is not dead; 4 s unless set. `None`: never.
     #[must_use]
-    pub fn check_every(&self) -> Option<Duration> {
-        self.check_every
+    pub fn probe_every(&self) -> Option<Duration> {
+        self.probe_every
     }
 
     /// How long such a check may take; 10 s unless set.
     #[must_use]
-    pub fn check_limit(&self) -> Duration {
-        self.check_limit
+    pub fn probe_limit(&self) -> Duration {
+        self.probe_limit
     }
 
     /// How often to compare the portfolio with the engine's list, give or take a tenth; 60 s unless set. `None`: never.
@@ -183,12 +183,12 @@ mod tests {
             let backoff = Backoff::default().with_delays(asked, asked).with_healthy_after(asked);
             let settings = Settings::default()
                 .with_limits(asked, asked, asked)
-                .with_checks(asked, asked)
+                .with_probes(asked, asked)
                 .with_audits(asked)
                 .with_backoff(backoff);
             let limits = [settings.connect_limit(), settings.list_limit(), settings.inspect_limit()];
-            assert_eq!((limits, settings.check_limit()), ([given; 3], given));
-            assert_eq!((settings.check_every(), settings.audit_every()), (Some(given), Some(given)));
+            assert_eq!((limits, settings.probe_limit()), ([given; 3], given));
+            assert_eq!((settings.probe_every(), settings.audit_every()), (Some(given), Some(given)));
             let backoff = settings.backoff();
             assert_eq!((backoff.first(), backoff.longest(), backoff.healthy_after()), (given, given, given));
             assert!(settings.next_audit().unwrap() <= given * 2);
@@ -199,9 +199,9 @@ mod tests {
             let settings = Settings::default().with_inspections(asked).with_subscriber_queue(asked);
             assert_eq!((settings.inspections(), settings.subscriber_queue()), (inspections, queue));
         }
-        let settings = Settings::default().with_checks(None, Duration::MAX).with_audits(None);
+        let settings = Settings::default().with_probes(None, Duration::MAX).with_audits(None);
         assert_eq!(
-            (settings.check_every(), settings.audit_every(), settings.next_audit()),
+            (settings.probe_every(), settings.audit_every(), settings.next_audit()),
             (None, None, None)
         );
     }

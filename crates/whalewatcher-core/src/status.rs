@@ -52,13 +52,13 @@ pub struct Counters {
     /// Of these, repetitions of failed ones.
     pub retries: u64,
     /// Connections given up because of an answer or event that cannot be understood.
-    pub garbled: u64,
+    pub malformed: u64,
     /// Comparisons of the portfolio with the engine's list while all seemed well.
     pub audits: u64,
     /// Containers of which an audit found, and mended, that the portfolio was wrong: events were lost.
-    pub divergences: u64,
+    pub drifted: u64,
     /// When that was the last time.
-    pub last_divergence: Option<SystemTime>,
+    pub last_drift: Option<SystemTime>,
     /// How many times a subscriber lagged and was given the difference.
     pub lagged: u64,
 }

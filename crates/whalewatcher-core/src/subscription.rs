@@ -139,7 +139,7 @@ mod tests {
     }
 
     /// The number that an event told.
-    fn told(event: &Event) -> u32 {
+    fn reported(event: &Event) -> u32 {
         event.container().expect("about a container").name().parse().expect("a number")
     }
 
@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(number(&now), 1);
         assert!(changes.next().now_or_never().is_none());
         publish(&publication, 2, || {});
-        assert_eq!(changes.next().now_or_never().flatten().as_ref().map(told), Some(2));
+        assert_eq!(changes.next().now_or_never().flatten().as_ref().map(reported), Some(2));
     }
 
     /// Publishes that the picture is synced.
@@ -195,14 +195,14 @@ mod tests {
             events.push(match &event.kind {
                 EventKind::Lagged { missed } => format!("lagged {missed}"),
                 EventKind::Synced { .. } => "synced".to_owned(),
-                _ => told(&event).to_string(),
+                _ => reported(&event).to_string(),
             });
         }
         events
     }
 
     #[test]
-    fn who_lags_is_told_how_much_it_missed_and_what_it_does_not_know_yet() {
+    fn who_lags_is_reported_how_much_it_missed_and_what_it_does_not_know_yet() {
         let publication = Arc::new(Publication::new(1));
         let lagged = || publication.complete(Status::new(crate::Phase::Idle)).counters.lagged;
         publish(&publication, 1, || {});
@@ -318,7 +318,7 @@ mod tests {
         assert_eq!(format!("{changes:?}"), "Subscription { .. }");
         publish(&publication, 1, || {});
         publication.end();
-        assert_eq!(changes.next().now_or_never().flatten().as_ref().map(told), Some(1));
+        assert_eq!(changes.next().now_or_never().flatten().as_ref().map(reported), Some(1));
         assert!(matches!(changes.next().now_or_never(), Some(None)));
         let (now, mut after) = publication.subscribe();
         assert_eq!(number(&now), 1);
@@ -341,7 +341,7 @@ mod tests {
             let (now, mut changes) = publication.subscribe();
             let next = runtime.block_on(changes.next()).expect("no end");
             if !matches!(next.kind, EventKind::Lagged { .. }) {
-                assert_eq!(told(&next), number(&now) + 1);
+                assert_eq!(reported(&next), number(&now) + 1);
             }
         }
         enough.store(true, Ordering::Relaxed);

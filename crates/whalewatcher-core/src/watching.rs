@@ -1,4 +1,4 @@
-//! Watching in a task of its own.
+//! WatchHandle in a task of its own.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::settings::Settings;
 use crate::watcher::{EngineWatcher, WatchError};
 
 /// A watcher whose watch runs in a task of its own, until this is closed or dropped.
-pub struct Watching<C: EngineClient> {
+pub struct WatchHandle<C: EngineClient> {
     watcher: Arc<EngineWatcher<C>>,
     task: Option<AbortOnDropHandle<Result<(), WatchError>>>,
 }
@@ -21,7 +21,7 @@ pub struct Watching<C: EngineClient> {
 /// # Panics
 ///
 /// Outside of a tokio runtime.
-pub fn watch<C: EngineClient>(client: C) -> Watching<C> {
+pub fn watch<C: EngineClient>(client: C) -> WatchHandle<C> {
     watch_with(client, Settings::default())
 }
 
@@ -30,14 +30,14 @@ pub fn watch<C: EngineClient>(client: C) -> Watching<C> {
 /// # Panics
 ///
 /// Outside of a tokio runtime.
-pub fn watch_with<C: EngineClient>(client: C, settings: Settings) -> Watching<C> {
+pub fn watch_with<C: EngineClient>(client: C, settings: Settings) -> WatchHandle<C> {
     let watcher = Arc::new(EngineWatcher::with_settings(client, settings));
     // Why it ends is in the status.
     let task = tokio::spawn(watcher.watch(CancellationToken::new()));
-    Watching { watcher, task: Some(AbortOnDropHandle::new(task)) }
+    WatchHandle { watcher, task: Some(AbortOnDropHandle::new(task)) }
 }
 
-impl<C: EngineClient> Watching<C> {
+impl<C: EngineClient> WatchHandle<C> {
     /// The watcher, to be shared; it is closed when this is.
     #[must_use]
     pub fn watcher(&self) -> &Arc<EngineWatcher<C>> {
@@ -53,7 +53,7 @@ impl<C: EngineClient> Watching<C> {
     }
 }
 
-impl<C: EngineClient> Deref for Watching<C> {
+impl<C: EngineClient> Deref for WatchHandle<C> {
     type Target = EngineWatcher<C>;
 
     fn deref(&self) -> &EngineWatcher<C> {
@@ -61,7 +61,7 @@ impl<C: EngineClient> Deref for Watching<C> {
     }
 }
 
-impl<C: EngineClient> Drop for Watching<C> {
+impl<C: EngineClient> Drop for WatchHandle<C> {
     fn drop(&mut self) {
         self.watcher.close();
     }

@@ -35,7 +35,7 @@ async fn fold_until(
 }
 
 #[tokio::test(start_paused = true)]
-async fn engines_are_watched_side_by_side_and_told_apart() {
+async fn engines_are_watched_side_by_side_and_reported_apart() {
     let (one, other) = (engine("one"), engine("other"));
     let fleet = Fleet::new();
     fleet.add(EngineWatcher::new(other.clone())).unwrap();
@@ -104,18 +104,18 @@ async fn what_a_removed_engine_had_is_announced_as_exited_before_what_its_succes
     assert!(fleet.remove("one"));
     fleet.add(EngineWatcher::new(one.clone())).unwrap();
     assert!(fleet.ready(LIMIT).await.is_complete());
-    let mut told = Vec::new();
-    while !told.contains(&"synced one".to_owned()) {
+    let mut reported = Vec::new();
+    while !reported.contains(&"synced one".to_owned()) {
         let (watcher, event) = timeout(LIMIT, changes.next()).await.expect("an event").expect("no end");
         let about = event.container().map_or(watcher.endpoint(), |container| container.id().as_str());
-        told.push(format!("{} {about}", event.kind.name()));
+        reported.push(format!("{} {about}", event.kind.name()));
         folds.entry(watcher.endpoint().to_owned()).or_default().apply(&event.kind);
         if event.kind.name() == "exited" {
             assert!(event.engine.is_some(), "{event}");
         }
     }
-    told.sort();
-    assert_eq!(told, ["exited one1", "exited one2", "started one1", "synced one"]);
+    reported.sort();
+    assert_eq!(reported, ["exited one1", "exited one2", "started one1", "synced one"]);
     assert_eq!((&folds["one"], &folds["other"]), (&one.truth(), &other.truth()));
     assert!(fleet.remove("one") && fleet.remove("other"));
     fold_until(&mut folds, &mut changes, |folds| folds.values().all(|fold| fold.total() == 0)).await;
@@ -155,11 +155,11 @@ async fn an_engine_that_is_not_there_holds_up_no_other_and_is_named_with_the_rea
     let reasons: Vec<_> = reasons.collect();
     assert!(reasons[0].starts_with("absent: not ready yet: "), "{reasons:?}");
     assert_eq!(reasons[1..], ["failed: gave up: not yours"]);
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     while let Some(Some((watcher, event))) = changes.next().now_or_never() {
-        told.extend((watcher.endpoint() == "failed").then(|| event.to_string()));
+        reported.extend((watcher.endpoint() == "failed").then(|| event.to_string()));
     }
-    assert_eq!(told, ["disconnected: not yours", "disconnected: gave up: not yours"]);
+    assert_eq!(reported, ["disconnected: not yours", "disconnected: gave up: not yours"]);
 }
 
 /// Another API of the engine, on the same socket.

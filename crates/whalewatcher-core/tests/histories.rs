@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use tokio::time::timeout;
 use whalewatcher_core::scripted::{Call, Engine, Moment};
 use whalewatcher_core::{
-    Container, Event, EventKind, Life, Portfolio, Settings, Subscription, Watching, watch_with,
+    Container, Event, EventKind, Life, Portfolio, Settings, Subscription, WatchHandle, watch_with,
 };
 
 #[derive(Clone, Debug)]
@@ -39,7 +39,7 @@ enum Step {
     Read(usize, u8),
 }
 
-const CALLS: [Call; 5] = [Call::Connect, Call::Subscribe, Call::List, Call::Inspect, Call::Check];
+const CALLS: [Call; 5] = [Call::Connect, Call::Subscribe, Call::List, Call::Inspect, Call::Probe];
 
 fn steps() -> impl Strategy<Value = Step> {
     let call = proptest::sample::select(CALLS.to_vec());
@@ -74,7 +74,7 @@ struct Subscriber {
 }
 
 impl Subscriber {
-    fn new(watching: &Watching<Engine>) -> Self {
+    fn new(watching: &WatchHandle<Engine>) -> Self {
         let (fold, changes) = watching.subscribe();
         let started = fold.containers().map(|container| container.life()).collect();
         Self { fold, changes, started, exited: HashSet::new(), lagged: false }

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use whalewatcher_core::adapter::poll;
 use whalewatcher_core::{
     ChangeSource, Container, ContainerId, EngineClient, EngineConnection, EngineError, EngineEvent,
-    EngineIdentity, ErrorKind, Listing, Settings, Sighting, Unlisted, watch,
+    EngineIdentity, ErrorKind, Listing, ListingEntry, Settings, Unlisted, watch,
 };
 
 const EVERY: Duration = Duration::from_secs(1);
@@ -80,7 +80,7 @@ impl EngineConnection for Engine {
         });
         let listed =
             state.alive.values().filter(|container| state.unlisted != Some(Self::scope_of(container.id())));
-        let mut listing = Listing::from(listed.cloned().map(Sighting::Whole).collect::<Vec<_>>());
+        let mut listing = Listing::from(listed.cloned().map(ListingEntry::Whole).collect::<Vec<_>>());
         listing.unlisted.extend(unlisted);
         Ok(listing)
     }
@@ -95,7 +95,7 @@ impl EngineConnection for Engine {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_change_is_noticed_within_the_interval_and_is_no_divergence() {
+async fn each_change_is_noticed_within_the_interval_and_is_no_drift() {
     let engine = Engine::default();
     engine.put(Container::new("1", "web", 7));
     let watching = watch(engine.clone());
@@ -124,7 +124,7 @@ async fn each_change_is_noticed_within_the_interval_and_is_no_divergence() {
         }
         assert!(began.elapsed() <= 3 * EVERY, "{expected:?} after {:?}", began.elapsed());
     }
-    assert_eq!(watching.status().counters.divergences, 0);
+    assert_eq!(watching.status().counters.drifted, 0);
 }
 
 #[tokio::test(start_paused = true)]

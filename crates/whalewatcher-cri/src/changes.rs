@@ -40,8 +40,8 @@ const REPLAYED: Duration = Duration::from_secs(30);
 pub(crate) fn changes(
     connection: &Connection,
 ) -> impl Stream<Item = Result<EngineEvent, EngineError>> + Send {
-    let (pending, told) = (VecDeque::new(), connection.told());
-    let changes = Changes { connection, pending, told, source: Source::Unchosen };
+    let (pending, reported) = (VecDeque::new(), connection.reported());
+    let changes = Changes { connection, pending, reported, source: Source::Unchosen };
     stream::unfold(Some(changes), |changes| async move {
         let mut changes = changes?;
         loop {
@@ -59,7 +59,7 @@ struct Changes<'a> {
     connection: &'a Connection,
     pending: VecDeque<EngineEvent>,
     /// What lists show.
-    told: Option<mpsc::UnboundedReceiver<EngineEvent>>,
+    reported: Option<mpsc::UnboundedReceiver<EngineEvent>>,
     source: Source<'a>,
 }
 
@@ -84,16 +84,16 @@ struct Events<'a> {
 impl<'a> Changes<'a> {
     /// Waits for what is to be told next, by the source or by a list.
     async fn next(&mut self) -> Result<(), EngineError> {
-        let mut told = self.told.take();
+        let mut reported = self.reported.take();
         let stepped = tokio::select! {
             biased;
             stepped = self.step() => stepped,
-            Some(event) = recv(&mut told) => {
+            Some(event) = recv(&mut reported) => {
                 self.pending.push_back(event);
                 Ok(())
             }
         };
-        self.told = told;
+        self.reported = reported;
         stepped
     }
 
@@ -103,7 +103,7 @@ impl<'a> Changes<'a> {
             Source::Unchosen => self.choose().await,
             Source::Events(events) => {
                 let step = events.step(self.connection).await?;
-                self.pending.extend(step.told);
+                self.pending.extend(step.reported);
                 if let Some(over) = step.over {
                     self.poll(Some(over));
                 }
@@ -167,7 +167,7 @@ impl<'a> Changes<'a> {
             self.pending.push_back(EngineEvent::Subscribed);
             self.source = Source::Events(events);
         }
-        self.pending.extend(step.told);
+        self.pending.extend(step.reported);
         Ok(())
     }
 
@@ -182,14 +182,14 @@ impl<'a> Changes<'a> {
     }
 }
 
-async fn recv(told: &mut Option<mpsc::UnboundedReceiver<EngineEvent>>) -> Option<EngineEvent> {
-    told.as_mut()?.recv().await
+async fn recv(reported: &mut Option<mpsc::UnboundedReceiver<EngineEvent>>) -> Option<EngineEvent> {
+    reported.as_mut()?.recv().await
 }
 
 /// What the stream of events came to.
 #[derive(Default)]
 struct Step {
-    told: Vec<EngineEvent>,
+    reported: Vec<EngineEvent>,
     /// Why there is none to be had, if it never stood.
     over: Option<EngineError>,
 }
@@ -205,7 +205,7 @@ impl Events<'_> {
             next = self.stream.next() => self.take(connection, next),
             () = sleep_until(until) => {
                 self.unsettled = None;
-                Ok(Step { told: vec![EngineEvent::Gap], over: None })
+                Ok(Step { reported: vec![EngineEvent::Gap], over: None })
             }
         }
     }
@@ -222,11 +222,11 @@ impl Events<'_> {
             ended if !self.arrived && self.since.elapsed() < SETTLED => {
                 let why =
                     ended.err().map_or_else(ended_by_itself, |status| failure::of_status(EVENTS, status));
-                return Ok(Step { told: Vec::new(), over: Some(why) });
+                return Ok(Step { reported: Vec::new(), over: Some(why) });
             }
             Err(status) => {
                 let error = failure::of_status(EVENTS, status);
-                if error.kind() == ErrorKind::Garbled {
+                if error.kind() == ErrorKind::Malformed {
                     return Err(error);
                 }
                 return Err(EngineError::new(ErrorKind::Disconnected, error.to_string()).with_source(error));
@@ -235,17 +235,17 @@ impl Events<'_> {
         };
         self.arrived = true;
         let now = SystemTime::now();
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         let mut replayed = false;
         if self.unsettled.is_some() {
             replayed = self.since.is_after(made_at(&event), now) && self.since.elapsed() < REPLAYED;
             self.unsettled = replayed.then(|| Instant::now() + SETTLED);
             if !replayed {
-                told.push(EngineEvent::Gap);
+                reported.push(EngineEvent::Gap);
             }
         }
-        told.extend(take(&event, &mut connection.memory(), self.since, replayed, now));
-        Ok(Step { told, over: None })
+        reported.extend(take(&event, &mut connection.memory(), self.since, replayed, now));
+        Ok(Step { reported, over: None })
     }
 }
 

@@ -25,7 +25,7 @@ struct Open {
 #[derive(Debug, PartialEq)]
 pub(crate) enum Taken {
     /// It is passed on, if it is worth anything.
-    Told(Option<EngineEvent>),
+    Reported(Option<EngineEvent>),
     /// It is to be asked whose this start is.
     Asked(ContainerId),
 }
@@ -33,9 +33,9 @@ pub(crate) enum Taken {
 impl Claims {
     /// Tasks are paused by nobody in CRI's name, and what has ended does not begin again.
     pub(crate) fn take(&mut self, event: EngineEvent, memory: &mut Memory) -> Taken {
-        let told = match event {
+        let reported = match event {
             EngineEvent::Started { ref id, .. }
-                if memory.was_told_to_end(id) || self.open.contains_key(id) =>
+                if memory.was_reported_to_end(id) || self.open.contains_key(id) =>
             {
                 None
             }
@@ -49,19 +49,19 @@ impl Claims {
                 Some(event)
             }
             EngineEvent::Exited { ref id, .. } => {
-                let told_before = memory.was_told_to_end(id);
+                let reported_before = memory.was_reported_to_end(id);
                 memory.end(id);
                 if let Some(open) = self.open.get_mut(id) {
                     open.end = Some(event);
                     None
                 } else {
-                    Some(event).filter(|_| !told_before)
+                    Some(event).filter(|_| !reported_before)
                 }
             }
             EngineEvent::Paused { .. } | EngineEvent::Unpaused { .. } => None,
             other => Some(other),
         };
-        Taken::Told(told)
+        Taken::Reported(reported)
     }
 
     /// Returns the starts that a list has shown to be CRI's meanwhile, with the ends that followed. Their answers do not
@@ -115,38 +115,42 @@ mod tests {
     }
 
     fn started() -> EngineEvent {
-        EngineEvent::Started { id: id(), at: None, pid: Some(7), glimpse: None }
+        EngineEvent::Started { id: id(), at: None, pid: Some(7), preview: None }
     }
 
     fn exited() -> EngineEvent {
         EngineEvent::Exited { id: id(), at: None, pid: Some(7), code: Some(1) }
     }
 
-    fn told(event: EngineEvent) -> Taken {
-        Taken::Told(Some(event))
+    fn reported(event: EngineEvent) -> Taken {
+        Taken::Reported(Some(event))
     }
 
-    const NOTHING: Taken = Taken::Told(None);
+    const NOTHING: Taken = Taken::Reported(None);
 
     #[tokio::test]
-    async fn an_end_is_told_once_and_nothing_of_that_life_afterwards() {
+    async fn an_end_is_reported_once_and_nothing_of_that_life_afterwards() {
         let (mut claims, mut memory) = (Claims::default(), Memory::default());
         memory.is(&id(), Kind::Container, None);
-        assert_eq!(claims.take(started(), &mut memory), told(started()), "a list told that it is CRI's");
-        assert_eq!(claims.take(exited(), &mut memory), told(exited()));
+        assert_eq!(
+            claims.take(started(), &mut memory),
+            reported(started()),
+            "a list reported that it is CRI's"
+        );
+        assert_eq!(claims.take(exited(), &mut memory), reported(exited()));
         for again in [exited(), started()] {
             assert_eq!(claims.take(again, &mut memory), NOTHING);
         }
         let mut memory = Memory::default();
         assert_eq!(
             claims.take(exited(), &mut memory),
-            told(exited()),
+            reported(exited()),
             "it may be known from another connection"
         );
     }
 
     #[tokio::test]
-    async fn of_what_is_not_cris_nothing_is_told() {
+    async fn of_what_is_not_cris_nothing_is_reported() {
         for ends_first in [false, true] {
             let (mut claims, mut memory) = (Claims::default(), Memory::default());
             assert_eq!(claims.take(started(), &mut memory), Taken::Asked(id()));
@@ -160,7 +164,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_cris_is_told_with_the_end_that_followed() {
+    async fn what_is_cris_is_reported_with_the_end_that_followed() {
         let (mut claims, mut memory) = (Claims::default(), Memory::default());
         claims.take(started(), &mut memory);
         assert_eq!(claims.settle(&id(), Ok(Some(Kind::Sandbox)), &mut memory), [started()]);
@@ -176,7 +180,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_list_shows_to_be_cris_is_told_before_the_answer_and_not_again() {
+    async fn what_a_list_shows_to_be_cris_is_reported_before_the_answer_and_not_again() {
         let (mut claims, mut memory) = (Claims::default(), Memory::default());
         claims.take(started(), &mut memory);
         assert_eq!(claims.release(&mut memory), []);
@@ -188,23 +192,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_may_not_be_cris_is_told_without_a_pid() {
+    async fn what_may_not_be_cris_is_reported_without_a_pid() {
         let (mut claims, mut memory) = (Claims::default(), Memory::default());
         claims.take(started(), &mut memory);
         let error = EngineError::new(ErrorKind::Failed, "no");
-        let without = EngineEvent::Started { id: id(), at: None, pid: None, glimpse: None };
+        let without = EngineEvent::Started { id: id(), at: None, pid: None, preview: None };
         assert_eq!(claims.settle(&id(), Err(error), &mut memory), [without]);
         let member = memory.get(&id()).unwrap();
         assert!(!member.is_claimed && member.started.is_some() && member.kind.is_none());
     }
 
     #[test]
-    fn pauses_are_nothing_in_cri_and_whatever_else_is_told_is() {
+    fn pauses_are_nothing_in_cri_and_whatever_else_is_reported_is() {
         let (mut claims, mut memory) = (Claims::default(), Memory::default());
         assert_eq!(claims.take(EngineEvent::Paused { id: id(), at: None }, &mut memory), NOTHING);
         assert_eq!(claims.take(EngineEvent::Unpaused { id: id(), at: None }, &mut memory), NOTHING);
         let changed = EngineEvent::Changed { id: id(), at: None };
-        assert_eq!(claims.take(changed.clone(), &mut memory), told(changed));
-        assert_eq!(claims.take(EngineEvent::Gap, &mut memory), told(EngineEvent::Gap));
+        assert_eq!(claims.take(changed.clone(), &mut memory), reported(changed));
+        assert_eq!(claims.take(EngineEvent::Gap, &mut memory), reported(EngineEvent::Gap));
     }
 }

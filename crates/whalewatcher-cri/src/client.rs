@@ -273,7 +273,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_runtime_is_where_containerd_always_is_unless_told_otherwise() {
+    fn the_runtime_is_where_containerd_always_is_unless_reported_otherwise() {
         let client = Client::builder().build().unwrap();
         assert_eq!(client.endpoint(), "unix:///run/containerd/containerd.sock");
         assert_eq!(

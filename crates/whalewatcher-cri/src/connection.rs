@@ -38,8 +38,8 @@ pub struct Connection {
     lists: Lists,
     /// What lists show that the stream of events has to tell. No list is polled before that is taken, so it is never more than
     /// what two lists show.
-    tell: mpsc::UnboundedSender<EngineEvent>,
-    told: Mutex<Option<mpsc::UnboundedReceiver<EngineEvent>>>,
+    report: mpsc::UnboundedSender<EngineEvent>,
+    reported: Mutex<Option<mpsc::UnboundedReceiver<EngineEvent>>>,
     #[cfg(feature = "containerd")]
     hints: Hints,
 }
@@ -65,7 +65,7 @@ impl Connection {
         configured: Configured,
         settings: &Settings,
     ) -> Result<Self, EngineError> {
-        let (tell, told) = mpsc::unbounded_channel();
+        let (report, reported) = mpsc::unbounded_channel();
         let memory =
             Memory::new(configured.endings.clone(), configured.lives.clone(), configured.limits.kept());
         Ok(Self {
@@ -79,8 +79,8 @@ impl Connection {
             inspect_limit: settings.inspect_limit(),
             memory: Mutex::new(memory),
             lists: Lists::default(),
-            tell,
-            told: Mutex::new(Some(told)),
+            report,
+            reported: Mutex::new(Some(reported)),
         })
     }
 
@@ -149,14 +149,14 @@ impl Connection {
     }
 
     /// Has the stream of events tell that.
-    pub(crate) fn tell(&self, event: EngineEvent) {
+    pub(crate) fn report(&self, event: EngineEvent) {
         // Without a stream there is nothing to report to.
-        let _ = self.tell.send(event);
+        let _ = self.report.send(event);
     }
 
     /// What the stream of events has to tell besides; once only.
-    pub(crate) fn told(&self) -> Option<mpsc::UnboundedReceiver<EngineEvent>> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner).take()
+    pub(crate) fn reported(&self) -> Option<mpsc::UnboundedReceiver<EngineEvent>> {
+        self.reported.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -180,11 +180,11 @@ impl EngineConnection for Connection {
     /// Nothing that the runtime offers shows that its stream of events is alive, but all goes over one connection: whoever
     /// answers on it can bring events too. Where containerd's own events are taken for hints, and were silent for long enough,
     /// one of ours has to come back.
-    async fn check(&self, _since: Option<SystemTime>) -> Result<Option<SystemTime>, EngineError> {
+    async fn probe(&self, _since: Option<SystemTime>) -> Result<Option<SystemTime>, EngineError> {
         self.transport.check_socket()?;
         #[cfg(feature = "containerd")]
         if self.hints.stand() {
-            self.hints.check().await?;
+            self.hints.probe().await?;
             return Ok(None);
         }
         ask_version(self.transport.channel()).await?;

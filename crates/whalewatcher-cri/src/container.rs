@@ -89,25 +89,25 @@ pub(crate) struct Pod {
 
 impl Pod {
     pub(crate) fn of(metadata: Option<&PodSandboxMetadata>) -> Option<Self> {
-        metadata.map(|told| Self {
-            name: told.name.as_str().into(),
-            namespace: told.namespace.as_str().into(),
-            uid: told.uid.as_str().into(),
+        metadata.map(|reported| Self {
+            name: reported.name.as_str().into(),
+            namespace: reported.namespace.as_str().into(),
+            uid: reported.uid.as_str().into(),
         })
     }
 
     fn labels(&self) -> impl Iterator<Item = (Arc<str>, Arc<str>)> {
-        let told = [
+        let reported = [
             (POD_NAME_LABEL, &self.name),
             (POD_NAMESPACE_LABEL, &self.namespace),
             (POD_UID_LABEL, &self.uid),
         ];
-        told.map(|(key, value)| (key.into(), value.clone())).into_iter()
+        reported.map(|(key, value)| (key.into(), value.clone())).into_iter()
     }
 }
 
 /// Whether a container's own labels tell its pod, as those do that the kubelet gives.
-pub(crate) fn tells_pod(labels: &HashMap<String, String>) -> bool {
+pub(crate) fn reports_pod(labels: &HashMap<String, String>) -> bool {
     [POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL].iter().all(|key| labels.contains_key(*key))
 }
 
@@ -153,7 +153,7 @@ fn container_labels(
     name: Option<&str>,
     pod: Option<&Pod>,
 ) -> Labels {
-    let pod = pod.filter(|_| !tells_pod(own)).map(Pod::labels).into_iter().flatten();
+    let pod = pod.filter(|_| !reports_pod(own)).map(Pod::labels).into_iter().flatten();
     let name = name.filter(|name| !name.is_empty()).map(|name| (CONTAINER_NAME_LABEL.into(), name.into()));
     let own = own.iter().filter(|(key, _)| *key != SANDBOX_LABEL);
     Labels::from_iter(own.map(shared).chain(pod).chain(name).chain(annotations.iter().map(annotation)))
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_containers_labels_tell_its_pod_its_name_and_its_annotations() {
+    fn a_containers_labels_report_its_pod_its_name_and_its_annotations() {
         let pod = Pod::of(Some(&metadata()));
         let container = of_status(&status(&[("app", "x")], &[("note", "n")]), pod.as_ref(), 7);
         assert_eq!(container.to_string(), "container 'web'/c1 with PID 7");
@@ -226,7 +226,7 @@ mod tests {
             ("io.kubernetes.pod.namespace", "ns"),
             ("io.kubernetes.pod.uid", "u"),
         ];
-        assert!(tells_pod(&map(&kubelet)) && !tells_pod(&map(&kubelet[..2])));
+        assert!(reports_pod(&map(&kubelet)) && !reports_pod(&map(&kubelet[..2])));
         let pod = Pod::of(Some(&metadata()));
         for pod in [None, pod.as_ref()] {
             let container = of_status(&status(&kubelet, &[]), pod, 7);
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_tells_the_labels_that_the_status_tells() {
+    fn a_list_reports_the_labels_that_the_status_reports() {
         let status = status(&[("app", "x")], &[("note", "n")]);
         let listed = ListedContainer {
             id: status.id.clone(),
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sandbox_is_called_by_its_id_and_tells_that_it_is_one() {
+    fn a_sandbox_is_called_by_its_id_and_reports_that_it_is_one() {
         let status = PodSandboxStatus {
             id: "s1".into(),
             metadata: Some(metadata()),
@@ -298,9 +298,9 @@ mod tests {
 
     #[test]
     fn only_running_containers_and_ready_sandboxes_are_alive() {
-        let told = [0, 1, 2, 3, 4711, -1].map(state);
+        let reported = [0, 1, 2, 3, 4711, -1].map(state);
         let over = State::NotAlive;
-        assert_eq!(told, [State::Created, State::Alive, over, over, over, over]);
+        assert_eq!(reported, [State::Created, State::Alive, over, over, over, over]);
         assert_eq!([0, 1, 2, -1].map(sandbox_state), [State::Alive, over, over, over]);
     }
 }

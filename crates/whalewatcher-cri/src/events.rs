@@ -81,7 +81,7 @@ pub(crate) fn finished(status: &ContainerStatus) -> (Option<SystemTime>, Option<
 enum Subject<'a> {
     Container(&'a ContainerStatus, Option<&'a PodSandboxStatus>),
     Sandbox(&'a PodSandboxStatus),
-    Untold,
+    UnlistedScopes,
 }
 
 impl<'a> Subject<'a> {
@@ -92,7 +92,7 @@ impl<'a> Subject<'a> {
         }
         match event.containers_statuses.iter().find(|status| status.id == event.container_id) {
             Some(status) => Self::Container(status, sandbox),
-            None => Self::Untold,
+            None => Self::UnlistedScopes,
         }
     }
 
@@ -100,18 +100,18 @@ impl<'a> Subject<'a> {
         match self {
             Self::Container(status, _) => Some(state(status.state)),
             Self::Sandbox(status) => Some(sandbox_state(status.state)),
-            Self::Untold => None,
+            Self::UnlistedScopes => None,
         }
     }
 
-    fn glimpse(&self) -> Option<Container> {
+    fn preview(&self) -> Option<Container> {
         match self {
             Self::Container(status, sandbox) => {
                 let pod = Pod::of(sandbox.and_then(|sandbox| sandbox.metadata.as_ref()));
                 Some(of_status(status, pod.as_ref(), 0))
             }
             Self::Sandbox(status) => Some(of_sandbox_status(status, 0)),
-            Self::Untold => None,
+            Self::UnlistedScopes => None,
         }
     }
 
@@ -119,7 +119,7 @@ impl<'a> Subject<'a> {
         match self {
             Self::Container(status, _) => moment(status.started_at),
             Self::Sandbox(status) => moment(status.created_at),
-            Self::Untold => None,
+            Self::UnlistedScopes => None,
         }
     }
 
@@ -150,7 +150,7 @@ impl<'a> Subject<'a> {
                     memory.learn(id, pod);
                 }
             }
-            Self::Untold => {}
+            Self::UnlistedScopes => {}
         }
     }
 }
@@ -161,13 +161,13 @@ fn started(
     subject: &Subject<'_>,
     memory: &mut Memory,
 ) -> Option<EngineEvent> {
-    if memory.was_told_to_end(&id) || memory.get(&id).is_some_and(|member| member.pid.is_some()) {
+    if memory.was_reported_to_end(&id) || memory.get(&id).is_some_and(|member| member.pid.is_some()) {
         return None;
     }
     subject.note(&id, memory);
     memory.member(&id).started = Some(Instant::now());
     let at = subject.began().or(made_at(event));
-    Some(EngineEvent::Started { id, at, pid: None, glimpse: subject.glimpse().map(Box::new) })
+    Some(EngineEvent::Started { id, at, pid: None, preview: subject.preview().map(Box::new) })
 }
 
 fn stopped(
@@ -183,26 +183,26 @@ fn stopped(
         return vec![EngineEvent::Changed { id, at: made_at(event) }];
     }
     let member = memory.forget(&id);
-    if memory.was_told_to_end(&id) {
+    if memory.was_reported_to_end(&id) {
         return Vec::new();
     }
     let pid = memory.end(&id);
     if member.as_ref().is_some_and(|member| member.is_processless) {
         return Vec::new();
     }
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     let began = subject.began();
-    let was_told = member.is_some();
+    let was_reported = member.is_some();
     // The events of a life that is very short may come the other way round.
-    if !was_told && began.is_some() && !since.is_after(began, now) {
-        let glimpse = subject.glimpse().map(Box::new);
-        told.push(EngineEvent::Started { id: id.clone(), at: began, pid: None, glimpse });
+    if !was_reported && began.is_some() && !since.is_after(began, now) {
+        let preview = subject.preview().map(Box::new);
+        reported.push(EngineEvent::Started { id: id.clone(), at: began, pid: None, preview });
     }
     let (finished, code) = subject.finished();
     let at = end(finished.or(made_at(event)), began);
     let pid = member.and_then(|member| member.pid).or(pid);
-    told.push(EngineEvent::Exited { id, pid, at, code });
-    told
+    reported.push(EngineEvent::Exited { id, pid, at, code });
+    reported
 }
 
 #[cfg(test)]
@@ -221,16 +221,16 @@ mod tests {
     }
 
     /// A runtime that has been subscribed to since second 1000, and tells what happens at second 1010.
-    struct Told {
+    struct Reported {
         memory: Memory,
         since: Since,
     }
 
-    impl Told {
+    impl Reported {
         async fn new() -> Self {
-            let told = Self { memory: Memory::default(), since: Since::now() };
+            let reported = Self { memory: Memory::default(), since: Since::now() };
             tokio::time::advance(Duration::from_secs(10)).await;
-            told
+            reported
         }
 
         fn take(&mut self, event: &ContainerEventResponse) -> Vec<EngineEvent> {
@@ -296,131 +296,131 @@ mod tests {
         "c1".into()
     }
 
-    fn glimpse(status: &ContainerStatus) -> Option<Box<Container>> {
+    fn preview(status: &ContainerStatus) -> Option<Box<Container>> {
         let pod = Pod::of(pod(PodState::Ready).metadata.as_ref());
         Some(Box::new(of_status(status, pod.as_ref(), 0)))
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_start_tells_all_but_the_pid_and_an_end_its_time_and_exit_code() {
-        let mut told = Told::new().await;
-        assert_eq!(told.take(&event(Created, Some(running()))), []);
-        let begun = EngineEvent::Started { id: id(), at: at(1005), pid: None, glimpse: glimpse(&running()) };
-        assert_eq!(told.take(&event(Started, Some(running()))), [begun]);
-        let member = told.memory.get(&id()).unwrap();
+    async fn a_start_reports_all_but_the_pid_and_an_end_its_time_and_exit_code() {
+        let mut reported = Reported::new().await;
+        assert_eq!(reported.take(&event(Created, Some(running()))), []);
+        let begun = EngineEvent::Started { id: id(), at: at(1005), pid: None, preview: preview(&running()) };
+        assert_eq!(reported.take(&event(Started, Some(running()))), [begun]);
+        let member = reported.memory.get(&id()).unwrap();
         assert_eq!((member.kind, member.sandbox.as_deref()), (Some(Kind::Container), Some("s1")));
-        assert!(told.memory.pod(&"s1".into()).is_some());
-        told.memory.member(&id()).pid = Some(7);
+        assert!(reported.memory.pod(&"s1".into()).is_some());
+        reported.memory.member(&id()).pid = Some(7);
         let over = EngineEvent::Exited { id: id(), pid: Some(7), at: at(1006), code: Some(3) };
-        assert_eq!(told.take(&event(Stopped, Some(exited()))), [over]);
-        assert!(told.memory.get(&id()).is_none());
+        assert_eq!(reported.take(&event(Stopped, Some(exited()))), [over]);
+        assert!(reported.memory.get(&id()).is_none());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_sandbox_is_told_by_its_own_status() {
-        let mut told = Told::new().await;
+    async fn a_sandbox_is_reported_by_its_own_status() {
+        let mut reported = Reported::new().await;
         let of = |kind: ContainerEventType, state| ContainerEventResponse {
             container_id: "s1".into(),
             pod_sandbox_status: Some(pod(state)),
             ..event(kind, None)
         };
-        let glimpse = Some(Box::new(of_sandbox_status(&pod(PodState::Ready), 0)));
-        let begun = EngineEvent::Started { id: "s1".into(), at: at(1001), pid: None, glimpse };
-        assert_eq!(told.take(&of(Started, PodState::Ready)), [begun]);
-        assert_eq!(told.memory.get(&"s1".into()).unwrap().kind, Some(Kind::Sandbox));
+        let preview = Some(Box::new(of_sandbox_status(&pod(PodState::Ready), 0)));
+        let begun = EngineEvent::Started { id: "s1".into(), at: at(1001), pid: None, preview };
+        assert_eq!(reported.take(&of(Started, PodState::Ready)), [begun]);
+        assert_eq!(reported.memory.get(&"s1".into()).unwrap().kind, Some(Kind::Sandbox));
         let over = EngineEvent::Exited { id: "s1".into(), pid: None, at: at(1008), code: None };
-        assert_eq!(told.take(&of(Stopped, PodState::NotReady)), [over]);
-        assert_eq!(told.take(&of(Deleted, PodState::NotReady)), []);
-        assert!(told.memory.pod(&"s1".into()).is_none());
+        assert_eq!(reported.take(&of(Stopped, PodState::NotReady)), [over]);
+        assert_eq!(reported.take(&of(Deleted, PodState::NotReady)), []);
+        assert!(reported.memory.pod(&"s1".into()).is_none());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_known_to_be_alive_or_over_is_not_told_again() {
-        let mut told = Told::new().await;
-        told.memory.is(&id(), Kind::Container, None).pid = Some(7);
-        assert_eq!(told.take(&event(Started, Some(running()))), []);
-        assert_eq!(told.take(&event(Deleted, None)).len(), 1);
+    async fn what_is_known_to_be_alive_or_over_is_not_reported_again() {
+        let mut reported = Reported::new().await;
+        reported.memory.is(&id(), Kind::Container, None).pid = Some(7);
+        assert_eq!(reported.take(&event(Started, Some(running()))), []);
+        assert_eq!(reported.take(&event(Deleted, None)).len(), 1);
         for again in [event(Stopped, Some(exited())), event(Deleted, None), event(Started, Some(running()))] {
-            assert_eq!(told.take(&again), []);
+            assert_eq!(reported.take(&again), []);
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_end_that_overtakes_its_start_is_told_with_it() {
-        let mut told = Told::new().await;
-        let both = told.take(&event(Stopped, Some(exited())));
-        let begun = EngineEvent::Started { id: id(), at: at(1005), pid: None, glimpse: glimpse(&exited()) };
+    async fn an_end_that_overtakes_its_start_is_reported_with_it() {
+        let mut reported = Reported::new().await;
+        let both = reported.take(&event(Stopped, Some(exited())));
+        let begun = EngineEvent::Started { id: id(), at: at(1005), pid: None, preview: preview(&exited()) };
         let over = EngineEvent::Exited { id: id(), pid: None, at: at(1006), code: Some(3) };
         assert_eq!(both, [begun, over]);
-        assert_eq!(told.take(&event(Started, Some(exited()))), []);
+        assert_eq!(reported.take(&event(Started, Some(exited()))), []);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_began_before_anybody_asked_is_not_told_by_its_end() {
-        let mut told = Told::new().await;
+    async fn what_began_before_anybody_asked_is_not_reported_by_its_end() {
+        let mut reported = Reported::new().await;
         let old = ContainerStatus { started_at: seconds(999), ..exited() };
         let over = EngineEvent::Exited { id: id(), pid: None, at: at(1006), code: Some(3) };
-        assert_eq!(told.take(&event(Stopped, Some(old))), [over]);
+        assert_eq!(reported.take(&event(Stopped, Some(old))), [over]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn replayed_starts_are_nothing_and_replayed_ends_are_ends() {
-        let mut told = Told::new().await;
+        let mut reported = Reported::new().await;
         let old = |event| ContainerEventResponse { created_at: seconds(998), ..event };
         let status = ContainerStatus { started_at: seconds(990), finished_at: seconds(995), ..exited() };
-        assert_eq!(told.take(&old(event(Started, Some(status.clone())))), []);
-        assert!(told.memory.get(&id()).is_none());
+        assert_eq!(reported.take(&old(event(Started, Some(status.clone())))), []);
+        assert!(reported.memory.get(&id()).is_none());
         let over = EngineEvent::Exited { id: id(), pid: None, at: at(995), code: Some(3) };
-        assert_eq!(told.take(&old(event(Stopped, Some(status)))), [over]);
+        assert_eq!(reported.take(&old(event(Stopped, Some(status)))), [over]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_end_before_its_beginning_is_just_after_it() {
-        let mut told = Told::new().await;
+        let mut reported = Reported::new().await;
         let odd = ContainerStatus { finished_at: seconds(1004), exit_code: -1, ..exited() };
-        told.take(&event(Started, Some(odd.clone())));
+        reported.take(&event(Started, Some(odd.clone())));
         let then = at(1005).map(|began| began + Duration::from_nanos(1));
         let over = EngineEvent::Exited { id: id(), pid: None, at: then, code: None };
-        assert_eq!(told.take(&event(Stopped, Some(odd))), [over]);
+        assert_eq!(reported.take(&event(Stopped, Some(odd))), [over]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_contradicts_itself_or_is_not_known_is_a_hint() {
-        let mut told = Told::new().await;
+        let mut reported = Reported::new().await;
         let hint = EngineEvent::Changed { id: id(), at: at(1008) };
-        assert_eq!(told.take(&event(Stopped, Some(running()))), std::slice::from_ref(&hint));
+        assert_eq!(reported.take(&event(Stopped, Some(running()))), std::slice::from_ref(&hint));
         let unknown = ContainerEventResponse { container_event_type: 99, ..event(Started, Some(running())) };
-        assert_eq!(told.take(&unknown), [hint]);
-        assert!(!told.memory.has_ended(&id()));
+        assert_eq!(reported.take(&unknown), [hint]);
+        assert!(!reported.memory.has_ended(&id()));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn without_any_status_a_start_and_an_end_are_told_all_the_same() {
-        let mut told = Told::new().await;
+    async fn without_any_status_a_start_and_an_end_are_reported_all_the_same() {
+        let mut reported = Reported::new().await;
         let bare = |kind| ContainerEventResponse { pod_sandbox_status: None, ..event(kind, None) };
-        let begun = EngineEvent::Started { id: id(), at: at(1008), pid: None, glimpse: None };
-        assert_eq!(told.take(&bare(Started)), [begun]);
+        let begun = EngineEvent::Started { id: id(), at: at(1008), pid: None, preview: None };
+        assert_eq!(reported.take(&bare(Started)), [begun]);
         let over = EngineEvent::Exited { id: id(), pid: None, at: at(1008), code: None };
-        assert_eq!(told.take(&bare(Deleted)), [over]);
+        assert_eq!(reported.take(&bare(Deleted)), [over]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_has_no_proper_id_concerns_nobody_and_what_has_no_process_has_no_end() {
-        let mut told = Told::new().await;
+        let mut reported = Reported::new().await;
         for wrong in ["", "a/b", "a\n"] {
             for kind in [Started, Stopped] {
                 let event =
                     ContainerEventResponse { container_id: wrong.into(), ..event(kind, Some(running())) };
-                assert_eq!(told.take(&event), [], "{wrong:?}");
+                assert_eq!(reported.take(&event), [], "{wrong:?}");
             }
         }
-        told.memory.is(&id(), Kind::Sandbox, None).is_processless = true;
-        assert_eq!(told.take(&event(Stopped, Some(exited()))), []);
-        assert!(told.memory.has_ended(&id()));
+        reported.memory.is(&id(), Kind::Sandbox, None).is_processless = true;
+        assert_eq!(reported.take(&event(Stopped, Some(exited()))), []);
+        assert!(reported.memory.has_ended(&id()));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn clocks_may_be_set_while_events_are_told() {
+    async fn clocks_may_be_set_while_events_are_reported() {
         let since = Since::now();
         tokio::time::advance(Duration::from_secs(10)).await;
         let clock_was_set_back = UNIX_EPOCH + Duration::from_secs(500);

@@ -99,8 +99,8 @@ impl Hints {
     }
 
     /// Whether the stream is alive; never ends if it is not.
-    pub(crate) async fn check(&self) -> Result<(), EngineError> {
-        self.service.check().await
+    pub(crate) async fn probe(&self) -> Result<(), EngineError> {
+        self.service.probe().await
     }
 }
 
@@ -185,7 +185,7 @@ impl<'a> Hinting<'a> {
     /// What to pass on of an event at once.
     fn take(&mut self, connection: &Connection, event: EngineEvent) -> Option<EngineEvent> {
         match self.claims.take(event, &mut connection.memory()) {
-            Taken::Told(event) => event,
+            Taken::Reported(event) => event,
             Taken::Asked(id) => {
                 self.queue.push_back(id);
                 None
@@ -241,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn containers_and_sandboxes_are_told_apart_by_their_label() {
+    fn containers_and_sandboxes_are_reported_apart_by_their_label() {
         for (label, expected) in [
             (Some("container"), Some(Kind::Container)),
             (Some("sandbox"), Some(Kind::Sandbox)),

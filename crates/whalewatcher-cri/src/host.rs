@@ -20,14 +20,14 @@ pub(crate) async fn name(pid: Option<u32>) -> String {
 async fn name_below(proc: &Path, pid: Option<u32>) -> String {
     let Some(pid) = pid else { return own_name() };
     let process = proc.join(pid.to_string());
-    let (tell, told) = oneshot::channel();
+    let (report, reported) = oneshot::channel();
     let asked = process.clone();
     let thread = thread::Builder::new().name("uts-namespace".into()).spawn(move || {
         // Whoever asked may be gone.
-        let _ = tell.send(name_in_namespace_of(&asked));
+        let _ = report.send(name_in_namespace_of(&asked));
     });
     let in_namespace = match thread {
-        Ok(_) => told.await.ok().flatten(),
+        Ok(_) => reported.await.ok().flatten(),
         Err(error) => {
             tracing::debug!(%error, "no thread to look into another UTS namespace");
             None
@@ -49,21 +49,21 @@ fn name_in_namespace_of(process: &Path) -> Option<String> {
             return None;
         }
     }
-    told(uname().nodename().to_string_lossy().into_owned())
+    reported(uname().nodename().to_string_lossy().into_owned())
 }
 
 /// What the file says that names a host when it boots, below the root of that process.
 fn name_in_root_of(process: &Path) -> Option<String> {
     let text = fs::read_to_string(process.join("root/etc/hostname")).ok()?;
     let lines = text.lines().map(str::trim);
-    lines.filter(|line| !line.starts_with('#')).find_map(|line| told(line.to_owned()))
+    lines.filter(|line| !line.starts_with('#')).find_map(|line| reported(line.to_owned()))
 }
 
 fn own_name() -> String {
     uname().nodename().to_string_lossy().into_owned()
 }
 
-fn told(name: String) -> Option<String> {
+fn reported(name: String) -> Option<String> {
     Some(name).filter(|name| !name.is_empty())
 }
 
@@ -111,11 +111,11 @@ mod tests {
     /// The UTS namespaces of all threads of this process.
     fn namespaces() -> Vec<(String, u64)> {
         let threads = fs::read_dir("/proc/self/task").unwrap().map(|entry| entry.unwrap().path());
-        let told = threads.filter_map(|thread| {
+        let reported = threads.filter_map(|thread| {
             let name = fs::read_to_string(thread.join("comm")).ok()?;
             Some((name.trim().to_owned(), fs::metadata(thread.join("ns/uts")).ok()?.ino()))
         });
-        told.filter(|(name, _)| name != "uts-namespace").collect()
+        reported.filter(|(name, _)| name != "uts-namespace").collect()
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_permission_the_file_that_names_the_host_tells_it_and_else_this_hosts_name_is_taken() {
+    async fn without_permission_the_file_that_names_the_host_reports_it_and_else_this_hosts_name_is_taken() {
         let proc = tempfile::tempdir().unwrap();
         let process = proc.path().join("7");
         fs::create_dir_all(process.join("ns")).unwrap();

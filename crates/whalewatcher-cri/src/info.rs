@@ -21,7 +21,7 @@ pub(crate) struct Info {
 }
 
 #[derive(Deserialize)]
-struct Told {
+struct Reported {
     #[serde(default, deserialize_with = "present")]
     pid: Option<Scalar>,
     #[serde(default, rename = "sandboxID", deserialize_with = "present")]
@@ -88,19 +88,19 @@ impl Info {
     /// Reads it. What is missing or makes no sense is not told.
     pub(crate) fn of(info: &HashMap<String, String>) -> Self {
         let Some(text) = info.get(INFO) else { return Self::default() };
-        let told: Told = match serde_json::from_str(text) {
-            Ok(told) => told,
+        let reported: Reported = match serde_json::from_str(text) {
+            Ok(reported) => reported,
             Err(error) => {
                 tracing::debug!(%error, "the information in a status cannot be understood");
                 return Self::default();
             }
         };
-        let has_no_pid = told.pid.is_none();
-        let pid = match told.pid {
+        let has_no_pid = reported.pid.is_none();
+        let pid = match reported.pid {
             Some(Scalar::Number(pid)) => u32::try_from(pid).ok().filter(|pid| *pid != 0),
             _ => None,
         };
-        let sandbox = match told.sandbox {
+        let sandbox = match reported.sandbox {
             Some(Scalar::Text(sandbox)) => Some(sandbox).filter(|sandbox| !sandbox.is_empty()),
             _ => None,
         };
@@ -112,28 +112,28 @@ impl Info {
 mod tests {
     use super::*;
 
-    fn told(text: &str) -> Info {
+    fn reported(text: &str) -> Info {
         Info::of(&HashMap::from([("info".to_owned(), text.to_owned())]))
     }
 
     #[test]
-    fn containerd_and_cri_o_tell_the_pid_and_a_containers_sandbox() {
+    fn containerd_and_cri_o_report_the_pid_and_a_containers_sandbox() {
         let of_container = Info { pid: Some(4711), has_no_pid: false, sandbox: Some("5a".into()) };
         let containerd = r#"{"sandboxID":"5a","pid":4711,"removing":false,"config":{"metadata":{"name":"web"}},
             "runtimeSpec":{"process":{"user":{"uid":0},"args":["sh"]},"linux":{"namespaces":[{"type":"pid"}]}}}"#;
         let cri_o =
             r#"{"sandboxID":"5a","pid":4711,"runtimeSpec":{"ociVersion":"1.2.0"},"privileged":false}"#;
-        assert_eq!(told(containerd), of_container);
-        assert_eq!(told(cri_o), of_container);
+        assert_eq!(reported(containerd), of_container);
+        assert_eq!(reported(cri_o), of_container);
         let of_sandbox = Info { pid: Some(7), ..Info::default() };
         let containerd = r#"{"pid":7,"processStatus":"running","netNamespaceClosed":false,"image":"pause"}"#;
         let cri_o = r#"{"image":"pause","pid":7,"runtimeSpec":{}}"#;
-        assert_eq!(told(containerd), of_sandbox);
-        assert_eq!(told(cri_o), of_sandbox);
+        assert_eq!(reported(containerd), of_sandbox);
+        assert_eq!(reported(cri_o), of_sandbox);
     }
 
     #[test]
-    fn what_is_no_pid_is_not_told() {
+    fn what_is_no_pid_is_not_reported() {
         let deep = format!(r#"{{"pid":7,"x":{}}}"#, "[".repeat(10_000));
         for odd in [
             r#"{"pid":0}"#,
@@ -151,12 +151,12 @@ mod tests {
             "\u{1b}",
             deep.as_str(),
         ] {
-            assert_eq!(told(odd), Info::default(), "{odd:.40}");
+            assert_eq!(reported(odd), Info::default(), "{odd:.40}");
         }
         assert_eq!(Info::of(&HashMap::new()), Info::default());
         for without in [r#"{"Pid":7,"sandboxID":""}"#, r#"{"sandboxID":5}"#, r#"{"runtimeSpec":{}}"#, "{}"] {
-            assert_eq!(told(without), Info { has_no_pid: true, ..Info::default() }, "{without}");
+            assert_eq!(reported(without), Info { has_no_pid: true, ..Info::default() }, "{without}");
         }
-        assert_eq!(told(r#"{"pid":4294967295}"#).pid, Some(u32::MAX));
+        assert_eq!(reported(r#"{"pid":4294967295}"#).pid, Some(u32::MAX));
     }
 }

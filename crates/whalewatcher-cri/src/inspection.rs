@@ -17,7 +17,7 @@ use whalewatcher_grpc::{Channel, Hold};
 
 use crate::connection::Connection;
 use crate::container::{
-    Details, Kind, Packer, Pod, State, of_sandbox_status, of_status, sandbox_state, state, tells_pod,
+    Details, Kind, Packer, Pod, State, of_sandbox_status, of_status, reports_pod, sandbox_state, state,
 };
 use crate::failure;
 use crate::info::Info;
@@ -44,11 +44,11 @@ const UNHEARD: Duration = Duration::from_secs(1);
 enum Seen {
     /// That it does not know it.
     Unheard,
-    Told(Kind, State, Box<Told>),
+    Reported(Kind, State, Box<Reported>),
 }
 
 #[derive(Debug)]
-struct Told {
+struct Reported {
     /// With a PID of 0.
     container: Container,
     /// With a rucksack, if it is alive and has a PID.
@@ -104,26 +104,26 @@ pub(crate) async fn inspect(
 fn judge(memory: &mut Memory, id: &ContainerId, seen: Seen) -> Verdict {
     let ended = memory.has_ended(id);
     let since = memory.get(id).and_then(|member| member.started).map(|started| started.elapsed());
-    let Seen::Told(kind, state, told) = seen else {
+    let Seen::Reported(kind, state, reported) = seen else {
         if since.is_some_and(|since| since < patience(memory, id)) {
             return Verdict::Wait;
         }
         memory.forget(id);
         return Verdict::Answer(None);
     };
-    let told = *told;
-    let member = memory.is(id, kind, told.sandbox);
-    match (state, told.alive) {
+    let reported = *reported;
+    let member = memory.is(id, kind, reported.sandbox);
+    match (state, reported.alive) {
         _ if ended => {
             // The status may say of it for a while that it is not started yet, or still alive.
             memory.forget(id);
-            Verdict::Answer(Some(told.container))
+            Verdict::Answer(Some(reported.container))
         }
         (State::Alive, Some(container)) => match memory.lives(&container) {
             Ok(()) => Verdict::Answer(Some(container)),
             Err(error) => Verdict::TooMuch(error),
         },
-        (State::Alive, None) if told.is_processless => {
+        (State::Alive, None) if reported.is_processless => {
             member.is_processless = true;
             Verdict::Answer(None)
         }
@@ -134,7 +134,7 @@ fn judge(memory: &mut Memory, id: &ContainerId, seen: Seen) -> Verdict {
             if member.started.is_none() && member.pid.is_none() {
                 memory.forget(id);
             }
-            Verdict::Answer(Some(told.container))
+            Verdict::Answer(Some(reported.container))
         }
     }
 }
@@ -148,12 +148,12 @@ fn patience(memory: &Memory, id: &ContainerId) -> Duration {
 async fn look(connection: &Connection, id: &ContainerId) -> Result<Seen, EngineError> {
     let kind = connection.memory().get(id).and_then(|member| member.kind);
     if kind != Some(Kind::Sandbox)
-        && let seen @ Seen::Told(..) = container(connection, id).await?
+        && let seen @ Seen::Reported(..) = container(connection, id).await?
     {
         return Ok(seen);
     }
     if kind != Some(Kind::Container)
-        && let seen @ Seen::Told(..) = sandbox(connection, id).await?
+        && let seen @ Seen::Reported(..) = sandbox(connection, id).await?
     {
         return Ok(seen);
     }
@@ -175,19 +175,19 @@ async fn container(connection: &Connection, id: &ContainerId) -> Result<Seen, En
     let sandbox = sandbox.filter(|sandbox| ContainerId::is_plain(sandbox)).map(ContainerId::from);
     let sandbox = connection.memory().get(id).and_then(|member| member.sandbox.clone()).or(sandbox);
     let pod = match &sandbox {
-        Some(sandbox) if !tells_pod(&status.labels) => pod(connection, sandbox, &hold).await?,
+        Some(sandbox) if !reports_pod(&status.labels) => pod(connection, sandbox, &hold).await?,
         _ => None,
     };
     let state = state(status.state);
     let details = Details::Container { status: &status, info: &info };
     let alive = |pid| of_status(&status, pod.as_ref(), pid);
-    let told = Told {
+    let reported = Reported {
         container: alive(0),
         alive: pack(pid, state, alive, connection.packer(), details),
         is_processless: false,
         sandbox,
     };
-    Ok(Seen::Told(Kind::Container, state, told.into()))
+    Ok(Seen::Reported(Kind::Container, state, reported.into()))
 }
 
 async fn sandbox(connection: &Connection, id: &ContainerId) -> Result<Seen, EngineError> {
@@ -200,7 +200,7 @@ async fn sandbox(connection: &Connection, id: &ContainerId) -> Result<Seen, Engi
     let Info { pid, has_no_pid, .. } = Info::of(&info);
     let details = Details::Sandbox { status: &status, info: &info };
     let alive = |pid| of_sandbox_status(&status, pid);
-    let told = Told {
+    let reported = Reported {
         container: alive(0),
         alive: pack(pid, state, alive, connection.packer(), details),
         is_processless: has_no_pid && connection.runtime().makes_sandboxes_without_process(),
@@ -209,7 +209,7 @@ async fn sandbox(connection: &Connection, id: &ContainerId) -> Result<Seen, Engi
     if let (State::Alive, Some(pod)) = (state, Pod::of(status.metadata.as_ref())) {
         connection.memory().learn(id, pod);
     }
-    Ok(Seen::Told(Kind::Sandbox, state, told.into()))
+    Ok(Seen::Reported(Kind::Sandbox, state, reported.into()))
 }
 
 /// The pod of a sandbox; asked for only where neither a list nor an event told it, while the answer with this hold is in use.
@@ -274,8 +274,8 @@ mod tests {
     fn seen(state: State, pid: Option<u32>) -> Seen {
         let container = |pid| Container::new("c1", "web", pid);
         let (container, alive) = (container(0), pid.map(container));
-        let told = Told { container, alive, is_processless: false, sandbox: None };
-        Seen::Told(Kind::Container, state, told.into())
+        let reported = Reported { container, alive, is_processless: false, sandbox: None };
+        Seen::Reported(Kind::Container, state, reported.into())
     }
 
     /// Which PID it is answered to have.
@@ -287,12 +287,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_told_to_be_started_is_waited_for_within_bounds() {
+    async fn what_was_reported_to_be_started_is_waited_for_within_bounds() {
         let mut memory = Memory::default();
         assert_eq!(
             answered(&mut memory, seen(State::Created, None)),
             Some(Some(0)),
-            "nothing told of its start"
+            "nothing reported of its start"
         );
         assert_eq!(answered(&mut memory, Seen::Unheard), Some(None));
         for is_claimed in [false, true] {
@@ -321,8 +321,8 @@ mod tests {
         }
         assert_eq!(answered(&mut memory, seen(State::Alive, Some(7))), Some(Some(7)));
         let mut processless = seen(State::Alive, None);
-        if let Seen::Told(_, _, told) = &mut processless {
-            told.is_processless = true;
+        if let Seen::Reported(_, _, reported) = &mut processless {
+            reported.is_processless = true;
         }
         assert_eq!(answered(&mut memory, processless), Some(None));
         assert!(memory.get(&id()).unwrap().is_processless);
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_told_to_be_over_is_over_whatever_its_status_says() {
+    async fn what_was_reported_to_be_over_is_over_whatever_its_status_says() {
         for state in [State::Created, State::Alive, State::NotAlive] {
             let mut memory = Memory::default();
             memory.member(&id()).started = Some(Instant::now());
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whose_start_was_told_is_remembered_until_its_end_is() {
+    async fn whose_start_was_reported_is_remembered_until_its_end_is() {
         let mut memory = Memory::default();
         memory.member(&id()).started = Some(Instant::now());
         assert_eq!(answered(&mut memory, seen(State::NotAlive, None)), Some(Some(0)));

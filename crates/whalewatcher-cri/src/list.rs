@@ -7,7 +7,7 @@ use whalewatcher_api::cri::v1::{
     ListContainersRequest, ListPodSandboxRequest, PodSandbox as ListedSandbox, PodSandboxFilter,
     PodSandboxState, PodSandboxStateValue,
 };
-use whalewatcher_core::{ContainerId, EngineError, Listing, Sighting};
+use whalewatcher_core::{ContainerId, EngineError, Listing, ListingEntry};
 
 use crate::connection::Connection;
 use crate::container::{Kind, Pod, State, of_listed, of_listed_sandbox, sandbox_state, state};
@@ -38,7 +38,7 @@ impl Alive {
 pub(crate) async fn list(connection: &Connection) -> Result<Listing, EngineError> {
     let alive = connection.lists().list(connection).await?;
     let memory = connection.memory();
-    let partial = |container| Sighting::Partial { container, started_within: None };
+    let partial = |container| ListingEntry::Partial { container, started_within: None };
     let containers = alive.containers.iter().map(|listed| {
         let pod = memory.pod(&ContainerId::from(listed.pod_sandbox_id.as_str()));
         of_listed(listed, pod)
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_listed_twice_is_told_once() {
+    fn what_is_listed_twice_is_reported_once() {
         let twice = vec![container("x", 1), container("x", 1)];
         let alive = take_in(&mut Memory::default(), twice, vec![sandbox("x", 0)]);
         assert_eq!((alive.containers.len(), alive.sandboxes.len()), (0, 1));

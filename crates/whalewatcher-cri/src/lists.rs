@@ -52,7 +52,7 @@ impl Lists {
                 if let EngineEvent::Exited { id, .. } = &event {
                     memory.forget(id);
                 }
-                connection.tell(event);
+                connection.report(event);
             }
         }
         connection.memory().retain(&ids);
@@ -92,7 +92,7 @@ fn difference(
         None => EngineEvent::Exited { pid: pid(&id), id, at: Some(at), code: None },
     });
     let new = now.difference(before).cloned();
-    let new = new.map(|id| EngineEvent::Started { id, at: None, pid: None, glimpse: None });
+    let new = new.map(|id| EngineEvent::Started { id, at: None, pid: None, preview: None });
     gone.collect::<Vec<_>>().into_iter().chain(new).collect()
 }
 
@@ -105,16 +105,16 @@ mod tests {
     }
 
     #[test]
-    fn only_what_came_and_what_went_is_told() {
+    fn only_what_came_and_what_went_is_reported() {
         let at = SystemTime::now();
         let pid = |id: &ContainerId| (id.as_str() == "gone").then_some(7);
         assert_eq!(difference(&ids(&["a", "b"]), &ids(&["b", "a"]), at, HashMap::new(), pid), []);
-        let told = difference(&ids(&["a", "gone"]), &ids(&["new", "a"]), at, HashMap::new(), pid);
+        let reported = difference(&ids(&["a", "gone"]), &ids(&["new", "a"]), at, HashMap::new(), pid);
         let exited = EngineEvent::Exited { id: "gone".into(), pid: Some(7), at: Some(at), code: None };
-        let started = EngineEvent::Started { id: "new".into(), at: None, pid: None, glimpse: None };
-        assert_eq!(told, [exited, started]);
+        let started = EngineEvent::Started { id: "new".into(), at: None, pid: None, preview: None };
+        assert_eq!(reported, [exited, started]);
         let end = End { pid: 8, at: None, code: Some(3) };
-        let told = difference(&ids(&["gone"]), &ids(&[]), at, HashMap::from([("gone".into(), end)]), pid);
-        assert_eq!(told, [end.event("gone".into())]);
+        let reported = difference(&ids(&["gone"]), &ids(&[]), at, HashMap::from([("gone".into(), end)]), pid);
+        assert_eq!(reported, [end.event("gone".into())]);
     }
 }

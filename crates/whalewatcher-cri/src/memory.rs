@@ -26,7 +26,7 @@ pub(crate) struct Memory {
     /// What is over, as any connection was told.
     endings: Endings,
     /// What was told to be over on this one.
-    told: Endings,
+    reported: Endings,
     /// What was alive, as any connection saw.
     lives: Lives,
     /// What the names and labels of all that is alive may take.
@@ -61,8 +61,8 @@ impl Default for Memory {
 impl Memory {
     /// Of nothing but what was told to be over on other connections, and what was alive.
     pub(crate) fn new(endings: Endings, lives: Lives, limit: usize) -> Self {
-        let (members, pods, told) = Default::default();
-        Self { members, pods, endings, told, lives, limit }
+        let (members, pods, reported) = Default::default();
+        Self { members, pods, endings, reported, lives, limit }
     }
 
     /// What is remembered of it, from now on at the latest.
@@ -113,14 +113,14 @@ impl Memory {
     /// It was told to be over. Returns the PID with which it was alive, on any connection.
     pub(crate) fn end(&mut self, id: &ContainerId) -> Option<u32> {
         self.endings.add(id);
-        self.told.add(id);
+        self.reported.add(id);
         self.pods.remove(id);
         self.lives.end(id)
     }
 
     /// Whether that was told on this connection. What others were told makes it no less over, but is no news of this one's.
-    pub(crate) fn was_told_to_end(&self, id: &ContainerId) -> bool {
-        self.told.contain(id)
+    pub(crate) fn was_reported_to_end(&self, id: &ContainerId) -> bool {
+        self.reported.contain(id)
     }
 
     /// Whether it is over, whatever its status says.
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_lists_do_not_tell_of_is_forgotten_after_a_while_and_its_pod_with_it() {
+    async fn what_lists_do_not_report_of_is_forgotten_after_a_while_and_its_pod_with_it() {
         let mut memory = Memory::default();
         for name in ["listed", "late"] {
             memory.is(&id(name), Kind::Container, Some(id(&format!("{name}-pod"))));
@@ -193,11 +193,11 @@ mod tests {
         assert!(memory.has_ended(&id("s")) && memory.pod(&id("s")).is_none());
         let next = Memory::new(endings, Lives::default(), 0);
         assert!(next.has_ended(&id("s")) && !next.has_ended(&id("other")));
-        assert!(memory.was_told_to_end(&id("s")) && !next.was_told_to_end(&id("s")));
+        assert!(memory.was_reported_to_end(&id("s")) && !next.was_reported_to_end(&id("s")));
     }
 
     #[test]
-    fn a_containers_sandbox_is_not_forgotten_where_it_is_not_told_again() {
+    fn a_containers_sandbox_is_not_forgotten_where_it_is_not_reported_again() {
         let mut memory = Memory::default();
         memory.is(&id("c"), Kind::Container, Some(id("s")));
         let member = memory.is(&id("c"), Kind::Container, None);

@@ -29,7 +29,7 @@ pub(crate) async fn missed(
     let memory = connection.memory();
     for (id, pid) in tasks.iter().filter_map(running) {
         if !listed.contains(&id) && memory.get(&id).is_none() {
-            events.push(EngineEvent::Started { id, at: None, pid: Some(pid), glimpse: None });
+            events.push(EngineEvent::Started { id, at: None, pid: Some(pid), preview: None });
         }
     }
     Ok(events)

@@ -107,8 +107,8 @@ fn is_sane(events: &[EngineEvent]) -> bool {
     let times: Vec<_> = events.iter().filter_map(EngineEvent::at).collect();
     times.is_sorted()
         && events.iter().all(|event| match event {
-            EngineEvent::Started { id, pid: None, glimpse, .. } => {
-                sane(id) && glimpse.as_ref().is_none_or(|glimpse| glimpse.id() == id && glimpse.pid() == 0)
+            EngineEvent::Started { id, pid: None, preview, .. } => {
+                sane(id) && preview.as_ref().is_none_or(|preview| preview.id() == id && preview.pid() == 0)
             }
             EngineEvent::Exited { id, pid, .. } => sane(id) && *pid != Some(0),
             EngineEvent::Changed { id, .. } => sane(id),
@@ -125,8 +125,8 @@ proptest! {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_769_860_804);
         for kind in [1, 2, 3] {
             if let Some(event) = mutated(&event(kind), &mutations) {
-                let told = take(&event, &mut memory, Since::now(), replayed, now);
-                prop_assert!(is_sane(&told), "{told:?}");
+                let reported = take(&event, &mut memory, Since::now(), replayed, now);
+                prop_assert!(is_sane(&reported), "{reported:?}");
             }
         }
     }
@@ -167,12 +167,12 @@ proptest! {
 
     #[test]
     fn whatever_containerd_calls_its_version_its_events_are_safe_from_us_unless_it_is_2_0_or_later(version in ".{0,12}") {
-        let told = VersionResponse {
+        let reported = VersionResponse {
             runtime_name: "containerd".into(),
             runtime_version: version.clone(),
             ..VersionResponse::default()
         };
-        if Runtime::from(told).shares_events() {
+        if Runtime::from(reported).shares_events() {
             let number = version.trim().trim_start_matches(['v', 'V']);
             let major: u32 = number.split('.').next().unwrap().parse().unwrap();
             prop_assert!(major >= 2, "{version}");

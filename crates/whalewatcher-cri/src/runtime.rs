@@ -20,8 +20,12 @@ pub(crate) struct Runtime {
 }
 
 impl From<VersionResponse> for Runtime {
-    fn from(told: VersionResponse) -> Self {
-        Self { name: told.runtime_name, version: told.runtime_version, api: told.runtime_api_version }
+    fn from(reported: VersionResponse) -> Self {
+        Self {
+            name: reported.runtime_name,
+            version: reported.runtime_version,
+            api: reported.runtime_api_version,
+        }
     }
 }
 
@@ -86,13 +90,13 @@ mod tests {
 
     #[test]
     fn a_runtime_is_called_by_its_name_version_and_api() {
-        let told = VersionResponse {
+        let reported = VersionResponse {
             version: "0.1.0".into(),
             runtime_name: "containerd".into(),
             runtime_version: "v2.1.9".into(),
             runtime_api_version: "v1".into(),
         };
-        assert_eq!(Runtime::from(told).text(), "containerd v2.1.9 [API v1]");
+        assert_eq!(Runtime::from(reported).text(), "containerd v2.1.9 [API v1]");
     }
 
     #[test]

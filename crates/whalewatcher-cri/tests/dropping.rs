@@ -158,7 +158,7 @@ async fn a_connection_alone() {
     let server = server_with(Flavour::Containerd2_1, 1);
     let before = holdings();
     let connection = client(&server).connect(&Settings::default()).await.unwrap();
-    assert_eq!(connection.list().await.unwrap().sightings.len(), 2);
+    assert_eq!(connection.list().await.unwrap().entries.len(), 2);
     assert!(holdings() > before, "its connection is held");
     drop(connection);
     until_nothing_is_left(before, "with an idle connection").await;

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
-use whalewatcher_core::{Backoff, EventKind, Portfolio, Settings, Subscription, Watching, watch_with};
+use whalewatcher_core::{Backoff, EventKind, Portfolio, Settings, Subscription, WatchHandle, watch_with};
 use whalewatcher_cri::Client;
 use whalewatcher_testkit::cri::{Alive, Flavour, Server};
 use whalewatcher_testkit::proxy::{Direction, Fault, Proxy, Refusal};
@@ -27,7 +27,7 @@ struct Stage {
     pod: String,
     goes: String,
     proxy: Proxy,
-    watching: Watching<Client>,
+    watching: WatchHandle<Client>,
     events: Subscription,
     fold: Portfolio,
     /// All lives that there ever were: each ID has one.
@@ -46,7 +46,7 @@ impl Stage {
         let settings = Settings::default()
             .with_backoff(Backoff::default().with_delays(Duration::from_millis(1), Duration::from_millis(10)))
             .with_limits(LIMIT, LIMIT, LIMIT)
-            .with_checks(SILENCE, LIMIT)
+            .with_probes(SILENCE, LIMIT)
             .with_audits(None);
         let client = Client::builder().endpoint(proxy.endpoint()).poll_every(Duration::from_millis(10));
         let watching = watch_with(client.build().unwrap(), settings);

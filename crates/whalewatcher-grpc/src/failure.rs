@@ -87,7 +87,7 @@ impl Engine {
                 ""
             };
             let message = format!("{what}: {excess}{remedy}");
-            return EngineError::new(ErrorKind::Garbled, message).with_source(status);
+            return EngineError::new(ErrorKind::Malformed, message).with_source(status);
         }
         if status.source().is_some() {
             let message = format!("{what}: lost the connection to {name}: {}", Chain(&status));
@@ -99,7 +99,7 @@ impl Engine {
                 (ErrorKind::PermissionDenied, format!("{name} refuses {what}: {said}"))
             }
             Code::Internal if is_own(status.message()) => {
-                (ErrorKind::Garbled, format!("{what}: the answer cannot be understood: {said}"))
+                (ErrorKind::Malformed, format!("{what}: the answer cannot be understood: {said}"))
             }
             code if status.message().trim().is_empty() => {
                 (ErrorKind::Failed, format!("{name} fails {what}: {code}"))
@@ -112,9 +112,9 @@ impl Engine {
 
 /// A message, `what`, arrived whole, but what is in it is no such thing.
 #[must_use]
-pub fn garbled(what: &str, why: impl fmt::Display) -> EngineError {
+pub fn malformed(what: &str, why: impl fmt::Display) -> EngineError {
     EngineError::new(
-        ErrorKind::Garbled,
+        ErrorKind::Malformed,
         format!("{what} cannot be understood: {}", Excerpt(&why.to_string())),
     )
 }
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn the_operating_systems_errors_are_told_with_a_remedy() {
+    fn the_operating_systems_errors_are_reported_with_a_remedy() {
         for (error, kind, text) in [
             (
                 io::ErrorKind::NotFound,
@@ -209,9 +209,9 @@ mod tests {
             ),
             (io::ErrorKind::WouldBlock, ErrorKind::Unreachable, "cannot connect to unix:///run/c.sock"),
         ] {
-            let told = CONTAINERD.of_connecting(&endpoint(), error.into());
-            assert_eq!(told.kind(), kind);
-            assert!(told.to_string().starts_with(text), "{told}");
+            let reported = CONTAINERD.of_connecting(&endpoint(), error.into());
+            assert_eq!(reported.kind(), kind);
+            assert!(reported.to_string().starts_with(text), "{reported}");
         }
     }
 
@@ -237,9 +237,9 @@ mod tests {
             (Status::internal("a bug"), ErrorKind::Failed, "containerd fails Tasks.List: a bug"),
             (Status::out_of_range("x"), ErrorKind::Failed, "containerd fails Tasks.List: x"),
         ] {
-            let told = CONTAINERD.of_status("Tasks.List", status);
-            assert_eq!(told.kind(), kind, "{told}");
-            assert!(told.to_string().starts_with(text), "{told}");
+            let reported = CONTAINERD.of_status("Tasks.List", status);
+            assert_eq!(reported.kind(), kind, "{reported}");
+            assert!(reported.to_string().starts_with(text), "{reported}");
         }
     }
 
@@ -263,7 +263,7 @@ mod tests {
 
     /// These are the words of tonic and prost: this fails when they change.
     #[tokio::test]
-    async fn what_cannot_be_decoded_is_told_by_the_words_of_who_tried() {
+    async fn what_cannot_be_decoded_is_reported_by_the_words_of_who_tried() {
         for (answer, text) in [
             (&[0, 0, 0, 0, 2, 0x0a, 0xff][..], "failed to decode Protobuf message"),
             (&[0, 0, 0, 0, 2, 0x0f, 0x00], "failed to decode Protobuf message"),
@@ -272,19 +272,22 @@ mod tests {
             (&[0, 0, 0, 0, 9, 1], "Unexpected EOF decoding stream"),
         ] {
             let mut client = VersionClient::with_origin(Answers(answer), origin());
-            let told = CONTAINERD.of_status("A.B", client.version(()).await.unwrap_err());
-            assert_eq!(told.kind(), ErrorKind::Garbled, "{told}");
+            let reported = CONTAINERD.of_status("A.B", client.version(()).await.unwrap_err());
+            assert_eq!(reported.kind(), ErrorKind::Malformed, "{reported}");
             let expected = format!("A.B: the answer cannot be understood: {text}");
-            assert!(told.to_string().starts_with(&expected), "{told}");
+            assert!(reported.to_string().starts_with(&expected), "{reported}");
         }
     }
 
     #[test]
     fn a_broken_transport_shows_what_broke() {
         let broken = io::Error::new(io::ErrorKind::BrokenPipe, "the pipe\nis broken");
-        let told = CONTAINERD.of_status("Tasks.List", Status::from_error(Box::new(broken)));
-        assert_eq!(told.kind(), ErrorKind::Disconnected);
-        assert_eq!(told.to_string(), r"Tasks.List: lost the connection to containerd: the pipe\nis broken");
+        let reported = CONTAINERD.of_status("Tasks.List", Status::from_error(Box::new(broken)));
+        assert_eq!(reported.kind(), ErrorKind::Disconnected);
+        assert_eq!(
+            reported.to_string(),
+            r"Tasks.List: lost the connection to containerd: the pipe\nis broken"
+        );
     }
 
     #[test]
@@ -292,38 +295,42 @@ mod tests {
         let greeted = |status, heard: Option<Heard>| {
             CONTAINERD.of_greeting(&endpoint(), "Version.Version", status, heard.as_ref())
         };
-        let told = greeted(Status::unimplemented("unknown service"), Some(Heard::Http2));
-        assert_eq!(told.kind(), ErrorKind::NotThisEngine);
+        let reported = greeted(Status::unimplemented("unknown service"), Some(Heard::Http2));
+        assert_eq!(reported.kind(), ErrorKind::NotThisEngine);
         assert!(
-            told.to_string().starts_with("what answers at unix:///run/c.sock is not containerd"),
-            "{told}"
+            reported.to_string().starts_with("what answers at unix:///run/c.sock is not containerd"),
+            "{reported}"
         );
-        let told = greeted(Status::permission_denied("no"), Some(Heard::Http2));
-        assert_eq!(told.kind(), ErrorKind::PermissionDenied);
-        let told =
+        let reported = greeted(Status::permission_denied("no"), Some(Heard::Http2));
+        assert_eq!(reported.kind(), ErrorKind::PermissionDenied);
+        let reported =
             greeted(Status::unknown("closed"), Some(Heard::Foreign("HTTP/1.1 400 \u{1b}\r\nX: y".into())));
-        assert_eq!(told.kind(), ErrorKind::NotThisEngine);
-        assert!(told.to_string().ends_with(r"does not speak gRPC but says 'HTTP/1.1 400 \u{1b}'"), "{told}");
-        let told = greeted(Status::unknown("closed"), Some(Heard::Nothing));
-        assert_eq!(told.kind(), ErrorKind::Disconnected);
-        let told = greeted(Status::unimplemented("unknown service"), None);
-        assert!(told.to_string().ends_with("it does not know Version.Version"), "{told}");
+        assert_eq!(reported.kind(), ErrorKind::NotThisEngine);
+        assert!(
+            reported.to_string().ends_with(r"does not speak gRPC but says 'HTTP/1.1 400 \u{1b}'"),
+            "{reported}"
+        );
+        let reported = greeted(Status::unknown("closed"), Some(Heard::Nothing));
+        assert_eq!(reported.kind(), ErrorKind::Disconnected);
+        let reported = greeted(Status::unimplemented("unknown service"), None);
+        assert!(reported.to_string().ends_with("it does not know Version.Version"), "{reported}");
     }
 
     #[test]
     fn an_engine_is_called_as_it_wants_to_be() {
         let endpoint = endpoint();
-        let told = RUNTIME.of_connecting(&endpoint, io::ErrorKind::NotFound.into()).to_string();
-        assert_eq!(told, "no such socket: unix:///run/c.sock: is a runtime running?");
-        let told = RUNTIME.of_status("A.B", Status::unknown("no")).to_string();
-        assert_eq!(told, "the runtime fails A.B: no");
-        let told = RUNTIME.of_greeting(&endpoint, "A.B", Status::unimplemented("no"), Some(&Heard::Http2));
+        let reported = RUNTIME.of_connecting(&endpoint, io::ErrorKind::NotFound.into()).to_string();
+        assert_eq!(reported, "no such socket: unix:///run/c.sock: is a runtime running?");
+        let reported = RUNTIME.of_status("A.B", Status::unknown("no")).to_string();
+        assert_eq!(reported, "the runtime fails A.B: no");
+        let reported =
+            RUNTIME.of_greeting(&endpoint, "A.B", Status::unimplemented("no"), Some(&Heard::Http2));
         assert_eq!(
-            told.to_string(),
+            reported.to_string(),
             "what answers at unix:///run/c.sock is not a runtime: it does not know A.B; perhaps it is switched off"
         );
-        let told = RUNTIME.of_greeting(&endpoint, "A.B", Status::unknown("no"), Some(&Heard::Nothing));
-        assert!(told.to_string().ends_with("hung up without a word: is it a runtime?"), "{told}");
+        let reported = RUNTIME.of_greeting(&endpoint, "A.B", Status::unknown("no"), Some(&Heard::Nothing));
+        assert!(reported.to_string().ends_with("hung up without a word: is it a runtime?"), "{reported}");
     }
 
     #[test]

@@ -42,7 +42,7 @@ mod wire;
 pub use body::{Excess, Hold, Limit, Limited, Memory};
 pub use endpoint::Endpoint;
 pub use engine::Engine;
-pub use failure::{Excerpt, garbled};
+pub use failure::{Excerpt, malformed};
 pub use lives::Lives;
 pub use transport::{Channel, Transport, origin};
 pub use weight::Fields;

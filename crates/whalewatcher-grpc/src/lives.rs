@@ -40,7 +40,7 @@ impl Lives {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Garbled`] if the names and labels of all that is alive would take more than so many bytes; then what was
+    /// [`ErrorKind::Malformed`] if the names and labels of all that is alive would take more than so many bytes; then what was
     /// noted of it before stays so, for it is still shown.
     pub fn add(&self, container: &Container, limit: usize) -> Result<(), EngineError> {
         let labels = container.labels().iter().map(|(key, value)| LABEL + key.len() + value.len());
@@ -52,7 +52,7 @@ impl Lives {
                 "the names and labels of what is alive have more than {limit} bytes; the client can be configured to \
                  take more memory"
             );
-            return Err(EngineError::new(ErrorKind::Garbled, message));
+            return Err(EngineError::new(ErrorKind::Malformed, message));
         }
         known.remove(container.id());
         known.bytes += bytes;
@@ -132,7 +132,7 @@ mod tests {
             lives.add(&container(name, 1), limit).unwrap();
         }
         let error = lives.add(&container("c", 1), limit).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Garbled);
+        assert_eq!(error.kind(), ErrorKind::Malformed);
         assert!(error.to_string().contains("have more than 1026 bytes"), "{error}");
         lives.end(&id("a"));
         lives.add(&container("c", 1), limit).unwrap();

@@ -73,7 +73,7 @@ pub(crate) fn text<'a>(what: &str, body: &'a [u8]) -> Result<Cow<'a, str>, Engin
         // Which is far quicker than to look for what is not valid.
         Ok(text) => Ok(text.into()),
         // What replaces a byte has three.
-        Err(_) if body.len() > MAX_DAMAGED => Err(failure::garbled(what, "it was damaged on the way")),
+        Err(_) if body.len() > MAX_DAMAGED => Err(failure::malformed(what, "it was damaged on the way")),
         Err(_) => Ok(String::from_utf8_lossy(body)),
     }
 }
@@ -81,7 +81,7 @@ pub(crate) fn text<'a>(what: &str, body: &'a [u8]) -> Result<Cow<'a, str>, Engin
 /// The same of what is text already, and may be borrowed from.
 pub(crate) fn parse<'a, T: Deserialize<'a>>(what: &str, text: &'a str) -> Result<T, EngineError> {
     // Not as the error's source: it may quote any length of what the engine wrote.
-    serde_json::from_str(text).map_err(|error| failure::garbled(what, error))
+    serde_json::from_str(text).map_err(|error| failure::malformed(what, error))
 }
 
 /// Whether it was damaged on the way: engines write valid UTF-8. What is damaged never proves that something is over.
@@ -177,7 +177,7 @@ mod tests {
         assert_eq!(decode::<String>("GET /x", b"\"a\xffb\"").unwrap(), "a\u{fffd}b");
         for garbage in [&b""[..], b"{", b"<html>", b"\"\\ud800\"", b"\x00"] {
             let error = decode::<String>("GET /x", garbage).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Garbled);
+            assert_eq!(error.kind(), ErrorKind::Malformed);
             assert!(error.to_string().starts_with("GET /x: the answer cannot be understood"), "{error}");
         }
     }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::time::SystemTime;
 
 use jiff::{SignedDuration, Timestamp};
-use whalewatcher_core::{ContainerId, EngineError, EngineEvent, Sighting};
+use whalewatcher_core::{ContainerId, EngineError, EngineEvent, ListingEntry};
 
 use crate::clock::SLACK;
 use crate::connection::Connection;
@@ -19,16 +19,16 @@ const BACK: SignedDuration = SignedDuration::from_mins(10);
 /// What is alive, and started when at the earliest; and when that was.
 pub(crate) async fn list(
     connection: &Connection,
-) -> Result<(Vec<Sighting>, Option<SystemTime>), EngineError> {
-    let (mut sightings, listed_at) = connection.listed().await?;
+) -> Result<(Vec<ListingEntry>, Option<SystemTime>), EngineError> {
+    let (mut entries, listed_at) = connection.listed().await?;
     if let Some(now) = listed_at.and_then(|now| Timestamp::try_from(now).ok()) {
         // A list alone is still an audit.
         match newest_exits(connection, now).await {
-            Ok(exits) => narrow(&mut sightings, &exits),
+            Ok(exits) => narrow(&mut entries, &exits),
             Err(error) => tracing::debug!(%error, "an audit without the events of late"),
         }
     }
-    Ok((sightings, listed_at))
+    Ok((entries, listed_at))
 }
 
 async fn newest_exits(
@@ -55,9 +55,9 @@ async fn newest_exits(
 }
 
 /// What is alive was started after its newest exit.
-fn narrow(sightings: &mut [Sighting], exits: &HashMap<ContainerId, SystemTime>) {
-    for sighting in sightings {
-        if let Sighting::Partial { container, started_within: Some(within) } = sighting
+fn narrow(entries: &mut [ListingEntry], exits: &HashMap<ContainerId, SystemTime>) {
+    for entry in entries {
+        if let ListingEntry::Partial { container, started_within: Some(within) } = entry
             && let Some(exit) = exits.get(container.id())
         {
             *within = *within.start().max(exit)..=*within.end();
@@ -76,14 +76,14 @@ mod tests {
     #[test]
     fn what_is_alive_was_started_after_its_newest_exit() {
         let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
-        let up = |id: &str| Sighting::Partial {
+        let up = |id: &str| ListingEntry::Partial {
             container: Container::new(id, id, 0),
             started_within: Some(at(100)..=at(200)),
         };
-        let mut sightings = [up("before"), up("within"), up("never")];
-        narrow(&mut sightings, &HashMap::from([("before".into(), at(50)), ("within".into(), at(150))]));
-        let starts = sightings.map(|sighting| match sighting {
-            Sighting::Partial { started_within: Some(within), .. } => within,
+        let mut entries = [up("before"), up("within"), up("never")];
+        narrow(&mut entries, &HashMap::from([("before".into(), at(50)), ("within".into(), at(150))]));
+        let starts = entries.map(|entry| match entry {
+            ListingEntry::Partial { started_within: Some(within), .. } => within,
             other => panic!("{other:?}"),
         });
         assert_eq!(starts, [at(100)..=at(200), at(150)..=at(200), at(100)..=at(200)]);

@@ -324,7 +324,7 @@ mod tests {
 
     #[cfg(not(feature = "tls"))]
     #[test]
-    fn whoever_asks_for_tls_is_told_which_feature_it_needs() {
+    fn whoever_asks_for_tls_is_reported_which_feature_it_needs() {
         let asked = environment(&[("DOCKER_HOST", "tcp://whale"), ("DOCKER_TLS_VERIFY", "1")]);
         for error in
             [Client::builder().build_in(&asked).unwrap_err(), Client::new("https://whale").unwrap_err()]

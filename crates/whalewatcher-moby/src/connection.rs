@@ -17,13 +17,12 @@ use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use whalewatcher_core::{
     Container, ContainerId, EngineConnection, EngineError, EngineEvent, EngineIdentity, ErrorKind, Listing,
-    Settings, Sighting,
+    ListingEntry, Settings,
 };
 
 use crate::answer;
 use crate::audit;
 use crate::changes;
-use crate::check;
 use crate::clock::EngineClock;
 use crate::handshake::Acquaintance;
 use crate::inspection::{self, Packer};
@@ -32,6 +31,7 @@ use crate::limits::{MAX_COMPLAINT, MAX_IDENTITY, MAX_INSPECTION};
 use crate::list;
 use crate::lives::{End, Life, Lives, report_ended};
 use crate::memory::{Body, Memory};
+use crate::probe;
 use crate::transport::Transport;
 
 /// Up to what size a list is decoded between two events: that of some hundred containers, which takes a millisecond.
@@ -170,20 +170,20 @@ impl Connection {
     }
 
     /// What is alive, and when that was by the engine's clock, if that is known.
-    pub(crate) async fn listed(&self) -> Result<(Vec<Sighting>, Option<SystemTime>), EngineError> {
+    pub(crate) async fn listed(&self) -> Result<(Vec<ListingEntry>, Option<SystemTime>), EngineError> {
         const WHAT: &str = "GET /containers/json";
         let response = self.get(&list::path(self.is_podman())).await?;
         let response = answer::succeeded(WHAT, response, self.memory()).await?;
         let now = self.clock().of(response.headers()).and_then(|now| SystemTime::try_from(now).ok());
         let mut body = answer::read(WHAT, response, usize::MAX, self.memory()).await?;
-        let sightings = if body.len() <= AT_ONCE {
+        let entries = if body.len() <= AT_ONCE {
             list::decode(WHAT, &mut body, now)?
         } else {
             // Events are not to wait for it: dockerd skips listeners that are too slow to take them.
             let decoding = spawn_blocking(move || list::decode(WHAT, &mut body, now));
             decoding.await.map_err(|error| EngineError::new(ErrorKind::Failed, error.to_string()))??
         };
-        Ok((sightings, now))
+        Ok((entries, now))
     }
 
     /// The answer to an inspection; `None` if the engine has no such container.
@@ -230,23 +230,23 @@ impl EngineConnection for Connection {
 
     async fn list(&self) -> Result<Listing, EngineError> {
         let begun = Instant::now();
-        let (sightings, now) = self.listed().await?;
+        let (entries, now) = self.listed().await?;
         if self.is_compared.swap(true, Ordering::Relaxed) {
-            self.lives.compare(&sightings, now);
+            self.lives.compare(&entries, now);
         } else {
-            report_ended(self, &sightings, self.list_limit.saturating_sub(begun.elapsed())).await;
+            report_ended(self, &entries, self.list_limit.saturating_sub(begun.elapsed())).await;
         }
-        Ok(sightings.into())
+        Ok(entries.into())
     }
 
     async fn audit(&self) -> Result<Listing, EngineError> {
-        let (sightings, now) = audit::list(self).await?;
-        self.lives.compare(&sightings, now);
-        Ok(sightings.into())
+        let (entries, now) = audit::list(self).await?;
+        self.lives.compare(&entries, now);
+        Ok(entries.into())
     }
 
-    async fn check(&self, since: Option<SystemTime>) -> Result<Option<SystemTime>, EngineError> {
-        check::newest_event(self, since).await
+    async fn probe(&self, since: Option<SystemTime>) -> Result<Option<SystemTime>, EngineError> {
+        probe::newest_event(self, since).await
     }
 
     async fn inspect(&self, id: &ContainerId) -> Result<Option<Container>, EngineError> {

@@ -77,7 +77,7 @@ pub(crate) fn decode(
         Line::Whole(bytes) => {
             let text = readable(bytes);
             match answer::parse(WHAT, &text) {
-                Ok(message) => told(message, horizon, is_replay),
+                Ok(message) => reported(message, horizon, is_replay),
                 Err(error) => hinted(salvage(&text), error, is_replay)?,
             }
         }
@@ -88,7 +88,7 @@ pub(crate) fn decode(
     };
     match (event, line) {
         (None, Line::Whole(bytes)) if answer::is_damaged(bytes) => {
-            Err(failure::garbled(WHAT, "it was damaged on the way"))
+            Err(failure::malformed(WHAT, "it was damaged on the way"))
         }
         (event, _) => Ok(event),
     }
@@ -100,7 +100,7 @@ fn readable(bytes: &[u8]) -> Cow<'_, str> {
 }
 
 /// All that an event tells. One that is about nobody does not matter.
-fn told(message: Message<'_>, horizon: SystemTime, is_replay: bool) -> Option<EngineEvent> {
+fn reported(message: Message<'_>, horizon: SystemTime, is_replay: bool) -> Option<EngineEvent> {
     if message.kind.is_some_and(|kind| *kind != *"container") {
         return None;
     }
@@ -119,11 +119,11 @@ fn told(message: Message<'_>, horizon: SystemTime, is_replay: bool) -> Option<En
     let at = moment(message.time_nano, message.time).filter(|at| *at <= horizon);
     Some(match action {
         "start" => {
-            let glimpse = glimpse(&id, &attributes).map(Box::new);
-            EngineEvent::Started { id: id.into(), at, pid: None, glimpse }
+            let preview = preview(&id, &attributes).map(Box::new);
+            EngineEvent::Started { id: id.into(), at, pid: None, preview }
         }
         // podman: from a checkpoint.
-        "restore" => EngineEvent::Started { id: id.into(), at, pid: None, glimpse: None },
+        "restore" => EngineEvent::Started { id: id.into(), at, pid: None, preview: None },
         "die" | "died" => {
             let code = attributes.get("exitCode").or_else(|| attributes.get("containerExitCode"));
             EngineEvent::Exited {
@@ -158,7 +158,7 @@ fn hinted(
             if !is_replay {
                 tracing::warn!(%error, "an odd event of container {id}, which is inspected");
             }
-            Ok(Some(EngineEvent::Started { id: id.into(), at: None, pid: None, glimpse: None }))
+            Ok(Some(EngineEvent::Started { id: id.into(), at: None, pid: None, preview: None }))
         }
         Some(id) => {
             pass_over(&id, is_replay);
@@ -180,7 +180,7 @@ fn word(action: &str) -> &str {
 }
 
 /// What a start tells of the container: labels are among the attributes.
-fn glimpse(id: &Arc<str>, attributes: &Texts<Text<'_>>) -> Option<Container> {
+fn preview(id: &Arc<str>, attributes: &Texts<Text<'_>>) -> Option<Container> {
     let name: Arc<str> = without_slash(attributes.get("name")?).into();
     let labels = attributes.0.iter().map(|(key, value)| (&**key, &**value));
     let labels = labels.filter(|(key, _)| !NOT_LABELS.contains(key));
@@ -223,25 +223,25 @@ mod tests {
     }
 
     #[test]
-    fn a_start_tells_name_and_labels() {
+    fn a_start_reports_name_and_labels() {
         let attributes = r#"{"name":"web","image":"busybox","com.docker.compose.project":"shop","tier":"1"}"#;
-        let Some(EngineEvent::Started { id, at, pid: None, glimpse: Some(glimpse) }) =
+        let Some(EngineEvent::Started { id, at, pid: None, preview: Some(preview) }) =
             decoded(&event("start", attributes))
         else {
-            panic!("a start with a glimpse");
+            panic!("a start with a preview");
         };
         assert_eq!((id, at), (a(), Some(UNIX_EPOCH + AT)));
-        assert_eq!(glimpse.to_string(), "container 'web'/a from project 'shop' with PID 0");
-        assert_eq!(glimpse.labels().len(), 2);
-        let Some(EngineEvent::Started { glimpse, .. }) = decoded(&event("start", r#"{"name":"/web"}"#))
+        assert_eq!(preview.to_string(), "container 'web'/a from project 'shop' with PID 0");
+        assert_eq!(preview.labels().len(), 2);
+        let Some(EngineEvent::Started { preview, .. }) = decoded(&event("start", r#"{"name":"/web"}"#))
         else {
             panic!("a start")
         };
-        assert_eq!(glimpse.unwrap().name(), "web");
+        assert_eq!(preview.unwrap().name(), "web");
     }
 
     #[test]
-    fn an_exit_tells_its_code_in_dockers_words_and_in_podmans() {
+    fn an_exit_reports_its_code_in_dockers_words_and_in_podmans() {
         let at = Some(UNIX_EPOCH + AT);
         for (action, attributes, code) in [
             ("die", r#"{"name":"web","exitCode":"137","execDuration":"7"}"#, Some(137)),
@@ -262,7 +262,7 @@ mod tests {
         assert_eq!(decoded(&event("unpause", "{}")), Some(EngineEvent::Unpaused { id: a(), at }));
         assert_eq!(
             decoded(&event("restore", "{}")),
-            Some(EngineEvent::Started { id: a(), at, pid: None, glimpse: None })
+            Some(EngineEvent::Started { id: a(), at, pid: None, preview: None })
         );
         for action in ["rename", "update", "destroy", "remove", "checkpoint", "update: more"] {
             assert_eq!(decoded(&event(action, "{}")), Some(EngineEvent::Changed { id: a(), at }), "{action}");
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_lines_tell_nothing() {
+    fn empty_lines_report_nothing() {
         for line in ["", "\r", " \t"] {
             assert_eq!(decoded(line), None, "{line:?}");
         }
@@ -331,17 +331,17 @@ mod tests {
     #[test]
     fn what_is_not_an_event_is_refused() {
         for line in ["null", "<html>", "{\"Type\":", "\u{1b}[2J"] {
-            assert_eq!(decode_bytes(line.as_bytes()).unwrap_err().kind(), ErrorKind::Garbled, "{line}");
+            assert_eq!(decode_bytes(line.as_bytes()).unwrap_err().kind(), ErrorKind::Malformed, "{line}");
         }
     }
 
     /// No more than a reason to ask how `a` is.
     fn hint() -> EngineEvent {
-        EngineEvent::Started { id: a(), at: None, pid: None, glimpse: None }
+        EngineEvent::Started { id: a(), at: None, pid: None, preview: None }
     }
 
     #[test]
-    fn what_is_odd_is_a_hint_where_it_can_be_told_whom_it_is_about() {
+    fn what_is_odd_is_a_hint_where_it_can_be_reported_whom_it_is_about() {
         let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
         for attributes in [r#"{"tier":1}"#, r#"{"tier":{}}"#, r#""x""#, "[7]", "7", r#"{"a":1e999}"#, &deep] {
             for action in ["start", "die", "pause"] {
@@ -396,23 +396,23 @@ mod tests {
             bytes[at] = 0xff;
             decode_bytes(&bytes)
         };
-        let Ok(Some(EngineEvent::Started { glimpse: Some(glimpse), .. })) =
+        let Ok(Some(EngineEvent::Started { preview: Some(preview), .. })) =
             damaged(event("start", r#"{"name":"web"}"#), "web")
         else {
-            panic!("a start with a glimpse");
+            panic!("a start with a preview");
         };
-        assert_eq!(glimpse.name(), "\u{fffd}eb");
+        assert_eq!(preview.name(), "\u{fffd}eb");
         for part in ["container", "Type", "Action", "die", "a\",\"Attributes", "Actor"] {
             match damaged(event("die", "{}"), part) {
                 Ok(Some(event)) => assert!(matches!(event, EngineEvent::Exited { .. }), "{part}: {event:?}"),
                 Ok(None) => panic!("{part} does not matter"),
-                Err(error) => assert_eq!(error.kind(), ErrorKind::Garbled),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Malformed),
             }
         }
     }
 
     #[test]
-    fn a_time_far_off_is_not_told() {
+    fn a_time_far_off_is_not_reported() {
         let line =
             |time: &str| format!(r#"{{"Type":"container","Action":"die","Actor":{{"ID":"a"}},{time}}}"#);
         let exact = Some(UNIX_EPOCH + AT);
@@ -438,11 +438,11 @@ mod tests {
         let many: Vec<_> = (0..100_000).map(|number| format!(r#""l{number}":"v""#)).collect();
         let huge = "x".repeat(10_000_000);
         let attributes = format!(r#"{{"name":"web",{},"huge":"{huge}"}}"#, many.join(","));
-        let Some(EngineEvent::Started { glimpse: Some(glimpse), .. }) = decoded(&event("start", &attributes))
+        let Some(EngineEvent::Started { preview: Some(preview), .. }) = decoded(&event("start", &attributes))
         else {
-            panic!("a start with a glimpse");
+            panic!("a start with a preview");
         };
-        assert_eq!(glimpse.labels().len(), 100_001);
-        assert_eq!(glimpse.labels().get("huge"), Some(huge.as_str()));
+        assert_eq!(preview.labels().len(), 100_001);
+        assert_eq!(preview.labels().get("huge"), Some(huge.as_str()));
     }
 }

@@ -217,7 +217,7 @@ impl<'a> Subscription<'a> {
 /// A reason to ask how the container is, and no more.
 fn hint(event: EngineEvent) -> EngineEvent {
     match event {
-        EngineEvent::Started { id, .. } => EngineEvent::Started { id, at: None, pid: None, glimpse: None },
+        EngineEvent::Started { id, .. } => EngineEvent::Started { id, at: None, pid: None, preview: None },
         EngineEvent::Exited { id, .. }
         | EngineEvent::Paused { id, .. }
         | EngineEvent::Unpaused { id, .. }
@@ -264,7 +264,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn since_is_told_to_the_nanosecond_in_each_engines_way() {
+    fn since_is_reported_to_the_nanosecond_in_each_engines_way() {
         let since = Some(Timestamp::new(1_769_860_800, 7).unwrap());
         assert!(
             path(since, None, false).starts_with("/events?since=1769860800.000000007&filters=%7B%22type%22")

@@ -173,7 +173,7 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
 /// An answer is larger than allowed.
 pub(crate) fn too_large(what: &str, limit: usize) -> EngineError {
     let message = format!("{what}: the answer has more than {limit} bytes");
-    EngineError::new(ErrorKind::Garbled, message)
+    EngineError::new(ErrorKind::Malformed, message)
 }
 
 /// An answer does not fit into what all of them may take together.
@@ -182,13 +182,13 @@ pub(crate) fn no_memory(what: &str, limit: usize) -> EngineError {
         "{what}: the answer takes more than is left of {limit} bytes for all answers: Builder::memory_limit sets \
          another limit"
     );
-    EngineError::new(ErrorKind::Garbled, message)
+    EngineError::new(ErrorKind::Malformed, message)
 }
 
 /// An answer is not what it should be.
-pub(crate) fn garbled(what: &str, why: impl fmt::Display) -> EngineError {
+pub(crate) fn malformed(what: &str, why: impl fmt::Display) -> EngineError {
     let message = format!("{what}: the answer cannot be understood: {}", Excerpt(&why.to_string()));
-    EngineError::new(ErrorKind::Garbled, message)
+    EngineError::new(ErrorKind::Malformed, message)
 }
 
 /// An error with all its causes, in one line.
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn the_operating_systems_errors_are_told_with_a_remedy() {
+    fn the_operating_systems_errors_are_reported_with_a_remedy() {
         for (error, kind, text) in [
             (
                 io::ErrorKind::NotFound,
@@ -246,9 +246,9 @@ mod tests {
             (io::ErrorKind::PermissionDenied, ErrorKind::PermissionDenied, "no permission to use"),
             (io::ErrorKind::WouldBlock, ErrorKind::Unreachable, "cannot connect to unix:///run/d.sock"),
         ] {
-            let told = of_connecting(&endpoint(), error.into());
-            assert_eq!(told.kind(), kind);
-            assert!(told.to_string().starts_with(text), "{told}");
+            let reported = of_connecting(&endpoint(), error.into());
+            assert_eq!(reported.kind(), kind);
+            assert!(reported.to_string().starts_with(text), "{reported}");
         }
     }
 

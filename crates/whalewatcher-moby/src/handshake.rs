@@ -166,7 +166,7 @@ async fn optional<T>(
 fn of_itself(what: &str, text: String) -> Result<String, EngineError> {
     match text.len() {
         0..=MAX_SELF => Ok(text),
-        length => Err(failure::garbled(
+        length => Err(failure::malformed(
             "GET /info",
             format!("the engine's {what} has {length} bytes, {MAX_SELF} may be"),
         )),
@@ -277,11 +277,11 @@ mod tests {
     }
 
     #[test]
-    fn what_an_engine_tells_of_itself_is_short() {
+    fn what_an_engine_reports_of_itself_is_short() {
         let longest = "x".repeat(MAX_SELF);
         assert_eq!(of_itself("ID", longest.clone()).unwrap(), longest);
         let error = of_itself("version", longest + "x").unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Garbled);
+        assert_eq!(error.kind(), ErrorKind::Malformed);
         assert!(error.to_string().contains("the engine's version has 8193 bytes, 8192 may be"), "{error}");
     }
 

@@ -49,7 +49,7 @@ impl<'a> RawInspection<'a> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Garbled`](whalewatcher_core::ErrorKind::Garbled) if the JSON has not the shape that `T` asks for.
+    /// [`ErrorKind::Malformed`](whalewatcher_core::ErrorKind::Malformed) if the JSON has not the shape that `T` asks for.
     pub fn decode<T: Deserialize<'a>>(&self) -> Result<T, EngineError> {
         answer::parse("inspection", self.text)
     }
@@ -122,7 +122,7 @@ pub(crate) fn decode(
 ) -> Result<Option<Container>, EngineError> {
     let truth = truth(what, id, body, horizon, packer)?;
     if truth.is_none() && answer::is_damaged(body) {
-        return Err(failure::garbled(what, "it was damaged on the way"));
+        return Err(failure::malformed(what, "it was damaged on the way"));
     }
     Ok(truth)
 }
@@ -137,9 +137,9 @@ fn truth(
     let inspected: Inspected = answer::decode(what, body)?;
     // Engines also find containers by name and by the beginning of an ID. That is another one, and says nothing of this.
     if *inspected.id != **id {
-        return Err(failure::garbled(what, "it is about another container"));
+        return Err(failure::malformed(what, "it is about another container"));
     }
-    let Some(state) = inspected.state else { return Err(failure::garbled(what, "it has no State")) };
+    let Some(state) = inspected.state else { return Err(failure::malformed(what, "it has no State")) };
     // What podman is stopping does not count as running, but has its process for up to 10 s more (seen on 4.3.1). What
     // waits for its restart counts as running, but has none.
     let running = state.running || state.status.as_deref() == Some("stopping");
@@ -147,7 +147,7 @@ fn truth(
         return Ok(None);
     }
     let Ok(pid) = u32::try_from(state.pid) else {
-        return Err(failure::garbled(what, format!("{} is no PID", state.pid)));
+        return Err(failure::malformed(what, format!("{} is no PID", state.pid)));
     };
     let name = inspected.name.as_deref().map(without_slash).filter(|name| !name.is_empty()).unwrap_or(id);
     let mut labels = inspected.config.map(|config| config.labels).unwrap_or_default();
@@ -304,9 +304,9 @@ mod tests {
     fn what_is_not_a_process_id_is_refused() {
         for pid in ["-1", "4294967296", "9223372036854775808", "1.5", "\"7\"", "null"] {
             let error = inspected(&state(&format!(r#"{{"Running":true,"Pid":{pid}}}"#))).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Garbled, "{pid}");
+            assert_eq!(error.kind(), ErrorKind::Malformed, "{pid}");
         }
-        assert_eq!(inspected(r#"{"Id":"a"}"#).unwrap_err().kind(), ErrorKind::Garbled);
+        assert_eq!(inspected(r#"{"Id":"a"}"#).unwrap_err().kind(), ErrorKind::Malformed);
     }
 
     #[test]
@@ -336,7 +336,7 @@ mod tests {
             state(r#"{"Running":true,"Pid":7,"StartedAt":7}"#),
             state("null"),
         ] {
-            assert_eq!(inspected(&body).unwrap_err().kind(), ErrorKind::Garbled, "{body:.80}");
+            assert_eq!(inspected(&body).unwrap_err().kind(), ErrorKind::Malformed, "{body:.80}");
         }
         let unknown =
             format!(r#"{{"Id":"a",{rest},"Mounts":{deep},"Name":null,"Config":null,"HostConfig":null}}"#);
@@ -344,21 +344,21 @@ mod tests {
     }
 
     #[test]
-    fn damaged_bytes_never_tell_that_a_container_is_gone() {
+    fn damaged_bytes_never_report_that_a_container_is_gone() {
         let of = |body: &[u8]| decode("inspection", &"a".into(), body, SystemTime::now(), None);
         for damaged in [
             &b"{\"Id\":\"a\",\"State\":{\"Runn\xffng\":true,\"Pid\":7}}"[..],
             b"{\"Id\":\"\xff\",\"State\":{\"Running\":true,\"Pid\":7}}",
             b"{\"Id\":\"a\",\"State\":{\"Running\":true,\"P\xffd\":7}}",
         ] {
-            assert_eq!(of(damaged).unwrap_err().kind(), ErrorKind::Garbled);
+            assert_eq!(of(damaged).unwrap_err().kind(), ErrorKind::Malformed);
         }
         let named = of(b"{\"Id\":\"a\",\"Name\":\"/\xff\",\"State\":{\"Running\":true,\"Pid\":7}}").unwrap();
         assert_eq!(named, Some(Container::new("a", "\u{fffd}", 7)));
     }
 
     #[test]
-    fn a_start_far_off_is_not_told() {
+    fn a_start_far_off_is_not_reported() {
         for started in [
             "9999-12-30T22:00:00Z",
             "9999-12-31T23:59:59Z",
@@ -421,7 +421,7 @@ mod tests {
         let body = format!(r#"{{"Id":"a","Image":"busybox",{alive}}}"#);
         assert_eq!(pack(body.as_bytes()), ("a".into(), Ok("busybox".into())));
         let body = format!(r#"{{"Id":"a","Image":7,{alive}}}"#);
-        assert_eq!(pack(body.as_bytes()), ("a".into(), Err(ErrorKind::Garbled)));
+        assert_eq!(pack(body.as_bytes()), ("a".into(), Err(ErrorKind::Malformed)));
         let damaged = [br#"{"Id":"a","Image":"#, &b"\"\xff\","[..], alive.as_bytes(), b"}"].concat();
         assert_eq!(pack(&damaged), ("a".into(), Ok("\u{fffd}".into())));
         let packer: Packer = Arc::new(|_| panic!("scripted panic"));

@@ -31,7 +31,6 @@
 mod answer;
 mod audit;
 mod changes;
-mod check;
 mod client;
 mod clock;
 mod connection;
@@ -56,6 +55,7 @@ mod mutated;
 mod mutation;
 mod peer;
 mod polling;
+mod probe;
 mod salvage;
 #[cfg_attr(not(feature = "tls"), path = "tls_absent.rs")]
 mod tls;

@@ -8,7 +8,7 @@ use percent_encoding::utf8_percent_encode;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
-use whalewatcher_core::{Container, ContainerId, EngineError, Sighting};
+use whalewatcher_core::{Container, ContainerId, EngineError, ListingEntry};
 
 use crate::answer;
 use crate::connection::QUERY;
@@ -62,21 +62,21 @@ pub(crate) fn decode(
     what: &str,
     body: &mut Body,
     now: Option<SystemTime>,
-) -> Result<Vec<Sighting>, EngineError> {
+) -> Result<Vec<ListingEntry>, EngineError> {
     let (bytes, share) = body.share();
     let damaged = answer::is_damaged(bytes);
     let text = answer::text(what, bytes)?;
-    let mut entries = Entries { what, now, damaged, share, sightings: Vec::new(), count: Count::default() };
+    let mut entries = Entries { what, now, damaged, share, entries: Vec::new(), count: Count::default() };
     let mut json = serde_json::Deserializer::from_str(&text);
     let full = json.deserialize_seq(&mut entries).and_then(|full| json.end().map(|()| full));
-    if let Some(full) = full.map_err(|error| failure::garbled(what, error))? {
+    if let Some(full) = full.map_err(|error| failure::malformed(what, error))? {
         return Err(full);
     }
-    let Entries { sightings, count: Count { all, odd, lost, foreign }, .. } = entries;
+    let Entries { entries, count: Count { all, odd, lost, foreign }, .. } = entries;
     // What has no IDs at all is no list of containers.
     if lost > 0 && (damaged || foreign == all) {
         let why = if damaged { "it was damaged on the way" } else { "it is no list of containers with IDs" };
-        return Err(failure::garbled(what, why));
+        return Err(failure::malformed(what, why));
     }
     if lost > 0 {
         tracing::warn!("skipped {lost} containers whose ID cannot be one");
@@ -84,7 +84,7 @@ pub(crate) fn decode(
     if odd > LOGGED {
         tracing::warn!("{odd} containers are listed oddly and inspected");
     }
-    Ok(sightings)
+    Ok(entries)
 }
 
 /// What was made of a list so far.
@@ -93,7 +93,7 @@ struct Entries<'a> {
     now: Option<SystemTime>,
     damaged: bool,
     share: &'a mut Share,
-    sightings: Vec<Sighting>,
+    entries: Vec<ListingEntry>,
     count: Count,
 }
 
@@ -128,18 +128,18 @@ impl<'de> Visitor<'de> for &mut Entries<'_> {
 }
 
 impl Entries<'_> {
-    fn take(&mut self, entry: &str) -> Result<(), EngineError> {
+    fn take(&mut self, text: &str) -> Result<(), EngineError> {
         self.count.all += 1;
-        match serde_json::from_str::<Listed>(entry) {
+        match serde_json::from_str::<Listed>(text) {
             Ok(listed) if ContainerId::is_plain(&listed.id) => {
                 let labels = listed.labels.0.len();
-                match sighting(listed, self.now) {
-                    Some(sighting) => self.add(sighting, ENTRY + entry.len() + LABEL * labels)?,
+                match entry(listed, self.now) {
+                    Some(entry) => self.add(entry, ENTRY + text.len() + LABEL * labels)?,
                     None => self.count.lost += usize::from(self.damaged),
                 }
             }
             Ok(_) => self.count.lost += 1,
-            Err(error) => match serde_json::from_str::<Odd>(entry) {
+            Err(error) => match serde_json::from_str::<Odd>(text) {
                 Ok(Odd { id }) if ContainerId::is_plain(&id) => {
                     self.count.odd += 1;
                     if self.count.odd <= LOGGED {
@@ -158,19 +158,19 @@ impl Entries<'_> {
         Ok(())
     }
 
-    fn add(&mut self, sighting: Sighting, bytes: usize) -> Result<(), EngineError> {
+    fn add(&mut self, entry: ListingEntry, bytes: usize) -> Result<(), EngineError> {
         self.share.take(self.what, bytes)?;
-        self.sightings.push(sighting);
+        self.entries.push(entry);
         Ok(())
     }
 }
 
 /// One of which nothing else is known.
-fn unseen(id: Arc<str>) -> Sighting {
-    Sighting::Partial { container: Container::new(id.clone(), id, 0), started_within: None }
+fn unseen(id: Arc<str>) -> ListingEntry {
+    ListingEntry::Partial { container: Container::new(id.clone(), id, 0), started_within: None }
 }
 
-fn sighting(listed: Listed, now: Option<SystemTime>) -> Option<Sighting> {
+fn entry(listed: Listed, now: Option<SystemTime>) -> Option<ListingEntry> {
     let paused = match listed.state.as_deref() {
         Some("running" | "stopping") => false,
         Some("paused") => true,
@@ -181,7 +181,7 @@ fn sighting(listed: Listed, now: Option<SystemTime>) -> Option<Sighting> {
     let labels = labels::of_container(listed.labels);
     let started_within = now.and_then(|now| started_within(listed.status.as_deref()?, now));
     let container = Container::new(listed.id, name, 0).with_labels(labels).with_paused(paused);
-    Some(Sighting::Partial { container, started_within })
+    Some(ListingEntry::Partial { container, started_within })
 }
 
 /// Of the names of a container its own. Docker lists names that others gave it by linking to it too: these have a second slash.
@@ -232,19 +232,19 @@ mod tests {
     use super::*;
     use crate::memory::Memory;
 
-    fn decode(body: &[u8]) -> Result<Vec<Sighting>, EngineError> {
+    fn decode(body: &[u8]) -> Result<Vec<ListingEntry>, EngineError> {
         super::decode("list", &mut Body::of(body), None)
     }
 
-    fn decode_within(memory_limit: usize, body: &[u8]) -> Result<Vec<Sighting>, EngineError> {
+    fn decode_within(memory_limit: usize, body: &[u8]) -> Result<Vec<ListingEntry>, EngineError> {
         let mut answer = Body::new(&Memory::new(memory_limit));
         answer.add("list", body, body.len())?;
         super::decode("list", &mut answer, None)
     }
 
     fn decoded(body: &str) -> Vec<String> {
-        let sightings = decode(body.as_bytes()).unwrap();
-        sightings.iter().map(|sighting| sighting.container().to_string()).collect()
+        let entries = decode(body.as_bytes()).unwrap();
+        entries.iter().map(|entry| entry.container().to_string()).collect()
     }
 
     #[test]
@@ -317,8 +317,8 @@ mod tests {
             r#"[{{"Id":"a","Names":["/\u001b[2J\n\u202e"],"State":"running","Labels":{{"huge":"{huge}",{}}}}}]"#,
             many.join(",")
         );
-        let sightings = decode(body.as_bytes()).unwrap();
-        let container = sightings[0].container();
+        let entries = decode(body.as_bytes()).unwrap();
+        let container = entries[0].container();
         assert_eq!((container.name(), container.labels().len()), ("\u{1b}[2J\n\u{202e}", 100_001));
         assert_eq!(container.labels().get("huge"), Some(huge.as_str()));
         let damaged = decode(b"[{\"Id\":\"a\",\"Names\":[\"/\xff\"],\"State\":\"running\"}]").unwrap();
@@ -326,10 +326,10 @@ mod tests {
     }
 
     #[test]
-    fn damaged_bytes_never_tell_that_a_container_is_gone() {
+    fn damaged_bytes_never_report_that_a_container_is_gone() {
         for damaged in [&b"runn\xffng"[..], b"\xff"] {
             let body = [&b"[{\"Id\":\"a\",\"State\":\""[..], damaged, b"\"}]"].concat();
-            assert_eq!(decode(&body).unwrap_err().kind(), ErrorKind::Garbled);
+            assert_eq!(decode(&body).unwrap_err().kind(), ErrorKind::Malformed);
         }
     }
 
@@ -340,7 +340,7 @@ mod tests {
         let damaged: &[&[u8]] = &[b"[{\"Id\":\"a\xff\"},{\"Id\":\"b\"}]"];
         for body in [&[&b"null"[..], b"{}", b"", b"[{\"Id\":\"a\"", b"[{]"], no_ids, damaged].concat() {
             let error = decode(body).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Garbled, "{}", String::from_utf8_lossy(body));
+            assert_eq!(error.kind(), ErrorKind::Malformed, "{}", String::from_utf8_lossy(body));
         }
     }
 
@@ -353,7 +353,7 @@ mod tests {
             let body = format!("[{entries}]");
             assert!(decode_within(2 * least + 2 * body.len(), body.as_bytes()).is_ok());
             let error = decode_within(least, body.as_bytes()).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Garbled);
+            assert_eq!(error.kind(), ErrorKind::Malformed);
             assert!(error.to_string().contains("Builder::memory_limit"), "{error}");
         }
     }

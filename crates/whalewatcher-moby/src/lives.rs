@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
 use tokio::time::timeout;
-use whalewatcher_core::{Container, ContainerId, EngineError, EngineEvent, Sighting};
+use whalewatcher_core::{Container, ContainerId, EngineError, EngineEvent, ListingEntry};
 
 use crate::clock::SLACK;
 use crate::connection::Connection;
@@ -97,9 +97,9 @@ impl Lives {
     }
 
     /// Forgets what a list that was made at that time should name and does not.
-    pub(crate) fn compare(&self, sightings: &[Sighting], now: Option<SystemTime>) {
+    pub(crate) fn compare(&self, entries: &[ListingEntry], now: Option<SystemTime>) {
         let Some(before) = now.and_then(|now| now.checked_sub(SLACK)) else { return };
-        let listed: HashSet<_> = sightings.iter().map(|sighting| sighting.container().id()).collect();
+        let listed: HashSet<_> = entries.iter().map(|entry| entry.container().id()).collect();
         self.locked().lives.retain(|id, life| life.began >= before || listed.contains(id));
     }
 }
@@ -133,7 +133,7 @@ impl Drop for Inspecting<'_> {
 
 /// Has the event stream report how lives ended that were known before this connection, given its first list. `left` is how much time is left
 /// for that list.
-pub(crate) async fn report_ended(connection: &Connection, sightings: &[Sighting], left: Duration) {
+pub(crate) async fn report_ended(connection: &Connection, entries: &[ListingEntry], left: Duration) {
     let (lives, newest) = {
         let known = connection.lives().locked();
         (known.lives.clone(), known.newest)
@@ -142,10 +142,10 @@ pub(crate) async fn report_ended(connection: &Connection, sightings: &[Sighting]
         return;
     }
     let (mut missing, mut over): (HashMap<_, _>, HashMap<_, _>) = (lives, HashMap::new());
-    for sighting in sightings {
-        let id = sighting.container().id();
+    for entry in entries {
+        let id = entry.container().id();
         if let Some(life) = missing.remove(id)
-            && matches!(sighting, Sighting::Partial { started_within: Some(within), .. }
+            && matches!(entry, ListingEntry::Partial { started_within: Some(within), .. }
                 if life.began < *within.start())
         {
             over.insert(id.clone(), life);
@@ -292,7 +292,7 @@ mod tests {
     }
 
     fn started(id: &str, second: u64) -> EngineEvent {
-        EngineEvent::Started { id: id.into(), at: Some(at(second)), pid: None, glimpse: None }
+        EngineEvent::Started { id: id.into(), at: Some(at(second)), pid: None, preview: None }
     }
 
     fn exited(id: &str, second: u64) -> EngineEvent {

@@ -43,7 +43,7 @@ fn horizon() -> SystemTime {
 }
 
 /// An error is one line of bounded length.
-fn is_told_well(error: &EngineError) -> Result<(), TestCaseError> {
+fn is_reported_well(error: &EngineError) -> Result<(), TestCaseError> {
     let text = error.to_string();
     prop_assert!(text.len() < 4000 && !text.contains(char::is_control), "{text:?}");
     Ok(())
@@ -67,21 +67,21 @@ proptest! {
             Ok(Some(event)) => {
                 prop_assert!(event.at().is_none_or(|at| at <= horizon() && at > SystemTime::UNIX_EPOCH));
                 let id = match &event {
-                    EngineEvent::Started { id, glimpse, .. } => {
-                        if let Some(glimpse) = glimpse {
-                            is_sane(glimpse)?;
-                            prop_assert!(glimpse.id() == id && glimpse.pid() == 0);
+                    EngineEvent::Started { id, preview, .. } => {
+                        if let Some(preview) = preview {
+                            is_sane(preview)?;
+                            prop_assert!(preview.id() == id && preview.pid() == 0);
                         }
                         id
                     }
                     EngineEvent::Exited { id, pid: None, .. } | EngineEvent::Changed { id, .. } => id,
                     EngineEvent::Paused { id, .. } | EngineEvent::Unpaused { id, .. } => id,
-                    other => return Err(TestCaseError::fail(format!("{other:?} is told by nobody"))),
+                    other => return Err(TestCaseError::fail(format!("{other:?} is reported by nobody"))),
                 };
                 prop_assert!(ContainerId::is_plain(id));
             }
             Ok(None) => {}
-            Err(error) => is_told_well(&error)?,
+            Err(error) => is_reported_well(&error)?,
         }
     }
 
@@ -95,7 +95,7 @@ proptest! {
                 prop_assert!(container.started_at().is_none_or(|at| at <= horizon()));
             }
             Ok(None) => prop_assert!(!answer::is_damaged(&body)),
-            Err(error) => is_told_well(&error)?,
+            Err(error) => is_reported_well(&error)?,
         }
     }
 
@@ -103,14 +103,14 @@ proptest! {
     fn lists(mutations in mutations()) {
         let body = mutate(LIST, &mutations);
         match list::decode("list", &mut Body::of(&body), Some(SystemTime::now())) {
-            Ok(sightings) => {
-                prop_assert!(sightings.len() <= body.len());
-                for sighting in sightings {
-                    is_sane(sighting.container())?;
-                    prop_assert!(sighting.container().pid() == 0);
+            Ok(entries) => {
+                prop_assert!(entries.len() <= body.len());
+                for entry in entries {
+                    is_sane(entry.container())?;
+                    prop_assert!(entry.container().pid() == 0);
                 }
             }
-            Err(error) => is_told_well(&error)?,
+            Err(error) => is_reported_well(&error)?,
         }
     }
 
@@ -121,9 +121,9 @@ proptest! {
         let body = [b"[", &*odd, b",{\"Id\":\"other\",\"State\":\"running\"}]"].concat();
         let is_json = serde_json::from_slice::<serde_json::Value>(&body);
         if let Ok(serde_json::Value::Array(entries)) = is_json && entries.len() == 2 {
-            let sightings = list::decode("list", &mut Body::of(&body), None);
-            let sightings = sightings.map_err(|error| TestCaseError::fail(error.to_string()))?;
-            prop_assert!(sightings.iter().any(|sighting| &**sighting.container().id() == "other"));
+            let entries = list::decode("list", &mut Body::of(&body), None);
+            let entries = entries.map_err(|error| TestCaseError::fail(error.to_string()))?;
+            prop_assert!(entries.iter().any(|entry| &**entry.container().id() == "other"));
         }
     }
 
@@ -133,21 +133,21 @@ proptest! {
             Ok(version) => {
                 version.oldest();
             }
-            Err(error) => is_told_well(&error)?,
+            Err(error) => is_reported_well(&error)?,
         }
         match answer::decode::<Info>("GET /info", &mutate(INFO, &of_info)) {
             Ok(mut info) => {
                 let id = info.id(true);
                 prop_assert!(id.is_empty() || id.contains(':'), "{id}");
             }
-            Err(error) => is_told_well(&error)?,
+            Err(error) => is_reported_well(&error)?,
         }
     }
 
     #[test]
     fn complaints(mutations in mutations(), status in 400..600_u16) {
         let status = StatusCode::from_u16(status).map_err(|error| TestCaseError::fail(error.to_string()))?;
-        is_told_well(&answer::refused("GET /x", status, &mutate(COMPLAINT, &mutations)))?;
+        is_reported_well(&answer::refused("GET /x", status, &mutate(COMPLAINT, &mutations)))?;
     }
 
     #[test]

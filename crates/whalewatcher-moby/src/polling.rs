@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep_until, timeout};
-use whalewatcher_core::{ContainerId, EngineError, EngineEvent, ErrorKind, Sighting};
+use whalewatcher_core::{ContainerId, EngineError, EngineEvent, ErrorKind, ListingEntry};
 
 use crate::connection::Connection;
 
@@ -21,7 +21,7 @@ const YOUNG: Duration = Duration::from_secs(75);
 /// Lists again and again, and compares each list with the one before.
 pub(crate) struct Polling<'a> {
     connection: &'a Connection,
-    newest: HashMap<ContainerId, Sighting>,
+    newest: HashMap<ContainerId, ListingEntry>,
     due: Instant,
     failures: u32,
 }
@@ -61,15 +61,15 @@ impl<'a> Polling<'a> {
     }
 }
 
-type List = HashMap<ContainerId, Sighting>;
+type List = HashMap<ContainerId, ListingEntry>;
 
 async fn list(connection: &Connection) -> Result<(List, Option<SystemTime>), EngineError> {
     let limit = connection.list_limit();
-    let (sightings, now) = timeout(limit, connection.listed()).await.unwrap_or_else(|_| {
+    let (entries, now) = timeout(limit, connection.listed()).await.unwrap_or_else(|_| {
         let message = format!("polling: no list within {} s", limit.as_secs_f32());
         Err(EngineError::new(ErrorKind::TimedOut, message))
     })?;
-    let list = sightings.into_iter().map(|sighting| (sighting.container().id().clone(), sighting)).collect();
+    let list = entries.into_iter().map(|entry| (entry.container().id().clone(), entry)).collect();
     Ok((list, now))
 }
 
@@ -77,19 +77,17 @@ async fn list(connection: &Connection) -> Result<(List, Option<SystemTime>), Eng
 fn difference(before: &List, list: &List, now: Option<SystemTime>) -> Vec<EngineEvent> {
     let changed = |id: &ContainerId| EngineEvent::Changed { id: id.clone(), at: None };
     let gone = before.keys().filter(|id| !list.contains_key(*id)).map(changed);
-    let here = list.iter().filter_map(|(id, sighting)| match before.get(id) {
-        None => Some(EngineEvent::Started { id: id.clone(), at: None, pid: None, glimpse: None }),
-        Some(known) if known.container() != sighting.container() || is_young(sighting, now) => {
-            Some(changed(id))
-        }
+    let here = list.iter().filter_map(|(id, entry)| match before.get(id) {
+        None => Some(EngineEvent::Started { id: id.clone(), at: None, pid: None, preview: None }),
+        Some(known) if known.container() != entry.container() || is_young(entry, now) => Some(changed(id)),
         Some(_) => None,
     });
     gone.chain(here).collect()
 }
 
-fn is_young(sighting: &Sighting, now: Option<SystemTime>) -> bool {
-    match sighting {
-        Sighting::Partial { started_within: Some(within), .. } => {
+fn is_young(entry: &ListingEntry, now: Option<SystemTime>) -> bool {
+    match entry {
+        ListingEntry::Partial { started_within: Some(within), .. } => {
             now.and_then(|now| now.checked_sub(YOUNG)).is_some_and(|then| *within.start() >= then)
         }
         _ => false,
@@ -108,14 +106,14 @@ mod tests {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_769_860_800);
         let up = |name: &str, status: &str, paused: bool| {
             let container = Container::new("a", name, 0).with_paused(paused);
-            Sighting::Partial { container, started_within: started_within(status, now) }
+            ListingEntry::Partial { container, started_within: started_within(status, now) }
         };
-        let list = |sighting: Option<Sighting>| {
-            let entry = sighting.map(|sighting| (sighting.container().id().clone(), sighting));
+        let list = |entry: Option<ListingEntry>| {
+            let entry = entry.map(|entry| (entry.container().id().clone(), entry));
             List::from_iter(entry)
         };
         let changed = EngineEvent::Changed { id: "a".into(), at: None };
-        let started = EngineEvent::Started { id: "a".into(), at: None, pid: None, glimpse: None };
+        let started = EngineEvent::Started { id: "a".into(), at: None, pid: None, preview: None };
         let old = || Some(up("web", "Up 3 hours", false));
         for (before, after, expected) in [
             (old(), old(), None),

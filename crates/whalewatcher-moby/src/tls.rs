@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn unusable_files_are_told_by_name() {
+    fn unusable_files_are_reported_by_name() {
         let own = rcgen::generate_simple_self_signed(["whale".to_owned()]).unwrap();
         let (certificate, key) = (own.cert.pem(), own.signing_key.serialize_pem());
         for (files, reason) in [

@@ -59,7 +59,7 @@ impl Transport {
         self.still_there()?;
         let mut request = Request::new(Empty::new());
         *request.uri_mut() = self.connector.uri(path).map_err(|error| {
-            EngineError::new(ErrorKind::Garbled, format!("no request can be made of {}", Excerpt(path)))
+            EngineError::new(ErrorKind::Malformed, format!("no request can be made of {}", Excerpt(path)))
                 .with_source(error)
         })?;
         self.client

@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn words_that_are_not_known_tell_nothing() {
+    fn words_that_are_not_known_report_nothing() {
         let now = SystemTime::UNIX_EPOCH;
         for status in [
             "",

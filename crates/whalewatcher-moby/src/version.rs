@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn engines_too_old_and_too_new_are_told_apart() {
+    fn engines_too_old_and_too_new_are_reported_apart() {
         for (newest, oldest, pinned, kind, text) in [
             ("1.40", "1.12", None, ErrorKind::TooOld, "1.41 or newer is needed: Docker 20.10"),
             ("1.9", "1.1", None, ErrorKind::TooOld, "Docker API 1.9 is too old"),
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_podman_too_old_is_told_so_by_its_own_version() {
+    fn a_podman_too_old_is_reported_so_by_its_own_version() {
         let error = negotiate(version("1.40"), None, None, Some("3.4.4")).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TooOld);
         assert_eq!(error.to_string(), "podman 3.4.4 is too old: podman 4 or newer is needed");

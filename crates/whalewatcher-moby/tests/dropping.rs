@@ -135,7 +135,7 @@ async fn a_connection_alone() {
     let server = server_with(1);
     let before = holdings();
     let connection = Client::new(server.endpoint()).unwrap().connect(&Settings::default()).await.unwrap();
-    assert_eq!(connection.list().await.unwrap().sightings.len(), 1);
+    assert_eq!(connection.list().await.unwrap().entries.len(), 1);
     assert!(holdings() > before, "a kept connection is held");
     drop(connection);
     until_nothing_is_left(before, "with an idle connection").await;

@@ -110,11 +110,11 @@ async fn what_has_no_end_is_given_up_at_its_limit() {
         ("HTTP/1.1 200 ", "x", ErrorKind::NotThisEngine, "does not speak HTTP"),
         ("", "\r\n", ErrorKind::Disconnected, ""),
         ("", "x", ErrorKind::NotThisEngine, "does not speak HTTP"),
-        (CHUNKED, &*chunk, ErrorKind::Garbled, "GET /_ping: the answer has more than 4194304 bytes"),
+        (CHUNKED, &*chunk, ErrorKind::Malformed, "GET /_ping: the answer has more than 4194304 bytes"),
         (
             "HTTP/1.1 200 OK\r\nApi-Version: 1.51\r\nContent-Length: 9223372036854775807\r\n\r\n",
             "x",
-            ErrorKind::Garbled,
+            ErrorKind::Malformed,
             "more than 4194304 bytes",
         ),
         (
@@ -164,7 +164,7 @@ async fn what_has_no_end_is_given_up_at_its_limit() {
     let mut events = pin!(connection.events());
     let mut next = async || timeout(PATIENCE, events.next()).await.expect("it comes in time");
     assert_eq!(next().await.unwrap().unwrap(), EngineEvent::Subscribed);
-    let hint = EngineEvent::Started { id: "a".into(), at: None, pid: None, glimpse: None };
+    let hint = EngineEvent::Started { id: "a".into(), at: None, pid: None, preview: None };
     assert_eq!(next().await.unwrap().unwrap(), hint);
     let error = next().await.unwrap().unwrap_err();
     assert_eq!(error.to_string(), "GET /events: the answer has more than 268435456 bytes");
@@ -202,7 +202,7 @@ async fn what_has_no_end_is_given_up_at_its_limit() {
     let id = ContainerId::from("a");
     let inspecting = connection.inspect(&id);
     let error = timeout(PATIENCE, inspecting).await.expect("it ends").unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Garbled, "{error}");
+    assert_eq!(error.kind(), ErrorKind::Malformed, "{error}");
     within(MAX_INSPECTION, "an inspection");
 
     // As many inspections as there may be at once share what there is.

@@ -5,9 +5,10 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::time::timeout;
 use whalewatcher_core::{
-    Backoff, Event, EventKind, Portfolio, Settings, StatusFollower, Subscription, Watching, watch_with,
+    Backoff, Event, EventKind, Portfolio, Settings, StatusFollower, Subscription, WatchHandle, watch_with,
 };
 use whalewatcher_moby::Client;
 use whalewatcher_testkit::docker::Server;
@@ -33,7 +34,7 @@ const DIFFERENCE: [&str; 5] =
 struct Stage {
     server: Server,
     proxy: Proxy,
-    watching: Watching<Client>,
+    watching: WatchHandle<Client>,
     status: StatusFollower,
     events: Subscription,
     fold: Portfolio,
@@ -56,7 +57,7 @@ impl Stage {
         let settings = Settings::default()
             .with_backoff(backoff)
             .with_limits(LIMIT, LIMIT, LIMIT)
-            .with_checks(SILENCE, LIMIT)
+            .with_probes(SILENCE, LIMIT)
             .with_audits(audits);
         let watching = watch_with(Client::new(proxy.endpoint()).unwrap(), settings);
         let (fold, events) = watching.subscribe();
@@ -91,8 +92,8 @@ impl Stage {
     }
 
     /// The watcher has noticed that something is wrong.
-    async fn until_told_disconnected(&mut self) {
-        let told = async {
+    async fn until_reported_disconnected(&mut self) {
+        let reported = async {
             loop {
                 let event = self.events.next().await.expect("the subscription goes on");
                 assert!(event.container().is_none(), "nothing has changed: {event}");
@@ -101,12 +102,12 @@ impl Stage {
                 }
             }
         };
-        timeout(PATIENCE, told).await.expect("the fault is noticed in time");
+        timeout(PATIENCE, reported).await.expect("the fault is noticed in time");
     }
 
     /// What is told of containers until the picture is true, sorted.
     async fn settled(&mut self) -> Vec<String> {
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         let settling = async {
             loop {
                 let status = self.status.status();
@@ -119,7 +120,7 @@ impl Stage {
                         let event = event.expect("the subscription goes on");
                         self.take(&event);
                         if let Some(container) = event.container() {
-                            told.push(format!("{} {}", event.kind.name(), container.name()));
+                            reported.push(format!("{} {}", event.kind.name(), container.name()));
                         }
                     }
                     _ = self.status.changed() => {}
@@ -128,10 +129,13 @@ impl Stage {
         };
         if timeout(PATIENCE, settling).await.is_err() {
             let (status, truth) = (self.watching.status(), self.server.truth());
-            panic!("does not settle: {status}, told {told:?}, true is {truth:?}, {:?}", self.proxy.stats());
+            panic!(
+                "does not settle: {status}, reported {reported:?}, true is {truth:?}, {:?}",
+                self.proxy.stats()
+            );
         }
-        told.sort();
-        told
+        reported.sort();
+        reported
     }
 
     /// Whether what was told amounts to what is.
@@ -157,14 +161,14 @@ impl Stage {
             EventKind::Exited { container, .. } if container.pid() == 0 => {}
             EventKind::Started(_) => {
                 assert!(self.lives.contains(&life), "there never was {event}");
-                assert!(self.begun.insert(life), "told again: {event}");
+                assert!(self.begun.insert(life), "reported again: {event}");
             }
             EventKind::Exited { .. } => {
                 assert!(self.begun.contains(&life), "never begun: {event}");
                 let alive =
                     |alive: &whalewatcher_testkit::docker::Alive| (alive.id.clone(), alive.pid) == life;
                 assert!(!self.server.truth().iter().any(alive), "still alive: {event}");
-                assert!(self.ended.insert(life), "told again: {event}");
+                assert!(self.ended.insert(life), "reported again: {event}");
             }
             _ => assert!(self.begun.contains(&life) && !self.ended.contains(&life), "not alive: {event}"),
         }
@@ -172,7 +176,7 @@ impl Stage {
 }
 
 #[tokio::test]
-async fn without_a_fault_all_is_told() {
+async fn without_a_fault_all_is_reported() {
     let mut stage = Stage::begin().await;
     stage.change();
     assert_eq!(stage.settled().await, DIFFERENCE);
@@ -191,7 +195,7 @@ async fn connections_cut_or_reset_are_made_anew() {
         stage.change();
         assert_eq!(stage.settled().await, DIFFERENCE);
         stage.inject(Fault::cut_after(0).only_existing());
-        stage.until_told_disconnected().await;
+        stage.until_reported_disconnected().await;
         assert!(stage.settled().await.is_empty(), "nothing has changed");
     }
 }
@@ -235,7 +239,7 @@ async fn any_answer_may_end_early() {
 }
 
 #[tokio::test]
-async fn any_answer_may_be_garbled() {
+async fn any_answer_may_be_malformed() {
     let of = |after| format!("garble after={after} count=5 one-in=1 high=true seed={after}").parse().unwrap();
     recovers_wherever(of).await;
 }
@@ -261,7 +265,7 @@ async fn an_engine_that_refuses_connections_for_a_while_is_found_again() {
         let mut stage = Stage::begin().await;
         stage.inject(Fault::refuse(how));
         stage.proxy.cut_all();
-        stage.until_told_disconnected().await;
+        stage.until_reported_disconnected().await;
         stage.change();
         assert!(stage.watching.portfolio() == stage.fold, "as last known");
         stage.proxy.heal().unwrap();
@@ -286,7 +290,7 @@ async fn a_black_hole_is_noticed() {
     let mut stage = Stage::begin().await;
     let hole = stage.inject(Fault::black_hole());
     stage.proxy.cut_all();
-    stage.until_told_disconnected().await;
+    stage.until_reported_disconnected().await;
     timeout(PATIENCE, stage.proxy.until_hit(hole, 2)).await.expect("it is tried again and again");
     stage.change();
     stage.proxy.heal().unwrap();
@@ -327,7 +331,7 @@ async fn a_link_that_is_dead_in_all_its_connections_is_noticed_in_silence() {
     for fault in [Fault::stall(), Fault::swallow()] {
         let mut stage = Stage::begin().await;
         stage.inject(fault);
-        stage.until_told_disconnected().await;
+        stage.until_reported_disconnected().await;
         stage.change();
         stage.proxy.heal().unwrap();
         assert_eq!(stage.settled().await, DIFFERENCE);
@@ -344,7 +348,7 @@ async fn events_that_vanish_are_found_to_be_missing() {
         assert_eq!(stage.settled().await, DIFFERENCE, "without {lost}");
         let counters = stage.watching.status().counters;
         assert_eq!(stage.proxy.stats().hits_of(fault), times, "without {lost}");
-        assert!(counters.divergences > 0 || counters.connects > 1, "without {lost}: {counters:?}");
+        assert!(counters.drifted > 0 || counters.connects > 1, "without {lost}: {counters:?}");
     }
 }
 
@@ -370,18 +374,26 @@ async fn events_that_come_twice_or_late_change_nothing() {
 
 #[tokio::test]
 async fn after_any_random_fault_the_picture_is_true() {
+    // Side by side, for each takes seconds: an event stream that is cut again and again is done without for a while.
+    let hits = join_all((0..20).map(after_random_faults)).await;
+    let hit: u32 = hits.iter().sum();
+    assert!(hit > 25, "only {hit} faults had an effect");
+}
+
+/// Returns how many of four faults had an effect.
+async fn after_random_faults(seed: u64) -> u32 {
     let mut stage = Stage::begin_with(Proxy::builder(), Some(Duration::from_millis(300))).await;
     // Those that need a time limit to be noticed are rarer, for they take that long.
-    let mut faults = RandomFaults::new(11)
+    let mut faults = RandomFaults::new(seed)
         .weight(Family::Cut, 5)
         .weight(Family::Garble, 5)
         .weight(Family::Truncate, 5)
         .weight(Family::Answer, 5)
         .requests(REQUESTS);
     let mut hit = 0;
-    for round in 0..80 {
+    for round in 0..4 {
         let fault = faults.next_fault();
-        println!("{round}: {fault}");
+        println!("{seed}, {round}: {fault}");
         let id = stage.inject(fault.clone());
         let name = format!("c{round}");
         stage.drive(|server| drop(server.run(name.as_str()).unwrap()));
@@ -407,5 +419,5 @@ async fn after_any_random_fault_the_picture_is_true() {
         stage.settled().await;
         proxy.heal().unwrap();
     }
-    assert!(hit > 25, "only {hit} faults had an effect");
+    hit
 }

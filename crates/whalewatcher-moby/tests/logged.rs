@@ -42,7 +42,7 @@ async fn odd_events_are_warned_of_once_and_not_with_each_probe_and_audit() {
     let web = server.run("web").unwrap();
     let settings = Settings::default()
         .with_audits(Duration::from_millis(20))
-        .with_checks(Duration::from_millis(20), Duration::from_secs(60));
+        .with_probes(Duration::from_millis(20), Duration::from_secs(60));
     let client = Client::new(server.endpoint()).unwrap();
     let mut watched = in_time(Watched::with_settings(client, settings).live()).await;
 
@@ -62,10 +62,10 @@ async fn odd_events_are_warned_of_once_and_not_with_each_probe_and_audit() {
     let asked = server.stats().requests.events;
     in_time(server.until(|stats| stats.requests.events >= asked + 10)).await;
     server.run("after").unwrap();
-    watched.until_told("started after").await;
+    watched.until_reported("started after").await;
 
     let counters = watched.watching.status().counters;
-    assert_eq!((counters.connects, counters.garbled), (1, 0), "{counters:?}");
+    assert_eq!((counters.connects, counters.malformed), (1, 0), "{counters:?}");
     for part in ["an odd event of container", "cannot be one"] {
         assert_eq!(log.lines_with(part), 1, "{part}");
     }

@@ -110,7 +110,7 @@ impl Stranger {
                     Ok(EngineEvent::Source(_)) => break,
                     Ok(event) => all.push(event),
                     Err(error) => {
-                        is_told_well(&error);
+                        is_reported_well(&error);
                         assert!(events.next().await.is_none(), "an error is the end");
                         break;
                     }
@@ -118,19 +118,19 @@ impl Stranger {
             }
         }
         match connection.list().await {
-            Ok(list) => assert!(list.sightings.len() < 100),
-            Err(error) => is_told_well(&error),
+            Ok(list) => assert!(list.entries.len() < 100),
+            Err(error) => is_reported_well(&error),
         }
         match connection.inspect(&ContainerId::from("a")).await {
             Ok(container) => assert!(container.is_none_or(|container| container.pid() != 0)),
-            Err(error) => is_told_well(&error),
+            Err(error) => is_reported_well(&error),
         }
         Ok(all)
     }
 }
 
 /// One line of bounded length.
-fn is_told_well(error: &EngineError) {
+fn is_reported_well(error: &EngineError) {
     let text = error.to_string();
     assert!(text.len() < 4000 && !text.contains(char::is_control), "{text:?}");
 }
@@ -166,14 +166,14 @@ fn pieces() -> impl Strategy<Value = Vec<usize>> {
 
 #[test]
 fn what_is_not_mutated_is_understood() {
-    let told = ask(answers(), Vec::new()).unwrap();
+    let reported = ask(answers(), Vec::new()).unwrap();
     let [
         EngineEvent::Subscribed,
-        EngineEvent::Started { glimpse: Some(_), .. },
+        EngineEvent::Started { preview: Some(_), .. },
         EngineEvent::Exited { at: Some(_), .. },
-    ] = &*told
+    ] = &*reported
     else {
-        panic!("{told:?}");
+        panic!("{reported:?}");
     };
 }
 
@@ -191,8 +191,8 @@ proptest! {
         let mut answers = answers();
         answers[which] = mutate(if complaint { COMPLAINT } else { ANSWERS[which].1 }, &mutations);
         match ask(answers, pieces) {
-            Ok(told) => prop_assert!(told.len() < 100),
-            Err(error) => is_told_well(&error),
+            Ok(reported) => prop_assert!(reported.len() < 100),
+            Err(error) => is_reported_well(&error),
         }
     }
 
@@ -201,7 +201,7 @@ proptest! {
         let mut answers = answers();
         answers[which] = bytes;
         if let Err(error) = ask(answers, pieces) {
-            is_told_well(&error);
+            is_reported_well(&error);
         }
     }
 }

@@ -114,12 +114,12 @@ async fn an_engine_that_is_trusted_and_knows_us_is_watched() {
         let endpoint = format!("{scheme}://localhost:{}", address.port());
         let connection = connect(endpoint, Tls::from_folder(&certificates).unwrap()).await.unwrap();
         assert_eq!(connection.identity().id, "whale");
-        assert_eq!(connection.list().await.unwrap().sightings.len(), 1);
+        assert_eq!(connection.list().await.unwrap().entries.len(), 1);
     }
 }
 
 #[tokio::test]
-async fn an_engine_that_is_not_trusted_is_told_so() {
+async fn an_engine_that_is_not_trusted_is_reported_so() {
     let engine = Server::builder().start().unwrap();
     let authority = Authority::new();
     let (address, _serving) = authority.serve(&engine).await;

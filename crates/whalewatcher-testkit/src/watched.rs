@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use whalewatcher_core::fleet::FleetSubscription;
 use whalewatcher_core::{
     Backoff, Container, EngineClient, EngineWatcher, Event, EventKind, Fleet, Portfolio, Settings,
-    Subscription, Watcher, Watching, watch_with,
+    Subscription, WatchHandle, Watcher, watch_with,
 };
 
 /// Says only that something hangs.
@@ -27,7 +27,7 @@ const SHOWN: usize = 16;
 /// A watch of an engine, with a subscriber from the very beginning.
 pub struct Watched<C: EngineClient> {
     /// The watch.
-    pub watching: Watching<C>,
+    pub watching: WatchHandle<C>,
     events: Events<Subscription>,
 }
 
@@ -86,7 +86,7 @@ impl<C: EngineClient> Watched<C> {
     ///
     /// If there is none within a minute.
     #[track_caller]
-    pub fn told(&mut self) -> impl Future<Output = String> {
+    pub fn reported(&mut self) -> impl Future<Output = String> {
         let at = Location::caller();
         async move { words(&self.next_at(at, "the next event").await) }
     }
@@ -97,14 +97,14 @@ impl<C: EngineClient> Watched<C> {
     ///
     /// If one does not come within a minute.
     #[track_caller]
-    pub fn told_all(&mut self, count: usize) -> impl Future<Output = Vec<String>> {
+    pub fn reported_all(&mut self, count: usize) -> impl Future<Output = Vec<String>> {
         let at = Location::caller();
         async move {
-            let mut told = Vec::new();
+            let mut reported = Vec::new();
             for nth in 1..=count {
-                told.push(words(&self.next_at(at, &format!("event {nth} of {count}")).await));
+                reported.push(words(&self.next_at(at, &format!("event {nth} of {count}")).await));
             }
-            told
+            reported
         }
     }
 
@@ -114,17 +114,17 @@ impl<C: EngineClient> Watched<C> {
     ///
     /// If one does not come within a minute.
     #[track_caller]
-    pub fn until_told(&mut self, words: &str) -> impl Future<Output = Vec<String>> {
+    pub fn until_reported(&mut self, words: &str) -> impl Future<Output = Vec<String>> {
         let at = Location::caller();
         async move { self.until(at, words).await }
     }
 
     async fn until(&mut self, at: &Location<'_>, begin: &str) -> Vec<String> {
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         loop {
-            told.push(words(&self.next_at(at, &format!("'{begin}'")).await));
-            if told.last().is_some_and(|last| last.starts_with(begin)) {
-                return told;
+            reported.push(words(&self.next_at(at, &format!("'{begin}'")).await));
+            if reported.last().is_some_and(|last| last.starts_with(begin)) {
+                return reported;
             }
         }
     }
@@ -204,13 +204,13 @@ impl WatchedFleet {
         async move { self.next_at(at, "the next event").await }
     }
 
-    /// Returns the endpoint of the next event, and the event in a few words, as [`Watched::told`] does.
+    /// Returns the endpoint of the next event, and the event in a few words, as [`Watched::reported`] does.
     ///
     /// # Panics
     ///
     /// If there is none within a minute.
     #[track_caller]
-    pub fn told(&mut self) -> impl Future<Output = (String, String)> {
+    pub fn reported(&mut self) -> impl Future<Output = (String, String)> {
         let at = Location::caller();
         async move { placed(&self.next_at(at, "the next event").await) }
     }
@@ -221,14 +221,19 @@ impl WatchedFleet {
     ///
     /// If one does not come within a minute.
     #[track_caller]
-    pub fn until_told(&mut self, endpoint: &str, begin: &str) -> impl Future<Output = Vec<(String, String)>> {
+    pub fn until_reported(
+        &mut self,
+        endpoint: &str,
+        begin: &str,
+    ) -> impl Future<Output = Vec<(String, String)>> {
         let at = Location::caller();
         async move {
-            let mut told = Vec::new();
+            let mut reported = Vec::new();
             loop {
-                told.push(placed(&self.next_at(at, &format!("'{begin}' at {endpoint}")).await));
-                if told.last().is_some_and(|(place, words)| place == endpoint && words.starts_with(begin)) {
-                    return told;
+                reported.push(placed(&self.next_at(at, &format!("'{begin}' at {endpoint}")).await));
+                if reported.last().is_some_and(|(place, words)| place == endpoint && words.starts_with(begin))
+                {
+                    return reported;
                 }
             }
         }
@@ -366,7 +371,7 @@ mod tests {
         engine.start(Container::new("1", "web", 7));
         let mut watched = Watched::new(engine).live().await;
         let line = line!() + 1;
-        let message = panic_of(watched.until_told("exited web")).await;
+        let message = panic_of(watched.until_reported("exited web")).await;
         let place = format!("{}:{line}:", file!());
         assert!(message.starts_with(&place), "{message}");
         for part in
@@ -375,7 +380,7 @@ mod tests {
             assert!(message.contains(part), "{part}: {message}");
         }
         watched.watching.watcher().close();
-        let message = panic_of(watched.told()).await;
+        let message = panic_of(watched.reported()).await;
         assert!(message.contains("before the subscription ended; closed"), "{message}");
 
         let line = line!() + 1;
@@ -391,17 +396,17 @@ mod tests {
         let (one, two) = (Engine::at("one"), Engine::at("two"));
         let mut watched = WatchedFleet::new();
         watched.add(one.clone());
-        assert_eq!(watched.told().await, ("one".into(), "synced 0".into()));
+        assert_eq!(watched.reported().await, ("one".into(), "synced 0".into()));
         two.start(Container::new("1", "web", 7));
         watched.add(two.clone());
-        let told = watched.until_told("two", "synced").await;
-        assert_eq!(told, [("two".into(), "started web".into()), ("two".into(), "synced 1".into())]);
+        let reported = watched.until_reported("two", "synced").await;
+        assert_eq!(reported, [("two".into(), "started web".into()), ("two".into(), "synced 1".into())]);
         two.exit("1", Some(3));
         let (watcher, event) = watched.next().await;
         assert_eq!((watcher.endpoint(), event.kind.name()), ("two", "exited"));
 
         let line = line!() + 1;
-        let message = panic_of(watched.until_told("one", "started")).await;
+        let message = panic_of(watched.until_reported("one", "started")).await;
         assert!(message.starts_with(&format!("{}:{line}:", file!())), "{message}");
         for part in [
             "'started' at one did not come",

@@ -11,7 +11,7 @@ use futures_util::Stream;
 use whalewatcher::adapter::poll;
 use whalewatcher::{
     Container, ContainerId, EngineClient, EngineConnection, EngineError, EngineEvent, EngineIdentity,
-    ErrorKind, Listing, Settings, Sighting,
+    ErrorKind, Listing, ListingEntry, Settings,
 };
 
 const EVERY: Duration = Duration::from_secs(1);
@@ -54,7 +54,7 @@ impl EngineConnection for PidFiles {
             EngineError::new(ErrorKind::Unreachable, message).with_source(error)
         })?;
         let alive = files.iter().filter_map(|file| alive(&file.path()));
-        Ok(alive.map(Sighting::Whole).collect::<Vec<_>>().into())
+        Ok(alive.map(ListingEntry::Whole).collect::<Vec<_>>().into())
     }
 
     async fn inspect(&self, id: &ContainerId) -> Result<Option<Container>, EngineError> {

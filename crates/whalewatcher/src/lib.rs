@@ -27,7 +27,7 @@
 //! # }
 //! ```
 //!
-//! - [`Watching`] derefs to the [`EngineWatcher`]: [`portfolio`](EngineWatcher::portfolio) returns what is alive now,
+//! - [`WatchHandle`] derefs to the [`EngineWatcher`]: [`portfolio`](EngineWatcher::portfolio) returns what is alive now,
 //!   [`status`](EngineWatcher::status) whether that is up to date.
 //! - A [`Portfolio`] is an immutable snapshot, with containers by ID, by name, by compose project and by pod.
 //! - A [`Fleet`] watches several engines, which can come and go.

@@ -3,7 +3,7 @@
 //! Each figure has the labels `engine` (its type) and `endpoint`. Counters: `whalewatcher_connects_total`,
 //! `whalewatcher_resyncs_total`, `whalewatcher_events_total`, `whalewatcher_events_ignored_total`,
 //! `whalewatcher_lists_total`, `whalewatcher_inspections_total`, `whalewatcher_retries_total`,
-//! `whalewatcher_garbled_total`, `whalewatcher_audits_total`, `whalewatcher_divergences_total`,
+//! `whalewatcher_malformed_total`, `whalewatcher_audits_total`, `whalewatcher_drifted_total`,
 //! `whalewatcher_lagged_total`. Gauges: `whalewatcher_containers`, `whalewatcher_unresolved` and `whalewatcher_live`,
 //! which is 1 while the portfolio is as the engine says and else 0.
 
@@ -26,9 +26,9 @@ pub fn record(watcher: &dyn Watcher) {
         ("whalewatcher_lists_total", counters.lists),
         ("whalewatcher_inspections_total", counters.inspections),
         ("whalewatcher_retries_total", counters.retries),
-        ("whalewatcher_garbled_total", counters.garbled),
+        ("whalewatcher_malformed_total", counters.malformed),
         ("whalewatcher_audits_total", counters.audits),
-        ("whalewatcher_divergences_total", counters.divergences),
+        ("whalewatcher_drifted_total", counters.drifted),
         ("whalewatcher_lagged_total", counters.lagged),
     ] {
         counter!(name, &labels).absolute(count);

@@ -71,7 +71,7 @@ fn crates(package: &str) -> Result<usize> {
 
 /// A folder that goes with what is in it, on the disk that builds go to anyway.
 fn beside_this_program() -> Result<tempfile::TempDir> {
-    let own = env::current_exe().context("cannot tell where this program is")?;
+    let own = env::current_exe().context("cannot report where this program is")?;
     let folder = own.parent().map(Path::to_path_buf).unwrap_or_else(env::temp_dir);
     tempfile::Builder::new().prefix("bench-build-").tempdir_in(folder).context("cannot make a folder")
 }

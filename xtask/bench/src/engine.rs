@@ -14,7 +14,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use whalewatcher_bench::population;
 use whalewatcher_core::{
     Container, ContainerId, EngineClient, EngineConnection, EngineError, EngineEvent, EngineIdentity,
-    ErrorKind, Listing, Settings, Sighting, Subscription, Watching, watch_with,
+    ErrorKind, Listing, ListingEntry, Settings, Subscription, WatchHandle, watch_with,
 };
 
 const ENGINE_TYPE: &str = "bench";
@@ -74,8 +74,8 @@ impl EngineConnection for Connection {
     }
 
     async fn list(&self) -> Result<Listing, EngineError> {
-        let sightings: Vec<_> = self.state.alive().values().cloned().map(Sighting::Whole).collect();
-        Ok(sightings.into())
+        let entries: Vec<_> = self.state.alive().values().cloned().map(ListingEntry::Whole).collect();
+        Ok(entries.into())
     }
 
     async fn inspect(&self, id: &ContainerId) -> Result<Option<Container>, EngineError> {
@@ -87,7 +87,7 @@ impl EngineConnection for Connection {
 /// what this thread computes is what all of it costs.
 pub(crate) struct World {
     runtime: Runtime,
-    watching: Watching<Client>,
+    watching: WatchHandle<Client>,
     state: Arc<State>,
     volleys: UnboundedSender<Vec<EngineEvent>>,
     subscribers: Vec<Subscription>,
@@ -118,7 +118,7 @@ impl World {
         let alive = alive.into_iter().map(|container| (container.id().clone(), container)).collect();
         let state = Arc::new(State { alive: Mutex::new(alive), events: Mutex::new(Some(events)) });
         // The timers ask about everything now and then, which would be measured in some rounds and not in others.
-        let settings = Settings::default().with_audits(None).with_checks(None, Duration::from_secs(1));
+        let settings = Settings::default().with_audits(None).with_probes(None, Duration::from_secs(1));
         let watching = runtime.block_on(async {
             let watching = watch_with(Client(state.clone()), settings);
             watching.ready().await.map(|_| watching)
@@ -127,7 +127,7 @@ impl World {
         Ok(Self { runtime, watching, state, volleys, subscribers, members, happened: 0, turn: 0 })
     }
 
-    pub(crate) fn watching(&self) -> &Watching<impl EngineClient + use<>> {
+    pub(crate) fn watching(&self) -> &WatchHandle<impl EngineClient + use<>> {
         &self.watching
     }
 
@@ -161,7 +161,7 @@ impl World {
             ends.push(EngineEvent::Exited { id: id.clone(), pid: Some(former), at: end, code: Some(0) });
             let pid = Some(member.pid);
             alive.push((id.clone(), member.pid, start));
-            starts.push(EngineEvent::Started { id, at: start, pid, glimpse: None });
+            starts.push(EngineEvent::Started { id, at: start, pid, preview: None });
         }
         let mut known = self.state.alive();
         for (id, pid, started_at) in alive {
@@ -206,7 +206,7 @@ impl World {
 async fn read(subscriber: &mut Subscription, count: usize) -> Result<()> {
     for _ in 0..count {
         let event = subscriber.next().await.context("the subscription ended")?;
-        ensure!(event.container().is_some(), "a subscriber was told: {event}");
+        ensure!(event.container().is_some(), "a subscriber was reported: {event}");
     }
     Ok(())
 }

@@ -209,7 +209,7 @@ pub struct Follower {
     body: Incoming,
     line: Vec<u8>,
     /// What was told at once with what was handed out.
-    told: VecDeque<Change>,
+    reported: VecDeque<Change>,
     /// Connections that nobody uses.
     spare: Vec<Connection>,
     /// Starts for whose inspection there is no connection yet.
@@ -240,7 +240,7 @@ impl Follower {
             _connection: connection,
             body,
             line: Vec::new(),
-            told: VecDeque::new(),
+            reported: VecDeque::new(),
             spare,
             waiting: VecDeque::new(),
             inspections: FuturesUnordered::new(),
@@ -254,7 +254,7 @@ impl Follower {
     /// When the stream ends, or an inspection fails.
     pub async fn next(&mut self) -> Result<Change> {
         loop {
-            if let Some(change) = self.told.pop_front() {
+            if let Some(change) = self.reported.pop_front() {
                 return Ok(change);
             }
             while !self.waiting.is_empty()
@@ -282,7 +282,7 @@ impl Follower {
             if part.ends_with(b"\n") {
                 match change(&self.line) {
                     Some(change) if change.kind == Kind::Started => self.waiting.push_back(change),
-                    told => self.told.extend(told),
+                    reported => self.reported.extend(reported),
                 }
                 self.line.clear();
             }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use tokio::time::timeout;
-use whalewatcher_core::{EngineClient, EventKind, Subscription, Watching, watch};
+use whalewatcher_core::{EngineClient, EventKind, Subscription, WatchHandle, watch};
 
 use crate::bench::Effort;
 
@@ -56,14 +56,14 @@ async fn in_turn<T: Copy, const N: usize>(
     Ok(rounds)
 }
 
-async fn watch_until_ready<C: EngineClient>(client: C) -> Result<Watching<C>> {
+async fn watch_until_ready<C: EngineClient>(client: C) -> Result<WatchHandle<C>> {
     let watching = watch(client);
     watching.ready().await?;
     Ok(watching)
 }
 
 /// Waits until so many lives were told to be over.
-async fn told_of_exits(changes: &mut Subscription, lives: usize) -> Result<()> {
+async fn reported_of_exits(changes: &mut Subscription, lives: usize) -> Result<()> {
     let telling = async {
         let mut exits = 0;
         while exits < lives {
@@ -72,7 +72,7 @@ async fn told_of_exits(changes: &mut Subscription, lives: usize) -> Result<()> {
         }
         anyhow::Ok(())
     };
-    timeout(PATIENCE, telling).await.context("not every end was told")?
+    timeout(PATIENCE, telling).await.context("not every end was reported")?
 }
 
 #[cfg(test)]
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn each_comes_first_in_turn_and_is_told_in_its_place() {
+    async fn each_comes_first_in_turn_and_is_reported_in_its_place() {
         let effort = Effort { rounds: 3, large: false };
         let seen = RefCell::new(Vec::new());
         let observers = [Observer::Nobody, Observer::We, Observer::Follower];

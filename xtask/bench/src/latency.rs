@@ -52,7 +52,7 @@ impl Latencies {
         let mut latencies = Self::default();
         for Seen { change, in_portfolio, in_hands } in seen {
             let before = arrivals.get(change).into_iter().flatten().filter(|at| *at <= in_portfolio);
-            let arrived = before.max().with_context(|| format!("the engine did not tell of {change:?}"))?;
+            let arrived = before.max().with_context(|| format!("the engine did not report of {change:?}"))?;
             let steps = match change.kind {
                 Kind::Started => &mut latencies.starts,
                 _ => &mut latencies.others,
@@ -82,7 +82,7 @@ pub(crate) fn docker(effort: &Effort) -> Result<Vec<Figure>> {
     })?;
     drop(engine);
     let busy = conductor.block_on(async {
-        let program = env::current_exe().context("cannot tell where this program is")?;
+        let program = env::current_exe().context("cannot report where this program is")?;
         let mut engine = Served::start(&program.with_file_name("whalewatcher-bench-scale"), MANY).await?;
         let socket = PathBuf::from(&engine.socket);
         let happening = async |observer: &mut Observer| churn(&mut engine, observer).await;
@@ -234,9 +234,9 @@ mod tests {
         assert_eq!(latencies.others.to_hands, [4.0]);
 
         all.push(seen(Kind::Paused, 107, 108));
-        assert!(Latencies::of(&all, &arrivals).is_err(), "one was not told");
+        assert!(Latencies::of(&all, &arrivals).is_err(), "one was not reported");
         all.pop();
         all.push(seen(Kind::Exited, 49, 60));
-        assert!(Latencies::of(&all, &arrivals).is_err(), "one was seen before it was told");
+        assert!(Latencies::of(&all, &arrivals).is_err(), "one was seen before it was reported");
     }
 }

@@ -12,7 +12,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{AbortHandle, spawn};
 use tokio::time::timeout;
 use whalewatcher_bench::floor::{Change, Follower, Kind};
-use whalewatcher_core::{Event, EventKind, Subscription, Watching, watch};
+use whalewatcher_core::{Event, EventKind, Subscription, WatchHandle, watch};
 use whalewatcher_moby::Client;
 
 use crate::real;
@@ -36,7 +36,7 @@ pub(crate) struct Observer {
     tap: Tap,
     seen: UnboundedReceiver<Result<Seen>>,
     task: AbortHandle,
-    _watching: Option<Watching<Client>>,
+    _watching: Option<WatchHandle<Client>>,
 }
 
 impl Drop for Observer {
@@ -54,7 +54,7 @@ impl Observer {
         tap.keep_the_stream_only();
         let (sender, seen) = unbounded_channel();
         let (_, changes) = watching.subscribe();
-        let task = spawn(tell(changes, sender)).abort_handle();
+        let task = spawn(report(changes, sender)).abort_handle();
         Ok(Self { tap, seen, task, _watching: Some(watching) })
     }
 
@@ -79,7 +79,7 @@ impl Observer {
 
     /// The next change, for which it is not waited for ever.
     pub(crate) async fn next(&mut self) -> Result<Seen> {
-        let seen = timeout(PATIENCE, self.seen.recv()).await.context("a change is not told")?;
+        let seen = timeout(PATIENCE, self.seen.recv()).await.context("a change is not reported")?;
         seen.context("the observer has ended")?
     }
 
@@ -89,7 +89,7 @@ impl Observer {
     }
 }
 
-async fn tell(mut changes: Subscription, sender: UnboundedSender<Result<Seen>>) {
+async fn report(mut changes: Subscription, sender: UnboundedSender<Result<Seen>>) {
     loop {
         let mut waiting = None;
         let event = poll_fn(|context| {
@@ -134,7 +134,7 @@ fn change(event: &Event) -> Result<Change> {
         EventKind::Exited { container, .. } => (Kind::Exited, container),
         EventKind::Paused(container) => (Kind::Paused, container),
         EventKind::Unpaused(container) => (Kind::Unpaused, container),
-        _ => bail!("a subscriber was told: {event}"),
+        _ => bail!("a subscriber was reported: {event}"),
     };
     Ok(Change { id: container.id().to_string(), kind })
 }

@@ -11,7 +11,7 @@ use rustix::param::clock_ticks_per_second;
 pub(crate) fn cpu_seconds(pid: u32) -> Result<f64> {
     let path = format!("/proc/{pid}/stat");
     let stat = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-    let ticks = ticks(&stat).with_context(|| format!("{path} does not tell"))?;
+    let ticks = ticks(&stat).with_context(|| format!("{path} does not report"))?;
     Ok(ticks as f64 / clock_ticks_per_second() as f64)
 }
 
@@ -52,8 +52,8 @@ impl Usage {
             let path = folder.join(name);
             fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
         };
-        let computed = nanoseconds(&read("schedstat")?).context("a schedstat does not tell")?;
-        let wakes = sleeps(&read("status")?).context("a status does not tell")?;
+        let computed = nanoseconds(&read("schedstat")?).context("a schedstat does not report")?;
+        let wakes = sleeps(&read("status")?).context("a status does not report")?;
         Ok(Self { computed: Duration::from_nanos(computed), wakes })
     }
 }

@@ -38,11 +38,11 @@ pub struct Churn {
     /// Requests meanwhile.
     pub requests: Requests,
     /// How many changes a subscriber was told.
-    pub told: u64,
+    pub reported: u64,
     /// How many times it lagged.
     pub lagged: u64,
     /// How many containers an audit found to be otherwise than they were known.
-    pub divergences: u64,
+    pub drifted: u64,
     /// How many events the engine did not deliver, for the stream was not read soon enough.
     pub skipped: u64,
 }

@@ -17,8 +17,8 @@ pub(crate) fn counted(stats: &Stats) -> Requests {
         }
     }
     // Lines beyond those that are told apart.
-    let told_apart: u64 = stats.lines.values().sum();
-    requests.others += stats.requests.saturating_sub(told_apart);
+    let reported_apart: u64 = stats.lines.values().sum();
+    requests.others += stats.requests.saturating_sub(reported_apart);
     requests
 }
 

@@ -41,7 +41,7 @@ pub(crate) fn run(effort: &Effort) -> Result<Vec<Figure>> {
         let [proxy, floors] = [(); 2].map(|()| Proxy::builder().upstream(engine.docker_host()).start());
         let (proxy, floors) = (proxy?, floors?);
         let watcher = AtRest::start("watch", &proxy.endpoint(), &proxy).await?;
-        ensure!(watcher.told == CONTAINERS.to_string(), "{} containers are watched", watcher.told);
+        ensure!(watcher.reported == CONTAINERS.to_string(), "{} containers are watched", watcher.reported);
         let asker = AtRest::start("ask", floors.endpoint().trim_start_matches("unix://"), &floors).await?;
 
         let before =
@@ -61,14 +61,14 @@ pub(crate) fn run(effort: &Effort) -> Result<Vec<Figure>> {
 /// A process that does one thing, and at rest; it ends with this.
 struct AtRest {
     /// What it said when it had begun.
-    told: String,
+    reported: String,
     pid: u32,
     _process: Child,
 }
 
 impl AtRest {
     async fn start(what: &str, target: &str, proxy: &Proxy) -> Result<Self> {
-        let program = env::current_exe().context("cannot tell where this program is")?;
+        let program = env::current_exe().context("cannot report where this program is")?;
         let program = program.with_file_name("whalewatcher-bench-rest");
         let mut command = Command::new(&program);
         // The input stays open for as long as this process lives: by that it ends with this one.
@@ -76,12 +76,14 @@ impl AtRest {
         let mut process = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
         let output = process.stdout.take().context("it has an output")?;
         let starting = async {
-            let Some(told) = BufReader::new(output).lines().next_line().await? else { bail!("it has ended") };
+            let Some(reported) = BufReader::new(output).lines().next_line().await? else {
+                bail!("it has ended")
+            };
             proxy.until(|stats| stats.open <= CONNECTIONS).await;
-            Ok(told)
+            Ok(reported)
         };
-        let told = timeout(PATIENCE, starting).await.context("it does not come to rest")??;
-        Ok(Self { told, pid: process.id().context("it has ended")?, _process: process })
+        let reported = timeout(PATIENCE, starting).await.context("it does not come to rest")??;
+        Ok(Self { reported, pid: process.id().context("it has ended")?, _process: process })
     }
 
     fn usage(&self) -> Result<Usage> {
@@ -157,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_neither_audit_nor_check_is_told_apart() {
+    fn whatever_is_neither_audit_nor_check_is_reported_apart() {
         let before = requests(1, 1, 1, 100, 1);
         let quiet = Requests { audits: 2, checks: 30, others: 0 };
         assert_eq!(Requests::between(&before, &requests(3, 31, 33, 100, 1)), quiet);

@@ -27,7 +27,7 @@ pub(crate) fn run(effort: &Effort) -> Result<Vec<Figure>> {
 }
 
 fn report(size: usize, effort: &Effort) -> Result<Report> {
-    let program = env::current_exe().context("cannot tell where this program is")?;
+    let program = env::current_exe().context("cannot report where this program is")?;
     let program = program.with_file_name("whalewatcher-bench-scale");
     // Being ready takes long enough to be measured few times.
     let rounds = effort.rounds.div_ceil(if size > 10_000 { 8 } else { 3 });
@@ -69,7 +69,7 @@ fn of(report: &Report) -> Vec<Figure> {
 }
 
 fn of_churn(containers: usize, churn: &Churn) -> Vec<Figure> {
-    let Churn { transitions, seconds, starts, lag, lag_floor, requests, told, .. } = churn;
+    let Churn { transitions, seconds, starts, lag, lag_floor, requests, reported, .. } = churn;
     let after = format!("{containers} containers, {RATE} transitions/s for {seconds:.0} s");
     let figure =
         |what: &str, unit, value| Figure::new(NAME, format!("{after}: {what}"), unit, Sample::once(value));
@@ -81,7 +81,7 @@ fn of_churn(containers: usize, churn: &Churn) -> Vec<Figure> {
     let asked = requests.inspections as f64;
     vec![
         figure("transitions that the engine managed", Unit::PerSecond, *transitions as f64 / seconds),
-        figure("changes told by transitions", Unit::Count, *told as f64 / *transitions as f64),
+        figure("changes reported by transitions", Unit::Count, *reported as f64 / *transitions as f64),
         over(middle, lag.middle, lag_floor.middle),
         over(figure("lag, 99 of 100", Unit::Milliseconds, lag.p99), p99.0, p99.1),
         figure("inspections", Unit::Count, asked)

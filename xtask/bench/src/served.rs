@@ -123,7 +123,7 @@ impl Served {
     pub async fn churn(&mut self, rate: u32, seconds: u32) -> Result<Happened> {
         match self.obey(&Order::Churn { rate, seconds }).await? {
             Reply::Churned { transitions, starts, seconds } => Ok(Happened { transitions, starts, seconds }),
-            other => bail!("told to let something happen, the engine replied {other:?}"),
+            other => bail!("reported to let something happen, the engine replied {other:?}"),
         }
     }
 

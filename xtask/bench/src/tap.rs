@@ -36,12 +36,12 @@ struct Shared {
     link: PathBuf,
     /// Where the link is made, before it takes the other one's place.
     new_link: PathBuf,
-    told: Mutex<Told>,
+    reported: Mutex<Reported>,
     ended: AtomicBool,
 }
 
 #[derive(Default)]
-struct Told {
+struct Reported {
     /// Whatever came on the event stream, and when.
     bytes: Vec<(Instant, Vec<u8>)>,
     stream: Option<[UnixStream; 2]>,
@@ -58,7 +58,7 @@ impl Tap {
             engine: engine.to_owned(),
             link: folder.path().join("engine.sock"),
             new_link: folder.path().join("new.sock"),
-            told: Mutex::default(),
+            reported: Mutex::default(),
             ended: AtomicBool::new(false),
         });
         symlink(&own, &shared.link).context("cannot link to a socket")?;
@@ -84,12 +84,12 @@ impl Tap {
 
     /// Ends all connections through here but the event stream. None of them may be in use.
     pub(crate) fn keep_the_stream_only(&self) {
-        self.shared.told().others.drain(..).flatten().for_each(|stream| end(&stream));
+        self.shared.reported().others.drain(..).flatten().for_each(|stream| end(&stream));
     }
 
     /// What came so far.
     pub(crate) fn arrivals(&self) -> Arrivals {
-        arrivals(&self.shared.told().bytes)
+        arrivals(&self.shared.reported().bytes)
     }
 }
 
@@ -97,7 +97,7 @@ impl Drop for Tap {
     fn drop(&mut self) {
         self.shared.ended.store(true, Ordering::Relaxed);
         self.keep_the_stream_only();
-        self.shared.told().stream.take().into_iter().flatten().for_each(|stream| end(&stream));
+        self.shared.reported().stream.take().into_iter().flatten().for_each(|stream| end(&stream));
         // Who waits for connections has to see one to see that it has ended.
         let _ = UnixStream::connect(self.folder.path().join("tap.sock"));
     }
@@ -109,16 +109,16 @@ fn end(stream: &UnixStream) {
 }
 
 impl Shared {
-    fn told(&self) -> MutexGuard<'_, Told> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    fn reported(&self) -> MutexGuard<'_, Reported> {
+        self.reported.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn serve(shared: &Arc<Self>, client: UnixStream) -> io::Result<()> {
         let engine = UnixStream::connect(&shared.engine)?;
         let (mut to_engine, mut from_client) = (engine.try_clone()?, client.try_clone()?);
         let (mut to_client, mut from_engine) = (client.try_clone()?, engine.try_clone()?);
-        shared.told().others.push([client, engine]);
-        let number = shared.told().others.len() - 1;
+        shared.reported().others.push([client, engine]);
+        let number = shared.reported().others.len() - 1;
         let is_stream = Arc::new(AtomicBool::new(false));
         thread::spawn({
             let (shared, is_stream) = (shared.clone(), is_stream.clone());
@@ -139,7 +139,7 @@ impl Shared {
             move || {
                 let answered = |at, bytes: &[u8]| {
                     if is_stream.load(Ordering::Acquire) {
-                        shared.told().bytes.push((at, bytes.to_owned()));
+                        shared.reported().bytes.push((at, bytes.to_owned()));
                     }
                     Ok(())
                 };
@@ -152,11 +152,11 @@ impl Shared {
 
     /// If there was none before, that connection is the event stream: all others are to be made with the engine itself.
     fn lead_past(&self, number: usize) -> io::Result<bool> {
-        let mut told = self.told();
-        let is_first = told.stream.is_none() && number < told.others.len();
+        let mut reported = self.reported();
+        let is_first = reported.stream.is_none() && number < reported.others.len();
         if is_first {
-            let stream = told.others.remove(number);
-            told.stream = Some(stream);
+            let stream = reported.others.remove(number);
+            reported.stream = Some(stream);
             symlink(&self.engine, &self.new_link)?;
             fs::rename(&self.new_link, &self.link)?;
         }
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_was_told_when_its_last_byte_came() {
+    fn an_event_was_reported_when_its_last_byte_came() {
         let [first, second, third] = [0, 1, 2].map(|_| Instant::now());
         let (start, die) = (line("start"), line("die"));
         let bytes = [

@@ -79,36 +79,40 @@ fn of(way: Way, subscribers: usize, rounds: usize) -> Result<Vec<Figure>> {
             }
         }
     }
-    let told = match subscribers {
+    let reported = match subscribers {
         1 => "1 subscriber".to_owned(),
         many => format!("{many} subscribers"),
     };
     let mut figures = Vec::new();
     for (size, costs) in SIZES.into_iter().zip(&costs) {
         let pair = of_pairs(costs);
-        let what = format!("{}, {size} containers, {told}: a change", way.describe());
+        let what = format!("{}, {size} containers, {reported}: a change", way.describe());
         figures.push(Figure::new(NAME, what, Unit::Nanoseconds, pair.measured).over(pair.floor, pair.ratio));
         if size == AIMED_AT && subscribers == 1 {
             let rates = Sample::of(costs.iter().map(|(cost, _)| 1e9 / cost).collect());
-            let what = format!("{}, {size} containers, {told}: changes", way.describe());
+            let what = format!("{}, {size} containers, {reported}: changes", way.describe());
             figures.push(Figure::new(NAME, what, Unit::PerSecond, rates).aiming_at(Aim::AtLeast(200_000.0)));
         }
     }
-    figures.push(growth(way, &told, &costs));
+    figures.push(growth(way, &reported, &costs));
     Ok(figures)
 }
 
 /// How many times what a change costs with few containers it costs with many, next to how many times it does so at the
 /// floor, where it is the caches alone; the aim is how many times longer the logarithm of their number is.
-fn growth(way: Way, told: &str, costs: &[Vec<(f64, f64)>; SIZES.len()]) -> Figure {
+fn growth(way: Way, reported: &str, costs: &[Vec<(f64, f64)>; SIZES.len()]) -> Figure {
     let [few, .., many] = costs;
     let grown = many
         .iter()
         .zip(few)
         .map(|((many, many_floor), (few, few_floor))| (many / few, many_floor / few_floor));
     let pair = of_pairs(&grown.collect::<Vec<_>>());
-    let what =
-        format!("{}, {told}: cost with {} containers by cost with {}", way.describe(), SIZES[2], SIZES[0]);
+    let what = format!(
+        "{}, {reported}: cost with {} containers by cost with {}",
+        way.describe(),
+        SIZES[2],
+        SIZES[0]
+    );
     let logarithms = (SIZES[2] as f64).log2() / (SIZES[0] as f64).log2();
     Figure::new(NAME, what, Unit::Count, pair.measured)
         .over(pair.floor, pair.ratio)

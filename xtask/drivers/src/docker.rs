@@ -277,9 +277,10 @@ impl Driver {
 
     /// Waits until the engine has told so many events of this kind, ever.
     pub async fn await_events(&self, kind: &str, count: usize, filter: (&str, &str)) -> Result<()> {
-        let told = self.docker.events(Some(since_ever(kind, filter, None))).take(count);
-        let told: Vec<_> = told.try_collect().await.with_context(|| format!("cannot await {kind}"))?;
-        ensure!(told.len() == count, "the engine's events ended");
+        let reported = self.docker.events(Some(since_ever(kind, filter, None))).take(count);
+        let reported: Vec<_> =
+            reported.try_collect().await.with_context(|| format!("cannot await {kind}"))?;
+        ensure!(reported.len() == count, "the engine's events ended");
         Ok(())
     }
 
@@ -287,8 +288,8 @@ impl Driver {
     pub fn follow(&self) -> impl Stream<Item = Result<EventMessage>> + Send + use<> {
         let filters = HashMap::from([("type".to_owned(), vec!["container".to_owned()])]);
         let since = Some(moment(Timestamp::now()));
-        let told = self.docker.events(Some(EventsOptions { since, until: None, filters: Some(filters) }));
-        told.map_err(|error| anyhow::Error::from(error).context("the engine's events ended"))
+        let reported = self.docker.events(Some(EventsOptions { since, until: None, filters: Some(filters) }));
+        reported.map_err(|error| anyhow::Error::from(error).context("the engine's events ended"))
     }
 
     /// How many events of this kind the engine has told so far, as far as it remembers.
@@ -298,14 +299,17 @@ impl Driver {
 
     /// The ends of lives that the engine has told so far, as far as it remembers.
     pub async fn ends(&self) -> Result<Vec<End>> {
-        let told = self.events("die", ("type", "container")).await?;
-        told.into_iter().map(|event| End::of(event).context("the end of a life is not fully told")).collect()
+        let reported = self.events("die", ("type", "container")).await?;
+        reported
+            .into_iter()
+            .map(|event| End::of(event).context("the end of a life is not fully reported"))
+            .collect()
     }
 
     async fn events(&self, kind: &str, filter: (&str, &str)) -> Result<Vec<EventMessage>> {
         let until = moment(Timestamp::now());
-        let told = self.docker.events(Some(since_ever(kind, filter, Some(until))));
-        told.try_collect().await.with_context(|| format!("cannot ask for {kind}"))
+        let reported = self.docker.events(Some(since_ever(kind, filter, Some(until))));
+        reported.try_collect().await.with_context(|| format!("cannot ask for {kind}"))
     }
 }
 

@@ -21,15 +21,15 @@ const QUIET: Duration = Duration::from_millis(100);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Trouble {
     resyncs: u64,
-    pub(crate) divergences: u64,
-    pub(crate) garbled: u64,
+    pub(crate) drifted: u64,
+    pub(crate) malformed: u64,
     pub(crate) retries: u64,
 }
 
 impl Trouble {
     pub(crate) fn of<C: EngineClient>(watched: &Watched<C>) -> Trouble {
-        let Counters { resyncs, divergences, garbled, retries, .. } = watched.watching.status().counters;
-        Trouble { resyncs, divergences, garbled, retries }
+        let Counters { resyncs, drifted, malformed, retries, .. } = watched.watching.status().counters;
+        Trouble { resyncs, drifted, malformed, retries }
     }
 }
 
@@ -101,13 +101,13 @@ pub(crate) async fn settled<C: EngineClient, T>(
 ) -> Result<(T, Trouble)> {
     let deadline = Instant::now() + LIMIT;
     loop {
-        let (told, trouble) = (watched.recorder().len(), Trouble::of(watched));
+        let (reported, trouble) = (watched.recorder().len(), Trouble::of(watched));
         let mut wrong = differences(&ask().await?, &watched.watching.portfolio());
         if wrong.is_empty() {
             sleep(QUIET).await;
             let truth = ask().await?;
             wrong = differences(&truth, &watched.watching.portfolio());
-            if wrong.is_empty() && (watched.recorder().len(), Trouble::of(watched)) == (told, trouble) {
+            if wrong.is_empty() && (watched.recorder().len(), Trouble::of(watched)) == (reported, trouble) {
                 return Ok((truth, trouble));
             }
         } else {
@@ -131,8 +131,8 @@ pub(crate) fn sequence(record: &Record, way: Way) -> Result<()> {
     for (index, event) in record.events.iter().enumerate() {
         let before = event.container().and_then(|container| known.get(container.id()).cloned());
         let wrong = |why: &str| {
-            let told = history(&record.events[..=index], event);
-            format!("event {index}, {event}: {why}; known was {before:?}; told of it was:{told}")
+            let reported = history(&record.events[..=index], event);
+            format!("event {index}, {event}: {why}; known was {before:?}; reported of it was:{reported}")
         };
         match &event.kind {
             EventKind::Started(container) => {
@@ -235,7 +235,7 @@ fn times(stage: &Stage, record: &Record, truth: &Truth, way: Way) -> Result<()> 
     let exits = || record.events.iter().filter(|event| matches!(event.kind, EventKind::Exited { .. }));
     let early = exits().filter(|event| matches!(event.kind, EventKind::Exited { code: None, .. })).count();
     if early > 0 {
-        stage.figure(format!("{early} of {} exits were told without their codes", exits().count()));
+        stage.figure(format!("{early} of {} exits were reported without their codes", exits().count()));
     }
     for (id, event) in last {
         let (Some(inspected), Some(container)) = (truth.containers.get(&**id), event.container()) else {
@@ -260,7 +260,7 @@ fn times(stage: &Stage, record: &Record, truth: &Truth, way: Way) -> Result<()> 
         let mut ends = truth.ends.iter().filter(|end| end.id == **id).peekable();
         ensure!(
             ends.peek().is_none() || ends.any(|end| (end.at, end.code) == (event.time, code)),
-            "{event} at {:?}: the engine told otherwise",
+            "{event} at {:?}: the engine reported otherwise",
             event.time
         );
     }

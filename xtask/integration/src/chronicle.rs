@@ -44,13 +44,13 @@ struct Book {
 #[derive(Default)]
 struct History {
     names: Vec<(SystemTime, String)>,
-    told: Vec<(SystemTime, Told)>,
+    reported: Vec<(SystemTime, Reported)>,
     /// Lives that were seen by inspections: start and PID.
     seen: Vec<(SystemTime, i64)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Told {
+enum Reported {
     Start,
     End { code: i64 },
     Pause,
@@ -137,7 +137,7 @@ impl Chronicle {
                 }
             }
         };
-        timeout(LIMIT, waiting).await.with_context(|| format!("the engine does not tell of {name}"))?
+        timeout(LIMIT, waiting).await.with_context(|| format!("the engine does not report of {name}"))?
     }
 
     /// Checks that all that a subscriber was told really happened, once it is [complete](Chronicle::complete).
@@ -173,19 +173,19 @@ impl Book {
         {
             history.names.push((at, name.clone()));
         }
-        let told = match action.as_str() {
-            "start" => Some(Told::Start),
+        let reported = match action.as_str() {
+            "start" => Some(Reported::Start),
             "die" => {
                 let code = attributes.get("exitCode").context("an end without exit code")?;
-                Some(Told::End { code: code.parse()? })
+                Some(Reported::End { code: code.parse()? })
             }
-            "pause" => Some(Told::Pause),
-            "unpause" => Some(Told::Unpause),
+            "pause" => Some(Reported::Pause),
+            "unpause" => Some(Reported::Unpause),
             _ => None,
         };
-        history.told.extend(told.map(|told| (at, told)));
-        self.changes += usize::from(told.is_some() || action == "rename");
-        if told != Some(Told::Start) {
+        history.reported.extend(reported.map(|reported| (at, reported)));
+        self.changes += usize::from(reported.is_some() || action == "rename");
+        if reported != Some(Reported::Start) {
             return Ok(None);
         }
         self.looking += 1;
@@ -231,7 +231,7 @@ impl Book {
                 EventKind::Exited { .. } => ended.insert(key),
                 _ => !ended.contains(&key),
             };
-            ensure!(is_new, "event {index}, {event}: this life's start or end was told before");
+            ensure!(is_new, "event {index}, {event}: this life's start or end was reported before");
         }
         Ok(())
     }
@@ -247,15 +247,15 @@ impl Book {
         let history = self.containers.get(&**container.id()).context("there is no such container")?;
         let life = history.life_of(container)?;
         let by_then = came + AHEAD;
-        ensure!(life.began <= by_then, "it was told before it began");
+        ensure!(life.began <= by_then, "it was reported before it began");
         let mut names = history.names.iter().filter(|(since, _)| *since <= by_then);
         ensure!(names.any(|(_, name)| name == container.name()), "it was not called so by then");
-        let of_life = history.told.iter().skip(life.start + 1);
-        let mut of_life = of_life.take_while(|(at, told)| *told != Told::Start && *at <= by_then);
+        let of_life = history.reported.iter().skip(life.start + 1);
+        let mut of_life = of_life.take_while(|(at, reported)| *reported != Reported::Start && *at <= by_then);
         match &event.kind {
             EventKind::Exited { code, .. } => {
                 let (at, really) = life.end.context("this life has not ended")?;
-                ensure!(at <= by_then, "it was told before it ended");
+                ensure!(at <= by_then, "it was reported before it ended");
                 if let Some(code) = code {
                     ensure!(i64::from(*code) == really, "the exit code was {really}");
                     // An inspection says when the process ended, which the engine reports a moment later.
@@ -265,10 +265,10 @@ impl Book {
                 }
             }
             EventKind::Paused(_) => {
-                ensure!(of_life.any(|(_, told)| *told == Told::Pause), "it was not paused");
+                ensure!(of_life.any(|(_, reported)| *reported == Reported::Pause), "it was not paused");
             }
             EventKind::Unpaused(_) => {
-                ensure!(of_life.any(|(_, told)| *told == Told::Unpause), "it was not unpaused");
+                ensure!(of_life.any(|(_, reported)| *reported == Reported::Unpause), "it was not unpaused");
             }
             _ => {}
         }
@@ -282,7 +282,7 @@ impl History {
         let began = alive.started_at.context("alive, but never started")?;
         Ok(History {
             names: vec![(began, alive.name.clone())],
-            told: vec![(began, Told::Start)],
+            reported: vec![(began, Reported::Start)],
             seen: vec![(began, alive.pid)],
         })
     }
@@ -290,7 +290,8 @@ impl History {
     /// The life that was announced: the engine's own one of that start.
     fn life_of(&self, container: &Container) -> Result<Life> {
         let started_at = container.started_at().context("without a time of its start")?;
-        let starts = || self.told.iter().enumerate().filter(|(_, (_, told))| *told == Told::Start);
+        let starts =
+            || self.reported.iter().enumerate().filter(|(_, (_, reported))| *reported == Reported::Start);
         // Of a life that nobody saw only the event of its start is known, which comes after the start itself.
         let start = match container.pid() {
             0 => starts().find(|(_, (at, _))| *at == started_at),
@@ -305,9 +306,9 @@ impl History {
                 ensure!(*seen == announced, "that life has start and PID {seen:?}, not {announced:?}");
             }
         }
-        let rest = self.told[start + 1..].iter().take_while(|(_, told)| *told != Told::Start);
-        let mut ends = rest.filter_map(|(at, told)| match told {
-            Told::End { code } => Some((*at, *code)),
+        let rest = self.reported[start + 1..].iter().take_while(|(_, reported)| *reported != Reported::Start);
+        let mut ends = rest.filter_map(|(at, reported)| match reported {
+            Reported::End { code } => Some((*at, *code)),
             _ => None,
         });
         Ok(Life { start, began: *began, end: ends.next() })
@@ -332,11 +333,11 @@ mod tests {
     fn book() -> Book {
         let history = History {
             names: vec![(at(0), "web".to_owned())],
-            told: vec![
-                (at(110), Told::Start),
-                (at(300), Told::Pause),
-                (at(5000), Told::End { code: 7 }),
-                (at(9010), Told::Start),
+            reported: vec![
+                (at(110), Reported::Start),
+                (at(300), Reported::Pause),
+                (at(5000), Reported::End { code: 7 }),
+                (at(9010), Reported::Start),
             ],
             seen: vec![(at(100), 11), (at(9000), 12)],
         };
@@ -348,8 +349,8 @@ mod tests {
     }
 
     /// What is wrong with an event that came then.
-    fn wrong(kind: EventKind, told: u64, came: u64) -> Option<String> {
-        wrong_amid(kind, told, came, false)
+    fn wrong(kind: EventKind, reported: u64, came: u64) -> Option<String> {
+        wrong_amid(kind, reported, came, false)
     }
 
     fn wrong_amid(kind: EventKind, dated: u64, came: u64, is_resync: bool) -> Option<String> {
@@ -409,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_that_is_told_twice_is_found_out() {
+    fn a_start_that_is_reported_twice_is_found_out() {
         let record = |times| Record {
             joined: Portfolio::default(),
             fold: Portfolio::default(),

@@ -13,12 +13,12 @@ use whalewatcher_drivers::docker::{Driver, Plan};
 const SEED: &str = "WHALEWATCHER_SEED";
 
 /// What a run's random choices come from: new each time, unless the environment names it. It is told, for another run.
-pub(crate) fn seed(tell: impl FnOnce(String)) -> Result<u64> {
+pub(crate) fn seed(report: impl FnOnce(String)) -> Result<u64> {
     let seed = match std::env::var(SEED) {
         Ok(seed) => seed.parse().with_context(|| format!("{SEED} is no number"))?,
         Err(_) => fastrand::u64(..1_000_000),
     };
-    tell(format!("{SEED}={seed}"));
+    report(format!("{SEED}={seed}"));
     Ok(seed)
 }
 

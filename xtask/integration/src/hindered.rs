@@ -48,7 +48,7 @@ pub(crate) async fn play<C: EngineClient, R: Reality<C>, S: Steps>(
     let settings = settings()
         .with_backoff(Backoff::default().with_delays(Duration::from_millis(1), Duration::from_millis(50)))
         .with_limits(limit, limit, limit)
-        .with_checks(Duration::from_millis(200), limit)
+        .with_probes(Duration::from_millis(200), limit)
         .with_subscriber_queue(8);
     let mut watched = watch(&proxy.endpoint(), settings)?.that_is_hindered();
     watched.recorders.push(Recorder::start("slow", watched.watching.subscribe(), REST));
@@ -69,7 +69,7 @@ pub(crate) async fn play<C: EngineClient, R: Reality<C>, S: Steps>(
     ensure!(counters.lagged > 0, "the slow subscriber was not slow enough");
     Ok([
         format!(
-            "{} transitions, {} lives, {} starts and {} exits told; {} faults, of which {hits} had an effect",
+            "{} transitions, {} lives, {} starts and {} exits reported; {} faults, of which {hits} had an effect",
             churn.transitions(),
             churn.lives().len(),
             record.count("started"),
@@ -77,10 +77,10 @@ pub(crate) async fn play<C: EngineClient, R: Reality<C>, S: Steps>(
             storm.gusts(),
         ),
         format!(
-            "{} resyncs, {} retries, {} garbled, lagged {} times; {} alive in the end",
+            "{} resyncs, {} retries, {} malformed, lagged {} times; {} alive in the end",
             counters.resyncs,
             counters.retries,
-            counters.garbled,
+            counters.malformed,
             counters.lagged,
             watched.watching.portfolio().total(),
         ),

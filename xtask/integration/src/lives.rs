@@ -76,7 +76,7 @@ impl Lives {
             }
             let of = || format!("event {index}, {event}, PID {}", container.pid());
             let life = self.life_of(container).with_context(of)?;
-            ensure!(life.start <= *came, "{}: it was told before it began", of());
+            ensure!(life.start <= *came, "{}: it was reported before it began", of());
             let key = (self.key_of)(container);
             let is_new = match &event.kind {
                 EventKind::Started(_) => begun.insert(key),
@@ -86,7 +86,7 @@ impl Lives {
                 }
                 _ => !ended.contains(&key),
             };
-            ensure!(is_new, "{}: this life's start or end was told before", of());
+            ensure!(is_new, "{}: this life's start or end was reported before", of());
         }
         Ok(())
     }
@@ -113,14 +113,14 @@ mod tests {
         EventKind::Exited { container: web(pid), code: Some(137) }
     }
 
-    fn told_at(came: SystemTime, kinds: impl IntoIterator<Item = EventKind>) -> Record {
+    fn reported_at(came: SystemTime, kinds: impl IntoIterator<Item = EventKind>) -> Record {
         let events: Vec<Event> = kinds.into_iter().map(|kind| Event::new(came, kind)).collect();
         let came = vec![came; events.len()];
         Record { joined: Portfolio::default(), fold: Portfolio::default(), came, events }
     }
 
-    fn told(kinds: impl IntoIterator<Item = EventKind>) -> Record {
-        told_at(SystemTime::now(), kinds)
+    fn reported(kinds: impl IntoIterator<Item = EventKind>) -> Record {
+        reported_at(SystemTime::now(), kinds)
     }
 
     /// One that goes on, one that was killed, and one that ends by itself.
@@ -142,27 +142,27 @@ mod tests {
             exited(3),
             EventKind::Started(web(1)),
         ];
-        lives().bears_out(&told(kinds)).unwrap();
+        lives().bears_out(&reported(kinds)).unwrap();
     }
 
     #[test]
     fn what_did_not_happen_is_found_out() {
         let lives = lives();
-        assert!(lives.bears_out(&told([EventKind::Started(web(4))])).is_err(), "no such life");
-        assert!(lives.bears_out(&told([EventKind::Paused(web(4))])).is_err(), "no such life");
-        assert!(lives.bears_out(&told([exited(1)])).is_err(), "it goes on");
+        assert!(lives.bears_out(&reported([EventKind::Started(web(4))])).is_err(), "no such life");
+        assert!(lives.bears_out(&reported([EventKind::Paused(web(4))])).is_err(), "no such life");
+        assert!(lives.bears_out(&reported([exited(1)])).is_err(), "it goes on");
         let earlier = SystemTime::now() - Duration::from_secs(60);
-        assert!(lives.bears_out(&told_at(earlier, [EventKind::Started(web(1))])).is_err(), "too early");
-        assert!(lives.bears_out(&told([exited(2), exited(2)])).is_err(), "it ended twice");
+        assert!(lives.bears_out(&reported_at(earlier, [EventKind::Started(web(1))])).is_err(), "too early");
+        assert!(lives.bears_out(&reported([exited(2), exited(2)])).is_err(), "it ended twice");
         let twice = [EventKind::Started(web(1)), EventKind::Started(web(1))];
-        assert!(lives.bears_out(&told(twice)).is_err(), "it began twice");
-        assert!(lives.bears_out(&told([exited(2), EventKind::Paused(web(2))])).is_err(), "it was over");
+        assert!(lives.bears_out(&reported(twice)).is_err(), "it began twice");
+        assert!(lives.bears_out(&reported([exited(2), EventKind::Paused(web(2))])).is_err(), "it was over");
     }
 
     #[test]
     fn a_life_that_was_struck_out_never_was() {
         let mut lives = lives();
         lives.strike_out("shop/web", 1);
-        assert!(lives.bears_out(&told([EventKind::Started(web(1))])).is_err());
+        assert!(lives.bears_out(&reported([EventKind::Started(web(1))])).is_err());
     }
 }

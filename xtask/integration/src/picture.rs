@@ -42,7 +42,7 @@ pub(crate) async fn check<C: EngineClient, R: Reality<C>>(
     let now = Trouble::of(watched);
     let is_allowed = match watched.way {
         Way::Clear | Way::Cut => {
-            (now.divergences, now.garbled) == (0, 0) && (now.retries == 0 || R::FAILS_INSPECTIONS)
+            (now.drifted, now.malformed) == (0, 0) && (now.retries == 0 || R::FAILS_INSPECTIONS)
         }
         Way::Faulty => now == trouble,
     };

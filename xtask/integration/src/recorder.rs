@@ -30,7 +30,7 @@ pub(crate) struct Record {
 impl Record {
     /// What was told of containers from the event at `from` on, a line each: `exited web 137`. That of the fence
     /// is left out.
-    pub(crate) fn told_since(&self, from: usize) -> Vec<String> {
+    pub(crate) fn reported_since(&self, from: usize) -> Vec<String> {
         self.events[from..].iter().filter_map(words).collect()
     }
 
@@ -143,7 +143,7 @@ impl Recorder {
     }
 
     /// Waits until it was told so many events of this kind, of all containers but the fence.
-    pub(crate) async fn until_told(&self, count: usize, kind: &str) -> Result<()> {
+    pub(crate) async fn until_reported(&self, count: usize, kind: &str) -> Result<()> {
         self.until(&format!("{count} {kind}"), |record| record.count(kind) >= count).await
     }
 
@@ -179,24 +179,24 @@ impl<'a> Reader<'a> {
     /// Waits for what is told next of any container, and that is this.
     pub(crate) async fn expect(&mut self, expected: &str) -> Result<()> {
         let from = self.next;
-        let what = format!("'{expected}' is told");
-        self.recorder.until(&what, |record| !record.told_since(from).is_empty()).await?;
+        let what = format!("'{expected}' is reported");
+        self.recorder.until(&what, |record| !record.reported_since(from).is_empty()).await?;
         let record = self.recorder.record();
         let at = record.events[from..].iter().position(|event| words(event).is_some());
-        let told = at.and_then(|at| {
+        let reported = at.and_then(|at| {
             self.next = from + at + 1;
             words(&record.events[from + at])
         });
-        if told.as_deref() != Some(expected) {
+        if reported.as_deref() != Some(expected) {
             drop(record);
-            bail!("expected '{expected}', but was told {told:?}\n{}", self.recorder.tail());
+            bail!("expected '{expected}', but was reported {reported:?}\n{}", self.recorder.tail());
         }
         Ok(())
     }
 
     /// What was told since, of all containers but the fence.
     pub(crate) fn rest(&self) -> Vec<String> {
-        self.recorder.record().told_since(self.next)
+        self.recorder.record().reported_since(self.next)
     }
 }
 

@@ -38,7 +38,7 @@ const TASKS: usize = 3;
 const MEMORY_GROWTH: (f64, f64) = (10.0, 1.0);
 
 const HEADER: &str = "| minute | checks | transitions | faults | MiB | descriptors | connections | tasks | requests \
-                      | resyncs | retries | garbled | audits | divergences | lagged |\n\
+                      | resyncs | retries | malformed | audits | drifted | lagged |\n\
                       |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|";
 
 /// What has happened since the start; how many connections and tasks there are at rest, and
@@ -80,9 +80,9 @@ impl fmt::Display for Minute<'_> {
             after.requests - before.requests,
             are.resyncs - were.resyncs,
             are.retries - were.retries,
-            are.garbled - were.garbled,
+            are.malformed - were.malformed,
             are.audits - were.audits,
-            are.divergences - were.divergences,
+            are.drifted - were.drifted,
             are.lagged - were.lagged,
         )
     }
@@ -186,7 +186,7 @@ fn memory() -> Result<f64> {
 fn judged(memory: &[f64]) -> Result<String> {
     let third = memory.len() / 3;
     if third == 0 {
-        return Ok("too short to tell whether memory grows".to_owned());
+        return Ok("too short to report whether memory grows".to_owned());
     }
     let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
     let (second, last) = (mean(&memory[third..2 * third]), mean(&memory[2 * third..]));

@@ -143,7 +143,7 @@ impl Stage {
                 self.shared().fence = Some(id);
             }
         }
-        watched.recorder().until("the fence is told", |record| record.fold.by_name(&name).is_some()).await
+        watched.recorder().until("the fence is reported", |record| record.fold.by_name(&name).is_some()).await
     }
 
     /// What the fence was called last.

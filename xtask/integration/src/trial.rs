@@ -65,7 +65,7 @@ impl<'a> Trial<'a> {
         let settings = settings()
             .with_backoff(Backoff::default().with_delays(Duration::from_millis(1), Duration::from_millis(50)))
             .with_limits(limit, limit, limit)
-            .with_checks(Duration::from_millis(300), limit)
+            .with_probes(Duration::from_millis(300), limit)
             .with_audits(Duration::from_millis(300))
             .with_subscriber_queue(8);
         let watched = stage.begin_watch_in(apart.handle()?, &proxy.endpoint(), settings)?;
@@ -161,15 +161,15 @@ impl<'a> Trial<'a> {
     /// nothing may be told of containers, for nothing has happened to any.
     pub(crate) async fn cut_off<T>(&self, then: impl Future<Output = Result<T>>) -> Result<T> {
         let recorder = self.watched.recorder();
-        let (told, synced) = (recorder.len(), recorder.record().synced());
+        let (reported, synced) = (recorder.len(), recorder.record().synced());
         let refusal = self.proxy.inject(Fault::refuse(Refusal::Closed))?;
         self.proxy.cut_all();
         timeout(LIMIT, self.proxy.until_open(0)).await.context("connections stay open")?;
         let outcome = then.await?;
         self.proxy.lift(refusal)?;
         recorder.until("it is in sync again", |record| record.synced() > synced).await?;
-        let told = recorder.record().told_since(told);
-        ensure!(told.is_empty(), "told though nothing happened: {told:?}");
+        let reported = recorder.record().reported_since(reported);
+        ensure!(reported.is_empty(), "reported though nothing happened: {reported:?}");
         Ok(outcome)
     }
 

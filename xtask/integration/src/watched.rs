@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use whalewatcher_core::{EngineClient, Watching};
+use whalewatcher_core::{EngineClient, WatchHandle};
 
 use crate::recorder::Recorder;
 
 /// A watcher, with subscribers that joined before it was ready.
 pub(crate) struct Watched<C: EngineClient> {
-    pub(crate) watching: Watching<C>,
+    pub(crate) watching: WatchHandle<C>,
     /// At least one, which reads as fast as it can.
     pub(crate) recorders: Vec<Recorder>,
     /// What the scenario does to the way between it and the engine.
@@ -29,7 +29,7 @@ pub(crate) enum Way {
 
 impl<C: EngineClient> Watched<C> {
     /// A first subscriber joins.
-    pub(crate) fn new(watching: Watching<C>) -> Watched<C> {
+    pub(crate) fn new(watching: WatchHandle<C>) -> Watched<C> {
         let recorder = Recorder::start("first", watching.subscribe(), Duration::ZERO);
         Watched { watching, recorders: vec![recorder], way: Way::Clear }
     }

@@ -130,7 +130,7 @@ impl Bench<'_> {
 
     /// The program that holds these tests.
     fn build(&self, package: &str, target: &str) -> Result<PathBuf> {
-        let told = self.replica.folder().join("built.json");
+        let reported = self.replica.folder().join("built.json");
         let mut build = cargo();
         // Of its own: cargo would give the same names to what it builds from the checkout.
         build.current_dir(self.replica.tree()).env("CARGO_TARGET_DIR", self.replica.folder().join("target"));
@@ -141,11 +141,11 @@ impl Bench<'_> {
             "lib" => build.arg("--lib"),
             _ => build.args(["--test", target]),
         };
-        build.stdout(File::create(&told).with_context(|| format!("cannot make {}", told.display()))?);
+        build.stdout(File::create(&reported).with_context(|| format!("cannot make {}", reported.display()))?);
         let status = interrupt::run(&mut build)?;
         ensure!(status.success(), "`{}` failed ({status})", shown(&build));
         let messages =
-            fs::read_to_string(&told).with_context(|| format!("cannot read {}", told.display()))?;
+            fs::read_to_string(&reported).with_context(|| format!("cannot read {}", reported.display()))?;
         let mut built = messages.lines().filter_map(|line| serde_json::from_str::<Built>(line).ok());
         built
             .find_map(|built| built.executable.filter(|_| built.target.is_some_and(|of| of.is(target))))
@@ -153,16 +153,17 @@ impl Bench<'_> {
     }
 
     fn run(&self, program: &Path, test: &NamedTest) -> Result<Outcome> {
-        let told = self.replica.folder().join("told.txt");
-        let file = File::create(&told).with_context(|| format!("cannot make {}", told.display()))?;
+        let reported = self.replica.folder().join("reported.txt");
+        let file = File::create(&reported).with_context(|| format!("cannot make {}", reported.display()))?;
         let mut command = std::process::Command::new(program);
         command.current_dir(self.replica.tree().join("crates").join(&test.package));
         command.args(["--exact", &test.name]).stdout(file).stderr(Stdio::null());
         let Some(status) = interrupt::run_within(&mut command, LIMIT)? else { return Ok(Outcome::Hung) };
-        let told = fs::read_to_string(&told).with_context(|| format!("cannot read {}", told.display()))?;
+        let reported =
+            fs::read_to_string(&reported).with_context(|| format!("cannot read {}", reported.display()))?;
         Ok(match status.success() {
             false => Outcome::Failed,
-            true if told.contains("\nrunning 1 test\n") => Outcome::Passed,
+            true if reported.contains("\nrunning 1 test\n") => Outcome::Passed,
             true => Outcome::Absent,
         })
     }

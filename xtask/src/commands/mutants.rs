@@ -163,8 +163,8 @@ impl Part {
         // Where it is shared, cargo gives the mutants' programs the names of those from this checkout, and they mix.
         mutants.envs(FEWER).env_remove("CARGO_TARGET_DIR");
         let status = interrupt::run(&mut mutants)?;
-        let told = matches!(status.code(), Some(0 | 2 | ONLY_TIMEOUTS));
-        ensure!(told, "`{}` failed ({status})", shown(&mutants));
+        let reported = matches!(status.code(), Some(0 | 2 | ONLY_TIMEOUTS));
+        ensure!(reported, "`{}` failed ({status})", shown(&mutants));
         Ok(status.code() != Some(2))
     }
 }

@@ -162,7 +162,7 @@ impl Containerd {
         let path = self.folder.join("containerd.log");
         let log = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let log = String::from_utf8_lossy(&log);
-        let address = metrics::address(&log).context("its log does not tell where its metrics are")?;
+        let address = metrics::address(&log).context("its log does not report where its metrics are")?;
         let metrics = http::get(address, "/v1/metrics")?;
         ensure!(metrics.status == 200, "no metrics ({}): {}", metrics.status, metrics.text());
         Ok(metrics::requests(&metrics.text()))

@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn status_and_body_are_told_apart() {
+    fn status_and_body_are_reported_apart() {
         let response = parse(b"HTTP/1.0 404 Not Found\r\nContent-Length: 4\r\n\r\n{}\r\n").unwrap();
         assert_eq!((response.status, response.text().as_str()), (404, "{}\r\n"));
         assert!(response.json().is_ok());

@@ -185,7 +185,7 @@ impl Installation {
             String::from_utf8_lossy(&output.stderr).trim()
         );
         version_in(&String::from_utf8_lossy(&output.stdout))
-            .with_context(|| format!("{name} of {} does not tell its version", self.engine))
+            .with_context(|| format!("{name} of {} does not report its version", self.engine))
     }
 
     /// The version of the engine itself.

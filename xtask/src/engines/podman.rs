@@ -261,7 +261,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_that_it_is_told_to_use_is_outside_of_its_folder() {
+    fn nothing_that_it_is_reported_to_use_is_outside_of_its_folder() {
         let configuration = configuration(Path::new("/tmp/w/i"), Some(&OsString::from("/cache/lib")));
         let paths: Vec<_> = configuration.split('"').filter(|text| text.starts_with('/')).collect();
         assert_eq!(paths, ["/tmp/w/i/bin/conmon", "/tmp/w/i/networks"]);

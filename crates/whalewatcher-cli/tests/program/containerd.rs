@@ -35,7 +35,7 @@ no project
 }
 
 #[tokio::test]
-async fn programs_are_told_all_that_containerd_tells() {
+async fn programs_are_reported_all_that_containerd_reports() {
     let server = shop();
     let mut program = Program::start(&["watch", "--format", "json", "--host", &host(&server)]);
     let mut started = [program.json().await, program.json().await];
@@ -79,7 +79,7 @@ async fn engines_of_both_kinds_are_watched_side_by_side() {
 }
 
 #[tokio::test]
-async fn a_namespace_that_cannot_be_listed_is_told_and_hides_no_other() {
+async fn a_namespace_that_cannot_be_listed_is_reported_and_hides_no_other() {
     let server = shop();
     server.on_call(|call| match call.method() {
         Method::TasksList if call.namespace() == Some("staging") => Verdict::error(Code::Unknown, "no luck"),
@@ -153,7 +153,7 @@ async fn an_empty_picture_says_which_namespaces_it_leaves_out() {
 }
 
 #[tokio::test]
-async fn what_is_not_containerd_is_told_with_advice() {
+async fn what_is_not_containerd_is_reported_with_advice() {
     let docker = docker::Server::builder().start().unwrap();
     for host in [docker.endpoint().replace("unix://", "containerd://"), "containerd:///no/such".into()] {
         let ended = run(&["ps", "--host", &host]).await;

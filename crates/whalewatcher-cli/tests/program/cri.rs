@@ -43,14 +43,14 @@ fn truth(server: &Server) -> Fold {
 }
 
 /// The same of what was told.
-fn in_short(told: &Fold) -> Fold {
+fn in_short(reported: &Fold) -> Fold {
     let short = |container: &Value| {
         ["name", "pid", "pod", "started_at"]
             .map(|key| (key.to_owned(), container[key].clone()))
             .into_iter()
             .collect()
     };
-    Fold(told.0.iter().map(|(id, container)| (id.clone(), short(container))).collect())
+    Fold(reported.0.iter().map(|(id, container)| (id.clone(), short(container))).collect())
 }
 
 /// `watch --format json`, and what it told until it was synced.
@@ -67,7 +67,7 @@ async fn watching(server: &Server) -> (Program, Fold) {
 }
 
 #[tokio::test]
-async fn a_table_tells_the_pods_and_which_containers_are_their_sandboxes() {
+async fn a_table_reports_the_pods_and_which_containers_are_their_sandboxes() {
     let server = node(Flavour::default());
     let ended = run(&["ps", "--host", &host(&server)]).await;
     let expected = "\
@@ -87,7 +87,7 @@ no project
 }
 
 #[tokio::test]
-async fn programs_are_told_all_that_a_runtime_tells() {
+async fn programs_are_reported_all_that_a_runtime_reports() {
     let server = node(Flavour::default());
     let ended = run(&["ps", "--format", "json", "--host", &host(&server)]).await;
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
@@ -116,7 +116,7 @@ async fn programs_are_told_all_that_a_runtime_tells() {
 }
 
 #[tokio::test]
-async fn whatever_a_runtime_tells_of_changes_the_lines_add_up_to_the_truth() {
+async fn whatever_a_runtime_reports_of_changes_the_lines_add_up_to_the_truth() {
     for flavour in [
         Flavour::Containerd1_6,
         Flavour::Containerd1_7,
@@ -145,13 +145,13 @@ async fn whatever_a_runtime_tells_of_changes_the_lines_add_up_to_the_truth() {
 }
 
 #[tokio::test]
-async fn that_a_runtime_must_be_polled_is_told_and_no_kubelet_is_robbed() {
+async fn that_a_runtime_must_be_polled_is_reported_and_no_kubelet_is_robbed() {
     let crio = node(Flavour::Crio);
     let mut program = Program::start(&["watch", "--host", &host(&crio)]);
     let complaint = program.error_line().await;
     let why = "the CRI runtime ended its stream of events";
-    let told = format!("whalewatcher: k8s.io/cri-api at {}: {why}", crio.endpoint());
-    assert!(complaint.starts_with(&told) && complaint.ends_with("; polling every 1 s"), "{complaint}");
+    let reported = format!("whalewatcher: k8s.io/cri-api at {}: {why}", crio.endpoint());
+    assert!(complaint.starts_with(&reported) && complaint.ends_with("; polling every 1 s"), "{complaint}");
 
     let containerd = node(Flavour::Containerd1_7);
     let mut program = Program::start(&["watch", "-v", "--host", &host(&containerd)]);
@@ -164,7 +164,7 @@ async fn that_a_runtime_must_be_polled_is_told_and_no_kubelet_is_robbed() {
 }
 
 #[tokio::test]
-async fn lines_tell_the_pod() {
+async fn lines_report_the_pod() {
     let server = node(Flavour::default());
     let mut program = Program::start(&["watch", "--host", &host(&server)]);
     for _ in 0..7 {
@@ -178,10 +178,13 @@ async fn lines_tell_the_pod() {
         "{exited}"
     );
     server.stop(&id(4)).unwrap();
-    let mut told = [program.line().await, program.line().await];
-    told.sort_by_key(|line| line.contains("(sandbox)"));
-    assert!(told[0].contains("○ exited   coredns              kube-system/dns 104 "), "{told:?}");
-    assert!(told[1].contains("○ exited   (sandbox)            kube-system/dns 103 400000000000"), "{told:?}");
+    let mut reported = [program.line().await, program.line().await];
+    reported.sort_by_key(|line| line.contains("(sandbox)"));
+    assert!(reported[0].contains("○ exited   coredns              kube-system/dns 104 "), "{reported:?}");
+    assert!(
+        reported[1].contains("○ exited   (sandbox)            kube-system/dns 103 400000000000"),
+        "{reported:?}"
+    );
 }
 
 #[tokio::test]
@@ -225,7 +228,7 @@ async fn a_missing_runtime_ends_ps_and_is_waited_for_by_watch() {
 }
 
 #[tokio::test]
-async fn what_is_no_cri_runtime_is_told_with_advice() {
+async fn what_is_no_cri_runtime_is_reported_with_advice() {
     // Such as the one that Docker brings along, in which CRI is switched off.
     let containerd = containerd::Server::builder().start().unwrap();
     for subcommand in ["ps", "watch"] {

@@ -103,7 +103,7 @@ async fn what_is_not_docker_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn an_engine_that_is_too_old_is_told_apart() {
+async fn an_engine_that_is_too_old_is_reported_apart() {
     let engine = Server::builder().version("1.9").api_versions("1.21", "1.12").start().unwrap();
     for subcommand in ["ps", "watch"] {
         let ended = run(&[subcommand, "--host", &engine.endpoint()]).await;
@@ -231,7 +231,7 @@ async fn an_engine_without_events_is_polled_and_watch_says_why() {
 }
 
 #[tokio::test]
-async fn an_engine_that_does_not_answer_is_told_with_what_it_does_not_answer() {
+async fn an_engine_that_does_not_answer_is_reported_with_what_it_does_not_answer() {
     let engine = Server::builder().on_request(|_| Verdict::Hang).start().unwrap();
     let ended = run(&["ps", "--host", &engine.endpoint()]).await;
     let complaint = ended.complaint();
@@ -272,7 +272,7 @@ async fn with_too_few_descriptors_nothing_panics_and_nothing_is_missing_in_silen
 }
 
 #[tokio::test]
-async fn who_may_not_use_the_socket_is_told_who_may() {
+async fn who_may_not_use_the_socket_is_reported_who_may() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("d.sock");
     let _engine = Server::builder().socket(&socket).start().unwrap();

@@ -20,10 +20,10 @@ async fn every_change_is_a_line_and_the_lines_add_up_to_the_truth() {
     let engine = Server::builder().start().unwrap();
     let web = engine.run(ContainerSpec::new("shop-web-1").project("shop", "web")).unwrap();
     let lone = engine.run("lone").unwrap();
-    let (mut program, told) = Program::watching(&engine).await;
+    let (mut program, reported) = Program::watching(&engine).await;
     let mut fold = Fold::default();
-    told.iter().for_each(|line| fold.take(line));
-    let synced = told.last().unwrap();
+    reported.iter().for_each(|line| fold.take(line));
+    let synced = reported.last().unwrap();
     assert_eq!((&synced["containers"], &synced["unresolved"]), (&json!(2), &json!(0)));
     assert_eq!(fold, Fold::truth(&engine));
 
@@ -137,7 +137,7 @@ async fn ps_prints_an_array_of_containers_each_with_its_engine() {
 }
 
 #[tokio::test]
-async fn with_a_project_only_its_containers_are_told_of_and_all_that_is_about_none() {
+async fn with_a_project_only_its_containers_are_reported_of_and_all_that_is_about_none() {
     let engine = Server::builder().start().unwrap();
     engine.run("lone").unwrap();
     let web = engine.run(ContainerSpec::new("web").project("shop", "web")).unwrap();
@@ -160,24 +160,28 @@ async fn two_hosts_are_watched_at_once() {
     two.run("second").unwrap();
     let hosts = ["--format", "json", "--host", &one.endpoint(), "--host", &two.endpoint()];
     let mut program = Program::start(&[&["watch"], &hosts[..]].concat());
-    let mut told = Vec::new();
-    while told.len() < 4 {
+    let mut reported = Vec::new();
+    while reported.len() < 4 {
         let line = program.json().await;
-        told.push((line["engine"]["id"].clone(), line["event"].clone(), line["container"]["name"].clone()));
+        reported.push((
+            line["engine"]["id"].clone(),
+            line["event"].clone(),
+            line["container"]["name"].clone(),
+        ));
     }
     for (engine, name) in [(&one, "first"), (&two, "second")] {
-        assert!(told.contains(&(json!(engine.id()), json!("started"), json!(name))), "{told:?}");
-        assert!(told.contains(&(json!(engine.id()), json!("synced"), Value::Null)), "{told:?}");
+        assert!(reported.contains(&(json!(engine.id()), json!("started"), json!(name))), "{reported:?}");
+        assert!(reported.contains(&(json!(engine.id()), json!("synced"), Value::Null)), "{reported:?}");
     }
     two.stop_listening().await;
     assert_eq!(program.json().await["engine"]["id"], two.id());
     one.run("third").unwrap();
     // That there is no socket any more may be told as well, as another reason.
-    let mut told = program.json().await;
-    while told["event"] == "disconnected" {
-        told = program.json().await;
+    let mut reported = program.json().await;
+    while reported["event"] == "disconnected" {
+        reported = program.json().await;
     }
-    assert_eq!(told["container"]["name"], "third");
+    assert_eq!(reported["container"]["name"], "third");
     two.listen_again(true).unwrap();
     let ended = run(&[&["ps"], &hosts[..]].concat()).await;
     let all: Value = serde_json::from_str(&ended.stdout).unwrap();

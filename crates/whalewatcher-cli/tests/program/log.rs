@@ -6,7 +6,7 @@ use whalewatcher_testkit::docker::Server;
 use crate::program::{command, run};
 
 #[tokio::test]
-async fn those_who_ask_are_told_and_the_output_stays_as_it_is() {
+async fn those_who_ask_are_reported_and_the_output_stays_as_it_is() {
     let engine = Server::builder().start().unwrap();
     let ps = ["ps", "--format", "json", "--host", &engine.endpoint()];
     let quiet = run(&ps).await;
@@ -15,9 +15,9 @@ async fn those_who_ask_are_told_and_the_output_stays_as_it_is() {
         String::from_utf8(command(&ps).env("RUST_LOG", "debug").output().await.unwrap().stderr).unwrap(),
     ];
     assert_eq!(quiet.stderr, "");
-    for told in asked {
-        assert!(told.contains("DEBUG") && told.contains("whalewatcher_core"), "{told}");
-        assert!(!told.contains('\u{1b}'), "{told}");
+    for reported in asked {
+        assert!(reported.contains("DEBUG") && reported.contains("whalewatcher_core"), "{reported}");
+        assert!(!reported.contains('\u{1b}'), "{reported}");
     }
     let loud = run(&[&["-vvv"], &ps[..]].concat()).await;
     assert_eq!(serde_json::from_str::<Value>(&loud.stdout).unwrap(), Value::Array(vec![]));

@@ -54,7 +54,7 @@ no project
 }
 
 #[tokio::test]
-async fn programs_are_told_the_pod_of_each_container_that_has_one() {
+async fn programs_are_reported_the_pod_of_each_container_that_has_one() {
     let engine = node();
     let app = json!({"namespace": "default", "name": "web-0", "uid": "4e11", "sandbox": false});
     let sandbox = json!({"namespace": "default", "name": "web-0", "uid": "4e11", "sandbox": true});

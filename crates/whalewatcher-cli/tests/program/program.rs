@@ -89,11 +89,11 @@ impl Program {
     /// `watch --format json`, which has just been synced, and what it has told until then.
     pub(crate) async fn watching(engine: &Server) -> (Self, Vec<Value>) {
         let mut program = Self::start(&["watch", "--format", "json", "--host", &engine.endpoint()]);
-        let mut told = Vec::new();
-        while told.last().is_none_or(|last: &Value| last["event"] != "synced") {
-            told.push(program.json().await);
+        let mut reported = Vec::new();
+        while reported.last().is_none_or(|last: &Value| last["event"] != "synced") {
+            reported.push(program.json().await);
         }
-        (program, told)
+        (program, reported)
     }
 
     pub(crate) async fn line(&mut self) -> String {

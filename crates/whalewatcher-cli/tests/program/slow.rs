@@ -25,13 +25,13 @@ const CHANGES_OF_HUGE: usize = 12;
 const MEMORY: usize = 128 * MIB;
 
 #[tokio::test]
-async fn who_reads_too_slowly_is_told_so_and_then_what_changed() {
+async fn who_reads_too_slowly_is_reported_so_and_then_what_changed() {
     let engine = Server::builder().start().unwrap();
     let web = engine.run("web").unwrap();
-    let (mut slow, told) = Program::watching(&engine).await;
+    let (mut slow, reported) = Program::watching(&engine).await;
     let (mut fast, _) = Program::watching(&engine).await;
     let mut fold = Fold::default();
-    told.iter().for_each(|line| fold.take(line));
+    reported.iter().for_each(|line| fold.take(line));
     for _ in 0..CHANGES {
         engine.pause(&web).unwrap();
         assert_eq!(fast.json().await["event"], "paused");

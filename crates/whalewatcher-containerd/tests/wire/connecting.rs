@@ -40,7 +40,7 @@ async fn an_engine_is_known_by_its_uuid_version_and_pid() {
 }
 
 #[tokio::test]
-async fn an_engine_that_tells_no_pid_and_whose_socket_is_not_its_own_has_none() {
+async fn an_engine_that_reports_no_pid_and_whose_socket_is_not_its_own_has_none() {
     let server = Server::builder().flavour(Flavour::V1_6).start().unwrap();
     let connection =
         in_time(Client::new(server.endpoint()).unwrap().connect(&Settings::default())).await.unwrap();
@@ -61,7 +61,7 @@ async fn the_engines_type_is_as_the_application_calls_it() {
 }
 
 #[tokio::test]
-async fn nobody_there_is_told_with_a_remedy() {
+async fn nobody_there_is_reported_with_a_remedy() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("s");
     let error = refusal(socket.display().to_string()).await;
@@ -107,15 +107,15 @@ async fn an_engine_that_does_not_want_us_says_why() {
 }
 
 #[tokio::test]
-async fn a_garbled_answer_is_told_as_such() {
+async fn a_malformed_answer_is_reported_as_such() {
     for method in [Method::Version, Method::Server] {
         let error = refusal(treating(method, Verdict::Garbage(vec![0x0a, 0xff].into())).endpoint()).await;
-        assert_eq!(error.kind(), ErrorKind::Garbled, "{error}");
+        assert_eq!(error.kind(), ErrorKind::Malformed, "{error}");
     }
     let huge = VersionResponse { version: "x".repeat(5 << 20), revision: String::new() };
     let error =
         refusal(treating(Method::Version, Verdict::Garbage(huge.encode_to_vec().into())).endpoint()).await;
-    assert_eq!(error.kind(), ErrorKind::Garbled, "{error}");
+    assert_eq!(error.kind(), ErrorKind::Malformed, "{error}");
     assert!(error.to_string().ends_with("more than the 4194304 that it may have"), "{error}");
 }
 

@@ -37,7 +37,7 @@ impl Stranger {
 }
 
 #[tokio::test]
-async fn what_does_not_speak_http2_is_told_so() {
+async fn what_does_not_speak_http2_is_reported_so() {
     for answer in [
         &b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n400 Bad Request"
             [..],

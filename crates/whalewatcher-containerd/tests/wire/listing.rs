@@ -72,7 +72,7 @@ async fn of_what_is_not_alive_nothing_is_asked() {
 }
 
 #[tokio::test]
-async fn a_namespace_that_fails_hides_no_other_and_is_asked_again_until_it_is_told() {
+async fn a_namespace_that_fails_hides_no_other_and_is_asked_again_until_it_is_reported() {
     for (method, verdict, error) in [
         (Method::TasksList, Verdict::error(Code::Unavailable, "out of luck"), "Tasks.List: out of luck"),
         (Method::ContainersListStream, Verdict::error(Code::Internal, "a bug"), "Containers.List: a bug"),
@@ -85,7 +85,7 @@ async fn a_namespace_that_fails_hides_no_other_and_is_asked_again_until_it_is_to
         }
         let hook = server.on_call(treating("bad", method, verdict));
         let mut watched = watch(&server);
-        assert_eq!(watched.told().await, "started good/1");
+        assert_eq!(watched.reported().await, "started good/1");
         in_time(server.until(|stats| stats.requests.namespaces_list >= 4)).await;
         assert!(watched.watching.ready().now_or_never().is_none(), "not all is known");
         let [(namespace, why)] = unlisted(&watched).try_into().unwrap();
@@ -93,9 +93,9 @@ async fn a_namespace_that_fails_hides_no_other_and_is_asked_again_until_it_is_to
         // Its events are told all the same.
         server.exit("bad/2", 0).unwrap();
         server.run("bad/3").unwrap();
-        assert_eq!(watched.told().await, "started bad/3");
+        assert_eq!(watched.reported().await, "started bad/3");
         server.remove_hook(hook);
-        assert_eq!(watched.told_all(2).await, ["started bad/1", "synced 3"]);
+        assert_eq!(watched.reported_all(2).await, ["started bad/1", "synced 3"]);
         assert_eq!(unlisted(&watched), []);
         assert_true(&watched, &server);
         assert_eq!(server.stats().accepted, 1, "on one connection");
@@ -114,11 +114,11 @@ async fn what_was_known_of_a_namespace_that_fails_is_not_announced_as_exited() {
     server.exit("bad/1", 0).unwrap();
     let hook = server.on_call(treating("bad", Method::TasksList, Verdict::error(Code::Unknown, "no")));
     server.listen_again().unwrap();
-    watched.until_told("exited good/1").await;
+    watched.until_reported("exited good/1").await;
     in_time(server.until(|stats| stats.requests.namespaces_list >= 4)).await;
     assert_eq!(watched.names(), ["bad/1", "bad/2", "good/2"]);
     server.remove_hook(hook);
-    assert_eq!(watched.told_all(2).await, ["exited bad/1 0", "synced 2"], "exactly what differs");
+    assert_eq!(watched.reported_all(2).await, ["exited bad/1 0", "synced 2"], "exactly what differs");
 }
 
 #[tokio::test]
@@ -131,12 +131,12 @@ async fn a_namespace_that_hangs_hides_no_other() {
     let (list, other) = (Duration::from_secs(3), Duration::from_secs(10));
     let settings = Settings::default().with_limits(other, list, other);
     let mut watched = watch_with_settings(Client::new(server.endpoint()).unwrap(), settings);
-    assert_eq!(watched.told().await, "started good/1");
+    assert_eq!(watched.reported().await, "started good/1");
     assert_eq!(unlisted(&watched), [("bad".to_owned(), "no answer within 1 s".to_owned())]);
     server.remove_hook(hook);
     // The next attempt may still have been asked before.
-    let told = watched.told_all(2).await;
-    assert_eq!(told, ["started bad/1", "synced 2"]);
+    let reported = watched.reported_all(2).await;
+    assert_eq!(reported, ["started bad/1", "synced 2"]);
 }
 
 #[tokio::test]
@@ -158,8 +158,8 @@ async fn what_there_is_no_room_for_is_unresolved_and_hides_nothing_else() {
     assert!(why.contains("have more than 196608 bytes; the client can be configured"), "{why}");
     let gone = names.iter().find(|name| *name != "many/small").unwrap();
     server.exit(gone, 0).unwrap();
-    let told = watched.told_all(2).await;
-    assert_eq!(told, [format!("exited {gone} 0"), format!("started {}", unresolved.id)]);
+    let reported = watched.reported_all(2).await;
+    assert_eq!(reported, [format!("exited {gone} 0"), format!("started {}", unresolved.id)]);
     assert_eq!(watched.watching.status().unresolved.total(), 0);
     assert_true(&watched, &server);
 }
@@ -176,7 +176,7 @@ async fn ignored_namespaces_that_hang_do_not_delay_a_list_for_long() {
     let (list, other) = (Duration::from_secs(5), Duration::from_secs(10));
     let settings = Settings::default().with_limits(other, list, other);
     let mut watched = watch_with_settings(client, settings);
-    assert_eq!(watched.told().await, "synced 0");
+    assert_eq!(watched.reported().await, "synced 0");
 }
 
 #[tokio::test]
@@ -226,9 +226,9 @@ async fn without_a_list_of_namespaces_there_is_no_picture() {
         _ => Verdict::Pass,
     });
     let mut watched = watch(&server);
-    assert_eq!(watched.told().await, "disconnected containerd fails Namespaces.List: no");
+    assert_eq!(watched.reported().await, "disconnected containerd fails Namespaces.List: no");
     server.remove_hook(hook);
-    assert_eq!(watched.until_told("synced").await.pop().unwrap(), "synced 1");
+    assert_eq!(watched.until_reported("synced").await.pop().unwrap(), "synced 1");
 }
 
 #[tokio::test]
@@ -266,7 +266,7 @@ async fn a_container_that_cannot_be_asked_about_stays_as_it_was_known() {
             (vec!["web".to_owned()], 1)
         );
         server.remove_hook(hook);
-        assert_eq!(watched.told().await, "updated web");
+        assert_eq!(watched.reported().await, "updated web");
     }
 }
 
@@ -283,6 +283,6 @@ async fn a_list_that_does_not_know_how_a_task_fares_ends_no_life() {
     server.on_call(treating("default", Method::TasksList, Verdict::Garbage(list.into())));
     server.on_call(treating("default", Method::TasksGet, Verdict::Garbage(get.into())));
     server.disconnect_all();
-    assert_eq!(watched.until_told("synced").await.pop().unwrap(), "synced 1, 1 unresolved");
+    assert_eq!(watched.until_reported("synced").await.pop().unwrap(), "synced 1, 1 unresolved");
     assert_eq!((watched.names(), watched.watching.status().unresolved.total()), (vec!["web".to_owned()], 1));
 }

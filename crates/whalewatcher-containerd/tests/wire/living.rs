@@ -28,7 +28,7 @@ async fn what_is_alive_is_found_in_all_namespaces_with_all_that_is_known_of_it()
     assert!(found.labels().iter().eq(truth.labels.iter().map(|(key, value)| (key.as_str(), value.as_str()))));
     assert!(watched.container("pausing").paused());
     let counters = watched.watching.status().counters;
-    assert_eq!((counters.lists, counters.inspections), (1, 0), "the list tells all");
+    assert_eq!((counters.lists, counters.inspections), (1, 0), "the list reports all");
 }
 
 #[tokio::test]
@@ -43,32 +43,32 @@ async fn the_namespaces_that_are_ignored_can_be_replaced() {
     assert_eq!(watched.names(), ["k8s.io/pod", "moby/docker"]);
     server.exit("lone", 0).unwrap();
     server.exit("moby/docker", 0).unwrap();
-    assert_eq!(watched.told().await, "exited moby/docker 0");
+    assert_eq!(watched.reported().await, "exited moby/docker 0");
 }
 
 #[tokio::test]
-async fn a_life_is_told_from_its_start_to_its_end() {
+async fn a_life_is_reported_from_its_start_to_its_end() {
     let server = Server::builder().start().unwrap();
     let mut watched = watch(&server).live().await;
     server.run(ContainerSpec::new("shop/1").nerdctl_name("web")).unwrap();
-    assert_eq!(watched.told().await, "started shop/web");
+    assert_eq!(watched.reported().await, "started shop/web");
     assert_true(&watched, &server);
     server.pause("shop/1").unwrap();
-    assert_eq!(watched.told().await, "paused shop/web");
+    assert_eq!(watched.reported().await, "paused shop/web");
     server.resume("shop/1").unwrap();
-    assert_eq!(watched.told().await, "unpaused shop/web");
+    assert_eq!(watched.reported().await, "unpaused shop/web");
     server.set_label("shop/1", "nerdctl/name", Some("shop")).unwrap();
-    assert_eq!(watched.told().await, "updated shop/shop");
+    assert_eq!(watched.reported().await, "updated shop/shop");
     server.set_label("shop/1", "tier", Some("1")).unwrap();
-    assert_eq!(watched.told().await, "updated shop/shop");
+    assert_eq!(watched.reported().await, "updated shop/shop");
     assert_eq!(watched.container("shop/shop").labels().get("tier"), Some("1"));
     server.exit("shop/1", 137).unwrap();
-    assert_eq!(watched.told().await, "exited shop/shop 137");
+    assert_eq!(watched.reported().await, "exited shop/shop 137");
     assert_eq!(watched.watching.status().counters.inspections, 3, "one for the start, one for each update");
 }
 
 #[tokio::test]
-async fn a_start_is_told_with_the_time_of_its_event() {
+async fn a_start_is_reported_with_the_time_of_its_event() {
     let server = Server::builder().start().unwrap();
     let mut watched = watch(&server).live().await;
     server.clock().advance(std::time::Duration::from_secs(3600));
@@ -90,8 +90,8 @@ async fn finished_execs_leave_their_container_alive() {
     }
     server.run_out_of_memory("web").unwrap();
     server.pause("web").unwrap();
-    let told = watched.until_told("paused web").await;
-    assert!(told.iter().all(|told| !told.starts_with("exited web")), "{told:?}");
+    let reported = watched.until_reported("paused web").await;
+    assert!(reported.iter().all(|reported| !reported.starts_with("exited web")), "{reported:?}");
     assert_eq!(watched.container("web").pid(), server.truth()[0].pid);
 }
 
@@ -110,13 +110,13 @@ async fn what_is_not_alive_is_not_announced() {
     server.exit("found-stopped", 0).unwrap();
     let mut watched = watch(&server).live().await;
     assert_eq!(watched.names(), [""; 0]);
-    make("told");
+    make("reported");
     server.run("last").unwrap();
-    assert_eq!(watched.told().await, "started last");
+    assert_eq!(watched.reported().await, "started last");
     server.delete_task("found-stopped").unwrap();
     server.remove("found-without-task").unwrap();
     server.remove("last").unwrap();
-    assert_eq!(watched.told().await, "exited last 137");
+    assert_eq!(watched.reported().await, "exited last 137");
     assert_true(&watched, &server);
 }
 
@@ -128,13 +128,13 @@ async fn a_new_container_under_an_old_id_is_an_exit_and_a_start() {
     let old = watched.container("shop/old").pid();
     server.remove("shop/1").unwrap();
     server.run(ContainerSpec::new("shop/1").nerdctl_name("new")).unwrap();
-    assert_eq!(watched.told_all(2).await, ["exited shop/old 137", "started shop/new"]);
+    assert_eq!(watched.reported_all(2).await, ["exited shop/old 137", "started shop/new"]);
     assert_ne!(watched.container("shop/new").pid(), old);
     // The same where its end was not told.
     server.lose_next("/tasks/exit");
     server.remove("shop/1").unwrap();
     server.run(ContainerSpec::new("shop/1").nerdctl_name("newer")).unwrap();
-    assert_eq!(watched.told_all(2).await, ["exited shop/new", "started shop/newer"]);
+    assert_eq!(watched.reported_all(2).await, ["exited shop/new", "started shop/newer"]);
     assert_true(&watched, &server);
 }
 
@@ -146,7 +146,7 @@ async fn containers_of_one_id_in_several_namespaces_are_several() {
     }
     let mut watched = watch(&server).live().await;
     server.exit("a/1", 0).unwrap();
-    assert_eq!(watched.told().await, "exited a/1 0");
+    assert_eq!(watched.reported().await, "exited a/1 0");
     assert_eq!(watched.names(), ["1", "b/1"]);
 }
 
@@ -165,7 +165,7 @@ async fn a_rucksack_is_packed_for_what_is_listed_and_for_what_starts() {
     });
     let mut watched = watch_by(client.build().unwrap()).live().await;
     server.run(ContainerSpec::new("shop/started").image("busybox")).unwrap();
-    assert_eq!(watched.told().await, "started shop/started");
+    assert_eq!(watched.reported().await, "started shop/started");
     for name in ["shop/listed", "shop/started"] {
         let container = watched.container(name);
         let (namespace, image, pid, spec) = container.rucksack::<(String, String, u32, usize)>().unwrap();
@@ -182,7 +182,7 @@ async fn a_task_without_its_container_is_not_alive() {
     // By force, and nobody tells that the task ended.
     server.lose_next("/tasks/exit");
     server.remove("web").unwrap();
-    assert_eq!(watched.told().await, "exited web");
+    assert_eq!(watched.reported().await, "exited web");
 }
 
 #[tokio::test]

@@ -8,14 +8,14 @@ use whalewatcher_testkit::containerd::{ContainerSpec, Server};
 use crate::watched::{assert_true, watch};
 
 #[tokio::test]
-async fn an_engine_that_is_killed_and_started_again_is_told_by_exactly_what_differs() {
+async fn an_engine_that_is_killed_and_started_again_is_reported_by_exactly_what_differs() {
     let server = Server::builder().start().unwrap();
     for id in ["stays", "goes", "shop/is-replaced", "shop/pauses", "gone/1"] {
         server.run(id).unwrap();
     }
     let mut watched = watch(&server).live().await;
     server.stop_listening().await;
-    let lost = watched.told().await;
+    let lost = watched.reported().await;
     assert!(lost.starts_with("disconnected "), "{lost}");
     // Shims live on without containerd.
     server.exit("goes", 3).unwrap();
@@ -26,10 +26,10 @@ async fn an_engine_that_is_killed_and_started_again_is_told_by_exactly_what_diff
     server.delete_namespace("gone").unwrap();
     server.run("new/1").unwrap();
     server.listen_again().unwrap();
-    let mut told = watched.until_told("synced").await;
-    told.sort();
+    let mut reported = watched.until_reported("synced").await;
+    reported.sort();
     assert_eq!(
-        told,
+        reported,
         [
             "exited goes 3",
             "exited gone/1",
@@ -52,9 +52,9 @@ async fn survivors_are_not_announced_again_however_often_the_connection_ends() {
     let mut watched = watch(&server).live().await;
     for _ in 0..5 {
         server.disconnect_all();
-        let told = watched.told_all(2).await;
-        assert!(told[0].starts_with("disconnected "), "{told:?}");
-        assert_eq!(told[1], "synced 10");
+        let reported = watched.reported_all(2).await;
+        assert!(reported[0].starts_with("disconnected "), "{reported:?}");
+        assert_eq!(reported[1], "synced 10");
     }
 }
 
@@ -75,12 +75,12 @@ async fn how_a_life_ended_meanwhile_is_known_until_its_task_is_deleted() {
         }
         let ended = SystemTime::now();
         server.listen_again().unwrap();
-        assert!(watched.told().await.starts_with("disconnected "));
+        assert!(watched.reported().await.starts_with("disconnected "));
         let event = watched.next().await;
         let EventKind::Exited { container, code } = &event.kind else { panic!("{event}") };
         assert_eq!((container.name(), *code), ("shop/web", expected), "replaced: {is_replaced}");
         assert!(is_replaced || event.time <= ended, "{event}");
-        assert_eq!(watched.told().await, "synced 0");
+        assert_eq!(watched.reported().await, "synced 0");
         assert_eq!(
             watched.watching.status().counters.ignored,
             0,

@@ -13,7 +13,7 @@ fn id_and_pid(event: &Event) -> (String, u32) {
 }
 
 #[tokio::test]
-async fn a_life_that_is_over_before_it_is_asked_about_is_told_with_its_name_and_pid() {
+async fn a_life_that_is_over_before_it_is_asked_about_is_reported_with_its_name_and_pid() {
     let server = Server::builder().first_pid(77).start().unwrap();
     let mut watched = watch(&server).live().await;
     let gate = Gate::closed();
@@ -36,7 +36,7 @@ async fn a_life_that_is_over_before_it_is_asked_about_is_told_with_its_name_and_
 }
 
 #[tokio::test]
-async fn of_a_life_whose_container_is_gone_too_the_id_and_the_pid_are_told() {
+async fn of_a_life_whose_container_is_gone_too_the_id_and_the_pid_are_reported() {
     let server = Server::builder().first_pid(77).start().unwrap();
     let mut watched = watch(&server).live().await;
     let gate = Gate::closed();
@@ -49,7 +49,7 @@ async fn of_a_life_whose_container_is_gone_too_the_id_and_the_pid_are_told() {
     server.remove("shop/1").unwrap();
     in_time(gate.until_waiting(2)).await;
     gate.open();
-    assert_eq!(watched.told_all(2).await, ["started shop/1", "exited shop/1 137"]);
+    assert_eq!(watched.reported_all(2).await, ["started shop/1", "exited shop/1 137"]);
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use crate::watched::{Watched, assert_true, in_time, watch, watch_with_settings};
 
 fn audited(server: &Server) -> Watched {
     let settings =
-        Settings::default().with_audits(Duration::from_millis(50)).with_checks(None, Duration::from_secs(60));
+        Settings::default().with_audits(Duration::from_millis(50)).with_probes(None, Duration::from_secs(60));
     watch_with_settings(Client::new(server.endpoint()).unwrap(), settings)
 }
 
@@ -20,7 +20,7 @@ const SILENCE: Duration = Duration::from_millis(20);
 
 /// Each check publishes an event.
 fn checked(server: &Server, limit: Duration) -> Watched {
-    let settings = Settings::default().with_audits(None).with_checks(SILENCE, limit);
+    let settings = Settings::default().with_audits(None).with_probes(SILENCE, limit);
     let client = Client::builder().endpoint(server.endpoint()).probe_every(SILENCE);
     watch_with_settings(client.build().unwrap(), settings)
 }
@@ -37,11 +37,11 @@ async fn lost_events_are_made_up_for_by_an_audit() {
     server.pause("a/paused").unwrap();
     server.set_label("b/renamed", "nerdctl/name", Some("other")).unwrap();
     server.run("starts").unwrap();
-    let mut told = watched.told_all(4).await;
-    told.sort();
-    assert_eq!(told, ["exited exits", "paused a/paused", "started starts", "updated b/other"]);
+    let mut reported = watched.reported_all(4).await;
+    reported.sort();
+    assert_eq!(reported, ["exited exits", "paused a/paused", "started starts", "updated b/other"]);
     let counters = watched.watching.status().counters;
-    assert_eq!((counters.divergences, counters.connects), (4, 1));
+    assert_eq!((counters.drifted, counters.connects), (4, 1));
     assert_true(&watched, &server);
 }
 
@@ -54,7 +54,7 @@ async fn an_audit_of_a_true_picture_costs_a_list_and_announces_nothing() {
     let watched = audited(&server).live().await;
     let stats = in_time(server.until(|stats| stats.requests.namespaces_list >= 8)).await;
     assert_eq!((stats.requests.tasks_get, stats.requests.containers_get), (0, 0));
-    assert_eq!(watched.watching.status().counters.divergences, 0);
+    assert_eq!(watched.watching.status().counters.drifted, 0);
 }
 
 #[tokio::test]
@@ -64,10 +64,10 @@ async fn a_stream_that_is_dead_while_the_engine_answers_is_noticed() {
     let mut watched = checked(&server, Duration::from_secs(1)).live().await;
     let gate = server.stall_streams();
     server.exit("web", 0).unwrap();
-    let told = watched.told().await;
-    assert_eq!(told, "disconnected checking the silent event stream: no answer within 1 s");
+    let reported = watched.reported().await;
+    assert_eq!(reported, "disconnected checking the silent event stream: no answer within 1 s");
     gate.open();
-    assert_eq!(watched.until_told("synced").await.pop().unwrap(), "synced 0");
+    assert_eq!(watched.until_reported("synced").await.pop().unwrap(), "synced 0");
 }
 
 #[tokio::test]
@@ -84,7 +84,7 @@ async fn a_quiet_engine_is_asked_again_and_again_and_stays_connected() {
 #[tokio::test]
 async fn unless_the_silence_is_long_others_see_nothing_of_the_checks() {
     let server = Server::builder().start().unwrap();
-    let settings = Settings::default().with_audits(None).with_checks(SILENCE, Duration::from_secs(60));
+    let settings = Settings::default().with_audits(None).with_probes(SILENCE, Duration::from_secs(60));
     let watched = watch_with_settings(Client::new(server.endpoint()).unwrap(), settings).live().await;
     let published = server.stats().requests.publish;
     let stats = in_time(server.until(|stats| stats.requests.version >= 10)).await;
@@ -96,8 +96,8 @@ async fn unless_the_silence_is_long_others_see_nothing_of_the_checks() {
 async fn an_engine_that_takes_over_the_sockets_path_is_connected_to_though_the_old_one_answers() {
     let (minute, often) = (Duration::from_secs(60), Duration::from_millis(50));
     for settings in [
-        Settings::default().with_audits(None).with_checks(often, minute),
-        Settings::default().with_audits(often).with_checks(None, minute),
+        Settings::default().with_audits(None).with_probes(often, minute),
+        Settings::default().with_audits(often).with_probes(None, minute),
     ] {
         let server = Server::builder().start().unwrap();
         server.run("web").unwrap();
@@ -105,10 +105,10 @@ async fn an_engine_that_takes_over_the_sockets_path_is_connected_to_though_the_o
         let client = Client::new(proxy.endpoint()).unwrap();
         let mut watched = watch_with_settings(client, settings).live().await;
         proxy.inject(Fault::replace_socket(false)).unwrap();
-        let told = watched.told().await;
+        let reported = watched.reported().await;
         let expected = format!("another socket is bound at {} by now", proxy.endpoint());
-        assert!(told.starts_with("disconnected ") && told.contains(&expected), "{told}");
-        assert_eq!(watched.told().await, "synced 1");
+        assert!(reported.starts_with("disconnected ") && reported.contains(&expected), "{reported}");
+        assert_eq!(watched.reported().await, "synced 1");
         assert_eq!(server.stats().accepted, 2);
     }
 }
@@ -124,8 +124,8 @@ async fn where_publishing_is_refused_the_engine_is_asked_for_its_version() {
     in_time(server.until(|stats| stats.requests.version >= 10)).await;
     assert_eq!(watched.watching.status().counters.connects, 1);
     server.on_call(|call| if call.method() == Method::Version { Verdict::Hang } else { Verdict::Pass });
-    let told = watched.told().await;
-    assert!(told.starts_with("disconnected checking the silent event stream"), "{told}");
+    let reported = watched.reported().await;
+    assert!(reported.starts_with("disconnected checking the silent event stream"), "{reported}");
 }
 
 #[tokio::test]
@@ -134,12 +134,12 @@ async fn an_event_that_cannot_be_understood_has_all_found_out_anew() {
     server.run("web").unwrap();
     let mut watched = watch(&server).live().await;
     server.emit("default", "/tasks/start", "containerd.events.TaskStart", [0x0a, 0xff]);
-    let told = watched.told().await;
-    assert!(told.starts_with("disconnected an event of type containerd.events.TaskStart"), "{told}");
-    assert_eq!(watched.told().await, "synced 1", "nothing has changed");
-    assert_eq!(watched.watching.status().counters.garbled, 1);
+    let reported = watched.reported().await;
+    assert!(reported.starts_with("disconnected an event of type containerd.events.TaskStart"), "{reported}");
+    assert_eq!(watched.reported().await, "synced 1", "nothing has changed");
+    assert_eq!(watched.watching.status().counters.malformed, 1);
     // What is not known does not matter.
     server.emit("default", "/tasks/start", "containerd.events.TaskLevitated", [0x0a, 0xff]);
     server.exit("web", 0).unwrap();
-    assert_eq!(watched.told().await, "exited web 0");
+    assert_eq!(watched.reported().await, "exited web 0");
 }

@@ -30,7 +30,7 @@ async fn nothing_is_listed_before_an_event_of_our_own_came_back() {
     let mut watched = watched.live().await;
     assert_eq!(watched.names(), ["early"]);
     server.run("late").unwrap();
-    assert_eq!(watched.told().await, "started late");
+    assert_eq!(watched.reported().await, "started late");
 }
 
 #[tokio::test]
@@ -50,7 +50,7 @@ async fn a_quiet_engine_is_live_and_our_own_events_are_nobodys_business() {
     let mut watched = watch(&server).live().await;
     assert_eq!(watched.watching.status().counters.events, 0);
     server.run("first").unwrap();
-    assert_eq!(watched.told().await, "started first");
+    assert_eq!(watched.reported().await, "started first");
     assert_eq!(watched.watching.status().counters.events, 1);
 }
 
@@ -72,11 +72,11 @@ async fn any_event_proves_the_subscription_and_is_not_lost() {
     server.remove_hook(hook);
     publishing.open();
     server.exit("first", 0).unwrap();
-    assert_eq!(watched.told().await, "exited first 0");
+    assert_eq!(watched.reported().await, "exited first 0");
 }
 
 #[tokio::test]
-async fn what_happens_between_the_list_and_its_answer_is_told() {
+async fn what_happens_between_the_list_and_its_answer_is_reported() {
     let server = Server::builder().start().unwrap();
     for id in ["stays", "goes", "staging/goes"] {
         server.run(id).unwrap();
@@ -111,9 +111,9 @@ async fn where_publishing_is_refused_the_first_event_has_what_was_missed_listed(
         gate.open();
         in_time(server.until_subscriptions(1)).await;
         server.exit("there", 0).unwrap();
-        let mut told = watched.told_all(2).await;
-        told.sort();
-        assert_eq!(told, ["exited there 0", "started missed"]);
+        let mut reported = watched.reported_all(2).await;
+        reported.sort();
+        assert_eq!(reported, ["exited there 0", "started missed"]);
         assert_true(&watched, &server);
         assert_eq!(watched.watching.status().counters.lists, 2);
     }
@@ -126,9 +126,9 @@ async fn where_publishing_is_refused_and_nothing_happens_what_was_missed_is_list
     let mut watched = watch(&server).live().await;
     server.run("missed").unwrap();
     gate.open();
-    assert_eq!(watched.told().await, "started missed");
+    assert_eq!(watched.reported().await, "started missed");
     server.run("seen").unwrap();
-    assert_eq!(watched.told().await, "started seen");
+    assert_eq!(watched.reported().await, "started seen");
     assert_eq!(watched.watching.status().counters.lists, 2);
 }
 
@@ -140,14 +140,14 @@ async fn publishing_that_fails_otherwise_fails_the_attempt() {
         _ => Verdict::Pass,
     });
     let mut watched = watch(&server);
-    assert_eq!(watched.told().await, "disconnected containerd fails Events.Publish: not yet");
+    assert_eq!(watched.reported().await, "disconnected containerd fails Events.Publish: not yet");
     server.remove_hook(hook);
-    watched.until_told("synced").await;
+    watched.until_reported("synced").await;
 }
 
 #[tokio::test]
 async fn a_subscription_that_ends_before_its_first_event_or_fails_is_made_again() {
-    for (verdict, told) in [
+    for (verdict, reported) in [
         (Verdict::error(Code::Internal, "no"), "disconnected containerd fails Events.Subscribe: no"),
         (Verdict::Close, "disconnected Events."),
         (
@@ -161,10 +161,10 @@ async fn a_subscription_that_ends_before_its_first_event_or_fails_is_made_again(
             _ => Verdict::Pass,
         });
         let mut watched = watch(&server);
-        let said = watched.told().await;
-        assert!(said.starts_with(told), "{said}");
+        let said = watched.reported().await;
+        assert!(said.starts_with(reported), "{said}");
         server.remove_hook(hook);
-        watched.until_told("synced").await;
+        watched.until_reported("synced").await;
     }
 }
 

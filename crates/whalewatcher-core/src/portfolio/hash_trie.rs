@@ -292,7 +292,7 @@ mod tests {
         /// Whatever is put in, changed and taken out, and however poor the hashes: it is as a plain map, and what was
         /// kept stays as it was.
         #[test]
-        fn it_tells_what_a_plain_map_tells_and_so_does_each_former_version(
+        fn it_reports_what_a_plain_map_reports_and_so_does_each_former_version(
             poor in 0..POOR.len(),
             narrow in any::<bool>(),
             steps in proptest::collection::vec((0..48_u64, any::<u8>(), any::<bool>(), any::<bool>()), 0..120)

@@ -180,7 +180,7 @@ mod tests {
     proptest! {
         /// Names are of few, so that pieces are split amid namesakes too.
         #[test]
-        fn it_tells_what_a_sorted_map_tells_and_so_does_each_former_version(
+        fn it_reports_what_a_sorted_map_reports_and_so_does_each_former_version(
             steps in proptest::collection::vec((0..3_u16, any::<u8>(), 0..4_u8, any::<bool>()), 0..400)
         ) {
             let mut members = Members::default();

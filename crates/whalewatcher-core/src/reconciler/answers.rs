@@ -7,7 +7,7 @@ use std::mem::take;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::record::{Glimpse, Inquiry, Since};
+use super::record::{Inquiry, Preview, Since};
 use super::{Answer, Phase, Reconciler};
 use crate::container::{Container, ContainerId};
 use crate::difference::steps;
@@ -40,7 +40,7 @@ impl Reconciler {
             rest => self.inspected_over(id, rest, since, suspected, now),
         };
         if suspected && self.published.len() > published {
-            self.divergences += 1;
+            self.drifted += 1;
         }
         self.count_answer(id, is_useful, now);
         self.settle(id, now);
@@ -76,10 +76,10 @@ impl Reconciler {
             return true;
         }
         if is_over == Some(true) && !since.hinted {
-            if let (Some(glimpse), Some(exit)) = (record.glimpse.take(), exit) {
+            if let (Some(preview), Some(exit)) = (record.preview.take(), exit) {
                 let container = Arc::new(container);
-                let began = container.started_at().or(glimpse.began);
-                self.announce_past_life(Glimpse { container, began, nameless: false }, exit, now);
+                let began = container.started_at().or(preview.began);
+                self.announce_past_life(Preview { container, began, nameless: false }, exit, now);
             }
             return true;
         }
@@ -107,11 +107,11 @@ impl Reconciler {
         let mut past = None;
         // A life that began meanwhile may still go on.
         if !since.started {
-            if let Some(glimpse) = &mut record.glimpse {
-                glimpse.learn(named);
+            if let Some(preview) = &mut record.preview {
+                preview.learn(named);
             }
-            let over = |glimpse: &mut Glimpse| exit.is_some_and(|exit| exit.ends_glimpsed(glimpse));
-            past = record.glimpse.take_if(over);
+            let over = |preview: &mut Preview| exit.is_some_and(|exit| exit.ends_preview(preview));
+            past = record.preview.take_if(over);
         }
         if self.portfolio.by_id(id).is_some() {
             if suspected || !is_live || self.unconfirmed.contains(id) {
@@ -123,8 +123,8 @@ impl Reconciler {
                 record.graces += 1;
                 self.suspects.push(id.clone());
             }
-        } else if let (Some(glimpse), Some(exit)) = (past, exit) {
-            self.announce_past_life(glimpse, exit, now);
+        } else if let (Some(preview), Some(exit)) = (past, exit) {
+            self.announce_past_life(preview, exit, now);
         } else if record.is_begun && !since.hinted {
             // It started, and nothing says that it ended: some engines show what has just begun a moment later.
             record.is_begun = false;
@@ -154,22 +154,22 @@ impl Reconciler {
         let ended = record.as_ref().and_then(|record| record.exit?.at);
         let past = record.as_ref().and_then(|record| record.past.as_ref());
         let was_announced = past.is_some_and(|past| past.includes(&container));
-        let glimpse = record.and_then(|record| {
+        let preview = record.and_then(|record| {
             record.gone = false;
             record.is_begun = false;
             self.strangers -= usize::from(take(&mut record.is_stranger));
-            record.glimpse.take()
+            record.preview.take()
         });
-        let start_told = glimpse.as_ref().and_then(|glimpse| glimpse.began);
+        let start_reported = preview.as_ref().and_then(|preview| preview.began);
         // Where the engine reports no start time, its start event contains it.
-        let began = glimpse.filter(|glimpse| glimpse.container.pid() == container.pid());
-        let began = container.started_at().or(began.and_then(|glimpse| glimpse.began));
+        let began = preview.filter(|preview| preview.container.pid() == container.pid());
+        let began = container.started_at().or(began.and_then(|preview| preview.began));
         match self.portfolio.by_id(id).cloned() {
             None => {
                 // The engine reported the end of this life, and takes it back: it is alive again since then.
                 let taken_back =
                     ended.filter(|ended| was_announced && began.is_some_and(|began| began < *ended));
-                let time = taken_back.map_or(began, |ended| start_told.max(Some(ended)));
+                let time = taken_back.map_or(began, |ended| start_reported.max(Some(ended)));
                 self.publish(time.unwrap_or(now), EventKind::Started(container));
             }
             Some(known) => {

@@ -7,7 +7,7 @@ use foldhash::HashMap;
 use super::Reconciler;
 use super::record::{Inquiry, Suspicion, Touched};
 use crate::container::ContainerId;
-use crate::engine::{Sighting, Untold};
+use crate::engine::{ListingEntry, UnlistedScopes};
 
 impl Reconciler {
     /// The list may be ahead of the event stream or behind it, so what differs becomes a suspect first, to be explained
@@ -15,22 +15,27 @@ impl Reconciler {
     ///
     /// A difference is explained already, and so no divergence, if an event came since the list was asked for, or if what
     /// an event led to is still under way.
-    pub(super) fn audit(&mut self, sightings: Vec<Sighting>, untold: &Untold, touched: &Touched) {
+    pub(super) fn audit(
+        &mut self,
+        entries: Vec<ListingEntry>,
+        unlisted_scopes: &UnlistedScopes,
+        touched: &Touched,
+    ) {
         let mut suspects: Vec<_> = self.portfolio.ids().cloned().collect();
         let mut listed = HashMap::default();
-        for sighting in sightings {
-            let id = sighting.container().id().clone();
+        for entry in entries {
+            let id = entry.container().id().clone();
             if self.portfolio.by_id(&id).is_none() {
                 suspects.push(id.clone());
             }
-            listed.insert(id, sighting);
+            listed.insert(id, entry);
         }
         let asked = self.records.iter().filter(|(_, record)| matches!(record.inquiry, Inquiry::Asked(_)));
         let unknown = |id: &&ContainerId| self.portfolio.by_id(id).is_none() && !listed.contains_key(*id);
         suspects.extend(asked.map(|(id, _)| id).filter(unknown).cloned());
-        for id in suspects.into_iter().filter(|id| !untold.contains(id)) {
-            let sighting = listed.remove(&id);
-            let innocent = self.is_as_listed(&id, sighting.as_ref());
+        for id in suspects.into_iter().filter(|id| !unlisted_scopes.contains(id)) {
+            let entry = listed.remove(&id);
+            let innocent = self.is_as_listed(&id, entry.as_ref());
             if innocent && !matches!(self.inquiry(&id), Inquiry::Asked(_)) {
                 if let Some(record) = self.records.get_mut(&id) {
                     record.suspicion = None;
@@ -42,21 +47,21 @@ impl Reconciler {
             match &mut record.suspicion {
                 // One that still differs is not given more time.
                 Some(suspicion) => {
-                    suspicion.listed = sighting;
+                    suspicion.listed = entry;
                     suspicion.explained |= explained;
                 }
                 suspicion @ None => {
                     record.graces += 1;
-                    *suspicion = Some(Suspicion { listed: sighting, graces: record.graces, explained });
+                    *suspicion = Some(Suspicion { listed: entry, graces: record.graces, explained });
                     self.suspects.push(id);
                 }
             }
         }
     }
 
-    fn is_as_listed(&self, id: &ContainerId, sighting: Option<&Sighting>) -> bool {
-        match (self.portfolio.by_id(id), sighting) {
-            (Some(known), Some(sighting)) => sighting.shows(known),
+    fn is_as_listed(&self, id: &ContainerId, entry: Option<&ListingEntry>) -> bool {
+        match (self.portfolio.by_id(id), entry) {
+            (Some(known), Some(entry)) => entry.shows(known),
             (None, None) => true,
             _ => false,
         }
@@ -76,8 +81,8 @@ impl Reconciler {
         }
         if let Some(Suspicion { listed, explained, .. }) = suspicion {
             let differs = !self.is_as_listed(id, listed.as_ref());
-            if let Some(sighting) = &listed {
-                self.note_name(id, sighting);
+            if let Some(entry) = &listed {
+                self.note_name(id, entry);
             }
             let record = self.records.entry(id.clone()).or_default();
             record.suspected |= differs && !explained;

@@ -25,8 +25,8 @@ fn plain(pid: u32) -> Container {
 
 /// A start at that time, of a life with this PID, 0 where it is not told.
 fn started(pid: u32, at: impl Into<Option<u64>>) -> EngineEvent {
-    let (told, at) = (Some(pid).filter(|pid| *pid != 0), at.into().map(time));
-    EngineEvent::Started { id: "a".into(), at, pid: told, glimpse: Some(Box::new(plain(0))) }
+    let (reported, at) = (Some(pid).filter(|pid| *pid != 0), at.into().map(time));
+    EngineEvent::Started { id: "a".into(), at, pid: reported, preview: Some(Box::new(plain(0))) }
 }
 
 /// An exit at that time, of the process with this PID, 0 where it is not told; its exit code is 7.
@@ -48,8 +48,8 @@ fn changed() -> EngineEvent {
 }
 
 /// Of whom a list does not tell that tells of all.
-fn nobody() -> Untold {
-    Untold::of(Vec::new(), ContainerId::as_str)
+fn nobody() -> UnlistedScopes {
+    UnlistedScopes::of(Vec::new(), ContainerId::as_str)
 }
 
 /// A reconciler, and what becomes of what it is told.
@@ -71,7 +71,7 @@ impl Scene {
     }
 
     fn list(&mut self, listed: impl IntoIterator<Item = Container>) -> Vec<String> {
-        self.take(Input::Listed(listed.into_iter().map(Sighting::Whole).collect(), nobody()))
+        self.take(Input::Listed(listed.into_iter().map(ListingEntry::Whole).collect(), nobody()))
     }
 
     fn disconnect(&mut self) {
@@ -82,7 +82,7 @@ impl Scene {
     /// What is told in consequence: of containers `NAME PID@TIME`, with the exit code if there is one.
     fn take(&mut self, input: Input) -> Vec<String> {
         self.0.handle(input, time(NOW));
-        let told = |event: Event| {
+        let reported = |event: Event| {
             let container = event.container()?;
             let seconds = event.time.duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
             let code = match event.kind {
@@ -91,7 +91,7 @@ impl Scene {
             };
             Some(format!("{} {}@{seconds}{code}", event.kind.name(), container.pid()))
         };
-        self.0.take_published().into_iter().filter_map(told).collect()
+        self.0.take_published().into_iter().filter_map(reported).collect()
     }
 
     fn event(&mut self, event: EngineEvent) -> Vec<String> {
@@ -122,11 +122,11 @@ impl Scene {
     /// The life that is known turns out to be over, and no event tells how.
     fn vanish(&mut self) -> Vec<String> {
         self.event(changed());
-        let mut told = self.inspect(None);
+        let mut reported = self.inspect(None);
         for suspect in self.0.take_suspects() {
-            told.extend(self.take(Input::Suspect(suspect)));
+            reported.extend(self.take(Input::Suspect(suspect)));
         }
-        told
+        reported
     }
 
     fn records(&self) -> usize {
@@ -137,7 +137,7 @@ impl Scene {
 const NOTHING: [&str; 0] = [];
 
 #[test]
-fn a_list_that_tells_all_needs_no_inspection() {
+fn a_list_that_reports_all_needs_no_inspection() {
     let mut scene = Scene::live([dated(1, 10)]);
     assert!(scene.0.is_live() && !scene.asks());
     assert_eq!((scene.0.portfolio().total(), scene.records()), (1, 0));
@@ -149,7 +149,7 @@ fn who_is_being_asked_about_is_not_asked_about_again_because_it_is_listed() {
     scene.take(Input::Connected);
     scene.event(started(0, 11));
     assert!(scene.asks());
-    assert_eq!(scene.list([dated(1, 10)]), NOTHING, "the answer tells");
+    assert_eq!(scene.list([dated(1, 10)]), NOTHING, "the answer reports");
     assert!(!scene.0.is_live(), "before that");
     assert_eq!(scene.answer(Some(dated(1, 10))), ["started 1@10"]);
     assert!(!scene.asks() && scene.0.is_live());
@@ -168,7 +168,7 @@ fn who_stays_suspicious_is_asked_about_once_and_after_the_first_grace() {
     scene.take(Input::Suspect("a".into()));
     assert_eq!(scene.answer(Some(dated(1, 10))), NOTHING);
     assert!(!scene.asks());
-    assert_eq!((scene.0.divergences(), scene.records()), (0, 0), "it was as known");
+    assert_eq!((scene.0.drifted(), scene.records()), (0, 0), "it was as known");
 }
 
 #[test]
@@ -183,33 +183,33 @@ fn a_grace_that_began_before_does_not_cut_that_of_another_suspicion_short() {
     assert!(!scene.asks(), "the first one was cleared meanwhile, the other one's time is not over");
     scene.take(Input::Suspect("a".into()));
     assert_eq!(scene.inspect(None), ["exited 1@1000"]);
-    assert_eq!(scene.0.divergences(), 1);
+    assert_eq!(scene.0.drifted(), 1);
 }
 
 #[test]
-fn what_an_event_spoke_of_since_an_audit_is_asked_about_but_no_divergence() {
+fn what_an_event_spoke_of_since_an_audit_is_asked_about_but_no_drift() {
     let mut scene = Scene::live([dated(1, 10)]);
     scene.take(Input::Audit);
     scene.list([]);
     assert_eq!(scene.event(paused(20)), ["paused 1@20"]);
     scene.take(Input::Suspect("a".into()));
     assert_eq!(scene.inspect(Some(dated(1, 10))), ["unpaused 1@1000"]);
-    assert_eq!(scene.0.divergences(), 0);
+    assert_eq!(scene.0.drifted(), 0);
 }
 
 #[test]
-fn what_an_event_spoke_of_while_the_list_was_awaited_is_asked_about_but_no_divergence() {
+fn what_an_event_spoke_of_while_the_list_was_awaited_is_asked_about_but_no_drift() {
     let mut scene = Scene::live([dated(1, 10)]);
     scene.take(Input::Audit);
     assert_eq!(scene.event(paused(20)), ["paused 1@20"]);
     scene.list([dated(1, 10)]);
     scene.take(Input::Suspect("a".into()));
     assert_eq!(scene.inspect(Some(dated(1, 10))), ["unpaused 1@1000"]);
-    assert_eq!(scene.0.divergences(), 0);
+    assert_eq!(scene.0.drifted(), 0);
 }
 
 #[test]
-fn what_an_event_led_to_before_an_audit_is_no_divergence_however_long_it_takes() {
+fn what_an_event_led_to_before_an_audit_is_no_drift_however_long_it_takes() {
     for (is_asked, fails) in [(false, false), (true, false), (true, true)] {
         let mut scene = Scene::live([]);
         scene.event(started(1, None));
@@ -228,9 +228,12 @@ fn what_an_event_led_to_before_an_audit_is_no_divergence_however_long_it_takes()
         } else if is_asked {
             assert_eq!(scene.answer(Some(plain(1))), ["started 1@1000"]);
         }
-        let told = scene.inspect(Some(plain(1)));
-        assert!(told == ["started 1@1000"] || is_asked && !fails, "it may be older than the list: {told:?}");
-        assert_eq!(scene.0.divergences(), 0, "asked: {is_asked}, fails: {fails}");
+        let reported = scene.inspect(Some(plain(1)));
+        assert!(
+            reported == ["started 1@1000"] || is_asked && !fails,
+            "it may be older than the list: {reported:?}"
+        );
+        assert_eq!(scene.0.drifted(), 0, "asked: {is_asked}, fails: {fails}");
     }
 }
 
@@ -294,7 +297,7 @@ fn who_an_event_spoke_of_is_not_suspected_any_more() {
 }
 
 #[test]
-fn an_exit_that_an_inspection_was_ahead_to_see_is_not_told_with_the_code_of_an_earlier_one() {
+fn an_exit_that_an_inspection_was_ahead_to_see_is_not_reported_with_the_code_of_an_earlier_one() {
     // The same PID again, long after.
     let mut scene = Scene::live([]);
     scene.event(exited(1, 5));
@@ -340,24 +343,24 @@ fn a_start_of_the_moment_in_which_a_life_began_may_be_of_the_life_before() {
 
 #[test]
 fn after_a_reconnect_too_only_the_second_start_after_the_beginning_of_a_life_is_another_lifes() {
-    for (own_start_told, at, told) in
+    for (own_start_reported, at, reported) in
         [(false, 10, vec![]), (false, 20, vec![]), (true, 10, vec![]), (true, 20, vec!["exited 1@20"])]
     {
         let mut scene = Scene::live([dated(1, 10)]);
-        if own_start_told {
+        if own_start_reported {
             scene.event(started(0, 11));
             scene.inspect(Some(dated(1, 10)));
         }
         scene.disconnect();
         scene.take(Input::Connected);
-        assert_eq!(scene.event(started(0, at)), told, "told: {own_start_told}, started at {at}");
+        assert_eq!(scene.event(started(0, at)), reported, "reported: {own_start_reported}, started at {at}");
         assert!(scene.asks());
     }
 }
 
 #[test]
 fn without_times_another_process_ends_only_a_life_from_an_earlier_connection() {
-    for (reconnected, pid, told) in
+    for (reconnected, pid, reported) in
         [(true, 2, vec!["exited 1@1000"]), (true, 1, vec![]), (true, 0, vec![]), (false, 2, vec![])]
     {
         let mut scene = Scene::live([plain(1)]);
@@ -365,7 +368,7 @@ fn without_times_another_process_ends_only_a_life_from_an_earlier_connection() {
             scene.disconnect();
             scene.take(Input::Connected);
         }
-        assert_eq!(scene.event(started(pid, None)), told, "PID {pid}, reconnected: {reconnected}");
+        assert_eq!(scene.event(started(pid, None)), reported, "PID {pid}, reconnected: {reconnected}");
         assert!(scene.asks());
     }
 }
@@ -383,17 +386,17 @@ fn an_older_exit_that_comes_later_is_not_the_newest() {
 }
 
 #[test]
-fn of_two_exits_of_one_moment_the_one_told_later_is_the_newest() {
+fn of_two_exits_of_one_moment_the_one_reported_later_is_the_newest() {
     let mut scene = Scene::live([]);
     scene.event(exited(7, 20));
     scene.event(exited(8, 20));
     scene.event(started(8, None));
-    assert_eq!(scene.event(exited(8, 20)), NOTHING, "told again");
+    assert_eq!(scene.event(exited(8, 20)), NOTHING, "reported again");
 }
 
 #[test]
 fn an_exit_has_its_code_unless_it_may_be_that_of_another_life() {
-    for (reconnected, pid, told) in [
+    for (reconnected, pid, reported) in [
         (false, 0, "exited 1@20 with 7"),
         (false, 1, "exited 1@20 with 7"),
         (true, 1, "exited 1@20 with 7"),
@@ -404,27 +407,27 @@ fn an_exit_has_its_code_unless_it_may_be_that_of_another_life() {
             scene.disconnect();
             scene.take(Input::Connected);
         }
-        assert_eq!(scene.event(exited(pid, 20)), [told], "PID {pid}, reconnected: {reconnected}");
+        assert_eq!(scene.event(exited(pid, 20)), [reported], "PID {pid}, reconnected: {reconnected}");
     }
 }
 
 #[test]
-fn an_exit_that_an_audit_found_is_told_at_once_and_counted() {
+fn an_exit_that_an_audit_found_is_reported_at_once_and_counted() {
     let mut scene = Scene::live([dated(1, 10)]);
     scene.take(Input::Audit);
     scene.list([]);
     scene.take(Input::Suspect("a".into()));
     assert_eq!(scene.inspect(None), ["exited 1@1000"]);
-    assert_eq!(scene.0.divergences(), 1);
+    assert_eq!(scene.0.drifted(), 1);
 }
 
 #[test]
-fn an_exit_of_a_life_from_an_earlier_connection_is_told_at_once() {
+fn an_exit_of_a_life_from_an_earlier_connection_is_reported_at_once() {
     let mut scene = Scene::live([dated(1, 10)]);
     scene.disconnect();
     scene.take(Input::Connected);
     let (container, started_within) = (Container::new("a", "a", 0), None);
-    scene.take(Input::Listed(vec![Sighting::Partial { container, started_within }], nobody()));
+    scene.take(Input::Listed(vec![ListingEntry::Partial { container, started_within }], nobody()));
     assert!(scene.asks());
     scene.fail();
     assert!(scene.0.is_live() && scene.0.unresolved().total() == 1);
@@ -470,7 +473,7 @@ fn an_exit_of_the_moment_in_which_a_life_began_is_of_the_life_before() {
 }
 
 #[test]
-fn a_life_whose_end_the_engine_takes_back_is_told_again_and_dated_after_that_end() {
+fn a_life_whose_end_the_engine_takes_back_is_reported_again_and_dated_after_that_end() {
     for (restart, dated_at) in [(started(0, 30), 30), (started(0, 15), 20), (paused(25), 20)] {
         let mut scene = Scene::live([dated(1, 10)]);
         assert_eq!(scene.event(exited(0, 20)), ["exited 1@20 with 7"]);
@@ -528,11 +531,11 @@ fn an_exit_that_overtakes_a_start_is_remembered() {
     scene.event(exited(7, None));
     scene.event(started(7, None));
     assert_eq!(scene.inspect(None), NOTHING);
-    assert_eq!(scene.event(exited(7, None)), NOTHING, "told again");
+    assert_eq!(scene.event(exited(7, None)), NOTHING, "reported again");
 }
 
 #[test]
-fn an_exit_with_a_pid_is_told_by_its_time_where_the_start_told_no_pid() {
+fn an_exit_with_a_pid_is_reported_by_its_time_where_the_start_reported_no_pid() {
     let mut scene = Scene::live([]);
     scene.event(started(0, 10));
     assert_eq!(scene.event(exited(7, 12)), ["started 0@10", "exited 0@12 with 7"]);
@@ -572,17 +575,17 @@ fn a_life_that_replaced_another_unseen_is_dated_by_its_beginning() {
     for (began, ended) in [(20, 20), (NOW + 5, NOW)] {
         let mut scene = Scene::live([dated(1, 10)]);
         scene.event(changed());
-        let told = scene.inspect(Some(dated(2, began)));
-        assert_eq!(told, [format!("exited 1@{ended}"), format!("started 2@{began}")]);
+        let reported = scene.inspect(Some(dated(2, began)));
+        assert_eq!(reported, [format!("exited 1@{ended}"), format!("started 2@{began}")]);
     }
 }
 
 #[test]
-fn a_life_that_was_told_before_the_connection_was_lost_is_not_told_again() {
+fn a_life_that_was_reported_before_the_connection_was_lost_is_not_reported_again() {
     let mut scene = Scene::live([]);
     let life = [started(7, 10), exited(7, 12)];
-    let told: Vec<_> = life.clone().into_iter().flat_map(|event| scene.event(event)).collect();
-    assert_eq!(told, ["started 7@10", "exited 7@12 with 7"]);
+    let reported: Vec<_> = life.clone().into_iter().flat_map(|event| scene.event(event)).collect();
+    assert_eq!(reported, ["started 7@10", "exited 7@12 with 7"]);
     scene.disconnect();
     scene.connect([]);
     for event in life {
@@ -677,8 +680,8 @@ fn an_answer_is_news_though_hints_came_since_and_one_more_inspection_follows() {
             assert!(scene.asks(), "once more");
             scene.event(hint());
             let pause = nth % 2 == 0;
-            let told = scene.answer(Some(dated(1, 10).with_paused(pause)));
-            assert_eq!(told, [format!("{} 1@{at}", if pause { "paused" } else { "unpaused" })]);
+            let reported = scene.answer(Some(dated(1, 10).with_paused(pause)));
+            assert_eq!(reported, [format!("{} 1@{at}", if pause { "paused" } else { "unpaused" })]);
         }
         assert_eq!(scene.inspect(Some(dated(1, 10).with_paused(true))), NOTHING);
         assert!(!scene.asks());
@@ -728,10 +731,10 @@ fn what_starts_and_exits_faster_than_inspections_answer_is_settled_with_the_seco
 
 #[test]
 fn not_alive_is_not_believed_at_once_of_what_started_and_did_not_exit() {
-    for (start, second, told) in [
+    for (start, second, reported) in [
         (started(0, 10), Some(dated(1, 10)), vec!["started 1@10"]),
         (started(0, 10), None, vec![]),
-        (EngineEvent::Started { id: "a".into(), at: None, pid: None, glimpse: None }, None, vec![]),
+        (EngineEvent::Started { id: "a".into(), at: None, pid: None, preview: None }, None, vec![]),
     ] {
         let mut scene = Scene::live([]);
         scene.event(start);
@@ -740,7 +743,7 @@ fn not_alive_is_not_believed_at_once_of_what_started_and_did_not_exit() {
         assert_eq!(scene.0.take_deferred(), [("a".into(), 1)]);
         assert!(scene.0.unresolved().is_empty());
         scene.take(Input::Retry("a".into()));
-        assert_eq!(scene.inspect(second), told);
+        assert_eq!(scene.inspect(second), reported);
         assert!(!scene.asks() && scene.0.take_deferred().is_empty(), "once");
     }
     let mut scene = Scene::live([]);
@@ -752,8 +755,8 @@ fn not_alive_is_not_believed_at_once_of_what_started_and_did_not_exit() {
 }
 
 /// The container `id` as a list contains it that needs an inspection.
-fn partial(id: &str, name: &str) -> Sighting {
-    Sighting::Partial { container: Container::new(id, name, 0), started_within: None }
+fn partial(id: &str, name: &str) -> ListingEntry {
+    ListingEntry::Partial { container: Container::new(id, name, 0), started_within: None }
 }
 
 #[test]
@@ -812,8 +815,8 @@ fn what_failed_is_inspected_after_what_is_new_and_only_where_there_is_room_for_t
 /// Lets a container start of which nothing is known.
 fn begin(scene: &mut Scene, id: usize, labels: Labels) {
     let id = ContainerId::from(id.to_string());
-    let glimpse = Container::new(id.clone(), "stranger", 0).with_labels(labels);
-    scene.event(EngineEvent::Started { id, at: Some(time(19)), pid: None, glimpse: Some(Box::new(glimpse)) });
+    let preview = Container::new(id.clone(), "stranger", 0).with_labels(labels);
+    scene.event(EngineEvent::Started { id, at: Some(time(19)), pid: None, preview: Some(Box::new(preview)) });
 }
 
 #[test]
@@ -861,16 +864,20 @@ fn what_starts_announce_of_themselves_is_kept_within_bounds_and_the_hint_in_any_
     for id in 0..40 {
         begin(&mut scene, id, Labels::from_iter([("large", "x".repeat(1 << 20))]));
     }
-    assert!(scene.0.glimpsed <= GLIMPSED && scene.0.glimpsed > GLIMPSED / 2, "{} bytes", scene.0.glimpsed);
+    assert!(
+        scene.0.preview_bytes <= MAX_PREVIEW_BYTES && scene.0.preview_bytes > MAX_PREVIEW_BYTES / 2,
+        "{} bytes",
+        scene.0.preview_bytes
+    );
     let mut inspected = 0;
     while let Some((id, _)) = scene.0.next_inspection(true) {
         let container = Container::new(id.clone(), "known", 1).with_started_at(time(19));
         scene.take(Input::Inspected(id, Answer::Truth(Some(container))));
         inspected += 1;
     }
-    assert_eq!((inspected, scene.0.glimpsed, scene.0.strangers, scene.records()), (40, 0, 0, 40));
+    assert_eq!((inspected, scene.0.preview_bytes, scene.0.strangers, scene.records()), (40, 0, 0, 40));
     scene.disconnect();
-    assert_eq!(scene.0.glimpsed, 0);
+    assert_eq!(scene.0.preview_bytes, 0);
 }
 
 #[test]

@@ -98,7 +98,7 @@ fn every_interleaving_with_an_engine_that_dies_and_comes_back() {
 }
 
 #[test]
-fn every_interleaving_with_events_told_twice_and_failing_inspections() {
+fn every_interleaving_with_events_reported_twice_and_failing_inspections() {
     explore_all(Bounds { doubled: 1, failures: 1, renames: 1, ..SMALL });
 }
 
@@ -118,12 +118,12 @@ fn every_interleaving_with_audits_and_no_lost_event() {
 }
 
 #[test]
-fn every_interleaving_with_events_told_again_after_a_reconnect() {
+fn every_interleaving_with_events_reported_again_after_a_reconnect() {
     explore_all(Bounds { connections: 2, replays: 1, pauses: 0, ..SMALL });
 }
 
 #[test]
-fn every_interleaving_with_lists_that_do_not_tell_of_all() {
+fn every_interleaving_with_lists_that_do_not_report_of_all() {
     explore_all(Bounds {
         containers: 2,
         lives: 1,

@@ -5,23 +5,23 @@ use std::time::SystemTime;
 use super::record::{Inquiry, Record};
 use super::{Phase, REMEMBERED, Reconciler};
 use crate::container::ContainerId;
-use crate::engine::Sighting;
+use crate::engine::ListingEntry;
 
 impl Reconciler {
     /// A list names a container that may turn out to be unresolved.
-    pub(super) fn note_name(&mut self, id: &ContainerId, sighting: &Sighting) {
+    pub(super) fn note_name(&mut self, id: &ContainerId, entry: &ListingEntry) {
         if self.portfolio.by_id(id).is_none() {
             let record = self.records.entry(id.clone()).or_default();
-            record.listed_name = Some(sighting.container().name().into());
+            record.listed_name = Some(entry.container().name().into());
         }
     }
 
     /// Notes whether a container's state is settled for now, and forgets what need not be remembered.
     pub(super) fn settle(&mut self, id: &ContainerId, now: SystemTime) {
         if let Some(record) = self.records.get_mut(id) {
-            let glimpsed = record.glimpse.as_ref().map_or(0, |glimpse| glimpse.container.size());
-            self.glimpsed = self.glimpsed.saturating_sub(record.glimpsed) + glimpsed;
-            record.glimpsed = glimpsed;
+            let preview_bytes = record.preview.as_ref().map_or(0, |preview| preview.container.size());
+            self.preview_bytes = self.preview_bytes.saturating_sub(record.preview_bytes) + preview_bytes;
+            record.preview_bytes = preview_bytes;
             if record.inquiry == Inquiry::None {
                 record.hinted_at = None;
                 record.listed_name = None;
@@ -47,7 +47,7 @@ impl Reconciler {
         let Some(record) = self.records.get_mut(id).filter(|record| !is_known && record.is_idle()) else {
             return;
         };
-        if record.exit.is_none() && record.glimpse.is_none() && record.past.is_none() {
+        if record.exit.is_none() && record.preview.is_none() && record.past.is_none() {
             if !record.remembered {
                 self.remove(id);
             }
@@ -75,7 +75,7 @@ impl Reconciler {
     fn remove(&mut self, id: &ContainerId) {
         if let Some(record) = self.records.remove(id) {
             self.strangers -= usize::from(record.is_stranger);
-            self.glimpsed = self.glimpsed.saturating_sub(record.glimpsed);
+            self.preview_bytes = self.preview_bytes.saturating_sub(record.preview_bytes);
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use foldhash::HashSet;
 
 use crate::container::{Container, ContainerId};
-use crate::engine::Sighting;
+use crate::engine::ListingEntry;
 
 /// How many PIDs of past lives are remembered of each of them.
 const PIDS: usize = 8;
@@ -18,13 +18,13 @@ const PIDS: usize = 8;
 pub(super) struct Record {
     pub(super) inquiry: Inquiry,
     /// What the newest start event told, while that life has not been announced.
-    pub(super) glimpse: Option<Glimpse>,
+    pub(super) preview: Option<Preview>,
     /// Whether a life began of which no end is known: a first answer "not alive" is not believed yet.
     pub(super) is_begun: bool,
     /// Whether only events spoke of it so far.
     pub(super) is_stranger: bool,
     /// How many bytes the glimpse takes.
-    pub(super) glimpsed: usize,
+    pub(super) preview_bytes: usize,
     /// While it is inspected: the time of the newest event about a change that led to that or came since.
     pub(super) hinted_at: Option<SystemTime>,
     /// Its name as a list contains it, while it is inspected and not in the portfolio.
@@ -62,22 +62,22 @@ impl Record {
 
     /// The container's name, where a list or its start event contains it.
     pub(super) fn name(&self) -> Option<String> {
-        let named = self.glimpse.as_ref().filter(|glimpse| glimpse.is_named());
-        let glimpsed = named.map(|glimpse| glimpse.container.name().to_owned());
-        glimpsed.or_else(|| self.listed_name.as_deref().map(str::to_owned))
+        let named = self.preview.as_ref().filter(|preview| preview.is_named());
+        let name = named.map(|preview| preview.container.name().to_owned());
+        name.or_else(|| self.listed_name.as_deref().map(str::to_owned))
     }
 
     /// A life that was announced is over.
     pub(super) fn note_past(&mut self, container: &Container) {
         let began = container.started_at();
-        let start_told = self.newest_start > began || self.exit.is_some_and(|exit| exit.ends(container));
+        let start_reported = self.newest_start > began || self.exit.is_some_and(|exit| exit.ends(container));
         let mut pids = self.past.take().map(|past| past.pids).unwrap_or_default();
         if container.pid() != 0 {
             pids.truncate(PIDS - 1);
             pids.push_front(container.pid());
         }
         self.gone = false;
-        self.past = Some(Past { began, start_told, pids });
+        self.past = Some(Past { began, start_reported, pids });
     }
 }
 
@@ -85,7 +85,7 @@ impl Record {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Suspicion {
     /// How the list shows it, if at all.
-    pub(super) listed: Option<Sighting>,
+    pub(super) listed: Option<ListingEntry>,
     /// How many of its graces are over when its own is: one that began before must not cut it short.
     pub(super) graces: u32,
     /// Whether an event spoke of it since.
@@ -150,7 +150,7 @@ impl Inquiry {
 
 /// What is known of a life that began and has not been announced.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Glimpse {
+pub(super) struct Preview {
     pub(super) container: Arc<Container>,
     /// When its start event says that it began.
     pub(super) began: Option<SystemTime>,
@@ -158,21 +158,21 @@ pub(super) struct Glimpse {
     pub(super) nameless: bool,
 }
 
-impl Glimpse {
+impl Preview {
     /// What a start event told; `None` if that is not enough to tell of a life, or to tell lives apart.
     pub(super) fn new(
         id: &ContainerId,
         at: Option<SystemTime>,
         pid: Option<u32>,
-        told: Option<Box<Container>>,
+        reported: Option<Box<Container>>,
     ) -> Option<Self> {
-        let nameless = told.is_none();
-        let container = match (told, pid) {
-            (Some(told), Some(pid)) => told.with_pid(pid),
+        let nameless = reported.is_none();
+        let container = match (reported, pid) {
+            (Some(reported), Some(pid)) => reported.with_pid(pid),
             // Such lives are told apart by the time of their start event.
-            (Some(told), None) => {
-                let began = told.started_at().or(at);
-                told.with_pid(0).with_started_at(began)
+            (Some(reported), None) => {
+                let began = reported.started_at().or(at);
+                reported.with_pid(0).with_started_at(began)
             }
             (None, Some(pid)) => Container::new(id.clone(), id.as_str(), pid),
             (None, None) => return None,
@@ -186,10 +186,10 @@ impl Glimpse {
     }
 
     /// Takes in what the engine still tells of a container that is not alive: there is no more to be learned.
-    pub(super) fn learn(&mut self, told: Option<Container>) {
-        if let Some(told) = told.filter(|_| self.nameless) {
+    pub(super) fn learn(&mut self, reported: Option<Container>) {
+        if let Some(reported) = reported.filter(|_| self.nameless) {
             let (pid, began) = (self.container.pid(), self.container.started_at());
-            self.container = Arc::new(told.with_pid(pid).with_started_at(began).with_paused(false));
+            self.container = Arc::new(reported.with_pid(pid).with_started_at(began).with_paused(false));
         }
         self.nameless = false;
     }
@@ -201,7 +201,7 @@ impl Glimpse {
 pub(super) struct Past {
     pub(super) began: Option<SystemTime>,
     /// Whether its start event came, or its exit, which comes after that. If not, it may come on the next connection.
-    pub(super) start_told: bool,
+    pub(super) start_reported: bool,
     /// The PIDs of the newest such lives, where known.
     pids: VecDeque<u32>,
 }
@@ -219,14 +219,14 @@ impl Past {
     }
 
     /// Whether that start is of a life that was announced, the newest one or an earlier one.
-    pub(super) fn began_as(&mut self, glimpse: &Container) -> bool {
-        if glimpse.pid() != 0 && self.pids.contains(&glimpse.pid()) {
+    pub(super) fn began_as(&mut self, preview: &Container) -> bool {
+        if preview.pid() != 0 && self.pids.contains(&preview.pid()) {
             return true;
         }
-        match (self.began, glimpse.started_at()) {
-            (Some(began), Some(told)) if told <= began => true,
+        match (self.began, preview.started_at()) {
+            (Some(began), Some(reported)) if reported <= began => true,
             // Starts are told after they happened, so the first one that is told after that life began is its own.
-            (Some(_), Some(_)) => !std::mem::replace(&mut self.start_told, true),
+            (Some(_), Some(_)) => !std::mem::replace(&mut self.start_reported, true),
             _ => false,
         }
     }
@@ -251,8 +251,8 @@ impl Exit {
     }
 
     /// Whether it certainly ended the life of which that is known, or came after its end.
-    pub(super) fn ends_glimpsed(&self, glimpse: &Glimpse) -> bool {
-        self.ends(&glimpse.container)
+    pub(super) fn ends_preview(&self, preview: &Preview) -> bool {
+        self.ends(&preview.container)
     }
 
     /// Whether it certainly ended that life, or came after its end.

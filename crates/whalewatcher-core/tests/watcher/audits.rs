@@ -10,7 +10,7 @@ use whalewatcher_core::{EngineEvent, ErrorKind, Phase, Settings, watch, watch_wi
 use crate::{container, live, next, short};
 
 #[tokio::test(start_paused = true)]
-async fn an_audit_finds_mends_and_counts_what_no_event_told() {
+async fn an_audit_finds_mends_and_counts_what_no_event_reported() {
     for whole in [false, true] {
         let engine = Engine::new().with_whole_lists(whole);
         for id in ["exits", "paused", "renamed", "stays"] {
@@ -25,18 +25,18 @@ async fn an_audit_finds_mends_and_counts_what_no_event_told() {
         engine.rename("renamed", "other");
         engine.start(container("starts", 3));
         let began = Instant::now();
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         while fold != engine.truth() {
             let event = changes.next().await.unwrap();
             fold.apply(&event.kind);
-            told.push(short(&event));
+            reported.push(short(&event));
         }
         assert!((50..=70).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
-        told.sort();
-        assert_eq!(told, ["exited exits", "paused paused", "started starts", "updated renamed"]);
+        reported.sort();
+        assert_eq!(reported, ["exited exits", "paused paused", "started starts", "updated renamed"]);
         let counters = watching.status().counters;
-        assert_eq!((counters.audits, counters.divergences, counters.lists), (1, 4, 2));
-        assert!(counters.last_divergence.is_some());
+        assert_eq!((counters.audits, counters.drifted, counters.lists), (1, 4, 2));
+        assert!(counters.last_drift.is_some());
         assert_eq!(engine.calls().connects, 1, "without giving up the connection");
     }
 }
@@ -50,12 +50,12 @@ async fn audits_of_a_true_picture_cost_a_list_each_and_announce_nothing() {
     engine.exit("b", None);
     while next(&mut changes, 1).await != ["exited b"] {}
     let counters = watching.status().counters;
-    assert_eq!((counters.audits, counters.divergences, counters.inspections), (9, 0, 2));
+    assert_eq!((counters.audits, counters.drifted, counters.inspections), (9, 0, 2));
     assert!(changes.next().now_or_never().is_none());
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_changes_during_an_audit_is_no_divergence() {
+async fn what_changes_during_an_audit_is_no_drift() {
     for moment in [Moment::BeforeLooking, Moment::BeforeAnswering] {
         let (engine, watching) = live(&["a", "b"]).await;
         let (mut fold, mut changes) = watching.subscribe();
@@ -69,12 +69,12 @@ async fn what_changes_during_an_audit_is_no_divergence() {
             fold.apply(&changes.next().await.unwrap().kind);
         }
         engine.asked(|calls| calls.lists == 4).await;
-        assert_eq!((watching.status().counters.divergences, watching.portfolio()), (0, engine.truth()));
+        assert_eq!((watching.status().counters.drifted, watching.portfolio()), (0, engine.truth()));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_inspection_that_takes_longer_than_the_grace_period_is_no_divergence() {
+async fn an_inspection_that_takes_longer_than_the_grace_period_is_no_drift() {
     let engine = Engine::new();
     let settings = Settings::default().with_audits(Duration::from_secs(4));
     let watching = watch_with(engine.clone(), settings);
@@ -86,7 +86,7 @@ async fn an_inspection_that_takes_longer_than_the_grace_period_is_no_divergence(
     tokio::time::sleep(Duration::from_secs(2)).await;
     engine.release(Call::Inspect);
     assert_eq!(next(&mut changes, 1).await, ["started a"]);
-    assert_eq!(watching.status().counters.divergences, 0, "the event came");
+    assert_eq!(watching.status().counters.drifted, 0, "the event came");
 }
 
 #[tokio::test(start_paused = true)]
@@ -98,7 +98,7 @@ async fn an_audit_that_fails_waits_for_the_next_one() {
     engine.fail_lists(1);
     assert_eq!(next(&mut changes, 1).await, ["exited a"], "without giving up the connection");
     let counters = watching.status().counters;
-    assert_eq!((counters.audits, counters.divergences, counters.connects), (2, 1, 1));
+    assert_eq!((counters.audits, counters.drifted, counters.connects), (2, 1, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -120,7 +120,7 @@ async fn there_is_no_audit_before_the_picture_is_live_nor_during_another() {
     let settings = Settings::default()
         .with_audits(Duration::from_secs(4))
         .with_limits(limit, limit, limit)
-        .with_checks(None, limit);
+        .with_probes(None, limit);
     let watching = watch_with(engine.clone(), settings);
     let (_, mut changes) = watching.subscribe();
     tokio::time::sleep(limit - Duration::from_secs(1)).await;
@@ -143,17 +143,17 @@ async fn only_silence_is_checked() {
         engine.pause("a", nth % 2 == 0);
         next(&mut changes, 1).await;
     }
-    assert_eq!(engine.calls().checks, 0);
+    assert_eq!(engine.calls().probes, 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn audits_and_checks_can_be_turned_off() {
     let engine = Engine::new();
-    let settings = Settings::default().with_audits(None).with_checks(None, Duration::from_secs(1));
+    let settings = Settings::default().with_audits(None).with_probes(None, Duration::from_secs(1));
     let watching = watch_with(engine.clone(), settings);
     watching.ready().await.unwrap();
     tokio::time::sleep(Duration::from_secs(3600)).await;
-    assert_eq!((engine.calls().lists, engine.calls().checks), (1, 0));
+    assert_eq!((engine.calls().lists, engine.calls().probes), (1, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -162,14 +162,14 @@ async fn an_hour_of_silence_is_no_alarm() {
     tokio::time::sleep(Duration::from_secs(3600)).await;
     assert_eq!((engine.calls().connects, engine.calls().all_inspections()), (1, 1));
     assert!(watching.status().is_live());
-    assert!((800..=900).contains(&engine.calls().checks), "{} checks", engine.calls().checks);
+    assert!((800..=900).contains(&engine.calls().probes), "{} checks", engine.calls().probes);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_engine_that_does_not_answer_any_more_is_noticed_within_15_seconds() {
     let (engine, watching) = live(&["a"]).await;
     let (_, mut changes) = watching.subscribe();
-    engine.hold(Call::Check, Moment::BeforeLooking);
+    engine.hold(Call::Probe, Moment::BeforeLooking);
     let began = Instant::now();
     assert_eq!(next(&mut changes, 1).await, ["disconnected"]);
     assert!(began.elapsed() <= Duration::from_secs(15), "{:?}", began.elapsed());
@@ -177,11 +177,11 @@ async fn an_engine_that_does_not_answer_any_more_is_noticed_within_15_seconds() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_gap_in_what_a_dead_engine_told_is_no_sign_of_life() {
+async fn a_gap_in_what_a_dead_engine_reported_is_no_sign_of_life() {
     let (engine, watching) = live(&["a"]).await;
     let (_, mut changes) = watching.subscribe();
     let began = Instant::now();
-    engine.hold(Call::Check, Moment::BeforeLooking);
+    engine.hold(Call::Probe, Moment::BeforeLooking);
     engine.hold(Call::List, Moment::BeforeLooking);
     tokio::time::sleep(Duration::from_secs(3)).await;
     engine.emit(&EngineEvent::Gap);
@@ -206,12 +206,12 @@ async fn an_event_stream_that_is_dead_while_the_engine_answers_is_noticed_within
     assert_eq!(
         watching.status().counters.connects,
         2,
-        "and what it told before is no reason for another alarm"
+        "and what it reported before is no reason for another alarm"
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn counters_tell_what_was_done() {
+async fn counters_report_what_was_done() {
     let (engine, watching) = live(&["a"]).await;
     let (_, mut changes) = watching.subscribe();
     let began = watching.status();
@@ -233,11 +233,11 @@ async fn counters_tell_what_was_done() {
     assert_eq!((counters.connects, counters.resyncs, counters.lists), (2, 2, 2));
     assert_eq!((counters.events, counters.ignored), (3, 2));
     assert_eq!((counters.inspections, counters.retries), (1 + 2 + 2, 1));
-    assert_eq!((counters.garbled, counters.lagged), (0, 0));
-    assert_eq!((counters.audits, counters.divergences, counters.last_divergence), (0, 0, None));
-    engine.refuse(ErrorKind::Garbled, "gibberish");
+    assert_eq!((counters.malformed, counters.lagged), (0, 0));
+    assert_eq!((counters.audits, counters.drifted, counters.last_drift), (0, 0, None));
+    engine.refuse(ErrorKind::Malformed, "gibberish");
     engine.disconnect();
     engine.asked(|calls| calls.connects == 5).await;
     let counters = watching.status().counters;
-    assert_eq!((counters.connects, counters.garbled), (5, 3), "two were not refused");
+    assert_eq!((counters.connects, counters.malformed), (5, 3), "two were not refused");
 }

@@ -59,7 +59,7 @@ async fn a_reconnect_announces_exactly_what_changed() {
 /// Inspections can be ahead of the event stream. If the connection is lost in between, the engine may tell on the next
 /// one, which begins a little earlier, of the start of a life that was announced already.
 #[tokio::test(start_paused = true)]
-async fn a_start_that_is_told_only_after_a_reconnect_ends_nothing() {
+async fn a_start_that_is_reported_only_after_a_reconnect_ends_nothing() {
     let (engine, watching) = live(&["a"]).await;
     let began = watching.portfolio().by_id("a").and_then(|known| known.started_at()).unwrap();
     let (_, mut changes) = watching.subscribe();
@@ -68,15 +68,15 @@ async fn a_start_that_is_told_only_after_a_reconnect_ends_nothing() {
     assert_eq!(next(&mut changes, 1).await, ["disconnected"]);
     engine.asked(|calls| calls.inspecting == 1).await;
     let at = Some(began + Duration::from_millis(10));
-    let glimpse = Some(Box::new(container("a", 0)));
-    engine.emit(&EngineEvent::Started { id: "a".into(), at, pid: None, glimpse });
+    let preview = Some(Box::new(container("a", 0)));
+    engine.emit(&EngineEvent::Started { id: "a".into(), at, pid: None, preview });
     engine.release(Call::Inspect);
     assert_eq!(next(&mut changes, 1).await, ["synced"]);
     assert_eq!(watching.portfolio(), engine.truth());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_life_that_is_told_only_after_it_was_announced_and_two_reconnects_is_not_announced_again() {
+async fn a_life_that_is_reported_only_after_it_was_announced_and_two_reconnects_is_not_announced_again() {
     let (engine, watching) = live(&["a", "last"]).await;
     let began = watching.portfolio().by_id("a").and_then(|known| known.started_at()).unwrap();
     let (_, mut changes) = watching.subscribe();
@@ -91,8 +91,8 @@ async fn a_life_that_is_told_only_after_it_was_announced_and_two_reconnects_is_n
     engine.disconnect();
     assert_eq!(next(&mut changes, 2).await, ["disconnected", "synced"]);
     let at = |millis| Some(began + Duration::from_millis(millis));
-    let glimpse = Some(Box::new(container("a", 0)));
-    engine.emit(&EngineEvent::Started { id: "a".into(), at: at(10), pid: None, glimpse });
+    let preview = Some(Box::new(container("a", 0)));
+    engine.emit(&EngineEvent::Started { id: "a".into(), at: at(10), pid: None, preview });
     engine.emit(&EngineEvent::Exited { id: "a".into(), pid: None, at: at(20), code: Some(0) });
     engine.asked(|calls| calls.inspecting == 0).await;
     engine.exit("last", None);
@@ -244,17 +244,17 @@ async fn what_another_engine_had_ends_as_of_that_engine() {
     engine.exit("is replaced", None);
     engine.start(container("is replaced", 2));
     engine.start(container("comes", 2));
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for nth in 0..7 {
         if nth == 6 {
             engine.exit("stays", Some(0));
         }
         let event = event(&mut changes).await;
-        told.push(format!("{} of {}", short(&event), event.engine.as_ref().expect("an engine").id));
+        reported.push(format!("{} of {}", short(&event), event.engine.as_ref().expect("an engine").id));
     }
-    told.sort();
+    reported.sort();
     assert_eq!(
-        told,
+        reported,
         [
             "disconnected of old",
             "exited goes of old",
@@ -270,9 +270,10 @@ async fn what_another_engine_had_ends_as_of_that_engine() {
     engine.set_id("newest");
     engine.disconnect();
     engine.exit("goes later", None);
-    let told = [event(&mut changes).await, event(&mut changes).await];
-    let told = told.map(|event| format!("{} of {}", short(&event), event.engine.expect("an engine").id));
-    assert_eq!(told, ["disconnected of new", "exited goes later of new"]);
+    let reported = [event(&mut changes).await, event(&mut changes).await];
+    let reported =
+        reported.map(|event| format!("{} of {}", short(&event), event.engine.expect("an engine").id));
+    assert_eq!(reported, ["disconnected of new", "exited goes later of new"]);
 }
 
 /// An engine that sends events without end as fast as they are taken, up to a number at which the test has failed.
@@ -362,8 +363,8 @@ async fn every_call_has_a_time_limit() {
         let began = Instant::now();
         let watching = watch(engine.clone());
         let (_, mut changes) = watching.subscribe();
-        let told = event(&mut changes).await;
-        let EventKind::Disconnected { error } = told.kind else { panic!("{told}") };
+        let reported = event(&mut changes).await;
+        let EventKind::Disconnected { error } = reported.kind else { panic!("{reported}") };
         assert_eq!((error.kind(), began.elapsed().as_secs()), (ErrorKind::TimedOut, limit), "{call:?}");
         engine.release(call);
         watching.ready().await.unwrap();
@@ -371,7 +372,7 @@ async fn every_call_has_a_time_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn how_changes_are_learned_of_is_told_for_each_connection_anew() {
+async fn how_changes_are_learned_of_is_reported_for_each_connection_anew() {
     let polling = ChangeSource::Polling { every: Duration::from_secs(1) };
     let engine = Engine::new().with_source(ChangeSource::Hints);
     engine.start(container("a", 1));
@@ -392,7 +393,7 @@ async fn how_changes_are_learned_of_is_told_for_each_connection_anew() {
     status.wait_for(|status| status.fallback.is_none()).await.unwrap();
     engine.emit(&EngineEvent::Fallback(why));
     status.wait_for(|status| status.fallback.is_some()).await.unwrap();
-    assert!(changes.next().now_or_never().is_none(), "nothing of that is told to subscribers");
+    assert!(changes.next().now_or_never().is_none(), "nothing of that is reported to subscribers");
     let counters = watching.status().counters;
     assert_eq!((counters.events, counters.lists), (0, 1), "nor is it an event, or a reason to list");
 

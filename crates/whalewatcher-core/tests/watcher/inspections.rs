@@ -59,7 +59,7 @@ async fn an_exit_that_an_inspection_sees_before_its_event_comes_keeps_its_code()
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_exit_that_only_an_inspection_sees_is_told_without_a_code() {
+async fn an_exit_that_only_an_inspection_sees_is_reported_without_a_code() {
     let (engine, watching) = live(&["a"]).await;
     let (_, mut changes) = watching.subscribe();
     engine.be_silent(true);
@@ -146,7 +146,7 @@ async fn never_more_inspections_at_once_than_allowed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_exit_that_only_an_inspection_sees_is_told_before_the_picture_is_ready() {
+async fn an_exit_that_only_an_inspection_sees_is_reported_before_the_picture_is_ready() {
     let engine = Engine::new();
     engine.start(container("a", 1));
     engine.start(container("hangs", 2));
@@ -199,7 +199,7 @@ async fn not_alive_in_answer_to_a_start_is_asked_once_more() {
     let (engine, watching) = live(&["a"]).await;
     let (_, mut changes) = watching.subscribe();
     let at = Some(engine.clock());
-    engine.emit(&EngineEvent::Started { id: "b".into(), at, pid: None, glimpse: None });
+    engine.emit(&EngineEvent::Started { id: "b".into(), at, pid: None, preview: None });
     engine.asked(|calls| calls.inspections_of("b") == 1 && calls.inspecting == 0).await;
     engine.be_silent(true);
     engine.start(container("b", 2));

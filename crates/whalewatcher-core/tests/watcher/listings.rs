@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::time::sleep;
 use whalewatcher_core::scripted::{Call, Engine, Moment};
-use whalewatcher_core::{EngineEvent, Phase, Settings, Watching, watch, watch_with};
+use whalewatcher_core::{EngineEvent, Phase, Settings, WatchHandle, watch, watch_with};
 
 use crate::{container, next, short, until_synced};
 
@@ -17,7 +17,7 @@ fn engine(whole: bool) -> Engine {
     engine
 }
 
-fn unlisted(watching: &Watching<Engine>) -> Vec<String> {
+fn unlisted(watching: &WatchHandle<Engine>) -> Vec<String> {
     watching.status().unlisted.into_iter().map(|part| part.scope).collect()
 }
 
@@ -28,27 +28,27 @@ async fn a_scope_that_cannot_be_listed_hides_no_other_but_nothing_is_ready_witho
         engine.fail_listing("a", true);
         let watching = watch(engine.clone());
         let (mut fold, mut changes) = watching.subscribe();
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         for _ in 0..2 {
             let event = changes.next().await.unwrap();
             fold.apply(&event.kind);
-            told.push(short(&event));
+            reported.push(short(&event));
         }
-        told.sort();
-        assert_eq!(told, ["started b/1", "started bare"]);
+        reported.sort();
+        assert_eq!(reported, ["started b/1", "started bare"]);
         engine.asked(|calls| calls.lists == 4).await;
         assert!(watching.ready().now_or_never().is_none());
         assert!(matches!(watching.status().phase, Phase::Synchronizing));
         assert_eq!(unlisted(&watching), ["a"]);
         let status = watching.status().to_string();
         assert_eq!(status, "synchronizing, 'a' cannot be listed: scripted failure");
-        assert!(changes.next().now_or_never().is_none(), "what is known is not told again");
+        assert!(changes.next().now_or_never().is_none(), "what is known is not reported again");
 
         engine.fail_listing("a", false);
         watching.ready().await.unwrap();
-        let mut told = until_synced(&mut fold, &mut changes).await;
-        told.sort();
-        assert_eq!(told, ["started a/1", "started a/2", "synced"]);
+        let mut reported = until_synced(&mut fold, &mut changes).await;
+        reported.sort();
+        assert_eq!(reported, ["started a/1", "started a/2", "synced"]);
         assert_eq!((fold, watching.portfolio()), (engine.truth(), engine.truth()));
         assert_eq!((unlisted(&watching).len(), engine.calls().connects), (0, 1));
     }
@@ -80,7 +80,7 @@ async fn what_was_known_of_a_scope_that_cannot_be_listed_any_more_stays() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_audit_that_does_not_tell_of_all_suspects_nobody_untold_and_is_repeated_soon() {
+async fn an_audit_that_does_not_report_of_all_suspects_nobody_unlisted_and_is_repeated_soon() {
     for whole in [false, true] {
         let engine = engine(whole);
         let watching = watch(engine.clone());
@@ -90,7 +90,7 @@ async fn an_audit_that_does_not_tell_of_all_suspects_nobody_untold_and_is_repeat
         engine.asked(|calls| calls.lists == 2).await;
         sleep(Duration::from_secs(3)).await;
         assert_eq!(unlisted(&watching), ["a"]);
-        assert!(watching.status().is_live(), "events still tell of it");
+        assert!(watching.status().is_live(), "events still report of it");
         assert!(engine.calls().lists > 3, "asked again after growing delays: {:?}", engine.calls());
         engine.be_silent(true);
         engine.exit("b/1", None);
@@ -101,7 +101,7 @@ async fn an_audit_that_does_not_tell_of_all_suspects_nobody_untold_and_is_repeat
         let lists = engine.calls().lists;
         sleep(Duration::from_secs(50)).await;
         assert!(engine.calls().lists <= lists + 1, "and then it is as seldom as ever");
-        assert_eq!((unlisted(&watching).len(), watching.status().counters.divergences), (0, 2));
+        assert_eq!((unlisted(&watching).len(), watching.status().counters.drifted), (0, 2));
         assert_eq!(watching.portfolio(), engine.truth());
     }
 }

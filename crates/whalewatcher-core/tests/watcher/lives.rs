@@ -30,7 +30,7 @@ async fn lifecycle_events_reach_a_subscriber_after_the_portfolio() {
         assert_eq!(
             watching.portfolio().by_id(id),
             engine.truth().by_id(id),
-            "the picture is right when it is told"
+            "the picture is right when it is reported"
         );
         fold.apply(&event.kind);
         assert_eq!(fold, watching.portfolio());
@@ -62,7 +62,7 @@ async fn a_restart_under_the_same_id_is_an_exit_and_a_start_with_the_new_pid() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_restart_whose_exit_was_not_told_is_still_an_exit_and_a_start() {
+async fn a_restart_whose_exit_was_not_reported_is_still_an_exit_and_a_start() {
     let (engine, watching) = live(&["a"]).await;
     let (_, mut changes) = watching.subscribe();
     engine.be_silent(true);
@@ -91,7 +91,7 @@ async fn a_life_that_is_over_before_it_can_be_seen_leaves_its_trace() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_life_whose_start_event_tells_only_its_pid_gets_its_name_even_when_it_is_over() {
+async fn a_life_whose_start_event_reports_only_its_pid_gets_its_name_even_when_it_is_over() {
     for asked_before_its_end in [false, true] {
         let engine = Engine::new().with_whole_lists(true);
         let watching = watch(engine.clone());
@@ -109,33 +109,33 @@ async fn a_life_whose_start_event_tells_only_its_pid_gets_its_name_even_when_it_
         assert_eq!([short(&started), short(&exited)], ["started brief", "exited brief"]);
         let container = started.container().unwrap();
         assert_eq!((container.name(), container.pid()), ("name of brief", 9));
-        assert!(started.time < exited.time, "as the events told");
+        assert!(started.time < exited.time, "as the events reported");
         assert_eq!(engine.calls().inspections_of("brief"), 1);
         assert_eq!(watching.portfolio(), engine.truth());
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_life_begins_when_its_start_event_says_so_where_the_engine_tells_no_start_times() {
+async fn a_life_begins_when_its_start_event_says_so_where_the_engine_reports_no_start_times() {
     let engine = Engine::new().with_whole_lists(true);
     let watching = watch(engine.clone());
     watching.ready().await.unwrap();
     let (_, mut changes) = watching.subscribe();
     engine.start(container("a", 9));
-    let told = engine.clock();
+    let reported = engine.clock();
     let started = changes.next().await.unwrap();
-    assert_eq!((short(&started).as_str(), started.time), ("started a", told));
+    assert_eq!((short(&started).as_str(), started.time), ("started a", reported));
     assert_eq!(started.container().unwrap().started_at(), None);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_life_that_was_over_and_forgotten_by_its_engine_is_told_by_its_id() {
+async fn a_life_that_was_over_and_forgotten_by_its_engine_is_reported_by_its_id() {
     let engine = Engine::new().with_whole_lists(true);
     let watching = watch(engine.clone());
     watching.ready().await.unwrap();
     let (_, mut changes) = watching.subscribe();
     let at = Some(engine.clock());
-    engine.emit(&EngineEvent::Started { id: "gone".into(), at, pid: Some(9), glimpse: None });
+    engine.emit(&EngineEvent::Started { id: "gone".into(), at, pid: Some(9), preview: None });
     engine.emit(&EngineEvent::Exited { id: "gone".into(), pid: Some(9), at, code: Some(1) });
     let (started, exited) = (changes.next().await.unwrap(), changes.next().await.unwrap());
     assert_eq!([short(&started), short(&exited)], ["started gone", "exited gone"]);
@@ -175,7 +175,7 @@ async fn a_finished_exec_leaves_its_container_alive() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pause_told_again_later_is_told_once() {
+async fn a_pause_reported_again_later_is_reported_once() {
     let (engine, watching) = live(&["a", "last"]).await;
     let (_, mut changes) = watching.subscribe();
     engine.pause("a", true);
@@ -189,7 +189,7 @@ async fn a_pause_told_again_later_is_told_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_told_twice_are_told_once() {
+async fn events_reported_twice_are_reported_once() {
     let (engine, watching) = live(&["a", "last"]).await;
     let (_, mut changes) = watching.subscribe();
     engine.exit("a", Some(0));
@@ -200,7 +200,7 @@ async fn events_told_twice_are_told_once() {
         id: "b".into(),
         at: Some(engine.clock()),
         pid: None,
-        glimpse: Some(Box::new(container("b", 0).with_started_at(engine.clock()))),
+        preview: Some(Box::new(container("b", 0).with_started_at(engine.clock()))),
     };
     engine.emit(&begun);
     assert_eq!(next(&mut changes, 2).await, ["exited a", "started b"]);

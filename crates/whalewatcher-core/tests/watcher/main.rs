@@ -13,14 +13,14 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 use whalewatcher_core::scripted::Engine;
-use whalewatcher_core::{Container, Event, EventKind, Portfolio, Subscription, Watching, watch};
+use whalewatcher_core::{Container, Event, EventKind, Portfolio, Subscription, WatchHandle, watch};
 
 fn container(id: &str, pid: u32) -> Container {
     Container::new(id, format!("name of {id}"), pid)
 }
 
 /// An engine with these containers, and a watcher of it that is live.
-async fn live(ids: &[&str]) -> (Engine, Watching<Engine>) {
+async fn live(ids: &[&str]) -> (Engine, WatchHandle<Engine>) {
     let engine = Engine::new();
     for (nth, id) in ids.iter().enumerate() {
         engine.start(container(id, 100 + nth as u32));

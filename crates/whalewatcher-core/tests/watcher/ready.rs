@@ -62,7 +62,7 @@ async fn an_engine_that_is_not_there_yet_is_waited_for_and_ready_does_not_come_o
     assert!(matches!(watching.status().phase, Phase::Disconnected { .. } | Phase::Connecting));
     engine.accept();
     watching.ready().await.unwrap();
-    assert_eq!(next(&mut changes, 2).await, ["started a", "synced"], "one disconnect is told once");
+    assert_eq!(next(&mut changes, 2).await, ["started a", "synced"], "one disconnect is reported once");
 }
 
 #[tokio::test(start_paused = true)]

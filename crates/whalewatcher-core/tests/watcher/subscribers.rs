@@ -51,14 +51,14 @@ async fn a_subscriber_that_lagged_still_learns_whether_the_picture_is_synced() {
         read.next().await.unwrap();
     }
     toggle(&engine, &mut read, 8).await;
-    let told = next(&mut changes, 10).await;
-    assert_eq!((told[0].as_str(), told[9].as_str()), ("lagged", "synced"));
+    let reported = next(&mut changes, 10).await;
+    assert_eq!((reported[0].as_str(), reported[9].as_str()), ("lagged", "synced"));
     engine.disconnect();
-    assert_eq!(next(&mut changes, 2).await, ["disconnected", "synced"], "and from there on all is told");
+    assert_eq!(next(&mut changes, 2).await, ["disconnected", "synced"], "and from there on all is reported");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_subscriber_that_lagged_is_told_how_many_are_alive_by_now() {
+async fn a_subscriber_that_lagged_is_reported_how_many_are_alive_by_now() {
     let engine = Engine::new();
     engine.start(container("first", 100));
     let watching = watch_with(engine.clone(), Settings::default().with_subscriber_queue(2));
@@ -89,8 +89,11 @@ async fn a_subscriber_that_reads_only_when_it_is_ready_misses_nothing_however_ma
     let watching = watch_with(engine.clone(), Settings::default().with_subscriber_queue(1));
     let (_, mut changes) = watching.subscribe();
     watching.ready().await.unwrap();
-    let told = next(&mut changes, 201).await;
-    assert!(told[..200].iter().all(|told| told.starts_with("started ")) && told[200] == "synced", "{told:?}");
+    let reported = next(&mut changes, 201).await;
+    assert!(
+        reported[..200].iter().all(|reported| reported.starts_with("started ")) && reported[200] == "synced",
+        "{reported:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

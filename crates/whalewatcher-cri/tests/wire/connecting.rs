@@ -51,13 +51,13 @@ async fn the_engines_type_is_as_the_application_calls_it() {
 }
 
 #[tokio::test]
-async fn nobody_there_is_told_with_a_remedy() {
+async fn nobody_there_is_reported_with_a_remedy() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("s");
     let error = refusal(socket.display().to_string()).await;
     assert_eq!(error.kind(), ErrorKind::Unreachable);
-    let told = format!("no such socket: unix://{}: is a CRI runtime running?", socket.display());
-    assert_eq!(error.to_string(), told);
+    let reported = format!("no such socket: unix://{}: is a CRI runtime running?", socket.display());
+    assert_eq!(error.to_string(), reported);
     drop(UnixListener::bind(&socket).unwrap());
     let error = refusal(socket.display().to_string()).await;
     assert_eq!(error.kind(), ErrorKind::Unreachable);
@@ -65,7 +65,7 @@ async fn nobody_there_is_told_with_a_remedy() {
 }
 
 #[tokio::test]
-async fn a_containerd_without_cri_is_told_with_what_may_be_the_matter() {
+async fn a_containerd_without_cri_is_reported_with_what_may_be_the_matter() {
     let containerd = containerd::Server::builder().start().unwrap();
     let error = refusal(containerd.endpoint()).await;
     assert_eq!(error.kind(), ErrorKind::NotThisEngine);
@@ -92,14 +92,14 @@ async fn a_runtime_that_does_not_want_us_says_why() {
 }
 
 #[tokio::test]
-async fn a_garbled_answer_is_told_as_such() {
+async fn a_malformed_answer_is_reported_as_such() {
     let error =
         refusal(treating(Method::Version, Verdict::Garbage(vec![0x0a, 0xff].into())).endpoint()).await;
-    assert_eq!(error.kind(), ErrorKind::Garbled, "{error}");
+    assert_eq!(error.kind(), ErrorKind::Malformed, "{error}");
     let huge = VersionResponse { runtime_name: "x".repeat(5 << 20), ..VersionResponse::default() };
     let huge = Verdict::Garbage(prost::Message::encode_to_vec(&huge).into());
     let error = refusal(treating(Method::Version, huge).endpoint()).await;
-    assert_eq!(error.kind(), ErrorKind::Garbled, "{error}");
+    assert_eq!(error.kind(), ErrorKind::Malformed, "{error}");
     assert!(error.to_string().ends_with("more than the 4194304 that it may have"), "{error}");
 }
 

@@ -31,20 +31,20 @@ fn hold(server: &Server, method: containerd::Method) -> Gate {
 }
 
 #[tokio::test]
-async fn a_life_is_told_with_its_exit_code_and_costs_one_status() {
+async fn a_life_is_reported_with_its_exit_code_and_costs_one_status() {
     for flavour in BEFORE_2_0 {
         let server = server(flavour);
         let mut watched = unaudited(&server).live().await;
         let pod = server.run_pod(PodSpec::new("p").without_kubelet()).unwrap();
-        assert_eq!(watched.told().await, format!("started {pod}"));
+        assert_eq!(watched.reported().await, format!("started {pod}"));
         let web = server.run(&pod, "web").unwrap();
-        assert_eq!(watched.told().await, "started web");
+        assert_eq!(watched.reported().await, "started web");
         assert_true(&watched, &server);
         server.exit(&web, 3).unwrap();
-        assert_eq!(watched.told().await, "exited web 3");
+        assert_eq!(watched.reported().await, "exited web 3");
         server.remove(&web).unwrap();
         server.remove(&pod).unwrap();
-        assert_eq!(watched.told().await, format!("exited {pod} 137"));
+        assert_eq!(watched.reported().await, format!("exited {pod} 137"));
         assert_eq!(statuses(&server.stats()), (1, 1), "{flavour:?}");
         assert_eq!(server.stats().requests.of(Method::GetContainerEvents), 0);
         assert_eq!(watched.watching.status().source, Some(ChangeSource::Hints));
@@ -57,11 +57,11 @@ async fn another_client_gets_every_event_of_the_runtime() {
     let mut kubelet = RuntimeServiceClient::new(client(&server).channel().unwrap());
     let events = tokio::spawn(async move {
         let mut stream = kubelet.get_container_events(GetEventsRequest {}).await.unwrap().into_inner();
-        let mut told = Vec::new();
-        while told.len() < 32 {
-            told.push(stream.message().await.unwrap().unwrap().container_id);
+        let mut reported = Vec::new();
+        while reported.len() < 32 {
+            reported.push(stream.message().await.unwrap().unwrap().container_id);
         }
-        told
+        reported
     });
     in_time(server.until_subscriptions(1)).await;
     let mut watched = unaudited(&server).live().await;
@@ -71,7 +71,7 @@ async fn another_client_gets_every_event_of_the_runtime() {
         server.exit(&id, 0).unwrap();
     }
     assert_eq!(in_time(events).await.unwrap().len(), 32);
-    assert_eq!(watched.told_all(21).await.len(), 21);
+    assert_eq!(watched.reported_all(21).await.len(), 21);
     assert_eq!(server.stats().subscribed, 1, "nobody else asked for them");
 }
 
@@ -84,13 +84,13 @@ async fn a_start_is_waited_for_until_cri_says_so_too() {
         in_time(server.until(|stats| stats.requests.of_id(Method::PodSandboxStatus, &pod) >= 2)).await;
         assert!(watched.next().now_or_never().is_none());
         server.finish_start(&pod).unwrap();
-        assert_eq!(watched.told().await, format!("started {pod}"));
+        assert_eq!(watched.reported().await, format!("started {pod}"));
         let web = server.create(&pod, "web").unwrap();
         server.begin_start(&web).unwrap();
         in_time(server.until(|stats| stats.requests.of_id(Method::ContainerStatus, &web) >= 3)).await;
         assert!(watched.next().now_or_never().is_none());
         server.finish_start(&web).unwrap();
-        assert_eq!(watched.told().await, "started web");
+        assert_eq!(watched.reported().await, "started web");
         assert_true(&watched, &server);
     }
 }
@@ -105,9 +105,9 @@ async fn a_start_that_cri_is_slow_to_confirm_is_asked_for_again_and_takes_no_pla
     let mut status = watched.watching.follow_status();
     in_time(status.wait_for(|status| status.unresolved.total() == 1)).await.unwrap();
     server.run(&pod, "other").unwrap();
-    assert_eq!(watched.told().await, "started other");
+    assert_eq!(watched.reported().await, "started other");
     server.finish_start(&slow).unwrap();
-    assert_eq!(watched.told().await, "started slow");
+    assert_eq!(watched.reported().await, "started slow");
     assert_true(&watched, &server);
 }
 
@@ -120,16 +120,16 @@ async fn what_has_ended_does_not_come_back_whatever_cri_still_says() {
         let settings = Settings::default().with_audits(Duration::from_millis(50));
         let mut watched = watch_with_settings(client(&server), settings).live().await;
         server.begin_exit(&web, 3).unwrap();
-        assert_eq!(watched.told().await, "exited web 3");
+        assert_eq!(watched.reported().await, "exited web 3");
         // Longer than an audit has its suspects explained by events.
         let lists = server.stats().requests.of(Method::ListContainers);
         in_time(server.until(|stats| stats.requests.of(Method::ListContainers) >= lists + 30)).await;
         assert!(watched.next().now_or_never().is_none());
         server.finish_exit(&web).unwrap();
         server.run(&pod, "last").unwrap();
-        assert_eq!(watched.told().await, "started last");
+        assert_eq!(watched.reported().await, "started last");
         assert_true(&watched, &server);
-        assert_eq!(watched.watching.status().counters.divergences, 0);
+        assert_eq!(watched.watching.status().counters.drifted, 0);
     }
 }
 
@@ -140,11 +140,11 @@ async fn nor_does_it_come_back_on_another_connection() {
     let web = server.run(&pod, "web").unwrap();
     let mut watched = unaudited(&server).live().await;
     server.begin_exit(&web, 3).unwrap();
-    assert_eq!(watched.told().await, "exited web 3");
+    assert_eq!(watched.reported().await, "exited web 3");
     server.disconnect_all();
-    let told = watched.told_all(2).await;
-    assert!(told[0].starts_with("disconnected "), "{told:?}");
-    assert_eq!(told[1], "synced 1");
+    let reported = watched.reported_all(2).await;
+    assert!(reported[0].starts_with("disconnected "), "{reported:?}");
+    assert_eq!(reported[1], "synced 1");
     server.finish_exit(&web).unwrap();
     assert_true(&watched, &server);
 }
@@ -162,8 +162,8 @@ async fn what_ends_while_the_first_list_is_on_its_way_is_no_ghost() {
     let later = server.run(&pod, "later").unwrap();
     in_time(server.until(|stats| stats.requests.of_id(Method::ContainerStatus, &later) >= 1)).await;
     gate.open();
-    let told = watched.until_told("synced").await;
-    assert!(told.iter().all(|told| !told.contains("web")), "{told:?}");
+    let reported = watched.until_reported("synced").await;
+    assert!(reported.iter().all(|reported| !reported.contains("web")), "{reported:?}");
     server.finish_exit(&web).unwrap();
     assert_true(&watched, &server);
 }
@@ -178,7 +178,7 @@ async fn what_ended_before_anybody_subscribed_is_over_once_its_task_is_deleted()
         let mut watched = unaudited(&server).live().await;
         assert!(watched.names().contains(&"web".to_owned()), "as CRI still says");
         server.finish_exit(&web).unwrap();
-        assert_eq!(watched.told().await, "exited web 3");
+        assert_eq!(watched.reported().await, "exited web 3");
         assert_true(&watched, &server);
     }
 }
@@ -195,9 +195,9 @@ async fn what_ended_before_the_subscription_is_over_though_cri_has_not_noted_it(
         let mut watched = unaudited(&server).live().await;
         assert!(watched.names().contains(&"web".to_owned()), "as CRI still says");
         gate.open();
-        assert_eq!(watched.told().await, "exited web");
+        assert_eq!(watched.reported().await, "exited web");
         let counters = watched.watching.status().counters;
-        assert_eq!((counters.lists, counters.divergences), (1, 0), "no event was lost");
+        assert_eq!((counters.lists, counters.drifted), (1, 0), "no event was lost");
     }
 }
 
@@ -213,14 +213,14 @@ async fn what_was_started_before_the_subscription_is_there_once_cri_has_noted_it
         for id in [&web, &late] {
             server.finish_start(id).unwrap();
         }
-        let mut told = watched.told_all(2).await;
-        told.sort();
+        let mut reported = watched.reported_all(2).await;
+        reported.sort();
         let mut expected = [format!("started {late}"), "started web".to_owned()];
         expected.sort();
-        assert_eq!(told, expected);
+        assert_eq!(reported, expected);
         assert_true(&watched, &server);
         let counters = watched.watching.status().counters;
-        assert_eq!((counters.lists, counters.divergences), (1, 0), "no event was lost");
+        assert_eq!((counters.lists, counters.drifted), (1, 0), "no event was lost");
     }
 }
 
@@ -234,7 +234,7 @@ async fn a_sandbox_that_is_no_container_of_containerds_is_alive_without_a_task()
     let mut watched = unaudited(&server).live().await;
     in_time(containerd.until(|stats| stats.requests.containers_get == 1)).await;
     server.run(&pod, "last").unwrap();
-    assert_eq!(watched.told().await, "started last");
+    assert_eq!(watched.reported().await, "started last");
     assert_true(&watched, &server);
 }
 
@@ -250,7 +250,7 @@ async fn where_tasks_cannot_be_listed_a_second_list_shows_what_was_started_befor
     server.begin_start(&web).unwrap();
     let mut watched = unaudited(&server).live().await;
     server.finish_start(&web).unwrap();
-    assert_eq!(watched.told().await, "started web");
+    assert_eq!(watched.reported().await, "started web");
     assert_true(&watched, &server);
     assert_eq!(watched.watching.status().counters.lists, 2);
 }
@@ -264,19 +264,19 @@ async fn what_a_list_shows_needs_no_answer_of_whose_it_is() {
     let gate = hold(&server, containerd::Method::ContainersGet);
     let web = server.run(&pod, "web").unwrap();
     in_time(gate.until_waiting(1)).await;
-    assert_eq!(watched.told().await, "started web");
+    assert_eq!(watched.reported().await, "started web");
     server.exit(&web, 3).unwrap();
-    assert_eq!(watched.told().await, "exited web 3");
+    assert_eq!(watched.reported().await, "exited web 3");
     server.remove(&web).unwrap();
     gate.open();
     server.run(&pod, "last").unwrap();
-    assert_eq!(watched.told().await, "started last");
+    assert_eq!(watched.reported().await, "started last");
     assert_true(&watched, &server);
-    assert_eq!(watched.watching.status().counters.divergences, 0, "no event was lost");
+    assert_eq!(watched.watching.status().counters.drifted, 0, "no event was lost");
 }
 
 #[tokio::test]
-async fn lives_that_are_over_before_cri_knows_of_them_are_told_once_in_their_order() {
+async fn lives_that_are_over_before_cri_knows_of_them_are_reported_once_in_their_order() {
     for flavour in BEFORE_2_0 {
         let server = server(flavour);
         let pod = server.run_pod("p").unwrap();
@@ -291,7 +291,7 @@ async fn lives_that_are_over_before_cri_knows_of_them_are_told_once_in_their_ord
         let container = started.container().unwrap();
         assert_eq!((container.name(), container.pid()), ("short", pid));
         assert_eq!(container.labels().get("io.kubernetes.annotation/a"), Some("b"));
-        assert_eq!(watched.told().await, "exited short 7");
+        assert_eq!(watched.reported().await, "exited short 7");
         assert_true(&watched, &server);
     }
 }
@@ -307,9 +307,10 @@ async fn an_end_that_comes_before_its_start_leaves_no_ghost() {
             server.start_and_exit(&short, 7).unwrap();
         }
         server.run(&pod, "last").unwrap();
-        let told = watched.until_told("started last").await;
-        let (started, exited) = told.iter().partition::<Vec<_>, _>(|told| told.starts_with("started short"));
-        assert!(started.len() + 1 == exited.len(), "{told:?}");
+        let reported = watched.until_reported("started last").await;
+        let (started, exited) =
+            reported.iter().partition::<Vec<_>, _>(|reported| reported.starts_with("started short"));
+        assert!(started.len() + 1 == exited.len(), "{reported:?}");
         assert_true(&watched, &server);
     }
 }
@@ -326,7 +327,7 @@ async fn execs_end_no_container() {
             server.exec(&pod, &format!("exec{nth}"), 1).unwrap();
         }
         server.run(&pod, "last").unwrap();
-        assert_eq!(watched.told().await, "started last");
+        assert_eq!(watched.reported().await, "started last");
         assert_true(&watched, &server);
     }
 }
@@ -348,9 +349,9 @@ async fn containers_in_the_same_namespace_that_are_not_cris_do_no_harm() {
         containerd.exit("k8s.io/nerdctls", 0).unwrap();
         containerd.remove("k8s.io/nerdctls").unwrap();
         let web = server.run(&pod, "web").unwrap();
-        assert_eq!(watched.told().await, "started web", "{flavour:?}");
+        assert_eq!(watched.reported().await, "started web", "{flavour:?}");
         server.exit(&web, 0).unwrap();
-        assert_eq!(watched.told().await, "exited web 0");
+        assert_eq!(watched.reported().await, "exited web 0");
         assert_true(&watched, &server);
         for id in ["nerdctls", "short", "other"] {
             assert_eq!(server.stats().requests.of_id(Method::ContainerStatus, id), 0);
@@ -359,7 +360,7 @@ async fn containers_in_the_same_namespace_that_are_not_cris_do_no_harm() {
 }
 
 #[tokio::test]
-async fn where_containerd_does_not_tell_whose_a_container_is_it_is_waited_for_a_moment() {
+async fn where_containerd_does_not_report_whose_a_container_is_it_is_waited_for_a_moment() {
     let server = server(Flavour::Containerd1_7);
     let mut watched = unaudited(&server).live().await;
     let containerd = server.containerd();
@@ -371,12 +372,12 @@ async fn where_containerd_does_not_tell_whose_a_container_is_it_is_waited_for_a_
     let pod = server.begin_pod("p").unwrap();
     in_time(server.until(|stats| stats.requests.of_id(Method::PodSandboxStatus, &pod) >= 2)).await;
     server.finish_start(&pod).unwrap();
-    assert_eq!(watched.told().await, format!("started {pod}"));
+    assert_eq!(watched.reported().await, format!("started {pod}"));
     let mut status = watched.watching.follow_status();
     in_time(status.wait_for(|status| status.unresolved.is_empty())).await.unwrap();
     containerd.exit("k8s.io/nerdctls", 0).unwrap();
     server.stop(&pod).unwrap();
-    assert!(watched.told().await.starts_with(&format!("exited {pod}")));
+    assert!(watched.reported().await.starts_with(&format!("exited {pod}")));
 }
 
 #[tokio::test]
@@ -390,7 +391,7 @@ async fn pauses_are_nothing_in_cri() {
     server.containerd().resume(format!("k8s.io/{web}").as_str()).unwrap();
     assert_eq!(statuses(&server.stats()), asked);
     server.exit(&web, 0).unwrap();
-    assert_eq!(watched.told().await, "exited web 0");
+    assert_eq!(watched.reported().await, "exited web 0");
 }
 
 #[tokio::test]
@@ -408,7 +409,7 @@ async fn where_containerds_own_events_are_refused_it_is_polled() {
         let mut watched = watch(&server).live().await;
         assert!(matches!(watched.watching.status().source, Some(ChangeSource::Polling { .. })));
         server.run(&pod, "web").unwrap();
-        assert_eq!(watched.told().await, "started web");
+        assert_eq!(watched.reported().await, "started web");
         assert_eq!(server.stats().requests.of(Method::GetContainerEvents), 0, "not even then");
         assert_eq!(server.stats().accepted, 1);
     }
@@ -420,12 +421,15 @@ async fn a_dead_stream_is_noticed_though_everything_else_answers() {
     let pod = server.run_pod("p").unwrap();
     let web = server.run(&pod, "web").unwrap();
     let settings =
-        Settings::default().with_audits(None).with_checks(Duration::from_millis(20), Duration::from_secs(1));
+        Settings::default().with_audits(None).with_probes(Duration::from_millis(20), Duration::from_secs(1));
     let client = Client::builder().endpoint(server.endpoint()).probe_every(Duration::from_millis(20));
     let mut watched = watch_with_settings(client.build().unwrap(), settings).live().await;
     let gate = server.containerd().stall_streams();
     server.exit(&web, 0).unwrap();
-    assert_eq!(watched.told().await, "disconnected checking the silent event stream: no answer within 1 s");
+    assert_eq!(
+        watched.reported().await,
+        "disconnected checking the silent event stream: no answer within 1 s"
+    );
     gate.open();
-    assert_eq!(watched.until_told("synced").await.pop().unwrap(), "synced 1");
+    assert_eq!(watched.until_reported("synced").await.pop().unwrap(), "synced 1");
 }

@@ -51,7 +51,7 @@ async fn a_list_costs_two_requests_and_a_status_of_each_container_and_sandbox() 
 }
 
 #[tokio::test]
-async fn labels_tell_the_pod_whoever_made_it_and_annotations_are_labels() {
+async fn labels_report_the_pod_whoever_made_it_and_annotations_are_labels() {
     let server = server(Flavour::Containerd2_1);
     let kubelets =
         PodSpec::new("web").namespace("shop").uid("u-1").label("app", "x").annotation("team", "blue");
@@ -69,11 +69,11 @@ async fn labels_tell_the_pod_whoever_made_it_and_annotations_are_labels() {
     assert_eq!(busybox.labels().get("io.kubernetes.pod.name"), Some("tool"));
     let nginx = watched.container("nginx");
     assert_eq!(nginx.labels().get("io.kubernetes.annotation/note"), Some("n"));
-    assert_eq!(statuses(&server.stats()), (2, 2), "the list told of the sandboxes");
+    assert_eq!(statuses(&server.stats()), (2, 2), "the list reported of the sandboxes");
 }
 
 #[tokio::test]
-async fn lists_beyond_4_mib_are_taken_and_those_beyond_the_runtimes_own_limit_are_told() {
+async fn lists_beyond_4_mib_are_taken_and_those_beyond_the_runtimes_own_limit_are_reported() {
     let server = server(Flavour::Containerd2_1);
     for nth in 0..400 {
         let huge = || "x".repeat(16_000);
@@ -87,8 +87,11 @@ async fn lists_beyond_4_mib_are_taken_and_those_beyond_the_runtimes_own_limit_ar
     let server = Server::builder().largest_message(1 << 20).start().unwrap();
     let sandbox = server.run_pod("p").unwrap();
     server.run(&sandbox, ContainerSpec::new("c").annotation("huge", "x".repeat(2 << 20))).unwrap();
-    let told = watch(&server).told().await;
-    assert!(told.starts_with("disconnected the CRI runtime fails RuntimeService.ListContainers: "), "{told}");
+    let reported = watch(&server).reported().await;
+    assert!(
+        reported.starts_with("disconnected the CRI runtime fails RuntimeService.ListContainers: "),
+        "{reported}"
+    );
 }
 
 #[tokio::test]
@@ -144,27 +147,30 @@ async fn a_status_that_hangs_or_fails_delays_nobody_and_is_asked_for_again() {
     let mut watched = watch_with_settings(client(&server), settings);
     // All others, with both sandboxes, while the slow one is still awaited.
     for _ in 0..42 {
-        let told = watched.told().await;
+        let reported = watched.reported().await;
         assert!(
-            told.starts_with("started ") && told != "started slow" && told != "started failing",
-            "{told}"
+            reported.starts_with("started ") && reported != "started slow" && reported != "started failing",
+            "{reported}"
         );
     }
-    let synced = watched.told().await;
-    assert_eq!(synced, "synced 42, 2 unresolved", "what cannot be told does not keep it from being ready");
+    let synced = watched.reported().await;
+    assert_eq!(
+        synced, "synced 42, 2 unresolved",
+        "what cannot be reported does not keep it from being ready"
+    );
     assert_eq!(watched.watching.status().unresolved.total(), 2);
     gate.open();
-    assert_eq!(watched.told().await, "started slow");
+    assert_eq!(watched.reported().await, "started slow");
     server.remove_hook(hook);
-    assert_eq!(watched.told().await, "started failing");
+    assert_eq!(watched.reported().await, "started failing");
     assert_eq!(watched.watching.status().unresolved.total(), 0);
     assert_true(&watched, &server);
 }
 
 #[tokio::test]
-async fn a_list_that_fails_is_told_and_asked_for_again() {
+async fn a_list_that_fails_is_reported_and_asked_for_again() {
     for method in [Method::ListContainers, Method::ListPodSandbox] {
-        for (verdict, told) in [
+        for (verdict, reported) in [
             (
                 Verdict::error(Code::Unknown, "not yet"),
                 "disconnected the CRI runtime fails RuntimeService.List",
@@ -177,16 +183,16 @@ async fn a_list_that_fails_is_told_and_asked_for_again() {
             let hook = server
                 .on_call(move |call| if call.method() == method { verdict.clone() } else { Verdict::Pass });
             let mut watched = watch(&server);
-            let said = watched.told().await;
-            assert!(said.starts_with(told), "{said}");
+            let said = watched.reported().await;
+            assert!(said.starts_with(reported), "{said}");
             server.remove_hook(hook);
-            watched.until_told("synced 2").await;
+            watched.until_reported("synced 2").await;
         }
     }
 }
 
 #[tokio::test]
-async fn what_the_runtime_tells_can_be_kept_of_each_container_and_sandbox() {
+async fn what_the_runtime_reports_can_be_kept_of_each_container_and_sandbox() {
     let server = server(Flavour::Crio);
     let sandbox = server.run_pod("p").unwrap();
     server.run(&sandbox, ContainerSpec::new("web").image("busybox:1.36")).unwrap();
@@ -205,7 +211,7 @@ async fn what_the_runtime_tells_can_be_kept_of_each_container_and_sandbox() {
     assert_eq!(packed(&watched, "web"), Some(("busybox:1.36".into(), true)));
     assert_eq!(packed(&watched, &sandbox), Some(("p".into(), true)));
     server.run(&sandbox, "later").unwrap();
-    assert_eq!(watched.told().await, "started later");
+    assert_eq!(watched.reported().await, "started later");
     assert!(packed(&watched, "later").is_some());
 }
 

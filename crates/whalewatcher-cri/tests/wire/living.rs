@@ -7,24 +7,24 @@ use crate::watched::{assert_true, client, in_time, server, statuses, watch, watc
 const TELLING: [Flavour; 2] = [Flavour::Containerd2_1, Flavour::CrioWithEvents];
 
 #[tokio::test]
-async fn a_life_costs_one_status_and_tells_its_time_and_exit_code() {
+async fn a_life_costs_one_status_and_reports_its_time_and_exit_code() {
     for flavour in TELLING {
         let server = server(flavour);
         let mut watched = watch(&server).live().await;
         let sandbox = server.run_pod(PodSpec::new("web").namespace("shop")).unwrap();
-        assert_eq!(watched.told().await, format!("started {sandbox}"));
+        assert_eq!(watched.reported().await, format!("started {sandbox}"));
         let web = server.run(&sandbox, ContainerSpec::new("web").annotation("team", "blue")).unwrap();
         let started = watched.next().await;
         assert_eq!(Some(started.time), started.container().unwrap().started_at());
         assert_true(&watched, &server);
         server.exit(&web, 3).unwrap();
-        assert_eq!(watched.told().await, "exited web 3");
+        assert_eq!(watched.reported().await, "exited web 3");
         server.remove(&sandbox).unwrap();
-        let told = watched.told().await;
-        assert!(told.starts_with(&format!("exited {sandbox}")), "{told}");
+        let reported = watched.reported().await;
+        assert!(reported.starts_with(&format!("exited {sandbox}")), "{reported}");
         assert_true(&watched, &server);
         assert_eq!(statuses(&server.stats()), (1, 1), "{flavour:?}");
-        assert_eq!(watched.watching.status().counters.divergences, 0);
+        assert_eq!(watched.watching.status().counters.drifted, 0);
     }
 }
 
@@ -34,13 +34,13 @@ async fn containers_end_and_are_replaced_within_a_pod_that_lives_on() {
         let server = server(flavour);
         let mut watched = watch(&server).live().await;
         let sandbox = server.run_pod("web").unwrap();
-        assert_eq!(watched.told().await, format!("started {sandbox}"));
+        assert_eq!(watched.reported().await, format!("started {sandbox}"));
         for attempt in 0..3 {
             let id = server.run(&sandbox, ContainerSpec::new("web").attempt(attempt)).unwrap();
-            assert_eq!(watched.told().await, "started web");
+            assert_eq!(watched.reported().await, "started web");
             assert_true(&watched, &server);
             server.exit(&id, 1).unwrap();
-            assert_eq!(watched.told().await, "exited web 1");
+            assert_eq!(watched.reported().await, "exited web 1");
         }
         assert_eq!(watched.names(), [sandbox]);
     }
@@ -58,7 +58,7 @@ async fn execs_and_containers_that_are_never_started_are_nothing() {
         server.remove(&never).unwrap();
         server.run_out_of_memory(&web).unwrap();
         server.run(&sandbox, "last").unwrap();
-        assert_eq!(watched.told().await, "started last");
+        assert_eq!(watched.reported().await, "started last");
         assert_true(&watched, &server);
     }
 }
@@ -73,10 +73,10 @@ async fn a_removed_pod_takes_all_its_containers_with_it() {
         }
         let mut watched = watch(&server).live().await;
         server.remove(&sandbox).unwrap();
-        let mut told = watched.told_all(4).await;
-        told.sort();
-        assert!(told[0].starts_with("exited 0d"), "{told:?}");
-        assert_eq!(told[1..], ["exited a 137", "exited b 137", "exited c 137"]);
+        let mut reported = watched.reported_all(4).await;
+        reported.sort();
+        assert!(reported[0].starts_with("exited 0d"), "{reported:?}");
+        assert_eq!(reported[1..], ["exited a 137", "exited b 137", "exited c 137"]);
         assert_eq!(watched.watching.portfolio().total(), 0);
     }
 }
@@ -88,15 +88,15 @@ async fn events_that_come_twice_late_or_after_the_end_change_nothing() {
     let mut watched = watch(&server).live().await;
     server.on_event(|_| Fate::Duplicate);
     let web = server.run(&sandbox, "web").unwrap();
-    assert_eq!(watched.told().await, "started web");
-    server.tell(ContainerEventType::ContainerStartedEvent, &web).unwrap();
+    assert_eq!(watched.reported().await, "started web");
+    server.report(ContainerEventType::ContainerStartedEvent, &web).unwrap();
     server.exit(&web, 0).unwrap();
-    assert_eq!(watched.told().await, "exited web 0");
-    server.tell(ContainerEventType::ContainerStartedEvent, &web).unwrap();
-    server.tell(ContainerEventType::ContainerStoppedEvent, &web).unwrap();
+    assert_eq!(watched.reported().await, "exited web 0");
+    server.report(ContainerEventType::ContainerStartedEvent, &web).unwrap();
+    server.report(ContainerEventType::ContainerStoppedEvent, &web).unwrap();
     server.remove(&web).unwrap();
     let last = server.run(&sandbox, "last").unwrap();
-    assert_eq!(watched.told().await, "started last");
+    assert_eq!(watched.reported().await, "started last");
     assert_true(&watched, &server);
     let stats = server.stats();
     assert!(
@@ -107,7 +107,7 @@ async fn events_that_come_twice_late_or_after_the_end_change_nothing() {
 }
 
 #[tokio::test]
-async fn a_sandbox_whose_end_is_told_by_nothing_but_its_removal_is_gone_then() {
+async fn a_sandbox_whose_end_is_reported_by_nothing_but_its_removal_is_gone_then() {
     let server = server(Flavour::Containerd2_1);
     let sandbox = server.run_pod("web").unwrap();
     let web = server.run(&sandbox, "web").unwrap();
@@ -117,9 +117,9 @@ async fn a_sandbox_whose_end_is_told_by_nothing_but_its_removal_is_gone_then() {
         _ => Fate::Deliver,
     });
     server.remove(&web).unwrap();
-    assert!(watched.told().await.starts_with("exited web"));
+    assert!(watched.reported().await.starts_with("exited web"));
     server.remove(&sandbox).unwrap();
-    assert!(watched.told().await.starts_with("exited "));
+    assert!(watched.reported().await.starts_with("exited "));
     assert_eq!(watched.watching.portfolio().total(), 0);
 }
 
@@ -142,13 +142,13 @@ async fn events_of_nobody_and_of_kinds_that_are_not_known_do_no_harm() {
         }
     }
     server.run(&sandbox, "last").unwrap();
-    assert_eq!(watched.told().await, "started last");
+    assert_eq!(watched.reported().await, "started last");
     assert_true(&watched, &server);
     assert_eq!(watched.watching.status().counters.connects, 1);
 }
 
 #[tokio::test]
-async fn watchers_of_one_client_are_told_of_the_same_lives() {
+async fn watchers_of_one_client_are_reported_of_the_same_lives() {
     for flavour in TELLING {
         let server = server(flavour);
         let pod = server.run_pod("p").unwrap();
@@ -159,7 +159,7 @@ async fn watchers_of_one_client_are_told_of_the_same_lives() {
         let short = server.run(&pod, "short").unwrap();
         server.exit(&short, 4).unwrap();
         for watched in &mut watchers {
-            assert_eq!(watched.told_all(3).await, ["exited web 3", "started short", "exited short 4"]);
+            assert_eq!(watched.reported_all(3).await, ["exited web 3", "started short", "exited short 4"]);
             assert_true(watched, &server);
         }
     }

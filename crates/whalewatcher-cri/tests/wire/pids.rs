@@ -8,7 +8,7 @@ use whalewatcher_testkit::cri::{Code, Flavour, Info, Method, PodSpec};
 use crate::watched::{assert_true, client, in_time, server, watch, watch_with_settings};
 
 #[tokio::test]
-async fn whose_pid_is_told_late_is_shown_as_soon_as_it_is() {
+async fn whose_pid_is_reported_late_is_shown_as_soon_as_it_is() {
     let server = server(Flavour::Containerd2_1);
     let sandbox = server.run_pod("p").unwrap();
     let late = server.run(&sandbox, "late").unwrap();
@@ -25,11 +25,11 @@ async fn whose_pid_is_told_late_is_shown_as_soon_as_it_is() {
         let settings = Settings::default().with_audits(None);
         let mut watched = watch_with_settings(client(&server), settings);
         let asked = server.stats().requests.of_id(Method::ContainerStatus, &late);
-        watched.until_told("synced 1").await;
+        watched.until_reported("synced 1").await;
         in_time(server.until(|stats| stats.requests.of_id(Method::ContainerStatus, &late) >= asked + 2))
             .await;
-        server.set_info(&late, Info::Told).unwrap();
-        assert_eq!(watched.told().await, "started late", "{info:?}");
+        server.set_info(&late, Info::Reported).unwrap();
+        assert_eq!(watched.reported().await, "started late", "{info:?}");
         assert_true(&watched, &server);
     }
 }
@@ -51,17 +51,17 @@ async fn what_runs_without_a_pid_is_unresolved_until_it_has_one_or_is_over() {
             assert!(error.starts_with(&reason) && error.ends_with(remedy), "{error}");
         }
         let mut watched = watch_with_settings(client(&server), Settings::default().with_audits(None));
-        watched.until_told("synced 0").await;
+        watched.until_reported("synced 0").await;
         let asked = |id: &str| 8 + server.stats().requests.of_id(Method::ContainerStatus, id);
         let asked = asked(&web);
         in_time(server.until(|stats| stats.requests.of_id(Method::ContainerStatus, &web) >= asked)).await;
         assert_eq!(watched.watching.status().unresolved.total(), 2, "for as long as they run");
         let other = server.run(&sandbox, "other").unwrap();
         server.set_info(&other, Info::Pid(4711)).unwrap();
-        assert_eq!(watched.told().await, "started other");
+        assert_eq!(watched.reported().await, "started other");
         server.exit(&web, 3).unwrap();
         server.remove(&sandbox).unwrap();
-        watched.until_told("exited other").await;
+        watched.until_reported("exited other").await;
         let mut status = watched.watching.follow_status();
         in_time(status.wait_for(|status| status.is_live() && status.unresolved.is_empty())).await.unwrap();
         assert_eq!(watched.names(), [""; 0]);
@@ -78,27 +78,27 @@ async fn sandboxes_of_cri_o_without_a_process_are_not_alive_and_asked_about_once
         let web = server.run(&bare, "web").unwrap();
         let settings = Settings::default().with_audits(Duration::from_millis(50));
         let mut watched = watch_with_settings(client(&server), settings);
-        assert_eq!(watched.told_all(2).await, ["started web", "synced 1, 1 unresolved"]);
+        assert_eq!(watched.reported_all(2).await, ["started web", "synced 1, 1 unresolved"]);
         let listed = server.stats().requests.of(Method::ListPodSandbox);
         in_time(server.until(|stats| stats.requests.of(Method::ListPodSandbox) >= listed + 5)).await;
         assert_eq!(server.stats().requests.of_id(Method::PodSandboxStatus, &bare), 1, "{flavour:?}");
         assert_eq!(watched.watching.status().unresolved.total(), 1, "what cannot be read may have a process");
         // What is not alive has no end.
         server.exit(&web, 0).unwrap();
-        assert_eq!(watched.told().await, "exited web 0");
+        assert_eq!(watched.reported().await, "exited web 0");
         server.remove(&bare).unwrap();
         let other = server.run_pod("other").unwrap();
-        assert_eq!(watched.told().await, format!("started {other}"));
+        assert_eq!(watched.reported().await, format!("started {other}"));
     }
 }
 
 #[tokio::test]
-async fn a_status_that_fails_twice_is_told_then() {
+async fn a_status_that_fails_twice_is_reported_then() {
     let server = server(Flavour::Containerd2_1);
     let sandbox = server.run_pod("p").unwrap();
     let mut watched = watch(&server).live().await;
     server.fail_next(Method::ContainerStatus, 2, Code::Unavailable, "out of luck");
     server.run(&sandbox, "web").unwrap();
-    assert_eq!(watched.told().await, "started web");
+    assert_eq!(watched.reported().await, "started web");
     assert_true(&watched, &server);
 }

@@ -25,16 +25,16 @@ async fn only_what_is_new_costs_a_status() {
     in_time(server.until(|stats| lists(stats).0 >= polls + 5)).await;
     assert_eq!(statuses(&server.stats()), (10, 1), "nothing has changed");
     let new = server.run(&sandbox, "new").unwrap();
-    assert_eq!(watched.told().await, "started new");
+    assert_eq!(watched.reported().await, "started new");
     server.exit(&new, 3).unwrap();
-    assert_eq!(watched.told().await, "exited new 3", "its status tells the exit code");
+    assert_eq!(watched.reported().await, "exited new 3", "its status reports the exit code");
     assert_eq!(statuses(&server.stats()), (12, 1));
     server.remove(&sandbox).unwrap();
-    let told = watched.told_all(11).await;
-    assert!(told.iter().all(|told| told.starts_with("exited ")), "{told:?}");
+    let reported = watched.reported_all(11).await;
+    assert!(reported.iter().all(|reported| reported.starts_with("exited ")), "{reported:?}");
     assert_eq!(statuses(&server.stats()), (22, 1), "once for each container that is gone");
     let counters = watched.watching.status().counters;
-    assert_eq!((counters.divergences, counters.connects), (0, 1));
+    assert_eq!((counters.drifted, counters.connects), (0, 1));
 }
 
 #[tokio::test]
@@ -45,31 +45,31 @@ async fn an_audit_beside_it_finds_nothing_to_mend() {
     let mut watched = watch_with_settings(client(&server), settings).live().await;
     for nth in 0..30 {
         let id = server.run(&sandbox, ContainerSpec::new(format!("c{nth}"))).unwrap();
-        assert_eq!(watched.told().await, format!("started c{nth}"));
+        assert_eq!(watched.reported().await, format!("started c{nth}"));
         server.exit(&id, 0).unwrap();
-        assert_eq!(watched.told().await, format!("exited c{nth} 0"));
+        assert_eq!(watched.reported().await, format!("exited c{nth} 0"));
     }
-    assert_eq!(watched.watching.status().counters.divergences, 0);
+    assert_eq!(watched.watching.status().counters.drifted, 0);
     assert_true(&watched, &server);
 }
 
 #[tokio::test]
-async fn a_poll_that_fails_is_made_up_for_by_the_next_and_one_that_fails_again_and_again_is_told() {
+async fn a_poll_that_fails_is_made_up_for_by_the_next_and_one_that_fails_again_and_again_is_reported() {
     let server = server(Flavour::Crio);
     let sandbox = server.run_pod("p").unwrap();
     let mut watched = polled(&server).await;
     server.fail_next(Method::ListPodSandbox, 2, Code::Internal, "out of luck");
     server.run(&sandbox, "web").unwrap();
-    assert_eq!(watched.told().await, "started web");
+    assert_eq!(watched.reported().await, "started web");
     assert_eq!(watched.watching.status().counters.connects, 1);
     let hook = server.on_call(|call| match call.method() {
         Method::ListContainers => Verdict::error(Code::Internal, "no luck at all"),
         _ => Verdict::Pass,
     });
-    let told = watched.told().await;
-    assert_eq!(told, "disconnected the CRI runtime fails RuntimeService.ListContainers: no luck at all");
+    let reported = watched.reported().await;
+    assert_eq!(reported, "disconnected the CRI runtime fails RuntimeService.ListContainers: no luck at all");
     server.remove_hook(hook);
-    assert_eq!(watched.until_told("synced").await.pop().unwrap(), "synced 2");
+    assert_eq!(watched.until_reported("synced").await.pop().unwrap(), "synced 2");
 }
 
 #[tokio::test]
@@ -79,13 +79,13 @@ async fn a_poll_may_take_as_long_as_a_list() {
     let settings = whalewatcher_core::Settings::default().with_audits(None).with_limits(other, list, other);
     let mut watched = watch_with_settings(client(&server), settings).live().await;
     let gate = server.hold(Method::ListContainers, None);
-    assert_eq!(watched.told().await, "disconnected polling: no list within 1 s");
+    assert_eq!(watched.reported().await, "disconnected polling: no list within 1 s");
     gate.open();
-    watched.until_told("synced").await;
+    watched.until_reported("synced").await;
 }
 
 #[tokio::test]
-async fn a_life_that_ends_between_list_and_status_is_not_told_and_nobody_is_left() {
+async fn a_life_that_ends_between_list_and_status_is_not_reported_and_nobody_is_left() {
     let server = server(Flavour::Crio);
     let sandbox = server.run_pod("p").unwrap();
     let mut watched = polled(&server).await;
@@ -95,12 +95,12 @@ async fn a_life_that_ends_between_list_and_status_is_not_told_and_nobody_is_left
     server.remove(&short).unwrap();
     gate.open();
     server.run(&sandbox, "last").unwrap();
-    assert_eq!(watched.told().await, "started last");
+    assert_eq!(watched.reported().await, "started last");
     assert_true(&watched, &server);
 }
 
 #[tokio::test]
-async fn what_changes_between_the_list_and_the_first_poll_is_told() {
+async fn what_changes_between_the_list_and_the_first_poll_is_reported() {
     let server = server(Flavour::Crio);
     let sandbox = server.run_pod("p").unwrap();
     let goes = server.run(&sandbox, "goes").unwrap();
@@ -110,6 +110,6 @@ async fn what_changes_between_the_list_and_the_first_poll_is_told() {
     server.exit(&goes, 0).unwrap();
     server.run(&sandbox, "comes").unwrap();
     gate.open();
-    watched.until_told("started comes").await;
+    watched.until_reported("started comes").await;
     assert_true(&watched, &server);
 }

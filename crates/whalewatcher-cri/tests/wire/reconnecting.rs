@@ -18,7 +18,7 @@ const ALL: [Flavour; 5] = [
 ];
 
 #[tokio::test]
-async fn a_runtime_that_is_killed_and_started_again_is_told_by_exactly_what_differs() {
+async fn a_runtime_that_is_killed_and_started_again_is_reported_by_exactly_what_differs() {
     for flavour in ALL {
         let server = server(flavour);
         let pod = server.run_pod(PodSpec::new("a")).unwrap();
@@ -28,7 +28,7 @@ async fn a_runtime_that_is_killed_and_started_again_is_told_by_exactly_what_diff
         server.run(&removed, "removed").unwrap();
         let mut watched = watch(&server).live().await;
         server.stop_listening().await;
-        let lost = watched.told().await;
+        let lost = watched.reported().await;
         assert!(lost.starts_with("disconnected "), "{lost}");
         server.exit(&goes, 1).unwrap();
         server.remove(&removed).unwrap();
@@ -36,10 +36,10 @@ async fn a_runtime_that_is_killed_and_started_again_is_told_by_exactly_what_diff
         let passing = server.run(&pod, "passing").unwrap();
         server.remove(&passing).unwrap();
         server.listen_again().unwrap();
-        let mut told = watched.until_told("synced").await;
-        told.sort();
+        let mut reported = watched.until_reported("synced").await;
+        reported.sort();
         let expected = ["exited beef", "exited goes 1", "exited removed", "started comes", "synced 3"];
-        assert_eq!(told, expected, "{flavour:?}");
+        assert_eq!(reported, expected, "{flavour:?}");
         assert_true(&watched, &server);
     }
 }
@@ -55,9 +55,9 @@ async fn survivors_are_not_announced_again_however_often_the_connection_ends() {
         let mut watched = watch(&server).live().await;
         for _ in 0..4 {
             server.disconnect_all();
-            let told = watched.told_all(2).await;
-            assert!(told[0].starts_with("disconnected "), "{told:?}");
-            assert_eq!(told[1], "synced 6", "{flavour:?}");
+            let reported = watched.reported_all(2).await;
+            assert!(reported[0].starts_with("disconnected "), "{reported:?}");
+            assert_eq!(reported[1], "synced 6", "{flavour:?}");
         }
     }
 }
@@ -108,7 +108,7 @@ async fn how_a_life_ended_meanwhile_is_asked_for_of_what_was_known_alone() {
         let outage = format!("{flavour:?}, cut: {is_cut}, hangs: {hangs}");
         assert_eq!((container.name(), *code), ("web", expected), "{outage}");
         assert!(expected.is_none() || event.time <= ended, "{outage}: {event}");
-        assert_eq!(watched.told().await, "synced 1", "{outage}");
+        assert_eq!(watched.reported().await, "synced 1", "{outage}");
         let asked_of = |id: &str| {
             let of = |stats: &Stats| stats.requests.of_id(Method::ContainerStatus, id);
             of(&server.stats()) - of(&asked)

@@ -6,7 +6,7 @@ use whalewatcher_testkit::cri::{ContainerEventType, ContainerSpec, Fate, Flavour
 use crate::watched::{assert_true, in_time, server, watch};
 
 #[tokio::test]
-async fn a_life_that_is_over_before_its_status_can_be_asked_for_is_told_by_its_events() {
+async fn a_life_that_is_over_before_its_status_can_be_asked_for_is_reported_by_its_events() {
     for flavour in [Flavour::Containerd2_1, Flavour::CrioWithEvents] {
         let server = server(flavour);
         let sandbox = server.run_pod("p").unwrap();
@@ -22,7 +22,7 @@ async fn a_life_that_is_over_before_its_status_can_be_asked_for_is_told_by_its_e
         assert_eq!((container.name(), container.pid()), ("short", 0));
         assert_eq!(container.labels().get("io.kubernetes.annotation/a"), Some("b"));
         assert_eq!(container.labels().get("io.kubernetes.pod.name"), Some("p"));
-        assert_eq!(watched.told().await, "exited short 7");
+        assert_eq!(watched.reported().await, "exited short 7");
         assert_true(&watched, &server);
     }
 }
@@ -38,19 +38,19 @@ async fn pods_that_are_over_at_once_leave_their_traces_once_each() {
             server.start_and_exit(&container, 1).unwrap();
             server.remove(&sandbox).unwrap();
         }
-        let told = watched.told_all(200).await;
-        let count = |what: &str| told.iter().filter(|told| told.starts_with(what)).count();
-        let of = |what: &str| told.iter().filter(|told| *told == what).count();
+        let reported = watched.reported_all(200).await;
+        let count = |what: &str| reported.iter().filter(|reported| reported.starts_with(what)).count();
+        let of = |what: &str| reported.iter().filter(|reported| *reported == what).count();
         assert_eq!((of("started c"), of("exited c 1")), (50, 50), "{flavour:?}");
         assert_eq!((count("started "), count("exited ")), (100, 100));
         let last = server.run_pod("last").unwrap();
-        assert_eq!(watched.told().await, format!("started {last}"));
+        assert_eq!(watched.reported().await, format!("started {last}"));
         assert_true(&watched, &server);
     }
 }
 
 #[tokio::test]
-async fn an_end_that_is_told_before_its_start_is_told_after_it() {
+async fn an_end_that_is_reported_before_its_start_is_reported_after_it() {
     let server = server(Flavour::Containerd2_1);
     let sandbox = server.run_pod("p").unwrap();
     let mut watched = watch(&server).live().await;
@@ -60,9 +60,9 @@ async fn an_end_that_is_told_before_its_start_is_told_after_it() {
         _ => Fate::Deliver,
     });
     server.start_and_exit(&container, 3).unwrap();
-    assert_eq!(watched.told_all(2).await, ["started c", "exited c 3"]);
+    assert_eq!(watched.reported_all(2).await, ["started c", "exited c 3"]);
     let last = server.run(&sandbox, "last").unwrap();
-    server.tell(ContainerEventType::ContainerCreatedEvent, &last).unwrap();
-    assert_eq!(watched.told().await, "started last", "and nothing else of the former");
+    server.report(ContainerEventType::ContainerCreatedEvent, &last).unwrap();
+    assert_eq!(watched.reported().await, "started last", "and nothing else of the former");
     assert!(watched.next().now_or_never().is_none());
 }

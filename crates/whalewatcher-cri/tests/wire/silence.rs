@@ -10,7 +10,7 @@ use whalewatcher_testkit::proxy::{Fault, Proxy};
 use crate::watched::{Watched, assert_true, client, in_time, lists, server, watch, watch_with_settings};
 
 fn checked(server: &Server, limit: Duration) -> Watched {
-    let settings = Settings::default().with_audits(None).with_checks(Duration::from_millis(20), limit);
+    let settings = Settings::default().with_audits(None).with_probes(Duration::from_millis(20), limit);
     watch_with_settings(client(server), settings)
 }
 
@@ -20,16 +20,16 @@ async fn lost_events_are_made_up_for_by_an_audit() {
     let pod = server.run_pod("p").unwrap();
     let web = server.run(&pod, "web").unwrap();
     let settings =
-        Settings::default().with_audits(Duration::from_millis(50)).with_checks(None, Duration::from_secs(60));
+        Settings::default().with_audits(Duration::from_millis(50)).with_probes(None, Duration::from_secs(60));
     let mut watched = watch_with_settings(client(&server), settings).live().await;
     server.on_event(|_| Fate::Vanish);
     server.exit(&web, 3).unwrap();
     server.run(&pod, "other").unwrap();
-    let mut told = watched.told_all(2).await;
-    told.sort();
-    assert_eq!(told, ["exited web", "started other"]);
+    let mut reported = watched.reported_all(2).await;
+    reported.sort();
+    assert_eq!(reported, ["exited web", "started other"]);
     let counters = watched.watching.status().counters;
-    assert_eq!((counters.divergences, counters.connects), (2, 1));
+    assert_eq!((counters.drifted, counters.connects), (2, 1));
     assert_true(&watched, &server);
 }
 
@@ -51,22 +51,22 @@ async fn a_runtime_that_hangs_is_noticed() {
         let pod = server.run_pod("p").unwrap();
         let mut watched = checked(&server, Duration::from_secs(1)).live().await;
         let hook = server.on_call(|_| Verdict::Hang);
-        let told = watched.told().await;
-        assert_eq!(told, "disconnected checking the silent event stream: no answer within 1 s");
+        let reported = watched.reported().await;
+        assert_eq!(reported, "disconnected checking the silent event stream: no answer within 1 s");
         server.remove_hook(hook);
         server.run(&pod, "web").unwrap();
-        assert_eq!(watched.until_told("synced").await.pop().unwrap(), "synced 2");
+        assert_eq!(watched.until_reported("synced").await.pop().unwrap(), "synced 2");
     }
 }
 
 #[tokio::test]
 async fn a_runtime_that_takes_over_the_sockets_path_is_connected_to_though_the_old_one_answers() {
     let (minute, often) = (Duration::from_secs(60), Duration::from_millis(50));
-    let neither = || Settings::default().with_audits(None).with_checks(None, minute);
+    let neither = || Settings::default().with_audits(None).with_probes(None, minute);
     for (flavour, settings) in [
-        (Flavour::Containerd2_1, neither().with_checks(often, minute)),
+        (Flavour::Containerd2_1, neither().with_probes(often, minute)),
         (Flavour::Containerd2_1, neither().with_audits(often)),
-        (Flavour::Containerd1_7, neither().with_checks(often, minute)),
+        (Flavour::Containerd1_7, neither().with_probes(often, minute)),
         // By polling it is seen too.
         (Flavour::Crio, neither()),
     ] {
@@ -76,10 +76,10 @@ async fn a_runtime_that_takes_over_the_sockets_path_is_connected_to_though_the_o
         let client = Client::builder().endpoint(proxy.endpoint()).poll_every(often).build().unwrap();
         let mut watched = watch_with_settings(client, settings).live().await;
         proxy.inject(Fault::replace_socket(false)).unwrap();
-        let told = watched.told().await;
+        let reported = watched.reported().await;
         let expected = format!("another socket is bound at {} by now", proxy.endpoint());
-        assert!(told.starts_with("disconnected ") && told.contains(&expected), "{told}");
-        assert_eq!(watched.told().await, "synced 1", "{flavour:?}");
+        assert!(reported.starts_with("disconnected ") && reported.contains(&expected), "{reported}");
+        assert_eq!(watched.reported().await, "synced 1", "{flavour:?}");
         assert_eq!(server.stats().accepted, 2);
     }
 }
@@ -92,9 +92,9 @@ async fn whoever_says_nothing_at_all_is_given_up() {
     let limit = Duration::from_millis(300);
     let settings = Settings::default().with_limits(limit, limit, limit);
     let mut watched = watch_with_settings(client(&server), settings);
-    assert_eq!(watched.told().await, "disconnected connecting: no answer within 0.3 s");
+    assert_eq!(watched.reported().await, "disconnected connecting: no answer within 0.3 s");
     server.receive(Reception::Serve);
-    assert_eq!(watched.until_told("synced").await.pop().unwrap(), "synced 1");
+    assert_eq!(watched.until_reported("synced").await.pop().unwrap(), "synced 1");
 }
 
 #[tokio::test]
@@ -108,10 +108,10 @@ async fn an_event_that_cannot_be_understood_has_all_found_out_anew() {
     let mut watched = watch(&server).live().await;
     in_time(server.until(|stats| lists(stats).0 == 2)).await;
     let pod = server.run_pod("p").unwrap();
-    let told = watched.told().await;
-    let garbled = "disconnected RuntimeService.GetContainerEvents: the answer cannot be understood";
-    assert!(told.starts_with(garbled), "{told}");
+    let reported = watched.reported().await;
+    let malformed = "disconnected RuntimeService.GetContainerEvents: the answer cannot be understood";
+    assert!(reported.starts_with(malformed), "{reported}");
     server.remove_hook(hook);
-    assert_eq!(watched.told_all(2).await, [format!("started {pod}"), "synced 1".into()]);
-    assert_eq!(watched.watching.status().counters.garbled, 1);
+    assert_eq!(watched.reported_all(2).await, [format!("started {pod}"), "synced 1".into()]);
+    assert_eq!(watched.watching.status().counters.malformed, 1);
 }

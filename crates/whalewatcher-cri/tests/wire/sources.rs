@@ -34,10 +34,10 @@ async fn the_source_is_the_best_that_harms_nobody() {
         let fallback = watched.watching.status().fallback;
         assert_eq!(fallback.is_some(), matches!(expected, ChangeSource::Polling { .. }), "{fallback:?}");
         let web = server.run(&sandbox, "web").unwrap();
-        assert_eq!(watched.told().await, "started web");
+        assert_eq!(watched.reported().await, "started web");
         assert_true(&watched, &server);
         server.exit(&web, 0).unwrap();
-        assert!(watched.told().await.starts_with("exited web"));
+        assert!(watched.reported().await.starts_with("exited web"));
         assert_eq!(server.stats().requests.of(Method::GetContainerEvents), asked, "{flavour:?}");
         assert_eq!(server.stats().accepted, 1, "{flavour:?}");
     }
@@ -53,10 +53,10 @@ async fn who_wants_to_poll_asks_for_no_events_of_any_kind() {
         assert_eq!(source(&watched), Some(POLLING), "{flavour:?}");
         assert!(watched.watching.status().fallback.is_none(), "as configured");
         let web = server.run(&sandbox, "web").unwrap();
-        assert_eq!(watched.told().await, "started web");
+        assert_eq!(watched.reported().await, "started web");
         assert_true(&watched, &server);
         server.exit(&web, 3).unwrap();
-        assert_eq!(watched.told().await, "exited web 3", "{flavour:?}");
+        assert_eq!(watched.reported().await, "exited web 3", "{flavour:?}");
         assert_eq!(server.stats().requests.of(Method::GetContainerEvents), 0, "{flavour:?}");
         assert_eq!(server.containerd().stats().subscribed, 0, "{flavour:?}");
     }
@@ -74,7 +74,7 @@ async fn a_containerd_of_which_nobody_knows_how_old_it_is_is_not_asked_for_its_e
 }
 
 #[tokio::test]
-async fn who_does_not_know_or_want_to_tell_events_is_polled_on_the_same_connection() {
+async fn who_does_not_know_or_want_to_report_events_is_polled_on_the_same_connection() {
     for (verdict, why) in [
         (
             Verdict::error(Code::Unimplemented, "unknown method"),
@@ -99,7 +99,7 @@ async fn who_does_not_know_or_want_to_tell_events_is_polled_on_the_same_connecti
         let fallback = watched.watching.status().fallback.unwrap().to_string();
         assert!(fallback.contains(why), "{fallback}");
         server.run(&sandbox, "web").unwrap();
-        assert_eq!(watched.told().await, "started web");
+        assert_eq!(watched.reported().await, "started web");
         let stats = in_time(server.until(|stats| lists(stats).0 >= 10)).await;
         assert_eq!(
             (stats.accepted, stats.requests.of(Method::GetContainerEvents)),
@@ -119,7 +119,7 @@ async fn a_stream_that_ends_a_moment_after_it_seemed_to_stand_is_polled_for_too(
     // Nobody tells of it.
     server.run(&sandbox, "web").unwrap();
     gate.open();
-    assert_eq!(watched.told().await, "started web");
+    assert_eq!(watched.reported().await, "started web");
     assert_eq!(source(&watched), Some(POLLING));
     assert!(watched.watching.status().fallback.is_some());
     assert_eq!(server.stats().accepted, 1);
@@ -127,7 +127,7 @@ async fn a_stream_that_ends_a_moment_after_it_seemed_to_stand_is_polled_for_too(
 }
 
 #[tokio::test]
-async fn a_stream_that_ends_after_it_told_something_is_a_lost_connection() {
+async fn a_stream_that_ends_after_it_reported_something_is_a_lost_connection() {
     let server = server(Flavour::Containerd2_1);
     server.on_call(|call| match call.method() {
         Method::GetContainerEvents => Verdict::End(1),
@@ -136,14 +136,14 @@ async fn a_stream_that_ends_after_it_told_something_is_a_lost_connection() {
     let sandbox = server.run_pod("p").unwrap();
     let mut watched = watch(&server).live().await;
     server.run(&sandbox, "web").unwrap();
-    let told = watched.until_told("synced").await;
+    let reported = watched.until_reported("synced").await;
     let lost = "disconnected the CRI runtime ended its stream of events";
-    assert!(told.iter().any(|told| told == lost), "{told:?}");
-    assert_eq!(told.last().unwrap(), "synced 2");
+    assert!(reported.iter().any(|reported| reported == lost), "{reported:?}");
+    assert_eq!(reported.last().unwrap(), "synced 2");
 }
 
 #[tokio::test]
-async fn another_runtime_at_the_same_socket_is_chosen_for_anew_and_what_did_not_change_is_not_told() {
+async fn another_runtime_at_the_same_socket_is_chosen_for_anew_and_what_did_not_change_is_not_reported() {
     let server = server(Flavour::Containerd1_7);
     let sandbox = server.run_pod("p").unwrap();
     let web = server.run(&sandbox, "web").unwrap();
@@ -155,15 +155,15 @@ async fn another_runtime_at_the_same_socket_is_chosen_for_anew_and_what_did_not_
         (Flavour::Containerd2_1, ChangeSource::Events),
     ] {
         server.stop_listening().await;
-        assert!(watched.told().await.starts_with("disconnected "));
+        assert!(watched.reported().await.starts_with("disconnected "));
         assert_eq!(source(&watched), None);
         server.become_flavour(flavour);
         server.listen_again().unwrap();
-        assert_eq!(watched.told().await, "synced 2");
+        assert_eq!(watched.reported().await, "synced 2");
         assert_eq!(source(&watched), Some(expected));
     }
     server.exit(&web, 5).unwrap();
-    assert_eq!(watched.told().await, "exited web 5");
+    assert_eq!(watched.reported().await, "exited web 5");
 }
 
 #[tokio::test]

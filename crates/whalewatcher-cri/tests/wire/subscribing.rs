@@ -24,9 +24,9 @@ async fn what_happens_before_the_subscription_stands_is_listed_with_the_first_ev
         in_time(server.until_subscriptions(1)).await;
         server.on_event(|_| Fate::Deliver);
         drop(server.exit(&there, 0));
-        let mut told = watched.told_all(2).await;
-        told.sort();
-        assert!(told[0].starts_with("exited there") && told[1] == "started missed", "{told:?}");
+        let mut reported = watched.reported_all(2).await;
+        reported.sort();
+        assert!(reported[0].starts_with("exited there") && reported[1] == "started missed", "{reported:?}");
         assert_true(&watched, &server);
         assert_eq!(watched.watching.status().counters.lists, 2);
     }
@@ -41,7 +41,7 @@ async fn what_happens_before_it_stands_is_listed_after_a_while_if_nothing_happen
     server.on_event(|_| Fate::Vanish);
     server.run(&pod, "missed").unwrap();
     gate.open();
-    assert_eq!(watched.told().await, "started missed");
+    assert_eq!(watched.reported().await, "started missed");
     let counters = watched.watching.status().counters;
     assert_eq!((counters.lists, counters.connects), (2, 1));
 }
@@ -56,7 +56,7 @@ async fn a_quiet_runtime_is_live_after_a_moment_and_listed_once_more() {
     drop(first);
     in_time(server.until(|stats| stats.open == 0)).await;
     let before = server.stats();
-    let settings = Settings::default().with_audits(None).with_checks(None, Duration::from_secs(1));
+    let settings = Settings::default().with_audits(None).with_probes(None, Duration::from_secs(1));
     let watched = watch_with_settings(client(&server), settings).live().await;
     in_time(server.until(|stats| lists(stats) == (lists(&before).0 + 2, lists(&before).1 + 2))).await;
     let after = server.stats();
@@ -65,7 +65,7 @@ async fn a_quiet_runtime_is_live_after_a_moment_and_listed_once_more() {
 }
 
 #[tokio::test]
-async fn what_is_told_again_is_nothing() {
+async fn what_is_reported_again_is_nothing() {
     for flavour in TELLING {
         let server = server(flavour);
         let pod = server.run_pod("p").unwrap();
@@ -81,19 +81,23 @@ async fn what_is_told_again_is_nothing() {
         server.run(&pod, "web").unwrap();
         let settings = Settings::default().with_audits(None);
         let mut watched = watch_with_settings(client(&server), settings);
-        let mut told = watched.told_all(3).await;
-        told.sort();
-        assert_eq!(told, [format!("started {pod}"), "started web".into(), "synced 2".into()], "{flavour:?}");
+        let mut reported = watched.reported_all(3).await;
+        reported.sort();
+        assert_eq!(
+            reported,
+            [format!("started {pod}"), "started web".into(), "synced 2".into()],
+            "{flavour:?}"
+        );
         assert_eq!(statuses(&server.stats()), (1, 1), "of what is over nothing is asked");
         server.run(&pod, "last").unwrap();
-        assert_eq!(watched.told().await, "started last");
+        assert_eq!(watched.reported().await, "started last");
         assert!(watched.next().now_or_never().is_none());
         assert_true(&watched, &server);
     }
 }
 
 #[tokio::test]
-async fn what_changes_while_the_list_is_on_its_way_is_told() {
+async fn what_changes_while_the_list_is_on_its_way_is_reported() {
     for flavour in TELLING {
         let server = server(flavour);
         let pod = server.run_pod("p").unwrap();
@@ -104,23 +108,23 @@ async fn what_changes_while_the_list_is_on_its_way_is_told() {
         server.exit(&goes, 0).unwrap();
         server.run(&pod, "comes").unwrap();
         gate.open();
-        watched.until_told("synced").await;
+        watched.until_reported("synced").await;
         assert_true(&watched, &server);
     }
 }
 
 #[tokio::test]
-async fn a_start_that_was_listed_too_is_told_once() {
+async fn a_start_that_was_listed_too_is_reported_once() {
     let server = server(Flavour::Containerd2_1);
     let pod = server.run_pod("p").unwrap();
     let mut watched = watch(&server).live().await;
     let gate = server.stall_streams();
     let web = server.run(&pod, "web").unwrap();
     server.disconnect_all();
-    let told = watched.until_told("synced").await;
-    assert!(told.contains(&"started web".to_owned()), "{told:?}");
+    let reported = watched.until_reported("synced").await;
+    assert!(reported.contains(&"started web".to_owned()), "{reported:?}");
     gate.open();
-    server.tell(ContainerEventType::ContainerStartedEvent, &web).unwrap();
+    server.report(ContainerEventType::ContainerStartedEvent, &web).unwrap();
     server.exit(&web, 0).unwrap();
-    assert_eq!(watched.told().await, "exited web 0");
+    assert_eq!(watched.reported().await, "exited web 0");
 }

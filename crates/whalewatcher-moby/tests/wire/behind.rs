@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use jiff::SignedDuration;
 use whalewatcher_core::{ChangeSource, EngineClient, ErrorKind, Settings, Status};
 use whalewatcher_moby::Client;
@@ -18,12 +19,12 @@ fn client(server: &Server) -> Client {
 }
 
 fn checked() -> Settings {
-    Settings::default().with_audits(None).with_checks(Duration::from_millis(50), Duration::from_secs(60))
+    Settings::default().with_audits(None).with_probes(Duration::from_millis(50), Duration::from_secs(60))
 }
 
 /// Neither audits nor checks.
 fn unchecked() -> Settings {
-    Settings::default().with_audits(None).with_checks(None, Duration::from_secs(60))
+    Settings::default().with_audits(None).with_probes(None, Duration::from_secs(60))
 }
 
 /// Has these requests, but for replays, answered like this.
@@ -62,9 +63,20 @@ async fn an_engine_that_says_little_of_itself_is_watched_all_the_same() {
         assert_eq!((identity.id.as_str(), identity.version.as_str()), ("", "27.3.1"), "{verdict:?}");
         server.exit(&old, 3).unwrap();
         server.run("new").unwrap();
-        assert_eq!(watched.told_all(2).await, ["exited old 3", "started new"], "{verdict:?}");
+        assert_eq!(watched.reported_all(2).await, ["exited old 3", "started new"], "{verdict:?}");
         assert_eq!(watched.watching.status().counters.connects, 1);
     }
+}
+
+#[tokio::test]
+async fn what_is_only_good_to_know_is_waited_for_no_longer_than_connecting_may_take() {
+    let server = Server::builder().start().unwrap();
+    server.run("web").unwrap();
+    answer(&server, Kind::Info, Verdict::Hang);
+    let limits = [500, 60_000, 60_000].map(Duration::from_millis);
+    let settings = unchecked().with_limits(limits[0], limits[1], limits[2]);
+    let watched = watch_with_settings(client(&server), settings).live().await;
+    assert_eq!(watched.names(), ["web"]);
 }
 
 #[tokio::test]
@@ -79,12 +91,12 @@ async fn without_the_engines_own_clock_lives_of_before_are_not_announced() {
     clock.advance(Duration::from_secs(10));
     answer(&server, Kind::Info, Verdict::error(403, "not for you"));
     let mut watched = watch(&server);
-    assert_eq!(watched.until_told("synced").await, ["started web", "synced 1"]);
+    assert_eq!(watched.until_reported("synced").await, ["started web", "synced 1"]);
     server.disconnect_all();
-    let told = watched.until_told("synced").await;
-    assert!(told[0].starts_with("disconnected ") && told[1..] == ["synced 1"], "{told:?}");
+    let reported = watched.until_reported("synced").await;
+    assert!(reported[0].starts_with("disconnected ") && reported[1..] == ["synced 1"], "{reported:?}");
     server.exit("web", 3).unwrap();
-    assert_eq!(watched.told().await, "exited web 3");
+    assert_eq!(watched.reported().await, "exited web 3");
 }
 
 #[tokio::test]
@@ -103,12 +115,12 @@ async fn starts_that_look_older_than_the_connection_are_not_missed() {
     let mut watched = watch_with_settings(client(&server), unchecked()).live().await;
     for name in ["one", "two"] {
         server.run(name).unwrap();
-        assert_eq!(watched.told().await, format!("started {name}"));
+        assert_eq!(watched.reported().await, format!("started {name}"));
     }
 }
 
 #[tokio::test]
-async fn the_version_of_the_api_is_told_by_whichever_answer_there_is() {
+async fn the_version_of_the_api_is_reported_by_whichever_answer_there_is() {
     for verdict in [Verdict::error(403, "not for you"), refusal("403 Forbidden"), refusal("200 OK")] {
         let server = Server::builder().api_versions("1.45", "1.24").start().unwrap();
         answer(&server, Kind::Ping, verdict.clone());
@@ -138,13 +150,14 @@ fn follows(status: &Status) -> bool {
 
 #[tokio::test]
 async fn without_an_event_stream_there_is_polling_until_there_is_one() {
-    for (verdict, kind, connects) in [
+    let cases = [
         (Verdict::error(403, "not for you"), ErrorKind::PermissionDenied, 1),
         (refusal("404 Not Found"), ErrorKind::Failed, 1),
         (document(""), ErrorKind::Disconnected, 1),
         (Verdict::Close, ErrorKind::Disconnected, 3),
         (Verdict::error(503, "not now"), ErrorKind::Failed, 3),
-    ] {
+    ];
+    join_all(cases.map(async |(verdict, kind, connects)| {
         let server = Server::builder().start().unwrap();
         for name in ["goes", "renamed", "restarts"] {
             server.run(name).unwrap();
@@ -158,18 +171,19 @@ async fn without_an_event_stream_there_is_polling_until_there_is_one() {
         server.rename("renamed", "other").unwrap();
         server.restart("restarts").unwrap();
         server.run("comes").unwrap();
-        let mut told = watched.told_all(5).await;
-        told.sort();
+        let mut reported = watched.reported_all(5).await;
+        reported.sort();
         let expected =
             ["exited goes", "exited restarts", "started comes", "started restarts", "updated other"];
-        assert_eq!(told, expected, "{verdict:?}");
+        assert_eq!(reported, expected, "{verdict:?}");
 
         server.remove_hook(hook);
         let status = until(&watched, follows).await;
         server.exit("comes", 5).unwrap();
-        assert_eq!(watched.told().await, "exited comes 5", "{verdict:?}");
+        assert_eq!(watched.reported().await, "exited comes 5", "{verdict:?}");
         assert_eq!(status.counters.connects, connects, "{verdict:?}");
-    }
+    }))
+    .await;
 }
 
 #[tokio::test]
@@ -181,13 +195,13 @@ async fn an_event_stream_that_ends_right_after_it_began_is_done_without_and_noth
     let hook = answer(&server, Kind::Events, document(""));
     server.end_events();
     server.exit(&web, 0).unwrap();
-    assert_eq!(watched.told().await, "exited web");
+    assert_eq!(watched.reported().await, "exited web");
     let status = until(&watched, polls).await;
     assert_eq!(status.counters.connects, 1, "{status}");
     server.remove_hook(hook);
     until(&watched, follows).await;
     server.run("later").unwrap();
-    assert_eq!(watched.told().await, "started later");
+    assert_eq!(watched.reported().await, "started later");
 }
 
 #[tokio::test]
@@ -204,9 +218,9 @@ async fn a_quiet_engine_is_live_though_its_headers_are_held_back() {
     assert_eq!(watched.names(), ["web"]);
     server.exit("web", 3).unwrap();
     gate.open();
-    assert!(watched.told().await.starts_with("exited web"));
+    assert!(watched.reported().await.starts_with("exited web"));
     server.run("later").unwrap();
-    assert_eq!(watched.told().await, "started later");
+    assert_eq!(watched.reported().await, "started later");
     let counters = watched.watching.status().counters;
     assert_eq!((counters.connects, counters.audits), (1, 1), "what may have been missed was looked for");
 }
@@ -218,15 +232,15 @@ async fn a_replay_that_does_not_end_is_over_all_the_same() {
     let settings = checked().with_audits(Duration::from_millis(200));
     let mut watched = watch_with_settings(client(&server), settings).live().await;
     server.run("other").unwrap();
-    assert_eq!(watched.told().await, "started other");
+    assert_eq!(watched.reported().await, "started other");
     // Each check or audit asks for events, and is done: else none would follow.
     server.until(|stats| stats.requests.events >= 8).await;
     let status = watched.watching.status();
     assert!(status.is_live() && status.counters.connects == 1 && status.counters.audits > 1, "{status:?}");
     server.on_event(|_| Fate::Skip);
     server.exit("web", 0).unwrap();
-    let told = watched.until_told("exited web").await;
-    assert!(told.len() <= 2, "by an audit or by another connection: {told:?}");
+    let reported = watched.until_reported("exited web").await;
+    assert!(reported.len() <= 2, "by an audit or by another connection: {reported:?}");
 }
 
 #[tokio::test]
@@ -236,7 +250,7 @@ async fn another_engine_at_the_sockets_path_is_noticed() {
         let socket = folder.path().join("docker.sock");
         let former = Server::builder().socket(&socket).id("former").start().unwrap();
         former.run("old").unwrap();
-        let is_checked = settings.check_every().is_some();
+        let is_checked = settings.probe_every().is_some();
         let client = Client::new(socket.to_str().unwrap()).unwrap();
         let mut watched = watch_with_settings(client, settings).live().await;
         fs::remove_file(&socket).unwrap();
@@ -246,9 +260,9 @@ async fn another_engine_at_the_sockets_path_is_noticed() {
             // Whatever leads to a request shows it, and none is answered by the one or the other from then on.
             former.run("unseen").unwrap();
         }
-        let told = watched.until_told("synced").await;
-        assert!(told[0].starts_with("disconnected another socket was bound at "), "{told:?}");
-        let mut changes = told[1..].to_vec();
+        let reported = watched.until_reported("synced").await;
+        assert!(reported[0].starts_with("disconnected another socket was bound at "), "{reported:?}");
+        let mut changes = reported[1..].to_vec();
         changes.sort();
         assert_eq!(changes, ["exited old", "started new", "synced 1"]);
         assert_eq!(watched.watching.identity().unwrap().id, "latter");
@@ -270,8 +284,8 @@ async fn a_clock_that_was_set_back_ends_no_life() {
     let before = watched.container("web");
     for _ in 0..2 {
         server.disconnect_all();
-        let told = watched.until_told("synced").await;
-        assert!(told[0].starts_with("disconnected ") && told[1..] == ["synced 1"], "{told:?}");
+        let reported = watched.until_reported("synced").await;
+        assert!(reported[0].starts_with("disconnected ") && reported[1..] == ["synced 1"], "{reported:?}");
     }
     let audits = watched.watching.status().counters.audits;
     until(&watched, |status| status.counters.audits >= audits).await;
@@ -279,7 +293,7 @@ async fn a_clock_that_was_set_back_ends_no_life() {
     // And a clock that is set forward while events come changes nothing.
     clock.advance(Duration::from_secs(7200));
     server.exit(&web, 9).unwrap();
-    assert_eq!(watched.told().await, "exited web 9");
+    assert_eq!(watched.reported().await, "exited web 9");
 }
 
 #[tokio::test]
@@ -297,8 +311,8 @@ async fn a_clock_that_cannot_be_read_does_not_hold_up_each_event() {
     for name in names {
         server.exit(name, 9).unwrap();
     }
-    let told = watched.told_all(3).await;
-    assert!(told.iter().all(|told| told.starts_with("exited ")), "{told:?}");
+    let reported = watched.reported_all(3).await;
+    assert!(reported.iter().all(|reported| reported.starts_with("exited ")), "{reported:?}");
     assert_eq!(server.stats().requests.ping - asked, 1);
 }
 
@@ -314,8 +328,8 @@ async fn only_the_engine_says_that_a_container_is_gone() {
         until(&watched, |status| status.unresolved.total() == 1).await;
         assert_eq!(watched.names(), ["web"]);
         server.remove_hook(hook);
-        assert_eq!(watched.told().await, "updated shop");
+        assert_eq!(watched.reported().await, "updated shop");
         server.rename("shop", "web").unwrap();
-        assert_eq!(watched.told().await, "updated web");
+        assert_eq!(watched.reported().await, "updated web");
     }
 }

@@ -21,7 +21,7 @@ async fn refusal(endpoint: impl Into<String>) -> EngineError {
 }
 
 #[tokio::test]
-async fn the_engine_tells_who_it_is() {
+async fn the_engine_reports_who_it_is() {
     let server = Server::builder().id("whale").version("27.3.1").start().unwrap();
     let identity =
         Client::new(server.endpoint()).unwrap().connect(&Settings::default()).await.unwrap().identity();
@@ -63,7 +63,7 @@ async fn an_engine_is_asked_for_no_more_than_is_needed_to_know_it() {
 }
 
 #[tokio::test]
-async fn an_engine_too_old_is_told_apart_from_one_that_is_not_there() {
+async fn an_engine_too_old_is_reported_apart_from_one_that_is_not_there() {
     let server = Server::builder().api_versions("1.40", "1.12").start().unwrap();
     let error = refusal(server.endpoint()).await;
     assert_eq!(error.kind(), ErrorKind::TooOld);
@@ -170,7 +170,7 @@ async fn the_hooks_are_called_before_the_watch_and_before_each_attempt() {
             async move { if first { Err(EngineError::new(ErrorKind::Failed, "not yet")) } else { Ok(()) } }
         });
     let mut watched = watch_by(client.build().unwrap());
-    assert_eq!(watched.told_all(2).await, ["disconnected not yet", "synced 0"]);
+    assert_eq!(watched.reported_all(2).await, ["disconnected not yet", "synced 0"]);
     assert_eq!((watches.load(Ordering::SeqCst), attempts.load(Ordering::SeqCst)), (1, 2));
 
     let client = Client::builder()

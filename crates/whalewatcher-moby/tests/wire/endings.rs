@@ -18,23 +18,23 @@ async fn after_an_outage(server: &Server, act: impl FnOnce()) -> (Watched, Vec<S
     let mut watched = watch_with_settings(Client::new(server.endpoint()).unwrap(), settings).live().await;
     let web = watched.container("web").id().clone();
     server.pause(&web).unwrap();
-    assert_eq!(watched.told().await, "paused web");
+    assert_eq!(watched.reported().await, "paused web");
     server.unpause(&web).unwrap();
-    assert_eq!(watched.told().await, "unpaused web");
+    assert_eq!(watched.reported().await, "unpaused web");
     let gate = Gate::closed();
     let held = gate.clone();
     let hook = server.on_request(move |_| Verdict::Hold(held.clone()));
     server.disconnect_all();
-    let told = watched.told().await;
-    assert!(told.starts_with("disconnected "), "{told}");
+    let reported = watched.reported().await;
+    assert!(reported.starts_with("disconnected "), "{reported}");
     in_time(gate.until_waiting(1)).await;
     act();
     server.remove_hook(hook);
     gate.open();
-    let mut told = watched.until_told("synced").await;
-    told.pop();
-    told.sort();
-    (watched, told)
+    let mut reported = watched.until_reported("synced").await;
+    reported.pop();
+    reported.sort();
+    (watched, reported)
 }
 
 type Act = fn(&Server, &str);
@@ -70,13 +70,13 @@ async fn an_end_has_its_code_where_the_engine_knows_it() {
         let server = builder.start().unwrap();
         let web = server.run("web").unwrap();
         let before = std::sync::Mutex::default();
-        let (mut watched, told) = after_an_outage(&server, || {
+        let (mut watched, reported) = after_an_outage(&server, || {
             act(&server, &web);
             *before.lock().unwrap() = server.stats().requests;
         })
         .await;
         let expected = [(!ending.is_empty()).then_some(ending), starts.then_some("started web")];
-        assert_eq!(told, expected.into_iter().flatten().collect::<Vec<_>>(), "{what}");
+        assert_eq!(reported, expected.into_iter().flatten().collect::<Vec<_>>(), "{what}");
         let (before, after) = (before.into_inner().unwrap(), server.stats().requests);
         let asked = (after.events - before.events, after.inspect - before.inspect);
         assert_eq!(asked, (events, inspections), "{what}");
@@ -86,7 +86,7 @@ async fn an_end_has_its_code_where_the_engine_knows_it() {
             server.emit("container", "die", &web, code);
         }
         server.run("next").unwrap();
-        assert_eq!(watched.told().await, "started next", "{what}");
+        assert_eq!(watched.reported().await, "started next", "{what}");
     }
 }
 
@@ -96,14 +96,14 @@ async fn of_many_lives_each_end_is_reported_once() {
     server.run("web").unwrap();
     let spec = |number| ContainerSpec::new(format!("c-{number:02}")).auto_remove(number % 2 == 0);
     let ids: Vec<_> = (0..40).map(|number| server.run(spec(number)).unwrap()).collect();
-    let (watched, told) = after_an_outage(&server, || {
+    let (watched, reported) = after_an_outage(&server, || {
         for (id, code) in ids.iter().zip(0..) {
             server.exit(id, code).unwrap();
         }
     })
     .await;
     let expected: Vec<_> = (0..40).map(|number| format!("exited c-{number:02} {number}")).collect();
-    assert_eq!((watched.names(), told), (vec!["web".to_owned()], expected));
+    assert_eq!((watched.names(), reported), (vec!["web".to_owned()], expected));
 }
 
 #[tokio::test]
@@ -117,10 +117,10 @@ async fn an_end_of_before_the_clock_was_set_back_is_not_that_of_a_life_that_goes
     clock.set(clock.now() - SignedDuration::from_mins(30));
     server.start("web").unwrap();
     server.run("other").unwrap();
-    let (_, told) = after_an_outage(&server, || {
+    let (_, reported) = after_an_outage(&server, || {
         clock.advance(Duration::from_secs(3600));
         server.remove("other").unwrap();
     })
     .await;
-    assert_eq!(told, ["exited other 137"]);
+    assert_eq!(reported, ["exited other 137"]);
 }

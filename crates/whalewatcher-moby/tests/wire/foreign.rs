@@ -49,7 +49,7 @@ impl Stranger {
 }
 
 #[tokio::test]
-async fn what_answers_but_is_not_docker_is_told_so() {
+async fn what_answers_but_is_not_docker_is_reported_so() {
     for (answer, reason) in [
         ("SSH-2.0-OpenSSH_9.2p1\r\n", "does not speak HTTP"),
         ("\u{15}\u{3}\u{1}\0\u{2}\u{2}\u{16}", "does not speak HTTP"),
@@ -89,7 +89,7 @@ async fn an_answer_may_be_as_large_as_the_limit() {
         let answer = in_time(Client::new(server.endpoint()).unwrap().connect(&Settings::default())).await;
         assert_eq!(answer.is_err(), refused, "{size} bytes");
         if let Err(error) = answer {
-            assert_eq!(error.kind(), ErrorKind::Garbled);
+            assert_eq!(error.kind(), ErrorKind::Malformed);
             assert!(
                 error.to_string().contains("GET /version: the answer has more than 4194304 bytes"),
                 "{error}"
@@ -125,7 +125,7 @@ async fn an_engine_whose_version_makes_no_sense_is_refused() {
     });
     let error =
         in_time(Client::new(server.endpoint()).unwrap().connect(&Settings::default())).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Garbled);
+    assert_eq!(error.kind(), ErrorKind::Malformed);
     assert!(error.to_string().contains("GET /version: the answer cannot be understood"), "{error}");
 }
 

@@ -27,9 +27,9 @@ async fn connections_are_used_again() {
     let mut watched = watch(&server).live().await;
     for _ in 0..20 {
         let id = server.run("more").unwrap();
-        assert_eq!(watched.told().await, "started more");
+        assert_eq!(watched.reported().await, "started more");
         server.remove(&id).unwrap();
-        watched.until_told("exited more").await;
+        watched.until_reported("exited more").await;
     }
     let stats = server.stats();
     assert!(stats.requests.inspect >= 120, "{stats:?}");
@@ -138,14 +138,14 @@ async fn what_is_gone_is_not_alive_and_not_an_error() {
 }
 
 #[tokio::test]
-async fn an_answer_that_cannot_be_understood_is_told_apart_from_a_lost_one() {
+async fn an_answer_that_cannot_be_understood_is_reported_apart_from_a_lost_one() {
     let server = Server::builder().start().unwrap();
     let web = ContainerId::from(server.run("web").unwrap());
     let connection = Client::new(server.endpoint()).unwrap().connect(&Settings::default()).await.unwrap();
     for (verdict, kind) in [
-        (Verdict::Answer { status: 200, body: "<html>".into() }, ErrorKind::Garbled),
-        (Verdict::Answer { status: 200, body: "{}".into() }, ErrorKind::Garbled),
-        (Verdict::Answer { status: 200, body: "\u{0}".into() }, ErrorKind::Garbled),
+        (Verdict::Answer { status: 200, body: "<html>".into() }, ErrorKind::Malformed),
+        (Verdict::Answer { status: 200, body: "{}".into() }, ErrorKind::Malformed),
+        (Verdict::Answer { status: 200, body: "\u{0}".into() }, ErrorKind::Malformed),
         (Verdict::error(500, "out of luck"), ErrorKind::Failed),
         (Verdict::error(403, "not for you"), ErrorKind::PermissionDenied),
         (Verdict::Close, ErrorKind::Disconnected),
@@ -182,6 +182,6 @@ async fn a_failed_inspection_is_tried_again() {
         }
     });
     let mut watched = watch(&server);
-    watched.until_told("started web").await;
+    watched.until_reported("started web").await;
     assert_eq!(watched.names(), ["web"]);
 }

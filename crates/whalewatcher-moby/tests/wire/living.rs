@@ -30,21 +30,21 @@ async fn it_works_over_tcp_too() {
     let mut watched = watch_by(Client::new(server.tcp_endpoint().unwrap()).unwrap()).live().await;
     let web = server.run("web").unwrap();
     server.exit(&web, 0).unwrap();
-    assert_eq!(watched.told_all(2).await, ["started web", "exited web 0"]);
+    assert_eq!(watched.reported_all(2).await, ["started web", "exited web 0"]);
     assert_eq!(watched.watching.identity().unwrap().pid, None);
 }
 
 #[tokio::test]
-async fn a_pause_and_its_end_are_told_once_each() {
+async fn a_pause_and_its_end_are_reported_once_each() {
     let server = Server::builder().start().unwrap();
     let web = server.run("web").unwrap();
     let mut watched = watch(&server).live().await;
     server.pause(&web).unwrap();
-    assert_eq!(watched.told().await, "paused web");
+    assert_eq!(watched.reported().await, "paused web");
     server.unpause(&web).unwrap();
-    assert_eq!(watched.told().await, "unpaused web");
+    assert_eq!(watched.reported().await, "unpaused web");
     server.kill(&web, 9).unwrap();
-    assert_eq!(watched.told().await, "exited web 137");
+    assert_eq!(watched.reported().await, "exited web 137");
 }
 
 #[tokio::test]
@@ -56,7 +56,7 @@ async fn a_finished_exec_leaves_its_container_alive() {
     server.exec(&web).unwrap();
     server.health(&web, "unhealthy").unwrap();
     server.pause(&web).unwrap();
-    assert_eq!(watched.told().await, "paused web");
+    assert_eq!(watched.reported().await, "paused web");
     assert_eq!(watched.container("web").pid(), server.truth()[0].pid);
     assert_eq!(server.stats().requests.inspect, inspections, "none of this is worth a question");
 }
@@ -71,7 +71,7 @@ async fn a_restart_is_an_exit_and_then_a_start_with_a_new_process() {
     let exited = watched.next().await;
     assert!(matches!(exited.kind, EventKind::Exited { .. }), "{exited}");
     assert_eq!(exited.container().unwrap().pid(), before.pid());
-    assert_eq!(watched.told().await, "started web");
+    assert_eq!(watched.reported().await, "started web");
     let after = watched.container("web");
     assert_eq!((after.id(), after.pid()), (before.id(), server.truth()[0].pid));
     assert_ne!(after.life(), before.life());
@@ -86,22 +86,22 @@ async fn what_waits_for_its_restart_is_not_alive() {
     let mut watched = watch(&server).live().await;
     assert_eq!(watched.names(), ["web"]);
     server.exit(&web, 1).unwrap();
-    assert_eq!(watched.told().await, "exited web 1");
+    assert_eq!(watched.reported().await, "exited web 1");
     server.start(&web).unwrap();
-    assert_eq!(watched.told().await, "started web");
+    assert_eq!(watched.reported().await, "started web");
 }
 
 #[tokio::test]
-async fn a_rename_is_told_as_an_update() {
+async fn a_rename_is_reported_as_an_update() {
     let server = Server::builder().start().unwrap();
     let web = server.run("web").unwrap();
     let mut watched = watch(&server).live().await;
     server.rename(&web, "shop").unwrap();
-    assert_eq!(watched.told().await, "updated shop");
+    assert_eq!(watched.reported().await, "updated shop");
     let labels = [("tier".to_owned(), "1".to_owned())].into();
     let update = whalewatcher_testkit::docker::Update { labels: Some(labels), ..Default::default() };
     server.update(&web, update).unwrap();
-    assert_eq!(watched.told().await, "updated shop");
+    assert_eq!(watched.reported().await, "updated shop");
     assert_eq!(watched.container("shop").labels().get("tier"), Some("1"));
 }
 
@@ -151,14 +151,14 @@ async fn packed_of_both(builder: Builder) {
     let client = builder.endpoint(server.endpoint()).build().unwrap();
     let mut watched = watch_by(client).live().await;
     server.run(ContainerSpec::new("started").image("nginx:2")).unwrap();
-    assert_eq!(watched.told().await, "started started");
+    assert_eq!(watched.reported().await, "started started");
     for (name, image) in [("listed", "nginx:1"), ("started", "nginx:2")] {
         assert_eq!(watched.container(name).rucksack::<String>().map(String::as_str), Some(image));
     }
 }
 
 #[tokio::test]
-async fn what_was_too_short_lived_to_be_asked_about_is_told_as_started_and_exited() {
+async fn what_was_too_short_lived_to_be_asked_about_is_reported_as_started_and_exited() {
     let server = Server::builder().start().unwrap();
     let mut watched = watch(&server).live().await;
     let gate = Gate::closed();
@@ -176,7 +176,7 @@ async fn what_was_too_short_lived_to_be_asked_about_is_told_as_started_and_exite
     let container = started.container().unwrap();
     assert_eq!((started.kind.name(), container.name(), container.project()), ("started", "short", "shop"));
     assert_eq!((container.labels().get("tier"), container.labels().get("image")), (Some("1"), None));
-    assert_eq!(watched.told().await, "exited short 7");
+    assert_eq!(watched.reported().await, "exited short 7");
     assert!(watched.names().is_empty());
 }
 

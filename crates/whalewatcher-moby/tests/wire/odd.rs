@@ -13,7 +13,7 @@ const EVIL: &str = "\u{1b}[2J\r\n\0\u{202e}\u{fffd}\"\\";
 
 /// Nothing is found out but by what is told: no audits, no checks.
 fn watch_only(server: &Server) -> Watched {
-    let settings = Settings::default().with_audits(None).with_checks(None, Duration::from_secs(1));
+    let settings = Settings::default().with_audits(None).with_probes(None, Duration::from_secs(1));
     watch_with_settings(Client::new(server.endpoint()).unwrap(), settings)
 }
 
@@ -39,9 +39,9 @@ fn inspect_as(server: &Server, answer: Vec<u8>) {
 /// Events go on being taken in, and nothing was connected anew.
 async fn goes_on(watched: &mut Watched, server: &Server) {
     server.run("after").unwrap();
-    in_time(watched.until_told("started after")).await;
+    in_time(watched.until_reported("started after")).await;
     let counters = watched.watching.status().counters;
-    assert_eq!((counters.connects, counters.garbled), (1, 0), "{counters:?}");
+    assert_eq!((counters.connects, counters.malformed), (1, 0), "{counters:?}");
 }
 
 #[tokio::test]
@@ -162,7 +162,7 @@ async fn what_was_known_of_a_container_stays_when_its_inspections_become_odd() {
     in_time(status.wait_for(|status| status.unresolved.total() == 1)).await.unwrap();
     assert_eq!(watched.names(), ["web"]);
     server.exit(&web, 3).unwrap();
-    assert_eq!(watched.told().await, "exited web 3");
+    assert_eq!(watched.reported().await, "exited web 3");
     server.remove_hook(hook);
     let settled = in_time(status.wait_for(|status| status.unresolved.is_empty())).await.unwrap();
     assert!(settled.is_live() && settled.counters.connects == 1, "{settled:?}");
@@ -184,7 +184,7 @@ async fn labels_of_any_number_and_size_and_names_of_any_kind_are_taken() {
         if round == "listed" {
             for name in ["huge", "many", EVIL] {
                 server.restart(name).unwrap();
-                watched.until_told(&format!("started {name}")).await;
+                watched.until_reported(&format!("started {name}")).await;
             }
         }
     }
@@ -196,14 +196,14 @@ async fn a_container_whose_events_are_too_large_is_inspected_instead() {
     let server = Server::builder().start().unwrap();
     let mut watched = in_time(watch_only(&server).live()).await;
     let monster = server.run(ContainerSpec::new("monster").label("huge", "x".repeat(MAX_EVENT))).unwrap();
-    assert_eq!(watched.told().await, "started monster");
+    assert_eq!(watched.reported().await, "started monster");
     server.pause(&monster).unwrap();
-    assert_eq!(watched.told().await, "paused monster");
+    assert_eq!(watched.reported().await, "paused monster");
     server.restart(&monster).unwrap();
-    watched.until_told("started monster").await;
+    watched.until_reported("started monster").await;
     assert_eq!(watched.container("monster").pid(), server.truth()[0].pid);
     server.exit(&monster, 1).unwrap();
-    watched.until_told("exited monster").await;
+    watched.until_reported("exited monster").await;
     goes_on(&mut watched, &server).await;
 }
 
@@ -219,16 +219,16 @@ async fn an_odd_event_has_its_container_inspected() {
     };
     server.pause(&web).unwrap();
     odd("pause", r#""Attributes":{"tier":7}}}"#);
-    assert_eq!(watched.told().await, "paused web");
+    assert_eq!(watched.reported().await, "paused web");
     server.unpause(&web).unwrap();
     odd("unpause", r#""Attributes":{}},"timeNano":1e999}"#);
-    assert_eq!(watched.told().await, "unpaused web");
+    assert_eq!(watched.reported().await, "unpaused web");
     server.exit(&web, 0).unwrap();
     odd("die", "\"Attributes\":{\"na");
-    assert_eq!(watched.told().await, "exited web");
+    assert_eq!(watched.reported().await, "exited web");
     server.start(&web).unwrap();
     odd("start", r#""Attributes":[]}}"#);
-    assert_eq!(watched.told().await, "started web");
+    assert_eq!(watched.reported().await, "started web");
     let status = watched.watching.status();
     assert!(status.is_live() && status.counters.connects == 1, "{status:?}");
 }
@@ -254,14 +254,14 @@ async fn times_far_off_neither_hide_a_container_nor_what_happens_to_it_later() {
         }
     }
     server.pause("web").unwrap();
-    watched.until_told("paused web").await;
+    watched.until_reported("paused web").await;
     server.exit("web", 5).unwrap();
-    watched.until_told("exited web 5").await;
+    watched.until_reported("exited web 5").await;
     goes_on(&mut watched, &server).await;
 }
 
 #[tokio::test]
-async fn what_a_garbled_line_may_have_told_is_found_out_at_once() {
+async fn what_a_malformed_line_may_have_reported_is_found_out_at_once() {
     let server = Server::builder().start().unwrap();
     let goes = server.run("goes").unwrap();
     let mut watched = in_time(watch_only(&server).live()).await;
@@ -269,17 +269,20 @@ async fn what_a_garbled_line_may_have_told_is_found_out_at_once() {
     server.exit(&goes, 0).unwrap();
     server.run("comes").unwrap();
     server.emit_raw("<html>\n");
-    let told = watched.until_told("synced").await;
-    assert!(told[0].starts_with("disconnected GET /events: the answer cannot be understood"), "{told:?}");
-    let mut changes = told[1..].to_vec();
+    let reported = watched.until_reported("synced").await;
+    assert!(
+        reported[0].starts_with("disconnected GET /events: the answer cannot be understood"),
+        "{reported:?}"
+    );
+    let mut changes = reported[1..].to_vec();
     changes.sort();
     assert_eq!(changes, ["exited goes 0", "started comes", "synced 1"]);
     let counters = watched.watching.status().counters;
-    assert_eq!((counters.connects, counters.garbled, counters.audits), (2, 1, 0));
+    assert_eq!((counters.connects, counters.malformed, counters.audits), (2, 1, 0));
 }
 
 #[tokio::test]
-async fn a_garbled_line_that_comes_again_with_each_connection_ends_but_one() {
+async fn a_malformed_line_that_comes_again_with_each_connection_ends_but_one() {
     let server = Server::builder().start().unwrap();
     server.run("web").unwrap();
     let replaying = server.clone();
@@ -292,11 +295,11 @@ async fn a_garbled_line_that_comes_again_with_each_connection_ends_but_one() {
     let mut watched = watch_only(&server);
     let mut status = watched.watching.follow_status();
     // Two different lines, a connection each.
-    let live = |status: &whalewatcher_core::Status| status.is_live() && status.counters.garbled == 2;
+    let live = |status: &whalewatcher_core::Status| status.is_live() && status.counters.malformed == 2;
     in_time(status.wait_for(live)).await.unwrap();
     server.run("after").unwrap();
-    in_time(watched.until_told("started after")).await;
+    in_time(watched.until_reported("started after")).await;
     let counters = watched.watching.status().counters;
-    assert_eq!((counters.connects, counters.garbled), (3, 2), "{counters:?}");
+    assert_eq!((counters.connects, counters.malformed), (3, 2), "{counters:?}");
     replay.abort();
 }

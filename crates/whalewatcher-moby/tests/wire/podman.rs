@@ -54,7 +54,7 @@ async fn what_happens_before_podmans_headers_is_not_lost() {
     server.run("new").unwrap();
     server.exit(&old, 3).unwrap();
     gate.open();
-    assert_eq!(watched.told_all(2).await, ["exited old 3", "started new"]);
+    assert_eq!(watched.reported_all(2).await, ["exited old 3", "started new"]);
 }
 
 #[tokio::test]
@@ -85,15 +85,18 @@ async fn exits_are_understood_in_new_words_and_old() {
         let (web, db) = (server.run("web").unwrap(), server.run("db").unwrap());
         let mut watched = watch(&server).live().await;
         server.exit(&web, 5).unwrap();
-        assert_eq!(watched.told().await, "exited web 5", "{flavour:?}");
+        assert_eq!(watched.reported().await, "exited web 5", "{flavour:?}");
         server.rename(&db, "store").unwrap();
-        assert_eq!(watched.told().await, "updated store", "{flavour:?}");
+        assert_eq!(watched.reported().await, "updated store", "{flavour:?}");
         server.restart(&db).unwrap();
-        let told = watched.told_all(2).await;
-        assert!(told[0].starts_with("exited store") && told[1] == "started store", "{flavour:?}: {told:?}");
+        let reported = watched.reported_all(2).await;
+        assert!(
+            reported[0].starts_with("exited store") && reported[1] == "started store",
+            "{flavour:?}: {reported:?}"
+        );
         server.remove(&db).unwrap();
-        let told = watched.told().await;
-        assert!(told.starts_with("exited store"), "{flavour:?}: {told}");
+        let reported = watched.reported().await;
+        assert!(reported.starts_with("exited store"), "{flavour:?}: {reported}");
     }
 }
 
@@ -107,5 +110,5 @@ async fn what_is_being_stopped_is_still_alive() {
     let mut watched = watch(&server).live().await;
     assert_eq!(watched.names(), ["web"]);
     server.exit(&web, 0).unwrap();
-    assert_eq!(watched.told().await, "exited web 0");
+    assert_eq!(watched.reported().await, "exited web 0");
 }

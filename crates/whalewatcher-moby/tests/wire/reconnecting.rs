@@ -10,35 +10,35 @@ async fn an_engine_that_comes_later_is_found() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("d.sock");
     let mut watched = watch_by(Client::new(socket.to_str().unwrap()).unwrap());
-    let told = watched.told().await;
-    assert!(told.starts_with("disconnected no such socket"), "{told}");
+    let reported = watched.reported().await;
+    assert!(reported.starts_with("disconnected no such socket"), "{reported}");
     let server = Server::builder().socket(&socket).start().unwrap();
     server.run("web").unwrap();
-    let told = watched.until_told("synced").await;
-    assert_eq!(told, ["started web", "synced 1"]);
+    let reported = watched.until_reported("synced").await;
+    assert_eq!(reported, ["started web", "synced 1"]);
 }
 
 #[tokio::test]
-async fn a_socket_file_removed_and_made_anew_is_found_and_the_difference_told() {
+async fn a_socket_file_removed_and_made_anew_is_found_and_the_difference_reported() {
     let server = Server::builder().start().unwrap();
     let (stays, goes, restarts) =
         (server.run("stays").unwrap(), server.run("goes").unwrap(), server.run("restarts").unwrap());
     let mut watched = watch(&server).live().await;
     let stayed = watched.container("stays");
     server.stop_listening().await;
-    let told = watched.told().await;
-    assert!(told.starts_with("disconnected "), "{told}");
+    let reported = watched.reported().await;
+    assert!(reported.starts_with("disconnected "), "{reported}");
     assert_eq!(watched.names(), ["goes", "restarts", "stays"], "as last known");
     server.pause(&stays).unwrap();
     server.exit(&goes, 0).unwrap();
     server.restart(&restarts).unwrap();
     server.run("comes").unwrap();
     server.listen_again(true).unwrap();
-    let mut told = watched.until_told("synced").await;
-    told.sort();
+    let mut reported = watched.until_reported("synced").await;
+    reported.sort();
     let expected =
         ["exited goes 0", "exited restarts", "paused stays", "started comes", "started restarts", "synced 3"];
-    assert_eq!(told, expected);
+    assert_eq!(reported, expected);
     assert_eq!(watched.container("stays").life(), stayed.life());
 }
 
@@ -50,12 +50,12 @@ async fn an_engine_upgraded_meanwhile_is_asked_in_its_new_version() {
     server.stop_listening().await;
     server.set_version("29.0.0", "1.52", "1.44");
     server.listen_again(true).unwrap();
-    watched.until_told("synced").await;
+    watched.until_reported("synced").await;
     assert_eq!(watched.watching.identity().unwrap().version, "29.0.0");
 }
 
 #[tokio::test]
-async fn an_engine_downgraded_beyond_what_is_understood_is_told_as_too_old() {
+async fn an_engine_downgraded_beyond_what_is_understood_is_reported_as_too_old() {
     let server = Server::builder().start().unwrap();
     let watched = watch(&server).live().await;
     let mut status = watched.watching.follow_status();

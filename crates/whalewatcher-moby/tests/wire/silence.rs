@@ -9,11 +9,11 @@ use whalewatcher_testkit::docker::{Fate, Kind, Server, Verdict};
 use crate::watched::watch_with_settings;
 
 fn audited() -> Settings {
-    Settings::default().with_audits(Duration::from_millis(50)).with_checks(None, Duration::from_secs(60))
+    Settings::default().with_audits(Duration::from_millis(50)).with_probes(None, Duration::from_secs(60))
 }
 
 fn checked(limit: Duration) -> Settings {
-    Settings::default().with_audits(None).with_checks(Duration::from_millis(50), limit)
+    Settings::default().with_audits(None).with_probes(Duration::from_millis(50), limit)
 }
 
 fn client(server: &Server) -> Client {
@@ -32,7 +32,7 @@ async fn audits_cost_a_list_and_a_look_at_the_events_of_late_where_nothing_diffe
     assert_eq!(stats.requests.inspect, 20);
     assert!(stats.requests.events <= 1 + stats.requests.list, "{stats:?}");
     let counters = watched.watching.status().counters;
-    assert!(counters.audits >= 6 && counters.divergences == 0, "{counters:?}");
+    assert!(counters.audits >= 6 && counters.drifted == 0, "{counters:?}");
 }
 
 #[tokio::test]
@@ -47,15 +47,15 @@ async fn lost_events_are_made_up_for_by_an_audit() {
     server.pause("paused").unwrap();
     server.rename("renamed", "other").unwrap();
     server.run("starts").unwrap();
-    let mut told = watched.told_all(4).await;
-    told.sort();
-    assert_eq!(told, ["exited exits", "paused paused", "started starts", "updated other"]);
+    let mut reported = watched.reported_all(4).await;
+    reported.sort();
+    assert_eq!(reported, ["exited exits", "paused paused", "started starts", "updated other"]);
     let counters = watched.watching.status().counters;
-    assert_eq!((counters.divergences, counters.connects), (4, 1));
+    assert_eq!((counters.drifted, counters.connects), (4, 1));
 }
 
 #[tokio::test]
-async fn a_restart_that_no_event_told_is_noticed_by_what_the_list_says_of_the_time_since() {
+async fn a_restart_that_no_event_reported_is_noticed_by_what_the_list_says_of_the_time_since() {
     let clock = whalewatcher_testkit::docker::Clock::real();
     let server = Server::builder().clock(clock.clone()).start().unwrap();
     server.run("web").unwrap();
@@ -63,13 +63,13 @@ async fn a_restart_that_no_event_told_is_noticed_by_what_the_list_says_of_the_ti
     let mut watched = watch_with_settings(client(&server), audited()).live().await;
     server.on_event(|_| Fate::Vanish);
     server.restart("web").unwrap();
-    assert_eq!(watched.told_all(2).await, ["exited web", "started web"]);
+    assert_eq!(watched.reported_all(2).await, ["exited web", "started web"]);
     let truth = server.truth();
     assert_eq!(watched.watching.portfolio().by_name("web").unwrap().pid(), truth[0].pid);
 }
 
 #[tokio::test]
-async fn a_restart_right_after_the_start_that_no_event_told_is_noticed_by_what_the_engine_remembers() {
+async fn a_restart_right_after_the_start_that_no_event_reported_is_noticed_by_what_the_engine_remembers() {
     let server = Server::builder().start().unwrap();
     server.run("web").unwrap();
     let mut watched = watch_with_settings(client(&server), audited()).live().await;
@@ -77,11 +77,11 @@ async fn a_restart_right_after_the_start_that_no_event_told_is_noticed_by_what_t
     server.on_event(move |event| if event.actor == web { Fate::Skip } else { Fate::Deliver });
     server.restart("web").unwrap();
     server.run("later").unwrap();
-    let mut told = watched.told_all(3).await;
-    told.retain(|told| told != "started later");
-    assert_eq!(told, ["exited web", "started web"]);
+    let mut reported = watched.reported_all(3).await;
+    reported.retain(|reported| reported != "started later");
+    assert_eq!(reported, ["exited web", "started web"]);
     let status = watched.watching.status();
-    assert_eq!((status.counters.divergences, status.counters.connects), (1, 1));
+    assert_eq!((status.counters.drifted, status.counters.connects), (1, 1));
     let web = server.truth().into_iter().find(|alive| alive.name == "web").unwrap();
     assert_eq!(watched.container("web").pid(), web.pid);
 }
@@ -97,7 +97,7 @@ async fn an_engine_that_does_not_replay_its_events_is_audited_all_the_same() {
     });
     server.on_event(|_| Fate::Vanish);
     server.exit("web", 3).unwrap();
-    assert_eq!(watched.told().await, "exited web");
+    assert_eq!(watched.reported().await, "exited web");
     assert_eq!(watched.watching.status().counters.connects, 1);
 }
 
@@ -108,9 +108,9 @@ async fn a_stream_that_keeps_silent_about_what_the_engine_remembers_is_given_up(
     let mut watched = watch_with_settings(client(&server), checked(Duration::from_secs(1))).live().await;
     server.on_event(|_| Fate::Skip);
     server.exit("web", 0).unwrap();
-    let told = watched.told_all(3).await;
-    assert!(told[0].starts_with("disconnected"), "{told:?}");
-    assert_eq!(told[1..], ["exited web 0", "synced 0"]);
+    let reported = watched.reported_all(3).await;
+    assert!(reported[0].starts_with("disconnected"), "{reported:?}");
+    assert_eq!(reported[1..], ["exited web 0", "synced 0"]);
 }
 
 #[tokio::test]
@@ -121,20 +121,20 @@ async fn an_engine_that_hangs_is_given_up() {
         Kind::Ping => Verdict::Hang,
         _ => Verdict::Pass,
     });
-    assert!(watched.told().await.starts_with("disconnected"));
+    assert!(watched.reported().await.starts_with("disconnected"));
     server.remove_hook(hook);
-    assert_eq!(watched.told().await, "synced 0");
+    assert_eq!(watched.reported().await, "synced 0");
 }
 
 #[tokio::test]
-async fn silence_and_what_was_told_before_are_no_alarm() {
+async fn silence_and_what_was_reported_before_are_no_alarm() {
     let server = Server::builder().start().unwrap();
     let mut watched = watch_with_settings(client(&server), checked(Duration::from_secs(60))).live().await;
     server.run("web").unwrap();
-    assert_eq!(watched.told().await, "started web");
+    assert_eq!(watched.reported().await, "started web");
     server.rename("web", "other").unwrap();
     server.exec("other").unwrap();
-    assert_eq!(watched.told().await, "updated other");
+    assert_eq!(watched.reported().await, "updated other");
     // Past the second of the newest event, so that the checks ask for it.
     server.until(|stats| stats.requests.ping >= 40).await;
     let status = watched.watching.status();

@@ -40,8 +40,11 @@ async fn what_happens_between_the_headers_and_the_registration_is_not_lost() {
         list.open();
         registration.open();
         in_time(watched.watching.ready()).await.unwrap();
-        let told = watched.until_told("started new").await;
-        assert!(told.iter().all(|event| !event.starts_with("disconnected")), "by this connection: {told:?}");
+        let reported = watched.until_reported("started new").await;
+        assert!(
+            reported.iter().all(|event| !event.starts_with("disconnected")),
+            "by this connection: {reported:?}"
+        );
         assert_eq!(watched.names(), ["new", "paused"], "with a clock {ahead} s ahead");
         assert!(watched.container("paused").paused());
     }
@@ -63,7 +66,7 @@ async fn an_unknown_kind_of_event_does_not_end_the_stream() {
         server.emit_raw(format!("{line}\n"));
     }
     server.run("after").unwrap();
-    assert_eq!(watched.told().await, "started after");
+    assert_eq!(watched.reported().await, "started after");
     assert_eq!(server.stats().requests.events, 1);
 }
 
@@ -73,9 +76,9 @@ async fn a_line_that_is_no_event_ends_the_connection_and_the_next_one_resynchron
     server.run("web").unwrap();
     let mut watched = watch(&server).live().await;
     server.emit_raw("<html>\u{1b}[2J\n");
-    let told = watched.told().await;
-    assert!(told.starts_with("disconnected GET /events: the answer cannot be understood"), "{told}");
-    assert_eq!(watched.told().await, "synced 1");
+    let reported = watched.reported().await;
+    assert!(reported.starts_with("disconnected GET /events: the answer cannot be understood"), "{reported}");
+    assert_eq!(watched.reported().await, "synced 1");
 }
 
 #[tokio::test]
@@ -87,7 +90,7 @@ async fn an_event_without_end_is_an_error_and_not_all_memory() {
     in_time(server.until_listeners(1)).await;
     server.emit_raw(vec![b'x'; MAX_EVENT + 1]);
     let error = in_time(events.next()).await.unwrap().unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Garbled);
+    assert_eq!(error.kind(), ErrorKind::Malformed);
     assert!(in_time(events.next()).await.is_none());
 }
 
@@ -106,13 +109,13 @@ async fn a_refused_subscription_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_cut_is_told_as_lost() {
+async fn a_stream_that_is_cut_is_reported_as_lost() {
     let server = Server::builder().start().unwrap();
     let mut watched = watch(&server).live().await;
     server.disconnect_all();
-    let told = watched.told().await;
-    assert!(told.starts_with("disconnected "), "{told}");
-    assert_eq!(watched.told().await, "synced 0");
+    let reported = watched.reported().await;
+    assert!(reported.starts_with("disconnected "), "{reported}");
+    assert_eq!(watched.reported().await, "synced 0");
 }
 
 #[tokio::test]

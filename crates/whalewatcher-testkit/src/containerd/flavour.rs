@@ -31,7 +31,7 @@ impl Flavour {
     }
 
     /// Whether it says which process it is.
-    pub(super) fn tells_pid(self) -> bool {
+    pub(super) fn reports_pid(self) -> bool {
         self != Self::V1_6
     }
 }

@@ -117,7 +117,7 @@ pub(super) fn publish(shared: &Shared, call: &Call, request: &PublishRequest) ->
 
 pub(super) fn server(shared: &Shared, _: &Call, (): &()) -> Result<ServerResponse, Status> {
     let identity = shared.identity();
-    let known = identity.flavour.tells_pid();
+    let known = identity.flavour.reports_pid();
     Ok(ServerResponse {
         uuid: identity.uuid.clone(),
         pid: if known { identity.pid } else { 0 },

@@ -71,7 +71,7 @@ impl State {
     /// The task is made if there is none.
     pub(super) fn start(&mut self, key: &Key) -> Result<u32, Error> {
         let pid = self.begin(key)?;
-        self.tell_start(key, pid);
+        self.report_start(key, pid);
         Ok(pid)
     }
 
@@ -85,7 +85,7 @@ impl State {
         Ok(pid)
     }
 
-    fn tell_start(&mut self, key: &Key, pid: u32) {
+    fn report_start(&mut self, key: &Key, pid: u32) {
         let event = TaskStart { container_id: key.id.to_string(), pid };
         self.emit(Event::of(&key.namespace, "/tasks/start", &event).about(&key.id));
     }
@@ -94,7 +94,7 @@ impl State {
     pub(super) fn start_and_exit(&mut self, key: &Key, code: u32) -> Result<(), Error> {
         let pid = self.begin(key)?;
         self.exit(key, code)?;
-        self.tell_start(key, pid);
+        self.report_start(key, pid);
         Ok(())
     }
 

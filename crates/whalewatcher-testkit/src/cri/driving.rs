@@ -201,10 +201,10 @@ impl Server {
     /// # Errors
     ///
     /// [`Error::NotFound`].
-    pub fn tell(&self, what: ContainerEventType, id: &str) -> Result<(), Error> {
+    pub fn report(&self, what: ContainerEventType, id: &str) -> Result<(), Error> {
         let mut engine = self.shared.engine.lock();
         let sandbox = engine.find(id)?.sandbox_id().to_string();
-        engine.tell(what, id, &sandbox);
+        engine.report(what, id, &sandbox);
         Ok(())
     }
 

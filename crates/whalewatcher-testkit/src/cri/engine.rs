@@ -71,16 +71,16 @@ pub(super) enum Unnamed {
 impl State {
     /// What is told of an ID or its beginning.
     pub(super) fn look_up(&self, id: &str, sandbox: bool) -> Result<&Record, Unnamed> {
-        let told = |record: &&Record| record.is_sandbox() == sandbox && record.is_told();
+        let reported = |record: &&Record| record.is_sandbox() == sandbox && record.is_reported();
         if id.is_empty() {
             return Err(Unnamed::Empty);
         }
-        if let Some(record) = self.records.get(id).filter(told) {
+        if let Some(record) = self.records.get(id).filter(reported) {
             return Ok(record);
         }
         let from = (Bound::Included(id), Bound::Unbounded);
         let from = self.records.range::<str, _>(from).map(|(_, record)| record);
-        let mut found = from.take_while(|record| record.id.starts_with(id)).filter(told);
+        let mut found = from.take_while(|record| record.id.starts_with(id)).filter(reported);
         match (found.next(), found.next()) {
             (Some(record), None) => Ok(record),
             (None, _) => Err(Unnamed::Unknown),
@@ -96,8 +96,8 @@ impl State {
     }
 
     /// Those that are told, by their IDs.
-    pub(super) fn told(&self, sandboxes: bool) -> impl Iterator<Item = &Record> {
-        self.records.values().filter(move |record| record.is_sandbox() == sandboxes && record.is_told())
+    pub(super) fn reported(&self, sandboxes: bool) -> impl Iterator<Item = &Record> {
+        self.records.values().filter(move |record| record.is_sandbox() == sandboxes && record.is_reported())
     }
 
     pub(super) fn find(&self, id: &str) -> Result<&Record, Error> {
@@ -105,7 +105,7 @@ impl State {
     }
 
     pub(super) fn containers_of(&self, sandbox: &str) -> impl Iterator<Item = &Record> {
-        self.told(false).filter(move |record| **record.sandbox_id() == *sandbox)
+        self.reported(false).filter(move |record| **record.sandbox_id() == *sandbox)
     }
 
     pub(super) fn truth(&self) -> Vec<Alive> {
@@ -137,11 +137,11 @@ impl State {
 /// Events.
 impl State {
     /// Tells of a change of a sandbox or a container, with the status of all of its pod.
-    pub(super) fn tell(&mut self, what: ContainerEventType, id: &str, sandbox: &str) {
+    pub(super) fn report(&mut self, what: ContainerEventType, id: &str, sandbox: &str) {
         let status = self.look_up(sandbox, true).ok();
         // CRI-O tells nothing of sandboxes that it does not list.
         let nothing = status.is_none() && self.flavour.is_crio();
-        if !self.present || !self.flavour.tells_events() || nothing {
+        if !self.present || !self.flavour.reports_events() || nothing {
             return;
         }
         let uid = status.map(|record| record.pod.uid.as_str());
@@ -154,7 +154,7 @@ impl State {
             container_event_type: what.into(),
             created_at: nanoseconds(self.containerd.tick()),
             pod_sandbox_status: status.map(sandbox_status),
-            containers_statuses: self.told(false).filter(is_of_pod).map(container_status).collect(),
+            containers_statuses: self.reported(false).filter(is_of_pod).map(container_status).collect(),
         };
         self.emit(event);
     }

@@ -38,7 +38,7 @@ impl Flavour {
         matches!(self, Self::Crio | Self::CrioWithEvents)
     }
 
-    pub(super) fn tells_events(self) -> bool {
+    pub(super) fn reports_events(self) -> bool {
         !matches!(self, Self::Containerd1_6 | Self::Crio | Self::CriDockerd)
     }
 

@@ -13,7 +13,7 @@ use super::record::{Phase, Record};
 pub enum Info {
     /// What the runtime writes.
     #[default]
-    Told,
+    Reported,
     /// The same with another PID.
     Pid(i64),
     /// The same without a PID.
@@ -26,23 +26,23 @@ pub enum Info {
 
 /// The map of a verbose status.
 pub(super) fn map(record: &Record, flavour: Flavour) -> HashMap<String, String> {
-    let told = || if flavour.is_crio() { of_crio(record) } else { of_containerd(record) };
+    let reported = || if flavour.is_crio() { of_crio(record) } else { of_containerd(record) };
     let text = match &record.info {
-        Info::Told if flavour == Flavour::CriDockerd => return HashMap::new(),
+        Info::Reported if flavour == Flavour::CriDockerd => return HashMap::new(),
         Info::Missing => return HashMap::new(),
         Info::Text(text) => text.clone(),
-        Info::Told => told().to_string(),
+        Info::Reported => reported().to_string(),
         Info::Pid(pid) => {
-            let mut told = told();
-            told["pid"] = json!(pid);
-            told.to_string()
+            let mut reported = reported();
+            reported["pid"] = json!(pid);
+            reported.to_string()
         }
         Info::WithoutPid => {
-            let mut told = told();
-            if let Some(members) = told.as_object_mut() {
+            let mut reported = reported();
+            if let Some(members) = reported.as_object_mut() {
                 members.remove("pid");
             }
-            told.to_string()
+            reported.to_string()
         }
     };
     HashMap::from([("info".into(), text)])

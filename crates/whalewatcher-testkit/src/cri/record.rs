@@ -70,7 +70,7 @@ impl Record {
         self.sandbox.as_ref().unwrap_or(&self.id)
     }
 
-    pub(super) fn is_told(&self) -> bool {
+    pub(super) fn is_reported(&self) -> bool {
         self.phase != Phase::Hidden
     }
 
@@ -92,7 +92,7 @@ impl Record {
         } else {
             ContainerState::ContainerRunning.into()
         };
-        self.is_told() && self.state() == alive && self.pid != 0
+        self.is_reported() && self.state() == alive && self.pid != 0
     }
 
     pub(super) fn alive(&self) -> Option<Alive> {

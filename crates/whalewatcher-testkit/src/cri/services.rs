@@ -48,7 +48,7 @@ pub(super) fn list_containers(
     request: &ListContainersRequest,
 ) -> Result<ListContainersResponse, Status> {
     let state = shared.engine.lock();
-    let selected = state.told(false).filter(|record| {
+    let selected = state.reported(false).filter(|record| {
         request.filter.as_ref().is_none_or(|filter| selects_container(&state, filter, record))
     });
     Ok(ListContainersResponse { containers: selected.map(listed_container).collect() })
@@ -61,7 +61,7 @@ pub(super) fn list_sandboxes(
 ) -> Result<ListPodSandboxResponse, Status> {
     let state = shared.engine.lock();
     let selected = state
-        .told(true)
+        .reported(true)
         .filter(|record| request.filter.as_ref().is_none_or(|filter| selects_sandbox(filter, record)));
     Ok(ListPodSandboxResponse { items: selected.map(listed_sandbox).collect() })
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use whalewatcher_api::cri::v1::ContainerEventType as Told;
+use whalewatcher_api::cri::v1::ContainerEventType as Reported;
 
 use super::{
     engine::{POD_UID, State},
@@ -48,7 +48,7 @@ impl State {
             pid: 0,
             out_of_memory: false,
             raw_state: None,
-            info: Info::Told,
+            info: Info::Reported,
         };
         self.make(record, "sandbox")?;
         self.begin_start(&id)?;
@@ -93,10 +93,10 @@ impl State {
             pid: 0,
             out_of_memory: false,
             raw_state: None,
-            info: Info::Told,
+            info: Info::Reported,
         };
         self.make(record, "container")?;
-        self.tell(Told::ContainerCreatedEvent, &id, sandbox);
+        self.report(Reported::ContainerCreatedEvent, &id, sandbox);
         Ok(id)
     }
 
@@ -155,9 +155,9 @@ impl State {
         let (is_sandbox, sandbox) = (record.is_sandbox(), Arc::clone(record.sandbox_id()));
         // CRI-O means to tell of a sandbox's making too, but does so before it lists it, which makes it tell nothing.
         if is_sandbox && !is_crio {
-            self.tell(Told::ContainerCreatedEvent, id, &sandbox);
+            self.report(Reported::ContainerCreatedEvent, id, &sandbox);
         }
-        self.tell(Told::ContainerStartedEvent, id, &sandbox);
+        self.report(Reported::ContainerStartedEvent, id, &sandbox);
         Ok(())
     }
 
@@ -193,7 +193,7 @@ impl State {
         record.ended = Some(ended);
         record.pid = 0;
         let sandbox = Arc::clone(record.sandbox_id());
-        self.tell(Told::ContainerStoppedEvent, id, &sandbox);
+        self.report(Reported::ContainerStoppedEvent, id, &sandbox);
         Ok(())
     }
 
@@ -257,11 +257,11 @@ impl State {
         // containerd 2 tells of a sandbox while it still lists it, 1.7 with no status, CRI-O not at all.
         let early = is_sandbox && self.flavour == super::Flavour::Containerd2_1;
         if early {
-            self.tell(Told::ContainerDeletedEvent, id, &sandbox);
+            self.report(Reported::ContainerDeletedEvent, id, &sandbox);
         }
         self.forget(id);
         if !early {
-            self.tell(Told::ContainerDeletedEvent, id, &sandbox);
+            self.report(Reported::ContainerDeletedEvent, id, &sandbox);
         }
         Ok(())
     }

@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_fault_is_told_why() {
+    fn what_is_no_fault_is_reported_why() {
         for (line, error) in [
             ("", ScriptError::Kind(String::new())),
             ("explode", ScriptError::Kind("explode".into())),

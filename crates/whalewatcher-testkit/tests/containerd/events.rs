@@ -40,5 +40,5 @@ async fn namespaces_come_and_go_with_events() {
     server.create_namespace("shop");
     server.create_namespace("shop");
     server.delete_namespace("shop").unwrap();
-    assert_eq!(events.told(2).await, ["/namespaces/create shop", "/namespaces/delete shop"]);
+    assert_eq!(events.reported(2).await, ["/namespaces/create shop", "/namespaces/delete shop"]);
 }

@@ -33,14 +33,14 @@ async fn streams_can_stand_still_and_go_on_without_a_loss() {
     let server = Server::builder().start().unwrap();
     let mut events = Subscription::registered(&server, &["topic==\"/tasks/start\""]).await;
     server.run("a").unwrap();
-    events.told(1).await;
+    events.reported(1).await;
     let gate = server.stall_streams();
     server.run("b").unwrap();
     server.run("c").unwrap();
     gate.until_waiting(1).await;
     assert_eq!(tasks(&server, "default").await.len(), 3);
     gate.open();
-    assert_eq!(events.told(2).await, ["/tasks/start default b 4001", "/tasks/start default c 4002"]);
+    assert_eq!(events.reported(2).await, ["/tasks/start default b 4001", "/tasks/start default c 4002"]);
 }
 
 #[tokio::test]
@@ -53,7 +53,7 @@ async fn a_subscription_can_be_registered_late() {
     gate.open();
     server.until_subscriptions(1).await;
     server.run("seen").unwrap();
-    assert_eq!(events.told(1).await, ["/tasks/start default seen 4001"]);
+    assert_eq!(events.reported(1).await, ["/tasks/start default seen 4001"]);
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ async fn a_call_that_is_held_is_answered_with_what_is_true_afterwards() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_held_tells_what_was_true_before() {
+async fn an_answer_that_is_held_reports_what_was_true_before() {
     let server = Server::builder().start().unwrap();
     server.run("web").unwrap();
     let gate = Gate::closed();
@@ -158,14 +158,14 @@ async fn a_stream_can_be_cut_or_ended_after_some_messages() {
     let mut events = Subscription::registered(&server, &[]).await;
     server.exit("a", 0).unwrap();
     server.exit("b", 0).unwrap();
-    assert_eq!(events.told(1).await, ["/tasks/exit default a a 4000 0"]);
+    assert_eq!(events.reported(1).await, ["/tasks/exit default a a 4000 0"]);
     assert!(events.next().await.unwrap().is_none());
     server.remove_hook(hook);
 
     let hook = server.on_call(only(Method::Subscribe, Verdict::Cut(1)));
     let mut events = Subscription::registered(&server, &[]).await;
     server.exit("c", 0).unwrap();
-    assert_eq!(events.told(1).await, ["/tasks/exit default c c 4002 0"]);
+    assert_eq!(events.reported(1).await, ["/tasks/exit default c c 4002 0"]);
     assert!(events.next().await.is_err());
     server.remove_hook(hook);
 

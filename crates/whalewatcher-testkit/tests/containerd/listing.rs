@@ -124,7 +124,7 @@ async fn the_engine_says_who_it_is() {
 }
 
 #[tokio::test]
-async fn an_old_containerd_does_not_tell_its_pid() {
+async fn an_old_containerd_does_not_report_its_pid() {
     let server = Server::builder().flavour(Flavour::V1_6).start().unwrap();
     let answer = IntrospectionClient::new(channel(&server)).server(()).await.unwrap().into_inner();
     assert_eq!((answer.uuid, answer.pid, answer.pidns), (server.uuid(), 0, 0));

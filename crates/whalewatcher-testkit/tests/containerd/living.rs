@@ -16,7 +16,7 @@ async fn a_container_lives_and_ends_with_containerds_events() {
     server.exit(&web, 3).unwrap();
     server.remove(&web).unwrap();
     assert_eq!(
-        events.told(9).await,
+        events.reported(9).await,
         [
             "/containers/create shop",
             "/tasks/create shop",
@@ -39,7 +39,7 @@ async fn a_finished_exec_has_an_exit_of_its_own_and_leaves_the_container_alive()
     let mut events = Subscription::registered(&server, &[]).await;
     server.exec(&web, "probe-1", 1).unwrap();
     assert_eq!(
-        events.told(3).await,
+        events.reported(3).await,
         [
             "/tasks/exec-added default",
             "/tasks/exec-started default",
@@ -101,13 +101,16 @@ async fn the_exit_of_a_short_lived_task_can_come_before_its_start() {
     let mut events = Subscription::registered(&server, &filters).await;
     let job = server.create("job").unwrap();
     server.start_and_exit(&job, 0).unwrap();
-    assert_eq!(events.told(2).await, ["/tasks/exit default job job 4000 0", "/tasks/start default job 4000"]);
+    assert_eq!(
+        events.reported(2).await,
+        ["/tasks/exit default job job 4000 0", "/tasks/start default job 4000"]
+    );
     assert!(server.truth().is_empty());
     assert_eq!(tasks(&server, "default").await["job"], "Stopped 4000");
 }
 
 #[tokio::test]
-async fn changed_labels_and_names_are_told_with_all_labels() {
+async fn changed_labels_and_names_are_reported_with_all_labels() {
     let server = Server::builder().start().unwrap();
     let web = server.run(ContainerSpec::new("shop/1234").nerdctl_name("web")).unwrap();
     assert_eq!(server.truth()[0].name, "shop/web");
@@ -115,7 +118,7 @@ async fn changed_labels_and_names_are_told_with_all_labels() {
     server.set_label(&web, "nerdctl/name", Some("front")).unwrap();
     server.set_label(&web, "nerdctl/namespace", None).unwrap();
     assert_eq!(
-        events.told(2).await,
+        events.reported(2).await,
         [
             r#"/containers/update shop 1234 {"nerdctl/name": "front", "nerdctl/namespace": "shop"}"#,
             r#"/containers/update shop 1234 {"nerdctl/name": "front"}"#,
@@ -142,7 +145,7 @@ async fn events_can_be_lost_doubled_and_postponed() {
     server.exit("lost", 1).unwrap();
     server.exit("twice", 2).unwrap();
     assert_eq!(
-        events.told(4).await,
+        events.reported(4).await,
         [
             "/tasks/start default late 4000",
             "/tasks/start default twice 4001",

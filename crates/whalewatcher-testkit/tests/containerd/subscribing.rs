@@ -14,7 +14,7 @@ async fn a_subscription_is_answered_with_its_first_event_only() {
     namespaces(&server).await;
     assert!(!events.is_answered());
     server.start("web").unwrap();
-    assert_eq!(events.told(2).await, ["/tasks/create default", "/tasks/start default web 4000"]);
+    assert_eq!(events.reported(2).await, ["/tasks/create default", "/tasks/start default web 4000"]);
 }
 
 #[tokio::test]
@@ -28,7 +28,7 @@ async fn the_server_filters_namespaces_and_topics() {
     }
     publish(&server, "test", "/test/probe").await.unwrap();
     assert_eq!(
-        events.told(3).await,
+        events.reported(3).await,
         ["/tasks/start shop c 4002", "/tasks/start default d 4003", "/test/probe test"]
     );
     // Publishing makes no namespace.
@@ -43,7 +43,7 @@ async fn events_can_be_selected_by_their_container() {
     server.run("api").unwrap();
     server.run("web").unwrap();
     assert_eq!(
-        events.told(3).await,
+        events.reported(3).await,
         ["/containers/create default", "/tasks/create default", "/tasks/start default web 4001"]
     );
 }
@@ -55,7 +55,7 @@ async fn everybody_gets_every_event() {
     let mut second = Subscription::registered(&server, &[]).await;
     assert_eq!(server.stats().subscriptions, 2);
     server.run("web").unwrap();
-    assert_eq!(first.told(3).await, second.told(3).await);
+    assert_eq!(first.reported(3).await, second.reported(3).await);
 }
 
 #[tokio::test]
@@ -64,7 +64,7 @@ async fn nothing_is_kept_for_those_who_come_later() {
     server.run("early").unwrap();
     let mut events = Subscription::registered(&server, &["topic==\"/tasks/start\""]).await;
     server.run("late").unwrap();
-    assert_eq!(events.told(1).await, ["/tasks/start default late 4001"]);
+    assert_eq!(events.reported(1).await, ["/tasks/start default late 4001"]);
 }
 
 #[tokio::test]
@@ -86,7 +86,7 @@ async fn a_client_that_goes_is_subscribed_no_more() {
     let unanswered = Subscription::registered(&server, &[]).await;
     let mut answered = Subscription::registered(&server, &[]).await;
     server.run("web").unwrap();
-    answered.told(1).await;
+    answered.reported(1).await;
     drop((unanswered, answered));
     server.until(|stats| stats.subscriptions == 0 && stats.open == 0).await;
     assert_eq!(server.stats().subscribed, 2);

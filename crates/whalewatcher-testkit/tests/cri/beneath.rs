@@ -44,7 +44,7 @@ async fn subscribed(server: &Server) -> Streaming<Envelope> {
 }
 
 /// The next event: `start CONTAINER PID` or `exit CONTAINER PROCESS CODE`.
-async fn told(events: &mut Streaming<Envelope>) -> String {
+async fn reported(events: &mut Streaming<Envelope>) -> String {
     let envelope = events.message().await.unwrap().unwrap();
     assert_eq!(envelope.namespace, "k8s.io");
     let value = envelope.event.unwrap().value;
@@ -57,34 +57,34 @@ async fn told(events: &mut Streaming<Envelope>) -> String {
 }
 
 #[tokio::test]
-async fn containerd_tells_of_starts_and_ends_before_the_cri_says_so() {
+async fn containerd_reports_of_starts_and_ends_before_the_cri_says_so() {
     let server = Server::builder().flavour(Flavour::Containerd1_7).start().unwrap();
     let mut tasks = subscribed(&server).await;
     let mut events = Subscription::registered(&server).await;
 
     server.begin_pod(pod("p")).unwrap();
-    assert_eq!(told(&mut tasks).await, "start p 4000");
+    assert_eq!(reported(&mut tasks).await, "start p 4000");
     assert!(sandboxes(&server, None).await.is_empty());
     assert_eq!(sandbox(&server, "p").await.unwrap_err().code(), Code::NotFound);
     server.finish_start("p").unwrap();
     assert_eq!(sandbox_in_words(&server, "p").await, "READY 4000");
-    assert_eq!(events.told(2).await, ["CREATED p READY", "STARTED p READY"]);
+    assert_eq!(events.reported(2).await, ["CREATED p READY", "STARTED p READY"]);
 
     server.create("p", named("a")).unwrap();
     assert_eq!(server.begin_start("a").unwrap(), 4001);
-    assert_eq!(told(&mut tasks).await, "start a 4001");
+    assert_eq!(reported(&mut tasks).await, "start a 4001");
     assert_eq!(container_in_words(&server, "a").await, "CREATED 0");
     assert_eq!(server.truth().len(), 1);
     server.finish_start("a").unwrap();
     assert_eq!(container_in_words(&server, "a").await, "RUNNING 4001");
-    assert_eq!(events.told(2).await, ["CREATED a READY a:CREATED", "STARTED a READY a:RUNNING"]);
+    assert_eq!(events.reported(2).await, ["CREATED a READY a:CREATED", "STARTED a READY a:RUNNING"]);
 
     server.begin_exit("a", 5).unwrap();
-    assert_eq!(told(&mut tasks).await, "exit a a 5");
+    assert_eq!(reported(&mut tasks).await, "exit a a 5");
     assert_eq!(container_in_words(&server, "a").await, "RUNNING 4001");
     server.finish_exit("a").unwrap();
     assert_eq!(container_in_words(&server, "a").await, "EXITED 0");
-    assert_eq!(events.told(1).await, ["STOPPED a READY a:EXITED"]);
+    assert_eq!(events.reported(1).await, ["STOPPED a READY a:EXITED"]);
 }
 
 #[tokio::test]
@@ -95,39 +95,39 @@ async fn who_subscribes_to_containerd_takes_nothing_from_the_cri() {
     server.run_pod(pod("p")).unwrap();
     server.run("p", named("a")).unwrap();
     assert_eq!(
-        kubelet.told(4).await,
+        kubelet.reported(4).await,
         ["CREATED p READY", "STARTED p READY", "CREATED a READY a:CREATED", "STARTED a READY a:RUNNING"]
     );
-    assert_eq!([told(&mut tasks).await, told(&mut tasks).await], ["start p 4000", "start a 4001"]);
+    assert_eq!([reported(&mut tasks).await, reported(&mut tasks).await], ["start p 4000", "start a 4001"]);
     assert_eq!(server.stats().subscribed, 1);
 }
 
 #[tokio::test]
-async fn a_finished_exec_is_told_by_containerd_only_and_has_an_id_of_its_own() {
+async fn a_finished_exec_is_reported_by_containerd_only_and_has_an_id_of_its_own() {
     let server = Server::builder().flavour(Flavour::Containerd1_7).start().unwrap();
     server.run_pod(pod("p")).unwrap();
     server.run("p", named("a")).unwrap();
     let mut events = Subscription::registered(&server).await;
-    events.told(4).await;
+    events.reported(4).await;
     let mut tasks = subscribed(&server).await;
     server.exec("a", "probe-1", 1).unwrap();
-    assert_eq!(told(&mut tasks).await, "exit a probe-1 1");
+    assert_eq!(reported(&mut tasks).await, "exit a probe-1 1");
     assert_eq!(container_in_words(&server, "a").await, "RUNNING 4001");
     server.exit("a", 0).unwrap();
-    assert_eq!(events.told(1).await, ["STOPPED a READY a:EXITED"]);
+    assert_eq!(events.reported(1).await, ["STOPPED a READY a:EXITED"]);
 }
 
 #[tokio::test]
-async fn of_what_lives_shortly_containerd_tells_the_end_first() {
+async fn of_what_lives_shortly_containerd_reports_the_end_first() {
     let server = Server::builder().flavour(Flavour::Containerd1_7).start().unwrap();
     server.run_pod(pod("p")).unwrap();
     server.create("p", named("a")).unwrap();
     let mut events = Subscription::registered(&server).await;
-    events.told(3).await;
+    events.reported(3).await;
     let mut tasks = subscribed(&server).await;
     server.start_and_exit("a", 2).unwrap();
-    assert_eq!([told(&mut tasks).await, told(&mut tasks).await], ["exit a a 2", "start a 4001"]);
-    assert_eq!(events.told(2).await, ["STARTED a READY a:RUNNING", "STOPPED a READY a:EXITED"]);
+    assert_eq!([reported(&mut tasks).await, reported(&mut tasks).await], ["exit a a 2", "start a 4001"]);
+    assert_eq!(events.reported(2).await, ["STARTED a READY a:RUNNING", "STOPPED a READY a:EXITED"]);
 }
 
 #[tokio::test]

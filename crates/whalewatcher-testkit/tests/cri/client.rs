@@ -117,13 +117,13 @@ impl Subscription {
     }
 
     /// The next events in words.
-    pub(crate) async fn told(&mut self, count: usize) -> Vec<String> {
-        let mut told = Vec::new();
-        while told.len() < count {
+    pub(crate) async fn reported(&mut self, count: usize) -> Vec<String> {
+        let mut reported = Vec::new();
+        while reported.len() < count {
             let event = self.next().await.unwrap().expect("the stream ended too early");
-            told.push(in_words(&event));
+            reported.push(in_words(&event));
         }
-        told
+        reported
     }
 }
 

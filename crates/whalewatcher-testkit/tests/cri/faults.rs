@@ -7,13 +7,13 @@ use whalewatcher_testkit::cri::{Fate, Flavour, Gate, Reception, Server};
 use crate::client::{Subscription, container_in_words, containers, named, pod, sandboxes, version};
 
 #[tokio::test]
-async fn pods_live_on_while_the_runtime_is_away_and_nobody_is_told() {
+async fn pods_live_on_while_the_runtime_is_away_and_nobody_is_reported() {
     let server = Server::builder().start().unwrap();
     server.run_pod(pod("p")).unwrap();
     server.run("p", named("a")).unwrap();
     server.run("p", named("b")).unwrap();
     let mut events = Subscription::registered(&server).await;
-    events.told(6).await;
+    events.reported(6).await;
     server.stop_listening().await;
     assert!(!server.socket().exists());
     assert!(events.next().await.is_err());
@@ -30,7 +30,7 @@ async fn pods_live_on_while_the_runtime_is_away_and_nobody_is_told() {
     assert_eq!(sandboxes(&server, None).await, ["p READY", "q READY"]);
     let mut events = Subscription::registered(&server).await;
     server.exit("a", 0).unwrap();
-    assert_eq!(events.told(1).await, ["STOPPED a READY a:EXITED b:EXITED"]);
+    assert_eq!(events.reported(1).await, ["STOPPED a READY a:EXITED b:EXITED"]);
     assert_eq!(made_meanwhile.try_recv().unwrap(), "a");
 }
 
@@ -42,7 +42,7 @@ async fn what_was_kept_for_subscribers_is_lost_with_the_runtime() {
     assert_eq!(server.stats().subscriptions, 0);
     let mut events = Subscription::registered(&server).await;
     server.run("p", named("a")).unwrap();
-    assert_eq!(events.told(1).await, ["CREATED a READY a:CREATED"]);
+    assert_eq!(events.reported(1).await, ["CREATED a READY a:CREATED"]);
 }
 
 #[tokio::test]
@@ -57,7 +57,7 @@ async fn a_runtime_can_come_back_as_another_with_the_same_pods() {
     let mut first = Subscription::registered(&server).await;
     let mut second = Subscription::registered(&server).await;
     server.create("p", named("a")).unwrap();
-    assert_eq!(first.told(1).await, second.told(1).await);
+    assert_eq!(first.reported(1).await, second.reported(1).await);
     server.become_flavour(Flavour::Containerd1_6);
     assert_eq!(Subscription::request(&server).next().await.unwrap_err().code(), Code::Unimplemented);
 }
@@ -67,13 +67,13 @@ async fn streams_can_stand_still_and_go_on_without_a_loss() {
     let server = Server::builder().start().unwrap();
     let mut events = Subscription::registered(&server).await;
     server.run_pod(pod("p")).unwrap();
-    events.told(2).await;
+    events.reported(2).await;
     let gate = server.stall_streams();
     server.run("p", named("a")).unwrap();
     gate.until_waiting(1).await;
     assert_eq!(container_in_words(&server, "a").await, "RUNNING 4001");
     gate.open();
-    assert_eq!(events.told(2).await, ["CREATED a READY a:CREATED", "STARTED a READY a:RUNNING"]);
+    assert_eq!(events.reported(2).await, ["CREATED a READY a:CREATED", "STARTED a READY a:RUNNING"]);
 }
 
 #[tokio::test]
@@ -88,7 +88,7 @@ async fn a_subscription_can_be_registered_late() {
     gate.open();
     server.until_subscriptions(1).await;
     server.run_pod(pod("seen")).unwrap();
-    assert_eq!(events.told(1).await, ["STARTED seen READY"]);
+    assert_eq!(events.reported(1).await, ["STARTED seen READY"]);
 }
 
 #[tokio::test]

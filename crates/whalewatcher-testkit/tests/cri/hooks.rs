@@ -84,7 +84,7 @@ async fn a_call_that_is_held_is_answered_with_what_is_true_afterwards() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_held_tells_what_was_true_before() {
+async fn an_answer_that_is_held_reports_what_was_true_before() {
     let server = with_two_containers();
     let gate = server.hold_answers(Method::ListContainers, None);
     let answer = tokio::spawn({
@@ -170,7 +170,7 @@ async fn a_stream_can_be_cut_or_ended_after_some_events() {
     server.run("p", named("a")).unwrap();
     let hook = server.on_call(only(Method::GetContainerEvents, Verdict::End(2)));
     let mut events = Subscription::request(&server);
-    assert_eq!(events.told(2).await, ["CREATED p READY", "STARTED p READY"]);
+    assert_eq!(events.reported(2).await, ["CREATED p READY", "STARTED p READY"]);
     assert!(events.next().await.unwrap().is_none());
     server.remove_hook(hook);
     server.until(|stats| stats.subscriptions == 0).await;
@@ -178,7 +178,7 @@ async fn a_stream_can_be_cut_or_ended_after_some_events() {
     let hook = server.on_call(only(Method::GetContainerEvents, Verdict::Cut(1)));
     let mut events = Subscription::registered(&server).await;
     server.exit("a", 0).unwrap();
-    assert_eq!(events.told(1).await, ["STOPPED a READY a:EXITED"]);
+    assert_eq!(events.reported(1).await, ["STOPPED a READY a:EXITED"]);
     assert!(events.next().await.is_err());
     server.remove_hook(hook);
 

@@ -26,7 +26,7 @@ fn two_pods(flavour: Flavour) -> Server {
 }
 
 #[tokio::test]
-async fn lists_tell_of_everything_in_whatever_state() {
+async fn lists_report_of_everything_in_whatever_state() {
     let server = two_pods(Flavour::default());
     assert_eq!(containers(&server, None).await, ["abc1 RUNNING", "abc2 CREATED", "xyz1 EXITED"]);
     assert_eq!(sandboxes(&server, None).await, ["p1 READY", "p2 NOTREADY"]);
@@ -105,13 +105,13 @@ async fn what_is_not_there_is_not_found_as_each_runtime_says_it() {
 #[tokio::test]
 async fn the_pid_is_in_the_json_of_a_verbose_status_only() {
     let server = two_pods(Flavour::default());
-    let told = container(&server, "abc1").await.unwrap().info;
-    assert_eq!(told.keys().collect::<Vec<_>>(), ["info"]);
-    let told = info(&told);
-    assert_eq!((&told["pid"], &told["sandboxID"]), (&4002.into(), &"p1".into()));
-    assert_eq!(told["config"]["metadata"]["name"], "nginx");
-    let told = info(&sandbox(&server, "p1").await.unwrap().info);
-    assert_eq!((&told["pid"], &told["processStatus"]), (&4000.into(), &"running".into()));
+    let reported = container(&server, "abc1").await.unwrap().info;
+    assert_eq!(reported.keys().collect::<Vec<_>>(), ["info"]);
+    let reported = info(&reported);
+    assert_eq!((&reported["pid"], &reported["sandboxID"]), (&4002.into(), &"p1".into()));
+    assert_eq!(reported["config"]["metadata"]["name"], "nginx");
+    let reported = info(&sandbox(&server, "p1").await.unwrap().info);
+    assert_eq!((&reported["pid"], &reported["processStatus"]), (&4000.into(), &"running".into()));
     assert_eq!(info(&sandbox(&server, "p2").await.unwrap().info)["processStatus"], "deleted");
 
     let brief = ContainerStatusRequest { container_id: "abc1".into(), verbose: false };
@@ -123,12 +123,12 @@ async fn the_pid_is_in_the_json_of_a_verbose_status_only() {
 #[tokio::test]
 async fn crio_writes_other_json_and_sandboxes_may_have_no_process() {
     let server = two_pods(Flavour::Crio);
-    let told = info(&container(&server, "abc1").await.unwrap().info);
-    assert_eq!((&told["pid"], &told["privileged"]), (&4002.into(), &false.into()));
-    assert!(told.get("config").is_none());
-    let told = info(&sandbox(&server, "p1").await.unwrap().info);
-    assert_eq!(told["pid"], 4000);
-    assert!(told.get("processStatus").is_none());
+    let reported = info(&container(&server, "abc1").await.unwrap().info);
+    assert_eq!((&reported["pid"], &reported["privileged"]), (&4002.into(), &false.into()));
+    assert!(reported.get("config").is_none());
+    let reported = info(&sandbox(&server, "p1").await.unwrap().info);
+    assert_eq!(reported["pid"], 4000);
+    assert!(reported.get("processStatus").is_none());
     server.run_pod(pod("spoofed").without_infra_container()).unwrap();
     let answer = sandbox(&server, "spoofed").await.unwrap();
     assert_eq!(answer.status.unwrap().state, 0);
@@ -152,14 +152,14 @@ async fn the_verbose_part_can_be_missing_wrong_or_no_json() {
     server.set_info("abc1", Info::Pid(0)).unwrap();
     assert_eq!(container_in_words(&server, "abc1").await, "RUNNING 0");
     server.set_info("abc1", Info::WithoutPid).unwrap();
-    let told = info(&container(&server, "abc1").await.unwrap().info);
-    assert!(told.get("pid").is_none());
-    assert_eq!(told["sandboxID"], "p1");
+    let reported = info(&container(&server, "abc1").await.unwrap().info);
+    assert!(reported.get("pid").is_none());
+    assert_eq!(reported["sandboxID"], "p1");
     server.set_info("abc1", Info::Missing).unwrap();
     assert!(container(&server, "abc1").await.unwrap().info.is_empty());
     server.set_info("abc1", Info::Text("{\"pid\":".into())).unwrap();
     assert_eq!(container(&server, "abc1").await.unwrap().info["info"], "{\"pid\":");
-    server.set_info("abc1", Info::Told).unwrap();
+    server.set_info("abc1", Info::Reported).unwrap();
     assert_eq!(container_in_words(&server, "abc1").await, "RUNNING 4002");
     server.set_info("p1", Info::Pid(-1)).unwrap();
     assert_eq!(sandbox_in_words(&server, "p1").await, "READY -1");
@@ -182,14 +182,14 @@ async fn states_can_be_numbers_that_nobody_knows() {
 
 #[tokio::test]
 async fn the_runtime_says_who_it_is_and_can_become_another() {
-    for (flavour, told) in [
+    for (flavour, reported) in [
         (Flavour::Containerd1_6, "containerd 1.6.20 v1"),
         (Flavour::Containerd1_7, "containerd 1.7.24 v1"),
         (Flavour::Containerd2_1, "containerd v2.1.9 v1"),
         (Flavour::Crio, "cri-o 1.33.4 v1"),
     ] {
         let server = Server::builder().flavour(flavour).start().unwrap();
-        assert_eq!(version(&server).await.unwrap(), told);
+        assert_eq!(version(&server).await.unwrap(), reported);
     }
     let server = Server::builder().version("frakti", "0.3").start().unwrap();
     assert_eq!(version(&server).await.unwrap(), "frakti 0.3 v1");

@@ -19,7 +19,7 @@ async fn a_pod_lives_and_ends_with_the_events_of_containerd_2() {
     server.start("b").unwrap();
     server.remove("p").unwrap();
     assert_eq!(
-        events.told(12).await,
+        events.reported(12).await,
         [
             "CREATED p READY",
             "STARTED p READY",
@@ -41,8 +41,8 @@ async fn a_pod_lives_and_ends_with_the_events_of_containerd_2() {
 }
 
 #[tokio::test]
-async fn other_runtimes_tell_of_sandboxes_in_other_ways() {
-    for (flavour, told) in [
+async fn other_runtimes_report_of_sandboxes_in_other_ways() {
+    for (flavour, reported) in [
         (
             Flavour::Containerd1_7,
             vec![
@@ -60,7 +60,7 @@ async fn other_runtimes_tell_of_sandboxes_in_other_ways() {
         server.run_pod(pod("p")).unwrap();
         server.remove("p").unwrap();
         server.run_pod(pod("q")).unwrap();
-        assert_eq!(events.told(told.len()).await, told, "{flavour:?}");
+        assert_eq!(events.reported(reported.len()).await, reported, "{flavour:?}");
     }
 }
 
@@ -82,7 +82,7 @@ async fn a_container_starts_once_and_has_a_pid_only_while_it_runs() {
 }
 
 #[tokio::test]
-async fn statuses_tell_times_and_exit_codes() {
+async fn statuses_report_times_and_exit_codes() {
     let clock = Clock::stepped(jiff::Timestamp::from_second(1_000_000).unwrap());
     let server = Server::builder().clock(clock.clone()).start().unwrap();
     let step = || clock.advance(std::time::Duration::from_secs(10));
@@ -155,7 +155,7 @@ async fn an_event_carries_the_engines_time_and_the_statuses_of_its_moment() {
     server.run_pod(pod("p").annotation("team", "blue")).unwrap();
     server.create("p", named("a")).unwrap();
     let mut events = Subscription::registered(&server).await;
-    events.told(3).await;
+    events.reported(3).await;
     clock.advance(std::time::Duration::from_secs(7));
     server.start("a").unwrap();
     server.exit("a", 2).unwrap();
@@ -179,7 +179,7 @@ async fn events_can_be_lost_doubled_postponed_and_made_up() {
         server.create("p", named(id)).unwrap();
     }
     let mut events = Subscription::registered(&server).await;
-    events.told(5).await;
+    events.reported(5).await;
     let (seen, past) = std::sync::mpsc::channel();
     server.on_event(move |event| {
         seen.send(event.clone()).unwrap();
@@ -193,18 +193,18 @@ async fn events_can_be_lost_doubled_postponed_and_made_up() {
     for id in ["late", "twice", "lost"] {
         server.start(id).unwrap();
     }
-    let starts: Vec<_> = events.told(3).await.iter().map(|told| told[..13].to_owned()).collect();
+    let starts: Vec<_> = events.reported(3).await.iter().map(|reported| reported[..13].to_owned()).collect();
     assert_eq!(starts, ["STARTED twice", "STARTED twice", "STARTED late "]);
     server.lose_next(ContainerEventType::ContainerStoppedEvent);
     server.exit("late", 0).unwrap();
     server.exit("twice", 0).unwrap();
-    assert!(events.told(1).await[0].starts_with("STOPPED twice"));
+    assert!(events.reported(1).await[0].starts_with("STOPPED twice"));
     // What was once told, once more; the hook postpones it again.
     server.emit(past.recv().unwrap());
-    server.tell(ContainerEventType::ContainerStoppedEvent, "lost").unwrap();
-    let made_up = events.told(1).await.remove(0);
+    server.report(ContainerEventType::ContainerStoppedEvent, "lost").unwrap();
+    let made_up = events.reported(1).await.remove(0);
     assert_eq!(made_up, "STOPPED lost READY late:EXITED lost:RUNNING twice:EXITED");
-    assert!(events.told(1).await[0].starts_with("STARTED late READY late:RUNNING"));
+    assert!(events.reported(1).await[0].starts_with("STARTED late READY late:RUNNING"));
 }
 
 #[test]

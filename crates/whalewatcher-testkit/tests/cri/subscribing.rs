@@ -19,19 +19,19 @@ async fn a_subscription_is_answered_with_its_first_event_only() {
         version(&server).await.unwrap();
         assert!(!events.is_answered(), "{flavour:?}");
         server.run_pod(pod("p")).unwrap();
-        assert!(events.told(1).await[0].ends_with(" p READY"));
+        assert!(events.reported(1).await[0].ends_with(" p READY"));
     }
 }
 
 #[tokio::test]
-async fn containerd_2_and_crio_tell_everybody() {
+async fn containerd_2_and_crio_report_everybody() {
     for flavour in [Flavour::Containerd2_1, Flavour::CrioWithEvents] {
         let server = playing(flavour);
         let mut first = Subscription::registered(&server).await;
         let mut second = Subscription::registered(&server).await;
         server.run_pod(pod("p")).unwrap();
         server.run("p", named("a")).unwrap();
-        assert_eq!(first.told(3).await, second.told(3).await, "{flavour:?}");
+        assert_eq!(first.reported(3).await, second.reported(3).await, "{flavour:?}");
     }
 }
 
@@ -41,18 +41,19 @@ async fn of_containerd_1_7_each_event_goes_to_one_of_all_who_ask() {
     let mut kubelet = Subscription::registered(&server).await;
     server.run_pod(pod("p")).unwrap();
     // Alone, it gets everything.
-    assert_eq!(kubelet.told(2).await, ["CREATED p READY", "STARTED p READY"]);
+    assert_eq!(kubelet.reported(2).await, ["CREATED p READY", "STARTED p READY"]);
     let mut thief = Subscription::registered(&server).await;
     server.run("p", named("a")).unwrap();
     server.run("p", named("b")).unwrap();
-    let words = |told: Vec<String>| told.iter().map(|told| told[..9].to_owned()).collect::<Vec<_>>();
-    assert_eq!(words(thief.told(2).await), ["CREATED a", "CREATED b"]);
-    assert_eq!(words(kubelet.told(2).await), ["STARTED a", "STARTED b"]);
+    let words =
+        |reported: Vec<String>| reported.iter().map(|reported| reported[..9].to_owned()).collect::<Vec<_>>();
+    assert_eq!(words(thief.reported(2).await), ["CREATED a", "CREATED b"]);
+    assert_eq!(words(kubelet.reported(2).await), ["STARTED a", "STARTED b"]);
     drop(thief);
     server.until(|stats| stats.subscriptions == 1).await;
     server.exit("a", 0).unwrap();
     server.exit("b", 0).unwrap();
-    assert_eq!(words(kubelet.told(2).await), ["STOPPED a", "STOPPED b"]);
+    assert_eq!(words(kubelet.reported(2).await), ["STOPPED a", "STOPPED b"]);
 }
 
 #[tokio::test]
@@ -63,9 +64,9 @@ async fn containerd_1_7_keeps_what_nobody_asked_for_up_to_a_thousand_events() {
     }
     let mut events = Subscription::registered(&server).await;
     server.run_pod(pod("later")).unwrap();
-    let told = events.told(1001).await;
-    assert_eq!((told[0].as_str(), told[999].as_str()), ("CREATED p000 READY", "STARTED p499 READY"));
-    assert_eq!(told[1000], "CREATED later READY");
+    let reported = events.reported(1001).await;
+    assert_eq!((reported[0].as_str(), reported[999].as_str()), ("CREATED p000 READY", "STARTED p499 READY"));
+    assert_eq!(reported[1000], "CREATED later READY");
 }
 
 #[tokio::test]
@@ -77,17 +78,17 @@ async fn containerd_2_keeps_for_five_minutes_what_nobody_asked_for() {
     server.run_pod(pod("p")).unwrap();
     clock.advance(Duration::from_secs(101));
     let mut first = Subscription::registered(&server).await;
-    assert_eq!(first.told(2).await, ["CREATED p READY", "STARTED p READY"]);
+    assert_eq!(first.reported(2).await, ["CREATED p READY", "STARTED p READY"]);
     // Nothing is kept for those who come later.
     let mut second = Subscription::registered(&server).await;
     server.run("p", named("a")).unwrap();
-    assert_eq!(second.told(1).await, ["CREATED a READY a:CREATED"]);
+    assert_eq!(second.reported(1).await, ["CREATED a READY a:CREATED"]);
     // But again when nobody is left.
     drop((first, second));
     server.until(|stats| stats.subscriptions == 0).await;
     server.exit("a", 0).unwrap();
     let mut third = Subscription::registered(&server).await;
-    assert_eq!(third.told(1).await, ["STOPPED a READY a:EXITED"]);
+    assert_eq!(third.reported(1).await, ["STOPPED a READY a:EXITED"]);
 }
 
 #[tokio::test]
@@ -95,13 +96,13 @@ async fn crio_keeps_only_what_happened_before_anybody_ever_asked() {
     let server = playing(Flavour::CrioWithEvents);
     server.run_pod(pod("p")).unwrap();
     let mut first = Subscription::registered(&server).await;
-    assert_eq!(first.told(1).await, ["STARTED p READY"]);
+    assert_eq!(first.reported(1).await, ["STARTED p READY"]);
     drop(first);
     server.until(|stats| stats.subscriptions == 0).await;
     server.run("p", named("missed")).unwrap();
     let mut second = Subscription::registered(&server).await;
     server.exit("missed", 0).unwrap();
-    assert_eq!(second.told(1).await, ["STOPPED missed READY missed:EXITED"]);
+    assert_eq!(second.reported(1).await, ["STOPPED missed READY missed:EXITED"]);
 }
 
 #[tokio::test]
@@ -128,7 +129,7 @@ async fn crio_finds_the_containers_of_an_event_by_a_label() {
     server.run_pod(pod("q")).unwrap();
     server.create("q", named("b")).unwrap();
     assert_eq!(
-        events.told(4).await,
+        events.reported(4).await,
         ["STARTED p READY", "CREATED a READY", "STARTED q READY", "CREATED b READY b:CREATED"]
     );
 }
@@ -139,7 +140,7 @@ async fn a_client_that_goes_is_subscribed_no_more() {
     let unanswered = Subscription::registered(&server).await;
     let mut answered = Subscription::registered(&server).await;
     server.run_pod(pod("p")).unwrap();
-    answered.told(1).await;
+    answered.reported(1).await;
     drop((unanswered, answered));
     server.until(|stats| stats.subscriptions == 0 && stats.open == 0).await;
     assert_eq!(server.stats().subscribed, 2);

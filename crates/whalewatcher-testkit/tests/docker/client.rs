@@ -122,24 +122,24 @@ impl Events {
     }
 
     /// The next events as `action name`.
-    pub(crate) async fn told(&mut self, count: usize) -> Vec<String> {
-        let mut told = Vec::new();
-        while told.len() < count {
+    pub(crate) async fn reported(&mut self, count: usize) -> Vec<String> {
+        let mut reported = Vec::new();
+        while reported.len() < count {
             let event = self.next().await.expect("the stream ended too early");
             let name = event["Actor"]["Attributes"]["name"].as_str().unwrap_or("?");
-            told.push(format!("{} {name}", event["Action"].as_str().unwrap()));
+            reported.push(format!("{} {name}", event["Action"].as_str().unwrap()));
         }
-        told
+        reported
     }
 
     /// All events up to the end of the stream, as `action name`.
     pub(crate) async fn all(mut self) -> Vec<String> {
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         while let Some(event) = self.next().await {
             let name = event["Actor"]["Attributes"]["name"].as_str().unwrap_or("?");
-            told.push(format!("{} {name}", event["Action"].as_str().unwrap()));
+            reported.push(format!("{} {name}", event["Action"].as_str().unwrap()));
         }
-        told
+        reported
     }
 }
 

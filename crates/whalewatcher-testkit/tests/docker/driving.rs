@@ -12,7 +12,7 @@ async fn watched() -> (Server, Events) {
 }
 
 #[tokio::test]
-async fn a_life_is_told_from_create_to_destroy() {
+async fn a_life_is_reported_from_create_to_destroy() {
     let (server, mut events) = watched().await;
     let web = server.create("web").unwrap();
     server.start(&web).unwrap();
@@ -22,7 +22,7 @@ async fn a_life_is_told_from_create_to_destroy() {
     server.exit(&web, 7).unwrap();
     server.remove(&web).unwrap();
     assert_eq!(
-        events.told(7).await,
+        events.reported(7).await,
         ["create web", "start web", "pause web", "unpause web", "rename shop", "die shop", "destroy shop"]
     );
     assert!(matches!(server.start(&web), Err(Error::NoSuchContainer(_))));
@@ -79,7 +79,7 @@ async fn a_restart_keeps_the_id_and_begins_a_new_life() {
     assert_eq!(after.id, before.id);
     assert!(after.pid != before.pid && after.started_at > before.started_at);
     assert_eq!(
-        events.told(7).await,
+        events.reported(7).await,
         ["create web", "start web", "kill web", "stop web", "die web", "start web", "restart web"]
     );
 }
@@ -92,7 +92,7 @@ async fn a_deadly_signal_ends_a_container_and_another_does_not() {
     assert_eq!(server.truth().len(), 1);
     server.kill("web", 9).unwrap();
     assert!(server.truth().is_empty());
-    assert_eq!(events.told(5).await, ["create web", "start web", "kill web", "kill web", "die web"]);
+    assert_eq!(events.reported(5).await, ["create web", "start web", "kill web", "kill web", "die web"]);
     assert_eq!(inspect(&server, "web").await["State"]["ExitCode"], 137);
 }
 
@@ -102,9 +102,9 @@ async fn a_finished_exec_leaves_its_container_alive() {
     server.run("web").unwrap();
     server.exec("web").unwrap();
     server.health("web", "healthy").unwrap();
-    let told = events.told(6).await;
+    let reported = events.reported(6).await;
     assert_eq!(
-        told[2..],
+        reported[2..],
         [
             "exec_create: /bin/sh -c true web",
             "exec_start: /bin/sh -c true web",
@@ -121,7 +121,7 @@ async fn a_container_that_is_to_be_removed_is_gone_with_its_exit() {
     let (server, mut events) = watched().await;
     server.run(ContainerSpec::new("web").auto_remove(true)).unwrap();
     server.exit("web", 0).unwrap();
-    assert_eq!(events.told(4).await, ["create web", "start web", "die web", "destroy web"]);
+    assert_eq!(events.reported(4).await, ["create web", "start web", "die web", "destroy web"]);
     assert_eq!(get(&server, "/containers/web/json").await.status, 404);
     server.create("web").unwrap();
 }
@@ -131,7 +131,7 @@ async fn removal_by_force_kills_first() {
     let (server, mut events) = watched().await;
     server.run("web").unwrap();
     server.remove("web").unwrap();
-    assert_eq!(events.told(5).await[2..], ["kill web", "die web", "destroy web"]);
+    assert_eq!(events.reported(5).await[2..], ["kill web", "die web", "destroy web"]);
 }
 
 #[tokio::test]
@@ -154,13 +154,13 @@ async fn a_container_that_waits_for_its_restart_counts_as_running_without_a_proc
 }
 
 #[tokio::test]
-async fn an_update_is_told_and_seen() {
+async fn an_update_is_reported_and_seen() {
     let (server, mut events) = watched().await;
     server.run(ContainerSpec::new("web").label("old", "")).unwrap();
     let labels = [("new".to_string(), String::new())].into();
     let update = Update { memory: Some(1 << 20), labels: Some(labels), ..Update::default() };
     server.update("web", update).unwrap();
-    assert_eq!(events.told(3).await[2], "update web");
+    assert_eq!(events.reported(3).await[2], "update web");
     let web = inspect(&server, "web").await;
     assert_eq!(web["HostConfig"]["Memory"], 1 << 20);
     assert_eq!(web["Config"]["Labels"], serde_json::json!({ "new": "" }));

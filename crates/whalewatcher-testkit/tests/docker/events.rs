@@ -17,7 +17,7 @@ async fn headers_arrive_before_the_listener_is_registered() {
     gate.open();
     server.until_listeners(1).await;
     server.run("seen").unwrap();
-    assert_eq!(events.told(2).await, ["create seen", "start seen"]);
+    assert_eq!(events.reported(2).await, ["create seen", "start seen"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -40,7 +40,7 @@ async fn with_since_what_happens_before_the_registration_is_replayed() {
     gate.open();
     server.until_listeners(1).await;
     server.run("after").unwrap();
-    assert_eq!(events.told(4).await, ["create between", "start between", "create after", "start after"]);
+    assert_eq!(events.reported(4).await, ["create between", "start between", "create after", "start after"]);
 }
 
 #[tokio::test]
@@ -51,11 +51,11 @@ async fn the_ring_remembers_the_last_256_events() {
         server.run(format!("c{number}")).unwrap();
     }
     let mut events = Events::registered(&server, &format!("since={since}")).await;
-    let told = events.told(256).await;
-    assert_eq!(told[0], "create c72");
-    assert_eq!(told[255], "start c199");
+    let reported = events.reported(256).await;
+    assert_eq!(reported[0], "create c72");
+    assert_eq!(reported[255], "start c199");
     server.exit("c0", 0).unwrap();
-    assert_eq!(events.told(1).await, ["die c0"]);
+    assert_eq!(events.reported(1).await, ["die c0"]);
 }
 
 #[tokio::test]
@@ -78,7 +78,7 @@ async fn nothing_is_lost_or_repeated_between_the_replay_and_what_follows() {
     driver.await.unwrap();
     let expected: Vec<_> = (0..500).flat_map(|n| [format!("create c{n}"), format!("start c{n}")]).collect();
     for mut reader in readers {
-        assert_eq!(reader.told(1000).await, expected);
+        assert_eq!(reader.reported(1000).await, expected);
     }
 }
 
@@ -88,7 +88,7 @@ async fn until_ends_the_stream_when_the_engines_clock_reaches_it() {
     let server = Server::builder().clock(clock.clone()).start().unwrap();
     let mut events = Events::registered(&server, "until=2026-01-31T12:00:10Z").await;
     server.create("early").unwrap();
-    assert_eq!(events.told(1).await, ["create early"]);
+    assert_eq!(events.reported(1).await, ["create early"]);
     clock.advance(Duration::from_secs(10));
     assert!(events.all().await.is_empty());
     server.until(|stats| stats.listeners == 0).await;
@@ -108,18 +108,18 @@ async fn filters_choose_by_type_action_container_and_label() {
     server.exec("web").unwrap();
     server.stop("web").unwrap();
     let until = now(&server);
-    let told = async |json: &str| {
+    let reported = async |json: &str| {
         let query = format!("since={since}&until={until}&{}", filters(json));
         Events::request(&server, &query).await.all().await
     };
-    assert_eq!(told(r#"{"type":["network"]}"#).await, ["connect none"]);
-    assert_eq!(told(r#"{"type":{"network":true}}"#).await, ["connect none"]);
-    assert_eq!(told(r#"{"event":["start","die"]}"#).await, ["start web", "start db", "die web"]);
-    assert_eq!(told(r#"{"event":{"start":true},"label":["k=v"]}"#).await, ["start web"]);
-    assert_eq!(told(r#"{"container":["db"]}"#).await, ["create db", "start db"]);
-    assert_eq!(told(&format!(r#"{{"container":["{web}"],"event":["stop"]}}"#)).await, ["stop web"]);
-    assert_eq!(told(r#"{"event":["exec_create"]}"#).await, ["exec_create: /bin/sh -c true web"]);
-    assert!(told(r#"{"event":["exec"]}"#).await.is_empty());
+    assert_eq!(reported(r#"{"type":["network"]}"#).await, ["connect none"]);
+    assert_eq!(reported(r#"{"type":{"network":true}}"#).await, ["connect none"]);
+    assert_eq!(reported(r#"{"event":["start","die"]}"#).await, ["start web", "start db", "die web"]);
+    assert_eq!(reported(r#"{"event":{"start":true},"label":["k=v"]}"#).await, ["start web"]);
+    assert_eq!(reported(r#"{"container":["db"]}"#).await, ["create db", "start db"]);
+    assert_eq!(reported(&format!(r#"{{"container":["{web}"],"event":["stop"]}}"#)).await, ["stop web"]);
+    assert_eq!(reported(r#"{"event":["exec_create"]}"#).await, ["exec_create: /bin/sh -c true web"]);
+    assert!(reported(r#"{"event":["exec"]}"#).await.is_empty());
 }
 
 #[tokio::test]
@@ -146,16 +146,16 @@ async fn a_listener_that_is_too_slow_is_skipped_silently() {
             server.create(format!("c{last}")).unwrap();
         }
         // The other one loses nothing.
-        fast.told(100).await;
+        fast.reported(100).await;
     }
     assert!(last > 1024);
     // What was queued is delivered, and then what comes when there is room again, without a word about what is
     // missing in between.
     let delivered = last - server.skipped();
-    let told = slow.told(delivered.try_into().unwrap()).await;
-    assert!(told.len() > 1024 && told[1024] == "create c1025");
+    let reported = slow.reported(delivered.try_into().unwrap()).await;
+    assert!(reported.len() > 1024 && reported[1024] == "create c1025");
     server.create("end").unwrap();
-    assert_eq!(slow.told(1).await, ["create end"]);
+    assert_eq!(slow.reported(1).await, ["create end"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -167,14 +167,14 @@ async fn a_listener_has_time_to_make_room() {
     }
     // Eight wait for a place, and get it in time.
     assert_eq!(server.skipped(), 0);
-    assert_eq!(events.told(10).await.len(), 10);
+    assert_eq!(events.reported(10).await.len(), 10);
     for number in 10..20 {
         server.create(format!("c{number}")).unwrap();
     }
     tokio::time::advance(Duration::from_millis(100)).await;
     assert_eq!(server.skipped(), 8);
     server.create("last").unwrap();
-    assert_eq!(events.told(2).await, ["create c10", "create c11"]);
+    assert_eq!(events.reported(2).await, ["create c10", "create c11"]);
 }
 
 #[tokio::test]
@@ -195,7 +195,7 @@ async fn events_can_vanish_skip_and_come_twice() {
     server.exit("doubled", 0).unwrap();
     server.exit("skipping", 0).unwrap();
     assert_eq!(
-        events.told(6).await,
+        events.reported(6).await,
         [
             "create vanishing",
             "create skipping",

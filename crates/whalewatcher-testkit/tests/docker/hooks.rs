@@ -32,7 +32,7 @@ async fn a_request_that_is_held_is_answered_with_what_is_true_afterwards() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_held_tells_what_was_true_before() {
+async fn an_answer_that_is_held_reports_what_was_true_before() {
     let server = Server::builder().start().unwrap();
     server.run("web").unwrap();
     let gate = Gate::closed();
@@ -135,7 +135,7 @@ async fn an_event_stream_can_be_cut_in_the_middle_of_an_event() {
     server.on_request(only(Kind::Events, Verdict::Truncate(500)));
     let mut events = Events::registered(&server, "").await;
     server.run("web").unwrap();
-    assert_eq!(events.told(1).await, ["create web"]);
+    assert_eq!(events.reported(1).await, ["create web"]);
     assert!(events.next().await.is_none());
     server.until(|stats| stats.listeners == 0).await;
 }

@@ -46,8 +46,11 @@ async fn exits_and_restarts_have_other_words_in_another_order() {
         server.restart("web").unwrap();
         server.exit("web", 0).unwrap();
         let past = Events::request(&server, &format!("since={since}&until={}", now(&server))).await;
-        let told = past.all().await.join(",").replace(" web", "");
-        assert_eq!(told, format!("create,init,start,restart,{end},cleanup,init,start,{end},cleanup,remove"));
+        let reported = past.all().await.join(",").replace(" web", "");
+        assert_eq!(
+            reported,
+            format!("create,init,start,restart,{end},cleanup,init,start,{end},cleanup,remove")
+        );
     }
 }
 

@@ -14,7 +14,7 @@ use whalewatcher_testkit::docker::{Clock, ContainerSpec, Kind, Server};
 use crate::client::{filters, get, inspect, list, names, raw, send};
 
 #[tokio::test]
-async fn a_ping_tells_the_version_and_the_time_of_the_engines_clock() {
+async fn a_ping_reports_the_version_and_the_time_of_the_engines_clock() {
     let clock = Clock::stepped("2026-01-31T12:00:00.9Z".parse().unwrap());
     let server = Server::builder().clock(clock).start().unwrap();
     for method in [Method::GET, Method::HEAD] {
@@ -30,7 +30,7 @@ async fn a_ping_tells_the_version_and_the_time_of_the_engines_clock() {
 }
 
 #[tokio::test]
-async fn info_tells_the_id_and_the_time_in_nanoseconds() {
+async fn info_reports_the_id_and_the_time_in_nanoseconds() {
     let start: Timestamp = "2026-01-31T12:00:00.123456789Z".parse().unwrap();
     let server = Server::builder().clock(Clock::stepped(start)).id("me").start().unwrap();
     let paused = server.run("paused").unwrap();
@@ -47,7 +47,7 @@ async fn info_tells_the_id_and_the_time_in_nanoseconds() {
 }
 
 #[tokio::test]
-async fn an_engine_can_tell_another_id_each_time() {
+async fn an_engine_can_report_another_id_each_time() {
     let server = Server::builder().new_id_each_time(true).start().unwrap();
     let (one, other) = (get(&server, "/info").await.json(), get(&server, "/info").await.json());
     assert_ne!(one["ID"], other["ID"]);

@@ -91,7 +91,7 @@ async fn an_event_that_waits_for_another_comes_when_the_fault_is_lifted() {
 }
 
 #[tokio::test]
-async fn events_are_told_apart_however_their_bytes_come() {
+async fn events_are_reported_apart_however_their_bytes_come() {
     let engine = Engine::unix();
     let stream = "5\r\n{1}\n{\r\n6;x=y\r\n2}\n{3}\r\n1\r\n\n\r\n0\r\n\r\n";
     for size in 1..=stream.len() {
@@ -105,11 +105,11 @@ async fn events_are_told_apart_however_their_bytes_come() {
         for piece in stream.as_bytes().chunks(size) {
             server.say(piece).await;
         }
-        let mut told = String::new();
+        let mut reported = String::new();
         while let Some(chunk) = client.chunk().await.unwrap() {
-            told += &chunk;
+            reported += &chunk;
         }
-        assert_eq!(told, "{1}\n{3}\n", "in pieces of {size}");
+        assert_eq!(reported, "{1}\n{3}\n", "in pieces of {size}");
     }
 }
 

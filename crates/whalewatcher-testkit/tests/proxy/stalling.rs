@@ -55,7 +55,7 @@ async fn a_connection_that_has_lost_bytes_stays_silent_and_others_do_not() {
 }
 
 #[tokio::test]
-async fn an_end_is_not_told_during_a_stall() {
+async fn an_end_is_not_reported_during_a_stall() {
     let engine = Engine::unix();
     let proxy = engine.proxy();
     let (mut client, server) = engine.meet(&proxy).await;

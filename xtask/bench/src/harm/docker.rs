@@ -10,7 +10,7 @@ use tokio::time::{interval, timeout};
 use whalewatcher_bench::follower::Follower;
 use whalewatcher_bench::report::Requests;
 use whalewatcher_bench::sample::Sample;
-use whalewatcher_core::Watching;
+use whalewatcher_core::WatchHandle;
 use whalewatcher_drivers::docker::{AT_ONCE, Driver, Plan};
 use whalewatcher_moby::Client;
 use whalewatcher_testkit::docker::Server;
@@ -23,7 +23,7 @@ use crate::process::cpu_seconds;
 use crate::real;
 use crate::requests::counted;
 
-use super::{Observer, PATIENCE, POPULATION, in_turn, lives_a_round, told_of_exits, watch_until_ready};
+use super::{Observer, PATIENCE, POPULATION, in_turn, lives_a_round, reported_of_exits, watch_until_ready};
 
 const NAME: &str = "harm-docker";
 
@@ -108,7 +108,7 @@ impl Harm<'_> {
                 let cost = self
                     .cost(&proxy, async {
                         live.await?;
-                        told_of_exits(&mut changes, lives).await
+                        reported_of_exits(&mut changes, lives).await
                     })
                     .await;
                 watching.close().await;
@@ -225,7 +225,7 @@ async fn restarted(
 }
 
 /// Waits until a container is known with this PID.
-async fn known(watching: &Watching<Client>, id: &str, pid: i64) -> Result<()> {
+async fn known(watching: &WatchHandle<Client>, id: &str, pid: i64) -> Result<()> {
     let (mut portfolio, mut changes) = watching.subscribe();
     while portfolio.by_id(id).is_none_or(|container| i64::from(container.pid()) != pid) {
         changes.next().await.context("the subscription ended")?;

@@ -16,7 +16,7 @@ use crate::figure::{Aim, Figure, Unit};
 use crate::process::cpu_seconds;
 use crate::real;
 
-use super::{Observer, POPULATION, in_turn, lives_a_round, told_of_exits, watch_until_ready};
+use super::{Observer, POPULATION, in_turn, lives_a_round, reported_of_exits, watch_until_ready};
 
 const CONTAINERD: &str = "harm-containerd";
 const CRI: &str = "harm-cri";
@@ -150,7 +150,7 @@ async fn lives<C: EngineClient>(
     let (_, mut changes) = watching.subscribe();
     let watched = async {
         living.await?;
-        told_of_exits(&mut changes, count).await
+        reported_of_exits(&mut changes, count).await
     };
     let cost = cost(engine, watched).await;
     watching.close().await;

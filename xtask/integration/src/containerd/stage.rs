@@ -101,7 +101,7 @@ impl Stage {
             format!("{FENCE}{}", shared.fences)
         };
         self.driver()?.run(&Plan::of(&key)).await?;
-        watched.recorder().until("the fence is told", |record| record.fold.by_id(&key).is_some()).await
+        watched.recorder().until("the fence is reported", |record| record.fold.by_id(&key).is_some()).await
     }
 
     /// Kills containerd.

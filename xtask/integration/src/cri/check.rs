@@ -62,7 +62,7 @@ fn one_life_each(record: &Record) -> Result<()> {
             }
             _ => true,
         };
-        ensure!(is_new, "event {index}, {event}: that was told before");
+        ensure!(is_new, "event {index}, {event}: that was reported before");
     }
     Ok(())
 }

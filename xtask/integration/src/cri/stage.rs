@@ -121,7 +121,7 @@ impl Stage {
             format!("{FENCE}{}", shared.fences)
         };
         let id = self.driver().await?.run(&pod, &ContainerPlan::named(&name)).await?;
-        watched.recorder().until("the fence is told", |record| record.fold.by_id(&id).is_some()).await
+        watched.recorder().until("the fence is reported", |record| record.fold.by_id(&id).is_some()).await
     }
 
     /// How many requests of this method there were, as containerd counts itself.

@@ -153,7 +153,7 @@ impl Reality<Client> for Stage {
             format!("{FENCE}{}", shared.fences)
         };
         self.docker().await?.run(Plan::named(&name)).await?;
-        watched.recorder().until("the fence is told", |record| record.fold.by_name(&name).is_some()).await
+        watched.recorder().until("the fence is reported", |record| record.fold.by_name(&name).is_some()).await
     }
 }
 

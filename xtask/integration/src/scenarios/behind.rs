@@ -91,7 +91,7 @@ pub(super) async fn behind_real_proxies_the_picture_comes_and_is_right(stage: &S
     let haproxies = ["/info", "/_ping", "/version", "/events"].into_iter().zip(denied);
     let haproxies = haproxies.map(|(path, configuration)| ("haproxy", path, configuration));
     for (number, (name, what, configuration)) in nginx.into_iter().chain(haproxies).enumerate() {
-        let told = async {
+        let reported = async {
             docker.run(Plan::named(format!("first-{number}"))).await?;
             let proxy = Running::start(stage, name, number, &configuration).await?;
             let began = Instant::now();
@@ -109,7 +109,7 @@ pub(super) async fn behind_real_proxies_the_picture_comes_and_is_right(stage: &S
             stage.figure(format!("{name}, {what}: ready after {ready:?}, {connects} connections: {status}"));
             anyhow::Ok(())
         };
-        told.await.with_context(|| format!("{name}: {what}"))?;
+        reported.await.with_context(|| format!("{name}: {what}"))?;
     }
     Ok(())
 }

@@ -34,11 +34,11 @@ pub(super) async fn random_churn_of_twelve_containers_by_four_with_three_subscri
     let lagged: Vec<usize> =
         watched.recorders.iter().map(|recorder| recorder.record().count("lagged")).collect();
     let lives = docker.count_events("start", ("label", "com.docker.compose.project=churn")).await?;
-    let told = watched.recorder().record().count("started");
+    let reported = watched.recorder().record().count("started");
     let requests = proxy.requests();
     let inspections: usize = requests.inspections.values().sum();
     stage.figure(format!(
-        "{} transitions, {} refused; {told} lives told of at least {lives}; {inspections} inspections, {} list; \
+        "{} transitions, {} refused; {reported} lives reported of at least {lives}; {inspections} inspections, {} list; \
          subscribers lagged {lagged:?} times",
         churn.transitions(),
         churn.refused(),
@@ -61,11 +61,8 @@ pub(super) async fn audits_of_a_busy_engine_get_nothing_wrong(stage: &Stage) -> 
     join_all((0..3).map(|who| churn.run(&docker, who, is_over))).await;
     churn.until_quiet(&docker).await?;
     check(stage, &watched).await?;
-    let Counters { audits, divergences, resyncs, .. } = watched.watching.status().counters;
-    stage.figure(format!(
-        "{audits} audits during {} transitions, {divergences} repaired",
-        churn.transitions()
-    ));
+    let Counters { audits, drifted, resyncs, .. } = watched.watching.status().counters;
+    stage.figure(format!("{audits} audits during {} transitions, {drifted} repaired", churn.transitions()));
     ensure!(resyncs == 1, "the connection did not last: {resyncs} resyncs");
     Ok(())
 }

@@ -94,7 +94,7 @@ pub(super) async fn a_watch_dropped_at_any_of_its_steps_leaves_nothing(stage: &S
     while let Some(event) = subscription.next().await {
         fold.apply(&event.kind);
     }
-    ensure!(fold == again.portfolio(), "what the dropped watches told does not add up");
+    ensure!(fold == again.portfolio(), "what the dropped watches reported does not add up");
     check(stage, &watched).await
 }
 

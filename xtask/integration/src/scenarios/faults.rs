@@ -11,7 +11,7 @@ const CONTAINERS: usize = 14;
 /// In each round, with ten transitions each.
 const FAULTS: usize = 20;
 
-pub(super) async fn whatever_goes_wrong_on_the_way_nothing_wrong_is_told_and_the_picture_is_right_after(
+pub(super) async fn whatever_goes_wrong_on_the_way_nothing_wrong_is_reported_and_the_picture_is_right_after(
     stage: &Stage,
 ) -> Result<()> {
     let seed = seed(|text| stage.figure(text))?;
@@ -32,12 +32,12 @@ pub(super) async fn whatever_goes_wrong_on_the_way_nothing_wrong_is_told_and_the
         trial.storm.gusts(),
     ));
     stage.figure(format!(
-        "{} resyncs, {} retries, {} garbled, {dropped} events dropped, {} audits, {} divergences, lagged {} times",
+        "{} resyncs, {} retries, {} malformed, {dropped} events dropped, {} audits, {} drifted, lagged {} times",
         counters.resyncs,
         counters.retries,
-        counters.garbled,
+        counters.malformed,
         counters.audits,
-        counters.divergences,
+        counters.drifted,
         counters.lagged,
     ));
     ensure!(transitions >= rounds * FAULTS * 10, "only {transitions} transitions");

@@ -64,8 +64,8 @@ pub(super) async fn what_changes_more_often_than_an_inspection_takes_is_shown_an
             *renames.borrow() - began.2
         ));
         for kind in ["paused", "unpaused", "updated"] {
-            let told = watched.recorder().record().count(kind);
-            watched.recorder().until_told(told + CHANGES, kind).await?;
+            let reported = watched.recorder().record().count(kind);
+            watched.recorder().until_reported(reported + CHANGES, kind).await?;
         }
         anyhow::Ok(watched)
     };

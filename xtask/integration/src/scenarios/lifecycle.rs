@@ -11,37 +11,37 @@ use crate::recorder::Reader;
 use crate::stage::{GRACE, Stage, catches_the_end, settings};
 use whalewatcher_drivers::docker::{AT_ONCE, Plan};
 
-pub(super) async fn each_transition_is_told_once(stage: &Stage) -> Result<()> {
+pub(super) async fn each_transition_is_reported_once(stage: &Stage) -> Result<()> {
     let docker = stage.docker().await?;
     let watched = stage.watch().await?;
-    let mut told = Reader::new(watched.recorder());
+    let mut reported = Reader::new(watched.recorder());
     let id = docker.create(Plan::named("web").in_project("shop")).await?;
     docker.start(&id).await?;
-    told.expect("started web").await?;
+    reported.expect("started web").await?;
     docker.pause(&id).await?;
-    told.expect("paused web").await?;
+    reported.expect("paused web").await?;
     docker.unpause(&id).await?;
-    told.expect("unpaused web").await?;
+    reported.expect("unpaused web").await?;
     docker.rename(&id, "www").await?;
-    told.expect("updated www").await?;
+    reported.expect("updated www").await?;
     catches_the_end(&docker, &id).await?;
     docker.restart(&id, GRACE).await?;
-    told.expect("exited www 0").await?;
-    told.expect("started www").await?;
+    reported.expect("exited www 0").await?;
+    reported.expect("started www").await?;
     catches_the_end(&docker, &id).await?;
     docker.stop(&id, GRACE).await?;
-    told.expect("exited www 0").await?;
+    reported.expect("exited www 0").await?;
     docker.rename(&id, "web").await?;
     docker.start(&id).await?;
-    told.expect("started web").await?;
+    reported.expect("started web").await?;
     docker.kill(&id, "KILL").await?;
-    told.expect("exited web 137").await?;
+    reported.expect("exited web 137").await?;
     docker.start(&id).await?;
-    told.expect("started web").await?;
+    reported.expect("started web").await?;
     docker.remove(&id).await?;
-    told.expect("exited web 137").await?;
+    reported.expect("exited web 137").await?;
     check(stage, &watched).await?;
-    ensure!(told.rest().is_empty(), "and then there was {:?}", told.rest());
+    ensure!(reported.rest().is_empty(), "and then there was {:?}", reported.rest());
     Ok(())
 }
 
@@ -85,38 +85,38 @@ pub(super) async fn what_ends_at_once_is_started_and_exited(stage: &Stage) -> Re
         })
         .collect();
     docker.run_all(plans).await?;
-    watched.recorder().until_told(12, "exited").await?;
+    watched.recorder().until_reported(12, "exited").await?;
     check(stage, &watched).await?;
-    let told = watched.recorder().record().told_since(0);
+    let reported = watched.recorder().record().reported_since(0);
     for number in 0..12 {
         let name = format!("brief-{number}");
         let of_it: Vec<&String> =
-            told.iter().filter(|words| words.split(' ').nth(1) == Some(&name)).collect();
+            reported.iter().filter(|words| words.split(' ').nth(1) == Some(&name)).collect();
         ensure!(of_it == [&format!("started {name}"), &format!("exited {name} 7")], "{of_it:?}");
     }
-    ensure!(told.len() == 24, "there was more than that: {told:?}");
+    ensure!(reported.len() == 24, "there was more than that: {reported:?}");
     Ok(())
 }
 
 pub(super) async fn exit_codes_are_passed_on(stage: &Stage) -> Result<()> {
     let docker = stage.docker().await?;
     let watched = stage.watch().await?;
-    let mut told = Reader::new(watched.recorder());
+    let mut reported = Reader::new(watched.recorder());
     for (script, code) in [("exit 0", 0), ("exit 1", 1), ("exit 42", 42), ("exit 255", 255)] {
         let name = format!("code-{code}");
         docker.run(Plan::named(&name).running(script)).await?;
-        told.expect(&format!("started {name}")).await?;
-        told.expect(&format!("exited {name} {code}")).await?;
+        reported.expect(&format!("started {name}")).await?;
+        reported.expect(&format!("exited {name} {code}")).await?;
     }
     docker.run(Plan::named("ends-by-signal")).await?;
-    told.expect("started ends-by-signal").await?;
+    reported.expect("started ends-by-signal").await?;
     catches_the_end(&docker, "ends-by-signal").await?;
     docker.kill("ends-by-signal", "TERM").await?;
-    told.expect("exited ends-by-signal 0").await?;
+    reported.expect("exited ends-by-signal 0").await?;
     docker.run(Plan::named("ignores-signals").running("sleep 1000000")).await?;
-    told.expect("started ignores-signals").await?;
+    reported.expect("started ignores-signals").await?;
     docker.stop("ignores-signals", 0).await?;
-    told.expect("exited ignores-signals 137").await?;
+    reported.expect("exited ignores-signals 137").await?;
     check(stage, &watched).await
 }
 
@@ -129,16 +129,16 @@ pub(super) async fn a_hundred_lives_in_fifty_starts_at_a_time_cost_at_most_an_in
     watched.ready().await?;
     let ids = docker.create_all((0..50).map(|number| Plan::named(format!("fifty-{number}")))).await?;
     try_join_all(ids.iter().map(|id| docker.start(id))).await?;
-    watched.recorder().until_told(50, "started").await?;
+    watched.recorder().until_reported(50, "started").await?;
     check(stage, &watched).await?;
     let kills = || try_join_all(ids.iter().map(|id| docker.kill(id, "KILL")));
     kills().await?;
-    watched.recorder().until_told(50, "exited").await?;
+    watched.recorder().until_reported(50, "exited").await?;
     try_join_all(ids.iter().map(|id| docker.start(id))).await?;
-    watched.recorder().until_told(100, "started").await?;
+    watched.recorder().until_reported(100, "started").await?;
     check(stage, &watched).await?;
     kills().await?;
-    watched.recorder().until_told(100, "exited").await?;
+    watched.recorder().until_reported(100, "exited").await?;
     check(stage, &watched).await?;
     let requests = proxy.requests();
     let inspections = requests.inspections_of(&ids);
@@ -151,9 +151,9 @@ pub(super) async fn a_hundred_lives_in_fifty_starts_at_a_time_cost_at_most_an_in
     ));
     ensure!(requests.lists == 1, "{} lists", requests.lists);
     ensure!(most.is_none_or(|most| *most <= 2), "{most:?} inspections of a container that had two lives");
-    let told = watched.recorder().record().told_since(0);
-    let expected = |what: &str| told.iter().filter(|words| words.starts_with(what)).count();
-    ensure!((expected("started"), expected("exited"), told.len()) == (100, 100, 200), "{told:?}");
+    let reported = watched.recorder().record().reported_since(0);
+    let expected = |what: &str| reported.iter().filter(|words| words.starts_with(what)).count();
+    ensure!((expected("started"), expected("exited"), reported.len()) == (100, 100, 200), "{reported:?}");
     Ok(())
 }
 
@@ -163,13 +163,13 @@ pub(super) async fn an_exec_changes_nothing(stage: &Stage) -> Result<()> {
     let proxy = CountingProxy::start(stage.socket("exec.sock"), &stage.engine().docker_socket())?;
     let watched = stage.begin_watch(&proxy.endpoint(), settings())?;
     watched.ready().await?;
-    let told = Reader::new(watched.recorder());
+    let reported = Reader::new(watched.recorder());
     let scripts = ["true", "exit 3", "kill -9 $$", "echo hello"];
     let execs = (0..40).map(|number| (&ids[number % 2], scripts[number % 4]));
     let execs = stream::iter(execs).map(|(id, script)| docker.exec(id, script));
     execs.buffer_unordered(AT_ONCE).try_collect::<()>().await?;
     check(stage, &watched).await?;
-    ensure!(told.rest().is_empty(), "40 execs, and told was {:?}", told.rest());
+    ensure!(reported.rest().is_empty(), "40 execs, and reported was {:?}", reported.rest());
     let inspections = proxy.requests().inspections_of(&ids);
     stage.figure(format!("40 execs in 2 containers: {inspections} inspections, which were the first ones"));
     ensure!(inspections == 2, "{inspections} inspections");
@@ -179,15 +179,15 @@ pub(super) async fn an_exec_changes_nothing(stage: &Stage) -> Result<()> {
 pub(super) async fn a_health_check_changes_nothing(stage: &Stage) -> Result<()> {
     let docker = stage.docker().await?;
     let watched = stage.watch().await?;
-    let mut told = Reader::new(watched.recorder());
+    let mut reported = Reader::new(watched.recorder());
     for (name, program, status) in [("well", "true", "healthy"), ("ill", "false", "unhealthy")] {
         docker.run(Plan::named(name).with_health_check(program)).await?;
-        told.expect(&format!("started {name}")).await?;
+        reported.expect(&format!("started {name}")).await?;
         docker.await_events(&format!("health_status: {status}"), 1, ("container", name)).await?;
         docker.await_events("exec_die", 5, ("container", name)).await?;
     }
     check(stage, &watched).await?;
-    ensure!(told.rest().is_empty(), "health checks, and told was {:?}", told.rest());
+    ensure!(reported.rest().is_empty(), "health checks, and reported was {:?}", reported.rest());
     Ok(())
 }
 
@@ -209,7 +209,7 @@ pub(super) async fn a_privileged_container_is_labelled(stage: &Stage) -> Result<
         }
         outcome => drop(outcome?),
     }
-    watched.recorder().until_told(2, "started").await?;
+    watched.recorder().until_reported(2, "started").await?;
     check(stage, &watched).await?;
     let portfolio = watched.watching.portfolio();
     let labelled = portfolio.containers().filter(|container| container.labels().contains(PRIVILEGED_LABEL));
@@ -239,8 +239,8 @@ pub(super) async fn a_restart_loop_collapses(stage: &Stage) -> Result<()> {
     let lives = docker.count_events("start", ("container", &id)).await?;
     let (started, inspections) =
         (watched.recorder().record().count("started"), proxy.requests().inspections_of([&id]));
-    stage.figure(format!("{lives} lives: {started} were told, with {inspections} inspections"));
-    ensure!(started <= lives, "{started} starts were told of {lives} lives");
+    stage.figure(format!("{lives} lives: {started} were reported, with {inspections} inspections"));
+    ensure!(started <= lives, "{started} starts were reported of {lives} lives");
     // Stopping is one more reason to ask.
     ensure!(inspections <= lives + 1, "{inspections} inspections for {lives} lives");
     Ok(())

@@ -14,9 +14,9 @@ use crate::stage::{Stage, pid_of, settings};
 use whalewatcher_drivers::docker::Plan;
 
 /// What a container was told to have gone through, in order.
-fn told_of(told: &[String], name: &str) -> Vec<String> {
+fn reported_of(reported: &[String], name: &str) -> Vec<String> {
     let mut kinds = Vec::new();
-    for words in told {
+    for words in reported {
         let mut parts = words.split(' ');
         if let (Some(kind), Some(other)) = (parts.next(), parts.next())
             && other == name
@@ -27,13 +27,21 @@ fn told_of(told: &[String], name: &str) -> Vec<String> {
     kinds
 }
 
-pub(crate) fn is_told(told: &[String], expected: &[(&str, &[&str])], recorder: &Recorder) -> Result<()> {
+pub(crate) fn is_reported(
+    reported: &[String],
+    expected: &[(&str, &[&str])],
+    recorder: &Recorder,
+) -> Result<()> {
     for (name, kinds) in expected {
-        let of_it = told_of(told, name);
-        ensure!(of_it == *kinds, "of {name} was told {of_it:?} instead of {kinds:?}\n{}", recorder.tail());
+        let of_it = reported_of(reported, name);
+        ensure!(
+            of_it == *kinds,
+            "of {name} was reported {of_it:?} instead of {kinds:?}\n{}",
+            recorder.tail()
+        );
     }
     let count: usize = expected.iter().map(|(_, kinds)| kinds.len()).sum();
-    ensure!(told.len() == count, "there was more than that: {told:?}");
+    ensure!(reported.len() == count, "there was more than that: {reported:?}");
     Ok(())
 }
 
@@ -42,7 +50,7 @@ pub(crate) fn kill(pid: i32) -> Result<()> {
     kill_process(pid, Signal::KILL).context("cannot kill a container's initial process")
 }
 
-pub(super) async fn of_a_killed_engine_that_left_its_containers_alive_the_difference_is_told(
+pub(super) async fn of_a_killed_engine_that_left_its_containers_alive_the_difference_is_reported(
     stage: &Stage,
 ) -> Result<()> {
     let docker = stage.docker().await?;
@@ -54,24 +62,24 @@ pub(super) async fn of_a_killed_engine_that_left_its_containers_alive_the_differ
     docker.run(Plan::named("ended-before").running("exit 1")).await?;
     docker.until_ended("ended-before").await?;
     check(stage, &watched).await?;
-    let told = Reader::new(watched.recorder());
+    let reported = Reader::new(watched.recorder());
     let ending = [pid_of(&docker, "goes").await?, pid_of(&docker, "phoenix").await?];
 
     stage.kill_engine()?;
-    watched.recorder().until_told(1, "disconnected").await?;
+    watched.recorder().until_reported(1, "disconnected").await?;
     ensure!(watched.watching.portfolio().total() >= 6, "what was last known is gone during the outage");
     for pid in ending {
         kill(pid)?;
     }
     stage.start_engine(true)?;
     watched.in_sync_again(1).await?;
-    watched.recorder().until_told(8, "started").await?;
+    watched.recorder().until_reported(8, "started").await?;
     check(stage, &watched).await?;
     let expected: [(&str, &[&str]); 2] = [("goes", &["exited"]), ("phoenix", &["exited", "started"])];
-    is_told(&told.rest(), &expected, watched.recorder())
+    is_reported(&reported.rest(), &expected, watched.recorder())
 }
 
-pub(super) async fn of_a_killed_engine_that_ends_its_containers_the_difference_is_told(
+pub(super) async fn of_a_killed_engine_that_ends_its_containers_the_difference_is_reported(
     stage: &Stage,
 ) -> Result<()> {
     let docker = stage.docker().await?;
@@ -79,18 +87,18 @@ pub(super) async fn of_a_killed_engine_that_ends_its_containers_the_difference_i
     docker.run_all((0..3).map(|number| Plan::named(format!("goes-{number}")))).await?;
     docker.run_all((0..2).map(|number| Plan::named(format!("phoenix-{number}")).always_restarted())).await?;
     check(stage, &watched).await?;
-    let told = Reader::new(watched.recorder());
+    let reported = Reader::new(watched.recorder());
 
     stage.kill_engine()?;
-    watched.recorder().until_told(1, "disconnected").await?;
+    watched.recorder().until_reported(1, "disconnected").await?;
     stage.start_engine(false)?;
     watched.in_sync_again(1).await?;
-    watched.recorder().until_told(7, "started").await?;
+    watched.recorder().until_reported(7, "started").await?;
     check(stage, &watched).await?;
     let (goes, rises): (&[&str], &[&str]) = (&["exited"], &["exited", "started"]);
     let expected =
         [("goes-0", goes), ("goes-1", goes), ("goes-2", goes), ("phoenix-0", rises), ("phoenix-1", rises)];
-    is_told(&told.rest(), &expected, watched.recorder())
+    is_reported(&reported.rest(), &expected, watched.recorder())
 }
 
 pub(super) async fn an_engine_is_killed_again_and_again_while_containers_come_and_go(
@@ -123,7 +131,7 @@ pub(super) async fn an_engine_is_killed_again_and_again_while_containers_come_an
     Ok(())
 }
 
-pub(super) async fn an_orderly_restart_with_a_new_socket_file_tells_nothing_of_survivors(
+pub(super) async fn an_orderly_restart_with_a_new_socket_file_reports_nothing_of_survivors(
     stage: &Stage,
 ) -> Result<()> {
     let docker = stage.docker().await?;
@@ -137,7 +145,7 @@ pub(super) async fn an_orderly_restart_with_a_new_socket_file_tells_nothing_of_s
     docker.run_all((0..3).map(|number| Plan::named(format!("stays-{number}")))).await?;
     docker.run(Plan::named("goes")).await?;
     check(stage, &watched).await?;
-    let told = Reader::new(watched.recorder());
+    let reported = Reader::new(watched.recorder());
     let ending = pid_of(&docker, "goes").await?;
 
     let socket = stage.engine().docker_socket();
@@ -147,7 +155,7 @@ pub(super) async fn an_orderly_restart_with_a_new_socket_file_tells_nothing_of_s
     stage.start_engine(true)?;
     watched.in_sync_again(2).await?;
     check(stage, &watched).await?;
-    is_told(&told.rest(), &[("goes", &["exited"])], watched.recorder())
+    is_reported(&reported.rest(), &[("goes", &["exited"])], watched.recorder())
 }
 
 pub(super) async fn a_socket_file_that_is_removed_and_made_anew_is_found_again(stage: &Stage) -> Result<()> {
@@ -159,14 +167,14 @@ pub(super) async fn a_socket_file_that_is_removed_and_made_anew_is_found_again(s
     let watched = stage.begin_watch(&front.endpoint(), settings())?.that_is_cut();
     watched.ready().await?;
     check(stage, &watched).await?;
-    let told = Reader::new(watched.recorder());
+    let reported = Reader::new(watched.recorder());
 
     // The connections outlive the file.
     fs::remove_file(&path)?;
     docker.run(Plan::named("unhindered")).await?;
-    watched.recorder().until_told(6, "started").await?;
+    watched.recorder().until_reported(6, "started").await?;
     drop(front);
-    watched.recorder().until_told(1, "disconnected").await?;
+    watched.recorder().until_reported(1, "disconnected").await?;
     docker.kill("goes", "KILL").await?;
     docker.remove("removed").await?;
     docker.rename("changes", "changed").await?;
@@ -186,11 +194,11 @@ pub(super) async fn a_socket_file_that_is_removed_and_made_anew_is_found_again(s
         ("restarts", &["exited", "started"]),
         ("comes", &["started"]),
     ];
-    let told = told.rest();
-    is_told(&told, &expected, watched.recorder())?;
+    let reported = reported.rest();
+    is_reported(&reported, &expected, watched.recorder())?;
     // An inspection shows how the first one ended, and the events that the engine remembers how the others did.
     for begin in ["exited goes 137", "exited removed 137", "exited restarts "] {
-        let is_reported = told.iter().any(|words| words.starts_with(begin));
+        let is_reported = reported.iter().any(|words| words.starts_with(begin));
         ensure!(is_reported, "'{begin}' was not reported\n{}", watched.recorder().tail());
     }
     let requests = front.requests();

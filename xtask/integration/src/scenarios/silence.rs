@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout};
 use whalewatcher_core::{EngineClient, EventKind};
 use whalewatcher_testkit::proxy::{Fault, Proxy};
 
-use super::outage::{is_told, kill};
+use super::outage::{is_reported, kill};
 use crate::check::check;
 use crate::recorder::{LIMIT, Reader};
 use crate::stage::{Stage, pid_of, settings};
@@ -37,14 +37,14 @@ impl Drop for Stopped {
 /// that was.
 pub(crate) async fn until_noticed<C: EngineClient>(watched: &Watched<C>) -> Result<String> {
     let began = Instant::now();
-    watched.recorder().until_told(1, "disconnected").await?;
+    watched.recorder().until_reported(1, "disconnected").await?;
     let record = watched.recorder().record();
     let noticed = record.events.iter().find(|event| matches!(event.kind, EventKind::Disconnected { .. }));
     let noticed = noticed.context("no disconnected event")?;
     Ok(format!("after {:.1} s: {noticed}", began.elapsed().as_secs_f32()))
 }
 
-pub(super) async fn an_engine_that_stops_answering_is_noticed_and_then_the_difference_is_told(
+pub(super) async fn an_engine_that_stops_answering_is_noticed_and_then_the_difference_is_reported(
     stage: &Stage,
 ) -> Result<()> {
     let docker = stage.docker().await?;
@@ -52,7 +52,7 @@ pub(super) async fn an_engine_that_stops_answering_is_noticed_and_then_the_diffe
     docker.pause("rests").await?;
     let watched = stage.watch().await?.that_is_cut();
     check(stage, &watched).await?;
-    let told = Reader::new(watched.recorder());
+    let reported = Reader::new(watched.recorder());
     let ending = pid_of(&docker, "goes").await?;
 
     let stopped = Stopped::new(stage.engine().dockerd_pid())?;
@@ -60,12 +60,12 @@ pub(super) async fn an_engine_that_stops_answering_is_noticed_and_then_the_diffe
     stage.figure(until_noticed(&watched).await?);
     let portfolio = watched.watching.portfolio();
     ensure!(portfolio.by_name("goes").is_some(), "nobody can know yet that it has ended");
-    ensure!(told.rest().is_empty(), "told although the engine says nothing: {:?}", told.rest());
+    ensure!(reported.rest().is_empty(), "reported although the engine says nothing: {:?}", reported.rest());
 
     drop(stopped);
     watched.in_sync_again(1).await?;
     check(stage, &watched).await?;
-    is_told(&told.rest(), &[("goes", &["exited"])], watched.recorder())
+    is_reported(&reported.rest(), &[("goes", &["exited"])], watched.recorder())
 }
 
 pub(super) async fn an_event_stream_that_goes_silent_is_noticed_while_requests_work(
@@ -78,7 +78,7 @@ pub(super) async fn an_event_stream_that_goes_silent_is_noticed_while_requests_w
     let watched = stage.begin_watch(&proxy.endpoint(), settings())?.that_is_cut();
     watched.ready().await?;
     check(stage, &watched).await?;
-    let told = Reader::new(watched.recorder());
+    let reported = Reader::new(watched.recorder());
 
     let fault = proxy.inject(Fault::stall().on_requests("/events").times(1))?;
     docker.kill("goes", "KILL").await?;
@@ -95,14 +95,14 @@ pub(super) async fn an_event_stream_that_goes_silent_is_noticed_while_requests_w
         ("restarts", &["exited", "started"]),
         ("comes", &["started"]),
     ];
-    is_told(&told.rest(), &expected, watched.recorder())
+    is_reported(&reported.rest(), &expected, watched.recorder())
 }
 
 pub(super) async fn an_engine_with_nothing_to_say_is_not_taken_for_a_dead_one(stage: &Stage) -> Result<()> {
     let docker = stage.docker().await?;
     let upstream = stage.engine().docker_host();
     let proxy = Proxy::builder().upstream(upstream).listen_unix(stage.socket("quiet.sock")).start()?;
-    let settings = settings().with_checks(Duration::from_millis(100), LIMIT);
+    let settings = settings().with_probes(Duration::from_millis(100), LIMIT);
     let watched = stage.begin_watch(&proxy.endpoint(), settings)?;
     watched.ready().await?;
     for round in 0..3 {
@@ -111,10 +111,10 @@ pub(super) async fn an_engine_with_nothing_to_say_is_not_taken_for_a_dead_one(st
         docker.kill(&format!("quiet-{round}-1"), "KILL").await?;
         docker.pause(&format!("quiet-{round}-2")).await?;
         check(stage, &watched).await?;
-        let told = watched.recorder().len();
+        let reported = watched.recorder().len();
         let checks = proxy.stats().requests_of("/_ping") + 10;
         timeout(LIMIT, proxy.until_requests("/_ping", checks)).await.context("nobody checks")?;
-        ensure!(watched.recorder().len() == told, "there was something\n{}", watched.recorder().tail());
+        ensure!(watched.recorder().len() == reported, "there was something\n{}", watched.recorder().tail());
         let counters = watched.watching.status().counters;
         ensure!((counters.connects, counters.resyncs) == (1, 1), "a false alarm: {counters:?}");
     }

@@ -40,7 +40,7 @@ pub(super) async fn one_that_never_reads_hurts_nobody_and_gets_the_difference(st
     let (unpaused, ever) = (record.count("unpaused"), docker.count_events("unpause", OURS).await?);
     ensure!(
         (20..=ever).contains(&unpaused),
-        "{ever} times unpaused, told {unpaused} times\n{}",
+        "{ever} times unpaused, reported {unpaused} times\n{}",
         watched.recorder().tail()
     );
     ensure!(held.by_name("goes").is_some(), "a picture that is held has changed");
@@ -52,15 +52,19 @@ pub(super) async fn one_that_never_reads_hurts_nobody_and_gets_the_difference(st
     let Some(EventKind::Lagged { missed }) = record.events.first().map(|event| &event.kind) else {
         anyhow::bail!("what comes first is not that it lagged\n{}", unread.tail());
     };
-    let told = watched.recorder().len() - before;
-    ensure!(usize::try_from(*missed)? <= told, "{missed} missed, of {told}");
-    let words = record.told_since(0);
-    stage.figure(format!("{missed} events missed, and told then: {}", words.join(", ")));
+    let reported = watched.recorder().len() - before;
+    ensure!(usize::try_from(*missed)? <= reported, "{missed} missed, of {reported}");
+    let words = record.reported_since(0);
+    stage.figure(format!("{missed} events missed, and reported then: {}", words.join(", ")));
     for expected in ["exited goes", "exited restarts", "started restarts", "updated stays-renamed"] {
         let count = words.iter().filter(|words| words.starts_with(expected)).count();
-        ensure!(count == 1, "'{expected}' is told {count} times\n{}", unread.tail());
+        ensure!(count == 1, "'{expected}' is reported {count} times\n{}", unread.tail());
     }
-    ensure!(words.contains(&"paused stays-renamed".to_owned()), "the pause is not told\n{}", unread.tail());
-    ensure!(record.count("lagged") == 1 && words.len() == 6, "more was told: {words:?}");
+    ensure!(
+        words.contains(&"paused stays-renamed".to_owned()),
+        "the pause is not reported\n{}",
+        unread.tail()
+    );
+    ensure!(record.count("lagged") == 1 && words.len() == 6, "more was reported: {words:?}");
     Ok(())
 }

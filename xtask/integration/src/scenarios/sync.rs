@@ -62,13 +62,13 @@ pub(super) async fn thirty_containers_are_there_at_the_start(stage: &Stage) -> R
         .await?;
     check(stage, &watched).await?;
     let record = watched.recorder().record().clone();
-    let told = record.count("started");
+    let reported = record.count("started");
     ensure!(
         matches!(record.events[alive].kind, EventKind::Synced { containers, .. } if containers == alive),
         "the event after {alive} starts is {}",
         record.events[alive]
     );
-    ensure!(told <= alive, "{told} starts were told");
+    ensure!(reported <= alive, "{reported} starts were reported");
     Ok(())
 }
 

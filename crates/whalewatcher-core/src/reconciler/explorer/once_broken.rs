@@ -17,7 +17,7 @@ fn the_events_of_a_life_that_an_inspection_was_ahead_to_see_do_not_bring_it_back
 }
 
 #[test]
-fn a_start_told_again_after_its_life_was_seen_to_be_over_does_not_bring_it_back() {
+fn a_start_reported_again_after_its_life_was_seen_to_be_over_does_not_bring_it_back() {
     #[rustfmt::skip]
     let script = [
         Connect, LookForList, AnswerList, Start(0), Deliver(0), Ask, Look(0), Answer(0), Rename(0), Deliver(0), Ask,
@@ -38,7 +38,7 @@ fn of_two_exits_during_an_inspection_the_former_is_not_forgotten() {
 }
 
 #[test]
-fn a_pause_told_again_is_not_newer_than_what_came_since_even_if_the_container_was_not_known_then() {
+fn a_pause_reported_again_is_not_newer_than_what_came_since_even_if_the_container_was_not_known_then() {
     #[rustfmt::skip]
     let script = [
         Connect, LookForList, AnswerList, Start(0), Deliver(0), Ask, Look(0), Pause(0), Unpause(0), DeliverTwice(0),

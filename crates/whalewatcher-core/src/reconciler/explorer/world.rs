@@ -30,7 +30,7 @@ impl Kind {
     }
 
     /// Whether its events tell PIDs and no names.
-    fn tells_pids(self) -> bool {
+    fn reports_pids(self) -> bool {
         matches!(self, Self::Containerd | Self::Hints)
     }
 
@@ -109,7 +109,7 @@ struct Life {
     pid: u32,
     began: u64,
     /// The time of its start event.
-    told: u64,
+    reported: u64,
     ended: Option<u64>,
     paused: bool,
     name: u8,
@@ -118,7 +118,7 @@ struct Life {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Told {
+enum Reported {
     Started { pid: u32, began: u64, at: u64, name: u8 },
     Exited { pid: u32, at: u64 },
     Paused(bool, u64),
@@ -134,9 +134,9 @@ enum Question<T> {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Subject {
     lives: Vec<Life>,
-    queue: VecDeque<Told>,
+    queue: VecDeque<Reported>,
     /// What happened last, told or not, where the engine may tell it again.
-    recent: VecDeque<Told>,
+    recent: VecDeque<Reported>,
     inspection: Option<Question<Option<Life>>>,
     /// Whether it is to be inspected again after a while.
     deferred: bool,
@@ -238,13 +238,13 @@ impl World {
         }
     }
 
-    fn event(&self, subject: usize, told: &Told) -> EngineEvent {
+    fn event(&self, subject: usize, reported: &Reported) -> EngineEvent {
         let id = id(subject);
         let kind = self.bounds.kind;
-        match *told {
-            Told::Started { pid, began, at, name } => {
+        match *reported {
+            Reported::Started { pid, began, at, name } => {
                 let named = Container::new(id.clone(), format!("n{name}"), 0);
-                let glimpse = match kind {
+                let preview = match kind {
                     Kind::Docker => Some(named),
                     Kind::Cri => Some(named.with_started_at(time(began))),
                     Kind::Containerd | Kind::Hints | Kind::Polling => None,
@@ -253,19 +253,19 @@ impl World {
                 EngineEvent::Started {
                     id,
                     at,
-                    pid: kind.tells_pids().then_some(pid),
-                    glimpse: glimpse.map(Box::new),
+                    pid: kind.reports_pids().then_some(pid),
+                    preview: preview.map(Box::new),
                 }
             }
-            Told::Exited { pid, at } => EngineEvent::Exited {
+            Reported::Exited { pid, at } => EngineEvent::Exited {
                 id,
-                pid: kind.tells_pids().then_some(pid),
+                pid: kind.reports_pids().then_some(pid),
                 at: Some(time(at)),
                 code: (kind != Kind::Polling).then_some(pid as i32),
             },
-            Told::Paused(true, at) => EngineEvent::Paused { id, at: Some(time(at)) },
-            Told::Paused(false, at) => EngineEvent::Unpaused { id, at: Some(time(at)) },
-            Told::Changed => EngineEvent::Changed { id, at: None },
+            Reported::Paused(true, at) => EngineEvent::Paused { id, at: Some(time(at)) },
+            Reported::Paused(false, at) => EngineEvent::Unpaused { id, at: Some(time(at)) },
+            Reported::Changed => EngineEvent::Changed { id, at: None },
         }
     }
 
@@ -302,8 +302,8 @@ impl World {
                 if bounds.lost > 0 {
                     all.push(Action::Lose(nth));
                 }
-                if let (true, Told::Started { pid, .. }, Some(Told::Exited { pid: exited, .. })) =
-                    (bounds.kind.tells_pids(), front, subject.queue.get(1))
+                if let (true, Reported::Started { pid, .. }, Some(Reported::Exited { pid: exited, .. })) =
+                    (bounds.kind.reports_pids(), front, subject.queue.get(1))
                     && pid == exited
                 {
                     all.push(Action::Swap(nth));
@@ -363,16 +363,16 @@ impl World {
         all
     }
 
-    fn tell(&mut self, nth: usize, told: Told) {
+    fn report(&mut self, nth: usize, reported: Reported) {
         let subject = &mut self.subjects[nth];
         if self.bounds_at_first.replays > 0 {
-            subject.recent.push_back(told.clone());
+            subject.recent.push_back(reported.clone());
             if subject.recent.len() > REPLAYED {
                 subject.recent.pop_front();
             }
         }
         if self.connected && self.bounds.kind != Kind::Polling {
-            subject.queue.push_back(told);
+            subject.queue.push_back(reported);
         }
     }
 
@@ -386,31 +386,31 @@ impl World {
         match action {
             Action::Start(nth) | Action::Reuse(nth) => {
                 let name = if matches!(action, Action::Reuse(_)) { ANOTHER } else { 0 };
-                let (mut began, told) = (self.tick(), self.tick());
+                let (mut began, reported) = (self.tick(), self.tick());
                 if self.bounds.kind == Kind::Hints {
                     // Even an end that comes at once is dated before that.
-                    began = told + 5;
+                    began = reported + 5;
                 }
                 let subject = &mut self.subjects[nth];
                 let pid = 1 + nth as u32 * 10 + subject.lives.len() as u32;
                 subject.lives.push(Life {
                     pid,
                     began,
-                    told,
+                    reported,
                     ended: None,
                     paused: false,
                     name,
                     announced: false,
                     announced_end: false,
                 });
-                self.tell(nth, Told::Started { pid, began, at: told, name });
+                self.report(nth, Reported::Started { pid, began, at: reported, name });
             }
             Action::Exit(nth) => {
                 let at = self.tick();
                 let life = self.alive_mut(nth);
                 life.ended = Some(at);
                 let pid = life.pid;
-                self.tell(nth, Told::Exited { pid, at });
+                self.report(nth, Reported::Exited { pid, at });
             }
             Action::Pause(nth) | Action::Unpause(nth) => {
                 let at = self.tick();
@@ -420,16 +420,16 @@ impl World {
                 if paused {
                     self.bounds.pauses -= 1;
                 }
-                self.tell(nth, Told::Paused(paused, at));
+                self.report(nth, Reported::Paused(paused, at));
             }
             Action::Rename(nth) => {
                 self.alive_mut(nth).name += 1;
                 self.bounds.renames -= 1;
-                self.tell(nth, Told::Changed);
+                self.report(nth, Reported::Changed);
             }
             Action::Deliver(nth) | Action::DeliverTwice(nth) => {
                 let subject = &mut self.subjects[nth];
-                let told = match action {
+                let reported = match action {
                     Action::Deliver(_) => subject.queue.pop_front(),
                     _ => {
                         // Once now, and once more after whatever comes next.
@@ -441,14 +441,14 @@ impl World {
                     }
                 };
                 subject.reasons += 1;
-                let told = told.expect("checked in possible");
-                if let Told::Exited { pid, .. } = told {
+                let reported = reported.expect("checked in possible");
+                if let Reported::Exited { pid, .. } = reported {
                     subject.exits += u8::from(subject.inspection.is_some() && subject.exits < 2);
                     if !subject.ended.contains(&pid) {
                         subject.ended.push(pid);
                     }
                 }
-                self.input(Input::Event(self.event(nth, &told)))?;
+                self.input(Input::Event(self.event(nth, &reported)))?;
             }
             Action::Poll => self.poll(),
             Action::Lose(nth) => {
@@ -536,29 +536,29 @@ impl World {
                     unreachable!("checked in possible")
                 };
                 self.partly = false;
-                let mut untold = Vec::new();
+                let mut unlisted_scopes = Vec::new();
                 if let Action::AnswerListWithout(without) = action {
                     self.bounds.partial -= 1;
                     self.partly = true;
                     alive.retain(|(nth, _)| *nth != without);
-                    untold.push(id(without).to_string());
+                    unlisted_scopes.push(id(without).to_string());
                 }
-                let sighting = |(nth, life): (usize, Life)| {
+                let entry = |(nth, life): (usize, Life)| {
                     let began = time(life.began);
                     let partial = Container::new(id(nth), format!("n{}", life.name), 0);
                     match self.bounds.kind {
-                        Kind::Containerd => Sighting::Whole(self.container(nth, &life)),
-                        Kind::Docker => Sighting::Partial {
+                        Kind::Containerd => ListingEntry::Whole(self.container(nth, &life)),
+                        Kind::Docker => ListingEntry::Partial {
                             container: partial.with_paused(life.paused),
                             started_within: Some(began..=began),
                         },
                         Kind::Cri | Kind::Hints | Kind::Polling => {
-                            Sighting::Partial { container: partial, started_within: None }
+                            ListingEntry::Partial { container: partial, started_within: None }
                         }
                     }
                 };
-                let sightings = alive.into_iter().map(sighting).collect();
-                if untold.is_empty() {
+                let entries = alive.into_iter().map(entry).collect();
+                if unlisted_scopes.is_empty() {
                     self.listed = true;
                     if self.wrong == Wrong::Audited {
                         self.wrong = Wrong::No;
@@ -569,7 +569,7 @@ impl World {
                     subject.late = subject.queue.len();
                     subject.answers = 0;
                 }
-                self.input(Input::Listed(sightings, Untold::of(untold, ContainerId::as_str)))?;
+                self.input(Input::Listed(entries, UnlistedScopes::of(unlisted_scopes, ContainerId::as_str)))?;
             }
             Action::Ask => {
                 let (wanted, _) = self.reconciler.next_inspection(true).expect("checked in possible");
@@ -629,9 +629,9 @@ impl World {
         for subject in &mut self.subjects {
             let now = subject.alive().map(|life| life.pid);
             match (std::mem::replace(&mut subject.polled, now), now, subject.lives.last()) {
-                (Some(pid), None, _) => subject.queue.push_back(Told::Exited { pid, at }),
+                (Some(pid), None, _) => subject.queue.push_back(Reported::Exited { pid, at }),
                 (None, Some(_), Some(&Life { pid, began, name, .. })) => {
-                    subject.queue.push_back(Told::Started { pid, began, at, name });
+                    subject.queue.push_back(Reported::Started { pid, began, at, name });
                 }
                 _ => {}
             }
@@ -661,8 +661,8 @@ impl World {
             self.subject_mut(&deferred).deferred = true;
         }
         let is_lossy = self.bounds.lost < self.bounds_at_first.lost;
-        if self.reconciler.divergences() > 0 && !is_lossy && !self.hasty {
-            return Err("a divergence, though no event was lost".into());
+        if self.reconciler.drifted() > 0 && !is_lossy && !self.hasty {
+            return Err("a drift, though no event was lost".into());
         }
         if fold != *self.reconciler.portfolio() {
             return Err(format!("the fold is {fold:?}, the portfolio {:?}", self.reconciler.portfolio()));
@@ -684,7 +684,7 @@ impl World {
         let (_, subject) = subject.ok_or("unheard of")?;
         let docker = self.bounds.kind == Kind::Docker;
         let life = subject.lives.iter_mut().find(|life| match container.pid() {
-            0 => container.started_at() == Some(time(if docker { life.told } else { life.began })),
+            0 => container.started_at() == Some(time(if docker { life.reported } else { life.began })),
             pid => pid == life.pid,
         });
         let life = life.ok_or("a life that never was")?;
@@ -729,7 +729,7 @@ impl World {
     /// known, is there as it was shown, and one that is over is not, or is about to go. And no container holds up `Synced` for
     /// more than two answers.
     fn check_progress(&mut self, nth: usize, looked: Option<&Life>) -> Result<(), String> {
-        let tells_pids = self.bounds.kind.tells_pids();
+        let reports_pids = self.bounds.kind.reports_pids();
         let subject = &mut self.subjects[nth];
         let shown = self.reconciler.portfolio().by_id(&id(nth));
         match looked {
@@ -743,7 +743,7 @@ impl World {
                 let is_shown = subject.ended.iter().any(|ended| *ended >= looked.pid);
                 let is_over = is_shown || life.is_none_or(|life| life.announced_end);
                 // Where PIDs distinguish exits, only the newest is remembered.
-                let is_clear = subject.exits < 2 || !tells_pids;
+                let is_clear = subject.exits < 2 || !reports_pids;
                 let truth = self.container(nth, looked);
                 if !is_over && is_clear && shown.is_none_or(|shown| **shown != truth) {
                     return Err(format!("the answer is {truth}, and the picture {shown:?}"));

@@ -67,7 +67,7 @@ async fn asked(socket: &str) -> Result<()> {
     let settings = Settings::default();
     let never = Duration::from_secs(1_000_000);
     let cadence = Cadence {
-        checks: settings.check_every().unwrap_or(never),
+        checks: settings.probe_every().unwrap_or(never),
         audits: settings.audit_every().unwrap_or(never),
     };
     ask(socket, cadence, || println!("asking")).await.context("cannot ask")

@@ -1,4 +1,4 @@
-//! Watching the engine, and what that takes.
+//! WatchHandle the engine, and what that takes.
 
 use std::env;
 use std::pin::pin;
@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use whalewatcher_bench::report::{Churn, Lag, Report, Requests};
 use whalewatcher_bench::sample::{Sample, quantile};
 use whalewatcher_bench::served::{Happened, Served};
-use whalewatcher_core::{Subscription, Watching, watch as start_watching};
+use whalewatcher_core::{Subscription, WatchHandle, watch as start_watching};
 use whalewatcher_moby::Client;
 
 use crate::allocated;
@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const WARM_UP: u32 = 4;
 
 pub(crate) async fn watch(containers: usize, rounds: usize, rate: u32, seconds: u32) -> Result<Report> {
-    let program = env::current_exe().context("cannot tell where this program is")?;
+    let program = env::current_exe().context("cannot report where this program is")?;
     let mut engine = Served::start(&program, containers).await?;
     let mut ready = Vec::new();
     // In the first round all is cold; which of the two comes first changes each time.
@@ -56,12 +56,12 @@ pub(crate) async fn watch(containers: usize, rounds: usize, rate: u32, seconds: 
         transitions: happened.transitions,
         seconds: happened.seconds,
         starts: happened.starts,
-        told: lags.len() as u64,
+        reported: lags.len() as u64,
         lag_floor,
         bytes: (bytes_before, allocated() - before),
         requests: since,
         lagged: counters.lagged,
-        divergences: counters.divergences,
+        drifted: counters.drifted,
         skipped,
         lag: lag(lags)?,
     };
@@ -84,7 +84,7 @@ async fn seconds_of_floor(engine: &Served) -> Result<f64> {
     Ok(begin.elapsed().as_secs_f64())
 }
 
-async fn watch_until_ready(socket: &str) -> Result<Watching<Client>> {
+async fn watch_until_ready(socket: &str) -> Result<WatchHandle<Client>> {
     let client = Client::builder().endpoint(format!("unix://{socket}")).build()?;
     let watching = start_watching(client);
     watching.ready().await?;
@@ -93,7 +93,7 @@ async fn watch_until_ready(socket: &str) -> Result<Watching<Client>> {
 
 async fn churn(
     engine: &mut Served,
-    watching: &Watching<Client>,
+    watching: &WatchHandle<Client>,
     rate: u32,
     seconds: u32,
     lags: &mut Vec<f64>,
@@ -144,7 +144,7 @@ async fn read_events(engine: &mut Served, rate: u32, seconds: u32) -> Result<Lag
 }
 
 fn lag(mut lags: Vec<f64>) -> Result<Lag> {
-    ensure!(!lags.is_empty(), "nothing was told");
+    ensure!(!lags.is_empty(), "nothing was reported");
     lags.sort_by(f64::total_cmp);
     let p99 = quantile(&lags, 0.99);
     Ok(Lag { middle: Sample::of(lags), p99 })

@@ -12,19 +12,19 @@ use whalewatcher_drivers::docker;
 
 pub(super) async fn of_a_dockerd_on_the_same_containerd_nothing_shows(stage: &Stage) -> Result<()> {
     let watched = stage.watch().await?;
-    let mut told = Reader::new(watched.recorder());
+    let mut reported = Reader::new(watched.recorder());
     let socket = block_in_place(|| stage.engine().start_dockerd()).context("cannot start dockerd beside")?;
-    let played = play(stage, &socket, &mut told).await;
+    let played = play(stage, &socket, &mut reported).await;
     block_in_place(|| stage.engine().stop_dockerd())?;
     played?;
     check(stage, &watched).await?;
-    ensure!(told.rest().is_empty(), "there was more: {:?}", told.rest());
+    ensure!(reported.rest().is_empty(), "there was more: {:?}", reported.rest());
     // Nor does a watcher that comes later see any.
     let later = stage.watch().await?;
     check(stage, &later).await
 }
 
-async fn play(stage: &Stage, socket: &std::path::Path, told: &mut Reader<'_>) -> Result<()> {
+async fn play(stage: &Stage, socket: &std::path::Path, reported: &mut Reader<'_>) -> Result<()> {
     let docker = docker::Driver::connect(socket).await?;
     let plan = docker::Plan::named("whale");
     docker.run(plan).await?;
@@ -34,8 +34,8 @@ async fn play(stage: &Stage, socket: &std::path::Path, told: &mut Reader<'_>) ->
     docker.unpause("whale").await?;
     // Whatever comes of dockerd's has come when this is told.
     stage.driver()?.run(&Plan::of("ours")).await?;
-    told.expect("started ours").await?;
+    reported.expect("started ours").await?;
     docker.remove("whale").await?;
     stage.driver()?.remove("ours").await?;
-    told.expect("exited ours 137").await
+    reported.expect("exited ours 137").await
 }

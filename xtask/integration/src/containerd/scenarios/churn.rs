@@ -34,7 +34,7 @@ pub(super) async fn random_churn_in_three_namespaces_by_four_with_three_subscrib
     let lagged: Vec<usize> =
         watched.recorders.iter().map(|recorder| recorder.record().count("lagged")).collect();
     stage.figure(format!(
-        "{} transitions, {} refused; {} starts and {} exits told, {} alive; subscribers lagged {lagged:?} times",
+        "{} transitions, {} refused; {} starts and {} exits reported, {} alive; subscribers lagged {lagged:?} times",
         churn.transitions(),
         churn.refused(),
         record.count("started"),

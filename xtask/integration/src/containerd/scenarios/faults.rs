@@ -9,7 +9,7 @@ use crate::hindered::{self, Extent};
 
 const EXTENT: Extent = Extent { rounds: 2, faults: 20, transitions_per_fault: 8 };
 
-pub(super) async fn whatever_goes_wrong_on_the_way_nothing_wrong_is_told_and_the_picture_is_right_after(
+pub(super) async fn whatever_goes_wrong_on_the_way_nothing_wrong_is_reported_and_the_picture_is_right_after(
     stage: &Stage,
 ) -> Result<()> {
     let seed = seed(|text| stage.figure(text))?;

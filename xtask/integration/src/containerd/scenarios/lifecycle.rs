@@ -12,28 +12,28 @@ use whalewatcher_drivers::containerd::Plan;
 const SIGKILL: u32 = 9;
 const SIGTERM: u32 = 15;
 
-pub(super) async fn each_transition_is_told_once(stage: &Stage) -> Result<()> {
+pub(super) async fn each_transition_is_reported_once(stage: &Stage) -> Result<()> {
     let driver = stage.driver()?;
     let watched = stage.watch().await?;
-    let mut told = Reader::new(watched.recorder());
+    let mut reported = Reader::new(watched.recorder());
     let key = "shop/0815";
     driver.create(&Plan::of(key).named("web").in_project("shop")).await?;
     driver.create_task(key).await?;
     let pid = driver.start_task(key).await?;
-    told.expect("started shop/web").await?;
+    reported.expect("started shop/web").await?;
     let container = watched.watching.portfolio().by_name("shop/web").cloned();
     ensure!(container.is_some_and(|container| container.pid() == pid), "its PID is not {pid}");
     driver.pause(key).await?;
-    told.expect("paused shop/web").await?;
+    reported.expect("paused shop/web").await?;
     driver.resume(key).await?;
-    told.expect("unpaused shop/web").await?;
+    reported.expect("unpaused shop/web").await?;
     driver.label(key, "tier", "front").await?;
-    told.expect("updated shop/web").await?;
+    reported.expect("updated shop/web").await?;
     driver.label(key, "nerdctl/name", "front").await?;
-    told.expect("updated shop/front").await?;
+    reported.expect("updated shop/front").await?;
     check(stage, &watched).await?;
     driver.kill(key, SIGKILL).await?;
-    told.expect("exited shop/front 137").await?;
+    reported.expect("exited shop/front 137").await?;
     driver.ended(key).await?;
     let stopped = tasks(stage, "shop").await?;
     ensure!(stopped.len() == 1 && stopped[0].status == "STOPPED", "the task is gone: {stopped:?}");
@@ -41,59 +41,59 @@ pub(super) async fn each_transition_is_told_once(stage: &Stage) -> Result<()> {
     driver.delete_task(key).await?;
     // The same container, another life.
     driver.start(key).await?;
-    told.expect("started shop/front").await?;
+    reported.expect("started shop/front").await?;
     driver.remove(key).await?;
-    told.expect("exited shop/front 137").await?;
+    reported.expect("exited shop/front 137").await?;
     check(stage, &watched).await?;
-    ensure!(told.rest().is_empty(), "there was more: {:?}", told.rest());
+    ensure!(reported.rest().is_empty(), "there was more: {:?}", reported.rest());
     Ok(())
 }
 
-pub(super) async fn what_ctr_runs_and_ends_is_told(stage: &Stage) -> Result<()> {
+pub(super) async fn what_ctr_runs_and_ends_is_reported(stage: &Stage) -> Result<()> {
     let watched = stage.watch().await?;
-    let mut told = Reader::new(watched.recorder());
+    let mut reported = Reader::new(watched.recorder());
     for (namespace, name) in [("default", "by-ctr"), ("tools", "tools/by-ctr")] {
         let arguments = stage.engine().ctr_run_arguments(namespace, "by-ctr");
         let mut run = vec!["run", "--detach", "--label", "com.docker.compose.project=made-by-hand"];
         run.extend(arguments.iter().map(String::as_str));
         run.extend(["by-ctr", "/bin/sleep", "1000000"]);
         stage.ctr(namespace, &run).await?;
-        told.expect(&format!("started {name}")).await?;
+        reported.expect(&format!("started {name}")).await?;
         stage.ctr(namespace, &["tasks", "pause", "by-ctr"]).await?;
-        told.expect(&format!("paused {name}")).await?;
+        reported.expect(&format!("paused {name}")).await?;
         check(stage, &watched).await?;
         stage.ctr(namespace, &["tasks", "resume", "by-ctr"]).await?;
-        told.expect(&format!("unpaused {name}")).await?;
+        reported.expect(&format!("unpaused {name}")).await?;
         stage.ctr(namespace, &["tasks", "exec", "--exec-id", "probe", "by-ctr", "/bin/true"]).await?;
         stage.ctr(namespace, &["containers", "label", "by-ctr", "tier=front"]).await?;
-        told.expect(&format!("updated {name}")).await?;
+        reported.expect(&format!("updated {name}")).await?;
     }
     let project =
         watched.watching.portfolio().project("made-by-hand").map(|project| project.containers().count());
     ensure!(project == Some(2), "the project has {project:?} containers");
     stage.ctr("default", &["tasks", "kill", "--signal", "SIGKILL", "by-ctr"]).await?;
-    told.expect("exited by-ctr 137").await?;
+    reported.expect("exited by-ctr 137").await?;
     stage.ctr("tools", &["tasks", "delete", "--force", "by-ctr"]).await?;
-    told.expect("exited tools/by-ctr 137").await?;
+    reported.expect("exited tools/by-ctr 137").await?;
     check(stage, &watched).await?;
-    ensure!(told.rest().is_empty(), "there was more: {:?}", told.rest());
+    ensure!(reported.rest().is_empty(), "there was more: {:?}", reported.rest());
     Ok(())
 }
 
 pub(super) async fn exit_codes_are_passed_on(stage: &Stage) -> Result<()> {
     let driver = stage.driver()?;
     let watched = stage.watch().await?;
-    let mut told = Reader::new(watched.recorder());
+    let mut reported = Reader::new(watched.recorder());
     for code in [0, 1, 42, 255] {
         let key = format!("ends-{code}");
         // It lives until it is told to end, so that its start is seen before its end.
         let script = format!("trap 'exit {code}' TERM; sleep 1000000 & : > /dev/ready; wait");
         driver.run(&Plan::of(&key).running(&script)).await?;
-        told.expect(&format!("started {key}")).await?;
+        reported.expect(&format!("started {key}")).await?;
         // Before its trap is set, the first process of a namespace gets no signal.
         driver.exec(&key, "until-ready", "until [ -e /dev/ready ]; do :; done").await?;
         driver.kill(&key, SIGTERM).await?;
-        told.expect(&format!("exited {key} {code}")).await?;
+        reported.expect(&format!("exited {key} {code}")).await?;
     }
     check(stage, &watched).await
 }
@@ -103,8 +103,8 @@ pub(super) async fn finished_execs_change_nothing_while_containers_come_and_go(s
     let watched = stage.watch().await?;
     let hosts = ["host-0", "host-1", "shop/host-2"];
     driver.run_all(hosts.map(Plan::of)).await?;
-    watched.recorder().until_told(3, "started").await?;
-    let told = Reader::new(watched.recorder());
+    watched.recorder().until_reported(3, "started").await?;
+    let reported = Reader::new(watched.recorder());
     let execs = |host: &'static str| {
         let driver = &driver;
         async move {
@@ -127,53 +127,53 @@ pub(super) async fn finished_execs_change_nothing_while_containers_come_and_go(s
     execs?;
     others?;
     check(stage, &watched).await?;
-    let of_hosts: Vec<String> = told.rest().into_iter().filter(|words| words.contains("host")).collect();
+    let of_hosts: Vec<String> = reported.rest().into_iter().filter(|words| words.contains("host")).collect();
     ensure!(of_hosts.is_empty(), "execs changed something: {of_hosts:?}");
-    let passers = told.rest().iter().filter(|words| words.starts_with("exited passer-by")).count();
-    ensure!(passers == 8, "{passers} of 8 passers-by were told to have exited");
+    let passers = reported.rest().iter().filter(|words| words.starts_with("exited passer-by")).count();
+    ensure!(passers == 8, "{passers} of 8 passers-by were reported to have exited");
     Ok(())
 }
 
 pub(super) async fn an_id_that_is_reused_is_exited_and_started(stage: &Stage) -> Result<()> {
     let driver = stage.driver()?;
     let watched = stage.watch().await?;
-    let mut told = Reader::new(watched.recorder());
+    let mut reported = Reader::new(watched.recorder());
     for round in 0..8 {
         let plan = Plan::of("jobs/same").labelled("round", &round.to_string());
         let pid = driver.run(&plan).await?;
         // Every other one goes before anybody may have seen it.
         if round % 2 == 0 {
-            told.expect("started jobs/same").await?;
+            reported.expect("started jobs/same").await?;
             let portfolio = watched.watching.portfolio();
             let seen = portfolio
                 .by_name("jobs/same")
                 .map(|container| (container.pid(), container.labels().get("round").map(str::to_owned)));
             ensure!(seen == Some((pid, Some(round.to_string()))), "round {round} is seen as {seen:?}");
             driver.remove("jobs/same").await?;
-            told.expect("exited jobs/same 137").await?;
+            reported.expect("exited jobs/same 137").await?;
         } else {
             driver.remove("jobs/same").await?;
-            told.expect("started jobs/same").await?;
-            told.expect("exited jobs/same 137").await?;
+            reported.expect("started jobs/same").await?;
+            reported.expect("exited jobs/same 137").await?;
         }
     }
     driver.run(&Plan::of("jobs/same").labelled("round", "last")).await?;
-    told.expect("started jobs/same").await?;
+    reported.expect("started jobs/same").await?;
     check(stage, &watched).await
 }
 
 pub(super) async fn one_id_in_two_namespaces_is_two_containers(stage: &Stage) -> Result<()> {
     let driver = stage.driver()?;
     let watched = stage.watch().await?;
-    let mut told = Reader::new(watched.recorder());
+    let mut reported = Reader::new(watched.recorder());
     for key in ["same", "blue/same", "green/same"] {
         driver.run(&Plan::of(key)).await?;
-        told.expect(&format!("started {key}")).await?;
+        reported.expect(&format!("started {key}")).await?;
     }
     driver.pause("green/same").await?;
-    told.expect("paused green/same").await?;
+    reported.expect("paused green/same").await?;
     driver.remove("blue/same").await?;
-    told.expect("exited blue/same 137").await?;
+    reported.expect("exited blue/same 137").await?;
     check(stage, &watched).await?;
     let total = watched.watching.portfolio().total();
     ensure!(total == 2, "{total} are left");
@@ -183,11 +183,11 @@ pub(super) async fn one_id_in_two_namespaces_is_two_containers(stage: &Stage) ->
 pub(super) async fn a_task_whose_container_is_deleted_under_it_is_nobodys(stage: &Stage) -> Result<()> {
     let driver = stage.driver()?;
     let watched = stage.watch().await?;
-    let mut told = Reader::new(watched.recorder());
+    let mut reported = Reader::new(watched.recorder());
     driver.run(&Plan::of("robbed/one")).await?;
-    told.expect("started robbed/one").await?;
+    reported.expect("started robbed/one").await?;
     driver.delete("robbed/one").await?;
-    told.expect("exited robbed/one").await?;
+    reported.expect("exited robbed/one").await?;
     let left = tasks(stage, "robbed").await?;
     ensure!(left.len() == 1 && left[0].status == "RUNNING", "it is really over: {left:?}");
     check(stage, &watched).await?;

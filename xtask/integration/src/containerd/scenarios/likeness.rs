@@ -133,13 +133,16 @@ async fn observed(channel: Channel) -> Result<Vec<String>> {
     for namespace in ["", "a/b", "unheard-of", "huge"] {
         let answer = containers.list(in_any(namespace, ListContainersRequest::default())?).await;
         let count = answer.map(|answer| answer.into_inner().containers.len().to_string());
-        lines.push(format!("containers of '{namespace}': {}", told(count)));
+        lines.push(format!("containers of '{namespace}': {}", reported(count)));
         let request = in_any(namespace, ListContainersRequest::default())?;
         let streamed = match containers.list_stream(request).await {
             Ok(answer) => answer.into_inner().try_collect::<Vec<_>>().await,
             Err(status) => Err(status),
         };
-        lines.push(format!("stream of '{namespace}': {}", told(streamed.map(|all| all.len().to_string()))));
+        lines.push(format!(
+            "stream of '{namespace}': {}",
+            reported(streamed.map(|all| all.len().to_string()))
+        ));
     }
     for (namespace, id) in [("alike", "web"), ("alike", "absent"), ("unheard-of", "web"), ("", "web")] {
         let answer = containers.get(in_any(namespace, GetContainerRequest { id: id.to_owned() })?).await;
@@ -150,7 +153,7 @@ async fn observed(channel: Channel) -> Result<Vec<String>> {
             let spec = container.spec.unwrap_or_default();
             format!("{} {labels:?} {} {}", container.id, spec.type_url, spec.value.len() > 9_000)
         });
-        lines.push(format!("container '{namespace}' '{id}': {}", told(answer)));
+        lines.push(format!("container '{namespace}' '{id}': {}", reported(answer)));
     }
 
     let mut tasks = TasksClient::new(channel.clone());
@@ -161,7 +164,7 @@ async fn observed(channel: Channel) -> Result<Vec<String>> {
             tasks.sort();
             tasks.join("; ")
         });
-        lines.push(format!("tasks of '{namespace}': {}", told(answer)));
+        lines.push(format!("tasks of '{namespace}': {}", reported(answer)));
     }
     let asked = [
         ("alike", "web"),
@@ -175,7 +178,7 @@ async fn observed(channel: Channel) -> Result<Vec<String>> {
         let request = GetRequest { container_id: id.to_owned(), exec_id: String::new() };
         let answer = tasks.get(in_any(namespace, request)?).await;
         let answer = answer.map(|answer| process(&answer.into_inner().process.unwrap_or_default()));
-        lines.push(format!("task '{namespace}' '{id}': {}", told(answer)));
+        lines.push(format!("task '{namespace}' '{id}': {}", reported(answer)));
     }
 
     let mut events = EventsClient::new(channel.clone());
@@ -191,8 +194,10 @@ async fn observed(channel: Channel) -> Result<Vec<String>> {
         let event = Some(Any { type_url: "likeness.Probe".to_owned(), value: b"?".to_vec() });
         let answer =
             events.publish(in_any(namespace, PublishRequest { topic: topic.to_owned(), event })?).await;
-        lines
-            .push(format!("publish '{topic}' in '{namespace}': {}", told(answer.map(|_| "done".to_owned()))));
+        lines.push(format!(
+            "publish '{topic}' in '{namespace}': {}",
+            reported(answer.map(|_| "done".to_owned()))
+        ));
     }
     let request = SubscribeRequest { filters: vec!["topic=x".to_owned()] };
     let answer = match events.subscribe(request).await {
@@ -214,7 +219,7 @@ fn in_any<T>(namespace: &str, message: T) -> Result<Request<T>> {
     if namespace.is_empty() { Ok(Request::new(message)) } else { within(namespace, message) }
 }
 
-fn told(answer: Result<String, Status>) -> String {
+fn reported(answer: Result<String, Status>) -> String {
     answer.unwrap_or_else(|status| {
         // How large it is exactly does not matter.
         let (message, _) = status.message().split_once("larger than max (").unwrap_or((status.message(), ""));
@@ -234,7 +239,7 @@ fn process(process: &whalewatcher_drivers::api::containerd::v1::types::Process) 
     )
 }
 
-pub(super) async fn the_test_kits_engine_tells_a_life_as_this_one_does(stage: &Stage) -> Result<()> {
+pub(super) async fn the_test_kits_engine_reports_a_life_as_this_one_does(stage: &Stage) -> Result<()> {
     let driver = stage.driver()?;
     let kit = kit(stage)?;
     let real = Subscribed::begin(channel(&format!("unix://{}", stage.engine().socket().display()))?).await?;

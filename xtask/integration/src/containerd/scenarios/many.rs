@@ -12,7 +12,7 @@ const SHORT_LIVED: usize = 100;
 const MANY: usize = 2_000;
 const ALIVE: usize = 66;
 
-pub(super) async fn a_hundred_short_lived_tasks_at_once_are_told_and_leave_nothing(
+pub(super) async fn a_hundred_short_lived_tasks_at_once_are_reported_and_leave_nothing(
     stage: &Stage,
 ) -> Result<()> {
     let driver = stage.driver()?;
@@ -21,7 +21,7 @@ pub(super) async fn a_hundred_short_lived_tasks_at_once_are_told_and_leave_nothi
     let brief = (0..SHORT_LIVED).map(|number| Plan::of(format!("brief/b{number}")).running("exit 7"));
     let began = Instant::now();
     driver.run_all(brief).await?;
-    watched.recorder().until_told(SHORT_LIVED, "exited").await?;
+    watched.recorder().until_reported(SHORT_LIVED, "exited").await?;
     stage.figure(format!("{SHORT_LIVED} lives in {:.1} s", began.elapsed().as_secs_f32()));
     check(stage, &watched).await?;
     let record = watched.recorder().record().clone();
@@ -32,8 +32,8 @@ pub(super) async fn a_hundred_short_lived_tasks_at_once_are_told_and_leave_nothi
         "{started} started and {exited} exited\n{}",
         watched.recorder().tail()
     );
-    let codes = record.told_since(0).iter().filter(|words| words.ends_with(" 7")).count();
-    ensure!(codes == SHORT_LIVED, "{codes} of {SHORT_LIVED} exits were told with their code");
+    let codes = record.reported_since(0).iter().filter(|words| words.ends_with(" 7")).count();
+    ensure!(codes == SHORT_LIVED, "{codes} of {SHORT_LIVED} exits were reported with their code");
     ensure!(watched.watching.portfolio().total() == 1, "something is left");
     Ok(())
 }
@@ -64,13 +64,13 @@ pub(super) async fn two_thousand_containers_as_large_as_dockers_hide_nothing(sta
         async move { driver.start(&format!("many/c{number:04}")).await }
     });
     stream::iter(starting).buffer_unordered(AT_ONCE).try_collect::<Vec<_>>().await?;
-    watched.recorder().until_told(ALIVE, "started").await?;
+    watched.recorder().until_reported(ALIVE, "started").await?;
     let began = Instant::now();
     let later = stage.watch().await?;
     stage.figure(format!("{ALIVE} of them alive, listed in {:.2} s", began.elapsed().as_secs_f32()));
     check(stage, &later).await?;
     driver.remove("many/c1000").await?;
-    watched.recorder().until_told(1, "exited").await?;
+    watched.recorder().until_reported(1, "exited").await?;
     for watched in [&watched, &later] {
         check(stage, watched).await?;
         let total = watched.watching.portfolio().total();

@@ -46,7 +46,7 @@ pub(super) async fn nerdctls_containers_in_three_namespaces_are_there_at_the_sta
     ensure!(projects == ["shop"], "the projects are {projects:?}");
     check(stage, &watched).await?;
     driver.start_task("never-started").await?;
-    watched.recorder().until_told(7, "started").await?;
+    watched.recorder().until_reported(7, "started").await?;
     check(stage, &watched).await?;
     let namespaces = driver.namespaces().await?;
     ensure!(

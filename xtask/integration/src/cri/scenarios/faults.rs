@@ -10,7 +10,7 @@ use crate::hindered::{self, Extent};
 
 const EXTENT: Extent = Extent { rounds: 2, faults: 14, transitions_per_fault: 5 };
 
-pub(super) async fn whatever_goes_wrong_on_the_way_nothing_wrong_is_told_and_the_picture_is_right_after(
+pub(super) async fn whatever_goes_wrong_on_the_way_nothing_wrong_is_reported_and_the_picture_is_right_after(
     stage: &Stage,
 ) -> Result<()> {
     let seed = seed(|text| stage.figure(text))?;

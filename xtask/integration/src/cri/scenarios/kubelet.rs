@@ -48,14 +48,14 @@ pub(super) async fn whoever_lives_on_cris_events_gets_all_of_them_while_we_watch
     let expected = if stage.is_containerd_1() { 0 } else { 1 + PASSING };
     ensure!(ours == expected, "{ours} of ours subscribed to the kubelet's events");
     let record = watched.recorder().record().clone();
-    let told = |kind: &str| -> Vec<&str> {
+    let reported = |kind: &str| -> Vec<&str> {
         let events = record.events.iter().filter(|event| event.kind.name() == kind);
         events.filter_map(|event| event.container()).map(|container| &**container.id()).collect()
     };
-    let (started, exited) = (told("started"), told("exited"));
+    let (started, exited) = (reported("started"), reported("exited"));
     for id in &lived {
         let of_it = |ids: &[&str]| ids.iter().filter(|other| *other == id).count();
-        ensure!((of_it(&started), of_it(&exited)) == (1, 1), "{id} was told otherwise");
+        ensure!((of_it(&started), of_it(&exited)) == (1, 1), "{id} was reported otherwise");
     }
     stage.figure(format!("all {} events of {} lives were heard", lived.len() * 4, lived.len()));
     Ok(())

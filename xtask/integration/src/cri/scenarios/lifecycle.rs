@@ -6,7 +6,7 @@ use futures_util::future::try_join_all;
 use super::super::check::check;
 use super::super::stage::Stage;
 use crate::recorder::Reader;
-use crate::scenarios::outage::is_told;
+use crate::scenarios::outage::is_reported;
 use whalewatcher_drivers::cri::{ContainerPlan, PodPlan};
 
 /// How many containers end at once.
@@ -23,22 +23,22 @@ const UNTIL_READY: &str = "until [ -e /ready ]; do :; done";
 pub(super) async fn a_container_that_is_restarted_within_its_pod_is_another_one(stage: &Stage) -> Result<()> {
     let driver = stage.driver().await?;
     let watched = stage.watch().await?;
-    let mut told = Reader::new(watched.recorder());
+    let mut reported = Reader::new(watched.recorder());
     let pod = driver.run_pod(&PodPlan::named("web").within("shop")).await?;
-    told.expect(&format!("started {}", pod.id)).await?;
+    reported.expect(&format!("started {}", pod.id)).await?;
     let mut before: Option<String> = None;
     for attempt in 0..3 {
         let plan = ContainerPlan::named("server").attempt(attempt).running(&ending_with(3));
         let id = driver.create(&pod, &plan).await?;
-        ensure!(told.rest().is_empty(), "told before it was started: {:?}", told.rest());
+        ensure!(reported.rest().is_empty(), "reported before it was started: {:?}", reported.rest());
         driver.start(&id).await?;
-        told.expect("started server").await?;
+        reported.expect("started server").await?;
         let seen = watched.watching.portfolio().by_name("server").map(|container| container.id().to_string());
         ensure!(seen.as_ref() == Some(&id), "attempt {attempt} is {id}, but seen is {seen:?}");
         check(stage, &watched).await?;
         driver.exec(&id, UNTIL_READY).await?;
         driver.stop_within(&id, 20).await?;
-        told.expect("exited server 3").await?;
+        reported.expect("exited server 3").await?;
         check(stage, &watched).await?;
         // Its remains go only when the next but one is there, as a kubelet has it.
         if let Some(before) = before.replace(id) {
@@ -48,10 +48,10 @@ pub(super) async fn a_container_that_is_restarted_within_its_pod_is_another_one(
     let sandbox = watched.watching.portfolio().total();
     ensure!(sandbox == 1, "{sandbox} are alive instead of the sandbox alone");
     driver.remove_pod(&pod.id).await?;
-    watched.recorder().until_told(4, "exited").await?;
+    watched.recorder().until_reported(4, "exited").await?;
     check(stage, &watched).await?;
-    let rest = told.rest();
-    ensure!(rest.len() == 1 && rest[0].starts_with(&format!("exited {}", pod.id)), "told was {rest:?}");
+    let rest = reported.rest();
+    ensure!(rest.len() == 1 && rest[0].starts_with(&format!("exited {}", pod.id)), "reported was {rest:?}");
     Ok(())
 }
 
@@ -59,24 +59,24 @@ pub(super) async fn exit_codes_are_passed_on(stage: &Stage) -> Result<()> {
     let driver = stage.driver().await?;
     let watched = stage.watch().await?;
     let pod = driver.run_pod(&PodPlan::named("web")).await?;
-    let mut told = Reader::new(watched.recorder());
-    watched.recorder().until_told(1, "started").await?;
+    let mut reported = Reader::new(watched.recorder());
+    watched.recorder().until_reported(1, "started").await?;
     let sandbox = format!("started {}", pod.id);
-    if told.rest().contains(&sandbox) {
-        told.expect(&sandbox).await?;
+    if reported.rest().contains(&sandbox) {
+        reported.expect(&sandbox).await?;
     }
     for code in [0, 1, 42, 255] {
         let name = format!("ends-{code}");
         let id = driver.run(&pod, &ContainerPlan::named(&name).running(&ending_with(code))).await?;
-        told.expect(&format!("started {name}")).await?;
+        reported.expect(&format!("started {name}")).await?;
         driver.exec(&id, UNTIL_READY).await?;
         driver.stop_within(&id, 20).await?;
-        told.expect(&format!("exited {name} {code}")).await?;
+        reported.expect(&format!("exited {name} {code}")).await?;
     }
     let id = driver.run(&pod, &ContainerPlan::named("killed")).await?;
-    told.expect("started killed").await?;
+    reported.expect("started killed").await?;
     driver.stop(&id).await?;
-    told.expect("exited killed 137").await?;
+    reported.expect("exited killed 137").await?;
     check(stage, &watched).await
 }
 
@@ -88,9 +88,9 @@ pub(super) async fn execs_change_nothing_while_pods_come_and_go(stage: &Stage) -
     for name in ["host-0", "host-1", "host-2"] {
         hosts.push(driver.run(&pod, &ContainerPlan::named(name)).await?);
     }
-    watched.recorder().until_told(4, "started").await?;
+    watched.recorder().until_reported(4, "started").await?;
     check(stage, &watched).await?;
-    let told = Reader::new(watched.recorder());
+    let reported = Reader::new(watched.recorder());
     let execs = |host: &String| {
         let (driver, host) = (&driver, host.clone());
         async move {
@@ -113,11 +113,18 @@ pub(super) async fn execs_change_nothing_while_pods_come_and_go(stage: &Stage) -
     execs?;
     others?;
     check(stage, &watched).await?;
-    let of_hosts: Vec<String> =
-        told.rest().into_iter().filter(|words| words.contains("host") || words.contains(&pod.id)).collect();
+    let of_hosts: Vec<String> = reported
+        .rest()
+        .into_iter()
+        .filter(|words| words.contains("host") || words.contains(&pod.id))
+        .collect();
     ensure!(of_hosts.is_empty(), "execs changed something: {of_hosts:?}");
-    let passers = |kind: &str| told.rest().iter().filter(|words| words.starts_with(kind)).count();
-    ensure!(passers("started") == 8 && passers("exited") == 8, "of passers-by was told {:?}", told.rest());
+    let passers = |kind: &str| reported.rest().iter().filter(|words| words.starts_with(kind)).count();
+    ensure!(
+        passers("started") == 8 && passers("exited") == 8,
+        "of passers-by was reported {:?}",
+        reported.rest()
+    );
     Ok(())
 }
 
@@ -130,17 +137,17 @@ pub(super) async fn a_pod_that_is_stopped_takes_its_containers_along(stage: &Sta
             driver.run(pod, &ContainerPlan::named(name)).await?;
         }
     }
-    watched.recorder().until_told(6, "started").await?;
+    watched.recorder().until_reported(6, "started").await?;
     check(stage, &watched).await?;
-    let told = Reader::new(watched.recorder());
+    let reported = Reader::new(watched.recorder());
     driver.stop_pod(&pods[0].id).await?;
-    watched.recorder().until_told(3, "exited").await?;
+    watched.recorder().until_reported(3, "exited").await?;
     check(stage, &watched).await?;
     driver.remove_pod(&pods[0].id).await?;
     check(stage, &watched).await?;
     let exited: &[&str] = &["exited"];
-    is_told(
-        &told.rest(),
+    is_reported(
+        &reported.rest(),
         &[("goes-0", exited), ("goes-1", exited), (&pods[0].id, exited)],
         watched.recorder(),
     )?;
@@ -152,7 +159,7 @@ pub(super) async fn what_ends_within_a_tenth_of_a_second_is_started_and_exited(s
     let driver = stage.driver().await?;
     let pods = driver.run_pods((0..3).map(|number| PodPlan::named(format!("host-{number}")))).await?;
     let watched = stage.watch().await?;
-    let told = Reader::new(watched.recorder());
+    let reported = Reader::new(watched.recorder());
     let runs = pods.iter().map(|pod| {
         let driver = &driver;
         async move {
@@ -169,7 +176,7 @@ pub(super) async fn what_ends_within_a_tenth_of_a_second_is_started_and_exited(s
     });
     try_join_all(runs).await?;
     let lives = usize::try_from(BRIEF)? + 2 * pods.len();
-    watched.recorder().until_told(lives, "exited").await?;
+    watched.recorder().until_reported(lives, "exited").await?;
     check(stage, &watched).await?;
     let record = watched.recorder().record().clone();
     let (started, exited) = (record.count("started"), record.count("exited"));
@@ -178,12 +185,16 @@ pub(super) async fn what_ends_within_a_tenth_of_a_second_is_started_and_exited(s
         "{started} started and {exited} exited\n{}",
         watched.recorder().tail()
     );
-    let codes = told.rest().iter().filter(|words| *words == "exited brief 7").count();
+    let codes = reported.rest().iter().filter(|words| *words == "exited brief 7").count();
     stage.figure(format!(
-        "{codes} of {BRIEF} exits and those of {} brief pods were told with code 7",
+        "{codes} of {BRIEF} exits and those of {} brief pods were reported with code 7",
         pods.len()
     ));
-    ensure!(codes >= usize::try_from(BRIEF)?, "{codes} exits were told with their code: {:?}", told.rest());
+    ensure!(
+        codes >= usize::try_from(BRIEF)?,
+        "{codes} exits were reported with their code: {:?}",
+        reported.rest()
+    );
     let total = watched.watching.portfolio().total();
     ensure!(total == pods.len(), "{total} are left");
     Ok(())

@@ -35,7 +35,7 @@ pub(super) async fn a_hundred_pods_are_there_at_the_start_and_come_and_go(stage:
     let total = watched.watching.portfolio().total();
     ensure!(total == PODS + WITH_A_CONTAINER, "{total} are alive");
 
-    let told = Reader::new(watched.recorder());
+    let reported = Reader::new(watched.recorder());
     let going = WITH_A_CONTAINER / 2..WITH_A_CONTAINER / 2 + CHANGING;
     let going = stream::iter(&pods[going]).map(|pod| driver.remove_pod(&pod.id));
     let coming = driver.run_pods((0..CHANGING).map(|number| PodPlan::named(format!("later-{number:02}"))));
@@ -43,9 +43,9 @@ pub(super) async fn a_hundred_pods_are_there_at_the_start_and_come_and_go(stage:
     gone?;
     came?;
     check(stage, &watched).await?;
-    let count = |kind: &str| told.rest().iter().filter(|words| words.starts_with(kind)).count();
+    let count = |kind: &str| reported.rest().iter().filter(|words| words.starts_with(kind)).count();
     let counts = (count("started"), count("exited"));
-    ensure!(counts == (CHANGING, CHANGING + WITH_A_CONTAINER / 2), "told were {counts:?}");
+    ensure!(counts == (CHANGING, CHANGING + WITH_A_CONTAINER / 2), "reported were {counts:?}");
     let pods = watched.watching.portfolio().pods();
     ensure!(
         pods.pod("default/pod-000").is_some_and(|pod| pod.containers().count() == 1),

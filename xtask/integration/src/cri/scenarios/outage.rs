@@ -11,11 +11,11 @@ use super::super::check::check;
 use super::super::stage::Stage;
 use super::super::truth::Truth;
 use crate::recorder::{LIMIT, Reader};
-use crate::scenarios::outage::{is_told, kill};
+use crate::scenarios::outage::{is_reported, kill};
 use crate::stage::settings;
 use whalewatcher_drivers::cri::{ContainerPlan, PodPlan};
 
-pub(super) async fn of_pods_that_went_while_the_watcher_was_cut_off_the_difference_is_told(
+pub(super) async fn of_pods_that_went_while_the_watcher_was_cut_off_the_difference_is_reported(
     stage: &Stage,
 ) -> Result<()> {
     let driver = stage.driver().await?;
@@ -29,12 +29,12 @@ pub(super) async fn of_pods_that_went_while_the_watcher_was_cut_off_the_differen
     let watched = stage.begin_watch_at(&proxy.endpoint(), settings())?.that_is_cut();
     watched.ready().await?;
     check(stage, &watched).await?;
-    let told = Reader::new(watched.recorder());
+    let reported = Reader::new(watched.recorder());
 
     let refusal = proxy.inject(Fault::refuse(Refusal::Closed))?;
     proxy.cut_all();
     timeout(LIMIT, proxy.until_open(0)).await.context("connections stay open")?;
-    watched.recorder().until_told(1, "disconnected").await?;
+    watched.recorder().until_reported(1, "disconnected").await?;
     driver.remove_pod(&goes.id).await?;
     driver.stop(&ends).await?;
     driver.stop(&first).await?;
@@ -56,13 +56,13 @@ pub(super) async fn of_pods_that_went_while_the_watcher_was_cut_off_the_differen
         ("comes", &["started"]),
         (&comes.id, &["started"]),
     ];
-    let rest = told.rest();
-    is_told(&rest, &expected, watched.recorder())?;
+    let rest = reported.rest();
+    is_reported(&rest, &expected, watched.recorder())?;
     ensure!(rest.iter().any(|words| words == "exited ends 137"), "its status shows how it ended: {rest:?}");
     Ok(())
 }
 
-pub(super) async fn of_a_killed_containerd_the_difference_is_told(stage: &Stage) -> Result<()> {
+pub(super) async fn of_a_killed_containerd_the_difference_is_reported(stage: &Stage) -> Result<()> {
     let driver = stage.driver().await?;
     let watched = stage.watch().await?.that_is_cut();
     let pods = driver.run_pods(["stays", "loses-one", "loses-its-sandbox"].map(PodPlan::named)).await?;
@@ -70,16 +70,16 @@ pub(super) async fn of_a_killed_containerd_the_difference_is_told(stage: &Stage)
     for (pod, name) in [(0, "stays"), (1, "stays-too"), (1, "goes"), (2, "orphan")] {
         containers.push(driver.run(&pods[pod], &ContainerPlan::named(name)).await?);
     }
-    watched.recorder().until_told(7, "started").await?;
+    watched.recorder().until_reported(7, "started").await?;
     check(stage, &watched).await?;
-    let told = Reader::new(watched.recorder());
+    let reported = Reader::new(watched.recorder());
     let truth = Truth::ask(&driver).await?;
     let pid =
         |id: &String| truth.alive.get(id).with_context(|| format!("{id} is not alive")).map(|one| one.pid);
     let ending = [pid(&containers[2])?, pid(&pods[2].id)?];
 
     stage.kill_engine()?;
-    watched.recorder().until_told(1, "disconnected").await?;
+    watched.recorder().until_reported(1, "disconnected").await?;
     ensure!(watched.watching.portfolio().total() == 7, "what was last known is gone during the outage");
     for pid in ending {
         kill(i32::try_from(pid)?)?;
@@ -87,14 +87,14 @@ pub(super) async fn of_a_killed_containerd_the_difference_is_told(stage: &Stage)
     stage.start_engine()?;
     watched.in_sync_again(1).await?;
     check(stage, &watched).await?;
-    is_told(&told.rest(), &[("goes", &["exited"]), (&pods[2].id, &["exited"])], watched.recorder())?;
+    is_reported(&reported.rest(), &[("goes", &["exited"]), (&pods[2].id, &["exited"])], watched.recorder())?;
 
     // It goes on as before.
     let driver = stage.driver().await?;
     driver.run(&pods[0], &ContainerPlan::named("comes")).await?;
-    watched.recorder().until_told(8, "started").await?;
+    watched.recorder().until_reported(8, "started").await?;
     driver.remove_pod(&pods[1].id).await?;
-    watched.recorder().until_told(4, "exited").await?;
+    watched.recorder().until_reported(4, "exited").await?;
     check(stage, &watched).await
 }
 
@@ -126,7 +126,7 @@ pub(super) async fn containerd_is_killed_again_and_again_while_pods_come_and_go(
         let exits = watched.recorder().record().count("exited");
         let synced = watched.recorder().record().synced();
         let outage = async {
-            watched.recorder().until_told(exits + 4, "exited").await?;
+            watched.recorder().until_reported(exits + 4, "exited").await?;
             over.store(true, Ordering::Relaxed);
             stage.kill_engine()?;
             stage.start_engine()
@@ -137,6 +137,6 @@ pub(super) async fn containerd_is_killed_again_and_again_while_pods_come_and_go(
         watched.recorder().until("it is in sync again", |record| record.synced() > synced).await?;
         check(stage, &watched).await?;
     }
-    stage.figure(format!("{} lives told, and 3 outages", watched.recorder().record().count("started")));
+    stage.figure(format!("{} lives reported, and 3 outages", watched.recorder().record().count("started")));
     Ok(())
 }

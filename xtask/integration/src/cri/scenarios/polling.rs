@@ -14,7 +14,7 @@ use whalewatcher_drivers::cri::{ContainerPlan, PodPlan};
 
 const EVERY: Duration = Duration::from_millis(100);
 
-pub(super) async fn whoever_only_polls_is_told_of_all_that_lasts(stage: &Stage) -> Result<()> {
+pub(super) async fn whoever_only_polls_is_reported_of_all_that_lasts(stage: &Stage) -> Result<()> {
     let driver = stage.driver().await?;
     let source = ChangeSource::Polling { every: EVERY };
     let stays = driver.run_pod(&PodPlan::named("stays")).await?;
@@ -24,22 +24,22 @@ pub(super) async fn whoever_only_polls_is_told_of_all_that_lasts(stage: &Stage) 
     let watched = Watched::new(watch_with(client, settings()));
     watched.ready().await?;
     check_by(stage, &watched, source).await?;
-    let mut told = Reader::new(watched.recorder());
+    let mut reported = Reader::new(watched.recorder());
     driver.stop(&first).await?;
     // A list shows no exit code, but a status does.
-    told.expect("exited server 137").await?;
+    reported.expect("exited server 137").await?;
     driver.run(&stays, &ContainerPlan::named("server").attempt(1)).await?;
-    told.expect("started server").await?;
+    reported.expect("started server").await?;
     let comes = driver.run_pod(&PodPlan::named("comes")).await?;
-    told.expect(&format!("started {}", comes.id)).await?;
+    reported.expect(&format!("started {}", comes.id)).await?;
     driver.run(&comes, &ContainerPlan::named("comes")).await?;
-    told.expect("started comes").await?;
+    reported.expect("started comes").await?;
     check_by(stage, &watched, source).await?;
     driver.remove_pod(&comes.id).await?;
-    watched.recorder().until_told(3, "exited").await?;
+    watched.recorder().until_reported(3, "exited").await?;
     check_by(stage, &watched, source).await?;
     let counters = watched.watching.status().counters;
-    ensure!(counters.divergences == 0, "polling found {} divergences", counters.divergences);
+    ensure!(counters.drifted == 0, "polling found {} drifted", counters.drifted);
     let asked = stage.requests("GetContainerEvents")? - before;
     ensure!(asked == 0, "events were asked for {asked} times");
     Ok(())

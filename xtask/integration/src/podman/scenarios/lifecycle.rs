@@ -53,34 +53,34 @@ pub(super) async fn what_is_alive_is_there_at_the_start(stage: &Stage) -> Result
     Ok(())
 }
 
-pub(super) async fn each_transition_is_told_once(stage: &Stage) -> Result<()> {
+pub(super) async fn each_transition_is_reported_once(stage: &Stage) -> Result<()> {
     let docker = stage.docker().await?;
     let watched = stage.watch().await?;
-    let mut told = Reader::new(watched.recorder());
+    let mut reported = Reader::new(watched.recorder());
     let id = docker.run(Plan::named("web").in_project("shop")).await?;
-    told.expect("started web").await?;
+    reported.expect("started web").await?;
     docker.pause(&id).await?;
-    told.expect("paused web").await?;
+    reported.expect("paused web").await?;
     docker.unpause(&id).await?;
-    told.expect("unpaused web").await?;
+    reported.expect("unpaused web").await?;
     docker.rename(&id, "www").await?;
-    told.expect("updated www").await?;
+    reported.expect("updated www").await?;
     let pid = pid_of(&docker, &id).await?;
     catches_the_end(&docker, &id).await?;
     docker.restart(&id, GRACE).await?;
-    told.expect("exited www 0").await?;
-    told.expect("started www").await?;
+    reported.expect("exited www 0").await?;
+    reported.expect("started www").await?;
     ensure!(pid_of(&docker, &id).await? != pid, "it is the same life after a restart");
     stage.check(&watched).await?;
     catches_the_end(&docker, &id).await?;
     docker.stop(&id, GRACE).await?;
-    told.expect("exited www 0").await?;
+    reported.expect("exited www 0").await?;
     docker.start(&id).await?;
-    told.expect("started www").await?;
+    reported.expect("started www").await?;
     docker.remove(&id).await?;
-    told.expect("exited www 137").await?;
+    reported.expect("exited www 137").await?;
     stage.check(&watched).await?;
-    ensure!(told.rest().is_empty(), "and then there was {:?}", told.rest());
+    ensure!(reported.rest().is_empty(), "and then there was {:?}", reported.rest());
     Ok(())
 }
 
@@ -92,13 +92,13 @@ pub(super) async fn what_ends_at_once_is_started_and_exited(stage: &Stage) -> Re
         if number % 2 == 0 { plan } else { plan.removed_at_its_end() }
     });
     docker.run_all(plans).await?;
-    watched.recorder().until_told(12, "exited").await?;
+    watched.recorder().until_reported(12, "exited").await?;
     stage.check(&watched).await?;
-    let told = watched.recorder().record().told_since(0);
+    let reported = watched.recorder().record().reported_since(0);
     for number in 0..12 {
         let name = format!("brief-{number}");
         let of_it: Vec<&String> =
-            told.iter().filter(|words| words.split(' ').nth(1) == Some(&name)).collect();
+            reported.iter().filter(|words| words.split(' ').nth(1) == Some(&name)).collect();
         ensure!(of_it == [&format!("started {name}"), &format!("exited {name} 7")], "{of_it:?}");
     }
     Ok(())
@@ -108,13 +108,14 @@ pub(super) async fn an_exec_changes_nothing(stage: &Stage) -> Result<()> {
     let docker = stage.docker().await?;
     let id = docker.run(Plan::named("one")).await?;
     let watched = stage.watch().await?;
-    let told = Reader::new(watched.recorder());
+    let reported = Reader::new(watched.recorder());
     let execs = ["true", "exit 3", "kill -9 $$", "echo hello"].repeat(3);
     let execs = stream::iter(execs).map(|script| docker.exec(&id, script));
     execs.buffer_unordered(AT_ONCE).try_collect::<()>().await?;
     stage.check(&watched).await?;
-    let told: Vec<_> = told.rest().into_iter().filter(|words| !words.contains(crate::FENCE)).collect();
-    ensure!(told.is_empty(), "12 execs, and told was {told:?}");
+    let reported: Vec<_> =
+        reported.rest().into_iter().filter(|words| !words.contains(crate::FENCE)).collect();
+    ensure!(reported.is_empty(), "12 execs, and reported was {reported:?}");
     Ok(())
 }
 

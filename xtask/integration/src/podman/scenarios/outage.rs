@@ -8,36 +8,36 @@ use whalewatcher_drivers::docker::Plan;
 use super::super::Stage;
 use crate::churn::Churn;
 use crate::recorder::Reader;
-use crate::scenarios::outage::{is_told, kill};
+use crate::scenarios::outage::{is_reported, kill};
 use crate::stage::pid_of;
 
-pub(super) async fn of_a_killed_podman_the_difference_is_told(stage: &Stage) -> Result<()> {
+pub(super) async fn of_a_killed_podman_the_difference_is_reported(stage: &Stage) -> Result<()> {
     let docker = stage.docker().await?;
     let watched = stage.watch().await?.that_is_cut();
     docker.run_all((0..3).map(|number| Plan::named(format!("stays-{number}")))).await?;
     docker.run(Plan::named("goes")).await?;
-    watched.recorder().until_told(4, "started").await?;
+    watched.recorder().until_reported(4, "started").await?;
     docker.pause("stays-2").await?;
-    watched.recorder().until_told(1, "paused").await?;
+    watched.recorder().until_reported(1, "paused").await?;
     stage.check(&watched).await?;
-    let told = Reader::new(watched.recorder());
+    let reported = Reader::new(watched.recorder());
     let ending = pid_of(&docker, "goes").await?;
 
     stage.kill_engine()?;
-    watched.recorder().until_told(1, "disconnected").await?;
+    watched.recorder().until_reported(1, "disconnected").await?;
     ensure!(watched.watching.portfolio().total() == 4, "what was last known is gone during the outage");
     kill(ending)?;
     stage.start_engine()?;
     watched.in_sync_again(1).await?;
     stage.check(&watched).await?;
-    is_told(&told.rest(), &[("goes", &["exited"])], watched.recorder())?;
+    is_reported(&reported.rest(), &[("goes", &["exited"])], watched.recorder())?;
 
     // It goes on as before.
     let docker = stage.docker().await?;
     docker.unpause("stays-2").await?;
-    watched.recorder().until_told(1, "unpaused").await?;
+    watched.recorder().until_reported(1, "unpaused").await?;
     docker.run(Plan::named("comes")).await?;
-    watched.recorder().until("it is told", |record| record.fold.by_name("comes").is_some()).await?;
+    watched.recorder().until("it is reported", |record| record.fold.by_name("comes").is_some()).await?;
     stage.check(&watched).await
 }
 
