@@ -1,7 +1,7 @@
 //! Which containers are alive right now: the portfolio, the reconciler and the generic watcher.
 //!
 //! Applications depend on the crate of the engine they need, or on the facade `whalewatcher`, and find all of this
-//! re-exported there. Adapters to other engines implement [`EngineClient`]; what they must guarantee is said in [`adapter`].
+//! re-exported there. Adapters to other engines implement the traits in [`adapter`].
 //!
 //! An event's way: engine client → driver → reconciler → portfolio → subscription.
 //!
@@ -24,10 +24,7 @@ mod settings;
 mod watch;
 
 pub use adapter::{Hook, Spawner, Tasks};
-pub use engine::{
-    ChangeSource, EngineClient, EngineConnection, EngineEvent, EngineIdentity, Listing, ListingEntry,
-    Unlisted,
-};
+pub use engine::{ChangeSource, EngineIdentity, Unlisted};
 pub use fleet::Fleet;
 pub use model::{
     COMPOSE_PROJECT_LABEL, Container, ContainerId, EngineError, ErrorKind, Event, EventKind, Labels, Life,

@@ -4,7 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
 use proptest::prelude::*;
-use whalewatcher_core::{Container, ContainerId, EngineError, EngineEvent};
+use whalewatcher_core::adapter::EngineEvent;
+use whalewatcher_core::{Container, ContainerId, EngineError};
 
 use crate::handshake::{Info, Version};
 use crate::lines::{Line, Received};

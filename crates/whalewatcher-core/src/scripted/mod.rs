@@ -24,12 +24,16 @@ use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use crate::{
-    ChangeSource, Container, ContainerId, EngineClient, EngineConnection, EngineError, EngineEvent,
-    EngineIdentity, ErrorKind, Listing, ListingEntry, Portfolio, Settings, Unlisted,
-};
 use futures_util::stream::{self, Stream, StreamExt};
 use tokio::sync::{mpsc, watch};
+
+use crate::engine::{
+    ChangeSource, EngineClient, EngineConnection, EngineEvent, EngineIdentity, Listing, ListingEntry,
+    Unlisted,
+};
+use crate::model::{Container, ContainerId, EngineError, ErrorKind};
+use crate::portfolio::Portfolio;
+use crate::settings::Settings;
 
 /// The engine's type unless told otherwise.
 pub const ENGINE_TYPE: &str = "scripted";
