@@ -5,7 +5,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use whalewatcher_core::EngineError;
 
-use crate::failure;
+use crate::http::failure;
 use crate::limits::ENDLESS;
 
 /// A line without its end.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use whalewatcher_core::EngineError;
 
-use crate::failure;
+use crate::http::failure;
 
 /// What a buffer has at first.
 const FIRST: usize = 4096;

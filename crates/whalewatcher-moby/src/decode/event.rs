@@ -7,12 +7,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::Deserialize;
 use whalewatcher_core::{Container, ContainerId, EngineError, EngineEvent, Labels};
 
-use crate::answer;
-use crate::failure;
-use crate::labels::{Text, Texts};
-use crate::lines::Line;
-use crate::list::without_slash;
-use crate::salvage::{Salvaged, salvage};
+use crate::decode::labels::{Text, Texts};
+use crate::decode::list::without_slash;
+use crate::decode::salvage::{Salvaged, salvage};
+use crate::http::answer;
+use crate::http::failure;
+use crate::http::lines::Line;
 
 pub(crate) const WHAT: &str = "GET /events";
 

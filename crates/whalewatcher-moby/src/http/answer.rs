@@ -10,9 +10,9 @@ use hyper::body::{Body as _, Incoming};
 use serde::Deserialize;
 use whalewatcher_core::{EngineError, ErrorKind};
 
-use crate::failure::{self, Excerpt};
+use crate::http::failure::{self, Excerpt};
+use crate::http::memory::{Body, Memory};
 use crate::limits::{MAX_COMPLAINT, MAX_DAMAGED};
-use crate::memory::{Body, Memory};
 
 /// Says what was wrong, for an answer that is not a success; `what` names the request.
 pub(crate) async fn succeeded(

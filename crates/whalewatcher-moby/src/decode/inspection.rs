@@ -10,12 +10,12 @@ use serde::Deserialize;
 use whalewatcher_core::adapter::pack;
 use whalewatcher_core::{Container, ContainerId, EngineError};
 
-use crate::answer;
+use crate::api::lives::End;
 use crate::connection::QUERY;
-use crate::failure;
-use crate::labels::{self, Texts};
-use crate::list::without_slash;
-use crate::lives::End;
+use crate::decode::labels::{self, Texts};
+use crate::decode::list::without_slash;
+use crate::http::answer;
+use crate::http::failure;
 
 /// A label that privileged containers get here, with an empty value: its presence is the sign.
 pub const PRIVILEGED_LABEL: &str = "github.com/thediveo/whalewatcher/moby/privileged";

@@ -10,13 +10,13 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use whalewatcher_core::{Container, ContainerId, EngineError, ListingEntry};
 
-use crate::answer;
 use crate::connection::QUERY;
-use crate::failure::{self, Excerpt};
-use crate::labels::{self, Text, Texts};
+use crate::decode::labels::{self, Text, Texts};
+use crate::decode::uptime::started_within;
+use crate::http::answer;
+use crate::http::failure::{self, Excerpt};
+use crate::http::memory::{Body, Share};
 use crate::limits::{ENTRY, LABEL};
-use crate::memory::{Body, Share};
-use crate::uptime::started_within;
 
 /// Where to ask. The engine leaves out what is not alive, for it has many more of these.
 ///
@@ -230,7 +230,7 @@ mod tests {
     use whalewatcher_core::ErrorKind;
 
     use super::*;
-    use crate::memory::Memory;
+    use crate::http::memory::Memory;
 
     fn decode(body: &[u8]) -> Result<Vec<ListingEntry>, EngineError> {
         super::decode("list", &mut Body::of(body), None)

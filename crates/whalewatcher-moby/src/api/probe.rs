@@ -8,8 +8,8 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use whalewatcher_core::{EngineError, ErrorKind};
 
+use crate::api::events;
 use crate::connection::{Connection, Stream};
-use crate::events;
 
 /// The time of the newest event after `since`, or after the stream was begun, that the stream should have brought.
 pub(crate) async fn newest_event(

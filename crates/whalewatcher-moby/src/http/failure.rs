@@ -10,7 +10,7 @@ use std::path::Path;
 use hyper_util::client::legacy;
 use whalewatcher_core::{EngineError, ErrorKind, Printable};
 
-use crate::endpoint::{Address, Endpoint};
+use crate::config::endpoint::{Address, Endpoint};
 
 /// Of what an engine says at most so many characters are passed on.
 const EXCERPT: usize = 300;

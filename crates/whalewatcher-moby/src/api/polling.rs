@@ -99,7 +99,7 @@ mod tests {
     use whalewatcher_core::Container;
 
     use super::*;
-    use crate::uptime::started_within;
+    use crate::decode::uptime::started_within;
 
     #[test]
     fn what_differs_or_was_just_started_is_looked_at() {

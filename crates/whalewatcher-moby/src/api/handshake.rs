@@ -13,13 +13,13 @@ use serde::Deserialize;
 use tokio::time::timeout;
 use whalewatcher_core::{EngineError, EngineIdentity, ErrorKind, Printable};
 
-use crate::answer;
-use crate::clock::{EngineClock, date};
-use crate::failure;
+use crate::api::clock::{EngineClock, date};
+use crate::decode::version::{ApiVersion, negotiate};
+use crate::http::answer;
+use crate::http::failure;
+use crate::http::peer::engine_pid;
+use crate::http::transport::Transport;
 use crate::limits::{MAX_IDENTITY, MAX_SELF};
-use crate::peer::engine_pid;
-use crate::transport::Transport;
-use crate::version::{ApiVersion, negotiate};
 
 /// The share of the time for connecting that `/info`, and a `/version` that is not needed, may take.
 const SHARE: u32 = 3;

@@ -27,11 +27,11 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, sleep_until, timeout};
 use whalewatcher_core::{ChangeSource, EngineError, EngineEvent, ErrorKind};
 
-use crate::answer;
+use crate::api::events::{Came, REPLAY, Subscription};
+use crate::api::polling::{EVERY, Polling};
 use crate::connection::{self, Connection};
-use crate::event::WHAT;
-use crate::events::{Came, REPLAY, Subscription};
-use crate::polling::{EVERY, Polling};
+use crate::decode::event::WHAT;
+use crate::http::answer;
 
 /// How long to wait for the headers.
 const PATIENCE: Duration = Duration::from_millis(200);

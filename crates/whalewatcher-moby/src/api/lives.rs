@@ -13,9 +13,9 @@ use jiff::Timestamp;
 use tokio::time::timeout;
 use whalewatcher_core::{Container, ContainerId, EngineError, EngineEvent, ListingEntry};
 
-use crate::clock::SLACK;
+use crate::api::clock::SLACK;
+use crate::api::events;
 use crate::connection::Connection;
-use crate::events;
 
 /// Which part of what is left of a list's time limit all questions about ends may take together: of 30 s by default 3 s.
 const PART: u32 = 10;

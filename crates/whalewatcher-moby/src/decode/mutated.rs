@@ -6,13 +6,14 @@ use http::StatusCode;
 use proptest::prelude::*;
 use whalewatcher_core::{Container, ContainerId, EngineError, EngineEvent};
 
-use crate::handshake::{Info, Version};
-use crate::lines::{Line, Received};
-use crate::memory::Body;
-use crate::mutation::{mutate, mutations};
-use crate::uptime::started_within;
-use crate::version::ApiVersion;
-use crate::{answer, event, inspection, list};
+use super::mutation::{mutate, mutations};
+use super::uptime::started_within;
+use super::version::ApiVersion;
+use super::{event, inspection, list};
+use crate::api::handshake::{Info, Version};
+use crate::http::answer;
+use crate::http::lines::{Line, Received};
+use crate::http::memory::Body;
 
 const EVENT: &str = r#"{"status":"die","id":"a","from":"busybox","Type":"container","Action":"die","Actor":{"ID":"a",
 "Attributes":{"exitCode":"137","image":"busybox","name":"web","com.docker.compose.project":"shop"}},"scope":"local",

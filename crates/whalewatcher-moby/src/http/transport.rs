@@ -21,11 +21,11 @@ use tokio::net::{TcpStream, UnixStream};
 use tower_service::Service;
 use whalewatcher_core::{EngineError, ErrorKind, Spawner, Tasks};
 
-use crate::endpoint::{Address, Endpoint};
-use crate::failure::{self, Excerpt};
-use crate::home::Home;
-use crate::memory::Memory;
-use crate::tls::Tls;
+use crate::config::endpoint::{Address, Endpoint};
+use crate::config::tls::Tls;
+use crate::http::failure::{self, Excerpt};
+use crate::http::home::Home;
+use crate::http::memory::Memory;
 
 /// How many connections that nobody uses are kept: as many as inspections run at once.
 const MAX_IDLE: usize = 16;

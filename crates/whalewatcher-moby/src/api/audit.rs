@@ -9,9 +9,9 @@ use std::time::SystemTime;
 use jiff::{SignedDuration, Timestamp};
 use whalewatcher_core::{ContainerId, EngineError, EngineEvent, ListingEntry};
 
-use crate::clock::SLACK;
+use crate::api::clock::SLACK;
+use crate::api::events;
 use crate::connection::Connection;
-use crate::events;
 
 /// How far back to ask: longer than words are vague about those that were just started. podman remembers everything.
 const BACK: SignedDuration = SignedDuration::from_mins(10);

@@ -12,13 +12,13 @@ use percent_encoding::utf8_percent_encode;
 use tokio::time::{Instant, timeout};
 use whalewatcher_core::{EngineError, EngineEvent};
 
-use crate::answer;
-use crate::clock::SLACK;
+use crate::api::clock::SLACK;
+use crate::api::kept::Excused;
 use crate::connection::{Connection, QUERY};
-use crate::event::{ACTIONS, WHAT, decode};
-use crate::kept::Excused;
+use crate::decode::event::{ACTIONS, WHAT, decode};
+use crate::http::answer;
+use crate::http::lines::Lines;
 use crate::limits::MAX_EVENT;
-use crate::lines::Lines;
 
 /// After what silence a replay may be over without having ended.
 const PAUSE: Duration = Duration::from_millis(500);
