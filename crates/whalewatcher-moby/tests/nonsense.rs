@@ -19,7 +19,7 @@ use whalewatcher_core::adapter::{EngineClient, EngineConnection, EngineEvent};
 use whalewatcher_core::{ContainerId, EngineError, Settings};
 use whalewatcher_moby::Client;
 
-#[path = "../src/mutation.rs"]
+#[path = "../src/decode/mutation.rs"]
 mod mutation;
 
 use mutation::{mutate, mutations};
