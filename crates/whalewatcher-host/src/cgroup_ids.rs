@@ -69,7 +69,8 @@ impl CgroupIds {
     }
 
     fn forget_ended(&mut self, portfolio: &Portfolio) {
-        let is_alive = |id: &ContainerId, pid: u32| portfolio.by_id(id).is_some_and(|known| known.pid() == pid);
+        let is_alive =
+            |id: &ContainerId, pid: u32| portfolio.by_id(id).is_some_and(|known| known.pid() == pid);
         self.seen.retain(|id, pid| is_alive(id, *pid));
         let seen = &self.seen;
         self.containers.retain(|_, id| seen.contains_key(id));
@@ -103,7 +104,11 @@ fn look_below(folder: &Path, found: &mut HashSet<u64>) {
         let Ok(metadata) = fs::symlink_metadata(&folder) else { continue };
         found.insert(metadata.ino());
         let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
-        folders.extend(entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()));
+        folders.extend(
+            entries
+                .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+                .map(|entry| entry.path()),
+        );
     }
 }
 
@@ -143,7 +148,11 @@ mod tests {
 
         start(&mut portfolio, 11);
         process(11, "0::/web.slice/elsewhere\n");
-        assert_eq!(name(groups.owner(web, &portfolio)), None, "the PID is not that of the life that was seen");
+        assert_eq!(
+            name(groups.owner(web, &portfolio)),
+            None,
+            "the PID is not that of the life that was seen"
+        );
         assert!(groups.containers.is_empty() && groups.seen.is_empty());
     }
 }

@@ -156,7 +156,8 @@ mod tests {
         }
 
         fn owner(&self, pid: u32) -> Option<String> {
-            let owner = find(&Proc::at(self.folder.path()), pid, [&Portfolio::default(), &self.portfolio]).unwrap();
+            let empty = Portfolio::default();
+            let owner = find(&Proc::at(self.folder.path()), pid, [&empty, &self.portfolio]).unwrap();
             owner.map(|owner| {
                 assert_eq!(owner.portfolio, 1);
                 owner.container.name().to_owned()
@@ -166,12 +167,19 @@ mod tests {
 
     #[test]
     fn initial_processes_descendants_and_execs_are_found_with_either_driver() {
-        for group in ["/docker/abc", "/system.slice/docker-abc.scope", "/kubepods.slice/pod1.slice/cri-containerd-abc.scope"] {
+        for group in [
+            "/docker/abc",
+            "/system.slice/docker-abc.scope",
+            "/kubepods.slice/pod1.slice/cri-containerd-abc.scope",
+        ] {
             let host = Host::new().container("abc", "web", 10);
             host.process(10, &format!("0::{group}\n"));
             host.process(11, &format!("0::{group}/child\n"));
             host.process(12, "0::/user.slice\n");
-            assert_eq!([10, 11, 12].map(|pid| host.owner(pid)), [Some("web".into()), Some("web".into()), None]);
+            assert_eq!(
+                [10, 11, 12].map(|pid| host.owner(pid)),
+                [Some("web".into()), Some("web".into()), None]
+            );
         }
     }
 
@@ -221,7 +229,10 @@ mod tests {
 
     #[test]
     fn ids_of_containerd_are_found_in_their_namespaces() {
-        let host = Host::new().container("one/web", "one", 10).container("two/web", "two", 11).container("web", "bare", 12);
+        let host = Host::new()
+            .container("one/web", "one", 10)
+            .container("two/web", "two", 11)
+            .container("web", "bare", 12);
         host.process(10, "0::/one/web\n").process(11, "0::/two/web\n").process(12, "0::/default/web\n");
         assert_eq!([10, 11, 12].map(|pid| host.owner(pid).unwrap()), ["one", "two", "bare"]);
     }
@@ -260,7 +271,10 @@ mod tests {
         assert!(owner_of(pid, [&portfolio]).unwrap().is_none());
         assert!(owner_of_pidfd(pidfd.as_fd(), [&portfolio]).unwrap().is_none());
         idle.end();
-        for error in [owner_of(pid, [&portfolio]).unwrap_err(), owner_of_pidfd(pidfd.as_fd(), [&portfolio]).unwrap_err()] {
+        for error in [
+            owner_of(pid, [&portfolio]).unwrap_err(),
+            owner_of_pidfd(pidfd.as_fd(), [&portfolio]).unwrap_err(),
+        ] {
             assert_eq!(error.kind(), io::ErrorKind::NotFound);
         }
         let file = tempfile::tempfile().unwrap();

@@ -41,7 +41,12 @@ impl Proc {
 
     /// Opens the process that has this PID now.
     pub(crate) fn open(&self, pid: u32) -> io::Result<Process> {
-        let folder = openat(CWD, self.0.join(pid.to_string()), OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        let folder = openat(
+            CWD,
+            self.0.join(pid.to_string()),
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        );
         Ok(Process { folder: folder.map_err(gone)? })
     }
 }

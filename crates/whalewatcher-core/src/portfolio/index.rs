@@ -20,24 +20,27 @@ pub(super) struct Picture {
     pub(super) total: usize,
     hashing: Hashing,
     by_id: HashTrie<Arc<Container>, 4>,
-    by_name: HashTrie<Named, 4>,
+    by_name: HashTrie<Keyed<SmolStr, Arc<Container>>, 4>,
+    by_pid: HashTrie<Keyed<u32, ContainerId>, 4>,
+    /// By what follows the scope in an ID that has one.
+    by_unscoped_id: HashTrie<Keyed<SmolStr, ContainerId>, 4>,
     projects: HashTrie<Arc<Project>, 3>,
     /// The names of the projects, sorted, and their hashes.
     project_names: RedBlackTreeMapSync<Arc<str>, u64>,
 }
 
-/// Who has a name.
+/// The containers that have a key, such as a name.
 #[derive(Clone)]
-struct Named {
-    /// If it is short, it is here, so that a lookup need not go any further to compare it, nor a copy to count it.
-    name: SmolStr,
-    holders: Holders,
+struct Keyed<K, T> {
+    /// A short name is held here itself, so that a lookup need not go any further to compare it, nor a copy to count it.
+    key: K,
+    holders: Holders<T>,
 }
 
 #[derive(Clone)]
-enum Holders {
+enum Holders<T> {
     /// Nearly always there is one only.
-    One(Arc<Container>),
+    One(T),
     Several(Arc<RedBlackTreeSetSync<ContainerId>>),
 }
 
@@ -58,12 +61,57 @@ impl Hashing {
         }
         self.state.hash_one(text)
     }
+
+    fn hash_pid(&self, pid: u32) -> u64 {
+        #[cfg(test)]
+        if self.poor {
+            return u64::from(pid.is_multiple_of(3));
+        }
+        self.state.hash_one(pid)
+    }
+}
+
+impl<K: PartialEq, T: Clone> HashTrie<Keyed<K, T>, 4> {
+    fn holders(&self, hash: u64, is_key: impl Fn(&K) -> bool) -> Option<&Holders<T>> {
+        self.get(hash).iter().find(|keyed| is_key(&keyed.key)).map(|keyed| &keyed.holders)
+    }
+}
+
+impl<K: PartialEq + Clone, T: Clone> HashTrie<Keyed<K, T>, 4> {
+    /// Adds a container, the value of which is `one`, to those with this key.
+    fn add(&mut self, hash: u64, key: K, id: &ContainerId, one: T, id_of: impl Fn(&T) -> &ContainerId) {
+        let Some(keyed) = self.get_mut(hash).iter_mut().find(|keyed| keyed.key == key) else {
+            return self.insert(hash, Keyed { key, holders: Holders::One(one) });
+        };
+        let ids = match &keyed.holders {
+            Holders::One(other) => [id_of(other), id].into_iter().cloned().collect(),
+            Holders::Several(ids) => ids.insert(id.clone()),
+        };
+        keyed.holders = Holders::Several(Arc::new(ids));
+    }
+
+    /// Removes a container from those with this key.
+    fn drop_one(
+        &mut self,
+        hash: u64,
+        is_key: impl Fn(&K) -> bool,
+        id: &ContainerId,
+        one: impl Fn(&ContainerId) -> Option<T>,
+    ) {
+        let Some(keyed) = self.get_mut(hash).iter_mut().find(|keyed| is_key(&keyed.key)) else { return };
+        let left = match &keyed.holders {
+            Holders::Several(ids) => ids.remove(id),
+            Holders::One(_) => return self.remove(hash, |keyed| is_key(&keyed.key)),
+        };
+        let last = left.first().filter(|_| left.size() == 1).and_then(one);
+        keyed.holders = last.map_or_else(|| Holders::Several(Arc::new(left)), Holders::One);
+    }
 }
 
 impl Picture {
     /// The container with this ID.
     pub(super) fn by_id(&self, id: &str) -> Option<&Arc<Container>> {
-        self.by_id.get(self.hashing.hash(id)).iter().find(|container| **container.id() == *id)
+        find(&self.by_id, &self.hashing, id)
     }
 
     /// The container with this name; if several have it, the one with the lowest ID.
@@ -83,6 +131,26 @@ impl Picture {
         };
         let several = several.into_iter().flat_map(|ids| ids.iter());
         one.into_iter().chain(several.filter_map(|id| self.by_id(id)))
+    }
+
+    /// The container whose initial process has this PID; if several have it, the one with the lowest ID.
+    pub(super) fn by_pid(&self, pid: u32) -> Option<&Arc<Container>> {
+        match self.by_pid.holders(self.hashing.hash_pid(pid), |key| *key == pid)? {
+            Holders::One(id) => self.by_id(id),
+            Holders::Several(ids) => self.by_id(ids.first()?),
+        }
+    }
+
+    /// The containers with this ID in any scope.
+    pub(super) fn all_by_unscoped_id(&self, id: &str) -> impl Iterator<Item = &Arc<Container>> {
+        let plain = (!id.contains('/')).then(|| self.by_id(id)).flatten();
+        let (one, several) = match self.by_unscoped_id.holders(self.hashing.hash(id), |key| key == id) {
+            Some(Holders::One(id)) => (Some(id), None),
+            Some(Holders::Several(ids)) => (None, Some(ids)),
+            None => (None, None),
+        };
+        let scoped = one.into_iter().chain(several.into_iter().flat_map(|ids| ids.iter()));
+        plain.into_iter().chain(scoped.filter_map(|id| self.by_id(id)))
     }
 
     /// The project of this name.
@@ -122,7 +190,7 @@ impl Picture {
         }
     }
 
-    /// Puts a container in the place of one with the same ID, name and project.
+    /// Puts a container in the place of one with the same ID, name, PID and project.
     fn replace(&mut self, former: &Arc<Container>, container: &Arc<Container>) {
         let identified = self.by_id.get_mut(self.hashing.hash(container.id())).iter_mut();
         let named = self.by_name.get_mut(self.hashing.hash(container.name())).iter_mut();
@@ -141,7 +209,7 @@ impl Picture {
     fn put_in(&mut self, container: &Arc<Container>) {
         self.by_id.insert(self.hashing.hash(container.id()), container.clone());
         self.total += 1;
-        self.remember_name(container);
+        self.add_keys(container);
         let name = container.project();
         if let Some(project) = self.project_mut(name) {
             return project.containers.insert(container);
@@ -154,7 +222,7 @@ impl Picture {
     fn take_out(&mut self, container: &Arc<Container>) {
         self.by_id.remove(self.hashing.hash(container.id()), |other| Arc::ptr_eq(other, container));
         self.total -= 1;
-        self.forget_name(container);
+        self.drop_keys(container);
         let name = container.project();
         let Some(project) = self.project_mut(name) else { return };
         project.containers.remove(container);
@@ -164,37 +232,27 @@ impl Picture {
         }
     }
 
-    fn remember_name(&mut self, container: &Arc<Container>) {
-        let name = container.shared_name();
+    fn add_keys(&mut self, container: &Arc<Container>) {
+        let (id, name) = (container.id(), container.shared_name());
         let hash = self.hashing.hash(name);
-        let holders = match self.holders(name) {
-            None => {
-                let name = name.clone().into();
-                return self.by_name.insert(hash, Named { name, holders: Holders::One(container.clone()) });
-            }
-            Some(Holders::One(other)) => {
-                [other, container].into_iter().map(|container| container.id().clone()).collect()
-            }
-            Some(Holders::Several(ids)) => ids.insert(container.id().clone()),
-        };
-        self.set_holders(hash, name, Holders::Several(Arc::new(holders)));
+        self.by_name.add(hash, name.clone().into(), id, container.clone(), |other| other.id());
+        let hash = self.hashing.hash_pid(container.pid());
+        self.by_pid.add(hash, container.pid(), id, id.clone(), |other| other);
+        if let Some(unscoped) = unscoped(id) {
+            let hash = self.hashing.hash(unscoped);
+            self.by_unscoped_id.add(hash, unscoped.into(), id, id.clone(), |other| other);
+        }
     }
 
-    fn forget_name(&mut self, container: &Container) {
-        let name = container.name();
-        let hash = self.hashing.hash(name);
-        let left = match self.holders(name) {
-            Some(Holders::Several(ids)) => ids.remove(container.id()),
-            _ => return self.by_name.remove(hash, |named| *named.name == *name),
-        };
-        let last = left.first().filter(|_| left.size() == 1).and_then(|last| self.by_id(last));
-        let holders = last.cloned().map_or_else(|| Holders::Several(Arc::new(left)), Holders::One);
-        self.set_holders(hash, name, holders);
-    }
-
-    fn set_holders(&mut self, hash: u64, name: &str, holders: Holders) {
-        if let Some(named) = self.by_name.get_mut(hash).iter_mut().find(|named| *named.name == *name) {
-            named.holders = holders;
+    fn drop_keys(&mut self, container: &Container) {
+        let (id, name, pid) = (container.id(), container.name(), container.pid());
+        let (hashing, by_id) = (&self.hashing, &self.by_id);
+        let last = |id: &ContainerId| find(by_id, hashing, id).cloned();
+        self.by_name.drop_one(hashing.hash(name), |key| key == name, id, last);
+        self.by_pid.drop_one(hashing.hash_pid(pid), |key| *key == pid, id, |last| Some(last.clone()));
+        if let Some(unscoped) = unscoped(id) {
+            let hash = hashing.hash(unscoped);
+            self.by_unscoped_id.drop_one(hash, |key| key == unscoped, id, |last| Some(last.clone()));
         }
     }
 
@@ -213,9 +271,8 @@ impl Picture {
         self.projects.get(hash).iter().find(|project| *project.name == *name).map(|project| &**project)
     }
 
-    fn holders(&self, name: &str) -> Option<&Holders> {
-        let named = self.by_name.get(self.hashing.hash(name)).iter().find(|named| *named.name == *name);
-        named.map(|named| &named.holders)
+    fn holders(&self, name: &str) -> Option<&Holders<Arc<Container>>> {
+        self.by_name.holders(self.hashing.hash(name), |key| key == name)
     }
 }
 
@@ -227,6 +284,8 @@ impl Picture {
             hashing,
             by_id: HashTrie::default(),
             by_name: HashTrie::default(),
+            by_pid: HashTrie::default(),
+            by_unscoped_id: HashTrie::default(),
             projects: HashTrie::default(),
             project_names: RedBlackTreeMapSync::new_sync(),
         };
@@ -248,11 +307,24 @@ impl Picture {
     }
 }
 
-/// Whether two containers with the same ID have the same places everywhere: most changes leave name and project alone, and
-/// even the labels.
+fn find<'a>(
+    by_id: &'a HashTrie<Arc<Container>, 4>,
+    hashing: &Hashing,
+    id: &str,
+) -> Option<&'a Arc<Container>> {
+    by_id.get(hashing.hash(id)).iter().find(|container| **container.id() == *id)
+}
+
+/// What follows the scope in an ID that has one, as containerd's have their namespace.
+fn unscoped(id: &ContainerId) -> Option<&str> {
+    id.rsplit_once('/').map(|(_, unscoped)| unscoped)
+}
+
+/// Whether two containers with the same ID have the same places everywhere: most changes leave name, PID and project alone,
+/// and even the labels.
 fn has_place_of(container: &Container, former: &Container) -> bool {
     let same_project = || former.labels() == container.labels() || former.project() == container.project();
-    former.name() == container.name() && same_project()
+    former.name() == container.name() && former.pid() == container.pid() && same_project()
 }
 
 impl Default for Picture {

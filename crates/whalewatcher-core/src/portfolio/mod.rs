@@ -60,6 +60,21 @@ impl Portfolio {
         self.0.all_by_name(name)
     }
 
+    /// Returns the container whose initial process has this PID; if an engine reports it of several, the one with the lowest ID.
+    ///
+    /// PIDs are used again: a process that is not the container's may have it already when the container has just ended. Which
+    /// container *any* process belongs to is what `owner_of` of the facade finds.
+    #[must_use]
+    pub fn by_pid(&self, pid: u32) -> Option<&Arc<Container>> {
+        self.0.by_pid(pid)
+    }
+
+    /// Returns all containers with this ID in any scope, in no order: for `web` those with the IDs `web` and, in
+    /// containerd's namespaces, `NAMESPACE/web`.
+    pub fn all_by_unscoped_id(&self, id: &str) -> impl Iterator<Item = &Arc<Container>> {
+        self.0.all_by_unscoped_id(id)
+    }
+
     /// The names of the compose projects, ascending, without the unnamed one.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.project_names().filter(|name| !name.is_empty())
@@ -350,33 +365,49 @@ mod tests {
         assert!(project.starts_with(r#"Project { name: "p", containers: [Container"#), "{project}");
     }
 
+    /// An ID without a scope or in one of two.
+    fn scoped(nth: u8) -> String {
+        format!("{}{}", ["", "a/", "b/"][usize::from(nth % 3)], nth / 3)
+    }
+
     proptest! {
         /// Whatever is put in and taken out, all ways of looking at it agree with a plain map;
         /// also if hashes coincide.
         #[test]
         fn every_index_reports_the_same(
-            steps in proptest::collection::vec((0..6_u8, 0..4_u8, 0..3_u8, any::<bool>()), 0..80),
+            steps in proptest::collection::vec((0..6_u8, 0..4_u8, 0..3_u8, 1..4_u32, any::<bool>()), 0..80),
             poor in any::<bool>()
         ) {
             let mut all = if poor { Portfolio(Arc::new(Picture::hashing_poorly())) } else { Portfolio::default() };
             let mut model = BTreeMap::<String, Container>::new();
-            for (id, name, project, goes) in steps {
+            for (id, name, project, pid, goes) in steps {
                 let project = ["", "p", "q"][usize::from(project)];
-                let it = container(&id.to_string(), &format!("n{name}"), project);
+                let id = scoped(id);
+                let labels = container("", "", project).labels().clone();
+                let it = Container::new(id.as_str(), format!("n{name}"), pid).with_labels(labels);
                 let event = if goes {
-                    model.remove(&id.to_string());
+                    model.remove(&id);
                     EventKind::Exited { container: Arc::new(it), code: None }
                 } else {
-                    model.insert(id.to_string(), it.clone());
+                    model.insert(id, it.clone());
                     EventKind::Started(Arc::new(it))
                 };
                 all.apply(&event);
                 prop_assert_eq!(all.total(), model.len());
                 prop_assert_eq!(all.containers().count(), model.len());
                 prop_assert_eq!(all.projects().map(Project::total).sum::<usize>(), model.len());
-                for id in 0..6 {
-                    let id = id.to_string();
+                for id in (0..6).map(scoped) {
                     prop_assert_eq!(all.by_id(&id).map(|c| &**c), model.get(&id));
+                }
+                for pid in 1..4 {
+                    let expected = model.values().find(|c| c.pid() == pid);
+                    prop_assert_eq!(all.by_pid(pid).map(|c| &**c), expected);
+                }
+                for id in ["0", "1", "a/0", "a", ""] {
+                    let expected: Vec<_> = model.values().filter(|c| c.id().rsplit('/').next() == Some(id)).collect();
+                    let mut found: Vec<_> = all.all_by_unscoped_id(id).map(|c| &**c).collect();
+                    found.sort_by_key(|c| c.id().clone());
+                    prop_assert_eq!(found, expected);
                 }
                 for name in 0..4 {
                     let name = format!("n{name}");
