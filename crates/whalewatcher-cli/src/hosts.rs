@@ -9,7 +9,7 @@ use whalewatcher_core::{EngineClient, EngineError, EngineWatcher, Fleet, Setting
 use {whalewatcher_containerd as containerd, whalewatcher_cri as cri, whalewatcher_moby as moby};
 
 use crate::advice::place;
-use crate::arguments::{Arguments, Engines};
+use crate::args::{Arguments, Engines};
 
 const CONTAINERD: &str = "containerd://";
 const CRI: &str = "cri://";

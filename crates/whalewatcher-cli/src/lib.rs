@@ -4,24 +4,15 @@
 //! nothing but call [`run`]. What is printed comes from the modules below, by command: `watch`, `ps` and `demo`.
 
 mod advice;
-mod age;
-mod arguments;
-mod complaints;
-mod demo;
-mod ending;
-mod fit;
+mod args;
+mod command;
+mod filter;
 mod hosts;
-mod json;
-mod lines;
 mod log;
 mod output;
-mod people;
-mod ps;
-mod scope;
-mod script;
-mod table;
-mod terminal;
-mod watch;
+mod render;
+mod shutdown;
+mod warnings;
 
 use std::process::ExitCode;
 
@@ -31,7 +22,8 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tokio::runtime;
 use whalewatcher_core::{Fleet, Settings};
 
-use crate::arguments::{Arguments, Command};
+use crate::args::{Arguments, Command};
+use crate::command::{demo, ps, watch};
 use crate::log::Notes;
 use crate::output::Output;
 
@@ -63,14 +55,14 @@ pub fn run() -> ExitCode {
 /// Everything runs in this one thread, but for what may block and must then neither hold up the watch nor keep the program
 /// from ending: the output, the standard error of a watch, and the signals.
 fn started(command: Command) -> anyhow::Result<ExitCode> {
-    ending::check_descriptors()?;
+    shutdown::check_descriptors()?;
     let output = Output::default();
     let (signals, tidying) = match command {
         // Its socket is to be removed, also when its terminal is closed.
-        Command::Demo { .. } => (&[SIGINT, SIGTERM, SIGHUP][..], ending::REMOVING),
-        _ => (&[SIGINT, SIGTERM][..], ending::TIDYING),
+        Command::Demo { .. } => (&[SIGINT, SIGTERM, SIGHUP][..], shutdown::REMOVING),
+        _ => (&[SIGINT, SIGTERM][..], shutdown::TIDYING),
     };
-    let signalled = ending::signalled(signals, tidying, output.clone())?;
+    let signalled = shutdown::signalled(signals, tidying, output.clone())?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
     let result = runtime.block_on(async {
         tokio::select! {

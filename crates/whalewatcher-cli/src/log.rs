@@ -8,7 +8,7 @@ use tracing_subscriber::EnvFilter;
 use whalewatcher_core::Printable;
 
 use crate::output::in_thread;
-use crate::terminal::stderr_is_coloured;
+use crate::render::style::stderr_is_coloured;
 
 /// Starts logging: so much, or else as `RUST_LOG` says, or else nothing but errors.
 pub(crate) fn start(verbosity: u8) {

@@ -8,11 +8,11 @@
 mod containerd;
 mod cri;
 mod demo;
-mod ending;
 mod errors;
+mod exit;
 mod json;
 mod log;
-mod people;
 mod pods;
 mod program;
-mod slow;
+mod slow_reader;
+mod text;

@@ -9,11 +9,11 @@ use jiff::tz::TimeZone;
 use whalewatcher_core::{Container, Event, Portfolio, Printable, Watcher};
 
 use crate::advice::place;
-use crate::fit;
-use crate::lines::Lines;
-use crate::scope::Scope;
-use crate::table::{nothing, table};
-use crate::terminal::{STRONG, Terminal};
+use crate::filter::Scope;
+use crate::render::event_row::Lines;
+use crate::render::style::{STRONG, Terminal};
+use crate::render::table::{nothing, table};
+use crate::render::width as fit;
 
 /// Writes what is to be shown.
 pub(crate) struct View {

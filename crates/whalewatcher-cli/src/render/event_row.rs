@@ -8,10 +8,10 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use whalewatcher_core::{Container, Event, EventKind, Printable};
 
-use crate::age::age;
-use crate::fit;
-use crate::table::{SHORT_ID, called, pod, short};
-use crate::terminal::{BLUE, FAINT, GREEN, MAGENTA, PLAIN, RED, Terminal, YELLOW};
+use crate::render::age::age;
+use crate::render::style::{BLUE, FAINT, GREEN, MAGENTA, PLAIN, RED, Terminal, YELLOW};
+use crate::render::table::{SHORT_ID, called, pod, short};
+use crate::render::width as fit;
 
 /// Such as `12:00:00`.
 const TIME: usize = 8;

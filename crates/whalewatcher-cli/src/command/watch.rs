@@ -10,21 +10,21 @@ use whalewatcher_core::fleet::FleetSubscription;
 use whalewatcher_core::{Event, EventKind, Fleet, Phase, Portfolio, Watcher};
 
 use crate::advice::{advised, place};
-use crate::arguments::{self, Format};
-use crate::complaints::complain;
+use crate::args::{self, Format};
+use crate::filter::Scope;
 use crate::hosts::Host;
-use crate::json;
 use crate::log::Notes;
 use crate::output::{Output, Writer, reader_gone};
-use crate::people::{Headlines, View};
-use crate::scope::Scope;
-use crate::terminal::Terminal;
+use crate::render::json;
+use crate::render::style::Terminal;
+use crate::render::text::{Headlines, View};
+use crate::warnings::complain;
 
 /// Watches all members of the fleet, which must only just have been added: it shows what happens from its call on.
 pub(crate) async fn watch(
     fleet: &Fleet,
     hosts: Vec<Host>,
-    view: arguments::View,
+    view: args::View,
     output: &Output,
     notes: Notes,
 ) -> anyhow::Result<()> {
@@ -69,7 +69,7 @@ struct Engine {
 }
 
 impl Story {
-    fn new(view: arguments::View, hosts: Vec<Host>, notes: Notes) -> Self {
+    fn new(view: args::View, hosts: Vec<Host>, notes: Notes) -> Self {
         let scope = Scope::new(view.project);
         let headlines = if hosts.len() > 1 { Headlines::Numbered } else { Headlines::No };
         let people = || View::new(Terminal::of_stdout(), scope.clone(), headlines);

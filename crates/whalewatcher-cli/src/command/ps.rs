@@ -11,16 +11,16 @@ use tokio::time::{Instant, sleep, sleep_until};
 use whalewatcher_core::{Backoff, Fleet, Phase, Portfolio, Settings, WatchError, Watcher};
 
 use crate::advice::{advised, place};
-use crate::arguments::{self, Format};
-use crate::complaints::unresolved;
+use crate::args::{self, Format};
+use crate::filter::Scope;
 use crate::hosts::Host;
-use crate::json;
 use crate::log;
 use crate::output::{Output, Writer};
-use crate::people::{Headlines, View};
-use crate::scope::Scope;
-use crate::table::nothing;
-use crate::terminal::Terminal;
+use crate::render::json;
+use crate::render::style::Terminal;
+use crate::render::table::nothing;
+use crate::render::text::{Headlines, View};
+use crate::warnings::unresolved;
 
 /// How long all engines together may take to answer.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -51,7 +51,7 @@ struct Answer {
 pub(crate) async fn ps(
     fleet: &Fleet,
     hosts: &[Host],
-    view: arguments::View,
+    view: args::View,
     output: &Output,
 ) -> anyhow::Result<ExitCode> {
     let deadline = Instant::now() + PATIENCE;

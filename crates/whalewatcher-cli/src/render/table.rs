@@ -6,10 +6,10 @@ use std::time::SystemTime;
 
 use whalewatcher_core::{Container, Portfolio, Printable, Project};
 
-use crate::age::age;
-use crate::fit;
-use crate::scope::Scope;
-use crate::terminal::{FAINT, GREEN, PLAIN, STRONG, Terminal, YELLOW};
+use crate::filter::Scope;
+use crate::render::age::age;
+use crate::render::style::{FAINT, GREEN, PLAIN, STRONG, Terminal, YELLOW};
+use crate::render::width as fit;
 
 /// How many characters of an ID are shown, as engines' own programs do.
 pub(crate) const SHORT_ID: usize = 12;

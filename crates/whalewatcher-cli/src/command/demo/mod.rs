@@ -1,6 +1,8 @@
 //! `whalewatcher demo`: a Docker engine of our own on a private socket, on which containers come and go, and
 //! `watch` on it.
 
+mod script;
+
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -8,12 +10,11 @@ use whalewatcher_core::{Fleet, Settings};
 use whalewatcher_moby as moby;
 use whalewatcher_testkit::docker::Server;
 
-use crate::arguments::View;
+use crate::args::View;
+use crate::command::watch::watch;
 use crate::hosts::{Client, join};
 use crate::log::Notes;
 use crate::output::Output;
-use crate::script;
-use crate::watch::watch;
 
 /// Plays and watches for so long, or until the program is ended. The socket goes with it.
 pub(crate) async fn demo(limit: Option<Duration>, view: View, output: &Output) -> anyhow::Result<()> {

@@ -1,0 +1,9 @@
+//! Output formats: JSON for programs; tables and rows of columns for people.
+
+mod age;
+mod event_row;
+pub(crate) mod json;
+pub(crate) mod style;
+pub(crate) mod table;
+pub(crate) mod text;
+mod width;
