@@ -9,9 +9,11 @@ mod command;
 mod filter;
 mod hosts;
 mod log;
+mod notes;
 mod output;
 mod render;
 mod shutdown;
+mod thread;
 mod warnings;
 
 use std::process::ExitCode;
@@ -24,7 +26,7 @@ use whalewatcher_core::{Fleet, Settings};
 
 use crate::args::{Arguments, Command};
 use crate::command::{demo, ps, watch};
-use crate::log::Notes;
+use crate::notes::Notes;
 use crate::output::Output;
 
 /// Runs the program, from the arguments of the process to its exit status: 0 after SIGINT or SIGTERM, 2 for wrong usage, 1
@@ -45,7 +47,7 @@ pub fn run() -> ExitCode {
                 ExitCode::from(2)
             }
             Err(error) => {
-                log::note(&format!("{error:#}"));
+                notes::note(&format!("{error:#}"));
                 ExitCode::FAILURE
             }
         },

@@ -4,13 +4,14 @@
 use std::future::{Future, pending};
 use std::io::{self, BufWriter, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use tokio::sync::oneshot;
+
+use crate::thread::spawn_detached;
 
 /// The most bytes that are written at once, and that are held back before they are written.
 const PIECE: usize = 64 * 1024;
@@ -51,7 +52,7 @@ impl Output {
     {
         let (sender, done) = oneshot::channel();
         let mut writer = Writer::new(self.0.clone());
-        in_thread("output", move || {
+        spawn_detached("output", move || {
             let result = job(&mut writer);
             let flushed = writer.flush();
             let _ = sender.send(result.and(flushed.map_err(Into::into)));
@@ -136,7 +137,7 @@ fn wait_for(flags: PollFlags) -> io::Result<()> {
 /// closed. Files always have one.
 pub(crate) fn reader_gone() -> anyhow::Result<impl Future<Output = ()>> {
     let (sender, gone) = oneshot::channel();
-    in_thread("reader", move || {
+    spawn_detached("reader", move || {
         // Errors need not be asked for.
         if wait_for(PollFlags::empty()).is_ok() {
             let _ = sender.send(());
@@ -147,12 +148,6 @@ pub(crate) fn reader_gone() -> anyhow::Result<impl Future<Output = ()>> {
             pending::<()>().await;
         }
     })
-}
-
-/// Runs this in a thread that the program does not wait for when it ends.
-pub(crate) fn in_thread(name: &str, run: impl FnOnce() + Send + 'static) -> anyhow::Result<()> {
-    let started = thread::Builder::new().name(name.to_owned()).spawn(run);
-    started.map(drop).with_context(|| format!("cannot start the thread '{name}'"))
 }
 
 /// Returns whether it failed because the output has no reader any more, which ends a program but is no error.

@@ -9,7 +9,8 @@ use anyhow::{Context, anyhow};
 use signal_hook::iterator::Signals;
 use tokio::sync::oneshot;
 
-use crate::output::{Output, in_thread};
+use crate::output::Output;
+use crate::thread::spawn_detached;
 
 /// How long the program may take to tidy up after a signal, in addition to what [`Output::end`] waits.
 pub(crate) const TIDYING: Duration = Duration::from_millis(40);
@@ -31,7 +32,7 @@ pub(crate) fn signalled(
 ) -> anyhow::Result<oneshot::Receiver<()>> {
     let mut signals = Signals::new(signals).context("cannot handle signals")?;
     let (sender, signalled) = oneshot::channel();
-    in_thread("signals", move || {
+    spawn_detached("signals", move || {
         if signals.forever().next().is_some() {
             let _ = sender.send(());
             output.end();

@@ -8,8 +8,8 @@ use tokio::runtime::Handle;
 use whalewatcher_core::{ChangeSource, ContainerId, Status, UnresolvedContainer, Watcher};
 
 use crate::advice::place;
-use crate::log;
-use crate::output::in_thread;
+use crate::notes;
+use crate::thread::spawn_detached;
 
 /// How many containers are named at once.
 const NAMED: usize = 10;
@@ -20,7 +20,7 @@ const REASONS: usize = 8;
 /// Complains of these engines for as long as they are watched, in a thread of its own, since the standard error may block.
 pub(crate) fn complain(watchers: Vec<Arc<dyn Watcher>>) -> anyhow::Result<()> {
     let runtime = Handle::current();
-    in_thread("complaints", move || {
+    spawn_detached("complaints", move || {
         runtime.block_on(join_all(watchers.into_iter().map(complain_of)));
     })
 }
@@ -32,7 +32,7 @@ async fn complain_of(watcher: Arc<dyn Watcher>) {
     let mut complaints = Complaints::default();
     while let Some(status) = status.changed().await {
         for complaint in complaints.about(&status, &place) {
-            log::note(&format!("{place}: {complaint}"));
+            notes::note(&format!("{place}: {complaint}"));
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::advice::{advised, place};
 use crate::args::{self, Format};
 use crate::filter::Scope;
 use crate::hosts::Host;
-use crate::log;
+use crate::notes;
 use crate::output::{Output, Writer};
 use crate::render::json;
 use crate::render::style::Terminal;
@@ -74,7 +74,7 @@ pub(crate) async fn ps(
         })
         .await?;
     for message in complaints.iter().chain(&left_out) {
-        log::note(message);
+        notes::note(message);
     }
     Ok(if complaints.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -150,7 +150,7 @@ fn write_text(writer: &mut Writer, answers: &[Answer], scope: &Scope) -> anyhow:
     }
     if learned && !shown {
         let complete = answers.iter().all(|answer| answer.complaints.is_empty());
-        log::note(&nothing(scope, complete));
+        notes::note(&nothing(scope, complete));
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use crate::advice::{advised, place};
 use crate::args::{self, Format};
 use crate::filter::Scope;
 use crate::hosts::Host;
-use crate::log::Notes;
+use crate::notes::Notes;
 use crate::output::{Output, Writer, reader_gone};
 use crate::render::json;
 use crate::render::style::Terminal;

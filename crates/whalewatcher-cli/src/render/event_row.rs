@@ -9,9 +9,9 @@ use jiff::tz::TimeZone;
 use whalewatcher_core::{Container, Event, EventKind, Printable};
 
 use crate::render::age::age;
+use crate::render::columns::{self, SHORT_ID, WIDEST, display_name, pod, short_id};
 use crate::render::style::{BLUE, FAINT, GREEN, MAGENTA, PLAIN, RED, Terminal, YELLOW};
-use crate::render::table::{SHORT_ID, called, pod, short};
-use crate::render::width as fit;
+use crate::render::width;
 
 /// Such as `12:00:00`.
 const TIME: usize = 8;
@@ -58,8 +58,8 @@ impl Lines {
 
     /// Takes a container's widths into account before there is a line about it.
     pub(crate) fn expect(&mut self, container: &Container) {
-        let cells = |text: &str| fit::cells(text).min(fit::WIDEST);
-        self.name = self.name.max(cells(&called(container)));
+        let cells = |text: &str| width::cells(text).min(WIDEST);
+        self.name = self.name.max(cells(&display_name(container)));
         self.pod = self.pod.max(cells(&pod(container)));
         self.project = self.project.max(cells(&Printable(container.project()).to_string()));
         self.pid = self.pid.max(container.pid().to_string().len());
@@ -78,15 +78,15 @@ impl Lines {
         let (mark, style) = mark(&event.kind);
         let word = format!("{mark} {}", event.kind.name());
         // Only `disconnected` is longer.
-        let word = fit::left(&word, WORD.max(fit::cells(&word)));
+        let word = width::left(&word, WORD.max(width::cells(&word)));
         let rest = match event.container() {
             Some(container) => {
                 self.expect(container);
                 self.about(container, &remark(event, before))
             }
             None => {
-                let taken = TIME + engine.len() + 1 + fit::cells(&word) + 1;
-                fit::cut(&said(&event.kind), self.room().saturating_sub(taken))
+                let taken = TIME + engine.len() + 1 + width::cells(&word) + 1;
+                width::cut(&said(&event.kind), self.room().saturating_sub(taken))
             }
         };
         let time = self.terminal.paint(FAINT, &self.time(event.time));
@@ -97,28 +97,28 @@ impl Lines {
     /// Name, pod, project, PID and ID, and a remark.
     fn about(&self, container: &Arc<Container>, remark: &str) -> String {
         let Columns { name, pod: pod_width, project, pid, id } = self.columns();
-        let mut line = fit::left(&called(container), name);
+        let mut line = width::left(&display_name(container), name);
         let mut left = self.room().saturating_sub(self.prefix() + name);
         let mut add = |style: Style, cell: &str| {
             line += &format!(" {}", self.terminal.paint(style, cell));
-            left = left.saturating_sub(1 + fit::cells(cell));
+            left = left.saturating_sub(1 + width::cells(cell));
         };
         if let Some(width) = pod_width {
-            add(PLAIN, &fit::left(&pod(container), width));
+            add(PLAIN, &width::left(&pod(container), width));
         }
         if let Some(width) = project {
-            add(PLAIN, &fit::left(&Printable(container.project()).to_string(), width));
+            add(PLAIN, &width::left(&Printable(container.project()).to_string(), width));
         }
         if let Some(width) = pid {
             // The PID of a life that was over before it could be asked for.
             let pid = Some(container.pid()).filter(|pid| *pid != 0);
-            add(PLAIN, &fit::right(&pid.map_or("-".to_owned(), |pid| pid.to_string()), width));
+            add(PLAIN, &width::right(&pid.map_or("-".to_owned(), |pid| pid.to_string()), width));
         }
         if id {
-            add(FAINT, &fit::left(&short(container.id()), SHORT_ID));
+            add(FAINT, &width::left(&short_id(container.id()), SHORT_ID));
         }
         if !remark.is_empty() && left > 1 {
-            line += &format!(" {}", fit::cut(remark, left - 1));
+            line += &format!(" {}", width::cut(remark, left - 1));
         }
         line
     }
@@ -149,7 +149,7 @@ impl Lines {
         let pid_cells = 1 + self.pid;
         let project_cells = project.map_or(0, |width| 1 + width);
         let room = |extra| width.saturating_sub(self.prefix() + REMARK + extra);
-        let shared = |extra| fit::shared(room(extra), 1, self.name.min(SHORTEST_NAME)..=name, pod);
+        let shared = |extra| columns::share(room(extra), 1, self.name.min(SHORTEST_NAME)..=name, pod);
         if let Some((name, pod)) = shared(id_cells + pid_cells + project_cells) {
             Columns { name, pod, project, pid: Some(self.pid), id: true }
         } else if let Some((name, pod)) = shared(pid_cells + project_cells) {
@@ -197,7 +197,7 @@ fn remark(event: &Event, before: Option<&Container>) -> String {
         }
         EventKind::Updated(container) => match before {
             Some(before) if before.name() != container.name() => {
-                fit::cut(&format!("was {}", Printable(before.name())), fit::WIDEST)
+                width::cut(&format!("was {}", Printable(before.name())), WIDEST)
             }
             _ => "labels".to_owned(),
         },
@@ -320,9 +320,13 @@ mod tests {
         let after = Arc::new(Container::new(long.as_str(), long.clone() + "y", 7).with_labels(labels));
         let mut lines = lines();
         let monstrous = line(&mut lines, EventKind::Updated(after), Some(&before));
-        assert!(fit::cells(&monstrous) < 450 && monstrous.contains("was xxx"), "{}", fit::cells(&monstrous));
+        assert!(
+            width::cells(&monstrous) < 450 && monstrous.contains("was xxx"),
+            "{}",
+            width::cells(&monstrous)
+        );
         let next = line(&mut lines, EventKind::Started(Arc::new(web())), None);
-        assert!(fit::cells(&next) < 350 && next.contains(" 4711 0123456789ab"), "{}", fit::cells(&next));
+        assert!(width::cells(&next) < 350 && next.contains(" 4711 0123456789ab"), "{}", width::cells(&next));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Output formats: JSON for programs; tables and rows of columns for people.
 
 mod age;
+mod columns;
 mod event_row;
 pub(crate) mod json;
 pub(crate) mod style;

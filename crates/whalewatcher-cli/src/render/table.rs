@@ -8,14 +8,12 @@ use whalewatcher_core::{Container, Portfolio, Printable, Project};
 
 use crate::filter::Scope;
 use crate::render::age::age;
+use crate::render::columns::{self, SHORT_ID, WIDEST, display_name, pod, short_id};
 use crate::render::style::{FAINT, GREEN, PLAIN, STRONG, Terminal, YELLOW};
-use crate::render::width as fit;
+use crate::render::width;
 
-/// How many characters of an ID are shown, as engines' own programs do.
-pub(crate) const SHORT_ID: usize = 12;
 /// A mark, a blank, and a word.
 const STATE: usize = "● running".len() - '●'.len_utf8() + 1;
-const SANDBOX: &str = "(sandbox)";
 const INDENT: usize = 2;
 const GAP: usize = 2;
 /// Before names get shorter than that, columns are left out.
@@ -52,7 +50,7 @@ pub(crate) fn table(
     for (name, rows) in groups {
         let name = Printable(name).to_string();
         let (name, style) = if name.is_empty() { ("no project", FAINT) } else { (name.as_str(), STRONG) };
-        let name = fit::cut(name, terminal.width().unwrap_or(fit::WIDEST));
+        let name = width::cut(name, terminal.width().unwrap_or(WIDEST));
         let _ = writeln!(text, "{}", terminal.paint(style, &name));
         for row in &rows {
             text += &columns.line(row, terminal);
@@ -82,25 +80,6 @@ fn by_pod(project: &Project) -> Vec<&Container> {
     containers.into_iter().map(|(_, container)| container).collect()
 }
 
-/// What it is called: a sandbox has no name but its ID, which would say nothing here.
-pub(crate) fn called(container: &Container) -> String {
-    if container.is_sandbox() && container.name() == container.id().as_str() {
-        return SANDBOX.to_owned();
-    }
-    Printable(container.name()).to_string()
-}
-
-/// The pod it belongs to, or nothing.
-pub(crate) fn pod(container: &Container) -> String {
-    container.pod().map(|pod| pod.to_string()).unwrap_or_default()
-}
-
-/// The beginning of an ID, enough to name it: without the namespace, which the name tells as well.
-pub(crate) fn short(id: &str) -> String {
-    let id = id.rsplit_once('/').map_or(id, |(_, id)| id);
-    Printable(&id.chars().take(SHORT_ID).collect::<String>()).to_string()
-}
-
 /// A container's cells.
 struct Row {
     name: String,
@@ -115,9 +94,9 @@ struct Row {
 impl Row {
     fn of(container: &Container, now: SystemTime) -> Self {
         Self {
-            name: called(container),
+            name: display_name(container),
             pod: pod(container),
-            id: short(container.id()),
+            id: short_id(container.id()),
             pid: container.pid().to_string(),
             paused: container.paused(),
             age: container.started_at().map_or("-".to_owned(), |then| age(then, now)),
@@ -140,17 +119,17 @@ impl Columns {
     /// the end with names cut.
     fn of(rows: &[&Row], width: Option<usize>) -> Self {
         let widest = |heading: &str, cell: fn(&Row) -> &str| {
-            rows.iter().map(|row| fit::cells(cell(row))).fold(heading.len(), usize::max)
+            rows.iter().map(|row| width::cells(cell(row))).fold(heading.len(), usize::max)
         };
-        let name = widest("NAME", |row| &row.name).min(fit::WIDEST);
+        let name = widest("NAME", |row| &row.name).min(WIDEST);
         let pod = rows.iter().any(|row| !row.pod.is_empty());
-        let pod = pod.then(|| widest("POD", |row| &row.pod).min(fit::WIDEST));
+        let pod = pod.then(|| widest("POD", |row| &row.pod).min(WIDEST));
         let (pid, age) = (widest("PID", |row| &row.pid), widest("AGE", |row| &row.age));
         let id_cells = GAP + SHORT_ID;
         let pid_cells = GAP + pid;
         let others = INDENT + GAP + STATE + GAP + age;
         let room = |extra| width.unwrap_or(usize::MAX).saturating_sub(others + extra);
-        let shared = |extra| fit::shared(room(extra), GAP, name.min(SHORTEST_NAME)..=name, pod);
+        let shared = |extra| columns::share(room(extra), GAP, name.min(SHORTEST_NAME)..=name, pod);
         if let Some((name, pod)) = shared(id_cells + pid_cells) {
             Self { name, pod, id: true, pid: Some(pid), age }
         } else if let Some((name, pod)) = shared(pid_cells) {
@@ -162,34 +141,34 @@ impl Columns {
     }
 
     fn headline(&self, terminal: Terminal) -> String {
-        let mut line = fit::left("NAME", INDENT + self.name);
+        let mut line = width::left("NAME", INDENT + self.name);
         if let Some(width) = self.pod {
-            line += &format!("  {}", fit::left("POD", width));
+            line += &format!("  {}", width::left("POD", width));
         }
         if self.id {
-            line += &format!("  {}", fit::left("ID", SHORT_ID));
+            line += &format!("  {}", width::left("ID", SHORT_ID));
         }
         if let Some(width) = self.pid {
-            line += &format!("  {}", fit::right("PID", width));
+            line += &format!("  {}", width::right("PID", width));
         }
-        line += &format!("  {}  {}", fit::left("STATE", STATE), fit::right("AGE", self.age));
+        line += &format!("  {}  {}", width::left("STATE", STATE), width::right("AGE", self.age));
         terminal.paint(FAINT, &line) + "\n"
     }
 
     fn line(&self, row: &Row, terminal: Terminal) -> String {
-        let mut line = format!("{:INDENT$}{}", "", fit::left(&row.name, self.name));
+        let mut line = format!("{:INDENT$}{}", "", width::left(&row.name, self.name));
         if let Some(width) = self.pod {
-            line += &format!("  {}", fit::left(&row.pod, width));
+            line += &format!("  {}", width::left(&row.pod, width));
         }
         if self.id {
-            line += &format!("  {}", terminal.paint(FAINT, &fit::left(&row.id, SHORT_ID)));
+            line += &format!("  {}", terminal.paint(FAINT, &width::left(&row.id, SHORT_ID)));
         }
         if let Some(width) = self.pid {
-            line += &format!("  {}", fit::right(&row.pid, width));
+            line += &format!("  {}", width::right(&row.pid, width));
         }
         let (state, style) = if row.paused { ("◐ paused", YELLOW) } else { ("● running", GREEN) };
-        line += &format!("  {}", terminal.paint(style, &fit::left(state, STATE)));
-        line += &format!("  {}\n", terminal.paint(PLAIN, &fit::right(&row.age, self.age)));
+        line += &format!("  {}", terminal.paint(style, &width::left(state, STATE)));
+        line += &format!("  {}\n", terminal.paint(PLAIN, &width::right(&row.age, self.age)));
         line
     }
 }
@@ -276,13 +255,6 @@ no project
     }
 
     #[test]
-    fn a_sandbox_that_has_a_name_keeps_it() {
-        let named = Container::new("1", "pause", 1).with_labels(Labels::from_iter([(SANDBOX_LABEL, "")]));
-        assert_eq!(called(&named), "pause");
-        assert_eq!(called(&Container::new("1", "1", 1)), "1");
-    }
-
-    #[test]
     fn pods_of_evil_are_escaped_and_monstrous_ones_are_cut() {
         let now = SystemTime::now();
         let long = "x".repeat(1_000_000);
@@ -293,7 +265,7 @@ no project
         let table = shown(&all, &Scope::default(), now);
         assert_eq!(table.lines().count(), 4, "{table}");
         assert!(table.contains(r"b\u{1b}[2J/c\n\u{202e}  ") && table.contains("xxx…"), "{table}");
-        assert!(table.lines().all(|line| fit::cells(line) <= 180 && !line.contains('\u{1b}')), "{table}");
+        assert!(table.lines().all(|line| width::cells(line) <= 180 && !line.contains('\u{1b}')), "{table}");
     }
 
     #[test]
@@ -314,7 +286,7 @@ no project
         for width in 25..120 {
             let columns = Columns::of(&[&row], Some(width));
             for line in [columns.headline(Terminal::none()), columns.line(&row, Terminal::none())] {
-                assert!(fit::cells(line.trim_end_matches('\n')) <= width, "{width}: {line}");
+                assert!(width::cells(line.trim_end_matches('\n')) <= width, "{width}: {line}");
             }
         }
     }
@@ -361,7 +333,7 @@ no project
         ]);
         let table = shown(&all, &Scope::default(), now);
         assert_eq!(table.lines().count(), 6, "{table}");
-        assert!(table.lines().all(|line| fit::cells(line) <= 180 && !line.contains('\u{1b}')), "{table}");
+        assert!(table.lines().all(|line| width::cells(line) <= 180 && !line.contains('\u{1b}')), "{table}");
         assert!(table.contains("  db  ") && table.contains("xxx…"), "{table}");
     }
 
@@ -372,14 +344,8 @@ no project
         for width in 30..90 {
             let columns = Columns::of(&[&row], Some(width));
             for line in [columns.headline(Terminal::none()), columns.line(&row, Terminal::none())] {
-                assert!(fit::cells(line.trim_end_matches('\n')) <= width, "{width}: {line}");
+                assert!(width::cells(line.trim_end_matches('\n')) <= width, "{width}: {line}");
             }
         }
-    }
-
-    #[test]
-    fn a_short_id_has_no_namespace() {
-        assert_eq!(short("0123456789abcdef"), "0123456789ab");
-        assert_eq!(short("plugins.moby/0123456789abcdef"), "0123456789ab");
     }
 }

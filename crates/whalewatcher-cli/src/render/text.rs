@@ -13,7 +13,7 @@ use crate::filter::Scope;
 use crate::render::event_row::Lines;
 use crate::render::style::{STRONG, Terminal};
 use crate::render::table::{nothing, table};
-use crate::render::width as fit;
+use crate::render::width;
 
 /// Writes what is to be shown.
 pub(crate) struct View {
@@ -113,7 +113,7 @@ impl View {
             None => watcher.engine_type().to_owned(),
         };
         let name = Printable(&format!("{number}{name} at {}", watcher.endpoint())).to_string();
-        let name = self.terminal.width().map_or_else(|| name.clone(), |width| fit::cut(&name, width));
+        let name = self.terminal.width().map_or_else(|| name.clone(), |width| width::cut(&name, width));
         self.terminal.paint(STRONG, &name) + "\n"
     }
 }

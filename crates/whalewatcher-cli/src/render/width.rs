@@ -1,31 +1,6 @@
 //! Text made to fit into columns of a terminal: counted in cells, not in characters, and cut with an ellipsis.
 
-use std::ops::RangeInclusive;
-
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
-
-/// How wide a column of names is at most, even where there is no terminal to be too narrow for it: one monstrous name must
-/// not push the rest of all lines out of sight.
-pub(crate) const WIDEST: usize = 128;
-
-/// Before pods get shorter than that, other columns are left out.
-const SHORTEST_POD: usize = 16;
-
-/// How wide the columns of names and of pods are that have so much room together: as wide as their contents, else with
-/// names cut to the least that they may have, then with pods cut; `None` where that does not do. Without pods the names have
-/// it all.
-pub(crate) fn shared(
-    room: usize,
-    gap: usize,
-    name: RangeInclusive<usize>,
-    pod: Option<usize>,
-) -> Option<(usize, Option<usize>)> {
-    let (least, most) = name.into_inner();
-    let Some(pod) = pod else { return (room >= least).then_some((most.min(room), None)) };
-    let for_pods = room.checked_sub(least + gap).filter(|room| *room >= pod.min(SHORTEST_POD))?;
-    let pod = pod.min(for_pods);
-    Some((most.min(room - gap - pod), Some(pod)))
-}
 
 /// How many cells a text takes.
 pub(crate) fn cells(text: &str) -> usize {
@@ -88,23 +63,6 @@ mod tests {
         assert_eq!(left("ab", 4), "ab  ");
         assert_eq!(right("ab", 4), "  ab");
         assert_eq!(right("abcde", 4), "abc…");
-    }
-
-    #[test]
-    fn names_and_pods_share_what_there_is() {
-        let shared = |room, pod| shared(room, 2, 5..=20, pod);
-        assert_eq!(shared(usize::MAX, Some(30)), Some((20, Some(30))));
-        assert_eq!(shared(52, Some(30)), Some((20, Some(30))));
-        assert_eq!(shared(51, Some(30)), Some((19, Some(30))), "the names are cut");
-        assert_eq!(shared(37, Some(30)), Some((5, Some(30))));
-        assert_eq!(shared(36, Some(30)), Some((5, Some(29))), "then the pods");
-        assert_eq!(shared(23, Some(30)), Some((5, Some(16))));
-        assert_eq!(shared(22, Some(30)), None);
-        assert_eq!((shared(9, Some(3)), shared(10, Some(3))), (None, Some((5, Some(3)))));
-        assert_eq!(
-            (shared(30, None), shared(7, None), shared(4, None)),
-            (Some((20, None)), Some((7, None)), None)
-        );
     }
 
     #[test]

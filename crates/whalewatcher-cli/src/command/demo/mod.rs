@@ -13,7 +13,7 @@ use whalewatcher_testkit::docker::Server;
 use crate::args::View;
 use crate::command::watch::watch;
 use crate::hosts::{Client, join};
-use crate::log::Notes;
+use crate::notes::Notes;
 use crate::output::Output;
 
 /// Plays and watches for so long, or until the program is ended. The socket goes with it.
