@@ -13,3 +13,4 @@ pub(crate) mod mutants;
 pub(crate) mod release;
 pub(crate) mod soak;
 pub(crate) mod test;
+pub(crate) mod words;
