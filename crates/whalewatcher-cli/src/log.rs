@@ -1,4 +1,4 @@
-//! What goes on inside, on the standard error, for those who want to know.
+//! The log, on the standard error.
 
 use std::io::stderr;
 
@@ -6,7 +6,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::render::style::stderr_is_coloured;
 
-/// Starts logging: so much, or else as `RUST_LOG` says, or else nothing but errors.
+/// Installs the global `tracing` subscriber, with the level of `-v`, else that of `RUST_LOG`, else `error`.
 pub(crate) fn start(verbosity: u8) {
     let filter = match verbosity {
         0 => EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error")),

@@ -1,4 +1,4 @@
-//! Lines on the standard error.
+//! Notes for the user: lines on the standard error.
 
 use std::convert::Infallible;
 use std::io::{Write, stderr};
@@ -8,25 +8,26 @@ use whalewatcher_core::Printable;
 
 use crate::thread::spawn_detached;
 
-/// Writes a line to the standard error.
+/// Writes a line with the program's name to the standard error.
 pub(crate) fn note(message: &str) {
-    // It fails where the standard error was closed.
+    // Fails if the standard error was closed; there is no other place for the note.
     let _ = writeln!(stderr().lock(), "whalewatcher: {}", Printable(message));
 }
 
-/// How many lines may wait for a standard error that is not read; what exceeds them is lost.
-const WAITING: usize = 1024;
+/// The most notes that wait for a standard error that is not read. Further ones are dropped.
+const QUEUE: usize = 1024;
 
-/// Lines for the standard error, written by a thread of their own: if that blocks, those that write them do not.
+/// Writes notes in a thread of its own, so that a standard error that is not read blocks no caller.
 pub(crate) struct Notes {
     lines: SyncSender<String>,
-    /// Disconnected once all are written.
+    /// Disconnects once all notes are written.
     written: Receiver<Infallible>,
 }
 
 impl Notes {
+    /// Starts the thread.
     pub(crate) fn new() -> anyhow::Result<Self> {
-        let (lines, waiting) = sync_channel::<String>(WAITING);
+        let (lines, waiting) = sync_channel::<String>(QUEUE);
         let (writing, written) = sync_channel(0);
         spawn_detached("notes", move || {
             let _writing: SyncSender<Infallible> = writing;
@@ -35,11 +36,12 @@ impl Notes {
         Ok(Self { lines, written })
     }
 
+    /// Queues a note.
     pub(crate) fn note(&self, message: String) {
         let _ = self.lines.try_send(message);
     }
 
-    /// Blocks until all are written.
+    /// Blocks until all notes are written.
     pub(crate) fn finish(self) {
         drop(self.lines);
         let _ = self.written.recv();

@@ -1,11 +1,11 @@
-//! Threads for what may block.
+//! Threads for code that may block.
 
 use std::thread;
 
 use anyhow::Context;
 
-/// Runs this in a thread that the program does not wait for when it ends.
+/// Spawns a thread that the program does not wait for when it ends.
 pub(crate) fn spawn_detached(name: &str, run: impl FnOnce() + Send + 'static) -> anyhow::Result<()> {
-    let started = thread::Builder::new().name(name.to_owned()).spawn(run);
-    started.map(drop).with_context(|| format!("cannot start the thread '{name}'"))
+    let spawned = thread::Builder::new().name(name.to_owned()).spawn(run);
+    spawned.map(drop).with_context(|| format!("cannot start the thread '{name}'"))
 }

@@ -10,118 +10,118 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, sleep_until};
 use whalewatcher_core::{Backoff, Fleet, Phase, Portfolio, Settings, WatchError, Watcher};
 
-use crate::advice::{advised, place};
-use crate::args::{self, Format};
-use crate::filter::Scope;
+use crate::advice::{explain, location};
+use crate::args::{Format, ViewArgs};
+use crate::filter::Filter;
 use crate::hosts::Host;
 use crate::notes;
 use crate::output::{Output, Writer};
 use crate::render::json;
 use crate::render::style::Terminal;
 use crate::render::table::nothing;
-use crate::render::text::{Headlines, View};
+use crate::render::text::{Headlines, TextView};
 use crate::warnings::unresolved;
 
-/// How long all engines together may take to answer.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// The time limit of all engines together.
+const TIME_LIMIT: Duration = Duration::from_secs(15);
 
-/// How long each of connecting, subscribing, listing and an inspection may take, so that what takes too long is named before
-/// all have run out of time.
-const STEP: Duration = Duration::from_secs(7);
+/// The time limit of connecting, subscribing, listing and of an inspection. Two of them fit into [`TIME_LIMIT`], so that the
+/// message names the step that takes too long.
+const STEP_LIMIT: Duration = Duration::from_secs(7);
 
-/// How long a part of an engine that cannot be listed may take to recover.
-const AGAIN: Duration = Duration::from_secs(3);
+/// How long unlisted scopes may take to recover.
+const UNLISTED_LIMIT: Duration = Duration::from_secs(3);
 
-/// One attempt: waiting for an engine does not show what is alive now.
+/// Returns settings with one attempt to connect: waiting for an engine would not show what is alive now.
 pub(crate) fn settings() -> Settings {
-    let settings = Settings::default().with_limits(STEP, STEP, STEP);
+    let settings = Settings::default().with_limits(STEP_LIMIT, STEP_LIMIT, STEP_LIMIT);
     settings.with_backoff(Backoff::default().with_attempts(1))
 }
 
-/// What an engine answered.
+/// The answer of an engine.
 struct Answer {
     watcher: Arc<dyn Watcher>,
-    /// What is known to be alive; `None` if nothing was learned.
+    /// The containers known to be alive; `None` if nothing is known of the engine.
     portfolio: Option<Portfolio>,
-    /// What is wrong, so that something may be missing.
-    complaints: Vec<String>,
+    /// Why containers may be missing.
+    warnings: Vec<String>,
 }
 
-/// Shows what is alive in all engines, as far as they answer, and complains of the rest.
+/// Prints what is alive on all engines that answer, and warnings about what is not known. The status is 1 with warnings.
 pub(crate) async fn ps(
     fleet: &Fleet,
     hosts: &[Host],
-    view: args::View,
+    view: ViewArgs,
     output: &Output,
 ) -> anyhow::Result<ExitCode> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIME_LIMIT;
     let answers = join_all(hosts.iter().map(|host| answer(&host.watcher, deadline))).await;
     fleet.close();
     let empty = |(_, answer): &(_, &Answer)| answer.portfolio.as_ref().is_some_and(Portfolio::is_empty);
-    let left_out: Vec<_> =
-        hosts.iter().zip(&answers).filter(empty).filter_map(|(host, _)| host.left_out()).collect();
-    let complaints: Vec<_> = answers.iter().flat_map(|answer| answer.complaints.clone()).collect();
-    let scope = Scope::new(view.project);
+    let ignored: Vec<_> =
+        hosts.iter().zip(&answers).filter(empty).filter_map(|(host, _)| host.ignored_namespaces()).collect();
+    let warnings: Vec<_> = answers.iter().flat_map(|answer| answer.warnings.clone()).collect();
+    let filter = Filter::new(view.project);
     output
         .write(move |writer| {
             if writer.begin() {
                 match view.format {
-                    Format::Json => write_json(writer, &answers, &scope)?,
-                    Format::Text => write_text(writer, &answers, &scope)?,
+                    Format::Json => write_json(writer, &answers, &filter)?,
+                    Format::Text => write_text(writer, &answers, &filter)?,
                 }
             }
             Ok(())
         })
         .await?;
-    for message in complaints.iter().chain(&left_out) {
+    for message in warnings.iter().chain(&ignored) {
         notes::note(message);
     }
-    Ok(if complaints.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if warnings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn answer(watcher: &Arc<dyn Watcher>, deadline: Instant) -> Answer {
-    let mut complaints = Vec::new();
-    let place = place(&**watcher);
+    let mut warnings = Vec::new();
+    let location = location(&**watcher);
     let began = Instant::now();
     let ready = tokio::select! {
         ready = watcher.ready() => Some(ready),
         () = sleep_until(deadline) => None,
-        () = incomplete(&**watcher) => None,
+        () = still_unlisted(&**watcher) => None,
     };
     let is_ready = matches!(ready, Some(Ok(_)));
     match ready {
         Some(Ok(status)) => {
-            complaints.extend(unresolved(&status).iter().map(|complaint| format!("{place}: {complaint}")));
+            warnings.extend(unresolved(&status).iter().map(|warning| format!("{location}: {warning}")));
         }
         Some(Err(WatchError::GaveUp { error } | WatchError::Refused { error })) => {
-            complaints.push(advised(&**watcher, &error));
+            warnings.push(explain(&**watcher, &error));
         }
-        Some(Err(error)) => complaints.push(format!("{place}: {error}")),
+        Some(Err(error)) => warnings.push(format!("{location}: {error}")),
         None => {
             let status = watcher.status();
-            complaints.push(match &status.phase {
-                Phase::Disconnected { error } | Phase::Failed { error } => advised(&**watcher, error),
-                _ => format!("{place} is still {status} after {} s", began.elapsed().as_secs()),
+            warnings.push(match &status.phase {
+                Phase::Disconnected { error } | Phase::Failed { error } => explain(&**watcher, error),
+                _ => format!("{location} is still {status} after {} s", began.elapsed().as_secs()),
             });
-            complaints.extend(unresolved(&status).iter().map(|complaint| format!("{place}: {complaint}")));
+            warnings.extend(unresolved(&status).iter().map(|warning| format!("{location}: {warning}")));
         }
     }
     let portfolio = Some(watcher.portfolio()).filter(|portfolio| is_ready || !portfolio.is_empty());
-    Answer { watcher: watcher.clone(), portfolio, complaints }
+    Answer { watcher: watcher.clone(), portfolio, warnings }
 }
 
-/// Resolves when a part of the engine still cannot be listed although that was tried again.
-async fn incomplete(watcher: &dyn Watcher) {
+/// Resolves [`UNLISTED_LIMIT`] after a scope of the engine could not be listed.
+async fn still_unlisted(watcher: &dyn Watcher) {
     let mut status = watcher.follow_status();
     if status.wait_for(|status| !status.unlisted.is_empty()).await.is_some() {
-        sleep(AGAIN).await;
+        sleep(UNLISTED_LIMIT).await;
     } else {
         pending::<()>().await;
     }
 }
 
-/// An array, unless nothing was learned at all.
-fn write_json(writer: &mut Writer, answers: &[Answer], scope: &Scope) -> anyhow::Result<()> {
+/// Writes an array, or nothing if no engine answered.
+fn write_json(writer: &mut Writer, answers: &[Answer], filter: &Filter) -> anyhow::Result<()> {
     if answers.iter().all(|answer| answer.portfolio.is_none()) {
         return Ok(());
     }
@@ -129,28 +129,28 @@ fn write_json(writer: &mut Writer, answers: &[Answer], scope: &Scope) -> anyhow:
         let containers = portfolio.iter().flat_map(Portfolio::containers);
         containers.map(move |container| (&**watcher, &**container))
     });
-    Ok(json::write_containers(writer, all.filter(|(_, container)| scope.holds(container)))?)
+    Ok(json::write_containers(writer, all.filter(|(_, container)| filter.matches(container)))?)
 }
 
-/// A table for each engine of which something was learned; of a project, for each that has containers of it.
-fn write_text(writer: &mut Writer, answers: &[Answer], scope: &Scope) -> anyhow::Result<()> {
+/// Writes a table for each engine that answered; with a project, for each engine that has containers of it.
+fn write_text(writer: &mut Writer, answers: &[Answer], filter: &Filter) -> anyhow::Result<()> {
     let headlines = if answers.len() > 1 { Headlines::Plain } else { Headlines::No };
-    let mut people = View::new(Terminal::of_stdout(), scope.clone(), headlines);
+    let mut view = TextView::new(Terminal::of_stdout(), filter.clone(), headlines);
     let now = SystemTime::now();
-    let (mut learned, mut shown) = (false, false);
-    for Answer { watcher, portfolio, complaints } in answers {
+    let (mut answered, mut shown) = (false, false);
+    for Answer { watcher, portfolio, warnings } in answers {
         let Some(portfolio) = portfolio else { continue };
-        let text = match scope.project() {
-            Some(_) => people.table(&**watcher, portfolio, now),
-            None => Some(people.picture(&**watcher, portfolio, complaints.is_empty(), now)),
+        let text = match filter.project() {
+            Some(_) => view.table(&**watcher, portfolio, now),
+            None => Some(view.overview(&**watcher, portfolio, warnings.is_empty(), now)),
         };
-        learned = true;
+        answered = true;
         shown |= text.is_some();
         writer.write_all(text.unwrap_or_default().as_bytes())?;
     }
-    if learned && !shown {
-        let complete = answers.iter().all(|answer| answer.complaints.is_empty());
-        notes::note(&nothing(scope, complete));
+    if answered && !shown {
+        let complete = answers.iter().all(|answer| answer.warnings.is_empty());
+        notes::note(&nothing(filter, complete));
     }
     Ok(())
 }

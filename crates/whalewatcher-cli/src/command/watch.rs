@@ -1,4 +1,4 @@
-//! `whalewatcher watch`: what is alive, then every change, until somebody ends it.
+//! `whalewatcher watch`: what is alive, then every change.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -7,78 +7,80 @@ use anyhow::{anyhow, bail};
 use futures_util::future::FutureExt;
 use tokio::runtime::Handle;
 use whalewatcher_core::fleet::FleetSubscription;
-use whalewatcher_core::{Event, EventKind, Fleet, Phase, Portfolio, Watcher};
+use whalewatcher_core::{Container, EngineError, Event, EventKind, Fleet, Phase, Portfolio, Watcher};
 
-use crate::advice::{advised, place};
-use crate::args::{self, Format};
-use crate::filter::Scope;
+use crate::advice::{explain, location};
+use crate::args::{Format, ViewArgs};
+use crate::filter::Filter;
 use crate::hosts::Host;
 use crate::notes::Notes;
 use crate::output::{Output, Writer, reader_gone};
 use crate::render::json;
 use crate::render::style::Terminal;
-use crate::render::text::{Headlines, View};
-use crate::warnings::complain;
+use crate::render::text::{Headlines, TextView};
+use crate::warnings::spawn_warnings;
 
-/// Watches all members of the fleet, which must only just have been added: it shows what happens from its call on.
+/// Watches all members of the fleet and prints their events, beginning with those of this call: the members must have been
+/// added just before.
 pub(crate) async fn watch(
     fleet: &Fleet,
     hosts: Vec<Host>,
-    view: args::View,
+    view: ViewArgs,
     output: &Output,
     notes: Notes,
 ) -> anyhow::Result<()> {
     let (_, changes) = fleet.subscribe();
-    complain(fleet.watchers())?;
-    let story = Story::new(view, hosts, notes);
+    spawn_warnings(fleet.watchers())?;
+    let printer = EventPrinter::new(view, hosts, notes);
     let runtime = Handle::current();
     let gone = reader_gone()?;
-    let written = output.write(move |writer| story.write_all(changes, writer, &runtime));
+    let written = output.write(move |writer| printer.write_all(changes, writer, &runtime));
     tokio::select! {
         written = written => written,
         () = gone => Ok(()),
     }
 }
 
-/// What was written so far, and how to write the rest.
-struct Story {
-    scope: Scope,
-    /// `None`: JSON.
-    people: Option<View>,
-    /// By place.
+/// Prints the events of all engines.
+struct EventPrinter {
+    filter: Filter,
+    /// `None` for JSON.
+    text: Option<TextView>,
+    /// By location.
     engines: HashMap<String, Engine>,
-    /// By place.
+    /// By location.
     hosts: HashMap<String, Host>,
     notes: Notes,
 }
 
-/// What was written of one engine.
+/// The state of the output of one engine.
 #[derive(Default)]
 struct Engine {
-    picture: Portfolio,
+    /// The sum of the events so far.
+    portfolio: Portfolio,
     /// An attempt to connect has succeeded or failed.
-    tried: bool,
-    /// It cannot be watched as it is; it is tried again all the same, unless its watch has ended.
+    attempted: bool,
+    /// Retrying is not expected to help, or the watch has ended.
     failed: bool,
-    /// The standard error has the reason why it is waited for.
-    awaited: bool,
-    /// What is alive has been shown.
-    shown: bool,
-    /// What its empty picture leaves out was looked for.
-    noted: bool,
+    /// The note that this engine is waited for has been printed.
+    wait_noted: bool,
+    /// The table has been printed.
+    table_shown: bool,
+    /// The note about ignored namespaces has been printed, or there was nothing to note.
+    ignored_noted: bool,
 }
 
-impl Story {
-    fn new(view: args::View, hosts: Vec<Host>, notes: Notes) -> Self {
-        let scope = Scope::new(view.project);
+impl EventPrinter {
+    fn new(view: ViewArgs, hosts: Vec<Host>, notes: Notes) -> Self {
+        let filter = Filter::new(view.project);
         let headlines = if hosts.len() > 1 { Headlines::Numbered } else { Headlines::No };
-        let people = || View::new(Terminal::of_stdout(), scope.clone(), headlines);
-        let people = (view.format == Format::Text).then(people);
-        let hosts = hosts.into_iter().map(|host| (place(&*host.watcher), host)).collect();
-        Self { scope, people, engines: HashMap::new(), hosts, notes }
+        let text = || TextView::new(Terminal::of_stdout(), filter.clone(), headlines);
+        let text = (view.format == Format::Text).then(text);
+        let hosts = hosts.into_iter().map(|host| (location(&*host.watcher), host)).collect();
+        Self { filter, text, engines: HashMap::new(), hosts, notes }
     }
 
-    /// Writes events as they come, each at once, and all notes: blocks this thread, until the output has ended.
+    /// Writes each event at once, and all notes. Blocks this thread until the output has ended.
     fn write_all(
         mut self,
         changes: FleetSubscription,
@@ -87,7 +89,7 @@ impl Story {
     ) -> anyhow::Result<()> {
         let followed = self.follow(changes, writer, runtime);
         let flushed = writer.flush();
-        // They come before the reason why it ends.
+        // All notes are printed before the error with which the program ends.
         self.notes.finish();
         followed.and(flushed.map_err(Into::into))
     }
@@ -110,77 +112,114 @@ impl Story {
             if !writer.begin() {
                 return Ok(());
             }
-            self.write(writer, &*watcher, &event)?;
+            self.handle(writer, &*watcher, &event)?;
         }
     }
 
-    /// Writes what this event means; an error if no engine can be watched any more.
-    fn write(&mut self, writer: &mut Writer, watcher: &dyn Watcher, event: &Event) -> anyhow::Result<()> {
-        let engine = self.engines.entry(place(watcher)).or_default();
-        let is_first = !std::mem::replace(&mut engine.tried, true);
-        let is_shown = self.scope.shows(event, &engine.picture);
-        let before = event.container().and_then(|it| engine.picture.by_id(it.id())).map(|known| &**known);
-        match &mut self.people {
-            None if is_shown => json::write_event(writer, watcher, event, before)?,
-            None => {}
-            Some(people) => {
-                let was_shown = engine.shown;
-                let status = watcher.status();
-                let is_synced = match event.kind {
-                    EventKind::Synced { .. } => true,
-                    // The event of that is among those that were missed.
-                    EventKind::Lagged { .. } => status.is_live(),
-                    // It will not be all for a while.
-                    _ => !status.unlisted.is_empty(),
-                };
-                if is_synced && !was_shown {
-                    // The events so far add up to the picture.
-                    let complete =
-                        status.is_live() && status.unresolved.is_empty() && status.unlisted.is_empty();
-                    let picture = people.picture(watcher, &engine.picture, complete, event.time);
-                    writer.write_all(picture.as_bytes())?;
-                    engine.shown = true;
-                }
-                let is_all = !was_shown && matches!(event.kind, EventKind::Synced { .. });
-                if engine.shown && is_shown && !is_all {
-                    writer.write_all(people.event(watcher, event, before).as_bytes())?;
-                }
+    /// Writes an event, and the note that follows from it.
+    ///
+    /// # Errors
+    ///
+    /// Fails if writing does, or if no engine can be watched any more.
+    fn handle(&mut self, writer: &mut Writer, watcher: &dyn Watcher, event: &Event) -> anyhow::Result<()> {
+        let engine = self.engines.entry(location(watcher)).or_default();
+        let is_first = !std::mem::replace(&mut engine.attempted, true);
+        let is_shown = self.filter.shows(event, &engine.portfolio);
+        match &mut self.text {
+            Some(text) => write_text(writer, text, engine, watcher, event, is_shown)?,
+            None if is_shown => {
+                json::write_event(writer, watcher, event, known(&engine.portfolio, event))?;
             }
+            None => {}
         }
-        engine.picture.apply(&event.kind);
+        engine.portfolio.apply(&event.kind);
         match &event.kind {
             EventKind::Synced { .. } => {
-                (engine.failed, engine.awaited) = (false, false);
-                if engine.picture.is_empty()
-                    && !std::mem::replace(&mut engine.noted, true)
-                    && let Some(left_out) = self.hosts.get(&place(watcher)).and_then(Host::left_out)
-                {
-                    self.notes.note(left_out);
-                }
+                (engine.failed, engine.wait_noted) = (false, false);
+                self.note_ignored_namespaces(watcher);
             }
-            EventKind::Disconnected { error } => {
-                let has_ended = matches!(
-                    watcher.status().phase,
-                    Phase::Failed { .. }
-                        | Phase::Refused { .. }
-                        | Phase::Panicked { .. }
-                        | Phase::Cancelled
-                        | Phase::Closed
-                );
-                let advised = advised(watcher, error);
-                if has_ended || is_first && !error.is_transient() {
-                    engine.failed = true;
-                    if self.engines.values().filter(|engine| engine.failed).count() == self.hosts.len() {
-                        return Err(anyhow!(advised));
-                    }
-                    self.notes.note(format!("going on without this engine: {advised}"));
-                } else if self.people.is_some() && !engine.shown && !engine.awaited {
-                    engine.awaited = true;
-                    self.notes.note(format!("waiting for the engine: {advised}"));
-                }
-            }
+            EventKind::Disconnected { error } => self.handle_outage(watcher, error, is_first)?,
             _ => {}
         }
         Ok(())
     }
+
+    /// Notes once which namespaces an empty portfolio leaves out.
+    fn note_ignored_namespaces(&mut self, watcher: &dyn Watcher) {
+        let engine = self.engines.entry(location(watcher)).or_default();
+        if engine.portfolio.is_empty()
+            && !std::mem::replace(&mut engine.ignored_noted, true)
+            && let Some(note) = self.hosts.get(&location(watcher)).and_then(Host::ignored_namespaces)
+        {
+            self.notes.note(note);
+        }
+    }
+
+    /// Notes why an engine cannot be watched, or that it is waited for; an error if that leaves no engine.
+    fn handle_outage(
+        &mut self,
+        watcher: &dyn Watcher,
+        error: &EngineError,
+        is_first: bool,
+    ) -> anyhow::Result<()> {
+        let engine = self.engines.entry(location(watcher)).or_default();
+        let has_ended = matches!(
+            watcher.status().phase,
+            Phase::Failed { .. }
+                | Phase::Refused { .. }
+                | Phase::Panicked { .. }
+                | Phase::Cancelled
+                | Phase::Closed
+        );
+        let reason = explain(watcher, error);
+        if has_ended || is_first && !error.is_transient() {
+            engine.failed = true;
+            if self.engines.values().filter(|engine| engine.failed).count() == self.hosts.len() {
+                return Err(anyhow!(reason));
+            }
+            self.notes.note(format!("going on without this engine: {reason}"));
+        } else if self.text.is_some() && !engine.table_shown && !engine.wait_noted {
+            engine.wait_noted = true;
+            self.notes.note(format!("waiting for the engine: {reason}"));
+        }
+        Ok(())
+    }
+}
+
+/// Returns the container of an event as it was before.
+fn known<'a>(portfolio: &'a Portfolio, event: &Event) -> Option<&'a Container> {
+    event.container().and_then(|container| portfolio.by_id(container.id())).map(|known| &**known)
+}
+
+/// Writes the table once the engine is synced, and from then on a row for each event.
+fn write_text(
+    writer: &mut Writer,
+    text: &mut TextView,
+    engine: &mut Engine,
+    watcher: &dyn Watcher,
+    event: &Event,
+    is_shown: bool,
+) -> anyhow::Result<()> {
+    let was_shown = engine.table_shown;
+    let status = watcher.status();
+    let is_synced = match event.kind {
+        EventKind::Synced { .. } => true,
+        // `Synced` was among the missed events if the watch is live.
+        EventKind::Lagged { .. } => status.is_live(),
+        // Unlisted scopes delay `Synced`; what is known is shown without it.
+        _ => !status.unlisted.is_empty(),
+    };
+    if is_synced && !was_shown {
+        let complete = status.is_live() && status.unresolved.is_empty() && status.unlisted.is_empty();
+        let overview = text.overview(watcher, &engine.portfolio, complete, event.time);
+        writer.write_all(overview.as_bytes())?;
+        engine.table_shown = true;
+    }
+    // The table stands for the first `Synced`.
+    let is_covered = !was_shown && matches!(event.kind, EventKind::Synced { .. });
+    if engine.table_shown && is_shown && !is_covered {
+        let row = text.event(watcher, event, known(&engine.portfolio, event));
+        writer.write_all(row.as_bytes())?;
+    }
+    Ok(())
 }

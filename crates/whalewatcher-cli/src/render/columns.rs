@@ -1,23 +1,21 @@
-//! The columns that tables and event rows share: names, pods and short IDs, and how they divide the width of a terminal.
+//! What tables and event rows share: the texts of names, pods and IDs, and how the first two divide the width.
 
 use std::ops::RangeInclusive;
 
 use whalewatcher_core::{Container, Printable};
 
-/// How many characters of an ID are shown, as engines' own programs do.
+/// The number of characters of an ID that are shown, as by the engines' own programs.
 pub(crate) const SHORT_ID: usize = 12;
 const SANDBOX: &str = "(sandbox)";
 
-/// How wide a column of names is at most, even where there is no terminal to be too narrow for it: one monstrous name must
-/// not push the rest of all lines out of sight.
+/// The greatest width of a column of names, also without a terminal: one huge name must not push other columns out of sight.
 pub(crate) const WIDEST: usize = 128;
 
-/// Before pods get shorter than that, other columns are left out.
+/// The width of pods below which other columns are dropped.
 const SHORTEST_POD: usize = 16;
 
-/// How wide the columns of names and of pods are that have so much room together: as wide as their contents, else with
-/// names cut to the least that they may have, then with pods cut; `None` where that does not do. Without pods the names have
-/// it all.
+/// Returns the widths of names and pods that share `room` cells: their full width, else with names cut down to the start of
+/// their range, then with pods cut. `None` if `room` is too small for that. Without pods, names have all of it.
 pub(crate) fn share(
     room: usize,
     gap: usize,
@@ -31,7 +29,7 @@ pub(crate) fn share(
     Some((most.min(room - gap - pod), Some(pod)))
 }
 
-/// What it is called: a sandbox has no name but its ID, which would say nothing here.
+/// Returns the name to show: a sandbox without a name is `(sandbox)`, since its ID has a column already.
 pub(crate) fn display_name(container: &Container) -> String {
     if container.is_sandbox() && container.name() == container.id().as_str() {
         return SANDBOX.to_owned();
@@ -39,12 +37,12 @@ pub(crate) fn display_name(container: &Container) -> String {
     Printable(container.name()).to_string()
 }
 
-/// The pod it belongs to, or nothing.
+/// Returns a container's pod as `namespace/name`, else an empty text.
 pub(crate) fn pod(container: &Container) -> String {
     container.pod().map(|pod| pod.to_string()).unwrap_or_default()
 }
 
-/// The beginning of an ID, enough to name it: without the namespace, which the name tells as well.
+/// Returns the first characters of an ID, without containerd's namespace, which is part of the name too.
 pub(crate) fn short_id(id: &str) -> String {
     let id = id.rsplit_once('/').map_or(id, |(_, id)| id);
     Printable(&id.chars().take(SHORT_ID).collect::<String>()).to_string()
@@ -57,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_pods_share_what_there_is() {
+    fn names_are_cut_before_pods() {
         let share = |room, pod| share(room, 2, 5..=20, pod);
         assert_eq!(share(usize::MAX, Some(30)), Some((20, Some(30))));
         assert_eq!(share(52, Some(30)), Some((20, Some(30))));
@@ -74,14 +72,14 @@ mod tests {
     }
 
     #[test]
-    fn a_sandbox_that_has_a_name_keeps_it() {
+    fn sandboxes_with_a_name_keep_it() {
         let named = Container::new("1", "pause", 1).with_labels(Labels::from_iter([(SANDBOX_LABEL, "")]));
         assert_eq!(display_name(&named), "pause");
         assert_eq!(display_name(&Container::new("1", "1", 1)), "1");
     }
 
     #[test]
-    fn a_short_id_has_no_namespace() {
+    fn short_ids_have_no_namespace() {
         assert_eq!(short_id("0123456789abcdef"), "0123456789ab");
         assert_eq!(short_id("plugins.moby/0123456789abcdef"), "0123456789ab");
     }

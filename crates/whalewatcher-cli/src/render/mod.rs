@@ -1,4 +1,4 @@
-//! Output formats: JSON for programs; tables and rows of columns for people.
+//! The output formats: JSON for programs, tables and rows of events for people.
 
 mod age;
 mod columns;

@@ -1,42 +1,41 @@
-//! What is alive, as a table for people: a line a container, grouped by project, those without one last; within a project
-//! those of a pod side by side, its sandbox first.
+//! A table of containers for people: grouped by project, those without one last; within a project by pod, sandboxes first.
 
 use std::fmt::Write;
 use std::time::SystemTime;
 
 use whalewatcher_core::{Container, Portfolio, Printable, Project};
 
-use crate::filter::Scope;
+use crate::filter::Filter;
 use crate::render::age::age;
 use crate::render::columns::{self, SHORT_ID, WIDEST, display_name, pod, short_id};
 use crate::render::style::{FAINT, GREEN, PLAIN, STRONG, Terminal, YELLOW};
 use crate::render::width;
 
-/// A mark, a blank, and a word.
+/// The width of a state.
 const STATE: usize = "● running".len() - '●'.len_utf8() + 1;
 const INDENT: usize = 2;
 const GAP: usize = 2;
-/// Before names get shorter than that, columns are left out.
+/// The width of names below which other columns are dropped.
 const SHORTEST_NAME: usize = 12;
 
-/// Returns the sentence in place of a table without containers, which says no more than is known.
-pub(crate) fn nothing(scope: &Scope, complete: bool) -> String {
+/// Returns the sentence that replaces a table without containers. Unless `complete`, it does not claim that there are none.
+pub(crate) fn nothing(filter: &Filter, complete: bool) -> String {
     let known = if complete { "" } else { "known to be " };
-    match scope.project() {
+    match filter.project() {
         None => format!("no container is {known}alive"),
         Some("") => format!("no container without a project is {known}alive"),
         Some(project) => format!("no container of project '{}' is {known}alive", Printable(project)),
     }
 }
 
-/// Returns the table; `None` if no container is to be shown.
+/// Returns the table; `None` if there is no container to show.
 pub(crate) fn table(
     portfolio: &Portfolio,
-    scope: &Scope,
+    filter: &Filter,
     now: SystemTime,
     terminal: Terminal,
 ) -> Option<String> {
-    let groups = groups(portfolio, scope);
+    let groups = groups(portfolio, filter);
     if groups.is_empty() {
         return None;
     }
@@ -59,17 +58,17 @@ pub(crate) fn table(
     Some(text)
 }
 
-/// Projects that have something to be shown, the unnamed one last.
-fn groups<'a>(portfolio: &'a Portfolio, scope: &Scope) -> Vec<&'a Project> {
+/// Returns the projects to show, the unnamed one last.
+fn groups<'a>(portfolio: &'a Portfolio, filter: &Filter) -> Vec<&'a Project> {
     let shown = |project: &&Project| {
-        !project.is_empty() && scope.project().is_none_or(|wanted| project.name() == wanted)
+        !project.is_empty() && filter.project().is_none_or(|wanted| project.name() == wanted)
     };
     let mut groups: Vec<_> = portfolio.projects().filter(shown).collect();
     groups.sort_by_key(|project| project.name().is_empty());
     groups
 }
 
-/// Its containers by name, but those of a pod side by side, sandboxes first, and those of no pod last.
+/// Returns the containers of a project ordered by pod, within a pod the sandbox first, then by name; those without a pod last.
 fn by_pod(project: &Project) -> Vec<&Container> {
     let containers = project.containers().map(|container| {
         let pod = container.pod();
@@ -80,10 +79,10 @@ fn by_pod(project: &Project) -> Vec<&Container> {
     containers.into_iter().map(|(_, container)| container).collect()
 }
 
-/// A container's cells.
+/// The cells of a container.
 struct Row {
     name: String,
-    /// Nothing for those of no pod.
+    /// Empty without a pod.
     pod: String,
     id: String,
     pid: String,
@@ -104,7 +103,7 @@ impl Row {
     }
 }
 
-/// Which columns there are, and how wide those are that differ.
+/// The columns, and their widths where these differ.
 #[derive(Debug, PartialEq)]
 struct Columns {
     name: usize,
@@ -115,8 +114,7 @@ struct Columns {
 }
 
 impl Columns {
-    /// As wide as their contents; where the terminal is too narrow, without IDs, then without PIDs, then without pods, and in
-    /// the end with names cut.
+    /// Returns columns as wide as their contents. A narrow terminal first drops IDs, then PIDs, then pods, and then cuts names.
     fn of(rows: &[&Row], width: Option<usize>) -> Self {
         let widest = |heading: &str, cell: fn(&Row) -> &str| {
             rows.iter().map(|row| width::cells(cell(row))).fold(heading.len(), usize::max)
@@ -190,12 +188,12 @@ mod tests {
             .with_started_at(now - Duration::from_secs(age))
     }
 
-    fn shown(all: &Portfolio, scope: &Scope, now: SystemTime) -> String {
-        table(all, scope, now, Terminal::none()).unwrap()
+    fn render(all: &Portfolio, filter: &Filter, now: SystemTime) -> String {
+        table(all, filter, now, Terminal::none()).unwrap()
     }
 
     #[test]
-    fn a_table_is_grouped_by_project_with_those_without_one_last() {
+    fn tables_are_grouped_by_project() {
         let now = SystemTime::now();
         let all = Portfolio::from_iter([
             container("0123456789abcdef", "registry", "", 3 * 86_400, now),
@@ -212,8 +210,8 @@ no project
   registry    0123456789ab  4711  ● running   3d
   鯨\\n        3               17  ● running    -
 ";
-        assert_eq!(shown(&all, &Scope::default(), now), expected);
-        let shop = shown(&all, &Scope::new(Some("shop".into())), now);
+        assert_eq!(render(&all, &Filter::default(), now), expected);
+        let shop = render(&all, &Filter::new(Some("shop".into())), now);
         assert_eq!(shop.lines().count(), 4);
     }
 
@@ -224,20 +222,20 @@ no project
     }
 
     #[test]
-    fn those_of_a_pod_are_side_by_side_and_its_sandbox_is_recognised() {
+    fn containers_of_a_pod_follow_its_sandbox() {
         let now = SystemTime::now();
         let (web, dns) = (("default", "web-0", "2"), ("kube-system", "dns", "1"));
-        let ends = ("default", "web-0", "1");
+        let replaced = ("default", "web-0", "1");
         let long = "f00d456789abcdef".repeat(4);
         let all = Portfolio::from_iter([
             container("0", "a-lone-one", "", 60, now),
             member("1", "app", web, now),
-            member("2", "app", ends, now),
+            member("2", "app", replaced, now),
             member("3", "coredns", dns, now),
             member("4", "zap", web, now),
             member(&long, &long, web, now),
             member("5", "5", dns, now),
-            member("6", "6", ends, now),
+            member("6", "6", replaced, now),
         ]);
         let expected = "\
 NAME          POD              ID             PID  STATE      AGE
@@ -251,25 +249,25 @@ no project
   coredns     kube-system/dns  3             4711  ● running   1m
   a-lone-one                   0             4711  ● running   1m
 ";
-        assert_eq!(shown(&all, &Scope::default(), now), expected);
+        assert_eq!(render(&all, &Filter::default(), now), expected);
     }
 
     #[test]
-    fn pods_of_evil_are_escaped_and_monstrous_ones_are_cut() {
+    fn pods_are_escaped_and_cut() {
         let now = SystemTime::now();
         let long = "x".repeat(1_000_000);
         let all = Portfolio::from_iter([
             member("1", "a", ("b\u{1b}[2J", "c\n\u{202e}", ""), now),
             member("2", "a", (&long, &long, ""), now),
         ]);
-        let table = shown(&all, &Scope::default(), now);
+        let table = render(&all, &Filter::default(), now);
         assert_eq!(table.lines().count(), 4, "{table}");
         assert!(table.contains(r"b\u{1b}[2J/c\n\u{202e}  ") && table.contains("xxx…"), "{table}");
         assert!(table.lines().all(|line| width::cells(line) <= 180 && !line.contains('\u{1b}')), "{table}");
     }
 
     #[test]
-    fn a_narrow_terminal_leaves_the_pods_longer_than_the_pids() {
+    fn a_narrow_terminal_drops_pids_before_pods() {
         let now = SystemTime::now();
         let pod = ("kube-system", "coredns-5d78c9869d-abcde", "1");
         let row = Row::of(&member("1", "coredns", pod, now), now);
@@ -292,11 +290,11 @@ no project
     }
 
     #[test]
-    fn without_containers_a_sentence_says_no_more_than_is_known() {
+    fn an_incomplete_table_does_not_claim_that_nothing_is_alive() {
         let sentences = |project: Option<&str>| {
-            let scope = Scope::new(project.map(str::to_owned));
-            assert_eq!(table(&Portfolio::default(), &scope, SystemTime::now(), Terminal::none()), None);
-            [nothing(&scope, true), nothing(&scope, false)]
+            let filter = Filter::new(project.map(str::to_owned));
+            assert_eq!(table(&Portfolio::default(), &filter, SystemTime::now(), Terminal::none()), None);
+            [nothing(&filter, true), nothing(&filter, false)]
         };
         assert_eq!(sentences(None), ["no container is alive", "no container is known to be alive"]);
         assert_eq!(sentences(Some("a\u{1b}"))[0], "no container of project 'a\\u{1b}' is alive");
@@ -304,7 +302,7 @@ no project
     }
 
     #[test]
-    fn a_narrow_terminal_costs_the_ids_then_the_pids_then_the_ends_of_names() {
+    fn a_narrow_terminal_drops_ids_then_pids_then_cuts_names() {
         let now = SystemTime::now();
         let long = Row::of(&container("0", "a-name-of-twenty-six-cells", "", 1, now), now);
         let columns = |width| {
@@ -322,7 +320,7 @@ no project
     }
 
     #[test]
-    fn a_monstrous_name_is_cut_even_without_a_terminal() {
+    fn huge_names_are_cut_even_without_a_terminal() {
         let now = SystemTime::now();
         let long = "x".repeat(1_000_000);
         let evil = "\u{1b}[2J".repeat(100_000);
@@ -331,7 +329,7 @@ no project
             container("a", &evil, "", 1, now),
             container("b", "db", "", 1, now),
         ]);
-        let table = shown(&all, &Scope::default(), now);
+        let table = render(&all, &Filter::default(), now);
         assert_eq!(table.lines().count(), 6, "{table}");
         assert!(table.lines().all(|line| width::cells(line) <= 180 && !line.contains('\u{1b}')), "{table}");
         assert!(table.contains("  db  ") && table.contains("xxx…"), "{table}");

@@ -1,13 +1,13 @@
-//! Text made to fit into columns of a terminal: counted in cells, not in characters, and cut with an ellipsis.
+//! Text that is cut or padded to a width in terminal cells.
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// How many cells a text takes.
+/// Returns the number of cells that a text takes.
 pub(crate) fn cells(text: &str) -> usize {
     text.width()
 }
 
-/// The text in at most so many cells: where it is longer, its beginning and an ellipsis.
+/// Returns the text in at most `width` cells: if it is longer, its beginning and an ellipsis.
 pub(crate) fn cut(text: &str, width: usize) -> String {
     if cells(text) <= width {
         return text.to_owned();
@@ -21,7 +21,7 @@ pub(crate) fn cut(text: &str, width: usize) -> String {
     fitting.chain(['…']).collect()
 }
 
-/// The text in exactly so many cells, at their left.
+/// Returns the text in exactly `width` cells, aligned left.
 pub(crate) fn left(text: &str, width: usize) -> String {
     let mut fitted = cut(text, width);
     let missing = width.saturating_sub(cells(&fitted));
@@ -29,7 +29,7 @@ pub(crate) fn left(text: &str, width: usize) -> String {
     fitted
 }
 
-/// The text in exactly so many cells, at their right.
+/// Returns the text in exactly `width` cells, aligned right.
 pub(crate) fn right(text: &str, width: usize) -> String {
     let fitted = cut(text, width);
     let missing = width.saturating_sub(cells(&fitted));
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_fits_stays_and_what_does_not_ends_in_an_ellipsis() {
+    fn long_text_ends_in_an_ellipsis() {
         assert_eq!(cut("shop-web-1", 10), "shop-web-1");
         assert_eq!(cut("shop-web-1", 9), "shop-web…");
         assert_eq!(cut("shop-web-1", 1), "…");
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn wide_characters_take_two_cells_and_are_never_halved() {
+    fn wide_characters_take_two_cells_and_are_not_split() {
         assert_eq!(cells("鯨の歌"), 6);
         assert_eq!(cut("鯨の歌", 6), "鯨の歌");
         assert_eq!(cut("鯨の歌", 5), "鯨の…");
@@ -59,14 +59,14 @@ mod tests {
     }
 
     #[test]
-    fn columns_are_filled_up_at_the_other_side() {
+    fn short_text_is_padded() {
         assert_eq!(left("ab", 4), "ab  ");
         assert_eq!(right("ab", 4), "  ab");
         assert_eq!(right("abcde", 4), "abc…");
     }
 
     #[test]
-    fn marks_that_take_no_cell_of_their_own_do_not_shift_a_column() {
+    fn combining_marks_take_no_cell() {
         assert_eq!(cells("cafe\u{301}"), 4);
         assert_eq!(left("cafe\u{301}", 5), "cafe\u{301} ");
     }
