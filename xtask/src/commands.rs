@@ -5,7 +5,6 @@ pub(crate) mod cargo;
 pub(crate) mod engines;
 pub(crate) mod explore;
 mod features;
-pub(crate) mod flaws;
 pub(crate) mod fuzz;
 pub(crate) mod generate;
 pub(crate) mod integration;

@@ -37,7 +37,7 @@ enum Command {
     Explore(explore::Options),
     /// Odd and broken input for the decoders, for as long as you like
     Fuzz(fuzz::Options),
-    /// Whether the tests notice what is wrong: changes that cargo-mutants makes, or flaws made by hand
+    /// Check that the tests notice each small change that cargo-mutants makes
     Mutants(mutants::Options),
     /// How fast it is: figures, each next to the least that the engine or the machine makes anyone pay
     Bench(bench::Options),

@@ -32,7 +32,7 @@
 //! - A [`Portfolio`] is an immutable snapshot, with containers by ID, by name, by compose project and by pod.
 //! - A [`Fleet`] watches several engines, which can come and go.
 //! - A [rucksack](Container::rucksack) is a value that your application keeps of a container's inspection, such as its image.
-//! - Adapters to other engines implement [`EngineClient`]; see [`adapter`].
+//! - Adapters to other engines implement the traits in [`adapter`].
 //!
 //! This crate is the facade: the kinds of engines are features, everything else is re-exported from [`whalewatcher_core`]. A
 //! program that needs one kind of engine can depend on the crate of that engine alone, which re-exports core as well. The
