@@ -10,6 +10,8 @@ use futures_core::Stream;
 use futures_util::stream;
 use tokio::sync::mpsc;
 use tonic::{Code, Response, Status};
+use whalewatcher_adapter::Lives;
+use whalewatcher_adapter::grpc::{Channel, Limit, Transport, origin};
 use whalewatcher_api::containerd::services::containers::v1::GetContainerRequest;
 use whalewatcher_api::containerd::services::containers::v1::containers_client::ContainersClient;
 use whalewatcher_api::containerd::services::tasks::v1::GetRequest;
@@ -18,7 +20,6 @@ use whalewatcher_core::{
     Container, ContainerId, EngineConnection, EngineError, EngineEvent, EngineIdentity, ErrorKind, Listing,
     Settings,
 };
-use whalewatcher_grpc::{Channel, Limit, Lives, Transport, origin};
 
 use crate::container::{self, Packer, State, state};
 use crate::failure;

@@ -1,10 +1,10 @@
 //! What went wrong on the way to containerd, in words that say what to do.
 
 use tonic::Status;
+use whalewatcher_adapter::{Engine, Excerpt};
 use whalewatcher_core::{EngineError, ErrorKind};
-use whalewatcher_grpc::{Engine, Excerpt};
 
-pub(crate) use whalewatcher_grpc::malformed;
+pub(crate) use whalewatcher_adapter::malformed;
 
 /// What errors call it, and where it usually is.
 pub(crate) const ENGINE: Engine = Engine {

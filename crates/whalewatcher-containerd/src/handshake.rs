@@ -1,10 +1,11 @@
 //! The first words with containerd: whether it is one, and who it is.
 
 use tonic::Code;
+use whalewatcher_adapter::Endpoint;
+use whalewatcher_adapter::grpc::{Channel, Transport, origin};
 use whalewatcher_api::containerd::services::introspection::v1::introspection_client::IntrospectionClient;
 use whalewatcher_api::containerd::services::version::v1::version_client::VersionClient;
 use whalewatcher_core::{EngineError, EngineIdentity};
-use whalewatcher_grpc::{Channel, Endpoint, Transport, origin};
 
 use crate::failure::{self, ENGINE};
 

@@ -3,9 +3,9 @@
 //!
 //! containerd itself sends no message larger than 16 MiB unless it is configured to.
 
+use whalewatcher_adapter::grpc::{Fields, Limit, Memory};
 use whalewatcher_api::containerd::services::containers::v1::Container;
 use whalewatcher_api::containerd::v1::types::Process;
-use whalewatcher_grpc::{Fields, Limit, Memory};
 
 const MIB: usize = 1024 * 1024;
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt, stream};
 use tokio::time::timeout;
 use tonic::Code;
+use whalewatcher_adapter::grpc::origin;
 use whalewatcher_api::containerd::services::containers::v1::{Container as Record, ListContainersRequest};
 use whalewatcher_api::containerd::services::namespaces::v1::ListNamespacesRequest;
 use whalewatcher_api::containerd::services::namespaces::v1::namespaces_client::NamespacesClient;
@@ -14,7 +15,6 @@ use whalewatcher_api::containerd::v1::types::{Process, Status};
 use whalewatcher_core::{
     Container, ContainerId, EngineError, EngineEvent, ErrorKind, Listing, ListingEntry, Unlisted,
 };
-use whalewatcher_grpc::origin;
 
 use crate::connection::Connection;
 use crate::container::{self, State, state};

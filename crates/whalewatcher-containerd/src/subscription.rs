@@ -19,11 +19,11 @@ use prost_types::Any;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 use tonic::{Code, Status, Streaming};
+use whalewatcher_adapter::grpc::{Channel, Limit, origin};
 use whalewatcher_api::containerd::services::events::v1::events_client::EventsClient;
 use whalewatcher_api::containerd::services::events::v1::{PublishRequest, SubscribeRequest};
 use whalewatcher_api::containerd::types::Envelope;
 use whalewatcher_core::{EngineError, EngineEvent, ErrorKind};
-use whalewatcher_grpc::{Channel, Limit, origin};
 
 use crate::events::{OWN_NAMESPACE, OWN_TOPIC, decode, filters};
 use crate::failure;

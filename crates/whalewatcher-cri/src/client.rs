@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tonic::transport::{Channel, Endpoint as Dial};
+use whalewatcher_adapter::grpc::Transport;
+use whalewatcher_adapter::{Endpoint, Lives};
 use whalewatcher_core::{EngineClient, EngineError, ErrorKind, Hook, Settings};
-use whalewatcher_grpc::{Endpoint, Lives, Transport};
 
 use crate::connection::{Configured, Connection};
 use crate::container::{Details, Packer};
