@@ -10,6 +10,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod connecting;
+#[cfg(feature = "containerd")]
+pub mod containerd;
 mod endpoint;
 mod engine;
 mod excerpt;

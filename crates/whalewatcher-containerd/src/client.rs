@@ -16,8 +16,9 @@ use crate::container::{Details, Packer};
 use crate::failure::ENGINE;
 use crate::handshake::{CONTAINERD, greet};
 use crate::limits::Limits;
-use crate::namespace::{Ignored, LeftOut};
-use crate::subscription::DEFAULT_PROBE_EVERY;
+use crate::namespace::LeftOut;
+use whalewatcher_adapter::containerd::DEFAULT_PROBE_EVERY;
+use whalewatcher_adapter::containerd::IgnoredNamespaces;
 
 /// A client of containerd. It connects when a watcher has it connect; clones share what was configured, and what
 /// [`ignored_with_tasks`](Client::ignored_with_tasks) returns.
@@ -249,7 +250,7 @@ impl Builder {
             )?),
             engine_type: self.engine_type,
             configured: Configured {
-                ignored: self.ignored.map(Ignored::new).transpose()?.unwrap_or_default(),
+                ignored: self.ignored.map(IgnoredNamespaces::new).transpose()?.unwrap_or_default(),
                 packer: self.packer,
                 probe_every: self.probe_every.unwrap_or(DEFAULT_PROBE_EVERY),
                 limits: self.limits,

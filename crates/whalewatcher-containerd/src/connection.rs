@@ -25,8 +25,9 @@ use crate::container::{self, Packer, State, state};
 use crate::failure;
 use crate::limits::Limits;
 use crate::list::{Purpose, list};
-use crate::namespace::{Ignored, LeftOut, Scope, split, within};
-use crate::subscription::EventService;
+use crate::namespace::LeftOut;
+use whalewatcher_adapter::containerd::EventService;
+use whalewatcher_adapter::containerd::{IgnoredNamespaces, Scope, split, within};
 
 const CONTAINER: &str = "Containers.Get";
 const TASK: &str = "Tasks.Get";
@@ -47,7 +48,7 @@ pub struct Connection {
 /// What a connection has from its client.
 #[derive(Clone)]
 pub(crate) struct Configured {
-    pub(crate) ignored: Ignored,
+    pub(crate) ignored: IgnoredNamespaces,
     pub(crate) packer: Option<Packer>,
     pub(crate) probe_every: Duration,
     pub(crate) limits: Limits,
@@ -115,7 +116,7 @@ impl Connection {
         let _ = self.report.send(event);
     }
 
-    pub(crate) fn ignored(&self) -> &Ignored {
+    pub(crate) fn ignored(&self) -> &IgnoredNamespaces {
         &self.configured.ignored
     }
 

@@ -37,12 +37,6 @@ pub(crate) async fn greet(endpoint: &Endpoint, transport: &Transport) -> Result<
     Ok(identity)
 }
 
-/// Whether it still answers.
-pub(crate) async fn ask_version(channel: Channel) -> Result<(), EngineError> {
-    let answer = version_client(channel).version(()).await;
-    answer.map(drop).map_err(|status| failure::of_status(VERSION, status))
-}
-
 fn version_client(channel: Channel) -> VersionClient<Channel> {
     VersionClient::with_origin(channel, origin()).max_decoding_message_size(usize::MAX)
 }

@@ -18,9 +18,9 @@ use whalewatcher_core::{
 
 use crate::connection::Connection;
 use crate::container::{self, State, state};
-use crate::events::moment;
 use crate::failure;
-use crate::namespace::{is_identifier, qualified, split, within};
+use whalewatcher_adapter::containerd::moment;
+use whalewatcher_adapter::containerd::{is_identifier, qualified, split, within};
 
 const NAMESPACES: &str = "Namespaces.List";
 const TASKS: &str = "Tasks.List";

@@ -183,7 +183,7 @@ impl Builder {
 
     /// Sets how long containerd's own events may be silent, where they are taken for hints, before one of ours is published
     /// to see whether the stream still brings anything, in place of
-    /// [30 seconds](whalewatcher_containerd::DEFAULT_PROBE_EVERY); 10 ms at least. Others that listen to containerd's
+    /// [30 seconds](whalewatcher_adapter::containerd::DEFAULT_PROBE_EVERY); 10 ms at least. Others that listen to containerd's
     /// events see these too. At shorter silences containerd is only asked for its version, which nobody else sees.
     #[cfg(feature = "containerd")]
     #[must_use]
@@ -249,7 +249,9 @@ impl Builder {
                 polls_only: self.polls_only,
                 limits: self.limits,
                 #[cfg(feature = "containerd")]
-                probe_every: self.probe_every.unwrap_or(whalewatcher_containerd::DEFAULT_PROBE_EVERY),
+                probe_every: self
+                    .probe_every
+                    .unwrap_or(whalewatcher_adapter::containerd::DEFAULT_PROBE_EVERY),
                 packer: self.packer,
                 endings: Endings::default(),
                 lives: Lives::default(),
