@@ -18,7 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 use whalewatcher_core::{ContainerId, EngineClient, EngineConnection, EngineError, EngineEvent, Settings};
 use whalewatcher_moby::Client;
 
-#[path = "../src/mutation.rs"]
+#[path = "../src/decode/mutation.rs"]
 mod mutation;
 
 use mutation::{mutate, mutations};
