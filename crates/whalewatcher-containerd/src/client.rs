@@ -9,7 +9,8 @@ use std::time::Duration;
 use tonic::transport::{Channel, Endpoint as Dial};
 use whalewatcher_adapter::grpc::Transport;
 use whalewatcher_adapter::{Endpoint, Lives};
-use whalewatcher_core::{EngineClient, EngineError, ErrorKind, Hook, Settings};
+use whalewatcher_core::adapter::{EngineClient, Hook};
+use whalewatcher_core::{EngineError, ErrorKind, Settings};
 
 use crate::connection::{Configured, Connection};
 use crate::container::{Details, Packer};

@@ -21,7 +21,8 @@ use whalewatcher_api::containerd::services::containers::v1::containers_client::C
 use whalewatcher_api::containerd::services::tasks::v1::tasks_client::TasksClient;
 use whalewatcher_api::containerd::services::tasks::v1::{GetRequest, ListTasksRequest};
 use whalewatcher_api::containerd::v1::types::Process;
-use whalewatcher_core::{ContainerId, EngineError, EngineEvent, ErrorKind};
+use whalewatcher_core::adapter::EngineEvent;
+use whalewatcher_core::{ContainerId, EngineError, ErrorKind};
 
 use crate::changes::SETTLED;
 use crate::claims::{Claims, Taken};

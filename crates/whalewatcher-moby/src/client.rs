@@ -8,7 +8,8 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
-use whalewatcher_core::{EngineClient, EngineError, Hook, Settings};
+use whalewatcher_core::adapter::{EngineClient, Hook};
+use whalewatcher_core::{EngineError, Settings};
 
 use crate::api::handshake::greet;
 use crate::api::kept::Kept;

@@ -15,10 +15,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
-use whalewatcher_core::{
-    Container, ContainerId, EngineConnection, EngineError, EngineEvent, EngineIdentity, ErrorKind, Listing,
-    ListingEntry, Settings,
-};
+use whalewatcher_core::adapter::{EngineConnection, EngineEvent, Listing, ListingEntry};
+use whalewatcher_core::{Container, ContainerId, EngineError, EngineIdentity, ErrorKind, Settings};
 
 use crate::api::audit;
 use crate::api::changes;

@@ -25,7 +25,8 @@ use futures_core::Stream;
 use futures_util::stream;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, sleep_until, timeout};
-use whalewatcher_core::{ChangeSource, EngineError, EngineEvent, ErrorKind};
+use whalewatcher_core::adapter::EngineEvent;
+use whalewatcher_core::{ChangeSource, EngineError, ErrorKind};
 
 use crate::api::events::{Came, REPLAY, Subscription};
 use crate::api::polling::{EVERY, Polling};

@@ -10,7 +10,8 @@ use hyper::body::Incoming;
 use jiff::Timestamp;
 use percent_encoding::utf8_percent_encode;
 use tokio::time::{Instant, timeout};
-use whalewatcher_core::{EngineError, EngineEvent};
+use whalewatcher_core::EngineError;
+use whalewatcher_core::adapter::EngineEvent;
 
 use crate::api::clock::SLACK;
 use crate::api::kept::Excused;

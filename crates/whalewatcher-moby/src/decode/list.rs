@@ -8,7 +8,8 @@ use percent_encoding::utf8_percent_encode;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
-use whalewatcher_core::{Container, ContainerId, EngineError, ListingEntry};
+use whalewatcher_core::adapter::ListingEntry;
+use whalewatcher_core::{Container, ContainerId, EngineError};
 
 use crate::connection::QUERY;
 use crate::decode::labels::{self, Text, Texts};
