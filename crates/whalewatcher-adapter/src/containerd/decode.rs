@@ -11,8 +11,8 @@ use whalewatcher_api::containerd::types::Envelope;
 use whalewatcher_core::EngineError;
 use whalewatcher_core::adapter::EngineEvent;
 
-use crate::failure;
-use crate::namespace::{Scope, is_identifier};
+use crate::containerd::namespace::{Scope, is_identifier};
+use crate::excerpt::malformed;
 
 /// The namespace and the topic of our own events, which prove that a subscription stands. Nobody else looks at either,
 /// and publishing in a namespace does not create it.
@@ -29,7 +29,11 @@ pub(crate) fn filters(scope: &Scope) -> Vec<String> {
 }
 
 /// What an event tells; `None` if that does not matter or is not known.
-pub(crate) fn decode(envelope: Envelope, scope: &Scope) -> Result<Option<EngineEvent>, EngineError> {
+///
+/// # Errors
+///
+/// [`ErrorKind::Malformed`](whalewatcher_core::ErrorKind::Malformed) if its content cannot be decoded.
+pub fn decode(envelope: Envelope, scope: &Scope) -> Result<Option<EngineEvent>, EngineError> {
     let Envelope { timestamp, namespace, event: Some(event), .. } = envelope else { return Ok(None) };
     if !scope.contains(&namespace) {
         return Ok(None);
@@ -85,7 +89,7 @@ fn is<T: Name>(event: &Any) -> bool {
 
 fn read<T: Message + Name + Default>(event: &Any) -> Result<T, EngineError> {
     T::decode(event.value.as_slice()).map_err(|error| {
-        failure::malformed(&format!("an event of type {}", T::full_name()), &error).with_source(error)
+        malformed(&format!("an event of type {}", T::full_name()), &error).with_source(error)
     })
 }
 
@@ -97,7 +101,8 @@ fn process(pid: u32) -> Option<u32> {
 const LAST: u64 = 253_402_300_799;
 
 /// Go's zero time, and whatever else is no time of this epoch, is none.
-pub(crate) fn moment(timestamp: Timestamp) -> Option<SystemTime> {
+#[must_use]
+pub fn moment(timestamp: Timestamp) -> Option<SystemTime> {
     let seconds = u64::try_from(timestamp.seconds).ok().filter(|seconds| (1..=LAST).contains(seconds))?;
     let nanos = u32::try_from(timestamp.nanos).ok().filter(|nanos| *nanos < 1_000_000_000)?;
     UNIX_EPOCH.checked_add(Duration::new(seconds, nanos))
@@ -109,7 +114,7 @@ mod tests {
     use whalewatcher_core::{ContainerId, ErrorKind};
 
     use super::*;
-    use crate::namespace::Ignored;
+    use crate::containerd::namespace::IgnoredNamespaces;
 
     const AT: Timestamp = Timestamp { seconds: 1_769_860_800, nanos: 123_456_789 };
 
@@ -118,7 +123,7 @@ mod tests {
     }
 
     fn by_default() -> Scope {
-        Scope::AllBut(Ignored::default())
+        Scope::AllBut(IgnoredNamespaces::default())
     }
 
     fn envelope<T: Message + Name>(namespace: &str, event: &T) -> Envelope {
@@ -225,7 +230,7 @@ mod tests {
         ] {
             assert_eq!(decoded(namespace, &start(id)), None, "{namespace:?} {id:?}");
         }
-        let ignoring_none = Scope::AllBut(Ignored::new(Vec::new()).unwrap());
+        let ignoring_none = Scope::AllBut(IgnoredNamespaces::new(Vec::new()).unwrap());
         assert!(decode(envelope("moby", &start("a")), &ignoring_none).unwrap().is_some());
         let empty = Envelope { event: None, ..envelope("default", &start("a")) };
         assert_eq!(decode(empty, &by_default()).unwrap(), None);
@@ -269,7 +274,7 @@ mod tests {
         let own = "topic==\"/whalewatcher/probe\",namespace==\"whalewatcher\"";
         let filtered = format!("{topics},namespace!=\"moby\",namespace!=\"k8s.io\"");
         assert_eq!(filters(&by_default()), [filtered.as_str(), own]);
-        assert_eq!(filters(&Scope::AllBut(Ignored::new(Vec::new()).unwrap())), [topics, own]);
+        assert_eq!(filters(&Scope::AllBut(IgnoredNamespaces::new(Vec::new()).unwrap())), [topics, own]);
         let topics = topics.replace("start|", "delete|start|");
         let only = format!("{topics},namespace==\"k8s.io\"");
         assert_eq!(filters(&Scope::only("k8s.io").unwrap()), [only.as_str(), own]);

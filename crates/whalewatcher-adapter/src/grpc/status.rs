@@ -1,46 +1,19 @@
-//! What went wrong on the way to an engine, in words that say what to do.
+//! What an engine answers in place of an answer, in words that say what to do.
 
 use std::error::Error;
-use std::fmt;
-use std::io;
 
 use tonic::{Code, Status};
-use whalewatcher_core::{EngineError, ErrorKind, Printable};
+use whalewatcher_core::{EngineError, ErrorKind};
 
-use crate::body::Excess;
 use crate::endpoint::Endpoint;
 use crate::engine::Engine;
-use crate::wire::Heard;
-
-/// Of what an engine says at most so many characters are passed on.
-const EXCERPT: usize = 300;
+use crate::excerpt::{Chain, Excerpt, causes};
+use crate::grpc::body::Excess;
+use crate::grpc::wire::Heard;
 
 impl Engine {
-    /// No connection could be made.
-    #[must_use]
-    pub fn of_connecting(&self, endpoint: &Endpoint, error: io::Error) -> EngineError {
-        use io::ErrorKind::{ConnectionRefused, NotADirectory, NotFound, PermissionDenied};
-        let kind = self.kind;
-        let (kind, message) = match error.kind() {
-            NotFound | NotADirectory => {
-                (ErrorKind::Unreachable, format!("no such socket: {endpoint}: is {kind} running?"))
-            }
-            ConnectionRefused => {
-                (ErrorKind::Unreachable, format!("nobody listens at {endpoint}: is {kind} running?"))
-            }
-            PermissionDenied => (
-                ErrorKind::PermissionDenied,
-                format!(
-                    "no permission to use {endpoint}: run as root, or as one who may write to that socket"
-                ),
-            ),
-            _ => (ErrorKind::Unreachable, format!("cannot connect to {endpoint}: {}", Chain(&error))),
-        };
-        EngineError::new(kind, message).with_source(error)
-    }
-
     /// The first question, `what`, was answered as the engine would not. `heard` is what came
-    /// [first](crate::Transport::heard) from the other end.
+    /// [first](crate::grpc::Transport::heard) from the other end.
     #[must_use]
     pub fn of_greeting(
         &self,
@@ -110,15 +83,6 @@ impl Engine {
     }
 }
 
-/// A message, `what`, arrived whole, but what is in it is no such thing.
-#[must_use]
-pub fn malformed(what: &str, why: impl fmt::Display) -> EngineError {
-    EngineError::new(
-        ErrorKind::Malformed,
-        format!("{what} cannot be understood: {}", Excerpt(&why.to_string())),
-    )
-}
-
 /// Whether it is what tonic says of an answer that it cannot make sense of: nothing but its words distinguishes that from
 /// what an engine says.
 fn is_own(message: &str) -> bool {
@@ -127,51 +91,11 @@ fn is_own(message: &str) -> bool {
         .any(|own| message.starts_with(own))
 }
 
-fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error| <&'a (dyn Error + 'static)>::clone(error).source())
-}
-
-/// An error with all its causes, in one line. What a status says of its cause is left to the cause.
-struct Chain<'a>(&'a (dyn Error + 'static));
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = String::new();
-        for cause in causes(self.0) {
-            if cause.is::<Status>() && cause.source().is_some() {
-                continue;
-            }
-            let more = cause.to_string();
-            if text.ends_with(&more) {
-                continue;
-            }
-            if !text.is_empty() {
-                text.push_str(": ");
-            }
-            text.push_str(&more);
-        }
-        Excerpt(&text).fmt(f)
-    }
-}
-
-/// Somebody else's words, made fit for one line: without control characters, and cut after 300 characters.
-#[derive(Clone, Copy, Debug)]
-pub struct Excerpt<'a>(pub &'a str);
-
-impl fmt::Display for Excerpt<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.0.trim().trim_end_matches('.');
-        match text.char_indices().nth(EXCERPT) {
-            Some((end, _)) => write!(f, "{}…", Printable(&text[..end])),
-            None => Printable(text).fmt(f),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
     use std::future::{Ready, ready};
+    use std::io;
     use std::task::{Context, Poll};
 
     use http::{Request, Response};
@@ -183,36 +107,10 @@ mod tests {
 
     use super::*;
     use crate::engine::tests::{CONTAINERD, RUNTIME};
-    use crate::transport::origin;
+    use crate::grpc::transport::origin;
 
     fn endpoint() -> Endpoint {
         Endpoint::parse(&CONTAINERD, "/run/c.sock").unwrap()
-    }
-
-    #[test]
-    fn the_operating_systems_errors_are_reported_with_a_remedy() {
-        for (error, kind, text) in [
-            (
-                io::ErrorKind::NotFound,
-                ErrorKind::Unreachable,
-                "no such socket: unix:///run/c.sock: is containerd",
-            ),
-            (
-                io::ErrorKind::ConnectionRefused,
-                ErrorKind::Unreachable,
-                "nobody listens at unix:///run/c.sock",
-            ),
-            (
-                io::ErrorKind::PermissionDenied,
-                ErrorKind::PermissionDenied,
-                "no permission to use unix:///run/c",
-            ),
-            (io::ErrorKind::WouldBlock, ErrorKind::Unreachable, "cannot connect to unix:///run/c.sock"),
-        ] {
-            let reported = CONTAINERD.of_connecting(&endpoint(), error.into());
-            assert_eq!(reported.kind(), kind);
-            assert!(reported.to_string().starts_with(text), "{reported}");
-        }
     }
 
     #[test]
@@ -319,8 +217,6 @@ mod tests {
     #[test]
     fn an_engine_is_called_as_it_wants_to_be() {
         let endpoint = endpoint();
-        let reported = RUNTIME.of_connecting(&endpoint, io::ErrorKind::NotFound.into()).to_string();
-        assert_eq!(reported, "no such socket: unix:///run/c.sock: is a runtime running?");
         let reported = RUNTIME.of_status("A.B", Status::unknown("no")).to_string();
         assert_eq!(reported, "the runtime fails A.B: no");
         let reported =
@@ -331,11 +227,5 @@ mod tests {
         );
         let reported = RUNTIME.of_greeting(&endpoint, "A.B", Status::unknown("no"), Some(&Heard::Nothing));
         assert!(reported.to_string().ends_with("hung up without a word: is it a runtime?"), "{reported}");
-    }
-
-    #[test]
-    fn an_excerpt_is_one_line_of_bounded_length() {
-        assert_eq!(Excerpt(" no\nluck\u{1b}. \n").to_string(), r"no\nluck\u{1b}");
-        assert_eq!(Excerpt(&"ü".repeat(400)).to_string(), format!("{}…", "ü".repeat(300)));
     }
 }

@@ -20,10 +20,10 @@ use tower_service::Service;
 use whalewatcher_core::adapter::{Spawner, Tasks};
 use whalewatcher_core::{EngineError, ErrorKind};
 
-use crate::body::{Hold, Limit, Limited, Room};
 use crate::endpoint::Endpoint;
+use crate::grpc::body::{Hold, Limit, Limited, Room};
+use crate::grpc::wire::{Greeting, Heard, Wire};
 use crate::socket::{self, Bound};
-use crate::wire::{Greeting, Heard, Wire};
 
 /// How much the engine may send that nobody has read yet: of one answer, and of all. That of all is enough for 128 large
 /// answers that wait for their turn: more than there are at once by default, which is 64 for inspections, and some 40 for lists
@@ -126,7 +126,7 @@ pub fn origin() -> Uri {
 /// Sends requests on the connection, any number at once, and sees to it that no answer takes more memory than it may. A
 /// generated client must set no limit of its own: `max_decoding_message_size(usize::MAX)`.
 ///
-/// An answer that is too large fails with an [`Excess`](crate::Excess) as the source of its status. Of those with more than
+/// An answer that is too large fails with an [`Excess`](crate::grpc::Excess) as the source of its status. Of those with more than
 /// 256 KiB one comes at a time: until the [`Hold`] among the extensions of its response is dropped.
 #[derive(Clone, Debug)]
 pub struct Channel {

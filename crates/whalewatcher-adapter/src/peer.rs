@@ -6,7 +6,7 @@ use crate::engine::Engine;
 
 impl Engine {
     /// The PID of the engine if the process that made the socket listen, such as
-    /// [`Transport::peer`](crate::Transport::peer) tells it, is one.
+    /// [`Transport::peer`](crate::grpc::Transport::peer) tells it, is one.
     ///
     /// With socket activation that is systemd, and with a proxy in between the proxy. A wrong PID is worse than none.
     #[must_use]

@@ -21,19 +21,20 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 use tonic::{Code, Status, Streaming};
 use whalewatcher_api::containerd::services::events::v1::events_client::EventsClient;
 use whalewatcher_api::containerd::services::events::v1::{PublishRequest, SubscribeRequest};
+use whalewatcher_api::containerd::services::version::v1::version_client::VersionClient;
 use whalewatcher_api::containerd::types::Envelope;
 use whalewatcher_core::adapter::EngineEvent;
 use whalewatcher_core::{EngineError, ErrorKind};
-use whalewatcher_grpc::{Channel, Limit, origin};
 
-use crate::events::{OWN_NAMESPACE, OWN_TOPIC, decode, filters};
-use crate::failure;
-use crate::handshake::ask_version;
-use crate::limits::Limits;
-use crate::namespace::{Scope, within};
+use crate::containerd::ENGINE;
+use crate::containerd::decode::{OWN_NAMESPACE, OWN_TOPIC, decode, filters};
+use crate::containerd::limits;
+use crate::containerd::namespace::{Scope, within};
+use crate::grpc::{Channel, Limit, origin};
 
 const SUBSCRIBE: &str = "Events.Subscribe";
 const PUBLISH: &str = "Events.Publish";
+const VERSION: &str = "Version.Version";
 
 /// How long to wait for our own event before it is published again; then twice as long, and so on.
 const FIRST_DELAY: Duration = Duration::from_millis(2);
@@ -82,8 +83,10 @@ impl EventService {
         Ok(Self::new(channel, Scope::only(namespace)?))
     }
 
-    pub(crate) fn new(channel: &Channel, scope: Scope) -> Self {
-        let channel = channel.for_stream(Limits::default().event());
+    /// The events of the namespaces in this scope.
+    #[must_use]
+    pub fn new(channel: &Channel, scope: Scope) -> Self {
+        let channel = channel.for_stream(limits::EVENT);
         let (heard, newest) = (watch::Sender::new(()), Mutex::new(Instant::now()));
         let (probe_every, refused) = (DEFAULT_PROBE_EVERY, AtomicBool::new(false));
         Self { channel, scope, heard, newest, probe_every, refused }
@@ -128,7 +131,7 @@ impl EventService {
             return ask_version(self.channel.clone()).await;
         }
         let mut heard = self.heard.subscribe();
-        publish(self).await.map_err(|status| failure::of_status(PUBLISH, status))?;
+        publish(self).await.map_err(|status| ENGINE.of_status(PUBLISH, status))?;
         // The sender lives as long as this.
         let _ = heard.changed().await;
         Ok(())
@@ -191,7 +194,7 @@ async fn step<'a>(
         Progress::Reading(mut stream) => match stream.message().await {
             Ok(Some(envelope)) => (take(service, envelope)?, Progress::Reading(stream)),
             Ok(None) => return Ok(None),
-            Err(status) => return Err(failure::of_status(SUBSCRIBE, status)),
+            Err(status) => return Err(ENGINE.of_status(SUBSCRIBE, status)),
         },
         Progress::Over => return Ok(None),
     }))
@@ -208,7 +211,7 @@ fn take(service: &EventService, envelope: Envelope) -> Result<Option<EngineEvent
 
 async fn subscribe(service: &EventService) -> Result<Progress<'_>, EngineError> {
     let mut first: First<'_> = Box::pin(async {
-        let failed = |status| failure::of_status(SUBSCRIBE, status);
+        let failed = |status| ENGINE.of_status(SUBSCRIBE, status);
         let mut client = client(service.channel.clone());
         let request = SubscribeRequest { filters: filters(&service.scope) };
         let mut stream = client.subscribe(request).await.map_err(failed)?.into_inner();
@@ -226,7 +229,7 @@ async fn subscribe(service: &EventService) -> Result<Progress<'_>, EngineError> 
         refused = publish_again_and_again(service) => refused,
     };
     if !is_refusal(&refused) {
-        return Err(failure::of_status(PUBLISH, refused));
+        return Err(ENGINE.of_status(PUBLISH, refused));
     }
     tracing::debug!(error = %refused, "no event of our own can prove the subscription");
     service.refused.store(true, Ordering::Relaxed);
@@ -262,4 +265,10 @@ fn is_refusal(status: &Status) -> bool {
 
 fn client(channel: Channel) -> EventsClient<Channel> {
     EventsClient::with_origin(channel, origin()).max_decoding_message_size(usize::MAX)
+}
+
+/// Whether it still answers.
+async fn ask_version(channel: Channel) -> Result<(), EngineError> {
+    let mut client = VersionClient::with_origin(channel, origin()).max_decoding_message_size(usize::MAX);
+    client.version(()).await.map(drop).map_err(|status| ENGINE.of_status(VERSION, status))
 }

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
-use crate::weight::{Fields, Weight};
+use crate::grpc::weight::{Fields, Weight};
 
 const MIB: usize = 1024 * 1024;
 
