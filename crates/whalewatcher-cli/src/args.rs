@@ -47,6 +47,16 @@ Examples:
 
 Exits with status 1 if an engine cannot be listed or a container cannot be inspected; prints what is known.";
 
+#[cfg(target_os = "linux")]
+const WHOSE_EXAMPLES: &str = "\
+Examples:
+  whalewatcher whose 4711
+  whalewatcher whose $(pgrep nginx)
+  whalewatcher whose 4711 --format json | jq -r '.[].container.name'
+
+A process that belongs to no known container has the name '-', and no 'container' in JSON. Exits with status 1 if there is no such
+process, or if an engine or a container cannot be queried; what is known is shown.";
+
 const DEMO_EXAMPLES: &str = "\
 Examples:
   whalewatcher demo
@@ -72,6 +82,19 @@ pub(crate) enum Command {
         engines: EngineArgs,
         #[command(flatten)]
         view: ViewArgs,
+    },
+    /// Show the containers that processes belong to
+    #[cfg(target_os = "linux")]
+    #[command(after_help = WHOSE_EXAMPLES)]
+    Whose {
+        /// PID of a process, as this host's /proc names it; can be repeated
+        #[arg(required = true, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..=i64::from(i32::MAX)))]
+        pids: Vec<u32>,
+        #[command(flatten)]
+        engines: EngineArgs,
+        /// Output format
+        #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Text)]
+        format: Format,
     },
     /// Watch a built-in demo engine; needs no Docker
     #[command(after_help = DEMO_EXAMPLES)]
@@ -128,7 +151,7 @@ pub(crate) struct ViewArgs {
 pub(crate) enum Format {
     /// Tables and lines for people, with colour on a terminal
     Text,
-    /// JSON for programs: an array of containers for 'ps', else one event per line
+    /// JSON for programs: an array of containers for 'ps', of processes for 'whose', else one event per line
     Json,
 }
 

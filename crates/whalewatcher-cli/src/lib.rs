@@ -26,7 +26,9 @@ use tokio::runtime;
 use whalewatcher_core::{Fleet, Settings};
 
 use crate::args::{Cli, Command};
-use crate::command::{demo, ps, watch};
+#[cfg(target_os = "linux")]
+use crate::command::whose;
+use crate::command::{demo, once, ps, watch};
 use crate::notes::Notes;
 use crate::output::Output;
 
@@ -100,8 +102,13 @@ async fn dispatch(command: Command, output: &Output) -> anyhow::Result<ExitCode>
             Ok(ExitCode::SUCCESS)
         }
         Command::Ps { engines, view } => {
-            let hosts = hosts::join(&fleet, hosts::clients(&engines)?, &ps::settings())?;
+            let hosts = hosts::join(&fleet, hosts::clients(&engines)?, &once::settings())?;
             ps::ps(&fleet, &hosts, view, output).await
+        }
+        #[cfg(target_os = "linux")]
+        Command::Whose { pids, engines, format } => {
+            let hosts = hosts::join(&fleet, hosts::clients(&engines)?, &once::settings())?;
+            whose::whose(&fleet, &hosts, &pids, format, output).await
         }
         Command::Demo { limit, view } => {
             demo::demo(limit, view, output).await?;

@@ -64,6 +64,8 @@ pub use whalewatcher_containerd as containerd;
 pub use whalewatcher_core::*;
 #[cfg(feature = "cri")]
 pub use whalewatcher_cri as cri;
+#[cfg(feature = "host")]
+pub use whalewatcher_host as host;
 #[cfg(feature = "moby")]
 pub use whalewatcher_moby as moby;
 

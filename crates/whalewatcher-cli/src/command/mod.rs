@@ -1,5 +1,8 @@
 //! The commands, one file or folder each.
 
 pub(crate) mod demo;
+pub(crate) mod once;
 pub(crate) mod ps;
 pub(crate) mod watch;
+#[cfg(target_os = "linux")]
+pub(crate) mod whose;

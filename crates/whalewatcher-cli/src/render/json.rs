@@ -125,6 +125,35 @@ pub(crate) fn write_containers<'a>(
     writer.write_all(b"\n")
 }
 
+/// What is known of a process: its container and that one's watcher, no container, or why that is unknown.
+#[cfg(target_os = "linux")]
+pub(crate) type Owner<'a> = Result<Option<(&'a dyn Watcher, &'a Container)>, &'a str>;
+
+/// Writes an array of processes with their containers as a line.
+#[cfg(target_os = "linux")]
+pub(crate) fn write_processes<'a>(
+    writer: &mut impl Write,
+    all: impl Iterator<Item = (u32, Owner<'a>)>,
+) -> io::Result<()> {
+    #[derive(serde::Serialize)]
+    struct Entry<'a> {
+        pid: u32,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        container: Option<&'a Container>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        engine: Option<Engine>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<&'a str>,
+    }
+    let entries = all.map(|(pid, owner)| {
+        let (owner, error) = owner.map_or_else(|error| (None, Some(error)), |owner| (owner, None));
+        let (watcher, container) = owner.unzip();
+        Entry { pid, container, engine: watcher.map(|watcher| Engine::new(watcher, None)), error }
+    });
+    serializer(writer).collect_seq(entries)?;
+    writer.write_all(b"\n")
+}
+
 fn write_line(writer: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
     value.serialize(&mut serializer(writer))?;
     writer.write_all(b"\n")
@@ -281,5 +310,19 @@ mod tests {
         containers.retain(|path| !path.starts_with("engine."));
         assert_eq!(documented("Containers"), containers);
         assert_eq!(documented("Engines"), engine);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_reference_lists_the_fields_of_processes() {
+        let (web, watcher) = (web("web", "shop"), EngineWatcher::new(Scripted::new()));
+        let all = [(1, Ok(Some((&watcher as &dyn Watcher, &web)))), (2, Ok(None)), (3, Err("no such process"))];
+        let mut line = Vec::new();
+        write_processes(&mut line, all.into_iter()).unwrap();
+        let all: Value = serde_json::from_slice(&line).unwrap();
+        let fields = |nth: usize| all[nth].as_object().unwrap().keys().map(String::as_str).collect::<Vec<_>>();
+        assert_eq!([fields(0), fields(1), fields(2)], [vec!["pid", "container", "engine"], vec!["pid"], vec!["pid", "error"]]);
+        let documented = documented("Processes");
+        assert_eq!(documented.iter().map(String::as_str).collect::<Vec<_>>(), ["container", "engine", "error", "pid"]);
     }
 }

@@ -35,7 +35,13 @@ async fn wrong_usage_exits_with_2() {
 
 #[tokio::test]
 async fn help_and_version_exit_with_0() {
-    for arguments in [["--help"].as_slice(), &["ps", "--help"], &["watch", "-h"], &["demo", "--help"]] {
+    for arguments in [
+        ["--help"].as_slice(),
+        &["ps", "--help"],
+        &["watch", "-h"],
+        &["demo", "--help"],
+        &["whose", "--help"],
+    ] {
         let ended = run(arguments).await;
         assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
         assert!(ended.stdout.contains("Examples:\n  whalewatcher "), "{}", ended.stdout);

@@ -13,3 +13,5 @@ mod pods;
 mod program;
 mod slow_reader;
 mod text;
+#[cfg(target_os = "linux")]
+mod whose;

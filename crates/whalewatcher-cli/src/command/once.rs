@@ -1,0 +1,87 @@
+//! What engines answer within a time limit, for commands that do not follow them.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::{Instant, sleep, sleep_until};
+use whalewatcher_core::{Backoff, Fleet, Phase, Portfolio, Settings, WatchError, Watcher};
+
+use crate::advice::{explain, location};
+use crate::hosts::Host;
+use crate::warnings::unresolved;
+
+/// The time limit of all engines together.
+const TIME_LIMIT: Duration = Duration::from_secs(15);
+
+/// The time limit of connecting, subscribing, listing and of an inspection. Two of them fit into [`TIME_LIMIT`], so that the
+/// message names the step that takes too long.
+const STEP_LIMIT: Duration = Duration::from_secs(7);
+
+/// How long unlisted scopes may take to recover.
+const UNLISTED_LIMIT: Duration = Duration::from_secs(3);
+
+/// Returns settings with one attempt to connect: waiting for an engine would not show what is alive now.
+pub(crate) fn settings() -> Settings {
+    let settings = Settings::default().with_limits(STEP_LIMIT, STEP_LIMIT, STEP_LIMIT);
+    settings.with_backoff(Backoff::default().with_attempts(1))
+}
+
+/// The answer of an engine.
+pub(super) struct Answer {
+    pub(super) watcher: Arc<dyn Watcher>,
+    /// The containers known to be alive; `None` if nothing is known of the engine.
+    pub(super) portfolio: Option<Portfolio>,
+    /// Why containers may be missing.
+    pub(super) warnings: Vec<String>,
+}
+
+/// Returns the answers of all engines and ends their watches.
+pub(super) async fn answers(fleet: &Fleet, hosts: &[Host]) -> Vec<Answer> {
+    let deadline = Instant::now() + TIME_LIMIT;
+    let answers = join_all(hosts.iter().map(|host| answer(&host.watcher, deadline))).await;
+    fleet.close();
+    answers
+}
+
+async fn answer(watcher: &Arc<dyn Watcher>, deadline: Instant) -> Answer {
+    let mut warnings = Vec::new();
+    let location = location(&**watcher);
+    let began = Instant::now();
+    let ready = tokio::select! {
+        ready = watcher.ready() => Some(ready),
+        () = sleep_until(deadline) => None,
+        () = still_unlisted(&**watcher) => None,
+    };
+    let is_ready = matches!(ready, Some(Ok(_)));
+    match ready {
+        Some(Ok(status)) => {
+            warnings.extend(unresolved(&status).iter().map(|warning| format!("{location}: {warning}")));
+        }
+        Some(Err(WatchError::GaveUp { error } | WatchError::Refused { error })) => {
+            warnings.push(explain(&**watcher, &error));
+        }
+        Some(Err(error)) => warnings.push(format!("{location}: {error}")),
+        None => {
+            let status = watcher.status();
+            warnings.push(match &status.phase {
+                Phase::Disconnected { error } | Phase::Failed { error } => explain(&**watcher, error),
+                _ => format!("{location} is still {status} after {} s", began.elapsed().as_secs()),
+            });
+            warnings.extend(unresolved(&status).iter().map(|warning| format!("{location}: {warning}")));
+        }
+    }
+    let portfolio = Some(watcher.portfolio()).filter(|portfolio| is_ready || !portfolio.is_empty());
+    Answer { watcher: watcher.clone(), portfolio, warnings }
+}
+
+/// Resolves [`UNLISTED_LIMIT`] after a scope of the engine could not be listed.
+async fn still_unlisted(watcher: &dyn Watcher) {
+    let mut status = watcher.follow_status();
+    if status.wait_for(|status| !status.unlisted.is_empty()).await.is_some() {
+        sleep(UNLISTED_LIMIT).await;
+    } else {
+        pending::<()>().await;
+    }
+}

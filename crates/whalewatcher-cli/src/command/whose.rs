@@ -1,0 +1,152 @@
+//! `whalewatcher whose`: the containers that processes belong to.
+
+use std::io::{self, ErrorKind, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use whalewatcher_core::{Container, Fleet, Printable, Watcher};
+use whalewatcher_host::owner_of;
+
+use super::once::{Answer, answers};
+use crate::args::Format;
+use crate::hosts::Host;
+use crate::notes;
+use crate::output::Output;
+use crate::render::columns::{display_name, pod, short_id};
+use crate::render::json;
+use crate::render::width::{cells, left};
+
+/// What is known of a process.
+struct Process {
+    pid: u32,
+    /// Its container; `None` if it belongs to none that is known.
+    owner: Result<Option<Owner>, String>,
+}
+
+/// A container and the watcher that knows it.
+struct Owner {
+    watcher: Arc<dyn Watcher>,
+    container: Arc<Container>,
+}
+
+impl Process {
+    fn owner(&self) -> json::Owner<'_> {
+        let owner = self.owner.as_ref().map_err(String::as_str)?;
+        Ok(owner.as_ref().map(|owner| (&*owner.watcher, &*owner.container)))
+    }
+}
+
+/// Prints the container of each process, and warnings about what is not known. The status is 1 with warnings.
+pub(crate) async fn whose(
+    fleet: &Fleet,
+    hosts: &[Host],
+    pids: &[u32],
+    format: Format,
+    output: &Output,
+) -> anyhow::Result<ExitCode> {
+    let answers = answers(fleet, hosts).await;
+    let known: Vec<_> = answers.iter().filter(|answer| answer.portfolio.is_some()).collect();
+    let processes: Vec<_> = pids.iter().map(|pid| Process { pid: *pid, owner: find(*pid, &known) }).collect();
+    let mut warnings: Vec<_> = answers.iter().flat_map(|answer| answer.warnings.clone()).collect();
+    for Process { pid, owner } in &processes {
+        warnings.extend(owner.as_ref().err().map(|error| format!("process {pid}: {error}")));
+    }
+    let is_known = !known.is_empty();
+    output
+        .write(move |writer| {
+            if is_known && writer.begin() {
+                match format {
+                    Format::Json => {
+                        let all = processes.iter().map(|process| (process.pid, process.owner()));
+                        json::write_processes(writer, all)?;
+                    }
+                    Format::Text => write_text(writer, &processes)?,
+                }
+            }
+            Ok(())
+        })
+        .await?;
+    for message in &warnings {
+        notes::note(message);
+    }
+    Ok(if warnings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn find(pid: u32, known: &[&Answer]) -> Result<Option<Owner>, String> {
+    let portfolios = known.iter().filter_map(|answer| answer.portfolio.as_ref());
+    match owner_of(pid, portfolios) {
+        Ok(owner) => Ok(owner.map(|owner| Owner {
+            watcher: known[owner.portfolio].watcher.clone(),
+            container: owner.container.clone(),
+        })),
+        Err(error) if error.kind() == ErrorKind::NotFound => Err("no such process".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Writes a table. All columns but the first are empty for a process that belongs to no container; a column that is empty for all
+/// is left out.
+fn write_text(writer: &mut impl Write, processes: &[Process]) -> io::Result<()> {
+    let mut rows = vec![["PID", "NAME", "ID", "PROJECT", "POD"].map(str::to_owned)];
+    rows.extend(processes.iter().filter_map(|Process { pid, owner }| {
+        let owner = owner.as_ref().ok()?;
+        let pid = pid.to_string();
+        Some(match owner {
+            None => [pid, "-".into(), String::new(), String::new(), String::new()],
+            Some(Owner { container, .. }) => [
+                pid,
+                display_name(container),
+                short_id(container.id()),
+                Printable(container.project()).to_string(),
+                pod(container),
+            ],
+        })
+    }));
+    let widths: [usize; 5] = std::array::from_fn(|column| {
+        let widest = rows[1..].iter().map(|row| cells(&row[column])).max().unwrap_or_default();
+        if widest == 0 { 0 } else { widest.max(cells(&rows[0][column])) }
+    });
+    for row in &rows {
+        let columns = row.iter().zip(widths).filter(|(_, width)| *width > 0);
+        let line: Vec<_> = columns.map(|(text, width)| left(text, width)).collect();
+        writeln!(writer, "{}", line.join("  ").trim_end())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use whalewatcher_core::adapter::EngineClient;
+    use whalewatcher_core::{COMPOSE_PROJECT_LABEL, EngineWatcher, Labels};
+    use whalewatcher_testkit::scripted::Engine;
+
+    use super::*;
+
+    #[test]
+    fn empty_columns_are_left_out_and_wide_names_are_aligned() {
+        let engine = Engine::at("somewhere");
+        assert_eq!(engine.endpoint(), "somewhere");
+        let watcher: Arc<dyn Watcher> = Arc::new(EngineWatcher::new(engine));
+        let owner = |name: &str, project: &str| {
+            let labels = Labels::from_iter([(COMPOSE_PROJECT_LABEL, project)]);
+            let container = Arc::new(Container::new("0123456789abcdef", name, 7).with_labels(labels));
+            Ok(Some(Owner { watcher: watcher.clone(), container }))
+        };
+        let process = |pid, owner| Process { pid, owner };
+        let processes = [
+            process(7, owner("鯨", "sea")),
+            process(4_194_304, owner("web\n", "")),
+            process(1, Ok(None)),
+            process(2, Err("no such process".into())),
+        ];
+        let mut text = Vec::new();
+        write_text(&mut text, &processes).unwrap();
+        let expected = "\
+PID      NAME   ID            PROJECT
+7        鯨     0123456789ab  sea
+4194304  web\\n  0123456789ab
+1        -
+";
+        assert_eq!(String::from_utf8(text).unwrap(), expected);
+    }
+}
