@@ -29,20 +29,25 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod api;
+mod builder;
 mod client;
 mod config;
 mod connection;
 mod decode;
 mod http;
 mod limits;
+#[cfg(feature = "bollard")]
+mod with_bollard;
 
 #[cfg(feature = "bollard")]
 pub use bollard;
-pub use client::{Builder, Client};
+pub use builder::Builder;
+pub use client::Client;
 #[cfg(feature = "tls")]
 pub use config::tls::Tls;
 pub use connection::Connection;
-pub use decode::inspection::{PRIVILEGED_LABEL, RawInspection};
+pub use decode::inspection::PRIVILEGED_LABEL;
+pub use decode::raw_inspection::RawInspection;
 pub use limits::{MAX_EVENT, MAX_ID, MAX_IDENTITY, MAX_INSPECTION, MAX_LABELS, MAX_SELF, MEMORY_LIMIT};
 pub use whalewatcher_core::*;
 

@@ -7,11 +7,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::Deserialize;
 use whalewatcher_core::{Container, ContainerId, EngineError, EngineEvent, Labels};
 
+use crate::decode::json;
 use crate::decode::labels::{Text, Texts};
 use crate::decode::list::without_slash;
-use crate::decode::salvage::{Salvaged, salvage};
-use crate::http::answer;
-use crate::http::failure;
+use crate::decode::partial_event::{PartialEvent, read_partial};
+use crate::http::error;
 use crate::http::lines::Line;
 
 pub(crate) const WHAT: &str = "GET /events";
@@ -76,19 +76,19 @@ pub(crate) fn decode(
         Line::Whole(bytes) if bytes.trim_ascii().is_empty() => return Ok(None),
         Line::Whole(bytes) => {
             let text = readable(bytes);
-            match answer::parse(WHAT, &text) {
+            match json::parse(WHAT, &text) {
                 Ok(message) => reported(message, horizon, is_replay),
-                Err(error) => hinted(salvage(&text), error, is_replay)?,
+                Err(error) => hinted(read_partial(&text), error, is_replay)?,
             }
         }
         Line::Beginning(bytes) => {
-            let error = failure::too_large(WHAT, bytes.len());
-            hinted(salvage(&readable(bytes)), error, is_replay)?
+            let error = error::too_large(WHAT, bytes.len());
+            hinted(read_partial(&readable(bytes)), error, is_replay)?
         }
     };
     match (event, line) {
-        (None, Line::Whole(bytes)) if answer::is_damaged(bytes) => {
-            Err(failure::malformed(WHAT, "it was damaged on the way"))
+        (None, Line::Whole(bytes)) if json::is_damaged(bytes) => {
+            Err(error::malformed(WHAT, "it was damaged on the way"))
         }
         (event, _) => Ok(event),
     }
@@ -144,11 +144,11 @@ fn reported(message: Message<'_>, horizon: SystemTime, is_replay: bool) -> Optio
 
 /// What is left of an event that is odd: at best a reason to ask how the container is.
 fn hinted(
-    salvaged: Salvaged,
+    event: PartialEvent,
     error: EngineError,
     is_replay: bool,
 ) -> Result<Option<EngineEvent>, EngineError> {
-    let Salvaged { kind, action, actor, id } = salvaged;
+    let PartialEvent { kind, action, actor, id } = event;
     let other_kind = kind.is_some_and(|kind| kind != "container");
     if other_kind || action.is_some_and(|action| !ACTIONS.contains(&word(&action))) {
         return Ok(None);

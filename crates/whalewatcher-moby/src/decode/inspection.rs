@@ -1,64 +1,22 @@
 //! What an inspection tells of one container.
 
-use std::any::Any;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
-use percent_encoding::utf8_percent_encode;
 use serde::Deserialize;
 use whalewatcher_core::adapter::pack;
 use whalewatcher_core::{Container, ContainerId, EngineError};
 
-use crate::api::lives::End;
-use crate::connection::QUERY;
+use crate::decode::json;
 use crate::decode::labels::{self, Texts};
 use crate::decode::list::without_slash;
+use crate::decode::raw_inspection::{Packer, RawInspection};
 use crate::http::answer;
-use crate::http::failure;
+use crate::http::error;
 
 /// A label that privileged containers get here, with an empty value: its presence is the sign.
 pub const PRIVILEGED_LABEL: &str = "github.com/thediveo/whalewatcher/moby/privileged";
-
-/// Packs what an application wants to keep of an inspection.
-pub(crate) type Packer = Arc<dyn Fn(RawInspection<'_>) -> Option<Arc<dyn Any + Send + Sync>> + Send + Sync>;
-
-/// The engine's answer to an inspection of a container that is alive, for packers of rucksacks: the JSON that
-/// `docker inspect` shows. It may be of any shape beyond what the watcher itself needs.
-#[derive(Clone, Copy, Debug)]
-pub struct RawInspection<'a> {
-    id: &'a ContainerId,
-    text: &'a str,
-}
-
-impl<'a> RawInspection<'a> {
-    /// Returns the container's ID.
-    #[must_use]
-    pub fn id(&self) -> &'a ContainerId {
-        self.id
-    }
-
-    /// Returns the JSON text, with invalid UTF-8 replaced.
-    #[must_use]
-    pub fn as_str(&self) -> &'a str {
-        self.text
-    }
-
-    /// Decodes the parts that `T` has, which may borrow from the text. Engines leave out fields or send `null` where a
-    /// value is not known, so most fields are best an `Option`.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Malformed`](whalewatcher_core::ErrorKind::Malformed) if the JSON has not the shape that `T` asks for.
-    pub fn decode<T: Deserialize<'a>>(&self) -> Result<T, EngineError> {
-        answer::parse("inspection", self.text)
-    }
-}
-
-/// Where to ask.
-pub(crate) fn path(id: &ContainerId) -> String {
-    format!("/containers/{}/json", utf8_percent_encode(id, QUERY))
-}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -121,8 +79,8 @@ pub(crate) fn decode(
     packer: Option<&Packer>,
 ) -> Result<Option<Container>, EngineError> {
     let truth = truth(what, id, body, horizon, packer)?;
-    if truth.is_none() && answer::is_damaged(body) {
-        return Err(failure::malformed(what, "it was damaged on the way"));
+    if truth.is_none() && json::is_damaged(body) {
+        return Err(error::malformed(what, "it was damaged on the way"));
     }
     Ok(truth)
 }
@@ -134,12 +92,12 @@ fn truth(
     horizon: SystemTime,
     packer: Option<&Packer>,
 ) -> Result<Option<Container>, EngineError> {
-    let inspected: Inspected = answer::decode(what, body)?;
+    let inspected: Inspected = json::decode(what, body)?;
     // Engines also find containers by name and by the beginning of an ID. That is another one, and says nothing of this.
     if *inspected.id != **id {
-        return Err(failure::malformed(what, "it is about another container"));
+        return Err(error::malformed(what, "it is about another container"));
     }
-    let Some(state) = inspected.state else { return Err(failure::malformed(what, "it has no State")) };
+    let Some(state) = inspected.state else { return Err(error::malformed(what, "it has no State")) };
     // What podman is stopping does not count as running, but has its process for up to 10 s more (seen on 4.3.1). What
     // waits for its restart counts as running, but has none.
     let running = state.running || state.status.as_deref() == Some("stopping");
@@ -147,7 +105,7 @@ fn truth(
         return Ok(None);
     }
     let Ok(pid) = u32::try_from(state.pid) else {
-        return Err(failure::malformed(what, format!("{} is no PID", state.pid)));
+        return Err(error::malformed(what, format!("{} is no PID", state.pid)));
     };
     let name = inspected.name.as_deref().map(without_slash).filter(|name| !name.is_empty()).unwrap_or(id);
     let mut labels = inspected.config.map(|config| config.labels).unwrap_or_default();
@@ -159,8 +117,8 @@ fn truth(
         .with_paused(state.paused)
         .with_started_at(state.started_at.as_deref().and_then(moment).filter(|started| *started <= horizon));
     let Some(packer) = packer else { return Ok(Some(container)) };
-    let text = answer::text(what, body)?;
-    Ok(Some(container.with_rucksack(pack(id, || packer(RawInspection { id, text: &text })))))
+    let text = json::text(what, body)?;
+    Ok(Some(container.with_rucksack(pack(id, || packer(RawInspection::new(id, &text))))))
 }
 
 #[derive(Deserialize)]
@@ -178,6 +136,13 @@ struct Finish {
     exit_code: i32,
 }
 
+/// When and how a life ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct End {
+    pub(crate) at: SystemTime,
+    pub(crate) code: Option<i32>,
+}
+
 /// How the life ended that began then, of a container with this ID; `None` if it is alive, or another life is shown.
 pub(crate) fn decode_end(
     what: &str,
@@ -189,7 +154,7 @@ pub(crate) fn decode_end(
     if decode(what, id, body, horizon, None)?.is_some() {
         return Ok(None);
     }
-    let Ended { id: of, state } = answer::decode(what, body)?;
+    let Ended { id: of, state } = json::decode(what, body)?;
     let finished_at = moment(&state.finished_at).filter(|at| *of == **id && began < *at && *at <= horizon);
     let is_that_life = moment(&state.started_at) == Some(began);
     Ok(finished_at.filter(|_| is_that_life).map(|at| End { at, code: Some(state.exit_code) }))

@@ -4,30 +4,17 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use percent_encoding::utf8_percent_encode;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use whalewatcher_core::{Container, ContainerId, EngineError, ListingEntry};
 
-use crate::connection::QUERY;
+use crate::decode::json;
 use crate::decode::labels::{self, Text, Texts};
 use crate::decode::uptime::started_within;
-use crate::http::answer;
-use crate::http::failure::{self, Excerpt};
-use crate::http::memory::{Body, Share};
+use crate::http::budget::{Body, Share};
+use crate::http::error::{self, Excerpt};
 use crate::limits::{ENTRY, LABEL};
-
-/// Where to ask. The engine leaves out what is not alive, for it has many more of these.
-///
-/// Not podman: what it is `stopping` is alive for as long as that takes, and that word cannot be asked for (4.3.1
-/// answers status 500).
-pub(crate) fn path(podman: bool) -> String {
-    if podman {
-        return "/containers/json?all=true".into();
-    }
-    format!("/containers/json?filters={}", utf8_percent_encode(r#"{"status":["running","paused"]}"#, QUERY))
-}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -64,19 +51,19 @@ pub(crate) fn decode(
     now: Option<SystemTime>,
 ) -> Result<Vec<ListingEntry>, EngineError> {
     let (bytes, share) = body.share();
-    let damaged = answer::is_damaged(bytes);
-    let text = answer::text(what, bytes)?;
+    let damaged = json::is_damaged(bytes);
+    let text = json::text(what, bytes)?;
     let mut entries = Entries { what, now, damaged, share, entries: Vec::new(), count: Count::default() };
     let mut json = serde_json::Deserializer::from_str(&text);
     let full = json.deserialize_seq(&mut entries).and_then(|full| json.end().map(|()| full));
-    if let Some(full) = full.map_err(|error| failure::malformed(what, error))? {
+    if let Some(full) = full.map_err(|error| error::malformed(what, error))? {
         return Err(full);
     }
     let Entries { entries, count: Count { all, odd, lost, foreign }, .. } = entries;
     // What has no IDs at all is no list of containers.
     if lost > 0 && (damaged || foreign == all) {
         let why = if damaged { "it was damaged on the way" } else { "it is no list of containers with IDs" };
-        return Err(failure::malformed(what, why));
+        return Err(error::malformed(what, why));
     }
     if lost > 0 {
         tracing::warn!("skipped {lost} containers whose ID cannot be one");
@@ -230,14 +217,14 @@ mod tests {
     use whalewatcher_core::ErrorKind;
 
     use super::*;
-    use crate::http::memory::Memory;
+    use crate::http::budget::Budget;
 
     fn decode(body: &[u8]) -> Result<Vec<ListingEntry>, EngineError> {
         super::decode("list", &mut Body::of(body), None)
     }
 
     fn decode_within(memory_limit: usize, body: &[u8]) -> Result<Vec<ListingEntry>, EngineError> {
-        let mut answer = Body::new(&Memory::new(memory_limit));
+        let mut answer = Body::new(&Budget::new(memory_limit));
         answer.add("list", body, body.len())?;
         super::decode("list", &mut answer, None)
     }
@@ -356,11 +343,5 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::Malformed);
             assert!(error.to_string().contains("Builder::memory_limit"), "{error}");
         }
-    }
-
-    #[test]
-    fn only_podman_is_asked_for_all() {
-        let filtered = "/containers/json?filters=%7B%22status%22%3A%5B%22running%22%2C%22paused%22%5D%7D";
-        assert_eq!((path(false).as_str(), path(true).as_str()), (filtered, "/containers/json?all=true"));
     }
 }

@@ -9,11 +9,11 @@ use whalewatcher_core::{Container, ContainerId, EngineError, EngineEvent};
 use super::mutation::{mutate, mutations};
 use super::uptime::started_within;
 use super::version::ApiVersion;
-use super::{event, inspection, list};
-use crate::api::handshake::{Info, Version};
+use super::{event, inspection, json, list};
+use crate::decode::identity::{Dialect, Info, Version};
 use crate::http::answer;
+use crate::http::budget::Body;
 use crate::http::lines::{Line, Received};
-use crate::http::memory::Body;
 
 const EVENT: &str = r#"{"status":"die","id":"a","from":"busybox","Type":"container","Action":"die","Actor":{"ID":"a",
 "Attributes":{"exitCode":"137","image":"busybox","name":"web","com.docker.compose.project":"shop"}},"scope":"local",
@@ -95,7 +95,7 @@ proptest! {
                 prop_assert!(container.pid() != 0 && &**container.id() == "a" && !container.name().is_empty());
                 prop_assert!(container.started_at().is_none_or(|at| at <= horizon()));
             }
-            Ok(None) => prop_assert!(!answer::is_damaged(&body)),
+            Ok(None) => prop_assert!(!json::is_damaged(&body)),
             Err(error) => is_reported_well(&error)?,
         }
     }
@@ -130,15 +130,15 @@ proptest! {
 
     #[test]
     fn acquaintances(of_version in mutations(), of_info in mutations()) {
-        match answer::decode::<Version>("GET /version", &mutate(VERSION, &of_version)) {
+        match json::decode::<Version>("GET /version", &mutate(VERSION, &of_version)) {
             Ok(version) => {
                 version.oldest();
             }
             Err(error) => is_reported_well(&error)?,
         }
-        match answer::decode::<Info>("GET /info", &mutate(INFO, &of_info)) {
+        match json::decode::<Info>("GET /info", &mutate(INFO, &of_info)) {
             Ok(mut info) => {
-                let id = info.id(true);
+                let id = info.id(Dialect::Podman);
                 prop_assert!(id.is_empty() || id.contains(':'), "{id}");
             }
             Err(error) => is_reported_well(&error)?,

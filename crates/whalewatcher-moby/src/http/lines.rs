@@ -5,7 +5,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use whalewatcher_core::EngineError;
 
-use crate::http::failure;
+use crate::http::error;
 use crate::limits::ENDLESS;
 
 /// A line without its end.
@@ -45,7 +45,7 @@ impl Lines {
                 return Ok(Some(line));
             }
             if self.received.is_endless() {
-                return Err(failure::too_large(what, self.received.limit * ENDLESS));
+                return Err(error::too_large(what, self.received.limit * ENDLESS));
             }
             match self.body.frame().await {
                 Some(Ok(frame)) => {
@@ -53,7 +53,7 @@ impl Lines {
                         self.received.add(&data);
                     }
                 }
-                Some(Err(error)) => return Err(failure::of_body(what, error)),
+                Some(Err(error)) => return Err(error::of_body(what, error)),
                 None => return Ok(None),
             }
         }

@@ -23,9 +23,9 @@ use whalewatcher_core::{EngineError, ErrorKind, Spawner, Tasks};
 
 use crate::config::endpoint::{Address, Endpoint};
 use crate::config::tls::Tls;
-use crate::http::failure::{self, Excerpt};
-use crate::http::home::Home;
-use crate::http::memory::Memory;
+use crate::http::budget::Budget;
+use crate::http::error::{self, Excerpt};
+use crate::http::pinned_socket::PinnedSocket;
 
 /// How many connections that nobody uses are kept: as many as inspections run at once.
 const MAX_IDLE: usize = 16;
@@ -37,7 +37,7 @@ const IDLE: Duration = Duration::from_secs(30);
 pub(crate) struct Transport {
     client: Client<Connector, Empty<Bytes>>,
     connector: Connector,
-    memory: Memory,
+    budget: Budget,
     _tasks: Tasks,
 }
 
@@ -47,25 +47,22 @@ impl Transport {
     pub(crate) fn new(mut connector: Connector, memory_limit: usize) -> Self {
         let tasks = Tasks::new();
         if let Address::Unix(path) = connector.endpoint.address() {
-            connector.home = Some(Arc::new(Home::new(path.clone())));
+            connector.socket = Some(Arc::new(PinnedSocket::new(path.clone())));
         }
         let client = builder(Spawn(tasks.spawner())).build(connector.clone());
-        Self { client, connector, memory: Memory::new(memory_limit), _tasks: tasks }
+        Self { client, connector, budget: Budget::new(memory_limit), _tasks: tasks }
     }
 
     /// What the engine answers, of which the headers have come. The path may have a query. Fails if another socket is bound at
     /// the endpoint by now, though a kept connection might still be answered.
     pub(crate) async fn get(&self, path: &str) -> Result<Response<Incoming>, EngineError> {
-        self.still_there()?;
+        self.check_socket()?;
         let mut request = Request::new(Empty::new());
         *request.uri_mut() = self.connector.uri(path).map_err(|error| {
             EngineError::new(ErrorKind::Malformed, format!("no request can be made of {}", Excerpt(path)))
                 .with_source(error)
         })?;
-        self.client
-            .request(request)
-            .await
-            .map_err(|error| failure::of_request(&self.connector.endpoint, error))
+        self.client.request(request).await.map_err(|error| error::of_request(&self.connector.endpoint, error))
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
@@ -73,19 +70,19 @@ impl Transport {
     }
 
     /// Fails if another socket is bound at the endpoint by now.
-    pub(crate) fn still_there(&self) -> Result<(), EngineError> {
-        self.connector.home.as_ref().map_or(Ok(()), |home| home.check())
+    pub(crate) fn check_socket(&self) -> Result<(), EngineError> {
+        self.connector.socket.as_ref().map_or(Ok(()), |socket| socket.check())
     }
 
     /// What answers may take of memory.
-    pub(crate) fn memory(&self) -> &Memory {
-        &self.memory
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     /// Resolves with the reason once it was noticed that another socket is bound at the endpoint.
-    pub(crate) async fn replaced(&self) -> EngineError {
-        match &self.connector.home {
-            Some(home) => home.left().await,
+    pub(crate) async fn socket_replaced(&self) -> EngineError {
+        match &self.connector.socket {
+            Some(socket) => socket.left().await,
             None => std::future::pending().await,
         }
     }
@@ -123,12 +120,12 @@ pub(crate) struct Connector {
     tls: Option<Tls>,
     peer: Arc<AtomicU32>,
     /// The one socket to connect to, if it must stay the same.
-    home: Option<Arc<Home>>,
+    socket: Option<Arc<PinnedSocket>>,
 }
 
 impl Connector {
     pub(crate) fn new(endpoint: Arc<Endpoint>, tls: Option<Tls>) -> Self {
-        Self { endpoint, tls, peer: Arc::default(), home: None }
+        Self { endpoint, tls, peer: Arc::default(), socket: None }
     }
 
     /// The path at this engine, as an URI. Whether TLS is spoken is this connector's business, not HTTP's.
@@ -139,8 +136,8 @@ impl Connector {
     async fn connect(self) -> io::Result<Stream> {
         match self.endpoint.address() {
             Address::Unix(path) => {
-                let stream = match &self.home {
-                    Some(home) => home.connect().await?,
+                let stream = match &self.socket {
+                    Some(socket) => socket.connect().await?,
                     None => UnixStream::connect(path).await?,
                 };
                 let pid = stream.peer_cred().ok().and_then(|peer| u32::try_from(peer.pid()?).ok());
@@ -173,7 +170,7 @@ impl Service<Uri> for Connector {
         Box::pin(async move {
             let endpoint = connector.endpoint.clone();
             let connected = connector.connect().await;
-            connected.map(TokioIo::new).map_err(|error| failure::of_connecting(&endpoint, error))
+            connected.map(TokioIo::new).map_err(|error| error::of_connecting(&endpoint, error))
         })
     }
 }

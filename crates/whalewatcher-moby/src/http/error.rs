@@ -177,7 +177,7 @@ pub(crate) fn too_large(what: &str, limit: usize) -> EngineError {
 }
 
 /// An answer does not fit into what all of them may take together.
-pub(crate) fn no_memory(what: &str, limit: usize) -> EngineError {
+pub(crate) fn over_budget(what: &str, limit: usize) -> EngineError {
     let message = format!(
         "{what}: the answer takes more than is left of {limit} bytes for all answers: Builder::memory_limit sets \
          another limit"

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 /// What could be read before it made no sense any more.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Salvaged {
+pub(crate) struct PartialEvent {
     pub(crate) kind: Option<String>,
     pub(crate) action: Option<String>,
     /// As the actor's.
@@ -19,11 +19,11 @@ pub(crate) struct Salvaged {
 }
 
 /// Reads as far as it goes.
-pub(crate) fn salvage(text: &str) -> Salvaged {
-    let mut salvaged = Salvaged::default();
+pub(crate) fn read_partial(text: &str) -> PartialEvent {
+    let mut event = PartialEvent::default();
     // How it ends does not matter.
-    let _ = serde_json::Deserializer::from_str(text).deserialize_map(Message(&mut salvaged));
-    salvaged
+    let _ = serde_json::Deserializer::from_str(text).deserialize_map(Message(&mut event));
+    event
 }
 
 /// A text; nothing if it is anything else.
@@ -31,7 +31,7 @@ fn text(value: &RawValue) -> Option<String> {
     serde_json::from_str(value.get()).ok()
 }
 
-struct Message<'a>(&'a mut Salvaged);
+struct Message<'a>(&'a mut PartialEvent);
 
 impl<'de> Visitor<'de> for Message<'_> {
     type Value = ();
@@ -60,7 +60,7 @@ impl<'de> Visitor<'de> for Message<'_> {
     }
 }
 
-struct Actor<'a>(&'a mut Salvaged);
+struct Actor<'a>(&'a mut PartialEvent);
 
 impl<'de> DeserializeSeed<'de> for Actor<'_> {
     type Value = ();
@@ -100,25 +100,25 @@ mod tests {
 
     #[test]
     fn whatever_comes_before_the_nonsense_is_kept() {
-        let new = Salvaged { kind: some("container"), action: some("die"), actor: some("a"), id: None };
+        let new = PartialEvent { kind: some("container"), action: some("die"), actor: some("a"), id: None };
         for text in [
             r#"{"Type":"container","Action":"die","Actor":{"ID":"a","Attributes":{"label":"xxxx"#,
             r#"{"Type":"container","Action":"die","Actor":{"ID":"a","Attributes":[[[1]]]},"time":"noon"}"#,
             r#"{"Type":"container","Action":"die","Actor":{"ID":"a"}}}}}"#,
             r#"{"Ty\u0070e":"container","Action":"die","odd":[{}],"Actor":{"odd":null,"ID":"a","#,
         ] {
-            assert_eq!(salvage(text), new, "{text}");
+            assert_eq!(read_partial(text), new, "{text}");
         }
-        let old = Salvaged { action: some("die"), id: some("a"), ..Salvaged::default() };
-        assert_eq!(salvage(r#"{"status":"die","id":"a","from":"bu"#), old);
-        let part = Salvaged { kind: some("container"), ..Salvaged::default() };
-        assert_eq!(salvage(r#"{"Type":"container","Action":5,"Actor":"a"}"#), part);
+        let old = PartialEvent { action: some("die"), id: some("a"), ..PartialEvent::default() };
+        assert_eq!(read_partial(r#"{"status":"die","id":"a","from":"bu"#), old);
+        let part = PartialEvent { kind: some("container"), ..PartialEvent::default() };
+        assert_eq!(read_partial(r#"{"Type":"container","Action":5,"Actor":"a"}"#), part);
     }
 
     #[test]
     fn of_what_is_no_event_nothing_is_kept() {
         for text in ["", "null", "<html>", "[1,2]", "{", "{\"Type\"", "{\"Type\":nu"] {
-            assert_eq!(salvage(text), Salvaged::default(), "{text}");
+            assert_eq!(read_partial(text), PartialEvent::default(), "{text}");
         }
     }
 
@@ -126,6 +126,6 @@ mod tests {
     fn nesting_however_deep_is_no_harm() {
         let deep = "[".repeat(1_000_000);
         let text = format!(r#"{{"id":"a","odd":{deep}"#);
-        assert_eq!(salvage(&text), Salvaged { id: some("a"), ..Salvaged::default() });
+        assert_eq!(read_partial(&text), PartialEvent { id: some("a"), ..PartialEvent::default() });
     }
 }

@@ -9,8 +9,9 @@ use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
 use hyper_util::rt::TokioExecutor;
 use whalewatcher_core::{EngineError, ErrorKind};
 
-use super::{Builder, Client};
-use crate::http::{failure, transport};
+use crate::builder::Builder;
+use crate::client::Client;
+use crate::http::{error, transport};
 
 /// After what time an answer's headers must have come to the application's own requests, in seconds.
 const OWN_REQUESTS_LIMIT: u64 = 120;
@@ -23,9 +24,9 @@ impl Client {
     ///
     /// [`ErrorKind::Configuration`] if bollard rejects the endpoint.
     pub fn client(&self) -> Result<Docker, EngineError> {
-        let connector = self.connector();
+        let connector = self.config.connector();
         let http = transport::builder(TokioExecutor::new()).build(connector.clone());
-        let endpoint = self.endpoint.clone();
+        let endpoint = self.config.endpoint.clone();
         let send = move |mut request: BollardRequest| {
             let (http, endpoint) = (http.clone(), endpoint.clone());
             let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
@@ -33,12 +34,12 @@ impl Client {
             async move {
                 *request.uri_mut() = uri?;
                 http.request(request).await.map_err(|error| {
-                    let error = failure::of_request(&endpoint, error);
+                    let error = error::of_request(&endpoint, error);
                     bollard::errors::Error::from(io::Error::other(error))
                 })
             }
         };
-        let address = format!("http://{}", self.endpoint.authority());
+        let address = format!("http://{}", self.config.endpoint.authority());
         Docker::connect_with_custom_transport(send, Some(address), OWN_REQUESTS_LIMIT, API_DEFAULT_VERSION)
             .map_err(|error| {
                 EngineError::new(ErrorKind::Configuration, "bollard cannot be used here").with_source(error)

@@ -34,13 +34,13 @@ impl Place {
 
 /// The one socket that all connections of a transport lead to: that of the first connection.
 #[derive(Debug)]
-pub(crate) struct Home {
+pub(crate) struct PinnedSocket {
     path: PathBuf,
     place: OnceLock<Place>,
     left: watch::Sender<bool>,
 }
 
-impl Home {
+impl PinnedSocket {
     pub(crate) fn new(path: PathBuf) -> Self {
         Self { path, place: OnceLock::new(), left: watch::Sender::new(false) }
     }
@@ -106,7 +106,7 @@ mod tests {
 
     use super::*;
 
-    fn is_left(home: &Home) -> bool {
+    fn is_left(home: &PinnedSocket) -> bool {
         let mut left = std::pin::pin!(home.left());
         left.as_mut().poll(&mut Context::from_waker(Waker::noop())) != Poll::Pending
     }
@@ -115,7 +115,7 @@ mod tests {
     async fn another_socket_at_the_path_is_noticed_and_never_connected_to() {
         let folder = tempfile::tempdir().unwrap();
         let (path, away) = (folder.path().join("s"), folder.path().join("away"));
-        let home = Home::new(path.clone());
+        let home = PinnedSocket::new(path.clone());
         assert_eq!(home.connect().await.unwrap_err().kind(), io::ErrorKind::NotFound);
         assert!(home.check().is_ok(), "nothing is known yet");
 
@@ -144,7 +144,7 @@ mod tests {
         let (path, other) = (folder.path().join("s"), folder.path().join("other"));
         let _first = UnixListener::bind(&path).unwrap();
         let _second = UnixListener::bind(&other).unwrap();
-        let home = Home::new(path.clone());
+        let home = PinnedSocket::new(path.clone());
         home.connect().await.unwrap();
         fs::rename(&other, &path).unwrap();
         assert_eq!(home.check().unwrap_err().kind(), ErrorKind::Disconnected);
