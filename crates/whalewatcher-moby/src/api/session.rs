@@ -6,7 +6,7 @@ use http::Response;
 use hyper::body::Incoming;
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
-use whalewatcher_core::{EngineError, EngineIdentity, Settings};
+use whalewatcher_core::{Backoff, EngineError, EngineIdentity, Settings};
 
 use crate::api::clock::EngineClock;
 use crate::api::handshake::Handshake;
@@ -20,8 +20,11 @@ use crate::limits::MAX_IDENTITY;
 /// The characters that stay as they are in a segment of a path and in a parameter of a query.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// The delays between attempts to get the event stream while changes are polled for.
-const RETRY: RetryDelays = RetryDelays { first: Duration::from_secs(1), longest: Duration::from_secs(60) };
+/// How many times longer than those between connections the delays are between attempts to get the event stream while
+/// changes are polled for: by default the first is 1 s and the longest 60 s. An attempt costs the engine a request, and a
+/// proxy that refuses the stream refuses the next one too.
+const FIRST_RETRY: u32 = 10;
+const LONGEST_RETRY: u32 = 6;
 
 /// What an operation needs to query one engine: its transport, API version, dialect and clock, and the watcher's limits.
 #[derive(Debug)]
@@ -40,6 +43,13 @@ pub(crate) struct RetryDelays {
     pub(crate) longest: Duration,
 }
 
+impl RetryDelays {
+    fn new(backoff: &Backoff) -> Self {
+        let first = backoff.first().saturating_mul(FIRST_RETRY);
+        Self { first, longest: backoff.longest().saturating_mul(LONGEST_RETRY).max(first) }
+    }
+}
+
 impl Session {
     pub(crate) fn new(transport: Transport, handshake: Handshake, settings: &Settings) -> Self {
         Self {
@@ -47,7 +57,7 @@ impl Session {
             handshake,
             list_limit: settings.list_limit(),
             inspections: settings.inspections(),
-            retry: RETRY,
+            retry: RetryDelays::new(settings.backoff()),
         }
     }
 
@@ -114,4 +124,23 @@ impl Session {
 /// Escapes a segment of a path or a parameter of a query.
 pub(crate) fn escape(text: &str) -> PercentEncode<'_> {
     utf8_percent_encode(text, UNRESERVED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_event_stream_is_retried_more_slowly_than_the_connection() {
+        for (first, longest, expected) in
+            [(100, 10_000, (1_000, 60_000)), (1, 10, (10, 60)), (1_000, 1_000, (10_000, 10_000))]
+        {
+            let [first, longest] = [first, longest].map(Duration::from_millis);
+            let RetryDelays { first, longest } =
+                RetryDelays::new(&Backoff::default().with_delays(first, longest));
+            assert_eq!((first.as_millis(), longest.as_millis()), expected);
+        }
+        let RetryDelays { first, longest } = RetryDelays::new(&Backoff::default());
+        assert_eq!((first.as_secs(), longest.as_secs()), (1, 60));
+    }
 }
