@@ -5,7 +5,8 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
-use whalewatcher_core::{EngineError, Hook};
+use whalewatcher_core::EngineError;
+use whalewatcher_core::adapter::Hook;
 
 use crate::client::{Client, Config};
 use crate::config::endpoint::{DEFAULT_ENDPOINT, Endpoint};
@@ -194,7 +195,8 @@ impl fmt::Debug for Builder {
 
 #[cfg(test)]
 mod tests {
-    use whalewatcher_core::{EngineClient, ErrorKind};
+    use whalewatcher_core::ErrorKind;
+    use whalewatcher_core::adapter::EngineClient;
 
     use super::*;
 

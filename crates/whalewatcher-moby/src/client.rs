@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use whalewatcher_core::{EngineClient, EngineError, Hook, Settings};
+use whalewatcher_core::adapter::{EngineClient, Hook};
+use whalewatcher_core::{EngineError, Settings};
 
 use crate::api::handshake::Handshake;
 use crate::api::lives::Lives;

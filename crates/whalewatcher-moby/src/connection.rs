@@ -10,9 +10,8 @@ use futures_core::Stream;
 use futures_util::stream;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use whalewatcher_core::{
-    Container, ContainerId, EngineConnection, EngineError, EngineEvent, EngineIdentity, Listing,
-};
+use whalewatcher_core::adapter::{EngineConnection, EngineEvent, EngineIdentity, Listing};
+use whalewatcher_core::{Container, ContainerId, EngineError};
 
 use crate::api::audit::audit;
 use crate::api::changes::changes;

@@ -8,7 +8,8 @@ use std::collections::HashMap;
 use std::time::SystemTime;
 
 use jiff::{SignedDuration, Timestamp};
-use whalewatcher_core::{ContainerId, EngineError, EngineEvent, ListingEntry};
+use whalewatcher_core::adapter::{EngineEvent, ListingEntry};
+use whalewatcher_core::{ContainerId, EngineError};
 
 use crate::api::clock::SLACK;
 use crate::api::events;

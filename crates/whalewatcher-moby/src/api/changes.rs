@@ -16,7 +16,8 @@ use std::time::Duration;
 use futures_core::Stream;
 use futures_util::stream;
 use tokio::time::{Instant, timeout};
-use whalewatcher_core::{ChangeSource, EngineError, EngineEvent, ErrorKind};
+use whalewatcher_core::adapter::EngineEvent;
+use whalewatcher_core::{ChangeSource, EngineError, ErrorKind};
 
 use crate::api::event_stream::{EventStream, SETTLED};
 use crate::api::events::Received;

@@ -8,7 +8,8 @@ use http::Response;
 use hyper::body::Incoming;
 use jiff::Timestamp;
 use tokio::time::timeout;
-use whalewatcher_core::{EngineError, EngineEvent};
+use whalewatcher_core::EngineError;
+use whalewatcher_core::adapter::EngineEvent;
 
 use crate::api::session::{Session, escape};
 use crate::decode::event::{ACTIONS, WHAT, decode};

@@ -11,7 +11,8 @@ use hyper::body::Incoming;
 use jiff::Timestamp;
 use serde::Deserialize;
 use tokio::time::timeout;
-use whalewatcher_core::{EngineError, EngineIdentity, ErrorKind, Printable};
+use whalewatcher_core::adapter::EngineIdentity;
+use whalewatcher_core::{EngineError, ErrorKind, Printable};
 
 use crate::api::clock::{EngineClock, date};
 use crate::decode::identity::{Dialect, Info, Version};

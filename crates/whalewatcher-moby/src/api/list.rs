@@ -3,7 +3,8 @@
 use std::time::SystemTime;
 
 use tokio::task::spawn_blocking;
-use whalewatcher_core::{EngineError, ErrorKind, ListingEntry};
+use whalewatcher_core::adapter::ListingEntry;
+use whalewatcher_core::{EngineError, ErrorKind};
 
 use crate::api::session::{Session, escape};
 use crate::decode::identity::Dialect;

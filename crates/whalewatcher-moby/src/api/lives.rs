@@ -4,7 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use whalewatcher_core::{Container, ContainerId, EngineEvent, ListingEntry};
+use whalewatcher_core::adapter::{EngineEvent, ListingEntry};
+use whalewatcher_core::{Container, ContainerId};
 
 use crate::api::clock::SLACK;
 

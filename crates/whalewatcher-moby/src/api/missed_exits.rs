@@ -10,7 +10,8 @@ use std::time::{Duration, SystemTime};
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
 use tokio::time::timeout;
-use whalewatcher_core::{ContainerId, EngineError, EngineEvent, ListingEntry};
+use whalewatcher_core::adapter::{EngineEvent, ListingEntry};
+use whalewatcher_core::{ContainerId, EngineError};
 
 use crate::api::clock::SLACK;
 use crate::api::events;

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep_until, timeout};
-use whalewatcher_core::{ContainerId, EngineError, EngineEvent, ErrorKind, ListingEntry};
+use whalewatcher_core::adapter::{EngineEvent, ListingEntry};
+use whalewatcher_core::{ContainerId, EngineError, ErrorKind};
 
 use crate::api;
 use crate::api::session::Session;

@@ -6,7 +6,8 @@ use http::Response;
 use hyper::body::Incoming;
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
-use whalewatcher_core::{Backoff, EngineError, EngineIdentity, Settings};
+use whalewatcher_core::adapter::EngineIdentity;
+use whalewatcher_core::{Backoff, EngineError, Settings};
 
 use crate::api::clock::EngineClock;
 use crate::api::handshake::Handshake;

@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 use futures_util::FutureExt;
 use jiff::Timestamp;
 use tokio::time::{Instant, timeout};
-use whalewatcher_core::{EngineError, EngineEvent};
+use whalewatcher_core::EngineError;
+use whalewatcher_core::adapter::EngineEvent;
 
 use crate::api::clock::SLACK;
 use crate::api::events::{Received, Request};

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
-use whalewatcher_core::{Container, ContainerId, EngineError, EngineEvent, Labels};
+use whalewatcher_core::adapter::EngineEvent;
+use whalewatcher_core::{Container, ContainerId, EngineError, Labels};
 
 use crate::decode::json;
 use crate::decode::labels::{Text, Texts};

@@ -7,7 +7,8 @@ use std::time::SystemTime;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
-use whalewatcher_core::{Container, ContainerId, EngineError, ListingEntry};
+use whalewatcher_core::adapter::ListingEntry;
+use whalewatcher_core::{Container, ContainerId, EngineError};
 
 use crate::decode::json;
 use crate::decode::labels::{self, Text, Texts};

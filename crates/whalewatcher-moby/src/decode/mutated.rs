@@ -4,7 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
 use proptest::prelude::*;
-use whalewatcher_core::{Container, ContainerId, EngineError, EngineEvent};
+use whalewatcher_core::adapter::EngineEvent;
+use whalewatcher_core::{Container, ContainerId, EngineError};
 
 use super::mutation::{mutate, mutations};
 use super::uptime::started_within;

@@ -19,7 +19,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tower_service::Service;
-use whalewatcher_core::{EngineError, ErrorKind, Spawner, Tasks};
+use whalewatcher_core::adapter::{Spawner, Tasks};
+use whalewatcher_core::{EngineError, ErrorKind};
 
 use crate::config::endpoint::{Address, Endpoint};
 use crate::config::tls::Tls;
