@@ -223,7 +223,7 @@ mod tests {
             (&[("DOCKER_HOST", "whale")][..], "endpoint 'whale' cannot be used"),
             (&[("DOCKER_API_VERSION", "1.20")][..], "DOCKER_API_VERSION '1.20' cannot be used"),
             (&[("DOCKER_HOST", "tcp://whale"), ("DOCKER_CERT_PATH", "/no/such")], "TLS"),
-            (&[("DOCKER_HOST", "http://whale"), ("DOCKER_TLS_VERIFY", "1")], "write tcp:// or https://"),
+            (&[("DOCKER_HOST", "http://whale"), ("DOCKER_TLS_VERIFY", "1")], "use tcp:// or https://"),
         ] {
             let error = Client::builder().build_in(&environment(variables)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Configuration);

@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn since_is_reported_to_the_nanosecond_in_each_engines_way() {
+    fn since_is_exact_in_both_dialects() {
         let since = Some(Timestamp::new(1_769_860_800, 7).unwrap());
         assert!(
             path(since, None, Dialect::Docker)

@@ -10,7 +10,7 @@ use crate::decode::inspection::{self, End, decode, decode_end};
 use crate::decode::raw_inspection::Packer;
 use crate::http::answer;
 use crate::http::budget::Body;
-use crate::limits::{MAX_COMPLAINT, MAX_INSPECTION};
+use crate::limits::{MAX_ERROR, MAX_INSPECTION};
 
 const WHAT: &str = "GET /containers/ID/json";
 
@@ -42,7 +42,7 @@ pub(crate) async fn inspect_end(
 async fn request(session: &Session, id: &ContainerId) -> Result<Option<Body>, EngineError> {
     let response = session.get(&format!("/containers/{}/json", escape(id))).await?;
     if response.status() == StatusCode::NOT_FOUND {
-        let body = answer::read(WHAT, response, MAX_COMPLAINT, session.budget()).await?;
+        let body = answer::read(WHAT, response, MAX_ERROR, session.budget()).await?;
         let error = answer::refused(WHAT, StatusCode::NOT_FOUND, &body);
         return if inspection::is_gone(id, &body) { Ok(None) } else { Err(error) };
     }

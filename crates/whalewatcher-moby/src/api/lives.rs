@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_life_is_known_until_its_own_end() {
+    fn a_life_is_known_until_its_own_exit() {
         let (lives, now) = (Lives::default(), Some(at(200)));
         let alive = |id: &str, second| Container::new(id, id, 1).with_started_at(Some(at(second)));
         let inspected = |id: &str, container: Option<&Container>| {
@@ -164,13 +164,13 @@ mod tests {
         lives.retain_listed(&[], None);
         assert_eq!(known(), "c new");
         lives.retain_listed(&[], now);
-        assert_eq!(known(), "new", "the list may be older than that");
+        assert_eq!(known(), "new", "the list may be older than the life");
         let id = "new".into();
         for (end, expected) in [(198, "new"), (199, "new"), (200, "")] {
             let inspecting = lives.begin_inspection(&id);
             lives.record_event(&exited("new", end));
             inspecting.record_answer(Some(&alive("new", 199)));
-            assert_eq!(known(), expected, "an end at {end} came before the answer");
+            assert_eq!(known(), expected, "an exit at {end} came before the answer");
         }
         drop(lives.begin_inspection(&id));
         assert!(lives.locked().inspected.is_empty());

@@ -105,7 +105,7 @@ struct Remembered {
     newest: Option<NewestEvent>,
     /// The time of the first event that is remembered.
     first: Option<SystemTime>,
-    /// The latest time of an event since the clock was set back.
+    /// The latest time of an event, since the clock was set back if it was.
     latest: Option<SystemTime>,
 }
 
@@ -115,9 +115,9 @@ enum Trace {
         has_begun: bool,
     },
     Ended(End),
-    /// The clock was set back, so which life an end is of is not certain before its own start.
+    /// The clock was set back: until the next start it is not certain to which life an exit belongs.
     SetBack,
-    /// Another life began, and nothing said that this one was over.
+    /// Another life began, and the exit of this one is missing.
     Unknown,
 }
 
@@ -153,7 +153,7 @@ impl Remembered {
             (EngineEvent::Exited { code, .. }, Some(at)) if is_certain => {
                 Trace::Ended(End { at, code: *code })
             }
-            // Its own start is reported a moment after it.
+            // The event of its own start is dated a moment after it.
             (EngineEvent::Started { .. }, Some(at))
                 if !has_begun && life.began.checked_add(SLACK).is_some_and(|latest| at <= latest) =>
             {
@@ -164,12 +164,13 @@ impl Remembered {
         };
     }
 
-    /// The ends of those since whose start, or since the newest event before it was seen, no event is missing.
+    /// Returns the ends of those lives since which no event is missing: since their start, or since the newest event that was
+    /// received before they were seen last.
     fn ends(self) -> impl Iterator<Item = (ContainerId, Life, End)> {
         let Self { lives, newest, first, .. } = self;
         lives.into_iter().filter_map(move |(id, (life, trace))| {
             let Trace::Ended(end) = trace else { return None };
-            // What a later connection brought says nothing of what was missed before it.
+            // The newest event of a later connection does not prove that none was missed before it.
             let newest = newest.filter(|newest| newest.connection <= life.connection);
             let seen = newest.map_or(life.began, |newest| newest.at.max(life.began));
             (first? <= seen).then_some((id, life, end))
@@ -195,7 +196,7 @@ mod tests {
         EngineEvent::Exited { id: id.into(), pid: None, at: Some(at(second)), code: Some(7) }
     }
 
-    /// By these events, of a life that began at 100 and was seen last on this connection.
+    /// The end by these events of a life that began at 100 and was seen last on this connection.
     fn end_of_life(connection: u64, events: &[EngineEvent]) -> Option<End> {
         let lives = HashMap::from([("a".into(), Life { pid: 1, began: at(100), connection })]);
         let mut remembered = Remembered::new(lives, Some(NewestEvent { connection: 1, at: at(200) }));
@@ -204,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_is_believed_only_if_no_event_is_missing() {
+    fn an_exit_counts_only_if_no_event_is_missing() {
         for (what, events, end) in [
             ("from the newest on", vec![started("b", 200), exited("a", 300)], Some(300)),
             ("from after it on", vec![started("b", 201), exited("a", 300)], None),

@@ -10,31 +10,31 @@ use crate::limits::MAX_DAMAGED;
 
 /// Decodes JSON.
 ///
-/// Engines write valid UTF-8, even of names that are not; should one not, then what is invalid is replaced, for it must
-/// not hide all else.
+/// Engines write valid UTF-8, even for names that are not. Invalid bytes are replaced all the same, so that they hide nothing
+/// else.
 pub(crate) fn decode<T: for<'de> Deserialize<'de>>(what: &str, body: &[u8]) -> Result<T, EngineError> {
     parse(what, &text(what, body)?)
 }
 
-/// The body as text, with what is not valid UTF-8 replaced: in what is not too large for that.
+/// Returns the body as text, with invalid UTF-8 replaced if the body is not too large for that.
 pub(crate) fn text<'a>(what: &str, body: &'a [u8]) -> Result<Cow<'a, str>, EngineError> {
     match std::str::from_utf8(body) {
-        // Which is far quicker than to look for what is not valid.
+        // Checking first is far quicker than replacing.
         Ok(text) => Ok(text.into()),
-        // What replaces a byte has three.
-        Err(_) if body.len() > MAX_DAMAGED => Err(error::malformed(what, "it was damaged on the way")),
+        // A replacement character has three bytes.
+        Err(_) if body.len() > MAX_DAMAGED => Err(error::malformed(what, "it is not valid UTF-8")),
         Err(_) => Ok(String::from_utf8_lossy(body)),
     }
 }
 
-/// The same of what is text already, and may be borrowed from.
+/// Decodes JSON that is text already, and may be borrowed from.
 pub(crate) fn parse<'a, T: Deserialize<'a>>(what: &str, text: &'a str) -> Result<T, EngineError> {
-    // Not as the error's source: it may quote any length of what the engine wrote.
+    // Not as the error's source: it may quote any length of the engine's text.
     serde_json::from_str(text).map_err(|error| error::malformed(what, error))
 }
 
-/// Whether it was damaged on the way: engines write valid UTF-8. What is damaged never proves that something is over.
-pub(crate) fn is_damaged(body: &[u8]) -> bool {
+/// Whether a body was corrupted: engines write valid UTF-8. A corrupt body never proves that a container is not alive.
+pub(crate) fn is_corrupt(body: &[u8]) -> bool {
     std::str::from_utf8(body).is_err()
 }
 
@@ -49,7 +49,7 @@ mod tests {
     use crate::http::answer::refused;
 
     #[test]
-    fn what_an_engine_writes_is_quoted_in_errors_as_one_line_of_bounded_length() {
+    fn errors_quote_an_engines_text_on_one_line_of_bounded_length() {
         let long = format!("{{\"a\":\"\\u001b[2J{}\\n\"}}", "x".repeat(1_000_000));
         let decoding = decode::<u8>("GET /x", long.as_bytes()).unwrap_err();
         let quoting =
@@ -64,10 +64,10 @@ mod tests {
     }
 
     #[test]
-    fn invalid_utf8_is_replaced_and_other_garbage_refused() {
+    fn invalid_utf8_is_replaced_and_malformed_json_refused() {
         assert_eq!(decode::<String>("GET /x", b"\"a\xffb\"").unwrap(), "a\u{fffd}b");
-        for garbage in [&b""[..], b"{", b"<html>", b"\"\\ud800\"", b"\x00"] {
-            let error = decode::<String>("GET /x", garbage).unwrap_err();
+        for malformed in [&b""[..], b"{", b"<html>", b"\"\\ud800\"", b"\x00"] {
+            let error = decode::<String>("GET /x", malformed).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Malformed);
             assert!(error.to_string().starts_with("GET /x: the answer cannot be understood"), "{error}");
         }

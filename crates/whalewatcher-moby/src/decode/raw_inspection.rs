@@ -1,4 +1,4 @@
-//! What packers of rucksacks receive.
+//! The input of packers of rucksacks.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -8,11 +8,11 @@ use whalewatcher_core::{ContainerId, EngineError};
 
 use crate::decode::json;
 
-/// Packs what an application wants to keep of an inspection.
+/// Packs what an application keeps of an inspection.
 pub(crate) type Packer = Arc<dyn Fn(RawInspection<'_>) -> Option<Arc<dyn Any + Send + Sync>> + Send + Sync>;
 
-/// The engine's answer to an inspection of a container that is alive, for packers of rucksacks: the JSON that
-/// `docker inspect` shows. It may be of any shape beyond what the watcher itself needs.
+/// The engine's answer to the inspection of a container that is alive, for packers of rucksacks: the JSON that
+/// `docker inspect` shows. It may have any shape beyond what the watcher itself needs.
 #[derive(Clone, Copy, Debug)]
 pub struct RawInspection<'a> {
     id: &'a ContainerId,
@@ -36,12 +36,12 @@ impl<'a> RawInspection<'a> {
         self.text
     }
 
-    /// Decodes the parts that `T` has, which may borrow from the text. Engines leave out fields or send `null` where a
-    /// value is not known, so most fields are best an `Option`.
+    /// Decodes the parts that `T` has, which may borrow from the text. Engines omit fields or send `null` where a value is not
+    /// known, so most fields are best an `Option`.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Malformed`](whalewatcher_core::ErrorKind::Malformed) if the JSON has not the shape that `T` asks for.
+    /// [`ErrorKind::Malformed`](whalewatcher_core::ErrorKind::Malformed) if the JSON does not have the shape that `T` requires.
     pub fn decode<T: Deserialize<'a>>(&self) -> Result<T, EngineError> {
         json::parse("inspection", self.text)
     }

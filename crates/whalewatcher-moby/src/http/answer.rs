@@ -1,4 +1,4 @@
-//! What an engine answers to a request: the status looked at, the body read up to a limit, the JSON decoded.
+//! Answers to requests: checks the status, reads the body up to a limit.
 
 use std::error::Error;
 use std::fmt;
@@ -11,9 +11,9 @@ use whalewatcher_core::{EngineError, ErrorKind};
 
 use crate::http::budget::{Body, Budget};
 use crate::http::error::{self, Excerpt};
-use crate::limits::MAX_COMPLAINT;
+use crate::limits::MAX_ERROR;
 
-/// Says what was wrong, for an answer that is not a success; `what` names the request.
+/// Returns an answer with a status of success; any other is an error. `what` names the request.
 pub(crate) async fn succeeded(
     what: &str,
     response: Response<Incoming>,
@@ -23,13 +23,13 @@ pub(crate) async fn succeeded(
     if status.is_success() {
         return Ok(response);
     }
-    match read(what, response, MAX_COMPLAINT, budget).await {
-        Ok(complaint) => Err(refused(what, status, &complaint)),
+    match read(what, response, MAX_ERROR, budget).await {
+        Ok(body) => Err(refused(what, status, &body)),
         Err(_) => Err(refused(what, status, b"")),
     }
 }
 
-/// The whole body, if it has no more than `limit` bytes. Of one that announces more nothing is read.
+/// Reads the whole body, which may have up to `limit` bytes. If it announces more, nothing is read.
 pub(crate) async fn read(
     what: &str,
     response: Response<Incoming>,
@@ -46,7 +46,7 @@ pub(crate) async fn read(
         return Err(error::over_budget(what, budget.limit()));
     }
     let mut body = Body::new(budget);
-    // Each piece is copied and let go: many small ones would take many times what is in them.
+    // Each piece is copied and dropped: many small ones would take many times the memory of their content.
     while let Some(frame) = incoming.frame().await {
         let frame = frame.map_err(|error| error::of_body(what, error))?;
         let Ok(data) = frame.into_data() else { continue };
@@ -58,8 +58,9 @@ pub(crate) async fn read(
     Ok(body)
 }
 
-pub(crate) fn refused(what: &str, status: StatusCode, complaint: &[u8]) -> EngineError {
-    let text = self::complaint(complaint);
+/// The error for an answer with this status and body.
+pub(crate) fn refused(what: &str, status: StatusCode, body: &[u8]) -> EngineError {
+    let text = reason(body);
     let (kind, verb) = match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => (ErrorKind::PermissionDenied, "refuses"),
         _ => (ErrorKind::Failed, "fails"),
@@ -70,7 +71,7 @@ pub(crate) fn refused(what: &str, status: StatusCode, complaint: &[u8]) -> Engin
     EngineError::new(kind, message).with_source(Refused(status))
 }
 
-/// What refused, as the source of the error: the status of the answer.
+/// The status of an answer that is no success, as the source of the error.
 #[derive(Debug)]
 struct Refused(StatusCode);
 
@@ -82,19 +83,19 @@ impl fmt::Display for Refused {
 
 impl Error for Refused {}
 
-/// The status with which the request was refused that failed like this.
+/// Returns the status of the answer that caused this error.
 pub(crate) fn refusal(error: &EngineError) -> Option<StatusCode> {
     error.source()?.downcast_ref::<Refused>().map(|refused| refused.0)
 }
 
-/// What an engine complains of: the message in its JSON, or else all of it.
-pub(crate) fn complaint(body: &[u8]) -> String {
+/// Returns the reason in the body of an error: the message in its JSON, or else all of it.
+pub(crate) fn reason(body: &[u8]) -> String {
     #[derive(Deserialize)]
-    struct Complaint {
+    struct Refusal {
         message: String,
     }
     match serde_json::from_slice(body) {
-        Ok(Complaint { message }) => message,
+        Ok(Refusal { message }) => message,
         Err(_) => String::from_utf8_lossy(body).into_owned(),
     }
 }
@@ -104,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_engines_complaint_is_passed_on() {
+    fn an_engines_reason_is_passed_on() {
         for (status, body, kind, text) in [
             (
                 500,

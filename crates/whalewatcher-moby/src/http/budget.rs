@@ -1,4 +1,4 @@
-//! How much memory the answers of one connection may take, all together.
+//! The memory that the answers on one connection may take together.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use whalewatcher_core::EngineError;
 
 use crate::http::error;
 
-/// What a buffer has at first.
+/// The first capacity of a buffer.
 const FIRST: usize = 4096;
 
-/// What the answers that are under way may take together. Clones share it.
+/// The memory that the answers in flight may take together. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Budget(Arc<Shared>);
 
@@ -26,18 +26,18 @@ impl Budget {
         Self(Arc::new(Shared { limit, free: AtomicUsize::new(limit) }))
     }
 
-    /// How much there is in all.
+    /// The total.
     pub(crate) fn limit(&self) -> usize {
         self.0.limit
     }
 
-    /// Nothing of it yet.
+    /// Returns an empty share.
     pub(crate) fn share(&self) -> Share {
         Share { budget: self.clone(), bytes: 0 }
     }
 }
 
-/// What somebody takes of it, until it is dropped.
+/// A part of the budget, returned when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Share {
     budget: Budget,
@@ -45,7 +45,7 @@ pub(crate) struct Share {
 }
 
 impl Share {
-    /// Takes more, unless that is more than there is.
+    /// Takes more, if the budget has as much left.
     pub(crate) fn take(&mut self, what: &str, bytes: usize) -> Result<(), EngineError> {
         let Shared { limit, free } = &*self.budget.0;
         free.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| free.checked_sub(bytes))
@@ -61,7 +61,7 @@ impl Drop for Share {
     }
 }
 
-/// The body of an answer in one piece, however it came.
+/// The body of an answer, in one piece.
 #[derive(Debug)]
 pub(crate) struct Body {
     bytes: Vec<u8>,
@@ -73,7 +73,7 @@ impl Body {
         Self { bytes: Vec::new(), share: budget.share() }
     }
 
-    /// Adds what came; `total` is how much there will be if that is known, and never less than there is with this.
+    /// Appends a piece. `total` is the size of the whole body or a limit of it.
     pub(crate) fn add(&mut self, what: &str, data: &[u8], total: usize) -> Result<(), EngineError> {
         let (needed, capacity) = (self.bytes.len() + data.len(), self.bytes.capacity());
         if needed > capacity {
@@ -85,7 +85,7 @@ impl Body {
         Ok(())
     }
 
-    /// What is in it, and what is taken for it, to take more for what is made of it.
+    /// The content and its share, which takes more for what the content is decoded to.
     pub(crate) fn share(&mut self) -> (&[u8], &mut Share) {
         (&self.bytes, &mut self.share)
     }
@@ -93,7 +93,7 @@ impl Body {
 
 #[cfg(test)]
 impl Body {
-    /// One that has this, within as much memory as there usually is.
+    /// Returns a body with this content, within the default budget.
     pub(crate) fn of(bytes: &[u8]) -> Self {
         let mut body = Self::new(&Budget::new(crate::limits::MEMORY_LIMIT));
         body.add("a test", bytes, bytes.len()).unwrap();
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_is_given_back_and_there_is_no_more_than_there_is() {
+    fn shares_are_limited_and_returned() {
         let budget = Budget::new(10);
         let (mut one, mut other) = (budget.share(), budget.share());
         one.take("a list", 7).unwrap();
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_takes_about_what_it_has_however_it_comes() {
+    fn a_body_takes_its_size_in_pieces_of_any_size() {
         for piece in [1, 1000, 100_000] {
             let budget = Budget::new(200_000);
             let mut body = Body::new(&budget);

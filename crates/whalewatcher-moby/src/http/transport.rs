@@ -1,4 +1,4 @@
-//! HTTP to an engine, over a unix socket or TCP, on connections that are kept and used again.
+//! HTTP to an engine, over a unix socket or TCP, with reused connections.
 
 use std::future::Future;
 use std::io;
@@ -28,12 +28,12 @@ use crate::http::budget::Budget;
 use crate::http::error::{self, Excerpt};
 use crate::http::pinned_socket::PinnedSocket;
 
-/// How many connections that nobody uses are kept: as many as inspections run at once.
+/// How many idle connections are kept: as many as inspections run at once.
 const MAX_IDLE: usize = 16;
-/// For how long.
+/// How long an idle connection is kept.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// HTTP to one engine. Dropping it closes all connections and ends the tasks that drive them.
+/// An HTTP client of one engine. Dropping it closes all connections and ends the tasks that drive them.
 #[derive(Debug)]
 pub(crate) struct Transport {
     client: Client<Connector, Empty<Bytes>>,
@@ -43,8 +43,8 @@ pub(crate) struct Transport {
 }
 
 impl Transport {
-    /// Connects to nothing yet. All connections will be to the same socket; what is sent over them may take so many bytes of
-    /// memory at once.
+    /// Creates a client without connecting. All its connections lead to the same socket; the answers in flight may take
+    /// `memory_limit` bytes together.
     pub(crate) fn new(mut connector: Connector, memory_limit: usize) -> Self {
         let tasks = Tasks::new();
         if let Address::Unix(path) = connector.endpoint.address() {
@@ -54,13 +54,13 @@ impl Transport {
         Self { client, connector, budget: Budget::new(memory_limit), _tasks: tasks }
     }
 
-    /// What the engine answers, of which the headers have come. The path may have a query. Fails if another socket is bound at
-    /// the endpoint by now, though a kept connection might still be answered.
+    /// Sends a GET request, and returns the answer once its headers have come. The path may have a query. Fails if another
+    /// socket is bound at the endpoint by now, though a reused connection might still be answered.
     pub(crate) async fn get(&self, path: &str) -> Result<Response<Incoming>, EngineError> {
         self.check_socket()?;
         let mut request = Request::new(Empty::new());
         *request.uri_mut() = self.connector.uri(path).map_err(|error| {
-            EngineError::new(ErrorKind::Malformed, format!("no request can be made of {}", Excerpt(path)))
+            EngineError::new(ErrorKind::Malformed, format!("no request can be made for {}", Excerpt(path)))
                 .with_source(error)
         })?;
         self.client.request(request).await.map_err(|error| error::of_request(&self.connector.endpoint, error))
@@ -75,36 +75,36 @@ impl Transport {
         self.connector.socket.as_ref().map_or(Ok(()), |socket| socket.check())
     }
 
-    /// What answers may take of memory.
+    /// The memory that answers may take.
     pub(crate) fn budget(&self) -> &Budget {
         &self.budget
     }
 
-    /// Resolves with the reason once it was noticed that another socket is bound at the endpoint.
+    /// Resolves with the reason once another socket was noticed at the endpoint.
     pub(crate) async fn socket_replaced(&self) -> EngineError {
         match &self.connector.socket {
-            Some(socket) => socket.left().await,
+            Some(socket) => socket.replaced().await,
             None => std::future::pending().await,
         }
     }
 
-    /// The PID of whoever listens at the unix socket, as the kernel tells it, once a connection was made.
+    /// The PID of the process that listens at the unix socket, as the kernel reports it, once a connection was made.
     pub(crate) fn peer(&self) -> Option<u32> {
         Some(self.connector.peer.load(Ordering::Relaxed)).filter(|pid| *pid != 0)
     }
 }
 
-/// A HTTP client's making. Its tasks are the executor's.
+/// Returns a builder of HTTP clients whose tasks the executor runs.
 pub(crate) fn builder<E: Executor<BoxTask> + Clone + Send + Sync + 'static>(executor: E) -> Builder {
     let mut builder = Client::builder(executor);
-    // The timer closes what is idle even if nobody asks for a connection any more.
+    // The timer closes idle connections even if no further request is made.
     builder.pool_max_idle_per_host(MAX_IDLE).pool_idle_timeout(IDLE).pool_timer(TokioTimer::new());
     builder
 }
 
 type BoxTask = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// hyper-util has its connections driven by tasks: with its own executor these would outlive whoever wanted them.
+/// Spawns the tasks that drive connections. With hyper-util's own executor they would outlive the transport.
 #[derive(Clone)]
 struct Spawn(Spawner);
 
@@ -129,7 +129,7 @@ impl Connector {
         Self { endpoint, tls, peer: Arc::default(), socket: None }
     }
 
-    /// The path at this engine, as an URI. Whether TLS is spoken is this connector's business, not HTTP's.
+    /// The URI of a path at this engine. Its scheme is always `http`: the connector adds TLS.
     pub(crate) fn uri(&self, path: &str) -> Result<Uri, http::Error> {
         Uri::builder().scheme("http").authority(self.endpoint.authority()).path_and_query(path).build()
     }
@@ -179,7 +179,7 @@ impl Service<Uri> for Connector {
 trait Io: AsyncRead + AsyncWrite + Send {}
 impl<T: AsyncRead + AsyncWrite + Send> Io for T {}
 
-/// A connection, whatever it goes over.
+/// A connection over any transport.
 pub(crate) struct Stream(Pin<Box<dyn Io>>);
 
 impl Connection for Stream {

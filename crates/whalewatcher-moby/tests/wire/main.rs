@@ -1,4 +1,4 @@
-//! The client against an engine on a socket, played by the test kit, and against what is not an engine.
+//! The client against the test kit's engine on a socket, and against servers that are no engine.
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod connecting;
