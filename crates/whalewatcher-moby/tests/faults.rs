@@ -240,7 +240,8 @@ async fn any_answer_may_end_early() {
 
 #[tokio::test]
 async fn any_answer_may_be_malformed() {
-    let of = |after| format!("garble after={after} count=5 one-in=1 high=true seed={after}").parse().unwrap();
+    let of =
+        |after| format!("corrupt after={after} count=5 one-in=1 high=true seed={after}").parse().unwrap();
     recovers_wherever(of).await;
 }
 
@@ -386,7 +387,7 @@ async fn after_random_faults(seed: u64) -> u32 {
     // Faults that only a time limit detects are rarer, because they take that long.
     let mut faults = RandomFaults::new(seed)
         .weight(Family::Cut, 5)
-        .weight(Family::Garble, 5)
+        .weight(Family::Corrupt, 5)
         .weight(Family::Truncate, 5)
         .weight(Family::Answer, 5)
         .requests(REQUESTS);
