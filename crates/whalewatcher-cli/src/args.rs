@@ -1,4 +1,4 @@
-//! What can be said on the command line.
+//! The command line.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 /// Shows which containers are alive on this host, and every change as it happens.
 ///
-/// Alive means: has a process, running or paused. Whalewatcher asks the engine once, then follows its events;
-/// restarts of the engine and lost connections are bridged, and nothing that happened meanwhile is lost.
+/// A container is alive while it has a process, running or paused. Whalewatcher lists the containers once, then follows the
+/// engine's events. After a lost connection or a restart of the engine it prints exactly what changed meanwhile.
 #[derive(Parser)]
 #[command(name = "whalewatcher", version, arg_required_else_help = true, propagate_version = true, after_help = EXAMPLES)]
-pub(crate) struct Arguments {
-    /// Increase verbosity on the standard error: -v, -vv, -vvv; without it RUST_LOG decides
+pub(crate) struct Cli {
+    /// Increase verbosity of the log on the standard error (-v, -vv, -vvv); the default is RUST_LOG
     #[arg(short, long, action = ArgAction::Count, global = true)]
     pub(crate) verbose: u8,
 
@@ -21,10 +21,10 @@ pub(crate) struct Arguments {
 
 const EXAMPLES: &str = "\
 Examples:
-  whalewatcher ps                          which containers are alive, by compose project
-  whalewatcher watch                       the same, then a line for every change
-  whalewatcher watch --format json         one JSON object a line, for other programs
-  whalewatcher demo --for 20s              the same on a built-in demo engine: no Docker needed";
+  whalewatcher ps                          list live containers by compose project
+  whalewatcher watch                       the same, then a line per change
+  whalewatcher watch --format json         one JSON object per line, for other programs
+  whalewatcher demo --for 20s              watch a built-in demo engine; needs no Docker";
 
 const WATCH_EXAMPLES: &str = "\
 Examples:
@@ -33,8 +33,8 @@ Examples:
   whalewatcher watch --host unix:///run/docker.sock --host tcp://127.0.0.1:2375
   whalewatcher watch --format json | jq -r 'select(.event == \"exited\") | .container.name'
 
-Ends with status 0 at Ctrl-C or SIGTERM. An engine that is not there yet, or goes away, is waited for. Of several hosts, those
-that cannot be watched are named on the standard error; the others are watched.";
+Exits with status 0 at Ctrl-C or SIGTERM. Waits for engines that cannot be reached. Hosts that cannot be watched are reported
+on the standard error while the others are watched.";
 
 const PS_EXAMPLES: &str = "\
 Examples:
@@ -45,7 +45,7 @@ Examples:
   whalewatcher ps --host cri:///run/containerd/containerd.sock
   whalewatcher ps --format json | jq -r '.[] | [.pid, .name] | @tsv'
 
-Ends with status 1 if an engine or a container cannot be asked; what is known is shown.";
+Exits with status 1 if an engine cannot be listed or a container cannot be inspected; prints what is known.";
 
 const DEMO_EXAMPLES: &str = "\
 Examples:
@@ -53,82 +53,82 @@ Examples:
   whalewatcher demo --for 20s
   whalewatcher demo --for 1m --format json
 
-The demo engine speaks Docker's API on a private socket: while it runs, other programs can watch it too.";
+The demo engine serves Docker's API on a private socket, which other programs can use while it runs.";
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Show what is alive, then every start, exit, pause and rename as it happens
+    /// Show live containers, then every start, exit, pause and rename as it happens
     #[command(after_help = WATCH_EXAMPLES)]
     Watch {
         #[command(flatten)]
-        engines: Engines,
+        engines: EngineArgs,
         #[command(flatten)]
-        view: View,
+        view: ViewArgs,
     },
-    /// Show what is alive right now
+    /// Show live containers
     #[command(after_help = PS_EXAMPLES)]
     Ps {
         #[command(flatten)]
-        engines: Engines,
+        engines: EngineArgs,
         #[command(flatten)]
-        view: View,
+        view: ViewArgs,
     },
-    /// Watch a built-in demo engine, on which containers come and go: no Docker needed
+    /// Watch a built-in demo engine; needs no Docker
     #[command(after_help = DEMO_EXAMPLES)]
     Demo {
-        /// End after so long, such as 20s, 2m or 1h30m; without it at Ctrl-C
+        /// Exit after this time, such as 20s, 2m or 1h30m [default: at Ctrl-C]
         #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
         limit: Option<Duration>,
         #[command(flatten)]
-        view: View,
+        view: ViewArgs,
     },
 }
 
-/// Which engines.
+/// The engines to watch.
 #[derive(Args, Default)]
-pub(crate) struct Engines {
-    /// Where an engine is: Docker at unix:///PATH, /PATH, tcp://HOST:PORT or http://HOST:PORT, containerd at
-    /// containerd:///PATH, or a Kubernetes node's runtime at cri:///PATH; can be repeated
+pub(crate) struct EngineArgs {
+    /// Engine to watch: Docker or podman at unix:///PATH, /PATH, tcp://HOST:PORT or http://HOST:PORT, containerd at
+    /// containerd:///PATH, the runtime of a Kubernetes node at cri:///PATH; can be repeated
     ///
-    /// docker:///PATH is the same as unix:///PATH. containerd:// and cri:// are containerd where it always is, asked by its
-    /// own API or by the one that the kubelet uses; CRI-O is at cri:///run/crio/crio.sock. Without it: DOCKER_HOST, else
+    /// docker:///PATH is the same as unix:///PATH. containerd:// and cri:// without a path mean containerd's default socket,
+    /// with its own API or with CRI; CRI-O is at cri:///run/crio/crio.sock. The default is DOCKER_HOST, else
     /// unix:///var/run/docker.sock.
     #[arg(long = "host", value_name = "URL")]
     pub(crate) hosts: Vec<String>,
 
-    /// Leave out this namespace of containerd, in place of 'moby' and 'k8s.io'; can be repeated
+    /// Ignore this containerd namespace, instead of 'moby' and 'k8s.io'; can be repeated
     #[arg(long = "ignore-namespace", value_name = "NAME")]
     pub(crate) ignored: Vec<String>,
 
-    /// Show all namespaces of containerd, 'moby' and 'k8s.io' included
+    /// Show all containerd namespaces, including 'moby' and 'k8s.io'
     #[arg(long, conflicts_with = "ignored")]
     pub(crate) all_namespaces: bool,
 }
 
-impl Engines {
-    /// Which namespaces of containerd are left out; `None`: those that are by default.
+impl EngineArgs {
+    /// Returns the containerd namespaces to ignore; `None` for the default.
     pub(crate) fn ignored_namespaces(&self) -> Option<&[String]> {
         (self.all_namespaces || !self.ignored.is_empty()).then_some(&self.ignored)
     }
 }
 
-/// What is shown of them, and how.
+/// What to show, and how.
 #[derive(Args)]
-pub(crate) struct View {
+pub(crate) struct ViewArgs {
     /// Output format
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Text)]
     pub(crate) format: Format,
 
-    /// Show the containers of this compose project only; '' shows those without one
+    /// Show only containers of this compose project; '' means those without one
     #[arg(long, value_name = "NAME")]
     pub(crate) project: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// Tables and lines, with relative times, and with colour on a terminal
+    /// Tables and lines for people, with colour on a terminal
     Text,
-    /// JSON for programs: of 'ps' an array of containers, else one event a line
+    /// JSON for programs: an array of containers for 'ps', else one event per line
     Json,
 }
 
@@ -146,12 +146,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_consistent() {
-        Arguments::command().debug_assert();
+    fn clap_accepts_the_definition() {
+        Cli::command().debug_assert();
     }
 
     #[test]
-    fn durations_are_written_as_people_do() {
+    fn durations_have_units() {
         let seconds = |text| duration(text).map(|duration| duration.as_secs());
         assert_eq!((seconds("20s"), seconds("2m"), seconds("1h30m")), (Ok(20), Ok(120), Ok(5_400)));
         for wrong in ["", "20", "0s", "-3s", "soon"] {
@@ -160,9 +160,9 @@ mod tests {
     }
 
     #[test]
-    fn hosts_add_up_and_text_is_the_default() {
+    fn hosts_repeat_and_text_is_the_default() {
         let line = ["whalewatcher", "watch", "--host", "/a", "--host", "tcp://b:1", "-vv"];
-        let arguments = Arguments::try_parse_from(line).unwrap();
+        let arguments = Cli::try_parse_from(line).unwrap();
         assert_eq!(arguments.verbose, 2);
         let Command::Watch { engines, view } = arguments.command else { panic!("not watch") };
         assert_eq!(engines.hosts, ["/a", "tcp://b:1"]);

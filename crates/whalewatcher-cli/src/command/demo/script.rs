@@ -1,4 +1,4 @@
-//! What happens on the demo engine: a small shop with its jobs, and what life does to it. The same each time.
+//! The script of the demo engine: a small shop with its jobs, the same in each run.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -8,12 +8,12 @@ use whalewatcher_testkit::docker::{ContainerSpec, Error, RestartPolicy, Server};
 
 const SHOP: &str = "shop";
 
-/// What was there before anybody looked, each started so many minutes ago.
-pub(crate) fn set_the_scene(engine: &Server) -> Result<(), Error> {
+/// Starts the containers that the demo begins with, at different times in the past.
+pub(crate) fn populate(engine: &Server) -> Result<(), Error> {
     const MINUTE: u64 = 60;
     const HOUR: u64 = 60 * MINUTE;
     const DAY: u64 = 24 * HOUR;
-    let scene = [
+    let containers = [
         (12 * DAY, single("registry", "registry:3").restart(RestartPolicy::Always)),
         (3 * DAY, service("db", "postgres:18")),
         (3 * DAY, service("cache", "valkey:9")),
@@ -24,7 +24,7 @@ pub(crate) fn set_the_scene(engine: &Server) -> Result<(), Error> {
     ];
     let clock = engine.clock();
     let now = clock.now();
-    for (age, container) in scene {
+    for (age, container) in containers {
         clock.set(now - Duration::from_secs(age));
         engine.run(container)?;
     }
@@ -32,7 +32,7 @@ pub(crate) fn set_the_scene(engine: &Server) -> Result<(), Error> {
     engine.pause("import-42")
 }
 
-/// Plays one round after the other, for ever. Each differs a little from the one before.
+/// Plays one round after the other until dropped. Each differs a little from the one before.
 pub(crate) async fn play(engine: &Server) -> Result<Infallible, Error> {
     for round in 0_u32.. {
         busy_minutes(engine, round).await?;
@@ -44,7 +44,7 @@ pub(crate) async fn play(engine: &Server) -> Result<Infallible, Error> {
     std::future::pending().await
 }
 
-/// Pauses, and jobs that come and go.
+/// Pauses and short jobs.
 async fn busy_minutes(engine: &Server, round: u32) -> Result<(), Error> {
     let report = format!("report-{}", 100 + round);
     beat(9).await;
@@ -56,7 +56,7 @@ async fn busy_minutes(engine: &Server, round: u32) -> Result<(), Error> {
     beat(6).await;
     engine.exit(&report, 0)?;
     beat(9).await;
-    // The import goes on where it was, is done, and the next one waits.
+    // The paused import ends, and the next one is started and paused.
     let (import, next) = (format!("import-{}", 42 + round), format!("import-{}", 43 + round));
     engine.unpause(&import)?;
     beat(10).await;
@@ -68,7 +68,8 @@ async fn busy_minutes(engine: &Server, round: u32) -> Result<(), Error> {
     engine.pause(&next)
 }
 
-/// As compose does it: the old one is renamed, a new one takes its name, the old one goes.
+/// A new version of a service, as compose releases it: the old container is renamed, a new one takes its name, the old one is
+/// removed.
 async fn release(engine: &Server, round: u32) -> Result<(), Error> {
     let old = format!("{:012x}_shop-api-1", 0x5c1e_9a7b_3d00_u64 + u64::from(round) * 0x1_0307);
     beat(10).await;
@@ -80,20 +81,20 @@ async fn release(engine: &Server, round: u32) -> Result<(), Error> {
     engine.remove(&old)
 }
 
-/// Something breaks and is started again.
+/// A crash, a start, and a restart.
 async fn crash(engine: &Server, round: u32) -> Result<(), Error> {
     const CRASHES: [(&str, i32); 4] =
         [("shop-web-1", 1), ("shop-api-1", 137), ("metrics", 139), ("shop-cache-1", 2)];
-    let (who, code) = CRASHES[round as usize % CRASHES.len()];
+    let (name, code) = CRASHES[round as usize % CRASHES.len()];
     beat(12).await;
-    engine.exit(who, code)?;
+    engine.exit(name, code)?;
     beat(8).await;
-    engine.start(who)?;
+    engine.start(name)?;
     beat(11).await;
     engine.restart("shop-db-1")
 }
 
-/// Short-lived ones, several at a time, one of which fails now and then.
+/// Several short jobs at a time, of which every third fails.
 async fn nightly_jobs(engine: &Server, round: u32) -> Result<(), Error> {
     beat(10).await;
     let jobs = ["backup", "vacuum", "newsletter"].map(|name| format!("{name}-{}", 7 + round));
@@ -108,7 +109,7 @@ async fn nightly_jobs(engine: &Server, round: u32) -> Result<(), Error> {
     Ok(())
 }
 
-/// The engine is upgraded: it goes away for a moment, and what happens meanwhile is found out afterwards.
+/// An upgrade of the engine, with an exit and a start while it cannot be reached.
 async fn outage(engine: &Server, round: u32) -> Result<(), Error> {
     beat(12).await;
     engine.stop_listening().await;
@@ -124,7 +125,7 @@ async fn outage(engine: &Server, round: u32) -> Result<(), Error> {
     engine.exit(&format!("night-shift-{}", round + 1), 0)
 }
 
-/// So many tenths of a second.
+/// Sleeps for this many tenths of a second.
 async fn beat(tenths: u64) {
     sleep(Duration::from_millis(100 * tenths)).await;
 }
@@ -149,9 +150,9 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn it_can_be_played_for_an_hour_and_leaves_nothing_behind() {
+    async fn an_hour_of_the_demo_leaves_no_containers_behind() {
         let engine = Server::builder().start().unwrap();
-        set_the_scene(&engine).unwrap();
+        populate(&engine).unwrap();
         let played = timeout(Duration::from_secs(3_600), play(&engine)).await;
         assert!(played.is_err(), "it stopped: {played:?}");
         assert!(engine.truth().len() <= 12, "{:?}", engine.truth());

@@ -1,4 +1,4 @@
-//! A reader that does not read hurts nobody but itself.
+//! A slow or stalled reader delays nothing but its own output.
 
 use std::os::fd::OwnedFd;
 use std::process::Stdio;
@@ -10,22 +10,22 @@ use whalewatcher_testkit::watched::in_time;
 
 use crate::program::{Fold, Program, command, full_pair, signal};
 
-/// More than fit into the pipe, the subscription and what is written at once.
+/// More than the pipe, the subscription and the buffer hold.
 const CHANGES: usize = 5_000;
 
 const MIB: usize = 1024 * 1024;
 
-/// How large the labels of the hostile container are.
+/// The size of the labels of the huge container.
 const LABELS: usize = 8 * MIB;
 
-/// How often it is paused and goes on, which makes twice as many lines.
+/// How often it is paused and unpaused.
 const CHANGES_OF_HUGE: usize = 12;
 
-/// As much as may be taken because of them: a list, inspections and the picture, but not a copy for each change.
+/// The limit for a list, inspections and the portfolio, but not for a copy for each change.
 const MEMORY: usize = 128 * MIB;
 
 #[tokio::test]
-async fn who_reads_too_slowly_is_reported_so_and_then_what_changed() {
+async fn a_slow_reader_receives_lagged_and_the_difference() {
     let engine = Server::builder().start().unwrap();
     let web = engine.run("web").unwrap();
     let (mut slow, reported) = Program::watching(&engine).await;
@@ -50,7 +50,7 @@ async fn who_reads_too_slowly_is_reported_so_and_then_what_changed() {
 }
 
 #[tokio::test]
-async fn who_does_not_read_at_all_can_still_end_it() {
+async fn a_signal_ends_watch_with_a_stalled_reader() {
     let engine = Server::builder().start().unwrap();
     let (stuck, _) = Program::watching(&engine).await;
     let (mut fast, _) = Program::watching(&engine).await;
@@ -63,7 +63,7 @@ async fn who_does_not_read_at_all_can_still_end_it() {
 }
 
 #[tokio::test]
-async fn errors_that_are_not_read_hold_up_no_output() {
+async fn a_stalled_standard_error_delays_no_output() {
     let old = Server::builder().version("1.9").api_versions("1.21", "1.12").start().unwrap();
     let good = Server::builder().start().unwrap();
     for format in ["text", "json"] {
@@ -85,18 +85,18 @@ async fn errors_that_are_not_read_hold_up_no_output() {
 }
 
 #[tokio::test]
-async fn labels_of_hostile_size_take_no_more_memory_for_each_change_that_is_not_read() {
+async fn unread_changes_of_huge_labels_take_no_memory_each() {
     let engine = Server::builder().start().unwrap();
     engine.run("plain").unwrap();
     let (mut stuck, _) = Program::watching(&engine).await;
-    // For people, without labels: it shows when the engine has reported each change.
+    // Prints no labels, so it shows each change soon.
     let mut fast = Program::start(&["watch", "--host", &engine.endpoint()]);
     while !fast.line().await.contains("plain") {}
     let began = stuck.peak_memory();
     let huge = engine.run(ContainerSpec::new("huge").label("huge", "x".repeat(LABELS))).unwrap();
     while !fast.line().await.contains("started") {}
-    // What `stuck` has to write next is far more than a pipe takes, so it has to keep what follows. Events come without their
-    // labels: to parse these would be most of the work.
+    // A line of `stuck` is larger than the pipe, so it has to keep what follows. Events are sent without labels, whose parsing
+    // would be most of the work.
     engine.on_event(|_| Fate::Vanish);
     let report = |action: &str| {
         let event = format!(r#"{{"Type":"container","Action":"{action}","Actor":{{"ID":"{huge}"}}}}"#);
@@ -110,7 +110,7 @@ async fn labels_of_hostile_size_take_no_more_memory_for_each_change_that_is_not_
         report("unpause");
         while !fast.line().await.contains(" unpaused") {}
     }
-    // While it writes the first lines, all others wait.
+    // All further lines wait for the first ones.
     for event in ["started", "paused", "unpaused"] {
         let line = stuck.line().await;
         assert!(line.len() > LABELS && line.contains(&format!("\"{event}\"")), "{line:.100}");

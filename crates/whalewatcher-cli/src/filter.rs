@@ -1,36 +1,36 @@
-//! Which containers are shown: all, or those of one project.
+//! The filter of `--project`.
 
 use whalewatcher_core::{Container, Event, EventKind, Portfolio};
 
-/// All containers, or those of one compose project; of the project `""`, those without one.
+/// Matches all containers, or those of one compose project; with the project `""` those without one.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Scope {
+pub(crate) struct Filter {
     project: Option<String>,
 }
 
-impl Scope {
-    /// All, or one project's.
+impl Filter {
+    /// Returns a filter for a project; without one it matches all containers.
     pub(crate) fn new(project: Option<String>) -> Self {
         Self { project }
     }
 
-    /// Whose containers are shown, if not all.
+    /// Returns the project, if not all containers match.
     pub(crate) fn project(&self) -> Option<&str> {
         self.project.as_deref()
     }
 
-    /// Whether this one is shown.
-    pub(crate) fn holds(&self, container: &Container) -> bool {
+    /// Returns whether a container is shown.
+    pub(crate) fn matches(&self, container: &Container) -> bool {
         self.project().is_none_or(|project| container.project() == project)
     }
 
-    /// Whether this event is shown, given the picture before it: also that of a container which joins or leaves
-    /// the project, and all events that are about no container.
+    /// Returns whether an event is shown, given the portfolio before it. Events without a container are, and so are those of
+    /// containers that join or leave the project.
     pub(crate) fn shows(&self, event: &Event, before: &Portfolio) -> bool {
         event.container().is_none_or(|container| {
-            self.holds(container)
+            self.matches(container)
                 || matches!(event.kind, EventKind::Updated(_))
-                    && before.by_id(container.id()).is_some_and(|before| self.holds(before))
+                    && before.by_id(container.id()).is_some_and(|before| self.matches(before))
         })
     }
 }
@@ -49,16 +49,16 @@ mod tests {
         Container::new(id, id, 1).with_labels(Labels::from_iter(labels))
     }
 
-    fn happening(kind: EventKind) -> Event {
+    fn event(kind: EventKind) -> Event {
         Event::new(SystemTime::now(), kind)
     }
 
     #[test]
-    fn without_a_project_all_are_shown_and_the_empty_project_is_that_of_those_without_one() {
+    fn no_project_matches_all_and_the_empty_project_those_without_one() {
         let (web, lone) = (container("web", "shop"), container("lone", ""));
         let held = |project: Option<&str>| {
-            let scope = Scope::new(project.map(str::to_owned));
-            (scope.holds(&web), scope.holds(&lone))
+            let filter = Filter::new(project.map(str::to_owned));
+            (filter.matches(&web), filter.matches(&lone))
         };
         assert_eq!(held(None), (true, true));
         assert_eq!(held(Some("shop")), (true, false));
@@ -66,13 +66,13 @@ mod tests {
     }
 
     #[test]
-    fn who_leaves_the_project_is_reported_once_more_and_what_is_about_no_container_always() {
-        let shop = Scope::new(Some("shop".into()));
+    fn a_container_that_leaves_the_project_is_shown_once_more() {
+        let shop = Filter::new(Some("shop".into()));
         let before = Portfolio::from_iter([container("web", "shop"), container("lone", "")]);
         let leaves = EventKind::Updated(Arc::new(container("web", "")));
-        assert!(shop.shows(&happening(leaves), &before));
-        assert!(!shop.shows(&happening(EventKind::Updated(Arc::new(container("lone", "")))), &before));
-        assert!(!shop.shows(&happening(EventKind::Started(Arc::new(container("new", "")))), &before));
-        assert!(shop.shows(&happening(EventKind::Lagged { missed: 1 }), &before));
+        assert!(shop.shows(&event(leaves), &before));
+        assert!(!shop.shows(&event(EventKind::Updated(Arc::new(container("lone", "")))), &before));
+        assert!(!shop.shows(&event(EventKind::Started(Arc::new(container("new", "")))), &before));
+        assert!(shop.shows(&event(EventKind::Lagged { missed: 1 }), &before));
     }
 }

@@ -1,4 +1,4 @@
-//! What is wrong with an engine that is watched all the same, on the standard error, once for as long as it lasts.
+//! Warnings about engines that are watched all the same, on the standard error: each once for as long as its cause lasts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -7,37 +7,38 @@ use futures_util::future::join_all;
 use tokio::runtime::Handle;
 use whalewatcher_core::{ChangeSource, ContainerId, Status, UnresolvedContainer, Watcher};
 
-use crate::advice::place;
-use crate::log;
-use crate::output::in_thread;
+use crate::advice::location;
+use crate::notes;
+use crate::thread::spawn_detached;
 
-/// How many containers are named at once.
+/// The most containers that are named at once.
 const NAMED: usize = 10;
 
-/// How many reasons are remembered of a container, so that it is not named again for each.
+/// The most reasons that are remembered of a container: a reason that comes back is not printed again.
 const REASONS: usize = 8;
 
-/// Complains of these engines for as long as they are watched, in a thread of its own, since the standard error may block.
-pub(crate) fn complain(watchers: Vec<Arc<dyn Watcher>>) -> anyhow::Result<()> {
+/// Prints warnings about these engines for as long as they are watched. A thread of its own does that, since the standard error
+/// may block.
+pub(crate) fn spawn_warnings(watchers: Vec<Arc<dyn Watcher>>) -> anyhow::Result<()> {
     let runtime = Handle::current();
-    in_thread("complaints", move || {
-        runtime.block_on(join_all(watchers.into_iter().map(complain_of)));
+    spawn_detached("warnings", move || {
+        runtime.block_on(join_all(watchers.into_iter().map(warn)));
     })
 }
 
-async fn complain_of(watcher: Arc<dyn Watcher>) {
-    let (mut status, place) = (watcher.follow_status(), place(&*watcher));
-    // A closed watcher can be dropped.
+async fn warn(watcher: Arc<dyn Watcher>) {
+    let (mut status, location) = (watcher.follow_status(), location(&*watcher));
+    // Keeps no watcher that is closed.
     drop(watcher);
-    let mut complaints = Complaints::default();
+    let mut warnings = Warnings::default();
     while let Some(status) = status.changed().await {
-        for complaint in complaints.about(&status, &place) {
-            log::note(&format!("{place}: {complaint}"));
+        for warning in warnings.update(&status, &location) {
+            notes::note(&format!("{location}: {warning}"));
         }
     }
 }
 
-/// Names the first containers that cannot be inspected, and counts the others.
+/// Returns the first containers that cannot be inspected, and the number of the others.
 pub(crate) fn unresolved(status: &Status) -> Vec<String> {
     let containers = status.unresolved.containers().iter().take(NAMED);
     let mut all: Vec<_> = containers.map(cannot_be_inspected).collect();
@@ -57,7 +58,7 @@ fn more(count: usize) -> Option<String> {
     }
 }
 
-/// As in [`Container`](whalewatcher_core::Container)'s own text.
+/// Returns the text that [`Container`](whalewatcher_core::Container) displays, without PID.
 fn named(id: &ContainerId, name: Option<&str>) -> String {
     match name.filter(|name| *name != id.as_str()) {
         Some(name) => format!("container '{name}'/{}", id.as_str()),
@@ -65,56 +66,57 @@ fn named(id: &ContainerId, name: Option<&str>) -> String {
     }
 }
 
-/// What was complained of so far.
+/// The warnings about one engine so far.
 #[derive(Default)]
-struct Complaints {
-    /// The parts of the engine that could not be listed.
+struct Warnings {
+    /// The unlisted scopes.
     unlisted: Vec<String>,
-    /// The containers that were named.
+    /// The unresolved containers that were named.
     unresolved: BTreeMap<ContainerId, Named>,
-    /// More than these were counted.
+    /// Whether further unresolved containers were counted.
     more: bool,
     source: ChangeSource,
 }
 
-/// A container that was named as one that cannot be inspected.
+/// An unresolved container that was named.
 struct Named {
     name: Option<String>,
     reasons: BTreeSet<String>,
 }
 
-impl Complaints {
-    /// Returns what is wrong now and was not before, and what is right again.
-    fn about(&mut self, status: &Status, place: &str) -> Vec<String> {
-        let parts = status.unlisted.iter().filter(|part| !self.unlisted.contains(&part.scope));
-        let mut new: Vec<_> =
-            parts.map(|part| format!("'{}' cannot be listed: {}", part.scope, part.error)).collect();
-        self.unlisted = status.unlisted.iter().map(|part| part.scope.clone()).collect();
-        // Without a connection the status has neither.
+impl Warnings {
+    /// Returns what has become wrong since the last status, and what has become right again.
+    fn update(&mut self, status: &Status, location: &str) -> Vec<String> {
+        let scopes = status.unlisted.iter().filter(|unlisted| !self.unlisted.contains(&unlisted.scope));
+        let mut new: Vec<_> = scopes
+            .map(|unlisted| format!("'{}' cannot be listed: {}", unlisted.scope, unlisted.error))
+            .collect();
+        self.unlisted = status.unlisted.iter().map(|unlisted| unlisted.scope.clone()).collect();
+        // Without a connection the status has neither a source nor unresolved containers.
         if let Some(source) = status.source {
-            new.extend(self.about_unresolved(status));
+            new.extend(self.update_unresolved(status));
             if source != self.source {
                 self.source = source;
                 match source {
                     ChangeSource::Polling { every } => {
                         let every = every.as_secs_f32();
-                        let why = status.fallback.as_ref().map(ToString::to_string);
-                        let why = why.unwrap_or_else(|| "the engine sends no events".to_owned());
-                        new.push(format!("{why}; polling every {every} s"));
+                        let reason = status.fallback.as_ref().map(ToString::to_string);
+                        let reason = reason.unwrap_or_else(|| "the engine sends no events".to_owned());
+                        new.push(format!("{reason}; polling every {every} s"));
                     }
-                    // As good as events, so it is no complaint.
-                    _ => tracing::info!("{place}: changes are learned of by {source}"),
+                    // Not worse than events.
+                    _ => tracing::info!(%location, %source, "source of changes"),
                 }
             }
         }
         new
     }
 
-    fn about_unresolved(&mut self, status: &Status) -> Vec<String> {
+    fn update_unresolved(&mut self, status: &Status) -> Vec<String> {
         let mut new = Vec::new();
         let (now, total) = (status.unresolved.containers(), status.unresolved.total());
-        // Where not all are named, those behind the last one may be unresolved or not; and each was inspected only when it is
-        // live.
+        // The status names the first containers by ID: of those behind the last one it is unknown whether they are unresolved.
+        // Before the watch is live, not all have been inspected.
         let last = now.last().filter(|_| now.len() < total);
         self.unresolved.retain(|id, known| {
             let stays = !status.is_live()
@@ -156,9 +158,9 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn polling_is_complained_of_once_for_as_long_as_it_lasts() {
+    async fn polling_is_reported_once_for_as_long_as_it_lasts() {
         let polling = |millis| ChangeSource::Polling { every: Duration::from_millis(millis) };
-        let mut complaints = Complaints::default();
+        let mut warnings = Warnings::default();
         let mut all = Vec::new();
         let sources = [
             ChangeSource::Events,
@@ -170,9 +172,9 @@ mod tests {
         ];
         for source in sources {
             let watching = whalewatcher_core::watch(Engine::new().with_source(source));
-            all.push(complaints.about(&watching.status(), "here"));
+            all.push(warnings.update(&watching.status(), "here"));
             watching.ready().await.unwrap();
-            all.push(complaints.about(&watching.status(), "here"));
+            all.push(warnings.update(&watching.status(), "here"));
         }
         let all: Vec<_> = all.iter().map(|new| new.concat()).collect();
         let polled = |every: &str| format!("the engine sends no events; polling every {every} s");
@@ -181,25 +183,25 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn containers_are_named_once_while_they_cannot_be_inspected_and_when_they_can() {
+    async fn unresolved_containers_are_named_once_and_again_when_resolved() {
         let engine = Engine::new();
         for nth in 10..22 {
             engine.start(Container::new(nth.to_string(), format!("c{nth}"), nth));
             engine.fail(&nth.to_string(), 2);
         }
         let watching = whalewatcher_core::watch(engine);
-        let mut complaints = Complaints::default();
+        let mut warnings = Warnings::default();
         let status = watching.ready().await.unwrap();
-        let new = complaints.about(&status, "here");
+        let new = warnings.update(&status, "here");
         assert_eq!(new, unresolved(&status));
         assert_eq!(new.len(), 11, "{new:?}");
         assert!(new[0].starts_with("container 'c10'/10 cannot be inspected: "), "{new:?}");
         assert_eq!(new[10], "and 2 more containers cannot be inspected");
-        assert_eq!(complaints.about(&status, "here"), [""; 0]);
+        assert_eq!(warnings.update(&status, "here"), [""; 0]);
 
         let resolved = |status: &Status| status.unresolved.is_empty();
         let status = watching.follow_status().wait_for(resolved).await.unwrap();
-        let new = complaints.about(&status, "here");
+        let new = warnings.update(&status, "here");
         assert_eq!((new.len(), new[0].as_str()), (10, "container 'c10'/10 is resolved"));
     }
 }

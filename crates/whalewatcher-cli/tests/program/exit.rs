@@ -1,4 +1,4 @@
-//! How the program ends.
+//! The end of the program.
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -12,14 +12,14 @@ use whalewatcher_testkit::docker::{ContainerSpec, Kind, Server, Verdict};
 
 use crate::program::{Program, command, run};
 
-/// How long a line that was begun is written on after a signal.
-const GRACE: Duration = Duration::from_millis(150);
+/// The time in which an unfinished line is completed after a signal.
+const FINISH_LIMIT: Duration = Duration::from_millis(150);
 
-/// How often a machine may be so busy that a reader which does nothing else is not given a turn for as long as that.
+/// How often a busy machine may keep a reader from running for that long.
 const ATTEMPTS: usize = 20;
 
 #[tokio::test]
-async fn a_signal_ends_watch_with_0() {
+async fn watch_exits_with_0_at_a_signal() {
     let engine = Server::builder().start().unwrap();
     for signal in [Signal::INT, Signal::TERM] {
         for format in ["json", "text"] {
@@ -33,7 +33,7 @@ async fn a_signal_ends_watch_with_0() {
 }
 
 #[tokio::test]
-async fn a_signal_ends_what_waits_for_an_engine_with_0() {
+async fn waiting_for_an_engine_ends_at_a_signal() {
     let engine = Server::builder().on_request(|_| Verdict::Hang).start().unwrap();
     for subcommand in ["ps", "watch"] {
         let arrival = engine.arrival(|_| true);
@@ -45,13 +45,13 @@ async fn a_signal_ends_what_waits_for_an_engine_with_0() {
 }
 
 #[tokio::test]
-async fn a_reader_that_has_had_enough_ends_it_at_once_and_is_no_error() {
+async fn a_closed_output_ends_watch_with_0() {
     let engine = Server::builder().start().unwrap();
     let (program, _) = Program::watching(&engine).await;
     let ended = program.ended_without_reader().await;
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
 
-    // So does a socket's.
+    // The same with a socket.
     let (reader, stdout) = UnixStream::pair().unwrap();
     let mut child =
         command(&["watch", "--host", &engine.endpoint()]).stdout(OwnedFd::from(stdout)).spawn().unwrap();
@@ -63,7 +63,7 @@ async fn a_reader_that_has_had_enough_ends_it_at_once_and_is_no_error() {
 }
 
 #[tokio::test]
-async fn a_signal_cuts_no_line_that_is_read() {
+async fn a_signal_cuts_no_line_if_the_reader_reads() {
     let engine = Server::builder().start().unwrap();
     let large = "x".repeat(20_000);
     for nth in 0..100 {
@@ -72,7 +72,7 @@ async fn a_signal_cuts_no_line_that_is_read() {
     for _ in 0..ATTEMPTS {
         let before = engine.stats().requests.inspect;
         let mut program = Program::start(&["watch", "--format", "json", "--host", &engine.endpoint()]);
-        // The engine is in the same thread as the reader, so it must have done its work.
+        // The engine runs in the thread of this test, so it must be done before the signal.
         while engine.stats().requests.inspect < before + 100 {
             program.json().await;
         }
@@ -89,17 +89,17 @@ async fn a_signal_cuts_no_line_that_is_read() {
         if whole == ended.stdout.len() {
             return;
         }
-        assert!(took >= GRACE, "a line was cut after {took:?}");
+        assert!(took >= FINISH_LIMIT, "a line was cut after {took:?}");
     }
-    panic!("of {ATTEMPTS} last lines each was cut");
+    panic!("the last line was cut {ATTEMPTS} times");
 }
 
 #[tokio::test]
-async fn a_signal_ends_what_is_held_up_by_its_readers() {
+async fn a_signal_ends_programs_with_stalled_readers() {
     let engine = Server::builder().start().unwrap();
     let web = engine.run(ContainerSpec::new("web").label("large", "x".repeat(100_000))).unwrap();
     let (mut fast, _) = Program::watching(&engine).await;
-    // The standard output is full from the beginning, and the standard error soon after.
+    // The standard output is full from the start, the standard error soon after.
     let stuck = Program::start(&["watch", "-vvv", "--format", "json", "--host", &engine.endpoint()]);
     let ps = Program::start(&["ps", "--format", "json", "--host", &engine.endpoint()]);
     for _ in 0..20 {
@@ -115,7 +115,7 @@ async fn a_signal_ends_what_is_held_up_by_its_readers() {
 }
 
 #[tokio::test]
-async fn an_engine_that_stops_answering_does_not_hang_ps() {
+async fn ps_ends_if_the_engine_stops_answering() {
     let engine = Server::builder()
         .on_request(|request| match request.kind() {
             Kind::List => Verdict::Close,
@@ -124,6 +124,6 @@ async fn an_engine_that_stops_answering_does_not_hang_ps() {
         .start()
         .unwrap();
     let ended = run(&["ps", "--host", &engine.endpoint()]).await;
-    assert!(ended.complaint().contains(&engine.endpoint()), "{ended:?}");
+    assert!(ended.error().contains(&engine.endpoint()), "{ended:?}");
     assert_eq!(ended.stdout, "");
 }

@@ -1,42 +1,42 @@
-//! What is known of the terminal behind the standard output, if there is one: its width, and whether it likes colour.
+//! The terminal behind the standard output: its width, and colours.
 
 use std::io::{IsTerminal, stderr, stdout};
 
 use anstyle::{AnsiColor, Style};
 
-/// Where text for people goes.
+/// The standard output as a terminal, or as none.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terminal {
-    is_one: bool,
+    is_terminal: bool,
     coloured: bool,
 }
 
 impl Terminal {
-    /// That of the standard output.
+    /// Returns the terminal of the standard output.
     pub(crate) fn of_stdout() -> Self {
-        let is_one = stdout().is_terminal();
-        Self { is_one, coloured: is_one && wants_colour() }
+        let is_terminal = stdout().is_terminal();
+        Self { is_terminal, coloured: is_terminal && wants_colour() }
     }
 
-    /// None: text of any width, without colour.
+    /// Returns no terminal: unlimited width, no colour.
     #[cfg(test)]
     pub(crate) fn none() -> Self {
-        Self { is_one: false, coloured: false }
+        Self { is_terminal: false, coloured: false }
     }
 
-    /// How many cells a line has at the moment; `None` where there is no limit.
+    /// Returns the current width in cells; `None` if it is unlimited.
     pub(crate) fn width(self) -> Option<usize> {
-        let (width, _) = self.is_one.then(|| terminal_size::terminal_size_of(stdout()))??;
+        let (width, _) = self.is_terminal.then(|| terminal_size::terminal_size_of(stdout()))??;
         Some(usize::from(width.0)).filter(|width| *width > 0)
     }
 
-    /// The text in this style, or as it is.
+    /// Returns the text in this style, or unchanged without colours.
     pub(crate) fn paint(self, style: Style, text: &str) -> String {
         if self.coloured && !text.is_empty() { format!("{style}{text}{style:#}") } else { text.to_owned() }
     }
 }
 
-/// Whether the standard error is a terminal that likes colour.
+/// Returns whether the standard error is a terminal with colours.
 pub(crate) fn stderr_is_coloured() -> bool {
     stderr().is_terminal() && wants_colour()
 }

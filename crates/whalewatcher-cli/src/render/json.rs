@@ -1,7 +1,7 @@
-//! The output for programs: an event as a line, containers as an array. `docs/json.md` is its reference.
+//! JSON for programs: an object per event, an array of containers. `docs/json.md` is the reference.
 //!
-//! Each is one line whatever names and labels contain: in addition to what JSON demands, all characters that [`Printable`]
-//! escapes are escaped. It is written as it is made, so that labels of any size take no memory here.
+//! Each value is one line whatever names and labels contain: all characters that [`Printable`] escapes are escaped too. It is
+//! serialized directly into the writer, so that large labels take no memory here.
 
 use std::io::{self, Write};
 use std::time::SystemTime;
@@ -13,7 +13,7 @@ use whalewatcher_core::{Container, Event, EventKind, Printable, Watcher};
 
 use crate::hosts::host;
 
-/// Which engine: on each line, and with each container.
+/// The engine of an event or container.
 #[derive(serde::Serialize)]
 struct Engine {
     #[serde(rename = "type")]
@@ -24,8 +24,8 @@ struct Engine {
 }
 
 impl Engine {
-    /// That of an event or, without one, of the newest connection; before the first, ID and version are empty.
-    fn of(watcher: &dyn Watcher, event: Option<&Event>) -> Self {
+    /// Returns the engine of an event, else that of the newest connection. Before the first connection ID and version are empty.
+    fn new(watcher: &dyn Watcher, event: Option<&Event>) -> Self {
         let identity = event.and_then(|event| event.engine.clone()).or_else(|| watcher.identity());
         let known = identity.as_deref();
         let engine_type = known.map_or(watcher.engine_type(), |known| &known.engine_type).to_owned();
@@ -38,7 +38,7 @@ impl Engine {
     }
 }
 
-/// What has changed of a container, as it was before.
+/// The former values of changed fields.
 #[derive(Default, PartialEq, serde::Serialize)]
 struct Was<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,7 +48,7 @@ struct Was<'a> {
 }
 
 impl<'a> Was<'a> {
-    fn of(before: &'a Container, after: &Container) -> Self {
+    fn between(before: &'a Container, after: &Container) -> Self {
         let changed = |before: &'a str, after: &str| (before != after).then_some(before);
         Self {
             name: changed(before.name(), after.name()),
@@ -57,7 +57,7 @@ impl<'a> Was<'a> {
     }
 }
 
-/// An event, its engine, and the container as it was before.
+/// An event, its engine, and the container before the event.
 struct Line<'a> {
     event: &'a Event,
     engine: Engine,
@@ -76,7 +76,7 @@ impl Serialize for Line<'_> {
         match &self.event.kind {
             EventKind::Exited { code: Some(code), .. } => fields.serialize_entry("exit_code", code)?,
             EventKind::Updated(after) => {
-                let was = self.before.map(|before| Was::of(before, after)).unwrap_or_default();
+                let was = self.before.map(|before| Was::between(before, after)).unwrap_or_default();
                 if was != Was::default() {
                     fields.serialize_entry("was", &was)?;
                 }
@@ -93,23 +93,23 @@ impl Serialize for Line<'_> {
     }
 }
 
-/// RFC 3339, in UTC; a time beyond its range is the nearest in it.
+/// Returns a time as RFC 3339 in UTC; beyond its range, the nearest time in it.
 fn time(time: SystemTime) -> String {
     let nearest = if time < SystemTime::UNIX_EPOCH { Timestamp::MIN } else { Timestamp::MAX };
     Timestamp::try_from(time).unwrap_or(nearest).to_string()
 }
 
-/// Writes an event, given what was known of its container before, as a line.
+/// Writes an event as a line; `before` is its container before the event.
 pub(crate) fn write_event(
     writer: &mut impl Write,
     watcher: &dyn Watcher,
     event: &Event,
     before: Option<&Container>,
 ) -> io::Result<()> {
-    write_line(writer, &Line { event, engine: Engine::of(watcher, Some(event)), before })
+    write_line(writer, &Line { event, engine: Engine::new(watcher, Some(event)), before })
 }
 
-/// Writes containers, each with its engine, as a line.
+/// Writes an array of containers with their engines as a line.
 pub(crate) fn write_containers<'a>(
     writer: &mut impl Write,
     all: impl Iterator<Item = (&'a dyn Watcher, &'a Container)>,
@@ -120,7 +120,7 @@ pub(crate) fn write_containers<'a>(
         container: &'a Container,
         engine: Engine,
     }
-    let entries = all.map(|(watcher, container)| Entry { container, engine: Engine::of(watcher, None) });
+    let entries = all.map(|(watcher, container)| Entry { container, engine: Engine::new(watcher, None) });
     serializer(writer).collect_seq(entries)?;
     writer.write_all(b"\n")
 }
@@ -130,7 +130,7 @@ fn write_line(writer: &mut impl Write, value: &impl Serialize) -> io::Result<()>
     writer.write_all(b"\n")
 }
 
-/// Compact, and with more escapes than JSON demands.
+/// A compact format that escapes all that [`Printable`] does.
 struct OneLine;
 
 fn serializer<W: Write>(writer: &mut W) -> serde_json::Serializer<&mut W, OneLine> {
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_a_name_contains_it_stays_on_its_line_and_comes_back_as_it_was() {
+    fn any_text_stays_on_one_line_and_survives_a_round_trip() {
         let evil = "a\u{1b}[2J\"\\\n\r\u{7f}\u{85}\u{9b}31m\u{2028}\u{202e}\u{200b}\u{e0041}b鯨🐳/";
         let mut line = Vec::new();
         write_line(&mut line, &evil).unwrap();
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn an_update_has_what_it_changed_as_it_was_before() {
+    fn updates_contain_former_values() {
         let updated = |before: Container, after| event(EventKind::Updated(Arc::new(after)), Some(&before));
         let was =
             |name: &str, project: &str| updated(web(name, project), web("web", "shop")).get("was").cloned();
@@ -203,7 +203,7 @@ mod tests {
         assert_eq!(event(EventKind::Updated(Arc::new(web("web", "shop"))), None).get("was"), None);
     }
 
-    /// All paths to fields, but for the keys of labels.
+    /// Collects the paths of all fields except labels.
     fn paths(value: &Value, prefix: &str, all: &mut BTreeSet<String>) {
         for (key, value) in value.as_object().into_iter().flatten() {
             let path = format!("{prefix}{key}");
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_what_the_library_serializes_with_the_engine_and_what_was_before() {
+    fn lines_are_the_librarys_events_with_engine_and_former_values() {
         let old = web("old", "cart");
         for kind in kinds() {
             let mut line = event(kind.clone(), Some(&old));
@@ -242,7 +242,7 @@ mod tests {
         }
     }
 
-    /// The fields in the first column of the tables below a heading.
+    /// Returns the fields in the tables below a heading of the reference.
     fn documented(heading: &str) -> BTreeSet<String> {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/json.md");
         let text = std::fs::read_to_string(path).unwrap();
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reference_has_all_fields_and_no_others() {
+    fn the_reference_lists_exactly_the_fields() {
         let old = web("old", "cart");
         let mut events = BTreeSet::new();
         let mut names = BTreeSet::new();

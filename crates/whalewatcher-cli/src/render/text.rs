@@ -1,6 +1,6 @@
-//! The output for people: what is alive as soon as that is known, then a line an event.
+//! The output for people: a table per engine, then a row per event.
 //!
-//! With several engines each table has a headline, with the number by which lines name the engine.
+//! With several engines, each table has a headline with the number that rows refer to.
 
 use std::collections::HashMap;
 use std::time::SystemTime;
@@ -8,51 +8,51 @@ use std::time::SystemTime;
 use jiff::tz::TimeZone;
 use whalewatcher_core::{Container, Event, Portfolio, Printable, Watcher};
 
-use crate::advice::place;
-use crate::fit;
-use crate::lines::Lines;
-use crate::scope::Scope;
-use crate::table::{nothing, table};
-use crate::terminal::{STRONG, Terminal};
+use crate::advice::location;
+use crate::filter::Filter;
+use crate::render::event_row::EventRows;
+use crate::render::style::{STRONG, Terminal};
+use crate::render::table::{nothing, table};
+use crate::render::width;
 
-/// Writes what is to be shown.
-pub(crate) struct View {
+/// Formats tables and rows.
+pub(crate) struct TextView {
     terminal: Terminal,
-    scope: Scope,
-    lines: Lines,
+    filter: Filter,
+    rows: EventRows,
     headlines: Headlines,
-    /// By place, from 1 on.
+    /// By location, from 1 on.
     numbers: HashMap<String, usize>,
     latest: Latest,
 }
 
-/// What is above the table of an engine.
+/// The headlines of tables.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Headlines {
-    /// Nothing: there is but one.
+    /// None.
     No,
-    /// Which engine.
+    /// The engine.
     Plain,
-    /// Which engine, and its number.
+    /// The engine and its number.
     Numbered,
 }
 
-/// What was written last.
+/// The last output, which determines where empty lines go.
 #[derive(Clone, Copy, PartialEq)]
 enum Latest {
     Nothing,
     Table,
-    Line,
+    Row,
 }
 
-impl View {
-    pub(crate) fn new(terminal: Terminal, scope: Scope, headlines: Headlines) -> Self {
-        let lines = Lines::new(terminal, TimeZone::system());
-        Self { terminal, scope, lines, headlines, numbers: HashMap::new(), latest: Latest::Nothing }
+impl TextView {
+    pub(crate) fn new(terminal: Terminal, filter: Filter, headlines: Headlines) -> Self {
+        let rows = EventRows::new(terminal, TimeZone::system());
+        Self { terminal, filter, rows, headlines, numbers: HashMap::new(), latest: Latest::Nothing }
     }
 
-    /// What is alive in one engine; `complete` if that is all.
-    pub(crate) fn picture(
+    /// Returns a table, or a sentence if there is no container to show. `complete` says that no container is missing.
+    pub(crate) fn overview(
         &mut self,
         watcher: &dyn Watcher,
         portfolio: &Portfolio,
@@ -60,20 +60,20 @@ impl View {
         now: SystemTime,
     ) -> String {
         let text = self.table(watcher, portfolio, now);
-        text.unwrap_or_else(|| self.titled(watcher, &(nothing(&self.scope, complete) + "\n")))
+        text.unwrap_or_else(|| self.titled(watcher, &(nothing(&self.filter, complete) + "\n")))
     }
 
-    /// What is alive in one engine; `None` if no container is to be shown.
+    /// Returns a table; `None` if there is no container to show.
     pub(crate) fn table(
         &mut self,
         watcher: &dyn Watcher,
         portfolio: &Portfolio,
         now: SystemTime,
     ) -> Option<String> {
-        for container in portfolio.containers().filter(|container| self.scope.holds(container)) {
-            self.lines.expect(container);
+        for container in portfolio.containers().filter(|container| self.filter.matches(container)) {
+            self.rows.reserve(container);
         }
-        let table = table(portfolio, &self.scope, now, self.terminal)?;
+        let table = table(portfolio, &self.filter, now, self.terminal)?;
         Some(self.titled(watcher, &table))
     }
 
@@ -83,7 +83,7 @@ impl View {
         format!("{gap}{}{text}", self.headline(watcher))
     }
 
-    /// What happened in one engine, given what was known before.
+    /// Returns the row of an event; `before` is the container before it.
     pub(crate) fn event(
         &mut self,
         watcher: &dyn Watcher,
@@ -91,14 +91,14 @@ impl View {
         before: Option<&Container>,
     ) -> String {
         let gap = if self.latest == Latest::Table { "\n" } else { "" };
-        self.latest = Latest::Line;
+        self.latest = Latest::Row;
         let number = (self.headlines == Headlines::Numbered).then(|| self.number(watcher));
-        format!("{gap}{}", self.lines.line(event, before, number))
+        format!("{gap}{}", self.rows.row(event, before, number))
     }
 
     fn number(&mut self, watcher: &dyn Watcher) -> usize {
         let next = self.numbers.len() + 1;
-        *self.numbers.entry(place(watcher)).or_insert(next)
+        *self.numbers.entry(location(watcher)).or_insert(next)
     }
 
     fn headline(&mut self, watcher: &dyn Watcher) -> String {
@@ -113,7 +113,7 @@ impl View {
             None => watcher.engine_type().to_owned(),
         };
         let name = Printable(&format!("{number}{name} at {}", watcher.endpoint())).to_string();
-        let name = self.terminal.width().map_or_else(|| name.clone(), |width| fit::cut(&name, width));
+        let name = self.terminal.width().map_or_else(|| name.clone(), |width| width::cut(&name, width));
         self.terminal.paint(STRONG, &name) + "\n"
     }
 }

@@ -1,10 +1,10 @@
-//! The output for people: tables, lines, widths and colours.
+//! The output for people: tables, rows, widths and colours.
 
 use whalewatcher_testkit::docker::{ContainerSpec, Server};
 
 use crate::program::{Program, command, on_terminal, run};
 
-/// The text without what colours it; anything else that steers a terminal is a failure.
+/// Returns the text without colours; fails on any other control sequence.
 fn plain(sent: &str) -> String {
     let mut parts = sent.split('\u{1b}');
     let mut text = parts.next().unwrap().to_owned();
@@ -62,7 +62,7 @@ no project
 }
 
 #[tokio::test]
-async fn several_hosts_are_several_tables_with_headlines() {
+async fn each_host_has_a_table_with_a_headline() {
     let (one, two) = (Server::builder().start().unwrap(), Server::builder().version("99").start().unwrap());
     one.run("web").unwrap();
     let ended = run(&["ps", "--host", &one.endpoint(), "--host", &two.endpoint()]).await;
@@ -78,7 +78,7 @@ async fn several_hosts_are_several_tables_with_headlines() {
 }
 
 #[tokio::test]
-async fn lines_about_several_hosts_name_theirs_by_number() {
+async fn rows_contain_the_number_of_their_host() {
     let (one, two) = (Server::builder().start().unwrap(), Server::builder().start().unwrap());
     let mut program = Program::start(&["watch", "--host", &one.endpoint(), "--host", &two.endpoint()]);
     let mut tables = Vec::new();
@@ -98,7 +98,7 @@ async fn lines_about_several_hosts_name_theirs_by_number() {
 }
 
 #[tokio::test]
-async fn watch_is_a_table_and_then_a_line_an_event() {
+async fn watch_prints_a_table_and_a_row_per_event() {
     let engine = shop();
     let mut program = Program::start(&["watch", "--host", &engine.endpoint()]);
     let mut table = Vec::new();
@@ -124,7 +124,7 @@ async fn watch_is_a_table_and_then_a_line_an_event() {
 }
 
 #[tokio::test]
-async fn lines_fit_a_terminal_of_any_width() {
+async fn tables_fit_a_terminal() {
     let engine = shop();
     engine.run("鯨".repeat(40)).unwrap();
     for columns in [40, 50, 80, 120] {
@@ -140,7 +140,7 @@ async fn lines_fit_a_terminal_of_any_width() {
 }
 
 #[tokio::test]
-async fn events_fit_a_terminal_too() {
+async fn rows_fit_a_terminal() {
     let sent = on_terminal(50, &mut command(&["demo", "--for", "6s"])).await;
     let text = plain(&sent);
     assert!(text.contains("● started") && text.contains("exit 0"), "{text}");
@@ -148,7 +148,7 @@ async fn events_fit_a_terminal_too() {
 }
 
 #[tokio::test]
-async fn colour_is_for_terminals_that_want_it() {
+async fn only_terminals_get_colour() {
     let engine = shop();
     let ps = || command(&["ps", "--host", &engine.endpoint()]);
     assert!(on_terminal(80, &mut ps()).await.contains("\u{1b}[32m● running"));
@@ -158,7 +158,7 @@ async fn colour_is_for_terminals_that_want_it() {
 }
 
 #[tokio::test]
-async fn names_that_steer_terminals_do_not_reach_one() {
+async fn control_sequences_in_names_are_escaped() {
     let engine = Server::builder().start().unwrap();
     let evil = "a\u{1b}[2J\r\n\u{9b}31m\u{202e}\u{200b}b";
     engine.run(ContainerSpec::new(evil).project(evil, "x")).unwrap();

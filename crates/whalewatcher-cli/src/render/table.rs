@@ -1,44 +1,41 @@
-//! What is alive, as a table for people: a line a container, grouped by project, those without one last; within a project
-//! those of a pod side by side, its sandbox first.
+//! A table of containers for people: grouped by project, those without one last; within a project by pod, sandboxes first.
 
 use std::fmt::Write;
 use std::time::SystemTime;
 
 use whalewatcher_core::{Container, Portfolio, Printable, Project};
 
-use crate::age::age;
-use crate::fit;
-use crate::scope::Scope;
-use crate::terminal::{FAINT, GREEN, PLAIN, STRONG, Terminal, YELLOW};
+use crate::filter::Filter;
+use crate::render::age::age;
+use crate::render::columns::{self, SHORT_ID, WIDEST, display_name, pod, short_id};
+use crate::render::style::{FAINT, GREEN, PLAIN, STRONG, Terminal, YELLOW};
+use crate::render::width;
 
-/// How many characters of an ID are shown, as engines' own programs do.
-pub(crate) const SHORT_ID: usize = 12;
-/// A mark, a blank, and a word.
+/// The width of a state.
 const STATE: usize = "● running".len() - '●'.len_utf8() + 1;
-const SANDBOX: &str = "(sandbox)";
 const INDENT: usize = 2;
 const GAP: usize = 2;
-/// Before names get shorter than that, columns are left out.
+/// The width of names below which other columns are dropped.
 const SHORTEST_NAME: usize = 12;
 
-/// Returns the sentence in place of a table without containers, which says no more than is known.
-pub(crate) fn nothing(scope: &Scope, complete: bool) -> String {
+/// Returns the sentence that replaces a table without containers. Unless `complete`, it does not claim that there are none.
+pub(crate) fn nothing(filter: &Filter, complete: bool) -> String {
     let known = if complete { "" } else { "known to be " };
-    match scope.project() {
+    match filter.project() {
         None => format!("no container is {known}alive"),
         Some("") => format!("no container without a project is {known}alive"),
         Some(project) => format!("no container of project '{}' is {known}alive", Printable(project)),
     }
 }
 
-/// Returns the table; `None` if no container is to be shown.
+/// Returns the table; `None` if there is no container to show.
 pub(crate) fn table(
     portfolio: &Portfolio,
-    scope: &Scope,
+    filter: &Filter,
     now: SystemTime,
     terminal: Terminal,
 ) -> Option<String> {
-    let groups = groups(portfolio, scope);
+    let groups = groups(portfolio, filter);
     if groups.is_empty() {
         return None;
     }
@@ -52,7 +49,7 @@ pub(crate) fn table(
     for (name, rows) in groups {
         let name = Printable(name).to_string();
         let (name, style) = if name.is_empty() { ("no project", FAINT) } else { (name.as_str(), STRONG) };
-        let name = fit::cut(name, terminal.width().unwrap_or(fit::WIDEST));
+        let name = width::cut(name, terminal.width().unwrap_or(WIDEST));
         let _ = writeln!(text, "{}", terminal.paint(style, &name));
         for row in &rows {
             text += &columns.line(row, terminal);
@@ -61,17 +58,17 @@ pub(crate) fn table(
     Some(text)
 }
 
-/// Projects that have something to be shown, the unnamed one last.
-fn groups<'a>(portfolio: &'a Portfolio, scope: &Scope) -> Vec<&'a Project> {
+/// Returns the projects to show, the unnamed one last.
+fn groups<'a>(portfolio: &'a Portfolio, filter: &Filter) -> Vec<&'a Project> {
     let shown = |project: &&Project| {
-        !project.is_empty() && scope.project().is_none_or(|wanted| project.name() == wanted)
+        !project.is_empty() && filter.project().is_none_or(|wanted| project.name() == wanted)
     };
     let mut groups: Vec<_> = portfolio.projects().filter(shown).collect();
     groups.sort_by_key(|project| project.name().is_empty());
     groups
 }
 
-/// Its containers by name, but those of a pod side by side, sandboxes first, and those of no pod last.
+/// Returns the containers of a project ordered by pod, within a pod the sandbox first, then by name; those without a pod last.
 fn by_pod(project: &Project) -> Vec<&Container> {
     let containers = project.containers().map(|container| {
         let pod = container.pod();
@@ -82,29 +79,10 @@ fn by_pod(project: &Project) -> Vec<&Container> {
     containers.into_iter().map(|(_, container)| container).collect()
 }
 
-/// What it is called: a sandbox has no name but its ID, which would say nothing here.
-pub(crate) fn called(container: &Container) -> String {
-    if container.is_sandbox() && container.name() == container.id().as_str() {
-        return SANDBOX.to_owned();
-    }
-    Printable(container.name()).to_string()
-}
-
-/// The pod it belongs to, or nothing.
-pub(crate) fn pod(container: &Container) -> String {
-    container.pod().map(|pod| pod.to_string()).unwrap_or_default()
-}
-
-/// The beginning of an ID, enough to name it: without the namespace, which the name tells as well.
-pub(crate) fn short(id: &str) -> String {
-    let id = id.rsplit_once('/').map_or(id, |(_, id)| id);
-    Printable(&id.chars().take(SHORT_ID).collect::<String>()).to_string()
-}
-
-/// A container's cells.
+/// The cells of a container.
 struct Row {
     name: String,
-    /// Nothing for those of no pod.
+    /// Empty without a pod.
     pod: String,
     id: String,
     pid: String,
@@ -115,9 +93,9 @@ struct Row {
 impl Row {
     fn of(container: &Container, now: SystemTime) -> Self {
         Self {
-            name: called(container),
+            name: display_name(container),
             pod: pod(container),
-            id: short(container.id()),
+            id: short_id(container.id()),
             pid: container.pid().to_string(),
             paused: container.paused(),
             age: container.started_at().map_or("-".to_owned(), |then| age(then, now)),
@@ -125,7 +103,7 @@ impl Row {
     }
 }
 
-/// Which columns there are, and how wide those are that differ.
+/// The columns, and their widths where these differ.
 #[derive(Debug, PartialEq)]
 struct Columns {
     name: usize,
@@ -136,21 +114,20 @@ struct Columns {
 }
 
 impl Columns {
-    /// As wide as their contents; where the terminal is too narrow, without IDs, then without PIDs, then without pods, and in
-    /// the end with names cut.
+    /// Returns columns as wide as their contents. A narrow terminal first drops IDs, then PIDs, then pods, and then cuts names.
     fn of(rows: &[&Row], width: Option<usize>) -> Self {
         let widest = |heading: &str, cell: fn(&Row) -> &str| {
-            rows.iter().map(|row| fit::cells(cell(row))).fold(heading.len(), usize::max)
+            rows.iter().map(|row| width::cells(cell(row))).fold(heading.len(), usize::max)
         };
-        let name = widest("NAME", |row| &row.name).min(fit::WIDEST);
+        let name = widest("NAME", |row| &row.name).min(WIDEST);
         let pod = rows.iter().any(|row| !row.pod.is_empty());
-        let pod = pod.then(|| widest("POD", |row| &row.pod).min(fit::WIDEST));
+        let pod = pod.then(|| widest("POD", |row| &row.pod).min(WIDEST));
         let (pid, age) = (widest("PID", |row| &row.pid), widest("AGE", |row| &row.age));
         let id_cells = GAP + SHORT_ID;
         let pid_cells = GAP + pid;
         let others = INDENT + GAP + STATE + GAP + age;
         let room = |extra| width.unwrap_or(usize::MAX).saturating_sub(others + extra);
-        let shared = |extra| fit::shared(room(extra), GAP, name.min(SHORTEST_NAME)..=name, pod);
+        let shared = |extra| columns::share(room(extra), GAP, name.min(SHORTEST_NAME)..=name, pod);
         if let Some((name, pod)) = shared(id_cells + pid_cells) {
             Self { name, pod, id: true, pid: Some(pid), age }
         } else if let Some((name, pod)) = shared(pid_cells) {
@@ -162,34 +139,34 @@ impl Columns {
     }
 
     fn headline(&self, terminal: Terminal) -> String {
-        let mut line = fit::left("NAME", INDENT + self.name);
+        let mut line = width::left("NAME", INDENT + self.name);
         if let Some(width) = self.pod {
-            line += &format!("  {}", fit::left("POD", width));
+            line += &format!("  {}", width::left("POD", width));
         }
         if self.id {
-            line += &format!("  {}", fit::left("ID", SHORT_ID));
+            line += &format!("  {}", width::left("ID", SHORT_ID));
         }
         if let Some(width) = self.pid {
-            line += &format!("  {}", fit::right("PID", width));
+            line += &format!("  {}", width::right("PID", width));
         }
-        line += &format!("  {}  {}", fit::left("STATE", STATE), fit::right("AGE", self.age));
+        line += &format!("  {}  {}", width::left("STATE", STATE), width::right("AGE", self.age));
         terminal.paint(FAINT, &line) + "\n"
     }
 
     fn line(&self, row: &Row, terminal: Terminal) -> String {
-        let mut line = format!("{:INDENT$}{}", "", fit::left(&row.name, self.name));
+        let mut line = format!("{:INDENT$}{}", "", width::left(&row.name, self.name));
         if let Some(width) = self.pod {
-            line += &format!("  {}", fit::left(&row.pod, width));
+            line += &format!("  {}", width::left(&row.pod, width));
         }
         if self.id {
-            line += &format!("  {}", terminal.paint(FAINT, &fit::left(&row.id, SHORT_ID)));
+            line += &format!("  {}", terminal.paint(FAINT, &width::left(&row.id, SHORT_ID)));
         }
         if let Some(width) = self.pid {
-            line += &format!("  {}", fit::right(&row.pid, width));
+            line += &format!("  {}", width::right(&row.pid, width));
         }
         let (state, style) = if row.paused { ("◐ paused", YELLOW) } else { ("● running", GREEN) };
-        line += &format!("  {}", terminal.paint(style, &fit::left(state, STATE)));
-        line += &format!("  {}\n", terminal.paint(PLAIN, &fit::right(&row.age, self.age)));
+        line += &format!("  {}", terminal.paint(style, &width::left(state, STATE)));
+        line += &format!("  {}\n", terminal.paint(PLAIN, &width::right(&row.age, self.age)));
         line
     }
 }
@@ -211,12 +188,12 @@ mod tests {
             .with_started_at(now - Duration::from_secs(age))
     }
 
-    fn shown(all: &Portfolio, scope: &Scope, now: SystemTime) -> String {
-        table(all, scope, now, Terminal::none()).unwrap()
+    fn render(all: &Portfolio, filter: &Filter, now: SystemTime) -> String {
+        table(all, filter, now, Terminal::none()).unwrap()
     }
 
     #[test]
-    fn a_table_is_grouped_by_project_with_those_without_one_last() {
+    fn tables_are_grouped_by_project() {
         let now = SystemTime::now();
         let all = Portfolio::from_iter([
             container("0123456789abcdef", "registry", "", 3 * 86_400, now),
@@ -233,8 +210,8 @@ no project
   registry    0123456789ab  4711  ● running   3d
   鯨\\n        3               17  ● running    -
 ";
-        assert_eq!(shown(&all, &Scope::default(), now), expected);
-        let shop = shown(&all, &Scope::new(Some("shop".into())), now);
+        assert_eq!(render(&all, &Filter::default(), now), expected);
+        let shop = render(&all, &Filter::new(Some("shop".into())), now);
         assert_eq!(shop.lines().count(), 4);
     }
 
@@ -245,20 +222,20 @@ no project
     }
 
     #[test]
-    fn those_of_a_pod_are_side_by_side_and_its_sandbox_is_recognised() {
+    fn containers_of_a_pod_follow_its_sandbox() {
         let now = SystemTime::now();
         let (web, dns) = (("default", "web-0", "2"), ("kube-system", "dns", "1"));
-        let ends = ("default", "web-0", "1");
+        let replaced = ("default", "web-0", "1");
         let long = "f00d456789abcdef".repeat(4);
         let all = Portfolio::from_iter([
             container("0", "a-lone-one", "", 60, now),
             member("1", "app", web, now),
-            member("2", "app", ends, now),
+            member("2", "app", replaced, now),
             member("3", "coredns", dns, now),
             member("4", "zap", web, now),
             member(&long, &long, web, now),
             member("5", "5", dns, now),
-            member("6", "6", ends, now),
+            member("6", "6", replaced, now),
         ]);
         let expected = "\
 NAME          POD              ID             PID  STATE      AGE
@@ -272,32 +249,25 @@ no project
   coredns     kube-system/dns  3             4711  ● running   1m
   a-lone-one                   0             4711  ● running   1m
 ";
-        assert_eq!(shown(&all, &Scope::default(), now), expected);
+        assert_eq!(render(&all, &Filter::default(), now), expected);
     }
 
     #[test]
-    fn a_sandbox_that_has_a_name_keeps_it() {
-        let named = Container::new("1", "pause", 1).with_labels(Labels::from_iter([(SANDBOX_LABEL, "")]));
-        assert_eq!(called(&named), "pause");
-        assert_eq!(called(&Container::new("1", "1", 1)), "1");
-    }
-
-    #[test]
-    fn pods_of_evil_are_escaped_and_monstrous_ones_are_cut() {
+    fn pods_are_escaped_and_cut() {
         let now = SystemTime::now();
         let long = "x".repeat(1_000_000);
         let all = Portfolio::from_iter([
             member("1", "a", ("b\u{1b}[2J", "c\n\u{202e}", ""), now),
             member("2", "a", (&long, &long, ""), now),
         ]);
-        let table = shown(&all, &Scope::default(), now);
+        let table = render(&all, &Filter::default(), now);
         assert_eq!(table.lines().count(), 4, "{table}");
         assert!(table.contains(r"b\u{1b}[2J/c\n\u{202e}  ") && table.contains("xxx…"), "{table}");
-        assert!(table.lines().all(|line| fit::cells(line) <= 180 && !line.contains('\u{1b}')), "{table}");
+        assert!(table.lines().all(|line| width::cells(line) <= 180 && !line.contains('\u{1b}')), "{table}");
     }
 
     #[test]
-    fn a_narrow_terminal_leaves_the_pods_longer_than_the_pids() {
+    fn a_narrow_terminal_drops_pids_before_pods() {
         let now = SystemTime::now();
         let pod = ("kube-system", "coredns-5d78c9869d-abcde", "1");
         let row = Row::of(&member("1", "coredns", pod, now), now);
@@ -314,17 +284,17 @@ no project
         for width in 25..120 {
             let columns = Columns::of(&[&row], Some(width));
             for line in [columns.headline(Terminal::none()), columns.line(&row, Terminal::none())] {
-                assert!(fit::cells(line.trim_end_matches('\n')) <= width, "{width}: {line}");
+                assert!(width::cells(line.trim_end_matches('\n')) <= width, "{width}: {line}");
             }
         }
     }
 
     #[test]
-    fn without_containers_a_sentence_says_no_more_than_is_known() {
+    fn an_incomplete_table_does_not_claim_that_nothing_is_alive() {
         let sentences = |project: Option<&str>| {
-            let scope = Scope::new(project.map(str::to_owned));
-            assert_eq!(table(&Portfolio::default(), &scope, SystemTime::now(), Terminal::none()), None);
-            [nothing(&scope, true), nothing(&scope, false)]
+            let filter = Filter::new(project.map(str::to_owned));
+            assert_eq!(table(&Portfolio::default(), &filter, SystemTime::now(), Terminal::none()), None);
+            [nothing(&filter, true), nothing(&filter, false)]
         };
         assert_eq!(sentences(None), ["no container is alive", "no container is known to be alive"]);
         assert_eq!(sentences(Some("a\u{1b}"))[0], "no container of project 'a\\u{1b}' is alive");
@@ -332,7 +302,7 @@ no project
     }
 
     #[test]
-    fn a_narrow_terminal_costs_the_ids_then_the_pids_then_the_ends_of_names() {
+    fn a_narrow_terminal_drops_ids_then_pids_then_cuts_names() {
         let now = SystemTime::now();
         let long = Row::of(&container("0", "a-name-of-twenty-six-cells", "", 1, now), now);
         let columns = |width| {
@@ -350,7 +320,7 @@ no project
     }
 
     #[test]
-    fn a_monstrous_name_is_cut_even_without_a_terminal() {
+    fn huge_names_are_cut_even_without_a_terminal() {
         let now = SystemTime::now();
         let long = "x".repeat(1_000_000);
         let evil = "\u{1b}[2J".repeat(100_000);
@@ -359,9 +329,9 @@ no project
             container("a", &evil, "", 1, now),
             container("b", "db", "", 1, now),
         ]);
-        let table = shown(&all, &Scope::default(), now);
+        let table = render(&all, &Filter::default(), now);
         assert_eq!(table.lines().count(), 6, "{table}");
-        assert!(table.lines().all(|line| fit::cells(line) <= 180 && !line.contains('\u{1b}')), "{table}");
+        assert!(table.lines().all(|line| width::cells(line) <= 180 && !line.contains('\u{1b}')), "{table}");
         assert!(table.contains("  db  ") && table.contains("xxx…"), "{table}");
     }
 
@@ -372,14 +342,8 @@ no project
         for width in 30..90 {
             let columns = Columns::of(&[&row], Some(width));
             for line in [columns.headline(Terminal::none()), columns.line(&row, Terminal::none())] {
-                assert!(fit::cells(line.trim_end_matches('\n')) <= width, "{width}: {line}");
+                assert!(width::cells(line.trim_end_matches('\n')) <= width, "{width}: {line}");
             }
         }
-    }
-
-    #[test]
-    fn a_short_id_has_no_namespace() {
-        assert_eq!(short("0123456789abcdef"), "0123456789ab");
-        assert_eq!(short("plugins.moby/0123456789abcdef"), "0123456789ab");
     }
 }

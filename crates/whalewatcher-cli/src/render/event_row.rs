@@ -1,4 +1,4 @@
-//! An event as a line for people, in columns that hold from line to line.
+//! A row for an event, in columns that stay aligned from row to row.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -8,31 +8,31 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use whalewatcher_core::{Container, Event, EventKind, Printable};
 
-use crate::age::age;
-use crate::fit;
-use crate::table::{SHORT_ID, called, pod, short};
-use crate::terminal::{BLUE, FAINT, GREEN, MAGENTA, PLAIN, RED, Terminal, YELLOW};
+use crate::render::age::age;
+use crate::render::columns::{self, SHORT_ID, WIDEST, display_name, pod, short_id};
+use crate::render::style::{BLUE, FAINT, GREEN, MAGENTA, PLAIN, RED, Terminal, YELLOW};
+use crate::render::width;
 
-/// Such as `12:00:00`.
+/// The width of `12:00:00`.
 const TIME: usize = 8;
-/// A mark and a word, such as `● unpaused`.
+/// The width of `● unpaused`.
 const WORD: usize = 10;
-/// Time and word, with a blank after each.
+/// The width of time and word, with a blank after each.
 const PREFIX: usize = TIME + 1 + WORD + 1;
-/// What is said at the end of a line, such as `exit 137, 12m`, and the blank before it.
+/// The width of a remark such as `exit 137, 12m`, with the blank before it.
 const REMARK: usize = 14;
-/// Before names get shorter than that, columns are left out.
+/// The width of names below which other columns are dropped.
 const SHORTEST_NAME: usize = 14;
-/// Where there is room, names have that much from the start, so that columns need not shift so often.
+/// The width that names have from the start if there is room, so that columns shift less often.
 const USUAL_NAME: usize = 20;
-/// No project takes more from the names than that.
+/// The greatest width of projects on a terminal.
 const LONGEST_PROJECT: usize = 12;
 
-/// Writes lines, in columns that fit what was seen so far and so only ever grow.
-pub(crate) struct Lines {
+/// Formats rows in columns that fit all containers seen so far, so they only grow.
+pub(crate) struct EventRows {
     terminal: Terminal,
     zone: TimeZone,
-    /// What names the engine, with the blank before it.
+    /// The width of `[1]`, with the blank before it.
     engine: usize,
     name: usize,
     pod: usize,
@@ -40,7 +40,7 @@ pub(crate) struct Lines {
     pid: usize,
 }
 
-/// Which columns there are, and how wide they are.
+/// The columns and their widths.
 #[derive(Debug, PartialEq)]
 struct Columns {
     name: usize,
@@ -50,43 +50,37 @@ struct Columns {
     id: bool,
 }
 
-impl Lines {
-    /// For this terminal, with times of the day in this zone.
+impl EventRows {
+    /// Returns rows for a terminal, with times in this zone.
     pub(crate) fn new(terminal: Terminal, zone: TimeZone) -> Self {
         Self { terminal, zone, engine: 0, name: 0, pod: 0, project: 0, pid: 0 }
     }
 
-    /// Takes a container's widths into account before there is a line about it.
-    pub(crate) fn expect(&mut self, container: &Container) {
-        let cells = |text: &str| fit::cells(text).min(fit::WIDEST);
-        self.name = self.name.max(cells(&called(container)));
+    /// Widens the columns to fit a container.
+    pub(crate) fn reserve(&mut self, container: &Container) {
+        let cells = |text: &str| width::cells(text).min(WIDEST);
+        self.name = self.name.max(cells(&display_name(container)));
         self.pod = self.pod.max(cells(&pod(container)));
         self.project = self.project.max(cells(&Printable(container.project()).to_string()));
         self.pid = self.pid.max(container.pid().to_string().len());
     }
 
-    /// The line; `before` is what was known of the container before the event, `engine` the number of the engine
-    /// where there are several.
-    pub(crate) fn line(
-        &mut self,
-        event: &Event,
-        before: Option<&Container>,
-        engine: Option<usize>,
-    ) -> String {
+    /// Returns the row of an event; `before` is the container before it, `engine` the engine's number if there are several.
+    pub(crate) fn row(&mut self, event: &Event, before: Option<&Container>, engine: Option<usize>) -> String {
         let engine = engine.map(|number| format!(" [{number}]")).unwrap_or_default();
         self.engine = self.engine.max(engine.len());
         let (mark, style) = mark(&event.kind);
         let word = format!("{mark} {}", event.kind.name());
         // Only `disconnected` is longer.
-        let word = fit::left(&word, WORD.max(fit::cells(&word)));
+        let word = width::left(&word, WORD.max(width::cells(&word)));
         let rest = match event.container() {
             Some(container) => {
-                self.expect(container);
-                self.about(container, &remark(event, before))
+                self.reserve(container);
+                self.cells(container, &remark(event, before))
             }
             None => {
-                let taken = TIME + engine.len() + 1 + fit::cells(&word) + 1;
-                fit::cut(&said(&event.kind), self.room().saturating_sub(taken))
+                let taken = TIME + engine.len() + 1 + width::cells(&word) + 1;
+                width::cut(&summary(&event.kind), self.room().saturating_sub(taken))
             }
         };
         let time = self.terminal.paint(FAINT, &self.time(event.time));
@@ -94,31 +88,31 @@ impl Lines {
         line.trim_end().to_owned() + "\n"
     }
 
-    /// Name, pod, project, PID and ID, and a remark.
-    fn about(&self, container: &Arc<Container>, remark: &str) -> String {
+    /// Returns name, pod, project, PID, ID and remark.
+    fn cells(&self, container: &Arc<Container>, remark: &str) -> String {
         let Columns { name, pod: pod_width, project, pid, id } = self.columns();
-        let mut line = fit::left(&called(container), name);
+        let mut line = width::left(&display_name(container), name);
         let mut left = self.room().saturating_sub(self.prefix() + name);
         let mut add = |style: Style, cell: &str| {
             line += &format!(" {}", self.terminal.paint(style, cell));
-            left = left.saturating_sub(1 + fit::cells(cell));
+            left = left.saturating_sub(1 + width::cells(cell));
         };
         if let Some(width) = pod_width {
-            add(PLAIN, &fit::left(&pod(container), width));
+            add(PLAIN, &width::left(&pod(container), width));
         }
         if let Some(width) = project {
-            add(PLAIN, &fit::left(&Printable(container.project()).to_string(), width));
+            add(PLAIN, &width::left(&Printable(container.project()).to_string(), width));
         }
         if let Some(width) = pid {
-            // The PID of a life that was over before it could be asked for.
+            // A life that ended before it could be inspected has the PID 0.
             let pid = Some(container.pid()).filter(|pid| *pid != 0);
-            add(PLAIN, &fit::right(&pid.map_or("-".to_owned(), |pid| pid.to_string()), width));
+            add(PLAIN, &width::right(&pid.map_or("-".to_owned(), |pid| pid.to_string()), width));
         }
         if id {
-            add(FAINT, &fit::left(&short(container.id()), SHORT_ID));
+            add(FAINT, &width::left(&short_id(container.id()), SHORT_ID));
         }
         if !remark.is_empty() && left > 1 {
-            line += &format!(" {}", fit::cut(remark, left - 1));
+            line += &format!(" {}", width::cut(remark, left - 1));
         }
         line
     }
@@ -135,8 +129,8 @@ impl Lines {
         self.columns_in(self.terminal.width())
     }
 
-    /// As wide as what was seen; where the terminal is too narrow, without IDs, then without projects, then without PIDs, then
-    /// without pods, and in the end with names cut.
+    /// Returns columns that fit the containers seen so far. A narrow terminal first drops IDs, then projects, then PIDs, then
+    /// pods, and then cuts names.
     fn columns_in(&self, width: Option<usize>) -> Columns {
         let seen = |width: usize| Some(width).filter(|width| *width > 0);
         let name = self.name.max(USUAL_NAME);
@@ -149,7 +143,7 @@ impl Lines {
         let pid_cells = 1 + self.pid;
         let project_cells = project.map_or(0, |width| 1 + width);
         let room = |extra| width.saturating_sub(self.prefix() + REMARK + extra);
-        let shared = |extra| fit::shared(room(extra), 1, self.name.min(SHORTEST_NAME)..=name, pod);
+        let shared = |extra| columns::share(room(extra), 1, self.name.min(SHORTEST_NAME)..=name, pod);
         if let Some((name, pod)) = shared(id_cells + pid_cells + project_cells) {
             Columns { name, pod, project, pid: Some(self.pid), id: true }
         } else if let Some((name, pod)) = shared(pid_cells + project_cells) {
@@ -169,7 +163,7 @@ impl Lines {
     }
 }
 
-/// A filled circle is alive, an empty one is not, half a one is paused.
+/// Returns the mark of an event: a filled circle for alive, an empty one for exited, a half one for paused.
 fn mark(kind: &EventKind) -> (char, Style) {
     match kind {
         EventKind::Started(_) | EventKind::Unpaused(_) => ('●', GREEN),
@@ -183,7 +177,7 @@ fn mark(kind: &EventKind) -> (char, Style) {
     }
 }
 
-/// What else there is to say about what happened to a container.
+/// Returns the details of an event about a container.
 fn remark(event: &Event, before: Option<&Container>) -> String {
     match &event.kind {
         EventKind::Exited { container, code } => {
@@ -197,7 +191,7 @@ fn remark(event: &Event, before: Option<&Container>) -> String {
         }
         EventKind::Updated(container) => match before {
             Some(before) if before.name() != container.name() => {
-                fit::cut(&format!("was {}", Printable(before.name())), fit::WIDEST)
+                width::cut(&format!("was {}", Printable(before.name())), WIDEST)
             }
             _ => "labels".to_owned(),
         },
@@ -205,8 +199,8 @@ fn remark(event: &Event, before: Option<&Container>) -> String {
     }
 }
 
-/// What there is to say about the watch itself.
-fn said(kind: &EventKind) -> String {
+/// Returns the text of an event about the watch itself.
+fn summary(kind: &EventKind) -> String {
     match kind {
         EventKind::Synced { containers, unresolved } => {
             let are = if *containers == 1 { "container is" } else { "containers are" };
@@ -243,26 +237,26 @@ mod tests {
             .with_started_at(noon() - Duration::from_secs(190))
     }
 
-    fn lines() -> Lines {
-        Lines::new(Terminal::none(), TimeZone::UTC)
+    fn rows() -> EventRows {
+        EventRows::new(Terminal::none(), TimeZone::UTC)
     }
 
-    fn line(lines: &mut Lines, kind: EventKind, before: Option<&Container>) -> String {
-        lines.line(&Event::new(noon(), kind), before, None)
+    fn row(rows: &mut EventRows, kind: EventKind, before: Option<&Container>) -> String {
+        rows.row(&Event::new(noon(), kind), before, None)
     }
 
     #[test]
-    fn each_event_is_a_line_in_the_same_columns() {
-        let (mut lines, web) = (lines(), Arc::new(web()));
+    fn rows_have_the_same_columns() {
+        let (mut rows, web) = (rows(), Arc::new(web()));
         let lone = Arc::new(Container::new("1", "lone", 7));
         let renamed = Arc::new(Container::new("1", "only", 7));
         let all = [
-            line(&mut lines, EventKind::Started(web.clone()), None),
-            line(&mut lines, EventKind::Exited { container: web.clone(), code: Some(137) }, Some(&web)),
-            line(&mut lines, EventKind::Paused(lone.clone()), None),
-            line(&mut lines, EventKind::Unpaused(lone.clone()), None),
-            line(&mut lines, EventKind::Updated(renamed), Some(&lone)),
-            line(&mut lines, EventKind::Exited { container: lone, code: None }, None),
+            row(&mut rows, EventKind::Started(web.clone()), None),
+            row(&mut rows, EventKind::Exited { container: web.clone(), code: Some(137) }, Some(&web)),
+            row(&mut rows, EventKind::Paused(lone.clone()), None),
+            row(&mut rows, EventKind::Unpaused(lone.clone()), None),
+            row(&mut rows, EventKind::Updated(renamed), Some(&lone)),
+            row(&mut rows, EventKind::Exited { container: lone, code: None }, None),
         ];
         assert_eq!(
             all.concat(),
@@ -278,60 +272,60 @@ mod tests {
     }
 
     #[test]
-    fn the_watch_itself_is_reported_of_as_well() {
+    fn events_of_the_watch_are_rows() {
         let error = Arc::new(EngineError::new(ErrorKind::Disconnected, "gone\u{1b}[2J"));
-        let mut lines = lines();
+        let mut rows = rows();
         assert_eq!(
-            line(&mut lines, EventKind::Disconnected { error }, None),
+            row(&mut rows, EventKind::Disconnected { error }, None),
             "12:00:00 ✗ disconnected gone\\u{1b}[2J\n"
         );
         assert_eq!(
-            line(&mut lines, EventKind::Synced { containers: 3, unresolved: 0 }, None),
+            row(&mut rows, EventKind::Synced { containers: 3, unresolved: 0 }, None),
             "12:00:00 ✓ synced   3 containers are alive\n"
         );
         assert_eq!(
-            line(&mut lines, EventKind::Synced { containers: 1, unresolved: 2 }, None),
+            row(&mut rows, EventKind::Synced { containers: 1, unresolved: 2 }, None),
             "12:00:00 ✓ synced   1 container is known to be alive, 2 cannot be inspected\n"
         );
         assert_eq!(
-            line(&mut lines, EventKind::Lagged { missed: 12 }, None),
+            row(&mut rows, EventKind::Lagged { missed: 12 }, None),
             "12:00:00 ! lagged   missed 12 events; what they changed follows\n"
         );
     }
 
     #[test]
-    fn where_there_are_several_engines_a_line_names_its_own() {
+    fn rows_contain_the_number_of_the_engine() {
         let event = Event::new(noon(), EventKind::Synced { containers: 2, unresolved: 0 });
-        assert_eq!(lines().line(&event, None, Some(1)), "12:00:00 [1] ✓ synced   2 containers are alive\n");
+        assert_eq!(rows().row(&event, None, Some(1)), "12:00:00 [1] ✓ synced   2 containers are alive\n");
     }
 
     #[test]
-    fn names_of_evil_reach_no_terminal() {
+    fn names_are_escaped() {
         let evil = Arc::new(Container::new("x\u{1b}c", "a\u{1b}[31m\nb\u{202e}", 1));
-        let line = line(&mut lines(), EventKind::Started(evil), None);
-        assert_eq!(line, "12:00:00 ● started  a\\u{1b}[31m\\nb\\u{202e} 1 x\\u{1b}c\n");
+        let row = row(&mut rows(), EventKind::Started(evil), None);
+        assert_eq!(row, "12:00:00 ● started  a\\u{1b}[31m\\nb\\u{202e} 1 x\\u{1b}c\n");
     }
 
     #[test]
-    fn monstrous_names_are_cut_even_without_a_terminal() {
+    fn huge_names_are_cut_even_without_a_terminal() {
         let long = "x".repeat(1_000_000);
         let labels = Labels::from_iter([(COMPOSE_PROJECT_LABEL, long.as_str())]);
         let before = Container::new(long.as_str(), long.as_str(), 7).with_labels(labels.clone());
         let after = Arc::new(Container::new(long.as_str(), long.clone() + "y", 7).with_labels(labels));
-        let mut lines = lines();
-        let monstrous = line(&mut lines, EventKind::Updated(after), Some(&before));
-        assert!(fit::cells(&monstrous) < 450 && monstrous.contains("was xxx"), "{}", fit::cells(&monstrous));
-        let next = line(&mut lines, EventKind::Started(Arc::new(web())), None);
-        assert!(fit::cells(&next) < 350 && next.contains(" 4711 0123456789ab"), "{}", fit::cells(&next));
+        let mut rows = rows();
+        let huge = row(&mut rows, EventKind::Updated(after), Some(&before));
+        assert!(width::cells(&huge) < 450 && huge.contains("was xxx"), "{}", width::cells(&huge));
+        let next = row(&mut rows, EventKind::Started(Arc::new(web())), None);
+        assert!(width::cells(&next) < 350 && next.contains(" 4711 0123456789ab"), "{}", width::cells(&next));
     }
 
     #[test]
-    fn a_narrow_terminal_costs_the_ids_then_the_projects_then_the_pids() {
-        let mut lines = lines();
-        lines.expect(&web());
-        lines.expect(&Container::new("2", "a-name-of-twenty-six-cells", 1));
+    fn a_narrow_terminal_drops_ids_then_projects_then_pids() {
+        let mut rows = rows();
+        rows.reserve(&web());
+        rows.reserve(&Container::new("2", "a-name-of-twenty-six-cells", 1));
         let columns = |width| {
-            let Columns { name, project, pid, id, .. } = lines.columns_in(Some(width));
+            let Columns { name, project, pid, id, .. } = rows.columns_in(Some(width));
             (name, project.is_some(), pid.is_some(), id)
         };
         assert_eq!(columns(120), (26, true, true, true));
@@ -351,17 +345,17 @@ mod tests {
     }
 
     #[test]
-    fn containers_of_pods_name_theirs() {
-        let (mut lines, sandbox) = (lines(), "0123456789abcdef".repeat(4));
+    fn rows_contain_the_pod() {
+        let (mut rows, sandbox) = (rows(), "0123456789abcdef".repeat(4));
         let all = [
-            line(&mut lines, EventKind::Started(member(&sandbox, &sandbox, "web-0")), None),
-            line(&mut lines, EventKind::Started(member("1", "app", "web-0")), None),
-            line(
-                &mut lines,
+            row(&mut rows, EventKind::Started(member(&sandbox, &sandbox, "web-0")), None),
+            row(&mut rows, EventKind::Started(member("1", "app", "web-0")), None),
+            row(
+                &mut rows,
                 EventKind::Exited { container: member("2", "b\n", "c\u{1b}"), code: Some(0) },
                 None,
             ),
-            line(&mut lines, EventKind::Paused(Arc::new(Container::new("3", "lone", 7))), None),
+            row(&mut rows, EventKind::Paused(Arc::new(Container::new("3", "lone", 7))), None),
         ];
         assert_eq!(
             all.concat(),
@@ -375,12 +369,12 @@ mod tests {
     }
 
     #[test]
-    fn a_narrow_terminal_leaves_the_pods_longer_than_the_pids() {
-        let mut lines = lines();
-        lines.expect(&web());
-        lines.expect(&member("1", "app", "a-pod-of-twenty-nine"));
+    fn a_narrow_terminal_drops_pids_before_pods() {
+        let mut rows = rows();
+        rows.reserve(&web());
+        rows.reserve(&member("1", "app", "a-pod-of-twenty-nine"));
         let columns = |width| {
-            let Columns { name, pod, project, pid, id } = lines.columns_in(Some(width));
+            let Columns { name, pod, project, pid, id } = rows.columns_in(Some(width));
             (name, pod, project.is_some(), pid.is_some(), id)
         };
         assert_eq!(columns(106), (20, Some(28), true, true, true));
