@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 use whalewatcher_core::{Event, EventKind, Portfolio, Subscription};
 
-use crate::FENCE;
+use crate::fixture::FENCE;
 
 /// How long is waited for something that has to come, on a machine however busy.
 pub(crate) const LIMIT: Duration = Duration::from_secs(120);

@@ -11,7 +11,7 @@ use whalewatcher_drivers::api::runtime::v1::{
     ContainerState, ContainerStatus, PodSandboxMetadata, PodSandboxState,
 };
 
-use crate::picture::differences;
+use crate::comparison::differences;
 use whalewatcher_drivers::EngineFailure;
 use whalewatcher_drivers::cri::{AT_ONCE, Driver};
 

@@ -1,4 +1,4 @@
-//! What scenarios are, and what the stages of all engines have in common.
+//! Scenarios, and how they run.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -10,28 +10,24 @@ use tokio::runtime::Runtime;
 use tokio::time::{Instant, timeout};
 use whalewatcher_drivers::is_engines_own;
 
+use crate::fixture::Fixture;
+
 /// No scenario takes longer unless something hangs.
 const SCENARIO_LIMIT: Duration = Duration::from_secs(900);
 
 /// How many times something is tried at which the engine itself fails. What a watcher does is tried once.
 const TRIES: usize = 3;
 
-/// A private engine, on which scenarios are played one after the other.
-pub(crate) trait Theatre: Sized {
-    /// Which engine it is, as it says itself.
-    fn describe(&self) -> String;
-
-    /// Removes whatever scenarios left, and sees to it that it is gone; starts the engine if it is away.
+/// What scenarios run on, one after the other.
+pub(crate) trait Ground {
+    /// Removes whatever a scenario left.
     async fn clear(&self) -> Result<()>;
+}
 
-    /// What is to be printed with the scenario's outcome.
-    fn take_figures(&self) -> Vec<String>;
-
-    /// Closes the connections of whatever drives the engine.
-    fn release_driver(&self);
-
-    /// Ends the engine and removes everything.
-    fn strike(self) -> Result<()>;
+impl<F: Fixture> Ground for F {
+    async fn clear(&self) -> Result<()> {
+        Fixture::clear(self).await
+    }
 }
 
 /// A sentence about what a watcher does, and how to see whether it is true.
@@ -42,12 +38,12 @@ pub(crate) struct Scenario<S> {
 
 macro_rules! scenarios {
     ($($module:ident::$name:ident,)*) => {
-        &[$(Scenario { name: stringify!($name), play: |stage| Box::pin($module::$name(stage)) },)*]
+        &[$(Scenario { name: stringify!($name), play: |fixture| Box::pin($module::$name(fixture)) },)*]
     };
 }
 pub(crate) use scenarios;
 
-impl<S: Theatre> Scenario<S> {
+impl<S: Ground> Scenario<S> {
     fn sentence(&self) -> String {
         self.name.replace('_', " ")
     }
@@ -57,10 +53,10 @@ impl<S: Theatre> Scenario<S> {
     }
 
     /// Plays it, and plays it again if the engine itself failed at what the scenario asked of it.
-    async fn play(&self, stage: &S) -> Result<()> {
+    async fn run(&self, fixture: &S) -> Result<()> {
         let mut tries = 1;
         loop {
-            match self.play_once(stage).await {
+            match self.run_once(fixture).await {
                 Err(error) if tries < TRIES && is_engines_own(&error) => {
                     println!("again           {}\n  the engine failed: {error:#}", self.sentence());
                     tries += 1;
@@ -70,23 +66,23 @@ impl<S: Theatre> Scenario<S> {
         }
     }
 
-    /// Plays it and clears the stage after it, however it went.
-    async fn play_once(&self, stage: &S) -> Result<()> {
-        let playing = AssertUnwindSafe(timeout(SCENARIO_LIMIT, (self.play)(stage))).catch_unwind();
+    /// Plays it and clears the fixture after it, however it went.
+    async fn run_once(&self, fixture: &S) -> Result<()> {
+        let playing = AssertUnwindSafe(timeout(SCENARIO_LIMIT, (self.play)(fixture))).catch_unwind();
         let outcome = match playing.await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(anyhow!("it did not end within {} s", SCENARIO_LIMIT.as_secs())),
             Err(_) => Err(anyhow!("it panicked")),
         };
-        outcome.and(clear(stage).await.context("cannot clear the stage"))
+        outcome.and(clear(fixture).await.context("cannot clear the fixture"))
     }
 }
 
-/// Clears the stage, and again if the engine fails at that.
-async fn clear<S: Theatre>(stage: &S) -> Result<()> {
+/// Clears the fixture, and again if the engine fails at that.
+async fn clear<S: Ground>(fixture: &S) -> Result<()> {
     let mut tries = 1;
     loop {
-        match timeout(SCENARIO_LIMIT, stage.clear()).await.unwrap_or_else(|error| Err(error.into())) {
+        match timeout(SCENARIO_LIMIT, fixture.clear()).await.unwrap_or_else(|error| Err(error.into())) {
             Err(error) if tries < TRIES => {
                 println!("again           clearing up\n  the engine failed: {error:#}");
                 tries += 1;
@@ -96,35 +92,35 @@ async fn clear<S: Theatre>(stage: &S) -> Result<()> {
     }
 }
 
-/// Has something happen on a stage, and ends the engine however that went.
-pub(crate) fn perform<S: Theatre>(
-    stage: S,
+/// Has something happen on a fixture, and ends the engine however that went.
+pub(crate) fn run_on<S: Fixture>(
+    fixture: S,
     performance: impl AsyncFnOnce(&S) -> Result<usize>,
 ) -> Result<usize> {
     let runtime = Runtime::new().context("cannot start a runtime")?;
-    let outcome = runtime.block_on(performance(&stage));
-    stage.release_driver();
+    let outcome = runtime.block_on(performance(&fixture));
+    fixture.release_driver();
     // What still runs in it may not outlive the engine that it asks.
     runtime.shutdown_timeout(Duration::from_secs(5));
-    let struck = stage.strike();
+    let struck = fixture.stop();
     outcome.and_then(|failed| struck.map(|()| failed))
 }
 
 /// Plays those scenarios that are asked for, and tells how many failed.
-pub(crate) async fn play<S: Theatre>(
+pub(crate) async fn run_all<S: Fixture>(
     engine: &str,
-    stage: &S,
+    fixture: &S,
     scenarios: &[Scenario<S>],
     filters: &[String],
 ) -> Result<usize> {
-    println!("{engine}: {}", stage.describe());
+    println!("{engine}: {}", fixture.describe());
     let chosen =
         |scenario: &&Scenario<S>| filters.is_empty() || filters.iter().any(|filter| scenario.matches(filter));
     let began = Instant::now();
     let (mut passed, mut failed) = (0, 0);
     for scenario in scenarios.iter().filter(chosen) {
         let began = Instant::now();
-        let outcome = scenario.play(stage).await;
+        let outcome = scenario.run(fixture).await;
         let seconds = began.elapsed().as_secs_f32();
         match outcome {
             Ok(()) => {
@@ -141,7 +137,7 @@ pub(crate) async fn play<S: Theatre>(
                 failed += 1;
             }
         }
-        for figure in stage.take_figures() {
+        for figure in fixture.take_figures() {
             println!("                {figure}");
         }
     }
@@ -166,24 +162,10 @@ mod tests {
         unclear: usize,
     }
 
-    impl Theatre for Boards {
-        fn describe(&self) -> String {
-            "boards".to_owned()
-        }
-
+    impl Ground for Boards {
         async fn clear(&self) -> Result<()> {
             self.cleared.set(self.cleared.get() + 1);
             if self.cleared.get() > self.unclear { Ok(()) } else { bail!("it is being removed") }
-        }
-
-        fn take_figures(&self) -> Vec<String> {
-            Vec::new()
-        }
-
-        fn release_driver(&self) {}
-
-        fn strike(self) -> Result<()> {
-            Ok(())
         }
     }
 
@@ -204,7 +186,7 @@ mod tests {
             name: "the_engine_fails_twice",
             play: |boards| Box::pin(async { if enter(boards) { Err(engine_failure()) } else { Ok(()) } }),
         };
-        play.play(&boards).await.unwrap();
+        play.run(&boards).await.unwrap();
         assert_eq!((boards.played.get(), boards.cleared.get()), (3, 3));
 
         let boards = Boards::default();
@@ -215,7 +197,7 @@ mod tests {
                 Box::pin(async { Err(engine_failure()) })
             },
         };
-        assert!(is_engines_own(&play.play(&boards).await.unwrap_err()));
+        assert!(is_engines_own(&play.run(&boards).await.unwrap_err()));
         assert_eq!(boards.played.get(), TRIES);
     }
 
@@ -228,7 +210,7 @@ mod tests {
                 Box::pin(async { if enter(boards) { bail!("two starts") } else { Ok(()) } })
             },
         };
-        assert_eq!(play.play(&boards).await.unwrap_err().to_string(), "two starts");
+        assert_eq!(play.run(&boards).await.unwrap_err().to_string(), "two starts");
         assert_eq!(boards.played.get(), 1);
     }
 

@@ -9,9 +9,10 @@ use whalewatcher_core::{EngineClient, EventKind};
 use whalewatcher_testkit::proxy::{Fault, Proxy};
 
 use super::outage::{is_reported, kill};
-use crate::check::check;
+use crate::docker::check::check;
+use crate::docker::fixture::{DockerFixture, pid_of};
+use crate::fixture::{Fixture as _, settings};
 use crate::recorder::{LIMIT, Reader};
-use crate::stage::{Stage, pid_of, settings};
 use crate::watched::Watched;
 use whalewatcher_drivers::docker::Plan;
 
@@ -44,40 +45,40 @@ pub(crate) async fn until_noticed<C: EngineClient>(watched: &Watched<C>) -> Resu
     Ok(format!("after {:.1} s: {noticed}", began.elapsed().as_secs_f32()))
 }
 
-pub(super) async fn an_engine_that_stops_answering_is_noticed_and_then_the_difference_is_reported(
-    stage: &Stage,
+pub(super) async fn stopped_engine_is_detected_and_yields_the_difference(
+    fixture: &DockerFixture,
 ) -> Result<()> {
-    let docker = stage.docker().await?;
+    let docker = fixture.driver().await?;
     docker.run_all(["stays", "rests", "goes"].map(Plan::named)).await?;
     docker.pause("rests").await?;
-    let watched = stage.watch().await?.that_is_cut();
-    check(stage, &watched).await?;
+    let watched = fixture.watch().await?.that_is_cut();
+    check(fixture, &watched).await?;
     let reported = Reader::new(watched.recorder());
     let ending = pid_of(&docker, "goes").await?;
 
-    let stopped = Stopped::new(stage.engine().dockerd_pid())?;
+    let stopped = Stopped::new(fixture.engine().dockerd_pid())?;
     kill(ending)?;
-    stage.figure(until_noticed(&watched).await?);
+    fixture.figure(until_noticed(&watched).await?);
     let portfolio = watched.watching.portfolio();
     ensure!(portfolio.by_name("goes").is_some(), "nobody can know yet that it has ended");
     ensure!(reported.rest().is_empty(), "reported although the engine says nothing: {:?}", reported.rest());
 
     drop(stopped);
     watched.in_sync_again(1).await?;
-    check(stage, &watched).await?;
+    check(fixture, &watched).await?;
     is_reported(&reported.rest(), &[("goes", &["exited"])], watched.recorder())
 }
 
-pub(super) async fn an_event_stream_that_goes_silent_is_noticed_while_requests_work(
-    stage: &Stage,
+pub(super) async fn stalled_event_stream_is_detected_while_requests_work(
+    fixture: &DockerFixture,
 ) -> Result<()> {
-    let docker = stage.docker().await?;
+    let docker = fixture.driver().await?;
     docker.run_all(["stays", "pauses", "restarts", "goes"].map(Plan::named)).await?;
-    let upstream = stage.engine().docker_host();
-    let proxy = Proxy::builder().upstream(upstream).listen_unix(stage.socket("silent.sock")).start()?;
-    let watched = stage.begin_watch(&proxy.endpoint(), settings())?.that_is_cut();
+    let upstream = fixture.engine().docker_host();
+    let proxy = Proxy::builder().upstream(upstream).listen_unix(fixture.socket("silent.sock")).start()?;
+    let watched = fixture.begin_watch_at(&proxy.endpoint(), settings())?.that_is_cut();
     watched.ready().await?;
-    check(stage, &watched).await?;
+    check(fixture, &watched).await?;
     let reported = Reader::new(watched.recorder());
 
     let fault = proxy.inject(Fault::stall().on_requests("/events").times(1))?;
@@ -85,9 +86,9 @@ pub(super) async fn an_event_stream_that_goes_silent_is_noticed_while_requests_w
     docker.pause("pauses").await?;
     docker.restart("restarts", 0).await?;
     docker.run(Plan::named("comes")).await?;
-    stage.figure(until_noticed(&watched).await?);
+    fixture.figure(until_noticed(&watched).await?);
     watched.in_sync_again(1).await?;
-    check(stage, &watched).await?;
+    check(fixture, &watched).await?;
     ensure!(proxy.stats().hits_of(fault) == 1, "the stream was not silent");
     let expected: [(&str, &[&str]); 4] = [
         ("goes", &["exited"]),
@@ -98,19 +99,19 @@ pub(super) async fn an_event_stream_that_goes_silent_is_noticed_while_requests_w
     is_reported(&reported.rest(), &expected, watched.recorder())
 }
 
-pub(super) async fn an_engine_with_nothing_to_say_is_not_taken_for_a_dead_one(stage: &Stage) -> Result<()> {
-    let docker = stage.docker().await?;
-    let upstream = stage.engine().docker_host();
-    let proxy = Proxy::builder().upstream(upstream).listen_unix(stage.socket("quiet.sock")).start()?;
+pub(super) async fn idle_engine_is_not_considered_dead(fixture: &DockerFixture) -> Result<()> {
+    let docker = fixture.driver().await?;
+    let upstream = fixture.engine().docker_host();
+    let proxy = Proxy::builder().upstream(upstream).listen_unix(fixture.socket("quiet.sock")).start()?;
     let settings = settings().with_probes(Duration::from_millis(100), LIMIT);
-    let watched = stage.begin_watch(&proxy.endpoint(), settings)?;
+    let watched = fixture.begin_watch_at(&proxy.endpoint(), settings)?;
     watched.ready().await?;
     for round in 0..3 {
         // Each time with other events before the silence, the newest of which is what checks ask from.
         docker.run_all((0..3).map(|number| Plan::named(format!("quiet-{round}-{number}")))).await?;
         docker.kill(&format!("quiet-{round}-1"), "KILL").await?;
         docker.pause(&format!("quiet-{round}-2")).await?;
-        check(stage, &watched).await?;
+        check(fixture, &watched).await?;
         let reported = watched.recorder().len();
         let checks = proxy.stats().requests_of("/_ping") + 10;
         timeout(LIMIT, proxy.until_requests("/_ping", checks)).await.context("nobody checks")?;
@@ -118,5 +119,5 @@ pub(super) async fn an_engine_with_nothing_to_say_is_not_taken_for_a_dead_one(st
         let counters = watched.watching.status().counters;
         ensure!((counters.connects, counters.resyncs) == (1, 1), "a false alarm: {counters:?}");
     }
-    check(stage, &watched).await
+    check(fixture, &watched).await
 }

@@ -151,7 +151,7 @@ impl Compared {
 }
 
 /// Brings about one fault after the other.
-pub(crate) struct Storm {
+pub(crate) struct FaultInjector {
     source: Source,
     script: VecDeque<Gust>,
     gusts: usize,
@@ -160,8 +160,8 @@ pub(crate) struct Storm {
     dropped_at: Option<Compared>,
 }
 
-impl Storm {
-    pub(crate) fn new(seed: u64, protocol: Protocol) -> Result<Storm> {
+impl FaultInjector {
+    pub(crate) fn new(seed: u64, protocol: Protocol) -> Result<FaultInjector> {
         let source = match std::env::var_os(SCRIPT) {
             Some(path) => {
                 let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path:?}"))?;
@@ -175,7 +175,7 @@ impl Storm {
                 Source::Random { random: Rng::with_seed(seed), protocol, kinds, deck: VecDeque::new() }
             }
         };
-        Ok(Storm { source, script: VecDeque::new(), gusts: 0, hits: 0, dropped_at: None })
+        Ok(FaultInjector { source, script: VecDeque::new(), gusts: 0, hits: 0, dropped_at: None })
     }
 
     /// How many faults there were.
@@ -276,8 +276,8 @@ mod tests {
 
     #[test]
     fn every_kind_comes_and_the_script_repeats_them() {
-        let mut storm = Storm::new(7, Protocol::Http1).unwrap();
-        let gusts: Vec<Gust> = (0..51).filter_map(|_| storm.source.next(true)).collect();
+        let mut injector = FaultInjector::new(7, Protocol::Http1).unwrap();
+        let gusts: Vec<Gust> = (0..51).filter_map(|_| injector.source.next(true)).collect();
         for gust in &gusts {
             assert_eq!(gust.to_string().parse::<Gust>().unwrap(), *gust);
         }
@@ -305,9 +305,9 @@ mod tests {
 
     #[test]
     fn to_what_is_not_read_only_that_happens_which_concerns_whole_connections() {
-        let mut storm = Storm::new(5, Protocol::Http2).unwrap();
+        let mut injector = FaultInjector::new(5, Protocol::Http2).unwrap();
         let mut seen = std::collections::BTreeSet::new();
-        for gust in (0..200).map(|_| storm.source.next(true).unwrap()) {
+        for gust in (0..200).map(|_| injector.source.next(true).unwrap()) {
             let fault = gust.fault.to_string();
             assert!(!fault.contains("requests="), "{fault}");
             seen.extend(fault.split(' ').next().map(str::to_owned));
@@ -347,9 +347,9 @@ mod tests {
 
     #[test]
     fn while_an_event_that_was_dropped_may_still_be_missing_none_is_dropped() {
-        let mut storm = Storm::new(3, Protocol::Http1).unwrap();
+        let mut injector = FaultInjector::new(3, Protocol::Http1).unwrap();
         for _ in 0..200 {
-            let gust = storm.source.next(false).unwrap();
+            let gust = injector.source.next(false).unwrap();
             assert!(!matches!(gust.fault.kind(), FaultKind::DropEvents(_)), "{gust}");
         }
     }

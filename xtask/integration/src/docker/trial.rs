@@ -11,15 +11,16 @@ use tokio::time::timeout;
 use whalewatcher_core::Backoff;
 use whalewatcher_testkit::proxy::{Fault, Proxy, Refusal};
 
-use crate::check::check;
-use crate::chronicle::Chronicle;
-use crate::churn::Churn;
+use crate::docker::check::check;
+use crate::docker::chronicle::Chronicle;
+use crate::docker::churn::Churn;
+use crate::docker::fixture::{DockerFixture, Watched};
+use crate::docker::truth;
+use crate::fault_injector::{FaultInjector, Protocol};
+use crate::fixture::Fixture as _;
+use crate::fixture::settings;
 use crate::leaks::{Apart, descriptors, no_more_descriptors_than};
 use crate::recorder::{LIMIT, Recorder};
-use crate::stage::{Stage, Watched, settings};
-use crate::storm::{Protocol, Storm};
-use crate::theatre::Theatre as _;
-use crate::truth;
 use whalewatcher_drivers::docker::Driver;
 
 /// How many things are done to containers at once.
@@ -36,7 +37,7 @@ const JOINS_AFTER: usize = 3;
 
 /// See the module's documentation.
 pub(crate) struct Trial<'a> {
-    stage: &'a Stage,
+    fixture: &'a DockerFixture,
     docker: Driver,
     /// What was open before.
     descriptors: BTreeSet<String>,
@@ -45,7 +46,7 @@ pub(crate) struct Trial<'a> {
     pub(crate) proxy: Proxy,
     pub(crate) watched: Watched,
     pub(crate) churn: Churn,
-    pub(crate) storm: Storm,
+    pub(crate) injector: FaultInjector,
     chronicle: Chronicle,
     changes: usize,
     joined: usize,
@@ -53,14 +54,14 @@ pub(crate) struct Trial<'a> {
 
 impl<'a> Trial<'a> {
     /// Prepares so many containers, and watches.
-    pub(crate) async fn begin(stage: &'a Stage, containers: usize, seed: u64) -> Result<Trial<'a>> {
-        stage.release_driver();
+    pub(crate) async fn begin(fixture: &'a DockerFixture, containers: usize, seed: u64) -> Result<Trial<'a>> {
+        fixture.release_driver();
         let apart = Apart::build()?;
         let descriptors = descriptors()?;
-        let docker = stage.docker().await?;
+        let docker = fixture.driver().await?;
         let chronicle = Chronicle::begin(&docker).await?;
-        let upstream = stage.engine().docker_host();
-        let proxy = Proxy::builder().upstream(upstream).listen_unix(stage.socket("faulty.sock")).start()?;
+        let upstream = fixture.engine().docker_host();
+        let proxy = Proxy::builder().upstream(upstream).listen_unix(fixture.socket("faulty.sock")).start()?;
         let limit = Duration::from_secs(2);
         let settings = settings()
             .with_backoff(Backoff::default().with_delays(Duration::from_millis(1), Duration::from_millis(50)))
@@ -68,22 +69,22 @@ impl<'a> Trial<'a> {
             .with_probes(Duration::from_millis(300), limit)
             .with_audits(Duration::from_millis(300))
             .with_subscriber_queue(8);
-        let watched = stage.begin_watch_in(apart.handle()?, &proxy.endpoint(), settings)?;
+        let watched = fixture.begin_watch_in(apart.handle()?, &proxy.endpoint(), settings)?;
         let mut watched = watched.that_is_hindered();
         watched.recorders.push(Recorder::start("slow", watched.watching.subscribe(), REST));
         watched.ready().await?;
         let churn = Churn::prepare(&docker, "tried", containers, seed).await?;
-        let storm = Storm::new(seed, Protocol::Http1)?;
+        let injector = FaultInjector::new(seed, Protocol::Http1)?;
         let (changes, joined) = (0, 0);
         Ok(Trial {
-            stage,
+            fixture,
             docker,
             descriptors,
             apart,
             proxy,
             watched,
             churn,
-            storm,
+            injector,
             chronicle,
             changes,
             joined,
@@ -100,15 +101,15 @@ impl<'a> Trial<'a> {
     async fn play(&mut self, faults: usize) -> Result<()> {
         self.joined += 1;
         let joiner = format!("joined as number {}", self.joined);
-        let Trial { docker, proxy, watched, churn, storm, .. } = self;
-        let gusts = storm.gusts();
+        let Trial { docker, proxy, watched, churn, injector, .. } = self;
+        let gusts = injector.gusts();
         let is_over = Cell::new(false);
         let blowing = async {
             let mut joined = None;
             let mut outcome = Ok(());
             for number in 1..=faults {
                 let transitions = churn.transitions();
-                outcome = storm.blow(proxy, watched).await;
+                outcome = injector.blow(proxy, watched).await;
                 if outcome.is_err() {
                     break;
                 }
@@ -133,8 +134,8 @@ impl<'a> Trial<'a> {
     /// they were told really happened. Forgets then what was told, so that this may go on for ever.
     async fn check(&mut self) -> Result<()> {
         let checked = self.is_right().await;
-        checked.with_context(|| format!("after these faults:{}\n", self.storm.script()))?;
-        self.storm.is_mended();
+        checked.with_context(|| format!("after these faults:{}\n", self.injector.script()))?;
+        self.injector.is_mended();
         self.chronicle.forget().await?;
         self.watched.recorders.truncate(2);
         for recorder in &self.watched.recorders {
@@ -147,8 +148,8 @@ impl<'a> Trial<'a> {
     async fn is_right(&mut self) -> Result<()> {
         self.proxy.heal()?;
         self.churn.until_quiet(&self.docker).await?;
-        check(self.stage, &self.watched).await?;
-        self.chronicle.complete(&self.stage.fence_name()).await?;
+        check(self.fixture, &self.watched).await?;
+        self.chronicle.complete(&self.fixture.fence_name()).await?;
         for recorder in &self.watched.recorders {
             let record = recorder.record().clone();
             self.chronicle.bears_out(&record).with_context(|| recorder.tail())?;
@@ -209,12 +210,12 @@ impl<'a> Trial<'a> {
         let gone = going.iter().find(|id| portfolio.by_id(id).is_some());
         ensure!(gone.is_none(), "{gone:?} is still there");
 
-        let Trial { stage, docker, descriptors, apart, proxy, watched, chronicle, .. } = self;
+        let Trial { fixture, docker, descriptors, apart, proxy, watched, chronicle, .. } = self;
         drop(watched);
         apart.is_empty().await.context("after the watch was dropped")?;
         proxy.until_open(0).await;
         drop((docker, proxy, chronicle));
-        stage.release_driver();
+        fixture.release_driver();
         no_more_descriptors_than(&descriptors).await.context("after the watch was dropped")
     }
 }

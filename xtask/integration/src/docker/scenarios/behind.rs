@@ -10,9 +10,10 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 use whalewatcher_core::ChangeSource;
 
-use crate::check::check;
+use crate::docker::check::check;
+use crate::docker::fixture::DockerFixture;
+use crate::fixture::{Fixture as _, settings};
 use crate::recorder::LIMIT;
-use crate::stage::{Stage, settings};
 use whalewatcher_drivers::docker::Plan;
 
 /// As it comes: it holds back the headers of an event stream until there are events enough.
@@ -50,17 +51,22 @@ struct Running {
 }
 
 impl Running {
-    async fn start(stage: &Stage, name: &str, number: usize, configuration: &str) -> Result<Running> {
-        let folder = stage.socket(&format!("{name}-{number}"));
+    async fn start(
+        fixture: &DockerFixture,
+        name: &str,
+        number: usize,
+        configuration: &str,
+    ) -> Result<Running> {
+        let folder = fixture.socket(&format!("{name}-{number}"));
         fs::create_dir(&folder)?;
         let (socket, file) = (folder.join("front.sock"), folder.join("conf"));
-        let engine = stage.engine().docker_socket();
+        let engine = fixture.engine().docker_socket();
         let places: [(&str, &Path); 3] = [("FOLDER", &folder), ("SOCKET", &socket), ("ENGINE", &engine)];
         let text = places.iter().fold(configuration.to_owned(), |text, (name, path)| {
             text.replace(name, &path.display().to_string())
         });
         fs::write(&file, text)?;
-        let mut command = Command::from(stage.engine().installation().command(name)?);
+        let mut command = Command::from(fixture.engine().installation().command(name)?);
         if name == "haproxy" {
             command.arg("-db");
         } else {
@@ -80,12 +86,12 @@ impl Running {
     }
 }
 
-pub(super) async fn behind_real_proxies_the_picture_comes_and_is_right(stage: &Stage) -> Result<()> {
-    if stage.engine().installation().program("nginx").is_err() {
-        stage.figure("no proxies were fetched for this engine".to_owned());
+pub(super) async fn works_behind_nginx_and_haproxy(fixture: &DockerFixture) -> Result<()> {
+    if fixture.engine().installation().program("nginx").is_err() {
+        fixture.figure("no proxies were fetched for this engine".to_owned());
         return Ok(());
     }
-    let docker = stage.docker().await?;
+    let docker = fixture.driver().await?;
     let denied = ["info", "_ping", "version", "events"].map(|path| HAPROXY.replace("DENIED", path));
     let nginx = [("nginx", "headers held back", NGINX.to_owned())];
     let haproxies = ["/info", "/_ping", "/version", "/events"].into_iter().zip(denied);
@@ -93,20 +99,21 @@ pub(super) async fn behind_real_proxies_the_picture_comes_and_is_right(stage: &S
     for (number, (name, what, configuration)) in nginx.into_iter().chain(haproxies).enumerate() {
         let reported = async {
             docker.run(Plan::named(format!("first-{number}"))).await?;
-            let proxy = Running::start(stage, name, number, &configuration).await?;
+            let proxy = Running::start(fixture, name, number, &configuration).await?;
             let began = Instant::now();
-            let watched = stage.begin_watch(&proxy.endpoint, settings())?.that_is_cut();
+            let watched = fixture.begin_watch_at(&proxy.endpoint, settings())?.that_is_cut();
             watched.ready().await?;
             let ready = began.elapsed();
             docker.run(Plan::named(format!("second-{number}"))).await?;
             docker.restart(&format!("first-{number}"), 1).await?;
-            check(stage, &watched).await?;
+            check(fixture, &watched).await?;
             let status = watched.watching.status();
             let polls = matches!(status.source, Some(ChangeSource::Polling { .. }));
             ensure!(polls == (what == "/events"), "{status}");
             ensure!(status.fallback.is_some() == polls, "{status}");
             let connects = status.counters.connects;
-            stage.figure(format!("{name}, {what}: ready after {ready:?}, {connects} connections: {status}"));
+            fixture
+                .figure(format!("{name}, {what}: ready after {ready:?}, {connects} connections: {status}"));
             anyhow::Ok(())
         };
         reported.await.with_context(|| format!("{name}: {what}"))?;

@@ -5,15 +5,16 @@ use futures_util::future::try_join_all;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use whalewatcher_moby::PRIVILEGED_LABEL;
 
-use crate::check::check;
-use crate::counting_proxy::CountingProxy;
+use crate::docker::check::check;
+use crate::docker::counting_proxy::CountingProxy;
+use crate::docker::fixture::{DockerFixture, GRACE, handles_sigterm};
+use crate::fixture::{Fixture as _, settings};
 use crate::recorder::Reader;
-use crate::stage::{GRACE, Stage, catches_the_end, settings};
 use whalewatcher_drivers::docker::{AT_ONCE, Plan};
 
-pub(super) async fn each_transition_is_reported_once(stage: &Stage) -> Result<()> {
-    let docker = stage.docker().await?;
-    let watched = stage.watch().await?;
+pub(super) async fn each_transition_is_reported_once(fixture: &DockerFixture) -> Result<()> {
+    let docker = fixture.driver().await?;
+    let watched = fixture.watch().await?;
     let mut reported = Reader::new(watched.recorder());
     let id = docker.create(Plan::named("web").in_project("shop")).await?;
     docker.start(&id).await?;
@@ -24,11 +25,11 @@ pub(super) async fn each_transition_is_reported_once(stage: &Stage) -> Result<()
     reported.expect("unpaused web").await?;
     docker.rename(&id, "www").await?;
     reported.expect("updated www").await?;
-    catches_the_end(&docker, &id).await?;
+    handles_sigterm(&docker, &id).await?;
     docker.restart(&id, GRACE).await?;
     reported.expect("exited www 0").await?;
     reported.expect("started www").await?;
-    catches_the_end(&docker, &id).await?;
+    handles_sigterm(&docker, &id).await?;
     docker.stop(&id, GRACE).await?;
     reported.expect("exited www 0").await?;
     docker.rename(&id, "web").await?;
@@ -40,14 +41,14 @@ pub(super) async fn each_transition_is_reported_once(stage: &Stage) -> Result<()
     reported.expect("started web").await?;
     docker.remove(&id).await?;
     reported.expect("exited web 137").await?;
-    check(stage, &watched).await?;
+    check(fixture, &watched).await?;
     ensure!(reported.rest().is_empty(), "and then there was {:?}", reported.rest());
     Ok(())
 }
 
-pub(super) async fn hurried_transitions_end_in_the_right_picture(stage: &Stage) -> Result<()> {
-    let docker = stage.docker().await?;
-    let watched = stage.watch().await?;
+pub(super) async fn rapid_transitions_end_in_the_right_state(fixture: &DockerFixture) -> Result<()> {
+    let docker = fixture.driver().await?;
+    let watched = fixture.watch().await?;
     let hurry = |name: &'static str| {
         let docker = docker.clone();
         async move {
@@ -64,20 +65,20 @@ pub(super) async fn hurried_transitions_end_in_the_right_picture(stage: &Stage) 
         }
     };
     let ids = try_join_all(["stays", "goes", "pauses", "leaves"].map(hurry)).await?;
-    check(stage, &watched).await?;
+    check(fixture, &watched).await?;
     docker.start(&ids[0]).await?;
     docker.start(&ids[2]).await?;
     docker.pause(&ids[2]).await?;
     docker.remove(&ids[1]).await?;
-    check(stage, &watched).await?;
+    check(fixture, &watched).await?;
     // A paused container is removed, too.
     docker.remove(&ids[2]).await?;
-    check(stage, &watched).await
+    check(fixture, &watched).await
 }
 
-pub(super) async fn what_ends_at_once_is_started_and_exited(stage: &Stage) -> Result<()> {
-    let docker = stage.docker().await?;
-    let watched = stage.watch().await?;
+pub(super) async fn short_lives_are_started_and_exited(fixture: &DockerFixture) -> Result<()> {
+    let docker = fixture.driver().await?;
+    let watched = fixture.watch().await?;
     let plans: Vec<Plan> = (0..12)
         .map(|number| {
             let plan = Plan::named(format!("brief-{number}")).in_project("brief").running("exit 7");
@@ -86,7 +87,7 @@ pub(super) async fn what_ends_at_once_is_started_and_exited(stage: &Stage) -> Re
         .collect();
     docker.run_all(plans).await?;
     watched.recorder().until_reported(12, "exited").await?;
-    check(stage, &watched).await?;
+    check(fixture, &watched).await?;
     let reported = watched.recorder().record().reported_since(0);
     for number in 0..12 {
         let name = format!("brief-{number}");
@@ -98,9 +99,9 @@ pub(super) async fn what_ends_at_once_is_started_and_exited(stage: &Stage) -> Re
     Ok(())
 }
 
-pub(super) async fn exit_codes_are_passed_on(stage: &Stage) -> Result<()> {
-    let docker = stage.docker().await?;
-    let watched = stage.watch().await?;
+pub(super) async fn exits_have_their_codes(fixture: &DockerFixture) -> Result<()> {
+    let docker = fixture.driver().await?;
+    let watched = fixture.watch().await?;
     let mut reported = Reader::new(watched.recorder());
     for (script, code) in [("exit 0", 0), ("exit 1", 1), ("exit 42", 42), ("exit 255", 255)] {
         let name = format!("code-{code}");
@@ -110,40 +111,40 @@ pub(super) async fn exit_codes_are_passed_on(stage: &Stage) -> Result<()> {
     }
     docker.run(Plan::named("ends-by-signal")).await?;
     reported.expect("started ends-by-signal").await?;
-    catches_the_end(&docker, "ends-by-signal").await?;
+    handles_sigterm(&docker, "ends-by-signal").await?;
     docker.kill("ends-by-signal", "TERM").await?;
     reported.expect("exited ends-by-signal 0").await?;
     docker.run(Plan::named("ignores-signals").running("sleep 1000000")).await?;
     reported.expect("started ignores-signals").await?;
     docker.stop("ignores-signals", 0).await?;
     reported.expect("exited ignores-signals 137").await?;
-    check(stage, &watched).await
+    check(fixture, &watched).await
 }
 
-pub(super) async fn a_hundred_lives_in_fifty_starts_at_a_time_cost_at_most_an_inspection_each(
-    stage: &Stage,
+pub(super) async fn each_of_many_concurrent_lives_costs_one_inspection(
+    fixture: &DockerFixture,
 ) -> Result<()> {
-    let docker = stage.docker().await?;
-    let proxy = CountingProxy::start(stage.socket("fifty.sock"), &stage.engine().docker_socket())?;
-    let watched = stage.begin_watch(&proxy.endpoint(), settings())?;
+    let docker = fixture.driver().await?;
+    let proxy = CountingProxy::start(fixture.socket("fifty.sock"), &fixture.engine().docker_socket())?;
+    let watched = fixture.begin_watch_at(&proxy.endpoint(), settings())?;
     watched.ready().await?;
     let ids = docker.create_all((0..50).map(|number| Plan::named(format!("fifty-{number}")))).await?;
     try_join_all(ids.iter().map(|id| docker.start(id))).await?;
     watched.recorder().until_reported(50, "started").await?;
-    check(stage, &watched).await?;
+    check(fixture, &watched).await?;
     let kills = || try_join_all(ids.iter().map(|id| docker.kill(id, "KILL")));
     kills().await?;
     watched.recorder().until_reported(50, "exited").await?;
     try_join_all(ids.iter().map(|id| docker.start(id))).await?;
     watched.recorder().until_reported(100, "started").await?;
-    check(stage, &watched).await?;
+    check(fixture, &watched).await?;
     kills().await?;
     watched.recorder().until_reported(100, "exited").await?;
-    check(stage, &watched).await?;
+    check(fixture, &watched).await?;
     let requests = proxy.requests();
     let inspections = requests.inspections_of(&ids);
     let most = ids.iter().filter_map(|id| requests.inspections.get(id)).max();
-    stage.figure(format!(
+    fixture.figure(format!(
         "100 lives of 50 containers: {inspections} inspections, at most {} of one container, {} list, {} connections",
         most.unwrap_or(&0),
         requests.lists,
@@ -157,28 +158,28 @@ pub(super) async fn a_hundred_lives_in_fifty_starts_at_a_time_cost_at_most_an_in
     Ok(())
 }
 
-pub(super) async fn an_exec_changes_nothing(stage: &Stage) -> Result<()> {
-    let docker = stage.docker().await?;
+pub(super) async fn an_exec_changes_nothing(fixture: &DockerFixture) -> Result<()> {
+    let docker = fixture.driver().await?;
     let ids = docker.run_all([Plan::named("one"), Plan::named("two").in_project("shop")]).await?;
-    let proxy = CountingProxy::start(stage.socket("exec.sock"), &stage.engine().docker_socket())?;
-    let watched = stage.begin_watch(&proxy.endpoint(), settings())?;
+    let proxy = CountingProxy::start(fixture.socket("exec.sock"), &fixture.engine().docker_socket())?;
+    let watched = fixture.begin_watch_at(&proxy.endpoint(), settings())?;
     watched.ready().await?;
     let reported = Reader::new(watched.recorder());
     let scripts = ["true", "exit 3", "kill -9 $$", "echo hello"];
     let execs = (0..40).map(|number| (&ids[number % 2], scripts[number % 4]));
     let execs = stream::iter(execs).map(|(id, script)| docker.exec(id, script));
     execs.buffer_unordered(AT_ONCE).try_collect::<()>().await?;
-    check(stage, &watched).await?;
+    check(fixture, &watched).await?;
     ensure!(reported.rest().is_empty(), "40 execs, and reported was {:?}", reported.rest());
     let inspections = proxy.requests().inspections_of(&ids);
-    stage.figure(format!("40 execs in 2 containers: {inspections} inspections, which were the first ones"));
+    fixture.figure(format!("40 execs in 2 containers: {inspections} inspections, which were the first ones"));
     ensure!(inspections == 2, "{inspections} inspections");
     Ok(())
 }
 
-pub(super) async fn a_health_check_changes_nothing(stage: &Stage) -> Result<()> {
-    let docker = stage.docker().await?;
-    let watched = stage.watch().await?;
+pub(super) async fn a_health_check_changes_nothing(fixture: &DockerFixture) -> Result<()> {
+    let docker = fixture.driver().await?;
+    let watched = fixture.watch().await?;
     let mut reported = Reader::new(watched.recorder());
     for (name, program, status) in [("well", "true", "healthy"), ("ill", "false", "unhealthy")] {
         docker.run(Plan::named(name).with_health_check(program)).await?;
@@ -186,31 +187,31 @@ pub(super) async fn a_health_check_changes_nothing(stage: &Stage) -> Result<()> 
         docker.await_events(&format!("health_status: {status}"), 1, ("container", name)).await?;
         docker.await_events("exec_die", 5, ("container", name)).await?;
     }
-    check(stage, &watched).await?;
+    check(fixture, &watched).await?;
     ensure!(reported.rest().is_empty(), "health checks, and reported was {:?}", reported.rest());
     Ok(())
 }
 
-pub(super) async fn a_privileged_container_is_labelled(stage: &Stage) -> Result<()> {
-    let docker = stage.docker().await?;
-    let mut watched = stage.watch().await?;
+pub(super) async fn a_privileged_container_is_labelled(fixture: &DockerFixture) -> Result<()> {
+    let docker = fixture.driver().await?;
+    let mut watched = fixture.watch().await?;
     docker.run(Plan::named("meek")).await?;
     let plan = Plan::named("mighty").labelled("a", "b");
     match docker.run(plan.clone().privileged()).await {
         Err(error) if format!("{error:#}").contains("unable to apply caps") => {
-            stage.figure(
+            fixture.figure(
                 "20.10 cannot give what this host lacks: a running container is made privileged".to_owned(),
             );
             docker.remove("mighty").await?;
             watched = watched.that_is_cut();
             let id = docker.run(plan).await?;
-            make_privileged(stage, &id)?;
+            make_privileged(fixture, &id)?;
             watched.recorder().until("it is in sync again", |record| record.synced() > 1).await?;
         }
         outcome => drop(outcome?),
     }
     watched.recorder().until_reported(2, "started").await?;
-    check(stage, &watched).await?;
+    check(fixture, &watched).await?;
     let portfolio = watched.watching.portfolio();
     let labelled = portfolio.containers().filter(|container| container.labels().contains(PRIVILEGED_LABEL));
     let labelled: Vec<&str> = labelled.map(|container| container.name()).collect();
@@ -219,27 +220,27 @@ pub(super) async fn a_privileged_container_is_labelled(stage: &Stage) -> Result<
 }
 
 /// dockerd learns that it is from its own files.
-fn make_privileged(stage: &Stage, id: &str) -> Result<()> {
-    stage.kill_engine()?;
-    let path = stage.engine().folder().join("data/containers").join(id).join("hostconfig.json");
+fn make_privileged(fixture: &DockerFixture, id: &str) -> Result<()> {
+    fixture.kill_engine()?;
+    let path = fixture.engine().folder().join("data/containers").join(id).join("hostconfig.json");
     let config = std::fs::read_to_string(&path)?;
     std::fs::write(&path, config.replace("\"Privileged\":false", "\"Privileged\":true"))?;
-    stage.start_engine(true)
+    fixture.start_engine_with(true)
 }
 
-pub(super) async fn a_restart_loop_collapses(stage: &Stage) -> Result<()> {
-    let docker = stage.docker().await?;
-    let proxy = CountingProxy::start(stage.socket("loop.sock"), &stage.engine().docker_socket())?;
-    let watched = stage.begin_watch(&proxy.endpoint(), settings())?;
+pub(super) async fn a_restart_loop_collapses(fixture: &DockerFixture) -> Result<()> {
+    let docker = fixture.driver().await?;
+    let proxy = CountingProxy::start(fixture.socket("loop.sock"), &fixture.engine().docker_socket())?;
+    let watched = fixture.begin_watch_at(&proxy.endpoint(), settings())?;
     watched.ready().await?;
     let id = docker.run(Plan::named("loop").running("exit 5").always_restarted()).await?;
     docker.await_events("die", 6, ("container", &id)).await?;
     docker.stop(&id, 0).await?;
-    check(stage, &watched).await?;
+    check(fixture, &watched).await?;
     let lives = docker.count_events("start", ("container", &id)).await?;
     let (started, inspections) =
         (watched.recorder().record().count("started"), proxy.requests().inspections_of([&id]));
-    stage.figure(format!("{lives} lives: {started} were reported, with {inspections} inspections"));
+    fixture.figure(format!("{lives} lives: {started} were reported, with {inspections} inspections"));
     ensure!(started <= lives, "{started} starts were reported of {lives} lives");
     // Stopping is one more reason to ask.
     ensure!(inspections <= lives + 1, "{inspections} inspections for {lives} lives");

@@ -5,19 +5,22 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use whalewatcher_core::EventKind;
 
-use crate::check::check;
+use crate::docker::check::check;
+use crate::docker::fixture::DockerFixture;
+use crate::fixture::{Fixture as _, settings};
 use crate::recorder::Recorder;
-use crate::stage::{Stage, settings};
 use whalewatcher_drivers::docker::Plan;
 
 const OURS: (&str, &str) = ("label", "of=subscribers");
 
-pub(super) async fn one_that_never_reads_hurts_nobody_and_gets_the_difference(stage: &Stage) -> Result<()> {
-    let docker = stage.docker().await?;
+pub(super) async fn slow_subscriber_delays_no_other_and_receives_the_difference(
+    fixture: &DockerFixture,
+) -> Result<()> {
+    let docker = fixture.driver().await?;
     let plan = |name| Plan::named(name).labelled("of", "subscribers");
     docker.run_all(["stays", "goes", "restarts"].map(plan)).await?;
     let settings = settings().with_subscriber_queue(4);
-    let mut watched = stage.begin_watch(&stage.engine().docker_host(), settings)?;
+    let mut watched = fixture.begin_watch_at(&fixture.engine().docker_host(), settings)?;
     watched.ready().await?;
     let unread = watched.watching.subscribe();
     let held = unread.0.clone();
@@ -33,7 +36,7 @@ pub(super) async fn one_that_never_reads_hurts_nobody_and_gets_the_difference(st
     docker.rename("stays", "stays-renamed").await?;
     docker.pause("stays-renamed").await?;
     docker.run(Plan::named("comes")).await?;
-    check(stage, &watched).await?;
+    check(fixture, &watched).await?;
     let record = watched.recorder().record().clone();
     ensure!(record.count("lagged") == 0, "the one that reads lagged\n{}", watched.recorder().tail());
     // 20.10 may tell more: its own containerd's word of a pause can come late, and counts as another one.
@@ -46,7 +49,7 @@ pub(super) async fn one_that_never_reads_hurts_nobody_and_gets_the_difference(st
     ensure!(held.by_name("goes").is_some(), "a picture that is held has changed");
 
     watched.recorders.push(Recorder::start("unread", unread, Duration::ZERO));
-    check(stage, &watched).await?;
+    check(fixture, &watched).await?;
     let unread = &watched.recorders[1];
     let record = unread.record().clone();
     let Some(EventKind::Lagged { missed }) = record.events.first().map(|event| &event.kind) else {
@@ -55,7 +58,7 @@ pub(super) async fn one_that_never_reads_hurts_nobody_and_gets_the_difference(st
     let reported = watched.recorder().len() - before;
     ensure!(usize::try_from(*missed)? <= reported, "{missed} missed, of {reported}");
     let words = record.reported_since(0);
-    stage.figure(format!("{missed} events missed, and reported then: {}", words.join(", ")));
+    fixture.figure(format!("{missed} events missed, and reported then: {}", words.join(", ")));
     for expected in ["exited goes", "exited restarts", "started restarts", "updated stays-renamed"] {
         let count = words.iter().filter(|words| words.starts_with(expected)).count();
         ensure!(count == 1, "'{expected}' is reported {count} times\n{}", unread.tail());

@@ -14,8 +14,8 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 use whalewatcher_core::{Container, Event, EventKind};
 
+use crate::docker::truth::{Alive, Truth, alive};
 use crate::recorder::{LIMIT, Record};
-use crate::truth::{Alive, Truth, alive};
 use whalewatcher_drivers::docker::Driver;
 
 /// The engine changes what it says of a container, and dates its event a moment later.

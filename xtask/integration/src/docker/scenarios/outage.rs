@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::check::check;
-use crate::churn::Churn;
-use crate::counting_proxy::CountingProxy;
+use crate::docker::check::check;
+use crate::docker::churn::Churn;
+use crate::docker::counting_proxy::CountingProxy;
+use crate::docker::fixture::{DockerFixture, pid_of};
+use crate::fixture::{Fixture as _, settings};
 use crate::recorder::{Reader, Recorder};
-use crate::stage::{Stage, pid_of, settings};
 use whalewatcher_drivers::docker::Plan;
 
 /// What a container was told to have gone through, in order.
@@ -50,71 +51,69 @@ pub(crate) fn kill(pid: i32) -> Result<()> {
     kill_process(pid, Signal::KILL).context("cannot kill a container's initial process")
 }
 
-pub(super) async fn of_a_killed_engine_that_left_its_containers_alive_the_difference_is_reported(
-    stage: &Stage,
+pub(super) async fn killed_dockerd_with_live_restore_yields_the_difference(
+    fixture: &DockerFixture,
 ) -> Result<()> {
-    let docker = stage.docker().await?;
-    let watched = stage.watch().await?.that_is_cut();
+    let docker = fixture.driver().await?;
+    let watched = fixture.watch().await?.that_is_cut();
     let stay = (0..4).map(|number| Plan::named(format!("stays-{number}")).in_project("staying"));
     docker.run_all(stay).await?;
     docker.run_all([Plan::named("goes"), Plan::named("phoenix").always_restarted()]).await?;
     docker.pause("stays-3").await?;
     docker.run(Plan::named("ended-before").running("exit 1")).await?;
     docker.until_ended("ended-before").await?;
-    check(stage, &watched).await?;
+    check(fixture, &watched).await?;
     let reported = Reader::new(watched.recorder());
     let ending = [pid_of(&docker, "goes").await?, pid_of(&docker, "phoenix").await?];
 
-    stage.kill_engine()?;
+    fixture.kill_engine()?;
     watched.recorder().until_reported(1, "disconnected").await?;
     ensure!(watched.watching.portfolio().total() >= 6, "what was last known is gone during the outage");
     for pid in ending {
         kill(pid)?;
     }
-    stage.start_engine(true)?;
+    fixture.start_engine_with(true)?;
     watched.in_sync_again(1).await?;
     watched.recorder().until_reported(8, "started").await?;
-    check(stage, &watched).await?;
+    check(fixture, &watched).await?;
     let expected: [(&str, &[&str]); 2] = [("goes", &["exited"]), ("phoenix", &["exited", "started"])];
     is_reported(&reported.rest(), &expected, watched.recorder())
 }
 
-pub(super) async fn of_a_killed_engine_that_ends_its_containers_the_difference_is_reported(
-    stage: &Stage,
+pub(super) async fn killed_dockerd_without_live_restore_yields_the_difference(
+    fixture: &DockerFixture,
 ) -> Result<()> {
-    let docker = stage.docker().await?;
-    let watched = stage.watch().await?.that_is_cut();
+    let docker = fixture.driver().await?;
+    let watched = fixture.watch().await?.that_is_cut();
     docker.run_all((0..3).map(|number| Plan::named(format!("goes-{number}")))).await?;
     docker.run_all((0..2).map(|number| Plan::named(format!("phoenix-{number}")).always_restarted())).await?;
-    check(stage, &watched).await?;
+    check(fixture, &watched).await?;
     let reported = Reader::new(watched.recorder());
 
-    stage.kill_engine()?;
+    fixture.kill_engine()?;
     watched.recorder().until_reported(1, "disconnected").await?;
-    stage.start_engine(false)?;
+    fixture.start_engine_with(false)?;
     watched.in_sync_again(1).await?;
     watched.recorder().until_reported(7, "started").await?;
-    check(stage, &watched).await?;
+    check(fixture, &watched).await?;
     let (goes, rises): (&[&str], &[&str]) = (&["exited"], &["exited", "started"]);
     let expected =
         [("goes-0", goes), ("goes-1", goes), ("goes-2", goes), ("phoenix-0", rises), ("phoenix-1", rises)];
     is_reported(&reported.rest(), &expected, watched.recorder())
 }
 
-pub(super) async fn an_engine_is_killed_again_and_again_while_containers_come_and_go(
-    stage: &Stage,
-) -> Result<()> {
-    let watched = stage.watch().await?.that_is_cut();
-    let churn = Churn::prepare(&stage.docker().await?, "churned", 6, 1).await?;
+pub(super) async fn dockerd_killed_repeatedly_during_churn(fixture: &DockerFixture) -> Result<()> {
+    let watched = fixture.watch().await?.that_is_cut();
+    let churn = Churn::prepare(&fixture.driver().await?, "churned", 6, 1).await?;
     for live_restore in [true, false, true] {
-        let docker = stage.docker().await?;
+        let docker = fixture.driver().await?;
         let synced = watched.recorder().record().synced();
         let (over, before) = (AtomicBool::new(false), churn.transitions());
         let outage = async {
             churn.until_transitions(before + 12).await;
-            stage.kill_engine()?;
+            fixture.kill_engine()?;
             over.store(true, Ordering::Relaxed);
-            stage.start_engine(live_restore)
+            fixture.start_engine_with(live_restore)
         };
         let (_, _, outage) = tokio::join!(
             churn.run(&docker, 1, || over.load(Ordering::Relaxed)),
@@ -124,49 +123,47 @@ pub(super) async fn an_engine_is_killed_again_and_again_while_containers_come_an
         outage?;
         let again = |record: &crate::recorder::Record| record.synced() > synced;
         watched.recorder().until("it is in sync again", again).await?;
-        churn.until_quiet(&stage.docker().await?).await?;
-        check(stage, &watched).await?;
+        churn.until_quiet(&fixture.driver().await?).await?;
+        check(fixture, &watched).await?;
     }
-    stage.figure(format!("{} transitions, and 3 outages", churn.transitions()));
+    fixture.figure(format!("{} transitions, and 3 outages", churn.transitions()));
     Ok(())
 }
 
-pub(super) async fn an_orderly_restart_with_a_new_socket_file_reports_nothing_of_survivors(
-    stage: &Stage,
-) -> Result<()> {
-    let docker = stage.docker().await?;
-    let watched = stage.watch().await?.that_is_cut();
+pub(super) async fn orderly_restart_announces_no_survivor(fixture: &DockerFixture) -> Result<()> {
+    let docker = fixture.driver().await?;
+    let watched = fixture.watch().await?.that_is_cut();
     // Only an engine that was started so leaves its containers alive when it is asked to end.
-    stage.kill_engine()?;
-    stage.start_engine(true)?;
+    fixture.kill_engine()?;
+    fixture.start_engine_with(true)?;
     watched.in_sync_again(1).await?;
     drop(docker);
-    let docker = stage.docker().await?;
+    let docker = fixture.driver().await?;
     docker.run_all((0..3).map(|number| Plan::named(format!("stays-{number}")))).await?;
     docker.run(Plan::named("goes")).await?;
-    check(stage, &watched).await?;
+    check(fixture, &watched).await?;
     let reported = Reader::new(watched.recorder());
     let ending = pid_of(&docker, "goes").await?;
 
-    let socket = stage.engine().docker_socket();
-    stage.terminate_engine()?;
+    let socket = fixture.engine().docker_socket();
+    fixture.terminate_engine()?;
     ensure!(!socket.exists(), "the socket file is still there");
     kill(ending)?;
-    stage.start_engine(true)?;
+    fixture.start_engine_with(true)?;
     watched.in_sync_again(2).await?;
-    check(stage, &watched).await?;
+    check(fixture, &watched).await?;
     is_reported(&reported.rest(), &[("goes", &["exited"])], watched.recorder())
 }
 
-pub(super) async fn a_socket_file_that_is_removed_and_made_anew_is_found_again(stage: &Stage) -> Result<()> {
-    let docker = stage.docker().await?;
+pub(super) async fn replaced_socket_file_is_found(fixture: &DockerFixture) -> Result<()> {
+    let docker = fixture.driver().await?;
     docker.run_all(["stays", "goes", "removed", "changes", "restarts"].map(Plan::named)).await?;
-    let path = stage.socket("front.sock");
-    let engine = stage.engine().docker_socket();
+    let path = fixture.socket("front.sock");
+    let engine = fixture.engine().docker_socket();
     let front = CountingProxy::start(path.clone(), &engine)?;
-    let watched = stage.begin_watch(&front.endpoint(), settings())?.that_is_cut();
+    let watched = fixture.begin_watch_at(&front.endpoint(), settings())?.that_is_cut();
     watched.ready().await?;
-    check(stage, &watched).await?;
+    check(fixture, &watched).await?;
     let reported = Reader::new(watched.recorder());
 
     // The connections outlive the file.
@@ -185,7 +182,7 @@ pub(super) async fn a_socket_file_that_is_removed_and_made_anew_is_found_again(s
     docker.until_ended("comes-and-goes").await?;
     let front = CountingProxy::start(path, &engine)?;
     watched.in_sync_again(1).await?;
-    check(stage, &watched).await?;
+    check(fixture, &watched).await?;
     let expected: [(&str, &[&str]); 6] = [
         ("unhindered", &["started"]),
         ("goes", &["exited"]),

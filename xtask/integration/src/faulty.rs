@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::future::join_all;
-use whalewatcher_core::{Backoff, EngineClient, Settings};
+use whalewatcher_core::{Backoff, EngineClient};
 use whalewatcher_testkit::proxy::Proxy;
 
-use crate::check::with_events;
-use crate::picture::{self, Reality};
+use crate::comparison;
+use crate::comparison::with_events;
+use crate::fault_injector::{FaultInjector, Protocol};
+use crate::fixture::Fixture;
+use crate::fixture::settings;
 use crate::random_steps::{RandomSteps, Steps};
 use crate::recorder::{LIMIT, Recorder};
-use crate::stage::settings;
-use crate::storm::{Protocol, Storm};
 use crate::watched::Watched;
 
 /// How many things are done to containers at once.
@@ -35,14 +36,12 @@ pub(crate) struct Extent {
 }
 
 /// Plays it on an engine behind a proxy, and returns what is to be printed.
-pub(crate) async fn play<C: EngineClient, R: Reality<C>, S: Steps>(
-    reality: &R,
-    watch: impl FnOnce(&str, Settings) -> Result<Watched<C>>,
-    upstream: &str,
+pub(crate) async fn run<F: Fixture, S: Steps>(
+    fixture: &F,
     churn: &RandomSteps<S>,
     (extent, seed): (Extent, u64),
 ) -> Result<[String; 2]> {
-    let proxy = Proxy::builder().upstream(upstream).start()?;
+    let proxy = Proxy::builder().upstream(fixture.endpoint()).start()?;
     let limit = Duration::from_secs(1);
     // Without audits: no event vanishes from a connection that lasts.
     let settings = settings()
@@ -50,19 +49,19 @@ pub(crate) async fn play<C: EngineClient, R: Reality<C>, S: Steps>(
         .with_limits(limit, limit, limit)
         .with_probes(Duration::from_millis(200), limit)
         .with_subscriber_queue(8);
-    let mut watched = watch(&proxy.endpoint(), settings)?.that_is_hindered();
+    let mut watched = fixture.begin_watch_at(&proxy.endpoint(), settings)?.that_is_hindered();
     watched.recorders.push(Recorder::start("slow", watched.watching.subscribe(), REST));
     watched.ready().await?;
-    let mut storm = Storm::new(seed, Protocol::Http2)?;
+    let mut injector = FaultInjector::new(seed, Protocol::Http2)?;
     for round in 0..extent.rounds {
         watched.recorders[1].rest_for(REST);
-        play_round(round, extent, &proxy, &watched, churn, &mut storm).await?;
+        play_round(round, extent, &proxy, &watched, churn, &mut injector).await?;
         proxy.heal()?;
         churn.settle().await?;
-        let checked = is_right(reality, &watched, churn).await;
-        checked.with_context(|| format!("after these faults:{}\n", storm.script()))?;
+        let checked = is_right(fixture, &watched, churn).await;
+        checked.with_context(|| format!("after these faults:{}\n", injector.script()))?;
     }
-    let hits = storm.hits();
+    let hits = injector.hits();
     let counters = watched.watching.status().counters;
     let record = watched.recorder().record().clone();
     ensure!(hits > 0, "no fault had an effect");
@@ -74,7 +73,7 @@ pub(crate) async fn play<C: EngineClient, R: Reality<C>, S: Steps>(
             churn.lives().len(),
             record.count("started"),
             record.count("exited"),
-            storm.gusts(),
+            injector.gusts(),
         ),
         format!(
             "{} resyncs, {} retries, {} malformed, lagged {} times; {} alive in the end",
@@ -94,14 +93,14 @@ async fn play_round<C: EngineClient, S: Steps>(
     proxy: &Proxy,
     watched: &Watched<C>,
     churn: &RandomSteps<S>,
-    storm: &mut Storm,
+    injector: &mut FaultInjector,
 ) -> Result<()> {
     let is_over = Cell::new(false);
     let blowing = async {
         let mut outcome = Ok(());
         for _ in 0..extent.faults {
             let transitions = churn.transitions();
-            outcome = storm.blow(proxy, watched).await;
+            outcome = injector.blow(proxy, watched).await;
             if outcome.is_err() {
                 break;
             }
@@ -115,12 +114,12 @@ async fn play_round<C: EngineClient, S: Steps>(
 }
 
 /// Checks that the picture is right, that all subscribers have it, and that all that they were told really happened.
-async fn is_right<C: EngineClient, R: Reality<C>, S: Steps>(
-    reality: &R,
-    watched: &Watched<C>,
+async fn is_right<F: Fixture, S: Steps>(
+    fixture: &F,
+    watched: &Watched<F::Client>,
     churn: &RandomSteps<S>,
 ) -> Result<()> {
-    picture::check(reality, watched).await?;
+    comparison::check(fixture, watched).await?;
     for recorder in &watched.recorders {
         let record = recorder.record().clone();
         with_events(churn.lives().bears_out(&record), recorder)?;

@@ -15,12 +15,12 @@ use tokio_util::sync::CancellationToken;
 use whalewatcher_core::{EngineClient, EngineWatcher, watch};
 use whalewatcher_moby::Client;
 
-use crate::check::check;
-use crate::churn::Churn;
+use crate::docker::check::check;
+use crate::docker::churn::Churn;
+use crate::docker::fixture::DockerFixture;
+use crate::fixture::Fixture as _;
 use crate::leaks::{Apart, descriptors, no_more_descriptors_than};
 use crate::recorder::LIMIT;
-use crate::stage::Stage;
-use crate::theatre::Theatre as _;
 use whalewatcher_drivers::docker::Plan;
 
 /// How many watches are dropped at random moments.
@@ -57,15 +57,15 @@ async fn polled(future: impl Future, times: usize) -> bool {
     true
 }
 
-pub(super) async fn a_watch_dropped_at_any_of_its_steps_leaves_nothing(stage: &Stage) -> Result<()> {
-    let docker = stage.docker().await?;
+pub(super) async fn watch_dropped_at_any_step_leaves_nothing(fixture: &DockerFixture) -> Result<()> {
+    let docker = fixture.driver().await?;
     let plans = (0..8).map(|number| Plan::named(format!("dropped-{number}")));
     docker.run_all(plans).await?;
-    let watched = stage.watch().await?;
-    check(stage, &watched).await?;
+    let watched = fixture.watch().await?;
+    check(fixture, &watched).await?;
     let apart = Apart::build()?;
     let before = descriptors()?;
-    let endpoint = stage.engine().docker_host();
+    let endpoint = fixture.engine().docker_host();
     let again = EngineWatcher::new(Client::new(&endpoint)?);
     let (joined, mut subscription) = again.subscribe();
     let again = Arc::new(again);
@@ -87,7 +87,7 @@ pub(super) async fn a_watch_dropped_at_any_of_its_steps_leaves_nothing(stage: &S
         steps += 1;
         ensure!(steps < 500, "it never has nothing more to do, or does not get there");
     }
-    stage.figure(format!("dropped after 0 to {steps} steps, when it had nothing more to do"));
+    fixture.figure(format!("dropped after 0 to {steps} steps, when it had nothing more to do"));
     ensure!(steps > 5, "only {steps} steps");
     again.close();
     let mut fold = joined;
@@ -95,7 +95,7 @@ pub(super) async fn a_watch_dropped_at_any_of_its_steps_leaves_nothing(stage: &S
         fold.apply(&event.kind);
     }
     ensure!(fold == again.portfolio(), "what the dropped watches reported does not add up");
-    check(stage, &watched).await
+    check(fixture, &watched).await
 }
 
 /// Drops or closes so many watches at random moments from before they connect to after they are live, and every tenth
@@ -131,15 +131,15 @@ pub(crate) async fn dropped_at_random_moments<C: EngineClient>(
     Ok(live)
 }
 
-pub(super) async fn a_watch_dropped_at_random_moments_under_churn_leaves_nothing(
-    stage: &Stage,
+pub(super) async fn watches_dropped_at_random_during_churn_leave_nothing(
+    fixture: &DockerFixture,
 ) -> Result<()> {
-    stage.release_driver();
+    fixture.release_driver();
     let apart = Apart::build()?;
     let before = descriptors()?;
-    let docker = stage.docker().await?;
+    let docker = fixture.driver().await?;
     let churn = Churn::prepare(&docker, "churned", 6, fastrand::u64(..)).await?;
-    let endpoint = stage.engine().docker_host();
+    let endpoint = fixture.engine().docker_host();
     let over = AtomicBool::new(false);
     let dropping = async {
         let dropped = dropped_at_random_moments(&apart, WATCHES, || Ok(Client::new(&endpoint)?)).await;
@@ -154,13 +154,13 @@ pub(super) async fn a_watch_dropped_at_random_moments_under_churn_leaves_nothing
     };
     let (_, _, live) = tokio::join!(churn.run(&docker, 1, is_over), churn.run(&docker, 2, is_over), dropping);
     let live = live?;
-    stage.figure(format!(
+    fixture.figure(format!(
         "{WATCHES} watches dropped, {live} of them when they were live already; {} transitions meanwhile",
         churn.transitions()
     ));
     drop(docker);
-    stage.release_driver();
+    fixture.release_driver();
     no_more_descriptors_than(&before).await?;
-    let watched = stage.watch().await?;
-    check(stage, &watched).await
+    let watched = fixture.watch().await?;
+    check(fixture, &watched).await
 }

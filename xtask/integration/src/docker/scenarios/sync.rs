@@ -6,18 +6,19 @@ use anyhow::{Result, ensure};
 use futures_util::future::try_join_all;
 use whalewatcher_core::EventKind;
 
-use crate::check::check;
-use crate::churn::Churn;
-use crate::counting_proxy::CountingProxy;
-use crate::stage::{Stage, settings};
-use crate::truth::Truth;
+use crate::docker::check::check;
+use crate::docker::churn::Churn;
+use crate::docker::counting_proxy::CountingProxy;
+use crate::docker::fixture::DockerFixture;
+use crate::docker::truth::Truth;
+use crate::fixture::{Fixture as _, settings};
 use whalewatcher_drivers::docker::Plan;
 
 /// How many come amid a churn.
 const WATCHERS: usize = 20;
 
-pub(super) async fn thirty_containers_are_there_at_the_start(stage: &Stage) -> Result<()> {
-    let docker = stage.docker().await?;
+pub(super) async fn thirty_containers_are_there_at_the_start(fixture: &DockerFixture) -> Result<()> {
+    let docker = fixture.driver().await?;
     let plans = (0..30).map(|number| {
         let plan = Plan::named(format!("start-{number}")).labelled("of", "start");
         let plan = match number % 4 {
@@ -34,8 +35,8 @@ pub(super) async fn thirty_containers_are_there_at_the_start(stage: &Stage) -> R
     let truth = Truth::ask(&docker).await?;
     let alive = truth.alive().count();
 
-    let proxy = CountingProxy::start(stage.socket("start.sock"), &stage.engine().docker_socket())?;
-    let watched = stage.begin_watch(&proxy.endpoint(), settings())?;
+    let proxy = CountingProxy::start(fixture.socket("start.sock"), &fixture.engine().docker_socket())?;
+    let watched = fixture.begin_watch_at(&proxy.endpoint(), settings())?;
     watched.watching.ready().await?;
     let differences = truth.differences(&watched.watching.portfolio());
     ensure!(differences.is_empty(), "ready, but not right:\n    {}", differences.join("\n    "));
@@ -43,7 +44,7 @@ pub(super) async fn thirty_containers_are_there_at_the_start(stage: &Stage) -> R
     ensure!(names == ["blog", "shop", "wiki"], "the projects are {names:?}");
     let requests = proxy.requests();
     let inspections: usize = requests.inspections.values().sum();
-    stage.figure(format!(
+    fixture.figure(format!(
         "{alive} of {} containers alive: {} list, {inspections} inspections, {} connections",
         truth.containers.len(),
         requests.lists,
@@ -60,7 +61,7 @@ pub(super) async fn thirty_containers_are_there_at_the_start(stage: &Stage) -> R
         .recorder()
         .until("synced", |record| !record.events.is_empty() && record.fold.total() == alive)
         .await?;
-    check(stage, &watched).await?;
+    check(fixture, &watched).await?;
     let record = watched.recorder().record().clone();
     let reported = record.count("started");
     ensure!(
@@ -72,8 +73,8 @@ pub(super) async fn thirty_containers_are_there_at_the_start(stage: &Stage) -> R
     Ok(())
 }
 
-pub(super) async fn whoever_comes_amid_a_churn_misses_nothing(stage: &Stage) -> Result<()> {
-    let docker = stage.docker().await?;
+pub(super) async fn watchers_that_join_during_churn_miss_nothing(fixture: &DockerFixture) -> Result<()> {
+    let docker = fixture.driver().await?;
     let churn = Churn::prepare(&docker, "amid", 8, fastrand::u64(..)).await?;
     let over = AtomicBool::new(false);
     let is_over = || over.load(Ordering::Relaxed);
@@ -82,7 +83,7 @@ pub(super) async fn whoever_comes_amid_a_churn_misses_nothing(stage: &Stage) -> 
         for number in 0..WATCHERS {
             // While something is under way: it is done when one more is.
             churn.until_transitions(number).await;
-            all.push(stage.begin_watch(&stage.engine().docker_host(), settings())?);
+            all.push(fixture.begin_watch_at(&fixture.engine().docker_host(), settings())?);
         }
         try_join_all(all.iter().map(|watched| watched.ready())).await?;
         anyhow::Ok(all)
@@ -94,9 +95,9 @@ pub(super) async fn whoever_comes_amid_a_churn_misses_nothing(stage: &Stage) -> 
     };
     let (_, _, all) = tokio::join!(churn.run(&docker, 1, is_over), churn.run(&docker, 2, is_over), coming);
     churn.until_quiet(&docker).await?;
-    stage.figure(format!("{WATCHERS} watchers came during {} transitions", churn.transitions()));
+    fixture.figure(format!("{WATCHERS} watchers came during {} transitions", churn.transitions()));
     for watched in all? {
-        check(stage, &watched).await?;
+        check(fixture, &watched).await?;
     }
     Ok(())
 }

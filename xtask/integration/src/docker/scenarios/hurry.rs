@@ -8,9 +8,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use whalewatcher_testkit::proxy::{Fault, Proxy};
 
-use crate::check::check;
+use crate::docker::check::check;
+use crate::docker::fixture::DockerFixture;
+use crate::fixture::{Fixture as _, settings};
 use crate::recorder::LIMIT;
-use crate::stage::{Stage, settings};
 use whalewatcher_drivers::docker::Plan;
 
 /// How long each answer about containers takes longer than it would: dockerd pauses or renames one several times meanwhile.
@@ -19,14 +20,14 @@ const DELAY: Duration = Duration::from_millis(40);
 /// How many changes there are of each container before the watcher comes, and are reported after it is ready.
 const CHANGES: usize = 5;
 
-pub(super) async fn what_changes_more_often_than_an_inspection_takes_is_shown_and_ready_comes(
-    stage: &Stage,
+pub(super) async fn containers_that_change_faster_than_inspections_are_shown(
+    fixture: &DockerFixture,
 ) -> Result<()> {
-    let docker = stage.docker().await?;
+    let docker = fixture.driver().await?;
     let ids = docker.run_all(["pauses", "renames", "rests"].map(Plan::named)).await?;
     let (pausing, renaming) = (&ids[0], &ids[1]);
-    let upstream = stage.engine().docker_host();
-    let proxy = Proxy::builder().upstream(upstream).listen_unix(stage.socket("hurry.sock")).start()?;
+    let upstream = fixture.engine().docker_host();
+    let proxy = Proxy::builder().upstream(upstream).listen_unix(fixture.socket("hurry.sock")).start()?;
     proxy.inject(Fault::delay(DELAY).on_requests("/json"))?;
 
     let (pauses, renames, is_over) = (watch::Sender::new(0), watch::Sender::new(0), Cell::new(false));
@@ -50,14 +51,14 @@ pub(super) async fn what_changes_more_often_than_an_inspection_takes_is_shown_an
         for changes in [&pauses, &renames] {
             changes.subscribe().wait_for(|count| *count >= CHANGES).await?;
         }
-        let watched = stage.begin_watch(&proxy.endpoint(), settings())?;
+        let watched = fixture.begin_watch_at(&proxy.endpoint(), settings())?;
         let began = (Instant::now(), *pauses.borrow(), *renames.borrow());
         let ready = timeout(LIMIT, watched.watching.ready()).await;
         let status = ready.with_context(|| format!("it is never ready: {}", watched.watching.status()))??;
         let picture = watched.watching.portfolio();
         let missing = ids.iter().find(|id| picture.by_id(id).is_none());
         ensure!(missing.is_none() && status.unresolved.is_empty(), "ready without {missing:?}: {status}");
-        stage.figure(format!(
+        fixture.figure(format!(
             "ready after {:?}, {} pauses and {} renames",
             began.0.elapsed(),
             *pauses.borrow() - began.1,
@@ -76,7 +77,7 @@ pub(super) async fn what_changes_more_often_than_an_inspection_takes_is_shown_an
     };
     // What fails ends the others, which otherwise go on until the watcher has seen enough.
     let (_, _, watched) = tokio::try_join!(pause, rename, watching)?;
-    check(stage, &watched).await?;
+    check(fixture, &watched).await?;
     let status = watched.watching.status();
     ensure!(status.counters.connects == 1, "the connection did not last: {status}");
     Ok(())

@@ -10,12 +10,12 @@ use anyhow::{Context as _, Result, bail, ensure};
 use tokio::time::{Instant, sleep, timeout};
 use whalewatcher_core::Counters;
 
-use crate::churn::seed;
+use crate::docker::churn::seed;
+use crate::docker::fixture::DockerFixture;
+use crate::docker::trial::Trial;
+use crate::fixture::Fixture as _;
 use crate::leaks::descriptors;
 use crate::recorder::LIMIT;
-use crate::stage::Stage;
-use crate::theatre::Theatre as _;
-use crate::trial::Trial;
 
 const CONTAINERS: usize = 14;
 
@@ -89,12 +89,12 @@ impl fmt::Display for Minute<'_> {
 }
 
 /// Runs for so many minutes. Prints a line after each.
-pub(crate) async fn run(stage: &Stage, minutes: u64) -> Result<()> {
-    let seed = seed(|text| stage.figure(text))?;
-    for figure in stage.take_figures() {
+pub(crate) async fn run(fixture: &DockerFixture, minutes: u64) -> Result<()> {
+    let seed = seed(|text| fixture.figure(text))?;
+    for figure in fixture.take_figures() {
         println!("{figure}");
     }
-    let mut trial = Trial::begin(stage, CONTAINERS, seed).await?;
+    let mut trial = Trial::begin(fixture, CONTAINERS, seed).await?;
     println!("{HEADER}");
     let began = Instant::now();
     let mut readings: Vec<Reading> = vec![Reading::default()];
@@ -149,7 +149,7 @@ fn read(trial: &Trial<'_>, checks: usize, (connections, tasks): (usize, usize)) 
     Ok(Reading {
         checks,
         transitions: trial.churn.transitions(),
-        faults: trial.storm.gusts(),
+        faults: trial.injector.gusts(),
         requests: trial.proxy.stats().requests,
         counters: trial.watched.watching.status().counters,
         memory: memory()?,
