@@ -62,8 +62,7 @@ pub(crate) fn with_events(result: Result<()>, recorder: &Recorder) -> Result<()>
     result.map_err(|error| error.context(recorder.tail()))
 }
 
-/// Waits until the connection is a healthy one again: what the engine tells, as the fence shows, comes by its events,
-/// while nothing else has to be repaired.
+/// Waits until the connection is healthy again: the fence arrives by an event, and nothing is repaired meanwhile.
 async fn recovered<F: Fixture>(fixture: &F, watched: &Watched<F::Client>) -> Result<()> {
     let deadline = Instant::now() + LIMIT;
     loop {

@@ -20,8 +20,8 @@ const SCRIPT: &str = "WHALEWATCHER_FAULTS";
 /// How many gusts are kept for the script.
 const KEPT: usize = 1000;
 
-/// After how many audits all is mended that a dropped event left wrong: other faults hit up to three audits each, and
-/// what one finds is mended a second later.
+/// After how many audits all drift of a dropped event is repaired: other faults hit up to three audits each, and what one
+/// finds is repaired a second later.
 const AUDITS: u64 = 12;
 
 /// After how many times that it got in sync: what it found out for the first one may be older than the event.
@@ -145,7 +145,7 @@ impl Compared {
         Compared { audits, synced: watched.recorder().record().synced() }
     }
 
-    fn is_mended_by(self, now: Compared) -> bool {
+    fn is_repaired_by(self, now: Compared) -> bool {
         now.audits >= self.audits + AUDITS || now.synced >= self.synced + SYNCS
     }
 }
@@ -156,7 +156,7 @@ pub(crate) struct FaultInjector {
     script: VecDeque<Gust>,
     gusts: usize,
     hits: usize,
-    /// How much had been compared when an event was dropped, unless all is known to be mended.
+    /// How much had been compared when an event was dropped, unless all is known to be repaired.
     dropped_at: Option<Compared>,
 }
 
@@ -196,7 +196,7 @@ impl FaultInjector {
     /// Brings about the next fault and takes it back after a while; what it did stays done. After the end of a script
     /// there is none.
     pub(crate) async fn blow<C: EngineClient>(&mut self, proxy: &Proxy, watched: &Watched<C>) -> Result<()> {
-        let may_drop = self.dropped_at.is_none_or(|at| at.is_mended_by(Compared::by(watched)));
+        let may_drop = self.dropped_at.is_none_or(|at| at.is_repaired_by(Compared::by(watched)));
         let Some(gust) = self.source.next(may_drop) else { return Ok(()) };
         tracing::debug!(%gust);
         self.gusts += 1;
@@ -219,7 +219,7 @@ impl FaultInjector {
     }
 
     /// The picture was found to be right.
-    pub(crate) fn is_mended(&mut self) {
+    pub(crate) fn set_repaired(&mut self) {
         self.dropped_at = None;
     }
 }
@@ -239,7 +239,7 @@ impl Source {
             random.shuffle(&mut all);
             deck.extend(all);
         }
-        // If both events of a restart are lost, nothing may show it: single ones are dropped, and mended between.
+        // If both events of a restart are lost, nothing may show it: single events are dropped, with repair in between.
         let at = deck.iter().position(|kind| may_drop || !is_drop(kind))?;
         let kind = deck.remove(at)?;
         let mut fault = match kind {

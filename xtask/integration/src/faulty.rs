@@ -113,7 +113,7 @@ async fn play_round<C: EngineClient, S: Steps>(
     tokio::join!(blowing, churning).0
 }
 
-/// Checks that the picture is right, that all subscribers have it, and that all that they were told really happened.
+/// Checks that the portfolio is right, that all subscribers agree, and that all events they received really happened.
 async fn is_right<F: Fixture, S: Steps>(
     fixture: &F,
     watched: &Watched<F::Client>,

@@ -106,7 +106,7 @@ pub(crate) fn run_on<S: Fixture>(
     outcome.and_then(|failed| struck.map(|()| failed))
 }
 
-/// Plays those scenarios that are asked for, and tells how many failed.
+/// Runs the scenarios that match a filter, and returns how many failed.
 pub(crate) async fn run_all<S: Fixture>(
     engine: &str,
     fixture: &S,

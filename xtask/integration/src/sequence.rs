@@ -59,13 +59,13 @@ pub(crate) fn sequence(record: &Record, way: Way) -> Result<()> {
             }
             EventKind::Disconnected { .. } => {
                 disconnected += 1;
-                ensure!(way != Way::Clear, wrong("nobody cut the connection"));
+                ensure!(way != Way::Clear, wrong("the connection was not cut"));
             }
             EventKind::Lagged { .. } => lagged += 1,
             _ => {}
         }
     }
-    // Who lags is told again that it is in sync, but not that it was disconnected before.
+    // A subscriber that lags receives `synced` again, but no `disconnected` before.
     ensure!(
         synced <= disconnected + lagged + 1,
         "{synced} times in sync, but {disconnected} times disconnected"
@@ -73,15 +73,15 @@ pub(crate) fn sequence(record: &Record, way: Way) -> Result<()> {
     Ok(())
 }
 
-/// Whether an event told that exit, as newer than the beginning of the life that was then told to have started. dockerd
-/// tells such an exit, and then a start, of a life that goes on: if it is killed together with a container and then starts
-/// that one again, it can take the exit of the life before for one of the new life.
+/// Whether the exit is dated after the beginning of the life that is then reported to have started. dockerd emits such an
+/// exit, and then a start, of a life that goes on: if dockerd is killed together with a container and then starts the
+/// container again, it can attribute the exit of the former life to the new one.
 pub(crate) fn is_taken_back(exit: &Event, started: &Container) -> bool {
     let EventKind::Exited { code, .. } = &exit.kind else { return false };
     code.is_some() && started.started_at().is_some_and(|began| began < exit.time)
 }
 
-/// What was told up to an event of the container that it is of, a line each.
+/// Lists the events of a container up to this one, a line each.
 pub(crate) fn history(events: &[Event], event: &Event) -> String {
     let of = |event: &Event| event.container().map(|container| container.id().clone());
     let same = events.iter().enumerate().filter(|(_, other)| of(other) == of(event));

@@ -55,7 +55,7 @@ impl Truth {
                 .map(|container| (container.id, container.labels.into_iter().collect()))
                 .collect();
             for task in tasks.iter().filter(is_alive) {
-                // One whose container was deleted under it is nobody's.
+                // A task whose container was deleted does not count.
                 let Some(labels) = labels.get(&task.id).cloned() else { continue };
                 let name = labels.get("nerdctl/name").unwrap_or(&task.id);
                 let alive_one = Alive {

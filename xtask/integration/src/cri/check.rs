@@ -47,7 +47,7 @@ fn one_life_each(record: &Record) -> Result<()> {
     Ok(())
 }
 
-/// What was told of ends is what the engine remembers of them. A killed containerd does not remember all.
+/// Checks that exits are as the engine remembers them. A killed containerd does not remember all.
 fn ends(record: &Record, truth: &Truth, way: Way) -> Result<()> {
     for (index, event) in record.events.iter().enumerate() {
         let EventKind::Exited { container, code } = &event.kind else { continue };

@@ -35,7 +35,7 @@ pub(crate) async fn check(fixture: &DockerFixture, watched: &Watched<Client>) ->
 /// Times are the engine's, and in order.
 fn times(fixture: &DockerFixture, record: &Record, truth: &Truth, way: Way) -> Result<()> {
     if record.events.iter().any(|event| matches!(event.kind, EventKind::Lagged { .. })) {
-        // A difference is dated when it is told.
+        // A difference is dated when it is delivered.
         return Ok(());
     }
     let mut last: HashMap<&ContainerId, &Event> = HashMap::new();
@@ -73,7 +73,7 @@ fn times(fixture: &DockerFixture, record: &Record, truth: &Truth, way: Way) -> R
         let (Some(inspected), Some(container)) = (truth.containers.get(&**id), event.container()) else {
             continue;
         };
-        // Of a life that nobody saw only the event of its start is known, which dockerd sends a moment later.
+        // Of a life that was never inspected only the event of its start is known, which is dated a moment later.
         let is_right = match container.pid() {
             0 => container.started_at() >= inspected.started_at,
             _ => container.started_at() == inspected.started_at,
@@ -86,7 +86,7 @@ fn times(fixture: &DockerFixture, record: &Record, truth: &Truth, way: Way) -> R
             event.time,
             inspected.finished_at
         );
-        // An inspection that was under way may tell of the end before the event does, but not its code.
+        // An inspection in flight may show the end before its event, but without the code.
         let Some(code) = code.map(i64::from) else { continue };
         ensure!(Some(code) == inspected.exit_code, "{event}: the engine says {:?}", inspected.exit_code);
         let mut ends = truth.ends.iter().filter(|end| end.id == **id).peekable();

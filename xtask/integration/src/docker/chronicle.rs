@@ -1,5 +1,5 @@
-//! What really happened: the lives of all containers, as the engine tells them directly, past the watcher and whatever
-//! is between it and the engine. What a watcher announces must be in here.
+//! What really happened: the lives of all containers, from the engine's own events and inspections, not through the proxy
+//! that the watcher is connected to. What a watcher announces must be in here.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,7 +32,7 @@ pub(crate) struct Chronicle {
 #[derive(Default)]
 struct Book {
     containers: HashMap<String, History>,
-    /// How many starts, ends, pauses and renames the engine told.
+    /// How many starts, ends, pauses and renames the engine reported.
     changes: usize,
     /// How many starts are still to be looked into.
     looking: usize,
@@ -40,7 +40,7 @@ struct Book {
     failure: Option<String>,
 }
 
-/// What the engine told of a container, in order.
+/// What the engine reported of a container, in order.
 #[derive(Default)]
 struct History {
     names: Vec<(SystemTime, String)>,
@@ -66,7 +66,7 @@ struct Life {
 }
 
 impl Chronicle {
-    /// Begins with what is alive now, while nobody changes anything.
+    /// Begins with what is alive now, while the engine is quiet.
     pub(crate) async fn begin(docker: &Driver) -> Result<Chronicle> {
         let mut events = Box::pin(docker.follow());
         let truth = Truth::ask(docker).await?;
@@ -116,7 +116,7 @@ impl Chronicle {
         self.book().changes
     }
 
-    /// Waits until all that the engine has told so far is in here, up to a container's being called `name`.
+    /// Waits until all events are in here up to the one by which a container got this name.
     pub(crate) async fn complete(&self, name: &str) -> Result<()> {
         let is_complete = |book: &Book| {
             let mut histories = book.containers.values();
@@ -140,12 +140,12 @@ impl Chronicle {
         timeout(LIMIT, waiting).await.with_context(|| format!("the engine does not report of {name}"))?
     }
 
-    /// Checks that all that a subscriber was told really happened, once it is [complete](Chronicle::complete).
+    /// Checks that all that a subscriber received really happened, once the chronicle is [complete](Chronicle::complete).
     pub(crate) fn bears_out(&self, record: &Record) -> Result<()> {
         self.book().bears_out_all(record)
     }
 
-    /// Forgets what is over, once nobody can be told of it any more.
+    /// Forgets ended lives, once no subscriber can receive events of them any more.
     pub(crate) async fn forget(&self) -> Result<()> {
         let truth = Truth::ask(&self.docker).await?;
         let containers = truth.alive().map(|(id, alive)| Ok((id.to_owned(), History::of(alive)?)));
@@ -277,7 +277,7 @@ impl Book {
 }
 
 impl History {
-    /// Of a container that was alive when nobody had told of it yet.
+    /// The history of a container that was alive at the beginning.
     fn of(alive: &Alive) -> Result<History> {
         let began = alive.started_at.context("alive, but never started")?;
         Ok(History {
@@ -292,7 +292,7 @@ impl History {
         let started_at = container.started_at().context("without a time of its start")?;
         let starts =
             || self.reported.iter().enumerate().filter(|(_, (_, reported))| *reported == Reported::Start);
-        // Of a life that nobody saw only the event of its start is known, which comes after the start itself.
+        // Of a life that was never inspected only the event of its start is known, which is dated after the start itself.
         let start = match container.pid() {
             0 => starts().find(|(_, (at, _))| *at == started_at),
             _ => starts().find(|(_, (at, _))| *at >= started_at),

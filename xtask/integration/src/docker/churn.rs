@@ -1,4 +1,4 @@
-//! Containers that somebody does things to at random.
+//! Random transitions of containers.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,7 @@ use whalewatcher_drivers::docker::{Driver, Plan};
 /// Names the seed of a run that is to be repeated; what the engine makes of it differs all the same.
 const SEED: &str = "WHALEWATCHER_SEED";
 
-/// What a run's random choices come from: new each time, unless the environment names it. It is told, for another run.
+/// Returns the seed of a run: a new one, unless the environment names it. It is printed, so that the run can be repeated.
 pub(crate) fn seed(report: impl FnOnce(String)) -> Result<u64> {
     let seed = match std::env::var(SEED) {
         Ok(seed) => seed.parse().with_context(|| format!("{SEED} is no number"))?,
@@ -34,7 +34,7 @@ pub(crate) struct Churn {
 
 struct Slot {
     name: String,
-    /// Making it anew changes who is meant.
+    /// The container of this name, which changes when it is created again.
     id: Mutex<String>,
     /// Held while a process is started in it and while it is paused: runc 1.1.5 hangs for ever if its container freezes
     /// while it starts one there, and dockerd with it.

@@ -72,7 +72,7 @@ async fn serve(listener: UnixListener, engine: PathBuf, requests: Arc<Mutex<Requ
         requests.lock().unwrap_or_else(PoisonError::into_inner).connections += 1;
         let (engine, requests) = (engine.clone(), requests.clone());
         connections.spawn(async move {
-            // Whoever hangs up first, the other is hung up on.
+            // When either side closes its connection, so does the proxy on the other.
             let _ = pass_on(client, &engine, &requests).await;
         });
         while connections.try_join_next().is_some() {}

@@ -130,12 +130,12 @@ impl<'a> Trial<'a> {
         outcome
     }
 
-    /// Takes back all faults, and checks that the picture is right, that all subscribers have it, and that all that
-    /// they were told really happened. Forgets then what was told, so that this may go on for ever.
+    /// Lifts all faults, and checks that the portfolio is right, that all subscribers agree, and that all events they
+    /// received really happened. Then forgets these events, so that this can be repeated without growing.
     async fn check(&mut self) -> Result<()> {
         let checked = self.is_right().await;
         checked.with_context(|| format!("after these faults:{}\n", self.injector.script()))?;
-        self.injector.is_mended();
+        self.injector.set_repaired();
         self.chronicle.forget().await?;
         self.watched.recorders.truncate(2);
         for recorder in &self.watched.recorders {
@@ -158,8 +158,8 @@ impl<'a> Trial<'a> {
         Ok(())
     }
 
-    /// What comes of this while the watcher is cut off and nothing of a connection is left. It is let in again then, and
-    /// nothing may be told of containers, for nothing has happened to any.
+    /// Runs this while the watcher is cut off and all its connections are closed. Then lets it connect again, which must
+    /// report nothing of containers, since nothing happened.
     pub(crate) async fn cut_off<T>(&self, then: impl Future<Output = Result<T>>) -> Result<T> {
         let recorder = self.watched.recorder();
         let (reported, synced) = (recorder.len(), recorder.record().synced());

@@ -38,7 +38,7 @@ pub(crate) struct Alive {
 pub(crate) struct Truth {
     /// Every container by its ID.
     pub(crate) containers: BTreeMap<String, Inspected>,
-    /// Those ends of lives that the engine still remembers to have told.
+    /// The ends of lives of which the engine still remembers the events.
     pub(crate) ends: Vec<End>,
 }
 

@@ -60,12 +60,12 @@ impl PodmanFixture {
     fn inspect(&self, id: &str) -> Result<Option<ContainerInspectResponse>> {
         let response = self.engine.request("GET", &format!("/v1.41/containers/{id}/json"))?;
         let mut inspected = response.json()?;
-        // What is removed meanwhile is told with 404 or 500.
+        // For a container that is removed meanwhile the answer is 404 or 500.
         if inspected["cause"] == "no such container" {
             return Ok(None);
         }
         ensure!(response.status == 200, "cannot inspect {id}: {inspected}");
-        // Whether it runs or is paused is told apart from this.
+        // Whether it runs or is paused is in other fields.
         inspected["State"]["Status"] = Value::Null;
         serde_json::from_value(inspected).with_context(|| format!("cannot inspect {id}")).map(Some)
     }

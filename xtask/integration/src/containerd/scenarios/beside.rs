@@ -40,7 +40,7 @@ async fn play(
     ensure!(there.len() == 1 && there[0].status == "RUNNING", "dockerd runs it elsewhere: {there:?}");
     docker.pause("whale").await?;
     docker.unpause("whale").await?;
-    // Whatever comes of dockerd's has come when this is told.
+    // When this container is reported, all earlier events have arrived.
     fixture.driver().await?.run(&Plan::of("ours")).await?;
     reported.expect("started ours").await?;
     docker.remove("whale").await?;

@@ -12,7 +12,7 @@ use crate::docker::churn::seed;
 use crate::fixture::{Fixture as _, settings};
 use crate::recorder::Recorder;
 
-const TRANSITIONS: usize = 200;
+const TRANSITIONS: usize = 150;
 
 pub(super) async fn random_churn_with_three_subscribers(fixture: &ContainerdFixture) -> Result<()> {
     let churn = churn(fixture.driver().await?, seed(|text| fixture.figure(text))?);

@@ -87,7 +87,7 @@ pub(super) async fn exits_have_their_codes(fixture: &ContainerdFixture) -> Resul
     let mut reported = Reader::new(watched.recorder());
     for code in [0, 1, 42, 255] {
         let key = format!("ends-{code}");
-        // It lives until it is told to end, so that its start is seen before its end.
+        // It lives until it receives a signal, so that its start is seen before its end.
         let script = format!("trap 'exit {code}' TERM; sleep 1000000 & : > /dev/ready; wait");
         driver.run(&Plan::of(&key).running(&script)).await?;
         reported.expect(&format!("started {key}")).await?;
@@ -192,7 +192,7 @@ pub(super) async fn a_task_without_its_container_counts_as_exited(fixture: &Cont
     let left = tasks(fixture, "robbed").await?;
     ensure!(left.len() == 1 && left[0].status == "RUNNING", "it is really over: {left:?}");
     check(fixture, &watched).await?;
-    // Nor does it come back to who looks later.
+    // A later watcher does not see it either.
     let later = fixture.watch().await?;
     check(fixture, &later).await
 }

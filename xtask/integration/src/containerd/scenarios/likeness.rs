@@ -1,4 +1,4 @@
-//! Whether the test kit's containerd, which the tests of the client rely on, is like this one.
+//! Compares the test kit's containerd, which the tests of the client rely on, with the real one.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use futures_util::TryStreamExt as _;
@@ -90,7 +90,7 @@ pub(super) async fn the_test_kit_answers_like_this_engine(fixture: &ContainerdFi
     alike(&real, &imitated)
 }
 
-/// What is answered, as far as it should not depend on who answers.
+/// Collects the answers, without what may differ between the real engine and the kit.
 async fn observed(channel: Channel) -> Result<Vec<String>> {
     let mut lines = Vec::new();
     let mut namespaces = NamespacesClient::new(channel.clone());
@@ -313,7 +313,7 @@ impl Subscribed {
             }
             lines.push(in_words(&event)?);
             if event.topic == last {
-                // containerd's shims and itself tell side by side.
+                // containerd and its shims emit events concurrently.
                 lines.sort();
                 return Ok(lines);
             }

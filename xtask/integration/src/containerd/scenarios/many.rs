@@ -6,11 +6,17 @@ use tokio::time::Instant;
 
 use super::super::check::check;
 use super::super::fixture::ContainerdFixture;
+use xtask::engines::Release;
+
 use crate::fixture::Fixture as _;
 use whalewatcher_drivers::containerd::{AT_ONCE, Plan};
 
-const SHORT_LIVED: usize = 100;
+const SHORT_LIVED: usize = 50;
+/// More than fit into one message of 16 MiB.
 const MANY: usize = 2_000;
+/// How many there are on the other engines, where only [`ALIVE`] of them matter.
+const FEWER: usize = 200;
+/// More than are requested by their IDs: all containers are listed instead.
 const ALIVE: usize = 66;
 
 pub(super) async fn many_short_lived_tasks_are_reported_and_leave_nothing(
@@ -42,24 +48,29 @@ pub(super) async fn many_short_lived_tasks_are_reported_and_leave_nothing(
 pub(super) async fn many_large_containers_are_listed_completely(fixture: &ContainerdFixture) -> Result<()> {
     let driver = fixture.driver().await?;
     let began = Instant::now();
-    let creating = (0..MANY).map(|number| {
+    // What does not fit into one message is handled by the client, alike on all releases.
+    let many = match fixture.engine().engine().release {
+        Release::Trixie => MANY,
+        _ => FEWER,
+    };
+    let keys = [0, many / 2, many - 1].map(|number| format!("many/c{number:04}"));
+    let creating = (0..many).map(|number| {
         let driver = &driver;
         async move { driver.create(&Plan::of(format!("many/c{number:04}"))).await }
     });
     stream::iter(creating).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
     let created = began.elapsed();
-    for key in ["many/c0000", "many/c1000", "many/c1999"] {
+    for key in &keys {
         driver.start(key).await?;
     }
     let began = Instant::now();
     let watched = fixture.watch().await?;
     fixture.figure(format!(
-        "{MANY} containers made in {:.1} s, listed in {:.2} s",
+        "{many} containers made in {:.1} s, listed in {:.2} s",
         created.as_secs_f32(),
         began.elapsed().as_secs_f32()
     ));
     check(fixture, &watched).await?;
-    // So many that they are not asked for by name any more, but all two thousand are told.
     let starting = (1..=ALIVE - 3).map(|number| {
         let driver = &driver;
         async move { driver.start(&format!("many/c{number:04}")).await }
@@ -70,7 +81,7 @@ pub(super) async fn many_large_containers_are_listed_completely(fixture: &Contai
     let later = fixture.watch().await?;
     fixture.figure(format!("{ALIVE} of them alive, listed in {:.2} s", began.elapsed().as_secs_f32()));
     check(fixture, &later).await?;
-    driver.remove("many/c1000").await?;
+    driver.remove(&keys[1]).await?;
     watched.recorder().until_reported(1, "exited").await?;
     for watched in [&watched, &later] {
         check(fixture, watched).await?;

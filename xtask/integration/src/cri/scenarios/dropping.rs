@@ -14,7 +14,7 @@ use crate::leaks::{Apart, descriptors, no_more_descriptors_than};
 use whalewatcher_drivers::cri::{ContainerPlan, PodPlan};
 
 /// How many watches are dropped at random moments.
-const WATCHES: usize = 60;
+const WATCHES: usize = 40;
 
 pub(super) async fn watches_dropped_at_random_during_churn_leave_nothing(fixture: &CriFixture) -> Result<()> {
     fixture.release_driver();

@@ -1,4 +1,4 @@
-//! Whoever else lives on CRI's events must not notice that somebody watches.
+//! Other clients of CRI's events do not notice a watcher.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ pub(super) async fn another_client_of_cri_events_receives_all_of_them(fixture: &
     let watched = fixture.watch().await?;
     let kubelet = Kubelet::listen(&driver).await?;
     let mut lived = lives(&driver, "first").await?;
-    // Nor does he lose any when watchers come and go.
+    // It loses none when watchers come and go either.
     let coming_and_going = async {
         for _ in 0..PASSING {
             fixture.watch().await?.watching.close().await;
@@ -40,7 +40,7 @@ pub(super) async fn another_client_of_cri_events_receives_all_of_them(fixture: &
     let (more, passed) = tokio::join!(lives(&driver, "second"), coming_and_going);
     lived.extend(more?);
     passed?;
-    kubelet.hears_whole_lives(&lived).await?;
+    kubelet.receives_whole_lives(&lived).await?;
     check(fixture, &watched).await?;
     let ours = subscribed()? - before - 1;
     let expected = if fixture.is_containerd_1() { 0 } else { 1 + PASSING };
@@ -55,7 +55,7 @@ pub(super) async fn another_client_of_cri_events_receives_all_of_them(fixture: &
         let of_it = |ids: &[&str]| ids.iter().filter(|other| *other == id).count();
         ensure!((of_it(&started), of_it(&exited)) == (1, 1), "{id} was reported otherwise");
     }
-    fixture.figure(format!("all {} events of {} lives were heard", lived.len() * 4, lived.len()));
+    fixture.figure(format!("all {} events of {} lives were received", lived.len() * 4, lived.len()));
     Ok(())
 }
 
@@ -63,21 +63,21 @@ pub(super) async fn a_slow_subscriber_delays_no_other_client(fixture: &CriFixtur
     let driver = fixture.driver().await?;
     let kubelet = Kubelet::listen(&driver).await?;
     let alone = lives(&driver, "alone").await?;
-    kubelet.hears_whole_lives(&alone).await?;
+    kubelet.receives_whole_lives(&alone).await?;
     let alone = kubelet.latencies(&alone);
 
     let watched = fixture.begin_watch(settings().with_subscriber_queue(1))?;
     let _never_read = watched.watching.subscribe();
     watched.ready().await?;
     let beside = lives(&driver, "beside").await?;
-    kubelet.hears_whole_lives(&beside).await?;
+    kubelet.receives_whole_lives(&beside).await?;
     let beside = kubelet.latencies(&beside);
     check(fixture, &watched).await?;
     for (what, part) in [("half", 2), ("nine in ten", 10)] {
         let within = |late: &[Duration]| late[late.len() - 1 - late.len() / part];
         let (before, now) = (within(&alone), within(&beside));
         fixture.figure(format!(
-            "{what} of the events are heard within {before:.1?} without us, and {now:.1?} beside us"
+            "{what} of the events arrive within {before:.1?} without us, and {now:.1?} beside us"
         ));
     }
     Ok(())
@@ -90,26 +90,29 @@ pub(super) async fn two_clients_of_cri_events_share_them_on_containerd_1_only(
     let first = Kubelet::listen(&driver).await?;
     let second = Kubelet::begin(&driver);
     let mut probes = Vec::new();
-    while second.heard_of(&probes) == 0 {
-        ensure!(probes.len() < 20 * 2 * PODS, "a second one hears nothing");
+    while second.received_of(&probes) == 0 {
+        ensure!(probes.len() < 20 * 2 * PODS, "a second client receives nothing");
         probes.extend(lives(&driver, &format!("probe-{}", probes.len())).await?);
     }
     let lived = lives(&driver, "shared").await?;
     let all = lived.len() * LIFE.len();
     if fixture.is_containerd_1() {
         let deadline = Instant::now() + LIMIT;
-        while first.heard_of(&lived) + second.heard_of(&lived) < all && Instant::now() < deadline {
+        while first.received_of(&lived) + second.received_of(&lived) < all && Instant::now() < deadline {
             first.next_within(Duration::from_millis(50)).await;
         }
-        let heard = (first.heard_of(&lived), second.heard_of(&lived));
-        fixture.figure(format!("of {all} events one heard {} and the other {}", heard.0, heard.1));
+        let received = (first.received_of(&lived), second.received_of(&lived));
+        fixture.figure(format!(
+            "of {all} events one client received {} and the other {}",
+            received.0, received.1
+        ));
         ensure!(
-            heard.0 + heard.1 == all && heard.0 > 0 && heard.1 > 0,
-            "of {all} events were heard {heard:?}"
+            received.0 + received.1 == all && received.0 > 0 && received.1 > 0,
+            "of {all} events the clients received {received:?}"
         );
     } else {
-        first.hears_whole_lives(&lived).await?;
-        second.hears_whole_lives(&lived).await?;
+        first.receives_whole_lives(&lived).await?;
+        second.receives_whole_lives(&lived).await?;
     }
     Ok(())
 }

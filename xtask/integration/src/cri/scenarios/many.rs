@@ -11,11 +11,11 @@ use crate::recorder::Reader;
 use whalewatcher_drivers::cri::AT_ONCE;
 use whalewatcher_drivers::cri::{ContainerPlan, PodPlan};
 
-const PODS: usize = 100;
+const PODS: usize = 50;
 /// Of these.
-const WITH_A_CONTAINER: usize = 20;
+const WITH_A_CONTAINER: usize = 10;
 /// How many go while it is watched, and how many come.
-const CHANGING: usize = 30;
+const CHANGING: usize = 15;
 
 pub(super) async fn many_pods_are_there_at_the_start_and_come_and_go(fixture: &CriFixture) -> Result<()> {
     let driver = fixture.driver().await?;

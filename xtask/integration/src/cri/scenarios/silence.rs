@@ -25,7 +25,7 @@ pub(super) async fn stopped_containerd_is_detected_and_yields_the_difference(
     driver.run(&pod, &ContainerPlan::named("stays")).await?;
     let goes = driver.run(&pod, &ContainerPlan::named("goes")).await?;
     fixture.fence_pod().await?;
-    // The engine may have told of the end before anybody listens again, and note it itself only later.
+    // The engine may emit the exit before the watcher is subscribed again, and record it only later.
     let watched = fixture.watch().await?.that_is_hindered();
     check(fixture, &watched).await?;
     let reported = Reader::new(watched.recorder());
@@ -34,12 +34,12 @@ pub(super) async fn stopped_containerd_is_detected_and_yields_the_difference(
     let stopped = Stopped::new(fixture.engine().containerd_pid())?;
     kill(i32::try_from(ending)?)?;
     fixture.figure(until_noticed(&watched).await?);
-    ensure!(watched.watching.portfolio().by_id(&goes).is_some(), "nobody can know yet that it has ended");
+    ensure!(watched.watching.portfolio().by_id(&goes).is_some(), "no event can have reported the exit yet");
     ensure!(reported.rest().is_empty(), "reported although the engine says nothing: {:?}", reported.rest());
 
     drop(stopped);
     watched.in_sync_again(1).await?;
-    // The shim could tell nobody of it, and tries again after a while.
+    // The shim could not report it, and tries again after a while.
     watched.recorder().until_reported(1, "exited").await?;
     check(fixture, &watched).await?;
     is_reported(&reported.rest(), &[("goes", &["exited"])], watched.recorder())

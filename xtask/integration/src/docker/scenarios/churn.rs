@@ -13,7 +13,7 @@ use crate::docker::fixture::DockerFixture;
 use crate::fixture::{Fixture as _, settings};
 use crate::recorder::Recorder;
 
-const TRANSITIONS: usize = 250;
+const TRANSITIONS: usize = 150;
 
 pub(super) async fn random_churn_with_three_subscribers(fixture: &DockerFixture) -> Result<()> {
     let docker = fixture.driver().await?;
@@ -56,7 +56,7 @@ pub(super) async fn audits_of_a_busy_engine_cause_no_false_event(fixture: &Docke
     watched.ready().await?;
     let churn = Churn::prepare(&docker, "audited", 6, fastrand::u64(..)).await?;
     let audits = || watched.watching.status().counters.audits;
-    let is_over = || churn.transitions() >= 80 && audits() >= 20;
+    let is_over = || churn.transitions() >= 40 && audits() >= 20;
     join_all((0..3).map(|who| churn.run(&docker, who, is_over))).await;
     churn.until_quiet(&docker).await?;
     check(fixture, &watched).await?;

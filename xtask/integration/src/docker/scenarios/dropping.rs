@@ -24,7 +24,7 @@ use crate::recorder::LIMIT;
 use whalewatcher_drivers::docker::Plan;
 
 /// How many watches are dropped at random moments.
-const WATCHES: usize = 120;
+const WATCHES: usize = 60;
 
 /// Of how many others is measured how long it takes until they are live.
 const MEASURED: usize = 5;
@@ -32,7 +32,7 @@ const MEASURED: usize = 5;
 /// After what time without a wish to be polled a watch has nothing more to do.
 const IDLE: Duration = Duration::from_millis(200);
 
-/// Tells when somebody wants a future to be polled.
+/// Notes when a future asks to be polled.
 #[derive(Default)]
 struct Wakes(Notify);
 

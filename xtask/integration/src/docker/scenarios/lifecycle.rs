@@ -12,6 +12,9 @@ use crate::fixture::{Fixture as _, settings};
 use crate::recorder::Reader;
 use whalewatcher_drivers::docker::{AT_ONCE, Plan};
 
+/// How many containers start at once: more than are inspected at once.
+const CONCURRENT: usize = 30;
+
 pub(super) async fn each_transition_is_reported_once(fixture: &DockerFixture) -> Result<()> {
     let docker = fixture.driver().await?;
     let watched = fixture.watch().await?;
@@ -125,27 +128,28 @@ pub(super) async fn each_of_many_concurrent_lives_costs_one_inspection(
     fixture: &DockerFixture,
 ) -> Result<()> {
     let docker = fixture.driver().await?;
-    let proxy = CountingProxy::start(fixture.socket("fifty.sock"), &fixture.engine().docker_socket())?;
+    let proxy = CountingProxy::start(fixture.socket("many.sock"), &fixture.engine().docker_socket())?;
     let watched = fixture.begin_watch_at(&proxy.endpoint(), settings())?;
     watched.ready().await?;
-    let ids = docker.create_all((0..50).map(|number| Plan::named(format!("fifty-{number}")))).await?;
+    let ids = docker.create_all((0..CONCURRENT).map(|number| Plan::named(format!("many-{number}")))).await?;
     try_join_all(ids.iter().map(|id| docker.start(id))).await?;
-    watched.recorder().until_reported(50, "started").await?;
+    watched.recorder().until_reported(CONCURRENT, "started").await?;
     check(fixture, &watched).await?;
     let kills = || try_join_all(ids.iter().map(|id| docker.kill(id, "KILL")));
     kills().await?;
-    watched.recorder().until_reported(50, "exited").await?;
+    watched.recorder().until_reported(CONCURRENT, "exited").await?;
     try_join_all(ids.iter().map(|id| docker.start(id))).await?;
-    watched.recorder().until_reported(100, "started").await?;
+    watched.recorder().until_reported(2 * CONCURRENT, "started").await?;
     check(fixture, &watched).await?;
     kills().await?;
-    watched.recorder().until_reported(100, "exited").await?;
+    watched.recorder().until_reported(2 * CONCURRENT, "exited").await?;
     check(fixture, &watched).await?;
     let requests = proxy.requests();
     let inspections = requests.inspections_of(&ids);
     let most = ids.iter().filter_map(|id| requests.inspections.get(id)).max();
     fixture.figure(format!(
-        "100 lives of 50 containers: {inspections} inspections, at most {} of one container, {} list, {} connections",
+        "{} lives of {CONCURRENT} containers: {inspections} inspections, at most {} of one container, {} list, {} connections",
+        2 * CONCURRENT,
         most.unwrap_or(&0),
         requests.lists,
         requests.connections
@@ -154,7 +158,11 @@ pub(super) async fn each_of_many_concurrent_lives_costs_one_inspection(
     ensure!(most.is_none_or(|most| *most <= 2), "{most:?} inspections of a container that had two lives");
     let reported = watched.recorder().record().reported_since(0);
     let expected = |what: &str| reported.iter().filter(|words| words.starts_with(what)).count();
-    ensure!((expected("started"), expected("exited"), reported.len()) == (100, 100, 200), "{reported:?}");
+    ensure!(
+        (expected("started"), expected("exited"), reported.len())
+            == (2 * CONCURRENT, 2 * CONCURRENT, 4 * CONCURRENT),
+        "{reported:?}"
+    );
     Ok(())
 }
 

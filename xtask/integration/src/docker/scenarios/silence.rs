@@ -60,7 +60,7 @@ pub(super) async fn stopped_engine_is_detected_and_yields_the_difference(
     kill(ending)?;
     fixture.figure(until_noticed(&watched).await?);
     let portfolio = watched.watching.portfolio();
-    ensure!(portfolio.by_name("goes").is_some(), "nobody can know yet that it has ended");
+    ensure!(portfolio.by_name("goes").is_some(), "no event can have reported the exit yet");
     ensure!(reported.rest().is_empty(), "reported although the engine says nothing: {:?}", reported.rest());
 
     drop(stopped);
@@ -114,7 +114,7 @@ pub(super) async fn idle_engine_is_not_considered_dead(fixture: &DockerFixture) 
         check(fixture, &watched).await?;
         let reported = watched.recorder().len();
         let checks = proxy.stats().requests_of("/_ping") + 10;
-        timeout(LIMIT, proxy.until_requests("/_ping", checks)).await.context("nobody checks")?;
+        timeout(LIMIT, proxy.until_requests("/_ping", checks)).await.context("there are no probes")?;
         ensure!(watched.recorder().len() == reported, "there was something\n{}", watched.recorder().tail());
         let counters = watched.watching.status().counters;
         ensure!((counters.connects, counters.resyncs) == (1, 1), "a false alarm: {counters:?}");

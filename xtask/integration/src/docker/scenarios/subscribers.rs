@@ -1,4 +1,4 @@
-//! Who subscribes, and how they read.
+//! Subscribers that read at different speeds.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ pub(super) async fn slow_subscriber_delays_no_other_and_receives_the_difference(
     check(fixture, &watched).await?;
     let record = watched.recorder().record().clone();
     ensure!(record.count("lagged") == 0, "the one that reads lagged\n{}", watched.recorder().tail());
-    // 20.10 may tell more: its own containerd's word of a pause can come late, and counts as another one.
+    // Docker 20.10 may emit more: a late event of its containerd about a pause counts as another one.
     let (unpaused, ever) = (record.count("unpaused"), docker.count_events("unpause", OURS).await?);
     ensure!(
         (20..=ever).contains(&unpaused),

@@ -45,7 +45,7 @@ pub(super) async fn all_containers_are_there_at_the_start(fixture: &PodmanFixtur
     ensure!((requests.lists, inspections) == (1, 8), "{} lists, {inspections} inspections", requests.lists);
     fixture.check(&watched).await?;
 
-    // podman tells another ID each time that it is asked.
+    // podman returns another engine ID with each answer.
     let again = fixture.watch().await?;
     let identity = |watched: &Watched| watched.watching.identity().context("there is no engine");
     let (first, second) = (identity(&watched)?, identity(&again)?);
