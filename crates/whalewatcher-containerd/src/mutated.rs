@@ -8,11 +8,12 @@ use whalewatcher_api::containerd::events::{ContainerUpdate, TaskExit, TaskStart}
 use whalewatcher_api::containerd::services::containers::v1::Container as Record;
 use whalewatcher_api::containerd::types::Envelope;
 use whalewatcher_api::containerd::v1::types::{Process, Status};
-use whalewatcher_core::{ContainerId, EngineEvent};
+use whalewatcher_core::ContainerId;
+use whalewatcher_core::adapter::EngineEvent;
 
 use crate::container::{self, State, state};
-use crate::events::decode;
-use crate::namespace::{Ignored, Scope, is_identifier, split};
+use whalewatcher_adapter::containerd::decode;
+use whalewatcher_adapter::containerd::{IgnoredNamespaces, Scope, is_identifier, split};
 
 #[derive(Clone, Debug)]
 enum Mutation {
@@ -101,7 +102,7 @@ proptest! {
         for envelope in [event(&start, &mutations), event(&exit, &mutations), event(&update, &mutations)] {
             let whole = mutate(envelope.encode_to_vec(), &mutations);
             for envelope in [Some(envelope), Envelope::decode(whole.as_slice()).ok()].into_iter().flatten() {
-                if let Ok(Some(event)) = decode(envelope, &Scope::AllBut(Ignored::default())) {
+                if let Ok(Some(event)) = decode(envelope, &Scope::AllBut(IgnoredNamespaces::default())) {
                     prop_assert!(is_sane(&event), "{event:?}");
                 }
             }

@@ -9,7 +9,8 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 use whalewatcher_bench::sample::Sample;
-use whalewatcher_core::{EngineClient, EventKind, Subscription, watch};
+use whalewatcher_core::adapter::EngineClient;
+use whalewatcher_core::{EventKind, Subscription, watch};
 use whalewatcher_drivers::{containerd, cri, docker};
 use whalewatcher_testkit::proxy::Proxy;
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 use tokio::time::{Instant, sleep, timeout_at};
-use whalewatcher_core::{Container, Counters, EngineClient, Portfolio};
+use whalewatcher_core::adapter::EngineClient;
+use whalewatcher_core::{Container, Counters, Portfolio};
 
 use crate::fixture::Fixture;
 use crate::recorder::{LIMIT, Recorder};

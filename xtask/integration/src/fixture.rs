@@ -4,7 +4,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, Result};
 use tokio::task::block_in_place;
-use whalewatcher_core::{EngineClient, Portfolio, Settings, watch_with};
+use whalewatcher_core::adapter::EngineClient;
+use whalewatcher_core::{Portfolio, Settings, watch_with};
 use whalewatcher_drivers::EngineFailure;
 
 use crate::watched::Watched;
