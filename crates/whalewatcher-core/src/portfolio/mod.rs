@@ -8,11 +8,13 @@ use crate::model::{Container, ContainerId, EventKind};
 mod difference;
 mod index;
 mod members;
+mod pods;
 
 pub use difference::difference;
 pub(crate) use difference::steps;
 use index::Picture;
 use members::Members;
+pub use pods::{Pod, Pods};
 
 /// The containers of one engine that are alive, by project.
 ///

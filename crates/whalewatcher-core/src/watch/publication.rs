@@ -15,8 +15,7 @@ use std::task::{Context, Poll, Waker};
 
 use arc_swap::ArcSwap;
 
-use crate::engine::EngineIdentity;
-use crate::model::Event;
+use crate::model::{EngineIdentity, Event};
 use crate::portfolio::Portfolio;
 use crate::watch::status::Status;
 use crate::watch::subscription::Subscription;

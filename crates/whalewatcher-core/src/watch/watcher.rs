@@ -8,8 +8,8 @@ use futures_core::future::BoxFuture;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::{EngineClient, EngineIdentity};
-use crate::model::EngineError;
+use crate::engine::EngineClient;
+use crate::model::{EngineError, EngineIdentity};
 use crate::portfolio::Portfolio;
 use crate::reconciler::Reconciler;
 use crate::settings::Settings;
