@@ -15,6 +15,7 @@ mod unresolved;
 
 pub use container::{COMPOSE_PROJECT_LABEL, Container};
 pub use container_id::ContainerId;
+pub(crate) use error::is_silence;
 pub use error::{EngineError, ErrorKind};
 pub use escape::Printable;
 pub use event::{Event, EventKind};
