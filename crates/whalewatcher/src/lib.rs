@@ -50,6 +50,7 @@
 //! - `cri`: the runtime of a Kubernetes node (containerd, CRI-O) through CRI: containers and pod sandboxes, which
 //!   [`Portfolio::pods`] groups. With `containerd` as well, containerd's own events report changes on containerd before 2.0;
 //!   without it, that is polled every second, because reading its CRI events would take them from the kubelet.
+//! - `host`: on Linux, the container that a process or a control group belongs to.
 //! - `metrics`: the counters and gauges of watchers for the recorder of the `metrics` crate.
 //! - `tls`: Docker over TCP with TLS, with the certificates that Docker's tools use.
 //! - `cli`: the program, as a binary; it adds nothing to the library.

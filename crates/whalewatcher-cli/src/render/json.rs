@@ -316,13 +316,21 @@ mod tests {
     #[test]
     fn the_reference_lists_the_fields_of_processes() {
         let (web, watcher) = (web("web", "shop"), EngineWatcher::new(Scripted::new()));
-        let all = [(1, Ok(Some((&watcher as &dyn Watcher, &web)))), (2, Ok(None)), (3, Err("no such process"))];
+        let all =
+            [(1, Ok(Some((&watcher as &dyn Watcher, &web)))), (2, Ok(None)), (3, Err("no such process"))];
         let mut line = Vec::new();
         write_processes(&mut line, all.into_iter()).unwrap();
         let all: Value = serde_json::from_slice(&line).unwrap();
-        let fields = |nth: usize| all[nth].as_object().unwrap().keys().map(String::as_str).collect::<Vec<_>>();
-        assert_eq!([fields(0), fields(1), fields(2)], [vec!["pid", "container", "engine"], vec!["pid"], vec!["pid", "error"]]);
+        let fields =
+            |nth: usize| all[nth].as_object().unwrap().keys().map(String::as_str).collect::<Vec<_>>();
+        assert_eq!(
+            [fields(0), fields(1), fields(2)],
+            [vec!["pid", "container", "engine"], vec!["pid"], vec!["pid", "error"]]
+        );
         let documented = documented("Processes");
-        assert_eq!(documented.iter().map(String::as_str).collect::<Vec<_>>(), ["container", "engine", "error", "pid"]);
+        assert_eq!(
+            documented.iter().map(String::as_str).collect::<Vec<_>>(),
+            ["container", "engine", "error", "pid"]
+        );
     }
 }

@@ -7,7 +7,7 @@ use foldhash::fast::RandomState;
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 use smol_str::SmolStr;
 
-use super::Project;
+use super::project::Project;
 use crate::model::{Container, ContainerId};
 use crate::persistent::HashTrie;
 
@@ -15,7 +15,7 @@ use crate::persistent::HashTrie;
 ///
 /// What changes most, such as whether a container is paused, lets all places be as they are: in each map it changes one.
 #[derive(Clone)]
-pub(super) struct Picture {
+pub(super) struct Index {
     pub(super) revision: u64,
     pub(super) total: usize,
     hashing: Hashing,
@@ -108,7 +108,7 @@ impl<K: PartialEq + Clone, T: Clone> HashTrie<Keyed<K, T>, 4> {
     }
 }
 
-impl Picture {
+impl Index {
     /// The container with this ID.
     pub(super) fn by_id(&self, id: &str) -> Option<&Arc<Container>> {
         find(&self.by_id, &self.hashing, id)
@@ -276,7 +276,7 @@ impl Picture {
     }
 }
 
-impl Picture {
+impl Index {
     fn new(hashing: Hashing) -> Self {
         let mut picture = Self {
             revision: 0,
@@ -327,7 +327,7 @@ fn has_place_of(container: &Container, former: &Container) -> bool {
     former.name() == container.name() && former.pid() == container.pid() && same_project()
 }
 
-impl Default for Picture {
+impl Default for Index {
     fn default() -> Self {
         Self::new(Hashing::default())
     }
