@@ -213,3 +213,24 @@ async fn dropping_the_fleet_ends_all() {
     assert!(changes.next().await.is_none());
     one.asked(|calls| calls.open == 0).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_fleet_can_be_used_again() {
+    let fleet = Fleet::new();
+    fleet.add(EngineWatcher::new(engine("one"))).unwrap();
+    let (_, mut before) = fleet.subscribe();
+    fleet.close();
+    while timeout(LIMIT, before.next()).await.expect("an end").is_some() {}
+
+    let watcher = fleet.add(EngineWatcher::new(engine("one"))).unwrap();
+    watcher.ready().await.unwrap();
+    let (now, mut changes) = fleet.subscribe();
+    assert_eq!(now[0].1.total(), 1);
+    watcher.close();
+    assert!(changes.next().now_or_never().is_none(), "the watcher is closed, but not removed");
+    assert!(fleet.remove("one"));
+    let (_, exited) = timeout(LIMIT, changes.next()).await.expect("an event").expect("no end");
+    assert_eq!(exited.kind.name(), "exited");
+    fleet.close();
+    assert!(timeout(LIMIT, changes.next()).await.expect("an end").is_none());
+}

@@ -1,6 +1,7 @@
 //! Several watchers under one roof.
 
 use std::collections::{BTreeMap, HashMap};
+use std::mem::take;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -31,7 +32,14 @@ pub struct Fleet {
     members: ArcSwap<BTreeMap<Place, Arc<Member>>>,
     /// The subscriptions, which receive new members. Its lock orders them: a subscription starts with a member, or
     /// receives it.
-    followers: Mutex<Vec<mpsc::UnboundedSender<Joined>>>,
+    followers: Mutex<Followers>,
+}
+
+/// The subscriptions to a fleet since it was last closed.
+#[derive(Default)]
+struct Followers {
+    senders: Vec<mpsc::UnboundedSender<Joined>>,
+    /// Cancelled when the fleet is closed, and then replaced: a closed fleet can be used again.
     closed: CancellationToken,
 }
 
@@ -127,7 +135,7 @@ impl Fleet {
         }
         let left = CancellationToken::new();
         // Before the watch begins, so that nothing of it is missed.
-        followers.retain(|follower| {
+        followers.senders.retain(|follower| {
             let (now, changes) = watcher.subscribe();
             let joined = Joined { watcher: watcher.clone(), left: left.clone(), now, changes };
             follower.send(joined).is_ok()
@@ -209,7 +217,7 @@ impl Fleet {
         let (sender, joining) = mpsc::unbounded_channel();
         let mut subscription = FleetSubscription {
             joining: Some(joining),
-            closed: self.closed.clone(),
+            closed: followers.closed.clone(),
             newest: HashMap::new(),
             events: SelectAll::new(),
         };
@@ -220,7 +228,7 @@ impl Fleet {
             subscription.follow(watcher.clone(), left.clone(), Vec::new(), changes);
             pictures.push((watcher.clone(), now));
         }
-        followers.push(sender);
+        followers.senders.push(sender);
         (pictures, subscription)
     }
 
@@ -231,8 +239,7 @@ impl Fleet {
             watcher.close();
         }
         self.members.store(Arc::default());
-        followers.clear();
-        self.closed.cancel();
+        take(&mut *followers).closed.cancel();
     }
 }
 
