@@ -34,13 +34,14 @@ impl<C> Turn<C> {
         if shared.closed.is_cancelled() {
             return Err(WatchError::Closed);
         }
-        let mut reconciler = shared.reconciler.lock().unwrap_or_else(PoisonError::into_inner);
+        let reconciler = shared.reconciler.lock().unwrap_or_else(PoisonError::into_inner).take();
         let turn = Self {
-            reconciler: reconciler.take().ok_or(WatchError::AlreadyWatching)?,
+            reconciler: reconciler.ok_or(WatchError::AlreadyWatching)?,
             shared: shared.clone(),
             outage: Outage::default(),
             end: None,
         };
+        // Wakes followers, which run code of the application: the lock is released before.
         shared.rest(Phase::Connecting);
         Ok(turn)
     }
@@ -101,9 +102,21 @@ impl<C> Drop for Turn<C> {
             reconciler.handle(Input::Disconnected(error), SystemTime::now());
         }
         let events = reconciler.take_published();
-        // The next watch begins after all this.
-        let mut place = self.shared.reconciler.lock().unwrap_or_else(PoisonError::into_inner);
-        self.shared.publication.publish(reconciler.portfolio(), events, || self.shared.rest(phase));
-        *place = Some(reconciler);
+        // The next watch begins after this. Wakers run code of the application, which may watch again: they are called
+        // when the lock is released.
+        let mut changes = false;
+        let wakers = {
+            let mut place = self.shared.reconciler.lock().unwrap_or_else(PoisonError::into_inner);
+            let wakers =
+                self.shared.publication.publish_without_waking(reconciler.portfolio(), events, || {
+                    changes = self.shared.rest_without_waking(phase);
+                });
+            *place = Some(reconciler);
+            wakers
+        };
+        if changes {
+            self.shared.wake_followers();
+        }
+        wakers.wake();
     }
 }

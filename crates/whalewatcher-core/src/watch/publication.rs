@@ -64,6 +64,21 @@ struct Log {
 /// What is dropped only once the lock is released, for that may run code of the application.
 type Spent = (Vec<Arc<[Event]>>, Option<Arc<Snapshot>>, Option<Waker>);
 
+/// The subscribers to wake, and what to drop: both run code of the application, so the caller holds no lock then.
+#[must_use]
+#[derive(Default)]
+pub(crate) struct Wakers {
+    waiting: BTreeMap<u64, Waker>,
+    spent: [Spent; 2],
+}
+
+impl Wakers {
+    pub(crate) fn wake(self) {
+        drop(self.spent);
+        self.waiting.into_values().for_each(Waker::wake);
+    }
+}
+
 /// What a subscriber has not received.
 pub(crate) struct Unread {
     /// The events; `None` if the subscriber lags.
@@ -97,16 +112,30 @@ impl Publication {
     /// subscribers receive the events. Does nothing after the end, so that the picture stays what the events led to. Not to
     /// be called concurrently.
     pub(crate) fn publish(&self, after: &Portfolio, events: Vec<Event>, in_between: impl FnOnce()) {
+        self.publish_without_waking(after, events, in_between).wake();
+    }
+
+    /// Does the same, but leaves it to the caller to wake the subscribers.
+    pub(crate) fn publish_without_waking(
+        &self,
+        after: &Portfolio,
+        events: Vec<Event>,
+        in_between: impl FnOnce(),
+    ) -> Wakers {
         if events.is_empty() {
-            return in_between();
-        }
-        if self.with(|log| self.stage(log, after, events)) {
             in_between();
-            self.wake(self.with(|log| {
-                log.show(self.queue);
-                take(&mut log.waiting)
-            }));
+            return Wakers::default();
         }
+        let (is_staged, spent) = self.change(|log| self.stage(log, after, events));
+        if !is_staged {
+            return Wakers { waiting: BTreeMap::new(), spent: [spent, Spent::default()] };
+        }
+        in_between();
+        let (waiting, shown) = self.change(|log| {
+            log.show(self.queue);
+            take(&mut log.waiting)
+        });
+        Wakers { waiting, spent: [spent, shown] }
     }
 
     /// Whether there is somebody left to publish for.
@@ -134,11 +163,12 @@ impl Publication {
 
     /// Ends all subscriptions once they have received what was published so far.
     pub(crate) fn end(&self) {
-        self.wake(self.with(|log| {
+        let (waiting, spent) = self.change(|log| {
             log.show(self.queue);
             log.ended = true;
             take(&mut log.waiting)
-        }));
+        });
+        Wakers { waiting, spent: [spent, Spent::default()] }.wake();
     }
 
     /// Joins as a subscriber: its place, and the picture that all it will receive comes after.
@@ -154,15 +184,14 @@ impl Publication {
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut Log) -> T) -> T {
-        let (result, _spent) = {
-            let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-            (change(&mut log), take(&mut log.spent))
-        };
-        result
+        self.change(change).0
     }
 
-    fn wake(&self, waiting: BTreeMap<u64, Waker>) {
-        waiting.into_values().for_each(Waker::wake);
+    /// Changes the log. Dropping what is spent may run code of the application: the lock is released before.
+    fn change<T>(&self, change: impl FnOnce(&mut Log) -> T) -> (T, Spent) {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = change(&mut log);
+        (result, take(&mut log.spent))
     }
 }
 

@@ -1,7 +1,12 @@
 //! How a watch ends.
 
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake, Waker};
+use std::thread;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -245,5 +250,51 @@ async fn dropping_the_watch_wherever_it_waits_leaves_nothing_behind() {
         })
         .await;
         watched.unwrap();
+    }
+}
+
+/// Watches again as soon as it is woken, within the call of the waker.
+struct WatchesAgain {
+    watcher: EngineWatcher<Engine>,
+    outcomes: mpsc::Sender<bool>,
+    watch: Mutex<Option<BoxFuture<'static, Result<(), WatchError>>>>,
+}
+
+impl Wake for WatchesAgain {
+    fn wake(self: Arc<Self>) {
+        let mut watch = self.watcher.watch(CancellationToken::new()).boxed();
+        // A watch that could not begin ends at its first poll.
+        let begun = watch.as_mut().now_or_never().is_none();
+        *self.watch.lock().unwrap() = Some(watch);
+        let _ = self.outcomes.send(begun);
+    }
+}
+
+#[test]
+fn a_waker_can_watch_again_when_a_watch_ends() {
+    for of_status in [false, true] {
+        let (outcomes, outcome) = mpsc::channel();
+        thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let _entered = runtime.enter();
+            let watcher = EngineWatcher::new(Engine::new());
+            let watching = runtime.spawn(watcher.watch(CancellationToken::new()));
+            runtime.block_on(watcher.ready()).unwrap();
+            let (_, mut changes) = watcher.subscribe();
+            let mut status = watcher.follow_status();
+            let again = Arc::new(WatchesAgain { watcher, outcomes, watch: Mutex::default() });
+            let waker = Waker::from(again.clone());
+            let mut context = Context::from_waker(&waker);
+            let mut changed = Box::pin(status.changed());
+            match of_status {
+                true => assert!(changed.as_mut().poll(&mut context).is_pending()),
+                false => assert!(changes.poll_next_unpin(&mut context).is_pending()),
+            }
+            watching.abort();
+            assert!(runtime.block_on(watching).is_err());
+            again.watch.lock().unwrap().take();
+        });
+        // Without a result, the waker waits for a lock that the end of the watch holds.
+        assert_eq!(outcome.recv_timeout(Duration::from_secs(30)), Ok(true), "{of_status}");
     }
 }
