@@ -1,4 +1,4 @@
-//! What the watch and its users share.
+//! The state that the watch and the users of the watcher share.
 
 use std::sync::{Arc, Mutex};
 
@@ -13,14 +13,14 @@ use crate::model::EngineIdentity;
 use crate::reconciler::Reconciler;
 use crate::settings::Settings;
 
-/// What the watch and its users share.
+/// The state that the watch and the users of the watcher share.
 pub(crate) struct Shared<C> {
     pub(crate) client: C,
     pub(crate) settings: Settings,
     pub(crate) publication: Arc<Publication>,
     status: watch::Sender<Status>,
     identity: ArcSwapOption<EngineIdentity>,
-    /// Absent while a watch has it.
+    /// `None` while a watch owns it.
     pub(crate) reconciler: Mutex<Option<Reconciler>>,
     pub(crate) closed: CancellationToken,
 }
