@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_the_snapshot_does_not_come_again() {
+    fn events_in_the_snapshot_are_not_repeated() {
         let publication = Arc::new(Publication::new(8));
         let mut joined = None;
         publish(&publication, 1, || joined = Some(Subscription::new(&publication)));
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn what_readers_see_subscribers_receive_even_if_the_end_comes_in_between() {
+    fn subscribers_receive_what_readers_see_if_the_end_comes_in_between() {
         let publication = Arc::new(Publication::new(8));
         let (mut fold, mut changes) = Subscription::new(&publication);
         publish(&publication, 1, || publication.end());
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_thread_ends_it_the_fold_is_the_picture() {
+    fn the_fold_is_the_portfolio_when_another_thread_ends_it() {
         for _ in 0..500 {
             let publication = Arc::new(Publication::new(4));
             let (mut fold, mut changes) = Subscription::new(&publication);
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_for_a_subscription_that_is_not_read_does_not_grow_with_what_happens() {
+    fn memory_for_an_unread_subscription_is_bounded() {
         const QUEUE: usize = 1000;
         let held = |all: &[Weak<Container>]| all.iter().filter(|it| it.strong_count() > 0).count();
         let publication = Arc::new(Publication::new(QUEUE));
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_events_as_containers_are_alive_are_kept_however_short_the_queue() {
+    fn a_short_queue_keeps_as_many_events_as_containers_are_alive() {
         let publication = Arc::new(Publication::new(1));
         let (mut fold, mut changes) = Subscription::new(&publication);
         let mut after = Portfolio::default();
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_published_is_read_to_its_end() {
+    fn events_before_the_end_are_read() {
         let publication = Arc::new(Publication::new(8));
         let (_, mut changes) = Subscription::new(&publication);
         assert_eq!(format!("{changes:?}"), "Subscription { .. }");
