@@ -17,7 +17,7 @@ use crate::theatre::{Scenario, scenarios};
 pub(crate) const SCENARIOS: &[Scenario<Stage>] = scenarios![
     sync::thirty_containers_are_there_at_the_start,
     sync::whoever_comes_amid_a_churn_misses_nothing,
-    hurry::what_changes_more_often_than_an_inspection_takes_is_shown_and_ready_comes,
+    hurry::a_fast_changing_container_is_shown_and_ready_comes,
     lifecycle::each_transition_is_reported_once,
     lifecycle::hurried_transitions_end_in_the_right_picture,
     lifecycle::what_ends_at_once_is_started_and_exited,

@@ -53,7 +53,7 @@ struct State {
     /// The ID of the engine.
     id: String,
     alive: BTreeMap<ContainerId, Container>,
-    /// The containers that were alive, whose names an engine with whole lists still returns.
+    /// The containers that were alive; an engine with whole lists still returns their names.
     over: BTreeMap<ContainerId, Container>,
     /// Seconds since the epoch, one more with each event.
     clock: u64,

@@ -88,7 +88,8 @@ pub(crate) struct Unread {
 }
 
 impl Publication {
-    /// An empty picture; subscribers may lie that many events behind, or as many as containers are alive.
+    /// Creates a publication with an empty portfolio. Subscribers may lag behind by `queue` events, or by as many as
+    /// containers are alive.
     pub(crate) fn new(queue: usize) -> Self {
         Self {
             newest: ArcSwap::default(),
@@ -103,7 +104,7 @@ impl Publication {
         self.lagged.clone()
     }
 
-    /// The newest picture; waits for nobody.
+    /// Returns the newest portfolio, without waiting.
     pub(crate) fn portfolio(&self) -> Portfolio {
         self.newest.load().portfolio.clone()
     }

@@ -19,7 +19,7 @@ const DELAY: Duration = Duration::from_millis(40);
 /// How many changes there are of each container before the watcher comes, and are reported after it is ready.
 const CHANGES: usize = 5;
 
-pub(super) async fn what_changes_more_often_than_an_inspection_takes_is_shown_and_ready_comes(
+pub(super) async fn a_fast_changing_container_is_shown_and_ready_comes(
     stage: &Stage,
 ) -> Result<()> {
     let docker = stage.docker().await?;
