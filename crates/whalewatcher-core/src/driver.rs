@@ -24,8 +24,8 @@ use crate::engine::{
 };
 use crate::error::{EngineError, ErrorKind};
 use crate::in_flight::{InFlight, Room};
-use crate::liveness::{GRACE, Liveness, is_silence};
-use crate::reconciler::{Answer, Input, Reconciler};
+use crate::liveness::{Liveness, is_silence};
+use crate::reconciler::{Answer, Input, Now, Reconciler};
 use crate::settings::{LONGEST, Settings};
 use crate::status::{Counters, Phase, Status};
 use crate::turn::Outage;
@@ -39,8 +39,8 @@ enum Wake {
     Event(Option<Result<EngineEvent, EngineError>>),
     Listed(Result<Listing, EngineError>),
     Inspected(ContainerId, Answer),
-    Retry(ContainerId),
-    Suspect(ContainerId),
+    /// A deadline of the reconciler is due.
+    Timeout,
     /// An inspection became slow, so that another one may begin.
     Room,
     /// The stream may have been silent for long enough to be checked.
@@ -178,8 +178,6 @@ impl<'a, C: EngineClient> Driver<'a, C> {
         let mut incomplete = 0;
         let mut inspections = FuturesUnordered::new();
         let mut in_flight = InFlight::new(settings.inspections());
-        let mut retries = FuturesUnordered::new();
-        let mut suspects = FuturesUnordered::new();
         // Whether there may be more events or answers than one turn takes.
         let mut more = false;
         loop {
@@ -210,26 +208,18 @@ impl<'a, C: EngineClient> Driver<'a, C> {
                 in_flight.begin(id.clone(), is_retry, now);
                 inspections.push(inspect(&connection, id, settings));
             }
-            for (id, failures) in self.reconciler.take_deferred() {
-                let delay = settings.backoff().nth_delay(failures);
-                retries.push(sleep(delay).map(|()| id));
-            }
-            for id in self.reconciler.take_suspects() {
-                suspects.push(sleep(GRACE).map(|()| id));
-            }
             self.publish_progress();
             // However fast it goes on, others run in between, and cancelling works.
             if take(&mut more) {
                 yield_now().await;
             }
-            let room = in_flight.next_room(now);
+            let (room, timeout) = (in_flight.next_room(now), self.reconciler.poll_timeout());
 
             let wake = tokio::select! {
                 event = events.next() => Wake::Event(event),
                 list = &mut listing, if !listing.is_terminated() => Wake::Listed(list),
                 Some((id, answer)) = inspections.next(), if !inspections.is_empty() => Wake::Inspected(id, answer),
-                Some(id) = retries.next(), if !retries.is_empty() => Wake::Retry(id),
-                Some(id) = suspects.next(), if !suspects.is_empty() => Wake::Suspect(id),
+                () = sleep_until(timeout.unwrap_or(now)), if timeout.is_some() => Wake::Timeout,
                 () = sleep_until(room.unwrap_or(now)), if room.is_some() => Wake::Room,
                 () = &mut silence, if checking.is_terminated() => Wake::Silence,
                 answer = &mut checking, if !checking.is_terminated() => Wake::Checked(answer),
@@ -265,8 +255,7 @@ impl<'a, C: EngineClient> Driver<'a, C> {
                     in_flight.end(&id);
                     self.take(Input::Inspected(id, answer));
                 }
-                Some(Wake::Retry(id)) => self.take(Input::Retry(id)),
-                Some(Wake::Suspect(id)) => self.take(Input::Suspect(id)),
+                Some(Wake::Timeout) => self.reconciler.handle_timeout(Now::read()),
                 Some(Wake::Silence) if liveness.due() > Instant::now() => {
                     silence.as_mut().reset(liveness.due());
                 }
@@ -301,7 +290,7 @@ impl<'a, C: EngineClient> Driver<'a, C> {
     }
 
     fn take(&mut self, input: Input) {
-        self.reconciler.handle(input, SystemTime::now());
+        self.reconciler.handle(input, Now::read());
     }
 
     /// Compares the portfolio with a list, or completes one, if it is the time for that.

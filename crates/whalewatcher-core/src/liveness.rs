@@ -9,9 +9,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use crate::error::{EngineError, ErrorKind};
-
-/// How long a stream may take to bring an event of which the engine showed elsewhere that it happened.
-pub(crate) const GRACE: Duration = Duration::from_secs(1);
+use crate::reconciler::GRACE;
 
 /// What is known of a stream's liveness.
 pub(crate) struct Liveness {

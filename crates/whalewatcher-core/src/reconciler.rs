@@ -28,16 +28,19 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use foldhash::{HashMap, HashSet};
+use tokio::time::Instant;
 
 use crate::container::{Container, ContainerId};
 use crate::engine::{EngineEvent, EngineIdentity, ListingEntry, UnlistedScopes};
 use crate::error::EngineError;
 use crate::event::{Event, EventKind};
 use crate::portfolio::Portfolio;
+use crate::settings::Settings;
 use crate::unresolved::Unresolved;
 
 mod answers;
 mod audit;
+mod deadlines;
 #[cfg(test)]
 mod decisions;
 #[cfg(test)]
@@ -46,6 +49,8 @@ mod failures;
 mod memory;
 mod record;
 
+use deadlines::{Deadline, Deadlines};
+pub(crate) use deadlines::{GRACE, Now};
 use failures::Failures;
 use record::{Exit, Inquiry, Preview, Record, Since, Touched};
 
@@ -70,14 +75,10 @@ pub(crate) enum Input {
     Audit,
     /// There will be no list for the audit.
     AuditFailed,
-    /// What [`Reconciler::take_suspects`] gave had its time to be explained by events.
-    Suspect(ContainerId),
     /// An engine event.
     Event(EngineEvent),
     /// The answer to an inspection.
     Inspected(ContainerId, Answer),
-    /// The time to retry a failed inspection has come.
-    Retry(ContainerId),
     /// The connection, or an attempt to get one, failed. Answers to what was asked do not come any more.
     Disconnected(Arc<EngineError>),
 }
@@ -95,6 +96,7 @@ pub(crate) enum Answer {
 #[derive(Debug, Default)]
 #[cfg_attr(test, derive(Clone))]
 pub(crate) struct Reconciler {
+    settings: Settings,
     portfolio: Portfolio,
     phase: Phase,
     /// What is known about containers beyond the portfolio. A container that is simply alive has no record.
@@ -112,8 +114,7 @@ pub(crate) struct Reconciler {
     /// Those to be forgotten first, in order, if they are not alive and nobody asks about them.
     remembered: VecDeque<ContainerId>,
     failures: Failures,
-    deferred: Vec<(ContainerId, u32)>,
-    suspects: Vec<ContainerId>,
+    deadlines: Deadlines,
     list_wanted: bool,
     published: Vec<Event>,
     drifted: u64,
@@ -141,6 +142,11 @@ enum Phase {
 }
 
 impl Reconciler {
+    /// A reconciler that knows of no container and is not connected.
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self { settings, ..Self::default() }
+    }
+
     /// What all published events add up to.
     pub(crate) fn portfolio(&self) -> &Portfolio {
         &self.portfolio
@@ -195,21 +201,31 @@ impl Reconciler {
         }
     }
 
-    /// Takes those that are to be inspected again after a while, with how often in a row that failed (at least 1).
-    pub(crate) fn take_deferred(&mut self) -> Vec<(ContainerId, u32)> {
-        take(&mut self.deferred)
-    }
-
     /// Whether a list is owed, for events were forgotten; says so once, and not while many containers are still to be
     /// inspected.
     pub(crate) fn take_list_owed(&mut self) -> bool {
         self.strangers <= STRANGERS / 2 && take(&mut self.has_forgotten)
     }
 
-    /// Takes those that an audit's list shows otherwise than they are known, or that an inspection saw to be over before
-    /// their exit was told: after a while, to be given back as [`Input::Suspect`].
-    pub(crate) fn take_suspects(&mut self) -> Vec<ContainerId> {
-        take(&mut self.suspects)
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called, unless an input changes that.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.deadlines.next()
+    }
+
+    /// Acts on all deadlines whose time has come.
+    pub(crate) fn handle_timeout(&mut self, now: Now) {
+        while let Some(deadline) = self.deadlines.pop_due(now.instant) {
+            self.due(deadline, now);
+        }
+    }
+
+    /// Acts on a deadline that is not pending any more.
+    fn due(&mut self, deadline: Deadline, now: Now) {
+        match deadline {
+            Deadline::Retry(id) => self.want(&id),
+            Deadline::Exit(id) => self.exit_unreported(&id, now),
+            Deadline::Drift(id) => self.inspect_drift(&id, now),
+        }
     }
 
     /// The containers that could not be inspected and are inspected again later.
@@ -223,7 +239,7 @@ impl Reconciler {
     }
 
     /// Takes in what happened; `now` dates what the engine tells no time of.
-    pub(crate) fn handle(&mut self, input: Input, now: SystemTime) {
+    pub(crate) fn handle(&mut self, input: Input, now: Now) {
         match input {
             Input::Connected => self.connected(),
             Input::Listed(entries, unlisted_scopes) => self.listed(entries, &unlisted_scopes, now),
@@ -240,17 +256,11 @@ impl Reconciler {
                     *audit = None;
                 }
             }
-            Input::Suspect(id) => self.suspect(&id, now),
             Input::Event(event) => self.event(event, now),
             Input::Inspected(id, answer) => self.inspected(&id, answer, now),
-            Input::Retry(id) => {
-                if self.records.get(&id).is_some_and(|record| record.inquiry == Inquiry::Deferred) {
-                    self.want(&id);
-                }
-            }
             Input::Disconnected(error) => {
                 self.reset();
-                self.publish(now, EventKind::Disconnected { error });
+                self.publish(now.time, EventKind::Disconnected { error });
             }
         }
     }
@@ -261,17 +271,15 @@ impl Reconciler {
         self.fresh.clear();
         self.retries.clear();
         self.failures.clear();
-        self.deferred.clear();
+        self.deadlines.clear();
         self.preview_bytes = 0;
         self.has_forgotten = false;
-        self.suspects.clear();
         self.list_wanted = false;
         let mut left = Vec::new();
         for (id, record) in &mut self.records {
             record.inquiry = Inquiry::None;
             record.suspected = false;
             record.suspicion = None;
-            record.graces = 0;
             record.gone = false;
             record.preview = None;
             record.preview_bytes = 0;
@@ -306,7 +314,7 @@ impl Reconciler {
         self.list_wanted = true;
     }
 
-    fn listed(&mut self, entries: Vec<ListingEntry>, unlisted_scopes: &UnlistedScopes, now: SystemTime) {
+    fn listed(&mut self, entries: Vec<ListingEntry>, unlisted_scopes: &UnlistedScopes, now: Now) {
         match &mut self.phase {
             Phase::Listing { touched } => {
                 let touched = take(touched);
@@ -314,7 +322,7 @@ impl Reconciler {
             }
             Phase::Live { audit } => {
                 if let Some(touched) = take(audit) {
-                    self.audit(entries, unlisted_scopes, &touched);
+                    self.audit(entries, unlisted_scopes, &touched, now);
                 }
             }
             Phase::Disconnected | Phase::Confirming { .. } => {}
@@ -327,7 +335,7 @@ impl Reconciler {
         entries: Vec<ListingEntry>,
         unlisted_scopes: &UnlistedScopes,
         touched: &Touched,
-        now: SystemTime,
+        now: Now,
     ) {
         let mut gone = self.unconfirmed.clone();
         gone.retain(|id| !unlisted_scopes.contains(id));
@@ -341,7 +349,7 @@ impl Reconciler {
             match entry {
                 // What an event spoke of may have changed since the moment that the list shows.
                 ListingEntry::Whole(container) if container.pid() != 0 && !touched.contains(&id) => {
-                    self.adopt(container, now, now);
+                    self.adopt(container, now.time, now);
                 }
                 entry => {
                     self.note_name(&id, &entry);
@@ -361,7 +369,7 @@ impl Reconciler {
         self.go_live_if_settled(now);
     }
 
-    fn event(&mut self, event: EngineEvent, now: SystemTime) {
+    fn event(&mut self, event: EngineEvent, now: Now) {
         let id = match &event {
             EngineEvent::Subscribed
             | EngineEvent::Source(_)
@@ -434,7 +442,7 @@ impl Reconciler {
         at: Option<SystemTime>,
         pid: Option<u32>,
         preview: Option<Box<Container>>,
-        now: SystemTime,
+        now: Now,
     ) {
         let confirmed = !self.unconfirmed.contains(id);
         let preview = preview.filter(|preview| self.preview_bytes + preview.size() <= MAX_PREVIEW_BYTES);
@@ -482,7 +490,7 @@ impl Reconciler {
         self.want(id);
     }
 
-    fn exited(&mut self, id: &ContainerId, exit: Exit, now: SystemTime) {
+    fn exited(&mut self, id: &ContainerId, exit: Exit, now: Now) {
         let known = self.portfolio.by_id(id).cloned();
         let record = self.records.entry(id.clone()).or_default();
         record.newest = record.newest.max(exit.at);
@@ -512,7 +520,9 @@ impl Reconciler {
                     |preview: &mut Preview| exit.ends_preview(preview) && !(asking && preview.nameless);
                 if let Some(preview) = record.preview.take_if(over) {
                     // All that led to the question is over, and any later life's start is still to come.
-                    record.inquiry = Inquiry::None;
+                    if take(&mut record.inquiry) == Inquiry::Deferred {
+                        self.deadlines.cancel(Deadline::Retry(id.clone()));
+                    }
                     self.failures.remove(id);
                     self.announce_past_life(preview, exit, now);
                 }
@@ -520,7 +530,7 @@ impl Reconciler {
         }
     }
 
-    fn paused(&mut self, id: &ContainerId, paused: bool, at: Option<SystemTime>, now: SystemTime) {
+    fn paused(&mut self, id: &ContainerId, paused: bool, at: Option<SystemTime>, now: Now) {
         let record = self.records.entry(id.clone()).or_default();
         let newest = record.newest;
         record.newest = newest.max(at);
@@ -536,33 +546,36 @@ impl Reconciler {
             Inquiry::None if confirmed && (at.is_none() || at > newest) => {
                 let changed = Arc::new(Container::clone(&known).with_paused(paused));
                 let kind = if paused { EventKind::Paused(changed) } else { EventKind::Unpaused(changed) };
-                self.publish(at.unwrap_or(now), kind);
+                self.publish(at.unwrap_or(now.time), kind);
             }
             _ => self.want(id),
         }
     }
 
     /// A member of the portfolio is not alive any more.
-    fn exit_known(&mut self, id: &ContainerId, exit: Option<Exit>, now: SystemTime) {
+    fn exit_known(&mut self, id: &ContainerId, exit: Option<Exit>, now: Now) {
         // Of a life known from an earlier connection a time only tells that it is over, not that this was its end.
         let confirmed = !self.unconfirmed.remove(id);
         let code = exit.filter(|exit| confirmed || exit.pid.is_some()).and_then(|exit| exit.code);
         if let Some(container) = self.portfolio.by_id(id).cloned() {
-            let time = exit.and_then(|exit| exit.at).unwrap_or(now);
+            let time = exit.and_then(|exit| exit.at).unwrap_or(now.time);
             self.publish(time, EventKind::Exited { container, code });
         }
     }
 
     /// A life that was over before it could be seen leaves its trace.
-    fn announce_past_life(&mut self, life: Preview, exit: Exit, now: SystemTime) {
-        let (container, began) = (life.container, life.began.unwrap_or(now));
+    fn announce_past_life(&mut self, life: Preview, exit: Exit, now: Now) {
+        let (container, began) = (life.container, life.began.unwrap_or(now.time));
         self.publish(began, EventKind::Started(container.clone()));
-        self.publish(exit.at.unwrap_or(now), EventKind::Exited { container, code: exit.code });
+        self.publish(exit.at.unwrap_or(now.time), EventKind::Exited { container, code: exit.code });
     }
 
     fn publish(&mut self, time: SystemTime, kind: EventKind) {
         if let EventKind::Exited { container, .. } = &kind {
-            self.records.entry(container.id().clone()).or_default().note_past(container);
+            let id = container.id();
+            if self.records.entry(id.clone()).or_default().note_past(container) {
+                self.deadlines.cancel(Deadline::Exit(id.clone()));
+            }
         }
         let origin = match &kind {
             EventKind::Exited { container, .. } => self.origins.remove(container.id()),
@@ -587,7 +600,9 @@ impl Reconciler {
             Inquiry::Wanted => {}
             Inquiry::Asked(since) => since.hinted = true,
             inquiry @ (Inquiry::None | Inquiry::Deferred) => {
-                *inquiry = Inquiry::Wanted;
+                if std::mem::replace(inquiry, Inquiry::Wanted) == Inquiry::Deferred {
+                    self.deadlines.cancel(Deadline::Retry(id.clone()));
+                }
                 let is_retry = self.failures.times(id) > 0;
                 let queue = if is_retry { &mut self.retries } else { &mut self.fresh };
                 queue.push_back(id.clone());
@@ -600,11 +615,11 @@ impl Reconciler {
         }
     }
 
-    fn go_live_if_settled(&mut self, now: SystemTime) {
+    fn go_live_if_settled(&mut self, now: Now) {
         if matches!(&self.phase, Phase::Confirming { unsettled, complete: true } if unsettled.is_empty()) {
             self.phase = Phase::Live { audit: None };
             let (containers, unresolved) = (self.portfolio.total(), self.failures.total());
-            self.publish(now, EventKind::Synced { containers, unresolved });
+            self.publish(now.time, EventKind::Synced { containers, unresolved });
         }
     }
 }

@@ -4,7 +4,6 @@ use std::any::Any;
 use std::mem::take;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, PoisonError};
-use std::time::SystemTime;
 
 use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
@@ -13,7 +12,7 @@ use crate::driver::Driver;
 use crate::engine::EngineClient;
 use crate::error::{EngineError, ErrorKind};
 use crate::pack;
-use crate::reconciler::{Input, Reconciler};
+use crate::reconciler::{Input, Now, Reconciler};
 use crate::status::Phase;
 use crate::watcher::{Shared, WatchError};
 
@@ -112,7 +111,7 @@ impl<C> Drop for Turn<C> {
         };
         // Subscriptions to a closed watcher end.
         if let Some(error) = last.filter(|_| !self.shared.closed.is_cancelled()) {
-            reconciler.handle(Input::Disconnected(error), SystemTime::now());
+            reconciler.handle(Input::Disconnected(error), Now::read());
         }
         let events = reconciler.take_published();
         // The next watch begins after all this.

@@ -132,10 +132,10 @@ impl<C: EngineClient> EngineWatcher<C> {
             shared: Arc::new(Shared {
                 client,
                 publication: Arc::new(Publication::new(settings.subscriber_queue())),
+                reconciler: Mutex::new(Some(Reconciler::new(settings.clone()))),
                 settings,
                 status: watch::Sender::new(Status::new(Phase::Idle)),
                 identity: ArcSwapOption::empty(),
-                reconciler: Mutex::new(Some(Reconciler::default())),
                 closed: CancellationToken::new(),
             }),
         }

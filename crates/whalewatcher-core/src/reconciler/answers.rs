@@ -7,6 +7,7 @@ use std::mem::take;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::deadlines::{Deadline, GRACE, Now};
 use super::record::{Inquiry, Preview, Since};
 use super::{Answer, Phase, Reconciler};
 use crate::container::{Container, ContainerId};
@@ -14,7 +15,7 @@ use crate::difference::steps;
 use crate::event::EventKind;
 
 impl Reconciler {
-    pub(super) fn inspected(&mut self, id: &ContainerId, answer: Answer, now: SystemTime) {
+    pub(super) fn inspected(&mut self, id: &ContainerId, answer: Answer, now: Now) {
         let Some(record) = self.records.get_mut(id) else { return };
         let Inquiry::Asked(since) = record.inquiry else { return };
         let truth = match answer {
@@ -22,7 +23,8 @@ impl Reconciler {
                 record.inquiry = Inquiry::Deferred;
                 let name = self.portfolio.by_id(id).map(|known| known.name().to_owned());
                 let name = name.or_else(|| record.name());
-                self.deferred.push((id.clone(), self.failures.record(id, name, error)));
+                let failures = self.failures.record(id, name, error);
+                self.defer(id, failures, now);
                 self.settle(id, now);
                 return;
             }
@@ -47,13 +49,7 @@ impl Reconciler {
     }
 
     /// The container was alive when the engine looked. Whether that says how it is now, as far as events are known.
-    fn inspected_alive(
-        &mut self,
-        id: &ContainerId,
-        container: Container,
-        since: Since,
-        now: SystemTime,
-    ) -> bool {
+    fn inspected_alive(&mut self, id: &ContainerId, container: Container, since: Since, now: Now) -> bool {
         let known = self.portfolio.by_id(id).map(|known| known.life());
         let is_known = known.as_ref() == Some(&container.life());
         let has_known = known.is_some();
@@ -71,7 +67,7 @@ impl Reconciler {
             since.started && record.past.as_ref().is_some_and(|past| past.includes(&container));
         if is_known || is_over == Some(false) && !was_replaced {
             // What is reported next happened after these events, but maybe before the answer came.
-            let changed = record.hinted_at.unwrap_or(now);
+            let changed = record.hinted_at.unwrap_or(now.time);
             self.adopt(container, changed, now);
             return true;
         }
@@ -99,7 +95,7 @@ impl Reconciler {
         named: Option<Container>,
         since: Since,
         suspected: bool,
-        now: SystemTime,
+        now: Now,
     ) -> bool {
         let is_live = self.is_live();
         let record = self.records.entry(id.clone()).or_default();
@@ -120,8 +116,7 @@ impl Reconciler {
                 // The answer was faster than the event, which contains the exit code. Not before it is live: ready is only
                 // what is right.
                 record.gone = true;
-                record.graces += 1;
-                self.suspects.push(id.clone());
+                self.deadlines.set(Deadline::Exit(id.clone()), now.instant + GRACE);
             }
         } else if let (Some(preview), Some(exit)) = (past, exit) {
             self.announce_past_life(preview, exit, now);
@@ -129,14 +124,20 @@ impl Reconciler {
             // It started, and nothing says that it ended: some engines show what has just begun a moment later.
             record.is_begun = false;
             record.inquiry = Inquiry::Deferred;
-            self.deferred.push((id.clone(), 1));
+            self.defer(id, 1, now);
         }
         !since.started
     }
 
+    /// Inspects a container again after the delay for so many failures in a row (at least one).
+    fn defer(&mut self, id: &ContainerId, failures: u32, now: Now) {
+        let delay = self.settings.backoff().nth_delay(failures);
+        self.deadlines.set(Deadline::Retry(id.clone()), now.instant + delay);
+    }
+
     /// A container is settled with the first answer that says how it is, and with the second one in any case: it may
     /// start and exit faster than it can be inspected.
-    fn count_answer(&mut self, id: &ContainerId, is_useful: bool, now: SystemTime) {
+    fn count_answer(&mut self, id: &ContainerId, is_useful: bool, now: Now) {
         let Phase::Confirming { unsettled, .. } = &mut self.phase else { return };
         let Some(has_answer) = unsettled.get_mut(id) else { return };
         if is_useful || std::mem::replace(has_answer, true) {
@@ -146,7 +147,7 @@ impl Reconciler {
     }
 
     /// The truth about a container that is alive. Changes of a life that goes on are dated by `changed`.
-    pub(super) fn adopt(&mut self, container: Container, changed: SystemTime, now: SystemTime) {
+    pub(super) fn adopt(&mut self, container: Container, changed: SystemTime, now: Now) {
         let container = Arc::new(self.portfolio.sharing(container));
         let id = container.id();
         self.unconfirmed.remove(id);
@@ -155,7 +156,9 @@ impl Reconciler {
         let past = record.as_ref().and_then(|record| record.past.as_ref());
         let was_announced = past.is_some_and(|past| past.includes(&container));
         let preview = record.and_then(|record| {
-            record.gone = false;
+            if take(&mut record.gone) {
+                self.deadlines.cancel(Deadline::Exit(id.clone()));
+            }
             record.is_begun = false;
             self.strangers -= usize::from(take(&mut record.is_stranger));
             record.preview.take()
@@ -170,14 +173,14 @@ impl Reconciler {
                 let taken_back =
                     ended.filter(|ended| was_announced && began.is_some_and(|began| began < *ended));
                 let time = taken_back.map_or(began, |ended| start_reported.max(Some(ended)));
-                self.publish(time.unwrap_or(now), EventKind::Started(container));
+                self.publish(time.unwrap_or(now.time), EventKind::Started(container));
             }
             Some(known) => {
                 for event in steps(&known, &container) {
                     let time = match &event {
-                        EventKind::Started(_) => began.unwrap_or(now),
+                        EventKind::Started(_) => began.unwrap_or(now.time),
                         // At the latest when the next life began.
-                        EventKind::Exited { .. } => began.map_or(now, |next| next.min(now)),
+                        EventKind::Exited { .. } => began.map_or(now.time, |next| next.min(now.time)),
                         _ => changed,
                     };
                     self.publish(time, event);

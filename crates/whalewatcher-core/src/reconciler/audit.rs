@@ -1,10 +1,9 @@
 //! What becomes of a list that is compared with the portfolio.
 
-use std::time::SystemTime;
-
 use foldhash::HashMap;
 
 use super::Reconciler;
+use super::deadlines::{Deadline, GRACE, Now};
 use super::record::{Inquiry, Suspicion, Touched};
 use crate::container::ContainerId;
 use crate::engine::{ListingEntry, UnlistedScopes};
@@ -20,6 +19,7 @@ impl Reconciler {
         entries: Vec<ListingEntry>,
         unlisted_scopes: &UnlistedScopes,
         touched: &Touched,
+        now: Now,
     ) {
         let mut suspects: Vec<_> = self.portfolio.ids().cloned().collect();
         let mut listed = HashMap::default();
@@ -37,8 +37,9 @@ impl Reconciler {
             let entry = listed.remove(&id);
             let innocent = self.is_as_listed(&id, entry.as_ref());
             if innocent && !matches!(self.inquiry(&id), Inquiry::Asked(_)) {
-                if let Some(record) = self.records.get_mut(&id) {
-                    record.suspicion = None;
+                if self.records.get_mut(&id).is_some_and(|record| record.suspicion.take().is_some()) {
+                    self.deadlines.cancel(Deadline::Drift(id.clone()));
+                    self.forget(&id);
                 }
                 continue;
             }
@@ -51,9 +52,8 @@ impl Reconciler {
                     suspicion.explained |= explained;
                 }
                 suspicion @ None => {
-                    record.graces += 1;
-                    *suspicion = Some(Suspicion { listed: entry, graces: record.graces, explained });
-                    self.suspects.push(id);
+                    *suspicion = Some(Suspicion { listed: entry, explained });
+                    self.deadlines.set(Deadline::Drift(id), now.instant + GRACE);
                 }
             }
         }
@@ -67,30 +67,29 @@ impl Reconciler {
         }
     }
 
-    /// What events did not explain is asked about.
-    pub(super) fn suspect(&mut self, id: &ContainerId, now: SystemTime) {
+    /// Publishes the exit of a life that an inspection found to be over, for its exit event has not come.
+    pub(super) fn exit_unreported(&mut self, id: &ContainerId, now: Now) {
+        self.exit_known(id, None, now);
+        self.settle(id, now);
+    }
+
+    /// Inspects a container that an audit's list showed differently, unless events have explained that.
+    pub(super) fn inspect_drift(&mut self, id: &ContainerId, now: Now) {
         let Some(record) = self.records.get_mut(id) else { return };
-        record.graces = record.graces.saturating_sub(1);
-        let gone = record.gone;
-        let suspicion = record.suspicion.take_if(|suspicion| {
-            suspicion.graces = suspicion.graces.saturating_sub(1);
-            suspicion.graces == 0
-        });
-        if gone {
+        let Some(Suspicion { listed, explained }) = record.suspicion.take() else { return };
+        if record.gone {
             self.exit_known(id, None, now);
         }
-        if let Some(Suspicion { listed, explained, .. }) = suspicion {
-            let differs = !self.is_as_listed(id, listed.as_ref());
-            if let Some(entry) = &listed {
-                self.note_name(id, entry);
-            }
-            let record = self.records.entry(id.clone()).or_default();
-            record.suspected |= differs && !explained;
-            match record.inquiry {
-                Inquiry::None if differs => self.want(id),
-                Inquiry::Asked(_) => self.want(id),
-                _ => {}
-            }
+        let differs = !self.is_as_listed(id, listed.as_ref());
+        if let Some(entry) = &listed {
+            self.note_name(id, entry);
+        }
+        let record = self.records.entry(id.clone()).or_default();
+        record.suspected |= differs && !explained;
+        match record.inquiry {
+            Inquiry::None if differs => self.want(id),
+            Inquiry::Asked(_) => self.want(id),
+            _ => {}
         }
         self.settle(id, now);
     }

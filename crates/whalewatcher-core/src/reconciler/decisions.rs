@@ -13,6 +13,22 @@ fn time(seconds: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
+fn now() -> Now {
+    Now { instant: Instant::now(), time: time(NOW) }
+}
+
+fn retry() -> Deadline {
+    Deadline::Retry("a".into())
+}
+
+fn exit() -> Deadline {
+    Deadline::Exit("a".into())
+}
+
+fn drift() -> Deadline {
+    Deadline::Drift("a".into())
+}
+
 /// The container `a` as Docker tells of it, with a start time.
 fn dated(pid: u32, began: u64) -> Container {
     Container::new("a", "a", pid).with_started_at(time(began))
@@ -81,7 +97,22 @@ impl Scene {
 
     /// What is told in consequence: of containers `NAME PID@TIME`, with the exit code if there is one.
     fn take(&mut self, input: Input) -> Vec<String> {
-        self.0.handle(input, time(NOW));
+        self.0.handle(input, now());
+        self.published()
+    }
+
+    /// Lets a pending deadline become due.
+    fn due(&mut self, deadline: Deadline) -> Vec<String> {
+        assert!(self.0.deadlines.cancel(deadline.clone()), "{deadline:?} is not pending");
+        self.0.due(deadline, now());
+        self.published()
+    }
+
+    fn pending(&self) -> Vec<Deadline> {
+        self.0.deadlines.all().cloned().collect()
+    }
+
+    fn published(&mut self) -> Vec<String> {
         let reported = |event: Event| {
             let container = event.container()?;
             let seconds = event.time.duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
@@ -123,8 +154,8 @@ impl Scene {
     fn vanish(&mut self) -> Vec<String> {
         self.event(changed());
         let mut reported = self.inspect(None);
-        for suspect in self.0.take_suspects() {
-            reported.extend(self.take(Input::Suspect(suspect)));
+        for deadline in self.pending() {
+            reported.extend(self.due(deadline));
         }
         reported
     }
@@ -162,10 +193,9 @@ fn who_stays_suspicious_is_asked_about_once_and_after_the_first_grace() {
         scene.take(Input::Audit);
         scene.list(listed);
     }
-    assert_eq!(scene.0.take_suspects().len(), 1);
-    scene.take(Input::Suspect("a".into()));
+    scene.due(drift());
     assert!(scene.asks());
-    scene.take(Input::Suspect("a".into()));
+    assert_eq!(scene.pending(), []);
     assert_eq!(scene.answer(Some(dated(1, 10))), NOTHING);
     assert!(!scene.asks());
     assert_eq!((scene.0.drifted(), scene.records()), (0, 0), "it was as known");
@@ -174,14 +204,18 @@ fn who_stays_suspicious_is_asked_about_once_and_after_the_first_grace() {
 #[test]
 fn a_grace_that_began_before_does_not_cut_that_of_another_suspicion_short() {
     let mut scene = Scene::live([dated(1, 10)]);
-    for listed in [vec![dated(1, 10).with_paused(true)], vec![dated(1, 10)], vec![]] {
-        scene.take(Input::Audit);
-        scene.list(listed);
+    let began = now();
+    for (seconds, listed) in
+        [vec![dated(1, 10).with_paused(true)], vec![dated(1, 10)], vec![]].into_iter().enumerate()
+    {
+        let now = Now { instant: began.instant + Duration::from_millis(400) * seconds as u32, ..began };
+        scene.0.handle(Input::Audit, now);
+        scene.0.handle(Input::Listed(listed.into_iter().map(ListingEntry::Whole).collect(), nobody()), now);
+        let pending = if seconds == 1 { vec![] } else { vec![drift()] };
+        assert_eq!(scene.pending(), pending);
     }
-    assert_eq!(scene.0.take_suspects().len(), 2);
-    scene.take(Input::Suspect("a".into()));
-    assert!(!scene.asks(), "the first one was cleared meanwhile, the other one's time is not over");
-    scene.take(Input::Suspect("a".into()));
+    assert_eq!(scene.0.poll_timeout(), Some(began.instant + Duration::from_millis(800) + GRACE));
+    scene.due(drift());
     assert_eq!(scene.inspect(None), ["exited 1@1000"]);
     assert_eq!(scene.0.drifted(), 1);
 }
@@ -192,7 +226,7 @@ fn what_an_event_spoke_of_since_an_audit_is_asked_about_but_no_drift() {
     scene.take(Input::Audit);
     scene.list([]);
     assert_eq!(scene.event(paused(20)), ["paused 1@20"]);
-    scene.take(Input::Suspect("a".into()));
+    scene.due(drift());
     assert_eq!(scene.inspect(Some(dated(1, 10))), ["unpaused 1@1000"]);
     assert_eq!(scene.0.drifted(), 0);
 }
@@ -203,7 +237,7 @@ fn what_an_event_spoke_of_while_the_list_was_awaited_is_asked_about_but_no_drift
     scene.take(Input::Audit);
     assert_eq!(scene.event(paused(20)), ["paused 1@20"]);
     scene.list([dated(1, 10)]);
-    scene.take(Input::Suspect("a".into()));
+    scene.due(drift());
     assert_eq!(scene.inspect(Some(dated(1, 10))), ["unpaused 1@1000"]);
     assert_eq!(scene.0.drifted(), 0);
 }
@@ -221,10 +255,9 @@ fn what_an_event_led_to_before_an_audit_is_no_drift_however_long_it_takes() {
         }
         scene.take(Input::Audit);
         scene.list([plain(1)]);
-        assert_eq!(scene.0.take_suspects(), ["a".into()]);
-        scene.take(Input::Suspect("a".into()));
+        scene.due(drift());
         if fails {
-            scene.take(Input::Retry("a".into()));
+            scene.due(retry());
         } else if is_asked {
             assert_eq!(scene.answer(Some(plain(1))), ["started 1@1000"]);
         }
@@ -242,7 +275,7 @@ fn an_audit_suspects_nobody_who_is_listed_as_known() {
     let mut scene = Scene::live([dated(1, 10)]);
     scene.take(Input::Audit);
     scene.list([dated(1, 10)]);
-    assert!(scene.0.take_suspects().is_empty());
+    assert_eq!(scene.pending(), []);
 }
 
 #[test]
@@ -252,7 +285,7 @@ fn who_differs_and_is_being_asked_about_is_suspected_once() {
     assert!(scene.asks());
     scene.take(Input::Audit);
     scene.list([]);
-    assert_eq!(scene.0.take_suspects(), ["a".into()]);
+    assert_eq!(scene.pending(), [drift()]);
 }
 
 #[test]
@@ -262,13 +295,13 @@ fn who_is_unknown_unlisted_and_being_asked_about_is_asked_about_again_after_an_a
     assert!(scene.asks());
     scene.take(Input::Audit);
     scene.list([]);
-    assert_eq!(scene.0.take_suspects(), ["a".into()]);
-    scene.take(Input::Suspect("a".into()));
+    assert_eq!(scene.pending(), [drift()]);
+    scene.due(drift());
     assert_eq!(scene.answer(Some(plain(1))), ["started 1@1000"]);
     assert!(scene.asks(), "it may be over since, and its exit lost");
     assert_eq!(scene.answer(None), NOTHING);
-    assert_eq!(scene.0.take_suspects(), ["a".into()]);
-    assert_eq!(scene.take(Input::Suspect("a".into())), ["exited 1@1000"]);
+    assert_eq!(scene.pending(), [exit()]);
+    assert_eq!(scene.due(exit()), ["exited 1@1000"]);
     assert!(!scene.asks());
 }
 
@@ -280,8 +313,8 @@ fn who_is_unknown_unlisted_and_was_answered_for_meanwhile_is_not_asked_about_aga
     scene.take(Input::Audit);
     scene.list([]);
     assert_eq!(scene.answer(None), NOTHING);
-    assert_eq!(scene.0.take_suspects(), ["a".into()]);
-    scene.take(Input::Suspect("a".into()));
+    assert_eq!(scene.pending(), [retry(), drift()]);
+    scene.due(drift());
     assert!(!scene.asks());
 }
 
@@ -290,9 +323,9 @@ fn who_an_event_spoke_of_is_not_suspected_any_more() {
     let mut scene = Scene::live([dated(1, 10)]);
     scene.take(Input::Audit);
     scene.list([dated(1, 10).with_paused(true)]);
-    assert_eq!(scene.0.take_suspects(), ["a".into()]);
+    assert_eq!(scene.pending(), [drift()]);
     assert_eq!(scene.event(paused(20)), ["paused 1@20"]);
-    scene.take(Input::Suspect("a".into()));
+    scene.due(drift());
     assert!(!scene.asks());
 }
 
@@ -416,7 +449,7 @@ fn an_exit_that_an_audit_found_is_reported_at_once_and_counted() {
     let mut scene = Scene::live([dated(1, 10)]);
     scene.take(Input::Audit);
     scene.list([]);
-    scene.take(Input::Suspect("a".into()));
+    scene.due(drift());
     assert_eq!(scene.inspect(None), ["exited 1@1000"]);
     assert_eq!(scene.0.drifted(), 1);
 }
@@ -431,7 +464,7 @@ fn an_exit_of_a_life_from_an_earlier_connection_is_reported_at_once() {
     assert!(scene.asks());
     scene.fail();
     assert!(scene.0.is_live() && scene.0.unresolved().total() == 1);
-    scene.take(Input::Retry("a".into()));
+    scene.due(retry());
     assert_eq!(scene.inspect(None), ["exited 1@1000"]);
 }
 
@@ -740,18 +773,18 @@ fn not_alive_is_not_believed_at_once_of_what_started_and_did_not_exit() {
         scene.event(start);
         assert_eq!(scene.inspect(None), NOTHING);
         assert!(!scene.asks(), "not at once");
-        assert_eq!(scene.0.take_deferred(), [("a".into(), 1)]);
+        assert_eq!(scene.pending(), [retry()]);
         assert!(scene.0.unresolved().is_empty());
-        scene.take(Input::Retry("a".into()));
+        scene.due(retry());
         assert_eq!(scene.inspect(second), reported);
-        assert!(!scene.asks() && scene.0.take_deferred().is_empty(), "once");
+        assert!(!scene.asks() && scene.pending().is_empty(), "once");
     }
     let mut scene = Scene::live([]);
     scene.event(started(0, 10));
     assert!(scene.asks());
     scene.event(exited(0, 11));
     assert_eq!(scene.answer(None), ["started 0@10", "exited 0@11 with 7"]);
-    assert!(scene.0.take_deferred().is_empty());
+    assert_eq!(scene.pending(), []);
 }
 
 /// The container `id` as a list contains it that needs an inspection.
@@ -768,13 +801,13 @@ fn what_cannot_be_inspected_is_named_and_counted_when_synced() {
     scene.0.take_published();
     while let Some((id, _)) = scene.0.next_inspection(true) {
         let error = Arc::new(EngineError::new(ErrorKind::Failed, "out of descriptors"));
-        scene.0.handle(Input::Inspected(id, Answer::Unknown(error)), time(NOW));
+        scene.0.handle(Input::Inspected(id, Answer::Unknown(error)), now());
     }
     let synced: Vec<_> = scene.0.take_published().iter().map(Event::to_string).collect();
     assert_eq!(synced, ["synced, 0 alive, 2 unresolved"]);
     let named: Vec<_> = scene.0.unresolved().containers().iter().map(ToString::to_string).collect();
     assert_eq!(named, ["a: out of descriptors", "web: out of descriptors"]);
-    scene.take(Input::Retry("a".into()));
+    scene.due(retry());
     scene.inspect(Some(dated(1, 10)));
     assert_eq!(scene.0.unresolved().total(), 1);
     scene.disconnect();
@@ -803,7 +836,7 @@ fn what_failed_is_inspected_after_what_is_new_and_only_where_there_is_room_for_t
     scene.event(started(0, 10));
     assert!(scene.asks());
     scene.fail();
-    scene.take(Input::Retry("a".into()));
+    scene.due(retry());
     scene.event(EngineEvent::Paused { id: "b".into(), at: None });
     assert_eq!(scene.0.next_inspection(true), Some(("b".into(), false)));
     assert_eq!(scene.0.next_inspection(false), None);
@@ -843,13 +876,13 @@ fn events_of_more_containers_than_there_is_memory_for_are_forgotten_and_a_list_i
                 scene.list([forgotten]);
                 assert_eq!(scene.0.portfolio().total(), 0);
             }
-            for suspect in scene.0.take_suspects() {
-                scene.take(Input::Suspect(suspect));
+            for deadline in scene.pending() {
+                scene.due(deadline);
             }
             while let Some((id, _)) = scene.0.next_inspection(true) {
                 scene.take(Input::Inspected(id, Answer::Truth(None)));
-                for (id, _) in scene.0.take_deferred() {
-                    scene.take(Input::Retry(id));
+                for deadline in scene.pending() {
+                    scene.due(deadline);
                 }
             }
             assert_eq!((scene.0.take_list_owed(), scene.0.take_list_owed()), (is_full || is_listing, false));

@@ -1,7 +1,6 @@
 //! What is kept in mind of containers beyond the portfolio, within bounds.
 
-use std::time::SystemTime;
-
+use super::deadlines::Now;
 use super::record::{Inquiry, Record};
 use super::{Phase, REMEMBERED, Reconciler};
 use crate::container::ContainerId;
@@ -17,7 +16,7 @@ impl Reconciler {
     }
 
     /// Notes whether a container's state is settled for now, and forgets what need not be remembered.
-    pub(super) fn settle(&mut self, id: &ContainerId, now: SystemTime) {
+    pub(super) fn settle(&mut self, id: &ContainerId, now: Now) {
         if let Some(record) = self.records.get_mut(id) {
             let preview_bytes = record.preview.as_ref().map_or(0, |preview| preview.container.size());
             self.preview_bytes = self.preview_bytes.saturating_sub(record.preview_bytes) + preview_bytes;

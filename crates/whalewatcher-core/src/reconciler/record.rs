@@ -1,6 +1,7 @@
 //! What the reconciler remembers of a container beyond the portfolio.
 
 use std::collections::VecDeque;
+use std::mem::take;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -41,8 +42,6 @@ pub(super) struct Record {
     pub(super) remembered: bool,
     /// Why an audit suspects it, while events have time to explain that.
     pub(super) suspicion: Option<Suspicion>,
-    /// How many times that [`Input::Suspect`](super::Input::Suspect) tells the end of are running.
-    pub(super) graces: u32,
     /// Whether it is asked about because they did not, and no event spoke of it since.
     pub(super) suspected: bool,
     /// Whether an inspection found the life that is known to be over, and its exit is still to be told.
@@ -57,7 +56,7 @@ impl Record {
 
     /// Whether nothing is under way.
     pub(super) fn is_idle(&self) -> bool {
-        self.inquiry == Inquiry::None && self.graces == 0
+        self.inquiry == Inquiry::None && self.suspicion.is_none() && !self.gone
     }
 
     /// The container's name, where a list or its start event contains it.
@@ -67,8 +66,8 @@ impl Record {
         name.or_else(|| self.listed_name.as_deref().map(str::to_owned))
     }
 
-    /// A life that was announced is over.
-    pub(super) fn note_past(&mut self, container: &Container) {
+    /// A life that was announced is over. Returns whether its exit event was awaited.
+    pub(super) fn note_past(&mut self, container: &Container) -> bool {
         let began = container.started_at();
         let start_reported = self.newest_start > began || self.exit.is_some_and(|exit| exit.ends(container));
         let mut pids = self.past.take().map(|past| past.pids).unwrap_or_default();
@@ -76,8 +75,8 @@ impl Record {
             pids.truncate(PIDS - 1);
             pids.push_front(container.pid());
         }
-        self.gone = false;
         self.past = Some(Past { began, start_reported, pids });
+        take(&mut self.gone)
     }
 }
 
@@ -86,8 +85,6 @@ impl Record {
 pub(super) struct Suspicion {
     /// How the list shows it, if at all.
     pub(super) listed: Option<ListingEntry>,
-    /// How many of its graces are over when its own is: one that began before must not cut it short.
-    pub(super) graces: u32,
     /// Whether an event spoke of it since.
     pub(super) explained: bool,
 }

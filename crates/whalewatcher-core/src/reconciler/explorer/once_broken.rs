@@ -54,7 +54,7 @@ fn an_audit_mistrusts_the_answer_to_what_was_asked_before_it() {
     let script = [
         Connect, Start(0), LookForList, Lose(0), Pause(0), Unpause(0), Exit(0), Start(0), AnswerList, Ask, Look(0), Answer(0),
         Audit, Deliver(0), Deliver(0), Deliver(0), Ask, Deliver(0), Look(0), LookForList, Answer(0), Ask, AnswerList,
-        Suspect(0), Look(0), Exit(0), Lose(0), Audit, LookForList, AnswerList, Answer(0), Suspect(0), Ask, Look(0),
+        DriftDue(0), Look(0), Exit(0), Lose(0), Audit, LookForList, AnswerList, Answer(0), DriftDue(0), Ask, Look(0),
         Answer(0),
     ];
     replay(LOSSY, &script);
@@ -75,7 +75,7 @@ fn a_late_event_does_not_explain_away_what_an_audit_found() {
     #[rustfmt::skip]
     let script = [
         Connect, Start(0), LookForList, AnswerList, Ask, Look(0), Answer(0), Exit(0), Swap(0), Lose(0), Audit, LookForList,
-        AnswerList, Deliver(0), Suspect(0), Ask, Look(0), Answer(0), Suspect(0),
+        AnswerList, Deliver(0), DriftDue(0), Ask, Look(0), Answer(0), DriftDue(0),
     ];
     replay(Bounds { kind: Kind::Containerd, ..LOSSY }, &script);
 }

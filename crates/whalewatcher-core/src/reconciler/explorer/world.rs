@@ -100,8 +100,12 @@ pub(super) enum Action {
     Look(usize),
     Answer(usize),
     Fail(usize),
-    Retry(usize),
-    Suspect(usize),
+    /// A failed inspection is to be repeated.
+    RetryDue(usize),
+    /// The grace period of an exit event is over.
+    ExitDue(usize),
+    /// The grace period of what an audit's list showed differently is over.
+    DriftDue(usize),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -138,8 +142,6 @@ struct Subject {
     /// What happened last, told or not, where the engine may tell it again.
     recent: VecDeque<Reported>,
     inspection: Option<Question<Option<Life>>>,
-    /// Whether it is to be inspected again after a while.
-    deferred: bool,
     /// Exits delivered since the inspection that is under way was asked for, two at most.
     exits: u8,
     /// The lives whose exit was delivered.
@@ -148,8 +150,6 @@ struct Subject {
     answers: u8,
     /// Where changes are polled for: who was alive when anybody last looked at a list, the watcher or who polls.
     polled: Option<u32>,
-    /// Graces that are running.
-    suspected: u8,
     /// Events that were on their way when the newest list was delivered.
     late: usize,
     /// Inspections asked for, and what may have led to them.
@@ -184,7 +184,16 @@ pub(super) struct World {
     wrong: Wrong,
     /// Whether a grace was too short for an event that was on its way.
     hasty: bool,
+    /// The one moment at which all happens by the monotonic clock.
+    epoch: Instant,
     pub(super) reconciler: Reconciler,
+}
+
+impl Deadline {
+    /// All that a container may have.
+    fn of(id: &ContainerId) -> [Self; 3] {
+        [Self::Retry(id.clone()), Self::Exit(id.clone()), Self::Drift(id.clone())]
+    }
 }
 
 /// How many events of a container are told again.
@@ -225,6 +234,7 @@ impl World {
             partly: false,
             wrong: Wrong::No,
             hasty: false,
+            epoch: Instant::now(),
             reconciler: Reconciler::default(),
         }
     }
@@ -272,7 +282,12 @@ impl World {
     /// All that can happen next.
     pub(super) fn possible(&self) -> Vec<Action> {
         let bounds = &self.bounds;
-        let mut all = Vec::new();
+        let due = self.reconciler.deadlines.all().map(|deadline| match deadline {
+            Deadline::Retry(id) => Action::RetryDue(self.nth(id)),
+            Deadline::Exit(id) => Action::ExitDue(self.nth(id)),
+            Deadline::Drift(id) => Action::DriftDue(self.nth(id)),
+        });
+        let mut all: Vec<_> = due.collect();
         for (nth, subject) in self.subjects.iter().enumerate() {
             match subject.alive() {
                 None if subject.lives.len() < usize::from(bounds.lives) => {
@@ -316,12 +331,6 @@ impl World {
             }
             if subject.inspection.is_some() && bounds.failures > 0 {
                 all.push(Action::Fail(nth));
-            }
-            if subject.deferred {
-                all.push(Action::Retry(nth));
-            }
-            if subject.suspected > 0 {
-                all.push(Action::Suspect(nth));
             }
         }
         match self.connected {
@@ -501,8 +510,6 @@ impl World {
                 for subject in &mut self.subjects {
                     subject.queue.clear();
                     subject.inspection = None;
-                    subject.deferred = false;
-                    subject.suspected = 0;
                     subject.late = 0;
                     (subject.exits, subject.answers) = (0, 0);
                 }
@@ -573,9 +580,7 @@ impl World {
             }
             Action::Ask => {
                 let (wanted, _) = self.reconciler.next_inspection(true).expect("checked in possible");
-                let nth = (0..self.subjects.len())
-                    .find(|nth| id(*nth) == wanted)
-                    .expect("a container of this world");
+                let nth = self.nth(&wanted);
                 let subject = &mut self.subjects[nth];
                 subject.asked += 1;
                 subject.exits = 0;
@@ -605,19 +610,20 @@ impl World {
                 self.subjects[nth].inspection = None;
                 let error = EngineError::new(crate::ErrorKind::Failed, "scripted failure");
                 self.input(Input::Inspected(id(nth), Answer::Unknown(Arc::new(error))))?;
-                if !self.subjects[nth].deferred {
+                if !self.reconciler.deadlines.is_pending(&Deadline::Retry(id(nth))) {
                     return Err("a failed inspection is not retried".into());
                 }
             }
-            Action::Suspect(nth) => {
-                self.subjects[nth].suspected -= 1;
+            Action::ExitDue(nth) | Action::DriftDue(nth) => {
                 self.hasty |= self.subjects[nth].late > 0;
-                self.input(Input::Suspect(id(nth)))?;
+                self.due(match action {
+                    Action::ExitDue(_) => Deadline::Exit(id(nth)),
+                    _ => Deadline::Drift(id(nth)),
+                })?;
             }
-            Action::Retry(nth) => {
-                self.subjects[nth].deferred = false;
+            Action::RetryDue(nth) => {
                 self.subjects[nth].reasons += 1;
-                self.input(Input::Retry(id(nth)))?;
+                self.due(Deadline::Retry(id(nth)))?;
             }
         }
         self.check_quiet()
@@ -638,28 +644,42 @@ impl World {
         }
     }
 
-    fn subject_mut(&mut self, wanted: &ContainerId) -> &mut Subject {
-        let nth = (0..self.subjects.len()).find(|nth| id(*nth) == *wanted);
-        &mut self.subjects[nth.expect("a container of this world")]
+    fn nth(&self, wanted: &ContainerId) -> usize {
+        (0..self.subjects.len()).find(|nth| id(*nth) == *wanted).expect("a container of this world")
     }
 
     fn alive_mut(&mut self, nth: usize) -> &mut Life {
         self.subjects[nth].lives.last_mut().expect("checked in possible")
     }
 
+    fn now(&self) -> Now {
+        // Deadlines become due at any moment, whatever the monotonic clock says.
+        Now { instant: self.epoch, time: time(1000 + self.clock) }
+    }
+
     fn input(&mut self, input: Input) -> Result<(), String> {
-        let mut fold = self.reconciler.portfolio().clone();
-        self.reconciler.handle(input, time(1000 + self.clock));
+        let fold = self.reconciler.portfolio().clone();
+        self.reconciler.handle(input, self.now());
+        self.check_step(fold)
+    }
+
+    /// Lets a pending deadline become due.
+    fn due(&mut self, deadline: Deadline) -> Result<(), String> {
+        let fold = self.reconciler.portfolio().clone();
+        if !self.reconciler.deadlines.cancel(deadline.clone()) {
+            return Err(format!("{deadline:?} is not pending"));
+        }
+        self.reconciler.due(deadline, self.now());
+        self.check_step(fold)
+    }
+
+    /// Checks what was published since the portfolio was as in `fold`, and the reconciler itself.
+    fn check_step(&mut self, mut fold: Portfolio) -> Result<(), String> {
         for event in self.reconciler.take_published() {
             self.check(&fold, &event).map_err(|broken| format!("{event}: {broken}"))?;
             fold.apply(&event.kind);
         }
-        for suspect in self.reconciler.take_suspects() {
-            self.subject_mut(&suspect).suspected += 1;
-        }
-        for (deferred, _) in self.reconciler.take_deferred() {
-            self.subject_mut(&deferred).deferred = true;
-        }
+        self.reconciler.check_deadlines()?;
         let is_lossy = self.bounds.lost < self.bounds_at_first.lost;
         if self.reconciler.drifted() > 0 && !is_lossy && !self.hasty {
             return Err("a drift, though no event was lost".into());
@@ -733,7 +753,7 @@ impl World {
         let subject = &mut self.subjects[nth];
         let shown = self.reconciler.portfolio().by_id(&id(nth));
         match looked {
-            None if shown.is_some() && subject.suspected == 0 => {
+            None if shown.is_some() && !self.reconciler.deadlines.is_pending(&Deadline::Exit(id(nth))) => {
                 return Err("it is not alive, and the answer changes nothing".into());
             }
             None => {}
@@ -771,7 +791,9 @@ impl World {
         for (nth, subject) in self.subjects.iter().enumerate() {
             let asking = subject.inspection.is_some() || self.reconciler.inquiry(&id(nth)) == Inquiry::Wanted;
             let unseen = self.bounds.kind == Kind::Polling && subject.is_unseen();
-            if asking || unseen || !subject.queue.is_empty() || subject.deferred || subject.suspected > 0 {
+            let waiting =
+                Deadline::of(&id(nth)).iter().any(|deadline| self.reconciler.deadlines.is_pending(deadline));
+            if asking || unseen || waiting || !subject.queue.is_empty() {
                 continue;
             }
             quiet += 1;
@@ -804,6 +826,23 @@ impl World {
 }
 
 impl Reconciler {
+    /// Each deadline exists as long as the state that it belongs to, and no longer.
+    fn check_deadlines(&self) -> Result<(), String> {
+        let mut expected = Vec::new();
+        for (id, record) in &self.records {
+            let states = [record.inquiry == Inquiry::Deferred, record.gone, record.suspicion.is_some()];
+            expected.extend(
+                states.into_iter().zip(Deadline::of(id)).filter_map(|(is, deadline)| is.then_some(deadline)),
+            );
+        }
+        let pending = self.deadlines.all().count();
+        match expected.iter().all(|deadline| self.deadlines.is_pending(deadline)) && expected.len() == pending
+        {
+            true => Ok(()),
+            false => Err(format!("the states want {expected:?}, and pending is {:?}", self.deadlines)),
+        }
+    }
+
     /// Its state as text, in an order that does not depend on how hash maps feel today.
     fn fingerprint(&self, ids: &[ContainerId]) -> String {
         let mut text = String::new();
