@@ -51,22 +51,15 @@ pub fn clean_up_on_signals() -> Result<()> {
 ///
 /// When it cannot be started.
 pub fn run(command: &mut Command) -> Result<ExitStatus> {
-    let (mut started, pinned) = start(command)?;
-    ended(&mut started, &pinned, command)
-}
-
-/// The same with a time limit, after which the program, but none that it started, is killed and `None` returned.
-///
-/// # Errors
-///
-/// When it cannot be started.
-pub fn run_within(command: &mut Command, limit: Duration) -> Result<Option<ExitStatus>> {
-    let (mut started, pinned) = start(command)?;
-    let in_time = pinned.ended_within(limit)?;
-    if !in_time {
-        started.kill().with_context(|| format!("cannot kill {}", name_of(command)))?;
+    let (mut child, pinned) = start(command)?;
+    let status = child.wait().with_context(|| format!("cannot wait for {}", name_of(command)));
+    let mut children = children();
+    children.running.retain(|other| !Arc::ptr_eq(other, &pinned));
+    if children.ending {
+        drop(children);
+        park_until_the_end();
     }
-    ended(&mut started, &pinned, command).map(|status| in_time.then_some(status))
+    status
 }
 
 fn start(command: &mut Command) -> Result<(Child, Arc<Pinned>)> {
@@ -80,17 +73,6 @@ fn start(command: &mut Command) -> Result<(Child, Arc<Pinned>)> {
     let pinned = Arc::new(Pinned::new(started.id())?.context("a child is gone")?);
     children.running.push(pinned.clone());
     Ok((started, pinned))
-}
-
-fn ended(child: &mut Child, pinned: &Arc<Pinned>, command: &Command) -> Result<ExitStatus> {
-    let status = child.wait().with_context(|| format!("cannot wait for {}", name_of(command)));
-    let mut children = children();
-    children.running.retain(|other| !Arc::ptr_eq(other, pinned));
-    if children.ending {
-        drop(children);
-        park_until_the_end();
-    }
-    status
 }
 
 /// The thread that handles signals ends this process, once everything is cleared away. An error that is returned meanwhile
@@ -122,17 +104,4 @@ fn end_children() {
 
 fn children() -> MutexGuard<'static, Children> {
     CHILDREN.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_does_not_end_in_time_is_ended() {
-        let long = run_within(Command::new("sleep").arg("600"), Duration::from_millis(1)).unwrap();
-        assert!(long.is_none());
-        let short = run_within(&mut Command::new("false"), Duration::from_secs(60)).unwrap();
-        assert_eq!(short.and_then(|status| status.code()), Some(1));
-    }
 }

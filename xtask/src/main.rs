@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{bench, engines, explore, fuzz, generate, integration, mutants, release, soak, test};
+use commands::{bench, engines, explore, fuzz, generate, integration, mutants, release, soak, test, words};
 
 /// Everything that a person or CI runs besides cargo itself
 #[derive(Debug, Parser)]
@@ -24,6 +24,8 @@ enum Command {
     Test(test::Options),
     /// Formatting, lints, documentation, licences and features: what needs nothing to run
     Lint(test::Choice),
+    /// Find phrases in comments, texts and documents that technical English has plainer words for
+    Words(words::Options),
     /// The scenarios against real engines
     Integration(integration::Options),
     /// The endurance run: churn and faults on a real engine, for minutes or hours
@@ -35,7 +37,7 @@ enum Command {
     Explore(explore::Options),
     /// Odd and broken input for the decoders, for as long as you like
     Fuzz(fuzz::Options),
-    /// Whether the tests notice what is wrong: changes that cargo-mutants makes, or flaws made by hand
+    /// Check that the tests notice each small change that cargo-mutants makes
     Mutants(mutants::Options),
     /// How fast it is: figures, each next to the least that the engine or the machine makes anyone pay
     Bench(bench::Options),
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
     let outcome = xtask::interrupt::clean_up_on_signals().and_then(|()| match arguments.command {
         Command::Test(options) => test::run(&options),
         Command::Lint(choice) => test::lint(&choice),
+        Command::Words(options) => words::run(&options).map(done),
         Command::Integration(options) => integration::run(&options).map(done),
         Command::Soak(options) => soak::run(&options).map(done),
         Command::Explore(options) => explore::run(&options).map(done),

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use clap::CommandFactory;
 use clap::error::ErrorKind;
-use whalewatcher_core::{EngineClient, EngineError, EngineWatcher, Fleet, Settings, Watcher};
+use whalewatcher_core::adapter::EngineClient;
+use whalewatcher_core::{EngineError, EngineWatcher, Fleet, Settings, Watcher};
 use {whalewatcher_containerd as containerd, whalewatcher_cri as cri, whalewatcher_moby as moby};
 
 use crate::advice::place;

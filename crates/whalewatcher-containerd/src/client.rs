@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tonic::transport::{Channel, Endpoint as Dial};
-use whalewatcher_core::{EngineClient, EngineError, ErrorKind, Hook, Settings};
+use whalewatcher_core::adapter::{EngineClient, Hook};
+use whalewatcher_core::{EngineError, ErrorKind, Settings};
 use whalewatcher_grpc::{Endpoint, Lives, Transport};
 
 use crate::connection::{Configured, Connection};

@@ -14,10 +14,8 @@ use whalewatcher_api::containerd::services::containers::v1::GetContainerRequest;
 use whalewatcher_api::containerd::services::containers::v1::containers_client::ContainersClient;
 use whalewatcher_api::containerd::services::tasks::v1::GetRequest;
 use whalewatcher_api::containerd::services::tasks::v1::tasks_client::TasksClient;
-use whalewatcher_core::{
-    Container, ContainerId, EngineConnection, EngineError, EngineEvent, EngineIdentity, ErrorKind, Listing,
-    Settings,
-};
+use whalewatcher_core::adapter::{EngineConnection, EngineEvent, Listing};
+use whalewatcher_core::{Container, ContainerId, EngineError, EngineIdentity, ErrorKind, Settings};
 use whalewatcher_grpc::{Channel, Limit, Lives, Transport, origin};
 
 use crate::container::{self, Packer, State, state};

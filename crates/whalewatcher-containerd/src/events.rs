@@ -8,7 +8,8 @@ use whalewatcher_api::containerd::events::{
     ContainerDelete, ContainerUpdate, TaskDelete, TaskExit, TaskPaused, TaskResumed, TaskStart,
 };
 use whalewatcher_api::containerd::types::Envelope;
-use whalewatcher_core::{EngineError, EngineEvent};
+use whalewatcher_core::EngineError;
+use whalewatcher_core::adapter::EngineEvent;
 
 use crate::failure;
 use crate::namespace::{Scope, is_identifier};

@@ -11,9 +11,8 @@ use whalewatcher_api::containerd::services::namespaces::v1::ListNamespacesReques
 use whalewatcher_api::containerd::services::namespaces::v1::namespaces_client::NamespacesClient;
 use whalewatcher_api::containerd::services::tasks::v1::ListTasksRequest;
 use whalewatcher_api::containerd::v1::types::{Process, Status};
-use whalewatcher_core::{
-    Container, ContainerId, EngineError, EngineEvent, ErrorKind, Listing, ListingEntry, Unlisted,
-};
+use whalewatcher_core::adapter::{EngineEvent, Listing, ListingEntry};
+use whalewatcher_core::{Container, ContainerId, EngineError, ErrorKind, Unlisted};
 use whalewatcher_grpc::origin;
 
 use crate::connection::Connection;

@@ -8,7 +8,8 @@ use whalewatcher_api::containerd::events::{ContainerUpdate, TaskExit, TaskStart}
 use whalewatcher_api::containerd::services::containers::v1::Container as Record;
 use whalewatcher_api::containerd::types::Envelope;
 use whalewatcher_api::containerd::v1::types::{Process, Status};
-use whalewatcher_core::{ContainerId, EngineEvent};
+use whalewatcher_core::ContainerId;
+use whalewatcher_core::adapter::EngineEvent;
 
 use crate::container::{self, State, state};
 use crate::events::decode;

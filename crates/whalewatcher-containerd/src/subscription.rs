@@ -22,7 +22,8 @@ use tonic::{Code, Status, Streaming};
 use whalewatcher_api::containerd::services::events::v1::events_client::EventsClient;
 use whalewatcher_api::containerd::services::events::v1::{PublishRequest, SubscribeRequest};
 use whalewatcher_api::containerd::types::Envelope;
-use whalewatcher_core::{EngineError, EngineEvent, ErrorKind};
+use whalewatcher_core::adapter::EngineEvent;
+use whalewatcher_core::{EngineError, ErrorKind};
 use whalewatcher_grpc::{Channel, Limit, origin};
 
 use crate::events::{OWN_NAMESPACE, OWN_TOPIC, decode, filters};
@@ -108,7 +109,7 @@ impl EventService {
     }
 
     /// The events, asked for when it is first polled. Its first item is [`EngineEvent::Subscribed`], as
-    /// [`EngineConnection::events`](whalewatcher_core::EngineConnection::events) wants it: proven by an event of our own,
+    /// [`EngineConnection::events`](whalewatcher_core::adapter::EngineConnection::events) wants it: proven by an event of our own,
     /// or followed by an [`EngineEvent::Gap`] where nobody may publish.
     pub fn events(&self) -> impl Stream<Item = Result<EngineEvent, EngineError>> + Send {
         events(self)

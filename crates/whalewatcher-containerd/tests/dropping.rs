@@ -11,9 +11,8 @@ use tokio::task::yield_now;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use whalewatcher_containerd::Client;
-use whalewatcher_core::{
-    EngineClient, EngineConnection, EngineWatcher, Phase, Settings, Status, StatusFollower,
-};
+use whalewatcher_core::adapter::{EngineClient, EngineConnection};
+use whalewatcher_core::{EngineWatcher, Phase, Settings, Status, StatusFollower};
 use whalewatcher_testkit::containerd::{Gate, Method, Server, Verdict};
 
 /// How many tasks and descriptors there are.

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::time::timeout;
+use whalewatcher_core::adapter::EngineClient;
 use whalewatcher_core::fleet::{FleetSubscription, JoinError};
 use whalewatcher_core::scripted::{Connection, Engine};
 use whalewatcher_core::{
-    Backoff, Container, EngineClient, EngineError, EngineWatcher, ErrorKind, EventKind, Fleet, Portfolio,
-    Settings, WatchError,
+    Backoff, Container, EngineError, EngineWatcher, ErrorKind, EventKind, Fleet, Portfolio, Settings,
+    WatchError,
 };
 
 /// Nothing takes so long, unless it never comes.

@@ -11,9 +11,9 @@ use std::time::Duration;
 use futures_core::Stream;
 use tokio::time::Instant;
 use whalewatcher_core::adapter::poll;
+use whalewatcher_core::adapter::{EngineClient, EngineConnection, EngineEvent, Listing, ListingEntry};
 use whalewatcher_core::{
-    ChangeSource, Container, ContainerId, EngineClient, EngineConnection, EngineError, EngineEvent,
-    EngineIdentity, ErrorKind, Listing, ListingEntry, Settings, Unlisted, watch,
+    ChangeSource, Container, ContainerId, EngineError, EngineIdentity, ErrorKind, Settings, Unlisted, watch,
 };
 
 const EVERY: Duration = Duration::from_secs(1);

@@ -14,7 +14,8 @@ use futures_util::stream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tonic::Status;
-use whalewatcher_core::{ChangeSource, EngineError, EngineEvent, ErrorKind};
+use whalewatcher_core::adapter::EngineEvent;
+use whalewatcher_core::{ChangeSource, EngineError, ErrorKind};
 use whalewatcher_grpc::Excess;
 
 use crate::connection::Connection;

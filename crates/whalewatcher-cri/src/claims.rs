@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use tokio::time::Instant;
-use whalewatcher_core::{ContainerId, EngineError, EngineEvent};
+use whalewatcher_core::adapter::EngineEvent;
+use whalewatcher_core::{ContainerId, EngineError};
 
 use crate::container::Kind;
 use crate::memory::Memory;

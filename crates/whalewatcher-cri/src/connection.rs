@@ -7,9 +7,8 @@ use std::time::{Duration, SystemTime};
 use futures_core::Stream;
 use tokio::sync::mpsc;
 use whalewatcher_api::cri::v1::runtime_service_client::RuntimeServiceClient;
-use whalewatcher_core::{
-    Container, ContainerId, EngineConnection, EngineError, EngineEvent, EngineIdentity, Listing, Settings,
-};
+use whalewatcher_core::adapter::{EngineConnection, EngineEvent, Listing};
+use whalewatcher_core::{Container, ContainerId, EngineError, EngineIdentity, Settings};
 use whalewatcher_grpc::{Channel, Hold, Limit, Lives, Transport};
 
 use crate::changes;

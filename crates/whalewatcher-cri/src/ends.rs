@@ -6,7 +6,8 @@ use std::time::SystemTime;
 use futures_util::{StreamExt, stream};
 use tokio::time::timeout;
 use whalewatcher_api::cri::v1::ContainerStatusRequest;
-use whalewatcher_core::{ContainerId, EngineEvent};
+use whalewatcher_core::ContainerId;
+use whalewatcher_core::adapter::EngineEvent;
 
 use crate::connection::Connection;
 use crate::container::{State, state};

@@ -6,7 +6,8 @@ use tokio::time::Instant;
 use whalewatcher_api::cri::v1::{
     ContainerEventResponse, ContainerEventType, ContainerStatus, PodSandboxStatus,
 };
-use whalewatcher_core::{Container, ContainerId, EngineEvent};
+use whalewatcher_core::adapter::EngineEvent;
+use whalewatcher_core::{Container, ContainerId};
 
 use crate::container::{Kind, Pod, State, of_sandbox_status, of_status, sandbox_state, state};
 use crate::memory::Memory;

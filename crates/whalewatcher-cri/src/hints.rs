@@ -20,7 +20,8 @@ use whalewatcher_api::containerd::services::tasks::v1::tasks_client::TasksClient
 use whalewatcher_api::containerd::services::tasks::v1::{GetRequest, ListTasksRequest};
 use whalewatcher_api::containerd::v1::types::Process;
 use whalewatcher_containerd::{EventService, MAX_CONTAINER, MAX_EVENT, MAX_TASKS};
-use whalewatcher_core::{ContainerId, EngineError, EngineEvent, ErrorKind};
+use whalewatcher_core::adapter::EngineEvent;
+use whalewatcher_core::{ContainerId, EngineError, ErrorKind};
 use whalewatcher_grpc::{Channel, origin};
 
 use crate::changes::SETTLED;

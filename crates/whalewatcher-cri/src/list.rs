@@ -7,7 +7,8 @@ use whalewatcher_api::cri::v1::{
     ListContainersRequest, ListPodSandboxRequest, PodSandbox as ListedSandbox, PodSandboxFilter,
     PodSandboxState, PodSandboxStateValue,
 };
-use whalewatcher_core::{ContainerId, EngineError, Listing, ListingEntry};
+use whalewatcher_core::adapter::{Listing, ListingEntry};
+use whalewatcher_core::{ContainerId, EngineError};
 
 use crate::connection::Connection;
 use crate::container::{Kind, Pod, State, of_listed, of_listed_sandbox, sandbox_state, state};

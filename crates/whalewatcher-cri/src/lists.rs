@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use tokio::sync::{Mutex, Notify};
-use whalewatcher_core::{ContainerId, EngineError, EngineEvent};
+use whalewatcher_core::adapter::EngineEvent;
+use whalewatcher_core::{ContainerId, EngineError};
 
 use crate::connection::Connection;
 use crate::ends::{End, ends};

@@ -7,7 +7,8 @@
 use std::collections::HashSet;
 
 use whalewatcher_api::containerd::v1::types::{Process, Status};
-use whalewatcher_core::{ContainerId, EngineError, EngineEvent};
+use whalewatcher_core::adapter::EngineEvent;
+use whalewatcher_core::{ContainerId, EngineError};
 
 use crate::connection::Connection;
 

@@ -9,7 +9,8 @@ use whalewatcher_api::cri::v1::{
     Container as ListedContainer, ContainerEventResponse, ContainerMetadata, ContainerStatus,
     ContainerStatusResponse, PodSandbox, PodSandboxMetadata, PodSandboxStatus, VersionResponse,
 };
-use whalewatcher_core::{ContainerId, EngineEvent};
+use whalewatcher_core::ContainerId;
+use whalewatcher_core::adapter::EngineEvent;
 
 use crate::container::{Pod, of_listed, of_listed_sandbox, of_status};
 use crate::events::{Since, take};

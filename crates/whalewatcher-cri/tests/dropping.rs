@@ -10,9 +10,8 @@ use tokio::runtime::Handle;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use whalewatcher_core::{
-    EngineClient, EngineConnection, EngineWatcher, Phase, Settings, Status, StatusFollower,
-};
+use whalewatcher_core::adapter::{EngineClient, EngineConnection};
+use whalewatcher_core::{EngineWatcher, Phase, Settings, Status, StatusFollower};
 use whalewatcher_cri::Client;
 use whalewatcher_testkit::cri::{Flavour, Method, PodSpec, Server};
 

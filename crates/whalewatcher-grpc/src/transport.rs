@@ -17,7 +17,8 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::Semaphore;
 use tonic::body::Body;
 use tower_service::Service;
-use whalewatcher_core::{EngineError, ErrorKind, Spawner, Tasks};
+use whalewatcher_core::adapter::{Spawner, Tasks};
+use whalewatcher_core::{EngineError, ErrorKind};
 
 use crate::body::{Hold, Limit, Limited, Room};
 use crate::endpoint::Endpoint;

@@ -8,19 +8,20 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
-use whalewatcher_core::{EngineClient, EngineError, Hook, Settings};
+use whalewatcher_core::adapter::{EngineClient, Hook};
+use whalewatcher_core::{EngineError, Settings};
 
+use crate::api::handshake::greet;
+use crate::api::kept::Kept;
+use crate::api::lives::Lives;
+use crate::config::endpoint::{DEFAULT_ENDPOINT, Endpoint};
+use crate::config::environment::Environment;
+use crate::config::tls::Tls;
 use crate::connection::Connection;
-use crate::endpoint::{DEFAULT_ENDPOINT, Endpoint};
-use crate::environment::Environment;
-use crate::handshake::greet;
-use crate::inspection::{Packer, RawInspection};
-use crate::kept::Kept;
+use crate::decode::inspection::{Packer, RawInspection};
+use crate::decode::version::{self, ApiVersion};
+use crate::http::transport::{Connector, Transport};
 use crate::limits::MEMORY_LIMIT;
-use crate::lives::Lives;
-use crate::tls::Tls;
-use crate::transport::{Connector, Transport};
-use crate::version::{self, ApiVersion};
 
 const DOCKER: &str = "docker.com";
 

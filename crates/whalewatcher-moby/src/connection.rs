@@ -15,24 +15,22 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
-use whalewatcher_core::{
-    Container, ContainerId, EngineConnection, EngineError, EngineEvent, EngineIdentity, ErrorKind, Listing,
-    ListingEntry, Settings,
-};
+use whalewatcher_core::adapter::{EngineConnection, EngineEvent, Listing, ListingEntry};
+use whalewatcher_core::{Container, ContainerId, EngineError, EngineIdentity, ErrorKind, Settings};
 
-use crate::answer;
-use crate::audit;
-use crate::changes;
-use crate::clock::EngineClock;
-use crate::handshake::Acquaintance;
-use crate::inspection::{self, Packer};
-use crate::kept::Kept;
+use crate::api::audit;
+use crate::api::changes;
+use crate::api::clock::EngineClock;
+use crate::api::handshake::Acquaintance;
+use crate::api::kept::Kept;
+use crate::api::lives::{End, Life, Lives, report_ended};
+use crate::api::probe;
+use crate::decode::inspection::{self, Packer};
+use crate::decode::list;
+use crate::http::answer;
+use crate::http::memory::{Body, Memory};
+use crate::http::transport::Transport;
 use crate::limits::{MAX_COMPLAINT, MAX_IDENTITY, MAX_INSPECTION};
-use crate::list;
-use crate::lives::{End, Life, Lives, report_ended};
-use crate::memory::{Body, Memory};
-use crate::probe;
-use crate::transport::Transport;
 
 /// Up to what size a list is decoded between two events: that of some hundred containers, which takes a millisecond.
 const AT_ONCE: usize = 256 * 1024;

@@ -28,49 +28,22 @@
 //! - `tls`: Docker over TCP with TLS: `https://`, and what `DOCKER_TLS_VERIFY` and `DOCKER_CERT_PATH` ask for.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod answer;
-mod audit;
-mod changes;
+mod api;
 mod client;
-mod clock;
+mod config;
 mod connection;
-mod endpoint;
-mod environment;
-mod event;
-mod events;
-mod failure;
-mod handshake;
-mod home;
-mod inspection;
-mod kept;
-mod labels;
+mod decode;
+mod http;
 mod limits;
-mod lines;
-mod list;
-mod lives;
-mod memory;
-#[cfg(test)]
-mod mutated;
-#[cfg(test)]
-mod mutation;
-mod peer;
-mod polling;
-mod probe;
-mod salvage;
-#[cfg_attr(not(feature = "tls"), path = "tls_absent.rs")]
-mod tls;
-mod transport;
-mod uptime;
-mod version;
 
 #[cfg(feature = "bollard")]
 pub use bollard;
 pub use client::{Builder, Client};
-pub use connection::Connection;
-pub use inspection::{PRIVILEGED_LABEL, RawInspection};
-pub use limits::{MAX_EVENT, MAX_ID, MAX_IDENTITY, MAX_INSPECTION, MAX_LABELS, MAX_SELF, MEMORY_LIMIT};
 #[cfg(feature = "tls")]
-pub use tls::Tls;
+pub use config::tls::Tls;
+pub use connection::Connection;
+pub use decode::inspection::{PRIVILEGED_LABEL, RawInspection};
+pub use limits::{MAX_EVENT, MAX_ID, MAX_IDENTITY, MAX_INSPECTION, MAX_LABELS, MAX_SELF, MEMORY_LIMIT};
 pub use whalewatcher_core::*;
 
 // The README's code is compiled as a test of the documentation.

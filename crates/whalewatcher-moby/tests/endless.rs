@@ -12,9 +12,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
-use whalewatcher_core::{
-    ContainerId, EngineClient, EngineConnection, EngineError, EngineEvent, ErrorKind, Settings,
-};
+use whalewatcher_core::adapter::{EngineClient, EngineConnection, EngineEvent};
+use whalewatcher_core::{ContainerId, EngineError, ErrorKind, Settings};
 use whalewatcher_moby::{Client, Connection, MAX_IDENTITY, MAX_INSPECTION, MEMORY_LIMIT};
 
 /// Nothing here takes so long, unless it never comes.

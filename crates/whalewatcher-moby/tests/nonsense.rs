@@ -15,10 +15,11 @@ use tokio::net::UnixListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
-use whalewatcher_core::{ContainerId, EngineClient, EngineConnection, EngineError, EngineEvent, Settings};
+use whalewatcher_core::adapter::{EngineClient, EngineConnection, EngineEvent};
+use whalewatcher_core::{ContainerId, EngineError, Settings};
 use whalewatcher_moby::Client;
 
-#[path = "../src/mutation.rs"]
+#[path = "../src/decode/mutation.rs"]
 mod mutation;
 
 use mutation::{mutate, mutations};

@@ -21,7 +21,8 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 use tokio_util::task::AbortOnDropHandle;
-use whalewatcher_core::{EngineClient, EngineConnection, EngineError, ErrorKind, Settings};
+use whalewatcher_core::adapter::{EngineClient, EngineConnection};
+use whalewatcher_core::{EngineError, ErrorKind, Settings};
 use whalewatcher_moby::{Client, Connection, Tls};
 use whalewatcher_testkit::docker::Server;
 

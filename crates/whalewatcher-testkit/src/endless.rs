@@ -25,7 +25,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use whalewatcher_core::{ChangeSource, EngineClient, EngineConnection, EngineEvent, Settings};
+use whalewatcher_core::adapter::{EngineClient, EngineConnection, EngineEvent};
+use whalewatcher_core::{ChangeSource, Settings};
 
 /// Nothing here takes so long, unless it never comes.
 const PATIENCE: Duration = Duration::from_secs(60);

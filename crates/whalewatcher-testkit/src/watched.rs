@@ -12,10 +12,11 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use tokio::time::timeout;
+use whalewatcher_core::adapter::EngineClient;
 use whalewatcher_core::fleet::FleetSubscription;
 use whalewatcher_core::{
-    Backoff, Container, EngineClient, EngineWatcher, Event, EventKind, Fleet, Portfolio, Settings,
-    Subscription, WatchHandle, Watcher, watch_with,
+    Backoff, Container, EngineWatcher, Event, EventKind, Fleet, Portfolio, Settings, Subscription,
+    WatchHandle, Watcher, watch_with,
 };
 
 /// Says only that something hangs.

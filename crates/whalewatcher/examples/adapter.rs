@@ -9,10 +9,8 @@ use std::{fs, io};
 
 use futures_util::Stream;
 use whalewatcher::adapter::poll;
-use whalewatcher::{
-    Container, ContainerId, EngineClient, EngineConnection, EngineError, EngineEvent, EngineIdentity,
-    ErrorKind, Listing, ListingEntry, Settings,
-};
+use whalewatcher::adapter::{EngineClient, EngineConnection, EngineEvent, Listing, ListingEntry};
+use whalewatcher::{Container, ContainerId, EngineError, EngineIdentity, ErrorKind, Settings};
 
 const EVERY: Duration = Duration::from_secs(1);
 

@@ -32,7 +32,7 @@
 //! - A [`Portfolio`] is an immutable snapshot, with containers by ID, by name, by compose project and by pod.
 //! - A [`Fleet`] watches several engines, which can come and go.
 //! - A [rucksack](Container::rucksack) is what an application wants to keep of a container's inspection, such as its image.
-//! - Adapters to other engines implement [`EngineClient`], as [`adapter`] says.
+//! - Adapters to other engines implement the traits in [`adapter`].
 //!
 //! This crate is the facade: the kinds of engines are features, everything else comes from [`whalewatcher_core`]. A program
 //! that needs one kind only can depend on the crate of that kind alone, which re-exports core as well. The program

@@ -12,9 +12,10 @@ use futures_util::stream::{self, Stream, StreamExt};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use whalewatcher_bench::population;
+use whalewatcher_core::adapter::{EngineClient, EngineConnection, EngineEvent, Listing, ListingEntry};
 use whalewatcher_core::{
-    Container, ContainerId, EngineClient, EngineConnection, EngineError, EngineEvent, EngineIdentity,
-    ErrorKind, Listing, ListingEntry, Settings, Subscription, WatchHandle, watch_with,
+    Container, ContainerId, EngineError, EngineIdentity, ErrorKind, Settings, Subscription, WatchHandle,
+    watch_with,
 };
 
 const ENGINE_TYPE: &str = "bench";

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use tokio::time::timeout;
-use whalewatcher_core::{EngineClient, EventKind, Subscription, WatchHandle, watch};
+use whalewatcher_core::adapter::EngineClient;
+use whalewatcher_core::{EventKind, Subscription, WatchHandle, watch};
 
 use crate::bench::Effort;
 

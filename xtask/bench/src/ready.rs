@@ -8,7 +8,8 @@ use std::future::Future;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use whalewatcher_core::{EngineClient, EngineError, watch};
+use whalewatcher_core::adapter::EngineClient;
+use whalewatcher_core::{EngineError, watch};
 
 use crate::bench::Effort;
 use crate::figure::{Aim, Figure, Unit};

@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, bail, ensure};
 use tokio::time::{Instant, sleep, timeout_at};
-use whalewatcher_core::{Container, ContainerId, Counters, EngineClient, Event, EventKind, Portfolio};
+use whalewatcher_core::adapter::EngineClient;
+use whalewatcher_core::{Container, ContainerId, Counters, Event, EventKind, Portfolio};
 use whalewatcher_moby::Client;
 
 use crate::recorder::{LIMIT, Record, Recorder};

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::future::join_all;
-use whalewatcher_core::{Backoff, EngineClient, Settings};
+use whalewatcher_core::adapter::EngineClient;
+use whalewatcher_core::{Backoff, Settings};
 use whalewatcher_testkit::proxy::Proxy;
 
 use crate::check::with_events;

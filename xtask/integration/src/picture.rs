@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use anyhow::{Result, ensure};
-use whalewatcher_core::{Container, EngineClient, Portfolio};
+use whalewatcher_core::adapter::EngineClient;
+use whalewatcher_core::{Container, Portfolio};
 
 use crate::check::{Trouble, recovered, sequence, settled, with_events};
 use crate::watched::{Watched, Way};

@@ -9,7 +9,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use fastrand::Rng;
 use tokio::time::{sleep, timeout};
-use whalewatcher_core::{Counters, EngineClient};
+use whalewatcher_core::Counters;
+use whalewatcher_core::adapter::EngineClient;
 use whalewatcher_testkit::proxy::{Family, Fault, FaultKind, Proxy, RandomFaults};
 
 use crate::watched::Watched;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use whalewatcher_core::{EngineClient, WatchHandle};
+use whalewatcher_core::WatchHandle;
+use whalewatcher_core::adapter::EngineClient;
 
 use crate::recorder::Recorder;
 

@@ -1,7 +1,4 @@
 //! `cargo xtask mutants`: whether the tests notice when what decides about the picture is wrong.
-//!
-//! Without `--flaws` cargo-mutants changes the code in every small way that it knows; with it, the flaws that were made
-//! by hand are brought in, one after the other.
 
 use std::ffi::OsString;
 use std::fs;
@@ -12,7 +9,6 @@ use clap::{Args, ValueEnum};
 use xtask::interrupt;
 
 use super::cargo::{MUTANTS, shown, target_folder};
-use super::flaws;
 
 /// How long the tests may take with one mutant in, in seconds. One that makes them hang is noticed by that.
 const TEST_LIMIT: &str = "90";
@@ -28,14 +24,11 @@ const ONLY_TIMEOUTS: i32 = 3;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Bring in the flaws in `xtask/flaws` instead, all or those named
-    #[arg(long, value_name = "NAME", num_args = 0..)]
-    flaws: Option<Vec<String>>,
     /// Change this part of the code only
-    #[arg(long, value_name = "PART", conflicts_with = "flaws")]
+    #[arg(long, value_name = "PART")]
     part: Option<Part>,
     /// Passed on to cargo-mutants, such as `-- --re Follower`
-    #[arg(last = true, value_name = "ARGUMENT", conflicts_with = "flaws")]
+    #[arg(last = true, value_name = "ARGUMENT")]
     arguments: Vec<OsString>,
 }
 
@@ -52,9 +45,6 @@ enum Part {
 }
 
 pub(crate) fn run(options: &Options) -> Result<()> {
-    if let Some(names) = &options.flaws {
-        return flaws::run(names);
-    }
     let output = target_folder()?.join("mutants");
     let chosen = Part::value_variants().iter().filter(|part| options.part.is_none_or(|only| only == **part));
     let mut survived = Vec::new();
@@ -80,36 +70,35 @@ impl Part {
     fn files(self) -> &'static [&'static str] {
         match self {
             Self::Core => &[
-                "reconciler",
+                "reconciler/mod",
                 "reconciler/record",
-                "driver",
-                "subscription",
-                "difference",
-                "pod",
-                "portfolio",
-                "portfolio/hash_trie",
+                "watch/driver",
+                "watch/subscription",
+                "portfolio/difference",
+                "model/pod",
+                "portfolio/mod",
+                "persistent/hash_trie",
                 "portfolio/members",
-                "portfolio/picture",
-                "liveness",
-                "status",
-                "backoff",
-                "id",
+                "portfolio/index",
+                "watch/liveness",
+                "watch/status",
+                "settings/backoff",
+                "model/container_id",
             ],
             Self::Moby => &[
-                "events",
-                "inspection",
-                "list",
-                "lines",
-                "labels",
-                "uptime",
-                "answer",
-                "check",
+                "api/audit",
+                "api/events",
+                "api/handshake",
+                "api/probe",
+                "decode/event",
+                "decode/inspection",
+                "decode/labels",
+                "decode/list",
+                "decode/salvage",
+                "decode/uptime",
+                "http/answer",
+                "http/lines",
                 "limits",
-                "handshake",
-                "event",
-                "audit",
-                "salvage",
-                "replay",
             ],
             Self::Containerd => {
                 &["events", "container", "list", "namespace", "connection", "subscription", "limits"]

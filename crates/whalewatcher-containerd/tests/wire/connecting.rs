@@ -7,9 +7,8 @@ use tokio::net::UnixListener;
 use whalewatcher_api::containerd::services::version::v1::VersionResponse;
 use whalewatcher_api::containerd::services::version::v1::version_client::VersionClient;
 use whalewatcher_containerd::Client;
-use whalewatcher_core::{
-    Backoff, EngineClient, EngineConnection, EngineError, ErrorKind, Settings, watch_with,
-};
+use whalewatcher_core::adapter::{EngineClient, EngineConnection};
+use whalewatcher_core::{Backoff, EngineError, ErrorKind, Settings, watch_with};
 use whalewatcher_testkit::containerd::{Code, Flavour, Method, Server, Verdict};
 
 use crate::watched::in_time;

@@ -5,7 +5,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 use tokio_util::task::AbortOnDropHandle;
 use whalewatcher_containerd::Client;
-use whalewatcher_core::{EngineClient, EngineError, ErrorKind, Settings};
+use whalewatcher_core::adapter::EngineClient;
+use whalewatcher_core::{EngineError, ErrorKind, Settings};
 
 use crate::watched::in_time;
 

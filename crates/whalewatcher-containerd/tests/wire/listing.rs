@@ -7,7 +7,8 @@ use prost::Message;
 use whalewatcher_api::containerd::services::tasks::v1::GetResponse;
 use whalewatcher_api::containerd::v1::types::{Process, Status};
 use whalewatcher_containerd::Client;
-use whalewatcher_core::{EngineClient, EngineConnection, ErrorKind, Settings};
+use whalewatcher_core::adapter::{EngineClient, EngineConnection};
+use whalewatcher_core::{ErrorKind, Settings};
 use whalewatcher_testkit::containerd::{Call, Code, ContainerSpec, Method, Server, Verdict};
 
 use crate::watched::{Watched, assert_true, in_time, watch, watch_by, watch_with_settings};

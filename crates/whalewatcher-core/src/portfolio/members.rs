@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rpds::RedBlackTreeMapSync;
 
-use crate::container::{Container, ContainerId};
+use crate::model::{Container, ContainerId};
 
 /// How many containers a piece holds at most. Most projects are one piece.
 const MOST: usize = 32;

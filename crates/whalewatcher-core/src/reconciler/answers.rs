@@ -10,9 +10,8 @@ use std::time::SystemTime;
 use super::deadlines::{Deadline, GRACE, Now};
 use super::record::{Inquiry, Preview, Since};
 use super::{Answer, Phase, Reconciler};
-use crate::container::{Container, ContainerId};
-use crate::difference::steps;
-use crate::event::EventKind;
+use crate::model::{Container, ContainerId, EventKind};
+use crate::portfolio::steps;
 
 impl Reconciler {
     pub(super) fn inspected(&mut self, id: &ContainerId, answer: Answer, now: Now) {

@@ -5,8 +5,8 @@ use foldhash::HashMap;
 use super::Reconciler;
 use super::deadlines::{Deadline, GRACE, Now};
 use super::record::{Inquiry, Suspicion, Touched};
-use crate::container::ContainerId;
 use crate::engine::{ListingEntry, UnlistedScopes};
+use crate::model::ContainerId;
 
 impl Reconciler {
     /// The list may be ahead of the event stream or behind it, so what differs becomes a suspect first, to be explained

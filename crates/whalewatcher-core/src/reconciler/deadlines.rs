@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use foldhash::HashMap;
 use tokio::time::Instant;
 
-use crate::container::ContainerId;
+use crate::model::ContainerId;
 
 /// How long the event stream may take to deliver an event whose consequences a list, an inspection or a probe has shown
 /// already.

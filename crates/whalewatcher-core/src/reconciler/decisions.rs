@@ -3,8 +3,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::*;
-use crate::container::Labels;
-use crate::error::ErrorKind;
+use crate::model::{ErrorKind, Labels};
 
 /// When all is handled here.
 const NOW: u64 = 1000;

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::container::ContainerId;
-use crate::error::EngineError;
-use crate::unresolved::{Unresolved, UnresolvedContainer};
+use crate::model::{ContainerId, EngineError, Unresolved, UnresolvedContainer};
 
 /// The containers whose newest inspection failed, and a summary of them for the status.
 #[derive(Debug, Default)]

@@ -3,8 +3,8 @@
 use super::deadlines::Now;
 use super::record::{Inquiry, Record};
 use super::{Phase, REMEMBERED, Reconciler};
-use crate::container::ContainerId;
 use crate::engine::ListingEntry;
+use crate::model::ContainerId;
 
 impl Reconciler {
     /// A list names a container that may turn out to be unresolved.

@@ -7,8 +7,8 @@ use std::time::SystemTime;
 
 use foldhash::HashSet;
 
-use crate::container::{Container, ContainerId};
 use crate::engine::ListingEntry;
+use crate::model::{Container, ContainerId};
 
 /// How many PIDs of past lives are remembered of each of them.
 const PIDS: usize = 8;

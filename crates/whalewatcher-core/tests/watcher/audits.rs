@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::time::Instant;
+use whalewatcher_core::adapter::EngineEvent;
 use whalewatcher_core::scripted::{Call, Engine, Moment};
-use whalewatcher_core::{EngineEvent, ErrorKind, Phase, Settings, watch, watch_with};
+use whalewatcher_core::{ErrorKind, Phase, Settings, watch, watch_with};
 
 use crate::{container, live, next, short};
 

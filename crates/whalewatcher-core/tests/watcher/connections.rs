@@ -8,11 +8,11 @@ use futures_util::stream::{self, Stream};
 use futures_util::{FutureExt, StreamExt};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use whalewatcher_core::adapter::{EngineClient, EngineConnection, EngineEvent, Listing};
 use whalewatcher_core::scripted::{Call, Engine, Moment};
 use whalewatcher_core::{
-    Backoff, ChangeSource, Container, ContainerId, EngineClient, EngineConnection, EngineError, EngineEvent,
-    EngineIdentity, EngineWatcher, ErrorKind, Event, EventKind, Listing, Phase, Settings, Status, WatchError,
-    watch, watch_with,
+    Backoff, ChangeSource, Container, ContainerId, EngineError, EngineIdentity, EngineWatcher, ErrorKind,
+    Event, EventKind, Phase, Settings, Status, WatchError, watch, watch_with,
 };
 
 use crate::{container, event, live, next, short, until_synced};

@@ -5,10 +5,9 @@ use std::time::Duration;
 use futures_util::{FutureExt, StreamExt};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
+use whalewatcher_core::adapter::{EngineClient, Hook};
 use whalewatcher_core::scripted::{Call, Connection, Engine, Moment};
-use whalewatcher_core::{
-    EngineClient, EngineError, EngineWatcher, ErrorKind, Hook, Phase, Settings, WatchError, watch,
-};
+use whalewatcher_core::{EngineError, EngineWatcher, ErrorKind, Phase, Settings, WatchError, watch};
 
 use crate::{container, event, live, next, until_synced};
 

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::time::{Instant, sleep, timeout};
+use whalewatcher_core::adapter::EngineEvent;
 use whalewatcher_core::scripted::{Call, Engine, Moment};
-use whalewatcher_core::{EngineEvent, EventKind, Portfolio, watch};
+use whalewatcher_core::{EventKind, Portfolio, watch};
 
 use crate::{container, event, live, next, until_synced};
 

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::time::sleep;
+use whalewatcher_core::adapter::EngineEvent;
 use whalewatcher_core::scripted::{Call, Engine, Moment};
-use whalewatcher_core::{EngineEvent, Phase, Settings, WatchHandle, watch, watch_with};
+use whalewatcher_core::{Phase, Settings, WatchHandle, watch, watch_with};
 
 use crate::{container, next, short, until_synced};
 

@@ -3,8 +3,9 @@
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
+use whalewatcher_core::adapter::EngineEvent;
 use whalewatcher_core::scripted::{Call, Engine, Moment};
-use whalewatcher_core::{EngineEvent, EventKind, watch};
+use whalewatcher_core::{EventKind, watch};
 
 use crate::{container, event, live, next, short};
 

@@ -5,9 +5,8 @@ use std::time::Duration;
 use tokio::net::UnixListener;
 use whalewatcher_api::cri::v1::runtime_service_client::RuntimeServiceClient;
 use whalewatcher_api::cri::v1::{VersionRequest, VersionResponse};
-use whalewatcher_core::{
-    Backoff, EngineClient, EngineConnection, EngineError, ErrorKind, Settings, watch_with,
-};
+use whalewatcher_core::adapter::{EngineClient, EngineConnection};
+use whalewatcher_core::{Backoff, EngineError, ErrorKind, Settings, watch_with};
 use whalewatcher_cri::Client;
 use whalewatcher_testkit::containerd;
 use whalewatcher_testkit::cri::{Call, Code, Flavour, Method, Server, Verdict};

@@ -4,7 +4,8 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 use tokio_util::task::AbortOnDropHandle;
-use whalewatcher_core::{EngineClient, EngineError, ErrorKind, Settings};
+use whalewatcher_core::adapter::EngineClient;
+use whalewatcher_core::{EngineError, ErrorKind, Settings};
 use whalewatcher_cri::Client;
 
 use crate::watched::in_time;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use whalewatcher_core::{EngineClient, EngineConnection, Settings};
+use whalewatcher_core::Settings;
+use whalewatcher_core::adapter::{EngineClient, EngineConnection};
 use whalewatcher_testkit::cri::{Code, Flavour, Info, Method, PodSpec};
 
 use crate::watched::{assert_true, client, in_time, server, watch, watch_with_settings};

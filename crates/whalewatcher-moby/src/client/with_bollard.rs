@@ -10,7 +10,7 @@ use hyper_util::rt::TokioExecutor;
 use whalewatcher_core::{EngineError, ErrorKind};
 
 use super::{Builder, Client};
-use crate::{failure, transport};
+use crate::http::{failure, transport};
 
 /// After what time an answer's headers must have come to the application's own requests, in seconds.
 const OWN_REQUESTS_LIMIT: u64 = 120;
@@ -74,7 +74,7 @@ mod tests {
     use whalewatcher_core::ContainerId;
 
     use super::*;
-    use crate::inspection::decode;
+    use crate::decode::inspection::decode;
 
     #[test]
     fn a_container_that_bollard_does_not_understand_has_no_rucksack_yet_is_alive() {

@@ -8,7 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use jiff::SignedDuration;
-use whalewatcher_core::{ChangeSource, EngineClient, ErrorKind, Settings, Status};
+use whalewatcher_core::adapter::EngineClient;
+use whalewatcher_core::{ChangeSource, ErrorKind, Settings, Status};
 use whalewatcher_moby::Client;
 use whalewatcher_testkit::docker::{Clock, Fate, Gate, HookId, Kind, Server, Verdict};
 

@@ -10,7 +10,8 @@ use std::fs;
 use std::process::Command;
 
 use tokio::net::UnixListener;
-use whalewatcher_core::{EngineClient, EngineConnection, EngineError, ErrorKind, Settings, WatchError};
+use whalewatcher_core::adapter::{EngineClient, EngineConnection};
+use whalewatcher_core::{EngineError, ErrorKind, Settings, WatchError};
 use whalewatcher_moby::Client;
 use whalewatcher_testkit::docker::{Flavour, Kind, Server};
 

@@ -5,7 +5,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
-use whalewatcher_core::{Backoff, EngineClient, EngineError, ErrorKind, Settings, watch_with};
+use whalewatcher_core::adapter::EngineClient;
+use whalewatcher_core::{Backoff, EngineError, ErrorKind, Settings, watch_with};
 use whalewatcher_moby::{Client, MAX_IDENTITY};
 use whalewatcher_testkit::docker::{Kind, Server, Verdict};
 

@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio::task::{spawn_blocking, yield_now};
 use tokio::time::sleep;
-use whalewatcher_core::{ContainerId, EngineClient, EngineConnection, ErrorKind, Settings};
+use whalewatcher_core::adapter::{EngineClient, EngineConnection};
+use whalewatcher_core::{ContainerId, ErrorKind, Settings};
 use whalewatcher_moby::Client;
 use whalewatcher_testkit::docker::{ContainerSpec, Gate, Kind, Server, Verdict};
 

@@ -3,7 +3,8 @@
 use std::pin::pin;
 
 use futures_util::StreamExt;
-use whalewatcher_core::{EngineClient, EngineConnection, EngineEvent, ErrorKind, Settings};
+use whalewatcher_core::adapter::{EngineClient, EngineConnection, EngineEvent};
+use whalewatcher_core::{ErrorKind, Settings};
 use whalewatcher_moby::Client;
 use whalewatcher_testkit::docker::{Flavour, Gate, Kind, Server, Verdict};
 

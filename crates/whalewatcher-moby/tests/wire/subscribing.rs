@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use jiff::SignedDuration;
-use whalewatcher_core::{EngineClient, EngineConnection, EngineEvent, ErrorKind, Settings};
+use whalewatcher_core::adapter::{EngineClient, EngineConnection, EngineEvent};
+use whalewatcher_core::{ErrorKind, Settings};
 use whalewatcher_moby::{Client, MAX_EVENT};
 use whalewatcher_testkit::docker::{Clock, Gate, Kind, Server, Verdict};
 

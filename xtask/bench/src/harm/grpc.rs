@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use tokio::runtime::Runtime;
 use whalewatcher_bench::sample::Sample;
-use whalewatcher_core::EngineClient;
+use whalewatcher_core::adapter::EngineClient;
 use whalewatcher_drivers::{containerd, cri};
 use xtask::engines::Containerd;
 

@@ -12,7 +12,8 @@ use fastrand::Rng;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use whalewatcher_core::{EngineClient, EngineWatcher, watch};
+use whalewatcher_core::adapter::EngineClient;
+use whalewatcher_core::{EngineWatcher, watch};
 use whalewatcher_moby::Client;
 
 use crate::check::check;

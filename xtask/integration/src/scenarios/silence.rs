@@ -5,7 +5,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, timeout};
-use whalewatcher_core::{EngineClient, EventKind};
+use whalewatcher_core::EventKind;
+use whalewatcher_core::adapter::EngineClient;
 use whalewatcher_testkit::proxy::{Fault, Proxy};
 
 use super::outage::{is_reported, kill};

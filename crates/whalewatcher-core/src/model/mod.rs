@@ -1,0 +1,18 @@
+//! What an application sees of an engine: containers, events, pods and errors, as plain values.
+
+mod container;
+mod container_id;
+mod error;
+mod escape;
+mod event;
+mod pod;
+#[cfg(feature = "serde")]
+mod serde;
+mod unresolved;
+
+pub use container::{COMPOSE_PROJECT_LABEL, Container, ContainerId, Labels, Life};
+pub use error::{EngineError, ErrorKind};
+pub use escape::Printable;
+pub use event::{Event, EventKind};
+pub use pod::{POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL, Pod, PodIdentity, Pods, SANDBOX_LABEL};
+pub use unresolved::{Unresolved, UnresolvedContainer};

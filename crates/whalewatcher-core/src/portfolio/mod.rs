@@ -1,0 +1,397 @@
+//! Which containers of one engine are alive, as an immutable snapshot.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::model::{Container, ContainerId, EventKind};
+
+mod difference;
+mod index;
+mod members;
+
+pub use difference::difference;
+pub(crate) use difference::steps;
+use index::Picture;
+use members::Members;
+
+/// The containers of one engine that are alive, by project.
+///
+/// A snapshot: it never changes, costs a reference count to clone, and can be kept for as long as one likes.
+/// Lookups by ID and by name take constant time. Two portfolios are equal if they hold equal containers, whatever
+/// their revisions.
+#[derive(Clone, Default)]
+pub struct Portfolio(Arc<Picture>);
+
+/// The containers of one compose project, or, as the project named `""`, those without one.
+#[derive(Clone)]
+pub struct Project {
+    name: Arc<str>,
+    containers: Members,
+}
+
+impl Portfolio {
+    /// How many times the picture had changed when this snapshot was taken. A higher revision of the same watcher
+    /// is a later picture, the same revision the same picture.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.0.revision
+    }
+
+    /// The container that has this ID or else this name.
+    #[must_use]
+    pub fn container(&self, id_or_name: &str) -> Option<&Arc<Container>> {
+        self.by_id(id_or_name).or_else(|| self.by_name(id_or_name))
+    }
+
+    /// The container with this ID.
+    #[must_use]
+    pub fn by_id(&self, id: &str) -> Option<&Arc<Container>> {
+        self.0.by_id(id)
+    }
+
+    /// The container with this name; if several have it, the one with the lowest ID.
+    #[must_use]
+    pub fn by_name(&self, name: &str) -> Option<&Arc<Container>> {
+        self.0.by_name(name)
+    }
+
+    /// All containers with this name, by ascending ID.
+    pub fn all_by_name(&self, name: &str) -> impl Iterator<Item = &Arc<Container>> {
+        self.0.all_by_name(name)
+    }
+
+    /// The names of the compose projects, ascending, without the unnamed one.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.project_names().filter(|name| !name.is_empty())
+    }
+
+    /// The project of this name. The unnamed project `""` always exists, others while they have containers.
+    #[must_use]
+    pub fn project(&self, name: &str) -> Option<&Project> {
+        self.0.project(name)
+    }
+
+    /// All projects by ascending name, the unnamed one first.
+    pub fn projects(&self) -> impl Iterator<Item = &Project> {
+        self.0.projects()
+    }
+
+    /// All containers, by project, name and ID.
+    pub fn containers(&self) -> impl Iterator<Item = &Arc<Container>> {
+        self.projects().flat_map(Project::containers)
+    }
+
+    /// All IDs, in no order.
+    pub fn ids(&self) -> impl Iterator<Item = &ContainerId> {
+        self.containers().map(|container| container.id())
+    }
+
+    /// How many containers are alive.
+    #[must_use]
+    pub fn total(&self) -> usize {
+        self.0.total
+    }
+
+    /// Whether no container is alive.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.total() == 0
+    }
+
+    /// Folds in what happened: a snapshot to which all that a subscription brings is applied in turn *is* the
+    /// watcher's portfolio. Events without a container change nothing.
+    pub fn apply(&mut self, event: &EventKind) {
+        match event {
+            EventKind::Started(container)
+            | EventKind::Paused(container)
+            | EventKind::Unpaused(container)
+            | EventKind::Updated(container) => Arc::make_mut(&mut self.0).insert(container),
+            EventKind::Exited { container, .. } => Arc::make_mut(&mut self.0).remove(container.id()),
+            EventKind::Synced { .. } | EventKind::Lagged { .. } | EventKind::Disconnected { .. } => {}
+        }
+    }
+
+    /// The same container, with what it has in common with those that are here held once: with its former life, or else
+    /// with one next to it in its project, if there is any.
+    pub(crate) fn sharing(&self, container: Container) -> Container {
+        let neighbour = || self.project(container.project())?.containers.neighbour(&container);
+        match self.by_id(container.id()).or_else(neighbour).or_else(|| self.containers().next()).cloned() {
+            Some(other) => container.sharing(&other),
+            None => container,
+        }
+    }
+}
+
+impl Project {
+    fn new(name: &str) -> Self {
+        Self { name: name.into(), containers: Members::default() }
+    }
+
+    /// The project's name, `""` for the containers that belong to none.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The project's container that has this ID or else this name.
+    #[must_use]
+    pub fn container(&self, id_or_name: &str) -> Option<&Arc<Container>> {
+        let by_id = self.containers().find(|container| &**container.id() == id_or_name);
+        by_id.or_else(|| self.containers().find(|container| container.name() == id_or_name))
+    }
+
+    /// The project's containers, by name and ID.
+    pub fn containers(&self) -> impl Iterator<Item = &Arc<Container>> {
+        self.containers.iter()
+    }
+
+    /// How many of the project's containers are alive.
+    #[must_use]
+    pub fn total(&self) -> usize {
+        self.containers.total()
+    }
+
+    /// Whether none of its containers is alive; only ever true of the unnamed project.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.total() == 0
+    }
+}
+
+impl FromIterator<Container> for Portfolio {
+    /// A portfolio of one's own, for tests and comparisons.
+    fn from_iter<I: IntoIterator<Item = Container>>(containers: I) -> Self {
+        let mut portfolio = Self::default();
+        for container in containers {
+            Arc::make_mut(&mut portfolio.0).insert(&Arc::new(container));
+        }
+        portfolio
+    }
+}
+
+impl PartialEq for Portfolio {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+            || self.total() == other.total()
+                && self.containers().all(|container| other.by_id(container.id()) == Some(container))
+    }
+}
+
+impl Eq for Portfolio {}
+
+impl fmt::Debug for Portfolio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.containers()).finish()
+    }
+}
+
+/// One container a line.
+impl fmt::Display for Portfolio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.containers().try_for_each(|container| writeln!(f, "{container}"))
+    }
+}
+
+impl fmt::Debug for Project {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Project")
+            .field("name", &self.name)
+            .field("containers", &self.containers().collect::<Vec<_>>())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::{COMPOSE_PROJECT_LABEL, Labels};
+
+    fn container(id: &str, name: &str, project: &str) -> Container {
+        let labels = (!project.is_empty()).then_some((COMPOSE_PROJECT_LABEL, project));
+        Container::new(id, name, 1).with_labels(Labels::from_iter(labels))
+    }
+
+    #[test]
+    fn the_unnamed_project_always_exists_and_is_not_among_the_names() {
+        let empty = Portfolio::default();
+        assert!(empty.is_empty() && empty.project("").is_some_and(Project::is_empty));
+        assert_eq!(empty.names().count(), 0);
+        let two = Portfolio::from_iter([container("1", "a", ""), container("2", "b", "shop")]);
+        assert_eq!(two.names().collect::<Vec<_>>(), ["shop"]);
+        assert_eq!(two.projects().map(Project::name).collect::<Vec<_>>(), ["", "shop"]);
+    }
+
+    #[test]
+    fn a_named_project_is_gone_with_its_last_container() {
+        let mut all = Portfolio::from_iter([container("1", "a", "shop"), container("2", "b", "shop")]);
+        for (id, left) in [("1", 1), ("2", 0)] {
+            let (container, before) = (all.by_id(id).unwrap().clone(), all.revision());
+            all.apply(&EventKind::Exited { container, code: None });
+            assert_eq!(all.revision(), before + 1);
+            assert_eq!(all.project("shop").map_or(0, Project::total), left);
+        }
+        assert!(all.project("shop").is_none() && all.project("").is_some());
+    }
+
+    #[test]
+    fn a_container_shares_with_its_former_life_or_else_with_its_neighbour_or_else_with_anybody() {
+        let labelled = |id: &str, name: &str, labels: &[(&str, &str)]| {
+            Container::new(id, name, 1).with_labels(Labels::from_iter(labels.iter().copied()))
+        };
+        let of = |project, mark| [(COMPOSE_PROJECT_LABEL, project), ("mark", mark)];
+        let all = Portfolio::from_iter([
+            labelled("1", "shop-db-1", &of("shop", "db")),
+            labelled("2", "shop-web-1", &of("shop", "web")),
+            labelled("3", "other", &of("other", "db")),
+        ]);
+        let mark = |container: &Container| container.labels().get("mark").map(str::as_ptr);
+        let shares = |id: &str, name: &str, labels: &[(&str, &str)]| {
+            let sharing = all.sharing(labelled(id, name, labels));
+            assert_eq!(sharing, labelled(id, name, labels));
+            all.containers().find(|one| mark(one) == mark(&sharing)).map(|one| one.id().to_string())
+        };
+        assert_eq!(shares("2", "else", &of("shop", "web")).as_deref(), Some("2"));
+        assert_eq!(shares("4", "shop-web-2", &of("shop", "web")).as_deref(), Some("2"));
+        assert_eq!(shares("5", "a", &of("shop", "db")).as_deref(), Some("1"));
+        assert_eq!(shares("6", "b", &of("new", "db")).as_deref(), Some("3"));
+        assert_eq!(shares("7", "shop-web-2", &of("shop", "none")), None);
+        let first = labelled("1", "a", &of("shop", "db"));
+        assert_eq!(Portfolio::default().sharing(first.clone()), first);
+    }
+
+    #[test]
+    fn what_changes_neither_name_nor_project_takes_the_place_of_what_was_everywhere() {
+        let mut all = Portfolio::from_iter([
+            container("1", "web", "shop"),
+            container("2", "web", "shop"),
+            container("3", "db", "shop"),
+        ]);
+        let before = all.clone();
+        for id in ["1", "2", "3"] {
+            let paused = Arc::new(Container::clone(all.by_id(id).unwrap()).with_paused(true));
+            all.apply(&EventKind::Paused(paused));
+        }
+        assert!(before.containers().all(|container| !container.paused()));
+        assert_eq!((all.containers().count(), all.all_by_name("web").count()), (3, 2));
+        let named = all.all_by_name("web").chain(all.by_name("db"));
+        assert!(all.containers().chain(named).all(|container| container.paused()));
+        assert!(all.by_id("2").unwrap().paused());
+    }
+
+    #[test]
+    fn namesakes_coexist_and_an_id_wins_over_a_name() {
+        let all = Portfolio::from_iter([
+            container("2", "1", ""),
+            container("1", "web", ""),
+            container("3", "web", "p"),
+        ]);
+        assert_eq!(all.container("1").unwrap().name(), "web");
+        assert_eq!(all.all_by_name("web").map(|c| c.id().as_str()).collect::<Vec<_>>(), ["1", "3"]);
+        assert_eq!(all.project("p").unwrap().container("web").unwrap().id().as_str(), "3");
+    }
+
+    #[test]
+    fn a_snapshot_stays_as_it_was_while_the_portfolio_moves_on() {
+        let mut all = Portfolio::from_iter([container("1", "a", "")]);
+        let (before, revision) = (all.clone(), all.revision());
+        all.apply(&EventKind::Updated(Arc::new(container("1", "b", "shop"))));
+        assert_eq!(
+            (before.total(), before.by_name("a").is_some(), before.by_name("b").is_some()),
+            (1, true, false)
+        );
+        assert_eq!((all.by_name("a").is_some(), all.by_name("b").is_some()), (false, true));
+        assert!(all.revision() > revision && all != before);
+    }
+
+    #[test]
+    fn portfolios_are_equal_that_hold_the_same() {
+        let all = |names: &[&str]| names.iter().map(|name| container(name, name, "")).collect::<Portfolio>();
+        assert_eq!(all(&["a", "b"]), all(&["b", "a"]));
+        for other in [&[][..], &["a"], &["a", "c"], &["a", "b", "c"]] {
+            assert_ne!(all(&["a", "b"]), all(other));
+            assert_ne!(all(other), all(&["a", "b"]));
+        }
+    }
+
+    #[test]
+    fn a_projects_container_is_found_by_its_id_or_else_by_its_name() {
+        let all = Portfolio::from_iter([container("1", "2", "p"), container("2", "1", "p")]);
+        let project = all.project("p").unwrap();
+        for (sought, name) in [("1", Some("2")), ("2", Some("1")), ("3", None)] {
+            assert_eq!(project.container(sought).map(|found| found.name()), name);
+        }
+        assert!(!project.is_empty() && !all.is_empty());
+        let named = Portfolio::from_iter([container("1", "web", "p"), container("2", "db", "p")]);
+        assert_eq!(named.project("p").unwrap().container("web").unwrap().id().as_str(), "1");
+    }
+
+    /// If lookups were linear, this would not end in any reasonable time.
+    #[test]
+    fn each_of_very_many_is_found() {
+        let named = |nth: u32| (nth.to_string(), format!("n{nth}"));
+        let all: Portfolio = (0..200_000).map(named).map(|(id, name)| container(&id, &name, "")).collect();
+        for (id, name) in (0..200_000).map(named) {
+            assert_eq!(all.by_id(&id).map(|found| found.name()), Some(&*name));
+            assert_eq!(all.by_name(&name).map(|found| found.id().as_str()), Some(&*id));
+        }
+    }
+
+    #[test]
+    fn as_text_it_is_a_container_a_line() {
+        let all = Portfolio::from_iter([container("1", "web", "p"), container("2", "db", "")]);
+        let texts = ["container 'db'/2 with PID 1", "container 'web'/1 from project 'p' with PID 1"];
+        assert_eq!(all.to_string(), format!("{}\n{}\n", texts[0], texts[1]));
+        assert_eq!(format!("{all:?}"), format!("{:?}", all.containers().collect::<Vec<_>>()));
+        let project = format!("{:?}", all.project("p").unwrap());
+        assert!(project.starts_with(r#"Project { name: "p", containers: [Container"#), "{project}");
+    }
+
+    proptest! {
+        /// Whatever is put in and taken out, all ways of looking at it agree with a plain map;
+        /// also if hashes coincide.
+        #[test]
+        fn every_index_reports_the_same(
+            steps in proptest::collection::vec((0..6_u8, 0..4_u8, 0..3_u8, any::<bool>()), 0..80),
+            poor in any::<bool>()
+        ) {
+            let mut all = if poor { Portfolio(Arc::new(Picture::hashing_poorly())) } else { Portfolio::default() };
+            let mut model = BTreeMap::<String, Container>::new();
+            for (id, name, project, goes) in steps {
+                let project = ["", "p", "q"][usize::from(project)];
+                let it = container(&id.to_string(), &format!("n{name}"), project);
+                let event = if goes {
+                    model.remove(&id.to_string());
+                    EventKind::Exited { container: Arc::new(it), code: None }
+                } else {
+                    model.insert(id.to_string(), it.clone());
+                    EventKind::Started(Arc::new(it))
+                };
+                all.apply(&event);
+                prop_assert_eq!(all.total(), model.len());
+                prop_assert_eq!(all.containers().count(), model.len());
+                prop_assert_eq!(all.projects().map(Project::total).sum::<usize>(), model.len());
+                for id in 0..6 {
+                    let id = id.to_string();
+                    prop_assert_eq!(all.by_id(&id).map(|c| &**c), model.get(&id));
+                }
+                for name in 0..4 {
+                    let name = format!("n{name}");
+                    let expected: Vec<_> = model.values().filter(|c| c.name() == name).collect();
+                    prop_assert_eq!(all.by_name(&name).map(|c| &**c), expected.first().copied());
+                    let alone = (!expected.is_empty()).then_some(expected.len() == 1);
+                    prop_assert_eq!(all.0.holds_one(&name), alone, "as many as there are");
+                    prop_assert_eq!(all.all_by_name(&name).map(|c| &**c).collect::<Vec<_>>(), expected);
+                }
+                for project in ["p", "q"] {
+                    let expected = model.values().filter(|c| c.project() == project).count();
+                    prop_assert_eq!(all.project(project).map_or(0, Project::total), expected);
+                    prop_assert_eq!(all.project(project).is_some(), expected > 0);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,527 @@
+//! An engine in memory, for tests of what is built on watchers: nothing happens in it but what the test says.
+//!
+//! It implements [`EngineClient`], needs no clock unless it is to delay answers, and does no I/O, so that it can be used with tokio's paused clock.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() {
+//! use whalewatcher_core::scripted::Engine;
+//! use whalewatcher_core::{Container, EventKind, watch};
+//!
+//! let engine = Engine::new();
+//! engine.start(Container::new("1", "web", 4711));
+//! let watching = watch(engine.clone());
+//! watching.ready().await.unwrap();
+//!
+//! let (now, mut changes) = watching.subscribe();
+//! assert_eq!(now.by_name("web").unwrap().pid(), 4711);
+//! engine.exit("1", Some(137));
+//! assert!(matches!(changes.next().await.unwrap().kind, EventKind::Exited { code: Some(137), .. }));
+//! # }
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::future::pending;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use futures_util::stream::{self, Stream, StreamExt};
+use tokio::sync::{mpsc, watch};
+
+use crate::engine::{
+    ChangeSource, EngineClient, EngineConnection, EngineEvent, EngineIdentity, Listing, ListingEntry,
+    Unlisted,
+};
+use crate::model::{Container, ContainerId, EngineError, ErrorKind};
+use crate::portfolio::Portfolio;
+use crate::settings::Settings;
+
+/// The engine's type unless told otherwise.
+pub const ENGINE_TYPE: &str = "scripted";
+
+/// A scripted engine; clones are the same engine.
+#[derive(Clone)]
+pub struct Engine(Arc<Inner>);
+
+struct Inner {
+    endpoint: String,
+    state: Mutex<State>,
+    /// Counts up with each change of the state, for those who wait for one.
+    changed: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Which engine it is.
+    id: String,
+    alive: BTreeMap<ContainerId, Container>,
+    /// Those that were alive, of which an engine with whole lists still tells the names.
+    over: BTreeMap<ContainerId, Container>,
+    /// Seconds since the epoch, one more with each event.
+    clock: u64,
+    subscribers: Vec<mpsc::UnboundedSender<Result<EngineEvent, EngineError>>>,
+    held: HashSet<(Call, Moment)>,
+    hanging: HashSet<ContainerId>,
+    failing: HashMap<ContainerId, usize>,
+    inspect_latency: Duration,
+    unlisted: BTreeSet<String>,
+    refusing: Option<(ErrorKind, String)>,
+    failing_lists: usize,
+    whole_lists: bool,
+    source: Option<ChangeSource>,
+    silent: bool,
+    stalled: bool,
+    /// The time of the newest event that was sent, or would have been.
+    newest: Option<SystemTime>,
+    calls: Calls,
+}
+
+/// A call that a watcher makes of an engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Call {
+    /// Connecting.
+    Connect,
+    /// Subscribing to events.
+    Subscribe,
+    /// Listing.
+    List,
+    /// Inspecting.
+    Inspect,
+    /// Checking a silent event stream.
+    Probe,
+}
+
+/// When a call is held: before the engine looks what is alive, or when it has looked but not answered yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Moment {
+    /// The answer will be of the time of its release.
+    BeforeLooking,
+    /// The answer is of the time of the question.
+    BeforeAnswering,
+}
+
+/// What the engine was asked so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Calls {
+    /// How many connections were asked for.
+    pub connects: usize,
+    /// How many lists.
+    pub lists: usize,
+    /// How many probes of a silent event stream.
+    pub probes: usize,
+    /// How many inspections, of whom.
+    pub inspections: HashMap<ContainerId, usize>,
+    /// How many inspections are under way.
+    pub inspecting: usize,
+    /// How many inspections were under way at once at most.
+    pub most_inspecting: usize,
+    /// How many connections are open.
+    pub open: usize,
+}
+
+impl Calls {
+    /// How many inspections there were of this container.
+    #[must_use]
+    pub fn inspections_of(&self, id: &str) -> usize {
+        self.inspections.get(id).copied().unwrap_or_default()
+    }
+
+    /// How many inspections there were of all containers.
+    #[must_use]
+    pub fn all_inspections(&self) -> usize {
+        self.inspections.values().sum()
+    }
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Engine {
+    /// An engine without containers whose lists, like Docker's, tell no PIDs.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::at("memory:")
+    }
+
+    /// The same at another endpoint, for tests with several engines.
+    #[must_use]
+    pub fn at(endpoint: &str) -> Self {
+        let (state, changed) = (Mutex::default(), watch::Sender::new(0));
+        Self(Arc::new(Inner { endpoint: endpoint.to_owned(), state, changed }))
+    }
+
+    /// The same engine, which from now on tells like containerd, or not: its lists tell all there is to know, its events
+    /// tell PIDs but no names, its inspections still tell the name of what is over, and start times are not told.
+    #[must_use]
+    pub fn with_whole_lists(self, whole: bool) -> Self {
+        self.change(|state| state.whole_lists = whole);
+        self
+    }
+
+    /// The same engine, of whose changes connections made from now on say that they learn of them in this way.
+    #[must_use]
+    pub fn with_source(self, source: ChangeSource) -> Self {
+        self.change(|state| state.source = Some(source));
+        self
+    }
+
+    /// What is alive, as a portfolio.
+    #[must_use]
+    pub fn truth(&self) -> Portfolio {
+        self.state().alive.values().cloned().collect()
+    }
+
+    /// What the engine was asked so far.
+    #[must_use]
+    pub fn calls(&self) -> Calls {
+        self.state().calls.clone()
+    }
+
+    /// Waits until what the engine was asked fulfils a condition.
+    pub async fn asked(&self, condition: impl Fn(&Calls) -> bool) {
+        let mut changed = self.0.changed.subscribe();
+        // The sender lives as long as self.
+        let _ = changed.wait_for(|_| condition(&self.state().calls)).await;
+    }
+
+    /// A life begins: the container is alive, and an event says so. Without a start time it gets one, unless the engine
+    /// tells like containerd.
+    pub fn start(&self, container: Container) {
+        self.change(|state| {
+            let at = state.tick();
+            let whole = state.whole_lists;
+            let container = match container.started_at() {
+                None if !whole => container.with_started_at(at),
+                _ => container,
+            };
+            let preview = Container::new(container.id().clone(), container.name(), 0)
+                .with_labels(container.labels().clone())
+                .with_started_at(container.started_at());
+            let id = container.id().clone();
+            let pid = whole.then_some(container.pid());
+            let preview = (!whole).then(|| Box::new(preview));
+            state.alive.insert(id.clone(), container);
+            state.emit(&EngineEvent::Started { id, at: Some(at), pid, preview });
+        });
+    }
+
+    /// A life ends, and an event says so. Nothing happens if it is not alive.
+    pub fn exit(&self, id: &str, code: Option<i32>) {
+        self.change(|state| {
+            let at = state.tick();
+            if let Some((id, container)) = state.alive.remove_entry(id) {
+                let pid = state.whole_lists.then_some(container.pid());
+                let record = Container::new(id.clone(), container.name(), 0);
+                state.over.insert(id.clone(), record.with_labels(container.labels().clone()));
+                state.emit(&EngineEvent::Exited { id, pid, at: Some(at), code });
+            }
+        });
+    }
+
+    /// A container is paused, or not any more, and an event says so. Nothing happens if it is not alive.
+    pub fn pause(&self, id: &str, paused: bool) {
+        self.change(|state| {
+            let at = Some(state.tick());
+            let Some((id, container)) = state.alive.remove_entry(id) else { return };
+            state.alive.insert(id.clone(), container.with_paused(paused));
+            state.emit(&match paused {
+                true => EngineEvent::Paused { id, at },
+                false => EngineEvent::Unpaused { id, at },
+            });
+        });
+    }
+
+    /// A container gets another name, and an event says so. Nothing happens if it is not alive.
+    pub fn rename(&self, id: &str, name: &str) {
+        self.change(|state| {
+            let Some((id, old)) = state.alive.remove_entry(id) else { return };
+            let renamed = Container::new(id.clone(), name, old.pid())
+                .with_labels(old.labels().clone())
+                .with_paused(old.paused())
+                .with_started_at(old.started_at());
+            state.alive.insert(id.clone(), renamed);
+            let at = Some(state.tick());
+            state.emit(&EngineEvent::Changed { id, at });
+        });
+    }
+
+    /// Whether transitions make no events from now on.
+    pub fn be_silent(&self, silent: bool) {
+        self.change(|state| state.silent = silent);
+    }
+
+    /// Whether event streams are stuck from now on: they stay open, but what is sent does not arrive, and is lost.
+    pub fn stall(&self, stalled: bool) {
+        self.change(|state| state.stalled = stalled);
+    }
+
+    /// Sends an event to all subscribers, whatever is true.
+    pub fn emit(&self, event: &EngineEvent) {
+        self.change(|state| state.emit(event));
+    }
+
+    /// The newest time that the engine's clock showed.
+    #[must_use]
+    pub fn clock(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(self.state().clock)
+    }
+
+    /// Ends all connections with an error.
+    pub fn disconnect(&self) {
+        self.change(|state| {
+            for subscriber in state.subscribers.drain(..) {
+                let _ =
+                    subscriber.send(Err(EngineError::new(ErrorKind::Disconnected, "scripted disconnect")));
+            }
+        });
+    }
+
+    /// Refuses connections from now on with an error of this kind.
+    pub fn refuse(&self, kind: ErrorKind, message: &str) {
+        self.change(|state| state.refusing = Some((kind, message.to_owned())));
+    }
+
+    /// Is another engine for connections made from now on: one of this ID.
+    pub fn set_id(&self, id: &str) {
+        self.change(|state| state.id = id.to_owned());
+    }
+
+    /// Accepts connections again.
+    pub fn accept(&self) {
+        self.change(|state| state.refusing = None);
+    }
+
+    /// Holds all calls of a kind at some moment until [`release`](Self::release).
+    pub fn hold(&self, call: Call, moment: Moment) {
+        self.change(|state| {
+            state.held.insert((call, moment));
+        });
+    }
+
+    /// Lets all held calls of a kind go on.
+    pub fn release(&self, call: Call) {
+        self.change(|state| state.held.retain(|(held, _)| *held != call));
+    }
+
+    /// Cannot list the containers of this scope from now on, or can again. An ID tells its scope before a slash, if there
+    /// is one.
+    pub fn fail_listing(&self, scope: &str, failing: bool) {
+        self.change(|state| match failing {
+            true => state.unlisted.insert(scope.to_owned()),
+            false => state.unlisted.remove(scope),
+        });
+    }
+
+    /// Never answers inspections of this container, not even those under way; or does again.
+    pub fn hang(&self, id: &str, hanging: bool) {
+        self.change(|state| match hanging {
+            true => {
+                state.hanging.insert(id.into());
+            }
+            false => {
+                state.hanging.remove(id);
+            }
+        });
+    }
+
+    /// Fails that many inspections of this container.
+    pub fn fail(&self, id: &str, times: usize) {
+        self.change(|state| {
+            state.failing.insert(id.into(), times);
+        });
+    }
+
+    /// Delays the answers to inspections from now on, which are of the time of the question.
+    pub fn delay_inspections(&self, latency: Duration) {
+        self.change(|state| state.inspect_latency = latency);
+    }
+
+    /// Fails that many lists.
+    pub fn fail_lists(&self, times: usize) {
+        self.change(|state| state.failing_lists = times);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let result = change(&mut self.state());
+        self.0.changed.send_modify(|version| *version += 1);
+        result
+    }
+
+    async fn pass(&self, call: Call, moment: Moment) {
+        let mut changed = self.0.changed.subscribe();
+        let _ = changed.wait_for(|_| !self.state().held.contains(&(call, moment))).await;
+    }
+}
+
+impl State {
+    fn tick(&mut self) -> SystemTime {
+        self.clock += 1;
+        SystemTime::UNIX_EPOCH + Duration::from_secs(self.clock)
+    }
+
+    fn emit(&mut self, event: &EngineEvent) {
+        if self.silent {
+            return;
+        }
+        self.newest = self.newest.max(event.at());
+        if !self.stalled {
+            self.subscribers.retain(|subscriber| subscriber.send(Ok(event.clone())).is_ok());
+        }
+    }
+}
+
+impl EngineClient for Engine {
+    type Connection = Connection;
+
+    fn engine_type(&self) -> &str {
+        ENGINE_TYPE
+    }
+
+    fn endpoint(&self) -> &str {
+        &self.0.endpoint
+    }
+
+    async fn connect(&self, _: &Settings) -> Result<Connection, EngineError> {
+        self.change(|state| state.calls.connects += 1);
+        self.pass(Call::Connect, Moment::BeforeLooking).await;
+        if let Some((kind, message)) = self.state().refusing.clone() {
+            return Err(EngineError::new(kind, message));
+        }
+        Ok(self.change(|state| {
+            state.calls.open += 1;
+            Connection(self.clone(), state.newest, state.id.clone())
+        }))
+    }
+}
+
+/// A connection to a scripted engine.
+///
+/// It remembers the newest event before it was made, which its stream need not bring, and the engine's ID.
+pub struct Connection(Engine, Option<SystemTime>, String);
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.0.change(|state| state.calls.open -= 1);
+    }
+}
+
+/// Counts an inspection as under way for as long as it lives.
+struct Inspecting<'a>(&'a Engine);
+
+impl<'a> Inspecting<'a> {
+    fn new(engine: &'a Engine, id: &ContainerId) -> Self {
+        engine.change(|state| {
+            let calls = &mut state.calls;
+            *calls.inspections.entry(id.clone()).or_default() += 1;
+            calls.inspecting += 1;
+            calls.most_inspecting = calls.most_inspecting.max(calls.inspecting);
+        });
+        Self(engine)
+    }
+}
+
+impl Drop for Inspecting<'_> {
+    fn drop(&mut self) {
+        self.0.change(|state| state.calls.inspecting -= 1);
+    }
+}
+
+impl EngineConnection for Connection {
+    fn identity(&self) -> EngineIdentity {
+        let mut identity = EngineIdentity::new(ENGINE_TYPE, self.0.0.endpoint.as_str());
+        identity.id.clone_from(&self.2);
+        identity
+    }
+
+    fn events(&self) -> impl Stream<Item = Result<EngineEvent, EngineError>> + Send {
+        let subscribing = async {
+            self.0.pass(Call::Subscribe, Moment::BeforeLooking).await;
+            let (sender, receiver) = mpsc::unbounded_channel();
+            self.0.change(|state| state.subscribers.push(sender));
+            self.0.pass(Call::Subscribe, Moment::BeforeAnswering).await;
+            let events = stream::unfold(receiver, |mut receiver| async move {
+                let event = receiver.recv().await?;
+                Some((event, receiver))
+            });
+            let source = self.0.state().source.map(EngineEvent::Source);
+            stream::iter(source.into_iter().chain([EngineEvent::Subscribed]).map(Ok)).chain(events)
+        };
+        stream::once(subscribing).flatten().boxed()
+    }
+
+    async fn list(&self) -> Result<Listing, EngineError> {
+        self.0.change(|state| state.calls.lists += 1);
+        self.0.pass(Call::List, Moment::BeforeLooking).await;
+        let listing = {
+            let mut state = self.0.state();
+            if state.failing_lists > 0 {
+                state.failing_lists -= 1;
+                return Err(EngineError::new(ErrorKind::Failed, "scripted failure"));
+            }
+            let entry = |container: &Container| match state.whole_lists {
+                true => ListingEntry::Whole(container.clone()),
+                false => {
+                    let partial = Container::new(container.id().clone(), container.name(), 0);
+                    let labels = container.labels().clone();
+                    let started_within = container.started_at().map(|began| began..=began);
+                    let container = partial.with_labels(labels).with_paused(container.paused());
+                    ListingEntry::Partial { container, started_within }
+                }
+            };
+            let reported = |container: &&Container| !state.unlisted.contains(Self::scope_of(container.id()));
+            let failed = |scope: &String| {
+                let error = EngineError::new(ErrorKind::Failed, "scripted failure");
+                Unlisted { scope: scope.clone(), error: Arc::new(error) }
+            };
+            Listing {
+                entries: state.alive.values().filter(reported).map(entry).collect(),
+                unlisted: state.unlisted.iter().map(failed).collect(),
+            }
+        };
+        self.0.pass(Call::List, Moment::BeforeAnswering).await;
+        Ok(listing)
+    }
+
+    fn scope_of(id: &ContainerId) -> &str {
+        id.split_once('/').map_or("", |(scope, _)| scope)
+    }
+
+    async fn probe(&self, since: Option<SystemTime>) -> Result<Option<SystemTime>, EngineError> {
+        self.0.change(|state| state.calls.probes += 1);
+        self.0.pass(Call::Probe, Moment::BeforeLooking).await;
+        let newest = self.0.state().newest;
+        self.0.pass(Call::Probe, Moment::BeforeAnswering).await;
+        Ok(newest.filter(|newest| Some(*newest) > since.max(self.1)))
+    }
+
+    async fn inspect(&self, id: &ContainerId) -> Result<Option<Container>, EngineError> {
+        let engine = &self.0;
+        let _counted = Inspecting::new(engine, id);
+        engine.pass(Call::Inspect, Moment::BeforeLooking).await;
+        let answer = engine.change(|state| match state.failing.get_mut(id) {
+            Some(times) if *times > 0 => {
+                *times -= 1;
+                Err(EngineError::new(ErrorKind::Failed, "scripted failure"))
+            }
+            _ => {
+                let over = state.over.get(id).filter(|_| state.whole_lists);
+                Ok(state.alive.get(id).or(over).cloned())
+            }
+        });
+        engine.pass(Call::Inspect, Moment::BeforeAnswering).await;
+        let latency = engine.state().inspect_latency;
+        if !latency.is_zero() {
+            tokio::time::sleep(latency).await;
+        }
+        if engine.state().hanging.contains(id) {
+            pending::<()>().await;
+        }
+        answer
+    }
+}

@@ -1,0 +1,210 @@
+//! How to watch.
+
+use std::time::Duration;
+
+mod backoff;
+
+pub use backoff::Backoff;
+
+/// Longer than any watch lasts: about 30 years. No duration in settings is longer.
+pub(crate) const LONGEST: Duration = Duration::from_secs(1_000_000_000);
+
+/// No duration in settings is shorter.
+const SHORTEST: Duration = Duration::from_millis(1);
+
+/// No watcher has more inspections under way at once.
+const MOST_INSPECTIONS: usize = 1024;
+
+/// No more events are kept for a subscriber, unless as many containers are alive.
+const LONGEST_QUEUE: usize = 1 << 20;
+
+/// How to watch. The defaults suit an engine on the same host.
+///
+/// What is out of bounds becomes the nearest value within: durations are from 1 ms to 10^9 s (about 30 years), counts as each
+/// method says.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use whalewatcher_core::Settings;
+/// let settings = Settings::default().with_audits(Duration::from_secs(300)).with_inspections(0);
+/// assert_eq!(settings.audit_every(), Some(Duration::from_secs(300)));
+/// assert_eq!(settings.inspections(), 1);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Settings {
+    backoff: Backoff,
+    inspections: usize,
+    connect_limit: Duration,
+    list_limit: Duration,
+    inspect_limit: Duration,
+    probe_every: Option<Duration>,
+    probe_limit: Duration,
+    audit_every: Option<Duration>,
+    subscriber_queue: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            backoff: Backoff::default(),
+            inspections: 16,
+            connect_limit: Duration::from_secs(10),
+            list_limit: Duration::from_secs(30),
+            inspect_limit: Duration::from_secs(10),
+            probe_every: Some(Duration::from_secs(4)),
+            probe_limit: Duration::from_secs(10),
+            audit_every: Some(Duration::from_secs(60)),
+            subscriber_queue: 4096,
+        }
+    }
+}
+
+/// The nearest duration that settings may have.
+pub(crate) fn in_bounds(duration: Duration) -> Duration {
+    duration.clamp(SHORTEST, LONGEST)
+}
+
+impl Settings {
+    /// Sets the back-off.
+    #[must_use]
+    pub fn with_backoff(mut self, backoff: Backoff) -> Self {
+        self.backoff = backoff;
+        self
+    }
+
+    /// Sets how many inspections may be under way at once, from 1 to 1,024; up to four times as many while some take more
+    /// than 500 ms.
+    #[must_use]
+    pub fn with_inspections(mut self, inspections: usize) -> Self {
+        self.inspections = inspections.clamp(1, MOST_INSPECTIONS);
+        self
+    }
+
+    /// Sets the time limits of connecting (and of subscribing after it), listing and inspecting.
+    #[must_use]
+    pub fn with_limits(mut self, connect: Duration, list: Duration, inspect: Duration) -> Self {
+        [self.connect_limit, self.list_limit, self.inspect_limit] = [connect, list, inspect].map(in_bounds);
+        self
+    }
+
+    /// Sets how often to check a silent event stream, and for how long at most each time; `None`: never.
+    #[must_use]
+    pub fn with_probes(mut self, every: impl Into<Option<Duration>>, limit: Duration) -> Self {
+        (self.probe_every, self.probe_limit) = (every.into().map(in_bounds), in_bounds(limit));
+        self
+    }
+
+    /// Sets how often to compare the portfolio with the engine's list, give or take a tenth; `None`: never.
+    #[must_use]
+    pub fn with_audits(mut self, every: impl Into<Option<Duration>>) -> Self {
+        self.audit_every = every.into().map(in_bounds);
+        self
+    }
+
+    /// Sets how many events a subscriber may lie behind before it is given the difference instead, from 1 to 2^20. It may
+    /// always lie behind by as many as containers are alive, and by all that became known at once.
+    #[must_use]
+    pub fn with_subscriber_queue(mut self, events: usize) -> Self {
+        self.subscriber_queue = events.clamp(1, LONGEST_QUEUE);
+        self
+    }
+
+    /// When to connect again after a connection was lost or could not be had, and to ask again after an inspection
+    /// failed.
+    #[must_use]
+    pub fn backoff(&self) -> &Backoff {
+        &self.backoff
+    }
+
+    /// How many inspections may be under way at once, not counting slow ones; 16 unless set.
+    #[must_use]
+    pub fn inspections(&self) -> usize {
+        self.inspections
+    }
+
+    /// How long connecting may take, and subscribing after it; 10 s each unless set.
+    #[must_use]
+    pub fn connect_limit(&self) -> Duration {
+        self.connect_limit
+    }
+
+    /// How long a list may take; 30 s unless set.
+    #[must_use]
+    pub fn list_limit(&self) -> Duration {
+        self.list_limit
+    }
+
+    /// How long an inspection may take; 10 s unless set.
+    #[must_use]
+    pub fn inspect_limit(&self) -> Duration {
+        self.inspect_limit
+    }
+
+    /// After how long a silence of the event stream to check that it is not dead; 4 s unless set. `None`: never.
+    #[must_use]
+    pub fn probe_every(&self) -> Option<Duration> {
+        self.probe_every
+    }
+
+    /// How long such a check may take; 10 s unless set.
+    #[must_use]
+    pub fn probe_limit(&self) -> Duration {
+        self.probe_limit
+    }
+
+    /// How often to compare the portfolio with the engine's list, give or take a tenth; 60 s unless set. `None`: never.
+    #[must_use]
+    pub fn audit_every(&self) -> Option<Duration> {
+        self.audit_every
+    }
+
+    /// How many events a subscriber may lie behind before it is given the difference instead, if no more containers are
+    /// alive; 4,096 unless set.
+    #[must_use]
+    pub fn subscriber_queue(&self) -> usize {
+        self.subscriber_queue
+    }
+
+    /// When to audit next; not all watchers of an engine at the same moment.
+    pub(crate) fn next_audit(&self) -> Option<Duration> {
+        self.audit_every.map(|every| every.mul_f64(0.9 + fastrand::f64() / 5.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_out_of_bounds_becomes_the_nearest_that_is_not() {
+        for (asked, given) in [
+            (Duration::ZERO, Duration::from_millis(1)),
+            (Duration::from_secs(7), Duration::from_secs(7)),
+            (Duration::MAX, LONGEST),
+        ] {
+            let backoff = Backoff::default().with_delays(asked, asked).with_healthy_after(asked);
+            let settings = Settings::default()
+                .with_limits(asked, asked, asked)
+                .with_probes(asked, asked)
+                .with_audits(asked)
+                .with_backoff(backoff);
+            let limits = [settings.connect_limit(), settings.list_limit(), settings.inspect_limit()];
+            assert_eq!((limits, settings.probe_limit()), ([given; 3], given));
+            assert_eq!((settings.probe_every(), settings.audit_every()), (Some(given), Some(given)));
+            let backoff = settings.backoff();
+            assert_eq!((backoff.first(), backoff.longest(), backoff.healthy_after()), (given, given, given));
+            assert!(settings.next_audit().unwrap() <= given * 2);
+            assert!(backoff.delays().take(100).all(|delay| delay <= given));
+            assert!(backoff.nth_delay(u32::MAX) <= given);
+        }
+        for (asked, inspections, queue) in [(0, 1, 1), (7, 7, 7), (usize::MAX, 1024, 1 << 20)] {
+            let settings = Settings::default().with_inspections(asked).with_subscriber_queue(asked);
+            assert_eq!((settings.inspections(), settings.subscriber_queue()), (inspections, queue));
+        }
+        let settings = Settings::default().with_probes(None, Duration::MAX).with_audits(None);
+        assert_eq!(
+            (settings.probe_every(), settings.audit_every(), settings.next_audit()),
+            (None, None, None)
+        );
+    }
+}

@@ -1,0 +1,349 @@
+//! What a subscriber receives.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::mem::replace;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::SystemTime;
+
+use futures_core::Stream;
+use tokio::task::coop::consume_budget;
+
+use crate::model::{Event, EventKind};
+use crate::portfolio::{Portfolio, difference};
+use crate::watch::publication::{Picture, Place};
+
+/// The changes from the moment of subscribing on: a [`Stream`] of [`Event`]s that ends when the watcher is closed.
+///
+/// The snapshot that came with it, and each event applied in turn, are the watcher's portfolio. A subscriber that reads too
+/// slowly is neither waited for nor cut off: it gets [`EventKind::Lagged`] and then the difference between what it last saw
+/// and now, and after it the newest [`EventKind::Synced`] or [`EventKind::Disconnected`] if it missed that.
+///
+/// A subscription that is not read holds the last picture that it saw, and a number of events: at most as many as
+/// [`Settings::with_subscriber_queue`] allows or, if that is more, as many as containers were alive, once received and not
+/// read, and once not received. However many events there are, they are not kept for it.
+///
+/// When a watch ends without the watcher being closed, the subscription does not: its last event is
+/// [`EventKind::Disconnected`] with the reason, until the watcher is watched again.
+///
+/// [`Settings::with_subscriber_queue`]: crate::Settings::with_subscriber_queue
+pub struct Subscription {
+    place: Place,
+    /// The picture with everything that is handed out or received.
+    seen: Arc<Picture>,
+    /// What is received and not handed out. No batch is empty.
+    received: VecDeque<Arc<[Event]>>,
+    /// How many events of the first batch are handed out.
+    read: usize,
+}
+
+impl Subscription {
+    pub(crate) fn new(place: Place, seen: Arc<Picture>) -> Self {
+        Self { place, seen, received: VecDeque::new(), read: 0 }
+    }
+
+    /// The next event; `None` after the watcher was closed. Nothing is lost if the future is dropped.
+    pub async fn next(&mut self) -> Option<Event> {
+        poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
+    }
+
+    /// The picture with everything that was received; after the end, with everything.
+    pub(crate) fn seen(&self) -> &Portfolio {
+        &self.seen.portfolio
+    }
+}
+
+impl Stream for Subscription {
+    type Item = Event;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Event>> {
+        let this = &mut *self;
+        loop {
+            if let Some(events) = this.received.front() {
+                let event = events[this.read].clone();
+                this.read += 1;
+                if this.read == events.len() {
+                    this.read = 0;
+                    this.received.pop_front();
+                }
+                return Poll::Ready(Some(event));
+            }
+            let Some(unread) = ready!(this.place.poll_take(context)) else { return Poll::Ready(None) };
+            let before = replace(&mut this.seen, unread.picture);
+            match unread.batches {
+                Some(batches) => this.received.extend(batches),
+                None => this.received.push_back(catch_up(&before, &this.seen)),
+            }
+            // A task that reads on and on lets others run, too.
+            ready!(pin!(consume_budget()).poll(context));
+        }
+    }
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription").finish_non_exhaustive()
+    }
+}
+
+/// What a subscriber that lags receives in place of what it missed.
+fn catch_up(before: &Picture, after: &Picture) -> Arc<[Event]> {
+    let now = SystemTime::now();
+    let missed = after.upto - before.upto;
+    let mut events = vec![Event::new(now, EventKind::Lagged { missed }).with_engine(after.engine.clone())];
+    events.extend(difference(&before.portfolio, &after.portfolio).into_iter().map(|kind| {
+        let engine = if matches!(kind, EventKind::Exited { .. }) { &before.engine } else { &after.engine };
+        Event::new(now, kind).with_engine(engine.clone())
+    }));
+    let about_watch = after.about_watch.as_ref().filter(|(number, _)| *number > before.upto);
+    events.extend(about_watch.map(|(_, event)| {
+        let mut event = event.clone();
+        // It still holds, but of what was just announced.
+        if let EventKind::Synced { containers, .. } = &mut event.kind {
+            *containers = after.portfolio.total();
+        }
+        event
+    }));
+    events.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::{Barrier, Mutex, Weak};
+    use std::task::{Wake, Waker};
+    use std::thread;
+
+    use futures_util::{FutureExt, StreamExt};
+
+    use super::*;
+    use crate::model::Container;
+    use crate::watch::publication::Publication;
+    use crate::watch::status::Status;
+
+    /// Publishes that the one container has this number for a name now.
+    fn publish(publication: &Publication, number: u32, in_between: impl FnOnce()) {
+        let container = Arc::new(Container::new("a", number.to_string(), 1));
+        let after = Portfolio::from_iter([Container::clone(&container)]);
+        let event = Event::new(SystemTime::UNIX_EPOCH, EventKind::Updated(container));
+        publication.publish(&after, vec![event], in_between);
+    }
+
+    /// The number that a picture shows, 0 if it is empty.
+    fn number(portfolio: &Portfolio) -> u32 {
+        portfolio.by_id("a").map_or(0, |container| container.name().parse().expect("a number"))
+    }
+
+    /// The number that an event told.
+    fn reported(event: &Event) -> u32 {
+        event.container().expect("about a container").name().parse().expect("a number")
+    }
+
+    /// Looks at the picture whenever it is woken.
+    struct Looking {
+        publication: Arc<Publication>,
+        seen: Mutex<Vec<u32>>,
+    }
+
+    impl Wake for Looking {
+        fn wake(self: Arc<Self>) {
+            self.seen.lock().unwrap().push(number(&self.publication.portfolio()));
+        }
+    }
+
+    #[test]
+    fn whoever_is_woken_by_an_event_finds_the_picture_that_it_led_to() {
+        let publication = Arc::new(Publication::new(8));
+        let (_, mut changes) = publication.subscribe();
+        let looking = Arc::new(Looking { publication: publication.clone(), seen: Mutex::default() });
+        let waker = Waker::from(looking.clone());
+        assert!(changes.poll_next_unpin(&mut Context::from_waker(&waker)).is_pending());
+        publish(&publication, 1, || {
+            assert_eq!(number(&publication.portfolio()), 1, "readers see it first");
+            assert!(looking.seen.lock().unwrap().is_empty(), "and subscribers hear of it last");
+        });
+        assert_eq!(*looking.seen.lock().unwrap(), [1]);
+    }
+
+    #[test]
+    fn what_is_in_the_snapshot_does_not_come_again() {
+        let publication = Arc::new(Publication::new(8));
+        let mut joined = None;
+        publish(&publication, 1, || joined = Some(publication.subscribe()));
+        let (now, mut changes) = joined.expect("called in between");
+        assert_eq!(number(&now), 1);
+        assert!(changes.next().now_or_never().is_none());
+        publish(&publication, 2, || {});
+        assert_eq!(changes.next().now_or_never().flatten().as_ref().map(reported), Some(2));
+    }
+
+    /// Publishes that the picture is synced.
+    fn sync(publication: &Publication) {
+        let event = Event::new(SystemTime::UNIX_EPOCH, EventKind::Synced { containers: 1, unresolved: 0 });
+        publication.publish(&publication.portfolio(), vec![event], || {});
+    }
+
+    /// All that a subscriber can read now, in short.
+    fn unread(changes: &mut Subscription) -> Vec<String> {
+        let mut events = Vec::new();
+        while let Some(event) = changes.next().now_or_never() {
+            let event = event.expect("no end");
+            events.push(match &event.kind {
+                EventKind::Lagged { missed } => format!("lagged {missed}"),
+                EventKind::Synced { .. } => "synced".to_owned(),
+                _ => reported(&event).to_string(),
+            });
+        }
+        events
+    }
+
+    #[test]
+    fn who_lags_is_reported_how_much_it_missed_and_what_it_does_not_know_yet() {
+        let publication = Arc::new(Publication::new(1));
+        let lagged = || publication.complete(Status::new(crate::Phase::Idle)).counters.lagged;
+        publish(&publication, 1, || {});
+        let (_, mut changes) = publication.subscribe();
+        sync(&publication);
+        publish(&publication, 2, || {});
+        publish(&publication, 3, || {});
+        assert_eq!(unread(&mut changes), ["lagged 3", "3", "synced"]);
+        (4..=6).for_each(|number| publish(&publication, number, || {}));
+        assert_eq!(unread(&mut changes), ["lagged 3", "6"], "what it received before is no news");
+        sync(&publication);
+        assert_eq!(unread(&mut changes), ["synced"]);
+        (7..=9).for_each(|number| publish(&publication, number, || {}));
+        assert_eq!(unread(&mut changes), ["lagged 3", "9"], "nor is the last that it received");
+        assert_eq!(lagged(), 3);
+    }
+
+    #[test]
+    fn what_readers_see_subscribers_receive_even_if_the_end_comes_in_between() {
+        let publication = Arc::new(Publication::new(8));
+        let (mut fold, mut changes) = publication.subscribe();
+        publish(&publication, 1, || publication.end());
+        publish(&publication, 2, || panic!("nothing is published after the end"));
+        while let Some(event) = changes.next().now_or_never().expect("all is there") {
+            fold.apply(&event.kind);
+        }
+        assert_eq!((number(&publication.portfolio()), fold), (1, publication.portfolio()));
+    }
+
+    #[test]
+    fn whatever_thread_ends_it_the_fold_is_the_picture() {
+        for _ in 0..500 {
+            let publication = Arc::new(Publication::new(4));
+            let (mut fold, mut changes) = publication.subscribe();
+            let begin = Barrier::new(2);
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    begin.wait();
+                    (1..20).for_each(|number| publish(&publication, number, || {}));
+                });
+                begin.wait();
+                publication.end();
+            });
+            while let Some(event) = changes.next().now_or_never().expect("all is there") {
+                fold.apply(&event.kind);
+            }
+            assert_eq!(fold, publication.portfolio());
+        }
+    }
+
+    /// Publishes so many events in batches of a hundred; what they are about.
+    fn publish_many(publication: &Publication, count: u32) -> Vec<Weak<Container>> {
+        let mut all = Vec::new();
+        for batch in 0..count / 100 {
+            let containers: Vec<_> = (0..100)
+                .map(|nth| Arc::new(Container::new("a", (100 * batch + nth).to_string(), 1)))
+                .collect();
+            let after = Portfolio::from_iter(containers.last().map(|last| Container::clone(last)));
+            all.extend(containers.iter().map(Arc::downgrade));
+            let events = containers
+                .into_iter()
+                .map(|container| Event::new(SystemTime::UNIX_EPOCH, EventKind::Updated(container)));
+            publication.publish(&after, events.collect(), || {});
+        }
+        all
+    }
+
+    #[test]
+    fn what_is_held_for_a_subscription_that_is_not_read_does_not_grow_with_what_happens() {
+        const QUEUE: usize = 1000;
+        let held = |all: &[Weak<Container>]| all.iter().filter(|it| it.strong_count() > 0).count();
+        let publication = Arc::new(Publication::new(QUEUE));
+        let (mut fold, mut never_read) = publication.subscribe();
+        let all = publish_many(&publication, 900);
+        assert_eq!(held(&all), 900, "what fits is kept");
+        fold.apply(&never_read.next().now_or_never().flatten().expect("an event").kind);
+        let all = [all, publish_many(&publication, 100_000)].concat();
+        assert!(held(&all) <= 2 * QUEUE + 1, "{} are held", held(&all));
+        let mut kinds = Vec::new();
+        while let Some(Some(event)) = never_read.next().now_or_never() {
+            fold.apply(&event.kind);
+            kinds.push(event.kind.name());
+        }
+        assert_eq!((kinds.len(), &kinds[899..]), (901, &["lagged", "updated"][..]));
+        assert_eq!(fold, publication.portfolio());
+        assert_eq!(held(&all), 0);
+        publish_many(&publication, 500);
+        drop(never_read);
+        assert_eq!(held(&publish_many(&publication, 500)), 0, "nothing is kept for nobody");
+    }
+
+    #[test]
+    fn as_many_events_as_containers_are_alive_are_kept_however_short_the_queue() {
+        let publication = Arc::new(Publication::new(1));
+        let (mut fold, mut changes) = publication.subscribe();
+        let mut after = Portfolio::default();
+        for nth in 0..50 {
+            let kind = EventKind::Started(Arc::new(Container::new(nth.to_string(), "name", 1)));
+            after.apply(&kind);
+            publication.publish(&after, vec![Event::new(SystemTime::UNIX_EPOCH, kind)], || {});
+        }
+        while let Some(Some(event)) = changes.next().now_or_never() {
+            assert_eq!(event.kind.name(), "started");
+            fold.apply(&event.kind);
+        }
+        assert_eq!(fold, after);
+    }
+
+    #[test]
+    fn what_was_published_is_read_to_its_end() {
+        let publication = Arc::new(Publication::new(8));
+        let (_, mut changes) = publication.subscribe();
+        assert_eq!(format!("{changes:?}"), "Subscription { .. }");
+        publish(&publication, 1, || {});
+        publication.end();
+        assert_eq!(changes.next().now_or_never().flatten().as_ref().map(reported), Some(1));
+        assert!(matches!(changes.next().now_or_never(), Some(None)));
+        let (now, mut after) = publication.subscribe();
+        assert_eq!(number(&now), 1);
+        assert!(matches!(after.next().now_or_never(), Some(None)));
+    }
+
+    #[test]
+    fn snapshot_and_events_join_while_another_thread_publishes() {
+        let publication = Arc::new(Publication::new(1024));
+        let enough = Arc::new(AtomicBool::new(false));
+        let publisher = thread::spawn({
+            let (publication, enough) = (publication.clone(), enough.clone());
+            move || {
+                let numbers = (1..).take_while(|_| !enough.load(Ordering::Relaxed));
+                numbers.for_each(|number| publish(&publication, number, || {}));
+            }
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        for _ in 0..2000 {
+            let (now, mut changes) = publication.subscribe();
+            let next = runtime.block_on(changes.next()).expect("no end");
+            if !matches!(next.kind, EventKind::Lagged { .. }) {
+                assert_eq!(reported(&next), number(&now) + 1);
+            }
+        }
+        enough.store(true, Ordering::Relaxed);
+        publisher.join().unwrap();
+    }
+}

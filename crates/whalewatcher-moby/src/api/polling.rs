@@ -1,0 +1,136 @@
+//! Changes, where there is no event stream: the list is asked for again and again.
+
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::{Instant, sleep_until, timeout};
+use whalewatcher_core::adapter::{EngineEvent, ListingEntry};
+use whalewatcher_core::{ContainerId, EngineError, ErrorKind};
+
+use crate::connection::Connection;
+
+/// How often.
+pub(crate) const EVERY: Duration = Duration::from_secs(1);
+
+/// How many lists in a row may fail.
+const FAILURES: u32 = 3;
+
+/// How long ago a container may have been started that may be another life of its ID than on the list before: a list says to
+/// the second how long it has been up in the first minute, and polls are closer than that.
+const YOUNG: Duration = Duration::from_secs(75);
+
+/// Lists again and again, and compares each list with the one before.
+pub(crate) struct Polling<'a> {
+    connection: &'a Connection,
+    newest: HashMap<ContainerId, ListingEntry>,
+    due: Instant,
+    failures: u32,
+}
+
+impl<'a> Polling<'a> {
+    /// Asks for the list that the first one is compared with.
+    pub(crate) async fn begin(connection: &'a Connection) -> Result<Self, EngineError> {
+        let (newest, _) = list(connection).await?;
+        Ok(Self { connection, newest, due: Instant::now() + EVERY, failures: 0 })
+    }
+
+    /// What has changed by the next list; maybe nothing.
+    pub(crate) async fn next(&mut self) -> Result<Vec<EngineEvent>, EngineError> {
+        sleep_until(self.due).await;
+        let listed = list(self.connection).await;
+        self.due = Instant::now() + EVERY;
+        match listed {
+            Ok((list, now)) => {
+                self.failures = 0;
+                let changes = difference(&self.newest, &list, now);
+                self.newest = list;
+                Ok(changes)
+            }
+            Err(error) => {
+                self.failures += 1;
+                let broken = matches!(
+                    error.kind(),
+                    ErrorKind::Disconnected | ErrorKind::TimedOut | ErrorKind::Unreachable
+                );
+                if broken || self.failures == FAILURES {
+                    return Err(error);
+                }
+                tracing::warn!(%error, "cannot poll this time");
+                Ok(Vec::new())
+            }
+        }
+    }
+}
+
+type List = HashMap<ContainerId, ListingEntry>;
+
+async fn list(connection: &Connection) -> Result<(List, Option<SystemTime>), EngineError> {
+    let limit = connection.list_limit();
+    let (entries, now) = timeout(limit, connection.listed()).await.unwrap_or_else(|_| {
+        let message = format!("polling: no list within {} s", limit.as_secs_f32());
+        Err(EngineError::new(ErrorKind::TimedOut, message))
+    })?;
+    let list = entries.into_iter().map(|entry| (entry.container().id().clone(), entry)).collect();
+    Ok((list, now))
+}
+
+/// What to look at, for it differs, or may be another life. When it changed is not known.
+fn difference(before: &List, list: &List, now: Option<SystemTime>) -> Vec<EngineEvent> {
+    let changed = |id: &ContainerId| EngineEvent::Changed { id: id.clone(), at: None };
+    let gone = before.keys().filter(|id| !list.contains_key(*id)).map(changed);
+    let here = list.iter().filter_map(|(id, entry)| match before.get(id) {
+        None => Some(EngineEvent::Started { id: id.clone(), at: None, pid: None, preview: None }),
+        Some(known) if known.container() != entry.container() || is_young(entry, now) => Some(changed(id)),
+        Some(_) => None,
+    });
+    gone.chain(here).collect()
+}
+
+fn is_young(entry: &ListingEntry, now: Option<SystemTime>) -> bool {
+    match entry {
+        ListingEntry::Partial { started_within: Some(within), .. } => {
+            now.and_then(|now| now.checked_sub(YOUNG)).is_some_and(|then| *within.start() >= then)
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use whalewatcher_core::Container;
+
+    use super::*;
+    use crate::decode::uptime::started_within;
+
+    #[test]
+    fn what_differs_or_was_just_started_is_looked_at() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_769_860_800);
+        let up = |name: &str, status: &str, paused: bool| {
+            let container = Container::new("a", name, 0).with_paused(paused);
+            ListingEntry::Partial { container, started_within: started_within(status, now) }
+        };
+        let list = |entry: Option<ListingEntry>| {
+            let entry = entry.map(|entry| (entry.container().id().clone(), entry));
+            List::from_iter(entry)
+        };
+        let changed = EngineEvent::Changed { id: "a".into(), at: None };
+        let started = EngineEvent::Started { id: "a".into(), at: None, pid: None, preview: None };
+        let old = || Some(up("web", "Up 3 hours", false));
+        for (before, after, expected) in [
+            (old(), old(), None),
+            (old(), Some(up("web", "Up 3 hours (healthy)", false)), None),
+            (old(), Some(up("web", "Up 3 hours (Paused)", true)), Some(&changed)),
+            (old(), Some(up("shop", "Up 3 hours", false)), Some(&changed)),
+            (old(), Some(up("web", "Up 1 second", false)), Some(&changed)),
+            (old(), Some(up("web", "Up 59 seconds", false)), Some(&changed)),
+            (old(), Some(up("web", "Up About a minute", false)), None),
+            (old(), Some(up("web", "up and away", false)), None),
+            (old(), None, Some(&changed)),
+            (None, old(), Some(&started)),
+            (None, None, None),
+        ] {
+            let changes = difference(&list(before), &list(after.clone()), Some(now));
+            assert_eq!(changes, Vec::from_iter(expected.cloned()), "{after:?}");
+        }
+    }
+}

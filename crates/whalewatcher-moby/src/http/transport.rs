@@ -1,0 +1,216 @@
+//! HTTP to an engine, over a unix socket or TCP, on connections that are kept and used again.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, Uri};
+use http_body_util::Empty;
+use hyper::body::Incoming;
+use hyper::rt::Executor;
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::client::legacy::{Builder, Client};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tower_service::Service;
+use whalewatcher_core::adapter::{Spawner, Tasks};
+use whalewatcher_core::{EngineError, ErrorKind};
+
+use crate::config::endpoint::{Address, Endpoint};
+use crate::config::tls::Tls;
+use crate::http::failure::{self, Excerpt};
+use crate::http::home::Home;
+use crate::http::memory::Memory;
+
+/// How many connections that nobody uses are kept: as many as inspections run at once.
+const MAX_IDLE: usize = 16;
+/// For how long.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// HTTP to one engine. Dropping it closes all connections and ends the tasks that drive them.
+#[derive(Debug)]
+pub(crate) struct Transport {
+    client: Client<Connector, Empty<Bytes>>,
+    connector: Connector,
+    memory: Memory,
+    _tasks: Tasks,
+}
+
+impl Transport {
+    /// Connects to nothing yet. All connections will be to the same socket; what is sent over them may take so many bytes of
+    /// memory at once.
+    pub(crate) fn new(mut connector: Connector, memory_limit: usize) -> Self {
+        let tasks = Tasks::new();
+        if let Address::Unix(path) = connector.endpoint.address() {
+            connector.home = Some(Arc::new(Home::new(path.clone())));
+        }
+        let client = builder(Spawn(tasks.spawner())).build(connector.clone());
+        Self { client, connector, memory: Memory::new(memory_limit), _tasks: tasks }
+    }
+
+    /// What the engine answers, of which the headers have come. The path may have a query. Fails if another socket is bound at
+    /// the endpoint by now, though a kept connection might still be answered.
+    pub(crate) async fn get(&self, path: &str) -> Result<Response<Incoming>, EngineError> {
+        self.still_there()?;
+        let mut request = Request::new(Empty::new());
+        *request.uri_mut() = self.connector.uri(path).map_err(|error| {
+            EngineError::new(ErrorKind::Malformed, format!("no request can be made of {}", Excerpt(path)))
+                .with_source(error)
+        })?;
+        self.client
+            .request(request)
+            .await
+            .map_err(|error| failure::of_request(&self.connector.endpoint, error))
+    }
+
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.connector.endpoint
+    }
+
+    /// Fails if another socket is bound at the endpoint by now.
+    pub(crate) fn still_there(&self) -> Result<(), EngineError> {
+        self.connector.home.as_ref().map_or(Ok(()), |home| home.check())
+    }
+
+    /// What answers may take of memory.
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// Resolves with the reason once it was noticed that another socket is bound at the endpoint.
+    pub(crate) async fn replaced(&self) -> EngineError {
+        match &self.connector.home {
+            Some(home) => home.left().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The PID of whoever listens at the unix socket, as the kernel tells it, once a connection was made.
+    pub(crate) fn peer(&self) -> Option<u32> {
+        Some(self.connector.peer.load(Ordering::Relaxed)).filter(|pid| *pid != 0)
+    }
+}
+
+/// A HTTP client's making. Its tasks are the executor's.
+pub(crate) fn builder<E: Executor<BoxTask> + Clone + Send + Sync + 'static>(executor: E) -> Builder {
+    let mut builder = Client::builder(executor);
+    // The timer closes what is idle even if nobody asks for a connection any more.
+    builder.pool_max_idle_per_host(MAX_IDLE).pool_idle_timeout(IDLE).pool_timer(TokioTimer::new());
+    builder
+}
+
+type BoxTask = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// hyper-util has its connections driven by tasks: with its own executor these would outlive whoever wanted them.
+#[derive(Clone)]
+struct Spawn(Spawner);
+
+impl Executor<BoxTask> for Spawn {
+    fn execute(&self, task: BoxTask) {
+        self.0.spawn(task);
+    }
+}
+
+/// Makes connections to one engine.
+#[derive(Clone, Debug)]
+pub(crate) struct Connector {
+    endpoint: Arc<Endpoint>,
+    tls: Option<Tls>,
+    peer: Arc<AtomicU32>,
+    /// The one socket to connect to, if it must stay the same.
+    home: Option<Arc<Home>>,
+}
+
+impl Connector {
+    pub(crate) fn new(endpoint: Arc<Endpoint>, tls: Option<Tls>) -> Self {
+        Self { endpoint, tls, peer: Arc::default(), home: None }
+    }
+
+    /// The path at this engine, as an URI. Whether TLS is spoken is this connector's business, not HTTP's.
+    pub(crate) fn uri(&self, path: &str) -> Result<Uri, http::Error> {
+        Uri::builder().scheme("http").authority(self.endpoint.authority()).path_and_query(path).build()
+    }
+
+    async fn connect(self) -> io::Result<Stream> {
+        match self.endpoint.address() {
+            Address::Unix(path) => {
+                let stream = match &self.home {
+                    Some(home) => home.connect().await?,
+                    None => UnixStream::connect(path).await?,
+                };
+                let pid = stream.peer_cred().ok().and_then(|peer| u32::try_from(peer.pid()?).ok());
+                self.peer.store(pid.unwrap_or(0), Ordering::Relaxed);
+                Ok(Stream(Box::pin(stream)))
+            }
+            Address::Tcp { host, port, .. } => {
+                let stream = TcpStream::connect((host.as_str(), *port)).await?;
+                stream.set_nodelay(true)?;
+                match &self.tls {
+                    Some(tls) => Ok(Stream(Box::pin(tls.secure(stream, host).await?))),
+                    None => Ok(Stream(Box::pin(stream))),
+                }
+            }
+        }
+    }
+}
+
+impl Service<Uri> for Connector {
+    type Response = TokioIo<Stream>;
+    type Error = EngineError;
+    type Future = Pin<Box<dyn Future<Output = Result<TokioIo<Stream>, EngineError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), EngineError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let connector = self.clone();
+        Box::pin(async move {
+            let endpoint = connector.endpoint.clone();
+            let connected = connector.connect().await;
+            connected.map(TokioIo::new).map_err(|error| failure::of_connecting(&endpoint, error))
+        })
+    }
+}
+
+trait Io: AsyncRead + AsyncWrite + Send {}
+impl<T: AsyncRead + AsyncWrite + Send> Io for T {}
+
+/// A connection, whatever it goes over.
+pub(crate) struct Stream(Pin<Box<dyn Io>>);
+
+impl Connection for Stream {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.0.as_mut().poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
+        self.0.as_mut().poll_write(cx, buffer)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.as_mut().poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.as_mut().poll_shutdown(cx)
+    }
+}

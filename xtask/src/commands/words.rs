@@ -1,0 +1,166 @@
+//! `cargo xtask words`: finds phrases in comments, string literals, function names and Markdown that technical English has
+//! plainer words for.
+
+mod phrases;
+mod prose;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use clap::Args;
+
+use self::phrases::{EXCLUDED, Phrase};
+use self::prose::Prose;
+use super::cargo::workspace;
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Print the number of finds in each folder only
+    #[arg(long)]
+    counts: bool,
+    /// Check only files whose path begins with one of these
+    #[arg(value_name = "PATH")]
+    paths: Vec<String>,
+}
+
+/// A phrase in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Find {
+    /// Relative to the top of the workspace.
+    path: String,
+    line: usize,
+    text: String,
+    instead: &'static str,
+}
+
+/// Checks the files of the workspace.
+///
+/// # Errors
+///
+/// Fails if there is a find.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let chosen = |path: &String| {
+        options.paths.is_empty() || options.paths.iter().any(|prefix| path.starts_with(prefix.as_str()))
+    };
+    let mut finds = Vec::new();
+    let mut counts = BTreeMap::<String, usize>::new();
+    for path in files()?.into_iter().filter(chosen) {
+        // A file that was deleted and not yet committed is still listed.
+        let Ok(text) = fs::read_to_string(workspace().join(&path)) else { continue };
+        let found = finds_in(&path, &text);
+        if !found.is_empty() {
+            *counts.entry(folder(&path)).or_default() += found.len();
+        }
+        finds.extend(found);
+    }
+    if !options.counts {
+        for Find { path, line, text, instead } in &finds {
+            println!("{path}:{line}: \"{text}\": write {instead}");
+        }
+    }
+    for (folder, count) in &counts {
+        println!("{count:5} {folder}");
+    }
+    ensure!(finds.is_empty(), "{} phrases to replace", finds.len());
+    Ok(())
+}
+
+/// Checks one file.
+fn finds_in(path: &str, text: &str) -> Vec<Find> {
+    let prose = if has_extension(path, "rs") { Prose::of_rust(text) } else { Prose::of_markdown(text) };
+    let find = |(phrase, line, text): (&'static Phrase, usize, String)| Find {
+        path: path.to_owned(),
+        line,
+        text,
+        instead: phrase.instead,
+    };
+    prose.finds().into_iter().map(find).collect()
+}
+
+/// The files that git knows or would add.
+fn files() -> Result<Vec<String>> {
+    let mut git = Command::new("git");
+    git.current_dir(workspace()).args(["ls-files", "--cached", "--others", "--exclude-standard"]);
+    let output = git.output().context("cannot start git")?;
+    ensure!(output.status.success(), "`git ls-files` failed ({})", output.status);
+    let paths = String::from_utf8(output.stdout).context("a path is not UTF-8")?;
+    Ok(paths.lines().filter(|path| is_checked(path)).map(str::to_owned).collect())
+}
+
+fn is_checked(path: &str) -> bool {
+    (has_extension(path, "rs") || has_extension(path, "md"))
+        && !EXCLUDED.iter().any(|part| path.contains(part))
+}
+
+fn has_extension(path: &str, extension: &str) -> bool {
+    Path::new(path).extension().is_some_and(|own| own == extension)
+}
+
+/// The package that a file belongs to, or its folder.
+fn folder(path: &str) -> String {
+    let depth = match path.split('/').next() {
+        Some("crates" | "xtask" | "testing") => 2,
+        _ => 1,
+    };
+    let folders = path.rsplit_once('/').map_or("", |(folders, _)| folders);
+    let parts: Vec<_> = folders.split('/').take(depth).collect();
+    if folders.is_empty() { ".".to_owned() } else { parts.join("/") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(path: &str, text: &str) -> Vec<(usize, String)> {
+        finds_in(path, text).into_iter().map(|find| (find.line, find.text)).collect()
+    }
+
+    #[test]
+    fn comments_strings_and_function_names_are_checked() {
+        let text = "/// Tells all.\nfn what_was_told() {\n    let told = \"an exit is\\\n        told twice\"; // in\n    // vain\n}\n";
+        let expected = [(1, "Tells"), (2, "told"), (4, "told"), (4, "in vain")];
+        assert_eq!(lines("a.rs", text), expected.map(|(line, text)| (line, text.to_owned())));
+    }
+
+    #[test]
+    fn code_is_not_checked() {
+        let text = "use a::told;\nlet who: &'a str = ['\"', 'w'];\nwhom(b'\\'', r#told);\n";
+        assert_eq!(lines("a.rs", text), []);
+    }
+
+    #[test]
+    fn raw_strings_and_nested_comments_are_checked() {
+        let text = "r##\"a \"# told\"##; /* a /* b */ told */ told";
+        assert_eq!(lines("a.rs", text), [(1, "told".to_owned()), (1, "told".to_owned())]);
+    }
+
+    #[test]
+    fn markdown_is_checked_but_for_code() {
+        let text = "Of\nlate `told` it\n\n```rust\ntold();\n```\nis told.\n";
+        assert_eq!(lines("a.md", text), [(1, "Of late".to_owned()), (7, "told".to_owned())]);
+    }
+
+    #[test]
+    fn words_must_be_whole() {
+        assert_eq!(lines("a.md", "A warfare of the whole, a stranger to_tell."), []);
+    }
+
+    #[test]
+    fn generated_code_and_licences_are_not_checked() {
+        assert!(is_checked("crates/a/src/lib.rs"));
+        assert!(is_checked("docs/testing.md"));
+        assert!(!is_checked("xtask/drivers/src/generated/cri/mod.rs"));
+        assert!(!is_checked("CHANGELOG.md"));
+        assert!(!is_checked("LICENSE-MIT"));
+    }
+
+    #[test]
+    fn finds_are_counted_by_package() {
+        assert_eq!(folder("crates/a/src/b/c.rs"), "crates/a");
+        assert_eq!(folder("docs/testing.md"), "docs");
+        assert_eq!(folder("README.md"), ".");
+    }
+}
