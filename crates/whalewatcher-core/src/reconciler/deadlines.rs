@@ -40,6 +40,10 @@ pub(super) enum Deadline {
     Exit(ContainerId),
     /// Inspect a container that an audit's list showed differently, unless events have explained that.
     Drift(ContainerId),
+    /// Request the list again: the last one failed or was not complete.
+    Relist,
+    /// Compare the portfolio with a list.
+    Audit,
 }
 
 /// All pending deadlines.

@@ -1,9 +1,11 @@
 //! Single decisions of the reconciler, each where it could easily be another one.
 
+use std::mem::replace;
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::*;
 use crate::model::{ErrorKind, Labels};
+use crate::settings::Backoff;
 
 /// When all is handled here.
 const NOW: u64 = 1000;
@@ -81,7 +83,7 @@ impl Scene {
 
     /// Connects, and is live if the list tells all.
     fn connect(&mut self, listed: impl IntoIterator<Item = Container>) -> Vec<String> {
-        self.take(Input::Connected);
+        self.subscribe();
         self.list(listed)
     }
 
@@ -96,8 +98,29 @@ impl Scene {
 
     /// What is told in consequence: of containers `NAME PID@TIME`, with the exit code if there is one.
     fn take(&mut self, input: Input) -> Vec<String> {
-        self.0.handle(input, now());
+        self.0.handle_input(input, now());
         self.published()
+    }
+
+    /// An audit is due, and its list requested.
+    fn audit(&mut self) {
+        self.due(Deadline::Audit);
+        assert!(matches!(self.0.poll_effect(Room::None), Some(Effect::Audit)), "no audit begins");
+    }
+
+    /// Connects, and requests the list.
+    fn subscribe(&mut self) {
+        self.take(Input::Connected);
+        assert!(matches!(self.0.poll_effect(Room::None), Some(Effect::List)), "no list is requested");
+    }
+
+    /// The container to inspect next, and whether its last inspection failed.
+    fn next(&mut self, room: Room) -> Option<(ContainerId, bool)> {
+        match self.0.poll_effect(room) {
+            Some(Effect::Inspect { id, is_retry }) => Some((id, is_retry)),
+            None => None,
+            Some(effect) => panic!("{effect:?} is not an inspection"),
+        }
     }
 
     /// Lets a pending deadline become due.
@@ -107,8 +130,9 @@ impl Scene {
         self.published()
     }
 
+    /// The pending deadlines but that of the next audit.
     fn pending(&self) -> Vec<Deadline> {
-        self.0.deadlines.all().cloned().collect()
+        self.0.deadlines.all().filter(|deadline| **deadline != Deadline::Audit).cloned().collect()
     }
 
     fn published(&mut self) -> Vec<String> {
@@ -121,7 +145,7 @@ impl Scene {
             };
             Some(format!("{} {}@{seconds}{code}", event.kind.name(), container.pid()))
         };
-        self.0.take_published().into_iter().filter_map(reported).collect()
+        self.0.take_events().into_iter().filter_map(reported).collect()
     }
 
     fn event(&mut self, event: EngineEvent) -> Vec<String> {
@@ -130,7 +154,7 @@ impl Scene {
 
     /// Whether an inspection is asked for; it counts as asked from now on.
     fn asks(&mut self) -> bool {
-        self.0.next_inspection(true).is_some()
+        self.next(Room::Any).is_some()
     }
 
     fn answer(&mut self, truth: Option<Container>) -> Vec<String> {
@@ -176,7 +200,7 @@ fn a_list_that_reports_all_needs_no_inspection() {
 #[test]
 fn who_is_being_asked_about_is_not_asked_about_again_because_it_is_listed() {
     let mut scene = Scene::default();
-    scene.take(Input::Connected);
+    scene.subscribe();
     scene.event(started(0, 11));
     assert!(scene.asks());
     assert_eq!(scene.list([dated(1, 10)]), NOTHING, "the answer reports");
@@ -189,7 +213,7 @@ fn who_is_being_asked_about_is_not_asked_about_again_because_it_is_listed() {
 fn who_stays_suspicious_is_asked_about_once_and_after_the_first_grace() {
     let mut scene = Scene::live([dated(1, 10)]);
     for listed in [vec![dated(1, 10).with_paused(true)], vec![]] {
-        scene.take(Input::Audit);
+        scene.audit();
         scene.list(listed);
     }
     scene.due(drift());
@@ -208,8 +232,11 @@ fn a_grace_that_began_before_does_not_cut_that_of_another_suspicion_short() {
         [vec![dated(1, 10).with_paused(true)], vec![dated(1, 10)], vec![]].into_iter().enumerate()
     {
         let now = Now { instant: began.instant + Duration::from_millis(400) * seconds as u32, ..began };
-        scene.0.handle(Input::Audit, now);
-        scene.0.handle(Input::Listed(listed.into_iter().map(ListingEntry::Whole).collect(), nobody()), now);
+        scene.audit();
+        scene.0.handle_input(
+            Input::Listed(listed.into_iter().map(ListingEntry::Whole).collect(), nobody()),
+            now,
+        );
         let pending = if seconds == 1 { vec![] } else { vec![drift()] };
         assert_eq!(scene.pending(), pending);
     }
@@ -222,7 +249,7 @@ fn a_grace_that_began_before_does_not_cut_that_of_another_suspicion_short() {
 #[test]
 fn what_an_event_spoke_of_since_an_audit_is_asked_about_but_no_drift() {
     let mut scene = Scene::live([dated(1, 10)]);
-    scene.take(Input::Audit);
+    scene.audit();
     scene.list([]);
     assert_eq!(scene.event(paused(20)), ["paused 1@20"]);
     scene.due(drift());
@@ -233,7 +260,7 @@ fn what_an_event_spoke_of_since_an_audit_is_asked_about_but_no_drift() {
 #[test]
 fn what_an_event_spoke_of_while_the_list_was_awaited_is_asked_about_but_no_drift() {
     let mut scene = Scene::live([dated(1, 10)]);
-    scene.take(Input::Audit);
+    scene.audit();
     assert_eq!(scene.event(paused(20)), ["paused 1@20"]);
     scene.list([dated(1, 10)]);
     scene.due(drift());
@@ -252,7 +279,7 @@ fn what_an_event_led_to_before_an_audit_is_no_drift_however_long_it_takes() {
         if fails {
             scene.fail();
         }
-        scene.take(Input::Audit);
+        scene.audit();
         scene.list([plain(1)]);
         scene.due(drift());
         if fails {
@@ -272,7 +299,7 @@ fn what_an_event_led_to_before_an_audit_is_no_drift_however_long_it_takes() {
 #[test]
 fn an_audit_suspects_nobody_who_is_listed_as_known() {
     let mut scene = Scene::live([dated(1, 10)]);
-    scene.take(Input::Audit);
+    scene.audit();
     scene.list([dated(1, 10)]);
     assert_eq!(scene.pending(), []);
 }
@@ -282,7 +309,7 @@ fn who_differs_and_is_being_asked_about_is_suspected_once() {
     let mut scene = Scene::live([dated(1, 10)]);
     scene.event(changed());
     assert!(scene.asks());
-    scene.take(Input::Audit);
+    scene.audit();
     scene.list([]);
     assert_eq!(scene.pending(), [drift()]);
 }
@@ -292,7 +319,7 @@ fn who_is_unknown_unlisted_and_being_asked_about_is_asked_about_again_after_an_a
     let mut scene = Scene::live([]);
     scene.event(started(1, None));
     assert!(scene.asks());
-    scene.take(Input::Audit);
+    scene.audit();
     scene.list([]);
     assert_eq!(scene.pending(), [drift()]);
     scene.due(drift());
@@ -309,7 +336,7 @@ fn who_is_unknown_unlisted_and_was_answered_for_meanwhile_is_not_asked_about_aga
     let mut scene = Scene::live([]);
     scene.event(started(1, None));
     assert!(scene.asks());
-    scene.take(Input::Audit);
+    scene.audit();
     scene.list([]);
     assert_eq!(scene.answer(None), NOTHING);
     assert_eq!(scene.pending(), [retry(), drift()]);
@@ -320,7 +347,7 @@ fn who_is_unknown_unlisted_and_was_answered_for_meanwhile_is_not_asked_about_aga
 #[test]
 fn who_an_event_spoke_of_is_not_suspected_any_more() {
     let mut scene = Scene::live([dated(1, 10)]);
-    scene.take(Input::Audit);
+    scene.audit();
     scene.list([dated(1, 10).with_paused(true)]);
     assert_eq!(scene.pending(), [drift()]);
     assert_eq!(scene.event(paused(20)), ["paused 1@20"]);
@@ -384,7 +411,7 @@ fn after_a_reconnect_too_only_the_second_start_after_the_beginning_of_a_life_is_
             scene.inspect(Some(dated(1, 10)));
         }
         scene.disconnect();
-        scene.take(Input::Connected);
+        scene.subscribe();
         assert_eq!(scene.event(started(0, at)), reported, "reported: {own_start_reported}, started at {at}");
         assert!(scene.asks());
     }
@@ -398,7 +425,7 @@ fn without_times_another_process_ends_only_a_life_from_an_earlier_connection() {
         let mut scene = Scene::live([plain(1)]);
         if reconnected {
             scene.disconnect();
-            scene.take(Input::Connected);
+            scene.subscribe();
         }
         assert_eq!(scene.event(started(pid, None)), reported, "PID {pid}, reconnected: {reconnected}");
         assert!(scene.asks());
@@ -437,7 +464,7 @@ fn an_exit_has_its_code_unless_it_may_be_that_of_another_life() {
         let mut scene = Scene::live([dated(1, 10)]);
         if reconnected {
             scene.disconnect();
-            scene.take(Input::Connected);
+            scene.subscribe();
         }
         assert_eq!(scene.event(exited(pid, 20)), [reported], "PID {pid}, reconnected: {reconnected}");
     }
@@ -446,7 +473,7 @@ fn an_exit_has_its_code_unless_it_may_be_that_of_another_life() {
 #[test]
 fn an_exit_that_an_audit_found_is_reported_at_once_and_counted() {
     let mut scene = Scene::live([dated(1, 10)]);
-    scene.take(Input::Audit);
+    scene.audit();
     scene.list([]);
     scene.due(drift());
     assert_eq!(scene.inspect(None), ["exited 1@1000"]);
@@ -457,7 +484,7 @@ fn an_exit_that_an_audit_found_is_reported_at_once_and_counted() {
 fn an_exit_of_a_life_from_an_earlier_connection_is_reported_at_once() {
     let mut scene = Scene::live([dated(1, 10)]);
     scene.disconnect();
-    scene.take(Input::Connected);
+    scene.subscribe();
     let (container, started_within) = (Container::new("a", "a", 0), None);
     scene.take(Input::Listed(vec![ListingEntry::Partial { container, started_within }], nobody()));
     assert!(scene.asks());
@@ -666,9 +693,9 @@ fn so_many_of_the_dead_are_remembered_and_the_newest_of_them() {
 #[test]
 fn while_a_list_is_awaited_nobody_who_died_is_forgotten() {
     let mut audited = Scene::live([]);
-    audited.take(Input::Audit);
+    audited.audit();
     let mut connecting = Scene::default();
-    connecting.take(Input::Connected);
+    connecting.subscribe();
     for mut scene in [audited, connecting] {
         bury(&mut scene, 0..REMEMBERED + 5);
         assert_eq!(scene.records(), REMEMBERED + 5);
@@ -701,7 +728,7 @@ fn an_answer_is_news_though_hints_came_since_and_one_more_inspection_follows() {
         [(changed, NOW), (|| paused(20), 20), (|| started(0, 10), NOW), (|| started(0, None), NOW)];
     for (hint, at) in hints {
         let mut scene = Scene::default();
-        scene.take(Input::Connected);
+        scene.subscribe();
         scene.event(started(0, 10));
         assert!(scene.asks());
         scene.list([]);
@@ -747,7 +774,7 @@ fn an_answer_about_another_life_shows_that_the_known_one_is_over() {
 fn what_starts_and_exits_faster_than_inspections_answer_is_settled_with_the_second_answer() {
     for answers in [[Some(dated(1, 10)), Some(dated(2, 12))], [None, None]] {
         let mut scene = Scene::default();
-        scene.take(Input::Connected);
+        scene.subscribe();
         scene.event(started(0, 10));
         scene.list([]);
         for (at, answer) in [11, 13].into_iter().zip(answers) {
@@ -794,15 +821,15 @@ fn partial(id: &str, name: &str) -> ListingEntry {
 #[test]
 fn what_cannot_be_inspected_is_named_and_counted_when_synced() {
     let mut scene = Scene::default();
-    scene.take(Input::Connected);
+    scene.subscribe();
     scene.event(started(0, 10));
     scene.take(Input::Listed(vec![partial("b", "web")], nobody()));
-    scene.0.take_published();
-    while let Some((id, _)) = scene.0.next_inspection(true) {
+    scene.0.take_events();
+    while let Some((id, _)) = scene.0.next_inspection(Room::Any) {
         let error = Arc::new(EngineError::new(ErrorKind::Failed, "out of descriptors"));
-        scene.0.handle(Input::Inspected(id, Answer::Unknown(error)), now());
+        scene.0.handle_input(Input::Inspected(id, Answer::Unknown(error)), now());
     }
-    let synced: Vec<_> = scene.0.take_published().iter().map(Event::to_string).collect();
+    let synced: Vec<_> = scene.0.take_events().iter().map(Event::to_string).collect();
     assert_eq!(synced, ["synced, 0 alive, 2 unresolved"]);
     let named: Vec<_> = scene.0.unresolved().containers().iter().map(ToString::to_string).collect();
     assert_eq!(named, ["a: out of descriptors", "web: out of descriptors"]);
@@ -816,10 +843,10 @@ fn what_cannot_be_inspected_is_named_and_counted_when_synced() {
 #[test]
 fn of_many_unresolved_containers_the_first_are_named() {
     let mut scene = Scene::default();
-    scene.take(Input::Connected);
+    scene.subscribe();
     let listed = (100..220).map(|id| partial(&id.to_string(), "web")).collect();
     scene.take(Input::Listed(listed, nobody()));
-    while let Some((id, _)) = scene.0.next_inspection(true) {
+    while let Some((id, _)) = scene.next(Room::Any) {
         let error = Arc::new(EngineError::new(ErrorKind::Failed, "scripted failure"));
         scene.take(Input::Inspected(id, Answer::Unknown(error)));
     }
@@ -837,11 +864,11 @@ fn what_failed_is_inspected_after_what_is_new_and_only_where_there_is_room_for_t
     scene.fail();
     scene.due(retry());
     scene.event(EngineEvent::Paused { id: "b".into(), at: None });
-    assert_eq!(scene.0.next_inspection(true), Some(("b".into(), false)));
-    assert_eq!(scene.0.next_inspection(false), None);
+    assert_eq!(scene.next(Room::Any), Some(("b".into(), false)));
+    assert_eq!(scene.next(Room::Fresh), None);
     scene.event(changed());
-    assert_eq!(scene.0.next_inspection(false), None, "a hint does not make it new");
-    assert_eq!(scene.0.next_inspection(true), Some(("a".into(), true)));
+    assert_eq!(scene.next(Room::Fresh), None, "a hint does not make it new");
+    assert_eq!(scene.next(Room::Any), Some(("a".into(), true)));
 }
 
 /// Lets a container start of which nothing is known.
@@ -855,9 +882,9 @@ fn begin(scene: &mut Scene, id: usize, labels: Labels) {
 fn events_of_more_containers_than_there_is_memory_for_are_forgotten_and_a_list_is_owed() {
     for exits in [false, true] {
         let mut connecting = Scene::default();
-        connecting.take(Input::Connected);
+        connecting.subscribe();
         let mut audited = Scene::live([]);
-        audited.take(Input::Audit);
+        audited.audit();
         for mut scene in [Scene::live([]), connecting, audited] {
             for id in 0..STRANGERS + 5 {
                 begin(&mut scene, id, Labels::default());
@@ -867,10 +894,10 @@ fn events_of_more_containers_than_there_is_memory_for_are_forgotten_and_a_list_i
             }
             assert!(scene.records() <= STRANGERS && scene.0.strangers == scene.records());
             let is_full = scene.records() == STRANGERS;
-            assert!(!is_full || !scene.0.take_list_owed(), "not before these are done with");
+            assert!(scene.0.poll_effect(Room::None).is_none(), "not before these are done with");
             // What a list contains may have changed since, though its event was forgotten.
             let forgotten = Container::new((STRANGERS + 4).to_string(), "late", 1);
-            let is_listing = !matches!(scene.0.phase, Phase::Live { audit: None });
+            let is_listing = scene.0.is_listing();
             if is_listing {
                 scene.list([forgotten]);
                 assert_eq!(scene.0.portfolio().total(), 0);
@@ -878,13 +905,23 @@ fn events_of_more_containers_than_there_is_memory_for_are_forgotten_and_a_list_i
             for deadline in scene.pending() {
                 scene.due(deadline);
             }
-            while let Some((id, _)) = scene.0.next_inspection(true) {
-                scene.take(Input::Inspected(id, Answer::Truth(None)));
-                for deadline in scene.pending() {
-                    scene.due(deadline);
+            let mut requested = false;
+            while let Some(effect) = scene.0.poll_effect(Room::Any) {
+                match effect {
+                    Effect::Inspect { id, .. } => {
+                        scene.take(Input::Inspected(id, Answer::Truth(None)));
+                        for deadline in scene.pending() {
+                            scene.due(deadline);
+                        }
+                    }
+                    Effect::Audit => {
+                        assert!(!replace(&mut requested, true), "once");
+                        scene.list([]);
+                    }
+                    Effect::List | Effect::Publish(_) => panic!("{effect:?}"),
                 }
             }
-            assert_eq!((scene.0.take_list_owed(), scene.0.take_list_owed()), (is_full || is_listing, false));
+            assert_eq!(requested, is_full || is_listing);
             assert!(scene.records() <= REMEMBERED && scene.0.is_live());
         }
     }
@@ -902,7 +939,7 @@ fn what_starts_announce_of_themselves_is_kept_within_bounds_and_the_hint_in_any_
         scene.0.preview_bytes
     );
     let mut inspected = 0;
-    while let Some((id, _)) = scene.0.next_inspection(true) {
+    while let Some((id, _)) = scene.next(Room::Any) {
         let container = Container::new(id.clone(), "known", 1).with_started_at(time(19));
         scene.take(Input::Inspected(id, Answer::Truth(Some(container))));
         inspected += 1;
@@ -923,4 +960,114 @@ fn the_churn_of_one_container_takes_no_memory() {
     assert!(queued <= REMEMBERED + 2, "{queued} in the queue");
     scene.event(started(0, 100_000));
     assert!(scene.asks() && !scene.asks());
+}
+
+#[test]
+fn a_failed_audit_waits_for_the_next_one() {
+    let mut scene = Scene::live([dated(1, 10)]);
+    scene.audit();
+    scene.take(Input::ListFailed);
+    assert_eq!(scene.pending(), []);
+    assert!(scene.0.is_live() && scene.0.poll_effect(Room::Any).is_none());
+    scene.audit();
+}
+
+#[test]
+fn a_failed_list_that_a_gap_requires_is_repeated_until_one_is_complete() {
+    let mut scene = Scene::live([dated(1, 10)]);
+    scene.event(EngineEvent::Gap);
+    for _ in 0..3 {
+        assert!(matches!(scene.0.poll_effect(Room::Any), Some(Effect::Audit)));
+        scene.event(changed());
+        scene.take(Input::ListFailed);
+        assert_eq!(scene.pending(), [Deadline::Relist]);
+        scene.event(EngineEvent::Gap);
+        assert!(!matches!(scene.0.poll_effect(Room::None), Some(Effect::Audit)), "not before its time");
+        scene.due(Deadline::Relist);
+    }
+    assert!(matches!(scene.0.poll_effect(Room::None), Some(Effect::Audit)));
+    scene.list([dated(1, 10)]);
+    assert!(scene.0.poll_effect(Room::None).is_none() && !scene.pending().contains(&Deadline::Relist));
+}
+
+#[test]
+fn a_gap_while_a_list_is_in_flight_requires_another_one() {
+    for fails in [false, true] {
+        let mut scene = Scene::live([dated(1, 10)]);
+        scene.audit();
+        scene.event(EngineEvent::Gap);
+        assert!(scene.0.poll_effect(Room::Any).is_none(), "one at a time");
+        if fails {
+            scene.take(Input::ListFailed);
+            scene.due(Deadline::Relist);
+        } else {
+            scene.list([dated(1, 10)]);
+        }
+        assert!(matches!(scene.0.poll_effect(Room::Any), Some(Effect::Audit)));
+    }
+}
+
+#[test]
+fn a_gap_during_the_first_list_leads_to_an_audit_once_it_is_live() {
+    let mut scene = Scene::default();
+    scene.subscribe();
+    scene.event(EngineEvent::Gap);
+    scene.take(Input::Listed(vec![partial("a", "a")], nobody()));
+    assert!(scene.asks() && scene.0.poll_effect(Room::Any).is_none(), "not before it is live");
+    scene.answer(Some(dated(1, 10)));
+    assert!(scene.0.is_live() && matches!(scene.0.poll_effect(Room::Any), Some(Effect::Audit)));
+}
+
+#[test]
+fn an_audit_takes_the_place_of_a_list_that_is_deferred() {
+    let mut scene = Scene::live([dated(1, 10)]);
+    scene.event(EngineEvent::Gap);
+    assert!(matches!(scene.0.poll_effect(Room::Any), Some(Effect::Audit)));
+    scene.take(Input::ListFailed);
+    scene.audit();
+    assert_eq!(scene.pending(), []);
+    scene.take(Input::ListFailed);
+    assert_eq!(scene.pending(), [Deadline::Relist], "it is still required");
+}
+
+#[test]
+fn an_audit_that_is_due_while_a_list_is_in_flight_or_before_it_is_live_is_left_out() {
+    let mut scene = Scene::default();
+    scene.subscribe();
+    for is_live in [false, true] {
+        scene.due(Deadline::Audit);
+        assert!(scene.0.poll_effect(Room::Any).is_none());
+        if is_live {
+            scene.list([]);
+            assert!(scene.0.poll_effect(Room::None).is_none());
+        } else {
+            scene.list([]);
+            scene.audit();
+        }
+    }
+    scene.audit();
+}
+
+#[test]
+fn the_delays_of_incomplete_lists_grow_and_a_complete_one_resets_them() {
+    let first = Duration::from_secs(100);
+    let backoff = Backoff::default().with_delays(first, first * 64);
+    let mut scene = Scene(Reconciler::new(Settings::default().with_backoff(backoff).with_audits(None)));
+    scene.subscribe();
+    for factor in [1, 2, 4, 0, 1] {
+        let complete = factor == 0;
+        let unlisted = if complete { vec![] } else { vec!["b".to_owned()] };
+        let began = now();
+        scene.0.handle_input(Input::Listed(vec![], UnlistedScopes::of(unlisted, ContainerId::as_str)), began);
+        if complete {
+            assert_eq!(scene.0.poll_timeout(), None);
+            scene.event(EngineEvent::Gap);
+        } else {
+            let delay = scene.0.poll_timeout().expect("it is requested again") - began.instant;
+            assert!(delay <= first * factor && delay >= first * factor / 2, "{delay:?}");
+            scene.due(Deadline::Relist);
+        }
+        scene.0.take_events();
+        assert!(matches!(scene.0.poll_effect(Room::None), Some(Effect::List | Effect::Audit)));
+    }
 }

@@ -50,6 +50,7 @@ const SMALL: Bounds = Bounds {
     failures: 0,
     lost: 0,
     audits: 0,
+    gaps: 0,
     connections: 1,
     crashes: 0,
     partial: 0,
@@ -133,6 +134,11 @@ fn every_interleaving_with_lists_that_do_not_report_of_all() {
         connections: 2,
         ..SMALL
     });
+}
+
+#[test]
+fn every_interleaving_with_gaps_lost_events_and_failing_audits() {
+    explore_all(Bounds { gaps: 2, lost: 1, failures: 1, ..SMALL });
 }
 
 #[test]

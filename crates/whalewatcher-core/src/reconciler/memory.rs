@@ -58,9 +58,7 @@ impl Reconciler {
     }
 
     pub(super) fn bound_memory(&mut self) {
-        // While a list is awaited, what it may wrongly show as alive must stay known.
-        let listing = matches!(self.phase, Phase::Listing { .. } | Phase::Live { audit: Some(_) });
-        while self.remembered.len() > REMEMBERED && !listing {
+        while self.remembered.len() > REMEMBERED && !self.is_listing() {
             let Some(oldest) = self.remembered.pop_front() else { return };
             if let Some(record) = self.records.get_mut(&oldest) {
                 record.remembered = false;

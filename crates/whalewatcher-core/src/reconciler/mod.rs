@@ -43,12 +43,14 @@ mod decisions;
 #[cfg(test)]
 mod explorer;
 mod failures;
+mod lists;
 mod memory;
 mod record;
 
 use deadlines::{Deadline, Deadlines};
 pub(crate) use deadlines::{GRACE, Now};
 use failures::Failures;
+use lists::ListState;
 use record::{Exit, Inquiry, Preview, Record, Since, Touched};
 
 /// How many containers that are not alive are remembered, to recognise late and repeated events of theirs.
@@ -67,17 +69,43 @@ pub(crate) enum Input {
     Connected,
     /// The list, asked for since then or since the audit began; and of whom it does not tell.
     Listed(Vec<ListingEntry>, UnlistedScopes),
-    /// Time to compare the portfolio with a list, though the connection stands; or to complete a list that did not tell
-    /// of all.
-    Audit,
-    /// There will be no list for the audit.
-    AuditFailed,
+    /// The list of an audit failed.
+    ListFailed,
     /// An engine event.
     Event(EngineEvent),
     /// The answer to an inspection.
     Inspected(ContainerId, Answer),
     /// The connection, or an attempt to get one, failed. Answers to what was asked do not come any more.
     Disconnected(Arc<EngineError>),
+}
+
+/// What the reconciler wants done.
+#[derive(Debug)]
+pub(crate) enum Effect {
+    /// Request the list, to begin with or to complete one: [`Input::Listed`], or the connection is given up.
+    List,
+    /// Request the list of an audit: [`Input::Listed`] or [`Input::ListFailed`].
+    Audit,
+    /// Inspect this container: [`Input::Inspected`].
+    Inspect {
+        /// Which.
+        id: ContainerId,
+        /// Whether its last inspection failed.
+        is_retry: bool,
+    },
+    /// Publish these events, in this order.
+    Publish(Vec<Event>),
+}
+
+/// Which inspections may begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// None.
+    None,
+    /// One whose last one did not fail.
+    Fresh,
+    /// Any.
+    Any,
 }
 
 /// What became of an inspection.
@@ -112,7 +140,9 @@ pub(crate) struct Reconciler {
     remembered: VecDeque<ContainerId>,
     failures: Failures,
     deadlines: Deadlines,
-    list_wanted: bool,
+    lists: ListState,
+    /// How many lists in a row failed or were not complete.
+    incomplete_lists: u32,
     published: Vec<Event>,
     drifted: u64,
     ignored: u64,
@@ -129,13 +159,13 @@ pub(crate) struct Reconciler {
 enum Phase {
     #[default]
     Disconnected,
-    /// The list is awaited; holds those that events spoke of meanwhile.
-    Listing { touched: Touched },
+    /// The list is awaited.
+    Listing,
     /// The list is here; holds the containers whose first answer is awaited, and whether one came that said nothing. A list
     /// that was not complete is to be asked for again.
     Confirming { unsettled: HashMap<ContainerId, bool>, complete: bool },
-    /// The portfolio follows the engine. During an audit the list is awaited; holds those that events spoke of meanwhile.
-    Live { audit: Option<Touched> },
+    /// The portfolio follows the engine.
+    Live,
 }
 
 impl Reconciler {
@@ -151,12 +181,7 @@ impl Reconciler {
 
     /// Whether the portfolio is as the engine says.
     pub(crate) fn is_live(&self) -> bool {
-        matches!(self.phase, Phase::Live { .. })
-    }
-
-    /// Whether [`Input::Audit`] would have a list asked for.
-    pub(crate) fn takes_audits(&self) -> bool {
-        matches!(self.phase, Phase::Live { audit: None } | Phase::Confirming { complete: false, .. })
+        matches!(self.phase, Phase::Live)
     }
 
     /// In how many containers audits found the portfolio to be wrong.
@@ -164,23 +189,34 @@ impl Reconciler {
         self.drifted
     }
 
-    /// Takes what is to be published, in order.
-    pub(crate) fn take_published(&mut self) -> Vec<Event> {
+    /// Returns what to do next: first the list to request, then what to inspect where there is room for that, then what to
+    /// publish.
+    pub(crate) fn poll_effect(&mut self, room: Room) -> Option<Effect> {
+        if let Some(list) = self.poll_list() {
+            return Some(list);
+        }
+        if let Some((id, is_retry)) = self.next_inspection(room) {
+            return Some(Effect::Inspect { id, is_retry });
+        }
+        let events = self.take_events();
+        (!events.is_empty()).then_some(Effect::Publish(events))
+    }
+
+    /// Takes the events to publish, in order; for when there is no connection to do anything else with.
+    pub(crate) fn take_events(&mut self) -> Vec<Event> {
         take(&mut self.published)
     }
 
-    /// Whether a list is wanted; says so once.
-    pub(crate) fn take_list_wanted(&mut self) -> bool {
-        take(&mut self.list_wanted)
-    }
-
-    /// The container to inspect next, now, and whether its last inspection failed: such ones come last, and only where
-    /// `with_retries`. The question counts as asked.
-    pub(crate) fn next_inspection(&mut self, with_retries: bool) -> Option<(ContainerId, bool)> {
+    /// The container to inspect next, now, and whether its last inspection failed: such ones come last. The inspection
+    /// counts as begun.
+    fn next_inspection(&mut self, room: Room) -> Option<(ContainerId, bool)> {
+        if room == Room::None {
+            return None;
+        }
         loop {
             let is_fresh = !self.fresh.is_empty();
             let queue = if is_fresh { &mut self.fresh } else { &mut self.retries };
-            if !is_fresh && !with_retries {
+            if !is_fresh && room != Room::Any {
                 return None;
             }
             let id = queue.pop_front()?;
@@ -196,12 +232,6 @@ impl Reconciler {
                 None => {}
             }
         }
-    }
-
-    /// Whether a list is owed, for events were forgotten; says so once, and not while many containers are still to be
-    /// inspected.
-    pub(crate) fn take_list_owed(&mut self) -> bool {
-        self.strangers <= STRANGERS / 2 && take(&mut self.has_forgotten)
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called, unless an input changes that.
@@ -222,6 +252,8 @@ impl Reconciler {
             Deadline::Retry(id) => self.want(&id),
             Deadline::Exit(id) => self.exit_unreported(&id, now),
             Deadline::Drift(id) => self.inspect_drift(&id, now),
+            Deadline::Relist => self.relist(),
+            Deadline::Audit => self.begin_audit(now),
         }
     }
 
@@ -235,24 +267,12 @@ impl Reconciler {
         self.ignored
     }
 
-    /// Takes in what happened; `now` dates what the engine tells no time of.
-    pub(crate) fn handle(&mut self, input: Input, now: Now) {
+    /// Takes in what happened; `now` dates what the engine reports without a time.
+    pub(crate) fn handle_input(&mut self, input: Input, now: Now) {
         match input {
-            Input::Connected => self.connected(),
+            Input::Connected => self.connected(now),
             Input::Listed(entries, unlisted_scopes) => self.listed(entries, &unlisted_scopes, now),
-            Input::Audit if self.takes_audits() => {
-                match &mut self.phase {
-                    Phase::Live { audit } => *audit = Some(Touched::default()),
-                    phase => *phase = Phase::Listing { touched: Touched::default() },
-                }
-                self.list_wanted = true;
-            }
-            Input::Audit => {}
-            Input::AuditFailed => {
-                if let Phase::Live { audit } = &mut self.phase {
-                    *audit = None;
-                }
-            }
+            Input::ListFailed => self.list_failed(now),
             Input::Event(event) => self.event(event, now),
             Input::Inspected(id, answer) => self.inspected(&id, answer, now),
             Input::Disconnected(error) => {
@@ -270,8 +290,7 @@ impl Reconciler {
         self.failures.clear();
         self.deadlines.clear();
         self.preview_bytes = 0;
-        self.has_forgotten = false;
-        self.list_wanted = false;
+        self.reset_lists();
         let mut left = Vec::new();
         for (id, record) in &mut self.records {
             record.inquiry = Inquiry::None;
@@ -304,27 +323,11 @@ impl Reconciler {
         }
     }
 
-    fn connected(&mut self) {
+    fn connected(&mut self, now: Now) {
         self.reset();
-        self.phase = Phase::Listing { touched: Touched::default() };
+        self.phase = Phase::Listing;
         self.unconfirmed = self.portfolio.ids().cloned().collect();
-        self.list_wanted = true;
-    }
-
-    fn listed(&mut self, entries: Vec<ListingEntry>, unlisted_scopes: &UnlistedScopes, now: Now) {
-        match &mut self.phase {
-            Phase::Listing { touched } => {
-                let touched = take(touched);
-                self.synchronize(entries, unlisted_scopes, &touched, now);
-            }
-            Phase::Live { audit } => {
-                if let Some(touched) = take(audit) {
-                    self.audit(entries, unlisted_scopes, &touched, now);
-                }
-            }
-            Phase::Disconnected | Phase::Confirming { .. } => {}
-        }
-        self.bound_memory();
+        self.begin_lists(now);
     }
 
     fn synchronize(
@@ -368,6 +371,7 @@ impl Reconciler {
 
     fn event(&mut self, event: EngineEvent, now: Now) {
         let id = match &event {
+            EngineEvent::Gap if !matches!(self.phase, Phase::Disconnected) => return self.require_list(),
             EngineEvent::Subscribed
             | EngineEvent::Source(_)
             | EngineEvent::Fallback(_)
@@ -380,12 +384,11 @@ impl Reconciler {
         };
         let is_stranger = !self.records.contains_key(&id) && self.portfolio.by_id(&id).is_none();
         let is_beyond = is_stranger && self.strangers >= STRANGERS;
-        match &mut self.phase {
-            Phase::Disconnected => return,
-            Phase::Listing { touched } | Phase::Live { audit: Some(touched) } => {
-                touched.insert(&id, is_beyond || touched.len() > STRANGERS + self.portfolio.total());
-            }
-            Phase::Confirming { .. } | Phase::Live { audit: None } => {}
+        if matches!(self.phase, Phase::Disconnected) {
+            return;
+        }
+        if let ListState::InFlight { touched, .. } = &mut self.lists {
+            touched.insert(&id, is_beyond || touched.len() > STRANGERS + self.portfolio.total());
         }
         if is_beyond {
             self.has_forgotten = true;
@@ -614,7 +617,7 @@ impl Reconciler {
 
     fn go_live_if_settled(&mut self, now: Now) {
         if matches!(&self.phase, Phase::Confirming { unsettled, complete: true } if unsettled.is_empty()) {
-            self.phase = Phase::Live { audit: None };
+            self.phase = Phase::Live;
             let (containers, unresolved) = (self.portfolio.total(), self.failures.total());
             self.publish(now.time, EventKind::Synced { containers, unresolved });
         }

@@ -21,11 +21,11 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use crate::engine::{
     ChangeSource, EngineClient, EngineConnection, EngineEvent, Listing, Unlisted, UnlistedScopes,
 };
-use crate::model::{ContainerId, EngineError, ErrorKind};
-use crate::reconciler::{Answer, Input, Now, Reconciler};
+use crate::model::{ContainerId, EngineError, ErrorKind, Event};
+use crate::reconciler::{Answer, Effect, Input, Now, Reconciler};
 use crate::settings::{LONGEST, Settings};
 use crate::watch::guard::Outage;
-use crate::watch::in_flight::{InFlight, Room};
+use crate::watch::in_flight::InFlight;
 use crate::watch::liveness::{Liveness, is_silence};
 use crate::watch::status::{Counters, Phase, Status};
 use crate::watch::watcher::{Shared, WatchError};
@@ -45,19 +45,6 @@ enum Wake {
     /// The stream may have been silent for long enough to be checked.
     Silence,
     Checked(Result<Option<SystemTime>, EngineError>),
-    Audit,
-    /// A list that is owed can be asked for again.
-    Relist,
-}
-
-/// Whether there has to be a list before the next audit is due, for the last one did not tell of all, or events may have
-/// been missed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Owed {
-    No,
-    Yes,
-    /// It is being asked for.
-    Asked,
 }
 
 /// Longer than any watch lasts.
@@ -74,7 +61,6 @@ pub(crate) struct Driver<'a, C> {
     source: Option<ChangeSource>,
     /// Why that is worse than usual.
     fallback: Option<Arc<EngineError>>,
-    owed: Owed,
     unlisted: Vec<Unlisted>,
     counters: Counters,
 }
@@ -85,7 +71,6 @@ impl<'a, C: EngineClient> Driver<'a, C> {
             live: None,
             source: None,
             fallback: None,
-            owed: Owed::No,
             unlisted: Vec::new(),
             counters: shared.status().counters,
             shared,
@@ -105,9 +90,9 @@ impl<'a, C: EngineClient> Driver<'a, C> {
         let mut delays = backoff.delays();
         let mut logged = None;
         loop {
-            (self.live, self.owed) = (None, Owed::No);
+            self.live = None;
             self.unlisted.clear();
-            self.publish(Phase::Connecting);
+            self.publish(Phase::Connecting, Vec::new());
             self.counters.connects += 1;
             let Err(error) = self.connection().await;
             (self.source, self.fallback) = (None, None);
@@ -122,10 +107,12 @@ impl<'a, C: EngineClient> Driver<'a, C> {
             }
             logged = Some(error.to_string());
             self.report(&error, delay.is_none());
-            self.publish(match delay {
+            let phase = match delay {
                 Some(_) => Phase::Disconnected { error: error.clone() },
                 None => Phase::Failed { error: error.clone() },
-            });
+            };
+            let events = self.reconciler.take_events();
+            self.publish(phase, events);
             match delay {
                 Some(delay) => sleep(delay).await,
                 None => return Err(WatchError::GaveUp { error }),
@@ -171,43 +158,36 @@ impl<'a, C: EngineClient> Driver<'a, C> {
         let mut liveness = Liveness::new(settings.probe_every().unwrap_or(NEVER));
         let mut silence = pin!(sleep_until(liveness.due()));
         let mut checking = pin!(Fuse::terminated());
-        let mut audit = pin!(sleep(settings.next_audit().unwrap_or(NEVER)));
         let mut listing = pin!(Fuse::terminated());
-        let mut relist = pin!(Fuse::terminated());
-        let mut incomplete = 0;
         let mut inspections = FuturesUnordered::new();
         let mut in_flight = InFlight::new(settings.inspections());
         // Whether there may be more events or answers than one turn takes.
         let mut more = false;
         loop {
-            if self.reconciler.take_list_owed() {
-                self.owed = Owed::Yes;
-            }
-            if self.owed == Owed::Yes && relist.is_terminated() && listing.is_terminated() {
-                self.audit();
-            }
-            if self.reconciler.take_list_wanted() {
-                self.counters.lists += 1;
-                if self.owed == Owed::Yes {
-                    self.owed = Owed::Asked;
-                }
-                let (connection, known) = (&connection, self.reconciler.is_live());
-                let list =
-                    async move { if known { connection.audit().await } else { connection.list().await } };
-                listing.set(limited(settings.list_limit(), "listing containers", list).fuse());
-            }
             let now = Instant::now();
-            while let room = in_flight.room(now)
-                && room != Room::None
-                && let Some((id, is_retry)) = self.reconciler.next_inspection(room == Room::Any)
-            {
-                self.counters.inspections += 1;
-                self.counters.retries += u64::from(is_retry);
-                tracing::trace!(%id, "inspecting");
-                in_flight.begin(id.clone(), is_retry, now);
-                inspections.push(inspect(&connection, id, settings));
+            let mut published = Vec::new();
+            while let Some(effect) = self.reconciler.poll_effect(in_flight.room(now)) {
+                match effect {
+                    Effect::List | Effect::Audit => {
+                        let (connection, is_audit) = (&connection, matches!(effect, Effect::Audit));
+                        self.counters.lists += 1;
+                        self.counters.audits += u64::from(is_audit);
+                        let list = async move {
+                            if is_audit { connection.audit().await } else { connection.list().await }
+                        };
+                        listing.set(limited(settings.list_limit(), "listing containers", list).fuse());
+                    }
+                    Effect::Inspect { id, is_retry } => {
+                        self.counters.inspections += 1;
+                        self.counters.retries += u64::from(is_retry);
+                        tracing::trace!(%id, "inspecting");
+                        in_flight.begin(id.clone(), is_retry, now);
+                        inspections.push(inspect(&connection, id, settings));
+                    }
+                    Effect::Publish(events) => published = events,
+                }
             }
-            self.publish_progress();
+            self.publish_progress(published);
             // However fast it goes on, others run in between, and cancelling works.
             if take(&mut more) {
                 yield_now().await;
@@ -222,8 +202,6 @@ impl<'a, C: EngineClient> Driver<'a, C> {
                 () = sleep_until(room.unwrap_or(now)), if room.is_some() => Wake::Room,
                 () = &mut silence, if checking.is_terminated() => Wake::Silence,
                 answer = &mut checking, if !checking.is_terminated() => Wake::Checked(answer),
-                () = &mut audit => Wake::Audit,
-                () = &mut relist, if !relist.is_terminated() => Wake::Relist,
             };
             // Events that are here already go before answers: what they hint at may make those stale.
             let mut wake = Some(wake);
@@ -237,19 +215,7 @@ impl<'a, C: EngineClient> Driver<'a, C> {
                 more |= nth == TURN;
             }
             match wake {
-                Some(Wake::Listed(list)) => {
-                    let reported_all = self.take_list::<C::Connection>(list)?;
-                    if !reported_all {
-                        incomplete += 1;
-                        self.owed = Owed::Yes;
-                        relist.set(sleep(settings.backoff().nth_delay(incomplete)).fuse());
-                    } else {
-                        incomplete = 0;
-                        if self.owed == Owed::Asked {
-                            self.owed = Owed::No;
-                        }
-                    }
-                }
+                Some(Wake::Listed(list)) => self.take_list::<C::Connection>(list)?,
                 Some(Wake::Inspected(id, answer)) => {
                     in_flight.end(&id);
                     self.take(Input::Inspected(id, answer));
@@ -268,14 +234,8 @@ impl<'a, C: EngineClient> Driver<'a, C> {
                     liveness.checked(answer)?;
                     silence.as_mut().reset(liveness.due());
                 }
-                Some(Wake::Audit) => {
-                    if self.reconciler.is_live() && listing.is_terminated() {
-                        self.audit();
-                    }
-                    audit.as_mut().reset(Instant::now() + settings.next_audit().unwrap_or(NEVER));
-                }
-                // What is owed or has room now is asked for above.
-                Some(Wake::Event(_) | Wake::Relist | Wake::Room) | None => {}
+                // What has room now is inspected above.
+                Some(Wake::Event(_) | Wake::Room) | None => {}
             }
             for nth in 1..=TURN {
                 let Some(Some((id, answer))) = unconstrained(inspections.next()).now_or_never() else {
@@ -289,15 +249,7 @@ impl<'a, C: EngineClient> Driver<'a, C> {
     }
 
     fn take(&mut self, input: Input) {
-        self.reconciler.handle(input, Now::read());
-    }
-
-    /// Compares the portfolio with a list, or completes one, if it is the time for that.
-    fn audit(&mut self) {
-        if self.reconciler.takes_audits() {
-            self.counters.audits += u64::from(self.reconciler.is_live());
-            self.take(Input::Audit);
-        }
+        self.reconciler.handle_input(input, Now::read());
     }
 
     fn take_event(
@@ -310,7 +262,7 @@ impl<'a, C: EngineClient> Driver<'a, C> {
         match event {
             // An adapter may find these out by itself: they are no sign of life.
             EngineEvent::Gap => {
-                self.owed = Owed::Yes;
+                self.take(Input::Event(event));
                 return Ok(());
             }
             EngineEvent::Source(source) => {
@@ -338,12 +290,11 @@ impl<'a, C: EngineClient> Driver<'a, C> {
         self.fallback = why;
     }
 
-    /// Without a list there is no picture to begin with, but an audit can wait for the next time. Whether all was told
-    /// that is owed.
+    /// Takes in a list, or that it failed: without the first one there is no picture, but an audit can wait.
     fn take_list<E: EngineConnection>(
         &mut self,
         list: Result<Listing, EngineError>,
-    ) -> Result<bool, EngineError> {
+    ) -> Result<(), EngineError> {
         match list {
             Ok(Listing { entries, unlisted }) => {
                 for Unlisted { scope, error } in &unlisted {
@@ -353,29 +304,28 @@ impl<'a, C: EngineClient> Driver<'a, C> {
                 }
                 self.take(Input::Listed(entries, UnlistedScopes::new::<E>(&unlisted)));
                 self.unlisted = unlisted;
-                Ok(self.unlisted.is_empty())
+                Ok(())
             }
             Err(error) if !self.reconciler.is_live() || is_silence(&error) => Err(error),
             Err(error) => {
                 tracing::warn!(%error, "no audit this time");
-                self.take(Input::AuditFailed);
-                Ok(self.owed == Owed::No)
+                self.take(Input::ListFailed);
+                Ok(())
             }
         }
     }
 
-    fn publish_progress(&mut self) {
+    fn publish_progress(&mut self, events: Vec<Event>) {
         if self.reconciler.is_live() && self.live.is_none() {
             tracing::debug!(containers = self.reconciler.portfolio().total(), "live");
             self.live = Some((Instant::now(), SystemTime::now()));
             self.outage.reported = false;
         }
-        self.publish(self.live.map_or(Phase::Synchronizing, |(_, since)| Phase::Live { since }));
+        self.publish(self.live.map_or(Phase::Synchronizing, |(_, since)| Phase::Live { since }), events);
     }
 
     /// Readers see the picture before anybody hears of it, be it by the status or by an event.
-    fn publish(&mut self, phase: Phase) {
-        let events = self.reconciler.take_published();
+    fn publish(&mut self, phase: Phase, events: Vec<Event>) {
         self.counters.ignored = self.reconciler.ignored();
         if self.counters.drifted != self.reconciler.drifted() {
             tracing::warn!(

@@ -111,9 +111,9 @@ impl<C> Drop for Turn<C> {
         };
         // Subscriptions to a closed watcher end.
         if let Some(error) = last.filter(|_| !self.shared.closed.is_cancelled()) {
-            reconciler.handle(Input::Disconnected(error), Now::read());
+            reconciler.handle_input(Input::Disconnected(error), Now::read());
         }
-        let events = reconciler.take_published();
+        let events = reconciler.take_events();
         // The next watch begins after all this.
         let mut place = self.shared.reconciler.lock().unwrap_or_else(PoisonError::into_inner);
         self.shared.publication.publish(reconciler.portfolio(), events, || self.shared.rest(phase));

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::model::ContainerId;
+use crate::reconciler::Room;
 
 /// After how long an inspection is slow.
 const SLOW: Duration = Duration::from_millis(500);
@@ -29,15 +30,6 @@ struct Inspection {
     id: ContainerId,
     since: Instant,
     is_retry: bool,
-}
-
-/// What may begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Room {
-    None,
-    /// An inspection whose last one did not fail.
-    Fresh,
-    Any,
 }
 
 impl InFlight {

@@ -55,6 +55,8 @@ pub(super) struct Bounds {
     /// Events that are lost.
     pub(super) lost: u8,
     pub(super) audits: u8,
+    /// Times at which the engine says that events may have been lost.
+    pub(super) gaps: u8,
     pub(super) connections: u8,
     /// How often the engine dies, with all that is alive in it.
     pub(super) crashes: u8,
@@ -82,6 +84,8 @@ pub(super) enum Action {
     /// The next event is lost.
     Lose(usize),
     Audit,
+    /// The stream reports that events may have been lost.
+    Gap,
     /// The exit of a life overtakes its start.
     Swap(usize),
     Connect,
@@ -94,7 +98,9 @@ pub(super) enum Action {
     AnswerList,
     /// The answer does not tell of this container.
     AnswerListWithout(usize),
-    /// The list is asked for again, for it did not tell of all.
+    /// An audit's list fails.
+    FailList,
+    /// A list is requested again, for the last one failed or was not complete.
     Relist,
     Ask,
     Look(usize),
@@ -179,8 +185,8 @@ pub(super) struct World {
     /// Where changes are polled for: whether anybody looked for a list on this connection.
     looked: bool,
     listed: bool,
-    /// Whether the last list did not tell of all.
-    partly: bool,
+    /// Whether a gap was reported since the newest list was requested.
+    gap: bool,
     wrong: Wrong,
     /// Whether a grace was too short for an event that was on its way.
     hasty: bool,
@@ -231,7 +237,7 @@ impl World {
             list: None,
             looked: false,
             listed: false,
-            partly: false,
+            gap: false,
             wrong: Wrong::No,
             hasty: false,
             epoch: Instant::now(),
@@ -282,10 +288,13 @@ impl World {
     /// All that can happen next.
     pub(super) fn possible(&self) -> Vec<Action> {
         let bounds = &self.bounds;
-        let due = self.reconciler.deadlines.all().map(|deadline| match deadline {
-            Deadline::Retry(id) => Action::RetryDue(self.nth(id)),
-            Deadline::Exit(id) => Action::ExitDue(self.nth(id)),
-            Deadline::Drift(id) => Action::DriftDue(self.nth(id)),
+        let due = self.reconciler.deadlines.all().filter_map(|deadline| match deadline {
+            Deadline::Retry(id) => Some(Action::RetryDue(self.nth(id))),
+            Deadline::Exit(id) => Some(Action::ExitDue(self.nth(id))),
+            Deadline::Drift(id) => Some(Action::DriftDue(self.nth(id))),
+            Deadline::Relist => Some(Action::Relist),
+            // One is always pending.
+            Deadline::Audit => (bounds.audits > 0).then_some(Action::Audit),
         });
         let mut all: Vec<_> = due.collect();
         for (nth, subject) in self.subjects.iter().enumerate() {
@@ -343,6 +352,9 @@ impl World {
                 if bounds.crashes > 0 {
                     all.push(Action::Crash);
                 }
+                if bounds.gaps > 0 {
+                    all.push(Action::Gap);
+                }
             }
             false if bounds.connections > 0 => {
                 all.push(Action::Connect);
@@ -360,13 +372,14 @@ impl World {
                     all.extend((0..self.subjects.len()).map(Action::AnswerListWithout));
                 }
             }
-            None if self.partly && self.reconciler.takes_audits() => all.push(Action::Relist),
             None => {}
         }
-        if bounds.audits > 0 && self.list.is_none() && self.reconciler.is_live() {
-            all.push(Action::Audit);
+        if self.list.is_some() && self.reconciler.is_live() && bounds.failures > 0 {
+            all.push(Action::FailList);
         }
-        if self.connected && self.reconciler.clone().next_inspection(true).is_some() {
+        if self.connected
+            && matches!(self.reconciler.clone().poll_effect(Room::Any), Some(Effect::Inspect { .. }))
+        {
             all.push(Action::Ask);
         }
         all
@@ -466,15 +479,17 @@ impl World {
                 self.wrong = Wrong::Perhaps;
             }
             Action::Audit => {
-                self.bounds.audits -= 1;
-                if self.wrong == Wrong::Perhaps {
-                    self.wrong = Wrong::Audited;
+                let begins = self.list.is_none() && self.reconciler.is_live();
+                self.due(Deadline::Audit)?;
+                if begins {
+                    self.bounds.audits -= 1;
+                    self.expect_list()?;
                 }
-                self.input(Input::Audit)?;
-                if !self.reconciler.take_list_wanted() {
-                    return Err("an audit, and no list is wanted".into());
-                }
-                self.list = Some(Question::Asked);
+            }
+            Action::Gap => {
+                self.bounds.gaps -= 1;
+                self.gap = true;
+                self.input(Input::Event(EngineEvent::Gap))?;
             }
             Action::Swap(nth) => self.subjects[nth].queue.swap(0, 1),
             Action::ConnectWithReplay => {
@@ -489,10 +504,7 @@ impl World {
                 self.connected = true;
                 self.wrong = Wrong::No;
                 self.input(Input::Connected)?;
-                if !self.reconciler.take_list_wanted() {
-                    return Err("connected, and no list is wanted".into());
-                }
-                self.list = Some(Question::Asked);
+                self.expect_list()?;
             }
             Action::Crash => {
                 self.bounds.crashes -= 1;
@@ -505,7 +517,7 @@ impl World {
             }
             Action::Disconnect => {
                 self.connected = false;
-                (self.looked, self.listed, self.partly) = (false, false, false);
+                (self.looked, self.listed, self.gap) = (false, false, false);
                 self.list = None;
                 for subject in &mut self.subjects {
                     subject.queue.clear();
@@ -532,21 +544,16 @@ impl World {
                 self.list = Some(Question::Looked(alive));
             }
             Action::Relist => {
-                self.input(Input::Audit)?;
-                if !self.reconciler.take_list_wanted() {
-                    return Err("not all was listed, and no list is wanted".into());
-                }
-                self.list = Some(Question::Asked);
+                self.due(Deadline::Relist)?;
+                self.expect_list()?;
             }
             Action::AnswerList | Action::AnswerListWithout(_) => {
                 let Some(Question::Looked(mut alive)) = self.list.take() else {
                     unreachable!("checked in possible")
                 };
-                self.partly = false;
                 let mut unlisted_scopes = Vec::new();
                 if let Action::AnswerListWithout(without) = action {
                     self.bounds.partial -= 1;
-                    self.partly = true;
                     alive.retain(|(nth, _)| *nth != without);
                     unlisted_scopes.push(id(without).to_string());
                 }
@@ -578,8 +585,18 @@ impl World {
                 }
                 self.input(Input::Listed(entries, UnlistedScopes::of(unlisted_scopes, ContainerId::as_str)))?;
             }
+            Action::FailList => {
+                self.bounds.failures -= 1;
+                self.list = None;
+                if self.wrong == Wrong::Audited {
+                    self.wrong = Wrong::Perhaps;
+                }
+                self.input(Input::ListFailed)?;
+            }
             Action::Ask => {
-                let (wanted, _) = self.reconciler.next_inspection(true).expect("checked in possible");
+                let Some(Effect::Inspect { id: wanted, .. }) = self.reconciler.poll_effect(Room::Any) else {
+                    unreachable!("checked in possible")
+                };
                 let nth = self.nth(&wanted);
                 let subject = &mut self.subjects[nth];
                 subject.asked += 1;
@@ -644,6 +661,13 @@ impl World {
         }
     }
 
+    fn expect_list(&self) -> Result<(), String> {
+        match self.list {
+            Some(Question::Asked) => Ok(()),
+            _ => Err("no list is requested".into()),
+        }
+    }
+
     fn nth(&self, wanted: &ContainerId) -> usize {
         (0..self.subjects.len()).find(|nth| id(*nth) == *wanted).expect("a container of this world")
     }
@@ -659,7 +683,7 @@ impl World {
 
     fn input(&mut self, input: Input) -> Result<(), String> {
         let fold = self.reconciler.portfolio().clone();
-        self.reconciler.handle(input, self.now());
+        self.reconciler.handle_input(input, self.now());
         self.check_step(fold)
     }
 
@@ -675,9 +699,25 @@ impl World {
 
     /// Checks what was published since the portfolio was as in `fold`, and the reconciler itself.
     fn check_step(&mut self, mut fold: Portfolio) -> Result<(), String> {
-        for event in self.reconciler.take_published() {
-            self.check(&fold, &event).map_err(|broken| format!("{event}: {broken}"))?;
-            fold.apply(&event.kind);
+        while let Some(effect) = self.reconciler.poll_effect(Room::None) {
+            match effect {
+                Effect::List | Effect::Audit => {
+                    self.gap = false;
+                    if self.wrong == Wrong::Perhaps && matches!(effect, Effect::Audit) {
+                        self.wrong = Wrong::Audited;
+                    }
+                    if self.list.replace(Question::Asked).is_some() {
+                        return Err("two lists at once".into());
+                    }
+                }
+                Effect::Inspect { id, .. } => return Err(format!("there is no room to inspect {id}")),
+                Effect::Publish(events) => {
+                    for event in events {
+                        self.check(&fold, &event).map_err(|broken| format!("{event}: {broken}"))?;
+                        fold.apply(&event.kind);
+                    }
+                }
+            }
         }
         self.reconciler.check_deadlines()?;
         let is_lossy = self.bounds.lost < self.bounds_at_first.lost;
@@ -784,7 +824,8 @@ impl World {
 
     /// Whoever has nothing under way is in the picture as in the world, whatever hangs with others.
     fn check_quiet(&self) -> Result<(), String> {
-        if !self.connected || self.wrong != Wrong::No || self.list.is_some() || self.partly {
+        let relisting = self.reconciler.deadlines.is_pending(&Deadline::Relist);
+        if !self.connected || self.wrong != Wrong::No || self.list.is_some() || relisting {
             return Ok(());
         }
         let mut quiet = 0;
@@ -806,9 +847,10 @@ impl World {
                 return Err(format!("{} inspections for {} reasons", subject.asked, subject.reasons));
             }
         }
-        match quiet == self.subjects.len() && !self.reconciler.is_live() {
-            true => Err("nothing is under way, and it is not live".into()),
-            false => Ok(()),
+        match quiet == self.subjects.len() {
+            true if !self.reconciler.is_live() => Err("nothing is under way, and it is not live".into()),
+            true if self.gap => Err("nothing is under way, and the gap was not closed".into()),
+            _ => Ok(()),
         }
     }
 
@@ -816,7 +858,7 @@ impl World {
     pub(super) fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         (self.bounds, self.wrong, self.hasty).hash(&mut hasher);
-        (&self.subjects, self.connected, &self.list, self.looked, self.listed, self.partly, self.clock)
+        (&self.subjects, self.connected, &self.list, self.looked, self.listed, self.gap, self.clock)
             .hash(&mut hasher);
         self.reconciler
             .fingerprint(&self.subjects.iter().enumerate().map(|(nth, _)| id(nth)).collect::<Vec<_>>())
@@ -835,6 +877,12 @@ impl Reconciler {
                 states.into_iter().zip(Deadline::of(id)).filter_map(|(is, deadline)| is.then_some(deadline)),
             );
         }
+        if matches!(self.lists, ListState::Deferred) {
+            expected.push(Deadline::Relist);
+        }
+        if !matches!(self.phase, Phase::Disconnected) {
+            expected.push(Deadline::Audit);
+        }
         let pending = self.deadlines.all().count();
         match expected.iter().all(|deadline| self.deadlines.is_pending(deadline)) && expected.len() == pending
         {
@@ -850,16 +898,23 @@ impl Reconciler {
         let touched = |all: &Touched| ids.iter().map(|id| Some(all.contains(id))).collect::<Vec<_>>();
         let phase = match &self.phase {
             Phase::Disconnected => (0, vec![]),
-            Phase::Listing { touched: all } => (1, touched(all)),
+            Phase::Listing => (1, vec![]),
             Phase::Confirming { unsettled, complete } => {
                 (2 + 2 * u8::from(!complete), ids.iter().map(|id| unsettled.get(id).copied()).collect())
             }
-            Phase::Live { audit: None } => (3, vec![]),
-            Phase::Live { audit: Some(all) } => (5, touched(all)),
+            Phase::Live => (3, vec![]),
+        };
+        let lists = match &self.lists {
+            ListState::Idle => (0, vec![]),
+            ListState::Pending { required } => (1 + u8::from(*required), vec![]),
+            ListState::Deferred => (3, vec![]),
+            ListState::InFlight { required, again, touched: all } => {
+                (4 + u8::from(*required) + 2 * u8::from(*again), touched(all))
+            }
         };
         let records: Vec<_> = ids.iter().map(|id| (self.records.get(id), self.failures.times(id))).collect();
         let queues = (&self.fresh, &self.retries, &self.remembered, set(&self.unconfirmed));
-        let _ = write!(text, "{phase:?} {records:?} {queues:?} {:?}", self.portfolio);
+        let _ = write!(text, "{phase:?} {lists:?} {records:?} {queues:?} {:?}", self.portfolio);
         text
     }
 }
