@@ -35,23 +35,25 @@ use crate::model::{Container, ContainerId, EngineError, Event, EventKind, Unreso
 use crate::portfolio::Portfolio;
 use crate::settings::Settings;
 
-mod answers;
 mod audit;
 mod deadlines;
-#[cfg(test)]
-mod decisions;
+mod events;
 #[cfg(test)]
 mod explorer;
 mod failures;
+mod inspection;
 mod lists;
-mod memory;
 mod record;
+mod resync;
+#[cfg(test)]
+mod tests;
+mod tombstones;
 
 use deadlines::{Deadline, Deadlines};
 pub(crate) use deadlines::{GRACE, Now};
 use failures::Failures;
 use lists::ListState;
-use record::{Exit, Inquiry, Preview, Record, Since, Touched};
+use record::{Exit, Inquiry, Preview, Record};
 
 /// How many containers that are not alive are remembered, to recognise late and repeated events of theirs.
 const REMEMBERED: usize = 1024;
@@ -207,33 +209,6 @@ impl Reconciler {
         take(&mut self.published)
     }
 
-    /// The container to inspect next, now, and whether its last inspection failed: such ones come last. The inspection
-    /// counts as begun.
-    fn next_inspection(&mut self, room: Room) -> Option<(ContainerId, bool)> {
-        if room == Room::None {
-            return None;
-        }
-        loop {
-            let is_fresh = !self.fresh.is_empty();
-            let queue = if is_fresh { &mut self.fresh } else { &mut self.retries };
-            if !is_fresh && room != Room::Any {
-                return None;
-            }
-            let id = queue.pop_front()?;
-            let is_retry = self.failures.times(&id) > 0;
-            let record = self.records.get_mut(&id).filter(|record| record.inquiry == Inquiry::Wanted);
-            match record {
-                // It was queued twice, and failed in between.
-                Some(_) if is_fresh && is_retry => self.retries.push_back(id),
-                Some(record) => {
-                    record.inquiry = Inquiry::Asked(Since::default());
-                    return Some((id, is_retry));
-                }
-                None => {}
-            }
-        }
-    }
-
     /// When [`handle_timeout`](Self::handle_timeout) is to be called, unless an input changes that.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.deadlines.next()
@@ -330,228 +305,6 @@ impl Reconciler {
         self.begin_lists(now);
     }
 
-    fn synchronize(
-        &mut self,
-        entries: Vec<ListingEntry>,
-        unlisted_scopes: &UnlistedScopes,
-        touched: &Touched,
-        now: Now,
-    ) {
-        let mut gone = self.unconfirmed.clone();
-        gone.retain(|id| !unlisted_scopes.contains(id));
-        for entry in entries {
-            let id = entry.container().id().clone();
-            gone.remove(&id);
-            let confirmed = self.portfolio.by_id(&id).is_some() && !self.unconfirmed.contains(&id);
-            if confirmed || self.is_asked(&id) {
-                continue;
-            }
-            match entry {
-                // What an event spoke of may have changed since the moment that the list shows.
-                ListingEntry::Whole(container) if container.pid() != 0 && !touched.contains(&id) => {
-                    self.adopt(container, now.time, now);
-                }
-                entry => {
-                    self.note_name(&id, &entry);
-                    self.want(&id);
-                }
-            }
-        }
-        for id in gone {
-            if !self.is_asked(&id) {
-                self.exit_known(&id, None, now);
-                self.forget(&id);
-            }
-        }
-        let unsettled = self.records.iter().filter(|(_, record)| !record.inquiry.is_settled());
-        let unsettled = unsettled.map(|(id, _)| (id.clone(), false)).collect();
-        self.phase = Phase::Confirming { unsettled, complete: unlisted_scopes.is_empty() };
-        self.go_live_if_settled(now);
-    }
-
-    fn event(&mut self, event: EngineEvent, now: Now) {
-        let id = match &event {
-            EngineEvent::Gap if !matches!(self.phase, Phase::Disconnected) => return self.require_list(),
-            EngineEvent::Subscribed
-            | EngineEvent::Source(_)
-            | EngineEvent::Fallback(_)
-            | EngineEvent::Gap => return,
-            EngineEvent::Started { id, .. }
-            | EngineEvent::Exited { id, .. }
-            | EngineEvent::Paused { id, .. }
-            | EngineEvent::Unpaused { id, .. }
-            | EngineEvent::Changed { id, .. } => id.clone(),
-        };
-        let is_stranger = !self.records.contains_key(&id) && self.portfolio.by_id(&id).is_none();
-        let is_beyond = is_stranger && self.strangers >= STRANGERS;
-        if matches!(self.phase, Phase::Disconnected) {
-            return;
-        }
-        if let ListState::InFlight { touched, .. } = &mut self.lists {
-            touched.insert(&id, is_beyond || touched.len() > STRANGERS + self.portfolio.total());
-        }
-        if is_beyond {
-            self.has_forgotten = true;
-            return;
-        }
-        if is_stranger {
-            self.strangers += 1;
-            self.records.entry(id.clone()).or_default().is_stranger = true;
-        }
-        if let Some(record) = self.records.get_mut(&id) {
-            record.suspected = false;
-            if let Some(suspicion) = &mut record.suspicion {
-                suspicion.explained = true;
-            }
-        }
-        let before = (self.published.len(), self.inquiry(&id));
-        // What is reported late or again says nothing of now, nor do a life's beginning and end of changes in it.
-        let newest = self.records.get(&id).and_then(|record| record.newest);
-        let is_change = !matches!(event, EngineEvent::Started { .. } | EngineEvent::Exited { .. });
-        let hinted_at = event.at().filter(|at| is_change && Some(*at) > newest);
-        match event {
-            EngineEvent::Subscribed
-            | EngineEvent::Source(_)
-            | EngineEvent::Fallback(_)
-            | EngineEvent::Gap => {}
-            EngineEvent::Started { at, pid, preview, .. } => {
-                self.started(&id, at, pid.filter(|pid| *pid != 0), preview, now);
-            }
-            EngineEvent::Exited { pid, at, code, .. } => self.exited(&id, Exit { pid, at, code }, now),
-            EngineEvent::Paused { at, .. } => self.paused(&id, true, at, now),
-            EngineEvent::Unpaused { at, .. } => self.paused(&id, false, at, now),
-            EngineEvent::Changed { .. } => {
-                // Nothing of one that is not alive matters; if it is alive unseen, its start is still to come.
-                if self.is_asked(&id) || self.portfolio.by_id(&id).is_some() {
-                    self.want(&id);
-                }
-            }
-        }
-        if before == (self.published.len(), self.inquiry(&id)) {
-            self.ignored += 1;
-        }
-        if let Some(record) = self.records.get_mut(&id) {
-            record.hinted_at = record.hinted_at.max(hinted_at);
-        }
-        self.settle(&id, now);
-    }
-
-    fn started(
-        &mut self,
-        id: &ContainerId,
-        at: Option<SystemTime>,
-        pid: Option<u32>,
-        preview: Option<Box<Container>>,
-        now: Now,
-    ) {
-        let confirmed = !self.unconfirmed.contains(id);
-        let preview = preview.filter(|preview| self.preview_bytes + preview.size() <= MAX_PREVIEW_BYTES);
-        let record = self.records.entry(id.clone()).or_default();
-        record.newest = record.newest.max(at);
-        let newest_start = record.newest_start;
-        record.newest_start = newest_start.max(at);
-        // What is told again or late must not bring a life back.
-        let reported_before = at.is_some() && at <= newest_start;
-        let mut preview = Preview::new(id, at, pid, preview).filter(|_| !reported_before);
-        // Nothing distinguishes that life from others.
-        let is_bare = preview.is_none() && !reported_before && self.portfolio.by_id(id).is_none();
-        if let Some(known) = self.portfolio.by_id(id) {
-            if confirmed && pid == Some(known.pid()) {
-                return;
-            }
-            // The first start told after a life began is its own, the next one another life's; also of a life known
-            // from an earlier connection, for the engine may tell again what happened a moment before this one.
-            let other_life = match (known.started_at(), at) {
-                (Some(began), Some(at)) => at > began && newest_start > Some(began),
-                _ => !confirmed && pid.is_some() && pid != Some(known.pid()),
-            };
-            if other_life && !reported_before {
-                self.exit_known(id, Some(Exit { pid: None, at, code: None }), now);
-            } else {
-                preview = None;
-            }
-        }
-        let record = self.records.entry(id.clone()).or_default();
-        let (exit, past) = (record.exit, &mut record.past);
-        let preview = preview
-            .filter(|preview| !exit.is_some_and(|exit| exit.ends_preview(preview)))
-            .filter(|preview| !past.as_mut().is_some_and(|past| past.began_as(&preview.container)));
-        record.is_begun = is_bare || preview.is_some();
-        if let Inquiry::Asked(since) = &mut record.inquiry {
-            since.started = true;
-        }
-        let former = std::mem::replace(&mut record.preview, preview);
-        if let (Some(former), Some(exit)) = (former, exit)
-            && exit.ends_preview(&former)
-        {
-            // It waited for its name, which will not come any more: another life is asked about now.
-            self.announce_past_life(former, exit, now);
-        }
-        self.want(id);
-    }
-
-    fn exited(&mut self, id: &ContainerId, exit: Exit, now: Now) {
-        let known = self.portfolio.by_id(id).cloned();
-        let record = self.records.entry(id.clone()).or_default();
-        record.newest = record.newest.max(exit.at);
-        record.exit = Some(match record.exit {
-            Some(former) if exit.at.is_some() && former.at > exit.at => former,
-            _ => exit,
-        });
-        if let Inquiry::Asked(since) = &mut record.inquiry {
-            // The answer may be of a life that ended before this one.
-            since.hinted |= since.exits > 0;
-            since.exits = since.exits.saturating_add(1);
-        }
-        let began_later = |preview: &Preview| exit.verdict(&preview.container) == Some(false);
-        record.is_begun &= record.preview.as_ref().is_some_and(began_later);
-        if let Some(past) = record.past.as_mut().filter(|past| past.began < exit.at) {
-            past.start_reported = true;
-        }
-        match known {
-            Some(known) if exit.ends(&known) => self.exit_known(id, Some(exit), now),
-            Some(_) => self.want(id),
-            // Whoever is being asked about may still tell more of it than its start event did.
-            None if matches!(record.inquiry, Inquiry::Asked(_)) => {}
-            None => {
-                // Whoever is going to be asked about may still be named.
-                let asking = record.inquiry != Inquiry::None;
-                let over =
-                    |preview: &mut Preview| exit.ends_preview(preview) && !(asking && preview.nameless);
-                if let Some(preview) = record.preview.take_if(over) {
-                    // All that led to the question is over, and any later life's start is still to come.
-                    if take(&mut record.inquiry) == Inquiry::Deferred {
-                        self.deadlines.cancel(Deadline::Retry(id.clone()));
-                    }
-                    self.failures.remove(id);
-                    self.announce_past_life(preview, exit, now);
-                }
-            }
-        }
-    }
-
-    fn paused(&mut self, id: &ContainerId, paused: bool, at: Option<SystemTime>, now: Now) {
-        let record = self.records.entry(id.clone()).or_default();
-        let newest = record.newest;
-        record.newest = newest.max(at);
-        let Some(known) = self.portfolio.by_id(id).cloned() else {
-            // It is alive, or was: if nobody told of its start, this is how to learn of it.
-            self.want(id);
-            return;
-        };
-        let confirmed = !self.unconfirmed.contains(id);
-        let newest = newest.max(known.started_at());
-        match record.inquiry {
-            Inquiry::None if confirmed && known.paused() == paused => {}
-            Inquiry::None if confirmed && (at.is_none() || at > newest) => {
-                let changed = Arc::new(Container::clone(&known).with_paused(paused));
-                let kind = if paused { EventKind::Paused(changed) } else { EventKind::Unpaused(changed) };
-                self.publish(at.unwrap_or(now.time), kind);
-            }
-            _ => self.want(id),
-        }
-    }
-
     /// A member of the portfolio is not alive any more.
     fn exit_known(&mut self, id: &ContainerId, exit: Option<Exit>, now: Now) {
         // Of a life known from an earlier connection a time only tells that it is over, not that this was its end.
@@ -583,43 +336,5 @@ impl Reconciler {
         };
         self.portfolio.apply(&kind);
         self.published.push(Event::new(time, kind).with_engine(origin.or_else(|| self.engine.clone())));
-    }
-
-    fn inquiry(&self, id: &ContainerId) -> Inquiry {
-        self.records.get(id).map(|record| record.inquiry).unwrap_or_default()
-    }
-
-    fn is_asked(&self, id: &ContainerId) -> bool {
-        self.inquiry(id) != Inquiry::None
-    }
-
-    /// A container may have changed: the truth is what is asked from now on.
-    fn want(&mut self, id: &ContainerId) {
-        let record = self.records.entry(id.clone()).or_default();
-        match &mut record.inquiry {
-            Inquiry::Wanted => {}
-            Inquiry::Asked(since) => since.hinted = true,
-            inquiry @ (Inquiry::None | Inquiry::Deferred) => {
-                if std::mem::replace(inquiry, Inquiry::Wanted) == Inquiry::Deferred {
-                    self.deadlines.cancel(Deadline::Retry(id.clone()));
-                }
-                let is_retry = self.failures.times(id) > 0;
-                let queue = if is_retry { &mut self.retries } else { &mut self.fresh };
-                queue.push_back(id.clone());
-                if queue.len() > 2 * self.records.len() + REMEMBERED {
-                    let wanted = |record: &Record| record.inquiry == Inquiry::Wanted;
-                    let mut seen = HashSet::default();
-                    queue.retain(|id| self.records.get(id).is_some_and(wanted) && seen.insert(id.clone()));
-                }
-            }
-        }
-    }
-
-    fn go_live_if_settled(&mut self, now: Now) {
-        if matches!(&self.phase, Phase::Confirming { unsettled, complete: true } if unsettled.is_empty()) {
-            self.phase = Phase::Live;
-            let (containers, unresolved) = (self.portfolio.total(), self.failures.total());
-            self.publish(now.time, EventKind::Synced { containers, unresolved });
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! What exploring once found wrong, and must not again.
 
-use super::world::Action::*;
+use super::bounds::Action::*;
 use super::*;
 
 const MORE: Bounds = Bounds { renames: 1, doubled: 1, failures: 1, connections: 2, ..SMALL };

@@ -8,10 +8,16 @@
 
 use std::collections::HashSet;
 
+mod act;
+mod bounds;
+mod checks;
 mod once_broken;
+mod state;
+mod subject;
 mod world;
 
-use world::{Action, Bounds, Kind, World};
+use bounds::{Action, Bounds, Kind};
+use world::World;
 
 /// Tries all interleavings within bounds, or as many as are allowed; how many distinct states there were.
 fn explore(bounds: Bounds) -> usize {

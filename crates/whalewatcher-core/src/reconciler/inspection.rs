@@ -3,13 +3,15 @@
 //! An answer is news, for it was asked for after what is known. A hint that came meanwhile leads to one more inspection, but
 //! does not make the answer worthless: else a container that changes faster than it can be inspected would never be right.
 
-use std::mem::take;
+use std::mem::{replace, take};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use foldhash::HashSet;
+
 use super::deadlines::{Deadline, GRACE, Now};
-use super::record::{Inquiry, Preview, Since};
-use super::{Answer, Phase, Reconciler};
+use super::record::{Inquiry, Preview, Record, Since};
+use super::{Answer, Phase, REMEMBERED, Reconciler, Room};
 use crate::model::{Container, ContainerId, EventKind};
 use crate::portfolio::steps;
 
@@ -139,7 +141,7 @@ impl Reconciler {
     fn count_answer(&mut self, id: &ContainerId, is_useful: bool, now: Now) {
         let Phase::Confirming { unsettled, .. } = &mut self.phase else { return };
         let Some(has_answer) = unsettled.get_mut(id) else { return };
-        if is_useful || std::mem::replace(has_answer, true) {
+        if is_useful || replace(has_answer, true) {
             unsettled.remove(id);
             self.go_live_if_settled(now);
         }
@@ -185,6 +187,63 @@ impl Reconciler {
                     self.publish(time, event);
                 }
                 self.origins.remove(known.id());
+            }
+        }
+    }
+
+    /// The container to inspect next, now, and whether its last inspection failed: such ones come last. The inspection
+    /// counts as begun.
+    pub(super) fn next_inspection(&mut self, room: Room) -> Option<(ContainerId, bool)> {
+        if room == Room::None {
+            return None;
+        }
+        loop {
+            let is_fresh = !self.fresh.is_empty();
+            let queue = if is_fresh { &mut self.fresh } else { &mut self.retries };
+            if !is_fresh && room != Room::Any {
+                return None;
+            }
+            let id = queue.pop_front()?;
+            let is_retry = self.failures.times(&id) > 0;
+            let record = self.records.get_mut(&id).filter(|record| record.inquiry == Inquiry::Wanted);
+            match record {
+                // It was queued twice, and failed in between.
+                Some(_) if is_fresh && is_retry => self.retries.push_back(id),
+                Some(record) => {
+                    record.inquiry = Inquiry::Asked(Since::default());
+                    return Some((id, is_retry));
+                }
+                None => {}
+            }
+        }
+    }
+
+    pub(super) fn inquiry(&self, id: &ContainerId) -> Inquiry {
+        self.records.get(id).map(|record| record.inquiry).unwrap_or_default()
+    }
+
+    pub(super) fn is_asked(&self, id: &ContainerId) -> bool {
+        self.inquiry(id) != Inquiry::None
+    }
+
+    /// A container may have changed: the truth is what is asked from now on.
+    pub(super) fn want(&mut self, id: &ContainerId) {
+        let record = self.records.entry(id.clone()).or_default();
+        match &mut record.inquiry {
+            Inquiry::Wanted => {}
+            Inquiry::Asked(since) => since.hinted = true,
+            inquiry @ (Inquiry::None | Inquiry::Deferred) => {
+                if replace(inquiry, Inquiry::Wanted) == Inquiry::Deferred {
+                    self.deadlines.cancel(Deadline::Retry(id.clone()));
+                }
+                let is_retry = self.failures.times(id) > 0;
+                let queue = if is_retry { &mut self.retries } else { &mut self.fresh };
+                queue.push_back(id.clone());
+                if queue.len() > 2 * self.records.len() + REMEMBERED {
+                    let wanted = |record: &Record| record.inquiry == Inquiry::Wanted;
+                    let mut seen = HashSet::default();
+                    queue.retain(|id| self.records.get(id).is_some_and(wanted) && seen.insert(id.clone()));
+                }
             }
         }
     }

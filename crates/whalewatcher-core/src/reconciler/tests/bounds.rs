@@ -1,0 +1,155 @@
+//! What is kept of containers beyond the portfolio, and how much of it.
+
+use super::*;
+
+#[test]
+fn what_is_not_alive_and_has_no_past_is_forgotten() {
+    let mut scene = Scene::live([]);
+    scene.event(paused(20));
+    assert_eq!(scene.inspect(None), NOTHING);
+    assert_eq!(scene.records(), 0);
+    scene.event(changed());
+    assert!(!scene.asks(), "and of whom nothing is known nothing is asked");
+    assert_eq!(scene.records(), 0);
+}
+
+/// Lets that many containers exit that nobody knew.
+fn bury(scene: &mut Scene, ids: std::ops::Range<usize>) {
+    for id in ids {
+        let id = ContainerId::from(id.to_string());
+        scene.event(EngineEvent::Exited { id, pid: None, at: Some(time(20)), code: None });
+    }
+}
+
+#[test]
+fn so_many_of_the_dead_are_remembered_and_the_newest_of_them() {
+    let mut scene = Scene::live([]);
+    bury(&mut scene, 0..REMEMBERED + 5);
+    assert_eq!((scene.records(), scene.0.remembered.len()), (REMEMBERED, REMEMBERED));
+    assert!(!scene.0.records.contains_key("4") && scene.0.records.contains_key("5"));
+    bury(&mut scene, 5..REMEMBERED + 5);
+    assert_eq!(scene.0.remembered.len(), REMEMBERED, "each once");
+}
+
+#[test]
+fn while_a_list_is_awaited_nobody_who_died_is_forgotten() {
+    let mut audited = Scene::live([]);
+    audited.audit();
+    let mut connecting = Scene::default();
+    connecting.subscribe();
+    for mut scene in [audited, connecting] {
+        bury(&mut scene, 0..REMEMBERED + 5);
+        assert_eq!(scene.records(), REMEMBERED + 5);
+        scene.list([]);
+        bury(&mut scene, 0..1);
+        assert_eq!(scene.records(), REMEMBERED);
+    }
+}
+
+#[test]
+fn the_pids_of_the_newest_lives_are_remembered() {
+    let mut scene = Scene::live([]);
+    for pid in 1..=20 {
+        scene.event(started(pid, None));
+        scene.inspect(Some(plain(pid)));
+        scene.event(exited(pid, None));
+    }
+    for pid in 13..=20 {
+        scene.event(started(pid, None));
+        assert_eq!(scene.inspect(None), NOTHING);
+        assert_eq!(scene.event(exited(pid, None)), NOTHING, "PID {pid}");
+    }
+    let past = scene.0.records["a"].past.as_ref().expect("it lived");
+    assert_eq!(past.remembered_pids(), 8);
+}
+
+/// Lets a container start of which nothing is known.
+fn begin(scene: &mut Scene, id: usize, labels: Labels) {
+    let id = ContainerId::from(id.to_string());
+    let preview = Container::new(id.clone(), "stranger", 0).with_labels(labels);
+    scene.event(EngineEvent::Started { id, at: Some(time(19)), pid: None, preview: Some(Box::new(preview)) });
+}
+
+#[test]
+fn events_of_more_containers_than_there_is_memory_for_are_forgotten_and_a_list_is_owed() {
+    for exits in [false, true] {
+        let mut connecting = Scene::default();
+        connecting.subscribe();
+        let mut audited = Scene::live([]);
+        audited.audit();
+        for mut scene in [Scene::live([]), connecting, audited] {
+            for id in 0..STRANGERS + 5 {
+                begin(&mut scene, id, Labels::default());
+                if exits {
+                    bury(&mut scene, id..id + 1);
+                }
+            }
+            assert!(scene.records() <= STRANGERS && scene.0.strangers == scene.records());
+            let is_full = scene.records() == STRANGERS;
+            assert!(scene.0.poll_effect(Room::None).is_none(), "not before these are done with");
+            // What a list contains may have changed since, though its event was forgotten.
+            let forgotten = Container::new((STRANGERS + 4).to_string(), "late", 1);
+            let is_listing = scene.0.is_listing();
+            if is_listing {
+                scene.list([forgotten]);
+                assert_eq!(scene.0.portfolio().total(), 0);
+            }
+            for deadline in scene.pending() {
+                scene.due(deadline);
+            }
+            let mut requested = false;
+            while let Some(effect) = scene.0.poll_effect(Room::Any) {
+                match effect {
+                    Effect::Inspect { id, .. } => {
+                        scene.take(Input::Inspected(id, Answer::Truth(None)));
+                        for deadline in scene.pending() {
+                            scene.due(deadline);
+                        }
+                    }
+                    Effect::Audit => {
+                        assert!(!replace(&mut requested, true), "once");
+                        scene.list([]);
+                    }
+                    Effect::List | Effect::Publish(_) => panic!("{effect:?}"),
+                }
+            }
+            assert_eq!(requested, is_full || is_listing);
+            assert!(scene.records() <= REMEMBERED && scene.0.is_live());
+        }
+    }
+}
+
+#[test]
+fn what_starts_announce_of_themselves_is_kept_within_bounds_and_the_hint_in_any_case() {
+    let mut scene = Scene::live([]);
+    for id in 0..40 {
+        begin(&mut scene, id, Labels::from_iter([("large", "x".repeat(1 << 20))]));
+    }
+    assert!(
+        scene.0.preview_bytes <= MAX_PREVIEW_BYTES && scene.0.preview_bytes > MAX_PREVIEW_BYTES / 2,
+        "{} bytes",
+        scene.0.preview_bytes
+    );
+    let mut inspected = 0;
+    while let Some((id, _)) = scene.next(Room::Any) {
+        let container = Container::new(id.clone(), "known", 1).with_started_at(time(19));
+        scene.take(Input::Inspected(id, Answer::Truth(Some(container))));
+        inspected += 1;
+    }
+    assert_eq!((inspected, scene.0.preview_bytes, scene.0.strangers, scene.records()), (40, 0, 0, 40));
+    scene.disconnect();
+    assert_eq!(scene.0.preview_bytes, 0);
+}
+
+#[test]
+fn the_churn_of_one_container_takes_no_memory() {
+    let mut scene = Scene::live([]);
+    for at in 0..10_000 {
+        scene.event(started(0, 20 + 2 * at));
+        scene.event(exited(0, 21 + 2 * at));
+    }
+    let queued = scene.0.fresh.len();
+    assert!(queued <= REMEMBERED + 2, "{queued} in the queue");
+    scene.event(started(0, 100_000));
+    assert!(scene.asks() && !scene.asks());
+}
