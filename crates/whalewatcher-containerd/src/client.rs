@@ -7,17 +7,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tonic::transport::{Channel, Endpoint as Dial};
+use whalewatcher_adapter::grpc::Transport;
+use whalewatcher_adapter::{Endpoint, Lives};
 use whalewatcher_core::adapter::{EngineClient, Hook};
 use whalewatcher_core::{EngineError, ErrorKind, Settings};
-use whalewatcher_grpc::{Endpoint, Lives, Transport};
 
 use crate::connection::{Configured, Connection};
 use crate::container::{Details, Packer};
 use crate::failure::ENGINE;
 use crate::handshake::{CONTAINERD, greet};
 use crate::limits::Limits;
-use crate::namespace::{Ignored, LeftOut};
-use crate::subscription::DEFAULT_PROBE_EVERY;
+use crate::namespace::LeftOut;
+use whalewatcher_adapter::containerd::DEFAULT_PROBE_EVERY;
+use whalewatcher_adapter::containerd::IgnoredNamespaces;
 
 /// A client of containerd. It connects when a watcher has it connect; clones share what was configured, and what
 /// [`ignored_with_tasks`](Client::ignored_with_tasks) returns.
@@ -249,7 +251,7 @@ impl Builder {
             )?),
             engine_type: self.engine_type,
             configured: Configured {
-                ignored: self.ignored.map(Ignored::new).transpose()?.unwrap_or_default(),
+                ignored: self.ignored.map(IgnoredNamespaces::new).transpose()?.unwrap_or_default(),
                 packer: self.packer,
                 probe_every: self.probe_every.unwrap_or(DEFAULT_PROBE_EVERY),
                 limits: self.limits,

@@ -10,20 +10,22 @@ use futures_core::Stream;
 use futures_util::stream;
 use tokio::sync::mpsc;
 use tonic::{Code, Response, Status};
+use whalewatcher_adapter::Lives;
+use whalewatcher_adapter::grpc::{Channel, Limit, Transport, origin};
 use whalewatcher_api::containerd::services::containers::v1::GetContainerRequest;
 use whalewatcher_api::containerd::services::containers::v1::containers_client::ContainersClient;
 use whalewatcher_api::containerd::services::tasks::v1::GetRequest;
 use whalewatcher_api::containerd::services::tasks::v1::tasks_client::TasksClient;
 use whalewatcher_core::adapter::{EngineConnection, EngineEvent, Listing};
 use whalewatcher_core::{Container, ContainerId, EngineError, EngineIdentity, ErrorKind, Settings};
-use whalewatcher_grpc::{Channel, Limit, Lives, Transport, origin};
 
 use crate::container::{self, Packer, State, state};
 use crate::failure;
 use crate::limits::Limits;
 use crate::list::{Purpose, list};
-use crate::namespace::{Ignored, LeftOut, Scope, split, within};
-use crate::subscription::EventService;
+use crate::namespace::LeftOut;
+use whalewatcher_adapter::containerd::EventService;
+use whalewatcher_adapter::containerd::{IgnoredNamespaces, Scope, split, within};
 
 const CONTAINER: &str = "Containers.Get";
 const TASK: &str = "Tasks.Get";
@@ -44,7 +46,7 @@ pub struct Connection {
 /// What a connection has from its client.
 #[derive(Clone)]
 pub(crate) struct Configured {
-    pub(crate) ignored: Ignored,
+    pub(crate) ignored: IgnoredNamespaces,
     pub(crate) packer: Option<Packer>,
     pub(crate) probe_every: Duration,
     pub(crate) limits: Limits,
@@ -112,7 +114,7 @@ impl Connection {
         let _ = self.report.send(event);
     }
 
-    pub(crate) fn ignored(&self) -> &Ignored {
+    pub(crate) fn ignored(&self) -> &IgnoredNamespaces {
         &self.configured.ignored
     }
 

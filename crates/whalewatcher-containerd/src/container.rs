@@ -8,7 +8,7 @@ use whalewatcher_api::containerd::v1::types::{Process, Status};
 use whalewatcher_core::adapter::pack;
 use whalewatcher_core::{Container, ContainerId, Labels};
 
-use crate::namespace::qualified;
+use whalewatcher_adapter::containerd::qualified;
 
 /// nerdctl keeps a container's name in this label.
 const NERDCTL_NAME: &str = "nerdctl/name";

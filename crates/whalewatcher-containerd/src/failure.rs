@@ -1,19 +1,9 @@
 //! What went wrong on the way to containerd, in words that say what to do.
 
 use tonic::Status;
+use whalewatcher_adapter::Excerpt;
+pub(crate) use whalewatcher_adapter::containerd::ENGINE;
 use whalewatcher_core::{EngineError, ErrorKind};
-use whalewatcher_grpc::{Engine, Excerpt};
-
-pub(crate) use whalewatcher_grpc::malformed;
-
-/// What errors call it, and where it usually is.
-pub(crate) const ENGINE: Engine = Engine {
-    name: "containerd",
-    kind: "containerd",
-    hint: "",
-    default_endpoint: "unix:///run/containerd/containerd.sock",
-    processes: &["containerd"],
-};
 
 /// containerd is there, but lacks something that this client cannot do without.
 pub(crate) fn too_old(what: &str, version: &str, status: Status) -> EngineError {

@@ -1,10 +1,11 @@
 //! The first words with containerd: whether it is one, and who it is.
 
 use tonic::Code;
+use whalewatcher_adapter::Endpoint;
+use whalewatcher_adapter::grpc::{Channel, Transport, origin};
 use whalewatcher_api::containerd::services::introspection::v1::introspection_client::IntrospectionClient;
 use whalewatcher_api::containerd::services::version::v1::version_client::VersionClient;
 use whalewatcher_core::{EngineError, EngineIdentity};
-use whalewatcher_grpc::{Channel, Endpoint, Transport, origin};
 
 use crate::failure::{self, ENGINE};
 
@@ -34,12 +35,6 @@ pub(crate) async fn greet(endpoint: &Endpoint, transport: &Transport) -> Result<
     let reported = u32::try_from(server.pid).ok().filter(|pid| *pid != 0);
     identity.pid = reported.or_else(|| ENGINE.pid_of(transport.peer()));
     Ok(identity)
-}
-
-/// Whether it still answers.
-pub(crate) async fn ask_version(channel: Channel) -> Result<(), EngineError> {
-    let answer = version_client(channel).version(()).await;
-    answer.map(drop).map_err(|status| failure::of_status(VERSION, status))
 }
 
 fn version_client(channel: Channel) -> VersionClient<Channel> {

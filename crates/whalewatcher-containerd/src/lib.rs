@@ -33,7 +33,6 @@
 mod client;
 mod connection;
 mod container;
-mod events;
 mod failure;
 mod handshake;
 mod limits;
@@ -41,17 +40,17 @@ mod list;
 #[cfg(test)]
 mod mutated;
 mod namespace;
-mod subscription;
 
 pub use client::{Builder, Client};
 pub use connection::Connection;
 pub use container::Details;
 #[cfg(feature = "containerd-client")]
 pub use containerd_client;
-pub use limits::{MAX_CONTAINER, MAX_EVENT, MAX_IDENTITY, MAX_LIST, MAX_TASKS};
-pub use namespace::IGNORED_BY_DEFAULT;
-pub use subscription::{DEFAULT_PROBE_EVERY, EventService};
+pub use limits::{MAX_IDENTITY, MAX_LIST};
 pub use tonic;
+pub use whalewatcher_adapter::containerd::{
+    DEFAULT_PROBE_EVERY, EventService, IGNORED_BY_DEFAULT, MAX_CONTAINER, MAX_EVENT, MAX_TASKS,
+};
 /// The generated messages and clients of the calls that are made.
 pub use whalewatcher_api::containerd as api;
 pub use whalewatcher_core::*;

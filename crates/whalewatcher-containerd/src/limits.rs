@@ -3,27 +3,19 @@
 //!
 //! containerd itself sends no message larger than 16 MiB unless it is configured to.
 
+use whalewatcher_adapter::containerd::{MAX_CONTAINER, MAX_EVENT, MAX_TASKS};
+use whalewatcher_adapter::grpc::{Fields, Limit, Memory};
 use whalewatcher_api::containerd::services::containers::v1::Container;
 use whalewatcher_api::containerd::v1::types::Process;
-use whalewatcher_grpc::{Fields, Limit, Memory};
 
 const MIB: usize = 1024 * 1024;
 
 /// The size of what containerd reports of itself and of its namespaces, in bytes: 4 MiB.
 pub const MAX_IDENTITY: usize = Limit::SMALL.bytes;
 
-/// The size of the record of one container, with its specification, in bytes: 16 MiB by default.
-pub const MAX_CONTAINER: usize = 16 * MIB;
-
-/// The size of a list of all tasks of one namespace, in bytes: 8 MiB by default.
-pub const MAX_TASKS: usize = 8 * MIB;
-
 /// The size of a list of all containers of one namespace, where containerd cannot stream it; and of the names and labels of
 /// all that is alive, in all namespaces. In bytes: 24 MiB by default.
 pub const MAX_LIST: usize = 24 * MIB;
-
-/// The size of one event, in bytes: 4 MiB by default.
-pub const MAX_EVENT: usize = 4 * MIB;
 
 /// The size of one task, in bytes: 256 KiB at most.
 const MAX_TASK: usize = MIB / 4;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt, stream};
 use tokio::time::timeout;
 use tonic::Code;
+use whalewatcher_adapter::grpc::origin;
 use whalewatcher_api::containerd::services::containers::v1::{Container as Record, ListContainersRequest};
 use whalewatcher_api::containerd::services::namespaces::v1::ListNamespacesRequest;
 use whalewatcher_api::containerd::services::namespaces::v1::namespaces_client::NamespacesClient;
@@ -13,13 +14,12 @@ use whalewatcher_api::containerd::services::tasks::v1::ListTasksRequest;
 use whalewatcher_api::containerd::v1::types::{Process, Status};
 use whalewatcher_core::adapter::{EngineEvent, Listing, ListingEntry};
 use whalewatcher_core::{Container, ContainerId, EngineError, ErrorKind, Unlisted};
-use whalewatcher_grpc::origin;
 
 use crate::connection::Connection;
 use crate::container::{self, State, state};
-use crate::events::moment;
 use crate::failure;
-use crate::namespace::{is_identifier, qualified, split, within};
+use whalewatcher_adapter::containerd::moment;
+use whalewatcher_adapter::containerd::{is_identifier, qualified, split, within};
 
 const NAMESPACES: &str = "Namespaces.List";
 const TASKS: &str = "Tasks.List";

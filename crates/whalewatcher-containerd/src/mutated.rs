@@ -12,8 +12,8 @@ use whalewatcher_core::ContainerId;
 use whalewatcher_core::adapter::EngineEvent;
 
 use crate::container::{self, State, state};
-use crate::events::decode;
-use crate::namespace::{Ignored, Scope, is_identifier, split};
+use whalewatcher_adapter::containerd::decode;
+use whalewatcher_adapter::containerd::{IgnoredNamespaces, Scope, is_identifier, split};
 
 #[derive(Clone, Debug)]
 enum Mutation {
@@ -102,7 +102,7 @@ proptest! {
         for envelope in [event(&start, &mutations), event(&exit, &mutations), event(&update, &mutations)] {
             let whole = mutate(envelope.encode_to_vec(), &mutations);
             for envelope in [Some(envelope), Envelope::decode(whole.as_slice()).ok()].into_iter().flatten() {
-                if let Ok(Some(event)) = decode(envelope, &Scope::AllBut(Ignored::default())) {
+                if let Ok(Some(event)) = decode(envelope, &Scope::AllBut(IgnoredNamespaces::default())) {
                     prop_assert!(is_sane(&event), "{event:?}");
                 }
             }

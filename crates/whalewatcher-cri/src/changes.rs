@@ -14,9 +14,9 @@ use futures_util::stream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tonic::Status;
+use whalewatcher_adapter::grpc::Excess;
 use whalewatcher_core::adapter::EngineEvent;
 use whalewatcher_core::{ChangeSource, EngineError, ErrorKind};
-use whalewatcher_grpc::Excess;
 
 use crate::connection::Connection;
 use crate::event_stream::EventStream;

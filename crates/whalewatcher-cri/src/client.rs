@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tonic::transport::{Channel, Endpoint as Dial};
+use whalewatcher_adapter::grpc::Transport;
+use whalewatcher_adapter::{Endpoint, Lives};
 use whalewatcher_core::adapter::{EngineClient, Hook};
 use whalewatcher_core::{EngineError, ErrorKind, Settings};
-use whalewatcher_grpc::{Endpoint, Lives, Transport};
 
 use crate::connection::{Configured, Connection};
 use crate::container::{Details, Packer};
@@ -183,7 +184,7 @@ impl Builder {
 
     /// Sets how long containerd's own events may be silent, where they are taken for hints, before one of ours is published
     /// to see whether the stream still brings anything, in place of
-    /// [30 seconds](whalewatcher_containerd::DEFAULT_PROBE_EVERY); 10 ms at least. Others that listen to containerd's
+    /// [30 seconds](whalewatcher_adapter::containerd::DEFAULT_PROBE_EVERY); 10 ms at least. Others that listen to containerd's
     /// events see these too. At shorter silences containerd is only asked for its version, which nobody else sees.
     #[cfg(feature = "containerd")]
     #[must_use]
@@ -249,7 +250,9 @@ impl Builder {
                 polls_only: self.polls_only,
                 limits: self.limits,
                 #[cfg(feature = "containerd")]
-                probe_every: self.probe_every.unwrap_or(whalewatcher_containerd::DEFAULT_PROBE_EVERY),
+                probe_every: self
+                    .probe_every
+                    .unwrap_or(whalewatcher_adapter::containerd::DEFAULT_PROBE_EVERY),
                 packer: self.packer,
                 endings: Endings::default(),
                 lives: Lives::default(),

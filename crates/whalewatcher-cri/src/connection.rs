@@ -6,10 +6,11 @@ use std::time::{Duration, SystemTime};
 
 use futures_core::Stream;
 use tokio::sync::mpsc;
+use whalewatcher_adapter::Lives;
+use whalewatcher_adapter::grpc::{Channel, Hold, Limit, Transport};
 use whalewatcher_api::cri::v1::runtime_service_client::RuntimeServiceClient;
 use whalewatcher_core::adapter::{EngineConnection, EngineEvent, Listing};
 use whalewatcher_core::{Container, ContainerId, EngineError, EngineIdentity, Settings};
-use whalewatcher_grpc::{Channel, Hold, Limit, Lives, Transport};
 
 use crate::changes;
 use crate::container::Packer;

@@ -1,8 +1,8 @@
 //! What went wrong on the way to a runtime, in words that say what to do.
 
 use tonic::Status;
+use whalewatcher_adapter::Engine;
 use whalewatcher_core::EngineError;
-use whalewatcher_grpc::Engine;
 
 /// What errors call it, and where it usually is.
 pub(crate) const ENGINE: Engine = Engine {

@@ -1,9 +1,10 @@
 //! The first words with a runtime: whether it is one, and who it is.
 
+use whalewatcher_adapter::Endpoint;
+use whalewatcher_adapter::grpc::{Channel, Transport, origin};
 use whalewatcher_api::cri::v1::VersionRequest;
 use whalewatcher_api::cri::v1::runtime_service_client::RuntimeServiceClient;
 use whalewatcher_core::{EngineError, EngineIdentity};
-use whalewatcher_grpc::{Channel, Endpoint, Transport, origin};
 
 use crate::failure::{self, ENGINE};
 use crate::host;

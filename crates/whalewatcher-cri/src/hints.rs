@@ -14,15 +14,15 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::{sleep, timeout};
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Request, Status};
+use whalewatcher_adapter::containerd::{EventService, MAX_CONTAINER, MAX_EVENT, MAX_TASKS};
+use whalewatcher_adapter::grpc::{Channel, origin};
 use whalewatcher_api::containerd::services::containers::v1::GetContainerRequest;
 use whalewatcher_api::containerd::services::containers::v1::containers_client::ContainersClient;
 use whalewatcher_api::containerd::services::tasks::v1::tasks_client::TasksClient;
 use whalewatcher_api::containerd::services::tasks::v1::{GetRequest, ListTasksRequest};
 use whalewatcher_api::containerd::v1::types::Process;
-use whalewatcher_containerd::{EventService, MAX_CONTAINER, MAX_EVENT, MAX_TASKS};
 use whalewatcher_core::adapter::EngineEvent;
 use whalewatcher_core::{ContainerId, EngineError, ErrorKind};
-use whalewatcher_grpc::{Channel, origin};
 
 use crate::changes::SETTLED;
 use crate::claims::{Claims, Taken};

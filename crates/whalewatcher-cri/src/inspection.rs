@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use tonic::{Code, Response, Status};
+use whalewatcher_adapter::grpc::{Channel, Hold};
 use whalewatcher_api::cri::v1::runtime_service_client::RuntimeServiceClient;
 use whalewatcher_api::cri::v1::{
     ContainerStatusRequest, ContainerStatusResponse, PodSandboxStatusRequest, PodSandboxStatusResponse,
 };
 use whalewatcher_core::{Container, ContainerId, EngineError, ErrorKind, adapter};
-use whalewatcher_grpc::{Channel, Hold};
 
 use crate::connection::Connection;
 use crate::container::{

@@ -4,11 +4,11 @@
 //! By default containerd sends no message larger than 16 MiB, and CRI-O none larger than 80 MiB, which only a list comes
 //! near.
 
+use whalewatcher_adapter::grpc::{Fields, Limit, Memory};
 #[cfg(feature = "containerd")]
 use whalewatcher_api::containerd::v1::types::Process;
 use whalewatcher_api::cri::v1::{Container, ContainerStatus, Mount};
 use whalewatcher_core::ContainerId;
-use whalewatcher_grpc::{Fields, Limit, Memory};
 
 const MIB: usize = 1024 * 1024;
 

@@ -8,8 +8,8 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use whalewatcher_adapter::Lives;
 use whalewatcher_core::{Container, ContainerId, EngineError};
-use whalewatcher_grpc::Lives;
 
 use crate::container::{Kind, Pod};
 use crate::endings::Endings;

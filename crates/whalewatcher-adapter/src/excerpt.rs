@@ -1,0 +1,74 @@
+//! Somebody else's words, made fit for one line.
+
+use std::error::Error;
+use std::fmt;
+
+use whalewatcher_core::{EngineError, ErrorKind, Printable};
+
+/// Of what an engine says at most so many characters are passed on.
+const EXCERPT: usize = 300;
+
+/// Somebody else's words, made fit for one line: without control characters, and cut after 300 characters.
+#[derive(Clone, Copy, Debug)]
+pub struct Excerpt<'a>(pub &'a str);
+
+impl fmt::Display for Excerpt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0.trim().trim_end_matches('.');
+        match text.char_indices().nth(EXCERPT) {
+            Some((end, _)) => write!(f, "{}…", Printable(&text[..end])),
+            None => Printable(text).fmt(f),
+        }
+    }
+}
+
+/// A message, `what`, arrived whole, but what is in it is no such thing.
+#[must_use]
+pub fn malformed(what: &str, why: impl fmt::Display) -> EngineError {
+    EngineError::new(
+        ErrorKind::Malformed,
+        format!("{what} cannot be understood: {}", Excerpt(&why.to_string())),
+    )
+}
+
+/// The error and all its causes, the outermost first.
+pub(crate) fn causes<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| <&'a (dyn Error + 'static)>::clone(error).source())
+}
+
+/// An error with all its causes, in one line. What a status says of its cause is left to the cause.
+pub(crate) struct Chain<'a>(pub(crate) &'a (dyn Error + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::new();
+        for cause in causes(self.0) {
+            #[cfg(feature = "grpc")]
+            if cause.is::<tonic::Status>() && cause.source().is_some() {
+                continue;
+            }
+            let more = cause.to_string();
+            if text.ends_with(&more) {
+                continue;
+            }
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
+            text.push_str(&more);
+        }
+        Excerpt(&text).fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_excerpt_is_one_line_of_bounded_length() {
+        assert_eq!(Excerpt(" no\nluck\u{1b}. \n").to_string(), r"no\nluck\u{1b}");
+        assert_eq!(Excerpt(&"ü".repeat(400)).to_string(), format!("{}…", "ü".repeat(300)));
+    }
+}

@@ -1,0 +1,33 @@
+//! What the adapters to engines that speak gRPC share: one connection, what its answers may cost, and its errors.
+//!
+//! ```no_run
+//! use whalewatcher_adapter::grpc::Transport;
+//! use whalewatcher_adapter::{Endpoint, Engine};
+//!
+//! const ENGINE: Engine = Engine {
+//!     name: "containerd",
+//!     kind: "containerd",
+//!     hint: "",
+//!     default_endpoint: "unix:///run/containerd/containerd.sock",
+//!     processes: &["containerd"],
+//! };
+//!
+//! # async fn example() -> Result<(), whalewatcher_core::EngineError> {
+//! let endpoint = Endpoint::parse(&ENGINE, "/run/containerd/containerd.sock")?;
+//! let transport = Transport::connect(&endpoint).await?;
+//! let pid = ENGINE.pid_of(transport.peer());
+//! // let client = VersionClient::with_origin(transport.channel(), whalewatcher_adapter::grpc::origin());
+//! # let _ = pid;
+//! # Ok(()) }
+//! ```
+
+mod body;
+mod status;
+mod transport;
+mod weight;
+mod wire;
+
+pub use body::{Excess, Hold, Limit, Limited, Memory};
+pub use transport::{Channel, Transport, origin};
+pub use weight::Fields;
+pub use wire::Heard;
