@@ -1,4 +1,4 @@
-//! What becomes of the engine's events.
+//! The engine's events: what each changes by itself, and which inspections it leads to.
 
 use std::mem::{replace, take};
 use std::sync::Arc;
@@ -6,8 +6,8 @@ use std::time::SystemTime;
 
 use super::deadlines::{Deadline, Now};
 use super::lists::ListState;
-use super::record::{Exit, Inquiry, Preview};
-use super::{MAX_PREVIEW_BYTES, Phase, Reconciler, STRANGERS};
+use super::record::{Exit, Inspection, Preview};
+use super::{MAX_PREVIEW_BYTES, MAX_UNVERIFIED, Phase, Reconciler};
 use crate::engine::EngineEvent;
 use crate::model::{Container, ContainerId, EventKind};
 
@@ -25,30 +25,30 @@ impl Reconciler {
             | EngineEvent::Unpaused { id, .. }
             | EngineEvent::Changed { id, .. } => id.clone(),
         };
-        let is_stranger = !self.records.contains_key(&id) && self.portfolio.by_id(&id).is_none();
-        let is_beyond = is_stranger && self.strangers >= STRANGERS;
+        let is_unverified = !self.records.contains_key(&id) && self.portfolio.by_id(&id).is_none();
+        let is_beyond = is_unverified && self.unverified >= MAX_UNVERIFIED;
         if matches!(self.phase, Phase::Disconnected) {
             return;
         }
         if let ListState::InFlight { touched, .. } = &mut self.lists {
-            touched.insert(&id, is_beyond || touched.len() > STRANGERS + self.portfolio.total());
+            touched.insert(&id, is_beyond || touched.len() > MAX_UNVERIFIED + self.portfolio.total());
         }
         if is_beyond {
             self.has_forgotten = true;
             return;
         }
-        if is_stranger {
-            self.strangers += 1;
-            self.records.entry(id.clone()).or_default().is_stranger = true;
+        if is_unverified {
+            self.unverified += 1;
+            self.records.entry(id.clone()).or_default().is_unverified = true;
         }
         if let Some(record) = self.records.get_mut(&id) {
-            record.suspected = false;
-            if let Some(suspicion) = &mut record.suspicion {
-                suspicion.explained = true;
+            record.is_drift = false;
+            if let Some(mismatch) = &mut record.mismatch {
+                mismatch.explained = true;
             }
         }
-        let before = (self.published.len(), self.inquiry(&id));
-        // What is reported late or again says nothing of now, nor do a life's beginning and end of changes in it.
+        let before = (self.published.len(), self.inspection(&id));
+        // Only events about changes within a life date these, and only the newest: an event may come late or twice.
         let newest = self.records.get(&id).and_then(|record| record.newest);
         let is_change = !matches!(event, EngineEvent::Started { .. } | EngineEvent::Exited { .. });
         let hinted_at = event.at().filter(|at| is_change && Some(*at) > newest);
@@ -64,13 +64,13 @@ impl Reconciler {
             EngineEvent::Paused { at, .. } => self.paused(&id, true, at, now),
             EngineEvent::Unpaused { at, .. } => self.paused(&id, false, at, now),
             EngineEvent::Changed { .. } => {
-                // Nothing of one that is not alive matters; if it is alive unseen, its start is still to come.
-                if self.is_asked(&id) || self.portfolio.by_id(&id).is_some() {
-                    self.want(&id);
+                // A change of what is not alive does not matter. If it is alive after all, its start event is still to come.
+                if self.is_inspected(&id) || self.portfolio.by_id(&id).is_some() {
+                    self.request_inspection(&id);
                 }
             }
         }
-        if before == (self.published.len(), self.inquiry(&id)) {
+        if before == (self.published.len(), self.inspection(&id)) {
             self.ignored += 1;
         }
         if let Some(record) = self.records.get_mut(&id) {
@@ -93,17 +93,17 @@ impl Reconciler {
         record.newest = record.newest.max(at);
         let newest_start = record.newest_start;
         record.newest_start = newest_start.max(at);
-        // What is told again or late must not bring a life back.
+        // An event that comes late or twice must not bring a life back.
         let reported_before = at.is_some() && at <= newest_start;
         let mut preview = Preview::new(id, at, pid, preview).filter(|_| !reported_before);
-        // Nothing distinguishes that life from others.
+        // Whether nothing distinguishes that life from others.
         let is_bare = preview.is_none() && !reported_before && self.portfolio.by_id(id).is_none();
         if let Some(known) = self.portfolio.by_id(id) {
             if confirmed && pid == Some(known.pid()) {
                 return;
             }
-            // The first start told after a life began is its own, the next one another life's; also of a life known
-            // from an earlier connection, for the engine may tell again what happened a moment before this one.
+            // The first start event after a life began is its own, the next one is another life's. That holds for a life
+            // from an earlier connection too: Docker repeats the events of the last second on the next one.
             let other_life = match (known.started_at(), at) {
                 (Some(began), Some(at)) => at > began && newest_start > Some(began),
                 _ => !confirmed && pid.is_some() && pid != Some(known.pid()),
@@ -115,22 +115,22 @@ impl Reconciler {
             }
         }
         let record = self.records.entry(id.clone()).or_default();
-        let (exit, past) = (record.exit, &mut record.past);
-        let preview = preview
-            .filter(|preview| !exit.is_some_and(|exit| exit.ends_preview(preview)))
-            .filter(|preview| !past.as_mut().is_some_and(|past| past.began_as(&preview.container)));
+        let (exit, tombstone) = (record.exit, &mut record.tombstone);
+        let preview = preview.filter(|preview| !exit.is_some_and(|exit| exit.ends_preview(preview))).filter(
+            |preview| !tombstone.as_mut().is_some_and(|tombstone| tombstone.began_as(&preview.container)),
+        );
         record.is_begun = is_bare || preview.is_some();
-        if let Inquiry::Asked(since) = &mut record.inquiry {
+        if let Inspection::InFlight(since) = &mut record.inspection {
             since.started = true;
         }
         let former = replace(&mut record.preview, preview);
         if let (Some(former), Some(exit)) = (former, exit)
             && exit.ends_preview(&former)
         {
-            // It waited for its name, which will not come any more: another life is asked about now.
-            self.announce_past_life(former, exit, now);
+            // It waited for its name, which will not come any more: inspections show another life now.
+            self.announce_brief_life(former, exit, now);
         }
-        self.want(id);
+        self.request_inspection(id);
     }
 
     pub(super) fn exited(&mut self, id: &ContainerId, exit: Exit, now: Now) {
@@ -141,33 +141,33 @@ impl Reconciler {
             Some(former) if exit.at.is_some() && former.at > exit.at => former,
             _ => exit,
         });
-        if let Inquiry::Asked(since) = &mut record.inquiry {
+        if let Inspection::InFlight(since) = &mut record.inspection {
             // The answer may be of a life that ended before this one.
             since.hinted |= since.exits > 0;
             since.exits = since.exits.saturating_add(1);
         }
-        let began_later = |preview: &Preview| exit.verdict(&preview.container) == Some(false);
+        let began_later = |preview: &Preview| exit.has_ended(&preview.container) == Some(false);
         record.is_begun &= record.preview.as_ref().is_some_and(began_later);
-        if let Some(past) = record.past.as_mut().filter(|past| past.began < exit.at) {
-            past.start_reported = true;
+        if let Some(tombstone) = record.tombstone.as_mut().filter(|tombstone| tombstone.began < exit.at) {
+            tombstone.start_reported = true;
         }
         match known {
             Some(known) if exit.ends(&known) => self.exit_known(id, Some(exit), now),
-            Some(_) => self.want(id),
-            // Whoever is being asked about may still tell more of it than its start event did.
-            None if matches!(record.inquiry, Inquiry::Asked(_)) => {}
+            Some(_) => self.request_inspection(id),
+            // The answer may still contain more than its start event.
+            None if matches!(record.inspection, Inspection::InFlight(_)) => {}
             None => {
-                // Whoever is going to be asked about may still be named.
-                let asking = record.inquiry != Inquiry::None;
+                // The pending inspection may still return its name.
+                let asking = record.inspection != Inspection::None;
                 let over =
                     |preview: &mut Preview| exit.ends_preview(preview) && !(asking && preview.nameless);
                 if let Some(preview) = record.preview.take_if(over) {
-                    // All that led to the question is over, and any later life's start is still to come.
-                    if take(&mut record.inquiry) == Inquiry::Deferred {
+                    // What led to the inspection is over, and the start event of any later life is still to come.
+                    if take(&mut record.inspection) == Inspection::Deferred {
                         self.deadlines.cancel(Deadline::Retry(id.clone()));
                     }
                     self.failures.remove(id);
-                    self.announce_past_life(preview, exit, now);
+                    self.announce_brief_life(preview, exit, now);
                 }
             }
         }
@@ -178,20 +178,20 @@ impl Reconciler {
         let newest = record.newest;
         record.newest = newest.max(at);
         let Some(known) = self.portfolio.by_id(id).cloned() else {
-            // It is alive, or was: if nobody told of its start, this is how to learn of it.
-            self.want(id);
+            // It is alive, or was. If its start event was lost, this event is the one that shows it.
+            self.request_inspection(id);
             return;
         };
         let confirmed = !self.unconfirmed.contains(id);
         let newest = newest.max(known.started_at());
-        match record.inquiry {
-            Inquiry::None if confirmed && known.paused() == paused => {}
-            Inquiry::None if confirmed && (at.is_none() || at > newest) => {
+        match record.inspection {
+            Inspection::None if confirmed && known.paused() == paused => {}
+            Inspection::None if confirmed && (at.is_none() || at > newest) => {
                 let changed = Arc::new(Container::clone(&known).with_paused(paused));
                 let kind = if paused { EventKind::Paused(changed) } else { EventKind::Unpaused(changed) };
                 self.publish(at.unwrap_or(now.time), kind);
             }
-            _ => self.want(id),
+            _ => self.request_inspection(id),
         }
     }
 }

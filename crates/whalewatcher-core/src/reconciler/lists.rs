@@ -4,7 +4,7 @@ use std::mem::take;
 
 use super::deadlines::{Deadline, Now};
 use super::record::Touched;
-use super::{Effect, Phase, Reconciler, STRANGERS};
+use super::{Effect, MAX_UNVERIFIED, Phase, Reconciler};
 use crate::engine::{ListingEntry, UnlistedScopes};
 
 /// Where the next list stands.
@@ -64,7 +64,7 @@ impl Reconciler {
     /// The list to request now, if one is pending. Events that were forgotten require one once there is room for the
     /// containers that it shows.
     pub(super) fn poll_list(&mut self) -> Option<Effect> {
-        if self.has_forgotten && self.strangers <= STRANGERS / 2 {
+        if self.has_forgotten && self.unverified <= MAX_UNVERIFIED / 2 {
             self.has_forgotten = false;
             self.require_list();
         }

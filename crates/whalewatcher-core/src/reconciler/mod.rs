@@ -1,26 +1,37 @@
-//! All decisions about what is alive, as a plain state machine: no sockets, no tasks, no clock of its own.
+//! All decisions about what is alive, as a state machine without I/O and without a clock of its own.
 //!
-//! In go [`Input`]s; out come events to publish, IDs to inspect, IDs to try again later and the wish for a list.
-//! [`Reconciler::portfolio`] is always what all published events add up to.
+//! # Contract
 //!
-//! It is level-triggered. An event is a hint that a container may have changed; the truth is what an inspection says
-//! that was *asked after the hint came*. Per container at most one inspection is under way; for what comes meanwhile one
-//! more follows.
+//! As in quinn-proto, the caller drives it with four methods:
 //!
-//! Every answer is news all the same, for it was asked for after what is known: while an inspection is under way, only an
-//! exit or the start of another life changes the picture, and an answer about a life that is over brings nothing back.
-//! So a container is right with the first answer about a life that goes on, however fast hints come.
+//! - [`handle_input`](Reconciler::handle_input) takes in what happened: a connection, a list, an event, an answer. `now`
+//!   comes with each call.
+//! - [`poll_effect`](Reconciler::poll_effect) returns what to do, until there is nothing left: first the list to request,
+//!   then the containers to inspect as far as there is room, then the events to publish. To be called after any input.
+//! - [`poll_timeout`](Reconciler::poll_timeout) returns the time of the earliest deadline. Any other call may change it.
+//! - [`handle_timeout`](Reconciler::handle_timeout) acts on the deadlines that have passed; effects may follow.
 //!
-//! An event changes the picture by itself only where it is provably newer than what is known:
+//! [`Reconciler::portfolio`] is always the fold of all events, published and about to be.
 //!
-//! - an exit of the very life that is known: the same PID, or later than the life's start;
-//! - the start of another life of the same ID, which ends the one that is known;
-//! - a pause or its end of a container whose state was confirmed since the connection stands, that nobody is asking
-//!   about, and later than all else known of it.
+//! # Decisions
 //!
-//! In doubt, inspect again.
+//! It is level-triggered. An event is a hint that a container may have changed; an inspection that *began after the hint*
+//! shows its state. Per container at most one inspection is in flight; for hints that come meanwhile one more follows.
 //!
-//! What events alone speak of is bounded: hints beyond that are forgotten, and a list is owed.
+//! Each answer counts all the same, for its inspection began after the last one ended: while it is in flight, only an exit
+//! or the start of another life changes the portfolio, and an answer about a life that is over brings nothing back. So a
+//! container is right with the first answer about a life that goes on, however fast hints come.
+//!
+//! An event changes the portfolio by itself only where it is certainly newer than what is known:
+//!
+//! - an exit of the known life: with its PID, or later than its start;
+//! - the start of another life under the same ID, which ends the known one;
+//! - a pause or its end, of a container whose state was confirmed on this connection and that is not being inspected, with a
+//!   time later than all else that is known of it.
+//!
+//! In all other cases the container is inspected.
+//!
+//! Containers that only events name are bounded in number: events of more are forgotten, and a list is requested.
 
 use std::collections::VecDeque;
 use std::mem::take;
@@ -53,44 +64,44 @@ use deadlines::{Deadline, Deadlines};
 pub(crate) use deadlines::{GRACE, Now};
 use failures::Failures;
 use lists::ListState;
-use record::{Exit, Inquiry, Preview, Record};
+use record::{Exit, Inspection, Preview, Record};
 
-/// How many containers that are not alive are remembered, to recognise late and repeated events of theirs.
-const REMEMBERED: usize = 1024;
+/// How many tombstones are kept, to recognise late and repeated events of containers that are not alive.
+const MAX_TOMBSTONES: usize = 1024;
 
-/// How many containers may be known at most of which events alone speak. Events of more are forgotten, and a list is owed.
-const STRANGERS: usize = 16_384;
+/// How many containers that only events name may have records. Events of more are forgotten, and a list is requested.
+const MAX_UNVERIFIED: usize = 16_384;
 
-/// How many bytes the glimpses of lives that are not announced yet may take. Of starts beyond that only the hint is kept.
+/// How many bytes the previews of lives that are not announced yet may take. Start events beyond that are only hints.
 const MAX_PREVIEW_BYTES: usize = 16 << 20;
 
-/// What the reconciler is told.
+/// What happened.
 #[derive(Debug)]
 pub(crate) enum Input {
-    /// A subscription to the engine's events stands.
+    /// The engine's events are subscribed to.
     Connected,
-    /// The list, asked for since then or since the audit began; and of whom it does not tell.
+    /// The list that [`Effect::List`] or [`Effect::Audit`] requested, and the scopes that it does not cover.
     Listed(Vec<ListingEntry>, UnlistedScopes),
-    /// The list of an audit failed.
+    /// The list that [`Effect::Audit`] requested failed.
     ListFailed,
-    /// An engine event.
+    /// An event of the engine.
     Event(EngineEvent),
     /// The answer to an inspection.
     Inspected(ContainerId, Answer),
-    /// The connection, or an attempt to get one, failed. Answers to what was asked do not come any more.
+    /// The connection was lost, or an attempt to connect failed. No list and no answer comes any more.
     Disconnected(Arc<EngineError>),
 }
 
-/// What the reconciler wants done.
+/// What the caller is to do.
 #[derive(Debug)]
 pub(crate) enum Effect {
-    /// Request the list, to begin with or to complete one: [`Input::Listed`], or the connection is given up.
+    /// Request the first list, or one that completes it. [`Input::Listed`] follows, or the connection is given up.
     List,
-    /// Request the list of an audit: [`Input::Listed`] or [`Input::ListFailed`].
+    /// Request the list of an audit. [`Input::Listed`] or [`Input::ListFailed`] follows.
     Audit,
-    /// Inspect this container: [`Input::Inspected`].
+    /// Inspect a container. [`Input::Inspected`] follows.
     Inspect {
-        /// Which.
+        /// Its ID.
         id: ContainerId,
         /// Whether its last inspection failed.
         is_retry: bool,
@@ -104,42 +115,42 @@ pub(crate) enum Effect {
 pub(crate) enum Room {
     /// None.
     None,
-    /// One whose last one did not fail.
+    /// Those of containers whose last inspection did not fail.
     Fresh,
-    /// Any.
+    /// All.
     Any,
 }
 
-/// What became of an inspection.
+/// The outcome of an inspection.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    /// The container is alive, or not.
+    /// The container as the engine returned it: alive if it has a PID. `None` if the engine does not know it.
     Truth(Option<Container>),
     /// The inspection failed.
     Unknown(Arc<EngineError>),
 }
 
-/// See the module's documentation.
+/// Decides what is alive; see the module's documentation.
 #[derive(Debug, Default)]
 #[cfg_attr(test, derive(Clone))]
 pub(crate) struct Reconciler {
     settings: Settings,
     portfolio: Portfolio,
     phase: Phase,
-    /// What is known about containers beyond the portfolio. A container that is simply alive has no record.
+    /// What is known of containers beyond the portfolio. One that is alive, with nothing under way, has no record.
     records: HashMap<ContainerId, Record>,
     /// Members of the portfolio that this connection has not confirmed yet.
     unconfirmed: HashSet<ContainerId>,
     /// The engine of the newest connection.
     engine: Option<Arc<EngineIdentity>>,
-    /// Of these members, those that were confirmed by another engine, with that one.
+    /// The engines that confirmed members which the newest engine has not confirmed.
     origins: HashMap<ContainerId, Arc<EngineIdentity>>,
-    /// What to inspect, in order; entries whose record says otherwise are skipped.
+    /// The containers to inspect, in order; those whose inspection is not pending are skipped.
     fresh: VecDeque<ContainerId>,
-    /// What to inspect again after its inspection failed, in the same way.
+    /// The same for containers whose last inspection failed.
     retries: VecDeque<ContainerId>,
-    /// Those to be forgotten first, in order, if they are not alive and nobody asks about them.
-    remembered: VecDeque<ContainerId>,
+    /// Containers that are not alive, oldest first: the records to forget when there are too many.
+    tombstones: VecDeque<ContainerId>,
     failures: Failures,
     deadlines: Deadlines,
     lists: ListState,
@@ -148,51 +159,55 @@ pub(crate) struct Reconciler {
     published: Vec<Event>,
     drifted: u64,
     ignored: u64,
-    /// How many records are [strangers](Record::is_stranger).
-    strangers: usize,
-    /// How many bytes the glimpses in records take.
+    /// How many records are [unverified](Record::is_unverified).
+    unverified: usize,
+    /// How many bytes the previews in records take.
     preview_bytes: usize,
-    /// Whether events of containers beyond the bounds were forgotten.
+    /// Whether events beyond the bounds were forgotten.
     has_forgotten: bool,
 }
 
+/// How far the portfolio follows the engine.
 #[derive(Debug, Default)]
 #[cfg_attr(test, derive(Clone))]
 enum Phase {
     #[default]
     Disconnected,
-    /// The list is awaited.
+    /// The list is pending or in flight.
     Listing,
-    /// The list is here; holds the containers whose first answer is awaited, and whether one came that said nothing. A list
-    /// that was not complete is to be asked for again.
-    Confirming { unsettled: HashMap<ContainerId, bool>, complete: bool },
+    /// The list came, and first answers are awaited.
+    Confirming {
+        /// The containers without an answer that shows their state, and whether one came that does not.
+        unsettled: HashMap<ContainerId, bool>,
+        /// Whether the list covered all scopes; else another one follows.
+        complete: bool,
+    },
     /// The portfolio follows the engine.
     Live,
 }
 
 impl Reconciler {
-    /// A reconciler that knows of no container and is not connected.
+    /// Returns a reconciler that is not connected and knows no container.
     pub(crate) fn new(settings: Settings) -> Self {
         Self { settings, ..Self::default() }
     }
 
-    /// What all published events add up to.
+    /// The fold of all events, published and about to be.
     pub(crate) fn portfolio(&self) -> &Portfolio {
         &self.portfolio
     }
 
-    /// Whether the portfolio is as the engine says.
+    /// Whether the portfolio follows the engine.
     pub(crate) fn is_live(&self) -> bool {
         matches!(self.phase, Phase::Live)
     }
 
-    /// In how many containers audits found the portfolio to be wrong.
+    /// How many containers audits found to be wrong in the portfolio.
     pub(crate) fn drifted(&self) -> u64 {
         self.drifted
     }
 
-    /// Returns what to do next: first the list to request, then what to inspect where there is room for that, then what to
-    /// publish.
+    /// Returns what to do next, in this order: the list to request, the containers to inspect, the events to publish.
     pub(crate) fn poll_effect(&mut self, room: Room) -> Option<Effect> {
         if let Some(list) = self.poll_list() {
             return Some(list);
@@ -204,17 +219,17 @@ impl Reconciler {
         (!events.is_empty()).then_some(Effect::Publish(events))
     }
 
-    /// Takes the events to publish, in order; for when there is no connection to do anything else with.
+    /// Returns the events to publish. Where there is no connection, that is the only effect.
     pub(crate) fn take_events(&mut self) -> Vec<Event> {
         take(&mut self.published)
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) is to be called, unless an input changes that.
+    /// Returns when to call [`handle_timeout`](Self::handle_timeout).
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.deadlines.next()
     }
 
-    /// Acts on all deadlines whose time has come.
+    /// Acts on all deadlines that have passed.
     pub(crate) fn handle_timeout(&mut self, now: Now) {
         while let Some(deadline) = self.deadlines.pop_due(now.instant) {
             self.due(deadline, now);
@@ -224,7 +239,7 @@ impl Reconciler {
     /// Acts on a deadline that is not pending any more.
     fn due(&mut self, deadline: Deadline, now: Now) {
         match deadline {
-            Deadline::Retry(id) => self.want(&id),
+            Deadline::Retry(id) => self.request_inspection(&id),
             Deadline::Exit(id) => self.exit_unreported(&id, now),
             Deadline::Drift(id) => self.inspect_drift(&id, now),
             Deadline::Relist => self.relist(),
@@ -232,17 +247,17 @@ impl Reconciler {
         }
     }
 
-    /// The containers that could not be inspected and are inspected again later.
+    /// The containers whose last inspection failed; they are inspected again.
     pub(crate) fn unresolved(&mut self) -> &Unresolved {
         self.failures.summary()
     }
 
-    /// How many events changed nothing: neither the picture nor what is asked.
+    /// How many events changed nothing: not the portfolio, and not what is inspected.
     pub(crate) fn ignored(&self) -> u64 {
         self.ignored
     }
 
-    /// Takes in what happened; `now` dates what the engine reports without a time.
+    /// Takes in what happened.
     pub(crate) fn handle_input(&mut self, input: Input, now: Now) {
         match input {
             Input::Connected => self.connected(now),
@@ -257,7 +272,7 @@ impl Reconciler {
         }
     }
 
-    /// Forgets whatever was asked, and what only holds within one connection.
+    /// Forgets what only holds within one connection.
     pub(crate) fn reset(&mut self) {
         self.phase = Phase::Disconnected;
         self.fresh.clear();
@@ -268,27 +283,27 @@ impl Reconciler {
         self.reset_lists();
         let mut left = Vec::new();
         for (id, record) in &mut self.records {
-            record.inquiry = Inquiry::None;
-            record.suspected = false;
-            record.suspicion = None;
+            record.inspection = Inspection::None;
+            record.is_drift = false;
+            record.mismatch = None;
             record.gone = false;
             record.preview = None;
             record.preview_bytes = 0;
             record.is_begun = false;
             record.hinted_at = None;
             record.listed_name = None;
-            if !record.remembered {
+            if !record.is_entombed {
                 left.push(id.clone());
             }
         }
-        // Nobody asks about them any more, but of what is over the engine may tell again on the next connection.
+        // None is inspected any more. Tombstones stay: the next connection may deliver events of the last second again.
         left.sort();
         for id in left {
             self.forget(&id);
         }
     }
 
-    /// Notes the engine that the next [`Input::Connected`] is about.
+    /// Sets the engine of the next [`Input::Connected`].
     pub(crate) fn set_engine(&mut self, engine: &Arc<EngineIdentity>) {
         let Some(former) = self.engine.replace(engine.clone()).filter(|former| former != engine) else {
             return;
@@ -305,9 +320,9 @@ impl Reconciler {
         self.begin_lists(now);
     }
 
-    /// A member of the portfolio is not alive any more.
+    /// Publishes that a member of the portfolio is not alive any more.
     fn exit_known(&mut self, id: &ContainerId, exit: Option<Exit>, now: Now) {
-        // Of a life known from an earlier connection a time only tells that it is over, not that this was its end.
+        // The time of an exit shows that a life from an earlier connection is over, but not that this was its exit.
         let confirmed = !self.unconfirmed.remove(id);
         let code = exit.filter(|exit| confirmed || exit.pid.is_some()).and_then(|exit| exit.code);
         if let Some(container) = self.portfolio.by_id(id).cloned() {
@@ -316,8 +331,8 @@ impl Reconciler {
         }
     }
 
-    /// A life that was over before it could be seen leaves its trace.
-    fn announce_past_life(&mut self, life: Preview, exit: Exit, now: Now) {
+    /// Publishes start and exit of a life that was over before an inspection could show it.
+    fn announce_brief_life(&mut self, life: Preview, exit: Exit, now: Now) {
         let (container, began) = (life.container, life.began.unwrap_or(now.time));
         self.publish(began, EventKind::Started(container.clone()));
         self.publish(exit.at.unwrap_or(now.time), EventKind::Exited { container, code: exit.code });
@@ -326,7 +341,7 @@ impl Reconciler {
     fn publish(&mut self, time: SystemTime, kind: EventKind) {
         if let EventKind::Exited { container, .. } = &kind {
             let id = container.id();
-            if self.records.entry(id.clone()).or_default().note_past(container) {
+            if self.records.entry(id.clone()).or_default().record_end(container) {
                 self.deadlines.cancel(Deadline::Exit(id.clone()));
             }
         }

@@ -1,4 +1,4 @@
-//! The first list of a connection, and what it takes until the portfolio is as the engine says.
+//! From the first list of a connection until the portfolio follows the engine.
 
 use super::deadlines::Now;
 use super::record::Touched;
@@ -20,27 +20,27 @@ impl Reconciler {
             let id = entry.container().id().clone();
             gone.remove(&id);
             let confirmed = self.portfolio.by_id(&id).is_some() && !self.unconfirmed.contains(&id);
-            if confirmed || self.is_asked(&id) {
+            if confirmed || self.is_inspected(&id) {
                 continue;
             }
             match entry {
-                // What an event spoke of may have changed since the moment that the list shows.
+                // A container that an event named may have changed since the list was taken.
                 ListingEntry::Whole(container) if container.pid() != 0 && !touched.contains(&id) => {
                     self.adopt(container, now.time, now);
                 }
                 entry => {
-                    self.note_name(&id, &entry);
-                    self.want(&id);
+                    self.set_listed_name(&id, &entry);
+                    self.request_inspection(&id);
                 }
             }
         }
         for id in gone {
-            if !self.is_asked(&id) {
+            if !self.is_inspected(&id) {
                 self.exit_known(&id, None, now);
                 self.forget(&id);
             }
         }
-        let unsettled = self.records.iter().filter(|(_, record)| !record.inquiry.is_settled());
+        let unsettled = self.records.iter().filter(|(_, record)| !record.inspection.is_settled());
         let unsettled = unsettled.map(|(id, _)| (id.clone(), false)).collect();
         self.phase = Phase::Confirming { unsettled, complete: unlisted_scopes.is_empty() };
         self.go_live_if_settled(now);

@@ -139,7 +139,8 @@ impl World {
         }
         let mut quiet = 0;
         for (nth, subject) in self.subjects.iter().enumerate() {
-            let asking = subject.inspection.is_some() || self.reconciler.inquiry(&id(nth)) == Inquiry::Wanted;
+            let asking =
+                subject.inspection.is_some() || self.reconciler.inspection(&id(nth)) == Inspection::Pending;
             let unseen = self.bounds.kind == Kind::Polling && subject.is_unseen();
             let waiting =
                 Deadline::of(&id(nth)).iter().any(|deadline| self.reconciler.deadlines.is_pending(deadline));
@@ -169,7 +170,7 @@ impl Reconciler {
     fn check_deadlines(&self) -> Result<(), String> {
         let mut expected = Vec::new();
         for (id, record) in &self.records {
-            let states = [record.inquiry == Inquiry::Deferred, record.gone, record.suspicion.is_some()];
+            let states = [record.inspection == Inspection::Deferred, record.gone, record.mismatch.is_some()];
             expected.extend(
                 states.into_iter().zip(Deadline::of(id)).filter_map(|(is, deadline)| is.then_some(deadline)),
             );

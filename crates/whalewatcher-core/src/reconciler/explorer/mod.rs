@@ -130,7 +130,7 @@ fn every_interleaving_with_events_reported_again_after_a_reconnect() {
 }
 
 #[test]
-fn every_interleaving_with_lists_that_do_not_report_of_all() {
+fn every_interleaving_with_incomplete_lists() {
     explore_all(Bounds {
         containers: 2,
         lives: 1,
@@ -164,7 +164,7 @@ fn replay(bounds: Bounds, script: &[Action]) {
 }
 
 #[test]
-fn of_a_container_that_is_simply_alive_nothing_is_remembered_beyond_the_portfolio() {
+fn a_container_that_is_alive_has_no_record() {
     use Action::{Answer, AnswerList, Ask, Connect, Look, LookForList, Start};
     let mut world = World::new(SMALL);
     for action in [Start(0), Connect, LookForList, AnswerList, Ask, Look(0), Answer(0)] {

@@ -44,7 +44,7 @@ impl Reconciler {
             }
         };
         let records: Vec<_> = ids.iter().map(|id| (self.records.get(id), self.failures.times(id))).collect();
-        let queues = (&self.fresh, &self.retries, &self.remembered, set(&self.unconfirmed));
+        let queues = (&self.fresh, &self.retries, &self.tombstones, set(&self.unconfirmed));
         let _ = write!(text, "{phase:?} {lists:?} {records:?} {queues:?} {:?}", self.portfolio);
         text
     }

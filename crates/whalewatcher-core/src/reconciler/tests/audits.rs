@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn who_stays_suspicious_is_asked_about_once_and_after_the_first_grace() {
+fn a_lasting_mismatch_is_inspected_once_after_its_first_grace_period() {
     let mut scene = Scene::live([dated(1, 10)]);
     for listed in [vec![dated(1, 10).with_paused(true)], vec![]] {
         scene.audit();
@@ -18,7 +18,7 @@ fn who_stays_suspicious_is_asked_about_once_and_after_the_first_grace() {
 }
 
 #[test]
-fn a_grace_that_began_before_does_not_cut_that_of_another_suspicion_short() {
+fn a_new_mismatch_has_a_grace_period_of_its_own() {
     let mut scene = Scene::live([dated(1, 10)]);
     let began = now();
     for (seconds, listed) in
@@ -27,7 +27,7 @@ fn a_grace_that_began_before_does_not_cut_that_of_another_suspicion_short() {
         let now = Now { instant: began.instant + Duration::from_millis(400) * seconds as u32, ..began };
         scene.audit();
         scene.0.handle_input(
-            Input::Listed(listed.into_iter().map(ListingEntry::Whole).collect(), nobody()),
+            Input::Listed(listed.into_iter().map(ListingEntry::Whole).collect(), all_scopes()),
             now,
         );
         let pending = if seconds == 1 { vec![] } else { vec![drift()] };
@@ -40,7 +40,7 @@ fn a_grace_that_began_before_does_not_cut_that_of_another_suspicion_short() {
 }
 
 #[test]
-fn what_an_event_spoke_of_since_an_audit_is_asked_about_but_no_drift() {
+fn a_mismatch_with_an_event_after_the_list_is_no_drift() {
     let mut scene = Scene::live([dated(1, 10)]);
     scene.audit();
     scene.list([]);
@@ -51,7 +51,7 @@ fn what_an_event_spoke_of_since_an_audit_is_asked_about_but_no_drift() {
 }
 
 #[test]
-fn what_an_event_spoke_of_while_the_list_was_awaited_is_asked_about_but_no_drift() {
+fn a_mismatch_with_an_event_while_the_list_was_in_flight_is_no_drift() {
     let mut scene = Scene::live([dated(1, 10)]);
     scene.audit();
     assert_eq!(scene.event(paused(20)), ["paused 1@20"]);
@@ -62,7 +62,7 @@ fn what_an_event_spoke_of_while_the_list_was_awaited_is_asked_about_but_no_drift
 }
 
 #[test]
-fn what_an_event_led_to_before_an_audit_is_no_drift_however_long_it_takes() {
+fn a_mismatch_with_an_inspection_under_way_is_no_drift() {
     for (is_asked, fails) in [(false, false), (true, false), (true, true)] {
         let mut scene = Scene::live([]);
         scene.event(started(1, None));
@@ -90,7 +90,7 @@ fn what_an_event_led_to_before_an_audit_is_no_drift_however_long_it_takes() {
 }
 
 #[test]
-fn an_audit_suspects_nobody_who_is_listed_as_known() {
+fn a_container_that_is_listed_as_known_is_no_mismatch() {
     let mut scene = Scene::live([dated(1, 10)]);
     scene.audit();
     scene.list([dated(1, 10)]);
@@ -98,7 +98,7 @@ fn an_audit_suspects_nobody_who_is_listed_as_known() {
 }
 
 #[test]
-fn who_differs_and_is_being_asked_about_is_suspected_once() {
+fn a_mismatch_in_inspection_has_one_grace_period() {
     let mut scene = Scene::live([dated(1, 10)]);
     scene.event(changed());
     assert!(scene.asks());
@@ -108,7 +108,7 @@ fn who_differs_and_is_being_asked_about_is_suspected_once() {
 }
 
 #[test]
-fn who_is_unknown_unlisted_and_being_asked_about_is_asked_about_again_after_an_audit() {
+fn an_unlisted_container_in_inspection_is_inspected_again_after_an_audit() {
     let mut scene = Scene::live([]);
     scene.event(started(1, None));
     assert!(scene.asks());
@@ -125,7 +125,7 @@ fn who_is_unknown_unlisted_and_being_asked_about_is_asked_about_again_after_an_a
 }
 
 #[test]
-fn who_is_unknown_unlisted_and_was_answered_for_meanwhile_is_not_asked_about_again() {
+fn an_unlisted_container_that_was_inspected_meanwhile_is_not_inspected_again() {
     let mut scene = Scene::live([]);
     scene.event(started(1, None));
     assert!(scene.asks());
@@ -138,7 +138,7 @@ fn who_is_unknown_unlisted_and_was_answered_for_meanwhile_is_not_asked_about_aga
 }
 
 #[test]
-fn who_an_event_spoke_of_is_not_suspected_any_more() {
+fn a_mismatch_that_an_event_resolves_is_not_inspected() {
     let mut scene = Scene::live([dated(1, 10)]);
     scene.audit();
     scene.list([dated(1, 10).with_paused(true)]);

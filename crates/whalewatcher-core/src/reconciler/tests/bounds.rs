@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn what_is_not_alive_and_has_no_past_is_forgotten() {
+fn a_container_that_is_not_alive_and_has_no_tombstone_is_forgotten() {
     let mut scene = Scene::live([]);
     scene.event(paused(20));
     assert_eq!(scene.inspect(None), NOTHING);
@@ -22,32 +22,32 @@ fn bury(scene: &mut Scene, ids: std::ops::Range<usize>) {
 }
 
 #[test]
-fn so_many_of_the_dead_are_remembered_and_the_newest_of_them() {
+fn the_newest_tombstones_are_kept() {
     let mut scene = Scene::live([]);
-    bury(&mut scene, 0..REMEMBERED + 5);
-    assert_eq!((scene.records(), scene.0.remembered.len()), (REMEMBERED, REMEMBERED));
+    bury(&mut scene, 0..MAX_TOMBSTONES + 5);
+    assert_eq!((scene.records(), scene.0.tombstones.len()), (MAX_TOMBSTONES, MAX_TOMBSTONES));
     assert!(!scene.0.records.contains_key("4") && scene.0.records.contains_key("5"));
-    bury(&mut scene, 5..REMEMBERED + 5);
-    assert_eq!(scene.0.remembered.len(), REMEMBERED, "each once");
+    bury(&mut scene, 5..MAX_TOMBSTONES + 5);
+    assert_eq!(scene.0.tombstones.len(), MAX_TOMBSTONES, "each once");
 }
 
 #[test]
-fn while_a_list_is_awaited_nobody_who_died_is_forgotten() {
+fn no_tombstone_is_forgotten_while_a_list_is_in_flight() {
     let mut audited = Scene::live([]);
     audited.audit();
     let mut connecting = Scene::default();
     connecting.subscribe();
     for mut scene in [audited, connecting] {
-        bury(&mut scene, 0..REMEMBERED + 5);
-        assert_eq!(scene.records(), REMEMBERED + 5);
+        bury(&mut scene, 0..MAX_TOMBSTONES + 5);
+        assert_eq!(scene.records(), MAX_TOMBSTONES + 5);
         scene.list([]);
         bury(&mut scene, 0..1);
-        assert_eq!(scene.records(), REMEMBERED);
+        assert_eq!(scene.records(), MAX_TOMBSTONES);
     }
 }
 
 #[test]
-fn the_pids_of_the_newest_lives_are_remembered() {
+fn a_tombstone_has_the_pids_of_the_newest_lives() {
     let mut scene = Scene::live([]);
     for pid in 1..=20 {
         scene.event(started(pid, None));
@@ -59,36 +59,36 @@ fn the_pids_of_the_newest_lives_are_remembered() {
         assert_eq!(scene.inspect(None), NOTHING);
         assert_eq!(scene.event(exited(pid, None)), NOTHING, "PID {pid}");
     }
-    let past = scene.0.records["a"].past.as_ref().expect("it lived");
-    assert_eq!(past.remembered_pids(), 8);
+    let tombstone = scene.0.records["a"].tombstone.as_ref().expect("it lived");
+    assert_eq!(tombstone.pids(), 8);
 }
 
 /// Lets a container start of which nothing is known.
-fn begin(scene: &mut Scene, id: usize, labels: Labels) {
+fn start_unverified(scene: &mut Scene, id: usize, labels: Labels) {
     let id = ContainerId::from(id.to_string());
     let preview = Container::new(id.clone(), "stranger", 0).with_labels(labels);
     scene.event(EngineEvent::Started { id, at: Some(time(19)), pid: None, preview: Some(Box::new(preview)) });
 }
 
 #[test]
-fn events_of_more_containers_than_there_is_memory_for_are_forgotten_and_a_list_is_owed() {
+fn events_beyond_the_memory_limit_are_forgotten_and_lead_to_a_list() {
     for exits in [false, true] {
         let mut connecting = Scene::default();
         connecting.subscribe();
         let mut audited = Scene::live([]);
         audited.audit();
         for mut scene in [Scene::live([]), connecting, audited] {
-            for id in 0..STRANGERS + 5 {
-                begin(&mut scene, id, Labels::default());
+            for id in 0..MAX_UNVERIFIED + 5 {
+                start_unverified(&mut scene, id, Labels::default());
                 if exits {
                     bury(&mut scene, id..id + 1);
                 }
             }
-            assert!(scene.records() <= STRANGERS && scene.0.strangers == scene.records());
-            let is_full = scene.records() == STRANGERS;
+            assert!(scene.records() <= MAX_UNVERIFIED && scene.0.unverified == scene.records());
+            let is_full = scene.records() == MAX_UNVERIFIED;
             assert!(scene.0.poll_effect(Room::None).is_none(), "not before these are done with");
             // What a list contains may have changed since, though its event was forgotten.
-            let forgotten = Container::new((STRANGERS + 4).to_string(), "late", 1);
+            let forgotten = Container::new((MAX_UNVERIFIED + 4).to_string(), "late", 1);
             let is_listing = scene.0.is_listing();
             if is_listing {
                 scene.list([forgotten]);
@@ -114,16 +114,16 @@ fn events_of_more_containers_than_there_is_memory_for_are_forgotten_and_a_list_i
                 }
             }
             assert_eq!(requested, is_full || is_listing);
-            assert!(scene.records() <= REMEMBERED && scene.0.is_live());
+            assert!(scene.records() <= MAX_TOMBSTONES && scene.0.is_live());
         }
     }
 }
 
 #[test]
-fn what_starts_announce_of_themselves_is_kept_within_bounds_and_the_hint_in_any_case() {
+fn previews_are_bounded_and_hints_are_kept() {
     let mut scene = Scene::live([]);
     for id in 0..40 {
-        begin(&mut scene, id, Labels::from_iter([("large", "x".repeat(1 << 20))]));
+        start_unverified(&mut scene, id, Labels::from_iter([("large", "x".repeat(1 << 20))]));
     }
     assert!(
         scene.0.preview_bytes <= MAX_PREVIEW_BYTES && scene.0.preview_bytes > MAX_PREVIEW_BYTES / 2,
@@ -136,7 +136,7 @@ fn what_starts_announce_of_themselves_is_kept_within_bounds_and_the_hint_in_any_
         scene.take(Input::Inspected(id, Answer::Truth(Some(container))));
         inspected += 1;
     }
-    assert_eq!((inspected, scene.0.preview_bytes, scene.0.strangers, scene.records()), (40, 0, 0, 40));
+    assert_eq!((inspected, scene.0.preview_bytes, scene.0.unverified, scene.records()), (40, 0, 0, 40));
     scene.disconnect();
     assert_eq!(scene.0.preview_bytes, 0);
 }
@@ -149,7 +149,7 @@ fn the_churn_of_one_container_takes_no_memory() {
         scene.event(exited(0, 21 + 2 * at));
     }
     let queued = scene.0.fresh.len();
-    assert!(queued <= REMEMBERED + 2, "{queued} in the queue");
+    assert!(queued <= MAX_TOMBSTONES + 2, "{queued} in the queue");
     scene.event(started(0, 100_000));
     assert!(scene.asks() && !scene.asks());
 }

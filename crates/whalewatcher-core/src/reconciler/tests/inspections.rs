@@ -18,7 +18,7 @@ fn a_change_that_an_inspection_shows_is_dated_by_the_events_that_led_to_it() {
 }
 
 #[test]
-fn a_life_that_replaced_another_unseen_is_dated_by_its_beginning() {
+fn an_unseen_replacement_is_dated_by_its_start() {
     for (began, ended) in [(20, 20), (NOW + 5, NOW)] {
         let mut scene = Scene::live([dated(1, 10)]);
         scene.event(changed());
@@ -28,7 +28,7 @@ fn a_life_that_replaced_another_unseen_is_dated_by_its_beginning() {
 }
 
 #[test]
-fn of_what_was_asked_nothing_is_left_after_the_connection() {
+fn a_disconnect_forgets_inspections() {
     let mut scene = Scene::live([dated(1, 10)]);
     scene.event(changed());
     scene.disconnect();
@@ -37,7 +37,7 @@ fn of_what_was_asked_nothing_is_left_after_the_connection() {
 }
 
 #[test]
-fn an_answer_is_news_though_hints_came_since_and_one_more_inspection_follows() {
+fn an_answer_counts_despite_later_hints_and_one_more_inspection_follows() {
     let hints: [(fn() -> EngineEvent, u64); 4] =
         [(changed, NOW), (|| paused(20), 20), (|| started(0, 10), NOW), (|| started(0, None), NOW)];
     for (hint, at) in hints {
@@ -62,7 +62,7 @@ fn an_answer_is_news_though_hints_came_since_and_one_more_inspection_follows() {
 }
 
 #[test]
-fn an_answer_older_than_the_start_of_another_life_does_not_bring_the_former_back() {
+fn an_answer_older_than_a_restart_does_not_bring_the_former_life_back() {
     let mut scene = Scene::live([dated(1, 10)]);
     scene.event(started(0, 11));
     scene.inspect(Some(dated(1, 10)));
@@ -75,7 +75,7 @@ fn an_answer_older_than_the_start_of_another_life_does_not_bring_the_former_back
 }
 
 #[test]
-fn an_answer_about_another_life_shows_that_the_known_one_is_over() {
+fn an_answer_about_another_life_ends_the_known_one() {
     let mut scene = Scene::live([plain(1)]);
     scene.event(changed());
     assert!(scene.asks());
@@ -85,7 +85,7 @@ fn an_answer_about_another_life_shows_that_the_known_one_is_over() {
 }
 
 #[test]
-fn what_starts_and_exits_faster_than_inspections_answer_is_settled_with_the_second_answer() {
+fn a_container_that_outruns_inspections_is_settled_with_the_second_answer() {
     for answers in [[Some(dated(1, 10)), Some(dated(2, 12))], [None, None]] {
         let mut scene = Scene::default();
         scene.subscribe();
@@ -103,7 +103,7 @@ fn what_starts_and_exits_faster_than_inspections_answer_is_settled_with_the_seco
 }
 
 #[test]
-fn not_alive_is_not_believed_at_once_of_what_started_and_did_not_exit() {
+fn a_first_answer_not_alive_after_a_start_is_verified() {
     for (start, second, reported) in [
         (started(0, 10), Some(dated(1, 10)), vec!["started 1@10"]),
         (started(0, 10), None, vec![]),
@@ -128,11 +128,11 @@ fn not_alive_is_not_believed_at_once_of_what_started_and_did_not_exit() {
 }
 
 #[test]
-fn what_cannot_be_inspected_is_named_and_counted_when_synced() {
+fn unresolved_containers_are_named_and_counted_when_synced() {
     let mut scene = Scene::default();
     scene.subscribe();
     scene.event(started(0, 10));
-    scene.take(Input::Listed(vec![partial("b", "web")], nobody()));
+    scene.take(Input::Listed(vec![partial("b", "web")], all_scopes()));
     scene.0.take_events();
     while let Some((id, _)) = scene.0.next_inspection(Room::Any) {
         let error = Arc::new(EngineError::new(ErrorKind::Failed, "out of descriptors"));
@@ -154,7 +154,7 @@ fn of_many_unresolved_containers_the_first_are_named() {
     let mut scene = Scene::default();
     scene.subscribe();
     let listed = (100..220).map(|id| partial(&id.to_string(), "web")).collect();
-    scene.take(Input::Listed(listed, nobody()));
+    scene.take(Input::Listed(listed, all_scopes()));
     while let Some((id, _)) = scene.next(Room::Any) {
         let error = Arc::new(EngineError::new(ErrorKind::Failed, "scripted failure"));
         scene.take(Input::Inspected(id, Answer::Unknown(error)));
@@ -166,7 +166,7 @@ fn of_many_unresolved_containers_the_first_are_named() {
 }
 
 #[test]
-fn what_failed_is_inspected_after_what_is_new_and_only_where_there_is_room_for_that() {
+fn retries_come_after_first_inspections_and_where_there_is_room() {
     let mut scene = Scene::live([]);
     scene.event(started(0, 10));
     assert!(scene.asks());

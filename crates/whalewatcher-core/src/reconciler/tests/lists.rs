@@ -3,14 +3,14 @@
 use super::*;
 
 #[test]
-fn a_list_that_reports_all_needs_no_inspection() {
+fn a_whole_listing_entry_needs_no_inspection() {
     let mut scene = Scene::live([dated(1, 10)]);
     assert!(scene.0.is_live() && !scene.asks());
     assert_eq!((scene.0.portfolio().total(), scene.records()), (1, 0));
 }
 
 #[test]
-fn who_is_being_asked_about_is_not_asked_about_again_because_it_is_listed() {
+fn a_listed_container_in_inspection_is_not_inspected_twice() {
     let mut scene = Scene::default();
     scene.subscribe();
     scene.event(started(0, 11));
@@ -71,7 +71,7 @@ fn a_gap_during_the_first_list_leads_to_an_audit_once_it_is_live() {
     let mut scene = Scene::default();
     scene.subscribe();
     scene.event(EngineEvent::Gap);
-    scene.take(Input::Listed(vec![partial("a", "a")], nobody()));
+    scene.take(Input::Listed(vec![partial("a", "a")], all_scopes()));
     assert!(scene.asks() && scene.0.poll_effect(Room::Any).is_none(), "not before it is live");
     scene.answer(Some(dated(1, 10)));
     assert!(scene.0.is_live() && matches!(scene.0.poll_effect(Room::Any), Some(Effect::Audit)));

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn an_exit_that_an_inspection_was_ahead_to_see_is_not_reported_with_the_code_of_an_earlier_one() {
+fn an_exit_seen_by_an_inspection_does_not_get_the_code_of_an_earlier_one() {
     // The same PID again, long after.
     let mut scene = Scene::live([]);
     scene.event(exited(1, 5));
@@ -15,7 +15,7 @@ fn an_exit_that_an_inspection_was_ahead_to_see_is_not_reported_with_the_code_of_
 }
 
 #[test]
-fn a_start_of_the_process_that_is_known_is_no_news() {
+fn a_start_event_with_the_known_pid_is_ignored() {
     let mut scene = Scene::live([plain(1)]);
     assert_eq!(scene.event(started(1, None)), NOTHING);
     assert!(!scene.asks());
@@ -48,7 +48,7 @@ fn a_start_of_the_moment_in_which_a_life_began_may_be_of_the_life_before() {
 }
 
 #[test]
-fn after_a_reconnect_too_only_the_second_start_after_the_beginning_of_a_life_is_another_lifes() {
+fn after_a_reconnect_the_second_start_event_of_a_life_is_another_life() {
     for (own_start_reported, at, reported) in
         [(false, 10, vec![]), (false, 20, vec![]), (true, 10, vec![]), (true, 20, vec!["exited 1@20"])]
     {
@@ -80,7 +80,7 @@ fn without_times_another_process_ends_only_a_life_from_an_earlier_connection() {
 }
 
 #[test]
-fn an_older_exit_that_comes_later_is_not_the_newest() {
+fn an_older_exit_that_comes_later_does_not_replace_the_newest() {
     let mut scene = Scene::live([]);
     for at in [15, 20, 18] {
         scene.event(exited(0, at));
@@ -92,7 +92,7 @@ fn an_older_exit_that_comes_later_is_not_the_newest() {
 }
 
 #[test]
-fn of_two_exits_of_one_moment_the_one_reported_later_is_the_newest() {
+fn of_two_exits_of_one_moment_the_later_event_is_the_newest() {
     let mut scene = Scene::live([]);
     scene.event(exited(7, 20));
     scene.event(exited(8, 20));
@@ -101,7 +101,7 @@ fn of_two_exits_of_one_moment_the_one_reported_later_is_the_newest() {
 }
 
 #[test]
-fn an_exit_has_its_code_unless_it_may_be_that_of_another_life() {
+fn an_exit_has_its_code_unless_it_may_be_another_lifes() {
     for (reconnected, pid, reported) in [
         (false, 0, "exited 1@20 with 7"),
         (false, 1, "exited 1@20 with 7"),
@@ -123,7 +123,7 @@ fn an_exit_of_a_life_from_an_earlier_connection_is_reported_at_once() {
     scene.disconnect();
     scene.subscribe();
     let (container, started_within) = (Container::new("a", "a", 0), None);
-    scene.take(Input::Listed(vec![ListingEntry::Partial { container, started_within }], nobody()));
+    scene.take(Input::Listed(vec![ListingEntry::Partial { container, started_within }], all_scopes()));
     assert!(scene.asks());
     scene.fail();
     assert!(scene.0.is_live() && scene.0.unresolved().total() == 1);
@@ -132,7 +132,7 @@ fn an_exit_of_a_life_from_an_earlier_connection_is_reported_at_once() {
 }
 
 #[test]
-fn after_a_life_that_vanished_the_next_one_leaves_its_trace_however_brief() {
+fn after_a_life_that_vanished_a_brief_one_is_announced() {
     let next = |scene: &mut Scene| {
         scene.event(started(0, 20));
         scene.event(exited(0, 21))
@@ -169,7 +169,7 @@ fn an_exit_of_the_moment_in_which_a_life_began_is_of_the_life_before() {
 }
 
 #[test]
-fn a_life_whose_end_the_engine_takes_back_is_reported_again_and_dated_after_that_end() {
+fn a_life_whose_end_is_taken_back_starts_again_after_that_end() {
     for (restart, dated_at) in [(started(0, 30), 30), (started(0, 15), 20), (paused(25), 20)] {
         let mut scene = Scene::live([dated(1, 10)]);
         assert_eq!(scene.event(exited(0, 20)), ["exited 1@20 with 7"]);
@@ -179,7 +179,7 @@ fn a_life_whose_end_the_engine_takes_back_is_reported_again_and_dated_after_that
 }
 
 #[test]
-fn a_life_that_was_not_announced_before_is_dated_by_its_beginning_also_if_an_end_is_reported_twice() {
+fn a_new_life_is_dated_by_its_start_also_after_a_repeated_exit() {
     let mut scene = Scene::live([dated(1, 10)]);
     assert_eq!(scene.event(exited(0, 20)), ["exited 1@20 with 7"]);
     assert_eq!(scene.event(exited(0, 40)), NOTHING);
@@ -188,7 +188,7 @@ fn a_life_that_was_not_announced_before_is_dated_by_its_beginning_also_if_an_end
 }
 
 #[test]
-fn a_start_before_the_last_life_began_brings_none_back() {
+fn an_old_start_event_brings_no_life_back() {
     let mut scene = Scene::live([dated(1, 10)]);
     scene.vanish();
     scene.event(exited(0, 15));
@@ -197,7 +197,7 @@ fn a_start_before_the_last_life_began_brings_none_back() {
 }
 
 #[test]
-fn a_start_before_the_last_life_began_brings_none_back_after_another_connection_either() {
+fn an_old_start_event_brings_no_life_back_after_a_reconnect() {
     let mut scene = Scene::live([dated(1, 10)]);
     scene.vanish();
     scene.disconnect();
@@ -207,14 +207,14 @@ fn a_start_before_the_last_life_began_brings_none_back_after_another_connection_
 }
 
 #[test]
-fn an_exit_of_the_moment_in_which_the_known_life_began_is_not_believed_untested() {
+fn an_exit_of_the_moment_in_which_the_known_life_began_is_verified() {
     let mut scene = Scene::live([dated(1, 10)]);
     assert_eq!(scene.event(exited(0, 10)), NOTHING);
     assert_eq!(scene.inspect(Some(dated(1, 10))), NOTHING);
 }
 
 #[test]
-fn a_life_whose_start_has_no_time_leaves_its_trace() {
+fn a_brief_life_without_a_start_time_is_announced() {
     let mut scene = Scene::live([]);
     scene.event(started(7, None));
     assert_eq!(scene.inspect(None), NOTHING);
@@ -222,7 +222,7 @@ fn a_life_whose_start_has_no_time_leaves_its_trace() {
 }
 
 #[test]
-fn an_exit_that_overtakes_a_start_is_remembered() {
+fn an_exit_that_overtakes_its_start_ends_it() {
     let mut scene = Scene::live([]);
     scene.event(exited(7, None));
     scene.event(started(7, None));
@@ -238,7 +238,7 @@ fn an_exit_with_a_pid_is_reported_by_its_time_where_the_start_reported_no_pid() 
 }
 
 #[test]
-fn a_pause_is_believed_only_if_it_is_newer_than_all_that_is_known() {
+fn a_pause_event_counts_only_if_it_is_newer_than_what_is_known() {
     let mut scene = Scene::live([dated(1, 10)]);
     assert_eq!(scene.event(paused(20)), ["paused 1@20"]);
     let unpaused = |at| EngineEvent::Unpaused { id: "a".into(), at };
@@ -252,7 +252,7 @@ fn a_pause_is_believed_only_if_it_is_newer_than_all_that_is_known() {
 }
 
 #[test]
-fn a_life_that_was_reported_before_the_connection_was_lost_is_not_reported_again() {
+fn a_life_announced_before_a_disconnect_is_not_announced_again() {
     let mut scene = Scene::live([]);
     let life = [started(7, 10), exited(7, 12)];
     let reported: Vec<_> = life.clone().into_iter().flat_map(|event| scene.event(event)).collect();

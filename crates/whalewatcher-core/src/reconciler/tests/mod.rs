@@ -71,7 +71,7 @@ fn changed() -> EngineEvent {
 }
 
 /// Of whom a list does not tell that tells of all.
-fn nobody() -> UnlistedScopes {
+fn all_scopes() -> UnlistedScopes {
     UnlistedScopes::of(Vec::new(), ContainerId::as_str)
 }
 
@@ -94,7 +94,7 @@ impl Scene {
     }
 
     fn list(&mut self, listed: impl IntoIterator<Item = Container>) -> Vec<String> {
-        self.take(Input::Listed(listed.into_iter().map(ListingEntry::Whole).collect(), nobody()))
+        self.take(Input::Listed(listed.into_iter().map(ListingEntry::Whole).collect(), all_scopes()))
     }
 
     fn disconnect(&mut self) {
