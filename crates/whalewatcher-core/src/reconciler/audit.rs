@@ -33,10 +33,10 @@ impl Reconciler {
             }
             listed.insert(id, entry);
         }
-        let asked =
+        let in_flight =
             self.records.iter().filter(|(_, record)| matches!(record.inspection, Inspection::InFlight(_)));
         let unknown = |id: &&ContainerId| self.portfolio.by_id(id).is_none() && !listed.contains_key(*id);
-        candidates.extend(asked.map(|(id, _)| id).filter(unknown).cloned());
+        candidates.extend(in_flight.map(|(id, _)| id).filter(unknown).cloned());
         for id in candidates.into_iter().filter(|id| !unlisted_scopes.contains(id)) {
             let entry = listed.remove(&id);
             let as_listed = self.is_as_listed(&id, entry.as_ref());

@@ -158,9 +158,9 @@ impl Reconciler {
             None if matches!(record.inspection, Inspection::InFlight(_)) => {}
             None => {
                 // The pending inspection may still return its name.
-                let asking = record.inspection != Inspection::None;
+                let is_inspected = record.inspection != Inspection::None;
                 let over =
-                    |preview: &mut Preview| exit.ends_preview(preview) && !(asking && preview.nameless);
+                    |preview: &mut Preview| exit.ends_preview(preview) && !(is_inspected && preview.nameless);
                 if let Some(preview) = record.preview.take_if(over) {
                     // What led to the inspection is over, and the start event of any later life is still to come.
                     if take(&mut record.inspection) == Inspection::Deferred {

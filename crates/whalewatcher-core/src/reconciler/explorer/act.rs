@@ -135,7 +135,7 @@ impl World {
                 let alive = self.subjects.iter().enumerate();
                 let alive =
                     alive.filter_map(|(nth, subject)| Some((nth, subject.alive()?.clone()))).collect();
-                // What differs from the first list is told by whichever comes next.
+                // The next list or poll reports what differs from the first list.
                 if self.bounds.kind == Kind::Polling {
                     match std::mem::replace(&mut self.looked, true) {
                         true => self.poll(),
@@ -202,7 +202,7 @@ impl World {
                 };
                 let nth = self.nth(&wanted);
                 let subject = &mut self.subjects[nth];
-                subject.asked += 1;
+                subject.inspections += 1;
                 subject.exits = 0;
                 if subject.inspection.replace(Question::Asked).is_some() {
                     return Err(format!("two inspections of {wanted} at once"));
@@ -218,7 +218,7 @@ impl World {
                 };
                 // A stale answer is followed by another question.
                 self.subjects[nth].reasons += 1;
-                // Of what is not alive some engines still tell the name.
+                // Some engines still return the name of what is not alive.
                 let names_the_dead = self.bounds.kind != Kind::Docker;
                 let record = || names_the_dead.then(|| Container::new(id(nth), "n0", 0));
                 let truth = life.as_ref().map(|life| self.container(nth, life)).or_else(record);
@@ -249,7 +249,7 @@ impl World {
         self.check_quiet()
     }
 
-    /// Tells what came and what went since anybody last looked; an ID has one life.
+    /// Reports what started and exited since the last look at a list; an ID has one life.
     pub(super) fn poll(&mut self) {
         let at = self.tick();
         for subject in &mut self.subjects {

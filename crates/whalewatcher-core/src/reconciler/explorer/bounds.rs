@@ -1,17 +1,17 @@
 //! What kinds of worlds there are, and what can happen in them.
 
-/// How an engine tells.
+/// How an engine reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
-    /// Lists tell roughly; events tell names, and a moment that is later than the life's beginning.
+    /// Lists lack PIDs and have a rough start time; events have names, and a time later than the start.
     Docker,
-    /// Lists tell all, without times; events tell PIDs; lives are told apart by PID.
+    /// Lists are complete but for start times; events have PIDs, which distinguish lives.
     Containerd,
-    /// Lists tell who is alive; events tell all but the PID. An ID has one life, as in CRI, and so with those below.
+    /// Lists contain what is alive, without PIDs; events have all but the PID. An ID has one life, as in CRI, also below.
     Cri,
-    /// The same lists, but events tell the PID and a moment at which CRI's own life has not begun yet.
+    /// The same lists; events have the PID, and a time before the start that CRI reports.
     Hints,
-    /// The same lists, looked at now and then, are all that tells of changes.
+    /// The same lists, polled, in place of events.
     Polling,
 }
 
@@ -22,18 +22,18 @@ impl Kind {
         matches!(self, Self::Cri | Self::Hints | Self::Polling)
     }
 
-    /// Whether its events tell PIDs and no names.
+    /// Whether its events have PIDs and no names.
     pub(super) fn reports_pids(self) -> bool {
         matches!(self, Self::Containerd | Self::Hints)
     }
 
-    /// Whether it may tell again on the next connection what it told before.
+    /// Whether it may repeat events on the next connection.
     pub(super) fn replays(self) -> bool {
         matches!(self, Self::Docker | Self::Cri)
     }
 }
 
-/// How much may happen in a world.
+/// How much may happen in a world, at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Bounds {
     pub(super) kind: Kind,
@@ -42,20 +42,20 @@ pub(super) struct Bounds {
     pub(super) lives: u8,
     pub(super) pauses: u8,
     pub(super) renames: u8,
-    /// Events that are told twice.
+    /// Events that are delivered twice.
     pub(super) doubled: u8,
     pub(super) failures: u8,
     /// Events that are lost.
     pub(super) lost: u8,
     pub(super) audits: u8,
-    /// Times at which the engine says that events may have been lost.
+    /// Gaps that the stream reports.
     pub(super) gaps: u8,
     pub(super) connections: u8,
     /// How often the engine dies, with all that is alive in it.
     pub(super) crashes: u8,
-    /// Lists that do not tell of all.
+    /// Lists that do not cover all scopes.
     pub(super) partial: u8,
-    /// Connections on which the engine tells again what happened just before.
+    /// Connections on which the engine repeats the newest events.
     pub(super) replays: u8,
     /// Stop after so many states.
     pub(super) states: usize,
@@ -72,7 +72,7 @@ pub(super) enum Action {
     Rename(usize),
     Deliver(usize),
     DeliverTwice(usize),
-    /// Whoever polls looks at the list.
+    /// The list is polled.
     Poll,
     /// The next event is lost.
     Lose(usize),
@@ -82,14 +82,14 @@ pub(super) enum Action {
     /// The exit of a life overtakes its start.
     Swap(usize),
     Connect,
-    /// The same, and the engine tells once more what happened last.
+    /// The same, and the engine repeats the newest events.
     ConnectWithReplay,
     Disconnect,
     /// The engine dies, with all that is alive in it.
     Crash,
     LookForList,
     AnswerList,
-    /// The answer does not tell of this container.
+    /// The list does not cover this container.
     AnswerListWithout(usize),
     /// An audit's list fails.
     FailList,

@@ -94,9 +94,9 @@ impl World {
         }
     }
 
-    /// Whatever is hinted at meanwhile, each answer brings the picture forward: a life that it showed, and whose end is not
-    /// known, is there as it was shown, and one that is over is not, or is about to go. And no container holds up `Synced` for
-    /// more than two answers.
+    /// Checks an answer, whatever hints came meanwhile: a life that it shows and whose end is not known is in the portfolio as
+    /// it was shown, one that is over is not or is about to go, and no container holds up `Synced` for more than two
+    /// answers.
     pub(super) fn check_progress(&mut self, nth: usize, looked: Option<&Life>) -> Result<(), String> {
         let reports_pids = self.bounds.kind.reports_pids();
         let subject = &mut self.subjects[nth];
@@ -111,11 +111,11 @@ impl World {
                 // The end of a later life shows it, too, where its own was lost.
                 let is_shown = subject.ended.iter().any(|ended| *ended >= looked.pid);
                 let is_over = is_shown || life.is_none_or(|life| life.announced_end);
-                // Where PIDs distinguish exits, only the newest is remembered.
+                // Where PIDs distinguish exits, only the newest is kept.
                 let is_clear = subject.exits < 2 || !reports_pids;
                 let truth = self.container(nth, looked);
                 if !is_over && is_clear && shown.is_none_or(|shown| **shown != truth) {
-                    return Err(format!("the answer is {truth}, and the picture {shown:?}"));
+                    return Err(format!("the answer is {truth}, and the portfolio has {shown:?}"));
                 }
             }
         }
@@ -131,7 +131,7 @@ impl World {
         }
     }
 
-    /// Whoever has nothing under way is in the picture as in the world, whatever hangs with others.
+    /// Checks the containers that have nothing under way, whatever hangs with others: the portfolio shows them as they are.
     pub(super) fn check_quiet(&self) -> Result<(), String> {
         let relisting = self.reconciler.deadlines.is_pending(&Deadline::Relist);
         if !self.connected || self.wrong != Wrong::No || self.list.is_some() || relisting {
@@ -139,22 +139,22 @@ impl World {
         }
         let mut quiet = 0;
         for (nth, subject) in self.subjects.iter().enumerate() {
-            let asking =
+            let is_inspected =
                 subject.inspection.is_some() || self.reconciler.inspection(&id(nth)) == Inspection::Pending;
             let unseen = self.bounds.kind == Kind::Polling && subject.is_unseen();
             let waiting =
                 Deadline::of(&id(nth)).iter().any(|deadline| self.reconciler.deadlines.is_pending(deadline));
-            if asking || unseen || waiting || !subject.queue.is_empty() {
+            if is_inspected || unseen || waiting || !subject.queue.is_empty() {
                 continue;
             }
             quiet += 1;
             let shown = self.reconciler.portfolio().by_id(&id(nth)).map(|container| (**container).clone());
             let truth = subject.alive().map(|life| self.container(nth, life));
             if shown != truth {
-                return Err(format!("the picture is {shown:?}, the world {truth:?}"));
+                return Err(format!("the portfolio has {shown:?}, the world {truth:?}"));
             }
-            if subject.asked > subject.reasons {
-                return Err(format!("{} inspections for {} reasons", subject.asked, subject.reasons));
+            if subject.inspections > subject.reasons {
+                return Err(format!("{} inspections for {} reasons", subject.inspections, subject.reasons));
             }
         }
         match quiet == self.subjects.len() {

@@ -1,4 +1,4 @@
-//! What exploring once found wrong, and must not again.
+//! Violations that the explorer once found.
 
 use super::bounds::Action::*;
 use super::*;

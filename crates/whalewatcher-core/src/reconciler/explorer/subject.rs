@@ -33,21 +33,21 @@ pub(super) enum Question<T> {
 pub(super) struct Subject {
     pub(super) lives: Vec<Life>,
     pub(super) queue: VecDeque<Reported>,
-    /// What happened last, told or not, where the engine may tell it again.
+    /// What happened last, reported or not, where the engine may report it again.
     pub(super) recent: VecDeque<Reported>,
     pub(super) inspection: Option<Question<Option<Life>>>,
-    /// Exits delivered since the inspection that is under way was asked for, two at most.
+    /// Exits delivered since the inspection in flight was requested, two at most.
     pub(super) exits: u8,
     /// The lives whose exit was delivered.
     pub(super) ended: Vec<u32>,
     /// Answers since the list was delivered, two at most.
     pub(super) answers: u8,
-    /// Where changes are polled for: who was alive when anybody last looked at a list, the watcher or who polls.
+    /// Where changes are polled for: the life at the last look at a list.
     pub(super) polled: Option<u32>,
     /// Events that were on their way when the newest list was delivered.
     pub(super) late: usize,
-    /// Inspections asked for, and what may have led to them.
-    pub(super) asked: u32,
+    /// Inspections, and what may have led to them.
+    pub(super) inspections: u32,
     pub(super) reasons: u32,
 }
 
@@ -56,7 +56,7 @@ impl Subject {
         self.lives.last().filter(|life| life.ended.is_none())
     }
 
-    /// Whether polling would tell something.
+    /// Whether polling would report something.
     pub(super) fn is_unseen(&self) -> bool {
         self.polled != self.alive().map(|life| life.pid)
     }

@@ -1,4 +1,4 @@
-//! A small world that tells as an engine does, and checks what the reconciler makes of it.
+//! A small world: containers, an engine that reports them, and a reconciler.
 
 use std::time::Duration;
 
@@ -34,13 +34,13 @@ impl Deadline {
     }
 }
 
-/// How many events of a container are told again.
+/// How many events of a container the engine repeats.
 pub(super) const REPLAYED: usize = 2;
 
 /// The name of a container that begins under the ID of another.
 pub(super) const ANOTHER: u8 = 100;
 
-/// Whether lost events may have left the picture wrong.
+/// Whether lost events may have left the portfolio wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Wrong {
     No,

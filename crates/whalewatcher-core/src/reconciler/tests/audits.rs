@@ -10,10 +10,10 @@ fn a_lasting_mismatch_is_inspected_once_after_its_first_grace_period() {
         scene.list(listed);
     }
     scene.due(drift());
-    assert!(scene.asks());
+    assert!(scene.inspects());
     assert_eq!(scene.pending(), []);
     assert_eq!(scene.answer(Some(dated(1, 10))), NOTHING);
-    assert!(!scene.asks());
+    assert!(!scene.inspects());
     assert_eq!((scene.0.drifted(), scene.records()), (0, 0), "it was as known");
 }
 
@@ -63,11 +63,11 @@ fn a_mismatch_with_an_event_while_the_list_was_in_flight_is_no_drift() {
 
 #[test]
 fn a_mismatch_with_an_inspection_under_way_is_no_drift() {
-    for (is_asked, fails) in [(false, false), (true, false), (true, true)] {
+    for (in_flight, fails) in [(false, false), (true, false), (true, true)] {
         let mut scene = Scene::live([]);
         scene.event(started(1, None));
-        if is_asked {
-            assert!(scene.asks());
+        if in_flight {
+            assert!(scene.inspects());
         }
         if fails {
             scene.fail();
@@ -77,15 +77,15 @@ fn a_mismatch_with_an_inspection_under_way_is_no_drift() {
         scene.due(drift());
         if fails {
             scene.due(retry());
-        } else if is_asked {
+        } else if in_flight {
             assert_eq!(scene.answer(Some(plain(1))), ["started 1@1000"]);
         }
         let reported = scene.inspect(Some(plain(1)));
         assert!(
-            reported == ["started 1@1000"] || is_asked && !fails,
+            reported == ["started 1@1000"] || in_flight && !fails,
             "it may be older than the list: {reported:?}"
         );
-        assert_eq!(scene.0.drifted(), 0, "asked: {is_asked}, fails: {fails}");
+        assert_eq!(scene.0.drifted(), 0, "in flight: {in_flight}, fails: {fails}");
     }
 }
 
@@ -101,7 +101,7 @@ fn a_container_that_is_listed_as_known_is_no_mismatch() {
 fn a_mismatch_in_inspection_has_one_grace_period() {
     let mut scene = Scene::live([dated(1, 10)]);
     scene.event(changed());
-    assert!(scene.asks());
+    assert!(scene.inspects());
     scene.audit();
     scene.list([]);
     assert_eq!(scene.pending(), [drift()]);
@@ -111,30 +111,30 @@ fn a_mismatch_in_inspection_has_one_grace_period() {
 fn an_unlisted_container_in_inspection_is_inspected_again_after_an_audit() {
     let mut scene = Scene::live([]);
     scene.event(started(1, None));
-    assert!(scene.asks());
+    assert!(scene.inspects());
     scene.audit();
     scene.list([]);
     assert_eq!(scene.pending(), [drift()]);
     scene.due(drift());
     assert_eq!(scene.answer(Some(plain(1))), ["started 1@1000"]);
-    assert!(scene.asks(), "it may be over since, and its exit lost");
+    assert!(scene.inspects(), "it may be over since, and its exit lost");
     assert_eq!(scene.answer(None), NOTHING);
     assert_eq!(scene.pending(), [exit()]);
     assert_eq!(scene.due(exit()), ["exited 1@1000"]);
-    assert!(!scene.asks());
+    assert!(!scene.inspects());
 }
 
 #[test]
 fn an_unlisted_container_that_was_inspected_meanwhile_is_not_inspected_again() {
     let mut scene = Scene::live([]);
     scene.event(started(1, None));
-    assert!(scene.asks());
+    assert!(scene.inspects());
     scene.audit();
     scene.list([]);
     assert_eq!(scene.answer(None), NOTHING);
     assert_eq!(scene.pending(), [retry(), drift()]);
     scene.due(drift());
-    assert!(!scene.asks());
+    assert!(!scene.inspects());
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn a_mismatch_that_an_event_resolves_is_not_inspected() {
     assert_eq!(scene.pending(), [drift()]);
     assert_eq!(scene.event(paused(20)), ["paused 1@20"]);
     scene.due(drift());
-    assert!(!scene.asks());
+    assert!(!scene.inspects());
 }
 
 #[test]

@@ -9,12 +9,12 @@ fn a_container_that_is_not_alive_and_has_no_tombstone_is_forgotten() {
     assert_eq!(scene.inspect(None), NOTHING);
     assert_eq!(scene.records(), 0);
     scene.event(changed());
-    assert!(!scene.asks(), "and of whom nothing is known nothing is asked");
+    assert!(!scene.inspects(), "a change of an unknown container does not matter");
     assert_eq!(scene.records(), 0);
 }
 
-/// Lets that many containers exit that nobody knew.
-fn bury(scene: &mut Scene, ids: std::ops::Range<usize>) {
+/// Delivers exits of containers that are not known.
+fn exit_unknown(scene: &mut Scene, ids: std::ops::Range<usize>) {
     for id in ids {
         let id = ContainerId::from(id.to_string());
         scene.event(EngineEvent::Exited { id, pid: None, at: Some(time(20)), code: None });
@@ -24,10 +24,10 @@ fn bury(scene: &mut Scene, ids: std::ops::Range<usize>) {
 #[test]
 fn the_newest_tombstones_are_kept() {
     let mut scene = Scene::live([]);
-    bury(&mut scene, 0..MAX_TOMBSTONES + 5);
+    exit_unknown(&mut scene, 0..MAX_TOMBSTONES + 5);
     assert_eq!((scene.records(), scene.0.tombstones.len()), (MAX_TOMBSTONES, MAX_TOMBSTONES));
     assert!(!scene.0.records.contains_key("4") && scene.0.records.contains_key("5"));
-    bury(&mut scene, 5..MAX_TOMBSTONES + 5);
+    exit_unknown(&mut scene, 5..MAX_TOMBSTONES + 5);
     assert_eq!(scene.0.tombstones.len(), MAX_TOMBSTONES, "each once");
 }
 
@@ -38,10 +38,10 @@ fn no_tombstone_is_forgotten_while_a_list_is_in_flight() {
     let mut connecting = Scene::default();
     connecting.subscribe();
     for mut scene in [audited, connecting] {
-        bury(&mut scene, 0..MAX_TOMBSTONES + 5);
+        exit_unknown(&mut scene, 0..MAX_TOMBSTONES + 5);
         assert_eq!(scene.records(), MAX_TOMBSTONES + 5);
         scene.list([]);
-        bury(&mut scene, 0..1);
+        exit_unknown(&mut scene, 0..1);
         assert_eq!(scene.records(), MAX_TOMBSTONES);
     }
 }
@@ -63,10 +63,10 @@ fn a_tombstone_has_the_pids_of_the_newest_lives() {
     assert_eq!(tombstone.pids(), 8);
 }
 
-/// Lets a container start of which nothing is known.
+/// Delivers the start of a container that is not known.
 fn start_unverified(scene: &mut Scene, id: usize, labels: Labels) {
     let id = ContainerId::from(id.to_string());
-    let preview = Container::new(id.clone(), "stranger", 0).with_labels(labels);
+    let preview = Container::new(id.clone(), "unverified", 0).with_labels(labels);
     scene.event(EngineEvent::Started { id, at: Some(time(19)), pid: None, preview: Some(Box::new(preview)) });
 }
 
@@ -81,7 +81,7 @@ fn events_beyond_the_memory_limit_are_forgotten_and_lead_to_a_list() {
             for id in 0..MAX_UNVERIFIED + 5 {
                 start_unverified(&mut scene, id, Labels::default());
                 if exits {
-                    bury(&mut scene, id..id + 1);
+                    exit_unknown(&mut scene, id..id + 1);
                 }
             }
             assert!(scene.records() <= MAX_UNVERIFIED && scene.0.unverified == scene.records());
@@ -151,5 +151,5 @@ fn the_churn_of_one_container_takes_no_memory() {
     let queued = scene.0.fresh.len();
     assert!(queued <= MAX_TOMBSTONES + 2, "{queued} in the queue");
     scene.event(started(0, 100_000));
-    assert!(scene.asks() && !scene.asks());
+    assert!(scene.inspects() && !scene.inspects());
 }

@@ -6,7 +6,7 @@ use super::*;
 fn a_change_that_an_inspection_shows_is_dated_by_the_events_that_led_to_it() {
     let mut scene = Scene::live([dated(1, 10)]);
     scene.event(changed());
-    assert!(scene.asks());
+    assert!(scene.inspects());
     assert_eq!(scene.event(paused(20)), NOTHING);
     assert_eq!(scene.event(unpaused(30)), NOTHING);
     assert_eq!(scene.answer(Some(dated(1, 10).with_paused(true))), ["paused 1@30"]);
@@ -32,7 +32,7 @@ fn a_disconnect_forgets_inspections() {
     let mut scene = Scene::live([dated(1, 10)]);
     scene.event(changed());
     scene.disconnect();
-    assert!(!scene.asks());
+    assert!(!scene.inspects());
     assert_eq!(scene.records(), 0);
 }
 
@@ -44,20 +44,20 @@ fn an_answer_counts_despite_later_hints_and_one_more_inspection_follows() {
         let mut scene = Scene::default();
         scene.subscribe();
         scene.event(started(0, 10));
-        assert!(scene.asks());
+        assert!(scene.inspects());
         scene.list([]);
         scene.event(hint());
         assert_eq!(scene.answer(Some(dated(1, 10))), ["started 1@10"], "{:?}", hint());
         assert!(scene.0.is_live(), "the first answer is enough");
         for nth in 0..5 {
-            assert!(scene.asks(), "once more");
+            assert!(scene.inspects(), "once more");
             scene.event(hint());
             let pause = nth % 2 == 0;
             let reported = scene.answer(Some(dated(1, 10).with_paused(pause)));
             assert_eq!(reported, [format!("{} 1@{at}", if pause { "paused" } else { "unpaused" })]);
         }
         assert_eq!(scene.inspect(Some(dated(1, 10).with_paused(true))), NOTHING);
-        assert!(!scene.asks());
+        assert!(!scene.inspects());
     }
 }
 
@@ -67,18 +67,18 @@ fn an_answer_older_than_a_restart_does_not_bring_the_former_life_back() {
     scene.event(started(0, 11));
     scene.inspect(Some(dated(1, 10)));
     scene.event(changed());
-    assert!(scene.asks());
+    assert!(scene.inspects());
     assert_eq!(scene.event(started(0, 20)), ["exited 1@20"]);
     assert_eq!(scene.answer(Some(dated(1, 10))), NOTHING);
     assert_eq!(scene.inspect(Some(dated(2, 20))), ["started 2@20"]);
-    assert!(!scene.asks());
+    assert!(!scene.inspects());
 }
 
 #[test]
 fn an_answer_about_another_life_ends_the_known_one() {
     let mut scene = Scene::live([plain(1)]);
     scene.event(changed());
-    assert!(scene.asks());
+    assert!(scene.inspects());
     scene.event(exited(2, 20));
     assert_eq!(scene.answer(Some(plain(2))), ["exited 1@1000"], "and so is the other one");
     assert_eq!(scene.inspect(None), NOTHING);
@@ -92,7 +92,7 @@ fn a_container_that_outruns_inspections_is_settled_with_the_second_answer() {
         scene.event(started(0, 10));
         scene.list([]);
         for (at, answer) in [11, 13].into_iter().zip(answers) {
-            assert!(scene.asks() && !scene.0.is_live());
+            assert!(scene.inspects() && !scene.0.is_live());
             scene.event(exited(0, at));
             scene.event(started(0, at + 1));
             assert_eq!(scene.answer(answer), NOTHING, "it is of a life before");
@@ -112,16 +112,16 @@ fn a_first_answer_not_alive_after_a_start_is_verified() {
         let mut scene = Scene::live([]);
         scene.event(start);
         assert_eq!(scene.inspect(None), NOTHING);
-        assert!(!scene.asks(), "not at once");
+        assert!(!scene.inspects(), "not at once");
         assert_eq!(scene.pending(), [retry()]);
         assert!(scene.0.unresolved().is_empty());
         scene.due(retry());
         assert_eq!(scene.inspect(second), reported);
-        assert!(!scene.asks() && scene.pending().is_empty(), "once");
+        assert!(!scene.inspects() && scene.pending().is_empty(), "once");
     }
     let mut scene = Scene::live([]);
     scene.event(started(0, 10));
-    assert!(scene.asks());
+    assert!(scene.inspects());
     scene.event(exited(0, 11));
     assert_eq!(scene.answer(None), ["started 0@10", "exited 0@11 with 7"]);
     assert_eq!(scene.pending(), []);
@@ -169,7 +169,7 @@ fn of_many_unresolved_containers_the_first_are_named() {
 fn retries_come_after_first_inspections_and_where_there_is_room() {
     let mut scene = Scene::live([]);
     scene.event(started(0, 10));
-    assert!(scene.asks());
+    assert!(scene.inspects());
     scene.fail();
     scene.due(retry());
     scene.event(EngineEvent::Paused { id: "b".into(), at: None });

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn a_whole_listing_entry_needs_no_inspection() {
     let mut scene = Scene::live([dated(1, 10)]);
-    assert!(scene.0.is_live() && !scene.asks());
+    assert!(scene.0.is_live() && !scene.inspects());
     assert_eq!((scene.0.portfolio().total(), scene.records()), (1, 0));
 }
 
@@ -14,11 +14,11 @@ fn a_listed_container_in_inspection_is_not_inspected_twice() {
     let mut scene = Scene::default();
     scene.subscribe();
     scene.event(started(0, 11));
-    assert!(scene.asks());
+    assert!(scene.inspects());
     assert_eq!(scene.list([dated(1, 10)]), NOTHING, "the answer reports");
     assert!(!scene.0.is_live(), "before that");
     assert_eq!(scene.answer(Some(dated(1, 10))), ["started 1@10"]);
-    assert!(!scene.asks() && scene.0.is_live());
+    assert!(!scene.inspects() && scene.0.is_live());
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn a_gap_during_the_first_list_leads_to_an_audit_once_it_is_live() {
     scene.subscribe();
     scene.event(EngineEvent::Gap);
     scene.take(Input::Listed(vec![partial("a", "a")], all_scopes()));
-    assert!(scene.asks() && scene.0.poll_effect(Room::Any).is_none(), "not before it is live");
+    assert!(scene.inspects() && scene.0.poll_effect(Room::Any).is_none(), "not before it is live");
     scene.answer(Some(dated(1, 10)));
     assert!(scene.0.is_live() && matches!(scene.0.poll_effect(Room::Any), Some(Effect::Audit)));
 }

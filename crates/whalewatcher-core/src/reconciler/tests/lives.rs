@@ -18,7 +18,7 @@ fn an_exit_seen_by_an_inspection_does_not_get_the_code_of_an_earlier_one() {
 fn a_start_event_with_the_known_pid_is_ignored() {
     let mut scene = Scene::live([plain(1)]);
     assert_eq!(scene.event(started(1, None)), NOTHING);
-    assert!(!scene.asks());
+    assert!(!scene.inspects());
     assert_eq!(scene.0.ignored(), 1);
 }
 
@@ -42,7 +42,7 @@ fn a_start_of_the_moment_in_which_a_life_began_may_be_of_the_life_before() {
     let mut scene = Scene::live([dated(1, 10)]);
     scene.event(started(0, 10));
     scene.inspect(Some(dated(1, 10)));
-    assert_eq!(scene.vanish(), ["exited 1@1000"]);
+    assert_eq!(scene.end_unreported(), ["exited 1@1000"]);
     scene.event(started(0, 11));
     assert_eq!(scene.event(exited(0, 12)), NOTHING, "no other life");
 }
@@ -60,7 +60,7 @@ fn after_a_reconnect_the_second_start_event_of_a_life_is_another_life() {
         scene.disconnect();
         scene.subscribe();
         assert_eq!(scene.event(started(0, at)), reported, "reported: {own_start_reported}, started at {at}");
-        assert!(scene.asks());
+        assert!(scene.inspects());
     }
 }
 
@@ -75,7 +75,7 @@ fn without_times_another_process_ends_only_a_life_from_an_earlier_connection() {
             scene.subscribe();
         }
         assert_eq!(scene.event(started(pid, None)), reported, "PID {pid}, reconnected: {reconnected}");
-        assert!(scene.asks());
+        assert!(scene.inspects());
     }
 }
 
@@ -85,7 +85,7 @@ fn an_older_exit_that_comes_later_does_not_replace_the_newest() {
     for at in [15, 20, 18] {
         scene.event(exited(0, at));
     }
-    // It was over by then, and whatever was to be told of it was.
+    // That life was over by then, and is announced already.
     scene.event(started(0, 19));
     assert_eq!(scene.inspect(None), NOTHING);
     assert_eq!(scene.event(exited(0, 20)), NOTHING);
@@ -124,7 +124,7 @@ fn an_exit_of_a_life_from_an_earlier_connection_is_reported_at_once() {
     scene.subscribe();
     let (container, started_within) = (Container::new("a", "a", 0), None);
     scene.take(Input::Listed(vec![ListingEntry::Partial { container, started_within }], all_scopes()));
-    assert!(scene.asks());
+    assert!(scene.inspects());
     scene.fail();
     assert!(scene.0.is_live() && scene.0.unresolved().total() == 1);
     scene.due(retry());
@@ -137,24 +137,24 @@ fn after_a_life_that_vanished_a_brief_one_is_announced() {
         scene.event(started(0, 20));
         scene.event(exited(0, 21))
     };
-    // Its own start was told.
+    // Its own start event came.
     let mut scene = Scene::live([dated(1, 10)]);
     scene.event(started(0, 11));
     scene.inspect(Some(dated(1, 10)));
-    assert_eq!(scene.vanish(), ["exited 1@1000"]);
+    assert_eq!(scene.end_unreported(), ["exited 1@1000"]);
     assert_eq!(next(&mut scene), ["started 0@20", "exited 0@21 with 7"]);
-    // Its exit was told, later.
+    // Its exit event came later.
     let mut scene = Scene::live([dated(1, 10)]);
-    scene.vanish();
+    scene.end_unreported();
     assert_eq!(scene.event(exited(0, 15)), NOTHING);
     assert_eq!(next(&mut scene), ["started 0@20", "exited 0@21 with 7"]);
     // Neither was, so that this start may be its own.
     let mut scene = Scene::live([dated(1, 10)]);
-    scene.vanish();
+    scene.end_unreported();
     assert_eq!(next(&mut scene), NOTHING);
-    // By its PID it is told apart.
+    // The PID distinguishes it.
     let mut scene = Scene::live([plain(1)]);
-    scene.vanish();
+    scene.end_unreported();
     scene.event(started(2, None));
     assert_eq!(scene.event(exited(2, 21)), ["started 2@1000", "exited 2@21 with 7"]);
 }
@@ -162,7 +162,7 @@ fn after_a_life_that_vanished_a_brief_one_is_announced() {
 #[test]
 fn an_exit_of_the_moment_in_which_a_life_began_is_of_the_life_before() {
     let mut scene = Scene::live([dated(1, 10)]);
-    scene.vanish();
+    scene.end_unreported();
     scene.event(exited(0, 10));
     scene.event(started(0, 11));
     assert_eq!(scene.event(exited(0, 12)), NOTHING, "the start was that of the life that vanished");
@@ -190,7 +190,7 @@ fn a_new_life_is_dated_by_its_start_also_after_a_repeated_exit() {
 #[test]
 fn an_old_start_event_brings_no_life_back() {
     let mut scene = Scene::live([dated(1, 10)]);
-    scene.vanish();
+    scene.end_unreported();
     scene.event(exited(0, 15));
     scene.event(started(0, 9));
     assert_eq!(scene.event(exited(0, 16)), NOTHING);
@@ -199,7 +199,7 @@ fn an_old_start_event_brings_no_life_back() {
 #[test]
 fn an_old_start_event_brings_no_life_back_after_a_reconnect() {
     let mut scene = Scene::live([dated(1, 10)]);
-    scene.vanish();
+    scene.end_unreported();
     scene.disconnect();
     scene.connect([]);
     scene.event(started(0, 9));
@@ -246,7 +246,7 @@ fn a_pause_event_counts_only_if_it_is_newer_than_what_is_known() {
     assert_eq!(scene.inspect(Some(dated(1, 10))), ["unpaused 1@1000"]);
     let mut scene = Scene::live([dated(1, 10)]);
     assert_eq!(scene.event(paused(10)), NOTHING);
-    assert!(scene.asks());
+    assert!(scene.inspects());
     let mut scene = Scene::live([plain(1).with_paused(true)]);
     assert_eq!(scene.event(unpaused(None)), ["unpaused 1@1000"], "without a time in the order they come");
 }

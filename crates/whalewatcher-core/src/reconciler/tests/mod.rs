@@ -1,4 +1,4 @@
-//! Single decisions of the reconciler, each where it could easily be another one.
+//! Single decisions of the reconciler.
 
 use std::mem::replace;
 use std::time::{Duration, UNIX_EPOCH};
@@ -36,23 +36,23 @@ fn drift() -> Deadline {
     Deadline::Drift("a".into())
 }
 
-/// The container `a` as Docker tells of it, with a start time.
+/// The container `a` as Docker returns it, with a start time.
 fn dated(pid: u32, began: u64) -> Container {
     Container::new("a", "a", pid).with_started_at(time(began))
 }
 
-/// The container `a` as containerd tells of it, without one.
+/// The container `a` as containerd returns it, without a start time.
 fn plain(pid: u32) -> Container {
     Container::new("a", "a", pid)
 }
 
-/// A start at that time, of a life with this PID, 0 where it is not told.
+/// A start event with this PID, unless it is 0, and this time.
 fn started(pid: u32, at: impl Into<Option<u64>>) -> EngineEvent {
     let (reported, at) = (Some(pid).filter(|pid| *pid != 0), at.into().map(time));
     EngineEvent::Started { id: "a".into(), at, pid: reported, preview: Some(Box::new(plain(0))) }
 }
 
-/// An exit at that time, of the process with this PID, 0 where it is not told; its exit code is 7.
+/// An exit event with this PID, unless it is 0, this time, and the exit code 7.
 fn exited(pid: u32, at: impl Into<Option<u64>>) -> EngineEvent {
     let (pid, at) = (Some(pid).filter(|pid| *pid != 0), at.into().map(time));
     EngineEvent::Exited { id: "a".into(), pid, at, code: Some(7) }
@@ -70,12 +70,12 @@ fn changed() -> EngineEvent {
     EngineEvent::Changed { id: "a".into(), at: None }
 }
 
-/// Of whom a list does not tell that tells of all.
+/// The unlisted scopes of a list that covers all.
 fn all_scopes() -> UnlistedScopes {
     UnlistedScopes::of(Vec::new(), ContainerId::as_str)
 }
 
-/// A reconciler, and what becomes of what it is told.
+/// A reconciler, with methods that return what it publishes.
 #[derive(Default)]
 struct Scene(Reconciler);
 
@@ -87,7 +87,7 @@ impl Scene {
         scene
     }
 
-    /// Connects, and is live if the list tells all.
+    /// Connects, and answers the list.
     fn connect(&mut self, listed: impl IntoIterator<Item = Container>) -> Vec<String> {
         self.subscribe();
         self.list(listed)
@@ -102,7 +102,7 @@ impl Scene {
         self.take(Input::Disconnected(Arc::new(error)));
     }
 
-    /// What is told in consequence: of containers `NAME PID@TIME`, with the exit code if there is one.
+    /// Takes in an input. Returns the events about containers as `NAME PID@TIME`, with the exit code if there is one.
     fn take(&mut self, input: Input) -> Vec<String> {
         self.0.handle_input(input, now());
         self.published()
@@ -158,8 +158,8 @@ impl Scene {
         self.take(Input::Event(event))
     }
 
-    /// Whether an inspection is asked for; it counts as asked from now on.
-    fn asks(&mut self) -> bool {
+    /// Whether an inspection begins.
+    fn inspects(&mut self) -> bool {
         self.next(Room::Any).is_some()
     }
 
@@ -167,9 +167,9 @@ impl Scene {
         self.take(Input::Inspected("a".into(), Answer::Truth(truth)))
     }
 
-    /// Asks, and answers that.
+    /// Begins an inspection, and answers it.
     fn inspect(&mut self, truth: Option<Container>) -> Vec<String> {
-        assert!(self.asks(), "nothing is asked");
+        assert!(self.inspects(), "no inspection begins");
         self.answer(truth)
     }
 
@@ -179,8 +179,8 @@ impl Scene {
         self.take(Input::Inspected("a".into(), Answer::Unknown(Arc::new(error))))
     }
 
-    /// The life that is known turns out to be over, and no event tells how.
-    fn vanish(&mut self) -> Vec<String> {
+    /// An inspection finds the known life to be over, and no exit event comes in time.
+    fn end_unreported(&mut self) -> Vec<String> {
         self.event(changed());
         let mut reported = self.inspect(None);
         for deadline in self.pending() {
