@@ -41,8 +41,8 @@ use std::time::SystemTime;
 use foldhash::{HashMap, HashSet};
 use tokio::time::Instant;
 
-use crate::engine::{EngineEvent, EngineIdentity, ListingEntry, UnlistedScopes};
-use crate::model::{Container, ContainerId, EngineError, Event, EventKind, Unresolved};
+use crate::engine::{EngineEvent, ListingEntry, UnlistedScopes};
+use crate::model::{Container, ContainerId, EngineError, EngineIdentity, Event, EventKind, Unresolved};
 use crate::portfolio::Portfolio;
 use crate::settings::Settings;
 

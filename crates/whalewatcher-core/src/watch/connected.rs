@@ -17,9 +17,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::call::{ended, inspect, limited};
 use super::driver::Driver;
 use super::in_flight::InFlight;
-use super::probe::{Probe, is_silence};
+use super::probe::Probe;
 use crate::engine::{EngineClient, EngineConnection, EngineEvent, Listing, Unlisted, UnlistedScopes};
-use crate::model::{ContainerId, EngineError};
+use crate::model::{ContainerId, EngineError, is_silence};
 use crate::reconciler::{Answer, Effect, Input, Now};
 use crate::settings::LONGEST;
 

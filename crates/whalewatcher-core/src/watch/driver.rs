@@ -13,9 +13,10 @@ use tokio::time::{Instant, sleep};
 
 use super::call::{limited, subscribed};
 use super::connected::Connected;
-use super::guard::Outage;
+use super::error::WatchError;
+use super::outage::Outage;
+use super::shared::Shared;
 use super::status::{Counters, Phase, Status};
-use super::watcher::{Shared, WatchError};
 use crate::engine::{ChangeSource, EngineClient, EngineConnection, Unlisted};
 use crate::model::{EngineError, ErrorKind, Event};
 use crate::reconciler::{Input, Now, Reconciler};

@@ -3,17 +3,22 @@
 mod call;
 mod connected;
 mod driver;
+mod error;
 mod guard;
 mod handle;
 mod in_flight;
+mod outage;
 mod probe;
 mod publication;
+mod shared;
 mod status;
+mod status_follower;
 mod subscription;
 mod watcher;
 
+pub use error::WatchError;
 pub use handle::{WatchHandle, watch, watch_with};
-pub(crate) use probe::is_silence;
-pub use status::{Counters, Phase, Status, StatusFollower};
+pub use status::{Counters, Phase, Status};
+pub use status_follower::StatusFollower;
 pub use subscription::Subscription;
-pub use watcher::{EngineWatcher, WatchError, Watcher};
+pub use watcher::{EngineWatcher, Watcher};

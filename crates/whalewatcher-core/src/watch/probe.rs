@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use crate::model::{EngineError, ErrorKind};
+use crate::model::{EngineError, ErrorKind, is_silence};
 use crate::reconciler::GRACE;
 
 /// When to probe a stream, and what the probes returned.
@@ -70,11 +70,6 @@ impl Probe {
         self.due = now + if is_behind { GRACE } else { self.every };
         Ok(())
     }
-}
-
-/// Whether an error means that nothing answered.
-pub(crate) fn is_silence(error: &EngineError) -> bool {
-    matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::Disconnected | ErrorKind::Unreachable)
 }
 
 #[cfg(test)]
