@@ -1,12 +1,14 @@
 //! The watcher: it keeps the portfolio of one engine in sync, and publishes it to readers and subscribers.
 
+mod call;
+mod connected;
 mod driver;
 mod error;
 mod guard;
 mod handle;
 mod in_flight;
-mod liveness;
 mod outage;
+mod probe;
 mod publication;
 mod shared;
 mod status;
