@@ -1,4 +1,4 @@
-//! The maps of a portfolio, and how they are kept to tell the same.
+//! The indexes of a portfolio: by ID, by name and by project, which always agree.
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::persistent::HashTrie;
 
 /// Persistent maps: a changed copy shares all but the changed paths with the original.
 ///
-/// What changes most, such as whether a container is paused, lets all places be as they are: in each map it changes one.
+/// The most frequent changes, such as a pause, replace one value in each map and move nothing.
 #[derive(Clone)]
 pub(super) struct Index {
     pub(super) revision: u64,
@@ -26,26 +26,26 @@ pub(super) struct Index {
     project_names: RedBlackTreeMapSync<Arc<str>, u64>,
 }
 
-/// Who has a name.
+/// The containers with a name.
 #[derive(Clone)]
 struct Named {
-    /// If it is short, it is here, so that a lookup need not go any further to compare it, nor a copy to count it.
+    /// A short name is stored inline: a lookup compares it without following a pointer, and a copy counts no reference.
     name: SmolStr,
     holders: Holders,
 }
 
 #[derive(Clone)]
 enum Holders {
-    /// Nearly always there is one only.
+    /// Nearly always there is only one.
     One(Arc<Container>),
     Several(Arc<RedBlackTreeSetSync<ContainerId>>),
 }
 
-/// How texts are hashed: each picture does it in its own way.
+/// The hash function for texts, seeded for each portfolio.
 #[derive(Clone, Default)]
 struct Hashing {
     state: RandomState,
-    /// So poorly that most hashes coincide.
+    /// Makes most hashes collide.
     #[cfg(test)]
     poor: bool,
 }
@@ -61,12 +61,12 @@ impl Hashing {
 }
 
 impl Index {
-    /// The container with this ID.
+    /// Returns the container with this ID.
     pub(super) fn by_id(&self, id: &str) -> Option<&Arc<Container>> {
         self.by_id.get(self.hashing.hash(id)).iter().find(|container| **container.id() == *id)
     }
 
-    /// The container with this name; if several have it, the one with the lowest ID.
+    /// Returns the container with this name; if several have it, the one with the lowest ID.
     pub(super) fn by_name(&self, name: &str) -> Option<&Arc<Container>> {
         match self.holders(name)? {
             Holders::One(container) => Some(container),
@@ -74,7 +74,7 @@ impl Index {
         }
     }
 
-    /// All containers with this name, by ascending ID.
+    /// Returns all containers with this name, by ascending ID.
     pub(super) fn all_by_name(&self, name: &str) -> impl Iterator<Item = &Arc<Container>> {
         let (one, several) = match self.holders(name) {
             Some(Holders::One(container)) => (Some(container), None),
@@ -85,22 +85,22 @@ impl Index {
         one.into_iter().chain(several.filter_map(|id| self.by_id(id)))
     }
 
-    /// The project of this name.
+    /// Returns the project with this name.
     pub(super) fn project(&self, name: &str) -> Option<&Project> {
         self.project_of_hash(self.hashing.hash(name), name)
     }
 
-    /// All projects by ascending name.
+    /// Returns all projects by ascending name.
     pub(super) fn projects(&self) -> impl Iterator<Item = &Project> {
         self.project_names.iter().filter_map(|(name, hash)| self.project_of_hash(*hash, name))
     }
 
-    /// Their names, ascending.
+    /// Returns the names of the projects, ascending.
     pub(super) fn project_names(&self) -> impl Iterator<Item = &str> {
         self.project_names.keys().map(|name| &**name)
     }
 
-    /// Puts a container in, in place of the one with the same ID.
+    /// Inserts a container, or replaces the one with the same ID.
     pub(super) fn insert(&mut self, container: &Arc<Container>) {
         self.revision += 1;
         match self.by_id(container.id()).cloned() {
@@ -114,7 +114,7 @@ impl Index {
         }
     }
 
-    /// Takes the container with this ID out.
+    /// Removes the container with this ID.
     pub(super) fn remove(&mut self, id: &ContainerId) {
         if let Some(container) = self.by_id(id).cloned() {
             self.revision += 1;
@@ -122,7 +122,7 @@ impl Index {
         }
     }
 
-    /// Puts a container in the place of one with the same ID, name and project.
+    /// Replaces a container by one with the same ID, name and project.
     fn replace(&mut self, former: &Arc<Container>, container: &Arc<Container>) {
         let identified = self.by_id.get_mut(self.hashing.hash(container.id())).iter_mut();
         let named = self.by_name.get_mut(self.hashing.hash(container.name())).iter_mut();
@@ -221,7 +221,7 @@ impl Index {
 
 impl Index {
     fn new(hashing: Hashing) -> Self {
-        let mut picture = Self {
+        let mut index = Self {
             revision: 0,
             total: 0,
             hashing,
@@ -230,26 +230,26 @@ impl Index {
             projects: HashTrie::default(),
             project_names: RedBlackTreeMapSync::new_sync(),
         };
-        // It always exists.
-        picture.add_project(Project::new(""));
-        picture
+        // The unnamed project always exists.
+        index.add_project(Project::new(""));
+        index
     }
 
-    /// Whether one container is held as the only one with that name; `None` if none is held.
+    /// Returns whether that name is held by one container in the compact form; `None` if no container has it.
     #[cfg(test)]
     pub(super) fn holds_one(&self, name: &str) -> Option<bool> {
         self.holders(name).map(|holders| matches!(holders, Holders::One(_)))
     }
 
-    /// One in which hashes coincide.
+    /// Creates an index in which hashes collide.
     #[cfg(test)]
     pub(super) fn hashing_poorly() -> Self {
         Self::new(Hashing { poor: true, ..Hashing::default() })
     }
 }
 
-/// Whether two containers with the same ID have the same places everywhere: most changes leave name and project alone, and
-/// even the labels.
+/// Returns whether two containers with the same ID have the same position in all indexes: most changes affect neither name
+/// nor project, and not even the labels.
 fn has_place_of(container: &Container, former: &Container) -> bool {
     let same_project = || former.labels() == container.labels() || former.project() == container.project();
     former.name() == container.name() && same_project()

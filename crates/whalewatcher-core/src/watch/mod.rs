@@ -1,4 +1,4 @@
-//! Keeps one engine's portfolio in sync: the watcher, the future that drives it, and what its readers and subscribers see.
+//! The watcher: it keeps the portfolio of one engine in sync, and publishes it to readers and subscribers.
 
 mod call;
 mod connected;
