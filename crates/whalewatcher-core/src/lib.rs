@@ -1,9 +1,10 @@
-//! Which containers are alive right now: the portfolio, the reconciler and the generic watcher.
+//! The engine-independent core of whalewatcher: the portfolio of live containers, the reconciler that keeps it in sync, and
+//! the watcher that drives both.
 //!
-//! Applications depend on the crate of the engine they need, or on the facade `whalewatcher`, and find all of this
-//! re-exported there. Adapters to other engines implement the traits in [`adapter`].
+//! The crate root is the view of applications. Applications depend on the crate of their engine, or on the facade
+//! `whalewatcher`, which re-export it. Adapters to other engines implement the traits in [`adapter`].
 //!
-//! An event's way: engine client → driver → reconciler → portfolio → subscription.
+//! Events flow from the adapter through driver, reconciler and portfolio to subscriptions.
 //!
 //! # Features
 //!

@@ -1,4 +1,4 @@
-//! A fleet: several engines under one roof.
+//! A fleet of several engines.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use whalewatcher_core::{
     WatchError,
 };
 
-/// Nothing takes so long, unless it never comes.
+/// A limit that is reached only by what never happens.
 const LIMIT: Duration = Duration::from_secs(60);
 
 fn engine(endpoint: &str) -> Engine {
@@ -22,7 +22,7 @@ fn engine(endpoint: &str) -> Engine {
     engine
 }
 
-/// Folds what happens until a condition is met.
+/// Folds events until a condition holds.
 async fn fold_until(
     folds: &mut HashMap<String, Portfolio>,
     changes: &mut FleetSubscription,
@@ -36,7 +36,7 @@ async fn fold_until(
 }
 
 #[tokio::test(start_paused = true)]
-async fn engines_are_watched_side_by_side_and_reported_apart() {
+async fn engines_are_watched_side_by_side() {
     let (one, other) = (engine("one"), engine("other"));
     let fleet = Fleet::new();
     fleet.add(EngineWatcher::new(other.clone())).unwrap();
@@ -49,9 +49,11 @@ async fn engines_are_watched_side_by_side_and_reported_apart() {
     assert_eq!(found.iter().map(|(_, found)| found.id().as_str()).collect::<Vec<_>>(), ["one1", "other1"]);
     assert_eq!(fleet.containers("other1").len(), 1);
 
-    let (pictures, mut changes) = fleet.subscribe();
-    let mut folds: HashMap<_, _> =
-        pictures.into_iter().map(|(watcher, picture)| (watcher.endpoint().to_owned(), picture)).collect();
+    let (portfolios, mut changes) = fleet.subscribe();
+    let mut folds: HashMap<_, _> = portfolios
+        .into_iter()
+        .map(|(watcher, portfolio)| (watcher.endpoint().to_owned(), portfolio))
+        .collect();
     one.exit("one1", Some(0));
     other.start(Container::new("other2", "db", 2));
     fold_until(&mut folds, &mut changes, |folds| {
@@ -63,8 +65,8 @@ async fn engines_are_watched_side_by_side_and_reported_apart() {
 #[tokio::test(start_paused = true)]
 async fn an_engine_that_joins_later_is_followed_from_its_start() {
     let fleet = Fleet::new();
-    let (pictures, mut changes) = fleet.subscribe();
-    assert!(pictures.is_empty() && changes.next().now_or_never().is_none());
+    let (portfolios, mut changes) = fleet.subscribe();
+    assert!(portfolios.is_empty() && changes.next().now_or_never().is_none());
     let late = engine("late");
     let watcher = fleet.add(EngineWatcher::new(late.clone())).unwrap();
     watcher.ready().await.unwrap();
@@ -90,7 +92,7 @@ async fn an_endpoint_is_watched_once_and_can_come_back_after_it_was_removed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_removed_engine_had_is_announced_as_exited_before_what_its_successor_has() {
+async fn a_removed_engine_exits_before_its_successor_starts() {
     let (one, other) = (engine("one"), engine("other"));
     one.start(Container::new("one2", "db", 2));
     let fleet = Fleet::new();
@@ -98,9 +100,11 @@ async fn what_a_removed_engine_had_is_announced_as_exited_before_what_its_succes
         fleet.add(EngineWatcher::new(engine.clone())).unwrap();
     }
     assert!(fleet.ready(LIMIT).await.is_complete());
-    let (pictures, mut changes) = fleet.subscribe();
-    let mut folds: HashMap<_, _> =
-        pictures.into_iter().map(|(watcher, picture)| (watcher.endpoint().to_owned(), picture)).collect();
+    let (portfolios, mut changes) = fleet.subscribe();
+    let mut folds: HashMap<_, _> = portfolios
+        .into_iter()
+        .map(|(watcher, portfolio)| (watcher.endpoint().to_owned(), portfolio))
+        .collect();
     one.exit("one2", Some(0));
     assert!(fleet.remove("one"));
     fleet.add(EngineWatcher::new(one.clone())).unwrap();
@@ -126,7 +130,7 @@ async fn what_a_removed_engine_had_is_announced_as_exited_before_what_its_succes
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_member_that_its_owner_closed_leaves_no_ghosts_when_it_is_removed() {
+async fn a_closed_member_that_is_removed_exits() {
     let one = engine("one");
     let fleet = Fleet::new();
     let watcher = fleet.add(EngineWatcher::new(one.clone())).unwrap();
@@ -139,9 +143,9 @@ async fn a_member_that_its_owner_closed_leaves_no_ghosts_when_it_is_removed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_engine_that_is_not_there_holds_up_no_other_and_is_named_with_the_reason() {
+async fn an_absent_engine_delays_no_other_and_has_a_reason() {
     let (one, absent, failed) = (engine("one"), engine("absent"), engine("failed"));
-    absent.refuse(ErrorKind::Unreachable, "nobody there");
+    absent.refuse(ErrorKind::Unreachable, "nothing there");
     failed.refuse(ErrorKind::PermissionDenied, "not yours");
     let fleet = Fleet::new();
     let (_, mut changes) = fleet.subscribe();
@@ -163,7 +167,7 @@ async fn an_engine_that_is_not_there_holds_up_no_other_and_is_named_with_the_rea
     assert_eq!(reported, ["disconnected: not yours", "disconnected: gave up: not yours"]);
 }
 
-/// Another API of the engine, on the same socket.
+/// Another API of the engine on the same socket.
 struct OtherApi(Engine);
 
 impl EngineClient for OtherApi {
@@ -212,4 +216,25 @@ async fn dropping_the_fleet_ends_all() {
     drop(fleet);
     assert!(changes.next().await.is_none());
     one.asked(|calls| calls.open == 0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_fleet_can_be_used_again() {
+    let fleet = Fleet::new();
+    fleet.add(EngineWatcher::new(engine("one"))).unwrap();
+    let (_, mut before) = fleet.subscribe();
+    fleet.close();
+    while timeout(LIMIT, before.next()).await.expect("an end").is_some() {}
+
+    let watcher = fleet.add(EngineWatcher::new(engine("one"))).unwrap();
+    watcher.ready().await.unwrap();
+    let (now, mut changes) = fleet.subscribe();
+    assert_eq!(now[0].1.total(), 1);
+    watcher.close();
+    assert!(changes.next().now_or_never().is_none(), "the watcher is closed, but not removed");
+    assert!(fleet.remove("one"));
+    let (_, exited) = timeout(LIMIT, changes.next()).await.expect("an event").expect("no end");
+    assert_eq!(exited.kind.name(), "exited");
+    fleet.close();
+    assert!(timeout(LIMIT, changes.next()).await.expect("an end").is_none());
 }

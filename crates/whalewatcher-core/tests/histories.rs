@@ -1,5 +1,5 @@
-//! Long random histories of an engine and its subscribers: whatever happens, every fold is the portfolio, and in the end
-//! the portfolio is the truth.
+//! Long random histories of an engine and its subscribers: every fold equals the portfolio, and finally the portfolio
+//! equals the truth.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -20,22 +20,22 @@ enum Step {
     Rename(u8, u8),
     /// A container's next inspections fail.
     Fail(u8, usize),
-    /// A container's inspections are never answered from now on, or are again.
+    /// A container's inspections hang, or are answered again.
     Hang(u8, bool),
     Hold(Call, Moment),
     Release(Call),
     Disconnect,
-    /// Events are lost from now on, or not any more.
+    /// Events are lost, or no longer.
     Silence(bool),
-    /// Event streams are stuck from now on, or not any more.
+    /// Event streams are stalled, or no longer.
     Stall(bool),
     /// Time passes, in milliseconds.
     Wait(u16),
-    /// The watcher gets its turn, but no time passes.
+    /// The watcher runs, but no time passes.
     Yield,
     Subscribe,
     Unsubscribe(usize),
-    /// A subscriber reads at most so many events.
+    /// A subscriber reads at most that many events.
     Read(usize, u8),
 }
 
@@ -64,7 +64,7 @@ fn steps() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A subscriber with what it made of what it was told.
+/// A subscriber with the fold of its events.
 struct Subscriber {
     fold: Portfolio,
     changes: Subscription,
@@ -80,13 +80,13 @@ impl Subscriber {
         Self { fold, changes, started, exited: HashSet::new(), lagged: false }
     }
 
-    /// Folds an event, which must make sense after those before.
+    /// Folds an event, which must be consistent with those before.
     fn take(&mut self, event: &Event, events_lost: bool) {
         let known = event.container().and_then(|container| self.fold.by_id(container.id()));
         match &event.kind {
             EventKind::Started(container) => {
                 assert!(known.is_none(), "{event}, but there is {known:?}");
-                // What a lost exit leaves alive in the picture can be announced again, and so can what lagging hid.
+                // A container whose exit was lost can be announced again, and so can one that lagging hid.
                 let again = !self.started.insert(container.life());
                 assert!(!again || self.lagged || events_lost, "{event} again");
             }
@@ -120,7 +120,7 @@ async fn play(history: Vec<Step>, whole: bool, queue: usize) {
         match step {
             Step::Start(id) => {
                 let id = id.to_string();
-                // Under the same ID there is another life only after this one.
+                // Another life under the same ID begins only after this one.
                 if engine.truth().by_id(&id).is_none() {
                     pid += 1;
                     engine.start(Container::new(id.clone(), format!("name of {id}"), pid));
@@ -174,7 +174,7 @@ async fn play(history: Vec<Step>, whole: bool, queue: usize) {
     engine.be_silent(false);
     engine.stall(false);
     subscribers.push(Subscriber::new(&watching));
-    // Enough for all that failed to be asked again and, if events were lost, for two audits.
+    // Enough for retries of all failures and, if events were lost, for two audits.
     let settled = async {
         tokio::time::sleep(Duration::from_secs(180)).await;
         watching.ready().await.expect("the engine is there");
@@ -192,7 +192,7 @@ async fn play(history: Vec<Step>, whole: bool, queue: usize) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
     #[test]
-    fn every_fold_is_the_portfolio_and_the_portfolio_in_the_end_the_truth(
+    fn every_fold_equals_the_portfolio_and_finally_the_truth(
         history in proptest::collection::vec(steps(), 0..200),
         whole in any::<bool>(),
         queue in prop_oneof![Just(1_usize), Just(4), Just(1024)],

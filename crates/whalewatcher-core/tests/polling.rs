@@ -31,7 +31,7 @@ struct State {
     unlisted: Option<&'static str>,
 }
 
-/// What is done to an engine, and what is noticed.
+/// A change of the engine, and the expected event.
 type Step = (fn(&Engine), &'static [&'static str]);
 
 impl Engine {
@@ -95,7 +95,7 @@ impl EngineConnection for Engine {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_change_is_noticed_within_the_interval_and_is_no_drift() {
+async fn each_change_is_noticed_within_the_interval_without_drift() {
     let engine = Engine::default();
     engine.put(Container::new("1", "web", 7));
     let watching = watch(engine.clone());
@@ -128,7 +128,7 @@ async fn each_change_is_noticed_within_the_interval_and_is_no_drift() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unlisted_scope_keeps_its_containers_and_failures_end_the_connection_in_the_end() {
+async fn an_unlisted_scope_keeps_its_containers_and_three_failures_end_the_connection() {
     let engine = Engine::default();
     engine.put(Container::new("a/1", "web", 7));
     let watching = watch(engine.clone());

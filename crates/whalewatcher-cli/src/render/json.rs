@@ -321,12 +321,9 @@ mod tests {
         let mut line = Vec::new();
         write_processes(&mut line, all.into_iter()).unwrap();
         let all: Value = serde_json::from_slice(&line).unwrap();
-        let fields =
-            |nth: usize| all[nth].as_object().unwrap().keys().map(String::as_str).collect::<Vec<_>>();
-        assert_eq!(
-            [fields(0), fields(1), fields(2)],
-            [vec!["pid", "container", "engine"], vec!["pid"], vec!["pid", "error"]]
-        );
+        let fields = |nth: usize| all[nth].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        let expected = [&["container", "engine", "pid"][..], &["pid"], &["error", "pid"]];
+        assert_eq!([fields(0), fields(1), fields(2)], expected);
         let documented = documented("Processes");
         assert_eq!(
             documented.iter().map(String::as_str).collect::<Vec<_>>(),

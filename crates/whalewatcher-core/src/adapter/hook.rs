@@ -1,4 +1,4 @@
-//! What applications have adapters do besides.
+//! Hooks: code of the application that an adapter runs.
 
 use std::fmt;
 use std::future::Future;
@@ -7,16 +7,26 @@ use std::sync::Arc;
 
 use crate::model::EngineError;
 
-/// Something that an application wants done before watching, or before each attempt to connect; by default nothing.
+/// Code of the application that an adapter runs before watching, or before each attempt to connect. By default it does
+/// nothing.
 ///
-/// For adapters, whose clients are configured with these. A hook that panics ends the watch, with that reason.
+/// A hook that panics ends the watch with that reason.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use whalewatcher_core::adapter::Hook;
+///
+/// let hook = Hook::new(|| async { Ok(()) });
+/// assert!(hook.call().await.is_ok());
+/// # }
+/// ```
 #[derive(Clone, Default)]
 pub struct Hook(Option<Arc<dyn Fn() -> Done + Send + Sync>>);
 
 type Done = Pin<Box<dyn Future<Output = Result<(), EngineError>> + Send>>;
 
 impl Hook {
-    /// Has this done each time.
+    /// Creates a hook from an asynchronous closure, which runs at each call.
     #[must_use]
     pub fn new<F, D>(hook: F) -> Self
     where
@@ -26,11 +36,11 @@ impl Hook {
         Self(Some(Arc::new(move || Box::pin(hook()))))
     }
 
-    /// Does it.
+    /// Runs the hook.
     ///
     /// # Errors
     ///
-    /// Whatever the application returns.
+    /// The error that the application's code returns.
     pub async fn call(&self) -> Result<(), EngineError> {
         match &self.0 {
             Some(hook) => hook().await,
@@ -51,7 +61,7 @@ mod tests {
     use crate::model::ErrorKind;
 
     #[tokio::test]
-    async fn what_is_wanted_is_done_each_time_and_nothing_if_nothing_is_wanted() {
+    async fn a_hook_runs_at_each_call_and_the_default_does_nothing() {
         Hook::default().call().await.unwrap();
         let hook = Hook::new(|| async { Err(EngineError::new(ErrorKind::Failed, "no")) });
         for _ in 0..2 {

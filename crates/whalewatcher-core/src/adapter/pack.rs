@@ -1,4 +1,4 @@
-//! Rucksacks, whatever happens in what packs them.
+//! Calls of an application's packer of rucksacks, which may panic.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use crate::model::{ContainerId, Printable};
 
-/// What an application attaches to a container.
+/// A value that an application attaches to a container.
 pub type Rucksack = Arc<dyn Any + Send + Sync>;
 
-/// Calls an application's packer for a container. If it panics, that container has no rucksack, and an error is logged.
+/// Calls an application's packer for a container. If the packer panics, the container gets no rucksack, and an error is
+/// logged.
 pub fn pack(id: &ContainerId, packer: impl FnOnce() -> Option<Rucksack>) -> Option<Rucksack> {
     catch_unwind(AssertUnwindSafe(packer)).unwrap_or_else(|panic| {
         let error = message(&*panic);
@@ -18,7 +19,7 @@ pub fn pack(id: &ContainerId, packer: impl FnOnce() -> Option<Rucksack>) -> Opti
     })
 }
 
-/// A panic's message.
+/// Returns the message of a panic.
 pub(crate) fn message(panic: &(dyn Any + Send)) -> &str {
     let message = panic.downcast_ref::<&str>().copied();
     message.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")

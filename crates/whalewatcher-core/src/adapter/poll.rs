@@ -1,4 +1,4 @@
-//! Events for engines that send none: lists, each compared with the one before.
+//! Polling: events for engines that send none, from the differences between lists.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -10,15 +10,14 @@ use tokio::time::{sleep, timeout};
 use crate::engine::{ChangeSource, EngineConnection, EngineEvent, Listing};
 use crate::model::{Container, ContainerId, EngineError, ErrorKind, is_silence};
 
-/// How many lists in a row may fail.
+/// The number of failed lists in a row that ends polling.
 const FAILURES: u32 = 3;
 
-/// Returns the [events](EngineConnection::events) of an engine that sends none: lists it, and again after each `every`, and
-/// yields what differs from the list before.
+/// Returns the [events](EngineConnection::events) of an engine that sends none: lists it at the interval `every` and yields
+/// the differences from the list before.
 ///
-/// A list may take `limit`. One that takes longer, or that is not answered at all, ends the stream with its error; so does the
-/// third one in a row that fails otherwise. What is required of `list` and `inspect` is said in
-/// [`adapter`](crate::adapter#polling).
+/// A list that takes longer than `limit`, or that gets no answer, ends the stream with its error; so does the third list in
+/// a row that fails otherwise. [`adapter`](crate::adapter#polling) documents the requirements on `list` and `inspect`.
 pub fn poll<C: EngineConnection>(
     connection: &C,
     every: Duration,
@@ -35,11 +34,11 @@ struct Polling<'a, C> {
     connection: &'a C,
     every: Duration,
     limit: Duration,
-    /// What the newest list contains; `None` before the first.
+    /// The containers of the newest list; `None` before the first.
     newest: Option<HashMap<ContainerId, Container>>,
-    /// How many lists in a row have failed.
+    /// The number of lists in a row that failed.
     failures: u32,
-    /// What is to be yielded.
+    /// The events to yield.
     events: VecDeque<EngineEvent>,
 }
 
@@ -72,7 +71,7 @@ impl<C: EngineConnection> Polling<'_, C> {
         }
     }
 
-    /// Takes in a list. The first one comes before the subscription, so that nothing that changes after it is missed.
+    /// Handles a list. The first one precedes the subscription, so that no change after it is missed.
     fn compare(&mut self, Listing { entries, unlisted }: Listing) {
         let mut now: HashMap<_, _> = entries
             .into_iter()

@@ -1,17 +1,27 @@
-//! The tasks that belong to one connection and end with it.
+//! Tasks that end with the connection that owns them.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::JoinSet;
 
-/// Owns the tasks of a connection: when it is dropped they are aborted, and none can be spawned any more.
+/// Owns the tasks of a connection: dropping it aborts them, and later ones are not spawned.
 ///
-/// For adapters whose libraries have connections driven by tasks, which would otherwise outlive whoever wanted them.
+/// For adapters with libraries that spawn tasks, which would otherwise outlive the connection.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use whalewatcher_core::adapter::Tasks;
+///
+/// let tasks = Tasks::new();
+/// tasks.spawner().spawn(std::future::pending());
+/// drop(tasks); // aborts it
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Tasks(Spawner);
 
-/// Spawns tasks that belong to [`Tasks`].
+/// Spawns tasks that a [`Tasks`] owns.
 #[derive(Clone, Debug)]
 pub struct Spawner(Arc<Mutex<Option<JoinSet<()>>>>);
 
@@ -22,13 +32,13 @@ impl Default for Tasks {
 }
 
 impl Tasks {
-    /// None yet.
+    /// Creates an owner without tasks.
     #[must_use]
     pub fn new() -> Self {
         Self(Spawner(Arc::new(Mutex::new(Some(JoinSet::new())))))
     }
 
-    /// What spawns them.
+    /// Returns a spawner of tasks that this owns.
     #[must_use]
     pub fn spawner(&self) -> Spawner {
         self.0.clone()
@@ -42,8 +52,8 @@ impl Drop for Tasks {
 }
 
 impl Spawner {
-    /// Runs the task until it ends or its owner is dropped; not at all if that is gone already. To be called within a
-    /// tokio runtime.
+    /// Spawns a task that is aborted when its owner is dropped; does nothing if the owner was dropped already. Must be
+    /// called within a tokio runtime.
     ///
     /// # Panics
     ///
@@ -64,7 +74,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn dropping_the_owner_ends_its_tasks_and_no_more_come() {
+    async fn dropping_the_owner_aborts_its_tasks_and_spawns_no_more() {
         let tasks = Tasks::new();
         let spawner = tasks.spawner();
         let (alive, ended) = oneshot::channel::<()>();
@@ -78,6 +88,6 @@ mod tests {
         spawner.spawn(async move {
             let _ = alive.send(());
         });
-        assert!(ended.await.is_err(), "it was never run");
+        assert!(ended.await.is_err(), "it was never spawned");
     }
 }

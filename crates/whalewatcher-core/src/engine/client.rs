@@ -1,4 +1,4 @@
-//! The traits that an adapter implements. What adapters must guarantee is said in [`adapter`](crate::adapter).
+//! The traits that an adapter implements. [`adapter`](crate::adapter) documents their contract.
 
 use std::future::{Future, ready};
 use std::time::SystemTime;
@@ -12,106 +12,107 @@ use crate::settings::Settings;
 
 /// The adapter to one kind of container engine.
 ///
-/// All methods are called from within the watch: whatever blocks there is ended by the watcher's time limits, or
-/// with the watch.
+/// All methods are called from within the watch, which limits the time of each call and drops its future when the
+/// watch ends.
 pub trait EngineClient: Send + Sync + 'static {
-    /// What [`connect`](Self::connect) gives.
+    /// The connection that [`connect`](Self::connect) returns.
     type Connection: EngineConnection;
 
-    /// The engine's type, such as `docker.com`; known before any connection.
+    /// Returns the engine's type, such as `docker.com`, which is known before any connection.
     fn engine_type(&self) -> &str;
 
-    /// Where the engine is reached, such as `unix:///run/docker.sock`.
+    /// Returns the endpoint, such as `unix:///run/docker.sock`.
     fn endpoint(&self) -> &str;
 
-    /// A hook: something to do once before watching. An error ends the watch.
+    /// Runs once before watching. An error ends the watch.
     fn before_watch(&self) -> impl Future<Output = Result<(), EngineError>> + Send {
         ready(Ok(()))
     }
 
-    /// A hook: something to do before each attempt to connect. An error fails the attempt.
+    /// Runs before each attempt to connect. An error fails the attempt.
     fn before_attempt(&self) -> impl Future<Output = Result<(), EngineError>> + Send {
         ready(Ok(()))
     }
 
     /// Connects and identifies the engine.
     ///
-    /// The settings are the watcher's: an adapter may derive from them how long each part of connecting or of a list may
-    /// take.
+    /// The settings are those of the watcher: an adapter may derive from them how long parts of connecting or of a list
+    /// may take.
     ///
     /// # Errors
     ///
-    /// Whatever keeps this client from talking to an engine of its kind. The watcher tries again later.
+    /// If there is no connection to an engine of this type. The watcher tries again later.
     fn connect(
         &self,
         settings: &Settings,
     ) -> impl Future<Output = Result<Self::Connection, EngineError>> + Send;
 }
 
-/// A connection to an engine, for as long as it lasts.
+/// A connection to an engine. Dropping it disconnects.
 pub trait EngineConnection: Send + Sync {
-    /// Who is at the other end.
+    /// Returns the identity of the engine at the other end.
     fn identity(&self) -> EngineIdentity;
 
-    /// The engine's event stream; called once, before anything is listed.
+    /// Returns the engine's event stream. Called once, before the first list.
     ///
-    /// Its first item, but for [`EngineEvent::Source`] and [`EngineEvent::Fallback`], is [`EngineEvent::Subscribed`], yielded when it is proven that
-    /// every later change reaches the stream, even one that happens before the stream is read further. Where nothing
-    /// proves that, it is yielded when it should be so, and [`EngineEvent::Gap`] when it certainly is. From then on the events *of one container*
-    /// come in the order in which they happened. An error or the stream's end means that the connection is lost.
+    /// Except for [`EngineEvent::Source`] and [`EngineEvent::Fallback`], the first item is [`EngineEvent::Subscribed`]. It
+    /// is yielded when it is proven that every later change reaches the stream, even one that happens before the stream is
+    /// polled again. Where there is no such proof, it is yielded when the subscription is expected to be established, and
+    /// [`EngineEvent::Gap`] when it certainly is. From then on the events *of one container* come in the order in which
+    /// they happened. An error, or the end of the stream, means that the connection is lost.
     fn events(&self) -> impl Stream<Item = Result<EngineEvent, EngineError>> + Send;
 
-    /// What is alive, at some moment between question and answer.
+    /// Lists what is alive, at some time between request and answer.
     ///
     /// # Errors
     ///
-    /// Where nothing can be listed: the connection is given up and tried again later. An engine that keeps its
-    /// containers in [scopes](Self::scope_of) rather says which of these it cannot list.
+    /// If nothing can be listed: the watcher drops the connection and tries again later. An adapter to an engine with
+    /// [scopes](Self::scope_of) returns the scopes that could not be listed in [`Listing::unlisted`] instead.
     fn list(&self) -> impl Future<Output = Result<Listing, EngineError>> + Send;
 
-    /// The same, asked to compare it with what is known already.
+    /// Lists what is alive, for an audit of what is known already.
     ///
-    /// Worth an implementation of its own where a list is too vague to tell a life from the next, and the engine can be
-    /// asked what happened lately other than by the event stream, which may have lost it.
+    /// An adapter overrides this where its list cannot distinguish the lives of a container, and the engine can be asked
+    /// for recent events apart from the event stream, which may have lost them.
     ///
     /// # Errors
     ///
-    /// Where nothing can be listed: nothing is compared this time.
+    /// If nothing can be listed: this audit is skipped.
     fn audit(&self) -> impl Future<Output = Result<Listing, EngineError>> + Send {
         self.list()
     }
 
-    /// The part of the engine that the container is in, such as a namespace. Engines without such have one, `""`.
+    /// Returns the scope of a container, such as a namespace. Engines without scopes have one, `""`.
     fn scope_of(id: &ContainerId) -> &str {
         let _ = id;
         ""
     }
 
-    /// The container as it is at some moment between question and answer; `None` if it is not alive or does not
-    /// exist (any more), which is no error.
+    /// Returns a container as it is at some time between request and answer, or `None` if it does not exist or is not
+    /// alive.
     ///
-    /// An engine that still tells the name and labels of what is not alive may answer with these, and a PID of 0: that
-    /// is how a life is told of that was over before it could be seen, where its start event did not name it.
+    /// For a container that is not alive, an adapter may return its name and labels with a PID of 0. The watcher then
+    /// announces a life that ended before it could be inspected, and whose start event contained no name.
     ///
     /// # Errors
     ///
-    /// Where that cannot be told: it is asked again later, and what was known of it stays.
+    /// If the engine does not answer clearly: the watcher keeps the last known state and inspects again later.
     fn inspect(
         &self,
         id: &ContainerId,
     ) -> impl Future<Output = Result<Option<Container>, EngineError>> + Send;
 
-    /// Whether the engine still answers, asked while the event stream is silent; and, where it can tell other than by
-    /// that stream, the time of the newest event after `since` that the stream should have brought.
+    /// Checks, while the event stream is silent, that the engine still answers. Returns the time of the newest event after
+    /// `since` that the stream should have delivered, if the engine reports it by other means than the stream.
     ///
-    /// `since` is the newest time that the stream brought so far, `None` if it brought none. A stream that keeps silent
-    /// about an event that is told here is taken for dead. The answer `None` is always right.
+    /// `since` is the time of the newest event that the stream delivered so far. If the stream then does not deliver the
+    /// event that this returns, the watcher considers it stalled and reconnects. `None` is always a valid answer.
     ///
     /// # Errors
     ///
-    /// If the engine does not answer: what is [`TimedOut`](crate::ErrorKind::TimedOut),
-    /// [`Disconnected`](crate::ErrorKind::Disconnected) or [`Unreachable`](crate::ErrorKind::Unreachable) ends the
-    /// connection. Other errors are answers.
+    /// If the engine does not answer: [`TimedOut`](crate::ErrorKind::TimedOut),
+    /// [`Disconnected`](crate::ErrorKind::Disconnected) and [`Unreachable`](crate::ErrorKind::Unreachable) end the
+    /// connection. Other errors count as an answer.
     fn probe(
         &self,
         since: Option<SystemTime>,

@@ -1,4 +1,4 @@
-//! What an engine's event stream reports.
+//! The events that an engine's event stream reports.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,18 +6,18 @@ use std::time::{Duration, SystemTime};
 
 use crate::model::{Container, ContainerId, EngineError};
 
-/// How the changes of an engine are learned of.
+/// How an adapter learns of the changes of an engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ChangeSource {
-    /// By the event stream of the very API that is asked.
+    /// From the event stream of the same API.
     #[default]
     Events,
-    /// By another event stream of the same engine, which tells that something changed, but not all of it.
+    /// From another event stream of the same engine, which reports that a container changed, but not all details.
     Hints,
-    /// By listing again and again.
+    /// By listing repeatedly.
     Polling {
-        /// How often.
+        /// The interval.
         every: Duration,
     },
 }
@@ -32,68 +32,68 @@ impl fmt::Display for ChangeSource {
     }
 }
 
-/// Something that an engine's event stream tells. Times are by the engine's clock.
+/// An item of an engine's event stream. Times are by the engine's clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EngineEvent {
-    /// The subscription stands: whatever changes from now on is told.
+    /// The subscription is established: every later change is reported.
     Subscribed,
-    /// From now on changes are learned of in this way. May come before [`Subscribed`](Self::Subscribed) too; unless told
-    /// otherwise it is [`ChangeSource::Events`].
+    /// From now on the adapter learns of changes in this way. May precede [`Subscribed`](Self::Subscribed). Without it,
+    /// the source is [`ChangeSource::Events`].
     Source(ChangeSource),
-    /// Changes are learned of in a worse way than usual from now on, such as by polling, for this reason; with `None` they
-    /// are learned of as usual again. May come before [`Subscribed`](Self::Subscribed) too.
+    /// From now on the adapter uses a fallback, such as polling, for this reason; `None` ends that. May precede
+    /// [`Subscribed`](Self::Subscribed).
     Fallback(Option<Arc<EngineError>>),
-    /// Something may have happened that was not told, up to now: the portfolio is compared with the engine's list.
+    /// Events may be missing up to now: the watcher compares the portfolio with the engine's list.
     Gap,
     /// A life began.
     Started {
-        /// Whose.
+        /// The container's ID.
         id: ContainerId,
-        /// When.
+        /// When it happened.
         at: Option<SystemTime>,
-        /// The PID of its initial process, where the engine tells.
+        /// The PID of its initial process, where the engine reports it.
         pid: Option<u32>,
-        /// What the event itself tells of the container, where that is enough to name it; its PID is not looked at. It
-        /// is announced if the life is over before the engine can be asked about it.
+        /// The container as the event itself describes it, where that includes its name; its PID is ignored. It is
+        /// announced if the life ends before it can be inspected.
         preview: Option<Box<Container>>,
     },
-    /// A life ended; not to be sent for a process that is not a container's initial one.
+    /// A life ended. Must not be sent for other processes than a container's initial one.
     Exited {
-        /// Whose.
+        /// The container's ID.
         id: ContainerId,
-        /// The PID of the process that exited, where the engine tells.
+        /// The PID of the process that exited, where the engine reports it.
         pid: Option<u32>,
-        /// When.
+        /// When it happened.
         at: Option<SystemTime>,
-        /// The process' exit code.
+        /// The exit code of the process.
         code: Option<i32>,
     },
     /// A container's processes were frozen.
     Paused {
-        /// Whose.
+        /// The container's ID.
         id: ContainerId,
-        /// When.
+        /// When it happened.
         at: Option<SystemTime>,
     },
     /// A container's processes were thawed.
     Unpaused {
-        /// Whose.
+        /// The container's ID.
         id: ContainerId,
-        /// When.
+        /// When it happened.
         at: Option<SystemTime>,
     },
-    /// Something else about a container may have changed, such as its name. Matters only if it is alive.
+    /// Something else about a container may have changed, such as its name: if it is alive, it is inspected.
     Changed {
-        /// Which.
+        /// The container's ID.
         id: ContainerId,
-        /// When.
+        /// When it happened.
         at: Option<SystemTime>,
     },
 }
 
 impl EngineEvent {
-    /// When it happened.
+    /// Returns when it happened, if the engine reports it.
     #[must_use]
     pub fn at(&self) -> Option<SystemTime> {
         match self {

@@ -1,4 +1,4 @@
-//! What an engine lists, and what it could not list.
+//! A list of what is alive, and of the scopes that could not be listed.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -6,33 +6,41 @@ use std::time::SystemTime;
 
 use crate::model::{Container, ContainerId, EngineError};
 
-/// What an engine lists.
+/// What is alive in an engine, as far as it could be listed.
+///
+/// ```
+/// use whalewatcher_core::Container;
+/// use whalewatcher_core::adapter::{Listing, ListingEntry};
+///
+/// let listing = Listing::from(vec![ListingEntry::Whole(Container::new("c0ffee", "web", 4711))]);
+/// assert!(listing.unlisted.is_empty());
+/// ```
 #[derive(Debug, Default)]
 pub struct Listing {
-    /// What is alive, in all scopes that could be listed.
+    /// The containers that are alive in the scopes that could be listed.
     pub entries: Vec<ListingEntry>,
-    /// The scopes that could not be listed: what was known of their containers stays, and the list is asked for again
-    /// after a while. Until each scope was listed once, the watcher is not ready.
+    /// The scopes that could not be listed: their containers keep their last known state, and the watcher lists again
+    /// after a while. The watcher is not ready until each scope has been listed once.
     pub unlisted: Vec<Unlisted>,
 }
 
-/// A part of an engine that could not be listed, such as a namespace.
+/// A scope of an engine, such as a namespace, that could not be listed.
 #[derive(Clone, Debug)]
 pub struct Unlisted {
-    /// Which: what [`EngineConnection::scope_of`] says of the containers in it.
+    /// The scope, as [`EngineConnection::scope_of`](crate::adapter::EngineConnection::scope_of) returns it.
     pub scope: String,
-    /// Why not.
+    /// Why it could not be listed.
     pub error: Arc<EngineError>,
 }
 
 impl From<Vec<ListingEntry>> for Listing {
-    /// All that is alive.
+    /// Creates a listing that covers all scopes.
     fn from(entries: Vec<ListingEntry>) -> Self {
         Self { entries, unlisted: Vec::new() }
     }
 }
 
-/// Of whom a list does not tell whether they are alive.
+/// The scopes that a listing did not cover; their containers keep their last known state.
 #[derive(Debug)]
 pub(crate) struct UnlistedScopes {
     scopes: Vec<String>,
@@ -44,7 +52,7 @@ impl UnlistedScopes {
         Self { scopes, scope_of }
     }
 
-    /// Whether all is told.
+    /// Returns whether the listing covered all scopes.
     pub(crate) fn is_empty(&self) -> bool {
         self.scopes.is_empty()
     }
@@ -54,22 +62,22 @@ impl UnlistedScopes {
     }
 }
 
-/// A container that a list names as alive.
+/// A container that a list contains.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListingEntry {
-    /// The list tells all there is to know.
+    /// The list contains all details.
     Whole(Container),
-    /// The list tells no PID or no start time (the container's is 0 or `None`): the container is inspected.
+    /// The list lacks the PID (0) or the start time (`None`): the watcher inspects the container.
     Partial {
-        /// What the list tells.
+        /// The container, as far as the list describes it.
         container: Container,
-        /// When it must have been started, if the list tells roughly.
+        /// The range in which it was started, if the list contains an approximate time.
         started_within: Option<RangeInclusive<SystemTime>>,
     },
 }
 
 impl ListingEntry {
-    /// What the list tells of the container.
+    /// Returns the container, as far as the list describes it.
     #[must_use]
     pub fn container(&self) -> &Container {
         match self {
@@ -77,8 +85,7 @@ impl ListingEntry {
         }
     }
 
-    /// Whether the list shows a container just as it is known. What a list does not tell of is no difference, nor are
-    /// labels that it lacks.
+    /// Returns whether the entry agrees with a known container. Details and labels that the list lacks are ignored.
     pub(crate) fn shows(&self, known: &Container) -> bool {
         match self {
             Self::Whole(container) => container == known,

@@ -1,4 +1,4 @@
-//! What an adapter implements: the traits, and apart from them the plain data that passes through them.
+//! The interface to adapters: plain data in `event` and `listing`, and the asynchronous traits in `client`.
 
 mod client;
 mod event;

@@ -1,6 +1,7 @@
-//! Several watchers under one roof.
+//! A fleet: the watchers of several engines.
 
 use std::collections::{BTreeMap, HashMap};
+use std::mem::take;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -21,21 +22,46 @@ use crate::model::{Container, Event};
 use crate::portfolio::{Portfolio, difference};
 use crate::watch::{Status, Subscription, WatchError, Watcher};
 
-/// Watches several engines, each in a task of its own, until closed or dropped.
+/// Watches several engines, each in its own task, until it is closed or dropped.
 ///
-/// Engines are told apart by endpoint and type, for one socket may serve several APIs: containerd's serves its own and CRI's.
-/// They can come and go at any time.
+/// Members are distinguished by endpoint and engine type, because one socket may serve several APIs: that of containerd serves
+/// its own and CRI. Engines can join and leave at any time.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use whalewatcher_core::scripted::Engine;
+/// use std::time::Duration;
+/// use whalewatcher_core::{EngineWatcher, Fleet};
+///
+/// # let (docker, containerd) = (Engine::at("one"), Engine::at("other"));
+/// let fleet = Fleet::new();
+/// fleet.add(EngineWatcher::new(docker))?;
+/// fleet.add(EngineWatcher::new(containerd))?;
+/// let readiness = fleet.ready(Duration::from_secs(10)).await;
+/// assert!(readiness.is_complete());
+/// for (watcher, portfolio) in fleet.portfolios() {
+///     println!("{}: {} containers", watcher.endpoint(), portfolio.total());
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Default)]
 pub struct Fleet {
-    /// Replaced as a whole, by the holder of the lock below only: readers wait for nobody.
+    /// Replaced as a whole, only by the holder of the lock below: readers never wait.
     members: ArcSwap<BTreeMap<Place, Arc<Member>>>,
-    /// The subscriptions, which receive new members. Its lock orders them: a subscription starts with a member, or
-    /// receives it.
-    followers: Mutex<Vec<mpsc::UnboundedSender<Joined>>>,
+    /// The subscriptions, which receive new members. The lock orders both: a subscription either starts with a member or
+    /// receives it later.
+    followers: Mutex<Followers>,
+}
+
+/// The subscriptions to a fleet since it was last closed.
+#[derive(Default)]
+struct Followers {
+    senders: Vec<mpsc::UnboundedSender<Joined>>,
+    /// Cancelled when the fleet is closed, and then replaced: a closed fleet can be used again.
     closed: CancellationToken,
 }
 
-/// A new member, and all that happens there from its start on.
+/// A new member, with a subscription from its start.
 struct Joined {
     watcher: Arc<dyn Watcher>,
     left: CancellationToken,
@@ -52,23 +78,23 @@ fn place(watcher: &dyn Watcher) -> Place {
 
 struct Member {
     watcher: Arc<dyn Watcher>,
-    /// Cancelled once it is removed.
+    /// Cancelled when it is removed.
     left: CancellationToken,
     _task: AbortOnDropHandle<Result<(), WatchError>>,
 }
 
-/// What [`Fleet::ready`] waited for.
+/// The result of [`Fleet::ready`].
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Readiness {
-    /// The members whose portfolios are as their engines say, each with its status then.
+    /// The members in sync with their engines, each with its status.
     pub ready: Vec<(Arc<dyn Watcher>, Status)>,
     /// The others, each with the reason.
     pub not_ready: Vec<(Arc<dyn Watcher>, NotReady)>,
 }
 
 impl Readiness {
-    /// Whether all members are ready.
+    /// Returns whether all members are ready.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.not_ready.is_empty()
@@ -79,16 +105,16 @@ impl Readiness {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotReady {
-    /// It will not be: its watch has ended.
+    /// Its watch has ended.
     #[error(transparent)]
     Ended(#[from] WatchError),
-    /// It was not within the limit; it is still being waited for by its watch.
+    /// It was not ready within the limit. Its watch continues.
     #[error("not ready yet: {0}")]
     Late(Status),
 }
 
 /// Watchers, each with a snapshot of its portfolio.
-pub type Pictures = Vec<(Arc<dyn Watcher>, Portfolio)>;
+pub type Snapshots = Vec<(Arc<dyn Watcher>, Portfolio)>;
 
 /// Why a watcher cannot join a fleet.
 #[derive(Debug, thiserror::Error)]
@@ -97,19 +123,19 @@ pub enum JoinError {
     /// The fleet watches an engine of that type at that endpoint already.
     #[error("the engine at {endpoint} is being watched already")]
     AlreadyThere {
-        /// Where.
+        /// The endpoint.
         endpoint: String,
     },
 }
 
 impl Fleet {
-    /// A fleet without members.
+    /// Creates a fleet without members.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a watcher and starts its watch. To be called within a tokio runtime.
+    /// Adds a watcher and starts its watch. Must be called within a tokio runtime.
     ///
     /// # Errors
     ///
@@ -126,13 +152,13 @@ impl Fleet {
             return Err(JoinError::AlreadyThere { endpoint: watcher.endpoint().to_owned() });
         }
         let left = CancellationToken::new();
-        // Before the watch begins, so that nothing of it is missed.
-        followers.retain(|follower| {
+        // Before the watch begins, so that no event is missed.
+        followers.senders.retain(|follower| {
             let (now, changes) = watcher.subscribe();
             let joined = Joined { watcher: watcher.clone(), left: left.clone(), now, changes };
             follower.send(joined).is_ok()
         });
-        // Why it ends is in the status.
+        // The status contains why it ends.
         let task = tokio::spawn(watcher.watch(CancellationToken::new()));
         let member = Member { watcher: watcher.clone(), left, _task: AbortOnDropHandle::new(task) };
         members.insert(place(&*watcher), Arc::new(member));
@@ -140,10 +166,10 @@ impl Fleet {
         Ok(watcher)
     }
 
-    /// Closes and forgets the watchers of this endpoint, of whatever type; whether there were any.
+    /// Closes and removes the watchers of this endpoint, of all engine types. Returns whether there were any.
     ///
-    /// Subscribers to the fleet receive what has happened there so far, and then that all containers of these watchers have
-    /// exited: for the fleet they have.
+    /// Subscribers to the fleet receive the events of these watchers so far, and then an exit of each of their containers,
+    /// because they are no longer part of the fleet.
     pub fn remove(&self, endpoint: &str) -> bool {
         let _lock = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
         let mut members = BTreeMap::clone(&self.members.load());
@@ -161,19 +187,19 @@ impl Fleet {
         removed
     }
 
-    /// All watchers, by ascending endpoint and type.
+    /// Returns all watchers, sorted by endpoint and type.
     #[must_use]
     pub fn watchers(&self) -> Vec<Arc<dyn Watcher>> {
         self.members.load().values().map(|member| member.watcher.clone()).collect()
     }
 
-    /// All watchers, each with a snapshot of its portfolio, by ascending endpoint and type.
+    /// Returns all watchers with a snapshot of their portfolios, sorted by endpoint and type.
     #[must_use]
-    pub fn portfolios(&self) -> Pictures {
+    pub fn portfolios(&self) -> Snapshots {
         self.watchers().into_iter().map(|watcher| (watcher.clone(), watcher.portfolio())).collect()
     }
 
-    /// The containers that have this ID or, in their engine, else this name: at most one of each engine.
+    /// Returns the containers with this ID or, in engines without that ID, this name: at most one of each engine.
     #[must_use]
     pub fn containers(&self, id_or_name: &str) -> Vec<(Arc<dyn Watcher>, Arc<Container>)> {
         let found = |(watcher, portfolio): (Arc<dyn Watcher>, Portfolio)| {
@@ -182,7 +208,7 @@ impl Fleet {
         self.portfolios().into_iter().filter_map(found).collect()
     }
 
-    /// Waits until each member that the fleet has now is ready or will not be, for as long as `limit` at most.
+    /// Waits, up to `limit`, until each current member is ready or its watch has ended.
     pub async fn ready(&self, limit: Duration) -> Readiness {
         let watchers = self.watchers();
         let outcomes = future::join_all(watchers.iter().map(|watcher| timeout(limit, watcher.ready()))).await;
@@ -200,39 +226,37 @@ impl Fleet {
         readiness
     }
 
-    /// The pictures, and all that happens from exactly there on, also in engines that join later (of which nothing
-    /// is in the pictures: what they hold when they join is announced as started) and in those that are removed (what they
-    /// hold then is announced as exited).
+    /// Returns snapshots of all portfolios, and a subscription to all changes after them. It includes engines that join later,
+    /// whose containers are announced as started, and engines that are removed, whose containers are announced as exited.
     #[must_use]
-    pub fn subscribe(&self) -> (Pictures, FleetSubscription) {
+    pub fn subscribe(&self) -> (Snapshots, FleetSubscription) {
         let mut followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
         let (sender, joining) = mpsc::unbounded_channel();
         let mut subscription = FleetSubscription {
             joining: Some(joining),
-            closed: self.closed.clone(),
+            closed: followers.closed.clone(),
             newest: HashMap::new(),
             events: SelectAll::new(),
         };
-        let mut pictures = Pictures::new();
+        let mut snapshots = Snapshots::new();
         for member in self.members.load().values() {
             let Member { watcher, left, .. } = &**member;
             let (now, changes) = watcher.subscribe();
             subscription.follow(watcher.clone(), left.clone(), Vec::new(), changes);
-            pictures.push((watcher.clone(), now));
+            snapshots.push((watcher.clone(), now));
         }
-        followers.push(sender);
-        (pictures, subscription)
+        followers.senders.push(sender);
+        (snapshots, subscription)
     }
 
-    /// Closes all watchers and ends all subscriptions.
+    /// Closes and removes all watchers, and ends all subscriptions. The fleet can be used again afterwards.
     pub fn close(&self) {
         let mut followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
         for watcher in self.watchers() {
             watcher.close();
         }
         self.members.store(Arc::default());
-        followers.clear();
-        self.closed.cancel();
+        take(&mut *followers).closed.cancel();
     }
 }
 
@@ -242,22 +266,22 @@ impl Drop for Fleet {
     }
 }
 
-/// What happens in a fleet: a stream of events, each with the watcher it comes from. Ends when the fleet is closed.
+/// The events of a fleet, each with its watcher: a [`Stream`] that ends when the fleet is closed.
 pub struct FleetSubscription {
     joining: Option<mpsc::UnboundedReceiver<Joined>>,
     closed: CancellationToken,
-    /// Of each place, what is cancelled when all of the newest member there was handed out.
+    /// By place, a token that is cancelled when all events of the newest member there were returned.
     newest: HashMap<Place, CancellationToken>,
     events: SelectAll<BoxStream<'static, (Arc<dyn Watcher>, Event)>>,
 }
 
 impl FleetSubscription {
-    /// The next event; `None` after the fleet was closed. Nothing is lost if the future is dropped.
+    /// Returns the next event; `None` after the fleet was closed. Cancel safe: dropping the future loses no event.
     pub async fn next(&mut self) -> Option<(Arc<dyn Watcher>, Event)> {
         StreamExt::next(self).await
     }
 
-    /// Follows a member until it is removed or the fleet closed; after all of its predecessor at that place.
+    /// Follows a member until it is removed or the fleet closed. Its events come after those of its predecessor at that place.
     fn follow(
         &mut self,
         watcher: Arc<dyn Watcher>,
@@ -283,21 +307,21 @@ impl FleetSubscription {
         self.events.push(events.boxed());
     }
 
-    /// A member that joined after us; it may have been watched elsewhere before.
+    /// Follows a member that joined after the subscription; it may have been watched elsewhere before.
     fn follow_from_its_start(&mut self, Joined { watcher, left, now, changes }: Joined) {
         let so_far = events_between(&Portfolio::default(), &now, &*watcher);
         self.follow(watcher, left, so_far, changes);
     }
 }
 
-/// A member that is followed.
+/// The subscription to a member.
 struct Following {
     watcher: Arc<dyn Watcher>,
-    /// The former member at that place: its events come first.
+    /// Cancelled when all events of the former member at that place were returned.
     former: Option<CancellationToken>,
     queued: vec::IntoIter<Event>,
     changes: Subscription,
-    /// Cancelled once it is removed; nothing when its exits are queued.
+    /// Cancelled when the member is removed; `None` when its exits are queued.
     left: Option<CancellationToken>,
     closed: CancellationToken,
     _handed_out: DropGuard,
@@ -317,7 +341,7 @@ impl Following {
             if let Some(event) = self.changes.next().await {
                 return Some(event);
             }
-            // The watcher is closed. If that is all, its containers are as last known.
+            // The watcher is closed. Unless it is removed too, its containers stay as last known.
             tokio::select! {
                 biased;
                 () = left.cancelled() => self.left = None,
@@ -347,7 +371,7 @@ impl Stream for FleetSubscription {
             }
         }
         match self.events.poll_next_unpin(context) {
-            // Without members there may be some later.
+            // Members may join later.
             Poll::Ready(None) if self.joining.is_some() => Poll::Pending,
             polled => polled,
         }

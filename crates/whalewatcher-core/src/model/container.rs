@@ -12,14 +12,23 @@ use super::labels::Labels;
 /// The label by which compose marks a container as belonging to a project.
 pub const COMPOSE_PROJECT_LABEL: &str = "com.docker.compose.project";
 
-/// The labels that name a container's project, the first one that names any counts: compose, Swarm stacks, podman-compose.
+/// The labels that name a container's project, in order of precedence: compose, Swarm stacks, podman-compose.
 const PROJECT_LABELS: [&str; 3] =
     [COMPOSE_PROJECT_LABEL, "com.docker.stack.namespace", "io.podman.compose.project"];
 
 /// A container that is alive: it has an initial process, running or paused.
 ///
-/// A value never changes; what changes is which value a [`Portfolio`](crate::Portfolio) holds.
-/// Two containers are equal if everything but their rucksack is.
+/// An immutable value: when a container changes, the [`Portfolio`](crate::Portfolio) holds another value for it.
+/// Two containers are equal if everything but their rucksacks is equal.
+///
+/// ```
+/// use whalewatcher_core::{COMPOSE_PROJECT_LABEL, Container, Labels};
+///
+/// let labels = Labels::from_iter([(COMPOSE_PROJECT_LABEL, "shop")]);
+/// let web = Container::new("c0ffee", "web", 4711).with_labels(labels);
+/// assert_eq!((web.name(), web.pid(), web.project()), ("web", 4711, "shop"));
+/// assert_eq!(web.to_string(), "container 'web'/c0ffee from project 'shop' with PID 4711");
+/// ```
 #[derive(Clone)]
 pub struct Container {
     id: ContainerId,
@@ -32,7 +41,7 @@ pub struct Container {
 }
 
 impl Container {
-    /// A running container without labels. Engine clients make these; a `pid` of 0 means that it is not known.
+    /// Creates a running container without labels. A `pid` of 0 means that the PID is not known.
     pub fn new(id: impl Into<ContainerId>, name: impl Into<Arc<str>>, pid: u32) -> Self {
         Self {
             id: id.into(),
@@ -45,13 +54,13 @@ impl Container {
         }
     }
 
-    /// The same with this PID.
+    /// Sets the PID.
     pub(crate) fn with_pid(mut self, pid: u32) -> Self {
         self.pid = pid;
         self
     }
 
-    /// The same, with what another container has, too, held once: its labels, and its ID and name if it is a former life.
+    /// Shares equal texts with another container, so that they are held once: labels, and, of a former life, ID and name.
     pub(crate) fn sharing(mut self, other: &Self) -> Self {
         if self.id == other.id {
             self.id = other.id.clone();
@@ -63,47 +72,47 @@ impl Container {
         self
     }
 
-    /// The same with these labels.
+    /// Sets the labels.
     #[must_use]
     pub fn with_labels(mut self, labels: Labels) -> Self {
         self.labels = labels;
         self
     }
 
-    /// The same, paused or not.
+    /// Sets whether it is paused.
     #[must_use]
     pub fn with_paused(mut self, paused: bool) -> Self {
         self.paused = paused;
         self
     }
 
-    /// The same with the moment, by the engine's clock, at which this life began.
+    /// Sets the time, by the engine's clock, at which this life began.
     #[must_use]
     pub fn with_started_at(mut self, started_at: impl Into<Option<SystemTime>>) -> Self {
         self.started_at = started_at.into();
         self
     }
 
-    /// The same with a value of the application's.
+    /// Attaches a value of the application, which [`rucksack`](Self::rucksack) returns.
     #[must_use]
     pub fn with_rucksack(mut self, rucksack: Option<Arc<dyn Any + Send + Sync>>) -> Self {
         self.rucksack = rucksack;
         self
     }
 
-    /// How many bytes it takes, roughly, without its rucksack.
+    /// Returns roughly how many bytes it takes, without its rucksack.
     pub(crate) fn size(&self) -> usize {
         let labels = self.labels.iter().map(|(key, value)| key.len() + value.len() + 80);
         128 + self.id.len() + self.name.len() + labels.sum::<usize>()
     }
 
-    /// What identifies it to its engine.
+    /// Returns the ID by which the engine identifies it.
     #[must_use]
     pub fn id(&self) -> &ContainerId {
         &self.id
     }
 
-    /// Its name; on engines without names the same as its ID. Not necessarily unique.
+    /// Returns its name, which need not be unique; on engines without names, its ID.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -113,16 +122,16 @@ impl Container {
         &self.name
     }
 
-    /// The PID of its initial process, in the PID namespace of the engine.
+    /// Returns the PID of its initial process, in the PID namespace of the engine.
     ///
-    /// Never 0 for a container in a portfolio. It is 0 only in the events of a life that was over before the
-    /// engine could be asked for its PID.
+    /// Never 0 for a container in a portfolio. It is 0 only in the events of a life that ended before it could be
+    /// inspected.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// Its labels; none is the empty set.
+    /// Returns its labels.
     #[must_use]
     pub fn labels(&self) -> &Labels {
         &self.labels
@@ -136,19 +145,19 @@ impl Container {
         names.find(|name| !name.trim().is_empty()).unwrap_or_default()
     }
 
-    /// Whether its processes are frozen.
+    /// Returns whether its processes are frozen.
     #[must_use]
     pub fn paused(&self) -> bool {
         self.paused
     }
 
-    /// When this life began, by the engine's clock; `None` where the engine tells no start time.
+    /// Returns when this life began, by the engine's clock; `None` where the engine reports no start time.
     #[must_use]
     pub fn started_at(&self) -> Option<SystemTime> {
         self.started_at
     }
 
-    /// What the application's packer made of the engine's own inspection data, if it is a `T`.
+    /// Returns what the application's packer made of the engine's inspection data, if it is a `T`.
     #[must_use]
     pub fn rucksack<T: 'static>(&self) -> Option<&T> {
         self.rucksack.as_deref().and_then(|rucksack| rucksack.downcast_ref())
@@ -205,7 +214,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_two_containers_have_in_common_is_held_once_and_neither_changes() {
+    fn shared_texts_are_held_once_and_neither_container_changes() {
         let labels = |service: &str| {
             Labels::from_iter([
                 ("project".to_owned(), "shop".to_owned()),
@@ -229,7 +238,7 @@ mod tests {
         assert!(std::ptr::eq(restarted.id().as_str(), web.id().as_str()));
         assert!(std::ptr::eq(restarted.name(), web.name()) && restarted.pid() == 9);
 
-        // Somebody else's labels are let alone, and without any there is nothing to share.
+        // Labels that are held elsewhere too are not changed, and without labels there is nothing to share.
         let kept = labels("db");
         let unshared = db.with_labels(kept.clone()).sharing(&web);
         assert_ne!(held(&unshared)[0], webs[0]);

@@ -7,26 +7,25 @@ use std::sync::Arc;
 
 use super::escape::Printable;
 
-/// What identifies a container to its engine, unique within that engine at any one moment.
+/// Identifies a container to its engine. At any one time it is unique within that engine.
 ///
-/// An ID can be used again: by a restart of the same container or, on some engines, by another container.
-/// What happens only once is a [`Life`].
+/// An ID can be used again: by a restart of the same container or, on some engines, by another container. One run of
+/// a container is a [`Life`](crate::Life). Clones share the text.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContainerId(Arc<str>);
 
 impl ContainerId {
-    /// How long a [plain](Self::is_plain) ID may be, in bytes. Docker's and CRI's have 64.
+    /// The greatest length of a [plain](Self::is_plain) ID, in bytes. IDs of Docker and CRI have 64.
     pub const MAX: usize = 256;
 
-    /// The ID as the engine writes it.
+    /// Returns the ID as the engine writes it.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether it can be an ID that an engine made up. Engines use hexadecimal digits; ASCII letters, digits, `-`, `_` and
-    /// `.` are taken too, in any order that does not begin with one of the last three: nothing that a path or a terminal
-    /// could mistake.
+    /// Returns whether a text is short and harmless in paths and on terminals, as the IDs that engines make up are: ASCII
+    /// letters, digits, `-`, `_` and `.`, beginning with a letter or a digit.
     #[must_use]
     pub fn is_plain(text: &str) -> bool {
         let punctuation = |byte: &u8| matches!(byte, b'-' | b'_' | b'.');

@@ -1,9 +1,16 @@
-//! Why an engine could not be asked, or what it said could not be understood.
+//! Errors of an engine or of the connection to it.
 
 use std::error::Error;
 use std::fmt;
 
-/// An error of an engine or of the way to it: says what is wrong and, where that is known, what to do.
+/// An error of an engine or of the connection to it. Its message says what failed and, where that is known, what to do.
+///
+/// ```
+/// use whalewatcher_core::{EngineError, ErrorKind};
+///
+/// let error = EngineError::new(ErrorKind::Unreachable, "no such socket: unix:///x; is the engine running?");
+/// assert!(error.is_transient());
+/// ```
 #[derive(Debug)]
 pub struct EngineError {
     kind: ErrorKind,
@@ -11,53 +18,53 @@ pub struct EngineError {
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
-/// What went wrong, coarsely.
+/// The kind of an [`EngineError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The endpoint is written wrongly or cannot be used by this build.
+    /// The endpoint is malformed or not supported by this build.
     Configuration,
-    /// There is nothing at the endpoint: no socket file, nobody listening, no route.
+    /// Nothing listens at the endpoint: no socket file, connection refused, no route.
     Unreachable,
-    /// The operating system or the engine refuses access.
+    /// The operating system or the engine denied access.
     PermissionDenied,
-    /// Somebody answers, but not an engine of this kind.
+    /// The server at the endpoint is not an engine of this kind.
     NotThisEngine,
-    /// The engine speaks only versions of its API that are older than any this client knows.
+    /// The engine supports only API versions that are older than those of this client.
     TooOld,
-    /// The engine speaks only versions of its API that are newer than any this client knows.
+    /// The engine supports only API versions that are newer than those of this client.
     TooNew,
     /// No answer within the time limit.
     TimedOut,
     /// The connection, or the event stream, ended.
     Disconnected,
-    /// An answer that is malformed or truncated.
+    /// An answer or event is malformed or truncated.
     Malformed,
-    /// The engine understood and answered that it could not do it.
+    /// The engine answered with an error.
     Failed,
 }
 
 impl EngineError {
-    /// An error of this kind with a message in one line, without a full stop.
+    /// Creates an error. The message is one line without a full stop.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), source: None }
     }
 
-    /// The same with the error that caused it.
+    /// Sets the error that caused it.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// What went wrong, coarsely.
+    /// Returns the kind of error.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// Whether trying again can help without anybody changing something first: engines come back, wrong
-    /// endpoints do not become right.
+    /// Returns whether another attempt can succeed without a change of configuration: an engine may come back, a wrong
+    /// endpoint stays wrong.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         use ErrorKind::{Configuration, NotThisEngine, PermissionDenied, TooNew, TooOld};
@@ -70,7 +77,7 @@ pub(crate) fn is_silence(error: &EngineError) -> bool {
     matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::Disconnected | ErrorKind::Unreachable)
 }
 
-/// Errors are equal that say the same, whatever caused them.
+/// Compares kind and message, not the cause.
 impl PartialEq for EngineError {
     fn eq(&self, other: &Self) -> bool {
         self.kind == other.kind && self.message == other.message

@@ -1,10 +1,10 @@
-//! Text from engines, as it is shown.
+//! Escaping of engines' text for terminals and logs.
 
 use std::fmt::{self, Write};
 use std::ops::RangeInclusive;
 
-/// Text from an engine, made safe for a terminal or a log: control characters are shown as escapes, and so are those that
-/// are invisible, reorder what a terminal shows, or make some readers break lines.
+/// Displays text from an engine safely on a terminal or in a log: escapes control characters, and characters that are
+/// invisible, reorder text, or break lines.
 ///
 /// ```
 /// use whalewatcher_core::Printable;
@@ -14,8 +14,8 @@ use std::ops::RangeInclusive;
 pub struct Printable<'a>(pub &'a str);
 
 impl Printable<'_> {
-    /// Returns whether a character is shown as an escape: control and format characters (Unicode's Cc, Cf, Zl and Zp), and all
-    /// others that are invisible by default, such as variation selectors and fillers.
+    /// Returns whether a character is escaped: control and format characters (Unicode's Cc, Cf, Zl and Zp), and all others
+    /// that are invisible by default, such as variation selectors and fillers.
     #[must_use]
     pub fn escapes(c: char) -> bool {
         c.is_control() || (c >= '\u{ad}' && INVISIBLE.iter().any(|range| range.contains(&c)))
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn characters_that_steer_a_terminal_or_are_invisible_are_escaped_and_no_others() {
+    fn only_control_and_invisible_characters_are_escaped() {
         let reorder =
             "\u{61c}\u{200e}\u{200f}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2066}\u{2067}\u{2068}\u{2069}";
         let invisible = "\u{ad}\u{34f}\u{115f}\u{180e}\u{200b}\u{200c}\u{200d}\u{2060}\u{3164}\u{fe0f}\u{feff}\u{e0041}\u{e0100}";

@@ -1,4 +1,4 @@
-//! What subscribers are told.
+//! The events that subscribers receive.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,17 +9,17 @@ use super::error::EngineError;
 use super::escape::Printable;
 use super::identity::EngineIdentity;
 
-/// Something that happened to a container, or to the watch itself.
+/// A change of a container, or of the watch itself.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Event {
-    /// When it happened, by the engine's clock where the engine told; else when it was noticed, or, of an exit that
-    /// is noticed by the container's next life, when that began.
+    /// When it happened, by the engine's clock where the engine reports it; else when it was noticed. An exit that is
+    /// noticed because of the container's next life has that life's start time.
     pub time: SystemTime,
     /// What happened.
     pub kind: EventKind,
-    /// The engine that it is about, as of the connection on which the container was last confirmed: an exit that is noticed
-    /// after another engine has taken over the endpoint carries the former one. `None` before the first connection.
+    /// The engine, as of the connection on which the container was last confirmed: an exit that is noticed after another
+    /// engine took over the endpoint carries the former engine. `None` before the first connection.
     pub engine: Option<Arc<EngineIdentity>>,
 }
 
@@ -27,13 +27,13 @@ pub struct Event {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum EventKind {
-    /// A life began, or was found when the watch began.
+    /// A life began, or was found to be alive when the watch began.
     Started(Arc<Container>),
     /// A life ended.
     Exited {
         /// The container as last known.
         container: Arc<Container>,
-        /// Its initial process' exit code, where the engine told.
+        /// The exit code of its initial process, where the engine reports it.
         code: Option<i32>,
     },
     /// Its processes were frozen.
@@ -42,22 +42,22 @@ pub enum EventKind {
     Unpaused(Arc<Container>),
     /// Its name or its labels changed.
     Updated(Arc<Container>),
-    /// The portfolio is as the engine says, but for the unresolved containers, for the first time or again after an
+    /// The portfolio is in sync with the engine, except for unresolved containers: for the first time, or again after an
     /// interruption.
     Synced {
         /// How many containers are known to be alive.
         containers: usize,
-        /// How many containers cannot be inspected, so that the portfolio shows what was last known of them, if anything.
+        /// How many containers cannot be inspected. The portfolio holds their last known state, if any.
         unresolved: usize,
     },
-    /// The subscriber was too slow. What follows next is the difference between what it last saw and now.
+    /// The subscriber was too slow. The next events are the difference between what it last received and now.
     Lagged {
-        /// How many events it did not get to see.
+        /// How many events it did not receive.
         missed: u64,
     },
-    /// The engine cannot be reached, for the first time or any more, or the watch has ended. The portfolio stays as last
-    /// known. Published once until the next [`Synced`](Self::Synced), and once more if the watch gives up meanwhile: the
-    /// newest reason is in the status.
+    /// The engine cannot be reached, the connection was lost, or the watch ended. The portfolio stays as last known.
+    /// Published once until the next [`Synced`](Self::Synced), and once more if the watch gives up meanwhile. The status
+    /// has the newest reason.
     Disconnected {
         /// Why.
         error: Arc<EngineError>,
@@ -65,20 +65,20 @@ pub enum EventKind {
 }
 
 impl Event {
-    /// An event at a time; for those who fold or forward events of their own.
+    /// Creates an event without an engine, for code that forwards or synthesizes events.
     #[must_use]
     pub fn new(time: SystemTime, kind: EventKind) -> Self {
         Self { time, kind, engine: None }
     }
 
-    /// Sets the engine that it is about.
+    /// Sets the engine.
     #[must_use]
     pub fn with_engine(mut self, engine: Option<Arc<EngineIdentity>>) -> Self {
         self.engine = engine;
         self
     }
 
-    /// The container it is about, as it is after the change (of an exit: as last known).
+    /// Returns the container as it is after the change, or, of an exit, as last known; `None` for events about the watch.
     #[must_use]
     pub fn container(&self) -> Option<&Arc<Container>> {
         self.kind.container()
@@ -86,7 +86,7 @@ impl Event {
 }
 
 impl EventKind {
-    /// The container it is about, as it is after the change (of an exit: as last known).
+    /// Returns the container as it is after the change, or, of an exit, as last known; `None` for events about the watch.
     #[must_use]
     pub fn container(&self) -> Option<&Arc<Container>> {
         match self {
@@ -99,7 +99,7 @@ impl EventKind {
         }
     }
 
-    /// The event in one word, as the program prints it: `started`, `exited` and so on.
+    /// Returns the name of the event in the program's output: `started`, `exited` and so on.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -147,7 +147,7 @@ mod tests {
     use crate::model::ErrorKind;
 
     #[test]
-    fn whatever_an_engine_says_an_event_is_one_line() {
+    fn an_event_is_displayed_on_one_line() {
         let evil = "a\u{1b}[2J\r\n\u{9b}31m\u{202e}\u{2028}";
         let container = Arc::new(Container::new(evil, evil, 7));
         let error = Arc::new(EngineError::new(ErrorKind::Failed, evil));

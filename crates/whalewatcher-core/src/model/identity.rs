@@ -1,18 +1,18 @@
-//! Which engine it is.
+//! The identity of an engine.
 
-/// Who an engine is.
+/// The identity of an engine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct EngineIdentity {
-    /// What kind of engine: `docker.com`, `podman.io`, `containerd.io`, `k8s.io/cri-api`.
+    /// The type of engine: `docker.com`, `podman.io`, `containerd.io`, `k8s.io/cri-api`.
     #[cfg_attr(feature = "serde", serde(rename = "type"))]
     pub engine_type: String,
-    /// Which engine, stable across its restarts.
+    /// The engine's ID, stable across restarts.
     pub id: String,
-    /// The engine's version, as it tells it.
+    /// The engine's version, as it reports it.
     pub version: String,
-    /// Where it is reached.
+    /// The endpoint, such as `unix:///run/docker.sock`.
     #[cfg_attr(feature = "serde", serde(rename = "api"))]
     pub endpoint: String,
     /// The PID of the engine's process, where it is known.
@@ -21,7 +21,7 @@ pub struct EngineIdentity {
 }
 
 impl EngineIdentity {
-    /// An engine of this type, reached there, of which nothing else is known yet.
+    /// Creates an identity of which only type and endpoint are known.
     pub fn new(engine_type: impl Into<String>, endpoint: impl Into<String>) -> Self {
         Self {
             engine_type: engine_type.into(),

@@ -3,7 +3,15 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// A container's labels, sorted by key; immutable and cheap to clone.
+/// A container's labels, sorted by key. Immutable and cheap to clone.
+///
+/// ```
+/// use whalewatcher_core::Labels;
+///
+/// let labels = Labels::from_iter([("tier", "front"), ("app", "web")]);
+/// assert_eq!(labels.get("app"), Some("web"));
+/// assert_eq!(labels.iter().next(), Some(("app", "web")));
+/// ```
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Labels(Option<Arc<[Label]>>);
 
@@ -11,7 +19,7 @@ pub struct Labels(Option<Arc<[Label]>>);
 type Label = (Arc<str>, Arc<str>);
 
 impl Labels {
-    /// The value of the label `key`, found by binary search.
+    /// Returns the value of the label `key`, by binary search.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
         let all = self.0.as_deref()?;
@@ -19,24 +27,24 @@ impl Labels {
         Some(&all[at].1)
     }
 
-    /// Whether there is a label `key`, whatever its value.
+    /// Returns whether the label `key` exists, with any value.
     #[must_use]
     pub fn contains(&self, key: &str) -> bool {
         self.get(key).is_some()
     }
 
-    /// All labels as key and value, by ascending key.
+    /// Returns all labels as key and value, by ascending key.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
         self.0.as_deref().unwrap_or_default().iter().map(|(key, value)| (&**key, &**value))
     }
 
-    /// The same, with what those have, too, held once.
+    /// Shares equal keys and values with other labels, so that they are held once.
     pub(super) fn sharing(mut self, others: &Self) -> Self {
         if self == *others {
             return others.clone();
         }
         let others = others.0.as_deref().unwrap_or_default();
-        // What somebody else holds already stays as it is.
+        // Labels that are held elsewhere too are not changed.
         let own = self.0.as_mut().and_then(Arc::get_mut).unwrap_or_default();
         for (at, (key, value)) in own.iter_mut().enumerate() {
             // Containers of one project have the same keys, at the same places.
@@ -55,13 +63,13 @@ impl Labels {
         self
     }
 
-    /// How many labels there are.
+    /// Returns the number of labels.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.as_ref().map_or(0, |all| all.len())
     }
 
-    /// Whether there is none.
+    /// Returns whether there are no labels.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -69,7 +77,7 @@ impl Labels {
 }
 
 impl<K: Into<Arc<str>>, V: Into<Arc<str>>> FromIterator<(K, V)> for Labels {
-    /// Of a key given several times the last value counts.
+    /// Collects labels. If a key occurs several times, the last value counts.
     fn from_iter<I: IntoIterator<Item = (K, V)>>(labels: I) -> Self {
         let mut all: Vec<Label> = labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
         if all.is_empty() {

@@ -5,7 +5,15 @@ use std::time::SystemTime;
 use super::container::Container;
 use super::container_id::ContainerId;
 
-/// One run of a container. A restart is a new life of the same ID.
+/// Identifies one run of a container. A restart is a new life of the same ID.
+///
+/// ```
+/// use whalewatcher_core::Container;
+///
+/// let before = Container::new("c0ffee", "web", 4711);
+/// assert_eq!(before.life(), before.clone().with_paused(true).life());
+/// assert_ne!(before.life(), Container::new("c0ffee", "web", 4800).life());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Life {
     id: ContainerId,
@@ -19,7 +27,7 @@ enum LifeMark {
 }
 
 impl Life {
-    /// The container whose run it is.
+    /// Returns the ID of the container.
     #[must_use]
     pub fn id(&self) -> &ContainerId {
         &self.id
@@ -27,7 +35,8 @@ impl Life {
 }
 
 impl Container {
-    /// Which run of the container this is: told apart by start time, or by PID where the engine tells none.
+    /// Returns which run of the container this is. Lives are distinguished by their start time, or by their PID where the
+    /// engine reports no start time.
     #[must_use]
     pub fn life(&self) -> Life {
         let mark = self.started_at().map_or(LifeMark::Pid(self.pid()), LifeMark::StartedAt);
@@ -40,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_life_is_reported_by_its_start_time_and_without_one_by_its_pid() {
+    fn lives_are_distinguished_by_start_time_or_else_by_pid() {
         let now = SystemTime::now();
         let first = Container::new("x", "x", 1).with_started_at(now);
         assert_eq!(first.life(), first.clone().with_paused(true).life());

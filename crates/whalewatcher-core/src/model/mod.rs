@@ -1,4 +1,4 @@
-//! What an application sees of an engine: containers, events, pods and errors, as plain values.
+//! The data model: containers, events, engine identities and errors. Plain values, nothing asynchronous.
 
 mod container;
 mod container_id;

@@ -6,19 +6,19 @@ use super::container::Container;
 use super::escape::Printable;
 use super::labels::Labels;
 
-/// The label that names a container's pod; by having it, a container belongs to one.
+/// The label that names a container's pod. A container with this label belongs to a pod.
 pub const POD_NAME_LABEL: &str = "io.kubernetes.pod.name";
-/// The label that tells the namespace of a container's pod.
+/// The label that contains the namespace of a container's pod.
 pub const POD_NAMESPACE_LABEL: &str = "io.kubernetes.pod.namespace";
-/// The label that tells the UID of a container's pod.
+/// The label that contains the UID of a container's pod.
 pub const POD_UID_LABEL: &str = "io.kubernetes.pod.uid";
-/// The label, whatever its value, that marks a pod's sandbox.
+/// The label that marks a pod's sandbox, with any value.
 pub const SANDBOX_LABEL: &str = "io.kubernetes.sandbox";
 
-/// Which pod a container belongs to, as its labels say.
+/// Identifies the pod that a container belongs to, by the container's labels.
 ///
-/// One pod can follow another under the same namespace and name, and for a while both may be there: a UID is what only one
-/// pod ever has.
+/// A pod can be replaced by another with the same namespace and name, and for a while both may exist. Only the UID is
+/// unique.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PodIdentity<'a> {
     pub(crate) namespace: &'a str,
@@ -27,7 +27,7 @@ pub struct PodIdentity<'a> {
 }
 
 impl<'a> PodIdentity<'a> {
-    /// As these labels say; `None` if they name no pod.
+    /// Returns the pod that these labels name, if any.
     #[must_use]
     pub fn of(labels: &'a Labels) -> Option<Self> {
         let name = labels.get(POD_NAME_LABEL)?;
@@ -35,19 +35,19 @@ impl<'a> PodIdentity<'a> {
         Some(Self { namespace, name, uid: labels.get(POD_UID_LABEL).unwrap_or_default() })
     }
 
-    /// The pod's namespace, `""` if its label is missing.
+    /// Returns the pod's namespace, `""` if its label is missing.
     #[must_use]
     pub fn namespace(&self) -> &'a str {
         self.namespace
     }
 
-    /// The pod's name, unique within its namespace among the pods that are not being replaced.
+    /// Returns the pod's name, unique within its namespace among the pods that are not being replaced.
     #[must_use]
     pub fn name(&self) -> &'a str {
         self.name
     }
 
-    /// The pod's UID, `""` if its label is missing.
+    /// Returns the pod's UID, `""` if its label is missing.
     #[must_use]
     pub fn uid(&self) -> &'a str {
         self.uid
@@ -62,13 +62,13 @@ impl fmt::Display for PodIdentity<'_> {
 }
 
 impl Container {
-    /// The pod it belongs to, if to any.
+    /// Returns the Kubernetes pod that it belongs to, if any.
     #[must_use]
     pub fn pod(&self) -> Option<PodIdentity<'_>> {
         PodIdentity::of(self.labels())
     }
 
-    /// Whether it is the sandbox of a pod: what holds the pod's namespaces, and does nothing else.
+    /// Returns whether it is the sandbox of a pod, which only holds the pod's namespaces.
     #[must_use]
     pub fn is_sandbox(&self) -> bool {
         self.labels().contains(SANDBOX_LABEL)
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sandbox_is_known_by_its_label_whatever_its_value() {
+    fn a_sandbox_is_recognized_by_its_label_with_any_value() {
         for value in ["", "yes"] {
             let labels = Labels::from_iter([(SANDBOX_LABEL, value)]);
             assert!(Container::new("1", "1", 1).with_labels(labels).is_sandbox());

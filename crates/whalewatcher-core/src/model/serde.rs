@@ -1,4 +1,4 @@
-//! Containers and events in the shape that the program prints them in.
+//! Serialization of containers and events, in the shape of the program's output.
 
 use std::time::SystemTime;
 
@@ -11,8 +11,8 @@ use super::event::{Event, EventKind};
 use super::labels::Labels;
 use super::pod::PodIdentity;
 
-/// A point in time as RFC 3339 text in UTC, with as many decimals of a second as it has; times out of the range of
-/// RFC 3339 become the first or the last one in it.
+/// Formats a time as RFC 3339 text in UTC, with as many decimals of a second as it has. A time out of range becomes the
+/// nearest in range.
 fn text(time: SystemTime) -> String {
     let in_range = Timestamp::try_from(time);
     let nearest = if time < SystemTime::UNIX_EPOCH { Timestamp::MIN } else { Timestamp::MAX };
@@ -50,7 +50,7 @@ impl Serialize for Container {
     }
 }
 
-/// A container's part in its pod.
+/// A container's pod, and whether the container is its sandbox.
 struct Membership<'a> {
     pod: PodIdentity<'a>,
     sandbox: bool,
@@ -100,7 +100,7 @@ mod tests {
     use crate::{COMPOSE_PROJECT_LABEL, POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL, SANDBOX_LABEL};
 
     #[test]
-    fn an_exit_is_written_as_the_output_contract_says() {
+    fn an_exit_follows_the_output_contract() {
         let started_at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_769_860_800_100);
         let container = Container::new("c0ffee", "web", 4711)
             .with_labels(Labels::from_iter([(COMPOSE_PROJECT_LABEL, "shop")]))
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_container_of_a_pod_reports_which_one_and_whether_it_is_the_sandbox() {
+    fn a_pods_container_contains_the_pod_and_whether_it_is_the_sandbox() {
         let labels = [(POD_NAMESPACE_LABEL, "default"), (POD_NAME_LABEL, "web-0"), (POD_UID_LABEL, "4e11")];
         let pod = |container: Container| serde_json::to_value(container).unwrap()["pod"].clone();
         let app = Container::new("1", "app", 1).with_labels(Labels::from_iter(labels));
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_far_off_is_written_as_the_nearest_that_can_be() {
+    fn a_time_out_of_range_becomes_the_nearest_in_range() {
         let far = SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 50);
         assert_eq!(text(far), Timestamp::MAX.to_string());
     }

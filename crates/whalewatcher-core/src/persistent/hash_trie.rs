@@ -1,16 +1,15 @@
-//! A persistent hash table: a clone costs a reference count, and a change copies but the path to what changes, or
-//! nothing where nobody else holds it.
+//! A persistent hash table: a clone costs a reference count, and a change copies only the path to the changed entry, or
+//! nothing if the path is not shared.
 //!
-//! A trie of hashes, each node of which is one piece of memory that holds its entries themselves: a lookup meets no more
-//! than a node for each level and then what the entry is. Whoever asks brings the hash and says which of the entries with
-//! that hash it means. There is one of them, but for a coincidence or a poor hash function.
+//! It is a trie of hashes. Each node is one allocation that contains its entries, so a lookup follows one pointer a level.
+//! The caller provides the hash and selects among the entries with that hash: nearly always there is only one.
 
 use std::iter::once;
 use std::mem::replace;
 use std::slice;
 use std::sync::Arc;
 
-/// See the module's documentation. `BITS` of the hash choose the branch in a node, at most 5: with more of them lookups are
+/// A persistent hash table. `BITS` of the hash, at most 5, select the branch in a node: with more of them lookups are
 /// shorter, but a change copies more.
 #[derive(Clone)]
 pub(crate) struct HashTrie<T, const BITS: u32> {
@@ -19,13 +18,13 @@ pub(crate) struct HashTrie<T, const BITS: u32> {
 
 #[derive(Clone)]
 struct Node<T, const BITS: u32> {
-    /// For which branches there is a slot.
+    /// The branches that have a slot, as a bit set.
     filled: u32,
-    /// In the order of their branches.
+    /// The slots, sorted by branch.
     slots: Arc<[Slot<T, BITS>]>,
 }
 
-/// What a branch leads to: two hashes or more, or one.
+/// The content of a branch: a node for two hashes or more, or the entries of one hash.
 #[derive(Clone)]
 enum Slot<T, const BITS: u32> {
     Node(Node<T, BITS>),
@@ -41,7 +40,7 @@ impl<T, const BITS: u32> Default for HashTrie<T, BITS> {
 }
 
 impl<T, const BITS: u32> HashTrie<T, BITS> {
-    /// The entries with this hash.
+    /// Returns the entries with this hash.
     pub(crate) fn get(&self, hash: u64) -> &[T] {
         let (mut node, mut bits) = (&self.root, hash);
         loop {
@@ -56,19 +55,19 @@ impl<T, const BITS: u32> HashTrie<T, BITS> {
 }
 
 impl<T: Clone, const BITS: u32> HashTrie<T, BITS> {
-    /// The entries with this hash, to be changed.
+    /// Returns the entries with this hash, for modification.
     pub(crate) fn get_mut(&mut self, hash: u64) -> &mut [T] {
         self.root.get_mut(0, hash)
     }
 
-    /// Puts an entry in, beside any others.
+    /// Inserts an entry, beside others with the same hash.
     pub(crate) fn insert(&mut self, hash: u64, entry: T) {
         self.root.insert(0, hash, entry);
     }
 
-    /// Takes the first entry out that has this hash and is meant, if there is any.
+    /// Removes the first entry with this hash that the predicate selects, if any.
     pub(crate) fn remove(&mut self, hash: u64, meant: impl Fn(&T) -> bool) {
-        // Looked for beforehand, for nothing is to be copied in vain.
+        // Finds the entry first, so that nothing is copied if there is none.
         if let Some(nth) = self.get(hash).iter().position(meant) {
             self.root.remove(0, hash, nth);
         }
@@ -82,7 +81,7 @@ impl<T, const BITS: u32> Default for Node<T, BITS> {
 }
 
 impl<T, const BITS: u32> Node<T, BITS> {
-    /// The branch that these bits, of a hash, choose; and where its slot is, or would be.
+    /// Returns the branch that these bits of a hash select, and the position of its slot, existing or not.
     fn place(&self, bits: u64) -> (u32, usize) {
         let branch = 1 << (bits % (1 << BITS));
         (branch, (self.filled & (branch - 1)).count_ones() as usize)
@@ -94,7 +93,7 @@ impl<T, const BITS: u32> Node<T, BITS> {
     }
 }
 
-/// The lowest `used` bits of the hash led to the node.
+/// The lowest `used` bits of the hash lead to the node.
 impl<T: Clone, const BITS: u32> Node<T, BITS> {
     fn slot_mut(&mut self, bits: u64) -> Option<&mut Slot<T, BITS>> {
         let (branch, at) = self.place(bits);
@@ -111,7 +110,7 @@ impl<T: Clone, const BITS: u32> Node<T, BITS> {
     }
 
     fn insert(&mut self, used: u32, hash: u64, entry: T) {
-        // What is shared is copied once: with the new slot in it, or to change one.
+        // A shared node is copied once: with the new slot, or for modification.
         if self.slot(hash >> used).is_none() {
             return self.put(hash >> used, Slot::One(hash, entry));
         }
@@ -126,14 +125,14 @@ impl<T: Clone, const BITS: u32> Node<T, BITS> {
             Slot::One(of, _) | Slot::Several(of, _) => *of,
         };
         let mut child = Self::default();
-        // Where the two do not part yet, it goes down once more.
+        // If both hashes select the same branch, they differ further down.
         let former = replace(slot, Slot::Node(Self::default()));
         child.put(other >> (used + BITS), former);
         child.insert(used + BITS, hash, entry);
         *slot = Slot::Node(child);
     }
 
-    /// Takes out the `nth` of the entries with this hash.
+    /// Removes the `nth` entry with this hash.
     fn remove(&mut self, used: u32, hash: u64, nth: usize) {
         if let Some(Slot::One(..)) = self.slot(hash >> used) {
             return self.take(hash >> used);
@@ -159,7 +158,7 @@ impl<T: Clone, const BITS: u32> Node<T, BITS> {
         }
     }
 
-    /// What is in a node that has one hash only, and so is none.
+    /// Returns the only slot of a node that contains one hash, which replaces the node.
     fn only(&self) -> Option<Slot<T, BITS>> {
         match &*self.slots {
             [only @ (Slot::One(..) | Slot::Several(..))] => Some(only.clone()),
@@ -167,7 +166,7 @@ impl<T: Clone, const BITS: u32> Node<T, BITS> {
         }
     }
 
-    /// Puts a slot where there is none.
+    /// Inserts a slot.
     fn put(&mut self, bits: u64, slot: Slot<T, BITS>) {
         let (branch, at) = self.place(bits);
         let (before, after) = self.slots.split_at(at);
@@ -175,7 +174,7 @@ impl<T: Clone, const BITS: u32> Node<T, BITS> {
         self.filled |= branch;
     }
 
-    /// Takes a slot out.
+    /// Removes a slot.
     fn take(&mut self, bits: u64) {
         let (branch, at) = self.place(bits);
         let (before, after) = self.slots.split_at(at);
@@ -195,7 +194,7 @@ mod tests {
     const BITS: u32 = 5;
 
     impl<T, const BITS: u32> Node<T, BITS> {
-        /// How many entries there are, once it is certain that no node is there in vain.
+        /// Checks that no node is superfluous, and counts the entries.
         fn counted(&self, root: bool) -> usize {
             assert_eq!(self.slots.len(), self.filled.count_ones() as usize);
             assert!(root || self.slots.len() > 1 || matches!(&*self.slots, [Slot::Node(_)]));
@@ -211,7 +210,7 @@ mod tests {
         }
     }
 
-    /// Hashes that are all different, that part late, that part in the last bit only, and that coincide.
+    /// Hashes that differ early, late, in the last bit only, and not at all.
     const POOR: [fn(u64) -> u64; 5] = [
         |key| key.wrapping_mul(0x9e37_79b9_7f4a_7c15),
         |key| key,
@@ -235,7 +234,7 @@ mod tests {
         }
     }
 
-    /// Steps: what is put in or changed, and its value, or is taken out; and whether what is after that is kept.
+    /// Steps: an entry to insert or change, or to remove; and whether to keep the version after it.
     fn follows<const BITS: u32>(of: fn(u64) -> u64, steps: Vec<(u64, u8, bool, bool)>) {
         let mut trie = HashTrie::<_, BITS>::default();
         let mut model = HashMap::new();
@@ -273,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_else_holds_is_changed_where_it_is_and_only_the_path_to_what_changes_is_copied() {
+    fn unshared_nodes_are_changed_in_place_and_only_the_path_to_a_change_is_copied() {
         let mut trie = HashTrie::<_, BITS>::default();
         (0..1000_u64).for_each(|key| trie.insert(POOR[0](key), (key, 0)));
         let place = |trie: &HashTrie<(u64, u8), BITS>, key| trie.get(POOR[0](key)).as_ptr();
@@ -289,8 +288,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is put in, changed and taken out, and however poor the hashes: it is as a plain map, and what was
-        /// kept stays as it was.
+        /// After any insertions, changes and removals, with any hashes, it equals a plain map, and the kept versions are
+        /// unchanged.
         #[test]
         fn it_reports_what_a_plain_map_reports_and_so_does_each_former_version(
             poor in 0..POOR.len(),

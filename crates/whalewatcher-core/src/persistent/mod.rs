@@ -1,4 +1,4 @@
-//! Persistent collections: a changed copy shares what did not change with the original.
+//! Persistent collections: a changed copy shares the unchanged parts with the original.
 
 mod hash_trie;
 

@@ -1,12 +1,21 @@
-//! What must have happened for one picture to become another.
+//! The events that turn one portfolio into another.
 
 use std::sync::Arc;
 
 use crate::model::{Container, EventKind};
 use crate::portfolio::Portfolio;
 
-/// The fewest events that, applied to `before`, make it equal to `after`: exits first, then what is new or changed.
-/// None if they are equal.
+/// Returns the fewest events that, applied to `before`, make it equal to `after`: exits first, then what is new or
+/// changed.
+///
+/// ```
+/// use whalewatcher_core::{Container, Portfolio, difference};
+///
+/// let before = Portfolio::from_iter([Container::new("1", "web", 4711)]);
+/// let after = Portfolio::from_iter([Container::new("1", "web", 4800)]);
+/// let names: Vec<_> = difference(&before, &after).iter().map(|event| event.name()).collect();
+/// assert_eq!(names, ["exited", "started"]);
+/// ```
 #[must_use]
 pub fn difference(before: &Portfolio, after: &Portfolio) -> Vec<EventKind> {
     let mut events = Vec::new();
@@ -22,8 +31,8 @@ pub fn difference(before: &Portfolio, after: &Portfolio) -> Vec<EventKind> {
     events
 }
 
-/// What must have happened to the container `known` for it to be as `now` (of the same ID): nothing if they are
-/// equal, an exit and a start if they are different lives.
+/// Returns the events that turn the container `known` into `now`, which has the same ID: none if they are equal, an exit
+/// and a start if they are different lives.
 pub(crate) fn steps(known: &Arc<Container>, now: &Arc<Container>) -> impl Iterator<Item = EventKind> + use<> {
     let mut events = [None, None];
     if known.life() != now.life() {
@@ -61,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_pictures_differ_by_nothing_even_if_made_apart() {
+    fn equal_portfolios_have_no_difference() {
         let one = Portfolio::from_iter([Container::new("1", "a", 1)]);
         let other = Portfolio::from_iter([Container::new("1", "a", 1)]);
         assert!(difference(&one, &other).is_empty());
@@ -84,7 +93,7 @@ mod tests {
     }
 
     prop_compose! {
-        fn pictures()(containers in proptest::collection::btree_map(0..8_u8, (0..3_u8, 1..3_u32, any::<bool>()), 0..8))
+        fn portfolios()(containers in proptest::collection::btree_map(0..8_u8, (0..3_u8, 1..3_u32, any::<bool>()), 0..8))
             -> Portfolio {
             Portfolio::from_iter(containers.into_iter().map(|(id, (name, pid, paused))| {
                 Container::new(id.to_string(), name.to_string(), pid).with_paused(paused)
@@ -104,7 +113,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn applied_to_the_former_it_gives_the_latter(before in pictures(), after in pictures()) {
+        fn the_difference_applied_to_the_former_gives_the_latter(before in portfolios(), after in portfolios()) {
             let mut folded = before.clone();
             for event in difference(&before, &after) {
                 folded.apply(&event);

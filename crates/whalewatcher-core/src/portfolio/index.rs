@@ -1,4 +1,4 @@
-//! The maps of a portfolio, and how they are kept to tell the same.
+//! The indexes of a portfolio: by ID, by name and by project, which always agree.
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::persistent::HashTrie;
 
 /// Persistent maps: a changed copy shares all but the changed paths with the original.
 ///
-/// What changes most, such as whether a container is paused, lets all places be as they are: in each map it changes one.
+/// The most frequent changes, such as a pause, replace one value in each map and move nothing.
 #[derive(Clone)]
 pub(super) struct Index {
     pub(super) revision: u64,
@@ -32,23 +32,23 @@ pub(super) struct Index {
 /// The containers that have a key, such as a name.
 #[derive(Clone)]
 struct Keyed<K, T> {
-    /// A short name is held here itself, so that a lookup need not go any further to compare it, nor a copy to count it.
+    /// A short name is stored inline: a lookup compares it without following a pointer, and a copy counts no reference.
     key: K,
     holders: Holders<T>,
 }
 
 #[derive(Clone)]
 enum Holders<T> {
-    /// Nearly always there is one only.
+    /// Nearly always there is only one.
     One(T),
     Several(Arc<RedBlackTreeSetSync<ContainerId>>),
 }
 
-/// How texts are hashed: each picture does it in its own way.
+/// The hash function for texts, seeded for each portfolio.
 #[derive(Clone, Default)]
 struct Hashing {
     state: RandomState,
-    /// So poorly that most hashes coincide.
+    /// Makes most hashes collide.
     #[cfg(test)]
     poor: bool,
 }
@@ -109,12 +109,12 @@ impl<K: PartialEq + Clone, T: Clone> HashTrie<Keyed<K, T>, 4> {
 }
 
 impl Index {
-    /// The container with this ID.
+    /// Returns the container with this ID.
     pub(super) fn by_id(&self, id: &str) -> Option<&Arc<Container>> {
         find(&self.by_id, &self.hashing, id)
     }
 
-    /// The container with this name; if several have it, the one with the lowest ID.
+    /// Returns the container with this name; if several have it, the one with the lowest ID.
     pub(super) fn by_name(&self, name: &str) -> Option<&Arc<Container>> {
         match self.holders(name)? {
             Holders::One(container) => Some(container),
@@ -122,7 +122,7 @@ impl Index {
         }
     }
 
-    /// All containers with this name, by ascending ID.
+    /// Returns all containers with this name, by ascending ID.
     pub(super) fn all_by_name(&self, name: &str) -> impl Iterator<Item = &Arc<Container>> {
         let (one, several) = match self.holders(name) {
             Some(Holders::One(container)) => (Some(container), None),
@@ -133,7 +133,7 @@ impl Index {
         one.into_iter().chain(several.filter_map(|id| self.by_id(id)))
     }
 
-    /// The container whose initial process has this PID; if several have it, the one with the lowest ID.
+    /// Returns the container whose initial process has this PID; if several have it, the one with the lowest ID.
     pub(super) fn by_pid(&self, pid: u32) -> Option<&Arc<Container>> {
         match self.by_pid.holders(self.hashing.hash_pid(pid), |key| *key == pid)? {
             Holders::One(id) => self.by_id(id),
@@ -141,7 +141,7 @@ impl Index {
         }
     }
 
-    /// The containers with this ID in any scope.
+    /// Returns the containers with this ID in any scope.
     pub(super) fn all_by_unscoped_id(&self, id: &str) -> impl Iterator<Item = &Arc<Container>> {
         let plain = (!id.contains('/')).then(|| self.by_id(id)).flatten();
         let (one, several) = match self.by_unscoped_id.holders(self.hashing.hash(id), |key| key == id) {
@@ -153,22 +153,22 @@ impl Index {
         plain.into_iter().chain(scoped.filter_map(|id| self.by_id(id)))
     }
 
-    /// The project of this name.
+    /// Returns the project with this name.
     pub(super) fn project(&self, name: &str) -> Option<&Project> {
         self.project_of_hash(self.hashing.hash(name), name)
     }
 
-    /// All projects by ascending name.
+    /// Returns all projects by ascending name.
     pub(super) fn projects(&self) -> impl Iterator<Item = &Project> {
         self.project_names.iter().filter_map(|(name, hash)| self.project_of_hash(*hash, name))
     }
 
-    /// Their names, ascending.
+    /// Returns the names of the projects, ascending.
     pub(super) fn project_names(&self) -> impl Iterator<Item = &str> {
         self.project_names.keys().map(|name| &**name)
     }
 
-    /// Puts a container in, in place of the one with the same ID.
+    /// Inserts a container, or replaces the one with the same ID.
     pub(super) fn insert(&mut self, container: &Arc<Container>) {
         self.revision += 1;
         match self.by_id(container.id()).cloned() {
@@ -182,7 +182,7 @@ impl Index {
         }
     }
 
-    /// Takes the container with this ID out.
+    /// Removes the container with this ID.
     pub(super) fn remove(&mut self, id: &ContainerId) {
         if let Some(container) = self.by_id(id).cloned() {
             self.revision += 1;
@@ -190,7 +190,7 @@ impl Index {
         }
     }
 
-    /// Puts a container in the place of one with the same ID, name, PID and project.
+    /// Replaces a container by one with the same ID, name, PID and project.
     fn replace(&mut self, former: &Arc<Container>, container: &Arc<Container>) {
         let identified = self.by_id.get_mut(self.hashing.hash(container.id())).iter_mut();
         let named = self.by_name.get_mut(self.hashing.hash(container.name())).iter_mut();
@@ -278,7 +278,7 @@ impl Index {
 
 impl Index {
     fn new(hashing: Hashing) -> Self {
-        let mut picture = Self {
+        let mut index = Self {
             revision: 0,
             total: 0,
             hashing,
@@ -289,18 +289,18 @@ impl Index {
             projects: HashTrie::default(),
             project_names: RedBlackTreeMapSync::new_sync(),
         };
-        // It always exists.
-        picture.add_project(Project::new(""));
-        picture
+        // The unnamed project always exists.
+        index.add_project(Project::new(""));
+        index
     }
 
-    /// Whether one container is held as the only one with that name; `None` if none is held.
+    /// Returns whether that name is held by one container in the compact form; `None` if no container has it.
     #[cfg(test)]
     pub(super) fn holds_one(&self, name: &str) -> Option<bool> {
         self.holders(name).map(|holders| matches!(holders, Holders::One(_)))
     }
 
-    /// One in which hashes coincide.
+    /// Creates an index in which hashes collide.
     #[cfg(test)]
     pub(super) fn hashing_poorly() -> Self {
         Self::new(Hashing { poor: true, ..Hashing::default() })
@@ -320,8 +320,8 @@ fn unscoped(id: &ContainerId) -> Option<&str> {
     id.rsplit_once('/').map(|(_, unscoped)| unscoped)
 }
 
-/// Whether two containers with the same ID have the same places everywhere: most changes leave name, PID and project alone,
-/// and even the labels.
+/// Returns whether two containers with the same ID have the same position in all indexes: most changes affect neither name, PID
+/// nor project, and not even the labels.
 fn has_place_of(container: &Container, former: &Container) -> bool {
     let same_project = || former.labels() == container.labels() || former.project() == container.project();
     former.name() == container.name() && former.pid() == container.pid() && same_project()

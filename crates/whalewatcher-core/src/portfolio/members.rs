@@ -1,4 +1,4 @@
-//! A project's containers, sorted and persistent.
+//! The containers of a project, as a persistent sorted list.
 
 use std::iter::once;
 use std::sync::Arc;
@@ -7,15 +7,15 @@ use rpds::RedBlackTreeMapSync;
 
 use crate::model::{Container, ContainerId};
 
-/// How many containers a piece holds at most. Most projects are one piece.
+/// The most containers in a piece. Most projects are one piece.
 const MOST: usize = 32;
 
 type Piece = Arc<[Arc<Container>]>;
 
-/// By what containers are sorted: name and ID.
+/// The sort key: name and ID.
 type Key = (Arc<str>, ContainerId);
 
-/// Containers by name and ID, in pieces, of which a change copies one.
+/// Containers sorted by name and ID, in pieces. A change copies one piece.
 #[derive(Clone, Default)]
 pub(super) struct Members {
     total: usize,
@@ -25,24 +25,24 @@ pub(super) struct Members {
 }
 
 impl Members {
-    /// How many there are.
+    /// Returns the number of containers.
     pub(super) fn total(&self) -> usize {
         self.total
     }
 
-    /// All of them, sorted.
+    /// Returns all containers, sorted.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Container>> {
         self.first.iter().chain(self.rest.values().flat_map(|piece| piece.iter()))
     }
 
-    /// The last one before the place of that container, in its piece, or else the first of all.
+    /// Returns the container before the position of that one in its piece, or else the first of all.
     pub(super) fn neighbour(&self, container: &Container) -> Option<&Arc<Container>> {
         let piece = self.bound(container).and_then(|bound| self.rest.get(&bound)).unwrap_or(&self.first);
         let before = place(piece, container).unwrap_or_else(|place| place).checked_sub(1);
         before.and_then(|before| piece.get(before)).or_else(|| self.iter().next())
     }
 
-    /// Puts in a container that is not there.
+    /// Inserts a container that is not contained.
     pub(super) fn insert(&mut self, container: &Arc<Container>) {
         let piece = self.piece_mut(container);
         let (Ok(at) | Err(at)) = place(piece, container);
@@ -59,7 +59,7 @@ impl Members {
         self.total += 1;
     }
 
-    /// Puts a container in the place of another one, of the same name and ID.
+    /// Replaces a container by another with the same name and ID.
     pub(super) fn replace(&mut self, former: &Arc<Container>, container: &Arc<Container>) {
         let piece = self.piece_mut(former);
         if let Some(at) = position(piece, former) {
@@ -67,7 +67,7 @@ impl Members {
         }
     }
 
-    /// Takes a container out.
+    /// Removes a container.
     pub(super) fn remove(&mut self, container: &Arc<Container>) {
         let piece = self.piece_mut(container);
         let Some(at) = position(piece, container) else { return };
@@ -79,7 +79,7 @@ impl Members {
         }
     }
 
-    /// The piece in which that container is, or would be.
+    /// Returns the piece that contains that container, or would.
     fn piece_mut(&mut self, container: &Container) -> &mut Piece {
         match self.bound(container) {
             Some(bound) => self.rest.get_mut(&bound).unwrap_or(&mut self.first),
@@ -87,7 +87,7 @@ impl Members {
         }
     }
 
-    /// Under which key that piece is; `None` for the first one.
+    /// Returns the key of that piece; `None` for the first piece.
     fn bound(&self, container: &Container) -> Option<Key> {
         if self.rest.is_empty() {
             return None;
@@ -100,12 +100,12 @@ fn key(container: &Container) -> Key {
     (container.shared_name().clone(), container.id().clone())
 }
 
-/// Where in the piece the container is, told without looking at any.
+/// Returns the position of a container in the piece, compared by address.
 fn position(piece: &Piece, container: &Arc<Container>) -> Option<usize> {
     piece.iter().position(|member| Arc::ptr_eq(member, container))
 }
 
-/// Where in the piece one of its name and ID is, or else would be.
+/// Returns the position of the container with that name and ID in the piece, or where it would be.
 fn place(piece: &Piece, container: &Container) -> Result<usize, usize> {
     let sought = (container.name(), container.id());
     piece.binary_search_by(|member| (member.name(), member.id()).cmp(&sought))
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn thousands_are_in_order_in_whatever_order_they_come_and_in_pieces_of_which_a_change_copies_one() {
+    fn thousands_are_sorted_after_any_insertions_and_a_change_copies_one_piece() {
         let mut members = Members::default();
         let mut model = BTreeMap::new();
         for turn in 0..3000_u32 {
@@ -156,17 +156,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_neither_replaced_nor_taken_out() {
+    fn a_missing_container_is_neither_replaced_nor_removed() {
         let mut members = Members::default();
         members.insert(&container(1, 1, 1));
-        // Equal, and of the same place, but not the one.
+        // Equal and with the same key, but another allocation.
         members.replace(&container(1, 1, 1), &container(1, 1, 2));
         members.remove(&container(1, 1, 1));
         members.agrees(&BTreeMap::from([((1, 1), container(1, 1, 1))]));
     }
 
     #[test]
-    fn a_neighbour_is_the_last_before_that_place_or_else_the_first_of_all() {
+    fn a_neighbour_is_the_container_before_or_else_the_first() {
         let mut members = Members::default();
         assert!(members.neighbour(&container(0, 0, 1)).is_none());
         (1..=1000_u16).for_each(|half| members.insert(&container(half * 2, 0, 1)));
@@ -178,16 +178,16 @@ mod tests {
     }
 
     proptest! {
-        /// Names are of few, so that pieces are split amid namesakes too.
+        /// There are few names, so that pieces are also split within containers of one name.
         #[test]
-        fn it_reports_what_a_sorted_map_reports_and_so_does_each_former_version(
+        fn it_equals_a_sorted_map_and_former_versions_are_unchanged(
             steps in proptest::collection::vec((0..3_u16, any::<u8>(), 0..4_u8, any::<bool>()), 0..400)
         ) {
             let mut members = Members::default();
             let mut model = BTreeMap::<(u16, u8), Arc<Container>>::new();
             let mut kept = Vec::new();
             for (pid, (name, id, goes, keep)) in (1..).zip(steps) {
-                // Of three digits each, so that texts and numbers are in the same order.
+                // Three digits each, so that texts and numbers sort alike.
                 let id = id % 100 + 100;
                 let new = container(name, id, pid);
                 match (model.get(&(name, id)).cloned(), goes == 0) {

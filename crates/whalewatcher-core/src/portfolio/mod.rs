@@ -1,4 +1,4 @@
-//! Which containers of one engine are alive, as an immutable snapshot.
+//! The portfolio: the live containers of one engine, as an immutable snapshot.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,41 +17,48 @@ use index::Index;
 pub use pods::{Pod, Pods};
 pub use project::Project;
 
-/// The containers of one engine that are alive, by project.
+/// The live containers of one engine, by project.
 ///
-/// A snapshot: it never changes, costs a reference count to clone, and can be kept for as long as one likes.
-/// Lookups by ID and by name take constant time. Two portfolios are equal if they hold equal containers, whatever
-/// their revisions.
+/// A portfolio is a snapshot: it never changes, a clone costs a reference count, and it can be kept for any time. Lookups
+/// by ID and by name take constant time. Two portfolios are equal if they hold equal containers; revisions are ignored.
+///
+/// ```
+/// use whalewatcher_core::{Container, Portfolio};
+///
+/// let portfolio = Portfolio::from_iter([Container::new("c0ffee", "web", 4711)]);
+/// assert_eq!(portfolio.by_name("web").map(|container| container.pid()), Some(4711));
+/// assert_eq!(portfolio.total(), 1);
+/// ```
 #[derive(Clone, Default)]
 pub struct Portfolio(Arc<Index>);
 
 impl Portfolio {
-    /// How many times the picture had changed when this snapshot was taken. A higher revision of the same watcher
-    /// is a later picture, the same revision the same picture.
+    /// Returns how many times the watcher's portfolio had changed when this snapshot was taken. Of two snapshots of one
+    /// watcher, the one with the higher revision is the later one.
     #[must_use]
     pub fn revision(&self) -> u64 {
         self.0.revision
     }
 
-    /// The container that has this ID or else this name.
+    /// Returns the container with this ID or, if there is none, with this name.
     #[must_use]
     pub fn container(&self, id_or_name: &str) -> Option<&Arc<Container>> {
         self.by_id(id_or_name).or_else(|| self.by_name(id_or_name))
     }
 
-    /// The container with this ID.
+    /// Returns the container with this ID.
     #[must_use]
     pub fn by_id(&self, id: &str) -> Option<&Arc<Container>> {
         self.0.by_id(id)
     }
 
-    /// The container with this name; if several have it, the one with the lowest ID.
+    /// Returns the container with this name; if several have it, the one with the lowest ID.
     #[must_use]
     pub fn by_name(&self, name: &str) -> Option<&Arc<Container>> {
         self.0.by_name(name)
     }
 
-    /// All containers with this name, by ascending ID.
+    /// Returns all containers with this name, by ascending ID.
     pub fn all_by_name(&self, name: &str) -> impl Iterator<Item = &Arc<Container>> {
         self.0.all_by_name(name)
     }
@@ -71,46 +78,55 @@ impl Portfolio {
         self.0.all_by_unscoped_id(id)
     }
 
-    /// The names of the compose projects, ascending, without the unnamed one.
+    /// Returns the names of the projects, ascending, without the unnamed one.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.project_names().filter(|name| !name.is_empty())
     }
 
-    /// The project of this name. The unnamed project `""` always exists, others while they have containers.
+    /// Returns the project with this name. The unnamed project `""` always exists, others while they have containers.
     #[must_use]
     pub fn project(&self, name: &str) -> Option<&Project> {
         self.0.project(name)
     }
 
-    /// All projects by ascending name, the unnamed one first.
+    /// Returns all projects by ascending name, the unnamed one first.
     pub fn projects(&self) -> impl Iterator<Item = &Project> {
         self.0.projects()
     }
 
-    /// All containers, by project, name and ID.
+    /// Returns all containers, sorted by project, name and ID.
     pub fn containers(&self) -> impl Iterator<Item = &Arc<Container>> {
         self.projects().flat_map(Project::containers)
     }
 
-    /// All IDs, in no order.
+    /// Returns all IDs, in no particular order.
     pub fn ids(&self) -> impl Iterator<Item = &ContainerId> {
         self.containers().map(|container| container.id())
     }
 
-    /// How many containers are alive.
+    /// Returns how many containers are alive.
     #[must_use]
     pub fn total(&self) -> usize {
         self.0.total
     }
 
-    /// Whether no container is alive.
+    /// Returns whether no container is alive.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.total() == 0
     }
 
-    /// Folds in what happened: a snapshot to which all that a subscription brings is applied in turn *is* the
-    /// watcher's portfolio. Events without a container change nothing.
+    /// Applies a change. A snapshot to which all events of its subscription are applied in turn equals the watcher's
+    /// portfolio. Events without a container change nothing.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use whalewatcher_core::{Container, EventKind, Portfolio};
+    ///
+    /// let mut portfolio = Portfolio::default();
+    /// portfolio.apply(&EventKind::Started(Arc::new(Container::new("c0ffee", "web", 4711))));
+    /// assert!(portfolio.by_id("c0ffee").is_some());
+    /// ```
     pub fn apply(&mut self, event: &EventKind) {
         match event {
             EventKind::Started(container)
@@ -122,8 +138,8 @@ impl Portfolio {
         }
     }
 
-    /// The same container, with what it has in common with those that are here held once: with its former life, or else
-    /// with one next to it in its project, if there is any.
+    /// Shares the texts of a container with those of its former life or else of a neighbour in its project, so that equal
+    /// texts are held once.
     pub(crate) fn sharing(&self, container: Container) -> Container {
         let neighbour = || self.project(container.project())?.containers.neighbour(&container);
         match self.by_id(container.id()).or_else(neighbour).or_else(|| self.containers().next()).cloned() {
@@ -134,7 +150,7 @@ impl Portfolio {
 }
 
 impl FromIterator<Container> for Portfolio {
-    /// A portfolio of one's own, for tests and comparisons.
+    /// Creates a portfolio that belongs to no watcher, for tests and comparisons.
     fn from_iter<I: IntoIterator<Item = Container>>(containers: I) -> Self {
         let mut portfolio = Self::default();
         for container in containers {
@@ -160,7 +176,7 @@ impl fmt::Debug for Portfolio {
     }
 }
 
-/// One container a line.
+/// Writes one container a line.
 impl fmt::Display for Portfolio {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.containers().try_for_each(|container| writeln!(f, "{container}"))
@@ -204,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_container_shares_with_its_former_life_or_else_with_its_neighbour_or_else_with_anybody() {
+    fn a_container_shares_texts_with_its_former_life_or_else_with_a_neighbour() {
         let labelled = |id: &str, name: &str, labels: &[(&str, &str)]| {
             Container::new(id, name, 1).with_labels(Labels::from_iter(labels.iter().copied()))
         };
@@ -230,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_neither_name_nor_project_takes_the_place_of_what_was_everywhere() {
+    fn a_change_of_neither_name_nor_project_shows_in_every_index() {
         let mut all = Portfolio::from_iter([
             container("1", "web", "shop"),
             container("2", "web", "shop"),
@@ -274,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn portfolios_are_equal_that_hold_the_same() {
+    fn portfolios_with_equal_containers_are_equal() {
         let all = |names: &[&str]| names.iter().map(|name| container(name, name, "")).collect::<Portfolio>();
         assert_eq!(all(&["a", "b"]), all(&["b", "a"]));
         for other in [&[][..], &["a"], &["a", "c"], &["a", "b", "c"]] {
@@ -295,7 +311,7 @@ mod tests {
         assert_eq!(named.project("p").unwrap().container("web").unwrap().id().as_str(), "1");
     }
 
-    /// If lookups were linear, this would not end in any reasonable time.
+    /// With linear lookups, this test would run for minutes.
     #[test]
     fn each_of_very_many_is_found() {
         let named = |nth: u32| (nth.to_string(), format!("n{nth}"));
@@ -307,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn as_text_it_is_a_container_a_line() {
+    fn display_writes_one_container_a_line() {
         let all = Portfolio::from_iter([container("1", "web", "p"), container("2", "db", "")]);
         let texts = ["container 'db'/2 with PID 1", "container 'web'/1 from project 'p' with PID 1"];
         assert_eq!(all.to_string(), format!("{}\n{}\n", texts[0], texts[1]));
@@ -322,10 +338,9 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is put in and taken out, all ways of looking at it agree with a plain map;
-        /// also if hashes coincide.
+        /// After any insertions and removals, all indexes agree with a plain map, also with colliding hashes.
         #[test]
-        fn every_index_reports_the_same(
+        fn every_index_agrees_with_a_plain_map(
             steps in proptest::collection::vec((0..6_u8, 0..4_u8, 0..3_u8, 1..4_u32, any::<bool>()), 0..80),
             poor in any::<bool>()
         ) {

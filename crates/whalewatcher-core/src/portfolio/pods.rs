@@ -1,7 +1,6 @@
-//! Kubernetes' pods: which containers belong together, by their labels alone.
+//! Containers grouped by Kubernetes pod, by their labels alone.
 //!
-//! So containers of any engine can be grouped by pod, if only they carry these labels. Nothing is kept for it: who asks for
-//! pods pays for them.
+//! This works with any engine whose containers have these labels. The groups are computed when they are asked for.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -13,9 +12,9 @@ use super::Portfolio;
 use crate::model::{Container, PodIdentity};
 
 impl Portfolio {
-    /// The containers that belong to pods, by pod.
+    /// Groups the containers that belong to pods by pod.
     ///
-    /// It is made anew with each call, which looks at all containers: keep it for as long as the snapshot serves.
+    /// Each call visits all containers: keep the result as long as the snapshot is used.
     ///
     /// ```
     /// use whalewatcher_core::{Container, Labels, POD_NAME_LABEL, POD_NAMESPACE_LABEL, Portfolio};
@@ -32,7 +31,7 @@ impl Portfolio {
     }
 }
 
-/// What is alive of one pod: its sandbox and its containers.
+/// The live containers of one pod: its sandbox and its other containers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pod {
     namespace: String,
@@ -43,49 +42,49 @@ pub struct Pod {
 }
 
 impl Pod {
-    /// Which pod it is.
+    /// Returns the pod's identity.
     #[must_use]
     pub fn identity(&self) -> PodIdentity<'_> {
         PodIdentity { namespace: &self.namespace, name: &self.name, uid: &self.uid }
     }
 
-    /// Its namespace, `""` if its containers' labels tell none.
+    /// Returns its namespace, `""` if its containers' labels contain none.
     #[must_use]
     pub fn namespace(&self) -> &str {
         &self.namespace
     }
 
-    /// Its name.
+    /// Returns its name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its UID, `""` if its containers' labels tell none.
+    /// Returns its UID, `""` if its containers' labels contain none.
     #[must_use]
     pub fn uid(&self) -> &str {
         &self.uid
     }
 
-    /// Its sandbox; if several are alive because one replaces the other, the newest. `None` where the sandbox is not alive,
-    /// or where the engine does not tell which container is it.
+    /// Returns its sandbox; if several are alive because one replaces the other, the newest. `None` if the sandbox is not
+    /// alive, or if the engine does not label it.
     #[must_use]
     pub fn sandbox(&self) -> Option<&Arc<Container>> {
         self.sandboxes.first()
     }
 
-    /// All its sandboxes, the newest first: nearly always one.
+    /// Returns all its sandboxes, the newest first: nearly always one.
     pub fn sandboxes(&self) -> impl ExactSizeIterator<Item = &Arc<Container>> {
         self.sandboxes.iter()
     }
 
-    /// Its containers without the sandbox, by name and ID.
+    /// Returns its containers without the sandbox, sorted by name and ID.
     pub fn containers(&self) -> impl ExactSizeIterator<Item = &Arc<Container>> {
         self.containers.iter()
     }
 
-    /// When its newest sandbox began; without one, when the oldest of its containers did; `None` where the engine tells no
-    /// times.
+    /// Returns when its newest sandbox began or, without a sandbox, its oldest container. `None` if the engine reports no
+    /// start times.
     #[must_use]
     pub fn started_at(&self) -> Option<SystemTime> {
         let sandbox = self.sandbox().and_then(|sandbox| sandbox.started_at());
@@ -103,7 +102,7 @@ impl Pod {
         }
     }
 
-    /// In the order in which they are told, whatever the one in which they came.
+    /// Sorts into the order in which the accessors return them.
     fn sort(&mut self) {
         self.sandboxes.sort_by(|one, other| {
             (Reverse(one.started_at()), one.id()).cmp(&(Reverse(other.started_at()), other.id()))
@@ -112,24 +111,24 @@ impl Pod {
     }
 }
 
-/// Containers by pod, as they were when it was made: a value of its own, to be kept as long as one likes.
+/// Containers by pod: a snapshot that can be kept for any time.
 ///
-/// Pods are told apart by namespace, name *and* UID. So a pod that is being replaced and the one that replaces it are two
-/// pods here, and neither has a container of the other.
+/// Pods are distinguished by namespace, name *and* UID. So a pod that is being replaced and its replacement are two pods
+/// here, and neither has containers of the other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pods(Vec<Pod>);
 
 impl Pods {
-    /// The pod `NAMESPACE/NAME`. Of several with that name it is the one that began last, which is the one that stays (where
-    /// no times tell, the one with the highest UID); all of them are in [`all_by_name`](Self::all_by_name).
+    /// Returns the pod `NAMESPACE/NAME`; if several have that name, the one that began last, which is the replacement
+    /// (without start times, the one with the highest UID). [`all_by_name`](Self::all_by_name) returns all of them.
     #[must_use]
     pub fn pod(&self, name: &str) -> Option<&Pod> {
         self.all_by_name(name).max_by_key(|pod| pod.started_at())
     }
 
-    /// All pods `NAMESPACE/NAME`, by UID: one, but for a pod that is being replaced.
+    /// Returns all pods `NAMESPACE/NAME`, sorted by UID: several only while one replaces the other.
     pub fn all_by_name(&self, name: &str) -> impl ExactSizeIterator<Item = &Pod> {
-        // No namespace has a slash.
+        // A namespace contains no slash.
         let sought = name.split_once('/').unwrap_or(("", name));
         let named = |pod: &Pod| (&*pod.namespace, &*pod.name).cmp(&sought);
         let begin = self.0.partition_point(|pod| named(pod).is_lt());
@@ -137,7 +136,7 @@ impl Pods {
         self.0[begin..end].iter()
     }
 
-    /// The pod that a container belongs to.
+    /// Returns the pod that a container belongs to.
     #[must_use]
     pub fn of(&self, container: &Container) -> Option<&Pod> {
         let sought = container.pod()?;
@@ -145,18 +144,18 @@ impl Pods {
         Some(&self.0[at])
     }
 
-    /// All pods, by namespace, name and UID.
+    /// Returns all pods, sorted by namespace, name and UID.
     pub fn iter(&self) -> slice::Iter<'_, Pod> {
         self.0.iter()
     }
 
-    /// How many pods there are.
+    /// Returns the number of pods.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is none.
+    /// Returns whether there are no pods.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -172,7 +171,7 @@ impl<'a> IntoIterator for &'a Pods {
 }
 
 impl FromIterator<Arc<Container>> for Pods {
-    /// Those that belong to no pod are passed over. They may be of several engines: a pod is the same pod wherever it is told.
+    /// Groups containers, also of several engines, by pod. Containers without a pod are skipped.
     fn from_iter<I: IntoIterator<Item = Arc<Container>>>(containers: I) -> Self {
         let all: Vec<_> = containers.into_iter().collect();
         let mut pods = BTreeMap::<PodIdentity<'_>, Pod>::new();
@@ -243,8 +242,8 @@ mod tests {
         assert_eq!(ids(web.containers()), ["1", "2", "3"]);
         assert_eq!(web.sandbox().map(|sandbox| sandbox.id().as_str()), Some("4"));
         assert!(pods.pod("kube-system/dns").unwrap().sandbox().is_none());
-        for nobody in ["web", "default/dns", "", "/", "default/", "default/web/"] {
-            assert!(pods.pod(nobody).is_none(), "{nobody}");
+        for missing in ["web", "default/dns", "", "/", "default/", "default/web/"] {
+            assert!(pods.pod(missing).is_none(), "{missing}");
         }
         assert_eq!(pods.of(all.by_id("2").unwrap()), Some(web));
         assert_eq!(pods.of(all.by_id("6").unwrap()), None);
@@ -280,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_sandbox_the_oldest_container_reports_when_a_pod_began() {
+    fn without_a_sandbox_a_pod_began_with_its_oldest_container() {
         let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         let began = |containers: Vec<Container>| {
             Portfolio::from_iter(containers).pods().pod("default/web").unwrap().started_at()
@@ -306,7 +305,7 @@ mod tests {
     proptest! {
         /// Each container is in the one pod that its labels name, and in no other.
         #[test]
-        fn pods_part_the_containers_that_name_one(
+        fn each_container_is_in_the_pod_that_its_labels_name(
             all in proptest::collection::vec((0..3_u8, 0..3_u8, 0..3_u8, 0..3_u8), 0..40)
         ) {
             let all = all.into_iter().zip(0..).map(|((kind, namespace, name, uid), id)| {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::members::Members;
 use crate::model::Container;
 
-/// The containers of one compose project, or, as the project named `""`, those without one.
+/// The live containers of one compose project or Swarm stack; those without a project are in the one named `""`.
 #[derive(Clone)]
 pub struct Project {
     pub(super) name: Arc<str>,
@@ -18,31 +18,31 @@ impl Project {
         Self { name: name.into(), containers: Members::default() }
     }
 
-    /// The project's name, `""` for the containers that belong to none.
+    /// Returns the project's name, `""` for the containers without a project.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The project's container that has this ID or else this name.
+    /// Returns the project's container with this ID or, if there is none, with this name.
     #[must_use]
     pub fn container(&self, id_or_name: &str) -> Option<&Arc<Container>> {
         let by_id = self.containers().find(|container| &**container.id() == id_or_name);
         by_id.or_else(|| self.containers().find(|container| container.name() == id_or_name))
     }
 
-    /// The project's containers, by name and ID.
+    /// Returns the project's containers, sorted by name and ID.
     pub fn containers(&self) -> impl Iterator<Item = &Arc<Container>> {
         self.containers.iter()
     }
 
-    /// How many of the project's containers are alive.
+    /// Returns how many of the project's containers are alive.
     #[must_use]
     pub fn total(&self) -> usize {
         self.containers.total()
     }
 
-    /// Whether none of its containers is alive; only ever true of the unnamed project.
+    /// Returns whether none of its containers is alive, which only the unnamed project can be.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.total() == 0

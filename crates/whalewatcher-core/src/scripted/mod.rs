@@ -1,6 +1,6 @@
-//! An engine in memory, for tests of what is built on watchers: nothing happens in it but what the test says.
+//! A scripted engine in memory, for tests of code that uses watchers: only the test changes its containers.
 //!
-//! It implements [`EngineClient`], needs no clock unless it is to delay answers, and does no I/O, so that it can be used with tokio's paused clock.
+//! It implements [`EngineClient`] without I/O, and needs a clock only to delay answers, so it works with tokio's paused clock.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -34,7 +34,7 @@ use crate::model::{Container, ContainerId, EngineError, EngineIdentity, ErrorKin
 use crate::portfolio::Portfolio;
 use crate::settings::Settings;
 
-/// The engine's type unless told otherwise.
+/// The engine's type.
 pub const ENGINE_TYPE: &str = "scripted";
 
 /// A scripted engine; clones are the same engine.
@@ -44,16 +44,16 @@ pub struct Engine(Arc<Inner>);
 struct Inner {
     endpoint: String,
     state: Mutex<State>,
-    /// Counts up with each change of the state, for those who wait for one.
+    /// Incremented with each change of the state.
     changed: watch::Sender<u64>,
 }
 
 #[derive(Default)]
 struct State {
-    /// Which engine it is.
+    /// The ID of the engine.
     id: String,
     alive: BTreeMap<ContainerId, Container>,
-    /// Those that were alive, of which an engine with whole lists still tells the names.
+    /// The containers that were alive; an engine with whole lists still returns their names.
     over: BTreeMap<ContainerId, Container>,
     /// Seconds since the epoch, one more with each event.
     clock: u64,
@@ -69,12 +69,12 @@ struct State {
     source: Option<ChangeSource>,
     silent: bool,
     stalled: bool,
-    /// The time of the newest event that was sent, or would have been.
+    /// The time of the newest event, whether delivered or lost in a stalled stream.
     newest: Option<SystemTime>,
     calls: Calls,
 }
 
-/// A call that a watcher makes of an engine.
+/// A call of a watcher to an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Call {
     /// Connecting.
@@ -85,46 +85,46 @@ pub enum Call {
     List,
     /// Inspecting.
     Inspect,
-    /// Checking a silent event stream.
+    /// Probing a silent event stream.
     Probe,
 }
 
-/// When a call is held: before the engine looks what is alive, or when it has looked but not answered yet.
+/// The moment at which a call is held: before the engine reads its state, or after that and before it answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Moment {
-    /// The answer will be of the time of its release.
+    /// The answer contains the state at the time of the release.
     BeforeLooking,
-    /// The answer is of the time of the question.
+    /// The answer contains the state at the time of the request.
     BeforeAnswering,
 }
 
-/// What the engine was asked so far.
+/// The calls to an engine so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Calls {
-    /// How many connections were asked for.
+    /// The number of attempts to connect.
     pub connects: usize,
-    /// How many lists.
+    /// The number of lists.
     pub lists: usize,
-    /// How many probes of a silent event stream.
+    /// The number of probes.
     pub probes: usize,
-    /// How many inspections, of whom.
+    /// The number of inspections, by container.
     pub inspections: HashMap<ContainerId, usize>,
-    /// How many inspections are under way.
+    /// The number of inspections in flight.
     pub inspecting: usize,
-    /// How many inspections were under way at once at most.
+    /// The greatest number of inspections in flight at once.
     pub most_inspecting: usize,
-    /// How many connections are open.
+    /// The number of open connections.
     pub open: usize,
 }
 
 impl Calls {
-    /// How many inspections there were of this container.
+    /// Returns the number of inspections of this container.
     #[must_use]
     pub fn inspections_of(&self, id: &str) -> usize {
         self.inspections.get(id).copied().unwrap_or_default()
     }
 
-    /// How many inspections there were of all containers.
+    /// Returns the number of inspections of all containers.
     #[must_use]
     pub fn all_inspections(&self) -> usize {
         self.inspections.values().sum()
@@ -138,55 +138,55 @@ impl Default for Engine {
 }
 
 impl Engine {
-    /// An engine without containers whose lists, like Docker's, tell no PIDs.
+    /// Creates an engine without containers. Its lists contain no PIDs, like those of Docker.
     #[must_use]
     pub fn new() -> Self {
         Self::at("memory:")
     }
 
-    /// The same at another endpoint, for tests with several engines.
+    /// Creates an engine at another endpoint, for tests with several engines.
     #[must_use]
     pub fn at(endpoint: &str) -> Self {
         let (state, changed) = (Mutex::default(), watch::Sender::new(0));
         Self(Arc::new(Inner { endpoint: endpoint.to_owned(), state, changed }))
     }
 
-    /// The same engine, which from now on tells like containerd, or not: its lists tell all there is to know, its events
-    /// tell PIDs but no names, its inspections still tell the name of what is over, and start times are not told.
+    /// Sets whether the engine behaves like containerd: lists contain all details, events contain PIDs but no names,
+    /// inspections return the names of containers that are no longer alive, and there are no start times.
     #[must_use]
     pub fn with_whole_lists(self, whole: bool) -> Self {
         self.change(|state| state.whole_lists = whole);
         self
     }
 
-    /// The same engine, of whose changes connections made from now on say that they learn of them in this way.
+    /// Sets the source of changes that later connections report.
     #[must_use]
     pub fn with_source(self, source: ChangeSource) -> Self {
         self.change(|state| state.source = Some(source));
         self
     }
 
-    /// What is alive, as a portfolio.
+    /// Returns the live containers as a portfolio.
     #[must_use]
     pub fn truth(&self) -> Portfolio {
         self.state().alive.values().cloned().collect()
     }
 
-    /// What the engine was asked so far.
+    /// Returns the calls so far.
     #[must_use]
     pub fn calls(&self) -> Calls {
         self.state().calls.clone()
     }
 
-    /// Waits until what the engine was asked fulfils a condition.
+    /// Waits until the calls so far fulfil a condition.
     pub async fn asked(&self, condition: impl Fn(&Calls) -> bool) {
         let mut changed = self.0.changed.subscribe();
         // The sender lives as long as self.
         let _ = changed.wait_for(|_| condition(&self.state().calls)).await;
     }
 
-    /// A life begins: the container is alive, and an event says so. Without a start time it gets one, unless the engine
-    /// tells like containerd.
+    /// Starts a container, with an event. A container without a start time gets one, unless the engine behaves like
+    /// containerd.
     pub fn start(&self, container: Container) {
         self.change(|state| {
             let at = state.tick();
@@ -206,7 +206,7 @@ impl Engine {
         });
     }
 
-    /// A life ends, and an event says so. Nothing happens if it is not alive.
+    /// Ends a life, with an event. Does nothing if the container is not alive.
     pub fn exit(&self, id: &str, code: Option<i32>) {
         self.change(|state| {
             let at = state.tick();
@@ -219,7 +219,7 @@ impl Engine {
         });
     }
 
-    /// A container is paused, or not any more, and an event says so. Nothing happens if it is not alive.
+    /// Pauses or unpauses a container, with an event. Does nothing if it is not alive.
     pub fn pause(&self, id: &str, paused: bool) {
         self.change(|state| {
             let at = Some(state.tick());
@@ -232,7 +232,7 @@ impl Engine {
         });
     }
 
-    /// A container gets another name, and an event says so. Nothing happens if it is not alive.
+    /// Renames a container, with an event. Does nothing if it is not alive.
     pub fn rename(&self, id: &str, name: &str) {
         self.change(|state| {
             let Some((id, old)) = state.alive.remove_entry(id) else { return };
@@ -246,22 +246,22 @@ impl Engine {
         });
     }
 
-    /// Whether transitions make no events from now on.
+    /// Sets whether changes cause no events.
     pub fn be_silent(&self, silent: bool) {
         self.change(|state| state.silent = silent);
     }
 
-    /// Whether event streams are stuck from now on: they stay open, but what is sent does not arrive, and is lost.
+    /// Sets whether event streams are stalled: they stay open, but events are lost.
     pub fn stall(&self, stalled: bool) {
         self.change(|state| state.stalled = stalled);
     }
 
-    /// Sends an event to all subscribers, whatever is true.
+    /// Sends an event to all subscribers, whether or not it is true.
     pub fn emit(&self, event: &EngineEvent) {
         self.change(|state| state.emit(event));
     }
 
-    /// The newest time that the engine's clock showed.
+    /// Returns the time of the engine's clock, which advances with each event.
     #[must_use]
     pub fn clock(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(self.state().clock)
@@ -277,12 +277,12 @@ impl Engine {
         });
     }
 
-    /// Refuses connections from now on with an error of this kind.
+    /// Refuses connections with an error of this kind, until [`accept`](Self::accept).
     pub fn refuse(&self, kind: ErrorKind, message: &str) {
         self.change(|state| state.refusing = Some((kind, message.to_owned())));
     }
 
-    /// Is another engine for connections made from now on: one of this ID.
+    /// Sets the engine ID that later connections report.
     pub fn set_id(&self, id: &str) {
         self.change(|state| state.id = id.to_owned());
     }
@@ -292,20 +292,20 @@ impl Engine {
         self.change(|state| state.refusing = None);
     }
 
-    /// Holds all calls of a kind at some moment until [`release`](Self::release).
+    /// Holds all calls of a kind at a moment, until [`release`](Self::release).
     pub fn hold(&self, call: Call, moment: Moment) {
         self.change(|state| {
             state.held.insert((call, moment));
         });
     }
 
-    /// Lets all held calls of a kind go on.
+    /// Releases all held calls of a kind.
     pub fn release(&self, call: Call) {
         self.change(|state| state.held.retain(|(held, _)| *held != call));
     }
 
-    /// Cannot list the containers of this scope from now on, or can again. An ID tells its scope before a slash, if there
-    /// is one.
+    /// Sets whether the containers of a scope cannot be listed. The scope is the part of an ID before a slash, if there is
+    /// one.
     pub fn fail_listing(&self, scope: &str, failing: bool) {
         self.change(|state| match failing {
             true => state.unlisted.insert(scope.to_owned()),
@@ -313,7 +313,7 @@ impl Engine {
         });
     }
 
-    /// Never answers inspections of this container, not even those under way; or does again.
+    /// Sets whether inspections of this container hang, those in flight included.
     pub fn hang(&self, id: &str, hanging: bool) {
         self.change(|state| match hanging {
             true => {
@@ -325,19 +325,19 @@ impl Engine {
         });
     }
 
-    /// Fails that many inspections of this container.
+    /// Fails the next `times` inspections of this container.
     pub fn fail(&self, id: &str, times: usize) {
         self.change(|state| {
             state.failing.insert(id.into(), times);
         });
     }
 
-    /// Delays the answers to inspections from now on, which are of the time of the question.
+    /// Delays the answers to later inspections, which contain the state at the time of the request.
     pub fn delay_inspections(&self, latency: Duration) {
         self.change(|state| state.inspect_latency = latency);
     }
 
-    /// Fails that many lists.
+    /// Fails the next `times` lists.
     pub fn fail_lists(&self, times: usize) {
         self.change(|state| state.failing_lists = times);
     }
@@ -401,7 +401,7 @@ impl EngineClient for Engine {
 
 /// A connection to a scripted engine.
 ///
-/// It remembers the newest event before it was made, which its stream need not bring, and the engine's ID.
+/// It contains the time of the newest event before it, which its stream does not deliver, and the engine's ID.
 pub struct Connection(Engine, Option<SystemTime>, String);
 
 impl Drop for Connection {
@@ -410,7 +410,7 @@ impl Drop for Connection {
     }
 }
 
-/// Counts an inspection as under way for as long as it lives.
+/// Counts an inspection as in flight while it exists.
 struct Inspecting<'a>(&'a Engine);
 
 impl<'a> Inspecting<'a> {
@@ -473,13 +473,13 @@ impl EngineConnection for Connection {
                     ListingEntry::Partial { container, started_within }
                 }
             };
-            let reported = |container: &&Container| !state.unlisted.contains(Self::scope_of(container.id()));
+            let is_listed = |container: &&Container| !state.unlisted.contains(Self::scope_of(container.id()));
             let failed = |scope: &String| {
                 let error = EngineError::new(ErrorKind::Failed, "scripted failure");
                 Unlisted { scope: scope.clone(), error: Arc::new(error) }
             };
             Listing {
-                entries: state.alive.values().filter(reported).map(entry).collect(),
+                entries: state.alive.values().filter(is_listed).map(entry).collect(),
                 unlisted: state.unlisted.iter().map(failed).collect(),
             }
         };

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-/// Longer than any watch lasts: about 30 years. No duration in settings is longer.
+/// The longest duration in settings, about 30 years: longer than any watch lasts.
 pub(crate) const LONGEST: Duration = Duration::from_secs(1_000_000_000);
 
-/// No duration in settings is shorter.
+/// The shortest duration in settings.
 const SHORTEST: Duration = Duration::from_millis(1);
 
-/// The nearest duration that settings may have.
+/// Returns the nearest valid duration.
 pub(crate) fn in_bounds(duration: Duration) -> Duration {
     duration.clamp(SHORTEST, LONGEST)
 }

@@ -1,4 +1,4 @@
-//! How to watch.
+//! The settings of a watcher.
 
 use std::time::Duration;
 
@@ -9,16 +9,16 @@ pub use backoff::Backoff;
 pub(crate) use bounds::LONGEST;
 use bounds::in_bounds;
 
-/// No watcher has more inspections under way at once.
+/// The most inspections at once.
 const MOST_INSPECTIONS: usize = 1024;
 
-/// No more events are kept for a subscriber, unless as many containers are alive.
+/// The most events that are kept for a subscriber, unless more containers are alive.
 const LONGEST_QUEUE: usize = 1 << 20;
 
-/// How to watch. The defaults suit an engine on the same host.
+/// The settings of a watcher. The defaults suit an engine on the same host.
 ///
-/// What is out of bounds becomes the nearest value within: durations are from 1 ms to 10^9 s (about 30 years), counts as each
-/// method says.
+/// A value out of bounds becomes the nearest valid one: durations are from 1 ms to 10^9 s (about 30 years), counts as each
+/// method documents.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -57,14 +57,14 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Sets the back-off.
+    /// Sets the back-off policy.
     #[must_use]
     pub fn with_backoff(mut self, backoff: Backoff) -> Self {
         self.backoff = backoff;
         self
     }
 
-    /// Sets how many inspections may be under way at once, from 1 to 1,024; up to four times as many while some take more
+    /// Sets how many inspections may be in flight at once, from 1 to 1,024; up to four times as many while some take more
     /// than 500 ms.
     #[must_use]
     pub fn with_inspections(mut self, inspections: usize) -> Self {
@@ -79,85 +79,84 @@ impl Settings {
         self
     }
 
-    /// Sets how often to check a silent event stream, and for how long at most each time; `None`: never.
+    /// Sets after how long a silence to probe the event stream (`None`: never), and the time limit of a probe.
     #[must_use]
     pub fn with_probes(mut self, every: impl Into<Option<Duration>>, limit: Duration) -> Self {
         (self.probe_every, self.probe_limit) = (every.into().map(in_bounds), in_bounds(limit));
         self
     }
 
-    /// Sets how often to compare the portfolio with the engine's list, give or take a tenth; `None`: never.
+    /// Sets the interval of audits, to which a random tenth is added or subtracted; `None`: never.
     #[must_use]
     pub fn with_audits(mut self, every: impl Into<Option<Duration>>) -> Self {
         self.audit_every = every.into().map(in_bounds);
         self
     }
 
-    /// Sets how many events a subscriber may lie behind before it is given the difference instead, from 1 to 2^20. It may
-    /// always lie behind by as many as containers are alive, and by all that became known at once.
+    /// Sets how many events a subscriber may lag behind before it receives the difference instead, from 1 to 2^20. The limit
+    /// is never lower than the number of live containers, or than the number of events that were published at once.
     #[must_use]
     pub fn with_subscriber_queue(mut self, events: usize) -> Self {
         self.subscriber_queue = events.clamp(1, LONGEST_QUEUE);
         self
     }
 
-    /// When to connect again after a connection was lost or could not be had, and to ask again after an inspection
-    /// failed.
+    /// Returns the back-off policy for connecting again, and for inspecting again after a failure.
     #[must_use]
     pub fn backoff(&self) -> &Backoff {
         &self.backoff
     }
 
-    /// How many inspections may be under way at once, not counting slow ones; 16 unless set.
+    /// Returns how many inspections may be in flight at once, not counting slow ones; 16 by default.
     #[must_use]
     pub fn inspections(&self) -> usize {
         self.inspections
     }
 
-    /// How long connecting may take, and subscribing after it; 10 s each unless set.
+    /// Returns the time limit of connecting, and of subscribing after it; 10 s each by default.
     #[must_use]
     pub fn connect_limit(&self) -> Duration {
         self.connect_limit
     }
 
-    /// How long a list may take; 30 s unless set.
+    /// Returns the time limit of a list; 30 s by default.
     #[must_use]
     pub fn list_limit(&self) -> Duration {
         self.list_limit
     }
 
-    /// How long an inspection may take; 10 s unless set.
+    /// Returns the time limit of an inspection; 10 s by default.
     #[must_use]
     pub fn inspect_limit(&self) -> Duration {
         self.inspect_limit
     }
 
-    /// After how long a silence of the event stream to check that it is not dead; 4 s unless set. `None`: never.
+    /// Returns after how long a silence the event stream is probed; 4 s by default. `None`: never.
     #[must_use]
     pub fn probe_every(&self) -> Option<Duration> {
         self.probe_every
     }
 
-    /// How long such a check may take; 10 s unless set.
+    /// Returns the time limit of a probe; 10 s by default.
     #[must_use]
     pub fn probe_limit(&self) -> Duration {
         self.probe_limit
     }
 
-    /// How often to compare the portfolio with the engine's list, give or take a tenth; 60 s unless set. `None`: never.
+    /// Returns the interval of audits, give or take a tenth; 60 s by default. `None`: never.
     #[must_use]
     pub fn audit_every(&self) -> Option<Duration> {
         self.audit_every
     }
 
-    /// How many events a subscriber may lie behind before it is given the difference instead, if no more containers are
-    /// alive; 4,096 unless set.
+    /// Returns how many events a subscriber may lag behind before it receives the difference instead, if no more containers
+    /// are alive; 4,096 by default.
     #[must_use]
     pub fn subscriber_queue(&self) -> usize {
         self.subscriber_queue
     }
 
-    /// When to audit next; not all watchers of an engine at the same moment.
+    /// Returns the delay before the next audit, randomized so that the watchers of an engine do not audit at once.
     pub(crate) fn next_audit(&self) -> Option<Duration> {
         self.audit_every.map(|every| every.mul_f64(0.9 + fastrand::f64() / 5.0))
     }
@@ -168,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_out_of_bounds_becomes_the_nearest_that_is_not() {
+    fn a_value_out_of_bounds_becomes_the_nearest_valid_one() {
         for (asked, given) in [
             (Duration::ZERO, Duration::from_millis(1)),
             (Duration::from_secs(7), Duration::from_secs(7)),

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use crate::model::EngineError;
 
-/// Why a watch does not go on, or why there is none.
+/// Why a watch ended, or why there is none.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WatchError {
-    /// Nobody has watched yet: [`EngineWatcher::watch`] was not called.
+    /// There is no watch yet: [`EngineWatcher::watch`](crate::EngineWatcher::watch) was not called.
     #[error("this watcher is not being watched: call `watch` before")]
     NotWatched,
-    /// Another watch of this watcher runs.
+    /// Another watch of this watcher is running.
     #[error("this watcher is being watched already")]
     AlreadyWatching,
     /// The watcher was closed.
@@ -20,22 +20,22 @@ pub enum WatchError {
     /// The watch was cancelled or dropped, or the runtime that ran it has ended.
     #[error("the watch was cancelled")]
     Cancelled,
-    /// The engine could not be reached as often in a row as the back-off allows.
+    /// As many attempts in a row failed as the back-off allows.
     #[error("gave up: {error}")]
     GaveUp {
-        /// Why not, the last time.
+        /// Why the last attempt failed.
         error: Arc<EngineError>,
     },
     /// The engine client's hook before watching failed.
     #[error("not watching: {error}")]
     Refused {
-        /// What the hook returned.
+        /// The error that the hook returned.
         error: Arc<EngineError>,
     },
-    /// The engine client, or what the application gave it, such as a hook, panicked.
+    /// The engine client panicked, or code of the application that it calls, such as a hook.
     #[error("{error}")]
     Panicked {
-        /// The panic's message.
+        /// The message of the panic.
         error: Arc<EngineError>,
     },
 }

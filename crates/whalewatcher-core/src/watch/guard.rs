@@ -1,10 +1,9 @@
-//! A turn at watching: from the call until it ends, for whatever reason.
+//! A guard for the exclusive right to watch, from the call of `watch` until the watch ends for any reason.
 
 use std::any::Any;
 use std::mem::take;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, PoisonError};
-use std::time::SystemTime;
 
 use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
@@ -17,40 +16,41 @@ use super::status::Phase;
 use crate::adapter::message;
 use crate::engine::EngineClient;
 use crate::model::{EngineError, ErrorKind};
-use crate::reconciler::{Input, Reconciler};
+use crate::reconciler::{Input, Now, Reconciler};
 
-/// The right to watch, given back when dropped.
-pub(crate) struct Turn<C> {
+/// The exclusive right to watch, which is returned when it is dropped.
+pub(crate) struct WatchGuard<C> {
     shared: Arc<Shared<C>>,
     reconciler: Reconciler,
     outage: Outage,
-    /// Why it ended; nothing if it is dropped before.
+    /// Why the watch ended; `None` if it is dropped before.
     end: Option<WatchError>,
 }
 
-impl<C> Turn<C> {
-    /// Begins: from now on the watcher waits for the engine.
+impl<C> WatchGuard<C> {
+    /// Begins a watch: from now on `ready` waits for the engine.
     pub(crate) fn begin(shared: &Arc<Shared<C>>) -> Result<Self, WatchError> {
         if shared.closed.is_cancelled() {
             return Err(WatchError::Closed);
         }
-        let mut reconciler = shared.reconciler.lock().unwrap_or_else(PoisonError::into_inner);
-        let turn = Self {
-            reconciler: reconciler.take().ok_or(WatchError::AlreadyWatching)?,
+        let reconciler = shared.reconciler.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let guard = Self {
+            reconciler: reconciler.ok_or(WatchError::AlreadyWatching)?,
             shared: shared.clone(),
             outage: Outage::default(),
             end: None,
         };
+        // Wakes followers, which run code of the application: the lock is released before.
         shared.rest(Phase::Connecting);
-        Ok(turn)
+        Ok(guard)
     }
 }
 
-impl<C: EngineClient> Turn<C> {
+impl<C: EngineClient> WatchGuard<C> {
     pub(crate) async fn run(mut self, token: CancellationToken) -> Result<(), WatchError> {
         let shared = self.shared.clone();
         let driver = Driver::new(&shared, &mut self.reconciler, &mut self.outage);
-        // The reconciler runs no code but its own.
+        // Unwind safe: the reconciler runs no code of the application.
         let driving = AssertUnwindSafe(driver.run()).catch_unwind();
         let end = tokio::select! {
             biased;
@@ -80,13 +80,13 @@ fn panicked(panic: &(dyn Any + Send)) -> WatchError {
     WatchError::Panicked { error: Arc::new(EngineError::new(ErrorKind::Failed, message)) }
 }
 
-impl<C> Drop for Turn<C> {
-    /// Reports the end to readers, to subscribers and to those that wait for it to be ready.
+impl<C> Drop for WatchGuard<C> {
+    /// Publishes the end to readers, subscribers and waiters for `ready`.
     fn drop(&mut self) {
         let mut reconciler = take(&mut self.reconciler);
         reconciler.reset();
         let (phase, last) = match self.end.take() {
-            // The driver has published that.
+            // The driver published that.
             Some(WatchError::GaveUp { error }) => (Phase::Failed { error }, None),
             Some(WatchError::Refused { error }) => (Phase::Refused { error: error.clone() }, Some(error)),
             Some(WatchError::Panicked { error }) => (Phase::Panicked { error: error.clone() }, Some(error)),
@@ -98,12 +98,24 @@ impl<C> Drop for Turn<C> {
         };
         // Subscriptions to a closed watcher end.
         if let Some(error) = last.filter(|_| !self.shared.closed.is_cancelled()) {
-            reconciler.handle(Input::Disconnected(error), SystemTime::now());
+            reconciler.handle_input(Input::Disconnected(error), Now::read());
         }
-        let events = reconciler.take_published();
-        // The next watch begins after all this.
-        let mut place = self.shared.reconciler.lock().unwrap_or_else(PoisonError::into_inner);
-        self.shared.publication.publish(reconciler.portfolio(), events, || self.shared.rest(phase));
-        *place = Some(reconciler);
+        let events = reconciler.take_events();
+        // The next watch begins after this. Wakers run code of the application, which may watch again: they are called
+        // when the lock is released.
+        let mut changes = false;
+        let wakers = {
+            let mut place = self.shared.reconciler.lock().unwrap_or_else(PoisonError::into_inner);
+            let wakers =
+                self.shared.publication.publish_without_waking(reconciler.portfolio(), events, || {
+                    changes = self.shared.rest_without_waking(phase);
+                });
+            *place = Some(reconciler);
+            wakers
+        };
+        if changes {
+            self.shared.wake_followers();
+        }
+        wakers.wake();
     }
 }

@@ -1,12 +1,14 @@
-//! Keeps one engine's portfolio in sync: the watcher, the future that drives it, and what its readers and subscribers see.
+//! The watcher: it keeps the portfolio of one engine in sync, and publishes it to readers and subscribers.
 
+mod call;
+mod connected;
 mod driver;
 mod error;
 mod guard;
 mod handle;
 mod in_flight;
-mod liveness;
 mod outage;
+mod probe;
 mod publication;
 mod shared;
 mod status;

@@ -1,16 +1,16 @@
-//! What subscribers know of an outage.
+//! Whether subscribers were informed of an outage.
 
-/// What subscribers know of an outage. One begins when a connection is lost or could not be had, and ends with the next
+/// Whether subscribers were informed of an outage, which begins when a connection is lost or fails, and ends with the next
 /// [`EventKind::Synced`](crate::EventKind::Synced).
 #[derive(Debug, Default)]
 pub(crate) struct Outage {
-    /// There was a connection since the last report.
+    /// There was a connection since the last `Disconnected`.
     pub(crate) connected: bool,
     pub(crate) reported: bool,
 }
 
 impl Outage {
-    /// Whether the end of the watch is the end of a connection that subscribers believe in.
+    /// Returns whether the end of the watch has to be published: it ends a connection that subscribers consider up.
     pub(crate) fn is_news(&self) -> bool {
         self.connected && !self.reported
     }

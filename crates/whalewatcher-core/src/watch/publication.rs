@@ -1,11 +1,12 @@
-//! Where one writer publishes, without ever waiting for a reader or a subscriber.
+//! The publication of snapshots and events by one writer, which never waits for readers or subscribers.
 //!
-//! The writer publishes batches of events, which are numbered through, and the picture after each. Readers load the newest
-//! picture from an atomic pointer. Subscribers share a log of those batches that one of them has not received yet. It holds
-//! no pictures: a subscriber receives all batches that it has not got, at once, together with the picture that they lead to.
-//! The log has room for a number of events, or for as many as containers are alive; a subscriber that lies further behind
-//! lags, and is given the difference between the picture that it saw last and the newest. So what is held for a subscriber
-//! is bounded by the number of containers, however many events there are.
+//! The writer publishes batches of numbered events, and the portfolio after each batch. Readers load the newest snapshot from an
+//! atomic pointer. Subscribers share a log of the batches that at least one of them has not received. The log contains no
+//! snapshots: a subscriber takes all batches that it has not received at once, together with the snapshot that they lead to.
+//!
+//! The log has room for a number of events, or for as many as containers are alive. A subscriber that is further behind lags:
+//! it receives the difference between its last snapshot and the newest. So the memory for a subscriber is bounded by the
+//! number of containers, not by the number of events.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::mem::take;
@@ -18,62 +19,77 @@ use super::status_follower::Lagged;
 use crate::model::{EngineIdentity, Event};
 use crate::portfolio::Portfolio;
 
-/// What all events up to a number lead to.
+/// The state after all events up to a number.
 #[derive(Default)]
 pub(crate) struct Snapshot {
     /// The number of the newest event in it.
     pub(crate) upto: u64,
     pub(crate) portfolio: Portfolio,
-    /// The engine that the newest event is about.
+    /// The engine of the newest event.
     pub(crate) engine: Option<Arc<EngineIdentity>>,
-    /// The newest event that is about the watch and not about a container, and its number: no difference of portfolios
-    /// shows it.
+    /// The newest event about the watch, with its number: a difference of portfolios does not contain it.
     pub(crate) about_watch: Option<(u64, Event)>,
 }
 
-/// Where one writer publishes and any number of readers and subscribers look.
+/// Connects one writer with any number of readers and subscribers.
 pub(crate) struct Publication {
     newest: ArcSwap<Snapshot>,
     log: Mutex<Log>,
-    /// How many events a subscriber may lie behind, at least.
+    /// The least number of events that a subscriber may lag behind.
     queue: usize,
     /// How many times a subscriber lagged.
     lagged: Lagged,
 }
 
-/// What subscribers share.
+/// The state that subscribers share.
 #[derive(Default)]
 struct Log {
-    /// What subscribers may have received.
+    /// The snapshot that subscribers may receive.
     visible: Arc<Snapshot>,
-    /// What readers see already, and subscribers do not.
+    /// The snapshot and events that readers may see, but subscribers not yet.
     staged: Option<(Arc<Snapshot>, Arc<[Event]>)>,
-    /// What some subscriber has not received, oldest first; each with the number of its newest event.
+    /// The batches that some subscriber has not received, oldest first; each with the number of its newest event.
     batches: VecDeque<(u64, Arc<[Event]>)>,
-    /// How many events are in these.
+    /// The number of events in these.
     held: usize,
-    /// How many subscribers have received the events up to a number; those that lag are not among them.
+    /// How many subscribers have received the events up to a number, without those that lag.
     places: BTreeMap<u64, usize>,
-    /// The subscribers that wait, by number.
+    /// The wakers of waiting subscribers, by subscriber number.
     waiting: BTreeMap<u64, Waker>,
     subscribers: u64,
     ended: bool,
     spent: Spent,
 }
 
-/// What is dropped only once the lock is released, for that may run code of the application.
+/// Values to drop after the lock is released, because that may run code of the application.
 type Spent = (Vec<Arc<[Event]>>, Option<Arc<Snapshot>>, Option<Waker>);
 
-/// What a subscriber has not received.
+/// The subscribers to wake, and what to drop: both run code of the application, so the caller holds no lock then.
+#[must_use]
+#[derive(Default)]
+pub(crate) struct Wakers {
+    waiting: BTreeMap<u64, Waker>,
+    spent: [Spent; 2],
+}
+
+impl Wakers {
+    pub(crate) fn wake(self) {
+        drop(self.spent);
+        self.waiting.into_values().for_each(Waker::wake);
+    }
+}
+
+/// The events that a subscriber has not received.
 pub(crate) struct Unread {
     /// The events; `None` if the subscriber lags.
     pub(crate) batches: Option<Vec<Arc<[Event]>>>,
-    /// What they lead to.
-    pub(crate) picture: Arc<Snapshot>,
+    /// The snapshot that they lead to.
+    pub(crate) snapshot: Arc<Snapshot>,
 }
 
 impl Publication {
-    /// An empty picture; subscribers may lie that many events behind, or as many as containers are alive.
+    /// Creates a publication with an empty portfolio. Subscribers may lag behind by `queue` events, or by as many as
+    /// containers are alive.
     pub(crate) fn new(queue: usize) -> Self {
         Self {
             newest: ArcSwap::default(),
@@ -83,43 +99,57 @@ impl Publication {
         }
     }
 
-    /// The counter of subscribers that lagged.
+    /// Returns the counter of lagging subscribers.
     pub(crate) fn lagged(&self) -> Lagged {
         self.lagged.clone()
     }
 
-    /// The newest picture; waits for nobody.
+    /// Returns the newest portfolio, without waiting.
     pub(crate) fn portfolio(&self) -> Portfolio {
         self.newest.load().portfolio.clone()
     }
 
-    /// Publishes events and the picture after them: first readers see the picture, then `in_between` runs, then
-    /// subscribers receive the events. Does nothing after the end, so that the picture stays what the events led to. Not to
-    /// be called concurrently.
+    /// Publishes events and the portfolio after them: first readers see the snapshot, then `in_between` runs, then
+    /// subscribers receive the events. Does nothing after the end, so that the snapshot matches the events. Must not be
+    /// called concurrently.
     pub(crate) fn publish(&self, after: &Portfolio, events: Vec<Event>, in_between: impl FnOnce()) {
-        if events.is_empty() {
-            return in_between();
-        }
-        if self.with(|log| self.stage(log, after, events)) {
-            in_between();
-            self.wake(self.with(|log| {
-                log.show(self.queue);
-                take(&mut log.waiting)
-            }));
-        }
+        self.publish_without_waking(after, events, in_between).wake();
     }
 
-    /// Whether there is somebody left to publish for.
+    /// Does the same, but leaves it to the caller to wake the subscribers.
+    pub(crate) fn publish_without_waking(
+        &self,
+        after: &Portfolio,
+        events: Vec<Event>,
+        in_between: impl FnOnce(),
+    ) -> Wakers {
+        if events.is_empty() {
+            in_between();
+            return Wakers::default();
+        }
+        let (is_staged, spent) = self.change(|log| self.stage(log, after, events));
+        if !is_staged {
+            return Wakers { waiting: BTreeMap::new(), spent: [spent, Spent::default()] };
+        }
+        in_between();
+        let (waiting, shown) = self.change(|log| {
+            log.show(self.queue);
+            take(&mut log.waiting)
+        });
+        Wakers { waiting, spent: [spent, shown] }
+    }
+
+    /// Stages a batch for readers; returns `false` after the end.
     fn stage(&self, log: &mut Log, after: &Portfolio, events: Vec<Event>) -> bool {
         if log.ended {
             return false;
         }
-        // Nothing, unless `in_between` panicked.
+        // Something is staged only if `in_between` panicked before.
         log.show(self.queue);
         let before = &log.visible;
         let numbered = (before.upto + 1..).zip(&events);
         let about_watch = numbered.filter(|(_, event)| event.container().is_none()).last();
-        let picture = Arc::new(Snapshot {
+        let snapshot = Arc::new(Snapshot {
             upto: before.upto + events.len() as u64,
             portfolio: after.clone(),
             engine: events.last().and_then(|event| event.engine.clone()),
@@ -127,24 +157,25 @@ impl Publication {
                 .map(|(number, event)| (number, event.clone()))
                 .or_else(|| before.about_watch.clone()),
         });
-        self.newest.store(picture.clone());
-        log.staged = Some((picture, events.into()));
+        self.newest.store(snapshot.clone());
+        log.staged = Some((snapshot, events.into()));
         true
     }
 
-    /// Ends all subscriptions once they have received what was published so far.
+    /// Ends all subscriptions after the events that were published so far.
     pub(crate) fn end(&self) {
-        self.wake(self.with(|log| {
+        let (waiting, spent) = self.change(|log| {
             log.show(self.queue);
             log.ended = true;
             take(&mut log.waiting)
-        }));
+        });
+        Wakers { waiting, spent: [spent, Spent::default()] }.wake();
     }
 
-    /// Joins as a subscriber: its place, and the picture that all it will receive comes after.
+    /// Adds a subscriber; returns its place, and the snapshot that all its events come after.
     pub(crate) fn join(self: &Arc<Self>) -> (Place, Arc<Snapshot>) {
         let (subscriber, seen) = self.with(|log| {
-            // The newest is stored by the holder of the lock only.
+            // Only the holder of the lock stores the newest.
             let seen = self.newest.load_full();
             log.enter(seen.upto);
             log.subscribers += 1;
@@ -154,27 +185,26 @@ impl Publication {
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut Log) -> T) -> T {
-        let (result, _spent) = {
-            let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-            (change(&mut log), take(&mut log.spent))
-        };
-        result
+        self.change(change).0
     }
 
-    fn wake(&self, waiting: BTreeMap<u64, Waker>) {
-        waiting.into_values().for_each(Waker::wake);
+    /// Changes the log. Dropping what is spent may run code of the application: the lock is released before.
+    fn change<T>(&self, change: impl FnOnce(&mut Log) -> T) -> (T, Spent) {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = change(&mut log);
+        (result, take(&mut log.spent))
     }
 }
 
 impl Log {
-    /// Lets subscribers see what is staged.
+    /// Moves the staged batch to the log, for subscribers.
     fn show(&mut self, queue: usize) {
-        let Some((picture, events)) = self.staged.take() else { return };
-        let room = queue.max(picture.portfolio.total()) + events.len();
+        let Some((snapshot, events)) = self.staged.take() else { return };
+        let room = queue.max(snapshot.portfolio.total()) + events.len();
         self.held += events.len();
-        self.batches.push_back((picture.upto, events));
-        self.spent.1 = Some(std::mem::replace(&mut self.visible, picture));
-        // Whatever the newest batch holds, only those lag that have not received too many before it.
+        self.batches.push_back((snapshot.upto, events));
+        self.spent.1 = Some(std::mem::replace(&mut self.visible, snapshot));
+        // The size of the newest batch makes no subscriber lag.
         while self.held > room {
             self.drop_oldest();
         }
@@ -182,7 +212,7 @@ impl Log {
         self.trim();
     }
 
-    /// The number of the newest event that is not held any more.
+    /// Returns the number of the newest event that the log dropped.
     fn begin(&self) -> u64 {
         self.batches.front().map_or(self.visible.upto, |(upto, events)| upto - events.len() as u64)
     }
@@ -200,7 +230,7 @@ impl Log {
         }
     }
 
-    /// Drops what all have received.
+    /// Drops the batches that all subscribers have received.
     fn trim(&mut self) {
         let received = self.places.keys().next().copied().unwrap_or(u64::MAX);
         while self.batches.front().is_some_and(|(upto, _)| *upto <= received) {
@@ -225,7 +255,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// All that the subscriber has not received, and may now; `None` when there will be nothing more.
+    /// Takes all events that the subscriber has not received; `None` after the end.
     pub(crate) fn poll_take(&mut self, context: &mut Context<'_>) -> Poll<Option<Unread>> {
         let Self { publication, subscriber, upto } = self;
         let unread = publication.with(|log| {
@@ -246,7 +276,7 @@ impl Place {
             *upto = log.visible.upto;
             log.enter(*upto);
             log.trim();
-            Poll::Ready(Some(Unread { batches, picture: log.visible.clone() }))
+            Poll::Ready(Some(Unread { batches, snapshot: log.visible.clone() }))
         });
         if let Poll::Ready(Some(Unread { batches: None, .. })) = &unread {
             publication.lagged.increment();

@@ -1,4 +1,4 @@
-//! What the watch and its users share.
+//! The state that the watch and the users of the watcher share.
 
 use std::sync::{Arc, Mutex};
 
@@ -13,14 +13,14 @@ use crate::model::EngineIdentity;
 use crate::reconciler::Reconciler;
 use crate::settings::Settings;
 
-/// What the watch and its users share.
+/// The state that the watch and the users of the watcher share.
 pub(crate) struct Shared<C> {
     pub(crate) client: C,
     pub(crate) settings: Settings,
     pub(crate) publication: Arc<Publication>,
     status: watch::Sender<Status>,
     identity: ArcSwapOption<EngineIdentity>,
-    /// Absent while a watch has it.
+    /// `None` while a watch owns it.
     pub(crate) reconciler: Mutex<Option<Reconciler>>,
     pub(crate) closed: CancellationToken,
 }
@@ -30,10 +30,10 @@ impl<C> Shared<C> {
         Self {
             client,
             publication: Arc::new(Publication::new(settings.subscriber_queue())),
+            reconciler: Mutex::new(Some(Reconciler::new(settings.clone()))),
             settings,
             status: watch::Sender::new(Status::new(Phase::Idle)),
             identity: ArcSwapOption::empty(),
-            reconciler: Mutex::new(Some(Reconciler::default())),
             closed: CancellationToken::new(),
         }
     }
@@ -60,20 +60,41 @@ impl<C> Shared<C> {
     }
 
     pub(crate) fn set_status(&self, status: Status) {
-        self.status.send_if_modified(|current| {
-            // Once closed, it stays so.
-            if matches!(current.phase, Phase::Closed) {
-                return false;
-            }
-            let changes = !current.is_same(&status);
-            *current = status;
-            changes
-        });
+        self.status.send_if_modified(|current| replace(current, status));
     }
 
-    /// Sets the phase of a watcher that nobody watches.
+    /// Sets the phase of a watcher without a watch.
     pub(crate) fn rest(&self, phase: Phase) {
-        let counters = self.status.borrow().counters.clone();
-        self.set_status(Status { counters, ..Status::new(phase) });
+        self.set_status(self.resting(phase));
     }
+
+    /// Sets the phase of a watcher without a watch, and returns whether to call [`wake_followers`](Self::wake_followers).
+    pub(crate) fn rest_without_waking(&self, phase: Phase) -> bool {
+        let (status, mut changes) = (self.resting(phase), false);
+        self.status.send_if_modified(|current| {
+            changes = replace(current, status);
+            false
+        });
+        changes
+    }
+
+    /// Wakes the followers of the status, which runs their wakers.
+    pub(crate) fn wake_followers(&self) {
+        self.status.send_modify(|_| {});
+    }
+
+    fn resting(&self, phase: Phase) -> Status {
+        let counters = self.status.borrow().counters.clone();
+        Status { counters, ..Status::new(phase) }
+    }
+}
+
+/// Replaces a status, and returns whether anything but the counters changes. `Closed` is final.
+fn replace(current: &mut Status, status: Status) -> bool {
+    if matches!(current.phase, Phase::Closed) {
+        return false;
+    }
+    let changes = !current.is_same(&status);
+    *current = status;
+    changes
 }

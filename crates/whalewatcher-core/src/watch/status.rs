@@ -1,4 +1,4 @@
-//! How a watcher fares.
+//! The status of a watcher.
 
 use std::fmt;
 use std::mem::discriminant;
@@ -8,95 +8,95 @@ use std::time::SystemTime;
 use crate::engine::{ChangeSource, Unlisted};
 use crate::model::{EngineError, Printable, Unresolved};
 
-/// How a watcher fares at the moment.
+/// The status of a watcher.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Status {
-    /// What it is doing.
+    /// The phase of the watch.
     pub phase: Phase,
-    /// How it learns of changes; `None` while it is not connected.
+    /// How the adapter learns of changes; `None` while it is not connected.
     pub source: Option<ChangeSource>,
-    /// Why it learns of changes in a worse way than usual, such as by polling because the engine ends the event stream at
-    /// once; `None` where it does not.
+    /// Why the adapter uses a fallback to learn of changes, such as polling because the engine ends the event stream at once;
+    /// `None` if it uses none.
     pub fallback: Option<Arc<EngineError>>,
-    /// The containers that cannot be inspected, and why not.
+    /// The containers that cannot be inspected, with the reasons.
     pub unresolved: Unresolved,
-    /// The parts of the engine, such as namespaces, that cannot be listed: of these the portfolio shows what was last
-    /// known and what events told, if anything. The list is asked for again.
+    /// The scopes of the engine, such as namespaces, that cannot be listed: the portfolio holds the last known state of
+    /// their containers, and what events reported. The watcher lists them again.
     pub unlisted: Vec<Unlisted>,
-    /// What it has done so far.
+    /// What the watcher has done so far.
     pub counters: Counters,
 }
 
-/// What a watcher has done since it was made.
+/// What a watcher has done since it was created.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counters {
     /// Attempts to connect.
     pub connects: u64,
-    /// Connections on which it found out what is alive, the first one included.
+    /// Connections on which the portfolio came in sync, the first one included.
     pub resyncs: u64,
     /// Engine events received.
     pub events: u64,
-    /// Of these, events that changed nothing: neither the portfolio nor what was asked.
+    /// Of these, events that neither changed the portfolio nor caused an inspection.
     pub ignored: u64,
-    /// Lists asked for.
+    /// Lists requested.
     pub lists: u64,
-    /// Inspections asked for.
+    /// Inspections requested.
     pub inspections: u64,
-    /// Of these, repetitions of failed ones.
+    /// Of these, retries after a failure.
     pub retries: u64,
-    /// Connections given up because of an answer or event that cannot be understood.
+    /// Connections dropped because of a malformed answer or event.
     pub malformed: u64,
-    /// Comparisons of the portfolio with the engine's list while all seemed well.
+    /// Periodic comparisons of the portfolio with the engine's list.
     pub audits: u64,
-    /// Containers of which an audit found, and mended, that the portfolio was wrong: events were lost.
+    /// Containers with drift that an audit found and repaired: events were lost.
     pub drifted: u64,
-    /// When that was the last time.
+    /// When drift was last found.
     pub last_drift: Option<SystemTime>,
-    /// How many times a subscriber lagged and was given the difference.
+    /// How many times a subscriber lagged and received the difference.
     pub lagged: u64,
 }
 
-/// What a watcher is doing.
+/// The phase of a watch.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Phase {
-    /// It has not been watched yet.
+    /// The watcher has not been watched yet.
     Idle,
-    /// It tries to reach the engine, for the first time or after a connection was lost.
+    /// It is connecting, for the first time or after a connection was lost.
     Connecting,
-    /// It is connected and finds out what is alive. The portfolio is as last known and becomes right bit by bit. It stays
-    /// so for as long as a part of the engine cannot be listed.
+    /// It is connected, and lists and inspects what is alive. The portfolio is as last known and is updated step by step.
+    /// This phase lasts as long as a scope of the engine cannot be listed.
     Synchronizing,
-    /// The portfolio is as the engine says, and follows it.
+    /// The portfolio is in sync with the engine, and follows it.
     Live {
         /// Since when.
         since: SystemTime,
     },
-    /// The engine cannot be reached; it will be tried again. The portfolio is as last known.
+    /// The engine cannot be reached; the watcher tries again. The portfolio is as last known.
     Disconnected {
-        /// Why not.
+        /// Why the connection or the attempt failed.
         error: Arc<EngineError>,
     },
-    /// The watch gave up: the engine could not be reached as often as the back-off allows.
+    /// The watch gave up: as many attempts failed as the back-off allows.
     Failed {
-        /// Why not, the last time.
+        /// Why the last attempt failed.
         error: Arc<EngineError>,
     },
-    /// The engine client's hook before watching failed, so nothing was watched.
+    /// The engine client's hook before watching failed, and the watch did not begin.
     Refused {
-        /// What the hook returned.
+        /// The error that the hook returned.
         error: Arc<EngineError>,
     },
-    /// The watch ended by a panic of the engine client, or of what the application gave it. The portfolio is as last known.
+    /// The engine client panicked, or code of the application that it calls. The portfolio is as last known.
     Panicked {
-        /// The panic's message.
+        /// The message of the panic.
         error: Arc<EngineError>,
     },
     /// The watch was cancelled or dropped, or the runtime that ran it has ended. The portfolio is as last known.
     Cancelled,
-    /// The watcher was closed, for good.
+    /// The watcher was closed permanently.
     Closed,
 }
 
@@ -112,7 +112,7 @@ impl Status {
         }
     }
 
-    /// Whether it says the same as the other.
+    /// Returns whether both are equal, except for the counters.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         let same_phase = match (&self.phase, &other.phase) {
             (Phase::Live { since }, Phase::Live { since: other }) => since == other,
@@ -128,7 +128,7 @@ impl Status {
         same_phase && same_source && self.unresolved.is_same(&other.unresolved) && same_unlisted
     }
 
-    /// Whether the portfolio is as the engine says, and follows it.
+    /// Returns whether the portfolio is in sync with the engine.
     #[must_use]
     pub fn is_live(&self) -> bool {
         matches!(self.phase, Phase::Live { .. })
@@ -174,7 +174,7 @@ mod tests {
     use crate::model::ErrorKind;
 
     fn failure() -> Arc<EngineError> {
-        Arc::new(EngineError::new(ErrorKind::Unreachable, "nobody\nthere"))
+        Arc::new(EngineError::new(ErrorKind::Unreachable, "nothing\nthere"))
     }
 
     fn unresolved(total: usize) -> Unresolved {
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_differs_in_phase_or_in_what_is_unresolved_is_not_the_same() {
+    fn statuses_are_the_same_if_only_counters_differ() {
         let error = failure();
         let all = [
             Phase::Idle,
@@ -222,16 +222,16 @@ mod tests {
     }
 
     #[test]
-    fn each_phase_has_its_words() {
+    fn each_phase_is_displayed() {
         for (phase, words) in [
             (Phase::Idle, "idle"),
             (Phase::Connecting, "connecting"),
             (Phase::Synchronizing, "synchronizing"),
             (live(1), "live"),
-            (Phase::Disconnected { error: failure() }, r"disconnected: nobody\nthere"),
-            (Phase::Failed { error: failure() }, r"gave up: nobody\nthere"),
-            (Phase::Refused { error: failure() }, r"not watching: nobody\nthere"),
-            (Phase::Panicked { error: failure() }, r"nobody\nthere"),
+            (Phase::Disconnected { error: failure() }, r"disconnected: nothing\nthere"),
+            (Phase::Failed { error: failure() }, r"gave up: nothing\nthere"),
+            (Phase::Refused { error: failure() }, r"not watching: nothing\nthere"),
+            (Phase::Panicked { error: failure() }, r"nothing\nthere"),
             (Phase::Cancelled, "cancelled"),
             (Phase::Closed, "closed"),
         ] {
@@ -243,7 +243,7 @@ mod tests {
             status.source = Some(ChangeSource::Polling { every: Duration::from_millis(1500) });
             assert_eq!(status.to_string(), format!("{words}, by polling every 1.5 s, 2 unresolved"));
             status.fallback = Some(failure());
-            let because = r"by polling every 1.5 s because nobody\nthere";
+            let because = r"by polling every 1.5 s because nothing\nthere";
             assert_eq!(status.to_string(), format!("{words}, {because}, 2 unresolved"));
             (status.source, status.fallback) = (Some(ChangeSource::Hints), None);
             assert_eq!(status.to_string(), format!("{words}, by hints, 2 unresolved"));

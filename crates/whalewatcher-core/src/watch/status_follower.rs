@@ -1,4 +1,4 @@
-//! The changes of a watcher's status.
+//! Follows the status of a watcher.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::status::Status;
 
-/// How many times a subscriber lagged. Subscribers count that, apart from the status, which the watch writes.
+/// The counter of lagging subscribers, which subscribers increment: the rest of the status is written by the watch.
 #[derive(Clone, Default)]
 pub(crate) struct Lagged(Arc<AtomicU64>);
 
@@ -21,16 +21,24 @@ impl Lagged {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Returns the status with this count.
+    /// Sets the count in a status.
     pub(crate) fn count_in(&self, mut status: Status) -> Status {
         status.counters.lagged = self.total();
         status
     }
 }
 
-/// Follows how a watcher fares.
+/// Follows the status of a watcher. It returns copies, so that a reader never blocks the watcher.
 ///
-/// It hands out copies only: whoever looks at a status does not hold up the watcher.
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # use whalewatcher_core::{scripted::Engine, watch};
+/// # let watcher = watch(Engine::new());
+/// let mut follower = watcher.follow_status();
+/// let live = follower.wait_for(|status| status.is_live()).await;
+/// assert!(live.is_some_and(|status| status.is_live()));
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct StatusFollower {
     receiver: watch::Receiver<Status>,
@@ -42,20 +50,21 @@ impl StatusFollower {
         Self { receiver, lagged }
     }
 
-    /// The status now.
+    /// Returns the current status.
     #[must_use]
     pub fn status(&self) -> Status {
         self.lagged.count_in(self.receiver.borrow().clone())
     }
 
-    /// Waits until something but the counters has changed since the last call, and returns the status then; `None` if
-    /// the watcher is gone. Changes that follow each other quickly are seen as one.
+    /// Waits until anything but the counters changed since the last call, and returns the status; `None` if the watcher was
+    /// dropped. Several changes in quick succession may be returned as one.
     pub async fn changed(&mut self) -> Option<Status> {
         self.receiver.changed().await.ok()?;
         Some(self.lagged.count_in(self.receiver.borrow_and_update().clone()))
     }
 
-    /// Waits for a status like that, and returns it; at once if it is so already; `None` if the watcher is gone.
+    /// Waits until the status fulfils a condition, and returns it; at once if it already does. `None` if the watcher was
+    /// dropped.
     pub async fn wait_for(&mut self, condition: impl FnMut(&Status) -> bool) -> Option<Status> {
         let status = self.receiver.wait_for(condition).await.ok()?.clone();
         Some(self.lagged.count_in(status))
@@ -76,7 +85,7 @@ mod tests {
     use crate::watch::status::Phase;
 
     #[tokio::test]
-    async fn a_follower_sees_what_changes_and_hears_of_the_end() {
+    async fn a_follower_returns_changes_and_the_end() {
         let sender = watch::Sender::new(Status::new(Phase::Idle));
         let mut follower = StatusFollower::new(sender.subscribe(), Lagged::default());
         assert!(format!("{follower:?}").starts_with("StatusFollower(Status { phase: Idle"));

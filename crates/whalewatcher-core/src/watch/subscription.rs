@@ -1,4 +1,4 @@
-//! What a subscriber receives.
+//! The subscription to the events of a watcher.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -16,44 +16,44 @@ use super::publication::{Place, Publication, Snapshot};
 use crate::model::{Event, EventKind};
 use crate::portfolio::{Portfolio, difference};
 
-/// The changes from the moment of subscribing on: a [`Stream`] of [`Event`]s that ends when the watcher is closed.
+/// All changes after a snapshot: a [`Stream`] of [`Event`]s that ends when the watcher is closed.
 ///
-/// The snapshot that came with it, and each event applied in turn, are the watcher's portfolio. A subscriber that reads too
-/// slowly is neither waited for nor cut off: it gets [`EventKind::Lagged`] and then the difference between what it last saw
-/// and now, and after it the newest [`EventKind::Synced`] or [`EventKind::Disconnected`] if it missed that.
+/// The snapshot that was returned with it, with each event [applied](Portfolio::apply) in turn, equals the watcher's
+/// portfolio. A subscriber that reads too slowly neither blocks the watcher nor is cut off: it receives
+/// [`EventKind::Lagged`], then the difference between its last snapshot and now, and then the newest [`EventKind::Synced`] or
+/// [`EventKind::Disconnected`] if it missed that.
 ///
-/// A subscription that is not read holds the last picture that it saw, and a number of events: at most as many as
-/// [`Settings::with_subscriber_queue`] allows or, if that is more, as many as containers were alive, once received and not
-/// read, and once not received. However many events there are, they are not kept for it.
+/// An unread subscription holds its last snapshot and a bounded number of events: at most twice the larger of
+/// [`Settings::with_subscriber_queue`] and the number of live containers. Further events are not kept for it.
 ///
-/// When a watch ends without the watcher being closed, the subscription does not: its last event is
+/// When a watch ends and the watcher is not closed, the subscription continues: its last event is
 /// [`EventKind::Disconnected`] with the reason, until the watcher is watched again.
 ///
 /// [`Settings::with_subscriber_queue`]: crate::Settings::with_subscriber_queue
 pub struct Subscription {
     place: Place,
-    /// The picture with everything that is handed out or received.
+    /// The snapshot after all events that were returned or received.
     seen: Arc<Snapshot>,
-    /// What is received and not handed out. No batch is empty.
+    /// The batches that were received and not returned. No batch is empty.
     received: VecDeque<Arc<[Event]>>,
-    /// How many events of the first batch are handed out.
+    /// How many events of the first batch were returned.
     read: usize,
 }
 
 impl Subscription {
-    /// The picture, and all that happens from exactly there on.
+    /// Returns a snapshot, and a subscription to all changes after it.
     pub(crate) fn new(publication: &Arc<Publication>) -> (Portfolio, Self) {
         let (place, seen) = publication.join();
         let now = seen.portfolio.clone();
         (now, Self { place, seen, received: VecDeque::new(), read: 0 })
     }
 
-    /// The next event; `None` after the watcher was closed. Nothing is lost if the future is dropped.
+    /// Returns the next event; `None` after the watcher was closed. Cancel safe: dropping the future loses no event.
     pub async fn next(&mut self) -> Option<Event> {
         poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
     }
 
-    /// The picture with everything that was received; after the end, with everything.
+    /// Returns the portfolio after all received events; after the end, after all events.
     pub(crate) fn seen(&self) -> &Portfolio {
         &self.seen.portfolio
     }
@@ -75,12 +75,12 @@ impl Stream for Subscription {
                 return Poll::Ready(Some(event));
             }
             let Some(unread) = ready!(this.place.poll_take(context)) else { return Poll::Ready(None) };
-            let before = replace(&mut this.seen, unread.picture);
+            let before = replace(&mut this.seen, unread.snapshot);
             match unread.batches {
                 Some(batches) => this.received.extend(batches),
                 None => this.received.push_back(catch_up(&before, &this.seen)),
             }
-            // A task that reads on and on lets others run, too.
+            // A task that reads continuously lets others run, too.
             ready!(pin!(consume_budget()).poll(context));
         }
     }
@@ -92,7 +92,7 @@ impl fmt::Debug for Subscription {
     }
 }
 
-/// What a subscriber that lags receives in place of what it missed.
+/// Returns the events that a lagging subscriber receives in place of those that it missed.
 fn catch_up(before: &Snapshot, after: &Snapshot) -> Arc<[Event]> {
     let now = SystemTime::now();
     let missed = after.upto - before.upto;
@@ -104,7 +104,7 @@ fn catch_up(before: &Snapshot, after: &Snapshot) -> Arc<[Event]> {
     let about_watch = after.about_watch.as_ref().filter(|(number, _)| *number > before.upto);
     events.extend(about_watch.map(|(_, event)| {
         let mut event = event.clone();
-        // It still holds, but of what was just announced.
+        // The event still holds, with the number of containers after the difference.
         if let EventKind::Synced { containers, .. } = &mut event.kind {
             *containers = after.portfolio.total();
         }
@@ -133,17 +133,17 @@ mod tests {
         publication.publish(&after, vec![event], in_between);
     }
 
-    /// The number that a picture shows, 0 if it is empty.
+    /// Returns the number that a portfolio contains, 0 if it is empty.
     fn number(portfolio: &Portfolio) -> u32 {
         portfolio.by_id("a").map_or(0, |container| container.name().parse().expect("a number"))
     }
 
-    /// The number that an event told.
+    /// Returns the number that an event contains.
     fn reported(event: &Event) -> u32 {
         event.container().expect("about a container").name().parse().expect("a number")
     }
 
-    /// Looks at the picture whenever it is woken.
+    /// Reads the portfolio whenever it is woken.
     struct Looking {
         publication: Arc<Publication>,
         seen: Mutex<Vec<u32>>,
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_woken_by_an_event_finds_the_picture_that_it_led_to() {
+    fn a_woken_subscriber_reads_the_portfolio_after_the_event() {
         let publication = Arc::new(Publication::new(8));
         let (_, mut changes) = Subscription::new(&publication);
         let looking = Arc::new(Looking { publication: publication.clone(), seen: Mutex::default() });
@@ -164,13 +164,13 @@ mod tests {
         assert!(changes.poll_next_unpin(&mut Context::from_waker(&waker)).is_pending());
         publish(&publication, 1, || {
             assert_eq!(number(&publication.portfolio()), 1, "readers see it first");
-            assert!(looking.seen.lock().unwrap().is_empty(), "and subscribers hear of it last");
+            assert!(looking.seen.lock().unwrap().is_empty(), "subscribers are woken last");
         });
         assert_eq!(*looking.seen.lock().unwrap(), [1]);
     }
 
     #[test]
-    fn what_is_in_the_snapshot_does_not_come_again() {
+    fn events_in_the_snapshot_are_not_repeated() {
         let publication = Arc::new(Publication::new(8));
         let mut joined = None;
         publish(&publication, 1, || joined = Some(Subscription::new(&publication)));
@@ -181,7 +181,7 @@ mod tests {
         assert_eq!(changes.next().now_or_never().flatten().as_ref().map(reported), Some(2));
     }
 
-    /// Publishes that the picture is synced.
+    /// Publishes `Synced`.
     fn sync(publication: &Publication) {
         let event = Event::new(SystemTime::UNIX_EPOCH, EventKind::Synced { containers: 1, unresolved: 0 });
         publication.publish(&publication.portfolio(), vec![event], || {});
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn who_lags_is_reported_how_much_it_missed_and_what_it_does_not_know_yet() {
+    fn a_lagging_subscriber_receives_the_count_and_the_difference() {
         let publication = Arc::new(Publication::new(1));
         let lagged = || publication.lagged().total();
         publish(&publication, 1, || {});
@@ -216,12 +216,12 @@ mod tests {
         sync(&publication);
         assert_eq!(unread(&mut changes), ["synced"]);
         (7..=9).for_each(|number| publish(&publication, number, || {}));
-        assert_eq!(unread(&mut changes), ["lagged 3", "9"], "nor is the last that it received");
+        assert_eq!(unread(&mut changes), ["lagged 3", "9"], "not even the last that it received");
         assert_eq!(lagged(), 3);
     }
 
     #[test]
-    fn what_readers_see_subscribers_receive_even_if_the_end_comes_in_between() {
+    fn subscribers_receive_what_readers_see_if_the_end_comes_in_between() {
         let publication = Arc::new(Publication::new(8));
         let (mut fold, mut changes) = Subscription::new(&publication);
         publish(&publication, 1, || publication.end());
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_thread_ends_it_the_fold_is_the_picture() {
+    fn the_fold_is_the_portfolio_when_another_thread_ends_it() {
         for _ in 0..500 {
             let publication = Arc::new(Publication::new(4));
             let (mut fold, mut changes) = Subscription::new(&publication);
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_for_a_subscription_that_is_not_read_does_not_grow_with_what_happens() {
+    fn memory_for_an_unread_subscription_is_bounded() {
         const QUEUE: usize = 1000;
         let held = |all: &[Weak<Container>]| all.iter().filter(|it| it.strong_count() > 0).count();
         let publication = Arc::new(Publication::new(QUEUE));
@@ -291,11 +291,11 @@ mod tests {
         assert_eq!(held(&all), 0);
         publish_many(&publication, 500);
         drop(never_read);
-        assert_eq!(held(&publish_many(&publication, 500)), 0, "nothing is kept for nobody");
+        assert_eq!(held(&publish_many(&publication, 500)), 0, "nothing is kept without subscribers");
     }
 
     #[test]
-    fn as_many_events_as_containers_are_alive_are_kept_however_short_the_queue() {
+    fn a_short_queue_keeps_as_many_events_as_containers_are_alive() {
         let publication = Arc::new(Publication::new(1));
         let (mut fold, mut changes) = Subscription::new(&publication);
         let mut after = Portfolio::default();
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_published_is_read_to_its_end() {
+    fn events_before_the_end_are_read() {
         let publication = Arc::new(Publication::new(8));
         let (_, mut changes) = Subscription::new(&publication);
         assert_eq!(format!("{changes:?}"), "Subscription { .. }");

@@ -1,4 +1,4 @@
-//! A watcher keeps one engine's portfolio in sync.
+//! The watcher of one engine.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use futures_core::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use super::error::WatchError;
-use super::guard::Turn;
+use super::guard::WatchGuard;
 use super::shared::Shared;
 use super::status::{Phase, Status};
 use super::status_follower::StatusFollower;
@@ -17,85 +17,112 @@ use crate::model::EngineIdentity;
 use crate::portfolio::Portfolio;
 use crate::settings::Settings;
 
-/// Keeps one engine's portfolio in sync; the part that is the same for every kind of engine, for holding
-/// watchers of several kinds as `Box<dyn Watcher>`. [`EngineWatcher`] is the one implementation, and says more of
-/// each method.
+/// The watcher of an engine of any type: an object-safe trait, for holding watchers of several engine types as
+/// `Arc<dyn Watcher>`. [`EngineWatcher`] implements it and documents each method.
 pub trait Watcher: Send + Sync + 'static {
-    /// Returns the newest picture, from memory.
+    /// Returns the newest snapshot of the portfolio, from memory.
     fn portfolio(&self) -> Portfolio;
 
-    /// The picture, and all that happens from exactly there on.
+    /// Returns a snapshot of the portfolio, and a subscription to all changes after it.
     fn subscribe(&self) -> (Portfolio, Subscription);
 
-    /// Waits until the portfolio is as the engine says, and returns the status then.
+    /// Waits until the portfolio is in sync with the engine, and returns the status then.
     ///
     /// # Errors
     ///
-    /// When that will not come: nobody watches, or the watch has ended.
+    /// If there is no watch, or the watch has ended.
     fn ready(&self) -> BoxFuture<'_, Result<Status, WatchError>>;
 
     /// Watches until the token is cancelled, the watcher closed, or the future dropped. The watch begins with the call.
     ///
     /// # Errors
     ///
-    /// If it is being watched already or was closed, when it gives up, and when code of the application panics.
+    /// If there is a watch already, if the watcher was closed, if the watch gives up, or if code of the application panics.
     fn watch(&self, token: CancellationToken) -> BoxFuture<'static, Result<(), WatchError>>;
 
     /// Returns the status.
     fn status(&self) -> Status;
 
-    /// Returns the status, with a way to await its changes.
+    /// Returns a follower of the status, which waits for changes.
     fn follow_status(&self) -> StatusFollower;
 
-    /// The engine's type, such as `docker.com`.
+    /// Returns the engine's type, such as `docker.com`.
     fn engine_type(&self) -> &str;
 
-    /// Where the engine is reached, such as `unix:///run/docker.sock`.
+    /// Returns the endpoint, such as `unix:///run/docker.sock`.
     fn endpoint(&self) -> &str;
 
-    /// The engine's identity; `None` before the first connection.
+    /// Returns the engine's identity; `None` before the first connection.
     fn identity(&self) -> Option<Arc<EngineIdentity>>;
 
-    /// Ends the watch and all subscriptions, for good.
+    /// Ends the watch and all subscriptions permanently.
     fn close(&self);
 }
 
-/// Keeps the portfolio of the engine in sync that an [`EngineClient`] talks to.
+/// The watcher of the engine that an [`EngineClient`] connects to. It keeps the portfolio in sync.
 ///
-/// Nothing happens until somebody runs [`watch`](Self::watch); [`watch()`](crate::watch()) does so in a task. It is
-/// meant to be shared, as `Arc`: all methods take `&self`.
+/// It does nothing until [`watch`](Self::watch) runs; [`watch()`](crate::watch()) runs it in a task. All methods take
+/// `&self`, so a watcher can be shared as `Arc`.
 ///
-/// What it holds is a cache, kept true by the engine's events: the engine is a tiny moment ahead, and while it cannot
-/// be reached the picture stays as last known. [`status`](Self::status) tells which.
+/// The portfolio is a cache that follows the engine's events: it is a moment behind the engine, and while the engine cannot
+/// be reached, it stays as last known. [`status`](Self::status) returns whether it is up to date.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), whalewatcher_core::WatchError> {
+/// # use whalewatcher_core::scripted::Engine;
+/// use whalewatcher_core::{Container, watch};
+///
+/// # let client = Engine::new();
+/// # client.start(Container::new("c0ffee", "web", 4711));
+/// let watcher = watch(client);
+/// watcher.ready().await?;
+/// assert_eq!(watcher.portfolio().by_name("web").map(|web| web.pid()), Some(4711));
+/// # Ok(()) }
+/// ```
 pub struct EngineWatcher<C> {
     shared: Arc<Shared<C>>,
 }
 
 impl<C: EngineClient> EngineWatcher<C> {
-    /// A watcher with default settings.
+    /// Creates a watcher with default settings.
     pub fn new(client: C) -> Self {
         Self::with_settings(client, Settings::default())
     }
 
-    /// A watcher with these settings.
+    /// Creates a watcher with these settings.
     pub fn with_settings(client: C, settings: Settings) -> Self {
         Self { shared: Arc::new(Shared::new(client, settings)) }
     }
 
-    /// The client it talks to the engine with.
+    /// Returns the client that connects to the engine.
     pub fn client(&self) -> &C {
         &self.shared.client
     }
 
-    /// Returns the newest picture, from memory; takes no lock that anybody holds while writing.
+    /// Returns the newest snapshot of the portfolio, from memory. Takes no lock that a writer holds.
     pub fn portfolio(&self) -> Portfolio {
         self.shared.publication.portfolio()
     }
 
-    /// The picture, and all that happens from exactly there on: no change is missed or announced twice.
+    /// Returns a snapshot of the portfolio, and a subscription to all changes after it: no change is missed or repeated.
     ///
-    /// A subscriber that joins before the watch is live sees what is found alive as [`Started`], then [`Synced`].
-    /// After [`close`](Self::close) the stream ends.
+    /// A subscriber that subscribes before the watch is live receives what is found alive as [`Started`], then [`Synced`].
+    /// After [`close`](Self::close) the subscription ends.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), whalewatcher_core::WatchError> {
+    /// # use whalewatcher_core::scripted::Engine;
+    /// # use whalewatcher_core::{Container, watch};
+    /// # let engine = Engine::new();
+    /// # let watcher = watch(engine.clone());
+    /// # watcher.ready().await?;
+    /// let (mut portfolio, mut changes) = watcher.subscribe();
+    /// # engine.start(Container::new("c0ffee", "web", 4711));
+    /// let event = changes.next().await.expect("the watcher is not closed");
+    /// portfolio.apply(&event.kind);
+    /// assert_eq!(portfolio, watcher.portfolio());
+    /// # Ok(()) }
+    /// ```
     ///
     /// [`Started`]: crate::EventKind::Started
     /// [`Synced`]: crate::EventKind::Synced
@@ -103,15 +130,15 @@ impl<C: EngineClient> EngineWatcher<C> {
         Subscription::new(&self.shared.publication)
     }
 
-    /// Waits until the portfolio is as the engine says: at once if it is already, else until the engine is reached
-    /// and each container that it lists was inspected once. Waits for as long as the watch goes on trying.
+    /// Waits until the portfolio is in sync: until the engine is connected and each container that it lists was inspected
+    /// once. Returns at once if it is already, and waits for as long as the watch keeps trying.
     ///
-    /// Returns the status at that moment. Its [`unresolved`](Status::unresolved) names the containers whose inspection
-    /// failed: where that is not empty, the portfolio may lack some that are alive.
+    /// Returns the status at that time. Its [`unresolved`](Status::unresolved) lists the containers whose inspection
+    /// failed: if there are any, the portfolio may lack containers that are alive.
     ///
     /// # Errors
     ///
-    /// When that will not come: [`watch`](Self::watch) was not called, or the watch has ended, for whatever reason.
+    /// If [`watch`](Self::watch) was not called, or the watch has ended for any reason.
     pub async fn ready(&self) -> Result<Status, WatchError> {
         let decided = |status: &Status| {
             !matches!(status.phase, Phase::Connecting | Phase::Synchronizing | Phase::Disconnected { .. })
@@ -128,10 +155,10 @@ impl<C: EngineClient> EngineWatcher<C> {
         }
     }
 
-    /// Watches until the token is cancelled or the watcher closed, which is `Ok`. Dropping the future at any point
-    /// ends it as well, with all that belongs to it.
+    /// Watches until the token is cancelled or the watcher closed, and then returns `Ok`. Dropping the future at any await
+    /// point also ends the watch and releases all its resources.
     ///
-    /// The watch begins with the call, not when the future is first polled: from then on [`ready`](Self::ready) waits. The
+    /// The watch begins with the call, not with the first poll of the future: from then on [`ready`](Self::ready) waits. The
     /// future borrows nothing, so it can be spawned:
     ///
     /// ```
@@ -147,22 +174,24 @@ impl<C: EngineClient> EngineWatcher<C> {
     /// # }
     /// ```
     ///
-    /// However it ends, subscribers receive [`EventKind::Disconnected`] if they had not before, and the status says why.
-    /// It can be run again later: the portfolio stays as last known and is then brought up to date.
+    /// When the watch ends for any reason, subscribers receive [`EventKind::Disconnected`] unless they did before, and the
+    /// status contains the reason. The watcher can be watched again later: the portfolio stays as last known until then.
     ///
     /// # Errors
     ///
-    /// [`WatchError::AlreadyWatching`] while another watch of this watcher runs, [`WatchError::Closed`] after it was
-    /// closed, [`WatchError::GaveUp`] when the back-off is exhausted, [`WatchError::Refused`] if the engine client's
-    /// hook before watching failed, [`WatchError::Panicked`] if the client or a hook panicked.
+    /// - [`WatchError::AlreadyWatching`] while another watch of this watcher runs.
+    /// - [`WatchError::Closed`] after the watcher was closed.
+    /// - [`WatchError::GaveUp`] when the attempts of the back-off are exhausted.
+    /// - [`WatchError::Refused`] if the engine client's hook before watching failed.
+    /// - [`WatchError::Panicked`] if the client or a hook panicked.
     ///
     /// [`EventKind::Disconnected`]: crate::EventKind::Disconnected
     pub fn watch(
         &self,
         token: CancellationToken,
     ) -> impl Future<Output = Result<(), WatchError>> + Send + use<C> {
-        let turn = Turn::begin(&self.shared);
-        async move { turn?.run(token).await }
+        let guard = WatchGuard::begin(&self.shared);
+        async move { guard?.run(token).await }
     }
 
     /// Returns the status.
@@ -170,27 +199,27 @@ impl<C: EngineClient> EngineWatcher<C> {
         self.shared.status()
     }
 
-    /// Returns the status, with a way to await its changes.
+    /// Returns a follower of the status, which waits for changes.
     pub fn follow_status(&self) -> StatusFollower {
         self.shared.follow_status()
     }
 
-    /// The engine's type, such as `docker.com`.
+    /// Returns the engine's type, such as `docker.com`.
     pub fn engine_type(&self) -> &str {
         self.shared.client.engine_type()
     }
 
-    /// Where the engine is reached, such as `unix:///run/docker.sock`.
+    /// Returns the endpoint, such as `unix:///run/docker.sock`.
     pub fn endpoint(&self) -> &str {
         self.shared.client.endpoint()
     }
 
-    /// The engine's identity, as of the newest connection; `None` before the first.
+    /// Returns the engine's identity, as of the newest connection; `None` before the first.
     pub fn identity(&self) -> Option<Arc<EngineIdentity>> {
         self.shared.identity()
     }
 
-    /// Ends the watch and all subscriptions, for good. The portfolio stays readable as last known.
+    /// Ends the watch and all subscriptions permanently. The portfolio stays readable as last known.
     pub fn close(&self) {
         self.shared.closed.cancel();
         self.shared.rest(Phase::Closed);

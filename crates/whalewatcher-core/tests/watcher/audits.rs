@@ -1,4 +1,4 @@
-//! What no event tells: audits, dead streams, and what is counted.
+//! Audits, stalled event streams, and counters.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use whalewatcher_core::{ErrorKind, Phase, Settings, watch, watch_with};
 use crate::{container, live, next, short};
 
 #[tokio::test(start_paused = true)]
-async fn an_audit_finds_mends_and_counts_what_no_event_reported() {
+async fn an_audit_repairs_and_counts_drift() {
     for whole in [false, true] {
         let engine = Engine::new().with_whole_lists(whole);
         for id in ["exits", "paused", "renamed", "stays"] {
@@ -43,7 +43,7 @@ async fn an_audit_finds_mends_and_counts_what_no_event_reported() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn audits_of_a_true_picture_cost_a_list_each_and_announce_nothing() {
+async fn audits_without_drift_cost_one_list_and_announce_nothing() {
     let (engine, watching) = live(&["a", "b"]).await;
     engine.pause("a", true);
     let (_, mut changes) = watching.subscribe();
@@ -56,7 +56,7 @@ async fn audits_of_a_true_picture_cost_a_list_each_and_announce_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_changes_during_an_audit_is_no_drift() {
+async fn a_change_during_an_audit_is_no_drift() {
     for moment in [Moment::BeforeLooking, Moment::BeforeAnswering] {
         let (engine, watching) = live(&["a", "b"]).await;
         let (mut fold, mut changes) = watching.subscribe();
@@ -75,7 +75,7 @@ async fn what_changes_during_an_audit_is_no_drift() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_inspection_that_takes_longer_than_the_grace_period_is_no_drift() {
+async fn an_inspection_longer_than_the_grace_period_is_no_drift() {
     let engine = Engine::new();
     let settings = Settings::default().with_audits(Duration::from_secs(4));
     let watching = watch_with(engine.clone(), settings);
@@ -103,7 +103,7 @@ async fn an_audit_that_fails_waits_for_the_next_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_engine_that_lists_no_more_is_given_up() {
+async fn an_engine_without_lists_is_disconnected() {
     let (engine, watching) = live(&["a"]).await;
     let (_, mut changes) = watching.subscribe();
     engine.hold(Call::List, Moment::BeforeLooking);
@@ -112,7 +112,7 @@ async fn an_engine_that_lists_no_more_is_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn there_is_no_audit_before_the_picture_is_live_nor_during_another() {
+async fn audits_begin_when_live_and_never_overlap() {
     let engine = Engine::new();
     engine.start(container("a", 1));
     engine.fail("a", 1);
@@ -148,7 +148,7 @@ async fn only_silence_is_checked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn audits_and_checks_can_be_turned_off() {
+async fn audits_and_probes_can_be_disabled() {
     let engine = Engine::new();
     let settings = Settings::default().with_audits(None).with_probes(None, Duration::from_secs(1));
     let watching = watch_with(engine.clone(), settings);
@@ -158,7 +158,7 @@ async fn audits_and_checks_can_be_turned_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_hour_of_silence_is_no_alarm() {
+async fn an_hour_of_silence_is_no_error() {
     let (engine, watching) = live(&["a"]).await;
     tokio::time::sleep(Duration::from_secs(3600)).await;
     assert_eq!((engine.calls().connects, engine.calls().all_inspections()), (1, 1));
@@ -167,7 +167,7 @@ async fn an_hour_of_silence_is_no_alarm() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_engine_that_does_not_answer_any_more_is_noticed_within_15_seconds() {
+async fn an_engine_that_stops_answering_is_detected_within_15_seconds() {
     let (engine, watching) = live(&["a"]).await;
     let (_, mut changes) = watching.subscribe();
     engine.hold(Call::Probe, Moment::BeforeLooking);
@@ -178,7 +178,7 @@ async fn an_engine_that_does_not_answer_any_more_is_noticed_within_15_seconds() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_gap_in_what_a_dead_engine_reported_is_no_sign_of_life() {
+async fn a_gap_is_no_sign_that_the_engine_answers() {
     let (engine, watching) = live(&["a"]).await;
     let (_, mut changes) = watching.subscribe();
     let began = Instant::now();
@@ -193,7 +193,7 @@ async fn a_gap_in_what_a_dead_engine_reported_is_no_sign_of_life() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_stream_that_is_dead_while_the_engine_answers_is_noticed_within_15_seconds() {
+async fn a_stalled_event_stream_is_detected_within_15_seconds() {
     let (engine, watching) = live(&["a"]).await;
     let (_, mut changes) = watching.subscribe();
     engine.stall(true);
@@ -218,7 +218,7 @@ async fn counters_report_what_was_done() {
     let began = watching.status();
     engine.fail("b", 1);
     engine.start(container("b", 2));
-    for id in ["unheard of", "nobody"] {
+    for id in ["unknown", "missing"] {
         engine.emit(&EngineEvent::Changed { id: id.into(), at: None });
     }
     assert_eq!(next(&mut changes, 1).await, ["started b"]);

@@ -1,4 +1,4 @@
-//! Connections that are lost, refused and made anew.
+//! Lost and refused connections, and reconnects.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,7 +29,7 @@ async fn a_reconnect_announces_exactly_what_changed() {
         let (mut fold, mut changes) = watching.subscribe();
         engine.disconnect();
         assert_eq!(next(&mut changes, 1).await, ["disconnected"]);
-        assert_eq!(watching.portfolio().total(), 5, "the last known picture stays");
+        assert_eq!(watching.portfolio().total(), 5, "the last known portfolio stays");
         engine.exit("exits", Some(0));
         engine.pause("paused", true);
         engine.rename("renamed", "other");
@@ -56,10 +56,10 @@ async fn a_reconnect_announces_exactly_what_changed() {
     }
 }
 
-/// Inspections can be ahead of the event stream. If the connection is lost in between, the engine may tell on the next
-/// one, which begins a little earlier, of the start of a life that was announced already.
+/// Inspections can be ahead of the event stream. If the connection is lost in between, the stream of the next one, which
+/// begins a little earlier, may contain the start of a life that was announced already.
 #[tokio::test(start_paused = true)]
-async fn a_start_that_is_reported_only_after_a_reconnect_ends_nothing() {
+async fn a_start_reported_after_a_reconnect_ends_nothing() {
     let (engine, watching) = live(&["a"]).await;
     let began = watching.portfolio().by_id("a").and_then(|known| known.started_at()).unwrap();
     let (_, mut changes) = watching.subscribe();
@@ -76,7 +76,7 @@ async fn a_start_that_is_reported_only_after_a_reconnect_ends_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_life_that_is_reported_only_after_it_was_announced_and_two_reconnects_is_not_announced_again() {
+async fn a_life_reported_after_two_reconnects_is_not_announced_again() {
     let (engine, watching) = live(&["a", "last"]).await;
     let began = watching.portfolio().by_id("a").and_then(|known| known.started_at()).unwrap();
     let (_, mut changes) = watching.subscribe();
@@ -101,7 +101,7 @@ async fn a_life_that_is_reported_only_after_it_was_announced_and_two_reconnects_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reconnect_after_which_nothing_is_different_announces_nothing() {
+async fn a_reconnect_without_changes_announces_nothing() {
     let (engine, watching) = live(&["a", "b"]).await;
     let revision = watching.portfolio().revision();
     let (_, mut changes) = watching.subscribe();
@@ -111,7 +111,7 @@ async fn a_reconnect_after_which_nothing_is_different_announces_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pause_of_a_survivor_that_may_have_been_replaced_is_not_believed_untested() {
+async fn a_pause_of_an_unconfirmed_survivor_is_inspected() {
     let (engine, watching) = live(&["a"]).await;
     let (mut fold, mut changes) = watching.subscribe();
     engine.hold(Call::List, Moment::BeforeLooking);
@@ -129,7 +129,7 @@ async fn a_pause_of_a_survivor_that_may_have_been_replaced_is_not_believed_untes
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_exited_while_a_list_failed_is_seen_when_it_is_alive_again() {
+async fn a_restart_after_a_failed_list_is_announced() {
     for whole in [false, true] {
         let (engine, watching) = live(&["a"]).await;
         let engine = engine.with_whole_lists(whole);
@@ -153,9 +153,9 @@ async fn what_exited_while_a_list_failed_is_seen_when_it_is_alive_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_back_off_grows_and_starts_afresh_after_a_healthy_connection() {
+async fn the_back_off_grows_and_resets_after_a_healthy_connection() {
     let engine = Engine::new();
-    engine.refuse(ErrorKind::Unreachable, "nobody there");
+    engine.refuse(ErrorKind::Unreachable, "nothing there");
     let watching = watch(engine.clone());
     engine.asked(|calls| calls.connects == 15).await;
     let before = Instant::now();
@@ -172,7 +172,7 @@ async fn the_back_off_grows_and_starts_afresh_after_a_healthy_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_breaks_at_once_again_and_again_is_backed_off_from() {
+async fn connections_that_break_at_once_are_backed_off() {
     let (engine, watching) = live(&[]).await;
     let (_, mut changes) = watching.subscribe();
     let began = Instant::now();
@@ -184,7 +184,7 @@ async fn a_connection_that_breaks_at_once_again_and_again_is_backed_off_from() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_gives_up_after_the_attempts_it_is_allowed_and_says_why() {
+async fn a_watch_gives_up_after_the_allowed_attempts_with_the_reason() {
     let engine = Engine::new();
     engine.refuse(ErrorKind::PermissionDenied, "not yours");
     for (attempts, reported) in [(1, &["not yours"][..]), (3, &["not yours", "gave up: not yours"])] {
@@ -208,20 +208,20 @@ fn reason_of(event: &Event) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outage_is_reported_once_and_its_newest_reason_is_in_the_status() {
+async fn an_outage_is_reported_once_and_the_status_has_its_newest_reason() {
     let (engine, watching) = live(&["a"]).await;
     let (_, mut changes) = watching.subscribe();
     let mut status = watching.follow_status();
     for _ in 0..2 {
-        engine.refuse(ErrorKind::Unreachable, "nobody there");
+        engine.refuse(ErrorKind::Unreachable, "nothing there");
         engine.disconnect();
         assert_eq!(reason_of(&event(&mut changes).await), "scripted disconnect");
-        for reason in ["nobody there", "not yours"] {
+        for reason in ["nothing there", "not yours"] {
             engine.refuse(ErrorKind::Unreachable, reason);
             let is_so = |status: &Status| status.to_string() == format!("disconnected: {reason}");
             status.wait_for(is_so).await.expect("a watcher");
         }
-        // Connections on which it does not become live are part of the outage.
+        // A connection that does not become live is part of the outage.
         engine.fail_lists(2);
         engine.accept();
         assert_eq!(next(&mut changes, 1).await, ["synced"]);
@@ -229,7 +229,7 @@ async fn an_outage_is_reported_once_and_its_newest_reason_is_in_the_status() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_another_engine_had_ends_as_of_that_engine() {
+async fn exits_carry_the_engine_that_the_container_was_in() {
     let engine = Engine::new();
     engine.set_id("old");
     for id in ["goes", "goes later", "is replaced", "stays"] {
@@ -266,7 +266,7 @@ async fn what_another_engine_had_ends_as_of_that_engine() {
         ]
     );
     assert_eq!(watching.identity().expect("an engine").id, "new");
-    // It was not seen on the next connection either.
+    // The next connection did not confirm it either.
     engine.set_id("newest");
     engine.disconnect();
     engine.exit("goes later", None);
@@ -276,10 +276,10 @@ async fn what_another_engine_had_ends_as_of_that_engine() {
     assert_eq!(reported, ["disconnected of new", "exited goes later of new"]);
 }
 
-/// An engine that sends events without end as fast as they are taken, up to a number at which the test has failed.
+/// An engine that sends events as fast as they are read, up to a number at which the test has failed.
 #[derive(Clone)]
 struct Flood {
-    /// Whether it subscribes before.
+    /// Whether it yields `Subscribed` before.
     subscribes: bool,
     taken: Arc<AtomicUsize>,
 }
@@ -327,12 +327,12 @@ impl EngineConnection for Flood {
 }
 
 #[tokio::test]
-async fn cancelling_works_at_once_however_fast_an_engine_sends() {
+async fn cancelling_works_at_once_during_a_flood_of_events() {
     for subscribes in [true, false] {
         let flood = Flood { subscribes, taken: Arc::default() };
         let watcher = EngineWatcher::new(flood.clone());
         let token = CancellationToken::new();
-        // They share one thread.
+        // All tasks share one thread.
         let watching = tokio::spawn(watcher.watch(token.clone()));
         while flood.taken.load(Ordering::Relaxed) == 0 {
             tokio::task::yield_now().await;
@@ -346,7 +346,7 @@ async fn cancelling_works_at_once_however_fast_an_engine_sends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_that_fails_fails_the_connection_and_another_is_made() {
+async fn a_failed_list_ends_the_connection_and_another_begins() {
     let engine = Engine::new();
     engine.fail_lists(1);
     let watching = watch(engine.clone());
@@ -372,7 +372,7 @@ async fn every_call_has_a_time_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn how_changes_are_learned_of_is_reported_for_each_connection_anew() {
+async fn the_source_of_changes_is_reported_for_each_connection() {
     let polling = ChangeSource::Polling { every: Duration::from_secs(1) };
     let engine = Engine::new().with_source(ChangeSource::Hints);
     engine.start(container("a", 1));
@@ -395,7 +395,7 @@ async fn how_changes_are_learned_of_is_reported_for_each_connection_anew() {
     status.wait_for(|status| status.fallback.is_some()).await.unwrap();
     assert!(changes.next().now_or_never().is_none(), "nothing of that is reported to subscribers");
     let counters = watching.status().counters;
-    assert_eq!((counters.events, counters.lists), (0, 1), "nor is it an event, or a reason to list");
+    assert_eq!((counters.events, counters.lists), (0, 1), "it is no event, and no reason to list");
 
     engine.refuse(ErrorKind::Unreachable, "away");
     engine.disconnect();

@@ -1,7 +1,12 @@
 //! How a watch ends.
 
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake, Waker};
+use std::thread;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -12,9 +17,9 @@ use whalewatcher_core::{EngineError, EngineWatcher, ErrorKind, Phase, Settings, 
 use crate::{container, event, live, next, until_synced};
 
 #[tokio::test(start_paused = true)]
-async fn closing_ends_the_watch_the_subscriptions_and_the_waiting_for_ready() {
+async fn closing_ends_watch_subscriptions_and_waiting_for_ready() {
     let engine = Engine::new();
-    engine.refuse(ErrorKind::Unreachable, "nobody there");
+    engine.refuse(ErrorKind::Unreachable, "nothing there");
     let watching = watch(engine.clone());
     let watcher = watching.watcher().clone();
     let (_, changes) = watcher.subscribe();
@@ -63,7 +68,7 @@ impl EngineClient for Hooked {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hook_that_refuses_or_panics_leaves_nobody_waiting() {
+async fn a_hook_that_fails_or_panics_ends_all_waiting() {
     let refusing = || Hook::new(|| async { Err(EngineError::new(ErrorKind::Failed, "no")) });
     let panic: fn() -> Result<(), EngineError> = || panic!("scripted panic");
     let panicking = || Hook::new(move || async move { panic() });
@@ -117,7 +122,7 @@ async fn a_watch_that_is_cancelled_or_dropped_is_reported_to_all() {
             watching.abort();
             assert_eq!(next(&mut changes, 1).await, ["disconnected"]);
         }
-        // What was never connected is not disconnected.
+        // Without a connection there is no disconnect.
         let (_, mut changes) = watcher.subscribe();
         drop(watcher.watch(CancellationToken::new()));
         assert!(changes.next().now_or_never().is_none());
@@ -161,11 +166,11 @@ async fn dropping_the_watching_closes() {
     drop(watching);
     assert!(matches!(watcher.ready().await, Err(WatchError::Closed)));
     engine.asked(|calls| calls.open == 0).await;
-    assert_eq!(watcher.portfolio(), engine.truth(), "the last picture stays readable");
+    assert_eq!(watcher.portfolio(), engine.truth(), "the last portfolio stays readable");
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_watches_at_once_are_an_error_and_one_after_the_other_are_not() {
+async fn two_watches_at_once_are_an_error() {
     let engine = Engine::new();
     engine.start(container("a", 1));
     let watcher = EngineWatcher::new(engine.clone());
@@ -192,7 +197,7 @@ async fn two_watches_at_once_are_an_error_and_one_after_the_other_are_not() {
 #[tokio::test(start_paused = true)]
 async fn cancelling_during_the_back_off_ends_the_watch_at_once() {
     let engine = Engine::new();
-    engine.refuse(ErrorKind::Unreachable, "nobody there");
+    engine.refuse(ErrorKind::Unreachable, "nothing there");
     let watcher = EngineWatcher::new(engine.clone());
     let token = CancellationToken::new();
     let watch = timeout(Duration::from_secs(600), watcher.watch(token.clone()));
@@ -212,7 +217,7 @@ async fn cancelling_during_the_back_off_ends_the_watch_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropping_the_watch_wherever_it_waits_leaves_nothing_behind() {
+async fn dropping_the_watch_at_any_await_point_releases_everything() {
     for (call, moment) in [
         (Call::Connect, Moment::BeforeLooking),
         (Call::Subscribe, Moment::BeforeLooking),
@@ -245,5 +250,51 @@ async fn dropping_the_watch_wherever_it_waits_leaves_nothing_behind() {
         })
         .await;
         watched.unwrap();
+    }
+}
+
+/// Watches again as soon as it is woken, within the call of the waker.
+struct WatchesAgain {
+    watcher: EngineWatcher<Engine>,
+    outcomes: mpsc::Sender<bool>,
+    watch: Mutex<Option<BoxFuture<'static, Result<(), WatchError>>>>,
+}
+
+impl Wake for WatchesAgain {
+    fn wake(self: Arc<Self>) {
+        let mut watch = self.watcher.watch(CancellationToken::new()).boxed();
+        // A watch that could not begin ends at its first poll.
+        let begun = watch.as_mut().now_or_never().is_none();
+        *self.watch.lock().unwrap() = Some(watch);
+        let _ = self.outcomes.send(begun);
+    }
+}
+
+#[test]
+fn a_waker_can_watch_again_when_a_watch_ends() {
+    for of_status in [false, true] {
+        let (outcomes, outcome) = mpsc::channel();
+        thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let _entered = runtime.enter();
+            let watcher = EngineWatcher::new(Engine::new());
+            let watching = runtime.spawn(watcher.watch(CancellationToken::new()));
+            runtime.block_on(watcher.ready()).unwrap();
+            let (_, mut changes) = watcher.subscribe();
+            let mut status = watcher.follow_status();
+            let again = Arc::new(WatchesAgain { watcher, outcomes, watch: Mutex::default() });
+            let waker = Waker::from(again.clone());
+            let mut context = Context::from_waker(&waker);
+            let mut changed = Box::pin(status.changed());
+            match of_status {
+                true => assert!(changed.as_mut().poll(&mut context).is_pending()),
+                false => assert!(changes.poll_next_unpin(&mut context).is_pending()),
+            }
+            watching.abort();
+            assert!(runtime.block_on(watching).is_err());
+            again.watch.lock().unwrap().take();
+        });
+        // Without a result, the waker waits for a lock that the end of the watch holds.
+        assert_eq!(outcome.recv_timeout(Duration::from_secs(30)), Ok(true), "{of_status}");
     }
 }

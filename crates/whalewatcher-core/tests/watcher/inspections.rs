@@ -27,7 +27,7 @@ async fn an_answer_older_than_an_event_is_followed_by_one_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_exit_while_an_inspection_is_under_way_is_not_undone_by_its_answer() {
+async fn an_exit_during_an_inspection_is_not_undone_by_its_answer() {
     let (engine, watching) = live(&["a", "last"]).await;
     engine.hold(Call::Inspect, Moment::BeforeAnswering);
     engine.rename("a", "other");
@@ -43,7 +43,7 @@ async fn an_exit_while_an_inspection_is_under_way_is_not_undone_by_its_answer() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_exit_that_an_inspection_sees_before_its_event_comes_keeps_its_code() {
+async fn an_exit_inspected_before_its_event_has_a_code() {
     let (engine, watching) = live(&["a"]).await;
     let (_, mut changes) = watching.subscribe();
     engine.be_silent(true);
@@ -60,7 +60,7 @@ async fn an_exit_that_an_inspection_sees_before_its_event_comes_keeps_its_code()
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_exit_that_only_an_inspection_sees_is_reported_without_a_code() {
+async fn an_exit_without_an_event_has_no_code() {
     let (engine, watching) = live(&["a"]).await;
     let (_, mut changes) = watching.subscribe();
     engine.be_silent(true);
@@ -87,7 +87,7 @@ async fn a_burst_of_hints_costs_two_inspections_at_most() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hanging_inspection_delays_nobody_else_and_the_container_is_seen_once_it_answers() {
+async fn a_hanging_inspection_delays_no_other() {
     let engine = Engine::new();
     engine.start(container("hangs", 1));
     engine.start(container("b", 2));
@@ -108,7 +108,7 @@ async fn a_hanging_inspection_delays_nobody_else_and_the_container_is_seen_once_
 }
 
 #[tokio::test(start_paused = true)]
-async fn failed_inspections_are_retried_less_and_less_often_and_fail_nothing_else() {
+async fn failed_inspections_are_retried_with_growing_delays() {
     let (engine, watching) = live(&["a"]).await;
     engine.fail("b", 5);
     let began = Instant::now();
@@ -121,7 +121,7 @@ async fn failed_inspections_are_retried_less_and_less_often_and_fail_nothing_els
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failing_inspection_of_a_survivor_keeps_what_was_known() {
+async fn a_failing_inspection_keeps_the_last_known_state() {
     let (engine, watching) = live(&["a"]).await;
     engine.fail("a", 3);
     let (_, mut changes) = watching.subscribe();
@@ -131,7 +131,7 @@ async fn a_failing_inspection_of_a_survivor_keeps_what_was_known() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn never_more_inspections_at_once_than_allowed() {
+async fn inspections_in_flight_are_limited() {
     let engine = Engine::new();
     for id in 0..100 {
         engine.start(container(&id.to_string(), 1 + id));
@@ -147,7 +147,7 @@ async fn never_more_inspections_at_once_than_allowed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_exit_that_only_an_inspection_sees_is_reported_before_the_picture_is_ready() {
+async fn an_exit_without_an_event_is_announced_before_ready() {
     let engine = Engine::new();
     engine.start(container("a", 1));
     engine.start(container("hangs", 2));
@@ -165,7 +165,7 @@ async fn an_exit_that_only_an_inspection_sees_is_reported_before_the_picture_is_
 }
 
 #[tokio::test(start_paused = true)]
-async fn inspections_that_hang_delay_others_for_moments_at_first_and_later_not_at_all() {
+async fn hanging_inspections_delay_others_only_briefly() {
     for (hanging, at_first) in [(16, Duration::from_millis(500)), (60, Duration::from_secs(2))] {
         let engine = Engine::new();
         for id in 0..hanging {
@@ -196,7 +196,7 @@ async fn inspections_that_hang_delay_others_for_moments_at_first_and_later_not_a
 }
 
 #[tokio::test(start_paused = true)]
-async fn not_alive_in_answer_to_a_start_is_asked_once_more() {
+async fn a_start_answered_with_not_alive_is_inspected_again() {
     let (engine, watching) = live(&["a"]).await;
     let (_, mut changes) = watching.subscribe();
     let at = Some(engine.clock());
@@ -210,7 +210,7 @@ async fn not_alive_in_answer_to_a_start_is_asked_once_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_changes_more_often_than_an_inspection_takes_is_shown_and_ready_comes() {
+async fn a_fast_changing_container_is_shown_and_ready_comes() {
     for whole in [false, true] {
         let engine = Engine::new().with_whole_lists(whole);
         engine.start(container("calm", 1));

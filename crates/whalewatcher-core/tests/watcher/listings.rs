@@ -1,4 +1,4 @@
-//! Lists that do not tell of all, and lists that are asked for because something may not have been told.
+//! Incomplete lists, and lists that close a gap.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ fn unlisted(watching: &WatchHandle<Engine>) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_scope_that_cannot_be_listed_hides_no_other_but_nothing_is_ready_without_it() {
+async fn an_unlisted_scope_hides_no_other_and_delays_ready() {
     for whole in [false, true] {
         let engine = engine(whole);
         engine.fail_listing("a", true);
@@ -56,7 +56,7 @@ async fn a_scope_that_cannot_be_listed_hides_no_other_but_nothing_is_ready_witho
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_known_of_a_scope_that_cannot_be_listed_any_more_stays() {
+async fn an_unlisted_scope_keeps_its_last_known_containers() {
     for whole in [false, true] {
         let engine = engine(whole);
         let watching = watch(engine.clone());
@@ -69,8 +69,8 @@ async fn what_was_known_of_a_scope_that_cannot_be_listed_any_more_stays() {
         engine.exit("b/1", Some(0));
         assert_eq!(next(&mut changes, 1).await, ["exited b/1"]);
         engine.asked(|calls| calls.lists == 4).await;
-        assert!(watching.portfolio().by_id("a/1").is_some(), "nobody said that it is over");
-        // Events are told all the same.
+        assert!(watching.portfolio().by_id("a/1").is_some(), "no answer says that it has ended");
+        // Events are still announced.
         engine.exit("a/2", Some(0));
         assert_eq!(next(&mut changes, 1).await, ["exited a/2"]);
 
@@ -81,7 +81,7 @@ async fn what_was_known_of_a_scope_that_cannot_be_listed_any_more_stays() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_audit_that_does_not_report_of_all_suspects_nobody_unlisted_and_is_repeated_soon() {
+async fn an_incomplete_audit_suspects_only_listed_scopes_and_is_repeated_soon() {
     for whole in [false, true] {
         let engine = engine(whole);
         let watching = watch(engine.clone());
@@ -126,7 +126,7 @@ async fn a_gap_is_closed_by_a_list_even_without_audits() {
             fold.apply(&changes.next().await.unwrap().kind);
         }
         assert_eq!((engine.calls().lists, watching.status().counters.audits), (2, 1));
-        // A gap while a list is under way is not closed by that list.
+        // A gap during a list is not closed by that list.
         engine.hold(Call::List, Moment::BeforeAnswering);
         engine.emit(&EngineEvent::Gap);
         engine.asked(|calls| calls.lists == 3).await;

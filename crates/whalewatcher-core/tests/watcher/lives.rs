@@ -1,4 +1,4 @@
-//! What is told of lives.
+//! The announcement of lives.
 
 use std::time::{Duration, SystemTime};
 
@@ -31,7 +31,7 @@ async fn lifecycle_events_reach_a_subscriber_after_the_portfolio() {
         assert_eq!(
             watching.portfolio().by_id(id),
             engine.truth().by_id(id),
-            "the picture is right when it is reported"
+            "the portfolio is updated before the event"
         );
         fold.apply(&event.kind);
         assert_eq!(fold, watching.portfolio());
@@ -39,7 +39,7 @@ async fn lifecycle_events_reach_a_subscriber_after_the_portfolio() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn exit_codes_and_the_engines_times_are_passed_on() {
+async fn events_have_exit_codes_and_the_engines_times() {
     let (engine, watching) = live(&["a"]).await;
     let (_, mut changes) = watching.subscribe();
     engine.pause("a", true);
@@ -53,7 +53,7 @@ async fn exit_codes_and_the_engines_times_are_passed_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_restart_under_the_same_id_is_an_exit_and_a_start_with_the_new_pid() {
+async fn a_restart_is_an_exit_and_a_start() {
     let (engine, watching) = live(&["a"]).await;
     let (_, mut changes) = watching.subscribe();
     engine.exit("a", Some(0));
@@ -63,7 +63,7 @@ async fn a_restart_under_the_same_id_is_an_exit_and_a_start_with_the_new_pid() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_restart_whose_exit_was_not_reported_is_still_an_exit_and_a_start() {
+async fn a_restart_without_an_exit_event_is_an_exit_and_a_start() {
     let (engine, watching) = live(&["a"]).await;
     let (_, mut changes) = watching.subscribe();
     engine.be_silent(true);
@@ -78,7 +78,7 @@ async fn a_restart_whose_exit_was_not_reported_is_still_an_exit_and_a_start() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_life_that_is_over_before_it_can_be_seen_leaves_its_trace() {
+async fn a_life_that_ends_before_its_inspection_is_announced() {
     let (engine, watching) = live(&["a"]).await;
     let (_, mut changes) = watching.subscribe();
     engine.start(container("brief", 9));
@@ -92,7 +92,7 @@ async fn a_life_that_is_over_before_it_can_be_seen_leaves_its_trace() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_life_whose_start_event_reports_only_its_pid_gets_its_name_even_when_it_is_over() {
+async fn a_past_life_gets_its_name_by_inspection() {
     for asked_before_its_end in [false, true] {
         let engine = Engine::new().with_whole_lists(true);
         let watching = watch(engine.clone());
@@ -117,7 +117,7 @@ async fn a_life_whose_start_event_reports_only_its_pid_gets_its_name_even_when_i
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_life_begins_when_its_start_event_says_so_where_the_engine_reports_no_start_times() {
+async fn without_start_times_a_life_begins_with_its_start_event() {
     let engine = Engine::new().with_whole_lists(true);
     let watching = watch(engine.clone());
     watching.ready().await.unwrap();
@@ -130,7 +130,7 @@ async fn a_life_begins_when_its_start_event_says_so_where_the_engine_reports_no_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_life_that_was_over_and_forgotten_by_its_engine_is_reported_by_its_id() {
+async fn a_past_life_that_the_engine_forgot_is_named_by_its_id() {
     let engine = Engine::new().with_whole_lists(true);
     let watching = watch(engine.clone());
     watching.ready().await.unwrap();
@@ -144,7 +144,7 @@ async fn a_life_that_was_over_and_forgotten_by_its_engine_is_reported_by_its_id(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_life_that_is_over_before_it_can_be_asked_about_leaves_its_trace() {
+async fn a_life_that_ends_before_it_is_requested_is_announced() {
     let (engine, watching) = live(&["a"]).await;
     let (_, mut changes) = watching.subscribe();
     engine.hold(Call::Inspect, Moment::BeforeLooking);
@@ -176,7 +176,7 @@ async fn a_finished_exec_leaves_its_container_alive() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pause_reported_again_later_is_reported_once() {
+async fn a_pause_event_that_repeats_is_announced_once() {
     let (engine, watching) = live(&["a", "last"]).await;
     let (_, mut changes) = watching.subscribe();
     engine.pause("a", true);
@@ -190,7 +190,7 @@ async fn a_pause_reported_again_later_is_reported_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_reported_twice_are_reported_once() {
+async fn repeated_events_are_announced_once() {
     let (engine, watching) = live(&["a", "last"]).await;
     let (_, mut changes) = watching.subscribe();
     engine.exit("a", Some(0));
@@ -215,7 +215,7 @@ async fn events_reported_twice_are_reported_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_exit_older_than_the_life_that_is_known_ends_nothing() {
+async fn an_exit_older_than_the_known_life_ends_nothing() {
     let (engine, watching) = live(&["a", "last"]).await;
     let (_, mut changes) = watching.subscribe();
     let before = SystemTime::UNIX_EPOCH;

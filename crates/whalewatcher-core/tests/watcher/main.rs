@@ -1,4 +1,4 @@
-//! The promises of a watcher, kept against a scripted engine with the clock paused: time passes only while all wait.
+//! The promises of a watcher, tested against a scripted engine with a paused clock: time passes only while all tasks wait.
 
 mod audits;
 mod connections;
@@ -19,7 +19,7 @@ fn container(id: &str, pid: u32) -> Container {
     Container::new(id, format!("name of {id}"), pid)
 }
 
-/// An engine with these containers, and a watcher of it that is live.
+/// Returns an engine with these containers, and a live watcher of it.
 async fn live(ids: &[&str]) -> (Engine, WatchHandle<Engine>) {
     let engine = Engine::new();
     for (nth, id) in ids.iter().enumerate() {
@@ -30,19 +30,19 @@ async fn live(ids: &[&str]) -> (Engine, WatchHandle<Engine>) {
     (engine, watching)
 }
 
-/// An event in short: its name and the container's ID, if it is about one.
+/// Returns an event in short: its name and the ID of its container, if any.
 fn short(event: &Event) -> String {
     let id = event.container().map(|container| format!(" {}", container.id()));
     format!("{}{}", event.kind.name(), id.unwrap_or_default())
 }
 
-/// The next event, which must come some time.
+/// Returns the next event, which must come.
 async fn event(changes: &mut Subscription) -> Event {
     let event = timeout(Duration::from_secs(600), changes.next()).await;
     event.expect("an event").expect("no end")
 }
 
-/// The next events in short.
+/// Returns the next events in short.
 async fn next(changes: &mut Subscription, count: usize) -> Vec<String> {
     let mut events = Vec::new();
     for _ in 0..count {
@@ -51,7 +51,7 @@ async fn next(changes: &mut Subscription, count: usize) -> Vec<String> {
     events
 }
 
-/// Folds all that has happened until the next time that the watcher is synced; what it was, in short.
+/// Folds all events until the next `Synced`, and returns them in short.
 async fn until_synced(fold: &mut Portfolio, changes: &mut Subscription) -> Vec<String> {
     let mut events = Vec::new();
     loop {

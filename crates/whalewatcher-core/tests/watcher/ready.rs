@@ -1,4 +1,4 @@
-//! When the picture is ready, and what it costs.
+//! When a watcher is ready, and how many calls that takes.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use whalewatcher_core::{Container, EngineWatcher, ErrorKind, Phase, Watcher, wat
 use crate::{container, live, next, until_synced};
 
 #[tokio::test(start_paused = true)]
-async fn ready_means_that_all_that_is_alive_is_there() {
+async fn ready_means_that_the_portfolio_is_complete() {
     let (engine, watching) = live(&["a", "b"]).await;
     assert_eq!(watching.portfolio(), engine.truth());
     assert!(watching.status().is_live());
@@ -50,10 +50,10 @@ async fn a_subscriber_with_many_containers_can_wait_for_ready_without_reading() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_engine_that_is_not_there_yet_is_waited_for_and_ready_does_not_come_of_failure() {
+async fn ready_waits_for_an_absent_engine_and_does_not_resolve_on_failure() {
     let engine = Engine::new();
     engine.start(container("a", 1));
-    engine.refuse(ErrorKind::Unreachable, "nobody there");
+    engine.refuse(ErrorKind::Unreachable, "nothing there");
     let watching = watch(engine.clone());
     let (_, mut changes) = watching.subscribe();
     assert_eq!(next(&mut changes, 1).await, ["disconnected"]);
@@ -66,7 +66,7 @@ async fn an_engine_that_is_not_there_yet_is_waited_for_and_ready_does_not_come_o
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_starts_between_the_list_and_its_answer_is_not_lost_and_what_ends_is_not_found() {
+async fn changes_between_a_list_and_its_answer_are_not_lost() {
     for whole in [false, true] {
         let engine = Engine::new().with_whole_lists(whole);
         engine.start(container("goes", 1));
@@ -85,7 +85,7 @@ async fn what_starts_between_the_list_and_its_answer_is_not_lost_and_what_ends_i
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sync_costs_one_list_and_one_inspection_each_and_an_ordinary_life_one_inspection() {
+async fn a_sync_costs_one_list_and_one_inspection_each() {
     let (engine, watching) = live(&["a", "b", "c"]).await;
     assert_eq!((engine.calls().lists, engine.calls().all_inspections()), (1, 3));
     let (_, mut changes) = watching.subscribe();

@@ -7,7 +7,7 @@ use whalewatcher_core::{EventKind, Settings, Subscription, watch, watch_with};
 use crate::{container, event, next};
 
 #[tokio::test(start_paused = true)]
-async fn a_subscriber_that_never_reads_hurts_nobody_and_then_gets_the_difference() {
+async fn a_subscriber_that_never_reads_later_gets_the_difference() {
     let engine = Engine::new();
     let watching = watch_with(engine.clone(), Settings::default().with_subscriber_queue(4));
     watching.ready().await.unwrap();
@@ -31,7 +31,7 @@ async fn a_subscriber_that_never_reads_hurts_nobody_and_then_gets_the_difference
     assert!(unread.next().now_or_never().is_none());
 }
 
-/// A container is paused and unpaused so often, each time noticed by a subscriber.
+/// Pauses and unpauses a container that many times, and waits for each event.
 async fn toggle(engine: &Engine, read: &mut Subscription, times: usize) {
     for nth in 0..2 * times {
         engine.pause("1", nth % 2 == 0);
@@ -40,7 +40,7 @@ async fn toggle(engine: &Engine, read: &mut Subscription, times: usize) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_subscriber_that_lagged_still_learns_whether_the_picture_is_synced() {
+async fn a_lagging_subscriber_still_receives_synced() {
     let engine = Engine::new();
     let watching = watch_with(engine.clone(), Settings::default().with_subscriber_queue(2));
     let (_, mut changes) = watching.subscribe();
@@ -58,7 +58,7 @@ async fn a_subscriber_that_lagged_still_learns_whether_the_picture_is_synced() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_subscriber_that_lagged_is_reported_how_many_are_alive_by_now() {
+async fn a_lagging_subscriber_receives_the_current_number_of_containers() {
     let engine = Engine::new();
     engine.start(container("first", 100));
     let watching = watch_with(engine.clone(), Settings::default().with_subscriber_queue(2));
@@ -81,7 +81,7 @@ async fn a_subscriber_that_lagged_is_reported_how_many_are_alive_by_now() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_subscriber_that_reads_only_when_it_is_ready_misses_nothing_however_many_there_are() {
+async fn a_subscriber_that_reads_after_ready_misses_nothing() {
     let engine = Engine::new();
     for nth in 0..200_u32 {
         engine.start(container(&nth.to_string(), 1 + nth));
@@ -97,7 +97,7 @@ async fn a_subscriber_that_reads_only_when_it_is_ready_misses_nothing_however_ma
 }
 
 #[tokio::test(start_paused = true)]
-async fn snapshot_and_changes_join_without_gap_or_overlap_at_any_moment() {
+async fn snapshot_and_changes_join_without_gap_or_overlap() {
     let engine = Engine::new();
     let watching = watch(engine.clone());
     let mut subscribers = Vec::new();

@@ -32,7 +32,7 @@ pub(crate) async fn list(session: &Session) -> Result<(Vec<ListingEntry>, Option
     Ok((entries, now))
 }
 
-/// Returns the path that lists what is alive; the engine leaves out what is not, for it may have many more of these.
+/// Returns the path that lists live containers only, because an engine may have many more that are not alive.
 ///
 /// podman is asked for all containers: one in its state `stopping` still has a process, and that state cannot be
 /// filtered for (4.3.1 answers with status 500).

@@ -105,7 +105,7 @@ impl<'de> Visitor<'de> for &mut Entries<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
         let mut full = None;
-        // One by one, for there may be many.
+        // One by one, because there may be many.
         while let Some(entry) = entries.next_element::<&RawValue>()? {
             if full.is_none() {
                 full = self.take(entry.get()).err();

@@ -7,6 +7,7 @@ mod faults;
 mod hurry;
 mod lifecycle;
 pub(crate) mod outage;
+mod processes;
 pub(crate) mod silence;
 mod subscribers;
 mod sync;
@@ -27,6 +28,7 @@ pub(crate) const SCENARIOS: &[Scenario<DockerFixture>] = scenarios![
     lifecycle::a_health_check_changes_nothing,
     lifecycle::a_privileged_container_is_labelled,
     lifecycle::a_restart_loop_collapses,
+    processes::processes_belong_to_the_container_of_their_control_group,
     outage::killed_dockerd_with_live_restore_yields_the_difference,
     outage::killed_dockerd_without_live_restore_yields_the_difference,
     outage::dockerd_killed_repeatedly_during_churn,
