@@ -10,6 +10,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod connecting;
+
 #[cfg(feature = "containerd")]
 pub mod containerd;
 mod endpoint;

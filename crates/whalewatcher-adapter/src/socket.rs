@@ -1,9 +1,8 @@
 //! Which socket is bound at a path: another engine may take a path over while the old one still serves its connections.
 
-use std::fs;
-use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
+use std::{fs, io};
 
 use tokio::net::UnixStream;
 

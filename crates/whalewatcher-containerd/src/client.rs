@@ -7,19 +7,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tonic::transport::{Channel, Endpoint as Dial};
+use whalewatcher_adapter::containerd::{DEFAULT_PROBE_EVERY, ENGINE, IgnoredNamespaces};
 use whalewatcher_adapter::grpc::Transport;
 use whalewatcher_adapter::{Endpoint, Lives};
 use whalewatcher_core::adapter::{EngineClient, Hook};
 use whalewatcher_core::{EngineError, ErrorKind, Settings};
 
-use crate::connection::{Configured, Connection};
+use crate::connection::Connection;
 use crate::container::{Details, Packer};
-use crate::failure::ENGINE;
 use crate::handshake::{CONTAINERD, greet};
 use crate::limits::Limits;
 use crate::namespace::LeftOut;
-use whalewatcher_adapter::containerd::DEFAULT_PROBE_EVERY;
-use whalewatcher_adapter::containerd::IgnoredNamespaces;
+use crate::session::Configured;
 
 /// A client of containerd. It connects when a watcher has it connect; clones share what was configured, and what
 /// [`ignored_with_tasks`](Client::ignored_with_tasks) returns.

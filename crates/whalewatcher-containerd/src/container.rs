@@ -3,12 +3,11 @@
 use std::any::Any;
 use std::sync::Arc;
 
+use whalewatcher_adapter::containerd::qualified;
 use whalewatcher_api::containerd::services::containers::v1::Container as Record;
 use whalewatcher_api::containerd::v1::types::{Process, Status};
 use whalewatcher_core::adapter::pack;
 use whalewatcher_core::{Container, ContainerId, Labels};
-
-use whalewatcher_adapter::containerd::qualified;
 
 /// nerdctl keeps a container's name in this label.
 const NERDCTL_NAME: &str = "nerdctl/name";

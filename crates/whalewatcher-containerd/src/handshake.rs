@@ -1,13 +1,12 @@
 //! The first words with containerd: whether it is one, and who it is.
 
-use tonic::Code;
-use whalewatcher_adapter::Endpoint;
+use tonic::{Code, Status};
+use whalewatcher_adapter::containerd::ENGINE;
 use whalewatcher_adapter::grpc::{Channel, Transport, origin};
+use whalewatcher_adapter::{Endpoint, Excerpt};
 use whalewatcher_api::containerd::services::introspection::v1::introspection_client::IntrospectionClient;
 use whalewatcher_api::containerd::services::version::v1::version_client::VersionClient;
-use whalewatcher_core::{EngineError, EngineIdentity};
-
-use crate::failure::{self, ENGINE};
+use whalewatcher_core::{EngineError, EngineIdentity, ErrorKind};
 
 pub(crate) const CONTAINERD: &str = "containerd.io";
 
@@ -23,8 +22,8 @@ pub(crate) async fn greet(endpoint: &Endpoint, transport: &Transport) -> Result<
     let mut introspection =
         IntrospectionClient::with_origin(transport.channel(), origin()).max_decoding_message_size(usize::MAX);
     let server = introspection.server(()).await.map_err(|status| match status.code() {
-        Code::Unimplemented => failure::too_old(SERVER, &version.version, status),
-        _ => failure::of_status(SERVER, status),
+        Code::Unimplemented => too_old(SERVER, &version.version, status),
+        _ => ENGINE.of_status(SERVER, status),
     })?;
     let server = server.into_inner();
 
@@ -39,4 +38,26 @@ pub(crate) async fn greet(endpoint: &Endpoint, transport: &Transport) -> Result<
 
 fn version_client(channel: Channel) -> VersionClient<Channel> {
     VersionClient::with_origin(channel, origin()).max_decoding_message_size(usize::MAX)
+}
+
+/// containerd is there, but lacks something that this client cannot do without.
+fn too_old(what: &str, version: &str, status: Status) -> EngineError {
+    let message =
+        format!("containerd {} does not know {what}: 1.6 or later is needed", Excerpt(version.trim()));
+    EngineError::new(ErrorKind::TooOld, message).with_source(status)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_containerd_is_called_so() {
+        let reported = too_old("Introspection.Server", "v1.2.3 ", Status::unimplemented("x"));
+        assert_eq!(reported.kind(), ErrorKind::TooOld);
+        assert!(
+            reported.to_string().starts_with("containerd v1.2.3 does not know Introspection.Server"),
+            "{reported}"
+        );
+    }
 }

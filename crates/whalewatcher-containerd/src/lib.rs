@@ -33,13 +33,14 @@
 mod client;
 mod connection;
 mod container;
-mod failure;
 mod handshake;
+mod inspect;
 mod limits;
 mod list;
 #[cfg(test)]
 mod mutated;
 mod namespace;
+mod session;
 
 pub use client::{Builder, Client};
 pub use connection::Connection;

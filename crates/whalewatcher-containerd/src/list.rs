@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt, stream};
 use tokio::time::timeout;
 use tonic::Code;
+use whalewatcher_adapter::containerd::{ENGINE, is_identifier, moment, qualified, split, within};
 use whalewatcher_adapter::grpc::origin;
 use whalewatcher_api::containerd::services::containers::v1::{Container as Record, ListContainersRequest};
 use whalewatcher_api::containerd::services::namespaces::v1::ListNamespacesRequest;
@@ -15,11 +16,8 @@ use whalewatcher_api::containerd::v1::types::{Process, Status};
 use whalewatcher_core::adapter::{EngineEvent, Listing, ListingEntry};
 use whalewatcher_core::{Container, ContainerId, EngineError, ErrorKind, Unlisted};
 
-use crate::connection::Connection;
 use crate::container::{self, State, state};
-use crate::failure;
-use whalewatcher_adapter::containerd::moment;
-use whalewatcher_adapter::containerd::{is_identifier, qualified, split, within};
+use crate::session::Session;
 
 const NAMESPACES: &str = "Namespaces.List";
 const TASKS: &str = "Tasks.List";
@@ -48,18 +46,18 @@ pub(crate) enum Purpose {
 }
 
 /// Lists all namespaces but those that are ignored.
-pub(crate) async fn list(connection: &Connection, purpose: Purpose) -> Result<Listing, EngineError> {
-    connection.transport().check_socket()?;
+pub(crate) async fn list(session: &Session, purpose: Purpose) -> Result<Listing, EngineError> {
+    session.transport().check_socket()?;
     let mut client =
-        NamespacesClient::with_origin(connection.channel(), origin()).max_decoding_message_size(usize::MAX);
+        NamespacesClient::with_origin(session.channel(), origin()).max_decoding_message_size(usize::MAX);
     let answer = client.list(ListNamespacesRequest::default()).await;
-    let namespaces = answer.map_err(|status| failure::of_status(NAMESPACES, status))?.into_inner().namespaces;
+    let namespaces = answer.map_err(|status| ENGINE.of_status(NAMESPACES, status))?.into_inner().namespaces;
     let names = namespaces.into_iter().map(|namespace| namespace.name);
-    let (ignored, names): (Vec<_>, Vec<_>) = names.partition(|name| connection.ignored().contains(name));
-    connection.lives().retain(|id| names.iter().any(|name| name == split(id).0));
+    let (ignored, names): (Vec<_>, Vec<_>) = names.partition(|name| session.ignored().contains(name));
+    session.lives().retain(|id| names.iter().any(|name| name == split(id).0));
     let listing = |namespace: String| async move {
-        let limit = connection.list_limit() / SHARE;
-        let entries = entries(connection, &namespace, purpose);
+        let limit = session.list_limit() / SHARE;
+        let entries = entries(session, &namespace, purpose);
         let entries = timeout(limit, entries).await.unwrap_or_else(|_| {
             let message = format!("no answer within {} s", limit.as_secs_f32());
             Err(EngineError::new(ErrorKind::TimedOut, message))
@@ -77,16 +75,16 @@ pub(crate) async fn list(connection: &Connection, purpose: Purpose) -> Result<Li
         }
     }
     let is_empty = listing.entries.is_empty() && listing.unlisted.is_empty();
-    connection.left_out().set(if is_empty { busy(connection, ignored).await } else { Vec::new() });
+    session.left_out().set(if is_empty { busy(session, ignored).await } else { Vec::new() });
     Ok(listing)
 }
 
 /// Those of these namespaces in which a task is alive, as far as that is to be learned at a glance.
-async fn busy(connection: &Connection, namespaces: Vec<String>) -> Vec<String> {
+async fn busy(session: &Session, namespaces: Vec<String>) -> Vec<String> {
     let mut busy = Vec::new();
     let mut answers = stream::iter(namespaces)
         .map(|namespace| async move {
-            let tasks = tasks(connection, &namespace).await.ok()?;
+            let tasks = tasks(session, &namespace).await.ok()?;
             (!alive(tasks).is_empty()).then_some(namespace)
         })
         .buffer_unordered(AT_ONCE);
@@ -95,7 +93,7 @@ async fn busy(connection: &Connection, namespaces: Vec<String>) -> Vec<String> {
             busy.extend(namespace);
         }
     };
-    if timeout(connection.list_limit() / GLANCE, looking).await.is_err() {
+    if timeout(session.list_limit() / GLANCE, looking).await.is_err() {
         tracing::debug!("no answer in time to what is alive in ignored namespaces");
     }
     busy.sort_unstable();
@@ -106,26 +104,26 @@ async fn busy(connection: &Connection, namespaces: Vec<String>) -> Vec<String> {
 ///
 /// First the tasks, for they say how many containers matter.
 async fn entries(
-    connection: &Connection,
+    session: &Session,
     namespace: &str,
     purpose: Purpose,
 ) -> Result<Vec<ListingEntry>, EngineError> {
-    let tasks = tasks(connection, namespace).await?;
+    let tasks = tasks(session, namespace).await?;
     if purpose == Purpose::Picture {
-        report_ended(connection, namespace, &tasks);
+        report_ended(session, namespace, &tasks);
     }
     let mut tasks = alive(tasks);
     let is_gone = |id: &str| !tasks.contains_key(id);
-    connection.lives().retain(|id| split(id).0 != namespace || !is_gone(split(id).1));
+    session.lives().retain(|id| split(id).0 != namespace || !is_gone(split(id).1));
     let mut entries = Vec::with_capacity(tasks.len());
     if tasks.is_empty() {
         return Ok(entries);
     }
     let request = ListContainersRequest { filters: filters(&tasks) };
-    records(connection, namespace, request, |record| {
+    records(session, namespace, request, |record| {
         // Each once, whatever is sent.
         if let Some((task, state)) = tasks.remove(&record.id) {
-            entries.push(entry(connection, namespace, record, &task, state));
+            entries.push(entry(session, namespace, record, &task, state));
         }
     })
     .await?;
@@ -133,22 +131,22 @@ async fn entries(
 }
 
 /// All tasks of a namespace.
-async fn tasks(connection: &Connection, namespace: &str) -> Result<Vec<Process>, EngineError> {
-    let mut client = connection.tasks(connection.limits().tasks());
+async fn tasks(session: &Session, namespace: &str) -> Result<Vec<Process>, EngineError> {
+    let mut client = session.tasks(session.limits().tasks());
     match client.list(within(namespace, ListTasksRequest::default())?).await {
         Ok(answer) => Ok(answer.into_inner().tasks),
         Err(status) if status.code() == Code::NotFound => Ok(Vec::new()),
-        Err(status) => Err(failure::of_status(TASKS, status)),
+        Err(status) => Err(ENGINE.of_status(TASKS, status)),
     }
 }
 
 /// Has the event stream report the ends of lives that were known before: until its task is deleted, containerd knows when
 /// and how a life ended. Of others the events report it themselves, and in order.
-fn report_ended(connection: &Connection, namespace: &str, tasks: &[Process]) {
+fn report_ended(session: &Session, namespace: &str, tasks: &[Process]) {
     for task in tasks.iter().filter(|task| task.status == Status::Stopped as i32 && is_identifier(&task.id)) {
         let id = ContainerId::from(qualified(namespace, &task.id));
-        if connection.lives().end_of(&id, task.pid) {
-            connection.report(EngineEvent::Exited {
+        if session.lives().end_of(&id, task.pid) {
+            session.report(EngineEvent::Exited {
                 id,
                 pid: Some(task.pid),
                 at: task.exited_at.and_then(moment),
@@ -173,21 +171,15 @@ fn filters(tasks: &HashMap<String, (Process, State)>) -> Vec<String> {
     tasks.keys().map(|id| format!("id==\"{id}\"")).collect()
 }
 
-fn entry(
-    connection: &Connection,
-    namespace: &str,
-    record: Record,
-    task: &Process,
-    state: State,
-) -> ListingEntry {
+fn entry(session: &Session, namespace: &str, record: Record, task: &Process, state: State) -> ListingEntry {
     let partial = |container| ListingEntry::Partial { container, started_within: None };
     match state {
         // An inspection may tell more.
         State::Unknown | State::NotAlive => partial(container::named(namespace, record, 0)),
         State::Running | State::Paused => {
             let paused = state == State::Paused;
-            let container = container::alive(namespace, record, task, paused, connection.packer());
-            match connection.note(&container) {
+            let container = container::alive(namespace, record, task, paused, session.packer());
+            match session.note(&container) {
                 Ok(()) => ListingEntry::Whole(container),
                 // There is no room for its labels. An inspection fails for the same reason, unless there is room by then.
                 Err(_) => partial(Container::new(container.id().clone(), container.id().as_str(), 0)),
@@ -199,14 +191,14 @@ fn entry(
 /// Hands on each record of a namespace. They come one by one, for all together have no limit, or, from a server that
 /// knows no other way, as one message.
 async fn records(
-    connection: &Connection,
+    session: &Session,
     namespace: &str,
     request: ListContainersRequest,
     mut take: impl FnMut(Record),
 ) -> Result<(), EngineError> {
-    let limits = connection.limits();
-    let failed = |status| failure::of_status(CONTAINERS, status);
-    let mut client = connection.containers(limits.container());
+    let limits = session.limits();
+    let failed = |status| ENGINE.of_status(CONTAINERS, status);
+    let mut client = session.containers(limits.container());
     let streamed = client.list_stream(within(namespace, request.clone())?).await;
     match streamed {
         Ok(answer) => {
@@ -219,7 +211,7 @@ async fn records(
         }
         Err(status) if status.code() == Code::NotFound => {}
         Err(status) if status.code() == Code::Unimplemented => {
-            let mut client = connection.containers(limits.list());
+            let mut client = session.containers(limits.list());
             let answer = client.list(within(namespace, request)?).await.map_err(failed)?;
             answer.into_inner().containers.into_iter().for_each(take);
         }

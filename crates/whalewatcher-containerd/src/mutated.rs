@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use prost::{Message, Name};
 use prost_types::{Any, Timestamp};
+use whalewatcher_adapter::containerd::{IgnoredNamespaces, Scope, decode, is_identifier, split};
 use whalewatcher_api::containerd::events::{ContainerUpdate, TaskExit, TaskStart};
 use whalewatcher_api::containerd::services::containers::v1::Container as Record;
 use whalewatcher_api::containerd::types::Envelope;
@@ -12,8 +13,6 @@ use whalewatcher_core::ContainerId;
 use whalewatcher_core::adapter::EngineEvent;
 
 use crate::container::{self, State, state};
-use whalewatcher_adapter::containerd::decode;
-use whalewatcher_adapter::containerd::{IgnoredNamespaces, Scope, is_identifier, split};
 
 #[derive(Clone, Debug)]
 enum Mutation {

@@ -26,10 +26,9 @@ use whalewatcher_api::containerd::types::Envelope;
 use whalewatcher_core::adapter::EngineEvent;
 use whalewatcher_core::{EngineError, ErrorKind};
 
-use crate::containerd::ENGINE;
 use crate::containerd::decode::{OWN_NAMESPACE, OWN_TOPIC, decode, filters};
-use crate::containerd::limits;
 use crate::containerd::namespace::{Scope, within};
+use crate::containerd::{ENGINE, limits};
 use crate::grpc::{Channel, Limit, origin};
 
 const SUBSCRIBE: &str = "Events.Subscribe";
