@@ -12,12 +12,13 @@ use whalewatcher_adapter::{Endpoint, Lives};
 use whalewatcher_core::adapter::{EngineClient, Hook};
 use whalewatcher_core::{EngineError, ErrorKind, Settings};
 
-use crate::connection::{Configured, Connection};
-use crate::container::{Details, Packer};
-use crate::endings::Endings;
-use crate::failure::ENGINE;
-use crate::handshake::{CRI, greet};
+use crate::cache::tombstones::Endings;
+use crate::connection::Connection;
+use crate::decode::container::{Details, Packer};
+use crate::engine::ENGINE;
 use crate::limits::Limits;
+use crate::rpc::handshake::{CRI, greet};
+use crate::rpc::session::Configured;
 
 /// How often the runtime is polled where nobody tells of changes, unless configured: once a second.
 pub const DEFAULT_POLL_EVERY: Duration = Duration::from_secs(1);

@@ -46,38 +46,20 @@
 //! - `containerd`: hints, as above.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod changes;
-#[cfg(feature = "containerd")]
-mod claims;
+mod cache;
 mod client;
 mod connection;
-mod container;
-mod endings;
-mod ends;
-mod event_stream;
-mod events;
-mod failure;
-mod handshake;
-#[cfg(feature = "containerd")]
-mod hints;
-mod host;
-mod info;
-mod inspection;
+mod decode;
+mod engine;
 mod limits;
-mod list;
-mod lists;
-mod memory;
-#[cfg(feature = "containerd")]
-mod missed;
-mod moment;
 #[cfg(test)]
 mod mutated;
-mod polling;
-mod runtime;
+mod rpc;
+mod source;
 
 pub use client::{Builder, Client, DEFAULT_POLL_EVERY};
 pub use connection::Connection;
-pub use container::{ANNOTATION_LABEL_PREFIX, CONTAINER_NAME_LABEL, Details};
+pub use decode::container::{ANNOTATION_LABEL_PREFIX, CONTAINER_NAME_LABEL, Details};
 pub use limits::{MAX_EVENT, MAX_ID, MAX_IDENTITY, MAX_LIST, MAX_STATUS};
 pub use tonic;
 /// The generated messages and clients of the calls that are made.

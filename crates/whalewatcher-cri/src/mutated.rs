@@ -12,11 +12,11 @@ use whalewatcher_api::cri::v1::{
 use whalewatcher_core::ContainerId;
 use whalewatcher_core::adapter::EngineEvent;
 
-use crate::container::{Pod, of_listed, of_listed_sandbox, of_status};
-use crate::events::{Since, take};
-use crate::info::Info;
-use crate::memory::Memory;
-use crate::runtime::Runtime;
+use crate::cache::Memory;
+use crate::decode::container::{Pod, of_listed, of_listed_sandbox, of_status};
+use crate::decode::info::Info;
+use crate::decode::runtime::Runtime;
+use crate::source::cri_events::event::{Since, take};
 
 #[derive(Clone, Debug)]
 enum Mutation {

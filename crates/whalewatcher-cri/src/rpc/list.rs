@@ -1,19 +1,21 @@
 //! What is alive: running containers and ready sandboxes.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::time::SystemTime;
 
 use whalewatcher_api::cri::v1::{
     Container as ListedContainer, ContainerFilter, ContainerState, ContainerStateValue,
     ListContainersRequest, ListPodSandboxRequest, PodSandbox as ListedSandbox, PodSandboxFilter,
     PodSandboxState, PodSandboxStateValue,
 };
-use whalewatcher_core::adapter::{Listing, ListingEntry};
+use whalewatcher_core::adapter::{EngineEvent, Listing, ListingEntry};
 use whalewatcher_core::{ContainerId, EngineError};
 
-use crate::connection::Connection;
-use crate::container::{Kind, Pod, State, of_listed, of_listed_sandbox, sandbox_state, state};
-use crate::failure;
-use crate::memory::Memory;
+use crate::cache::Memory;
+use crate::decode::container::{Kind, Pod, State, of_listed, of_listed_sandbox, sandbox_state, state};
+use crate::engine::ENGINE;
+use crate::rpc::exits::{End, ends};
+use crate::rpc::session::Session;
 
 const CONTAINERS: &str = "RuntimeService.ListContainers";
 const SANDBOXES: &str = "RuntimeService.ListPodSandbox";
@@ -36,9 +38,9 @@ impl Alive {
 }
 
 /// Lists it all. Status requests are the watcher's to make: a list tells no PIDs.
-pub(crate) async fn list(connection: &Connection) -> Result<Listing, EngineError> {
-    let alive = connection.lists().list(connection).await?;
-    let memory = connection.memory();
+pub(crate) async fn list(session: &Session) -> Result<Listing, EngineError> {
+    let alive = list_alive(session).await?;
+    let memory = session.memory();
     let partial = |container| ListingEntry::Partial { container, started_within: None };
     let containers = alive.containers.iter().map(|listed| {
         let pod = memory.pod(&ContainerId::from(listed.pod_sandbox_id.as_str()));
@@ -50,28 +52,74 @@ pub(crate) async fn list(connection: &Connection) -> Result<Listing, EngineError
     Ok(containers.chain(sandboxes).map(partial).collect::<Vec<_>>().into())
 }
 
+/// Lists what is alive. What is not any more is looked up, for the runtime may still know how it ended: if nobody else
+/// reports that, or did so while there was no session.
+pub(crate) async fn list_alive(session: &Session) -> Result<Alive, EngineError> {
+    session.transport().check_socket()?;
+    let mut newest = session.lists().lock().await;
+    let alive = alive(session).await?;
+    let ids = alive.ids();
+    let compared = newest.as_ref().filter(|_| session.lists().are_compared());
+    if newest.is_none() || compared.is_some() {
+        let missing = session.memory().missing(&ids);
+        let ends = ends(session, missing).await;
+        let mut memory = session.memory();
+        for id in ends.keys() {
+            memory.end(id);
+        }
+        let events = match compared {
+            None => ends.into_iter().map(|(id, end)| end.event(id)).collect(),
+            Some(before) => difference(before, &ids, SystemTime::now(), ends, |id| memory.get(id)?.pid),
+        };
+        for event in events {
+            if let EngineEvent::Exited { id, .. } = &event {
+                memory.forget(id);
+            }
+            session.report(event);
+        }
+    }
+    session.memory().retain(&ids);
+    *newest = Some(ids);
+    session.lists().notify();
+    Ok(alive)
+}
+
+/// What came and what went. When exactly, nobody knows, but for what went as its status says.
+fn difference(
+    before: &HashSet<ContainerId>,
+    now: &HashSet<ContainerId>,
+    at: SystemTime,
+    mut ends: HashMap<ContainerId, End>,
+    pid: impl Fn(&ContainerId) -> Option<u32>,
+) -> Vec<EngineEvent> {
+    let gone = before.difference(now).cloned();
+    let gone = gone.map(|id| match ends.remove(&id) {
+        Some(end) => end.event(id),
+        None => EngineEvent::Exited { pid: pid(&id), id, at: Some(at), code: None },
+    });
+    let new = now.difference(before).cloned();
+    let new = new.map(|id| EngineEvent::Started { id, at: None, pid: None, preview: None });
+    gone.collect::<Vec<_>>().into_iter().chain(new).collect()
+}
+
 /// Asks for both lists, side by side.
-pub(crate) async fn alive(connection: &Connection) -> Result<Alive, EngineError> {
+async fn alive(session: &Session) -> Result<Alive, EngineError> {
     let containers = async {
         let state = ContainerStateValue { state: ContainerState::ContainerRunning as i32 };
         let filter = Some(ContainerFilter { state: Some(state), ..ContainerFilter::default() });
-        let answer = connection
-            .client(connection.limits().list())
-            .list_containers(ListContainersRequest { filter })
-            .await;
-        Ok(answer.map_err(|status| failure::of_status(CONTAINERS, status))?.into_inner().containers)
+        let answer =
+            session.client(session.limits().list()).list_containers(ListContainersRequest { filter }).await;
+        Ok(answer.map_err(|status| ENGINE.of_status(CONTAINERS, status))?.into_inner().containers)
     };
     let sandboxes = async {
         let state = PodSandboxStateValue { state: PodSandboxState::SandboxReady as i32 };
         let filter = Some(PodSandboxFilter { state: Some(state), ..PodSandboxFilter::default() });
-        let answer = connection
-            .client(connection.limits().list())
-            .list_pod_sandbox(ListPodSandboxRequest { filter })
-            .await;
-        Ok(answer.map_err(|status| failure::of_status(SANDBOXES, status))?.into_inner().items)
+        let answer =
+            session.client(session.limits().list()).list_pod_sandbox(ListPodSandboxRequest { filter }).await;
+        Ok(answer.map_err(|status| ENGINE.of_status(SANDBOXES, status))?.into_inner().items)
     };
     let (containers, sandboxes) = tokio::try_join!(containers, sandboxes)?;
-    Ok(take_in(&mut connection.memory(), containers, sandboxes))
+    Ok(take_in(&mut session.memory(), containers, sandboxes))
 }
 
 /// Leaves out what is not alive, or was told to be over, and has the rest remembered.
@@ -138,5 +186,23 @@ mod tests {
         let twice = vec![container("x", 1), container("x", 1)];
         let alive = take_in(&mut Memory::default(), twice, vec![sandbox("x", 0)]);
         assert_eq!((alive.containers.len(), alive.sandboxes.len()), (0, 1));
+    }
+
+    fn ids(ids: &[&str]) -> HashSet<ContainerId> {
+        ids.iter().map(|id| ContainerId::from(*id)).collect()
+    }
+
+    #[test]
+    fn only_what_came_and_what_went_is_reported() {
+        let at = SystemTime::now();
+        let pid = |id: &ContainerId| (id.as_str() == "gone").then_some(7);
+        assert_eq!(difference(&ids(&["a", "b"]), &ids(&["b", "a"]), at, HashMap::new(), pid), []);
+        let reported = difference(&ids(&["a", "gone"]), &ids(&["new", "a"]), at, HashMap::new(), pid);
+        let exited = EngineEvent::Exited { id: "gone".into(), pid: Some(7), at: Some(at), code: None };
+        let started = EngineEvent::Started { id: "new".into(), at: None, pid: None, preview: None };
+        assert_eq!(reported, [exited, started]);
+        let end = End { pid: 8, at: None, code: Some(3) };
+        let reported = difference(&ids(&["gone"]), &ids(&[]), at, HashMap::from([("gone".into(), end)]), pid);
+        assert_eq!(reported, [end.event("gone".into())]);
     }
 }

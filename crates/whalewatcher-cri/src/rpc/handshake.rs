@@ -1,14 +1,14 @@
 //! The first words with a runtime: whether it is one, and who it is.
 
 use whalewatcher_adapter::Endpoint;
-use whalewatcher_adapter::grpc::{Channel, Transport, origin};
+use whalewatcher_adapter::grpc::{Channel, Transport};
 use whalewatcher_api::cri::v1::VersionRequest;
-use whalewatcher_api::cri::v1::runtime_service_client::RuntimeServiceClient;
 use whalewatcher_core::{EngineError, EngineIdentity};
 
-use crate::failure::{self, ENGINE};
-use crate::host;
-use crate::runtime::Runtime;
+use crate::decode::runtime::Runtime;
+use crate::engine::ENGINE;
+use crate::rpc::host;
+use crate::rpc::session::client;
 
 pub(crate) const CRI: &str = "k8s.io/cri-api";
 
@@ -35,11 +35,7 @@ pub(crate) async fn greet(
 /// Whether it still answers.
 pub(crate) async fn ask_version(channel: Channel) -> Result<(), EngineError> {
     let answer = client(channel).version(request()).await;
-    answer.map(drop).map_err(|status| failure::of_status(VERSION, status))
-}
-
-pub(crate) fn client(channel: Channel) -> RuntimeServiceClient<Channel> {
-    RuntimeServiceClient::with_origin(channel, origin()).max_decoding_message_size(usize::MAX)
+    answer.map(drop).map_err(|status| ENGINE.of_status(VERSION, status))
 }
 
 fn request() -> VersionRequest {

@@ -15,13 +15,13 @@ use whalewatcher_api::cri::v1::{
 };
 use whalewatcher_core::{Container, ContainerId, EngineError, ErrorKind, adapter};
 
-use crate::connection::Connection;
-use crate::container::{
+use crate::cache::Memory;
+use crate::decode::container::{
     Details, Kind, Packer, Pod, State, of_sandbox_status, of_status, reports_pod, sandbox_state, state,
 };
-use crate::failure;
-use crate::info::Info;
-use crate::memory::Memory;
+use crate::decode::info::Info;
+use crate::engine::ENGINE;
+use crate::rpc::session::Session;
 
 const CONTAINER: &str = "RuntimeService.ContainerStatus";
 const SANDBOX: &str = "RuntimeService.PodSandboxStatus";
@@ -71,18 +71,15 @@ enum Verdict {
 }
 
 /// Asks about it. What is over is told with a PID of 0.
-pub(crate) async fn inspect(
-    connection: &Connection,
-    id: &ContainerId,
-) -> Result<Option<Container>, EngineError> {
+pub(crate) async fn inspect(session: &Session, id: &ContainerId) -> Result<Option<Container>, EngineError> {
     let asked = Instant::now();
     loop {
-        let seen = look(connection, id).await?;
-        let verdict = judge(&mut connection.memory(), id, seen);
+        let seen = look(session, id).await?;
+        let verdict = judge(&mut session.memory(), id, seen);
         match verdict {
             Verdict::Answer(answer) => return Ok(answer),
-            Verdict::Wait if asked.elapsed() < connection.inspect_limit() / PART => {
-                let since = connection.memory().get(id).and_then(|member| member.started);
+            Verdict::Wait if asked.elapsed() < session.inspect_limit() / PART => {
+                let since = session.memory().get(id).and_then(|member| member.started);
                 let since = since.map(|started| started.elapsed()).unwrap_or_default();
                 sleep((since / 2).clamp(SHORTEST_DELAY, LONGEST_DELAY)).await;
             }
@@ -92,7 +89,7 @@ pub(crate) async fn inspect(
             }
             Verdict::TooMuch(error) => return Err(error),
             Verdict::NoPid => {
-                let remedy = connection.runtime().remedy_for_missing_pids();
+                let remedy = session.runtime().remedy_for_missing_pids();
                 let message = format!("the CRI runtime reports no PID of {id}, though it runs{remedy}");
                 return Err(EngineError::new(ErrorKind::Failed, message));
             }
@@ -145,24 +142,24 @@ fn patience(memory: &Memory, id: &ContainerId) -> Duration {
     if is_claimed && !memory.has_ended(id) { BEHIND } else { UNHEARD }
 }
 
-async fn look(connection: &Connection, id: &ContainerId) -> Result<Seen, EngineError> {
-    let kind = connection.memory().get(id).and_then(|member| member.kind);
+async fn look(session: &Session, id: &ContainerId) -> Result<Seen, EngineError> {
+    let kind = session.memory().get(id).and_then(|member| member.kind);
     if kind != Some(Kind::Sandbox)
-        && let seen @ Seen::Reported(..) = container(connection, id).await?
+        && let seen @ Seen::Reported(..) = container(session, id).await?
     {
         return Ok(seen);
     }
     if kind != Some(Kind::Container)
-        && let seen @ Seen::Reported(..) = sandbox(connection, id).await?
+        && let seen @ Seen::Reported(..) = sandbox(session, id).await?
     {
         return Ok(seen);
     }
     Ok(Seen::Unheard)
 }
 
-async fn container(connection: &Connection, id: &ContainerId) -> Result<Seen, EngineError> {
+async fn container(session: &Session, id: &ContainerId) -> Result<Seen, EngineError> {
     let request = ContainerStatusRequest { container_id: id.as_str().to_owned(), verbose: true };
-    let answer = connection.client(connection.limits().status()).container_status(request).await;
+    let answer = session.client(session.limits().status()).container_status(request).await;
     // Another large one comes only once this is taken in.
     let hold = answer.as_ref().ok().and_then(|answer| answer.extensions().get::<Hold>().cloned());
     let hold = hold.unwrap_or_default();
@@ -173,9 +170,9 @@ async fn container(connection: &Connection, id: &ContainerId) -> Result<Seen, En
     }
     let Info { pid, sandbox, .. } = Info::of(&info);
     let sandbox = sandbox.filter(|sandbox| ContainerId::is_plain(sandbox)).map(ContainerId::from);
-    let sandbox = connection.memory().get(id).and_then(|member| member.sandbox.clone()).or(sandbox);
+    let sandbox = session.memory().get(id).and_then(|member| member.sandbox.clone()).or(sandbox);
     let pod = match &sandbox {
-        Some(sandbox) if !reports_pod(&status.labels) => pod(connection, sandbox, &hold).await?,
+        Some(sandbox) if !reports_pod(&status.labels) => pod(session, sandbox, &hold).await?,
         _ => None,
     };
     let state = state(status.state);
@@ -183,16 +180,16 @@ async fn container(connection: &Connection, id: &ContainerId) -> Result<Seen, En
     let alive = |pid| of_status(&status, pod.as_ref(), pid);
     let reported = Reported {
         container: alive(0),
-        alive: pack(pid, state, alive, connection.packer(), details),
+        alive: pack(pid, state, alive, session.packer(), details),
         is_processless: false,
         sandbox,
     };
     Ok(Seen::Reported(Kind::Container, state, reported.into()))
 }
 
-async fn sandbox(connection: &Connection, id: &ContainerId) -> Result<Seen, EngineError> {
+async fn sandbox(session: &Session, id: &ContainerId) -> Result<Seen, EngineError> {
     let Some(PodSandboxStatusResponse { status: Some(status), info, .. }) =
-        sandbox_status(connection.client(connection.limits().status()), id, true).await?
+        sandbox_status(session.client(session.limits().status()), id, true).await?
     else {
         return Ok(Seen::Unheard);
     };
@@ -202,31 +199,27 @@ async fn sandbox(connection: &Connection, id: &ContainerId) -> Result<Seen, Engi
     let alive = |pid| of_sandbox_status(&status, pid);
     let reported = Reported {
         container: alive(0),
-        alive: pack(pid, state, alive, connection.packer(), details),
-        is_processless: has_no_pid && connection.runtime().makes_sandboxes_without_process(),
+        alive: pack(pid, state, alive, session.packer(), details),
+        is_processless: has_no_pid && session.runtime().makes_sandboxes_without_process(),
         sandbox: None,
     };
     if let (State::Alive, Some(pod)) = (state, Pod::of(status.metadata.as_ref())) {
-        connection.memory().learn(id, pod);
+        session.memory().learn(id, pod);
     }
     Ok(Seen::Reported(Kind::Sandbox, state, reported.into()))
 }
 
 /// The pod of a sandbox; asked for only where neither a list nor an event told it, while the answer with this hold is in use.
-async fn pod(
-    connection: &Connection,
-    sandbox: &ContainerId,
-    hold: &Hold,
-) -> Result<Option<Pod>, EngineError> {
-    let known = connection.memory().pod(sandbox).cloned();
+async fn pod(session: &Session, sandbox: &ContainerId, hold: &Hold) -> Result<Option<Pod>, EngineError> {
+    let known = session.memory().pod(sandbox).cloned();
     if known.is_some() {
         return Ok(known);
     }
-    let client = connection.client_within(connection.limits().pod(), hold);
+    let client = session.client_within(session.limits().pod(), hold);
     let answer = sandbox_status(client, sandbox, false).await?;
     let pod = answer.and_then(|answer| Pod::of(answer.status?.metadata.as_ref()));
     if let Some(pod) = &pod {
-        connection.memory().learn(sandbox, pod.clone());
+        session.memory().learn(sandbox, pod.clone());
     }
     Ok(pod)
 }
@@ -259,7 +252,7 @@ fn found<T>(what: &str, answer: Result<Response<T>, Status>) -> Result<Option<T>
     match answer {
         Ok(answer) => Ok(Some(answer.into_inner())),
         Err(status) if status.code() == Code::NotFound => Ok(None),
-        Err(status) => Err(failure::of_status(what, status)),
+        Err(status) => Err(ENGINE.of_status(what, status)),
     }
 }
 

@@ -9,12 +9,11 @@ use whalewatcher_api::cri::v1::{
 use whalewatcher_core::adapter::EngineEvent;
 use whalewatcher_core::{Container, ContainerId};
 
-use crate::container::{Kind, Pod, State, of_sandbox_status, of_status, sandbox_state, state};
-use crate::memory::Memory;
-use crate::moment::{end, moment};
-
-/// What some runtimes say where they do not know an exit code.
-const UNKNOWN_CODE: i32 = -1;
+use crate::cache::Memory;
+use crate::decode::container::{
+    Kind, Pod, State, finished, of_sandbox_status, of_status, sandbox_state, state,
+};
+use crate::decode::time::{end, moment};
 
 /// Since when events are told.
 #[derive(Clone, Copy, Debug)]
@@ -70,12 +69,6 @@ pub(crate) fn take(
         }
         Err(_) => vec![EngineEvent::Changed { id, at: made_at(event) }],
     }
-}
-
-/// When a container ended that is not alive, and with which exit code.
-pub(crate) fn finished(status: &ContainerStatus) -> (Option<SystemTime>, Option<i32>) {
-    let code = Some(status.exit_code).filter(|code| *code != UNKNOWN_CODE);
-    (end(moment(status.finished_at), moment(status.started_at)), code)
 }
 
 /// Whom an event is about, as it tells itself.

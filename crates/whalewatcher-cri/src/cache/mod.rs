@@ -4,6 +4,9 @@
 //! A life that begins under an ID is the only one ever of that ID. So what was told to be over never comes back, whatever
 //! a status still says of it, and what was told to be alive needs not be told again.
 
+pub(crate) mod lists;
+pub(crate) mod tombstones;
+
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
@@ -11,8 +14,8 @@ use tokio::time::Instant;
 use whalewatcher_adapter::Lives;
 use whalewatcher_core::{Container, ContainerId, EngineError};
 
-use crate::container::{Kind, Pod};
-use crate::endings::Endings;
+use crate::cache::tombstones::Endings;
+use crate::decode::container::{Kind, Pod};
 
 /// For how long one that no list tells of is remembered: the list may be older.
 const YOUNG: Duration = Duration::from_secs(60);

@@ -1,8 +1,6 @@
-//! What went wrong on the way to a runtime, in words that say what to do.
+//! What errors call a runtime, and where it usually is.
 
-use tonic::Status;
 use whalewatcher_adapter::Engine;
-use whalewatcher_core::EngineError;
 
 /// What errors call it, and where it usually is.
 pub(crate) const ENGINE: Engine = Engine {
@@ -12,8 +10,3 @@ pub(crate) const ENGINE: Engine = Engine {
     default_endpoint: "unix:///run/containerd/containerd.sock",
     processes: &["containerd", "crio"],
 };
-
-/// A question was not answered, or with a complaint.
-pub(crate) fn of_status(what: &str, status: Status) -> EngineError {
-    ENGINE.of_status(what, status)
-}

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use whalewatcher_api::cri::v1::{
     Container as ListedContainer, ContainerState, ContainerStatus, PodSandbox as ListedSandbox,
@@ -12,7 +13,10 @@ use whalewatcher_core::{
     Container, Labels, POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL, SANDBOX_LABEL,
 };
 
-use crate::moment::moment;
+use crate::decode::time::{end, moment};
+
+/// What some runtimes say where they do not know an exit code.
+const UNKNOWN_CODE: i32 = -1;
 
 /// The label with the name that a container has within its pod.
 pub const CONTAINER_NAME_LABEL: &str = "io.kubernetes.container.name";
@@ -77,6 +81,12 @@ pub(crate) fn sandbox_state(state: i32) -> State {
         Ok(PodSandboxState::SandboxReady) => State::Alive,
         _ => State::NotAlive,
     }
+}
+
+/// When a container ended that is not alive, and with which exit code.
+pub(crate) fn finished(status: &ContainerStatus) -> (Option<SystemTime>, Option<i32>) {
+    let code = Some(status.exit_code).filter(|code| *code != UNKNOWN_CODE);
+    (end(moment(status.finished_at), moment(status.started_at)), code)
 }
 
 /// The pod that a container is in.

@@ -9,9 +9,8 @@ use whalewatcher_api::cri::v1::ContainerStatusRequest;
 use whalewatcher_core::ContainerId;
 use whalewatcher_core::adapter::EngineEvent;
 
-use crate::connection::Connection;
-use crate::container::{State, state};
-use crate::events::finished;
+use crate::decode::container::{State, finished, state};
+use crate::rpc::session::Session;
 
 /// How many statuses are asked for at once.
 const AT_ONCE: usize = 16;
@@ -35,29 +34,26 @@ impl End {
 }
 
 /// Looks up how these lives ended. Those that did not, or of which the runtime knows no more, are not among the answers.
-pub(crate) async fn ends(
-    connection: &Connection,
-    missing: Vec<(ContainerId, u32)>,
-) -> HashMap<ContainerId, End> {
+pub(crate) async fn ends(session: &Session, missing: Vec<(ContainerId, u32)>) -> HashMap<ContainerId, End> {
     let mut ends = HashMap::new();
     let mut answers = stream::iter(missing)
-        .map(|(id, pid)| async move { Some((end(connection, &id, pid).await?, id)) })
+        .map(|(id, pid)| async move { Some((end(session, &id, pid).await?, id)) })
         .buffer_unordered(AT_ONCE);
     let asking = async {
         while let Some(answer) = answers.next().await {
             ends.extend(answer.map(|(end, id)| (id, end)));
         }
     };
-    if timeout(connection.list_limit() / PART, asking).await.is_err() {
+    if timeout(session.list_limit() / PART, asking).await.is_err() {
         tracing::debug!("the CRI runtime does not report in time how some containers ended");
     }
     ends
 }
 
-async fn end(connection: &Connection, id: &ContainerId, pid: u32) -> Option<End> {
+async fn end(session: &Session, id: &ContainerId, pid: u32) -> Option<End> {
     let request = ContainerStatusRequest { container_id: id.as_str().to_owned(), verbose: false };
     // Of a sandbox there is no such status.
-    let answer = connection.client(connection.limits().status()).container_status(request).await;
+    let answer = session.client(session.limits().status()).container_status(request).await;
     let status = answer.ok()?.into_inner().status?;
     if status.id != id.as_str() || state(status.state) != State::NotAlive {
         return None;

@@ -6,8 +6,8 @@ use tokio::time::Instant;
 use whalewatcher_core::adapter::EngineEvent;
 use whalewatcher_core::{ContainerId, EngineError};
 
-use crate::container::Kind;
-use crate::memory::Memory;
+use crate::cache::Memory;
+use crate::decode::container::Kind;
 
 /// Starts of which it is not known yet whether they are CRI's.
 #[derive(Debug, Default)]

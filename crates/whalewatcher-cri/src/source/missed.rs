@@ -10,24 +10,24 @@ use whalewatcher_api::containerd::v1::types::{Process, Status};
 use whalewatcher_core::adapter::EngineEvent;
 use whalewatcher_core::{ContainerId, EngineError};
 
-use crate::connection::Connection;
+use crate::rpc::session::Session;
 
 /// The events of what happened, given what CRI listed before this was called: of the start of what has a running task and
 /// was not listed, and of the end of what was listed and has no task any more.
 pub(crate) async fn missed(
-    connection: &Connection,
+    session: &Session,
     listed: &HashSet<ContainerId>,
 ) -> Result<Vec<EngineEvent>, EngineError> {
-    let tasks = connection.hints().tasks().await?;
+    let tasks = session.hints().tasks().await?;
     let ids: HashSet<&str> = tasks.iter().map(|task| task.id.as_str()).collect();
     let mut events = Vec::new();
     for id in listed.iter().filter(|id| !ids.contains(id.as_str())) {
-        if connection.hints().lacks_task(id).await? {
-            let pid = connection.memory().get(id).and_then(|member| member.pid);
+        if session.hints().lacks_task(id).await? {
+            let pid = session.memory().get(id).and_then(|member| member.pid);
             events.push(EngineEvent::Exited { id: id.clone(), pid, at: None, code: None });
         }
     }
-    let memory = connection.memory();
+    let memory = session.memory();
     for (id, pid) in tasks.iter().filter_map(running) {
         if !listed.contains(&id) && memory.get(&id).is_none() {
             events.push(EngineEvent::Started { id, at: None, pid: Some(pid), preview: None });

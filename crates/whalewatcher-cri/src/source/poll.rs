@@ -3,22 +3,23 @@
 use tokio::time::{Instant, sleep_until, timeout};
 use whalewatcher_core::{EngineError, ErrorKind};
 
-use crate::connection::Connection;
+use crate::rpc::list::list_alive;
+use crate::rpc::session::Session;
 
 /// How many lists in a row may fail.
 const FAILURES: u32 = 3;
 
 /// Lists again and again, beginning after the watcher's own first list.
 pub(crate) struct Polling<'a> {
-    connection: &'a Connection,
+    session: &'a Session,
     due: Instant,
     failures: u32,
 }
 
 impl<'a> Polling<'a> {
-    pub(crate) fn new(connection: &'a Connection) -> Self {
-        connection.lists().compare();
-        Self { connection, due: Instant::now() + connection.poll_every(), failures: 0 }
+    pub(crate) fn new(session: &'a Session) -> Self {
+        session.lists().compare();
+        Self { session, due: Instant::now() + session.poll_every(), failures: 0 }
     }
 
     /// Asks for a list when it is due; the connection reports what has changed.
@@ -26,17 +27,17 @@ impl<'a> Polling<'a> {
         sleep_until(self.due).await;
         let poll = async {
             // Before there is a first one nothing can be compared with it.
-            if self.connection.lists().is_begun().await {
-                self.connection.lists().list(self.connection).await?;
+            if self.session.lists().is_begun().await {
+                list_alive(self.session).await?;
             }
             Ok(())
         };
-        let limit = self.connection.list_limit();
+        let limit = self.session.list_limit();
         let polled = timeout(limit, poll).await.unwrap_or_else(|_| {
             let message = format!("polling: no list within {} s", limit.as_secs_f32());
             Err(EngineError::new(ErrorKind::TimedOut, message))
         });
-        self.due = Instant::now() + self.connection.poll_every();
+        self.due = Instant::now() + self.session.poll_every();
         match polled {
             Ok(()) => self.failures = 0,
             Err(error) => {
