@@ -1,14 +1,13 @@
-//! The engine's own PID, where only the kernel can tell it.
+//! The engine's PID, from the credentials of its socket.
 
 use std::fs;
 
 use crate::engine::Engine;
 
 impl Engine {
-    /// The PID of the engine if the process that made the socket listen, such as
-    /// [`Transport::peer`](crate::grpc::Transport::peer) tells it, is one.
+    /// Returns the PID of the process that listens at a socket, if that process is named like an engine of this kind.
     ///
-    /// With socket activation that is systemd, and with a proxy in between the proxy. A wrong PID is worse than none.
+    /// With socket activation the kernel reports systemd, and with a proxy the proxy. A wrong PID is worse than none.
     #[must_use]
     pub fn pid_of(&self, listener: Option<u32>) -> Option<u32> {
         let pid = listener?;
@@ -26,7 +25,7 @@ mod tests {
     use crate::engine::tests::{CONTAINERD, RUNTIME};
 
     #[test]
-    fn only_a_process_called_like_the_engine_is_taken_for_it() {
+    fn only_a_process_named_like_the_engine_counts() {
         assert!(CONTAINERD.is_process("containerd\n"));
         assert!(RUNTIME.is_process("containerd\n") && RUNTIME.is_process("crio\n"));
         for other in ["containerd-shim\n", "systemd\n", "crio\n", ""] {

@@ -16,14 +16,14 @@ const SERVER: &str = "Introspection.Server";
 /// Gets acquainted.
 pub(crate) async fn greet(endpoint: &Endpoint, transport: &Transport) -> Result<EngineIdentity, EngineError> {
     let answer = version_client(transport.channel()).version(()).await;
-    let failed = |status| ENGINE.of_greeting(endpoint, VERSION, status, transport.heard());
+    let failed = |status| ENGINE.handshake_error(endpoint, VERSION, status, transport.greeting());
     let version = answer.map_err(failed)?.into_inner();
 
     let mut introspection =
         IntrospectionClient::with_origin(transport.channel(), origin()).max_decoding_message_size(usize::MAX);
     let server = introspection.server(()).await.map_err(|status| match status.code() {
         Code::Unimplemented => too_old(SERVER, &version.version, status),
-        _ => ENGINE.of_status(SERVER, status),
+        _ => ENGINE.status_error(SERVER, status),
     })?;
     let server = server.into_inner();
 

@@ -44,6 +44,6 @@ fn found<T>(what: &str, answer: Result<Response<T>, Status>) -> Result<Option<T>
     match answer {
         Ok(answer) => Ok(Some(answer.into_inner())),
         Err(status) if status.code() == Code::NotFound => Ok(None),
-        Err(status) => Err(ENGINE.of_status(what, status)),
+        Err(status) => Err(ENGINE.status_error(what, status)),
     }
 }

@@ -51,7 +51,8 @@ pub(crate) async fn list(session: &Session, purpose: Purpose) -> Result<Listing,
     let mut client =
         NamespacesClient::with_origin(session.channel(), origin()).max_decoding_message_size(usize::MAX);
     let answer = client.list(ListNamespacesRequest::default()).await;
-    let namespaces = answer.map_err(|status| ENGINE.of_status(NAMESPACES, status))?.into_inner().namespaces;
+    let namespaces =
+        answer.map_err(|status| ENGINE.status_error(NAMESPACES, status))?.into_inner().namespaces;
     let names = namespaces.into_iter().map(|namespace| namespace.name);
     let (ignored, names): (Vec<_>, Vec<_>) = names.partition(|name| session.ignored().contains(name));
     session.lives().retain(|id| names.iter().any(|name| name == split(id).0));
@@ -136,7 +137,7 @@ async fn tasks(session: &Session, namespace: &str) -> Result<Vec<Process>, Engin
     match client.list(within(namespace, ListTasksRequest::default())?).await {
         Ok(answer) => Ok(answer.into_inner().tasks),
         Err(status) if status.code() == Code::NotFound => Ok(Vec::new()),
-        Err(status) => Err(ENGINE.of_status(TASKS, status)),
+        Err(status) => Err(ENGINE.status_error(TASKS, status)),
     }
 }
 
@@ -197,7 +198,7 @@ async fn records(
     mut take: impl FnMut(Record),
 ) -> Result<(), EngineError> {
     let limits = session.limits();
-    let failed = |status| ENGINE.of_status(CONTAINERS, status);
+    let failed = |status| ENGINE.status_error(CONTAINERS, status);
     let mut client = session.containers(limits.container());
     let streamed = client.list_stream(within(namespace, request.clone())?).await;
     match streamed {

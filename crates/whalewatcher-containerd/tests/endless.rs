@@ -65,7 +65,7 @@ async fn whatever_is_sent_its_cost_is_bounded() {
             Ask::List,
             TASKS,
             Answer::announced(usize::MAX, &[0; 9], 9),
-            "more than the 8388608",
+            "more than the limit of 8388608",
         ),
         ("empty tasks", Ask::List, TASKS, entries(&[0x0a, 0], MAX_TASKS), "so many entries that"),
         ("tasks in single bytes", Ask::List, TASKS, Answer::pieces(&[0x0a], MAX_TASKS / 2), ""),
@@ -75,7 +75,13 @@ async fn whatever_is_sent_its_cost_is_bounded() {
         ("more than is kept", Ask::List, RECORDS, streamed("a", 4 * MIB, 1), "nothing"),
         ("a message per inspection", Ask::Inspect, RECORD, Answer::message(&large), "answered"),
         ("empty entries", Ask::Inspect, RECORD, entries(&[0x0a, 0], MAX_CONTAINER), "so many entries that"),
-        ("a huge event", Ask::Events, SUBSCRIBE, entries(&[0; 2], MAX_EVENT * 2), "more than the 4194304"),
+        (
+            "a huge event",
+            Ask::Events,
+            SUBSCRIBE,
+            entries(&[0; 2], MAX_EVENT * 2),
+            "more than the limit of 4194304",
+        ),
         (
             "odd events",
             Ask::Events,

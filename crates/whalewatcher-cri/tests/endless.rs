@@ -52,7 +52,7 @@ async fn whatever_is_sent_its_cost_is_bounded() {
             "a message of 4 GiB",
             Ask::List,
             vec![(SANDBOXES, Answer::announced(usize::MAX, &[0; 9], 9))],
-            "more than the 12582912",
+            "more than the limit of 12582912",
         ),
         (
             "empty containers",
@@ -77,7 +77,7 @@ async fn whatever_is_sent_its_cost_is_bounded() {
             "a sandbox of it that is too large",
             Ask::Inspect,
             vec![(STATUS, in_sandbox), (SANDBOX, Answer::message(&sandbox(4 * MIB)))],
-            "more than the 4194304",
+            "more than the limit of 4194304",
         ),
         ("empty mounts", Ask::Inspect, vec![(STATUS, Answer::message(&mounts))], "so many entries that"),
         ("a huge event", Ask::Events, vec![(EVENTS, Answer::announced(usize::MAX, &[0; 9], 9))], "polled"),

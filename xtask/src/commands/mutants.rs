@@ -112,7 +112,7 @@ impl Part {
                 "grpc/body",
                 "grpc/status",
                 "grpc/weight",
-                "grpc/wire",
+                "grpc/greeting",
                 "lives",
                 "socket",
             ],

@@ -57,5 +57,5 @@ async fn what_does_not_speak_http2_is_reported_so() {
 async fn one_who_hangs_up_is_a_lost_connection() {
     let error = Stranger::saying(b"").refusal().await;
     assert_eq!(error.kind(), ErrorKind::Disconnected, "{error}");
-    assert!(error.to_string().ends_with("hung up without a word: is it containerd?"), "{error}");
+    assert!(error.to_string().ends_with("closed the connection immediately: is this containerd?"), "{error}");
 }

@@ -58,7 +58,7 @@ impl Hints {
         match containers.get(within_namespace(GetContainerRequest { id: id.as_str().to_owned() })).await {
             Ok(answer) => Ok(answer.into_inner().container.and_then(|record| kind(&record.labels))),
             Err(status) if status.code() == Code::NotFound => Ok(None),
-            Err(status) => Err(ENGINE.of_status(CONTAINER, status)),
+            Err(status) => Err(ENGINE.status_error(CONTAINER, status)),
         }
     }
 
@@ -66,7 +66,7 @@ impl Hints {
     pub(crate) async fn tasks(&self) -> Result<Vec<Process>, EngineError> {
         let request = within_namespace(ListTasksRequest::default());
         let answer = self.tasks_client().list(request).await;
-        Ok(answer.map_err(|status| ENGINE.of_status(TASKS, status))?.into_inner().tasks)
+        Ok(answer.map_err(|status| ENGINE.status_error(TASKS, status))?.into_inner().tasks)
     }
 
     /// Whether it certainly has no task, though it is a container of the CRI plugin's. A sandbox that is run by other

@@ -23,7 +23,7 @@ pub(crate) async fn greet(
     transport: &Transport,
 ) -> Result<(Runtime, EngineIdentity), EngineError> {
     let answer = client(transport.channel()).version(request()).await;
-    let failed = |status| ENGINE.of_greeting(endpoint, VERSION, status, transport.heard());
+    let failed = |status| ENGINE.handshake_error(endpoint, VERSION, status, transport.greeting());
     let runtime = Runtime::from(answer.map_err(failed)?.into_inner());
     let mut identity = EngineIdentity::new(CRI, endpoint.as_str());
     identity.version = runtime.text();
@@ -35,7 +35,7 @@ pub(crate) async fn greet(
 /// Whether it still answers.
 pub(crate) async fn ask_version(channel: Channel) -> Result<(), EngineError> {
     let answer = client(channel).version(request()).await;
-    answer.map(drop).map_err(|status| ENGINE.of_status(VERSION, status))
+    answer.map(drop).map_err(|status| ENGINE.status_error(VERSION, status))
 }
 
 fn request() -> VersionRequest {

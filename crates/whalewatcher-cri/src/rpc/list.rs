@@ -109,14 +109,14 @@ async fn alive(session: &Session) -> Result<Alive, EngineError> {
         let filter = Some(ContainerFilter { state: Some(state), ..ContainerFilter::default() });
         let answer =
             session.client(session.limits().list()).list_containers(ListContainersRequest { filter }).await;
-        Ok(answer.map_err(|status| ENGINE.of_status(CONTAINERS, status))?.into_inner().containers)
+        Ok(answer.map_err(|status| ENGINE.status_error(CONTAINERS, status))?.into_inner().containers)
     };
     let sandboxes = async {
         let state = PodSandboxStateValue { state: PodSandboxState::SandboxReady as i32 };
         let filter = Some(PodSandboxFilter { state: Some(state), ..PodSandboxFilter::default() });
         let answer =
             session.client(session.limits().list()).list_pod_sandbox(ListPodSandboxRequest { filter }).await;
-        Ok(answer.map_err(|status| ENGINE.of_status(SANDBOXES, status))?.into_inner().items)
+        Ok(answer.map_err(|status| ENGINE.status_error(SANDBOXES, status))?.into_inner().items)
     };
     let (containers, sandboxes) = tokio::try_join!(containers, sandboxes)?;
     Ok(take_in(&mut session.memory(), containers, sandboxes))

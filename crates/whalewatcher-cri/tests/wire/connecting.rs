@@ -55,12 +55,12 @@ async fn nobody_there_is_reported_with_a_remedy() {
     let socket = folder.path().join("s");
     let error = refusal(socket.display().to_string()).await;
     assert_eq!(error.kind(), ErrorKind::Unreachable);
-    let reported = format!("no such socket: unix://{}: is a CRI runtime running?", socket.display());
+    let reported = format!("no such socket: unix://{}; is a CRI runtime running?", socket.display());
     assert_eq!(error.to_string(), reported);
     drop(UnixListener::bind(&socket).unwrap());
     let error = refusal(socket.display().to_string()).await;
     assert_eq!(error.kind(), ErrorKind::Unreachable);
-    assert!(error.to_string().starts_with("nobody listens at unix://"), "{error}");
+    assert!(error.to_string().starts_with("nothing listens at unix://"), "{error}");
 }
 
 #[tokio::test]
@@ -69,7 +69,7 @@ async fn a_containerd_without_cri_is_reported_with_what_may_be_the_matter() {
     let error = refusal(containerd.endpoint()).await;
     assert_eq!(error.kind(), ErrorKind::NotThisEngine);
     assert!(
-        error.to_string().contains("is not a CRI runtime: it does not know RuntimeService.Version"),
+        error.to_string().contains("is not a CRI runtime: it does not implement RuntimeService.Version"),
         "{error}"
     );
     assert!(error.to_string().contains("its CRI plugin switched off"), "{error}");
@@ -99,7 +99,7 @@ async fn a_malformed_answer_is_reported_as_such() {
     let huge = Verdict::Garbage(prost::Message::encode_to_vec(&huge).into());
     let error = refusal(treating(Method::Version, huge).endpoint()).await;
     assert_eq!(error.kind(), ErrorKind::Malformed, "{error}");
-    assert!(error.to_string().ends_with("more than the 4194304 that it may have"), "{error}");
+    assert!(error.to_string().ends_with("more than the limit of 4194304"), "{error}");
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use self::event::{Since, made_at, take};
 use tokio::time::{Instant, sleep_until, timeout};
 use tonic::{Status, Streaming};
-use whalewatcher_adapter::grpc::Excess;
+use whalewatcher_adapter::grpc::TooLarge;
 use whalewatcher_api::cri::v1::{ContainerEventResponse, GetEventsRequest};
 use whalewatcher_core::adapter::EngineEvent;
 use whalewatcher_core::{EngineError, ErrorKind};
@@ -90,13 +90,14 @@ impl<'a> Events<'a> {
         let event = match next {
             Ok(Some(event)) => event,
             // The connection is broken, which says nothing of events.
-            Err(status) if is_broken(&status) => return Err(ENGINE.of_status(EVENTS, status)),
+            Err(status) if is_broken(&status) => return Err(ENGINE.status_error(EVENTS, status)),
             ended if !self.arrived && self.since.elapsed() < SETTLED => {
-                let why = ended.err().map_or_else(ended_by_itself, |status| ENGINE.of_status(EVENTS, status));
+                let why =
+                    ended.err().map_or_else(ended_by_itself, |status| ENGINE.status_error(EVENTS, status));
                 return Ok(Step { reported: Vec::new(), over: Some(why) });
             }
             Err(status) => {
-                let error = ENGINE.of_status(EVENTS, status);
+                let error = ENGINE.status_error(EVENTS, status);
                 if error.kind() == ErrorKind::Malformed {
                     return Err(error);
                 }
@@ -126,7 +127,7 @@ fn ended_by_itself() -> EngineError {
 
 /// Whether there was no answer, rather than one that reports a failure, or that is too large.
 fn is_broken(status: &Status) -> bool {
-    status.source().is_some_and(|source| !source.is::<Excess>())
+    status.source().is_some_and(|source| !source.is::<TooLarge>())
 }
 
 /// The stream. There is an answer only with the first event.
