@@ -1,4 +1,4 @@
-//! A connection to containerd, for as long as it lasts: what the watcher asks.
+//! A connection to containerd, as the watcher uses it.
 
 use std::fmt;
 use std::pin::Pin;
@@ -19,13 +19,12 @@ use crate::inspect::inspect;
 use crate::list::{Purpose, list};
 use crate::session::{Configured, Session};
 
-/// A connection to containerd, made by [`Client`](crate::Client). Dropping it closes its descriptor and ends every task
-/// that belongs to it.
+/// A connection to containerd, made by [`Client`](crate::Client). Dropping it closes its descriptor and ends all its tasks.
 pub struct Connection {
     session: Session,
     identity: EngineIdentity,
     events: EventService,
-    /// What lists show that the stream of events has to report; taken by that stream.
+    /// Exits that lists show and the event stream reports; taken by that stream.
     reported: Mutex<Option<mpsc::UnboundedReceiver<EngineEvent>>>,
 }
 
@@ -55,7 +54,7 @@ impl EngineConnection for Connection {
         stream::poll_fn(move |context| {
             if let Poll::Ready(event) = events.as_mut().poll_next(context) {
                 return Poll::Ready(
-                    event.map(|event| event.inspect(|event| note_end(event, self.session.lives()))),
+                    event.map(|event| event.inspect(|event| record_end(event, self.session.lives()))),
                 );
             }
             match reported.as_mut().map(|reported| reported.poll_recv(context)) {
@@ -66,7 +65,7 @@ impl EngineConnection for Connection {
     }
 
     async fn list(&self) -> Result<Listing, EngineError> {
-        list(&self.session, Purpose::Picture).await
+        list(&self.session, Purpose::First).await
     }
 
     async fn audit(&self) -> Result<Listing, EngineError> {
@@ -81,8 +80,8 @@ impl EngineConnection for Connection {
         inspect(&self.session, id).await
     }
 
-    /// The engine is asked for its version, or, where the stream was silent for long enough, an event of our own must come
-    /// back on it: then both are alive. One that does not come runs into the watcher's time limit.
+    /// Asks for the version. If the stream was silent for long enough, an event of our own must come back on it as well; if
+    /// it does not, the watcher's time limit ends the probe.
     async fn probe(&self, _since: Option<SystemTime>) -> Result<Option<SystemTime>, EngineError> {
         self.session.transport().check_socket()?;
         self.events.probe().await?;
@@ -90,8 +89,8 @@ impl EngineConnection for Connection {
     }
 }
 
-/// A life whose end the stream reports is no longer one that may end unseen.
-fn note_end(event: &EngineEvent, lives: &Lives) {
+/// Removes a life from the recorded ones once the stream reports its end.
+fn record_end(event: &EngineEvent, lives: &Lives) {
     if let EngineEvent::Exited { id, pid, .. } = event {
         match pid {
             Some(pid) => _ = lives.end_of(id, *pid),

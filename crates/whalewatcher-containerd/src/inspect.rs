@@ -1,4 +1,4 @@
-//! One container: its record and its task.
+//! Inspects one container: its record and its task.
 
 use tonic::{Code, Response, Status};
 use whalewatcher_adapter::containerd::{ENGINE, split, within};
@@ -39,7 +39,7 @@ pub(crate) async fn inspect(session: &Session, id: &ContainerId) -> Result<Optio
     }
 }
 
-/// An answer, unless there is no such thing.
+/// Returns the answer; `None` if there is no such container or task.
 fn found<T>(what: &str, answer: Result<Response<T>, Status>) -> Result<Option<T>, EngineError> {
     match answer {
         Ok(answer) => Ok(Some(answer.into_inner())),

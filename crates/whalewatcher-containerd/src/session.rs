@@ -1,4 +1,4 @@
-//! How containerd is asked on one connection, and what its client configured.
+//! The calls that a connection can make, and the client's configuration.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::container::Packer;
 use crate::limits::Limits;
 use crate::namespace::LeftOut;
 
-/// What a connection has from its client.
+/// The client's configuration, as connections use it.
 #[derive(Clone)]
 pub(crate) struct Configured {
     pub(crate) ignored: IgnoredNamespaces,
@@ -26,17 +26,17 @@ pub(crate) struct Configured {
     pub(crate) left_out: LeftOut,
 }
 
-/// What operations ask with, on one connection.
+/// One connection, as the operations on it use it.
 pub(crate) struct Session {
     transport: Transport,
     configured: Configured,
-    /// What lists show that the stream of events has to report: at most one end of each life that was known.
+    /// Exits that lists show and the event stream reports: at most one for each recorded life.
     report: mpsc::UnboundedSender<EngineEvent>,
     list_limit: Duration,
 }
 
 impl Session {
-    /// Returns it with what the stream of events has to report.
+    /// Returns the session, and the events that the stream has to report in addition to containerd's.
     pub(crate) fn new(
         transport: Transport,
         configured: Configured,
@@ -58,24 +58,24 @@ impl Session {
         self.configured.limits
     }
 
-    /// What asks about containers; each message of an answer is to be within the limit.
+    /// Returns a client of the containers service; the limit applies to each message.
     pub(crate) fn containers(&self, limit: Limit) -> ContainersClient<Channel> {
         let channel = self.channel().limited(limit);
         ContainersClient::with_origin(channel, origin()).max_decoding_message_size(usize::MAX)
     }
 
-    /// What asks about tasks; each message of an answer is to be within the limit.
+    /// Returns a client of the tasks service; the limit applies to each message.
     pub(crate) fn tasks(&self, limit: Limit) -> TasksClient<Channel> {
         let channel = self.channel().limited(limit);
         TasksClient::with_origin(channel, origin()).max_decoding_message_size(usize::MAX)
     }
 
-    /// What this client saw alive, on whichever connection.
+    /// Returns the lives that this client saw on any connection.
     pub(crate) fn lives(&self) -> &Lives {
         &self.configured.lives
     }
 
-    /// Notes that the container is alive, if there is room for it.
+    /// Records that the container is alive, if there is room for its labels.
     pub(crate) fn note(&self, container: &Container) -> Result<(), EngineError> {
         self.lives().add(container, self.limits().kept())
     }
@@ -84,9 +84,9 @@ impl Session {
         &self.configured.left_out
     }
 
-    /// Has the stream of events report that.
+    /// Makes the event stream report this.
     pub(crate) fn report(&self, event: EngineEvent) {
-        // Without a stream there is nothing to report to.
+        // The receiver is gone if the stream was dropped.
         let _ = self.report.send(event);
     }
 
@@ -94,7 +94,7 @@ impl Session {
         &self.configured.ignored
     }
 
-    /// How long a list of all namespaces may take.
+    /// Returns the time limit for a list of all namespaces.
     pub(crate) fn list_limit(&self) -> Duration {
         self.list_limit
     }

@@ -1,4 +1,4 @@
-//! A connection to a runtime, for as long as it lasts: what the watcher asks.
+//! A connection to a runtime, as the watcher uses it.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -17,12 +17,12 @@ use crate::rpc::list::list;
 use crate::rpc::session::{Configured, Session};
 use crate::source::changes;
 
-/// A connection to a CRI runtime, made by [`Client`](crate::Client). Dropping it closes its descriptor and ends every
-/// task that belongs to it.
+/// A connection to a CRI runtime, made by [`Client`](crate::Client). Dropping it closes its descriptor and ends all its
+/// tasks.
 pub struct Connection {
     session: Session,
     identity: EngineIdentity,
-    /// What lists show that the stream of events has to report; taken by that stream.
+    /// Changes that lists show and the event stream reports; taken by that stream.
     reported: Mutex<Option<mpsc::UnboundedReceiver<EngineEvent>>>,
 }
 
@@ -57,14 +57,14 @@ impl EngineConnection for Connection {
         inspect(&self.session, id).await
     }
 
-    /// Nothing that the runtime offers shows that its stream of events is alive, but all goes over one connection: whoever
-    /// answers on it can bring events too. Where containerd's own events are taken for hints, and were silent for long enough,
-    /// one of ours has to come back.
+    /// CRI offers no way to probe the event stream. But events and answers share one connection, so a runtime that answers
+    /// can deliver events too. Where containerd's own events are used as hints and were silent for long enough, an event of
+    /// our own must come back.
     async fn probe(&self, _since: Option<SystemTime>) -> Result<Option<SystemTime>, EngineError> {
         self.session.transport().check_socket()?;
         #[cfg(feature = "containerd")]
-        if self.session.hints().stand() {
-            self.session.hints().probe().await?;
+        if self.session.containerd().is_subscribed() {
+            self.session.containerd().probe().await?;
             return Ok(None);
         }
         ask_version(self.session.transport().channel()).await?;

@@ -1,8 +1,8 @@
-//! What errors call a runtime, and where it usually is.
+//! A CRI runtime as a kind of engine.
 
 use whalewatcher_adapter::Engine;
 
-/// What errors call it, and where it usually is.
+/// The runtime: its names in error messages, its default endpoint and the names of its processes.
 pub(crate) const ENGINE: Engine = Engine {
     name: "the CRI runtime",
     kind: "a CRI runtime",

@@ -1,4 +1,4 @@
-//! One list after the other, each compared with the one before where nobody tells of changes.
+//! The newest list of a connection, with which the next one is compared.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,40 +6,40 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{Mutex, MutexGuard, Notify};
 use whalewatcher_core::ContainerId;
 
-/// The lists of a connection: the watcher's own and those of polling. None is asked for before the one before is here, so
-/// that the newer one is known.
+/// The lists of a connection, of the watcher and of polling. Each is requested only after the previous one has arrived, so
+/// that it is known which one is newer.
 #[derive(Debug, Default)]
 pub(crate) struct Lists {
-    /// Who was alive by the newest.
+    /// The IDs in the newest list.
     newest: Mutex<Option<HashSet<ContainerId>>>,
-    /// Notified of each list, for what awaits the first one.
+    /// Notified of each list, for callers that wait for the first one.
     arrived: Notify,
-    /// Whether what differs is to be told.
+    /// Whether differences between lists are reported as events.
     compared: AtomicBool,
 }
 
 impl Lists {
-    /// From now on the stream of events tells what differs between lists.
+    /// Makes differences between lists be reported as events from now on.
     pub(crate) fn compare(&self) {
         self.compared.store(true, Ordering::Relaxed);
     }
 
-    /// Keeps other lists from being asked for until this is dropped.
+    /// Locks the newest list; other lists wait until the guard is dropped.
     pub(crate) async fn lock(&self) -> MutexGuard<'_, Option<HashSet<ContainerId>>> {
         self.newest.lock().await
     }
 
-    /// Whether what differs is to be told.
+    /// Whether differences between lists are reported as events.
     pub(crate) fn are_compared(&self) -> bool {
         self.compared.load(Ordering::Relaxed)
     }
 
-    /// There is a list.
+    /// Wakes a caller that waits for the first list.
     pub(crate) fn notify(&self) {
         self.arrived.notify_one();
     }
 
-    /// What the newest list shows as alive, once there is one.
+    /// Returns the IDs in the newest list; waits for the first one.
     #[cfg(feature = "containerd")]
     pub(crate) async fn newest(&self) -> HashSet<ContainerId> {
         loop {
@@ -50,7 +50,7 @@ impl Lists {
         }
     }
 
-    /// Whether there was a list.
+    /// Returns whether a list has arrived.
     pub(crate) async fn is_begun(&self) -> bool {
         self.newest.lock().await.is_some()
     }

@@ -1,4 +1,4 @@
-//! What the runtime's messages mean: no I/O, nothing remembered.
+//! Decodes the runtime's messages, without I/O and without state.
 
 pub(crate) mod container;
 pub(crate) mod info;

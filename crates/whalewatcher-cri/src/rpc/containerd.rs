@@ -1,4 +1,4 @@
-//! containerd's own services, which show what its CRI plugin does not.
+//! containerd's own services, which know what its CRI plugin does not report yet.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,38 +19,38 @@ use crate::decode::container::Kind;
 use crate::engine::ENGINE;
 use crate::limits::Limits;
 
-/// The namespace that the CRI plugin has its containers in.
+/// The namespace of the CRI plugin's containers.
 const NAMESPACE: &str = "k8s.io";
 
-/// The label by which it knows what they are.
+/// The label that the CRI plugin sets to the kind of a container.
 const KIND: &str = "io.cri-containerd.kind";
 
 const CONTAINER: &str = "Containers.Get";
 const TASKS: &str = "Tasks.List";
 
-/// containerd's own services on a session.
+/// containerd's own services on one connection.
 #[derive(Debug)]
-pub(crate) struct Hints {
+pub(crate) struct ContainerdApi {
     channel: Channel,
     limits: Limits,
     pub(crate) service: EventService,
-    pub(crate) stand: AtomicBool,
+    pub(crate) subscribed: AtomicBool,
 }
 
-impl Hints {
+impl ContainerdApi {
     pub(crate) fn new(channel: Channel, limits: Limits, probe_every: Duration) -> Result<Self, EngineError> {
         let service = EventService::of_namespace(&channel, NAMESPACE)?
             .with_probe_every(probe_every)
             .with_limit(limits.containerd(MAX_EVENT));
-        Ok(Self { channel, limits, service, stand: AtomicBool::new(false) })
+        Ok(Self { channel, limits, service, subscribed: AtomicBool::new(false) })
     }
 
-    /// Whether it is subscribed to.
-    pub(crate) fn stand(&self) -> bool {
-        self.stand.load(Ordering::Relaxed)
+    /// Returns whether its events are subscribed to.
+    pub(crate) fn is_subscribed(&self) -> bool {
+        self.subscribed.load(Ordering::Relaxed)
     }
 
-    /// What containerd has it for in its CRI plugin's name; `None` if it has not.
+    /// Returns the kind of a container of the CRI plugin; `None` if it is none of these.
     pub(crate) async fn kind(&self, id: &ContainerId) -> Result<Option<Kind>, EngineError> {
         let channel = self.channel.limited(self.limits.containerd(MAX_CONTAINER));
         let mut containers =
@@ -62,14 +62,14 @@ impl Hints {
         }
     }
 
-    /// All tasks of the namespace.
+    /// Lists all tasks of the namespace.
     pub(crate) async fn tasks(&self) -> Result<Vec<Process>, EngineError> {
         let request = within_namespace(ListTasksRequest::default());
         let answer = self.tasks_client().list(request).await;
         Ok(answer.map_err(|status| ENGINE.status_error(TASKS, status))?.into_inner().tasks)
     }
 
-    /// Whether it certainly has no task, though it is a container of the CRI plugin's. A sandbox that is run by other
+    /// Returns whether it certainly has no task, though it is a container of the CRI plugin. A sandbox that runs by other
     /// means than a task has no container either.
     pub(crate) async fn lacks_task(&self, id: &ContainerId) -> Result<bool, EngineError> {
         let request = GetRequest { container_id: id.as_str().to_owned(), ..GetRequest::default() };
@@ -83,7 +83,7 @@ impl Hints {
         TasksClient::with_origin(channel, origin()).max_decoding_message_size(usize::MAX)
     }
 
-    /// Whether the stream is alive; never ends if it is not.
+    /// Checks that the event stream is alive; if it is not, the future never completes.
     pub(crate) async fn probe(&self) -> Result<(), EngineError> {
         self.service.probe().await
     }
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn containers_and_sandboxes_are_reported_apart_by_their_label() {
+    fn the_label_distinguishes_containers_and_sandboxes() {
         for (label, expected) in [
             (Some("container"), Some(Kind::Container)),
             (Some("sandbox"), Some(Kind::Sandbox)),

@@ -1,8 +1,7 @@
-//! One container or sandbox, as the runtime knows it.
+//! Inspects one container or sandbox.
 //!
-//! Hints can be ahead of what the runtime says: containerd tells that a task was started before its CRI plugin notes
-//! that, and so for a moment the status is that of what was not started yet, or there is none. That is waited for within
-//! bounds.
+//! containerd's own events can be ahead of its CRI plugin. For a moment after a start event, the status may say that the
+//! container was not started, or may not exist. Within bounds, that is requested again.
 
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use whalewatcher_api::cri::v1::{
 };
 use whalewatcher_core::{Container, ContainerId, EngineError, ErrorKind, adapter};
 
-use crate::cache::Memory;
+use crate::cache::Cache;
 use crate::decode::container::{
     Details, Kind, Packer, Pod, State, of_sandbox_status, of_status, reports_pod, sandbox_state, state,
 };
@@ -26,65 +25,66 @@ use crate::rpc::session::Session;
 const CONTAINER: &str = "RuntimeService.ContainerStatus";
 const SANDBOX: &str = "RuntimeService.PodSandboxStatus";
 
-/// How long to wait at least before a status is asked for again that is behind, and at most.
+/// The delays before a status that is behind is requested again.
 const SHORTEST_DELAY: Duration = Duration::from_millis(10);
 const LONGEST_DELAY: Duration = Duration::from_millis(500);
 
-/// Which part of its time limit one inspection waits, for others want to be made, too: of 10 s by default 1 s.
+/// The share of the time limit during which one inspection waits, so that it does not block others: 1 s of 10 s by default.
 const PART: u32 = 10;
 
-/// For how long after its start what is the runtime's may be told as not started, or not at all.
-const BEHIND: Duration = Duration::from_secs(10);
+/// The grace period after its start during which a container that belongs to CRI may be reported as not started, or not at
+/// all.
+const GRACE: Duration = Duration::from_secs(10);
 
-/// The same where nobody can say whether it is the runtime's, or where it is over already.
-const UNHEARD: Duration = Duration::from_secs(1);
+/// The grace period where it is unknown whether the container belongs to CRI, and where it is over already.
+const GRACE_IF_UNOWNED: Duration = Duration::from_secs(1);
 
-/// What the runtime says.
+/// The answer of the runtime.
 #[derive(Debug)]
-enum Seen {
-    /// That it does not know it.
-    Unheard,
-    Reported(Kind, State, Box<Reported>),
+enum Lookup {
+    /// It does not know the container.
+    NotFound,
+    Found(Kind, State, Box<Found>),
 }
 
 #[derive(Debug)]
-struct Reported {
-    /// With a PID of 0.
+struct Found {
+    /// The container with a PID of 0.
     container: Container,
-    /// With a rucksack, if it is alive and has a PID.
+    /// The container with its PID and rucksack, if it is alive.
     alive: Option<Container>,
-    /// Whether it has no process, though it is said to be alive.
+    /// Whether it has no process, though it is reported as alive.
     is_processless: bool,
     sandbox: Option<ContainerId>,
 }
 
-/// What to make of it.
+/// What follows from an answer.
 #[derive(Debug)]
 enum Verdict {
     Answer(Option<Container>),
-    /// To be asked again soon.
+    /// To be requested again soon.
     Wait,
-    /// To be asked again later.
+    /// To be requested again later.
     NoPid,
     /// There is no room for it.
     TooMuch(EngineError),
 }
 
-/// Asks about it. What is over is told with a PID of 0.
+/// Inspects a container or sandbox. One that is over has a PID of 0.
 pub(crate) async fn inspect(session: &Session, id: &ContainerId) -> Result<Option<Container>, EngineError> {
     let asked = Instant::now();
     loop {
-        let seen = look(session, id).await?;
-        let verdict = judge(&mut session.memory(), id, seen);
+        let seen = look_up(session, id).await?;
+        let verdict = decide(&mut session.cache(), id, seen);
         match verdict {
             Verdict::Answer(answer) => return Ok(answer),
             Verdict::Wait if asked.elapsed() < session.inspect_limit() / PART => {
-                let since = session.memory().get(id).and_then(|member| member.started);
+                let since = session.cache().get(id).and_then(|entry| entry.started);
                 let since = since.map(|started| started.elapsed()).unwrap_or_default();
                 sleep((since / 2).clamp(SHORTEST_DELAY, LONGEST_DELAY)).await;
             }
             Verdict::Wait => {
-                let message = format!("{id} was started, but the CRI runtime does not say so");
+                let message = format!("{id} was started, but the CRI runtime does not report it as started");
                 return Err(EngineError::new(ErrorKind::Failed, message));
             }
             Verdict::TooMuch(error) => return Err(error),
@@ -97,80 +97,80 @@ pub(crate) async fn inspect(session: &Session, id: &ContainerId) -> Result<Optio
     }
 }
 
-/// Decides what that means.
-fn judge(memory: &mut Memory, id: &ContainerId, seen: Seen) -> Verdict {
-    let ended = memory.has_ended(id);
-    let since = memory.get(id).and_then(|member| member.started).map(|started| started.elapsed());
-    let Seen::Reported(kind, state, reported) = seen else {
-        if since.is_some_and(|since| since < patience(memory, id)) {
+/// Decides what follows from an answer, and records it.
+fn decide(cache: &mut Cache, id: &ContainerId, seen: Lookup) -> Verdict {
+    let ended = cache.has_ended(id);
+    let since = cache.get(id).and_then(|entry| entry.started).map(|started| started.elapsed());
+    let Lookup::Found(kind, state, reported) = seen else {
+        if since.is_some_and(|since| since < grace_period(cache, id)) {
             return Verdict::Wait;
         }
-        memory.forget(id);
+        cache.forget(id);
         return Verdict::Answer(None);
     };
     let reported = *reported;
-    let member = memory.is(id, kind, reported.sandbox);
+    let entry = cache.record_kind(id, kind, reported.sandbox);
     match (state, reported.alive) {
         _ if ended => {
-            // The status may say of it for a while that it is not started yet, or still alive.
-            memory.forget(id);
+            // For a while the status may still report it as not started, or as alive.
+            cache.forget(id);
             Verdict::Answer(Some(reported.container))
         }
-        (State::Alive, Some(container)) => match memory.lives(&container) {
+        (State::Alive, Some(container)) => match cache.record_alive(&container) {
             Ok(()) => Verdict::Answer(Some(container)),
             Err(error) => Verdict::TooMuch(error),
         },
         (State::Alive, None) if reported.is_processless => {
-            member.is_processless = true;
+            entry.is_processless = true;
             Verdict::Answer(None)
         }
         (State::Alive, None) => Verdict::NoPid,
-        (State::Created, _) if since.is_some_and(|since| since < BEHIND) => Verdict::Wait,
+        (State::Created, _) if since.is_some_and(|since| since < GRACE) => Verdict::Wait,
         (State::Created | State::NotAlive, _) => {
-            // If an event told of its start, one still tells of its end.
-            if member.started.is_none() && member.pid.is_none() {
-                memory.forget(id);
+            // If an event reported its start, an event will report its end.
+            if entry.started.is_none() && entry.pid.is_none() {
+                cache.forget(id);
             }
             Verdict::Answer(Some(reported.container))
         }
     }
 }
 
-/// For how long after its start what the runtime does not know may still become known.
-fn patience(memory: &Memory, id: &ContainerId) -> Duration {
-    let is_claimed = memory.get(id).is_some_and(|member| member.is_claimed);
-    if is_claimed && !memory.has_ended(id) { BEHIND } else { UNHEARD }
+/// Returns the grace period of a container that the runtime does not know.
+fn grace_period(cache: &Cache, id: &ContainerId) -> Duration {
+    let is_owned = cache.get(id).is_some_and(|entry| entry.is_owned);
+    if is_owned && !cache.has_ended(id) { GRACE } else { GRACE_IF_UNOWNED }
 }
 
-async fn look(session: &Session, id: &ContainerId) -> Result<Seen, EngineError> {
-    let kind = session.memory().get(id).and_then(|member| member.kind);
+async fn look_up(session: &Session, id: &ContainerId) -> Result<Lookup, EngineError> {
+    let kind = session.cache().get(id).and_then(|entry| entry.kind);
     if kind != Some(Kind::Sandbox)
-        && let seen @ Seen::Reported(..) = container(session, id).await?
+        && let seen @ Lookup::Found(..) = container(session, id).await?
     {
         return Ok(seen);
     }
     if kind != Some(Kind::Container)
-        && let seen @ Seen::Reported(..) = sandbox(session, id).await?
+        && let seen @ Lookup::Found(..) = sandbox(session, id).await?
     {
         return Ok(seen);
     }
-    Ok(Seen::Unheard)
+    Ok(Lookup::NotFound)
 }
 
-async fn container(session: &Session, id: &ContainerId) -> Result<Seen, EngineError> {
+async fn container(session: &Session, id: &ContainerId) -> Result<Lookup, EngineError> {
     let request = ContainerStatusRequest { container_id: id.as_str().to_owned(), verbose: true };
     let answer = session.client(session.limits().status()).container_status(request).await;
-    // Another large one comes only once this is taken in.
+    // Another large answer is read only after this one has been decoded.
     let hold = answer.as_ref().ok().and_then(|answer| answer.extensions().get::<Hold>().cloned());
     let hold = hold.unwrap_or_default();
-    let Some(answer) = found(CONTAINER, answer)? else { return Ok(Seen::Unheard) };
-    let ContainerStatusResponse { status: Some(status), info } = answer else { return Ok(Seen::Unheard) };
+    let Some(answer) = found(CONTAINER, answer)? else { return Ok(Lookup::NotFound) };
+    let ContainerStatusResponse { status: Some(status), info } = answer else { return Ok(Lookup::NotFound) };
     if status.id != id.as_str() {
-        return Ok(Seen::Unheard);
+        return Ok(Lookup::NotFound);
     }
     let Info { pid, sandbox, .. } = Info::of(&info);
     let sandbox = sandbox.filter(|sandbox| ContainerId::is_plain(sandbox)).map(ContainerId::from);
-    let sandbox = session.memory().get(id).and_then(|member| member.sandbox.clone()).or(sandbox);
+    let sandbox = session.cache().get(id).and_then(|entry| entry.sandbox.clone()).or(sandbox);
     let pod = match &sandbox {
         Some(sandbox) if !reports_pod(&status.labels) => pod(session, sandbox, &hold).await?,
         _ => None,
@@ -178,40 +178,41 @@ async fn container(session: &Session, id: &ContainerId) -> Result<Seen, EngineEr
     let state = state(status.state);
     let details = Details::Container { status: &status, info: &info };
     let alive = |pid| of_status(&status, pod.as_ref(), pid);
-    let reported = Reported {
+    let reported = Found {
         container: alive(0),
         alive: pack(pid, state, alive, session.packer(), details),
         is_processless: false,
         sandbox,
     };
-    Ok(Seen::Reported(Kind::Container, state, reported.into()))
+    Ok(Lookup::Found(Kind::Container, state, reported.into()))
 }
 
-async fn sandbox(session: &Session, id: &ContainerId) -> Result<Seen, EngineError> {
+async fn sandbox(session: &Session, id: &ContainerId) -> Result<Lookup, EngineError> {
     let Some(PodSandboxStatusResponse { status: Some(status), info, .. }) =
         sandbox_status(session.client(session.limits().status()), id, true).await?
     else {
-        return Ok(Seen::Unheard);
+        return Ok(Lookup::NotFound);
     };
     let state = sandbox_state(status.state);
     let Info { pid, has_no_pid, .. } = Info::of(&info);
     let details = Details::Sandbox { status: &status, info: &info };
     let alive = |pid| of_sandbox_status(&status, pid);
-    let reported = Reported {
+    let reported = Found {
         container: alive(0),
         alive: pack(pid, state, alive, session.packer(), details),
         is_processless: has_no_pid && session.runtime().makes_sandboxes_without_process(),
         sandbox: None,
     };
     if let (State::Alive, Some(pod)) = (state, Pod::of(status.metadata.as_ref())) {
-        session.memory().learn(id, pod);
+        session.cache().record_pod(id, pod);
     }
-    Ok(Seen::Reported(Kind::Sandbox, state, reported.into()))
+    Ok(Lookup::Found(Kind::Sandbox, state, reported.into()))
 }
 
-/// The pod of a sandbox; asked for only where neither a list nor an event told it, while the answer with this hold is in use.
+/// Returns the pod of a sandbox. It is requested, while the answer with this hold is in use, only if no list and no event
+/// contained it.
 async fn pod(session: &Session, sandbox: &ContainerId, hold: &Hold) -> Result<Option<Pod>, EngineError> {
-    let known = session.memory().pod(sandbox).cloned();
+    let known = session.cache().pod(sandbox).cloned();
     if known.is_some() {
         return Ok(known);
     }
@@ -219,7 +220,7 @@ async fn pod(session: &Session, sandbox: &ContainerId, hold: &Hold) -> Result<Op
     let answer = sandbox_status(client, sandbox, false).await?;
     let pod = answer.and_then(|answer| Pod::of(answer.status?.metadata.as_ref()));
     if let Some(pod) = &pod {
-        session.memory().learn(sandbox, pod.clone());
+        session.cache().record_pod(sandbox, pod.clone());
     }
     Ok(pod)
 }
@@ -247,7 +248,7 @@ fn pack(
     Some(container.with_rucksack(rucksack))
 }
 
-/// An answer, unless there is no such thing.
+/// Returns the answer; `None` if there is no such container.
 fn found<T>(what: &str, answer: Result<Response<T>, Status>) -> Result<Option<T>, EngineError> {
     match answer {
         Ok(answer) => Ok(Some(answer.into_inner())),
@@ -264,93 +265,93 @@ mod tests {
         "c1".into()
     }
 
-    fn seen(state: State, pid: Option<u32>) -> Seen {
+    fn seen(state: State, pid: Option<u32>) -> Lookup {
         let container = |pid| Container::new("c1", "web", pid);
         let (container, alive) = (container(0), pid.map(container));
-        let reported = Reported { container, alive, is_processless: false, sandbox: None };
-        Seen::Reported(Kind::Container, state, reported.into())
+        let reported = Found { container, alive, is_processless: false, sandbox: None };
+        Lookup::Found(Kind::Container, state, reported.into())
     }
 
     /// Which PID it is answered to have.
-    fn answered(memory: &mut Memory, seen: Seen) -> Option<Option<u32>> {
-        match judge(memory, &id(), seen) {
+    fn answered(cache: &mut Cache, seen: Lookup) -> Option<Option<u32>> {
+        match decide(cache, &id(), seen) {
             Verdict::Answer(answer) => Some(answer.map(|container| container.pid())),
             Verdict::Wait | Verdict::NoPid | Verdict::TooMuch(_) => None,
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_reported_to_be_started_is_waited_for_within_bounds() {
-        let mut memory = Memory::default();
+    async fn a_start_that_cri_does_not_confirm_is_waited_for() {
+        let mut cache = Cache::default();
         assert_eq!(
-            answered(&mut memory, seen(State::Created, None)),
+            answered(&mut cache, seen(State::Created, None)),
             Some(Some(0)),
             "nothing reported of its start"
         );
-        assert_eq!(answered(&mut memory, Seen::Unheard), Some(None));
-        for is_claimed in [false, true] {
-            let member = memory.member(&id());
-            (member.started, member.is_claimed) = (Some(Instant::now()), is_claimed);
-            assert!(matches!(judge(&mut memory, &id(), Seen::Unheard), Verdict::Wait));
-            assert!(matches!(judge(&mut memory, &id(), seen(State::Created, None)), Verdict::Wait));
-            tokio::time::advance(UNHEARD).await;
-            assert!(matches!(judge(&mut memory, &id(), seen(State::Created, None)), Verdict::Wait));
-            if is_claimed {
-                assert!(matches!(judge(&mut memory, &id(), Seen::Unheard), Verdict::Wait));
-                tokio::time::advance(BEHIND).await;
-                assert_eq!(answered(&mut memory, seen(State::Created, None)), Some(Some(0)));
+        assert_eq!(answered(&mut cache, Lookup::NotFound), Some(None));
+        for is_owned in [false, true] {
+            let entry = cache.entry(&id());
+            (entry.started, entry.is_owned) = (Some(Instant::now()), is_owned);
+            assert!(matches!(decide(&mut cache, &id(), Lookup::NotFound), Verdict::Wait));
+            assert!(matches!(decide(&mut cache, &id(), seen(State::Created, None)), Verdict::Wait));
+            tokio::time::advance(GRACE_IF_UNOWNED).await;
+            assert!(matches!(decide(&mut cache, &id(), seen(State::Created, None)), Verdict::Wait));
+            if is_owned {
+                assert!(matches!(decide(&mut cache, &id(), Lookup::NotFound), Verdict::Wait));
+                tokio::time::advance(GRACE).await;
+                assert_eq!(answered(&mut cache, seen(State::Created, None)), Some(Some(0)));
             }
-            assert_eq!(answered(&mut memory, Seen::Unheard), Some(None));
-            assert!(memory.get(&id()).is_none());
+            assert_eq!(answered(&mut cache, Lookup::NotFound), Some(None));
+            assert!(cache.get(&id()).is_none());
         }
     }
 
     #[tokio::test]
     async fn what_runs_without_a_pid_is_never_answered_for_and_what_has_no_process_is_not_alive() {
-        let mut memory = Memory::default();
+        let mut cache = Cache::default();
         for _ in 0..100 {
-            let verdict = judge(&mut memory, &id(), seen(State::Alive, None));
+            let verdict = decide(&mut cache, &id(), seen(State::Alive, None));
             assert!(matches!(verdict, Verdict::NoPid));
         }
-        assert_eq!(answered(&mut memory, seen(State::Alive, Some(7))), Some(Some(7)));
+        assert_eq!(answered(&mut cache, seen(State::Alive, Some(7))), Some(Some(7)));
         let mut processless = seen(State::Alive, None);
-        if let Seen::Reported(_, _, reported) = &mut processless {
+        if let Lookup::Found(_, _, reported) = &mut processless {
             reported.is_processless = true;
         }
-        assert_eq!(answered(&mut memory, processless), Some(None));
-        assert!(memory.get(&id()).unwrap().is_processless);
-        assert_eq!(answered(&mut memory, seen(State::Alive, Some(8))), Some(Some(8)));
-        assert!(!memory.get(&id()).unwrap().is_processless);
-        assert_eq!(answered(&mut memory, seen(State::NotAlive, None)), Some(Some(0)));
+        assert_eq!(answered(&mut cache, processless), Some(None));
+        assert!(cache.get(&id()).unwrap().is_processless);
+        assert_eq!(answered(&mut cache, seen(State::Alive, Some(8))), Some(Some(8)));
+        assert!(!cache.get(&id()).unwrap().is_processless);
+        assert_eq!(answered(&mut cache, seen(State::NotAlive, None)), Some(Some(0)));
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_was_reported_to_be_over_is_over_whatever_its_status_says() {
         for state in [State::Created, State::Alive, State::NotAlive] {
-            let mut memory = Memory::default();
-            memory.member(&id()).started = Some(Instant::now());
-            memory.end(&id());
-            assert_eq!(answered(&mut memory, seen(state, Some(7))), Some(Some(0)), "{state:?}");
-            assert!(memory.get(&id()).is_none());
+            let mut cache = Cache::default();
+            cache.entry(&id()).started = Some(Instant::now());
+            cache.record_exit(&id());
+            assert_eq!(answered(&mut cache, seen(state, Some(7))), Some(Some(0)), "{state:?}");
+            assert!(cache.get(&id()).is_none());
         }
         // What is over may still become known, but not for long.
-        let mut memory = Memory::default();
-        let member = memory.member(&id());
-        (member.started, member.is_claimed) = (Some(Instant::now()), true);
-        memory.end(&id());
-        assert_eq!(answered(&mut memory, Seen::Unheard), None);
-        tokio::time::advance(UNHEARD).await;
-        assert_eq!(answered(&mut memory, Seen::Unheard), Some(None));
+        let mut cache = Cache::default();
+        let entry = cache.entry(&id());
+        (entry.started, entry.is_owned) = (Some(Instant::now()), true);
+        cache.record_exit(&id());
+        assert_eq!(answered(&mut cache, Lookup::NotFound), None);
+        tokio::time::advance(GRACE_IF_UNOWNED).await;
+        assert_eq!(answered(&mut cache, Lookup::NotFound), Some(None));
     }
 
     #[tokio::test]
-    async fn whose_start_was_reported_is_remembered_until_its_end_is() {
-        let mut memory = Memory::default();
-        memory.member(&id()).started = Some(Instant::now());
-        assert_eq!(answered(&mut memory, seen(State::NotAlive, None)), Some(Some(0)));
-        assert!(memory.get(&id()).is_some());
-        let mut memory = Memory::default();
-        assert_eq!(answered(&mut memory, seen(State::NotAlive, None)), Some(Some(0)));
-        assert!(memory.get(&id()).is_none());
+    async fn an_entry_lasts_from_the_start_event_to_the_end() {
+        let mut cache = Cache::default();
+        cache.entry(&id()).started = Some(Instant::now());
+        assert_eq!(answered(&mut cache, seen(State::NotAlive, None)), Some(Some(0)));
+        assert!(cache.get(&id()).is_some());
+        let mut cache = Cache::default();
+        assert_eq!(answered(&mut cache, seen(State::NotAlive, None)), Some(Some(0)));
+        assert!(cache.get(&id()).is_none());
     }
 }

@@ -1,4 +1,4 @@
-//! What is asked of the runtime, and of containerd below it.
+//! The calls to the runtime, and to the containerd below it.
 
 #[cfg(feature = "containerd")]
 pub(crate) mod containerd;

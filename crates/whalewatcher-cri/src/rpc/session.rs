@@ -1,4 +1,4 @@
-//! How the runtime is asked on one session, what its client configured, and what is remembered meanwhile.
+//! The calls that a connection can make, the client's configuration, and what is known on this connection.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,16 +10,16 @@ use whalewatcher_api::cri::v1::runtime_service_client::RuntimeServiceClient;
 use whalewatcher_core::adapter::EngineEvent;
 use whalewatcher_core::{EngineError, Settings};
 
-use crate::cache::Memory;
+use crate::cache::Cache;
 use crate::cache::lists::Lists;
-use crate::cache::tombstones::Endings;
+use crate::cache::tombstones::Tombstones;
 use crate::decode::container::Packer;
 use crate::decode::runtime::Runtime;
 use crate::limits::Limits;
 #[cfg(feature = "containerd")]
-use crate::rpc::containerd::Hints;
+use crate::rpc::containerd::ContainerdApi;
 
-/// What a connection has from its client.
+/// The client's configuration, as connections use it.
 #[derive(Clone)]
 pub(crate) struct Configured {
     pub(crate) poll_every: Duration,
@@ -28,28 +28,28 @@ pub(crate) struct Configured {
     #[cfg(feature = "containerd")]
     pub(crate) probe_every: Duration,
     pub(crate) packer: Option<Packer>,
-    pub(crate) endings: Endings,
+    pub(crate) tombstones: Tombstones,
     pub(crate) lives: Lives,
 }
 
-/// What operations ask with, on one session.
+/// One connection, as the operations on it use it.
 pub(crate) struct Session {
     transport: Transport,
     runtime: Runtime,
     configured: Configured,
     list_limit: Duration,
     inspect_limit: Duration,
-    memory: Mutex<Memory>,
+    cache: Mutex<Cache>,
     lists: Lists,
-    /// What lists show that the stream of events has to tell. No list is polled before that is taken, so it is never more than
-    /// what two lists show.
+    /// Changes that lists show and the event stream reports. No list is polled before they are taken, so there are never more
+    /// than two lists show.
     report: mpsc::UnboundedSender<EngineEvent>,
     #[cfg(feature = "containerd")]
-    hints: Hints,
+    containerd: ContainerdApi,
 }
 
 impl Session {
-    /// Returns it with what the stream of events has to report.
+    /// Returns the session, and the events that the stream has to report in addition to those of its source.
     pub(crate) fn new(
         transport: Transport,
         runtime: Runtime,
@@ -57,34 +57,34 @@ impl Session {
         settings: &Settings,
     ) -> Result<(Self, mpsc::UnboundedReceiver<EngineEvent>), EngineError> {
         let (report, reported) = mpsc::unbounded_channel();
-        let memory =
-            Memory::new(configured.endings.clone(), configured.lives.clone(), configured.limits.kept());
+        let cache =
+            Cache::new(configured.tombstones.clone(), configured.lives.clone(), configured.limits.kept());
         let session = Self {
             #[cfg(feature = "containerd")]
-            hints: Hints::new(transport.channel(), configured.limits, configured.probe_every)?,
+            containerd: ContainerdApi::new(transport.channel(), configured.limits, configured.probe_every)?,
             transport,
             runtime,
             configured,
             list_limit: settings.list_limit(),
             inspect_limit: settings.inspect_limit(),
-            memory: Mutex::new(memory),
+            cache: Mutex::new(cache),
             lists: Lists::default(),
             report,
         };
         Ok((session, reported))
     }
 
-    /// What asks the runtime; answers are to be within the limit.
+    /// Returns a client of the runtime; the limit applies to each answer.
     pub(crate) fn client(&self, limit: Limit) -> RuntimeServiceClient<Channel> {
         client(self.transport.channel().limited(limit))
     }
 
-    /// The same for what is asked while the answer with this hold is in use.
+    /// Returns a client for calls that are made while the answer with this hold is in use.
     pub(crate) fn client_within(&self, limit: Limit, hold: &Hold) -> RuntimeServiceClient<Channel> {
         client(self.transport.channel().limited(limit).within(hold))
     }
 
-    /// What asks for a stream, each message of which is to be within the limit.
+    /// Returns a client for a stream; the limit applies to each message.
     pub(crate) fn client_for_stream(&self, limit: Limit) -> RuntimeServiceClient<Channel> {
         client(self.transport.channel().for_stream(limit))
     }
@@ -105,7 +105,7 @@ impl Session {
         self.configured.poll_every
     }
 
-    /// Whether no events are to be asked for.
+    /// Returns whether the client is configured to poll always.
     pub(crate) fn polls_only(&self) -> bool {
         self.configured.polls_only
     }
@@ -114,12 +114,12 @@ impl Session {
         self.configured.packer.as_ref()
     }
 
-    /// How long a list may take.
+    /// Returns the time limit for a list.
     pub(crate) fn list_limit(&self) -> Duration {
         self.list_limit
     }
 
-    /// How long an answer about one container may take.
+    /// Returns the time limit for an inspection.
     pub(crate) fn inspect_limit(&self) -> Duration {
         self.inspect_limit
     }
@@ -129,18 +129,18 @@ impl Session {
     }
 
     #[cfg(feature = "containerd")]
-    pub(crate) fn hints(&self) -> &Hints {
-        &self.hints
+    pub(crate) fn containerd(&self) -> &ContainerdApi {
+        &self.containerd
     }
 
-    /// What is remembered; not to be held while anything is awaited.
-    pub(crate) fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Locks what is known; do not hold the guard across an await.
+    pub(crate) fn cache(&self) -> MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has the stream of events tell that.
+    /// Makes the event stream report this.
     pub(crate) fn report(&self, event: EngineEvent) {
-        // Without a stream there is nothing to report to.
+        // The receiver is gone if the stream was dropped.
         let _ = self.report.send(event);
     }
 }

@@ -1,4 +1,4 @@
-//! containerd's own events, taken for hints: where its CRI plugin's would be taken from the kubelet.
+//! Uses containerd's own events as hints, where CRI's events would be taken from the kubelet.
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -19,44 +19,44 @@ use whalewatcher_core::{ContainerId, EngineError, ErrorKind};
 use crate::decode::container::Kind;
 use crate::rpc::session::Session;
 use crate::source::missed::missed;
-use crate::source::ownership::{Claims, Taken};
+use crate::source::ownership::{Decision, Ownership};
 
 const CONTAINER: &str = "Containers.Get";
 const TASKS: &str = "Tasks.List";
 
-/// How long CRI is given to note what containerd does not show, before the second list.
-const SETTLED: Duration = Duration::from_secs(2);
+/// The time after which CRI is likely to report what containerd could not show; then a second list is requested.
+const SECOND_LIST_AFTER: Duration = Duration::from_secs(2);
 
-/// How many starts are asked about at once.
+/// The number of containers whose owner is requested at once.
 const AT_ONCE: usize = 16;
 
-/// A subscription to its events.
+/// A subscription to containerd's events.
 ///
-/// They tell of all tasks in that namespace, of which some may be none of CRI's: containerd is asked whose it is before
-/// the start of a task is passed on.
-pub(crate) struct Hinting<'a> {
+/// They report all tasks of the namespace, some of which may not belong to CRI: containerd is asked for the owner before a
+/// start is passed on.
+pub(crate) struct ContainerdEvents<'a> {
     events: Pin<Box<dyn Stream<Item = Result<EngineEvent, EngineError>> + Send + 'a>>,
-    /// Starts to be asked about.
+    /// Started containers whose owner is not requested yet.
     queue: VecDeque<ContainerId>,
-    asked: FuturesUnordered<Pin<Box<dyn Future<Output = Claim> + Send + 'a>>>,
-    claims: Claims,
-    /// What happened before the subscription, once that is found out.
+    asked: FuturesUnordered<Pin<Box<dyn Future<Output = Answer> + Send + 'a>>>,
+    ownership: Ownership,
+    /// The events of what happened before the subscription, once that is known.
     missed: Fuse<BoxFuture<'a, Vec<EngineEvent>>>,
 }
 
-/// A start, and whose it is.
-type Claim = (ContainerId, Result<Option<Kind>, EngineError>);
+/// The answer about a container's owner.
+type Answer = (ContainerId, Result<Option<Kind>, EngineError>);
 
-impl<'a> Hinting<'a> {
-    /// Subscribes; `Ok(Err(_))` with the reason if that is not to be had here.
+impl<'a> ContainerdEvents<'a> {
+    /// Subscribes; `Ok(Err(_))` is the reason why that is not possible here.
     pub(crate) async fn subscribe(session: &'a Session) -> Result<Result<Self, EngineError>, EngineError> {
-        let mut events = Box::pin(session.hints().service.events());
+        let mut events = Box::pin(session.containerd().service.events());
         match events.next().await {
             Some(Ok(_subscribed)) => {
-                session.hints().stand.store(true, Ordering::Relaxed);
-                let (queue, asked, claims) = Default::default();
+                session.containerd().subscribed.store(true, Ordering::Relaxed);
+                let (queue, asked, ownership) = Default::default();
                 let missed = missed_or_gap(session).boxed().fuse();
-                Ok(Ok(Self { events, queue, asked, claims, missed }))
+                Ok(Ok(Self { events, queue, asked, ownership, missed }))
             }
             Some(Err(error)) if is_refusal(&error) => Ok(Err(error)),
             Some(Err(error)) => Err(error),
@@ -64,15 +64,15 @@ impl<'a> Hinting<'a> {
         }
     }
 
-    /// What is told next, if anything.
+    /// Waits for the next events; there may be none.
     pub(crate) async fn next(&mut self, session: &'a Session) -> Result<Vec<EngineEvent>, EngineError> {
         while self.asked.len() < AT_ONCE
             && let Some(id) = self.queue.pop_front()
         {
             self.asked.push(Box::pin(ask(session, id)));
         }
-        // The watcher polls this before it handles a list that has arrived: the events of what the list shows come first.
-        let listed = poll_fn(|_| match self.claims.release(&mut session.memory()) {
+        // The watcher polls this before it handles a list that has arrived, so the events of listed containers come first.
+        let listed = poll_fn(|_| match self.ownership.take_listed(&mut session.cache()) {
             events if events.is_empty() => Poll::Pending,
             events => Poll::Ready(events),
         });
@@ -84,7 +84,7 @@ impl<'a> Hinting<'a> {
             },
             events = listed => Ok(events),
             Some((id, answer)) = self.asked.next(), if !self.asked.is_empty() => {
-                Ok(self.claims.settle(&id, answer, &mut session.memory()))
+                Ok(self.ownership.resolve(&id, answer, &mut session.cache()))
             }
             events = &mut self.missed, if !self.missed.is_terminated() => {
                 Ok(events.into_iter().filter_map(|event| self.take(session, event)).collect())
@@ -92,11 +92,11 @@ impl<'a> Hinting<'a> {
         }
     }
 
-    /// What to pass on of an event at once.
+    /// Returns what an event reports at once.
     fn take(&mut self, session: &Session, event: EngineEvent) -> Option<EngineEvent> {
-        match self.claims.take(event, &mut session.memory()) {
-            Taken::Reported(event) => event,
-            Taken::Asked(id) => {
+        match self.ownership.handle(event, &mut session.cache()) {
+            Decision::Report(event) => event,
+            Decision::Ask(id) => {
                 self.queue.push_back(id);
                 None
             }
@@ -108,20 +108,20 @@ fn ended() -> EngineError {
     EngineError::new(ErrorKind::Disconnected, "containerd ended its stream of events")
 }
 
-async fn ask(session: &Session, id: ContainerId) -> Claim {
-    let answer = limited(session.inspect_limit(), CONTAINER, session.hints().kind(&id)).await;
+async fn ask(session: &Session, id: ContainerId) -> Answer {
+    let answer = limited(session.inspect_limit(), CONTAINER, session.containerd().kind(&id)).await;
     (id, answer)
 }
 
-/// What happened before the subscription. Where containerd does not show it, a second list is to, once CRI is likely to have
-/// noted it.
+/// Returns what happened before the subscription. If containerd does not show that, a gap is reported once CRI is likely to
+/// list it.
 async fn missed_or_gap(session: &Session) -> Vec<EngineEvent> {
     let listed = session.lists().newest().await;
     match limited(session.list_limit(), TASKS, missed(session, &listed)).await {
         Ok(events) => events,
         Err(error) => {
-            tracing::debug!(%error, "containerd does not show what happened before the subscription");
-            sleep(SETTLED).await;
+            tracing::debug!(%error, "cannot find out what happened before the subscription: relisting");
+            sleep(SECOND_LIST_AFTER).await;
             vec![EngineEvent::Gap]
         }
     }
@@ -138,7 +138,7 @@ async fn limited<T>(
     })
 }
 
-/// Whether it was answered that there is none, or none for us: everything else may be better next time.
+/// Whether the call is not implemented or not permitted. Other errors may be temporary.
 fn is_refusal(error: &EngineError) -> bool {
     let status = error.source().and_then(|source| source.downcast_ref::<Status>());
     status.is_some_and(|status| {
@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_refuses_is_not_asked_again_and_who_does_not_answer_is() {
+    fn only_refusals_are_final() {
         let of = |status: Status| EngineError::new(ErrorKind::Failed, "x").with_source(status);
         assert!(
             is_refusal(&of(Status::unimplemented("x"))) && is_refusal(&of(Status::permission_denied("x")))

@@ -1,4 +1,4 @@
-//! Where changes come from, chosen at each connection: the runtime's own events, hints, or polling.
+//! The source of changes, chosen with each connection: the runtime's events, containerd's own events as hints, or polling.
 
 #[cfg(feature = "containerd")]
 mod containerd_events;
@@ -22,11 +22,11 @@ use whalewatcher_core::adapter::{ChangeSource, EngineEvent};
 
 use crate::rpc::session::Session;
 #[cfg(feature = "containerd")]
-use crate::source::containerd_events::Hinting;
+use crate::source::containerd_events::ContainerdEvents;
 use crate::source::cri_events::Events;
-use crate::source::poll::Polling;
+use crate::source::poll::Poll;
 
-/// The changes that a connection tells of.
+/// Returns the changes of a connection: those of its source, and those that lists show.
 pub(crate) fn changes(
     session: &Session,
     reported: Option<mpsc::UnboundedReceiver<EngineEvent>>,
@@ -48,7 +48,7 @@ pub(crate) fn changes(
 struct Changes<'a> {
     session: &'a Session,
     pending: VecDeque<EngineEvent>,
-    /// What lists show.
+    /// The changes that lists show.
     reported: Option<mpsc::UnboundedReceiver<EngineEvent>>,
     source: Source<'a>,
 }
@@ -57,12 +57,12 @@ enum Source<'a> {
     Unchosen,
     Events(Events<'a>),
     #[cfg(feature = "containerd")]
-    Hints(Hinting<'a>),
-    Polling(Polling<'a>),
+    Hints(ContainerdEvents<'a>),
+    Polling(Poll<'a>),
 }
 
 impl<'a> Changes<'a> {
-    /// Waits for what is to be told next, by the source or by a list.
+    /// Waits for the next events, of the source or of a list.
     async fn next(&mut self) -> Result<(), EngineError> {
         let mut reported = self.reported.take();
         let stepped = tokio::select! {
@@ -77,7 +77,7 @@ impl<'a> Changes<'a> {
         stepped
     }
 
-    /// Waits for what the source has to tell. Nothing is lost if that is not awaited to its end, once it is chosen.
+    /// Waits for the next events of the source. Cancel safe once the source is chosen.
     async fn step(&mut self) -> Result<(), EngineError> {
         match &mut self.source {
             Source::Unchosen => self.choose().await,
@@ -108,7 +108,7 @@ impl<'a> Changes<'a> {
             return self.subscribe().await;
         }
         #[cfg(feature = "containerd")]
-        let why = match Hinting::subscribe(self.session).await? {
+        let why = match ContainerdEvents::subscribe(self.session).await? {
             Ok(hints) => {
                 self.pending.push_back(EngineEvent::Source(ChangeSource::Hints));
                 self.pending.push_back(EngineEvent::Subscribed);
@@ -141,14 +141,14 @@ impl<'a> Changes<'a> {
         Ok(())
     }
 
-    /// Polls from now on; for which reason, unless it is configured.
+    /// Polls from now on, for this reason, unless it is configured.
     fn poll(&mut self, why: Option<EngineError>) {
         let every = self.session.poll_every();
         self.pending.push_back(EngineEvent::Source(ChangeSource::Polling { every }));
         if let Some(why) = why {
             self.pending.push_back(EngineEvent::Fallback(Some(Arc::new(why))));
         }
-        self.source = Source::Polling(Polling::new(self.session));
+        self.source = Source::Polling(Poll::new(self.session));
     }
 }
 

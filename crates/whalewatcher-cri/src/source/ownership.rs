@@ -1,4 +1,4 @@
-//! Hints of tasks of which it is not known yet whether they are CRI's.
+//! Decides which of containerd's tasks belong to CRI.
 
 use std::collections::HashMap;
 
@@ -6,54 +6,54 @@ use tokio::time::Instant;
 use whalewatcher_core::adapter::EngineEvent;
 use whalewatcher_core::{ContainerId, EngineError};
 
-use crate::cache::Memory;
+use crate::cache::Cache;
 use crate::decode::container::Kind;
 
-/// Starts of which it is not known yet whether they are CRI's.
+/// The started tasks whose owner is not known yet.
 #[derive(Debug, Default)]
-pub(crate) struct Claims {
-    open: HashMap<ContainerId, Open>,
+pub(crate) struct Ownership {
+    pending: HashMap<ContainerId, Pending>,
 }
 
-/// A start, with the end that followed.
+/// A start event, with the exit that followed.
 #[derive(Debug)]
-struct Open {
+struct Pending {
     start: EngineEvent,
     end: Option<EngineEvent>,
 }
 
-/// What becomes of a hint.
+/// What follows from an event.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Taken {
-    /// It is passed on, if it is worth anything.
-    Reported(Option<EngineEvent>),
-    /// It is to be asked whose this start is.
-    Asked(ContainerId),
+pub(crate) enum Decision {
+    /// It is passed on, or skipped.
+    Report(Option<EngineEvent>),
+    /// The owner of this container must be requested.
+    Ask(ContainerId),
 }
 
-impl Claims {
-    /// Tasks are paused by nobody in CRI's name, and what has ended does not begin again.
-    pub(crate) fn take(&mut self, event: EngineEvent, memory: &mut Memory) -> Taken {
+impl Ownership {
+    /// Handles an event. CRI never pauses tasks, and what has ended never starts again.
+    pub(crate) fn handle(&mut self, event: EngineEvent, cache: &mut Cache) -> Decision {
         let reported = match event {
             EngineEvent::Started { ref id, .. }
-                if memory.was_reported_to_end(id) || self.open.contains_key(id) =>
+                if cache.is_exit_reported(id) || self.pending.contains_key(id) =>
             {
                 None
             }
-            EngineEvent::Started { ref id, .. } if !is_known(memory, id) => {
+            EngineEvent::Started { ref id, .. } if !is_known(cache, id) => {
                 let id = id.clone();
-                self.open.insert(id.clone(), Open { start: event, end: None });
-                return Taken::Asked(id);
+                self.pending.insert(id.clone(), Pending { start: event, end: None });
+                return Decision::Ask(id);
             }
             EngineEvent::Started { ref id, .. } => {
-                memory.member(id).started = Some(Instant::now());
+                cache.entry(id).started = Some(Instant::now());
                 Some(event)
             }
             EngineEvent::Exited { ref id, .. } => {
-                let reported_before = memory.was_reported_to_end(id);
-                memory.end(id);
-                if let Some(open) = self.open.get_mut(id) {
-                    open.end = Some(event);
+                let reported_before = cache.is_exit_reported(id);
+                cache.record_exit(id);
+                if let Some(pending) = self.pending.get_mut(id) {
+                    pending.end = Some(event);
                     None
                 } else {
                     Some(event).filter(|_| !reported_before)
@@ -62,47 +62,48 @@ impl Claims {
             EngineEvent::Paused { .. } | EngineEvent::Unpaused { .. } => None,
             other => Some(other),
         };
-        Taken::Reported(reported)
+        Decision::Report(reported)
     }
 
-    /// Returns the starts that a list has shown to be CRI's meanwhile, with the ends that followed. Their answers do not
-    /// matter any more: containerd may have forgotten by then whose they were.
-    pub(crate) fn release(&mut self, memory: &mut Memory) -> Vec<EngineEvent> {
-        let known: Vec<_> = self.open.extract_if(|id, _| is_known(memory, id)).collect();
-        known.into_iter().flat_map(|(id, open)| pass_on(&id, open, memory)).collect()
+    /// Returns the starts of containers that a list has shown to belong to CRI meanwhile, with the exits that followed. The
+    /// pending answers about their owner no longer matter: containerd may have removed them by then.
+    pub(crate) fn take_listed(&mut self, cache: &mut Cache) -> Vec<EngineEvent> {
+        let known: Vec<_> = self.pending.extract_if(|id, _| is_known(cache, id)).collect();
+        known.into_iter().flat_map(|(id, pending)| pass_on(&id, pending, cache)).collect()
     }
 
-    /// Returns the start of that, and the end that followed, if the answer is that it is CRI's or may be.
-    pub(crate) fn settle(
+    /// Handles the answer about a container's owner: returns its start, and the exit that followed, if it belongs to CRI or
+    /// may do so.
+    pub(crate) fn resolve(
         &mut self,
         id: &ContainerId,
         answer: Result<Option<Kind>, EngineError>,
-        memory: &mut Memory,
+        cache: &mut Cache,
     ) -> Vec<EngineEvent> {
-        let Some(mut open) = self.open.remove(id) else { return Vec::new() };
+        let Some(mut pending) = self.pending.remove(id) else { return Vec::new() };
         match answer {
             Ok(None) => return Vec::new(),
-            Ok(Some(kind)) => memory.is(id, kind, None).is_claimed = true,
-            // CRI is asked. Without a PID nothing is made of it but what CRI says.
+            Ok(Some(kind)) => cache.record_kind(id, kind, None).is_owned = true,
+            // CRI decides. Without a PID the start is only a hint.
             Err(error) => {
-                tracing::debug!(%id, %error, "nobody knows whether that is CRI's");
-                if let EngineEvent::Started { pid, .. } = &mut open.start {
+                tracing::debug!(%id, %error, "cannot find out whether this container belongs to CRI");
+                if let EngineEvent::Started { pid, .. } = &mut pending.start {
                     *pid = None;
                 }
             }
         }
-        pass_on(id, open, memory)
+        pass_on(id, pending, cache)
     }
 }
 
-/// Whether the runtime has listed it, so that it is known to be CRI's.
-fn is_known(memory: &Memory, id: &ContainerId) -> bool {
-    memory.get(id).is_some_and(|member| member.kind.is_some())
+/// Whether the runtime has reported it, so that it is known to belong to CRI.
+fn is_known(cache: &Cache, id: &ContainerId) -> bool {
+    cache.get(id).is_some_and(|entry| entry.kind.is_some())
 }
 
-fn pass_on(id: &ContainerId, open: Open, memory: &mut Memory) -> Vec<EngineEvent> {
-    memory.member(id).started = Some(Instant::now());
-    [Some(open.start), open.end].into_iter().flatten().collect()
+fn pass_on(id: &ContainerId, pending: Pending, cache: &mut Cache) -> Vec<EngineEvent> {
+    cache.entry(id).started = Some(Instant::now());
+    [Some(pending.start), pending.end].into_iter().flatten().collect()
 }
 
 #[cfg(test)]
@@ -123,93 +124,89 @@ mod tests {
         EngineEvent::Exited { id: id(), at: None, pid: Some(7), code: Some(1) }
     }
 
-    fn reported(event: EngineEvent) -> Taken {
-        Taken::Reported(Some(event))
+    fn reported(event: EngineEvent) -> Decision {
+        Decision::Report(Some(event))
     }
 
-    const NOTHING: Taken = Taken::Reported(None);
+    const NOTHING: Decision = Decision::Report(None);
 
     #[tokio::test]
-    async fn an_end_is_reported_once_and_nothing_of_that_life_afterwards() {
-        let (mut claims, mut memory) = (Claims::default(), Memory::default());
-        memory.is(&id(), Kind::Container, None);
-        assert_eq!(
-            claims.take(started(), &mut memory),
-            reported(started()),
-            "a list reported that it is CRI's"
-        );
-        assert_eq!(claims.take(exited(), &mut memory), reported(exited()));
+    async fn an_exit_is_reported_once() {
+        let (mut ownership, mut cache) = (Ownership::default(), Cache::default());
+        cache.record_kind(&id(), Kind::Container, None);
+        assert_eq!(ownership.handle(started(), &mut cache), reported(started()), "a list contains it");
+        assert_eq!(ownership.handle(exited(), &mut cache), reported(exited()));
         for again in [exited(), started()] {
-            assert_eq!(claims.take(again, &mut memory), NOTHING);
+            assert_eq!(ownership.handle(again, &mut cache), NOTHING);
         }
-        let mut memory = Memory::default();
+        let mut cache = Cache::default();
         assert_eq!(
-            claims.take(exited(), &mut memory),
+            ownership.handle(exited(), &mut cache),
             reported(exited()),
-            "it may be known from another connection"
+            "another connection may know it"
         );
     }
 
     #[tokio::test]
-    async fn of_what_is_not_cris_nothing_is_reported() {
+    async fn tasks_of_others_are_skipped() {
         for ends_first in [false, true] {
-            let (mut claims, mut memory) = (Claims::default(), Memory::default());
-            assert_eq!(claims.take(started(), &mut memory), Taken::Asked(id()));
-            assert_eq!(claims.take(started(), &mut memory), NOTHING, "it is asked about already");
+            let (mut ownership, mut cache) = (Ownership::default(), Cache::default());
+            assert_eq!(ownership.handle(started(), &mut cache), Decision::Ask(id()));
+            assert_eq!(ownership.handle(started(), &mut cache), NOTHING, "its owner is requested already");
             if ends_first {
-                assert_eq!(claims.take(exited(), &mut memory), NOTHING);
+                assert_eq!(ownership.handle(exited(), &mut cache), NOTHING);
             }
-            assert_eq!(claims.settle(&id(), Ok(None), &mut memory), []);
-            assert!(memory.get(&id()).is_none() && claims.open.is_empty());
+            assert_eq!(ownership.resolve(&id(), Ok(None), &mut cache), []);
+            assert!(cache.get(&id()).is_none() && ownership.pending.is_empty());
         }
     }
 
     #[tokio::test]
-    async fn what_is_cris_is_reported_with_the_end_that_followed() {
-        let (mut claims, mut memory) = (Claims::default(), Memory::default());
-        claims.take(started(), &mut memory);
-        assert_eq!(claims.settle(&id(), Ok(Some(Kind::Sandbox)), &mut memory), [started()]);
-        let member = memory.get(&id()).unwrap();
-        assert!(member.is_claimed && member.started.is_some() && member.kind == Some(Kind::Sandbox));
+    async fn tasks_of_cri_are_reported_with_their_exit() {
+        let (mut ownership, mut cache) = (Ownership::default(), Cache::default());
+        ownership.handle(started(), &mut cache);
+        assert_eq!(ownership.resolve(&id(), Ok(Some(Kind::Sandbox)), &mut cache), [started()]);
+        let entry = cache.get(&id()).unwrap();
+        assert!(entry.is_owned && entry.started.is_some() && entry.kind == Some(Kind::Sandbox));
 
-        let (mut claims, mut memory) = (Claims::default(), Memory::default());
-        claims.take(started(), &mut memory);
-        claims.take(exited(), &mut memory);
-        let settled = claims.settle(&id(), Ok(Some(Kind::Container)), &mut memory);
+        let (mut ownership, mut cache) = (Ownership::default(), Cache::default());
+        ownership.handle(started(), &mut cache);
+        ownership.handle(exited(), &mut cache);
+        let settled = ownership.resolve(&id(), Ok(Some(Kind::Container)), &mut cache);
         assert_eq!(settled, [started(), exited()]);
-        assert!(memory.has_ended(&id()));
+        assert!(cache.has_ended(&id()));
     }
 
     #[tokio::test]
-    async fn what_a_list_shows_to_be_cris_is_reported_before_the_answer_and_not_again() {
-        let (mut claims, mut memory) = (Claims::default(), Memory::default());
-        claims.take(started(), &mut memory);
-        assert_eq!(claims.release(&mut memory), []);
-        memory.is(&id(), Kind::Container, None);
-        claims.take(exited(), &mut memory);
-        assert_eq!(claims.release(&mut memory), [started(), exited()]);
-        assert_eq!(claims.release(&mut memory), []);
-        assert_eq!(claims.settle(&id(), Ok(None), &mut memory), [], "containerd has forgotten it by now");
+    async fn a_listed_container_is_reported_before_the_answer() {
+        let (mut ownership, mut cache) = (Ownership::default(), Cache::default());
+        ownership.handle(started(), &mut cache);
+        assert_eq!(ownership.take_listed(&mut cache), []);
+        cache.record_kind(&id(), Kind::Container, None);
+        ownership.handle(exited(), &mut cache);
+        assert_eq!(ownership.take_listed(&mut cache), [started(), exited()]);
+        assert_eq!(ownership.take_listed(&mut cache), []);
+        assert_eq!(ownership.resolve(&id(), Ok(None), &mut cache), [], "it is no longer pending");
     }
 
     #[tokio::test]
-    async fn what_may_not_be_cris_is_reported_without_a_pid() {
-        let (mut claims, mut memory) = (Claims::default(), Memory::default());
-        claims.take(started(), &mut memory);
+    async fn an_unknown_owner_is_reported_without_a_pid() {
+        let (mut ownership, mut cache) = (Ownership::default(), Cache::default());
+        ownership.handle(started(), &mut cache);
         let error = EngineError::new(ErrorKind::Failed, "no");
         let without = EngineEvent::Started { id: id(), at: None, pid: None, preview: None };
-        assert_eq!(claims.settle(&id(), Err(error), &mut memory), [without]);
-        let member = memory.get(&id()).unwrap();
-        assert!(!member.is_claimed && member.started.is_some() && member.kind.is_none());
+        assert_eq!(ownership.resolve(&id(), Err(error), &mut cache), [without]);
+        let entry = cache.get(&id()).unwrap();
+        assert!(!entry.is_owned && entry.started.is_some() && entry.kind.is_none());
     }
 
     #[test]
-    fn pauses_are_nothing_in_cri_and_whatever_else_is_reported_is() {
-        let (mut claims, mut memory) = (Claims::default(), Memory::default());
-        assert_eq!(claims.take(EngineEvent::Paused { id: id(), at: None }, &mut memory), NOTHING);
-        assert_eq!(claims.take(EngineEvent::Unpaused { id: id(), at: None }, &mut memory), NOTHING);
+    fn pauses_are_skipped_and_other_events_passed_on() {
+        let (mut ownership, mut cache) = (Ownership::default(), Cache::default());
+        assert_eq!(ownership.handle(EngineEvent::Paused { id: id(), at: None }, &mut cache), NOTHING);
+        assert_eq!(ownership.handle(EngineEvent::Unpaused { id: id(), at: None }, &mut cache), NOTHING);
         let changed = EngineEvent::Changed { id: id(), at: None };
-        assert_eq!(claims.take(changed.clone(), &mut memory), reported(changed));
-        assert_eq!(claims.take(EngineEvent::Gap, &mut memory), reported(EngineEvent::Gap));
+        assert_eq!(ownership.handle(changed.clone(), &mut cache), reported(changed));
+        assert_eq!(ownership.handle(EngineEvent::Gap, &mut cache), reported(EngineEvent::Gap));
     }
 }

@@ -1,8 +1,8 @@
-//! The runtime's own events.
+//! Subscribes to the runtime's own events and reads them.
 //!
-//! Nothing shows that a subscription to the runtime's events stands: it sends the headers of its answer only with the
-//! first one. So it counts as standing after [`PATIENCE`]; once it certainly stands, which is with the first event that is
-//! made from then on, or after [`SETTLED`], what happened before is looked for in another list.
+//! Nothing proves that a subscription stands: the runtime sends the headers of its answer only with the first event. It is
+//! assumed to stand after [`ASSUMED_AFTER`]. Once it certainly stands, with the first event that is made from then on, or
+//! after [`SETTLED_AFTER`], a second list closes the gap.
 
 pub(crate) mod event;
 
@@ -11,7 +11,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::{Duration, SystemTime};
 
-use self::event::{Since, made_at, take};
+use self::event::{SubscriptionTime, made_at, take};
 use tokio::time::{Instant, sleep_until, timeout};
 use tonic::{Status, Streaming};
 use whalewatcher_adapter::grpc::TooLarge;
@@ -24,44 +24,44 @@ use crate::rpc::session::Session;
 
 const EVENTS: &str = "RuntimeService.GetContainerEvents";
 
-/// How long to wait for a subscription that cannot be proven.
-const PATIENCE: Duration = Duration::from_millis(200);
+/// The time after which a subscription is assumed to stand.
+const ASSUMED_AFTER: Duration = Duration::from_millis(200);
 
-/// After what time without any event it stands even if nothing shows it. A stream that ends before did not stand.
-const SETTLED: Duration = Duration::from_secs(2);
+/// The time without an event after which it certainly stands. A stream that ends before did not stand.
+const SETTLED_AFTER: Duration = Duration::from_secs(2);
 
-/// After what time it stands even if all events so far are older than it: clocks may differ.
+/// The time after which it certainly stands even if all events so far are older than it, because clocks may differ.
 const REPLAYED: Duration = Duration::from_secs(30);
 
-/// The runtime's own events.
+/// A subscription to the runtime's own events.
 pub(crate) struct Events<'a> {
     stream: EventStream<'a>,
-    since: Since,
-    /// Until when it may not stand yet, or tell what happened before.
+    since: SubscriptionTime,
+    /// Until when it may not stand yet, or may replay old events.
     unsettled: Option<Instant>,
-    /// Whether it ever brought anything.
+    /// Whether any event has arrived.
     arrived: bool,
 }
 
-/// What the stream of events came to.
+/// The result of one step.
 #[derive(Default)]
 pub(crate) struct Step {
     pub(crate) reported: Vec<EngineEvent>,
-    /// Why there is none to be had, if it never stood.
+    /// The reason to poll, if the subscription never stood.
     pub(crate) over: Option<EngineError>,
 }
 
 impl<'a> Events<'a> {
-    /// Subscribes; returns what it came to meanwhile.
+    /// Subscribes; returns the subscription, and what arrived meanwhile.
     pub(crate) async fn subscribe(session: &'a Session) -> Result<(Self, Step), EngineError> {
         let mut events = Self {
             stream: EventStream::new(session),
-            since: Since::now(),
-            unsettled: Some(Instant::now() + SETTLED),
+            since: SubscriptionTime::now(),
+            unsettled: Some(Instant::now() + SETTLED_AFTER),
             arrived: false,
         };
         let mut step = Step::default();
-        if let Ok(first) = timeout(PATIENCE, events.stream.next()).await {
+        if let Ok(first) = timeout(ASSUMED_AFTER, events.stream.next()).await {
             step = events.take(session, first)?;
         }
         Ok((events, step))
@@ -89,9 +89,9 @@ impl<'a> Events<'a> {
     ) -> Result<Step, EngineError> {
         let event = match next {
             Ok(Some(event)) => event,
-            // The connection is broken, which says nothing of events.
+            // A broken connection says nothing about events.
             Err(status) if is_broken(&status) => return Err(ENGINE.status_error(EVENTS, status)),
-            ended if !self.arrived && self.since.elapsed() < SETTLED => {
+            ended if !self.arrived && self.since.elapsed() < SETTLED_AFTER => {
                 let why =
                     ended.err().map_or_else(ended_by_itself, |status| ENGINE.status_error(EVENTS, status));
                 return Ok(Step { reported: Vec::new(), over: Some(why) });
@@ -111,12 +111,12 @@ impl<'a> Events<'a> {
         let mut replayed = false;
         if self.unsettled.is_some() {
             replayed = self.since.is_after(made_at(&event), now) && self.since.elapsed() < REPLAYED;
-            self.unsettled = replayed.then(|| Instant::now() + SETTLED);
+            self.unsettled = replayed.then(|| Instant::now() + SETTLED_AFTER);
             if !replayed {
                 reported.push(EngineEvent::Gap);
             }
         }
-        reported.extend(take(&event, &mut session.memory(), self.since, replayed, now));
+        reported.extend(take(&event, &mut session.cache(), self.since, replayed, now));
         Ok(Step { reported, over: None })
     }
 }
@@ -125,19 +125,19 @@ fn ended_by_itself() -> EngineError {
     EngineError::new(ErrorKind::Disconnected, "the CRI runtime ended its stream of events")
 }
 
-/// Whether there was no answer, rather than one that reports a failure, or that is too large.
+/// Whether the connection failed, rather than the call, and the answer was not too large.
 fn is_broken(status: &Status) -> bool {
     status.source().is_some_and(|source| !source.is::<TooLarge>())
 }
 
-/// The stream. There is an answer only with the first event.
+/// The stream. The answer arrives only with the first event.
 pub(crate) enum EventStream<'a> {
     Asked(Pin<Box<dyn Future<Output = Result<Streaming<ContainerEventResponse>, Status>> + Send + 'a>>),
     Answered(Box<Streaming<ContainerEventResponse>>),
 }
 
 impl<'a> EventStream<'a> {
-    /// Asks when it is first read.
+    /// Subscribes when it is first read.
     pub(crate) fn new(session: &'a Session) -> Self {
         Self::Asked(Box::pin(async {
             let mut client = session.client_for_stream(session.limits().event());
@@ -145,7 +145,7 @@ impl<'a> EventStream<'a> {
         }))
     }
 
-    /// The next event; `None` at its end. Nothing is lost if that is not awaited to its end.
+    /// Returns the next event; `None` at the end. Cancel safe.
     pub(crate) async fn next(&mut self) -> Result<Option<ContainerEventResponse>, Status> {
         loop {
             match self {
