@@ -1,5 +1,5 @@
-//! The folder outside the checkout that keeps what is expensive to get: unpacked engines and tools. It is
-//! shared by every clone of one user, so whoever changes it holds its lock.
+//! The folder outside the checkout that keeps unpacked engines and tools. All checkouts of a user share it, so changes to it
+//! are made under its lock.
 
 use std::env;
 use std::fs::{self, File, TryLockError};
@@ -16,7 +16,7 @@ pub struct Cache {
     folder: PathBuf,
 }
 
-/// Held by whoever changes the cache; released when dropped, also by the death of the process.
+/// The lock of a process that changes the cache; released when dropped, also by the death of the process.
 #[derive(Debug)]
 pub struct CacheLock {
     _file: File,
@@ -53,7 +53,7 @@ impl Cache {
         &self.folder
     }
 
-    /// Waits until nobody else changes the cache, for as long as it takes, and says so on stderr.
+    /// Waits until no other process changes the cache, for as long as it takes, and says so on stderr.
     ///
     /// # Errors
     ///

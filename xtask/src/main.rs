@@ -30,7 +30,7 @@ enum Command {
     Integration(integration::Options),
     /// The endurance run: churn and faults on a real engine, for minutes or hours
     ///
-    /// Every minute a line of a table is printed. It fails if the picture or what a subscriber was told is wrong, or if
+    /// Every minute a line of a table is printed. It fails if the portfolio or a subscriber's events are wrong, or if
     /// descriptors, tasks or memory grow.
     Soak(soak::Options),
     /// Many more interleavings on the reconciler than the tests have time for

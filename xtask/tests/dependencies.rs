@@ -1,4 +1,4 @@
-//! Whoever needs one engine compiles nothing of the others.
+//! A build for one engine compiles nothing of the others.
 
 use std::process::Command;
 

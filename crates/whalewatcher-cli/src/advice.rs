@@ -1,18 +1,18 @@
-//! What to do about an engine that cannot be watched, where its error does not say so itself.
+//! Advice about engines that cannot be watched, where the error itself contains none.
 
 use whalewatcher_core::{EngineError, ErrorKind, Watcher};
 
-/// Which engine: its type, and where it is.
-pub(crate) fn place(watcher: &dyn Watcher) -> String {
+/// Returns the type and the endpoint of an engine as one text.
+pub(crate) fn location(watcher: &dyn Watcher) -> String {
     format!("{} at {}", watcher.engine_type(), watcher.endpoint())
 }
 
-/// What is wrong, where, and what to do.
-pub(crate) fn advised(watcher: &dyn Watcher, error: &EngineError) -> String {
-    with_advice(&place(watcher), watcher.endpoint(), Kind::of(watcher.engine_type()), error)
+/// Returns an error's text with the engine's location and with advice.
+pub(crate) fn explain(watcher: &dyn Watcher, error: &EngineError) -> String {
+    with_advice(&location(watcher), watcher.endpoint(), Kind::of(watcher.engine_type()), error)
 }
 
-/// The kind of engine that was looked for.
+/// The kind of engine that was expected.
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Docker,
@@ -30,19 +30,19 @@ impl Kind {
     }
 }
 
-fn with_advice(place: &str, endpoint: &str, sought: Kind, error: &EngineError) -> String {
+fn with_advice(location: &str, endpoint: &str, expected: Kind, error: &EngineError) -> String {
     let mut message = error.to_string();
     if !message.contains(endpoint) {
-        message = format!("{place}: {message}");
+        message = format!("{location}: {message}");
     }
-    match advice(error.kind(), sought) {
+    match advice(error.kind(), expected) {
         Some(advice) => format!("{message} ({advice})"),
         None => message,
     }
 }
 
-fn advice(kind: ErrorKind, sought: Kind) -> Option<&'static str> {
-    Some(match (kind, sought) {
+fn advice(kind: ErrorKind, expected: Kind) -> Option<&'static str> {
+    Some(match (kind, expected) {
         (ErrorKind::Unreachable, Kind::Docker) => {
             "--host or DOCKER_HOST name another; 'whalewatcher demo' needs none"
         }
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_is_reported_with_its_place_once_and_with_advice() {
+    fn an_error_contains_its_location_once_and_advice() {
         let reported = |kind, message| {
             let error = EngineError::new(kind, message);
             with_advice("docker.com at unix:///x", "unix:///x", Kind::of("docker.com"), &error)

@@ -1,4 +1,4 @@
-//! The engines that the command line names, as members of a fleet.
+//! The engines of the command line, as members of a fleet.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -9,13 +9,13 @@ use whalewatcher_core::adapter::EngineClient;
 use whalewatcher_core::{EngineError, EngineWatcher, Fleet, Settings, Watcher};
 use {whalewatcher_containerd as containerd, whalewatcher_cri as cri, whalewatcher_moby as moby};
 
-use crate::advice::place;
-use crate::arguments::{Arguments, Engines};
+use crate::advice::location;
+use crate::args::{Cli, EngineArgs};
 
 const CONTAINERD: &str = "containerd://";
 const CRI: &str = "cri://";
 
-/// Returns the endpoint of an engine of this type as `--host` accepts it.
+/// Returns an endpoint in the form that `--host` accepts.
 pub(crate) fn host(engine_type: &str, endpoint: &str) -> String {
     let scheme = match engine_type {
         "containerd.io" => CONTAINERD,
@@ -25,7 +25,7 @@ pub(crate) fn host(engine_type: &str, endpoint: &str) -> String {
     endpoint.strip_prefix("unix://").map_or_else(|| endpoint.to_owned(), |path| format!("{scheme}{path}"))
 }
 
-/// A client of an engine of some kind.
+/// A client of an engine of any kind.
 #[derive(Debug)]
 pub(crate) enum Client {
     Docker(moby::Client),
@@ -34,9 +34,9 @@ pub(crate) enum Client {
 }
 
 impl Client {
-    /// The scheme says which kind it is; Docker where it does not. Namespaces are ignored by containerd's alone; `None`: those
-    /// that are ignored by default.
-    fn of(host: &str, ignored: Option<&[String]>) -> Result<Self, EngineError> {
+    /// Returns the client for a host. The scheme determines the kind of engine, Docker by default. Ignored namespaces concern
+    /// containerd only; `None` for the default ones.
+    fn from_host(host: &str, ignored: Option<&[String]>) -> Result<Self, EngineError> {
         if let Some(path) = host.strip_prefix(CONTAINERD) {
             let builder = containerd::Client::builder();
             let builder = if path.is_empty() { builder } else { builder.endpoint(format!("unix://{path}")) };
@@ -83,25 +83,23 @@ impl Client {
     }
 }
 
-/// Returns clients of these hosts, in this order; without any, of the one that the environment names. None need be
-/// reachable.
-pub(crate) fn clients(engines: &Engines) -> anyhow::Result<Vec<Client>> {
+/// Returns clients for these hosts in this order; without hosts, for the engine that the environment names. Does not connect.
+pub(crate) fn clients(engines: &EngineArgs) -> anyhow::Result<Vec<Client>> {
     let ignored = engines.ignored_namespaces();
     if ignored.is_some() && !engines.hosts.iter().any(|host| host.starts_with(CONTAINERD)) {
-        let message =
-            "only containerd has namespaces to ignore or show: --host containerd:///PATH".to_owned();
+        let message = "only containerd has namespaces; name it with --host containerd:///PATH".to_owned();
         return Err(wrong(message));
     }
     if engines.hosts.is_empty() {
         return Ok(vec![Client::Docker(moby::Client::from_env()?)]);
     }
-    let mut places = HashSet::new();
+    let mut seen = HashSet::new();
     let mut clients = Vec::new();
     for host in &engines.hosts {
-        let client = Client::of(host, ignored)
+        let client = Client::from_host(host, ignored)
             .map_err(|error| wrong(without_password(&format!("--host: {error}"), host)))?;
-        // One socket may serve several APIs: containerd's serves its own and CRI's.
-        if !places.insert((client.engine_type().to_owned(), client.endpoint().to_owned())) {
+        // containerd serves its own API and CRI on one socket.
+        if !seen.insert((client.engine_type().to_owned(), client.endpoint().to_owned())) {
             return Err(wrong(format!("--host: {} is given twice", client.endpoint())));
         }
         clients.push(client);
@@ -109,7 +107,7 @@ pub(crate) fn clients(engines: &Engines) -> anyhow::Result<Vec<Client>> {
     Ok(clients)
 }
 
-/// The message about this host, without the password in `tcp://user:password@host`.
+/// Returns the message without the password in `tcp://user:password@host`.
 fn without_password(message: &str, host: &str) -> String {
     let authority = host.split_once("://").map_or(host, |(_, rest)| rest);
     let password = authority.rsplit_once('@').and_then(|(user, _)| user.split_once(':'));
@@ -122,13 +120,13 @@ fn without_password(message: &str, host: &str) -> String {
 /// An engine that is watched.
 pub(crate) struct Host {
     pub(crate) watcher: Arc<dyn Watcher>,
-    /// Its client, if it is containerd.
+    /// The client, if the engine is containerd.
     containerd: Option<containerd::Client>,
 }
 
 impl Host {
-    /// Says which namespaces an empty picture leaves out although they have tasks, if any.
-    pub(crate) fn left_out(&self) -> Option<String> {
+    /// Returns a note about ignored namespaces that have tasks, if there are any.
+    pub(crate) fn ignored_namespaces(&self) -> Option<String> {
         let namespaces = self.containerd.as_ref()?.ignored_with_tasks();
         let names: Vec<_> = namespaces.iter().map(|name| format!("'{name}'")).collect();
         let (last, others) = names.split_last()?;
@@ -136,11 +134,11 @@ impl Host {
             [] => format!("namespace {last}"),
             _ => format!("namespaces {} and {last}", others.join(", ")),
         };
-        Some(format!("{}: {names} left out; --all-namespaces shows all", place(&*self.watcher)))
+        Some(format!("{}: {names} ignored; --all-namespaces shows all", location(&*self.watcher)))
     }
 }
 
-/// Has a fleet watch them; the hosts are in the order of the clients.
+/// Adds watchers for these clients to the fleet, in this order.
 pub(crate) fn join(fleet: &Fleet, clients: Vec<Client>, settings: &Settings) -> anyhow::Result<Vec<Host>> {
     let join = |client: Client| {
         let containerd = match &client {
@@ -153,7 +151,7 @@ pub(crate) fn join(fleet: &Fleet, clients: Vec<Client>, settings: &Settings) -> 
 }
 
 fn wrong(message: String) -> anyhow::Error {
-    Arguments::command().error(ErrorKind::ValueValidation, message).into()
+    Cli::command().error(ErrorKind::ValueValidation, message).into()
 }
 
 #[cfg(test)]
@@ -162,14 +160,14 @@ mod tests {
 
     fn engines(hosts: &[&str]) -> anyhow::Result<Vec<String>> {
         let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
-        Ok(clients(&Engines { hosts, ..Engines::default() })?
+        Ok(clients(&EngineArgs { hosts, ..EngineArgs::default() })?
             .iter()
             .map(|client| format!("{} {}", client.engine_type(), client.endpoint()))
             .collect())
     }
 
     #[test]
-    fn hosts_are_written_in_several_ways() {
+    fn hosts_have_several_forms() {
         let hosts = [
             "/run/a",
             "unix:///run/b",
@@ -196,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_given_twice_or_wrongly_is_wrong_usage() {
+    fn invalid_and_repeated_hosts_are_wrong_usage() {
         for hosts in [
             &["/run/a", "docker:///run/a"][..],
             &["containerd:///run/a", "containerd:///run/a"],
@@ -212,12 +210,12 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_is_accepted_as_a_host_of_the_same_engine() {
+    fn endpoints_are_valid_hosts() {
         for given in
             ["unix:///run/a", "tcp://d:1", "containerd:///run/e", "containerd://", "cri:///run/e", "cri://"]
         {
-            let client = Client::of(given, None).unwrap();
-            let again = Client::of(&host(client.engine_type(), client.endpoint()), None).unwrap();
+            let client = Client::from_host(given, None).unwrap();
+            let again = Client::from_host(&host(client.engine_type(), client.endpoint()), None).unwrap();
             assert_eq!(
                 (again.engine_type(), again.endpoint()),
                 (client.engine_type(), client.endpoint()),
@@ -227,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_not_echoed() {
+    fn passwords_are_not_printed() {
         for scheme in ["tcp", "http", "containerd", "cri", "docker", "ftp"] {
             let error = engines(&[&format!("{scheme}://me:s3cr3t@whale:1")]).unwrap_err();
             assert!(!error.to_string().contains("s3cr3t"), "{error}");

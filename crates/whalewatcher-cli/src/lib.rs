@@ -1,91 +1,97 @@
 //! The program whalewatcher: which containers are alive, and every change as it happens.
 //!
-//! It is a library so that two packages can give it: this one, and `whalewatcher` with its feature `cli`. Both binaries do
-//! nothing but call [`run`]. What is printed comes from the modules below, by command: `watch`, `ps` and `demo`.
+//! It is a library so that two packages can provide the binary: this one, and `whalewatcher` with its feature `cli`. Both
+//! binaries only call [`run`].
 
 mod advice;
-mod age;
-mod arguments;
-mod complaints;
-mod demo;
-mod ending;
-mod fit;
+mod args;
+mod command;
+mod filter;
 mod hosts;
-mod json;
-mod lines;
 mod log;
+mod notes;
 mod output;
-mod people;
-mod ps;
-mod scope;
-mod script;
-mod table;
-mod terminal;
-mod watch;
+mod render;
+mod shutdown;
+mod thread;
+mod warnings;
 
+use std::io::stderr;
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::Parser;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tokio::runtime;
 use whalewatcher_core::{Fleet, Settings};
 
-use crate::arguments::{Arguments, Command};
-use crate::log::Notes;
+use crate::args::{Cli, Command};
+use crate::command::{demo, ps, watch};
+use crate::notes::Notes;
 use crate::output::Output;
 
-/// Runs the program, from the arguments of the process to its exit status: 0 after SIGINT or SIGTERM, 2 for wrong usage, 1
-/// otherwise, with what is wrong on the standard error.
+/// The number of descriptors that the program needs to start and to connect to one engine.
+const DESCRIPTORS: usize = 8;
+
+/// Runs the program with the arguments of the process and returns its exit status: 0 after SIGINT or SIGTERM, 2 for wrong
+/// usage, else 1 with the reason on the standard error.
 ///
-/// To be called once, first thing in `main`: it sets the global `tracing` subscriber and starts a tokio runtime. With
-/// `--help`, `--version` and wrong arguments it ends the process.
+/// Call it once, first thing in `main`: it sets the global `tracing` subscriber and starts a tokio runtime. With `--help`,
+/// `--version` and wrong arguments it ends the process.
 pub fn run() -> ExitCode {
-    let arguments = Arguments::parse();
-    log::start(arguments.verbose);
-    match started(arguments.command) {
+    let cli = Cli::parse();
+    log::start(cli.verbose);
+    match run_command(cli.command) {
         Ok(status) => status,
         Err(error) if output::is_closed(&error) => ExitCode::SUCCESS,
         Err(error) => match error.downcast::<clap::Error>() {
             Ok(usage) => {
-                // It fails where the standard error was closed.
+                // Fails if the standard error was closed.
                 let _ = usage.print();
                 ExitCode::from(2)
             }
             Err(error) => {
-                log::note(&format!("{error:#}"));
+                notes::note(&format!("{error:#}"));
                 ExitCode::FAILURE
             }
         },
     }
 }
 
-/// Everything runs in this one thread, but for what may block and must then neither hold up the watch nor keep the program
-/// from ending: the output, the standard error of a watch, and the signals.
-fn started(command: Command) -> anyhow::Result<ExitCode> {
-    ending::check_descriptors()?;
+/// Runs a command in this thread. What may block has threads of its own, so that it delays neither the watch nor the end of
+/// the program: the output, the standard error of a watch, and the signals.
+fn run_command(command: Command) -> anyhow::Result<ExitCode> {
+    check_descriptors()?;
     let output = Output::default();
-    let (signals, tidying) = match command {
-        // Its socket is to be removed, also when its terminal is closed.
-        Command::Demo { .. } => (&[SIGINT, SIGTERM, SIGHUP][..], ending::REMOVING),
-        _ => (&[SIGINT, SIGTERM][..], ending::TIDYING),
+    let (signals, limit) = match command {
+        // Its socket has to be removed, also when its terminal is closed.
+        Command::Demo { .. } => (&[SIGINT, SIGTERM, SIGHUP][..], shutdown::SOCKET_CLEANUP_LIMIT),
+        _ => (&[SIGINT, SIGTERM][..], shutdown::CLEANUP_LIMIT),
     };
-    let signalled = ending::signalled(signals, tidying, output.clone())?;
+    let signalled = shutdown::signalled(signals, limit, output.clone())?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
     let result = runtime.block_on(async {
         tokio::select! {
             biased;
             Ok(()) = signalled => Ok(ExitCode::SUCCESS),
-            result = obey(command, &output) => result,
+            result = dispatch(command, &output) => result,
         }
     });
     output.end();
-    // Nothing waits for what blocks, such as looking up a name.
+    // Does not wait for blocking tasks, such as looking up a host name.
     runtime.shutdown_background();
     result
 }
 
-async fn obey(command: Command, output: &Output) -> anyhow::Result<ExitCode> {
+/// Checks that the program can open [`DESCRIPTORS`] files: without its own, tokio panics.
+fn check_descriptors() -> anyhow::Result<()> {
+    let all: Result<Vec<_>, _> = (0..DESCRIPTORS).map(|_| rustix::io::dup(stderr())).collect();
+    all.map(drop).map_err(|error| {
+        anyhow!("cannot open {DESCRIPTORS} more files: {error}; raise the limit with 'ulimit -n'")
+    })
+}
+
+async fn dispatch(command: Command, output: &Output) -> anyhow::Result<ExitCode> {
     let fleet = Fleet::new();
     match command {
         Command::Watch { engines, view } => {

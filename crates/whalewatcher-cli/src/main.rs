@@ -1,4 +1,4 @@
-//! The program whalewatcher; all of it is in the library.
+//! The binary of the program; all code is in the library.
 
 use std::process::ExitCode;
 

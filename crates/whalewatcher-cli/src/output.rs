@@ -1,22 +1,23 @@
-//! The standard output. A thread of its own writes it, in bounded pieces, so that a reader that does not read holds up
-//! neither the watch nor the end of the program.
+//! The standard output, written by a thread of its own in bounded pieces: a stalled reader delays neither the watch nor the
+//! end of the program.
 
 use std::future::{Future, pending};
 use std::io::{self, BufWriter, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use tokio::sync::oneshot;
 
-/// The most bytes that are written at once, and that are held back before they are written.
+use crate::thread::spawn_detached;
+
+/// The size of the buffer, and the most bytes of one `write`.
 const PIECE: usize = 64 * 1024;
 
-/// How long the end of the program waits for the reader to take the rest of an unfinished line.
-const GRACE: Duration = Duration::from_millis(150);
+/// How long the end of the program waits until an unfinished line is written.
+const FINISH_LIMIT: Duration = Duration::from_millis(150);
 
 /// The standard output. Clones share it.
 #[derive(Clone, Default)]
@@ -30,7 +31,7 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// A line was begun, and not all of it is written.
+    /// A line was begun and is not written completely.
     unfinished: bool,
     ended: bool,
 }
@@ -42,16 +43,16 @@ impl Shared {
 }
 
 impl Output {
-    /// Runs a job that writes, in a thread of its own, and returns its result once all of it is written.
+    /// Runs a job in a thread of its own, and returns its result once its output is written.
     ///
-    /// Dropping the future does not end the job: [`end`](Self::end) does.
+    /// Dropping the future does not end the job; [`end`](Self::end) does.
     pub(crate) async fn write<J>(&self, job: J) -> anyhow::Result<()>
     where
         J: FnOnce(&mut Writer) -> anyhow::Result<()> + Send + 'static,
     {
         let (sender, done) = oneshot::channel();
         let mut writer = Writer::new(self.0.clone());
-        in_thread("output", move || {
+        spawn_detached("output", move || {
             let result = job(&mut writer);
             let flushed = writer.flush();
             let _ = sender.send(result.and(flushed.map_err(Into::into)));
@@ -59,15 +60,15 @@ impl Output {
         done.await.unwrap_or_else(|_| Err(anyhow!("the thread that writes the output failed")))
     }
 
-    /// Ends the output: no further line is begun. Waits a moment for an unfinished one to be written.
+    /// Ends the output: no further line is begun. Waits up to [`FINISH_LIMIT`] for an unfinished one.
     pub(crate) fn end(&self) {
         let mut state = self.0.state();
         state.ended = true;
-        let _waited = self.0.finished.wait_timeout_while(state, GRACE, |state| state.unfinished);
+        let _waited = self.0.finished.wait_timeout_while(state, FINISH_LIMIT, |state| state.unfinished);
     }
 }
 
-/// Writes lines. Text is held back until a piece is full, or until it is flushed.
+/// Writes lines through a buffer.
 pub(crate) struct Writer {
     shared: Arc<Shared>,
     buffer: BufWriter<Descriptor>,
@@ -78,7 +79,7 @@ impl Writer {
         Self { shared, buffer: BufWriter::with_capacity(PIECE, Descriptor) }
     }
 
-    /// Begins a line; `false` if the output has ended.
+    /// Begins a line, and returns `false` if the output has ended.
     pub(crate) fn begin(&mut self) -> bool {
         let mut state = self.shared.state();
         state.unfinished |= !state.ended;
@@ -99,7 +100,7 @@ impl Write for Writer {
     }
 }
 
-/// The descriptor, without std's buffer and lock.
+/// The descriptor itself, without the standard library's buffer and lock.
 struct Descriptor;
 
 impl Write for Descriptor {
@@ -109,7 +110,7 @@ impl Write for Descriptor {
             match rustix::io::write(io::stdout(), piece) {
                 Ok(count) => return Ok(count),
                 Err(Errno::INTR) => {}
-                // Another process that shares the descriptor may have made it non-blocking.
+                // A process that shares the descriptor has made it non-blocking.
                 Err(Errno::AGAIN) => wait_for(PollFlags::OUT)?,
                 Err(error) => return Err(error.into()),
             }
@@ -121,7 +122,7 @@ impl Write for Descriptor {
     }
 }
 
-/// Blocks until the standard output is in this state, or in error.
+/// Blocks until the standard output is in this state or in an error state.
 fn wait_for(flags: PollFlags) -> io::Result<()> {
     let stdout = io::stdout();
     loop {
@@ -132,12 +133,12 @@ fn wait_for(flags: PollFlags) -> io::Result<()> {
     }
 }
 
-/// Returns a future that resolves when the output has no reader any more: the other end of its pipe, socket or terminal was
-/// closed. Files always have one.
+/// Returns a future that resolves when the other end of the standard output, a pipe, socket or terminal, is closed. With a
+/// file it never resolves.
 pub(crate) fn reader_gone() -> anyhow::Result<impl Future<Output = ()>> {
     let (sender, gone) = oneshot::channel();
-    in_thread("reader", move || {
-        // Errors need not be asked for.
+    spawn_detached("reader", move || {
+        // `poll` reports errors without being asked for them.
         if wait_for(PollFlags::empty()).is_ok() {
             let _ = sender.send(());
         }
@@ -149,13 +150,7 @@ pub(crate) fn reader_gone() -> anyhow::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Runs this in a thread that the program does not wait for when it ends.
-pub(crate) fn in_thread(name: &str, run: impl FnOnce() + Send + 'static) -> anyhow::Result<()> {
-    let started = thread::Builder::new().name(name.to_owned()).spawn(run);
-    started.map(drop).with_context(|| format!("cannot start the thread '{name}'"))
-}
-
-/// Returns whether it failed because the output has no reader any more, which ends a program but is no error.
+/// Returns whether this error says that the reader of the output is gone, which ends the program with status 0.
 pub(crate) fn is_closed(error: &anyhow::Error) -> bool {
     let io_error = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>());
     io_error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)

@@ -23,15 +23,14 @@ pub mod scripted;
 mod settings;
 mod watch;
 
-pub use adapter::{Hook, Spawner, Tasks};
-pub use engine::{ChangeSource, EngineIdentity, Unlisted};
+pub use engine::{ChangeSource, Unlisted};
 pub use fleet::Fleet;
 pub use model::{
-    COMPOSE_PROJECT_LABEL, Container, ContainerId, EngineError, ErrorKind, Event, EventKind, Labels, Life,
-    POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL, Pod, PodIdentity, Pods, Printable, SANDBOX_LABEL,
+    COMPOSE_PROJECT_LABEL, Container, ContainerId, EngineError, EngineIdentity, ErrorKind, Event, EventKind,
+    Labels, Life, POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL, PodIdentity, Printable, SANDBOX_LABEL,
     Unresolved, UnresolvedContainer,
 };
-pub use portfolio::{Portfolio, Project, difference};
+pub use portfolio::{Pod, Pods, Portfolio, Project, difference};
 pub use settings::{Backoff, Settings};
 pub use watch::{
     Counters, EngineWatcher, Phase, Status, StatusFollower, Subscription, WatchError, WatchHandle, Watcher,

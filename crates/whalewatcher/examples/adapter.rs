@@ -1,7 +1,7 @@
-//! Watches with an adapter of our own. The "engine" is a folder, `/run` or the argument: each `NAME.pid` in it, as daemons
-//! write them, is a container while a process has that PID. What an adapter must guarantee is in the documentation of
-//! `whalewatcher_core::adapter`.
-#![allow(clippy::print_stdout, reason = "that is what it is for")]
+//! Watches an engine with an adapter of its own. The "engine" is a folder, `/run` or the argument: each `NAME.pid` in it, as
+//! daemons write them, is a container while a process has that PID. The documentation of `whalewatcher_core::adapter` lists
+//! what an adapter must guarantee.
+#![allow(clippy::print_stdout, reason = "the example prints")]
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use whalewatcher::{Container, ContainerId, EngineError, EngineIdentity, ErrorKin
 
 const EVERY: Duration = Duration::from_secs(1);
 
-/// What is configured. It has no connection to lose, so it is its own.
+/// The client. There is no connection to lose, so it is the connection too.
 #[derive(Clone)]
 struct PidFiles(String);
 
@@ -39,12 +39,12 @@ impl EngineConnection for PidFiles {
         EngineIdentity::new(self.engine_type(), self.endpoint())
     }
 
-    /// Nothing sends events, so the folder is listed again and again.
+    /// A folder sends no events, so it is polled.
     fn events(&self) -> impl Stream<Item = Result<EngineEvent, EngineError>> + Send {
         poll(self, EVERY, EVERY)
     }
 
-    // Small files in memory: reading them takes microseconds. Whatever can block for longer belongs on another thread.
+    // Reads small files in memory, which takes microseconds. Calls that block longer belong on another thread.
     async fn list(&self) -> Result<Listing, EngineError> {
         let files = fs::read_dir(&self.0).and_then(|files| files.collect::<io::Result<Vec<_>>>());
         let files = files.map_err(|error| {
@@ -60,7 +60,7 @@ impl EngineConnection for PidFiles {
     }
 }
 
-/// The container of this file, if it has a process.
+/// Returns the container of a file, if its process exists.
 fn alive(file: &Path) -> Option<Container> {
     let name = file.file_name()?.to_str()?.strip_suffix(".pid")?;
     let pid = fs::read_to_string(file).ok()?.trim().parse().ok()?;
@@ -70,9 +70,9 @@ fn alive(file: &Path) -> Option<Container> {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let folder = std::env::args().nth(1).unwrap_or_else(|| "/run".to_owned());
-    let watching = whalewatcher::watch(PidFiles(folder));
-    watching.ready().await?;
-    let (alive, mut changes) = watching.subscribe();
+    let handle = whalewatcher::watch(PidFiles(folder));
+    handle.ready().await?;
+    let (alive, mut changes) = handle.subscribe();
     print!("{alive}");
     while let Some(change) = changes.next().await {
         println!("{change}");

@@ -1,6 +1,6 @@
-//! Prints what is alive on several engines, and then every change. Its arguments are endpoints of Docker or podman, such as
-//! `/run/docker.sock /run/podman/podman.sock`; without any, it watches the engine that the environment names.
-#![allow(clippy::print_stdout, reason = "that is what it is for")]
+//! Prints what is alive on several engines, then every change. The arguments are endpoints of Docker or podman, such as
+//! `/run/docker.sock /run/podman/podman.sock`; the default is the engine that the environment names.
+#![allow(clippy::print_stdout, reason = "the example prints")]
 
 use whalewatcher::{EngineWatcher, Fleet, moby};
 
@@ -15,10 +15,10 @@ async fn main() -> anyhow::Result<()> {
         fleet.add(EngineWatcher::new(moby::Client::new(endpoint)?))?;
     }
 
-    // Nobody waits for all engines to be ready: one that cannot be reached would hold up the others. What is alive on an
-    // engine comes as started, and `synced` says that this was all.
-    let (pictures, mut changes) = fleet.subscribe();
-    for (watcher, alive) in pictures {
+    // Does not wait for all engines to be ready: one that cannot be reached would delay the others. Containers of each engine
+    // arrive as `started`, followed by `synced` when they are complete.
+    let (portfolios, mut changes) = fleet.subscribe();
+    for (watcher, alive) in portfolios {
         println!("{}: {} alive so far", watcher.endpoint(), alive.total());
     }
     while let Some((watcher, event)) = changes.next().await {

@@ -1,5 +1,5 @@
-//! Prints which containers are alive on the engine that the environment names, and then whatever happens to them.
-#![allow(clippy::print_stdout, reason = "that is what it is for")]
+//! Prints the live containers of the engine that the environment names, then every change.
+#![allow(clippy::print_stdout, reason = "the example prints")]
 
 use whalewatcher::{EventKind, moby};
 
@@ -8,13 +8,13 @@ async fn main() -> anyhow::Result<()> {
     let docker = whalewatcher::watch(moby::Client::from_env()?);
     docker.ready().await?;
 
-    // What `changes` brings is all that happens after `alive` was taken: folded into it, it is the picture.
+    // `changes` are exactly those after the snapshot `alive`: applied to it, they keep it up to date.
     let (mut alive, mut changes) = docker.subscribe();
     print!("{alive}");
     while let Some(event) = changes.next().await {
         alive.apply(&event.kind);
         match &event.kind {
-            // An engine that went away is awaited; the picture stays as last known until it is back.
+            // The watcher reconnects; meanwhile the portfolio stays as last known.
             EventKind::Disconnected { error } => println!("waiting for the engine: {error}"),
             _ => println!("{event} ({} alive)", alive.total()),
         }

@@ -1,5 +1,5 @@
-//! Hands the figures of a watcher to the recorder of the `metrics` crate, and prints what the recorder has got.
-#![allow(clippy::print_stdout, reason = "that is what it is for")]
+//! Records the metrics of a watcher with the `metrics` crate, and prints them.
+#![allow(clippy::print_stdout, reason = "the example prints")]
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use whalewatcher::moby;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    // In your program this is an exporter, such as that of the crate `metrics-exporter-prometheus`.
+    // Your program uses an exporter, such as that of the crate `metrics-exporter-prometheus`.
     let recorder = DebuggingRecorder::new();
     let recorded = recorder.snapshotter();
     recorder.install()?;
@@ -18,7 +18,7 @@ async fn main() -> anyhow::Result<()> {
     tokio::spawn(async move { whalewatcher::metrics::report(&*watcher, Duration::from_secs(10)).await });
 
     docker.ready().await?;
-    whalewatcher::metrics::record(&**docker.watcher()); // now, and not only when the next 10 s are over
+    whalewatcher::metrics::record(&**docker.watcher()); // the next record is 10 s away
     for (key, _, _, value) in recorded.snapshot().into_vec() {
         println!("{} {value:?}", key.key().name());
     }

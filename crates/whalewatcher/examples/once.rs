@@ -1,5 +1,5 @@
-//! Prints which containers are alive on the engine that the environment names, by project, and ends.
-#![allow(clippy::print_stdout, reason = "that is what it is for")]
+//! Prints the live containers of the engine that the environment names, by project.
+#![allow(clippy::print_stdout, reason = "the example prints")]
 
 use whalewatcher::moby;
 

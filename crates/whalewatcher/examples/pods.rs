@@ -1,6 +1,6 @@
-//! Prints the pods that are alive on this Kubernetes node, each with its containers, and ends. Its argument is the socket of
-//! the node's CRI runtime, by default that of containerd.
-#![allow(clippy::print_stdout, reason = "that is what it is for")]
+//! Prints the pods of this Kubernetes node with their live containers. The argument is the socket of the node's CRI runtime;
+//! the default is containerd's.
+#![allow(clippy::print_stdout, reason = "the example prints")]
 
 use whalewatcher::cri;
 
@@ -19,7 +19,7 @@ async fn main() -> anyhow::Result<()> {
             println!("  {container}");
         }
         if let Some(sandbox) = pod.sandbox() {
-            println!("  its sandbox with PID {}", sandbox.pid());
+            println!("  sandbox with PID {}", sandbox.pid());
         }
     }
     println!("{} pods", pods.len());

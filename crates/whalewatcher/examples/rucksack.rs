@@ -1,6 +1,6 @@
-//! Prints image, ports and log file of each container that is alive on the engine that the environment names, and ends. The
-//! watcher knows none of these; a rucksack is packed of what the engine's inspection says, and goes with the container.
-#![allow(clippy::print_stdout, reason = "that is what it is for")]
+//! Prints image, ports and log file of the live containers of the engine that the environment names. The watcher keeps none of
+//! these; a rucksack, made from the engine's inspection, does.
+#![allow(clippy::print_stdout, reason = "the example prints")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use whalewatcher::moby;
 
-/// What is kept of a container's inspection, the JSON that `docker inspect` shows. What an engine may leave out is an option.
+/// The part of an inspection to keep, in the JSON that `docker inspect` prints. Fields that an engine may omit are options.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Rucksack {
@@ -26,7 +26,7 @@ struct Config {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Network {
-    /// By port and protocol, such as `80/tcp`; `null` where a port is not published.
+    /// By port and protocol, such as `80/tcp`; `null` for ports that are not published.
     ports: Option<BTreeMap<String, Option<Vec<Published>>>>,
 }
 

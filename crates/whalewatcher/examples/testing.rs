@@ -1,10 +1,10 @@
-//! Prints the PID of the container that its argument names, as soon as that is alive: a program with tests of its own, which
-//! need no container engine. `cargo test` runs them.
-#![allow(clippy::print_stdout, reason = "that is what it is for")]
+//! Prints the PID of the container that the argument names, as soon as it is alive. A program with tests that need no container
+//! engine; `cargo test` runs them.
+#![allow(clippy::print_stdout, reason = "the example prints")]
 
 use whalewatcher::{Watcher, moby};
 
-/// The PID of the container of this name, as soon as it is alive; `None` if the watcher was closed before.
+/// Returns the PID of the container with this name as soon as it is alive; `None` if the watcher is closed before that.
 async fn pid_of(watcher: &dyn Watcher, name: &str) -> Option<u32> {
     let (mut alive, mut changes) = watcher.subscribe();
     loop {
@@ -35,13 +35,13 @@ mod tests {
 
     use super::*;
 
-    // In the scripted engine nothing happens but what the test says. It needs no real time, so tokio's clock can be paused.
+    // On the scripted engine, only what the test says happens. It needs no real time, so tokio's clock can be paused.
     #[tokio::test(start_paused = true)]
     async fn a_container_is_found_whenever_it_starts() {
         let engine = Engine::new();
         engine.start(Container::new("1", "early", 4711));
-        let watching = watch(engine.clone());
-        let watcher = &**watching.watcher();
+        let handle = watch(engine.clone());
+        let watcher = &**handle.watcher();
         assert_eq!(pid_of(watcher, "early").await, Some(4711));
 
         let start = async { engine.start(Container::new("2", "late", 4712)) };
@@ -50,23 +50,23 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_survives_that_the_connection_is_lost() {
+    async fn a_container_is_found_after_a_lost_connection() {
         let engine = Engine::new();
-        let watching = watch(engine.clone());
-        watching.ready().await.unwrap();
+        let handle = watch(engine.clone());
+        handle.ready().await.unwrap();
         let restart = async {
-            engine.be_silent(true); // no event says that it starts: the reconnect finds it
+            engine.be_silent(true); // no event reports the start; the reconnect finds it
             engine.start(Container::new("1", "web", 4711));
             engine.disconnect();
         };
-        let (pid, ()) = join!(pid_of(&**watching.watcher(), "web"), restart);
+        let (pid, ()) = join!(pid_of(&**handle.watcher(), "web"), restart);
         assert_eq!(pid, Some(4711));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_ends_with_the_watcher() {
-        let watching = watch(Engine::new());
-        let close = async { watching.watcher().close() };
-        assert_eq!(join!(pid_of(&**watching.watcher(), "web"), close).0, None);
+    async fn closing_the_watcher_ends_the_search() {
+        let handle = watch(Engine::new());
+        let close = async { handle.watcher().close() };
+        assert_eq!(join!(pid_of(&**handle.watcher(), "web"), close).0, None);
     }
 }

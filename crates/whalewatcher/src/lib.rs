@@ -1,8 +1,8 @@
-//! Always knows which containers are alive on this host, and emits an event when one comes, goes, pauses or changes.
+//! Always knows which containers are alive on this host, and emits an event when one starts, exits, pauses or changes.
 //!
-//! A program that must know which containers are alive *right now* asks a watcher and gets the answer from memory,
-//! without a request to the engine. It never polls, never reads an event stream, and never handles start-up, reconnects
-//! or restarts of the engine. If it wants to follow changes, it subscribes:
+//! A program that must know which containers are alive *right now* asks a watcher and gets the answer from memory, without a
+//! request to the engine. Your program never polls, never reads an engine's event stream, and never handles start-up,
+//! reconnects or restarts of the engine. To follow changes, it subscribes:
 //!
 //! ```no_run
 //! # #[cfg(feature = "moby")] mod example {
@@ -19,7 +19,7 @@
 //! while let Some(change) = changes.next().await {
 //!     match change.kind {
 //!         EventKind::Started(container) => println!("{} started with PID {}", container.name(), container.pid()),
-//!         EventKind::Exited { container, .. } => println!("{} is over", container.name()),
+//!         EventKind::Exited { container, .. } => println!("{} exited", container.name()),
 //!         _ => {}
 //!     }
 //! }
@@ -27,32 +27,32 @@
 //! # }
 //! ```
 //!
-//! - [`WatchHandle`] derefs to the [`EngineWatcher`]: [`portfolio`](EngineWatcher::portfolio) returns what is alive now,
+//! - [`WatchHandle`] derefs to the [`EngineWatcher`]: [`portfolio`](EngineWatcher::portfolio) returns what is alive,
 //!   [`status`](EngineWatcher::status) whether that is up to date.
 //! - A [`Portfolio`] is an immutable snapshot, with containers by ID, by name, by compose project and by pod.
 //! - A [`Fleet`] watches several engines, which can come and go.
-//! - A [rucksack](Container::rucksack) is what an application wants to keep of a container's inspection, such as its image.
+//! - A [rucksack](Container::rucksack) is a value that your application keeps of a container's inspection, such as its image.
 //! - Adapters to other engines implement the traits in [`adapter`].
 //!
-//! This crate is the facade: the kinds of engines are features, everything else comes from [`whalewatcher_core`]. A program
-//! that needs one kind only can depend on the crate of that kind alone, which re-exports core as well. The program
-//! `whalewatcher` is the feature `cli`: `cargo install whalewatcher --features cli`.
+//! This crate is the facade: the kinds of engines are features, everything else is re-exported from [`whalewatcher_core`]. A
+//! program that needs one kind of engine can depend on the crate of that engine alone, which re-exports core as well. The
+//! feature `cli` builds the program: `cargo install whalewatcher --features cli`.
 //!
-//! The package's folder `examples` has programs: `once`, `follow`, `fleet`, `pods`, `rucksack`, `metrics`, an `adapter` of
-//! one's own (to an engine without events), and `testing` without any engine.
+//! The package's folder `examples` has programs: `once`, `follow`, `fleet`, `pods`, `rucksack`, `metrics`, `adapter` (an
+//! adapter to an engine without events), and `testing` (tests without an engine).
 //!
 //! # Features
 //!
-//! - `moby` (default): Docker, and what speaks its API, such as podman.
-//! - `bollard` (default): with `moby`, a bollard client for the application's own requests, and packers of rucksacks that
-//!   get bollard's types. Without it some 35 crates fewer are compiled.
-//! - `containerd`: containerd, in all its namespaces but those that are ignored (`moby` and `k8s.io` by default).
-//! - `cri`: the runtime of a Kubernetes node (containerd, CRI-O), by the API that the kubelet uses: containers and pod
-//!   sandboxes, which [`Portfolio::pods`] groups. Together with `containerd`, a containerd before 2.0 is followed by its own
-//!   events; without it, it is asked for its lists every second, for its CRI events would be taken from the kubelet.
-//! - `metrics`: the figures of watchers for the recorder of the `metrics` crate.
-//! - `tls`: Docker over TCP with TLS, by the certificates that Docker's tools use.
-//! - `cli`: the program, as a binary; nothing of it is in the library.
+//! - `moby` (default): Docker, and engines with its API, such as podman.
+//! - `bollard` (default): with `moby`, a bollard client for your own requests, and rucksacks made from bollard's types.
+//!   Without it, some 35 fewer crates are compiled.
+//! - `containerd`: containerd, in all its namespaces except ignored ones (`moby` and `k8s.io` by default).
+//! - `cri`: the runtime of a Kubernetes node (containerd, CRI-O) through CRI: containers and pod sandboxes, which
+//!   [`Portfolio::pods`] groups. With `containerd` as well, containerd's own events report changes on containerd before 2.0;
+//!   without it, that is polled every second, because reading its CRI events would take them from the kubelet.
+//! - `metrics`: the counters and gauges of watchers for the recorder of the `metrics` crate.
+//! - `tls`: Docker over TCP with TLS, with the certificates that Docker's tools use.
+//! - `cli`: the program, as a binary; it adds nothing to the library.
 //! - `serde`: `Serialize` for containers, events and engine identities.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -67,7 +67,7 @@ pub use whalewatcher_cri as cri;
 #[cfg(feature = "moby")]
 pub use whalewatcher_moby as moby;
 
-// The README's code is compiled as a test of the documentation.
+// Compiles the README's code as a doc test.
 #[cfg(all(doctest, feature = "moby"))]
 #[doc = include_str!("../README.md")]
 mod readme {}

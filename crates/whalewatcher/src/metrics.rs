@@ -1,11 +1,11 @@
-//! Hands what watchers count to the recorder of the [`metrics`] crate.
+//! Metrics of watchers for the recorder of the [`metrics`] crate.
 //!
-//! Each figure has the labels `engine` (its type) and `endpoint`. Counters: `whalewatcher_connects_total`,
+//! Each metric has the labels `engine` (its type) and `endpoint`. Counters: `whalewatcher_connects_total`,
 //! `whalewatcher_resyncs_total`, `whalewatcher_events_total`, `whalewatcher_events_ignored_total`,
 //! `whalewatcher_lists_total`, `whalewatcher_inspections_total`, `whalewatcher_retries_total`,
 //! `whalewatcher_malformed_total`, `whalewatcher_audits_total`, `whalewatcher_drifted_total`,
 //! `whalewatcher_lagged_total`. Gauges: `whalewatcher_containers`, `whalewatcher_unresolved` and `whalewatcher_live`,
-//! which is 1 while the portfolio is as the engine says and else 0.
+//! which is 1 while the portfolio is up to date and else 0.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use ::metrics::{counter, gauge};
 use whalewatcher_core::Watcher;
 
-/// Records the figures of a watcher as they are now, for those who know when they are asked for.
+/// Records the current metrics of a watcher, for exporters that are asked for them.
 pub fn record(watcher: &dyn Watcher) {
     let labels = [("engine", watcher.engine_type().to_owned()), ("endpoint", watcher.endpoint().to_owned())];
     let status = watcher.status();
@@ -42,7 +42,7 @@ pub fn record(watcher: &dyn Watcher) {
     }
 }
 
-/// Records the figures of a watcher again and again, at that interval, until dropped.
+/// Records the metrics of a watcher at this interval, until dropped.
 pub async fn report(watcher: &dyn Watcher, every: Duration) -> Infallible {
     loop {
         record(watcher);
@@ -61,14 +61,14 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn the_figures_of_a_watcher_are_recorded_with_its_engine_and_endpoint() {
+    async fn metrics_have_the_engine_and_endpoint() {
         let engine = Engine::at("somewhere");
         engine.start(Container::new("1", "web", 1));
-        let watching = watch(engine.clone());
-        watching.ready().await.unwrap();
+        let handle = watch(engine.clone());
+        handle.ready().await.unwrap();
         let recorder = DebuggingRecorder::new();
         let snapshots = recorder.snapshotter();
-        ::metrics::with_local_recorder(&recorder, || record(&**watching.watcher()));
+        ::metrics::with_local_recorder(&recorder, || record(&**handle.watcher()));
         let mut figures = BTreeMap::new();
         for (key, _, _, value) in snapshots.snapshot().into_vec() {
             let labels: Vec<_> = key.key().labels().map(|label| (label.key(), label.value())).collect();

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::figure::Figure;
-use crate::{builds, harm, latency, reading, ready, rest, scale, writing};
+use crate::{harm, latency, reading, ready, rest, scale, writing};
 
 /// Measures one thing, at several sizes.
 pub(crate) struct Bench {
@@ -62,47 +62,28 @@ pub(crate) const ALL: &[Bench] = &[
     },
     Bench {
         name: "latency-docker",
-        about: "how long from an event of dockerd to the portfolio and a subscriber",
+        about: "how long from an event of dockerd to a subscriber",
         long: false,
         run: latency::docker,
     },
     Bench {
         name: "harm-docker",
-        about: "requests and a real dockerd's CPU for many short lives, and for restarts in a loop",
+        about: "inspections and a real dockerd's CPU for many short lives",
         long: false,
-        run: harm::docker::run,
+        run: harm::docker,
     },
     Bench {
         name: "harm-containerd",
-        about: "requests and a real containerd's CPU for many short lives",
+        about: "the same of a real containerd",
         long: false,
-        run: harm::grpc::containerd,
+        run: harm::containerd,
     },
-    Bench { name: "harm-cri", about: "the same of pods, by CRI", long: false, run: harm::grpc::cri },
+    Bench { name: "harm-cri", about: "the same of pods, by CRI", long: false, run: harm::cri },
     Bench {
         name: "rest",
         about: "wake-ups, CPU and requests while nothing happens to 100 containers of a real dockerd",
         long: true,
         run: rest::run,
-    },
-    Bench {
-        name: "build-moby",
-        about: "crates and seconds of a clean build of whalewatcher-moby",
-        long: true,
-        run: builds::moby,
-    },
-    Bench {
-        name: "build-containerd",
-        about: "the same of whalewatcher-containerd",
-        long: true,
-        run: builds::containerd,
-    },
-    Bench { name: "build-cri", about: "the same of whalewatcher-cri", long: true, run: builds::cri },
-    Bench {
-        name: "build-program",
-        about: "the same of the program, and its size",
-        long: true,
-        run: builds::program,
     },
 ];
 
@@ -127,11 +108,11 @@ mod tests {
 
     #[test]
     fn what_takes_long_runs_only_when_it_is_named_or_all_is_to_be_large() {
-        assert!(names(&[], false).iter().all(|name| !["rest", "build-moby"].contains(name)));
+        assert!(!names(&[], false).contains(&"rest"));
         assert_eq!(names(&[], false).len() + ALL.iter().filter(|bench| bench.long).count(), ALL.len());
         assert_eq!(names(&[], true).len(), ALL.len());
-        assert_eq!(names(&["moby", "readi"], false), ["reading", "build-moby"]);
-        assert_eq!(names(&["moby"], true), ["build-moby"]);
+        assert_eq!(names(&["rest", "readi"], false), ["reading", "rest"]);
+        assert_eq!(names(&["rest"], true), ["rest"]);
         assert_eq!(names(&["nothing"], true), [""; 0]);
     }
 }

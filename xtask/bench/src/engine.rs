@@ -1,5 +1,5 @@
-//! An engine that costs as little as one can: it tells its events as fast as they are taken, its lists tell all, and its
-//! inspections are answered at once.
+//! An engine in memory that costs as little as one can: it emits events as fast as they are read, its lists are complete, and
+//! it answers inspections at once.
 
 use std::collections::HashMap;
 use std::mem::take;
@@ -175,8 +175,8 @@ impl World {
         [ends, starts]
     }
 
-    /// Tells each of those volleys when each subscriber was told of a change for every event of the one before; until all
-    /// were told of the last one.
+    /// Emits each volley of events when each subscriber has received the changes of the one before, and returns when all have
+    /// received those of the last one.
     pub(crate) fn play(&mut self, volleys: Vec<Vec<EngineEvent>>) -> Result<()> {
         let (sender, mut subscribers) = (self.volleys.clone(), take(&mut self.subscribers));
         // In a task: a runtime wakes what it blocks on by a system call, which would be counted with each volley.
@@ -203,16 +203,16 @@ impl World {
     }
 }
 
-/// Waits until a subscriber was told of so many changes.
+/// Waits until a subscriber has received so many changes.
 async fn read(subscriber: &mut Subscription, count: usize) -> Result<()> {
     for _ in 0..count {
         let event = subscriber.next().await.context("the subscription ended")?;
-        ensure!(event.container().is_some(), "a subscriber was reported: {event}");
+        ensure!(event.container().is_some(), "a subscriber received {event}");
     }
     Ok(())
 }
 
-/// Everybody's turn comes once before anybody's comes again, in no order.
+/// Returns each number once, scattered, before it returns any again.
 fn scattered(turn: &mut usize, size: usize) -> usize {
     // A prime that is no divisor of any size here.
     const STEP: usize = 7919;

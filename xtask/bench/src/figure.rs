@@ -12,7 +12,7 @@ pub(crate) struct Figure {
     pub(crate) what: String,
     pub(crate) unit: Unit,
     pub(crate) measured: Sample,
-    /// The least that anybody would have to pay.
+    /// The least that the engine or the machine makes anyone pay.
     pub(crate) floor: Option<Sample>,
     /// How many times the floor: of what was measured side by side.
     pub(crate) ratio: Option<Sample>,
@@ -27,7 +27,6 @@ pub(crate) enum Unit {
     Milliseconds,
     Seconds,
     Bytes,
-    Megabytes,
     PerSecond,
     Count,
 }
@@ -99,7 +98,6 @@ impl Unit {
             Self::Milliseconds => format!("{number} ms"),
             Self::Seconds => format!("{number} s"),
             Self::Bytes => format!("{number} B"),
-            Self::Megabytes => format!("{number} MB"),
             Self::PerSecond => format!("{number}/s"),
             Self::Count => number,
         }

@@ -3,8 +3,6 @@
 
 pub mod cost;
 pub mod floor;
-pub mod follower;
-pub mod idle;
 pub mod population;
 pub mod report;
 pub mod sample;

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: how fast the family is, next to the least that anybody would have to pay.
+//! `cargo xtask bench`: how fast the crates are, next to the least that the engine or the machine makes anyone pay.
 //!
 //! Every bench is a module that gives figures. Nothing here fails because something is slow: machines differ, and are
 //! disturbed. Ratios are of what was measured in turn, within one run.
@@ -6,13 +6,11 @@
 #![allow(clippy::disallowed_types, reason = "what is measured here is real time")]
 
 mod bench;
-mod builds;
 mod engine;
 mod figure;
 mod harm;
 mod latency;
 mod machine;
-mod observer;
 mod process;
 mod reading;
 mod ready;
@@ -21,8 +19,6 @@ mod requests;
 mod rest;
 mod rounds;
 mod scale;
-mod tap;
-mod undecoded;
 mod writing;
 
 use std::fs;

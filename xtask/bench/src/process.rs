@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn who_computes_is_seen_to() {
+    fn computing_is_measured() {
         let own = std::process::id();
         let (before, begin) = (cpu_seconds(own).unwrap(), whalewatcher_bench::cost::computed());
         let mut sum = 0_u64;
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_woken_is_seen_to_be_and_to_compute_meanwhile() {
+    fn wake_ups_are_counted() {
         let mut child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (mut input, mut output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
         let mut letter = [0];

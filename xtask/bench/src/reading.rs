@@ -1,9 +1,8 @@
-//! What it costs to read: a lookup in a snapshot that is held, taking a snapshot, walking through all; next to the same in
-//! a `HashMap` that nobody else knows. And what that costs two threads while the picture changes, next to what it costs
-//! them while it does not.
+//! What reading costs: lookups in a snapshot, taking a snapshot and iterating, next to the same in a `HashMap` that is not
+//! shared; then for two threads while the portfolio changes, next to the same while it does not.
 //!
-//! What counts is how long the threads compute, so that whoever else has the cores does not count. That the picture was
-//! changed by a third thread shows all the same: by its caches.
+//! Measured is the CPU time of the threads, so that other processes do not count. Changes by a third thread show all the same,
+//! through the caches.
 
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -99,7 +98,7 @@ fn walk<'a>(containers: impl Iterator<Item = &'a Arc<Container>>) {
     black_box(containers.map(|container| u64::from(container.pid())).sum::<u64>());
 }
 
-/// A thread in which the picture changes, when it is told to.
+/// A thread in which the portfolio changes on demand.
 struct Writer {
     busy: Arc<AtomicBool>,
     stop: Sender<()>,
@@ -114,7 +113,7 @@ impl Writer {
             let busy = busy.clone();
             move || {
                 let mut next = Instant::now();
-                // Somebody who says nothing but that it is over is a clock.
+                // Nothing is sent on this channel: waiting for its end is the clock.
                 while stopped.recv_timeout(next.saturating_duration_since(Instant::now()))
                     == Err(RecvTimeoutError::Timeout)
                 {

@@ -1,4 +1,4 @@
-//! What the program that counts allocations tells the one that shows the figures.
+//! What the program that counts allocations reports to the one that prints the figures.
 
 use serde::{Deserialize, Serialize};
 
@@ -37,7 +37,7 @@ pub struct Churn {
     pub bytes: (f64, f64),
     /// Requests meanwhile.
     pub requests: Requests,
-    /// How many changes a subscriber was told.
+    /// How many changes a subscriber received.
     pub reported: u64,
     /// How many times it lagged.
     pub lagged: u64,

@@ -16,7 +16,7 @@ pub(crate) fn counted(stats: &Stats) -> Requests {
             _ => requests.others += count,
         }
     }
-    // Lines beyond those that are told apart.
+    // The proxy counts a bounded number of different lines.
     let reported_apart: u64 = stats.lines.values().sum();
     requests.others += stats.requests.saturating_sub(reported_apart);
     requests

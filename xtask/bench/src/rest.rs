@@ -25,9 +25,9 @@ const CONTAINERS: usize = 100;
 /// For how long nothing happens: usually, and if all is to be large.
 const SPAN: [Duration; 2] = [Duration::from_secs(120), Duration::from_secs(600)];
 /// What figures are of, however long it was measured.
-const TOLD_OF: Duration = Duration::from_secs(600);
-/// By then whoever was started is ready, and what it used for that only is closed.
-const PATIENCE: Duration = Duration::from_secs(120);
+const REPORTED_SPAN: Duration = Duration::from_secs(600);
+/// How long the watcher may take to be ready and to close what only that needed.
+const START_LIMIT: Duration = Duration::from_secs(120);
 /// The event stream, and whatever is asked.
 const CONNECTIONS: usize = 2;
 
@@ -38,27 +38,18 @@ pub(crate) fn run(effort: &Effort) -> Result<Vec<Figure>> {
     runtime.block_on(async {
         let driver = Driver::connect(&engine.docker_socket()).await?;
         driver.run_all((0..CONTAINERS).map(real::docker_plan)).await?;
-        let [proxy, floors] = [(); 2].map(|()| Proxy::builder().upstream(engine.docker_host()).start());
-        let (proxy, floors) = (proxy?, floors?);
-        let watcher = AtRest::start("watch", &proxy.endpoint(), &proxy).await?;
+        let proxy = Proxy::builder().upstream(engine.docker_host()).start()?;
+        let watcher = AtRest::start(&proxy).await?;
         ensure!(watcher.reported == CONTAINERS.to_string(), "{} containers are watched", watcher.reported);
-        let asker = AtRest::start("ask", floors.endpoint().trim_start_matches("unix://"), &floors).await?;
 
-        let before =
-            [(&watcher, &proxy), (&asker, &floors)].map(|(process, proxy)| (process.usage(), proxy.stats()));
+        let (usage, stats) = (watcher.usage()?, proxy.stats());
         sleep(span).await;
-        let after =
-            [(&watcher, &proxy), (&asker, &floors)].map(|(process, proxy)| (process.usage(), proxy.stats()));
-        let [(usage, stats), (floor, asked)] = after;
-        let [(usage_before, stats_before), (floor_before, asked_before)] = before;
-        let [requests, asked] =
-            [Requests::between(&stats_before, &stats), Requests::between(&asked_before, &asked)];
-        let usage = usage?.since(usage_before?);
-        Ok(figures(span, (usage, requests), (floor?.since(floor_before?), asked)))
+        let usage = watcher.usage()?.since(usage);
+        Ok(figures(span, usage, Requests::between(&stats, &proxy.stats())))
     })
 }
 
-/// A process that does one thing, and at rest; it ends with this.
+/// A process that does nothing but watch; it ends with this.
 struct AtRest {
     /// What it said when it had begun.
     reported: String,
@@ -67,12 +58,12 @@ struct AtRest {
 }
 
 impl AtRest {
-    async fn start(what: &str, target: &str, proxy: &Proxy) -> Result<Self> {
+    async fn start(proxy: &Proxy) -> Result<Self> {
         let program = env::current_exe().context("cannot report where this program is")?;
         let program = program.with_file_name("whalewatcher-bench-rest");
         let mut command = Command::new(&program);
         // The input stays open for as long as this process lives: by that it ends with this one.
-        command.args([what, target]).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        command.arg(proxy.endpoint()).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut process = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
         let output = process.stdout.take().context("it has an output")?;
         let starting = async {
@@ -82,7 +73,7 @@ impl AtRest {
             proxy.until(|stats| stats.open <= CONNECTIONS).await;
             Ok(reported)
         };
-        let reported = timeout(PATIENCE, starting).await.context("it does not come to rest")??;
+        let reported = timeout(START_LIMIT, starting).await.context("it does not come to rest")??;
         Ok(Self { reported, pid: process.id().context("it has ended")?, _process: process })
     }
 
@@ -110,30 +101,21 @@ impl Requests {
     }
 }
 
-fn figures(span: Duration, measured: (Usage, Requests), floor: (Usage, Requests)) -> Vec<Figure> {
-    let by = TOLD_OF.as_secs_f64() / span.as_secs_f64();
-    let figure = |what: &str, unit, of: &dyn Fn(&(Usage, Requests)) -> f64| {
-        let (measured, floor) = (of(&measured), of(&floor));
+fn figures(span: Duration, usage: Usage, requests: Requests) -> Vec<Figure> {
+    let by = REPORTED_SPAN.as_secs_f64() / span.as_secs_f64();
+    let figure = |what: &str, unit, measured: f64| {
         let what = format!("{CONTAINERS} containers, 10 minutes: {what}");
         Figure::new(NAME, what, unit, Sample::once(measured * by))
-            .over(Sample::once(floor * by), Sample::once(measured / floor))
     };
-    let computed = |of: &(Usage, Requests)| of.0.computed.as_secs_f64() * 1e3;
     // A ten thousandth of a core.
-    let most = TOLD_OF.as_secs_f64() * 1e3 * 1e-4;
-    let others = measured.1.others as f64 * by;
+    let most = REPORTED_SPAN.as_secs_f64() * 1e3 * 1e-4;
     vec![
-        figure("computing", Unit::Milliseconds, &computed).aiming_at(Aim::AtMost(most)),
-        figure("wake-ups", Unit::Count, &|of| of.0.wakes as f64),
-        figure("checks of the silent stream", Unit::Count, &|of| of.1.checks as f64),
-        figure("audits", Unit::Count, &|of| of.1.audits as f64),
-        Figure::new(
-            NAME,
-            format!("{CONTAINERS} containers, 10 minutes: other requests"),
-            Unit::Count,
-            Sample::once(others),
-        )
-        .aiming_at(Aim::AtMost(0.0)),
+        figure("CPU time", Unit::Milliseconds, usage.computed.as_secs_f64() * 1e3)
+            .aiming_at(Aim::AtMost(most)),
+        figure("wake-ups", Unit::Count, usage.wakes as f64),
+        figure("probes of the silent stream", Unit::Count, requests.checks as f64),
+        figure("audits", Unit::Count, requests.audits as f64),
+        figure("other requests", Unit::Count, requests.others as f64).aiming_at(Aim::AtMost(0.0)),
     ]
 }
 

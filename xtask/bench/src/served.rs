@@ -10,7 +10,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use crate::report::Requests;
 
-/// What the process is told to do, a line of JSON each.
+/// An order to the process, one a line, as JSON.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Order {
     /// Say what was counted.
@@ -123,7 +123,7 @@ impl Served {
     pub async fn churn(&mut self, rate: u32, seconds: u32) -> Result<Happened> {
         match self.obey(&Order::Churn { rate, seconds }).await? {
             Reply::Churned { transitions, starts, seconds } => Ok(Happened { transitions, starts, seconds }),
-            other => bail!("reported to let something happen, the engine replied {other:?}"),
+            other => bail!("ordered to let transitions happen, the engine replied {other:?}"),
         }
     }
 

@@ -1,9 +1,8 @@
-//! What a change costs from the engine's event to the hands of all subscribers: reconciler, portfolio, publication. All of
-//! it runs in one thread, and what counts is how long that computes: whoever has several cores has the same work done in
-//! less time.
+//! What a change costs from the engine's event to all subscribers: reconciler, portfolio, publication. All of it runs in one
+//! thread, whose CPU time is measured.
 //!
-//! The floor is a `HashMap` in which the changed container takes the place of the former one, and a channel on which each
-//! subscriber is told.
+//! The floor is a `HashMap` in which the changed container replaces the former one, and a broadcast channel that each
+//! subscriber reads.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -35,7 +35,7 @@ pub const AT_ONCE: usize = 16;
 
 const SIGKILL: u32 = 9;
 
-/// How long the end of a process is awaited. containerd 2.1 at times never tells it when process and container end at
+/// How long to wait for the exit of a process. containerd 2.1 sometimes does not report it if process and container end at
 /// the same moment.
 const END_LIMIT: Duration = Duration::from_secs(60);
 
@@ -49,7 +49,7 @@ pub fn join(namespace: &str, id: &str) -> String {
     if namespace == "default" { id.to_owned() } else { format!("{namespace}/{id}") }
 }
 
-/// What a container to be made is like; by default it runs until it is told to end.
+/// The plan of a container, which by default runs until it is stopped.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// As watchers name it.
@@ -293,7 +293,7 @@ impl Driver {
         let request =
             KillRequest { container_id: container_id.clone(), signal: SIGKILL, ..KillRequest::default() };
         if tasks.kill(within(namespace, request)?).await.is_ok() {
-            // If its end is never told, deleting shows whether it is there.
+            // If no exit is reported, deleting shows whether it is there.
             if let Ok(ended) = self.wait(namespace, id, "").await {
                 unless_missing(ended)?;
             }

@@ -45,12 +45,12 @@ pub struct Driver {
     cgroup: String,
 }
 
-/// A status, and what is told beyond it when that is asked for.
+/// A verbose status.
 #[derive(Clone, Debug)]
 pub struct Verbose<S> {
     /// What CRI defines.
     pub status: S,
-    /// What the runtime tells beyond it, by its name.
+    /// What the runtime adds in its own format, by name.
     pub info: HashMap<String, String>,
 }
 
@@ -94,7 +94,7 @@ impl Driver {
     }
 
     /// Waits until CRI answers and has both images. containerd listens a moment before its CRI plugin is ready, and the
-    /// plugin learns of images by events; nobody tells when, so this asks again and again.
+    /// plugin learns of images by events. Nothing announces either, so this polls.
     pub async fn ready(&self) -> Result<VersionResponse> {
         let deadline = Instant::now() + LIMIT;
         loop {
@@ -109,7 +109,7 @@ impl Driver {
     }
 
     async fn version_with_images(&self) -> Result<VersionResponse> {
-        // Unlike the version, lists are told only by a plugin that knows all that was there before.
+        // Unlike the version, lists are answered only when the plugin has recovered all that existed before.
         self.pods().await?;
         for name in [PAUSE_IMAGE, TEST_IMAGE] {
             let mut images = ImageServiceClient::new(self.channel.clone());
@@ -201,8 +201,8 @@ impl Driver {
         Ok((done.exit_code, String::from_utf8_lossy(&done.stdout).into_owned()))
     }
 
-    /// Waits until a container has ended, and returns its exit code. CRI tells it in its events only, which are not ours
-    /// to take, so this asks again and again.
+    /// Waits until a container has ended, and returns its exit code. CRI reports it in its events only, which on
+    /// containerd 1.x are the kubelet's, so this polls.
     pub async fn ended(&self, id: &str) -> Result<i32> {
         let deadline = Instant::now() + LIMIT;
         loop {

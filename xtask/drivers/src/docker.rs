@@ -28,7 +28,7 @@ const REQUEST_LIMIT: u64 = 60;
 /// How many requests are made at once where it does not matter how many.
 pub const AT_ONCE: usize = 8;
 
-/// What a container to be made is like; by default it runs until it is told to end.
+/// The plan of a container, which by default runs until it is stopped.
 #[derive(Clone, Debug)]
 pub struct Plan {
     name: String,
@@ -194,7 +194,7 @@ impl Driver {
         renamed.with_context(|| format!("cannot rename {container}"))
     }
 
-    /// As `docker rm -f`; it is fine if there is none, or if somebody else is removing it.
+    /// Removes a container like `docker rm -f`; does nothing if there is none, or if it is being removed.
     pub async fn remove(&self, container: &str) -> Result<()> {
         let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
         match self.docker.remove_container(container, Some(options)).await {
@@ -275,7 +275,7 @@ impl Driver {
         }
     }
 
-    /// Waits until the engine has told so many events of this kind, ever.
+    /// Waits until the engine has emitted so many events of this kind, ever.
     pub async fn await_events(&self, kind: &str, count: usize, filter: (&str, &str)) -> Result<()> {
         let reported = self.docker.events(Some(since_ever(kind, filter, None))).take(count);
         let reported: Vec<_> =
@@ -284,7 +284,7 @@ impl Driver {
         Ok(())
     }
 
-    /// What the engine tells of containers from now on.
+    /// Follows the engine's events of containers from now on.
     pub fn follow(&self) -> impl Stream<Item = Result<EventMessage>> + Send + use<> {
         let filters = HashMap::from([("type".to_owned(), vec!["container".to_owned()])]);
         let since = Some(moment(Timestamp::now()));
@@ -292,12 +292,12 @@ impl Driver {
         reported.map_err(|error| anyhow::Error::from(error).context("the engine's events ended"))
     }
 
-    /// How many events of this kind the engine has told so far, as far as it remembers.
+    /// Counts the events of this kind that the engine remembers.
     pub async fn count_events(&self, kind: &str, filter: (&str, &str)) -> Result<usize> {
         Ok(self.events(kind, filter).await?.len())
     }
 
-    /// The ends of lives that the engine has told so far, as far as it remembers.
+    /// Returns the ends of lives of which the engine remembers the events.
     pub async fn ends(&self) -> Result<Vec<End>> {
         let reported = self.events("die", ("type", "container")).await?;
         reported
@@ -313,12 +313,12 @@ impl Driver {
     }
 }
 
-/// The end of a life, as the engine told it.
+/// The end of a life, from the engine's event.
 #[derive(Clone, Debug)]
 pub struct End {
     /// Of the container.
     pub id: String,
-    /// When dockerd told it.
+    /// The time of the event.
     pub at: SystemTime,
     /// The first process's exit code.
     pub code: i64,

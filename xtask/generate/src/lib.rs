@@ -1,4 +1,4 @@
-//! Generates the gRPC code of the workspace by protox and prost, so that nobody needs protoc.
+//! Generates the gRPC code of the workspace by protox and prost, so that no build needs protoc.
 
 mod sets;
 mod trim;
@@ -43,7 +43,7 @@ pub fn generate(set: &Set) -> Result<Files> {
     let mut builder = tonic_prost_build::configure()
         .out_dir(folder.path())
         .include_file("mod.rs")
-        // Connecting is left to who uses the clients.
+        // The callers connect the channels.
         .build_transport(false)
         .build_server(set.server);
     if set.server {

@@ -2,9 +2,9 @@
 
 mod check;
 mod churn;
+mod fixture;
 mod scenarios;
-mod stage;
 mod truth;
 
+pub(crate) use fixture::ContainerdFixture;
 pub(crate) use scenarios::SCENARIOS;
-pub(crate) use stage::Stage;

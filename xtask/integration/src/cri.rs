@@ -2,12 +2,12 @@
 
 mod check;
 mod churn;
+mod fixture;
 mod kubelet;
 mod scenarios;
-mod stage;
 mod truth;
 
+pub(crate) use fixture::CriFixture;
 pub(crate) use scenarios::SCENARIOS;
-pub(crate) use stage::Stage;
 
 use whalewatcher_cri::Client;

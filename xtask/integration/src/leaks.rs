@@ -22,7 +22,7 @@ impl Apart {
         Ok(self.0.as_ref().context("the runtime is there until it is dropped")?.handle())
     }
 
-    /// Waits until no task is left: one that was told to end does so when its turn comes.
+    /// Waits until no task is left: an aborted task ends when it is polled next.
     pub(crate) async fn is_empty(&self) -> Result<()> {
         let metrics = self.handle()?.metrics();
         vanish("tasks", || Ok(metrics.num_alive_tasks())).await
@@ -37,7 +37,7 @@ impl Drop for Apart {
     }
 }
 
-/// Nobody tells when a task or a descriptor is gone, so this looks again and again.
+/// Polls until none is left: nothing announces the end of a task or of a descriptor.
 async fn vanish(what: &str, left: impl Fn() -> Result<usize>) -> Result<()> {
     let deadline = Instant::now() + LIMIT;
     while left()? > 0 {

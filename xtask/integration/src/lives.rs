@@ -63,7 +63,7 @@ impl Lives {
         self.lives.len()
     }
 
-    /// Checks that all that a subscriber was told really happened, and was told once.
+    /// Checks that all that a subscriber received really happened, and was reported once.
     pub(crate) fn bears_out(&self, record: &Record) -> Result<()> {
         for container in record.joined.containers() {
             self.life_of(container).with_context(|| format!("{container}, there when it joined"))?;

@@ -5,26 +5,20 @@
 //! their own.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
-mod check;
-mod chronicle;
-mod churn;
+mod comparison;
 mod containerd;
-mod counting_proxy;
 mod cri;
-mod hindered;
+mod docker;
+mod fault_injector;
+mod faulty;
+mod fixture;
 mod leaks;
 mod lives;
-mod picture;
 mod podman;
 mod random_steps;
 mod recorder;
-mod scenarios;
-mod soak;
-mod stage;
-mod storm;
-mod theatre;
-mod trial;
-mod truth;
+mod scenario;
+mod sequence;
 mod watched;
 
 use std::process::ExitCode;
@@ -36,11 +30,11 @@ use xtask::EXIT_ENGINE_CANNOT_RUN;
 use xtask::cache::Cache;
 use xtask::engines::{Engine, EngineKind, GivenPrograms, Installation};
 
-use stage::Stage;
-use theatre::{perform, play};
-
-/// The beginning of the name of the container that shows when an engine's events have arrived.
-pub(crate) const FENCE: &str = "fence-";
+use containerd::ContainerdFixture;
+use cri::CriFixture;
+use docker::DockerFixture;
+use podman::PodmanFixture;
+use scenario::{run_all, run_on};
 
 /// The scenarios against one real engine
 #[derive(Debug, Parser)]
@@ -64,7 +58,7 @@ fn main() -> ExitCode {
         .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("off")))
         .with_writer(std::io::stderr)
         .init();
-    let built = match build_stage(&arguments) {
+    let built = match build(&arguments) {
         Ok(built) => built,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -83,43 +77,43 @@ fn main() -> ExitCode {
 
 /// An engine that has been started.
 enum Built {
-    Docker(Stage),
-    Containerd(containerd::Stage),
-    Cri(Box<cri::Stage>),
-    Podman(Box<podman::Stage>),
+    Docker(Box<DockerFixture>),
+    Containerd(Box<ContainerdFixture>),
+    Cri(Box<CriFixture>),
+    Podman(Box<PodmanFixture>),
 }
 
-fn build_stage(arguments: &Arguments) -> Result<Built> {
+fn build(arguments: &Arguments) -> Result<Built> {
     xtask::interrupt::clean_up_on_signals()?;
     let installation = Installation::find(&Cache::open()?, arguments.engine, &arguments.given)?;
     Ok(match arguments.engine.kind {
-        EngineKind::Docker => Built::Docker(Stage::build(&installation)?),
-        EngineKind::Containerd => Built::Containerd(containerd::Stage::build(&installation)?),
-        EngineKind::Cri => Built::Cri(Box::new(cri::Stage::build(&installation)?)),
-        EngineKind::Podman => Built::Podman(Box::new(podman::Stage::build(&installation)?)),
+        EngineKind::Docker => Built::Docker(Box::new(DockerFixture::build(&installation)?)),
+        EngineKind::Containerd => Built::Containerd(Box::new(ContainerdFixture::build(&installation)?)),
+        EngineKind::Cri => Built::Cri(Box::new(CriFixture::build(&installation)?)),
+        EngineKind::Podman => Built::Podman(Box::new(PodmanFixture::build(&installation)?)),
         _ => bail!("there are no scenarios for {}", arguments.engine),
     })
 }
 
-/// Does what is asked for and tells how many scenarios failed.
+/// Runs what the arguments name, and returns how many scenarios failed.
 fn run(arguments: &Arguments, built: Built) -> Result<usize> {
     let Arguments { engine, soak, filters, .. } = arguments;
     let engine = engine.to_string();
     match (built, soak) {
-        (Built::Docker(stage), None) => {
-            perform(stage, async |stage| play(&engine, stage, scenarios::SCENARIOS, filters).await)
+        (Built::Docker(fixture), None) => {
+            run_on(*fixture, async |fixture| run_all(&engine, fixture, docker::SCENARIOS, filters).await)
         }
-        (Built::Docker(stage), Some(minutes)) => {
-            perform(stage, async |stage| soak::run(stage, *minutes).await.map(|()| 0))
+        (Built::Docker(fixture), Some(minutes)) => {
+            run_on(*fixture, async |fixture| docker::soak::run(fixture, *minutes).await.map(|()| 0))
         }
-        (Built::Containerd(stage), None) => {
-            perform(stage, async |stage| play(&engine, stage, containerd::SCENARIOS, filters).await)
+        (Built::Containerd(fixture), None) => {
+            run_on(*fixture, async |fixture| run_all(&engine, fixture, containerd::SCENARIOS, filters).await)
         }
-        (Built::Cri(stage), None) => {
-            perform(*stage, async |stage| play(&engine, stage, cri::SCENARIOS, filters).await)
+        (Built::Cri(fixture), None) => {
+            run_on(*fixture, async |fixture| run_all(&engine, fixture, cri::SCENARIOS, filters).await)
         }
-        (Built::Podman(stage), None) => {
-            perform(*stage, async |stage| play(&engine, stage, podman::SCENARIOS, filters).await)
+        (Built::Podman(fixture), None) => {
+            run_on(*fixture, async |fixture| run_all(&engine, fixture, podman::SCENARIOS, filters).await)
         }
         (Built::Containerd(_) | Built::Cri(_) | Built::Podman(_), Some(_)) => {
             bail!("the endurance run is for Docker only")

@@ -1,7 +1,7 @@
 //! podman, which speaks Docker's API: what it says is alive, and the scenarios on it.
 
+mod fixture;
 mod scenarios;
-mod stage;
 
+pub(crate) use fixture::PodmanFixture;
 pub(crate) use scenarios::SCENARIOS;
-pub(crate) use stage::Stage;

@@ -1,4 +1,4 @@
-//! A subscriber that keeps all that it is told.
+//! A subscriber that keeps all events.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,12 +10,12 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 use whalewatcher_core::{Event, EventKind, Portfolio, Subscription};
 
-use crate::FENCE;
+use crate::fixture::FENCE;
 
 /// How long is waited for something that has to come, on a machine however busy.
 pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
-/// What a subscriber was told.
+/// What a subscriber received.
 #[derive(Clone)]
 pub(crate) struct Record {
     /// The picture when it joined.
@@ -28,13 +28,13 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// What was told of containers from the event at `from` on, a line each: `exited web 137`. That of the fence
-    /// is left out.
+    /// Returns the events of containers from the one at `from` on, a line each: `exited web 137`. Those of the fence are
+    /// left out.
     pub(crate) fn reported_since(&self, from: usize) -> Vec<String> {
         self.events[from..].iter().filter_map(words).collect()
     }
 
-    /// How many times it was told that the picture is right.
+    /// Counts the events `synced`.
     pub(crate) fn synced(&self) -> usize {
         self.events.iter().filter(|event| matches!(event.kind, EventKind::Synced { .. })).count()
     }
@@ -99,7 +99,7 @@ impl Recorder {
         self.rest.send_replace(rest);
     }
 
-    /// Forgets what it was told so far, as if it joined now.
+    /// Forgets the events so far, as if it joined now.
     pub(crate) fn forget(&self) {
         let mut record = self.record();
         record.joined = record.fold.clone();
@@ -111,7 +111,7 @@ impl Recorder {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many events it was told.
+    /// Returns the number of events.
     pub(crate) fn len(&self) -> usize {
         self.record().events.len()
     }
@@ -120,11 +120,11 @@ impl Recorder {
     pub(crate) async fn next_within(&self, limit: Duration) {
         let mut grown = self.grown.clone();
         grown.mark_unchanged();
-        // Neither the limit's end nor the subscription's is of interest to who looks again anyway.
+        // Callers look again in any case: also after the limit, and after the end of the subscription.
         let _ = timeout(limit, grown.changed()).await;
     }
 
-    /// Waits until what it was told is as it should be.
+    /// Waits until the events so far satisfy this.
     pub(crate) async fn until(&self, what: &str, mut holds: impl FnMut(&Record) -> bool) -> Result<()> {
         let mut grown = self.grown.clone();
         let waiting = async {
@@ -137,12 +137,12 @@ impl Recorder {
         };
         let _ = timeout(LIMIT, waiting).await;
         if !holds(&self.record()) {
-            bail!("subscriber {}: waited in vain until {what}\n{}", self.name, self.tail());
+            bail!("subscriber {}: it did not come about that {what}\n{}", self.name, self.tail());
         }
         Ok(())
     }
 
-    /// Waits until it was told so many events of this kind, of all containers but the fence.
+    /// Waits until it has received so many events of this kind, of all containers but the fence.
     pub(crate) async fn until_reported(&self, count: usize, kind: &str) -> Result<()> {
         self.until(&format!("{count} {kind}"), |record| record.count(kind) >= count).await
     }
@@ -176,7 +176,7 @@ impl<'a> Reader<'a> {
         Reader { recorder, next: recorder.len() }
     }
 
-    /// Waits for what is told next of any container, and that is this.
+    /// Waits for the next event of a container, which must be this.
     pub(crate) async fn expect(&mut self, expected: &str) -> Result<()> {
         let from = self.next;
         let what = format!("'{expected}' is reported");
@@ -194,7 +194,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// What was told since, of all containers but the fence.
+    /// Returns the events since, of all containers but the fence.
     pub(crate) fn rest(&self) -> Vec<String> {
         self.recorder.record().reported_since(self.next)
     }
@@ -205,7 +205,7 @@ pub(crate) fn is_of_fence(event: &Event) -> bool {
     event.container().is_some_and(|container| container.name().starts_with(FENCE))
 }
 
-/// What an event tells of a container; `None` if it is of none, or of the fence.
+/// Formats an event of a container; `None` if it is of none, or of the fence.
 pub(crate) fn words(event: &Event) -> Option<String> {
     let container = event.container().filter(|_| !is_of_fence(event))?;
     let (kind, name) = (event.kind.name(), container.name());

@@ -1,4 +1,4 @@
-//! A watcher with those who subscribed to it.
+//! A watcher with its subscribers.
 
 use std::time::Duration;
 

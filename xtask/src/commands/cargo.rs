@@ -41,7 +41,7 @@ pub(crate) const SEMVER_CHECKS: Tool = Tool { subcommand: "semver-checks", versi
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
     command.current_dir(workspace());
-    // What cargo told this program about itself would make another cargo build some crates anew.
+    // The variables that cargo sets for this program would make another cargo rebuild some crates.
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
         if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_", "CARGO_BIN_"]

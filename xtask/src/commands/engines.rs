@@ -32,7 +32,7 @@ pub(crate) struct Fetch {
     /// Fetch these engines [default: all]
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     engine: Vec<Engine>,
-    /// Fetch them anew, even when they are there
+    /// Fetch them again, even if they are there
     #[arg(long)]
     refresh: bool,
 }
@@ -220,7 +220,7 @@ fn up_containerd(installation: &Installation, options: &Up) -> Result<()> {
 
 fn until_interrupted() -> Result<()> {
     println!("Ctrl-C ends it");
-    // Nobody ever sends: the thread that handles signals ends the process.
+    // Nothing is ever sent: the thread that handles signals ends the process.
     let (_sender, receiver) = mpsc::channel::<()>();
     receiver.recv().context("nothing to wait for")
 }

@@ -78,7 +78,7 @@ impl Part {
                 "watch/driver",
                 "watch/subscription",
                 "portfolio/difference",
-                "model/pod",
+                "portfolio/pods",
                 "portfolio/mod",
                 "persistent/hash_trie",
                 "portfolio/members",

@@ -6,8 +6,8 @@ use xtask::engines::{Engine, GivenPrograms};
 
 use super::integration::{self, Run};
 
-/// Has glibc's allocator give memory back, for otherwise it scatters what is freed over an arena for each thread, and
-/// no figure would tell whether the program needs more.
+/// Makes glibc's allocator return memory: otherwise it keeps freed memory in an arena for each thread, and the figures
+/// would not show whether the program needs more.
 const TIGHT: [(&str, &str); 2] = [("MALLOC_ARENA_MAX", "1"), ("MALLOC_TRIM_THRESHOLD_", "65536")];
 
 #[derive(Debug, Args)]

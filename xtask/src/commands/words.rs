@@ -12,7 +12,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 
-use self::phrases::{EXCLUDED, Phrase};
+use self::phrases::{ALLOWED, EXCLUDED, Phrase};
 use self::prose::Prose;
 use super::cargo::workspace;
 
@@ -77,7 +77,14 @@ fn finds_in(path: &str, text: &str) -> Vec<Find> {
         text,
         instead: phrase.instead,
     };
-    prose.finds().into_iter().map(find).collect()
+    prose.finds().into_iter().map(find).filter(|find| !find.is_allowed()).collect()
+}
+
+impl Find {
+    fn is_allowed(&self) -> bool {
+        let text = self.text.to_lowercase();
+        ALLOWED.iter().any(|(path, phrase)| self.path.ends_with(path) && text == *phrase)
+    }
 }
 
 /// The files that git knows or would add.

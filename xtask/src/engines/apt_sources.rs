@@ -241,7 +241,7 @@ Components: main
     }
 
     #[test]
-    fn somebody_elses_bookworm_comes_after_debians() {
+    fn debian_comes_before_other_vendors() {
         let sources = [
             "deb [signed-by=/k/vendor.gpg] http://vendor.example/debian bookworm main",
             "deb http://mirror.example/debian bookworm main",

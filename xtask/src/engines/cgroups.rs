@@ -35,7 +35,7 @@ pub(crate) fn thaw(name: &str) -> Result<()> {
 /// Removes it with everything below. Its processes must have been ended.
 pub(crate) fn remove(name: &str, limit: Duration) -> Result<()> {
     let deadline = Instant::now() + limit;
-    // The kernel tells nobody when it has taken the last ended process out of a cgroup.
+    // The kernel does not announce when it has removed the last ended process from a cgroup.
     while let Err(error) = try_remove(name) {
         if Instant::now() > deadline {
             return Err(error);
@@ -93,8 +93,8 @@ mod tests {
     }
 
     #[test]
-    fn a_cgroup_that_nobody_made_is_nowhere() {
-        assert_eq!(folders_of("whalewatcher-of-nobody").unwrap(), Vec::<PathBuf>::new());
-        remove("whalewatcher-of-nobody", Duration::ZERO).unwrap();
+    fn a_cgroup_that_does_not_exist_is_not_found() {
+        assert_eq!(folders_of("whalewatcher-absent").unwrap(), Vec::<PathBuf>::new());
+        remove("whalewatcher-absent", Duration::ZERO).unwrap();
     }
 }

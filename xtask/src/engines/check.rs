@@ -219,7 +219,7 @@ struct OtherRun {
 
 impl OtherRun {
     fn start(installation: &Installation) -> Result<OtherRun> {
-        // Not by its path: cargo may have built it anew since it was started.
+        // Not by its path: cargo may have rebuilt it since it was started.
         let mut command = Command::new("/proc/self/exe");
         command.args(["engines", "up", &installation.engine().to_string()]);
         for name in ["dockerd", "containerd", "runc", "busybox"] {

@@ -21,7 +21,7 @@ use super::instance::{END_LIMIT, Instance, Marker};
 use super::metrics;
 use super::test_image::{image_archive, root_file_system};
 
-/// What nobody uses here and what would make folders and sockets elsewhere on the host.
+/// Plugins that are not used here and would make folders and sockets elsewhere on the host.
 const DISABLED: [&str; 2] = ["io.containerd.internal.v1.opt", "io.containerd.nri.v1.nri"];
 
 /// A running private containerd. Dropping it ends its processes, shims and containers, and removes everything that it

@@ -35,7 +35,7 @@ pub(crate) fn configuration(folder: &Path, version: u32) -> String {
     let images =
         images.map(|pinned| format!("\n[{pinned}]\nsandbox = {PAUSE_IMAGE:?}\n")).unwrap_or_default();
     // Without the right to raise it, no sandbox starts unless its score is only ever lowered as far as is allowed.
-    // Namespaces of networks are mounted and plugins for them looked for in the host's folders unless told otherwise.
+    // Namespaces of networks are mounted and plugins for them looked for in the host's folders unless configured otherwise.
     format!(
         "{images}\n[{runtime}]\n{sandbox_image}restrict_oom_score_adj = true\n\
          netns_mounts_under_state_dir = true\nenable_cdi = false\n\n\

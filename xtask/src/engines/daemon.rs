@@ -122,7 +122,7 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // Whoever drops it has ended it, or lets it live: either way there is nothing to wait for.
+        // It was ended before, or outlives this process: there is nothing to wait for.
         drop(self.child.try_wait());
     }
 }

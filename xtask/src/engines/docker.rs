@@ -182,7 +182,7 @@ impl Docker {
         http::request(&self.docker_socket(), method, target, "application/json", body.as_bytes())
     }
 
-    /// Loads the image [`TEST_IMAGE`], whose containers run [`TEST_COMMAND`] unless told otherwise.
+    /// Loads the image [`TEST_IMAGE`], whose containers run [`TEST_COMMAND`] by default.
     ///
     /// # Errors
     ///
@@ -362,7 +362,7 @@ pub(super) fn running_pid(daemon: Option<&Daemon>) -> Option<u32> {
     daemon.filter(|daemon| daemon.is_running().unwrap_or(false)).map(Daemon::pid)
 }
 
-/// A port that is free now; somebody else could take it before dockerd does, and dockerd would say so.
+/// Returns a port that is free now. If another process takes it before dockerd does, dockerd fails to start and says so.
 fn free_port() -> Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot find a free TCP port")?;
     listener.local_addr().context("cannot find a free TCP port")

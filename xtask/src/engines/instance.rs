@@ -1,5 +1,5 @@
-//! The folder, cgroup and marker of one private instance, and clearing all of it away: when it is dropped, when
-//! this process is told to end, or, if this process was killed, by the next run that finds the marker.
+//! The folder, cgroup and marker of one private instance, and clearing all of it away: when it is dropped, when this process
+//! is terminated, or, if this process was killed, by the next run that finds the marker.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File};
@@ -280,7 +280,7 @@ pub(crate) fn base_folder() -> Result<PathBuf> {
     }
     let metadata =
         fs::symlink_metadata(&base).with_context(|| format!("cannot look at {}", base.display()))?;
-    ensure!(metadata.is_dir() && metadata.uid() == user, "{} belongs to somebody else", base.display());
+    ensure!(metadata.is_dir() && metadata.uid() == user, "{} belongs to another user", base.display());
     Ok(base)
 }
 

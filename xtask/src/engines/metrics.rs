@@ -1,8 +1,8 @@
-//! What a containerd counts itself, and tells whoever asks at its metrics.
+//! Counters of requests in containerd's metrics.
 
 use std::collections::BTreeMap;
 
-/// What has it tell them at a free port of this host.
+/// The configuration that serves them at a free port of this host.
 pub(crate) const CONFIGURATION: &str = "\n[metrics]\naddress = \"127.0.0.1:0\"\n";
 
 /// Where the metrics are, by the log of a containerd that chose a free port, perhaps not for the first time.

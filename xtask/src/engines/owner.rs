@@ -1,5 +1,5 @@
-//! Who started a private instance, and whether that process is still alive: by its PID and start time, as far as
-//! that can be seen from here.
+//! The process that started a private instance, and whether it is still alive: by its PID and start time, as far as that can
+//! be seen from here.
 
 use std::fs;
 

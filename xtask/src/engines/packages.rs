@@ -82,7 +82,7 @@ impl<'a> Packages<'a> {
             return Ok(0);
         }
         let lock = self.cache.lock()?;
-        // Somebody else may have fetched while we waited.
+        // Another process may have fetched meanwhile.
         let missing = missing(refresh);
         let mirrors = Mirror::of_host()?;
         let mut count = 0;

@@ -118,8 +118,8 @@ impl Podman {
         http::request(&self.socket(), method, target, "application/json", &[])
     }
 
-    /// Loads the image [`TEST_IMAGE`](super::TEST_IMAGE), whose containers run [`TEST_COMMAND`](super::TEST_COMMAND) unless
-    /// told otherwise.
+    /// Loads the image [`TEST_IMAGE`](super::TEST_IMAGE), whose containers run [`TEST_COMMAND`](super::TEST_COMMAND) by
+    /// default.
     ///
     /// # Errors
     ///

@@ -14,8 +14,8 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::cgroups;
 
-/// The programs that an engine consists of. Only these can be ours by their command line: somebody may be reading
-/// our log file.
+/// The programs that an engine consists of. Only these can be ours by their command line: other programs may be reading our
+/// log file.
 const ENGINE_PROGRAMS: [&str; 11] = [
     "dockerd",
     "containerd",
@@ -55,7 +55,7 @@ impl Pinned {
         }
     }
 
-    /// Waits until the process has ended, and tells whether it did in time.
+    /// Waits until the process has ended, and returns whether it did in time.
     pub(crate) fn ended_within(&self, limit: Duration) -> Result<bool> {
         let deadline = Instant::now() + limit;
         loop {
@@ -80,7 +80,7 @@ pub(crate) fn pause(length: Duration) -> Result<()> {
     }
 }
 
-/// How the processes of one private instance are told from all others.
+/// How the processes of one private instance are distinguished from all others.
 #[derive(Clone, Debug)]
 pub(crate) struct Ownership {
     /// Named in the command lines of the instance's daemons and shims.
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn somebody_who_reads_our_log_is_not_ours() {
+    fn a_reader_of_our_log_is_not_ours() {
         assert!(!ownership().includes(b"tail\0-f\0/tmp/w/docker-1-1/dockerd.log\0", "0::/user.slice\n"));
     }
 

@@ -12,8 +12,7 @@ use tar::{Builder, EntryType, Header};
 /// How the image is called, where an engine wants no registry in front of it.
 pub const TEST_IMAGE: &str = "whalewatcher-test:latest";
 
-/// What a container of the image runs unless told otherwise: it stays until it is told to end, then ends at once
-/// with exit code 0.
+/// What a container of the image runs by default: it stays until it receives a signal, then ends at once with exit code 0.
 pub const TEST_COMMAND: [&str; 3] = ["sh", "-c", "trap 'exit 0' TERM INT; sleep 1000000 & wait"];
 
 const LINKS: [&str; 32] = [

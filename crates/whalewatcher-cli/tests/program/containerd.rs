@@ -1,4 +1,4 @@
-//! containerd, as people and programs see it.
+//! containerd by its own API.
 
 use serde_json::json;
 use whalewatcher_testkit::containerd::{Code, ContainerSpec, Method, Server, Verdict};
@@ -20,7 +20,7 @@ fn shop() -> Server {
 }
 
 #[tokio::test]
-async fn names_have_their_namespace_and_ids_are_as_short_as_ever() {
+async fn names_contain_the_namespace_and_short_ids_do_not() {
     let server = shop();
     let ended = run(&["ps", "--host", &host(&server)]).await;
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
@@ -35,7 +35,7 @@ no project
 }
 
 #[tokio::test]
-async fn programs_are_reported_all_that_containerd_reports() {
+async fn json_contains_all_fields() {
     let server = shop();
     let mut program = Program::start(&["watch", "--format", "json", "--host", &host(&server)]);
     let mut started = [program.json().await, program.json().await];
@@ -64,7 +64,7 @@ async fn programs_are_reported_all_that_containerd_reports() {
 }
 
 #[tokio::test]
-async fn engines_of_both_kinds_are_watched_side_by_side() {
+async fn docker_and_containerd_are_watched_together() {
     let (server, docker) = (shop(), docker::Server::builder().start().unwrap());
     docker.run("whale").unwrap();
     let docker_host = docker.endpoint().replace("unix://", "docker://");
@@ -79,27 +79,24 @@ async fn engines_of_both_kinds_are_watched_side_by_side() {
 }
 
 #[tokio::test]
-async fn a_namespace_that_cannot_be_listed_is_reported_and_hides_no_other() {
+async fn a_namespace_that_cannot_be_listed_hides_no_other() {
     let server = shop();
     server.on_call(|call| match call.method() {
         Method::TasksList if call.namespace() == Some("staging") => Verdict::error(Code::Unknown, "no luck"),
         _ => Verdict::Pass,
     });
     let mut program = Program::start(&["watch", "--host", &host(&server)]);
-    let complaint = program.error_line().await;
-    assert!(
-        complaint.ends_with("'staging' cannot be listed: containerd fails Tasks.List: no luck"),
-        "{complaint}"
-    );
+    let error = program.error_line().await;
+    assert!(error.ends_with("'staging' cannot be listed: containerd fails Tasks.List: no luck"), "{error}");
     while !program.line().await.contains("● started  lone ") {}
 
     let ended = run(&["ps", "--host", &host(&server)]).await;
     assert!(ended.stdout.contains("lone"), "{}", ended.stdout);
-    assert!(ended.complaint().contains("'staging' cannot be listed"), "{}", ended.complaint());
+    assert!(ended.error().contains("'staging' cannot be listed"), "{}", ended.error());
 }
 
 #[tokio::test]
-async fn an_engines_api_is_accepted_as_its_host() {
+async fn the_api_field_is_a_valid_host() {
     let server = shop();
     let ps = run(&["ps", "--format", "json", "--host", &host(&server)]).await;
     let all: serde_json::Value = serde_json::from_str(&ps.stdout).unwrap();
@@ -108,7 +105,7 @@ async fn an_engines_api_is_accepted_as_its_host() {
 }
 
 #[tokio::test]
-async fn which_namespaces_are_left_out_can_be_said() {
+async fn ignored_namespaces_can_be_chosen() {
     let server = shop();
     server.run(ContainerSpec::new("k8s.io/pod")).unwrap();
     for (arguments, names) in [
@@ -126,11 +123,11 @@ async fn which_namespaces_are_left_out_can_be_said() {
 }
 
 #[tokio::test]
-async fn an_empty_picture_says_which_namespaces_it_leaves_out() {
+async fn an_empty_table_names_the_ignored_namespaces() {
     let server = Server::builder().start().unwrap();
     server.run(ContainerSpec::new("k8s.io/pod")).unwrap();
     let note = format!(
-        "whalewatcher: containerd.io at {}: namespace 'k8s.io' left out; --all-namespaces shows all",
+        "whalewatcher: containerd.io at {}: namespace 'k8s.io' ignored; --all-namespaces shows all",
         server.endpoint()
     );
     for (format, stdout) in [("text", "no container is alive\n"), ("json", "[]\n")] {
@@ -157,11 +154,8 @@ async fn what_is_not_containerd_is_reported_with_advice() {
     let docker = docker::Server::builder().start().unwrap();
     for host in [docker.endpoint().replace("unix://", "containerd://"), "containerd:///no/such".into()] {
         let ended = run(&["ps", "--host", &host]).await;
-        let complaint = ended.complaint();
-        assert!(
-            complaint.contains("containerd?") || complaint.contains("containerd running?"),
-            "{complaint}"
-        );
-        assert!(!complaint.contains("DOCKER_HOST"), "{complaint}");
+        let error = ended.error();
+        assert!(error.contains("containerd?") || error.contains("containerd running?"), "{error}");
+        assert!(!error.contains("DOCKER_HOST"), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! CRI runtimes, as people and programs see them.
+//! CRI runtimes.
 
 use serde_json::{Value, json};
 use whalewatcher_testkit::cri::{ContainerSpec, Flavour, Method, PodSpec, Server};
@@ -10,7 +10,7 @@ fn host(server: &Server) -> String {
     server.endpoint().replace("unix://", "cri://")
 }
 
-/// `n` as an ID of 64 digits.
+/// Returns `n` as an ID of 64 digits.
 fn id(n: u8) -> String {
     format!("{n:064x}").chars().rev().collect()
 }
@@ -27,7 +27,7 @@ fn node(flavour: Flavour) -> Server {
     server
 }
 
-/// What is alive, as the lines should add up to.
+/// Returns the containers of the runtime itself, with the fields that both sides have.
 fn truth(server: &Server) -> Fold {
     let all = server.truth().into_iter().map(|alive| {
         let pod = json!({
@@ -42,7 +42,7 @@ fn truth(server: &Server) -> Fold {
     Fold(all.collect())
 }
 
-/// The same of what was told.
+/// Returns the same fields of the lines.
 fn in_short(reported: &Fold) -> Fold {
     let short = |container: &Value| {
         ["name", "pid", "pod", "started_at"]
@@ -53,7 +53,7 @@ fn in_short(reported: &Fold) -> Fold {
     Fold(reported.0.iter().map(|(id, container)| (id.clone(), short(container))).collect())
 }
 
-/// `watch --format json`, and what it told until it was synced.
+/// Starts `watch --format json`, and returns it with the sum of its lines up to the first `synced`.
 async fn watching(server: &Server) -> (Program, Fold) {
     let mut program = Program::start(&["watch", "--format", "json", "--host", &host(server)]);
     let mut fold = Fold::default();
@@ -67,7 +67,7 @@ async fn watching(server: &Server) -> (Program, Fold) {
 }
 
 #[tokio::test]
-async fn a_table_reports_the_pods_and_which_containers_are_their_sandboxes() {
+async fn tables_contain_pods_and_sandboxes() {
     let server = node(Flavour::default());
     let ended = run(&["ps", "--host", &host(&server)]).await;
     let expected = "\
@@ -87,7 +87,7 @@ no project
 }
 
 #[tokio::test]
-async fn programs_are_reported_all_that_a_runtime_reports() {
+async fn json_contains_all_fields() {
     let server = node(Flavour::default());
     let ended = run(&["ps", "--format", "json", "--host", &host(&server)]).await;
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
@@ -116,7 +116,7 @@ async fn programs_are_reported_all_that_a_runtime_reports() {
 }
 
 #[tokio::test]
-async fn whatever_a_runtime_reports_of_changes_the_lines_add_up_to_the_truth() {
+async fn the_lines_add_up_to_the_containers_with_every_source_of_changes() {
     for flavour in [
         Flavour::Containerd1_6,
         Flavour::Containerd1_7,
@@ -145,17 +145,18 @@ async fn whatever_a_runtime_reports_of_changes_the_lines_add_up_to_the_truth() {
 }
 
 #[tokio::test]
-async fn that_a_runtime_must_be_polled_is_reported_and_no_kubelet_is_robbed() {
+async fn polling_is_reported_and_the_kubelet_loses_no_events() {
     let crio = node(Flavour::Crio);
     let mut program = Program::start(&["watch", "--host", &host(&crio)]);
-    let complaint = program.error_line().await;
+    let error = program.error_line().await;
     let why = "the CRI runtime ended its stream of events";
     let reported = format!("whalewatcher: k8s.io/cri-api at {}: {why}", crio.endpoint());
-    assert!(complaint.starts_with(&reported) && complaint.ends_with("; polling every 1 s"), "{complaint}");
+    assert!(error.starts_with(&reported) && error.ends_with("; polling every 1 s"), "{error}");
 
     let containerd = node(Flavour::Containerd1_7);
     let mut program = Program::start(&["watch", "-v", "--host", &host(&containerd)]);
-    let by_hints = format!("k8s.io/cri-api at {}: changes are learned of by hints", containerd.endpoint());
+    let by_hints =
+        format!("source of changes location=k8s.io/cri-api at {} source=hints", containerd.endpoint());
     while !program.error_line().await.ends_with(&by_hints) {}
     let (mut program, _) = watching(&containerd).await;
     containerd.exit(&id(2), 1).unwrap();
@@ -164,7 +165,7 @@ async fn that_a_runtime_must_be_polled_is_reported_and_no_kubelet_is_robbed() {
 }
 
 #[tokio::test]
-async fn lines_report_the_pod() {
+async fn rows_contain_the_pod() {
     let server = node(Flavour::default());
     let mut program = Program::start(&["watch", "--host", &host(&server)]);
     for _ in 0..7 {
@@ -188,7 +189,7 @@ async fn lines_report_the_pod() {
 }
 
 #[tokio::test]
-async fn both_apis_of_containerd_are_watched_on_one_socket() {
+async fn both_apis_of_a_socket_are_watched() {
     let server = node(Flavour::default());
     let both = [&host(&server), &server.endpoint().replace("unix://", "containerd://")];
     let ended = run(&["ps", "--format", "json", "--host", both[0], "--host", both[1]]).await;
@@ -207,15 +208,15 @@ async fn both_apis_of_containerd_are_watched_on_one_socket() {
 }
 
 #[tokio::test]
-async fn a_missing_runtime_ends_ps_and_is_waited_for_by_watch() {
+async fn ps_fails_without_a_runtime_and_watch_waits_for_it() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("c.sock");
     let host = format!("cri://{}", socket.display());
     let ended = run(&["ps", "--host", &host]).await;
-    let complaint = ended.complaint();
+    let error = ended.error();
     let begin = format!("whalewatcher: no such socket: unix://{}: is ", socket.display());
-    assert!(complaint.starts_with(&begin) && complaint.contains("--host"), "{complaint}");
-    assert!(!complaint.contains("DOCKER_HOST"), "{complaint}");
+    assert!(error.starts_with(&begin) && error.contains("--host"), "{error}");
+    assert!(!error.contains("DOCKER_HOST"), "{error}");
 
     let mut program = Program::start(&["watch", "--host", &host]);
     let waiting = program.error_line().await;
@@ -228,16 +229,16 @@ async fn a_missing_runtime_ends_ps_and_is_waited_for_by_watch() {
 }
 
 #[tokio::test]
-async fn what_is_no_cri_runtime_is_reported_with_advice() {
-    // Such as the one that Docker brings along, in which CRI is switched off.
+async fn what_is_not_a_cri_runtime_is_reported_with_advice() {
+    // Docker's own containerd has CRI switched off.
     let containerd = containerd::Server::builder().start().unwrap();
     for subcommand in ["ps", "watch"] {
         let ended = run(&[subcommand, "--host", &containerd.endpoint().replace("unix://", "cri://")]).await;
-        let complaint = ended.complaint();
-        assert!(complaint.contains(&containerd.endpoint()), "{complaint}");
-        assert!(complaint.contains("containerd is at containerd:///PATH"), "{complaint}");
+        let error = ended.error();
+        assert!(error.contains(&containerd.endpoint()), "{error}");
+        assert!(error.contains("containerd is at containerd:///PATH"), "{error}");
     }
     let docker = docker::Server::builder().start().unwrap();
     let ended = run(&["ps", "--host", &docker.endpoint().replace("unix://", "cri://")]).await;
-    assert!(ended.complaint().ends_with("is it a CRI runtime?"), "{ended:?}");
+    assert!(ended.error().ends_with("is it a CRI runtime?"), "{ended:?}");
 }

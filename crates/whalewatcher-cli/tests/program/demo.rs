@@ -1,4 +1,4 @@
-//! The demo, as somebody without Docker sees it.
+//! The command `demo`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use crate::program::{Fold, Program, command, full_pair, run, signal};
 
 #[tokio::test]
-async fn a_demo_of_three_seconds_shows_what_is_there_and_what_happens() {
+async fn a_short_demo_shows_containers_and_events() {
     let ended = run(&["demo", "--for", "3s", "--format", "json"]).await;
     assert_eq!((ended.code, ended.stderr.lines().count()), (Some(0), 1));
     assert!(ended.stderr.contains("a demo engine, nothing on it is real: unix:///"), "{}", ended.stderr);
@@ -24,7 +24,7 @@ async fn a_demo_of_three_seconds_shows_what_is_there_and_what_happens() {
 }
 
 #[tokio::test]
-async fn within_twenty_seconds_everything_that_can_happen_has_happened() {
+async fn twenty_seconds_show_every_kind_of_change() {
     let mut program = Program::start(&["demo", "--for", "20s", "--format", "json"]);
     let mut fold = Fold::default();
     let mut wanted = BTreeSet::from(["started", "exited", "paused", "unpaused", "updated"]);
@@ -38,7 +38,7 @@ async fn within_twenty_seconds_everything_that_can_happen_has_happened() {
 }
 
 #[tokio::test]
-async fn a_demo_takes_its_socket_along_when_it_is_ended() {
+async fn a_signal_removes_the_socket() {
     for signal in [Signal::INT, Signal::HUP] {
         let mut program = Program::start(&["demo"]);
         let line = program.error_line().await;
@@ -52,7 +52,7 @@ async fn a_demo_takes_its_socket_along_when_it_is_ended() {
 }
 
 #[tokio::test]
-async fn a_demo_takes_its_socket_along_although_nobody_reads_its_errors() {
+async fn a_signal_removes_the_socket_with_a_stalled_standard_error() {
     let temporary = tempfile::tempdir().unwrap();
     let (_reader, stderr) = full_pair();
     let mut demo = command(&["demo"]);
@@ -65,7 +65,7 @@ async fn a_demo_takes_its_socket_along_although_nobody_reads_its_errors() {
     while sockets().is_empty() {
         sleep(Duration::from_millis(10)).await;
     }
-    // By the time that takes, the demo has come to where it says what it is.
+    // Meanwhile the demo has written its first note.
     let ps = run(&["ps", "--host", sockets()[0].to_str().unwrap()]).await;
     assert_eq!((ps.code, ps.stderr.as_str()), (Some(0), ""));
     signal(&demo, Signal::INT);

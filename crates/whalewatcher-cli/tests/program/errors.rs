@@ -1,4 +1,4 @@
-//! What is wrong is said in a line, with what to do.
+//! Errors are one line, with advice.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -13,7 +13,7 @@ use whalewatcher_testkit::docker::{Kind, Server, Verdict};
 use crate::program::{Ended, PATH, Program, command, run};
 
 #[tokio::test]
-async fn wrong_usage_ends_with_2() {
+async fn wrong_usage_exits_with_2() {
     for arguments in [
         &[][..],
         &["dance"],
@@ -34,7 +34,7 @@ async fn wrong_usage_ends_with_2() {
 }
 
 #[tokio::test]
-async fn help_and_version_are_no_errors() {
+async fn help_and_version_exit_with_0() {
     for arguments in [["--help"].as_slice(), &["ps", "--help"], &["watch", "-h"], &["demo", "--help"]] {
         let ended = run(arguments).await;
         assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
@@ -44,14 +44,14 @@ async fn help_and_version_are_no_errors() {
 }
 
 #[tokio::test]
-async fn a_missing_socket_ends_ps_and_is_waited_for_by_watch() {
+async fn ps_fails_without_a_socket_and_watch_waits_for_it() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("d.sock");
     let endpoint = format!("unix://{}", socket.display());
     let ended = run(&["ps", "--host", &endpoint]).await;
-    let complaint = ended.complaint();
-    assert!(complaint.starts_with(&format!("whalewatcher: no such socket: {endpoint}: is ")), "{complaint}");
-    assert!(complaint.contains("--host"), "{complaint}");
+    let error = ended.error();
+    assert!(error.starts_with(&format!("whalewatcher: no such socket: {endpoint}: is ")), "{error}");
+    assert!(error.contains("--host"), "{error}");
 
     let mut program = Program::start(&["watch", "--host", &endpoint]);
     let waiting = program.error_line().await;
@@ -64,7 +64,7 @@ async fn a_missing_socket_ends_ps_and_is_waited_for_by_watch() {
 }
 
 #[tokio::test]
-async fn the_environment_names_the_engine_where_the_arguments_do_not() {
+async fn without_host_the_environment_names_the_engine() {
     let engine = Server::builder().start().unwrap();
     let output = command(&["ps"]).env("DOCKER_HOST", engine.endpoint()).output().await.unwrap();
     assert_eq!(
@@ -79,7 +79,7 @@ async fn the_environment_names_the_engine_where_the_arguments_do_not() {
 }
 
 #[tokio::test]
-async fn what_is_not_docker_is_not_waited_for() {
+async fn watch_does_not_wait_for_what_is_not_docker() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("d.sock");
     let listener = UnixListener::bind(&socket).unwrap();
@@ -97,22 +97,22 @@ async fn what_is_not_docker_is_not_waited_for() {
         &["watch", "--format", "json", "--host", host],
     ] {
         let ended = run(arguments).await;
-        let complaint = ended.complaint();
-        assert!(complaint.contains(host) && complaint.contains("Docker's API"), "{complaint}");
+        let error = ended.error();
+        assert!(error.contains(host) && error.contains("Docker's API"), "{error}");
     }
 }
 
 #[tokio::test]
-async fn an_engine_that_is_too_old_is_reported_apart() {
+async fn an_engine_that_is_too_old_is_named() {
     let engine = Server::builder().version("1.9").api_versions("1.21", "1.12").start().unwrap();
     for subcommand in ["ps", "watch"] {
         let ended = run(&[subcommand, "--host", &engine.endpoint()]).await;
-        let complaint = ended.complaint();
-        assert!(complaint.contains("1.21 is too old") && complaint.contains("upgrade"), "{complaint}");
+        let error = ended.error();
+        assert!(error.contains("1.21 is too old") && error.contains("upgrade"), "{error}");
     }
 }
 
-/// Engines of which the first is too old, the second is not there, and the third is as it should be.
+/// Returns an engine that is too old and a good one, and hosts for the first, for a missing socket and for the second.
 fn mixed() -> (tempfile::TempDir, [Server; 2], [String; 3]) {
     let old = Server::builder().version("1.9").api_versions("1.21", "1.12").start().unwrap();
     let good = Server::builder().start().unwrap();
@@ -123,7 +123,7 @@ fn mixed() -> (tempfile::TempDir, [Server; 2], [String; 3]) {
 }
 
 #[tokio::test]
-async fn ps_shows_what_there_is_and_complains_of_the_rest() {
+async fn ps_shows_what_is_known_and_reports_the_rest() {
     let (_folder, [_old, good], hosts) = mixed();
     good.run("web").unwrap();
     let hosts: Vec<_> = hosts.iter().flat_map(|host| ["--host", host]).collect();
@@ -131,10 +131,10 @@ async fn ps_shows_what_there_is_and_complains_of_the_rest() {
         let ended = run(&[&["ps", "--format", format], &hosts[..]].concat()).await;
         assert_eq!(ended.code, Some(1), "{ended:?}");
         assert!(ended.stdout.starts_with(begin) && ended.stdout.contains("web"), "{ended:?}");
-        let complaints: Vec<_> = ended.stderr.lines().collect();
-        assert_eq!(complaints.len(), 2, "{ended:?}");
-        assert!(complaints[0].contains(hosts[1]) && complaints[0].contains("too old"), "{ended:?}");
-        assert!(complaints[1].contains(hosts[3]) && complaints[1].contains("no such socket"), "{ended:?}");
+        let errors: Vec<_> = ended.stderr.lines().collect();
+        assert_eq!(errors.len(), 2, "{ended:?}");
+        assert!(errors[0].contains(hosts[1]) && errors[0].contains("too old"), "{ended:?}");
+        assert!(errors[1].contains(hosts[3]) && errors[1].contains("no such socket"), "{ended:?}");
     }
     let ended = run(&[&["ps", "--format", "json"], &hosts[..4]].concat()).await;
     assert_eq!((ended.code, ended.stdout.as_str(), ended.stderr.lines().count()), (Some(1), "", 2));
@@ -146,13 +146,13 @@ async fn watch_goes_on_while_one_host_can_be_watched_or_may_come() {
     let hosts: Vec<_> = hosts.iter().flat_map(|host| ["--host", host]).collect();
     for format in ["text", "json"] {
         let mut program = Program::start(&[&["watch", "--format", format], &hosts[..]].concat());
-        let mut complaints = vec![program.error_line().await];
+        let mut errors = vec![program.error_line().await];
         if format == "text" {
-            complaints.push(program.error_line().await);
+            errors.push(program.error_line().await);
         }
-        complaints.sort();
+        errors.sort();
         let without = format!("whalewatcher: going on without this engine: docker.com at {}: ", hosts[1]);
-        assert!(complaints[0].starts_with(&without) && complaints[0].contains("too old"), "{complaints:?}");
+        assert!(errors[0].starts_with(&without) && errors[0].contains("too old"), "{errors:?}");
         let name = format!("web-{format}");
         good.run(name.as_str()).unwrap();
         while !program.line().await.contains(&name) {}
@@ -178,14 +178,14 @@ async fn containers_that_cannot_be_inspected_are_named() {
     let ps = ["ps", "--host", &engine.endpoint()];
     let ended = run(&ps).await;
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), "no container is known to be alive\n"));
-    let complaints: Vec<_> = ended.stderr.lines().collect();
-    assert_eq!(complaints.len(), 11, "{ended:?}");
-    for complaint in &complaints[..10] {
+    let errors: Vec<_> = ended.stderr.lines().collect();
+    assert_eq!(errors.len(), 11, "{ended:?}");
+    for error in &errors[..10] {
         let begin = format!("whalewatcher: docker.com at {}: container 'c", engine.endpoint());
-        assert!(complaint.starts_with(&begin) && complaint.contains(" cannot be inspected: "), "{complaint}");
-        assert!(complaint.ends_with("no luck"), "{complaint}");
+        assert!(error.starts_with(&begin) && error.contains(" cannot be inspected: "), "{error}");
+        assert!(error.ends_with("no luck"), "{error}");
     }
-    assert!(complaints[10].ends_with(": and 2 more containers cannot be inspected"), "{ended:?}");
+    assert!(errors[10].ends_with(": and 2 more containers cannot be inspected"), "{ended:?}");
     let json = run(&[&ps[..], &["--format", "json"]].concat()).await;
     assert_eq!((json.code, json.stdout.as_str()), (Some(1), "[]\n"));
 
@@ -195,8 +195,8 @@ async fn containers_that_cannot_be_inspected_are_named() {
         _ => Verdict::Pass,
     });
     let mut program = Program::start(&["watch", "--format", "json", "--host", &engine.endpoint()]);
-    let complaint = program.error_line().await;
-    assert!(complaint.contains(&format!("container 'c10'/{} cannot be inspected: ", ids[0])), "{complaint}");
+    let error = program.error_line().await;
+    assert!(error.contains(&format!("container 'c10'/{} cannot be inspected: ", ids[0])), "{error}");
     let mut last = program.json().await;
     while last["event"] != "synced" {
         last = program.json().await;
@@ -209,7 +209,7 @@ async fn containers_that_cannot_be_inspected_are_named() {
 }
 
 #[tokio::test]
-async fn an_engine_without_events_is_polled_and_watch_says_why() {
+async fn watch_reports_polling_with_its_reason() {
     let engine = Server::builder().start().unwrap();
     engine.run("web").unwrap();
     engine.on_request(|request| match request.kind() {
@@ -217,12 +217,9 @@ async fn an_engine_without_events_is_polled_and_watch_says_why() {
         _ => Verdict::Pass,
     });
     let mut program = Program::start(&["watch", "--host", &engine.endpoint()]);
-    let complaint = program.error_line().await;
+    let error = program.error_line().await;
     let begin = format!("whalewatcher: docker.com at {}: ", engine.endpoint());
-    assert!(
-        complaint.starts_with(&begin) && complaint.contains("not for you; polling every "),
-        "{complaint}"
-    );
+    assert!(error.starts_with(&begin) && error.contains("not for you; polling every "), "{error}");
     while !program.line().await.contains("  web ") {}
     engine.run("db").unwrap();
     while !program.line().await.contains("● started  db ") {}
@@ -231,17 +228,17 @@ async fn an_engine_without_events_is_polled_and_watch_says_why() {
 }
 
 #[tokio::test]
-async fn an_engine_that_does_not_answer_is_reported_with_what_it_does_not_answer() {
+async fn an_engine_that_does_not_answer_is_reported_with_the_step() {
     let engine = Server::builder().on_request(|_| Verdict::Hang).start().unwrap();
     let ended = run(&["ps", "--host", &engine.endpoint()]).await;
-    let complaint = ended.complaint();
-    assert!(complaint.contains(&engine.endpoint()) && complaint.contains("connecting"), "{complaint}");
-    assert!(complaint.ends_with("(is the engine overloaded or stopped?)"), "{complaint}");
+    let error = ended.error();
+    assert!(error.contains(&engine.endpoint()) && error.contains("connecting"), "{error}");
+    assert!(error.ends_with("(is the engine overloaded or stopped?)"), "{error}");
     assert_eq!(ended.stdout, "");
 }
 
 #[tokio::test]
-async fn with_too_few_descriptors_nothing_panics_and_nothing_is_missing_in_silence() {
+async fn too_few_descriptors_are_an_error() {
     let engine = Server::builder().start().unwrap();
     for nth in 0..40 {
         engine.run(format!("c{nth}")).unwrap();
@@ -263,7 +260,7 @@ async fn with_too_few_descriptors_nothing_panics_and_nothing_is_missing_in_silen
                 assert!((1..=11).contains(&errors.lines().count()), "{limit}: {errors}");
                 assert!(errors.lines().all(|line| line.starts_with("whalewatcher: ")), "{limit}: {errors}");
             }
-            // With less than the loader needs the program does not even start.
+            // The loader itself needs some.
             _ => assert_eq!(code, Some(127), "{limit}: {errors}"),
         }
         codes.push(code);
@@ -272,7 +269,7 @@ async fn with_too_few_descriptors_nothing_panics_and_nothing_is_missing_in_silen
 }
 
 #[tokio::test]
-async fn who_may_not_use_the_socket_is_reported_who_may() {
+async fn a_socket_without_permission_is_reported_with_its_group() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("d.sock");
     let _engine = Server::builder().socket(&socket).start().unwrap();
@@ -283,22 +280,22 @@ async fn who_may_not_use_the_socket_is_reported_who_may() {
             .map(|line| line.split(':').collect::<Vec<_>>())
             .map(|fields| (fields[0], fields[2].parse().unwrap()))
             .find(|(_, id): &(_, u32)| !matches!(id, 0 | 65_534))
-            .expect("a group besides root's");
+            .expect("a group other than root");
         chown(&socket, None, Some(id)).unwrap();
         fs::set_permissions(&socket, fs::Permissions::from_mode(0o660)).unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let ended = as_nobody(folder.path(), &socket).await;
-        assert!(ended.complaint().contains(&format!("group '{name}'")), "{ended:?}");
+        let ended = as_other_user(folder.path(), &socket).await;
+        assert!(ended.error().contains(&format!("group '{name}'")), "{ended:?}");
         ended
     } else {
         fs::set_permissions(&socket, fs::Permissions::from_mode(0o000)).unwrap();
         run(&["watch", "--host", socket.to_str().unwrap()]).await
     };
-    assert!(ended.complaint().contains("no permission to use"), "{ended:?}");
+    assert!(ended.error().contains("no permission to use"), "{ended:?}");
 }
 
-/// Nobody may not be allowed to where the program was built.
-async fn as_nobody(folder: &Path, socket: &Path) -> Ended {
+/// Runs `watch` as a user without rights, from a copy of the program: that user may not enter the build folder.
+async fn as_other_user(folder: &Path, socket: &Path) -> Ended {
     let program = folder.join("whalewatcher");
     if fs::hard_link(PATH, &program).is_err() {
         fs::copy(PATH, &program).unwrap();

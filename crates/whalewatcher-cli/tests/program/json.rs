@@ -7,7 +7,7 @@ use crate::program::{Fold, Program, run};
 
 const EVIL: &str = "a\u{1b}[2J\n\"\\\u{9b}31m\u{2028}\u{202e}b鯨🐳";
 
-/// The next line, which must tell of this event.
+/// Returns the next line, which must be of this event.
 async fn next(program: &mut Program, fold: &mut Fold, event: &str) -> Value {
     let line = program.json().await;
     assert_eq!(line["event"], event, "{line}");
@@ -16,7 +16,7 @@ async fn next(program: &mut Program, fold: &mut Fold, event: &str) -> Value {
 }
 
 #[tokio::test]
-async fn every_change_is_a_line_and_the_lines_add_up_to_the_truth() {
+async fn the_lines_add_up_to_the_engines_containers() {
     let engine = Server::builder().start().unwrap();
     let web = engine.run(ContainerSpec::new("shop-web-1").project("shop", "web")).unwrap();
     let lone = engine.run("lone").unwrap();
@@ -65,7 +65,7 @@ async fn every_change_is_a_line_and_the_lines_add_up_to_the_truth() {
 }
 
 #[tokio::test]
-async fn lines_have_the_fields_of_the_contract_in_its_order() {
+async fn fields_are_those_of_the_contract_in_its_order() {
     let engine = Server::builder().start().unwrap();
     let web = engine.run(ContainerSpec::new("web").project("shop", "web")).unwrap();
     let mut program = Program::start(&["watch", "--format", "json", "--host", &engine.endpoint()]);
@@ -107,7 +107,7 @@ async fn before_the_first_connection_id_and_version_are_empty() {
 }
 
 #[tokio::test]
-async fn whatever_names_and_labels_contain_a_line_is_a_line() {
+async fn any_name_or_label_stays_on_one_line() {
     let engine = Server::builder().start().unwrap();
     engine.run(ContainerSpec::new(EVIL).label(EVIL, EVIL)).unwrap();
     let mut program = Program::start(&["watch", "--format", "json", "--host", &engine.endpoint()]);
@@ -121,7 +121,7 @@ async fn whatever_names_and_labels_contain_a_line_is_a_line() {
 }
 
 #[tokio::test]
-async fn ps_prints_an_array_of_containers_each_with_its_engine() {
+async fn ps_prints_an_array_of_containers_with_engines() {
     let engine = Server::builder().start().unwrap();
     let web = engine.run(ContainerSpec::new("web").project("shop", "web")).unwrap();
     engine.run("lone").unwrap();
@@ -137,7 +137,7 @@ async fn ps_prints_an_array_of_containers_each_with_its_engine() {
 }
 
 #[tokio::test]
-async fn with_a_project_only_its_containers_are_reported_of_and_all_that_is_about_none() {
+async fn a_project_filters_containers_but_not_other_events() {
     let engine = Server::builder().start().unwrap();
     engine.run("lone").unwrap();
     let web = engine.run(ContainerSpec::new("web").project("shop", "web")).unwrap();
@@ -176,7 +176,7 @@ async fn two_hosts_are_watched_at_once() {
     two.stop_listening().await;
     assert_eq!(program.json().await["engine"]["id"], two.id());
     one.run("third").unwrap();
-    // That there is no socket any more may be told as well, as another reason.
+    // The missing socket may follow as a second `disconnected`.
     let mut reported = program.json().await;
     while reported["event"] == "disconnected" {
         reported = program.json().await;

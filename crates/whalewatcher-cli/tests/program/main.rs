@@ -1,18 +1,15 @@
-//! Runs the real program against the test kit's engines, as people and other programs do.
+//! Tests of the real program against the test kit's engines.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on is to panic, also in what tests have in common"
-)]
+#![allow(clippy::unwrap_used, reason = "tests panic when they cannot go on, and so do their helpers")]
 
 mod containerd;
 mod cri;
 mod demo;
-mod ending;
 mod errors;
+mod exit;
 mod json;
 mod log;
-mod people;
 mod pods;
 mod program;
-mod slow;
+mod slow_reader;
+mod text;

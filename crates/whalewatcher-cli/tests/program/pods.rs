@@ -1,4 +1,4 @@
-//! Pods, as people and programs see them, by the labels that any engine's containers may carry.
+//! Pods, by the labels that containers of any engine may have.
 
 use serde_json::json;
 use whalewatcher_testkit::docker::{ContainerSpec, Server};
@@ -24,7 +24,7 @@ fn node() -> Server {
 }
 
 #[tokio::test]
-async fn people_see_the_pods_in_a_column_only_where_there_are_any() {
+async fn pods_are_a_column_if_there_are_any() {
     let engine = node();
     let id =
         |name: &str| engine.truth().into_iter().find(|alive| alive.name == name).unwrap().id[..12].to_owned();
@@ -54,7 +54,7 @@ no project
 }
 
 #[tokio::test]
-async fn programs_are_reported_the_pod_of_each_container_that_has_one() {
+async fn json_contains_the_pod() {
     let engine = node();
     let app = json!({"namespace": "default", "name": "web-0", "uid": "4e11", "sandbox": false});
     let sandbox = json!({"namespace": "default", "name": "web-0", "uid": "4e11", "sandbox": true});
@@ -71,7 +71,7 @@ async fn programs_are_reported_the_pod_of_each_container_that_has_one() {
 }
 
 #[tokio::test]
-async fn lines_with_pods_fit_a_terminal_of_any_width() {
+async fn tables_with_pods_fit_a_terminal() {
     let engine = node();
     engine.run(member("a-container-with-a-long-name", "a-pod-with-a-name-that-is-longer-than-most")).unwrap();
     for columns in [40, 50, 80, 120] {

@@ -1,4 +1,4 @@
-//! The program under test as a process of its own, whose output is awaited line by line.
+//! The program under test as a process, with its output line by line.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -16,12 +16,12 @@ use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::time::timeout;
 use whalewatcher_testkit::docker::Server;
 
-/// Nothing here takes that long, unless something is wrong.
+/// A time limit that is only reached if something hangs.
 const LIMIT: Duration = Duration::from_secs(120);
 
 pub(crate) const PATH: &str = env!("CARGO_BIN_EXE_whalewatcher");
 
-/// The program, whatever the environment of the tests says about engines, logs and colour.
+/// Returns a command for the program, independent of the environment of the tests.
 pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(PATH);
     command.args(arguments).stdin(Stdio::null()).kill_on_drop(true).env("TZ", "UTC").env("TERM", "xterm");
@@ -33,7 +33,7 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
     command
 }
 
-/// What a program that has ended leaves behind.
+/// The output and the status of a program that has ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
@@ -42,14 +42,14 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
-    /// It failed with status 1 and said why in one line; which is returned.
-    pub(crate) fn complaint(&self) -> &str {
+    /// Checks that the program failed with status 1 and one line on the standard error, and returns that.
+    pub(crate) fn error(&self) -> &str {
         assert_eq!((self.code, self.stderr.lines().count()), (Some(1), 1), "{self:?}");
         self.stderr.trim_end()
     }
 }
 
-/// Runs it to its end.
+/// Runs the program to its end.
 pub(crate) async fn run(arguments: &[&str]) -> Ended {
     let output = timeout(LIMIT, command(arguments).output()).await.expect("it does not end").unwrap();
     Ended {
@@ -67,7 +67,7 @@ fn pid(child: &Child) -> Pid {
     Pid::from_raw(i32::try_from(child.id().expect("it has ended")).unwrap()).unwrap()
 }
 
-/// The program while it runs.
+/// The running program.
 pub(crate) struct Program {
     child: Child,
     stdout: Lines<BufReader<ChildStdout>>,
@@ -86,7 +86,7 @@ impl Program {
         Self { child, stdout, stderr }
     }
 
-    /// `watch --format json`, which has just been synced, and what it has told until then.
+    /// Starts `watch --format json`, and returns it with the lines up to the first `synced`.
     pub(crate) async fn watching(engine: &Server) -> (Self, Vec<Value>) {
         let mut program = Self::start(&["watch", "--format", "json", "--host", &engine.endpoint()]);
         let mut reported = Vec::new();
@@ -115,7 +115,7 @@ impl Program {
         signal(&self.child, which);
     }
 
-    /// The most memory that it ever took, in bytes.
+    /// Returns the peak of its memory, in bytes.
     pub(crate) fn peak_memory(&self) -> usize {
         let status =
             fs::read_to_string(format!("/proc/{}/status", pid(&self.child).as_raw_nonzero())).unwrap();
@@ -123,14 +123,14 @@ impl Program {
         line.trim().strip_suffix("kB").unwrap().trim().parse::<usize>().unwrap() * 1024
     }
 
-    /// Nobody reads its output any more.
+    /// Closes the reading end of its output and waits for its end.
     pub(crate) async fn ended_without_reader(self) -> Ended {
         let Self { child, stdout, stderr } = self;
         drop(stdout);
         Self::outcome(child, String::new(), stderr).await
     }
 
-    /// Without reading what it still has to say.
+    /// Waits for its end without reading its output.
     pub(crate) async fn ended_unread(self) -> Ended {
         let Self { child, stdout, stderr } = self;
         let ended = Self::outcome(child, String::new(), stderr).await;
@@ -138,7 +138,7 @@ impl Program {
         ended
     }
 
-    /// What it says until its end.
+    /// Reads its output until its end.
     pub(crate) async fn ended(self) -> Ended {
         let Self { child, stdout, stderr } = self;
         let mut rest = String::new();
@@ -157,7 +157,7 @@ impl Program {
     }
 }
 
-/// A pair of sockets, of which the second takes no more.
+/// Returns a pair of sockets of which the second is full.
 pub(crate) fn full_pair() -> (UnixStream, UnixStream) {
     let (reader, mut writer) = UnixStream::pair().unwrap();
     writer.set_nonblocking(true).unwrap();
@@ -171,7 +171,7 @@ pub(crate) fn full_pair() -> (UnixStream, UnixStream) {
     (reader, writer)
 }
 
-/// Runs it to its end on a terminal of so many columns: what that is sent.
+/// Runs a command to its end on a terminal with this many columns, and returns what the terminal receives.
 pub(crate) async fn on_terminal(columns: u16, command: &mut Command) -> String {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&master).unwrap();
@@ -180,11 +180,11 @@ pub(crate) async fn on_terminal(columns: u16, command: &mut Command) -> String {
     let terminal = OpenOptions::new().read(true).write(true).open(name).unwrap();
     tcsetwinsize(&terminal, Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
     let mut child = command.stdout(terminal).stderr(Stdio::null()).spawn().unwrap();
-    // It holds the terminal too.
+    // The command holds the terminal open too.
     command.stdout(Stdio::null());
     let reading = tokio::task::spawn_blocking(move || {
         let (mut master, mut sent, mut bytes) = (File::from(master), Vec::new(), [0; 4096]);
-        // An error says that nobody has the terminal open any more.
+        // An error means that no process has the terminal open any more.
         while let Ok(count @ 1..) = master.read(&mut bytes) {
             sent.extend_from_slice(&bytes[..count]);
         }
@@ -194,11 +194,12 @@ pub(crate) async fn on_terminal(columns: u16, command: &mut Command) -> String {
     String::from_utf8(reading.await.unwrap()).unwrap().replace("\r\n", "\n")
 }
 
-/// What is alive, as the lines add up to it: containers by ID.
+/// The sum of the lines: containers by ID.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Fold(pub(crate) BTreeMap<String, Value>);
 
 impl Fold {
+    /// Adds a line.
     pub(crate) fn take(&mut self, line: &Value) {
         let container = &line["container"];
         let id = || container["id"].as_str().unwrap().to_owned();
@@ -213,7 +214,7 @@ impl Fold {
         }
     }
 
-    /// What the engine itself says.
+    /// Returns the containers of the engine itself.
     pub(crate) fn truth(engine: &Server) -> Self {
         let all = engine.truth().into_iter().map(|alive| {
             let project = alive.labels.get("com.docker.compose.project").cloned().unwrap_or_default();

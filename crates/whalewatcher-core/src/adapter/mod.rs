@@ -108,7 +108,6 @@ pub use poll::poll;
 pub use tasks::{Spawner, Tasks};
 
 pub use crate::engine::{
-    ChangeSource, EngineClient, EngineConnection, EngineEvent, EngineIdentity, Listing, ListingEntry,
-    Unlisted,
+    ChangeSource, EngineClient, EngineConnection, EngineEvent, Listing, ListingEntry, Unlisted,
 };
-pub use crate::model::{EngineError, ErrorKind};
+pub use crate::model::{EngineError, EngineIdentity, ErrorKind};

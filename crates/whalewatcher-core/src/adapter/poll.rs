@@ -8,8 +8,7 @@ use futures_util::stream;
 use tokio::time::{sleep, timeout};
 
 use crate::engine::{ChangeSource, EngineConnection, EngineEvent, Listing};
-use crate::model::{Container, ContainerId, EngineError, ErrorKind};
-use crate::watch::is_silence;
+use crate::model::{Container, ContainerId, EngineError, ErrorKind, is_silence};
 
 /// How many lists in a row may fail.
 const FAILURES: u32 = 3;

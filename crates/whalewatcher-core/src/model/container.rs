@@ -1,13 +1,13 @@
 //! A container that is alive, as an immutable value.
 
 use std::any::Any;
-use std::borrow::Borrow;
 use std::fmt;
-use std::ops::Deref;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::model::Printable;
+use super::container_id::ContainerId;
+use super::escape::Printable;
+use super::labels::Labels;
 
 /// The label by which compose marks a container as belonging to a project.
 pub const COMPOSE_PROJECT_LABEL: &str = "com.docker.compose.project";
@@ -15,158 +15,6 @@ pub const COMPOSE_PROJECT_LABEL: &str = "com.docker.compose.project";
 /// The labels that name a container's project, the first one that names any counts: compose, Swarm stacks, podman-compose.
 const PROJECT_LABELS: [&str; 3] =
     [COMPOSE_PROJECT_LABEL, "com.docker.stack.namespace", "io.podman.compose.project"];
-
-/// What identifies a container to its engine, unique within that engine at any one moment.
-///
-/// An ID can be used again: by a restart of the same container or, on some engines, by another container.
-/// What happens only once is a [`Life`].
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ContainerId(Arc<str>);
-
-impl ContainerId {
-    /// The ID as the engine writes it.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Deref for ContainerId {
-    type Target = str;
-    fn deref(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Borrow<str> for ContainerId {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
-}
-
-impl<T: Into<Arc<str>>> From<T> for ContainerId {
-    fn from(id: T) -> Self {
-        Self(id.into())
-    }
-}
-
-impl fmt::Debug for ContainerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&*self.0, f)
-    }
-}
-
-impl fmt::Display for ContainerId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Printable(&self.0).fmt(f)
-    }
-}
-
-/// One run of a container. A restart is a new life of the same ID.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Life {
-    id: ContainerId,
-    mark: LifeMark,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum LifeMark {
-    StartedAt(SystemTime),
-    Pid(u32),
-}
-
-impl Life {
-    /// The container whose run it is.
-    #[must_use]
-    pub fn id(&self) -> &ContainerId {
-        &self.id
-    }
-}
-
-/// A container's labels, sorted by key; immutable and cheap to clone.
-#[derive(Clone, PartialEq, Eq, Default)]
-pub struct Labels(Option<Arc<[Label]>>);
-
-/// Key and value.
-type Label = (Arc<str>, Arc<str>);
-
-impl Labels {
-    /// The value of the label `key`, found by binary search.
-    #[must_use]
-    pub fn get(&self, key: &str) -> Option<&str> {
-        let all = self.0.as_deref()?;
-        let at = all.binary_search_by(|(k, _)| (**k).cmp(key)).ok()?;
-        Some(&all[at].1)
-    }
-
-    /// Whether there is a label `key`, whatever its value.
-    #[must_use]
-    pub fn contains(&self, key: &str) -> bool {
-        self.get(key).is_some()
-    }
-
-    /// All labels as key and value, by ascending key.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
-        self.0.as_deref().unwrap_or_default().iter().map(|(key, value)| (&**key, &**value))
-    }
-
-    /// The same, with what those have, too, held once.
-    fn sharing(mut self, others: &Self) -> Self {
-        if self == *others {
-            return others.clone();
-        }
-        let others = others.0.as_deref().unwrap_or_default();
-        // What somebody else holds already stays as it is.
-        let own = self.0.as_mut().and_then(Arc::get_mut).unwrap_or_default();
-        for (at, (key, value)) in own.iter_mut().enumerate() {
-            // Containers of one project have the same keys, at the same places.
-            let same_place = others.get(at).filter(|(other, _)| other == key);
-            let other = same_place.or_else(|| {
-                let at = others.binary_search_by(|(other, _)| other.cmp(key)).ok()?;
-                others.get(at)
-            });
-            if let Some((same_key, other_value)) = other {
-                *key = same_key.clone();
-                if value == other_value {
-                    *value = other_value.clone();
-                }
-            }
-        }
-        self
-    }
-
-    /// How many labels there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.as_ref().map_or(0, |all| all.len())
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
-impl<K: Into<Arc<str>>, V: Into<Arc<str>>> FromIterator<(K, V)> for Labels {
-    /// Of a key given several times the last value counts.
-    fn from_iter<I: IntoIterator<Item = (K, V)>>(labels: I) -> Self {
-        let mut all: Vec<Label> = labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
-        if all.is_empty() {
-            return Self(None);
-        }
-        all.reverse();
-        all.sort_by(|(a, _), (b, _)| a.cmp(b));
-        all.dedup_by(|(later, _), (kept, _)| later == kept);
-        Self(Some(all.into()))
-    }
-}
-
-impl fmt::Debug for Labels {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.iter()).finish()
-    }
-}
 
 /// A container that is alive: it has an initial process, running or paused.
 ///
@@ -305,13 +153,6 @@ impl Container {
     pub fn rucksack<T: 'static>(&self) -> Option<&T> {
         self.rucksack.as_deref().and_then(|rucksack| rucksack.downcast_ref())
     }
-
-    /// Which run of the container this is: told apart by start time, or by PID where the engine tells none.
-    #[must_use]
-    pub fn life(&self) -> Life {
-        let mark = self.started_at.map_or(LifeMark::Pid(self.pid), LifeMark::StartedAt);
-        Life { id: self.id.clone(), mark }
-    }
 }
 
 impl PartialEq for Container {
@@ -423,25 +264,6 @@ mod tests {
     fn control_characters_in_names_do_not_reach_a_terminal() {
         let evil = Container::new("x", "a\u{1b}[2J\r\nb\u{202e}", 1).to_string();
         assert_eq!(evil, r"container 'a\u{1b}[2J\r\nb\u{202e}'/x with PID 1");
-    }
-
-    #[test]
-    fn labels_are_found_by_key_and_the_last_of_a_key_counts() {
-        let labels = Labels::from_iter([("b", "1"), ("a", "2"), ("b", "3"), ("empty", "")]);
-        assert_eq!(labels.iter().collect::<Vec<_>>(), [("a", "2"), ("b", "3"), ("empty", "")]);
-        assert_eq!((labels.get("b"), labels.get("c")), (Some("3"), None));
-        assert!(labels.contains("empty") && Labels::default().is_empty());
-        assert_eq!(Labels::from_iter::<[(&str, &str); 0]>([]), Labels::default());
-    }
-
-    #[test]
-    fn a_life_is_reported_by_its_start_time_and_without_one_by_its_pid() {
-        let now = SystemTime::now();
-        let first = Container::new("x", "x", 1).with_started_at(now);
-        assert_eq!(first.life(), first.clone().with_paused(true).life());
-        assert_eq!(first.life(), Container::new("x", "renamed", 1).with_started_at(now).life());
-        assert_ne!(first.life(), Container::new("x", "x", 1).life());
-        assert_ne!(Container::new("x", "x", 1).life(), Container::new("x", "x", 2).life());
     }
 
     #[test]

@@ -1,10 +1,28 @@
-//! What can be a container's ID at all.
+//! The ID of a container.
 
-use crate::model::ContainerId;
+use std::borrow::Borrow;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use super::escape::Printable;
+
+/// What identifies a container to its engine, unique within that engine at any one moment.
+///
+/// An ID can be used again: by a restart of the same container or, on some engines, by another container.
+/// What happens only once is a [`Life`].
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ContainerId(Arc<str>);
 
 impl ContainerId {
     /// How long a [plain](Self::is_plain) ID may be, in bytes. Docker's and CRI's have 64.
     pub const MAX: usize = 256;
+
+    /// The ID as the engine writes it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 
     /// Whether it can be an ID that an engine made up. Engines use hexadecimal digits; ASCII letters, digits, `-`, `_` and
     /// `.` are taken too, in any order that does not begin with one of the last three: nothing that a path or a terminal
@@ -15,6 +33,37 @@ impl ContainerId {
         text.len() <= Self::MAX
             && text.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric())
             && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || punctuation(&byte))
+    }
+}
+
+impl Deref for ContainerId {
+    type Target = str;
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for ContainerId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<T: Into<Arc<str>>> From<T> for ContainerId {
+    fn from(id: T) -> Self {
+        Self(id.into())
+    }
+}
+
+impl fmt::Debug for ContainerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+impl fmt::Display for ContainerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Printable(&self.0).fmt(f)
     }
 }
 

@@ -65,6 +65,11 @@ impl EngineError {
     }
 }
 
+/// Returns whether an error means that the engine did not answer.
+pub(crate) fn is_silence(error: &EngineError) -> bool {
+    matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::Disconnected | ErrorKind::Unreachable)
+}
+
 /// Errors are equal that say the same, whatever caused them.
 impl PartialEq for EngineError {
     fn eq(&self, other: &Self) -> bool {

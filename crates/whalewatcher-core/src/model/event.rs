@@ -4,8 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::engine::EngineIdentity;
-use crate::model::{Container, EngineError, Printable};
+use super::container::Container;
+use super::error::EngineError;
+use super::escape::Printable;
+use super::identity::EngineIdentity;
 
 /// Something that happened to a container, or to the watch itself.
 #[derive(Clone, Debug)]

@@ -5,7 +5,11 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use serde::ser::{Serialize, SerializeMap, SerializeStruct, Serializer};
 
-use crate::model::{Container, ContainerId, Event, EventKind, Labels, PodIdentity};
+use super::container::Container;
+use super::container_id::ContainerId;
+use super::event::{Event, EventKind};
+use super::labels::Labels;
+use super::pod::PodIdentity;
 
 /// A point in time as RFC 3339 text in UTC, with as many decimals of a second as it has; times out of the range of
 /// RFC 3339 become the first or the last one in it.

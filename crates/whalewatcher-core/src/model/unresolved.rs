@@ -3,7 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::model::{ContainerId, EngineError, Printable};
+use super::container_id::ContainerId;
+use super::error::EngineError;
+use super::escape::Printable;
 
 /// The containers that cannot be inspected: of these the portfolio shows what was last known, if anything. They are
 /// inspected again after growing delays.

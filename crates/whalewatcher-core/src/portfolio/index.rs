@@ -7,7 +7,7 @@ use foldhash::fast::RandomState;
 use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 use smol_str::SmolStr;
 
-use super::Project;
+use super::project::Project;
 use crate::model::{Container, ContainerId};
 use crate::persistent::HashTrie;
 
@@ -15,7 +15,7 @@ use crate::persistent::HashTrie;
 ///
 /// What changes most, such as whether a container is paused, lets all places be as they are: in each map it changes one.
 #[derive(Clone)]
-pub(super) struct Picture {
+pub(super) struct Index {
     pub(super) revision: u64,
     pub(super) total: usize,
     hashing: Hashing,
@@ -60,7 +60,7 @@ impl Hashing {
     }
 }
 
-impl Picture {
+impl Index {
     /// The container with this ID.
     pub(super) fn by_id(&self, id: &str) -> Option<&Arc<Container>> {
         self.by_id.get(self.hashing.hash(id)).iter().find(|container| **container.id() == *id)
@@ -219,7 +219,7 @@ impl Picture {
     }
 }
 
-impl Picture {
+impl Index {
     fn new(hashing: Hashing) -> Self {
         let mut picture = Self {
             revision: 0,
@@ -255,7 +255,7 @@ fn has_place_of(container: &Container, former: &Container) -> bool {
     former.name() == container.name() && same_project()
 }
 
-impl Default for Picture {
+impl Default for Index {
     fn default() -> Self {
         Self::new(Hashing::default())
     }

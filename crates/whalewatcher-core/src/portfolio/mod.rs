@@ -8,11 +8,14 @@ use crate::model::{Container, ContainerId, EventKind};
 mod difference;
 mod index;
 mod members;
+mod pods;
+mod project;
 
 pub use difference::difference;
 pub(crate) use difference::steps;
-use index::Picture;
-use members::Members;
+use index::Index;
+pub use pods::{Pod, Pods};
+pub use project::Project;
 
 /// The containers of one engine that are alive, by project.
 ///
@@ -20,14 +23,7 @@ use members::Members;
 /// Lookups by ID and by name take constant time. Two portfolios are equal if they hold equal containers, whatever
 /// their revisions.
 #[derive(Clone, Default)]
-pub struct Portfolio(Arc<Picture>);
-
-/// The containers of one compose project, or, as the project named `""`, those without one.
-#[derive(Clone)]
-pub struct Project {
-    name: Arc<str>,
-    containers: Members,
-}
+pub struct Portfolio(Arc<Index>);
 
 impl Portfolio {
     /// How many times the picture had changed when this snapshot was taken. A higher revision of the same watcher
@@ -122,42 +118,6 @@ impl Portfolio {
     }
 }
 
-impl Project {
-    fn new(name: &str) -> Self {
-        Self { name: name.into(), containers: Members::default() }
-    }
-
-    /// The project's name, `""` for the containers that belong to none.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The project's container that has this ID or else this name.
-    #[must_use]
-    pub fn container(&self, id_or_name: &str) -> Option<&Arc<Container>> {
-        let by_id = self.containers().find(|container| &**container.id() == id_or_name);
-        by_id.or_else(|| self.containers().find(|container| container.name() == id_or_name))
-    }
-
-    /// The project's containers, by name and ID.
-    pub fn containers(&self) -> impl Iterator<Item = &Arc<Container>> {
-        self.containers.iter()
-    }
-
-    /// How many of the project's containers are alive.
-    #[must_use]
-    pub fn total(&self) -> usize {
-        self.containers.total()
-    }
-
-    /// Whether none of its containers is alive; only ever true of the unnamed project.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.total() == 0
-    }
-}
-
 impl FromIterator<Container> for Portfolio {
     /// A portfolio of one's own, for tests and comparisons.
     fn from_iter<I: IntoIterator<Item = Container>>(containers: I) -> Self {
@@ -189,15 +149,6 @@ impl fmt::Debug for Portfolio {
 impl fmt::Display for Portfolio {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.containers().try_for_each(|container| writeln!(f, "{container}"))
-    }
-}
-
-impl fmt::Debug for Project {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Project")
-            .field("name", &self.name)
-            .field("containers", &self.containers().collect::<Vec<_>>())
-            .finish()
     }
 }
 
@@ -358,7 +309,7 @@ mod tests {
             steps in proptest::collection::vec((0..6_u8, 0..4_u8, 0..3_u8, any::<bool>()), 0..80),
             poor in any::<bool>()
         ) {
-            let mut all = if poor { Portfolio(Arc::new(Picture::hashing_poorly())) } else { Portfolio::default() };
+            let mut all = if poor { Portfolio(Arc::new(Index::hashing_poorly())) } else { Portfolio::default() };
             let mut model = BTreeMap::<String, Container>::new();
             for (id, name, project, goes) in steps {
                 let project = ["", "p", "q"][usize::from(project)];

@@ -29,8 +29,8 @@ use std::time::SystemTime;
 
 use foldhash::{HashMap, HashSet};
 
-use crate::engine::{EngineEvent, EngineIdentity, ListingEntry, UnlistedScopes};
-use crate::model::{Container, ContainerId, EngineError, Event, EventKind, Unresolved};
+use crate::engine::{EngineEvent, ListingEntry, UnlistedScopes};
+use crate::model::{Container, ContainerId, EngineError, EngineIdentity, Event, EventKind, Unresolved};
 use crate::portfolio::Portfolio;
 
 mod answers;

@@ -28,10 +28,9 @@ use futures_util::stream::{self, Stream, StreamExt};
 use tokio::sync::{mpsc, watch};
 
 use crate::engine::{
-    ChangeSource, EngineClient, EngineConnection, EngineEvent, EngineIdentity, Listing, ListingEntry,
-    Unlisted,
+    ChangeSource, EngineClient, EngineConnection, EngineEvent, Listing, ListingEntry, Unlisted,
 };
-use crate::model::{Container, ContainerId, EngineError, ErrorKind};
+use crate::model::{Container, ContainerId, EngineError, EngineIdentity, ErrorKind};
 use crate::portfolio::Portfolio;
 use crate::settings::Settings;
 

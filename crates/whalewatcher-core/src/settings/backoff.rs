@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
-use crate::settings::in_bounds;
+use super::bounds::in_bounds;
 
 /// Growing delays with jitter, for reconnecting to an engine.
 ///

@@ -3,14 +3,11 @@
 use std::time::Duration;
 
 mod backoff;
+mod bounds;
 
 pub use backoff::Backoff;
-
-/// Longer than any watch lasts: about 30 years. No duration in settings is longer.
-pub(crate) const LONGEST: Duration = Duration::from_secs(1_000_000_000);
-
-/// No duration in settings is shorter.
-const SHORTEST: Duration = Duration::from_millis(1);
+pub(crate) use bounds::LONGEST;
+use bounds::in_bounds;
 
 /// No watcher has more inspections under way at once.
 const MOST_INSPECTIONS: usize = 1024;
@@ -57,11 +54,6 @@ impl Default for Settings {
             subscriber_queue: 4096,
         }
     }
-}
-
-/// The nearest duration that settings may have.
-pub(crate) fn in_bounds(duration: Duration) -> Duration {
-    duration.clamp(SHORTEST, LONGEST)
 }
 
 impl Settings {

@@ -21,14 +21,15 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use crate::engine::{
     ChangeSource, EngineClient, EngineConnection, EngineEvent, Listing, Unlisted, UnlistedScopes,
 };
-use crate::model::{ContainerId, EngineError, ErrorKind};
+use crate::model::{ContainerId, EngineError, ErrorKind, is_silence};
 use crate::reconciler::{Answer, Input, Reconciler};
 use crate::settings::{LONGEST, Settings};
-use crate::watch::guard::Outage;
+use crate::watch::error::WatchError;
 use crate::watch::in_flight::{InFlight, Room};
-use crate::watch::liveness::{GRACE, Liveness, is_silence};
+use crate::watch::liveness::{GRACE, Liveness};
+use crate::watch::outage::Outage;
+use crate::watch::shared::Shared;
 use crate::watch::status::{Counters, Phase, Status};
-use crate::watch::watcher::{Shared, WatchError};
 
 /// How many events or answers are taken in at most before what they amount to is published.
 const TURN: usize = 1024;

@@ -9,29 +9,15 @@ use std::time::SystemTime;
 use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 
+use super::driver::Driver;
+use super::error::WatchError;
+use super::outage::Outage;
+use super::shared::Shared;
+use super::status::Phase;
 use crate::adapter::message;
 use crate::engine::EngineClient;
 use crate::model::{EngineError, ErrorKind};
 use crate::reconciler::{Input, Reconciler};
-use crate::watch::driver::Driver;
-use crate::watch::status::Phase;
-use crate::watch::watcher::{Shared, WatchError};
-
-/// What subscribers know of an outage. One begins when a connection is lost or could not be had, and ends with the next
-/// [`EventKind::Synced`](crate::EventKind::Synced).
-#[derive(Debug, Default)]
-pub(crate) struct Outage {
-    /// There was a connection since the last report.
-    pub(crate) connected: bool,
-    pub(crate) reported: bool,
-}
-
-impl Outage {
-    /// Whether the end of the watch is the end of a connection that subscribers believe in.
-    fn is_news(&self) -> bool {
-        self.connected && !self.reported
-    }
-}
 
 /// The right to watch, given back when dropped.
 pub(crate) struct Turn<C> {

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::error::WatchError;
+use super::watcher::EngineWatcher;
 use crate::engine::EngineClient;
 use crate::settings::Settings;
-use crate::watch::watcher::{EngineWatcher, WatchError};
 
 /// A watcher whose watch runs in a task of its own, until this is closed or dropped.
 pub struct WatchHandle<C: EngineClient> {

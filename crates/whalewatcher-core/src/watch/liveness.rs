@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use crate::model::{EngineError, ErrorKind};
+use crate::model::{EngineError, ErrorKind, is_silence};
 
 /// How long a stream may take to bring an event of which the engine showed elsewhere that it happened.
 pub(crate) const GRACE: Duration = Duration::from_secs(1);
@@ -66,11 +66,6 @@ impl Liveness {
         self.due = Instant::now() + if owed { GRACE } else { self.every };
         Ok(())
     }
-}
-
-/// Whether an error means that there was no answer.
-pub(crate) fn is_silence(error: &EngineError) -> bool {
-    matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::Disconnected | ErrorKind::Unreachable)
 }
 
 #[cfg(test)]

@@ -1,17 +1,22 @@
 //! Keeps one engine's portfolio in sync: the watcher, the future that drives it, and what its readers and subscribers see.
 
 mod driver;
+mod error;
 mod guard;
 mod handle;
 mod in_flight;
 mod liveness;
+mod outage;
 mod publication;
+mod shared;
 mod status;
+mod status_follower;
 mod subscription;
 mod watcher;
 
+pub use error::WatchError;
 pub use handle::{WatchHandle, watch, watch_with};
-pub(crate) use liveness::is_silence;
-pub use status::{Counters, Phase, Status, StatusFollower};
+pub use status::{Counters, Phase, Status};
+pub use status_follower::StatusFollower;
 pub use subscription::Subscription;
-pub use watcher::{EngineWatcher, WatchError, Watcher};
+pub use watcher::{EngineWatcher, Watcher};

@@ -9,21 +9,18 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::mem::take;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use arc_swap::ArcSwap;
 
-use crate::engine::EngineIdentity;
-use crate::model::Event;
+use super::status_follower::Lagged;
+use crate::model::{EngineIdentity, Event};
 use crate::portfolio::Portfolio;
-use crate::watch::status::Status;
-use crate::watch::subscription::Subscription;
 
 /// What all events up to a number lead to.
 #[derive(Default)]
-pub(crate) struct Picture {
+pub(crate) struct Snapshot {
     /// The number of the newest event in it.
     pub(crate) upto: u64,
     pub(crate) portfolio: Portfolio,
@@ -36,21 +33,21 @@ pub(crate) struct Picture {
 
 /// Where one writer publishes and any number of readers and subscribers look.
 pub(crate) struct Publication {
-    newest: ArcSwap<Picture>,
+    newest: ArcSwap<Snapshot>,
     log: Mutex<Log>,
     /// How many events a subscriber may lie behind, at least.
     queue: usize,
     /// How many times a subscriber lagged.
-    lagged: AtomicU64,
+    lagged: Lagged,
 }
 
 /// What subscribers share.
 #[derive(Default)]
 struct Log {
     /// What subscribers may have received.
-    visible: Arc<Picture>,
+    visible: Arc<Snapshot>,
     /// What readers see already, and subscribers do not.
-    staged: Option<(Arc<Picture>, Arc<[Event]>)>,
+    staged: Option<(Arc<Snapshot>, Arc<[Event]>)>,
     /// What some subscriber has not received, oldest first; each with the number of its newest event.
     batches: VecDeque<(u64, Arc<[Event]>)>,
     /// How many events are in these.
@@ -65,14 +62,14 @@ struct Log {
 }
 
 /// What is dropped only once the lock is released, for that may run code of the application.
-type Spent = (Vec<Arc<[Event]>>, Option<Arc<Picture>>, Option<Waker>);
+type Spent = (Vec<Arc<[Event]>>, Option<Arc<Snapshot>>, Option<Waker>);
 
 /// What a subscriber has not received.
 pub(crate) struct Unread {
     /// The events; `None` if the subscriber lags.
     pub(crate) batches: Option<Vec<Arc<[Event]>>>,
     /// What they lead to.
-    pub(crate) picture: Arc<Picture>,
+    pub(crate) picture: Arc<Snapshot>,
 }
 
 impl Publication {
@@ -82,14 +79,13 @@ impl Publication {
             newest: ArcSwap::default(),
             log: Mutex::default(),
             queue: queue.max(1),
-            lagged: AtomicU64::new(0),
+            lagged: Lagged::default(),
         }
     }
 
-    /// The status with what only subscribers know.
-    pub(crate) fn complete(&self, mut status: Status) -> Status {
-        status.counters.lagged = self.lagged.load(Ordering::Relaxed);
-        status
+    /// The counter of subscribers that lagged.
+    pub(crate) fn lagged(&self) -> Lagged {
+        self.lagged.clone()
     }
 
     /// The newest picture; waits for nobody.
@@ -123,7 +119,7 @@ impl Publication {
         let before = &log.visible;
         let numbered = (before.upto + 1..).zip(&events);
         let about_watch = numbered.filter(|(_, event)| event.container().is_none()).last();
-        let picture = Arc::new(Picture {
+        let picture = Arc::new(Snapshot {
             upto: before.upto + events.len() as u64,
             portfolio: after.clone(),
             engine: events.last().and_then(|event| event.engine.clone()),
@@ -145,8 +141,8 @@ impl Publication {
         }));
     }
 
-    /// The picture, and all that happens from exactly there on.
-    pub(crate) fn subscribe(self: &Arc<Self>) -> (Portfolio, Subscription) {
+    /// Joins as a subscriber: its place, and the picture that all it will receive comes after.
+    pub(crate) fn join(self: &Arc<Self>) -> (Place, Arc<Snapshot>) {
         let (subscriber, seen) = self.with(|log| {
             // The newest is stored by the holder of the lock only.
             let seen = self.newest.load_full();
@@ -154,9 +150,7 @@ impl Publication {
             log.subscribers += 1;
             (log.subscribers, seen)
         });
-        let now = seen.portfolio.clone();
-        let place = Place { publication: self.clone(), subscriber, upto: seen.upto };
-        (now, Subscription::new(place, seen))
+        (Place { publication: self.clone(), subscriber, upto: seen.upto }, seen)
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut Log) -> T) -> T {
@@ -255,7 +249,7 @@ impl Place {
             Poll::Ready(Some(Unread { batches, picture: log.visible.clone() }))
         });
         if let Poll::Ready(Some(Unread { batches: None, .. })) = &unread {
-            publication.lagged.fetch_add(1, Ordering::Relaxed);
+            publication.lagged.increment();
         }
         unread
     }

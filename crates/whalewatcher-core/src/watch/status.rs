@@ -5,11 +5,8 @@ use std::mem::discriminant;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use tokio::sync::watch;
-
 use crate::engine::{ChangeSource, Unlisted};
 use crate::model::{EngineError, Printable, Unresolved};
-use crate::watch::publication::Publication;
 
 /// How a watcher fares at the moment.
 #[derive(Clone, Debug)]
@@ -138,42 +135,6 @@ impl Status {
     }
 }
 
-/// Follows how a watcher fares.
-///
-/// It hands out copies only: whoever looks at a status does not hold up the watcher.
-#[derive(Clone)]
-pub struct StatusFollower {
-    pub(crate) receiver: watch::Receiver<Status>,
-    pub(crate) publication: Arc<Publication>,
-}
-
-impl StatusFollower {
-    /// The status now.
-    #[must_use]
-    pub fn status(&self) -> Status {
-        self.publication.complete(self.receiver.borrow().clone())
-    }
-
-    /// Waits until something but the counters has changed since the last call, and returns the status then; `None` if
-    /// the watcher is gone. Changes that follow each other quickly are seen as one.
-    pub async fn changed(&mut self) -> Option<Status> {
-        self.receiver.changed().await.ok()?;
-        Some(self.publication.complete(self.receiver.borrow_and_update().clone()))
-    }
-
-    /// Waits for a status like that, and returns it; at once if it is so already; `None` if the watcher is gone.
-    pub async fn wait_for(&mut self, condition: impl FnMut(&Status) -> bool) -> Option<Status> {
-        let status = self.receiver.wait_for(condition).await.ok()?.clone();
-        Some(self.publication.complete(status))
-    }
-}
-
-impl fmt::Debug for StatusFollower {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("StatusFollower").field(&self.status()).finish()
-    }
-}
-
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.phase {
@@ -287,21 +248,5 @@ mod tests {
             (status.source, status.fallback) = (Some(ChangeSource::Hints), None);
             assert_eq!(status.to_string(), format!("{words}, by hints, 2 unresolved"));
         }
-    }
-
-    #[tokio::test]
-    async fn a_follower_sees_what_changes_and_hears_of_the_end() {
-        let sender = watch::Sender::new(Status::new(Phase::Idle));
-        let publication = Arc::new(Publication::new(1));
-        let mut follower = StatusFollower { receiver: sender.subscribe(), publication };
-        assert!(format!("{follower:?}").starts_with("StatusFollower(Status { phase: Idle"));
-        sender.send_replace(Status::new(Phase::Connecting));
-        assert!(matches!(follower.changed().await.unwrap().phase, Phase::Connecting));
-        sender.send_replace(Status::new(live(1)));
-        assert!(follower.status().is_live());
-        assert!(follower.wait_for(Status::is_live).await.unwrap().is_live());
-        drop(sender);
-        assert!(follower.changed().await.is_none());
-        assert!(follower.wait_for(|status| !status.is_live()).await.is_none());
     }
 }

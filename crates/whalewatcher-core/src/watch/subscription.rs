@@ -12,9 +12,9 @@ use std::time::SystemTime;
 use futures_core::Stream;
 use tokio::task::coop::consume_budget;
 
+use super::publication::{Place, Publication, Snapshot};
 use crate::model::{Event, EventKind};
 use crate::portfolio::{Portfolio, difference};
-use crate::watch::publication::{Picture, Place};
 
 /// The changes from the moment of subscribing on: a [`Stream`] of [`Event`]s that ends when the watcher is closed.
 ///
@@ -33,7 +33,7 @@ use crate::watch::publication::{Picture, Place};
 pub struct Subscription {
     place: Place,
     /// The picture with everything that is handed out or received.
-    seen: Arc<Picture>,
+    seen: Arc<Snapshot>,
     /// What is received and not handed out. No batch is empty.
     received: VecDeque<Arc<[Event]>>,
     /// How many events of the first batch are handed out.
@@ -41,8 +41,11 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    pub(crate) fn new(place: Place, seen: Arc<Picture>) -> Self {
-        Self { place, seen, received: VecDeque::new(), read: 0 }
+    /// The picture, and all that happens from exactly there on.
+    pub(crate) fn new(publication: &Arc<Publication>) -> (Portfolio, Self) {
+        let (place, seen) = publication.join();
+        let now = seen.portfolio.clone();
+        (now, Self { place, seen, received: VecDeque::new(), read: 0 })
     }
 
     /// The next event; `None` after the watcher was closed. Nothing is lost if the future is dropped.
@@ -90,7 +93,7 @@ impl fmt::Debug for Subscription {
 }
 
 /// What a subscriber that lags receives in place of what it missed.
-fn catch_up(before: &Picture, after: &Picture) -> Arc<[Event]> {
+fn catch_up(before: &Snapshot, after: &Snapshot) -> Arc<[Event]> {
     let now = SystemTime::now();
     let missed = after.upto - before.upto;
     let mut events = vec![Event::new(now, EventKind::Lagged { missed }).with_engine(after.engine.clone())];
@@ -121,8 +124,6 @@ mod tests {
 
     use super::*;
     use crate::model::Container;
-    use crate::watch::publication::Publication;
-    use crate::watch::status::Status;
 
     /// Publishes that the one container has this number for a name now.
     fn publish(publication: &Publication, number: u32, in_between: impl FnOnce()) {
@@ -157,7 +158,7 @@ mod tests {
     #[test]
     fn whoever_is_woken_by_an_event_finds_the_picture_that_it_led_to() {
         let publication = Arc::new(Publication::new(8));
-        let (_, mut changes) = publication.subscribe();
+        let (_, mut changes) = Subscription::new(&publication);
         let looking = Arc::new(Looking { publication: publication.clone(), seen: Mutex::default() });
         let waker = Waker::from(looking.clone());
         assert!(changes.poll_next_unpin(&mut Context::from_waker(&waker)).is_pending());
@@ -172,7 +173,7 @@ mod tests {
     fn what_is_in_the_snapshot_does_not_come_again() {
         let publication = Arc::new(Publication::new(8));
         let mut joined = None;
-        publish(&publication, 1, || joined = Some(publication.subscribe()));
+        publish(&publication, 1, || joined = Some(Subscription::new(&publication)));
         let (now, mut changes) = joined.expect("called in between");
         assert_eq!(number(&now), 1);
         assert!(changes.next().now_or_never().is_none());
@@ -203,9 +204,9 @@ mod tests {
     #[test]
     fn who_lags_is_reported_how_much_it_missed_and_what_it_does_not_know_yet() {
         let publication = Arc::new(Publication::new(1));
-        let lagged = || publication.complete(Status::new(crate::Phase::Idle)).counters.lagged;
+        let lagged = || publication.lagged().total();
         publish(&publication, 1, || {});
-        let (_, mut changes) = publication.subscribe();
+        let (_, mut changes) = Subscription::new(&publication);
         sync(&publication);
         publish(&publication, 2, || {});
         publish(&publication, 3, || {});
@@ -222,7 +223,7 @@ mod tests {
     #[test]
     fn what_readers_see_subscribers_receive_even_if_the_end_comes_in_between() {
         let publication = Arc::new(Publication::new(8));
-        let (mut fold, mut changes) = publication.subscribe();
+        let (mut fold, mut changes) = Subscription::new(&publication);
         publish(&publication, 1, || publication.end());
         publish(&publication, 2, || panic!("nothing is published after the end"));
         while let Some(event) = changes.next().now_or_never().expect("all is there") {
@@ -235,7 +236,7 @@ mod tests {
     fn whatever_thread_ends_it_the_fold_is_the_picture() {
         for _ in 0..500 {
             let publication = Arc::new(Publication::new(4));
-            let (mut fold, mut changes) = publication.subscribe();
+            let (mut fold, mut changes) = Subscription::new(&publication);
             let begin = Barrier::new(2);
             thread::scope(|scope| {
                 scope.spawn(|| {
@@ -274,7 +275,7 @@ mod tests {
         const QUEUE: usize = 1000;
         let held = |all: &[Weak<Container>]| all.iter().filter(|it| it.strong_count() > 0).count();
         let publication = Arc::new(Publication::new(QUEUE));
-        let (mut fold, mut never_read) = publication.subscribe();
+        let (mut fold, mut never_read) = Subscription::new(&publication);
         let all = publish_many(&publication, 900);
         assert_eq!(held(&all), 900, "what fits is kept");
         fold.apply(&never_read.next().now_or_never().flatten().expect("an event").kind);
@@ -296,7 +297,7 @@ mod tests {
     #[test]
     fn as_many_events_as_containers_are_alive_are_kept_however_short_the_queue() {
         let publication = Arc::new(Publication::new(1));
-        let (mut fold, mut changes) = publication.subscribe();
+        let (mut fold, mut changes) = Subscription::new(&publication);
         let mut after = Portfolio::default();
         for nth in 0..50 {
             let kind = EventKind::Started(Arc::new(Container::new(nth.to_string(), "name", 1)));
@@ -313,13 +314,13 @@ mod tests {
     #[test]
     fn what_was_published_is_read_to_its_end() {
         let publication = Arc::new(Publication::new(8));
-        let (_, mut changes) = publication.subscribe();
+        let (_, mut changes) = Subscription::new(&publication);
         assert_eq!(format!("{changes:?}"), "Subscription { .. }");
         publish(&publication, 1, || {});
         publication.end();
         assert_eq!(changes.next().now_or_never().flatten().as_ref().map(reported), Some(1));
         assert!(matches!(changes.next().now_or_never(), Some(None)));
-        let (now, mut after) = publication.subscribe();
+        let (now, mut after) = Subscription::new(&publication);
         assert_eq!(number(&now), 1);
         assert!(matches!(after.next().now_or_never(), Some(None)));
     }
@@ -337,7 +338,7 @@ mod tests {
         });
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         for _ in 0..2000 {
-            let (now, mut changes) = publication.subscribe();
+            let (now, mut changes) = Subscription::new(&publication);
             let next = runtime.block_on(changes.next()).expect("no end");
             if !matches!(next.kind, EventKind::Lagged { .. }) {
                 assert_eq!(reported(&next), number(&now) + 1);

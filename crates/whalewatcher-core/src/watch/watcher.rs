@@ -1,22 +1,21 @@
 //! A watcher keeps one engine's portfolio in sync.
 
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
 use futures_core::future::BoxFuture;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::{EngineClient, EngineIdentity};
-use crate::model::EngineError;
+use super::error::WatchError;
+use super::guard::Turn;
+use super::shared::Shared;
+use super::status::{Phase, Status};
+use super::status_follower::StatusFollower;
+use super::subscription::Subscription;
+use crate::engine::EngineClient;
+use crate::model::EngineIdentity;
 use crate::portfolio::Portfolio;
-use crate::reconciler::Reconciler;
 use crate::settings::Settings;
-use crate::watch::guard::Turn;
-use crate::watch::publication::Publication;
-use crate::watch::status::{Phase, Status, StatusFollower};
-use crate::watch::subscription::Subscription;
 
 /// Keeps one engine's portfolio in sync; the part that is the same for every kind of engine, for holding
 /// watchers of several kinds as `Box<dyn Watcher>`. [`EngineWatcher`] is the one implementation, and says more of
@@ -72,54 +71,6 @@ pub struct EngineWatcher<C> {
     shared: Arc<Shared<C>>,
 }
 
-/// What the watch and its users share.
-pub(crate) struct Shared<C> {
-    pub(crate) client: C,
-    pub(crate) settings: Settings,
-    pub(crate) publication: Arc<Publication>,
-    status: watch::Sender<Status>,
-    identity: ArcSwapOption<EngineIdentity>,
-    /// Absent while a watch has it.
-    pub(crate) reconciler: Mutex<Option<Reconciler>>,
-    pub(crate) closed: CancellationToken,
-}
-
-/// Why a watch does not go on, or why there is none.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum WatchError {
-    /// Nobody has watched yet: [`EngineWatcher::watch`] was not called.
-    #[error("this watcher is not being watched: call `watch` before")]
-    NotWatched,
-    /// Another watch of this watcher runs.
-    #[error("this watcher is being watched already")]
-    AlreadyWatching,
-    /// The watcher was closed.
-    #[error("this watcher was closed")]
-    Closed,
-    /// The watch was cancelled or dropped, or the runtime that ran it has ended.
-    #[error("the watch was cancelled")]
-    Cancelled,
-    /// The engine could not be reached as often in a row as the back-off allows.
-    #[error("gave up: {error}")]
-    GaveUp {
-        /// Why not, the last time.
-        error: Arc<EngineError>,
-    },
-    /// The engine client's hook before watching failed.
-    #[error("not watching: {error}")]
-    Refused {
-        /// What the hook returned.
-        error: Arc<EngineError>,
-    },
-    /// The engine client, or what the application gave it, such as a hook, panicked.
-    #[error("{error}")]
-    Panicked {
-        /// The panic's message.
-        error: Arc<EngineError>,
-    },
-}
-
 impl<C: EngineClient> EngineWatcher<C> {
     /// A watcher with default settings.
     pub fn new(client: C) -> Self {
@@ -128,17 +79,7 @@ impl<C: EngineClient> EngineWatcher<C> {
 
     /// A watcher with these settings.
     pub fn with_settings(client: C, settings: Settings) -> Self {
-        Self {
-            shared: Arc::new(Shared {
-                client,
-                publication: Arc::new(Publication::new(settings.subscriber_queue())),
-                settings,
-                status: watch::Sender::new(Status::new(Phase::Idle)),
-                identity: ArcSwapOption::empty(),
-                reconciler: Mutex::new(Some(Reconciler::default())),
-                closed: CancellationToken::new(),
-            }),
-        }
+        Self { shared: Arc::new(Shared::new(client, settings)) }
     }
 
     /// The client it talks to the engine with.
@@ -159,7 +100,7 @@ impl<C: EngineClient> EngineWatcher<C> {
     /// [`Started`]: crate::EventKind::Started
     /// [`Synced`]: crate::EventKind::Synced
     pub fn subscribe(&self) -> (Portfolio, Subscription) {
-        self.shared.publication.subscribe()
+        Subscription::new(&self.shared.publication)
     }
 
     /// Waits until the portfolio is as the engine says: at once if it is already, else until the engine is reached
@@ -172,14 +113,10 @@ impl<C: EngineClient> EngineWatcher<C> {
     ///
     /// When that will not come: [`watch`](Self::watch) was not called, or the watch has ended, for whatever reason.
     pub async fn ready(&self) -> Result<Status, WatchError> {
-        let mut status = self.shared.status.subscribe();
         let decided = |status: &Status| {
             !matches!(status.phase, Phase::Connecting | Phase::Synchronizing | Phase::Disconnected { .. })
         };
-        // The sender lives as long as self.
-        let Ok(status) = status.wait_for(decided).await.map(|status| status.clone()) else {
-            return Err(WatchError::Closed);
-        };
+        let Some(status) = self.shared.wait_for(decided).await else { return Err(WatchError::Closed) };
         match status.phase {
             Phase::Failed { error } => Err(WatchError::GaveUp { error }),
             Phase::Refused { error } => Err(WatchError::Refused { error }),
@@ -187,7 +124,7 @@ impl<C: EngineClient> EngineWatcher<C> {
             Phase::Idle => Err(WatchError::NotWatched),
             Phase::Cancelled => Err(WatchError::Cancelled),
             Phase::Closed => Err(WatchError::Closed),
-            _ => Ok(self.shared.publication.complete(status)),
+            _ => Ok(status),
         }
     }
 
@@ -235,10 +172,7 @@ impl<C: EngineClient> EngineWatcher<C> {
 
     /// Returns the status, with a way to await its changes.
     pub fn follow_status(&self) -> StatusFollower {
-        StatusFollower {
-            receiver: self.shared.status.subscribe(),
-            publication: self.shared.publication.clone(),
-        }
+        self.shared.follow_status()
     }
 
     /// The engine's type, such as `docker.com`.
@@ -253,7 +187,7 @@ impl<C: EngineClient> EngineWatcher<C> {
 
     /// The engine's identity, as of the newest connection; `None` before the first.
     pub fn identity(&self) -> Option<Arc<EngineIdentity>> {
-        self.shared.identity.load_full()
+        self.shared.identity()
     }
 
     /// Ends the watch and all subscriptions, for good. The portfolio stays readable as last known.
@@ -261,34 +195,6 @@ impl<C: EngineClient> EngineWatcher<C> {
         self.shared.closed.cancel();
         self.shared.rest(Phase::Closed);
         self.shared.publication.end();
-    }
-}
-
-impl<C> Shared<C> {
-    pub(crate) fn set_identity(&self, identity: Arc<EngineIdentity>) {
-        self.identity.store(Some(identity));
-    }
-
-    pub(crate) fn status(&self) -> Status {
-        self.publication.complete(self.status.borrow().clone())
-    }
-
-    pub(crate) fn set_status(&self, status: Status) {
-        self.status.send_if_modified(|current| {
-            // Once closed, it stays so.
-            if matches!(current.phase, Phase::Closed) {
-                return false;
-            }
-            let changes = !current.is_same(&status);
-            *current = status;
-            changes
-        });
-    }
-
-    /// Sets the phase of a watcher that nobody watches.
-    pub(crate) fn rest(&self, phase: Phase) {
-        let counters = self.status.borrow().counters.clone();
-        self.set_status(Status { counters, ..Status::new(phase) });
     }
 }
 

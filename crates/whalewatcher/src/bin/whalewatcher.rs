@@ -1,4 +1,4 @@
-//! The program whalewatcher; all of it is in `whalewatcher-cli`.
+//! The binary of the program; all code is in `whalewatcher-cli`.
 
 use std::process::ExitCode;
 

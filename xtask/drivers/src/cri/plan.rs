@@ -19,7 +19,7 @@ pub struct PodPlan {
     annotations: HashMap<String, String>,
 }
 
-/// A pod that was made: its sandbox, and what has to be told again with each of its containers.
+/// A pod that exists: its sandbox, and what each request to create a container must repeat.
 #[derive(Clone, Debug)]
 pub struct Pod {
     /// The sandbox's.
@@ -28,7 +28,7 @@ pub struct Pod {
     pub config: PodSandboxConfig,
 }
 
-/// What a container to be made is like; by default it runs until it is told to end.
+/// The plan of a container, which by default runs until it is stopped.
 #[derive(Clone, Debug)]
 pub struct ContainerPlan {
     name: String,

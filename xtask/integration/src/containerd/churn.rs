@@ -1,4 +1,4 @@
-//! Containers in three namespaces that somebody does things to at random.
+//! Random transitions of containers in three namespaces.
 
 use std::sync::Mutex;
 

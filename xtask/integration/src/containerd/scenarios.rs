@@ -9,27 +9,27 @@ mod many;
 mod outage;
 mod sync;
 
-use super::stage::Stage;
-use crate::theatre::{Scenario, scenarios};
+use super::fixture::ContainerdFixture;
+use crate::scenario::{Scenario, scenarios};
 
-pub(crate) const SCENARIOS: &[Scenario<Stage>] = scenarios![
-    sync::nerdctls_containers_in_three_namespaces_are_there_at_the_start,
-    sync::whoever_comes_while_containers_come_and_go_misses_nothing,
+pub(crate) const SCENARIOS: &[Scenario<ContainerdFixture>] = scenarios![
+    sync::nerdctl_containers_in_three_namespaces_are_there_at_the_start,
+    sync::watchers_that_join_during_churn_miss_nothing,
     lifecycle::each_transition_is_reported_once,
-    lifecycle::what_ctr_runs_and_ends_is_reported,
-    lifecycle::exit_codes_are_passed_on,
-    lifecycle::finished_execs_change_nothing_while_containers_come_and_go,
-    lifecycle::an_id_that_is_reused_is_exited_and_started,
+    lifecycle::containers_of_ctr_are_reported,
+    lifecycle::exits_have_their_codes,
+    lifecycle::execs_change_nothing_during_churn,
+    lifecycle::a_reused_id_is_exited_and_started,
     lifecycle::one_id_in_two_namespaces_is_two_containers,
-    lifecycle::a_task_whose_container_is_deleted_under_it_is_nobodys,
-    many::a_hundred_short_lived_tasks_at_once_are_reported_and_leave_nothing,
-    many::two_thousand_containers_as_large_as_dockers_hide_nothing,
-    outage::of_a_killed_containerd_the_difference_is_reported,
-    outage::how_a_life_ended_while_the_watcher_was_cut_off_is_reported,
-    outage::containerd_is_killed_again_and_again_while_containers_come_and_go,
-    churn::random_churn_in_three_namespaces_by_four_with_three_subscribers,
-    faults::whatever_goes_wrong_on_the_way_nothing_wrong_is_reported_and_the_picture_is_right_after,
-    likeness::the_test_kits_engine_answers_as_this_one_does,
-    likeness::the_test_kits_engine_reports_a_life_as_this_one_does,
-    beside::of_a_dockerd_on_the_same_containerd_nothing_shows,
+    lifecycle::a_task_without_its_container_counts_as_exited,
+    many::many_short_lived_tasks_are_reported_and_leave_nothing,
+    many::many_large_containers_are_listed_completely,
+    outage::killed_containerd_yields_the_difference,
+    outage::exits_during_an_outage_have_their_codes,
+    outage::containerd_killed_repeatedly_during_churn,
+    churn::random_churn_with_three_subscribers,
+    faults::random_faults_cause_no_false_event,
+    likeness::the_test_kit_answers_like_this_engine,
+    likeness::the_test_kit_reports_a_life_like_this_engine,
+    beside::containers_of_a_dockerd_on_the_same_containerd_are_ignored,
 ];

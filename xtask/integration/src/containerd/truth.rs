@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, ensure};
 use whalewatcher_core::{COMPOSE_PROJECT_LABEL, Portfolio};
 
-use super::stage::Stage;
-use crate::picture::differences;
+use super::fixture::ContainerdFixture;
+use crate::comparison::differences;
+use crate::fixture::Fixture as _;
 use whalewatcher_drivers::containerd::join;
 
 /// Namespaces that belong to others.
@@ -38,23 +39,23 @@ pub(super) struct Task {
 
 impl Truth {
     /// Asks for everything. It is the truth if the engine is quiet.
-    pub(super) async fn ask(stage: &Stage) -> Result<Truth> {
-        let listed = stage.ctr("default", &["namespaces", "list", "--quiet"]).await?;
+    pub(super) async fn ask(fixture: &ContainerdFixture) -> Result<Truth> {
+        let listed = fixture.ctr("default", &["namespaces", "list", "--quiet"]).await?;
         let mut alive = BTreeMap::new();
         for namespace in listed.lines().map(str::trim).filter(|name| !OTHERS.contains(name)) {
-            let tasks = tasks(stage, namespace).await?;
+            let tasks = tasks(fixture, namespace).await?;
             let is_alive = |task: &&Task| matches!(task.status.as_str(), "RUNNING" | "PAUSED");
             if !tasks.iter().any(|task| is_alive(&task)) {
                 continue;
             }
             // Their labels are in no list of `ctr`.
-            let containers = stage.driver()?.list(namespace).await?;
+            let containers = fixture.driver().await?.list(namespace).await?;
             let labels: BTreeMap<String, BTreeMap<String, String>> = containers
                 .into_iter()
                 .map(|container| (container.id, container.labels.into_iter().collect()))
                 .collect();
             for task in tasks.iter().filter(is_alive) {
-                // One whose container was deleted under it is nobody's.
+                // A task whose container was deleted does not count.
                 let Some(labels) = labels.get(&task.id).cloned() else { continue };
                 let name = labels.get("nerdctl/name").unwrap_or(&task.id);
                 let alive_one = Alive {
@@ -77,8 +78,8 @@ impl Truth {
 }
 
 /// The tasks of a namespace, alive or not.
-pub(super) async fn tasks(stage: &Stage, namespace: &str) -> Result<Vec<Task>> {
-    let listed = stage.ctr(namespace, &["tasks", "list"]).await?;
+pub(super) async fn tasks(fixture: &ContainerdFixture, namespace: &str) -> Result<Vec<Task>> {
+    let listed = fixture.ctr(namespace, &["tasks", "list"]).await?;
     let mut lines = listed.lines();
     let heading: Vec<&str> = lines.next().unwrap_or_default().split_whitespace().collect();
     ensure!(heading == ["TASK", "PID", "STATUS"], "ctr lists tasks otherwise: {heading:?}");

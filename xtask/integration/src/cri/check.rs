@@ -3,43 +3,23 @@
 use std::collections::HashSet;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use whalewatcher_core::{ChangeSource, EventKind, Portfolio};
+use whalewatcher_core::{ChangeSource, EventKind};
 
-use super::Client;
-use super::stage::{Stage, Watched};
+use super::fixture::{CriFixture, Watched};
 use super::truth::{Truth, moment};
-use crate::check::with_events;
-use crate::picture::{self, Reality};
+use crate::comparison;
+use crate::comparison::with_events;
 use crate::recorder::Record;
 use crate::watched::Way;
 
-impl Reality<Client> for Stage {
-    /// CRI's statuses can fail or hold no PID for a moment: once in some twenty runs, on 2.1.
-    const FAILS_INSPECTIONS: bool = true;
-
-    type Truth = Truth;
-
-    async fn ask(&self) -> Result<Truth> {
-        Truth::ask(&self.driver().await?).await
-    }
-
-    fn differences(truth: &Truth, portfolio: &Portfolio) -> Vec<String> {
-        truth.differences(portfolio)
-    }
-
-    async fn fence(&self, watched: &Watched) -> Result<()> {
-        Stage::fence(self, watched).await
-    }
-}
-
 /// Checks everything, once the engine is quiet and no more fault is at work.
-pub(super) async fn check(stage: &Stage, watched: &Watched) -> Result<()> {
-    check_by(stage, watched, stage.source()).await
+pub(super) async fn check(fixture: &CriFixture, watched: &Watched) -> Result<()> {
+    check_by(fixture, watched, fixture.source()).await
 }
 
 /// The same of a watcher that learns of changes by this.
-pub(super) async fn check_by(stage: &Stage, watched: &Watched, expected: ChangeSource) -> Result<()> {
-    let truth = picture::check(stage, watched).await?;
+pub(super) async fn check_by(fixture: &CriFixture, watched: &Watched, expected: ChangeSource) -> Result<()> {
+    let truth = comparison::check(fixture, watched).await?;
     let source = watched.watching.status().source;
     ensure!(source == Some(expected), "changes are learned of by {source:?}");
     for recorder in &watched.recorders {
@@ -67,7 +47,7 @@ fn one_life_each(record: &Record) -> Result<()> {
     Ok(())
 }
 
-/// What was told of ends is what the engine remembers of them. A killed containerd does not remember all.
+/// Checks that exits are as the engine remembers them. A killed containerd does not remember all.
 fn ends(record: &Record, truth: &Truth, way: Way) -> Result<()> {
     for (index, event) in record.events.iter().enumerate() {
         let EventKind::Exited { container, code } = &event.kind else { continue };

@@ -1,4 +1,4 @@
-//! Pods that somebody does things to at random.
+//! Random transitions of pods.
 
 use std::sync::Mutex;
 use std::time::SystemTime;

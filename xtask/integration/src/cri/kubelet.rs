@@ -1,4 +1,4 @@
-//! Somebody else who lives on CRI's events, as the kubelet does.
+//! Another client of CRI's events, as the kubelet is.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,16 +26,16 @@ pub(super) const LIFE: [ContainerEventType; 4] = [
     ContainerEventType::ContainerDeletedEvent,
 ];
 
-/// An event, and when it was heard.
+/// An event, and when it was received.
 #[derive(Clone, Copy, Debug)]
-struct Heard {
+struct Received {
     kind: ContainerEventType,
     /// How long after it had happened.
     late: Duration,
 }
 
-/// What was heard of each container.
-type Record = BTreeMap<String, Vec<Heard>>;
+/// The events of each container.
+type Record = BTreeMap<String, Vec<Received>>;
 
 /// A client of CRI's events that reads them all at once.
 pub(super) struct Kubelet {
@@ -53,15 +53,15 @@ impl Kubelet {
         let task = tokio::spawn({
             let record = record.clone();
             async move {
-                // The answer begins with the first event only. Its end is noticed by who waits for more.
+                // The answer begins with the first event only. Callers that wait for more notice its end.
                 let Ok(answer) = runtime.get_container_events(GetEventsRequest {}).await else { return };
                 let mut events = answer.into_inner();
                 while let Ok(Some(event)) = events.message().await {
                     let happened = moment(event.created_at).unwrap_or(SystemTime::UNIX_EPOCH);
                     let late = SystemTime::now().duration_since(happened).unwrap_or_default();
-                    let heard = Heard { kind: event.container_event_type(), late };
+                    let received = Received { kind: event.container_event_type(), late };
                     let mut record = record.lock().unwrap_or_else(PoisonError::into_inner);
-                    record.entry(event.container_id).or_default().push(heard);
+                    record.entry(event.container_id).or_default().push(received);
                     growing.send_modify(|count| *count += 1);
                 }
             }
@@ -69,8 +69,8 @@ impl Kubelet {
         Kubelet { record, grown, _task: AbortOnDropHandle::new(task) }
     }
 
-    /// Subscribes, and returns once all that becomes of a pod is heard. That takes more than one pod where events go to
-    /// one client only: one who has gone takes an event with him.
+    /// Subscribes, and returns once all events of a pod's life are received. That takes more than one pod where events go
+    /// to one client only: a client that has gone takes one more event.
     pub(super) async fn listen(driver: &Driver) -> Result<Kubelet> {
         let kubelet = Kubelet::begin(driver);
         let deadline = Instant::now() + LIMIT;
@@ -80,24 +80,30 @@ impl Kubelet {
             if timeout(PROBE_LIMIT, kubelet.whole_life(&pod.id)).await.is_ok() {
                 break;
             }
-            ensure!(Instant::now() < deadline, "a kubelet does not hear all: {:?}", kubelet.record());
+            ensure!(
+                Instant::now() < deadline,
+                "the other client does not receive all events: {:?}",
+                kubelet.record()
+            );
         }
         Ok(kubelet)
     }
 
-    /// Waits until all is heard of a life that is over.
+    /// Waits until all events of a life are received.
     async fn whole_life(&self, id: &str) {
         let mut grown = self.grown.clone();
         loop {
             grown.mark_unchanged();
-            if self.record().get(id).is_some_and(|heard| is_whole(heard)) || grown.changed().await.is_err() {
+            if self.record().get(id).is_some_and(|received| is_whole(received))
+                || grown.changed().await.is_err()
+            {
                 return;
             }
         }
     }
 
-    /// Waits until all is heard of all these lives, and checks that there was nothing twice.
-    pub(super) async fn hears_whole_lives(&self, ids: &[String]) -> Result<()> {
+    /// Waits until all events of all these lives are received, and checks that none came twice.
+    pub(super) async fn receives_whole_lives(&self, ids: &[String]) -> Result<()> {
         let waiting = async {
             for id in ids {
                 self.whole_life(id).await;
@@ -107,31 +113,35 @@ impl Kubelet {
         let record = self.record();
         let of = |id: &String| record.get(id).cloned().unwrap_or_default();
         let not_whole: Vec<_> =
-            ids.iter().map(|id| (id, of(id))).filter(|(_, heard)| !is_whole(heard)).collect();
+            ids.iter().map(|id| (id, of(id))).filter(|(_, received)| !is_whole(received)).collect();
         if !not_whole.is_empty() {
-            bail!("of {} of {} lives not all was heard: {not_whole:?}", not_whole.len(), ids.len());
+            bail!(
+                "of {} of {} lives not all events were received: {not_whole:?}",
+                not_whole.len(),
+                ids.len()
+            );
         }
         Ok(())
     }
 
-    /// How many events were heard of these.
-    pub(super) fn heard_of(&self, ids: &[String]) -> usize {
+    /// Counts the events of these lives.
+    pub(super) fn received_of(&self, ids: &[String]) -> usize {
         let record = self.record();
         ids.iter().filter_map(|id| record.get(id)).map(Vec::len).sum()
     }
 
-    /// Waits until something more is heard, but no longer than this.
+    /// Waits for the next event, but no longer than this.
     pub(super) async fn next_within(&self, limit: Duration) {
         let mut grown = self.grown.clone();
         grown.mark_unchanged();
         let _ = timeout(limit, grown.changed()).await;
     }
 
-    /// How long after it had happened the events of these were heard, in order.
+    /// Returns the lags of the events of these lives, sorted.
     pub(super) fn latencies(&self, ids: &[String]) -> Vec<Duration> {
         let record = self.record();
         let mut late: Vec<Duration> =
-            ids.iter().filter_map(|id| record.get(id)).flatten().map(|heard| heard.late).collect();
+            ids.iter().filter_map(|id| record.get(id)).flatten().map(|received| received.late).collect();
         late.sort_unstable();
         late
     }
@@ -141,7 +151,8 @@ impl Kubelet {
     }
 }
 
-/// Each kind once. What is told at the same moment may come in any order.
-fn is_whole(heard: &[Heard]) -> bool {
-    heard.len() == LIFE.len() && LIFE.iter().all(|kind| heard.iter().any(|heard| heard.kind == *kind))
+/// Whether each kind was received once. Events of the same moment come in any order.
+fn is_whole(received: &[Received]) -> bool {
+    received.len() == LIFE.len()
+        && LIFE.iter().all(|kind| received.iter().any(|received| received.kind == *kind))
 }

@@ -11,7 +11,7 @@ use whalewatcher_drivers::api::runtime::v1::{
     ContainerState, ContainerStatus, PodSandboxMetadata, PodSandboxState,
 };
 
-use crate::picture::differences;
+use crate::comparison::differences;
 use whalewatcher_drivers::EngineFailure;
 use whalewatcher_drivers::cri::{AT_ONCE, Driver};
 
@@ -121,7 +121,7 @@ fn labels(
     own.chain(annotations).chain(of_pod).map(|(key, value)| (key, value.clone())).collect()
 }
 
-/// In the JSON that is told to who asks for more.
+/// Reads the PID from the JSON of a verbose status.
 fn pid(info: &HashMap<String, String>) -> Result<u32> {
     let info = info.get("info").context("the verbose status has no info")?;
     let info: Value = serde_json::from_str(info).context("the info is no JSON")?;

@@ -3,15 +3,15 @@
 mod lifecycle;
 mod outage;
 
-use super::Stage;
-use crate::theatre::{Scenario, scenarios};
+use super::PodmanFixture;
+use crate::scenario::{Scenario, scenarios};
 
-pub(crate) const SCENARIOS: &[Scenario<Stage>] = scenarios![
-    lifecycle::what_is_alive_is_there_at_the_start,
+pub(crate) const SCENARIOS: &[Scenario<PodmanFixture>] = scenarios![
+    lifecycle::all_containers_are_there_at_the_start,
     lifecycle::each_transition_is_reported_once,
-    lifecycle::what_ends_at_once_is_started_and_exited,
+    lifecycle::short_lives_are_started_and_exited,
     lifecycle::an_exec_changes_nothing,
-    lifecycle::whoever_comes_amid_a_churn_misses_nothing,
-    outage::of_a_killed_podman_the_difference_is_reported,
-    outage::podman_is_killed_again_and_again_while_containers_come_and_go,
+    lifecycle::watchers_that_join_during_churn_miss_nothing,
+    outage::killed_podman_yields_the_difference,
+    outage::podman_killed_repeatedly_during_churn,
 ];

@@ -65,7 +65,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Whoever started this holds the other end of the input, and is gone when that is closed.
+/// Ends this process when the one that started it closes its end of the input.
 fn end_with_the_input() {
     thread::spawn(|| -> Result<()> {
         io::stdin().read_to_end(&mut Vec::new())?;

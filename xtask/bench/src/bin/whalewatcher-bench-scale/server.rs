@@ -51,10 +51,10 @@ fn reply(reply: &Reply) -> Result<()> {
     Ok(())
 }
 
-/// Lets as many transitions happen as are due, whoever else wants the cores; all that there were to be, be it late.
+/// Lets all planned transitions happen, each when it is due or, on a busy machine, later.
 async fn churn(docker: &Server, ids: &[String], turn: &mut usize, rate: u32, seconds: u32) -> Result<Reply> {
     let window = WINDOW.min(ids.len());
-    // Whoever is paused or gone by the end is neither: whole windows of four changes.
+    // Whole windows of four changes: at the end no container is paused or gone.
     let cycle = 4 * window;
     let planned = (rate as usize * seconds as usize).div_ceil(cycle) * cycle;
     let begin = Instant::now();

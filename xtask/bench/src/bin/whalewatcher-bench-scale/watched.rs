@@ -1,4 +1,4 @@
-//! WatchHandle the engine, and what that takes.
+//! Watches the engine, and measures what that takes.
 
 use std::env;
 use std::pin::pin;
@@ -15,8 +15,8 @@ use whalewatcher_moby::Client;
 use crate::allocated;
 use whalewatcher_bench::floor::{Events, ask_about_all, milliseconds};
 
-/// How long to wait for what should have been told by now.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait for the next change.
+const CHANGE_LIMIT: Duration = Duration::from_secs(10);
 /// For how many seconds there are transitions that do not count.
 const WARM_UP: u32 = 4;
 
@@ -109,9 +109,9 @@ async fn churn(
             }
         }
     };
-    // What is not told by then is told to be missing.
+    // Changes that do not arrive in time show in the report as missing.
     while (lags.len() as u64) < happened.transitions {
-        match timeout(PATIENCE, read_change(&mut changes, lags)).await {
+        match timeout(CHANGE_LIMIT, read_change(&mut changes, lags)).await {
             Ok(read) => read?,
             Err(_) => break,
         }
@@ -129,7 +129,7 @@ async fn read_change(changes: &mut Subscription, lags: &mut Vec<f64>) -> Result<
     Ok(())
 }
 
-/// What the engine's transitions take to come to somebody who does nothing but read them.
+/// Measures the lag of a reader of the event stream that does nothing else.
 async fn read_events(engine: &mut Served, rate: u32, seconds: u32) -> Result<Lag> {
     let mut events = Events::new(&engine.socket).await?;
     let mut lags = Vec::new();

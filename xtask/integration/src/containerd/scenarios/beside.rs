@@ -4,38 +4,46 @@ use anyhow::{Context as _, Result, ensure};
 use tokio::task::block_in_place;
 
 use super::super::check::check;
-use super::super::stage::Stage;
+use super::super::fixture::ContainerdFixture;
 use super::super::truth::tasks;
+use crate::fixture::Fixture as _;
 use crate::recorder::Reader;
 use whalewatcher_drivers::containerd::Plan;
 use whalewatcher_drivers::docker;
 
-pub(super) async fn of_a_dockerd_on_the_same_containerd_nothing_shows(stage: &Stage) -> Result<()> {
-    let watched = stage.watch().await?;
+pub(super) async fn containers_of_a_dockerd_on_the_same_containerd_are_ignored(
+    fixture: &ContainerdFixture,
+) -> Result<()> {
+    let watched = fixture.watch().await?;
     let mut reported = Reader::new(watched.recorder());
-    let socket = block_in_place(|| stage.engine().start_dockerd()).context("cannot start dockerd beside")?;
-    let played = play(stage, &socket, &mut reported).await;
-    block_in_place(|| stage.engine().stop_dockerd())?;
+    let socket =
+        block_in_place(|| fixture.engine().start_dockerd()).context("cannot start dockerd beside")?;
+    let played = play(fixture, &socket, &mut reported).await;
+    block_in_place(|| fixture.engine().stop_dockerd())?;
     played?;
-    check(stage, &watched).await?;
+    check(fixture, &watched).await?;
     ensure!(reported.rest().is_empty(), "there was more: {:?}", reported.rest());
     // Nor does a watcher that comes later see any.
-    let later = stage.watch().await?;
-    check(stage, &later).await
+    let later = fixture.watch().await?;
+    check(fixture, &later).await
 }
 
-async fn play(stage: &Stage, socket: &std::path::Path, reported: &mut Reader<'_>) -> Result<()> {
+async fn play(
+    fixture: &ContainerdFixture,
+    socket: &std::path::Path,
+    reported: &mut Reader<'_>,
+) -> Result<()> {
     let docker = docker::Driver::connect(socket).await?;
     let plan = docker::Plan::named("whale");
     docker.run(plan).await?;
-    let there = tasks(stage, "moby").await?;
+    let there = tasks(fixture, "moby").await?;
     ensure!(there.len() == 1 && there[0].status == "RUNNING", "dockerd runs it elsewhere: {there:?}");
     docker.pause("whale").await?;
     docker.unpause("whale").await?;
-    // Whatever comes of dockerd's has come when this is told.
-    stage.driver()?.run(&Plan::of("ours")).await?;
+    // When this container is reported, all earlier events have arrived.
+    fixture.driver().await?.run(&Plan::of("ours")).await?;
     reported.expect("started ours").await?;
     docker.remove("whale").await?;
-    stage.driver()?.remove("ours").await?;
+    fixture.driver().await?.remove("ours").await?;
     reported.expect("exited ours 137").await
 }

@@ -4,17 +4,18 @@ use anyhow::{Result, ensure};
 use futures_util::future::try_join_all;
 
 use super::super::check::check;
-use super::super::stage::Stage;
+use super::super::fixture::ContainerdFixture;
 use super::super::truth::tasks;
+use crate::fixture::Fixture as _;
 use crate::recorder::Reader;
 use whalewatcher_drivers::containerd::Plan;
 
 const SIGKILL: u32 = 9;
 const SIGTERM: u32 = 15;
 
-pub(super) async fn each_transition_is_reported_once(stage: &Stage) -> Result<()> {
-    let driver = stage.driver()?;
-    let watched = stage.watch().await?;
+pub(super) async fn each_transition_is_reported_once(fixture: &ContainerdFixture) -> Result<()> {
+    let driver = fixture.driver().await?;
+    let watched = fixture.watch().await?;
     let mut reported = Reader::new(watched.recorder());
     let key = "shop/0815";
     driver.create(&Plan::of(key).named("web").in_project("shop")).await?;
@@ -31,62 +32,62 @@ pub(super) async fn each_transition_is_reported_once(stage: &Stage) -> Result<()
     reported.expect("updated shop/web").await?;
     driver.label(key, "nerdctl/name", "front").await?;
     reported.expect("updated shop/front").await?;
-    check(stage, &watched).await?;
+    check(fixture, &watched).await?;
     driver.kill(key, SIGKILL).await?;
     reported.expect("exited shop/front 137").await?;
     driver.ended(key).await?;
-    let stopped = tasks(stage, "shop").await?;
+    let stopped = tasks(fixture, "shop").await?;
     ensure!(stopped.len() == 1 && stopped[0].status == "STOPPED", "the task is gone: {stopped:?}");
-    check(stage, &watched).await?;
+    check(fixture, &watched).await?;
     driver.delete_task(key).await?;
     // The same container, another life.
     driver.start(key).await?;
     reported.expect("started shop/front").await?;
     driver.remove(key).await?;
     reported.expect("exited shop/front 137").await?;
-    check(stage, &watched).await?;
+    check(fixture, &watched).await?;
     ensure!(reported.rest().is_empty(), "there was more: {:?}", reported.rest());
     Ok(())
 }
 
-pub(super) async fn what_ctr_runs_and_ends_is_reported(stage: &Stage) -> Result<()> {
-    let watched = stage.watch().await?;
+pub(super) async fn containers_of_ctr_are_reported(fixture: &ContainerdFixture) -> Result<()> {
+    let watched = fixture.watch().await?;
     let mut reported = Reader::new(watched.recorder());
     for (namespace, name) in [("default", "by-ctr"), ("tools", "tools/by-ctr")] {
-        let arguments = stage.engine().ctr_run_arguments(namespace, "by-ctr");
+        let arguments = fixture.engine().ctr_run_arguments(namespace, "by-ctr");
         let mut run = vec!["run", "--detach", "--label", "com.docker.compose.project=made-by-hand"];
         run.extend(arguments.iter().map(String::as_str));
         run.extend(["by-ctr", "/bin/sleep", "1000000"]);
-        stage.ctr(namespace, &run).await?;
+        fixture.ctr(namespace, &run).await?;
         reported.expect(&format!("started {name}")).await?;
-        stage.ctr(namespace, &["tasks", "pause", "by-ctr"]).await?;
+        fixture.ctr(namespace, &["tasks", "pause", "by-ctr"]).await?;
         reported.expect(&format!("paused {name}")).await?;
-        check(stage, &watched).await?;
-        stage.ctr(namespace, &["tasks", "resume", "by-ctr"]).await?;
+        check(fixture, &watched).await?;
+        fixture.ctr(namespace, &["tasks", "resume", "by-ctr"]).await?;
         reported.expect(&format!("unpaused {name}")).await?;
-        stage.ctr(namespace, &["tasks", "exec", "--exec-id", "probe", "by-ctr", "/bin/true"]).await?;
-        stage.ctr(namespace, &["containers", "label", "by-ctr", "tier=front"]).await?;
+        fixture.ctr(namespace, &["tasks", "exec", "--exec-id", "probe", "by-ctr", "/bin/true"]).await?;
+        fixture.ctr(namespace, &["containers", "label", "by-ctr", "tier=front"]).await?;
         reported.expect(&format!("updated {name}")).await?;
     }
     let project =
         watched.watching.portfolio().project("made-by-hand").map(|project| project.containers().count());
     ensure!(project == Some(2), "the project has {project:?} containers");
-    stage.ctr("default", &["tasks", "kill", "--signal", "SIGKILL", "by-ctr"]).await?;
+    fixture.ctr("default", &["tasks", "kill", "--signal", "SIGKILL", "by-ctr"]).await?;
     reported.expect("exited by-ctr 137").await?;
-    stage.ctr("tools", &["tasks", "delete", "--force", "by-ctr"]).await?;
+    fixture.ctr("tools", &["tasks", "delete", "--force", "by-ctr"]).await?;
     reported.expect("exited tools/by-ctr 137").await?;
-    check(stage, &watched).await?;
+    check(fixture, &watched).await?;
     ensure!(reported.rest().is_empty(), "there was more: {:?}", reported.rest());
     Ok(())
 }
 
-pub(super) async fn exit_codes_are_passed_on(stage: &Stage) -> Result<()> {
-    let driver = stage.driver()?;
-    let watched = stage.watch().await?;
+pub(super) async fn exits_have_their_codes(fixture: &ContainerdFixture) -> Result<()> {
+    let driver = fixture.driver().await?;
+    let watched = fixture.watch().await?;
     let mut reported = Reader::new(watched.recorder());
     for code in [0, 1, 42, 255] {
         let key = format!("ends-{code}");
-        // It lives until it is told to end, so that its start is seen before its end.
+        // It lives until it receives a signal, so that its start is seen before its end.
         let script = format!("trap 'exit {code}' TERM; sleep 1000000 & : > /dev/ready; wait");
         driver.run(&Plan::of(&key).running(&script)).await?;
         reported.expect(&format!("started {key}")).await?;
@@ -95,12 +96,12 @@ pub(super) async fn exit_codes_are_passed_on(stage: &Stage) -> Result<()> {
         driver.kill(&key, SIGTERM).await?;
         reported.expect(&format!("exited {key} {code}")).await?;
     }
-    check(stage, &watched).await
+    check(fixture, &watched).await
 }
 
-pub(super) async fn finished_execs_change_nothing_while_containers_come_and_go(stage: &Stage) -> Result<()> {
-    let driver = stage.driver()?;
-    let watched = stage.watch().await?;
+pub(super) async fn execs_change_nothing_during_churn(fixture: &ContainerdFixture) -> Result<()> {
+    let driver = fixture.driver().await?;
+    let watched = fixture.watch().await?;
     let hosts = ["host-0", "host-1", "shop/host-2"];
     driver.run_all(hosts.map(Plan::of)).await?;
     watched.recorder().until_reported(3, "started").await?;
@@ -126,7 +127,7 @@ pub(super) async fn finished_execs_change_nothing_while_containers_come_and_go(s
     let (execs, others) = tokio::join!(try_join_all(hosts.map(execs)), coming_and_going);
     execs?;
     others?;
-    check(stage, &watched).await?;
+    check(fixture, &watched).await?;
     let of_hosts: Vec<String> = reported.rest().into_iter().filter(|words| words.contains("host")).collect();
     ensure!(of_hosts.is_empty(), "execs changed something: {of_hosts:?}");
     let passers = reported.rest().iter().filter(|words| words.starts_with("exited passer-by")).count();
@@ -134,9 +135,9 @@ pub(super) async fn finished_execs_change_nothing_while_containers_come_and_go(s
     Ok(())
 }
 
-pub(super) async fn an_id_that_is_reused_is_exited_and_started(stage: &Stage) -> Result<()> {
-    let driver = stage.driver()?;
-    let watched = stage.watch().await?;
+pub(super) async fn a_reused_id_is_exited_and_started(fixture: &ContainerdFixture) -> Result<()> {
+    let driver = fixture.driver().await?;
+    let watched = fixture.watch().await?;
     let mut reported = Reader::new(watched.recorder());
     for round in 0..8 {
         let plan = Plan::of("jobs/same").labelled("round", &round.to_string());
@@ -159,12 +160,12 @@ pub(super) async fn an_id_that_is_reused_is_exited_and_started(stage: &Stage) ->
     }
     driver.run(&Plan::of("jobs/same").labelled("round", "last")).await?;
     reported.expect("started jobs/same").await?;
-    check(stage, &watched).await
+    check(fixture, &watched).await
 }
 
-pub(super) async fn one_id_in_two_namespaces_is_two_containers(stage: &Stage) -> Result<()> {
-    let driver = stage.driver()?;
-    let watched = stage.watch().await?;
+pub(super) async fn one_id_in_two_namespaces_is_two_containers(fixture: &ContainerdFixture) -> Result<()> {
+    let driver = fixture.driver().await?;
+    let watched = fixture.watch().await?;
     let mut reported = Reader::new(watched.recorder());
     for key in ["same", "blue/same", "green/same"] {
         driver.run(&Plan::of(key)).await?;
@@ -174,24 +175,24 @@ pub(super) async fn one_id_in_two_namespaces_is_two_containers(stage: &Stage) ->
     reported.expect("paused green/same").await?;
     driver.remove("blue/same").await?;
     reported.expect("exited blue/same 137").await?;
-    check(stage, &watched).await?;
+    check(fixture, &watched).await?;
     let total = watched.watching.portfolio().total();
     ensure!(total == 2, "{total} are left");
     Ok(())
 }
 
-pub(super) async fn a_task_whose_container_is_deleted_under_it_is_nobodys(stage: &Stage) -> Result<()> {
-    let driver = stage.driver()?;
-    let watched = stage.watch().await?;
+pub(super) async fn a_task_without_its_container_counts_as_exited(fixture: &ContainerdFixture) -> Result<()> {
+    let driver = fixture.driver().await?;
+    let watched = fixture.watch().await?;
     let mut reported = Reader::new(watched.recorder());
     driver.run(&Plan::of("robbed/one")).await?;
     reported.expect("started robbed/one").await?;
     driver.delete("robbed/one").await?;
     reported.expect("exited robbed/one").await?;
-    let left = tasks(stage, "robbed").await?;
+    let left = tasks(fixture, "robbed").await?;
     ensure!(left.len() == 1 && left[0].status == "RUNNING", "it is really over: {left:?}");
-    check(stage, &watched).await?;
-    // Nor does it come back to who looks later.
-    let later = stage.watch().await?;
-    check(stage, &later).await
+    check(fixture, &watched).await?;
+    // A later watcher does not see it either.
+    let later = fixture.watch().await?;
+    check(fixture, &later).await
 }

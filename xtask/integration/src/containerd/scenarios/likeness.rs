@@ -1,4 +1,4 @@
-//! Whether the test kit's containerd, which the tests of the client rely on, is like this one.
+//! Compares the test kit's containerd, which the tests of the client rely on, with the real one.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use futures_util::TryStreamExt as _;
@@ -25,7 +25,8 @@ use whalewatcher_drivers::api::containerd::types::Envelope;
 use whalewatcher_testkit::containerd::{ContainerSpec, Flavour, Server};
 use xtask::engines::Release;
 
-use super::super::stage::Stage;
+use super::super::fixture::ContainerdFixture;
+use crate::fixture::Fixture as _;
 use crate::recorder::LIMIT;
 use whalewatcher_drivers::containerd::{Driver, Plan, within};
 
@@ -34,8 +35,8 @@ const LIFE: &str = "likeness/life";
 /// How large the largest specs are: a few of them are more than containerd sends in one message.
 const HUGE: usize = 3 * 1024 * 1024;
 
-fn kit(stage: &Stage) -> Result<Server> {
-    let flavour = match stage.engine().engine().release {
+fn kit(fixture: &ContainerdFixture) -> Result<Server> {
+    let flavour = match fixture.engine().engine().release {
         Release::Bookworm => Flavour::V1_6,
         Release::Trixie => Flavour::V1_7,
         _ => Flavour::V2_1,
@@ -60,9 +61,9 @@ fn alike(real: &[String], kit: &[String]) -> Result<()> {
     Ok(())
 }
 
-pub(super) async fn the_test_kits_engine_answers_as_this_one_does(stage: &Stage) -> Result<()> {
-    let driver = stage.driver()?;
-    let kit = kit(stage)?;
+pub(super) async fn the_test_kit_answers_like_this_engine(fixture: &ContainerdFixture) -> Result<()> {
+    let driver = fixture.driver().await?;
+    let kit = kit(fixture)?;
     driver.run(&Plan::of("alike/web").named("web").in_project("shop")).await?;
     kit.run(ContainerSpec::new("alike/web").nerdctl_name("web").label("com.docker.compose.project", "shop"))?;
     driver.run(&Plan::of("alike/paused")).await?;
@@ -83,13 +84,13 @@ pub(super) async fn the_test_kits_engine_answers_as_this_one_does(stage: &Stage)
         driver.create(&Plan::of(format!("huge/h{number}")).sized(HUGE)).await?;
         kit.create(ContainerSpec::new(format!("huge/h{number}")).spec_size(HUGE))?;
     }
-    let real = observed(channel(&format!("unix://{}", stage.engine().socket().display()))?).await?;
+    let real = observed(channel(&fixture.endpoint())?).await?;
     let imitated = observed(channel(&kit.endpoint())?).await?;
-    stage.figure(format!("{} answers compared", real.len()));
+    fixture.figure(format!("{} answers compared", real.len()));
     alike(&real, &imitated)
 }
 
-/// What is answered, as far as it should not depend on who answers.
+/// Collects the answers, without what may differ between the real engine and the kit.
 async fn observed(channel: Channel) -> Result<Vec<String>> {
     let mut lines = Vec::new();
     let mut namespaces = NamespacesClient::new(channel.clone());
@@ -239,10 +240,10 @@ fn process(process: &whalewatcher_drivers::api::containerd::v1::types::Process) 
     )
 }
 
-pub(super) async fn the_test_kits_engine_reports_a_life_as_this_one_does(stage: &Stage) -> Result<()> {
-    let driver = stage.driver()?;
-    let kit = kit(stage)?;
-    let real = Subscribed::begin(channel(&format!("unix://{}", stage.engine().socket().display()))?).await?;
+pub(super) async fn the_test_kit_reports_a_life_like_this_engine(fixture: &ContainerdFixture) -> Result<()> {
+    let driver = fixture.driver().await?;
+    let kit = kit(fixture)?;
+    let real = Subscribed::begin(channel(&fixture.endpoint())?).await?;
     let imitated = Subscribed::begin(channel(&kit.endpoint())?).await?;
     kit.run(LIFE)?;
     kit.exec(LIFE, "probe", 1)?;
@@ -258,7 +259,7 @@ pub(super) async fn the_test_kits_engine_reports_a_life_as_this_one_does(stage: 
     // A shim reports the deletion of its last task and ends: seen with containerd 2.1.9, that event can be late or lost.
     let is_deletion = |line: &String| line.starts_with("/tasks/delete ");
     if !real.iter().any(is_deletion) {
-        stage.figure("the deletion of the task was not reported in time".to_owned());
+        fixture.figure("the deletion of the task was not reported in time".to_owned());
         imitated.retain(|line| !is_deletion(line));
     }
     alike(&real, &imitated)
@@ -312,7 +313,7 @@ impl Subscribed {
             }
             lines.push(in_words(&event)?);
             if event.topic == last {
-                // containerd's shims and itself tell side by side.
+                // containerd and its shims emit events concurrently.
                 lines.sort();
                 return Ok(lines);
             }

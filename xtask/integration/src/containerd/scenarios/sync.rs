@@ -6,17 +6,18 @@ use anyhow::{Result, ensure};
 use futures_util::future::try_join_all;
 
 use super::super::check::check;
-use super::super::stage::Stage;
+use super::super::fixture::ContainerdFixture;
 use super::super::truth::Truth;
+use crate::fixture::{Fixture as _, settings};
 use whalewatcher_drivers::containerd::Plan;
 
 /// How many come while containers come and go.
 const WATCHERS: usize = 12;
 
-pub(super) async fn nerdctls_containers_in_three_namespaces_are_there_at_the_start(
-    stage: &Stage,
+pub(super) async fn nerdctl_containers_in_three_namespaces_are_there_at_the_start(
+    fixture: &ContainerdFixture,
 ) -> Result<()> {
-    let driver = stage.driver()?;
+    let driver = fixture.driver().await?;
     let shop = |number: usize| {
         Plan::of(format!("staging/{number:064x}")).named(&format!("shop-web-{number}")).in_project("shop")
     };
@@ -29,10 +30,10 @@ pub(super) async fn nerdctls_containers_in_three_namespaces_are_there_at_the_sta
     driver.create_task("never-started").await?;
     driver.run(&Plan::of("other/over").running("exit 3")).await?;
     driver.ended("other/over").await?;
-    let truth = Truth::ask(stage).await?;
+    let truth = Truth::ask(fixture).await?;
     ensure!(truth.alive.len() == 6, "{} are alive", truth.alive.len());
 
-    let watched = stage.begin_watch()?;
+    let watched = fixture.begin_watch(settings())?;
     watched.ready().await?;
     let portfolio = watched.watching.portfolio();
     let differences = truth.differences(&portfolio);
@@ -44,10 +45,10 @@ pub(super) async fn nerdctls_containers_in_three_namespaces_are_there_at_the_sta
     ensure!(names == expected, "the names are {names:?}");
     let projects: Vec<&str> = portfolio.names().collect();
     ensure!(projects == ["shop"], "the projects are {projects:?}");
-    check(stage, &watched).await?;
+    check(fixture, &watched).await?;
     driver.start_task("never-started").await?;
     watched.recorder().until_reported(7, "started").await?;
-    check(stage, &watched).await?;
+    check(fixture, &watched).await?;
     let namespaces = driver.namespaces().await?;
     ensure!(
         namespaces.iter().all(|name| ["default", "staging", "other"].contains(&name.as_str())),
@@ -56,8 +57,8 @@ pub(super) async fn nerdctls_containers_in_three_namespaces_are_there_at_the_sta
     Ok(())
 }
 
-pub(super) async fn whoever_comes_while_containers_come_and_go_misses_nothing(stage: &Stage) -> Result<()> {
-    let driver = stage.driver()?;
+pub(super) async fn watchers_that_join_during_churn_miss_nothing(fixture: &ContainerdFixture) -> Result<()> {
+    let driver = fixture.driver().await?;
     driver.run(&Plan::of("stays")).await?;
     let over = AtomicBool::new(false);
     let churn = |name: &'static str| {
@@ -75,7 +76,7 @@ pub(super) async fn whoever_comes_while_containers_come_and_go_misses_nothing(st
     let coming = async {
         let mut all = Vec::new();
         for _ in 0..WATCHERS {
-            let watched = stage.begin_watch()?;
+            let watched = fixture.begin_watch(settings())?;
             watched.ready().await?;
             all.push(watched);
         }
@@ -89,7 +90,7 @@ pub(super) async fn whoever_comes_while_containers_come_and_go_misses_nothing(st
     let (all, pids) = tokio::join!(coming, try_join_all(["one", "two", "three"].map(churn)));
     pids?;
     for watched in all? {
-        check(stage, &watched).await?;
+        check(fixture, &watched).await?;
         ensure!(watched.watching.portfolio().total() == 4, "more than four are alive");
     }
     Ok(())

@@ -6,15 +6,16 @@ use anyhow::{Context as _, Result, ensure};
 use tokio::task::block_in_place;
 use xtask::engines::Containerd;
 
-use super::super::stage::Stage;
+use super::super::fixture::CriFixture;
 use super::super::truth::Truth;
+use crate::fixture::Fixture as _;
 use whalewatcher_drivers::cri::Driver;
 use whalewatcher_drivers::cri::{ContainerPlan, PodPlan};
 
-pub(super) async fn pods_live_as_a_kubelet_has_them_live(stage: &Stage) -> Result<()> {
-    let driver = stage.driver().await?;
+pub(super) async fn the_fixture_runs_pods_like_a_kubelet(fixture: &CriFixture) -> Result<()> {
+    let driver = fixture.driver().await?;
     let version = driver.ready().await?;
-    stage.figure(format!(
+    fixture.figure(format!(
         "{} {}, {}",
         version.runtime_name, version.runtime_version, version.runtime_api_version
     ));
@@ -51,9 +52,9 @@ pub(super) async fn pods_live_as_a_kubelet_has_them_live(stage: &Stage) -> Resul
     ensure!(truth.ended.keys().eq([&brief]), "ended are {:?}", truth.ended);
 
     let before: Vec<u32> = truth.alive.values().map(|alive| alive.pid).collect();
-    stage.kill_engine()?;
-    stage.start_engine()?;
-    let driver = stage.driver().await?;
+    fixture.kill_engine()?;
+    fixture.start_engine()?;
+    let driver = fixture.driver().await?;
     let truth = Truth::ask(&driver).await?;
     let after: Vec<u32> = truth.alive.values().map(|alive| alive.pid).collect();
     ensure!(before == after, "a killed containerd took pods with it: {:?}", truth.alive);
@@ -70,8 +71,8 @@ pub(super) async fn pods_live_as_a_kubelet_has_them_live(stage: &Stage) -> Resul
     driver.remove_pod(&pod.id).await
 }
 
-pub(super) async fn an_instance_that_is_stopped_amid_its_pods_leaves_nothing(stage: &Stage) -> Result<()> {
-    let other = block_in_place(|| Containerd::start(stage.installation(), None))?;
+pub(super) async fn an_instance_stopped_with_running_pods_leaves_nothing(fixture: &CriFixture) -> Result<()> {
+    let other = block_in_place(|| Containerd::start(fixture.installation(), None))?;
     let driver = Driver::new(&other)?;
     driver.ready().await?;
     for pod in driver.run_pods(["one", "two"].map(PodPlan::named)).await? {

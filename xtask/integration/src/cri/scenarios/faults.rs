@@ -4,23 +4,21 @@ use anyhow::Result;
 use std::time::SystemTime;
 
 use super::super::churn::churn;
-use super::super::stage::Stage;
-use crate::churn::seed;
-use crate::hindered::{self, Extent};
+use super::super::fixture::CriFixture;
+use crate::docker::churn::seed;
+use crate::faulty::{self, Extent};
+use crate::fixture::Fixture as _;
 
-const EXTENT: Extent = Extent { rounds: 2, faults: 14, transitions_per_fault: 5 };
+const EXTENT: Extent = Extent { rounds: 1, faults: 16, transitions_per_fault: 5 };
 
-pub(super) async fn whatever_goes_wrong_on_the_way_nothing_wrong_is_reported_and_the_picture_is_right_after(
-    stage: &Stage,
-) -> Result<()> {
-    let seed = seed(|text| stage.figure(text))?;
-    let churn = churn(stage.driver().await?, seed);
+pub(super) async fn random_faults_cause_no_false_event(fixture: &CriFixture) -> Result<()> {
+    let seed = seed(|text| fixture.figure(text))?;
+    let churn = churn(fixture.driver().await?, seed);
     let start = SystemTime::now();
-    let fence = stage.fence_pod().await?;
+    let fence = fixture.fence_pod().await?;
     churn.lives().began(&fence.id, 0, start, false);
-    let watch = |endpoint: &str, settings| stage.begin_watch_at(endpoint, settings);
-    for figure in hindered::play(stage, watch, &stage.endpoint(), &churn, (EXTENT, seed)).await? {
-        stage.figure(figure);
+    for figure in faulty::run(fixture, &churn, (EXTENT, seed)).await? {
+        fixture.figure(figure);
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Whoever else lives on CRI's events must not notice that somebody watches.
+//! Other clients of CRI's events do not notice a watcher.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use futures_util::future::try_join_all;
 use tokio::time::Instant;
 
 use super::super::check::check;
+use super::super::fixture::CriFixture;
 use super::super::kubelet::{Kubelet, LIFE};
-use super::super::stage::Stage;
+use crate::fixture::{Fixture as _, settings};
 use crate::recorder::LIMIT;
-use crate::stage::settings;
 use whalewatcher_drivers::cri::Driver;
 use whalewatcher_drivers::cri::{ContainerPlan, PodPlan};
 
@@ -23,29 +23,27 @@ const AT_ONCE: usize = 2;
 /// How many watchers come and go.
 const PASSING: u64 = 8;
 
-pub(super) async fn whoever_lives_on_cris_events_gets_all_of_them_while_we_watch(
-    stage: &Stage,
-) -> Result<()> {
-    let driver = stage.driver().await?;
-    let subscribed = || stage.requests("GetContainerEvents");
+pub(super) async fn another_client_of_cri_events_receives_all_of_them(fixture: &CriFixture) -> Result<()> {
+    let driver = fixture.driver().await?;
+    let subscribed = || fixture.requests("GetContainerEvents");
     let before = subscribed()?;
-    let watched = stage.watch().await?;
+    let watched = fixture.watch().await?;
     let kubelet = Kubelet::listen(&driver).await?;
     let mut lived = lives(&driver, "first").await?;
-    // Nor does he lose any when watchers come and go.
+    // It loses none when watchers come and go either.
     let coming_and_going = async {
         for _ in 0..PASSING {
-            stage.watch().await?.watching.close().await;
+            fixture.watch().await?.watching.close().await;
         }
         anyhow::Ok(())
     };
     let (more, passed) = tokio::join!(lives(&driver, "second"), coming_and_going);
     lived.extend(more?);
     passed?;
-    kubelet.hears_whole_lives(&lived).await?;
-    check(stage, &watched).await?;
+    kubelet.receives_whole_lives(&lived).await?;
+    check(fixture, &watched).await?;
     let ours = subscribed()? - before - 1;
-    let expected = if stage.is_containerd_1() { 0 } else { 1 + PASSING };
+    let expected = if fixture.is_containerd_1() { 0 } else { 1 + PASSING };
     ensure!(ours == expected, "{ours} of ours subscribed to the kubelet's events");
     let record = watched.recorder().record().clone();
     let reported = |kind: &str| -> Vec<&str> {
@@ -57,61 +55,64 @@ pub(super) async fn whoever_lives_on_cris_events_gets_all_of_them_while_we_watch
         let of_it = |ids: &[&str]| ids.iter().filter(|other| *other == id).count();
         ensure!((of_it(&started), of_it(&exited)) == (1, 1), "{id} was reported otherwise");
     }
-    stage.figure(format!("all {} events of {} lives were heard", lived.len() * 4, lived.len()));
+    fixture.figure(format!("all {} events of {} lives were received", lived.len() * 4, lived.len()));
     Ok(())
 }
 
-pub(super) async fn a_subscriber_of_ours_that_never_reads_holds_nobody_up(stage: &Stage) -> Result<()> {
-    let driver = stage.driver().await?;
+pub(super) async fn a_slow_subscriber_delays_no_other_client(fixture: &CriFixture) -> Result<()> {
+    let driver = fixture.driver().await?;
     let kubelet = Kubelet::listen(&driver).await?;
     let alone = lives(&driver, "alone").await?;
-    kubelet.hears_whole_lives(&alone).await?;
+    kubelet.receives_whole_lives(&alone).await?;
     let alone = kubelet.latencies(&alone);
 
-    let watched = stage.begin_watch(settings().with_subscriber_queue(1))?;
+    let watched = fixture.begin_watch(settings().with_subscriber_queue(1))?;
     let _never_read = watched.watching.subscribe();
     watched.ready().await?;
     let beside = lives(&driver, "beside").await?;
-    kubelet.hears_whole_lives(&beside).await?;
+    kubelet.receives_whole_lives(&beside).await?;
     let beside = kubelet.latencies(&beside);
-    check(stage, &watched).await?;
+    check(fixture, &watched).await?;
     for (what, part) in [("half", 2), ("nine in ten", 10)] {
         let within = |late: &[Duration]| late[late.len() - 1 - late.len() / part];
         let (before, now) = (within(&alone), within(&beside));
-        stage.figure(format!(
-            "{what} of the events are heard within {before:.1?} without us, and {now:.1?} beside us"
+        fixture.figure(format!(
+            "{what} of the events arrive within {before:.1?} without us, and {now:.1?} beside us"
         ));
     }
     Ok(())
 }
 
-pub(super) async fn two_who_read_cris_events_rob_each_other_on_containerd_1_only(
-    stage: &Stage,
+pub(super) async fn two_clients_of_cri_events_share_them_on_containerd_1_only(
+    fixture: &CriFixture,
 ) -> Result<()> {
-    let driver = stage.driver().await?;
+    let driver = fixture.driver().await?;
     let first = Kubelet::listen(&driver).await?;
     let second = Kubelet::begin(&driver);
     let mut probes = Vec::new();
-    while second.heard_of(&probes) == 0 {
-        ensure!(probes.len() < 20 * 2 * PODS, "a second one hears nothing");
+    while second.received_of(&probes) == 0 {
+        ensure!(probes.len() < 20 * 2 * PODS, "a second client receives nothing");
         probes.extend(lives(&driver, &format!("probe-{}", probes.len())).await?);
     }
     let lived = lives(&driver, "shared").await?;
     let all = lived.len() * LIFE.len();
-    if stage.is_containerd_1() {
+    if fixture.is_containerd_1() {
         let deadline = Instant::now() + LIMIT;
-        while first.heard_of(&lived) + second.heard_of(&lived) < all && Instant::now() < deadline {
+        while first.received_of(&lived) + second.received_of(&lived) < all && Instant::now() < deadline {
             first.next_within(Duration::from_millis(50)).await;
         }
-        let heard = (first.heard_of(&lived), second.heard_of(&lived));
-        stage.figure(format!("of {all} events one heard {} and the other {}", heard.0, heard.1));
+        let received = (first.received_of(&lived), second.received_of(&lived));
+        fixture.figure(format!(
+            "of {all} events one client received {} and the other {}",
+            received.0, received.1
+        ));
         ensure!(
-            heard.0 + heard.1 == all && heard.0 > 0 && heard.1 > 0,
-            "of {all} events were heard {heard:?}"
+            received.0 + received.1 == all && received.0 > 0 && received.1 > 0,
+            "of {all} events the clients received {received:?}"
         );
     } else {
-        first.hears_whole_lives(&lived).await?;
-        second.hears_whole_lives(&lived).await?;
+        first.receives_whole_lives(&lived).await?;
+        second.receives_whole_lives(&lived).await?;
     }
     Ok(())
 }

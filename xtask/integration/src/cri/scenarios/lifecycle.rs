@@ -4,9 +4,10 @@ use anyhow::{Context as _, Result, ensure};
 use futures_util::future::try_join_all;
 
 use super::super::check::check;
-use super::super::stage::Stage;
+use super::super::fixture::CriFixture;
+use crate::docker::scenarios::outage::is_reported;
+use crate::fixture::Fixture as _;
 use crate::recorder::Reader;
-use crate::scenarios::outage::is_reported;
 use whalewatcher_drivers::cri::{ContainerPlan, PodPlan};
 
 /// How many containers end at once.
@@ -20,9 +21,9 @@ fn ending_with(code: i32) -> String {
 /// Before its trap is set, the first process of a namespace gets no signal.
 const UNTIL_READY: &str = "until [ -e /ready ]; do :; done";
 
-pub(super) async fn a_container_that_is_restarted_within_its_pod_is_another_one(stage: &Stage) -> Result<()> {
-    let driver = stage.driver().await?;
-    let watched = stage.watch().await?;
+pub(super) async fn a_container_restarted_within_its_pod_is_another_one(fixture: &CriFixture) -> Result<()> {
+    let driver = fixture.driver().await?;
+    let watched = fixture.watch().await?;
     let mut reported = Reader::new(watched.recorder());
     let pod = driver.run_pod(&PodPlan::named("web").within("shop")).await?;
     reported.expect(&format!("started {}", pod.id)).await?;
@@ -35,11 +36,11 @@ pub(super) async fn a_container_that_is_restarted_within_its_pod_is_another_one(
         reported.expect("started server").await?;
         let seen = watched.watching.portfolio().by_name("server").map(|container| container.id().to_string());
         ensure!(seen.as_ref() == Some(&id), "attempt {attempt} is {id}, but seen is {seen:?}");
-        check(stage, &watched).await?;
+        check(fixture, &watched).await?;
         driver.exec(&id, UNTIL_READY).await?;
         driver.stop_within(&id, 20).await?;
         reported.expect("exited server 3").await?;
-        check(stage, &watched).await?;
+        check(fixture, &watched).await?;
         // Its remains go only when the next but one is there, as a kubelet has it.
         if let Some(before) = before.replace(id) {
             driver.remove(&before).await?;
@@ -49,15 +50,15 @@ pub(super) async fn a_container_that_is_restarted_within_its_pod_is_another_one(
     ensure!(sandbox == 1, "{sandbox} are alive instead of the sandbox alone");
     driver.remove_pod(&pod.id).await?;
     watched.recorder().until_reported(4, "exited").await?;
-    check(stage, &watched).await?;
+    check(fixture, &watched).await?;
     let rest = reported.rest();
     ensure!(rest.len() == 1 && rest[0].starts_with(&format!("exited {}", pod.id)), "reported was {rest:?}");
     Ok(())
 }
 
-pub(super) async fn exit_codes_are_passed_on(stage: &Stage) -> Result<()> {
-    let driver = stage.driver().await?;
-    let watched = stage.watch().await?;
+pub(super) async fn exits_have_their_codes(fixture: &CriFixture) -> Result<()> {
+    let driver = fixture.driver().await?;
+    let watched = fixture.watch().await?;
     let pod = driver.run_pod(&PodPlan::named("web")).await?;
     let mut reported = Reader::new(watched.recorder());
     watched.recorder().until_reported(1, "started").await?;
@@ -77,19 +78,19 @@ pub(super) async fn exit_codes_are_passed_on(stage: &Stage) -> Result<()> {
     reported.expect("started killed").await?;
     driver.stop(&id).await?;
     reported.expect("exited killed 137").await?;
-    check(stage, &watched).await
+    check(fixture, &watched).await
 }
 
-pub(super) async fn execs_change_nothing_while_pods_come_and_go(stage: &Stage) -> Result<()> {
-    let driver = stage.driver().await?;
-    let watched = stage.watch().await?;
+pub(super) async fn execs_change_nothing_during_churn(fixture: &CriFixture) -> Result<()> {
+    let driver = fixture.driver().await?;
+    let watched = fixture.watch().await?;
     let pod = driver.run_pod(&PodPlan::named("hosts")).await?;
     let mut hosts = Vec::new();
     for name in ["host-0", "host-1", "host-2"] {
         hosts.push(driver.run(&pod, &ContainerPlan::named(name)).await?);
     }
     watched.recorder().until_reported(4, "started").await?;
-    check(stage, &watched).await?;
+    check(fixture, &watched).await?;
     let reported = Reader::new(watched.recorder());
     let execs = |host: &String| {
         let (driver, host) = (&driver, host.clone());
@@ -112,7 +113,7 @@ pub(super) async fn execs_change_nothing_while_pods_come_and_go(stage: &Stage) -
     let (execs, others) = tokio::join!(try_join_all(hosts.iter().map(execs)), coming_and_going);
     execs?;
     others?;
-    check(stage, &watched).await?;
+    check(fixture, &watched).await?;
     let of_hosts: Vec<String> = reported
         .rest()
         .into_iter()
@@ -128,9 +129,9 @@ pub(super) async fn execs_change_nothing_while_pods_come_and_go(stage: &Stage) -
     Ok(())
 }
 
-pub(super) async fn a_pod_that_is_stopped_takes_its_containers_along(stage: &Stage) -> Result<()> {
-    let driver = stage.driver().await?;
-    let watched = stage.watch().await?;
+pub(super) async fn stopping_a_pod_exits_its_containers(fixture: &CriFixture) -> Result<()> {
+    let driver = fixture.driver().await?;
+    let watched = fixture.watch().await?;
     let pods = driver.run_pods(["goes", "stays"].map(PodPlan::named)).await?;
     for (pod, names) in pods.iter().zip([["goes-0", "goes-1"], ["stays-0", "stays-1"]]) {
         for name in names {
@@ -138,13 +139,13 @@ pub(super) async fn a_pod_that_is_stopped_takes_its_containers_along(stage: &Sta
         }
     }
     watched.recorder().until_reported(6, "started").await?;
-    check(stage, &watched).await?;
+    check(fixture, &watched).await?;
     let reported = Reader::new(watched.recorder());
     driver.stop_pod(&pods[0].id).await?;
     watched.recorder().until_reported(3, "exited").await?;
-    check(stage, &watched).await?;
+    check(fixture, &watched).await?;
     driver.remove_pod(&pods[0].id).await?;
-    check(stage, &watched).await?;
+    check(fixture, &watched).await?;
     let exited: &[&str] = &["exited"];
     is_reported(
         &reported.rest(),
@@ -155,10 +156,10 @@ pub(super) async fn a_pod_that_is_stopped_takes_its_containers_along(stage: &Sta
     Ok(())
 }
 
-pub(super) async fn what_ends_within_a_tenth_of_a_second_is_started_and_exited(stage: &Stage) -> Result<()> {
-    let driver = stage.driver().await?;
+pub(super) async fn lives_of_a_tenth_of_a_second_are_started_and_exited(fixture: &CriFixture) -> Result<()> {
+    let driver = fixture.driver().await?;
     let pods = driver.run_pods((0..3).map(|number| PodPlan::named(format!("host-{number}")))).await?;
-    let watched = stage.watch().await?;
+    let watched = fixture.watch().await?;
     let reported = Reader::new(watched.recorder());
     let runs = pods.iter().map(|pod| {
         let driver = &driver;
@@ -177,7 +178,7 @@ pub(super) async fn what_ends_within_a_tenth_of_a_second_is_started_and_exited(s
     try_join_all(runs).await?;
     let lives = usize::try_from(BRIEF)? + 2 * pods.len();
     watched.recorder().until_reported(lives, "exited").await?;
-    check(stage, &watched).await?;
+    check(fixture, &watched).await?;
     let record = watched.recorder().record().clone();
     let (started, exited) = (record.count("started"), record.count("exited"));
     ensure!(
@@ -186,7 +187,7 @@ pub(super) async fn what_ends_within_a_tenth_of_a_second_is_started_and_exited(s
         watched.recorder().tail()
     );
     let codes = reported.rest().iter().filter(|words| *words == "exited brief 7").count();
-    stage.figure(format!(
+    fixture.figure(format!(
         "{codes} of {BRIEF} exits and those of {} brief pods were reported with code 7",
         pods.len()
     ));

@@ -5,19 +5,20 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::time::Instant;
 
 use super::super::check::check;
-use super::super::stage::Stage;
+use super::super::fixture::CriFixture;
+use crate::fixture::Fixture as _;
 use crate::recorder::Reader;
 use whalewatcher_drivers::cri::AT_ONCE;
 use whalewatcher_drivers::cri::{ContainerPlan, PodPlan};
 
-const PODS: usize = 100;
+const PODS: usize = 50;
 /// Of these.
-const WITH_A_CONTAINER: usize = 20;
+const WITH_A_CONTAINER: usize = 10;
 /// How many go while it is watched, and how many come.
-const CHANGING: usize = 30;
+const CHANGING: usize = 15;
 
-pub(super) async fn a_hundred_pods_are_there_at_the_start_and_come_and_go(stage: &Stage) -> Result<()> {
-    let driver = stage.driver().await?;
+pub(super) async fn many_pods_are_there_at_the_start_and_come_and_go(fixture: &CriFixture) -> Result<()> {
+    let driver = fixture.driver().await?;
     let began = Instant::now();
     let pods = driver.run_pods((0..PODS).map(|number| PodPlan::named(format!("pod-{number:03}")))).await?;
     let containers = stream::iter(&pods[..WITH_A_CONTAINER]);
@@ -25,13 +26,13 @@ pub(super) async fn a_hundred_pods_are_there_at_the_start_and_come_and_go(stage:
     containers.buffered(AT_ONCE).try_collect::<Vec<_>>().await?;
     let made = began.elapsed();
     let began = Instant::now();
-    let watched = stage.watch().await?;
-    stage.figure(format!(
+    let watched = fixture.watch().await?;
+    fixture.figure(format!(
         "{PODS} pods made in {:.1} s, known in {:.2} s",
         made.as_secs_f32(),
         began.elapsed().as_secs_f32()
     ));
-    check(stage, &watched).await?;
+    check(fixture, &watched).await?;
     let total = watched.watching.portfolio().total();
     ensure!(total == PODS + WITH_A_CONTAINER, "{total} are alive");
 
@@ -42,7 +43,7 @@ pub(super) async fn a_hundred_pods_are_there_at_the_start_and_come_and_go(stage:
     let (gone, came) = tokio::join!(going.buffer_unordered(AT_ONCE).try_collect::<()>(), coming);
     gone?;
     came?;
-    check(stage, &watched).await?;
+    check(fixture, &watched).await?;
     let count = |kind: &str| reported.rest().iter().filter(|words| words.starts_with(kind)).count();
     let counts = (count("started"), count("exited"));
     ensure!(counts == (CHANGING, CHANGING + WITH_A_CONTAINER / 2), "reported were {counts:?}");

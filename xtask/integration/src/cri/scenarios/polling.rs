@@ -7,23 +7,23 @@ use whalewatcher_core::{ChangeSource, watch_with};
 
 use super::super::Client;
 use super::super::check::check_by;
-use super::super::stage::{Stage, Watched};
+use super::super::fixture::{CriFixture, Watched};
+use crate::fixture::{Fixture as _, settings};
 use crate::recorder::Reader;
-use crate::stage::settings;
 use whalewatcher_drivers::cri::{ContainerPlan, PodPlan};
 
 const EVERY: Duration = Duration::from_millis(100);
 
-pub(super) async fn whoever_only_polls_is_reported_of_all_that_lasts(stage: &Stage) -> Result<()> {
-    let driver = stage.driver().await?;
+pub(super) async fn polling_reports_all_lasting_changes(fixture: &CriFixture) -> Result<()> {
+    let driver = fixture.driver().await?;
     let source = ChangeSource::Polling { every: EVERY };
     let stays = driver.run_pod(&PodPlan::named("stays")).await?;
     let first = driver.run(&stays, &ContainerPlan::named("server")).await?;
-    let before = stage.requests("GetContainerEvents")?;
-    let client = Client::builder().endpoint(stage.endpoint()).poll_every(EVERY).polling().build()?;
+    let before = fixture.requests("GetContainerEvents")?;
+    let client = Client::builder().endpoint(fixture.endpoint()).poll_every(EVERY).polling().build()?;
     let watched = Watched::new(watch_with(client, settings()));
     watched.ready().await?;
-    check_by(stage, &watched, source).await?;
+    check_by(fixture, &watched, source).await?;
     let mut reported = Reader::new(watched.recorder());
     driver.stop(&first).await?;
     // A list shows no exit code, but a status does.
@@ -34,13 +34,13 @@ pub(super) async fn whoever_only_polls_is_reported_of_all_that_lasts(stage: &Sta
     reported.expect(&format!("started {}", comes.id)).await?;
     driver.run(&comes, &ContainerPlan::named("comes")).await?;
     reported.expect("started comes").await?;
-    check_by(stage, &watched, source).await?;
+    check_by(fixture, &watched, source).await?;
     driver.remove_pod(&comes.id).await?;
     watched.recorder().until_reported(3, "exited").await?;
-    check_by(stage, &watched, source).await?;
+    check_by(fixture, &watched, source).await?;
     let counters = watched.watching.status().counters;
     ensure!(counters.drifted == 0, "polling found {} drifted", counters.drifted);
-    let asked = stage.requests("GetContainerEvents")? - before;
+    let asked = fixture.requests("GetContainerEvents")? - before;
     ensure!(asked == 0, "events were asked for {asked} times");
     Ok(())
 }

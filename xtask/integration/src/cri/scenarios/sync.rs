@@ -9,9 +9,9 @@ use futures_util::future::try_join_all;
 use tokio::time::Instant;
 
 use super::super::check::check;
-use super::super::stage::Stage;
+use super::super::fixture::CriFixture;
 use super::super::truth::Truth;
-use crate::stage::settings;
+use crate::fixture::{Fixture as _, settings};
 use whalewatcher_drivers::cri::{ContainerPlan, PodPlan};
 
 /// What a list consists of.
@@ -23,8 +23,10 @@ const ANOTHER_LIST: Duration = Duration::from_secs(2);
 /// How many come while pods come and go.
 const WATCHERS: usize = 12;
 
-pub(super) async fn pods_with_one_and_three_containers_are_there_at_the_start(stage: &Stage) -> Result<()> {
-    let driver = stage.driver().await?;
+pub(super) async fn pods_with_one_and_three_containers_are_there_at_the_start(
+    fixture: &CriFixture,
+) -> Result<()> {
+    let driver = fixture.driver().await?;
     let plan = PodPlan::named("web")
         .within("shop")
         .of_a_kubelet()
@@ -48,9 +50,9 @@ pub(super) async fn pods_with_one_and_three_containers_are_there_at_the_start(st
     let truth = Truth::ask(&driver).await?;
     ensure!(truth.alive.len() == 7, "{} are alive", truth.alive.len());
 
-    let asked = || METHODS.iter().map(|method| stage.requests(method)).collect::<Result<Vec<u64>>>();
+    let asked = || METHODS.iter().map(|method| fixture.requests(method)).collect::<Result<Vec<u64>>>();
     let (before, began) = (asked()?, Instant::now());
-    let watched = stage.begin_watch(settings())?;
+    let watched = fixture.begin_watch(settings())?;
     watched.ready().await?;
     let asked: Vec<u64> = asked()?.iter().zip(&before).map(|(after, before)| after - before).collect();
     // Later another list shows what happened before the subscription surely stood.
@@ -91,11 +93,11 @@ pub(super) async fn pods_with_one_and_three_containers_are_there_at_the_start(st
         ensure!(pod.containers().count() == count, "{name} has {} containers", pod.containers().count());
     }
     ensure!(pods.pod("default/stopped").is_none(), "a pod that was stopped is there");
-    check(stage, &watched).await
+    check(fixture, &watched).await
 }
 
-pub(super) async fn whoever_comes_while_pods_come_and_go_misses_nothing(stage: &Stage) -> Result<()> {
-    let driver = stage.driver().await?;
+pub(super) async fn watchers_that_join_during_churn_miss_nothing(fixture: &CriFixture) -> Result<()> {
+    let driver = fixture.driver().await?;
     let stays = driver.run_pod(&PodPlan::named("stays")).await?;
     driver.run(&stays, &ContainerPlan::named("stays")).await?;
     let over = AtomicBool::new(false);
@@ -120,7 +122,7 @@ pub(super) async fn whoever_comes_while_pods_come_and_go_misses_nothing(stage: &
     let coming = async {
         let mut all = Vec::new();
         for _ in 0..WATCHERS {
-            let watched = stage.begin_watch(settings())?;
+            let watched = fixture.begin_watch(settings())?;
             watched.ready().await?;
             all.push(watched);
         }
@@ -134,7 +136,7 @@ pub(super) async fn whoever_comes_while_pods_come_and_go_misses_nothing(stage: &
     let (all, churned) = tokio::join!(coming, try_join_all(["one", "two", "three"].map(churn)));
     churned?;
     for watched in all? {
-        check(stage, &watched).await?;
+        check(fixture, &watched).await?;
         let total = watched.watching.portfolio().total();
         ensure!(total == 8, "{total} are alive");
     }

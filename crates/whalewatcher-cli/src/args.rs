@@ -1,0 +1,171 @@
+//! The command line.
+
+use std::time::Duration;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+/// Shows which containers are alive on this host, and every change as it happens.
+///
+/// A container is alive while it has a process, running or paused. Whalewatcher lists the containers once, then follows the
+/// engine's events. After a lost connection or a restart of the engine it prints exactly what changed meanwhile.
+#[derive(Parser)]
+#[command(name = "whalewatcher", version, arg_required_else_help = true, propagate_version = true, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    /// Increase verbosity of the log on the standard error (-v, -vv, -vvv); the default is RUST_LOG
+    #[arg(short, long, action = ArgAction::Count, global = true)]
+    pub(crate) verbose: u8,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  whalewatcher ps                          list live containers by compose project
+  whalewatcher watch                       the same, then a line per change
+  whalewatcher watch --format json         one JSON object per line, for other programs
+  whalewatcher demo --for 20s              watch a built-in demo engine; needs no Docker";
+
+const WATCH_EXAMPLES: &str = "\
+Examples:
+  whalewatcher watch
+  whalewatcher watch --project shop
+  whalewatcher watch --host unix:///run/docker.sock --host tcp://127.0.0.1:2375
+  whalewatcher watch --format json | jq -r 'select(.event == \"exited\") | .container.name'
+
+Exits with status 0 at Ctrl-C or SIGTERM. Waits for engines that cannot be reached. Hosts that cannot be watched are reported
+on the standard error while the others are watched.";
+
+const PS_EXAMPLES: &str = "\
+Examples:
+  whalewatcher ps
+  whalewatcher ps --project shop
+  whalewatcher ps --host unix:///run/user/1000/podman/podman.sock
+  whalewatcher ps --host containerd:///run/containerd/containerd.sock
+  whalewatcher ps --host cri:///run/containerd/containerd.sock
+  whalewatcher ps --format json | jq -r '.[] | [.pid, .name] | @tsv'
+
+Exits with status 1 if an engine cannot be listed or a container cannot be inspected; prints what is known.";
+
+const DEMO_EXAMPLES: &str = "\
+Examples:
+  whalewatcher demo
+  whalewatcher demo --for 20s
+  whalewatcher demo --for 1m --format json
+
+The demo engine serves Docker's API on a private socket, which other programs can use while it runs.";
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Show live containers, then every start, exit, pause and rename as it happens
+    #[command(after_help = WATCH_EXAMPLES)]
+    Watch {
+        #[command(flatten)]
+        engines: EngineArgs,
+        #[command(flatten)]
+        view: ViewArgs,
+    },
+    /// Show live containers
+    #[command(after_help = PS_EXAMPLES)]
+    Ps {
+        #[command(flatten)]
+        engines: EngineArgs,
+        #[command(flatten)]
+        view: ViewArgs,
+    },
+    /// Watch a built-in demo engine; needs no Docker
+    #[command(after_help = DEMO_EXAMPLES)]
+    Demo {
+        /// Exit after this time, such as 20s, 2m or 1h30m [default: at Ctrl-C]
+        #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
+        limit: Option<Duration>,
+        #[command(flatten)]
+        view: ViewArgs,
+    },
+}
+
+/// The engines to watch.
+#[derive(Args, Default)]
+pub(crate) struct EngineArgs {
+    /// Engine to watch: Docker or podman at unix:///PATH, /PATH, tcp://HOST:PORT or http://HOST:PORT, containerd at
+    /// containerd:///PATH, the runtime of a Kubernetes node at cri:///PATH; can be repeated
+    ///
+    /// docker:///PATH is the same as unix:///PATH. containerd:// and cri:// without a path mean containerd's default socket,
+    /// with its own API or with CRI; CRI-O is at cri:///run/crio/crio.sock. The default is DOCKER_HOST, else
+    /// unix:///var/run/docker.sock.
+    #[arg(long = "host", value_name = "URL")]
+    pub(crate) hosts: Vec<String>,
+
+    /// Ignore this containerd namespace, instead of 'moby' and 'k8s.io'; can be repeated
+    #[arg(long = "ignore-namespace", value_name = "NAME")]
+    pub(crate) ignored: Vec<String>,
+
+    /// Show all containerd namespaces, including 'moby' and 'k8s.io'
+    #[arg(long, conflicts_with = "ignored")]
+    pub(crate) all_namespaces: bool,
+}
+
+impl EngineArgs {
+    /// Returns the containerd namespaces to ignore; `None` for the default.
+    pub(crate) fn ignored_namespaces(&self) -> Option<&[String]> {
+        (self.all_namespaces || !self.ignored.is_empty()).then_some(&self.ignored)
+    }
+}
+
+/// What to show, and how.
+#[derive(Args)]
+pub(crate) struct ViewArgs {
+    /// Output format
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Text)]
+    pub(crate) format: Format,
+
+    /// Show only containers of this compose project; '' means those without one
+    #[arg(long, value_name = "NAME")]
+    pub(crate) project: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Tables and lines for people, with colour on a terminal
+    Text,
+    /// JSON for programs: an array of containers for 'ps', else one event per line
+    Json,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed = text.parse::<jiff::SignedDuration>().ok().and_then(|signed| Duration::try_from(signed).ok());
+    parsed
+        .filter(|duration| !duration.is_zero())
+        .ok_or_else(|| "not a duration such as 20s, 2m or 1h30m".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn clap_accepts_the_definition() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_have_units() {
+        let seconds = |text| duration(text).map(|duration| duration.as_secs());
+        assert_eq!((seconds("20s"), seconds("2m"), seconds("1h30m")), (Ok(20), Ok(120), Ok(5_400)));
+        for wrong in ["", "20", "0s", "-3s", "soon"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn hosts_repeat_and_text_is_the_default() {
+        let line = ["whalewatcher", "watch", "--host", "/a", "--host", "tcp://b:1", "-vv"];
+        let arguments = Cli::try_parse_from(line).unwrap();
+        assert_eq!(arguments.verbose, 2);
+        let Command::Watch { engines, view } = arguments.command else { panic!("not watch") };
+        assert_eq!(engines.hosts, ["/a", "tcp://b:1"]);
+        assert_eq!((view.format, view.project), (Format::Text, None));
+    }
+}

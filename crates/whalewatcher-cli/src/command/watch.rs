@@ -1,0 +1,225 @@
+//! `whalewatcher watch`: what is alive, then every change.
+
+use std::collections::HashMap;
+use std::io::Write;
+
+use anyhow::{anyhow, bail};
+use futures_util::future::FutureExt;
+use tokio::runtime::Handle;
+use whalewatcher_core::fleet::FleetSubscription;
+use whalewatcher_core::{Container, EngineError, Event, EventKind, Fleet, Phase, Portfolio, Watcher};
+
+use crate::advice::{explain, location};
+use crate::args::{Format, ViewArgs};
+use crate::filter::Filter;
+use crate::hosts::Host;
+use crate::notes::Notes;
+use crate::output::{Output, Writer, reader_gone};
+use crate::render::json;
+use crate::render::style::Terminal;
+use crate::render::text::{Headlines, TextView};
+use crate::warnings::spawn_warnings;
+
+/// Watches all members of the fleet and prints their events, beginning with those of this call: the members must have been
+/// added just before.
+pub(crate) async fn watch(
+    fleet: &Fleet,
+    hosts: Vec<Host>,
+    view: ViewArgs,
+    output: &Output,
+    notes: Notes,
+) -> anyhow::Result<()> {
+    let (_, changes) = fleet.subscribe();
+    spawn_warnings(fleet.watchers())?;
+    let printer = EventPrinter::new(view, hosts, notes);
+    let runtime = Handle::current();
+    let gone = reader_gone()?;
+    let written = output.write(move |writer| printer.write_all(changes, writer, &runtime));
+    tokio::select! {
+        written = written => written,
+        () = gone => Ok(()),
+    }
+}
+
+/// Prints the events of all engines.
+struct EventPrinter {
+    filter: Filter,
+    /// `None` for JSON.
+    text: Option<TextView>,
+    /// By location.
+    engines: HashMap<String, Engine>,
+    /// By location.
+    hosts: HashMap<String, Host>,
+    notes: Notes,
+}
+
+/// The state of the output of one engine.
+#[derive(Default)]
+struct Engine {
+    /// The sum of the events so far.
+    portfolio: Portfolio,
+    /// An attempt to connect has succeeded or failed.
+    attempted: bool,
+    /// Retrying is not expected to help, or the watch has ended.
+    failed: bool,
+    /// The note that this engine is waited for has been printed.
+    wait_noted: bool,
+    /// The table has been printed.
+    table_shown: bool,
+    /// The note about ignored namespaces has been printed, or there was nothing to note.
+    ignored_noted: bool,
+}
+
+impl EventPrinter {
+    fn new(view: ViewArgs, hosts: Vec<Host>, notes: Notes) -> Self {
+        let filter = Filter::new(view.project);
+        let headlines = if hosts.len() > 1 { Headlines::Numbered } else { Headlines::No };
+        let text = || TextView::new(Terminal::of_stdout(), filter.clone(), headlines);
+        let text = (view.format == Format::Text).then(text);
+        let hosts = hosts.into_iter().map(|host| (location(&*host.watcher), host)).collect();
+        Self { filter, text, engines: HashMap::new(), hosts, notes }
+    }
+
+    /// Writes each event at once, and all notes. Blocks this thread until the output has ended.
+    fn write_all(
+        mut self,
+        changes: FleetSubscription,
+        writer: &mut Writer,
+        runtime: &Handle,
+    ) -> anyhow::Result<()> {
+        let followed = self.follow(changes, writer, runtime);
+        let flushed = writer.flush();
+        // All notes are printed before the error with which the program ends.
+        self.notes.finish();
+        followed.and(flushed.map_err(Into::into))
+    }
+
+    fn follow(
+        &mut self,
+        mut changes: FleetSubscription,
+        writer: &mut Writer,
+        runtime: &Handle,
+    ) -> anyhow::Result<()> {
+        loop {
+            let next = match changes.next().now_or_never() {
+                Some(next) => next,
+                None => {
+                    writer.flush()?;
+                    runtime.block_on(changes.next())
+                }
+            };
+            let Some((watcher, event)) = next else { bail!("the watch ended by itself") };
+            if !writer.begin() {
+                return Ok(());
+            }
+            self.handle(writer, &*watcher, &event)?;
+        }
+    }
+
+    /// Writes an event, and the note that follows from it.
+    ///
+    /// # Errors
+    ///
+    /// Fails if writing does, or if no engine can be watched any more.
+    fn handle(&mut self, writer: &mut Writer, watcher: &dyn Watcher, event: &Event) -> anyhow::Result<()> {
+        let engine = self.engines.entry(location(watcher)).or_default();
+        let is_first = !std::mem::replace(&mut engine.attempted, true);
+        let is_shown = self.filter.shows(event, &engine.portfolio);
+        match &mut self.text {
+            Some(text) => write_text(writer, text, engine, watcher, event, is_shown)?,
+            None if is_shown => {
+                json::write_event(writer, watcher, event, known(&engine.portfolio, event))?;
+            }
+            None => {}
+        }
+        engine.portfolio.apply(&event.kind);
+        match &event.kind {
+            EventKind::Synced { .. } => {
+                (engine.failed, engine.wait_noted) = (false, false);
+                self.note_ignored_namespaces(watcher);
+            }
+            EventKind::Disconnected { error } => self.handle_outage(watcher, error, is_first)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Notes once which namespaces an empty portfolio leaves out.
+    fn note_ignored_namespaces(&mut self, watcher: &dyn Watcher) {
+        let engine = self.engines.entry(location(watcher)).or_default();
+        if engine.portfolio.is_empty()
+            && !std::mem::replace(&mut engine.ignored_noted, true)
+            && let Some(note) = self.hosts.get(&location(watcher)).and_then(Host::ignored_namespaces)
+        {
+            self.notes.note(note);
+        }
+    }
+
+    /// Notes why an engine cannot be watched, or that it is waited for; an error if that leaves no engine.
+    fn handle_outage(
+        &mut self,
+        watcher: &dyn Watcher,
+        error: &EngineError,
+        is_first: bool,
+    ) -> anyhow::Result<()> {
+        let engine = self.engines.entry(location(watcher)).or_default();
+        let has_ended = matches!(
+            watcher.status().phase,
+            Phase::Failed { .. }
+                | Phase::Refused { .. }
+                | Phase::Panicked { .. }
+                | Phase::Cancelled
+                | Phase::Closed
+        );
+        let reason = explain(watcher, error);
+        if has_ended || is_first && !error.is_transient() {
+            engine.failed = true;
+            if self.engines.values().filter(|engine| engine.failed).count() == self.hosts.len() {
+                return Err(anyhow!(reason));
+            }
+            self.notes.note(format!("going on without this engine: {reason}"));
+        } else if self.text.is_some() && !engine.table_shown && !engine.wait_noted {
+            engine.wait_noted = true;
+            self.notes.note(format!("waiting for the engine: {reason}"));
+        }
+        Ok(())
+    }
+}
+
+/// Returns the container of an event as it was before.
+fn known<'a>(portfolio: &'a Portfolio, event: &Event) -> Option<&'a Container> {
+    event.container().and_then(|container| portfolio.by_id(container.id())).map(|known| &**known)
+}
+
+/// Writes the table once the engine is synced, and from then on a row for each event.
+fn write_text(
+    writer: &mut Writer,
+    text: &mut TextView,
+    engine: &mut Engine,
+    watcher: &dyn Watcher,
+    event: &Event,
+    is_shown: bool,
+) -> anyhow::Result<()> {
+    let was_shown = engine.table_shown;
+    let status = watcher.status();
+    let is_synced = match event.kind {
+        EventKind::Synced { .. } => true,
+        // `Synced` was among the missed events if the watch is live.
+        EventKind::Lagged { .. } => status.is_live(),
+        // Unlisted scopes delay `Synced`; what is known is shown without it.
+        _ => !status.unlisted.is_empty(),
+    };
+    if is_synced && !was_shown {
+        let complete = status.is_live() && status.unresolved.is_empty() && status.unlisted.is_empty();
+        let overview = text.overview(watcher, &engine.portfolio, complete, event.time);
+        writer.write_all(overview.as_bytes())?;
+        engine.table_shown = true;
+    }
+    // The table stands for the first `Synced`.
+    let is_covered = !was_shown && matches!(event.kind, EventKind::Synced { .. });
+    if engine.table_shown && is_shown && !is_covered {
+        let row = text.event(watcher, event, known(&engine.portfolio, event));
+        writer.write_all(row.as_bytes())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,10 @@
+//! The output formats: JSON for programs, tables and rows of events for people.
+
+mod age;
+mod columns;
+mod event_row;
+pub(crate) mod json;
+pub(crate) mod style;
+pub(crate) mod table;
+pub(crate) mod text;
+mod width;

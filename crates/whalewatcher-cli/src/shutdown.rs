@@ -1,0 +1,41 @@
+//! The end of the program by a signal.
+
+use std::process::exit;
+use std::thread::park_timeout;
+use std::time::Duration;
+
+use anyhow::Context;
+use signal_hook::iterator::Signals;
+use tokio::sync::oneshot;
+
+use crate::output::Output;
+use crate::thread::spawn_detached;
+
+/// How long the program may take to end after a signal, in addition to what [`Output::end`] waits.
+pub(crate) const CLEANUP_LIMIT: Duration = Duration::from_millis(40);
+
+/// The same where a socket has to be removed, which takes longer on a busy machine.
+pub(crate) const SOCKET_CLEANUP_LIMIT: Duration = Duration::from_secs(2);
+
+/// Returns a future that resolves at the first of these signals.
+///
+/// A thread of its own receives them, and ends the process with status 0 after the limit if the program has not ended by
+/// then. So signals work whatever else is blocked.
+pub(crate) fn signalled(
+    signals: &[i32],
+    limit: Duration,
+    output: Output,
+) -> anyhow::Result<oneshot::Receiver<()>> {
+    let mut signals = Signals::new(signals).context("cannot handle signals")?;
+    let (sender, signalled) = oneshot::channel();
+    spawn_detached("signals", move || {
+        if signals.forever().next().is_some() {
+            let _ = sender.send(());
+            output.end();
+            // Nothing unparks this thread: usually the process ends meanwhile.
+            park_timeout(limit);
+            exit(0);
+        }
+    })?;
+    Ok(signalled)
+}

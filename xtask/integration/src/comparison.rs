@@ -1,0 +1,139 @@
+//! What must hold after every scenario, on every engine.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::time::Duration;
+
+use anyhow::{Result, bail, ensure};
+use tokio::time::{Instant, sleep, timeout_at};
+use whalewatcher_core::adapter::EngineClient;
+use whalewatcher_core::{Container, Counters, Portfolio};
+
+use crate::fixture::Fixture;
+use crate::recorder::{LIMIT, Recorder};
+use crate::sequence::sequence;
+use crate::watched::{Watched, Way};
+
+/// For how long nothing is announced when all has come to rest. That nothing comes can only be waited for.
+const QUIET: Duration = Duration::from_millis(100);
+
+/// What went wrong on the way to the right picture.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Trouble {
+    resyncs: u64,
+    pub(crate) drifted: u64,
+    pub(crate) malformed: u64,
+    pub(crate) retries: u64,
+}
+
+impl Trouble {
+    pub(crate) fn of<C: EngineClient>(watched: &Watched<C>) -> Trouble {
+        let Counters { resyncs, drifted, malformed, retries, .. } = watched.watching.status().counters;
+        Trouble { resyncs, drifted, malformed, retries }
+    }
+}
+
+/// Checks everything, once the engine is quiet and no more fault is at work, and returns the truth.
+pub(crate) async fn check<F: Fixture>(fixture: &F, watched: &Watched<F::Client>) -> Result<F::Truth> {
+    if watched.way == Way::Faulty {
+        recovered(fixture, watched).await?;
+    }
+    let (truth, trouble) = settled(fixture, watched).await?;
+    let status = watched.watching.status();
+    ensure!(status.is_live(), "the watcher is not live: {status}");
+    let now = Trouble::of(watched);
+    let is_allowed = match watched.way {
+        Way::Clear | Way::Cut => {
+            (now.drifted, now.malformed) == (0, 0) && (now.retries == 0 || F::FAILS_INSPECTIONS)
+        }
+        Way::Faulty => now == trouble,
+    };
+    ensure!(is_allowed, "something went wrong on the way to the right picture: {now:?}");
+    for recorder in &watched.recorders {
+        recorder.hurry();
+        let portfolio = watched.watching.portfolio();
+        recorder.until("its events add up to the portfolio", |record| record.fold == portfolio).await?;
+        let record = recorder.record().clone();
+        with_events(sequence(&record, watched.way), recorder)?;
+    }
+    Ok(truth)
+}
+
+pub(crate) fn with_events(result: Result<()>, recorder: &Recorder) -> Result<()> {
+    result.map_err(|error| error.context(recorder.tail()))
+}
+
+/// Waits until the connection is healthy again: the fence arrives by an event, and nothing is repaired meanwhile.
+async fn recovered<F: Fixture>(fixture: &F, watched: &Watched<F::Client>) -> Result<()> {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let mut status = watched.watching.follow_status();
+        let healthy = status.wait_for(|status| status.is_live() && status.unresolved.is_empty());
+        if timeout_at(deadline, healthy).await.is_err() {
+            bail!("it does not recover: {}\n{}", watched.watching.status(), watched.recorder().tail());
+        }
+        let before = Trouble::of(watched);
+        fixture.fence(watched).await?;
+        if Trouble::of(watched) == before {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "it does not come to rest: {:?}", Trouble::of(watched));
+    }
+}
+
+/// Waits until the picture is what the engine says, and stays so while nothing more is announced for a while. Returns what
+/// the engine said, and what had gone wrong by then. The engine is a moment ahead, and on a busy machine events of what is
+/// over already may come after the picture looks right; whether they make sense is checked by [`sequence`].
+async fn settled<F: Fixture>(fixture: &F, watched: &Watched<F::Client>) -> Result<(F::Truth, Trouble)> {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let (reported, trouble) = (watched.recorder().len(), Trouble::of(watched));
+        let mut wrong = F::differences(&fixture.truth().await?, &watched.watching.portfolio());
+        if wrong.is_empty() {
+            sleep(QUIET).await;
+            let truth = fixture.truth().await?;
+            wrong = F::differences(&truth, &watched.watching.portfolio());
+            if wrong.is_empty() && (watched.recorder().len(), Trouble::of(watched)) == (reported, trouble) {
+                return Ok((truth, trouble));
+            }
+        } else {
+            watched.recorder().next_within(Duration::from_millis(50)).await;
+        }
+        if Instant::now() > deadline {
+            let wrong =
+                if wrong.is_empty() { "nothing, but events go on".to_owned() } else { wrong.join("\n    ") };
+            bail!("the portfolio is not what the engine says:\n    {wrong}\n{}", watched.recorder().tail());
+        }
+    }
+}
+
+/// What is different in a portfolio from what is alive, by its ID, a line each.
+pub(crate) fn differences<A>(alive: &BTreeMap<String, A>, portfolio: &Portfolio) -> Vec<String>
+where
+    A: for<'a> From<&'a Container> + PartialEq + Debug,
+{
+    let seen: BTreeMap<&str, &Container> =
+        portfolio.containers().map(|container| (&**container.id(), &**container)).collect();
+    let mut lines = Vec::new();
+    for (id, alive) in alive {
+        let Some(seen) = seen.get(id.as_str()) else {
+            lines.push(format!("{id}: alive, but not in the portfolio: {alive:?}"));
+            continue;
+        };
+        let as_seen = A::from(seen);
+        if as_seen != *alive {
+            lines.push(format!("{id}:\n      engine    {alive:?}\n      portfolio {as_seen:?}"));
+        }
+        let by_project = portfolio.project(seen.project());
+        if by_project.is_none_or(|project| project.containers().all(|other| &**other.id() != id)) {
+            lines.push(format!("{id}: not found in project '{}'", seen.project()));
+        }
+    }
+    for (id, seen) in seen.iter().filter(|(id, _)| !alive.contains_key(**id)) {
+        lines.push(format!("{id}: in the portfolio, but not alive: {:?}", A::from(seen)));
+    }
+    if portfolio.total() != alive.len() {
+        lines.push(format!("{} are alive, but the portfolio counts {}", alive.len(), portfolio.total()));
+    }
+    lines
+}

@@ -1,0 +1,256 @@
+//! What containers go through while the engine runs and the connection stands.
+
+use anyhow::{Result, ensure};
+use futures_util::future::try_join_all;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use whalewatcher_moby::PRIVILEGED_LABEL;
+
+use crate::docker::check::check;
+use crate::docker::counting_proxy::CountingProxy;
+use crate::docker::fixture::{DockerFixture, GRACE, handles_sigterm};
+use crate::fixture::{Fixture as _, settings};
+use crate::recorder::Reader;
+use whalewatcher_drivers::docker::{AT_ONCE, Plan};
+
+/// How many containers start at once: more than are inspected at once.
+const CONCURRENT: usize = 30;
+
+pub(super) async fn each_transition_is_reported_once(fixture: &DockerFixture) -> Result<()> {
+    let docker = fixture.driver().await?;
+    let watched = fixture.watch().await?;
+    let mut reported = Reader::new(watched.recorder());
+    let id = docker.create(Plan::named("web").in_project("shop")).await?;
+    docker.start(&id).await?;
+    reported.expect("started web").await?;
+    docker.pause(&id).await?;
+    reported.expect("paused web").await?;
+    docker.unpause(&id).await?;
+    reported.expect("unpaused web").await?;
+    docker.rename(&id, "www").await?;
+    reported.expect("updated www").await?;
+    handles_sigterm(&docker, &id).await?;
+    docker.restart(&id, GRACE).await?;
+    reported.expect("exited www 0").await?;
+    reported.expect("started www").await?;
+    handles_sigterm(&docker, &id).await?;
+    docker.stop(&id, GRACE).await?;
+    reported.expect("exited www 0").await?;
+    docker.rename(&id, "web").await?;
+    docker.start(&id).await?;
+    reported.expect("started web").await?;
+    docker.kill(&id, "KILL").await?;
+    reported.expect("exited web 137").await?;
+    docker.start(&id).await?;
+    reported.expect("started web").await?;
+    docker.remove(&id).await?;
+    reported.expect("exited web 137").await?;
+    check(fixture, &watched).await?;
+    ensure!(reported.rest().is_empty(), "and then there was {:?}", reported.rest());
+    Ok(())
+}
+
+pub(super) async fn rapid_transitions_end_in_the_right_state(fixture: &DockerFixture) -> Result<()> {
+    let docker = fixture.driver().await?;
+    let watched = fixture.watch().await?;
+    let hurry = |name: &'static str| {
+        let docker = docker.clone();
+        async move {
+            let id = docker.run(Plan::named(name)).await?;
+            docker.pause(&id).await?;
+            docker.unpause(&id).await?;
+            docker.restart(&id, 0).await?;
+            docker.rename(&id, &format!("{name}-again")).await?;
+            docker.pause(&id).await?;
+            docker.rename(&id, &format!("{name}-paused")).await?;
+            docker.unpause(&id).await?;
+            docker.kill(&id, "KILL").await?;
+            anyhow::Ok(id)
+        }
+    };
+    let ids = try_join_all(["stays", "goes", "pauses", "leaves"].map(hurry)).await?;
+    check(fixture, &watched).await?;
+    docker.start(&ids[0]).await?;
+    docker.start(&ids[2]).await?;
+    docker.pause(&ids[2]).await?;
+    docker.remove(&ids[1]).await?;
+    check(fixture, &watched).await?;
+    // A paused container is removed, too.
+    docker.remove(&ids[2]).await?;
+    check(fixture, &watched).await
+}
+
+pub(super) async fn short_lives_are_started_and_exited(fixture: &DockerFixture) -> Result<()> {
+    let docker = fixture.driver().await?;
+    let watched = fixture.watch().await?;
+    let plans: Vec<Plan> = (0..12)
+        .map(|number| {
+            let plan = Plan::named(format!("brief-{number}")).in_project("brief").running("exit 7");
+            if number % 2 == 0 { plan } else { plan.removed_at_its_end() }
+        })
+        .collect();
+    docker.run_all(plans).await?;
+    watched.recorder().until_reported(12, "exited").await?;
+    check(fixture, &watched).await?;
+    let reported = watched.recorder().record().reported_since(0);
+    for number in 0..12 {
+        let name = format!("brief-{number}");
+        let of_it: Vec<&String> =
+            reported.iter().filter(|words| words.split(' ').nth(1) == Some(&name)).collect();
+        ensure!(of_it == [&format!("started {name}"), &format!("exited {name} 7")], "{of_it:?}");
+    }
+    ensure!(reported.len() == 24, "there was more than that: {reported:?}");
+    Ok(())
+}
+
+pub(super) async fn exits_have_their_codes(fixture: &DockerFixture) -> Result<()> {
+    let docker = fixture.driver().await?;
+    let watched = fixture.watch().await?;
+    let mut reported = Reader::new(watched.recorder());
+    for (script, code) in [("exit 0", 0), ("exit 1", 1), ("exit 42", 42), ("exit 255", 255)] {
+        let name = format!("code-{code}");
+        docker.run(Plan::named(&name).running(script)).await?;
+        reported.expect(&format!("started {name}")).await?;
+        reported.expect(&format!("exited {name} {code}")).await?;
+    }
+    docker.run(Plan::named("ends-by-signal")).await?;
+    reported.expect("started ends-by-signal").await?;
+    handles_sigterm(&docker, "ends-by-signal").await?;
+    docker.kill("ends-by-signal", "TERM").await?;
+    reported.expect("exited ends-by-signal 0").await?;
+    docker.run(Plan::named("ignores-signals").running("sleep 1000000")).await?;
+    reported.expect("started ignores-signals").await?;
+    docker.stop("ignores-signals", 0).await?;
+    reported.expect("exited ignores-signals 137").await?;
+    check(fixture, &watched).await
+}
+
+pub(super) async fn each_of_many_concurrent_lives_costs_one_inspection(
+    fixture: &DockerFixture,
+) -> Result<()> {
+    let docker = fixture.driver().await?;
+    let proxy = CountingProxy::start(fixture.socket("many.sock"), &fixture.engine().docker_socket())?;
+    let watched = fixture.begin_watch_at(&proxy.endpoint(), settings())?;
+    watched.ready().await?;
+    let ids = docker.create_all((0..CONCURRENT).map(|number| Plan::named(format!("many-{number}")))).await?;
+    try_join_all(ids.iter().map(|id| docker.start(id))).await?;
+    watched.recorder().until_reported(CONCURRENT, "started").await?;
+    check(fixture, &watched).await?;
+    let kills = || try_join_all(ids.iter().map(|id| docker.kill(id, "KILL")));
+    kills().await?;
+    watched.recorder().until_reported(CONCURRENT, "exited").await?;
+    try_join_all(ids.iter().map(|id| docker.start(id))).await?;
+    watched.recorder().until_reported(2 * CONCURRENT, "started").await?;
+    check(fixture, &watched).await?;
+    kills().await?;
+    watched.recorder().until_reported(2 * CONCURRENT, "exited").await?;
+    check(fixture, &watched).await?;
+    let requests = proxy.requests();
+    let inspections = requests.inspections_of(&ids);
+    let most = ids.iter().filter_map(|id| requests.inspections.get(id)).max();
+    fixture.figure(format!(
+        "{} lives of {CONCURRENT} containers: {inspections} inspections, at most {} of one container, {} list, {} connections",
+        2 * CONCURRENT,
+        most.unwrap_or(&0),
+        requests.lists,
+        requests.connections
+    ));
+    ensure!(requests.lists == 1, "{} lists", requests.lists);
+    ensure!(most.is_none_or(|most| *most <= 2), "{most:?} inspections of a container that had two lives");
+    let reported = watched.recorder().record().reported_since(0);
+    let expected = |what: &str| reported.iter().filter(|words| words.starts_with(what)).count();
+    ensure!(
+        (expected("started"), expected("exited"), reported.len())
+            == (2 * CONCURRENT, 2 * CONCURRENT, 4 * CONCURRENT),
+        "{reported:?}"
+    );
+    Ok(())
+}
+
+pub(super) async fn an_exec_changes_nothing(fixture: &DockerFixture) -> Result<()> {
+    let docker = fixture.driver().await?;
+    let ids = docker.run_all([Plan::named("one"), Plan::named("two").in_project("shop")]).await?;
+    let proxy = CountingProxy::start(fixture.socket("exec.sock"), &fixture.engine().docker_socket())?;
+    let watched = fixture.begin_watch_at(&proxy.endpoint(), settings())?;
+    watched.ready().await?;
+    let reported = Reader::new(watched.recorder());
+    let scripts = ["true", "exit 3", "kill -9 $$", "echo hello"];
+    let execs = (0..40).map(|number| (&ids[number % 2], scripts[number % 4]));
+    let execs = stream::iter(execs).map(|(id, script)| docker.exec(id, script));
+    execs.buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+    check(fixture, &watched).await?;
+    ensure!(reported.rest().is_empty(), "40 execs, and reported was {:?}", reported.rest());
+    let inspections = proxy.requests().inspections_of(&ids);
+    fixture.figure(format!("40 execs in 2 containers: {inspections} inspections, which were the first ones"));
+    ensure!(inspections == 2, "{inspections} inspections");
+    Ok(())
+}
+
+pub(super) async fn a_health_check_changes_nothing(fixture: &DockerFixture) -> Result<()> {
+    let docker = fixture.driver().await?;
+    let watched = fixture.watch().await?;
+    let mut reported = Reader::new(watched.recorder());
+    for (name, program, status) in [("well", "true", "healthy"), ("ill", "false", "unhealthy")] {
+        docker.run(Plan::named(name).with_health_check(program)).await?;
+        reported.expect(&format!("started {name}")).await?;
+        docker.await_events(&format!("health_status: {status}"), 1, ("container", name)).await?;
+        docker.await_events("exec_die", 5, ("container", name)).await?;
+    }
+    check(fixture, &watched).await?;
+    ensure!(reported.rest().is_empty(), "health checks, and reported was {:?}", reported.rest());
+    Ok(())
+}
+
+pub(super) async fn a_privileged_container_is_labelled(fixture: &DockerFixture) -> Result<()> {
+    let docker = fixture.driver().await?;
+    let mut watched = fixture.watch().await?;
+    docker.run(Plan::named("meek")).await?;
+    let plan = Plan::named("mighty").labelled("a", "b");
+    match docker.run(plan.clone().privileged()).await {
+        Err(error) if format!("{error:#}").contains("unable to apply caps") => {
+            fixture.figure(
+                "20.10 cannot give what this host lacks: a running container is made privileged".to_owned(),
+            );
+            docker.remove("mighty").await?;
+            watched = watched.that_is_cut();
+            let id = docker.run(plan).await?;
+            make_privileged(fixture, &id)?;
+            watched.recorder().until("it is in sync again", |record| record.synced() > 1).await?;
+        }
+        outcome => drop(outcome?),
+    }
+    watched.recorder().until_reported(2, "started").await?;
+    check(fixture, &watched).await?;
+    let portfolio = watched.watching.portfolio();
+    let labelled = portfolio.containers().filter(|container| container.labels().contains(PRIVILEGED_LABEL));
+    let labelled: Vec<&str> = labelled.map(|container| container.name()).collect();
+    ensure!(labelled == ["mighty"], "privileged are {labelled:?}");
+    Ok(())
+}
+
+/// dockerd learns that it is from its own files.
+fn make_privileged(fixture: &DockerFixture, id: &str) -> Result<()> {
+    fixture.kill_engine()?;
+    let path = fixture.engine().folder().join("data/containers").join(id).join("hostconfig.json");
+    let config = std::fs::read_to_string(&path)?;
+    std::fs::write(&path, config.replace("\"Privileged\":false", "\"Privileged\":true"))?;
+    fixture.start_engine_with(true)
+}
+
+pub(super) async fn a_restart_loop_collapses(fixture: &DockerFixture) -> Result<()> {
+    let docker = fixture.driver().await?;
+    let proxy = CountingProxy::start(fixture.socket("loop.sock"), &fixture.engine().docker_socket())?;
+    let watched = fixture.begin_watch_at(&proxy.endpoint(), settings())?;
+    watched.ready().await?;
+    let id = docker.run(Plan::named("loop").running("exit 5").always_restarted()).await?;
+    docker.await_events("die", 6, ("container", &id)).await?;
+    docker.stop(&id, 0).await?;
+    check(fixture, &watched).await?;
+    let lives = docker.count_events("start", ("container", &id)).await?;
+    let (started, inspections) =
+        (watched.recorder().record().count("started"), proxy.requests().inspections_of([&id]));
+    fixture.figure(format!("{lives} lives: {started} were reported, with {inspections} inspections"));
+    ensure!(started <= lives, "{started} starts were reported of {lives} lives");
+    // Stopping is one more reason to ask.
+    ensure!(inspections <= lives + 1, "{inspections} inspections for {lives} lives");
+    Ok(())
+}
