@@ -1,4 +1,4 @@
-//! Watches the containers of Docker and of what speaks its API, such as podman.
+//! Watches the containers of Docker, and of engines with its API, such as podman.
 //!
 //! ```no_run
 //! use whalewatcher_moby::{Client, Portfolio, watch};
@@ -15,34 +15,39 @@
 //!
 //! All of `whalewatcher-core` is re-exported here: this crate alone is enough to depend on.
 //!
-//! Docker 20.10 and later (its API 1.41 to 1.52), and podman 4 and later through its Docker-compatible API.
+//! Supported are Docker 20.10 and later (its API 1.41 to 1.52), and podman 4 and later through its Docker-compatible API.
 //!
-//! The way of an answer: the [`Client`] connects, each connection has its transport, and what comes over it is decoded
-//! as leniently as can be: only what is needed is looked at, and what is not known is passed over.
+//! A [`Client`] makes a [`Connection`] each time a watcher connects. Answers are decoded as leniently as can be: only what
+//! is needed is looked at, and what is not known is skipped.
 //!
 //! # Features
 //!
 //! - `bollard` (default): [`Client::client`], a bollard client for the application's own requests, and
-//!   [`Builder::rucksack`], whose packer gets bollard's types. Without it some 35 crates fewer are compiled, and
-//!   [`Builder::rucksack_json`] gives packers the JSON.
-//! - `tls`: Docker over TCP with TLS: `https://`, and what `DOCKER_TLS_VERIFY` and `DOCKER_CERT_PATH` ask for.
+//!   [`Builder::rucksack`], whose packer receives bollard's types. Without it 35 crates fewer are compiled, and packers
+//!   receive the JSON from [`Builder::rucksack_json`].
+//! - `tls`: Docker over TCP with TLS, for `https://` endpoints, `DOCKER_TLS_VERIFY` and `DOCKER_CERT_PATH`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod api;
+mod builder;
 mod client;
 mod config;
 mod connection;
 mod decode;
 mod http;
 mod limits;
+#[cfg(feature = "bollard")]
+mod with_bollard;
 
 #[cfg(feature = "bollard")]
 pub use bollard;
-pub use client::{Builder, Client};
+pub use builder::Builder;
+pub use client::Client;
 #[cfg(feature = "tls")]
 pub use config::tls::Tls;
 pub use connection::Connection;
-pub use decode::inspection::{PRIVILEGED_LABEL, RawInspection};
+pub use decode::inspection::PRIVILEGED_LABEL;
+pub use decode::raw_inspection::RawInspection;
 pub use limits::{MAX_EVENT, MAX_ID, MAX_IDENTITY, MAX_INSPECTION, MAX_LABELS, MAX_SELF, MEMORY_LIMIT};
 pub use whalewatcher_core::*;
 

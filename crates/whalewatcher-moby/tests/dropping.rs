@@ -1,4 +1,4 @@
-//! Whoever stops watching leaves nothing behind: no descriptor, no task. In a process of its own, to count them.
+//! A dropped watch leaves no descriptor and no task. In a process of its own, to count them.
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::fs;
@@ -19,7 +19,7 @@ fn descriptors() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-/// How many tasks and descriptors there are.
+/// The number of tasks and of descriptors.
 fn holdings() -> (usize, usize) {
     (Handle::current().metrics().num_alive_tasks(), descriptors())
 }
@@ -37,11 +37,11 @@ async fn until_nothing_is_left(before: (usize, usize), when: &str) {
 }
 
 async fn until(status: &mut StatusFollower, wanted: impl FnMut(&Status) -> bool) {
-    status.wait_for(wanted).await.expect("the watcher outlives who follows it");
+    status.wait_for(wanted).await.expect("the watcher exists");
 }
 
 fn server_with(containers: usize) -> Server {
-    // Newer than what is spoken here, so that it is asked for its oldest version too.
+    // Newer than this client, so that the oldest API version is requested too.
     let server = Server::builder().api_versions("1.60", "1.24").start().unwrap();
     for number in 0..containers {
         server.run(format!("c{number}")).unwrap();
@@ -49,7 +49,7 @@ fn server_with(containers: usize) -> Server {
     server
 }
 
-/// All in one test, for others would hold something themselves meanwhile.
+/// All in one test, because others would hold tasks and descriptors meanwhile.
 #[test]
 fn a_dropped_watch_leaves_no_descriptor_and_no_task() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -76,7 +76,7 @@ async fn while_something_is_awaited() {
         );
         let watcher = EngineWatcher::new(Client::new(server.endpoint()).unwrap());
         tokio::select! {
-            _ = watcher.watch(CancellationToken::new()) => unreachable!("it goes on"),
+            _ = watcher.watch(CancellationToken::new()) => unreachable!("the watch does not end"),
             () = gate.until_waiting(if kind == Kind::Inspect { 16 } else { 1 }) => {}
         }
         gate.open();
@@ -88,7 +88,7 @@ async fn while_something_is_awaited() {
     let before = holdings();
     let watcher = EngineWatcher::new(Client::new(server.endpoint()).unwrap());
     tokio::select! {
-        _ = watcher.watch(CancellationToken::new()) => unreachable!("it goes on"),
+        _ = watcher.watch(CancellationToken::new()) => unreachable!("the watch does not end"),
         ready = watcher.ready() => drop(ready.unwrap()),
     }
     until_nothing_is_left(before, "when live").await;
@@ -97,7 +97,7 @@ async fn while_something_is_awaited() {
     let before = holdings();
     let mut status = watcher.follow_status();
     tokio::select! {
-        _ = watcher.watch(CancellationToken::new()) => unreachable!("it goes on"),
+        _ = watcher.watch(CancellationToken::new()) => unreachable!("the watch does not end"),
         () = until(&mut status, |status| matches!(status.phase, Phase::Disconnected { .. })) => {}
     }
     until_nothing_is_left(before, "during the back-off").await;
@@ -120,7 +120,7 @@ async fn after_any_number_of_steps() {
                 assert!(watching.as_mut().poll(context).is_pending());
                 if left == 0 { Poll::Ready(()) } else { Poll::Pending }
             }) => {}
-            // Nothing wakes it any more.
+            // Nothing wakes it again.
             () = until(&mut status, Status::is_live) => {}
         }
         drop(watching);
@@ -135,7 +135,7 @@ async fn a_connection_alone() {
     let before = holdings();
     let connection = Client::new(server.endpoint()).unwrap().connect(&Settings::default()).await.unwrap();
     assert_eq!(connection.list().await.unwrap().entries.len(), 1);
-    assert!(holdings() > before, "a kept connection is held");
+    assert!(holdings() > before, "an idle connection is kept");
     drop(connection);
     until_nothing_is_left(before, "with an idle connection").await;
 }

@@ -1,4 +1,4 @@
-//! Answers without end: each is given up at its limit, and no more memory than that is taken for it.
+//! Endless answers: each is abandoned at its limit, and takes no more memory than that.
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::fs;
@@ -16,12 +16,12 @@ use whalewatcher_core::adapter::{EngineClient, EngineConnection, EngineEvent};
 use whalewatcher_core::{ContainerId, EngineError, ErrorKind, Settings};
 use whalewatcher_moby::{Client, Connection, MAX_IDENTITY, MAX_INSPECTION, MEMORY_LIMIT};
 
-/// Nothing here takes so long, unless it never comes.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// No step takes as long unless it hangs.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 const MIB: usize = 1024 * 1024;
 
-/// An engine that answers requests as it should, but one of them like this, and then with ever more of the same.
+/// An engine that answers one kind of request with an endless text, and all others properly.
 struct Endless {
     folder: TempDir,
     _task: AbortOnDropHandle<()>,
@@ -50,7 +50,7 @@ impl Endless {
                 let length = stream.read(&mut asked).await.unwrap_or(0);
                 let asked = String::from_utf8_lossy(&asked[..length]).into_owned();
                 let asked = asked.split(' ').nth(1).unwrap_or_default();
-                // Who does not read to the end closes the connection, which is what is wanted.
+                // A client that does not read to the end closes the connection, which ends the loop.
                 if asked.contains(path) {
                     let mut alive = stream.write_all(beginning.as_bytes()).await;
                     while alive.is_ok() && !more.is_empty() {
@@ -71,7 +71,7 @@ impl Endless {
     async fn connect_within(&self, memory_limit: usize) -> Result<Connection, EngineError> {
         let endpoint = format!("unix://{}/s", self.folder.path().display());
         let client = Client::builder().endpoint(endpoint).memory_limit(memory_limit).build().unwrap();
-        timeout(PATIENCE, client.connect(&Settings::default())).await.expect("it ends")
+        timeout(TIMEOUT, client.connect(&Settings::default())).await.expect("the request ends")
     }
 }
 
@@ -88,9 +88,9 @@ fn chunk() -> String {
     format!("2000\r\n{}\r\n", " ".repeat(0x2000))
 }
 
-/// In one test and in this order, for the memory that a process took before is part of its peak.
+/// In one test and in this order, because the memory that a process took before is part of its peak.
 #[tokio::test]
-async fn what_has_no_end_is_given_up_at_its_limit() {
+async fn endless_answers_are_abandoned_at_their_limits() {
     let (began, chunk) = (peak(), chunk());
     let within = |limit: usize, what: &str| {
         let grown = peak() - began;
@@ -138,21 +138,21 @@ async fn what_has_no_end_is_given_up_at_its_limit() {
         within(MAX_IDENTITY, beginning);
     }
 
-    // Chunks that make no sense.
-    for nonsense in
+    // Malformed chunks.
+    for malformed in
         ["zz\r\n", "ffffffffffffffff0\r\n", "-1\r\n", "1;", "\r\n\r\n", "5\r\nhello!!", "0\r\nX: "]
     {
-        let head = format!("{CHUNKED}{nonsense}").leak();
+        let head = format!("{CHUNKED}{malformed}").leak();
         let error = Endless::on("/info", head, "x").connect().await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Disconnected, "{nonsense:?}: {error}");
-        within(MAX_IDENTITY, nonsense);
+        assert_eq!(error.kind(), ErrorKind::Disconnected, "{malformed:?}: {error}");
+        within(MAX_IDENTITY, malformed);
     }
 
-    // What announces too much is not even read.
+    // A body that announces too much is not read.
     let announced = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n[", MEMORY_LIMIT + 1).leak();
     let endless = Endless::on("/containers/json", announced, "");
     let connection = endless.connect().await.unwrap();
-    let error = timeout(PATIENCE, connection.list()).await.expect("it ends").unwrap_err();
+    let error = timeout(TIMEOUT, connection.list()).await.expect("the request ends").unwrap_err();
     let full = "GET /containers/json: the answer takes more than is left of 134217728 bytes for all answers";
     assert!(error.to_string().starts_with(full), "{error}");
     within(MAX_IDENTITY, "a list that is too large");
@@ -161,7 +161,7 @@ async fn what_has_no_end_is_given_up_at_its_limit() {
     let endless = Endless::on("/events", format!("HTTP/1.1 200 OK\r\n\r\n{line}").leak(), "x");
     let connection = endless.connect().await.unwrap();
     let mut events = pin!(connection.events());
-    let mut next = async || timeout(PATIENCE, events.next()).await.expect("it comes in time");
+    let mut next = async || timeout(TIMEOUT, events.next()).await.expect("the event comes in time");
     assert_eq!(next().await.unwrap().unwrap(), EngineEvent::Subscribed);
     let hint = EngineEvent::Started { id: "a".into(), at: None, pid: None, preview: None };
     assert_eq!(next().await.unwrap().unwrap(), hint);
@@ -173,12 +173,12 @@ async fn what_has_no_end_is_given_up_at_its_limit() {
     // Chunks of one byte each take no more than others.
     let endless = Endless::on("/containers", CHUNKED, "1\r\n \r\n");
     let connection = endless.connect_within(MIB).await.unwrap();
-    let error = timeout(PATIENCE, connection.list()).await.expect("it ends").unwrap_err();
+    let error = timeout(TIMEOUT, connection.list()).await.expect("the request ends").unwrap_err();
     assert!(error.to_string().contains("more than is left of 1048576 bytes"), "{error}");
     within(MAX_IDENTITY, "chunks of one byte");
     let small = 8 * MIB;
 
-    // What is made of a list of many tiny entries, or of one with many tiny parts, takes its share as well.
+    // The decoded entries of a list with many tiny parts take their share as well.
     for (entry, whole) in [
         ("{\"Id\":\"a\"},", "[%{}]"),
         ("\"\":\"\",", "[{\"Id\":\"a\",\"Labels\":{%\"\":\"\"}}]"),
@@ -189,10 +189,10 @@ async fn what_has_no_end_is_given_up_at_its_limit() {
         let began = peak();
         let endless = Endless::on("/containers/json", answer.leak(), "");
         let connection = endless.connect_within(small).await.unwrap();
-        let listed = timeout(PATIENCE, connection.list()).await.expect("it ends");
+        let listed = timeout(TIMEOUT, connection.list()).await.expect("the request ends");
         assert!(listed.is_err() || !entry.contains("Id"), "{listed:?}");
         let grown = peak() - began;
-        // The limit of labels is one for each container.
+        // The number of labels is limited per container.
         assert!(grown < 2 * small + 40 * MIB, "{entry}: {} MiB", grown / MIB);
     }
 
@@ -200,13 +200,13 @@ async fn what_has_no_end_is_given_up_at_its_limit() {
     let connection = endless.connect().await.unwrap();
     let id = ContainerId::from("a");
     let inspecting = connection.inspect(&id);
-    let error = timeout(PATIENCE, inspecting).await.expect("it ends").unwrap_err();
+    let error = timeout(TIMEOUT, inspecting).await.expect("the request ends").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Malformed, "{error}");
     within(MAX_INSPECTION, "an inspection");
 
-    // As many inspections as there may be at once share what there is.
+    // As many inspections as run at once share the budget.
     let inspections = (0..16).map(|_| connection.inspect(&id));
-    let errors = timeout(PATIENCE, join_all(inspections)).await.expect("they end");
+    let errors = timeout(TIMEOUT, join_all(inspections)).await.expect("the requests end");
     assert!(errors.iter().all(Result::is_err));
     within(MEMORY_LIMIT - 48 * MIB, "sixteen inspections");
 }

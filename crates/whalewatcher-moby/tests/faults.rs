@@ -1,5 +1,5 @@
-//! What goes wrong between a watcher and Docker, by the test kit's proxy: whatever it is, the watcher recovers,
-//! announces exactly what has changed, and nothing that has not happened.
+//! Faults between a watcher and Docker, by the test kit's proxy: after each one the watcher recovers, announces exactly what
+//! has changed, and nothing that has not happened.
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::collections::HashSet;
@@ -16,21 +16,21 @@ use whalewatcher_testkit::proxy::{
     Direction, Family, Fault, FaultId, FaultKind, Proxy, RandomFaults, Refusal,
 };
 
-/// Nothing here takes so long, unless it never comes.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// No step takes as long unless it hangs.
+const TIMEOUT: Duration = Duration::from_secs(120);
 /// How long an answer may take.
 const LIMIT: Duration = Duration::from_secs(1);
-/// After what silence the event stream is checked.
+/// After how much silence the event stream is probed.
 const SILENCE: Duration = Duration::from_millis(200);
 
 /// The requests that a watcher makes.
 const REQUESTS: [&str; 6] = ["/_ping", "/version", "/info", "/containers/json", "/events", "/json HTTP"];
 
-/// What [`Stage::change`] amounts to.
+/// The difference that [`Stage::change`] makes.
 const DIFFERENCE: [&str; 5] =
     ["exited goes", "exited restarts", "paused stays", "started comes", "started restarts"];
 
-/// An engine, a proxy before it, a watcher of that, and what its subscriber makes of what it is told.
+/// An engine, a proxy before it, a watcher of the proxy, and the fold of the events that its subscriber receives.
 struct Stage {
     server: Server,
     proxy: Proxy,
@@ -38,7 +38,7 @@ struct Stage {
     status: StatusFollower,
     events: Subscription,
     fold: Portfolio,
-    /// All lives that there ever were, by ID and PID.
+    /// All lives that the engine ever had, by ID and PID.
     lives: HashSet<(String, u32)>,
     begun: HashSet<(String, u32)>,
     ended: HashSet<(String, u32)>,
@@ -50,7 +50,7 @@ impl Stage {
     }
 
     async fn begin_with(proxy: whalewatcher_testkit::proxy::Builder, audits: Option<Duration>) -> Self {
-        // Newer than what is spoken here, so that it is asked for all that an engine is ever asked for.
+        // Newer than this client, so that every kind of request is made.
         let server = Server::builder().api_versions("1.60", "1.24").start().unwrap();
         let proxy = proxy.upstream(server.endpoint()).start().unwrap();
         let backoff = Backoff::default().with_delays(Duration::from_millis(1), Duration::from_millis(10));
@@ -75,13 +75,13 @@ impl Stage {
         self.proxy.inject(fault).unwrap()
     }
 
-    /// Makes something happen at the engine.
+    /// Changes something at the engine.
     fn drive(&mut self, act: impl FnOnce(&Server)) {
         act(&self.server);
         self.lives.extend(self.server.truth().into_iter().map(|alive| (alive.id, alive.pid)));
     }
 
-    /// A bit of everything.
+    /// Makes a change of each kind.
     fn change(&mut self) {
         self.drive(|server| {
             server.pause("stays").unwrap();
@@ -91,7 +91,7 @@ impl Stage {
         });
     }
 
-    /// The watcher has noticed that something is wrong.
+    /// Waits until the watcher reports that it is disconnected.
     async fn until_reported_disconnected(&mut self) {
         let reported = async {
             loop {
@@ -102,10 +102,10 @@ impl Stage {
                 }
             }
         };
-        timeout(PATIENCE, reported).await.expect("the fault is noticed in time");
+        timeout(TIMEOUT, reported).await.expect("the fault is detected in time");
     }
 
-    /// What is told of containers until the picture is true, sorted.
+    /// Returns the events of containers up to the moment at which the portfolio is true, sorted.
     async fn settled(&mut self) -> Vec<String> {
         let mut reported = Vec::new();
         let settling = async {
@@ -127,7 +127,7 @@ impl Stage {
                 }
             }
         };
-        if timeout(PATIENCE, settling).await.is_err() {
+        if timeout(TIMEOUT, settling).await.is_err() {
             let (status, truth) = (self.watching.status(), self.server.truth());
             panic!(
                 "does not settle: {status}, reported {reported:?}, true is {truth:?}, {:?}",
@@ -138,7 +138,7 @@ impl Stage {
         reported
     }
 
-    /// Whether what was told amounts to what is.
+    /// Whether the fold of all events equals the truth.
     fn is_true(&self) -> bool {
         let truth = self.server.truth();
         truth.len() == self.fold.total()
@@ -150,7 +150,7 @@ impl Stage {
             })
     }
 
-    /// Nothing is told that has not happened, or twice.
+    /// Checks that an event has happened and was not reported before.
     fn take(&mut self, event: &Event) {
         self.fold.apply(&event.kind);
         let Some(container) = event.container() else { return };
@@ -160,7 +160,7 @@ impl Stage {
             EventKind::Started(container) if container.pid() == 0 => {}
             EventKind::Exited { container, .. } if container.pid() == 0 => {}
             EventKind::Started(_) => {
-                assert!(self.lives.contains(&life), "there never was {event}");
+                assert!(self.lives.contains(&life), "this life never existed: {event}");
                 assert!(self.begun.insert(life), "reported again: {event}");
             }
             EventKind::Exited { .. } => {
@@ -176,7 +176,7 @@ impl Stage {
 }
 
 #[tokio::test]
-async fn without_a_fault_all_is_reported() {
+async fn without_a_fault_all_changes_are_reported() {
     let mut stage = Stage::begin().await;
     stage.change();
     assert_eq!(stage.settled().await, DIFFERENCE);
@@ -184,7 +184,7 @@ async fn without_a_fault_all_is_reported() {
 }
 
 #[tokio::test]
-async fn connections_cut_or_reset_are_made_anew() {
+async fn connections_cut_or_reset_are_replaced() {
     for (proxy, reset) in [(Proxy::builder(), false), (Proxy::builder().listen_tcp(), true)] {
         let mut stage = Stage::begin_with(proxy, None).await;
         if reset {
@@ -210,7 +210,7 @@ async fn an_event_stream_cut_at_any_byte_loses_nothing() {
     }
 }
 
-/// A fault that happens to answers, at several places of each kind of answer.
+/// Injects a fault at several places of each kind of answer.
 async fn recovers_wherever(make: impl Fn(u64) -> Fault) {
     for request in REQUESTS {
         for after in [0, 17, 130, 300, 600] {
@@ -221,7 +221,7 @@ async fn recovers_wherever(make: impl Fn(u64) -> Fault) {
             stage.change();
             assert_eq!(stage.settled().await, DIFFERENCE, "{fault}");
             assert!(after > 0 || stage.proxy.stats().hits_of(id) == 1, "{fault}");
-            // And whoever came through unharmed goes on.
+            // The watch goes on.
             stage.drive(|server| server.unpause("stays").unwrap());
             assert_eq!(stage.settled().await, ["unpaused stays"], "{fault}");
         }
@@ -240,7 +240,8 @@ async fn any_answer_may_end_early() {
 
 #[tokio::test]
 async fn any_answer_may_be_malformed() {
-    let of = |after| format!("garble after={after} count=5 one-in=1 high=true seed={after}").parse().unwrap();
+    let of =
+        |after| format!("corrupt after={after} count=5 one-in=1 high=true seed={after}").parse().unwrap();
     recovers_wherever(of).await;
 }
 
@@ -274,7 +275,7 @@ async fn an_engine_that_refuses_connections_for_a_while_is_found_again() {
 }
 
 #[tokio::test]
-async fn a_socket_file_may_be_replaced() {
+async fn a_socket_may_be_replaced() {
     for cut in [false, true] {
         let mut stage = Stage::begin().await;
         stage.inject(Fault::replace_socket(cut));
@@ -286,19 +287,19 @@ async fn a_socket_file_may_be_replaced() {
 }
 
 #[tokio::test]
-async fn a_black_hole_is_noticed() {
+async fn a_black_hole_is_detected() {
     let mut stage = Stage::begin().await;
     let hole = stage.inject(Fault::black_hole());
     stage.proxy.cut_all();
     stage.until_reported_disconnected().await;
-    timeout(PATIENCE, stage.proxy.until_hit(hole, 2)).await.expect("it is tried again and again");
+    timeout(TIMEOUT, stage.proxy.until_hit(hole, 2)).await.expect("the watcher tries again");
     stage.change();
     stage.proxy.heal().unwrap();
     assert_eq!(stage.settled().await, DIFFERENCE);
 }
 
 #[tokio::test]
-async fn what_is_slow_is_right() {
+async fn a_slow_link_loses_nothing() {
     for fault in [
         Fault::delay(Duration::from_millis(20)),
         Fault::delay(Duration::from_millis(20)).toward(Direction::ToEngine),
@@ -315,7 +316,7 @@ async fn what_is_slow_is_right() {
 }
 
 #[tokio::test]
-async fn an_event_stream_that_is_stalled_is_noticed_while_requests_work() {
+async fn a_stalled_event_stream_is_detected_while_requests_work() {
     for fault in [Fault::stall(), Fault::swallow(), Fault::stall().toward(Direction::ToClient)] {
         let mut stage = Stage::begin().await;
         let fault = stage.inject(fault.on_requests("/events").times(1));
@@ -327,7 +328,7 @@ async fn an_event_stream_that_is_stalled_is_noticed_while_requests_work() {
 }
 
 #[tokio::test]
-async fn a_link_that_is_dead_in_all_its_connections_is_noticed_in_silence() {
+async fn a_dead_link_is_detected_in_silence() {
     for fault in [Fault::stall(), Fault::swallow()] {
         let mut stage = Stage::begin().await;
         stage.inject(fault);
@@ -339,8 +340,8 @@ async fn a_link_that_is_dead_in_all_its_connections_is_noticed_in_silence() {
 }
 
 #[tokio::test]
-async fn events_that_vanish_are_found_to_be_missing() {
-    // How many there are of each; later checks of the stream may see them.
+async fn lost_events_are_detected() {
+    // As many as there are of each; later replays may contain them.
     for (lost, times) in [("\"die\"", 2), ("\"start\"", 2), ("\"pause\"", 1), ("", 5)] {
         let mut stage = Stage::begin_with(Proxy::builder(), Some(Duration::from_millis(300))).await;
         let fault = stage.inject(Fault::drop_events(lost).times(times));
@@ -353,7 +354,7 @@ async fn events_that_vanish_are_found_to_be_missing() {
 }
 
 #[tokio::test]
-async fn events_that_come_twice_or_late_change_nothing() {
+async fn repeated_and_late_events_change_nothing() {
     for fault in [
         Fault::repeat_events(""),
         Fault::repeat_events("\"die\""),
@@ -366,27 +367,27 @@ async fn events_that_come_twice_or_late_change_nothing() {
         let id = stage.inject(fault.clone());
         stage.change();
         // The last one may wait for another.
-        timeout(PATIENCE, stage.proxy.until_hit(id, 1)).await.expect("it happens");
+        timeout(TIMEOUT, stage.proxy.until_hit(id, 1)).await.expect("the fault has an effect");
         stage.proxy.heal().unwrap();
         assert_eq!(stage.settled().await, DIFFERENCE, "{fault}");
     }
 }
 
 #[tokio::test]
-async fn after_any_random_fault_the_picture_is_true() {
-    // Side by side, for each takes seconds: an event stream that is cut again and again is done without for a while.
+async fn after_random_faults_the_portfolio_is_true() {
+    // Concurrently, because each takes seconds: an event stream that is cut repeatedly is replaced by polling for a while.
     let hits = join_all((0..20).map(after_random_faults)).await;
     let hit: u32 = hits.iter().sum();
     assert!(hit > 25, "only {hit} faults had an effect");
 }
 
-/// Returns how many of four faults had an effect.
+/// Injects four faults, and returns how many had an effect.
 async fn after_random_faults(seed: u64) -> u32 {
     let mut stage = Stage::begin_with(Proxy::builder(), Some(Duration::from_millis(300))).await;
-    // Those that need a time limit to be noticed are rarer, for they take that long.
+    // Faults that only a time limit detects are rarer, because they take that long.
     let mut faults = RandomFaults::new(seed)
         .weight(Family::Cut, 5)
-        .weight(Family::Garble, 5)
+        .weight(Family::Corrupt, 5)
         .weight(Family::Truncate, 5)
         .weight(Family::Answer, 5)
         .requests(REQUESTS);
@@ -411,7 +412,7 @@ async fn after_random_faults(seed: u64) -> u32 {
             () = proxy.until_hit(id, 1) => hit += 1,
             _ = stage.settled() => {}
         }
-        // Some last until they are lifted. From the others it recovers by itself.
+        // Some last until they are lifted. The watcher recovers from the others by itself.
         let lasts = matches!(fault.kind(), FaultKind::Stall { swallow: false } | FaultKind::Refuse(_));
         if lasts || round % 2 == 0 {
             proxy.heal().unwrap();

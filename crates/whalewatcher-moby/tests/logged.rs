@@ -1,4 +1,4 @@
-//! What is logged, by how often. Alone in its process, for which the log is.
+//! How often a warning is logged. In a process of its own, because the log is global.
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::io::{self, Write};
@@ -32,7 +32,7 @@ impl Log {
 }
 
 #[tokio::test]
-async fn odd_events_are_warned_of_once_and_not_with_each_probe_and_audit() {
+async fn malformed_events_are_logged_once_and_not_with_each_replay() {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().with_max_level(Level::WARN).with_ansi(false);
@@ -49,16 +49,16 @@ async fn odd_events_are_warned_of_once_and_not_with_each_probe_and_audit() {
     let malformed = format!(r#"{{"Type":"container","Action":"pause","Actor":{{"ID":"{web}","#);
     let impossible = "f".repeat(MAX_ID + 1);
     let impossible = format!(r#"{{"Type":"container","Action":"start","Actor":{{"ID":"{impossible}"}}}}"#);
-    let odd = format!("{malformed}\n{impossible}\n");
-    // They are in the engine's ring from now on: each replay has them.
-    let body = odd.clone();
+    let both = format!("{malformed}\n{impossible}\n");
+    // The engine's ring contains them from now on, and so does each replay.
+    let body = both.clone();
     server.on_request(move |request| match request.kind() {
         Kind::Events if request.query("until").is_some() => {
             Verdict::Answer { status: 200, body: body.clone().into() }
         }
         _ => Verdict::Pass,
     });
-    server.emit_raw(odd);
+    server.emit_raw(both);
     let asked = server.stats().requests.events;
     in_time(server.until(|stats| stats.requests.events >= asked + 10)).await;
     server.run("after").unwrap();
@@ -66,7 +66,7 @@ async fn odd_events_are_warned_of_once_and_not_with_each_probe_and_audit() {
 
     let counters = watched.watching.status().counters;
     assert_eq!((counters.connects, counters.malformed), (1, 0), "{counters:?}");
-    for part in ["an odd event of container", "cannot be one"] {
+    for part in ["malformed event", "invalid container ID"] {
         assert_eq!(log.lines_with(part), 1, "{part}");
     }
 }

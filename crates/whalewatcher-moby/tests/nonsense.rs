@@ -1,5 +1,5 @@
-//! Whatever bytes come over a socket: an engine's answers, mutated at random from the first byte of HTTP on, cut into
-//! pieces of any size. Each request ends, in an answer or in an error told well.
+//! Answers that are mutated at random from the first byte of HTTP on, in pieces of any size. Each request ends, with an answer
+//! or with a well-formed error.
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::pin::pin;
@@ -24,10 +24,10 @@ mod mutation;
 
 use mutation::{mutate, mutations};
 
-/// Nothing here takes so long, unless it never comes.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// No step takes as long unless it hangs.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Of an engine so new that it is asked for its oldest version.
+/// The answer of an engine so new that its oldest API version is requested.
 const PING: &str = "HTTP/1.1 200 OK\r\nApi-Version: 1.60\r\nConnection: close\r\nContent-Length: 2\r\n\r\nOK";
 
 const VERSION: &str = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/json\r\n\r\n\
@@ -48,9 +48,9 @@ const EVENTS: &str = "HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding:
 48\r\n{\"Type\":\"container\",\"Action\":\"die\",\"Actor\":{\"ID\":\"a\"},\"time\":1769860800}\r\n\
 1\r\n\n\r\n0\r\n\r\n";
 
-const COMPLAINT: &str = "HTTP/1.1 500 Internal Server Error\r\nConnection: close\r\nContent-Length: 17\r\n\r\n{\"message\":\"no\"}\n";
+const REFUSAL: &str = "HTTP/1.1 500 Internal Server Error\r\nConnection: close\r\nContent-Length: 17\r\n\r\n{\"message\":\"no\"}\n";
 
-/// What is asked for, by a part of its path, and how it is answered.
+/// The answer to each request, by a part of its path.
 const ANSWERS: [(&str, &str); 6] = [
     ("/_ping", PING),
     ("/version", VERSION),
@@ -61,12 +61,12 @@ const ANSWERS: [(&str, &str); 6] = [
 ];
 
 /// Answers each connection's first request in pieces of these sizes, then closes it.
-struct Stranger {
+struct MutatedServer {
     folder: TempDir,
     _task: AbortOnDropHandle<()>,
 }
 
-impl Stranger {
+impl MutatedServer {
     fn answering(answers: Vec<Vec<u8>>, pieces: Vec<usize>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(folder.path().join("s")).unwrap();
@@ -98,8 +98,8 @@ impl Stranger {
         Self { folder, _task: AbortOnDropHandle::new(task) }
     }
 
-    /// All that a watcher asks for, and what became of it.
-    async fn asked(&self) -> Result<Vec<EngineEvent>, EngineError> {
+    /// Makes all requests of a watcher, and returns the events.
+    async fn query(&self) -> Result<Vec<EngineEvent>, EngineError> {
         let client = Client::new(format!("unix://{}/s", self.folder.path().display())).unwrap();
         let connection = client.connect(&Settings::default()).await?;
         let mut all = Vec::new();
@@ -107,11 +107,11 @@ impl Stranger {
             let mut events = pin!(connection.events());
             while let Some(event) = events.next().await {
                 match event {
-                    // The stream ended, so what changes is learned of by lists.
+                    // The stream ended, so changes are polled for.
                     Ok(EngineEvent::Source(_)) => break,
                     Ok(event) => all.push(event),
                     Err(error) => {
-                        is_reported_well(&error);
+                        assert_well_formed(&error);
                         assert!(events.next().await.is_none(), "an error is the end");
                         break;
                     }
@@ -120,18 +120,18 @@ impl Stranger {
         }
         match connection.list().await {
             Ok(list) => assert!(list.entries.len() < 100),
-            Err(error) => is_reported_well(&error),
+            Err(error) => assert_well_formed(&error),
         }
         match connection.inspect(&ContainerId::from("a")).await {
             Ok(container) => assert!(container.is_none_or(|container| container.pid() != 0)),
-            Err(error) => is_reported_well(&error),
+            Err(error) => assert_well_formed(&error),
         }
         Ok(all)
     }
 }
 
 /// One line of bounded length.
-fn is_reported_well(error: &EngineError) {
+fn assert_well_formed(error: &EngineError) {
     let text = error.to_string();
     assert!(text.len() < 4000 && !text.contains(char::is_control), "{text:?}");
 }
@@ -146,12 +146,12 @@ fn runtime() -> Runtime {
 
 fn ask(answers: Vec<Vec<u8>>, pieces: Vec<usize>) -> Result<Vec<EngineEvent>, EngineError> {
     runtime().block_on(async {
-        let stranger = Stranger::answering(answers, pieces);
-        timeout(PATIENCE, stranger.asked()).await.expect("each request ends")
+        let server = MutatedServer::answering(answers, pieces);
+        timeout(TIMEOUT, server.query()).await.expect("each request ends")
     })
 }
 
-/// What fails is kept beside this file and played first from then on.
+/// Failures are kept beside this file and played first from then on.
 fn config() -> ProptestConfig {
     let failure_persistence = FileFailurePersistence::WithSource("regressions");
     ProptestConfig {
@@ -166,7 +166,7 @@ fn pieces() -> impl Strategy<Value = Vec<usize>> {
 }
 
 #[test]
-fn what_is_not_mutated_is_understood() {
+fn unmutated_answers_are_decoded() {
     let reported = ask(answers(), Vec::new()).unwrap();
     let [
         EngineEvent::Subscribed,
@@ -181,19 +181,19 @@ fn what_is_not_mutated_is_understood() {
 proptest! {
     #![proptest_config(config())]
 
-    /// The same bytes are the same events, however they are cut on the way.
+    /// The same bytes are the same events, in pieces of any size.
     #[test]
     fn pieces_make_no_difference(pieces in pieces()) {
         prop_assert_eq!(ask(answers(), pieces).unwrap(), ask(answers(), Vec::new()).unwrap());
     }
 
     #[test]
-    fn mutated_http(which in 0..ANSWERS.len(), mutations in mutations(), pieces in pieces(), complaint in any::<bool>()) {
+    fn mutated_http(which in 0..ANSWERS.len(), mutations in mutations(), pieces in pieces(), refused in any::<bool>()) {
         let mut answers = answers();
-        answers[which] = mutate(if complaint { COMPLAINT } else { ANSWERS[which].1 }, &mutations);
+        answers[which] = mutate(if refused { REFUSAL } else { ANSWERS[which].1 }, &mutations);
         match ask(answers, pieces) {
             Ok(reported) => prop_assert!(reported.len() < 100),
-            Err(error) => is_reported_well(&error),
+            Err(error) => assert_well_formed(&error),
         }
     }
 
@@ -202,7 +202,7 @@ proptest! {
         let mut answers = answers();
         answers[which] = bytes;
         if let Err(error) = ask(answers, pieces) {
-            is_reported_well(&error);
+            assert_well_formed(&error);
         }
     }
 }

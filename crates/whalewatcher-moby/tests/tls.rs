@@ -1,4 +1,4 @@
-//! Docker over TCP with TLS: trusted or not, and with or without showing who we are.
+//! Docker over TCP with TLS: trusted or not, with and without a client certificate.
 
 #![cfg(feature = "tls")]
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
@@ -26,7 +26,7 @@ use whalewatcher_core::{EngineError, ErrorKind, Settings};
 use whalewatcher_moby::{Client, Connection, Tls};
 use whalewatcher_testkit::docker::Server;
 
-/// An authority, and folders with what it has signed.
+/// A certificate authority, and folders with certificates that it signed.
 struct Authority {
     issuer: Issuer<'static, KeyPair>,
     ca: String,
@@ -42,7 +42,7 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), ca, folder: tempfile::tempdir().unwrap() }
     }
 
-    /// Certificate and key of somebody, in PEM.
+    /// Returns a certificate for this name and its key, in PEM.
     fn sign(&self, name: &str) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let certificate =
@@ -50,9 +50,9 @@ impl Authority {
         (certificate.pem(), key.serialize_pem())
     }
 
-    /// A folder as `DOCKER_CERT_PATH` names it.
+    /// Returns a folder as `DOCKER_CERT_PATH` names it.
     fn certificates(&self, of: Option<&str>) -> PathBuf {
-        let folder = self.folder.path().join(of.unwrap_or("nobody"));
+        let folder = self.folder.path().join(of.unwrap_or("anonymous"));
         fs::create_dir(&folder).unwrap();
         fs::write(folder.join("ca.pem"), &self.ca).unwrap();
         if let Some(name) = of {
@@ -63,7 +63,7 @@ impl Authority {
         folder
     }
 
-    /// Serves an engine to those whom this authority knows.
+    /// Serves an engine to clients with a certificate of this authority.
     async fn serve(&self, engine: &Server) -> (SocketAddr, AbortOnDropHandle<()>) {
         let provider = Arc::new(ring::default_provider());
         let mut roots = RootCertStore::empty();
@@ -101,11 +101,11 @@ impl Authority {
 
 async fn connect(endpoint: String, tls: Tls) -> Result<Connection, EngineError> {
     let client = Client::builder().endpoint(endpoint).tls(tls).build().unwrap();
-    timeout(Duration::from_secs(20), client.connect(&Settings::default())).await.expect("it is not silent")
+    timeout(Duration::from_secs(20), client.connect(&Settings::default())).await.expect("connecting ends")
 }
 
 #[tokio::test]
-async fn an_engine_that_is_trusted_and_knows_us_is_watched() {
+async fn a_trusted_engine_is_watched() {
     let engine = Server::builder().id("whale").start().unwrap();
     engine.run("web").unwrap();
     let authority = Authority::new();
@@ -120,15 +120,15 @@ async fn an_engine_that_is_trusted_and_knows_us_is_watched() {
 }
 
 #[tokio::test]
-async fn an_engine_that_is_not_trusted_is_reported_so() {
+async fn an_untrusted_engine_is_refused() {
     let engine = Server::builder().start().unwrap();
     let authority = Authority::new();
     let (address, _serving) = authority.serve(&engine).await;
     let other = Authority::new();
-    let (stranger, own) = (other.certificates(Some("watcher")), authority.certificates(Some("watcher")));
+    let (foreign, own) = (other.certificates(Some("watcher")), authority.certificates(Some("watcher")));
     let plain = Server::builder().tcp(true).start().unwrap();
     for (endpoint, certificates, what) in [
-        (format!("tcp://localhost:{}", address.port()), stranger, "signed by somebody else"),
+        (format!("tcp://localhost:{}", address.port()), foreign, "signed by another authority"),
         (format!("tcp://127.0.0.1:{}", address.port()), own.clone(), "signed for another name"),
         (plain.tcp_endpoint().unwrap(), own, "no TLS at all"),
     ] {
@@ -139,7 +139,7 @@ async fn an_engine_that_is_not_trusted_is_reported_so() {
 }
 
 #[tokio::test]
-async fn an_engine_that_does_not_know_us_refuses() {
+async fn an_engine_refuses_a_client_without_a_certificate() {
     let engine = Server::builder().start().unwrap();
     let authority = Authority::new();
     let (address, _serving) = authority.serve(&engine).await;

@@ -290,7 +290,7 @@ mod tests {
             "delay ",
             "drip",
             "truncate",
-            "garble",
+            "corrupt",
             "answer",
             "refuse",
             "replace-socket",

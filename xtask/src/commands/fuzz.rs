@@ -30,12 +30,12 @@ enum Target {
     Inspections,
     /// The decoder of lists
     Lists,
-    /// Lists with one odd entry
-    OddEntries,
+    /// Lists with one malformed entry
+    MalformedEntries,
     /// The decoders of /version and /info
-    Acquaintances,
+    Identities,
     /// The decoder of error bodies
-    Complaints,
+    Refusals,
     /// The words of lists, and versions
     Words,
     /// The event stream cut into lines
@@ -64,9 +64,9 @@ impl Target {
             Self::Events => (LIB, "decode::mutated::events", 100_000),
             Self::Inspections => (LIB, "decode::mutated::inspections", 100_000),
             Self::Lists => (LIB, "decode::mutated::lists", 100_000),
-            Self::OddEntries => (LIB, "decode::mutated::odd_entries", 100_000),
-            Self::Acquaintances => (LIB, "decode::mutated::acquaintances", 100_000),
-            Self::Complaints => (LIB, "decode::mutated::complaints", 100_000),
+            Self::MalformedEntries => (LIB, "decode::mutated::malformed_entries", 100_000),
+            Self::Identities => (LIB, "decode::mutated::identities", 100_000),
+            Self::Refusals => (LIB, "decode::mutated::refusals", 100_000),
             Self::Words => (LIB, "decode::mutated::words", 40_000),
             Self::Framing => (LIB, "decode::mutated::framing", 10_000),
             Self::MutatedHttp => (WIRE, "mutated_http", 2_000),

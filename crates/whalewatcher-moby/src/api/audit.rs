@@ -1,7 +1,8 @@
-//! The list that an audit compares with what is known.
+//! The list that an audit compares with the portfolio.
 //!
 //! A list says `Up About a minute`, which fits a life and the next one. But the engine remembers its last 256 events,
-//! also those that it skipped for a listener that was too slow. What exited then was started later.
+//! including those that it skipped for a listener that was too slow: a container that is alive was started after its newest
+//! exit.
 
 use std::collections::HashMap;
 use std::time::SystemTime;
@@ -12,33 +13,33 @@ use whalewatcher_core::{ContainerId, EngineError};
 
 use crate::api::clock::SLACK;
 use crate::api::events;
-use crate::connection::Connection;
+use crate::api::list::list;
+use crate::api::session::Session;
 
-/// How far back to ask: longer than words are vague about those that were just started. podman remembers everything.
+/// How far back to request events: longer than the words of a list are vague about a young container. podman remembers all
+/// its events.
 const BACK: SignedDuration = SignedDuration::from_mins(10);
 
-/// What is alive, and started when at the earliest; and when that was.
-pub(crate) async fn list(
-    connection: &Connection,
-) -> Result<(Vec<ListingEntry>, Option<SystemTime>), EngineError> {
-    let (mut entries, listed_at) = connection.listed().await?;
+/// The containers that are alive, with their earliest possible starts, and when that was.
+pub(crate) async fn audit(session: &Session) -> Result<(Vec<ListingEntry>, Option<SystemTime>), EngineError> {
+    let (mut entries, listed_at) = list(session).await?;
     if let Some(now) = listed_at.and_then(|now| Timestamp::try_from(now).ok()) {
         // A list alone is still an audit.
-        match newest_exits(connection, now).await {
+        match newest_exits(session, now).await {
             Ok(exits) => narrow(&mut entries, &exits),
-            Err(error) => tracing::debug!(%error, "an audit without the events of late"),
+            Err(error) => tracing::debug!(%error, "auditing without recent events"),
         }
     }
     Ok((entries, listed_at))
 }
 
 async fn newest_exits(
-    connection: &Connection,
+    session: &Session,
     now: Timestamp,
 ) -> Result<HashMap<ContainerId, SystemTime>, EngineError> {
-    // What happened before the connection does not matter; nor what is dated after now, for the clock was set back since.
+    // Events from before the connection do not matter. Those dated after now are ignored: the clock was set back since.
     let back = now.saturating_sub(BACK).unwrap_or(now);
-    let since = connection.clock().since().map_or(back, |since| back.max(since));
+    let since = session.clock().since().map_or(back, |since| back.max(since));
     let latest = SystemTime::try_from(now).ok().and_then(|now| now.checked_add(SLACK));
     let mut exits = HashMap::new();
     if now > since {
@@ -50,12 +51,12 @@ async fn newest_exits(
                 *newest = at.max(*newest);
             }
         };
-        events::replay(connection, since, now, note).await?;
+        events::replay(session, since, now, note).await?;
     }
     Ok(exits)
 }
 
-/// What is alive was started after its newest exit.
+/// Limits when containers may have started to after their newest exits.
 fn narrow(entries: &mut [ListingEntry], exits: &HashMap<ContainerId, SystemTime>) {
     for entry in entries {
         if let ListingEntry::Partial { container, started_within: Some(within) } = entry
@@ -75,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_alive_was_started_after_its_newest_exit() {
+    fn a_container_started_after_its_newest_exit() {
         let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
         let up = |id: &str| ListingEntry::Partial {
             container: Container::new(id, id, 0),

@@ -1,7 +1,7 @@
-//! What time it is where the engine is.
+//! The engine's clock.
 //!
-//! `/info` has it to the nanosecond. Answers are dated to the second, by the engine or by a proxy in between, whose clock
-//! may be another one: the difference is taken once, when connecting.
+//! `/info` contains the engine's time to the nanosecond. Answers are dated to the second, by the engine or by a proxy in
+//! between, whose clock may differ: the difference is determined once, when connecting.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,33 +10,33 @@ use http::header::DATE;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-/// By how much a time that an engine sends may be ahead of its clock, before it counts as missing. Too late a time would
-/// make all that comes after it look old.
+/// By how much a time that an engine sends may be ahead of its clock. A later one counts as missing, because all that follows
+/// would look old beside it.
 const AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// By how much the date of an answer may differ from the time in it and still be by the same clock.
+/// By how much the date of an answer may differ from the time in it if both are by the same clock.
 const SAME: SignedDuration = SignedDuration::from_secs(3);
 
-/// How far back to begin where only the date of an answer is known, which may be by another clock.
+/// How far back to request events where only the date of an answer is known, which may be by another clock.
 const MARGIN: SignedDuration = SignedDuration::from_mins(1);
 
-/// By how much an event may be dated after what the clock shows, for that is read to the second and before.
+/// By how much an event may be dated after what the clock shows, which is read to the second and before the event.
 pub(crate) const SLACK: Duration = Duration::from_secs(2);
 
-/// The engine's clock, as it was read when connecting.
+/// The engine's clock, as read when connecting.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EngineClock {
     read: Option<(Timestamp, Instant)>,
-    /// Whether it comes from the engine itself.
+    /// Whether it was read from the engine's own time.
     exact: bool,
     /// By how much it is ahead of the clock by which answers are dated.
     ahead: SignedDuration,
 }
 
 impl EngineClock {
-    /// By the engine's own time, and the date of that answer or of another one.
+    /// Creates a clock from the engine's own time, and the date of that answer or of another one.
     pub(crate) fn new(own: Option<Timestamp>, dated: Option<Timestamp>) -> Self {
-        // Engines do not understand times before that.
+        // Engines do not accept times before that.
         let read = own.or(dated).map(|read| (read.max(Timestamp::UNIX_EPOCH), Instant::now()));
         let ahead = match (own, dated) {
             (Some(own), Some(dated)) => own.duration_since(dated),
@@ -46,30 +46,30 @@ impl EngineClock {
         Self { read, exact: own.is_some(), ahead }
     }
 
-    /// Whether it comes from the engine itself.
+    /// Whether it was read from the engine's own time.
     pub(crate) fn is_exact(&self) -> bool {
         self.exact
     }
 
-    /// From when on to ask for events: never in the engine's future. `None` where nothing is known of its clock.
+    /// From when on to request events: never in the engine's future. `None` if its clock is not known.
     pub(crate) fn since(&self) -> Option<Timestamp> {
         let (read, _) = self.read?;
         if self.exact { Some(read) } else { Some(read.saturating_sub(MARGIN).unwrap_or(read)) }
     }
 
-    /// What is dated before that happened before the connection; `None` where [`since`](Self::since) leaves that out.
+    /// The time before which events happened before the connection; `None` if [`since`](Self::since) excludes those.
     pub(crate) fn began(&self) -> Option<SystemTime> {
         let (read, _) = self.read.filter(|_| !self.exact)?;
         SystemTime::try_from(read).ok()?.checked_sub(SLACK)
     }
 
-    /// What it shows by now, unless it was set since.
+    /// What the clock shows now, unless it was set since it was read.
     pub(crate) fn now(&self) -> Option<Timestamp> {
         let (read, at) = self.read?;
         read.checked_add(SignedDuration::try_from(at.elapsed()).ok()?).ok()
     }
 
-    /// What it showed when an answer with these headers was given.
+    /// What the clock showed when an answer with these headers was made.
     pub(crate) fn of(&self, headers: &HeaderMap) -> Option<Timestamp> {
         match date(headers) {
             Some(date) => date.checked_add(self.ahead).ok(),
@@ -77,7 +77,7 @@ impl EngineClock {
         }
     }
 
-    /// No time that the engine sends is later than that, by its clock or by the one here, whichever is ahead.
+    /// The latest time that the engine may send, by its clock or the local one, whichever is ahead.
     pub(crate) fn horizon(&self) -> SystemTime {
         let here = SystemTime::now();
         let there = self.now().and_then(|now| SystemTime::try_from(now).ok());
@@ -86,7 +86,7 @@ impl EngineClock {
     }
 }
 
-/// When an answer was given, in whole seconds.
+/// The date of an answer, in whole seconds.
 pub(crate) fn date(headers: &HeaderMap) -> Option<Timestamp> {
     let date = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()?;
     Timestamp::try_from(date).ok()
@@ -113,15 +113,15 @@ mod tests {
     }
 
     #[test]
-    fn dates_by_another_clock_are_understood_by_the_difference() {
+    fn dates_by_another_clock_are_converted() {
         for (own, date, later, expected) in [
-            // The engine dates its answers itself, to the second; its clock is followed when it is set.
+            // The engine dates its answers itself, to the second; when its clock is set, that is followed.
             (Some(1000), Some(1000), Some(1005), Some(1005)),
             (Some(1000), Some(1002), Some(500), Some(500)),
             // A proxy dates them, and is an hour ahead.
             (Some(1000), Some(4600), Some(4605), Some(1005)),
             (Some(1000), None, Some(1005), Some(1005)),
-            // Without a date time goes on by the clock here.
+            // Without a date, time goes on by the local clock.
             (Some(1000), Some(1000), None, Some(1005)),
             (None, Some(1000), None, Some(1005)),
             (None, None, Some(7), Some(7)),
@@ -130,14 +130,14 @@ mod tests {
             clock.read = clock.read.map(|(read, at)| (read, at.checked_sub(Duration::from_secs(5)).unwrap()));
             let headers = later.map(dated).unwrap_or_default();
             let second = clock.of(&headers).map(|time| time.as_second());
-            // Going on by the clock here, for as long as the test has taken so far.
+            // By the local clock, for as long as the test has taken so far.
             let in_time = second == expected || later.is_none() && second > expected;
             assert!(in_time, "{own:?} {date:?} {later:?}: {second:?}");
         }
     }
 
     #[test]
-    fn events_are_asked_for_from_the_engines_own_time_on_or_from_a_bit_before() {
+    fn events_are_requested_from_the_engines_time_on() {
         assert_eq!(EngineClock::new(Some(at(1000)), Some(at(9000))).since(), Some(at(1000)));
         assert_eq!(EngineClock::new(None, Some(at(1000))).since(), Some(at(940)));
         assert_eq!(EngineClock::new(Some(at(-5)), None).since(), Some(Timestamp::UNIX_EPOCH));

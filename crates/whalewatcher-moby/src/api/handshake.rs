@@ -1,8 +1,8 @@
-//! The first requests to an engine: whether it is one, which versions it speaks, which one it is, what time it is there.
+//! The first requests to an engine: negotiate the API version, identify the engine, read its clock.
 //!
-//! They are few, for all else waits for them: dockerd runs two programs for each `/info`, to tell their versions, and as many
-//! for a `/version`. And none of them has to succeed as long as another one has the version of the API: proxies let only
-//! some requests through.
+//! They are few, because all else waits for them: dockerd runs two programs for each `/info` to find their versions, and as
+//! many for a `/version`. None of them has to succeed as long as one answer has the API version: proxies let only some
+//! requests through.
 
 use std::time::Duration;
 
@@ -11,146 +11,107 @@ use hyper::body::Incoming;
 use jiff::Timestamp;
 use serde::Deserialize;
 use tokio::time::timeout;
-use whalewatcher_core::{EngineError, EngineIdentity, ErrorKind, Printable};
+use whalewatcher_core::adapter::EngineIdentity;
+use whalewatcher_core::{EngineError, ErrorKind, Printable};
 
 use crate::api::clock::{EngineClock, date};
+use crate::decode::identity::{Dialect, Info, Version};
+use crate::decode::json;
 use crate::decode::version::{ApiVersion, negotiate};
 use crate::http::answer;
-use crate::http::failure;
+use crate::http::error;
 use crate::http::peer::engine_pid;
 use crate::http::transport::Transport;
 use crate::limits::{MAX_IDENTITY, MAX_SELF};
 
+const PING: &str = "GET /_ping";
+const VERSION: &str = "GET /version";
+const INFO: &str = "GET /info";
+
 /// The share of the time for connecting that `/info`, and a `/version` that is not needed, may take.
 const SHARE: u32 = 3;
 
-/// What is known after the first requests.
+/// What is known of an engine after the first requests.
 #[derive(Debug)]
-pub(crate) struct Acquaintance {
+pub(crate) struct Handshake {
     pub(crate) identity: EngineIdentity,
     pub(crate) api: ApiVersion,
-    /// The engine's clock, read before anything else is asked.
+    /// The engine's clock, read before any other request.
     pub(crate) clock: EngineClock,
-    pub(crate) podman: bool,
+    pub(crate) dialect: Dialect,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct Version {
-    #[serde(default)]
-    version: Option<String>,
-    #[serde(default)]
-    api_version: Option<String>,
-    #[serde(rename = "MinAPIVersion", default)]
-    min_api_version: Option<String>,
-}
-
-impl Version {
-    /// The newest version that the engine speaks, if it is there.
-    fn newest(&self) -> Option<ApiVersion> {
-        self.api_version.as_deref().and_then(ApiVersion::parse)
-    }
-
-    /// The oldest version that the engine speaks, if it is there.
-    pub(crate) fn oldest(&self) -> Option<ApiVersion> {
-        self.min_api_version.as_deref().and_then(ApiVersion::parse)
-    }
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct Info {
-    #[serde(rename = "ID", default)]
-    id: Option<String>,
-    #[serde(default)]
-    name: Option<String>,
-    #[serde(default)]
-    docker_root_dir: Option<String>,
-    #[serde(default)]
-    server_version: Option<String>,
-    #[serde(default)]
-    system_time: Option<String>,
-}
-
-impl Info {
-    /// podman makes up a new ID for each answer (seen on 4.3.1). What stays, and distinguishes the engines of a host's
-    /// users, is the host's name with the folder where containers are kept.
-    pub(crate) fn id(&mut self, podman: bool) -> String {
-        if !podman {
-            return self.id.take().unwrap_or_default();
-        }
-        match (self.name.take(), self.docker_root_dir.take()) {
-            (None, None) => String::new(),
-            (name, folder) => format!("{}:{}", name.unwrap_or_default(), folder.unwrap_or_default()),
-        }
-    }
-}
-
-/// What is in the first answer.
+/// What the first answer contains.
 struct Greeting {
     newest: ApiVersion,
     /// podman's own version, if it is podman.
     podman: Option<String>,
     date: Option<Timestamp>,
-    /// The answer of `/version`, if it had to be asked.
+    /// The answer to `/version`, if it was requested.
     version: Option<Version>,
 }
 
-/// Negotiates the API version and identifies the engine. `engine_type` is what the application calls the engine, if it does;
-/// `limit` is how long connecting may take.
-pub(crate) async fn greet(
-    transport: &Transport,
-    pinned: Option<ApiVersion>,
-    engine_type: Option<&str>,
-    limit: Duration,
-) -> Result<Acquaintance, EngineError> {
-    let optional_limit = limit / SHARE;
-    let Greeting { newest, podman, date, mut version } = ping(transport).await?;
-    let mut api = negotiate(newest, None, pinned, podman.as_deref())?;
-    if api < newest {
-        // Only then it may be too old a version for the engine.
-        if version.is_none() {
-            version = match ask(transport, "/version", "GET /version").await {
-                Ok((_, version)) => Some(version),
-                // The engine may understand it all the same.
-                Err(error) if answer::refusal(&error).is_some() => Some(Version::default()),
-                Err(error) => return Err(error),
-            };
+impl Handshake {
+    /// Negotiates the API version and identifies the engine. `engine_type` overrides the type that the engine has by its own
+    /// account; `limit` is how long connecting may take.
+    pub(crate) async fn perform(
+        transport: &Transport,
+        pinned: Option<ApiVersion>,
+        engine_type: Option<&str>,
+        limit: Duration,
+    ) -> Result<Self, EngineError> {
+        let optional_limit = limit / SHARE;
+        let Greeting { newest, podman, date, mut version } = ping(transport).await?;
+        let dialect = if podman.is_some() { Dialect::Podman } else { Dialect::Docker };
+        let mut api = negotiate(newest, None, pinned, podman.as_deref())?;
+        if api < newest {
+            // Only then the version may be too old for the engine.
+            if version.is_none() {
+                version = match get(transport, "/version", VERSION).await {
+                    Ok((_, version)) => Some(version),
+                    // The engine may understand it all the same.
+                    Err(error) if answer::refusal(&error).is_some() => Some(Version::default()),
+                    Err(error) => return Err(error),
+                };
+            }
+            let oldest = version.as_ref().and_then(Version::oldest);
+            api = negotiate(newest, oldest, pinned, podman.as_deref())?;
         }
-        let oldest = version.as_ref().and_then(Version::oldest);
-        api = negotiate(newest, oldest, pinned, podman.as_deref())?;
-    }
 
-    let path = format!("/v{api}/info");
-    let (mut info, dated) = match optional(optional_limit, ask::<Info>(transport, &path, "GET /info")).await?
-    {
-        Some((headers, info)) => (info, self::date(&headers).or(date)),
-        None => (Info::default(), date),
-    };
-    if info.server_version.is_none() {
-        if version.is_none() {
-            let asked = optional(optional_limit, ask(transport, "/version", "GET /version")).await?;
-            version = asked.map(|(_, version)| version);
+        let path = format!("/v{api}/info");
+        let info = optional(optional_limit, get::<Info>(transport, &path, INFO)).await?;
+        let (mut info, dated) = match info {
+            Some((headers, info)) => (info, self::date(&headers).or(date)),
+            None => (Info::default(), date),
+        };
+        if info.server_version.is_none() {
+            if version.is_none() {
+                let answer = optional(optional_limit, get(transport, "/version", VERSION)).await?;
+                version = answer.map(|(_, version)| version);
+            }
+            info.server_version = version.and_then(|version| version.version);
         }
-        info.server_version = version.and_then(|version| version.version);
-    }
-    let time = info.system_time.as_deref().and_then(|text| text.parse().ok());
+        let time = info.system_time.as_deref().and_then(|text| text.parse().ok());
 
-    let own_type = if podman.is_some() { "podman.io" } else { "docker.com" };
-    let mut identity = EngineIdentity::new(engine_type.unwrap_or(own_type), transport.endpoint().as_str());
-    identity.id = of_itself("ID", info.id(podman.is_some()))?;
-    identity.version = of_itself("version", info.server_version.unwrap_or_default())?;
-    identity.pid = engine_pid(transport.peer());
-    Ok(Acquaintance { identity, api, clock: EngineClock::new(time, dated), podman: podman.is_some() })
+        let engine_type = engine_type.unwrap_or(match dialect {
+            Dialect::Docker => "docker.com",
+            Dialect::Podman => "podman.io",
+        });
+        let mut identity = EngineIdentity::new(engine_type, transport.endpoint().as_str());
+        identity.id = within_limit("ID", info.id(dialect))?;
+        identity.version = within_limit("version", info.server_version.unwrap_or_default())?;
+        identity.pid = engine_pid(transport.peer());
+        Ok(Self { identity, api, clock: EngineClock::new(time, dated), dialect })
+    }
 }
 
-/// Returns an answer that is useful but not needed; `None` where it is refused, malformed or does not come within the limit.
+/// Returns an answer that is useful but not needed; `None` if it is refused, malformed or does not come within the limit.
 /// A lost connection is still an error.
 async fn optional<T>(
     limit: Duration,
-    asking: impl Future<Output = Result<T, EngineError>>,
+    answer: impl Future<Output = Result<T, EngineError>>,
 ) -> Result<Option<T>, EngineError> {
-    let error = match timeout(limit, asking).await {
+    let error = match timeout(limit, answer).await {
         Ok(Ok(answer)) => return Ok(Some(answer)),
         Ok(Err(error)) if matches!(error.kind(), ErrorKind::Disconnected | ErrorKind::Unreachable) => {
             return Err(error);
@@ -158,59 +119,60 @@ async fn optional<T>(
         Ok(Err(error)) => error.to_string(),
         Err(_) => format!("no answer within {limit:?}"),
     };
-    tracing::debug!(error, "connecting without what the engine says of itself");
+    tracing::debug!(error, "connecting without the engine's description of itself");
     Ok(None)
 }
 
-/// What an engine says of itself, if it has no more than [`MAX_SELF`] bytes.
-fn of_itself(what: &str, text: String) -> Result<String, EngineError> {
+/// Returns a text with which an engine describes itself, if it has no more than [`MAX_SELF`] bytes.
+fn within_limit(what: &str, text: String) -> Result<String, EngineError> {
     match text.len() {
         0..=MAX_SELF => Ok(text),
-        length => Err(failure::malformed(
-            "GET /info",
-            format!("the engine's {what} has {length} bytes, {MAX_SELF} may be"),
+        length => Err(error::malformed(
+            INFO,
+            format!("the engine's {what} has {length} bytes, the limit is {MAX_SELF}"),
         )),
     }
 }
 
-async fn ask<T: for<'de> Deserialize<'de>>(
+async fn get<T: for<'de> Deserialize<'de>>(
     transport: &Transport,
     path: &str,
     what: &str,
 ) -> Result<(HeaderMap, T), EngineError> {
-    let memory = transport.memory();
-    let mut response = answer::succeeded(what, transport.get(path).await?, memory).await?;
+    let budget = transport.budget();
+    let mut response = answer::succeeded(what, transport.get(path).await?, budget).await?;
     let headers = std::mem::take(response.headers_mut());
-    let body = answer::read(what, response, MAX_IDENTITY, memory).await?;
-    Ok((headers, answer::decode(what, &body)?))
+    let body = answer::read(what, response, MAX_IDENTITY, budget).await?;
+    Ok((headers, json::decode(what, &body)?))
 }
 
-/// The newest version that the engine speaks, if it is one: as every answer has it in its headers, or as `/version` has it.
+/// Finds the newest API version that the engine speaks: in the headers that every answer of an engine has, or in the answer to
+/// `/version`.
 async fn ping(transport: &Transport) -> Result<Greeting, EngineError> {
     let response = transport.get("/_ping").await?;
     let status = response.status();
     let (newest, podman, date) =
         (api_version(response.headers()), podman(response.headers()), date(response.headers()));
-    let complaint = read_ping(transport, response).await.err();
-    match (newest, complaint) {
+    let error = read_ping(transport, response).await.err();
+    match (newest, error) {
         (Some(newest), None) => Ok(Greeting { newest, podman, date, version: None }),
-        // The engine refuses itself, by a plugin for authorization.
+        // The engine refuses the ping, as by an authorization plugin.
         (Some(newest), Some(error)) if error.kind() == ErrorKind::PermissionDenied => {
             Ok(Greeting { newest, podman, date, version: None })
         }
         (Some(_), Some(error)) => Err(error),
-        (None, complaint) => {
-            if let Ok((headers, version)) = ask::<Version>(transport, "/version", "GET /version").await
+        (None, error) => {
+            if let Ok((headers, version)) = get::<Version>(transport, "/version", VERSION).await
                 && let Some(newest) = version.newest()
             {
                 let podman = self::podman(&headers);
                 return Ok(Greeting { newest, podman, date: self::date(&headers), version: Some(version) });
             }
-            let reason = match complaint {
+            let reason = match error {
                 Some(error) if error.kind() == ErrorKind::PermissionDenied => return Err(error),
                 Some(error) => error.to_string(),
                 None => {
-                    format!("it answers GET /_ping with status {} but names no API version", status.as_u16())
+                    format!("it answers {PING} with status {} but names no API version", status.as_u16())
                 }
             };
             let message = format!(
@@ -224,14 +186,13 @@ async fn ping(transport: &Transport) -> Result<Greeting, EngineError> {
 }
 
 async fn read_ping(transport: &Transport, response: Response<Incoming>) -> Result<(), EngineError> {
-    const WHAT: &str = "GET /_ping";
-    let response = answer::succeeded(WHAT, response, transport.memory()).await?;
+    let response = answer::succeeded(PING, response, transport.budget()).await?;
     // To the end, so that the connection can be used again.
-    answer::read(WHAT, response, MAX_IDENTITY, transport.memory()).await?;
+    answer::read(PING, response, MAX_IDENTITY, transport.budget()).await?;
     Ok(())
 }
 
-/// podman has an API of its own beside Docker's, and tells its version with every answer.
+/// Returns podman's own version: it has an API of its own beside Docker's, whose version is in the headers of each answer.
 fn podman(headers: &HeaderMap) -> Option<String> {
     let version = headers.get("libpod-api-version")?;
     Some(version.to_str().unwrap_or_default().to_owned())
@@ -246,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn podman_is_known_by_the_version_of_its_own_api() {
+    fn podman_is_identified_by_the_version_of_its_own_api() {
         let mut headers = HeaderMap::new();
         headers.insert("server", "Docker/28.5.2 (linux)".parse().unwrap());
         assert_eq!(podman(&headers), None);
@@ -255,34 +216,15 @@ mod tests {
     }
 
     #[test]
-    fn the_versions_are_what_the_engine_says() {
-        let versions = |json: &str| {
-            let version = serde_json::from_str::<Version>(json).unwrap();
-            (version.newest(), version.oldest())
-        };
-        let both = r#"{"ApiVersion":"1.51","MinAPIVersion":"1.44","Components":null}"#;
-        assert_eq!(versions(both), (ApiVersion::parse("1.51"), ApiVersion::parse("1.44")));
-        for none in [r#"{"MinAPIVersion":null,"ApiVersion":null}"#, r#"{"MinAPIVersion":"old"}"#, "{}"] {
-            assert_eq!(versions(none), (None, None));
-        }
-    }
-
-    #[test]
-    fn podmans_identity_is_what_stays() {
-        let json = r#"{"ID":"made-up","Name":"host","DockerRootDir":"/var/lib/containers/storage"}"#;
-        let info = || serde_json::from_str::<Info>(json).unwrap();
-        assert_eq!(info().id(true), "host:/var/lib/containers/storage");
-        assert_eq!(info().id(false), "made-up");
-        assert_eq!((Info::default().id(true), Info::default().id(false)), (String::new(), String::new()));
-    }
-
-    #[test]
-    fn what_an_engine_reports_of_itself_is_short() {
+    fn an_id_or_version_has_a_limit() {
         let longest = "x".repeat(MAX_SELF);
-        assert_eq!(of_itself("ID", longest.clone()).unwrap(), longest);
-        let error = of_itself("version", longest + "x").unwrap_err();
+        assert_eq!(within_limit("ID", longest.clone()).unwrap(), longest);
+        let error = within_limit("version", longest + "x").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Malformed);
-        assert!(error.to_string().contains("the engine's version has 8193 bytes, 8192 may be"), "{error}");
+        assert!(
+            error.to_string().contains("the engine's version has 8193 bytes, the limit is 8192"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Changes, where there is no event stream: the list is asked for again and again.
+//! Changes without an event stream: lists are requested regularly and compared.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
@@ -7,37 +7,38 @@ use tokio::time::{Instant, sleep_until, timeout};
 use whalewatcher_core::adapter::{EngineEvent, ListingEntry};
 use whalewatcher_core::{ContainerId, EngineError, ErrorKind};
 
-use crate::connection::Connection;
+use crate::api;
+use crate::api::session::Session;
 
-/// How often.
+/// How often to request the list.
 pub(crate) const EVERY: Duration = Duration::from_secs(1);
 
-/// How many lists in a row may fail.
+/// After how many failed lists in a row the connection ends.
 const FAILURES: u32 = 3;
 
-/// How long ago a container may have been started that may be another life of its ID than on the list before: a list says to
-/// the second how long it has been up in the first minute, and polls are closer than that.
+/// How old a container may be to be inspected after each list. It may be another life than the one on the list before: in the
+/// first minute of a life a list says to the second how old it is, and later lists are less precise than polls are apart.
 const YOUNG: Duration = Duration::from_secs(75);
 
-/// Lists again and again, and compares each list with the one before.
+/// Lists regularly, and compares each list with the one before.
 pub(crate) struct Polling<'a> {
-    connection: &'a Connection,
+    session: &'a Session,
     newest: HashMap<ContainerId, ListingEntry>,
     due: Instant,
     failures: u32,
 }
 
 impl<'a> Polling<'a> {
-    /// Asks for the list that the first one is compared with.
-    pub(crate) async fn begin(connection: &'a Connection) -> Result<Self, EngineError> {
-        let (newest, _) = list(connection).await?;
-        Ok(Self { connection, newest, due: Instant::now() + EVERY, failures: 0 })
+    /// Requests the list that the first poll is compared with.
+    pub(crate) async fn begin(session: &'a Session) -> Result<Self, EngineError> {
+        let (newest, _) = list(session).await?;
+        Ok(Self { session, newest, due: Instant::now() + EVERY, failures: 0 })
     }
 
-    /// What has changed by the next list; maybe nothing.
+    /// Returns what has changed by the next list, which may be nothing.
     pub(crate) async fn next(&mut self) -> Result<Vec<EngineEvent>, EngineError> {
         sleep_until(self.due).await;
-        let listed = list(self.connection).await;
+        let listed = list(self.session).await;
         self.due = Instant::now() + EVERY;
         match listed {
             Ok((list, now)) => {
@@ -55,7 +56,7 @@ impl<'a> Polling<'a> {
                 if broken || self.failures == FAILURES {
                     return Err(error);
                 }
-                tracing::warn!(%error, "cannot poll this time");
+                tracing::warn!(%error, "skipped a poll");
                 Ok(Vec::new())
             }
         }
@@ -64,9 +65,9 @@ impl<'a> Polling<'a> {
 
 type List = HashMap<ContainerId, ListingEntry>;
 
-async fn list(connection: &Connection) -> Result<(List, Option<SystemTime>), EngineError> {
-    let limit = connection.list_limit();
-    let (entries, now) = timeout(limit, connection.listed()).await.unwrap_or_else(|_| {
+async fn list(session: &Session) -> Result<(List, Option<SystemTime>), EngineError> {
+    let limit = session.list_limit();
+    let (entries, now) = timeout(limit, api::list::list(session)).await.unwrap_or_else(|_| {
         let message = format!("polling: no list within {} s", limit.as_secs_f32());
         Err(EngineError::new(ErrorKind::TimedOut, message))
     })?;
@@ -74,7 +75,7 @@ async fn list(connection: &Connection) -> Result<(List, Option<SystemTime>), Eng
     Ok((list, now))
 }
 
-/// What to look at, for it differs, or may be another life. When it changed is not known.
+/// Returns a change for each container that differs or may be another life. The time of a change is not known.
 fn difference(before: &List, list: &List, now: Option<SystemTime>) -> Vec<EngineEvent> {
     let changed = |id: &ContainerId| EngineEvent::Changed { id: id.clone(), at: None };
     let gone = before.keys().filter(|id| !list.contains_key(*id)).map(changed);
@@ -103,7 +104,7 @@ mod tests {
     use crate::decode::uptime::started_within;
 
     #[test]
-    fn what_differs_or_was_just_started_is_looked_at() {
+    fn a_container_that_differs_or_is_young_has_changed() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_769_860_800);
         let up = |name: &str, status: &str, paused: bool| {
             let container = Container::new("a", name, 0).with_paused(paused);

@@ -1,7 +1,7 @@
-//! Whether an event stream that is silent may be dead.
+//! Detects whether an event stream that is silent is stalled.
 //!
-//! The engine remembers its last 256 events. Asked for those up to now, on another connection, it lists at once what the
-//! stream should have brought. Up to now, because the answer to an open end would not end either.
+//! The engine remembers its last 256 events. On request it lists those up to now on another connection, which the stream
+//! should have delivered. The request names an end, because the answer to an open one would not end either.
 
 use std::time::SystemTime;
 
@@ -9,26 +9,28 @@ use jiff::Timestamp;
 use whalewatcher_core::{EngineError, ErrorKind};
 
 use crate::api::events;
-use crate::connection::{Connection, Stream};
+use crate::api::session::Session;
+use crate::api::stream_start::{Start, StreamStart};
 
-/// The time of the newest event after `since`, or after the stream was begun, that the stream should have brought.
+/// The time of the newest event after `since`, or after the stream began, that the stream should have delivered.
 pub(crate) async fn newest_event(
-    connection: &Connection,
+    session: &Session,
+    start: &StreamStart,
     since: Option<SystemTime>,
 ) -> Result<Option<SystemTime>, EngineError> {
-    let now = connection.ping().await?;
-    let Stream::Since(begun) = connection.stream() else { return Ok(None) };
+    let now = session.ping().await?;
+    let Start::Since(begun) = start.get() else { return Ok(None) };
     let since = since.and_then(|since| Timestamp::try_from(since).ok()).max(begun);
     let (Some(until), Some(since)) = (now, since) else { return Ok(None) };
     if until <= since {
         return Ok(None);
     }
     let mut newest = None;
-    match events::replay(connection, since, until, |event| newest = newest.max(event.at())).await {
-        // It answered the ping, so it is not dead.
+    match events::replay(session, since, until, |event| newest = newest.max(event.at())).await {
+        // It answered the ping, so the engine is not dead.
         Err(error) if matches!(error.kind(), ErrorKind::Disconnected | ErrorKind::TimedOut) => {
-            connection.still_there()?;
-            tracing::debug!(%error, "a check without the events of late");
+            session.check_socket()?;
+            tracing::debug!(%error, "probing without recent events");
         }
         replayed => replayed?,
     }

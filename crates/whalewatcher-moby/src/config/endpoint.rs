@@ -1,4 +1,4 @@
-//! Where an engine is reached: how endpoints are written, and what they mean.
+//! Endpoints of engines: parsing and validation.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,16 +7,16 @@ use std::path::PathBuf;
 use http::uri::Authority;
 use whalewatcher_core::{EngineError, ErrorKind, Printable};
 
-/// Where Docker is when nobody says otherwise.
+/// Docker's default endpoint.
 pub(crate) const DEFAULT_ENDPOINT: &str = "unix:///var/run/docker.sock";
 
-/// What the path of a unix socket may be long, in bytes: `sockaddr_un` has 108 with the final NUL.
+/// The longest path of a unix socket, in bytes: `sockaddr_un` has 108 with the final NUL.
 const MAX_SOCKET_PATH: usize = 107;
 
 const SUPPORTED: &str =
     "unix:///path, /path, tcp://host:port, http://host:port or https://host:port is supported";
 
-/// Where an engine is reached.
+/// The endpoint of an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint {
     text: String,
@@ -30,13 +30,13 @@ pub(crate) enum Address {
         /// A name or an IP address, without brackets.
         host: String,
         port: u16,
-        /// Whether TLS is spoken there.
+        /// Whether to use TLS.
         secure: bool,
     },
 }
 
 impl Endpoint {
-    /// Takes an endpoint as people write it. Whether TLS is wanted decides about `tcp://`.
+    /// Parses an endpoint. `tls` decides whether `tcp://` uses TLS.
     pub(crate) fn parse(text: &str, tls: bool) -> Result<Self, EngineError> {
         let (scheme, rest) = match text.split_once("://") {
             Some((scheme, rest)) => (scheme, rest),
@@ -46,7 +46,7 @@ impl Endpoint {
         match scheme {
             "unix" => Self::unix(text, rest),
             "tcp" => Self::tcp(text, rest, tls, if tls { 2376 } else { 2375 }),
-            "http" if tls => Err(wrong(text, "TLS is asked for, so write tcp:// or https://")),
+            "http" if tls => Err(wrong(text, "TLS is required: use tcp:// or https://")),
             "http" => Self::tcp(text, rest, false, 80),
             "https" => Self::tcp(text, rest, true, 443),
             "ssh" | "npipe" | "fd" => {
@@ -99,17 +99,17 @@ impl Endpoint {
         &self.address
     }
 
-    /// Whether TLS is spoken there.
+    /// Whether to use TLS.
     pub(crate) fn is_secure(&self) -> bool {
         matches!(self.address, Address::Tcp { secure: true, .. })
     }
 
-    /// As an URL.
+    /// The endpoint as a URL.
     pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// What the `Host` header names. A unix socket has no host; Go's server wants one that is well-formed.
+    /// The `Host` header. A unix socket has no host, but Go's server requires a well-formed one.
     pub(crate) fn authority(&self) -> String {
         match &self.address {
             Address::Unix(_) => "docker".into(),
@@ -130,7 +130,7 @@ fn wrong(text: &str, why: &str) -> EngineError {
     EngineError::new(ErrorKind::Configuration, message)
 }
 
-/// With stars in place of a password.
+/// Replaces a password by stars.
 fn without_password(text: &str) -> Cow<'_, str> {
     let begin = text.find("://").map_or(0, |at| at + "://".len());
     match text[begin..].rfind('@').map(|at| begin + at) {
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn endpoints_are_understood_as_people_write_them() {
+    fn endpoints_are_parsed() {
         for (text, address, endpoint, authority) in [
             ("unix:///run/d.sock", Address::Unix("/run/d.sock".into()), "unix:///run/d.sock", "docker"),
             ("/run/d.sock", Address::Unix("/run/d.sock".into()), "unix:///run/d.sock", "docker"),
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_refused_with_a_reason() {
+    fn an_unusable_endpoint_is_refused_with_a_reason() {
         let long = format!("unix:///{}", "x".repeat(107));
         for (text, reason) in [
             ("", "unix:///path"),
@@ -205,12 +205,12 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_path_as_long_as_the_system_allows_is_taken() {
+    fn a_socket_path_of_the_longest_length_is_accepted() {
         assert!(Endpoint::parse(&format!("/{}", "x".repeat(106)), false).is_ok());
     }
 
     #[test]
-    fn tls_is_spoken_where_it_is_asked_for() {
+    fn https_and_tcp_on_request_use_tls() {
         for (text, tls, expected) in [
             ("tcp://whale", true, ("whale", 2376, true)),
             ("tcp://whale:1", true, ("whale", 1, true)),
@@ -225,6 +225,6 @@ mod tests {
         }
         assert!(!Endpoint::parse("/run/d.sock", true).unwrap().is_secure());
         let error = Endpoint::parse("http://whale", true).unwrap_err().to_string();
-        assert!(error.ends_with("TLS is asked for, so write tcp:// or https://"), "{error}");
+        assert!(error.ends_with("TLS is required: use tcp:// or https://"), "{error}");
     }
 }

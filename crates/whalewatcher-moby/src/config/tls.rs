@@ -1,4 +1,4 @@
-//! TLS to an engine: whom to trust, and how to show who we are.
+//! TLS to an engine: the authorities to trust, and the client's own certificate.
 
 use std::fmt;
 use std::fs;
@@ -15,17 +15,17 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName}
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use whalewatcher_core::{EngineError, ErrorKind, Printable};
 
-/// Whom to trust, and how to show who we are. The engine's certificate is always verified.
+/// The authorities to trust, and the client's own certificate. The engine's certificate is always verified.
 #[derive(Clone)]
 pub struct Tls(Arc<ClientConfig>);
 
 impl Tls {
-    /// From a folder as Docker's tools have it (`DOCKER_CERT_PATH`): `ca.pem` says whom to trust, without it whom the
-    /// system trusts; `cert.pem` and `key.pem` say who we are, if the engine wants to know.
+    /// Reads a folder as Docker's tools have it (`DOCKER_CERT_PATH`): `ca.pem` has the authorities to trust, by default those
+    /// of the system; `cert.pem` and `key.pem` have the client's certificate, for an engine that requires one.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`] if a file cannot be read or is not what its name says, or if there is none.
+    /// [`ErrorKind::Configuration`] if a file cannot be read, its content does not match its name, or there is none.
     pub fn from_folder(folder: impl AsRef<Path>) -> Result<Self, EngineError> {
         let folder = folder.as_ref();
         let [ca, certificate, key] = ["ca.pem", "cert.pem", "key.pem"].map(|name| folder.join(name));
@@ -57,7 +57,7 @@ impl Tls {
         }
     }
 
-    /// Trusting whom the system trusts, and showing nothing.
+    /// Trusts the authorities that the system trusts, without a client certificate.
     ///
     /// # Errors
     ///
@@ -70,7 +70,7 @@ impl Tls {
         roots: RootCertStore,
         own: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
     ) -> Result<Self, EngineError> {
-        // Named, for with several providers in a program there is no default one.
+        // Named, because with several providers in a program there is no default one.
         let provider = Arc::new(ring::default_provider());
         let unusable = |error| {
             EngineError::new(ErrorKind::Configuration, format!("TLS cannot be used: {error}"))
@@ -87,7 +87,7 @@ impl Tls {
         Ok(Self(Arc::new(config)))
     }
 
-    /// The connection, secured, with `host` at the other end.
+    /// Starts TLS on a connection to `host`.
     pub(crate) async fn secure(&self, stream: TcpStream, host: &str) -> io::Result<TlsStream<TcpStream>> {
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         TlsConnector::from(self.0.clone()).connect(name, stream).await
@@ -100,7 +100,7 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// What a file holds, if it is there.
+/// Reads a file, if it exists.
 fn read(path: &Path) -> Result<Option<Vec<u8>>, EngineError> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
@@ -112,7 +112,7 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, EngineError> {
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match certificates {
-        Ok(certificates) if certificates.is_empty() => Err("it holds no certificate".into()),
+        Ok(certificates) if certificates.is_empty() => Err("it contains no certificate".into()),
         Ok(certificates) => Ok(certificates),
         Err(error) => Err(error.to_string()),
     }
@@ -124,7 +124,7 @@ fn system_roots() -> Result<RootCertStore, EngineError> {
     let (added, _) = roots.add_parsable_certificates(found.certs);
     if added == 0 {
         let message =
-            "the system has no certificates to trust: install them, or have a ca.pem in DOCKER_CERT_PATH";
+            "the system has no certificates to trust: install them, or put a ca.pem into DOCKER_CERT_PATH";
         return Err(EngineError::new(ErrorKind::Configuration, message));
     }
     Ok(roots)
@@ -153,7 +153,7 @@ mod tests {
         let (certificate, key) = (own.cert.pem(), own.signing_key.serialize_pem());
         for (files, reason) in [
             (&[][..], "there is no ca.pem"),
-            (&[("ca.pem", "")][..], "ca.pem cannot be used for TLS: it holds no certificate"),
+            (&[("ca.pem", "")][..], "ca.pem cannot be used for TLS: it contains no certificate"),
             (&[("ca.pem", &certificate), ("cert.pem", &certificate)], "belong together"),
             (
                 &[("ca.pem", &certificate), ("cert.pem", &certificate), ("key.pem", "?")],

@@ -1,4 +1,4 @@
-//! Stands in for TLS in a build without the feature `tls`: whoever asks for it is told so.
+//! Replaces TLS in a build without the feature `tls`: requiring it is an error.
 
 use std::io;
 use std::path::Path;
@@ -6,13 +6,13 @@ use std::path::Path;
 use tokio::net::TcpStream;
 use whalewatcher_core::{EngineError, ErrorKind};
 
-/// There is none.
+/// Has no value.
 #[derive(Clone, Debug)]
 pub(crate) enum Tls {}
 
 impl Tls {
     pub(crate) fn from_folder(_: impl AsRef<Path>) -> Result<Self, EngineError> {
-        Err(absent("DOCKER_TLS_VERIFY or DOCKER_CERT_PATH asks for TLS"))
+        Err(absent("DOCKER_TLS_VERIFY or DOCKER_CERT_PATH requires TLS"))
     }
 
     pub(crate) fn from_system() -> Result<Self, EngineError> {

@@ -1,4 +1,4 @@
-//! What one line of the event stream tells.
+//! Decodes a line of the event stream.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -8,16 +8,16 @@ use serde::Deserialize;
 use whalewatcher_core::adapter::EngineEvent;
 use whalewatcher_core::{Container, ContainerId, EngineError, Labels};
 
+use crate::decode::json;
 use crate::decode::labels::{Text, Texts};
 use crate::decode::list::without_slash;
-use crate::decode::salvage::{Salvaged, salvage};
-use crate::http::answer;
-use crate::http::failure;
+use crate::decode::partial_event::{PartialEvent, read_partial};
+use crate::http::error;
 use crate::http::lines::Line;
 
 pub(crate) const WHAT: &str = "GET /events";
 
-/// What may change the picture. Engines that are asked for these words compare them exactly, and ignore those they do
+/// The actions that may change the portfolio. Engines that filter by them compare them exactly, and ignore those that they do
 /// not know.
 pub(crate) const ACTIONS: [&str; 11] = [
     "start",
@@ -33,11 +33,11 @@ pub(crate) const ACTIONS: [&str; 11] = [
     "remove",
 ];
 
-/// What an event's attributes hold besides labels.
+/// The attributes of an event that are not labels.
 const NOT_LABELS: [&str; 8] =
     ["name", "image", "exitCode", "containerExitCode", "execDuration", "signal", "oldName", "podId"];
 
-/// Of most events little is kept, so all is borrowed from their line.
+/// An event, borrowed from its line, because little of most events is kept.
 #[derive(Deserialize)]
 struct Message<'a> {
     #[serde(rename = "Type", default, borrow)]
@@ -46,10 +46,10 @@ struct Message<'a> {
     action: Option<Text<'a>>,
     #[serde(rename = "Actor", default, borrow)]
     actor: Option<Actor<'a>>,
-    /// As `Action`, in engines and versions of the API before `Action`.
+    /// The action, in API versions before `Action`.
     #[serde(default, borrow)]
     status: Option<Text<'a>>,
-    /// As the actor's.
+    /// The ID, in API versions before `Actor`.
     #[serde(default, borrow)]
     id: Option<Text<'a>>,
     #[serde(rename = "timeNano", default)]
@@ -66,8 +66,8 @@ struct Actor<'a> {
     attributes: Texts<Text<'a>>,
 }
 
-/// What a line tells; `None` if that does not matter or is not known. Times after the horizon count as not told.
-/// What is odd is logged, unless it is a replay.
+/// Decodes a line; `None` if the event does not matter or its kind is not known. Times after the horizon are dropped. A
+/// malformed event is logged unless it is a replay.
 pub(crate) fn decode(
     line: &Line,
     horizon: SystemTime,
@@ -76,44 +76,44 @@ pub(crate) fn decode(
     let event = match line {
         Line::Whole(bytes) if bytes.trim_ascii().is_empty() => return Ok(None),
         Line::Whole(bytes) => {
-            let text = readable(bytes);
-            match answer::parse(WHAT, &text) {
-                Ok(message) => reported(message, horizon, is_replay),
-                Err(error) => hinted(salvage(&text), error, is_replay)?,
+            let text = lossy(bytes);
+            match json::parse(WHAT, &text) {
+                Ok(message) => decode_message(message, horizon, is_replay),
+                Err(error) => inspect_instead(read_partial(&text), error, is_replay)?,
             }
         }
-        Line::Beginning(bytes) => {
-            let error = failure::too_large(WHAT, bytes.len());
-            hinted(salvage(&readable(bytes)), error, is_replay)?
+        Line::Truncated(bytes) => {
+            let error = error::too_large(WHAT, bytes.len());
+            inspect_instead(read_partial(&lossy(bytes)), error, is_replay)?
         }
     };
     match (event, line) {
-        (None, Line::Whole(bytes)) if answer::is_damaged(bytes) => {
-            Err(failure::malformed(WHAT, "it was damaged on the way"))
+        (None, Line::Whole(bytes)) if json::is_corrupt(bytes) => {
+            Err(error::malformed(WHAT, "it is not valid UTF-8"))
         }
         (event, _) => Ok(event),
     }
 }
 
-/// With what is invalid replaced. To look whether anything is, is far quicker than to look for it.
-fn readable(bytes: &[u8]) -> Cow<'_, str> {
+/// Replaces invalid UTF-8. Checking first is far quicker than replacing.
+fn lossy(bytes: &[u8]) -> Cow<'_, str> {
     str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
-/// All that an event tells. One that is about nobody does not matter.
-fn reported(message: Message<'_>, horizon: SystemTime, is_replay: bool) -> Option<EngineEvent> {
+/// Decodes an event whose every part is as expected. One that names no container does not matter.
+fn decode_message(message: Message<'_>, horizon: SystemTime, is_replay: bool) -> Option<EngineEvent> {
     if message.kind.is_some_and(|kind| *kind != *"container") {
         return None;
     }
     let Actor { id, attributes } = message.actor.unwrap_or_default();
     let id = id.filter(|id| !id.is_empty()).or(message.id).filter(|id| !id.is_empty())?;
     let action = message.action.filter(|action| !action.is_empty()).or(message.status)?;
-    let action = word(&action);
+    let action = verb(&action);
     if !ACTIONS.contains(&action) {
         return None;
     }
     if !ContainerId::is_plain(&id) {
-        pass_over(&id, is_replay);
+        skip(&id, is_replay);
         return None;
     }
     let id: Arc<str> = Arc::from(&*id);
@@ -143,44 +143,44 @@ fn reported(message: Message<'_>, horizon: SystemTime, is_replay: bool) -> Optio
     })
 }
 
-/// What is left of an event that is odd: at best a reason to ask how the container is.
-fn hinted(
-    salvaged: Salvaged,
+/// Turns a malformed event into a reason to inspect its container, if it names one.
+fn inspect_instead(
+    event: PartialEvent,
     error: EngineError,
     is_replay: bool,
 ) -> Result<Option<EngineEvent>, EngineError> {
-    let Salvaged { kind, action, actor, id } = salvaged;
+    let PartialEvent { kind, action, actor, id } = event;
     let other_kind = kind.is_some_and(|kind| kind != "container");
-    if other_kind || action.is_some_and(|action| !ACTIONS.contains(&word(&action))) {
+    if other_kind || action.is_some_and(|action| !ACTIONS.contains(&verb(&action))) {
         return Ok(None);
     }
     match actor.filter(|id| !id.is_empty()).or(id) {
         Some(id) if ContainerId::is_plain(&id) => {
             if !is_replay {
-                tracing::warn!(%error, "an odd event of container {id}, which is inspected");
+                tracing::warn!(id, %error, "malformed event; inspecting the container");
             }
             Ok(Some(EngineEvent::Started { id: id.into(), at: None, pid: None, preview: None }))
         }
         Some(id) => {
-            pass_over(&id, is_replay);
+            skip(&id, is_replay);
             Ok(None)
         }
         None => Err(error),
     }
 }
 
-fn pass_over(id: &str, is_replay: bool) {
+fn skip(id: &str, is_replay: bool) {
     if !is_replay {
-        tracing::warn!("skipped an event of a container whose ID, of {} bytes, cannot be one", id.len());
+        tracing::warn!(bytes = id.len(), "skipped an event with an invalid container ID");
     }
 }
 
-/// An action may carry more behind a colon.
-fn word(action: &str) -> &str {
+/// Returns an action without details, which may follow behind a colon.
+fn verb(action: &str) -> &str {
     action.split(':').next().unwrap_or_default()
 }
 
-/// What a start tells of the container: labels are among the attributes.
+/// Returns the preview of a container from the attributes of its start event, which contain its labels.
 fn preview(id: &Arc<str>, attributes: &Texts<Text<'_>>) -> Option<Container> {
     let name: Arc<str> = without_slash(attributes.get("name")?).into();
     let labels = attributes.0.iter().map(|(key, value)| (&**key, &**value));
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_reports_name_and_labels() {
+    fn a_start_has_a_preview_with_name_and_labels() {
         let attributes = r#"{"name":"web","image":"busybox","com.docker.compose.project":"shop","tier":"1"}"#;
         let Some(EngineEvent::Started { id, at, pid: None, preview: Some(preview) }) =
             decoded(&event("start", attributes))
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exit_reports_its_code_in_dockers_words_and_in_podmans() {
+    fn an_exit_code_is_decoded_from_docker_and_podman() {
         let at = Some(UNIX_EPOCH + AT);
         for (action, attributes, code) in [
             ("die", r#"{"name":"web","exitCode":"137","execDuration":"7"}"#, Some(137)),
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn each_action_is_what_it_means() {
+    fn each_action_is_its_event() {
         let at = Some(UNIX_EPOCH + AT);
         assert_eq!(decoded(&event("pause", "{}")), Some(EngineEvent::Paused { id: a(), at }));
         assert_eq!(decoded(&event("unpause", "{}")), Some(EngineEvent::Unpaused { id: a(), at }));
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_of_another_kind_or_of_nobody_does_not_matter() {
+    fn events_of_other_kinds_or_without_a_container_are_skipped() {
         for line in [
             r#"{"Type":"network","Action":"destroy","Actor":{"ID":"a","Attributes":{}}}"#,
             r#"{"Type":"alien","Action":"start","Actor":{"ID":"a"}}"#,
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn the_old_form_of_events_is_understood() {
+    fn the_old_form_of_events_is_decoded() {
         let at = Some(UNIX_EPOCH + Duration::from_secs(7));
         let line = r#"{"status":"pause","id":"a","from":"busybox","time":7}"#;
         assert_eq!(decoded(line), Some(EngineEvent::Paused { id: a(), at }));
@@ -323,26 +323,26 @@ mod tests {
     }
 
     #[test]
-    fn empty_lines_report_nothing() {
+    fn empty_lines_are_skipped() {
         for line in ["", "\r", " \t"] {
             assert_eq!(decoded(line), None, "{line:?}");
         }
     }
 
     #[test]
-    fn what_is_not_an_event_is_refused() {
+    fn a_line_that_is_no_event_is_an_error() {
         for line in ["null", "<html>", "{\"Type\":", "\u{1b}[2J"] {
             assert_eq!(decode_bytes(line.as_bytes()).unwrap_err().kind(), ErrorKind::Malformed, "{line}");
         }
     }
 
-    /// No more than a reason to ask how `a` is.
+    /// Only a reason to inspect `a`.
     fn hint() -> EngineEvent {
         EngineEvent::Started { id: a(), at: None, pid: None, preview: None }
     }
 
     #[test]
-    fn what_is_odd_is_a_hint_where_it_can_be_reported_whom_it_is_about() {
+    fn a_malformed_event_that_names_its_container_is_a_hint() {
         let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
         for attributes in [r#"{"tier":1}"#, r#"{"tier":{}}"#, r#""x""#, "[7]", "7", r#"{"a":1e999}"#, &deep] {
             for action in ["start", "die", "pause"] {
@@ -351,7 +351,7 @@ mod tests {
             assert_eq!(decoded(&event("exec_die", attributes)), None, "{attributes:.50}");
         }
         let rest = r#""Type":"container","Action":"die","Actor":{"ID":"a","Attributes":{}}"#;
-        for odd in [
+        for line in [
             format!(r#"{{{rest},"time":"noon"}}"#),
             format!(r#"{{{rest},"timeNano":9223372036854775808}}"#),
             format!(r#"{{{rest},"timeNano":1.5}}"#),
@@ -361,36 +361,36 @@ mod tests {
             format!(r#"{{{rest}"#),
             format!("{{{rest}}}}}"),
         ] {
-            assert_eq!(decoded(&odd), Some(hint()), "{odd}");
+            assert_eq!(decoded(&line), Some(hint()), "{line}");
         }
         let other = r#"{"Type":"network","Action":"die","Actor":{"ID":"a","Attributes":7}}"#;
         assert_eq!(decoded(other), None);
     }
 
     #[test]
-    fn of_an_event_that_is_too_large_the_beginning_is_a_hint() {
+    fn the_beginning_of_an_event_that_is_too_large_is_a_hint() {
         let limit = 1000;
         let long = event("die", &format!(r#"{{"huge":"{}"}}"#, "x".repeat(limit)));
-        let beginning =
-            |line: &str| decode(&Line::Beginning(line[..limit].to_owned().into()), UNIX_EPOCH, true);
-        assert_eq!(beginning(&long).unwrap(), Some(hint()));
-        assert_eq!(beginning(&long.replace("container", "network")).unwrap(), None);
-        let error = beginning(&"x".repeat(limit)).unwrap_err();
+        let truncated =
+            |line: &str| decode(&Line::Truncated(line[..limit].to_owned().into()), UNIX_EPOCH, true);
+        assert_eq!(truncated(&long).unwrap(), Some(hint()));
+        assert_eq!(truncated(&long.replace("container", "network")).unwrap(), None);
+        let error = truncated(&"x".repeat(limit)).unwrap_err();
         assert_eq!(error.to_string(), "GET /events: the answer has more than 1000 bytes");
     }
 
     #[test]
-    fn nobody_has_an_id_that_cannot_be_one() {
+    fn events_with_an_invalid_id_are_skipped() {
         let huge = "f".repeat(5_000_000);
         for id in ["a/b", "..", "a b", "\\u001b[2J", "a\\n", "\u{fffd}", &huge] {
             let named = |text: String| text.replace(r#""a""#, &format!("\"{id}\""));
             assert_eq!(decoded(&named(event("start", r#"{"name":"web"}"#))), None, "{id:.50}");
-            assert_eq!(decoded(&named(event("start", "[]"))), None, "odd in other parts: {id:.50}");
+            assert_eq!(decoded(&named(event("start", "[]"))), None, "malformed in other parts: {id:.50}");
         }
     }
 
     #[test]
-    fn damaged_bytes_are_replaced_in_names_and_never_taken_for_what_does_not_matter() {
+    fn invalid_utf8_is_replaced_in_names_and_hides_no_event() {
         let damaged = |line: String, part: &str| {
             let mut bytes = line.into_bytes();
             let at = bytes.windows(part.len()).rposition(|window| window == part.as_bytes()).unwrap();
@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_far_off_is_not_reported() {
+    fn a_time_after_the_horizon_is_dropped() {
         let line =
             |time: &str| format!(r#"{{"Type":"container","Action":"die","Actor":{{"ID":"a"}},{time}}}"#);
         let exact = Some(UNIX_EPOCH + AT);
@@ -435,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_of_any_number_and_size_are_taken() {
+    fn labels_of_any_number_and_size_are_decoded() {
         let many: Vec<_> = (0..100_000).map(|number| format!(r#""l{number}":"v""#)).collect();
         let huge = "x".repeat(10_000_000);
         let attributes = format!(r#"{{"name":"web",{},"huge":"{huge}"}}"#, many.join(","));

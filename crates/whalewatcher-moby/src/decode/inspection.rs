@@ -1,64 +1,22 @@
-//! What an inspection tells of one container.
+//! Decodes the inspection of one container.
 
-use std::any::Any;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
-use percent_encoding::utf8_percent_encode;
 use serde::Deserialize;
 use whalewatcher_core::adapter::pack;
 use whalewatcher_core::{Container, ContainerId, EngineError};
 
-use crate::api::lives::End;
-use crate::connection::QUERY;
+use crate::decode::json;
 use crate::decode::labels::{self, Texts};
 use crate::decode::list::without_slash;
+use crate::decode::raw_inspection::{Packer, RawInspection};
 use crate::http::answer;
-use crate::http::failure;
+use crate::http::error;
 
-/// A label that privileged containers get here, with an empty value: its presence is the sign.
+/// A label that this adapter adds to privileged containers, with an empty value.
 pub const PRIVILEGED_LABEL: &str = "github.com/thediveo/whalewatcher/moby/privileged";
-
-/// Packs what an application wants to keep of an inspection.
-pub(crate) type Packer = Arc<dyn Fn(RawInspection<'_>) -> Option<Arc<dyn Any + Send + Sync>> + Send + Sync>;
-
-/// The engine's answer to an inspection of a container that is alive, for packers of rucksacks: the JSON that
-/// `docker inspect` shows. It may be of any shape beyond what the watcher itself needs.
-#[derive(Clone, Copy, Debug)]
-pub struct RawInspection<'a> {
-    id: &'a ContainerId,
-    text: &'a str,
-}
-
-impl<'a> RawInspection<'a> {
-    /// Returns the container's ID.
-    #[must_use]
-    pub fn id(&self) -> &'a ContainerId {
-        self.id
-    }
-
-    /// Returns the JSON text, with invalid UTF-8 replaced.
-    #[must_use]
-    pub fn as_str(&self) -> &'a str {
-        self.text
-    }
-
-    /// Decodes the parts that `T` has, which may borrow from the text. Engines leave out fields or send `null` where a
-    /// value is not known, so most fields are best an `Option`.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Malformed`](whalewatcher_core::ErrorKind::Malformed) if the JSON has not the shape that `T` asks for.
-    pub fn decode<T: Deserialize<'a>>(&self) -> Result<T, EngineError> {
-        answer::parse("inspection", self.text)
-    }
-}
-
-/// Where to ask.
-pub(crate) fn path(id: &ContainerId) -> String {
-    format!("/containers/{}/json", utf8_percent_encode(id, QUERY))
-}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -103,16 +61,15 @@ struct HostConfig {
     privileged: bool,
 }
 
-/// Whether an answer with status 404 says that the engine has no such container. Others give that status too: proxies that let
-/// only some requests through, and engines that lack the whole endpoint.
+/// Whether an answer with status 404 means that the engine has no such container. Proxies that let only some requests through,
+/// and engines without this endpoint, answer with that status too.
 pub(crate) fn is_gone(id: &ContainerId, body: &[u8]) -> bool {
     // Docker: `No such container: ID`; podman: `no container with name or ID "ID" found: no such container`.
-    let complaint = answer::complaint(body);
-    complaint.to_lowercase().contains("no such container") && complaint.contains(id.as_str())
+    let reason = answer::reason(body);
+    reason.to_lowercase().contains("no such container") && reason.contains(id.as_str())
 }
 
-/// The container in an answer to a question about this ID; `None` if it has no process. A start after the horizon counts
-/// as not told.
+/// Decodes the inspection of the container with this ID; `None` if it has no process. A start after the horizon is dropped.
 pub(crate) fn decode(
     what: &str,
     id: &ContainerId,
@@ -120,34 +77,34 @@ pub(crate) fn decode(
     horizon: SystemTime,
     packer: Option<&Packer>,
 ) -> Result<Option<Container>, EngineError> {
-    let truth = truth(what, id, body, horizon, packer)?;
-    if truth.is_none() && answer::is_damaged(body) {
-        return Err(failure::malformed(what, "it was damaged on the way"));
+    let container = decode_lossy(what, id, body, horizon, packer)?;
+    if container.is_none() && json::is_corrupt(body) {
+        return Err(error::malformed(what, "it is not valid UTF-8"));
     }
-    Ok(truth)
+    Ok(container)
 }
 
-fn truth(
+fn decode_lossy(
     what: &str,
     id: &ContainerId,
     body: &[u8],
     horizon: SystemTime,
     packer: Option<&Packer>,
 ) -> Result<Option<Container>, EngineError> {
-    let inspected: Inspected = answer::decode(what, body)?;
-    // Engines also find containers by name and by the beginning of an ID. That is another one, and says nothing of this.
+    let inspected: Inspected = json::decode(what, body)?;
+    // Engines also find containers by name and by the beginning of an ID: such an answer is about another one.
     if *inspected.id != **id {
-        return Err(failure::malformed(what, "it is about another container"));
+        return Err(error::malformed(what, "it is about another container"));
     }
-    let Some(state) = inspected.state else { return Err(failure::malformed(what, "it has no State")) };
-    // What podman is stopping does not count as running, but has its process for up to 10 s more (seen on 4.3.1). What
-    // waits for its restart counts as running, but has none.
+    let Some(state) = inspected.state else { return Err(error::malformed(what, "it has no State")) };
+    // In podman's state `stopping` a container does not count as running, but has its process for up to 10 s more (seen on
+    // 4.3.1). One that waits for its restart counts as running, but has no process.
     let running = state.running || state.status.as_deref() == Some("stopping");
     if !running || state.pid == 0 {
         return Ok(None);
     }
     let Ok(pid) = u32::try_from(state.pid) else {
-        return Err(failure::malformed(what, format!("{} is no PID", state.pid)));
+        return Err(error::malformed(what, format!("{} is no PID", state.pid)));
     };
     let name = inspected.name.as_deref().map(without_slash).filter(|name| !name.is_empty()).unwrap_or(id);
     let mut labels = inspected.config.map(|config| config.labels).unwrap_or_default();
@@ -159,8 +116,8 @@ fn truth(
         .with_paused(state.paused)
         .with_started_at(state.started_at.as_deref().and_then(moment).filter(|started| *started <= horizon));
     let Some(packer) = packer else { return Ok(Some(container)) };
-    let text = answer::text(what, body)?;
-    Ok(Some(container.with_rucksack(pack(id, || packer(RawInspection { id, text: &text })))))
+    let text = json::text(what, body)?;
+    Ok(Some(container.with_rucksack(pack(id, || packer(RawInspection::new(id, &text))))))
 }
 
 #[derive(Deserialize)]
@@ -178,7 +135,14 @@ struct Finish {
     exit_code: i32,
 }
 
-/// How the life ended that began then, of a container with this ID; `None` if it is alive, or another life is shown.
+/// When and how a life ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct End {
+    pub(crate) at: SystemTime,
+    pub(crate) code: Option<i32>,
+}
+
+/// Decodes how the life that began then ended; `None` if the container is alive, or the inspection shows another life.
 pub(crate) fn decode_end(
     what: &str,
     id: &ContainerId,
@@ -189,13 +153,13 @@ pub(crate) fn decode_end(
     if decode(what, id, body, horizon, None)?.is_some() {
         return Ok(None);
     }
-    let Ended { id: of, state } = answer::decode(what, body)?;
-    let finished_at = moment(&state.finished_at).filter(|at| *of == **id && began < *at && *at <= horizon);
+    let Ended { id: found, state } = json::decode(what, body)?;
+    let finished_at = moment(&state.finished_at).filter(|at| *found == **id && began < *at && *at <= horizon);
     let is_that_life = moment(&state.started_at) == Some(began);
     Ok(finished_at.filter(|_| is_that_life).map(|at| End { at, code: Some(state.exit_code) }))
 }
 
-/// When it was started; Docker says year 1 of what never was.
+/// Parses a time; `None` for the year 1, which Docker writes for what never happened.
 fn moment(text: &str) -> Option<SystemTime> {
     let timestamp: Timestamp = text.parse().ok()?;
     (timestamp > Timestamp::UNIX_EPOCH).then(|| SystemTime::try_from(timestamp).ok())?
@@ -218,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_is_needed_is_taken() {
+    fn all_that_is_needed_is_decoded() {
         let body = r#"{"Id":"a","Name":"/web","Created":"whenever","State":{"Status":"levitating","Running":true,
             "Paused":true,"Restarting":false,"Pid":4711,"StartedAt":"2026-01-31T12:00:00.1+02:00"},
             "Config":{"Labels":{"com.docker.compose.project":"shop"},"Env":null},
@@ -231,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_is_that_of_the_life_in_question() {
+    fn an_end_belongs_to_the_life_in_question() {
         let (began, finished) = ("2026-01-31T12:00:00.1Z", "2026-01-31T12:00:05Z");
         for (started_at, finished_at, more, expected) in [
             (began, finished, "", true),
@@ -258,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn little_is_required() {
+    fn few_fields_are_required() {
         let container = inspected(r#"{"Id":"a","State":{"Running":true,"Pid":1},"Config":{"Labels":null}}"#);
         let container = container.unwrap().unwrap();
         assert_eq!(container, Container::new("a", "a", 1));
@@ -281,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn what_podman_is_stopping_is_alive() {
+    fn a_container_that_podman_is_stopping_is_alive() {
         let body = state(r#"{"Status":"stopping","Running":false,"Pid":7}"#);
         assert_eq!(inspected(&body).unwrap(), Some(Container::new("a", "web", 7)));
         let body = state(r#"{"Status":"stopping","Running":false,"Pid":0}"#);
@@ -289,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_process_there_is_no_life() {
+    fn a_container_without_a_process_is_not_alive() {
         for body in [
             state(r#"{"Running":false,"Pid":0}"#),
             state(r#"{"Running":false,"Pid":7}"#),
@@ -301,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_process_id_is_refused() {
+    fn an_invalid_pid_is_an_error() {
         for pid in ["-1", "4294967296", "9223372036854775808", "1.5", "\"7\"", "null"] {
             let error = inspected(&state(&format!(r#"{{"Running":true,"Pid":{pid}}}"#))).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Malformed, "{pid}");
@@ -310,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_odd_is_refused_rather_than_guessed() {
+    fn a_malformed_inspection_is_an_error() {
         let deep = "[".repeat(100_000) + &"]".repeat(100_000);
         let rest = r#""State":{"Running":true,"Pid":7}"#;
         for body in [
@@ -344,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn damaged_bytes_never_report_that_a_container_is_gone() {
+    fn invalid_utf8_never_means_that_a_container_is_gone() {
         let of = |body: &[u8]| decode("inspection", &"a".into(), body, SystemTime::now(), None);
         for damaged in [
             &b"{\"Id\":\"a\",\"State\":{\"Runn\xffng\":true,\"Pid\":7}}"[..],
@@ -358,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_far_off_is_not_reported() {
+    fn a_start_after_the_horizon_is_dropped() {
         for started in [
             "9999-12-30T22:00:00Z",
             "9999-12-31T23:59:59Z",
@@ -374,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_time_is_exact_or_not_known() {
+    fn a_start_time_is_exact_or_unknown() {
         let nanos = UNIX_EPOCH + Duration::new(1_769_860_800, 123_456_789);
         for (text, expected) in [
             ("2026-01-31T12:00:00.123456789Z", Some(nanos)),
@@ -401,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rucksack_is_packed_from_the_raw_answer() {
+    fn a_rucksack_is_packed_from_the_json() {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
         struct Wanted<'a> {

@@ -1,4 +1,4 @@
-//! JSON objects of texts, as engines write labels and an event's attributes; `null` where there is none.
+//! JSON objects of texts, as engines write labels and the attributes of events; `null` where there are none.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,7 +11,7 @@ use whalewatcher_core::{Labels, SANDBOX_LABEL};
 
 use crate::limits::MAX_LABELS;
 
-/// Key and value, in the order in which they came.
+/// Keys and values, in the order of the JSON.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Texts<T = Arc<str>>(pub(crate) Vec<(T, T)>);
 
@@ -58,10 +58,10 @@ impl<'de, T: Deserialize<'de> + Default> Deserialize<'de> for Texts<T> {
     }
 }
 
-/// By which cri-dockerd marks a pod's sandbox.
+/// The label with which cri-dockerd marks a pod's sandbox.
 const CRI_DOCKERD_SANDBOX: (&str, &str) = ("io.kubernetes.docker.type", "podsandbox");
 
-/// The labels of a container, with the one that marks a pod's sandbox if cri-dockerd says that it is one.
+/// Returns the labels of a container, and adds [`SANDBOX_LABEL`] for a sandbox of cri-dockerd.
 pub(crate) fn of_container(mut labels: Texts) -> Labels {
     let (key, sandbox) = CRI_DOCKERD_SANDBOX;
     if labels.get(key) == Some(sandbox) && labels.get(SANDBOX_LABEL).is_none() {
@@ -70,7 +70,7 @@ pub(crate) fn of_container(mut labels: Texts) -> Labels {
     Labels::from_iter(labels.0)
 }
 
-/// A text that is only looked at; borrowed from what was read wherever it is written there as it is.
+/// A text that is borrowed from the JSON unless it contains escapes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Text<'a>(Cow<'a, str>);
 
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn objects_of_texts_are_taken_and_null_is_none() {
+    fn objects_of_texts_are_decoded_and_null_is_none() {
         let texts: Texts = serde_json::from_str(r#"{"b":"1","a":"\u0000\u001b[2J","c":null,"":""}"#).unwrap();
         assert_eq!(texts.get("a"), Some("\0\u{1b}[2J"));
         assert_eq!((texts.get("c"), texts.0.len()), (Some(""), 4));
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn there_are_no_more_of_them_than_the_limit() {
+    fn the_number_of_texts_is_limited() {
         let texts = |count: usize| format!("{{{}}}", vec!["\"a\":\"\""; count].join(","));
         let taken = serde_json::from_str::<Texts<Text<'_>>>(&texts(MAX_LABELS)).map(|texts| texts.0.len());
         assert_eq!(taken.unwrap(), MAX_LABELS);
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cri_dockerd_calls_a_sandbox_is_one() {
+    fn a_sandbox_of_cri_dockerd_is_labelled_so() {
         for (value, sandbox) in [("podsandbox", true), ("container", false)] {
             let texts = Texts(vec![("io.kubernetes.docker.type".into(), value.into())]);
             assert_eq!(of_container(texts).contains(SANDBOX_LABEL), sandbox, "{value}");
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_only_looked_at_is_borrowed_unless_it_is_written_otherwise() {
+    fn a_text_is_borrowed_unless_it_contains_escapes() {
         let json = r#"{"a":"as it is","b":"\u0000\u001b[2J","c":null}"#;
         let texts: Texts<Text<'_>> = serde_json::from_str(json).unwrap();
         assert_eq!(

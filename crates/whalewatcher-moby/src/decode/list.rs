@@ -1,34 +1,21 @@
-//! The list of what is alive.
+//! Decodes the list of containers.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use percent_encoding::utf8_percent_encode;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use whalewatcher_core::adapter::ListingEntry;
 use whalewatcher_core::{Container, ContainerId, EngineError};
 
-use crate::connection::QUERY;
+use crate::decode::json;
 use crate::decode::labels::{self, Text, Texts};
 use crate::decode::uptime::started_within;
-use crate::http::answer;
-use crate::http::failure::{self, Excerpt};
-use crate::http::memory::{Body, Share};
+use crate::http::budget::{Body, Share};
+use crate::http::error::{self, Excerpt};
 use crate::limits::{ENTRY, LABEL};
-
-/// Where to ask. The engine leaves out what is not alive, for it has many more of these.
-///
-/// Not podman: what it is `stopping` is alive for as long as that takes, and that word cannot be asked for (4.3.1
-/// answers status 500).
-pub(crate) fn path(podman: bool) -> String {
-    if podman {
-        return "/containers/json?all=true".into();
-    }
-    format!("/containers/json?filters={}", utf8_percent_encode(r#"{"status":["running","paused"]}"#, QUERY))
-}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -44,55 +31,55 @@ struct Listed {
     status: Option<String>,
 }
 
-/// All that is left of an entry that is odd.
+/// What is read of a malformed entry.
 #[derive(Deserialize)]
-struct Odd {
+struct MalformedEntry {
     #[serde(rename = "Id")]
     id: String,
 }
 
-/// How many odd entries of a list are logged one by one.
+/// How many malformed entries of a list are logged individually.
 const LOGGED: usize = 10;
 
-/// The sightings in an answer that was given at that time. One odd entry does not hide the others: if its ID can be read,
-/// then an inspection tells more. What is in a state that is not known here is passed over: podman has `initialized` and
-/// others beyond Docker's, and there may come more.
+/// Decodes a list that was made at that time. A malformed entry does not hide the others: if its ID can be read, the container
+/// is inspected. A container in an unknown state is skipped: podman has `initialized` and others beyond Docker's, and there may
+/// be more in the future.
 ///
-/// What is made of it takes its share of the answer's memory, entry by entry.
+/// The entries take their share of the memory budget, one by one.
 pub(crate) fn decode(
     what: &str,
     body: &mut Body,
     now: Option<SystemTime>,
 ) -> Result<Vec<ListingEntry>, EngineError> {
     let (bytes, share) = body.share();
-    let damaged = answer::is_damaged(bytes);
-    let text = answer::text(what, bytes)?;
-    let mut entries = Entries { what, now, damaged, share, entries: Vec::new(), count: Count::default() };
+    let is_corrupt = json::is_corrupt(bytes);
+    let text = json::text(what, bytes)?;
+    let mut entries = Entries { what, now, is_corrupt, share, entries: Vec::new(), count: Count::default() };
     let mut json = serde_json::Deserializer::from_str(&text);
     let full = json.deserialize_seq(&mut entries).and_then(|full| json.end().map(|()| full));
-    if let Some(full) = full.map_err(|error| failure::malformed(what, error))? {
+    if let Some(full) = full.map_err(|error| error::malformed(what, error))? {
         return Err(full);
     }
-    let Entries { entries, count: Count { all, odd, lost, foreign }, .. } = entries;
-    // What has no IDs at all is no list of containers.
-    if lost > 0 && (damaged || foreign == all) {
-        let why = if damaged { "it was damaged on the way" } else { "it is no list of containers with IDs" };
-        return Err(failure::malformed(what, why));
+    let Entries { entries, count: Count { all, malformed, skipped, without_id }, .. } = entries;
+    // Without any ID it is no list of containers.
+    if skipped > 0 && (is_corrupt || without_id == all) {
+        let why = if is_corrupt { "it is not valid UTF-8" } else { "it is no list of containers with IDs" };
+        return Err(error::malformed(what, why));
     }
-    if lost > 0 {
-        tracing::warn!("skipped {lost} containers whose ID cannot be one");
+    if skipped > 0 {
+        tracing::warn!(skipped, "skipped containers with an invalid ID");
     }
-    if odd > LOGGED {
-        tracing::warn!("{odd} containers are listed oddly and inspected");
+    if malformed > LOGGED {
+        tracing::warn!(malformed, "inspecting containers whose listing entries are malformed");
     }
     Ok(entries)
 }
 
-/// What was made of a list so far.
+/// The entries of a list that are decoded so far.
 struct Entries<'a> {
     what: &'a str,
     now: Option<SystemTime>,
-    damaged: bool,
+    is_corrupt: bool,
     share: &'a mut Share,
     entries: Vec<ListingEntry>,
     count: Count,
@@ -101,15 +88,15 @@ struct Entries<'a> {
 #[derive(Default)]
 struct Count {
     all: usize,
-    odd: usize,
-    /// Those that cannot be shown.
-    lost: usize,
-    /// Of these, those that have no ID at all.
-    foreign: usize,
+    malformed: usize,
+    /// Entries without a valid ID, and those that are not valid UTF-8.
+    skipped: usize,
+    /// Of the skipped ones, those without any ID.
+    without_id: usize,
 }
 
 impl<'de> Visitor<'de> for &mut Entries<'_> {
-    /// Why there is no room for more, if there is not.
+    /// The error if the budget is exhausted.
     type Value = Option<EngineError>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -136,23 +123,23 @@ impl Entries<'_> {
                 let labels = listed.labels.0.len();
                 match entry(listed, self.now) {
                     Some(entry) => self.add(entry, ENTRY + text.len() + LABEL * labels)?,
-                    None => self.count.lost += usize::from(self.damaged),
+                    None => self.count.skipped += usize::from(self.is_corrupt),
                 }
             }
-            Ok(_) => self.count.lost += 1,
-            Err(error) => match serde_json::from_str::<Odd>(text) {
-                Ok(Odd { id }) if ContainerId::is_plain(&id) => {
-                    self.count.odd += 1;
-                    if self.count.odd <= LOGGED {
+            Ok(_) => self.count.skipped += 1,
+            Err(error) => match serde_json::from_str::<MalformedEntry>(text) {
+                Ok(MalformedEntry { id }) if ContainerId::is_plain(&id) => {
+                    self.count.malformed += 1;
+                    if self.count.malformed <= LOGGED {
                         let error = Excerpt(&error.to_string()).to_string();
-                        tracing::warn!(id, error, "a container is listed oddly and inspected");
+                        tracing::warn!(id, error, "malformed listing entry; inspecting the container");
                     }
-                    self.add(unseen(id.into()), ENTRY)?;
+                    self.add(with_id_only(id.into()), ENTRY)?;
                 }
-                Ok(_) => self.count.lost += 1,
+                Ok(_) => self.count.skipped += 1,
                 Err(_) => {
-                    self.count.foreign += 1;
-                    self.count.lost += 1;
+                    self.count.without_id += 1;
+                    self.count.skipped += 1;
                 }
             },
         }
@@ -166,8 +153,8 @@ impl Entries<'_> {
     }
 }
 
-/// One of which nothing else is known.
-fn unseen(id: Arc<str>) -> ListingEntry {
+/// The entry of a container of which only the ID is known.
+fn with_id_only(id: Arc<str>) -> ListingEntry {
     ListingEntry::Partial { container: Container::new(id.clone(), id, 0), started_within: None }
 }
 
@@ -176,7 +163,7 @@ fn entry(listed: Listed, now: Option<SystemTime>) -> Option<ListingEntry> {
         Some("running" | "stopping") => false,
         Some("paused") => true,
         Some(_) => return None,
-        None => return Some(unseen(listed.id)),
+        None => return Some(with_id_only(listed.id)),
     };
     let name = listed.names.0.unwrap_or_else(|| listed.id.clone());
     let labels = labels::of_container(listed.labels);
@@ -185,7 +172,8 @@ fn entry(listed: Listed, now: Option<SystemTime>) -> Option<ListingEntry> {
     Some(ListingEntry::Partial { container, started_within })
 }
 
-/// Of the names of a container its own. Docker lists names that others gave it by linking to it too: these have a second slash.
+/// The own name among the names of a container. Docker also lists names that others gave it by linking to it: these have a
+/// second slash.
 #[derive(Default)]
 struct OwnName(Option<Arc<str>>);
 
@@ -221,7 +209,7 @@ impl<'de> Deserialize<'de> for OwnName {
     }
 }
 
-/// A container's name as people know it.
+/// Returns a container's name as users know it.
 pub(crate) fn without_slash(name: &str) -> &str {
     name.strip_prefix('/').unwrap_or(name)
 }
@@ -231,14 +219,14 @@ mod tests {
     use whalewatcher_core::ErrorKind;
 
     use super::*;
-    use crate::http::memory::Memory;
+    use crate::http::budget::Budget;
 
     fn decode(body: &[u8]) -> Result<Vec<ListingEntry>, EngineError> {
         super::decode("list", &mut Body::of(body), None)
     }
 
     fn decode_within(memory_limit: usize, body: &[u8]) -> Result<Vec<ListingEntry>, EngineError> {
-        let mut answer = Body::new(&Memory::new(memory_limit));
+        let mut answer = Body::new(&Budget::new(memory_limit));
         answer.add("list", body, body.len())?;
         super::decode("list", &mut answer, None)
     }
@@ -249,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_alive_is_sighted_whatever_else_is_listed() {
+    fn live_containers_are_listed_and_others_skipped() {
         let body = r#"[
             {"Id":"a","Names":["/web"],"Labels":{"com.docker.compose.project":"shop"},"State":"running","Size":7},
             {"Id":"b","Names":["/db"],"Labels":null,"State":"paused","Health":{"Status":"odd"}},
@@ -278,9 +266,9 @@ mod tests {
     }
 
     #[test]
-    fn an_odd_entry_hides_no_other() {
+    fn a_malformed_entry_hides_no_other() {
         let deep = "[".repeat(100_000) + &"]".repeat(100_000);
-        for (odd, sighted) in [
+        for (entry, is_listed) in [
             (r#"{"Id":"odd","State":7}"#, true),
             (r#"{"Id":"odd","State":"running","Labels":[]}"#, true),
             (r#"{"Id":"odd","State":"running","Labels":{"a":{}}}"#, true),
@@ -301,17 +289,17 @@ mod tests {
             ("{}", false),
             (&deep, false),
         ] {
-            let shown = decoded(&format!(r#"[{odd},{{"Id":"a","Names":["/web"],"State":"running"}}]"#));
-            let expected: &[&str] = match sighted {
+            let shown = decoded(&format!(r#"[{entry},{{"Id":"a","Names":["/web"],"State":"running"}}]"#));
+            let expected: &[&str] = match is_listed {
                 true => &["container 'odd' with PID 0", "container 'web'/a with PID 0"],
                 false => &["container 'web'/a with PID 0"],
             };
-            assert_eq!(shown, expected, "{odd:.80}");
+            assert_eq!(shown, expected, "{entry:.80}");
         }
     }
 
     #[test]
-    fn names_and_labels_are_taken_as_they_are() {
+    fn names_and_labels_are_not_changed() {
         let huge = "x".repeat(10_000_000);
         let many: Vec<_> = (0..100_000).map(|number| format!(r#""l{number}":"v""#)).collect();
         let body = format!(
@@ -322,31 +310,31 @@ mod tests {
         let container = entries[0].container();
         assert_eq!((container.name(), container.labels().len()), ("\u{1b}[2J\n\u{202e}", 100_001));
         assert_eq!(container.labels().get("huge"), Some(huge.as_str()));
-        let damaged = decode(b"[{\"Id\":\"a\",\"Names\":[\"/\xff\"],\"State\":\"running\"}]").unwrap();
-        assert_eq!(damaged[0].container().name(), "\u{fffd}");
+        let corrupt = decode(b"[{\"Id\":\"a\",\"Names\":[\"/\xff\"],\"State\":\"running\"}]").unwrap();
+        assert_eq!(corrupt[0].container().name(), "\u{fffd}");
     }
 
     #[test]
-    fn damaged_bytes_never_report_that_a_container_is_gone() {
-        for damaged in [&b"runn\xffng"[..], b"\xff"] {
-            let body = [&b"[{\"Id\":\"a\",\"State\":\""[..], damaged, b"\"}]"].concat();
+    fn invalid_utf8_never_means_that_a_container_is_gone() {
+        for corrupt in [&b"runn\xffng"[..], b"\xff"] {
+            let body = [&b"[{\"Id\":\"a\",\"State\":\""[..], corrupt, b"\"}]"].concat();
             assert_eq!(decode(&body).unwrap_err().kind(), ErrorKind::Malformed);
         }
     }
 
     #[test]
-    fn what_is_not_a_list_is_refused() {
+    fn a_body_that_is_no_list_of_containers_is_an_error() {
         let no_ids: &[&[u8]] =
             &[b"[1]", b"[{}]", br#"[{"State":"running"}]"#, br#"[{"Id":null},{"Id":7},[]]"#];
-        let damaged: &[&[u8]] = &[b"[{\"Id\":\"a\xff\"},{\"Id\":\"b\"}]"];
-        for body in [&[&b"null"[..], b"{}", b"", b"[{\"Id\":\"a\"", b"[{]"], no_ids, damaged].concat() {
+        let corrupt: &[&[u8]] = &[b"[{\"Id\":\"a\xff\"},{\"Id\":\"b\"}]"];
+        for body in [&[&b"null"[..], b"{}", b"", b"[{\"Id\":\"a\"", b"[{]"], no_ids, corrupt].concat() {
             let error = decode(body).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Malformed, "{}", String::from_utf8_lossy(body));
         }
     }
 
     #[test]
-    fn what_is_made_of_a_list_counts_as_well_as_its_bytes() {
+    fn decoded_entries_count_against_the_budget() {
         let ids: Vec<_> = (0..1000).map(|id| format!(r#"{{"Id":"{id}"}}"#)).collect();
         let labels = vec!["\"a\":\"\""; 1000].join(",");
         let labels = format!(r#"{{"Id":"a","State":"running","Labels":{{{labels}}}}}"#);
@@ -357,11 +345,5 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::Malformed);
             assert!(error.to_string().contains("Builder::memory_limit"), "{error}");
         }
-    }
-
-    #[test]
-    fn only_podman_is_asked_for_all() {
-        let filtered = "/containers/json?filters=%7B%22status%22%3A%5B%22running%22%2C%22paused%22%5D%7D";
-        assert_eq!((path(false).as_str(), path(true).as_str()), (filtered, "/containers/json?all=true"));
     }
 }

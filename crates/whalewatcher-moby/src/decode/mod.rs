@@ -1,13 +1,17 @@
-//! Decoders of what an engine sends: plain functions from bytes to the types of core.
+//! Decoders of what an engine sends: plain functions from bytes to the types of core, as lenient as can be. They look only
+//! at what is needed, and skip what is not known.
 
 pub(crate) mod event;
+pub(crate) mod identity;
 pub(crate) mod inspection;
-pub(crate) mod labels;
+pub(crate) mod json;
+mod labels;
 pub(crate) mod list;
 #[cfg(test)]
 mod mutated;
 #[cfg(test)]
 mod mutation;
-mod salvage;
+mod partial_event;
+pub(crate) mod raw_inspection;
 pub(crate) mod uptime;
 pub(crate) mod version;

@@ -1,4 +1,4 @@
-//! Mutated input goes through all decoders: none panics, and what they make of it is sane.
+//! Mutated input for all decoders: none panics, and their results are plausible.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,11 +10,11 @@ use whalewatcher_core::{Container, ContainerId, EngineError};
 use super::mutation::{mutate, mutations};
 use super::uptime::started_within;
 use super::version::ApiVersion;
-use super::{event, inspection, list};
-use crate::api::handshake::{Info, Version};
+use super::{event, inspection, json, list};
+use crate::decode::identity::{Dialect, Info, Version};
 use crate::http::answer;
+use crate::http::budget::Body;
 use crate::http::lines::{Line, Received};
-use crate::http::memory::Body;
 
 const EVENT: &str = r#"{"status":"die","id":"a","from":"busybox","Type":"container","Action":"die","Actor":{"ID":"a",
 "Attributes":{"exitCode":"137","image":"busybox","name":"web","com.docker.compose.project":"shop"}},"scope":"local",
@@ -37,15 +37,15 @@ const VERSION: &str = r#"{"Platform":{"Name":""},"Components":[{"Name":"Engine",
 const INFO: &str = r#"{"ID":"a-b-c","Name":"host","DockerRootDir":"/var/lib/docker","ServerVersion":"28.5.2",
 "SystemTime":"2026-01-31T12:00:00.123456789Z","Labels":[]}"#;
 
-const COMPLAINT: &str = r#"{"message":"No such container: \u001b[2J\n"}"#;
+const REFUSAL: &str = r#"{"message":"No such container: \u001b[2J\n"}"#;
 
-/// Where times are too far off: some are before, some after it.
+/// A horizon with some of the times before it and some after it.
 fn horizon() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000)
 }
 
 /// An error is one line of bounded length.
-fn is_reported_well(error: &EngineError) -> Result<(), TestCaseError> {
+fn is_well_formed(error: &EngineError) -> Result<(), TestCaseError> {
     let text = error.to_string();
     prop_assert!(text.len() < 4000 && !text.contains(char::is_control), "{text:?}");
     Ok(())
@@ -64,7 +64,7 @@ proptest! {
     #[test]
     fn events(mutations in mutations(), start in any::<bool>(), cut in any::<bool>()) {
         let line = mutate(if start { START } else { EVENT }, &mutations);
-        let line = if cut { Line::Beginning(line.into()) } else { Line::Whole(line.into()) };
+        let line = if cut { Line::Truncated(line.into()) } else { Line::Whole(line.into()) };
         match event::decode(&line, horizon(), false) {
             Ok(Some(event)) => {
                 prop_assert!(event.at().is_none_or(|at| at <= horizon() && at > SystemTime::UNIX_EPOCH));
@@ -78,12 +78,12 @@ proptest! {
                     }
                     EngineEvent::Exited { id, pid: None, .. } | EngineEvent::Changed { id, .. } => id,
                     EngineEvent::Paused { id, .. } | EngineEvent::Unpaused { id, .. } => id,
-                    other => return Err(TestCaseError::fail(format!("{other:?} is reported by nobody"))),
+                    other => return Err(TestCaseError::fail(format!("no engine reports {other:?}"))),
                 };
                 prop_assert!(ContainerId::is_plain(id));
             }
             Ok(None) => {}
-            Err(error) => is_reported_well(&error)?,
+            Err(error) => is_well_formed(&error)?,
         }
     }
 
@@ -96,8 +96,8 @@ proptest! {
                 prop_assert!(container.pid() != 0 && &**container.id() == "a" && !container.name().is_empty());
                 prop_assert!(container.started_at().is_none_or(|at| at <= horizon()));
             }
-            Ok(None) => prop_assert!(!answer::is_damaged(&body)),
-            Err(error) => is_reported_well(&error)?,
+            Ok(None) => prop_assert!(!json::is_corrupt(&body)),
+            Err(error) => is_well_formed(&error)?,
         }
     }
 
@@ -112,15 +112,15 @@ proptest! {
                     prop_assert!(entry.container().pid() == 0);
                 }
             }
-            Err(error) => is_reported_well(&error)?,
+            Err(error) => is_well_formed(&error)?,
         }
     }
 
-    /// Whatever one entry is, the other is sighted.
+    /// A malformed entry hides no other.
     #[test]
-    fn odd_entries(mutations in mutations()) {
-        let odd = mutate(LIST.trim_start_matches('[').split_once(",{").map_or("", |(entry, _)| entry), &mutations);
-        let body = [b"[", &*odd, b",{\"Id\":\"other\",\"State\":\"running\"}]"].concat();
+    fn malformed_entries(mutations in mutations()) {
+        let malformed = mutate(LIST.trim_start_matches('[').split_once(",{").map_or("", |(entry, _)| entry), &mutations);
+        let body = [b"[", &*malformed, b",{\"Id\":\"other\",\"State\":\"running\"}]"].concat();
         let is_json = serde_json::from_slice::<serde_json::Value>(&body);
         if let Ok(serde_json::Value::Array(entries)) = is_json && entries.len() == 2 {
             let entries = list::decode("list", &mut Body::of(&body), None);
@@ -130,26 +130,26 @@ proptest! {
     }
 
     #[test]
-    fn acquaintances(of_version in mutations(), of_info in mutations()) {
-        match answer::decode::<Version>("GET /version", &mutate(VERSION, &of_version)) {
+    fn identities(of_version in mutations(), of_info in mutations()) {
+        match json::decode::<Version>("GET /version", &mutate(VERSION, &of_version)) {
             Ok(version) => {
                 version.oldest();
             }
-            Err(error) => is_reported_well(&error)?,
+            Err(error) => is_well_formed(&error)?,
         }
-        match answer::decode::<Info>("GET /info", &mutate(INFO, &of_info)) {
+        match json::decode::<Info>("GET /info", &mutate(INFO, &of_info)) {
             Ok(mut info) => {
-                let id = info.id(true);
+                let id = info.id(Dialect::Podman);
                 prop_assert!(id.is_empty() || id.contains(':'), "{id}");
             }
-            Err(error) => is_reported_well(&error)?,
+            Err(error) => is_well_formed(&error)?,
         }
     }
 
     #[test]
-    fn complaints(mutations in mutations(), status in 400..600_u16) {
+    fn refusals(mutations in mutations(), status in 400..600_u16) {
         let status = StatusCode::from_u16(status).map_err(|error| TestCaseError::fail(error.to_string()))?;
-        is_reported_well(&answer::refused("GET /x", status, &mutate(COMPLAINT, &mutations)))?;
+        is_well_formed(&answer::refused("GET /x", status, &mutate(REFUSAL, &mutations)))?;
     }
 
     #[test]
@@ -167,8 +167,7 @@ proptest! {
         }
     }
 
-    /// The same bytes are the same lines, however they are cut on the way; and never are more of them held than one line
-    /// may have.
+    /// The same bytes are the same lines in pieces of any size, and no more bytes are held than the limit of a line.
     #[test]
     fn framing(
         text in proptest::collection::vec(prop_oneof![4 => Just(b'x'), 1 => Just(b'\n'), 1 => any::<u8>()], 0..400),
@@ -190,13 +189,13 @@ proptest! {
         }
         prop_assert_eq!(&lines, &expected);
 
-        // What it amounts to, told by somebody else.
+        // The same by an independent implementation.
         let complete = text.iter().rposition(|byte| *byte == b'\n').map(|end| &text[..end]);
         let split = complete.map(|complete| complete.split(|byte| *byte == b'\n'));
         let whole_lines = split.into_iter().flatten().filter(|line| line.len() <= limit);
         let found = lines.iter().filter_map(|line| match line {
             Line::Whole(line) => Some(&**line),
-            Line::Beginning(_) => None,
+            Line::Truncated(_) => None,
         });
         prop_assert!(found.eq(whole_lines));
     }

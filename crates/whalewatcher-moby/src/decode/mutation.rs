@@ -1,11 +1,11 @@
-//! What an engine sends, mutated at random.
+//! Random mutations of what an engine sends.
 
 use std::ops::Range;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-/// What is often forgotten about.
+/// Values that decoders often do not expect.
 const TOKENS: [&str; 24] = [
     "null",
     "true",

@@ -1,19 +1,20 @@
-//! When a container must have been started, by what a list says of it in words.
+//! When a container was started, by the words of a list.
 //!
-//! A list tells no start time, only `Up 3 hours (Paused)`. That is enough to notice, without an inspection, that a
-//! container was restarted unseen.
+//! A list contains no start times, only `Up 3 hours (Paused)`. That is enough to detect a restart that no event reported,
+//! without an inspection.
 
 use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime};
 
-/// Between an engine's looking at the containers and its dating the answer.
+/// How long after reading the containers an engine may date its answer.
 const SLACK: Duration = Duration::from_secs(10);
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
-/// When it was started, of what is said to be up for so long at that time; `None` where the words are not known.
+/// Returns the bounds of the start of a container with this status in a list made at that time; `None` if the words are not
+/// known.
 pub(crate) fn started_within(status: &str, now: SystemTime) -> Option<RangeInclusive<SystemTime>> {
     let mut words = status.strip_prefix("Up ")?.split(' ');
     let (number, unit) = match (words.next()?, words.next()?) {
@@ -27,7 +28,7 @@ pub(crate) fn started_within(status: &str, now: SystemTime) -> Option<RangeInclu
     Some(now.checked_sub(most)?.checked_sub(SLACK)?..=now.checked_sub(least)?.checked_add(SLACK)?)
 }
 
-/// In seconds.
+/// Returns the length of a unit in seconds.
 fn unit(word: &str) -> Option<u64> {
     Some(match word.trim_end_matches('s') {
         "second" => 1,
@@ -51,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_fits_what_is_so() {
+    fn a_status_fits_the_time_since_the_start() {
         for (status, up) in [
             ("Up Less than a second", 0),
             ("Up 1 second", 1),
@@ -73,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_does_not_fit() {
+    fn a_status_does_not_fit_a_restart() {
         for (status, up) in [
             ("Up Less than a second", 20),
             ("Up 30 seconds", 90),
@@ -87,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn words_that_are_not_known_report_nothing() {
+    fn unknown_words_have_no_bounds() {
         let now = SystemTime::UNIX_EPOCH;
         for status in [
             "",

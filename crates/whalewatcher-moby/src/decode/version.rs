@@ -1,4 +1,4 @@
-//! Versions of Docker's API: which are known here, and which one is spoken with an engine.
+//! Versions of Docker's API, and their negotiation.
 
 use std::fmt;
 
@@ -8,9 +8,9 @@ use whalewatcher_core::{EngineError, ErrorKind, Printable};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ApiVersion(u16, u16);
 
-/// The oldest that is spoken: Docker 20.10.
+/// The oldest supported version: Docker 20.10.
 pub(crate) const OLDEST: ApiVersion = ApiVersion(1, 41);
-/// The newest that is spoken: Docker 29.
+/// The newest supported version: Docker 29.
 pub(crate) const NEWEST: ApiVersion = ApiVersion(1, 52);
 
 impl ApiVersion {
@@ -27,7 +27,7 @@ impl fmt::Display for ApiVersion {
     }
 }
 
-/// The version that `DOCKER_API_VERSION` asks for.
+/// Parses the value of `DOCKER_API_VERSION`.
 pub(crate) fn pinned(text: &str) -> Result<ApiVersion, EngineError> {
     ApiVersion::parse(text).filter(|version| (OLDEST..=NEWEST).contains(version)).ok_or_else(|| {
         let message = format!(
@@ -38,8 +38,8 @@ pub(crate) fn pinned(text: &str) -> Result<ApiVersion, EngineError> {
     })
 }
 
-/// The newest version that both sides speak, or exactly the one that is asked for; an engine that does not tell its
-/// oldest speaks whatever is older than its newest. `podman` is its own version, if it is podman.
+/// Returns the newest version that both sides support, or the pinned one. An engine whose oldest version is not known is
+/// taken to support all that are older than its newest. `podman` is podman's own version, if it is podman.
 pub(crate) fn negotiate(
     newest: ApiVersion,
     oldest: Option<ApiVersion>,
@@ -56,17 +56,18 @@ pub(crate) fn negotiate(
         return Err(EngineError::new(ErrorKind::TooOld, message));
     }
     let wanted = pinned.unwrap_or_else(|| newest.min(NEWEST));
-    let because = if pinned.is_some() { "DOCKER_API_VERSION asks for" } else { "this program speaks up to" };
+    let because =
+        if pinned.is_some() { "DOCKER_API_VERSION requires" } else { "this program supports up to" };
     if wanted > newest {
         let message =
-            format!("the engine speaks Docker API up to {newest}, and {because} {wanted}: unset it");
+            format!("the engine supports Docker API up to {newest}, and {because} {wanted}: unset it");
         return Err(EngineError::new(ErrorKind::TooOld, message));
     }
     match oldest {
         Some(oldest) if wanted < oldest => {
             let remedy = if pinned.is_some() { "unset it" } else { "a newer whalewatcher is needed" };
             let message =
-                format!("the engine speaks Docker API from {oldest} on, and {because} {wanted}: {remedy}");
+                format!("the engine supports Docker API from {oldest} on, and {because} {wanted}: {remedy}");
             Err(EngineError::new(ErrorKind::TooNew, message))
         }
         _ => Ok(wanted),
@@ -82,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_version_that_both_sides_speak_is_taken() {
+    fn the_newest_common_version_is_negotiated() {
         for (newest, oldest, pinned, taken) in [
             ("1.41", "1.12", None, "1.41"),
             ("1.45", "1.24", None, "1.45"),
@@ -92,20 +93,20 @@ mod tests {
             ("2.0", "1.52", None, "1.52"),
             ("1.51", "1.24", Some("1.43"), "1.43"),
         ] {
-            let taken_indeed = negotiate(version(newest), Some(version(oldest)), pinned.map(version), None);
-            assert_eq!(taken_indeed.unwrap(), version(taken), "{newest}");
+            let negotiated = negotiate(version(newest), Some(version(oldest)), pinned.map(version), None);
+            assert_eq!(negotiated.unwrap(), version(taken), "{newest}");
         }
         assert_eq!(negotiate(version("1.41"), None, None, None).unwrap(), version("1.41"));
     }
 
     #[test]
-    fn engines_too_old_and_too_new_are_reported_apart() {
+    fn engines_too_old_and_too_new_are_distinguished() {
         for (newest, oldest, pinned, kind, text) in [
             ("1.40", "1.12", None, ErrorKind::TooOld, "1.41 or newer is needed: Docker 20.10"),
             ("1.9", "1.1", None, ErrorKind::TooOld, "Docker API 1.9 is too old"),
-            ("1.60", "1.53", None, ErrorKind::TooNew, "from 1.53 on, and this program speaks up to 1.52"),
-            ("1.45", "1.24", Some("1.47"), ErrorKind::TooOld, "DOCKER_API_VERSION asks for 1.47"),
-            ("1.52", "1.44", Some("1.43"), ErrorKind::TooNew, "DOCKER_API_VERSION asks for 1.43"),
+            ("1.60", "1.53", None, ErrorKind::TooNew, "from 1.53 on, and this program supports up to 1.52"),
+            ("1.45", "1.24", Some("1.47"), ErrorKind::TooOld, "DOCKER_API_VERSION requires 1.47"),
+            ("1.52", "1.44", Some("1.43"), ErrorKind::TooNew, "DOCKER_API_VERSION requires 1.43"),
         ] {
             let error =
                 negotiate(version(newest), Some(version(oldest)), pinned.map(version), None).unwrap_err();
@@ -115,14 +116,14 @@ mod tests {
     }
 
     #[test]
-    fn a_podman_too_old_is_reported_so_by_its_own_version() {
+    fn an_error_for_an_old_podman_has_its_own_version() {
         let error = negotiate(version("1.40"), None, None, Some("3.4.4")).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TooOld);
         assert_eq!(error.to_string(), "podman 3.4.4 is too old: podman 4 or newer is needed");
     }
 
     #[test]
-    fn a_version_asked_for_must_be_one_that_is_known_here() {
+    fn a_pinned_version_must_be_supported() {
         for text in ["1.47", "v1.47"] {
             assert_eq!(pinned(text).unwrap(), version("1.47"));
         }

@@ -1,11 +1,11 @@
-//! Lines out of a body that never ends.
+//! Splits an endless body into lines.
 
 use bytes::{Buf, Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use whalewatcher_core::EngineError;
 
-use crate::http::failure;
+use crate::http::error;
 use crate::limits::ENDLESS;
 
 /// A line without its end.
@@ -13,19 +13,19 @@ use crate::limits::ENDLESS;
 pub(crate) enum Line {
     /// All of it.
     Whole(Bytes),
-    /// As much as the limit allows of one that is longer. The rest of it is passed over.
-    Beginning(Bytes),
+    /// The beginning of one that exceeds the limit. The rest of it is skipped.
+    Truncated(Bytes),
 }
 
 impl Line {
     pub(crate) fn bytes(&self) -> &[u8] {
         match self {
-            Self::Whole(bytes) | Self::Beginning(bytes) => bytes,
+            Self::Whole(bytes) | Self::Truncated(bytes) => bytes,
         }
     }
 }
 
-/// Takes a body apart into lines. It holds no more than the limit of a line and what came at once.
+/// Splits a body into lines. It holds no more than the limit of a line and the newest frame.
 #[derive(Debug)]
 pub(crate) struct Lines {
     body: Incoming,
@@ -37,15 +37,14 @@ impl Lines {
         Self { body, received: Received::new(limit) }
     }
 
-    /// The next line; `None` at the end of the body, where an unfinished line is dropped. Waits for as long as it
-    /// takes.
+    /// Returns the next line; `None` at the end of the body, where an unfinished line is dropped. There is no time limit.
     pub(crate) async fn next(&mut self, what: &str) -> Result<Option<Line>, EngineError> {
         loop {
             if let Some(line) = self.received.take_line() {
                 return Ok(Some(line));
             }
             if self.received.is_endless() {
-                return Err(failure::too_large(what, self.received.limit * ENDLESS));
+                return Err(error::too_large(what, self.received.limit * ENDLESS));
             }
             match self.body.frame().await {
                 Some(Ok(frame)) => {
@@ -53,27 +52,27 @@ impl Lines {
                         self.received.add(&data);
                     }
                 }
-                Some(Err(error)) => return Err(failure::of_body(what, error)),
+                Some(Err(error)) => return Err(error::of_body(what, error)),
                 None => return Ok(None),
             }
         }
     }
 }
 
-/// What came and is not taken yet.
+/// What was received and is not taken yet.
 #[derive(Debug)]
 pub(crate) struct Received {
     buffer: BytesMut,
-    /// How much of it is known to be within one line.
+    /// How much of the buffer is known to contain no end of a line.
     searched: usize,
     limit: usize,
-    /// How much was passed over of a line of which the beginning was taken.
-    passed: Option<usize>,
+    /// How much was skipped of a line that was truncated.
+    skipped: Option<usize>,
 }
 
 impl Received {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { buffer: BytesMut::new(), searched: 0, limit, passed: None }
+        Self { buffer: BytesMut::new(), searched: 0, limit, skipped: None }
     }
 
     pub(crate) fn add(&mut self, data: &[u8]) {
@@ -84,15 +83,15 @@ impl Received {
         loop {
             let end = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n');
             let end = end.map(|end| self.searched + end);
-            if let Some(passed) = &mut self.passed {
+            if let Some(skipped) = &mut self.skipped {
                 let Some(end) = end else {
-                    *passed += self.buffer.len();
+                    *skipped += self.buffer.len();
                     self.buffer.clear();
                     self.searched = 0;
                     return None;
                 };
                 self.buffer.advance(end + 1);
-                (self.searched, self.passed) = (0, None);
+                (self.searched, self.skipped) = (0, None);
                 continue;
             }
             self.searched = 0;
@@ -107,19 +106,19 @@ impl Received {
                     None
                 }
                 _ => {
-                    self.passed = Some(self.limit);
-                    Some(Line::Beginning(self.buffer.split_to(self.limit).freeze()))
+                    self.skipped = Some(self.limit);
+                    Some(Line::Truncated(self.buffer.split_to(self.limit).freeze()))
                 }
             };
         }
     }
 
-    /// Whether a line is so long that its end is not waited for any more.
+    /// Whether a line is so long that its end is no longer waited for.
     pub(crate) fn is_endless(&self) -> bool {
-        self.passed.is_some_and(|passed| passed > self.limit.saturating_mul(ENDLESS))
+        self.skipped.is_some_and(|skipped| skipped > self.limit.saturating_mul(ENDLESS))
     }
 
-    /// How many bytes are held.
+    /// The number of bytes held.
     #[cfg(test)]
     pub(crate) fn held(&self) -> usize {
         self.buffer.len()
@@ -134,8 +133,8 @@ mod tests {
         Line::Whole(line.into())
     }
 
-    fn beginning(line: &'static str) -> Line {
-        Line::Beginning(line.into())
+    fn truncated(line: &'static str) -> Line {
+        Line::Truncated(line.into())
     }
 
     fn lines(received: &mut Received, pieces: &[&str]) -> Vec<Line> {
@@ -148,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_come_whole_however_they_are_cut() {
+    fn lines_are_complete_in_pieces_of_any_size() {
         let mut received = Received::new(10);
         let came = lines(&mut received, &["a", "b\nc\n\nd", "", "e", "\n"]);
         assert_eq!(came, [whole("ab"), whole("c"), whole(""), whole("de")]);
@@ -156,8 +155,8 @@ mod tests {
     }
 
     #[test]
-    fn of_a_line_above_the_limit_the_beginning_is_taken_and_the_next_line_comes_whole() {
-        let expected = [whole("1234"), beginning("abcd"), whole("ef"), beginning("ABCD"), whole("")];
+    fn a_line_above_the_limit_is_truncated_and_the_next_is_complete() {
+        let expected = [whole("1234"), truncated("abcd"), whole("ef"), truncated("ABCD"), whole("")];
         let text = "1234\nabcdefgh\nef\nABCDE\n\n";
         let mut at_once = Received::new(4);
         assert_eq!(lines(&mut at_once, &[text]), expected);
@@ -168,9 +167,9 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_end_is_held_up_to_the_limit_and_given_up_far_beyond_it() {
+    fn a_line_without_end_is_held_up_to_the_limit_and_abandoned_far_beyond_it() {
         let mut received = Received::new(4);
-        assert_eq!(lines(&mut received, &["abc", "defgh"]), [beginning("abcd")]);
+        assert_eq!(lines(&mut received, &["abc", "defgh"]), [truncated("abcd")]);
         for _ in 2..ENDLESS {
             assert!(!received.is_endless());
             assert_eq!(lines(&mut received, &["wxyz"]), []);

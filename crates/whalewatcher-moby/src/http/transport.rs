@@ -1,4 +1,4 @@
-//! HTTP to an engine, over a unix socket or TCP, on connections that are kept and used again.
+//! HTTP to an engine, over a unix socket or TCP, with reused connections.
 
 use std::future::Future;
 use std::io;
@@ -24,49 +24,46 @@ use whalewatcher_core::{EngineError, ErrorKind};
 
 use crate::config::endpoint::{Address, Endpoint};
 use crate::config::tls::Tls;
-use crate::http::failure::{self, Excerpt};
-use crate::http::home::Home;
-use crate::http::memory::Memory;
+use crate::http::budget::Budget;
+use crate::http::error::{self, Excerpt};
+use crate::http::pinned_socket::PinnedSocket;
 
-/// How many connections that nobody uses are kept: as many as inspections run at once.
+/// How many idle connections are kept: as many as inspections run at once.
 const MAX_IDLE: usize = 16;
-/// For how long.
+/// How long an idle connection is kept.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// HTTP to one engine. Dropping it closes all connections and ends the tasks that drive them.
+/// An HTTP client of one engine. Dropping it closes all connections and ends the tasks that drive them.
 #[derive(Debug)]
 pub(crate) struct Transport {
     client: Client<Connector, Empty<Bytes>>,
     connector: Connector,
-    memory: Memory,
+    budget: Budget,
     _tasks: Tasks,
 }
 
 impl Transport {
-    /// Connects to nothing yet. All connections will be to the same socket; what is sent over them may take so many bytes of
-    /// memory at once.
+    /// Creates a client without connecting. All its connections lead to the same socket; the answers in flight may take
+    /// `memory_limit` bytes together.
     pub(crate) fn new(mut connector: Connector, memory_limit: usize) -> Self {
         let tasks = Tasks::new();
         if let Address::Unix(path) = connector.endpoint.address() {
-            connector.home = Some(Arc::new(Home::new(path.clone())));
+            connector.socket = Some(Arc::new(PinnedSocket::new(path.clone())));
         }
         let client = builder(Spawn(tasks.spawner())).build(connector.clone());
-        Self { client, connector, memory: Memory::new(memory_limit), _tasks: tasks }
+        Self { client, connector, budget: Budget::new(memory_limit), _tasks: tasks }
     }
 
-    /// What the engine answers, of which the headers have come. The path may have a query. Fails if another socket is bound at
-    /// the endpoint by now, though a kept connection might still be answered.
+    /// Sends a GET request, and returns the answer once its headers have come. The path may have a query. Fails if another
+    /// socket is bound at the endpoint by now, though a reused connection might still be answered.
     pub(crate) async fn get(&self, path: &str) -> Result<Response<Incoming>, EngineError> {
-        self.still_there()?;
+        self.check_socket()?;
         let mut request = Request::new(Empty::new());
         *request.uri_mut() = self.connector.uri(path).map_err(|error| {
-            EngineError::new(ErrorKind::Malformed, format!("no request can be made of {}", Excerpt(path)))
+            EngineError::new(ErrorKind::Malformed, format!("no request can be made for {}", Excerpt(path)))
                 .with_source(error)
         })?;
-        self.client
-            .request(request)
-            .await
-            .map_err(|error| failure::of_request(&self.connector.endpoint, error))
+        self.client.request(request).await.map_err(|error| error::of_request(&self.connector.endpoint, error))
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
@@ -74,40 +71,40 @@ impl Transport {
     }
 
     /// Fails if another socket is bound at the endpoint by now.
-    pub(crate) fn still_there(&self) -> Result<(), EngineError> {
-        self.connector.home.as_ref().map_or(Ok(()), |home| home.check())
+    pub(crate) fn check_socket(&self) -> Result<(), EngineError> {
+        self.connector.socket.as_ref().map_or(Ok(()), |socket| socket.check())
     }
 
-    /// What answers may take of memory.
-    pub(crate) fn memory(&self) -> &Memory {
-        &self.memory
+    /// The memory that answers may take.
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.budget
     }
 
-    /// Resolves with the reason once it was noticed that another socket is bound at the endpoint.
-    pub(crate) async fn replaced(&self) -> EngineError {
-        match &self.connector.home {
-            Some(home) => home.left().await,
+    /// Resolves with the reason once another socket was noticed at the endpoint.
+    pub(crate) async fn socket_replaced(&self) -> EngineError {
+        match &self.connector.socket {
+            Some(socket) => socket.replaced().await,
             None => std::future::pending().await,
         }
     }
 
-    /// The PID of whoever listens at the unix socket, as the kernel tells it, once a connection was made.
+    /// The PID of the process that listens at the unix socket, as the kernel reports it, once a connection was made.
     pub(crate) fn peer(&self) -> Option<u32> {
         Some(self.connector.peer.load(Ordering::Relaxed)).filter(|pid| *pid != 0)
     }
 }
 
-/// A HTTP client's making. Its tasks are the executor's.
+/// Returns a builder of HTTP clients whose tasks the executor runs.
 pub(crate) fn builder<E: Executor<BoxTask> + Clone + Send + Sync + 'static>(executor: E) -> Builder {
     let mut builder = Client::builder(executor);
-    // The timer closes what is idle even if nobody asks for a connection any more.
+    // The timer closes idle connections even if no further request is made.
     builder.pool_max_idle_per_host(MAX_IDLE).pool_idle_timeout(IDLE).pool_timer(TokioTimer::new());
     builder
 }
 
 type BoxTask = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// hyper-util has its connections driven by tasks: with its own executor these would outlive whoever wanted them.
+/// Spawns the tasks that drive connections. With hyper-util's own executor they would outlive the transport.
 #[derive(Clone)]
 struct Spawn(Spawner);
 
@@ -124,15 +121,15 @@ pub(crate) struct Connector {
     tls: Option<Tls>,
     peer: Arc<AtomicU32>,
     /// The one socket to connect to, if it must stay the same.
-    home: Option<Arc<Home>>,
+    socket: Option<Arc<PinnedSocket>>,
 }
 
 impl Connector {
     pub(crate) fn new(endpoint: Arc<Endpoint>, tls: Option<Tls>) -> Self {
-        Self { endpoint, tls, peer: Arc::default(), home: None }
+        Self { endpoint, tls, peer: Arc::default(), socket: None }
     }
 
-    /// The path at this engine, as an URI. Whether TLS is spoken is this connector's business, not HTTP's.
+    /// The URI of a path at this engine. Its scheme is always `http`: the connector adds TLS.
     pub(crate) fn uri(&self, path: &str) -> Result<Uri, http::Error> {
         Uri::builder().scheme("http").authority(self.endpoint.authority()).path_and_query(path).build()
     }
@@ -140,8 +137,8 @@ impl Connector {
     async fn connect(self) -> io::Result<Stream> {
         match self.endpoint.address() {
             Address::Unix(path) => {
-                let stream = match &self.home {
-                    Some(home) => home.connect().await?,
+                let stream = match &self.socket {
+                    Some(socket) => socket.connect().await?,
                     None => UnixStream::connect(path).await?,
                 };
                 let pid = stream.peer_cred().ok().and_then(|peer| u32::try_from(peer.pid()?).ok());
@@ -174,7 +171,7 @@ impl Service<Uri> for Connector {
         Box::pin(async move {
             let endpoint = connector.endpoint.clone();
             let connected = connector.connect().await;
-            connected.map(TokioIo::new).map_err(|error| failure::of_connecting(&endpoint, error))
+            connected.map(TokioIo::new).map_err(|error| error::of_connecting(&endpoint, error))
         })
     }
 }
@@ -182,7 +179,7 @@ impl Service<Uri> for Connector {
 trait Io: AsyncRead + AsyncWrite + Send {}
 impl<T: AsyncRead + AsyncWrite + Send> Io for T {}
 
-/// A connection, whatever it goes over.
+/// A connection over any transport.
 pub(crate) struct Stream(Pin<Box<dyn Io>>);
 
 impl Connection for Stream {

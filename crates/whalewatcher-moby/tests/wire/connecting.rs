@@ -1,4 +1,4 @@
-//! Getting acquainted: who the engine is, which version is spoken, and what keeps from it.
+//! Connecting: identity, API version, and the errors that prevent it.
 
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -22,17 +22,17 @@ async fn refusal(endpoint: impl Into<String>) -> EngineError {
 }
 
 #[tokio::test]
-async fn the_engine_reports_who_it_is() {
+async fn the_engine_is_identified() {
     let server = Server::builder().id("whale").version("27.3.1").start().unwrap();
     let identity =
         Client::new(server.endpoint()).unwrap().connect(&Settings::default()).await.unwrap().identity();
     assert_eq!((identity.engine_type.as_str(), identity.id.as_str()), ("docker.com", "whale"));
     assert_eq!((identity.version.as_str(), identity.endpoint), ("27.3.1", server.endpoint()));
-    assert_eq!(identity.pid, None, "this test is not called like an engine");
+    assert_eq!(identity.pid, None, "this test does not have an engine's name");
 }
 
 #[tokio::test]
-async fn the_version_of_the_api_is_negotiated_with_old_and_new_engines() {
+async fn the_api_version_is_negotiated() {
     for (newest, oldest, spoken) in [
         ("1.41", "1.12", "1.41"),
         ("1.45", "1.24", "1.45"),
@@ -52,7 +52,7 @@ async fn the_version_of_the_api_is_negotiated_with_old_and_new_engines() {
 }
 
 #[tokio::test]
-async fn an_engine_is_asked_for_no_more_than_is_needed_to_know_it() {
+async fn a_handshake_takes_few_requests() {
     for (newest, versions) in [("1.41", 0), ("1.52", 0), ("1.60", 1)] {
         let server = Server::builder().api_versions(newest, "1.24").start().unwrap();
         let _connection =
@@ -64,7 +64,7 @@ async fn an_engine_is_asked_for_no_more_than_is_needed_to_know_it() {
 }
 
 #[tokio::test]
-async fn an_engine_too_old_is_reported_apart_from_one_that_is_not_there() {
+async fn an_engine_too_old_is_distinguished_from_a_missing_one() {
     let server = Server::builder().api_versions("1.40", "1.12").start().unwrap();
     let error = refusal(server.endpoint()).await;
     assert_eq!(error.kind(), ErrorKind::TooOld);
@@ -85,18 +85,18 @@ async fn an_engine_too_old_is_reported_apart_from_one_that_is_not_there() {
 }
 
 #[tokio::test]
-async fn a_socket_at_which_nobody_listens_is_unreachable() {
+async fn a_socket_without_a_listener_is_unreachable() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("d.sock");
     drop(UnixListener::bind(&socket).unwrap());
     let error = refusal(socket.to_str().unwrap()).await;
     assert_eq!(error.kind(), ErrorKind::Unreachable);
-    assert!(error.to_string().starts_with("nobody listens at unix://"), "{error}");
+    assert!(error.to_string().starts_with("nothing listens at unix://"), "{error}");
 
     let folder = folder.path().display();
     let error = refusal(folder.to_string()).await;
     let expected =
-        format!("unix://{folder} is a directory, not a socket: check what was mounted or made there");
+        format!("unix://{folder} is a directory, not a socket: check what was mounted or created there");
     assert_eq!((error.kind(), error.to_string()), (ErrorKind::Unreachable, expected));
 
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -106,7 +106,7 @@ async fn a_socket_at_which_nobody_listens_is_unreachable() {
     assert_eq!(refusal("tcp://whale.invalid:1").await.kind(), ErrorKind::Unreachable);
 }
 
-/// In the environment of this test when it runs itself as somebody without permission.
+/// Set in the environment of this test when it runs itself as a user without permission.
 const SOCKET: &str = "WHALEWATCHER_TEST_SOCKET";
 const NOBODY: u32 = 65534;
 
@@ -119,7 +119,7 @@ async fn a_refused_permission_names_the_group_that_has_it() {
     }
     let server = Server::builder().start().unwrap();
     let socket = server.socket();
-    // Nobody else may connect. Somebody who is not root cannot give a file away, but may refuse himself.
+    // No other user may connect. A user other than root cannot change a file's group, but may be refused as its owner.
     fs::set_permissions(&socket, fs::Permissions::from_mode(0o020)).unwrap();
     let groups = fs::read_to_string("/etc/group").unwrap();
     let (group, gid) = groups
@@ -136,7 +136,7 @@ async fn a_refused_permission_names_the_group_that_has_it() {
         assert!(error.to_string().contains("which members of group '"), "{error}");
         return;
     }
-    // Root may do anything, so this test asks as somebody else, who must be able to get at it and at the socket.
+    // Root may do anything, so this test runs itself as another user, which needs access to it and to the socket.
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("test");
     fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
@@ -156,7 +156,7 @@ async fn a_refused_permission_names_the_group_that_has_it() {
 }
 
 #[tokio::test]
-async fn the_hooks_are_called_before_the_watch_and_before_each_attempt() {
+async fn hooks_run_before_the_watch_and_before_each_attempt() {
     let server = Server::builder().start().unwrap();
     let (watches, attempts) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (watch_calls, attempt_calls) = (watches.clone(), attempts.clone());
@@ -184,7 +184,7 @@ async fn the_hooks_are_called_before_the_watch_and_before_each_attempt() {
 
 #[cfg(feature = "bollard")]
 #[tokio::test]
-async fn the_applications_own_client_speaks_to_the_same_engine() {
+async fn the_bollard_client_reaches_the_same_engine() {
     let server = Server::builder().id("whale").start().unwrap();
     let web = server.run("web").unwrap();
     let docker = Client::new(server.endpoint()).unwrap().client().unwrap();

@@ -1,4 +1,4 @@
-//! Whatever else may answer at an endpoint.
+//! Servers at an endpoint that are no engine.
 
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -12,15 +12,15 @@ use whalewatcher_testkit::docker::{Kind, Server, Verdict};
 
 use crate::watched::in_time;
 
-/// Somebody who answers each connection with these bytes once something was asked, and closes it; or who, without
-/// bytes, never says anything.
-struct Stranger {
+/// A server that answers the first request of each connection with these bytes, and closes it; without bytes, it never
+/// answers.
+struct ForeignServer {
     folder: TempDir,
     _task: AbortOnDropHandle<()>,
 }
 
-impl Stranger {
-    fn saying(answer: Option<&'static str>) -> Self {
+impl ForeignServer {
+    fn answering(answer: Option<&'static str>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(folder.path().join("s")).unwrap();
         let task: JoinHandle<()> = tokio::spawn(async move {
@@ -50,7 +50,7 @@ impl Stranger {
 }
 
 #[tokio::test]
-async fn what_answers_but_is_not_docker_is_reported_so() {
+async fn an_answer_that_is_not_dockers_is_reported_so() {
     for (answer, reason) in [
         ("SSH-2.0-OpenSSH_9.2p1\r\n", "does not speak HTTP"),
         ("\u{15}\u{3}\u{1}\0\u{2}\u{2}\u{16}", "does not speak HTTP"),
@@ -62,23 +62,23 @@ async fn what_answers_but_is_not_docker_is_reported_so() {
             "Client sent an HTTP request to an HTTPS server",
         ),
     ] {
-        let error = Stranger::saying(Some(answer)).refusal().await;
+        let error = ForeignServer::answering(Some(answer)).refusal().await;
         assert_eq!(error.kind(), ErrorKind::NotThisEngine, "{error}");
         assert!(error.to_string().contains(reason) && !error.to_string().contains('\n'), "{error}");
     }
 }
 
 #[tokio::test]
-async fn who_refuses_without_saying_who_it_is_refuses() {
+async fn a_refusal_without_an_api_version_is_a_refusal() {
     for status in ["401 Unauthorized", "403 Forbidden"] {
         let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\nno");
-        let error = Stranger::saying(Some(answer.leak())).refusal().await;
+        let error = ForeignServer::answering(Some(answer.leak())).refusal().await;
         assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
     }
 }
 
 #[tokio::test]
-async fn an_answer_may_be_as_large_as_the_limit() {
+async fn an_answer_may_be_as_large_as_its_limit() {
     for (size, refused) in [(MAX_IDENTITY, false), (MAX_IDENTITY + 1, true)] {
         let server = Server::builder().api_versions("1.60", "1.24").start().unwrap();
         let mut body = br#"{"MinAPIVersion":"1.24"}"#.to_vec();
@@ -100,25 +100,25 @@ async fn an_answer_may_be_as_large_as_the_limit() {
 }
 
 #[tokio::test]
-async fn one_who_hangs_up_is_a_lost_connection() {
-    let error = Stranger::saying(Some("")).refusal().await;
+async fn a_server_that_closes_the_connection_is_disconnected() {
+    let error = ForeignServer::answering(Some("")).refusal().await;
     assert_eq!(error.kind(), ErrorKind::Disconnected, "{error}");
 }
 
 #[tokio::test]
-async fn one_who_says_nothing_is_given_up_after_the_time_limit() {
-    let stranger = Stranger::saying(None);
+async fn a_silent_server_exceeds_the_connect_limit() {
+    let server = ForeignServer::answering(None);
     let limit = std::time::Duration::from_millis(50);
     let settings = Settings::default()
         .with_limits(limit, limit, limit)
         .with_backoff(Backoff::default().with_delays(limit, limit).with_attempts(1));
-    let watching = watch_with(Client::new(stranger.endpoint()).unwrap(), settings);
+    let watching = watch_with(Client::new(server.endpoint()).unwrap(), settings);
     let error = in_time(watching.ready()).await.unwrap_err();
     assert!(error.to_string().contains("connecting: no answer within 0.05 s"), "{error}");
 }
 
 #[tokio::test]
-async fn an_engine_whose_version_makes_no_sense_is_refused() {
+async fn an_engine_with_a_malformed_version_is_refused() {
     let server = Server::builder().api_versions("1.60", "1.44").start().unwrap();
     server.on_request(|request| match request.kind() {
         Kind::Version => Verdict::Answer { status: 200, body: "[".into() },
@@ -131,7 +131,7 @@ async fn an_engine_whose_version_makes_no_sense_is_refused() {
 }
 
 #[tokio::test]
-async fn one_who_speaks_unasked_does_not_speak_http() {
+async fn a_server_that_sends_data_first_does_not_speak_http() {
     let folder = tempfile::tempdir().unwrap();
     let listener = UnixListener::bind(folder.path().join("s")).unwrap();
     let _task = AbortOnDropHandle::new(tokio::spawn(async move {

@@ -1,4 +1,4 @@
-//! Lists and inspections: what they cost, and what may go wrong with one of them.
+//! Lists and inspections: their cost, and errors of one of them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,7 +22,7 @@ fn run_many(server: &Server, count: usize) {
 }
 
 #[tokio::test]
-async fn connections_are_used_again() {
+async fn connections_are_reused() {
     let server = Server::builder().start().unwrap();
     run_many(&server, 100);
     let mut watched = watch(&server).live().await;
@@ -34,13 +34,13 @@ async fn connections_are_used_again() {
     }
     let stats = server.stats();
     assert!(stats.requests.inspect >= 120, "{stats:?}");
-    // One for events, one for each inspection at a time; and a few that were begun while another became free.
+    // One for events, one for each concurrent inspection; and a few that were opened while another became idle.
     assert!(stats.accepted < 30, "{stats:?}");
 }
 
-/// The only thread for what takes long is busy, so a long list stays undecoded.
+/// The only blocking thread is busy, so a long list stays undecoded.
 #[test]
-fn events_do_not_wait_until_a_long_list_is_decoded() {
+fn events_do_not_wait_for_the_decoding_of_a_long_list() {
     let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
     runtime.block_on(async {
         let server = Server::builder().start().unwrap();
@@ -62,7 +62,7 @@ fn events_do_not_wait_until_a_long_list_is_decoded() {
             }
         })
         .await;
-        // That it is not decoded meanwhile can only be waited for.
+        // There is no event for "not decoded".
         sleep(Duration::from_millis(100)).await;
         assert!(!watched.watching.status().is_live(), "the list was decoded between two events");
         release.send(()).unwrap();
@@ -120,13 +120,13 @@ async fn a_container_in_an_unknown_state_does_not_fail_the_list() {
 }
 
 #[tokio::test]
-async fn what_is_gone_is_not_alive_and_not_an_error() {
+async fn a_removed_container_is_not_alive_and_no_error() {
     let server = Server::builder().start().unwrap();
     let web = server.run("web").unwrap();
     let connection = Client::new(server.endpoint()).unwrap().connect(&Settings::default()).await.unwrap();
     let inspect = async |id: &str| connection.inspect(&ContainerId::from(id)).await.unwrap();
     assert_eq!(inspect(&web).await.unwrap().pid(), server.truth()[0].pid);
-    // By a name or the beginning of an ID another container is found, and elsewhere is none.
+    // A name or the beginning of an ID finds another container, and other paths find none.
     for id in ["web", &web[..12], "../../version", "a/b?c=d#e", ""] {
         assert!(connection.inspect(&ContainerId::from(id)).await.is_err(), "{id}");
     }
@@ -139,7 +139,7 @@ async fn what_is_gone_is_not_alive_and_not_an_error() {
 }
 
 #[tokio::test]
-async fn an_answer_that_cannot_be_understood_is_reported_apart_from_a_lost_one() {
+async fn a_malformed_answer_is_distinguished_from_a_lost_one() {
     let server = Server::builder().start().unwrap();
     let web = ContainerId::from(server.run("web").unwrap());
     let connection = Client::new(server.endpoint()).unwrap().connect(&Settings::default()).await.unwrap();
@@ -170,7 +170,7 @@ async fn an_answer_that_cannot_be_understood_is_reported_apart_from_a_lost_one()
 }
 
 #[tokio::test]
-async fn a_failed_inspection_is_tried_again() {
+async fn a_failed_inspection_is_repeated() {
     let server = Server::builder().start().unwrap();
     server.run("web").unwrap();
     let failures = AtomicUsize::new(3);

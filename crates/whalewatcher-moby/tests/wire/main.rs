@@ -1,15 +1,15 @@
-//! The client against an engine on a socket, played by the test kit, and against what is not an engine.
+//! The client against the test kit's engine on a socket, and against servers that are no engine.
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
-mod behind;
 mod connecting;
-mod endings;
 mod foreign;
 mod inspecting;
-mod living;
-mod odd;
+mod lifecycle;
+mod lost_events;
+mod malformed;
+mod missed_exits;
 mod podman;
+mod proxies;
 mod reconnecting;
-mod silence;
 mod subscribing;
 mod watched;

@@ -1,4 +1,4 @@
-//! podman, which speaks Docker's API in its own way.
+//! podman, which differs from Docker in places.
 
 use std::pin::pin;
 
@@ -16,7 +16,7 @@ fn podman(flavour: Flavour) -> Server {
 }
 
 #[tokio::test]
-async fn podman_is_recognised_unless_it_is_called_otherwise() {
+async fn podman_is_recognised_unless_its_type_is_set() {
     let server = podman(Flavour::Podman);
     let connection = Client::new(server.endpoint()).unwrap().connect(&Settings::default()).await.unwrap();
     assert_eq!(connection.identity().engine_type, "podman.io");
@@ -25,7 +25,7 @@ async fn podman_is_recognised_unless_it_is_called_otherwise() {
 }
 
 #[tokio::test]
-async fn podman_keeps_its_identity_though_it_makes_up_a_new_id_each_time() {
+async fn podman_keeps_its_identity_though_its_id_changes() {
     let server = podman(Flavour::Podman);
     let client = Client::new(server.endpoint()).unwrap();
     let first = client.connect(&Settings::default()).await.unwrap().identity();
@@ -34,7 +34,7 @@ async fn podman_keeps_its_identity_though_it_makes_up_a_new_id_each_time() {
 }
 
 #[tokio::test]
-async fn a_quiet_podman_is_live_though_it_sends_no_headers() {
+async fn a_quiet_podman_is_live_before_it_sends_headers() {
     let server = podman(Flavour::Podman);
     server.run("web").unwrap();
     let watched = watch(&server).live().await;
@@ -42,7 +42,7 @@ async fn a_quiet_podman_is_live_though_it_sends_no_headers() {
 }
 
 #[tokio::test]
-async fn what_happens_before_podmans_headers_is_not_lost() {
+async fn events_before_podmans_headers_are_not_lost() {
     let server = podman(Flavour::Podman);
     let gate = Gate::closed();
     let held = gate.clone();
@@ -59,7 +59,7 @@ async fn what_happens_before_podmans_headers_is_not_lost() {
 }
 
 #[tokio::test]
-async fn an_error_that_comes_late_ends_the_stream() {
+async fn a_late_error_ends_the_stream() {
     let server = podman(Flavour::Podman);
     let gate = Gate::closed();
     let held = gate.clone();
@@ -80,7 +80,7 @@ async fn an_error_that_comes_late_ends_the_stream() {
 }
 
 #[tokio::test]
-async fn exits_are_understood_in_new_words_and_old() {
+async fn exits_of_old_and_new_podman_are_decoded() {
     for flavour in [Flavour::Podman, Flavour::OldPodman] {
         let server = podman(flavour);
         let (web, db) = (server.run("web").unwrap(), server.run("db").unwrap());
@@ -102,7 +102,7 @@ async fn exits_are_understood_in_new_words_and_old() {
 }
 
 #[tokio::test]
-async fn what_is_being_stopped_is_still_alive() {
+async fn a_container_that_is_being_stopped_is_alive() {
     let server = podman(Flavour::Podman);
     let web = server.run("web").unwrap();
     server.set_status(&web, "stopping").unwrap();

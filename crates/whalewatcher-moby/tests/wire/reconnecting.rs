@@ -1,4 +1,4 @@
-//! Engines that go away and come back.
+//! Engines that stop and start again.
 
 use whalewatcher_moby::Client;
 use whalewatcher_testkit::docker::Server;
@@ -6,7 +6,7 @@ use whalewatcher_testkit::docker::Server;
 use crate::watched::{in_time, watch, watch_by};
 
 #[tokio::test]
-async fn an_engine_that_comes_later_is_found() {
+async fn an_engine_that_starts_later_is_found() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("d.sock");
     let mut watched = watch_by(Client::new(socket.to_str().unwrap()).unwrap());
@@ -19,7 +19,7 @@ async fn an_engine_that_comes_later_is_found() {
 }
 
 #[tokio::test]
-async fn a_socket_file_removed_and_made_anew_is_found_and_the_difference_reported() {
+async fn a_recreated_socket_is_found_and_the_difference_reported() {
     let server = Server::builder().start().unwrap();
     let (stays, goes, restarts) =
         (server.run("stays").unwrap(), server.run("goes").unwrap(), server.run("restarts").unwrap());
@@ -43,7 +43,7 @@ async fn a_socket_file_removed_and_made_anew_is_found_and_the_difference_reporte
 }
 
 #[tokio::test]
-async fn an_engine_upgraded_meanwhile_is_asked_in_its_new_version() {
+async fn an_upgraded_engine_is_queried_in_its_new_version() {
     let server = Server::builder().version("20.10.24").api_versions("1.41", "1.12").start().unwrap();
     let mut watched = watch(&server).live().await;
     assert_eq!(watched.watching.identity().unwrap().version, "20.10.24");
@@ -55,7 +55,7 @@ async fn an_engine_upgraded_meanwhile_is_asked_in_its_new_version() {
 }
 
 #[tokio::test]
-async fn an_engine_downgraded_beyond_what_is_understood_is_reported_as_too_old() {
+async fn an_engine_downgraded_too_far_is_reported_as_too_old() {
     let server = Server::builder().start().unwrap();
     let watched = watch(&server).live().await;
     let mut status = watched.watching.follow_status();

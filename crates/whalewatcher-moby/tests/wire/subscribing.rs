@@ -1,4 +1,4 @@
-//! The event stream: no gap at its beginning, and what comes over it.
+//! The event stream: no gap at its beginning, and its events.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use whalewatcher_testkit::docker::{Clock, Gate, Kind, Server, Verdict};
 
 use crate::watched::{in_time, watch};
 
-/// Lists are answered with what was true before the gate opens.
+/// Holds lists until the gate opens; they contain what was true when they were requested.
 fn hold_lists(server: &Server) -> Gate {
     let gate = Gate::closed();
     let held = gate.clone();
@@ -24,7 +24,7 @@ fn hold_lists(server: &Server) -> Gate {
 }
 
 #[tokio::test]
-async fn what_happens_between_the_headers_and_the_registration_is_not_lost() {
+async fn events_between_headers_and_registration_are_not_lost() {
     for ahead in [0, 3600, -3600] {
         let clock = Clock::shifted(SignedDuration::from_secs(ahead));
         let server = Server::builder().clock(clock).start().unwrap();
@@ -32,7 +32,7 @@ async fn what_happens_between_the_headers_and_the_registration_is_not_lost() {
         let registration = server.hold_registrations();
         let list = hold_lists(&server);
         let mut watched = watch(&server);
-        // The headers are here, for the list is asked for; the list shows what was before.
+        // The list is requested, so the headers have come; the list contains the state before the changes.
         in_time(list.until_waiting(1)).await;
         in_time(registration.until_waiting(1)).await;
         server.exit(&old, 3).unwrap();
@@ -72,7 +72,7 @@ async fn an_unknown_kind_of_event_does_not_end_the_stream() {
 }
 
 #[tokio::test]
-async fn a_line_that_is_no_event_ends_the_connection_and_the_next_one_resynchronizes() {
+async fn a_line_that_is_no_event_causes_a_reconnect() {
     let server = Server::builder().start().unwrap();
     server.run("web").unwrap();
     let mut watched = watch(&server).live().await;
@@ -83,7 +83,7 @@ async fn a_line_that_is_no_event_ends_the_connection_and_the_next_one_resynchron
 }
 
 #[tokio::test]
-async fn an_event_without_end_is_an_error_and_not_all_memory() {
+async fn an_endless_event_is_an_error() {
     let server = Server::builder().start().unwrap();
     let connection = Client::new(server.endpoint()).unwrap().connect(&Settings::default()).await.unwrap();
     let mut events = pin!(connection.events());
@@ -110,7 +110,7 @@ async fn a_refused_subscription_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_cut_is_reported_as_lost() {
+async fn a_stream_that_is_cut_causes_a_reconnect() {
     let server = Server::builder().start().unwrap();
     let mut watched = watch(&server).live().await;
     server.disconnect_all();

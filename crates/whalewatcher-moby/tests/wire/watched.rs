@@ -1,4 +1,4 @@
-//! An engine that is watched, and what a subscriber is told of it.
+//! A watched engine, and the events that a subscriber receives.
 
 use whalewatcher_core::Settings;
 use whalewatcher_moby::Client;
@@ -12,12 +12,12 @@ pub(crate) fn watch(server: &Server) -> Watched {
     watch_by(Client::new(server.endpoint()).unwrap())
 }
 
-/// Watches what the client is configured for.
+/// Watches the engine of a client.
 pub(crate) fn watch_by(client: Client) -> Watched {
     Watched::new(client)
 }
 
-/// The same with settings other than for the back-off, which is short.
+/// Watches with these settings, except for the back-off, which is short.
 pub(crate) fn watch_with_settings(client: Client, settings: Settings) -> Watched {
     Watched::with_settings(client, settings)
 }

@@ -1,4 +1,4 @@
-//! From a request to its answer: hooks, the version in the path, the routes, the headers of every answer.
+//! Requests and their answers: hooks, the API version in the path, the routes, the headers of every answer.
 
 use std::{fmt, sync::Arc};
 
@@ -23,10 +23,10 @@ use super::{
     wire::Spoiler,
 };
 
-/// Events of this version of the API lack the oldest fields.
+/// From this API version on, events lack the deprecated fields.
 const NEW_EVENTS: ApiVersion = ApiVersion::new(1, 52);
 
-/// Makes hyper close the connection without an answer.
+/// An error that makes hyper close the connection without an answer.
 #[derive(Debug)]
 pub(super) struct Closed;
 
@@ -71,12 +71,12 @@ fn cut(response: Response<Body>, verdict: &Verdict) -> Response<Body> {
     }
 }
 
-/// The verdicts that leave nothing of an answer.
+/// Handles the verdicts that replace the whole answer.
 async fn ruin(spoiler: &Spoiler, verdict: Verdict) -> Result<Response<Body>, Closed> {
     match verdict {
         Verdict::Garbage(bytes) => {
             spoiler.spoil(bytes);
-            // Never seen: it only makes hyper write.
+            // The client never receives this: it only makes hyper write.
             Ok(Response::new(Body::Whole(None)))
         }
         Verdict::Hang => std::future::pending().await,
@@ -201,11 +201,11 @@ fn json_type(mut response: Response<Body>) -> Response<Body> {
     response
 }
 
-/// Adds what the engine says with every answer.
+/// Adds the headers that every answer of the engine has.
 fn headed(shared: &Shared, mut response: Response<Body>) -> Response<Body> {
     let identity = shared.identity();
     let headers = response.headers_mut();
-    // A version that a test made up may have characters that no header can carry.
+    // A version set by a test may contain characters that no header can.
     if let Ok(api) = HeaderValue::from_str(&identity.api) {
         headers.insert("api-version", api);
     }

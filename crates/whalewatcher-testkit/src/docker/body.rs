@@ -1,4 +1,4 @@
-//! The bodies of answers: whole documents, event streams, and either of them cut short.
+//! Bodies of answers: documents, event streams, and truncated ones.
 
 use std::{
     collections::VecDeque,
@@ -18,9 +18,9 @@ use super::{
 
 /// The body of an answer.
 pub(super) enum Body {
-    /// All of it at once.
+    /// A document.
     Whole(Option<Bytes>),
-    /// One line for each event, as it happens.
+    /// One line for each event.
     Events(Box<EventStream>),
     /// The first bytes of another body, then an error, which closes the connection.
     Cut(Box<Cut>),
@@ -29,7 +29,7 @@ pub(super) enum Body {
 pub(super) struct Cut {
     of: Body,
     left: usize,
-    /// What is sent reaches the client only if there is a pause before the error.
+    /// Data that was sent reaches the client only if there is a pause before the error.
     paused: bool,
 }
 
@@ -67,7 +67,7 @@ impl HttpBody for Body {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
             Self::Events(_) => SizeHint::default(),
-            // Promises all of it.
+            // The length of the whole body, though less is sent.
             Self::Cut(cut) => cut.of.size_hint(),
         }
     }
@@ -96,20 +96,20 @@ impl Cut {
 
 type Waiting = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// An event stream on its way to a client, from before its registration to its end.
+/// An event stream to a client, from before its registration to its end.
 pub(super) struct EventStream {
     shared: Arc<Shared>,
     stage: Stage,
     replay: VecDeque<Bytes>,
-    /// Pulled out already, to be delivered first.
+    /// An event that was taken already, to be delivered first.
     pulled: Option<Bytes>,
     until: Option<Waiting>,
 }
 
 enum Stage {
-    /// The headers are not out yet.
+    /// The headers are not sent yet.
     New(Wish),
-    /// The headers are out; what is asked for is registered once nothing holds that back.
+    /// The headers are sent; the listener is registered once nothing holds that back.
     Held(Wish, Waiting),
     Registered(Arc<Listener>),
     Over,
@@ -122,7 +122,7 @@ impl EventStream {
         Self { shared, stage: Stage::New(wish), replay: VecDeque::new(), pulled: None, until }
     }
 
-    /// Resolves with the first event at hand or the end of the stream, so that headers can be kept back so long.
+    /// Resolves with the first event or the end of the stream, so that headers can be held back until then.
     pub(super) async fn pull(&mut self) {
         self.pulled = std::future::poll_fn(|context| self.poll_next(context)).await;
     }

@@ -1,4 +1,4 @@
-//! How a server is to be, before it starts.
+//! The configuration of a server.
 
 use std::{net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -18,7 +18,7 @@ use super::{
     stats::Counting,
 };
 
-/// Makes a [`Server`]; get one from [`Server::builder`].
+/// Builds a [`Server`]; [`Server::builder`] returns one.
 #[derive(Debug)]
 pub struct Builder {
     socket: Option<PathBuf>,
@@ -65,101 +65,101 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// Where the socket is to be made; the file must not exist yet. By default it is in a private folder of its
-    /// own below the system's folder for temporary files.
+    /// Sets the path of the socket; the file must not exist yet. By default it is in a private folder below the
+    /// system's folder for temporary files.
     pub fn socket(mut self, path: impl Into<PathBuf>) -> Self {
         self.socket = Some(path.into());
         self
     }
 
-    /// Whether it listens on a free TCP port of 127.0.0.1 too. Not by default.
+    /// Sets whether the server listens on a free TCP port of 127.0.0.1 too. Not by default.
     pub fn tcp(mut self, tcp: bool) -> Self {
         self.tcp = tcp;
         self
     }
 
-    /// The engine's clock, real time by default.
+    /// Sets the engine's clock, real time by default.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Which engine to play, Docker by default.
+    /// Sets the kind of engine, Docker by default.
     pub fn flavour(mut self, flavour: Flavour) -> Self {
         self.flavour = flavour;
         self
     }
 
-    /// Makes container IDs and the engine's ID the same each time. By default they are random.
+    /// Makes the IDs of containers and of the engine the same each time. By default they are random.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
     }
 
-    /// The PID of the first container's process, 4000 by default. Each start takes the next.
+    /// Sets the PID of the first container's process, 4000 by default. Each start takes the next.
     pub fn first_pid(mut self, pid: u32) -> Self {
         self.first_pid = pid;
         self
     }
 
-    /// The engine's ID. By default it is made up.
+    /// Sets the engine's ID. By default it is random.
     pub fn id(mut self, id: impl Into<String>) -> Self {
         self.id = Some(id.into());
         self
     }
 
-    /// Whether each `/info` tells another engine ID, as podman 4 does.
+    /// Sets whether each `/info` contains another engine ID, as with podman 4.
     pub fn new_id_each_time(mut self, new: bool) -> Self {
         self.new_id_each_time = new;
         self
     }
 
-    /// The engine's version, 28.5.2 by default.
+    /// Sets the engine's version, 28.5.2 by default.
     pub fn version(mut self, version: impl Into<String>) -> Self {
         self.version = version.into();
         self
     }
 
-    /// The newest and the oldest version of the API that it speaks, 1.51 and 1.24 by default.
+    /// Sets the newest and the oldest API version of the engine, 1.51 and 1.24 by default.
     pub fn api_versions(mut self, newest: impl Into<String>, oldest: impl Into<String>) -> Self {
         self.api = newest.into();
         self.api_min = oldest.into();
         self
     }
 
-    /// The name of the host that it runs on, as `/info` tells it.
+    /// Sets the host name in `/info`.
     pub fn host_name(mut self, name: impl Into<String>) -> Self {
         self.host = name.into();
         self
     }
 
-    /// How many of the last events it remembers for clients that ask with `since`, 256 by default.
+    /// Sets how many of the last events the engine remembers for requests with `since`, 256 by default.
     pub fn ring(mut self, events: usize) -> Self {
         self.ring = events;
         self
     }
 
-    /// How many events may be queued for a listener, 1024 by default, at least 1, and how long one more waits
-    /// for a place before that listener is skipped, 100 ms by default.
+    /// Sets how many events are queued for a listener, 1024 by default, at least 1, and how long one more waits for
+    /// room before the listener is skipped, 100 ms by default.
     pub fn listener_queue(mut self, events: usize, patience: Duration) -> Self {
         self.queue = events.max(1);
         self.patience = patience;
         self
     }
 
-    /// Whether event streams go on after the `until` that was asked for, as in Docker Desktop and old podman. Not by default.
+    /// Sets whether event streams continue after `until`, as in Docker Desktop and old podman. Not by default.
     pub fn endless_replays(mut self, endless: bool) -> Self {
         self.endless_replays = endless;
         self
     }
 
-    /// A hook from the very first request on; see [`Server::on_request`].
+    /// Adds a hook that sees the very first request, too; see [`Server::on_request`].
     pub fn on_request(self, hook: impl Fn(&Request) -> Verdict + Send + Sync + 'static) -> Self {
         self.hooks.on_request(Arc::new(hook));
         self
     }
 
-    /// A hook from the very first answer on; see [`Server::on_answer`].
+    /// Adds a hook that sees the very first answer, too; see [`Server::on_answer`].
     pub fn on_answer(self, hook: impl Fn(&Request, u16) -> Verdict + Send + Sync + 'static) -> Self {
         self.hooks.on_answer(Arc::new(hook));
         self

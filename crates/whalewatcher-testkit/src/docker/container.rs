@@ -1,10 +1,10 @@
-//! What a test says about a container, what the engine keeps of it, and what a test is told.
+//! Containers: their specification, the engine's record, and what tests see.
 
 use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 
 use jiff::Timestamp;
 
-/// What a container is made from.
+/// The specification of a container.
 ///
 /// ```
 /// use whalewatcher_testkit::docker::{ContainerSpec, RestartPolicy};
@@ -50,7 +50,7 @@ pub(super) struct Mount {
 }
 
 impl ContainerSpec {
-    /// A container of this name, of image `busybox:latest`, that runs `sleep infinity`.
+    /// Returns a container with this name and image `busybox:latest` that runs `sleep infinity`.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -69,25 +69,25 @@ impl ContainerSpec {
         }
     }
 
-    /// The image it is made of, as the user named it.
+    /// Sets the image, as the user named it.
     pub fn image(mut self, image: impl Into<String>) -> Self {
         self.image = image.into();
         self
     }
 
-    /// The program and its arguments.
+    /// Sets the program and its arguments.
     pub fn command<S: Into<String>>(mut self, words: impl IntoIterator<Item = S>) -> Self {
         self.command = words.into_iter().map(Into::into).collect();
         self
     }
 
-    /// One more label.
+    /// Adds a label.
     pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.labels.insert(key.into(), value.into());
         self
     }
 
-    /// More labels.
+    /// Adds labels.
     pub fn labels<K: Into<String>, V: Into<String>>(
         mut self,
         labels: impl IntoIterator<Item = (K, V)>,
@@ -96,7 +96,7 @@ impl ContainerSpec {
         self
     }
 
-    /// Makes it a service of a compose project: the labels that `docker compose` would give it.
+    /// Makes the container a service of a compose project: adds the labels of `docker compose`.
     pub fn project(self, project: impl Into<String>, service: impl Into<String>) -> Self {
         self.label("com.docker.compose.project", project)
             .label("com.docker.compose.service", service)
@@ -105,31 +105,31 @@ impl ContainerSpec {
             .label("com.docker.compose.version", "2.40.3")
     }
 
-    /// Whether it runs privileged.
+    /// Sets whether the container runs privileged.
     pub fn privileged(mut self, privileged: bool) -> Self {
         self.privileged = privileged;
         self
     }
 
-    /// Whether it is removed as soon as it has exited (`docker run --rm`).
+    /// Sets whether the container is removed once it has exited (`docker run --rm`).
     pub fn auto_remove(mut self, auto_remove: bool) -> Self {
         self.auto_remove = auto_remove;
         self
     }
 
-    /// Whether it is started again after an exit.
+    /// Sets when the container is started again after an exit.
     pub fn restart(mut self, policy: RestartPolicy) -> Self {
         self.restart = policy;
         self
     }
 
-    /// Its network mode, such as `bridge`, `host` or `none` (the default).
+    /// Sets the network mode, such as `bridge`, `host` or `none` (the default).
     pub fn network_mode(mut self, mode: impl Into<String>) -> Self {
         self.network_mode = mode.into();
         self
     }
 
-    /// Adds a variable to its environment.
+    /// Adds a variable to the environment.
     pub fn env(mut self, key: impl AsRef<str>, value: impl AsRef<str>) -> Self {
         self.env.push(format!("{}={}", key.as_ref(), value.as_ref()));
         self
@@ -141,7 +141,7 @@ impl ContainerSpec {
         self
     }
 
-    /// Binds a path of the host into it, writable or not.
+    /// Binds a path of the host into the container, writable or not.
     pub fn mount(
         mut self,
         source: impl Into<String>,
@@ -152,14 +152,14 @@ impl ContainerSpec {
         self
     }
 
-    /// Connects it to one more network, with this address while it is alive. The one of its
+    /// Connects the container to one more network, with this address while it is alive. The network of its
     /// [mode](Self::network_mode) has none.
     pub fn network(mut self, name: impl Into<String>, address: Ipv4Addr) -> Self {
         self.networks.push((name.into(), address));
         self
     }
 
-    /// Whether it has a health check: its health is then `starting` after each start.
+    /// Sets whether the container has a health check: its health is then `starting` after each start.
     pub fn health_check(mut self, health_check: bool) -> Self {
         self.health_check = health_check;
         self
@@ -178,17 +178,17 @@ impl From<String> for ContainerSpec {
     }
 }
 
-/// When a container is started again by itself.
+/// When a container is started again by the engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RestartPolicy {
     /// Never.
     #[default]
     No,
-    /// Whenever it exits.
+    /// After each exit.
     Always,
-    /// Whenever it exits, but not after somebody has stopped it and the engine has been restarted.
+    /// After each exit, but not when the engine restarts after the container was stopped by a request.
     UnlessStopped,
-    /// When it exits with a code other than 0.
+    /// After an exit with a code other than 0.
     OnFailure,
 }
 
@@ -212,16 +212,16 @@ impl RestartPolicy {
     }
 }
 
-/// What can be changed of a container while it exists. What is `None` stays as it is.
+/// A change of a container. Fields that are `None` stay as they are.
 #[derive(Clone, Debug, Default)]
 pub struct Update {
     /// Memory limit in bytes, 0 for none.
     pub memory: Option<i64>,
     /// CPU limit in billionths of a CPU, 0 for none.
     pub nano_cpus: Option<i64>,
-    /// Another restart policy.
+    /// The restart policy.
     pub restart: Option<RestartPolicy>,
-    /// Another set of labels, which Docker itself does not allow (yet), but other engines may.
+    /// The labels, which Docker itself does not allow to change, but other engines may.
     pub labels: Option<BTreeMap<String, String>>,
 }
 
@@ -233,21 +233,21 @@ pub struct Alive {
     pub id: String,
     /// Without the leading slash.
     pub name: String,
-    /// Of its initial process, as the engine tells it; of no real process.
+    /// The PID that the engine reports for the initial process; it is not a real process.
     pub pid: u32,
-    /// As given at its making.
+    /// As given in the specification.
     pub labels: Arc<BTreeMap<String, String>>,
-    /// Whether it is paused.
+    /// Whether the container is paused.
     pub paused: bool,
     /// By the engine's clock.
     pub started_at: Timestamp,
 }
 
-/// What the engine keeps of a container.
+/// The engine's record of a container.
 #[derive(Clone, Debug)]
 pub(super) struct Container {
     pub(super) id: Arc<str>,
-    /// Counts the containers made, to list the newest first.
+    /// The number of the container in order of creation, to list the newest first.
     pub(super) serial: u64,
     pub(super) name: Arc<str>,
     pub(super) spec: Arc<ContainerSpec>,
@@ -265,7 +265,7 @@ pub(super) struct Container {
     pub(super) restarts: u32,
     pub(super) stopped_by_hand: bool,
     pub(super) health: Option<Arc<str>>,
-    /// A status that a test has put in place of the true one.
+    /// A status that a test set in place of the true one.
     pub(super) forced_status: Option<Arc<str>>,
 }
 
@@ -284,7 +284,7 @@ impl Container {
         matches!(self.phase, Phase::Running | Phase::Paused)
     }
 
-    /// The one word for its state in lists and inspections.
+    /// The word for the state in lists and inspections.
     pub(super) fn status(&self) -> &str {
         if let Some(forced) = &self.forced_status {
             return forced;
@@ -298,12 +298,12 @@ impl Container {
         }
     }
 
-    /// Docker's `Running` flag, which is true for restarting containers too though they have no process.
+    /// Docker's flag `Running`, which is true for restarting containers too, though they have no process.
     pub(super) fn counts_as_running(&self) -> bool {
         matches!(self.status(), "running" | "paused" | "restarting")
     }
 
-    /// What a test is told, if it is alive.
+    /// What tests see of the container, if it is alive.
     pub(super) fn alive(&self) -> Option<Alive> {
         let started_at = self.started_at.filter(|_| self.is_alive())?;
         Some(Alive {

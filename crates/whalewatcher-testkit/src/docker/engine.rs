@@ -1,5 +1,5 @@
-//! The engine itself: its containers, the numbers it gives out, its events. Every change and the events that tell of it happen
-//! under one short lock, so a list or an inspection shows either all of a change or nothing.
+//! The engine: its containers, its numbers, its events. A change and its events happen under one short lock, so a
+//! list or an inspection contains either all of a change or nothing.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -20,7 +20,7 @@ use super::{
     flavour::Flavour,
 };
 
-/// Decides about each event before anybody sees it.
+/// Decides about each event before it is recorded.
 pub(super) type FateHook = Box<dyn FnMut(&Event) -> Fate + Send>;
 
 /// The engine behind the API.
@@ -28,27 +28,27 @@ pub(super) struct Engine {
     state: Mutex<State>,
     pub(super) clock: Clock,
     pub(super) flavour: Flavour,
-    /// Whether event streams do not end at the time that was asked for.
+    /// Whether event streams continue after `until`.
     pub(super) endless_replays: bool,
 }
 
-/// Everything that changes, to be had from [`Engine::lock`].
+/// All mutable state, accessible by [`Engine::lock`].
 pub(super) struct State {
     clock: Clock,
     flavour: Flavour,
     random: fastrand::Rng,
-    /// The last time given to anything, so that the next is later.
+    /// The last time that was assigned, so that the next one is later.
     last: Timestamp,
     serial: u64,
     last_pid: u32,
     containers: HashMap<Arc<str>, Arc<Container>>,
-    /// To find containers by the beginning of their ID.
+    /// IDs in order, to find containers by the beginning of their ID.
     ids: BTreeSet<Arc<str>>,
     /// IDs by name.
     names: HashMap<Arc<str>, Arc<str>>,
     hub: Hub,
     fates: Vec<FateHook>,
-    /// Actions whose next event is to be lost.
+    /// Actions whose next event is lost.
     losing: Vec<String>,
 }
 
@@ -88,7 +88,7 @@ impl Engine {
     }
 }
 
-/// Looking.
+/// Queries.
 impl State {
     /// Finds a container as dockerd does: by ID, by name, by the beginning of its ID.
     pub(super) fn find(&self, key: &str) -> Result<Arc<Container>, Error> {
@@ -110,7 +110,7 @@ impl State {
         self.containers.get(id).cloned().ok_or_else(missing)
     }
 
-    /// All containers for which this is so, in no particular order.
+    /// Returns all containers that match, in no particular order.
     pub(super) fn select(&self, wanted: impl Fn(&Container) -> bool) -> Vec<Arc<Container>> {
         self.containers.values().filter(|container| wanted(container)).cloned().collect()
     }
@@ -130,7 +130,7 @@ impl State {
 
 /// Events.
 impl State {
-    /// The time for whatever happens now.
+    /// Returns the time of an event that happens now.
     pub(super) fn tick(&mut self) -> Timestamp {
         let (now, next) = (self.clock.now(), self.last.saturating_add(SignedDuration::from_nanos(1)));
         let next = next.unwrap_or(Timestamp::MAX);
@@ -200,13 +200,13 @@ impl State {
     }
 }
 
-/// What the transitions are made of.
+/// Parts of transitions.
 impl State {
     pub(super) fn flavour(&self) -> Flavour {
         self.flavour
     }
 
-    /// 64 hexadecimal digits.
+    /// Returns 64 hexadecimal digits.
     pub(super) fn new_id(&mut self) -> String {
         (0..64).map(|_| self.random.digit(16)).collect()
     }
@@ -221,7 +221,7 @@ impl State {
         self.last_pid
     }
 
-    /// Fails if somebody has this name.
+    /// Fails if another container has this name.
     pub(super) fn claim(&self, name: &str) -> Result<(), Error> {
         match self.names.get(name) {
             Some(id) => Err(Error::NameInUse { name: name.into(), id: id.to_string() }),

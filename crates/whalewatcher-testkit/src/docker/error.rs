@@ -1,23 +1,23 @@
-//! What can go wrong when a test drives the engine.
+//! Errors of calls that drive the engine.
 
 use std::io;
 
-/// Why the engine could not be started or did not do what it was told.
+/// The reason why the engine could not be started or did not execute a call.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Neither an ID, nor a name, nor the beginning of an ID.
+    /// The text is neither an ID, nor a name, nor the beginning of an ID.
     #[error("no such container: {0}")]
     NoSuchContainer(String),
-    /// Several IDs begin like this.
+    /// Several IDs begin with this text.
     #[error("more than one container's ID begins with {0}")]
     Ambiguous(String),
     /// The name belongs to another container.
     #[error("the name {name} is in use by container {id}")]
     NameInUse {
-        /// The name asked for.
+        /// The requested name.
         name: String,
-        /// The ID of the container which has it.
+        /// The ID of the container that has it.
         id: String,
     },
     /// The container has no process (it was never started, has exited, or waits for its restart).
@@ -38,9 +38,9 @@ pub enum Error {
     /// The engine cannot listen at its endpoint.
     #[error("cannot listen at {endpoint}")]
     Listen {
-        /// Where it tried to.
+        /// The endpoint.
         endpoint: String,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
 }

@@ -1,8 +1,7 @@
-//! Events: what they say, the ring that remembers the last of them, and the listeners that get them.
+//! Events: their forms, the ring that remembers the last of them, and the listeners that receive them.
 //!
-//! As in dockerd, registering a listener and taking the replay for it happen under one lock, and a listener
-//! has a queue: an event that finds it full waits for a place, at most as long as the engine's patience, and is
-//! then skipped without a word to anybody.
+//! As in dockerd, registering a listener and taking its replay happen under one lock, and a listener has a queue: an
+//! event that finds the queue full waits for room for a limited time, and then silently skips that listener.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -18,43 +17,43 @@ use tokio::time::Instant;
 
 use super::filters::Filters;
 
-/// One event of the engine.
+/// An event of the engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Event {
-    /// Such as `container`, `network`, `image`; `Type` on the wire.
+    /// Such as `container`, `network`, `image`; `Type` in the JSON.
     pub kind: String,
     /// Such as `start` or `exec_create: /bin/sh -c true`.
     pub action: String,
-    /// The ID of what it happened to.
+    /// The ID of the container or other object.
     pub actor: String,
     /// For containers: their labels, `image`, `name`, and what the action adds.
     pub attributes: BTreeMap<String, String>,
-    /// By the engine's clock; no two events have the same.
+    /// By the engine's clock; each event has another time.
     pub time: Timestamp,
 }
 
 impl Event {
-    /// Whether it is this action, whatever follows it behind a colon.
+    /// Whether this is the action, without details, which may follow behind a colon.
     pub fn has_action(&self, action: &str) -> bool {
         self.action.strip_prefix(action).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
     }
 }
 
-/// What becomes of an event, decided by a test.
+/// What happens to an event, decided by a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It is remembered in the ring and delivered to the listeners.
+    /// It is recorded in the ring and delivered to the listeners.
     Deliver,
-    /// It is remembered, but skips the listeners of this moment, as if all were too slow.
+    /// It is recorded, but skips all current listeners, as if all were too slow.
     Skip,
-    /// It is neither remembered nor delivered.
+    /// It is neither recorded nor delivered.
     Vanish,
-    /// It is remembered once, but delivered twice.
+    /// It is recorded once, but delivered twice.
     Duplicate,
 }
 
-/// An event with its forms on the wire, each made when first needed and shared by all listeners.
+/// An event with its forms in JSON, each made when first needed and shared by all listeners.
 #[derive(Debug)]
 pub(super) struct Recorded {
     event: Event,
@@ -62,7 +61,7 @@ pub(super) struct Recorded {
     new: OnceLock<Bytes>,
 }
 
-/// The two forms of an event: API 1.52 dropped the fields that were old in 2016.
+/// The two forms of an event: API 1.52 dropped fields that were deprecated since 2016.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     Old,
@@ -126,7 +125,7 @@ impl Recorded {
     }
 }
 
-/// What a client asked of its event stream.
+/// The parameters of an event stream.
 #[derive(Debug)]
 pub(super) struct Wish {
     pub(super) since: Option<Timestamp>,
@@ -135,7 +134,7 @@ pub(super) struct Wish {
     pub(super) form: Form,
 }
 
-/// The ring and the listeners. Whoever has it exclusively can replay and register at once.
+/// The ring and the listeners. A caller with exclusive access can replay and register atomically.
 #[derive(Debug)]
 pub(super) struct Hub {
     ring: VecDeque<Arc<Recorded>>,
@@ -143,7 +142,7 @@ pub(super) struct Hub {
     queue_size: usize,
     patience: Duration,
     listeners: Vec<Arc<Listener>>,
-    /// Skips of listeners that are gone.
+    /// Events that skipped listeners which are gone.
     skipped_before: u64,
 }
 
@@ -175,14 +174,14 @@ impl Hub {
         self.ring.push_back(recorded);
     }
 
-    /// Sends a line as it is to every listener, whatever it asked for.
+    /// Sends a line as it is to every listener, whatever its parameters.
     pub(super) fn publish_line(&self, line: &Bytes) {
         for listener in &self.listeners {
             listener.push(line.clone());
         }
     }
 
-    /// What the ring has of what is asked for, and the listener that gets everything from exactly there on.
+    /// Returns the events of the ring that match, and a listener that receives all later ones.
     pub(super) fn register(&mut self, wish: Wish) -> (VecDeque<Bytes>, Arc<Listener>) {
         let mut replay = VecDeque::new();
         if wish.since.is_some() || wish.until.is_some() {
@@ -213,7 +212,7 @@ impl Hub {
         }
     }
 
-    /// Has every stream come to its end after what is queued for it.
+    /// Ends every stream after the events that are queued for it.
     pub(super) fn end_all(&mut self) {
         for listener in &self.listeners {
             listener.end();
@@ -221,7 +220,7 @@ impl Hub {
         self.deregister_all();
     }
 
-    /// Nobody gets anything any more.
+    /// Removes all listeners.
     pub(super) fn deregister_all(&mut self) {
         self.skipped_before = self.skipped();
         self.listeners.clear();
@@ -252,8 +251,8 @@ pub(super) struct Listener {
 #[derive(Debug, Default)]
 struct Queue {
     ready: VecDeque<Bytes>,
-    /// Events that found the queue full, each with the time at which the engine gives up on it. They wait
-    /// side by side, as events of several containers do in dockerd.
+    /// Events that found the queue full, each with the time at which it skips the listener. They wait concurrently,
+    /// as events of several containers do in dockerd.
     waiting: VecDeque<(Instant, Bytes)>,
     skipped: u64,
     over: bool,
@@ -302,7 +301,7 @@ impl Listener {
 
     pub(super) fn poll_next(&self, context: &Context<'_>) -> Poll<Option<Bytes>> {
         let mut queue = self.queue();
-        // Before the place becomes free: what has waited for too long by now must not get it.
+        // Before the room becomes free: an event whose time has passed by now must not take it.
         queue.settle(self.queue_size);
         if let Some(line) = queue.ready.pop_front() {
             return Poll::Ready(Some(line));

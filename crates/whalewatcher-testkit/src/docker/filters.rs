@@ -1,5 +1,5 @@
-//! The `filters` parameter of lists and event streams, and the times `since` and `until`, as the engine
-//! reads them: values of one key are alternatives, keys must all match, labels must all match.
+//! The parameter `filters` of lists and event streams, and the times `since` and `until`, as the engine reads them:
+//! values of one key are alternatives, keys must all match, labels must all match.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use super::{container::Container, events::Event};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Filters(BTreeMap<String, Vec<String>>);
 
-/// Docker takes both forms: `{"type":{"container":true}}` and the older `{"type":["container"]}`.
+/// Docker accepts two forms: `{"type":{"container":true}}` and the older `{"type":["container"]}`.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Values {
@@ -21,7 +21,7 @@ enum Values {
 }
 
 impl Filters {
-    /// `Err` has what to tell the client.
+    /// Parses the parameter; `Err` has the message for the client.
     pub(super) fn parse(json: Option<&str>) -> Result<Self, String> {
         let Some(json) = json.filter(|json| !json.is_empty()) else { return Ok(Self::default()) };
         let keys: BTreeMap<String, Values> =
@@ -41,13 +41,13 @@ impl Filters {
         self.0.get(key).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether the key is not filtered by, or one of its values fits.
+    /// Whether there is no filter with this key, or one of its values matches.
     fn any(&self, key: &str, fits: impl Fn(&str) -> bool) -> bool {
         let values = self.values(key);
         values.is_empty() || values.iter().any(|value| fits(value))
     }
 
-    /// Whether every label asked for, `key` or `key=value`, is there.
+    /// Whether every label of the filter, `key` or `key=value`, is there.
     fn labels(&self, labels: &BTreeMap<String, String>) -> bool {
         self.values("label").iter().all(|wanted| match wanted.split_once('=') {
             Some((key, value)) => labels.get(key).is_some_and(|found| found == value),
@@ -55,7 +55,7 @@ impl Filters {
         })
     }
 
-    /// Whether a list has this container; that it is running is not asked here.
+    /// Whether a list has this container; whether that is running is not checked here.
     pub(super) fn match_container(&self, container: &Container) -> bool {
         self.any("id", |id| container.id.contains(id))
             && self.any("name", |name| matches_name(&container.name, name))
@@ -71,8 +71,8 @@ impl Filters {
     /// Whether an event stream has this event.
     pub(super) fn match_event(&self, event: &Event) -> bool {
         let attribute = |key: &str| event.attributes.get(key).map_or("", String::as_str);
-        // As soon as one of these three is asked for, dockerd compares all actions by their beginning, for
-        // the actions of execs and health checks carry more behind a colon.
+        // If the filter has one of these three, dockerd compares all actions by their beginning, because the actions
+        // of execs and health checks have details behind a colon.
         let by_beginning = self
             .values("event")
             .iter()
@@ -90,7 +90,7 @@ impl Filters {
     }
 }
 
-/// Docker takes the name for a regular expression; of those, the two anchors are understood here.
+/// Docker takes the name for a regular expression; here its two anchors are supported.
 fn matches_name(name: &str, pattern: &str) -> bool {
     let (start, pattern) = match pattern.strip_prefix('^') {
         Some(rest) => (true, rest),
@@ -109,8 +109,8 @@ fn matches_name(name: &str, pattern: &str) -> bool {
     }
 }
 
-/// A point in time: seconds since 1970 with at most nine digits behind the point, or RFC 3339. `Err` has what
-/// to tell the client; none and 0 are `None`, as in dockerd.
+/// Parses a time: seconds since 1970 with at most nine decimal places, or RFC 3339. `Err` has the message for the
+/// client; no value and 0 are `None`, as in dockerd.
 pub(super) fn parse_time(text: Option<&str>) -> Result<Option<Timestamp>, String> {
     let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
     let complaint = || format!("invalid time: {text}");

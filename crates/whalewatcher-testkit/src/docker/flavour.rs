@@ -1,6 +1,6 @@
-//! Which engine the server plays: Docker, or podman speaking Docker's API.
+//! The kind of engine: Docker, or podman with Docker's API.
 
-/// The engine to be played. podman differs in its words and in its timing.
+/// The kind of engine. podman differs in its actions and in its timing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Flavour {
@@ -19,7 +19,7 @@ impl Flavour {
         self != Self::Docker
     }
 
-    /// The action which says that a container has exited.
+    /// The action of an exit.
     pub(super) fn end(self) -> &'static str {
         match self {
             Self::Docker | Self::Podman => "die",

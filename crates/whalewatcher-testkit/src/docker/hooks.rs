@@ -1,4 +1,4 @@
-//! Hooks: what a test decides about a request before it is answered, and about its answer before it is sent.
+//! Hooks: the decisions of a test about requests before they are answered, and about answers before they are sent.
 
 use std::{
     fmt,
@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::gate::Gate;
 
-/// A request as a hook sees it.
+/// A request, as a hook sees it.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub(super) method: String,
@@ -23,7 +23,7 @@ pub struct Request {
     pub(super) kind: Kind,
 }
 
-/// What a request asks for.
+/// The kind of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Kind {
@@ -70,32 +70,32 @@ impl Request {
         Self { method: method.into(), path: path.into(), api_version, route, query, kind }
     }
 
-    /// What it asks for.
+    /// Returns the kind of the request.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// Such as `GET`.
+    /// Returns the method, such as `GET`.
     pub fn method(&self) -> &str {
         &self.method
     }
 
-    /// The path as sent, without the query.
+    /// Returns the path as sent, without the query.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// The API version that its path begins with, such as `1.47`; without one it is the engine's newest.
+    /// Returns the API version at the beginning of the path, such as `1.47`; without one it is the engine's newest.
     pub fn api_version(&self) -> Option<&str> {
         self.api_version.as_deref()
     }
 
-    /// The decoded value of a parameter of its query.
+    /// Returns the decoded value of a parameter of the query.
     pub fn query(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// For an inspection: whose, as the client named it.
+    /// Returns the container of an inspection, as the client named it.
     pub fn container(&self) -> Option<&str> {
         inspected(&self.route).filter(|_| self.kind == Kind::Inspect)
     }
@@ -106,34 +106,34 @@ fn inspected(route: &str) -> Option<&str> {
     Some(key).filter(|key| !key.is_empty() && !key.contains('/'))
 }
 
-/// What becomes of a request or of its answer.
+/// What happens to a request or to its answer.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Verdict {
-    /// This hook has no objection: the next one is asked.
+    /// The next hook decides.
     Pass,
-    /// It waits until the gate opens, then the next hook is asked. Before the request: the answer is computed
-    /// after that. Before the answer: it says what was true before that.
+    /// It waits until the gate opens; then the next hook decides. A request is answered after that. An answer
+    /// contains what was true before.
     Hold(Gate),
-    /// This is the answer instead.
+    /// This is the answer.
     Answer {
-        /// Of HTTP; an impossible one becomes 500.
+        /// The HTTP status; an invalid one becomes 500.
         status: u16,
         /// Sent as `application/json`.
         body: Bytes,
     },
-    /// These bytes come in place of an HTTP response, then the connection is closed.
+    /// These bytes are sent in place of an HTTP response, then the connection is closed.
     Garbage(Bytes),
     /// The connection is closed without an answer.
     Close,
-    /// No answer ever comes, but the connection stays open.
+    /// No answer is ever sent, but the connection stays open.
     Hang,
     /// The connection is closed after so many bytes of the answer's body.
     Truncate(usize),
 }
 
 impl Verdict {
-    /// An error as Docker answers it: this status, and the message in JSON.
+    /// Returns an error as Docker answers it: this status, and the message in JSON.
     pub fn error(status: u16, message: &str) -> Self {
         let body = serde_json::json!({ "message": message }).to_string().into();
         Self::Answer { status, body }
@@ -144,11 +144,11 @@ type RequestHook = Arc<dyn Fn(&Request) -> Verdict + Send + Sync>;
 type AnswerHook = Arc<dyn Fn(&Request, u16) -> Verdict + Send + Sync>;
 type Awaited = (Box<dyn Fn(&Request) -> bool + Send>, oneshot::Sender<Request>);
 
-/// Names a hook, to remove it.
+/// The name of a hook, to remove it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HookId(u64);
 
-/// Resolves with the request that is waited for; see [`Server::arrival`](super::Server::arrival).
+/// Resolves with the awaited request; see [`Server::arrival`](super::Server::arrival).
 #[derive(Debug)]
 pub struct Arrival(oneshot::Receiver<Request>);
 
@@ -158,7 +158,7 @@ impl Future for Arrival {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Request> {
         match Pin::new(&mut self.0).poll(context) {
             Poll::Ready(Ok(request)) => Poll::Ready(request),
-            // The server is gone, and no request arrives any more.
+            // The server is gone, so no request arrives.
             Poll::Ready(Err(_)) | Poll::Pending => Poll::Pending,
         }
     }
@@ -221,27 +221,27 @@ impl Hooks {
         Arrival(arrival)
     }
 
-    /// Tells those who wait for such a request.
+    /// Notifies the waiters for such a request.
     pub(super) fn announce(&self, request: &Request) {
         let arrived = self.with(|installed| {
-            // Those who have given up.
+            // Waiters that were dropped.
             installed.awaited.retain(|(_, arrived)| !arrived.is_closed());
             installed.awaited.extract_if(.., |(wanted, _)| wanted(request)).collect::<Vec<_>>()
         });
         for (_, arrived) in arrived {
-            // Whoever does not wait any more need not know.
+            // A waiter that was dropped meanwhile needs no notification.
             let _ = arrived.send(request.clone());
         }
     }
 
-    /// What is decided about a request, after all waiting.
+    /// Returns the verdict about a request, after all waiting.
     pub(super) async fn before(&self, request: &Request) -> Verdict {
         let hooks: Vec<_> =
             self.with(|installed| installed.requests.iter().map(|(_, hook)| Arc::clone(hook)).collect());
         decide(hooks.iter().map(|hook| hook(request))).await
     }
 
-    /// What is decided about the answer to a request, after all waiting.
+    /// Returns the verdict about the answer to a request, after all waiting.
     pub(super) async fn after(&self, request: &Request, status: u16) -> Verdict {
         let hooks: Vec<_> =
             self.with(|installed| installed.answers.iter().map(|(_, hook)| Arc::clone(hook)).collect());

@@ -1,10 +1,10 @@
-//! Who the engine is: its ID, names and versions, and the documents that tell them.
+//! The engine's identity: its ID, names and versions, and the documents that contain them.
 
 use serde_json::{Value, json};
 
 use super::{container::Phase, engine::Engine, flavour::Flavour};
 
-/// A version of the API, compared number by number.
+/// An API version, compared number by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ApiVersion(u32, u32);
 
@@ -19,11 +19,11 @@ impl ApiVersion {
     }
 }
 
-/// What an engine says about itself.
+/// The engine's description of itself.
 #[derive(Clone, Debug)]
 pub(super) struct Identity {
     pub(super) id: String,
-    /// podman 4 makes up a new ID for each `/info`.
+    /// podman 4 generates a new ID for each `/info`.
     pub(super) new_id_each_time: bool,
     pub(super) version: String,
     pub(super) api: String,
@@ -32,7 +32,7 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    /// `Err` has what dockerd says to a client of another time.
+    /// Checks that a version is supported; `Err` has dockerd's message for a client that is too old or too new.
     pub(super) fn admit(&self, client: &str) -> Result<ApiVersion, String> {
         let version = ApiVersion::parse(client);
         let ours = ApiVersion::parse(&self.api);
@@ -140,7 +140,7 @@ impl Identity {
     }
 }
 
-/// An engine ID in the form that Docker gives it today.
+/// Returns an engine ID in Docker's current form.
 pub(super) fn new_id(random: &mut fastrand::Rng) -> String {
     let mut group = |digits: usize| (0..digits).map(|_| random.digit(16)).collect::<String>();
     [8, 4, 4, 4, 12].map(&mut group).join("-")

@@ -1,4 +1,4 @@
-//! `GET /containers/…/json`: everything about one container, in the shape and size that dockerd gives it.
+//! `GET /containers/…/json`: one container, in the shape and size of dockerd's answer.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::container::Container;
 
-/// The document that an inspection returns.
+/// Returns the document of an inspection.
 pub(super) fn inspect(container: &Container) -> Value {
     let id = &*container.id;
     let spec = &container.spec;
@@ -62,7 +62,7 @@ fn mounts(container: &Container) -> Value {
     mounts.collect()
 }
 
-/// The ports, each with where it is published.
+/// The ports, each with its published addresses.
 fn published(container: &Container, address: &str) -> Map<String, Value> {
     let ports = container.spec.ports.iter().filter_map(|port| {
         let binding = json!([{ "HostIp": address, "HostPort": port.host?.to_string() }]);
@@ -71,12 +71,12 @@ fn published(container: &Container, address: &str) -> Map<String, Value> {
     ports.collect()
 }
 
-/// The ports that are exposed.
+/// The exposed ports.
 fn exposed(container: &Container) -> Map<String, Value> {
     container.spec.ports.iter().map(|port| (port.container.clone(), json!({}))).collect()
 }
 
-/// All ports while it is alive; `null` for those that are not published.
+/// All ports while the container is alive; `null` for those that are not published.
 fn ports(container: &Container) -> Map<String, Value> {
     if !container.is_alive() {
         return Map::new();
@@ -106,7 +106,7 @@ fn state(container: &Container) -> Value {
     state
 }
 
-/// What has not happened yet is told as the first moment of Go's calendar.
+/// Go's zero time stands for what has not happened yet.
 fn time(time: Option<Timestamp>) -> String {
     time.map_or_else(|| "0001-01-01T00:00:00Z".into(), |time| time.to_string())
 }
@@ -272,7 +272,7 @@ fn networks(container: &Container) -> Value {
     networks
 }
 
-/// A container's place in its network. What is `()` here is `null` there.
+/// A container's entry in its network. `()` is `null` in JSON.
 #[derive(Default, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Endpoint<'a> {

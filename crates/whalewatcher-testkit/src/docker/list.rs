@@ -1,4 +1,4 @@
-//! `GET /containers/json`: which containers are asked for, and what is told of each.
+//! `GET /containers/json`: parameters and entries.
 
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
@@ -12,15 +12,15 @@ use super::{
     inspect::{Endpoint, endpoint, image_id},
 };
 
-/// The filters that lists are served with here; dockerd has a few more.
+/// The supported filters; dockerd has a few more.
 const KNOWN: [&str; 7] = ["ancestor", "exited", "health", "id", "label", "name", "status"];
 
-/// What a client asked of the list.
+/// The parameters of a list.
 #[derive(Debug)]
 pub(super) struct Selection {
-    /// Those that are not running, too.
+    /// Whether to list containers that are not running, too.
     pub(super) all: bool,
-    /// At most so many of the newest, running or not.
+    /// The number of the newest containers to list, running or not.
     pub(super) limit: Option<usize>,
     pub(super) filters: Filters,
 }
@@ -56,13 +56,13 @@ struct NetworkSettings<'a> {
     networks: BTreeMap<&'a str, Endpoint<'a>>,
 }
 
-/// The list as JSON, newest first. `Err` has what to tell the client.
+/// Returns the list as JSON, newest first. `Err` has the message for the client.
 pub(super) fn list(engine: &Engine, selection: &Selection) -> Result<Vec<u8>, String> {
     let filters = &selection.filters;
     if let Some(unknown) = filters.keys().find(|key| !KNOWN.contains(key)) {
         return Err(format!("invalid filter '{unknown}'"));
     }
-    // podman's own states can be asked for where a test has put them; dockerd knows only these.
+    // podman's own states can be filtered for where a test set them; dockerd knows only these.
     let known = ["created", "restarting", "running", "removing", "paused", "exited", "dead"];
     let wrong = |status: &&String| !known.contains(&status.as_str());
     if let Some(wrong) = filters.values("status").iter().find(wrong).filter(|_| !engine.flavour.is_podman()) {
@@ -101,7 +101,7 @@ fn entry(container: &Arc<Container>, now: Timestamp) -> Entry<'_> {
     }
 }
 
-/// The state for people, such as `Up 3 seconds (Paused)`.
+/// The status in words, such as `Up 3 seconds (Paused)`.
 fn status(container: &Container, now: Timestamp) -> Cow<'_, str> {
     if let Some(forced) = &container.forced_status {
         return Cow::Borrowed(forced);
@@ -123,7 +123,7 @@ fn status(container: &Container, now: Timestamp) -> Cow<'_, str> {
     }
 }
 
-/// A duration in the words that Docker uses.
+/// Returns a duration in Docker's words.
 fn roughly(seconds: i64) -> String {
     let (minutes, hours) = (seconds / 60, (seconds + 1800) / 3600);
     match seconds {

@@ -1,4 +1,4 @@
-//! Where the server listens, and the tasks that do: started, ended, and started again.
+//! The sockets of the server and the tasks that serve them: started, stopped, and started again.
 
 use std::{
     io,
@@ -17,11 +17,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{error::Error, server::Shared, wire};
 
-/// Where to listen.
+/// The addresses to listen on.
 #[derive(Clone, Debug)]
 pub(super) struct Address {
     pub(super) socket: PathBuf,
-    /// Port 0 until it has listened there once.
+    /// Port 0 until the server has listened there once.
     pub(super) tcp: Option<SocketAddr>,
 }
 
@@ -35,13 +35,13 @@ impl Address {
     }
 }
 
-/// Owns the sockets and the tasks behind them, and ends them when it is dropped.
+/// Owns the sockets and their tasks, and ends them when it is dropped.
 #[derive(Debug)]
 pub(super) struct Listening {
     shared: Arc<Shared>,
     runtime: Handle,
     state: Mutex<State>,
-    /// Removed with everything in it at the end.
+    /// A folder that is removed with its content at the end.
     _folder: Option<TempDir>,
 }
 
@@ -72,8 +72,8 @@ impl Listening {
         self.state().address.clone()
     }
 
-    /// Makes the sockets and takes connections from them, after this has been done. Nothing happens if it
-    /// listens already.
+    /// Calls a function, then creates the sockets and accepts connections. Does nothing if the server listens
+    /// already.
     pub(super) fn begin_after(&self, first: impl FnOnce()) -> Result<(), Error> {
         let mut state = self.state();
         if !state.accepting.is_empty() {
@@ -81,7 +81,7 @@ impl Listening {
         }
         first();
         let _context = self.runtime.enter();
-        // The port first: should it fail, no socket file is left behind.
+        // The port first: if it fails, no socket file is left behind.
         let tcp = state.address.tcp.map(bind_tcp).transpose().map_err(|source| Error::Listen {
             endpoint: state.address.tcp_endpoint().unwrap_or_default(),
             source,
@@ -96,8 +96,8 @@ impl Listening {
         Ok(())
     }
 
-    /// Removes the socket file and takes no more connections. What it returns is to be awaited to be sure that
-    /// the sockets are closed.
+    /// Removes the socket file and accepts no more connections. The sockets are closed once the returned handles have
+    /// resolved.
     pub(super) fn end(&self) -> Vec<JoinHandle<()>> {
         let mut state = self.state();
         let accepting = std::mem::take(&mut state.accepting);
@@ -127,7 +127,7 @@ fn bind_tcp(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     Ok((TcpListener::from_std(listener)?, address))
 }
 
-/// Closes connections, all that there are at a time.
+/// Closes all connections that are open at a time.
 #[derive(Debug, Default)]
 pub(super) struct Connections(Mutex<CancellationToken>);
 
@@ -136,7 +136,7 @@ impl Connections {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// For a connection: cancelled when it is to be closed.
+    /// Returns a token for a connection, which is cancelled to close it.
     pub(super) fn current(&self) -> CancellationToken {
         self.token().clone()
     }

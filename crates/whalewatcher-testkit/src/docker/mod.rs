@@ -1,20 +1,18 @@
-//! An engine that serves Docker's API on a unix socket, driven by calls.
+//! An engine that serves Docker's API on a unix socket, driven by method calls.
 //!
-//! It serves what a watcher of containers uses (`/_ping`, `/version`, `/info`, `/containers/json`,
-//! `/containers/{id}/json`, `/events`, with and without a version in the path) in the way that dockerd does,
-//! with what surprises its clients:
+//! It serves the requests of a watcher of containers (`/_ping`, `/version`, `/info`, `/containers/json`,
+//! `/containers/{id}/json`, `/events`, with and without a version in the path) as dockerd does, including what
+//! surprises its clients:
 //!
 //! - The headers of `/events` are sent before the listener is registered.
 //! - With `since`, the last 256 events are replayed, atomically with registering.
-//! - A listener that is too slow is skipped without a word, once its queue of 1,024 events is full and has been
-//!   for 100 ms.
+//! - A listener that is too slow is silently skipped once its queue of 1,024 events has been full for 100 ms.
 //! - A restarted container keeps its ID; a `restarting` one counts as running, but has no process.
-//! - An action may carry more behind a colon, and event filters then compare beginnings.
+//! - An action may have details behind a colon, and event filters then compare beginnings.
 //!
-//! Containers come and go by calls such as [`run`](Server::run), [`exit`](Server::exit) and
-//! [`pause`](Server::pause); hooks ([`on_request`](Server::on_request), [`on_answer`](Server::on_answer),
-//! [`on_event`](Server::on_event)) delay, replace, cut or lose what passes; [`truth`](Server::truth) is what a
-//! watcher should have found out.
+//! Calls such as [`run`](Server::run), [`exit`](Server::exit) and [`pause`](Server::pause) change containers; hooks
+//! ([`on_request`](Server::on_request), [`on_answer`](Server::on_answer), [`on_event`](Server::on_event)) delay,
+//! replace, cut or lose requests, answers and events; [`truth`](Server::truth) returns what a watcher should report.
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {

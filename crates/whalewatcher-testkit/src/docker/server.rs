@@ -1,4 +1,4 @@
-//! The server as a test holds it: where it listens, and everything that a test makes it do.
+//! The server, as a test drives it.
 
 use std::{
     collections::BTreeMap,
@@ -20,18 +20,18 @@ use super::{
     stats::Counting,
 };
 
-/// An engine that serves Docker's API on a socket. Clones are the same server; when the last one is dropped, it
-/// closes all connections and removes its socket.
+/// An engine that serves Docker's API on a socket. Clones are the same server; dropping the last one closes all
+/// connections and removes the socket.
 ///
-/// Containers are named to it as to Docker: by ID, by name, or by the beginning of an ID. Its methods neither
-/// block nor wait, except for those that are `async`, and may be called from anywhere.
+/// Containers are named as in Docker: by ID, by name, or by the beginning of an ID. The methods neither block nor
+/// wait, except for those that are `async`, and may be called from any thread.
 #[derive(Clone, Debug)]
 pub struct Server {
     shared: Arc<Shared>,
     listening: Arc<Listening>,
 }
 
-/// What the server and its connections share.
+/// The state that the server and its connections share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) engine: Engine,
@@ -52,15 +52,15 @@ impl Shared {
     }
 
     pub(super) fn disconnect(&self) {
-        // At once, for the connections notice only when they are next run.
+        // At once, because connections are only closed when they are next polled.
         self.engine.lock().deregister_all();
         self.connections.close_all();
     }
 }
 
-/// Starting, and where it is.
+/// Creation and addresses.
 impl Server {
-    /// Makes a server; without more being said, one that plays Docker 28.5.2 on a socket of its own.
+    /// Returns a builder; by default it builds Docker 28.5.2 on a socket of its own.
     pub fn builder() -> Builder {
         Builder::default()
     }
@@ -75,35 +75,35 @@ impl Server {
         Ok(Self { shared, listening: Arc::new(listening) })
     }
 
-    /// Where it listens, in the form of `DOCKER_HOST`: `unix:///…/docker.sock`.
+    /// Returns the endpoint, in the form of `DOCKER_HOST`: `unix:///…/docker.sock`.
     pub fn endpoint(&self) -> String {
         self.listening.address().unix_endpoint()
     }
 
-    /// The path of its socket.
+    /// Returns the path of the socket.
     pub fn socket(&self) -> PathBuf {
         self.listening.address().socket
     }
 
-    /// Its TCP port, if it was told to listen on one: `tcp://127.0.0.1:…`.
+    /// Returns the TCP endpoint, if the server listens on one: `tcp://127.0.0.1:…`.
     pub fn tcp_endpoint(&self) -> Option<String> {
         self.listening.address().tcp_endpoint()
     }
 
-    /// The engine's ID.
+    /// Returns the engine's ID.
     pub fn id(&self) -> String {
         self.shared.identity().id.clone()
     }
 
-    /// The engine's clock.
+    /// Returns the engine's clock.
     pub fn clock(&self) -> Clock {
         self.shared.engine.clock.clone()
     }
 }
 
-/// Driving containers. Each call makes the events that Docker makes, in Docker's order.
+/// Containers. Each call causes the same events as in Docker, in the same order.
 impl Server {
-    /// Makes a container and returns its ID of 64 hexadecimal digits. Event: `create`.
+    /// Creates a container and returns its ID of 64 hexadecimal digits. Event: `create`.
     ///
     /// # Errors
     ///
@@ -112,7 +112,7 @@ impl Server {
         self.shared.engine.lock().create(spec.into()).map(|id| id.to_string())
     }
 
-    /// Makes a container, starts it, and returns its ID. Events: `create`, `start`.
+    /// Creates a container, starts it, and returns its ID. Events: `create`, `start`.
     ///
     /// # Errors
     ///
@@ -124,7 +124,7 @@ impl Server {
         Ok(id.to_string())
     }
 
-    /// Starts a container that has no process, also one that waits for its restart: only this ends its waiting.
+    /// Starts a container that has no process, including one that waits for its restart: only this ends its waiting.
     /// Event: `start`.
     ///
     /// # Errors
@@ -134,9 +134,9 @@ impl Server {
         self.shared.engine.lock().start(container)
     }
 
-    /// Its process ends by itself with this code. If its restart policy says so, it is `restarting` (which
-    /// Docker counts as running, though without a process) until [`start`](Self::start) is called. Event: `die`,
-    /// and `destroy` if it was made to be removed then.
+    /// Ends a container's process with this exit code. By its restart policy the container may then be `restarting`
+    /// (which Docker counts as running, though without a process) until [`start`](Self::start) is called. Event:
+    /// `die`, and `destroy` if the container is to be removed after its exit.
     ///
     /// # Errors
     ///
@@ -145,8 +145,8 @@ impl Server {
         self.shared.engine.lock().exit(container, code)
     }
 
-    /// Sends a signal to its process, which ends by those that end a process that does nothing about them.
-    /// Events: `kill`, then maybe `die` (and `destroy`).
+    /// Sends a signal to a container's process, which ends if the default action of the signal is to end it. Events:
+    /// `kill`, then perhaps `die` (and `destroy`).
     ///
     /// # Errors
     ///
@@ -183,7 +183,7 @@ impl Server {
         self.shared.engine.lock().pause(container)
     }
 
-    /// Lets a paused container run again. Event: `unpause`.
+    /// Unpauses a container. Event: `unpause`.
     ///
     /// # Errors
     ///
@@ -192,7 +192,7 @@ impl Server {
         self.shared.engine.lock().unpause(container)
     }
 
-    /// Gives a container another name. Event: `rename` with `oldName`, which has its slash.
+    /// Renames a container. Event: `rename` with `oldName`, which has its slash.
     ///
     /// # Errors
     ///
@@ -201,7 +201,7 @@ impl Server {
         self.shared.engine.lock().rename(container, name)
     }
 
-    /// Changes what can be changed of a container while it exists. Event: `update`.
+    /// Updates a container. Event: `update`.
     ///
     /// # Errors
     ///
@@ -219,8 +219,7 @@ impl Server {
         self.shared.engine.lock().remove(container)
     }
 
-    /// Runs `/bin/sh -c true` in a container, which lives on. Events: `exec_create: …`, `exec_start: …`,
-    /// `exec_die`.
+    /// Runs `/bin/sh -c true` in a container. Events: `exec_create: …`, `exec_start: …`, `exec_die`.
     ///
     /// # Errors
     ///
@@ -229,7 +228,7 @@ impl Server {
         self.shared.engine.lock().exec(container)
     }
 
-    /// Its health check has this result, such as `healthy`. Event: `health_status: …`.
+    /// Sets the result of a container's health check, such as `healthy`. Event: `health_status: …`.
     ///
     /// # Errors
     ///
@@ -238,9 +237,9 @@ impl Server {
         self.shared.engine.lock().health(container, health)
     }
 
-    /// Shows this status in lists and inspections, whatever is true, until the container next changes its state.
-    /// podman has some that Docker's clients do not know, such as `stopping`. No event. The PID and
-    /// [`truth`](Self::truth) stay as they are.
+    /// Shows this status in lists and inspections until the container next changes its state. podman has some that
+    /// Docker's clients do not know, such as `stopping`. No event. The PID and [`truth`](Self::truth) stay as they
+    /// are.
     ///
     /// # Errors
     ///
@@ -249,32 +248,32 @@ impl Server {
         self.shared.engine.lock().set_status(container, status)
     }
 
-    /// What is alive at this moment, in no particular order.
+    /// Returns the containers that are alive now, in no particular order.
     pub fn truth(&self) -> Vec<Alive> {
         self.shared.engine.lock().truth()
     }
 }
 
-/// Events other than those of containers, and events that go wrong.
+/// Other events, and faults of events.
 impl Server {
-    /// Sends an event of any kind, such as of a network or an image, and remembers it.
+    /// Emits an event of any kind, such as of a network or an image, and records it.
     pub fn emit(&self, kind: &str, action: &str, actor: &str, attributes: BTreeMap<String, String>) {
         self.shared.engine.lock().emit(kind, action, actor, attributes);
     }
 
-    /// Sends these bytes to every event stream, whatever it asked for, and remembers nothing. A line that is
-    /// meant to be an event needs its `\n`.
+    /// Sends these bytes to every event stream, whatever its parameters, without recording them. A line that is meant
+    /// to be an event needs its `\n`.
     pub fn emit_raw(&self, line: impl Into<Bytes>) {
         self.shared.engine.lock().emit_line(&line.into());
     }
 
-    /// Has this decide about each event from now on; of several, the first that does not say
-    /// [`Fate::Deliver`] decides. It is called in the middle of what happens, so it must not call the server.
+    /// Adds a hook that decides about each event; of several, the first that does not return [`Fate::Deliver`]
+    /// decides. It runs while the engine is locked, so it must not call the server.
     pub fn on_event(&self, decide: impl FnMut(&Event) -> Fate + Send + 'static) {
         self.shared.engine.lock().decide_fates(Box::new(decide));
     }
 
-    /// The next event of this action (up to the colon, if it has one) silently vanishes.
+    /// Loses the next event of this action (up to the colon, if it has one).
     pub fn lose_next(&self, action: &str) {
         self.shared.engine.lock().lose_next(action);
     }
@@ -282,53 +281,53 @@ impl Server {
 
 /// Requests and answers.
 impl Server {
-    /// Has this decide about each request before it is looked at. Hooks are asked in the order of their coming,
-    /// up to one that does neither [`Pass`](Verdict::Pass) nor [`Hold`](Verdict::Hold).
+    /// Adds a hook that decides about each request before it is handled. Hooks are called in the order in which they
+    /// were added, up to one that returns neither [`Pass`](Verdict::Pass) nor [`Hold`](Verdict::Hold).
     pub fn on_request(&self, hook: impl Fn(&Request) -> Verdict + Send + Sync + 'static) -> HookId {
         self.shared.hooks.on_request(Arc::new(hook))
     }
 
-    /// Has this decide about each answer, of which it sees the status. The answer says what was true when it was
-    /// computed, however long it is held back; of event streams, only the headers are.
+    /// Adds a hook that decides about each answer, given its status. The answer contains what was true when it was
+    /// computed, however long it is held back; only the headers of an event stream are held back.
     pub fn on_answer(&self, hook: impl Fn(&Request, u16) -> Verdict + Send + Sync + 'static) -> HookId {
         self.shared.hooks.on_answer(Arc::new(hook))
     }
 
-    /// Asks this hook no more. What it holds back already stays so.
+    /// Removes a hook. What it holds back stays held.
     pub fn remove_hook(&self, hook: HookId) {
         self.shared.hooks.remove(hook);
     }
 
-    /// From now on event streams get their headers, but are registered with the engine only when the gate
-    /// returned is open. It replaces the gate of an earlier call.
+    /// Sends the headers of event streams from now on, but registers the streams with the engine only when the
+    /// returned gate is open. It replaces the gate of an earlier call.
     pub fn hold_registrations(&self) -> Gate {
         let gate = Gate::closed();
         self.shared.hooks.hold_registrations(gate.clone());
         gate
     }
 
-    /// Resolves with the first such request that arrives after this call (not after its first poll). It waits
-    /// for as long as that takes.
+    /// Resolves with the first such request that arrives after this call (not after its first poll). There is no time
+    /// limit.
     pub fn arrival(&self, wanted: impl Fn(&Request) -> bool + Send + 'static) -> Arrival {
         self.shared.hooks.arrival(Box::new(wanted))
     }
 
-    /// What has been counted so far.
+    /// Returns the statistics.
     pub fn stats(&self) -> Stats {
         self.shared.stats.now()
     }
 
-    /// Resolves once the counts are as wanted, with these counts, however long that takes.
+    /// Resolves once the statistics match, with these. There is no time limit.
     pub async fn until(&self, wanted: impl FnMut(&Stats) -> bool) -> Stats {
         self.shared.stats.until(wanted).await
     }
 
-    /// Resolves once at least so many event streams are registered, however long that takes.
+    /// Resolves once at least so many event streams are registered. There is no time limit.
     pub async fn until_listeners(&self, count: usize) {
         self.until(|stats| stats.listeners >= count).await;
     }
 
-    /// How many events listeners did not get because they were too slow; each listener counts.
+    /// Returns how many events skipped listeners that were too slow; each listener counts.
     pub fn skipped(&self) -> u64 {
         self.shared.engine.lock().skipped()
     }
@@ -336,30 +335,30 @@ impl Server {
 
 /// Faults.
 impl Server {
-    /// Ends all event streams as if they were complete; their connections stay, and new streams are begun as usual.
+    /// Ends all event streams as if they were complete; their connections stay, and new streams work as usual.
     pub fn end_events(&self) {
         self.shared.engine.lock().end_events();
     }
 
-    /// Closes all connections; new ones are taken.
+    /// Closes all connections; new ones are accepted.
     pub fn disconnect_all(&self) {
         self.shared.disconnect();
     }
 
-    /// The engine goes away: the socket file is removed, all connections are closed. Containers live on, and can
-    /// be driven without anybody seeing it. Resolves when no socket is left open.
+    /// Stops the engine: the socket file is removed, all connections are closed. Containers live on, and can be
+    /// driven unobserved. Resolves when no socket is open.
     pub async fn stop_listening(&self) {
         for task in self.listening.end() {
-            // An error says that it was aborted, which is what is awaited.
+            // An error means that the task was aborted, as intended.
             let _ = task.await;
         }
         self.shared.disconnect();
         self.until(|stats| stats.open == 0).await;
     }
 
-    /// The engine is there again with a new socket file (and its old TCP port) and has forgotten all events.
-    /// With `live_restore` its containers are as they were; without, all that were alive have been killed. Those
-    /// whose restart policy says so have been started again. Nothing happens if it listens.
+    /// Starts the engine again with a new socket file (and its old TCP port) and without recorded events. With
+    /// `live_restore` its containers are as they were; without, all that were alive have been killed, and those whose
+    /// restart policy requires it have been started again. Does nothing if the engine listens.
     ///
     /// # Errors
     ///
@@ -368,8 +367,8 @@ impl Server {
         self.listening.begin_after(|| self.shared.engine.lock().come_back(live_restore))
     }
 
-    /// [`stop_listening`](Self::stop_listening) and [`listen_again`](Self::listen_again): the engine is killed and
-    /// started again.
+    /// Kills the engine and starts it again: [`stop_listening`](Self::stop_listening) and
+    /// [`listen_again`](Self::listen_again).
     ///
     /// # Errors
     ///
@@ -379,8 +378,8 @@ impl Server {
         self.listen_again(live_restore)
     }
 
-    /// From now on the engine tells this version of itself and these versions of its API, newest and oldest, as
-    /// if it had been upgraded. Best called while it does not listen.
+    /// Sets the engine's version and its newest and oldest API versions, as after an upgrade. Best called while the
+    /// engine does not listen.
     pub fn set_version(&self, version: &str, api_newest: &str, api_oldest: &str) {
         let mut identity = self.shared.identity.lock().unwrap_or_else(PoisonError::into_inner);
         let identity = Arc::make_mut(&mut identity);

@@ -1,14 +1,14 @@
-//! What the server counts, for tests to read and to wait for.
+//! The statistics of the server, for tests to read and to wait for.
 
 use tokio::sync::watch;
 
-/// What the server has seen so far, at one moment.
+/// The statistics of the server at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
     /// Requests that have arrived, answered or not.
     pub requests: Requests,
-    /// Connections taken since the start.
+    /// Connections accepted since the start.
     pub accepted: u64,
     /// Connections open now.
     pub open: usize,
@@ -45,7 +45,7 @@ impl Requests {
     }
 }
 
-/// The statistics as they are kept.
+/// The statistics, updated by the server.
 #[derive(Debug, Default)]
 pub(super) struct Counting(watch::Sender<Stats>);
 

@@ -1,5 +1,5 @@
-//! How containers change, and which events tell of it in which order. dockerd's order is what was seen on real
-//! ones; podman's differs.
+//! Transitions of containers, with their events in order. dockerd's order was observed on real engines; podman's
+//! differs.
 
 use std::sync::Arc;
 
@@ -80,8 +80,8 @@ impl State {
         Ok(())
     }
 
-    /// The process is gone. Each of `before` is an event that dockerd tells after the process has ended, but
-    /// before it tells of the end.
+    /// Ends the process. Each of `before` is an event that dockerd emits after the process has ended, but before the
+    /// event of its end.
     fn end(&mut self, container: &Container, code: i32, by_hand: bool, before: &[&str]) {
         let id = &container.id;
         let now = self.tick();
@@ -110,7 +110,7 @@ impl State {
         }
     }
 
-    /// Removes a container that has just exited, if it was made to be removed then.
+    /// Removes a container that has just exited, if its specification requires that.
     fn clean_up(&mut self, container: &Container) {
         if container.spec.auto_remove {
             self.destroy(&container.id);
@@ -118,7 +118,7 @@ impl State {
     }
 
     pub(super) fn kill(&mut self, key: &str, signal: u8) -> Result<(), Error> {
-        /// The signals that end a process which does not care: HUP, INT, QUIT, ILL, ABRT, KILL, SEGV, TERM.
+        /// The signals that end a process by default: HUP, INT, QUIT, ILL, ABRT, KILL, SEGV, TERM.
         const DEADLY: [u8; 8] = [1, 2, 3, 4, 6, 9, 11, 15];
         let container = self.alive(key)?;
         self.emit_of(&container.id, "kill", &[("signal", &signal.to_string())]);
@@ -158,7 +158,7 @@ impl State {
             self.emit_of(&container.id, "restart", &[]);
         }
         if container.is_alive() {
-            // podman tells of the restart only, dockerd of the stop as well.
+            // podman emits the restart only, dockerd the stop as well.
             if podman { self.end(&container, 143, true, &[]) } else { self.terminate(&container) }
         }
         self.begin(&container.id, false);
@@ -270,11 +270,11 @@ impl State {
         Ok(())
     }
 
-    /// The engine has been started again. Unless it restores live containers, they have been killed meanwhile.
+    /// Restarts the engine. Unless it restores live containers, they have been killed meanwhile.
     pub(super) fn come_back(&mut self, live_restore: bool) {
         if !live_restore {
             for container in self.select(Container::is_alive) {
-                // Not by hand: the policy decides below.
+                // Not by a request: the policy decides below.
                 self.end(&container, 137, false, &[]);
                 self.clean_up(&container);
             }

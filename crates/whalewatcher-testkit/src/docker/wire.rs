@@ -1,4 +1,4 @@
-//! Sockets and connections: taking them, serving HTTP on them, closing them, and spoiling what they carry.
+//! Sockets and connections: accepts them, serves HTTP on them, closes them, and replaces what they carry.
 
 use std::{
     io,
@@ -17,11 +17,11 @@ use tokio::{
 
 use super::{api, server::Shared};
 
-/// How much of answers is kept back for a client that does not read, beside what its socket holds. dockerd
-/// writes each event through at once, so this is as little as hyper allows.
+/// How much of answers is buffered for a client that does not read, besides what its socket holds. dockerd writes
+/// each event through at once, so this is as little as hyper allows.
 const BUFFER: usize = 8 * 1024;
 
-/// Takes connections until it is dropped.
+/// Accepts connections until it is dropped.
 pub(super) async fn accept_unix(listener: UnixListener, shared: Arc<Shared>) {
     loop {
         match listener.accept().await {
@@ -31,7 +31,7 @@ pub(super) async fn accept_unix(listener: UnixListener, shared: Arc<Shared>) {
     }
 }
 
-/// Takes connections until it is dropped.
+/// Accepts connections until it is dropped.
 pub(super) async fn accept_tcp(listener: TcpListener, shared: Arc<Shared>) {
     loop {
         match listener.accept().await {
@@ -47,7 +47,7 @@ pub(super) async fn accept_tcp(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-/// No descriptor left, most likely: trying again at once would only burn time.
+/// Most likely no descriptor is left: trying again at once would only burn time.
 async fn give_way(error: &io::Error) {
     tracing::warn!(%error, "cannot take a connection");
     tokio::time::sleep(std::time::Duration::from_millis(20)).await;
@@ -91,12 +91,12 @@ impl Drop for Open {
     }
 }
 
-/// Puts bytes on a connection in place of what HTTP would put there.
+/// Sends bytes on a connection in place of HTTP.
 #[derive(Clone, Default)]
 pub(super) struct Spoiler(Arc<Mutex<Option<Bytes>>>);
 
 impl Spoiler {
-    /// From now on these bytes are all that is ever sent.
+    /// Sends only these bytes from now on.
     pub(super) fn spoil(&self, bytes: Bytes) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(bytes);
     }
@@ -112,7 +112,7 @@ struct Spoilable<S> {
 }
 
 impl<S: AsyncWrite + Unpin> Spoilable<S> {
-    /// Sends what is to be sent instead, then fails so that the connection is closed.
+    /// Sends the replacement, then fails so that the connection is closed.
     fn poll_spoil(&mut self, context: &mut Context<'_>, mut rest: Bytes) -> Poll<io::Result<usize>> {
         while rest.has_remaining() {
             let written = ready!(Pin::new(&mut self.stream).poll_write(context, &rest))?;

@@ -1,5 +1,5 @@
-//! Answers of HTTP/1.1 on their way to the client: events vanish from them, bodies end early. What no fault concerns
-//! passes byte by byte as it came.
+//! HTTP/1.1 answers on their way to the client: events are dropped from them, bodies end early. Everything else
+//! passes byte by byte.
 
 use std::sync::Arc;
 
@@ -13,30 +13,30 @@ use super::{
     stats::FaultId,
 };
 
-/// Something to be passed on.
+/// An item to pass on.
 pub(super) struct Out {
     pub(super) bytes: Vec<u8>,
     pub(super) about: Option<Arc<Request>>,
-    /// Nothing may follow.
+    /// The end of the connection.
     pub(super) last: bool,
 }
 
-/// Reads the engine's answers and says what the client gets.
+/// Reads the engine's answers, and decides what the client receives.
 pub(super) struct Answers<'a> {
     shared: &'a Shared,
     link: &'a Link,
     decoder: Decoder,
     answer: Option<Answer>,
-    /// The proxy's own answer goes before what the engine sent.
+    /// The proxy's own answer, which goes before what the engine sent.
     waiting: bool,
 }
 
-/// The answer whose body is under way.
+/// The answer whose body is being passed on.
 struct Answer {
     request: Arc<Request>,
     framing: Framing,
     lines: Lines,
-    /// Within one of the engine's chunks that passes as it is. Otherwise data goes in chunks of our own.
+    /// Within one of the engine's chunks that passes as it is. Otherwise data is sent in new chunks.
     inside_chunk: bool,
     /// How much of the body may still pass.
     truncation: Option<(FaultId, u64)>,
@@ -47,7 +47,7 @@ impl<'a> Answers<'a> {
         Self { shared, link, decoder: Decoder::new(Role::Answers), answer: None, waiting: false }
     }
 
-    /// The next request's answer if the proxy gives it and its turn has come.
+    /// Returns the proxy's answer to the next request, if the proxy answers it and its turn has come.
     pub(super) fn substitute(&mut self) -> Option<Out> {
         if !self.decoder.between_messages() {
             return None;
@@ -58,12 +58,12 @@ impl<'a> Answers<'a> {
         Some(Out { bytes, about: Some(request), last: false })
     }
 
-    /// Whether the engine's next answer has begun to come and waits for its turn.
+    /// Whether the engine's next answer has begun and waits for its turn.
     pub(super) fn has_more(&self) -> bool {
         self.waiting
     }
 
-    /// Takes in what the engine sent.
+    /// Handles data from the engine.
     pub(super) fn take(&mut self, received: &[u8]) -> Vec<Out> {
         self.decoder.push(received);
         self.waiting = false;
@@ -71,7 +71,7 @@ impl<'a> Answers<'a> {
         loop {
             let request = self.link.answering();
             if request.is_none() && self.decoder.at_head() {
-                // Nobody asked for this.
+                // An answer without a request.
                 self.decoder.give_up();
             }
             if self.decoder.between_messages() && is_substituted(request.as_deref()) {
@@ -140,7 +140,7 @@ impl<'a> Answers<'a> {
         bytes
     }
 
-    /// Faults have changed while the engine was silent.
+    /// Handles a change of the faults while the engine was silent.
     pub(super) fn idle(&mut self) -> Option<Out> {
         let answer = self.answer.as_mut()?;
         let mut out = Out { bytes: Vec::new(), about: Some(answer.request.clone()), last: false };
@@ -148,7 +148,7 @@ impl<'a> Answers<'a> {
         (out.last || !out.bytes.is_empty()).then_some(out)
     }
 
-    /// The engine sends no more.
+    /// Handles the end of the engine's data.
     pub(super) fn finish(&mut self) -> Out {
         let mut bytes = Vec::new();
         let about = self.answer.as_ref().map(|answer| answer.request.clone());
@@ -182,7 +182,7 @@ fn bytes_of(piece: Piece) -> Vec<u8> {
 }
 
 impl Answer {
-    /// A truncation applies from here on, if there is one for less than this.
+    /// Applies a truncation from here on, if there is one for fewer bytes than this.
     fn truncate(&mut self, shared: &Shared, link: &Link, length: u64) {
         if self.truncation.is_some() {
             return;
@@ -199,7 +199,7 @@ impl Answer {
         armed.concerns(link, Direction::ToClient, Some(&self.request))
     }
 
-    /// Whether somebody wants to decide about events.
+    /// Whether a fault concerns events.
     fn is_edited(&self, shared: &Shared, link: &Link) -> bool {
         let edits = |kind: &FaultKind| {
             matches!(kind, FaultKind::DropEvents(_) | FaultKind::RepeatEvents(_) | FaultKind::DelayEvents(_))
@@ -257,7 +257,7 @@ impl Answer {
         self.end_early(shared, out);
     }
 
-    /// Passes data on, as a chunk of its own if need be, and no more than a truncation lets.
+    /// Passes data on, in a chunk of its own if needed, up to the limit of a truncation.
     fn emit(&mut self, shared: &Shared, mut data: &[u8], out: &mut Vec<u8>) {
         if let Some((_, left)) = &mut self.truncation
             && !self.inside_chunk
@@ -281,7 +281,7 @@ impl Answer {
         }
     }
 
-    /// Ends the body if a truncation says so.
+    /// Ends the body if a truncation requires it.
     fn end_early(&mut self, shared: &Shared, out: &mut Out) {
         if let Some((id, 0)) = self.truncation
             && !self.inside_chunk
@@ -307,7 +307,7 @@ impl Answer {
     }
 }
 
-/// What becomes of an event.
+/// What happens to an event.
 fn decide(shared: &Shared, link: &Link, request: &Request, line: &[u8]) -> Fate {
     for armed in shared.faults.all().iter() {
         let (part, fate) = match &armed.fault.kind {

@@ -1,4 +1,4 @@
-//! Faults at work: which of them concern a connection, and how often they may still happen.
+//! Active faults: which connections they concern, and how often they may still take effect.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,13 +15,13 @@ use super::{
 pub(super) struct Armed {
     pub(super) id: FaultId,
     pub(super) fault: Fault,
-    /// The number of the next connection at that moment.
+    /// The number of the next connection at the injection.
     next_connection: u64,
-    /// How often it may still happen.
+    /// How often it may still take effect.
     left: Mutex<Option<u64>>,
 }
 
-/// One occurrence of a fault, which counts once: on a connection, or for a request if it is limited to some.
+/// An occurrence of a fault, which counts once: on a connection, or for a request if the fault is limited to some.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Occurrence {
     pub(super) fault: FaultId,
@@ -29,7 +29,7 @@ pub(super) struct Occurrence {
 }
 
 impl Armed {
-    /// Whether it concerns what passes in this direction while this request is under way.
+    /// Whether the fault concerns data in this direction while this request is being answered.
     pub(super) fn concerns(&self, link: &Link, direction: Direction, request: Option<&Request>) -> bool {
         let Fault { scope, connection, requests, opening, .. } = &self.fault;
         self.fault.direction.covers(direction)
@@ -49,18 +49,18 @@ impl Armed {
         }
     }
 
-    /// Which occurrence it is there.
+    /// The occurrence at this place.
     pub(super) fn occurrence(&self, request: Option<&Request>) -> Occurrence {
         let request = request.filter(|_| self.fault.requests.is_some()).map(|request| request.number);
         Occurrence { fault: self.id, request }
     }
 
-    /// Whether it may happen there, be it that it has begun to.
+    /// Whether the fault may take effect there, or has begun to.
     pub(super) fn engage(&self, link: &Link, request: Option<&Request>) -> bool {
         link.engaged(self.occurrence(request), || self.take())
     }
 
-    /// Takes one of the times that it may happen.
+    /// Counts an effect.
     pub(super) fn take(&self) -> bool {
         match &mut *self.left.lock().unwrap_or_else(PoisonError::into_inner) {
             None => true,
@@ -73,7 +73,7 @@ impl Armed {
     }
 }
 
-/// All faults that are injected and not lifted, in the order of their coming.
+/// All faults that are injected and not lifted, in the order of their injection.
 pub(super) type All = Arc<[Arc<Armed>]>;
 
 /// The faults of a proxy.
@@ -106,7 +106,7 @@ impl Faults {
         self.all.send_modify(|all| *all = all.iter().cloned().chain([armed]).collect());
     }
 
-    /// Removes some.
+    /// Removes faults.
     pub(super) fn lift(&self, which: impl Fn(FaultId) -> bool) {
         self.all.send_modify(|all| *all = all.iter().filter(|armed| !which(armed.id)).cloned().collect());
     }

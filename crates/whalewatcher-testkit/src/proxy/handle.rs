@@ -1,4 +1,4 @@
-//! The proxy as a test holds it: where it listens, and what goes wrong.
+//! The proxy, as a test uses it: addresses, faults and statistics.
 
 use std::{
     collections::BTreeMap,
@@ -21,17 +21,17 @@ use super::{
     stats::{Counting, FaultId, Stats},
 };
 
-/// A proxy between clients and an engine. Clones are the same proxy; when the last one is dropped, it closes all
-/// connections and removes its socket.
+/// A proxy between clients and an engine. Clones are the same proxy; dropping the last one closes all connections and
+/// removes the socket.
 ///
-/// Its methods neither block nor wait, except for those that are `async`, and may be called from anywhere.
+/// The methods neither block nor wait, except for those that are `async`, and may be called from any thread.
 #[derive(Clone, Debug)]
 pub struct Proxy {
     shared: Arc<Shared>,
     owner: Arc<Owner>,
 }
 
-/// What the proxy and its connections share.
+/// The state that the proxy and its connections share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) upstream: Endpoint,
@@ -59,7 +59,7 @@ impl Shared {
     }
 }
 
-/// Ends everything when it is dropped.
+/// Ends all tasks when it is dropped.
 #[derive(Debug)]
 struct Owner {
     shared: Arc<Shared>,
@@ -67,7 +67,7 @@ struct Owner {
     accepting: AbortHandle,
     /// The refusals that are not lifted.
     refusals: Mutex<BTreeMap<FaultId, Refusal>>,
-    /// Removed with everything in it at the end.
+    /// A folder that is removed with its content at the end.
     _folder: Option<TempDir>,
 }
 
@@ -80,7 +80,7 @@ impl Drop for Owner {
     }
 }
 
-/// Makes a [`Proxy`]; get one from [`Proxy::builder`].
+/// Builds a [`Proxy`]; [`Proxy::builder`] returns one.
 #[derive(Debug, Default)]
 pub struct Builder {
     place: Option<Place>,
@@ -88,7 +88,8 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Listens on a unix socket of this path, where nothing may be. By default it listens on one of its own.
+    /// Listens on a unix socket with this path, which must not exist. By default the path is in a folder of the
+    /// proxy's own.
     #[must_use]
     pub fn listen_unix(mut self, path: impl Into<PathBuf>) -> Self {
         self.place = Some(Place::Unix(path.into()));
@@ -109,7 +110,7 @@ impl Builder {
         self
     }
 
-    /// Where the engine is: `unix:///path`, `/path` or `tcp://host:port`. Nobody needs to be there yet.
+    /// Sets the engine: `unix:///path`, `/path` or `tcp://host:port`. It need not listen yet.
     #[must_use]
     pub fn upstream(mut self, endpoint: impl Into<String>) -> Self {
         self.upstream = Some(endpoint.into());
@@ -153,7 +154,7 @@ impl Builder {
 async fn accept(listener: Arc<Listener>, shared: Arc<Shared>) {
     loop {
         let Ok(socket) = listener.accept().await else {
-            // No descriptor left, most likely: trying again at once would only burn time.
+            // Most likely no descriptor is left: trying again at once would only burn time.
             tokio::time::sleep(Duration::from_millis(20)).await;
             continue;
         };
@@ -169,7 +170,7 @@ struct Open {
 }
 
 impl Open {
-    /// Nothing if all is over.
+    /// Returns nothing once the proxy has ended.
     fn new(shared: &Arc<Shared>) -> Option<Self> {
         let mut links = shared.links();
         if links.over {
@@ -194,14 +195,14 @@ impl Drop for Open {
     }
 }
 
-/// Starting, and where it is.
+/// Creation and addresses.
 impl Proxy {
-    /// Makes a proxy; without more being said, one that listens on a unix socket of its own.
+    /// Returns a builder; by default the proxy listens on a unix socket of its own.
     pub fn builder() -> Builder {
         Builder::default()
     }
 
-    /// Where it listens: `unix:///…` or `tcp://127.0.0.1:…`.
+    /// Returns the endpoint: `unix:///…` or `tcp://127.0.0.1:…`.
     pub fn endpoint(&self) -> String {
         self.owner.listener.endpoint().to_string()
     }
@@ -209,8 +210,8 @@ impl Proxy {
 
 /// Faults.
 impl Proxy {
-    /// Has this go wrong from now on. Connections that are busy notice it with their next bytes; others when they are
-    /// next run, which is before anything that a client does after this call reaches the engine.
+    /// Injects a fault. Busy connections are affected with their next bytes; others when they are next polled, which
+    /// is before anything that a client does after this call reaches the engine.
     ///
     /// # Errors
     ///
@@ -239,7 +240,7 @@ impl Proxy {
         Ok(id)
     }
 
-    /// This goes wrong no more. What it did stays done. Nothing happens if it was lifted already.
+    /// Lifts a fault. Its effects stay. Does nothing if it was lifted already.
     ///
     /// # Errors
     ///
@@ -257,17 +258,17 @@ impl Proxy {
         self.lift_all(|_| true)
     }
 
-    /// Closes all connections; new ones are taken.
+    /// Closes all connections; new ones are accepted.
     pub fn cut_all(&self) {
         self.shared.end_all(End::Close);
     }
 
-    /// As [`cut_all`](Self::cut_all), with a reset where it is TCP.
+    /// Like [`cut_all`](Self::cut_all), but resets TCP connections.
     pub fn reset_all(&self) {
         self.shared.end_all(End::Reset);
     }
 
-    /// Closes the connection of this number, if it is open.
+    /// Closes the connection with this number, if it is open.
     pub fn cut(&self, connection: u64) {
         if let Some(link) = self.shared.links().open.get(&connection) {
             link.end(End::Close);
@@ -284,7 +285,7 @@ impl Proxy {
         if lifted { self.open() } else { Ok(()) }
     }
 
-    /// Listens, unless a refusal is against it.
+    /// Listens, unless a refusal prevents it.
     fn open(&self) -> Result<(), Error> {
         match self.refusals().values().last() {
             Some(how) => {
@@ -300,37 +301,37 @@ impl Proxy {
     }
 }
 
-/// What passes.
+/// Statistics.
 impl Proxy {
-    /// The connections that are open, by number, with the first line of the HTTP/1.1 request that is being answered
-    /// on each.
+    /// Returns the open connections by number, with the first line of the HTTP/1.1 request that is being answered on
+    /// each.
     pub fn connections(&self) -> Vec<(u64, Option<String>)> {
         let links = self.shared.links();
         let line = |link: &Link| link.answering().map(|request| request.line.clone());
         links.open.values().map(|link| (link.number, line(link))).collect()
     }
 
-    /// What has been counted so far.
+    /// Returns the statistics.
     pub fn stats(&self) -> Stats {
         self.shared.stats.now()
     }
 
-    /// Resolves once the counts are as wanted, with these counts, however long that takes.
+    /// Resolves once the statistics match, with these. There is no time limit.
     pub async fn until(&self, wanted: impl FnMut(&Stats) -> bool) -> Stats {
         self.shared.stats.until(wanted).await
     }
 
-    /// Resolves once so many connections are open, however long that takes.
+    /// Resolves once so many connections are open. There is no time limit.
     pub async fn until_open(&self, count: usize) {
         self.until(|stats| stats.open == count).await;
     }
 
-    /// Resolves once so many requests were seen whose method and path contain this, however long that takes.
+    /// Resolves once so many requests were seen whose method and path contain this. There is no time limit.
     pub async fn until_requests(&self, containing: &str, count: u64) {
         self.until(|stats| stats.requests_of(containing) >= count).await;
     }
 
-    /// Resolves once a fault has had its effect so many times, as [`Stats::hits_of`] counts, however long that takes.
+    /// Resolves once a fault has taken effect so many times, as [`Stats::hits_of`] counts. There is no time limit.
     pub async fn until_hit(&self, fault: FaultId, times: u64) {
         self.until(|stats| stats.hits_of(fault) >= times).await;
     }

@@ -1,15 +1,15 @@
-//! Just enough of HTTP/1.1 to know where messages, bodies and chunks begin and end. All bytes come out again as they
-//! came in, in pieces that say what they are; what is not HTTP/1.x comes out as just bytes, from there on.
+//! Just enough of HTTP/1.1 to find the boundaries of messages, bodies and chunks. All bytes are returned unchanged,
+//! in pieces with a type; what is not HTTP/1.x is returned as plain bytes, from there on.
 
-/// A head that is larger is not one.
+/// The size of a head; a larger one is no HTTP.
 const MAX_HEAD: usize = 256 * 1024;
-/// A chunk's size with its extensions.
+/// The size of a chunk's size line, with its extensions.
 const MAX_LINE: usize = 8 * 1024;
 
 const METHODS: [&str; 9] =
     ["GET ", "HEAD ", "POST ", "PUT ", "DELETE ", "OPTIONS ", "PATCH ", "CONNECT ", "TRACE "];
 
-/// Whose messages.
+/// The sender of messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     Requests,
@@ -19,32 +19,32 @@ pub(super) enum Role {
 /// A part of the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Piece {
-    /// A whole head, up to and including the empty line.
+    /// A whole head, including the empty line.
     Head { bytes: Vec<u8>, framing: Framing },
     /// A chunk's size line: data of this size follows, then an end.
     ChunkBegin(Vec<u8>),
     /// A part of the body.
     Data(Vec<u8>),
-    /// What comes after a chunk's data.
+    /// The end after a chunk's data.
     ChunkEnd(Vec<u8>),
-    /// The last chunk and what comes after it.
+    /// The last chunk and its trailers.
     LastChunk(Vec<u8>),
-    /// The message is complete. Has no bytes.
+    /// The end of the message. Has no bytes.
     End,
-    /// Not HTTP, or not any more.
+    /// Not HTTP, or no longer.
     Raw(Vec<u8>),
 }
 
-/// How a message's end is known.
+/// How the end of a message is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
     /// There is no body, and another head follows for the same request.
     Informational,
-    /// By a length, possibly 0.
+    /// By a length, which may be 0.
     Length(u64),
     Chunked,
     UntilClose,
-    /// What follows is another protocol.
+    /// Another protocol follows.
     Upgrade,
 }
 
@@ -61,7 +61,7 @@ enum State {
     Raw,
 }
 
-/// Takes one direction of a connection apart.
+/// Splits one direction of a connection.
 #[derive(Debug)]
 pub(super) struct Decoder {
     role: Role,
@@ -74,33 +74,33 @@ impl Decoder {
         Self { role, state: State::Head, buffer: Vec::new() }
     }
 
-    /// Takes in what was received.
+    /// Adds data that was received.
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// From now on, these are just bytes.
+    /// Returns plain bytes from now on.
     pub(super) fn give_up(&mut self) {
         self.state = State::Raw;
     }
 
-    /// Whether no message is under way, as far as is known.
+    /// Whether no message has begun, as far as is known.
     pub(super) fn between_messages(&self) -> bool {
         matches!(self.state, State::Head)
     }
 
-    /// Whether something was received that should be the beginning of a message.
+    /// Whether the beginning of a message was received.
     pub(super) fn at_head(&self) -> bool {
         matches!(self.state, State::Head) && !self.buffer.is_empty()
     }
 
-    /// What was received and is not known in full; for the end.
+    /// Returns the data of an unfinished piece, for the end.
     pub(super) fn rest(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.buffer)
     }
 
-    /// The next piece; `None` if more bytes are needed for it. `to_head`: the request that is being answered has the
-    /// method `HEAD`, and so its answer no body.
+    /// Returns the next piece; `None` if more bytes are needed for it. `to_head`: the request that is being answered
+    /// has the method `HEAD`, so its answer has no body.
     pub(super) fn next(&mut self, to_head: bool) -> Option<Piece> {
         if matches!(self.state, State::End) {
             self.state = State::Head;
@@ -181,7 +181,7 @@ impl Decoder {
         let line = self.line(MAX_LINE)?;
         let size = line.as_ref().and_then(|line| {
             let digits = std::str::from_utf8(line).ok()?.split(';').next()?.trim();
-            // Neither a sign nor nothing.
+            // Neither a sign nor an empty text.
             let hex = !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
             hex.then(|| u64::from_str_radix(digits, 16).ok())?
         });
@@ -198,7 +198,7 @@ impl Decoder {
         }
     }
 
-    /// A line with its end; `Some(None)` if there is none within the limit.
+    /// Returns a line with its end; `Some(None)` if there is none within the limit.
     #[allow(clippy::option_option, reason = "not yet, and never")]
     fn line(&mut self, limit: usize) -> Option<Option<Vec<u8>>> {
         match self.buffer.iter().take(limit).position(|byte| *byte == b'\n') {
@@ -213,7 +213,7 @@ impl Decoder {
         self.buffer.drain(..count).collect()
     }
 
-    /// Gives up: these bytes and all that are there, and from now on all that come.
+    /// Returns these bytes and all that follow as plain bytes.
     fn raw(&mut self, first: Option<Vec<u8>>) -> Piece {
         self.give_up();
         let mut bytes = first.unwrap_or_default();
@@ -222,7 +222,7 @@ impl Decoder {
     }
 }
 
-/// Where a head ends, behind its empty line.
+/// Finds the end of a head, behind its empty line.
 fn end_of_head(bytes: &[u8]) -> Option<usize> {
     let mut start = 0;
     while let Some(end) = bytes[start..].iter().position(|byte| *byte == b'\n').map(|end| start + end) {
@@ -235,7 +235,7 @@ fn end_of_head(bytes: &[u8]) -> Option<usize> {
     None
 }
 
-/// The first line of a head, without its end.
+/// Returns the first line of a head, without its end.
 pub(super) fn first_line(head: &[u8]) -> String {
     let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
     String::from_utf8_lossy(line).trim_end().into()
@@ -252,7 +252,7 @@ fn is_chunked(head: &[u8]) -> bool {
     header(head, "transfer-encoding").is_some_and(|value| value.to_ascii_lowercase().ends_with("chunked"))
 }
 
-/// `Some(None)` without one.
+/// Returns `Some(None)` without a length.
 #[allow(clippy::option_option, reason = "absent is not wrong")]
 fn length(head: &[u8]) -> Option<Option<u64>> {
     match header(head, "content-length") {
@@ -282,7 +282,7 @@ fn of_answer(head: &[u8], to_head: bool) -> Option<Framing> {
     })
 }
 
-/// The same head with another `Content-Length`.
+/// Returns the same head with another `Content-Length`.
 pub(super) fn with_length(head: &[u8], length: u64) -> Vec<u8> {
     let mut out = Vec::with_capacity(head.len());
     for line in head.split_inclusive(|byte| *byte == b'\n') {
@@ -295,7 +295,7 @@ pub(super) fn with_length(head: &[u8], length: u64) -> Vec<u8> {
     out
 }
 
-/// A whole answer.
+/// Returns a whole answer.
 pub(super) fn answer(status: u16, body: &str, to_head: bool) -> Vec<u8> {
     let length = body.len();
     let body = if to_head { "" } else { body };

@@ -1,22 +1,22 @@
-//! Lines of an event stream: found in pieces of any size, and dropped, repeated or delayed.
+//! Lines of an event stream, in pieces of any size: dropped, repeated or delayed.
 
-/// A line longer than this passes as it comes.
+/// A longer line passes unchanged.
 const MAX_LINE: usize = 1024 * 1024;
 
-/// What becomes of a line.
+/// What happens to a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     Pass,
     Drop,
     Repeat,
-    /// After the line that follows.
+    /// It is sent after the line that follows.
     Delay,
 }
 
-/// Takes a stream apart into lines while somebody wants to decide about them, and lets it pass otherwise.
+/// Splits a stream into lines while a fault concerns them, and passes it unchanged otherwise.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
-    /// The beginning of a line that is not known in full.
+    /// The beginning of an unfinished line.
     held: Vec<u8>,
     /// Lines that wait for the next one.
     delayed: Vec<u8>,
@@ -25,7 +25,7 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Takes a piece in and returns what is to be passed on. Lines that begin in it are decided about.
+    /// Adds a piece, and returns what to pass on. `decide` is called for lines that begin in the piece.
     pub(super) fn edit(&mut self, mut piece: &[u8], mut decide: impl FnMut(&[u8]) -> Fate) -> Vec<u8> {
         let mut out = Vec::new();
         while !piece.is_empty() {
@@ -58,7 +58,7 @@ impl Lines {
                 out.extend_from_slice(line);
             }
             Fate::Delay => {
-                // Those that waited for this one go first, so that none waits for ever.
+                // Lines that waited for this one go first, so that none waits for ever.
                 out.append(&mut self.delayed);
                 self.delayed.extend_from_slice(line);
                 return;
@@ -67,7 +67,7 @@ impl Lines {
         out.append(&mut self.delayed);
     }
 
-    /// Takes a piece in that nobody decides about, and returns what is to be passed on with it.
+    /// Adds a piece that no fault concerns, and returns what to pass on with it.
     pub(super) fn pass(&mut self, piece: &[u8]) -> Vec<u8> {
         let mut out = self.rest();
         out.extend_from_slice(piece);
@@ -77,12 +77,12 @@ impl Lines {
         out
     }
 
-    /// Whether something is kept back.
+    /// Whether data is held back.
     pub(super) fn keeps(&self) -> bool {
         !(self.held.is_empty() && self.delayed.is_empty())
     }
 
-    /// What is still kept, at the end.
+    /// Returns the data that is held back, at the end.
     pub(super) fn rest(&mut self) -> Vec<u8> {
         let mut out = std::mem::take(&mut self.delayed);
         if !self.held.is_empty() {

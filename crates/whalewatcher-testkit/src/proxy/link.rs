@@ -1,4 +1,4 @@
-//! A connection, as its two directions and the proxy's owner share it.
+//! A connection, as its two directions and the proxy share it.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -12,19 +12,19 @@ use tokio::sync::{Notify, watch};
 
 use super::armed::Occurrence;
 
-/// How much is remembered of what the client said first.
+/// How many of the first bytes from the client are remembered.
 const OPENING: usize = 256;
 
-/// A HTTP request that is under way.
+/// An HTTP request that is not answered in full.
 #[derive(Debug)]
 pub(super) struct Request {
-    /// On its connection, from 0.
+    /// Its number on the connection, from 0.
     pub(super) number: u64,
-    /// All of its first line.
+    /// Its first line.
     pub(super) line: String,
     pub(super) to_head: bool,
     pub(super) for_events: bool,
-    /// What the proxy answers in the engine's place.
+    /// The proxy's answer in the engine's place.
     pub(super) substitute: Option<Vec<u8>>,
 }
 
@@ -36,7 +36,7 @@ impl Request {
     }
 }
 
-/// Method and path of a request's first line.
+/// Returns method and path of a request's first line.
 pub(super) fn short(line: &str) -> &str {
     let end = line.find('?').or_else(|| line.rfind(' ')).unwrap_or(line.len());
     &line[..end]
@@ -49,21 +49,21 @@ pub(super) enum End {
     Reset,
 }
 
-/// One connection of a client and what is known of it.
+/// A connection of a client and its state.
 #[derive(Debug)]
 pub(super) struct Link {
-    /// In the order of their coming, from 0.
+    /// Its number in order of acceptance, from 0.
     pub(super) number: u64,
     opening: Mutex<Vec<u8>>,
     /// Requests whose answers have not been passed on in full.
     outstanding: Mutex<VecDeque<Arc<Request>>>,
-    /// Something new is outstanding.
+    /// Notified of each new request.
     pub(super) asked: Notify,
     engaged: Mutex<HashSet<Occurrence>>,
     end: watch::Sender<Option<End>>,
-    /// How many stalls hold back what goes to the client.
+    /// How many stalls hold back data to the client.
     silent: AtomicUsize,
-    /// The client sends nothing any more.
+    /// Whether the client has ended its data.
     pub(super) client_gone: AtomicBool,
 }
 
@@ -85,7 +85,7 @@ impl Link {
         }
     }
 
-    pub(super) fn heard(&self, bytes: &[u8]) {
+    pub(super) fn record_opening(&self, bytes: &[u8]) {
         let mut opening = lock(&self.opening);
         let missing = OPENING.saturating_sub(opening.len());
         opening.extend(bytes.iter().take(missing));
@@ -114,7 +114,7 @@ impl Link {
         lock(&self.outstanding).pop_front();
     }
 
-    /// Whether this is among what has happened here, or `take` lets it.
+    /// Whether this occurrence has taken effect here, or `take` permits it.
     pub(super) fn engaged(&self, occurrence: Occurrence, take: impl FnOnce() -> bool) -> bool {
         let mut engaged = lock(&self.engaged);
         if engaged.contains(&occurrence) {
@@ -122,7 +122,7 @@ impl Link {
         }
         let taken = take();
         if taken {
-            // Requests of the past do not come again.
+            // Former requests do not occur again.
             if let Some(request) = occurrence.request {
                 engaged.retain(|other| other.request.is_none_or(|other| other + 64 > request));
             }
@@ -135,7 +135,7 @@ impl Link {
         self.end.send_modify(|end| *end = end.or(Some(how)));
     }
 
-    /// Resolves when it is to be ended from outside.
+    /// Resolves when the connection is to be ended by a call.
     pub(super) async fn ended(&self) -> End {
         match self.end.subscribe().wait_for(Option::is_some).await {
             Ok(end) => end.unwrap_or(End::Close),

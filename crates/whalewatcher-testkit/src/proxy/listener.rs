@@ -1,4 +1,4 @@
-//! Where the proxy listens, stops listening, and listens again.
+//! The proxy's listener, which can stop listening and listen again.
 
 use std::{
     fs, io,
@@ -22,7 +22,7 @@ use super::{
 
 const BACKLOG: u32 = 1024;
 
-/// Where to listen.
+/// An address to listen on.
 #[derive(Debug)]
 pub(super) enum Place {
     Unix(PathBuf),
@@ -33,11 +33,11 @@ pub(super) enum Place {
 enum Door {
     Unix(UnixListener),
     Tcp(TcpListener),
-    /// Closed. A bound TCP socket that does not listen keeps the port from others.
+    /// Closed. A bound TCP socket that does not listen reserves the port.
     Shut(Option<TcpSocket>),
 }
 
-/// A door that can be closed and opened at any time, with immediate effect.
+/// A listener that can be closed and opened at any time, with immediate effect.
 #[derive(Debug)]
 pub(super) struct Listener {
     runtime: Handle,
@@ -72,7 +72,7 @@ impl Listener {
         self.door.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next connection. Waits for as long as it takes, also for the door to be opened.
+    /// Returns the next connection. Waits without a time limit, also while the listener is closed.
     pub(super) async fn accept(&self) -> io::Result<Socket> {
         loop {
             tokio::select! {
@@ -94,7 +94,7 @@ impl Listener {
         })
     }
 
-    /// Listens no more. Connections that were not accepted yet are lost.
+    /// Stops listening. Connections that were not accepted yet are lost.
     pub(super) fn close(&self, how: Refusal) {
         let mut door = self.door();
         let _context = self.runtime.enter();
@@ -118,14 +118,14 @@ impl Listener {
         }
     }
 
-    /// Listens again, with a new socket file or at the same port. Nothing happens if it does.
+    /// Listens again, with a new socket file or at the same port. Does nothing if it listens.
     pub(super) fn open(&self) -> Result<(), Error> {
         let mut door = self.door();
         let Door::Shut(socket) = &mut *door else { return Ok(()) };
         let _context = self.runtime.enter();
         let opened = match &self.place {
             Place::Unix(path) => {
-                // Binding says it if this was in vain.
+                // If this failed, binding reports it.
                 let _ = fs::remove_file(path);
                 UnixListener::bind(path).map(Door::Unix)
             }
@@ -154,7 +154,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
-/// A free port of this host, for this host only.
+/// Returns a free port of this host.
 pub(super) fn any_port() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 0).into()
 }

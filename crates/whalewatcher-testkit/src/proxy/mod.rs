@@ -1,12 +1,13 @@
-//! A proxy between a client and an engine that breaks what passes, for tests of how the client copes.
+//! A proxy between a client and an engine that injects faults, for tests of the client.
 //!
-//! It listens on a unix socket or a TCP port and passes bytes on to a unix socket or a TCP port, whatever protocol
-//! they are in. Where it sees HTTP/1.1 it also knows which request is being answered, so that faults can be limited
-//! to the event stream, single events can vanish from it, and requests can be answered in the engine's place.
+//! It listens on a unix socket or a TCP port and passes bytes on to a unix socket or a TCP port, for any protocol. In
+//! HTTP/1.1 it also knows which request is being answered, so that faults can be limited to the event stream, single
+//! events can be dropped, and requests can be answered in the engine's place.
 //!
-//! A [`Fault`] is [injected](Proxy::inject) at any time, for all connections or only for some, and works until it is
-//! [lifted](Proxy::lift), all are [healed](Proxy::heal), or it has happened as [often](Fault::times) as it was to.
-//! What has passed and happened is [counted](Stats) and can be [awaited](Proxy::until), so a test need not sleep.
+//! A [`Fault`] is [injected](Proxy::inject) at any time, for all connections or for some, and lasts until it is
+//! [lifted](Proxy::lift), all are [healed](Proxy::heal), or it has taken effect a given [number of
+//! times](Fault::times). [Statistics](Stats) count what has passed, and can be [awaited](Proxy::until), so a test
+//! need not sleep.
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
@@ -15,9 +16,9 @@
 //! let proxy = Proxy::builder().upstream("unix:///run/docker.sock").start()?;
 //! println!("point your client at {}", proxy.endpoint());
 //!
-//! // The event stream goes silent without ending; requests still work.
+//! // The event stream stalls without ending; requests still work.
 //! proxy.inject(Fault::stall().on_requests("/events"))?;
-//! // The next start is never told.
+//! // The next start event is dropped.
 //! proxy.inject(Fault::drop_events(r#""Action":"start""#).times(1))?;
 //! // The next two lists fail.
 //! proxy.inject(Fault::answer(500, r#"{"message":"out of luck"}"#).on_requests("/containers/json").times(2))?;
@@ -25,8 +26,8 @@
 //! # Ok::<(), whalewatcher_testkit::proxy::Error>(()) }).unwrap();
 //! ```
 //!
-//! For soak tests, [`RandomFaults`] makes up faults from a seed. Each fault prints as a line of a script, and is read
-//! back from it:
+//! For soak tests, [`RandomFaults`] generates faults from a seed. Each fault displays as a line of a script, and is
+//! parsed from it:
 //!
 //! ```
 //! use whalewatcher_testkit::proxy::{Fault, RandomFaults};

@@ -1,4 +1,4 @@
-//! The way out in one direction: bytes wait, trickle, vanish, change, or are the last ones here.
+//! The output of one direction: bytes are delayed, dripped, dropped, replaced, or end.
 
 use std::{
     collections::HashMap,
@@ -20,7 +20,7 @@ use super::{
     socket::Writer,
 };
 
-/// Writes to one side of a connection what comes from the other.
+/// Writes data from one side of a connection to the other.
 pub(super) struct Outlet<'a> {
     pub(super) shared: &'a Shared,
     pub(super) link: &'a Link,
@@ -28,12 +28,12 @@ pub(super) struct Outlet<'a> {
     direction: Direction,
     writer: Writer<'a>,
     counters: HashMap<Occurrence, Counter>,
-    /// Bytes have been swallowed: nothing will make sense any more.
+    /// Bytes were dropped: what follows would be malformed.
     dead: bool,
     next_drop: Option<Instant>,
 }
 
-/// What is counted of a fault's occurrence in one direction.
+/// The state of a fault's occurrence in one direction.
 struct Counter {
     passed: u64,
     changed: u64,
@@ -41,23 +41,23 @@ struct Counter {
     hit: bool,
 }
 
-/// What is to be done with the bytes at hand.
+/// What to do with the next bytes.
 #[derive(Default)]
 struct Plan {
     stall: Option<(Arc<Armed>, bool)>,
     delay: Duration,
     drip: Option<(u64, Duration)>,
-    /// So many more bytes, then this.
+    /// Pass so many more bytes, then do this.
     last: Option<(u64, Last, Arc<Armed>)>,
     counting: Vec<Occurrence>,
-    garbling: Vec<Arc<Armed>>,
+    corrupting: Vec<Arc<Armed>>,
     slowing: Vec<Arc<Armed>>,
 }
 
 #[derive(Clone, Copy)]
 enum Last {
     End(End),
-    /// Nothing more to this side.
+    /// Pass nothing more to this side.
     Shut,
 }
 
@@ -68,7 +68,7 @@ impl<'a> Outlet<'a> {
         Self { shared, link, faults, direction, writer, counters, dead, next_drop: None }
     }
 
-    /// Writes this, which belongs to that request or its answer.
+    /// Writes data that belongs to this request or its answer.
     pub(super) async fn send(&mut self, mut bytes: &[u8], about: Option<&Request>) -> Result<(), End> {
         let begun = Instant::now();
         while !bytes.is_empty() && !self.dead {
@@ -102,8 +102,8 @@ impl<'a> Outlet<'a> {
             let most = plan.last.as_ref().map_or(most, |(left, ..)| most.min(*left));
             let (piece, rest) = bytes.split_at(bytes.len().min(usize::try_from(most).unwrap_or(usize::MAX)));
             let mut piece = piece.to_vec();
-            for armed in &plan.garbling {
-                self.garble(armed, about, &mut piece);
+            for armed in &plan.corrupting {
+                self.corrupt(armed, about, &mut piece);
             }
             self.write(&piece, about).await?;
             bytes = rest;
@@ -124,12 +124,12 @@ impl<'a> Outlet<'a> {
         Ok(())
     }
 
-    /// Nothing comes any more from the other side. Passes that on, unless a stall keeps it.
+    /// Handles the end of data from the other side. Passes it on, unless a stall holds it back.
     pub(super) async fn finish(&mut self, about: Option<&Request>) -> Result<(), End> {
         loop {
             let stalled = self.dead || self.plan(about).stall.is_some();
             match self.direction {
-                // The client is gone: nobody is left to stall.
+                // The client is gone, so there is nothing to stall.
                 _ if !stalled => break,
                 Direction::ToEngine => return Err(End::Close),
                 _ if self.dead => std::future::pending::<()>().await,
@@ -139,12 +139,12 @@ impl<'a> Outlet<'a> {
         self.shut().await
     }
 
-    /// Says that nothing more comes.
+    /// Ends the data to this side.
     pub(super) async fn shut(&mut self) -> Result<(), End> {
         self.writer.shutdown().await.map_err(|_| End::Close)
     }
 
-    /// Faults have changed while nothing was to be sent: some need no bytes to happen.
+    /// Handles a change of the faults while there was no data: some take effect without any.
     pub(super) async fn idle(&mut self, about: Option<&Request>) -> Result<(), End> {
         let due = |armed: &Armed| matches!(armed.fault.kind, FaultKind::Cut { after: 0, .. });
         let all = self.faults.borrow_and_update().clone();
@@ -170,8 +170,8 @@ impl<'a> Outlet<'a> {
                 | FaultKind::Stall { .. }
                 | FaultKind::Delay(_)
                 | FaultKind::Drip { .. }
-                | FaultKind::Garble { .. } => true,
-                // Of HTTP, the answers are truncated before they come here.
+                | FaultKind::Corrupt { .. } => true,
+                // Answers of HTTP are truncated before.
                 FaultKind::Truncate { .. } => about.is_none(),
                 _ => false,
             };
@@ -198,7 +198,7 @@ impl<'a> Outlet<'a> {
                 plan.drip = Some((most.min(bytes.max(1)), pause.max(every)));
                 plan.slowing.push(armed.clone());
             }
-            FaultKind::Garble { .. } => plan.garbling.push(armed.clone()),
+            FaultKind::Corrupt { .. } => plan.corrupting.push(armed.clone()),
             FaultKind::Cut { after, reset } => {
                 self.plan_last(armed, occurrence, after, Last::End(how(reset)), plan);
             }
@@ -239,8 +239,8 @@ impl<'a> Outlet<'a> {
         }
     }
 
-    fn garble(&mut self, armed: &Armed, about: Option<&Request>, piece: &mut [u8]) {
-        let FaultKind::Garble { after, count, one_in, high, seed } = armed.fault.kind else { return };
+    fn corrupt(&mut self, armed: &Armed, about: Option<&Request>, piece: &mut [u8]) {
+        let FaultKind::Corrupt { after, count, one_in, high, seed } = armed.fault.kind else { return };
         let counter = self.counter(armed.occurrence(about), seed);
         let before = counter.changed;
         for byte in piece {
@@ -255,7 +255,7 @@ impl<'a> Outlet<'a> {
         }
     }
 
-    /// Waits for the faults to change, for nothing may pass.
+    /// Waits for a change of the faults, because nothing may pass.
     async fn wait(&mut self) -> Result<(), End> {
         let to_client = self.direction == Direction::ToClient;
         if to_client && self.link.client_gone.load(Ordering::Relaxed) {
@@ -269,7 +269,7 @@ impl<'a> Outlet<'a> {
         while !piece.is_empty() {
             let written = tokio::select! {
                 written = self.writer.write(piece) => written.map_err(|_| End::Close)?,
-                // It may be that the other side does not read.
+                // The other side may not be reading.
                 _ = self.faults.changed() => {
                     self.idle(about).await?;
                     continue;
@@ -304,7 +304,7 @@ fn how(reset: bool) -> End {
     if reset { End::Reset } else { End::Close }
 }
 
-/// Something is held back, for as long as this lives.
+/// Counts a direction that is held back, for as long as it lives.
 struct Stalled<'a> {
     shared: &'a Shared,
     silent: Option<&'a Link>,

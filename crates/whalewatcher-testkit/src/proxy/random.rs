@@ -1,13 +1,13 @@
-//! Faults made up from a seed, for soak tests.
+//! Faults from a seed, for soak tests.
 
 use std::time::Duration;
 
 use super::fault::{Fault, FaultKind, Refusal};
 
-/// Makes up one fault after the other; the same ones from the same seed and weights.
+/// Generates faults, the same ones from the same seed and weights.
 ///
-/// Each is one that a client can notice and recover from: it happens a few times at most, or is to be
-/// [lifted](super::Proxy::lift) after a while. Bytes are garbled such that text cannot be mistaken for other text.
+/// A client can detect each and recover from it: it takes effect a few times at most, or is to be
+/// [lifted](super::Proxy::lift) after a while. Bytes are replaced such that no text becomes other text.
 #[derive(Clone, Debug)]
 pub struct RandomFaults {
     random: fastrand::Rng,
@@ -15,7 +15,7 @@ pub struct RandomFaults {
     requests: Vec<String>,
 }
 
-/// What [`RandomFaults`] chooses from.
+/// The kinds that [`RandomFaults`] chooses from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Family {
@@ -23,34 +23,34 @@ pub enum Family {
     Cut,
     /// Nothing passes while it lasts.
     Stall,
-    /// Bytes vanish, and connections are silent for good.
+    /// Bytes are dropped, and connections stay silent.
     Swallow,
     /// New connections are not answered.
     BlackHole,
-    /// Everything waits a little.
+    /// Each piece is delayed a little.
     Delay,
-    /// Bytes trickle.
+    /// Bytes pass slowly.
     Drip,
     /// Answers end early.
     Truncate,
     /// Bytes are replaced.
-    Garble,
+    Corrupt,
     /// The proxy answers 500.
     Answer,
-    /// Nobody listens.
+    /// Connections are refused.
     Refuse,
-    /// The socket file is another one.
+    /// The socket file is replaced.
     ReplaceSocket,
-    /// Events vanish.
+    /// Events are dropped.
     DropEvents,
-    /// Events come twice.
+    /// Events are sent twice.
     RepeatEvents,
-    /// Events come late.
+    /// Events are sent late.
     DelayEvents,
 }
 
 impl Family {
-    /// All there are.
+    /// All families.
     pub const ALL: [Self; 14] = [
         Self::Cut,
         Self::Stall,
@@ -59,7 +59,7 @@ impl Family {
         Self::Delay,
         Self::Drip,
         Self::Truncate,
-        Self::Garble,
+        Self::Corrupt,
         Self::Answer,
         Self::Refuse,
         Self::ReplaceSocket,
@@ -70,7 +70,7 @@ impl Family {
 }
 
 impl RandomFaults {
-    /// All families alike, and requests as Docker's clients make them.
+    /// Creates a generator with equal weights, and the requests of Docker's clients.
     pub fn new(seed: u64) -> Self {
         Self {
             random: fastrand::Rng::with_seed(seed),
@@ -81,7 +81,7 @@ impl RandomFaults {
         }
     }
 
-    /// A family comes this often, compared with the others; 1 unless said, and never with 0.
+    /// Sets how often a family is chosen, relative to the others; 1 by default, and never with 0.
     #[must_use]
     pub fn weight(mut self, family: Family, weight: u32) -> Self {
         for entry in &mut self.weights {
@@ -92,15 +92,15 @@ impl RandomFaults {
         self
     }
 
-    /// Every other fault is limited to requests whose first line contains one of these. With none, as is right for
-    /// what is not HTTP/1.1, all concern connections as a whole.
+    /// Limits every other fault to requests whose first line contains one of these. With none, as is right for
+    /// protocols other than HTTP/1.1, all concern whole connections.
     #[must_use]
     pub fn requests<S: Into<String>>(mut self, requests: impl IntoIterator<Item = S>) -> Self {
         self.requests = requests.into_iter().map(Into::into).collect();
         self
     }
 
-    /// The next one. With all weights 0, a cut.
+    /// Returns the next fault. With all weights 0, a cut.
     pub fn next_fault(&mut self) -> Fault {
         let fault = match self.family() {
             Family::Cut => {
@@ -113,12 +113,12 @@ impl RandomFaults {
             Family::Delay => Fault::delay(self.pause(50)),
             Family::Drip => Fault::drip(self.random.u64(64..4096), self.pause(5)),
             Family::Truncate => Fault::truncate_after(self.bytes()).times(1),
-            Family::Garble => {
+            Family::Corrupt => {
                 let (after, count, seed) = (self.bytes(), self.random.u64(1..8), self.random.u64(..));
-                Fault::new(FaultKind::Garble { after, count, one_in: 1, high: true, seed }).times(1)
+                Fault::new(FaultKind::Corrupt { after, count, one_in: 1, high: true, seed }).times(1)
             }
             Family::Answer => {
-                // Not 404, which would say that a container is gone.
+                // Not 404, which would mean that a container is gone.
                 let status = self.random.choice([500, 502, 503, 400]).unwrap_or(500);
                 Fault::answer(status, r#"{"message":"a fault"}"#).times(self.random.u64(1..4))
             }
@@ -150,7 +150,7 @@ impl RandomFaults {
         Family::Cut
     }
 
-    /// Often none, often few, rarely many.
+    /// Often 0, often small, rarely large.
     fn bytes(&mut self) -> u64 {
         let magnitude = self.random.u32(..14);
         self.random.u64(..1 << magnitude)

@@ -1,4 +1,4 @@
-//! A connection from its acceptance to its end: bytes between two sockets, each direction for itself.
+//! A connection from its acceptance to its end: bytes between two sockets, each direction separately.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -70,7 +70,7 @@ fn swallowed_by_black_hole(shared: &Shared, link: &Link) -> bool {
     hole.is_some()
 }
 
-/// Hears everything and says nothing, until the client goes.
+/// Reads everything and sends nothing, until the client closes the connection.
 async fn listen(shared: &Shared, client: &mut Socket) {
     let (mut from_client, _to_client) = client.split();
     let mut buffer = vec![0; BUFFER];
@@ -99,7 +99,7 @@ async fn requests(mut client: Reader<'_>, mut engine: Outlet<'_>) -> Result<(), 
             engine.send(&rest, None).await?;
             return engine.finish(link.asking().as_deref()).await;
         }
-        link.heard(&buffer[..count]);
+        link.record_opening(&buffer[..count]);
         incoming.decoder.push(&buffer[..count]);
         while let Some((bytes, about)) = incoming.next(shared, link) {
             engine.send(&bytes, about.as_deref()).await?;
@@ -119,7 +119,7 @@ impl Requests {
         Self { decoder: Decoder::new(Role::Requests), count: 0, current: None }
     }
 
-    /// What the engine gets next of what was received, and the request which that belongs to.
+    /// Returns what the engine receives next, and the request to which it belongs.
     fn next(&mut self, shared: &Shared, link: &Link) -> Option<(Vec<u8>, Option<Arc<Request>>)> {
         loop {
             let bytes = match self.decoder.next(false)? {
@@ -135,7 +135,7 @@ impl Requests {
                 | Piece::LastChunk(bytes) => bytes,
             };
             match &self.current {
-                // The engine does not get to see it.
+                // The engine does not receive it.
                 Some(request) if request.substitute.is_some() => {}
                 current => return Some((bytes, current.clone())),
             }

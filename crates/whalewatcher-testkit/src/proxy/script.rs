@@ -1,23 +1,23 @@
 //! Faults as lines of a script: `cut after=120 toward=client requests=/events times=1`.
 //!
-//! A line has words parted by spaces, the first of which names the kind and the others say `key=value`. In values,
-//! spaces, `%` and everything that is not printable ASCII are written as `%` and two hexadecimal digits.
+//! A line consists of words separated by spaces: the kind, then `key=value`. In values, spaces, `%` and everything
+//! that is not printable ASCII are written as `%` and two hexadecimal digits.
 
 use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
 
 use super::fault::{Direction, Fault, FaultKind, Refusal, Scope};
 
-/// Why a line is no fault.
+/// The reason why a line is no fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScriptError {
     /// There is no such kind of fault.
     #[error("'{0}' is no kind of fault")]
     Kind(String),
-    /// The kind needs this.
+    /// The kind needs this key.
     #[error("'{0}=…' is missing")]
     Missing(&'static str),
-    /// A word cannot be understood.
+    /// A word cannot be parsed.
     #[error("'{0}' cannot be understood")]
     Word(String),
 }
@@ -33,8 +33,8 @@ impl fmt::Display for Fault {
             FaultKind::Delay(by) => write!(f, "delay by={}", Time(*by)),
             FaultKind::Drip { bytes, every } => write!(f, "drip bytes={bytes} every={}", Time(*every)),
             FaultKind::Truncate { after } => write!(f, "truncate after={after}"),
-            FaultKind::Garble { after, count, one_in, high, seed } => {
-                write!(f, "garble after={after} count={count} one-in={one_in} high={high} seed={seed}")
+            FaultKind::Corrupt { after, count, one_in, high, seed } => {
+                write!(f, "corrupt after={after} count={count} one-in={one_in} high={high} seed={seed}")
             }
             FaultKind::Answer { status, body } => write!(f, "answer status={status} body={}", Escaped(body)),
             FaultKind::Refuse(Refusal::Closed) => f.write_str("refuse how=closed"),
@@ -104,7 +104,7 @@ impl FromStr for Fault {
     }
 }
 
-/// The words of a line that nobody has taken yet.
+/// The words of a line that are not parsed yet.
 struct Values(BTreeMap<String, String>);
 
 impl Values {
@@ -127,7 +127,7 @@ impl Values {
                 FaultKind::Drip { bytes: self.needed("bytes")?, every: self.needed::<Time>("every")?.0 }
             }
             "truncate" => FaultKind::Truncate { after: self.needed("after")? },
-            "garble" => FaultKind::Garble {
+            "corrupt" => FaultKind::Corrupt {
                 after: self.needed("after")?,
                 count: self.needed("count")?,
                 one_in: self.needed("one-in")?,
@@ -229,8 +229,8 @@ mod tests {
             Fault::delay(Duration::new(1, 500)),
             Fault::drip(3, Duration::from_millis(20)),
             Fault::truncate_after(5),
-            Fault::garble_at(1, 2, u64::MAX),
-            Fault::garble_one_in(100, 3),
+            Fault::corrupt_at(1, 2, u64::MAX),
+            Fault::corrupt_one_in(100, 3),
             Fault::answer(500, "{\"message\": \"ü\"}"),
             Fault::refuse(Refusal::Closed),
             Fault::refuse(Refusal::Gone),

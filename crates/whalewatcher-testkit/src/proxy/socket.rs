@@ -1,4 +1,4 @@
-//! Unix sockets and TCP, as one.
+//! Unix sockets and TCP.
 
 use std::{fmt, io, path::PathBuf, str::FromStr};
 
@@ -7,7 +7,7 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
-/// Where to connect to or to listen.
+/// An address to connect to or to listen on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Endpoint {
@@ -42,25 +42,25 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// Why a proxy cannot work.
+/// The reason why a proxy cannot work.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// Neither `unix:///path`, nor `/path`, nor `tcp://host:port`.
     #[error("'{0}' is no endpoint: expected unix:///path or tcp://host:port")]
     Endpoint(String),
-    /// It was not told where the engine is.
+    /// The builder has no upstream.
     #[error("the proxy needs an upstream")]
     NoUpstream,
     /// The proxy must be started from within a tokio runtime with I/O and time enabled.
     #[error("there is no tokio runtime to work on")]
     NoRuntime,
-    /// It cannot listen there, for the first time or again.
+    /// The proxy cannot listen there, for the first time or again.
     #[error("cannot listen at {endpoint}")]
     Listen {
-        /// Where it tried to.
+        /// The endpoint.
         endpoint: String,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
 }
@@ -83,7 +83,7 @@ impl Socket {
         }
     }
 
-    /// Each write is to leave at once.
+    /// Sends each write at once.
     pub(super) fn tcp(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         Ok(Self::Tcp(stream))
@@ -102,10 +102,10 @@ impl Socket {
         }
     }
 
-    /// Closes it; TCP with a reset.
+    /// Closes the connection; TCP with a reset.
     pub(super) fn reset(self) {
         if let Self::Tcp(stream) = self {
-            // Of no use only if the connection is gone already.
+            // Fails only if the connection is gone already.
             let _ = stream.set_zero_linger();
         }
     }

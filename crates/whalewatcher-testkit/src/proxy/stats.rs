@@ -1,13 +1,13 @@
-//! What the proxy counts, for tests to read and to wait for.
+//! The statistics of the proxy, for tests to read and to wait for.
 
 use std::{collections::BTreeMap, fmt};
 
 use tokio::sync::watch;
 
-/// How many different request lines are told apart; those beyond are only counted.
+/// How many different request lines are counted separately; those beyond are only counted in total.
 const MAX_LINES: usize = 4096;
 
-/// Names a fault that was injected.
+/// The name of a fault that was injected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FaultId(pub(super) u64);
 
@@ -17,44 +17,44 @@ impl fmt::Display for FaultId {
     }
 }
 
-/// What has passed the proxy so far, at one moment.
+/// The statistics of the proxy at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Connections taken since the start.
+    /// Connections accepted since the start.
     pub accepted: u64,
     /// Connections open now.
     pub open: usize,
-    /// Connections that could not be passed on, for the engine was not to be reached.
+    /// Connections that could not be passed on, because the engine could not be reached.
     pub unreachable: u64,
     /// HTTP/1.1 requests seen, answered or not.
     pub requests: u64,
-    /// The same by method and path, such as `GET /v1.51/events`; the first 4,096 different ones.
+    /// Requests by method and path, such as `GET /v1.51/events`; the first 4,096 different ones.
     pub lines: BTreeMap<String, u64>,
     /// Bytes passed on to clients.
     pub to_client: u64,
     /// Bytes passed on to the engine.
     pub to_engine: u64,
-    /// Bytes taken and thrown away.
+    /// Bytes read and dropped.
     pub swallowed: u64,
-    /// Connections in which something is held back by a stall at the moment, counted for each direction.
+    /// Directions of connections in which a stall holds data back now.
     pub stalled: usize,
     /// Lines of event streams (of requests whose path ends with `/events`) passed on.
     pub events: u64,
-    /// Lines of event streams that vanished.
+    /// Lines of event streams that were dropped.
     pub dropped: u64,
-    /// How often each fault has had an effect.
+    /// How often each fault has taken effect.
     pub hits: BTreeMap<FaultId, u64>,
 }
 
 impl Stats {
-    /// Requests whose method and path contain this.
+    /// Returns the number of requests whose method and path contain this.
     pub fn requests_of(&self, containing: &str) -> u64 {
         self.lines.iter().filter(|(line, _)| line.contains(containing)).map(|(_, count)| count).sum()
     }
 
-    /// How often a fault has had an effect: connections cut, garbled, stalled or slowed, answers given or truncated,
-    /// events dropped, repeated or delayed. A stall counts when it first holds back or swallows something.
+    /// Returns how often a fault has taken effect: connections cut, corrupted, stalled or slowed, answers given or
+    /// truncated, events dropped, repeated or delayed. A stall counts when it first holds back or drops data.
     pub fn hits_of(&self, fault: FaultId) -> u64 {
         self.hits.get(&fault).copied().unwrap_or(0)
     }
@@ -73,7 +73,7 @@ impl Stats {
     }
 }
 
-/// The statistics as they are kept.
+/// The statistics, updated by the proxy.
 #[derive(Debug, Default)]
 pub(super) struct Counting(watch::Sender<Stats>);
 

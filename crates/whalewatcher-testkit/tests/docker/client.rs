@@ -63,23 +63,23 @@ pub(crate) async fn list(server: &Server, query: &str) -> Vec<Value> {
     serde_json::from_slice(&answer.body).unwrap()
 }
 
-/// The names that a list has, in its order.
+/// The names in a list, in its order.
 pub(crate) async fn names(server: &Server, query: &str) -> Vec<String> {
     let entries = list(server, query).await;
     entries.iter().map(|entry| entry["Names"][0].as_str().unwrap()[1..].into()).collect()
 }
 
-/// `filters=…` for a query.
+/// Returns `filters=…` for a query.
 pub(crate) fn filters(json: &str) -> String {
     form_urlencoded::Serializer::new(String::new()).append_pair("filters", json).finish()
 }
 
-/// What comes back for these bytes, until the connection is closed.
+/// Sends these bytes, and returns everything up to the end of the connection.
 pub(crate) async fn raw(server: &Server, request: &str) -> Vec<u8> {
     let mut stream = UnixStream::connect(server.socket()).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
-    // However it is closed.
+    // The connection may be closed in any way.
     let _ = stream.read_to_end(&mut answer).await;
     answer
 }
@@ -92,14 +92,14 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    /// Returns when the headers have arrived, which does not mean that anything is registered.
+    /// Returns when the headers have arrived, which does not mean that the stream is registered.
     pub(crate) async fn request(server: &Server, query: &str) -> Self {
         let response = send(server, Method::GET, &format!("/events?{query}")).await.unwrap();
         assert_eq!(response.status(), 200);
         Self { body: response.into_body(), rest: Vec::new(), lines: VecDeque::new() }
     }
 
-    /// Returns when the one more listener is registered.
+    /// Returns when one more listener is registered.
     pub(crate) async fn registered(server: &Server, query: &str) -> Self {
         let registered = server.stats().registered;
         let events = Self::request(server, query).await;
@@ -107,7 +107,7 @@ impl Events {
         events
     }
 
-    /// The next event, or none if the stream has ended, in whatever way.
+    /// Returns the next event; `None` at the end of the stream.
     pub(crate) async fn next(&mut self) -> Option<Value> {
         loop {
             if let Some(line) = self.lines.pop_front() {
@@ -121,7 +121,7 @@ impl Events {
         }
     }
 
-    /// The next events as `action name`.
+    /// Returns the next events as `action name`.
     pub(crate) async fn reported(&mut self, count: usize) -> Vec<String> {
         let mut reported = Vec::new();
         while reported.len() < count {
@@ -132,7 +132,7 @@ impl Events {
         reported
     }
 
-    /// All events up to the end of the stream, as `action name`.
+    /// Returns all events up to the end of the stream, as `action name`.
     pub(crate) async fn all(mut self) -> Vec<String> {
         let mut reported = Vec::new();
         while let Some(event) = self.next().await {
@@ -143,7 +143,7 @@ impl Events {
     }
 }
 
-/// The engine's time now, as `since` and `until` take it; what happens next is later.
+/// The engine's time now, as `since` and `until` take it; later events have later times.
 pub(crate) fn now(server: &Server) -> String {
     let now = server.clock().now();
     format!("{}.{:09}", now.as_second(), now.subsec_nanosecond())

@@ -1,4 +1,4 @@
-//! What each call makes of a container, and which events tell of it.
+//! Each call's effect on a container, and its events in order.
 
 use jiff::{SignedDuration, Timestamp};
 use whalewatcher_testkit::docker::{ContainerSpec, Error, RestartPolicy, Server, Update};
@@ -117,7 +117,7 @@ async fn a_finished_exec_leaves_its_container_alive() {
 }
 
 #[tokio::test]
-async fn a_container_that_is_to_be_removed_is_gone_with_its_exit() {
+async fn a_container_with_auto_remove_is_gone_with_its_exit() {
     let (server, mut events) = watched().await;
     server.run(ContainerSpec::new("web").auto_remove(true)).unwrap();
     server.exit("web", 0).unwrap();
@@ -135,7 +135,7 @@ async fn removal_by_force_kills_first() {
 }
 
 #[tokio::test]
-async fn a_container_that_waits_for_its_restart_counts_as_running_without_a_process() {
+async fn a_restarting_container_counts_as_running_without_a_process() {
     let (server, _) = watched().await;
     let spec = ContainerSpec::new("loop").restart(RestartPolicy::OnFailure);
     server.run(spec).unwrap();
@@ -148,7 +148,7 @@ async fn a_container_that_waits_for_its_restart_counts_as_running_without_a_proc
     assert_eq!(names(&server, "").await, ["loop"]);
     server.start("loop").unwrap();
     assert_eq!(inspect(&server, "loop").await["RestartCount"], 1);
-    // A success ends it for good.
+    // An exit with code 0 ends it for good.
     server.exit("loop", 0).unwrap();
     assert_eq!(inspect(&server, "loop").await["State"]["Status"], "exited");
 }
@@ -178,7 +178,7 @@ async fn a_status_can_be_forced_until_the_next_change() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_done_is_an_error_that_says_why() {
+async fn an_impossible_call_is_an_error_with_a_reason() {
     let (server, _) = watched().await;
     server.run("web").unwrap();
     let id = server.create("other").unwrap();
@@ -191,11 +191,11 @@ async fn what_cannot_be_done_is_an_error_that_says_why() {
     let taken = server.rename("web", "other").unwrap_err();
     assert_eq!(taken.to_string(), format!("the name other is in use by container {id}"));
     assert!(matches!(server.create("web"), Err(Error::NameInUse { .. })));
-    assert_eq!(server.stop("nobody").unwrap_err().to_string(), "no such container: nobody");
+    assert_eq!(server.stop("none").unwrap_err().to_string(), "no such container: none");
 }
 
 #[tokio::test]
-async fn times_strictly_increase_when_the_clock_stands_still_and_follow_it_when_it_is_set_back() {
+async fn times_increase_strictly_unless_the_clock_is_set_back() {
     let start: Timestamp = "2026-01-31T12:00:00Z".parse().unwrap();
     let clock = whalewatcher_testkit::docker::Clock::stepped(start);
     let server = Server::builder().clock(clock.clone()).start().unwrap();

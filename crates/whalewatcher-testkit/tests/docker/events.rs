@@ -1,4 +1,4 @@
-//! The event stream, with what surprises its clients.
+//! The event stream, including what surprises its clients.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ async fn every_event_stream_is_registered_soon_after_its_headers() {
 }
 
 #[tokio::test]
-async fn with_since_what_happens_before_the_registration_is_replayed() {
+async fn events_before_the_registration_are_replayed_with_since() {
     let server = Server::builder().start().unwrap();
     server.run("before").unwrap();
     let gate = server.hold_registrations();
@@ -59,7 +59,7 @@ async fn the_ring_remembers_the_last_256_events() {
 }
 
 #[tokio::test]
-async fn nothing_is_lost_or_repeated_between_the_replay_and_what_follows() {
+async fn replay_and_stream_join_without_gap_or_overlap() {
     let server = Server::builder().ring(100_000).start().unwrap();
     let since = now(&server);
     let driver = tokio::spawn({
@@ -93,7 +93,7 @@ async fn until_ends_the_stream_when_the_engines_clock_reaches_it() {
     assert!(events.all().await.is_empty());
     server.until(|stats| stats.listeners == 0).await;
     server.create("late").unwrap();
-    // One in the past: what the ring has, and no more.
+    // One in the past: the events in the ring, and no more.
     let past = Events::request(&server, "since=1769860799.5&until=1769860809.000000001").await;
     assert_eq!(past.all().await, ["create early"]);
 }
@@ -145,12 +145,11 @@ async fn a_listener_that_is_too_slow_is_skipped_silently() {
             last += 1;
             server.create(format!("c{last}")).unwrap();
         }
-        // The other one loses nothing.
+        // The other listener loses nothing.
         fast.reported(100).await;
     }
     assert!(last > 1024);
-    // What was queued is delivered, and then what comes when there is room again, without a word about what is
-    // missing in between.
+    // Queued events are delivered, and later ones once there is room again; nothing marks the gap between them.
     let delivered = last - server.skipped();
     let reported = slow.reported(delivered.try_into().unwrap()).await;
     assert!(reported.len() > 1024 && reported[1024] == "create c1025");
@@ -165,7 +164,7 @@ async fn a_listener_has_time_to_make_room() {
     for number in 0..10 {
         server.create(format!("c{number}")).unwrap();
     }
-    // Eight wait for a place, and get it in time.
+    // Eight wait for room, and get it in time.
     assert_eq!(server.skipped(), 0);
     assert_eq!(events.reported(10).await.len(), 10);
     for number in 10..20 {
@@ -178,7 +177,7 @@ async fn a_listener_has_time_to_make_room() {
 }
 
 #[tokio::test]
-async fn events_can_vanish_skip_and_come_twice() {
+async fn events_can_be_lost_skipped_and_repeated() {
     let server = Server::builder().start().unwrap();
     let since = now(&server);
     let mut events = Events::registered(&server, "").await;

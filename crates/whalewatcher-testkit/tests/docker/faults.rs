@@ -1,4 +1,4 @@
-//! The engine goes away, comes back, and ends.
+//! The engine stops, starts again, and ends.
 
 use tokio::net::{TcpStream, UnixStream};
 use whalewatcher_testkit::docker::{ContainerSpec, Error, RestartPolicy, Server};
@@ -30,7 +30,7 @@ async fn an_engine_that_is_gone_leaves_no_socket() {
     assert!(UnixStream::connect(server.socket()).await.is_err());
     assert!(TcpStream::connect(&port).await.is_err());
     assert!(events.all().await.is_empty());
-    // Twice is as good as once.
+    // A second call changes nothing.
     server.stop_listening().await;
     server.listen_again(true).unwrap();
     server.listen_again(true).unwrap();

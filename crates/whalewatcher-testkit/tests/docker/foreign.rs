@@ -1,4 +1,4 @@
-//! A client that knows nothing of this server, bollard, takes it for Docker.
+//! An independent client, bollard, works with this server.
 
 use std::collections::HashMap;
 
@@ -87,7 +87,7 @@ async fn bollard_follows_events() {
 }
 
 #[tokio::test]
-async fn bollard_comes_over_tcp_too() {
+async fn bollard_connects_over_tcp() {
     let server = Server::builder().tcp(true).start().unwrap();
     server.run("web").unwrap();
     let docker = Docker::connect_with_http(&server.tcp_endpoint().unwrap(), 10, API_DEFAULT_VERSION).unwrap();

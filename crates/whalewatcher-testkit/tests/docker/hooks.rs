@@ -1,4 +1,4 @@
-//! Hooks: what can be done to a request before it is answered, and to its answer before it is sent.
+//! Hooks: verdicts about requests before they are answered, and about answers before they are sent.
 
 use http_body_util::BodyExt;
 use hyper::Method;
@@ -6,7 +6,7 @@ use whalewatcher_testkit::docker::{Gate, Kind, Request, Server, Verdict};
 
 use crate::client::{Events, get, inspect, raw, send};
 
-/// The verdict for requests of this kind, none for others.
+/// Returns the verdict for requests of this kind, and passes others.
 fn only(kind: Kind, verdict: Verdict) -> impl Fn(&Request) -> Verdict + Send + Sync + 'static {
     move |request| if request.kind() == kind { verdict.clone() } else { Verdict::Pass }
 }
@@ -14,7 +14,7 @@ fn only(kind: Kind, verdict: Verdict) -> impl Fn(&Request) -> Verdict + Send + S
 const INSPECT: &str = "GET /containers/web/json HTTP/1.1\r\nhost: docker\r\n\r\n";
 
 #[tokio::test]
-async fn a_request_that_is_held_is_answered_with_what_is_true_afterwards() {
+async fn a_held_request_is_answered_with_the_later_state() {
     let server = Server::builder().start().unwrap();
     server.run("web").unwrap();
     let gate = Gate::closed();
@@ -32,7 +32,7 @@ async fn a_request_that_is_held_is_answered_with_what_is_true_afterwards() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_held_reports_what_was_true_before() {
+async fn a_held_answer_has_the_earlier_state() {
     let server = Server::builder().start().unwrap();
     server.run("web").unwrap();
     let gate = Gate::closed();
@@ -75,7 +75,7 @@ async fn another_answer_can_be_given_until_the_hook_is_removed() {
 }
 
 #[tokio::test]
-async fn garbage_is_sent_as_it_is_and_the_connection_closed() {
+async fn raw_bytes_are_sent_unchanged_and_the_connection_closed() {
     let server = Server::builder().start().unwrap();
     server.on_request(only(Kind::Inspect, Verdict::Garbage("\0\x01whale".into())));
     assert_eq!(raw(&server, INSPECT).await, b"\0\x01whale");
@@ -119,7 +119,7 @@ async fn an_answer_can_be_cut_short() {
     let head = answer.windows(4).position(|end| end == b"\r\n\r\n").unwrap();
     let (head, body) = answer.split_at(head + 4);
     assert_eq!(body.len(), 100);
-    // The head promises all of it.
+    // The head announces all of it.
     let head = String::from_utf8(head.to_vec()).unwrap();
     let promised = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
     assert!(promised.parse::<usize>().unwrap() > 3000, "{head}");

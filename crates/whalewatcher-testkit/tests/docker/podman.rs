@@ -1,4 +1,4 @@
-//! podman speaks Docker's API with words and with timing of its own.
+//! podman's actions and timing in Docker's API.
 
 use http_body_util::BodyExt;
 use hyper::Method;
@@ -38,7 +38,7 @@ async fn a_client_that_leaves_before_the_first_event_is_deregistered() {
 }
 
 #[tokio::test]
-async fn exits_and_restarts_have_other_words_in_another_order() {
+async fn exits_and_restarts_have_podmans_actions_and_order() {
     for (flavour, end) in [(Flavour::Podman, "die"), (Flavour::OldPodman, "died")] {
         let server = Server::builder().flavour(flavour).start().unwrap();
         let since = now(&server);

@@ -1,4 +1,4 @@
-//! Every document that is served, and what it takes from its query and its path.
+//! Documents, with the parameters of their queries and paths.
 
 use std::net::Ipv4Addr;
 
@@ -71,7 +71,7 @@ async fn versions_outside_the_range_are_refused_in_dockers_words() {
 }
 
 #[tokio::test]
-async fn a_list_has_what_runs_and_with_all_what_does_not() {
+async fn a_list_has_running_containers_and_with_all_every_one() {
     let server = Server::builder().start().unwrap();
     for name in ["running", "paused", "exited"] {
         server.run(name).unwrap();
@@ -162,7 +162,7 @@ async fn an_inspection_has_the_shape_and_the_size_of_dockers() {
 }
 
 #[tokio::test]
-async fn an_inspection_has_what_packers_look_for() {
+async fn an_inspection_has_the_fields_that_packers_need() {
     let server = Server::builder().start().unwrap();
     let spec = ContainerSpec::new("web")
         .env("MODE", "fast")
@@ -200,7 +200,7 @@ async fn an_inspection_has_what_packers_look_for() {
 }
 
 #[tokio::test]
-async fn what_is_not_served_is_not_found() {
+async fn other_paths_are_not_found() {
     let server = Server::builder().start().unwrap();
     let answer = get(&server, "/images/json").await;
     assert_eq!((answer.status, answer.message().as_str()), (404, "page not found"));

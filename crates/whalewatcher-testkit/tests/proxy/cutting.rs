@@ -1,4 +1,4 @@
-//! Connections that end, and bytes that are not what they were.
+//! Connections that end, and bytes that are replaced.
 
 use std::io::ErrorKind;
 
@@ -12,27 +12,27 @@ async fn a_connection_is_cut_at_a_byte() {
     let proxy = engine.proxy();
     let (mut client, mut server) = engine.meet(&proxy).await;
     server.say("before").await;
-    client.hear("before").await;
+    client.receive("before").await;
     let cut = proxy.inject(Fault::cut_after(3)).unwrap();
     server.say("ab").await;
-    client.hear("ab").await;
+    client.receive("ab").await;
     server.say("cde").await;
-    assert_eq!(client.hear_all().await.unwrap(), "c");
-    server.hear_all().await.unwrap();
+    assert_eq!(client.receive_all().await.unwrap(), "c");
+    server.receive_all().await.unwrap();
     assert_eq!(proxy.stats().hits_of(cut), 1);
     in_time(proxy.until_open(0)).await;
 }
 
 #[tokio::test]
-async fn bytes_to_the_engine_are_counted_for_themselves() {
+async fn bytes_to_the_engine_are_counted_separately() {
     let engine = Engine::unix();
     let proxy = engine.proxy();
     let (mut client, mut server) = engine.meet(&proxy).await;
     proxy.inject(Fault::cut_after(3).toward(Direction::ToEngine)).unwrap();
     server.say("as much as it likes").await;
-    client.hear("as much as it likes").await;
+    client.receive("as much as it likes").await;
     client.say("abcde").await;
-    assert_eq!(server.hear_all().await.unwrap(), "abc");
+    assert_eq!(server.receive_all().await.unwrap(), "abc");
 }
 
 #[tokio::test]
@@ -41,17 +41,17 @@ async fn silent_connections_are_cut_at_once_and_so_are_new_ones() {
     let proxy = engine.proxy();
     let (mut client, mut server) = engine.meet(&proxy).await;
     proxy.inject(Fault::cut_after(0)).unwrap();
-    assert_eq!(client.hear_all().await.unwrap(), "");
-    assert_eq!(server.hear_all().await.unwrap(), "");
+    assert_eq!(client.receive_all().await.unwrap(), "");
+    assert_eq!(server.receive_all().await.unwrap(), "");
     let mut other = Peer::to(&proxy.endpoint()).await.unwrap();
-    assert_eq!(other.hear_all().await.unwrap(), "");
+    assert_eq!(other.receive_all().await.unwrap(), "");
     proxy.heal().unwrap();
     // This one may have reached the engine, for a moment.
     in_time(proxy.until_open(0)).await;
     let mut client = Peer::to(&proxy.endpoint()).await.unwrap();
     client.say("x").await;
     client.end().await;
-    while engine.accept().await.hear_all().await.unwrap() != "x" {}
+    while engine.accept().await.receive_all().await.unwrap() != "x" {}
 }
 
 #[tokio::test]
@@ -62,12 +62,12 @@ async fn all_can_be_cut_by_one_call_and_one_by_its_number() {
     let (mut two, mut other) = engine.meet(&proxy).await;
     assert_eq!(proxy.connections(), [(0, None), (1, None)]);
     proxy.cut(0);
-    one.hear_all().await.unwrap();
+    one.receive_all().await.unwrap();
     in_time(proxy.until_open(1)).await;
     two.say("still here").await;
-    other.hear("still here").await;
+    other.receive("still here").await;
     proxy.cut_all();
-    two.hear_all().await.unwrap();
+    two.receive_all().await.unwrap();
     in_time(proxy.until_open(0)).await;
 }
 
@@ -77,16 +77,16 @@ async fn tcp_can_be_reset() {
     let proxy = Proxy::builder().listen_tcp().upstream(engine.endpoint()).start().unwrap();
     let (mut client, mut server) = engine.meet(&proxy).await;
     proxy.inject(Fault::reset_after(0)).unwrap();
-    assert_eq!(client.hear_all().await.unwrap_err().kind(), ErrorKind::ConnectionReset);
-    assert_eq!(server.hear_all().await.unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert_eq!(client.receive_all().await.unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert_eq!(server.receive_all().await.unwrap_err().kind(), ErrorKind::ConnectionReset);
     proxy.heal().unwrap();
     let (mut client, _server) = engine.meet(&proxy).await;
     proxy.reset_all();
-    assert_eq!(client.hear_all().await.unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert_eq!(client.receive_all().await.unwrap_err().kind(), ErrorKind::ConnectionReset);
 }
 
 #[tokio::test]
-async fn a_fault_hits_old_or_new_connections_or_one_or_so_many() {
+async fn a_fault_can_be_limited_to_connections() {
     let engine = Engine::unix();
     for (fault, hit) in [
         (Fault::cut_after(1).only_existing(), [true, true, false]),
@@ -103,23 +103,23 @@ async fn a_fault_hits_old_or_new_connections_or_one_or_so_many() {
         for (number, ((client, server), hit)) in pairs.iter_mut().zip(hit).enumerate() {
             let name = format!("my name {number}");
             client.say(&name).await;
-            server.hear(&name).await;
+            server.receive(&name).await;
             server.say("ab").await;
             server.end().await;
             let expected = if hit { "a" } else { "ab" };
-            assert_eq!(client.hear_all().await.unwrap(), expected, "{number} with {fault}");
+            assert_eq!(client.receive_all().await.unwrap(), expected, "{number} with {fault}");
         }
     }
 }
 
 #[tokio::test]
-async fn bytes_come_to_an_orderly_end() {
+async fn plain_data_can_end_properly() {
     let engine = Engine::unix();
     let proxy = engine.proxy();
     let (mut client, mut server) = engine.meet(&proxy).await;
     proxy.inject(Fault::truncate_after(4)).unwrap();
     server.say("as if that was all").await;
-    assert_eq!(client.hear_all().await.unwrap(), "as i");
+    assert_eq!(client.receive_all().await.unwrap(), "as i");
 }
 
 #[tokio::test]
@@ -128,29 +128,29 @@ async fn bytes_are_replaced_at_a_place_by_a_seed() {
     let mut seen = Vec::new();
     for seed in [1, 1, 2] {
         let proxy = engine.proxy();
-        proxy.inject(Fault::garble_at(3, 2, seed)).unwrap();
+        proxy.inject(Fault::corrupt_at(3, 2, seed)).unwrap();
         let (mut client, mut server) = engine.meet(&proxy).await;
         server.say("01").await;
-        assert_eq!(client.hear_bytes(2).await, b"01");
+        assert_eq!(client.receive_bytes(2).await, b"01");
         server.say("23456789").await;
-        let heard = client.hear_bytes(8).await;
-        assert_eq!((heard[0], &heard[3..]), (b'2', &b"56789"[..]));
-        assert!(heard[1] != b'3' && heard[2] != b'4', "{heard:?}");
-        seen.push(heard);
+        let received = client.receive_bytes(8).await;
+        assert_eq!((received[0], &received[3..]), (b'2', &b"56789"[..]));
+        assert!(received[1] != b'3' && received[2] != b'4', "{received:?}");
+        seen.push(received);
     }
     assert!(seen[0] == seen[1] && seen[0] != seen[2], "{seen:?}");
 }
 
 #[tokio::test]
-async fn some_bytes_become_what_no_text_has() {
+async fn bytes_can_be_replaced_by_non_ascii() {
     let engine = Engine::unix();
     let proxy = engine.proxy();
-    let fault = proxy.inject(Fault::garble_one_in(10, 5)).unwrap();
+    let fault = proxy.inject(Fault::corrupt_one_in(10, 5)).unwrap();
     let (mut client, mut server) = engine.meet(&proxy).await;
     server.say(vec![b'a'; 1000]).await;
-    let heard = client.hear_bytes(1000).await;
-    let malformed = heard.iter().filter(|byte| **byte >= 0x80).count();
+    let received = client.receive_bytes(1000).await;
+    let malformed = received.iter().filter(|byte| **byte >= 0x80).count();
     assert!((50..200).contains(&malformed), "{malformed}");
-    assert_eq!(heard.iter().filter(|byte| **byte == b'a').count(), 1000 - malformed);
+    assert_eq!(received.iter().filter(|byte| **byte == b'a').count(), 1000 - malformed);
     assert_eq!(proxy.stats().hits_of(fault), 1);
 }

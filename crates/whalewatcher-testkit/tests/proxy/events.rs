@@ -7,12 +7,12 @@ use whalewatcher_testkit::{
 
 use crate::peers::{Client, Engine, in_time};
 
-/// An engine, a proxy before it, and a client of that which follows events.
+/// An engine, a proxy before it, and a client of the proxy that follows events.
 async fn followed() -> (Server, Proxy, Client) {
     let server = Server::builder().start().unwrap();
     let proxy = Proxy::builder().upstream(server.endpoint()).start().unwrap();
     let mut client = Client::to(&proxy).await;
-    // The event stream need not be the first that is asked for on a connection.
+    // The event stream need not be the first request on a connection.
     assert_eq!(client.get("/_ping").await.unwrap().body, "OK");
     client.follow().await;
     in_time(server.until_listeners(1)).await;
@@ -41,7 +41,7 @@ async fn the_event_stream_is_silent_while_requests_are_answered() {
 }
 
 #[tokio::test]
-async fn single_events_vanish() {
+async fn single_events_can_be_dropped() {
     let (server, proxy, mut client) = followed().await;
     let web = server.run("web").unwrap();
     assert_eq!(client.event().await, "create web");
@@ -57,7 +57,7 @@ async fn single_events_vanish() {
 }
 
 #[tokio::test]
-async fn an_event_comes_twice() {
+async fn an_event_can_be_repeated() {
     let (server, proxy, mut client) = followed().await;
     proxy.inject(Fault::repeat_events("\"create\"")).unwrap();
     server.run("web").unwrap();
@@ -68,7 +68,7 @@ async fn an_event_comes_twice() {
 }
 
 #[tokio::test]
-async fn an_event_comes_after_the_one_that_follows_it() {
+async fn an_event_can_be_delayed_past_the_next() {
     let (server, proxy, mut client) = followed().await;
     let fault = proxy.inject(Fault::delay_events("\"create\"").times(1)).unwrap();
     server.create("web").unwrap();
@@ -81,7 +81,7 @@ async fn an_event_comes_after_the_one_that_follows_it() {
 }
 
 #[tokio::test]
-async fn an_event_that_waits_for_another_comes_when_the_fault_is_lifted() {
+async fn a_delayed_event_passes_when_the_fault_is_lifted() {
     let (server, proxy, mut client) = followed().await;
     let fault = proxy.inject(Fault::delay_events("")).unwrap();
     server.create("web").unwrap();
@@ -91,7 +91,7 @@ async fn an_event_that_waits_for_another_comes_when_the_fault_is_lifted() {
 }
 
 #[tokio::test]
-async fn events_are_reported_apart_however_their_bytes_come() {
+async fn events_are_found_in_pieces_of_any_size() {
     let engine = Engine::unix();
     let stream = "5\r\n{1}\n{\r\n6;x=y\r\n2}\n{3}\r\n1\r\n\n\r\n0\r\n\r\n";
     for size in 1..=stream.len() {
@@ -114,7 +114,7 @@ async fn events_are_reported_apart_however_their_bytes_come() {
 }
 
 #[tokio::test]
-async fn events_without_chunks_vanish_too() {
+async fn events_without_chunks_can_be_dropped() {
     let engine = Engine::unix();
     let proxy = engine.proxy();
     proxy.inject(Fault::drop_events("2")).unwrap();

@@ -7,7 +7,7 @@ use whalewatcher_testkit::proxy::{Error, Fault, Proxy, Refusal};
 use crate::peers::{Engine, Peer, in_time};
 
 async fn refusal(proxy: &Proxy) -> ErrorKind {
-    Peer::to(&proxy.endpoint()).await.err().expect("nobody listens").kind()
+    Peer::to(&proxy.endpoint()).await.err().expect("nothing listens").kind()
 }
 
 #[tokio::test]
@@ -32,9 +32,9 @@ async fn connections_are_refused_until_that_is_lifted() {
         assert_eq!(proxy.endpoint(), endpoint);
         let (mut new, mut other) = engine.meet(&proxy).await;
         new.say("new").await;
-        other.hear("new").await;
+        other.receive("new").await;
         server.say("old").await;
-        old.hear("old").await;
+        old.receive("old").await;
     }
 }
 
@@ -44,7 +44,7 @@ async fn a_socket_file_is_replaced_and_old_connections_stay_or_go() {
     let engine = Engine::unix();
     let proxy = engine.proxy();
     let path = proxy.endpoint().replace("unix://", "");
-    // Held by another link, so that its number is not given out again.
+    // Another link keeps the inode, so that its number is not reused.
     let other = format!("{path}.old");
     std::fs::hard_link(&path, &other).unwrap();
     let before = std::fs::metadata(&path).unwrap().ino();
@@ -53,13 +53,13 @@ async fn a_socket_file_is_replaced_and_old_connections_stay_or_go() {
     assert_ne!(std::fs::metadata(&path).unwrap().ino(), before);
     assert!(Peer::to(&format!("unix://{other}")).await.is_err());
     server.say("old").await;
-    old.hear("old").await;
+    old.receive("old").await;
     let (mut new, mut server) = engine.meet(&proxy).await;
     server.say("new").await;
-    new.hear("new").await;
+    new.receive("new").await;
     proxy.inject(Fault::replace_socket(true)).unwrap();
-    assert_eq!(new.hear_all().await.unwrap(), "");
-    assert_eq!(old.hear_all().await.unwrap(), "");
+    assert_eq!(new.receive_all().await.unwrap(), "");
+    assert_eq!(old.receive_all().await.unwrap(), "");
     engine.meet(&proxy).await;
 }
 
@@ -69,7 +69,7 @@ async fn a_tcp_port_is_closed_and_opened_again() {
     let proxy = Proxy::builder().listen_tcp().upstream(engine.endpoint()).start().unwrap();
     let (mut old, _server) = engine.meet(&proxy).await;
     proxy.inject(Fault::replace_socket(true)).unwrap();
-    assert_eq!(old.hear_all().await.unwrap(), "");
+    assert_eq!(old.receive_all().await.unwrap(), "");
     engine.meet(&proxy).await;
 }
 
@@ -82,11 +82,11 @@ async fn dropping_the_last_handle_closes_everything() {
     let other = proxy.clone();
     drop(proxy);
     client.say("still here").await;
-    server.hear("still here").await;
+    server.receive("still here").await;
     drop(other);
     assert!(!Path::new(&path).exists() && !Path::new(&path).parent().unwrap().exists());
-    assert_eq!(client.hear_all().await.unwrap(), "");
-    assert_eq!(server.hear_all().await.unwrap(), "");
+    assert_eq!(client.receive_all().await.unwrap(), "");
+    assert_eq!(server.receive_all().await.unwrap(), "");
 }
 
 #[tokio::test]

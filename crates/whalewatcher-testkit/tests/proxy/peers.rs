@@ -1,4 +1,4 @@
-//! Both sides of a proxy: plain sockets, and a HTTP client that keeps its connection.
+//! Both sides of a proxy: plain sockets, and an HTTP client with a persistent connection.
 
 use std::{io, time::Duration};
 
@@ -10,10 +10,10 @@ use tokio::{
 };
 use whalewatcher_testkit::proxy::Proxy;
 
-/// Nothing here takes so long, unless it never comes.
+/// No step takes as long unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What it resolves to, which must be soon.
+/// Awaits a future that resolves soon.
 pub(crate) async fn in_time<T>(future: impl Future<Output = T>) -> T {
     timeout(PATIENCE, future).await.expect("it comes in time")
 }
@@ -36,32 +36,32 @@ impl Peer {
         self.0.write_all(words.as_ref()).await.unwrap();
     }
 
-    pub(crate) async fn hear(&mut self, words: &str) {
-        let mut heard = vec![0; words.len()];
-        in_time(self.0.read_exact(&mut heard)).await.unwrap();
-        assert_eq!(String::from_utf8_lossy(&heard), words);
+    pub(crate) async fn receive(&mut self, words: &str) {
+        let mut received = vec![0; words.len()];
+        in_time(self.0.read_exact(&mut received)).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&received), words);
     }
 
-    pub(crate) async fn hear_bytes(&mut self, count: usize) -> Vec<u8> {
-        let mut heard = vec![0; count];
-        in_time(self.0.read_exact(&mut heard)).await.unwrap();
-        heard
+    pub(crate) async fn receive_bytes(&mut self, count: usize) -> Vec<u8> {
+        let mut received = vec![0; count];
+        in_time(self.0.read_exact(&mut received)).await.unwrap();
+        received
     }
 
-    /// Everything up to the end.
-    pub(crate) async fn hear_all(&mut self) -> io::Result<String> {
-        let mut heard = Vec::new();
-        in_time(self.0.read_to_end(&mut heard)).await?;
-        Ok(String::from_utf8_lossy(&heard).into())
+    /// Receives everything up to the end.
+    pub(crate) async fn receive_all(&mut self) -> io::Result<String> {
+        let mut received = Vec::new();
+        in_time(self.0.read_to_end(&mut received)).await?;
+        Ok(String::from_utf8_lossy(&received).into())
     }
 
-    /// Says that it has nothing more to say.
+    /// Ends the data to the other side.
     pub(crate) async fn end(&mut self) {
         self.0.shutdown().await.unwrap();
     }
 }
 
-/// A listener in an engine's place.
+/// A listener in place of an engine.
 pub(crate) enum Engine {
     Unix(UnixListener, TempDir),
     Tcp(TcpListener),
@@ -91,19 +91,19 @@ impl Engine {
         }
     }
 
-    /// A proxy on a unix socket before this.
+    /// Starts a proxy on a unix socket before this listener.
     pub(crate) fn proxy(&self) -> Proxy {
         Proxy::builder().upstream(self.endpoint()).start().unwrap()
     }
 
-    /// Both ends of a new connection over the proxy: the client's, the engine's.
+    /// Opens a connection over the proxy, and returns both ends: the client's and the engine's.
     pub(crate) async fn meet(&self, proxy: &Proxy) -> (Peer, Peer) {
         let client = Peer::to(&proxy.endpoint()).await.unwrap();
         (client, self.accept().await)
     }
 }
 
-/// A HTTP client that keeps its connection.
+/// An HTTP client with a persistent connection.
 pub(crate) struct Client(BufReader<Box<dyn Io>>);
 
 pub(crate) struct Answer {
@@ -142,7 +142,7 @@ impl Client {
         Ok(line.trim_end().into())
     }
 
-    /// Status, whether chunked, and length.
+    /// Returns the status, whether the answer is chunked, and its length.
     pub(crate) async fn head(&mut self) -> io::Result<(u16, bool, usize)> {
         let status = self.line().await?.split(' ').nth(1).unwrap().parse().unwrap();
         let (mut chunked, mut length) = (false, 0);
@@ -158,7 +158,7 @@ impl Client {
         }
     }
 
-    /// The next chunk; `None` for the last one.
+    /// Returns the next chunk; `None` for the last one.
     pub(crate) async fn chunk(&mut self) -> io::Result<Option<String>> {
         let line = self.line().await?;
         let size = usize::from_str_radix(&line, 16).unwrap_or_else(|_| panic!("'{line}' is a chunk's size"));
@@ -184,20 +184,20 @@ impl Client {
         self.answer().await
     }
 
-    /// Everything that comes until the other side closes.
+    /// Receives everything until the other side closes the connection.
     pub(crate) async fn rest(&mut self) -> io::Result<String> {
         let mut rest = String::new();
         in_time(self.0.read_to_string(&mut rest)).await?;
         Ok(rest)
     }
 
-    /// Asks for events and waits until the engine's answer has begun.
+    /// Requests events, and waits until the engine's answer has begun.
     pub(crate) async fn follow(&mut self) {
         self.ask("GET /events").await;
         assert_eq!(self.head().await.unwrap().0, 200);
     }
 
-    /// Action and name of the next event, such as `start web`.
+    /// Returns action and name of the next event, such as `start web`.
     pub(crate) async fn event(&mut self) -> String {
         let chunk = self.chunk().await.unwrap().expect("the stream goes on");
         let event: Event = serde_json::from_str(&chunk).unwrap_or_else(|error| panic!("{error}: {chunk}"));

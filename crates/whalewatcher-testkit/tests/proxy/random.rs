@@ -1,4 +1,4 @@
-//! Many random faults, of which none may bring the proxy itself down.
+//! Random faults never break the proxy itself.
 
 use whalewatcher_testkit::{
     docker::Server,
@@ -20,7 +20,7 @@ async fn after_any_number_of_random_faults_a_healed_proxy_works() {
             clients.push(client);
         }
         for client in clients.iter_mut().rev().take(3) {
-            // Those that are cut already cannot be told anything.
+            // A connection that is cut already cannot be written to.
             let _ = client.try_ask(if round % 2 == 0 { "GET /events" } else { "GET /containers/json" }).await;
         }
         server.run(format!("c{round}").as_str()).unwrap();

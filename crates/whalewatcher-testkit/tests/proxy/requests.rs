@@ -1,4 +1,4 @@
-//! Requests and answers of HTTP/1.1, to the kit's Docker engine.
+//! HTTP/1.1 requests to the kit's Docker engine, and their answers.
 
 use whalewatcher_testkit::{
     docker::Server,
@@ -81,7 +81,7 @@ async fn answers_keep_the_order_of_requests_sent_in_one_go() {
 }
 
 #[tokio::test]
-async fn an_answer_with_a_length_ends_early_as_if_that_was_all() {
+async fn an_answer_with_a_length_can_end_early() {
     let (server, proxy) = docker();
     server.run("web").unwrap();
     let mut client = Client::to(&proxy).await;
@@ -94,7 +94,7 @@ async fn an_answer_with_a_length_ends_early_as_if_that_was_all() {
 }
 
 #[tokio::test]
-async fn a_chunked_answer_ends_early_with_its_last_chunk() {
+async fn a_chunked_answer_can_end_early_with_its_last_chunk() {
     let engine = Engine::unix();
     let proxy = engine.proxy();
     proxy.inject(Fault::truncate_after(5)).unwrap();
@@ -119,7 +119,7 @@ async fn an_event_stream_that_is_under_way_is_ended_at_once() {
 }
 
 #[tokio::test]
-async fn only_the_answers_that_are_meant_are_cut() {
+async fn only_matching_answers_are_cut() {
     let (_server, proxy) = docker();
     let fault = proxy.inject(Fault::cut_after(20).on_requests("/info").times(1)).unwrap();
     let mut client = Client::to(&proxy).await;

@@ -5,7 +5,7 @@ use whalewatcher_testkit::proxy::{Direction, Fault};
 use crate::peers::{Engine, Peer, in_time};
 
 #[tokio::test]
-async fn what_is_sent_during_a_stall_comes_after_it() {
+async fn data_sent_during_a_stall_passes_after_it() {
     let engine = Engine::unix();
     let proxy = engine.proxy();
     let (mut client, mut server) = engine.meet(&proxy).await;
@@ -15,8 +15,8 @@ async fn what_is_sent_during_a_stall_comes_after_it() {
     let stats = in_time(proxy.until(|stats| stats.stalled == 2)).await;
     assert_eq!((stats.open, stats.to_client, stats.to_engine, stats.hits_of(stall)), (1, 0, 0, 2));
     proxy.lift(stall).unwrap();
-    client.hear("answer").await;
-    server.hear("question").await;
+    client.receive("answer").await;
+    server.receive("question").await;
     assert_eq!(proxy.stats().stalled, 0);
 }
 
@@ -26,10 +26,10 @@ async fn one_direction_can_be_silent_alone() {
     let proxy = engine.proxy();
     let (mut client, mut server) = engine.meet(&proxy).await;
     let stall = proxy.inject(Fault::stall().toward(Direction::ToClient)).unwrap();
-    server.say("unheard").await;
+    server.say("lost").await;
     in_time(proxy.until_hit(stall, 1)).await;
-    client.say("heard").await;
-    server.hear("heard").await;
+    client.say("passed").await;
+    server.receive("passed").await;
     assert_eq!(proxy.stats().to_client, 0);
 }
 
@@ -42,13 +42,13 @@ async fn a_connection_that_has_lost_bytes_stays_silent_and_others_do_not() {
     server.say("lost").await;
     in_time(proxy.until(|stats| stats.swallowed == 4)).await;
     let (mut other, mut living) = engine.meet(&proxy).await;
-    living.say("heard").await;
-    other.hear("heard").await;
+    living.say("passed").await;
+    other.receive("passed").await;
     proxy.lift(fault).unwrap();
     server.say("lost too").await;
     in_time(proxy.until(|stats| stats.swallowed == 12)).await;
     drop(server);
-    // The engine's end is not told, the client's is noticed.
+    // The engine's end is not passed on, the client's is detected.
     assert_eq!(proxy.stats().open, 2);
     drop(client);
     in_time(proxy.until_open(1)).await;
@@ -63,7 +63,7 @@ async fn an_end_is_not_reported_during_a_stall() {
     drop(server);
     in_time(proxy.until(|stats| stats.stalled == 1)).await;
     proxy.lift(stall).unwrap();
-    assert_eq!(client.hear_all().await.unwrap(), "");
+    assert_eq!(client.receive_all().await.unwrap(), "");
 }
 
 #[tokio::test]
@@ -72,11 +72,11 @@ async fn a_client_that_gives_up_ends_a_stalled_connection() {
     let proxy = engine.proxy();
     let (client, mut server) = engine.meet(&proxy).await;
     proxy.inject(Fault::stall()).unwrap();
-    server.say("unheard").await;
+    server.say("lost").await;
     in_time(proxy.until(|stats| stats.stalled == 1)).await;
     drop(client);
     in_time(proxy.until_open(0)).await;
-    server.hear_all().await.unwrap();
+    server.receive_all().await.unwrap();
 }
 
 #[tokio::test]
@@ -89,12 +89,12 @@ async fn a_black_hole_takes_connections_and_answers_nothing() {
     lost.say("anybody?").await;
     in_time(proxy.until(|stats| stats.swallowed == 8)).await;
     server.say("here").await;
-    old.hear("here").await;
+    old.receive("here").await;
     assert_eq!((proxy.stats().open, proxy.stats().hits_of(hole)), (2, 1));
     proxy.heal().unwrap();
     let (mut new, mut server) = engine.meet(&proxy).await;
     new.say("me").await;
-    server.hear("me").await;
+    server.receive("me").await;
     proxy.cut_all();
-    assert_eq!(lost.hear_all().await.unwrap(), "");
+    assert_eq!(lost.receive_all().await.unwrap(), "");
 }

@@ -1,4 +1,4 @@
-//! What events do not tell: lost ones, and streams that are dead though they look alive.
+//! Lost events, and streams that are stalled.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ fn audited() -> Settings {
     Settings::default().with_audits(Duration::from_millis(50)).with_probes(None, Duration::from_secs(60))
 }
 
-fn checked(limit: Duration) -> Settings {
+fn probed(limit: Duration) -> Settings {
     Settings::default().with_audits(None).with_probes(Duration::from_millis(50), limit)
 }
 
@@ -21,7 +21,7 @@ fn client(server: &Server) -> Client {
 }
 
 #[tokio::test]
-async fn audits_cost_a_list_and_a_look_at_the_events_of_late_where_nothing_differs() {
+async fn an_audit_without_drift_takes_a_list_and_a_replay() {
     let server = Server::builder().start().unwrap();
     for nth in 0..20 {
         server.run(format!("c{nth}")).unwrap();
@@ -36,7 +36,7 @@ async fn audits_cost_a_list_and_a_look_at_the_events_of_late_where_nothing_diffe
 }
 
 #[tokio::test]
-async fn lost_events_are_made_up_for_by_an_audit() {
+async fn an_audit_repairs_what_lost_events_changed() {
     let server = Server::builder().start().unwrap();
     for name in ["exits", "paused", "renamed"] {
         server.run(name).unwrap();
@@ -55,7 +55,7 @@ async fn lost_events_are_made_up_for_by_an_audit() {
 }
 
 #[tokio::test]
-async fn a_restart_that_no_event_reported_is_noticed_by_what_the_list_says_of_the_time_since() {
+async fn an_unreported_restart_is_detected_by_the_status_in_the_list() {
     let clock = whalewatcher_testkit::docker::Clock::real();
     let server = Server::builder().clock(clock.clone()).start().unwrap();
     server.run("web").unwrap();
@@ -69,7 +69,7 @@ async fn a_restart_that_no_event_reported_is_noticed_by_what_the_list_says_of_th
 }
 
 #[tokio::test]
-async fn a_restart_right_after_the_start_that_no_event_reported_is_noticed_by_what_the_engine_remembers() {
+async fn an_unreported_restart_of_a_young_container_is_detected_by_a_replay() {
     let server = Server::builder().start().unwrap();
     server.run("web").unwrap();
     let mut watched = watch_with_settings(client(&server), audited()).live().await;
@@ -87,7 +87,7 @@ async fn a_restart_right_after_the_start_that_no_event_reported_is_noticed_by_wh
 }
 
 #[tokio::test]
-async fn an_engine_that_does_not_replay_its_events_is_audited_all_the_same() {
+async fn an_engine_without_replays_is_audited() {
     let server = Server::builder().start().unwrap();
     server.run("web").unwrap();
     let mut watched = watch_with_settings(client(&server), audited()).live().await;
@@ -102,10 +102,10 @@ async fn an_engine_that_does_not_replay_its_events_is_audited_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_stream_that_keeps_silent_about_what_the_engine_remembers_is_given_up() {
+async fn a_stalled_stream_is_replaced() {
     let server = Server::builder().start().unwrap();
     server.run("web").unwrap();
-    let mut watched = watch_with_settings(client(&server), checked(Duration::from_secs(1))).live().await;
+    let mut watched = watch_with_settings(client(&server), probed(Duration::from_secs(1))).live().await;
     server.on_event(|_| Fate::Skip);
     server.exit("web", 0).unwrap();
     let reported = watched.reported_all(3).await;
@@ -114,9 +114,9 @@ async fn a_stream_that_keeps_silent_about_what_the_engine_remembers_is_given_up(
 }
 
 #[tokio::test]
-async fn an_engine_that_hangs_is_given_up() {
+async fn an_engine_that_hangs_is_disconnected() {
     let server = Server::builder().start().unwrap();
-    let mut watched = watch_with_settings(client(&server), checked(Duration::from_secs(1))).live().await;
+    let mut watched = watch_with_settings(client(&server), probed(Duration::from_secs(1))).live().await;
     let hook = server.on_request(|request| match request.kind() {
         Kind::Ping => Verdict::Hang,
         _ => Verdict::Pass,
@@ -127,15 +127,15 @@ async fn an_engine_that_hangs_is_given_up() {
 }
 
 #[tokio::test]
-async fn silence_and_what_was_reported_before_are_no_alarm() {
+async fn silence_without_newer_events_is_no_stall() {
     let server = Server::builder().start().unwrap();
-    let mut watched = watch_with_settings(client(&server), checked(Duration::from_secs(60))).live().await;
+    let mut watched = watch_with_settings(client(&server), probed(Duration::from_secs(60))).live().await;
     server.run("web").unwrap();
     assert_eq!(watched.reported().await, "started web");
     server.rename("web", "other").unwrap();
     server.exec("other").unwrap();
     assert_eq!(watched.reported().await, "updated other");
-    // Past the second of the newest event, so that the checks ask for it.
+    // Past the second of the newest event, so that the probes request it.
     server.until(|stats| stats.requests.ping >= 40).await;
     let status = watched.watching.status();
     assert!(status.is_live() && status.counters.connects == 1, "{status:?}");

@@ -1,7 +1,7 @@
-//! Which socket an engine was found at, so that another one bound at the same path is noticed.
+//! Detects that another socket was bound at an endpoint's path.
 //!
-//! Connections that are kept still lead to the engine from before, which may live on: neither they nor its events show that
-//! somebody else answers at the path by now.
+//! Connections made before still lead to the former engine, which may go on running: neither they nor its events show that
+//! another engine answers at the path by now.
 
 use std::fs;
 use std::io;
@@ -14,79 +14,79 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 use whalewatcher_core::{EngineError, ErrorKind, Printable};
 
-/// How often to connect until nobody binds another socket meanwhile.
+/// How many times to connect if the path changes each time while connecting.
 const ATTEMPTS: usize = 10;
 
-/// What a path leads to. Filesystems give the numbers of inodes out again, so the time of birth counts too where it is known.
+/// The file that a path leads to. Filesystems reuse inode numbers, so the time of birth counts too where it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place {
+struct FileId {
     device: u64,
     inode: u64,
     born: Option<SystemTime>,
 }
 
-impl Place {
+impl FileId {
     fn of(path: &Path) -> io::Result<Self> {
         let file = fs::metadata(path)?;
         Ok(Self { device: file.dev(), inode: file.ino(), born: file.created().ok() })
     }
 }
 
-/// The one socket that all connections of a transport lead to: that of the first connection.
+/// The socket that all connections of a transport lead to: that of the first connection.
 #[derive(Debug)]
-pub(crate) struct Home {
+pub(crate) struct PinnedSocket {
     path: PathBuf,
-    place: OnceLock<Place>,
-    left: watch::Sender<bool>,
+    file: OnceLock<FileId>,
+    replaced: watch::Sender<bool>,
 }
 
-impl Home {
+impl PinnedSocket {
     pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, place: OnceLock::new(), left: watch::Sender::new(false) }
+        Self { path, file: OnceLock::new(), replaced: watch::Sender::new(false) }
     }
 
-    /// Connects to the same socket as before, or fails.
+    /// Connects to the same socket as before.
     pub(crate) async fn connect(&self) -> io::Result<UnixStream> {
         for _ in 0..ATTEMPTS {
-            let before = Place::of(&self.path)?;
+            let before = FileId::of(&self.path)?;
             let stream = UnixStream::connect(&self.path).await?;
-            // A path that leads elsewhere by now may have done so while connecting.
-            let certain = Place::of(&self.path).is_ok_and(|after| after == before);
-            match self.place.get() {
+            // The path may have changed while connecting.
+            let certain = FileId::of(&self.path).is_ok_and(|after| after == before);
+            match self.file.get() {
                 None if !certain => {}
-                place if certain && place.is_none_or(|place| *place == before) => {
-                    // Of several first connections one decides.
-                    if *self.place.get_or_init(|| before) == before {
+                file if certain && file.is_none_or(|file| *file == before) => {
+                    // Of several concurrent first connections one decides.
+                    if *self.file.get_or_init(|| before) == before {
                         return Ok(stream);
                     }
-                    return Err(self.leave());
+                    return Err(self.fail());
                 }
-                _ => return Err(self.leave()),
+                _ => return Err(self.fail()),
             }
         }
-        Err(self.leave())
+        Err(self.fail())
     }
 
-    /// Fails if the path leads to another socket by now. One that leads nowhere says nothing: the engine may live on.
+    /// Fails if the path leads to another socket by now. One that leads nowhere proves nothing: the engine may go on running.
     pub(crate) fn check(&self) -> Result<(), EngineError> {
-        let place = self.place.get();
-        let other = place.is_some_and(|place| Place::of(&self.path).is_ok_and(|now| now != *place));
-        if other || *self.left.borrow() {
-            self.left.send_replace(true);
+        let file = self.file.get();
+        let other = file.is_some_and(|file| FileId::of(&self.path).is_ok_and(|now| now != *file));
+        if other || *self.replaced.borrow() {
+            self.replaced.send_replace(true);
             return Err(self.error());
         }
         Ok(())
     }
 
-    /// Resolves with the reason once it was noticed that the path leads to another socket.
-    pub(crate) async fn left(&self) -> EngineError {
-        // The sender is part of this, so waiting does not fail.
-        let _ = self.left.subscribe().wait_for(|left| *left).await;
+    /// Resolves with the reason once another socket was noticed at the path.
+    pub(crate) async fn replaced(&self) -> EngineError {
+        // Waiting cannot fail, because `self` owns the sender.
+        let _ = self.replaced.subscribe().wait_for(|replaced| *replaced).await;
         self.error()
     }
 
-    fn leave(&self) -> io::Error {
-        self.left.send_replace(true);
+    fn fail(&self) -> io::Error {
+        self.replaced.send_replace(true);
         io::Error::other(self.error())
     }
 
@@ -106,18 +106,18 @@ mod tests {
 
     use super::*;
 
-    fn is_left(home: &Home) -> bool {
-        let mut left = std::pin::pin!(home.left());
-        left.as_mut().poll(&mut Context::from_waker(Waker::noop())) != Poll::Pending
+    fn is_replaced(home: &PinnedSocket) -> bool {
+        let mut replaced = std::pin::pin!(home.replaced());
+        replaced.as_mut().poll(&mut Context::from_waker(Waker::noop())) != Poll::Pending
     }
 
     #[tokio::test]
-    async fn another_socket_at_the_path_is_noticed_and_never_connected_to() {
+    async fn another_socket_at_the_path_is_detected_and_not_connected_to() {
         let folder = tempfile::tempdir().unwrap();
         let (path, away) = (folder.path().join("s"), folder.path().join("away"));
-        let home = Home::new(path.clone());
+        let home = PinnedSocket::new(path.clone());
         assert_eq!(home.connect().await.unwrap_err().kind(), io::ErrorKind::NotFound);
-        assert!(home.check().is_ok(), "nothing is known yet");
+        assert!(home.check().is_ok(), "no socket is pinned yet");
 
         let _first = UnixListener::bind(&path).unwrap();
         for _ in 0..2 {
@@ -125,7 +125,7 @@ mod tests {
         }
         fs::rename(&path, &away).unwrap();
         assert_eq!(home.connect().await.unwrap_err().kind(), io::ErrorKind::NotFound);
-        assert!(home.check().is_ok() && !is_left(&home), "a path that leads nowhere is no other engine");
+        assert!(home.check().is_ok() && !is_replaced(&home), "a path that leads nowhere is no other engine");
         fs::rename(&away, &path).unwrap();
         home.connect().await.unwrap();
 
@@ -135,19 +135,19 @@ mod tests {
         let error = error.get_ref().and_then(|error| error.downcast_ref::<EngineError>()).unwrap();
         assert_eq!(error.kind(), ErrorKind::Disconnected);
         assert!(error.to_string().contains("another socket was bound at /"), "{error}");
-        assert!(home.check().is_err() && is_left(&home));
+        assert!(home.check().is_err() && is_replaced(&home));
     }
 
     #[tokio::test]
-    async fn a_check_alone_notices_it_too() {
+    async fn a_check_detects_it_without_connecting() {
         let folder = tempfile::tempdir().unwrap();
         let (path, other) = (folder.path().join("s"), folder.path().join("other"));
         let _first = UnixListener::bind(&path).unwrap();
         let _second = UnixListener::bind(&other).unwrap();
-        let home = Home::new(path.clone());
+        let home = PinnedSocket::new(path.clone());
         home.connect().await.unwrap();
         fs::rename(&other, &path).unwrap();
         assert_eq!(home.check().unwrap_err().kind(), ErrorKind::Disconnected);
-        assert!(is_left(&home));
+        assert!(is_replaced(&home));
     }
 }

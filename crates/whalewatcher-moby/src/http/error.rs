@@ -1,4 +1,4 @@
-//! What went wrong on the way to an engine, in words that say what to do.
+//! Errors of requests to an engine: what failed, and what to do.
 
 use std::error::Error;
 use std::fmt;
@@ -12,10 +12,10 @@ use whalewatcher_core::{EngineError, ErrorKind, Printable};
 
 use crate::config::endpoint::{Address, Endpoint};
 
-/// Of what an engine says at most so many characters are passed on.
+/// How many characters of an engine's text an error contains.
 const EXCERPT: usize = 300;
 
-/// No connection could be made.
+/// The error for a connection that could not be made.
 pub(crate) fn of_connecting(endpoint: &Endpoint, error: io::Error) -> EngineError {
     use io::ErrorKind::{ConnectionRefused, InvalidData, NotADirectory, NotFound, PermissionDenied};
     let unix = match endpoint.address() {
@@ -26,7 +26,7 @@ pub(crate) fn of_connecting(endpoint: &Endpoint, error: io::Error) -> EngineErro
         return EngineError::new(known.kind(), known.to_string()).with_source(error);
     }
     if let (ConnectionRefused, Some(what)) = (error.kind(), unix.and_then(|path| no_socket(path))) {
-        let message = format!("{endpoint} is {what}, not a socket: check what was mounted or made there");
+        let message = format!("{endpoint} is {what}, not a socket: check what was mounted or created there");
         return EngineError::new(ErrorKind::Unreachable, message).with_source(error);
     }
     let (kind, message) = match (error.kind(), unix) {
@@ -34,13 +34,13 @@ pub(crate) fn of_connecting(endpoint: &Endpoint, error: io::Error) -> EngineErro
             (ErrorKind::Unreachable, format!("no such socket: {endpoint}: is the engine running?"))
         }
         (ConnectionRefused, _) => {
-            (ErrorKind::Unreachable, format!("nobody listens at {endpoint}: is the engine running?"))
+            (ErrorKind::Unreachable, format!("nothing listens at {endpoint}: is the engine running?"))
         }
         (PermissionDenied, Some(path)) => {
-            let who = fs::metadata(path).ok().map(|file| Access::of(&file));
-            (ErrorKind::PermissionDenied, no_permission(endpoint, who))
+            let access = fs::metadata(path).ok().map(|file| Access::of(&file));
+            (ErrorKind::PermissionDenied, no_permission(endpoint, access))
         }
-        // That is how rustls says that the certificate is not trusted, or that there is no TLS at the other end.
+        // rustls reports a certificate that is not trusted, and a peer without TLS, like this.
         (InvalidData, None) => {
             let why = error.to_string();
             let message =
@@ -54,7 +54,7 @@ pub(crate) fn of_connecting(endpoint: &Endpoint, error: io::Error) -> EngineErro
     EngineError::new(kind, message).with_source(error)
 }
 
-/// What is in the place of a socket, if it is something else: Docker makes a directory of what is mounted but missing.
+/// What is at the path in place of a socket. Docker creates a directory for a mounted path that does not exist.
 fn no_socket(path: &Path) -> Option<&'static str> {
     let kind = fs::metadata(path).ok()?.file_type();
     if kind.is_dir() {
@@ -63,7 +63,7 @@ fn no_socket(path: &Path) -> Option<&'static str> {
     (!kind.is_socket()).then_some("a file")
 }
 
-/// Whom the file of a socket lets in.
+/// The users that may connect to a socket, by the permissions of its file.
 #[derive(Debug)]
 enum Access {
     Group(String),
@@ -72,7 +72,7 @@ enum Access {
 
 impl Access {
     fn of(file: &fs::Metadata) -> Self {
-        // Connecting takes the right to write.
+        // Connecting requires the permission to write.
         let by_group = file.mode() & 0o020 != 0 && file.gid() != 0;
         if by_group {
             Self::Group(name("/etc/group", file.gid()))
@@ -82,7 +82,7 @@ impl Access {
     }
 }
 
-/// The name of a group or user; the number where it has none.
+/// Returns the name of a group or user; the number where it has none.
 fn name(database: &str, number: u32) -> String {
     let names = fs::read_to_string(Path::new(database)).unwrap_or_default();
     find_name(&names, number).map_or_else(|| number.to_string(), str::to_owned)
@@ -96,8 +96,8 @@ fn find_name(database: &str, number: u32) -> Option<&str> {
     })
 }
 
-fn no_permission(endpoint: &Endpoint, who: Option<Access>) -> String {
-    match who {
+fn no_permission(endpoint: &Endpoint, access: Option<Access>) -> String {
+    match access {
         Some(Access::Group(group)) => format!(
             "no permission to use {endpoint}, which members of group '{0}' may use: add yourself with \
              'sudo usermod -aG {0} $USER' and log in again, or run as root",
@@ -110,14 +110,14 @@ fn no_permission(endpoint: &Endpoint, who: Option<Access>) -> String {
     }
 }
 
-/// A request got no answer.
+/// The error for a request without an answer.
 pub(crate) fn of_request(endpoint: &Endpoint, error: legacy::Error) -> EngineError {
     let cause = error.source();
     if let Some(known) = cause.and_then(<dyn Error>::downcast_ref::<EngineError>) {
         return EngineError::new(known.kind(), known.to_string()).with_source(error);
     }
     let is_no_http = |cause: &(dyn Error + 'static)| {
-        cause.downcast_ref::<hyper::Error>().is_some_and(|error| error.is_parse() || is_unasked(error))
+        cause.downcast_ref::<hyper::Error>().is_some_and(|error| error.is_parse() || is_unsolicited(error))
     };
     if causes(&error).any(is_no_http) {
         let message = format!("what answers at {endpoint} does not speak HTTP: {}", Chain(&error));
@@ -127,9 +127,9 @@ pub(crate) fn of_request(endpoint: &Endpoint, error: legacy::Error) -> EngineErr
     EngineError::new(ErrorKind::Disconnected, message).with_source(error)
 }
 
-/// Whether somebody spoke unasked, as servers of mail and of databases do. hyper has no word for that: it is what has no cause
-/// and is nothing else.
-fn is_unasked(error: &hyper::Error) -> bool {
+/// Whether the peer sent data before any request, as mail servers and databases do. hyper has no predicate for that: it is an
+/// error without a cause that is no other kind.
+fn is_unsolicited(error: &hyper::Error) -> bool {
     let other = error.is_user()
         || error.is_canceled()
         || error.is_closed()
@@ -139,10 +139,10 @@ fn is_unasked(error: &hyper::Error) -> bool {
     !other && error.source().is_none()
 }
 
-/// An answer did not come to its end.
+/// The error for an answer that did not come to its end.
 pub(crate) fn of_body(what: &str, error: impl Into<Box<dyn Error + Send + Sync>>) -> EngineError {
     let error = error.into();
-    if ended(&*error) {
+    if is_closed(&*error) {
         let message = format!("{what}: the engine closed the connection");
         return EngineError::new(ErrorKind::Disconnected, message).with_source(error);
     }
@@ -150,8 +150,8 @@ pub(crate) fn of_body(what: &str, error: impl Into<Box<dyn Error + Send + Sync>>
     EngineError::new(ErrorKind::Disconnected, message).with_source(error)
 }
 
-/// Whether an error says no more than that the other end is gone.
-fn ended(error: &(dyn Error + 'static)) -> bool {
+/// Whether an error reports only that the peer closed the connection.
+fn is_closed(error: &(dyn Error + 'static)) -> bool {
     causes(error).any(|cause| {
         let io = cause.downcast_ref::<io::Error>().map(io::Error::kind);
         let hyper = cause.downcast_ref::<hyper::Error>();
@@ -160,7 +160,7 @@ fn ended(error: &(dyn Error + 'static)) -> bool {
     })
 }
 
-/// An error and what caused it, from one to the next.
+/// Returns an error and its sources.
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     let mut next = Some(error);
     std::iter::from_fn(move || {
@@ -170,14 +170,14 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
     })
 }
 
-/// An answer is larger than allowed.
+/// The error for an answer that exceeds its limit.
 pub(crate) fn too_large(what: &str, limit: usize) -> EngineError {
     let message = format!("{what}: the answer has more than {limit} bytes");
     EngineError::new(ErrorKind::Malformed, message)
 }
 
-/// An answer does not fit into what all of them may take together.
-pub(crate) fn no_memory(what: &str, limit: usize) -> EngineError {
+/// The error for an answer that exceeds what is left of the budget.
+pub(crate) fn over_budget(what: &str, limit: usize) -> EngineError {
     let message = format!(
         "{what}: the answer takes more than is left of {limit} bytes for all answers: Builder::memory_limit sets \
          another limit"
@@ -185,7 +185,7 @@ pub(crate) fn no_memory(what: &str, limit: usize) -> EngineError {
     EngineError::new(ErrorKind::Malformed, message)
 }
 
-/// An answer is not what it should be.
+/// The error for an answer that cannot be decoded.
 pub(crate) fn malformed(what: &str, why: impl fmt::Display) -> EngineError {
     let message = format!("{what}: the answer cannot be understood: {}", Excerpt(&why.to_string()));
     EngineError::new(ErrorKind::Malformed, message)
@@ -209,7 +209,7 @@ impl fmt::Display for Chain<'_> {
     }
 }
 
-/// Somebody else's words, made fit for one line.
+/// Shows a foreign text on one line of bounded length.
 pub(crate) struct Excerpt<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Excerpt<'_> {
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn the_operating_systems_errors_are_reported_with_a_remedy() {
+    fn errors_of_the_operating_system_have_a_remedy() {
         for (error, kind, text) in [
             (
                 io::ErrorKind::NotFound,
@@ -241,7 +241,7 @@ mod tests {
             (
                 io::ErrorKind::ConnectionRefused,
                 ErrorKind::Unreachable,
-                "nobody listens at unix:///run/d.sock",
+                "nothing listens at unix:///run/d.sock",
             ),
             (io::ErrorKind::PermissionDenied, ErrorKind::PermissionDenied, "no permission to use"),
             (io::ErrorKind::WouldBlock, ErrorKind::Unreachable, "cannot connect to unix:///run/d.sock"),
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_names_who_may_use_the_socket() {
+    fn a_refused_permission_names_the_group_or_user_that_has_it() {
         let group = no_permission(&endpoint(), Some(Access::Group("docker".into())));
         assert!(group.contains("members of group 'docker' may use: add yourself with"), "{group}");
         let user = no_permission(&endpoint(), Some(Access::User("whale".into())));

@@ -1,4 +1,4 @@
-//! How much memory the answers of one connection may take, all together.
+//! The memory that the answers on one connection may take together.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use whalewatcher_core::EngineError;
 
-use crate::http::failure;
+use crate::http::error;
 
-/// What a buffer has at first.
+/// The first capacity of a buffer.
 const FIRST: usize = 4096;
 
-/// What the answers that are under way may take together. Clones share it.
+/// The memory that the answers in flight may take together. Clones share it.
 #[derive(Clone, Debug)]
-pub(crate) struct Memory(Arc<Shared>);
+pub(crate) struct Budget(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -21,35 +21,35 @@ struct Shared {
     free: AtomicUsize,
 }
 
-impl Memory {
+impl Budget {
     pub(crate) fn new(limit: usize) -> Self {
         Self(Arc::new(Shared { limit, free: AtomicUsize::new(limit) }))
     }
 
-    /// How much there is in all.
+    /// The total.
     pub(crate) fn limit(&self) -> usize {
         self.0.limit
     }
 
-    /// Nothing of it yet.
+    /// Returns an empty share.
     pub(crate) fn share(&self) -> Share {
-        Share { memory: self.clone(), bytes: 0 }
+        Share { budget: self.clone(), bytes: 0 }
     }
 }
 
-/// What somebody takes of it, until it is dropped.
+/// A part of the budget, returned when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Share {
-    memory: Memory,
+    budget: Budget,
     bytes: usize,
 }
 
 impl Share {
-    /// Takes more, unless that is more than there is.
+    /// Takes more, if the budget has as much left.
     pub(crate) fn take(&mut self, what: &str, bytes: usize) -> Result<(), EngineError> {
-        let Shared { limit, free } = &*self.memory.0;
+        let Shared { limit, free } = &*self.budget.0;
         free.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| free.checked_sub(bytes))
-            .map_err(|_| failure::no_memory(what, *limit))?;
+            .map_err(|_| error::over_budget(what, *limit))?;
         self.bytes += bytes;
         Ok(())
     }
@@ -57,11 +57,11 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.memory.0.free.fetch_add(self.bytes, Ordering::Relaxed);
+        self.budget.0.free.fetch_add(self.bytes, Ordering::Relaxed);
     }
 }
 
-/// The body of an answer in one piece, however it came.
+/// The body of an answer, in one piece.
 #[derive(Debug)]
 pub(crate) struct Body {
     bytes: Vec<u8>,
@@ -69,11 +69,11 @@ pub(crate) struct Body {
 }
 
 impl Body {
-    pub(crate) fn new(memory: &Memory) -> Self {
-        Self { bytes: Vec::new(), share: memory.share() }
+    pub(crate) fn new(budget: &Budget) -> Self {
+        Self { bytes: Vec::new(), share: budget.share() }
     }
 
-    /// Adds what came; `total` is how much there will be if that is known, and never less than there is with this.
+    /// Appends a piece. `total` is the size of the whole body or a limit of it.
     pub(crate) fn add(&mut self, what: &str, data: &[u8], total: usize) -> Result<(), EngineError> {
         let (needed, capacity) = (self.bytes.len() + data.len(), self.bytes.capacity());
         if needed > capacity {
@@ -85,7 +85,7 @@ impl Body {
         Ok(())
     }
 
-    /// What is in it, and what is taken for it, to take more for what is made of it.
+    /// The content and its share, which takes more for what the content is decoded to.
     pub(crate) fn share(&mut self) -> (&[u8], &mut Share) {
         (&self.bytes, &mut self.share)
     }
@@ -93,9 +93,9 @@ impl Body {
 
 #[cfg(test)]
 impl Body {
-    /// One that has this, within as much memory as there usually is.
+    /// Returns a body with this content, within the default budget.
     pub(crate) fn of(bytes: &[u8]) -> Self {
-        let mut body = Self::new(&Memory::new(crate::limits::MEMORY_LIMIT));
+        let mut body = Self::new(&Budget::new(crate::limits::MEMORY_LIMIT));
         body.add("a test", bytes, bytes.len()).unwrap();
         body
     }
@@ -113,37 +113,37 @@ impl Deref for Body {
 mod tests {
     use super::*;
 
-    fn free(memory: &Memory) -> usize {
-        memory.0.free.load(Ordering::Relaxed)
+    fn free(budget: &Budget) -> usize {
+        budget.0.free.load(Ordering::Relaxed)
     }
 
     #[test]
-    fn what_is_taken_is_given_back_and_there_is_no_more_than_there_is() {
-        let memory = Memory::new(10);
-        let (mut one, mut other) = (memory.share(), memory.share());
+    fn shares_are_limited_and_returned() {
+        let budget = Budget::new(10);
+        let (mut one, mut other) = (budget.share(), budget.share());
         one.take("a list", 7).unwrap();
         let error = other.take("a list", 4).unwrap_err();
         assert!(error.to_string().starts_with("a list: "), "{error}");
         assert!(error.to_string().contains("10 bytes"), "{error}");
         other.take("a list", 3).unwrap();
-        assert_eq!(free(&memory), 0);
+        assert_eq!(free(&budget), 0);
         drop((one, other));
-        assert_eq!(free(&memory), 10);
+        assert_eq!(free(&budget), 10);
     }
 
     #[test]
-    fn a_body_takes_about_what_it_has_however_it_comes() {
+    fn a_body_takes_its_size_in_pieces_of_any_size() {
         for piece in [1, 1000, 100_000] {
-            let memory = Memory::new(200_000);
-            let mut body = Body::new(&memory);
+            let budget = Budget::new(200_000);
+            let mut body = Body::new(&budget);
             for _ in 0..100_000 / piece {
                 body.add("a list", &vec![7; piece], 100_000).unwrap();
             }
             assert_eq!((body.len(), body.iter().all(|byte| *byte == 7)), (100_000, true));
-            assert_eq!(free(&memory), 100_000, "in pieces of {piece}");
+            assert_eq!(free(&budget), 100_000, "in pieces of {piece}");
             body.add("a list", &[0; 100_001], usize::MAX).unwrap_err();
             drop(body);
-            assert_eq!(free(&memory), 200_000);
+            assert_eq!(free(&budget), 200_000);
         }
     }
 }

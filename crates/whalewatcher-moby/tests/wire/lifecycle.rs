@@ -1,4 +1,4 @@
-//! What happens to containers, as a subscriber is told.
+//! Life cycles of containers, as a subscriber receives them.
 
 use whalewatcher_core::EventKind;
 use whalewatcher_moby::{Builder, Client, PRIVILEGED_LABEL};
@@ -7,7 +7,7 @@ use whalewatcher_testkit::docker::{ContainerSpec, Gate, Kind, RestartPolicy, Ser
 use crate::watched::{in_time, watch, watch_by};
 
 #[tokio::test]
-async fn what_is_alive_is_found_with_all_that_is_known_of_it() {
+async fn live_containers_are_found_with_all_their_properties() {
     let server = Server::builder().start().unwrap();
     let web = server.run(ContainerSpec::new("shop-web-1").project("shop", "web")).unwrap();
     server.run("alone").unwrap();
@@ -25,7 +25,7 @@ async fn what_is_alive_is_found_with_all_that_is_known_of_it() {
 }
 
 #[tokio::test]
-async fn it_works_over_tcp_too() {
+async fn tcp_endpoints_work() {
     let server = Server::builder().tcp(true).start().unwrap();
     let mut watched = watch_by(Client::new(server.tcp_endpoint().unwrap()).unwrap()).live().await;
     let web = server.run("web").unwrap();
@@ -35,7 +35,7 @@ async fn it_works_over_tcp_too() {
 }
 
 #[tokio::test]
-async fn a_pause_and_its_end_are_reported_once_each() {
+async fn pause_and_unpause_are_reported_once_each() {
     let server = Server::builder().start().unwrap();
     let web = server.run("web").unwrap();
     let mut watched = watch(&server).live().await;
@@ -58,11 +58,11 @@ async fn a_finished_exec_leaves_its_container_alive() {
     server.pause(&web).unwrap();
     assert_eq!(watched.reported().await, "paused web");
     assert_eq!(watched.container("web").pid(), server.truth()[0].pid);
-    assert_eq!(server.stats().requests.inspect, inspections, "none of this is worth a question");
+    assert_eq!(server.stats().requests.inspect, inspections, "none of this causes an inspection");
 }
 
 #[tokio::test]
-async fn a_restart_is_an_exit_and_then_a_start_with_a_new_process() {
+async fn a_restart_is_exit_and_start() {
     let server = Server::builder().start().unwrap();
     let web = server.run("web").unwrap();
     let mut watched = watch(&server).live().await;
@@ -78,7 +78,7 @@ async fn a_restart_is_an_exit_and_then_a_start_with_a_new_process() {
 }
 
 #[tokio::test]
-async fn what_waits_for_its_restart_is_not_alive() {
+async fn a_container_that_waits_for_its_restart_is_not_alive() {
     let server = Server::builder().start().unwrap();
     let web = server.run(ContainerSpec::new("web").restart(RestartPolicy::Always)).unwrap();
     let waiting = server.run(ContainerSpec::new("waiting").restart(RestartPolicy::Always)).unwrap();
@@ -136,7 +136,7 @@ async fn a_rucksack_is_packed_for_listed_and_for_started_containers() {
 
 #[cfg(feature = "bollard")]
 #[tokio::test]
-async fn a_rucksack_is_packed_of_bollards_type_too() {
+async fn a_rucksack_is_packed_from_bollards_type() {
     packed_of_both(Client::builder().rucksack(|inspected| {
         let image = inspected.config.as_ref()?.image.clone()?;
         Some(std::sync::Arc::new(image))
@@ -144,7 +144,7 @@ async fn a_rucksack_is_packed_of_bollards_type_too() {
     .await;
 }
 
-/// The packer packs the image of a container that is there, and of one that comes.
+/// Checks that the image of a listed container and of one that starts is packed.
 async fn packed_of_both(builder: Builder) {
     let server = Server::builder().start().unwrap();
     server.run(ContainerSpec::new("listed").image("nginx:1")).unwrap();
@@ -158,7 +158,7 @@ async fn packed_of_both(builder: Builder) {
 }
 
 #[tokio::test]
-async fn what_was_too_short_lived_to_be_asked_about_is_reported_as_started_and_exited() {
+async fn a_short_life_is_reported_as_started_and_exited() {
     let server = Server::builder().start().unwrap();
     let mut watched = watch(&server).live().await;
     let gate = Gate::closed();
@@ -181,7 +181,7 @@ async fn what_was_too_short_lived_to_be_asked_about_is_reported_as_started_and_e
 }
 
 #[tokio::test]
-async fn names_and_labels_of_any_kind_are_taken_as_they_are() {
+async fn names_and_labels_are_not_changed() {
     let server = Server::builder().start().unwrap();
     let huge = "x".repeat(3_000_000);
     let evil = "\u{1b}[2J\n\0\u{202e}\"\\";

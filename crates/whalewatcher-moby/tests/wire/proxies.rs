@@ -1,5 +1,5 @@
-//! Engines behind something that lets only some requests through, changes answers, or takes their place; and engines that
-//! are themselves like that.
+//! Engines behind a proxy that lets only some requests through or changes answers, and engines that behave like that; another
+//! engine at the same path; clocks.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,16 +19,16 @@ fn client(server: &Server) -> Client {
     Client::new(server.endpoint()).unwrap()
 }
 
-fn checked() -> Settings {
+fn probed() -> Settings {
     Settings::default().with_audits(None).with_probes(Duration::from_millis(50), Duration::from_secs(60))
 }
 
-/// Neither audits nor checks.
-fn unchecked() -> Settings {
+/// Neither audits nor probes.
+fn unprobed() -> Settings {
     Settings::default().with_audits(None).with_probes(None, Duration::from_secs(60))
 }
 
-/// Has these requests, but for replays, answered like this.
+/// Makes the server answer these requests, except for replays, like this.
 fn answer(server: &Server, kind: Kind, verdict: Verdict) -> HookId {
     server.on_request(move |request| {
         let is_meant = request.kind() == kind && request.query("until").is_none();
@@ -40,14 +40,14 @@ fn document(body: &'static str) -> Verdict {
     Verdict::Answer { status: 200, body: body.into() }
 }
 
-/// As a proxy of its own answers, without the engine's headers.
+/// An answer of a proxy itself, without the engine's headers.
 fn refusal(status: &str) -> Verdict {
     let text = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     Verdict::Garbage(Bytes::from(text))
 }
 
 #[tokio::test]
-async fn an_engine_that_says_little_of_itself_is_watched_all_the_same() {
+async fn an_engine_without_info_is_watched() {
     for verdict in [
         Verdict::error(403, "not for you"),
         refusal("404 Not Found"),
@@ -70,18 +70,18 @@ async fn an_engine_that_says_little_of_itself_is_watched_all_the_same() {
 }
 
 #[tokio::test]
-async fn what_is_only_good_to_know_is_waited_for_no_longer_than_connecting_may_take() {
+async fn a_hanging_info_does_not_exceed_the_connect_limit() {
     let server = Server::builder().start().unwrap();
     server.run("web").unwrap();
     answer(&server, Kind::Info, Verdict::Hang);
     let limits = [500, 60_000, 60_000].map(Duration::from_millis);
-    let settings = unchecked().with_limits(limits[0], limits[1], limits[2]);
+    let settings = unprobed().with_limits(limits[0], limits[1], limits[2]);
     let watched = watch_with_settings(client(&server), settings).live().await;
     assert_eq!(watched.names(), ["web"]);
 }
 
 #[tokio::test]
-async fn without_the_engines_own_clock_lives_of_before_are_not_announced() {
+async fn without_the_engines_clock_earlier_lives_are_not_announced() {
     let clock = Clock::real();
     let server = Server::builder().clock(clock.clone()).start().unwrap();
     for name in ["brief", "web"] {
@@ -113,7 +113,7 @@ async fn starts_that_look_older_than_the_connection_are_not_missed() {
         }
         Verdict::Pass
     });
-    let mut watched = watch_with_settings(client(&server), unchecked()).live().await;
+    let mut watched = watch_with_settings(client(&server), unprobed()).live().await;
     for name in ["one", "two"] {
         server.run(name).unwrap();
         assert_eq!(watched.reported().await, format!("started {name}"));
@@ -121,7 +121,7 @@ async fn starts_that_look_older_than_the_connection_are_not_missed() {
 }
 
 #[tokio::test]
-async fn the_version_of_the_api_is_reported_by_whichever_answer_there_is() {
+async fn any_answer_can_provide_the_api_version() {
     for verdict in [Verdict::error(403, "not for you"), refusal("403 Forbidden"), refusal("200 OK")] {
         let server = Server::builder().api_versions("1.45", "1.24").start().unwrap();
         answer(&server, Kind::Ping, verdict.clone());
@@ -150,7 +150,7 @@ fn follows(status: &Status) -> bool {
 }
 
 #[tokio::test]
-async fn without_an_event_stream_there_is_polling_until_there_is_one() {
+async fn without_an_event_stream_changes_are_polled_for() {
     let cases = [
         (Verdict::error(403, "not for you"), ErrorKind::PermissionDenied, 1),
         (refusal("404 Not Found"), ErrorKind::Failed, 1),
@@ -164,7 +164,7 @@ async fn without_an_event_stream_there_is_polling_until_there_is_one() {
             server.run(name).unwrap();
         }
         let hook = answer(&server, Kind::Events, verdict.clone());
-        let mut watched = watch_with_settings(client(&server), checked()).live().await;
+        let mut watched = watch_with_settings(client(&server), probed()).live().await;
         let status = until(&watched, polls).await;
         assert_eq!(status.fallback.as_ref().unwrap().kind(), kind, "{status}");
         assert!(status.to_string().contains("by polling every 1 s because"), "{status}");
@@ -188,10 +188,10 @@ async fn without_an_event_stream_there_is_polling_until_there_is_one() {
 }
 
 #[tokio::test]
-async fn an_event_stream_that_ends_right_after_it_began_is_done_without_and_nothing_is_lost() {
+async fn an_event_stream_that_ends_early_is_replaced_by_polling() {
     let server = Server::builder().start().unwrap();
     let web = server.run("web").unwrap();
-    let mut watched = watch_with_settings(client(&server), checked()).live().await;
+    let mut watched = watch_with_settings(client(&server), probed()).live().await;
     server.until_listeners(1).await;
     let hook = answer(&server, Kind::Events, document(""));
     server.end_events();
@@ -206,7 +206,7 @@ async fn an_event_stream_that_ends_right_after_it_began_is_done_without_and_noth
 }
 
 #[tokio::test]
-async fn a_quiet_engine_is_live_though_its_headers_are_held_back() {
+async fn a_quiet_engine_is_live_before_its_headers_come() {
     let server = Server::builder().start().unwrap();
     server.run("web").unwrap();
     let gate = Gate::closed();
@@ -215,7 +215,7 @@ async fn a_quiet_engine_is_live_though_its_headers_are_held_back() {
         Kind::Events => Verdict::Hold(held.clone()),
         _ => Verdict::Pass,
     });
-    let mut watched = watch_with_settings(client(&server), unchecked()).live().await;
+    let mut watched = watch_with_settings(client(&server), unprobed()).live().await;
     assert_eq!(watched.names(), ["web"]);
     server.exit("web", 3).unwrap();
     gate.open();
@@ -223,18 +223,18 @@ async fn a_quiet_engine_is_live_though_its_headers_are_held_back() {
     server.run("later").unwrap();
     assert_eq!(watched.reported().await, "started later");
     let counters = watched.watching.status().counters;
-    assert_eq!((counters.connects, counters.audits), (1, 1), "what may have been missed was looked for");
+    assert_eq!((counters.connects, counters.audits), (1, 1), "another list found what may have been missed");
 }
 
 #[tokio::test]
-async fn a_replay_that_does_not_end_is_over_all_the_same() {
+async fn an_endless_replay_is_abandoned() {
     let server = Server::builder().endless_replays(true).start().unwrap();
     server.run("web").unwrap();
-    let settings = checked().with_audits(Duration::from_millis(200));
+    let settings = probed().with_audits(Duration::from_millis(200));
     let mut watched = watch_with_settings(client(&server), settings).live().await;
     server.run("other").unwrap();
     assert_eq!(watched.reported().await, "started other");
-    // Each check or audit asks for events, and is done: else none would follow.
+    // Each probe or audit requests a replay, and ends: otherwise none would follow.
     server.until(|stats| stats.requests.events >= 8).await;
     let status = watched.watching.status();
     assert!(status.is_live() && status.counters.connects == 1 && status.counters.audits > 1, "{status:?}");
@@ -245,20 +245,20 @@ async fn a_replay_that_does_not_end_is_over_all_the_same() {
 }
 
 #[tokio::test]
-async fn another_engine_at_the_sockets_path_is_noticed() {
-    for settings in [checked(), unchecked()] {
+async fn another_engine_at_the_path_is_detected() {
+    for settings in [probed(), unprobed()] {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("docker.sock");
         let former = Server::builder().socket(&socket).id("former").start().unwrap();
         former.run("old").unwrap();
-        let is_checked = settings.probe_every().is_some();
+        let is_probed = settings.probe_every().is_some();
         let client = Client::new(socket.to_str().unwrap()).unwrap();
         let mut watched = watch_with_settings(client, settings).live().await;
         fs::remove_file(&socket).unwrap();
         let latter = Server::builder().socket(&socket).id("latter").start().unwrap();
         latter.run("new").unwrap();
-        if !is_checked {
-            // Whatever leads to a request shows it, and none is answered by the one or the other from then on.
+        if !is_probed {
+            // The next request detects it, and no answer of either engine is used from then on.
             former.run("unseen").unwrap();
         }
         let reported = watched.until_reported("synced").await;
@@ -267,20 +267,20 @@ async fn another_engine_at_the_sockets_path_is_noticed() {
         changes.sort();
         assert_eq!(changes, ["exited old", "started new", "synced 1"]);
         assert_eq!(watched.watching.identity().unwrap().id, "latter");
-        // Its socket is gone already.
+        // Its socket was removed already.
         drop(former);
     }
 }
 
 #[tokio::test]
-async fn a_clock_that_was_set_back_ends_no_life() {
+async fn a_clock_set_back_ends_no_life() {
     let clock = Clock::real();
     let server = Server::builder().clock(clock.clone()).start().unwrap();
     let web = server.run("web").unwrap();
     server.exit(&web, 0).unwrap();
     clock.set(clock.now() - SignedDuration::from_mins(30));
     server.start(&web).unwrap();
-    let settings = unchecked().with_audits(Duration::from_millis(50));
+    let settings = unprobed().with_audits(Duration::from_millis(50));
     let mut watched = watch_with_settings(client(&server), settings).live().await;
     let before = watched.container("web");
     for _ in 0..2 {
@@ -291,20 +291,20 @@ async fn a_clock_that_was_set_back_ends_no_life() {
     let audits = watched.watching.status().counters.audits;
     until(&watched, |status| status.counters.audits >= audits).await;
     assert_eq!(watched.container("web").life(), before.life());
-    // And a clock that is set forward while events come changes nothing.
+    // A clock that is set forward while events come changes nothing.
     clock.advance(Duration::from_secs(7200));
     server.exit(&web, 9).unwrap();
     assert_eq!(watched.reported().await, "exited web 9");
 }
 
 #[tokio::test]
-async fn a_clock_that_cannot_be_read_does_not_hold_up_each_event() {
+async fn a_clock_that_cannot_be_read_delays_one_event_only() {
     let server = Server::builder().start().unwrap();
     let names = ["a", "b", "c"];
     for name in names {
         server.run(name).unwrap();
     }
-    let mut watched = watch_with_settings(client(&server), unchecked()).live().await;
+    let mut watched = watch_with_settings(client(&server), unprobed()).live().await;
     server.until_listeners(1).await;
     answer(&server, Kind::Ping, Verdict::Hang);
     let asked = server.stats().requests.ping;
@@ -318,11 +318,11 @@ async fn a_clock_that_cannot_be_read_does_not_hold_up_each_event() {
 }
 
 #[tokio::test]
-async fn only_the_engine_says_that_a_container_is_gone() {
+async fn only_the_engine_reports_that_a_container_is_gone() {
     let server = Server::builder().start().unwrap();
     server.run("web").unwrap();
     let other = r#"{"Id":"other","Name":"/web","State":{"Running":true,"Pid":7}}"#;
-    let mut watched = watch_with_settings(client(&server), unchecked()).live().await;
+    let mut watched = watch_with_settings(client(&server), unprobed()).live().await;
     for verdict in [refusal("404 Not Found"), Verdict::error(404, "page not found"), document(other)] {
         let hook = answer(&server, Kind::Inspect, verdict);
         server.rename("web", "shop").unwrap();

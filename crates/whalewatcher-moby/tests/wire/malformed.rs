@@ -1,4 +1,4 @@
-//! Odd containers: whatever one of them is like, the picture of all others is right, and stays so.
+//! Malformed input about one container: all others are right, and stay so.
 
 use std::time::Duration;
 
@@ -8,16 +8,16 @@ use whalewatcher_testkit::docker::{ContainerSpec, Fate, Kind, Server, Verdict};
 
 use crate::watched::{Watched, in_time, watch_with_settings};
 
-/// What steers terminals, and what is not text: Go replaces it before it sends it.
+/// Control sequences of terminals, and U+FFFD, with which Go replaces invalid UTF-8.
 const EVIL: &str = "\u{1b}[2J\r\n\0\u{202e}\u{fffd}\"\\";
 
-/// Nothing is found out but by what is told: no audits, no checks.
+/// Watches without audits and probes.
 fn watch_only(server: &Server) -> Watched {
     let settings = Settings::default().with_audits(None).with_probes(None, Duration::from_secs(1));
     watch_with_settings(Client::new(server.endpoint()).unwrap(), settings)
 }
 
-/// Has the server list one more entry, beside a container that is there and called `web`.
+/// Makes the server list one more entry, besides a container `web`.
 fn list_also(server: &Server, odd: &str) {
     let web = server.run("web").unwrap();
     let body = format!(r#"[{odd},{{"Id":"{web}","Names":["/web"],"Labels":{{}},"State":"running"}}]"#);
@@ -27,7 +27,7 @@ fn list_also(server: &Server, odd: &str) {
     });
 }
 
-/// Has inspections of the container `odd` answered with this.
+/// Makes the server answer inspections of the container `odd` with this.
 fn inspect_as(server: &Server, answer: Vec<u8>) {
     let answer = bytes::Bytes::from(answer);
     server.on_request(move |request| match request.container() {
@@ -36,7 +36,7 @@ fn inspect_as(server: &Server, answer: Vec<u8>) {
     });
 }
 
-/// Events go on being taken in, and nothing was connected anew.
+/// Checks that events are still received, on the first connection.
 async fn goes_on(watched: &mut Watched, server: &Server) {
     server.run("after").unwrap();
     in_time(watched.until_reported("started after")).await;
@@ -45,7 +45,7 @@ async fn goes_on(watched: &mut Watched, server: &Server) {
 }
 
 #[tokio::test]
-async fn a_container_that_is_listed_oddly_is_inspected() {
+async fn a_container_with_a_malformed_listing_entry_is_inspected() {
     for odd in [
         r#"{"Id":"odd"}"#.to_owned(),
         r#"{"Id":"odd","State":null}"#.to_owned(),
@@ -63,7 +63,7 @@ async fn a_container_that_is_listed_oddly_is_inspected() {
 }
 
 #[tokio::test]
-async fn a_container_whose_id_cannot_be_one_is_kept_out() {
+async fn a_container_with_an_invalid_id_is_skipped() {
     for id in ["", "a/b", "../../version", EVIL, &"f".repeat(MAX_ID + 1), &"f".repeat(500_000)] {
         let server = Server::builder().start().unwrap();
         let quoted = serde_json::to_string(id).unwrap();
@@ -81,11 +81,11 @@ async fn a_container_whose_id_cannot_be_one_is_kept_out() {
         }
         goes_on(&mut watched, &server).await;
         assert_eq!(watched.names(), ["after", "web"]);
-        assert_eq!(server.stats().requests.inspect, 2, "nobody asks about it: {id:.80}");
+        assert_eq!(server.stats().requests.inspect, 2, "it is not inspected: {id:.80}");
     }
 }
 
-/// How it stands with the container `odd` of which an inspection says this, while another one is fine.
+/// Returns the PID of the container `odd` for this answer to its inspection, and how many containers are unresolved.
 async fn inspected(answer: Vec<u8>) -> (Option<u32>, usize) {
     let server = Server::builder().start().unwrap();
     list_also(&server, r#"{"Id":"odd","Names":["/odd"],"State":"running"}"#);
@@ -96,7 +96,7 @@ async fn inspected(answer: Vec<u8>) -> (Option<u32>, usize) {
     assert_eq!(watched.names().iter().filter(|name| *name != "odd").collect::<Vec<_>>(), ["after", "web"]);
     let status = watched.watching.status();
     if !status.unresolved.is_empty() {
-        // It is asked again, alone: neither the list nor the others are.
+        // Only its inspection is repeated, neither the list nor the others.
         let asked = |stats: &whalewatcher_testkit::docker::Stats| stats.requests.inspect >= 8;
         let stats = in_time(server.until(asked)).await;
         assert_eq!((stats.requests.list, stats.requests.events), (1, 1));
@@ -109,7 +109,7 @@ fn pid(pid: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_pid_that_cannot_be_one_leaves_its_container_unresolved() {
+async fn a_container_with_an_invalid_pid_is_unresolved() {
     assert_eq!(inspected(pid("1")).await, (Some(1), 0));
     assert_eq!(inspected(pid("4294967295")).await, (Some(u32::MAX), 0));
     assert_eq!(inspected(pid("0")).await, (None, 0), "not alive");
@@ -119,7 +119,7 @@ async fn a_pid_that_cannot_be_one_leaves_its_container_unresolved() {
 }
 
 #[tokio::test]
-async fn an_inspection_that_is_odd_leaves_its_container_unresolved() {
+async fn a_container_with_a_malformed_inspection_is_unresolved() {
     for odd in [
         &b""[..],
         b"null",
@@ -140,7 +140,7 @@ async fn an_inspection_that_is_odd_leaves_its_container_unresolved() {
 }
 
 #[tokio::test]
-async fn an_inspection_may_be_as_large_as_its_limit_and_not_larger() {
+async fn an_inspection_may_be_as_large_as_its_limit() {
     let mut answer = pid("7");
     answer.resize(MAX_INSPECTION, b' ');
     assert_eq!(inspected(answer.clone()).await, (Some(7), 0));
@@ -149,7 +149,7 @@ async fn an_inspection_may_be_as_large_as_its_limit_and_not_larger() {
 }
 
 #[tokio::test]
-async fn what_was_known_of_a_container_stays_when_its_inspections_become_odd() {
+async fn a_container_keeps_its_state_when_its_inspections_become_malformed() {
     let server = Server::builder().start().unwrap();
     let web = server.run("web").unwrap();
     let mut watched = in_time(watch_only(&server).live()).await;
@@ -169,7 +169,7 @@ async fn what_was_known_of_a_container_stays_when_its_inspections_become_odd() {
 }
 
 #[tokio::test]
-async fn labels_of_any_number_and_size_and_names_of_any_kind_are_taken() {
+async fn labels_of_any_number_and_size_are_kept() {
     let server = Server::builder().start().unwrap();
     let huge = "x".repeat(10_000_000);
     let many = (0..100_000).map(|number| (format!("label-{number}"), "v".to_owned()));
@@ -192,7 +192,7 @@ async fn labels_of_any_number_and_size_and_names_of_any_kind_are_taken() {
 }
 
 #[tokio::test]
-async fn a_container_whose_events_are_too_large_is_inspected_instead() {
+async fn a_container_with_events_that_are_too_large_is_inspected() {
     let server = Server::builder().start().unwrap();
     let mut watched = in_time(watch_only(&server).live()).await;
     let monster = server.run(ContainerSpec::new("monster").label("huge", "x".repeat(MAX_EVENT))).unwrap();
@@ -208,7 +208,7 @@ async fn a_container_whose_events_are_too_large_is_inspected_instead() {
 }
 
 #[tokio::test]
-async fn an_odd_event_has_its_container_inspected() {
+async fn a_container_with_a_malformed_event_is_inspected() {
     let server = Server::builder().start().unwrap();
     let web = server.run("web").unwrap();
     let mut watched = in_time(watch_only(&server).live()).await;
@@ -234,7 +234,7 @@ async fn an_odd_event_has_its_container_inspected() {
 }
 
 #[tokio::test]
-async fn times_far_off_neither_hide_a_container_nor_what_happens_to_it_later() {
+async fn times_far_off_hide_neither_a_container_nor_its_later_events() {
     let server = Server::builder().start().unwrap();
     list_also(
         &server,
@@ -261,7 +261,7 @@ async fn times_far_off_neither_hide_a_container_nor_what_happens_to_it_later() {
 }
 
 #[tokio::test]
-async fn what_a_malformed_line_may_have_reported_is_found_out_at_once() {
+async fn a_malformed_line_causes_a_resync_at_once() {
     let server = Server::builder().start().unwrap();
     let goes = server.run("goes").unwrap();
     let mut watched = in_time(watch_only(&server).live()).await;
@@ -282,7 +282,7 @@ async fn what_a_malformed_line_may_have_reported_is_found_out_at_once() {
 }
 
 #[tokio::test]
-async fn a_malformed_line_that_comes_again_with_each_connection_ends_but_one() {
+async fn a_malformed_line_that_is_replayed_ends_one_connection() {
     let server = Server::builder().start().unwrap();
     server.run("web").unwrap();
     let replaying = server.clone();

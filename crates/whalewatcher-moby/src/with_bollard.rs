@@ -1,4 +1,4 @@
-//! What needs bollard's types: a client for the application's own requests, and packers that get inspections decoded.
+//! What needs bollard's types: a client for the application's own requests, and packers of decoded inspections.
 
 use std::any::Any;
 use std::io;
@@ -9,23 +9,24 @@ use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
 use hyper_util::rt::TokioExecutor;
 use whalewatcher_core::{EngineError, ErrorKind};
 
-use super::{Builder, Client};
-use crate::http::{failure, transport};
+use crate::builder::Builder;
+use crate::client::Client;
+use crate::http::{error, transport};
 
-/// After what time an answer's headers must have come to the application's own requests, in seconds.
+/// How long the headers of an answer to the application's own requests may take, in seconds.
 const OWN_REQUESTS_LIMIT: u64 = 120;
 
 impl Client {
-    /// Returns a bollard client for the application's own requests to the same engine. It has connections of its own,
-    /// which no watch ends, and connects with its first request.
+    /// Returns a bollard client for the application's own requests to the same engine. It has connections of its own that are
+    /// independent of any watch, and connects with its first request.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Configuration`] if bollard rejects the endpoint.
     pub fn client(&self) -> Result<Docker, EngineError> {
-        let connector = self.connector();
+        let connector = self.config.connector();
         let http = transport::builder(TokioExecutor::new()).build(connector.clone());
-        let endpoint = self.endpoint.clone();
+        let endpoint = self.config.endpoint.clone();
         let send = move |mut request: BollardRequest| {
             let (http, endpoint) = (http.clone(), endpoint.clone());
             let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
@@ -33,12 +34,12 @@ impl Client {
             async move {
                 *request.uri_mut() = uri?;
                 http.request(request).await.map_err(|error| {
-                    let error = failure::of_request(&endpoint, error);
+                    let error = error::of_request(&endpoint, error);
                     bollard::errors::Error::from(io::Error::other(error))
                 })
             }
         };
-        let address = format!("http://{}", self.endpoint.authority());
+        let address = format!("http://{}", self.config.endpoint.authority());
         Docker::connect_with_custom_transport(send, Some(address), OWN_REQUESTS_LIMIT, API_DEFAULT_VERSION)
             .map_err(|error| {
                 EngineError::new(ErrorKind::Configuration, "bollard cannot be used here").with_source(error)
@@ -50,8 +51,8 @@ impl Builder {
     /// Packs a rucksack for each container, listed or started, from its inspection as decoded by bollard. The packer runs
     /// within the watch, so it should be quick; it replaces one that was set before.
     ///
-    /// bollard's types know a closed set of words for many things: a container whose inspection has another one gets no
-    /// rucksack, and a warning is logged. [`rucksack_json`](Self::rucksack_json) has no such limit.
+    /// Many of bollard's types are closed enumerations: a container whose inspection has another value gets no rucksack, and a
+    /// warning is logged. [`rucksack_json`](Self::rucksack_json) has no such limit.
     #[must_use]
     pub fn rucksack<F>(self, packer: F) -> Self
     where
@@ -60,7 +61,7 @@ impl Builder {
         self.rucksack_json(move |inspection| match inspection.decode() {
             Ok(response) => packer(&response),
             Err(error) => {
-                tracing::warn!(id = %inspection.id(), %error, "no rucksack is packed");
+                tracing::warn!(id = %inspection.id(), %error, "packed no rucksack");
                 None
             }
         })
@@ -77,7 +78,7 @@ mod tests {
     use crate::decode::inspection::decode;
 
     #[test]
-    fn a_container_that_bollard_does_not_understand_has_no_rucksack_yet_is_alive() {
+    fn a_container_that_bollard_cannot_decode_is_alive_without_a_rucksack() {
         let builder = Client::builder().rucksack(|response| Some(Arc::new(response.image.clone()?)));
         let packed = |status: &str| {
             let body = format!(

@@ -1,4 +1,4 @@
-//! How lives ended while the connection was down.
+//! Exits while there was no connection.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,9 +10,9 @@ use whalewatcher_testkit::docker::{Builder, ContainerSpec, Flavour, Gate, Server
 
 use crate::watched::{Watched, in_time, watch_with_settings};
 
-/// Watches, acts while no connection is let in, and returns the difference that is reported, sorted.
+/// Watches, acts while no connection is accepted, and returns the difference that is reported, sorted.
 async fn after_an_outage(server: &Server, act: impl FnOnce()) -> (Watched, Vec<String>) {
-    // How lives ended is asked for in a tenth of the time for lists.
+    // Queries about missed exits may take a tenth of the time for lists.
     let limits = [10, 600, 10].map(Duration::from_secs);
     let settings = Settings::default().with_limits(limits[0], limits[1], limits[2]);
     let mut watched = watch_with_settings(Client::new(server.endpoint()).unwrap(), settings).live().await;
@@ -40,7 +40,7 @@ async fn after_an_outage(server: &Server, act: impl FnOnce()) -> (Watched, Vec<S
 type Act = fn(&Server, &str);
 
 #[tokio::test]
-async fn an_end_has_its_code_where_the_engine_knows_it() {
+async fn a_missed_exit_has_its_code_where_the_engine_knows_it() {
     let docker = Server::builder;
     let podman = || Server::builder().flavour(Flavour::Podman).version("5.4.2");
     let exits: Act = |server, web| server.exit(web, 7).unwrap();
@@ -54,7 +54,7 @@ async fn an_end_has_its_code_where_the_engine_knows_it() {
         server.start(web).unwrap();
         server.exit(web, 8).unwrap();
     };
-    // What, the engine, what happens, the end as it is reported, whether it starts again, requests for events and inspections.
+    // Name, engine, action, the exit as reported, whether the container starts again, requests for events and inspections.
     let cases: [(&str, Builder, Act, &str, bool, u64, u64); 9] = [
         ("nothing", docker(), |_, _| {}, "", false, 1, 1),
         ("it is still there", docker(), exits, "exited web 7", false, 1, 1),
@@ -80,7 +80,7 @@ async fn an_end_has_its_code_where_the_engine_knows_it() {
         let (before, after) = (before.into_inner().unwrap(), server.stats().requests);
         let asked = (after.events - before.events, after.inspect - before.inspect);
         assert_eq!(asked, (events, inspections), "{what}");
-        // That end again, as events that are replayed.
+        // The same exit again, as in a replay.
         let code = BTreeMap::from([("exitCode".to_owned(), "7".to_owned())]);
         if !ending.is_empty() && !starts {
             server.emit("container", "die", &web, code);
@@ -91,7 +91,7 @@ async fn an_end_has_its_code_where_the_engine_knows_it() {
 }
 
 #[tokio::test]
-async fn of_many_lives_each_end_is_reported_once() {
+async fn each_of_many_missed_exits_is_reported_once() {
     let server = Server::builder().start().unwrap();
     server.run("web").unwrap();
     let spec = |number| ContainerSpec::new(format!("c-{number:02}")).auto_remove(number % 2 == 0);
@@ -107,7 +107,7 @@ async fn of_many_lives_each_end_is_reported_once() {
 }
 
 #[tokio::test]
-async fn an_end_of_before_the_clock_was_set_back_is_not_that_of_a_life_that_goes_on() {
+async fn an_exit_before_the_clock_was_set_back_ends_no_later_life() {
     let server = Server::builder().start().unwrap();
     let clock = server.clock();
     server.run("early").unwrap();

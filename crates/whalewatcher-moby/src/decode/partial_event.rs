@@ -1,37 +1,37 @@
-//! What can be told of an event that cannot be understood as a whole: one that is cut off, or odd in some part.
+//! Reads as much as possible of an event that is truncated or malformed.
 //!
-//! Engines write what matters, whom it is about, before what may be long or odd: names and labels.
+//! Engines write the kind, the action and the container's ID before what may be long: names and labels.
 
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// What could be read before it made no sense any more.
+/// The parts that could be read before the first error.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Salvaged {
+pub(crate) struct PartialEvent {
     pub(crate) kind: Option<String>,
     pub(crate) action: Option<String>,
-    /// As the actor's.
+    /// The actor's ID.
     pub(crate) actor: Option<String>,
-    /// As the old form of events has it.
+    /// The ID in the old form of events.
     pub(crate) id: Option<String>,
 }
 
-/// Reads as far as it goes.
-pub(crate) fn salvage(text: &str) -> Salvaged {
-    let mut salvaged = Salvaged::default();
-    // How it ends does not matter.
-    let _ = serde_json::Deserializer::from_str(text).deserialize_map(Message(&mut salvaged));
-    salvaged
+/// Reads up to the first error.
+pub(crate) fn read_partial(text: &str) -> PartialEvent {
+    let mut event = PartialEvent::default();
+    // The error does not matter.
+    let _ = serde_json::Deserializer::from_str(text).deserialize_map(Message(&mut event));
+    event
 }
 
-/// A text; nothing if it is anything else.
+/// Returns a text; `None` for any other value.
 fn text(value: &RawValue) -> Option<String> {
     serde_json::from_str(value.get()).ok()
 }
 
-struct Message<'a>(&'a mut Salvaged);
+struct Message<'a>(&'a mut PartialEvent);
 
 impl<'de> Visitor<'de> for Message<'_> {
     type Value = ();
@@ -60,7 +60,7 @@ impl<'de> Visitor<'de> for Message<'_> {
     }
 }
 
-struct Actor<'a>(&'a mut Salvaged);
+struct Actor<'a>(&'a mut PartialEvent);
 
 impl<'de> DeserializeSeed<'de> for Actor<'_> {
     type Value = ();
@@ -99,33 +99,33 @@ mod tests {
     }
 
     #[test]
-    fn whatever_comes_before_the_nonsense_is_kept() {
-        let new = Salvaged { kind: some("container"), action: some("die"), actor: some("a"), id: None };
+    fn parts_before_the_first_error_are_kept() {
+        let new = PartialEvent { kind: some("container"), action: some("die"), actor: some("a"), id: None };
         for text in [
             r#"{"Type":"container","Action":"die","Actor":{"ID":"a","Attributes":{"label":"xxxx"#,
             r#"{"Type":"container","Action":"die","Actor":{"ID":"a","Attributes":[[[1]]]},"time":"noon"}"#,
             r#"{"Type":"container","Action":"die","Actor":{"ID":"a"}}}}}"#,
             r#"{"Ty\u0070e":"container","Action":"die","odd":[{}],"Actor":{"odd":null,"ID":"a","#,
         ] {
-            assert_eq!(salvage(text), new, "{text}");
+            assert_eq!(read_partial(text), new, "{text}");
         }
-        let old = Salvaged { action: some("die"), id: some("a"), ..Salvaged::default() };
-        assert_eq!(salvage(r#"{"status":"die","id":"a","from":"bu"#), old);
-        let part = Salvaged { kind: some("container"), ..Salvaged::default() };
-        assert_eq!(salvage(r#"{"Type":"container","Action":5,"Actor":"a"}"#), part);
+        let old = PartialEvent { action: some("die"), id: some("a"), ..PartialEvent::default() };
+        assert_eq!(read_partial(r#"{"status":"die","id":"a","from":"bu"#), old);
+        let part = PartialEvent { kind: some("container"), ..PartialEvent::default() };
+        assert_eq!(read_partial(r#"{"Type":"container","Action":5,"Actor":"a"}"#), part);
     }
 
     #[test]
-    fn of_what_is_no_event_nothing_is_kept() {
+    fn nothing_is_read_of_what_is_no_event() {
         for text in ["", "null", "<html>", "[1,2]", "{", "{\"Type\"", "{\"Type\":nu"] {
-            assert_eq!(salvage(text), Salvaged::default(), "{text}");
+            assert_eq!(read_partial(text), PartialEvent::default(), "{text}");
         }
     }
 
     #[test]
-    fn nesting_however_deep_is_no_harm() {
+    fn deep_nesting_is_harmless() {
         let deep = "[".repeat(1_000_000);
         let text = format!(r#"{{"id":"a","odd":{deep}"#);
-        assert_eq!(salvage(&text), Salvaged { id: some("a"), ..Salvaged::default() });
+        assert_eq!(read_partial(&text), PartialEvent { id: some("a"), ..PartialEvent::default() });
     }
 }
