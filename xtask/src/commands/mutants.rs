@@ -74,8 +74,14 @@ impl Part {
         match self {
             Self::Core => &[
                 "reconciler/mod",
+                "reconciler/deadlines",
+                "reconciler/events",
+                "reconciler/inspection",
+                "reconciler/lists",
                 "reconciler/record",
+                "reconciler/resync",
                 "watch/driver",
+                "watch/connected",
                 "watch/subscription",
                 "portfolio/difference",
                 "portfolio/pods",
@@ -83,7 +89,7 @@ impl Part {
                 "persistent/hash_trie",
                 "portfolio/members",
                 "portfolio/index",
-                "watch/liveness",
+                "watch/probe",
                 "watch/status",
                 "settings/backoff",
                 "model/container_id",

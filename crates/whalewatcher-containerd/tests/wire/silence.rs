@@ -65,7 +65,7 @@ async fn a_stream_that_is_dead_while_the_engine_answers_is_noticed() {
     let gate = server.stall_streams();
     server.exit("web", 0).unwrap();
     let reported = watched.reported().await;
-    assert_eq!(reported, "disconnected checking the silent event stream: no answer within 1 s");
+    assert_eq!(reported, "disconnected probing the silent event stream: no answer within 1 s");
     gate.open();
     assert_eq!(watched.until_reported("synced").await.pop().unwrap(), "synced 0");
 }
@@ -125,7 +125,7 @@ async fn where_publishing_is_refused_probes_ask_for_the_version() {
     assert_eq!(watched.watching.status().counters.connects, 1);
     server.on_call(|call| if call.method() == Method::Version { Verdict::Hang } else { Verdict::Pass });
     let reported = watched.reported().await;
-    assert!(reported.starts_with("disconnected checking the silent event stream"), "{reported}");
+    assert!(reported.starts_with("disconnected probing the silent event stream"), "{reported}");
 }
 
 #[tokio::test]

@@ -1,59 +1,63 @@
-//! What becomes of a list that is compared with the portfolio.
-
-use std::time::SystemTime;
+//! Audits: a list is compared with the portfolio.
 
 use foldhash::HashMap;
 
 use super::Reconciler;
-use super::record::{Inquiry, Suspicion, Touched};
+use super::deadlines::{Deadline, GRACE, Now};
+use super::record::{Inspection, Mismatch, Touched};
 use crate::engine::{ListingEntry, UnlistedScopes};
 use crate::model::ContainerId;
 
 impl Reconciler {
-    /// The list may be ahead of the event stream or behind it, so what differs becomes a suspect first, to be explained
-    /// by events. So does what is being inspected: the answer may be older than the list, and a later event lost.
+    /// Compares a list with the portfolio.
     ///
-    /// A difference is explained already, and so no divergence, if an event came since the list was asked for, or if what
-    /// an event led to is still under way.
+    /// The list may be ahead of the event stream or behind it, so a container that it shows differently is a mismatch first,
+    /// with a grace period in which events may explain it. So is one with an inspection in flight: the answer may be older
+    /// than the list, and a later event lost.
+    ///
+    /// A mismatch is explained from the beginning, and so no drift, if an event came since the list was requested, or if
+    /// what an event led to is still under way.
     pub(super) fn audit(
         &mut self,
         entries: Vec<ListingEntry>,
         unlisted_scopes: &UnlistedScopes,
         touched: &Touched,
+        now: Now,
     ) {
-        let mut suspects: Vec<_> = self.portfolio.ids().cloned().collect();
+        let mut candidates: Vec<_> = self.portfolio.ids().cloned().collect();
         let mut listed = HashMap::default();
         for entry in entries {
             let id = entry.container().id().clone();
             if self.portfolio.by_id(&id).is_none() {
-                suspects.push(id.clone());
+                candidates.push(id.clone());
             }
             listed.insert(id, entry);
         }
-        let asked = self.records.iter().filter(|(_, record)| matches!(record.inquiry, Inquiry::Asked(_)));
+        let in_flight =
+            self.records.iter().filter(|(_, record)| matches!(record.inspection, Inspection::InFlight(_)));
         let unknown = |id: &&ContainerId| self.portfolio.by_id(id).is_none() && !listed.contains_key(*id);
-        suspects.extend(asked.map(|(id, _)| id).filter(unknown).cloned());
-        for id in suspects.into_iter().filter(|id| !unlisted_scopes.contains(id)) {
+        candidates.extend(in_flight.map(|(id, _)| id).filter(unknown).cloned());
+        for id in candidates.into_iter().filter(|id| !unlisted_scopes.contains(id)) {
             let entry = listed.remove(&id);
-            let innocent = self.is_as_listed(&id, entry.as_ref());
-            if innocent && !matches!(self.inquiry(&id), Inquiry::Asked(_)) {
-                if let Some(record) = self.records.get_mut(&id) {
-                    record.suspicion = None;
+            let as_listed = self.is_as_listed(&id, entry.as_ref());
+            if as_listed && !matches!(self.inspection(&id), Inspection::InFlight(_)) {
+                if self.records.get_mut(&id).is_some_and(|record| record.mismatch.take().is_some()) {
+                    self.deadlines.cancel(Deadline::Drift(id.clone()));
+                    self.forget(&id);
                 }
                 continue;
             }
             let record = self.records.entry(id.clone()).or_default();
-            let explained = touched.contains(&id) || record.inquiry != Inquiry::None;
-            match &mut record.suspicion {
-                // One that still differs is not given more time.
-                Some(suspicion) => {
-                    suspicion.listed = entry;
-                    suspicion.explained |= explained;
+            let explained = touched.contains(&id) || record.inspection != Inspection::None;
+            match &mut record.mismatch {
+                // A lasting mismatch gets no second grace period.
+                Some(mismatch) => {
+                    mismatch.listed = entry;
+                    mismatch.explained |= explained;
                 }
-                suspicion @ None => {
-                    record.graces += 1;
-                    *suspicion = Some(Suspicion { listed: entry, graces: record.graces, explained });
-                    self.suspects.push(id);
+                mismatch @ None => {
+                    *mismatch = Some(Mismatch { listed: entry, explained });
+                    self.deadlines.set(Deadline::Drift(id), now.instant + GRACE);
                 }
             }
         }
@@ -67,30 +71,29 @@ impl Reconciler {
         }
     }
 
-    /// What events did not explain is asked about.
-    pub(super) fn suspect(&mut self, id: &ContainerId, now: SystemTime) {
+    /// Publishes the exit of a life that an inspection found to be over: its exit event did not come in time.
+    pub(super) fn exit_unreported(&mut self, id: &ContainerId, now: Now) {
+        self.exit_known(id, None, now);
+        self.settle(id, now);
+    }
+
+    /// Inspects a container whose mismatch lasted for the grace period.
+    pub(super) fn inspect_drift(&mut self, id: &ContainerId, now: Now) {
         let Some(record) = self.records.get_mut(id) else { return };
-        record.graces = record.graces.saturating_sub(1);
-        let gone = record.gone;
-        let suspicion = record.suspicion.take_if(|suspicion| {
-            suspicion.graces = suspicion.graces.saturating_sub(1);
-            suspicion.graces == 0
-        });
-        if gone {
+        let Some(Mismatch { listed, explained }) = record.mismatch.take() else { return };
+        if record.gone {
             self.exit_known(id, None, now);
         }
-        if let Some(Suspicion { listed, explained, .. }) = suspicion {
-            let differs = !self.is_as_listed(id, listed.as_ref());
-            if let Some(entry) = &listed {
-                self.note_name(id, entry);
-            }
-            let record = self.records.entry(id.clone()).or_default();
-            record.suspected |= differs && !explained;
-            match record.inquiry {
-                Inquiry::None if differs => self.want(id),
-                Inquiry::Asked(_) => self.want(id),
-                _ => {}
-            }
+        let differs = !self.is_as_listed(id, listed.as_ref());
+        if let Some(entry) = &listed {
+            self.set_listed_name(id, entry);
+        }
+        let record = self.records.entry(id.clone()).or_default();
+        record.is_drift |= differs && !explained;
+        match record.inspection {
+            Inspection::None if differs => self.request_inspection(id),
+            Inspection::InFlight(_) => self.request_inspection(id),
+            _ => {}
         }
         self.settle(id, now);
     }

@@ -1,6 +1,7 @@
-//! What the reconciler remembers of a container beyond the portfolio.
+//! What the reconciler keeps of a container beyond the portfolio.
 
 use std::collections::VecDeque;
+use std::mem::{replace, take};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -9,55 +10,54 @@ use foldhash::HashSet;
 use crate::engine::ListingEntry;
 use crate::model::{Container, ContainerId};
 
-/// How many PIDs of past lives are remembered of each of them.
+/// How many PIDs a tombstone keeps.
 const PIDS: usize = 8;
 
-/// What is remembered of one container. One that is simply alive has none.
+/// What is kept of one container. A container that is alive, with nothing under way, has no record.
 #[derive(Debug, Default, PartialEq)]
 #[cfg_attr(test, derive(Clone))]
 pub(super) struct Record {
-    pub(super) inquiry: Inquiry,
-    /// What the newest start event told, while that life has not been announced.
+    pub(super) inspection: Inspection,
+    /// What the newest start event contained, while that life has not been announced.
     pub(super) preview: Option<Preview>,
-    /// Whether a life began of which no end is known: a first answer "not alive" is not believed yet.
+    /// Whether a life began of which no end is known: a first answer "not alive" is verified.
     pub(super) is_begun: bool,
-    /// Whether only events spoke of it so far.
-    pub(super) is_stranger: bool,
-    /// How many bytes the glimpse takes.
+    /// Whether only events named the container so far.
+    pub(super) is_unverified: bool,
+    /// How many bytes the preview takes.
     pub(super) preview_bytes: usize,
-    /// While it is inspected: the time of the newest event about a change that led to that or came since.
+    /// The time of the newest event about a change that led to the inspection or came since.
     pub(super) hinted_at: Option<SystemTime>,
-    /// Its name as a list contains it, while it is inspected and not in the portfolio.
+    /// The name from a list, of a container that is inspected and not in the portfolio.
     pub(super) listed_name: Option<Box<str>>,
-    /// The newest exit.
+    /// The newest exit event.
     pub(super) exit: Option<Exit>,
-    /// The newest life that was announced and is over.
-    pub(super) past: Option<Past>,
-    /// The newest time that any of its events told.
+    /// The lives that were announced and are over.
+    pub(super) tombstone: Option<Tombstone>,
+    /// The newest time of any event.
     pub(super) newest: Option<SystemTime>,
-    /// The newest time that a start event told.
+    /// The newest time of a start event.
     pub(super) newest_start: Option<SystemTime>,
-    /// Whether it is among `remembered`.
-    pub(super) remembered: bool,
-    /// Why an audit suspects it, while events have time to explain that.
-    pub(super) suspicion: Option<Suspicion>,
-    /// How many times that [`Input::Suspect`](super::Input::Suspect) tells the end of are running.
-    pub(super) graces: u32,
-    /// Whether it is asked about because they did not, and no event spoke of it since.
-    pub(super) suspected: bool,
-    /// Whether an inspection found the life that is known to be over, and its exit is still to be told.
+    /// Whether the container is in the queue of tombstones.
+    pub(super) is_entombed: bool,
+    /// How an audit's list differs, until [`Deadline::Drift`](super::Deadline::Drift).
+    pub(super) mismatch: Option<Mismatch>,
+    /// Whether the pending inspection verifies a mismatch that no event has explained: what it changes is drift.
+    pub(super) is_drift: bool,
+    /// Whether an inspection found the known life to be over, until its exit event or
+    /// [`Deadline::Exit`](super::Deadline::Exit).
     pub(super) gone: bool,
 }
 
 impl Record {
     /// Whether it says no more than that there is none.
     pub(super) fn is_blank(&self) -> bool {
-        *self == Self { is_stranger: self.is_stranger, ..Self::default() }
+        *self == Self { is_unverified: self.is_unverified, ..Self::default() }
     }
 
     /// Whether nothing is under way.
     pub(super) fn is_idle(&self) -> bool {
-        self.inquiry == Inquiry::None && self.graces == 0
+        self.inspection == Inspection::None && self.mismatch.is_none() && !self.gone
     }
 
     /// The container's name, where a list or its start event contains it.
@@ -67,32 +67,30 @@ impl Record {
         name.or_else(|| self.listed_name.as_deref().map(str::to_owned))
     }
 
-    /// A life that was announced is over.
-    pub(super) fn note_past(&mut self, container: &Container) {
+    /// Records that an announced life is over. Returns whether its exit event was awaited.
+    pub(super) fn record_end(&mut self, container: &Container) -> bool {
         let began = container.started_at();
         let start_reported = self.newest_start > began || self.exit.is_some_and(|exit| exit.ends(container));
-        let mut pids = self.past.take().map(|past| past.pids).unwrap_or_default();
+        let mut pids = self.tombstone.take().map(|tombstone| tombstone.pids).unwrap_or_default();
         if container.pid() != 0 {
             pids.truncate(PIDS - 1);
             pids.push_front(container.pid());
         }
-        self.gone = false;
-        self.past = Some(Past { began, start_reported, pids });
+        self.tombstone = Some(Tombstone { began, start_reported, pids });
+        take(&mut self.gone)
     }
 }
 
-/// A list shows a container otherwise than it is known.
+/// An audit's list shows a container otherwise than the portfolio.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Suspicion {
+pub(super) struct Mismatch {
     /// How the list shows it, if at all.
     pub(super) listed: Option<ListingEntry>,
-    /// How many of its graces are over when its own is: one that began before must not cut it short.
-    pub(super) graces: u32,
-    /// Whether an event spoke of it since.
+    /// Whether an event explains it: one came since the list was requested, or what one led to is still under way.
     pub(super) explained: bool,
 }
 
-/// The containers that events spoke of while a list is awaited, or all of them.
+/// The containers that events named while a list was in flight, or all of them.
 #[derive(Debug, Default)]
 #[cfg_attr(test, derive(Clone))]
 pub(super) struct Touched {
@@ -111,6 +109,7 @@ impl Touched {
         }
     }
 
+    /// Whether an event named the container.
     pub(super) fn contains(&self, id: &ContainerId) -> bool {
         self.is_all || self.containers.contains(id)
     }
@@ -121,28 +120,34 @@ impl Touched {
     }
 }
 
-/// Where the question stands whether, and how, a container is alive.
+/// The inspection of a container.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Inquiry {
+pub(super) enum Inspection {
+    /// None is due.
     #[default]
     None,
-    Wanted,
-    Asked(Since),
-    /// Asked again after a while: the inspection failed, or its answer is not believed yet.
+    /// One begins as soon as there is room.
+    Pending,
+    /// One is in flight.
+    InFlight(Since),
+    /// The last one failed, or its answer is to be verified: one is pending when
+    /// [`Deadline::Retry`](super::Deadline::Retry) is due.
     Deferred,
 }
 
-/// What events reported after an inspection was asked for: its answer may be older.
+/// What events reported after an inspection began: its answer may be older.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Since {
-    /// Something that one more inspection has to show.
+    /// Whether one more inspection is to follow.
     pub(super) hinted: bool,
+    /// Whether a life began.
     pub(super) started: bool,
+    /// How many exits came.
     pub(super) exits: u8,
 }
 
-impl Inquiry {
-    /// Whether nothing is to be expected soon.
+impl Inspection {
+    /// Whether no answer is to be expected soon.
     pub(super) fn is_settled(&self) -> bool {
         matches!(self, Self::None | Self::Deferred)
     }
@@ -152,14 +157,15 @@ impl Inquiry {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Preview {
     pub(super) container: Arc<Container>,
-    /// When its start event says that it began.
+    /// When it began, by its start event.
     pub(super) began: Option<SystemTime>,
-    /// Whether the engine can be asked for more: its name, for its start event did not tell it.
+    /// Whether the start event lacks the name, and the engine may still return it.
     pub(super) nameless: bool,
 }
 
 impl Preview {
-    /// What a start event told; `None` if that is not enough to tell of a life, or to tell lives apart.
+    /// Returns what a start event contains; `None` if that does not suffice to announce a life and to distinguish it from
+    /// others.
     pub(super) fn new(
         id: &ContainerId,
         at: Option<SystemTime>,
@@ -169,7 +175,7 @@ impl Preview {
         let nameless = reported.is_none();
         let container = match (reported, pid) {
             (Some(reported), Some(pid)) => reported.with_pid(pid),
-            // Such lives are told apart by the time of their start event.
+            // Without a PID the time of the start event distinguishes lives.
             (Some(reported), None) => {
                 let began = reported.started_at().or(at);
                 reported.with_pid(0).with_started_at(began)
@@ -185,7 +191,7 @@ impl Preview {
         self.container.name() != self.container.id().as_str()
     }
 
-    /// Takes in what the engine still tells of a container that is not alive: there is no more to be learned.
+    /// Takes over the name and labels that the engine returned of a container that is not alive: it returns no more.
     pub(super) fn learn(&mut self, reported: Option<Container>) {
         if let Some(reported) = reported.filter(|_| self.nameless) {
             let (pid, began) = (self.container.pid(), self.container.started_at());
@@ -195,44 +201,46 @@ impl Preview {
     }
 }
 
-/// What has to be remembered of lives that were announced and are over. Inspections can be ahead of the event stream:
-/// such a life's start event may still come.
+/// What is kept of lives that were announced and are over. Inspections can be ahead of the event stream, so the start
+/// event of such a life may still come.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Past {
+pub(super) struct Tombstone {
+    /// When the newest of them began.
     pub(super) began: Option<SystemTime>,
-    /// Whether its start event came, or its exit, which comes after that. If not, it may come on the next connection.
+    /// Whether its start event came, or its exit event, which comes after that. If not, it may come on the next
+    /// connection.
     pub(super) start_reported: bool,
-    /// The PIDs of the newest such lives, where known.
+    /// The PIDs of the newest of them, where known.
     pids: VecDeque<u32>,
 }
 
-impl Past {
-    /// Whether that life is among them, as far as that is known.
+impl Tombstone {
+    /// Whether it includes that life, as far as that is known.
     pub(super) fn includes(&self, container: &Container) -> bool {
         self.pids.contains(&container.pid())
             || container.started_at().is_some_and(|began| self.began.is_some_and(|newest| began <= newest))
     }
 
     #[cfg(test)]
-    pub(super) fn remembered_pids(&self) -> usize {
+    pub(super) fn pids(&self) -> usize {
         self.pids.len()
     }
 
-    /// Whether that start is of a life that was announced, the newest one or an earlier one.
+    /// Whether a start event is that of a life that it includes.
     pub(super) fn began_as(&mut self, preview: &Container) -> bool {
         if preview.pid() != 0 && self.pids.contains(&preview.pid()) {
             return true;
         }
         match (self.began, preview.started_at()) {
             (Some(began), Some(reported)) if reported <= began => true,
-            // Starts are told after they happened, so the first one that is told after that life began is its own.
-            (Some(_), Some(_)) => !std::mem::replace(&mut self.start_reported, true),
+            // Start events come after the start, so the first one that is later than the newest life's start is its own.
+            (Some(_), Some(_)) => !replace(&mut self.start_reported, true),
             _ => false,
         }
     }
 }
 
-/// An end of a life, as an event told it.
+/// The end of a life, from an event.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Exit {
     pub(super) pid: Option<u32>,
@@ -241,8 +249,8 @@ pub(super) struct Exit {
 }
 
 impl Exit {
-    /// Whether it ended that life, or came after its end; `None` where that cannot be told.
-    pub(super) fn verdict(&self, container: &Container) -> Option<bool> {
+    /// Whether it ended that life, or came after its end; `None` where neither PIDs nor times decide that.
+    pub(super) fn has_ended(&self, container: &Container) -> Option<bool> {
         match (self.pid, self.at, container.started_at()) {
             (Some(pid), _, _) if container.pid() != 0 => Some(pid == container.pid()),
             (_, Some(at), Some(started_at)) => Some(at > started_at),
@@ -250,13 +258,13 @@ impl Exit {
         }
     }
 
-    /// Whether it certainly ended the life of which that is known, or came after its end.
+    /// Whether it certainly ended the life of that preview, or came after its end.
     pub(super) fn ends_preview(&self, preview: &Preview) -> bool {
         self.ends(&preview.container)
     }
 
     /// Whether it certainly ended that life, or came after its end.
     pub(super) fn ends(&self, container: &Container) -> bool {
-        self.verdict(container) == Some(true)
+        self.has_ended(container) == Some(true)
     }
 }

@@ -1,4 +1,4 @@
-//! How long to wait before trying again.
+//! The delays between attempts.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use super::bounds::in_bounds;
 
 /// Growing delays with jitter, for reconnecting to an engine.
 ///
-/// By default from 100 ms, doubling, up to 10 s, for ever. Of each delay a random half is taken off at most, so
-/// that watchers that lost the same engine do not all come back at once. Durations are from 1 ms to 10^9 s: what is out of
-/// bounds becomes the nearest value within.
+/// By default from 100 ms, doubling, up to 10 s, without an end. Each delay is shortened at random by up to half, so that
+/// watchers that lost the same engine do not all reconnect at once. Durations are from 1 ms to 10^9 s; others are replaced
+/// by the nearest bound.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Backoff {
     first: Duration,
@@ -38,14 +38,14 @@ impl Backoff {
         self
     }
 
-    /// Gives up after so many failed attempts in a row, at least 1.
+    /// Sets after how many failed attempts in a row, at least 1, to give up.
     #[must_use]
     pub fn with_attempts(mut self, attempts: usize) -> Self {
         self.attempts = Some(attempts.max(1));
         self
     }
 
-    /// Begins with the first delay again after a connection that was live for so long.
+    /// Sets how long a connection must have been live for the next delay to be the first again.
     #[must_use]
     pub fn with_healthy_after(mut self, healthy_after: Duration) -> Self {
         self.healthy_after = in_bounds(healthy_after);
@@ -76,14 +76,14 @@ impl Backoff {
         self.healthy_after
     }
 
-    /// The delay after so many failures in a row (at least one), for as long as it takes.
+    /// The delay after so many failures in a row (at least one), without a limit of attempts.
     pub(crate) fn nth_delay(&self, failures: u32) -> Duration {
         // Doubling reaches any longest delay long before that.
         let nth = failures.clamp(1, 32) as usize - 1;
         Self { attempts: None, ..self.clone() }.delays().nth(nth).unwrap_or(self.longest)
     }
 
-    /// The delays, from the first one on.
+    /// Returns the delays, from the first one on.
     pub(crate) fn delays(&self) -> Delays {
         let builder = ExponentialBuilder::new().with_min_delay(self.first).with_max_delay(self.longest);
         Delays(match self.attempts {
@@ -93,7 +93,7 @@ impl Backoff {
     }
 }
 
-/// The delays after the first, second and so on failed attempt; at its end one gives up.
+/// The delays after the first failed attempt, the second one and so on; `None` after the last attempt.
 pub(crate) struct Delays(ExponentialBackoff);
 
 impl Iterator for Delays {
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn delays_double_up_to_the_longest_and_lose_at_most_half_to_jitter() {
+    fn delays_double_and_jitter_takes_at_most_half() {
         let mut whole = Duration::from_millis(100);
         for delay in Backoff::default().delays().take(40) {
             assert!(
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_is_what_it_has() {
+    fn settings_are_returned_as_set() {
         let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
         let backoff = Backoff::default().with_delays(second, minute).with_attempts(3);
         let backoff = backoff.with_healthy_after(minute);
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nth_delay_is_like_the_nth_of_all_however_many_attempts_are_allowed() {
+    fn the_nth_delay_has_no_limit_of_attempts() {
         let backoff = Backoff::default().with_attempts(2);
         for (failures, millis) in
             [(0, 100), (1, 100), (2, 200), (5, 1600), (1000, 10_000), (u32::MAX, 10_000)]

@@ -4,7 +4,6 @@ use std::any::Any;
 use std::mem::take;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, PoisonError};
-use std::time::SystemTime;
 
 use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
@@ -17,7 +16,7 @@ use super::status::Phase;
 use crate::adapter::message;
 use crate::engine::EngineClient;
 use crate::model::{EngineError, ErrorKind};
-use crate::reconciler::{Input, Reconciler};
+use crate::reconciler::{Input, Now, Reconciler};
 
 /// The right to watch, given back when dropped.
 pub(crate) struct Turn<C> {
@@ -98,9 +97,9 @@ impl<C> Drop for Turn<C> {
         };
         // Subscriptions to a closed watcher end.
         if let Some(error) = last.filter(|_| !self.shared.closed.is_cancelled()) {
-            reconciler.handle(Input::Disconnected(error), SystemTime::now());
+            reconciler.handle_input(Input::Disconnected(error), Now::read());
         }
-        let events = reconciler.take_published();
+        let events = reconciler.take_events();
         // The next watch begins after all this.
         let mut place = self.shared.reconciler.lock().unwrap_or_else(PoisonError::into_inner);
         self.shared.publication.publish(reconciler.portfolio(), events, || self.shared.rest(phase));

@@ -1,7 +1,7 @@
-//! Which inspections are under way, and when there is room for more.
+//! The inspections in flight, and when there is room for more.
 //!
-//! Inspections that take long must not hold up others: once one is slow, another may begin in its place, up to a limit of
-//! all. Repetitions of failed inspections have a share of their own, so that what hangs again and again delays nothing new.
+//! Slow inspections must not hold up others: once one is slow, another may begin in its place, up to a limit of all. Retries
+//! have a share of their own, so that a container whose inspections hang does not delay new ones.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -9,16 +9,17 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::model::ContainerId;
+use crate::reconciler::Room;
 
 /// After how long an inspection is slow.
 const SLOW: Duration = Duration::from_millis(500);
 
-/// How many times as many inspections as usual may be under way if the others are slow.
+/// How many times the limit may be in flight if the others are slow.
 const WITH_SLOW: usize = 4;
 
-/// The inspections that are under way.
+/// The inspections in flight.
 pub(crate) struct InFlight {
-    /// How many may be under way that are not slow.
+    /// How many may be in flight that are not slow.
     limit: usize,
     /// In the order in which they began.
     all: VecDeque<Inspection>,
@@ -31,26 +32,19 @@ struct Inspection {
     is_retry: bool,
 }
 
-/// What may begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Room {
-    None,
-    /// An inspection whose last one did not fail.
-    Fresh,
-    Any,
-}
-
 impl InFlight {
-    /// None yet; `limit` of them may be under way at once, and four times as many if the others are slow.
+    /// Allows `limit` inspections at once, and four times as many if the others are slow.
     pub(crate) fn new(limit: usize) -> Self {
         Self { limit: limit.max(1), all: VecDeque::new(), retries: 0 }
     }
 
+    /// Records that an inspection began.
     pub(crate) fn begin(&mut self, id: ContainerId, is_retry: bool, since: Instant) {
         self.retries += usize::from(is_retry);
         self.all.push_back(Inspection { id, since, is_retry });
     }
 
+    /// Records that an inspection ended.
     pub(crate) fn end(&mut self, id: &ContainerId) {
         let nth = self.all.iter().position(|inspection| inspection.id == *id);
         if let Some(inspection) = nth.and_then(|nth| self.all.remove(nth)) {
@@ -58,6 +52,7 @@ impl InFlight {
         }
     }
 
+    /// Which inspections may begin now.
     pub(crate) fn room(&self, now: Instant) -> Room {
         let slow = self.all.partition_point(|inspection| inspection.since + SLOW <= now);
         let is_full = self.all.len() >= self.limit.saturating_mul(WITH_SLOW);
@@ -70,7 +65,7 @@ impl InFlight {
         }
     }
 
-    /// When there will be room though none ends, if there is none now.
+    /// When there will be room even if none ends, if there is none now.
     pub(crate) fn next_room(&self, now: Instant) -> Option<Instant> {
         if self.room(now) != Room::None || self.all.len() >= self.limit.saturating_mul(WITH_SLOW) {
             return None;
@@ -83,7 +78,7 @@ impl InFlight {
 mod tests {
     use super::*;
 
-    /// With inspections of so many containers begun, the first `retries` of which are repetitions.
+    /// Inspections of so many containers, the first `retries` of which are retries.
     fn with(limit: usize, now: Instant, fresh: usize, retries: usize) -> InFlight {
         let mut in_flight = InFlight::new(limit);
         for nth in 0..fresh + retries {
@@ -111,7 +106,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_slow_makes_room_up_to_the_limit_of_all() {
+    async fn slow_inspections_make_room_up_to_the_limit_of_all() {
         let began = Instant::now();
         let mut in_flight = with(2, began, 2, 0);
         for nth in 0..3 {

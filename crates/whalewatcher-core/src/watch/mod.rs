@@ -1,12 +1,14 @@
 //! Keeps one engine's portfolio in sync: the watcher, the future that drives it, and what its readers and subscribers see.
 
+mod call;
+mod connected;
 mod driver;
 mod error;
 mod guard;
 mod handle;
 mod in_flight;
-mod liveness;
 mod outage;
+mod probe;
 mod publication;
 mod shared;
 mod status;

@@ -30,10 +30,10 @@ impl<C> Shared<C> {
         Self {
             client,
             publication: Arc::new(Publication::new(settings.subscriber_queue())),
+            reconciler: Mutex::new(Some(Reconciler::new(settings.clone()))),
             settings,
             status: watch::Sender::new(Status::new(Phase::Idle)),
             identity: ArcSwapOption::empty(),
-            reconciler: Mutex::new(Some(Reconciler::default())),
             closed: CancellationToken::new(),
         }
     }

@@ -428,7 +428,7 @@ async fn a_dead_stream_is_noticed_though_everything_else_answers() {
     server.exit(&web, 0).unwrap();
     assert_eq!(
         watched.reported().await,
-        "disconnected checking the silent event stream: no answer within 1 s"
+        "disconnected probing the silent event stream: no answer within 1 s"
     );
     gate.open();
     assert_eq!(watched.until_reported("synced").await.pop().unwrap(), "synced 1");

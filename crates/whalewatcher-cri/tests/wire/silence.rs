@@ -52,7 +52,7 @@ async fn a_runtime_that_hangs_is_noticed() {
         let mut watched = checked(&server, Duration::from_secs(1)).live().await;
         let hook = server.on_call(|_| Verdict::Hang);
         let reported = watched.reported().await;
-        assert_eq!(reported, "disconnected checking the silent event stream: no answer within 1 s");
+        assert_eq!(reported, "disconnected probing the silent event stream: no answer within 1 s");
         server.remove_hook(hook);
         server.run(&pod, "web").unwrap();
         assert_eq!(watched.until_reported("synced").await.pop().unwrap(), "synced 2");

@@ -1,201 +1,48 @@
-//! A small world that tells as an engine does, and checks what the reconciler makes of it.
+//! A small world: containers, an engine that reports them, and a reconciler.
 
-use std::collections::VecDeque;
-use std::fmt::Write;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use super::super::*;
-
-/// How an engine tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Kind {
-    /// Lists tell roughly; events tell names, and a moment that is later than the life's beginning.
-    Docker,
-    /// Lists tell all, without times; events tell PIDs; lives are told apart by PID.
-    Containerd,
-    /// Lists tell who is alive; events tell all but the PID. An ID has one life, as in CRI, and so with those below.
-    Cri,
-    /// The same lists, but events tell the PID and a moment at which CRI's own life has not begun yet.
-    Hints,
-    /// The same lists, looked at now and then, are all that tells of changes.
-    Polling,
-}
-
-impl Kind {
-    pub(super) const ALL: [Self; 5] = [Self::Docker, Self::Containerd, Self::Cri, Self::Hints, Self::Polling];
-
-    pub(super) fn has_one_life_per_id(self) -> bool {
-        matches!(self, Self::Cri | Self::Hints | Self::Polling)
-    }
-
-    /// Whether its events tell PIDs and no names.
-    fn reports_pids(self) -> bool {
-        matches!(self, Self::Containerd | Self::Hints)
-    }
-
-    /// Whether it may tell again on the next connection what it told before.
-    fn replays(self) -> bool {
-        matches!(self, Self::Docker | Self::Cri)
-    }
-}
-
-/// How much may happen in a world.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Bounds {
-    pub(super) kind: Kind,
-    pub(super) containers: usize,
-    /// Lives of each container.
-    pub(super) lives: u8,
-    pub(super) pauses: u8,
-    pub(super) renames: u8,
-    /// Events that are told twice.
-    pub(super) doubled: u8,
-    pub(super) failures: u8,
-    /// Events that are lost.
-    pub(super) lost: u8,
-    pub(super) audits: u8,
-    pub(super) connections: u8,
-    /// How often the engine dies, with all that is alive in it.
-    pub(super) crashes: u8,
-    /// Lists that do not tell of all.
-    pub(super) partial: u8,
-    /// Connections on which the engine tells again what happened just before.
-    pub(super) replays: u8,
-    /// Stop after so many states.
-    pub(super) states: usize,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Action {
-    Start(usize),
-    /// Another container begins under an ID that was used before.
-    Reuse(usize),
-    Exit(usize),
-    Pause(usize),
-    Unpause(usize),
-    Rename(usize),
-    Deliver(usize),
-    DeliverTwice(usize),
-    /// Whoever polls looks at the list.
-    Poll,
-    /// The next event is lost.
-    Lose(usize),
-    Audit,
-    /// The exit of a life overtakes its start.
-    Swap(usize),
-    Connect,
-    /// The same, and the engine tells once more what happened last.
-    ConnectWithReplay,
-    Disconnect,
-    /// The engine dies, with all that is alive in it.
-    Crash,
-    LookForList,
-    AnswerList,
-    /// The answer does not tell of this container.
-    AnswerListWithout(usize),
-    /// The list is asked for again, for it did not tell of all.
-    Relist,
-    Ask,
-    Look(usize),
-    Answer(usize),
-    Fail(usize),
-    Retry(usize),
-    Suspect(usize),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Life {
-    pid: u32,
-    began: u64,
-    /// The time of its start event.
-    reported: u64,
-    ended: Option<u64>,
-    paused: bool,
-    name: u8,
-    announced: bool,
-    announced_end: bool,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Reported {
-    Started { pid: u32, began: u64, at: u64, name: u8 },
-    Exited { pid: u32, at: u64 },
-    Paused(bool, u64),
-    Changed,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Question<T> {
-    Asked,
-    Looked(T),
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-struct Subject {
-    lives: Vec<Life>,
-    queue: VecDeque<Reported>,
-    /// What happened last, told or not, where the engine may tell it again.
-    recent: VecDeque<Reported>,
-    inspection: Option<Question<Option<Life>>>,
-    /// Whether it is to be inspected again after a while.
-    deferred: bool,
-    /// Exits delivered since the inspection that is under way was asked for, two at most.
-    exits: u8,
-    /// The lives whose exit was delivered.
-    ended: Vec<u32>,
-    /// Answers since the list was delivered, two at most.
-    answers: u8,
-    /// Where changes are polled for: who was alive when anybody last looked at a list, the watcher or who polls.
-    polled: Option<u32>,
-    /// Graces that are running.
-    suspected: u8,
-    /// Events that were on their way when the newest list was delivered.
-    late: usize,
-    /// Inspections asked for, and what may have led to them.
-    asked: u32,
-    reasons: u32,
-}
-
-impl Subject {
-    fn alive(&self) -> Option<&Life> {
-        self.lives.last().filter(|life| life.ended.is_none())
-    }
-
-    /// Whether polling would tell something.
-    fn is_unseen(&self) -> bool {
-        self.polled != self.alive().map(|life| life.pid)
-    }
-}
+use super::bounds::{Action, Bounds, Kind};
+use super::subject::{Life, Question, Reported, Subject};
 
 #[derive(Clone)]
 pub(super) struct World {
-    bounds: Bounds,
-    bounds_at_first: Bounds,
-    clock: u64,
-    subjects: Vec<Subject>,
-    connected: bool,
-    list: Option<Question<Vec<(usize, Life)>>>,
+    pub(super) bounds: Bounds,
+    pub(super) bounds_at_first: Bounds,
+    pub(super) clock: u64,
+    pub(super) subjects: Vec<Subject>,
+    pub(super) connected: bool,
+    pub(super) list: Option<Question<Vec<(usize, Life)>>>,
     /// Where changes are polled for: whether anybody looked for a list on this connection.
-    looked: bool,
-    listed: bool,
-    /// Whether the last list did not tell of all.
-    partly: bool,
-    wrong: Wrong,
+    pub(super) looked: bool,
+    pub(super) listed: bool,
+    /// Whether a gap was reported since the newest list was requested.
+    pub(super) gap: bool,
+    pub(super) wrong: Wrong,
     /// Whether a grace was too short for an event that was on its way.
-    hasty: bool,
+    pub(super) hasty: bool,
+    /// The one moment at which all happens by the monotonic clock.
+    pub(super) epoch: Instant,
     pub(super) reconciler: Reconciler,
 }
 
-/// How many events of a container are told again.
-const REPLAYED: usize = 2;
+impl Deadline {
+    /// All that a container may have.
+    pub(super) fn of(id: &ContainerId) -> [Self; 3] {
+        [Self::Retry(id.clone()), Self::Exit(id.clone()), Self::Drift(id.clone())]
+    }
+}
+
+/// How many events of a container the engine repeats.
+pub(super) const REPLAYED: usize = 2;
 
 /// The name of a container that begins under the ID of another.
-const ANOTHER: u8 = 100;
+pub(super) const ANOTHER: u8 = 100;
 
-/// Whether lost events may have left the picture wrong.
+/// Whether lost events may have left the portfolio wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Wrong {
+pub(super) enum Wrong {
     No,
     /// Until an audit that begins from now on.
     Perhaps,
@@ -203,11 +50,11 @@ enum Wrong {
     Audited,
 }
 
-fn time(at: u64) -> SystemTime {
+pub(super) fn time(at: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(at)
 }
 
-fn id(subject: usize) -> ContainerId {
+pub(super) fn id(subject: usize) -> ContainerId {
     format!("c{subject}").into()
 }
 
@@ -222,14 +69,15 @@ impl World {
             list: None,
             looked: false,
             listed: false,
-            partly: false,
+            gap: false,
             wrong: Wrong::No,
             hasty: false,
+            epoch: Instant::now(),
             reconciler: Reconciler::default(),
         }
     }
 
-    fn container(&self, subject: usize, life: &Life) -> Container {
+    pub(super) fn container(&self, subject: usize, life: &Life) -> Container {
         let container =
             Container::new(id(subject), format!("n{}", life.name), life.pid).with_paused(life.paused);
         match self.bounds.kind {
@@ -238,7 +86,7 @@ impl World {
         }
     }
 
-    fn event(&self, subject: usize, reported: &Reported) -> EngineEvent {
+    pub(super) fn event(&self, subject: usize, reported: &Reported) -> EngineEvent {
         let id = id(subject);
         let kind = self.bounds.kind;
         match *reported {
@@ -272,7 +120,15 @@ impl World {
     /// All that can happen next.
     pub(super) fn possible(&self) -> Vec<Action> {
         let bounds = &self.bounds;
-        let mut all = Vec::new();
+        let due = self.reconciler.deadlines.all().filter_map(|deadline| match deadline {
+            Deadline::Retry(id) => Some(Action::RetryDue(self.nth(id))),
+            Deadline::Exit(id) => Some(Action::ExitDue(self.nth(id))),
+            Deadline::Drift(id) => Some(Action::DriftDue(self.nth(id))),
+            Deadline::Relist => Some(Action::Relist),
+            // One is always pending.
+            Deadline::Audit => (bounds.audits > 0).then_some(Action::Audit),
+        });
+        let mut all: Vec<_> = due.collect();
         for (nth, subject) in self.subjects.iter().enumerate() {
             match subject.alive() {
                 None if subject.lives.len() < usize::from(bounds.lives) => {
@@ -317,12 +173,6 @@ impl World {
             if subject.inspection.is_some() && bounds.failures > 0 {
                 all.push(Action::Fail(nth));
             }
-            if subject.deferred {
-                all.push(Action::Retry(nth));
-            }
-            if subject.suspected > 0 {
-                all.push(Action::Suspect(nth));
-            }
         }
         match self.connected {
             true => {
@@ -333,6 +183,9 @@ impl World {
                 }
                 if bounds.crashes > 0 {
                     all.push(Action::Crash);
+                }
+                if bounds.gaps > 0 {
+                    all.push(Action::Gap);
                 }
             }
             false if bounds.connections > 0 => {
@@ -351,476 +204,25 @@ impl World {
                     all.extend((0..self.subjects.len()).map(Action::AnswerListWithout));
                 }
             }
-            None if self.partly && self.reconciler.takes_audits() => all.push(Action::Relist),
             None => {}
         }
-        if bounds.audits > 0 && self.list.is_none() && self.reconciler.is_live() {
-            all.push(Action::Audit);
+        if self.list.is_some() && self.reconciler.is_live() && bounds.failures > 0 {
+            all.push(Action::FailList);
         }
-        if self.connected && self.reconciler.clone().next_inspection(true).is_some() {
+        if self.connected
+            && matches!(self.reconciler.clone().poll_effect(Room::Any), Some(Effect::Inspect { .. }))
+        {
             all.push(Action::Ask);
         }
         all
     }
 
-    fn report(&mut self, nth: usize, reported: Reported) {
-        let subject = &mut self.subjects[nth];
-        if self.bounds_at_first.replays > 0 {
-            subject.recent.push_back(reported.clone());
-            if subject.recent.len() > REPLAYED {
-                subject.recent.pop_front();
-            }
-        }
-        if self.connected && self.bounds.kind != Kind::Polling {
-            subject.queue.push_back(reported);
-        }
+    pub(super) fn nth(&self, wanted: &ContainerId) -> usize {
+        (0..self.subjects.len()).find(|nth| id(*nth) == *wanted).expect("a container of this world")
     }
 
-    fn tick(&mut self) -> u64 {
-        self.clock += 1;
-        self.clock
-    }
-
-    /// Lets it happen; an error is a broken promise.
-    pub(super) fn act(&mut self, action: Action) -> Result<(), String> {
-        match action {
-            Action::Start(nth) | Action::Reuse(nth) => {
-                let name = if matches!(action, Action::Reuse(_)) { ANOTHER } else { 0 };
-                let (mut began, reported) = (self.tick(), self.tick());
-                if self.bounds.kind == Kind::Hints {
-                    // Even an end that comes at once is dated before that.
-                    began = reported + 5;
-                }
-                let subject = &mut self.subjects[nth];
-                let pid = 1 + nth as u32 * 10 + subject.lives.len() as u32;
-                subject.lives.push(Life {
-                    pid,
-                    began,
-                    reported,
-                    ended: None,
-                    paused: false,
-                    name,
-                    announced: false,
-                    announced_end: false,
-                });
-                self.report(nth, Reported::Started { pid, began, at: reported, name });
-            }
-            Action::Exit(nth) => {
-                let at = self.tick();
-                let life = self.alive_mut(nth);
-                life.ended = Some(at);
-                let pid = life.pid;
-                self.report(nth, Reported::Exited { pid, at });
-            }
-            Action::Pause(nth) | Action::Unpause(nth) => {
-                let at = self.tick();
-                let life = self.alive_mut(nth);
-                life.paused = !life.paused;
-                let paused = life.paused;
-                if paused {
-                    self.bounds.pauses -= 1;
-                }
-                self.report(nth, Reported::Paused(paused, at));
-            }
-            Action::Rename(nth) => {
-                self.alive_mut(nth).name += 1;
-                self.bounds.renames -= 1;
-                self.report(nth, Reported::Changed);
-            }
-            Action::Deliver(nth) | Action::DeliverTwice(nth) => {
-                let subject = &mut self.subjects[nth];
-                let reported = match action {
-                    Action::Deliver(_) => subject.queue.pop_front(),
-                    _ => {
-                        // Once now, and once more after whatever comes next.
-                        self.bounds.doubled -= 1;
-                        let front = subject.queue.pop_front();
-                        let later = subject.queue.len().min(1);
-                        subject.queue.insert(later, front.clone().expect("checked in possible"));
-                        front
-                    }
-                };
-                subject.reasons += 1;
-                let reported = reported.expect("checked in possible");
-                if let Reported::Exited { pid, .. } = reported {
-                    subject.exits += u8::from(subject.inspection.is_some() && subject.exits < 2);
-                    if !subject.ended.contains(&pid) {
-                        subject.ended.push(pid);
-                    }
-                }
-                self.input(Input::Event(self.event(nth, &reported)))?;
-            }
-            Action::Poll => self.poll(),
-            Action::Lose(nth) => {
-                self.bounds.lost -= 1;
-                self.subjects[nth].queue.pop_front();
-                self.wrong = Wrong::Perhaps;
-            }
-            Action::Audit => {
-                self.bounds.audits -= 1;
-                if self.wrong == Wrong::Perhaps {
-                    self.wrong = Wrong::Audited;
-                }
-                self.input(Input::Audit)?;
-                if !self.reconciler.take_list_wanted() {
-                    return Err("an audit, and no list is wanted".into());
-                }
-                self.list = Some(Question::Asked);
-            }
-            Action::Swap(nth) => self.subjects[nth].queue.swap(0, 1),
-            Action::ConnectWithReplay => {
-                self.bounds.replays -= 1;
-                self.act(Action::Connect)?;
-                for subject in &mut self.subjects {
-                    subject.queue = subject.recent.clone();
-                }
-            }
-            Action::Connect => {
-                self.bounds.connections -= 1;
-                self.connected = true;
-                self.wrong = Wrong::No;
-                self.input(Input::Connected)?;
-                if !self.reconciler.take_list_wanted() {
-                    return Err("connected, and no list is wanted".into());
-                }
-                self.list = Some(Question::Asked);
-            }
-            Action::Crash => {
-                self.bounds.crashes -= 1;
-                for nth in 0..self.subjects.len() {
-                    if self.subjects[nth].alive().is_some() {
-                        self.act(Action::Exit(nth))?;
-                    }
-                }
-                self.act(Action::Disconnect)?;
-            }
-            Action::Disconnect => {
-                self.connected = false;
-                (self.looked, self.listed, self.partly) = (false, false, false);
-                self.list = None;
-                for subject in &mut self.subjects {
-                    subject.queue.clear();
-                    subject.inspection = None;
-                    subject.deferred = false;
-                    subject.suspected = 0;
-                    subject.late = 0;
-                    (subject.exits, subject.answers) = (0, 0);
-                }
-                let error = EngineError::new(crate::ErrorKind::Disconnected, "gone");
-                self.input(Input::Disconnected(Arc::new(error)))?;
-            }
-            Action::LookForList => {
-                let alive = self.subjects.iter().enumerate();
-                let alive =
-                    alive.filter_map(|(nth, subject)| Some((nth, subject.alive()?.clone()))).collect();
-                // What differs from the first list is told by whichever comes next.
-                if self.bounds.kind == Kind::Polling {
-                    match std::mem::replace(&mut self.looked, true) {
-                        true => self.poll(),
-                        false => self.subjects.iter_mut().for_each(|subject| {
-                            subject.polled = subject.alive().map(|life| life.pid);
-                        }),
-                    }
-                }
-                self.list = Some(Question::Looked(alive));
-            }
-            Action::Relist => {
-                self.input(Input::Audit)?;
-                if !self.reconciler.take_list_wanted() {
-                    return Err("not all was listed, and no list is wanted".into());
-                }
-                self.list = Some(Question::Asked);
-            }
-            Action::AnswerList | Action::AnswerListWithout(_) => {
-                let Some(Question::Looked(mut alive)) = self.list.take() else {
-                    unreachable!("checked in possible")
-                };
-                self.partly = false;
-                let mut unlisted_scopes = Vec::new();
-                if let Action::AnswerListWithout(without) = action {
-                    self.bounds.partial -= 1;
-                    self.partly = true;
-                    alive.retain(|(nth, _)| *nth != without);
-                    unlisted_scopes.push(id(without).to_string());
-                }
-                let entry = |(nth, life): (usize, Life)| {
-                    let began = time(life.began);
-                    let partial = Container::new(id(nth), format!("n{}", life.name), 0);
-                    match self.bounds.kind {
-                        Kind::Containerd => ListingEntry::Whole(self.container(nth, &life)),
-                        Kind::Docker => ListingEntry::Partial {
-                            container: partial.with_paused(life.paused),
-                            started_within: Some(began..=began),
-                        },
-                        Kind::Cri | Kind::Hints | Kind::Polling => {
-                            ListingEntry::Partial { container: partial, started_within: None }
-                        }
-                    }
-                };
-                let entries = alive.into_iter().map(entry).collect();
-                if unlisted_scopes.is_empty() {
-                    self.listed = true;
-                    if self.wrong == Wrong::Audited {
-                        self.wrong = Wrong::No;
-                    }
-                }
-                for subject in &mut self.subjects {
-                    subject.reasons += 1;
-                    subject.late = subject.queue.len();
-                    subject.answers = 0;
-                }
-                self.input(Input::Listed(entries, UnlistedScopes::of(unlisted_scopes, ContainerId::as_str)))?;
-            }
-            Action::Ask => {
-                let (wanted, _) = self.reconciler.next_inspection(true).expect("checked in possible");
-                let nth = (0..self.subjects.len())
-                    .find(|nth| id(*nth) == wanted)
-                    .expect("a container of this world");
-                let subject = &mut self.subjects[nth];
-                subject.asked += 1;
-                subject.exits = 0;
-                if subject.inspection.replace(Question::Asked).is_some() {
-                    return Err(format!("two inspections of {wanted} at once"));
-                }
-            }
-            Action::Look(nth) => {
-                let subject = &mut self.subjects[nth];
-                subject.inspection = Some(Question::Looked(subject.alive().cloned()));
-            }
-            Action::Answer(nth) => {
-                let Some(Question::Looked(life)) = self.subjects[nth].inspection.take() else {
-                    unreachable!("checked in possible")
-                };
-                // A stale answer is followed by another question.
-                self.subjects[nth].reasons += 1;
-                // Of what is not alive some engines still tell the name.
-                let names_the_dead = self.bounds.kind != Kind::Docker;
-                let record = || names_the_dead.then(|| Container::new(id(nth), "n0", 0));
-                let truth = life.as_ref().map(|life| self.container(nth, life)).or_else(record);
-                self.input(Input::Inspected(id(nth), Answer::Truth(truth)))?;
-                self.check_progress(nth, life.as_ref())?;
-            }
-            Action::Fail(nth) => {
-                self.bounds.failures -= 1;
-                self.subjects[nth].inspection = None;
-                let error = EngineError::new(crate::ErrorKind::Failed, "scripted failure");
-                self.input(Input::Inspected(id(nth), Answer::Unknown(Arc::new(error))))?;
-                if !self.subjects[nth].deferred {
-                    return Err("a failed inspection is not retried".into());
-                }
-            }
-            Action::Suspect(nth) => {
-                self.subjects[nth].suspected -= 1;
-                self.hasty |= self.subjects[nth].late > 0;
-                self.input(Input::Suspect(id(nth)))?;
-            }
-            Action::Retry(nth) => {
-                self.subjects[nth].deferred = false;
-                self.subjects[nth].reasons += 1;
-                self.input(Input::Retry(id(nth)))?;
-            }
-        }
-        self.check_quiet()
-    }
-
-    /// Tells what came and what went since anybody last looked; an ID has one life.
-    fn poll(&mut self) {
-        let at = self.tick();
-        for subject in &mut self.subjects {
-            let now = subject.alive().map(|life| life.pid);
-            match (std::mem::replace(&mut subject.polled, now), now, subject.lives.last()) {
-                (Some(pid), None, _) => subject.queue.push_back(Reported::Exited { pid, at }),
-                (None, Some(_), Some(&Life { pid, began, name, .. })) => {
-                    subject.queue.push_back(Reported::Started { pid, began, at, name });
-                }
-                _ => {}
-            }
-        }
-    }
-
-    fn subject_mut(&mut self, wanted: &ContainerId) -> &mut Subject {
-        let nth = (0..self.subjects.len()).find(|nth| id(*nth) == *wanted);
-        &mut self.subjects[nth.expect("a container of this world")]
-    }
-
-    fn alive_mut(&mut self, nth: usize) -> &mut Life {
-        self.subjects[nth].lives.last_mut().expect("checked in possible")
-    }
-
-    fn input(&mut self, input: Input) -> Result<(), String> {
-        let mut fold = self.reconciler.portfolio().clone();
-        self.reconciler.handle(input, time(1000 + self.clock));
-        for event in self.reconciler.take_published() {
-            self.check(&fold, &event).map_err(|broken| format!("{event}: {broken}"))?;
-            fold.apply(&event.kind);
-        }
-        for suspect in self.reconciler.take_suspects() {
-            self.subject_mut(&suspect).suspected += 1;
-        }
-        for (deferred, _) in self.reconciler.take_deferred() {
-            self.subject_mut(&deferred).deferred = true;
-        }
-        let is_lossy = self.bounds.lost < self.bounds_at_first.lost;
-        if self.reconciler.drifted() > 0 && !is_lossy && !self.hasty {
-            return Err("a drift, though no event was lost".into());
-        }
-        if fold != *self.reconciler.portfolio() {
-            return Err(format!("the fold is {fold:?}, the portfolio {:?}", self.reconciler.portfolio()));
-        }
-        match fold.containers().find(|container| container.pid() == 0) {
-            Some(container) => Err(format!("readers see {container}")),
-            None => Ok(()),
-        }
-    }
-
-    /// Whether an event is one that may be published after `fold`, given what really happened.
-    fn check(&mut self, fold: &Portfolio, event: &Event) -> Result<(), String> {
-        let Some(container) = event.container() else {
-            let synced = matches!(event.kind, EventKind::Synced { .. });
-            return if synced && !self.listed { Err("not even listed".into()) } else { Ok(()) };
-        };
-        let known = fold.by_id(container.id());
-        let subject = self.subjects.iter_mut().enumerate().find(|(nth, _)| id(*nth) == *container.id());
-        let (_, subject) = subject.ok_or("unheard of")?;
-        let docker = self.bounds.kind == Kind::Docker;
-        let life = subject.lives.iter_mut().find(|life| match container.pid() {
-            0 => container.started_at() == Some(time(if docker { life.reported } else { life.began })),
-            pid => pid == life.pid,
-        });
-        let life = life.ok_or("a life that never was")?;
-        let same = known.is_some_and(|known| known.life() == container.life());
-        match &event.kind {
-            EventKind::Started(_) => match (known, life.announced) {
-                (Some(_), _) => Err("started while known".into()),
-                (_, true) => Err("a life started twice".into()),
-                _ => {
-                    life.announced = true;
-                    Ok(())
-                }
-            },
-            EventKind::Exited { code, .. } => {
-                if !same {
-                    return Err("exited, but it is not that life that was known".into());
-                }
-                if life.ended.is_none() {
-                    return Err("exited, but it is alive".into());
-                }
-                if std::mem::replace(&mut life.announced_end, true) {
-                    return Err("a life exited twice".into());
-                }
-                match code {
-                    // Where an exit and a start were lost, the next exit is taken for that of the life before.
-                    Some(_) if self.bounds.lost < self.bounds_at_first.lost => Ok(()),
-                    Some(code) if *code != life.pid as i32 => Err("the exit code of another life".into()),
-                    _ => Ok(()),
-                }
-            }
-            _ if !same => Err("changed, but it is not that life that was known".into()),
-            _ if known.is_some_and(|known| **known == **container) => {
-                Err("changed, but not different".into())
-            }
-            EventKind::Paused(_) if !container.paused() => Err("paused, but is not".into()),
-            EventKind::Unpaused(_) if container.paused() => Err("unpaused, but is not".into()),
-            _ => Ok(()),
-        }
-    }
-
-    /// Whatever is hinted at meanwhile, each answer brings the picture forward: a life that it showed, and whose end is not
-    /// known, is there as it was shown, and one that is over is not, or is about to go. And no container holds up `Synced` for
-    /// more than two answers.
-    fn check_progress(&mut self, nth: usize, looked: Option<&Life>) -> Result<(), String> {
-        let reports_pids = self.bounds.kind.reports_pids();
-        let subject = &mut self.subjects[nth];
-        let shown = self.reconciler.portfolio().by_id(&id(nth));
-        match looked {
-            None if shown.is_some() && subject.suspected == 0 => {
-                return Err("it is not alive, and the answer changes nothing".into());
-            }
-            None => {}
-            Some(looked) => {
-                let life = subject.lives.iter().find(|life| life.pid == looked.pid);
-                // The end of a later life shows it, too, where its own was lost.
-                let is_shown = subject.ended.iter().any(|ended| *ended >= looked.pid);
-                let is_over = is_shown || life.is_none_or(|life| life.announced_end);
-                // Where PIDs distinguish exits, only the newest is remembered.
-                let is_clear = subject.exits < 2 || !reports_pids;
-                let truth = self.container(nth, looked);
-                if !is_over && is_clear && shown.is_none_or(|shown| **shown != truth) {
-                    return Err(format!("the answer is {truth}, and the picture {shown:?}"));
-                }
-            }
-        }
-        let subject = &mut self.subjects[nth];
-        subject.answers = (subject.answers + 1).min(2);
-        let is_awaited = matches!(
-            &self.reconciler.phase,
-            Phase::Confirming { unsettled, .. } if unsettled.contains_key(&id(nth))
-        );
-        match is_awaited && subject.answers == 2 {
-            true => Err("two answers, and it is not settled".into()),
-            false => Ok(()),
-        }
-    }
-
-    /// Whoever has nothing under way is in the picture as in the world, whatever hangs with others.
-    fn check_quiet(&self) -> Result<(), String> {
-        if !self.connected || self.wrong != Wrong::No || self.list.is_some() || self.partly {
-            return Ok(());
-        }
-        let mut quiet = 0;
-        for (nth, subject) in self.subjects.iter().enumerate() {
-            let asking = subject.inspection.is_some() || self.reconciler.inquiry(&id(nth)) == Inquiry::Wanted;
-            let unseen = self.bounds.kind == Kind::Polling && subject.is_unseen();
-            if asking || unseen || !subject.queue.is_empty() || subject.deferred || subject.suspected > 0 {
-                continue;
-            }
-            quiet += 1;
-            let shown = self.reconciler.portfolio().by_id(&id(nth)).map(|container| (**container).clone());
-            let truth = subject.alive().map(|life| self.container(nth, life));
-            if shown != truth {
-                return Err(format!("the picture is {shown:?}, the world {truth:?}"));
-            }
-            if subject.asked > subject.reasons {
-                return Err(format!("{} inspections for {} reasons", subject.asked, subject.reasons));
-            }
-        }
-        match quiet == self.subjects.len() && !self.reconciler.is_live() {
-            true => Err("nothing is under way, and it is not live".into()),
-            false => Ok(()),
-        }
-    }
-
-    /// Equal for states from which the same can follow.
-    pub(super) fn fingerprint(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        (self.bounds, self.wrong, self.hasty).hash(&mut hasher);
-        (&self.subjects, self.connected, &self.list, self.looked, self.listed, self.partly, self.clock)
-            .hash(&mut hasher);
-        self.reconciler
-            .fingerprint(&self.subjects.iter().enumerate().map(|(nth, _)| id(nth)).collect::<Vec<_>>())
-            .hash(&mut hasher);
-        hasher.finish()
-    }
-}
-
-impl Reconciler {
-    /// Its state as text, in an order that does not depend on how hash maps feel today.
-    fn fingerprint(&self, ids: &[ContainerId]) -> String {
-        let mut text = String::new();
-        let set = |set: &HashSet<ContainerId>| ids.iter().map(|id| set.contains(id)).collect::<Vec<_>>();
-        let touched = |all: &Touched| ids.iter().map(|id| Some(all.contains(id))).collect::<Vec<_>>();
-        let phase = match &self.phase {
-            Phase::Disconnected => (0, vec![]),
-            Phase::Listing { touched: all } => (1, touched(all)),
-            Phase::Confirming { unsettled, complete } => {
-                (2 + 2 * u8::from(!complete), ids.iter().map(|id| unsettled.get(id).copied()).collect())
-            }
-            Phase::Live { audit: None } => (3, vec![]),
-            Phase::Live { audit: Some(all) } => (5, touched(all)),
-        };
-        let records: Vec<_> = ids.iter().map(|id| (self.records.get(id), self.failures.times(id))).collect();
-        let queues = (&self.fresh, &self.retries, &self.remembered, set(&self.unconfirmed));
-        let _ = write!(text, "{phase:?} {records:?} {queues:?} {:?}", self.portfolio);
-        text
+    pub(super) fn now(&self) -> Now {
+        // Deadlines become due at any moment, whatever the monotonic clock says.
+        Now { instant: self.epoch, time: time(1000 + self.clock) }
     }
 }

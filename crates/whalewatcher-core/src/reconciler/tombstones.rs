@@ -1,32 +1,31 @@
-//! What is kept in mind of containers beyond the portfolio, within bounds.
+//! Records: when a container is settled, and which records are kept, within bounds.
 
-use std::time::SystemTime;
-
-use super::record::{Inquiry, Record};
-use super::{Phase, REMEMBERED, Reconciler};
+use super::deadlines::Now;
+use super::record::{Inspection, Record};
+use super::{MAX_TOMBSTONES, Phase, Reconciler};
 use crate::engine::ListingEntry;
 use crate::model::ContainerId;
 
 impl Reconciler {
-    /// A list names a container that may turn out to be unresolved.
-    pub(super) fn note_name(&mut self, id: &ContainerId, entry: &ListingEntry) {
+    /// Keeps the name of a listed container, for the case that its inspection fails.
+    pub(super) fn set_listed_name(&mut self, id: &ContainerId, entry: &ListingEntry) {
         if self.portfolio.by_id(id).is_none() {
             let record = self.records.entry(id.clone()).or_default();
             record.listed_name = Some(entry.container().name().into());
         }
     }
 
-    /// Notes whether a container's state is settled for now, and forgets what need not be remembered.
-    pub(super) fn settle(&mut self, id: &ContainerId, now: SystemTime) {
+    /// Updates what depends on whether a container is settled, and forgets what need not be kept.
+    pub(super) fn settle(&mut self, id: &ContainerId, now: Now) {
         if let Some(record) = self.records.get_mut(id) {
             let preview_bytes = record.preview.as_ref().map_or(0, |preview| preview.container.size());
             self.preview_bytes = self.preview_bytes.saturating_sub(record.preview_bytes) + preview_bytes;
             record.preview_bytes = preview_bytes;
-            if record.inquiry == Inquiry::None {
+            if record.inspection == Inspection::None {
                 record.hinted_at = None;
                 record.listed_name = None;
             }
-            if !record.inquiry.is_settled() {
+            if !record.inspection.is_settled() {
                 return;
             }
         }
@@ -37,7 +36,7 @@ impl Reconciler {
         self.forget(id);
     }
 
-    /// Keeps the memory of those that are not alive within bounds.
+    /// Removes the record of a container that is not alive, or makes it a tombstone.
     pub(super) fn forget(&mut self, id: &ContainerId) {
         if self.records.get(id).is_some_and(Record::is_blank) {
             self.remove(id);
@@ -47,24 +46,23 @@ impl Reconciler {
         let Some(record) = self.records.get_mut(id).filter(|record| !is_known && record.is_idle()) else {
             return;
         };
-        if record.exit.is_none() && record.preview.is_none() && record.past.is_none() {
-            if !record.remembered {
+        if record.exit.is_none() && record.preview.is_none() && record.tombstone.is_none() {
+            if !record.is_entombed {
                 self.remove(id);
             }
-        } else if !record.remembered {
-            record.remembered = true;
-            self.remembered.push_back(id.clone());
+        } else if !record.is_entombed {
+            record.is_entombed = true;
+            self.tombstones.push_back(id.clone());
         }
         self.bound_memory();
     }
 
+    /// Forgets the oldest tombstones beyond the bound, but not while a list may show their containers as alive.
     pub(super) fn bound_memory(&mut self) {
-        // While a list is awaited, what it may wrongly show as alive must stay known.
-        let listing = matches!(self.phase, Phase::Listing { .. } | Phase::Live { audit: Some(_) });
-        while self.remembered.len() > REMEMBERED && !listing {
-            let Some(oldest) = self.remembered.pop_front() else { return };
+        while self.tombstones.len() > MAX_TOMBSTONES && !self.is_listing() {
+            let Some(oldest) = self.tombstones.pop_front() else { return };
             if let Some(record) = self.records.get_mut(&oldest) {
-                record.remembered = false;
+                record.is_entombed = false;
                 if record.is_idle() && self.portfolio.by_id(&oldest).is_none() {
                     self.remove(&oldest);
                 }
@@ -74,7 +72,7 @@ impl Reconciler {
 
     fn remove(&mut self, id: &ContainerId) {
         if let Some(record) = self.records.remove(id) {
-            self.strangers -= usize::from(record.is_stranger);
+            self.unverified -= usize::from(record.is_unverified);
             self.preview_bytes = self.preview_bytes.saturating_sub(record.preview_bytes);
         }
     }

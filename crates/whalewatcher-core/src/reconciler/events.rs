@@ -1,0 +1,197 @@
+//! The engine's events: what each changes by itself, and which inspections it leads to.
+
+use std::mem::{replace, take};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::deadlines::{Deadline, Now};
+use super::lists::ListState;
+use super::record::{Exit, Inspection, Preview};
+use super::{MAX_PREVIEW_BYTES, MAX_UNVERIFIED, Phase, Reconciler};
+use crate::engine::EngineEvent;
+use crate::model::{Container, ContainerId, EventKind};
+
+impl Reconciler {
+    pub(super) fn event(&mut self, event: EngineEvent, now: Now) {
+        let id = match &event {
+            EngineEvent::Gap if !matches!(self.phase, Phase::Disconnected) => return self.require_list(),
+            EngineEvent::Subscribed
+            | EngineEvent::Source(_)
+            | EngineEvent::Fallback(_)
+            | EngineEvent::Gap => return,
+            EngineEvent::Started { id, .. }
+            | EngineEvent::Exited { id, .. }
+            | EngineEvent::Paused { id, .. }
+            | EngineEvent::Unpaused { id, .. }
+            | EngineEvent::Changed { id, .. } => id.clone(),
+        };
+        let is_unverified = !self.records.contains_key(&id) && self.portfolio.by_id(&id).is_none();
+        let is_beyond = is_unverified && self.unverified >= MAX_UNVERIFIED;
+        if matches!(self.phase, Phase::Disconnected) {
+            return;
+        }
+        if let ListState::InFlight { touched, .. } = &mut self.lists {
+            touched.insert(&id, is_beyond || touched.len() > MAX_UNVERIFIED + self.portfolio.total());
+        }
+        if is_beyond {
+            self.has_forgotten = true;
+            return;
+        }
+        if is_unverified {
+            self.unverified += 1;
+            self.records.entry(id.clone()).or_default().is_unverified = true;
+        }
+        if let Some(record) = self.records.get_mut(&id) {
+            record.is_drift = false;
+            if let Some(mismatch) = &mut record.mismatch {
+                mismatch.explained = true;
+            }
+        }
+        let before = (self.published.len(), self.inspection(&id));
+        // Only events about changes within a life date these, and only the newest: an event may come late or twice.
+        let newest = self.records.get(&id).and_then(|record| record.newest);
+        let is_change = !matches!(event, EngineEvent::Started { .. } | EngineEvent::Exited { .. });
+        let hinted_at = event.at().filter(|at| is_change && Some(*at) > newest);
+        match event {
+            EngineEvent::Subscribed
+            | EngineEvent::Source(_)
+            | EngineEvent::Fallback(_)
+            | EngineEvent::Gap => {}
+            EngineEvent::Started { at, pid, preview, .. } => {
+                self.started(&id, at, pid.filter(|pid| *pid != 0), preview, now);
+            }
+            EngineEvent::Exited { pid, at, code, .. } => self.exited(&id, Exit { pid, at, code }, now),
+            EngineEvent::Paused { at, .. } => self.paused(&id, true, at, now),
+            EngineEvent::Unpaused { at, .. } => self.paused(&id, false, at, now),
+            EngineEvent::Changed { .. } => {
+                // A change of what is not alive does not matter. If it is alive after all, its start event is still to come.
+                if self.is_inspected(&id) || self.portfolio.by_id(&id).is_some() {
+                    self.request_inspection(&id);
+                }
+            }
+        }
+        if before == (self.published.len(), self.inspection(&id)) {
+            self.ignored += 1;
+        }
+        if let Some(record) = self.records.get_mut(&id) {
+            record.hinted_at = record.hinted_at.max(hinted_at);
+        }
+        self.settle(&id, now);
+    }
+
+    pub(super) fn started(
+        &mut self,
+        id: &ContainerId,
+        at: Option<SystemTime>,
+        pid: Option<u32>,
+        preview: Option<Box<Container>>,
+        now: Now,
+    ) {
+        let confirmed = !self.unconfirmed.contains(id);
+        let preview = preview.filter(|preview| self.preview_bytes + preview.size() <= MAX_PREVIEW_BYTES);
+        let record = self.records.entry(id.clone()).or_default();
+        record.newest = record.newest.max(at);
+        let newest_start = record.newest_start;
+        record.newest_start = newest_start.max(at);
+        // An event that comes late or twice must not bring a life back.
+        let reported_before = at.is_some() && at <= newest_start;
+        let mut preview = Preview::new(id, at, pid, preview).filter(|_| !reported_before);
+        // Whether nothing distinguishes that life from others.
+        let is_bare = preview.is_none() && !reported_before && self.portfolio.by_id(id).is_none();
+        if let Some(known) = self.portfolio.by_id(id) {
+            if confirmed && pid == Some(known.pid()) {
+                return;
+            }
+            // The first start event after a life began is its own, the next one is another life's. That holds for a life
+            // from an earlier connection too: Docker repeats the events of the last second on the next one.
+            let other_life = match (known.started_at(), at) {
+                (Some(began), Some(at)) => at > began && newest_start > Some(began),
+                _ => !confirmed && pid.is_some() && pid != Some(known.pid()),
+            };
+            if other_life && !reported_before {
+                self.exit_known(id, Some(Exit { pid: None, at, code: None }), now);
+            } else {
+                preview = None;
+            }
+        }
+        let record = self.records.entry(id.clone()).or_default();
+        let (exit, tombstone) = (record.exit, &mut record.tombstone);
+        let preview = preview.filter(|preview| !exit.is_some_and(|exit| exit.ends_preview(preview))).filter(
+            |preview| !tombstone.as_mut().is_some_and(|tombstone| tombstone.began_as(&preview.container)),
+        );
+        record.is_begun = is_bare || preview.is_some();
+        if let Inspection::InFlight(since) = &mut record.inspection {
+            since.started = true;
+        }
+        let former = replace(&mut record.preview, preview);
+        if let (Some(former), Some(exit)) = (former, exit)
+            && exit.ends_preview(&former)
+        {
+            // It waited for its name, which will not come any more: inspections show another life now.
+            self.announce_brief_life(former, exit, now);
+        }
+        self.request_inspection(id);
+    }
+
+    pub(super) fn exited(&mut self, id: &ContainerId, exit: Exit, now: Now) {
+        let known = self.portfolio.by_id(id).cloned();
+        let record = self.records.entry(id.clone()).or_default();
+        record.newest = record.newest.max(exit.at);
+        record.exit = Some(match record.exit {
+            Some(former) if exit.at.is_some() && former.at > exit.at => former,
+            _ => exit,
+        });
+        if let Inspection::InFlight(since) = &mut record.inspection {
+            // The answer may be of a life that ended before this one.
+            since.hinted |= since.exits > 0;
+            since.exits = since.exits.saturating_add(1);
+        }
+        let began_later = |preview: &Preview| exit.has_ended(&preview.container) == Some(false);
+        record.is_begun &= record.preview.as_ref().is_some_and(began_later);
+        if let Some(tombstone) = record.tombstone.as_mut().filter(|tombstone| tombstone.began < exit.at) {
+            tombstone.start_reported = true;
+        }
+        match known {
+            Some(known) if exit.ends(&known) => self.exit_known(id, Some(exit), now),
+            Some(_) => self.request_inspection(id),
+            // The answer may still contain more than its start event.
+            None if matches!(record.inspection, Inspection::InFlight(_)) => {}
+            None => {
+                // The pending inspection may still return its name.
+                let is_inspected = record.inspection != Inspection::None;
+                let over =
+                    |preview: &mut Preview| exit.ends_preview(preview) && !(is_inspected && preview.nameless);
+                if let Some(preview) = record.preview.take_if(over) {
+                    // What led to the inspection is over, and the start event of any later life is still to come.
+                    if take(&mut record.inspection) == Inspection::Deferred {
+                        self.deadlines.cancel(Deadline::Retry(id.clone()));
+                    }
+                    self.failures.remove(id);
+                    self.announce_brief_life(preview, exit, now);
+                }
+            }
+        }
+    }
+
+    pub(super) fn paused(&mut self, id: &ContainerId, paused: bool, at: Option<SystemTime>, now: Now) {
+        let record = self.records.entry(id.clone()).or_default();
+        let newest = record.newest;
+        record.newest = newest.max(at);
+        let Some(known) = self.portfolio.by_id(id).cloned() else {
+            // It is alive, or was. If its start event was lost, this event is the one that shows it.
+            self.request_inspection(id);
+            return;
+        };
+        let confirmed = !self.unconfirmed.contains(id);
+        let newest = newest.max(known.started_at());
+        match record.inspection {
+            Inspection::None if confirmed && known.paused() == paused => {}
+            Inspection::None if confirmed && (at.is_none() || at > newest) => {
+                let changed = Arc::new(Container::clone(&known).with_paused(paused));
+                let kind = if paused { EventKind::Paused(changed) } else { EventKind::Unpaused(changed) };
+                self.publish(at.unwrap_or(now.time), kind);
+            }
+            _ => self.request_inspection(id),
+        }
+    }
+}

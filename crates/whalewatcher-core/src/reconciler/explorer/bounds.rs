@@ -1,0 +1,108 @@
+//! What kinds of worlds there are, and what can happen in them.
+
+/// How an engine reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    /// Lists lack PIDs and have a rough start time; events have names, and a time later than the start.
+    Docker,
+    /// Lists are complete but for start times; events have PIDs, which distinguish lives.
+    Containerd,
+    /// Lists contain what is alive, without PIDs; events have all but the PID. An ID has one life, as in CRI, also below.
+    Cri,
+    /// The same lists; events have the PID, and a time before the start that CRI reports.
+    Hints,
+    /// The same lists, polled, in place of events.
+    Polling,
+}
+
+impl Kind {
+    pub(super) const ALL: [Self; 5] = [Self::Docker, Self::Containerd, Self::Cri, Self::Hints, Self::Polling];
+
+    pub(super) fn has_one_life_per_id(self) -> bool {
+        matches!(self, Self::Cri | Self::Hints | Self::Polling)
+    }
+
+    /// Whether its events have PIDs and no names.
+    pub(super) fn reports_pids(self) -> bool {
+        matches!(self, Self::Containerd | Self::Hints)
+    }
+
+    /// Whether it may repeat events on the next connection.
+    pub(super) fn replays(self) -> bool {
+        matches!(self, Self::Docker | Self::Cri)
+    }
+}
+
+/// How much may happen in a world, at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Bounds {
+    pub(super) kind: Kind,
+    pub(super) containers: usize,
+    /// Lives of each container.
+    pub(super) lives: u8,
+    pub(super) pauses: u8,
+    pub(super) renames: u8,
+    /// Events that are delivered twice.
+    pub(super) doubled: u8,
+    pub(super) failures: u8,
+    /// Events that are lost.
+    pub(super) lost: u8,
+    pub(super) audits: u8,
+    /// Gaps that the stream reports.
+    pub(super) gaps: u8,
+    pub(super) connections: u8,
+    /// How often the engine dies, with all that is alive in it.
+    pub(super) crashes: u8,
+    /// Lists that do not cover all scopes.
+    pub(super) partial: u8,
+    /// Connections on which the engine repeats the newest events.
+    pub(super) replays: u8,
+    /// Stop after so many states.
+    pub(super) states: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    Start(usize),
+    /// Another container begins under an ID that was used before.
+    Reuse(usize),
+    Exit(usize),
+    Pause(usize),
+    Unpause(usize),
+    Rename(usize),
+    Deliver(usize),
+    DeliverTwice(usize),
+    /// The list is polled.
+    Poll,
+    /// The next event is lost.
+    Lose(usize),
+    Audit,
+    /// The stream reports that events may have been lost.
+    Gap,
+    /// The exit of a life overtakes its start.
+    Swap(usize),
+    Connect,
+    /// The same, and the engine repeats the newest events.
+    ConnectWithReplay,
+    Disconnect,
+    /// The engine dies, with all that is alive in it.
+    Crash,
+    LookForList,
+    AnswerList,
+    /// The list does not cover this container.
+    AnswerListWithout(usize),
+    /// An audit's list fails.
+    FailList,
+    /// A list is requested again, for the last one failed or was not complete.
+    Relist,
+    Ask,
+    Look(usize),
+    Answer(usize),
+    Fail(usize),
+    /// A failed inspection is to be repeated.
+    RetryDue(usize),
+    /// The grace period of an exit event is over.
+    ExitDue(usize),
+    /// The grace period of what an audit's list showed differently is over.
+    DriftDue(usize),
+}

@@ -1,0 +1,251 @@
+//! Inspections: which is next, and what their answers change.
+//!
+//! An answer counts although hints came while it was in flight. They lead to one more inspection; if they made the answer
+//! worthless, a container that changes faster than it can be inspected would never be right.
+
+use std::mem::{replace, take};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use foldhash::HashSet;
+
+use super::deadlines::{Deadline, GRACE, Now};
+use super::record::{Inspection, Preview, Record, Since};
+use super::{Answer, MAX_TOMBSTONES, Phase, Reconciler, Room};
+use crate::model::{Container, ContainerId, EventKind};
+use crate::portfolio::steps;
+
+impl Reconciler {
+    pub(super) fn inspected(&mut self, id: &ContainerId, answer: Answer, now: Now) {
+        let Some(record) = self.records.get_mut(id) else { return };
+        let Inspection::InFlight(since) = record.inspection else { return };
+        let truth = match answer {
+            Answer::Unknown(error) => {
+                record.inspection = Inspection::Deferred;
+                let name = self.portfolio.by_id(id).map(|known| known.name().to_owned());
+                let name = name.or_else(|| record.name());
+                let failures = self.failures.record(id, name, error);
+                self.defer(id, failures, now);
+                self.settle(id, now);
+                return;
+            }
+            Answer::Truth(truth) => truth,
+        };
+        self.failures.remove(id);
+        record.inspection = Inspection::None;
+        let is_drift = !since.hinted && take(&mut record.is_drift);
+        let published = self.published.len();
+        if since.hinted {
+            self.request_inspection(id);
+        }
+        let is_useful = match truth {
+            Some(container) if container.pid() != 0 => self.inspected_alive(id, container, since, now),
+            rest => self.inspected_over(id, rest, since, is_drift, now),
+        };
+        if is_drift && self.published.len() > published {
+            self.drifted += 1;
+        }
+        self.count_answer(id, is_useful, now);
+        self.settle(id, now);
+    }
+
+    /// The container was alive when the engine looked. Returns whether that shows its present state, as far as events
+    /// are known.
+    fn inspected_alive(&mut self, id: &ContainerId, container: Container, since: Since, now: Now) -> bool {
+        let known = self.portfolio.by_id(id).map(|known| known.life());
+        let is_known = known.as_ref() == Some(&container.life());
+        let has_known = known.is_some();
+        let record = self.records.entry(id.clone()).or_default();
+        let exit = record.exit.filter(|_| since.exits > 0);
+        // Whether that life is over by now.
+        let is_over = match exit.map(|exit| (exit, exit.has_ended(&container))) {
+            // Any of these exits may be its own, and only the newest is kept.
+            Some((exit, Some(false))) if since.exits > 1 && exit.pid.is_some() => None,
+            Some((_, verdict)) => verdict,
+            None => Some(false),
+        };
+        // A start ends the life before.
+        let was_replaced = since.started
+            && record.tombstone.as_ref().is_some_and(|tombstone| tombstone.includes(&container));
+        if is_known || is_over == Some(false) && !was_replaced {
+            // The answer shows a change after these events, maybe long before it came.
+            let changed = record.hinted_at.unwrap_or(now.time);
+            self.adopt(container, changed, now);
+            return true;
+        }
+        if is_over == Some(true) && !since.hinted {
+            if let (Some(preview), Some(exit)) = (record.preview.take(), exit) {
+                let container = Arc::new(container);
+                let began = container.started_at().or(preview.began);
+                self.announce_brief_life(Preview { container, began, nameless: false }, exit, now);
+            }
+            return true;
+        }
+        if has_known {
+            // The engine saw a later life.
+            self.exit_known(id, None, now);
+        }
+        self.request_inspection(id);
+        is_over == Some(true) && !since.started
+    }
+
+    /// The container was not alive when the engine looked, which may still return its name. Returns whether that shows its
+    /// present state, as far as events are known.
+    fn inspected_over(
+        &mut self,
+        id: &ContainerId,
+        named: Option<Container>,
+        since: Since,
+        is_drift: bool,
+        now: Now,
+    ) -> bool {
+        let is_live = self.is_live();
+        let record = self.records.entry(id.clone()).or_default();
+        let exit = record.exit;
+        let mut past = None;
+        // A life that began meanwhile may still go on.
+        if !since.started {
+            if let Some(preview) = &mut record.preview {
+                preview.learn(named);
+            }
+            let over = |preview: &mut Preview| exit.is_some_and(|exit| exit.ends_preview(preview));
+            past = record.preview.take_if(over);
+        }
+        if self.portfolio.by_id(id).is_some() {
+            if is_drift || !is_live || self.unconfirmed.contains(id) {
+                self.exit_known(id, None, now);
+            } else if !record.gone {
+                // The answer was faster than the exit event, which contains the exit code and has a grace period. Only
+                // while live: until then, ready waits for the exit.
+                record.gone = true;
+                self.deadlines.set(Deadline::Exit(id.clone()), now.instant + GRACE);
+            }
+        } else if let (Some(preview), Some(exit)) = (past, exit) {
+            self.announce_brief_life(preview, exit, now);
+        } else if record.is_begun && !since.hinted {
+            // It started, and no event says that it ended: some engines list what has just begun a moment later.
+            record.is_begun = false;
+            record.inspection = Inspection::Deferred;
+            self.defer(id, 1, now);
+        }
+        !since.started
+    }
+
+    /// Repeats the inspection of a container after the delay for so many failures in a row (at least one).
+    fn defer(&mut self, id: &ContainerId, failures: u32, now: Now) {
+        let delay = self.settings.backoff().nth_delay(failures);
+        self.deadlines.set(Deadline::Retry(id.clone()), now.instant + delay);
+    }
+
+    /// Counts the answers of a container that the first list made unsettled: the first one that shows its present state
+    /// settles it, and the second one in any case, for it may start and exit faster than it can be inspected.
+    fn count_answer(&mut self, id: &ContainerId, is_useful: bool, now: Now) {
+        let Phase::Confirming { unsettled, .. } = &mut self.phase else { return };
+        let Some(has_answer) = unsettled.get_mut(id) else { return };
+        if is_useful || replace(has_answer, true) {
+            unsettled.remove(id);
+            self.go_live_if_settled(now);
+        }
+    }
+
+    /// Takes over the state of a container that is alive. Changes within a life are dated `changed`.
+    pub(super) fn adopt(&mut self, container: Container, changed: SystemTime, now: Now) {
+        let container = Arc::new(self.portfolio.sharing(container));
+        let id = container.id();
+        self.unconfirmed.remove(id);
+        let record = self.records.get_mut(id);
+        let ended = record.as_ref().and_then(|record| record.exit?.at);
+        let tombstone = record.as_ref().and_then(|record| record.tombstone.as_ref());
+        let was_announced = tombstone.is_some_and(|tombstone| tombstone.includes(&container));
+        let preview = record.and_then(|record| {
+            if take(&mut record.gone) {
+                self.deadlines.cancel(Deadline::Exit(id.clone()));
+            }
+            record.is_begun = false;
+            self.unverified -= usize::from(take(&mut record.is_unverified));
+            record.preview.take()
+        });
+        let start_reported = preview.as_ref().and_then(|preview| preview.began);
+        // Where the container has no start time, its start event may.
+        let began = preview.filter(|preview| preview.container.pid() == container.pid());
+        let began = container.started_at().or(began.and_then(|preview| preview.began));
+        match self.portfolio.by_id(id).cloned() {
+            None => {
+                // The engine reported the end of this life and takes that back: it is alive again since then.
+                let taken_back =
+                    ended.filter(|ended| was_announced && began.is_some_and(|began| began < *ended));
+                let time = taken_back.map_or(began, |ended| start_reported.max(Some(ended)));
+                self.publish(time.unwrap_or(now.time), EventKind::Started(container));
+            }
+            Some(known) => {
+                for event in steps(&known, &container) {
+                    let time = match &event {
+                        EventKind::Started(_) => began.unwrap_or(now.time),
+                        // At the latest when the next life began.
+                        EventKind::Exited { .. } => began.map_or(now.time, |next| next.min(now.time)),
+                        _ => changed,
+                    };
+                    self.publish(time, event);
+                }
+                self.origins.remove(known.id());
+            }
+        }
+    }
+
+    /// Returns the container to inspect next, and whether its last inspection failed: those come last. The inspection
+    /// counts as begun.
+    pub(super) fn next_inspection(&mut self, room: Room) -> Option<(ContainerId, bool)> {
+        if room == Room::None {
+            return None;
+        }
+        loop {
+            let is_fresh = !self.fresh.is_empty();
+            let queue = if is_fresh { &mut self.fresh } else { &mut self.retries };
+            if !is_fresh && room != Room::Any {
+                return None;
+            }
+            let id = queue.pop_front()?;
+            let is_retry = self.failures.times(&id) > 0;
+            let record = self.records.get_mut(&id).filter(|record| record.inspection == Inspection::Pending);
+            match record {
+                // It was queued twice, and failed in between.
+                Some(_) if is_fresh && is_retry => self.retries.push_back(id),
+                Some(record) => {
+                    record.inspection = Inspection::InFlight(Since::default());
+                    return Some((id, is_retry));
+                }
+                None => {}
+            }
+        }
+    }
+
+    pub(super) fn inspection(&self, id: &ContainerId) -> Inspection {
+        self.records.get(id).map(|record| record.inspection).unwrap_or_default()
+    }
+
+    pub(super) fn is_inspected(&self, id: &ContainerId) -> bool {
+        self.inspection(id) != Inspection::None
+    }
+
+    /// Requests an inspection that begins from now on: the container may have changed.
+    pub(super) fn request_inspection(&mut self, id: &ContainerId) {
+        let record = self.records.entry(id.clone()).or_default();
+        match &mut record.inspection {
+            Inspection::Pending => {}
+            Inspection::InFlight(since) => since.hinted = true,
+            inspection @ (Inspection::None | Inspection::Deferred) => {
+                if replace(inspection, Inspection::Pending) == Inspection::Deferred {
+                    self.deadlines.cancel(Deadline::Retry(id.clone()));
+                }
+                let is_retry = self.failures.times(id) > 0;
+                let queue = if is_retry { &mut self.retries } else { &mut self.fresh };
+                queue.push_back(id.clone());
+                if queue.len() > 2 * self.records.len() + MAX_TOMBSTONES {
+                    let wanted = |record: &Record| record.inspection == Inspection::Pending;
+                    let mut seen = HashSet::default();
+                    queue.retain(|id| self.records.get(id).is_some_and(wanted) && seen.insert(id.clone()));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! One connection, from its subscription to the engine's events until it is lost.
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::mem::take;
+use std::pin::Pin;
+use std::time::SystemTime;
+
+use futures_core::Stream;
+use futures_core::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use tokio::task::coop::unconstrained;
+use tokio::task::yield_now;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::call::{ended, inspect, limited};
+use super::driver::Driver;
+use super::in_flight::InFlight;
+use super::probe::Probe;
+use crate::engine::{EngineClient, EngineConnection, EngineEvent, Listing, Unlisted, UnlistedScopes};
+use crate::model::{ContainerId, EngineError, is_silence};
+use crate::reconciler::{Answer, Effect, Input, Now};
+use crate::settings::LONGEST;
+
+/// How many events or answers are handled at most before their effects are dispatched and published.
+const TURN: usize = 1024;
+
+/// What the connection waited for.
+enum Wake {
+    Event(Option<Result<EngineEvent, EngineError>>),
+    Listed(Result<Listing, EngineError>),
+    Inspected(ContainerId, Answer),
+    Probed(Result<Option<SystemTime>, EngineError>),
+    /// A deadline may have passed: of the reconciler, of the next probe, or of an inspection that is slow from now on, so
+    /// that another one may begin.
+    Timer,
+}
+
+/// The state of one connection. Its calls borrow the connection, and end with it when this is dropped.
+pub(super) struct Connected<'c, 'd, C: EngineClient, S> {
+    driver: &'c mut Driver<'d, C>,
+    connection: &'c C::Connection,
+    events: Pin<&'c mut S>,
+    list: Option<BoxFuture<'c, Result<Listing, EngineError>>>,
+    probing: Option<BoxFuture<'c, Result<Option<SystemTime>, EngineError>>>,
+    inspections: FuturesUnordered<BoxFuture<'c, (ContainerId, Answer)>>,
+    in_flight: InFlight,
+    probe: Probe,
+    /// Wakes at the earliest deadline or before.
+    timer: Pin<Box<Sleep>>,
+    /// Whether there may be more events or answers than one turn takes.
+    is_behind: bool,
+}
+
+impl<'c, 'd, C, S> Connected<'c, 'd, C, S>
+where
+    C: EngineClient,
+    S: Stream<Item = Result<EngineEvent, EngineError>>,
+{
+    pub(super) fn new(
+        driver: &'c mut Driver<'d, C>,
+        connection: &'c C::Connection,
+        events: Pin<&'c mut S>,
+    ) -> Self {
+        let settings = &driver.shared.settings;
+        let probe = Probe::new(settings.probe_every().unwrap_or(LONGEST), Instant::now());
+        Self {
+            connection,
+            events,
+            list: None,
+            probing: None,
+            inspections: FuturesUnordered::new(),
+            in_flight: InFlight::new(settings.inspections()),
+            timer: Box::pin(sleep_until(probe.due())),
+            probe,
+            is_behind: false,
+            driver,
+        }
+    }
+
+    /// Follows the engine until the connection is lost: waits, handles the events and the answer that came, dispatches what
+    /// that leads to.
+    pub(super) async fn run(mut self) -> Result<Infallible, EngineError> {
+        self.driver.handle(Input::Connected);
+        loop {
+            self.dispatch();
+            // Other tasks run in between, and cancelling works, however fast the engine is.
+            if take(&mut self.is_behind) {
+                yield_now().await;
+            }
+            self.set_timer();
+            match self.wait().await {
+                Wake::Event(event) => {
+                    self.handle_event(event)?;
+                    self.drain_events()?;
+                }
+                // Events that are here already are handled before an answer, which may be older than they are.
+                answer => {
+                    self.drain_events()?;
+                    self.handle_wake(answer)?;
+                }
+            }
+            self.drain_inspections();
+        }
+    }
+
+    /// Begins the calls that the reconciler asks for, and publishes its events.
+    fn dispatch(&mut self) {
+        let now = Instant::now();
+        let mut published = Vec::new();
+        while let Some(effect) = self.driver.reconciler.poll_effect(self.in_flight.room(now)) {
+            match effect {
+                Effect::List => self.begin_list(false),
+                Effect::Audit => self.begin_list(true),
+                Effect::Inspect { id, is_retry } => self.begin_inspection(id, is_retry, now),
+                Effect::Publish(events) => published = events,
+            }
+        }
+        self.driver.publish_progress(published);
+    }
+
+    fn begin_list(&mut self, is_audit: bool) {
+        self.driver.counters.lists += 1;
+        self.driver.counters.audits += u64::from(is_audit);
+        let connection = self.connection;
+        let list = async move { if is_audit { connection.audit().await } else { connection.list().await } };
+        let limit = self.driver.shared.settings.list_limit();
+        self.list = Some(limited(limit, "listing containers", list).boxed());
+    }
+
+    fn begin_inspection(&mut self, id: ContainerId, is_retry: bool, now: Instant) {
+        self.driver.counters.inspections += 1;
+        self.driver.counters.retries += u64::from(is_retry);
+        tracing::trace!(%id, "inspecting");
+        self.in_flight.begin(id.clone(), is_retry, now);
+        let limit = self.driver.shared.settings.inspect_limit();
+        self.inspections.push(inspect(self.connection, id, limit).boxed());
+    }
+
+    fn begin_probe(&mut self) {
+        let probe = self.connection.probe(self.probe.newest());
+        let limit = self.driver.shared.settings.probe_limit();
+        self.probing = Some(limited(limit, "probing the silent event stream", probe).boxed());
+    }
+
+    /// Sets the timer to the earliest deadline. A timer that is set to an earlier time stays: deadlines move with each event,
+    /// and a needless wake-up now and then costs less.
+    fn set_timer(&mut self) {
+        let now = Instant::now();
+        let probe = self.probing.is_none().then(|| self.probe.due());
+        let deadlines = [self.driver.reconciler.poll_timeout(), self.in_flight.next_room(now), probe];
+        let due = deadlines.into_iter().flatten().min().unwrap_or(now + LONGEST);
+        if due < self.timer.deadline() || self.timer.is_elapsed() {
+            self.timer.as_mut().reset(due);
+        }
+    }
+
+    async fn wait(&mut self) -> Wake {
+        tokio::select! {
+            event = self.events.next() => Wake::Event(event),
+            list = finished(&mut self.list) => Wake::Listed(list),
+            Some((id, answer)) = self.inspections.next(), if !self.inspections.is_empty() => {
+                Wake::Inspected(id, answer)
+            }
+            answer = finished(&mut self.probing) => Wake::Probed(answer),
+            () = &mut self.timer => Wake::Timer,
+        }
+    }
+
+    fn handle_wake(&mut self, wake: Wake) -> Result<(), EngineError> {
+        match wake {
+            Wake::Event(event) => self.handle_event(event)?,
+            Wake::Listed(list) => self.handle_list(list)?,
+            Wake::Inspected(id, answer) => self.handle_inspection(id, answer),
+            Wake::Probed(answer) => self.probe.record_answer(answer, Instant::now())?,
+            Wake::Timer => {
+                let now = Now::read();
+                self.driver.reconciler.handle_timeout(now);
+                if self.probing.is_none() && self.probe.due() <= now.instant {
+                    self.begin_probe();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Handles the events that are here already, beyond tokio's budget for a task: that would cut bursts into pieces that
+    /// cost an inspection each.
+    fn drain_events(&mut self) -> Result<(), EngineError> {
+        for nth in 1..=TURN {
+            let Some(event) = unconstrained(self.events.next()).now_or_never() else { break };
+            self.handle_event(event)?;
+            self.is_behind |= nth == TURN;
+        }
+        Ok(())
+    }
+
+    fn drain_inspections(&mut self) {
+        for nth in 1..=TURN {
+            let Some(Some((id, answer))) = unconstrained(self.inspections.next()).now_or_never() else {
+                break;
+            };
+            self.handle_inspection(id, answer);
+            self.is_behind |= nth == TURN;
+        }
+    }
+
+    fn handle_event(&mut self, event: Option<Result<EngineEvent, EngineError>>) -> Result<(), EngineError> {
+        let event = event.unwrap_or_else(|| Err(ended()))?;
+        tracing::trace!(?event);
+        match event {
+            EngineEvent::Source(source) => self.driver.source = Some(source),
+            EngineEvent::Fallback(reason) => self.driver.set_fallback(reason),
+            // An adapter may find a gap by itself: it is no sign of life.
+            EngineEvent::Gap => self.driver.handle(Input::Event(event)),
+            event => {
+                let now = Now::read();
+                self.probe.record_event(event.at(), now.instant);
+                self.driver.counters.events += 1;
+                self.driver.reconciler.handle_input(Input::Event(event), now);
+            }
+        }
+        Ok(())
+    }
+
+    fn handle_inspection(&mut self, id: ContainerId, answer: Answer) {
+        self.in_flight.end(&id);
+        self.driver.handle(Input::Inspected(id, answer));
+    }
+
+    /// Without its first list a connection is of no use; a failed audit can wait, unless nothing answers.
+    fn handle_list(&mut self, list: Result<Listing, EngineError>) -> Result<(), EngineError> {
+        let driver = &mut *self.driver;
+        match list {
+            Ok(Listing { entries, unlisted }) => {
+                let endpoint = driver.shared.client.endpoint();
+                for Unlisted { scope, error } in &unlisted {
+                    if driver.unlisted.iter().all(|known| known.scope != *scope) {
+                        tracing::warn!(endpoint, scope, %error, "cannot list scope");
+                    }
+                }
+                driver.handle(Input::Listed(entries, UnlistedScopes::new::<C::Connection>(&unlisted)));
+                driver.unlisted = unlisted;
+            }
+            Err(error) if !driver.reconciler.is_live() || is_silence(&error) => return Err(error),
+            Err(error) => {
+                tracing::warn!(endpoint = driver.shared.client.endpoint(), %error, "audit failed");
+                driver.handle(Input::ListFailed);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Waits for a call, and removes it; for ever if there is none.
+async fn finished<T>(call: &mut Option<BoxFuture<'_, T>>) -> T {
+    match call {
+        Some(future) => {
+            let output = future.await;
+            *call = None;
+            output
+        }
+        None => pending().await,
+    }
+}
