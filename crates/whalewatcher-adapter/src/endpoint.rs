@@ -10,6 +10,24 @@ use crate::engine::Engine;
 /// The longest path of a unix socket, in bytes: `sockaddr_un` has room for 108 with the final NUL.
 const MAX_SOCKET_PATH: usize = 107;
 
+/// Checks that a unix socket can have this path.
+///
+/// # Errors
+///
+/// The reason why it cannot.
+pub fn check_socket_path(path: &str) -> Result<(), String> {
+    if path.contains('\0') {
+        return Err("no path contains a NUL".into());
+    }
+    if path.len() > MAX_SOCKET_PATH {
+        return Err(format!(
+            "the socket's path has {} bytes and a unix socket's may have {MAX_SOCKET_PATH}: link to it from a shorter one",
+            path.len()
+        ));
+    }
+    Ok(())
+}
+
 /// The unix socket of an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
@@ -30,16 +48,8 @@ impl Endpoint {
             Some(format!("{} has a unix socket: unix:///path or /path", engine.kind))
         } else if !path.starts_with('/') {
             Some(format!("the socket's path must be absolute, as in {}", engine.default_endpoint))
-        } else if path.contains('\0') {
-            Some("no path contains a NUL".into())
-        } else if path.len() > MAX_SOCKET_PATH {
-            Some(format!(
-                "the socket's path has {} bytes and a unix socket's may have {MAX_SOCKET_PATH}: link to it from a \
-                 shorter one",
-                path.len()
-            ))
         } else {
-            None
+            check_socket_path(path).err()
         };
         match wrong {
             None => Ok(Self { engine: *engine, text: format!("unix://{path}"), path: path.into() }),

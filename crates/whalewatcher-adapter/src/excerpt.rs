@@ -39,7 +39,8 @@ pub(crate) fn causes<'a>(
 }
 
 /// An error with all its causes, in one line. A gRPC status that has a cause is left out, because it repeats that cause.
-pub(crate) struct Chain<'a>(pub(crate) &'a (dyn Error + 'static));
+#[derive(Clone, Copy, Debug)]
+pub struct Chain<'a>(pub &'a (dyn Error + 'static));
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

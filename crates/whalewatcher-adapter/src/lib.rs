@@ -5,7 +5,7 @@
 //! - [`SocketIdentity`]: detects that another engine has bound the same path.
 //! - [`Engine`]: the names that errors use for an engine, those errors, and [its PID](Engine::pid_of).
 //! - [`Lives`]: the lives that a client has seen, kept from one connection to the next.
-//! - [`Excerpt`]: an engine's text, escaped and shortened to one line.
+//! - [`Excerpt`] and [`Chain`]: an engine's text, or an error with its causes, escaped and shortened to one line.
 //!
 //! # Features
 //!
@@ -27,8 +27,9 @@ mod lives;
 mod peer;
 mod socket;
 
-pub use endpoint::Endpoint;
+pub use endpoint::{Endpoint, check_socket_path};
 pub use engine::Engine;
-pub use excerpt::{Excerpt, malformed};
+pub use excerpt::{Chain, Excerpt, malformed};
 pub use lives::Lives;
+pub use peer::pid_if_named;
 pub use socket::{SocketIdentity, connect};
