@@ -5,7 +5,6 @@
 //! [`Packages`] gets and unpacks them, [`Installation`] finds their programs, [`Docker`], [`Podman`] and [`Containerd`],
 //! which runs pods too, run one.
 
-mod apt_sources;
 mod cgroups;
 pub mod check;
 mod containerd;
@@ -18,6 +17,7 @@ mod installation;
 mod instance;
 pub mod leftovers;
 mod metrics;
+mod mirrors;
 mod mounts;
 mod owner;
 mod packages;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-/// Shows which containers are alive on this host, and every change as it happens.
+/// Show which containers are alive on this host, and every change as it happens.
 ///
 /// A container is alive while it has a process, running or paused. Whalewatcher lists the containers once, then follows the
 /// engine's events. After a lost connection or a restart of the engine it prints exactly what changed meanwhile.

@@ -121,7 +121,7 @@ impl Builder {
     }
 
     /// Sets how many bytes of memory the answers in flight on one connection may take together, whatever the engine sends:
-    /// [`MEMORY_LIMIT`](crate::MEMORY_LIMIT) unless set, at least 1 MiB. A container of a list takes the size of its JSON
+    /// [`MEMORY_LIMIT`] unless set, at least 1 MiB. A container of a list takes the size of its JSON
     /// twice and 1 KiB more.
     #[must_use]
     pub fn memory_limit(mut self, bytes: usize) -> Self {

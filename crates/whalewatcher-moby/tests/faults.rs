@@ -382,6 +382,7 @@ async fn after_random_faults_the_portfolio_is_true() {
 }
 
 /// Injects four faults, and returns how many had an effect.
+#[allow(clippy::print_stdout, reason = "shown if the test fails")]
 async fn after_random_faults(seed: u64) -> u32 {
     let mut stage = Stage::begin_with(Proxy::builder(), Some(Duration::from_millis(300))).await;
     // Faults that only a time limit detects are rarer, because they take that long.

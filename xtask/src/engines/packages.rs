@@ -8,8 +8,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 
-use super::apt_sources::Mirror;
 use super::engine::{Engine, Release};
+use super::mirrors::{HOST_KEYRING, Mirror};
 use crate::cache::Cache;
 
 /// Debian's keyring as a package: how an older host comes to trust a newer release.
@@ -84,11 +84,11 @@ impl<'a> Packages<'a> {
         let lock = self.cache.lock()?;
         // Another process may have fetched meanwhile.
         let missing = missing(refresh);
-        let mirrors = Mirror::of_host()?;
         let mut count = 0;
         for (release, packages) in &missing {
             println!("fetching from Debian's release {}: {}", release.name(), packages.join(", "));
             let incoming = self.cache.incoming(&lock)?;
+            let mirrors = Mirror::of_host(&incoming)?;
             self.fetch_release(&incoming, &mirrors, *release, packages)
                 .with_context(|| format!("cannot fetch packages of Debian's release {}", release.name()))?;
             fs::remove_dir_all(&incoming).with_context(|| format!("cannot remove {}", incoming.display()))?;
@@ -134,12 +134,12 @@ impl Apt {
         let mut failure = anyhow!("there is no mirror");
         for (number, mirror) in mirrors.iter().enumerate() {
             let apt = Apt::new(&incoming.join(format!("apt-{number}")))?;
-            match apt.update(&mirror.sources_list(release.name(), &mirror.keyring)) {
+            match apt.update(&mirror.sources_list(release.name(), Path::new(HOST_KEYRING))) {
                 Ok(()) => return Ok(apt),
                 Err(error) if release != Release::Bookworm && is_unverified(&error) => {
                     // The host's keyring may be older than the release's key.
                     let keys = Apt::new(&incoming.join(format!("keys-{number}")))?;
-                    keys.update(&mirror.sources_list(Release::Bookworm.name(), &mirror.keyring))?;
+                    keys.update(&mirror.sources_list(Release::Bookworm.name(), Path::new(HOST_KEYRING)))?;
                     let [newer] =
                         keys.download_and_unpack(&[KEYRING_PACKAGE])?.try_into().unwrap_or_default();
                     match apt.update(&mirror.sources_list(release.name(), &newer.join(KEYRING_FILE))) {

@@ -74,7 +74,7 @@ impl<'a> Request<'a> {
                         Ok(Some(event)) => return Ok(Some(Received::Event(event))),
                         Ok(None) => {}
                         Err(error) if skip(line.bytes()) => {
-                            tracing::debug!(%error, "skipped a malformed event")
+                            tracing::debug!(%error, "skipped a malformed event");
                         }
                         Err(error) => return Err(error),
                     }

@@ -143,7 +143,7 @@ mod tests {
         let (lives, now) = (Lives::default(), Some(at(200)));
         let alive = |id: &str, second| Container::new(id, id, 1).with_started_at(Some(at(second)));
         let inspected = |id: &str, container: Option<&Container>| {
-            lives.begin_inspection(&id.into()).record_answer(container)
+            lives.begin_inspection(&id.into()).record_answer(container);
         };
         let known = || {
             let mut ids: Vec<_> = lives.locked().lives.keys().map(ToString::to_string).collect();

@@ -70,10 +70,10 @@ mod tests {
 
     #[test]
     fn either_variable_requires_tls() {
-        for wish in ["DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"] {
+        for variable in ["DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"] {
             assert!(
-                Environment::read(|name| (name == wish).then(|| "1".into())).unwrap().wants_tls(),
-                "{wish}"
+                Environment::read(|name| (name == variable).then(|| "1".into())).unwrap().wants_tls(),
+                "{variable}"
             );
         }
     }

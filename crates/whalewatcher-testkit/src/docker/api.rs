@@ -14,7 +14,7 @@ use serde_json::json;
 use super::{
     body::{Body, EventStream},
     error::Error,
-    events::{Form, Wish},
+    events::{Form, StreamQuery},
     filters::{Filters, parse_time},
     hooks::{Kind, Request, Verdict},
     identity::ApiVersion,
@@ -52,7 +52,7 @@ pub(super) async fn respond(
     let response = match before {
         Verdict::Answer { status, ref body } => answer(status, body.clone()),
         Verdict::Pass | Verdict::Hold(_) | Verdict::Truncate(_) => route(&shared, &request).await,
-        verdict => return ruin(&spoiler, verdict).await,
+        verdict => return replace_answer(&spoiler, verdict).await,
     };
     let response = headed(&shared, response);
     let response = cut(response, &before);
@@ -60,7 +60,7 @@ pub(super) async fn respond(
         Verdict::Pass | Verdict::Hold(_) => Ok(response),
         Verdict::Answer { status, body } => Ok(headed(&shared, answer(status, body))),
         verdict @ Verdict::Truncate(_) => Ok(cut(response, &verdict)),
-        verdict => ruin(&spoiler, verdict).await,
+        verdict => replace_answer(&spoiler, verdict).await,
     }
 }
 
@@ -72,7 +72,7 @@ fn cut(response: Response<Body>, verdict: &Verdict) -> Response<Body> {
 }
 
 /// Handles the verdicts that replace the whole answer.
-async fn ruin(spoiler: &Spoiler, verdict: Verdict) -> Result<Response<Body>, Closed> {
+async fn replace_answer(spoiler: &Spoiler, verdict: Verdict) -> Result<Response<Body>, Closed> {
     match verdict {
         Verdict::Garbage(bytes) => {
             spoiler.spoil(bytes);
@@ -127,8 +127,8 @@ async fn route(shared: &Arc<Shared>, request: &Request) -> Response<Body> {
         }
         Kind::Events => {
             let form = if version >= Some(NEW_EVENTS) { Form::New } else { Form::Old };
-            match wish(request, form) {
-                Ok(wish) => events(shared, wish).await,
+            match stream_query(request, form) {
+                Ok(query) => events(shared, query).await,
                 Err(message) => failure(400, &message),
             }
         }
@@ -163,7 +163,7 @@ fn selection(request: &Request) -> Result<list::Selection, String> {
     })
 }
 
-fn wish(request: &Request, form: Form) -> Result<Wish, String> {
+fn stream_query(request: &Request, form: Form) -> Result<StreamQuery, String> {
     let since = parse_time(request.query("since"))?;
     let until = parse_time(request.query("until"))?;
     if let (Some(since), Some(until)) = (since, until)
@@ -171,11 +171,11 @@ fn wish(request: &Request, form: Form) -> Result<Wish, String> {
     {
         return Err(format!("`since` time ({since}) cannot be after `until` time ({until})"));
     }
-    Ok(Wish { since, until, filters: Filters::parse(request.query("filters"))?, form })
+    Ok(StreamQuery { since, until, filters: Filters::parse(request.query("filters"))?, form })
 }
 
-async fn events(shared: &Arc<Shared>, wish: Wish) -> Response<Body> {
-    let mut events = Box::new(EventStream::new(Arc::clone(shared), wish));
+async fn events(shared: &Arc<Shared>, query: StreamQuery) -> Response<Body> {
+    let mut events = Box::new(EventStream::new(Arc::clone(shared), query));
     if shared.engine.flavour.is_podman() {
         events.pull().await;
     }

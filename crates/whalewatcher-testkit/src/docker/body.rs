@@ -12,7 +12,7 @@ use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
 use super::{
-    events::{Listener, Wish},
+    events::{Listener, StreamQuery},
     server::Shared,
 };
 
@@ -108,18 +108,18 @@ pub(super) struct EventStream {
 
 enum Stage {
     /// The headers are not sent yet.
-    New(Wish),
+    New(StreamQuery),
     /// The headers are sent; the listener is registered once nothing holds that back.
-    Held(Wish, Waiting),
+    Held(StreamQuery, Waiting),
     Registered(Arc<Listener>),
     Over,
 }
 
 impl EventStream {
-    pub(super) fn new(shared: Arc<Shared>, wish: Wish) -> Self {
-        let until = wish.until.filter(|_| !shared.engine.endless_replays);
+    pub(super) fn new(shared: Arc<Shared>, query: StreamQuery) -> Self {
+        let until = query.until.filter(|_| !shared.engine.endless_replays);
         let until = until.map(|until| shared.engine.clock.reached(until));
-        Self { shared, stage: Stage::New(wish), replay: VecDeque::new(), pulled: None, until }
+        Self { shared, stage: Stage::New(query), replay: VecDeque::new(), pulled: None, until }
     }
 
     /// Resolves with the first event or the end of the stream, so that headers can be held back until then.
@@ -133,24 +133,24 @@ impl EventStream {
         }
         loop {
             match std::mem::replace(&mut self.stage, Stage::Over) {
-                Stage::New(wish) => {
+                Stage::New(query) => {
                     let gate = self.shared.hooks.registrations();
                     let held = async move {
                         if let Some(gate) = gate {
                             gate.passed().await;
                         }
                     };
-                    self.stage = Stage::Held(wish, Box::pin(held));
+                    self.stage = Stage::Held(query, Box::pin(held));
                     // dockerd sends the headers before it registers the listener: a pause here sends them.
                     context.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-                Stage::Held(wish, mut held) => {
+                Stage::Held(query, mut held) => {
                     if held.as_mut().poll(context).is_pending() {
-                        self.stage = Stage::Held(wish, held);
+                        self.stage = Stage::Held(query, held);
                         return Poll::Pending;
                     }
-                    let (replay, listener) = self.shared.engine.lock().register(wish);
+                    let (replay, listener) = self.shared.engine.lock().register(query);
                     self.replay = replay;
                     self.stage = Stage::Registered(listener);
                     self.shared.stats.count(|stats| {

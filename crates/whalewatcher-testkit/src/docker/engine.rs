@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use super::{
     container::{Alive, Container},
     error::Error,
-    events::{Event, Fate, Hub, Listener, Wish},
+    events::{Event, Fate, Hub, Listener, StreamQuery},
     flavour::Flavour,
 };
 
@@ -175,8 +175,8 @@ impl State {
         self.hub.publish_line(line);
     }
 
-    pub(super) fn register(&mut self, wish: Wish) -> (VecDeque<Bytes>, Arc<Listener>) {
-        self.hub.register(wish)
+    pub(super) fn register(&mut self, query: StreamQuery) -> (VecDeque<Bytes>, Arc<Listener>) {
+        self.hub.register(query)
     }
 
     pub(super) fn deregister(&mut self, listener: &Arc<Listener>) {

@@ -127,7 +127,7 @@ impl Recorded {
 
 /// The parameters of an event stream.
 #[derive(Debug)]
-pub(super) struct Wish {
+pub(super) struct StreamQuery {
     pub(super) since: Option<Timestamp>,
     pub(super) until: Option<Timestamp>,
     pub(super) filters: Filters,
@@ -158,8 +158,8 @@ impl Hub {
         }
         let recorded = Arc::new(Recorded { event, old: OnceLock::new(), new: OnceLock::new() });
         if fate != Fate::Skip {
-            for listener in self.listeners.iter().filter(|l| l.wish.filters.match_event(&recorded.event)) {
-                let line = recorded.line(listener.wish.form);
+            for listener in self.listeners.iter().filter(|l| l.query.filters.match_event(&recorded.event)) {
+                let line = recorded.line(listener.query.form);
                 if fate == Fate::Duplicate {
                     listener.push(line.clone());
                 }
@@ -182,21 +182,22 @@ impl Hub {
     }
 
     /// Returns the events of the ring that match, and a listener that receives all later ones.
-    pub(super) fn register(&mut self, wish: Wish) -> (VecDeque<Bytes>, Arc<Listener>) {
+    pub(super) fn register(&mut self, query: StreamQuery) -> (VecDeque<Bytes>, Arc<Listener>) {
         let mut replay = VecDeque::new();
-        if wish.since.is_some() || wish.until.is_some() {
-            let (since, until) = (wish.since.unwrap_or(Timestamp::MIN), wish.until.unwrap_or(Timestamp::MAX));
+        if query.since.is_some() || query.until.is_some() {
+            let (since, until) =
+                (query.since.unwrap_or(Timestamp::MIN), query.until.unwrap_or(Timestamp::MAX));
             replay = self
                 .ring
                 .iter()
                 .filter(|old| {
-                    (since..=until).contains(&old.event.time) && wish.filters.match_event(&old.event)
+                    (since..=until).contains(&old.event.time) && query.filters.match_event(&old.event)
                 })
-                .map(|old| old.line(wish.form))
+                .map(|old| old.line(query.form))
                 .collect();
         }
         let listener = Arc::new(Listener {
-            wish,
+            query,
             queue_size: self.queue_size,
             patience: self.patience,
             queue: Mutex::default(),
@@ -242,7 +243,7 @@ impl Hub {
 /// One client's event stream, as the engine sees it.
 #[derive(Debug)]
 pub(super) struct Listener {
-    wish: Wish,
+    query: StreamQuery,
     queue_size: usize,
     patience: Duration,
     queue: Mutex<Queue>,

@@ -146,7 +146,7 @@ mod tests {
     use super::roughly;
 
     #[test]
-    fn durations_are_reported_in_dockers_words() {
+    fn durations_are_written_in_dockers_words() {
         for (seconds, words) in [
             (0, "Less than a second"),
             (1, "1 second"),

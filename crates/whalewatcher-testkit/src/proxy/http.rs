@@ -343,7 +343,7 @@ mod tests {
         HTTP/1.1 204 No Content\r\n\r\nHTTP/1.0 200 OK\r\n\r\nto the end";
 
     #[test]
-    fn answers_come_out_as_they_went_in_however_they_are_cut() {
+    fn answers_are_unchanged_in_pieces_of_any_size() {
         let whole = pieces(Role::Answers, ANSWERS, ANSWERS.len());
         let data: Vec<_> = whole.iter().filter(|piece| matches!(piece, Piece::Data(_))).cloned().collect();
         let expected = ["hello", "abc", "de", "to the end"].map(|data| Piece::Data(data.into()));
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_have_bodies_only_if_they_say_so() {
+    fn requests_have_bodies_only_if_the_head_announces_one() {
         let stream = b"GET / HTTP/1.1\r\nHost: a\r\n\r\nPOST /x HTTP/1.1\r\nContent-Length: 2\r\n\r\nhiHEAD / HTTP/1.1\r\n\r\n";
         for size in 1..stream.len() {
             let pieces = pieces(Role::Requests, stream, size);
@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_http_passes_at_once() {
+    fn data_that_is_not_http_passes_at_once() {
         for (role, stream) in [
             (Role::Requests, &b"hello"[..]),
             (Role::Requests, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),

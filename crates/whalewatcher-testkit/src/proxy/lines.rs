@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_edited_however_they_are_cut() {
+    fn lines_are_edited_in_pieces_of_any_size() {
         let stream = b"a\n-b\n2c\n>d\ne\n-f\n>g\n>h\n-i\nj\n";
         for size in 1..stream.len() {
             let mut lines = Lines::default();
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_has_begun_to_pass_is_not_decided_about() {
+    fn a_line_that_has_begun_to_pass_is_not_edited() {
         let mut lines = Lines::default();
         assert_eq!(lines.pass(b"a\n-half"), b"a\n-half");
         assert_eq!(lines.edit(b" done\n-gone\n", fate), b" done\n");

@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_decide_what_comes() {
+    fn weights_decide_how_often_a_family_is_chosen() {
         let mut faults = RandomFaults::new(2).requests([""; 0]);
         for family in Family::ALL {
             faults = faults.weight(family, u32::from(family == Family::Stall));

@@ -219,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_fault_is_read_back_as_it_was_written() {
+    fn every_fault_is_parsed_from_its_line() {
         for fault in [
             Fault::cut_after(120).on_requests("GET /events?a=b c%").times(1),
             Fault::reset_after(0).on_connection(7).toward(Direction::ToEngine),
@@ -244,14 +244,14 @@ mod tests {
     }
 
     #[test]
-    fn a_line_may_leave_out_what_is_usual() {
+    fn a_line_may_omit_defaults() {
         assert_eq!("stall".parse(), Ok(Fault::stall()));
         assert_eq!("cut after=0 times=2".parse(), Ok(Fault::cut_after(0).times(2)));
         assert_eq!("delay by=1.5s".parse(), Ok(Fault::delay(Duration::from_millis(1500))));
     }
 
     #[test]
-    fn what_is_no_fault_is_reported_why() {
+    fn a_line_that_is_no_fault_is_an_error_with_a_reason() {
         for (line, error) in [
             ("", ScriptError::Kind(String::new())),
             ("explode", ScriptError::Kind("explode".into())),

@@ -11,11 +11,11 @@ use tokio::{
 use whalewatcher_testkit::proxy::Proxy;
 
 /// No step takes as long unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Awaits a future that resolves soon.
 pub(crate) async fn in_time<T>(future: impl Future<Output = T>) -> T {
-    timeout(PATIENCE, future).await.expect("it comes in time")
+    timeout(TIMEOUT, future).await.expect("it resolves in time")
 }
 
 pub(crate) trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
