@@ -1,4 +1,4 @@
-//! What kept a connection from being made, in words that say what to do.
+//! Errors of connecting, each with a remedy.
 
 use std::io;
 
@@ -9,22 +9,22 @@ use crate::engine::Engine;
 use crate::excerpt::Chain;
 
 impl Engine {
-    /// No connection could be made.
+    /// Describes why no connection to the endpoint was made, and what to do about it.
     #[must_use]
-    pub fn of_connecting(&self, endpoint: &Endpoint, error: io::Error) -> EngineError {
+    pub fn connect_error(&self, endpoint: &Endpoint, error: io::Error) -> EngineError {
         use io::ErrorKind::{ConnectionRefused, NotADirectory, NotFound, PermissionDenied};
         let kind = self.kind;
         let (kind, message) = match error.kind() {
             NotFound | NotADirectory => {
-                (ErrorKind::Unreachable, format!("no such socket: {endpoint}: is {kind} running?"))
+                (ErrorKind::Unreachable, format!("no such socket: {endpoint}; is {kind} running?"))
             }
             ConnectionRefused => {
-                (ErrorKind::Unreachable, format!("nobody listens at {endpoint}: is {kind} running?"))
+                (ErrorKind::Unreachable, format!("nothing listens at {endpoint}; is {kind} running?"))
             }
             PermissionDenied => (
                 ErrorKind::PermissionDenied,
                 format!(
-                    "no permission to use {endpoint}: run as root, or as one who may write to that socket"
+                    "no permission to use {endpoint}: run as root, or as a user with write access to the socket"
                 ),
             ),
             _ => (ErrorKind::Unreachable, format!("cannot connect to {endpoint}: {}", Chain(&error))),
@@ -43,17 +43,17 @@ mod tests {
     }
 
     #[test]
-    fn the_operating_systems_errors_are_reported_with_a_remedy() {
+    fn connect_errors_name_a_remedy() {
         for (error, kind, text) in [
             (
                 io::ErrorKind::NotFound,
                 ErrorKind::Unreachable,
-                "no such socket: unix:///run/c.sock: is containerd",
+                "no such socket: unix:///run/c.sock; is containerd",
             ),
             (
                 io::ErrorKind::ConnectionRefused,
                 ErrorKind::Unreachable,
-                "nobody listens at unix:///run/c.sock",
+                "nothing listens at unix:///run/c.sock",
             ),
             (
                 io::ErrorKind::PermissionDenied,
@@ -62,16 +62,16 @@ mod tests {
             ),
             (io::ErrorKind::WouldBlock, ErrorKind::Unreachable, "cannot connect to unix:///run/c.sock"),
         ] {
-            let reported = CONTAINERD.of_connecting(&endpoint(), error.into());
+            let reported = CONTAINERD.connect_error(&endpoint(), error.into());
             assert_eq!(reported.kind(), kind);
             assert!(reported.to_string().starts_with(text), "{reported}");
         }
     }
 
     #[test]
-    fn an_engine_is_called_as_it_wants_to_be() {
+    fn errors_use_the_engines_own_name() {
         let endpoint = endpoint();
-        let reported = RUNTIME.of_connecting(&endpoint, io::ErrorKind::NotFound.into()).to_string();
-        assert_eq!(reported, "no such socket: unix:///run/c.sock: is a runtime running?");
+        let reported = RUNTIME.connect_error(&endpoint, io::ErrorKind::NotFound.into()).to_string();
+        assert_eq!(reported, "no such socket: unix:///run/c.sock; is a runtime running?");
     }
 }

@@ -1,4 +1,4 @@
-//! Where an engine is reached.
+//! The unix socket of an engine.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -7,8 +7,26 @@ use whalewatcher_core::{EngineError, ErrorKind, Printable};
 
 use crate::engine::Engine;
 
-/// What the path of a unix socket may be long, in bytes: `sockaddr_un` has 108 with the final NUL.
+/// The longest path of a unix socket, in bytes: `sockaddr_un` has room for 108 with the final NUL.
 const MAX_SOCKET_PATH: usize = 107;
+
+/// Checks that a unix socket can have this path.
+///
+/// # Errors
+///
+/// The reason why it cannot.
+pub fn check_socket_path(path: &str) -> Result<(), String> {
+    if path.contains('\0') {
+        return Err("no path contains a NUL".into());
+    }
+    if path.len() > MAX_SOCKET_PATH {
+        return Err(format!(
+            "the socket's path has {} bytes and a unix socket's may have {MAX_SOCKET_PATH}: link to it from a shorter one",
+            path.len()
+        ));
+    }
+    Ok(())
+}
 
 /// The unix socket of an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,27 +37,19 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Takes an endpoint as people write it: `unix:///path` or `/path`.
+    /// Parses `unix:///path` or `/path`.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`] if it cannot be used. That nobody is there is no error yet.
+    /// [`ErrorKind::Configuration`] if no socket can have this path. Whether a socket exists there is not checked.
     pub fn parse(engine: &Engine, text: &str) -> Result<Self, EngineError> {
         let path = text.strip_prefix("unix://").unwrap_or(text);
         let wrong = if path.contains("://") || path.is_empty() {
             Some(format!("{} has a unix socket: unix:///path or /path", engine.kind))
         } else if !path.starts_with('/') {
             Some(format!("the socket's path must be absolute, as in {}", engine.default_endpoint))
-        } else if path.contains('\0') {
-            Some("no path contains a NUL".into())
-        } else if path.len() > MAX_SOCKET_PATH {
-            Some(format!(
-                "the socket's path has {} bytes and a unix socket's may have {MAX_SOCKET_PATH}: link to it from a \
-                 shorter one",
-                path.len()
-            ))
         } else {
-            None
+            check_socket_path(path).err()
         };
         match wrong {
             None => Ok(Self { engine: *engine, text: format!("unix://{path}"), path: path.into() }),
@@ -50,19 +60,19 @@ impl Endpoint {
         }
     }
 
-    /// What is expected to be there.
+    /// Returns the kind of engine that is expected there.
     #[must_use]
     pub fn engine(&self) -> &Engine {
         &self.engine
     }
 
-    /// As an URL.
+    /// Returns the endpoint as a URL.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The socket's path.
+    /// Returns the path of the socket.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -81,7 +91,7 @@ mod tests {
     use crate::engine::tests::{CONTAINERD, RUNTIME};
 
     #[test]
-    fn a_socket_is_written_with_or_without_a_scheme() {
+    fn the_scheme_is_optional() {
         for text in ["/run/c.sock", "unix:///run/c.sock"] {
             let endpoint = Endpoint::parse(&CONTAINERD, text).unwrap();
             assert_eq!(
@@ -96,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_refused_with_a_reason() {
+    fn invalid_endpoints_are_refused_with_a_reason() {
         let long = format!("/{}", "x".repeat(107));
         for (text, reason) in [
             ("", "unix:///path"),
@@ -115,8 +125,9 @@ mod tests {
         }
         assert!(Endpoint::parse(&CONTAINERD, &format!("/{}", "x".repeat(106))).is_ok());
     }
+
     #[test]
-    fn reasons_name_what_is_expected_there() {
+    fn reasons_name_the_expected_engine() {
         for (engine, begin) in
             [(CONTAINERD, "containerd has a unix socket"), (RUNTIME, "a runtime has a unix socket")]
         {

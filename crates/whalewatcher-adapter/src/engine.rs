@@ -1,17 +1,17 @@
-//! What there is to say of a kind of engine.
+//! A kind of engine.
 
-/// A kind of engine: what errors call it, and where it usually is.
+/// A kind of engine: its names in error messages, its default endpoint and the names of its processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Engine {
-    /// The one that is meant, as in «lost the connection to containerd».
+    /// The engine, as in "lost the connection to containerd".
     pub name: &'static str,
-    /// One of that kind, as in «is it containerd?».
+    /// Any engine of this kind, as in "is this containerd?".
     pub kind: &'static str,
-    /// What may be the matter with a gRPC server that does not know the engine's API; empty if there is nothing to say.
+    /// A possible reason why a gRPC server does not implement the engine's API, to end an error message; may be empty.
     pub hint: &'static str,
-    /// Where it is when nobody says otherwise, as an URL.
+    /// The URL of its default endpoint.
     pub default_endpoint: &'static str,
-    /// What processes are called that are one.
+    /// The names of processes that are such an engine.
     pub processes: &'static [&'static str],
 }
 

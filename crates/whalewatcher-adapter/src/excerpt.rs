@@ -1,14 +1,14 @@
-//! Somebody else's words, made fit for one line.
+//! Texts of engines and of errors, made fit for one line.
 
 use std::error::Error;
 use std::fmt;
 
 use whalewatcher_core::{EngineError, ErrorKind, Printable};
 
-/// Of what an engine says at most so many characters are passed on.
+/// The longest excerpt, in characters.
 const EXCERPT: usize = 300;
 
-/// Somebody else's words, made fit for one line: without control characters, and cut after 300 characters.
+/// A text of an engine in one line: control characters are escaped, and it is cut after 300 characters.
 #[derive(Clone, Copy, Debug)]
 pub struct Excerpt<'a>(pub &'a str);
 
@@ -22,7 +22,7 @@ impl fmt::Display for Excerpt<'_> {
     }
 }
 
-/// A message, `what`, arrived whole, but what is in it is no such thing.
+/// Returns the error for a message, `what`, that arrived whole but cannot be decoded.
 #[must_use]
 pub fn malformed(what: &str, why: impl fmt::Display) -> EngineError {
     EngineError::new(
@@ -31,15 +31,16 @@ pub fn malformed(what: &str, why: impl fmt::Display) -> EngineError {
     )
 }
 
-/// The error and all its causes, the outermost first.
+/// Iterates over the error and its causes, the outermost first.
 pub(crate) fn causes<'a>(
     error: &'a (dyn Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |error| <&'a (dyn Error + 'static)>::clone(error).source())
 }
 
-/// An error with all its causes, in one line. What a status says of its cause is left to the cause.
-pub(crate) struct Chain<'a>(pub(crate) &'a (dyn Error + 'static));
+/// An error with all its causes, in one line. A gRPC status that has a cause is left out, because it repeats that cause.
+#[derive(Clone, Copy, Debug)]
+pub struct Chain<'a>(pub &'a (dyn Error + 'static));
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -67,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_excerpt_is_one_line_of_bounded_length() {
+    fn excerpts_are_one_line_of_bounded_length() {
         assert_eq!(Excerpt(" no\nluck\u{1b}. \n").to_string(), r"no\nluck\u{1b}");
         assert_eq!(Excerpt(&"ü".repeat(400)).to_string(), format!("{}…", "ü".repeat(300)));
     }

@@ -1,15 +1,21 @@
-//! What whalewatcher's adapters to container engines that speak gRPC on a unix socket share. Applications depend on an
-//! adapter, such as `whalewatcher-containerd`, not on this.
+//! What whalewatcher's adapters to container engines share. Applications depend on an adapter, such as
+//! `whalewatcher-containerd`, and not on this crate.
 //!
-//! - [`Endpoint`]: where the engine is, as people write it;
-//! - [`Transport`](grpc::Transport): one HTTP/2 connection that ends when it is dropped and never connects again by itself, and its
-//!   [`Channel`](grpc::Channel) for generated clients, which keeps each message of an answer within a [`Limit`](grpc::Limit), a share of [`Memory`](grpc::Memory);
-//! - [`Engine`]: what errors call the engine, and those errors, in words that say what to do;
-//! - [`Engine::pid_of`]: the engine's own PID, where only the kernel can tell it;
-//! - [`Lives`]: what a client saw alive, from one connection to the next.
+//! - [`Endpoint`]: the unix socket of an engine, parsed and checked.
+//! - [`SocketIdentity`]: detects that another engine has bound the same path.
+//! - [`Engine`]: the names that errors use for an engine, those errors, and [its PID](Engine::pid_of).
+//! - [`Lives`]: the lives that a client has seen, kept from one connection to the next.
+//! - [`Excerpt`] and [`Chain`]: an engine's text, or an error with its causes, escaped and shortened to one line.
+//!
+//! # Features
+//!
+//! - `grpc`: [`grpc::Transport`], one HTTP/2 connection that never reconnects by itself, and its [`grpc::Channel`] for generated
+//!   clients, which limits each message of an answer.
+//! - `containerd`: containerd's event service, [`containerd::EventService`].
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod connecting;
+
 #[cfg(feature = "containerd")]
 pub mod containerd;
 mod endpoint;
@@ -19,10 +25,11 @@ mod excerpt;
 pub mod grpc;
 mod lives;
 mod peer;
-#[cfg(feature = "grpc")]
 mod socket;
 
-pub use endpoint::Endpoint;
+pub use endpoint::{Endpoint, check_socket_path};
 pub use engine::Engine;
-pub use excerpt::{Excerpt, malformed};
+pub use excerpt::{Chain, Excerpt, malformed};
 pub use lives::Lives;
+pub use peer::pid_if_named;
+pub use socket::{SocketIdentity, connect};

@@ -1,23 +1,23 @@
-//! The lives that a client saw, from one connection to the next: when one ended meanwhile, the engine may still know how. And
-//! what their names and labels take, for memory is finite.
+//! The lives that a client has seen, kept from one connection to the next, so that the exit of a life that ended meanwhile can
+//! still be looked up. The memory that their names and labels take is limited.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use whalewatcher_core::{Container, ContainerId, EngineError, ErrorKind};
 
-/// What a container takes beside its name and labels, and a label beside its text.
+/// The bytes that a container takes in addition to its name and labels, and a label in addition to its text.
 const CONTAINER: usize = 512;
 const LABEL: usize = 64;
 
-/// The containers that were alive when last seen, with their PIDs. Clones are the same.
+/// The containers that were alive when last seen, with their PIDs. Clones share their content.
 #[derive(Clone, Debug, Default)]
 pub struct Lives(Arc<Mutex<Known>>);
 
 #[derive(Debug, Default)]
 struct Known {
     lives: HashMap<ContainerId, Life>,
-    /// What they take.
+    /// The memory that they take together.
     bytes: usize,
 }
 
@@ -36,12 +36,12 @@ impl Known {
 }
 
 impl Lives {
-    /// Notes that the container is alive.
+    /// Records that the container is alive.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Malformed`] if the names and labels of all that is alive would take more than so many bytes; then what was
-    /// noted of it before stays so, for it is still shown.
+    /// [`ErrorKind::Malformed`] if the names and labels of all live containers would take more than `limit` bytes. An earlier
+    /// record of the same container is kept, because the portfolio still contains it.
     pub fn add(&self, container: &Container, limit: usize) -> Result<(), EngineError> {
         let labels = container.labels().iter().map(|(key, value)| LABEL + key.len() + value.len());
         let bytes = CONTAINER + container.name().len() + labels.sum::<usize>();
@@ -49,8 +49,8 @@ impl Lives {
         let before = known.lives.get(container.id()).map_or(0, |life| life.bytes);
         if known.bytes.saturating_sub(before).saturating_add(bytes) > limit {
             let message = format!(
-                "the names and labels of what is alive have more than {limit} bytes; the client can be configured to \
-                 take more memory"
+                "the names and labels of the live containers take more than {limit} bytes; the client can be configured \
+                 to use more memory"
             );
             return Err(EngineError::new(ErrorKind::Malformed, message));
         }
@@ -60,19 +60,19 @@ impl Lives {
         Ok(())
     }
 
-    /// Notes that the container is not alive; returns the PID with which it was.
+    /// Records that the container is not alive; returns the PID that it had.
     pub fn end(&self, id: &ContainerId) -> Option<u32> {
         self.locked().remove(id)
     }
 
-    /// Notes that the life with this PID is over; returns whether it was known.
+    /// Records that the life with this PID is over; returns whether it was recorded as alive.
     pub fn end_of(&self, id: &ContainerId, pid: u32) -> bool {
         let mut known = self.locked();
         let is_known = known.lives.get(id).is_some_and(|life| life.pid == pid);
         is_known && known.remove(id).is_some()
     }
 
-    /// The lives of those that are not among these.
+    /// Returns the recorded lives of containers that are not in `alive`.
     #[must_use]
     pub fn missing(&self, alive: &HashSet<ContainerId>) -> Vec<(ContainerId, u32)> {
         let known = self.locked();
@@ -80,7 +80,7 @@ impl Lives {
         missing.map(|(id, life)| (id.clone(), life.pid)).collect()
     }
 
-    /// Forgets those of which this does not hold.
+    /// Removes the containers for which `holds` returns false.
     pub fn retain(&self, mut holds: impl FnMut(&ContainerId) -> bool) {
         let known = &mut *self.locked();
         known.lives.retain(|id, life| {
@@ -110,12 +110,12 @@ mod tests {
     }
 
     #[test]
-    fn a_life_is_known_until_its_own_end() {
+    fn a_life_is_recorded_until_its_own_end() {
         let lives = Lives::default();
         for (name, pid) in [("a", 1), ("b", 2), ("a", 3)] {
             lives.clone().add(&container(name, pid), usize::MAX).unwrap();
         }
-        assert!(!lives.end_of(&id("a"), 1), "that was the life before");
+        assert!(!lives.end_of(&id("a"), 1), "that was the previous life");
         assert_eq!(lives.missing(&HashSet::from([id("b")])), [(id("a"), 3)]);
         assert!(lives.end_of(&id("a"), 3) && !lives.end_of(&id("a"), 3));
         assert_eq!((lives.end(&id("b")), lives.end(&id("b"))), (Some(2), None));
@@ -126,18 +126,18 @@ mod tests {
     }
 
     #[test]
-    fn all_together_are_bounded() {
+    fn their_memory_is_limited() {
         let (lives, limit) = (Lives::default(), 2 * (CONTAINER + 1));
         for name in ["a", "b", "a", "b"] {
             lives.add(&container(name, 1), limit).unwrap();
         }
         let error = lives.add(&container("c", 1), limit).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Malformed);
-        assert!(error.to_string().contains("have more than 1026 bytes"), "{error}");
+        assert!(error.to_string().contains("take more than 1026 bytes"), "{error}");
         lives.end(&id("a"));
         lives.add(&container("c", 1), limit).unwrap();
         let labelled = container("b", 1).with_labels([("key", "value")].into_iter().collect());
         assert!(lives.add(&labelled, limit).is_err());
-        assert!(lives.add(&container("d", 1), limit).is_err(), "what is shown still takes its room");
+        assert!(lives.add(&container("d", 1), limit).is_err(), "the earlier record still counts");
     }
 }

@@ -1,36 +1,43 @@
-//! The engine's own PID, where only the kernel can tell it.
+//! The engine's PID, from the credentials of its socket.
 
 use std::fs;
 
 use crate::engine::Engine;
 
+/// Returns the PID of the process that listens at a socket, if that process has one of these names.
+///
+/// The kernel reports the process that called `listen`, which with socket activation is systemd and with a proxy the proxy. A wrong
+/// PID is worse than none.
+#[must_use]
+pub fn pid_if_named(listener: Option<u32>, names: &[&str]) -> Option<u32> {
+    let pid = listener?;
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    is_one_of(&name, names).then_some(pid)
+}
+
+fn is_one_of(name: &str, names: &[&str]) -> bool {
+    names.contains(&name.trim_end())
+}
+
 impl Engine {
-    /// The PID of the engine if the process that made the socket listen, such as
-    /// [`Transport::peer`](crate::grpc::Transport::peer) tells it, is one.
-    ///
-    /// With socket activation that is systemd, and with a proxy in between the proxy. A wrong PID is worse than none.
+    /// Returns the PID of the process that listens at a socket, if that process is [named](pid_if_named) like an engine of this kind.
     #[must_use]
     pub fn pid_of(&self, listener: Option<u32>) -> Option<u32> {
-        let pid = listener?;
-        let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-        self.is_process(&name).then_some(pid)
-    }
-
-    fn is_process(&self, name: &str) -> bool {
-        self.processes.contains(&name.trim_end())
+        pid_if_named(listener, self.processes)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::engine::tests::{CONTAINERD, RUNTIME};
 
     #[test]
-    fn only_a_process_called_like_the_engine_is_taken_for_it() {
-        assert!(CONTAINERD.is_process("containerd\n"));
-        assert!(RUNTIME.is_process("containerd\n") && RUNTIME.is_process("crio\n"));
+    fn only_a_process_named_like_the_engine_counts() {
+        assert!(is_one_of("containerd\n", CONTAINERD.processes));
+        assert!(is_one_of("containerd\n", RUNTIME.processes) && is_one_of("crio\n", RUNTIME.processes));
         for other in ["containerd-shim\n", "systemd\n", "crio\n", ""] {
-            assert!(!CONTAINERD.is_process(other), "{other}");
+            assert!(!is_one_of(other, CONTAINERD.processes), "{other}");
         }
         assert_eq!(CONTAINERD.pid_of(Some(std::process::id())), None);
         assert_eq!(CONTAINERD.pid_of(None), None);

@@ -1,4 +1,4 @@
-//! What an application configures: where containerd is, and what else is to be done.
+//! The client: its endpoint and options.
 
 use std::any::Any;
 use std::fmt;
@@ -7,22 +7,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tonic::transport::{Channel, Endpoint as Dial};
+use whalewatcher_adapter::containerd::{DEFAULT_PROBE_EVERY, ENGINE, IgnoredNamespaces};
 use whalewatcher_adapter::grpc::Transport;
 use whalewatcher_adapter::{Endpoint, Lives};
 use whalewatcher_core::adapter::{EngineClient, Hook};
 use whalewatcher_core::{EngineError, ErrorKind, Settings};
 
-use crate::connection::{Configured, Connection};
+use crate::connection::Connection;
 use crate::container::{Details, Packer};
-use crate::failure::ENGINE;
-use crate::handshake::{CONTAINERD, greet};
+use crate::handshake::{ENGINE_TYPE, handshake};
 use crate::limits::Limits;
 use crate::namespace::LeftOut;
-use whalewatcher_adapter::containerd::DEFAULT_PROBE_EVERY;
-use whalewatcher_adapter::containerd::IgnoredNamespaces;
+use crate::session::Configured;
 
-/// A client of containerd. It connects when a watcher has it connect; clones share what was configured, and what
-/// [`ignored_with_tasks`](Client::ignored_with_tasks) returns.
+/// A client of containerd. It connects when it is watched. Clones share the configuration and the result of
+/// [`ignored_with_tasks`](Client::ignored_with_tasks).
 pub struct Client {
     endpoint: Arc<Endpoint>,
     engine_type: Option<String>,
@@ -32,25 +31,24 @@ pub struct Client {
 }
 
 impl Client {
-    /// At this socket: `unix:///path` or `/path`.
+    /// Creates a client for this socket: `unix:///path` or `/path`.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`] if it cannot be used. That nobody is there is no error yet.
+    /// [`ErrorKind::Configuration`] if no socket can have this path. Whether containerd listens there is not checked.
     pub fn new(endpoint: impl Into<String>) -> Result<Self, EngineError> {
         Self::builder().endpoint(endpoint).build()
     }
 
-    /// To configure more.
+    /// Returns a builder.
     #[must_use]
     pub fn builder() -> Builder {
         Builder::default()
     }
 
-    /// Returns the [ignored](Builder::ignored_namespaces) namespaces in which tasks are alive, sorted: what an empty picture
-    /// leaves out. As of the newest list that a watch asked for; empty before the first one, and where that list shows any
-    /// container. Costs no request: a list that is empty looks into the ignored namespaces, for a tenth of the time that a list may
-    /// take.
+    /// Returns the [ignored](Builder::ignored_namespaces) namespaces that have live tasks, sorted, as of the newest list.
+    /// Empty before the first list, and where that list contains any container. It causes no request: an empty list checks
+    /// the ignored namespaces itself, in a tenth of the time limit for lists.
     #[must_use]
     pub fn ignored_with_tasks(&self) -> Vec<String> {
         self.configured.left_out.get()
@@ -76,7 +74,7 @@ impl Client {
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
+    /// If called outside a tokio runtime.
     pub fn channel(&self) -> Result<Channel, EngineError> {
         let dial = Dial::from_shared(self.endpoint.as_str().to_owned()).map_err(|error| {
             let message = format!("tonic cannot dial {}", self.endpoint);
@@ -94,7 +92,7 @@ impl Client {
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
+    /// If called outside a tokio runtime.
     #[cfg(feature = "containerd-client")]
     pub fn client(&self) -> Result<containerd_client::Client, EngineError> {
         self.channel().map(containerd_client::Client::from)
@@ -105,7 +103,7 @@ impl EngineClient for Client {
     type Connection = Connection;
 
     fn engine_type(&self) -> &str {
-        self.engine_type.as_deref().unwrap_or(CONTAINERD)
+        self.engine_type.as_deref().unwrap_or(ENGINE_TYPE)
     }
 
     fn endpoint(&self) -> &str {
@@ -122,7 +120,7 @@ impl EngineClient for Client {
 
     async fn connect(&self, settings: &Settings) -> Result<Connection, EngineError> {
         let transport = Transport::connect(&self.endpoint).await?;
-        let mut identity = greet(&self.endpoint, &transport).await?;
+        let mut identity = handshake(&self.endpoint, &transport).await?;
         self.engine_type().clone_into(&mut identity.engine_type);
         tracing::debug!(?identity, "connected");
         Ok(Connection::new(transport, identity, self.configured.clone(), settings))
@@ -134,7 +132,7 @@ impl Clone for Client {
         Self {
             endpoint: self.endpoint.clone(),
             engine_type: self.engine_type.clone(),
-            // What one watcher saw to be over another one may still see to be alive.
+            // A life that one watcher saw end may still be alive for another.
             configured: Configured { lives: Lives::default(), ..self.configured.clone() },
             before_watch: self.before_watch.clone(),
             before_attempt: self.before_attempt.clone(),
@@ -151,7 +149,7 @@ impl fmt::Debug for Client {
     }
 }
 
-/// Makes a [`Client`]; get one from [`Client::builder`].
+/// Builds a [`Client`]; returned by [`Client::builder`].
 #[derive(Default)]
 pub struct Builder {
     endpoint: Option<String>,
@@ -165,47 +163,47 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Where containerd is: `unix:///path` or `/path`. By default at `unix:///run/containerd/containerd.sock`.
+    /// Sets the endpoint, `unix:///path` or `/path`. Default: `unix:///run/containerd/containerd.sock`.
     #[must_use]
     pub fn endpoint(mut self, endpoint: impl Into<String>) -> Self {
         self.endpoint = Some(endpoint.into());
         self
     }
 
-    /// What the engine's type is called, in place of `containerd.io`.
+    /// Sets the engine type. Default: `containerd.io`.
     #[must_use]
     pub fn engine_type(mut self, engine_type: impl Into<String>) -> Self {
         self.engine_type = Some(engine_type.into());
         self
     }
 
-    /// Leaves out these namespaces, in place of [`moby` and `k8s.io`](crate::IGNORED_BY_DEFAULT); without any, none.
+    /// Sets the ignored namespaces; an empty list ignores none. Default: [`moby` and `k8s.io`](crate::IGNORED_BY_DEFAULT).
     #[must_use]
     pub fn ignored_namespaces<N: Into<String>>(mut self, namespaces: impl IntoIterator<Item = N>) -> Self {
         self.ignored = Some(namespaces.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Sets how long the event stream may be silent before an event of our own is published to see whether it still brings
-    /// anything, in place of [30 seconds](DEFAULT_PROBE_EVERY); 10 ms at least. Others that listen to containerd's events
-    /// see these too. At shorter silences the engine is only asked for its version, which nobody else sees.
+    /// Sets how long the event stream may be silent before it is probed by an event of our own, which other subscribers
+    /// receive too; at least 10 ms. Before that, probes only ask for the version. Default: [30 seconds](DEFAULT_PROBE_EVERY).
     #[must_use]
     pub fn probe_every(mut self, every: Duration) -> Self {
         self.probe_every = Some(every);
         self
     }
 
-    /// Sets what the engine may cost in memory while its answers are read, in bytes, in place of 128 MiB; 1 MiB at least. What
-    /// exceeds it is an error. The limits of single answers are shares of it, by default [`MAX_CONTAINER`](crate::MAX_CONTAINER),
-    /// [`MAX_TASKS`](crate::MAX_TASKS), [`MAX_LIST`](crate::MAX_LIST) and [`MAX_EVENT`](crate::MAX_EVENT).
+    /// Sets the memory that the engine may take while its answers are read, in bytes; at least 1 MiB. Exceeding it is an
+    /// error. The limits of single answers are shares of it: [`MAX_CONTAINER`](crate::MAX_CONTAINER),
+    /// [`MAX_TASKS`](crate::MAX_TASKS), [`MAX_LIST`](crate::MAX_LIST) and [`MAX_EVENT`](crate::MAX_EVENT) by default.
+    /// Default: 128 MiB.
     #[must_use]
     pub fn memory(mut self, bytes: usize) -> Self {
         self.limits = Limits::new(bytes);
         self
     }
 
-    /// Has this pack a rucksack for each container, listed or started, from what containerd tells of it. It is called
-    /// within the watch, so it should be quick.
+    /// Sets the function that packs a rucksack for each container that is listed or started, from containerd's record and
+    /// task. It runs within the watch, so it must be quick.
     #[must_use]
     pub fn rucksack<F>(mut self, packer: F) -> Self
     where
@@ -215,7 +213,7 @@ impl Builder {
         self
     }
 
-    /// Something to do once before watching; an error ends the watch.
+    /// Sets a hook that runs once before the watch begins. An error ends the watch.
     #[must_use]
     pub fn before_watch<F, D>(mut self, hook: F) -> Self
     where
@@ -226,7 +224,7 @@ impl Builder {
         self
     }
 
-    /// Something to do before each attempt to connect; an error fails the attempt.
+    /// Sets a hook that runs before each attempt to connect. An error fails the attempt.
     #[must_use]
     pub fn before_attempt<F, D>(mut self, hook: F) -> Self
     where
@@ -237,12 +235,11 @@ impl Builder {
         self
     }
 
-    /// The client.
+    /// Builds the client.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`] if the endpoint cannot be used, or if no namespace can have a name that is to be
-    /// ignored.
+    /// [`ErrorKind::Configuration`] if no socket can have the endpoint's path, or no namespace one of the ignored names.
     pub fn build(self) -> Result<Client, EngineError> {
         Ok(Client {
             endpoint: Arc::new(Endpoint::parse(
@@ -278,7 +275,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn containerd_is_where_it_always_is_unless_reported_otherwise() {
+    fn endpoint_and_type_have_defaults() {
         let client = Client::builder().build().unwrap();
         assert_eq!(client.endpoint(), "unix:///run/containerd/containerd.sock");
         assert_eq!(client.engine_type(), "containerd.io");
@@ -287,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_refused_at_once() {
+    fn invalid_options_are_refused() {
         let wrong = Client::builder().ignored_namespaces(["moby", "no good"]).build().unwrap_err();
         assert_eq!(wrong.kind(), ErrorKind::Configuration);
         assert_eq!(Client::new("tcp://whale").unwrap_err().kind(), ErrorKind::Configuration);

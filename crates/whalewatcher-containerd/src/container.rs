@@ -1,48 +1,47 @@
-//! What containerd's record of a container and its task together tell.
+//! Decodes containerd's record of a container and its task.
 
 use std::any::Any;
 use std::sync::Arc;
 
+use whalewatcher_adapter::containerd::qualified;
 use whalewatcher_api::containerd::services::containers::v1::Container as Record;
 use whalewatcher_api::containerd::v1::types::{Process, Status};
 use whalewatcher_core::adapter::pack;
 use whalewatcher_core::{Container, ContainerId, Labels};
 
-use whalewatcher_adapter::containerd::qualified;
-
-/// nerdctl keeps a container's name in this label.
+/// The label in which nerdctl stores a container's name.
 const NERDCTL_NAME: &str = "nerdctl/name";
 
-/// What containerd tells of a container that is alive, for packers of rucksacks.
+/// containerd's data about a live container, for packers of rucksacks.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Details<'a> {
-    /// The namespace that it is in.
+    /// Its namespace.
     pub namespace: &'a str,
-    /// containerd's record of it, with its whole specification.
+    /// containerd's record, with the whole specification.
     pub container: &'a Record,
     /// Its initial process.
     pub task: &'a Process,
 }
 
-/// Packs what an application wants to keep of it.
+/// Packs a rucksack for a container.
 pub(crate) type Packer = Arc<dyn Fn(Details<'_>) -> Option<Arc<dyn Any + Send + Sync>> + Send + Sync>;
 
-/// What the state of a task means.
+/// The state of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     Running,
     Paused,
-    /// It was not started yet, or is over.
+    /// Not started yet, or stopped.
     NotAlive,
-    /// containerd cannot tell: that is what it says when a task's shim does not answer it within 2 s. Or it reports no PID.
+    /// Unknown to containerd, which reports this if the task's shim does not answer within 2 s; or a state without a PID.
     Unknown,
 }
 
 pub(crate) fn state(task: &Process) -> State {
     match Status::try_from(task.status) {
         Ok(Status::Unknown) => State::Unknown,
-        // What is alive has a PID.
+        // A live task has a PID.
         Ok(Status::Running | Status::Paused | Status::Pausing) if task.pid == 0 => State::Unknown,
         Ok(Status::Running) => State::Running,
         Ok(Status::Paused | Status::Pausing) => State::Paused,
@@ -50,7 +49,7 @@ pub(crate) fn state(task: &Process) -> State {
     }
 }
 
-/// A container that is alive.
+/// Returns a live container.
 pub(crate) fn alive(
     namespace: &str,
     record: Record,
@@ -65,7 +64,7 @@ pub(crate) fn alive(
     named(namespace, record, task.pid).with_paused(paused).with_rucksack(rucksack)
 }
 
-/// A container by its record alone; with a PID of 0, one that is not alive.
+/// Returns a container from its record alone. A PID of 0 means that it is not alive.
 pub(crate) fn named(namespace: &str, record: Record, pid: u32) -> Container {
     let id = qualified(namespace, &record.id);
     let name = match record.labels.get(NERDCTL_NAME).filter(|name| !name.is_empty()) {

@@ -1,5 +1,5 @@
-//! Watches the containers of containerd, in its namespaces but those of Docker and Kubernetes; it knows what nerdctl calls
-//! them.
+//! Watches the live containers of containerd in its namespaces, except those of Docker and Kubernetes, under the names that
+//! nerdctl uses.
 //!
 //! ```no_run
 //! use whalewatcher_containerd::{Client, Portfolio, watch};
@@ -16,30 +16,33 @@
 //!
 //! All of `whalewatcher-core` is re-exported here: this crate alone is enough to depend on.
 //!
-//! containerd 1.6 and later. The namespaces `moby` and `k8s.io` are left out unless [asked for](Builder::ignored_namespaces):
-//! Docker's containers are better watched through Docker, and Kubernetes' through CRI. Where nothing else is alive,
-//! [`Client::ignored_with_tasks`] returns which of them have containers.
+//! Supports containerd 1.6 and later. The namespaces `moby` and `k8s.io` are ignored unless
+//! [configured](Builder::ignored_namespaces): Docker's containers are better watched through Docker, those of Kubernetes
+//! through CRI. If no other container is alive, [`Client::ignored_with_tasks`] returns the ignored namespaces that have live
+//! ones.
 //!
-//! A container of the namespace `default` has the ID that containerd gives it, others have `NAMESPACE/ID`. Their names are
-//! formed alike, of nerdctl's name where there is one. containerd tells no start times, so lives are told apart by PID.
+//! A container of the namespace `default` has the ID that containerd uses; others have `NAMESPACE/ID`. Names are formed in
+//! the same way, from nerdctl's name where there is one. containerd reports no start times, so lives are distinguished by
+//! PID.
 //!
 //! # Features
 //!
 //! - `containerd-client`: a client of the crate [`containerd-client`](https://docs.rs/containerd-client) for the
-//!   application's own requests. Building that crate takes `protoc`, of Debian's packages `protobuf-compiler` and
-//!   `libprotobuf-dev`.
+//! application's own requests. Building that crate requires `protoc`, from Debian's packages `protobuf-compiler` and
+//! `libprotobuf-dev`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod client;
 mod connection;
 mod container;
-mod failure;
 mod handshake;
+mod inspect;
 mod limits;
 mod list;
 #[cfg(test)]
 mod mutated;
 mod namespace;
+mod session;
 
 pub use client::{Builder, Client};
 pub use connection::Connection;

@@ -1,7 +1,7 @@
-//! How large an answer may be. What is larger is an error, for memory is finite: whatever containerd sends, it costs no more
-//! than 128 MiB, or what is [configured](crate::Builder::memory).
+//! The limits of containerd's answers. All together take at most 128 MiB, or the [configured](crate::Builder::memory) memory;
+//! a larger answer is an error.
 //!
-//! containerd itself sends no message larger than 16 MiB unless it is configured to.
+//! By default containerd sends no message larger than 16 MiB.
 
 use whalewatcher_adapter::containerd::{MAX_CONTAINER, MAX_EVENT, MAX_TASKS};
 use whalewatcher_adapter::grpc::{Fields, Limit, Memory};
@@ -10,20 +10,20 @@ use whalewatcher_api::containerd::v1::types::Process;
 
 const MIB: usize = 1024 * 1024;
 
-/// The size of what containerd reports of itself and of its namespaces, in bytes: 4 MiB.
+/// The largest answer about containerd itself or about its namespaces, in bytes: 4 MiB.
 pub const MAX_IDENTITY: usize = Limit::SMALL.bytes;
 
-/// The size of a list of all containers of one namespace, where containerd cannot stream it; and of the names and labels of
-/// all that is alive, in all namespaces. In bytes: 24 MiB by default.
+/// The largest list of all containers of one namespace, where containerd cannot stream it; also the most memory for the names
+/// and labels of all live containers, in all namespaces. In bytes: 24 MiB by default.
 pub const MAX_LIST: usize = 24 * MIB;
 
-/// The size of one task, in bytes: 256 KiB at most.
+/// The largest task, in bytes: 256 KiB at most.
 const MAX_TASK: usize = MIB / 4;
 
-/// An entry of a map.
+/// The memory that an entry of a map takes.
 const ENTRY: usize = 256;
 
-/// What containerd may cost.
+/// The memory that containerd's answers may take.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Limits(Memory);
 
@@ -36,14 +36,14 @@ impl Limits {
         self.limit(MAX_CONTAINER, 8 * MIB, ENTRY)
     }
 
-    /// Never large, however much memory there is: it has to come beside the record, which may keep all else that is large from
-    /// coming.
+    /// Never large, however much memory is configured: it is read at the same time as the record, which may block all other
+    /// large answers.
     pub(crate) fn task(self) -> Limit {
         let limit = self.limit(MAX_TASK, MAX_TASK, 2 * size_of::<Process>());
         Limit { bytes: limit.bytes.min(MAX_TASK), decoded: limit.decoded.min(MAX_TASK), ..limit }
     }
 
-    /// The names and labels of all that is alive.
+    /// The limit for the names and labels of all live containers.
     pub(crate) fn kept(self) -> usize {
         self.list().bytes
     }
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_task_is_never_large_however_much_memory_there_is() {
+    fn a_task_is_never_large() {
         for (memory, bytes) in [(MIB, MAX_TASK / 128), (128 * MIB, MAX_TASK), (usize::MAX, MAX_TASK)] {
             let limit = Limits::new(memory).task();
             assert!(limit.bytes == bytes && limit.decoded <= MAX_TASK, "{memory}: {limit:?}");

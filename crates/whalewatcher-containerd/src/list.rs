@@ -1,4 +1,4 @@
-//! What is alive, in all namespaces.
+//! Lists the live containers of all namespaces.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt, stream};
 use tokio::time::timeout;
 use tonic::Code;
+use whalewatcher_adapter::containerd::{ENGINE, is_identifier, moment, qualified, split, within};
 use whalewatcher_adapter::grpc::origin;
 use whalewatcher_api::containerd::services::containers::v1::{Container as Record, ListContainersRequest};
 use whalewatcher_api::containerd::services::namespaces::v1::ListNamespacesRequest;
@@ -15,51 +16,49 @@ use whalewatcher_api::containerd::v1::types::{Process, Status};
 use whalewatcher_core::adapter::{EngineEvent, Listing, ListingEntry};
 use whalewatcher_core::{Container, ContainerId, EngineError, ErrorKind, Unlisted};
 
-use crate::connection::Connection;
 use crate::container::{self, State, state};
-use crate::failure;
-use whalewatcher_adapter::containerd::moment;
-use whalewatcher_adapter::containerd::{is_identifier, qualified, split, within};
+use crate::session::Session;
 
 const NAMESPACES: &str = "Namespaces.List";
 const TASKS: &str = "Tasks.List";
 const CONTAINERS: &str = "Containers.List";
 
-/// How many namespaces are listed at once.
+/// The number of namespaces that are listed at once.
 const AT_ONCE: usize = 4;
 
-/// Which part of the time for all namespaces one of them may take, so that one that hangs does not hide the others.
+/// The share of the time limit for one namespace, so that one that hangs does not hide the others.
 const SHARE: u32 = 3;
 
-/// Which part of that time to look for what is left out, in all namespaces together, for all there is to say of it is a hint to
-/// people: of 30 s by default 3 s.
-const GLANCE: u32 = 10;
+/// The share of the time limit for checking the ignored namespaces, all together: 3 s of 30 s by default. The result is only
+/// a hint for people.
+const HINT_SHARE: u32 = 10;
 
-/// Up to so many containers are asked for by name: of what is not alive nothing has to be told then.
+/// The largest number of containers that are requested by name, so that the answer leaves out those that are not alive.
 const BY_NAME: usize = 64;
 
-/// What a list is made for.
+/// The purpose of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// The first picture of a connection: of a life that ended while there was none, containerd may still know how.
-    Picture,
-    /// To be compared with what events made of it.
+    /// The first list of a connection: containerd may still know how a life ended while there was no connection.
+    First,
+    /// A comparison with the portfolio.
     Audit,
 }
 
-/// Lists all namespaces but those that are ignored.
-pub(crate) async fn list(connection: &Connection, purpose: Purpose) -> Result<Listing, EngineError> {
-    connection.transport().check_socket()?;
+/// Lists all namespaces that are not ignored.
+pub(crate) async fn list(session: &Session, purpose: Purpose) -> Result<Listing, EngineError> {
+    session.transport().check_socket()?;
     let mut client =
-        NamespacesClient::with_origin(connection.channel(), origin()).max_decoding_message_size(usize::MAX);
+        NamespacesClient::with_origin(session.channel(), origin()).max_decoding_message_size(usize::MAX);
     let answer = client.list(ListNamespacesRequest::default()).await;
-    let namespaces = answer.map_err(|status| failure::of_status(NAMESPACES, status))?.into_inner().namespaces;
+    let namespaces =
+        answer.map_err(|status| ENGINE.status_error(NAMESPACES, status))?.into_inner().namespaces;
     let names = namespaces.into_iter().map(|namespace| namespace.name);
-    let (ignored, names): (Vec<_>, Vec<_>) = names.partition(|name| connection.ignored().contains(name));
-    connection.lives().retain(|id| names.iter().any(|name| name == split(id).0));
+    let (ignored, names): (Vec<_>, Vec<_>) = names.partition(|name| session.ignored().contains(name));
+    session.lives().retain(|id| names.iter().any(|name| name == split(id).0));
     let listing = |namespace: String| async move {
-        let limit = connection.list_limit() / SHARE;
-        let entries = entries(connection, &namespace, purpose);
+        let limit = session.list_limit() / SHARE;
+        let entries = entries(session, &namespace, purpose);
         let entries = timeout(limit, entries).await.unwrap_or_else(|_| {
             let message = format!("no answer within {} s", limit.as_secs_f32());
             Err(EngineError::new(ErrorKind::TimedOut, message))
@@ -71,84 +70,84 @@ pub(crate) async fn list(connection: &Connection, purpose: Purpose) -> Result<Li
     while let Some((namespace, part)) = parts.next().await {
         match part {
             Ok(entries) => listing.entries.extend(entries),
-            // That is not the namespace's fault.
+            // A lost connection concerns all namespaces.
             Err(error) if error.kind() == ErrorKind::Disconnected => return Err(error),
             Err(error) => listing.unlisted.push(Unlisted { scope: namespace, error: Arc::new(error) }),
         }
     }
     let is_empty = listing.entries.is_empty() && listing.unlisted.is_empty();
-    connection.left_out().set(if is_empty { busy(connection, ignored).await } else { Vec::new() });
+    session.left_out().set(if is_empty { with_live_tasks(session, ignored).await } else { Vec::new() });
     Ok(listing)
 }
 
-/// Those of these namespaces in which a task is alive, as far as that is to be learned at a glance.
-async fn busy(connection: &Connection, namespaces: Vec<String>) -> Vec<String> {
-    let mut busy = Vec::new();
+/// Returns those of these namespaces that have a live task, as far as they answer in time.
+async fn with_live_tasks(session: &Session, namespaces: Vec<String>) -> Vec<String> {
+    let mut found = Vec::new();
     let mut answers = stream::iter(namespaces)
         .map(|namespace| async move {
-            let tasks = tasks(connection, &namespace).await.ok()?;
+            let tasks = tasks(session, &namespace).await.ok()?;
             (!alive(tasks).is_empty()).then_some(namespace)
         })
         .buffer_unordered(AT_ONCE);
-    let looking = async {
+    let checking = async {
         while let Some(namespace) = answers.next().await {
-            busy.extend(namespace);
+            found.extend(namespace);
         }
     };
-    if timeout(connection.list_limit() / GLANCE, looking).await.is_err() {
-        tracing::debug!("no answer in time to what is alive in ignored namespaces");
+    if timeout(session.list_limit() / HINT_SHARE, checking).await.is_err() {
+        tracing::debug!("ignored namespaces did not answer in time");
     }
-    busy.sort_unstable();
-    busy
+    found.sort_unstable();
+    found
 }
 
-/// What is alive in a namespace: nothing if there is no such namespace any more.
+/// Lists a namespace; the list is empty if the namespace no longer exists.
 ///
-/// First the tasks, for they say how many containers matter.
+/// Tasks are listed first: they show which containers are needed.
 async fn entries(
-    connection: &Connection,
+    session: &Session,
     namespace: &str,
     purpose: Purpose,
 ) -> Result<Vec<ListingEntry>, EngineError> {
-    let tasks = tasks(connection, namespace).await?;
-    if purpose == Purpose::Picture {
-        report_ended(connection, namespace, &tasks);
+    let tasks = tasks(session, namespace).await?;
+    if purpose == Purpose::First {
+        report_ended(session, namespace, &tasks);
     }
     let mut tasks = alive(tasks);
     let is_gone = |id: &str| !tasks.contains_key(id);
-    connection.lives().retain(|id| split(id).0 != namespace || !is_gone(split(id).1));
+    session.lives().retain(|id| split(id).0 != namespace || !is_gone(split(id).1));
     let mut entries = Vec::with_capacity(tasks.len());
     if tasks.is_empty() {
         return Ok(entries);
     }
     let request = ListContainersRequest { filters: filters(&tasks) };
-    records(connection, namespace, request, |record| {
-        // Each once, whatever is sent.
+    records(session, namespace, request, |record| {
+        // Each container only once, even if the answer repeats it.
         if let Some((task, state)) = tasks.remove(&record.id) {
-            entries.push(entry(connection, namespace, record, &task, state));
+            entries.push(entry(session, namespace, record, &task, state));
         }
     })
     .await?;
     Ok(entries)
 }
 
-/// All tasks of a namespace.
-async fn tasks(connection: &Connection, namespace: &str) -> Result<Vec<Process>, EngineError> {
-    let mut client = connection.tasks(connection.limits().tasks());
+/// Lists all tasks of a namespace.
+async fn tasks(session: &Session, namespace: &str) -> Result<Vec<Process>, EngineError> {
+    let mut client = session.tasks(session.limits().tasks());
     match client.list(within(namespace, ListTasksRequest::default())?).await {
         Ok(answer) => Ok(answer.into_inner().tasks),
         Err(status) if status.code() == Code::NotFound => Ok(Vec::new()),
-        Err(status) => Err(failure::of_status(TASKS, status)),
+        Err(status) => Err(ENGINE.status_error(TASKS, status)),
     }
 }
 
-/// Has the event stream report the ends of lives that were known before: until its task is deleted, containerd knows when
-/// and how a life ended. Of others the events report it themselves, and in order.
-fn report_ended(connection: &Connection, namespace: &str, tasks: &[Process]) {
+/// Makes the event stream report the ends of recorded lives: until its task is deleted, containerd knows when and how a life
+/// ended. Other ends are reported by events, and in order.
+fn report_ended(session: &Session, namespace: &str, tasks: &[Process]) {
     for task in tasks.iter().filter(|task| task.status == Status::Stopped as i32 && is_identifier(&task.id)) {
         let id = ContainerId::from(qualified(namespace, &task.id));
-        if connection.lives().end_of(&id, task.pid) {
-            connection.report(EngineEvent::Exited {
+        if session.lives().end_of(&id, task.pid) {
+            session.report(EngineEvent::Exited {
                 id,
                 pid: Some(task.pid),
                 at: task.exited_at.and_then(moment),
@@ -158,14 +157,14 @@ fn report_ended(connection: &Connection, namespace: &str, tasks: &[Process]) {
     }
 }
 
-/// Those that are alive or may be, by their container's ID.
+/// Returns the tasks that are or may be alive, by container ID.
 fn alive(tasks: Vec<Process>) -> HashMap<String, (Process, State)> {
     let states = tasks.into_iter().map(|task| (state(&task), task));
     let alive = states.filter(|(state, task)| *state != State::NotAlive && is_identifier(&task.id));
     alive.map(|(state, task)| (task.id.clone(), (task, state))).collect()
 }
 
-/// One of these must hold; without any, all containers are told.
+/// Returns the filters of the request: a container passes if it meets one of them; without any, all do.
 fn filters(tasks: &HashMap<String, (Process, State)>) -> Vec<String> {
     if tasks.len() > BY_NAME {
         return Vec::new();
@@ -173,21 +172,15 @@ fn filters(tasks: &HashMap<String, (Process, State)>) -> Vec<String> {
     tasks.keys().map(|id| format!("id==\"{id}\"")).collect()
 }
 
-fn entry(
-    connection: &Connection,
-    namespace: &str,
-    record: Record,
-    task: &Process,
-    state: State,
-) -> ListingEntry {
+fn entry(session: &Session, namespace: &str, record: Record, task: &Process, state: State) -> ListingEntry {
     let partial = |container| ListingEntry::Partial { container, started_within: None };
     match state {
-        // An inspection may tell more.
+        // An inspection may know more.
         State::Unknown | State::NotAlive => partial(container::named(namespace, record, 0)),
         State::Running | State::Paused => {
             let paused = state == State::Paused;
-            let container = container::alive(namespace, record, task, paused, connection.packer());
-            match connection.note(&container) {
+            let container = container::alive(namespace, record, task, paused, session.packer());
+            match session.note(&container) {
                 Ok(()) => ListingEntry::Whole(container),
                 // There is no room for its labels. An inspection fails for the same reason, unless there is room by then.
                 Err(_) => partial(Container::new(container.id().clone(), container.id().as_str(), 0)),
@@ -196,17 +189,17 @@ fn entry(
     }
 }
 
-/// Hands on each record of a namespace. They come one by one, for all together have no limit, or, from a server that
-/// knows no other way, as one message.
+/// Passes on each record of a namespace. They arrive one by one, because all together have no limit, or in one message from a
+/// containerd that cannot stream them.
 async fn records(
-    connection: &Connection,
+    session: &Session,
     namespace: &str,
     request: ListContainersRequest,
     mut take: impl FnMut(Record),
 ) -> Result<(), EngineError> {
-    let limits = connection.limits();
-    let failed = |status| failure::of_status(CONTAINERS, status);
-    let mut client = connection.containers(limits.container());
+    let limits = session.limits();
+    let failed = |status| ENGINE.status_error(CONTAINERS, status);
+    let mut client = session.containers(limits.container());
     let streamed = client.list_stream(within(namespace, request.clone())?).await;
     match streamed {
         Ok(answer) => {
@@ -219,7 +212,7 @@ async fn records(
         }
         Err(status) if status.code() == Code::NotFound => {}
         Err(status) if status.code() == Code::Unimplemented => {
-            let mut client = connection.containers(limits.list());
+            let mut client = session.containers(limits.list());
             let answer = client.list(within(namespace, request)?).await.map_err(failed)?;
             answer.into_inner().containers.into_iter().for_each(take);
         }
@@ -237,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_may_be_alive_is_asked_for_by_name() {
+    fn only_tasks_that_may_be_alive_are_requested() {
         let tasks = alive(vec![
             task("runs", Status::Running, 1),
             task("sleeps", Status::Paused, 2),
@@ -253,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn many_are_asked_for_all_together() {
+    fn many_containers_are_requested_without_filters() {
         let tasks =
             |count: u32| (1..=count).map(|pid| task(&format!("c{pid}"), Status::Running, pid)).collect();
         assert_eq!(filters(&alive(tasks(64))).len(), 64);

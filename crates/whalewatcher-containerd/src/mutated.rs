@@ -1,9 +1,10 @@
-//! Mutated messages go through all decoders: none panics, and what they make of them is sane.
+//! Mutated messages pass through all decoders: none panics, and the results are valid.
 
 use proptest::prelude::*;
 use proptest::sample::Index;
 use prost::{Message, Name};
 use prost_types::{Any, Timestamp};
+use whalewatcher_adapter::containerd::{IgnoredNamespaces, Scope, decode, is_identifier, split};
 use whalewatcher_api::containerd::events::{ContainerUpdate, TaskExit, TaskStart};
 use whalewatcher_api::containerd::services::containers::v1::Container as Record;
 use whalewatcher_api::containerd::types::Envelope;
@@ -12,8 +13,6 @@ use whalewatcher_core::ContainerId;
 use whalewatcher_core::adapter::EngineEvent;
 
 use crate::container::{self, State, state};
-use whalewatcher_adapter::containerd::decode;
-use whalewatcher_adapter::containerd::{IgnoredNamespaces, Scope, is_identifier, split};
 
 #[derive(Clone, Debug)]
 enum Mutation {
@@ -71,7 +70,7 @@ fn event<T: Message + Name>(message: &T, mutations: &[Mutation]) -> Envelope {
     }
 }
 
-/// What is told is about a container that can be asked for, and no process has the number 0.
+/// The event concerns a container with a valid ID, and no process has the number 0.
 fn is_sane(event: &EngineEvent) -> bool {
     let sane = |id: &ContainerId| {
         let (namespace, own_id) = split(id);
@@ -92,7 +91,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 3_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn events_are_sane_or_refused(mutations in mutations()) {
+    fn mutated_events_are_valid_or_refused(mutations in mutations()) {
         let id = || String::from("4b1ab74f");
         let exited_at = Some(Timestamp { seconds: 1_769_860_801, nanos: 7 });
         let labels = [("nerdctl/name".to_owned(), "web".to_owned())].into();
@@ -110,7 +109,7 @@ proptest! {
     }
 
     #[test]
-    fn records_and_tasks_are_sane_or_refused(mutations in mutations()) {
+    fn mutated_records_and_tasks_are_valid_or_refused(mutations in mutations()) {
         let labels = [("nerdctl/name", "web"), ("com.docker.compose.project", "p")];
         let labels = labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
         let record = Record { id: "4b1ab74f".into(), labels, ..Record::default() };

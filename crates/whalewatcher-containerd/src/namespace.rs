@@ -1,9 +1,9 @@
-//! The namespaces that are left out.
+//! The ignored namespaces that have live tasks.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The ignored namespaces in which tasks are alive, as of the newest list; empty if that shows anything else. Clones are
-/// the same.
+/// The ignored namespaces that have live tasks, as of the newest list; empty if that contains any container. Clones share
+/// their content.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LeftOut(Arc<Mutex<Vec<String>>>);
 

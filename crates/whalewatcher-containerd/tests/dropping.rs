@@ -1,4 +1,4 @@
-//! Whoever stops watching leaves nothing behind: no descriptor, no task. In a process of its own, to count them.
+//! A dropped watch leaves nothing behind: no descriptor, no task. In a process of its own, to count them.
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::fs;
@@ -15,13 +15,13 @@ use whalewatcher_core::adapter::{EngineClient, EngineConnection};
 use whalewatcher_core::{EngineWatcher, Phase, Settings, Status, StatusFollower};
 use whalewatcher_testkit::containerd::{Gate, Method, Server, Verdict};
 
-/// How many tasks and descriptors there are.
+/// Returns the number of tasks and descriptors of this process.
 fn holdings() -> (usize, usize) {
     let descriptors = fs::read_dir("/proc/self/fd").unwrap().count();
     (Handle::current().metrics().num_alive_tasks(), descriptors)
 }
 
-/// Resolves once there are no more than before: of a server, something may still have been about to end then.
+/// Waits until there are no more than before: parts of a server may still have been ending then.
 async fn until_nothing_is_left(before: (usize, usize), when: &str) {
     let settled = async {
         while holdings().0 > before.0 || holdings().1 > before.1 {
@@ -34,7 +34,7 @@ async fn until_nothing_is_left(before: (usize, usize), when: &str) {
 }
 
 async fn until(status: &mut StatusFollower, wanted: impl FnMut(&Status) -> bool) {
-    status.wait_for(wanted).await.expect("the watcher outlives who follows it");
+    status.wait_for(wanted).await.expect("the watcher outlives its followers");
 }
 
 fn server_with(containers: usize) -> Server {
@@ -45,7 +45,7 @@ fn server_with(containers: usize) -> Server {
     server
 }
 
-/// All in one test, for others would hold something themselves meanwhile.
+/// All in one test, because other tests would hold tasks and descriptors of their own.
 #[test]
 fn a_dropped_watch_leaves_no_descriptor_and_no_task() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -132,7 +132,7 @@ async fn after_any_number_of_steps() {
                 assert!(watching.as_mut().poll(context).is_pending());
                 if left == 0 { Poll::Ready(()) } else { Poll::Pending }
             }) => {}
-            // Nothing wakes it any more.
+            // Once it is live, nothing wakes it.
             () = until(&mut status, Status::is_live) => {}
         }
         drop(watching);

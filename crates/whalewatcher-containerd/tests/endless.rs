@@ -1,4 +1,4 @@
-//! Answers that are larger than any engine's: whatever it sends, it costs no more than 128 MiB.
+//! Answers that are larger than any engine's: they take no more than 128 MiB.
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use prost::Message;
@@ -27,7 +27,7 @@ fn task() -> Process {
     Process { id: "a".into(), pid: 7, status: Status::Running as i32, ..Process::default() }
 }
 
-/// Answers as they should be.
+/// Returns valid answers.
 fn proper() -> [(&'static str, Answer); 6] {
     let namespaces = ["a", "b", "c", "d", "e", "f", "g", "h"]
         .map(|name| Namespace { name: name.into(), ..Namespace::default() });
@@ -53,7 +53,7 @@ fn streamed(id: &str, label: usize, times: usize) -> Answer {
     Answer::messages(&message.encode_to_vec(), times)
 }
 
-/// In one test, for the memory that a process took before is part of its peak.
+/// All in one test, because the peak includes memory that the process took before.
 #[tokio::test]
 async fn whatever_is_sent_its_cost_is_bounded() {
     let cost = Cost::new();
@@ -65,7 +65,7 @@ async fn whatever_is_sent_its_cost_is_bounded() {
             Ask::List,
             TASKS,
             Answer::announced(usize::MAX, &[0; 9], 9),
-            "more than the 8388608",
+            "more than the limit of 8388608",
         ),
         ("empty tasks", Ask::List, TASKS, entries(&[0x0a, 0], MAX_TASKS), "so many entries that"),
         ("tasks in single bytes", Ask::List, TASKS, Answer::pieces(&[0x0a], MAX_TASKS / 2), ""),
@@ -75,7 +75,13 @@ async fn whatever_is_sent_its_cost_is_bounded() {
         ("more than is kept", Ask::List, RECORDS, streamed("a", 4 * MIB, 1), "nothing"),
         ("a message per inspection", Ask::Inspect, RECORD, Answer::message(&large), "answered"),
         ("empty entries", Ask::Inspect, RECORD, entries(&[0x0a, 0], MAX_CONTAINER), "so many entries that"),
-        ("a huge event", Ask::Events, SUBSCRIBE, entries(&[0; 2], MAX_EVENT * 2), "more than the 4194304"),
+        (
+            "a huge event",
+            Ask::Events,
+            SUBSCRIBE,
+            entries(&[0; 2], MAX_EVENT * 2),
+            "more than the limit of 4194304",
+        ),
         (
             "odd events",
             Ask::Events,

@@ -1,5 +1,5 @@
-//! What goes wrong between a watcher and containerd, by the test kit's proxy: whatever it is, the watcher recovers, and
-//! announces nothing that has not happened.
+//! Faults of the connection, caused by the test kit's proxy: the watcher recovers from each, and announces nothing that has
+//! not happened.
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::collections::HashSet;
@@ -11,21 +11,21 @@ use whalewatcher_core::{Backoff, EventKind, Portfolio, Settings, Subscription, W
 use whalewatcher_testkit::containerd::Server;
 use whalewatcher_testkit::proxy::{Direction, Fault, Proxy, Refusal};
 
-/// Nothing here takes so long, unless it never comes.
+/// The limit for each step of a test.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// How long an answer may take.
+/// The time limit of the watcher's calls.
 const LIMIT: Duration = Duration::from_millis(500);
-/// After what silence the event stream is checked.
+/// The silence after which the event stream is probed.
 const SILENCE: Duration = Duration::from_millis(100);
 
-/// An engine, a proxy before it, a watcher of that, and what its subscriber makes of what it is told.
+/// An engine behind a proxy, a watcher, and a subscriber's fold.
 struct Stage {
     server: Server,
     proxy: Proxy,
     watching: WatchHandle<Client>,
     events: Subscription,
     fold: Portfolio,
-    /// All lives that there ever were, by ID and PID.
+    /// All lives that there were, by ID and PID.
     lives: HashSet<(String, u32)>,
     begun: HashSet<(String, u32)>,
     ended: HashSet<(String, u32)>,
@@ -56,7 +56,7 @@ impl Stage {
         self.lives.extend(self.server.truth().into_iter().map(|alive| (alive.key, alive.pid)));
     }
 
-    /// A bit of everything.
+    /// Changes containers in all ways.
     fn change(&mut self) {
         self.server.pause("stays").unwrap();
         self.server.exit("shop/goes", 0).unwrap();
@@ -78,7 +78,7 @@ impl Stage {
             })
     }
 
-    /// Takes what is told until the picture is true.
+    /// Reads events until the portfolio is true.
     async fn settled(&mut self, fault: &str) {
         let settling = async {
             while !self.is_true() {
@@ -99,12 +99,12 @@ impl Stage {
         assert!(settled.is_ok(), "{fault}: {:?} instead of {:?}, {status}", self.fold, self.server.truth());
     }
 
-    /// Things change while the fault is there, which is for as long as it takes to be noticed, if it ever is.
+    /// Changes containers during the fault, which lasts as long as it takes to be noticed.
     async fn survives(mut self, fault: Fault) {
         let name = fault.to_string();
         self.proxy.inject(fault).unwrap();
         self.change();
-        // Not awaited for its own sake: also what is never noticed must do no harm.
+        // A fault that is never noticed must do no harm either.
         sleep(2 * SILENCE + LIMIT).await;
         self.proxy.heal().unwrap();
         self.settled(&name).await;
@@ -114,7 +114,7 @@ impl Stage {
 }
 
 #[tokio::test]
-async fn a_connection_can_end_after_any_number_of_bytes() {
+async fn a_connection_may_end_after_any_number_of_bytes() {
     for bytes in [0, 1, 9, 30, 100, 300, 1_000, 3_000, 10_000] {
         for fault in [Fault::cut_after(bytes), Fault::reset_after(bytes)] {
             for direction in [Direction::ToClient, Direction::ToEngine] {
@@ -129,7 +129,7 @@ async fn a_connection_can_end_after_any_number_of_bytes() {
 }
 
 #[tokio::test]
-async fn a_connection_can_be_dead_slow_or_silent() {
+async fn a_connection_may_be_dead_slow_or_silent() {
     for fault in [
         Fault::stall(),
         Fault::stall().toward(Direction::ToClient),
@@ -144,7 +144,7 @@ async fn a_connection_can_be_dead_slow_or_silent() {
 }
 
 #[tokio::test]
-async fn an_engine_can_be_gone_and_its_socket_another() {
+async fn an_engine_may_be_gone_or_its_socket_replaced() {
     for fault in [
         Fault::refuse(Refusal::Closed),
         Fault::refuse(Refusal::Gone),

@@ -1,4 +1,4 @@
-//! What an application configures: where the runtime is, and what else is to be done.
+//! The client: its endpoint and options.
 
 use std::any::Any;
 use std::fmt;
@@ -12,21 +12,22 @@ use whalewatcher_adapter::{Endpoint, Lives};
 use whalewatcher_core::adapter::{EngineClient, Hook};
 use whalewatcher_core::{EngineError, ErrorKind, Settings};
 
-use crate::connection::{Configured, Connection};
-use crate::container::{Details, Packer};
-use crate::endings::Endings;
-use crate::failure::ENGINE;
-use crate::handshake::{CRI, greet};
+use crate::cache::tombstones::Tombstones;
+use crate::connection::Connection;
+use crate::decode::container::{Details, Packer};
+use crate::engine::ENGINE;
 use crate::limits::Limits;
+use crate::rpc::handshake::{ENGINE_TYPE, handshake};
+use crate::rpc::session::Configured;
 
-/// How often the runtime is polled where nobody tells of changes, unless configured: once a second.
+/// The default interval of polling: 1 second.
 pub const DEFAULT_POLL_EVERY: Duration = Duration::from_secs(1);
 
-/// No runtime is polled more often.
+/// The shortest interval that can be configured.
 const LEAST_POLL_EVERY: Duration = Duration::from_millis(10);
 
-/// A client of a CRI runtime. It connects when a watcher has it connect; clones share no more than what was
-/// configured, and what they know to be over for good.
+/// A client of a CRI runtime. It connects when it is watched. Clones share the configuration and the IDs of containers that
+/// are over for good.
 pub struct Client {
     endpoint: Arc<Endpoint>,
     engine_type: Option<String>,
@@ -36,16 +37,16 @@ pub struct Client {
 }
 
 impl Client {
-    /// At this socket: `unix:///path` or `/path`.
+    /// Creates a client for this socket: `unix:///path` or `/path`.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`] if it cannot be used. That nobody is there is no error yet.
+    /// [`ErrorKind::Configuration`] if no socket can have this path. Whether a runtime listens there is not checked.
     pub fn new(endpoint: impl Into<String>) -> Result<Self, EngineError> {
         Self::builder().endpoint(endpoint).build()
     }
 
-    /// To configure more.
+    /// Returns a builder.
     #[must_use]
     pub fn builder() -> Builder {
         Builder::default()
@@ -54,7 +55,7 @@ impl Client {
     /// Returns a channel for the application's own requests to the same runtime. It has a connection of its own, which no
     /// watch ends, and connects with its first request.
     ///
-    /// On containerd before 2.0 it must not ask for container events: they would be taken from the kubelet.
+    /// Do not request container events on containerd before 2.0: they would be taken from the kubelet.
     ///
     /// ```no_run
     /// use whalewatcher_cri::Client;
@@ -75,7 +76,7 @@ impl Client {
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
+    /// If called outside a tokio runtime.
     pub fn channel(&self) -> Result<Channel, EngineError> {
         let dial = Dial::from_shared(self.endpoint.as_str().to_owned()).map_err(|error| {
             let message = format!("tonic cannot dial {}", self.endpoint);
@@ -89,7 +90,7 @@ impl EngineClient for Client {
     type Connection = Connection;
 
     fn engine_type(&self) -> &str {
-        self.engine_type.as_deref().unwrap_or(CRI)
+        self.engine_type.as_deref().unwrap_or(ENGINE_TYPE)
     }
 
     fn endpoint(&self) -> &str {
@@ -106,7 +107,7 @@ impl EngineClient for Client {
 
     async fn connect(&self, settings: &Settings) -> Result<Connection, EngineError> {
         let transport = Transport::connect(&self.endpoint).await?;
-        let (runtime, mut identity) = greet(&self.endpoint, &transport).await?;
+        let (runtime, mut identity) = handshake(&self.endpoint, &transport).await?;
         self.engine_type().clone_into(&mut identity.engine_type);
         tracing::debug!(?identity, "connected");
         Connection::new(transport, runtime, identity, self.configured.clone(), settings)
@@ -118,7 +119,7 @@ impl Clone for Client {
         Self {
             endpoint: self.endpoint.clone(),
             engine_type: self.engine_type.clone(),
-            // What one watcher saw to be over another one may still see to be alive.
+            // A life that one watcher saw end may still be alive for another.
             configured: Configured { lives: Lives::default(), ..self.configured.clone() },
             before_watch: self.before_watch.clone(),
             before_attempt: self.before_attempt.clone(),
@@ -136,7 +137,7 @@ impl fmt::Debug for Client {
     }
 }
 
-/// Makes a [`Client`]; get one from [`Client::builder`].
+/// Builds a [`Client`]; returned by [`Client::builder`].
 #[derive(Default)]
 pub struct Builder {
     endpoint: Option<String>,
@@ -152,40 +153,39 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Where the runtime is: `unix:///path` or `/path`. By default at `unix:///run/containerd/containerd.sock`.
+    /// Sets the endpoint, `unix:///path` or `/path`. Default: `unix:///run/containerd/containerd.sock`.
     #[must_use]
     pub fn endpoint(mut self, endpoint: impl Into<String>) -> Self {
         self.endpoint = Some(endpoint.into());
         self
     }
 
-    /// What the engine's type is called, in place of `k8s.io/cri-api`.
+    /// Sets the engine type. Default: `k8s.io/cri-api`.
     #[must_use]
     pub fn engine_type(mut self, engine_type: impl Into<String>) -> Self {
         self.engine_type = Some(engine_type.into());
         self
     }
 
-    /// How often to ask for what is alive where nobody tells of changes, in place of
-    /// [every second](DEFAULT_POLL_EVERY); 10 ms at least.
+    /// Sets the interval of polling, where that is the source of changes; at least 10 ms. Default: [1
+    /// second](DEFAULT_POLL_EVERY).
     #[must_use]
     pub fn poll_every(mut self, every: Duration) -> Self {
         self.poll_every = Some(every.max(LEAST_POLL_EVERY));
         self
     }
 
-    /// Asks for what is alive again and again, and for no events: neither for those of the runtime nor for hints. For who
-    /// may do no more than list, and where another part of the same program has enabled the feature `containerd`.
+    /// Polls always, and subscribes to no events: neither to the runtime's nor to containerd's own. For clients that may only
+    /// list, also where another part of the same program enables the feature `containerd`.
     #[must_use]
     pub fn polling(mut self) -> Self {
         self.polls_only = true;
         self
     }
 
-    /// Sets how long containerd's own events may be silent, where they are taken for hints, before one of ours is published
-    /// to see whether the stream still brings anything, in place of
-    /// [30 seconds](whalewatcher_adapter::containerd::DEFAULT_PROBE_EVERY); 10 ms at least. Others that listen to containerd's
-    /// events see these too. At shorter silences containerd is only asked for its version, which nobody else sees.
+    /// Sets how long containerd's own events may be silent, where they are used as hints, before they are probed by an event
+    /// of our own, which other subscribers receive too; at least 10 ms. Before that, probes only ask for the version.
+    /// Default: [30 seconds](whalewatcher_adapter::containerd::DEFAULT_PROBE_EVERY).
     #[cfg(feature = "containerd")]
     #[must_use]
     pub fn probe_every(mut self, every: Duration) -> Self {
@@ -193,17 +193,17 @@ impl Builder {
         self
     }
 
-    /// Sets what the engine may cost in memory while its answers are read, in bytes, in place of 128 MiB; 1 MiB at least. What
-    /// exceeds it is an error. The limits of single answers are shares of it, by default [`MAX_STATUS`](crate::MAX_STATUS),
-    /// [`MAX_LIST`](crate::MAX_LIST) and [`MAX_EVENT`](crate::MAX_EVENT).
+    /// Sets the memory that the engine may take while its answers are read, in bytes; at least 1 MiB. Exceeding it is an
+    /// error. The limits of single answers are shares of it: [`MAX_STATUS`](crate::MAX_STATUS), [`MAX_LIST`](crate::MAX_LIST)
+    /// and [`MAX_EVENT`](crate::MAX_EVENT) by default. Default: 128 MiB.
     #[must_use]
     pub fn memory(mut self, bytes: usize) -> Self {
         self.limits = Limits::new(bytes);
         self
     }
 
-    /// Has this pack a rucksack for each container and sandbox, listed or started, from what the runtime tells of it. It
-    /// is called within the watch, so it should be quick.
+    /// Sets the function that packs a rucksack for each container and sandbox that is listed or started, from its status. It
+    /// runs within the watch, so it must be quick.
     #[must_use]
     pub fn rucksack<F>(mut self, packer: F) -> Self
     where
@@ -213,7 +213,7 @@ impl Builder {
         self
     }
 
-    /// Something to do once before watching; an error ends the watch.
+    /// Sets a hook that runs once before the watch begins. An error ends the watch.
     #[must_use]
     pub fn before_watch<F, D>(mut self, hook: F) -> Self
     where
@@ -224,7 +224,7 @@ impl Builder {
         self
     }
 
-    /// Something to do before each attempt to connect; an error fails the attempt.
+    /// Sets a hook that runs before each attempt to connect. An error fails the attempt.
     #[must_use]
     pub fn before_attempt<F, D>(mut self, hook: F) -> Self
     where
@@ -235,11 +235,11 @@ impl Builder {
         self
     }
 
-    /// The client.
+    /// Builds the client.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`] if the endpoint cannot be used.
+    /// [`ErrorKind::Configuration`] if no socket can have the endpoint's path.
     pub fn build(self) -> Result<Client, EngineError> {
         let endpoint = self.endpoint.as_deref().unwrap_or(ENGINE.default_endpoint);
         Ok(Client {
@@ -254,7 +254,7 @@ impl Builder {
                     .probe_every
                     .unwrap_or(whalewatcher_adapter::containerd::DEFAULT_PROBE_EVERY),
                 packer: self.packer,
-                endings: Endings::default(),
+                tombstones: Tombstones::default(),
                 lives: Lives::default(),
             },
             before_watch: self.before_watch,
@@ -277,7 +277,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_runtime_is_where_containerd_always_is_unless_reported_otherwise() {
+    fn endpoint_type_and_interval_have_defaults() {
         let client = Client::builder().build().unwrap();
         assert_eq!(client.endpoint(), "unix:///run/containerd/containerd.sock");
         assert_eq!(
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_refused_at_once_and_nobody_polls_without_pause() {
+    fn invalid_endpoints_are_refused_and_the_interval_has_a_minimum() {
         let error = Client::new("tcp://whale").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Configuration);
         assert!(error.to_string().contains("a CRI runtime has a unix socket"), "{error}");

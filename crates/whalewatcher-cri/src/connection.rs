@@ -1,60 +1,29 @@
-//! A connection to a runtime, for as long as it lasts: what the watcher asks.
+//! A connection to a runtime, as the watcher uses it.
 
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
 use futures_core::Stream;
 use tokio::sync::mpsc;
-use whalewatcher_adapter::Lives;
-use whalewatcher_adapter::grpc::{Channel, Hold, Limit, Transport};
-use whalewatcher_api::cri::v1::runtime_service_client::RuntimeServiceClient;
+use whalewatcher_adapter::grpc::Transport;
 use whalewatcher_core::adapter::{EngineConnection, EngineEvent, Listing};
 use whalewatcher_core::{Container, ContainerId, EngineError, EngineIdentity, Settings};
 
-use crate::changes;
-use crate::container::Packer;
-use crate::endings::Endings;
-use crate::handshake::{ask_version, client};
-#[cfg(feature = "containerd")]
-use crate::hints::Hints;
-use crate::inspection;
-use crate::limits::Limits;
-use crate::list;
-use crate::lists::Lists;
-use crate::memory::Memory;
-use crate::runtime::Runtime;
+use crate::decode::runtime::Runtime;
+use crate::rpc::handshake::ask_version;
+use crate::rpc::inspect::inspect;
+use crate::rpc::list::list;
+use crate::rpc::session::{Configured, Session};
+use crate::source::changes;
 
-/// A connection to a CRI runtime, made by [`Client`](crate::Client). Dropping it closes its descriptor and ends every
-/// task that belongs to it.
+/// A connection to a CRI runtime, made by [`Client`](crate::Client). Dropping it closes its descriptor and ends all its
+/// tasks.
 pub struct Connection {
-    transport: Transport,
-    runtime: Runtime,
+    session: Session,
     identity: EngineIdentity,
-    configured: Configured,
-    list_limit: Duration,
-    inspect_limit: Duration,
-    memory: Mutex<Memory>,
-    lists: Lists,
-    /// What lists show that the stream of events has to tell. No list is polled before that is taken, so it is never more than
-    /// what two lists show.
-    report: mpsc::UnboundedSender<EngineEvent>,
+    /// Changes that lists show and the event stream reports; taken by that stream.
     reported: Mutex<Option<mpsc::UnboundedReceiver<EngineEvent>>>,
-    #[cfg(feature = "containerd")]
-    hints: Hints,
-}
-
-/// What a connection has from its client.
-#[derive(Clone)]
-pub(crate) struct Configured {
-    pub(crate) poll_every: Duration,
-    pub(crate) polls_only: bool,
-    pub(crate) limits: Limits,
-    #[cfg(feature = "containerd")]
-    pub(crate) probe_every: Duration,
-    pub(crate) packer: Option<Packer>,
-    pub(crate) endings: Endings,
-    pub(crate) lives: Lives,
 }
 
 impl Connection {
@@ -65,98 +34,8 @@ impl Connection {
         configured: Configured,
         settings: &Settings,
     ) -> Result<Self, EngineError> {
-        let (report, reported) = mpsc::unbounded_channel();
-        let memory =
-            Memory::new(configured.endings.clone(), configured.lives.clone(), configured.limits.kept());
-        Ok(Self {
-            #[cfg(feature = "containerd")]
-            hints: Hints::new(transport.channel(), configured.limits, configured.probe_every)?,
-            transport,
-            runtime,
-            identity,
-            configured,
-            list_limit: settings.list_limit(),
-            inspect_limit: settings.inspect_limit(),
-            memory: Mutex::new(memory),
-            lists: Lists::default(),
-            report,
-            reported: Mutex::new(Some(reported)),
-        })
-    }
-
-    /// What asks the runtime; answers are to be within the limit.
-    pub(crate) fn client(&self, limit: Limit) -> RuntimeServiceClient<Channel> {
-        client(self.transport.channel().limited(limit))
-    }
-
-    /// The same for what is asked while the answer with this hold is in use.
-    pub(crate) fn client_within(&self, limit: Limit, hold: &Hold) -> RuntimeServiceClient<Channel> {
-        client(self.transport.channel().limited(limit).within(hold))
-    }
-
-    /// What asks for a stream, each message of which is to be within the limit.
-    pub(crate) fn client_for_stream(&self, limit: Limit) -> RuntimeServiceClient<Channel> {
-        client(self.transport.channel().for_stream(limit))
-    }
-
-    pub(crate) fn limits(&self) -> Limits {
-        self.configured.limits
-    }
-
-    pub(crate) fn transport(&self) -> &Transport {
-        &self.transport
-    }
-
-    pub(crate) fn runtime(&self) -> &Runtime {
-        &self.runtime
-    }
-
-    pub(crate) fn poll_every(&self) -> Duration {
-        self.configured.poll_every
-    }
-
-    /// Whether no events are to be asked for.
-    pub(crate) fn polls_only(&self) -> bool {
-        self.configured.polls_only
-    }
-
-    pub(crate) fn packer(&self) -> Option<&Packer> {
-        self.configured.packer.as_ref()
-    }
-
-    /// How long a list may take.
-    pub(crate) fn list_limit(&self) -> Duration {
-        self.list_limit
-    }
-
-    /// How long an answer about one container may take.
-    pub(crate) fn inspect_limit(&self) -> Duration {
-        self.inspect_limit
-    }
-
-    pub(crate) fn lists(&self) -> &Lists {
-        &self.lists
-    }
-
-    #[cfg(feature = "containerd")]
-    pub(crate) fn hints(&self) -> &Hints {
-        &self.hints
-    }
-
-    /// What is remembered; not to be held while anything is awaited.
-    pub(crate) fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Has the stream of events tell that.
-    pub(crate) fn report(&self, event: EngineEvent) {
-        // Without a stream there is nothing to report to.
-        let _ = self.report.send(event);
-    }
-
-    /// What the stream of events has to tell besides; once only.
-    pub(crate) fn reported(&self) -> Option<mpsc::UnboundedReceiver<EngineEvent>> {
-        self.reported.lock().unwrap_or_else(PoisonError::into_inner).take()
+        let (session, reported) = Session::new(transport, runtime, configured, settings)?;
+        Ok(Self { session, identity, reported: Mutex::new(Some(reported)) })
     }
 }
 
@@ -166,28 +45,29 @@ impl EngineConnection for Connection {
     }
 
     fn events(&self) -> impl Stream<Item = Result<EngineEvent, EngineError>> + Send {
-        changes::changes(self)
+        let reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner).take();
+        changes(&self.session, reported)
     }
 
     async fn list(&self) -> Result<Listing, EngineError> {
-        list::list(self).await
+        list(&self.session).await
     }
 
     async fn inspect(&self, id: &ContainerId) -> Result<Option<Container>, EngineError> {
-        inspection::inspect(self, id).await
+        inspect(&self.session, id).await
     }
 
-    /// Nothing that the runtime offers shows that its stream of events is alive, but all goes over one connection: whoever
-    /// answers on it can bring events too. Where containerd's own events are taken for hints, and were silent for long enough,
-    /// one of ours has to come back.
+    /// CRI offers no way to probe the event stream. But events and answers share one connection, so a runtime that answers
+    /// can deliver events too. Where containerd's own events are used as hints and were silent for long enough, an event of
+    /// our own must come back.
     async fn probe(&self, _since: Option<SystemTime>) -> Result<Option<SystemTime>, EngineError> {
-        self.transport.check_socket()?;
+        self.session.transport().check_socket()?;
         #[cfg(feature = "containerd")]
-        if self.hints.stand() {
-            self.hints.probe().await?;
+        if self.session.containerd().is_subscribed() {
+            self.session.containerd().probe().await?;
             return Ok(None);
         }
-        ask_version(self.transport.channel()).await?;
+        ask_version(self.session.transport().channel()).await?;
         Ok(None)
     }
 }

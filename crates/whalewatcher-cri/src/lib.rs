@@ -1,4 +1,4 @@
-//! Watches the containers and pod sandboxes of any CRI runtime, without hurting the kubelet.
+//! Watches the live containers and pod sandboxes of any CRI runtime, without taking events from the kubelet.
 //!
 //! ```no_run
 //! use whalewatcher_cri::{Client, POD_NAME_LABEL, Portfolio, watch};
@@ -16,71 +16,52 @@
 //!
 //! All of `whalewatcher-core` is re-exported here: this crate alone is enough to depend on.
 //!
-//! containerd 1.6 and later, CRI-O, and whatever else speaks `runtime.v1`.
+//! Supports containerd 1.6 and later, CRI-O, and other runtimes that implement `runtime.v1`.
 //!
-//! Containers are those that are running, under the names that they have within their pods. The sandbox of a pod is one
-//! too while it is ready; its name is its ID, and the label [`SANDBOX_LABEL`] tells it from others. Labels tell the pod of
-//! either; annotations are labels too, with [`ANNOTATION_LABEL_PREFIX`] before their keys. CRI knows no pauses.
+//! A container is alive while it runs, and is named as within its pod. The sandbox of a pod is a container too, alive while
+//! it is ready; its name is its ID, and the label [`SANDBOX_LABEL`] marks it. Labels name the pod of either. Annotations are
+//! labels too, with the prefix [`ANNOTATION_LABEL_PREFIX`]. CRI has no pauses.
 //!
 //! # Where changes come from
 //!
-//! That is chosen at each connection, and the watcher's status tells it:
+//! The source of changes is chosen with each connection, and the watcher's status names it:
 //!
-//! 1. *Events* of the runtime, `GetContainerEvents`: where each subscriber gets them all. That is so with containerd 2.0
-//!    and later, and with CRI-O where `enable_pod_events` is on.
-//! 2. *Hints*: containerd before 2.0 has one queue of such events for all who ask, so whatever one takes from it the
-//!    kubelet misses. Its own event service has no such flaw. With the feature `containerd` it is subscribed to, and tells
-//!    whom to ask about.
-//! 3. *Polling*: where there is neither, both lists are asked for every second, or as often as
-//!    [configured](Builder::poll_every). So it is as well for who [wants no more](Builder::polling). A life that is over
-//!    between two lists is not seen then, and exit codes are not known.
+//! 1. *Events*: the runtime's `GetContainerEvents`, where each subscriber receives all of them. So it is with containerd 2.0 and
+//!    later, and with CRI-O if `enable_pod_events` is on.
+//! 2. *ContainerdApi*: containerd before 2.0 has one queue of container events for all subscribers, so the kubelet would miss those that
+//!    are read here. With the feature `containerd`, containerd's own event service is subscribed to in its place. It is a
+//!    broadcast, and its events name the containers to inspect.
+//! 3. *Polling*: where neither is available, both lists are requested every second, or as [configured](Builder::poll_every);
+//!    [`Builder::polling`] chooses this always. Polling misses lives that begin and end between two lists, and exit codes.
 //!
 //! # PIDs
 //!
-//! CRI has no PIDs but in a verbose status, in JSON of the runtime's own. What runs and has none there is unresolved for as
-//! long as it runs: with cri-dockerd so is everything, and Docker itself is to be watched instead. CRI-O's sandboxes have no
-//! process where it runs no infra containers (`drop_infra_ctr`): they are not alive.
+//! CRI reports PIDs only in a verbose status, in the runtime's own JSON. A running container without one is unresolved as
+//! long as it runs. With cri-dockerd that is so for all containers: watch Docker itself there. CRI-O's sandboxes have no
+//! process if it runs no infra containers (`drop_infra_ctr`): they are not alive.
 //!
 //! # Features
 //!
 //! - `containerd`: hints, as above.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod changes;
-#[cfg(feature = "containerd")]
-mod claims;
+mod cache;
 mod client;
 mod connection;
-mod container;
-mod endings;
-mod ends;
-mod event_stream;
-mod events;
-mod failure;
-mod handshake;
-#[cfg(feature = "containerd")]
-mod hints;
-mod host;
-mod info;
-mod inspection;
+mod decode;
+mod engine;
 mod limits;
-mod list;
-mod lists;
-mod memory;
-#[cfg(feature = "containerd")]
-mod missed;
-mod moment;
 #[cfg(test)]
 mod mutated;
-mod polling;
-mod runtime;
+mod rpc;
+mod source;
 
 pub use client::{Builder, Client, DEFAULT_POLL_EVERY};
 pub use connection::Connection;
-pub use container::{ANNOTATION_LABEL_PREFIX, CONTAINER_NAME_LABEL, Details};
+pub use decode::container::{ANNOTATION_LABEL_PREFIX, CONTAINER_NAME_LABEL, Details};
 pub use limits::{MAX_EVENT, MAX_ID, MAX_IDENTITY, MAX_LIST, MAX_STATUS};
 pub use tonic;
-/// The generated messages and clients of the calls that are made.
+/// The generated messages and clients of the calls that are used.
 pub use whalewatcher_api::cri as api;
 pub use whalewatcher_core::*;
 

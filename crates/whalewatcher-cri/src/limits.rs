@@ -1,5 +1,5 @@
-//! How large an answer may be. What is larger is an error, for memory is finite: whatever the runtime sends, it costs no more
-//! than 128 MiB, or what is [configured](crate::Builder::memory).
+//! The limits of a runtime's answers. All together take at most 128 MiB, or the [configured](crate::Builder::memory) memory;
+//! a larger answer is an error.
 //!
 //! By default containerd sends no message larger than 16 MiB, and CRI-O none larger than 80 MiB, which only a list comes
 //! near.
@@ -12,28 +12,28 @@ use whalewatcher_core::ContainerId;
 
 const MIB: usize = 1024 * 1024;
 
-/// The size of what the runtime reports of itself, in bytes: 4 MiB.
+/// The largest answer about the runtime itself, in bytes: 4 MiB.
 pub const MAX_IDENTITY: usize = Limit::SMALL.bytes;
 
-/// The size of the status of one container or sandbox, with its specification, in bytes: 16 MiB by default.
+/// The largest status of one container or sandbox, with its specification, in bytes: 16 MiB by default.
 pub const MAX_STATUS: usize = 16 * MIB;
 
-/// The size of a list, of containers or of sandboxes, in bytes: 12 MiB each by default.
+/// The largest list of containers or of sandboxes, in bytes: 12 MiB each by default.
 pub const MAX_LIST: usize = 12 * MIB;
 
-/// The size of one event, with the states of all containers of a pod, in bytes: 8 MiB by default.
+/// The largest event, with the statuses of all containers of a pod, in bytes: 8 MiB by default.
 pub const MAX_EVENT: usize = 8 * MIB;
 
-/// How long an ID may be: 256 bytes.
+/// The longest ID, in bytes: 256.
 pub const MAX_ID: usize = ContainerId::MAX;
 
-/// The size of the status of a sandbox, where only its pod is of interest: 4 MiB by default.
+/// The largest status of a sandbox that is requested for its pod only, in bytes: 4 MiB by default.
 const MAX_POD: usize = 4 * MIB;
 
-/// An entry of a map.
+/// The memory that an entry of a map takes.
 const ENTRY: usize = 256;
 
-/// What the runtime may cost.
+/// The memory that a runtime's answers may take.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Limits(Memory);
 
@@ -46,13 +46,13 @@ impl Limits {
         self.limit(MAX_STATUS, 8 * MIB, ENTRY, 2 * size_of::<Mount>())
     }
 
-    /// Of a sandbox that is asked for while a container's status is in use, for its pod: Kubernetes takes no more than 256 KiB of
-    /// annotations.
+    /// The limit for a sandbox that is requested for its pod while a container's status is in use. Kubernetes allows at most
+    /// 256 KiB of annotations.
     pub(crate) fn pod(self) -> Limit {
         self.limit(MAX_POD, MAX_POD, ENTRY, ENTRY)
     }
 
-    /// The names and labels of all that is alive.
+    /// The limit for the names and labels of all live containers.
     pub(crate) fn kept(self) -> usize {
         2 * self.list().bytes
     }
@@ -65,7 +65,7 @@ impl Limits {
         self.limit(MAX_EVENT, 2 * MAX_EVENT, 2 * size_of::<ContainerStatus>(), 2 * size_of::<Mount>())
     }
 
-    /// Of containerd's records of a container, and of its tasks.
+    /// The limit for containerd's records and tasks.
     #[cfg(feature = "containerd")]
     pub(crate) fn containerd(self, bytes: usize) -> Limit {
         self.limit(bytes, MAX_EVENT, 2 * size_of::<Process>(), ENTRY)

@@ -1,4 +1,4 @@
-//! Mutated messages go through all decoders: none panics, and what they make of them is sane.
+//! Mutated messages pass through all decoders: none panics, and the results are valid.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,11 +12,11 @@ use whalewatcher_api::cri::v1::{
 use whalewatcher_core::ContainerId;
 use whalewatcher_core::adapter::EngineEvent;
 
-use crate::container::{Pod, of_listed, of_listed_sandbox, of_status};
-use crate::events::{Since, take};
-use crate::info::Info;
-use crate::memory::Memory;
-use crate::runtime::Runtime;
+use crate::cache::Cache;
+use crate::decode::container::{Pod, of_listed, of_listed_sandbox, of_status};
+use crate::decode::info::Info;
+use crate::decode::runtime::Runtime;
+use crate::source::cri_events::event::{SubscriptionTime, take};
 
 #[derive(Clone, Debug)]
 enum Mutation {
@@ -102,7 +102,7 @@ fn event(kind: i32) -> ContainerEventResponse {
     }
 }
 
-/// What is told is about something that can be asked for, and no end is before its beginning.
+/// Each event concerns a container with a valid ID, and no end is before its beginning.
 fn is_sane(events: &[EngineEvent]) -> bool {
     let sane = |id: &ContainerId| ContainerId::is_plain(id.as_str());
     let times: Vec<_> = events.iter().filter_map(EngineEvent::at).collect();
@@ -121,19 +121,19 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 3_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn events_are_sane_or_refused(mutations in mutations(), replayed: bool) {
-        let mut memory = Memory::default();
+    fn mutated_events_are_valid_or_refused(mutations in mutations(), replayed: bool) {
+        let mut cache = Cache::default();
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_769_860_804);
         for kind in [1, 2, 3] {
             if let Some(event) = mutated(&event(kind), &mutations) {
-                let reported = take(&event, &mut memory, Since::now(), replayed, now);
+                let reported = take(&event, &mut cache, SubscriptionTime::now(), replayed, now);
                 prop_assert!(is_sane(&reported), "{reported:?}");
             }
         }
     }
 
     #[test]
-    fn lists_and_statuses_are_sane_or_refused(mutations in mutations()) {
+    fn mutated_lists_and_statuses_are_valid_or_refused(mutations in mutations()) {
         let pod = Pod::of(metadata().as_ref());
         let info = r#"{"sandboxID":"5a5a5a5a","pid":4711,"runtimeSpec":{"linux":{"namespaces":[{"type":"pid"}]}}}"#;
         let answer = ContainerStatusResponse {
@@ -167,7 +167,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_containerd_calls_its_version_its_events_are_safe_from_us_unless_it_is_2_0_or_later(version in ".{0,12}") {
+    fn only_versions_from_2_0_share_their_events(version in ".{0,12}") {
         let reported = VersionResponse {
             runtime_name: "containerd".into(),
             runtime_version: version.clone(),

@@ -1,4 +1,4 @@
-//! Whoever stops watching leaves nothing behind: no descriptor, no task. In a process of its own, to count them.
+//! A dropped watch leaves nothing behind: no descriptor, no task. In a process of its own, to count them.
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::fs;
@@ -15,13 +15,13 @@ use whalewatcher_core::{EngineWatcher, Phase, Settings, Status, StatusFollower};
 use whalewatcher_cri::Client;
 use whalewatcher_testkit::cri::{Flavour, Method, PodSpec, Server};
 
-/// How many tasks and descriptors there are.
+/// Returns the number of tasks and descriptors of this process.
 fn holdings() -> (usize, usize) {
     let descriptors = fs::read_dir("/proc/self/fd").unwrap().count();
     (Handle::current().metrics().num_alive_tasks(), descriptors)
 }
 
-/// Resolves once there are no more than before: of a server, something may still have been about to end then.
+/// Waits until there are no more than before: parts of a server may still have been ending then.
 async fn until_nothing_is_left(before: (usize, usize), when: &str) {
     let settled = async {
         while holdings().0 > before.0 || holdings().1 > before.1 {
@@ -34,10 +34,10 @@ async fn until_nothing_is_left(before: (usize, usize), when: &str) {
 }
 
 async fn until(status: &mut StatusFollower, wanted: impl FnMut(&Status) -> bool) {
-    status.wait_for(wanted).await.expect("the watcher outlives who follows it");
+    status.wait_for(wanted).await.expect("the watcher outlives its followers");
 }
 
-/// So many pods, with a container each.
+/// Starts a server with this many pods of one container.
 fn server_with(flavour: Flavour, pods: usize) -> Server {
     let server = Server::builder().flavour(flavour).start().unwrap();
     for number in 0..pods {
@@ -47,14 +47,14 @@ fn server_with(flavour: Flavour, pods: usize) -> Server {
     server
 }
 
-/// Whose changes are told by events, by containerd's own if there is that feature, and by polling.
+/// The flavours whose changes come from events, from hints (with the feature `containerd`) and from polling.
 const FLAVOURS: [Flavour; 3] = [Flavour::Containerd2_1, Flavour::Containerd1_7, Flavour::Crio];
 
 fn client(server: &Server) -> Client {
     Client::builder().endpoint(server.endpoint()).poll_every(Duration::from_millis(10)).build().unwrap()
 }
 
-/// All in one test, for others would hold something themselves meanwhile.
+/// All in one test, because other tests would hold tasks and descriptors of their own.
 #[test]
 fn a_dropped_watch_leaves_no_descriptor_and_no_task() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -142,7 +142,7 @@ async fn after_any_number_of_steps() {
                     assert!(watching.as_mut().poll(context).is_pending());
                     if left == 0 { Poll::Ready(()) } else { Poll::Pending }
                 }) => {}
-                // Nothing wakes it any more.
+                // Once it is live, nothing wakes it.
                 () = until(&mut status, Status::is_live) => {}
             }
             drop(watching);

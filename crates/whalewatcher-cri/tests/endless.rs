@@ -1,4 +1,4 @@
-//! Answers that are larger than any runtime's: whatever it sends, it costs no more than 128 MiB.
+//! Answers that are larger than any runtime's: they take no more than 128 MiB.
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::collections::HashMap;
@@ -36,7 +36,7 @@ fn sandbox(bytes: usize) -> Vec<u8> {
     PodSandboxStatusResponse { status: Some(status), ..Default::default() }.encode_to_vec()
 }
 
-/// In one test, for the memory that a process took before is part of its peak.
+/// All in one test, because the peak includes memory that the process took before.
 #[tokio::test]
 async fn whatever_is_sent_its_cost_is_bounded() {
     let cost = Cost::new();
@@ -44,7 +44,7 @@ async fn whatever_is_sent_its_cost_is_bounded() {
     let listed =
         Container { id: "a".into(), state: 1, annotations: huge(MAX_LIST - 1024), ..Default::default() };
     let listed = ListContainersResponse { containers: vec![listed] }.encode_to_vec();
-    // A status with nothing but empty mounts in it, which announces itself as long as that.
+    // A status of empty mounts, announced with a larger length.
     let mounts = [&[0x0a, 0x80, 0x80, 0x80, 0x01][..], &[0x72, 0].repeat(MIB)].concat();
     let in_sandbox = Answer::message(&status(MIB, r#"{"pid":7,"sandboxID":"s"}"#));
     let cases = [
@@ -52,7 +52,7 @@ async fn whatever_is_sent_its_cost_is_bounded() {
             "a message of 4 GiB",
             Ask::List,
             vec![(SANDBOXES, Answer::announced(usize::MAX, &[0; 9], 9))],
-            "more than the 12582912",
+            "more than the limit of 12582912",
         ),
         (
             "empty containers",
@@ -77,7 +77,7 @@ async fn whatever_is_sent_its_cost_is_bounded() {
             "a sandbox of it that is too large",
             Ask::Inspect,
             vec![(STATUS, in_sandbox), (SANDBOX, Answer::message(&sandbox(4 * MIB)))],
-            "more than the 4194304",
+            "more than the limit of 4194304",
         ),
         ("empty mounts", Ask::Inspect, vec![(STATUS, Answer::message(&mounts))], "so many entries that"),
         ("a huge event", Ask::Events, vec![(EVENTS, Answer::announced(usize::MAX, &[0; 9], 9))], "polled"),

@@ -1,5 +1,5 @@
-//! What goes wrong between a watcher and a CRI runtime, by the test kit's proxy: whatever it is, the watcher recovers, and
-//! announces nothing that has not happened.
+//! Faults of the connection, caused by the test kit's proxy: the watcher recovers from each, and announces nothing that has
+//! not happened.
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::collections::HashSet;
@@ -11,17 +11,17 @@ use whalewatcher_cri::Client;
 use whalewatcher_testkit::cri::{Alive, Flavour, Server};
 use whalewatcher_testkit::proxy::{Direction, Fault, Proxy, Refusal};
 
-/// Nothing here takes so long, unless it never comes.
+/// The limit for each step of a test.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// How long an answer may take.
+/// The time limit of the watcher's calls.
 const LIMIT: Duration = Duration::from_millis(500);
-/// After what silence the event stream is checked.
+/// The silence after which the event stream is probed.
 const SILENCE: Duration = Duration::from_millis(100);
 
-/// Whose changes are told by events, by containerd's own if there is that feature, and by polling.
+/// The flavours whose changes come from events, from hints (with the feature `containerd`) and from polling.
 const FLAVOURS: [Flavour; 3] = [Flavour::Containerd2_1, Flavour::Containerd1_7, Flavour::Crio];
 
-/// A runtime, a proxy before it, a watcher of that, and what its subscriber makes of what it is told.
+/// A runtime behind a proxy, a watcher, and a subscriber's fold.
 struct Stage {
     server: Server,
     pod: String,
@@ -30,7 +30,7 @@ struct Stage {
     watching: WatchHandle<Client>,
     events: Subscription,
     fold: Portfolio,
-    /// All lives that there ever were: each ID has one.
+    /// All lives that there were: each ID has one.
     lives: HashSet<String>,
     begun: HashSet<String>,
     ended: HashSet<String>,
@@ -62,7 +62,7 @@ impl Stage {
         self.lives.extend(self.server.truth().into_iter().map(|alive| alive.id));
     }
 
-    /// A bit of everything.
+    /// Changes containers in all ways.
     fn change(&mut self) {
         self.server.exit(&self.goes, 0).unwrap();
         self.server.run(&self.pod, "comes").unwrap();
@@ -85,7 +85,7 @@ impl Stage {
             })
     }
 
-    /// Takes what is told until the picture is true.
+    /// Reads events until the portfolio is true.
     async fn settled(&mut self, fault: &str) {
         let settling = async {
             while !self.is_true() {
@@ -106,12 +106,12 @@ impl Stage {
         assert!(settled.is_ok(), "{fault}: {:?} instead of {:?}, {status}", self.fold, self.server.truth());
     }
 
-    /// Things change while the fault is there, which is for as long as it takes to be noticed, if it ever is.
+    /// Changes containers during the fault, which lasts as long as it takes to be noticed.
     async fn survives(mut self, fault: Fault) {
         let name = fault.to_string();
         self.proxy.inject(fault).unwrap();
         self.change();
-        // Not awaited for its own sake: also what is never noticed must do no harm.
+        // A fault that is never noticed must do no harm either.
         sleep(2 * SILENCE + LIMIT).await;
         self.proxy.heal().unwrap();
         self.settled(&name).await;
@@ -121,7 +121,7 @@ impl Stage {
 }
 
 #[tokio::test]
-async fn a_connection_can_end_after_any_number_of_bytes() {
+async fn a_connection_may_end_after_any_number_of_bytes() {
     for flavour in FLAVOURS {
         for bytes in [0, 9, 100, 300, 1_000, 3_000, 10_000] {
             for fault in [Fault::cut_after(bytes), Fault::reset_after(bytes)] {
@@ -138,7 +138,7 @@ async fn a_connection_can_end_after_any_number_of_bytes() {
 }
 
 #[tokio::test]
-async fn a_connection_can_be_dead_slow_or_silent() {
+async fn a_connection_may_be_dead_slow_or_silent() {
     for flavour in FLAVOURS {
         for fault in [
             Fault::stall(),
@@ -155,7 +155,7 @@ async fn a_connection_can_be_dead_slow_or_silent() {
 }
 
 #[tokio::test]
-async fn a_runtime_can_be_gone_and_its_socket_another() {
+async fn a_runtime_may_be_gone_or_its_socket_replaced() {
     for flavour in FLAVOURS {
         for fault in [
             Fault::refuse(Refusal::Closed),

@@ -1,5 +1,5 @@
-//! A gRPC server whose answers are larger than any engine's: made of one piece again and again, so that they cost nothing
-//! here. For tests of what they cost there.
+//! A gRPC server with answers that are larger than any engine's, made of one repeated piece so that they take no memory here.
+//! For tests of the memory that they take in a client.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -28,15 +28,15 @@ use tokio::time::timeout;
 use whalewatcher_core::adapter::{EngineClient, EngineConnection, EngineEvent};
 use whalewatcher_core::{ChangeSource, Settings};
 
-/// Nothing here takes so long, unless it never comes.
+/// The limit for each case.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const MIB: usize = 1024 * 1024;
 
-/// What a hostile engine may cost, in MiB, and something for the server in this process.
+/// The memory that a hostile engine may take in the client, plus the server's own in this process, in MiB.
 const COST: usize = 128 + 16;
 
-/// What a method is answered with.
+/// The answer to a method.
 #[derive(Clone, Debug)]
 pub struct Answer {
     header: usize,
@@ -47,31 +47,31 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// One message of this content.
+    /// Returns one message with this content.
     pub fn message(content: &[u8]) -> Self {
         Self::announced(content.len(), content, 1)
     }
 
-    /// One message whose content is this piece, so many times.
+    /// Returns one message whose content is this piece, repeated.
     pub fn pieces(piece: &[u8], times: usize) -> Self {
         Self::announced(piece.len() * times, piece, times)
     }
 
-    /// A message that is announced with so many bytes, and of these this piece, so many times.
+    /// Returns a message that is announced with this length and contains this piece, repeated.
     pub fn announced(length: usize, piece: &[u8], times: usize) -> Self {
         let length = u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes();
         let start = [&[0], &length[..]].concat().into();
         Self { header: 0, start, piece: piece.to_vec().into(), times, is_endless: false }
     }
 
-    /// This message, so many times.
+    /// Returns this message, repeated.
     pub fn messages(content: &[u8], times: usize) -> Self {
         let message = Self::message(content);
         let piece = [&message.start[..], content].concat().into();
         Self { start: Bytes::new(), piece, times, ..message }
     }
 
-    /// One message that is this entry, many times: together so many bytes.
+    /// Returns one message of about this many bytes that repeats this entry.
     ///
     /// # Panics
     ///
@@ -81,66 +81,65 @@ impl Answer {
         Self::pieces(&piece, bytes / piece.len())
     }
 
-    /// With a header of so many bytes more.
+    /// Adds a header of this many bytes.
     pub fn with_header(mut self, bytes: usize) -> Self {
         self.header = bytes;
         self
     }
 
-    /// It never ends.
+    /// Makes the answer never end.
     pub fn without_end(mut self) -> Self {
         self.is_endless = true;
         self
     }
 }
 
-/// What an engine is asked.
+/// The call of a case.
 #[derive(Clone, Copy, Debug)]
 pub enum Ask {
-    /// What is alive. The outcome is why there is no list, or none of a part of it; `nothing` where there is all of it.
+    /// A list. The outcome is the error of the list or of a part of it; `nothing` if it is complete.
     List,
-    /// About the container `a`, eight times at once. The outcome is the first one's error, or `answered`.
+    /// Eight inspections of the container `a` at once. The outcome is the first one's error, or `answered`.
     Inspect,
-    /// For its events. The outcome is what ends the stream, or `polled` if it is done without.
+    /// The event stream. The outcome is the error that ends it, or `polled` if the client polls instead.
     Events,
 }
 
-/// Something that is asked, and what comes of it.
+/// A call, its answers and the expected outcome.
 #[derive(Clone, Debug)]
 pub struct Case {
-    /// What it is called in the test's output.
+    /// The name in the test's output.
     pub what: &'static str,
-    /// What is asked.
+    /// The call.
     pub ask: Ask,
-    /// How methods are answered, in place of as they should be.
+    /// The answers that replace the proper ones, by method.
     pub answers: Vec<(&'static str, Answer)>,
-    /// What the outcome contains.
+    /// The text that the outcome must contain.
     pub expected: &'static str,
 }
 
-/// How much more memory this process has taken at most since this was made.
+/// The growth of this process's peak memory since this was created.
 #[derive(Debug)]
 pub struct Cost {
     began: usize,
 }
 
 impl Cost {
-    /// From now on.
+    /// Measures from now on.
     ///
     /// # Panics
     ///
-    /// Where `/proc` does not show the memory of this process.
+    /// If `/proc` does not show the memory of this process.
     #[expect(clippy::new_without_default, reason = "it is a moment")]
     pub fn new() -> Self {
         Self { began: peak() }
     }
 
-    /// Asks in each case, on a connection of its own, an engine that answers all else properly.
+    /// Runs each case on a connection of its own, to a server that answers everything else properly.
     ///
     /// # Panics
     ///
-    /// If something else comes of one than is expected, if it does not end, or if all up to it took more than 128 MiB, and
-    /// 16 MiB for the server.
+    /// If an outcome is unexpected, a case does not end, or the peak grew by more than 128 MiB, and 16 MiB for the server.
     #[expect(clippy::print_stdout, reason = "it is a test's")]
     pub async fn assert_bounded<C: EngineClient>(
         &self,
@@ -171,7 +170,7 @@ impl Cost {
     }
 }
 
-/// The most memory that this process ever took, in bytes.
+/// Returns the peak memory of this process, in bytes.
 fn peak() -> usize {
     let status = fs::read_to_string("/proc/self/status").expect("what this process takes");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -209,15 +208,15 @@ async fn events(connection: &impl EngineConnection) -> String {
     }
 }
 
-/// The server. It ends when it is dropped.
+/// The server. Dropping it ends it.
 pub struct Endless {
     endpoint: String,
     accepting: JoinHandle<()>,
 }
 
 impl Endless {
-    /// Listens at a socket, and answers each method, such as `/containerd.services.tasks.v1.Tasks/List`, with its answer; others
-    /// never.
+    /// Listens at a socket, and answers each method, such as `/containerd.services.tasks.v1.Tasks/List`, with its answer.
+    /// Other methods are never answered.
     ///
     /// # Errors
     ///
@@ -225,7 +224,7 @@ impl Endless {
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
+    /// If called outside a tokio runtime.
     pub fn start(
         socket: &Path,
         answers: impl IntoIterator<Item = (&'static str, Answer)>,
@@ -256,7 +255,7 @@ impl Endless {
         Ok(Self { endpoint, accepting })
     }
 
-    /// Where it listens.
+    /// Returns its endpoint.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }

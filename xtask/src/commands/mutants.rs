@@ -38,6 +38,8 @@ enum Part {
     Core,
     /// What decodes Docker's answers
     Moby,
+    /// What adapters share, with containerd's event service
+    Adapter,
     /// What decodes containerd's answers
     Containerd,
     /// What decodes the answers of CRI runtimes, and chooses where changes come from
@@ -62,6 +64,7 @@ impl Part {
         match self {
             Self::Core => "whalewatcher-core",
             Self::Moby => "whalewatcher-moby",
+            Self::Adapter => "whalewatcher-adapter",
             Self::Containerd => "whalewatcher-containerd",
             Self::Cri => "whalewatcher-cri",
         }
@@ -110,27 +113,39 @@ impl Part {
                 "http/lines",
                 "limits",
             ],
-            Self::Containerd => {
-                &["events", "container", "list", "namespace", "connection", "subscription", "limits"]
-            }
+            Self::Adapter => &[
+                "containerd/decode",
+                "containerd/namespace",
+                "containerd/service",
+                "endpoint",
+                "excerpt",
+                "grpc/body",
+                "grpc/status",
+                "grpc/weight",
+                "grpc/greeting",
+                "lives",
+                "socket",
+            ],
+            Self::Containerd => &["container", "list", "inspect", "namespace", "connection", "limits"],
             Self::Cri => &[
-                "changes",
-                "claims",
+                "cache/lists",
+                "cache/mod",
+                "cache/tombstones",
                 "connection",
-                "container",
-                "endings",
-                "event_stream",
-                "events",
-                "hints",
-                "info",
-                "inspection",
+                "decode/container",
+                "decode/info",
+                "decode/runtime",
+                "decode/time",
                 "limits",
-                "list",
-                "lists",
-                "memory",
-                "moment",
-                "polling",
-                "runtime",
+                "rpc/containerd",
+                "rpc/inspect",
+                "rpc/list",
+                "source/containerd_events",
+                "source/cri_events/event",
+                "source/cri_events/mod",
+                "source/mod",
+                "source/ownership",
+                "source/poll",
             ],
         }
     }
@@ -140,7 +155,7 @@ impl Part {
         match self {
             Self::Core => &["--lib", "--test", "watcher", "--test", "histories"],
             Self::Moby => &["--lib", "--test", "wire", "--test", "endless"],
-            Self::Containerd | Self::Cri => &["--lib", "--test", "wire"],
+            Self::Adapter | Self::Containerd | Self::Cri => &["--lib", "--test", "wire"],
         }
     }
 
@@ -155,6 +170,11 @@ impl Part {
         }
         if self == Self::Cri {
             mutants.args(["--features", "containerd"]);
+        }
+        if self == Self::Adapter {
+            // The event service is tested over the wire, by the adapter to containerd.
+            mutants.args(["--features", "whalewatcher-adapter/containerd"]);
+            mutants.args(["--test-package", "whalewatcher-adapter,whalewatcher-containerd"]);
         }
         // To cargo and not to its tests, so that no other tests are built.
         mutants.args(self.tests().iter().map(|argument| format!("--cargo-arg={argument}")));

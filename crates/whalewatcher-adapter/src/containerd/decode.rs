@@ -1,4 +1,4 @@
-//! What containerd's events mean.
+//! Decodes containerd's events.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -14,13 +14,13 @@ use whalewatcher_core::adapter::EngineEvent;
 use crate::containerd::namespace::{Scope, is_identifier};
 use crate::excerpt::malformed;
 
-/// The namespace and the topic of our own events, which prove that a subscription stands. Nobody else looks at either,
-/// and publishing in a namespace does not create it.
+/// The namespace and the topic of our own events, which prove that a subscription stands. No other client uses either, and
+/// publishing in a namespace does not create it.
 pub(crate) const OWN_NAMESPACE: &str = "whalewatcher";
 pub(crate) const OWN_TOPIC: &str = "/whalewatcher/probe";
 
-/// What may change the picture, in the namespaces that matter; and our own events. Filters are alternatives, what is in
-/// one of them all has to hold.
+/// Returns the filters of a subscription: events that may change the portfolio, in the scope's namespaces, and our own events. An
+/// event passes if it meets all conditions of one filter.
 pub(crate) fn filters(scope: &Scope) -> Vec<String> {
     let deleted = if scope.reports_deleted() { "delete|" } else { "" };
     let topics = format!("^/(tasks/({deleted}start|exit|paused|resumed)|containers/(update|delete))$");
@@ -28,7 +28,7 @@ pub(crate) fn filters(scope: &Scope) -> Vec<String> {
     vec![containers, format!("topic==\"{OWN_TOPIC}\",namespace==\"{OWN_NAMESPACE}\"")]
 }
 
-/// What an event tells; `None` if that does not matter or is not known.
+/// Decodes an event; `None` if it is outside the scope, or of a type that changes nothing.
 ///
 /// # Errors
 ///
@@ -39,14 +39,14 @@ pub fn decode(envelope: Envelope, scope: &Scope) -> Result<Option<EngineEvent>, 
         return Ok(None);
     }
     let at = timestamp.and_then(moment);
-    // What has no proper ID concerns no container.
+    // An event without a valid ID concerns no container.
     let id = |id: &str| is_identifier(id).then(|| scope.id(&namespace, id));
     let reported = if is::<TaskStart>(&event) {
         let TaskStart { container_id, pid } = read(&event)?;
         id(&container_id).map(|id| EngineEvent::Started { id, at, pid: process(pid), preview: None })
     } else if is::<TaskExit>(&event) {
         let exit: TaskExit = read(&event)?;
-        // Whatever was started in it by exec exits too, under another ID.
+        // A process that exec started in the container exits under an ID of its own.
         id(&exit.container_id).filter(|_| exit.id == exit.container_id).map(|id| EngineEvent::Exited {
             id,
             pid: process(exit.pid),
@@ -69,7 +69,7 @@ pub fn decode(envelope: Envelope, scope: &Scope) -> Result<Option<EngineEvent>, 
     } else if is::<ContainerUpdate>(&event) {
         id(&read::<ContainerUpdate>(&event)?.id).map(|id| EngineEvent::Changed { id, at })
     } else if is::<ContainerDelete>(&event) {
-        // Its task must be gone already, but nothing but containerd's own tools sees to that.
+        // Its task should be gone already, but only containerd's own tools ensure that.
         id(&read::<ContainerDelete>(&event)?.id).map(|id| EngineEvent::Changed { id, at })
     } else {
         None
@@ -77,7 +77,7 @@ pub fn decode(envelope: Envelope, scope: &Scope) -> Result<Option<EngineEvent>, 
     Ok(reported)
 }
 
-/// Type URLs come without anything before the name, or at most with a slash.
+/// Whether the event has this type. A type URL is the bare name, or the name after a slash.
 fn is<T: Name>(event: &Any) -> bool {
     let url = event.type_url.strip_prefix('/').unwrap_or(&event.type_url);
     let package = T::PACKAGE.len();
@@ -97,10 +97,10 @@ fn process(pid: u32) -> Option<u32> {
     Some(pid).filter(|pid| *pid != 0)
 }
 
-/// The last second that a timestamp can be of: the year 9999 ends.
+/// The last second that a timestamp can contain: the end of the year 9999.
 const LAST: u64 = 253_402_300_799;
 
-/// Go's zero time, and whatever else is no time of this epoch, is none.
+/// Converts a timestamp. Go's zero time and times before 1970 are `None`.
 #[must_use]
 pub fn moment(timestamp: Timestamp) -> Option<SystemTime> {
     let seconds = u64::try_from(timestamp.seconds).ok().filter(|seconds| (1..=LAST).contains(seconds))?;
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_reports_the_pid() {
+    fn a_start_has_the_pid() {
         let start = |pid| TaskStart { container_id: "a".into(), pid };
         let expected = |id: &str, pid| EngineEvent::Started { id: id.into(), at: at(), pid, preview: None };
         assert_eq!(decoded("default", &start(7)), Some(expected("a", Some(7))));
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exit_is_that_of_the_initial_process_and_reports_code_and_time() {
+    fn only_the_initial_process_exits_with_code_and_time() {
         let exited = |pid, at, code| Some(EngineEvent::Exited { id: "a".into(), pid, at, code });
         assert_eq!(decoded("default", &exit("a")), exited(Some(7), at(), Some(137)));
         assert_eq!(decoded("default", &exit("exec-1")), None);
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn each_event_is_what_it_means() {
+    fn each_type_is_decoded() {
         let (container_id, id) = (String::from("a"), ContainerId::from("n/a"));
         let event = decoded("n", &TaskPaused { container_id: container_id.clone() });
         assert_eq!(event, Some(EngineEvent::Paused { id: id.clone(), at: at() }));
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn of_one_namespace_alone_deleted_tasks_are_over() {
+    fn in_a_single_namespace_a_deleted_task_is_an_exit() {
         let scope = Scope::only("k8s.io").unwrap();
         let deleted = |id: &str| TaskDelete {
             container_id: "a".into(),
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn type_urls_are_names_with_or_without_a_slash_before() {
+    fn a_type_url_may_begin_with_a_slash() {
         let start = TaskStart { container_id: "a".into(), pid: 7 };
         for (url, known) in [
             ("containerd.events.TaskStart", true),
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_of_nobody_or_of_an_ignored_namespace_does_not_matter() {
+    fn invalid_ids_and_ignored_namespaces_are_skipped() {
         let start = |id: &str| TaskStart { container_id: id.into(), pid: 7 };
         for (namespace, id) in [
             ("moby", "a"),
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_decoded_is_refused() {
+    fn malformed_events_are_errors() {
         let mut envelope = envelope("default", &TaskStart { container_id: "a".into(), pid: 7 });
         envelope.event.as_mut().unwrap().value = vec![0x0a, 0xff];
         let error = decode(envelope, &by_default()).unwrap_err();
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_is_none() {
+    fn invalid_times_are_none() {
         for (seconds, nanos, expected) in [
             (1, 5, UNIX_EPOCH.checked_add(Duration::new(1, 5))),
             (0, 5, None),
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn ignored_namespaces_are_filtered_by_the_server() {
+    fn containerd_filters_the_namespaces() {
         let topics = "topic~=\"^/(tasks/(start|exit|paused|resumed)|containers/(update|delete))$\"";
         let own = "topic==\"/whalewatcher/probe\",namespace==\"whalewatcher\"";
         let filtered = format!("{topics},namespace!=\"moby\",namespace!=\"k8s.io\"");

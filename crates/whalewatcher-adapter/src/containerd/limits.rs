@@ -1,4 +1,4 @@
-//! How large containerd's messages may be.
+//! The limits of containerd's messages.
 
 use crate::grpc::{Fields, Limit};
 
@@ -13,7 +13,7 @@ pub const MAX_TASKS: usize = 8 * MIB;
 /// The size of one event, in bytes: 4 MiB by default.
 pub const MAX_EVENT: usize = 4 * MIB;
 
-/// An entry of a map.
+/// The memory that an entry of a map takes.
 const ENTRY: usize = 256;
 
 /// The default limit of one event.

@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn identifiers_are_those_that_containerd_takes() {
+    fn identifiers_are_those_that_containerd_accepts() {
         let longest = "x".repeat(76);
         for right in ["default", "k8s.io", "plugins.moby", "a", "0", "a-b_c.d", longest.as_str()] {
             assert!(is_identifier(right), "{right}");
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_namespace_is_not_named_and_ids_lead_back_to_theirs() {
+    fn ids_are_qualified_and_split_again() {
         for (namespace, id, qualified_id) in [
             ("default", "web", "web"),
             ("k8s.io", "web", "k8s.io/web"),
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn docker_and_kubernetes_are_ignored_unless_reported_otherwise_but_dockers_plugins_are_not() {
+    fn docker_and_kubernetes_are_ignored_by_default() {
         let ignored = IgnoredNamespaces::default();
         let found =
             ["moby", "k8s.io", "plugins.moby", "default"].map(|namespace| ignored.contains(namespace));
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn one_namespace_alone_has_bare_ids() {
+    fn a_single_namespace_has_bare_ids() {
         let all = Scope::AllBut(IgnoredNamespaces::default());
         let only = Scope::only("k8s.io").unwrap();
         for (namespace, in_all, in_only) in
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_a_namespace_cannot_be_ignored() {
+    fn invalid_names_cannot_be_ignored() {
         for wrong in ["", "a,topic~=x", "a\"", "a\u{1b}"] {
             let error = IgnoredNamespaces::new(vec!["moby".into(), wrong.into()]).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Configuration);
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_that_no_header_can_carry_is_an_error() {
+    fn a_namespace_unfit_for_a_header_is_an_error() {
         assert_eq!(within("a\nb", ()).unwrap_err().kind(), ErrorKind::Malformed);
         let request = within("shop", ()).unwrap();
         assert_eq!(request.metadata().get("containerd-namespace").unwrap(), "shop");

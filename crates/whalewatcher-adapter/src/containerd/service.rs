@@ -1,11 +1,10 @@
-//! The event stream: asked for, proven to be subscribed, read.
+//! Subscribes to containerd's events, proves the subscription and reads them.
 //!
-//! containerd sends the headers of its answer only together with the first event, so nothing but an event shows that it
-//! has subscribed anybody. The first event is one of our own: published again and again until it comes back. Whatever
-//! else comes first proves as much.
+//! containerd sends the headers of its answer only with the first event, so only an event proves that the subscription stands. An
+//! event of our own is published repeatedly until it comes back. Any other event is as good a proof.
 //!
-//! Where publishing is refused there is no proof. The subscription counts as standing after [`PATIENCE`]; once it certainly
-//! stands, which is with the first event or after [`SETTLED`], what happened before is looked for in another list.
+//! Where publishing is refused there is no proof. The subscription is assumed to stand after [`ASSUMED_AFTER`]. Once it certainly
+//! stands, with the first event or after [`SETTLED_AFTER`], a second list closes the gap.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -26,8 +25,8 @@ use whalewatcher_api::containerd::types::Envelope;
 use whalewatcher_core::adapter::EngineEvent;
 use whalewatcher_core::{EngineError, ErrorKind};
 
-use crate::containerd::ENGINE;
 use crate::containerd::decode::{OWN_NAMESPACE, OWN_TOPIC, decode, filters};
+use crate::containerd::engine::ENGINE;
 use crate::containerd::limits;
 use crate::containerd::namespace::{Scope, within};
 use crate::grpc::{Channel, Limit, origin};
@@ -36,64 +35,63 @@ const SUBSCRIBE: &str = "Events.Subscribe";
 const PUBLISH: &str = "Events.Publish";
 const VERSION: &str = "Version.Version";
 
-/// How long to wait for our own event before it is published again; then twice as long, and so on.
+/// The delay before our own event is published again. It doubles up to the longest.
 const FIRST_DELAY: Duration = Duration::from_millis(2);
 const LONGEST_DELAY: Duration = Duration::from_millis(100);
 
-/// How long to wait for a subscription that cannot be proven.
-const PATIENCE: Duration = Duration::from_millis(200);
+/// The time after which a subscription that cannot be proven is assumed to stand.
+const ASSUMED_AFTER: Duration = Duration::from_millis(200);
 
-/// After what time it stands even if nothing shows it.
-const SETTLED: Duration = Duration::from_secs(2);
+/// The time after which it certainly stands, even without an event.
+const SETTLED_AFTER: Duration = Duration::from_secs(2);
 
-/// How long the stream may be silent before an event of our own is to come back on it, unless configured: 30 seconds.
+/// The default silence of the stream after which an event of our own is published to probe it: 30 seconds.
 pub const DEFAULT_PROBE_EVERY: Duration = Duration::from_secs(30);
 
-/// Nobody publishes more often.
+/// The shortest silence that can be configured.
 const LEAST_PROBE_EVERY: Duration = Duration::from_millis(10);
 
-/// What everybody can decode who happens to read our events: there is nothing in it.
+/// The type of our own events: every client can decode it, and it has no content.
 const EMPTY: &str = "google.protobuf.Empty";
 
-/// containerd's own event service, on a connection: what happens in the namespaces that matter.
+/// A subscription to containerd's event service on one connection.
 ///
-/// It is a broadcast: who subscribes takes nothing from others. For adapters to what is built on containerd, such as its
-/// CRI plugin.
+/// The service is a broadcast: a subscriber takes nothing from others.
 #[derive(Debug)]
 pub struct EventService {
     channel: Channel,
     scope: Scope,
-    /// Notified of whatever the stream brings.
-    heard: watch::Sender<()>,
-    /// When it last brought something, or was asked for.
+    /// Notified of each event.
+    arrived: watch::Sender<()>,
+    /// The time of the newest event, or of the subscription.
     newest: Mutex<Instant>,
     probe_every: Duration,
-    /// Whether publishing was refused.
+    /// Whether containerd refused to publish.
     refused: AtomicBool,
 }
 
 impl EventService {
-    /// The events of this namespace alone, of containers with bare IDs. Each of them is to have one task only, ever: one that
-    /// is deleted is told as [`EngineEvent::Exited`], also if its exit was told before.
+    /// Selects the events of one namespace, with bare IDs. Each container must have at most one task in its life: the deletion of a
+    /// task is reported as [`EngineEvent::Exited`], even if its exit was reported before.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`] if no namespace can be called so.
+    /// [`ErrorKind::Configuration`] if no namespace can have this name.
     pub fn of_namespace(channel: &Channel, namespace: &str) -> Result<Self, EngineError> {
         Ok(Self::new(channel, Scope::only(namespace)?))
     }
 
-    /// The events of the namespaces in this scope.
+    /// Selects the events of the namespaces in this scope.
     #[must_use]
     pub fn new(channel: &Channel, scope: Scope) -> Self {
         let channel = channel.for_stream(limits::EVENT);
-        let (heard, newest) = (watch::Sender::new(()), Mutex::new(Instant::now()));
+        let (arrived, newest) = (watch::Sender::new(()), Mutex::new(Instant::now()));
         let (probe_every, refused) = (DEFAULT_PROBE_EVERY, AtomicBool::new(false));
-        Self { channel, scope, heard, newest, probe_every, refused }
+        Self { channel, scope, arrived, newest, probe_every, refused }
     }
 
-    /// Sets how long the stream may be silent before [`probe`](Self::probe) publishes an event of our own, which
-    /// others that listen see too; 10 ms at least.
+    /// Sets how long the stream may be silent before [`probe`](Self::probe) publishes an event of our own, which other subscribers
+    /// receive too; at least 10 ms.
     #[must_use]
     pub fn with_probe_every(mut self, every: Duration) -> Self {
         self.probe_every = every.max(LEAST_PROBE_EVERY);
@@ -111,45 +109,44 @@ impl EventService {
         self.newest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The events, asked for when it is first polled. Its first item is [`EngineEvent::Subscribed`], as
-    /// [`EngineConnection::events`](whalewatcher_core::adapter::EngineConnection::events) wants it: proven by an event of our own,
-    /// or followed by an [`EngineEvent::Gap`] where nobody may publish.
+    /// Returns the events; the first poll subscribes. The first item is [`EngineEvent::Subscribed`], as
+    /// [`EngineConnection::events`](whalewatcher_core::adapter::EngineConnection::events) requires: proven by an event of our own, or
+    /// followed by an [`EngineEvent::Gap`] where publishing is refused.
     pub fn events(&self) -> impl Stream<Item = Result<EngineEvent, EngineError>> + Send {
         events(self)
     }
 
-    /// Shows that containerd answers and, where the stream was silent for [long enough](Self::with_probe_every) and we may
-    /// publish, that the stream brings what happens: anything that comes after the question does. Never ends then if the
-    /// stream is dead.
+    /// Checks that containerd answers. If the stream was silent for [long enough](Self::with_probe_every) and publishing is allowed,
+    /// it also checks that the stream delivers an event that is published now; if the stream is dead, the future never completes.
     ///
     /// # Errors
     ///
-    /// If containerd does not answer, or with a complaint.
+    /// If the call fails.
     pub async fn probe(&self) -> Result<(), EngineError> {
         let is_silent = self.newest().elapsed() >= self.probe_every;
         if !is_silent || self.refused.load(Ordering::Relaxed) {
             return ask_version(self.channel.clone()).await;
         }
-        let mut heard = self.heard.subscribe();
-        publish(self).await.map_err(|status| ENGINE.of_status(PUBLISH, status))?;
-        // The sender lives as long as this.
-        let _ = heard.changed().await;
+        let mut arrived = self.arrived.subscribe();
+        publish(self).await.map_err(|status| ENGINE.status_error(PUBLISH, status))?;
+        // The sender is a field of this, so waiting does not fail.
+        let _ = arrived.changed().await;
         Ok(())
     }
 }
 
-/// The stream with its first event, once that is here.
+/// The stream with its first event, once that has arrived.
 type First<'a> =
     Pin<Box<dyn Future<Output = Result<(Streaming<Envelope>, Envelope), EngineError>> + Send + 'a>>;
 
 enum Progress<'a> {
-    /// Nobody has asked yet.
+    /// Not subscribed yet.
     Begun,
-    /// Asked for, but with nothing that proves it.
+    /// Subscribed without a proof, until the sleep ends.
     Unproven(First<'a>, Pin<Box<Sleep>>),
-    /// Stands, though nothing has come yet.
+    /// Certainly subscribed, without an event so far.
     Silent(First<'a>),
-    /// Something has come.
+    /// The first event has arrived.
     Arrived(Streaming<Envelope>, Envelope),
     Reading(Streaming<Envelope>),
     Over,
@@ -171,7 +168,7 @@ fn events(service: &EventService) -> impl Stream<Item = Result<EngineEvent, Engi
     })
 }
 
-/// What is told next, if anything, and what comes after it.
+/// Waits for the next step; returns its event, if it has one, and the progress after it. `None` is the end of the stream.
 async fn step<'a>(
     service: &'a EventService,
     progress: Progress<'a>,
@@ -194,7 +191,7 @@ async fn step<'a>(
         Progress::Reading(mut stream) => match stream.message().await {
             Ok(Some(envelope)) => (take(service, envelope)?, Progress::Reading(stream)),
             Ok(None) => return Ok(None),
-            Err(status) => return Err(ENGINE.of_status(SUBSCRIBE, status)),
+            Err(status) => return Err(ENGINE.status_error(SUBSCRIBE, status)),
         },
         Progress::Over => return Ok(None),
     }))
@@ -202,7 +199,7 @@ async fn step<'a>(
 
 fn take(service: &EventService, envelope: Envelope) -> Result<Option<EngineEvent>, EngineError> {
     *service.newest() = Instant::now();
-    service.heard.send_replace(());
+    service.arrived.send_replace(());
     if envelope.topic == OWN_TOPIC {
         return Ok(None);
     }
@@ -211,7 +208,7 @@ fn take(service: &EventService, envelope: Envelope) -> Result<Option<EngineEvent
 
 async fn subscribe(service: &EventService) -> Result<Progress<'_>, EngineError> {
     let mut first: First<'_> = Box::pin(async {
-        let failed = |status| ENGINE.of_status(SUBSCRIBE, status);
+        let failed = |status| ENGINE.status_error(SUBSCRIBE, status);
         let mut client = client(service.channel.clone());
         let request = SubscribeRequest { filters: filters(&service.scope) };
         let mut stream = client.subscribe(request).await.map_err(failed)?.into_inner();
@@ -226,21 +223,21 @@ async fn subscribe(service: &EventService) -> Result<Progress<'_>, EngineError> 
     let refused = tokio::select! {
         biased;
         proven = &mut first => return proven.map(|(stream, envelope)| Progress::Arrived(stream, envelope)),
-        refused = publish_again_and_again(service) => refused,
+        refused = publish_repeatedly(service) => refused,
     };
     if !is_refusal(&refused) {
-        return Err(ENGINE.of_status(PUBLISH, refused));
+        return Err(ENGINE.status_error(PUBLISH, refused));
     }
-    tracing::debug!(error = %refused, "no event of our own can prove the subscription");
+    tracing::debug!(error = %refused, "publishing is refused: the subscription cannot be proven");
     service.refused.store(true, Ordering::Relaxed);
-    Ok(match timeout(PATIENCE, &mut first).await {
+    Ok(match timeout(ASSUMED_AFTER, &mut first).await {
         Ok(proven) => proven.map(|(stream, envelope)| Progress::Arrived(stream, envelope))?,
-        Err(_) => Progress::Unproven(first, Box::pin(sleep(SETTLED))),
+        Err(_) => Progress::Unproven(first, Box::pin(sleep(SETTLED_AFTER))),
     })
 }
 
-/// Ends with why it cannot go on.
-async fn publish_again_and_again(service: &EventService) -> Status {
+/// Publishes our own event repeatedly; returns the first error.
+async fn publish_repeatedly(service: &EventService) -> Status {
     let mut delay = FIRST_DELAY;
     loop {
         if let Err(status) = publish(service).await {
@@ -258,7 +255,7 @@ async fn publish(service: &EventService) -> Result<(), Status> {
     client(service.channel.clone()).publish(request).await.map(drop)
 }
 
-/// Whether publishing is none of our rights, or unknown there: everything else may be better next time.
+/// Whether publishing is not permitted or not implemented. Other errors may be temporary.
 fn is_refusal(status: &Status) -> bool {
     matches!(status.code(), Code::Unimplemented | Code::PermissionDenied | Code::Unauthenticated)
 }
@@ -267,8 +264,8 @@ fn client(channel: Channel) -> EventsClient<Channel> {
     EventsClient::with_origin(channel, origin()).max_decoding_message_size(usize::MAX)
 }
 
-/// Whether it still answers.
+/// Checks that containerd answers.
 async fn ask_version(channel: Channel) -> Result<(), EngineError> {
     let mut client = VersionClient::with_origin(channel, origin()).max_decoding_message_size(usize::MAX);
-    client.version(()).await.map(drop).map_err(|status| ENGINE.of_status(VERSION, status))
+    client.version(()).await.map(drop).map_err(|status| ENGINE.status_error(VERSION, status))
 }

@@ -1,4 +1,4 @@
-//! The body of an answer, as long as it keeps to what it may take of memory.
+//! Limits the memory that the body of an answer takes.
 
 use std::error::Error;
 use std::fmt;
@@ -14,35 +14,35 @@ use crate::grpc::weight::{Fields, Weight};
 
 const MIB: usize = 1024 * 1024;
 
-/// What a message begins with: whether it is compressed, and how many bytes follow.
+/// The length of a message's prefix: a flag for compression, and how many bytes follow.
 const PREFIX: usize = 5;
 
-/// Messages of up to so many bytes, and that take no more than so much beside these once they are decoded, come side by
-/// side; of larger ones only one at a time.
+/// The largest messages that are read at the same time as others: their bytes, and the memory that they take in addition once
+/// decoded. Larger ones are read one at a time.
 const SIDE_BY_SIDE: usize = 256 * 1024;
 const DECODED_SIDE_BY_SIDE: usize = MIB;
 
-/// How much a message may be.
+/// The limit of one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
-    /// Its bytes.
+    /// The message itself, in bytes.
     pub bytes: usize,
-    /// What it may take beside its bytes once it is decoded, in bytes.
+    /// The memory that it takes in addition once it is decoded, in bytes.
     pub decoded: usize,
-    /// What that is reckoned by.
+    /// The memory that each field is estimated to take.
     pub fields: Fields,
 }
 
-/// What an engine may cost by default, in bytes: 128 MiB.
+/// The default of [`Memory`]: 128 MiB.
 const DEFAULT_MEMORY: usize = 128 * MIB;
 
 impl Limit {
-    /// Of an answer that is never large.
+    /// The limit of answers that are never large. It does not depend on [`Memory`].
     pub const SMALL: Self =
         Self { bytes: 4 * MIB, decoded: 4 * MIB, fields: Fields { outer: 1024, inner: 640 } };
 }
 
-/// What an engine may cost in memory while its answers are read: 128 MiB by default.
+/// The memory that one engine may take while its answers are read: 128 MiB by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory(usize);
 
@@ -53,13 +53,13 @@ impl Default for Memory {
 }
 
 impl Memory {
-    /// So many bytes; 1 MiB at least.
+    /// Sets the memory in bytes; at least 1 MiB.
     #[must_use]
     pub fn new(bytes: usize) -> Self {
         Self(bytes.max(MIB))
     }
 
-    /// The limit of an answer, given what it is by default: its share.
+    /// Scales the default limit of an answer to this memory.
     #[must_use]
     pub fn limit(self, default: Limit) -> Limit {
         let share = |limit: usize| limit.saturating_mul(self.0 / MIB) / (DEFAULT_MEMORY / MIB);
@@ -67,27 +67,27 @@ impl Memory {
     }
 }
 
-/// A message is larger than it may be.
+/// The error of a message that exceeds its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Excess {
+pub struct TooLarge {
     limit: Limit,
-    /// How many bytes it has, if these are too many.
+    /// The length of the message, if that exceeds the limit.
     bytes: Option<usize>,
 }
 
-impl Excess {
-    /// Whether the limit depends on the memory that an engine may cost.
+impl TooLarge {
+    /// Returns whether the limit depends on the configured [`Memory`].
     #[must_use]
     pub fn is_configurable(&self) -> bool {
         self.limit != Limit::SMALL
     }
 }
 
-impl fmt::Display for Excess {
+impl fmt::Display for TooLarge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.bytes {
             Some(bytes) => {
-                write!(f, "the answer has {bytes} bytes, more than the {} that it may have", self.limit.bytes)
+                write!(f, "the answer has {bytes} bytes, more than the limit of {}", self.limit.bytes)
             }
             None => write!(
                 f,
@@ -98,13 +98,12 @@ impl fmt::Display for Excess {
     }
 }
 
-impl Error for Excess {}
+impl Error for TooLarge {}
 
-/// Large messages of a connection: one at a time.
+/// Lets one large message of a connection be read at a time.
 pub(crate) type Room = Arc<Semaphore>;
 
-/// Keeps other large messages from coming as long as there is a clone of it: for as long as anything is left of the one
-/// that came.
+/// Keeps other large messages from being read until all its clones are dropped: as long as anything of this message is in use.
 #[derive(Clone, Debug, Default)]
 pub struct Hold(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
 
@@ -120,16 +119,16 @@ impl Hold {
 
 type Acquiring = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send>>;
 
-/// A body of messages, each within the limit.
+/// A body whose messages are limited.
 pub struct Limited<B> {
     body: B,
     limit: Limit,
     room: Room,
     hold: Hold,
     prefix: Vec<u8>,
-    /// The message that is being read, and how many of its bytes are missing.
+    /// The message that is being read, and how many of its bytes are still missing.
     message: Option<(Weight, usize)>,
-    /// What came, but waits for room.
+    /// What arrived and waits for room.
     waiting: Option<(Bytes, Acquiring)>,
 }
 
@@ -138,8 +137,8 @@ impl<B> Limited<B> {
         Self { body, limit, room, hold, prefix: Vec::with_capacity(PREFIX), message: None, waiting: None }
     }
 
-    /// Reads on; returns whether a message is large, as this shows: for that one there has to be room.
-    fn read(&mut self, mut piece: &[u8]) -> Result<bool, Excess> {
+    /// Examines the next piece; returns whether it shows that a message is large and needs room.
+    fn read(&mut self, mut piece: &[u8]) -> Result<bool, TooLarge> {
         let mut is_large = false;
         while !piece.is_empty() {
             match &mut self.message {
@@ -152,7 +151,7 @@ impl<B> Limited<B> {
                     {
                         let bytes = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
                         if bytes > self.limit.bytes {
-                            return Err(Excess { limit: self.limit, bytes: Some(bytes) });
+                            return Err(TooLarge { limit: self.limit, bytes: Some(bytes) });
                         }
                         self.prefix.clear();
                         is_large |= bytes > SIDE_BY_SIDE;
@@ -166,7 +165,7 @@ impl<B> Limited<B> {
                     *missing -= count;
                     let (total, is_whole) = (weight.total(), *missing == 0);
                     if total > self.limit.decoded {
-                        return Err(Excess { limit: self.limit, bytes: None });
+                        return Err(TooLarge { limit: self.limit, bytes: None });
                     }
                     is_large |= total > DECODED_SIDE_BY_SIDE;
                     if is_whole {
@@ -249,7 +248,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_keeps_to_the_limit_is_passed_on_as_it_is() {
+    async fn messages_within_the_limit_pass_unchanged() {
         let empty = message(&[]);
         let several =
             [message(&[0x0a, 0].repeat(10)), empty.clone(), message(&[0x0a, 0].repeat(10))].concat();
@@ -260,13 +259,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_exceeds_it_is_an_error_that_says_by_what() {
+    async fn messages_beyond_the_limit_are_errors() {
         for (body, expected) in [
-            (
-                message(&[7; 1_000_001]),
-                "the answer has 1000001 bytes, more than the 1000000 that it may have",
-            ),
-            // It is not waited for the rest.
+            (message(&[7; 1_000_001]), "the answer has 1000001 bytes, more than the limit of 1000000"),
+            // It fails before the rest arrives.
             (message(&[7; 1_000_001]).slice(..5), "the answer has 1000001 bytes"),
             (
                 message(&[0x0a, 0].repeat(11)),
@@ -274,12 +270,12 @@ mod tests {
             ),
         ] {
             let error = limited(body, &room()).collect().await.unwrap_err();
-            assert!(error.is::<Excess>() && error.to_string().starts_with(expected), "{error}");
+            assert!(error.is::<TooLarge>() && error.to_string().starts_with(expected), "{error}");
         }
     }
 
     #[tokio::test]
-    async fn large_messages_come_one_at_a_time_and_small_ones_beside_them() {
+    async fn large_messages_wait_for_each_other_and_small_ones_do_not() {
         let (room, large) = (room(), message(&[7; SIDE_BY_SIDE + 1]));
         let mut first = limited(large.clone(), &room);
         let hold = first.hold.clone();
@@ -288,14 +284,14 @@ mod tests {
         let mut frame = Box::pin(second.frame());
         assert!(futures_util::poll!(&mut frame).is_pending());
         drop(first);
-        assert!(futures_util::poll!(&mut frame).is_pending(), "something is left of the first one");
+        assert!(futures_util::poll!(&mut frame).is_pending(), "the first one is still in use");
         assert!(limited(message(&[7; SIDE_BY_SIDE]), &room).collect().await.is_ok());
         drop(hold);
         assert!(frame.await.unwrap().is_ok());
     }
 
     #[test]
-    fn limits_grow_and_shrink_with_the_memory() {
+    fn limits_scale_with_the_memory() {
         let half = Memory::new(DEFAULT_MEMORY / 2).limit(LIMIT);
         assert_eq!((half.bytes, half.decoded), (500_000, 5_000));
         assert_eq!(Memory::default().limit(LIMIT), LIMIT);

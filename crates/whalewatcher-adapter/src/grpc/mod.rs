@@ -1,4 +1,4 @@
-//! What the adapters to engines that speak gRPC share: one connection, what its answers may cost, and its errors.
+//! One gRPC connection to an engine, the limits of its answers, and its errors.
 //!
 //! ```no_run
 //! use whalewatcher_adapter::grpc::Transport;
@@ -22,12 +22,12 @@
 //! ```
 
 mod body;
+mod greeting;
 mod status;
 mod transport;
 mod weight;
-mod wire;
 
-pub use body::{Excess, Hold, Limit, Limited, Memory};
+pub use body::{Hold, Limit, Limited, Memory, TooLarge};
+pub use greeting::Greeting;
 pub use transport::{Channel, Transport, origin};
 pub use weight::Fields;
-pub use wire::Heard;

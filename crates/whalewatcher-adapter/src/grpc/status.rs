@@ -1,4 +1,4 @@
-//! What an engine answers in place of an answer, in words that say what to do.
+//! Errors of calls, made of gRPC statuses, with a remedy where there is one.
 
 use std::error::Error;
 
@@ -8,54 +8,54 @@ use whalewatcher_core::{EngineError, ErrorKind};
 use crate::endpoint::Endpoint;
 use crate::engine::Engine;
 use crate::excerpt::{Chain, Excerpt, causes};
-use crate::grpc::body::Excess;
-use crate::grpc::wire::Heard;
+use crate::grpc::body::TooLarge;
+use crate::grpc::greeting::Greeting;
 
 impl Engine {
-    /// The first question, `what`, was answered as the engine would not. `heard` is what came
-    /// [first](crate::grpc::Transport::heard) from the other end.
+    /// Describes why the first call on a connection, `what`, failed. `greeting` is
+    /// [what the server sent first](crate::grpc::Transport::greeting).
     #[must_use]
-    pub fn of_greeting(
+    pub fn handshake_error(
         &self,
         endpoint: &Endpoint,
         what: &str,
         status: Status,
-        heard: Option<&Heard>,
+        greeting: Option<&Greeting>,
     ) -> EngineError {
         let kind = self.kind;
-        let (kind, message) = match heard {
-            Some(Heard::Foreign(words)) => {
+        let (kind, message) = match greeting {
+            Some(Greeting::Foreign(words)) => {
                 let words = words.lines().next().unwrap_or_default();
                 (
                     ErrorKind::NotThisEngine,
-                    format!("what answers at {endpoint} does not speak gRPC but says '{}'", Excerpt(words)),
+                    format!("the server at {endpoint} does not speak gRPC; it sent '{}'", Excerpt(words)),
                 )
             }
-            // It may be about to end.
-            Some(Heard::Nothing) => (
+            // The engine may be about to end.
+            Some(Greeting::Closed) => (
                 ErrorKind::Disconnected,
-                format!("whoever listens at {endpoint} hung up without a word: is it {kind}?"),
+                format!("{endpoint} closed the connection immediately: is this {kind}?"),
             ),
             _ if status.code() == Code::Unimplemented => {
                 let hint = if self.hint.is_empty() { String::new() } else { format!("; {}", self.hint) };
                 (
                     ErrorKind::NotThisEngine,
-                    format!("what answers at {endpoint} is not {kind}: it does not know {what}{hint}"),
+                    format!("the server at {endpoint} is not {kind}: it does not implement {what}{hint}"),
                 )
             }
-            _ => return self.of_status(what, status),
+            _ => return self.status_error(what, status),
         };
         EngineError::new(kind, message).with_source(status)
     }
 
-    /// A question, `what`, was not answered, or with a complaint.
+    /// Describes why a call, `what`, failed.
     #[must_use]
-    pub fn of_status(&self, what: &str, status: Status) -> EngineError {
+    pub fn status_error(&self, what: &str, status: Status) -> EngineError {
         let name = self.name;
-        let excess = causes(&status).find_map(|cause| cause.downcast_ref::<Excess>()).copied();
+        let excess = causes(&status).find_map(|cause| cause.downcast_ref::<TooLarge>()).copied();
         if let Some(excess) = excess {
             let remedy = if excess.is_configurable() {
-                "; the client can be configured to take more memory"
+                "; the client can be configured to use more memory"
             } else {
                 ""
             };
@@ -83,8 +83,8 @@ impl Engine {
     }
 }
 
-/// Whether it is what tonic says of an answer that it cannot make sense of: nothing but its words distinguishes that from
-/// what an engine says.
+/// Whether this is tonic's own message about an answer that it cannot decode. tonic (0.14) gives it no code of its own, so only
+/// the text distinguishes it from an error of the engine.
 fn is_own(message: &str) -> bool {
     ["failed to decode Protobuf message", "protocol error", "Unexpected EOF decoding stream"]
         .iter()
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_containerd_says_is_passed_on_in_one_line() {
+    fn the_engines_message_is_passed_on_in_one_line() {
         for (status, kind, text) in [
             (
                 Status::unknown("out of\nluck."),
@@ -135,13 +135,13 @@ mod tests {
             (Status::internal("a bug"), ErrorKind::Failed, "containerd fails Tasks.List: a bug"),
             (Status::out_of_range("x"), ErrorKind::Failed, "containerd fails Tasks.List: x"),
         ] {
-            let reported = CONTAINERD.of_status("Tasks.List", status);
+            let reported = CONTAINERD.status_error("Tasks.List", status);
             assert_eq!(reported.kind(), kind, "{reported}");
             assert!(reported.to_string().starts_with(text), "{reported}");
         }
     }
 
-    /// Answers everything with these bytes.
+    /// Answers each request with these bytes.
     #[derive(Clone)]
     struct Answers(&'static [u8]);
 
@@ -159,9 +159,9 @@ mod tests {
         }
     }
 
-    /// These are the words of tonic and prost: this fails when they change.
+    /// The texts are those of tonic and prost: this test fails when they change.
     #[tokio::test]
-    async fn what_cannot_be_decoded_is_reported_by_the_words_of_who_tried() {
+    async fn answers_that_tonic_cannot_decode_are_malformed() {
         for (answer, text) in [
             (&[0, 0, 0, 0, 2, 0x0a, 0xff][..], "failed to decode Protobuf message"),
             (&[0, 0, 0, 0, 2, 0x0f, 0x00], "failed to decode Protobuf message"),
@@ -170,7 +170,7 @@ mod tests {
             (&[0, 0, 0, 0, 9, 1], "Unexpected EOF decoding stream"),
         ] {
             let mut client = VersionClient::with_origin(Answers(answer), origin());
-            let reported = CONTAINERD.of_status("A.B", client.version(()).await.unwrap_err());
+            let reported = CONTAINERD.status_error("A.B", client.version(()).await.unwrap_err());
             assert_eq!(reported.kind(), ErrorKind::Malformed, "{reported}");
             let expected = format!("A.B: the answer cannot be understood: {text}");
             assert!(reported.to_string().starts_with(&expected), "{reported}");
@@ -178,9 +178,9 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_transport_shows_what_broke() {
+    fn a_broken_connection_shows_its_cause() {
         let broken = io::Error::new(io::ErrorKind::BrokenPipe, "the pipe\nis broken");
-        let reported = CONTAINERD.of_status("Tasks.List", Status::from_error(Box::new(broken)));
+        let reported = CONTAINERD.status_error("Tasks.List", Status::from_error(Box::new(broken)));
         assert_eq!(reported.kind(), ErrorKind::Disconnected);
         assert_eq!(
             reported.to_string(),
@@ -189,43 +189,47 @@ mod tests {
     }
 
     #[test]
-    fn another_grpc_server_is_called_so() {
-        let greeted = |status, heard: Option<Heard>| {
-            CONTAINERD.of_greeting(&endpoint(), "Version.Version", status, heard.as_ref())
+    fn another_server_is_reported_as_such() {
+        let greeted = |status, greeting: Option<Greeting>| {
+            CONTAINERD.handshake_error(&endpoint(), "Version.Version", status, greeting.as_ref())
         };
-        let reported = greeted(Status::unimplemented("unknown service"), Some(Heard::Http2));
+        let reported = greeted(Status::unimplemented("unknown service"), Some(Greeting::Http2));
         assert_eq!(reported.kind(), ErrorKind::NotThisEngine);
         assert!(
-            reported.to_string().starts_with("what answers at unix:///run/c.sock is not containerd"),
+            reported.to_string().starts_with("the server at unix:///run/c.sock is not containerd"),
             "{reported}"
         );
-        let reported = greeted(Status::permission_denied("no"), Some(Heard::Http2));
+        let reported = greeted(Status::permission_denied("no"), Some(Greeting::Http2));
         assert_eq!(reported.kind(), ErrorKind::PermissionDenied);
         let reported =
-            greeted(Status::unknown("closed"), Some(Heard::Foreign("HTTP/1.1 400 \u{1b}\r\nX: y".into())));
+            greeted(Status::unknown("closed"), Some(Greeting::Foreign("HTTP/1.1 400 \u{1b}\r\nX: y".into())));
         assert_eq!(reported.kind(), ErrorKind::NotThisEngine);
         assert!(
-            reported.to_string().ends_with(r"does not speak gRPC but says 'HTTP/1.1 400 \u{1b}'"),
+            reported.to_string().ends_with(r"does not speak gRPC; it sent 'HTTP/1.1 400 \u{1b}'"),
             "{reported}"
         );
-        let reported = greeted(Status::unknown("closed"), Some(Heard::Nothing));
+        let reported = greeted(Status::unknown("closed"), Some(Greeting::Closed));
         assert_eq!(reported.kind(), ErrorKind::Disconnected);
         let reported = greeted(Status::unimplemented("unknown service"), None);
-        assert!(reported.to_string().ends_with("it does not know Version.Version"), "{reported}");
+        assert!(reported.to_string().ends_with("it does not implement Version.Version"), "{reported}");
     }
 
     #[test]
-    fn an_engine_is_called_as_it_wants_to_be() {
+    fn errors_use_the_engines_own_name() {
         let endpoint = endpoint();
-        let reported = RUNTIME.of_status("A.B", Status::unknown("no")).to_string();
+        let reported = RUNTIME.status_error("A.B", Status::unknown("no")).to_string();
         assert_eq!(reported, "the runtime fails A.B: no");
         let reported =
-            RUNTIME.of_greeting(&endpoint, "A.B", Status::unimplemented("no"), Some(&Heard::Http2));
+            RUNTIME.handshake_error(&endpoint, "A.B", Status::unimplemented("no"), Some(&Greeting::Http2));
         assert_eq!(
             reported.to_string(),
-            "what answers at unix:///run/c.sock is not a runtime: it does not know A.B; perhaps it is switched off"
+            "the server at unix:///run/c.sock is not a runtime: it does not implement A.B; perhaps it is switched off"
         );
-        let reported = RUNTIME.of_greeting(&endpoint, "A.B", Status::unknown("no"), Some(&Heard::Nothing));
-        assert!(reported.to_string().ends_with("hung up without a word: is it a runtime?"), "{reported}");
+        let reported =
+            RUNTIME.handshake_error(&endpoint, "A.B", Status::unknown("no"), Some(&Greeting::Closed));
+        assert!(
+            reported.to_string().ends_with("closed the connection immediately: is this a runtime?"),
+            "{reported}"
+        );
     }
 }

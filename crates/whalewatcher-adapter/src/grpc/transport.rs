@@ -1,7 +1,7 @@
-//! The one HTTP/2 connection on which all is asked.
+//! The one HTTP/2 connection for all requests.
 //!
-//! Not tonic's channel: that one connects again by itself, and then nobody would notice that the engine at the other end
-//! is another one; and its tasks would have to be kept from outliving it all the same.
+//! tonic's own channel is not used: it reconnects by itself, so that another engine at the same path would go unnoticed, and its
+//! tasks outlive it.
 
 use std::future::Future;
 use std::io;
@@ -22,17 +22,16 @@ use whalewatcher_core::{EngineError, ErrorKind};
 
 use crate::endpoint::Endpoint;
 use crate::grpc::body::{Hold, Limit, Limited, Room};
-use crate::grpc::wire::{Greeting, Heard, Wire};
-use crate::socket::{self, Bound};
+use crate::grpc::greeting::{GreetedStream, Greeting, GreetingSlot};
+use crate::socket::{self, SocketIdentity};
 
-/// How much the engine may send that nobody has read yet: of one answer, and of all. That of all is enough for 128 large
-/// answers that wait for their turn: more than there are at once by default, which is 64 for inspections, and some 40 for lists
-/// and what is asked beside them. Where more wait, they keep the one whose turn it is from coming until their time limits
-/// end them.
+/// How much the engine may send before it is read: of one answer, and of all together. The total is enough for 128 large answers
+/// that wait for their turn. By default at most 64 inspections and about 40 other calls run at once. More waiting answers would
+/// block the one whose turn it is until their time limits end them.
 const WINDOW: u32 = 32 * 1024;
 const WINDOWS: u32 = 4 * 1024 * 1024;
 
-/// How large the headers of an answer may be.
+/// The largest headers of an answer, in bytes.
 const HEADERS: u32 = 16 * 1024;
 
 /// A connection to an engine. Dropping it closes the descriptor and ends the tasks that drive it.
@@ -40,25 +39,25 @@ const HEADERS: u32 = 16 * 1024;
 pub struct Transport {
     channel: Channel,
     endpoint: Endpoint,
-    /// The socket that it was made to.
-    bound: Option<Bound>,
+    /// The socket that the connection was made to.
+    bound: Option<SocketIdentity>,
     peer: Option<u32>,
-    greeting: Greeting,
+    greeting: GreetingSlot,
     _tasks: Tasks,
 }
 
 impl Transport {
-    /// Connects. Whether an engine of the kind is there is for the first question to show.
+    /// Connects. The first call shows whether an engine of the expected kind answers.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Unreachable`](whalewatcher_core::ErrorKind::Unreachable) or
     /// [`ErrorKind::PermissionDenied`](whalewatcher_core::ErrorKind::PermissionDenied).
     pub async fn connect(endpoint: &Endpoint) -> Result<Self, EngineError> {
-        let failed = |error: io::Error| endpoint.engine().of_connecting(endpoint, error);
+        let failed = |error: io::Error| endpoint.engine().connect_error(endpoint, error);
         let (stream, bound) = socket::connect(endpoint.path()).await.map_err(failed)?;
         let peer = stream.peer_cred().ok().and_then(|peer| u32::try_from(peer.pid()?).ok());
-        let (wire, greeting) = Wire::new(stream);
+        let (wire, greeting) = GreetedStream::new(stream);
         let tasks = Tasks::new();
         let spawner = tasks.spawner();
         let (requests, connection) = Builder::new(Spawn(spawner.clone()))
@@ -69,9 +68,9 @@ impl Transport {
             .await
             .map_err(|error| failed(io::Error::other(error)))?;
         spawner.spawn(async move {
-            // Whoever waits for an answer is told as well.
+            // The calls in flight fail with the same reason.
             if let Err(error) = connection.await {
-                tracing::debug!(%error, "the connection is gone");
+                tracing::debug!(%error, "connection lost");
             }
         });
         let room = Arc::new(Semaphore::new(1));
@@ -81,53 +80,53 @@ impl Transport {
         Ok(Self { channel, endpoint, bound, peer, greeting, _tasks: tasks })
     }
 
-    /// Compares the socket at the endpoint's path with the one that the connection was made to: another engine may have
-    /// taken the path over, while the old one still answers here. To be called whenever the engine is probed or listed.
+    /// Checks that the socket at the endpoint's path is still the one that the connection was made to: another engine may have
+    /// bound the path while the old one still answers on this connection. Call this with each probe and each list.
     ///
-    /// A path without a socket is not taken over. What cannot be seen is not compared.
+    /// A path without a socket, or one that cannot be read, is not an error.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Disconnected`] if another socket is bound there.
     pub fn check_socket(&self) -> Result<(), EngineError> {
         if self.bound.is_some_and(|bound| bound.is_replaced(self.endpoint.path())) {
-            let message = format!("another socket is bound at {} by now: connecting to that", self.endpoint);
+            let message = format!("another socket is bound at {} now: connecting to that one", self.endpoint);
             return Err(EngineError::new(ErrorKind::Disconnected, message));
         }
         Ok(())
     }
 
-    /// What sends requests, for a generated client's `with_origin`; answers are to be [small](Limit::SMALL) unless it is
-    /// [configured otherwise](Channel::limited).
+    /// Returns the service that sends requests, for a generated client's `with_origin`. Answers must be [small](Limit::SMALL),
+    /// unless the channel is [given another limit](Channel::limited).
     #[must_use]
     pub fn channel(&self) -> Channel {
         self.channel.clone()
     }
 
-    /// What came first from the other end; `None` if nothing has come yet.
+    /// Returns what the server sent first; `None` if nothing has arrived yet.
     #[must_use]
-    pub fn heard(&self) -> Option<&Heard> {
-        self.greeting.heard()
+    pub fn greeting(&self) -> Option<&Greeting> {
+        self.greeting.get()
     }
 
-    /// The PID of whoever listens at the socket, as the kernel tells it.
+    /// Returns the PID of the process that listens at the socket, as the kernel reports it.
     #[must_use]
     pub fn peer(&self) -> Option<u32> {
         self.peer
     }
 }
 
-/// What requests are sent to: a name that HTTP/2 wants and that nobody looks at.
+/// Returns the authority of requests. HTTP/2 requires one; engines ignore it.
 #[must_use]
 pub fn origin() -> Uri {
     Uri::from_static("http://localhost")
 }
 
-/// Sends requests on the connection, any number at once, and sees to it that no answer takes more memory than it may. A
-/// generated client must set no limit of its own: `max_decoding_message_size(usize::MAX)`.
+/// Sends requests on the connection, any number at once, and limits the memory that their answers take. A generated client must
+/// not set a limit of its own: use `max_decoding_message_size(usize::MAX)`.
 ///
-/// An answer that is too large fails with an [`Excess`](crate::grpc::Excess) as the source of its status. Of those with more than
-/// 256 KiB one comes at a time: until the [`Hold`] among the extensions of its response is dropped.
+/// An answer that is too large fails with [`TooLarge`](crate::grpc::TooLarge) as the source of its status. Of answers with more
+/// than 256 KiB only one is read at a time, until the [`Hold`] in the extensions of its response is dropped.
 #[derive(Clone, Debug)]
 pub struct Channel {
     requests: SendRequest<Body>,
@@ -137,20 +136,20 @@ pub struct Channel {
 }
 
 impl Channel {
-    /// The same, with another limit for each message of an answer.
+    /// Returns a channel with another limit for each message of an answer.
     #[must_use]
     pub fn limited(&self, limit: Limit) -> Self {
         Self { limit, ..self.clone() }
     }
 
-    /// The same for what is asked while another answer, with this hold, is still in use: a large answer takes the place of that
-    /// one, if it was large too, instead of waiting for its end.
+    /// Returns a channel for calls that are made while another answer, with this hold, is still in use: a large answer shares the
+    /// place of that one, if that was large too, and does not wait for its end.
     #[must_use]
     pub fn within(&self, hold: &Hold) -> Self {
         Self { hold: Some(hold.clone()), ..self.clone() }
     }
 
-    /// The same for a stream without end: large messages of it come beside those of other answers.
+    /// Returns a channel for an endless stream: its large messages do not wait for those of other answers.
     #[must_use]
     pub fn for_stream(&self, limit: Limit) -> Self {
         Self { limit, room: Arc::new(Semaphore::new(1)), ..self.clone() }
@@ -178,7 +177,7 @@ impl Service<Request<Body>> for Channel {
     }
 }
 
-/// Has the tasks that hyper needs belong to the connection.
+/// Makes the tasks that hyper spawns belong to the connection.
 #[derive(Clone)]
 struct Spawn(Spawner);
 

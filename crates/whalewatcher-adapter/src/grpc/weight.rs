@@ -1,31 +1,31 @@
-//! What a message will take once it is decoded, reckoned from its bytes as they come.
+//! Estimates the memory that a message takes once it is decoded, from its bytes as they arrive.
 //!
-//! A few bytes can become a lot: two of them are an empty entry of a list, which takes hundreds once it is decoded. Nothing
-//! but a message's own type says what is a message and what a text, so whatever can be read as a message counts as one.
+//! Decoding can multiply the size: an empty entry of a list has two bytes and takes hundreds once decoded. The bytes alone do not
+//! distinguish messages from texts, so every field that can be read as a message counts as one.
 
-/// How deep messages are looked into. Those that are decoded here have no more levels.
+/// The depth to which nested messages are examined. The messages of containerd and CRI have no more levels.
 const LEVELS: usize = 8;
 
-/// What a text takes beside its bytes.
+/// The memory that a text takes in addition to its bytes.
 const TEXT: usize = 64;
 
-/// What each field takes that may be a message: a field of the outermost message, and one further inside.
+/// The memory that each field takes that may be a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fields {
-    /// Of the outermost message, in bytes.
+    /// A field of the outermost message, in bytes.
     pub outer: usize,
-    /// Of all others, in bytes.
+    /// A field of a nested message, in bytes.
     pub inner: usize,
 }
 
-/// Reads a message in pieces, and adds up what it will take beside its own bytes.
+/// Examines a message in pieces, and adds up the memory that it takes in addition to its bytes.
 #[derive(Debug)]
 pub(crate) struct Weight {
     fields: Fields,
     total: usize,
-    /// How many bytes were read.
+    /// How many bytes were examined.
     at: usize,
-    /// Where the messages end that are being read, the outermost first.
+    /// The ends of the messages that are being examined, the outermost first.
     ends: Vec<usize>,
     state: State,
 }
@@ -35,9 +35,9 @@ enum State {
     Tag(Varint),
     /// A number.
     Number(Varint),
-    /// How long a field is.
+    /// The length of a field.
     Length(Varint),
-    /// So many bytes say nothing more.
+    /// This many bytes are not examined.
     Skip(usize),
 }
 
@@ -48,7 +48,7 @@ struct Varint {
 }
 
 impl Varint {
-    /// Takes one more byte: `Ok` with the value once it is whole.
+    /// Adds one byte; returns the value once it is whole.
     fn push(&mut self, byte: u8) -> Result<Option<u64>, ()> {
         if self.bits > 63 {
             return Err(());
@@ -60,17 +60,17 @@ impl Varint {
 }
 
 impl Weight {
-    /// Of a message with so many bytes.
+    /// Begins a message of this length.
     pub(crate) fn new(length: usize, fields: Fields) -> Self {
         Self { fields, total: 0, at: 0, ends: vec![length], state: State::Tag(Varint::default()) }
     }
 
-    /// What it takes, as far as it was read.
+    /// Returns the memory counted so far.
     pub(crate) fn total(&self) -> usize {
         self.total
     }
 
-    /// Reads the next piece.
+    /// Examines the next piece.
     pub(crate) fn read(&mut self, mut piece: &[u8]) {
         while let Some((byte, rest)) = piece.split_first() {
             if let State::Skip(left) = &mut self.state {
@@ -105,7 +105,7 @@ impl Weight {
                         1 => State::Skip(8),
                         2 => State::Length(Varint::default()),
                         5 => State::Skip(4),
-                        // What nobody sends any more: the beginning or the end of a group of fields.
+                        // The start or the end of a group of fields, which protobuf has deprecated.
                         3 | 4 => return self.over(),
                         _ => return Err(()),
                     };
@@ -124,7 +124,7 @@ impl Weight {
             }
             State::Skip(_) => {}
         }
-        // What goes on needs at least one byte more.
+        // The rest of the field needs at least one more byte.
         let needed = if let State::Skip(bytes) = self.state { bytes } else { 1 };
         if end.saturating_sub(self.at) < needed { Err(()) } else { Ok(()) }
     }
@@ -146,7 +146,7 @@ impl Weight {
         Ok(())
     }
 
-    /// What a field takes in a message at this depth, which is 1 for the outermost one.
+    /// Returns the memory of a field in a message at this depth, which is 1 for the outermost one.
     fn weight_at(&self, depth: usize) -> usize {
         if depth <= 1 { self.fields.outer } else { self.fields.inner }
     }
@@ -156,7 +156,7 @@ impl Weight {
         Ok(())
     }
 
-    /// A field is over, and perhaps the messages that it is the last one of.
+    /// Ends a field, and the messages of which it is the last one.
     fn next(&mut self) {
         while self.ends.last().is_some_and(|end| *end <= self.at) {
             self.ends.pop();
@@ -164,7 +164,7 @@ impl Weight {
         self.state = State::Tag(Varint::default());
     }
 
-    /// This is no message: a text.
+    /// Counts the current message as a text, because it cannot be read as a message.
     fn give_up(&mut self) {
         let end = self.ends.pop().unwrap_or(self.at);
         if !self.ends.is_empty() {
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn many_entries_are_counted_one_by_one_and_a_long_text_once() {
+    fn entries_count_each_and_a_long_text_once() {
         assert_eq!(weight(&[0x0a, 0].repeat(100_000)), 100_000_000);
         let mut text = vec![0x0a, 0xc0, 0x84, 0x3d];
         text.extend("yes, a long text".bytes().cycle().take(1_000_000));

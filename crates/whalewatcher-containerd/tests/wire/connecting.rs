@@ -1,4 +1,4 @@
-//! Getting to know a containerd, or learning why not.
+//! The handshake, and its errors.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ async fn refusal(endpoint: String) -> EngineError {
     in_time(Client::new(endpoint).unwrap().connect(&Settings::default())).await.unwrap_err()
 }
 
-/// A server that treats this call so.
+/// Starts a server with this verdict for a method.
 fn treating(method: Method, verdict: Verdict) -> Server {
     let treat = move |call: &whalewatcher_testkit::containerd::Call| {
         if call.method() == method { verdict.clone() } else { Verdict::Pass }
@@ -39,7 +39,7 @@ async fn an_engine_is_known_by_its_uuid_version_and_pid() {
 }
 
 #[tokio::test]
-async fn an_engine_that_reports_no_pid_and_whose_socket_is_not_its_own_has_none() {
+async fn an_engine_without_pid_or_own_socket_has_none() {
     let server = Server::builder().flavour(Flavour::V1_6).start().unwrap();
     let connection =
         in_time(Client::new(server.endpoint()).unwrap().connect(&Settings::default())).await.unwrap();
@@ -60,23 +60,23 @@ async fn the_engines_type_is_as_the_application_calls_it() {
 }
 
 #[tokio::test]
-async fn nobody_there_is_reported_with_a_remedy() {
+async fn a_missing_server_is_reported_with_a_remedy() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("s");
     let error = refusal(socket.display().to_string()).await;
     assert_eq!(error.kind(), ErrorKind::Unreachable);
     assert_eq!(
         error.to_string(),
-        format!("no such socket: unix://{}: is containerd running?", socket.display())
+        format!("no such socket: unix://{}; is containerd running?", socket.display())
     );
     drop(UnixListener::bind(&socket).unwrap());
     let error = refusal(socket.display().to_string()).await;
     assert_eq!(error.kind(), ErrorKind::Unreachable);
-    assert!(error.to_string().starts_with("nobody listens at unix://"), "{error}");
+    assert!(error.to_string().starts_with("nothing listens at unix://"), "{error}");
 }
 
 #[tokio::test]
-async fn what_speaks_grpc_need_not_be_containerd_or_a_known_one() {
+async fn another_grpc_server_or_an_old_containerd_is_refused() {
     let server = treating(Method::Version, Verdict::error(Code::Unimplemented, "unknown service"));
     let error = refusal(server.endpoint()).await;
     assert_eq!(error.kind(), ErrorKind::NotThisEngine);
@@ -90,7 +90,7 @@ async fn what_speaks_grpc_need_not_be_containerd_or_a_known_one() {
 }
 
 #[tokio::test]
-async fn an_engine_that_does_not_want_us_says_why() {
+async fn a_refusal_is_reported_with_its_reason() {
     for (code, kind) in [
         (Code::PermissionDenied, ErrorKind::PermissionDenied),
         (Code::Unauthenticated, ErrorKind::PermissionDenied),
@@ -115,11 +115,11 @@ async fn a_malformed_answer_is_reported_as_such() {
     let error =
         refusal(treating(Method::Version, Verdict::Garbage(huge.encode_to_vec().into())).endpoint()).await;
     assert_eq!(error.kind(), ErrorKind::Malformed, "{error}");
-    assert!(error.to_string().ends_with("more than the 4194304 that it may have"), "{error}");
+    assert!(error.to_string().ends_with("more than the limit of 4194304"), "{error}");
 }
 
 #[tokio::test]
-async fn a_connection_that_ends_says_what_broke() {
+async fn a_lost_connection_has_its_cause() {
     for method in [Method::Version, Method::Server] {
         let error = refusal(treating(method, Verdict::Close).endpoint()).await;
         assert_eq!(error.kind(), ErrorKind::Disconnected, "{error}");

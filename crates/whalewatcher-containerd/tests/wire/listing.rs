@@ -1,4 +1,4 @@
-//! Lists: of many containers, of namespaces that fail, and of what is not as it should be.
+//! Lists: of many containers, with failing namespaces, and with malformed content.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use whalewatcher_testkit::containerd::{Call, Code, ContainerSpec, Method, Server
 
 use crate::watched::{Watched, assert_true, in_time, watch, watch_by, watch_with_settings};
 
-/// Treats this call so, in this namespace.
+/// Returns a hook with this verdict for a method in one namespace.
 fn treating(namespace: &'static str, method: Method, verdict: Verdict) -> impl Fn(&Call) -> Verdict {
     move |call| {
         if call.method() == method && call.namespace() == Some(namespace) {
@@ -58,7 +58,7 @@ async fn a_server_that_cannot_stream_lists_all_at_once_beyond_16_mib() {
 }
 
 #[tokio::test]
-async fn of_what_is_not_alive_nothing_is_asked() {
+async fn only_live_containers_are_requested() {
     let server = Server::builder().start().unwrap();
     for nth in 0..200 {
         server.create(format!("many/c{nth}")).unwrap();
@@ -69,11 +69,11 @@ async fn of_what_is_not_alive_nothing_is_asked() {
     let watched = watch(&server).live().await;
     assert_eq!(watched.names(), ["many/c7"]);
     assert_eq!(in_time(asked).await.filters(), ["id==\"c7\""]);
-    assert_eq!(server.stats().requests.containers_list_stream, 1, "nor of a namespace without tasks");
+    assert_eq!(server.stats().requests.containers_list_stream, 1, "a namespace without tasks is not listed");
 }
 
 #[tokio::test]
-async fn a_namespace_that_fails_hides_no_other_and_is_asked_again_until_it_is_reported() {
+async fn a_failed_namespace_hides_no_other_and_is_retried() {
     for (method, verdict, error) in [
         (Method::TasksList, Verdict::error(Code::Unavailable, "out of luck"), "Tasks.List: out of luck"),
         (Method::ContainersListStream, Verdict::error(Code::Internal, "a bug"), "Containers.List: a bug"),
@@ -91,7 +91,7 @@ async fn a_namespace_that_fails_hides_no_other_and_is_asked_again_until_it_is_re
         assert!(watched.watching.ready().now_or_never().is_none(), "not all is known");
         let [(namespace, why)] = unlisted(&watched).try_into().unwrap();
         assert!(namespace == "bad" && why.contains(error), "{namespace}: {why}");
-        // Its events are told all the same.
+        // Its events are reported nevertheless.
         server.exit("bad/2", 0).unwrap();
         server.run("bad/3").unwrap();
         assert_eq!(watched.reported().await, "started bad/3");
@@ -104,7 +104,7 @@ async fn a_namespace_that_fails_hides_no_other_and_is_asked_again_until_it_is_re
 }
 
 #[tokio::test]
-async fn what_was_known_of_a_namespace_that_fails_is_not_announced_as_exited() {
+async fn containers_of_a_failed_namespace_are_not_exited() {
     let server = Server::builder().start().unwrap();
     for id in ["good/1", "good/2", "bad/1", "bad/2"] {
         server.run(id).unwrap();
@@ -128,22 +128,22 @@ async fn a_namespace_that_hangs_hides_no_other() {
     server.run("good/1").unwrap();
     server.run("bad/1").unwrap();
     let hook = server.on_call(treating("bad", Method::TasksList, Verdict::Hang));
-    // A third of the time for the whole list.
+    // A third of the time limit for the whole list.
     let (list, other) = (Duration::from_secs(3), Duration::from_secs(10));
     let settings = Settings::default().with_limits(other, list, other);
     let mut watched = watch_with_settings(Client::new(server.endpoint()).unwrap(), settings);
     assert_eq!(watched.reported().await, "started good/1");
     assert_eq!(unlisted(&watched), [("bad".to_owned(), "no answer within 1 s".to_owned())]);
     server.remove_hook(hook);
-    // The next attempt may still have been asked before.
+    // The next attempt may have begun before that.
     let reported = watched.reported_all(2).await;
     assert_eq!(reported, ["started bad/1", "synced 2"]);
 }
 
 #[tokio::test]
-async fn what_there_is_no_room_for_is_unresolved_and_hides_nothing_else() {
+async fn a_container_without_room_is_unresolved_and_hides_no_other() {
     let server = Server::builder().start().unwrap();
-    // Of 192 KiB for all names and labels.
+    // With room for 192 KiB of names and labels.
     for id in ["many/1", "many/2", "many/3", "many/4"] {
         server.run(ContainerSpec::new(id).label("long", "x".repeat(50 * 1024))).unwrap();
     }
@@ -156,7 +156,7 @@ async fn what_there_is_no_room_for_is_unresolved_and_hides_nothing_else() {
     assert!(status.unlisted.is_empty() && status.unresolved.total() == 1, "{status}");
     let unresolved = status.unresolved.containers()[0].clone();
     let why = unresolved.error.to_string();
-    assert!(why.contains("have more than 196608 bytes; the client can be configured"), "{why}");
+    assert!(why.contains("take more than 196608 bytes; the client can be configured"), "{why}");
     let gone = names.iter().find(|name| *name != "many/small").unwrap();
     server.exit(gone, 0).unwrap();
     let reported = watched.reported_all(2).await;
@@ -194,7 +194,7 @@ async fn a_namespace_that_vanishes_before_it_is_listed_is_no_error() {
 }
 
 #[tokio::test]
-async fn ignored_namespaces_with_tasks_are_known_where_nothing_else_is_alive() {
+async fn ignored_namespaces_with_tasks_are_known_if_nothing_else_is_alive() {
     for (alive, over, hangs, expected) in [
         (&["moby/1", "k8s.io/1"][..], &[][..], None, &["k8s.io", "moby"][..]),
         (&["moby/1"], &["k8s.io/1"], None, &["moby"]),
@@ -219,7 +219,7 @@ async fn ignored_namespaces_with_tasks_are_known_where_nothing_else_is_alive() {
 }
 
 #[tokio::test]
-async fn without_a_list_of_namespaces_there_is_no_picture() {
+async fn without_a_list_of_namespaces_nothing_is_listed() {
     let server = Server::builder().start().unwrap();
     server.run("web").unwrap();
     let hook = server.on_call(|call| match call.method() {
@@ -233,7 +233,7 @@ async fn without_a_list_of_namespaces_there_is_no_picture() {
 }
 
 #[tokio::test]
-async fn a_connection_that_ends_within_a_list_is_not_the_namespaces_fault() {
+async fn a_connection_lost_within_a_list_is_no_failed_namespace() {
     let server = Server::builder().start().unwrap();
     for nth in 0..100 {
         server.run(format!("many/c{nth}")).unwrap();
@@ -248,7 +248,7 @@ async fn a_connection_that_ends_within_a_list_is_not_the_namespaces_fault() {
 }
 
 #[tokio::test]
-async fn a_container_that_cannot_be_asked_about_stays_as_it_was_known() {
+async fn a_container_that_cannot_be_inspected_stays_as_it_was() {
     let unknown = Process { id: "web".into(), status: Status::Unknown as i32, ..Process::default() };
     let unknown = GetResponse { process: Some(unknown) }.encode_to_vec();
     for verdict in [
@@ -272,7 +272,7 @@ async fn a_container_that_cannot_be_asked_about_stays_as_it_was_known() {
 }
 
 #[tokio::test]
-async fn a_list_that_does_not_know_how_a_task_fares_ends_no_life() {
+async fn an_unknown_task_state_ends_no_life() {
     use whalewatcher_api::containerd::services::tasks::v1::ListTasksResponse;
     let unknown = Process { id: "web".into(), status: Status::Unknown as i32, ..Process::default() };
     let list = ListTasksResponse { tasks: vec![unknown.clone()] }.encode_to_vec();

@@ -1,4 +1,4 @@
-//! What happens to containers, as a subscriber is told.
+//! The life of containers, as a subscriber receives it.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -9,7 +9,7 @@ use whalewatcher_testkit::containerd::{ContainerSpec, Server};
 use crate::watched::{assert_true, watch, watch_by};
 
 #[tokio::test]
-async fn what_is_alive_is_found_in_all_namespaces_with_all_that_is_known_of_it() {
+async fn live_containers_of_all_namespaces_are_found() {
     let server = Server::builder().start().unwrap();
     let web = ContainerSpec::new("shop/4b1ab74f").nerdctl_name("web").project("shop", "web");
     let web = server.run(web).unwrap();
@@ -28,7 +28,7 @@ async fn what_is_alive_is_found_in_all_namespaces_with_all_that_is_known_of_it()
     assert!(found.labels().iter().eq(truth.labels.iter().map(|(key, value)| (key.as_str(), value.as_str()))));
     assert!(watched.container("pausing").paused());
     let counters = watched.watching.status().counters;
-    assert_eq!((counters.lists, counters.inspections), (1, 0), "the list reports all");
+    assert_eq!((counters.lists, counters.inspections), (1, 0), "the list contains everything");
 }
 
 #[tokio::test]
@@ -130,7 +130,7 @@ async fn a_new_container_under_an_old_id_is_an_exit_and_a_start() {
     server.run(ContainerSpec::new("shop/1").nerdctl_name("new")).unwrap();
     assert_eq!(watched.reported_all(2).await, ["exited shop/old 137", "started shop/new"]);
     assert_ne!(watched.container("shop/new").pid(), old);
-    // The same where its end was not told.
+    // The same without an event for its end.
     server.lose_next("/tasks/exit");
     server.remove("shop/1").unwrap();
     server.run(ContainerSpec::new("shop/1").nerdctl_name("newer")).unwrap();
@@ -179,7 +179,7 @@ async fn a_task_without_its_container_is_not_alive() {
     let server = Server::builder().start().unwrap();
     server.run("web").unwrap();
     let mut watched = watch(&server).live().await;
-    // By force, and nobody tells that the task ended.
+    // By force: no event reports the end of the task.
     server.lose_next("/tasks/exit");
     server.remove("web").unwrap();
     assert_eq!(watched.reported().await, "exited web");

@@ -1,4 +1,4 @@
-//! Connections that end, and what happened meanwhile.
+//! Reconnects, and changes during an outage.
 
 use std::time::SystemTime;
 
@@ -8,7 +8,7 @@ use whalewatcher_testkit::containerd::{ContainerSpec, Server};
 use crate::watched::{assert_true, watch};
 
 #[tokio::test]
-async fn an_engine_that_is_killed_and_started_again_is_reported_by_exactly_what_differs() {
+async fn a_restarted_engine_is_reported_by_the_exact_difference() {
     let server = Server::builder().start().unwrap();
     for id in ["stays", "goes", "shop/is-replaced", "shop/pauses", "gone/1"] {
         server.run(id).unwrap();
@@ -17,7 +17,7 @@ async fn an_engine_that_is_killed_and_started_again_is_reported_by_exactly_what_
     server.stop_listening().await;
     let lost = watched.reported().await;
     assert!(lost.starts_with("disconnected "), "{lost}");
-    // Shims live on without containerd.
+    // Shims survive containerd.
     server.exit("goes", 3).unwrap();
     server.remove("shop/is-replaced").unwrap();
     server.run(ContainerSpec::new("shop/is-replaced")).unwrap();
@@ -59,7 +59,7 @@ async fn survivors_are_not_announced_again_however_often_the_connection_ends() {
 }
 
 #[tokio::test]
-async fn how_a_life_ended_meanwhile_is_known_until_its_task_is_deleted() {
+async fn a_missed_exit_is_known_until_its_task_is_deleted() {
     for (is_replaced, expected) in [(false, Some(137)), (true, None)] {
         let server = Server::builder().start().unwrap();
         server.run("shop/web").unwrap();

@@ -1,4 +1,4 @@
-//! Lives that are over before they can be seen.
+//! Lives that end before they can be inspected.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ fn id_and_pid(event: &Event) -> (String, u32) {
 }
 
 #[tokio::test]
-async fn a_life_that_is_over_before_it_is_asked_about_is_reported_with_its_name_and_pid() {
+async fn a_life_too_short_to_inspect_is_reported_with_name_and_pid() {
     let server = Server::builder().first_pid(77).start().unwrap();
     let mut watched = watch(&server).live().await;
     let gate = Gate::closed();
@@ -36,7 +36,7 @@ async fn a_life_that_is_over_before_it_is_asked_about_is_reported_with_its_name_
 }
 
 #[tokio::test]
-async fn of_a_life_whose_container_is_gone_too_the_id_and_the_pid_are_reported() {
+async fn a_life_whose_container_is_gone_is_reported_by_id_and_pid() {
     let server = Server::builder().first_pid(77).start().unwrap();
     let mut watched = watch(&server).live().await;
     let gate = Gate::closed();

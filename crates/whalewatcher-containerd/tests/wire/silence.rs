@@ -1,4 +1,4 @@
-//! What events do not tell: lost ones, and streams that are dead though they look alive.
+//! Missing events: lost ones, and streams or connections that are dead but look alive.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ fn audited(server: &Server) -> Watched {
     watch_with_settings(Client::new(server.endpoint()).unwrap(), settings)
 }
 
-/// How long the stream is silent before it is checked.
+/// The silence before the stream is probed.
 const SILENCE: Duration = Duration::from_millis(20);
 
-/// Each check publishes an event.
+/// Each probe publishes an event.
 fn checked(server: &Server, limit: Duration) -> Watched {
     let settings = Settings::default().with_audits(None).with_probes(SILENCE, limit);
     let client = Client::builder().endpoint(server.endpoint()).probe_every(SILENCE);
@@ -82,7 +82,7 @@ async fn a_quiet_engine_is_asked_again_and_again_and_stays_connected() {
 }
 
 #[tokio::test]
-async fn unless_the_silence_is_long_others_see_nothing_of_the_checks() {
+async fn probes_are_invisible_to_others_unless_the_silence_is_long() {
     let server = Server::builder().start().unwrap();
     let settings = Settings::default().with_audits(None).with_probes(SILENCE, Duration::from_secs(60));
     let watched = watch_with_settings(Client::new(server.endpoint()).unwrap(), settings).live().await;
@@ -93,7 +93,7 @@ async fn unless_the_silence_is_long_others_see_nothing_of_the_checks() {
 }
 
 #[tokio::test]
-async fn an_engine_that_takes_over_the_sockets_path_is_connected_to_though_the_old_one_answers() {
+async fn a_replaced_socket_is_detected_though_the_old_engine_answers() {
     let (minute, often) = (Duration::from_secs(60), Duration::from_millis(50));
     for settings in [
         Settings::default().with_audits(None).with_probes(often, minute),
@@ -106,7 +106,7 @@ async fn an_engine_that_takes_over_the_sockets_path_is_connected_to_though_the_o
         let mut watched = watch_with_settings(client, settings).live().await;
         proxy.inject(Fault::replace_socket(false)).unwrap();
         let reported = watched.reported().await;
-        let expected = format!("another socket is bound at {} by now", proxy.endpoint());
+        let expected = format!("another socket is bound at {} now", proxy.endpoint());
         assert!(reported.starts_with("disconnected ") && reported.contains(&expected), "{reported}");
         assert_eq!(watched.reported().await, "synced 1");
         assert_eq!(server.stats().accepted, 2);
@@ -114,7 +114,7 @@ async fn an_engine_that_takes_over_the_sockets_path_is_connected_to_though_the_o
 }
 
 #[tokio::test]
-async fn where_publishing_is_refused_the_engine_is_asked_for_its_version() {
+async fn where_publishing_is_refused_probes_ask_for_the_version() {
     let server = Server::builder().start().unwrap();
     server.on_call(|call| match call.method() {
         Method::Publish => Verdict::error(Code::PermissionDenied, "not you"),
@@ -129,7 +129,7 @@ async fn where_publishing_is_refused_the_engine_is_asked_for_its_version() {
 }
 
 #[tokio::test]
-async fn an_event_that_cannot_be_understood_has_all_found_out_anew() {
+async fn a_malformed_event_causes_a_full_resync() {
     let server = Server::builder().start().unwrap();
     server.run("web").unwrap();
     let mut watched = watch(&server).live().await;
@@ -138,7 +138,7 @@ async fn an_event_that_cannot_be_understood_has_all_found_out_anew() {
     assert!(reported.starts_with("disconnected an event of type containerd.events.TaskStart"), "{reported}");
     assert_eq!(watched.reported().await, "synced 1", "nothing has changed");
     assert_eq!(watched.watching.status().counters.malformed, 1);
-    // What is not known does not matter.
+    // Unknown events are skipped.
     server.emit("default", "/tasks/start", "containerd.events.TaskLevitated", [0x0a, 0xff]);
     server.exit("web", 0).unwrap();
     assert_eq!(watched.reported().await, "exited web 0");

@@ -1,4 +1,4 @@
-//! The subscription: proven before anything is listed, or made up for.
+//! The subscription: proven before the list, or followed by a second one.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use whalewatcher_testkit::containerd::{Code, Gate, Method, Server, Verdict};
 
 use crate::watched::{assert_true, in_time, watch, watch_by};
 
-/// A server where publishing is none of our rights.
+/// A server that refuses to publish.
 fn without_publishing(code: Code) -> Server {
     let refuse = move |call: &whalewatcher_testkit::containerd::Call| match call.method() {
         Method::Publish => Verdict::error(code, "not you"),
@@ -34,7 +34,7 @@ async fn nothing_is_listed_before_an_event_of_our_own_came_back() {
 }
 
 #[tokio::test]
-async fn what_does_not_come_back_is_published_ever_less_often() {
+async fn our_own_event_is_published_less_and_less_often() {
     let server = Server::builder().start().unwrap();
     let _gate = server.hold_subscriptions();
     let begun = Instant::now();
@@ -45,7 +45,7 @@ async fn what_does_not_come_back_is_published_ever_less_often() {
 }
 
 #[tokio::test]
-async fn a_quiet_engine_is_live_and_our_own_events_are_nobodys_business() {
+async fn a_quiet_engine_is_live_and_our_own_events_are_skipped() {
     let server = Server::builder().start().unwrap();
     let mut watched = watch(&server).live().await;
     assert_eq!(watched.watching.status().counters.events, 0);
@@ -57,7 +57,7 @@ async fn a_quiet_engine_is_live_and_our_own_events_are_nobodys_business() {
 #[tokio::test]
 async fn any_event_proves_the_subscription_and_is_not_lost() {
     let server = Server::builder().start().unwrap();
-    // Our own events get no answer, so they are not published again and again.
+    // Publishing is not answered, so our event is published only once.
     let publishing = Gate::closed();
     let held = publishing.clone();
     let hook = server.on_call(move |call| match call.method() {
@@ -99,14 +99,14 @@ async fn what_happens_between_the_list_and_its_answer_is_reported() {
 }
 
 #[tokio::test]
-async fn where_publishing_is_refused_the_first_event_has_what_was_missed_listed() {
+async fn where_publishing_is_refused_the_first_event_causes_a_list() {
     for code in [Code::Unimplemented, Code::PermissionDenied] {
         let server = without_publishing(code);
         let gate = server.hold_subscriptions();
         server.run("there").unwrap();
         let mut watched = watch(&server).live().await;
         assert_eq!(watched.names(), ["there"]);
-        // Nobody is subscribed yet.
+        // The subscription does not stand yet.
         server.run("missed").unwrap();
         gate.open();
         in_time(server.until_subscriptions(1)).await;
@@ -120,7 +120,7 @@ async fn where_publishing_is_refused_the_first_event_has_what_was_missed_listed(
 }
 
 #[tokio::test]
-async fn where_publishing_is_refused_and_nothing_happens_what_was_missed_is_listed_after_a_while() {
+async fn where_publishing_is_refused_silence_causes_a_list() {
     let server = without_publishing(Code::PermissionDenied);
     let gate = server.hold_subscriptions();
     let mut watched = watch(&server).live().await;
@@ -169,7 +169,7 @@ async fn a_subscription_that_ends_before_its_first_event_or_fails_is_made_again(
 }
 
 #[tokio::test]
-async fn the_server_is_asked_to_leave_out_ignored_namespaces() {
+async fn ignored_namespaces_are_filtered_by_the_server() {
     for (client, ignored) in [
         (Client::builder(), ",namespace!=\"moby\",namespace!=\"k8s.io\""),
         (Client::builder().ignored_namespaces(["shop"]), ",namespace!=\"shop\""),

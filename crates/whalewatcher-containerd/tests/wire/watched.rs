@@ -1,4 +1,4 @@
-//! An engine that is watched, and what a subscriber is told of it.
+//! A watched engine, and the events of its subscriber.
 
 use whalewatcher_containerd::Client;
 use whalewatcher_core::{Container, Settings};
@@ -7,22 +7,22 @@ pub(crate) use whalewatcher_testkit::watched::in_time;
 
 pub(crate) type Watched = whalewatcher_testkit::watched::Watched<Client>;
 
-/// Watches a server.
+/// Watches a server with the default client.
 pub(crate) fn watch(server: &Server) -> Watched {
     watch_by(Client::new(server.endpoint()).unwrap())
 }
 
-/// Watches what the client is configured for.
+/// Watches with this client.
 pub(crate) fn watch_by(client: Client) -> Watched {
     Watched::new(client)
 }
 
-/// The same with settings other than for the back-off, which is short.
+/// Watches with this client and these settings; the back-off is always short.
 pub(crate) fn watch_with_settings(client: Client, settings: Settings) -> Watched {
     Watched::with_settings(client, settings)
 }
 
-/// The picture is what is alive.
+/// Asserts that the portfolio is true.
 pub(crate) fn assert_true(watched: &Watched, server: &Server) {
     let portfolio = watched.watching.portfolio();
     let known = |container: &Container| {

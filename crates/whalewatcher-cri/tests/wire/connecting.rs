@@ -1,4 +1,4 @@
-//! Getting to know a runtime, or learning why not.
+//! The handshake, and its errors.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ async fn refusal(endpoint: String) -> EngineError {
     in_time(Client::new(endpoint).unwrap().connect(&Settings::default())).await.unwrap_err()
 }
 
-/// A server that treats this call so.
+/// Starts a server with this verdict for a method.
 fn treating(method: Method, verdict: Verdict) -> Server {
     let treat = move |call: &Call| if call.method() == method { verdict.clone() } else { Verdict::Pass };
     Server::builder().on_call(treat).start().unwrap()
@@ -50,33 +50,33 @@ async fn the_engines_type_is_as_the_application_calls_it() {
 }
 
 #[tokio::test]
-async fn nobody_there_is_reported_with_a_remedy() {
+async fn a_missing_server_is_reported_with_a_remedy() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("s");
     let error = refusal(socket.display().to_string()).await;
     assert_eq!(error.kind(), ErrorKind::Unreachable);
-    let reported = format!("no such socket: unix://{}: is a CRI runtime running?", socket.display());
+    let reported = format!("no such socket: unix://{}; is a CRI runtime running?", socket.display());
     assert_eq!(error.to_string(), reported);
     drop(UnixListener::bind(&socket).unwrap());
     let error = refusal(socket.display().to_string()).await;
     assert_eq!(error.kind(), ErrorKind::Unreachable);
-    assert!(error.to_string().starts_with("nobody listens at unix://"), "{error}");
+    assert!(error.to_string().starts_with("nothing listens at unix://"), "{error}");
 }
 
 #[tokio::test]
-async fn a_containerd_without_cri_is_reported_with_what_may_be_the_matter() {
+async fn a_containerd_without_cri_is_reported_with_a_hint() {
     let containerd = containerd::Server::builder().start().unwrap();
     let error = refusal(containerd.endpoint()).await;
     assert_eq!(error.kind(), ErrorKind::NotThisEngine);
     assert!(
-        error.to_string().contains("is not a CRI runtime: it does not know RuntimeService.Version"),
+        error.to_string().contains("is not a CRI runtime: it does not implement RuntimeService.Version"),
         "{error}"
     );
     assert!(error.to_string().contains("its CRI plugin switched off"), "{error}");
 }
 
 #[tokio::test]
-async fn a_runtime_that_does_not_want_us_says_why() {
+async fn a_refusal_is_reported_with_its_reason() {
     for (code, kind) in [
         (Code::PermissionDenied, ErrorKind::PermissionDenied),
         (Code::Unauthenticated, ErrorKind::PermissionDenied),
@@ -99,11 +99,11 @@ async fn a_malformed_answer_is_reported_as_such() {
     let huge = Verdict::Garbage(prost::Message::encode_to_vec(&huge).into());
     let error = refusal(treating(Method::Version, huge).endpoint()).await;
     assert_eq!(error.kind(), ErrorKind::Malformed, "{error}");
-    assert!(error.to_string().ends_with("more than the 4194304 that it may have"), "{error}");
+    assert!(error.to_string().ends_with("more than the limit of 4194304"), "{error}");
 }
 
 #[tokio::test]
-async fn a_connection_that_ends_says_what_broke() {
+async fn a_lost_connection_has_its_cause() {
     let error = refusal(treating(Method::Version, Verdict::Close).endpoint()).await;
     assert_eq!(error.kind(), ErrorKind::Disconnected, "{error}");
     assert!(error.to_string().contains("lost the connection to the CRI runtime: "), "{error}");

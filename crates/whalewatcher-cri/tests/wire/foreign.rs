@@ -1,4 +1,4 @@
-//! Whatever else may answer at a socket.
+//! Servers that are not the expected engine.
 
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -10,7 +10,7 @@ use whalewatcher_cri::Client;
 
 use crate::watched::in_time;
 
-/// Somebody who answers each connection with these bytes once something was asked, and closes it.
+/// Starts a server that answers each connection with these bytes after the first request, and closes it.
 struct Stranger {
     folder: TempDir,
     _task: AbortOnDropHandle<()>,
@@ -38,7 +38,7 @@ impl Stranger {
 }
 
 #[tokio::test]
-async fn what_does_not_speak_http2_is_reported_so() {
+async fn a_server_without_http2_is_reported_as_such() {
     for answer in [
         &b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n400 Bad Request"
             [..],
@@ -54,8 +54,11 @@ async fn what_does_not_speak_http2_is_reported_so() {
 }
 
 #[tokio::test]
-async fn one_who_hangs_up_is_a_lost_connection() {
+async fn a_server_that_closes_at_once_is_a_lost_connection() {
     let error = Stranger::saying(b"").refusal().await;
     assert_eq!(error.kind(), ErrorKind::Disconnected, "{error}");
-    assert!(error.to_string().ends_with("hung up without a word: is it a CRI runtime?"), "{error}");
+    assert!(
+        error.to_string().ends_with("closed the connection immediately: is this a CRI runtime?"),
+        "{error}"
+    );
 }

@@ -1,5 +1,5 @@
-//! containerd's own events as hints, where those of its CRI plugin would be taken from the kubelet. They are ahead of what
-//! CRI says, and tell of containers that are none of its.
+//! containerd's own events as hints, where those of its CRI plugin would be taken from the kubelet. They are ahead of CRI,
+//! and include containers that do not belong to it.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ fn unaudited(server: &Server) -> Watched {
     watch_with_settings(client(server), Settings::default().with_audits(None))
 }
 
-/// Calls of this method of containerd's own wait until the gate returned is open.
+/// Holds the calls of this method of containerd's own API until the returned gate is opened.
 fn hold(server: &Server, method: containerd::Method) -> Gate {
     let gate = Gate::closed();
     let held = gate.clone();
@@ -72,7 +72,7 @@ async fn another_client_gets_every_event_of_the_runtime() {
     }
     assert_eq!(in_time(events).await.unwrap().len(), 32);
     assert_eq!(watched.reported_all(21).await.len(), 21);
-    assert_eq!(server.stats().subscribed, 1, "nobody else asked for them");
+    assert_eq!(server.stats().subscribed, 1, "no other client subscribed");
 }
 
 #[tokio::test]
@@ -96,7 +96,7 @@ async fn a_start_is_waited_for_until_cri_says_so_too() {
 }
 
 #[tokio::test]
-async fn a_start_that_cri_is_slow_to_confirm_is_asked_for_again_and_takes_no_place_meanwhile() {
+async fn an_unconfirmed_start_is_retried_and_blocks_nothing() {
     let server = server(Flavour::Containerd1_7);
     let pod = server.run_pod("p").unwrap();
     let mut watched = unaudited(&server).live().await;
@@ -112,7 +112,7 @@ async fn a_start_that_cri_is_slow_to_confirm_is_asked_for_again_and_takes_no_pla
 }
 
 #[tokio::test]
-async fn what_has_ended_does_not_come_back_whatever_cri_still_says() {
+async fn what_has_ended_does_not_come_back() {
     for flavour in BEFORE_2_0 {
         let server = server(flavour);
         let pod = server.run_pod("p").unwrap();
@@ -121,7 +121,7 @@ async fn what_has_ended_does_not_come_back_whatever_cri_still_says() {
         let mut watched = watch_with_settings(client(&server), settings).live().await;
         server.begin_exit(&web, 3).unwrap();
         assert_eq!(watched.reported().await, "exited web 3");
-        // Longer than an audit has its suspects explained by events.
+        // Longer than the grace period of an audit.
         let lists = server.stats().requests.of(Method::ListContainers);
         in_time(server.until(|stats| stats.requests.of(Method::ListContainers) >= lists + 30)).await;
         assert!(watched.next().now_or_never().is_none());
@@ -134,7 +134,7 @@ async fn what_has_ended_does_not_come_back_whatever_cri_still_says() {
 }
 
 #[tokio::test]
-async fn nor_does_it_come_back_on_another_connection() {
+async fn what_has_ended_stays_so_on_the_next_connection() {
     let server = server(Flavour::Containerd1_7);
     let pod = server.run_pod("p").unwrap();
     let web = server.run(&pod, "web").unwrap();
@@ -158,7 +158,7 @@ async fn what_ends_while_the_first_list_is_on_its_way_is_no_ghost() {
     let mut watched = unaudited(&server);
     in_time(gate.until_waiting(1)).await;
     server.begin_exit(&web, 3).unwrap();
-    // What comes after it was read, too.
+    // Also what happens after it was read.
     let later = server.run(&pod, "later").unwrap();
     in_time(server.until(|stats| stats.requests.of_id(Method::ContainerStatus, &later) >= 1)).await;
     gate.open();
@@ -169,14 +169,14 @@ async fn what_ends_while_the_first_list_is_on_its_way_is_no_ghost() {
 }
 
 #[tokio::test]
-async fn what_ended_before_anybody_subscribed_is_over_once_its_task_is_deleted() {
+async fn what_ended_before_the_subscription_is_over_once_its_task_is_deleted() {
     for flavour in BEFORE_2_0 {
         let server = server(flavour);
         let pod = server.run_pod("p").unwrap();
         let web = server.run(&pod, "web").unwrap();
         server.begin_exit(&web, 3).unwrap();
         let mut watched = unaudited(&server).live().await;
-        assert!(watched.names().contains(&"web".to_owned()), "as CRI still says");
+        assert!(watched.names().contains(&"web".to_owned()), "as CRI still reports");
         server.finish_exit(&web).unwrap();
         assert_eq!(watched.reported().await, "exited web 3");
         assert_true(&watched, &server);
@@ -184,7 +184,7 @@ async fn what_ended_before_anybody_subscribed_is_over_once_its_task_is_deleted()
 }
 
 #[tokio::test]
-async fn what_ended_before_the_subscription_is_over_though_cri_has_not_noted_it() {
+async fn what_ended_before_the_subscription_is_over_though_cri_lists_it() {
     for flavour in BEFORE_2_0 {
         let server = server(flavour);
         let pod = server.run_pod("p").unwrap();
@@ -193,7 +193,7 @@ async fn what_ended_before_the_subscription_is_over_though_cri_has_not_noted_it(
         server.containerd().delete_task(&format!("k8s.io/{web}")).unwrap();
         let gate = hold(&server, containerd::Method::TasksList);
         let mut watched = unaudited(&server).live().await;
-        assert!(watched.names().contains(&"web".to_owned()), "as CRI still says");
+        assert!(watched.names().contains(&"web".to_owned()), "as CRI still reports");
         gate.open();
         assert_eq!(watched.reported().await, "exited web");
         let counters = watched.watching.status().counters;
@@ -202,7 +202,7 @@ async fn what_ended_before_the_subscription_is_over_though_cri_has_not_noted_it(
 }
 
 #[tokio::test]
-async fn what_was_started_before_the_subscription_is_there_once_cri_has_noted_it() {
+async fn what_started_before_the_subscription_is_there_once_cri_lists_it() {
     for flavour in BEFORE_2_0 {
         let server = server(flavour);
         let pod = server.run_pod("p").unwrap();
@@ -239,7 +239,7 @@ async fn a_sandbox_that_is_no_container_of_containerds_is_alive_without_a_task()
 }
 
 #[tokio::test]
-async fn where_tasks_cannot_be_listed_a_second_list_shows_what_was_started_before_the_subscription() {
+async fn where_tasks_cannot_be_listed_a_second_list_shows_missed_starts() {
     let server = server(Flavour::Containerd1_7);
     server.containerd().on_call(|call| match call.method() {
         containerd::Method::TasksList => containerd::Verdict::error(containerd::Code::PermissionDenied, "no"),
@@ -256,7 +256,7 @@ async fn where_tasks_cannot_be_listed_a_second_list_shows_what_was_started_befor
 }
 
 #[tokio::test]
-async fn what_a_list_shows_needs_no_answer_of_whose_it_is() {
+async fn a_listed_container_needs_no_owner() {
     let server = server(Flavour::Containerd1_7);
     let pod = server.run_pod("p").unwrap();
     let settings = Settings::default().with_audits(Duration::from_millis(50));
@@ -276,12 +276,12 @@ async fn what_a_list_shows_needs_no_answer_of_whose_it_is() {
 }
 
 #[tokio::test]
-async fn lives_that_are_over_before_cri_knows_of_them_are_reported_once_in_their_order() {
+async fn lives_too_short_for_cri_are_reported_in_order() {
     for flavour in BEFORE_2_0 {
         let server = server(flavour);
         let pod = server.run_pod("p").unwrap();
         let mut watched = unaudited(&server).live().await;
-        // Its end comes before its start is asked about.
+        // Its exit arrives before its owner is requested.
         let short = server.create(&pod, ContainerSpec::new("short").annotation("a", "b")).unwrap();
         let pid = server.begin_start(&short).unwrap();
         in_time(server.until(|stats| stats.requests.of_id(Method::ContainerStatus, &short) >= 1)).await;
@@ -333,7 +333,7 @@ async fn execs_end_no_container() {
 }
 
 #[tokio::test]
-async fn containers_in_the_same_namespace_that_are_not_cris_do_no_harm() {
+async fn other_containers_in_the_namespace_are_ignored() {
     for flavour in BEFORE_2_0 {
         let server = server(flavour);
         let pod = server.run_pod("p").unwrap();
@@ -360,7 +360,7 @@ async fn containers_in_the_same_namespace_that_are_not_cris_do_no_harm() {
 }
 
 #[tokio::test]
-async fn where_containerd_does_not_report_whose_a_container_is_it_is_waited_for_a_moment() {
+async fn an_unknown_owner_is_waited_for_briefly() {
     let server = server(Flavour::Containerd1_7);
     let mut watched = unaudited(&server).live().await;
     let containerd = server.containerd();
@@ -381,7 +381,7 @@ async fn where_containerd_does_not_report_whose_a_container_is_it_is_waited_for_
 }
 
 #[tokio::test]
-async fn pauses_are_nothing_in_cri() {
+async fn pauses_are_ignored() {
     let server = server(Flavour::Containerd1_7);
     let pod = server.run_pod("p").unwrap();
     let web = server.run(&pod, "web").unwrap();

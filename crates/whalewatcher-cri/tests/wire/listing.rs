@@ -1,4 +1,4 @@
-//! Lists: what they cost, what is in them, and what is not as it should be.
+//! Lists: their cost, their content, and malformed ones.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::watched::{
     Watched, assert_true, client, in_time, lists, server, statuses, watch, watch_by, watch_with_settings,
 };
 
-/// So many pods with as many containers each.
+/// Starts this many pods with as many containers each.
 fn with_pods(server: &Server, pods: usize, containers: usize) {
     for pod in 0..pods {
         let sandbox = server.run_pod(PodSpec::new(format!("p{pod}")).namespace("shop")).unwrap();
@@ -38,7 +38,7 @@ async fn a_list_costs_two_requests_and_a_status_of_each_container_and_sandbox() 
         let stats = server.stats();
         assert_eq!(statuses(&stats), (60, 20), "{flavour:?}");
         if flavour != Flavour::Containerd1_7 {
-            // Where events are polled for, they are asked for again by now.
+            // Where changes are polled, the next poll has been made by now.
             assert_eq!(lists(&stats), (1, 1), "{flavour:?}");
         }
         assert_true(&watched, &server);
@@ -51,7 +51,7 @@ async fn a_list_costs_two_requests_and_a_status_of_each_container_and_sandbox() 
 }
 
 #[tokio::test]
-async fn labels_report_the_pod_whoever_made_it_and_annotations_are_labels() {
+async fn labels_name_the_pod_and_contain_annotations() {
     let server = server(Flavour::Containerd2_1);
     let kubelets =
         PodSpec::new("web").namespace("shop").uid("u-1").label("app", "x").annotation("team", "blue");
@@ -69,11 +69,11 @@ async fn labels_report_the_pod_whoever_made_it_and_annotations_are_labels() {
     assert_eq!(busybox.labels().get("io.kubernetes.pod.name"), Some("tool"));
     let nginx = watched.container("nginx");
     assert_eq!(nginx.labels().get("io.kubernetes.annotation/note"), Some("n"));
-    assert_eq!(statuses(&server.stats()), (2, 2), "the list reported of the sandboxes");
+    assert_eq!(statuses(&server.stats()), (2, 2), "the list contained the sandboxes");
 }
 
 #[tokio::test]
-async fn lists_beyond_4_mib_are_taken_and_those_beyond_the_runtimes_own_limit_are_reported() {
+async fn lists_beyond_4_mib_are_read_and_too_large_ones_reported() {
     let server = server(Flavour::Containerd2_1);
     for nth in 0..400 {
         let huge = || "x".repeat(16_000);
@@ -96,7 +96,7 @@ async fn lists_beyond_4_mib_are_taken_and_those_beyond_the_runtimes_own_limit_ar
 
 #[tokio::test]
 async fn what_is_over_is_not_even_asked_for() {
-    // Together it would be more than the runtime sends.
+    // Together they would be more than the runtime sends.
     let server = Server::builder().largest_message(64 << 10).start().unwrap();
     let huge = || "x".repeat(4_000);
     let alive = server.run_pod("alive").unwrap();
@@ -115,7 +115,7 @@ async fn what_is_over_is_not_even_asked_for() {
 }
 
 #[tokio::test]
-async fn states_that_nobody_knows_are_not_alive() {
+async fn unknown_states_are_not_alive() {
     let server = server(Flavour::CrioWithEvents);
     let sandbox = server.run_pod("p").unwrap();
     for state in [2, 3, 4, 99, -1] {
@@ -134,7 +134,7 @@ async fn states_that_nobody_knows_are_not_alive() {
 }
 
 #[tokio::test]
-async fn a_status_that_hangs_or_fails_delays_nobody_and_is_asked_for_again() {
+async fn a_failed_or_hanging_status_delays_no_other_and_is_retried() {
     let server = server(Flavour::Containerd2_1);
     with_pods(&server, 1, 40);
     let sandbox = server.run_pod("p").unwrap();
@@ -145,7 +145,7 @@ async fn a_status_that_hangs_or_fails_delays_nobody_and_is_asked_for_again() {
     let limit = Duration::from_secs(1);
     let settings = Settings::default().with_audits(None).with_limits(limit, limit, limit);
     let mut watched = watch_with_settings(client(&server), settings);
-    // All others, with both sandboxes, while the slow one is still awaited.
+    // All others and both sandboxes, while the slow one is still in flight.
     for _ in 0..42 {
         let reported = watched.reported().await;
         assert!(
@@ -192,7 +192,7 @@ async fn a_list_that_fails_is_reported_and_asked_for_again() {
 }
 
 #[tokio::test]
-async fn what_the_runtime_reports_can_be_kept_of_each_container_and_sandbox() {
+async fn a_rucksack_is_packed_for_each_container_and_sandbox() {
     let server = server(Flavour::Crio);
     let sandbox = server.run_pod("p").unwrap();
     server.run(&sandbox, ContainerSpec::new("web").image("busybox:1.36")).unwrap();
@@ -216,7 +216,7 @@ async fn what_the_runtime_reports_can_be_kept_of_each_container_and_sandbox() {
 }
 
 #[tokio::test]
-async fn a_host_of_two_thousand_pods_with_long_annotations_keeps_within_the_default_limits() {
+async fn pods_with_long_annotations_keep_within_the_limits() {
     const UID: &str = "8f9d0c5e-2f3f-4c55-9d0b-3a7c1f0a5b6e";
     let server = server(Flavour::Containerd2_1);
     let long = "x".repeat(1024);

@@ -1,4 +1,4 @@
-//! Lives as the runtime's events tell them.
+//! The life of containers, by the runtime's events.
 
 use whalewatcher_testkit::cri::{ContainerEventType, ContainerSpec, Fate, Flavour, Method, PodSpec};
 
@@ -47,7 +47,7 @@ async fn containers_end_and_are_replaced_within_a_pod_that_lives_on() {
 }
 
 #[tokio::test]
-async fn execs_and_containers_that_are_never_started_are_nothing() {
+async fn execs_and_unstarted_containers_are_ignored() {
     for flavour in TELLING {
         let server = server(flavour);
         let sandbox = server.run_pod("web").unwrap();
@@ -107,7 +107,7 @@ async fn events_that_come_twice_late_or_after_the_end_change_nothing() {
 }
 
 #[tokio::test]
-async fn a_sandbox_whose_end_is_reported_by_nothing_but_its_removal_is_gone_then() {
+async fn the_removal_of_a_sandbox_ends_it() {
     let server = server(Flavour::Containerd2_1);
     let sandbox = server.run_pod("web").unwrap();
     let web = server.run(&sandbox, "web").unwrap();
@@ -124,7 +124,7 @@ async fn a_sandbox_whose_end_is_reported_by_nothing_but_its_removal_is_gone_then
 }
 
 #[tokio::test]
-async fn events_of_nobody_and_of_kinds_that_are_not_known_do_no_harm() {
+async fn malformed_and_unknown_events_do_no_harm() {
     use whalewatcher_api::cri::v1::ContainerEventResponse;
     let server = server(Flavour::Containerd2_1);
     let sandbox = server.run_pod("web").unwrap();
@@ -148,7 +148,7 @@ async fn events_of_nobody_and_of_kinds_that_are_not_known_do_no_harm() {
 }
 
 #[tokio::test]
-async fn watchers_of_one_client_are_reported_of_the_same_lives() {
+async fn watchers_of_one_client_see_the_same_lives() {
     for flavour in TELLING {
         let server = server(flavour);
         let pod = server.run_pod("p").unwrap();

@@ -1,4 +1,4 @@
-//! The client against CRI runtimes on a socket, played by the test kit, and against what is none.
+//! The client against the test kit's CRI runtimes on a socket, and against other servers.
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod connecting;

@@ -1,4 +1,4 @@
-//! PIDs, which only verbose statuses tell, in the runtime's own words.
+//! PIDs, which only verbose statuses contain, in a format of each runtime.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use whalewatcher_testkit::cri::{Code, Flavour, Info, Method, PodSpec};
 use crate::watched::{assert_true, client, in_time, server, watch, watch_with_settings};
 
 #[tokio::test]
-async fn whose_pid_is_reported_late_is_shown_as_soon_as_it_is() {
+async fn a_late_pid_is_shown_once_reported() {
     let server = server(Flavour::Containerd2_1);
     let sandbox = server.run_pod("p").unwrap();
     let late = server.run(&sandbox, "late").unwrap();
@@ -70,7 +70,7 @@ async fn what_runs_without_a_pid_is_unresolved_until_it_has_one_or_is_over() {
 }
 
 #[tokio::test]
-async fn sandboxes_of_cri_o_without_a_process_are_not_alive_and_asked_about_once() {
+async fn sandboxes_without_a_process_are_not_alive_and_inspected_once() {
     for flavour in [Flavour::CrioWithEvents, Flavour::Crio] {
         let server = server(flavour);
         let bare = server.run_pod(PodSpec::new("bare").without_infra_container()).unwrap();
@@ -84,7 +84,7 @@ async fn sandboxes_of_cri_o_without_a_process_are_not_alive_and_asked_about_once
         in_time(server.until(|stats| stats.requests.of(Method::ListPodSandbox) >= listed + 5)).await;
         assert_eq!(server.stats().requests.of_id(Method::PodSandboxStatus, &bare), 1, "{flavour:?}");
         assert_eq!(watched.watching.status().unresolved.total(), 1, "what cannot be read may have a process");
-        // What is not alive has no end.
+        // A sandbox that was never alive has no exit.
         server.exit(&web, 0).unwrap();
         assert_eq!(watched.reported().await, "exited web 0");
         server.remove(&bare).unwrap();

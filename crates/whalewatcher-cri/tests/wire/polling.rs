@@ -1,4 +1,4 @@
-//! Polling, where nobody tells of changes.
+//! Polling, where no events report changes.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ async fn only_what_is_new_costs_a_status() {
 }
 
 #[tokio::test]
-async fn an_audit_beside_it_finds_nothing_to_mend() {
+async fn an_audit_while_polling_finds_no_drift() {
     let server = server(Flavour::Crio);
     let sandbox = server.run_pod("p").unwrap();
     let settings = whalewatcher_core::Settings::default().with_audits(Duration::from_millis(7));
@@ -54,7 +54,7 @@ async fn an_audit_beside_it_finds_nothing_to_mend() {
 }
 
 #[tokio::test]
-async fn a_poll_that_fails_is_made_up_for_by_the_next_and_one_that_fails_again_and_again_is_reported() {
+async fn one_failed_poll_is_retried_and_repeated_failures_disconnect() {
     let server = server(Flavour::Crio);
     let sandbox = server.run_pod("p").unwrap();
     let mut watched = polled(&server).await;
@@ -85,7 +85,7 @@ async fn a_poll_may_take_as_long_as_a_list() {
 }
 
 #[tokio::test]
-async fn a_life_that_ends_between_list_and_status_is_not_reported_and_nobody_is_left() {
+async fn a_life_that_ends_between_list_and_status_is_not_reported() {
     let server = server(Flavour::Crio);
     let sandbox = server.run_pod("p").unwrap();
     let mut watched = polled(&server).await;

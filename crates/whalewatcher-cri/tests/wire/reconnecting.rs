@@ -1,4 +1,4 @@
-//! Connections that end, and what happened meanwhile.
+//! Reconnects, and changes during an outage.
 
 use std::time::{Duration, SystemTime};
 
@@ -18,7 +18,7 @@ const ALL: [Flavour; 5] = [
 ];
 
 #[tokio::test]
-async fn a_runtime_that_is_killed_and_started_again_is_reported_by_exactly_what_differs() {
+async fn a_restarted_runtime_is_reported_by_the_exact_difference() {
     for flavour in ALL {
         let server = server(flavour);
         let pod = server.run_pod(PodSpec::new("a")).unwrap();
@@ -63,7 +63,7 @@ async fn survivors_are_not_announced_again_however_often_the_connection_ends() {
 }
 
 #[tokio::test]
-async fn how_a_life_ended_meanwhile_is_asked_for_of_what_was_known_alone() {
+async fn missed_exits_are_looked_up_for_known_lives_only() {
     let outages = [(false, false), (false, true), (true, false), (true, true)];
     for (flavour, (is_cut, hangs)) in
         ALL.into_iter().flat_map(|flavour| outages.map(|outage| (flavour, outage)))
@@ -75,7 +75,7 @@ async fn how_a_life_ended_meanwhile_is_asked_for_of_what_was_known_alone() {
         let web = server.run(&pod, "web").unwrap();
         let proxy = Proxy::builder().upstream(server.endpoint()).start().unwrap();
         let client = Client::builder().endpoint(proxy.endpoint()).poll_every(Duration::from_millis(10));
-        // What is asked of ends may take a tenth of the time for a list.
+        // Looking up exits may take a tenth of the time limit for lists.
         let (list, other) = (Duration::from_secs(5), Duration::from_secs(10));
         let settings = Settings::default().with_limits(other, list, other);
         let mut watched = watch_with_settings(client.build().unwrap(), settings).live().await;
@@ -88,7 +88,7 @@ async fn how_a_life_ended_meanwhile_is_asked_for_of_what_was_known_alone() {
         server.exit(&web, 137).unwrap();
         let ended = SystemTime::now();
         let asked = server.stats();
-        // An end is an end without them.
+        // Exits are reported without a code then.
         server.on_call(move |call| match hangs && call.method() == Method::ContainerStatus {
             true => Verdict::Hang,
             false => Verdict::Pass,
@@ -102,7 +102,7 @@ async fn how_a_life_ended_meanwhile_is_asked_for_of_what_was_known_alone() {
             event = watched.next().await;
         }
         let EventKind::Exited { container, code } = &event.kind else { panic!("{event}") };
-        // containerd 2.1 keeps its events while nobody asks.
+        // containerd 2.1 keeps events while there is no subscriber.
         let is_kept = is_cut && flavour == Flavour::Containerd2_1;
         let expected = (!hangs || is_kept).then_some(137);
         let outage = format!("{flavour:?}, cut: {is_cut}, hangs: {hangs}");

@@ -1,4 +1,4 @@
-//! Lives that are over before anybody can ask.
+//! Lives that end before they can be inspected.
 
 use futures_util::FutureExt;
 use whalewatcher_testkit::cri::{ContainerEventType, ContainerSpec, Fate, Flavour, Method};
@@ -6,7 +6,7 @@ use whalewatcher_testkit::cri::{ContainerEventType, ContainerSpec, Fate, Flavour
 use crate::watched::{assert_true, in_time, server, watch};
 
 #[tokio::test]
-async fn a_life_that_is_over_before_its_status_can_be_asked_for_is_reported_by_its_events() {
+async fn a_life_too_short_to_inspect_is_reported_by_its_events() {
     for flavour in [Flavour::Containerd2_1, Flavour::CrioWithEvents] {
         let server = server(flavour);
         let sandbox = server.run_pod("p").unwrap();
@@ -28,7 +28,7 @@ async fn a_life_that_is_over_before_its_status_can_be_asked_for_is_reported_by_i
 }
 
 #[tokio::test]
-async fn pods_that_are_over_at_once_leave_their_traces_once_each() {
+async fn short_lived_pods_are_reported_once_each() {
     for flavour in [Flavour::Containerd2_1, Flavour::CrioWithEvents] {
         let server = server(flavour);
         let mut watched = watch(&server).live().await;

@@ -1,4 +1,4 @@
-//! What events do not tell: lost ones, and connections that are dead though they look alive.
+//! Missing events: lost ones, and streams or connections that are dead but look alive.
 
 use std::time::Duration;
 
@@ -60,14 +60,14 @@ async fn a_runtime_that_hangs_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_runtime_that_takes_over_the_sockets_path_is_connected_to_though_the_old_one_answers() {
+async fn a_replaced_socket_is_detected_though_the_old_runtime_answers() {
     let (minute, often) = (Duration::from_secs(60), Duration::from_millis(50));
     let neither = || Settings::default().with_audits(None).with_probes(None, minute);
     for (flavour, settings) in [
         (Flavour::Containerd2_1, neither().with_probes(often, minute)),
         (Flavour::Containerd2_1, neither().with_audits(often)),
         (Flavour::Containerd1_7, neither().with_probes(often, minute)),
-        // By polling it is seen too.
+        // Polling notices it too.
         (Flavour::Crio, neither()),
     ] {
         let server = server(flavour);
@@ -77,7 +77,7 @@ async fn a_runtime_that_takes_over_the_sockets_path_is_connected_to_though_the_o
         let mut watched = watch_with_settings(client, settings).live().await;
         proxy.inject(Fault::replace_socket(false)).unwrap();
         let reported = watched.reported().await;
-        let expected = format!("another socket is bound at {} by now", proxy.endpoint());
+        let expected = format!("another socket is bound at {} now", proxy.endpoint());
         assert!(reported.starts_with("disconnected ") && reported.contains(&expected), "{reported}");
         assert_eq!(watched.reported().await, "synced 1", "{flavour:?}");
         assert_eq!(server.stats().accepted, 2);
@@ -85,7 +85,7 @@ async fn a_runtime_that_takes_over_the_sockets_path_is_connected_to_though_the_o
 }
 
 #[tokio::test]
-async fn whoever_says_nothing_at_all_is_given_up() {
+async fn a_silent_connection_is_given_up() {
     let server = server(Flavour::Containerd2_1);
     server.run_pod("p").unwrap();
     server.receive(Reception::Silence);
@@ -98,9 +98,9 @@ async fn whoever_says_nothing_at_all_is_given_up() {
 }
 
 #[tokio::test]
-async fn an_event_that_cannot_be_understood_has_all_found_out_anew() {
+async fn a_malformed_event_causes_a_full_resync() {
     let server = server(Flavour::Containerd2_1);
-    // What comes first is whatever happens first once it stands.
+    // The first event is whatever happens first once the subscription stands.
     let hook = server.on_answer(|call, _| match call.method() {
         Method::GetContainerEvents => Verdict::Garbage(vec![0x0a, 0xff].into()),
         _ => Verdict::Pass,

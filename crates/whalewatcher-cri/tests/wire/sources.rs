@@ -1,4 +1,4 @@
-//! Where changes come from: chosen at each connection, and told by the status.
+//! The source of changes: chosen with each connection, and shown by the status.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::watched::{Watched, assert_true, in_time, lists, server, watch, watch_
 const EVERY: Duration = Duration::from_millis(10);
 const POLLING: ChangeSource = ChangeSource::Polling { every: EVERY };
 
-/// What there is where the runtime's own events would be taken from the kubelet.
+/// The source where the runtime's own events would be taken from the kubelet.
 const BEFORE_2_0: ChangeSource = if cfg!(feature = "containerd") { ChangeSource::Hints } else { POLLING };
 
 fn source(watched: &Watched) -> Option<ChangeSource> {
@@ -19,7 +19,7 @@ fn source(watched: &Watched) -> Option<ChangeSource> {
 }
 
 #[tokio::test]
-async fn the_source_is_the_best_that_harms_nobody() {
+async fn the_best_harmless_source_is_chosen() {
     for (flavour, expected, asked) in [
         (Flavour::Containerd1_6, BEFORE_2_0, 0),
         (Flavour::Containerd1_7, BEFORE_2_0, 0),
@@ -44,7 +44,7 @@ async fn the_source_is_the_best_that_harms_nobody() {
 }
 
 #[tokio::test]
-async fn who_wants_to_poll_asks_for_no_events_of_any_kind() {
+async fn configured_polling_subscribes_to_no_events() {
     for flavour in [Flavour::Containerd1_7, Flavour::Containerd2_1, Flavour::CrioWithEvents] {
         let server = server(flavour);
         let sandbox = server.run_pod("p").unwrap();
@@ -63,7 +63,7 @@ async fn who_wants_to_poll_asks_for_no_events_of_any_kind() {
 }
 
 #[tokio::test]
-async fn a_containerd_of_which_nobody_knows_how_old_it_is_is_not_asked_for_its_events() {
+async fn a_containerd_of_unknown_version_is_not_asked_for_events() {
     for version in ["", "unknown", "v1.7.99-dev", "2.0.0-rc.1", "main"] {
         let server = Server::builder().version("containerd", version).start().unwrap();
         server.run_pod("p").unwrap();
@@ -74,7 +74,7 @@ async fn a_containerd_of_which_nobody_knows_how_old_it_is_is_not_asked_for_its_e
 }
 
 #[tokio::test]
-async fn who_does_not_know_or_want_to_report_events_is_polled_on_the_same_connection() {
+async fn a_runtime_without_events_is_polled_on_the_same_connection() {
     for (verdict, why) in [
         (
             Verdict::error(Code::Unimplemented, "unknown method"),
@@ -110,13 +110,13 @@ async fn who_does_not_know_or_want_to_report_events_is_polled_on_the_same_connec
 }
 
 #[tokio::test]
-async fn a_stream_that_ends_a_moment_after_it_seemed_to_stand_is_polled_for_too() {
+async fn a_stream_that_ends_early_is_replaced_by_polling() {
     let server = server(Flavour::Crio);
     let gate = server.hold(Method::GetContainerEvents, None);
     let sandbox = server.run_pod("p").unwrap();
     let mut watched = watch(&server).live().await;
     assert_eq!(source(&watched), Some(ChangeSource::Events));
-    // Nobody tells of it.
+    // No event reports it.
     server.run(&sandbox, "web").unwrap();
     gate.open();
     assert_eq!(watched.reported().await, "started web");
@@ -143,7 +143,7 @@ async fn a_stream_that_ends_after_it_reported_something_is_a_lost_connection() {
 }
 
 #[tokio::test]
-async fn another_runtime_at_the_same_socket_is_chosen_for_anew_and_what_did_not_change_is_not_reported() {
+async fn the_source_is_chosen_again_for_another_runtime() {
     let server = server(Flavour::Containerd1_7);
     let sandbox = server.run_pod("p").unwrap();
     let web = server.run(&sandbox, "web").unwrap();

@@ -1,4 +1,4 @@
-//! The subscription, which nothing proves, and what is told again for those who come late.
+//! The subscription, which nothing proves, and events that are replayed to late subscribers.
 
 use futures_util::FutureExt;
 use tokio::time::Duration;
@@ -10,12 +10,12 @@ use crate::watched::{assert_true, client, in_time, lists, server, statuses, watc
 const TELLING: [Flavour; 2] = [Flavour::Containerd2_1, Flavour::CrioWithEvents];
 
 #[tokio::test]
-async fn what_happens_before_the_subscription_stands_is_listed_with_the_first_event() {
+async fn the_first_event_causes_a_second_list() {
     for flavour in TELLING {
         let server = server(flavour);
         let pod = server.run_pod("p").unwrap();
         let there = server.run(&pod, "there").unwrap();
-        // Somebody else has taken what there was to be told again.
+        // Another client has read the events that would be replayed.
         server.on_event(|_| Fate::Vanish);
         let gate = server.hold_subscriptions();
         let mut watched = watch(&server).live().await;
@@ -33,7 +33,7 @@ async fn what_happens_before_the_subscription_stands_is_listed_with_the_first_ev
 }
 
 #[tokio::test]
-async fn what_happens_before_it_stands_is_listed_after_a_while_if_nothing_happens() {
+async fn silence_causes_a_second_list() {
     let server = server(Flavour::Containerd2_1);
     let pod = server.run_pod("p").unwrap();
     let gate = server.hold_subscriptions();
@@ -51,7 +51,7 @@ async fn a_quiet_runtime_is_live_after_a_moment_and_listed_once_more() {
     let server = server(Flavour::Containerd2_1);
     let pod = server.run_pod("p").unwrap();
     server.run(&pod, "web").unwrap();
-    // What is kept is taken.
+    // The kept events are read.
     let first = watch(&server).live().await;
     drop(first);
     in_time(server.until(|stats| stats.open == 0)).await;
@@ -65,7 +65,7 @@ async fn a_quiet_runtime_is_live_after_a_moment_and_listed_once_more() {
 }
 
 #[tokio::test]
-async fn what_is_reported_again_is_nothing() {
+async fn replayed_events_change_nothing() {
     for flavour in TELLING {
         let server = server(flavour);
         let pod = server.run_pod("p").unwrap();
@@ -88,7 +88,7 @@ async fn what_is_reported_again_is_nothing() {
             [format!("started {pod}"), "started web".into(), "synced 2".into()],
             "{flavour:?}"
         );
-        assert_eq!(statuses(&server.stats()), (1, 1), "of what is over nothing is asked");
+        assert_eq!(statuses(&server.stats()), (1, 1), "what is over is not inspected");
         server.run(&pod, "last").unwrap();
         assert_eq!(watched.reported().await, "started last");
         assert!(watched.next().now_or_never().is_none());

@@ -1,4 +1,4 @@
-//! A runtime that is watched, and what a subscriber is told of it.
+//! A watched runtime, and the events of its subscriber.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -10,27 +10,27 @@ pub(crate) use whalewatcher_testkit::watched::in_time;
 
 pub(crate) type Watched = whalewatcher_testkit::watched::Watched<Client>;
 
-/// A server that plays this runtime.
+/// Starts a server that behaves like this runtime.
 pub(crate) fn server(flavour: Flavour) -> Server {
     Server::builder().flavour(flavour).start().unwrap()
 }
 
-/// A client that polls often where it has to.
+/// A client that polls often, if it has to poll.
 pub(crate) fn client(server: &Server) -> Client {
     Client::builder().endpoint(server.endpoint()).poll_every(Duration::from_millis(10)).build().unwrap()
 }
 
-/// Watches a server.
+/// Watches a server with the default client.
 pub(crate) fn watch(server: &Server) -> Watched {
     watch_by(client(server))
 }
 
-/// Watches what the client is configured for.
+/// Watches with this client.
 pub(crate) fn watch_by(client: Client) -> Watched {
     Watched::new(client)
 }
 
-/// The same with settings other than for the back-off, which is short.
+/// Watches with this client and these settings; the back-off is always short.
 pub(crate) fn watch_with_settings(client: Client, settings: Settings) -> Watched {
     Watched::with_settings(client, settings)
 }
@@ -61,7 +61,7 @@ fn expected(alive: Alive) -> Known {
     (alive.id, alive.name, alive.pid, labels, Some(since))
 }
 
-/// The picture is what is alive.
+/// Asserts that the portfolio is true.
 pub(crate) fn assert_true(watched: &Watched, server: &Server) {
     let portfolio = watched.watching.portfolio();
     let mut shown: Vec<_> = portfolio.containers().map(|container| known(container)).collect();
@@ -71,12 +71,12 @@ pub(crate) fn assert_true(watched: &Watched, server: &Server) {
     assert_eq!(shown, alive);
 }
 
-/// How many lists of both kinds there were.
+/// Returns the number of lists of both kinds.
 pub(crate) fn lists(stats: &Stats) -> (u64, u64) {
     (stats.requests.of(Method::ListContainers), stats.requests.of(Method::ListPodSandbox))
 }
 
-/// How many statuses of both kinds were asked for.
+/// Returns the number of requested statuses of both kinds.
 pub(crate) fn statuses(stats: &Stats) -> (u64, u64) {
     (stats.requests.of(Method::ContainerStatus), stats.requests.of(Method::PodSandboxStatus))
 }

@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use jiff::Timestamp;
 use serde::Deserialize;
 use tokio::time::timeout;
+use whalewatcher_adapter::pid_if_named;
 use whalewatcher_core::adapter::EngineIdentity;
 use whalewatcher_core::{EngineError, ErrorKind, Printable};
 
@@ -18,11 +19,12 @@ use crate::api::clock::{EngineClock, date};
 use crate::decode::identity::{Dialect, Info, Version};
 use crate::decode::json;
 use crate::decode::version::{ApiVersion, negotiate};
-use crate::http::answer;
-use crate::http::error;
-use crate::http::peer::engine_pid;
 use crate::http::transport::Transport;
+use crate::http::{answer, error};
 use crate::limits::{MAX_IDENTITY, MAX_SELF};
+
+/// The names of processes that are engines.
+const PROCESSES: [&str; 2] = ["dockerd", "podman"];
 
 const PING: &str = "GET /_ping";
 const VERSION: &str = "GET /version";
@@ -100,7 +102,7 @@ impl Handshake {
         let mut identity = EngineIdentity::new(engine_type, transport.endpoint().as_str());
         identity.id = within_limit("ID", info.id(dialect))?;
         identity.version = within_limit("version", info.server_version.unwrap_or_default())?;
-        identity.pid = engine_pid(transport.peer());
+        identity.pid = pid_if_named(transport.peer(), &PROCESSES);
         Ok(Self { identity, api, clock: EngineClock::new(time, dated), dialect })
     }
 }

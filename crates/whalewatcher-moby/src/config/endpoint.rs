@@ -5,13 +5,11 @@ use std::fmt;
 use std::path::PathBuf;
 
 use http::uri::Authority;
+use whalewatcher_adapter::check_socket_path;
 use whalewatcher_core::{EngineError, ErrorKind, Printable};
 
 /// Docker's default endpoint.
 pub(crate) const DEFAULT_ENDPOINT: &str = "unix:///var/run/docker.sock";
-
-/// The longest path of a unix socket, in bytes: `sockaddr_un` has 108 with the final NUL.
-const MAX_SOCKET_PATH: usize = 107;
 
 const SUPPORTED: &str =
     "unix:///path, /path, tcp://host:port, http://host:port or https://host:port is supported";
@@ -62,17 +60,7 @@ impl Endpoint {
             let message = format!("the socket's path must be absolute, as in unix:///{}", Printable(meant));
             return Err(wrong(text, &message));
         }
-        if path.contains('\0') {
-            return Err(wrong(text, "no path contains a NUL"));
-        }
-        if path.len() > MAX_SOCKET_PATH {
-            let message = format!(
-                "the socket's path has {} bytes and a unix socket's may have {MAX_SOCKET_PATH}: link to it from a \
-                 shorter one",
-                path.len()
-            );
-            return Err(wrong(text, &message));
-        }
+        check_socket_path(path).map_err(|why| wrong(text, &why))?;
         Ok(Self { text: format!("unix://{path}"), address: Address::Unix(path.into()) })
     }
 

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+use whalewatcher_adapter::Excerpt;
 use whalewatcher_core::adapter::ListingEntry;
 use whalewatcher_core::{Container, ContainerId, EngineError};
 
@@ -14,7 +15,7 @@ use crate::decode::json;
 use crate::decode::labels::{self, Text, Texts};
 use crate::decode::uptime::started_within;
 use crate::http::budget::{Body, Share};
-use crate::http::error::{self, Excerpt};
+use crate::http::error;
 use crate::limits::{ENTRY, LABEL};
 
 #[derive(Deserialize)]

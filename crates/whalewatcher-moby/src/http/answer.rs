@@ -7,10 +7,11 @@ use http::{Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use serde::Deserialize;
+use whalewatcher_adapter::Excerpt;
 use whalewatcher_core::{EngineError, ErrorKind};
 
 use crate::http::budget::{Body, Budget};
-use crate::http::error::{self, Excerpt};
+use crate::http::error;
 use crate::limits::MAX_ERROR;
 
 /// Returns an answer with a status of success; any other is an error. `what` names the request.

@@ -8,12 +8,10 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use hyper_util::client::legacy;
+use whalewatcher_adapter::{Chain, Excerpt};
 use whalewatcher_core::{EngineError, ErrorKind, Printable};
 
 use crate::config::endpoint::{Address, Endpoint};
-
-/// How many characters of an engine's text an error contains.
-const EXCERPT: usize = 300;
 
 /// The error for a connection that could not be made.
 pub(crate) fn of_connecting(endpoint: &Endpoint, error: io::Error) -> EngineError {
@@ -191,37 +189,6 @@ pub(crate) fn malformed(what: &str, why: impl fmt::Display) -> EngineError {
     EngineError::new(ErrorKind::Malformed, message)
 }
 
-/// An error with all its causes, in one line.
-struct Chain<'a>(&'a dyn Error);
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = self.0.to_string();
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            let more = error.to_string();
-            if !text.ends_with(&more) {
-                text = format!("{text}: {more}");
-            }
-            cause = error.source();
-        }
-        Excerpt(&text).fmt(f)
-    }
-}
-
-/// Shows a foreign text on one line of bounded length.
-pub(crate) struct Excerpt<'a>(pub(crate) &'a str);
-
-impl fmt::Display for Excerpt<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.0.trim().trim_end_matches('.');
-        match text.char_indices().nth(EXCERPT) {
-            Some((end, _)) => write!(f, "{}…", Printable(&text[..end])),
-            None => Printable(text).fmt(f),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -267,11 +234,5 @@ mod tests {
         assert_eq!(find_name(groups, 998), Some("docker"));
         assert_eq!(find_name(groups, 0), Some("root"));
         assert_eq!(find_name(groups, 5), None);
-    }
-
-    #[test]
-    fn an_excerpt_is_one_line_of_bounded_length() {
-        assert_eq!(Excerpt(" no\nluck\u{1b}. \n").to_string(), r"no\nluck\u{1b}");
-        assert_eq!(Excerpt(&"ü".repeat(400)).to_string(), format!("{}…", "ü".repeat(300)));
     }
 }

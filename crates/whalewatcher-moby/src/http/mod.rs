@@ -4,6 +4,5 @@ pub(crate) mod answer;
 pub(crate) mod budget;
 pub(crate) mod error;
 pub(crate) mod lines;
-pub(crate) mod peer;
 pub(crate) mod pinned_socket;
 pub(crate) mod transport;

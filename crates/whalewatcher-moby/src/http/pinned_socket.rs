@@ -3,40 +3,23 @@
 //! Connections made before still lead to the former engine, which may go on running: neither they nor its events show that
 //! another engine answers at the path by now.
 
-use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::OnceLock;
-use std::time::SystemTime;
 
 use tokio::net::UnixStream;
 use tokio::sync::watch;
+use whalewatcher_adapter::SocketIdentity;
 use whalewatcher_core::{EngineError, ErrorKind, Printable};
 
 /// How many times to connect if the path changes each time while connecting.
 const ATTEMPTS: usize = 10;
 
-/// The file that a path leads to. Filesystems reuse inode numbers, so the time of birth counts too where it is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct FileId {
-    device: u64,
-    inode: u64,
-    born: Option<SystemTime>,
-}
-
-impl FileId {
-    fn of(path: &Path) -> io::Result<Self> {
-        let file = fs::metadata(path)?;
-        Ok(Self { device: file.dev(), inode: file.ino(), born: file.created().ok() })
-    }
-}
-
 /// The socket that all connections of a transport lead to: that of the first connection.
 #[derive(Debug)]
 pub(crate) struct PinnedSocket {
     path: PathBuf,
-    file: OnceLock<FileId>,
+    file: OnceLock<SocketIdentity>,
     replaced: watch::Sender<bool>,
 }
 
@@ -48,10 +31,10 @@ impl PinnedSocket {
     /// Connects to the same socket as before.
     pub(crate) async fn connect(&self) -> io::Result<UnixStream> {
         for _ in 0..ATTEMPTS {
-            let before = FileId::of(&self.path)?;
+            let before = SocketIdentity::at(&self.path)?;
             let stream = UnixStream::connect(&self.path).await?;
             // The path may have changed while connecting.
-            let certain = FileId::of(&self.path).is_ok_and(|after| after == before);
+            let certain = SocketIdentity::at(&self.path).is_ok_and(|after| after == before);
             match self.file.get() {
                 None if !certain => {}
                 file if certain && file.is_none_or(|file| *file == before) => {
@@ -70,7 +53,7 @@ impl PinnedSocket {
     /// Fails if the path leads to another socket by now. One that leads nowhere proves nothing: the engine may go on running.
     pub(crate) fn check(&self) -> Result<(), EngineError> {
         let file = self.file.get();
-        let other = file.is_some_and(|file| FileId::of(&self.path).is_ok_and(|now| now != *file));
+        let other = file.is_some_and(|file| SocketIdentity::at(&self.path).is_ok_and(|now| now != *file));
         if other || *self.replaced.borrow() {
             self.replaced.send_replace(true);
             return Err(self.error());
@@ -99,6 +82,7 @@ impl PinnedSocket {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::future::Future;
     use std::task::{Context, Poll, Waker};
 

@@ -19,13 +19,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tower_service::Service;
+use whalewatcher_adapter::Excerpt;
 use whalewatcher_core::adapter::{Spawner, Tasks};
 use whalewatcher_core::{EngineError, ErrorKind};
 
 use crate::config::endpoint::{Address, Endpoint};
 use crate::config::tls::Tls;
 use crate::http::budget::Budget;
-use crate::http::error::{self, Excerpt};
+use crate::http::error;
 use crate::http::pinned_socket::PinnedSocket;
 
 /// How many idle connections are kept: as many as inspections run at once.

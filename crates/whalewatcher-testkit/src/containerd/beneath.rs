@@ -21,7 +21,7 @@ use super::{
 /// Where the CRI keeps its containers.
 const NAMESPACE: &str = "k8s.io";
 
-/// A containerd that somebody else listens for. Its containers are named by their bare IDs.
+/// A containerd whose socket belongs to another server. Its containers are named by their bare IDs.
 #[derive(Debug)]
 pub(crate) struct Beneath(Arc<Shared>);
 
@@ -82,7 +82,7 @@ impl Beneath {
         self.0.engine.lock().start(&key(id))
     }
 
-    /// The exit is told before the start.
+    /// The exit event precedes the start event.
     pub(crate) fn start_and_exit(&self, id: &str, code: u32) -> Result<u32, Error> {
         let mut engine = self.0.engine.lock();
         let pid = engine.create_task(&key(id))?;

@@ -1,4 +1,4 @@
-//! What a test says about a container, what the engine keeps of it, and what a test is told.
+//! Containers: their specification, the engine's record, and what tests compare with.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -96,7 +96,7 @@ impl From<String> for ContainerSpec {
     }
 }
 
-/// Tells containers apart: IDs are unique only within their namespace.
+/// The key of a container: IDs are unique only within their namespace.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Key {
     pub(super) namespace: Arc<str>,

@@ -1,5 +1,4 @@
-//! The engine itself: its namespaces, containers and tasks, and its events. Every change and the events that tell of it
-//! happen under one short lock.
+//! The engine: its namespaces, containers, tasks and events. Each change and its events happen under one short lock.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -2,7 +2,7 @@
 
 use std::io;
 
-/// Why the engine could not be started or did not do what it was told.
+/// Why the engine was not started, or did not carry out a call of the test.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

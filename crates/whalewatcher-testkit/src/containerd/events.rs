@@ -1,5 +1,4 @@
-//! Events: what they say, and who gets them. As in containerd, queues of subscribers have no limit, and nothing is kept
-//! for those who subscribe later.
+//! Events and their subscribers. As in containerd, the queues have no limit, and nothing is kept for later subscribers.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +21,7 @@ pub struct Event {
     pub namespace: String,
     /// Such as `/tasks/start`.
     pub topic: String,
-    /// Whom it happened to: the ID of a container within its namespace, if it is about one.
+    /// The ID of the container within its namespace, if the event concerns one.
     pub container: Option<String>,
     /// Of an event of a task: the ID of the process, which differs from the container's for one started by exec.
     pub process: Option<String>,
@@ -48,13 +47,13 @@ impl Event {
         }
     }
 
-    /// Whom it is about.
+    /// Returns the container that the event concerns.
     pub(super) fn about(mut self, container: &str) -> Self {
         self.container = Some(container.into());
         self
     }
 
-    /// Which process it is about.
+    /// Returns the process that the event concerns.
     pub(super) fn process(mut self, process: &str) -> Self {
         self.process = Some(process.into());
         self
@@ -92,7 +91,7 @@ pub(super) fn timestamp(time: Timestamp) -> prost_types::Timestamp {
     prost_types::Timestamp { seconds: time.as_second(), nanos: time.subsec_nanosecond() }
 }
 
-/// Those who subscribed, and what is decided about events.
+/// The subscribers, and the decisions about events.
 #[derive(Default)]
 pub(super) struct Hub {
     subscribers: BTreeMap<u64, Subscriber>,
@@ -122,7 +121,7 @@ impl Hub {
         self.fates.pass(event, |event| {
             let envelope = event.envelope();
             for subscriber in subscribers.values().filter(|subscriber| subscriber.filters.matches(event)) {
-                // One that has gone will be unsubscribed in a moment.
+                // A subscriber that is gone is removed soon.
                 let _ = subscriber.queue.send(envelope.clone());
             }
         });

@@ -4,7 +4,7 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Flavour {
-    /// 1.6.20 of Debian 12: it tells its UUID, but neither its PID nor its PID namespace.
+    /// 1.6.20 of Debian 12: it reports its UUID, but neither its PID nor its PID namespace.
     V1_6,
     /// 1.7.24 of Debian 13.
     V1_7,

@@ -6,8 +6,8 @@
 //!
 //! - The response headers of a subscription come only with its first event.
 //! - Events can be published by clients, too. Filters are evaluated by the server.
-//! - A process that was started by exec tells of its end with `/tasks/exit`, as a container's first process does;
-//!   only their IDs tell them apart.
+//! - A process that was started by exec ends with `/tasks/exit`, as a container's first process does;
+//!   only their IDs distinguish them.
 //! - A task has a process before it is started, and stays there, stopped, until it is deleted.
 //! - IDs are unique only within their namespace, which calls have to name in their metadata. Keys here are
 //!   `NAMESPACE/ID`, or just the ID in namespace `default`.

@@ -143,8 +143,8 @@ impl Server {
         self.shared.engine.lock().start(&Key::new(container))
     }
 
-    /// Starts the task, which ends so soon with this code that its end is told before its start. Events:
-    /// `/tasks/create` if it is made, `/tasks/exit`, `/tasks/start`.
+    /// Starts the task, which ends with this code so soon that the exit event precedes the start event. Events:
+    /// `/tasks/create` if it is created, `/tasks/exit`, `/tasks/start`.
     ///
     /// # Errors
     ///
@@ -353,7 +353,7 @@ impl Server {
     }
 
     /// The engine goes away: the socket file is removed, all connections are closed. Its shims and containers live
-    /// on, and can be driven without anybody seeing it. Resolves when no socket is left open.
+    /// on, and can be changed meanwhile. Resolves when no socket is left open.
     pub async fn stop_listening(&self) {
         self.listening.stop().await;
         self.until(|stats| stats.open == 0 && stats.subscriptions == 0).await;
@@ -380,8 +380,7 @@ impl Server {
         self.listen_again()
     }
 
-    /// From now on the engine tells this version of itself, as if it had been upgraded. Best called while it does
-    /// not listen.
+    /// Sets the version that the engine reports, as if it had been upgraded. Best called while it does
     pub fn set_version(&self, version: &str, revision: &str) {
         self.shared.change_identity(|identity| {
             version.clone_into(&mut identity.version);

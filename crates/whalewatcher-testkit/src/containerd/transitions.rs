@@ -1,4 +1,4 @@
-//! How namespaces, containers and tasks change, and which events tell of it in which order, as seen on real ones.
+//! The changes of namespaces, containers and tasks, with the events that report them in the order of real engines.
 
 use whalewatcher_api::containerd::events::{
     ContainerCreate, ContainerDelete, ContainerUpdate, NamespaceCreate, NamespaceDelete, TaskCreate,
@@ -90,7 +90,7 @@ impl State {
         self.emit(Event::of(&key.namespace, "/tasks/start", &event).about(&key.id));
     }
 
-    /// Its process ends so soon that the exit is told before the start.
+    /// Its process ends so soon that the exit event precedes the start event.
     pub(super) fn start_and_exit(&mut self, key: &Key, code: u32) -> Result<(), Error> {
         let pid = self.begin(key)?;
         self.exit(key, code)?;

@@ -66,7 +66,7 @@ impl Server {
         self.shared.engine.lock().begin_start(container)
     }
 
-    /// What [`begin_start`](Self::begin_start) or [`begin_pod`](Self::begin_pod) began is told. Event: `STARTED`, of a
+    /// Completes what [`begin_start`](Self::begin_start) or [`begin_pod`](Self::begin_pod) began. Event: `STARTED`, for a
     /// sandbox after `CREATED`.
     ///
     /// # Errors
@@ -105,7 +105,7 @@ impl Server {
         self.shared.engine.lock().begin_exit(id, code)
     }
 
-    /// What [`begin_exit`](Self::begin_exit) began is told. Event: `STOPPED`.
+    /// Completes what [`begin_exit`](Self::begin_exit) began. Event: `STOPPED`.
     ///
     /// # Errors
     ///
@@ -124,8 +124,8 @@ impl Server {
         self.shared.engine.lock().stop(id)
     }
 
-    /// Stops and removes a container, or a sandbox with all its containers. Events: `STOPPED` and `DELETED` of each,
-    /// but CRI-O tells nothing of a sandbox that it removed.
+    /// Stops and removes a container, or a sandbox with all its containers. Events: `STOPPED` and `DELETED` of each, but
+    /// CRI-O emits none for a removed sandbox.
     ///
     /// # Errors
     ///
@@ -134,7 +134,7 @@ impl Server {
         self.shared.engine.lock().remove(id)
     }
 
-    /// Runs a process in a container, which ends with this code. Only containerd tells of it: `/tasks/exec-added`,
+    /// Runs a process in a container, which ends with this code. Only containerd emits events: `/tasks/exec-added`,
     /// `/tasks/exec-started`, `/tasks/exit`.
     ///
     /// # Errors
@@ -144,8 +144,7 @@ impl Server {
         self.shared.engine.lock().exec(container, exec, code)
     }
 
-    /// It runs out of memory, and lives on. Only containerd tells of it: `/tasks/oom`. When it ends, that is the
-    /// reason.
+    /// It runs out of memory, and lives on. Only containerd emits an event: `/tasks/oom`. When it ends, that is the reason.
     ///
     /// # Errors
     ///
@@ -159,7 +158,7 @@ impl Server {
         self.shared.containerd.continue_with(pid);
     }
 
-    /// What is alive at this moment as the runtime tells it, by ID.
+    /// Returns what is alive now according to the runtime, by ID.
     pub fn truth(&self) -> Vec<Alive> {
         self.shared.engine.lock().truth()
     }
@@ -167,7 +166,7 @@ impl Server {
 
 /// Statuses that are out of order.
 impl Server {
-    /// What the verbose status of a container or a sandbox tells from now on beside the status.
+    /// Sets the additional data in the verbose status of a container or a sandbox.
     ///
     /// # Errors
     ///
@@ -177,8 +176,8 @@ impl Server {
         Ok(())
     }
 
-    /// The number that lists, statuses and events tell from now on in place of the state of a container or a sandbox;
-    /// none to tell the truth again.
+    /// Sets the number that lists, statuses and events contain in place of the state of a container or a sandbox; `None`
+    /// restores the true one.
     ///
     /// # Errors
     ///
@@ -196,7 +195,7 @@ impl Server {
         self.shared.engine.lock().emit(event);
     }
 
-    /// Tells of a container or a sandbox what has not happened, with the statuses that it and its pod have now.
+    /// Emits an event about a container or a sandbox without a cause, with the current statuses of it and its pod.
     ///
     /// # Errors
     ///

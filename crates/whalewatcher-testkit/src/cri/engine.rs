@@ -1,5 +1,4 @@
-//! The runtime itself: its sandboxes and containers, and its events. Every change and the events that tell of it happen
-//! under one short lock.
+//! The runtime: its sandboxes, containers and events. Each change and its events happen
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -32,10 +31,10 @@ pub(super) struct Engine(Mutex<State>);
 
 /// Everything that changes, to be had from [`Engine::lock`].
 pub(super) struct State {
-    /// Owns the tasks; also where nobody can see it.
+    /// Owns the tasks, also where clients cannot see it.
     pub(super) containerd: Arc<Beneath>,
     pub(super) flavour: Flavour,
-    /// Whether the runtime is there. While it is not, nobody makes events.
+    /// Whether the runtime is running. While it is not, there are no events.
     present: bool,
     records: BTreeMap<Arc<str>, Record>,
     hub: Hub,
@@ -69,7 +68,7 @@ pub(super) enum Unnamed {
 
 /// Looking.
 impl State {
-    /// What is told of an ID or its beginning.
+    /// Returns what an ID, or the beginning of one, selects.
     pub(super) fn look_up(&self, id: &str, sandbox: bool) -> Result<&Record, Unnamed> {
         let reported = |record: &&Record| record.is_sandbox() == sandbox && record.is_reported();
         if id.is_empty() {
@@ -95,7 +94,7 @@ impl State {
         Ok(Arc::clone(&record.id))
     }
 
-    /// Those that are told, by their IDs.
+    /// Returns the visible ones, by ID.
     pub(super) fn reported(&self, sandboxes: bool) -> impl Iterator<Item = &Record> {
         self.records.values().filter(move |record| record.is_sandbox() == sandboxes && record.is_reported())
     }
@@ -136,10 +135,10 @@ impl State {
 
 /// Events.
 impl State {
-    /// Tells of a change of a sandbox or a container, with the status of all of its pod.
+    /// Emits the event of a change of a sandbox or a container, with the statuses of its whole pod.
     pub(super) fn report(&mut self, what: ContainerEventType, id: &str, sandbox: &str) {
         let status = self.look_up(sandbox, true).ok();
-        // CRI-O tells nothing of sandboxes that it does not list.
+        // CRI-O emits no events for sandboxes that it does not list.
         let nothing = status.is_none() && self.flavour.is_crio();
         if !self.present || !self.flavour.reports_events() || nothing {
             return;

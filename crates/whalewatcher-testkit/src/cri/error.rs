@@ -4,7 +4,7 @@ use std::io;
 
 use crate::containerd;
 
-/// Why the runtime could not be started or did not do what it was told.
+/// Why the runtime was not started, or did not carry out a call of the test.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -1,4 +1,4 @@
-//! Events of the CRI: who gets them, and what becomes of those that nobody waits for.
+//! Events of the CRI: their subscribers, and what happens to events without one.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -15,13 +15,13 @@ use crate::grpc::Fates;
 
 use super::flavour::Flavour;
 
-/// How long containerd 2 keeps what nobody has asked for.
+/// How long containerd 2 keeps events without a subscriber.
 const KEPT: SignedDuration = SignedDuration::from_mins(5);
 
 /// How many events fit the queue of containerd 1.7 and of CRI-O; those that come when it is full are lost.
 const QUEUE: usize = 1000;
 
-/// What is told to whom.
+/// The events and their subscribers.
 #[derive(Default)]
 pub(super) struct Hub {
     pub(super) fates: Fates<ContainerEventResponse>,
@@ -32,10 +32,10 @@ pub(super) struct Hub {
 struct Audience {
     subscribers: BTreeMap<u64, mpsc::UnboundedSender<Bytes>>,
     last: u64,
-    /// Who got the last event, where they take turns.
+    /// The subscriber that received the last event, where they take turns.
     served: u64,
     kept: VecDeque<(Timestamp, Bytes)>,
-    /// Whether anybody ever subscribed.
+    /// Whether there ever was a subscriber.
     met: bool,
 }
 

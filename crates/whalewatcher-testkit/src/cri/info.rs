@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::Flavour;
 use super::record::{Phase, Record};
 
-/// What a verbose status tells beside the status.
+/// The additional data of a verbose status.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Info {

@@ -1,4 +1,4 @@
-//! What the runtime tells of a sandbox or a container, in the messages of the CRI.
+//! The runtime's messages about sandboxes and containers.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -4,16 +4,16 @@
 //! containers, container events) in the ways of containerd 1.6, 1.7 and 2.1 and of CRI-O, with what surprises their
 //! clients:
 //!
-//! - containerd 1.7 has one queue of events for all who ask: each event goes to one of them only, so a second client
-//!   robs the first. containerd 2 tells everybody, and keeps what happens while nobody listens for the next who does.
+//! - containerd 1.7 has one queue of events for all subscribers: each event goes to only one of them, so a second client
+//!   robs the first. containerd 2 sends all events to each, and keeps those without a subscriber for the next one.
 //!   1.6 does not know the method, CRI-O ends the stream at once unless it is configured otherwise.
 //! - The response headers of a subscription come only with its first event.
 //! - PIDs are in the JSON text of verbose statuses only, which looks different in each runtime. What has ended has PID 0.
 //! - containerd has its own API on the same socket, with a container and a task in namespace `k8s.io` for each sandbox
-//!   and each container. Its events tell of a start before the CRI says so: [`begin_start`](Server::begin_start),
+//!   and each container. Its events report a start before the CRI does: [`begin_start`](Server::begin_start),
 //!   [`begin_pod`](Server::begin_pod) and [`begin_exit`](Server::begin_exit) stop at that moment. See
 //!   [`containerd`](Server::containerd).
-//! - An event carries the statuses of a whole pod, of a sandbox that is gone none. CRI-O tells nothing of such.
+//! - An event carries the statuses of a whole pod, but none of a removed sandbox. CRI-O emits no events for these.
 //! - No message is larger than 16 MiB, of CRI-O 80 MiB.
 //!
 //! Not played: calls that change anything (pods are driven by calls such as [`run_pod`](Server::run_pod) and
@@ -30,7 +30,7 @@
 //! let pod = runtime.run_pod(PodSpec::new("web").namespace("shop"))?;
 //! let nginx = runtime.run(&pod, ContainerSpec::new("nginx").annotation("team", "blue"))?;
 //!
-//! // One status fails twice, the other one tells no PID.
+//! // One status fails twice, the other one contains no PID.
 //! runtime.fail_next(Method::ContainerStatus, 2, Code::Unavailable, "out of luck");
 //! runtime.set_info(&pod, Info::WithoutPid)?;
 //!

@@ -26,21 +26,21 @@ pub(super) struct Record {
     pub(super) infra_container: bool,
     pub(super) created: Timestamp,
     pub(super) phase: Phase,
-    /// What has happened, but is not yet told.
+    /// What has happened but is not visible yet.
     pub(super) under_way: Option<UnderWay>,
     pub(super) started: Option<Timestamp>,
     pub(super) ended: Option<Ended>,
-    /// As far as the runtime tells it; 0 before the start and after the end.
+    /// As the runtime reports it; 0 before the start and after the end.
     pub(super) pid: u32,
     pub(super) out_of_memory: bool,
-    /// Told in place of the true state.
+    /// Reported in place of the true state.
     pub(super) raw_state: Option<i32>,
     pub(super) info: Info,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// A sandbox that nobody is told of yet.
+    /// A sandbox that is not visible yet.
     Hidden,
     Created,
     Running,
@@ -53,7 +53,7 @@ pub(super) struct Ended {
     pub(super) code: i32,
 }
 
-/// What containerd has told, and the CRI has not.
+/// A change that containerd has reported and the CRI has not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum UnderWay {
     Start { pid: u32, at: Timestamp },

@@ -76,7 +76,7 @@ impl Shared {
     }
 }
 
-/// Starting, where it is, and who it is.
+/// Construction, address and identity.
 impl Server {
     /// Makes a server; without more being said, one that plays containerd 2.1 on a socket of its own.
     pub fn builder() -> Builder {
@@ -102,7 +102,7 @@ impl Server {
         self.shared.containerd.clock()
     }
 
-    /// From now on the runtime tells this name and version of itself. Nothing else changes.
+    /// Sets the name and version that the runtime reports. Nothing else changes.
     pub fn set_version(&self, runtime_name: &str, runtime_version: &str) {
         self.shared.set_identity(Identity {
             runtime_name: runtime_name.into(),
@@ -233,7 +233,7 @@ impl Server {
     }
 
     /// The runtime goes away: the socket file is removed, all connections are closed, events that were kept for
-    /// subscribers are lost. Its sandboxes and containers live on, and can be driven without anybody seeing it, and
+    /// subscribers are lost. Its sandboxes and containers live on, and can be changed meanwhile, and
     /// without events. Resolves when no socket is left open.
     pub async fn stop_listening(&self) {
         self.listening.stop().await;

@@ -22,7 +22,7 @@ use super::{
 pub(super) fn version(shared: &Shared, _: &Call, _: &VersionRequest) -> Result<VersionResponse, Status> {
     let identity = shared.identity();
     Ok(VersionResponse {
-        // Of the kubelet's API; nobody ever changed it.
+        // The version of the kubelet's API, which never changed.
         version: "0.1.0".into(),
         runtime_name: identity.runtime_name.clone(),
         runtime_version: identity.runtime_version.clone(),

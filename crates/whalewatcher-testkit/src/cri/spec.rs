@@ -1,4 +1,4 @@
-//! What a test says about pods and containers, and what it is told of those that are alive.
+//! The specification of pods and containers, and what tests compare with.
 
 use std::collections::BTreeMap;
 
@@ -170,7 +170,7 @@ pub struct Pod {
     pub uid: String,
 }
 
-/// A container that runs or a sandbox that is ready, as the runtime tells it: what a watcher should know of it.
+/// A running container or a ready sandbox, as the runtime reports it: what a watcher must find.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Alive {
@@ -182,9 +182,9 @@ pub struct Alive {
     pub name: String,
     /// Its pod.
     pub pod: Pod,
-    /// As the runtime tells them.
+    /// As the runtime reports them.
     pub labels: BTreeMap<String, String>,
-    /// As the runtime tells them.
+    /// As the runtime reports them.
     pub annotations: BTreeMap<String, String>,
     /// Of its process.
     pub pid: u32,

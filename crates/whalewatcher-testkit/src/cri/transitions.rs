@@ -1,5 +1,5 @@
-//! How sandboxes and containers change, and which events tell of it in which order. containerd tells of each start and each
-//! end before its CRI does, so both come in two steps.
+//! The changes of sandboxes and containers, with their events in the order of real runtimes. containerd reports each start
+//! and each exit before its CRI does, so both take two steps.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use super::{
 const PAUSE: &str = "registry.k8s.io/pause:3.10";
 
 impl State {
-    /// The sandbox has its process, but is not told.
+    /// The sandbox has its process, but is not visible.
     pub(super) fn begin_pod(&mut self, spec: PodSpec) -> Result<Arc<str>, Error> {
         let id: Arc<str> = spec.id.unwrap_or_else(new_id).into();
         let uid = spec.uid.unwrap_or_else(new_uid);
@@ -153,7 +153,7 @@ impl State {
         record.started = Some(at);
         record.pid = if record.infra_container { pid } else { 0 };
         let (is_sandbox, sandbox) = (record.is_sandbox(), Arc::clone(record.sandbox_id()));
-        // CRI-O means to tell of a sandbox's making too, but does so before it lists it, which makes it tell nothing.
+        // CRI-O tries to report a created sandbox, but before it lists it, so that there is no event.
         if is_sandbox && !is_crio {
             self.report(Reported::ContainerCreatedEvent, id, &sandbox);
         }
@@ -202,7 +202,7 @@ impl State {
         self.finish_exit(id)
     }
 
-    /// So soon that containerd tells the end before the start. The CRI tells both in their order.
+    /// So soon that containerd reports the exit before the start. The CRI reports both in order.
     pub(super) fn start_and_exit(&mut self, id: &str, code: i32) -> Result<(), Error> {
         self.can_start(id)?;
         let at = self.containerd.tick();
@@ -254,7 +254,7 @@ impl State {
         let record = self.find(id)?;
         let (is_sandbox, sandbox) = (record.is_sandbox(), Arc::clone(record.sandbox_id()));
         self.containerd.remove(id)?;
-        // containerd 2 tells of a sandbox while it still lists it, 1.7 with no status, CRI-O not at all.
+        // containerd 2 reports a sandbox while it still lists it, 1.7 without a status, CRI-O not at all.
         let early = is_sandbox && self.flavour == super::Flavour::Containerd2_1;
         if early {
             self.report(Reported::ContainerDeletedEvent, id, &sandbox);
@@ -266,7 +266,7 @@ impl State {
         Ok(())
     }
 
-    /// A process beside the container's own. Only containerd tells of it.
+    /// A process besides the container's own. Only containerd emits events for it.
     pub(super) fn exec(&mut self, id: &str, exec: &str, code: i32) -> Result<(), Error> {
         if self.find(id)?.phase != Phase::Running {
             return Err(Error::NotRunning(id.into()));

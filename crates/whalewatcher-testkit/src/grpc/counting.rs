@@ -2,7 +2,7 @@
 
 use tokio::sync::watch;
 
-/// Statistics as they are kept.
+/// The statistics of a server.
 #[derive(Debug, Default)]
 pub(crate) struct Counting<S>(watch::Sender<S>);
 
@@ -18,7 +18,7 @@ impl<S: Clone> Counting<S> {
     pub(crate) async fn until(&self, wanted: impl FnMut(&S) -> bool) -> S {
         match self.0.subscribe().wait_for(wanted).await {
             Ok(stats) => stats.clone(),
-            // The sender is borrowed, so it cannot be gone.
+            // The sender is borrowed, so it exists.
             Err(_) => self.now(),
         }
     }

@@ -1,4 +1,4 @@
-//! A call on its way: through the hooks to an answer or a stream of them.
+//! The way of a call: through the hooks to an answer or a stream.
 
 use std::sync::{
     Arc,
@@ -25,21 +25,21 @@ use super::{
     wire::Connection,
 };
 
-/// The server that a call came to.
+/// The server that received a call.
 pub(crate) trait Host: Send + Sync + 'static {
-    /// A call as its hooks see it.
+    /// The call, as hooks see it.
     type Call: Clone + Send + Sync + 'static;
 
     fn hooks(&self) -> &Hooks<Self::Call>;
 
-    /// A call has arrived, and nobody has decided about it.
+    /// A call has arrived and no hook has decided about it yet.
     fn arrived(&self, call: &Self::Call);
 
-    /// In bytes.
+    /// The largest message that the server sends, in bytes.
     fn largest_message(&self) -> usize;
 }
 
-/// One call on its way.
+/// One call.
 pub(crate) struct Exchange<H: Host> {
     host: Arc<H>,
     connection: Connection,
@@ -52,24 +52,24 @@ impl<H: Host> Clone for Exchange<H> {
     }
 }
 
-/// Takes over into a call what its message asks for.
+/// Copies from the message into the call what it requests.
 type Ask<H, M> = fn(&mut <H as Host>::Call, &M);
 
-/// What is answered to a call.
+/// Computes the answer to a call.
 type Answer<H, M, A> = fn(&H, &<H as Host>::Call, &M) -> Result<A, Status>;
 
-/// Registers a subscription. What it returns is encoded already, and ends the subscription when it is dropped.
+/// Registers a subscription. The returned events are encoded; dropping them ends the subscription.
 type Begin<H> = fn(&Arc<H>, &<H as Host>::Call) -> Result<BoxStream<'static, Bytes>, Status>;
 
 type Messages = BoxStream<'static, Result<Bytes, Status>>;
 
-/// As grpc-go refuses what its server does not know.
+/// The error of grpc-go for an unknown method.
 pub(crate) fn unknown_method(path: &str) -> Status {
     let (service, method) = path.trim_start_matches('/').split_once('/').unwrap_or_default();
     Status::unimplemented(format!("unknown method {method} for service {service}"))
 }
 
-/// As grpc-go refuses whole services that its server does not know.
+/// The error of grpc-go for an unknown service.
 #[cfg(feature = "cri")]
 pub(crate) fn unknown_service(path: &str) -> Status {
     let service = path.trim_start_matches('/').split('/').next().unwrap_or_default();
@@ -81,7 +81,7 @@ impl<H: Host> Exchange<H> {
         Self { host, connection, call }
     }
 
-    /// One message is answered by one.
+    /// Answers one message with one.
     pub(crate) async fn unary<M, A>(
         self,
         request: Request<Incoming>,
@@ -95,7 +95,7 @@ impl<H: Host> Exchange<H> {
         Grpc::new(Frames::default()).unary(Unary { exchange: self, ask, answer }, request).await
     }
 
-    /// One message is answered by several at once.
+    /// Answers one message with several at once.
     pub(crate) async fn list<M, A>(
         self,
         request: Request<Incoming>,
@@ -109,7 +109,7 @@ impl<H: Host> Exchange<H> {
         Grpc::new(Frames::default()).server_streaming(List { exchange: self, ask, answer }, request).await
     }
 
-    /// One message is answered by events, when they happen.
+    /// Answers one message with events, as they happen.
     pub(crate) async fn subscribe<M: Message + Default + 'static>(
         self,
         request: Request<Incoming>,
@@ -119,7 +119,7 @@ impl<H: Host> Exchange<H> {
         Grpc::new(Frames::default()).server_streaming(Subscribe { exchange: self, ask, begin }, request).await
     }
 
-    /// What hooks say about the call: bytes to be sent instead of an answer, or where to end a stream.
+    /// Asks the hooks about the call: bytes to send instead of an answer, or where to end a stream.
     async fn before(&self) -> Result<Ruled, Status> {
         self.host.arrived(&self.call);
         self.carry_out(self.host.hooks().before(&self.call).await).await
@@ -146,7 +146,7 @@ impl<H: Host> Exchange<H> {
         std::future::pending().await
     }
 
-    /// As grpc-go refuses to send what is too large.
+    /// Fails as grpc-go does for a message that is too large.
     fn within_limit(&self, message: Vec<u8>) -> Result<Bytes, Status> {
         let limit = self.host.largest_message();
         if message.len() > limit {
@@ -157,7 +157,7 @@ impl<H: Host> Exchange<H> {
         Ok(message.into())
     }
 
-    /// Ends a stream of messages where the hooks want it ended.
+    /// Ends a stream of messages where the hooks decided.
     fn limited(
         self,
         messages: impl Stream<Item = Result<Bytes, Status>> + Send + 'static,
@@ -182,14 +182,14 @@ impl<H: Host> Exchange<H> {
     }
 }
 
-/// What is left to do after the hooks were asked.
+/// The decision of the hooks, as far as it is still to be carried out.
 enum Ruled {
     Go,
     Instead(Bytes),
     Limit(End),
 }
 
-/// Where a stream ends before its time.
+/// Where a stream ends early.
 #[derive(Clone, Copy)]
 struct End {
     count: usize,
@@ -300,7 +300,7 @@ impl<H: Host, M: Message + Default + 'static> ServerStreamingService<M> for Subs
                     }
                 })
                 .boxed();
-            // grpc-go sends the headers with the first message, so nothing is answered before there is one.
+            // grpc-go sends the headers with the first message, so there is no answer before it.
             let first = events.next().await;
             let after = exchange.after(Code::Ok).await?;
             let (instead, end) = streamed([before, after]);
@@ -310,7 +310,7 @@ impl<H: Host, M: Message + Default + 'static> ServerStreamingService<M> for Subs
     }
 }
 
-/// What two rulings come to for a stream.
+/// Combines two rulings for a stream.
 fn streamed(ruled: [Ruled; 2]) -> (Option<Bytes>, Option<End>) {
     let (mut instead, mut end) = (None, None);
     for ruled in ruled {

@@ -1,15 +1,15 @@
-//! What becomes of events before anybody sees them.
+//! Faults of single events: lost, repeated or delayed.
 
-/// What becomes of an event, decided by a test.
+/// The fate of an event, decided by a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// It is delivered.
     Deliver,
-    /// It is lost, as those are that an engine fails to forward.
+    /// It is lost, as if the engine had failed to forward it.
     Vanish,
     /// It is delivered twice.
     Duplicate,
-    /// It is delivered after the next one that is.
+    /// It is delivered after the next delivered event.
     Postpone,
 }
 
@@ -19,7 +19,7 @@ type Selection<E> = Box<dyn Fn(&E) -> bool + Send>;
 /// Decides about events.
 pub(crate) struct Fates<E> {
     decisions: Vec<Decision<E>>,
-    /// Of each, the next event is to be lost.
+    /// Selections whose next event is lost.
     losing: Vec<Selection<E>>,
     postponed: Vec<E>,
 }
@@ -39,7 +39,7 @@ impl<E> Fates<E> {
         self.losing.push(selection);
     }
 
-    /// Delivers the event as often as was decided, and what was postponed after it.
+    /// Delivers the event as often as decided, and then the postponed ones.
     pub(crate) fn pass(&mut self, event: E, mut deliver: impl FnMut(&E)) {
         let mut fate = Fate::Deliver;
         if let Some(losing) = self.losing.iter().position(|lost| lost(&event)) {

@@ -1,4 +1,4 @@
-//! Messages on the wire: requests are decoded, answers are encoded already.
+//! The codec: requests are decoded, answers are encoded already.
 
 use std::marker::PhantomData;
 

@@ -1,4 +1,4 @@
-//! Hooks: what a test decides about a call before it is answered, and about its answer before it is sent.
+//! Hooks: a test's decisions about calls before they are answered, and about answers before they are sent.
 
 use std::{
     fmt,
@@ -13,31 +13,31 @@ use tonic::{Code, Status};
 
 use crate::gate::Gate;
 
-/// What becomes of a call or of its answer.
+/// A hook's decision about a call or its answer.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Verdict {
-    /// This hook has no objection: the next one is asked.
+    /// The next hook decides.
     Pass,
-    /// It waits until the gate opens, then the next hook is asked. Before the call: the answer is computed after
-    /// that. Before the answer: it says what was true before that.
+    /// It waits until the gate opens, then the next hook decides. Before the call, the answer is computed after that; before
+    /// the answer, it was computed before.
     Hold(Gate),
-    /// It fails with this.
+    /// The call fails.
     Fail {
-        /// The status that gRPC has for it.
+        /// The gRPC code.
         code: Code,
-        /// Why.
+        /// The message.
         message: String,
     },
-    /// These bytes come in place of a message.
+    /// These bytes are sent in place of a message.
     Garbage(Bytes),
     /// The connection is closed without an answer, with everything else on it.
     Close,
-    /// No answer ever comes, but the connection stays open.
+    /// There is never an answer, but the connection stays open.
     Hang,
-    /// Of a stream so many messages come, then the connection is closed. Others are not answered at all.
+    /// A stream sends this many messages, then the connection is closed. A single answer is not sent at all.
     Cut(usize),
-    /// Of a stream so many messages come, then it ends as if that were all. Others are not affected.
+    /// A stream sends this many messages, then it ends normally. Single answers are not affected.
     End(usize),
 }
 
@@ -48,7 +48,7 @@ impl Verdict {
     }
 }
 
-/// What a verdict comes to, after all waiting.
+/// The verdict, after all waiting.
 #[derive(Debug)]
 pub(super) enum Ruling {
     Pass,
@@ -68,7 +68,7 @@ type Awaited<C> = (Box<dyn Fn(&C) -> bool + Send>, oneshot::Sender<C>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HookId(u64);
 
-/// Resolves with the call that is waited for; see the server's `arrival`.
+/// Resolves with the awaited call; see the server's `arrival`.
 #[derive(Debug)]
 pub struct Arrival<C>(oneshot::Receiver<C>);
 
@@ -78,7 +78,7 @@ impl<C> Future for Arrival<C> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<C> {
         match Pin::new(&mut self.0).poll(context) {
             Poll::Ready(Ok(call)) => Poll::Ready(call),
-            // The server is gone, and no call arrives any more.
+            // The server is gone: no call will arrive.
             Poll::Ready(Err(_)) | Poll::Pending => Poll::Pending,
         }
     }
@@ -147,14 +147,14 @@ impl<C: Clone> Hooks<C> {
         self.with(|installed| installed.streaming = Some(gate));
     }
 
-    /// Resolves when a subscription may be registered.
+    /// Waits until a subscription may be registered.
     pub(super) async fn may_subscribe(&self) {
         if let Some(gate) = self.with(|installed| installed.subscribing.clone()) {
             gate.passed().await;
         }
     }
 
-    /// Resolves when an event may be sent to a subscriber.
+    /// Waits until an event may be sent to a subscriber.
     pub(super) async fn may_stream(&self) {
         if let Some(gate) = self.with(|installed| installed.streaming.clone()) {
             gate.passed().await;
@@ -167,20 +167,20 @@ impl<C: Clone> Hooks<C> {
         Arrival(arrival)
     }
 
-    /// Tells those who wait for such a call.
+    /// Notifies the waiters for such a call.
     fn announce(&self, call: &C) {
         let arrived = self.with(|installed| {
-            // Those who have given up.
+            // Removes the waiters that have been dropped.
             installed.awaited.retain(|(_, arrived)| !arrived.is_closed());
             installed.awaited.extract_if(.., |(wanted, _)| wanted(call)).collect::<Vec<_>>()
         });
         for (_, arrived) in arrived {
-            // Whoever does not wait any more need not know.
+            // The receiver may be gone.
             let _ = arrived.send(call.clone());
         }
     }
 
-    /// What is decided about a call, after all waiting.
+    /// Asks the hooks about a call, and waits as they decide.
     pub(super) async fn before(&self, call: &C) -> Ruling {
         self.announce(call);
         let hooks: Vec<_> =
@@ -188,7 +188,7 @@ impl<C: Clone> Hooks<C> {
         decide(hooks.iter().map(|hook| hook(call))).await
     }
 
-    /// What is decided about the answer to a call, after all waiting.
+    /// Asks the hooks about the answer to a call, and waits as they decide.
     pub(super) async fn after(&self, call: &C, code: Code) -> Ruling {
         let hooks: Vec<_> =
             self.with(|installed| installed.answers.iter().map(|(_, hook)| Arc::clone(hook)).collect());

@@ -1,4 +1,4 @@
-//! Where the server listens, and the task that does: started, ended, and started again.
+//! The socket of a server and the task that accepts its connections: started, stopped and started again.
 
 use std::{
     io,
@@ -19,12 +19,13 @@ pub(crate) struct Listening {
     runtime: Handle,
     socket: PathBuf,
     accepting: Mutex<Option<JoinHandle<()>>>,
-    /// Removed with everything in it at the end.
+    /// The server's own folder, removed at the end.
     _folder: Option<TempDir>,
 }
 
 impl Listening {
-    /// At this path, or at one of this name in a private folder of its own. `Err` says where it could not listen.
+    /// Listens at this path, or at one of this name in a private folder of its own. `Err` contains the path at which it could
+    /// not listen.
     pub(crate) fn new(
         host: Arc<dyn Serve>,
         runtime: Handle,
@@ -57,7 +58,7 @@ impl Listening {
         &self.socket
     }
 
-    /// Makes the socket and takes connections from it. Nothing happens if it listens already.
+    /// Creates the socket and accepts connections; does nothing if it listens already.
     pub(crate) fn begin(&self) -> Result<(), (String, io::Error)> {
         let mut accepting = self.accepting();
         if accepting.is_some() {
@@ -72,27 +73,26 @@ impl Listening {
         Ok(())
     }
 
-    /// Removes the socket file, takes no more connections and closes those there are. Resolves when the socket is
-    /// closed.
+    /// Removes the socket file, accepts no more connections and closes the open ones. Resolves when the socket is closed.
     pub(crate) async fn stop(&self) {
         if let Some(task) = self.end() {
-            // An error says that it was aborted, which is what is awaited.
+            // The error of an aborted task is expected.
             let _ = task.await;
         }
         self.close_all();
     }
 
-    /// Closes all connections; new ones are taken.
+    /// Closes all connections; new ones are accepted.
     pub(crate) fn close_all(&self) {
         self.connections.close_all();
     }
 
-    /// How new connections are received from now on.
+    /// Sets how new connections are received.
     pub(crate) fn receive(&self, reception: Reception) {
         self.connections.receive(reception);
     }
 
-    /// What it returns is to be awaited to be sure that the socket is closed.
+    /// Await the returned task to be sure that the socket is closed.
     fn end(&self) -> Option<JoinHandle<()>> {
         let accepting = self.accepting().take()?;
         if let Err(error) = std::fs::remove_file(&self.socket) {

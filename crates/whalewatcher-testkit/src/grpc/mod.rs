@@ -1,5 +1,5 @@
-//! What engines that speak gRPC on a unix socket have in common: connections, calls on their way through the hooks to
-//! answers or streams of them, what becomes of events, counting.
+//! The parts that gRPC servers on unix sockets share: connections, calls and their hooks, answers and streams, dropped and
+//! delayed events, and statistics.
 
 mod counting;
 mod exchange;

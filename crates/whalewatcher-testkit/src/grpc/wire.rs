@@ -1,4 +1,4 @@
-//! Connections: taking them, serving HTTP/2 on them, closing them.
+//! Connections: accepts them, serves HTTP/2 on them, and closes them.
 
 use std::{
     convert::Infallible,
@@ -20,25 +20,25 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 
-/// What is served on connections.
+/// The service on connections.
 pub(crate) trait Serve: fmt::Debug + Send + Sync + 'static {
     /// Answers a request.
     fn respond(self: Arc<Self>, connection: Connection, request: Request<Incoming>) -> Responding;
 
-    /// One more connection was taken.
+    /// A connection was accepted.
     fn opened(&self);
 
     /// A connection is closed.
     fn closed(&self);
 
-    /// The socket is there.
+    /// The socket was created.
     fn began(&self) {}
 
-    /// The socket is gone.
+    /// The socket was removed.
     fn ended(&self) {}
 }
 
-/// It never fails: whatever goes wrong is told by the response.
+/// The answer to a request. It never fails: errors are part of the response.
 pub(crate) type Responding = BoxFuture<'static, Result<Response<Body>, Infallible>>;
 
 /// How connections are received.
@@ -48,13 +48,13 @@ pub enum Reception {
     /// They are served.
     #[default]
     Serve,
-    /// They are taken, but nothing is ever said, and nothing read.
+    /// They are accepted, but nothing is ever sent or read.
     Silence,
-    /// These bytes are all they ever get. They stay open.
+    /// They receive these bytes and nothing else, and stay open.
     Garbage(Bytes),
 }
 
-/// All connections that there are at a time, and how new ones are received.
+/// All open connections, and how new ones are received.
 #[derive(Debug, Default)]
 pub(super) struct Connections {
     closing: Mutex<CancellationToken>,
@@ -79,7 +79,7 @@ impl Connections {
     }
 }
 
-/// Takes connections until it is dropped.
+/// Accepts connections until it is dropped.
 pub(super) async fn accept(listener: UnixListener, host: Arc<dyn Serve>, connections: Arc<Connections>) {
     loop {
         match listener.accept().await {
@@ -89,7 +89,7 @@ pub(super) async fn accept(listener: UnixListener, host: Arc<dyn Serve>, connect
     }
 }
 
-/// No descriptor left, most likely: trying again at once would only burn time.
+/// Most likely there are no descriptors left: retrying at once would only burn time.
 async fn give_way(error: &io::Error) {
     tracing::warn!(%error, "cannot take a connection");
     tokio::time::sleep(std::time::Duration::from_millis(20)).await;
@@ -102,13 +102,13 @@ fn serve(mut stream: UnixStream, host: Arc<dyn Serve>, connections: &Connections
     tokio::spawn(async move {
         let _open = open;
         let closing = connection.closing.clone();
-        // However the connection ends, so do the streams on it.
+        // The streams end with the connection.
         let _ends = closing.clone().drop_guard();
         match reception {
             Reception::Serve => {}
             Reception::Silence => return closing.cancelled().await,
             Reception::Garbage(bytes) => {
-                // One that has gone needs none.
+                // A closed connection needs none.
                 let _ = stream.write_all(&bytes).await;
                 return closing.cancelled().await;
             }
@@ -139,36 +139,36 @@ impl Service<Request<Incoming>> for Requests {
     }
 }
 
-/// What calls know of the connection that they came by.
+/// The connection of a call.
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
-    /// Cancelled when it is to be closed.
+    /// Cancelled to close the connection.
     closing: CancellationToken,
     sent: Arc<watch::Sender<Sent>>,
 }
 
-/// How many bytes have left by a connection.
+/// The number of bytes sent on a connection.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sent {
     written: usize,
-    /// Of these, how many are not in any buffer of ours.
+    /// The number of these that have left all buffers of this process.
     flushed: usize,
 }
 
 impl Connection {
-    /// Closes it at once, with everything on it.
+    /// Closes it immediately, with everything on it.
     pub(super) fn close(&self) {
         self.closing.cancel();
     }
 
-    /// How many bytes will have been written when so many more are.
+    /// Returns the total after this many more bytes.
     pub(super) fn after(&self, bytes: usize) -> usize {
         self.sent.borrow().written + bytes
     }
 
-    /// Resolves when so many bytes have been sent.
+    /// Waits until this many bytes have been sent.
     pub(super) async fn until_sent(&self, bytes: usize) {
-        // Fails only without a sender, and this has one.
+        // Waiting fails only without a sender, which is a field of this.
         let _ = self.sent.subscribe().wait_for(|sent| sent.flushed >= bytes).await;
     }
 }
@@ -211,7 +211,7 @@ impl AsyncWrite for Metered {
     }
 }
 
-/// Runs the streams of one connection, for as long as it is open.
+/// Runs the streams of one connection as long as it is open.
 #[derive(Clone)]
 struct Streams(CancellationToken);
 
@@ -225,7 +225,7 @@ where
     }
 }
 
-/// Counts a connection for as long as it is open.
+/// Counts a connection as long as it is open.
 struct Open(Arc<dyn Serve>);
 
 impl Open {

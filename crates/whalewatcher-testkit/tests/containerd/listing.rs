@@ -1,4 +1,4 @@
-//! Lists, single answers, and who the engine is.
+//! Lists, single answers, and the identity of the engine.
 
 use tonic::Code;
 use tonic::codegen::http::uri::PathAndQuery;
@@ -108,7 +108,7 @@ async fn two_thousand_containers_as_large_as_dockers_are_too_large_for_one_messa
 }
 
 #[tokio::test]
-async fn the_engine_says_who_it_is() {
+async fn the_engine_reports_its_identity() {
     let server = Server::builder().uuid("abc").pid(17).start().unwrap();
     let mut introspection = IntrospectionClient::new(channel(&server));
     let identity = introspection.server(()).await.unwrap().into_inner();

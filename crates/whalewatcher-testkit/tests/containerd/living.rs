@@ -1,4 +1,4 @@
-//! What the driving calls change, and which events tell of it.
+//! The changes that calls of a test make, and their events.
 
 use whalewatcher_testkit::containerd::{ContainerSpec, Error, Fate, Server};
 

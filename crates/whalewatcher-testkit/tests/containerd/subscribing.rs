@@ -59,7 +59,7 @@ async fn everybody_gets_every_event() {
 }
 
 #[tokio::test]
-async fn nothing_is_kept_for_those_who_come_later() {
+async fn nothing_is_kept_for_later_subscribers() {
     let server = Server::builder().start().unwrap();
     server.run("early").unwrap();
     let mut events = Subscription::registered(&server, &["topic==\"/tasks/start\""]).await;

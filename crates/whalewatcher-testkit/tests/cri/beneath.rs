@@ -1,4 +1,4 @@
-//! containerd's own API on the same socket: what it tells of sandboxes and containers, and when.
+//! containerd's own API on the same socket: what it reports about sandboxes and containers, and when.
 
 use prost::Message;
 use tonic::{Code, Request, Streaming};
@@ -88,7 +88,7 @@ async fn containerd_reports_of_starts_and_ends_before_the_cri_says_so() {
 }
 
 #[tokio::test]
-async fn who_subscribes_to_containerd_takes_nothing_from_the_cri() {
+async fn a_subscriber_of_containerd_takes_nothing_from_the_cri() {
     let server = Server::builder().flavour(Flavour::Containerd1_7).start().unwrap();
     let mut kubelet = Subscription::registered(&server).await;
     let mut tasks = subscribed(&server).await;

@@ -136,7 +136,8 @@ impl Drop for Subscription {
     }
 }
 
-/// `KIND ID SANDBOX CONTAINERS`: what happened to whom, the state of the sandbox, the containers with theirs.
+/// `KIND ID SANDBOX CONTAINERS`: the kind and the subject of an event, the state of the sandbox, and the containers with
+/// theirs.
 pub(crate) fn in_words(event: &ContainerEventResponse) -> String {
     let kind = event.container_event_type().as_str_name().replace("CONTAINER_", "").replace("_EVENT", "");
     let sandbox = event.pod_sandbox_status.as_ref().map_or("-".into(), |status| readiness(status.state));

@@ -7,7 +7,7 @@ use whalewatcher_testkit::cri::{Fate, Flavour, Gate, Reception, Server};
 use crate::client::{Subscription, container_in_words, containers, named, pod, sandboxes, version};
 
 #[tokio::test]
-async fn pods_live_on_while_the_runtime_is_away_and_nobody_is_reported() {
+async fn pods_live_on_without_events_while_the_runtime_is_away() {
     let server = Server::builder().start().unwrap();
     server.run_pod(pod("p")).unwrap();
     server.run("p", named("a")).unwrap();
@@ -100,7 +100,7 @@ async fn a_runtime_can_take_connections_and_say_nothing() {
         async move { version(&server).await }
     });
     server.until(|stats| stats.open == 1).await;
-    // Those who come later are served, and this one is not answered by that.
+    // Later connections are served, and this one still gets no answer.
     server.receive(Reception::Serve);
     version(&server).await.unwrap();
     assert!(!asked.is_finished());

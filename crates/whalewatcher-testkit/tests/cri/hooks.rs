@@ -29,18 +29,18 @@ async fn requests_are_counted_by_method_and_by_id() {
     container(&server, "a").await.unwrap();
     container(&server, "a").await.unwrap();
     container(&server, "b").await.unwrap();
-    container(&server, "nobody").await.unwrap_err();
+    container(&server, "missing").await.unwrap_err();
     sandbox(&server, "p").await.unwrap();
     containers(&server, None).await;
     let requests = server.stats().requests;
     let count = |id| requests.of_id(Method::ContainerStatus, id);
-    assert_eq!((count("a"), count("b"), count("nobody"), count("p")), (2, 1, 1, 0));
+    assert_eq!((count("a"), count("b"), count("missing"), count("p")), (2, 1, 1, 0));
     assert_eq!(requests.of(Method::ContainerStatus), 4);
     assert_eq!(requests.of_id(Method::PodSandboxStatus, "p"), 1);
     assert_eq!((requests.of(Method::ListContainers), requests.of(Method::Version)), (1, 0));
     assert_eq!(
         requests.ids(Method::ContainerStatus).collect::<Vec<_>>(),
-        [("a", 2), ("b", 1), ("nobody", 1)]
+        [("a", 2), ("b", 1), ("missing", 1)]
     );
     assert_eq!(requests.total(), 6);
 }

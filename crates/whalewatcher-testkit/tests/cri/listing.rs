@@ -1,4 +1,4 @@
-//! What lists and statuses tell, and what they select.
+//! The content of lists and statuses, and their filters.
 
 use tonic::Code;
 use whalewatcher_api::cri::v1::{
@@ -166,7 +166,7 @@ async fn the_verbose_part_can_be_missing_wrong_or_no_json() {
 }
 
 #[tokio::test]
-async fn states_can_be_numbers_that_nobody_knows() {
+async fn states_can_be_unknown_numbers() {
     let server = two_pods(Flavour::default());
     server.set_raw_state("abc1", Some(77)).unwrap();
     server.set_raw_state("p1", Some(-3)).unwrap();
@@ -181,7 +181,7 @@ async fn states_can_be_numbers_that_nobody_knows() {
 }
 
 #[tokio::test]
-async fn the_runtime_says_who_it_is_and_can_become_another() {
+async fn the_runtime_reports_its_identity_and_can_change_it() {
     for (flavour, reported) in [
         (Flavour::Containerd1_6, "containerd 1.6.20 v1"),
         (Flavour::Containerd1_7, "containerd 1.7.24 v1"),
@@ -221,7 +221,7 @@ async fn lists_can_be_too_large_for_a_client_or_for_the_runtime() {
         }
     };
     make(0..100);
-    // More than the 4 MiB that a client of tonic takes, if nobody says otherwise.
+    // More than the 4 MiB that a tonic client accepts by default.
     let mut careless = RuntimeServiceClient::new(channel(&server));
     let refused = careless.list_containers(ListContainersRequest::default()).await.unwrap_err();
     assert_eq!(refused.code(), Code::OutOfRange);

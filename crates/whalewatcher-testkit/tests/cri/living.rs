@@ -1,4 +1,4 @@
-//! What the driving calls change, and which events tell of it.
+//! The changes that calls of a test make, and their events.
 
 use whalewatcher_api::cri::v1::ContainerEventType;
 use whalewatcher_testkit::cri::{Clock, Error, Fate, Flavour, Server};
@@ -199,7 +199,7 @@ async fn events_can_be_lost_doubled_postponed_and_made_up() {
     server.exit("late", 0).unwrap();
     server.exit("twice", 0).unwrap();
     assert!(events.reported(1).await[0].starts_with("STOPPED twice"));
-    // What was once told, once more; the hook postpones it again.
+    // An event that was delivered before; the hook postpones it again.
     server.emit(past.recv().unwrap());
     server.report(ContainerEventType::ContainerStoppedEvent, "lost").unwrap();
     let made_up = events.reported(1).await.remove(0);

@@ -1,4 +1,4 @@
-//! Who gets which events, which differs between runtimes.
+//! The subscribers that receive an event, which differs between runtimes.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ async fn containerd_2_and_crio_report_everybody() {
 }
 
 #[tokio::test]
-async fn of_containerd_1_7_each_event_goes_to_one_of_all_who_ask() {
+async fn containerd_1_7_sends_each_event_to_one_subscriber() {
     let server = playing(Flavour::Containerd1_7);
     let mut kubelet = Subscription::registered(&server).await;
     server.run_pod(pod("p")).unwrap();
@@ -57,7 +57,7 @@ async fn of_containerd_1_7_each_event_goes_to_one_of_all_who_ask() {
 }
 
 #[tokio::test]
-async fn containerd_1_7_keeps_what_nobody_asked_for_up_to_a_thousand_events() {
+async fn containerd_1_7_keeps_up_to_a_thousand_events() {
     let server = playing(Flavour::Containerd1_7);
     for number in 0..501 {
         server.run_pod(pod(&format!("p{number:03}"))).unwrap();
@@ -70,7 +70,7 @@ async fn containerd_1_7_keeps_what_nobody_asked_for_up_to_a_thousand_events() {
 }
 
 #[tokio::test]
-async fn containerd_2_keeps_for_five_minutes_what_nobody_asked_for() {
+async fn containerd_2_keeps_events_for_five_minutes() {
     let clock = Clock::stepped(jiff::Timestamp::from_second(1_000_000).unwrap());
     let server = Server::builder().clock(clock.clone()).start().unwrap();
     server.run_pod(pod("old")).unwrap();
@@ -79,11 +79,11 @@ async fn containerd_2_keeps_for_five_minutes_what_nobody_asked_for() {
     clock.advance(Duration::from_secs(101));
     let mut first = Subscription::registered(&server).await;
     assert_eq!(first.reported(2).await, ["CREATED p READY", "STARTED p READY"]);
-    // Nothing is kept for those who come later.
+    // Nothing is kept for later subscribers.
     let mut second = Subscription::registered(&server).await;
     server.run("p", named("a")).unwrap();
     assert_eq!(second.reported(1).await, ["CREATED a READY a:CREATED"]);
-    // But again when nobody is left.
+    // But again once there is no subscriber.
     drop((first, second));
     server.until(|stats| stats.subscriptions == 0).await;
     server.exit("a", 0).unwrap();
@@ -92,7 +92,7 @@ async fn containerd_2_keeps_for_five_minutes_what_nobody_asked_for() {
 }
 
 #[tokio::test]
-async fn crio_keeps_only_what_happened_before_anybody_ever_asked() {
+async fn crio_keeps_only_events_before_the_first_subscription() {
     let server = playing(Flavour::CrioWithEvents);
     server.run_pod(pod("p")).unwrap();
     let mut first = Subscription::registered(&server).await;

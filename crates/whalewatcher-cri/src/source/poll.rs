@@ -1,42 +1,43 @@
-//! Changes, where nobody tells of them: both lists are asked for again and again.
+//! Polls both lists, where no events report changes.
 
 use tokio::time::{Instant, sleep_until, timeout};
 use whalewatcher_core::{EngineError, ErrorKind};
 
-use crate::connection::Connection;
+use crate::rpc::list::list_alive;
+use crate::rpc::session::Session;
 
-/// How many lists in a row may fail.
+/// The number of consecutive failures that end the connection.
 const FAILURES: u32 = 3;
 
-/// Lists again and again, beginning after the watcher's own first list.
-pub(crate) struct Polling<'a> {
-    connection: &'a Connection,
+/// Requests lists repeatedly, after the watcher's first one.
+pub(crate) struct Poll<'a> {
+    session: &'a Session,
     due: Instant,
     failures: u32,
 }
 
-impl<'a> Polling<'a> {
-    pub(crate) fn new(connection: &'a Connection) -> Self {
-        connection.lists().compare();
-        Self { connection, due: Instant::now() + connection.poll_every(), failures: 0 }
+impl<'a> Poll<'a> {
+    pub(crate) fn new(session: &'a Session) -> Self {
+        session.lists().compare();
+        Self { session, due: Instant::now() + session.poll_every(), failures: 0 }
     }
 
-    /// Asks for a list when it is due; the connection reports what has changed.
+    /// Requests a list when it is due; the session reports what has changed.
     pub(crate) async fn next(&mut self) -> Result<(), EngineError> {
         sleep_until(self.due).await;
         let poll = async {
-            // Before there is a first one nothing can be compared with it.
-            if self.connection.lists().is_begun().await {
-                self.connection.lists().list(self.connection).await?;
+            // Without a previous list there is nothing to compare with.
+            if self.session.lists().is_begun().await {
+                list_alive(self.session).await?;
             }
             Ok(())
         };
-        let limit = self.connection.list_limit();
+        let limit = self.session.list_limit();
         let polled = timeout(limit, poll).await.unwrap_or_else(|_| {
             let message = format!("polling: no list within {} s", limit.as_secs_f32());
             Err(EngineError::new(ErrorKind::TimedOut, message))
         });
-        self.due = Instant::now() + self.connection.poll_every();
+        self.due = Instant::now() + self.session.poll_every();
         match polled {
             Ok(()) => self.failures = 0,
             Err(error) => {
@@ -45,7 +46,7 @@ impl<'a> Polling<'a> {
                 if broken || self.failures == FAILURES {
                     return Err(error);
                 }
-                tracing::warn!(%error, "cannot poll this time");
+                tracing::warn!(%error, "one poll failed");
             }
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! How lives ended that nobody reported: a runtime knows that until the container is removed.
+//! Looks up how lives ended whose exit no event reported: a runtime knows that until the container is removed.
 
 use std::collections::HashMap;
 use std::time::SystemTime;
@@ -9,59 +9,59 @@ use whalewatcher_api::cri::v1::ContainerStatusRequest;
 use whalewatcher_core::ContainerId;
 use whalewatcher_core::adapter::EngineEvent;
 
-use crate::connection::Connection;
-use crate::container::{State, state};
-use crate::events::finished;
+use crate::decode::container::{State, finished, state};
+use crate::rpc::session::Session;
 
-/// How many statuses are asked for at once.
+/// The number of statuses that are requested at once.
 const AT_ONCE: usize = 16;
 
-/// Which part of the time limit of a list they may take altogether, for an end is an end without them: of 30 s by default 3 s.
+/// The share of the time limit for lists that they may take together: 3 s of 30 s by default. Without them the exits are
+/// reported without codes.
 const PART: u32 = 10;
 
-/// The end of a life.
+/// The exit of a life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct End {
+pub(crate) struct Exit {
     pub(crate) pid: u32,
     pub(crate) at: Option<SystemTime>,
     pub(crate) code: Option<i32>,
 }
 
-impl End {
-    /// The event that reports it.
+impl Exit {
+    /// Returns the event that reports the exit.
     pub(crate) fn event(self, id: ContainerId) -> EngineEvent {
         EngineEvent::Exited { id, pid: Some(self.pid), at: self.at, code: self.code }
     }
 }
 
-/// Looks up how these lives ended. Those that did not, or of which the runtime knows no more, are not among the answers.
-pub(crate) async fn ends(
-    connection: &Connection,
+/// Looks up how these lives ended. The answer lacks those that have not ended, or that the runtime no longer knows.
+pub(crate) async fn look_up_exits(
+    session: &Session,
     missing: Vec<(ContainerId, u32)>,
-) -> HashMap<ContainerId, End> {
+) -> HashMap<ContainerId, Exit> {
     let mut ends = HashMap::new();
     let mut answers = stream::iter(missing)
-        .map(|(id, pid)| async move { Some((end(connection, &id, pid).await?, id)) })
+        .map(|(id, pid)| async move { Some((end(session, &id, pid).await?, id)) })
         .buffer_unordered(AT_ONCE);
     let asking = async {
         while let Some(answer) = answers.next().await {
             ends.extend(answer.map(|(end, id)| (id, end)));
         }
     };
-    if timeout(connection.list_limit() / PART, asking).await.is_err() {
-        tracing::debug!("the CRI runtime does not report in time how some containers ended");
+    if timeout(session.list_limit() / PART, asking).await.is_err() {
+        tracing::debug!("the runtime did not report in time how some containers ended");
     }
     ends
 }
 
-async fn end(connection: &Connection, id: &ContainerId, pid: u32) -> Option<End> {
+async fn end(session: &Session, id: &ContainerId, pid: u32) -> Option<Exit> {
     let request = ContainerStatusRequest { container_id: id.as_str().to_owned(), verbose: false };
-    // Of a sandbox there is no such status.
-    let answer = connection.client(connection.limits().status()).container_status(request).await;
+    // A sandbox has no such status.
+    let answer = session.client(session.limits().status()).container_status(request).await;
     let status = answer.ok()?.into_inner().status?;
     if status.id != id.as_str() || state(status.state) != State::NotAlive {
         return None;
     }
     let (at, code) = finished(&status);
-    Some(End { pid, at, code })
+    Some(Exit { pid, at, code })
 }

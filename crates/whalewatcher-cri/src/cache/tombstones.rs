@@ -1,30 +1,29 @@
-//! What was told to be over, remembered from one connection to the next.
+//! The IDs of containers that are over, kept from one connection to the next.
 //!
-//! Hints are ahead of what the runtime says: containerd tells that a task ended before its CRI plugin notes that. Whoever
-//! connects anew just then is told that it runs, and that it ended is not told again.
+//! containerd's own events are ahead of its CRI plugin. After a reconnect, a status may still report a container as running
+//! whose exit was reported before, and no event reports that exit again.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use whalewatcher_core::ContainerId;
 
-/// How many are remembered.
+/// The number of tombstones that are kept.
 const ENDED: usize = 4096;
 
-/// Those that were told to be over. A life that begins under an ID is the only one ever of that ID, so they never come
-/// back.
+/// The containers whose exit was reported. CRI never uses an ID again, so they never come back. Clones share their content.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Endings(Arc<Mutex<Ended>>);
+pub(crate) struct Tombstones(Arc<Mutex<Ended>>);
 
 #[derive(Debug, Default)]
 struct Ended {
     ids: HashSet<ContainerId>,
-    /// The same, the oldest first.
+    /// The same IDs, the oldest first.
     order: VecDeque<ContainerId>,
 }
 
-impl Endings {
-    /// It was told to be over.
+impl Tombstones {
+    /// Adds a container whose exit was reported.
     pub(crate) fn add(&self, id: &ContainerId) {
         let mut ended = self.locked();
         if ended.ids.insert(id.clone()) {
@@ -51,19 +50,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_over_is_remembered_up_to_a_bound_the_newest_first() {
+    fn the_oldest_is_dropped_at_the_limit() {
         let id = |nth: usize| ContainerId::from(nth.to_string());
-        let endings = Endings::default();
+        let tombstones = Tombstones::default();
         for _ in 0..2 {
-            endings.add(&id(0));
+            tombstones.add(&id(0));
         }
         for nth in 1..ENDED {
-            endings.add(&id(nth));
+            tombstones.add(&id(nth));
         }
-        assert!(endings.contain(&id(0)));
-        endings.add(&id(ENDED));
-        assert!(!endings.contain(&id(0)) && endings.contain(&id(1)));
-        let ended = endings.locked();
+        assert!(tombstones.contain(&id(0)));
+        tombstones.add(&id(ENDED));
+        assert!(!tombstones.contain(&id(0)) && tombstones.contain(&id(1)));
+        let ended = tombstones.locked();
         assert_eq!((ended.ids.len(), ended.order.len()), (ENDED, ENDED));
     }
 }

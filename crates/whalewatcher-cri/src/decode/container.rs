@@ -1,8 +1,9 @@
-//! What lists and statuses tell of containers and sandboxes.
+//! Decodes lists and statuses of containers and sandboxes.
 
 use std::any::Any;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use whalewatcher_api::cri::v1::{
     Container as ListedContainer, ContainerState, ContainerStatus, PodSandbox as ListedSandbox,
@@ -12,37 +13,40 @@ use whalewatcher_core::{
     Container, Labels, POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL, SANDBOX_LABEL,
 };
 
-use crate::moment::moment;
+use crate::decode::time::{end, moment};
 
-/// The label with the name that a container has within its pod.
+/// The exit code that some runtimes report if they do not know it.
+const UNKNOWN_CODE: i32 = -1;
+
+/// The label for the name of a container within its pod.
 pub const CONTAINER_NAME_LABEL: &str = "io.kubernetes.container.name";
 
-/// What the labels begin with that are made of annotations; the annotation's key follows.
+/// The prefix of labels that are made of annotations; the annotation's key follows.
 pub const ANNOTATION_LABEL_PREFIX: &str = "io.kubernetes.annotation/";
 
-/// What the runtime tells of a container or a sandbox that is alive, for packers of rucksacks.
+/// The runtime's data about a live container or sandbox, for packers of rucksacks.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Details<'a> {
-    /// Of a container.
+    /// A container.
     #[non_exhaustive]
     Container {
         /// Its status.
         status: &'a ContainerStatus,
-        /// What a verbose status tells besides, in the runtime's own words; JSON under the key `info` mostly.
+        /// The additional data of a verbose status, specific to the runtime; mostly JSON under the key `info`.
         info: &'a HashMap<String, String>,
     },
-    /// Of a pod's sandbox.
+    /// A pod's sandbox.
     #[non_exhaustive]
     Sandbox {
         /// Its status.
         status: &'a PodSandboxStatus,
-        /// What a verbose status tells besides, in the runtime's own words; JSON under the key `info` mostly.
+        /// The additional data of a verbose status, specific to the runtime; mostly JSON under the key `info`.
         info: &'a HashMap<String, String>,
     },
 }
 
-/// Packs what an application wants to keep of it.
+/// Packs a rucksack for a container or sandbox.
 pub(crate) type Packer = Arc<dyn Fn(Details<'_>) -> Option<Arc<dyn Any + Send + Sync>> + Send + Sync>;
 
 /// Whether it is a container or a sandbox.
@@ -52,17 +56,17 @@ pub(crate) enum Kind {
     Sandbox,
 }
 
-/// How a container or a sandbox fares.
+/// The state of a container or sandbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// It is there, but was not started yet.
+    /// Created, but not started.
     Created,
     Alive,
-    /// It is over, or in a state that nobody knows.
+    /// Exited, or in an unknown state.
     NotAlive,
 }
 
-/// What a container's state means.
+/// Decodes the state of a container.
 pub(crate) fn state(state: i32) -> State {
     match ContainerState::try_from(state) {
         Ok(ContainerState::ContainerCreated) => State::Created,
@@ -71,7 +75,7 @@ pub(crate) fn state(state: i32) -> State {
     }
 }
 
-/// What a sandbox' state means.
+/// Decodes the state of a sandbox.
 pub(crate) fn sandbox_state(state: i32) -> State {
     match PodSandboxState::try_from(state) {
         Ok(PodSandboxState::SandboxReady) => State::Alive,
@@ -79,7 +83,13 @@ pub(crate) fn sandbox_state(state: i32) -> State {
     }
 }
 
-/// The pod that a container is in.
+/// Returns when a container that is not alive ended, and its exit code.
+pub(crate) fn finished(status: &ContainerStatus) -> (Option<SystemTime>, Option<i32>) {
+    let code = Some(status.exit_code).filter(|code| *code != UNKNOWN_CODE);
+    (end(moment(status.finished_at), moment(status.started_at)), code)
+}
+
+/// The pod of a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pod {
     name: Arc<str>,
@@ -106,47 +116,47 @@ impl Pod {
     }
 }
 
-/// Whether a container's own labels tell its pod, as those do that the kubelet gives.
+/// Returns whether a container's own labels name its pod, as those that the kubelet sets do.
 pub(crate) fn reports_pod(labels: &HashMap<String, String>) -> bool {
     [POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL].iter().all(|key| labels.contains_key(*key))
 }
 
-/// A container, as its status tells; a PID of 0 is one that is not known.
+/// Returns a container from its status; a PID of 0 is unknown.
 pub(crate) fn of_status(status: &ContainerStatus, pod: Option<&Pod>, pid: u32) -> Container {
     let name = status.metadata.as_ref().map(|metadata| metadata.name.as_str());
     let labels = container_labels(&status.labels, &status.annotations, name, pod);
     named(&status.id, name, pid).with_labels(labels).with_started_at(moment(status.started_at))
 }
 
-/// A container, as a list tells.
+/// Returns a container from a list.
 pub(crate) fn of_listed(listed: &ListedContainer, pod: Option<&Pod>) -> Container {
     let name = listed.metadata.as_ref().map(|metadata| metadata.name.as_str());
     let labels = container_labels(&listed.labels, &listed.annotations, name, pod);
     named(&listed.id, name, 0).with_labels(labels)
 }
 
-/// A sandbox, as its status tells; a PID of 0 is one that is not known.
+/// Returns a sandbox from its status; a PID of 0 is unknown.
 pub(crate) fn of_sandbox_status(status: &PodSandboxStatus, pid: u32) -> Container {
     let pod = Pod::of(status.metadata.as_ref());
     let labels = sandbox_labels(&status.labels, &status.annotations, pod.as_ref());
     named(&status.id, None, pid).with_labels(labels).with_started_at(moment(status.created_at))
 }
 
-/// A sandbox, as a list tells.
+/// Returns a sandbox from a list.
 pub(crate) fn of_listed_sandbox(listed: &ListedSandbox) -> Container {
     let pod = Pod::of(listed.metadata.as_ref());
     let labels = sandbox_labels(&listed.labels, &listed.annotations, pod.as_ref());
     named(&listed.id, None, 0).with_labels(labels).with_started_at(moment(listed.created_at))
 }
 
-/// What has no name is called by its ID.
+/// A container without a name is named by its ID.
 fn named(id: &str, name: Option<&str>, pid: u32) -> Container {
     let id: Arc<str> = id.into();
     let name = name.filter(|name| !name.is_empty()).map_or_else(|| id.clone(), Arc::from);
     Container::new(id, name, pid)
 }
 
-/// A container's own labels tell its pod if they tell it at all: so they do in lists too, where nothing else does.
+/// The pod that a container's own labels name takes precedence, because lists contain no other.
 fn container_labels(
     own: &HashMap<String, String>,
     annotations: &HashMap<String, String>,
@@ -207,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_containers_labels_report_its_pod_its_name_and_its_annotations() {
+    fn a_containers_labels_contain_pod_name_and_annotations() {
         let pod = Pod::of(Some(&metadata()));
         let container = of_status(&status(&[("app", "x")], &[("note", "n")]), pod.as_ref(), 7);
         assert_eq!(container.to_string(), "container 'web'/c1 with PID 7");
@@ -220,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kubelet_wrote_into_a_containers_labels_needs_no_sandbox() {
+    fn labels_of_the_kubelet_name_the_pod() {
         let kubelet = [
             ("io.kubernetes.pod.name", "own"),
             ("io.kubernetes.pod.namespace", "ns"),
@@ -235,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_reports_the_labels_that_the_status_reports() {
+    fn list_and_status_have_the_same_labels() {
         let status = status(&[("app", "x")], &[("note", "n")]);
         let listed = ListedContainer {
             id: status.id.clone(),
@@ -267,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sandbox_is_called_by_its_id_and_reports_that_it_is_one() {
+    fn a_sandbox_is_named_by_its_id_and_marked() {
         let status = PodSandboxStatus {
             id: "s1".into(),
             metadata: Some(metadata()),
@@ -287,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn no_container_passes_for_a_sandbox_and_what_has_no_metadata_is_called_by_its_id() {
+    fn a_container_cannot_pose_as_a_sandbox() {
         let odd = ContainerStatus { metadata: None, ..status(&[("io.kubernetes.sandbox", "")], &[]) };
         let container = of_status(&odd, None, 7);
         assert_eq!((container.name(), container.labels().len()), ("c1", 0));

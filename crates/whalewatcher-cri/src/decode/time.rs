@@ -1,15 +1,15 @@
-//! CRI's times: nanoseconds since 1970.
+//! Decodes CRI's times: nanoseconds since 1970.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A moment; none if there is none, or none of this epoch.
+/// Converts a time; 0 and times before 1970 are `None`.
 pub(crate) fn moment(nanoseconds: i64) -> Option<SystemTime> {
     let nanoseconds = u64::try_from(nanoseconds).ok().filter(|nanoseconds| *nanoseconds != 0)?;
     UNIX_EPOCH.checked_add(Duration::from_nanos(nanoseconds))
 }
 
-/// When a life ended that began then. An end is never before its beginning, though what tells of both may say so: a
-/// runtime may look at the clock for the beginning only when the process is gone already.
+/// Returns the end of a life, always after its beginning. A runtime may read the clock for the beginning only when the
+/// process has already ended, and so report them in the wrong order.
 pub(crate) fn end(finished: Option<SystemTime>, began: Option<SystemTime>) -> Option<SystemTime> {
     match (finished, began) {
         (Some(finished), Some(began)) if finished <= began => began.checked_add(Duration::from_nanos(1)),
@@ -22,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_time_is_none() {
+    fn invalid_times_are_none() {
         assert_eq!(moment(0), None);
         assert_eq!(moment(-1), None);
         // Go's zero time in nanoseconds.
@@ -32,7 +32,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_is_after_its_beginning() {
+    fn an_end_is_after_the_beginning() {
         let at = |nanoseconds| moment(nanoseconds);
         for (finished, began, expected) in [(5, 3, 5), (5, 5, 6), (3, 5, 6), (3, 0, 3), (0, 5, 0), (0, 0, 0)]
         {

@@ -1,17 +1,17 @@
-//! Which runtime it is, and whether it is safe to subscribe to.
+//! The name and version of a runtime, and what follows from them.
 
 use whalewatcher_api::cri::v1::VersionResponse;
 
-/// What containerd calls itself.
+/// containerd's name in its version.
 const CONTAINERD: &str = "containerd";
 
-/// What CRI-O calls itself.
+/// CRI-O's name in its version.
 const CRI_O: &str = "cri-o";
 
-/// What cri-dockerd calls itself.
+/// cri-dockerd's name in its version.
 const CRI_DOCKERD: &str = "docker";
 
-/// What a runtime tells of itself.
+/// The version that a runtime reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Runtime {
     name: String,
@@ -30,29 +30,29 @@ impl From<VersionResponse> for Runtime {
 }
 
 impl Runtime {
-    /// As people read it.
+    /// Returns the version as text.
     pub(crate) fn text(&self) -> String {
         format!("{} {} [API {}]", self.name, self.version, self.api)
     }
 
-    /// Whether each of its subscribers gets all events of containers. containerd before 2.0 has one queue for all: what one
-    /// of them takes, the kubelet does not get. A containerd of which that cannot be told may be such a one.
+    /// Returns whether each subscriber receives all container events. containerd before 2.0 has one queue for all: what one
+    /// subscriber reads, the kubelet does not receive. A containerd with an unknown version is assumed to be old.
     pub(crate) fn shares_events(&self) -> bool {
         !self.is_containerd() || self.is_2_or_later()
     }
 
-    /// Whether it is containerd.
+    /// Returns whether it is containerd.
     pub(crate) fn is_containerd(&self) -> bool {
         self.is(CONTAINERD)
     }
 
-    /// Whether a ready sandbox without a PID has no process. So it is with CRI-O, which by default makes no infra container
-    /// where it needs none (`drop_infra_ctr`). Elsewhere the PID is missing.
+    /// Returns whether a ready sandbox without a PID has no process. So it is with CRI-O, which by default runs no infra
+    /// container where it needs none (`drop_infra_ctr`). With other runtimes the PID is unknown.
     pub(crate) fn makes_sandboxes_without_process(&self) -> bool {
         self.is(CRI_O)
     }
 
-    /// What to do about missing PIDs, to follow a sentence that says so; empty if there is nothing to say.
+    /// Returns what to do about missing PIDs, to end an error message; may be empty.
     pub(crate) fn remedy_for_missing_pids(&self) -> &'static str {
         if self.is(CRI_DOCKERD) { ": cri-dockerd reports none; watch Docker itself" } else { "" }
     }
@@ -69,9 +69,9 @@ impl Runtime {
         let mut numbers = numbers.split('.').map(|number| number.parse::<u32>().ok());
         let mut number = || numbers.next().flatten();
         match (number(), number(), number()) {
-            // Something else than versions are is no version.
+            // Anything else is not a version.
             (Some(_), None, _) | (None, ..) => false,
-            // What comes before 2.0.0 is not 2.0 yet.
+            // A pre-release of 2.0.0 is not 2.0 yet.
             (Some(2), Some(0), None | Some(0)) => {
                 !["-alpha", "-beta", "-rc", "~"].iter().any(|before| suffix.starts_with(before))
             }
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_runtime_is_called_by_its_name_version_and_api() {
+    fn the_text_has_name_version_and_api() {
         let reported = VersionResponse {
             version: "0.1.0".into(),
             runtime_name: "containerd".into(),
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn all_other_runtimes_do() {
+    fn other_runtimes_share_their_events() {
         for (name, version) in
             [("cri-o", "1.30.0"), ("docker", "20.10"), ("", ""), ("containerd-like", "1.0")]
         {

@@ -1,4 +1,4 @@
-//! The name of the host that the runtime sees, which is what tells one runtime from another.
+//! The host name that the runtime sees, which identifies the runtime.
 
 use std::fs::{self, File};
 use std::os::fd::AsFd;
@@ -10,9 +10,9 @@ use rustix::system::uname;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tokio::sync::oneshot;
 
-/// The host's name, as the process with this PID sees it; as this process does where that cannot be told.
+/// Returns the host name that the process with this PID sees, or else the one that this process sees.
 ///
-/// Asked for on a thread of its own, which alone changes its UTS namespace for that and ends then.
+/// It is read on a thread of its own, which enters the other UTS namespace and ends.
 pub(crate) async fn name(pid: Option<u32>) -> String {
     name_below(Path::new("/proc"), pid).await
 }
@@ -23,20 +23,20 @@ async fn name_below(proc: &Path, pid: Option<u32>) -> String {
     let (report, reported) = oneshot::channel();
     let asked = process.clone();
     let thread = thread::Builder::new().name("uts-namespace".into()).spawn(move || {
-        // Whoever asked may be gone.
+        // The receiver may be gone.
         let _ = report.send(name_in_namespace_of(&asked));
     });
     let in_namespace = match thread {
         Ok(_) => reported.await.ok().flatten(),
         Err(error) => {
-            tracing::debug!(%error, "no thread to look into another UTS namespace");
+            tracing::debug!(%error, "cannot spawn a thread to enter another UTS namespace");
             None
         }
     };
     in_namespace.or_else(|| name_in_root_of(&process)).unwrap_or_else(own_name)
 }
 
-/// To be called on a thread that nothing else runs on: it may be in another UTS namespace then.
+/// Call this on a thread of its own, because it may leave that thread in another UTS namespace.
 fn name_in_namespace_of(process: &Path) -> Option<String> {
     let theirs = File::open(process.join("ns/uts")).ok()?;
     let ours = fs::metadata("/proc/thread-self/ns/uts").ok()?;
@@ -45,14 +45,14 @@ fn name_in_namespace_of(process: &Path) -> Option<String> {
         let entered =
             move_into_link_name_space(theirs.as_fd(), Some(LinkNameSpaceType::HostNameAndNISDomainName));
         if let Err(error) = entered {
-            tracing::debug!(%error, "no permission to look into the runtime's UTS namespace");
+            tracing::debug!(%error, "no permission to enter the runtime's UTS namespace");
             return None;
         }
     }
     reported(uname().nodename().to_string_lossy().into_owned())
 }
 
-/// What the file says that names a host when it boots, below the root of that process.
+/// Reads the host name from `/etc/hostname` below the root of that process.
 fn name_in_root_of(process: &Path) -> Option<String> {
     let text = fs::read_to_string(process.join("root/etc/hostname")).ok()?;
     let lines = text.lines().map(str::trim);
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-    async fn the_runtimes_host_has_the_name_that_the_runtime_sees_and_no_thread_of_ours_moves() {
+    async fn the_name_is_that_in_the_runtimes_namespace() {
         if fs::metadata("/proc/self").unwrap().uid() != 0 {
             eprintln!("not tested: only root can give another process a name of the host of its own");
             return;
@@ -137,12 +137,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_process_in_our_own_namespace_needs_no_permission_to_enter_it() {
+    async fn our_own_namespace_needs_no_permission() {
         assert_eq!(name(Some(std::process::id())).await, own_name());
     }
 
     #[tokio::test]
-    async fn without_permission_the_file_that_names_the_host_reports_it_and_else_this_hosts_name_is_taken() {
+    async fn without_permission_the_name_is_read_from_etc_hostname() {
         let proc = tempfile::tempdir().unwrap();
         let process = proc.path().join("7");
         fs::create_dir_all(process.join("ns")).unwrap();

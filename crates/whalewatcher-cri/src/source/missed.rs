@@ -1,8 +1,7 @@
-//! What happened just before the subscription to containerd's events stood.
+//! Finds what happened just before the subscription to containerd's events.
 //!
-//! No event reports it any more, and CRI may not have noted it when it listed what is alive: it writes a container's new
-//! status to the disk before it shows it, and adds a sandbox to its own records only after its task was started. containerd's
-//! tasks show it.
+//! No event reports it, and CRI may not have listed it: it writes a container's new status to the disk before it reports it,
+//! and records a sandbox only after its task was started. containerd's tasks show it.
 
 use std::collections::HashSet;
 
@@ -10,26 +9,26 @@ use whalewatcher_api::containerd::v1::types::{Process, Status};
 use whalewatcher_core::adapter::EngineEvent;
 use whalewatcher_core::{ContainerId, EngineError};
 
-use crate::connection::Connection;
+use crate::rpc::session::Session;
 
-/// The events of what happened, given what CRI listed before this was called: of the start of what has a running task and
-/// was not listed, and of the end of what was listed and has no task any more.
+/// Returns the missed events, given the list that CRI answered before: the start of each running task that was not listed,
+/// and the end of each listed container that has no task any more.
 pub(crate) async fn missed(
-    connection: &Connection,
+    session: &Session,
     listed: &HashSet<ContainerId>,
 ) -> Result<Vec<EngineEvent>, EngineError> {
-    let tasks = connection.hints().tasks().await?;
+    let tasks = session.containerd().tasks().await?;
     let ids: HashSet<&str> = tasks.iter().map(|task| task.id.as_str()).collect();
     let mut events = Vec::new();
     for id in listed.iter().filter(|id| !ids.contains(id.as_str())) {
-        if connection.hints().lacks_task(id).await? {
-            let pid = connection.memory().get(id).and_then(|member| member.pid);
+        if session.containerd().lacks_task(id).await? {
+            let pid = session.cache().get(id).and_then(|entry| entry.pid);
             events.push(EngineEvent::Exited { id: id.clone(), pid, at: None, code: None });
         }
     }
-    let memory = connection.memory();
+    let cache = session.cache();
     for (id, pid) in tasks.iter().filter_map(running) {
-        if !listed.contains(&id) && memory.get(&id).is_none() {
+        if !listed.contains(&id) && cache.get(&id).is_none() {
             events.push(EngineEvent::Started { id, at: None, pid: Some(pid), preview: None });
         }
     }

@@ -1,4 +1,5 @@
-//! What a verbose status tells besides: JSON under the key `info`, in which containerd and CRI-O agree on a few names.
+//! Decodes the additional data of a verbose status: JSON under the key `info`, in which containerd and CRI-O agree on a few
+//! names.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -6,17 +7,17 @@ use std::fmt;
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-/// Where the JSON is.
+/// The key of the JSON.
 const INFO: &str = "info";
 
-/// What is of use in it.
+/// The parts that are used.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Info {
     /// The PID of the initial process.
     pub(crate) pid: Option<u32>,
-    /// Whether there is information, but no PID is part of it. CRI-O's of a sandbox without a process is such.
+    /// Whether the data was decoded and contains no PID, as CRI-O's of a sandbox without a process.
     pub(crate) has_no_pid: bool,
-    /// The sandbox that a container is in.
+    /// The sandbox of a container.
     pub(crate) sandbox: Option<String>,
 }
 
@@ -28,12 +29,12 @@ struct Reported {
     sandbox: Option<Scalar>,
 }
 
-/// Of what is there, `null` too.
+/// Decodes a field that is present, also `null`.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Scalar>, D::Error> {
     deserializer.deserialize_any(AnyScalar).map(Some)
 }
 
-/// A number or a text; whatever else there is in its place is read, but not kept.
+/// A number or a text. Other values are skipped.
 enum Scalar {
     Number(u64),
     Text(String),
@@ -85,13 +86,13 @@ impl<'de> Visitor<'de> for AnyScalar {
 }
 
 impl Info {
-    /// Reads it. What is missing or makes no sense is not told.
+    /// Decodes the data. Missing and invalid parts are left out.
     pub(crate) fn of(info: &HashMap<String, String>) -> Self {
         let Some(text) = info.get(INFO) else { return Self::default() };
         let reported: Reported = match serde_json::from_str(text) {
             Ok(reported) => reported,
             Err(error) => {
-                tracing::debug!(%error, "the information in a status cannot be understood");
+                tracing::debug!(%error, "cannot decode the additional data of a status");
                 return Self::default();
             }
         };
@@ -117,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn containerd_and_cri_o_report_the_pid_and_a_containers_sandbox() {
+    fn pid_and_sandbox_of_containerd_and_cri_o() {
         let of_container = Info { pid: Some(4711), has_no_pid: false, sandbox: Some("5a".into()) };
         let containerd = r#"{"sandboxID":"5a","pid":4711,"removing":false,"config":{"metadata":{"name":"web"}},
             "runtimeSpec":{"process":{"user":{"uid":0},"args":["sh"]},"linux":{"namespaces":[{"type":"pid"}]}}}"#;
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_pid_is_not_reported() {
+    fn invalid_pids_are_left_out() {
         let deep = format!(r#"{{"pid":7,"x":{}}}"#, "[".repeat(10_000));
         for odd in [
             r#"{"pid":0}"#,

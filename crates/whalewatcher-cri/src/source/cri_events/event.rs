@@ -1,4 +1,4 @@
-//! What the runtime's own events mean.
+//! Decides what the runtime's events report, given what is known.
 
 use std::time::SystemTime;
 
@@ -9,20 +9,19 @@ use whalewatcher_api::cri::v1::{
 use whalewatcher_core::adapter::EngineEvent;
 use whalewatcher_core::{Container, ContainerId};
 
-use crate::container::{Kind, Pod, State, of_sandbox_status, of_status, sandbox_state, state};
-use crate::memory::Memory;
-use crate::moment::{end, moment};
+use crate::cache::Cache;
+use crate::decode::container::{
+    Kind, Pod, State, finished, of_sandbox_status, of_status, sandbox_state, state,
+};
+use crate::decode::time::{end, moment};
 
-/// What some runtimes say where they do not know an exit code.
-const UNKNOWN_CODE: i32 = -1;
-
-/// Since when events are told.
+/// The time of the subscription.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Since {
+pub(crate) struct SubscriptionTime {
     asked: Instant,
 }
 
-impl Since {
+impl SubscriptionTime {
     pub(crate) fn now() -> Self {
         Self { asked: Instant::now() }
     }
@@ -31,26 +30,27 @@ impl Since {
         self.asked.elapsed()
     }
 
-    /// Whether something happened before. Judged by how long it is ago and not by the hour, so that clocks may be set
-    /// meanwhile.
+    /// Returns whether something happened before the subscription. Compares durations and not times, so that clocks may be
+    /// set meanwhile.
     pub(crate) fn is_after(self, happened: Option<SystemTime>, now: SystemTime) -> bool {
         let ago = happened.and_then(|happened| now.duration_since(happened).ok());
         ago.is_some_and(|ago| ago > self.asked.elapsed())
     }
 }
 
-/// When an event was made.
+/// Returns when an event was made.
 pub(crate) fn made_at(event: &ContainerEventResponse) -> Option<SystemTime> {
     moment(event.created_at)
 }
 
-/// What an event tells; nothing if that is known, or does not matter.
+/// Returns what an event reports; nothing if that is known or concerns no container.
 ///
-/// `replayed` are those that were made before anybody asked: of what began then the list tells, if it is still alive.
+/// `replayed`: the event was made before the subscription. Starts are skipped then, because the list contains what is still
+/// alive.
 pub(crate) fn take(
     event: &ContainerEventResponse,
-    memory: &mut Memory,
-    since: Since,
+    cache: &mut Cache,
+    since: SubscriptionTime,
     replayed: bool,
     now: SystemTime,
 ) -> Vec<EngineEvent> {
@@ -63,26 +63,20 @@ pub(crate) fn take(
         Ok(ContainerEventType::ContainerCreatedEvent) => Vec::new(),
         Ok(ContainerEventType::ContainerStartedEvent) if replayed => Vec::new(),
         Ok(ContainerEventType::ContainerStartedEvent) => {
-            started(id, event, &subject, memory).into_iter().collect()
+            started(id, event, &subject, cache).into_iter().collect()
         }
         Ok(ContainerEventType::ContainerStoppedEvent | ContainerEventType::ContainerDeletedEvent) => {
-            stopped(id, event, &subject, memory, since, now)
+            stopped(id, event, &subject, cache, since, now)
         }
         Err(_) => vec![EngineEvent::Changed { id, at: made_at(event) }],
     }
 }
 
-/// When a container ended that is not alive, and with which exit code.
-pub(crate) fn finished(status: &ContainerStatus) -> (Option<SystemTime>, Option<i32>) {
-    let code = Some(status.exit_code).filter(|code| *code != UNKNOWN_CODE);
-    (end(moment(status.finished_at), moment(status.started_at)), code)
-}
-
-/// Whom an event is about, as it tells itself.
+/// The subject of an event, as far as the event contains it.
 enum Subject<'a> {
     Container(&'a ContainerStatus, Option<&'a PodSandboxStatus>),
     Sandbox(&'a PodSandboxStatus),
-    UnlistedScopes,
+    Unknown,
 }
 
 impl<'a> Subject<'a> {
@@ -93,7 +87,7 @@ impl<'a> Subject<'a> {
         }
         match event.containers_statuses.iter().find(|status| status.id == event.container_id) {
             Some(status) => Self::Container(status, sandbox),
-            None => Self::UnlistedScopes,
+            None => Self::Unknown,
         }
     }
 
@@ -101,7 +95,7 @@ impl<'a> Subject<'a> {
         match self {
             Self::Container(status, _) => Some(state(status.state)),
             Self::Sandbox(status) => Some(sandbox_state(status.state)),
-            Self::UnlistedScopes => None,
+            Self::Unknown => None,
         }
     }
 
@@ -112,7 +106,7 @@ impl<'a> Subject<'a> {
                 Some(of_status(status, pod.as_ref(), 0))
             }
             Self::Sandbox(status) => Some(of_sandbox_status(status, 0)),
-            Self::UnlistedScopes => None,
+            Self::Unknown => None,
         }
     }
 
@@ -120,11 +114,11 @@ impl<'a> Subject<'a> {
         match self {
             Self::Container(status, _) => moment(status.started_at),
             Self::Sandbox(status) => moment(status.created_at),
-            Self::UnlistedScopes => None,
+            Self::Unknown => None,
         }
     }
 
-    /// When it ended, and with which exit code.
+    /// Returns when it ended, and its exit code.
     fn finished(&self) -> (Option<SystemTime>, Option<i32>) {
         match self {
             Self::Container(status, _) if state(status.state) == State::NotAlive => finished(status),
@@ -132,8 +126,8 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// Has it remembered what it is.
-    fn note(&self, id: &ContainerId, memory: &mut Memory) {
+    /// Records what the event contains about it.
+    fn record(&self, id: &ContainerId, cache: &mut Cache) {
         match self {
             Self::Container(_, sandbox) => {
                 let sandbox = sandbox.filter(|sandbox| ContainerId::is_plain(&sandbox.id));
@@ -141,17 +135,17 @@ impl<'a> Subject<'a> {
                 if let (Some(id), Some(pod)) =
                     (&sandbox_id, sandbox.and_then(|sandbox| Pod::of(sandbox.metadata.as_ref())))
                 {
-                    memory.learn(id, pod);
+                    cache.record_pod(id, pod);
                 }
-                memory.is(id, Kind::Container, sandbox_id);
+                cache.record_kind(id, Kind::Container, sandbox_id);
             }
             Self::Sandbox(status) => {
-                memory.is(id, Kind::Sandbox, None);
+                cache.record_kind(id, Kind::Sandbox, None);
                 if let Some(pod) = Pod::of(status.metadata.as_ref()) {
-                    memory.learn(id, pod);
+                    cache.record_pod(id, pod);
                 }
             }
-            Self::UnlistedScopes => {}
+            Self::Unknown => {}
         }
     }
 }
@@ -160,13 +154,13 @@ fn started(
     id: ContainerId,
     event: &ContainerEventResponse,
     subject: &Subject<'_>,
-    memory: &mut Memory,
+    cache: &mut Cache,
 ) -> Option<EngineEvent> {
-    if memory.was_reported_to_end(&id) || memory.get(&id).is_some_and(|member| member.pid.is_some()) {
+    if cache.is_exit_reported(&id) || cache.get(&id).is_some_and(|entry| entry.pid.is_some()) {
         return None;
     }
-    subject.note(&id, memory);
-    memory.member(&id).started = Some(Instant::now());
+    subject.record(&id, cache);
+    cache.entry(&id).started = Some(Instant::now());
     let at = subject.began().or(made_at(event));
     Some(EngineEvent::Started { id, at, pid: None, preview: subject.preview().map(Box::new) })
 }
@@ -175,33 +169,33 @@ fn stopped(
     id: ContainerId,
     event: &ContainerEventResponse,
     subject: &Subject<'_>,
-    memory: &mut Memory,
-    since: Since,
+    cache: &mut Cache,
+    since: SubscriptionTime,
     now: SystemTime,
 ) -> Vec<EngineEvent> {
-    // It contradicts itself, so it is no more than a hint.
+    // The event contradicts itself, so it is only a hint.
     if subject.state() == Some(State::Alive) {
         return vec![EngineEvent::Changed { id, at: made_at(event) }];
     }
-    let member = memory.forget(&id);
-    if memory.was_reported_to_end(&id) {
+    let entry = cache.forget(&id);
+    if cache.is_exit_reported(&id) {
         return Vec::new();
     }
-    let pid = memory.end(&id);
-    if member.as_ref().is_some_and(|member| member.is_processless) {
+    let pid = cache.record_exit(&id);
+    if entry.as_ref().is_some_and(|entry| entry.is_processless) {
         return Vec::new();
     }
     let mut reported = Vec::new();
     let began = subject.began();
-    let was_reported = member.is_some();
-    // The events of a life that is very short may come the other way round.
+    let was_reported = entry.is_some();
+    // The events of a very short life may arrive in the wrong order.
     if !was_reported && began.is_some() && !since.is_after(began, now) {
         let preview = subject.preview().map(Box::new);
         reported.push(EngineEvent::Started { id: id.clone(), at: began, pid: None, preview });
     }
     let (finished, code) = subject.finished();
     let at = end(finished.or(made_at(event)), began);
-    let pid = member.and_then(|member| member.pid).or(pid);
+    let pid = entry.and_then(|entry| entry.pid).or(pid);
     reported.push(EngineEvent::Exited { id, pid, at, code });
     reported
 }
@@ -221,15 +215,15 @@ mod tests {
         seconds * SECOND
     }
 
-    /// A runtime that has been subscribed to since second 1000, and tells what happens at second 1010.
+    /// A runtime that was subscribed to in second 1000 and emits events in second 1010.
     struct Reported {
-        memory: Memory,
-        since: Since,
+        cache: Cache,
+        since: SubscriptionTime,
     }
 
     impl Reported {
         async fn new() -> Self {
-            let reported = Self { memory: Memory::default(), since: Since::now() };
+            let reported = Self { cache: Cache::default(), since: SubscriptionTime::now() };
             tokio::time::advance(Duration::from_secs(10)).await;
             reported
         }
@@ -237,7 +231,7 @@ mod tests {
         fn take(&mut self, event: &ContainerEventResponse) -> Vec<EngineEvent> {
             let now = UNIX_EPOCH + Duration::from_secs(1010);
             let replayed = self.since.is_after(made_at(event), now);
-            take(event, &mut self.memory, self.since, replayed, now)
+            take(event, &mut self.cache, self.since, replayed, now)
         }
     }
 
@@ -303,18 +297,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_start_reports_all_but_the_pid_and_an_end_its_time_and_exit_code() {
+    async fn start_and_exit_have_what_the_event_contains() {
         let mut reported = Reported::new().await;
         assert_eq!(reported.take(&event(Created, Some(running()))), []);
         let begun = EngineEvent::Started { id: id(), at: at(1005), pid: None, preview: preview(&running()) };
         assert_eq!(reported.take(&event(Started, Some(running()))), [begun]);
-        let member = reported.memory.get(&id()).unwrap();
-        assert_eq!((member.kind, member.sandbox.as_deref()), (Some(Kind::Container), Some("s1")));
-        assert!(reported.memory.pod(&"s1".into()).is_some());
-        reported.memory.member(&id()).pid = Some(7);
+        let entry = reported.cache.get(&id()).unwrap();
+        assert_eq!((entry.kind, entry.sandbox.as_deref()), (Some(Kind::Container), Some("s1")));
+        assert!(reported.cache.pod(&"s1".into()).is_some());
+        reported.cache.entry(&id()).pid = Some(7);
         let over = EngineEvent::Exited { id: id(), pid: Some(7), at: at(1006), code: Some(3) };
         assert_eq!(reported.take(&event(Stopped, Some(exited()))), [over]);
-        assert!(reported.memory.get(&id()).is_none());
+        assert!(reported.cache.get(&id()).is_none());
     }
 
     #[tokio::test(start_paused = true)]
@@ -328,17 +322,17 @@ mod tests {
         let preview = Some(Box::new(of_sandbox_status(&pod(PodState::Ready), 0)));
         let begun = EngineEvent::Started { id: "s1".into(), at: at(1001), pid: None, preview };
         assert_eq!(reported.take(&of(Started, PodState::Ready)), [begun]);
-        assert_eq!(reported.memory.get(&"s1".into()).unwrap().kind, Some(Kind::Sandbox));
+        assert_eq!(reported.cache.get(&"s1".into()).unwrap().kind, Some(Kind::Sandbox));
         let over = EngineEvent::Exited { id: "s1".into(), pid: None, at: at(1008), code: None };
         assert_eq!(reported.take(&of(Stopped, PodState::NotReady)), [over]);
         assert_eq!(reported.take(&of(Deleted, PodState::NotReady)), []);
-        assert!(reported.memory.pod(&"s1".into()).is_none());
+        assert!(reported.cache.pod(&"s1".into()).is_none());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_known_to_be_alive_or_over_is_not_reported_again() {
+    async fn known_starts_and_exits_are_not_repeated() {
         let mut reported = Reported::new().await;
-        reported.memory.is(&id(), Kind::Container, None).pid = Some(7);
+        reported.cache.record_kind(&id(), Kind::Container, None).pid = Some(7);
         assert_eq!(reported.take(&event(Started, Some(running()))), []);
         assert_eq!(reported.take(&event(Deleted, None)).len(), 1);
         for again in [event(Stopped, Some(exited())), event(Deleted, None), event(Started, Some(running()))] {
@@ -357,7 +351,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_began_before_anybody_asked_is_not_reported_by_its_end() {
+    async fn a_start_before_the_subscription_is_not_reported() {
         let mut reported = Reported::new().await;
         let old = ContainerStatus { started_at: seconds(999), ..exited() };
         let over = EngineEvent::Exited { id: id(), pid: None, at: at(1006), code: Some(3) };
@@ -365,12 +359,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn replayed_starts_are_nothing_and_replayed_ends_are_ends() {
+    async fn replayed_starts_are_skipped_and_exits_reported() {
         let mut reported = Reported::new().await;
         let old = |event| ContainerEventResponse { created_at: seconds(998), ..event };
         let status = ContainerStatus { started_at: seconds(990), finished_at: seconds(995), ..exited() };
         assert_eq!(reported.take(&old(event(Started, Some(status.clone())))), []);
-        assert!(reported.memory.get(&id()).is_none());
+        assert!(reported.cache.get(&id()).is_none());
         let over = EngineEvent::Exited { id: id(), pid: None, at: at(995), code: Some(3) };
         assert_eq!(reported.take(&old(event(Stopped, Some(status)))), [over]);
     }
@@ -386,17 +380,17 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_contradicts_itself_or_is_not_known_is_a_hint() {
+    async fn contradictory_and_unknown_events_are_hints() {
         let mut reported = Reported::new().await;
         let hint = EngineEvent::Changed { id: id(), at: at(1008) };
         assert_eq!(reported.take(&event(Stopped, Some(running()))), std::slice::from_ref(&hint));
         let unknown = ContainerEventResponse { container_event_type: 99, ..event(Started, Some(running())) };
         assert_eq!(reported.take(&unknown), [hint]);
-        assert!(!reported.memory.has_ended(&id()));
+        assert!(!reported.cache.has_ended(&id()));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn without_any_status_a_start_and_an_end_are_reported_all_the_same() {
+    async fn events_without_statuses_are_reported() {
         let mut reported = Reported::new().await;
         let bare = |kind| ContainerEventResponse { pod_sandbox_status: None, ..event(kind, None) };
         let begun = EngineEvent::Started { id: id(), at: at(1008), pid: None, preview: None };
@@ -406,7 +400,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_has_no_proper_id_concerns_nobody_and_what_has_no_process_has_no_end() {
+    async fn invalid_ids_and_sandboxes_without_process_are_skipped() {
         let mut reported = Reported::new().await;
         for wrong in ["", "a/b", "a\n"] {
             for kind in [Started, Stopped] {
@@ -415,14 +409,14 @@ mod tests {
                 assert_eq!(reported.take(&event), [], "{wrong:?}");
             }
         }
-        reported.memory.is(&id(), Kind::Sandbox, None).is_processless = true;
+        reported.cache.record_kind(&id(), Kind::Sandbox, None).is_processless = true;
         assert_eq!(reported.take(&event(Stopped, Some(exited()))), []);
-        assert!(reported.memory.has_ended(&id()));
+        assert!(reported.cache.has_ended(&id()));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn clocks_may_be_set_while_events_are_reported() {
-        let since = Since::now();
+    async fn the_clock_may_be_set_meanwhile() {
+        let since = SubscriptionTime::now();
         tokio::time::advance(Duration::from_secs(10)).await;
         let clock_was_set_back = UNIX_EPOCH + Duration::from_secs(500);
         assert!(!since.is_after(at(500), clock_was_set_back));

@@ -1,0 +1,6 @@
+//! Decodes the runtime's messages, without I/O and without state.
+
+pub(crate) mod container;
+pub(crate) mod info;
+pub(crate) mod runtime;
+pub(crate) mod time;

@@ -1,0 +1,212 @@
+//! Decides which of containerd's tasks belong to CRI.
+
+use std::collections::HashMap;
+
+use tokio::time::Instant;
+use whalewatcher_core::adapter::EngineEvent;
+use whalewatcher_core::{ContainerId, EngineError};
+
+use crate::cache::Cache;
+use crate::decode::container::Kind;
+
+/// The started tasks whose owner is not known yet.
+#[derive(Debug, Default)]
+pub(crate) struct Ownership {
+    pending: HashMap<ContainerId, Pending>,
+}
+
+/// A start event, with the exit that followed.
+#[derive(Debug)]
+struct Pending {
+    start: EngineEvent,
+    end: Option<EngineEvent>,
+}
+
+/// What follows from an event.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Decision {
+    /// It is passed on, or skipped.
+    Report(Option<EngineEvent>),
+    /// The owner of this container must be requested.
+    Ask(ContainerId),
+}
+
+impl Ownership {
+    /// Handles an event. CRI never pauses tasks, and what has ended never starts again.
+    pub(crate) fn handle(&mut self, event: EngineEvent, cache: &mut Cache) -> Decision {
+        let reported = match event {
+            EngineEvent::Started { ref id, .. }
+                if cache.is_exit_reported(id) || self.pending.contains_key(id) =>
+            {
+                None
+            }
+            EngineEvent::Started { ref id, .. } if !is_known(cache, id) => {
+                let id = id.clone();
+                self.pending.insert(id.clone(), Pending { start: event, end: None });
+                return Decision::Ask(id);
+            }
+            EngineEvent::Started { ref id, .. } => {
+                cache.entry(id).started = Some(Instant::now());
+                Some(event)
+            }
+            EngineEvent::Exited { ref id, .. } => {
+                let reported_before = cache.is_exit_reported(id);
+                cache.record_exit(id);
+                if let Some(pending) = self.pending.get_mut(id) {
+                    pending.end = Some(event);
+                    None
+                } else {
+                    Some(event).filter(|_| !reported_before)
+                }
+            }
+            EngineEvent::Paused { .. } | EngineEvent::Unpaused { .. } => None,
+            other => Some(other),
+        };
+        Decision::Report(reported)
+    }
+
+    /// Returns the starts of containers that a list has shown to belong to CRI meanwhile, with the exits that followed. The
+    /// pending answers about their owner no longer matter: containerd may have removed them by then.
+    pub(crate) fn take_listed(&mut self, cache: &mut Cache) -> Vec<EngineEvent> {
+        let known: Vec<_> = self.pending.extract_if(|id, _| is_known(cache, id)).collect();
+        known.into_iter().flat_map(|(id, pending)| pass_on(&id, pending, cache)).collect()
+    }
+
+    /// Handles the answer about a container's owner: returns its start, and the exit that followed, if it belongs to CRI or
+    /// may do so.
+    pub(crate) fn resolve(
+        &mut self,
+        id: &ContainerId,
+        answer: Result<Option<Kind>, EngineError>,
+        cache: &mut Cache,
+    ) -> Vec<EngineEvent> {
+        let Some(mut pending) = self.pending.remove(id) else { return Vec::new() };
+        match answer {
+            Ok(None) => return Vec::new(),
+            Ok(Some(kind)) => cache.record_kind(id, kind, None).is_owned = true,
+            // CRI decides. Without a PID the start is only a hint.
+            Err(error) => {
+                tracing::debug!(%id, %error, "cannot find out whether this container belongs to CRI");
+                if let EngineEvent::Started { pid, .. } = &mut pending.start {
+                    *pid = None;
+                }
+            }
+        }
+        pass_on(id, pending, cache)
+    }
+}
+
+/// Whether the runtime has reported it, so that it is known to belong to CRI.
+fn is_known(cache: &Cache, id: &ContainerId) -> bool {
+    cache.get(id).is_some_and(|entry| entry.kind.is_some())
+}
+
+fn pass_on(id: &ContainerId, pending: Pending, cache: &mut Cache) -> Vec<EngineEvent> {
+    cache.entry(id).started = Some(Instant::now());
+    [Some(pending.start), pending.end].into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use whalewatcher_core::ErrorKind;
+
+    use super::*;
+
+    fn id() -> ContainerId {
+        "a".into()
+    }
+
+    fn started() -> EngineEvent {
+        EngineEvent::Started { id: id(), at: None, pid: Some(7), preview: None }
+    }
+
+    fn exited() -> EngineEvent {
+        EngineEvent::Exited { id: id(), at: None, pid: Some(7), code: Some(1) }
+    }
+
+    fn reported(event: EngineEvent) -> Decision {
+        Decision::Report(Some(event))
+    }
+
+    const NOTHING: Decision = Decision::Report(None);
+
+    #[tokio::test]
+    async fn an_exit_is_reported_once() {
+        let (mut ownership, mut cache) = (Ownership::default(), Cache::default());
+        cache.record_kind(&id(), Kind::Container, None);
+        assert_eq!(ownership.handle(started(), &mut cache), reported(started()), "a list contains it");
+        assert_eq!(ownership.handle(exited(), &mut cache), reported(exited()));
+        for again in [exited(), started()] {
+            assert_eq!(ownership.handle(again, &mut cache), NOTHING);
+        }
+        let mut cache = Cache::default();
+        assert_eq!(
+            ownership.handle(exited(), &mut cache),
+            reported(exited()),
+            "another connection may know it"
+        );
+    }
+
+    #[tokio::test]
+    async fn tasks_of_others_are_skipped() {
+        for ends_first in [false, true] {
+            let (mut ownership, mut cache) = (Ownership::default(), Cache::default());
+            assert_eq!(ownership.handle(started(), &mut cache), Decision::Ask(id()));
+            assert_eq!(ownership.handle(started(), &mut cache), NOTHING, "its owner is requested already");
+            if ends_first {
+                assert_eq!(ownership.handle(exited(), &mut cache), NOTHING);
+            }
+            assert_eq!(ownership.resolve(&id(), Ok(None), &mut cache), []);
+            assert!(cache.get(&id()).is_none() && ownership.pending.is_empty());
+        }
+    }
+
+    #[tokio::test]
+    async fn tasks_of_cri_are_reported_with_their_exit() {
+        let (mut ownership, mut cache) = (Ownership::default(), Cache::default());
+        ownership.handle(started(), &mut cache);
+        assert_eq!(ownership.resolve(&id(), Ok(Some(Kind::Sandbox)), &mut cache), [started()]);
+        let entry = cache.get(&id()).unwrap();
+        assert!(entry.is_owned && entry.started.is_some() && entry.kind == Some(Kind::Sandbox));
+
+        let (mut ownership, mut cache) = (Ownership::default(), Cache::default());
+        ownership.handle(started(), &mut cache);
+        ownership.handle(exited(), &mut cache);
+        let settled = ownership.resolve(&id(), Ok(Some(Kind::Container)), &mut cache);
+        assert_eq!(settled, [started(), exited()]);
+        assert!(cache.has_ended(&id()));
+    }
+
+    #[tokio::test]
+    async fn a_listed_container_is_reported_before_the_answer() {
+        let (mut ownership, mut cache) = (Ownership::default(), Cache::default());
+        ownership.handle(started(), &mut cache);
+        assert_eq!(ownership.take_listed(&mut cache), []);
+        cache.record_kind(&id(), Kind::Container, None);
+        ownership.handle(exited(), &mut cache);
+        assert_eq!(ownership.take_listed(&mut cache), [started(), exited()]);
+        assert_eq!(ownership.take_listed(&mut cache), []);
+        assert_eq!(ownership.resolve(&id(), Ok(None), &mut cache), [], "it is no longer pending");
+    }
+
+    #[tokio::test]
+    async fn an_unknown_owner_is_reported_without_a_pid() {
+        let (mut ownership, mut cache) = (Ownership::default(), Cache::default());
+        ownership.handle(started(), &mut cache);
+        let error = EngineError::new(ErrorKind::Failed, "no");
+        let without = EngineEvent::Started { id: id(), at: None, pid: None, preview: None };
+        assert_eq!(ownership.resolve(&id(), Err(error), &mut cache), [without]);
+        let entry = cache.get(&id()).unwrap();
+        assert!(!entry.is_owned && entry.started.is_some() && entry.kind.is_none());
+    }
+
+    #[test]
+    fn pauses_are_skipped_and_other_events_passed_on() {
+        let (mut ownership, mut cache) = (Ownership::default(), Cache::default());
+        assert_eq!(ownership.handle(EngineEvent::Paused { id: id(), at: None }, &mut cache), NOTHING);
+        assert_eq!(ownership.handle(EngineEvent::Unpaused { id: id(), at: None }, &mut cache), NOTHING);
+        let changed = EngineEvent::Changed { id: id(), at: None };
+        assert_eq!(ownership.handle(changed.clone(), &mut cache), reported(changed));
+        assert_eq!(ownership.handle(EngineEvent::Gap, &mut cache), reported(EngineEvent::Gap));
+    }
+}
