@@ -81,7 +81,7 @@ impl Reconciler {
     pub(super) fn inspect_drift(&mut self, id: &ContainerId, now: Now) {
         let Some(record) = self.records.get_mut(id) else { return };
         let Some(Mismatch { listed, explained }) = record.mismatch.take() else { return };
-        if record.gone {
+        if record.awaits_exit() {
             self.exit_known(id, None, now);
         }
         let differs = !self.is_as_listed(id, listed.as_ref());

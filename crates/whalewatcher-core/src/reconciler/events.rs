@@ -1,6 +1,6 @@
 //! The engine's events: what each changes by itself, and which inspections it leads to.
 
-use std::mem::{replace, take};
+use std::mem::take;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -119,11 +119,11 @@ impl Reconciler {
         let preview = preview.filter(|preview| !exit.is_some_and(|exit| exit.ends_preview(preview))).filter(
             |preview| !tombstone.as_mut().is_some_and(|tombstone| tombstone.began_as(&preview.container)),
         );
-        record.is_begun = is_bare || preview.is_some();
         if let Inspection::InFlight(since) = &mut record.inspection {
             since.started = true;
         }
-        let former = replace(&mut record.preview, preview);
+        let verify = is_bare || preview.is_some();
+        let former = record.record_start(preview, verify);
         if let (Some(former), Some(exit)) = (former, exit)
             && exit.ends_preview(&former)
         {
@@ -147,7 +147,9 @@ impl Reconciler {
             since.exits = since.exits.saturating_add(1);
         }
         let began_later = |preview: &Preview| exit.has_ended(&preview.container) == Some(false);
-        record.is_begun &= record.preview.as_ref().is_some_and(began_later);
+        if !record.preview().is_some_and(began_later) {
+            record.end_verifying();
+        }
         if let Some(tombstone) = record.tombstone.as_mut().filter(|tombstone| tombstone.began < exit.at) {
             tombstone.start_reported = true;
         }
@@ -160,8 +162,8 @@ impl Reconciler {
                 // The pending inspection may still return its name.
                 let is_inspected = record.inspection != Inspection::None;
                 let over =
-                    |preview: &mut Preview| exit.ends_preview(preview) && !(is_inspected && preview.nameless);
-                if let Some(preview) = record.preview.take_if(over) {
+                    |preview: &Preview| exit.ends_preview(preview) && !(is_inspected && preview.nameless);
+                if let Some(preview) = record.take_preview_if(over) {
                     // What led to the inspection is over, and the start event of any later life is still to come.
                     if take(&mut record.inspection) == Inspection::Deferred {
                         self.deadlines.cancel(Deadline::Retry(id.clone()));

@@ -74,7 +74,7 @@ impl Reconciler {
             return true;
         }
         if is_over == Some(true) && !since.hinted {
-            if let (Some(preview), Some(exit)) = (record.preview.take(), exit) {
+            if let (Some(preview), Some(exit)) = (record.take_preview(), exit) {
                 let container = Arc::new(container);
                 let began = container.started_at().or(preview.began);
                 self.announce_brief_life(Preview { container, began, nameless: false }, exit, now);
@@ -105,26 +105,24 @@ impl Reconciler {
         let mut past = None;
         // A life that began meanwhile may still go on.
         if !since.started {
-            if let Some(preview) = &mut record.preview {
+            if let Some(preview) = record.preview_mut() {
                 preview.learn(named);
             }
-            let over = |preview: &mut Preview| exit.is_some_and(|exit| exit.ends_preview(preview));
-            past = record.preview.take_if(over);
+            past = record.take_preview_if(|preview| exit.is_some_and(|exit| exit.ends_preview(preview)));
         }
         if self.portfolio.by_id(id).is_some() {
             if is_drift || !is_live || self.unconfirmed.contains(id) {
                 self.exit_known(id, None, now);
-            } else if !record.gone {
+            } else if record.await_exit() {
                 // The answer was faster than the exit event, which contains the exit code and has a grace period. Only
                 // while live: until then, ready waits for the exit.
-                record.gone = true;
                 self.deadlines.set(Deadline::Exit(id.clone()), now.instant + GRACE);
             }
         } else if let (Some(preview), Some(exit)) = (past, exit) {
             self.announce_brief_life(preview, exit, now);
-        } else if record.is_begun && !since.hinted {
+        } else if record.is_to_verify() && !since.hinted {
             // It started, and no event says that it ended: some engines list what has just begun a moment later.
-            record.is_begun = false;
+            record.end_verifying();
             record.inspection = Inspection::Deferred;
             self.defer(id, 1, now);
         }
@@ -158,12 +156,12 @@ impl Reconciler {
         let tombstone = record.as_ref().and_then(|record| record.tombstone.as_ref());
         let was_announced = tombstone.is_some_and(|tombstone| tombstone.includes(&container));
         let preview = record.and_then(|record| {
-            if take(&mut record.gone) {
+            if record.end_awaiting_exit() {
                 self.deadlines.cancel(Deadline::Exit(id.clone()));
             }
-            record.is_begun = false;
+            record.end_verifying();
             self.unverified -= usize::from(take(&mut record.is_unverified));
-            record.preview.take()
+            record.take_preview()
         });
         let start_reported = preview.as_ref().and_then(|preview| preview.began);
         // Where the container has no start time, its start event may.

@@ -64,7 +64,7 @@ use deadlines::{Deadline, Deadlines};
 pub(crate) use deadlines::{GRACE, Now};
 use failures::Failures;
 use lists::ListState;
-use record::{Exit, Inspection, Preview, Record};
+use record::{Exit, Preview, Record};
 
 /// How many tombstones are kept, to recognise late and repeated events of containers that are not alive.
 const MAX_TOMBSTONES: usize = 1024;
@@ -283,15 +283,7 @@ impl Reconciler {
         self.reset_lists();
         let mut left = Vec::new();
         for (id, record) in &mut self.records {
-            record.inspection = Inspection::None;
-            record.is_drift = false;
-            record.mismatch = None;
-            record.gone = false;
-            record.preview = None;
-            record.preview_bytes = 0;
-            record.is_begun = false;
-            record.hinted_at = None;
-            record.listed_name = None;
+            record.reset();
             if !record.is_entombed {
                 left.push(id.clone());
             }

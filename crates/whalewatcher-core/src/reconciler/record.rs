@@ -1,7 +1,7 @@
 //! What the reconciler keeps of a container beyond the portfolio.
 
 use std::collections::VecDeque;
-use std::mem::{replace, take};
+use std::mem::replace;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -18,10 +18,8 @@ const PIDS: usize = 8;
 #[cfg_attr(test, derive(Clone))]
 pub(super) struct Record {
     pub(super) inspection: Inspection,
-    /// What the newest start event contained, while that life has not been announced.
-    pub(super) preview: Option<Preview>,
-    /// Whether a life began of which no end is known: a first answer "not alive" is verified.
-    pub(super) is_begun: bool,
+    /// What is awaited of its newest life.
+    awaited: Awaited,
     /// Whether only events named the container so far.
     pub(super) is_unverified: bool,
     /// How many bytes the preview takes.
@@ -44,9 +42,25 @@ pub(super) struct Record {
     pub(super) mismatch: Option<Mismatch>,
     /// Whether the pending inspection verifies a mismatch that no event has explained: what it changes is drift.
     pub(super) is_drift: bool,
-    /// Whether an inspection found the known life to be over, until its exit event or
+}
+
+/// What is awaited of the newest life of a container.
+#[derive(Debug, Default, PartialEq)]
+#[cfg_attr(test, derive(Clone))]
+enum Awaited {
+    /// Nothing: it is in the portfolio or over, as far as that is known.
+    #[default]
+    Nothing,
+    /// A start event named it, and it is not announced yet.
+    Announcement {
+        /// What the start event contained, if that suffices to announce it.
+        preview: Option<Preview>,
+        /// Whether no end of it is known, so that a first answer "not alive" is verified.
+        verify: bool,
+    },
+    /// The exit event of the life in the portfolio: an inspection found it to be over. Until
     /// [`Deadline::Exit`](super::Deadline::Exit).
-    pub(super) gone: bool,
+    Exit,
 }
 
 impl Record {
@@ -57,12 +71,12 @@ impl Record {
 
     /// Whether nothing is under way.
     pub(super) fn is_idle(&self) -> bool {
-        self.inspection == Inspection::None && self.mismatch.is_none() && !self.gone
+        self.inspection == Inspection::None && self.mismatch.is_none() && !self.awaits_exit()
     }
 
     /// The container's name, where a list or its start event contains it.
     pub(super) fn name(&self) -> Option<String> {
-        let named = self.preview.as_ref().filter(|preview| preview.is_named());
+        let named = self.preview().filter(|preview| preview.is_named());
         let name = named.map(|preview| preview.container.name().to_owned());
         name.or_else(|| self.listed_name.as_deref().map(str::to_owned))
     }
@@ -77,7 +91,97 @@ impl Record {
             pids.push_front(container.pid());
         }
         self.tombstone = Some(Tombstone { began, start_reported, pids });
-        take(&mut self.gone)
+        self.end_awaiting_exit()
+    }
+
+    /// Records that a life began which is not in the portfolio, or, with neither a preview nor anything to verify, that none
+    /// did. Returns the preview of the life before.
+    pub(super) fn record_start(&mut self, preview: Option<Preview>, verify: bool) -> Option<Preview> {
+        let former = self.take_preview();
+        if preview.is_some() || verify {
+            self.awaited = Awaited::Announcement { preview, verify };
+        } else if !self.awaits_exit() {
+            self.awaited = Awaited::Nothing;
+        }
+        former
+    }
+
+    /// The life that is to be announced.
+    pub(super) fn preview(&self) -> Option<&Preview> {
+        match &self.awaited {
+            Awaited::Announcement { preview, .. } => preview.as_ref(),
+            Awaited::Nothing | Awaited::Exit => None,
+        }
+    }
+
+    pub(super) fn preview_mut(&mut self) -> Option<&mut Preview> {
+        match &mut self.awaited {
+            Awaited::Announcement { preview, .. } => preview.as_mut(),
+            Awaited::Nothing | Awaited::Exit => None,
+        }
+    }
+
+    /// Removes and returns the life that is to be announced.
+    pub(super) fn take_preview(&mut self) -> Option<Preview> {
+        self.take_preview_if(|_| true)
+    }
+
+    /// Removes and returns the life that is to be announced, on a condition.
+    pub(super) fn take_preview_if(&mut self, condition: impl FnOnce(&Preview) -> bool) -> Option<Preview> {
+        let Awaited::Announcement { preview, verify } = &mut self.awaited else { return None };
+        let taken = preview.take_if(|preview| condition(preview));
+        if preview.is_none() && !*verify {
+            self.awaited = Awaited::Nothing;
+        }
+        taken
+    }
+
+    /// Whether a first answer "not alive" is to be verified: a life began of which no end is known.
+    pub(super) fn is_to_verify(&self) -> bool {
+        matches!(self.awaited, Awaited::Announcement { verify: true, .. })
+    }
+
+    /// An answer "not alive" needs no verification any more.
+    pub(super) fn end_verifying(&mut self) {
+        if let Awaited::Announcement { preview, verify } = &mut self.awaited {
+            *verify = false;
+            if preview.is_none() {
+                self.awaited = Awaited::Nothing;
+            }
+        }
+    }
+
+    /// Whether the exit event of the life in the portfolio is awaited.
+    pub(super) fn awaits_exit(&self) -> bool {
+        self.awaited == Awaited::Exit
+    }
+
+    /// Awaits the exit event of the life in the portfolio. Returns whether it was not awaited before.
+    pub(super) fn await_exit(&mut self) -> bool {
+        debug_assert!(self.preview().is_none(), "what is not announced is not in the portfolio");
+        replace(&mut self.awaited, Awaited::Exit) != Awaited::Exit
+    }
+
+    /// Ends to await the exit event. Returns whether it was awaited.
+    pub(super) fn end_awaiting_exit(&mut self) -> bool {
+        let awaited = self.awaits_exit();
+        if awaited {
+            self.awaited = Awaited::Nothing;
+        }
+        awaited
+    }
+
+    /// Forgets what only holds within one connection.
+    pub(super) fn reset(&mut self) {
+        *self = Self {
+            exit: self.exit.take(),
+            tombstone: self.tombstone.take(),
+            newest: self.newest,
+            newest_start: self.newest_start,
+            is_entombed: self.is_entombed,
+            is_unverified: self.is_unverified,
+            ..Self::default()
+        };
     }
 }
 

@@ -18,7 +18,7 @@ impl Reconciler {
     /// Updates what depends on whether a container is settled, and forgets what need not be kept.
     pub(super) fn settle(&mut self, id: &ContainerId, now: Now) {
         if let Some(record) = self.records.get_mut(id) {
-            let preview_bytes = record.preview.as_ref().map_or(0, |preview| preview.container.size());
+            let preview_bytes = record.preview().map_or(0, |preview| preview.container.size());
             self.preview_bytes = self.preview_bytes.saturating_sub(record.preview_bytes) + preview_bytes;
             record.preview_bytes = preview_bytes;
             if record.inspection == Inspection::None {
@@ -46,7 +46,7 @@ impl Reconciler {
         let Some(record) = self.records.get_mut(id).filter(|record| !is_known && record.is_idle()) else {
             return;
         };
-        if record.exit.is_none() && record.preview.is_none() && record.tombstone.is_none() {
+        if record.exit.is_none() && record.preview().is_none() && record.tombstone.is_none() {
             if !record.is_entombed {
                 self.remove(id);
             }

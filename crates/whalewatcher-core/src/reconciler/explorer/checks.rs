@@ -1,5 +1,6 @@
 //! What is checked after each step.
 
+use super::super::record::Inspection;
 use super::super::*;
 use super::bounds::Kind;
 use super::subject::{Life, Question};
@@ -170,7 +171,8 @@ impl Reconciler {
     fn check_deadlines(&self) -> Result<(), String> {
         let mut expected = Vec::new();
         for (id, record) in &self.records {
-            let states = [record.inspection == Inspection::Deferred, record.gone, record.mismatch.is_some()];
+            let states =
+                [record.inspection == Inspection::Deferred, record.awaits_exit(), record.mismatch.is_some()];
             expected.extend(
                 states.into_iter().zip(Deadline::of(id)).filter_map(|(is, deadline)| is.then_some(deadline)),
             );
