@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 
 use super::cargo::{DENY, HACK, cargo, cpus, protoc, succeed};
 use super::features::{Feature, Packages};
-use super::integration;
+use super::{integration, words};
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -33,6 +33,8 @@ pub(crate) struct Choice {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Step {
+    /// Phrases that technical English has plainer words for
+    Words,
     /// Formatting
     Fmt,
     /// Lints, without a warning
@@ -54,7 +56,8 @@ enum Step {
 /// How many tests run at once.
 const TEST_THREADS: &str = "RUST_TEST_THREADS";
 
-const LINT: [Step; 6] = [Step::Fmt, Step::Clippy, Step::Doc, Step::Deny, Step::Hack, Step::Apart];
+const LINT: [Step; 7] =
+    [Step::Words, Step::Fmt, Step::Clippy, Step::Doc, Step::Deny, Step::Hack, Step::Apart];
 const TEST: [Step; 2] = [Step::Test, Step::Integration];
 
 const NO_WARNINGS: [&str; 3] = ["--", "-D", "warnings"];
@@ -139,6 +142,7 @@ impl Step {
 
     fn run(self) -> Result<Outcome> {
         match self {
+            Step::Words => words::run(&words::Options::default())?,
             Step::Fmt => succeed(cargo().args(["fmt", "--all", "--check"]))?,
             Step::Clippy => {
                 let all = Packages::load()?.together();

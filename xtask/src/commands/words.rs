@@ -7,7 +7,6 @@ mod prose;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
@@ -16,7 +15,7 @@ use self::phrases::{ALLOWED, EXCLUDED, Phrase};
 use self::prose::Prose;
 use super::cargo::workspace;
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct Options {
     /// Print the number of finds in each folder only
     #[arg(long)]
@@ -48,8 +47,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let mut finds = Vec::new();
     let mut counts = BTreeMap::<String, usize>::new();
     for path in files()?.into_iter().filter(chosen) {
-        // A file that was deleted and not yet committed is still listed.
-        let Ok(text) = fs::read_to_string(workspace().join(&path)) else { continue };
+        let text =
+            fs::read_to_string(workspace().join(&path)).with_context(|| format!("cannot read {path}"))?;
         let found = finds_in(&path, &text);
         if !found.is_empty() {
             *counts.entry(folder(&path)).or_default() += found.len();
@@ -87,14 +86,28 @@ impl Find {
     }
 }
 
-/// The files that git knows or would add.
+/// Lists the files to check, relative to the top of the workspace.
 fn files() -> Result<Vec<String>> {
-    let mut git = Command::new("git");
-    git.current_dir(workspace()).args(["ls-files", "--cached", "--others", "--exclude-standard"]);
-    let output = git.output().context("cannot start git")?;
-    ensure!(output.status.success(), "`git ls-files` failed ({})", output.status);
-    let paths = String::from_utf8(output.stdout).context("a path is not UTF-8")?;
-    Ok(paths.lines().filter(|path| is_checked(path)).map(str::to_owned).collect())
+    let mut files = Vec::new();
+    let mut folders = vec![String::new()];
+    while let Some(folder) = folders.pop() {
+        let path = workspace().join(&folder);
+        for entry in fs::read_dir(&path).with_context(|| format!("cannot read {}", path.display()))? {
+            let entry = entry.with_context(|| format!("cannot read {}", path.display()))?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with('.') || name == "target" {
+                continue;
+            }
+            let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                folders.push(path);
+            } else if is_checked(&path) {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 fn is_checked(path: &str) -> bool {
