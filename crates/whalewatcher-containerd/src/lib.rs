@@ -28,8 +28,8 @@
 //! # Features
 //!
 //! - `containerd-client`: a client of the crate [`containerd-client`](https://docs.rs/containerd-client) for the
-//! application's own requests. Building that crate requires `protoc`, from Debian's packages `protobuf-compiler` and
-//! `libprotobuf-dev`.
+//!   application's own requests. Building that crate requires `protoc`, from Debian's packages `protobuf-compiler` and
+//!   `libprotobuf-dev`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod client;

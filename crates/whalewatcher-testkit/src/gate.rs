@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-/// Holds back whoever waits at it until it is opened. Clones are the same gate.
+/// Holds back its waiters until it is opened. Clones are the same gate.
 #[derive(Clone, Debug)]
 pub struct Gate(Arc<watch::Sender<State>>);
 
@@ -26,22 +26,22 @@ impl Gate {
         Self(Arc::new(watch::Sender::new(State { open: false, waiting: 0 })))
     }
 
-    /// Opens the gate: everybody who waits goes on, and those who come later do not wait.
+    /// Opens the gate: all waiters continue, and later callers do not wait.
     pub fn open(&self) {
         self.0.send_modify(|state| state.open = true);
     }
 
-    /// Closes the gate again for those who come later.
+    /// Closes the gate again for later callers.
     pub fn close(&self) {
         self.0.send_modify(|state| state.open = false);
     }
 
-    /// How many wait at the gate.
+    /// Returns the number of waiters.
     pub fn waiting(&self) -> usize {
         self.0.borrow().waiting
     }
 
-    /// Resolves once at least so many wait at the gate, however long that takes.
+    /// Resolves once there are at least so many waiters, however long that takes.
     pub async fn until_waiting(&self, count: usize) {
         // Fails only without a sender, and this gate is one.
         let _ = self.0.subscribe().wait_for(|state| state.waiting >= count).await;
@@ -58,7 +58,7 @@ impl Gate {
     }
 }
 
-/// One who waits, counted for as long as it does, even if it gives up.
+/// A waiter, counted until it continues or is dropped.
 struct Waiting<'a>(&'a Gate);
 
 impl<'a> Waiting<'a> {

@@ -19,8 +19,8 @@ use crate::portfolio::{Portfolio, difference};
 /// All changes after a snapshot: a [`Stream`] of [`Event`]s that ends when the watcher is closed.
 ///
 /// The snapshot that was returned with it, with each event [applied](Portfolio::apply) in turn, equals the watcher's
-/// portfolio. A subscriber that reads too slowly neither blocks the watcher nor is cut off: it receives
-/// [`EventKind::Lagged`], then the difference between its last snapshot and now, and then the newest [`EventKind::Synced`] or
+/// portfolio. A subscriber that reads too slowly does not block the watcher and stays subscribed: it
+/// receives [`EventKind::Lagged`], then the difference between its last snapshot and now, and then the newest [`EventKind::Synced`] or
 /// [`EventKind::Disconnected`] if it missed that.
 ///
 /// An unread subscription holds its last snapshot and a bounded number of events: at most twice the larger of

@@ -1,7 +1,7 @@
 //! How a watch ends.
 
 use std::sync::mpsc;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::Duration;
@@ -265,7 +265,7 @@ impl Wake for WatchesAgain {
         let mut watch = self.watcher.watch(CancellationToken::new()).boxed();
         // A watch that could not begin ends at its first poll.
         let begun = watch.as_mut().now_or_never().is_none();
-        *self.watch.lock().unwrap() = Some(watch);
+        *self.watch.lock().unwrap_or_else(PoisonError::into_inner) = Some(watch);
         let _ = self.outcomes.send(begun);
     }
 }
