@@ -214,7 +214,7 @@ async fn ps_fails_without_a_runtime_and_watch_waits_for_it() {
     let host = format!("cri://{}", socket.display());
     let ended = run(&["ps", "--host", &host]).await;
     let error = ended.error();
-    let begin = format!("whalewatcher: no such socket: unix://{}: is ", socket.display());
+    let begin = format!("whalewatcher: no such socket: unix://{}; is ", socket.display());
     assert!(error.starts_with(&begin) && error.contains("--host"), "{error}");
     assert!(!error.contains("DOCKER_HOST"), "{error}");
 
@@ -240,5 +240,5 @@ async fn what_is_not_a_cri_runtime_is_reported_with_advice() {
     }
     let docker = docker::Server::builder().start().unwrap();
     let ended = run(&["ps", "--host", &docker.endpoint().replace("unix://", "cri://")]).await;
-    assert!(ended.error().ends_with("is it a CRI runtime?"), "{ended:?}");
+    assert!(ended.error().ends_with("is this a CRI runtime?"), "{ended:?}");
 }

@@ -56,7 +56,7 @@ async fn ps_fails_without_a_socket_and_watch_waits_for_it() {
     let endpoint = format!("unix://{}", socket.display());
     let ended = run(&["ps", "--host", &endpoint]).await;
     let error = ended.error();
-    assert!(error.starts_with(&format!("whalewatcher: no such socket: {endpoint}: is ")), "{error}");
+    assert!(error.starts_with(&format!("whalewatcher: no such socket: {endpoint}; is ")), "{error}");
     assert!(error.contains("--host"), "{error}");
 
     let mut program = Program::start(&["watch", "--host", &endpoint]);

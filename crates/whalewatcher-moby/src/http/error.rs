@@ -29,10 +29,10 @@ pub(crate) fn of_connecting(endpoint: &Endpoint, error: io::Error) -> EngineErro
     }
     let (kind, message) = match (error.kind(), unix) {
         (NotFound | NotADirectory, Some(_)) => {
-            (ErrorKind::Unreachable, format!("no such socket: {endpoint}: is the engine running?"))
+            (ErrorKind::Unreachable, format!("no such socket: {endpoint}; is the engine running?"))
         }
         (ConnectionRefused, _) => {
-            (ErrorKind::Unreachable, format!("nothing listens at {endpoint}: is the engine running?"))
+            (ErrorKind::Unreachable, format!("nothing listens at {endpoint}; is the engine running?"))
         }
         (PermissionDenied, Some(path)) => {
             let access = fs::metadata(path).ok().map(|file| Access::of(&file));
@@ -203,7 +203,7 @@ mod tests {
             (
                 io::ErrorKind::NotFound,
                 ErrorKind::Unreachable,
-                "no such socket: unix:///run/d.sock: is the engine",
+                "no such socket: unix:///run/d.sock; is the engine",
             ),
             (
                 io::ErrorKind::ConnectionRefused,

@@ -80,7 +80,7 @@ async fn an_engine_too_old_is_distinguished_from_a_missing_one() {
     server.stop_listening().await;
     let error = refusal(server.endpoint()).await;
     assert_eq!(error.kind(), ErrorKind::Unreachable);
-    let expected = format!("no such socket: {}: is the engine running?", server.endpoint());
+    let expected = format!("no such socket: {}; is the engine running?", server.endpoint());
     assert_eq!(error.to_string(), expected);
 }
 
