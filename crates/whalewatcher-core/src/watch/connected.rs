@@ -84,12 +84,13 @@ where
     pub(super) async fn run(mut self) -> Result<Infallible, EngineError> {
         self.driver.handle(Input::Connected);
         loop {
-            self.dispatch();
+            let now = Instant::now();
+            self.dispatch(now);
             // Other tasks run in between, and cancelling works, however fast the engine is.
             if take(&mut self.is_behind) {
                 yield_now().await;
             }
-            self.set_timer();
+            self.set_timer(now);
             match self.wait().await {
                 Wake::Event(event) => {
                     self.handle_event(event)?;
@@ -106,8 +107,7 @@ where
     }
 
     /// Begins the calls that the reconciler asks for, and publishes its events.
-    fn dispatch(&mut self) {
-        let now = Instant::now();
+    fn dispatch(&mut self, now: Instant) {
         let mut published = Vec::new();
         while let Some(effect) = self.driver.reconciler.poll_effect(self.in_flight.room(now)) {
             match effect {
@@ -144,13 +144,13 @@ where
         self.probing = Some(limited(limit, "probing the silent event stream", probe).boxed());
     }
 
-    /// Sets the timer to the earliest deadline. A timer that is set to an earlier time stays: deadlines move with each event,
-    /// and a needless wake-up now and then costs less.
-    fn set_timer(&mut self) {
-        let now = Instant::now();
+    /// Sets the timer to the earliest deadline since the dispatch: an inspection that has become slow in between makes room.
+    /// A timer that is set to an earlier time stays: deadlines move with each event, and a needless wake-up now and then costs
+    /// less.
+    fn set_timer(&mut self, dispatched: Instant) {
         let probe = self.probing.is_none().then(|| self.probe.due());
-        let deadlines = [self.driver.reconciler.poll_timeout(), self.in_flight.next_room(now), probe];
-        let due = deadlines.into_iter().flatten().min().unwrap_or(now + LONGEST);
+        let deadlines = [self.driver.reconciler.poll_timeout(), self.in_flight.next_room(dispatched), probe];
+        let due = deadlines.into_iter().flatten().min().unwrap_or(dispatched + LONGEST);
         if due < self.timer.deadline() || self.timer.is_elapsed() {
             self.timer.as_mut().reset(due);
         }

@@ -1,12 +1,14 @@
 //! Inspections: stale, failing, hanging, many.
 
+use std::sync::Arc;
+use std::task::{Context, Wake};
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use tokio::time::{Instant, sleep, timeout};
+use futures_util::{FutureExt, StreamExt};
+use tokio::time::{Instant, advance, sleep, timeout};
 use whalewatcher_core::adapter::EngineEvent;
 use whalewatcher_core::scripted::{Call, Engine, Moment};
-use whalewatcher_core::{EventKind, Portfolio, watch};
+use whalewatcher_core::{EventKind, Portfolio, Settings, watch, watch_with};
 
 use crate::{container, event, live, next, until_synced};
 
@@ -105,6 +107,35 @@ async fn a_hanging_inspection_delays_no_other() {
     engine.hang("hangs", false);
     assert_eq!(next(&mut changes, 1).await, ["started hangs"]);
     assert_eq!(watching.status().unresolved.total(), 0);
+}
+
+/// A subscriber whose waker takes 600 ms.
+struct TakesLong;
+
+impl Wake for TakesLong {
+    fn wake(self: Arc<Self>) {
+        let _ = advance(Duration::from_millis(600)).now_or_never();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_inspection_that_becomes_slow_during_a_publication_makes_room() {
+    let engine = Engine::new();
+    engine.start(container("known", 1));
+    let watching = watch_with(engine.clone(), Settings::default().with_inspections(1));
+    watching.ready().await.unwrap();
+    let (_, mut changes) = watching.subscribe();
+    let waker = Arc::new(TakesLong).into();
+    assert!(changes.poll_next_unpin(&mut Context::from_waker(&waker)).is_pending());
+    engine.hang("hangs", true);
+    for (id, pid) in [("hangs", 2), ("b", 3)] {
+        engine.start(container(id, pid));
+    }
+    engine.pause("known", true);
+    let began = Instant::now();
+    engine.asked(|calls| calls.inspections_of("b") == 1).await;
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    assert_eq!(next(&mut changes, 2).await, ["paused known", "started b"]);
 }
 
 #[tokio::test(start_paused = true)]
