@@ -188,6 +188,24 @@ async fn without_an_event_stream_changes_are_polled_for() {
 }
 
 #[tokio::test]
+async fn attempts_to_get_the_event_stream_do_not_abandon_a_poll() {
+    let server = Server::builder().start().unwrap();
+    server.run("web").unwrap();
+    answer(&server, Kind::Events, Verdict::error(403, "not for you"));
+    let mut watched = watch_with_settings(client(&server), unprobed()).live().await;
+    until(&watched, polls).await;
+    let gate = Gate::closed();
+    answer(&server, Kind::List, Verdict::Hold(gate.clone()));
+    in_time(server.arrival(|request| request.kind() == Kind::List)).await;
+    let requests = server.stats().requests;
+    server.until(|stats| stats.requests.events >= requests.events + 3).await;
+    assert_eq!(server.stats().requests.list, requests.list, "the list is still in flight");
+    server.run("later").unwrap();
+    gate.open();
+    assert_eq!(watched.reported().await, "started later");
+}
+
+#[tokio::test]
 async fn an_event_stream_that_ends_early_is_replaced_by_polling() {
     let server = Server::builder().start().unwrap();
     let web = server.run("web").unwrap();
