@@ -62,6 +62,9 @@ pub async fn connect(path: &Path) -> io::Result<(UnixStream, Option<SocketIdenti
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixListener as StdListener;
+    use std::time::Duration;
+
     use tokio::net::UnixListener;
 
     use super::*;
@@ -86,5 +89,18 @@ mod tests {
         assert!(bound.is_replaced(&path));
         let (_stream, bound) = connect(&path).await.unwrap();
         assert!(!bound.unwrap().is_replaced(&path));
+    }
+
+    #[test]
+    fn a_socket_with_the_inode_of_a_former_one_is_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let _listener = StdListener::bind(&path).unwrap();
+        let bound = SocketIdentity::at(&path).unwrap();
+        // Not every file system has times of birth.
+        if let Some(born) = bound.born {
+            let former = SocketIdentity { born: Some(born - Duration::from_secs(1)), ..bound };
+            assert!(former.is_replaced(&path));
+        }
     }
 }

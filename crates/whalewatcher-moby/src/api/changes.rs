@@ -99,7 +99,7 @@ impl<'a> Changes<'a> {
             },
             Source::Polling(polling, retry) => {
                 tokio::select! {
-                    // No event of the stream is lost, but a list may be abandoned for it.
+                    // Of both, what is in flight is continued.
                     biased;
                     retried = retry.step(self.session, self.history) => match retried {
                         Retried::Nothing => {}

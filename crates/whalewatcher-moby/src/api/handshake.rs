@@ -10,7 +10,7 @@ use http::{HeaderMap, Response};
 use hyper::body::Incoming;
 use jiff::Timestamp;
 use serde::Deserialize;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use whalewatcher_adapter::pid_if_named;
 use whalewatcher_core::adapter::EngineIdentity;
 use whalewatcher_core::{EngineError, ErrorKind, Printable};
@@ -30,7 +30,8 @@ const PING: &str = "GET /_ping";
 const VERSION: &str = "GET /version";
 const INFO: &str = "GET /info";
 
-/// The share of the time for connecting that `/info`, and a `/version` that is not needed, may take.
+/// The share of the time left for connecting that each answer may take that is useful but not needed: however slow the engine
+/// is, time is left for what follows.
 const SHARE: u32 = 3;
 
 /// What is known of an engine after the first requests.
@@ -62,18 +63,19 @@ impl Handshake {
         engine_type: Option<&str>,
         limit: Duration,
     ) -> Result<Self, EngineError> {
-        let optional_limit = limit / SHARE;
+        let deadline = Instant::now() + limit;
         let Greeting { newest, podman, date, mut version } = ping(transport).await?;
         let dialect = if podman.is_some() { Dialect::Podman } else { Dialect::Docker };
         let mut api = negotiate(newest, None, pinned, podman.as_deref())?;
         if api < newest {
             // Only then the version may be too old for the engine.
             if version.is_none() {
-                version = match get(transport, "/version", VERSION).await {
-                    Ok((_, version)) => Some(version),
+                let answer = timeout(share(deadline), get(transport, "/version", VERSION)).await;
+                version = match answer {
+                    Ok(Ok((_, version))) => Some(version),
+                    Ok(Err(error)) if answer::refusal(&error).is_none() => return Err(error),
                     // The engine may understand it all the same.
-                    Err(error) if answer::refusal(&error).is_some() => Some(Version::default()),
-                    Err(error) => return Err(error),
+                    Ok(Err(_)) | Err(_) => Some(Version::default()),
                 };
             }
             let oldest = version.as_ref().and_then(Version::oldest);
@@ -81,14 +83,14 @@ impl Handshake {
         }
 
         let path = format!("/v{api}/info");
-        let info = optional(optional_limit, get::<Info>(transport, &path, INFO)).await?;
+        let info = optional(share(deadline), get::<Info>(transport, &path, INFO)).await?;
         let (mut info, dated) = match info {
             Some((headers, info)) => (info, self::date(&headers).or(date)),
             None => (Info::default(), date),
         };
         if info.server_version.is_none() {
             if version.is_none() {
-                let answer = optional(optional_limit, get(transport, "/version", VERSION)).await?;
+                let answer = optional(share(deadline), get(transport, "/version", VERSION)).await?;
                 version = answer.map(|(_, version)| version);
             }
             info.server_version = version.and_then(|version| version.version);
@@ -102,9 +104,14 @@ impl Handshake {
         let mut identity = EngineIdentity::new(engine_type, transport.endpoint().as_str());
         identity.id = within_limit("ID", info.id(dialect))?;
         identity.version = within_limit("version", info.server_version.unwrap_or_default())?;
-        identity.pid = pid_if_named(transport.peer(), &PROCESSES);
+        identity.pid = engine_pid(transport.peer());
         Ok(Self { identity, api, clock: EngineClock::new(time, dated), dialect })
     }
+}
+
+/// Returns how long the next answer may take that is not needed.
+fn share(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now()) / SHARE
 }
 
 /// Returns an answer that is useful but not needed; `None` if it is refused, malformed or does not come within the limit.
@@ -123,6 +130,11 @@ async fn optional<T>(
     };
     tracing::debug!(error, "connecting without the engine's description of itself");
     Ok(None)
+}
+
+/// Returns the PID of the process that listens at the socket, if that is an engine.
+fn engine_pid(listener: Option<u32>) -> Option<u32> {
+    pid_if_named(listener, &PROCESSES)
 }
 
 /// Returns a text with which an engine describes itself, if it has no more than [`MAX_SELF`] bytes.
@@ -206,6 +218,8 @@ fn api_version(headers: &HeaderMap) -> Option<ApiVersion> {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, thread};
+
     use super::*;
 
     #[test]
@@ -215,6 +229,30 @@ mod tests {
         assert_eq!(podman(&headers), None);
         headers.insert("Libpod-API-Version", "4.3.1".parse().unwrap());
         assert_eq!(podman(&headers).as_deref(), Some("4.3.1"));
+    }
+
+    #[test]
+    fn an_engines_process_is_named_dockerd_or_podman() {
+        for (name, is_engine) in [
+            ("dockerd", true),
+            ("podman", true),
+            ("containerd", false),
+            ("docker-proxy", false),
+            ("systemd", false),
+            ("socat", false),
+            ("", false),
+        ] {
+            // A thread is named in /proc as a process is.
+            let thread = thread::Builder::new().name(name.into()).spawn(|| {
+                let task = fs::read_link("/proc/thread-self").unwrap();
+                let id = task.file_name().unwrap().to_str().unwrap().parse().unwrap();
+                (id, engine_pid(Some(id)))
+            });
+            let (id, pid) = thread.unwrap().join().unwrap();
+            assert_eq!(pid, is_engine.then_some(id), "{name}");
+        }
+        assert_eq!(engine_pid(Some(std::process::id())), None);
+        assert_eq!(engine_pid(None), None);
     }
 
     #[test]

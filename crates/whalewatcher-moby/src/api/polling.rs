@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
+use futures_util::future::BoxFuture;
 use tokio::time::{Instant, sleep_until, timeout};
 use whalewatcher_core::adapter::{EngineEvent, ListingEntry};
 use whalewatcher_core::{ContainerId, EngineError, ErrorKind};
@@ -25,6 +26,8 @@ pub(crate) struct Polling<'a> {
     session: &'a Session,
     newest: HashMap<ContainerId, ListingEntry>,
     due: Instant,
+    /// The list in flight.
+    listing: Option<BoxFuture<'a, Listed>>,
     failures: u32,
 }
 
@@ -32,13 +35,21 @@ impl<'a> Polling<'a> {
     /// Requests the list that the first poll is compared with.
     pub(crate) async fn begin(session: &'a Session) -> Result<Self, EngineError> {
         let (newest, _) = list(session).await?;
-        Ok(Self { session, newest, due: Instant::now() + EVERY, failures: 0 })
+        Ok(Self { session, newest, due: Instant::now() + EVERY, listing: None, failures: 0 })
     }
 
-    /// Returns what has changed by the next list, which may be nothing.
+    /// Returns what has changed by the next list, which may be nothing. Dropping the future loses nothing: a list in flight
+    /// is continued. Otherwise one that takes longer than the attempts to get the event stream are apart would never end.
     pub(crate) async fn next(&mut self) -> Result<Vec<EngineEvent>, EngineError> {
-        sleep_until(self.due).await;
-        let listed = list(self.session).await;
+        let listing = match &mut self.listing {
+            Some(listing) => listing,
+            listing => {
+                sleep_until(self.due).await;
+                listing.insert(Box::pin(list(self.session)))
+            }
+        };
+        let listed = listing.await;
+        self.listing = None;
         self.due = Instant::now() + EVERY;
         match listed {
             Ok((list, now)) => {
@@ -64,8 +75,9 @@ impl<'a> Polling<'a> {
 }
 
 type List = HashMap<ContainerId, ListingEntry>;
+type Listed = Result<(List, Option<SystemTime>), EngineError>;
 
-async fn list(session: &Session) -> Result<(List, Option<SystemTime>), EngineError> {
+async fn list(session: &Session) -> Listed {
     let limit = session.list_limit();
     let (entries, now) = timeout(limit, api::list::list(session)).await.unwrap_or_else(|_| {
         let message = format!("polling: no list within {} s", limit.as_secs_f32());

@@ -11,6 +11,7 @@ use whalewatcher_core::{Backoff, EngineError, Settings};
 
 use crate::api::clock::EngineClock;
 use crate::api::handshake::Handshake;
+use crate::api::polling::EVERY;
 use crate::decode::identity::Dialect;
 use crate::decode::version::ApiVersion;
 use crate::http::answer;
@@ -23,7 +24,8 @@ const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove
 
 /// How many times longer than those between connections the delays are between attempts to get the event stream while
 /// changes are polled for: by default the first is 1 s and the longest 60 s. An attempt costs the engine a request, and a
-/// proxy that refuses the stream refuses the next one too.
+/// proxy that refuses the stream refuses the next one too. The longest is at least as long as polls are apart,
+/// which report the changes meanwhile.
 const FIRST_RETRY: u32 = 10;
 const LONGEST_RETRY: u32 = 6;
 
@@ -47,7 +49,7 @@ pub(crate) struct RetryDelays {
 impl RetryDelays {
     fn new(backoff: &Backoff) -> Self {
         let first = backoff.first().saturating_mul(FIRST_RETRY);
-        Self { first, longest: backoff.longest().saturating_mul(LONGEST_RETRY).max(first) }
+        Self { first, longest: backoff.longest().saturating_mul(LONGEST_RETRY).max(first).max(EVERY) }
     }
 }
 
@@ -133,9 +135,13 @@ mod tests {
 
     #[test]
     fn the_event_stream_is_retried_more_slowly_than_the_connection() {
-        for (first, longest, expected) in
-            [(100, 10_000, (1_000, 60_000)), (1, 10, (10, 60)), (1_000, 1_000, (10_000, 10_000))]
-        {
+        for (first, longest, expected) in [
+            (100, 10_000, (1_000, 60_000)),
+            (1, 200, (10, 1_200)),
+            (1, 10, (10, 1_000)),
+            (0, 0, (10, 1_000)),
+            (1_000, 1_000, (10_000, 10_000)),
+        ] {
             let [first, longest] = [first, longest].map(Duration::from_millis);
             let RetryDelays { first, longest } =
                 RetryDelays::new(&Backoff::default().with_delays(first, longest));

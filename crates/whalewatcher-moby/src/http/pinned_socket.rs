@@ -110,6 +110,9 @@ mod tests {
         fs::rename(&path, &away).unwrap();
         assert_eq!(home.connect().await.unwrap_err().kind(), io::ErrorKind::NotFound);
         assert!(home.check().is_ok() && !is_replaced(&home), "a path that leads nowhere is no other engine");
+        fs::write(&path, "").unwrap();
+        assert_eq!(home.connect().await.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+        assert!(home.check().is_ok() && !is_replaced(&home), "a file that is no socket is no other engine");
         fs::rename(&away, &path).unwrap();
         home.connect().await.unwrap();
 

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use jiff::SignedDuration;
-use whalewatcher_core::adapter::EngineClient;
+use tokio::time::{sleep, timeout};
+use whalewatcher_core::adapter::{EngineClient, EngineConnection};
 use whalewatcher_core::{ChangeSource, ErrorKind, Settings, Status};
 use whalewatcher_moby::Client;
 use whalewatcher_testkit::docker::{Clock, Fate, Gate, HookId, Kind, Server, Verdict};
@@ -78,6 +79,28 @@ async fn a_hanging_info_does_not_exceed_the_connect_limit() {
     let settings = unprobed().with_limits(limits[0], limits[1], limits[2]);
     let watched = watch_with_settings(client(&server), settings).live().await;
     assert_eq!(watched.names(), ["web"]);
+}
+
+/// Time is paused, and passes only while all wait.
+#[tokio::test(start_paused = true)]
+async fn a_slow_engine_without_info_and_version_is_connected_to_within_the_limit() {
+    let limit = Settings::default().connect_limit();
+    for newest in ["1.45", "1.60"] {
+        let server = Server::builder().api_versions(newest, "1.24").start().unwrap();
+        let gate = Gate::closed();
+        answer(&server, Kind::Ping, Verdict::Hold(gate.clone()));
+        answer(&server, Kind::Info, Verdict::Hang);
+        answer(&server, Kind::Version, Verdict::Hang);
+        let (client, settings) = (client(&server), Settings::default());
+        let connecting = timeout(limit, client.connect(&settings));
+        let pinging = async {
+            sleep(limit / 5 * 4).await;
+            gate.open();
+        };
+        let (connection, ()) = join(connecting, pinging).await;
+        let identity = connection.expect("connected within the limit").unwrap().identity();
+        assert_eq!((identity.id.as_str(), identity.version.as_str()), ("", ""), "{newest}");
+    }
 }
 
 #[tokio::test]
@@ -185,6 +208,24 @@ async fn without_an_event_stream_changes_are_polled_for() {
         assert_eq!(status.counters.connects, connects, "{verdict:?}");
     }))
     .await;
+}
+
+#[tokio::test]
+async fn attempts_to_get_the_event_stream_do_not_abandon_a_poll() {
+    let server = Server::builder().start().unwrap();
+    server.run("web").unwrap();
+    answer(&server, Kind::Events, Verdict::error(403, "not for you"));
+    let mut watched = watch_with_settings(client(&server), unprobed()).live().await;
+    until(&watched, polls).await;
+    let gate = Gate::closed();
+    answer(&server, Kind::List, Verdict::Hold(gate.clone()));
+    in_time(server.arrival(|request| request.kind() == Kind::List)).await;
+    let requests = server.stats().requests;
+    server.until(|stats| stats.requests.events >= requests.events + 3).await;
+    assert_eq!(server.stats().requests.list, requests.list, "the list is still in flight");
+    server.run("later").unwrap();
+    gate.open();
+    assert_eq!(watched.reported().await, "started later");
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! The runtime: its sandboxes, containers and events. Each change and its events happen
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     fmt,
     ops::Bound,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -37,6 +37,8 @@ pub(super) struct State {
     /// Whether the runtime is running. While it is not, there are no events.
     present: bool,
     records: BTreeMap<Arc<str>, Record>,
+    /// The IDs of sandboxes, each with the ID of one of its containers.
+    members: BTreeSet<(Arc<str>, Arc<str>)>,
     hub: Hub,
 }
 
@@ -48,8 +50,8 @@ impl fmt::Debug for Engine {
 
 impl Engine {
     pub(super) fn new(containerd: Arc<Beneath>, flavour: Flavour) -> Self {
-        let state =
-            State { containerd, flavour, present: true, records: BTreeMap::new(), hub: Hub::default() };
+        let (records, members, hub) = (BTreeMap::new(), BTreeSet::new(), Hub::default());
+        let state = State { containerd, flavour, present: true, records, members, hub };
         Self(Mutex::new(state))
     }
 
@@ -103,8 +105,12 @@ impl State {
         self.records.get(id).ok_or_else(|| Error::NotFound(id.into()))
     }
 
+    /// Returns the visible containers of a sandbox, by ID.
     pub(super) fn containers_of(&self, sandbox: &str) -> impl Iterator<Item = &Record> {
-        self.reported(false).filter(move |record| **record.sandbox_id() == *sandbox)
+        let from = (Arc::from(sandbox), Arc::from(""));
+        let members = self.members.range(from..).take_while(move |(of, _)| **of == *sandbox);
+        let records = members.filter_map(|(_, id)| self.records.get(id));
+        records.filter(|record| record.is_reported())
     }
 
     pub(super) fn truth(&self) -> Vec<Alive> {
@@ -122,6 +128,9 @@ impl State {
         match self.records.entry(Arc::clone(&record.id)) {
             Entry::Occupied(entry) => Err(Error::AlreadyExists(entry.key().to_string())),
             Entry::Vacant(entry) => {
+                if let Some(sandbox) = &record.sandbox {
+                    self.members.insert((Arc::clone(sandbox), Arc::clone(&record.id)));
+                }
                 entry.insert(record);
                 Ok(())
             }
@@ -129,7 +138,10 @@ impl State {
     }
 
     pub(super) fn forget(&mut self, id: &str) {
-        self.records.remove(id);
+        let Some(record) = self.records.remove(id) else { return };
+        if let Some(sandbox) = record.sandbox {
+            self.members.remove(&(sandbox, record.id));
+        }
     }
 }
 
@@ -144,16 +156,17 @@ impl State {
             return;
         }
         let uid = status.map(|record| record.pod.uid.as_str());
-        let is_of_pod = |record: &&Record| match self.flavour.is_crio() {
-            true => record.labels.get(POD_UID).map(String::as_str) == uid,
-            false => **record.sandbox_id() == *sandbox,
+        let has_uid = |record: &&Record| record.labels.get(POD_UID).map(String::as_str) == uid;
+        let containers_statuses = match self.flavour.is_crio() {
+            true => self.reported(false).filter(has_uid).map(container_status).collect(),
+            false => self.containers_of(sandbox).map(container_status).collect(),
         };
         let event = ContainerEventResponse {
             container_id: id.into(),
             container_event_type: what.into(),
             created_at: nanoseconds(self.containerd.tick()),
             pod_sandbox_status: status.map(sandbox_status),
-            containers_statuses: self.reported(false).filter(is_of_pod).map(container_status).collect(),
+            containers_statuses,
         };
         self.emit(event);
     }
