@@ -54,8 +54,10 @@ Examples:
   whalewatcher whose $(pgrep nginx)
   whalewatcher whose 4711 --format json | jq -r '.[].container.name'
 
-A process that belongs to no known container has the name '-', and no 'container' in JSON. Exits with status 1 if there is no such
-process, or if an engine or a container cannot be queried; what is known is shown.";
+A process that belongs to no known container has the name '-', and no 'container' in JSON. containerd's namespaces 'moby' and
+'k8s.io' are not searched without --all-namespaces. With several hosts, the table names the host of each container.
+
+Exits with status 1 if there is no such process, or if an engine or a container cannot be queried; prints what is known.";
 
 const DEMO_EXAMPLES: &str = "\
 Examples:

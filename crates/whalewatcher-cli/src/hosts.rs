@@ -1,6 +1,7 @@
 //! The engines of the command line, as members of a fleet.
 
 use std::collections::HashSet;
+use std::fmt::Display;
 use std::sync::Arc;
 
 use clap::CommandFactory;
@@ -127,7 +128,17 @@ pub(crate) struct Host {
 impl Host {
     /// Returns a note about ignored namespaces that have tasks, if there are any.
     pub(crate) fn ignored_namespaces(&self) -> Option<String> {
-        let namespaces = self.containerd.as_ref()?.ignored_with_tasks();
+        self.note_ignored(&self.containerd.as_ref()?.ignored_with_tasks())
+    }
+
+    /// Returns a note about the namespaces that are ignored by default, if the engine is containerd.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn ignored_by_default(&self) -> Option<String> {
+        self.containerd.as_ref()?;
+        self.note_ignored(&containerd::IGNORED_BY_DEFAULT)
+    }
+
+    fn note_ignored(&self, namespaces: &[impl Display]) -> Option<String> {
         let names: Vec<_> = namespaces.iter().map(|name| format!("'{name}'")).collect();
         let (last, others) = names.split_last()?;
         let names = match others {

@@ -108,7 +108,8 @@ async fn dispatch(command: Command, output: &Output) -> anyhow::Result<ExitCode>
         #[cfg(target_os = "linux")]
         Command::Whose { pids, engines, format } => {
             let hosts = hosts::join(&fleet, hosts::clients(&engines)?, &once::settings())?;
-            whose::whose(&fleet, &hosts, &pids, format, output).await
+            let ignores_by_default = engines.ignored_namespaces().is_none();
+            whose::whose(&fleet, &hosts, ignores_by_default, &pids, format, output).await
         }
         Command::Demo { limit, view } => {
             demo::demo(limit, view, output).await?;

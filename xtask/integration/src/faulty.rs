@@ -28,7 +28,7 @@ const REST: Duration = LIMIT;
 /// How much goes wrong.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Extent {
-    /// After each of which everything is checked.
+    /// After each of which everything is checked: those after the first are of a watcher that has recovered.
     pub(crate) rounds: u64,
     /// In each round.
     pub(crate) faults: usize,

@@ -164,6 +164,19 @@ mod tests {
     }
 
     #[test]
+    fn a_lone_backtick_hides_nothing() {
+        let text = "A ` is told.\nA `told\ntold` told.\n";
+        assert_eq!(lines("a.md", text), [1, 2, 3, 3].map(|line| (line, "told".to_owned())));
+        assert_eq!(lines("a.rs", "// `a\n// b` told\n"), [(2, "told".to_owned())]);
+    }
+
+    #[test]
+    fn attributes_and_macros_hide_nothing() {
+        let text = "#[doc = \"told\"] macro_rules! a { ($b:ident) => {\n/// told\n//! told\nfn $b() {} } }\nr#\"//! told\"#";
+        assert_eq!(lines("a.rs", text), [1, 2, 3, 5].map(|line| (line, "told".to_owned())));
+    }
+
+    #[test]
     fn words_must_be_whole() {
         assert_eq!(lines("a.md", "A warfare of the whole, a stranger to_tell."), []);
     }

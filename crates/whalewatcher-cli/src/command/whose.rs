@@ -9,7 +9,7 @@ use whalewatcher_host::owner_of;
 
 use super::once::{Answer, answers};
 use crate::args::Format;
-use crate::hosts::Host;
+use crate::hosts::{Host, host};
 use crate::notes;
 use crate::output::Output;
 use crate::render::columns::{display_name, pod, short_id};
@@ -36,10 +36,12 @@ impl Process {
     }
 }
 
-/// Prints the container of each process, and warnings about what is not known. The status is 1 with warnings.
+/// Prints the container of each process, and warnings about what is not known. The status is 1 with warnings. If a process has no
+/// container, namespaces that are ignored by default are noted.
 pub(crate) async fn whose(
     fleet: &Fleet,
     hosts: &[Host],
+    ignores_by_default: bool,
     pids: &[u32],
     format: Format,
     output: &Output,
@@ -51,7 +53,12 @@ pub(crate) async fn whose(
     for Process { pid, owner } in &processes {
         warnings.extend(owner.as_ref().err().map(|error| format!("process {pid}: {error}")));
     }
-    let is_known = !known.is_empty();
+    let has_none = processes.iter().any(|process| matches!(process.owner, Ok(None)));
+    let ignored: Vec<_> = match has_none && ignores_by_default {
+        true => hosts.iter().filter_map(Host::ignored_by_default).collect(),
+        false => Vec::new(),
+    };
+    let (is_known, shows_hosts) = (!known.is_empty(), hosts.len() > 1);
     output
         .write(move |writer| {
             if is_known && writer.begin() {
@@ -60,13 +67,13 @@ pub(crate) async fn whose(
                         let all = processes.iter().map(|process| (process.pid, process.owner()));
                         json::write_processes(writer, all)?;
                     }
-                    Format::Text => write_text(writer, &processes)?,
+                    Format::Text => write_text(writer, &processes, shows_hosts)?,
                 }
             }
             Ok(())
         })
         .await?;
-    for message in &warnings {
+    for message in warnings.iter().chain(ignored.iter().filter(|_| is_known)) {
         notes::note(message);
     }
     Ok(if warnings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -84,25 +91,29 @@ fn find(pid: u32, known: &[&Answer]) -> Result<Option<Owner>, String> {
     }
 }
 
-/// Writes a table. All columns but the first are empty for a process that belongs to no container; a column that is empty for all
-/// is left out.
-fn write_text(writer: &mut impl Write, processes: &[Process]) -> io::Result<()> {
-    let mut rows = vec![["PID", "NAME", "ID", "PROJECT", "POD"].map(str::to_owned)];
+/// Writes a table, with the container's host if there are several. All columns but the first two are empty for a process that
+/// belongs to no container; a column that is empty for all is left out.
+fn write_text(writer: &mut impl Write, processes: &[Process], shows_hosts: bool) -> io::Result<()> {
+    let mut rows = vec![["PID", "NAME", "ID", "PROJECT", "POD", "HOST"].map(str::to_owned)];
     rows.extend(processes.iter().filter_map(|Process { pid, owner }| {
         let owner = owner.as_ref().ok()?;
         let pid = pid.to_string();
         Some(match owner {
-            None => [pid, "-".into(), String::new(), String::new(), String::new()],
-            Some(Owner { container, .. }) => [
+            None => [pid, "-".into(), String::new(), String::new(), String::new(), String::new()],
+            Some(Owner { watcher, container }) => [
                 pid,
                 display_name(container),
                 short_id(container.id()),
                 Printable(container.project()).to_string(),
                 pod(container),
+                match shows_hosts {
+                    true => Printable(&host(watcher.engine_type(), watcher.endpoint())).to_string(),
+                    false => String::new(),
+                },
             ],
         })
     }));
-    let widths: [usize; 5] = std::array::from_fn(|column| {
+    let widths: [usize; 6] = std::array::from_fn(|column| {
         let widest = rows[1..].iter().map(|row| cells(&row[column])).max().unwrap_or_default();
         if widest == 0 { 0 } else { widest.max(cells(&rows[0][column])) }
     });
@@ -123,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn empty_columns_are_left_out_and_wide_names_are_aligned() {
+    fn empty_columns_are_left_out_wide_names_are_aligned_and_several_hosts_are_named() {
         let engine = Engine::at("somewhere");
         assert_eq!(engine.endpoint(), "somewhere");
         let watcher: Arc<dyn Watcher> = Arc::new(EngineWatcher::new(engine));
@@ -139,14 +150,24 @@ mod tests {
             process(1, Ok(None)),
             process(2, Err("no such process".into())),
         ];
-        let mut text = Vec::new();
-        write_text(&mut text, &processes).unwrap();
+        let table = |shows_hosts| {
+            let mut text = Vec::new();
+            write_text(&mut text, &processes, shows_hosts).unwrap();
+            String::from_utf8(text).unwrap()
+        };
         let expected = "\
 PID      NAME   ID            PROJECT
 7        鯨     0123456789ab  sea
 4194304  web\\n  0123456789ab
 1        -
 ";
-        assert_eq!(String::from_utf8(text).unwrap(), expected);
+        assert_eq!(table(false), expected);
+        let expected = "\
+PID      NAME   ID            PROJECT  HOST
+7        鯨     0123456789ab  sea      somewhere
+4194304  web\\n  0123456789ab           somewhere
+1        -
+";
+        assert_eq!(table(true), expected);
     }
 }

@@ -3,6 +3,7 @@
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
+use whalewatcher_testkit::containerd;
 use whalewatcher_testkit::docker::Server;
 
 use crate::program::run;
@@ -34,6 +35,29 @@ async fn a_process_outside_of_all_containers_has_none_and_one_that_ended_is_an_e
     assert_eq!(ended.error(), format!("whalewatcher: process {pid}: no such process"));
     let expected = json!([{ "pid": child.id(), "error": "no such process" }]);
     assert_eq!(serde_json::from_str::<Value>(&ended.stdout).unwrap(), expected);
+}
+
+#[tokio::test]
+async fn namespaces_that_are_not_searched_are_named() {
+    let server = containerd::Server::builder().start().unwrap();
+    server.run("lone").unwrap();
+    server.run("k8s.io/pod").unwrap();
+    let (host, pid) = (server.endpoint().replace("unix://", "containerd://"), std::process::id().to_string());
+    let note = format!(
+        "whalewatcher: containerd.io at {}: namespaces 'moby' and 'k8s.io' ignored; --all-namespaces shows all\n",
+        server.endpoint()
+    );
+    for (arguments, note) in
+        [(&[][..], note.as_str()), (&["--all-namespaces"], ""), (&["--ignore-namespace", "moby"], "")]
+    {
+        let ended = run(&[&["whose", &pid, "--format", "json", "--host", &host], arguments].concat()).await;
+        let expected = format!("[{{\"pid\":{pid}}}]\n");
+        assert_eq!(
+            (ended.code, ended.stdout, ended.stderr.as_str()),
+            (Some(0), expected, note),
+            "{arguments:?}"
+        );
+    }
 }
 
 #[tokio::test]

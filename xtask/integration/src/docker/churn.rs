@@ -1,13 +1,16 @@
 //! Random transitions of containers.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, Result};
 use fastrand::Rng;
+use futures_util::future::try_join_all;
 use tokio::sync::watch;
-
 use whalewatcher_drivers::docker::{Driver, Plan};
+
+use crate::fixture::{Fixture, settings};
+use crate::watched::Watched;
 
 /// Names the seed of a run that is to be repeated; what the engine makes of it differs all the same.
 const SEED: &str = "WHALEWATCHER_SEED";
@@ -53,6 +56,37 @@ impl Churn {
             .collect();
         let brief = Mutex::default();
         Ok(Churn { slots, brief, transitions: watch::Sender::new(0), refused: AtomicUsize::new(0), seed })
+    }
+
+    /// Begins so many watches during a churn, each after so many more transitions. Returns them when all are ready and the
+    /// containers are quiet.
+    pub(crate) async fn join<F: Fixture<Driver = Driver>>(
+        &self,
+        fixture: &F,
+        (watchers, apart): (usize, usize),
+    ) -> Result<Vec<Watched<F::Client>>> {
+        let docker = fixture.driver().await?;
+        let over = AtomicBool::new(false);
+        let is_over = || over.load(Ordering::Relaxed);
+        let joining = async {
+            let mut all = Vec::new();
+            for number in 0..watchers {
+                // While another transition is in flight.
+                self.until_transitions(number * apart).await;
+                all.push(fixture.begin_watch(settings())?);
+            }
+            try_join_all(all.iter().map(|watched| watched.ready())).await?;
+            anyhow::Ok(all)
+        };
+        let joining = async {
+            let all = joining.await;
+            over.store(true, Ordering::Relaxed);
+            all
+        };
+        let (_, _, all) = tokio::join!(self.run(&docker, 1, is_over), self.run(&docker, 2, is_over), joining);
+        self.until_quiet(&docker).await?;
+        fixture.figure(format!("{watchers} watchers came during {} transitions", self.transitions()));
+        all
     }
 
     /// How many transitions were asked for and done.

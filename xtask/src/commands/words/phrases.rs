@@ -20,7 +20,7 @@ pub(super) const ALLOWED: [(&str, &str); 1] = [
 ];
 
 /// What is looked for.
-pub(super) const PHRASES: [Phrase; 20] = [
+pub(super) const PHRASES: [Phrase; 22] = [
     Phrase {
         spellings: &["tell", "tells", "told", "telling"],
         instead: "report, return, list, contain, emit or distinguish",
@@ -35,6 +35,14 @@ pub(super) const PHRASES: [Phrase; 20] = [
         instead: "receive, or name the message",
     },
     Phrase { spellings: &["nobody", "somebody"], instead: "no client, no caller, nothing" },
+    Phrase {
+        spellings: &["pass over", "passes over", "passed over", "passing over"],
+        instead: "skip or ignore",
+    },
+    Phrase {
+        spellings: &["keep silent", "keeps silent", "hang up", "hangs up", "hung up"],
+        instead: "stall or close",
+    },
     Phrase { spellings: &["anew"], instead: "again or new" },
     Phrase { spellings: &["in vain"], instead: "without success, or what failed" },
     Phrase { spellings: &["of late"], instead: "recently" },

@@ -79,13 +79,15 @@ impl Prose {
         words
     }
 
-    /// Adds a line without what is between backticks.
+    /// Adds a line without what is between backticks. After one without a counterpart on the line is no code: it must not hide
+    /// what follows.
     fn push_line(&mut self, line: &str) {
+        let backticks = line.matches('`').count();
         for (index, part) in line.split('`').enumerate() {
             if index > 0 {
                 self.text.push(CODE);
             }
-            if index % 2 == 0 {
+            if index % 2 == 0 || index == backticks {
                 self.text.push_str(part);
             }
         }

@@ -8,7 +8,7 @@ use crate::docker::churn::seed;
 use crate::faulty::{self, Extent};
 use crate::fixture::Fixture as _;
 
-const EXTENT: Extent = Extent { rounds: 1, faults: 20, transitions_per_fault: 8 };
+const EXTENT: Extent = Extent { rounds: 2, faults: 12, transitions_per_fault: 8 };
 
 pub(super) async fn random_faults_cause_no_false_event(fixture: &ContainerdFixture) -> Result<()> {
     let seed = seed(|text| fixture.figure(text))?;

@@ -9,7 +9,7 @@ use crate::docker::churn::seed;
 use crate::faulty::{self, Extent};
 use crate::fixture::Fixture as _;
 
-const EXTENT: Extent = Extent { rounds: 1, faults: 16, transitions_per_fault: 5 };
+const EXTENT: Extent = Extent { rounds: 2, faults: 10, transitions_per_fault: 5 };
 
 pub(super) async fn random_faults_cause_no_false_event(fixture: &CriFixture) -> Result<()> {
     let seed = seed(|text| fixture.figure(text))?;

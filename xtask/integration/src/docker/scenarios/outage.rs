@@ -2,12 +2,9 @@
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::time::sleep;
-use xtask::engines::Release;
 
 use crate::docker::check::check;
 use crate::docker::churn::Churn;
@@ -17,9 +14,9 @@ use crate::fixture::{Fixture as _, settings};
 use crate::recorder::{Reader, Recorder};
 use whalewatcher_drivers::docker::Plan;
 
-/// How old a life must be for a list to show after a restart that it is over: dockerd rounds ages, and clocks may differ by
-/// ten seconds.
-const SHOWN_AFTER: Duration = Duration::from_secs(13);
+/// Lives for as long as a life must have lasted for a list to show after a restart that it is over: lists contain ages in whole
+/// seconds, and may be dated ten seconds late.
+const HOURGLASS: &str = "sleep 13";
 
 /// Returns what was reported of a container, in order.
 fn reported_of(reported: &[String], name: &str) -> Vec<String> {
@@ -165,6 +162,8 @@ pub(super) async fn orderly_restart_announces_no_survivor(fixture: &DockerFixtur
 pub(super) async fn replaced_socket_file_is_found(fixture: &DockerFixture) -> Result<()> {
     let docker = fixture.driver().await?;
     docker.run_all(["stays", "goes", "removed", "changes", "restarts"].map(Plan::named)).await?;
+    docker.run(Plan::named("hourglass").running(HOURGLASS)).await?;
+    docker.until_ended("hourglass").await?;
     let path = fixture.socket("front.sock");
     let engine = fixture.engine().docker_socket();
     let front = CountingProxy::start(path.clone(), &engine)?;
@@ -173,10 +172,6 @@ pub(super) async fn replaced_socket_file_is_found(fixture: &DockerFixture) -> Re
     check(fixture, &watched).await?;
     let reported = Reader::new(watched.recorder());
 
-    let shows_restart = fixture.engine().engine().release == Release::Trixie;
-    if shows_restart {
-        sleep(SHOWN_AFTER).await;
-    }
     // The connections outlive the file.
     fs::remove_file(&path)?;
     docker.run(Plan::named("unhindered")).await?;
@@ -205,8 +200,7 @@ pub(super) async fn replaced_socket_file_is_found(fixture: &DockerFixture) -> Re
     let reported = reported.rest();
     is_reported(&reported, &expected, watched.recorder())?;
     // An inspection shows how the first one ended, and the events that the engine remembers how the others did.
-    let with_code = ["exited goes 137", "exited removed 137"].into_iter();
-    for begin in with_code.chain(shows_restart.then_some("exited restarts ")) {
+    for begin in ["exited goes 137", "exited removed 137", "exited restarts "] {
         let is_reported = reported.iter().any(|words| words.starts_with(begin));
         ensure!(is_reported, "'{begin}' was not reported\n{}", watched.recorder().tail());
     }

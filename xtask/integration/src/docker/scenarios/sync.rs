@@ -1,9 +1,6 @@
 //! What a watcher finds when it comes.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use anyhow::{Result, ensure};
-use futures_util::future::try_join_all;
 use whalewatcher_core::EventKind;
 
 use crate::docker::check::check;
@@ -76,27 +73,7 @@ pub(super) async fn thirty_containers_are_there_at_the_start(fixture: &DockerFix
 pub(super) async fn watchers_that_join_during_churn_miss_nothing(fixture: &DockerFixture) -> Result<()> {
     let docker = fixture.driver().await?;
     let churn = Churn::prepare(&docker, "amid", 8, fastrand::u64(..)).await?;
-    let over = AtomicBool::new(false);
-    let is_over = || over.load(Ordering::Relaxed);
-    let coming = async {
-        let mut all = Vec::new();
-        for number in 0..WATCHERS {
-            // While something is under way: it is done when one more is.
-            churn.until_transitions(number).await;
-            all.push(fixture.begin_watch_at(&fixture.engine().docker_host(), settings())?);
-        }
-        try_join_all(all.iter().map(|watched| watched.ready())).await?;
-        anyhow::Ok(all)
-    };
-    let coming = async {
-        let all = coming.await;
-        over.store(true, Ordering::Relaxed);
-        all
-    };
-    let (_, _, all) = tokio::join!(churn.run(&docker, 1, is_over), churn.run(&docker, 2, is_over), coming);
-    churn.until_quiet(&docker).await?;
-    fixture.figure(format!("{WATCHERS} watchers came during {} transitions", churn.transitions()));
-    for watched in all? {
+    for watched in churn.join(fixture, (WATCHERS, 1)).await? {
         check(fixture, &watched).await?;
     }
     Ok(())

@@ -1,9 +1,6 @@
 //! What a watcher finds when it comes, and what containers go through while podman runs.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use anyhow::{Context as _, Result, ensure};
-use futures_util::future::try_join_all;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use whalewatcher_drivers::docker::{AT_ONCE, Plan};
 
@@ -123,26 +120,7 @@ pub(super) async fn an_exec_changes_nothing(fixture: &PodmanFixture) -> Result<(
 pub(super) async fn watchers_that_join_during_churn_miss_nothing(fixture: &PodmanFixture) -> Result<()> {
     let docker = fixture.driver().await?;
     let churn = Churn::prepare(&docker, "amid", 8, fastrand::u64(..)).await?;
-    let over = AtomicBool::new(false);
-    let is_over = || over.load(Ordering::Relaxed);
-    let coming = async {
-        let mut all = Vec::new();
-        for number in 0..WATCHERS {
-            churn.until_transitions(number * 3).await;
-            all.push(fixture.begin_watch(settings())?);
-        }
-        try_join_all(all.iter().map(|watched| watched.ready())).await?;
-        anyhow::Ok(all)
-    };
-    let coming = async {
-        let all = coming.await;
-        over.store(true, Ordering::Relaxed);
-        all
-    };
-    let (_, _, all) = tokio::join!(churn.run(&docker, 1, is_over), churn.run(&docker, 2, is_over), coming);
-    churn.until_quiet(&docker).await?;
-    fixture.figure(format!("{WATCHERS} watchers came during {} transitions", churn.transitions()));
-    for watched in all? {
+    for watched in churn.join(fixture, (WATCHERS, 3)).await? {
         fixture.check(&watched).await?;
     }
     Ok(())
