@@ -1,18 +1,18 @@
-//! What a Linux host knows of containers: which of them a process or a control group belongs to.
+//! Which container a process or a control group of a Linux host belongs to.
 //!
 //! [`owner_of`] finds the container of any process: the initial one, its descendants, and what was started in it by an exec.
 //! [`CgroupIds`] finds the container of a control group's ID, as eBPF programs report it.
 //!
-//! Both look at the control groups of the host, read from `/proc` and `/sys/fs/cgroup`, and at a
-//! [`Portfolio`](whalewatcher_core::Portfolio): no engine is asked. The crate is empty on other systems than Linux.
+//! Both compare the control groups of the host, from `/proc` and `/sys/fs/cgroup`, with a
+//! [`Portfolio`](whalewatcher_core::Portfolio). They send no request to an engine. The crate is empty on other systems than Linux.
 //!
 //! # Conditions
 //!
-//! - The portfolio's engine runs in the PID namespace of the mounted `/proc`. In a container that takes `--pid=host`. Of an engine in a
-//!   virtual machine or on another host no process is found.
-//! - A container has a control group of its own that is named by its ID, which is so with Docker, containerd, nerdctl, podman, CRI-O and
-//!   kubelets, with the cgroupfs and the systemd driver, and with both versions of control groups. A container without (podman's
-//!   `--cgroups=disabled`) owns no process.
+//! - The engine and the mounted `/proc` have the same PID namespace: a program in a container needs `--pid=host`. No process of an
+//!   engine in a virtual machine or on another host is found.
+//! - Each container has its own control group, with a name that contains the ID. Docker, containerd with nerdctl, podman, CRI-O and
+//!   kubelets name groups so, with the cgroupfs and the systemd driver and in both versions of control groups. No process of a
+//!   container without a group, as with podman's `--cgroups=disabled`, is found.
 #![cfg(target_os = "linux")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

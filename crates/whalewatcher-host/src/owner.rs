@@ -1,8 +1,8 @@
 //! Which container a process belongs to.
 //!
-//! The names on the path of a process' control group contain the ID of its container. A name alone proves nothing: conmon, which
-//! belongs to no container, runs in `libpod-conmon-ID.scope`, and anybody may name groups. So the initial process of the container has to
-//! be in the same group. It may have ended, and its PID be that of another process, which is not in it then.
+//! A name on the path of a process' control group contains the ID of its container. A name alone proves nothing: conmon, which
+//! belongs to no container, runs in `libpod-conmon-ID.scope`, and other software may choose such names too. So the container's
+//! initial process has to be in the same group. That also excludes a process that has the PID after the initial one has ended.
 
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -25,11 +25,11 @@ pub struct Owner<'a> {
 
 /// Returns the container that the process with this PID belongs to, `None` if it belongs to none of these portfolios.
 ///
-/// Of nested containers that are all known it is the innermost one; of several engines that know the same container it is
-/// that of the first portfolio.
+/// Of nested containers that are all known it is the innermost one. If several portfolios contain the container, it is that of
+/// the first one.
 ///
-/// The answer is right for the process that has the PID during the call, also where PIDs are used again: it is never a container
-/// that the process is not in. Shortly after a container has begun, or while it ends, the answer can be `None`.
+/// The answer is about the process that has the PID during the call, and is never a container that the process is not in, also
+/// where PIDs are reused. It can be `None` shortly after a container has started, and while it ends.
 ///
 /// ```no_run
 /// # fn example(watcher: &dyn whalewatcher_core::Watcher) -> std::io::Result<()> {
@@ -42,8 +42,9 @@ pub struct Owner<'a> {
 ///
 /// # Errors
 ///
-/// [`NotFound`](io::ErrorKind::NotFound) if there is no such process, [`PermissionDenied`](io::ErrorKind::PermissionDenied) if it may not
-/// be looked at, as with `hidepid`.
+/// [`NotFound`](io::ErrorKind::NotFound) if there is no such process, or if `/proc` is mounted with `hidepid=2` and hides it. Other
+/// kinds if the process, or the initial process of the container that it may belong to, cannot be read, such as
+/// [`PermissionDenied`](io::ErrorKind::PermissionDenied) with `hidepid=1`.
 pub fn owner_of<'a>(
     pid: u32,
     portfolios: impl IntoIterator<Item = &'a Portfolio>,
@@ -78,6 +79,7 @@ fn find<'a>(
 ) -> io::Result<Option<Owner<'a>>> {
     let groups = proc.open(pid)?.memberships()?;
     let portfolios: Vec<&Portfolio> = portfolios.into_iter().collect();
+    let mut unknown = None;
     for (nth, group) in groups.iter().enumerate() {
         // With version 1 the path is usually the same in all hierarchies.
         if groups[..nth].iter().any(|former| former.path == group.path) {
@@ -85,21 +87,27 @@ fn find<'a>(
         }
         for (name, upto) in names(&group.path) {
             for (portfolio, known) in portfolios.iter().enumerate() {
-                let mut candidates = ids(name).flat_map(|id| known.all_by_unscoped_id(id));
-                if let Some(container) = candidates.find(|container| is_in(proc, container, group, upto)) {
-                    return Ok(Some(Owner { container, portfolio }));
+                for container in ids(name).flat_map(|id| known.all_by_unscoped_id(id)) {
+                    match is_in(proc, container, group, upto) {
+                        Ok(true) => return Ok(Some(Owner { container, portfolio })),
+                        Ok(false) => {}
+                        Err(error) => unknown = Some(error),
+                    }
                 }
             }
         }
     }
-    Ok(None)
+    unknown.map_or(Ok(None), Err)
 }
 
-/// Whether the container's initial process is in the control group that the path leads to.
-fn is_in(proc: &Proc, container: &Container, group: &Membership, upto: &str) -> bool {
-    let groups = proc.open(container.pid()).and_then(|initial| initial.memberships());
-    let of_initial = |of: &Membership| of.hierarchy == group.hierarchy && is_within(&of.path, upto);
-    groups.is_ok_and(|groups| groups.iter().any(of_initial))
+/// Returns whether the container's initial process is in the control group that the path leads to.
+fn is_in(proc: &Proc, container: &Container, group: &Membership, upto: &str) -> io::Result<bool> {
+    let is_same = |of: &Membership| of.hierarchy == group.hierarchy && is_within(&of.path, upto);
+    match proc.open(container.pid()).and_then(|initial| initial.memberships()) {
+        Ok(groups) => Ok(groups.iter().any(is_same)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 fn pid_of(proc: &Proc, pidfd: BorrowedFd<'_>) -> io::Result<u32> {
@@ -225,6 +233,15 @@ mod tests {
         let host = Host::new().container("abc", "web", 10);
         host.process(10, "0::/user.slice\n").process(11, "0::/docker/abc\n");
         assert_eq!([10, 11].map(|pid| host.owner(pid)), [None, None]);
+    }
+
+    #[test]
+    fn an_initial_process_that_cannot_be_read_is_an_error_and_not_no_owner() {
+        let host = Host::new().container("abc", "web", 10);
+        host.process(11, "0::/docker/abc\n");
+        fs::create_dir_all(host.folder.path().join("10/cgroup")).unwrap();
+        let error = find(&Proc::at(host.folder.path()), 11, [&host.portfolio]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::IsADirectory);
     }
 
     #[test]

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
+use tokio::task::block_in_place;
 use tokio::time::{Instant, sleep, timeout_at};
 use whalewatcher_core::adapter::EngineClient;
 use whalewatcher_core::{Container, Counters, Portfolio};
+use whalewatcher_host::owner_of;
 
 use crate::fixture::Fixture;
 use crate::recorder::{LIMIT, Recorder};
@@ -89,6 +92,7 @@ async fn settled<F: Fixture>(fixture: &F, watched: &Watched<F::Client>) -> Resul
     loop {
         let (reported, trouble) = (watched.recorder().len(), Trouble::of(watched));
         let mut wrong = F::differences(&fixture.truth().await?, &watched.watching.portfolio());
+        wrong.extend(block_in_place(|| not_found_by_process(&watched.watching.portfolio())));
         if wrong.is_empty() {
             sleep(QUIET).await;
             let truth = fixture.truth().await?;
@@ -105,6 +109,19 @@ async fn settled<F: Fixture>(fixture: &F, watched: &Watched<F::Client>) -> Resul
             bail!("the portfolio is not what the engine says:\n    {wrong}\n{}", watched.recorder().tail());
         }
     }
+}
+
+/// Lists the containers that are not found as owners of their initial processes.
+fn not_found_by_process(portfolio: &Portfolio) -> Vec<String> {
+    let failure = |container: &Arc<Container>| {
+        let (name, pid) = (container.name(), container.pid());
+        match owner_of(pid, [portfolio]) {
+            Ok(Some(owner)) if owner.container.id() == container.id() => None,
+            Ok(owner) => Some(format!("process {pid} of '{name}' is said to belong to {owner:?}")),
+            Err(error) => Some(format!("process {pid} of '{name}': {error}")),
+        }
+    };
+    portfolio.containers().filter_map(failure).collect()
 }
 
 /// What is different in a portfolio from what is alive, by its ID, a line each.

@@ -80,14 +80,13 @@ impl<K: PartialEq, T: Clone> HashTrie<Keyed<K, T>, 4> {
 impl<K: PartialEq + Clone, T: Clone> HashTrie<Keyed<K, T>, 4> {
     /// Adds a container, the value of which is `one`, to those with this key.
     fn add(&mut self, hash: u64, key: K, id: &ContainerId, one: T, id_of: impl Fn(&T) -> &ContainerId) {
-        let Some(keyed) = self.get_mut(hash).iter_mut().find(|keyed| keyed.key == key) else {
-            return self.insert(hash, Keyed { key, holders: Holders::One(one) });
+        // Reads first: a mutable access copies shared nodes, and inserting does so as well.
+        let ids = match self.holders(hash, |known| *known == key) {
+            None => return self.insert(hash, Keyed { key, holders: Holders::One(one) }),
+            Some(Holders::One(other)) => [id_of(other), id].into_iter().cloned().collect(),
+            Some(Holders::Several(ids)) => ids.insert(id.clone()),
         };
-        let ids = match &keyed.holders {
-            Holders::One(other) => [id_of(other), id].into_iter().cloned().collect(),
-            Holders::Several(ids) => ids.insert(id.clone()),
-        };
-        keyed.holders = Holders::Several(Arc::new(ids));
+        self.set_holders(hash, |known| *known == key, Holders::Several(Arc::new(ids)));
     }
 
     /// Removes a container from those with this key.
@@ -98,13 +97,19 @@ impl<K: PartialEq + Clone, T: Clone> HashTrie<Keyed<K, T>, 4> {
         id: &ContainerId,
         one: impl Fn(&ContainerId) -> Option<T>,
     ) {
-        let Some(keyed) = self.get_mut(hash).iter_mut().find(|keyed| is_key(&keyed.key)) else { return };
-        let left = match &keyed.holders {
-            Holders::Several(ids) => ids.remove(id),
-            Holders::One(_) => return self.remove(hash, |keyed| is_key(&keyed.key)),
+        let left = match self.holders(hash, &is_key) {
+            None => return,
+            Some(Holders::One(_)) => return self.remove(hash, |keyed| is_key(&keyed.key)),
+            Some(Holders::Several(ids)) => ids.remove(id),
         };
         let last = left.first().filter(|_| left.size() == 1).and_then(one);
-        keyed.holders = last.map_or_else(|| Holders::Several(Arc::new(left)), Holders::One);
+        self.set_holders(hash, is_key, last.map_or_else(|| Holders::Several(Arc::new(left)), Holders::One));
+    }
+
+    fn set_holders(&mut self, hash: u64, is_key: impl Fn(&K) -> bool, holders: Holders<T>) {
+        if let Some(keyed) = self.get_mut(hash).iter_mut().find(|keyed| is_key(&keyed.key)) {
+            keyed.holders = holders;
+        }
     }
 }
 
