@@ -19,6 +19,7 @@ pub(crate) const SCENARIOS: &[Scenario<ContainerdFixture>] = scenarios![
     lifecycle::containers_of_ctr_are_reported,
     lifecycle::exits_have_their_codes,
     lifecycle::execs_change_nothing_during_churn,
+    lifecycle::an_oom_kill_marks_the_exit,
     lifecycle::a_reused_id_is_exited_and_started,
     lifecycle::one_id_in_two_namespaces_is_two_containers,
     lifecycle::a_task_without_its_container_counts_as_exited,

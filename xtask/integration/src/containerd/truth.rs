@@ -1,6 +1,7 @@
 //! What is alive according to `ctr`.
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, ensure};
 use whalewatcher_core::{COMPOSE_PROJECT_LABEL, Portfolio};
@@ -8,6 +9,7 @@ use whalewatcher_core::{COMPOSE_PROJECT_LABEL, Portfolio};
 use super::fixture::ContainerdFixture;
 use crate::comparison::differences;
 use crate::fixture::Fixture as _;
+use whalewatcher_drivers::api::containerd::services::containers::v1::Container;
 use whalewatcher_drivers::containerd::join;
 
 /// Namespaces that belong to others.
@@ -21,6 +23,8 @@ pub(super) struct Alive {
     paused: bool,
     labels: BTreeMap<String, String>,
     project: String,
+    image: Option<String>,
+    created_at: Option<SystemTime>,
 }
 
 /// What is alive, by its key.
@@ -50,13 +54,12 @@ impl Truth {
             }
             // Their labels are in no list of `ctr`.
             let containers = fixture.driver().await?.list(namespace).await?;
-            let labels: BTreeMap<String, BTreeMap<String, String>> = containers
-                .into_iter()
-                .map(|container| (container.id, container.labels.into_iter().collect()))
-                .collect();
+            let containers: BTreeMap<String, Container> =
+                containers.into_iter().map(|container| (container.id.clone(), container)).collect();
             for task in tasks.iter().filter(is_alive) {
                 // A task whose container was deleted does not count.
-                let Some(labels) = labels.get(&task.id).cloned() else { continue };
+                let Some(container) = containers.get(&task.id) else { continue };
+                let labels: BTreeMap<_, _> = container.labels.clone().into_iter().collect();
                 let name = labels.get("nerdctl/name").unwrap_or(&task.id);
                 let alive_one = Alive {
                     name: join(namespace, name),
@@ -64,6 +67,8 @@ impl Truth {
                     paused: task.status == "PAUSED",
                     project: labels.get(COMPOSE_PROJECT_LABEL).cloned().unwrap_or_default(),
                     labels,
+                    image: Some(container.image.clone()).filter(|image| !image.is_empty()),
+                    created_at: container.created_at.map(SystemTime::try_from).transpose()?,
                 };
                 alive.insert(join(namespace, &task.id), alive_one);
             }
@@ -101,6 +106,8 @@ impl From<&whalewatcher_core::Container> for Alive {
             paused: container.paused(),
             labels: labels.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
             project: container.project().to_owned(),
+            image: container.image().map(|image| image.name().to_owned()),
+            created_at: container.created_at(),
         }
     }
 }
