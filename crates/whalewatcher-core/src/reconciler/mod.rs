@@ -26,8 +26,9 @@
 //!
 //! - an exit of the known life: with its PID, or later than its start;
 //! - the start of another life under the same ID, which ends the known one;
-//! - a pause or its end, of a container whose state was confirmed on this connection and that is not being inspected, with a
-//!   time later than all else that is known of it.
+//! - a pause, its end, or a change of health, of a container whose state was confirmed on this connection and that is not
+//!   being inspected, with a time later than all else that is known of it;
+//! - that a process was killed for lack of memory, later than the start of the known life.
 //!
 //! In all other cases the container is inspected.
 //!
@@ -86,6 +87,8 @@ pub(crate) enum Input {
     ListFailed,
     /// An event of the engine.
     Event(EngineEvent),
+    /// The application wants this container inspected.
+    Refresh(ContainerId),
     /// The answer to an inspection.
     Inspected(ContainerId, Answer),
     /// The connection was lost, or an attempt to connect failed. No list and no answer comes any more.
@@ -143,6 +146,8 @@ pub(crate) struct Reconciler {
     unconfirmed: HashSet<ContainerId>,
     /// The engine of the newest connection.
     engine: Option<Arc<EngineIdentity>>,
+    /// Whether inspections attach rucksacks.
+    packs: bool,
     /// The engines that confirmed members which the newest engine has not confirmed.
     origins: HashMap<ContainerId, Arc<EngineIdentity>>,
     /// The containers to inspect, in order; those whose inspection is not pending are skipped.
@@ -264,6 +269,7 @@ impl Reconciler {
             Input::Listed(entries, unlisted_scopes) => self.listed(entries, &unlisted_scopes, now),
             Input::ListFailed => self.list_failed(now),
             Input::Event(event) => self.event(event, now),
+            Input::Refresh(id) => self.refresh(&id),
             Input::Inspected(id, answer) => self.inspected(&id, answer, now),
             Input::Disconnected(error) => {
                 self.reset();
@@ -295,13 +301,21 @@ impl Reconciler {
         }
     }
 
-    /// Sets the engine of the next [`Input::Connected`].
-    pub(crate) fn set_engine(&mut self, engine: &Arc<EngineIdentity>) {
+    /// Sets the engine of the next [`Input::Connected`], and whether its inspections attach rucksacks.
+    pub(crate) fn set_engine(&mut self, engine: &Arc<EngineIdentity>, packs: bool) {
+        self.packs = packs;
         let Some(former) = self.engine.replace(engine.clone()).filter(|former| former != engine) else {
             return;
         };
         for id in self.portfolio.ids() {
             self.origins.entry(id.clone()).or_insert_with(|| former.clone());
+        }
+    }
+
+    /// Inspects a container from now on, if it is alive. Until the first list it is not known what is.
+    fn refresh(&mut self, id: &ContainerId) {
+        if !matches!(self.phase, Phase::Disconnected) && self.portfolio.by_id(id).is_some() {
+            self.request_inspection(id);
         }
     }
 
@@ -316,8 +330,9 @@ impl Reconciler {
     fn exit_known(&mut self, id: &ContainerId, exit: Option<Exit>, now: Now) {
         // The time of an exit shows that a life from an earlier connection is over, but not that this was its exit.
         let confirmed = !self.unconfirmed.remove(id);
-        let code = exit.filter(|exit| confirmed || exit.pid.is_some()).and_then(|exit| exit.code);
+        let own = exit.filter(|exit| confirmed || exit.pid.is_some()).unwrap_or_default();
         if let Some(container) = self.portfolio.by_id(id).cloned() {
+            let (container, code) = (own.mark(container), own.code);
             let time = exit.and_then(|exit| exit.at).unwrap_or(now.time);
             self.publish(time, EventKind::Exited { container, code });
         }
@@ -327,7 +342,8 @@ impl Reconciler {
     fn announce_brief_life(&mut self, life: Preview, exit: Exit, now: Now) {
         let (container, began) = (life.container, life.began.unwrap_or(now.time));
         self.publish(began, EventKind::Started(container.clone()));
-        self.publish(exit.at.unwrap_or(now.time), EventKind::Exited { container, code: exit.code });
+        let kind = EventKind::Exited { container: exit.mark(container), code: exit.code };
+        self.publish(exit.at.unwrap_or(now.time), kind);
     }
 
     fn publish(&mut self, time: SystemTime, kind: EventKind) {
