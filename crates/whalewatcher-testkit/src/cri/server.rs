@@ -18,7 +18,7 @@ use crate::{
 };
 
 use super::{
-    Arrival, Builder, Call, Error, Flavour, HookId, Method, Reception, Stats, Verdict, engine::Engine,
+    Alive, Arrival, Builder, Call, Error, Flavour, HookId, Method, Reception, Stats, Verdict, engine::Engine,
 };
 
 /// A runtime that serves the CRI on a unix socket. Clones are the same server; when the last one is dropped, it closes
@@ -259,5 +259,22 @@ impl Server {
     pub async fn restart_runtime(&self) -> Result<(), Error> {
         self.stop_listening().await;
         self.listen_again()
+    }
+}
+
+#[cfg(feature = "proxy")]
+impl crate::faulty::Subject for Server {
+    fn endpoint(&self) -> String {
+        self.endpoint()
+    }
+
+    fn alive(&self) -> Vec<crate::faulty::Known> {
+        let known = |Alive { id, name, pid, .. }| crate::faulty::Known { id, name, pid, paused: false };
+        self.truth().into_iter().map(known).collect()
+    }
+
+    /// Each ID has one life.
+    fn life(id: &str, _: u32) -> Option<String> {
+        Some(id.to_owned())
     }
 }

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tokio::runtime::Handle;
 
 use super::{
-    Builder, Clock, ContainerSpec, Error, Event, Fate, Gate, Request, Stats, Update, Verdict,
+    Builder, Clock, ContainerSpec, Error, Event, Fate, Gate, Kind, Request, Stats, Update, Verdict,
     container::Alive,
     engine::Engine,
     hooks::{Arrival, HookId, Hooks},
@@ -298,6 +298,14 @@ impl Server {
         self.shared.hooks.remove(hook);
     }
 
+    /// Holds requests of this kind until the returned gate is open. They are answered with what is true then.
+    pub fn hold(&self, kind: Kind) -> Gate {
+        let gate = Gate::closed();
+        let verdict = Verdict::Hold(gate.clone());
+        self.on_request(move |request| if request.kind() == kind { verdict.clone() } else { Verdict::Pass });
+        gate
+    }
+
     /// Sends the headers of event streams from now on, but registers the streams with the engine only when the
     /// returned gate is open. It replaces the gate of an earlier call.
     pub fn hold_registrations(&self) -> Gate {
@@ -386,5 +394,17 @@ impl Server {
         version.clone_into(&mut identity.version);
         api_newest.clone_into(&mut identity.api);
         api_oldest.clone_into(&mut identity.api_min);
+    }
+}
+
+#[cfg(feature = "proxy")]
+impl crate::faulty::Subject for Server {
+    fn endpoint(&self) -> String {
+        self.endpoint()
+    }
+
+    fn alive(&self) -> Vec<crate::faulty::Known> {
+        let known = |Alive { id, name, pid, paused, .. }| crate::faulty::Known { id, name, pid, paused };
+        self.truth().into_iter().map(known).collect()
     }
 }
