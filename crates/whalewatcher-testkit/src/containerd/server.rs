@@ -303,11 +303,23 @@ impl Server {
         self.shared.hooks.remove(hook);
     }
 
+    /// Adds a hook with this verdict about calls of this method.
+    pub fn on(&self, method: Method, verdict: Verdict) -> HookId {
+        self.on_call(move |call| if call.method() == method { verdict.clone() } else { Verdict::Pass })
+    }
+
     /// Holds calls of this method until the returned gate is open. They are answered with what is true then.
     pub fn hold(&self, method: Method) -> Gate {
         let gate = Gate::closed();
+        self.on(method, Verdict::Hold(gate.clone()));
+        gate
+    }
+
+    /// Holds the answers to calls of this method until the returned gate is open. They contain what was true before.
+    pub fn hold_answers(&self, method: Method) -> Gate {
+        let gate = Gate::closed();
         let verdict = Verdict::Hold(gate.clone());
-        self.on_call(move |call| if call.method() == method { verdict.clone() } else { Verdict::Pass });
+        self.on_answer(move |call, _| if call.method() == method { verdict.clone() } else { Verdict::Pass });
         gate
     }
 

@@ -143,6 +143,11 @@ impl Server {
         self.shared.hooks.remove(hook);
     }
 
+    /// Adds a hook with this verdict about calls of this method.
+    pub fn on(&self, method: Method, verdict: Verdict) -> HookId {
+        self.on_call(move |call| verdict_for(call, method, None, &verdict))
+    }
+
     /// The next so many calls of this method fail.
     pub fn fail_next(&self, method: Method, times: usize, code: Code, message: &str) -> HookId {
         let (left, message) = (AtomicUsize::new(times), message.to_owned());
