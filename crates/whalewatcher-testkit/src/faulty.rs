@@ -24,7 +24,7 @@ pub trait Subject {
     /// Returns all that is alive.
     fn alive(&self) -> Vec<Known>;
 
-    /// Returns what tells a life from all others, or nothing if that is not known of this one.
+    /// Returns what distinguishes a life from all others, or nothing if that is not known of this one.
     fn life(id: &str, pid: u32) -> Option<String> {
         (pid > 0).then(|| format!("{id} {pid}"))
     }
