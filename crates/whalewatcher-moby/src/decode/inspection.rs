@@ -5,36 +5,44 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use whalewatcher_core::adapter::pack;
-use whalewatcher_core::{Container, ContainerId, EngineError};
+use whalewatcher_core::{Container, ContainerId, EngineError, Health, Image, PRIVILEGED_LABEL};
 
-use crate::decode::json;
-use crate::decode::labels::{self, Texts};
+use crate::decode::labels::{self, Text, Texts};
 use crate::decode::list::without_slash;
 use crate::decode::raw_inspection::{Packer, RawInspection};
+use crate::decode::{Details, json, network};
 use crate::http::answer;
 use crate::http::error;
 
-/// A label that this adapter adds to privileged containers, with an empty value.
-pub const PRIVILEGED_LABEL: &str = "github.com/thediveo/whalewatcher/moby/privileged";
-
+/// What is needed is decoded at once, and all else leniently: raw values may have any type.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Inspected {
+struct Inspected<'a> {
     id: Arc<str>,
     #[serde(default)]
     name: Option<String>,
-    #[serde(default)]
-    state: Option<State>,
-    #[serde(default)]
-    config: Option<Config>,
+    #[serde(default, borrow)]
+    state: Option<State<'a>>,
+    #[serde(default, borrow)]
+    config: Option<Config<'a>>,
     #[serde(default)]
     host_config: Option<HostConfig>,
+    /// The ID of the image.
+    #[serde(default, borrow)]
+    image: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    created: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    restart_count: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    network_settings: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct State {
+struct State<'a> {
     #[serde(default)]
     status: Option<String>,
     #[serde(default)]
@@ -45,13 +53,36 @@ struct State {
     pid: i64,
     #[serde(default)]
     started_at: Option<String>,
+    #[serde(default, borrow)]
+    health: Option<&'a RawValue>,
+    #[serde(rename = "OOMKilled", default, borrow)]
+    oom_killed: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Config {
+struct Config<'a> {
     #[serde(default)]
     labels: Texts,
+    /// The name of the image.
+    #[serde(default, borrow)]
+    image: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct HealthState<'a> {
+    #[serde(borrow)]
+    status: Text<'a>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct NetworkSettings<'a> {
+    #[serde(default, borrow)]
+    networks: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    ports: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -75,9 +106,10 @@ pub(crate) fn decode(
     id: &ContainerId,
     body: &[u8],
     horizon: SystemTime,
+    details: Details,
     packer: Option<&Packer>,
 ) -> Result<Option<Container>, EngineError> {
-    let container = decode_lossy(what, id, body, horizon, packer)?;
+    let container = decode_lossy(what, id, body, horizon, details, packer)?;
     if container.is_none() && json::is_corrupt(body) {
         return Err(error::malformed(what, "it is not valid UTF-8"));
     }
@@ -89,9 +121,11 @@ fn decode_lossy(
     id: &ContainerId,
     body: &[u8],
     horizon: SystemTime,
+    details: Details,
     packer: Option<&Packer>,
 ) -> Result<Option<Container>, EngineError> {
-    let inspected: Inspected = json::decode(what, body)?;
+    let text = json::text(what, body)?;
+    let inspected: Inspected<'_> = json::parse(what, &text)?;
     // Engines also find containers by name and by the beginning of an ID: such an answer is about another one.
     if *inspected.id != **id {
         return Err(error::malformed(what, "it is about another container"));
@@ -107,32 +141,67 @@ fn decode_lossy(
         return Err(error::malformed(what, format!("{} is no PID", state.pid)));
     };
     let name = inspected.name.as_deref().map(without_slash).filter(|name| !name.is_empty()).unwrap_or(id);
-    let mut labels = inspected.config.map(|config| config.labels).unwrap_or_default();
+    let (mut labels, image) =
+        inspected.config.map(|config| (config.labels, config.image)).unwrap_or_default();
     if inspected.host_config.is_some_and(|config| config.privileged) {
         labels.0.push((PRIVILEGED_LABEL.into(), "".into()));
     }
-    let container = Container::new(id.clone(), name, pid)
+    let past = |text: &str| moment(text).filter(|at| *at <= horizon);
+    let created = inspected.created.and_then(json::lenient::<Text<'_>>);
+    let oom_killed = state.oom_killed.filter(|_| details.oom_kills).and_then(json::lenient::<bool>);
+    let mut container = Container::new(id.clone(), name, pid)
         .with_labels(labels::of_container(labels))
         .with_paused(state.paused)
-        .with_started_at(state.started_at.as_deref().and_then(moment).filter(|started| *started <= horizon));
+        .with_started_at(state.started_at.as_deref().and_then(past))
+        .with_created_at(created.as_deref().and_then(past))
+        .with_image(image_of(image, inspected.image))
+        .with_health(state.health.and_then(health))
+        .with_restart_count(inspected.restart_count.and_then(json::lenient::<u32>))
+        .with_oom_killed(oom_killed.unwrap_or(false));
+    if details.networks {
+        let settings = inspected.network_settings.and_then(json::lenient::<NetworkSettings<'_>>);
+        let (networks, ports) =
+            settings.map(|settings| (settings.networks, settings.ports)).unwrap_or_default();
+        container = container
+            .with_networks(networks.map(|raw| network::networks(raw).values).unwrap_or_default())
+            .with_ports(ports.map(|raw| network::inspected_ports(raw).values).unwrap_or_default());
+    }
     let Some(packer) = packer else { return Ok(Some(container)) };
-    let text = json::text(what, body)?;
     Ok(Some(container.with_rucksack(pack(id, || packer(RawInspection::new(id, &text))))))
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Ended {
-    id: Arc<str>,
-    state: Finish,
+/// Returns the image of this name and ID.
+fn image_of(name: Option<&RawValue>, id: Option<&RawValue>) -> Option<Image> {
+    let text = |raw| json::lenient::<Text<'_>>(raw).filter(|text| !text.is_empty());
+    let (name, id) = (name.and_then(text), id.and_then(text));
+    let image = Image::new(name.as_deref().or(id.as_deref())?);
+    Some(match id {
+        Some(id) => image.with_id(&*id),
+        None => image,
+    })
+}
+
+/// Returns the health; `None` without a healthcheck, which Docker writes as `none` or omits, and podman writes as `""`.
+fn health(raw: &RawValue) -> Option<Health> {
+    Health::of(&json::lenient::<HealthState<'_>>(raw)?.status)
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Finish {
+struct Ended<'a> {
+    id: Arc<str>,
+    #[serde(borrow)]
+    state: Finish<'a>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Finish<'a> {
     started_at: String,
     finished_at: String,
     exit_code: i32,
+    #[serde(rename = "OOMKilled", default, borrow)]
+    oom_killed: Option<&'a RawValue>,
 }
 
 /// When and how a life ended.
@@ -140,6 +209,8 @@ struct Finish {
 pub(crate) struct End {
     pub(crate) at: SystemTime,
     pub(crate) code: Option<i32>,
+    /// Whether the kernel killed a process of it for lack of memory.
+    pub(crate) oom_killed: bool,
 }
 
 /// Decodes how the life that began then ended; `None` if the container is alive, or the inspection shows another life.
@@ -150,13 +221,15 @@ pub(crate) fn decode_end(
     horizon: SystemTime,
     began: SystemTime,
 ) -> Result<Option<End>, EngineError> {
-    if decode(what, id, body, horizon, None)?.is_some() {
+    if decode(what, id, body, horizon, Details::default(), None)?.is_some() {
         return Ok(None);
     }
-    let Ended { id: found, state } = json::decode(what, body)?;
+    let text = json::text(what, body)?;
+    let Ended { id: found, state } = json::parse(what, &text)?;
     let finished_at = moment(&state.finished_at).filter(|at| *found == **id && began < *at && *at <= horizon);
     let is_that_life = moment(&state.started_at) == Some(began);
-    Ok(finished_at.filter(|_| is_that_life).map(|at| End { at, code: Some(state.exit_code) }))
+    let oom_killed = state.oom_killed.and_then(json::lenient).unwrap_or(false);
+    Ok(finished_at.filter(|_| is_that_life).map(|at| End { at, code: Some(state.exit_code), oom_killed }))
 }
 
 /// Parses a time; `None` for the year 1, which Docker writes for what never happened.

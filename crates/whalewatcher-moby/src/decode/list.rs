@@ -9,18 +9,18 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use whalewatcher_adapter::Excerpt;
 use whalewatcher_core::adapter::ListingEntry;
-use whalewatcher_core::{Container, ContainerId, EngineError};
+use whalewatcher_core::{Container, ContainerId, EngineError, Health};
 
-use crate::decode::json;
 use crate::decode::labels::{self, Text, Texts};
 use crate::decode::uptime::started_within;
+use crate::decode::{Details, json, network};
 use crate::http::budget::{Body, Share};
 use crate::http::error;
 use crate::limits::{ENTRY, LABEL};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Listed {
+struct Listed<'a> {
     id: Arc<str>,
     #[serde(default)]
     names: OwnName,
@@ -30,6 +30,17 @@ struct Listed {
     state: Option<String>,
     #[serde(default)]
     status: Option<String>,
+    #[serde(default, borrow)]
+    ports: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    network_settings: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct NetworkSettings<'a> {
+    #[serde(default, borrow)]
+    networks: Option<&'a RawValue>,
 }
 
 /// What is read of a malformed entry.
@@ -46,16 +57,20 @@ const LOGGED: usize = 10;
 /// is inspected. A container in an unknown state is skipped: podman has `initialized` and others beyond Docker's, and there may
 /// be more in the future.
 ///
+/// Entries have `details` only where they are certainly those of an inspection: an audit compares them.
+///
 /// The entries take their share of the memory budget, one by one.
 pub(crate) fn decode(
     what: &str,
     body: &mut Body,
     now: Option<SystemTime>,
+    details: Option<Details>,
 ) -> Result<Vec<ListingEntry>, EngineError> {
     let (bytes, share) = body.share();
     let is_corrupt = json::is_corrupt(bytes);
     let text = json::text(what, bytes)?;
-    let mut entries = Entries { what, now, is_corrupt, share, entries: Vec::new(), count: Count::default() };
+    let mut entries =
+        Entries { what, now, details, is_corrupt, share, entries: Vec::new(), count: Count::default() };
     let mut json = serde_json::Deserializer::from_str(&text);
     let full = json.deserialize_seq(&mut entries).and_then(|full| json.end().map(|()| full));
     if let Some(full) = full.map_err(|error| error::malformed(what, error))? {
@@ -80,6 +95,7 @@ pub(crate) fn decode(
 struct Entries<'a> {
     what: &'a str,
     now: Option<SystemTime>,
+    details: Option<Details>,
     is_corrupt: bool,
     share: &'a mut Share,
     entries: Vec<ListingEntry>,
@@ -119,11 +135,14 @@ impl<'de> Visitor<'de> for &mut Entries<'_> {
 impl Entries<'_> {
     fn take(&mut self, text: &str) -> Result<(), EngineError> {
         self.count.all += 1;
-        match serde_json::from_str::<Listed>(text) {
+        match serde_json::from_str::<Listed<'_>>(text) {
             Ok(listed) if ContainerId::is_plain(&listed.id) => {
                 let labels = listed.labels.0.len();
-                match entry(listed, self.now) {
-                    Some(entry) => self.add(entry, ENTRY + text.len() + LABEL * labels)?,
+                match entry(listed, self.now, self.details) {
+                    Some(entry) => {
+                        let networks = entry.container().networks().len();
+                        self.add(entry, ENTRY + text.len() + LABEL * (labels + networks))?;
+                    }
                     None => self.count.skipped += usize::from(self.is_corrupt),
                 }
             }
@@ -159,7 +178,7 @@ fn with_id_only(id: Arc<str>) -> ListingEntry {
     ListingEntry::Partial { container: Container::new(id.clone(), id, 0), started_within: None }
 }
 
-fn entry(listed: Listed, now: Option<SystemTime>) -> Option<ListingEntry> {
+fn entry(listed: Listed<'_>, now: Option<SystemTime>, details: Option<Details>) -> Option<ListingEntry> {
     let paused = match listed.state.as_deref() {
         Some("running" | "stopping") => false,
         Some("paused") => true,
@@ -169,8 +188,24 @@ fn entry(listed: Listed, now: Option<SystemTime>) -> Option<ListingEntry> {
     let name = listed.names.0.unwrap_or_else(|| listed.id.clone());
     let labels = labels::of_container(listed.labels);
     let started_within = now.and_then(|now| started_within(listed.status.as_deref()?, now));
-    let container = Container::new(listed.id, name, 0).with_labels(labels).with_paused(paused);
+    let mut container = Container::new(listed.id, name, 0).with_labels(labels).with_paused(paused);
+    if let Some(details) = details {
+        container = container.with_health(listed.status.as_deref().and_then(health));
+        if details.networks {
+            let settings = listed.network_settings.and_then(json::lenient::<NetworkSettings<'_>>);
+            let networks = settings.and_then(|settings| network::networks(settings.networks?).complete());
+            container = networks.into_iter().fold(container, Container::with_networks);
+            let ports = listed.ports.and_then(|ports| network::listed_ports(ports).complete());
+            container = ports.into_iter().fold(container, Container::with_ports);
+        }
+    }
     Some(ListingEntry::Partial { container, started_within })
+}
+
+/// Returns the health by a status such as `Up 3 seconds (healthy)`. That of a paused container lacks it.
+fn health(status: &str) -> Option<Health> {
+    let (_, health) = status.strip_suffix(')')?.rsplit_once('(')?;
+    Health::of(health.strip_prefix("health: ").unwrap_or(health))
 }
 
 /// The own name among the names of a container. Docker also lists names that others gave it by linking to it: these have a

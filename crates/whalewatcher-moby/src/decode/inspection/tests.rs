@@ -1,11 +1,14 @@
 use std::time::{Duration, UNIX_EPOCH};
 
-use whalewatcher_core::ErrorKind;
+use whalewatcher_core::{ErrorKind, Network, Port, Protocol};
 
 use super::*;
 
+/// All details.
+const ALL: Details = Details { networks: true, oom_kills: true };
+
 fn inspected(body: &str) -> Result<Option<Container>, EngineError> {
-    decode("inspection", &ContainerId::from("a"), body.as_bytes(), SystemTime::now(), None)
+    decode("inspection", &ContainerId::from("a"), body.as_bytes(), SystemTime::now(), ALL, None)
 }
 
 fn state(state: &str) -> String {
@@ -26,10 +29,75 @@ fn all_that_is_needed_is_decoded() {
 }
 
 #[test]
+fn details_are_decoded() {
+    let body = r#"{"Id":"a","Created":"2026-01-31T11:59:00Z","Image":"sha256:c0ffee","RestartCount":3,
+        "State":{"Running":true,"Pid":7,"OOMKilled":true,"Health":{"Status":"unhealthy","FailingStreak":3,"Log":[{}]}},
+        "Config":{"Image":"nginx:1.27"},"NetworkSettings":{"Ports":{"80/tcp":[{"HostIp":"0.0.0.0","HostPort":"8080"}]},
+        "Networks":{"shop":{"IPAddress":"172.18.0.2"}}}}"#;
+    let bare = Container::new("a", "a", 7)
+        .with_created_at(moment("2026-01-31T11:59:00Z"))
+        .with_image(Image::new("nginx:1.27").with_id("sha256:c0ffee"))
+        .with_restart_count(3)
+        .with_health(Health::Unhealthy);
+    let port = Port::new(80, Protocol::Tcp).published_at("0.0.0.0".parse().unwrap(), 8080);
+    let network = Network::new("shop").with_ipv4("172.18.0.2".parse().ok());
+    let whole = bare.clone().with_networks([network]).with_ports([port]).with_oom_killed(true);
+    assert_eq!(inspected(body).unwrap(), Some(whole));
+    let of = |details| decode("inspection", &"a".into(), body.as_bytes(), SystemTime::now(), details, None);
+    assert_eq!(of(Details::default()).unwrap(), Some(bare));
+}
+
+#[test]
+fn malformed_details_are_skipped() {
+    let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+    let any = ["7", "-1", "1.5", "\"\"", "\"x\"", "[]", "{}", "null", "99999999999999999999", &deep];
+    for value in any {
+        for details in [
+            format!(r#""Created":{value}"#),
+            format!(r#""NetworkSettings":{value}"#),
+            format!(r#""NetworkSettings":{{"Networks":{value},"Ports":{value}}}"#),
+            format!(r#""NetworkSettings":{{"Networks":{{}},"Ports":{{"80":{value},"80/x":{value}}}}}"#),
+        ] {
+            let body = format!(r#"{{"Id":"a","State":{{"Running":true,"Pid":7}},{details}}}"#);
+            assert_eq!(inspected(&body).unwrap(), Some(Container::new("a", "a", 7)), "{body:.80}");
+        }
+        let of = format!(r#"{{"Running":true,"Pid":7,"OOMKilled":{value},"Health":{value}}}"#);
+        assert_eq!(inspected(&state(&of)).unwrap(), Some(Container::new("a", "web", 7)), "{value:.80}");
+        let of = format!(r#"{{"Running":true,"Pid":7,"Health":{{"Status":{value}}}}}"#);
+        assert_eq!(inspected(&state(&of)).unwrap(), Some(Container::new("a", "web", 7)), "{value:.80}");
+    }
+    for value in ["\"7\"", "-1", "1.5", "[]", "{}", "null", "4294967296", &deep] {
+        let body = format!(
+            r#"{{"Id":"a","State":{{"Running":true,"Pid":7}},"RestartCount":{value},"Image":7,"Config":{{"Image":{value}}}}}"#
+        );
+        let found = inspected(&body).unwrap().unwrap();
+        assert_eq!((found.pid(), found.restart_count()), (7, None), "{body:.80}");
+    }
+}
+
+#[test]
+fn an_image_without_a_name_is_named_by_its_id() {
+    for (id, name, expected) in [
+        (r#""sha256:7""#, r#""web:1""#, Some(Image::new("web:1").with_id("sha256:7"))),
+        (r#""sha256:7""#, r#""""#, Some(Image::new("sha256:7").with_id("sha256:7"))),
+        (r#""sha256:7""#, "7", Some(Image::new("sha256:7").with_id("sha256:7"))),
+        ("7", r#""web:1""#, Some(Image::new("web:1"))),
+        ("null", "null", None),
+    ] {
+        let body = format!(
+            r#"{{"Id":"a","State":{{"Running":true,"Pid":7}},"Image":{id},"Config":{{"Image":{name}}}}}"#
+        );
+        assert_eq!(inspected(&body).unwrap().unwrap().image(), expected.as_ref(), "{body}");
+    }
+}
+
+#[test]
 fn an_end_belongs_to_the_life_in_question() {
     let (began, finished) = ("2026-01-31T12:00:00.1Z", "2026-01-31T12:00:05Z");
     for (started_at, finished_at, more, expected) in [
         (began, finished, "", true),
+        (began, finished, r#","OOMKilled":true"#, true),
+        (began, finished, r#","OOMKilled":7"#, true),
         (began, finished, r#","Running":true,"Restarting":true"#, true),
         (began, finished, r#","Running":true,"Pid":7"#, false),
         ("2026-01-31T12:00:00.2Z", finished, "", false),
@@ -42,7 +110,8 @@ fn an_end_belongs_to_the_life_in_question() {
         ));
         let end =
             decode_end("inspection", &"a".into(), body.as_bytes(), SystemTime::now(), moment(began).unwrap());
-        let expected = expected.then(|| End { at: moment(finished).unwrap(), code: Some(7) });
+        let oom_killed = more == r#","OOMKilled":true"#;
+        let expected = expected.then(|| End { at: moment(finished).unwrap(), code: Some(7), oom_killed });
         assert_eq!(end.unwrap(), expected, "{body}");
     }
 }
@@ -135,7 +204,7 @@ fn a_malformed_inspection_is_an_error() {
 
 #[test]
 fn invalid_utf8_never_means_that_a_container_is_gone() {
-    let of = |body: &[u8]| decode("inspection", &"a".into(), body, SystemTime::now(), None);
+    let of = |body: &[u8]| decode("inspection", &"a".into(), body, SystemTime::now(), ALL, None);
     for damaged in [
         &b"{\"Id\":\"a\",\"State\":{\"Runn\xffng\":true,\"Pid\":7}}"[..],
         b"{\"Id\":\"\xff\",\"State\":{\"Running\":true,\"Pid\":7}}",
@@ -204,7 +273,7 @@ fn a_rucksack_is_packed_from_the_json() {
     });
     let pack = |body: &[u8]| {
         let id = ContainerId::from("a");
-        let container = decode("inspection", &id, body, SystemTime::now(), Some(&packer)).unwrap();
+        let container = decode("inspection", &id, body, SystemTime::now(), ALL, Some(&packer)).unwrap();
         container.unwrap().rucksack::<(String, Result<String, ErrorKind>)>().cloned().unwrap()
     };
     let alive = r#""State":{"Status":"levitating","Running":true,"Pid":1}"#;
@@ -215,7 +284,7 @@ fn a_rucksack_is_packed_from_the_json() {
     let damaged = [br#"{"Id":"a","Image":"#, &b"\"\xff\","[..], alive.as_bytes(), b"}"].concat();
     assert_eq!(pack(&damaged), ("a".into(), Ok("\u{fffd}".into())));
     let packer: Packer = Arc::new(|_| panic!("scripted panic"));
-    let container = decode("inspection", &"a".into(), body.as_bytes(), SystemTime::now(), Some(&packer));
+    let container = decode("inspection", &"a".into(), body.as_bytes(), SystemTime::now(), ALL, Some(&packer));
     let container = container.unwrap().expect("it is alive");
     assert_eq!(
         (container.pid(), container.rucksack::<String>()),

@@ -1,16 +1,19 @@
-use whalewatcher_core::ErrorKind;
+use whalewatcher_core::{ErrorKind, Network, Port, Protocol};
 
 use super::*;
 use crate::http::budget::Budget;
 
+/// All details.
+const ALL: Option<Details> = Some(Details { networks: true, oom_kills: true });
+
 fn decode(body: &[u8]) -> Result<Vec<ListingEntry>, EngineError> {
-    super::decode("list", &mut Body::of(body), None)
+    super::decode("list", &mut Body::of(body), None, ALL)
 }
 
 fn decode_within(memory_limit: usize, body: &[u8]) -> Result<Vec<ListingEntry>, EngineError> {
     let mut answer = Body::new(&Budget::new(memory_limit));
     answer.add("list", body, body.len())?;
-    super::decode("list", &mut answer, None)
+    super::decode("list", &mut answer, None, ALL)
 }
 
 fn decoded(body: &str) -> Vec<String> {
@@ -45,6 +48,38 @@ fn live_containers_are_listed_and_others_skipped() {
         ]
     );
     assert!(decoded("[]").is_empty());
+}
+
+#[test]
+fn details_of_a_list_are_those_that_are_certain() {
+    let entry = |status: &str, details: &str| {
+        format!(r#"{{"Id":"a","State":"running","Status":"{status}",{details}}}"#)
+    };
+    let details = r#""Ports":[{"IP":"::","PrivatePort":80,"PublicPort":8080,"Type":"tcp"}],
+        "NetworkSettings":{"Networks":{"shop":{"GlobalIPv6Address":"fd00::2"}}}"#;
+    let up = Container::new("a", "a", 0);
+    let port = Port::new(80, Protocol::Tcp).published_at("::".parse().unwrap(), 8080);
+    let whole =
+        up.clone().with_ports([port]).with_networks([Network::new("shop").with_ipv6("fd00::2".parse().ok())]);
+    let odd = |value: &str| format!(r#""Ports":{value},"NetworkSettings":{{"Networks":{value}}}"#);
+    for (status, details, expected) in [
+        ("Up 3 hours", details, whole.clone()),
+        ("Up 3 hours (healthy)", details, whole.clone().with_health(Health::Healthy)),
+        ("Up 1 second (health: starting)", details, whole.clone().with_health(Health::Starting)),
+        ("Up 3 hours (unhealthy)", details, whole.clone().with_health(Health::Unhealthy)),
+        ("Up 3 hours (Paused)", details, whole),
+        ("up (", &odd("7"), up.clone()),
+        (")", &odd("null"), up.clone()),
+        ("()", &odd("[7]"), up.clone()),
+        ("(odd)", r#""Ports":{},"NetworkSettings":[]"#, up.clone()),
+        ("", r#""NetworkSettings":{"Networks":{"a":7}}"#, up),
+    ] {
+        let body = format!("[{}]", entry(status, details));
+        let entries = decode(body.as_bytes()).unwrap();
+        assert_eq!(entries[0].container(), &expected, "{body}");
+        let entries = super::decode("list", &mut Body::of(body.as_bytes()), None, None).unwrap();
+        assert_eq!(entries[0].container(), &Container::new("a", "a", 0));
+    }
 }
 
 #[test]
