@@ -211,7 +211,8 @@ mod tests {
 
     /// The end by these events of a life that began at 100 and was seen last on this connection.
     fn end_of_life(connection: u64, events: &[EngineEvent]) -> Option<End> {
-        let lives = HashMap::from([("a".into(), Life { pid: 1, began: at(100), connection })]);
+        let lives =
+            HashMap::from([("a".into(), Life { pid: 1, began: at(100), connection, has_health: false })]);
         let mut remembered = Remembered::new(lives, Some(NewestEvent { connection: 1, at: at(200) }));
         events.iter().for_each(|event| remembered.take(event));
         remembered.ends().next().map(|(_, _, end)| end)

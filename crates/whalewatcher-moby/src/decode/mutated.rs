@@ -11,6 +11,7 @@ use super::mutation::{mutate, mutations};
 use super::uptime::started_within;
 use super::version::ApiVersion;
 use super::{Details, event, inspection, json, list};
+use crate::decode::event::Decoded;
 use crate::decode::identity::{Dialect, Info, Version};
 use crate::http::answer;
 use crate::http::budget::Body;
@@ -25,6 +26,12 @@ const EVENT: &str = r#"{"status":"die","id":"a","from":"busybox","Type":"contain
 
 const START: &str = r#"{"Type":"container","Action":"start","Actor":{"ID":"a","Attributes":{"name":"web","tier":"1"}},
 "timeNano":1769860800123456789}"#;
+
+const CONNECT: &str = r#"{"Type":"network","Action":"disconnect","Actor":{"ID":"b","Attributes":{"container":"a",
+"name":"shop_default","type":"bridge"}},"scope":"local","time":1769860800,"timeNano":1769860800123456789}"#;
+
+const HEALTH: &str = r#"{"status":"health_status: healthy","id":"a","Type":"container","Action":"health_status: healthy",
+"HealthStatus":"healthy","Actor":{"ID":"a","Attributes":{"name":"web"}},"timeNano":1769860800123456789}"#;
 
 const INSPECTION: &str = r#"{"Id":"a","Created":"2026-01-31T12:00:00Z","Name":"/web","State":{"Status":"running",
 "Running":true,"Paused":false,"Restarting":false,"OOMKilled":false,"Pid":4711,"ExitCode":0,
@@ -69,11 +76,11 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
 
     #[test]
-    fn events(mutations in mutations(), start in any::<bool>(), cut in any::<bool>()) {
-        let line = mutate(if start { START } else { EVENT }, &mutations);
+    fn events(mutations in mutations(), kind in 0..4_usize, cut in any::<bool>()) {
+        let line = mutate([EVENT, START, CONNECT, HEALTH][kind], &mutations);
         let line = if cut { Line::Truncated(line.into()) } else { Line::Whole(line.into()) };
         match event::decode(&line, horizon(), false) {
-            Ok(Some(event)) => {
+            Ok(Some(Decoded { event, .. })) => {
                 prop_assert!(event.at().is_none_or(|at| at <= horizon() && at > SystemTime::UNIX_EPOCH));
                 let id = match &event {
                     EngineEvent::Started { id, preview, .. } => {
@@ -84,7 +91,10 @@ proptest! {
                         id
                     }
                     EngineEvent::Exited { id, pid: None, .. } | EngineEvent::Changed { id, .. } => id,
-                    EngineEvent::Paused { id, .. } | EngineEvent::Unpaused { id, .. } => id,
+                    EngineEvent::Paused { id, .. }
+                    | EngineEvent::Unpaused { id, .. }
+                    | EngineEvent::OomKilled { id, .. }
+                    | EngineEvent::Health { id, .. } => id,
                     other => return Err(TestCaseError::fail(format!("no engine reports {other:?}"))),
                 };
                 prop_assert!(ContainerId::is_plain(id));
