@@ -54,7 +54,6 @@ async fn a_finished_exec_leaves_its_container_alive() {
     let mut watched = watch(&server).live().await;
     let inspections = server.stats().requests.inspect;
     server.exec(&web).unwrap();
-    server.health(&web, "unhealthy").unwrap();
     server.pause(&web).unwrap();
     assert_eq!(watched.reported().await, "paused web");
     assert_eq!(watched.container("web").pid(), server.truth()[0].pid);
@@ -99,7 +98,7 @@ async fn a_rename_is_reported_as_an_update() {
     server.rename(&web, "shop").unwrap();
     assert_eq!(watched.reported().await, "updated shop");
     let labels = [("tier".to_owned(), "1".to_owned())].into();
-    let update = whalewatcher_testkit::docker::Update { labels: Some(labels), ..Default::default() };
+    let update = whalewatcher_testkit::docker::Update { labels: Some(labels) };
     server.update(&web, update).unwrap();
     assert_eq!(watched.reported().await, "updated shop");
     assert_eq!(watched.container("shop").labels().get("tier"), Some("1"));
@@ -144,7 +143,7 @@ async fn a_rucksack_is_packed_from_bollards_type() {
     .await;
 }
 
-/// Checks that the image of a listed container and of one that starts is packed.
+/// Checks that the image of a listed container, of one that starts and of one that exits before it is inspected is packed.
 async fn packed_of_both(builder: Builder) {
     let server = Server::builder().start().unwrap();
     server.run(ContainerSpec::new("listed").image("nginx:1")).unwrap();
@@ -155,6 +154,17 @@ async fn packed_of_both(builder: Builder) {
     for (name, image) in [("listed", "nginx:1"), ("started", "nginx:2")] {
         assert_eq!(watched.container(name).rucksack::<String>().map(String::as_str), Some(image));
     }
+    let gate = server.hold(Kind::Inspect);
+    let brief = server.run(ContainerSpec::new("brief").image("nginx:3")).unwrap();
+    in_time(gate.until_waiting(1)).await;
+    server.exit(&brief, 7).unwrap();
+    gate.open();
+    for expected in ["started", "exited"] {
+        let event = watched.next().await;
+        let rucksack = event.container().unwrap().rucksack::<String>();
+        assert_eq!((event.kind.name(), rucksack.map(String::as_str)), (expected, Some("nginx:3")));
+    }
+    assert!(watched.names().iter().all(|name| name != "brief"));
 }
 
 #[tokio::test]
