@@ -28,9 +28,11 @@ pub(crate) struct Details {
     pub(crate) image: Option<(String, Option<String>)>,
     pub(crate) created_at: Option<SystemTime>,
     pub(crate) restart_count: Option<u32>,
-    /// The networks, with the address in each.
-    pub(crate) networks: Vec<(String, Option<Ipv4Addr>, Option<Ipv6Addr>)>,
+    pub(crate) networks: Vec<Address>,
 }
+
+/// A network's name, and the addresses there.
+pub(crate) type Address = (String, Option<Ipv4Addr>, Option<Ipv6Addr>);
 
 /// What the engine remembers of a container's last life.
 #[derive(Clone, Debug)]

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use xtask::engines::{TEST_COMMAND, TEST_IMAGE};
 
 use crate::api::runtime::v1::{
-    ContainerConfig, ContainerMetadata, ImageSpec, LinuxContainerConfig, LinuxContainerSecurityContext,
-    LinuxPodSandboxConfig, LinuxSandboxSecurityContext, NamespaceMode, NamespaceOption, PodSandboxConfig,
-    PodSandboxMetadata,
+    ContainerConfig, ContainerMetadata, ImageSpec, LinuxContainerConfig, LinuxContainerResources,
+    LinuxContainerSecurityContext, LinuxPodSandboxConfig, LinuxSandboxSecurityContext, NamespaceMode,
+    NamespaceOption, PodSandboxConfig, PodSandboxMetadata,
 };
 
 /// What a pod to be made is like. It has no labels but its own, as those of `crictl` have none.
@@ -17,6 +17,7 @@ pub struct PodPlan {
     namespace: String,
     labels: HashMap<String, String>,
     annotations: HashMap<String, String>,
+    network: NamespaceMode,
 }
 
 /// A pod that exists: its sandbox, and what each request to create a container must repeat.
@@ -36,13 +37,21 @@ pub struct ContainerPlan {
     labels: HashMap<String, String>,
     annotations: HashMap<String, String>,
     command: Vec<String>,
+    memory: i64,
 }
 
 impl PodPlan {
     /// One of this name.
     pub fn named(name: impl Into<String>) -> PodPlan {
         let namespace = "default".to_owned();
-        PodPlan { name: name.into(), namespace, labels: HashMap::new(), annotations: HashMap::new() }
+        let (labels, annotations) = Default::default();
+        PodPlan { name: name.into(), namespace, labels, annotations, network: NamespaceMode::Node }
+    }
+
+    /// With addresses of its own.
+    pub fn with_addresses(mut self) -> PodPlan {
+        self.network = NamespaceMode::Pod;
+        self
     }
 
     /// In this namespace of Kubernetes.
@@ -76,10 +85,10 @@ impl PodPlan {
             .labelled("io.kubernetes.pod.uid", &uid)
     }
 
-    /// Below this cgroup, and on the host's network, for which no plugin is needed.
+    /// Below this cgroup, and on the host's network unless it has addresses of its own.
     pub fn config(&self, cgroup: &str) -> PodSandboxConfig {
         let context = LinuxSandboxSecurityContext {
-            namespace_options: Some(namespaces()),
+            namespace_options: Some(namespaces(self.network)),
             ..LinuxSandboxSecurityContext::default()
         };
         PodSandboxConfig {
@@ -111,6 +120,7 @@ impl ContainerPlan {
             labels: HashMap::new(),
             annotations: HashMap::new(),
             command: ["/bin/sh", option, script].map(str::to_owned).to_vec(),
+            memory: 0,
         }
     }
 
@@ -132,16 +142,25 @@ impl ContainerPlan {
         self
     }
 
+    /// With at most so many bytes of memory.
+    pub fn with_memory(mut self, bytes: i64) -> ContainerPlan {
+        self.memory = bytes;
+        self
+    }
+
     /// With this as what it runs in a shell.
     pub fn running(mut self, script: &str) -> ContainerPlan {
         self.command = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
         self
     }
 
-    /// As CRI takes it.
-    pub fn config(&self) -> ContainerConfig {
+    /// As CRI takes it, in a pod like this.
+    pub fn config(&self, pod: &PodSandboxConfig) -> ContainerConfig {
+        let context = pod.linux.as_ref().and_then(|linux| linux.security_context.as_ref());
+        let options = context.and_then(|context| context.namespace_options.as_ref());
+        let network = options.map_or(NamespaceMode::Node, NamespaceOption::network);
         let context = LinuxContainerSecurityContext {
-            namespace_options: Some(namespaces()),
+            namespace_options: Some(namespaces(network)),
             ..LinuxContainerSecurityContext::default()
         };
         ContainerConfig {
@@ -151,6 +170,10 @@ impl ContainerPlan {
             labels: self.labels.clone(),
             annotations: self.annotations.clone(),
             linux: Some(LinuxContainerConfig {
+                resources: Some(LinuxContainerResources {
+                    memory_limit_in_bytes: self.memory,
+                    ..LinuxContainerResources::default()
+                }),
                 security_context: Some(context),
                 ..LinuxContainerConfig::default()
             }),
@@ -163,9 +186,9 @@ pub(super) fn image(name: &str) -> ImageSpec {
     ImageSpec { image: name.to_owned(), ..ImageSpec::default() }
 }
 
-fn namespaces() -> NamespaceOption {
+fn namespaces(network: NamespaceMode) -> NamespaceOption {
     NamespaceOption {
-        network: NamespaceMode::Node.into(),
+        network: network.into(),
         pid: NamespaceMode::Container.into(),
         ..NamespaceOption::default()
     }
