@@ -3,6 +3,7 @@
 mod call;
 mod connected;
 mod driver;
+mod early;
 mod error;
 mod guard;
 mod handle;

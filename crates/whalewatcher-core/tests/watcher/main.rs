@@ -2,6 +2,7 @@
 
 mod audits;
 mod connections;
+mod early;
 mod endings;
 mod inspections;
 mod listings;
