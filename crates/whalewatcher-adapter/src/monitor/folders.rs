@@ -94,7 +94,9 @@ impl Folders {
             let mut changes = Reader::new(self.inotify.get_ref(), &mut buffer);
             loop {
                 match changes.next() {
-                    Ok(change) if self.concerns(change.wd(), change.events(), change.file_name()) => return Ok(()),
+                    Ok(change) if self.concerns(change.wd(), change.events(), change.file_name()) => {
+                        return Ok(());
+                    }
                     Ok(_) | Err(Errno::INTR) => {}
                     Err(Errno::WOULDBLOCK) => break ready.clear_ready(),
                     Err(error) => return Err(error.into()),

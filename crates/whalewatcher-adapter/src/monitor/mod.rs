@@ -1,8 +1,8 @@
 //! Waits until an engine listens at its socket again.
 //!
-//! The kernel reports when a file appears in a folder, but not when a socket that is bound begins to listen. So after each
-//! change, and for a while after a socket was noticed, it is tried. A socket that the last attempt connected to is left alone,
-//! however the attempt ended, until another one is bound at the path.
+//! A socket that was bound since the last attempt is left to the next attempt, which may come too early: the kernel reports when a
+//! file appears in a folder, but not when a socket that is bound begins to listen. So a socket that the last attempt found but could
+//! not connect to is tried for a while, and after each change. One that it connected to is left alone, however the attempt ended.
 
 #[cfg(target_os = "linux")]
 mod folders;
@@ -35,7 +35,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 pub struct SocketMonitor {
     path: PathBuf,
     reached: Reached,
-    /// The socket that is there, and when it was noticed, if the last attempt did not connect to it.
+    /// The socket that was noticed last, and when.
     noticed: Mutex<Option<(SocketIdentity, Instant)>>,
 }
 
@@ -65,11 +65,13 @@ impl SocketMonitor {
     #[must_use]
     pub fn begin_attempt(&self) -> Reached {
         self.reached.record(None);
+        // That one is tried by the attempt.
+        self.other_socket().map(|socket| self.noticed_since(socket));
         self.reached.clone()
     }
 
-    /// Resolves once something listens at the path that the last attempt did not connect to: a socket that was bound since, or
-    /// one that did not listen yet. Never resolves where the folders of the path cannot be watched, as on other systems than
+    /// Resolves once there is a socket that was bound since the last attempt, or once one listens that the last attempt could
+    /// not connect to. Never resolves where the folders of the path cannot be watched, as on other systems than
     /// Linux.
     pub async fn listening(&self) {
         if let Err(error) = self.watch(Folders::watch).await {
@@ -83,12 +85,16 @@ impl SocketMonitor {
             // Before looking at the socket, so that no change goes unnoticed in between.
             let folders = open(&self.path)?;
             loop {
-                let noticed = self.notice();
-                if noticed.is_some() && socket::connect(&self.path).await.is_ok() {
-                    return Ok(());
+                let mut wait = Duration::MAX;
+                if let Some(socket) = self.other_socket() {
+                    let Some(noticed) = self.noticed_since(socket) else { return Ok(()) };
+                    if socket::connect(&self.path).await.is_ok() {
+                        return Ok(());
+                    }
+                    if noticed.elapsed() < SETTLED {
+                        wait = TRY_EVERY;
+                    }
                 }
-                let is_new = noticed.is_some_and(|noticed| noticed.elapsed() < SETTLED);
-                let wait = if is_new { TRY_EVERY } else { Duration::MAX };
                 if let Ok(changed) = timeout(wait, folders.changed()).await {
                     break changed?;
                 }
@@ -98,19 +104,19 @@ impl SocketMonitor {
         }
     }
 
-    /// Returns when the socket that is there was noticed; `None` if there is none, or the one that the last attempt connected
-    /// to.
-    fn notice(&self) -> Option<Instant> {
+    /// Returns the socket that is there, unless the last attempt connected to it.
+    fn other_socket(&self) -> Option<SocketIdentity> {
+        SocketIdentity::at(&self.path).ok().filter(|socket| self.reached.get() != Some(*socket))
+    }
+
+    /// Returns when this socket was noticed, and records that it is by now; `None` if it was not yet.
+    fn noticed_since(&self, socket: SocketIdentity) -> Option<Instant> {
         let mut noticed = self.noticed.lock().unwrap_or_else(PoisonError::into_inner);
-        let other = SocketIdentity::at(&self.path).ok().filter(|socket| self.reached.get() != Some(*socket))?;
-        match *noticed {
-            Some((socket, at)) if socket == other => Some(at),
-            _ => {
-                let now = Instant::now();
-                *noticed = Some((other, now));
-                Some(now)
-            }
+        let (_, at) = noticed.filter(|(known, _)| *known == socket).unzip();
+        if at.is_none() {
+            *noticed = Some((socket, Instant::now()));
         }
+        at
     }
 }
 
