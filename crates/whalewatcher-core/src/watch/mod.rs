@@ -9,6 +9,7 @@ mod guard;
 mod handle;
 mod in_flight;
 mod outage;
+mod portfolio_follower;
 mod probe;
 mod publication;
 mod shared;
@@ -19,6 +20,7 @@ mod watcher;
 
 pub use error::WatchError;
 pub use handle::{WatchHandle, watch, watch_with};
+pub use portfolio_follower::PortfolioFollower;
 pub use status::{Counters, Phase, Status};
 pub use status_follower::StatusFollower;
 pub use subscription::Subscription;

@@ -4,6 +4,7 @@ mod audits;
 mod connections;
 mod early;
 mod endings;
+mod followers;
 mod inspections;
 mod listings;
 mod lives;
