@@ -161,10 +161,10 @@ fn memory_that_only_a_resync_needed_is_released() {
     let mut scene = Scene::default();
     for _ in 0..2 {
         scene.subscribe();
-        let listed = (0..MANY).map(|number| ListingEntry::Partial(container(number, 0)));
+        let listed = (0..MANY).map(|number| ListingEntry::Partial { container: container(number, 0), started_within: None });
         scene.take(Input::Listed(listed.collect(), all_scopes()));
         assert_eq!(scene.records(), MANY);
-        while let Some(id) = scene.next(Room::Any) {
+        while let Some((id, _)) = scene.next(Room::Any) {
             let number: usize = id.as_str().parse().unwrap();
             scene.take(Input::Inspected(id, Answer::Truth(Some(container(number, 7)))));
         }
