@@ -12,6 +12,7 @@ mod outage;
 mod portfolio_follower;
 mod probe;
 mod publication;
+mod refreshes;
 mod shared;
 mod status;
 mod status_follower;

@@ -161,7 +161,8 @@ fn memory_that_only_a_resync_needed_is_released() {
     let mut scene = Scene::default();
     for _ in 0..2 {
         scene.subscribe();
-        let listed = (0..MANY).map(|number| ListingEntry::Partial { container: container(number, 0), started_within: None });
+        let listed = (0..MANY)
+            .map(|number| ListingEntry::Partial { container: container(number, 0), started_within: None });
         scene.take(Input::Listed(listed.collect(), all_scopes()));
         assert_eq!(scene.records(), MANY);
         while let Some((id, _)) = scene.next(Room::Any) {
