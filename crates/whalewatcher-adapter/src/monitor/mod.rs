@@ -76,7 +76,7 @@ impl SocketMonitor {
     pub async fn listening(&self) {
         if let Err(error) = self.watch(Folders::watch).await {
             tracing::debug!(path = %self.path.display(), %error, "cannot watch the socket");
-            pending().await
+            pending::<()>().await;
         }
     }
 
