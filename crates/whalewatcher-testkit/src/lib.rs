@@ -6,6 +6,8 @@
 mod clock;
 #[cfg(feature = "containerd")]
 pub mod containerd;
+#[cfg(any(feature = "containerd", feature = "docker", feature = "proxy"))]
+mod counting;
 #[cfg(feature = "cri")]
 pub mod cri;
 #[cfg(feature = "docker")]
@@ -20,6 +22,8 @@ pub mod faulty;
 mod gate;
 #[cfg(feature = "containerd")]
 mod grpc;
+#[cfg(any(feature = "containerd", feature = "docker"))]
+mod hooks;
 #[cfg(feature = "proxy")]
 pub mod proxy;
 pub mod watched;

@@ -1,16 +1,12 @@
 //! The server as a test holds it: where it listens, and everything that a test makes it do.
 
-use std::{
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-};
-
-use tonic::Code;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::{
     clock::Clock,
+    counting::Counting,
     gate::Gate,
-    grpc::{Counting, Hooks, Listening},
+    grpc::{Hooks, Listening, driven},
 };
 
 use super::{
@@ -76,16 +72,6 @@ impl Server {
 
     pub(super) fn new(shared: Arc<Shared>, listening: Arc<Listening>) -> Self {
         Self { shared, listening }
-    }
-
-    /// Where it listens: `unix:///…/containerd.sock`.
-    pub fn endpoint(&self) -> String {
-        format!("unix://{}", self.listening.socket().display())
-    }
-
-    /// The path of its socket.
-    pub fn socket(&self) -> PathBuf {
-        self.listening.socket().to_owned()
     }
 
     /// The engine's UUID.
@@ -286,28 +272,6 @@ impl Server {
 
 /// Calls and answers.
 impl Server {
-    /// Has this decide about each call before it is looked at. Hooks are asked in the order of their coming, up to
-    /// one that does neither [`Pass`](Verdict::Pass) nor [`Hold`](Verdict::Hold).
-    pub fn on_call(&self, hook: impl Fn(&Call) -> Verdict + Send + Sync + 'static) -> HookId {
-        self.shared.hooks.on_call(Arc::new(hook))
-    }
-
-    /// Has this decide about each answer, of which it sees the status. The answer says what was true when it was
-    /// computed, however long it is held back. A subscription is answered when it has its first event.
-    pub fn on_answer(&self, hook: impl Fn(&Call, Code) -> Verdict + Send + Sync + 'static) -> HookId {
-        self.shared.hooks.on_answer(Arc::new(hook))
-    }
-
-    /// Asks this hook no more. What it holds back already stays so.
-    pub fn remove_hook(&self, hook: HookId) {
-        self.shared.hooks.remove(hook);
-    }
-
-    /// Adds a hook with this verdict about calls of this method.
-    pub fn on(&self, method: Method, verdict: Verdict) -> HookId {
-        self.on_call(move |call| if call.method() == method { verdict.clone() } else { Verdict::Pass })
-    }
-
     /// Holds calls of this method until the returned gate is open. They are answered with what is true then.
     pub fn hold(&self, method: Method) -> Gate {
         let gate = Gate::closed();
@@ -323,85 +287,8 @@ impl Server {
         gate
     }
 
-    /// From now on subscriptions are registered with the engine only when the gate returned is open. It replaces
-    /// the gate of an earlier call.
-    pub fn hold_subscriptions(&self) -> Gate {
-        let gate = Gate::closed();
-        self.shared.hooks.hold_subscriptions(gate.clone());
-        gate
-    }
-
-    /// From now on subscribers, also those there are, get no event while the gate returned is closed, but all of
-    /// them once it is open. It replaces the gate of an earlier call.
-    pub fn stall_streams(&self) -> Gate {
-        let gate = Gate::closed();
-        self.shared.hooks.stall_streams(gate.clone());
-        gate
-    }
-
-    /// Resolves with the first such call that arrives after this one (not after its first poll). It waits for as
-    /// long as that takes.
-    pub fn arrival(&self, wanted: impl Fn(&Call) -> bool + Send + 'static) -> Arrival<Call> {
-        self.shared.hooks.arrival(Box::new(wanted))
-    }
-
-    /// What has been counted so far.
-    pub fn stats(&self) -> Stats {
-        self.shared.stats.now()
-    }
-
-    /// Resolves once the counts are as wanted, with these counts, however long that takes.
-    pub async fn until(&self, wanted: impl FnMut(&Stats) -> bool) -> Stats {
-        self.shared.stats.until(wanted).await
-    }
-
-    /// Resolves once at least so many subscriptions are registered, however long that takes.
-    pub async fn until_subscriptions(&self, count: usize) {
-        self.until(|stats| stats.subscriptions >= count).await;
-    }
-}
-
-/// Faults.
-impl Server {
-    /// Closes all connections; new ones are taken.
-    pub fn disconnect_all(&self) {
-        self.listening.close_all();
-    }
-
-    /// New connections are received so from now on; those there are stay as they are.
-    pub fn receive(&self, reception: Reception) {
-        self.listening.receive(reception);
-    }
-
-    /// The engine goes away: the socket file is removed, all connections are closed. Its shims and containers live
-    /// on, and can be changed meanwhile. Resolves when no socket is left open.
-    pub async fn stop_listening(&self) {
-        self.listening.stop().await;
-        self.until(|stats| stats.open == 0 && stats.subscriptions == 0).await;
-    }
-
-    /// The engine is there again with a new socket file, and its containers are as they are. Nothing happens if it
-    /// listens.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Listen`] if the socket cannot be made again.
-    pub fn listen_again(&self) -> Result<(), Error> {
-        self.listening.begin().map_err(Error::listen)
-    }
-
-    /// [`stop_listening`](Self::stop_listening) and [`listen_again`](Self::listen_again): the engine is killed and
-    /// started again.
-    ///
-    /// # Errors
-    ///
-    /// As `listen_again`.
-    pub async fn restart_engine(&self) -> Result<(), Error> {
-        self.stop_listening().await;
-        self.listen_again()
-    }
-
     /// Sets the version that the engine reports, as if it had been upgraded. Best called while it does
+    /// not listen.
     pub fn set_version(&self, version: &str, revision: &str) {
         self.shared.change_identity(|identity| {
             version.clone_into(&mut identity.version);
@@ -410,14 +297,4 @@ impl Server {
     }
 }
 
-#[cfg(feature = "proxy")]
-impl crate::faulty::Subject for Server {
-    fn endpoint(&self) -> String {
-        self.endpoint()
-    }
-
-    fn alive(&self) -> Vec<crate::faulty::Known> {
-        let known = |Alive { key: id, name, pid, paused, .. }| crate::faulty::Known { id, name, pid, paused };
-        self.truth().into_iter().map(known).collect()
-    }
-}
+driven!();

@@ -52,7 +52,11 @@ mod stats;
 mod transitions;
 mod wire;
 
-pub use crate::{clock::Clock, gate::Gate};
+pub use crate::{
+    clock::Clock,
+    gate::Gate,
+    hooks::{Arrival, HookId},
+};
 
 pub use self::{
     builder::Builder,
@@ -60,7 +64,7 @@ pub use self::{
     error::Error,
     events::{Event, Fate},
     flavour::Flavour,
-    hooks::{Arrival, HookId, Kind, Request, Verdict},
+    hooks::{Kind, Request, Verdict},
     server::Server,
     stats::{Requests, Stats},
 };

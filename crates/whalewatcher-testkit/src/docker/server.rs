@@ -10,14 +10,16 @@ use bytes::Bytes;
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 
+use crate::counting::Counting;
+
 use super::{
-    Builder, Clock, ContainerSpec, Error, Event, Fate, Gate, Kind, Request, Stats, Update, Verdict,
+    Arrival, Builder, Clock, ContainerSpec, Error, Event, Fate, Gate, HookId, Kind, Request, Stats, Update,
+    Verdict,
     container::Alive,
     engine::Engine,
-    hooks::{Arrival, HookId, Hooks},
+    hooks::Hooks,
     identity::Identity,
     listening::{Address, Connections, Listening},
-    stats::Counting,
 };
 
 /// An engine that serves Docker's API on a socket. Clones are the same server; dropping the last one closes all
@@ -36,13 +38,13 @@ pub struct Server {
 pub(super) struct Shared {
     pub(super) engine: Engine,
     pub(super) hooks: Hooks,
-    pub(super) stats: Counting,
+    pub(super) stats: Counting<Stats>,
     pub(super) connections: Connections,
     identity: Mutex<Arc<Identity>>,
 }
 
 impl Shared {
-    pub(super) fn new(engine: Engine, identity: Identity, hooks: Hooks, stats: Counting) -> Arc<Self> {
+    pub(super) fn new(engine: Engine, identity: Identity, hooks: Hooks, stats: Counting<Stats>) -> Arc<Self> {
         let identity = Mutex::new(Arc::new(identity));
         Arc::new(Self { engine, hooks, stats, connections: Connections::default(), identity })
     }
@@ -279,7 +281,7 @@ impl Server {
     /// Adds a hook that decides about each request before it is handled. Hooks are called in the order in which they
     /// were added, up to one that returns neither [`Pass`](Verdict::Pass) nor [`Hold`](Verdict::Hold).
     pub fn on_request(&self, hook: impl Fn(&Request) -> Verdict + Send + Sync + 'static) -> HookId {
-        self.shared.hooks.on_request(Arc::new(hook))
+        self.shared.hooks.on_call(Arc::new(hook))
     }
 
     /// Adds a hook that decides about each answer, given its status. The answer contains what was true when it was
@@ -318,14 +320,12 @@ impl Server {
     /// Sends the headers of event streams from now on, but registers the streams with the engine only when the
     /// returned gate is open. It replaces the gate of an earlier call.
     pub fn hold_registrations(&self) -> Gate {
-        let gate = Gate::closed();
-        self.shared.hooks.hold_registrations(gate.clone());
-        gate
+        self.shared.hooks.hold_subscriptions()
     }
 
     /// Resolves with the first such request that arrives after this call (not after its first poll). There is no time
     /// limit.
-    pub fn arrival(&self, wanted: impl Fn(&Request) -> bool + Send + 'static) -> Arrival {
+    pub fn arrival(&self, wanted: impl Fn(&Request) -> bool + Send + 'static) -> Arrival<Request> {
         self.shared.hooks.arrival(Box::new(wanted))
     }
 
@@ -391,17 +391,5 @@ impl Server {
         version.clone_into(&mut identity.version);
         api_newest.clone_into(&mut identity.api);
         api_oldest.clone_into(&mut identity.api_min);
-    }
-}
-
-#[cfg(feature = "proxy")]
-impl crate::faulty::Subject for Server {
-    fn endpoint(&self) -> String {
-        self.endpoint()
-    }
-
-    fn alive(&self) -> Vec<crate::faulty::Known> {
-        let known = |Alive { id, name, pid, paused, .. }| crate::faulty::Known { id, name, pid, paused };
-        self.truth().into_iter().map(known).collect()
     }
 }
