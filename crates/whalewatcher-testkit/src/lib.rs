@@ -16,6 +16,8 @@ pub mod docker;
 pub mod dropping;
 #[cfg(feature = "containerd")]
 pub mod endless;
+#[cfg(any(feature = "containerd", feature = "docker"))]
+mod error;
 #[cfg(feature = "proxy")]
 pub mod faulty;
 #[cfg(any(feature = "containerd", feature = "docker"))]

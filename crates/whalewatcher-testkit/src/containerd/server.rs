@@ -86,23 +86,19 @@ impl Server {
 }
 
 /// Driving containers. Each call makes the events that containerd makes, in its order.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] without such a container, [`Error::Impossible`] if it is in no state for the call.
 impl Server {
     /// Makes a container without a task, and its namespace if there is none, and returns its key. Event:
     /// `/containers/create`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::AlreadyExists`].
     pub fn create(&self, spec: impl Into<ContainerSpec>) -> Result<String, Error> {
         self.shared.engine.lock().create(spec.into()).map(|key| key.to_string())
     }
 
     /// Makes a container, starts it, and returns its key. Events: `/containers/create`, `/tasks/create`,
     /// `/tasks/start`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::AlreadyExists`].
     pub fn run(&self, spec: impl Into<ContainerSpec>) -> Result<String, Error> {
         let mut engine = self.shared.engine.lock();
         let key = engine.create(spec.into())?;
@@ -112,114 +108,66 @@ impl Server {
 
     /// Makes a task that is not started yet: it has a process, but is not alive. Returns the PID. Event:
     /// `/tasks/create`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`], [`Error::HasTask`].
     pub fn create_task(&self, container: &str) -> Result<u32, Error> {
         self.shared.engine.lock().create_task(&Key::new(container))
     }
 
     /// Starts the task, after making it if there is none, and returns the PID. Events: `/tasks/create` if it is
     /// made, `/tasks/start`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`], [`Error::HasTask`] if it was started before.
     pub fn start(&self, container: &str) -> Result<u32, Error> {
         self.shared.engine.lock().start(&Key::new(container))
     }
 
     /// Starts the task, which ends with this code so soon that the exit event precedes the start event. Events:
     /// `/tasks/create` if it is created, `/tasks/exit`, `/tasks/start`.
-    ///
-    /// # Errors
-    ///
-    /// As [`start`](Self::start).
     pub fn start_and_exit(&self, container: &str, code: u32) -> Result<(), Error> {
         self.shared.engine.lock().start_and_exit(&Key::new(container), code)
     }
 
     /// Its process ends with this code. The task stays, stopped, until it is deleted. Event: `/tasks/exit`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`], [`Error::NoTask`], [`Error::NotRunning`].
     pub fn exit(&self, container: &str, code: u32) -> Result<(), Error> {
         self.shared.engine.lock().exit(&Key::new(container), code)
     }
 
     /// Deletes the task, which must not be alive. Event: `/tasks/delete`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`], [`Error::NoTask`], [`Error::Alive`].
     pub fn delete_task(&self, container: &str) -> Result<(), Error> {
         self.shared.engine.lock().delete_task(&Key::new(container))
     }
 
     /// Removes a container by force. Events: `/tasks/exit` if it was alive, `/tasks/delete` if it had a task,
     /// `/containers/delete`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`].
     pub fn remove(&self, container: &str) -> Result<(), Error> {
         self.shared.engine.lock().remove(&Key::new(container))
     }
 
     /// Pauses a container that runs, or is pausing. Event: `/tasks/paused`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`], [`Error::NoTask`], [`Error::NotRunning`], [`Error::Paused`].
     pub fn pause(&self, container: &str) -> Result<(), Error> {
         self.shared.engine.lock().pause(&Key::new(container))
     }
 
     /// Begins to pause a container; [`pause`](Self::pause) is the end of it. No event.
-    ///
-    /// # Errors
-    ///
-    /// As [`pause`](Self::pause).
     pub fn begin_pausing(&self, container: &str) -> Result<(), Error> {
         self.shared.engine.lock().begin_pausing(&Key::new(container))
     }
 
     /// Lets a paused container run again. Event: `/tasks/resumed`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`], [`Error::NoTask`], [`Error::NotRunning`], [`Error::NotPaused`].
     pub fn resume(&self, container: &str) -> Result<(), Error> {
         self.shared.engine.lock().resume(&Key::new(container))
     }
 
     /// Another process runs in a container and ends with this code; the container lives on. Events:
     /// `/tasks/exec-added`, `/tasks/exec-started`, and `/tasks/exit` with this ID.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`], [`Error::NoTask`], [`Error::NotRunning`], [`Error::Paused`].
     pub fn exec(&self, container: &str, id: &str, code: u32) -> Result<(), Error> {
         self.shared.engine.lock().exec(&Key::new(container), id, code)
     }
 
     /// It runs out of memory, and lives on. Event: `/tasks/oom`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`], [`Error::NoTask`], [`Error::NotRunning`].
     pub fn run_out_of_memory(&self, container: &str) -> Result<(), Error> {
         self.shared.engine.lock().run_out_of_memory(&Key::new(container))
     }
 
     /// Gives a label another value, or removes it. Renaming is that: the name is the label `nerdctl/name`. Event:
     /// `/containers/update` with all labels.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`].
     pub fn set_label(&self, container: &str, label: &str, value: Option<&str>) -> Result<(), Error> {
         self.shared.engine.lock().set_label(&Key::new(container), label, value)
     }
@@ -238,10 +186,6 @@ impl Server {
     }
 
     /// Deletes a namespace. Event, if there is one: `/namespaces/delete`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotEmpty`].
     pub fn delete_namespace(&self, name: &str) -> Result<(), Error> {
         self.shared.engine.lock().delete_namespace(name)
     }

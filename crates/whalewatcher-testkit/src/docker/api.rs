@@ -12,8 +12,8 @@ use jiff::fmt::rfc2822::DateTimePrinter;
 use serde_json::json;
 
 use super::{
+    Error,
     body::{Body, EventStream},
-    error::Error,
     events::{Form, StreamQuery},
     filters::{Filters, parse_time},
     hooks::{Kind, Request, Verdict},

@@ -7,8 +7,8 @@ use tokio::runtime::Handle;
 use crate::{clock::Clock, counting::Counting};
 
 use super::{
+    Error,
     engine::Engine,
-    error::Error,
     events::Hub,
     flavour::Flavour,
     hooks::{Hooks, Request, Verdict},

@@ -38,7 +38,6 @@ mod body;
 mod builder;
 mod container;
 mod engine;
-mod error;
 mod events;
 mod filters;
 mod flavour;
@@ -54,6 +53,7 @@ mod wire;
 
 pub use crate::{
     clock::Clock,
+    error::Error,
     gate::Gate,
     hooks::{Arrival, HookId},
 };
@@ -61,7 +61,6 @@ pub use crate::{
 pub use self::{
     builder::Builder,
     container::{Alive, ContainerSpec, RestartPolicy, Update},
-    error::Error,
     events::{Event, Fate},
     flavour::Flavour,
     hooks::{Kind, Request, Verdict},

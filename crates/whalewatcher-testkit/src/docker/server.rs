@@ -104,21 +104,18 @@ impl Server {
 }
 
 /// Containers. Each call causes the same events as in Docker, in the same order.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] and [`Error::Ambiguous`] without such a container, [`Error::Impossible`] if it is in no state for
+/// the call.
 impl Server {
     /// Creates a container and returns its ID of 64 hexadecimal digits. Event: `create`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NameInUse`].
     pub fn create(&self, spec: impl Into<ContainerSpec>) -> Result<String, Error> {
         self.shared.engine.lock().create(spec.into()).map(|id| id.to_string())
     }
 
     /// Creates a container, starts it, and returns its ID. Events: `create`, `start`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NameInUse`].
     pub fn run(&self, spec: impl Into<ContainerSpec>) -> Result<String, Error> {
         let mut engine = self.shared.engine.lock();
         let id = engine.create(spec.into())?;
@@ -128,10 +125,6 @@ impl Server {
 
     /// Starts a container that has no process, including one that waits for its restart: only this ends its waiting.
     /// Event: `start`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`], [`Error::Ambiguous`], [`Error::AlreadyRunning`].
     pub fn start(&self, container: &str) -> Result<(), Error> {
         self.shared.engine.lock().start(container)
     }
@@ -139,102 +132,58 @@ impl Server {
     /// Ends a container's process with this exit code. By its restart policy the container may then be `restarting`
     /// (which Docker counts as running, though without a process) until [`start`](Self::start) is called. Event:
     /// `die`, and `destroy` if the container is to be removed after its exit.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`], [`Error::Ambiguous`], [`Error::NotRunning`].
     pub fn exit(&self, container: &str, code: i32) -> Result<(), Error> {
         self.shared.engine.lock().exit(container, code)
     }
 
     /// Sends a signal to a container's process, which ends if the default action of the signal is to end it. Events:
     /// `kill`, then perhaps `die` (and `destroy`).
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`], [`Error::Ambiguous`], [`Error::NotRunning`].
     pub fn kill(&self, container: &str, signal: u8) -> Result<(), Error> {
         self.shared.engine.lock().kill(container, signal)
     }
 
     /// Stops a container, or ends its waiting for a restart. Events: `kill`, `stop`, `die` (and `destroy`).
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`], [`Error::Ambiguous`], [`Error::NotRunning`].
     pub fn stop(&self, container: &str) -> Result<(), Error> {
         self.shared.engine.lock().stop(container)
     }
 
     /// Stops a container if it is alive and starts it: the ID stays, PID and start time are new. Events: `kill`,
     /// `stop`, `die`, `start`, `restart`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`], [`Error::Ambiguous`].
     pub fn restart(&self, container: &str) -> Result<(), Error> {
         self.shared.engine.lock().restart(container)
     }
 
     /// Pauses a running container. Event: `pause`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`], [`Error::Ambiguous`], [`Error::NotRunning`], [`Error::Paused`].
     pub fn pause(&self, container: &str) -> Result<(), Error> {
         self.shared.engine.lock().pause(container)
     }
 
     /// Unpauses a container. Event: `unpause`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`], [`Error::Ambiguous`], [`Error::NotRunning`], [`Error::NotPaused`].
     pub fn unpause(&self, container: &str) -> Result<(), Error> {
         self.shared.engine.lock().unpause(container)
     }
 
     /// Renames a container. Event: `rename` with `oldName`, which has its slash.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`], [`Error::Ambiguous`], [`Error::NameInUse`].
     pub fn rename(&self, container: &str, name: &str) -> Result<(), Error> {
         self.shared.engine.lock().rename(container, name)
     }
 
     /// Updates a container. Event: `update`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`], [`Error::Ambiguous`].
     pub fn update(&self, container: &str, update: Update) -> Result<(), Error> {
         self.shared.engine.lock().update(container, update)
     }
 
     /// Removes a container by force. Events: `kill` and `die` if it was alive, `destroy`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`], [`Error::Ambiguous`].
     pub fn remove(&self, container: &str) -> Result<(), Error> {
         self.shared.engine.lock().remove(container)
     }
 
     /// Runs `/bin/sh -c true` in a container. Events: `exec_create: …`, `exec_start: …`, `exec_die`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`], [`Error::Ambiguous`], [`Error::NotRunning`], [`Error::Paused`].
     pub fn exec(&self, container: &str) -> Result<(), Error> {
         self.shared.engine.lock().exec(container)
     }
 
     /// Sets the result of a container's health check, such as `healthy`. Event: `health_status: …`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`], [`Error::Ambiguous`], [`Error::NotRunning`].
     pub fn health(&self, container: &str, health: &str) -> Result<(), Error> {
         self.shared.engine.lock().health(container, health)
     }
@@ -242,10 +191,6 @@ impl Server {
     /// Shows this status in lists and inspections until the container next changes its state. podman has some that
     /// Docker's clients do not know, such as `stopping`. No event. The PID and [`truth`](Self::truth) stay as they
     /// are.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`], [`Error::Ambiguous`].
     pub fn set_status(&self, container: &str, status: &str) -> Result<(), Error> {
         self.shared.engine.lock().set_status(container, status)
     }

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use super::{
+    Error,
     container::{Container, ContainerSpec, Phase, RestartPolicy, Update},
     engine::State,
-    error::Error,
 };
 
 impl State {
@@ -38,7 +38,7 @@ impl State {
     pub(super) fn start(&mut self, key: &str) -> Result<(), Error> {
         let container = self.find(key)?;
         if container.is_alive() {
-            return Err(Error::AlreadyRunning(key.into()));
+            return Err(Error::impossible(key, "is running already"));
         }
         let by_policy = container.phase == Phase::Restarting;
         self.begin(&container.id, by_policy);
@@ -65,7 +65,7 @@ impl State {
 
     fn alive(&self, key: &str) -> Result<Arc<Container>, Error> {
         let container = self.find(key)?;
-        if container.is_alive() { Ok(container) } else { Err(Error::NotRunning(key.into())) }
+        if container.is_alive() { Ok(container) } else { Err(Error::impossible(key, "is not running")) }
     }
 
     pub(super) fn exit(&mut self, key: &str, code: i32) -> Result<(), Error> {
@@ -162,7 +162,7 @@ impl State {
     pub(super) fn pause(&mut self, key: &str) -> Result<(), Error> {
         let container = self.alive(key)?;
         if container.phase == Phase::Paused {
-            return Err(Error::Paused(key.into()));
+            return Err(Error::impossible(key, "is paused"));
         }
         self.turn(&container.id, Phase::Paused, "pause");
         Ok(())
@@ -171,7 +171,7 @@ impl State {
     pub(super) fn unpause(&mut self, key: &str) -> Result<(), Error> {
         let container = self.alive(key)?;
         if container.phase != Phase::Paused {
-            return Err(Error::NotPaused(key.into()));
+            return Err(Error::impossible(key, "is not paused"));
         }
         self.turn(&container.id, Phase::Running, "unpause");
         Ok(())
@@ -227,7 +227,7 @@ impl State {
     pub(super) fn exec(&mut self, key: &str) -> Result<(), Error> {
         let container = self.alive(key)?;
         if container.phase == Phase::Paused {
-            return Err(Error::Paused(key.into()));
+            return Err(Error::impossible(key, "is paused"));
         }
         let id = &container.id;
         let exec = self.new_id();
