@@ -119,7 +119,7 @@ impl Reconciler {
         record.newest_start = newest_start.max(at);
         // An event that comes late or twice must not bring a life back.
         let reported_before = at.is_some() && at <= newest_start;
-        let mut preview = Preview::new(id, at, pid, preview).filter(|_| !reported_before);
+        let mut preview = Preview::new(id, at, pid, preview, self.packs).filter(|_| !reported_before);
         // Whether nothing distinguishes that life from others.
         let is_bare = preview.is_none() && !reported_before && self.portfolio.by_id(id).is_none();
         if let Some(known) = self.portfolio.by_id(id) {
@@ -188,8 +188,9 @@ impl Reconciler {
             None => {
                 // The pending inspection may still return its name.
                 let is_inspected = record.inspection != Inspection::None;
-                let over =
-                    |preview: &Preview| exit.ends_preview(preview) && !(is_inspected && preview.nameless);
+                let over = |preview: &Preview| {
+                    exit.ends_preview(preview) && !(is_inspected && preview.is_incomplete)
+                };
                 if let Some(preview) = record.take_preview_if(over) {
                     // What led to the inspection is over, and the start event of any later life is still to come.
                     if take(&mut record.inspection) == Inspection::Deferred {
