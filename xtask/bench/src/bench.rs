@@ -6,7 +6,7 @@ use whalewatcher_bench::figure::Figure;
 use whalewatcher_drivers::{containerd, docker};
 
 use crate::real::Cri;
-use crate::{harm, latency, reading, ready, rest, scale, writing};
+use crate::{harm, latency, owner, reading, ready, rest, scale, writing};
 
 /// Measures one thing, at several sizes.
 pub(crate) struct Bench {
@@ -39,6 +39,7 @@ pub(crate) const ALL: &[Bench] = &[
         long: false,
         run: writing::run,
     },
+    Bench { name: "owner", about: "which container a process belongs to", long: false, run: owner::run },
     Bench {
         name: "scale",
         about: "10,000 and 100,000 containers of a Docker engine, and transitions",

@@ -10,6 +10,7 @@ mod engine;
 mod harm;
 mod latency;
 mod machine;
+mod owner;
 mod process;
 mod reading;
 mod ready;
