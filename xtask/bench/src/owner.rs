@@ -21,7 +21,7 @@ const LOOKUPS: usize = 5_000;
 /// 10,000 lookups a second on one core.
 const AIM: Aim = Aim::AtMost(100_000.0);
 
-pub(crate) fn run(effort: &Effort) -> Result<Vec<Figure>> {
+pub(crate) fn run(_: &str, effort: &Effort) -> Result<Vec<Figure>> {
     let id = population::id(0);
     let group = Group::of_child(&id)?;
     let (inside, outside) = (group.child.id(), std::process::id());
