@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_from_an_event_is_used_and_owed_to_those_that_lack_it() {
+    fn a_network_from_an_event_is_used_and_due_to_those_that_lack_it() {
         let mut networks = Networks::default();
         networks.take(&id("s"), &id("a"));
         networks.learn(&id("s"), network().unwrap());

@@ -373,7 +373,11 @@ mod tests {
         assert_eq!(reported.take(&event(Deleted, Some(killed()))), []);
         let mut reported = Reported::new().await;
         let old = ContainerStatus { started_at: seconds(999), ..killed() };
-        assert_eq!(reported.take(&event(Stopped, Some(old))), [over.clone()], "nothing is known of it");
+        assert_eq!(
+            reported.take(&event(Stopped, Some(old))),
+            std::slice::from_ref(&over),
+            "nothing is known of it"
+        );
         let mut reported = Reported::new().await;
         let begun = EngineEvent::Started { id: id(), at: at(1005), pid: None, preview: preview(&exited()) };
         assert_eq!(reported.take(&event(Stopped, Some(killed()))), [begun, oom, over]);
