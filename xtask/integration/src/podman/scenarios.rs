@@ -5,6 +5,7 @@ use whalewatcher_drivers::docker::Plan;
 
 use super::PodmanFixture;
 use crate::docker::fixture::Watched;
+use crate::docker::scenarios::details;
 use crate::docker::scenarios::lifecycle::{self, CONTAINERS, LISTS};
 use crate::fixture::{Fixture as _, settings};
 use crate::scenario::{Scenario, scenarios};
@@ -13,6 +14,7 @@ use crate::scenarios as shared;
 pub(super) const SCENARIOS: &[Scenario<PodmanFixture>] = scenarios![
     all_containers_are_there_at_the_start,
     lifecycle::each_transition_is_reported_once,
+    details::restarts_by_the_engine_are_counted,
     lifecycle::short_lives_are_started_and_exited,
     shared::lifecycle::execs_change_nothing_during_churn,
     shared::churn::watchers_that_join_during_churn_miss_nothing,
