@@ -9,7 +9,12 @@ use crate::fixture::{Fixture, settings};
 use crate::recorder::Reader;
 
 /// Waits until a container of this name is as wanted.
-async fn until(watched: &Watched, name: &str, what: &str, wanted: impl Fn(&Container) -> bool) -> Result<()> {
+pub(crate) async fn until(
+    watched: &Watched,
+    name: &str,
+    what: &str,
+    wanted: impl Fn(&Container) -> bool,
+) -> Result<()> {
     let what = format!("{name} is {what}");
     watched
         .recorder()
