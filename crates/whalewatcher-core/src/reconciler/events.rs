@@ -30,8 +30,8 @@ impl Reconciler {
         if matches!(self.phase, Phase::Disconnected) {
             return;
         }
-        if let ListState::InFlight { touched, .. } = &mut self.lists {
-            touched.insert(&id, is_beyond || touched.len() > MAX_UNVERIFIED + self.portfolio.total());
+        if let ListState::InFlight { named, .. } = &mut self.lists {
+            named.insert(&id, is_beyond || named.len() > MAX_UNVERIFIED + self.portfolio.total());
         }
         if is_beyond {
             self.has_forgotten = true;

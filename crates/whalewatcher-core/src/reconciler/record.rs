@@ -197,12 +197,12 @@ pub(super) struct Mismatch {
 /// The containers that events named while a list was in flight, or all of them.
 #[derive(Debug, Default)]
 #[cfg_attr(test, derive(Clone))]
-pub(super) struct Touched {
+pub(super) struct Named {
     containers: HashSet<ContainerId>,
     is_all: bool,
 }
 
-impl Touched {
+impl Named {
     /// Adds a container, or all.
     pub(super) fn insert(&mut self, id: &ContainerId, is_all: bool) {
         self.is_all |= is_all;
