@@ -82,6 +82,7 @@ fn is_sane(event: &EngineEvent) -> bool {
         }
         EngineEvent::Paused { id, .. }
         | EngineEvent::Unpaused { id, .. }
+        | EngineEvent::Touched { id, .. }
         | EngineEvent::Changed { id, .. } => sane(id),
         _ => false,
     }

@@ -55,7 +55,8 @@ pub enum EngineEvent {
         /// The PID of its initial process, where the engine reports it.
         pid: Option<u32>,
         /// The container as the event itself describes it, where that includes its name; its PID is ignored. It is
-        /// announced if the life ends before it can be inspected.
+        /// announced if the life ends before it can be inspected. Without a preview and a PID, the container is inspected,
+        /// and nothing else follows.
         preview: Option<Box<Container>>,
     },
     /// A life ended. Must not be sent for other processes than a container's initial one.
@@ -83,6 +84,13 @@ pub enum EngineEvent {
         /// When it happened.
         at: Option<SystemTime>,
     },
+    /// Anything may have happened to a container, such as a start or an exit: it is inspected, whatever is known of it.
+    Touched {
+        /// The container's ID.
+        id: ContainerId,
+        /// When it happened.
+        at: Option<SystemTime>,
+    },
     /// Something else about a container may have changed, such as its name: if it is alive, it is inspected.
     Changed {
         /// The container's ID.
@@ -102,6 +110,7 @@ impl EngineEvent {
             | Self::Exited { at, .. }
             | Self::Paused { at, .. }
             | Self::Unpaused { at, .. }
+            | Self::Touched { at, .. }
             | Self::Changed { at, .. } => *at,
         }
     }

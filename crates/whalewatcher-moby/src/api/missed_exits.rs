@@ -136,7 +136,10 @@ impl Remembered {
             self.latest = at;
         }
         self.latest = self.latest.max(at);
-        let (EngineEvent::Started { id, at, .. } | EngineEvent::Exited { id, at, .. }) = event else {
+        let (EngineEvent::Started { id, at, .. }
+        | EngineEvent::Exited { id, at, .. }
+        | EngineEvent::Touched { id, at }) = event
+        else {
             return;
         };
         let Some((life, trace)) = self.lives.get_mut(id) else { return };
@@ -192,6 +195,10 @@ mod tests {
         EngineEvent::Started { id: id.into(), at: Some(at(second)), pid: None, preview: None }
     }
 
+    fn touched(id: &str, second: Option<u64>) -> EngineEvent {
+        EngineEvent::Touched { id: id.into(), at: second.map(at) }
+    }
+
     fn exited(id: &str, second: u64) -> EngineEvent {
         EngineEvent::Exited { id: id.into(), pid: None, at: Some(at(second)), code: Some(7) }
     }
@@ -221,6 +228,9 @@ mod tests {
                 vec![started("b", 1), started("a", 101), started("a", 102), exited("a", 103)],
                 None,
             ),
+            ("perhaps restarted", vec![started("b", 1), touched("a", None), exited("a", 300)], None),
+            ("touched after it", vec![started("b", 1), exited("a", 300), touched("a", None)], Some(300)),
+            ("touched before it", vec![started("b", 1), touched("a", Some(99)), exited("a", 300)], Some(300)),
             ("an older end", vec![exited("a", 100)], None),
             ("the clock was set back", vec![started("b", 200), exited("a", 300), started("b", 297)], None),
             (

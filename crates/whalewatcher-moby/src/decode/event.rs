@@ -159,7 +159,7 @@ fn inspect_instead(
             if !is_replay {
                 tracing::warn!(id, %error, "malformed event; inspecting the container");
             }
-            Ok(Some(EngineEvent::Started { id: id.into(), at: None, pid: None, preview: None }))
+            Ok(Some(EngineEvent::Touched { id: id.into(), at: None }))
         }
         Some(id) => {
             skip(&id, is_replay);

@@ -77,6 +77,7 @@ proptest! {
                         id
                     }
                     EngineEvent::Exited { id, pid: None, .. } | EngineEvent::Changed { id, .. } => id,
+                    EngineEvent::Touched { id, .. } => id,
                     EngineEvent::Paused { id, .. } | EngineEvent::Unpaused { id, .. } => id,
                     other => return Err(TestCaseError::fail(format!("no engine reports {other:?}"))),
                 };
