@@ -1,6 +1,6 @@
 //! The filter of `--project`.
 
-use whalewatcher_core::{Container, Event, EventKind, Portfolio};
+use whalewatcher_core::{Container, Event, EventKind};
 
 /// Matches all containers, or those of one compose project; with the project `""` those without one.
 #[derive(Clone, Debug, Default)]
@@ -24,14 +24,11 @@ impl Filter {
         self.project().is_none_or(|project| container.project() == project)
     }
 
-    /// Returns whether an event is shown, given the portfolio before it. Events without a container are, and so are those of
-    /// containers that join or leave the project.
-    pub(crate) fn shows(&self, event: &Event, before: &Portfolio) -> bool {
-        event.container().is_none_or(|container| {
-            self.matches(container)
-                || matches!(event.kind, EventKind::Updated(_))
-                    && before.by_id(container.id()).is_some_and(|before| self.matches(before))
-        })
+    /// Returns whether an event is shown. Events without a container are, and so are those of containers that join or leave the
+    /// project.
+    pub(crate) fn shows(&self, event: &Event) -> bool {
+        event.container().is_none_or(|container| self.matches(container))
+            || matches!(&event.kind, EventKind::Updated { was, .. } if self.matches(was))
     }
 }
 
@@ -68,11 +65,15 @@ mod tests {
     #[test]
     fn a_container_that_leaves_the_project_is_shown_once_more() {
         let shop = Filter::new(Some("shop".into()));
-        let before = Portfolio::from_iter([container("web", "shop"), container("lone", "")]);
-        let leaves = EventKind::Updated(Arc::new(container("web", "")));
-        assert!(shop.shows(&event(leaves), &before));
-        assert!(!shop.shows(&event(EventKind::Updated(Arc::new(container("lone", "")))), &before));
-        assert!(!shop.shows(&event(EventKind::Started(Arc::new(container("new", "")))), &before));
-        assert!(shop.shows(&event(EventKind::Lagged { missed: 1 }), &before));
+        let updated = |was, now| {
+            event(EventKind::Updated {
+                container: Arc::new(container("web", now)),
+                was: Arc::new(container("web", was)),
+            })
+        };
+        assert!(shop.shows(&updated("shop", "")) && shop.shows(&updated("", "shop")));
+        assert!(!shop.shows(&updated("", "cart")));
+        assert!(!shop.shows(&event(EventKind::Started(Arc::new(container("new", ""))))));
+        assert!(shop.shows(&event(EventKind::Lagged { missed: 1 })));
     }
 }

@@ -28,8 +28,9 @@ pub use engine::{ChangeSource, Unlisted};
 pub use fleet::Fleet;
 pub use model::{
     COMPOSE_PROJECT_LABEL, Container, ContainerId, EngineError, EngineIdentity, ErrorKind, Event, EventKind,
-    Labels, Life, POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL, PodIdentity, Printable, SANDBOX_LABEL,
-    Unresolved, UnresolvedContainer,
+    Health, Image, Labels, Life, Network, POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL,
+    PRIVILEGED_LABEL, PodIdentity, Port, Printable, Protocol, SANDBOX_LABEL, UnknownProtocol, Unresolved,
+    UnresolvedContainer,
 };
 pub use portfolio::{Pod, Pods, Portfolio, Project, difference};
 pub use settings::{Backoff, Settings};

@@ -95,7 +95,9 @@ impl Subscriber {
                 let again = !self.exited.insert(container.life());
                 assert!(!again || self.lagged || events_lost, "{event} again");
             }
-            EventKind::Paused(container) | EventKind::Unpaused(container) | EventKind::Updated(container) => {
+            EventKind::Paused(container)
+            | EventKind::Unpaused(container)
+            | EventKind::Updated { container, .. } => {
                 let known = known.expect("only what is known changes");
                 assert_eq!(known.life(), container.life(), "{event}");
                 assert_ne!(known, container, "{event}, but it was so before");

@@ -41,7 +41,9 @@ pub(crate) fn sequence(record: &Record, way: Way) -> Result<()> {
                 );
                 known.remove(container.id());
             }
-            EventKind::Paused(container) | EventKind::Unpaused(container) | EventKind::Updated(container) => {
+            EventKind::Paused(container)
+            | EventKind::Unpaused(container)
+            | EventKind::Updated { container, .. } => {
                 let Some(before) = &before else { bail!(wrong("it was not alive")) };
                 ensure!(before.life() == container.life(), wrong("it is another life"));
                 let paused = match event.kind {

@@ -7,7 +7,7 @@ use anyhow::{anyhow, bail};
 use futures_util::future::FutureExt;
 use tokio::runtime::Handle;
 use whalewatcher_core::fleet::FleetSubscription;
-use whalewatcher_core::{Container, EngineError, Event, EventKind, Fleet, Phase, Portfolio, Watcher};
+use whalewatcher_core::{EngineError, Event, EventKind, Fleet, Phase, Portfolio, Watcher};
 
 use crate::advice::{explain, location};
 use crate::args::{Format, ViewArgs};
@@ -124,12 +124,10 @@ impl EventPrinter {
     fn handle(&mut self, writer: &mut Writer, watcher: &dyn Watcher, event: &Event) -> anyhow::Result<()> {
         let engine = self.engines.entry(location(watcher)).or_default();
         let is_first = !std::mem::replace(&mut engine.attempted, true);
-        let is_shown = self.filter.shows(event, &engine.portfolio);
+        let is_shown = self.filter.shows(event);
         match &mut self.text {
             Some(text) => write_text(writer, text, engine, watcher, event, is_shown)?,
-            None if is_shown => {
-                json::write_event(writer, watcher, event, known(&engine.portfolio, event))?;
-            }
+            None if is_shown => json::write_event(writer, watcher, event)?,
             None => {}
         }
         engine.portfolio.apply(&event.kind);
@@ -186,11 +184,6 @@ impl EventPrinter {
     }
 }
 
-/// Returns the container of an event as it was before.
-fn known<'a>(portfolio: &'a Portfolio, event: &Event) -> Option<&'a Container> {
-    event.container().and_then(|container| portfolio.by_id(container.id())).map(|known| &**known)
-}
-
 /// Writes the table once the engine is synced, and from then on a row for each event.
 fn write_text(
     writer: &mut Writer,
@@ -218,7 +211,7 @@ fn write_text(
     // The table stands for the first `Synced`.
     let is_covered = !was_shown && matches!(event.kind, EventKind::Synced { .. });
     if engine.table_shown && is_shown && !is_covered {
-        let row = text.event(watcher, event, known(&engine.portfolio, event));
+        let row = text.event(watcher, event);
         writer.write_all(row.as_bytes())?;
     }
     Ok(())

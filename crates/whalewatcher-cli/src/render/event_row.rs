@@ -65,8 +65,8 @@ impl EventRows {
         self.pid = self.pid.max(container.pid().to_string().len());
     }
 
-    /// Returns the row of an event; `before` is the container before it, `engine` the engine's number if there are several.
-    pub(crate) fn row(&mut self, event: &Event, before: Option<&Container>, engine: Option<usize>) -> String {
+    /// Returns the row of an event; `engine` is the engine's number if there are several.
+    pub(crate) fn row(&mut self, event: &Event, engine: Option<usize>) -> String {
         let engine = engine.map(|number| format!(" [{number}]")).unwrap_or_default();
         self.engine = self.engine.max(engine.len());
         let (mark, style) = mark(&event.kind);
@@ -76,7 +76,7 @@ impl EventRows {
         let rest = match event.container() {
             Some(container) => {
                 self.reserve(container);
-                self.cells(container, &remark(event, before))
+                self.cells(container, &remark(event))
             }
             None => {
                 let taken = TIME + engine.len() + 1 + width::cells(&word) + 1;
@@ -169,7 +169,7 @@ fn mark(kind: &EventKind) -> (char, Style) {
         EventKind::Started(_) | EventKind::Unpaused(_) => ('●', GREEN),
         EventKind::Exited { .. } => ('○', RED),
         EventKind::Paused(_) => ('◐', YELLOW),
-        EventKind::Updated(_) => ('◆', BLUE),
+        EventKind::Updated { .. } => ('◆', BLUE),
         EventKind::Synced { .. } => ('✓', GREEN),
         EventKind::Disconnected { .. } => ('✗', RED),
         EventKind::Lagged { .. } => ('!', MAGENTA),
@@ -178,25 +178,41 @@ fn mark(kind: &EventKind) -> (char, Style) {
 }
 
 /// Returns the details of an event about a container.
-fn remark(event: &Event, before: Option<&Container>) -> String {
+fn remark(event: &Event) -> String {
     match &event.kind {
         EventKind::Exited { container, code } => {
+            let code = code.map(|code| format!("exit {code}"));
+            let oom = container.oom_killed().then(|| "oom".to_owned());
+            let cause = code.into_iter().chain(oom).collect::<Vec<_>>().join(" ");
             let lived = container.started_at().map(|then| age(then, event.time));
-            match (code, lived) {
-                (Some(code), Some(lived)) => format!("exit {code}, {lived}"),
-                (Some(code), None) => format!("exit {code}"),
-                (None, Some(lived)) => format!("after {lived}"),
-                (None, None) => String::new(),
+            match (cause.is_empty(), lived) {
+                (false, Some(lived)) => format!("{cause}, {lived}"),
+                (true, Some(lived)) => format!("after {lived}"),
+                (_, None) => cause,
             }
         }
-        EventKind::Updated(container) => match before {
-            Some(before) if before.name() != container.name() => {
-                width::cut(&format!("was {}", Printable(before.name())), WIDEST)
-            }
-            _ => "labels".to_owned(),
-        },
+        EventKind::Updated { container, was } => change(was, container),
         _ => String::new(),
     }
+}
+
+/// Returns the first change between two states of a container in a few words.
+fn change(was: &Container, now: &Container) -> String {
+    if was.name() != now.name() {
+        return width::cut(&format!("was {}", Printable(was.name())), WIDEST);
+    }
+    if was.health() != now.health() {
+        return now.health().map_or("no healthcheck", |health| health.as_str()).to_owned();
+    }
+    let changes = [
+        ("oom", was.oom_killed() != now.oom_killed()),
+        ("labels", was.labels() != now.labels()),
+        ("image", was.image() != now.image()),
+        ("networks", was.networks() != now.networks()),
+        ("ports", was.ports() != now.ports()),
+        ("restart count", was.restart_count() != now.restart_count()),
+    ];
+    changes.into_iter().find_map(|(what, differs)| differs.then_some(what)).unwrap_or_default().to_owned()
 }
 
 /// Returns the text of an event about the watch itself.
@@ -221,8 +237,8 @@ mod tests {
     use std::time::Duration;
 
     use whalewatcher_core::{
-        COMPOSE_PROJECT_LABEL, EngineError, ErrorKind, Labels, POD_NAME_LABEL, POD_NAMESPACE_LABEL,
-        SANDBOX_LABEL,
+        COMPOSE_PROJECT_LABEL, EngineError, ErrorKind, Health, Labels, Network, POD_NAME_LABEL,
+        POD_NAMESPACE_LABEL, SANDBOX_LABEL,
     };
 
     use super::*;
@@ -241,22 +257,32 @@ mod tests {
         EventRows::new(Terminal::none(), TimeZone::UTC)
     }
 
-    fn row(rows: &mut EventRows, kind: EventKind, before: Option<&Container>) -> String {
-        rows.row(&Event::new(noon(), kind), before, None)
+    fn row(rows: &mut EventRows, kind: EventKind) -> String {
+        rows.row(&Event::new(noon(), kind), None)
+    }
+
+    fn updated(was: Container, container: Container) -> EventKind {
+        EventKind::Updated { container: Arc::new(container), was: Arc::new(was) }
     }
 
     #[test]
     fn rows_have_the_same_columns() {
-        let (mut rows, web) = (rows(), Arc::new(web()));
+        let (mut rows, first) = (rows(), Arc::new(web()));
         let lone = Arc::new(Container::new("1", "lone", 7));
         let renamed = Arc::new(Container::new("1", "only", 7));
         let all = [
-            row(&mut rows, EventKind::Started(web.clone()), None),
-            row(&mut rows, EventKind::Exited { container: web.clone(), code: Some(137) }, Some(&web)),
-            row(&mut rows, EventKind::Paused(lone.clone()), None),
-            row(&mut rows, EventKind::Unpaused(lone.clone()), None),
-            row(&mut rows, EventKind::Updated(renamed), Some(&lone)),
-            row(&mut rows, EventKind::Exited { container: lone, code: None }, None),
+            row(&mut rows, EventKind::Started(first.clone())),
+            row(&mut rows, EventKind::Exited { container: first, code: Some(137) }),
+            row(&mut rows, EventKind::Paused(lone.clone())),
+            row(&mut rows, EventKind::Unpaused(lone.clone())),
+            row(&mut rows, EventKind::Updated { container: renamed, was: lone.clone() }),
+            row(&mut rows, updated(web().with_health(Health::Starting), web().with_health(Health::Healthy))),
+            row(&mut rows, updated(web(), web().with_networks([Network::new("shop")]))),
+            row(
+                &mut rows,
+                EventKind::Exited { container: Arc::new(web().with_oom_killed(true)), code: Some(137) },
+            ),
+            row(&mut rows, EventKind::Exited { container: lone, code: None }),
         ];
         assert_eq!(
             all.concat(),
@@ -266,6 +292,9 @@ mod tests {
 12:00:00 ◐ paused   lone                         7 1
 12:00:00 ● unpaused lone                         7 1
 12:00:00 ◆ updated  only                         7 1            was lone
+12:00:00 ◆ updated  shop-web-1           shop 4711 0123456789ab healthy
+12:00:00 ◆ updated  shop-web-1           shop 4711 0123456789ab networks
+12:00:00 ○ exited   shop-web-1           shop 4711 0123456789ab exit 137 oom, 3m
 12:00:00 ○ exited   lone                         7 1
 "
         );
@@ -276,19 +305,19 @@ mod tests {
         let error = Arc::new(EngineError::new(ErrorKind::Disconnected, "gone\u{1b}[2J"));
         let mut rows = rows();
         assert_eq!(
-            row(&mut rows, EventKind::Disconnected { error }, None),
+            row(&mut rows, EventKind::Disconnected { error }),
             "12:00:00 ✗ disconnected gone\\u{1b}[2J\n"
         );
         assert_eq!(
-            row(&mut rows, EventKind::Synced { containers: 3, unresolved: 0 }, None),
+            row(&mut rows, EventKind::Synced { containers: 3, unresolved: 0 }),
             "12:00:00 ✓ synced   3 containers are alive\n"
         );
         assert_eq!(
-            row(&mut rows, EventKind::Synced { containers: 1, unresolved: 2 }, None),
+            row(&mut rows, EventKind::Synced { containers: 1, unresolved: 2 }),
             "12:00:00 ✓ synced   1 container is known to be alive, 2 cannot be inspected\n"
         );
         assert_eq!(
-            row(&mut rows, EventKind::Lagged { missed: 12 }, None),
+            row(&mut rows, EventKind::Lagged { missed: 12 }),
             "12:00:00 ! lagged   missed 12 events; what they changed follows\n"
         );
     }
@@ -296,13 +325,13 @@ mod tests {
     #[test]
     fn rows_contain_the_number_of_the_engine() {
         let event = Event::new(noon(), EventKind::Synced { containers: 2, unresolved: 0 });
-        assert_eq!(rows().row(&event, None, Some(1)), "12:00:00 [1] ✓ synced   2 containers are alive\n");
+        assert_eq!(rows().row(&event, Some(1)), "12:00:00 [1] ✓ synced   2 containers are alive\n");
     }
 
     #[test]
     fn names_are_escaped() {
         let evil = Arc::new(Container::new("x\u{1b}c", "a\u{1b}[31m\nb\u{202e}", 1));
-        let row = row(&mut rows(), EventKind::Started(evil), None);
+        let row = row(&mut rows(), EventKind::Started(evil));
         assert_eq!(row, "12:00:00 ● started  a\\u{1b}[31m\\nb\\u{202e} 1 x\\u{1b}c\n");
     }
 
@@ -311,11 +340,11 @@ mod tests {
         let long = "x".repeat(1_000_000);
         let labels = Labels::from_iter([(COMPOSE_PROJECT_LABEL, long.as_str())]);
         let before = Container::new(long.as_str(), long.as_str(), 7).with_labels(labels.clone());
-        let after = Arc::new(Container::new(long.as_str(), long.clone() + "y", 7).with_labels(labels));
+        let after = Container::new(long.as_str(), long.clone() + "y", 7).with_labels(labels);
         let mut rows = rows();
-        let huge = row(&mut rows, EventKind::Updated(after), Some(&before));
+        let huge = row(&mut rows, updated(before, after));
         assert!(width::cells(&huge) < 450 && huge.contains("was xxx"), "{}", width::cells(&huge));
-        let next = row(&mut rows, EventKind::Started(Arc::new(web())), None);
+        let next = row(&mut rows, EventKind::Started(Arc::new(web())));
         assert!(width::cells(&next) < 350 && next.contains(" 4711 0123456789ab"), "{}", width::cells(&next));
     }
 
@@ -348,14 +377,10 @@ mod tests {
     fn rows_contain_the_pod() {
         let (mut rows, sandbox) = (rows(), "0123456789abcdef".repeat(4));
         let all = [
-            row(&mut rows, EventKind::Started(member(&sandbox, &sandbox, "web-0")), None),
-            row(&mut rows, EventKind::Started(member("1", "app", "web-0")), None),
-            row(
-                &mut rows,
-                EventKind::Exited { container: member("2", "b\n", "c\u{1b}"), code: Some(0) },
-                None,
-            ),
-            row(&mut rows, EventKind::Paused(Arc::new(Container::new("3", "lone", 7))), None),
+            row(&mut rows, EventKind::Started(member(&sandbox, &sandbox, "web-0"))),
+            row(&mut rows, EventKind::Started(member("1", "app", "web-0"))),
+            row(&mut rows, EventKind::Exited { container: member("2", "b\n", "c\u{1b}"), code: Some(0) }),
+            row(&mut rows, EventKind::Paused(Arc::new(Container::new("3", "lone", 7)))),
         ];
         assert_eq!(
             all.concat(),

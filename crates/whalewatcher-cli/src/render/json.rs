@@ -4,109 +4,33 @@
 //! serialized directly into the writer, so that large labels take no memory here.
 
 use std::io::{self, Write};
-use std::time::SystemTime;
+use std::sync::Arc;
 
-use jiff::Timestamp;
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde::ser::{Serialize, Serializer};
 use serde_json::ser::Formatter;
-use whalewatcher_core::{Container, Event, EventKind, Printable, Watcher};
+use whalewatcher_core::{Container, EngineIdentity, Event, Printable, Watcher};
 
 use crate::hosts::host;
 
-/// The engine of an event or container.
-#[derive(serde::Serialize)]
-struct Engine {
-    #[serde(rename = "type")]
-    engine_type: String,
-    id: String,
-    version: String,
-    api: String,
-}
-
-impl Engine {
-    /// Returns the engine of an event, else that of the newest connection. Before the first connection ID and version are empty.
-    fn new(watcher: &dyn Watcher, event: Option<&Event>) -> Self {
-        let identity = event.and_then(|event| event.engine.clone()).or_else(|| watcher.identity());
-        let known = identity.as_deref();
-        let engine_type = known.map_or(watcher.engine_type(), |known| &known.engine_type).to_owned();
-        Self {
-            id: known.map(|known| known.id.clone()).unwrap_or_default(),
-            version: known.map(|known| known.version.clone()).unwrap_or_default(),
-            api: host(watcher.engine_type(), watcher.endpoint()),
-            engine_type,
+/// Returns the engine of an event, else that of the newest connection, with the host that `--host` accepts. Before the first
+/// connection ID and version are empty.
+fn engine(watcher: &dyn Watcher, event: Option<&Event>) -> EngineIdentity {
+    let known = event.and_then(|event| event.engine.clone()).or_else(|| watcher.identity());
+    let host = host(watcher.engine_type(), watcher.endpoint());
+    match known {
+        Some(known) => {
+            let mut engine = EngineIdentity::clone(&known);
+            engine.endpoint = host;
+            engine
         }
+        None => EngineIdentity::new(watcher.engine_type(), host),
     }
 }
 
-/// The former values of changed fields.
-#[derive(Default, PartialEq, serde::Serialize)]
-struct Was<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    project: Option<&'a str>,
-}
-
-impl<'a> Was<'a> {
-    fn between(before: &'a Container, after: &Container) -> Self {
-        let changed = |before: &'a str, after: &str| (before != after).then_some(before);
-        Self {
-            name: changed(before.name(), after.name()),
-            project: changed(before.project(), after.project()),
-        }
-    }
-}
-
-/// An event, its engine, and the container before the event.
-struct Line<'a> {
-    event: &'a Event,
-    engine: Engine,
-    before: Option<&'a Container>,
-}
-
-impl Serialize for Line<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields = serializer.serialize_map(None)?;
-        fields.serialize_entry("event", self.event.kind.name())?;
-        fields.serialize_entry("time", &time(self.event.time))?;
-        fields.serialize_entry("engine", &self.engine)?;
-        if let Some(container) = self.event.container() {
-            fields.serialize_entry("container", &**container)?;
-        }
-        match &self.event.kind {
-            EventKind::Exited { code: Some(code), .. } => fields.serialize_entry("exit_code", code)?,
-            EventKind::Updated(after) => {
-                let was = self.before.map(|before| Was::between(before, after)).unwrap_or_default();
-                if was != Was::default() {
-                    fields.serialize_entry("was", &was)?;
-                }
-            }
-            EventKind::Synced { containers, unresolved } => {
-                fields.serialize_entry("containers", containers)?;
-                fields.serialize_entry("unresolved", unresolved)?;
-            }
-            EventKind::Lagged { missed } => fields.serialize_entry("missed", missed)?,
-            EventKind::Disconnected { error } => fields.serialize_entry("error", &error.to_string())?,
-            _ => {}
-        }
-        fields.end()
-    }
-}
-
-/// Returns a time as RFC 3339 in UTC; beyond its range, the nearest time in it.
-fn time(time: SystemTime) -> String {
-    let nearest = if time < SystemTime::UNIX_EPOCH { Timestamp::MIN } else { Timestamp::MAX };
-    Timestamp::try_from(time).unwrap_or(nearest).to_string()
-}
-
-/// Writes an event as a line; `before` is its container before the event.
-pub(crate) fn write_event(
-    writer: &mut impl Write,
-    watcher: &dyn Watcher,
-    event: &Event,
-    before: Option<&Container>,
-) -> io::Result<()> {
-    write_line(writer, &Line { event, engine: Engine::new(watcher, Some(event)), before })
+/// Writes an event as a line.
+pub(crate) fn write_event(writer: &mut impl Write, watcher: &dyn Watcher, event: &Event) -> io::Result<()> {
+    let engine = engine(watcher, Some(event));
+    write_line(writer, &event.clone().with_engine(Some(Arc::new(engine))))
 }
 
 /// Writes an array of containers with their engines as a line.
@@ -118,9 +42,9 @@ pub(crate) fn write_containers<'a>(
     struct Entry<'a> {
         #[serde(flatten)]
         container: &'a Container,
-        engine: Engine,
+        engine: EngineIdentity,
     }
-    let entries = all.map(|(watcher, container)| Entry { container, engine: Engine::new(watcher, None) });
+    let entries = all.map(|(watcher, container)| Entry { container, engine: engine(watcher, None) });
     serializer(writer).collect_seq(entries)?;
     writer.write_all(b"\n")
 }
@@ -141,14 +65,14 @@ pub(crate) fn write_processes<'a>(
         #[serde(skip_serializing_if = "Option::is_none")]
         container: Option<&'a Container>,
         #[serde(skip_serializing_if = "Option::is_none")]
-        engine: Option<Engine>,
+        engine: Option<EngineIdentity>,
         #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<&'a str>,
     }
     let entries = all.map(|(pid, owner)| {
         let (owner, error) = owner.map_or_else(|error| (None, Some(error)), |owner| (owner, None));
         let (watcher, container) = owner.unzip();
-        Entry { pid, container, engine: watcher.map(|watcher| Engine::new(watcher, None)), error }
+        Entry { pid, container, engine: watcher.map(|watcher| engine(watcher, None)), error }
     });
     serializer(writer).collect_seq(entries)?;
     writer.write_all(b"\n")
@@ -183,30 +107,40 @@ impl Formatter for OneLine {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::sync::Arc;
+    use std::time::SystemTime;
 
     use serde_json::Value;
     use whalewatcher_core::{
-        COMPOSE_PROJECT_LABEL, EngineError, EngineWatcher, ErrorKind, Labels, POD_NAME_LABEL,
-        POD_NAMESPACE_LABEL,
+        COMPOSE_PROJECT_LABEL, EngineError, EngineWatcher, ErrorKind, EventKind, Health, Image, Labels,
+        Network, POD_NAME_LABEL, POD_NAMESPACE_LABEL, Port, Protocol,
     };
     use whalewatcher_testkit::scripted::Engine as Scripted;
 
     use super::*;
 
-    fn event(kind: EventKind, before: Option<&Container>) -> Value {
+    fn event(kind: EventKind) -> Value {
         let mut line = Vec::new();
         let watcher = EngineWatcher::new(Scripted::new());
         let event = Event::new(SystemTime::UNIX_EPOCH, kind);
-        write_event(&mut line, &watcher, &event, before).unwrap();
+        write_event(&mut line, &watcher, &event).unwrap();
         assert_eq!(line.iter().position(|byte| *byte == b'\n'), Some(line.len() - 1));
         serde_json::from_slice(&line).unwrap()
     }
 
+    /// A container with all that can be known of it.
     fn web(name: &str, project: &str) -> Container {
         let labels =
             [(COMPOSE_PROJECT_LABEL, project), (POD_NAMESPACE_LABEL, "default"), (POD_NAME_LABEL, "web-0")];
-        Container::new("1", name, 7).with_labels(Labels::from_iter(labels))
+        let network = Network::new("shop_default").with_ipv4("172.18.0.2".parse().ok());
+        Container::new("1", name, 7)
+            .with_labels(Labels::from_iter(labels))
+            .with_image(Image::new("nginx:1.27").with_id("sha256:1"))
+            .with_health(Health::Healthy)
+            .with_created_at(SystemTime::UNIX_EPOCH)
+            .with_restart_count(1)
+            .with_oom_killed(true)
+            .with_networks([network.with_ipv6("fd00::2".parse().ok())])
+            .with_ports([Port::new(80, Protocol::Tcp).published_at("0.0.0.0".parse().unwrap(), 8080)])
     }
 
     #[test]
@@ -221,19 +155,9 @@ mod tests {
         assert_eq!(serde_json::from_str::<String>(body).unwrap(), evil);
     }
 
-    #[test]
-    fn updates_contain_former_values() {
-        let updated = |before: Container, after| event(EventKind::Updated(Arc::new(after)), Some(&before));
-        let was =
-            |name: &str, project: &str| updated(web(name, project), web("web", "shop")).get("was").cloned();
-        assert_eq!(was("old", "shop"), Some(serde_json::json!({"name": "old"})));
-        assert_eq!(was("web", "cart"), Some(serde_json::json!({"project": "cart"})));
-        assert_eq!(was("web", "shop"), None);
-        assert_eq!(event(EventKind::Updated(Arc::new(web("web", "shop"))), None).get("was"), None);
-    }
-
     /// Collects the paths of all fields except labels.
     fn paths(value: &Value, prefix: &str, all: &mut BTreeSet<String>) {
+        let value = if value.is_array() { &value[0] } else { value };
         for (key, value) in value.as_object().into_iter().flatten() {
             let path = format!("{prefix}{key}");
             if key != "labels" {
@@ -251,7 +175,7 @@ mod tests {
             EventKind::Exited { container: container.clone(), code: Some(0) },
             EventKind::Paused(container.clone()),
             EventKind::Unpaused(container.clone()),
-            EventKind::Updated(container),
+            EventKind::Updated { was: Arc::new(Container::new("1", "old", 7)), container },
             EventKind::Synced { containers: 1, unresolved: 1 },
             EventKind::Lagged { missed: 1 },
             EventKind::Disconnected { error },
@@ -259,13 +183,10 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_the_librarys_events_with_engine_and_former_values() {
-        let old = web("old", "cart");
+    fn lines_are_the_librarys_events_with_the_engine() {
         for kind in kinds() {
-            let mut line = event(kind.clone(), Some(&old));
-            let fields = line.as_object_mut().unwrap();
-            assert!(fields.remove("engine").is_some());
-            assert_eq!(fields.remove("was").is_some(), matches!(kind, EventKind::Updated(_)));
+            let mut line = event(kind.clone());
+            assert_eq!(line.as_object_mut().unwrap().remove("engine").unwrap()["type"], "scripted");
             let library = serde_json::to_value(Event::new(SystemTime::UNIX_EPOCH, kind)).unwrap();
             assert_eq!(line, library);
         }
@@ -282,11 +203,10 @@ mod tests {
 
     #[test]
     fn the_reference_lists_exactly_the_fields() {
-        let old = web("old", "cart");
         let mut events = BTreeSet::new();
         let mut names = BTreeSet::new();
         for kind in kinds() {
-            let event = event(kind, Some(&old));
+            let event = event(kind);
             names.insert(event["event"].as_str().unwrap().to_owned());
             let fields = event.as_object().unwrap().iter();
             let own = fields.filter(|(key, _)| !matches!(key.as_str(), "container" | "engine"));
@@ -302,11 +222,14 @@ mod tests {
 
         let mut line = Vec::new();
         let watcher = EngineWatcher::new(Scripted::new());
-        write_containers(&mut line, [(&watcher as &dyn Watcher, &old)].into_iter()).unwrap();
+        let web = web("web", "shop");
+        write_containers(&mut line, [(&watcher as &dyn Watcher, &web)].into_iter()).unwrap();
         let all: Value = serde_json::from_slice(&line).unwrap();
         let (mut containers, mut engine) = (BTreeSet::new(), BTreeSet::new());
         paths(&all[0], "", &mut containers);
-        paths(&all[0]["engine"], "", &mut engine);
+        let mut identity = EngineIdentity::new("docker.com", "unix:///run/docker.sock");
+        identity.pid = Some(1);
+        paths(&serde_json::to_value(identity).unwrap(), "", &mut engine);
         containers.retain(|path| !path.starts_with("engine."));
         assert_eq!(documented("Containers"), containers);
         assert_eq!(documented("Engines"), engine);

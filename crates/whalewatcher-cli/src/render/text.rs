@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::time::SystemTime;
 
 use jiff::tz::TimeZone;
-use whalewatcher_core::{Container, Event, Portfolio, Printable, Watcher};
+use whalewatcher_core::{Event, Portfolio, Printable, Watcher};
 
 use crate::advice::location;
 use crate::filter::Filter;
@@ -83,17 +83,12 @@ impl TextView {
         format!("{gap}{}{text}", self.headline(watcher))
     }
 
-    /// Returns the row of an event; `before` is the container before it.
-    pub(crate) fn event(
-        &mut self,
-        watcher: &dyn Watcher,
-        event: &Event,
-        before: Option<&Container>,
-    ) -> String {
+    /// Returns the row of an event.
+    pub(crate) fn event(&mut self, watcher: &dyn Watcher, event: &Event) -> String {
         let gap = if self.latest == Latest::Table { "\n" } else { "" };
         self.latest = Latest::Row;
         let number = (self.headlines == Headlines::Numbered).then(|| self.number(watcher));
-        format!("{gap}{}", self.rows.row(event, before, number))
+        format!("{gap}{}", self.rows.row(event, number))
     }
 
     fn number(&mut self, watcher: &dyn Watcher) -> usize {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::model::{Container, ContainerId, EngineError};
+use crate::model::{Container, ContainerId, EngineError, Health};
 
 /// How an adapter learns of the changes of an engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -91,6 +91,22 @@ pub enum EngineEvent {
         /// When it happened.
         at: Option<SystemTime>,
     },
+    /// A container's health changed.
+    Health {
+        /// The container's ID.
+        id: ContainerId,
+        /// When it happened.
+        at: Option<SystemTime>,
+        /// The health since then.
+        health: Health,
+    },
+    /// The kernel killed a process of a container for lack of memory. Comes before the exit, if it leads to one.
+    OomKilled {
+        /// The container's ID.
+        id: ContainerId,
+        /// When it happened.
+        at: Option<SystemTime>,
+    },
     /// Something else about a container may have changed, such as its name: if it is alive, it is inspected.
     Changed {
         /// The container's ID.
@@ -111,6 +127,8 @@ impl EngineEvent {
             | Self::Paused { at, .. }
             | Self::Unpaused { at, .. }
             | Self::Touched { at, .. }
+            | Self::Health { at, .. }
+            | Self::OomKilled { at, .. }
             | Self::Changed { at, .. } => *at,
         }
     }

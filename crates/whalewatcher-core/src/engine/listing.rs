@@ -98,6 +98,7 @@ impl ListingEntry {
                 started_then
                     && container.name() == known.name()
                     && container.paused() == known.paused()
+                    && container.lists_same_details(known)
                     && labels.all(|(key, value)| known.labels().get(key) == Some(value))
             }
         }

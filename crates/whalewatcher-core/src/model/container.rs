@@ -7,7 +7,10 @@ use std::time::SystemTime;
 
 use super::container_id::ContainerId;
 use super::escape::Printable;
+use super::health::Health;
+use super::image::Image;
 use super::labels::Labels;
+use super::network::{self, Network, Port};
 
 /// The label by which compose marks a container as belonging to a project.
 pub const COMPOSE_PROJECT_LABEL: &str = "com.docker.compose.project";
@@ -15,6 +18,9 @@ pub const COMPOSE_PROJECT_LABEL: &str = "com.docker.compose.project";
 /// The labels that name a container's project, in order of precedence: compose, Swarm stacks, podman-compose.
 const PROJECT_LABELS: [&str; 3] =
     [COMPOSE_PROJECT_LABEL, "com.docker.stack.namespace", "io.podman.compose.project"];
+
+/// The label, with an empty value, of privileged containers. The adapter to Docker and podman adds it.
+pub const PRIVILEGED_LABEL: &str = "github.com/thediveo/whalewatcher/moby/privileged";
 
 /// A container that is alive: it has an initial process, running or paused.
 ///
@@ -36,7 +42,14 @@ pub struct Container {
     pid: u32,
     labels: Labels,
     paused: bool,
+    oom_killed: bool,
+    health: Option<Health>,
+    restart_count: Option<u32>,
+    created_at: Option<SystemTime>,
     started_at: Option<SystemTime>,
+    image: Option<Arc<Image>>,
+    networks: Option<Arc<[Network]>>,
+    ports: Option<Arc<[Port]>>,
     rucksack: Option<Arc<dyn Any + Send + Sync>>,
 }
 
@@ -49,7 +62,14 @@ impl Container {
             pid,
             labels: Labels::default(),
             paused: false,
+            oom_killed: false,
+            health: None,
+            restart_count: None,
+            created_at: None,
             started_at: None,
+            image: None,
+            networks: None,
+            ports: None,
             rucksack: None,
         }
     }
@@ -60,7 +80,8 @@ impl Container {
         self
     }
 
-    /// Shares equal texts with another container, so that they are held once: labels, and, of a former life, ID and name.
+    /// Shares equal values with another container, so that they are held once: labels, image, networks and ports, and, of a
+    /// former life, ID and name.
     pub(crate) fn sharing(mut self, other: &Self) -> Self {
         if self.id == other.id {
             self.id = other.id.clone();
@@ -69,6 +90,20 @@ impl Container {
             self.name = other.name.clone();
         }
         self.labels = self.labels.sharing(&other.labels);
+        if self.image == other.image {
+            self.image.clone_from(&other.image);
+        }
+        self.networks = network::sharing(self.networks, &other.networks);
+        if self.ports == other.ports {
+            self.ports.clone_from(&other.ports);
+        }
+        self
+    }
+
+    /// Sets the name.
+    #[must_use]
+    pub fn with_name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = name.into();
         self
     }
 
@@ -93,6 +128,60 @@ impl Container {
         self
     }
 
+    /// Sets the time, by the engine's clock, at which the container was created.
+    #[must_use]
+    pub fn with_created_at(mut self, created_at: impl Into<Option<SystemTime>>) -> Self {
+        self.created_at = created_at.into();
+        self
+    }
+
+    /// Sets the image.
+    #[must_use]
+    pub fn with_image(mut self, image: impl Into<Option<Image>>) -> Self {
+        self.image = image.into().map(Arc::new);
+        self
+    }
+
+    /// Sets the health.
+    #[must_use]
+    pub fn with_health(mut self, health: impl Into<Option<Health>>) -> Self {
+        self.health = health.into();
+        self
+    }
+
+    /// Sets the networks. A container in a list whose networks are set, even to none, is compared by them.
+    #[must_use]
+    pub fn with_networks(mut self, networks: impl IntoIterator<Item = Network>) -> Self {
+        let mut networks: Vec<_> = networks.into_iter().collect();
+        networks.sort_by(|one, other| one.name().cmp(other.name()));
+        self.networks = Some(networks.into());
+        self
+    }
+
+    /// Sets the ports. A container in a list whose ports are set, even to none, is compared by them.
+    #[must_use]
+    pub fn with_ports(mut self, ports: impl IntoIterator<Item = Port>) -> Self {
+        let mut ports: Vec<_> = ports.into_iter().collect();
+        ports.sort_unstable();
+        ports.dedup();
+        self.ports = Some(ports.into());
+        self
+    }
+
+    /// Sets how many times the engine has restarted the container by itself.
+    #[must_use]
+    pub fn with_restart_count(mut self, restart_count: impl Into<Option<u32>>) -> Self {
+        self.restart_count = restart_count.into();
+        self
+    }
+
+    /// Sets whether the kernel killed one of its processes for lack of memory.
+    #[must_use]
+    pub fn with_oom_killed(mut self, oom_killed: bool) -> Self {
+        self.oom_killed = oom_killed;
+        self
+    }
+
     /// Attaches a value of the application, which [`rucksack`](Self::rucksack) returns.
     #[must_use]
     pub fn with_rucksack(mut self, rucksack: Option<Arc<dyn Any + Send + Sync>>) -> Self {
@@ -103,7 +192,10 @@ impl Container {
     /// Returns roughly how many bytes it takes, without its rucksack.
     pub(crate) fn size(&self) -> usize {
         let labels = self.labels.iter().map(|(key, value)| key.len() + value.len() + 80);
-        128 + self.id.len() + self.name.len() + labels.sum::<usize>()
+        let image = self.image().map_or(0, |image| image.name().len() + image.id().map_or(0, str::len) + 80);
+        let networks = self.networks().iter().map(|network| network.name().len() + 80).sum::<usize>();
+        let ports = size_of_val(self.ports());
+        256 + self.id.len() + self.name.len() + labels.sum::<usize>() + image + networks + ports
     }
 
     /// Returns the ID by which the engine identifies it.
@@ -157,6 +249,66 @@ impl Container {
         self.started_at
     }
 
+    /// Returns when the container was created, by the engine's clock; `None` where the engine does not report it.
+    #[must_use]
+    pub fn created_at(&self) -> Option<SystemTime> {
+        self.created_at
+    }
+
+    /// Returns the image that it was created from; `None` where the engine does not report it.
+    #[must_use]
+    pub fn image(&self) -> Option<&Image> {
+        self.image.as_deref()
+    }
+
+    /// Returns the newest result of its healthcheck; `None` if it has none. Docker and podman have healthchecks.
+    #[must_use]
+    pub fn health(&self) -> Option<Health> {
+        self.health
+    }
+
+    /// Returns the networks that it is connected to, by ascending name; none where the engine does not report them or the client
+    /// was built without.
+    #[must_use]
+    pub fn networks(&self) -> &[Network] {
+        self.networks.as_deref().unwrap_or_default()
+    }
+
+    /// Returns the ports that it exposes or publishes, in ascending order; none where the engine does not report them or the
+    /// client was built without.
+    #[must_use]
+    pub fn ports(&self) -> &[Port] {
+        self.ports.as_deref().unwrap_or_default()
+    }
+
+    /// Returns how many times the engine has restarted it by itself; `None` where the engine does not report it.
+    #[must_use]
+    pub fn restart_count(&self) -> Option<u32> {
+        self.restart_count
+    }
+
+    /// Returns whether, in this life, the kernel killed one of its processes for lack of memory: the initial process, and the life
+    /// is over or about to end, or another one. Where an engine reports that only with the exit, the container of the exit has it.
+    #[must_use]
+    pub fn oom_killed(&self) -> bool {
+        self.oom_killed
+    }
+
+    /// Returns whether it has the label [`PRIVILEGED_LABEL`]: it has all the rights of its engine's host. Docker and podman
+    /// report that.
+    #[must_use]
+    pub fn privileged(&self) -> bool {
+        self.labels.contains(PRIVILEGED_LABEL)
+    }
+
+    /// Returns whether the networks and ports that this container has, as far as its engine listed them, and its health are those
+    /// of another one.
+    pub(crate) fn lists_same_details(&self, known: &Self) -> bool {
+        (self.health.is_none() || self.health == known.health)
+            && (self.networks.is_none() || self.networks() == known.networks())
+            && (self.ports.is_none() || self.ports() == known.ports())
+    }
+
     /// Returns what the application's packer made of the engine's inspection data, if it is a `T`.
     #[must_use]
     pub fn rucksack<T: 'static>(&self) -> Option<&T> {
@@ -169,9 +321,16 @@ impl PartialEq for Container {
         self.id == other.id
             && self.pid == other.pid
             && self.paused == other.paused
+            && self.oom_killed == other.oom_killed
+            && self.health == other.health
+            && self.restart_count == other.restart_count
+            && self.created_at == other.created_at
             && self.started_at == other.started_at
             && self.name == other.name
             && self.labels == other.labels
+            && self.image == other.image
+            && self.networks() == other.networks()
+            && self.ports() == other.ports()
     }
 }
 
@@ -184,8 +343,15 @@ impl fmt::Debug for Container {
             .field("name", &self.name)
             .field("pid", &self.pid)
             .field("paused", &self.paused)
+            .field("oom_killed", &self.oom_killed)
+            .field("health", &self.health)
+            .field("restart_count", &self.restart_count)
+            .field("created_at", &self.created_at)
             .field("started_at", &self.started_at)
+            .field("image", &self.image)
             .field("labels", &self.labels)
+            .field("networks", &self.networks())
+            .field("ports", &self.ports())
             .field("rucksack", &self.rucksack.is_some())
             .finish()
     }

@@ -27,7 +27,9 @@ pub struct Event {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum EventKind {
-    /// A life began, or was found to be alive when the watch began.
+    /// A life began, or was found to be alive. The containers of a subscription's snapshot, and all that come before its first
+    /// [`Synced`](Self::Synced), were running when the watch first came in sync; those that come later have started since, or
+    /// during an outage.
     Started(Arc<Container>),
     /// A life ended.
     Exited {
@@ -40,8 +42,14 @@ pub enum EventKind {
     Paused(Arc<Container>),
     /// Its processes were thawed.
     Unpaused(Arc<Container>),
-    /// Its name or its labels changed.
-    Updated(Arc<Container>),
+    /// Something else about it changed: its name, labels, image, health, networks or ports, or whether a process of it was killed
+    /// for lack of memory.
+    Updated {
+        /// The container as it is now.
+        container: Arc<Container>,
+        /// The container before the change.
+        was: Arc<Container>,
+    },
     /// The portfolio is in sync with the engine, except for unresolved containers: for the first time, or again after an
     /// interruption.
     Synced {
@@ -94,7 +102,7 @@ impl EventKind {
             | Self::Exited { container, .. }
             | Self::Paused(container)
             | Self::Unpaused(container)
-            | Self::Updated(container) => Some(container),
+            | Self::Updated { container, .. } => Some(container),
             Self::Synced { .. } | Self::Lagged { .. } | Self::Disconnected { .. } => None,
         }
     }
@@ -107,7 +115,7 @@ impl EventKind {
             Self::Exited { .. } => "exited",
             Self::Paused(_) => "paused",
             Self::Unpaused(_) => "unpaused",
-            Self::Updated(_) => "updated",
+            Self::Updated { .. } => "updated",
             Self::Synced { .. } => "synced",
             Self::Lagged { .. } => "lagged",
             Self::Disconnected { .. } => "disconnected",
@@ -136,7 +144,7 @@ impl fmt::Display for EventKind {
             | Self::Exited { container, .. }
             | Self::Paused(container)
             | Self::Unpaused(container)
-            | Self::Updated(container) => write!(f, "{name} {container}"),
+            | Self::Updated { container, .. } => write!(f, "{name} {container}"),
         }
     }
 }
@@ -154,7 +162,7 @@ mod tests {
         for kind in [
             EventKind::Started(container.clone()),
             EventKind::Exited { container: container.clone(), code: Some(137) },
-            EventKind::Updated(container),
+            EventKind::Updated { container: container.clone(), was: container },
             EventKind::Disconnected { error },
         ] {
             let shown = Event::new(SystemTime::now(), kind).to_string();

@@ -2,7 +2,7 @@
 
 /// The identity of an engine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct EngineIdentity {
     /// The type of engine: `docker.com`, `podman.io`, `containerd.io`, `k8s.io/cri-api`.
@@ -16,7 +16,7 @@ pub struct EngineIdentity {
     #[cfg_attr(feature = "serde", serde(rename = "api"))]
     pub endpoint: String,
     /// The PID of the engine's process, where it is known.
-    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     pub pid: Option<u32>,
 }
 

@@ -48,7 +48,7 @@ pub(crate) fn steps(known: &Arc<Container>, now: &Arc<Container>) -> impl Iterat
             now.clone()
         };
         if in_between != *known {
-            events[0] = Some(EventKind::Updated(in_between));
+            events[0] = Some(EventKind::Updated { container: in_between, was: known.clone() });
         }
         events[1] = pause_changed.then(|| match now.paused() {
             true => EventKind::Paused(now.clone()),
@@ -107,8 +107,8 @@ mod tests {
         let (before, after) =
             (Portfolio::from_iter([labelled("front")]), Portfolio::from_iter([labelled("back")]));
         let reported = difference(&before, &after);
-        let [EventKind::Updated(updated)] = &reported[..] else { panic!("{reported:?}") };
-        assert_eq!(**updated, labelled("back"));
+        let [EventKind::Updated { container, was }] = &reported[..] else { panic!("{reported:?}") };
+        assert_eq!((&**container, &**was), (&labelled("back"), &labelled("front")));
     }
 
     proptest! {

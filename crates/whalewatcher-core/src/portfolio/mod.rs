@@ -132,7 +132,7 @@ impl Portfolio {
             EventKind::Started(container)
             | EventKind::Paused(container)
             | EventKind::Unpaused(container)
-            | EventKind::Updated(container) => Arc::make_mut(&mut self.0).insert(container),
+            | EventKind::Updated { container, .. } => Arc::make_mut(&mut self.0).insert(container),
             EventKind::Exited { container, .. } => Arc::make_mut(&mut self.0).remove(container.id()),
             EventKind::Synced { .. } | EventKind::Lagged { .. } | EventKind::Disconnected { .. } => {}
         }
@@ -280,7 +280,8 @@ mod tests {
     fn a_snapshot_stays_as_it_was_while_the_portfolio_moves_on() {
         let mut all = Portfolio::from_iter([container("1", "a", "")]);
         let (before, revision) = (all.clone(), all.revision());
-        all.apply(&EventKind::Updated(Arc::new(container("1", "b", "shop"))));
+        let was = all.by_id("1").unwrap().clone();
+        all.apply(&EventKind::Updated { container: Arc::new(container("1", "b", "shop")), was });
         assert_eq!(
             (before.total(), before.by_name("a").is_some(), before.by_name("b").is_some()),
             (1, true, false)

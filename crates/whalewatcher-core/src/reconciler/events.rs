@@ -9,7 +9,24 @@ use super::lists::ListState;
 use super::record::{Exit, Inspection, Preview};
 use super::{MAX_PREVIEW_BYTES, MAX_UNVERIFIED, Phase, Reconciler};
 use crate::engine::EngineEvent;
-use crate::model::{Container, ContainerId, EventKind};
+use crate::model::{Container, ContainerId, EventKind, Health};
+use crate::portfolio::steps;
+
+/// A change within a life that an event reports completely.
+#[derive(Clone, Copy)]
+enum Change {
+    Paused(bool),
+    Health(Health),
+}
+
+impl Change {
+    fn apply(self, known: &Container) -> Container {
+        match self {
+            Self::Paused(paused) => known.clone().with_paused(paused),
+            Self::Health(health) => known.clone().with_health(health),
+        }
+    }
+}
 
 impl Reconciler {
     pub(super) fn event(&mut self, event: EngineEvent, now: Now) {
@@ -24,6 +41,8 @@ impl Reconciler {
             | EngineEvent::Paused { id, .. }
             | EngineEvent::Unpaused { id, .. }
             | EngineEvent::Touched { id, .. }
+            | EngineEvent::Health { id, .. }
+            | EngineEvent::OomKilled { id, .. }
             | EngineEvent::Changed { id, .. } => id.clone(),
         };
         let is_unverified = !self.records.contains_key(&id) && self.portfolio.by_id(&id).is_none();
@@ -68,9 +87,14 @@ impl Reconciler {
                 }
             }
             EngineEvent::Touched { at, .. } => self.touched(&id, at, true),
-            EngineEvent::Exited { pid, at, code, .. } => self.exited(&id, Exit { pid, at, code }, now),
-            EngineEvent::Paused { at, .. } => self.paused(&id, true, at, now),
-            EngineEvent::Unpaused { at, .. } => self.paused(&id, false, at, now),
+            EngineEvent::Exited { pid, at, code, .. } => {
+                let oom = self.records.get_mut(&id).is_some_and(|record| record.oom.take().is_some());
+                self.exited(&id, Exit { pid, at, code, oom }, now);
+            }
+            EngineEvent::Paused { at, .. } => self.changed(&id, Change::Paused(true), at, now),
+            EngineEvent::Unpaused { at, .. } => self.changed(&id, Change::Paused(false), at, now),
+            EngineEvent::Health { at, health, .. } => self.changed(&id, Change::Health(health), at, now),
+            EngineEvent::OomKilled { at, .. } => self.oom_killed(&id, at, now),
             EngineEvent::Changed { .. } => {
                 // A change of what is not alive does not matter. If it is alive after all, its start event is still to come.
                 if self.is_inspected(&id) || self.portfolio.by_id(&id).is_some() {
@@ -114,7 +138,7 @@ impl Reconciler {
                 _ => !confirmed && pid.is_some() && pid != Some(known.pid()),
             };
             if other_life && !reported_before {
-                self.exit_known(id, Some(Exit { pid: None, at, code: None }), now);
+                self.exit_known(id, Some(Exit { at, ..Exit::default() }), now);
             } else {
                 preview = None;
             }
@@ -133,6 +157,9 @@ impl Reconciler {
         {
             // It waited for its name, which will not come any more: inspections show another life now.
             self.announce_brief_life(former, exit, now);
+        }
+        if !reported_before && let Some(record) = self.records.get_mut(id) {
+            record.oom = None;
         }
         self.request_inspection(id);
     }
@@ -193,7 +220,8 @@ impl Reconciler {
         }
     }
 
-    pub(super) fn paused(&mut self, id: &ContainerId, paused: bool, at: Option<SystemTime>, now: Now) {
+    /// A change within the newest life, if the event is certainly newer than what is known of it.
+    fn changed(&mut self, id: &ContainerId, change: Change, at: Option<SystemTime>, now: Now) {
         let record = self.records.entry(id.clone()).or_default();
         let newest = record.newest;
         record.newest = newest.max(at);
@@ -204,14 +232,35 @@ impl Reconciler {
         };
         let confirmed = !self.unconfirmed.contains(id);
         let newest = newest.max(known.started_at());
+        let container = change.apply(&known);
         match record.inspection {
-            Inspection::None if confirmed && known.paused() == paused => {}
+            Inspection::None if confirmed && container == *known => {}
             Inspection::None if confirmed && (at.is_none() || at > newest) => {
-                let changed = Arc::new(Container::clone(&known).with_paused(paused));
-                let kind = if paused { EventKind::Paused(changed) } else { EventKind::Unpaused(changed) };
-                self.publish(at.unwrap_or(now.time), kind);
+                let changes = steps(&known, &Arc::new(container));
+                changes.for_each(|kind| self.publish(at.unwrap_or(now.time), kind));
             }
             _ => self.request_inspection(id),
+        }
+    }
+
+    /// A process was killed for lack of memory. That is never taken back, so nothing newer can contradict it, and no inspection
+    /// is needed. Where no start time shows that it was in the life that is known, only the exit contains it.
+    fn oom_killed(&mut self, id: &ContainerId, at: Option<SystemTime>, now: Now) {
+        let record = self.records.entry(id.clone()).or_default();
+        record.newest = record.newest.max(at);
+        if record.is_touched {
+            // It may be of a later life.
+            return self.request_inspection(id);
+        }
+        record.oom = Some(at);
+        match self.portfolio.by_id(id).cloned() {
+            None => self.request_inspection(id),
+            Some(known) if known.oom_killed() || self.unconfirmed.contains(id) => {}
+            Some(known) if known.started_at().is_none_or(|began| at <= Some(began)) => {}
+            Some(known) => {
+                let container = Arc::new(Container::clone(&known).with_oom_killed(true));
+                self.publish(at.unwrap_or(now.time), EventKind::Updated { container, was: known });
+            }
         }
     }
 }

@@ -149,7 +149,8 @@ impl Reconciler {
 
     /// Takes over the state of a container that is alive. Changes within a life are dated `changed`.
     pub(super) fn adopt(&mut self, container: Container, changed: SystemTime, now: Now) {
-        let container = Arc::new(self.portfolio.sharing(container));
+        let container = self.with_known_oom(self.portfolio.sharing(container));
+        let container = Arc::new(container);
         let id = container.id();
         self.unconfirmed.remove(id);
         let record = self.records.get_mut(id);
@@ -189,6 +190,17 @@ impl Reconciler {
                 self.origins.remove(known.id());
             }
         }
+    }
+
+    /// Returns a container that was inspected with the mark of an OOM kill, if one was reported in that life: most engines report
+    /// it only by an event.
+    fn with_known_oom(&self, container: Container) -> Container {
+        let known = self.portfolio.by_id(container.id()).filter(|known| known.life() == container.life());
+        let reported = self.records.get(container.id()).and_then(|record| record.oom);
+        let oom_killed = container.oom_killed()
+            || known.is_some_and(|known| known.oom_killed())
+            || container.started_at().is_some_and(|began| reported.flatten() > Some(began));
+        container.with_oom_killed(oom_killed)
     }
 
     /// Returns the container to inspect next, and whether its last inspection failed: those come last. The inspection

@@ -26,8 +26,9 @@
 //!
 //! - an exit of the known life: with its PID, or later than its start;
 //! - the start of another life under the same ID, which ends the known one;
-//! - a pause or its end, of a container whose state was confirmed on this connection and that is not being inspected, with a
-//!   time later than all else that is known of it.
+//! - a pause, its end, or a change of health, of a container whose state was confirmed on this connection and that is not
+//!   being inspected, with a time later than all else that is known of it;
+//! - that a process was killed for lack of memory, later than the start of the known life.
 //!
 //! In all other cases the container is inspected.
 //!
@@ -316,8 +317,9 @@ impl Reconciler {
     fn exit_known(&mut self, id: &ContainerId, exit: Option<Exit>, now: Now) {
         // The time of an exit shows that a life from an earlier connection is over, but not that this was its exit.
         let confirmed = !self.unconfirmed.remove(id);
-        let code = exit.filter(|exit| confirmed || exit.pid.is_some()).and_then(|exit| exit.code);
+        let own = exit.filter(|exit| confirmed || exit.pid.is_some()).unwrap_or_default();
         if let Some(container) = self.portfolio.by_id(id).cloned() {
+            let (container, code) = (own.mark(container), own.code);
             let time = exit.and_then(|exit| exit.at).unwrap_or(now.time);
             self.publish(time, EventKind::Exited { container, code });
         }
@@ -327,7 +329,8 @@ impl Reconciler {
     fn announce_brief_life(&mut self, life: Preview, exit: Exit, now: Now) {
         let (container, began) = (life.container, life.began.unwrap_or(now.time));
         self.publish(began, EventKind::Started(container.clone()));
-        self.publish(exit.at.unwrap_or(now.time), EventKind::Exited { container, code: exit.code });
+        let kind = EventKind::Exited { container: exit.mark(container), code: exit.code };
+        self.publish(exit.at.unwrap_or(now.time), kind);
     }
 
     fn publish(&mut self, time: SystemTime, kind: EventKind) {

@@ -32,6 +32,8 @@ pub(super) struct Record {
     pub(super) listed_name: Option<Box<str>>,
     /// The newest exit event.
     pub(super) exit: Option<Exit>,
+    /// When a process was last killed for lack of memory, if no start or exit event came since on this connection.
+    pub(super) oom: Option<Option<SystemTime>>,
     /// The lives that were announced and are over.
     pub(super) tombstone: Option<Tombstone>,
     /// The newest time of any event.
@@ -344,11 +346,13 @@ impl Tombstone {
 }
 
 /// The end of a life, from an event.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Exit {
     pub(super) pid: Option<u32>,
     pub(super) at: Option<SystemTime>,
     pub(super) code: Option<i32>,
+    /// Whether a process of that life was killed for lack of memory.
+    pub(super) oom: bool,
 }
 
 impl Exit {
@@ -358,6 +362,14 @@ impl Exit {
             (Some(pid), _, _) if container.pid() != 0 => Some(pid == container.pid()),
             (_, Some(at), Some(started_at)) => Some(at > started_at),
             _ => None,
+        }
+    }
+
+    /// Returns the container whose life it ended, marked if there was an OOM kill.
+    pub(super) fn mark(&self, container: Arc<Container>) -> Arc<Container> {
+        match self.oom && !container.oom_killed() {
+            true => Arc::new(Container::clone(&container).with_oom_killed(true)),
+            false => container,
         }
     }
 

@@ -129,7 +129,8 @@ mod tests {
     fn publish(publication: &Publication, number: u32, in_between: impl FnOnce()) {
         let container = Arc::new(Container::new("a", number.to_string(), 1));
         let after = Portfolio::from_iter([Container::clone(&container)]);
-        let event = Event::new(SystemTime::UNIX_EPOCH, EventKind::Updated(container));
+        let kind = EventKind::Updated { container: container.clone(), was: container };
+        let event = Event::new(SystemTime::UNIX_EPOCH, kind);
         publication.publish(&after, vec![event], in_between);
     }
 
@@ -264,7 +265,8 @@ mod tests {
             all.extend(containers.iter().map(Arc::downgrade));
             let events = containers
                 .into_iter()
-                .map(|container| Event::new(SystemTime::UNIX_EPOCH, EventKind::Updated(container)));
+                .map(|container| EventKind::Updated { container: container.clone(), was: container })
+                .map(|kind| Event::new(SystemTime::UNIX_EPOCH, kind));
             publication.publish(&after, events.collect(), || {});
         }
         all

@@ -24,6 +24,7 @@ impl World {
                     reported,
                     ended: None,
                     paused: false,
+                    oom_killed: false,
                     name,
                     announced: false,
                     announced_end: false,
@@ -46,6 +47,12 @@ impl World {
                     self.bounds.pauses -= 1;
                 }
                 self.report(nth, Reported::Paused(paused, at));
+            }
+            Action::Oom(nth) => {
+                let at = self.tick();
+                self.alive_mut(nth).oom_killed = true;
+                self.bounds.ooms -= 1;
+                self.report(nth, Reported::OomKilled(at));
             }
             Action::Rename(nth) => {
                 self.alive_mut(nth).name += 1;
@@ -173,7 +180,7 @@ impl World {
                     match self.bounds.kind {
                         Kind::Containerd => ListingEntry::Whole(self.container(nth, &life)),
                         Kind::Docker => ListingEntry::Partial {
-                            container: partial.with_paused(life.paused),
+                            container: self.with_state(partial, &life),
                             started_within: Some(began..=began),
                         },
                         Kind::Cri | Kind::Hints | Kind::Polling => {

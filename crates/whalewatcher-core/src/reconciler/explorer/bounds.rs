@@ -40,7 +40,12 @@ pub(super) struct Bounds {
     pub(super) containers: usize,
     /// Lives of each container.
     pub(super) lives: u8,
+    /// Pauses or, with `has_health`, failures of a healthcheck.
     pub(super) pauses: u8,
+    /// Whether containers have a healthcheck, and are not paused.
+    pub(super) has_health: bool,
+    /// Processes that are killed for lack of memory.
+    pub(super) ooms: u8,
     pub(super) renames: u8,
     /// Events that are delivered twice.
     pub(super) doubled: u8,
@@ -71,6 +76,8 @@ pub(super) enum Action {
     Exit(usize),
     Pause(usize),
     Unpause(usize),
+    /// A process is killed for lack of memory.
+    Oom(usize),
     Rename(usize),
     Deliver(usize),
     DeliverTwice(usize),

@@ -59,6 +59,9 @@ impl World {
         });
         let life = life.ok_or("a life that never was")?;
         let same = known.is_some_and(|known| known.life() == container.life());
+        if container.oom_killed() && !life.oom_killed {
+            return Err("the OOM kill of another life".into());
+        }
         match &event.kind {
             EventKind::Started(_) => match (known, life.announced) {
                 (Some(_), _) => Err("started while known".into()),
@@ -114,7 +117,10 @@ impl World {
                 let is_over = is_shown || life.is_none_or(|life| life.announced_end);
                 // Where PIDs distinguish exits, only the newest is kept.
                 let is_clear = subject.exits < 2 || !reports_pids;
+                // An OOM kill that an event reported meanwhile is not taken back.
                 let truth = self.container(nth, looked);
+                let oom_killed = truth.oom_killed() || shown.is_some_and(|shown| shown.oom_killed());
+                let truth = truth.with_oom_killed(oom_killed);
                 if !is_over && is_clear && shown.is_none_or(|shown| **shown != truth) {
                     return Err(format!("the answer is {truth}, and the portfolio has {shown:?}"));
                 }

@@ -52,6 +52,8 @@ const SMALL: Bounds = Bounds {
     containers: 1,
     lives: 2,
     pauses: 1,
+    has_health: false,
+    ooms: 0,
     renames: 0,
     doubled: 0,
     failures: 0,
@@ -80,6 +82,7 @@ fn explore_all(bounds: Bounds) {
                 lives: 1,
                 containers: bounds.containers * usize::from(bounds.lives),
                 pauses: 0,
+                ooms: 0,
                 renames: 0,
                 ..bounds
             },
@@ -94,6 +97,11 @@ fn explore_all(bounds: Bounds) {
 #[test]
 fn every_interleaving_of_one_container() {
     explore_all(SMALL);
+}
+
+#[test]
+fn every_interleaving_with_healthchecks_and_oom_kills() {
+    explore_all(Bounds { has_health: true, ooms: 1, connections: 2, replays: 1, ..SMALL });
 }
 
 #[test]
@@ -114,6 +122,11 @@ fn every_interleaving_with_events_reported_twice_and_failing_inspections() {
 #[test]
 fn every_interleaving_with_malformed_events() {
     explore_all(Bounds { malformed: 2, audits: 1, ..SMALL });
+}
+
+#[test]
+fn every_interleaving_with_malformed_events_and_oom_kills() {
+    explore_all(Bounds { malformed: 2, ooms: 1, pauses: 0, ..SMALL });
 }
 
 #[test]

@@ -10,6 +10,7 @@ pub(super) struct Life {
     pub(super) reported: u64,
     pub(super) ended: Option<u64>,
     pub(super) paused: bool,
+    pub(super) oom_killed: bool,
     pub(super) name: u8,
     pub(super) announced: bool,
     pub(super) announced_end: bool,
@@ -20,6 +21,7 @@ pub(super) enum Reported {
     Started { pid: u32, began: u64, at: u64, name: u8 },
     Exited { pid: u32, at: u64 },
     Paused(bool, u64),
+    OomKilled(u64),
     Changed,
 }
 

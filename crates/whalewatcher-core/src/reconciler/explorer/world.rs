@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::super::*;
 use super::bounds::{Action, Bounds, Kind};
 use super::subject::{Life, Question, Reported, Subject};
+use crate::model::Health;
 
 #[derive(Clone)]
 pub(super) struct World {
@@ -58,6 +59,11 @@ pub(super) fn id(subject: usize) -> ContainerId {
     format!("c{subject}").into()
 }
 
+/// The health of a container that would be paused in a world without healthchecks, or not.
+fn health(paused: bool) -> Health {
+    if paused { Health::Unhealthy } else { Health::Healthy }
+}
+
 impl World {
     pub(super) fn new(bounds: Bounds) -> Self {
         Self {
@@ -78,11 +84,18 @@ impl World {
     }
 
     pub(super) fn container(&self, subject: usize, life: &Life) -> Container {
-        let container =
-            Container::new(id(subject), format!("n{}", life.name), life.pid).with_paused(life.paused);
+        let container = Container::new(id(subject), format!("n{}", life.name), life.pid);
+        let container = self.with_state(container, life);
         match self.bounds.kind {
             Kind::Containerd => container,
-            _ => container.with_started_at(time(life.began)),
+            _ => container.with_started_at(time(life.began)).with_oom_killed(life.oom_killed),
+        }
+    }
+
+    pub(super) fn with_state(&self, container: Container, life: &Life) -> Container {
+        match self.bounds.has_health {
+            true => container.with_health(health(life.paused)),
+            false => container.with_paused(life.paused),
         }
     }
 
@@ -111,6 +124,10 @@ impl World {
                 at: Some(time(at)),
                 code: (kind != Kind::Polling).then_some(pid as i32),
             },
+            Reported::Paused(paused, at) if self.bounds.has_health => {
+                EngineEvent::Health { id, at: Some(time(at)), health: health(paused) }
+            }
+            Reported::OomKilled(at) => EngineEvent::OomKilled { id, at: Some(time(at)) },
             Reported::Paused(true, at) => EngineEvent::Paused { id, at: Some(time(at)) },
             Reported::Paused(false, at) => EngineEvent::Unpaused { id, at: Some(time(at)) },
             Reported::Changed => EngineEvent::Changed { id, at: None },
@@ -144,6 +161,9 @@ impl World {
                         all.push(Action::Unpause(nth));
                     } else if bounds.pauses > 0 {
                         all.push(Action::Pause(nth));
+                    }
+                    if bounds.ooms > 0 {
+                        all.push(Action::Oom(nth));
                     }
                     if bounds.renames > 0 {
                         all.push(Action::Rename(nth));

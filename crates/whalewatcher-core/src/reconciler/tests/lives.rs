@@ -263,3 +263,61 @@ fn a_life_announced_before_a_disconnect_is_not_announced_again() {
         assert_eq!(scene.event(event), NOTHING);
     }
 }
+
+fn health(at: u64, health: Health) -> EngineEvent {
+    EngineEvent::Health { id: "a".into(), at: Some(time(at)), health }
+}
+
+fn oom_killed(at: u64) -> EngineEvent {
+    EngineEvent::OomKilled { id: "a".into(), at: Some(time(at)) }
+}
+
+#[test]
+fn a_change_of_health_is_an_update_without_an_inspection() {
+    let mut scene = Scene::live([dated(1, 10).with_health(Health::Starting)]);
+    assert_eq!(scene.event(health(20, Health::Healthy)), ["updated 1@20"]);
+    for at in 21..1000 {
+        assert_eq!(scene.event(health(at, Health::Healthy)), NOTHING, "a probe that changes nothing");
+    }
+    assert_eq!(scene.event(health(2000, Health::Unhealthy)), ["updated 1@2000"]);
+    assert!(!scene.inspects());
+    assert_eq!(scene.event(health(30, Health::Healthy)), NOTHING, "it came late");
+    assert_eq!(scene.inspect(Some(dated(1, 10).with_health(Health::Unhealthy))), NOTHING);
+}
+
+#[test]
+fn an_oom_kill_marks_the_life_in_which_it_happened() {
+    let oom = |scene: &Scene| scene.0.portfolio().by_id("a").map(|container| container.oom_killed());
+    let mut scene = Scene::live([dated(1, 10)]);
+    assert_eq!(scene.event(oom_killed(5)), NOTHING, "of the life before");
+    assert_eq!(scene.event(oom_killed(20)), ["updated 1@20"]);
+    assert_eq!(scene.event(oom_killed(21)), NOTHING, "not the first one");
+    scene.event(changed());
+    assert_eq!(scene.inspect(Some(dated(1, 10))), NOTHING, "the engine's inspection does not contain it");
+    assert_eq!(oom(&scene), Some(true));
+    assert_eq!(scene.ooms(exited(0, 22)), [("exited", true)]);
+    scene.event(started(0, 30));
+    scene.inspect(Some(dated(2, 30)));
+    assert_eq!(oom(&scene), Some(false), "the next life");
+}
+
+#[test]
+fn an_exit_is_marked_by_the_oom_kill_before_it_where_there_are_no_start_times() {
+    let mut scene = Scene::live([plain(1)]);
+    assert_eq!(scene.event(oom_killed(20)), NOTHING);
+    assert_eq!(scene.ooms(exited(1, 21)), [("exited", true)]);
+
+    let mut scene = Scene::live([plain(2)]);
+    scene.event(oom_killed(20));
+    assert_eq!(scene.ooms(exited(1, 21)), [], "it was the life before");
+    scene.inspect(Some(plain(2)));
+    assert_eq!(scene.ooms(exited(2, 22)), [("exited", false)]);
+}
+
+#[test]
+fn a_life_that_ends_before_it_is_inspected_is_marked_by_its_oom_kill() {
+    let mut scene = Scene::live([]);
+    scene.event(started(0, 10));
+    scene.event(oom_killed(11));
+    assert_eq!(scene.ooms(exited(0, 12)), [("started", false), ("exited", true)]);
+}

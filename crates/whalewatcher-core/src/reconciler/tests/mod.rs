@@ -4,7 +4,7 @@ use std::mem::replace;
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::*;
-use crate::model::{ErrorKind, Labels};
+use crate::model::{ErrorKind, Health, Labels};
 use crate::settings::Backoff;
 
 mod audits;
@@ -156,6 +156,13 @@ impl Scene {
 
     fn event(&mut self, event: EngineEvent) -> Vec<String> {
         self.take(Input::Event(event))
+    }
+
+    /// Takes in an event. Returns which events about containers follow, and whether these were marked by an OOM kill.
+    fn ooms(&mut self, event: EngineEvent) -> Vec<(&'static str, bool)> {
+        self.0.handle_input(Input::Event(event), now());
+        let events = self.0.take_events();
+        events.iter().filter_map(|event| Some((event.kind.name(), event.container()?.oom_killed()))).collect()
     }
 
     /// Whether an inspection begins.

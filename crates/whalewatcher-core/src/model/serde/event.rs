@@ -1,0 +1,326 @@
+//! Events.
+
+use std::sync::Arc;
+
+use serde::de::{Deserialize, Deserializer, Error};
+use serde::ser::{Serialize, Serializer};
+
+use super::Time;
+use crate::model::{
+    Container, EngineError, EngineIdentity, ErrorKind, Event, EventKind, Health, Image, Labels, Network, Port,
+};
+
+/// The fields of an event. Which of them there are depends on its kind.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Fields<C, K, E> {
+    event: K,
+    time: Time,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    engine: Option<E>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container: Option<C>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exit_code: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    was: Option<Was>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    containers: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unresolved: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missed: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// The former values of the fields of a container that changed; of a field that there was not, `null`.
+#[derive(Default, serde::Serialize, serde::Deserialize)]
+struct Was {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    /// Not read: the labels contain it.
+    #[serde(default, skip_deserializing, skip_serializing_if = "Option::is_none")]
+    project: Option<String>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    image: Option<Option<Image>>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    health: Option<Option<Health>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    oom_killed: Option<bool>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    restart_count: Option<Option<u32>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    labels: Option<Labels>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    networks: Option<Vec<Network>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ports: Option<Vec<Port>>,
+}
+
+/// Distinguishes a field that is `null` from one that is absent.
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+impl Was {
+    fn between(was: &Container, now: &Container) -> Self {
+        fn changed<T: PartialEq>(was: T, now: &T) -> Option<T> {
+            (was != *now).then_some(was)
+        }
+        Self {
+            name: changed(was.name(), &now.name()).map(str::to_owned),
+            project: changed(was.project(), &now.project()).map(str::to_owned),
+            image: changed(was.image(), &now.image()).map(|image| image.cloned()),
+            health: changed(was.health(), &now.health()),
+            oom_killed: changed(was.oom_killed(), &now.oom_killed()),
+            restart_count: changed(was.restart_count(), &now.restart_count()),
+            labels: changed(was.labels(), &now.labels()).cloned(),
+            networks: changed(was.networks(), &now.networks()).map(<[_]>::to_vec),
+            ports: changed(was.ports(), &now.ports()).map(<[_]>::to_vec),
+        }
+    }
+
+    /// Returns the container as it was.
+    fn before(self, now: &Container) -> Container {
+        let mut was = now.clone();
+        if let Some(name) = self.name {
+            was = was.with_name(name);
+        }
+        if let Some(image) = self.image {
+            was = was.with_image(image);
+        }
+        if let Some(health) = self.health {
+            was = was.with_health(health);
+        }
+        if let Some(oom_killed) = self.oom_killed {
+            was = was.with_oom_killed(oom_killed);
+        }
+        if let Some(restart_count) = self.restart_count {
+            was = was.with_restart_count(restart_count);
+        }
+        if let Some(labels) = self.labels {
+            was = was.with_labels(labels);
+        }
+        if let Some(networks) = self.networks {
+            was = was.with_networks(networks);
+        }
+        if let Some(ports) = self.ports {
+            was = was.with_ports(ports);
+        }
+        was
+    }
+}
+
+impl Serialize for Event {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = Fields {
+            event: self.kind.name(),
+            time: Time(self.time),
+            engine: self.engine.as_deref(),
+            container: self.container().map(|container| &**container),
+            exit_code: None,
+            was: None,
+            containers: None,
+            unresolved: None,
+            missed: None,
+            error: None,
+        };
+        match &self.kind {
+            EventKind::Exited { code, .. } => fields.exit_code = *code,
+            EventKind::Updated { container, was } => fields.was = Some(Was::between(was, container)),
+            EventKind::Synced { containers, unresolved } => {
+                (fields.containers, fields.unresolved) = (Some(*containers), Some(*unresolved));
+            }
+            EventKind::Lagged { missed } => fields.missed = Some(*missed),
+            EventKind::Disconnected { error } => fields.error = Some(error.to_string()),
+            EventKind::Started(_) | EventKind::Paused(_) | EventKind::Unpaused(_) => {}
+        }
+        fields.serialize(serializer)
+    }
+}
+
+/// The kind of a [`Disconnected`](EventKind::Disconnected)'s error is not written: it is read as [`ErrorKind::Failed`].
+impl<'de> Deserialize<'de> for Event {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let fields = Fields::<Container, String, EngineIdentity>::deserialize(deserializer)?;
+        let missing = D::Error::missing_field;
+        let container = fields.container.map(Arc::new).ok_or_else(|| missing("container"));
+        let kind = match &*fields.event {
+            "started" => EventKind::Started(container?),
+            "exited" => EventKind::Exited { container: container?, code: fields.exit_code },
+            "paused" => EventKind::Paused(container?),
+            "unpaused" => EventKind::Unpaused(container?),
+            "updated" => {
+                let container = container?;
+                let was = Arc::new(fields.was.unwrap_or_default().before(&container));
+                EventKind::Updated { container, was }
+            }
+            "synced" => EventKind::Synced {
+                containers: fields.containers.ok_or_else(|| missing("containers"))?,
+                unresolved: fields.unresolved.unwrap_or_default(),
+            },
+            "lagged" => EventKind::Lagged { missed: fields.missed.ok_or_else(|| missing("missed"))? },
+            "disconnected" => {
+                let message = fields.error.ok_or_else(|| missing("error"))?;
+                EventKind::Disconnected { error: Arc::new(EngineError::new(ErrorKind::Failed, message)) }
+            }
+            other => return Err(D::Error::custom(format_args!("unknown kind of event '{other}'"))),
+        };
+        Ok(Self::new(fields.time.0, kind).with_engine(fields.engine.map(Arc::new)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::model::{
+        COMPOSE_PROJECT_LABEL, POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL, Protocol, SANDBOX_LABEL,
+    };
+
+    fn web() -> Container {
+        let started_at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_769_860_800_100);
+        Container::new("c0ffee", "web", 4711)
+            .with_labels(Labels::from_iter([(COMPOSE_PROJECT_LABEL, "shop")]))
+            .with_started_at(started_at)
+    }
+
+    fn whole() -> Container {
+        let port = Port::new(80, Protocol::Tcp);
+        web()
+            .with_image(Image::new("nginx:1.27").with_id("sha256:1"))
+            .with_health(Health::Healthy)
+            .with_created_at(SystemTime::UNIX_EPOCH)
+            .with_restart_count(2)
+            .with_oom_killed(true)
+            .with_networks([Network::new("shop_default").with_ipv4("172.18.0.2".parse().ok())])
+            .with_ports([port.published_at("0.0.0.0".parse().unwrap(), 8080), port])
+    }
+
+    fn event(kind: EventKind) -> Event {
+        Event::new(web().started_at().unwrap() + Duration::from_nanos(23_456_789), kind)
+    }
+
+    #[test]
+    fn an_exit_follows_the_output_contract() {
+        let engine = EngineIdentity::new("docker.com", "unix:///run/docker.sock");
+        let event = event(EventKind::Exited { container: Arc::new(web()), code: Some(137) });
+        assert_eq!(
+            serde_json::to_value(event.with_engine(Some(Arc::new(engine)))).unwrap(),
+            json!({
+                "event": "exited",
+                "time": "2026-01-31T12:00:00.123456789Z",
+                "engine": {"type": "docker.com", "id": "", "version": "", "api": "unix:///run/docker.sock"},
+                "exit_code": 137,
+                "container": {
+                    "id": "c0ffee", "name": "web", "pid": 4711, "project": "shop", "paused": false,
+                    "started_at": "2026-01-31T12:00:00.1Z",
+                    "labels": {"com.docker.compose.project": "shop"},
+                },
+            })
+        );
+    }
+
+    #[test]
+    fn a_container_has_all_that_is_known_of_it() {
+        let value = serde_json::to_value(whole()).unwrap();
+        let expected = json!({
+            "id": "c0ffee", "name": "web", "pid": 4711, "project": "shop", "paused": false,
+            "image": {"name": "nginx:1.27", "id": "sha256:1"}, "health": "healthy", "oom_killed": true,
+            "restart_count": 2, "created_at": "1970-01-01T00:00:00Z", "started_at": "2026-01-31T12:00:00.1Z",
+            "labels": {"com.docker.compose.project": "shop"},
+            "networks": [{"name": "shop_default", "ipv4": "172.18.0.2"}],
+            "ports": [
+                {"private": 80, "protocol": "tcp"},
+                {"private": 80, "protocol": "tcp", "public": 8080, "address": "0.0.0.0"},
+            ],
+        });
+        assert_eq!(value, expected);
+    }
+
+    #[test]
+    fn a_pods_container_contains_the_pod_and_whether_it_is_the_sandbox() {
+        let labels = [(POD_NAMESPACE_LABEL, "default"), (POD_NAME_LABEL, "web-0"), (POD_UID_LABEL, "4e11")];
+        let pod = |container: Container| serde_json::to_value(container).unwrap()["pod"].clone();
+        let app = Container::new("1", "app", 1).with_labels(Labels::from_iter(labels));
+        let expected = json!({"namespace": "default", "name": "web-0", "uid": "4e11", "sandbox": false});
+        assert_eq!(pod(app), expected);
+        let labels = labels.into_iter().chain([(SANDBOX_LABEL, "")]);
+        let sandbox = Container::new("2", "2", 2).with_labels(Labels::from_iter(labels));
+        assert_eq!(pod(sandbox)["sandbox"], json!(true));
+        let text = serde_json::to_string(&Container::new("3", "lone", 3)).unwrap();
+        assert!(!text.contains("pod"), "{text}");
+    }
+
+    #[test]
+    fn an_update_contains_the_former_values_of_what_changed() {
+        let was = |was: Container, now: Container| {
+            let (container, was) = (Arc::new(now), Arc::new(was));
+            serde_json::to_value(event(EventKind::Updated { container, was })).unwrap()["was"].clone()
+        };
+        assert_eq!(was(web().with_name("old"), web()), json!({"name": "old"}));
+        assert_eq!(was(web(), web().with_health(Health::Starting)), json!({"health": null}));
+        let moved = web().with_labels(Labels::default());
+        assert_eq!(was(moved, web()), json!({"project": "", "labels": {}}));
+        assert_eq!(
+            was(whole(), web().with_name("new")),
+            json!({
+                "name": "web", "image": {"name": "nginx:1.27", "id": "sha256:1"}, "health": "healthy",
+                "oom_killed": true, "restart_count": 2,
+                "networks": [{"name": "shop_default", "ipv4": "172.18.0.2"}],
+                "ports": [
+                    {"private": 80, "protocol": "tcp"},
+                    {"private": 80, "protocol": "tcp", "public": 8080, "address": "0.0.0.0"},
+                ],
+            })
+        );
+    }
+
+    #[test]
+    fn what_was_written_is_read_again() {
+        let (container, was) = (Arc::new(whole().with_health(None)), Arc::new(whole().with_name("old")));
+        let mut identity = EngineIdentity::new("docker.com", "unix:///run/docker.sock");
+        identity.pid = Some(7);
+        let engine = Some(Arc::new(identity));
+        for kind in [
+            EventKind::Started(was.clone()),
+            EventKind::Exited { container: container.clone(), code: None },
+            EventKind::Exited { container: container.clone(), code: Some(-1) },
+            EventKind::Paused(container.clone()),
+            EventKind::Unpaused(container.clone()),
+            EventKind::Updated { container, was },
+            EventKind::Synced { containers: 2, unresolved: 1 },
+            EventKind::Lagged { missed: 3 },
+            EventKind::Disconnected { error: Arc::new(EngineError::new(ErrorKind::Failed, "gone")) },
+        ] {
+            let written = event(kind).with_engine(engine.clone());
+            let text = serde_json::to_string(&written).unwrap();
+            let read: Event = serde_json::from_str(&text).unwrap();
+            assert_eq!(format!("{read:?}"), format!("{written:?}"), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_or_wrong_is_named() {
+        for (text, expected) in [
+            (r#"{"event":"paused","time":"2026-01-31T12:00:00Z"}"#, "missing field `container`"),
+            (r#"{"event":"odd","time":"2026-01-31T12:00:00Z"}"#, "unknown kind of event 'odd'"),
+            (r#"{"event":"odd","time":"noon"}"#, "noon"),
+            (r#"{"event":"synced","time":"2026-01-31T12:00:00Z"}"#, "missing field `containers`"),
+        ] {
+            let error = serde_json::from_str::<Event>(text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+        let unknown: Value = json!({"id": "1", "name": "a", "pid": 1, "later": [7], "started_at": null});
+        assert_eq!(serde_json::from_value::<Container>(unknown).unwrap(), Container::new("1", "a", 1));
+    }
+
+    #[test]
+    fn a_time_out_of_range_becomes_the_nearest_in_range() {
+        let far = SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 50);
+        assert_eq!(serde_json::to_value(Time(far)).unwrap(), json!(jiff::Timestamp::MAX.to_string()));
+    }
+}
