@@ -2,8 +2,7 @@
 //! host, and nothing of it is touched. What stays are the empty folders `/run/containerd/s` and `/run/docker/plugins`,
 //! whose places containerd's shims and dockerd know by heart, and which the host's own engines may be using.
 //!
-//! [`Packages`] gets and unpacks them, [`Installation`] finds their programs, [`Docker`], [`Podman`] and [`Containerd`],
-//! which runs pods too, run one.
+//! [`Packages`] gets and unpacks them, [`Installation`] finds their programs, [`PrivateEngine`] runs one.
 
 mod cgroups;
 pub mod check;
@@ -22,18 +21,17 @@ mod mounts;
 mod owner;
 mod packages;
 mod podman;
+mod private;
 mod processes;
 mod test_image;
 
-pub use containerd::Containerd;
 pub use cri::PAUSE_IMAGE;
-pub use docker::{DaemonFlags, Docker, DockerOptions, DockerVersion};
 pub use engine::{Engine, EngineKind, Release};
 pub use http::Response;
 pub use installation::{GivenPrograms, Installation};
 pub use instance::Marker;
 pub(crate) use instance::clear_all_of_this_process;
 pub use packages::Packages;
-pub use podman::Podman;
+pub use private::{Options, PrivateEngine};
 pub(crate) use processes::Pinned;
 pub use test_image::{TEST_COMMAND, TEST_IMAGE, root_file_system};

@@ -24,7 +24,7 @@ enum Command {
     Test(test::Options),
     /// Formatting, lints, documentation, licences and features: what needs nothing to run
     Lint(test::Choice),
-    /// Find phrases in comments, texts and documents that technical English has plainer words for
+    /// Find phrases in code and documents that technical English has plainer words for
     Words(words::Options),
     /// The scenarios against real engines
     Integration(integration::Options),

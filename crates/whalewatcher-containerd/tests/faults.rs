@@ -2,157 +2,86 @@
 //! not happened.
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
-use std::collections::HashSet;
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use whalewatcher_containerd::Client;
-use whalewatcher_core::{Backoff, EventKind, Portfolio, Settings, Subscription, WatchHandle, watch_with};
 use whalewatcher_testkit::containerd::Server;
-use whalewatcher_testkit::proxy::{Direction, Fault, Proxy, Refusal};
+use whalewatcher_testkit::faulty::{Limits, absences, cuts, silences};
+use whalewatcher_testkit::proxy::{Fault, Proxy};
 
-/// The limit for each step of a test.
-const PATIENCE: Duration = Duration::from_secs(120);
-/// The time limit of the watcher's calls.
-const LIMIT: Duration = Duration::from_millis(500);
-/// The silence after which the event stream is probed.
-const SILENCE: Duration = Duration::from_millis(100);
+type Stage = whalewatcher_testkit::faulty::Stage<Server, Client>;
 
-/// An engine behind a proxy, a watcher, and a subscriber's fold.
-struct Stage {
-    server: Server,
-    proxy: Proxy,
-    watching: WatchHandle<Client>,
-    events: Subscription,
-    fold: Portfolio,
-    /// All lives that there were, by ID and PID.
-    lives: HashSet<(String, u32)>,
-    begun: HashSet<(String, u32)>,
-    ended: HashSet<(String, u32)>,
+const LIMITS: Limits =
+    Limits { answer: Duration::from_millis(500), silence: Duration::from_millis(100), audits: None };
+
+async fn begin() -> Stage {
+    let server = Server::builder().start().unwrap();
+    for id in ["stays", "shop/goes", "shop/restarts"] {
+        server.run(id).unwrap();
+    }
+    Stage::begin(server, Proxy::builder(), |endpoint| Client::new(endpoint).unwrap(), LIMITS).await
 }
 
-impl Stage {
-    async fn begin() -> Self {
-        let server = Server::builder().start().unwrap();
-        for id in ["stays", "shop/goes", "shop/restarts"] {
-            server.run(id).unwrap();
-        }
-        let proxy = Proxy::builder().upstream(server.endpoint()).start().unwrap();
-        let settings = Settings::default()
-            .with_backoff(Backoff::default().with_delays(Duration::from_millis(1), Duration::from_millis(10)))
-            .with_limits(LIMIT, LIMIT, LIMIT)
-            .with_probes(SILENCE, LIMIT)
-            .with_audits(None);
-        let watching = watch_with(Client::new(proxy.endpoint()).unwrap(), settings);
-        let (fold, events) = watching.subscribe();
-        let (lives, begun, ended) = Default::default();
-        let mut stage = Self { server, proxy, watching, events, fold, lives, begun, ended };
-        stage.note_lives();
-        stage.settled("before any fault").await;
-        stage
-    }
+/// Changes containers in all ways.
+fn change(stage: &mut Stage) {
+    stage.drive(|server| {
+        server.pause("stays").unwrap();
+        server.exit("shop/goes", 0).unwrap();
+        server.remove("shop/restarts").unwrap();
+        server.run("shop/restarts").unwrap();
+        server.run("new/comes").unwrap();
+    });
+}
 
-    fn note_lives(&mut self) {
-        self.lives.extend(self.server.truth().into_iter().map(|alive| (alive.key, alive.pid)));
-    }
+/// Asserts that exactly the changes are reported.
+async fn assert_changed(stage: &mut Stage, fault: &str) {
+    let reported = stage.settled().await;
+    let expected = [
+        "exited shop/goes",
+        "exited shop/restarts",
+        "paused stays",
+        "started new/comes",
+        "started shop/restarts",
+    ];
+    assert_eq!(reported, expected, "{fault}");
+}
 
-    /// Changes containers in all ways.
-    fn change(&mut self) {
-        self.server.pause("stays").unwrap();
-        self.server.exit("shop/goes", 0).unwrap();
-        self.server.remove("shop/restarts").unwrap();
-        self.server.run("shop/restarts").unwrap();
-        self.server.run("new/comes").unwrap();
-        self.note_lives();
-    }
-
-    fn is_true(&self) -> bool {
-        let portfolio = self.watching.portfolio();
-        let truth = self.server.truth();
-        self.watching.status().is_live()
-            && portfolio == self.fold
-            && portfolio.total() == truth.len()
-            && truth.iter().all(|alive| {
-                let known = portfolio.by_id(&alive.key);
-                known.is_some_and(|known| (known.pid(), known.paused()) == (alive.pid, alive.paused))
-            })
-    }
-
-    /// Reads events until the portfolio is true.
-    async fn settled(&mut self, fault: &str) {
-        let settling = async {
-            while !self.is_true() {
-                let event = self.events.next().await.expect("the subscription goes on");
-                self.fold.apply(&event.kind);
-                let Some(container) = event.container() else { continue };
-                let life = (container.id().to_string(), container.pid());
-                assert!(self.lives.contains(&life), "{fault}: {event}, but there never was such a life");
-                match &event.kind {
-                    EventKind::Started(_) => assert!(self.begun.insert(life), "{fault}: {event} again"),
-                    EventKind::Exited { .. } => assert!(self.ended.insert(life), "{fault}: {event} again"),
-                    _ => {}
-                }
-            }
-        };
-        let settled = timeout(PATIENCE, settling).await;
-        let status = self.watching.status();
-        assert!(settled.is_ok(), "{fault}: {:?} instead of {:?}, {status}", self.fold, self.server.truth());
-    }
-
-    /// Changes containers during the fault, which lasts as long as it takes to be noticed.
-    async fn survives(mut self, fault: Fault) {
-        let name = fault.to_string();
-        self.proxy.inject(fault).unwrap();
-        self.change();
-        // A fault that is never noticed must do no harm either.
-        sleep(2 * SILENCE + LIMIT).await;
-        self.proxy.heal().unwrap();
-        self.settled(&name).await;
-        self.server.exit("new/comes", 0).unwrap();
-        self.settled(&name).await;
-    }
+/// Changes containers during the fault, which lasts as long as it takes to be noticed.
+async fn survives(mut stage: Stage, fault: Fault) {
+    let name = fault.to_string();
+    stage.inject(fault);
+    change(&mut stage);
+    // A fault that is never noticed must do no harm either.
+    sleep(2 * LIMITS.silence + LIMITS.answer).await;
+    stage.proxy.heal().unwrap();
+    assert_changed(&mut stage, &name).await;
+    stage.drive(|server| server.exit("new/comes", 0).unwrap());
+    assert_eq!(stage.settled().await, ["exited new/comes"], "{name}");
 }
 
 #[tokio::test]
 async fn a_connection_may_end_after_any_number_of_bytes() {
-    for bytes in [0, 1, 9, 30, 100, 300, 1_000, 3_000, 10_000] {
-        for fault in [Fault::cut_after(bytes), Fault::reset_after(bytes)] {
-            for direction in [Direction::ToClient, Direction::ToEngine] {
-                let mut stage = Stage::begin().await;
-                let name = fault.to_string();
-                stage.proxy.inject(fault.clone().toward(direction).times(3)).unwrap();
-                stage.change();
-                stage.settled(&name).await;
-            }
-        }
+    for fault in cuts() {
+        let mut stage = begin().await;
+        stage.inject(fault.clone());
+        change(&mut stage);
+        assert_changed(&mut stage, &fault.to_string()).await;
     }
 }
 
 #[tokio::test]
 async fn a_connection_may_be_dead_slow_or_silent() {
-    for fault in [
-        Fault::stall(),
-        Fault::stall().toward(Direction::ToClient),
-        Fault::stall().toward(Direction::ToEngine),
-        Fault::swallow(),
-        Fault::black_hole(),
-        Fault::delay(Duration::from_millis(20)),
-        Fault::drip(7, Duration::from_millis(1)),
-    ] {
-        Stage::begin().await.survives(fault).await;
+    for fault in silences() {
+        survives(begin().await, fault).await;
     }
 }
 
 #[tokio::test]
 async fn an_engine_may_be_gone_or_its_socket_replaced() {
-    for fault in [
-        Fault::refuse(Refusal::Closed),
-        Fault::refuse(Refusal::Gone),
-        Fault::replace_socket(true),
-        Fault::replace_socket(false),
-    ] {
-        let stage = Stage::begin().await;
+    for fault in absences() {
+        let stage = begin().await;
         stage.server.disconnect_all();
-        stage.survives(fault).await;
+        survives(stage, fault).await;
     }
 }

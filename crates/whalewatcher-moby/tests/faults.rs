@@ -2,19 +2,14 @@
 //! has changed, and nothing that has not happened.
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::time::timeout;
-use whalewatcher_core::{
-    Backoff, Event, EventKind, Portfolio, Settings, StatusFollower, Subscription, WatchHandle, watch_with,
-};
 use whalewatcher_moby::Client;
 use whalewatcher_testkit::docker::Server;
-use whalewatcher_testkit::proxy::{
-    Direction, Family, Fault, FaultId, FaultKind, Proxy, RandomFaults, Refusal,
-};
+use whalewatcher_testkit::faulty::Limits;
+use whalewatcher_testkit::proxy::{Direction, Family, Fault, FaultKind, Proxy, RandomFaults, Refusal};
 
 /// No step takes as long unless it hangs.
 const TIMEOUT: Duration = Duration::from_secs(120);
@@ -26,159 +21,42 @@ const SILENCE: Duration = Duration::from_millis(200);
 /// The requests that a watcher makes.
 const REQUESTS: [&str; 6] = ["/_ping", "/version", "/info", "/containers/json", "/events", "/json HTTP"];
 
-/// The difference that [`Stage::change`] makes.
+/// The difference that [`change`] makes.
 const DIFFERENCE: [&str; 5] =
     ["exited goes", "exited restarts", "paused stays", "started comes", "started restarts"];
 
-/// An engine, a proxy before it, a watcher of the proxy, and the fold of the events that its subscriber receives.
-struct Stage {
-    server: Server,
-    proxy: Proxy,
-    watching: WatchHandle<Client>,
-    status: StatusFollower,
-    events: Subscription,
-    fold: Portfolio,
-    /// All lives that the engine ever had, by ID and PID.
-    lives: HashSet<(String, u32)>,
-    begun: HashSet<(String, u32)>,
-    ended: HashSet<(String, u32)>,
+type Stage = whalewatcher_testkit::faulty::Stage<Server, Client>;
+
+async fn begin() -> Stage {
+    begin_with(Proxy::builder(), None).await
 }
 
-impl Stage {
-    async fn begin() -> Self {
-        Self::begin_with(Proxy::builder(), None).await
+async fn begin_with(proxy: whalewatcher_testkit::proxy::Builder, audits: Option<Duration>) -> Stage {
+    // Newer than this client, so that every kind of request is made.
+    let server = Server::builder().api_versions("1.60", "1.24").start().unwrap();
+    let limits = Limits { answer: LIMIT, silence: SILENCE, audits };
+    let mut stage = Stage::begin(server, proxy, |endpoint| Client::new(endpoint).unwrap(), limits).await;
+    for name in ["stays", "goes", "restarts"] {
+        stage.drive(|server| drop(server.run(name).unwrap()));
     }
+    assert_eq!(stage.settled().await, ["started goes", "started restarts", "started stays"]);
+    stage
+}
 
-    async fn begin_with(proxy: whalewatcher_testkit::proxy::Builder, audits: Option<Duration>) -> Self {
-        // Newer than this client, so that every kind of request is made.
-        let server = Server::builder().api_versions("1.60", "1.24").start().unwrap();
-        let proxy = proxy.upstream(server.endpoint()).start().unwrap();
-        let backoff = Backoff::default().with_delays(Duration::from_millis(1), Duration::from_millis(10));
-        let settings = Settings::default()
-            .with_backoff(backoff)
-            .with_limits(LIMIT, LIMIT, LIMIT)
-            .with_probes(SILENCE, LIMIT)
-            .with_audits(audits);
-        let watching = watch_with(Client::new(proxy.endpoint()).unwrap(), settings);
-        let (fold, events) = watching.subscribe();
-        let status = watching.follow_status();
-        let (lives, begun, ended) = Default::default();
-        let mut stage = Self { server, proxy, watching, status, events, fold, lives, begun, ended };
-        for name in ["stays", "goes", "restarts"] {
-            stage.drive(|server| drop(server.run(name).unwrap()));
-        }
-        assert_eq!(stage.settled().await, ["started goes", "started restarts", "started stays"]);
-        stage
-    }
-
-    fn inject(&self, fault: Fault) -> FaultId {
-        self.proxy.inject(fault).unwrap()
-    }
-
-    /// Changes something at the engine.
-    fn drive(&mut self, act: impl FnOnce(&Server)) {
-        act(&self.server);
-        self.lives.extend(self.server.truth().into_iter().map(|alive| (alive.id, alive.pid)));
-    }
-
-    /// Makes a change of each kind.
-    fn change(&mut self) {
-        self.drive(|server| {
-            server.pause("stays").unwrap();
-            server.exit("goes", 0).unwrap();
-            server.restart("restarts").unwrap();
-            server.run("comes").unwrap();
-        });
-    }
-
-    /// Waits until the watcher reports that it is disconnected.
-    async fn until_reported_disconnected(&mut self) {
-        let reported = async {
-            loop {
-                let event = self.events.next().await.expect("the subscription goes on");
-                assert!(event.container().is_none(), "nothing has changed: {event}");
-                if matches!(event.kind, EventKind::Disconnected { .. }) {
-                    return;
-                }
-            }
-        };
-        timeout(TIMEOUT, reported).await.expect("the fault is detected in time");
-    }
-
-    /// Returns the events of containers up to the moment at which the portfolio is true, sorted.
-    async fn settled(&mut self) -> Vec<String> {
-        let mut reported = Vec::new();
-        let settling = async {
-            loop {
-                let status = self.status.status();
-                let live = status.is_live() && status.unresolved.is_empty();
-                if live && self.watching.portfolio() == self.fold && self.is_true() {
-                    return;
-                }
-                tokio::select! {
-                    event = self.events.next() => {
-                        let event = event.expect("the subscription goes on");
-                        self.take(&event);
-                        if let Some(container) = event.container() {
-                            reported.push(format!("{} {}", event.kind.name(), container.name()));
-                        }
-                    }
-                    _ = self.status.changed() => {}
-                }
-            }
-        };
-        if timeout(TIMEOUT, settling).await.is_err() {
-            let (status, truth) = (self.watching.status(), self.server.truth());
-            panic!(
-                "does not settle: {status}, reported {reported:?}, true is {truth:?}, {:?}",
-                self.proxy.stats()
-            );
-        }
-        reported.sort();
-        reported
-    }
-
-    /// Whether the fold of all events equals the truth.
-    fn is_true(&self) -> bool {
-        let truth = self.server.truth();
-        truth.len() == self.fold.total()
-            && truth.iter().all(|alive| {
-                self.fold.by_id(&alive.id).is_some_and(|known| {
-                    (known.pid(), known.paused(), known.name())
-                        == (alive.pid, alive.paused, alive.name.as_str())
-                })
-            })
-    }
-
-    /// Checks that an event has happened and was not reported before.
-    fn take(&mut self, event: &Event) {
-        self.fold.apply(&event.kind);
-        let Some(container) = event.container() else { return };
-        let life = (container.id().to_string(), container.pid());
-        match &event.kind {
-            // Too short to be seen: no PID is known.
-            EventKind::Started(container) if container.pid() == 0 => {}
-            EventKind::Exited { container, .. } if container.pid() == 0 => {}
-            EventKind::Started(_) => {
-                assert!(self.lives.contains(&life), "this life never existed: {event}");
-                assert!(self.begun.insert(life), "reported again: {event}");
-            }
-            EventKind::Exited { .. } => {
-                assert!(self.begun.contains(&life), "never begun: {event}");
-                let alive =
-                    |alive: &whalewatcher_testkit::docker::Alive| (alive.id.clone(), alive.pid) == life;
-                assert!(!self.server.truth().iter().any(alive), "still alive: {event}");
-                assert!(self.ended.insert(life), "reported again: {event}");
-            }
-            _ => assert!(self.begun.contains(&life) && !self.ended.contains(&life), "not alive: {event}"),
-        }
-    }
+/// Makes a change of each kind.
+fn change(stage: &mut Stage) {
+    stage.drive(|server| {
+        server.pause("stays").unwrap();
+        server.exit("goes", 0).unwrap();
+        server.restart("restarts").unwrap();
+        server.run("comes").unwrap();
+    });
 }
 
 #[tokio::test]
 async fn without_a_fault_all_changes_are_reported() {
-    let mut stage = Stage::begin().await;
-    stage.change();
+    let mut stage = begin().await;
+    change(&mut stage);
     assert_eq!(stage.settled().await, DIFFERENCE);
     assert_eq!(stage.watching.status().counters.connects, 1);
 }
@@ -186,13 +64,13 @@ async fn without_a_fault_all_changes_are_reported() {
 #[tokio::test]
 async fn connections_cut_or_reset_are_replaced() {
     for (proxy, reset) in [(Proxy::builder(), false), (Proxy::builder().listen_tcp(), true)] {
-        let mut stage = Stage::begin_with(proxy, None).await;
+        let mut stage = begin_with(proxy, None).await;
         if reset {
             stage.proxy.reset_all();
         } else {
             stage.proxy.cut_all();
         }
-        stage.change();
+        change(&mut stage);
         assert_eq!(stage.settled().await, DIFFERENCE);
         stage.inject(Fault::cut_after(0).only_existing());
         stage.until_reported_disconnected().await;
@@ -203,9 +81,9 @@ async fn connections_cut_or_reset_are_replaced() {
 #[tokio::test]
 async fn an_event_stream_cut_at_any_byte_loses_nothing() {
     for after in [0, 1, 3, 10, 100, 300, 500, 700, 1000, 1500, 2000] {
-        let mut stage = Stage::begin().await;
+        let mut stage = begin().await;
         stage.inject(Fault::cut_after(after).on_requests("/events").times(1));
-        stage.change();
+        change(&mut stage);
         assert_eq!(stage.settled().await, DIFFERENCE, "cut after {after} bytes");
     }
 }
@@ -214,11 +92,11 @@ async fn an_event_stream_cut_at_any_byte_loses_nothing() {
 async fn recovers_wherever(make: impl Fn(u64) -> Fault) {
     for request in REQUESTS {
         for after in [0, 17, 130, 300, 600] {
-            let mut stage = Stage::begin().await;
+            let mut stage = begin().await;
             let fault = make(after).on_requests(request).times(1);
             let id = stage.inject(fault.clone());
             stage.proxy.cut_all();
-            stage.change();
+            change(&mut stage);
             assert_eq!(stage.settled().await, DIFFERENCE, "{fault}");
             assert!(after > 0 || stage.proxy.stats().hits_of(id) == 1, "{fault}");
             // The watch goes on.
@@ -249,11 +127,11 @@ async fn any_answer_may_be_malformed() {
 async fn any_request_may_be_answered_with_an_error() {
     for request in REQUESTS {
         for status in [400, 500, 503] {
-            let mut stage = Stage::begin().await;
+            let mut stage = begin().await;
             let fault = Fault::answer(status, r#"{"message":"out of luck"}"#).on_requests(request).times(2);
             let id = stage.inject(fault.clone());
             stage.proxy.cut_all();
-            stage.change();
+            change(&mut stage);
             assert_eq!(stage.settled().await, DIFFERENCE, "{fault}");
             assert!(stage.proxy.stats().hits_of(id) > 0, "{fault}");
         }
@@ -263,11 +141,11 @@ async fn any_request_may_be_answered_with_an_error() {
 #[tokio::test]
 async fn an_engine_that_refuses_connections_for_a_while_is_found_again() {
     for how in [Refusal::Closed, Refusal::Gone] {
-        let mut stage = Stage::begin().await;
+        let mut stage = begin().await;
         stage.inject(Fault::refuse(how));
         stage.proxy.cut_all();
         stage.until_reported_disconnected().await;
-        stage.change();
+        change(&mut stage);
         assert!(stage.watching.portfolio() == stage.fold, "as last known");
         stage.proxy.heal().unwrap();
         assert_eq!(stage.settled().await, DIFFERENCE);
@@ -277,9 +155,9 @@ async fn an_engine_that_refuses_connections_for_a_while_is_found_again() {
 #[tokio::test]
 async fn a_socket_may_be_replaced() {
     for cut in [false, true] {
-        let mut stage = Stage::begin().await;
+        let mut stage = begin().await;
         stage.inject(Fault::replace_socket(cut));
-        stage.change();
+        change(&mut stage);
         assert_eq!(stage.settled().await, DIFFERENCE);
         stage.proxy.cut_all();
         assert!(stage.settled().await.is_empty());
@@ -288,12 +166,12 @@ async fn a_socket_may_be_replaced() {
 
 #[tokio::test]
 async fn a_black_hole_is_detected() {
-    let mut stage = Stage::begin().await;
+    let mut stage = begin().await;
     let hole = stage.inject(Fault::black_hole());
     stage.proxy.cut_all();
     stage.until_reported_disconnected().await;
     timeout(TIMEOUT, stage.proxy.until_hit(hole, 2)).await.expect("the watcher tries again");
-    stage.change();
+    change(&mut stage);
     stage.proxy.heal().unwrap();
     assert_eq!(stage.settled().await, DIFFERENCE);
 }
@@ -305,9 +183,9 @@ async fn a_slow_link_loses_nothing() {
         Fault::delay(Duration::from_millis(20)).toward(Direction::ToEngine),
         Fault::drip(100, Duration::from_millis(1)),
     ] {
-        let mut stage = Stage::begin().await;
+        let mut stage = begin().await;
         let id = stage.inject(fault.clone());
-        stage.change();
+        change(&mut stage);
         assert_eq!(stage.settled().await, DIFFERENCE, "{fault}");
         stage.proxy.cut_all();
         assert!(stage.settled().await.is_empty(), "{fault}");
@@ -318,9 +196,9 @@ async fn a_slow_link_loses_nothing() {
 #[tokio::test]
 async fn a_stalled_event_stream_is_detected_while_requests_work() {
     for fault in [Fault::stall(), Fault::swallow(), Fault::stall().toward(Direction::ToClient)] {
-        let mut stage = Stage::begin().await;
+        let mut stage = begin().await;
         let fault = stage.inject(fault.on_requests("/events").times(1));
-        stage.change();
+        change(&mut stage);
         assert_eq!(stage.settled().await, DIFFERENCE);
         let connects = stage.watching.status().counters.connects;
         assert!(connects > 1 && stage.proxy.stats().hits_of(fault) == 1, "by another connection");
@@ -330,10 +208,10 @@ async fn a_stalled_event_stream_is_detected_while_requests_work() {
 #[tokio::test]
 async fn a_dead_link_is_detected_in_silence() {
     for fault in [Fault::stall(), Fault::swallow()] {
-        let mut stage = Stage::begin().await;
+        let mut stage = begin().await;
         stage.inject(fault);
         stage.until_reported_disconnected().await;
-        stage.change();
+        change(&mut stage);
         stage.proxy.heal().unwrap();
         assert_eq!(stage.settled().await, DIFFERENCE);
     }
@@ -343,9 +221,9 @@ async fn a_dead_link_is_detected_in_silence() {
 async fn lost_events_are_detected() {
     // As many as there are of each; later replays may contain them.
     for (lost, times) in [("\"die\"", 2), ("\"start\"", 2), ("\"pause\"", 1), ("", 5)] {
-        let mut stage = Stage::begin_with(Proxy::builder(), Some(Duration::from_millis(300))).await;
+        let mut stage = begin_with(Proxy::builder(), Some(Duration::from_millis(300))).await;
         let fault = stage.inject(Fault::drop_events(lost).times(times));
-        stage.change();
+        change(&mut stage);
         assert_eq!(stage.settled().await, DIFFERENCE, "without {lost}");
         let counters = stage.watching.status().counters;
         assert_eq!(stage.proxy.stats().hits_of(fault), times, "without {lost}");
@@ -363,9 +241,9 @@ async fn repeated_and_late_events_change_nothing() {
         Fault::delay_events("\"start\""),
         Fault::delay_events("\"pause\""),
     ] {
-        let mut stage = Stage::begin().await;
+        let mut stage = begin().await;
         let id = stage.inject(fault.clone());
-        stage.change();
+        change(&mut stage);
         // The last one may wait for another.
         timeout(TIMEOUT, stage.proxy.until_hit(id, 1)).await.expect("the fault has an effect");
         stage.proxy.heal().unwrap();
@@ -384,7 +262,7 @@ async fn after_random_faults_the_portfolio_is_true() {
 /// Injects four faults, and returns how many had an effect.
 #[allow(clippy::print_stdout, reason = "shown if the test fails")]
 async fn after_random_faults(seed: u64) -> u32 {
-    let mut stage = Stage::begin_with(Proxy::builder(), Some(Duration::from_millis(300))).await;
+    let mut stage = begin_with(Proxy::builder(), Some(Duration::from_millis(300))).await;
     // Faults that only a time limit detects are rarer, because they take that long.
     let mut faults = RandomFaults::new(seed)
         .weight(Family::Cut, 5)

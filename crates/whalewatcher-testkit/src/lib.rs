@@ -10,8 +10,12 @@ pub mod containerd;
 pub mod cri;
 #[cfg(feature = "docker")]
 pub mod docker;
+#[cfg(any(feature = "containerd", feature = "docker"))]
+pub mod dropping;
 #[cfg(feature = "containerd")]
 pub mod endless;
+#[cfg(feature = "proxy")]
+pub mod faulty;
 #[cfg(any(feature = "containerd", feature = "docker"))]
 mod gate;
 #[cfg(feature = "containerd")]

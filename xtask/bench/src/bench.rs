@@ -2,7 +2,10 @@
 
 use anyhow::Result;
 
-use crate::figure::Figure;
+use whalewatcher_bench::figure::Figure;
+use whalewatcher_drivers::{containerd, docker};
+
+use crate::real::Cri;
 use crate::{harm, latency, reading, ready, rest, scale, writing};
 
 /// Measures one thing, at several sizes.
@@ -52,13 +55,13 @@ pub(crate) const ALL: &[Bench] = &[
         name: "ready-containerd",
         about: "the same of a real containerd",
         long: false,
-        run: ready::containerd,
+        run: |effort| ready::without_floor::<containerd::Driver>("ready-containerd", effort),
     },
     Bench {
         name: "ready-cri",
         about: "the same of pods and containers on the CRI of a real containerd",
         long: false,
-        run: ready::cri,
+        run: |effort| ready::without_floor::<Cri>("ready-cri", effort),
     },
     Bench {
         name: "latency-docker",
@@ -70,15 +73,20 @@ pub(crate) const ALL: &[Bench] = &[
         name: "harm-docker",
         about: "inspections and a real dockerd's CPU for many short lives",
         long: false,
-        run: harm::docker,
+        run: |effort| harm::run::<docker::Driver>("harm-docker", effort),
     },
     Bench {
         name: "harm-containerd",
         about: "the same of a real containerd",
         long: false,
-        run: harm::containerd,
+        run: |effort| harm::run::<containerd::Driver>("harm-containerd", effort),
     },
-    Bench { name: "harm-cri", about: "the same of pods, by CRI", long: false, run: harm::cri },
+    Bench {
+        name: "harm-cri",
+        about: "the same of pods, by CRI",
+        long: false,
+        run: |effort| harm::run::<Cri>("harm-cri", effort),
+    },
     Bench {
         name: "rest",
         about: "wake-ups, CPU and requests while nothing happens to 100 containers of a real dockerd",

@@ -2,27 +2,36 @@
 
 use std::fmt::Write as _;
 
-use serde::Serialize;
-use whalewatcher_bench::sample::Sample;
+use serde::{Deserialize, Serialize};
+
+use crate::sample::Sample;
 
 /// One line of the table.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Figure {
-    pub(crate) bench: &'static str,
-    pub(crate) what: String,
-    pub(crate) unit: Unit,
-    pub(crate) measured: Sample,
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Figure {
+    /// Its bench.
+    pub bench: String,
+    /// What was measured.
+    pub what: String,
+    /// Of all numbers.
+    pub unit: Unit,
+    /// The numbers.
+    pub measured: Sample,
     /// The least that the engine or the machine makes anyone pay.
-    pub(crate) floor: Option<Sample>,
+    pub floor: Option<Sample>,
     /// How many times the floor: of what was measured side by side.
-    pub(crate) ratio: Option<Sample>,
-    pub(crate) aim: Option<Aim>,
-    pub(crate) met: Option<bool>,
+    pub ratio: Option<Sample>,
+    /// What is wanted.
+    pub aim: Option<Aim>,
+    /// Whether it is so.
+    pub met: Option<bool>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+/// What numbers are of.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Unit {
+#[allow(missing_docs, reason = "units are what they are")]
+pub enum Unit {
     Nanoseconds,
     Milliseconds,
     Seconds,
@@ -32,29 +41,35 @@ pub(crate) enum Unit {
 }
 
 /// What is wanted of a figure.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Aim {
+pub enum Aim {
     /// At most so many times the floor.
     TimesFloor(f64),
+    /// At most this.
     AtMost(f64),
+    /// At least this.
     AtLeast(f64),
 }
 
 impl Figure {
-    pub(crate) fn new(bench: &'static str, what: impl Into<String>, unit: Unit, measured: Sample) -> Self {
-        let what = what.into();
+    /// What was measured, without a floor.
+    #[must_use]
+    pub fn new(bench: &str, what: impl Into<String>, unit: Unit, measured: Sample) -> Self {
+        let (bench, what) = (bench.to_owned(), what.into());
         Self { bench, what, unit, measured, floor: None, ratio: None, aim: None, met: None }
     }
 
     /// The same, with what was measured side by side with it.
-    pub(crate) fn over(mut self, floor: Sample, ratio: Sample) -> Self {
+    #[must_use]
+    pub fn over(mut self, floor: Sample, ratio: Sample) -> Self {
         (self.floor, self.ratio) = (Some(floor), Some(ratio));
         self
     }
 
     /// The same, and whether that is so.
-    pub(crate) fn aiming_at(mut self, aim: Aim) -> Self {
+    #[must_use]
+    pub fn aiming_at(mut self, aim: Aim) -> Self {
         self.met = match aim {
             Aim::TimesFloor(times) => self.ratio.map(|ratio| ratio.median <= times),
             Aim::AtMost(most) => Some(self.measured.median <= most),
@@ -79,7 +94,7 @@ impl Figure {
             false => format!("{} ({} to {})", shown(of.median), shown(of.low), shown(of.high)),
         };
         [
-            self.bench.to_owned(),
+            self.bench.clone(),
             self.what.clone(),
             spread(&self.measured, &|value| self.unit.of(value)),
             self.floor.map(|floor| self.unit.of(floor.median)).unwrap_or_default(),
@@ -127,7 +142,8 @@ fn digits(value: f64) -> String {
 }
 
 /// All figures, in Markdown, so that documents can show them as they are.
-pub(crate) fn table(figures: &[Figure]) -> String {
+#[must_use]
+pub fn table(figures: &[Figure]) -> String {
     let head = ["bench", "what", "measured (half lie between)", "floor", "times the floor", "aim", ""];
     let rows: Vec<_> = figures.iter().map(Figure::cells).collect();
     let width = |column: usize| {

@@ -6,8 +6,8 @@ use std::pin::pin;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
-use tokio::runtime::Runtime;
 use tokio::time::timeout;
+use whalewatcher_bench::figure::{Figure, Unit};
 use whalewatcher_bench::floor::{Events, milliseconds};
 use whalewatcher_bench::sample::{Sample, quantile};
 use whalewatcher_core::{EventKind, Subscription, watch};
@@ -15,8 +15,7 @@ use whalewatcher_drivers::docker::Driver;
 use whalewatcher_moby::Client;
 
 use crate::bench::Effort;
-use crate::figure::{Figure, Unit};
-use crate::real;
+use crate::real::{self, Driver as _};
 
 const DOCKER: &str = "latency-docker";
 
@@ -39,22 +38,19 @@ struct Lags {
 }
 
 pub(crate) fn docker(effort: &Effort) -> Result<Vec<Figure>> {
-    let engine = real::docker()?;
-    let runtime = Runtime::new().context("no runtime")?;
-    runtime.block_on(async {
-        let driver = Driver::connect(&engine.docker_socket()).await?;
-        let ids = driver.run_all((0..CONTAINERS).map(real::docker_plan)).await?;
-        let watching = watch(Client::new(engine.docker_host())?);
+    real::measured(async |engine, driver: &Driver| {
+        let ids = driver.populate(0..CONTAINERS).await?;
+        let watching = watch(Client::new(engine.endpoint())?);
         watching.ready().await?;
         let (_, mut changes) = watching.subscribe();
-        let mut events = Events::new(&engine.docker_socket().display().to_string()).await?;
+        let mut events = Events::new(&engine.socket().display().to_string()).await?;
         let mut lags = Lags::default();
         for round in 0..=effort.rounds {
             if round == 1 {
                 // In the first round all is cold.
                 lags = Lags::default();
             }
-            let mut happening = pin!(change_all(&driver, &ids[..CHANGING]));
+            let mut happening = pin!(change_all(driver, &ids[..CHANGING]));
             let mut pending = CHANGING * 4;
             let mut is_over = false;
             while pending > 0 || !is_over {

@@ -1,9 +1,10 @@
-//! What the programs of the benches share. One counts every allocation, which takes time that the others must not measure;
-//! one does nothing but watch, for all that it takes is measured from outside.
+//! What the two programs of the benches share. One of them counts every allocation, which takes time that the other must not
+//! measure.
 
 pub mod cost;
+pub mod figure;
 pub mod floor;
 pub mod population;
-pub mod report;
+pub mod requests;
+pub mod rounds;
 pub mod sample;
-pub mod served;

@@ -1,9 +1,10 @@
 //! On what, and amid what, it was measured.
 
-use std::fs;
 use std::process::Command;
 use std::thread::available_parallelism;
 
+use procfs::{CpuInfo, Current as _, LoadAverage, Meminfo};
+use rustix::system::uname;
 use serde::Serialize;
 
 #[derive(Debug, Serialize)]
@@ -23,10 +24,11 @@ impl Machine {
     /// This machine, before anything is measured.
     pub(crate) fn here() -> Self {
         Self {
-            processor: entry("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown".to_owned()),
+            processor: processor().unwrap_or_else(|| "unknown".to_owned()),
             cores: available_parallelism().map_or(1, usize::from),
-            memory_gib: memory().unwrap_or_default(),
-            kernel: first_line("/proc/sys/kernel/osrelease"),
+            memory_gib: Meminfo::current()
+                .map_or(0.0, |memory| memory.mem_total as f64 / 1024.0 / 1024.0 / 1024.0),
+            kernel: uname().release().to_string_lossy().into_owned(),
             rustc: rustc().unwrap_or_else(|| "unknown".to_owned()),
             load_before: load(),
             load_after: None,
@@ -47,26 +49,12 @@ impl Machine {
     }
 }
 
-/// The value in a file of lines like `key : value`.
-fn entry(path: &str, key: &str) -> Option<String> {
-    let text = fs::read_to_string(path).ok()?;
-    let (_, value) =
-        text.lines().filter_map(|line| line.split_once(':')).find(|(found, _)| found.trim() == key)?;
-    Some(value.trim().to_owned())
-}
-
-fn memory() -> Option<f64> {
-    let kilobytes: f64 = entry("/proc/meminfo", "MemTotal")?.split(' ').next()?.parse().ok()?;
-    Some(kilobytes / 1024.0 / 1024.0)
-}
-
-fn first_line(path: &str) -> String {
-    let text = fs::read_to_string(path).unwrap_or_default();
-    text.lines().next().unwrap_or("unknown").to_owned()
-}
-
 fn load() -> f64 {
-    first_line("/proc/loadavg").split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(f64::NAN)
+    LoadAverage::current().map_or(f64::NAN, |load| load.one.into())
+}
+
+fn processor() -> Option<String> {
+    CpuInfo::current().ok()?.model_name(0).map(str::to_owned)
 }
 
 fn rustc() -> Option<String> {

@@ -7,7 +7,6 @@
 
 mod bench;
 mod engine;
-mod figure;
 mod harm;
 mod latency;
 mod machine;
@@ -15,9 +14,7 @@ mod process;
 mod reading;
 mod ready;
 mod real;
-mod requests;
 mod rest;
-mod rounds;
 mod scale;
 mod writing;
 
@@ -29,9 +26,9 @@ use std::time::SystemTime;
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 use serde_json::json;
+use whalewatcher_bench::figure::table;
 
 use bench::{ALL, Effort, chosen};
-use figure::table;
 use machine::Machine;
 
 /// Figures, each next to the least that the engine or the machine makes anyone pay
@@ -50,6 +47,9 @@ struct Arguments {
     /// Where to write the figures as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Be the process that watches this endpoint and does nothing else
+    #[arg(long, value_name = "ENDPOINT", hide = true)]
+    only_watch: Option<String>,
     /// Run only benches whose name contains one of these
     #[arg(value_name = "FILTER")]
     filters: Vec<String>,
@@ -66,6 +66,9 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
+    if let Some(endpoint) = &arguments.only_watch {
+        return rest::only_watch(endpoint);
+    }
     if arguments.list {
         for bench in ALL {
             let long = if bench.long { " (only with --large, or when it is named)" } else { "" };

@@ -1,24 +1,16 @@
 //! What other processes take of the machine, as the kernel counts it.
 
-use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use rustix::param::clock_ticks_per_second;
+use procfs::process::Process;
+use procfs::ticks_per_second;
 
 /// For how many seconds a process has computed, with its threads that have ended; in ticks of the kernel, of 10 ms.
 pub(crate) fn cpu_seconds(pid: u32) -> Result<f64> {
-    let path = format!("/proc/{pid}/stat");
-    let stat = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-    let ticks = ticks(&stat).with_context(|| format!("{path} does not report"))?;
-    Ok(ticks as f64 / clock_ticks_per_second() as f64)
-}
-
-fn ticks(stat: &str) -> Option<u64> {
-    // The program's name is in parentheses and may hold anything; these are fields 14 and 15.
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
-    Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
+    let stat = Process::new(pid.try_into()?).and_then(|process| process.stat());
+    let stat = stat.with_context(|| format!("the kernel does not report of process {pid}"))?;
+    Ok((stat.utime + stat.stime) as f64 / ticks_per_second() as f64)
 }
 
 /// What the threads that a process has now took so far.
@@ -33,11 +25,11 @@ pub(crate) struct Usage {
 impl Usage {
     /// Of a process, to the nanosecond while it sleeps.
     pub(crate) fn of(pid: u32) -> Result<Self> {
-        let folder = format!("/proc/{pid}/task");
         let mut all = Self::default();
-        for task in fs::read_dir(&folder).with_context(|| format!("cannot read {folder}"))? {
-            let task = Self::of_task(&task.context("cannot read a task")?.path())?;
-            all = Self { computed: all.computed + task.computed, wakes: all.wakes + task.wakes };
+        for task in Process::new(pid.try_into()?)?.tasks()? {
+            let task = task?;
+            all.computed += Duration::from_nanos(task.schedstat()?.sum_exec_runtime);
+            all.wakes += task.status()?.voluntary_ctxt_switches.context("a status does not report")?;
         }
         Ok(all)
     }
@@ -46,24 +38,6 @@ impl Usage {
     pub(crate) fn since(self, before: Self) -> Self {
         Self { computed: self.computed - before.computed, wakes: self.wakes - before.wakes }
     }
-
-    fn of_task(folder: &Path) -> Result<Self> {
-        let read = |name: &str| {
-            let path = folder.join(name);
-            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
-        };
-        let computed = nanoseconds(&read("schedstat")?).context("a schedstat does not report")?;
-        let wakes = sleeps(&read("status")?).context("a status does not report")?;
-        Ok(Self { computed: Duration::from_nanos(computed), wakes })
-    }
-}
-
-fn nanoseconds(schedstat: &str) -> Option<u64> {
-    schedstat.split_whitespace().next()?.parse().ok()
-}
-
-fn sleeps(status: &str) -> Option<u64> {
-    status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?.trim().parse().ok()
 }
 
 #[cfg(test)]
@@ -73,13 +47,6 @@ mod tests {
     use std::process::{Command, Stdio};
 
     use super::*;
-
-    #[test]
-    fn ticks_are_found_after_a_name_with_parentheses() {
-        let stat = "42 (a) b) S 1 42 42 0 -1 4194560 1 2 3 4 50 7 8 9 20 0 1 0 12345 999 0";
-        assert_eq!(ticks(stat), Some(57));
-        assert_eq!(ticks("42 (a) S 1"), None);
-    }
 
     #[test]
     fn computing_is_measured() {
@@ -97,20 +64,16 @@ mod tests {
     fn wake_ups_are_counted() {
         let mut child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (mut input, mut output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-        let mut letter = [0];
-        let mut echo = || {
-            input.write_all(b"x").unwrap();
-            output.read_exact(&mut letter).unwrap();
-        };
-        let stat = format!("/proc/{}/stat", child.id());
+        let process = Process::new(child.id().try_into().unwrap()).unwrap();
         let until_asleep = || {
-            while !fs::read_to_string(&stat).unwrap().contains(") S ") {
+            while process.stat().unwrap().state != 'S' {
                 std::thread::yield_now();
             }
         };
         until_asleep();
         let before = Usage::of(child.id()).unwrap();
-        echo();
+        input.write_all(b"x").unwrap();
+        output.read_exact(&mut [0]).unwrap();
         until_asleep();
         let usage = Usage::of(child.id()).unwrap().since(before);
         assert!(usage.wakes > 0 && usage.computed > Duration::ZERO, "{usage:?}");

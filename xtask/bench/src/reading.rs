@@ -14,13 +14,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 use whalewatcher_bench::cost::nanoseconds_each;
+use whalewatcher_bench::figure::{Aim, Figure, Unit};
 use whalewatcher_bench::population;
+use whalewatcher_bench::rounds::{Pair, in_turn};
 use whalewatcher_core::{Container, Portfolio, Watcher};
 
 use crate::bench::Effort;
 use crate::engine::World;
-use crate::figure::{Aim, Figure, Unit};
-use crate::rounds::{Pair, in_turn};
 
 const NAME: &str = "reading";
 const SIZES: [usize; 3] = [100, 10_000, 100_000];

@@ -2,23 +2,27 @@
 //! settings. The watcher is a process of its own, looked at from outside; its requests pass a proxy that counts.
 
 use std::env;
-use std::process::Stdio;
+use std::io::{self, Read as _};
+use std::process::{Stdio, exit};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
-use tokio::runtime::Runtime;
+use tokio::runtime::Builder;
 use tokio::time::{sleep, timeout};
+use whalewatcher_bench::figure::{Aim, Figure, Unit};
+use whalewatcher_bench::requests::counted;
 use whalewatcher_bench::sample::Sample;
+use whalewatcher_core::watch;
 use whalewatcher_drivers::docker::Driver;
+use whalewatcher_moby::Client;
 use whalewatcher_testkit::proxy::{Proxy, Stats};
 
 use crate::bench::Effort;
-use crate::figure::{Aim, Figure, Unit};
 use crate::process::Usage;
-use crate::real;
-use crate::requests::{counted, pings};
+use crate::real::{self, Driver as _};
 
 const NAME: &str = "rest";
 const CONTAINERS: usize = 100;
@@ -33,12 +37,9 @@ const CONNECTIONS: usize = 2;
 
 pub(crate) fn run(effort: &Effort) -> Result<Vec<Figure>> {
     let span = SPAN[usize::from(effort.large)];
-    let engine = real::docker()?;
-    let runtime = Runtime::new().context("no runtime")?;
-    runtime.block_on(async {
-        let driver = Driver::connect(&engine.docker_socket()).await?;
-        driver.run_all((0..CONTAINERS).map(real::docker_plan)).await?;
-        let proxy = Proxy::builder().upstream(engine.docker_host()).start()?;
+    real::measured(async |engine, driver: &Driver| {
+        driver.populate(0..CONTAINERS).await?;
+        let proxy = Proxy::builder().upstream(engine.endpoint()).start()?;
         let watcher = AtRest::start(&proxy).await?;
         ensure!(watcher.reported == CONTAINERS.to_string(), "{} containers are watched", watcher.reported);
 
@@ -60,10 +61,14 @@ struct AtRest {
 impl AtRest {
     async fn start(proxy: &Proxy) -> Result<Self> {
         let program = env::current_exe().context("cannot report where this program is")?;
-        let program = program.with_file_name("whalewatcher-bench-rest");
         let mut command = Command::new(&program);
         // The input stays open for as long as this process lives: by that it ends with this one.
-        command.arg(proxy.endpoint()).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        command
+            .arg("--only-watch")
+            .arg(proxy.endpoint())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true);
         let mut process = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
         let output = process.stdout.take().context("it has an output")?;
         let starting = async {
@@ -82,6 +87,25 @@ impl AtRest {
     }
 }
 
+/// What that process does: it watches with default settings and one subscriber until its input ends, and nothing else, so that
+/// what it costs is what watching costs.
+pub(crate) fn only_watch(endpoint: &str) -> Result<()> {
+    thread::spawn(|| -> Result<()> {
+        io::stdin().read_to_end(&mut Vec::new())?;
+        exit(0)
+    });
+    Builder::new_current_thread().enable_all().build().context("no runtime")?.block_on(async {
+        let watching = watch(Client::new(endpoint)?);
+        watching.ready().await?;
+        let (now, mut changes) = watching.subscribe();
+        println!("{}", now.total());
+        while let Some(change) = changes.next().await {
+            eprintln!("{change}");
+        }
+        bail!("the watch has ended")
+    })
+}
+
 /// Requests, by what they are for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Requests {
@@ -94,6 +118,7 @@ struct Requests {
 impl Requests {
     fn between(before: &Stats, after: &Stats) -> Self {
         let all = counted(after).since(&counted(before));
+        let pings = |stats: &Stats| stats.requests_of("/_ping");
         let checks = pings(after) - pings(before);
         let with_these = (all.lists + checks).min(all.streams);
         let others = all.inspections + all.streams - with_these + all.others - checks;

@@ -10,14 +10,14 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use tokio::sync::broadcast;
 use whalewatcher_bench::cost::computed;
+use whalewatcher_bench::figure::{Aim, Figure, Unit};
 use whalewatcher_bench::population;
+use whalewatcher_bench::rounds::of_pairs;
 use whalewatcher_bench::sample::Sample;
 use whalewatcher_core::{Container, ContainerId, Event, EventKind};
 
 use crate::bench::Effort;
 use crate::engine::World;
-use crate::figure::{Aim, Figure, Unit};
-use crate::rounds::of_pairs;
 
 const NAME: &str = "writing";
 const SIZES: [usize; 3] = [100, 10_000, 100_000];

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 use whalewatcher_core::COMPOSE_PROJECT_LABEL;
-use xtask::engines::{Containerd, TEST_COMMAND};
+use xtask::engines::{PrivateEngine, TEST_COMMAND};
 
 use crate::api::containerd::services::containers::v1::container::Runtime;
 use crate::api::containerd::services::containers::v1::containers_client::ContainersClient;
@@ -124,7 +124,7 @@ fn unless_missing<T>(result: Result<T, Status>) -> Result<(), Status> {
 
 impl Driver {
     /// Connects when something is asked for.
-    pub fn new(containerd: &Containerd) -> Result<Driver> {
+    pub fn new(containerd: &PrivateEngine) -> Result<Driver> {
         let endpoint = format!("unix://{}", containerd.socket().display());
         Ok(Driver {
             channel: Endpoint::from_shared(endpoint).context("no endpoint")?.connect_lazy(),

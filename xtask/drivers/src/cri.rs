@@ -10,7 +10,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::time::{Instant, sleep, timeout};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Response, Status};
-use xtask::engines::{Containerd, PAUSE_IMAGE, TEST_IMAGE};
+use xtask::engines::{PAUSE_IMAGE, PrivateEngine, TEST_IMAGE};
 
 use crate::EngineFailure;
 use plan::image;
@@ -82,7 +82,7 @@ fn if_there<T>(answer: Result<T>) -> Result<Option<T>> {
 
 impl Driver {
     /// Connects when something is asked for.
-    pub fn new(containerd: &Containerd) -> Result<Driver> {
+    pub fn new(containerd: &PrivateEngine) -> Result<Driver> {
         let endpoint = format!("unix://{}", containerd.socket().display());
         let channel = Endpoint::from_shared(endpoint).context("no endpoint")?.connect_lazy();
         Ok(Driver { channel, cgroup: containerd.cgroup() })

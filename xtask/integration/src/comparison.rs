@@ -1,7 +1,5 @@
 //! What must hold after every scenario, on every engine.
 
-use std::collections::BTreeMap;
-use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +13,7 @@ use whalewatcher_host::owner_of;
 use crate::fixture::Fixture;
 use crate::recorder::{LIMIT, Recorder};
 use crate::sequence::sequence;
+use crate::truth::Truth;
 use crate::watched::{Watched, Way};
 
 /// For how long nothing is announced when all has come to rest. That nothing comes can only be waited for.
@@ -37,7 +36,7 @@ impl Trouble {
 }
 
 /// Checks everything, once the engine is quiet and no more fault is at work, and returns the truth.
-pub(crate) async fn check<F: Fixture>(fixture: &F, watched: &Watched<F::Client>) -> Result<F::Truth> {
+pub(crate) async fn check<F: Fixture>(fixture: &F, watched: &Watched<F::Client>) -> Result<Truth> {
     if watched.way == Way::Faulty {
         recovered(fixture, watched).await?;
     }
@@ -87,16 +86,16 @@ async fn recovered<F: Fixture>(fixture: &F, watched: &Watched<F::Client>) -> Res
 /// Waits until the picture is what the engine says, and stays so while nothing more is announced for a while. Returns what
 /// the engine said, and what had gone wrong by then. The engine is a moment ahead, and on a busy machine events of what is
 /// over already may come after the picture looks right; whether they make sense is checked by [`sequence`].
-async fn settled<F: Fixture>(fixture: &F, watched: &Watched<F::Client>) -> Result<(F::Truth, Trouble)> {
+async fn settled<F: Fixture>(fixture: &F, watched: &Watched<F::Client>) -> Result<(Truth, Trouble)> {
     let deadline = Instant::now() + LIMIT;
     loop {
         let (reported, trouble) = (watched.recorder().len(), Trouble::of(watched));
-        let mut wrong = F::differences(&fixture.truth().await?, &watched.watching.portfolio());
+        let mut wrong = fixture.truth().await?.differences(&watched.watching.portfolio());
         wrong.extend(block_in_place(|| not_found_by_process(&watched.watching.portfolio())));
         if wrong.is_empty() {
             sleep(QUIET).await;
             let truth = fixture.truth().await?;
-            wrong = F::differences(&truth, &watched.watching.portfolio());
+            wrong = truth.differences(&watched.watching.portfolio());
             if wrong.is_empty() && (watched.recorder().len(), Trouble::of(watched)) == (reported, trouble) {
                 return Ok((truth, trouble));
             }
@@ -122,35 +121,4 @@ fn not_found_by_process(portfolio: &Portfolio) -> Vec<String> {
         }
     };
     portfolio.containers().filter_map(failure).collect()
-}
-
-/// What is different in a portfolio from what is alive, by its ID, a line each.
-pub(crate) fn differences<A>(alive: &BTreeMap<String, A>, portfolio: &Portfolio) -> Vec<String>
-where
-    A: for<'a> From<&'a Container> + PartialEq + Debug,
-{
-    let seen: BTreeMap<&str, &Container> =
-        portfolio.containers().map(|container| (&**container.id(), &**container)).collect();
-    let mut lines = Vec::new();
-    for (id, alive) in alive {
-        let Some(seen) = seen.get(id.as_str()) else {
-            lines.push(format!("{id}: alive, but not in the portfolio: {alive:?}"));
-            continue;
-        };
-        let as_seen = A::from(seen);
-        if as_seen != *alive {
-            lines.push(format!("{id}:\n      engine    {alive:?}\n      portfolio {as_seen:?}"));
-        }
-        let by_project = portfolio.project(seen.project());
-        if by_project.is_none_or(|project| project.containers().all(|other| &**other.id() != id)) {
-            lines.push(format!("{id}: not found in project '{}'", seen.project()));
-        }
-    }
-    for (id, seen) in seen.iter().filter(|(id, _)| !alive.contains_key(**id)) {
-        lines.push(format!("{id}: in the portfolio, but not alive: {:?}", A::from(seen)));
-    }
-    if portfolio.total() != alive.len() {
-        lines.push(format!("{} are alive, but the portfolio counts {}", alive.len(), portfolio.total()));
-    }
-    lines
 }

@@ -1,10 +1,8 @@
 //! containerd: what drives it, what it says is alive, and the scenarios on it.
 
-mod check;
 mod churn;
 mod fixture;
 mod scenarios;
 mod truth;
 
 pub(crate) use fixture::ContainerdFixture;
-pub(crate) use scenarios::SCENARIOS;

@@ -8,6 +8,3 @@ mod scenarios;
 mod truth;
 
 pub(crate) use fixture::CriFixture;
-pub(crate) use scenarios::SCENARIOS;
-
-use whalewatcher_cri::Client;

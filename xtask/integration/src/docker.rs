@@ -3,7 +3,6 @@
 pub(crate) mod check;
 mod chronicle;
 pub(crate) mod churn;
-pub(crate) mod counting_proxy;
 pub(crate) mod fixture;
 pub(crate) mod scenarios;
 pub(crate) mod soak;
@@ -11,4 +10,3 @@ mod trial;
 pub(crate) mod truth;
 
 pub(crate) use fixture::DockerFixture;
-pub(crate) use scenarios::SCENARIOS;

@@ -13,6 +13,7 @@ use whalewatcher_core::Counters;
 use whalewatcher_core::adapter::EngineClient;
 use whalewatcher_testkit::proxy::{Family, Fault, FaultKind, Proxy, RandomFaults};
 
+use crate::random_steps::{RandomSteps, Steps};
 use crate::watched::Watched;
 
 /// Names a file with the script of a run whose faults are to be repeated; when they hit differs all the same.
@@ -196,7 +197,7 @@ impl FaultInjector {
 
     /// Brings about the next fault and takes it back after a while; what it did stays done. After the end of a script
     /// there is none.
-    pub(crate) async fn blow<C: EngineClient>(&mut self, proxy: &Proxy, watched: &Watched<C>) -> Result<()> {
+    async fn blow<C: EngineClient>(&mut self, proxy: &Proxy, watched: &Watched<C>) -> Result<()> {
         let may_drop = self.dropped_at.is_none_or(|at| at.is_repaired_by(Compared::by(watched)));
         let Some(gust) = self.source.next(may_drop) else { return Ok(()) };
         tracing::debug!(%gust);
@@ -215,6 +216,24 @@ impl FaultInjector {
         proxy.lift(id)?;
         if matches!(gust.fault.kind(), FaultKind::DropEvents(_)) {
             self.dropped_at = Some(Compared::by(watched));
+        }
+        Ok(())
+    }
+
+    /// Brings about so many faults, each after so many transitions at least; calls `after` with the number of each.
+    pub(crate) async fn play<C: EngineClient, S: Steps>(
+        &mut self,
+        proxy: &Proxy,
+        watched: &Watched<C>,
+        churn: &RandomSteps<S>,
+        (faults, transitions_per_fault): (usize, usize),
+        mut after: impl FnMut(usize),
+    ) -> Result<()> {
+        for number in 1..=faults {
+            let transitions = churn.transitions();
+            self.blow(proxy, watched).await?;
+            after(number);
+            churn.until_transitions(transitions + transitions_per_fault).await;
         }
         Ok(())
     }

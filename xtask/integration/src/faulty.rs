@@ -1,26 +1,20 @@
 //! A watcher behind a proxy that breaks whatever concerns a connection as a whole, of an engine to whose containers
 //! things are done at random; and what has to hold each time that all has come to rest.
 
-use std::cell::Cell;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use futures_util::future::join_all;
 use whalewatcher_core::Backoff;
-use whalewatcher_core::adapter::EngineClient;
-use whalewatcher_testkit::proxy::Proxy;
 
-use crate::comparison;
-use crate::comparison::with_events;
+use crate::comparison::{self, with_events};
 use crate::fault_injector::{FaultInjector, Protocol};
-use crate::fixture::Fixture;
-use crate::fixture::settings;
-use crate::random_steps::{RandomSteps, Steps};
+use crate::fixture::{Fixture, settings};
+use crate::random_steps::{RandomSteps, seed};
 use crate::recorder::{LIMIT, Recorder};
 use crate::watched::Watched;
 
 /// How many things are done to containers at once.
-const AT_ONCE: u64 = 4;
+const AT_ONCE: usize = 4;
 
 /// How long the slow subscriber rests after each event: for good, until it is to hurry.
 const REST: Duration = LIMIT;
@@ -29,20 +23,17 @@ const REST: Duration = LIMIT;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Extent {
     /// After each of which everything is checked: those after the first are of a watcher that has recovered.
-    pub(crate) rounds: u64,
+    pub(crate) rounds: usize,
     /// In each round.
     pub(crate) faults: usize,
     /// After how many things done to containers the next fault comes, at the soonest.
     pub(crate) transitions_per_fault: usize,
 }
 
-/// Plays it on an engine behind a proxy, and returns what is to be printed.
-pub(crate) async fn run<F: Fixture, S: Steps>(
-    fixture: &F,
-    churn: &RandomSteps<S>,
-    (extent, seed): (Extent, u64),
-) -> Result<[String; 2]> {
-    let proxy = Proxy::builder().upstream(fixture.endpoint()).start()?;
+pub(crate) async fn random_faults_cause_no_false_event<F: Fixture>(fixture: &F) -> Result<()> {
+    let seed = seed(fixture)?;
+    let churn = fixture.churn(seed).await?;
+    let proxy = fixture.proxy()?;
     let limit = Duration::from_secs(1);
     // Without audits: no event vanishes from a connection that lasts.
     let settings = settings()
@@ -54,12 +45,14 @@ pub(crate) async fn run<F: Fixture, S: Steps>(
     watched.recorders.push(Recorder::start("slow", watched.watching.subscribe(), REST));
     watched.ready().await?;
     let mut injector = FaultInjector::new(seed, Protocol::Http2)?;
-    for round in 0..extent.rounds {
+    let Extent { rounds, faults, transitions_per_fault } = F::EXTENT;
+    for _ in 0..rounds {
         watched.recorders[1].rest_for(REST);
-        play_round(round, extent, &proxy, &watched, churn, &mut injector).await?;
+        let playing = injector.play(&proxy, &watched, &churn, (faults, transitions_per_fault), |_| {});
+        churn.during(AT_ONCE, playing).await?;
         proxy.heal()?;
         churn.settle().await?;
-        let checked = is_right(fixture, &watched, churn).await;
+        let checked = is_right(fixture, &watched, &churn).await;
         checked.with_context(|| format!("after these faults:{}\n", injector.script()))?;
     }
     let hits = injector.hits();
@@ -67,58 +60,30 @@ pub(crate) async fn run<F: Fixture, S: Steps>(
     let record = watched.recorder().record().clone();
     ensure!(hits > 0, "no fault had an effect");
     ensure!(counters.lagged > 0, "the slow subscriber was not slow enough");
-    Ok([
-        format!(
-            "{} transitions, {} lives, {} starts and {} exits reported; {} faults, of which {hits} had an effect",
-            churn.transitions(),
-            churn.lives().len(),
-            record.count("started"),
-            record.count("exited"),
-            injector.gusts(),
-        ),
-        format!(
-            "{} resyncs, {} retries, {} malformed, lagged {} times; {} alive in the end",
-            counters.resyncs,
-            counters.retries,
-            counters.malformed,
-            counters.lagged,
-            watched.watching.portfolio().total(),
-        ),
-    ])
-}
-
-/// Lets so many faults and several times as many transitions happen.
-async fn play_round<C: EngineClient, S: Steps>(
-    round: u64,
-    extent: Extent,
-    proxy: &Proxy,
-    watched: &Watched<C>,
-    churn: &RandomSteps<S>,
-    injector: &mut FaultInjector,
-) -> Result<()> {
-    let is_over = Cell::new(false);
-    let blowing = async {
-        let mut outcome = Ok(());
-        for _ in 0..extent.faults {
-            let transitions = churn.transitions();
-            outcome = injector.blow(proxy, watched).await;
-            if outcome.is_err() {
-                break;
-            }
-            churn.until_transitions(transitions + extent.transitions_per_fault).await;
-        }
-        is_over.set(true);
-        outcome
-    };
-    let churning = join_all((0..AT_ONCE).map(|who| churn.run(round * AT_ONCE + who, || is_over.get())));
-    tokio::join!(blowing, churning).0
+    fixture.figure(format!(
+        "{} transitions, {} lives, {} starts and {} exits reported; {} faults, of which {hits} had an effect",
+        churn.transitions(),
+        churn.lives().len(),
+        record.count("started"),
+        record.count("exited"),
+        injector.gusts(),
+    ));
+    fixture.figure(format!(
+        "{} resyncs, {} retries, {} malformed, lagged {} times; {} alive in the end",
+        counters.resyncs,
+        counters.retries,
+        counters.malformed,
+        counters.lagged,
+        watched.watching.portfolio().total(),
+    ));
+    Ok(())
 }
 
 /// Checks that the portfolio is right, that all subscribers agree, and that all events they received really happened.
-async fn is_right<F: Fixture, S: Steps>(
+async fn is_right<F: Fixture>(
     fixture: &F,
     watched: &Watched<F::Client>,
-    churn: &RandomSteps<S>,
+    churn: &RandomSteps<F::Steps>,
 ) -> Result<()> {
     comparison::check(fixture, watched).await?;
     for recorder in &watched.recorders {

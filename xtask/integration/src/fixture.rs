@@ -1,37 +1,55 @@
 //! A private engine for scenarios, and watchers of it: one trait, implemented for each kind of engine.
 
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use anyhow::{Context as _, Result};
 use tokio::task::block_in_place;
 use whalewatcher_core::adapter::EngineClient;
 use whalewatcher_core::{Portfolio, Settings, watch_with};
 use whalewatcher_drivers::EngineFailure;
+use whalewatcher_testkit::proxy::Proxy;
+use xtask::engines::{EngineKind, PrivateEngine};
 
+use crate::comparison;
+use crate::faulty::Extent;
+use crate::random_steps::{RandomSteps, Steps};
+use crate::scenario::Scenario;
+use crate::truth::Truth;
 use crate::watched::Watched;
 
 /// The beginning of the names of containers that show that an engine's events have arrived.
 pub(crate) const FENCE: &str = "fence-";
 
 /// A private engine, on which scenarios run one after the other.
-pub(crate) trait Fixture: Sized {
+pub(crate) trait Fixture: Sized + 'static {
     /// Whether the engine may fail to answer an inspection that is then repeated.
     const FAILS_INSPECTIONS: bool = false;
 
+    /// How many transitions there are from one watcher that comes during churn to the next.
+    const APART: usize = 3;
+
+    /// How much goes wrong when everything does.
+    const EXTENT: Extent = Extent { rounds: 2, faults: 12, transitions_per_fault: 8 };
+
+    /// What a watcher of this engine has to do.
+    const SCENARIOS: &'static [Scenario<Self>];
+
     /// The client under test.
-    type Client: EngineClient;
+    type Client: EngineClient + 'static;
 
     /// What changes containers, and shares no code with the client.
     type Driver: Clone;
 
-    /// What is alive according to the engine, as others decode it.
-    type Truth;
+    /// What is done to containers at random.
+    type Steps: Steps;
 
-    /// Describes the engine and its version.
-    fn describe(&self) -> String;
+    /// Takes over an engine that was just started.
+    fn new(shared: Shared<Self::Driver>) -> Self;
 
-    /// Returns the endpoint that clients connect to.
-    fn endpoint(&self) -> String;
+    /// Returns the engine and what scenarios share.
+    fn shared(&self) -> &Shared<Self::Driver>;
 
     /// Creates a client of what is at this endpoint.
     fn client(endpoint: &str) -> Result<Self::Client>;
@@ -39,33 +57,78 @@ pub(crate) trait Fixture: Sized {
     /// Connects a driver with the engine that runs now.
     async fn connect(&self) -> Result<Self::Driver>;
 
-    /// Returns what scenarios share.
-    fn shared(&self) -> &Shared<Self::Driver>;
-
-    /// Whether the daemon runs.
-    fn is_running(&self) -> bool;
-
-    /// Kills the daemon.
-    fn kill(&self) -> Result<()>;
-
-    /// Starts the daemon again.
-    fn start_again(&self) -> Result<()>;
-
     /// Removes whatever scenarios left, and returns when it is gone.
     async fn remove_all(&self) -> Result<()>;
 
-    /// Asks the engine what is alive. It is the truth if the engine is quiet.
-    async fn truth(&self) -> Result<Self::Truth>;
-
-    /// Lists how a portfolio differs from the truth, a line each.
-    fn differences(truth: &Self::Truth, portfolio: &Portfolio) -> Vec<String>;
+    /// Asks the engine what is alive, as others decode it. It is the truth if the engine is quiet.
+    async fn truth(&self) -> Result<Truth>;
 
     /// Makes the engine show a container of this name to watchers, and returns the container's ID if the name alone does
     /// not find it.
     async fn show_fence(&self, name: &str) -> Result<Option<String>>;
 
-    /// Ends the engine and removes everything.
-    fn stop(self) -> Result<()>;
+    /// Prepares random steps on some containers.
+    async fn churn(&self, seed: u64) -> Result<RandomSteps<Self::Steps>>;
+
+    /// Checks everything, once the engine is quiet and no fault is active.
+    async fn check(&self, watched: &Watched<Self::Client>) -> Result<()> {
+        comparison::check(self, watched).await.map(drop)
+    }
+
+    /// Creates what [`run`](Fixture::run) needs besides a container, and a watcher would report.
+    async fn prepare(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Runs a container of this name, with this script or until it is stopped, and returns its ID.
+    async fn run(&self, name: &str, script: Option<&str>) -> Result<String>;
+
+    /// Runs a script in a container to its end, and checks its exit code where the driver returns one.
+    async fn exec(&self, id: &str, script: &str, code: i64) -> Result<()>;
+
+    /// Sends SIGTERM to a container's initial process.
+    async fn terminate(&self, id: &str) -> Result<()>;
+
+    /// Sends SIGKILL to a container's initial process.
+    async fn kill(&self, id: &str) -> Result<()>;
+
+    /// Freezes a container, if the engine can.
+    async fn pause(&self, _id: &str) -> Result<()> {
+        Ok(())
+    }
+
+    /// Lets a container run on, if the engine can.
+    async fn unpause(&self, _id: &str) -> Result<()> {
+        Ok(())
+    }
+
+    /// Removes a container, whatever state it is in.
+    async fn remove(&self, id: &str) -> Result<()>;
+
+    /// Returns the endpoint that clients connect to.
+    fn endpoint(&self) -> String {
+        self.engine().endpoint()
+    }
+
+    fn engine(&self) -> &PrivateEngine {
+        &self.shared().engine
+    }
+
+    /// A path for a socket beside the engine's own.
+    fn socket(&self, name: &str) -> PathBuf {
+        self.engine().folder().join(name)
+    }
+
+    /// Starts a proxy in front of the engine.
+    fn proxy(&self) -> Result<Proxy> {
+        Ok(Proxy::builder().upstream(self.endpoint()).start()?)
+    }
+
+    /// Returns the PID of a container's initial process.
+    async fn pid(&self, id: &str) -> Result<u32> {
+        let truth = self.truth().await?;
+        Ok(truth.alive.get(id).with_context(|| format!("{id} is not alive"))?.pid)
+    }
 
     /// Returns the driver of the engine that runs now.
     async fn driver(&self) -> Result<Self::Driver> {
@@ -109,24 +172,27 @@ pub(crate) trait Fixture: Sized {
         Ok(Watched::new(watch_with(Self::client(endpoint)?, settings)))
     }
 
-    /// Kills the daemon.
+    /// Kills the daemon. The containers stay.
     fn kill_engine(&self) -> Result<()> {
         self.release_driver();
-        block_in_place(|| self.kill())
+        block_in_place(|| self.engine().kill())
     }
 
     /// Starts the daemon again.
     fn start_engine(&self) -> Result<()> {
-        block_in_place(|| self.start_again()).context(EngineFailure("it does not start again".to_owned()))
+        self.start_engine_with(false)
+    }
+
+    /// Starts the daemon again; dockerd then leaves its containers alive when it ends, or does not.
+    fn start_engine_with(&self, live_restore: bool) -> Result<()> {
+        block_in_place(|| self.engine().start_again(live_restore))
+            .context(EngineFailure("it does not start again".to_owned()))
     }
 
     /// Shows that the engine's events arrive at this watcher, by a container of our own.
     async fn fence(&self, watched: &Watched<Self::Client>) -> Result<()> {
-        let name = {
-            let mut shared = self.shared().lock();
-            shared.fences += 1;
-            format!("{FENCE}{}", shared.fences)
-        };
+        self.shared().lock().fences += 1;
+        let name = self.fence_name();
         let id = self.show_fence(&name).await?;
         let is_shown = |fold: &Portfolio| match &id {
             Some(id) => fold.by_id(id).is_some(),
@@ -135,35 +201,54 @@ pub(crate) trait Fixture: Sized {
         watched.recorder().until("the fence is reported", |record| is_shown(&record.fold)).await
     }
 
+    /// Returns the last name of the fence.
+    fn fence_name(&self) -> String {
+        format!("{FENCE}{}", self.shared().lock().fences)
+    }
+
     /// Removes whatever scenarios left; starts the daemon if it does not run.
     async fn clear(&self) -> Result<()> {
-        if !self.is_running() {
+        if self.engine().pid().is_none() {
             self.start_engine()?;
         }
         self.remove_all().await
     }
+
+    /// Describes the engine and its version.
+    fn describe(&self) -> String {
+        let of_pods = if self.engine().engine().kind == EngineKind::Cri { " with CRI" } else { "" };
+        format!("{} {}{of_pods}", self.engine().engine().kind.daemon(), self.engine().version())
+    }
 }
 
-/// What the scenarios on an engine share.
-pub(crate) struct Shared<D>(Mutex<State<D>>);
+/// An engine, and what the scenarios on it share.
+pub(crate) struct Shared<D> {
+    pub(crate) engine: PrivateEngine,
+    /// When the engine was started.
+    pub(crate) began: SystemTime,
+    state: Mutex<State<D>>,
+}
 
 pub(crate) struct State<D> {
     driver: Option<D>,
     /// How many fences were shown.
-    pub(crate) fences: usize,
+    fences: usize,
     figures: Vec<String>,
 }
 
-impl<D> Default for Shared<D> {
-    fn default() -> Shared<D> {
-        Shared(Mutex::new(State { driver: None, fences: 0, figures: Vec::new() }))
+impl<D> Shared<D> {
+    pub(crate) fn new(engine: PrivateEngine) -> Shared<D> {
+        let state = Mutex::new(State { driver: None, fences: 0, figures: Vec::new() });
+        Shared { engine, began: SystemTime::now(), state }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<D>> {
+        locked(&self.state)
     }
 }
 
-impl<D> Shared<D> {
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State<D>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns the settings of the scenarios' watchers: without audits, which would repair what events got wrong.

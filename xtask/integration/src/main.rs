@@ -1,8 +1,8 @@
 //! The scenarios that run against real engines: `whalewatcher-integration --engine docker@sid [FILTER…]`.
 //!
 //! Each scenario is a sentence about what a watcher of the engine does. They run on one private engine, one after the
-//! other; what has to hold after every one of them is in `check`. Those of containerd and of CRI are in rooms of
-//! their own.
+//! other; what has to hold after every one of them is in `comparison` and in the `check` of an engine. Those that ask the same
+//! on several engines are in `scenarios`, the others in the folder of their engine.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
 mod comparison;
@@ -18,21 +18,24 @@ mod podman;
 mod random_steps;
 mod recorder;
 mod scenario;
+mod scenarios;
 mod sequence;
+mod truth;
 mod watched;
 
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow};
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 use xtask::EXIT_ENGINE_CANNOT_RUN;
 use xtask::cache::Cache;
-use xtask::engines::{Engine, EngineKind, GivenPrograms, Installation};
+use xtask::engines::{Engine, EngineKind, GivenPrograms, Installation, Options, PrivateEngine};
 
 use containerd::ContainerdFixture;
 use cri::CriFixture;
 use docker::DockerFixture;
+use fixture::{Fixture, Shared};
 use podman::PodmanFixture;
 use scenario::{run_all, run_on};
 
@@ -58,65 +61,44 @@ fn main() -> ExitCode {
         .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("off")))
         .with_writer(std::io::stderr)
         .init();
-    let built = match build(&arguments) {
-        Ok(built) => built,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            return ExitCode::from(EXIT_ENGINE_CANNOT_RUN);
+    let name = arguments.engine.to_string();
+    let outcome = match (arguments.engine.kind, arguments.soak) {
+        (EngineKind::Docker, Some(minutes)) => play(&arguments, async |fixture: &DockerFixture| {
+            docker::soak::run(fixture, minutes).await.map(|()| 0)
+        }),
+        (_, Some(_)) => Err(anyhow!("the endurance run is for Docker only")),
+        (EngineKind::Docker, None) => play(&arguments, all::<DockerFixture>(&name, &arguments.filters)),
+        (EngineKind::Containerd, None) => {
+            play(&arguments, all::<ContainerdFixture>(&name, &arguments.filters))
         }
+        (EngineKind::Cri, None) => play(&arguments, all::<CriFixture>(&name, &arguments.filters)),
+        (EngineKind::Podman, None) => play(&arguments, all::<PodmanFixture>(&name, &arguments.filters)),
     };
-    match run(&arguments, built) {
-        Ok(0) => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// An engine that has been started.
-enum Built {
-    Docker(Box<DockerFixture>),
-    Containerd(Box<ContainerdFixture>),
-    Cri(Box<CriFixture>),
-    Podman(Box<PodmanFixture>),
-}
-
-fn build(arguments: &Arguments) -> Result<Built> {
-    xtask::interrupt::clean_up_on_signals()?;
-    let installation = Installation::find(&Cache::open()?, arguments.engine, &arguments.given)?;
-    Ok(match arguments.engine.kind {
-        EngineKind::Docker => Built::Docker(Box::new(DockerFixture::build(&installation)?)),
-        EngineKind::Containerd => Built::Containerd(Box::new(ContainerdFixture::build(&installation)?)),
-        EngineKind::Cri => Built::Cri(Box::new(CriFixture::build(&installation)?)),
-        EngineKind::Podman => Built::Podman(Box::new(PodmanFixture::build(&installation)?)),
-        _ => bail!("there are no scenarios for {}", arguments.engine),
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
     })
 }
 
-/// Runs what the arguments name, and returns how many scenarios failed.
-fn run(arguments: &Arguments, built: Built) -> Result<usize> {
-    let Arguments { engine, soak, filters, .. } = arguments;
-    let engine = engine.to_string();
-    match (built, soak) {
-        (Built::Docker(fixture), None) => {
-            run_on(*fixture, async |fixture| run_all(&engine, fixture, docker::SCENARIOS, filters).await)
+fn all<F: Fixture>(engine: &str, filters: &[String]) -> impl AsyncFnOnce(&F) -> Result<usize> {
+    async move |fixture: &F| run_all(engine, fixture, filters).await
+}
+
+/// Starts the engine, has something happen on it, and ends it. What happens returns how many scenarios failed.
+fn play<F: Fixture>(
+    arguments: &Arguments,
+    performance: impl AsyncFnOnce(&F) -> Result<usize>,
+) -> Result<ExitCode> {
+    xtask::interrupt::clean_up_on_signals()?;
+    let started = Installation::find(&Cache::open()?, arguments.engine, &arguments.given)
+        .and_then(|installation| PrivateEngine::start(&installation, &Options::default()));
+    let fixture = match started {
+        Ok(engine) => F::new(Shared::new(engine)),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            return Ok(ExitCode::from(EXIT_ENGINE_CANNOT_RUN));
         }
-        (Built::Docker(fixture), Some(minutes)) => {
-            run_on(*fixture, async |fixture| docker::soak::run(fixture, *minutes).await.map(|()| 0))
-        }
-        (Built::Containerd(fixture), None) => {
-            run_on(*fixture, async |fixture| run_all(&engine, fixture, containerd::SCENARIOS, filters).await)
-        }
-        (Built::Cri(fixture), None) => {
-            run_on(*fixture, async |fixture| run_all(&engine, fixture, cri::SCENARIOS, filters).await)
-        }
-        (Built::Podman(fixture), None) => {
-            run_on(*fixture, async |fixture| run_all(&engine, fixture, podman::SCENARIOS, filters).await)
-        }
-        (Built::Containerd(_) | Built::Cri(_) | Built::Podman(_), Some(_)) => {
-            bail!("the endurance run is for Docker only")
-        }
-    }
+    };
+    let failed = run_on(&fixture, performance)?;
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -4,4 +4,3 @@ mod fixture;
 mod scenarios;
 
 pub(crate) use fixture::PodmanFixture;
-pub(crate) use scenarios::SCENARIOS;

@@ -32,24 +32,28 @@ impl<F: Fixture> Ground for F {
 
 /// A sentence about what a watcher does, and how to see whether it is true.
 pub(crate) struct Scenario<S> {
-    pub(crate) name: &'static str,
+    pub(crate) path: &'static str,
     pub(crate) play: for<'a> fn(&'a S) -> LocalBoxFuture<'a, Result<()>>,
 }
 
 macro_rules! scenarios {
-    ($($module:ident::$name:ident,)*) => {
-        &[$(Scenario { name: stringify!($name), play: |fixture| Box::pin($module::$name(fixture)) },)*]
+    ($($path:path,)*) => {
+        &[$(Scenario { path: stringify!($path), play: |fixture| Box::pin($path(fixture)) },)*]
     };
 }
 pub(crate) use scenarios;
 
 impl<S: Ground> Scenario<S> {
+    fn name(&self) -> &'static str {
+        self.path.rsplit("::").next().unwrap_or(self.path).trim()
+    }
+
     fn sentence(&self) -> String {
-        self.name.replace('_', " ")
+        self.name().replace('_', " ")
     }
 
     fn matches(&self, filter: &str) -> bool {
-        self.name.contains(filter) || self.sentence().contains(filter)
+        self.name().contains(filter) || self.sentence().contains(filter)
     }
 
     /// Plays it, and plays it again if the engine itself failed at what the scenario asked of it.
@@ -94,31 +98,26 @@ async fn clear<S: Ground>(fixture: &S) -> Result<()> {
 
 /// Has something happen on a fixture, and ends the engine however that went.
 pub(crate) fn run_on<S: Fixture>(
-    fixture: S,
+    fixture: &S,
     performance: impl AsyncFnOnce(&S) -> Result<usize>,
 ) -> Result<usize> {
     let runtime = Runtime::new().context("cannot start a runtime")?;
-    let outcome = runtime.block_on(performance(&fixture));
+    let outcome = runtime.block_on(performance(fixture));
     fixture.release_driver();
     // What still runs in it may not outlive the engine that it asks.
     runtime.shutdown_timeout(Duration::from_secs(5));
-    let struck = fixture.stop();
+    let struck = fixture.engine().stop();
     outcome.and_then(|failed| struck.map(|()| failed))
 }
 
 /// Runs the scenarios that match a filter, and returns how many failed.
-pub(crate) async fn run_all<S: Fixture>(
-    engine: &str,
-    fixture: &S,
-    scenarios: &[Scenario<S>],
-    filters: &[String],
-) -> Result<usize> {
+pub(crate) async fn run_all<S: Fixture>(engine: &str, fixture: &S, filters: &[String]) -> Result<usize> {
     println!("{engine}: {}", fixture.describe());
     let chosen =
         |scenario: &&Scenario<S>| filters.is_empty() || filters.iter().any(|filter| scenario.matches(filter));
     let began = Instant::now();
     let (mut passed, mut failed) = (0, 0);
-    for scenario in scenarios.iter().filter(chosen) {
+    for scenario in S::SCENARIOS.iter().filter(chosen) {
         let began = Instant::now();
         let outcome = scenario.run(fixture).await;
         let seconds = began.elapsed().as_secs_f32();
@@ -183,7 +182,7 @@ mod tests {
     async fn a_scenario_is_played_again_when_the_engine_itself_fails() {
         let boards = Boards::default();
         let play: Scenario<Boards> = Scenario {
-            name: "the_engine_fails_twice",
+            path: "tests::the_engine_fails_twice",
             play: |boards| Box::pin(async { if enter(boards) { Err(engine_failure()) } else { Ok(()) } }),
         };
         play.run(&boards).await.unwrap();
@@ -191,7 +190,7 @@ mod tests {
 
         let boards = Boards::default();
         let play: Scenario<Boards> = Scenario {
-            name: "the_engine_fails_always",
+            path: "tests::the_engine_fails_always",
             play: |boards| {
                 enter(boards);
                 Box::pin(async { Err(engine_failure()) })
@@ -205,7 +204,7 @@ mod tests {
     async fn what_a_watcher_gets_wrong_once_is_a_failure() {
         let boards = Boards::default();
         let play = Scenario {
-            name: "the_watcher_fails_twice",
+            path: "tests::the_watcher_fails_twice",
             play: |boards: &Boards| {
                 Box::pin(async { if enter(boards) { bail!("two starts") } else { Ok(()) } })
             },

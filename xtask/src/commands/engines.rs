@@ -9,8 +9,8 @@ use clap::{Args, Subcommand};
 use xtask::EXIT_ENGINE_CANNOT_RUN;
 use xtask::cache::Cache;
 use xtask::engines::{
-    Containerd, Docker, DockerOptions, Engine, EngineKind, GivenPrograms, Installation, PAUSE_IMAGE,
-    Packages, Podman, TEST_IMAGE, check, leftovers,
+    self, Engine, EngineKind, GivenPrograms, Installation, PAUSE_IMAGE, Packages, PrivateEngine, TEST_IMAGE,
+    check, leftovers,
 };
 
 #[derive(Debug, Subcommand)]
@@ -109,7 +109,8 @@ fn check_engines(options: &Check) -> Result<ExitCode> {
     Packages::of(&cache).fetch(&engines, false)?;
     for engine in engines {
         let outcome = match Installation::find(&cache, engine, &options.given) {
-            Ok(found) => check::whole_life(&found).with_context(|| format!("{engine} failed its check"))?,
+            Ok(found) => check::whole_life(&found, &options.given)
+                .with_context(|| format!("{engine} failed its check"))?,
             Err(error) => check::Outcome::CannotStart(error),
         };
         if let check::Outcome::CannotStart(error) = outcome {
@@ -156,63 +157,42 @@ fn up(options: &Up) -> Result<()> {
     let cache = Cache::open()?;
     Packages::of(&cache).fetch(&[options.engine], false)?;
     let installation = Installation::find(&cache, options.engine, &options.given)?;
-    match options.engine.kind {
-        EngineKind::Containerd | EngineKind::Cri => up_containerd(&installation, options)?,
-        EngineKind::Podman => up_podman(&installation, options)?,
-        _ => up_docker(&installation, options)?,
+    let kind = options.engine.kind;
+    ensure!(
+        kind == EngineKind::Docker || !(options.tcp || options.live_restore),
+        "--tcp and --live-restore are for dockerd"
+    );
+    let Up { dir, tcp, live_restore, .. } = options;
+    let how = engines::Options { parent: dir.clone(), tcp: *tcp, live_restore: *live_restore };
+    let engine = PrivateEngine::start(&installation, &how)?;
+    println!("{} {}", engine.engine(), engine.version());
+    println!("log: {}", engine.log().display());
+    if kind == EngineKind::Podman {
+        println!(
+            "containers have to be made with the cgroup parent {} and without a network",
+            engine.cgroup()
+        );
     }
-    if options.detach {
-        println!("end it with `cargo xtask engines down {}`", options.engine);
-    }
-    Ok(())
-}
-
-fn up_docker(installation: &Installation, options: &Up) -> Result<()> {
-    let mut how = DockerOptions { parent: options.dir.clone(), tcp: options.tcp, ..DockerOptions::default() };
-    how.flags.live_restore = options.live_restore;
-    let docker = Docker::start(installation, &how)?;
-    docker.load_test_image()?;
-    println!("{} {}, image {TEST_IMAGE}", docker.engine(), docker.version().engine);
-    println!("log: {}", docker.dockerd_log().display());
-    if let Some(address) = docker.tcp_address() {
+    if let Some(address) = engine.tcp_address() {
         println!("DOCKER_HOST=tcp://{address}");
     }
-    println!("DOCKER_HOST={}", docker.docker_host());
-    if options.detach {
-        docker.detach()?;
-        return Ok(());
+    if matches!(kind, EngineKind::Docker | EngineKind::Podman) {
+        println!("image: {TEST_IMAGE}\nDOCKER_HOST={}", engine.endpoint());
+    } else {
+        let arguments = engine.ctr_run_arguments("default", "test").join(" ");
+        let ctr = installation.program("ctr")?.display();
+        println!("{ctr} run --detach {arguments} test /bin/sleep 1000000");
+        if kind == EngineKind::Cri {
+            println!(
+                "images: {PAUSE_IMAGE} for sandboxes and {TEST_IMAGE}; pods have to use the host's network"
+            );
+            println!("CONTAINER_RUNTIME_ENDPOINT={}", engine.endpoint());
+        }
+        println!("CONTAINERD_ADDRESS={}", engine.socket().display());
     }
-    until_interrupted()
-}
-
-fn up_podman(installation: &Installation, options: &Up) -> Result<()> {
-    ensure!(!options.tcp && !options.live_restore, "--tcp and --live-restore are for dockerd");
-    let podman = Podman::start(installation, options.dir.as_deref())?;
-    podman.load_test_image()?;
-    println!("{} {}, image {TEST_IMAGE}", podman.engine(), podman.version());
-    println!("containers have to be made with the cgroup parent {} and without a network", podman.cgroup());
-    println!("log: {}", podman.log().display());
-    println!("DOCKER_HOST=unix://{}", podman.socket().display());
     if options.detach {
-        podman.detach()?;
-        return Ok(());
-    }
-    until_interrupted()
-}
-
-fn up_containerd(installation: &Installation, options: &Up) -> Result<()> {
-    ensure!(!options.tcp && !options.live_restore, "--tcp and --live-restore are for dockerd");
-    let containerd = Containerd::start(installation, options.dir.as_deref())?;
-    println!("{} {}", containerd.engine(), containerd.version());
-    let arguments = containerd.ctr_run_arguments("default", "test").join(" ");
-    println!("{} run --detach {arguments} test /bin/sleep 1000000", installation.program("ctr")?.display());
-    if installation.engine().kind == EngineKind::Cri {
-        println!("images: {PAUSE_IMAGE} for sandboxes and {TEST_IMAGE}; pods have to use the host's network");
-        println!("CONTAINER_RUNTIME_ENDPOINT=unix://{}", containerd.socket().display());
-    }
-    println!("CONTAINERD_ADDRESS={}", containerd.socket().display());
-    if options.detach {
-        containerd.detach()?;
+        engine.detach()?;
+        println!("end it with `cargo xtask engines down {}`", options.engine);
         return Ok(());
     }
     until_interrupted()

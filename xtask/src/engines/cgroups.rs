@@ -13,8 +13,8 @@ use super::processes::pause;
 /// Where this cgroup exists.
 pub(crate) fn folders_of(name: &str) -> Result<Vec<PathBuf>> {
     let hierarchies =
-        mounts::all()?.into_iter().filter(|mount| matches!(mount.kind.as_str(), "cgroup" | "cgroup2"));
-    Ok(hierarchies.map(|mount| mount.point.join(name)).filter(|folder| folder.is_dir()).collect())
+        mounts::all()?.into_iter().filter(|mount| matches!(mount.fs_type.as_str(), "cgroup" | "cgroup2"));
+    Ok(hierarchies.map(|mount| mount.mount_point.join(name)).filter(|folder| folder.is_dir()).collect())
 }
 
 /// Thaws whatever is frozen: with cgroup v1 even SIGKILL ends a frozen process only once it is thawed.

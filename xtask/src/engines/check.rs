@@ -9,16 +9,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Error, Result, bail, ensure};
 use rustix::process::Signal;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::containerd::Containerd;
 use super::cri;
-use super::docker::{Docker, DockerOptions};
 use super::engine::EngineKind;
 use super::http;
-use super::installation::Installation;
+use super::installation::{GivenPrograms, Installation};
 use super::leftovers;
-use super::podman::Podman;
+use super::private::{Options, PrivateEngine};
 use super::processes::{Pinned, pause};
 use super::test_image::TEST_IMAGE;
 
@@ -36,127 +34,93 @@ pub enum Outcome {
 /// # Errors
 ///
 /// With the first thing that is not as it should be in an engine that did start.
-pub fn whole_life(installation: &Installation) -> Result<Outcome> {
+pub fn whole_life(installation: &Installation, given: &GivenPrograms) -> Result<Outcome> {
     let start = Instant::now();
-    match installation.engine().kind {
-        EngineKind::Docker => {
-            let options = DockerOptions { tcp: true, ..DockerOptions::default() };
-            let docker = match Docker::start(installation, &options) {
-                Ok(docker) => docker,
-                Err(error) => return Ok(Outcome::CannotStart(error)),
-            };
-            let version = docker.version();
-            say(installation, start, &format!("started {}, API {}", version.engine, version.api));
-            containers_end_with_it(installation, docker, start)?;
-        }
-        EngineKind::Podman => {
-            let podman = match Podman::start(installation, None) {
-                Ok(podman) => podman,
-                Err(error) => return Ok(Outcome::CannotStart(error)),
-            };
-            say(installation, start, &format!("started {}", podman.version()));
-            containers_of_podman_end_with_it(installation, podman, start)?;
-        }
-        EngineKind::Containerd | EngineKind::Cri => {
-            let containerd = match Containerd::start(installation, None) {
-                Ok(containerd) => containerd,
-                Err(error) => return Ok(Outcome::CannotStart(error)),
-            };
-            say(installation, start, &format!("started {}", containerd.version()));
-            if installation.engine().kind == EngineKind::Cri {
-                images_are_known(&containerd)?;
-                say(installation, start, "its CRI plugin knows the images of pods");
-            }
-            tasks_end_with_it(installation, containerd, start)?;
-        }
+    let say = |what: &str| say(installation, start, what);
+    let kind = installation.engine().kind;
+    let options = Options { tcp: kind == EngineKind::Docker, ..Options::default() };
+    let engine = match PrivateEngine::start(installation, &options) {
+        Ok(engine) => engine,
+        Err(error) => return Ok(Outcome::CannotStart(error)),
+    };
+    say(&format!("started {}", engine.version()));
+    if kind == EngineKind::Cri {
+        images_are_known(&engine)?;
+        say("its CRI plugin knows the images of pods");
     }
-    an_interrupted_run_leaves_nothing(installation)?;
-    a_killed_run_is_cleared_by_the_next(installation)?;
+    match kind {
+        EngineKind::Docker | EngineKind::Podman => containers_run_and_pause(&engine)?,
+        EngineKind::Containerd | EngineKind::Cri => tasks_run_and_pause(&engine)?,
+    }
+    say("containers run and pause");
+
+    // Of each container its monitor or shim, and at least one of its own.
+    ensure!(engine.processes()?.len() >= 7, "a running instance seems to have no containers");
+    if kind == EngineKind::Docker {
+        engine.kill()?;
+    }
+    let marker = engine.marker();
+    ensure!(!marker.remains()?.is_empty(), "a running instance seems to consist of nothing");
+    engine.stop()?;
+    ensure!(marker.remains()?.is_empty(), "there remains: {}", marker.remains()?.join(", "));
+    say("nothing of it is left, running and paused containers included");
+    an_interrupted_run_leaves_nothing(installation, given)?;
+    a_killed_run_is_cleared_by_the_next(installation, given)?;
     Ok(Outcome::Passed)
 }
 
-fn containers_end_with_it(installation: &Installation, docker: Docker, start: Instant) -> Result<()> {
-    docker.load_test_image()?;
-    let socket = docker.docker_socket();
-    let names = ["first", "second", "third"];
-    for name in names {
-        run(&socket, name, "")?;
+fn containers_run_and_pause(engine: &PrivateEngine) -> Result<()> {
+    let socket = engine.socket();
+    // podman makes them elsewhere by itself.
+    let host = json!({ "NetworkMode": "none", "CgroupParent": engine.cgroup() });
+    let body = json!({ "Image": TEST_IMAGE, "HostConfig": host }).to_string();
+    let post = |target: &str, body: &str| {
+        let response = http::request(&socket, "POST", target, "application/json", body.as_bytes())?;
+        ensure!(response.status < 400, "POST {target} failed ({}): {}", response.status, response.text());
+        Ok(())
+    };
+    let is_paused = |name: &str| {
+        let inspected = engine.request("GET", &format!("/containers/{name}/json"))?.json()?;
+        anyhow::Ok(inspected["State"]["Paused"] == true)
+    };
+    for name in ["first", "second", "third"] {
+        post(&format!("/containers/create?name={name}"), &body)?;
+        post(&format!("/containers/{name}/start"), "")?;
     }
-    post(&socket, "/containers/first/pause")?;
-    ensure!(state(&socket, "first")?["Paused"] == true, "a paused container is not paused");
-    post(&socket, "/containers/first/unpause")?;
-    say(installation, start, "containers run, pause and unpause");
-
-    post(&socket, "/containers/second/pause")?;
-    docker.kill()?;
-    let marker = docker.marker();
-    ensure!(!marker.remains()?.is_empty(), "a running instance seems to consist of nothing");
-    docker.stop()?;
-    ensure!(marker.remains()?.is_empty(), "there remains: {}", marker.remains()?.join(", "));
-    say(installation, start, "nothing of it is left, running and paused containers included");
+    for name in ["first", "second"] {
+        post(&format!("/containers/{name}/pause"), "")?;
+        ensure!(is_paused(name)?, "a paused container is not paused");
+    }
+    post("/containers/first/unpause", "")?;
+    ensure!(!is_paused("first")?, "a container is still paused");
     Ok(())
 }
 
-fn containers_of_podman_end_with_it(
-    installation: &Installation,
-    podman: Podman,
-    start: Instant,
-) -> Result<()> {
-    podman.load_test_image()?;
-    let (socket, cgroup) = (podman.socket(), podman.cgroup());
-    let names = ["first", "second"];
-    for name in names {
-        run(&socket, name, &cgroup)?;
-    }
-    post(&socket, "/containers/second/pause")?;
-    ensure!(state(&socket, "second")?["Paused"] == true, "a paused container is not paused");
-    say(installation, start, "containers run and pause");
-
-    let marker = podman.marker();
-    // What serves, and of each container its monitor and two of its own.
-    ensure!(podman.processes()?.len() >= 5, "a running instance seems to have no containers");
-    podman.stop()?;
-    ensure!(marker.remains()?.is_empty(), "there remains: {}", marker.remains()?.join(", "));
-    say(installation, start, "nothing of it is left, running and paused containers included");
-    Ok(())
-}
-
-fn tasks_end_with_it(installation: &Installation, containerd: Containerd, start: Instant) -> Result<()> {
+fn tasks_run_and_pause(engine: &PrivateEngine) -> Result<()> {
+    // One ID in two namespaces.
     for (namespace, id) in [("one", "same"), ("two", "same"), ("two", "paused")] {
-        let mut run = containerd.ctr(namespace)?;
-        run.args(["run", "--detach"]).args(containerd.ctr_run_arguments(namespace, id));
+        let mut run = engine.ctr(namespace)?;
+        run.args(["run", "--detach"]).args(engine.ctr_run_arguments(namespace, id));
         output(run.args([id, "/bin/sleep", "1000000"]))?;
     }
-    output(containerd.ctr("two")?.args(["tasks", "pause", "paused"]))?;
-    let tasks = || -> Result<Vec<String>> {
-        let mut tasks = Vec::new();
-        for namespace in ["one", "two"] {
-            let listed = output(containerd.ctr(namespace)?.args(["tasks", "list"]))?;
-            tasks.extend(
-                listed.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")),
-            );
-        }
-        tasks.sort();
-        Ok(tasks)
-    };
-    let before = tasks()?;
-    let states: Vec<_> = before.iter().filter_map(|line| line.rsplit(' ').next()).collect();
-    ensure!(states == ["PAUSED", "RUNNING", "RUNNING"], "the tasks are {before:?}");
-    say(installation, start, "tasks run and pause, with one ID in two namespaces");
-
-    let marker = containerd.marker();
-    ensure!(containerd.processes()?.len() >= 7, "a running instance seems to have no shims and tasks");
-    containerd.stop()?;
-    ensure!(marker.remains()?.is_empty(), "there remains: {}", marker.remains()?.join(", "));
-    say(installation, start, "nothing of it is left, running and paused tasks included");
+    output(engine.ctr("two")?.args(["tasks", "pause", "paused"]))?;
+    let mut states = Vec::new();
+    for namespace in ["one", "two"] {
+        let listed = output(engine.ctr(namespace)?.args(["tasks", "list"]))?;
+        states.extend(
+            listed.lines().skip(1).filter_map(|line| Some(line.split_whitespace().last()?.to_owned())),
+        );
+    }
+    states.sort();
+    ensure!(states == ["PAUSED", "RUNNING", "RUNNING"], "the tasks are {states:?}");
     Ok(())
 }
 
 /// The plugin labels what it knows, a moment after it was imported.
-fn images_are_known(containerd: &Containerd) -> Result<()> {
+fn images_are_known(engine: &PrivateEngine) -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(120);
     loop {
-        let mut list = containerd.ctr(cri::NAMESPACE)?;
+        let mut list = engine.ctr(cri::NAMESPACE)?;
         list.args(["images", "list", "--quiet", "labels.\"io.cri-containerd.image\"==managed"]);
         let known = output(&mut list)?;
         if cri::IMAGES.iter().all(|image| known.lines().any(|line| line.ends_with(image))) {
@@ -179,9 +143,9 @@ fn output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-fn an_interrupted_run_leaves_nothing(installation: &Installation) -> Result<()> {
+fn an_interrupted_run_leaves_nothing(installation: &Installation, given: &GivenPrograms) -> Result<()> {
     let start = Instant::now();
-    let mut run = OtherRun::start(installation)?;
+    let mut run = OtherRun::start(installation, given)?;
     ensure!(folder_is_used(&run.folder)?, "a run has no folder {}", run.folder);
     let pinned = Pinned::new(run.process.id())?.context("the run ended by itself")?;
     pinned.signal(Signal::TERM)?;
@@ -192,9 +156,9 @@ fn an_interrupted_run_leaves_nothing(installation: &Installation) -> Result<()> 
     Ok(())
 }
 
-fn a_killed_run_is_cleared_by_the_next(installation: &Installation) -> Result<()> {
+fn a_killed_run_is_cleared_by_the_next(installation: &Installation, given: &GivenPrograms) -> Result<()> {
     let start = Instant::now();
-    let mut run = OtherRun::start(installation)?;
+    let mut run = OtherRun::start(installation, given)?;
     leftovers::clear()?;
     ensure!(folder_is_used(&run.folder)?, "an instance of a live run was cleared away");
     ensure!(answers(&run.socket), "a live run's instance was harmed");
@@ -218,15 +182,10 @@ struct OtherRun {
 }
 
 impl OtherRun {
-    fn start(installation: &Installation) -> Result<OtherRun> {
+    fn start(installation: &Installation, given: &GivenPrograms) -> Result<OtherRun> {
         // Not by its path: cargo may have rebuilt it since it was started.
         let mut command = Command::new("/proc/self/exe");
-        command.args(["engines", "up", &installation.engine().to_string()]);
-        for name in ["dockerd", "containerd", "runc", "busybox"] {
-            if let Ok(program) = installation.program(name) {
-                command.arg(format!("--{name}")).arg(program);
-            }
-        }
+        command.args(["engines", "up", &installation.engine().to_string()]).args(given.to_flags());
         let mut process = command.stdout(Stdio::piped()).spawn().context("cannot start another run")?;
         let mut output = BufReader::new(process.stdout.take().context("the run has no output")?);
         let mut line = String::new();
@@ -253,30 +212,8 @@ fn answers(socket: &Path) -> bool {
 }
 
 fn folder_is_used(folder: &str) -> Result<bool> {
-    let mounted = super::mounts::all()?.iter().any(|mount| mount.point.starts_with(folder));
+    let mounted = super::mounts::all()?.iter().any(|mount| mount.mount_point.starts_with(folder));
     Ok(mounted || Path::new(folder).exists())
-}
-
-/// Runs a container in a cgroup below this one, or where dockerd makes them anyway.
-fn run(socket: &Path, name: &str, cgroup: &str) -> Result<()> {
-    let host = json!({ "NetworkMode": "none", "CgroupParent": cgroup });
-    let body = json!({ "Image": TEST_IMAGE, "HostConfig": host }).to_string();
-    let target = format!("/containers/create?name={name}");
-    let created = http::request(socket, "POST", &target, "application/json", body.as_bytes())?;
-    ensure!(created.status == 201, "cannot make a container: {}", created.text());
-    post(socket, &format!("/containers/{name}/start"))
-}
-
-fn post(socket: &Path, target: &str) -> Result<()> {
-    let response = http::request(socket, "POST", target, "application/json", &[])?;
-    ensure!(response.status < 400, "POST {target} failed ({}): {}", response.status, response.text());
-    Ok(())
-}
-
-fn state(socket: &Path, name: &str) -> Result<Value> {
-    let target = format!("/containers/{name}/json");
-    let mut inspected = http::request(socket, "GET", &target, "application/json", &[])?.json()?;
-    Ok(inspected["State"].take())
 }
 
 fn say(installation: &Installation, start: Instant, what: &str) {

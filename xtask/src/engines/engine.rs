@@ -6,9 +6,10 @@ use std::str::FromStr;
 
 use anyhow::{Error, Result, bail};
 
+use super::packages::KEYRING_PACKAGE;
+
 /// What kind of container engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
 pub enum EngineKind {
     /// dockerd, with a containerd of its own.
     Docker,
@@ -30,7 +31,7 @@ pub enum Release {
     Trixie,
     /// Debian's unstable release, which may stop working on an older host any day.
     Sid,
-    /// Programs that the host has, or that are named by flags.
+    /// Programs that the host has, or that are in a folder named by a flag.
     Given,
 }
 
@@ -84,7 +85,7 @@ impl Engine {
             }
         };
         // The libraries are those that Debian 12's dockerd and runc need and a small host lacks.
-        let shared = ["runc", "busybox-static", "libdevmapper1.02.1", "libseccomp2"];
+        let shared = ["runc", "busybox-static", "libdevmapper1.02.1", "libseccomp2", KEYRING_PACKAGE];
         let own = own.iter().map(|package| (self.release, *package));
         let mut packages: Vec<_> = own.chain(shared.map(|package| (Release::Bookworm, package))).collect();
         if self.kind == EngineKind::Docker && self.release == Release::Trixie {
@@ -151,7 +152,7 @@ impl FromStr for Engine {
             engines.iter().map(Engine::to_string).collect::<Vec<_>>().join(between)
         };
         bail!(
-            "no such engine: {name} (there are {}, and {} for programs named by flags)",
+            "no such engine: {name} (there are {}, and {} for programs of the host or of --engine-path)",
             names(&Engine::ALL, ", "),
             names(&given, ", ")
         )

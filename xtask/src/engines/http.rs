@@ -80,20 +80,6 @@ fn exchange(stream: &mut (impl Read + Write), parts: &[&[u8]]) -> Result<Respons
     parse(&answer)
 }
 
-/// A value as it can stand in the query of a URL.
-pub(crate) fn percent_encoded(text: &str) -> String {
-    let mut encoded = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                encoded.push(char::from(byte));
-            }
-            other => encoded.push_str(&format!("%{other:02X}")),
-        }
-    }
-    encoded
-}
-
 fn parse(answer: &[u8]) -> Result<Response> {
     let Some(end) = answer.windows(4).position(|window| window == b"\r\n\r\n") else {
         bail!("the answer has no end of its head: {:?}", String::from_utf8_lossy(answer));
@@ -107,11 +93,6 @@ fn parse(answer: &[u8]) -> Result<Response> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_means_something_in_a_url_is_encoded() {
-        assert_eq!(percent_encoded("a:b c\"'&é"), "a%3Ab%20c%22%27%26%C3%A9");
-    }
 
     #[test]
     fn status_and_body_are_reported_apart() {

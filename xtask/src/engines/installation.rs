@@ -14,49 +14,20 @@ use super::engine::{Engine, EngineKind, Release};
 use super::packages::Packages;
 use crate::cache::Cache;
 
-/// Programs named on the command line instead of, or in place of, those of Debian's packages.
+/// Programs to use instead of, or in place of, those of Debian's packages.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct GivenPrograms {
-    /// Use this dockerd
-    #[arg(long, value_name = "FILE")]
-    pub dockerd: Option<PathBuf>,
-    /// Use this containerd (its shim is looked for beside it first)
-    #[arg(long, value_name = "FILE")]
-    pub containerd: Option<PathBuf>,
-    /// Use this runc
-    #[arg(long, value_name = "FILE")]
-    pub runc: Option<PathBuf>,
-    /// Make the test image from this static busybox
-    #[arg(long, value_name = "FILE")]
-    pub busybox: Option<PathBuf>,
-    /// Look for programs in this folder first
+    /// Look for programs in this folder first; can be repeated
     #[arg(long, value_name = "FOLDER")]
-    pub engine_path: Option<PathBuf>,
+    pub engine_path: Vec<PathBuf>,
 }
 
 impl GivenPrograms {
-    fn named(&self, program: &str) -> Option<&PathBuf> {
-        match program {
-            "dockerd" => self.dockerd.as_ref(),
-            "containerd" => self.containerd.as_ref(),
-            "runc" => self.runc.as_ref(),
-            "busybox" => self.busybox.as_ref(),
-            _ => None,
-        }
-    }
-
     /// The same as command line flags, to hand them on to another program.
     #[must_use]
     pub fn to_flags(&self) -> Vec<OsString> {
-        let named = [
-            ("--dockerd", &self.dockerd),
-            ("--containerd", &self.containerd),
-            ("--runc", &self.runc),
-            ("--busybox", &self.busybox),
-            ("--engine-path", &self.engine_path),
-        ];
-        let set = named.into_iter().filter_map(|(flag, path)| Some((flag, path.as_ref()?)));
-        set.flat_map(|(flag, path)| [OsString::from(flag), path.clone().into_os_string()]).collect()
+        let flags = self.engine_path.iter();
+        flags.flat_map(|folder| ["--engine-path".into(), folder.clone().into_os_string()]).collect()
     }
 }
 
@@ -76,11 +47,8 @@ impl Installation {
     /// When one is missing; the message says how to get it.
     pub fn find(cache: &Cache, engine: Engine, given: &GivenPrograms) -> Result<Installation> {
         let packages = Packages::of(cache);
-        let mut folders: Vec<PathBuf> = given.engine_path.iter().cloned().collect();
+        let mut folders = given.engine_path.clone();
         if engine.release == Release::Given {
-            // A shim fits the containerd that it came with.
-            let beside = given.containerd.as_ref().and_then(|path| path.canonicalize().ok());
-            folders.extend(beside.and_then(|path| Some(path.parent()?.to_owned())));
             folders.extend(env::var_os("PATH").iter().flat_map(env::split_paths));
         }
         let package_folders: Vec<PathBuf> =
@@ -102,13 +70,11 @@ impl Installation {
         };
         let mut programs = BTreeMap::new();
         for program in needed.iter().chain(optional) {
-            match found(program, given.named(program), &folders)? {
+            match found(program, &folders)? {
                 Some(path) => drop(programs.insert(*program, path)),
                 None if optional.contains(program) => {}
                 None if engine.release == Release::Given => {
-                    bail!(
-                        "{program} of {engine} is nowhere: name it by its flag or its folder with --engine-path"
-                    )
+                    bail!("{program} of {engine} is nowhere: name its folder with --engine-path")
                 }
                 None => bail!("{engine} is not there yet: run `cargo xtask engines fetch --engine {engine}`"),
             }
@@ -211,11 +177,7 @@ impl Installation {
     }
 }
 
-fn found(program: &str, named: Option<&PathBuf>, folders: &[PathBuf]) -> Result<Option<PathBuf>> {
-    if let Some(path) = named {
-        let path = path.canonicalize().with_context(|| format!("{program} cannot be {}", path.display()))?;
-        return Ok(Some(path));
-    }
+fn found(program: &str, folders: &[PathBuf]) -> Result<Option<PathBuf>> {
     let here = folders.iter().map(|folder| folder.join(program)).find(|path| path.is_file());
     here.map(|path| path.canonicalize().with_context(|| format!("cannot resolve {}", path.display())))
         .transpose()
@@ -253,11 +215,5 @@ mod tests {
         let [engine, ..] = Engine::ALL;
         let error = Installation::find(&cache, engine, &GivenPrograms::default()).unwrap_err().to_string();
         assert!(error.contains("cargo xtask engines fetch --engine docker@bookworm"), "{error}");
-    }
-
-    #[test]
-    fn given_programs_are_handed_on_as_flags() {
-        let given = GivenPrograms { runc: Some(PathBuf::from("/r")), ..GivenPrograms::default() };
-        assert_eq!(given.to_flags(), ["--runc", "/r"]);
     }
 }

@@ -77,8 +77,8 @@ impl Marker {
     /// When processes, mounts or cgroups cannot be looked at.
     pub fn remains(&self) -> Result<Vec<String>> {
         let processes = self.ownership().processes()?.into_iter().map(|pid| format!("process {pid}"));
-        let mounts = mounts::all()?.into_iter().filter(|mount| mount.point.starts_with(&self.folder));
-        let mounts = mounts.map(|mount| format!("mount {}", mount.point.display()));
+        let mounts = mounts::all()?.into_iter().filter(|mount| mount.mount_point.starts_with(&self.folder));
+        let mounts = mounts.map(|mount| format!("mount {}", mount.mount_point.display()));
         let cgroups = cgroups::folders_of(&self.cgroup)?.into_iter();
         let folders = cgroups.chain(self.folder.exists().then(|| self.folder.clone()));
         let folders = folders.map(|folder| format!("folder {}", folder.display()));

@@ -6,20 +6,9 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-const CODENAMES: [&str; 12] = [
-    "bullseye",
-    "bookworm",
-    "trixie",
-    "forky",
-    "duke",
-    "sid",
-    "oldoldstable",
-    "oldstable",
-    "stable",
-    "testing",
-    "unstable",
-    "rc-buggy",
-];
+/// What Debian's releases are called.
+const SUITES: &str =
+    "bullseye bookworm trixie forky duke sid oldoldstable oldstable stable testing unstable rc-buggy";
 
 /// Debian's keyring on a Debian host.
 pub(crate) const HOST_KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
@@ -82,7 +71,7 @@ fn mirrors_in(uris: &str) -> Vec<Mirror> {
     let security = main.iter().find(|(_, suite)| suite.ends_with("-security"));
     let security = security.map(|(archive, _)| (*archive).to_owned());
     let mut mirrors: Vec<Mirror> = Vec::new();
-    for (archive, _) in main.iter().filter(|(_, suite)| CODENAMES.contains(suite)) {
+    for (archive, _) in main.iter().filter(|(_, suite)| SUITES.split(' ').any(|known| known == *suite)) {
         let mirror = Mirror { archive: (*archive).to_owned(), security: security.clone() };
         if !mirrors.contains(&mirror) {
             mirrors.push(mirror);

@@ -2,6 +2,7 @@
 //! lists folder of its own, so that the host's configuration neither changes nor matters, but for the mirror.
 //! Signatures are always checked.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,7 +14,7 @@ use super::mirrors::{HOST_KEYRING, Mirror};
 use crate::cache::Cache;
 
 /// Debian's keyring as a package: how an older host comes to trust a newer release.
-const KEYRING_PACKAGE: &str = "debian-archive-keyring";
+pub(super) const KEYRING_PACKAGE: &str = "debian-archive-keyring";
 const KEYRING_FILE: &str = "usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// The unpacked packages in a cache.
@@ -56,57 +57,40 @@ impl<'a> Packages<'a> {
     /// When the host is not Debian, its mirror does not answer, or a signature is wrong. Releases that were
     /// fetched before stay.
     pub fn fetch(&self, engines: &[Engine], refresh: bool) -> Result<usize> {
-        let wanted: Vec<_> = engines.iter().flat_map(|engine| engine.packages()).collect();
-        self.fetch_packages(&wanted, refresh).context(
-            "cannot fetch engines (programs of your own can be named with --dockerd, --containerd and --runc, or \
-             --engine-path)",
-        )
+        let wanted: BTreeSet<_> = engines.iter().flat_map(|engine| engine.packages()).collect();
+        self.fetch_packages(&wanted, refresh)
+            .context("cannot fetch engines (programs of your own can be named with --engine-path)")
     }
 
-    fn fetch_packages(&self, wanted: &[(Release, &'static str)], refresh: bool) -> Result<usize> {
-        let missing = |refresh: bool| {
-            let mut missing: Vec<(Release, Vec<&'static str>)> = Vec::new();
-            for &(release, package) in wanted {
-                if !refresh && self.folder(release, package).is_dir() {
-                    continue;
-                }
-                match missing.iter_mut().find(|(known, _)| *known == release) {
-                    Some((_, packages)) if packages.contains(&package) => {}
-                    Some((_, packages)) => packages.push(package),
-                    None => missing.push((release, vec![package])),
+    fn fetch_packages(&self, wanted: &BTreeSet<(Release, &'static str)>, refresh: bool) -> Result<usize> {
+        let missing = || {
+            let mut missing = BTreeMap::<Release, Vec<&str>>::new();
+            for (release, package) in wanted {
+                if refresh || !self.folder(*release, package).is_dir() {
+                    missing.entry(*release).or_default().push(package);
                 }
             }
             missing
         };
-        if missing(refresh).is_empty() {
+        if missing().is_empty() {
             return Ok(0);
         }
         let lock = self.cache.lock()?;
         // Another process may have fetched meanwhile.
-        let missing = missing(refresh);
-        let mut count = 0;
+        let missing = missing();
         for (release, packages) in &missing {
             println!("fetching from Debian's release {}: {}", release.name(), packages.join(", "));
             let incoming = self.cache.incoming(&lock)?;
-            let mirrors = Mirror::of_host(&incoming)?;
-            self.fetch_release(&incoming, &mirrors, *release, packages)
+            self.fetch_release(&incoming, *release, packages)
                 .with_context(|| format!("cannot fetch packages of Debian's release {}", release.name()))?;
             fs::remove_dir_all(&incoming).with_context(|| format!("cannot remove {}", incoming.display()))?;
-            count += packages.len();
         }
-        Ok(count)
+        Ok(missing.values().map(Vec::len).sum())
     }
 
-    fn fetch_release(
-        &self,
-        incoming: &Path,
-        mirrors: &[Mirror],
-        release: Release,
-        packages: &[&str],
-    ) -> Result<()> {
-        let apt = Apt::prepare(incoming, mirrors, release)?;
-        let unpacked = apt.download_and_unpack(packages)?;
-        for (package, fresh) in packages.iter().zip(unpacked) {
+    fn fetch_release(&self, incoming: &Path, release: Release, packages: &[&str]) -> Result<()> {
+        let apt = self.apt_with(incoming, release)?;
+        for (package, fresh) in packages.iter().zip(apt.download_and_unpack(packages)?) {
             let folder = self.folder(release, package);
             let parent = folder.parent().context("a package's folder has a parent")?;
             fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
@@ -120,6 +104,21 @@ impl<'a> Packages<'a> {
         }
         Ok(())
     }
+
+    /// Finds a mirror that offers the release with a signature that can be verified. The host's keyring may be older than the
+    /// keys of newer releases, but that of Debian 12 has them; it comes with every engine, and is fetched first.
+    fn apt_with(&self, incoming: &Path, release: Release) -> Result<Apt> {
+        let keyring = match release {
+            Release::Bookworm => PathBuf::from(HOST_KEYRING),
+            _ => self.folder(Release::Bookworm, KEYRING_PACKAGE).join(KEYRING_FILE),
+        };
+        let apt = Apt::new(&incoming.join("apt"))?;
+        let mut updated = Err(anyhow!("there is no mirror"));
+        for mirror in Mirror::of_host(incoming)? {
+            updated = updated.or_else(|_| apt.update(&mirror.sources_list(release.name(), &keyring)));
+        }
+        updated.map(|()| apt)
+    }
 }
 
 /// apt with a sources file and folders of its own.
@@ -129,30 +128,6 @@ struct Apt {
 }
 
 impl Apt {
-    /// Finds a mirror that offers the release with a signature that can be verified.
-    fn prepare(incoming: &Path, mirrors: &[Mirror], release: Release) -> Result<Apt> {
-        let mut failure = anyhow!("there is no mirror");
-        for (number, mirror) in mirrors.iter().enumerate() {
-            let apt = Apt::new(&incoming.join(format!("apt-{number}")))?;
-            match apt.update(&mirror.sources_list(release.name(), Path::new(HOST_KEYRING))) {
-                Ok(()) => return Ok(apt),
-                Err(error) if release != Release::Bookworm && is_unverified(&error) => {
-                    // The host's keyring may be older than the release's key.
-                    let keys = Apt::new(&incoming.join(format!("keys-{number}")))?;
-                    keys.update(&mirror.sources_list(Release::Bookworm.name(), Path::new(HOST_KEYRING)))?;
-                    let [newer] =
-                        keys.download_and_unpack(&[KEYRING_PACKAGE])?.try_into().unwrap_or_default();
-                    match apt.update(&mirror.sources_list(release.name(), &newer.join(KEYRING_FILE))) {
-                        Ok(()) => return Ok(apt),
-                        Err(error) => failure = error,
-                    }
-                }
-                Err(error) => failure = error,
-            }
-        }
-        Err(failure)
-    }
-
     fn new(folder: &Path) -> Result<Apt> {
         for part in ["lists/partial", "cache/archives/partial", "download", "unpacked"] {
             let part = folder.join(part);
@@ -217,11 +192,6 @@ impl Apt {
         command.args(settings.iter().flat_map(|setting| ["-o", setting]));
         command
     }
-}
-
-fn is_unverified(error: &anyhow::Error) -> bool {
-    let text = format!("{error:#}");
-    ["NO_PUBKEY", "couldn't be verified", "is not signed", "EXPKEYSIG"].iter().any(|sign| text.contains(sign))
 }
 
 /// A package's file is called `NAME_VERSION_ARCHITECTURE.deb`.

@@ -1,194 +1,22 @@
-//! A private podman that serves Docker's API, for tests and for people to play with. Its containers belong to no daemon:
-//! they live on when it is killed. All methods block, and take `&self`.
+//! podman, as it serves Docker's API: its configuration and its start. Its containers belong to no daemon: they live on when
+//! it is killed.
 
 use std::ffi::OsString;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::path::Path;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result};
 
 use super::daemon::Daemon;
-use super::docker::{is_running, load_test_image, running_pid};
-use super::engine::{Engine, EngineKind};
-use super::http::{self, Response};
+use super::http;
 use super::installation::Installation;
-use super::instance::{Instance, Marker};
 
 /// What podman takes for runc.
 const RUNC: &str = "bin/runc-within";
 
-/// A running private podman. Dropping it ends its processes and removes everything that it made, also when a test panics.
-#[derive(Debug)]
-pub struct Podman {
-    // The order is that of dropping: the instance clears everything, then its child is reaped.
-    instance: Mutex<Instance>,
-    daemon: Mutex<Option<Daemon>>,
-    installation: Installation,
-    folder: PathBuf,
-    cgroup: String,
-    version: String,
-}
-
-impl Podman {
-    /// Starts it and waits until it answers; its folder is made below `parent`, by default one of our own for temporary
-    /// files. What dead runs left is cleared first.
-    ///
-    /// # Errors
-    ///
-    /// When the user is not root, or it does not start: then its last log lines are in the message, and nothing is left.
-    pub fn start(installation: &Installation, parent: Option<&Path>) -> Result<Podman> {
-        let engine = installation.engine();
-        ensure!(engine.kind == EngineKind::Podman, "{engine} is no podman");
-        let instance = Instance::create(engine, parent)?;
-        let folder = instance.folder().to_owned();
-        installation.link_programs(&folder)?;
-        configure(&folder, installation)?;
-        let cgroup = instance.cgroup().to_owned();
-        let podman = Podman {
-            instance: Mutex::new(instance),
-            daemon: Mutex::default(),
-            installation: installation.clone(),
-            folder,
-            cgroup,
-            version: installation.version()?,
-        };
-        podman.start_again().with_context(|| format!("cannot start a private {engine}"))?;
-        Ok(podman)
-    }
-
-    /// Which engine this is.
-    #[must_use]
-    pub fn engine(&self) -> Engine {
-        self.installation.engine()
-    }
-
-    /// What its program says that it is.
-    #[must_use]
-    pub fn version(&self) -> &str {
-        &self.version
-    }
-
-    /// The folder of everything that belongs to it.
-    #[must_use]
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
-
-    /// The socket of Docker's API.
-    #[must_use]
-    pub fn socket(&self) -> PathBuf {
-        self.folder.join("podman.sock")
-    }
-
-    /// The cgroup below which containers have to be made, with a leading slash: by itself podman makes them elsewhere.
-    #[must_use]
-    pub fn cgroup(&self) -> String {
-        format!("/{}", self.cgroup)
-    }
-
-    /// The log of podman, over all its starts.
-    #[must_use]
-    pub fn log(&self) -> PathBuf {
-        self.folder.join("podman.log")
-    }
-
-    /// The PID of what serves the API, while it runs.
-    #[must_use]
-    pub fn pid(&self) -> Option<u32> {
-        running_pid(self.daemon().as_ref())
-    }
-
-    /// The PIDs of all its processes: what serves the API, the monitors of containers, and what runs in these.
-    ///
-    /// # Errors
-    ///
-    /// When `/proc` cannot be read.
-    pub fn processes(&self) -> Result<Vec<u32>> {
-        Ok(self.marker().ownership().processes()?.into_iter().collect())
-    }
-
-    /// Asks its API: `request("GET", "/info")`.
-    ///
-    /// # Errors
-    ///
-    /// When it does not answer. A status of failure is no error.
-    pub fn request(&self, method: &str, target: &str) -> Result<Response> {
-        http::request(&self.socket(), method, target, "application/json", &[])
-    }
-
-    /// Loads the image [`TEST_IMAGE`](super::TEST_IMAGE), whose containers run [`TEST_COMMAND`](super::TEST_COMMAND) by
-    /// default.
-    ///
-    /// # Errors
-    ///
-    /// When busybox cannot be read or podman refuses the image.
-    pub fn load_test_image(&self) -> Result<()> {
-        load_test_image(&self.installation, &self.socket())
-    }
-
-    /// Kills what serves the API with SIGKILL. The containers stay.
-    ///
-    /// # Errors
-    ///
-    /// When it is not running, or does not end.
-    pub fn kill(&self) -> Result<()> {
-        let daemon = self.daemon().take();
-        daemon.context("podman is not running")?.kill()
-    }
-
-    /// Serves the API again after [`kill`](Podman::kill), and waits until it answers.
-    ///
-    /// # Errors
-    ///
-    /// When it still runs, or does not start.
-    pub fn start_again(&self) -> Result<()> {
-        let mut daemon = self.daemon();
-        if is_running(daemon.as_ref()) {
-            bail!("podman is still running");
-        }
-        *daemon = Some(serve(&self.installation, &self.folder, &self.socket())?);
-        Ok(())
-    }
-
-    /// Ends everything and removes everything; dropping does the same, but can only print what goes wrong.
-    ///
-    /// # Errors
-    ///
-    /// When something does not end or cannot be removed. The next run tries again.
-    pub fn stop(self) -> Result<()> {
-        self.instance().clear()
-    }
-
-    /// What belongs to this instance, by which to look for its remains once it is stopped.
-    #[must_use]
-    pub fn marker(&self) -> Marker {
-        self.instance().marker().clone()
-    }
-
-    /// Lets it outlive this process; `cargo xtask engines down` ends it.
-    ///
-    /// # Errors
-    ///
-    /// When its marker cannot be written.
-    pub fn detach(self) -> Result<Marker> {
-        let mut instance = self.instance();
-        instance.detach()?;
-        Ok(instance.marker().clone())
-    }
-
-    fn daemon(&self) -> MutexGuard<'_, Option<Daemon>> {
-        self.daemon.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn instance(&self) -> MutexGuard<'_, Instance> {
-        self.instance.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// Writes what podman would otherwise look for in the host's `/etc/containers`.
-fn configure(folder: &Path, installation: &Installation) -> Result<()> {
+pub(super) fn configure(folder: &Path, installation: &Installation) -> Result<()> {
     let write = |path: &str, text: &str| {
         let path = folder.join(path);
         fs::create_dir_all(path.parent().unwrap_or(folder))
@@ -235,7 +63,7 @@ fn configuration(folder: &Path, library_path: Option<&OsString>) -> String {
     )
 }
 
-fn serve(installation: &Installation, folder: &Path, socket: &Path) -> Result<Daemon> {
+pub(super) fn serve(installation: &Installation, folder: &Path, socket: &Path) -> Result<Daemon> {
     let daemon = Daemon::start(installation, "podman", folder, |command| {
         command.env("CONTAINERS_CONF", folder.join("containers.conf")).env("TMPDIR", folder.join("tmp"));
         let paths = [

@@ -2,12 +2,12 @@
 //! a process is first pinned by a descriptor, then looked at, then signalled through that descriptor.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use procfs::process::{Process, all_processes};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -90,32 +90,24 @@ pub(crate) struct Ownership {
 }
 
 impl Ownership {
-    fn includes(&self, command_line: &[u8], cgroups: &str) -> bool {
-        is_engine_of(command_line, &self.folder) || is_in_cgroup(cgroups, &self.cgroup)
+    fn includes(&self, command_line: &[String], cgroups: &[String]) -> bool {
+        let mut parts = cgroups.iter().flat_map(|path| path.split('/'));
+        is_engine_of(command_line, &self.folder) || parts.any(|part| part == self.cgroup)
     }
 
     /// The PIDs of the processes that are alive and belong to the instance.
     pub(crate) fn processes(&self) -> Result<BTreeSet<u32>> {
         let own = std::process::id();
-        let mut pids = BTreeSet::new();
-        for entry in fs::read_dir("/proc").context("cannot read /proc")? {
-            let Ok(entry) = entry else { continue };
-            let pid = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
-            if let Some(pid) = pid.filter(|pid| *pid != own && self.owns(*pid)) {
-                pids.insert(pid);
-            }
-        }
-        Ok(pids)
+        let all = all_processes().context("cannot read /proc")?.flatten();
+        let pids = all.filter_map(|process| self.owns(&process).then(|| process.pid.unsigned_abs()));
+        Ok(pids.filter(|pid| *pid != own).collect())
     }
 
-    fn owns(&self, pid: u32) -> bool {
-        let folder = PathBuf::from(format!("/proc/{pid}"));
-        let (Ok(command_line), Ok(cgroups)) =
-            (fs::read(folder.join("cmdline")), fs::read_to_string(folder.join("cgroup")))
-        else {
-            return false;
-        };
-        !is_zombie(&folder) && self.includes(&command_line, &cgroups)
+    fn owns(&self, process: &Process) -> bool {
+        let is_alive = process.stat().is_ok_and(|stat| !matches!(stat.state, 'Z' | 'X'));
+        let cgroups = || process.cgroups().map(|groups| groups.0).unwrap_or_default();
+        let groups = || cgroups().into_iter().map(|group| group.pathname).collect::<Vec<_>>();
+        is_alive && process.cmdline().is_ok_and(|command_line| self.includes(&command_line, &groups()))
     }
 
     /// Ends them all with SIGKILL, again and again until there is none: one may just be starting, or pausing,
@@ -131,7 +123,8 @@ impl Ownership {
             let mut pinned = Vec::new();
             for pid in pids {
                 // Pinned first and looked at again, so that a PID in new hands is left alone.
-                if let Some(process) = Pinned::new(pid)?.filter(|_| self.owns(pid)) {
+                let owns = |_: &Pinned| process_of(pid).is_some_and(|process| self.owns(&process));
+                if let Some(process) = Pinned::new(pid)?.filter(owns) {
                     process.signal(Signal::KILL)?;
                     pinned.push(process);
                 }
@@ -148,31 +141,18 @@ impl Ownership {
 
 /// When a process was started, in clock ticks since the boot: with its PID, this names it for good.
 pub(crate) fn start_time(pid: u32) -> Option<u64> {
-    start_time_in(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    Some(process_of(pid)?.stat().ok()?.starttime)
 }
 
-fn start_time_in(stat: &str) -> Option<u64> {
-    // The program's name is in parentheses and may hold anything, also parentheses; field 22 is the 20th after it.
-    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+fn process_of(pid: u32) -> Option<Process> {
+    Process::new(pid.try_into().ok()?).ok()
 }
 
-fn is_zombie(folder: &Path) -> bool {
-    let stat = fs::read_to_string(folder.join("stat")).unwrap_or_default();
-    stat.rsplit_once(')')
-        .is_none_or(|(_, rest)| matches!(rest.trim_start().chars().next(), Some('Z' | 'X') | None))
-}
-
-fn is_engine_of(command_line: &[u8], folder: &Path) -> bool {
-    let mut arguments = command_line.split(|byte| *byte == 0).map(String::from_utf8_lossy);
-    let program = arguments.next().unwrap_or_default();
+fn is_engine_of(command_line: &[String], folder: &Path) -> bool {
+    let Some((program, arguments)) = command_line.split_first() else { return false };
     let program = program.rsplit('/').next().unwrap_or_default();
     let below = format!("{}/", folder.display());
-    ENGINE_PROGRAMS.contains(&program) && arguments.any(|argument| argument.contains(&below))
-}
-
-fn is_in_cgroup(cgroups: &str, name: &str) -> bool {
-    let paths = cgroups.lines().filter_map(|line| line.splitn(3, ':').nth(2));
-    paths.flat_map(|path| path.split('/')).any(|part| part == name)
+    ENGINE_PROGRAMS.contains(&program) && arguments.iter().any(|argument| argument.contains(&below))
 }
 
 #[cfg(test)]
@@ -185,37 +165,34 @@ mod tests {
         Ownership { folder: PathBuf::from("/tmp/w/docker-1-1"), cgroup: "whalewatcher-docker-1-1".to_owned() }
     }
 
+    fn includes(command_line: &str, cgroup: &str) -> bool {
+        let words: Vec<String> = command_line.split(' ').map(str::to_owned).collect();
+        ownership().includes(&words, &[cgroup.to_owned()])
+    }
+
     #[test]
     fn a_shim_is_ours_when_its_containerd_is() {
-        let ours =
-            b"/c/containerd-shim-runc-v2\0-namespace\0moby\0-address\0/tmp/w/docker-1-1/containerd.sock\0";
-        assert!(ownership().includes(ours, ""));
-        let hosts = b"/usr/bin/containerd-shim-runc-v2\0-address\0/run/containerd/containerd.sock\0";
-        assert!(!ownership().includes(hosts, "0::/system.slice/docker.service\n"));
+        let shim = "/c/containerd-shim-runc-v2 -namespace moby -address";
+        assert!(includes(&format!("{shim} /tmp/w/docker-1-1/containerd.sock"), ""));
+        assert!(!includes(
+            &format!("{shim} /run/containerd/containerd.sock"),
+            "/system.slice/docker.service"
+        ));
     }
 
     #[test]
     fn an_instance_with_a_longer_name_is_another() {
-        let other = b"/c/dockerd\0--pidfile\0/tmp/w/docker-1-10/pid\0";
-        assert!(!ownership().includes(other, "4:memory:/whalewatcher-docker-1-10/abc\n"));
+        assert!(!includes("/c/dockerd --pidfile /tmp/w/docker-1-10/pid", "/whalewatcher-docker-1-10/abc"));
     }
 
     #[test]
     fn a_reader_of_our_log_is_not_ours() {
-        assert!(!ownership().includes(b"tail\0-f\0/tmp/w/docker-1-1/dockerd.log\0", "0::/user.slice\n"));
+        assert!(!includes("tail -f /tmp/w/docker-1-1/dockerd.log", "/user.slice"));
     }
 
     #[test]
     fn whatever_runs_in_the_cgroup_of_our_containers_is_ours() {
-        let cgroups = "9:name=systemd:/\n4:memory:/whalewatcher-docker-1-1/abc\n0::/\n";
-        assert!(ownership().includes(b"sleep\x001\0", cgroups));
-    }
-
-    #[test]
-    fn the_start_time_is_found_after_a_name_with_parentheses() {
-        let stat = "42 (a) b) S 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 12345 999 0";
-        assert_eq!(start_time_in(stat), Some(12345));
-        assert!(start_time(std::process::id()).is_some());
+        assert!(includes("sleep 1", "/whalewatcher-docker-1-1/abc"));
     }
 
     #[test]

@@ -177,10 +177,7 @@ async fn containers_that_cannot_be_inspected_are_named() {
     let engine = Server::builder().start().unwrap();
     let ids: Vec<_> = (10..22).map(|nth| engine.run(format!("c{nth}")).unwrap()).collect();
     let broken = ids[0].clone();
-    let hook = engine.on_request(|request| match request.kind() {
-        Kind::Inspect => Verdict::error(500, "no luck"),
-        _ => Verdict::Pass,
-    });
+    let hook = engine.on(Kind::Inspect, Verdict::error(500, "no luck"));
     let ps = ["ps", "--host", &engine.endpoint()];
     let ended = run(&ps).await;
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), "no container is known to be alive\n"));
@@ -218,10 +215,7 @@ async fn containers_that_cannot_be_inspected_are_named() {
 async fn watch_reports_polling_with_its_reason() {
     let engine = Server::builder().start().unwrap();
     engine.run("web").unwrap();
-    engine.on_request(|request| match request.kind() {
-        Kind::Events => Verdict::error(403, "not for you"),
-        _ => Verdict::Pass,
-    });
+    engine.on(Kind::Events, Verdict::error(403, "not for you"));
     let mut program = Program::start(&["watch", "--host", &engine.endpoint()]);
     let error = program.error_line().await;
     let begin = format!("whalewatcher: docker.com at {}: ", engine.endpoint());

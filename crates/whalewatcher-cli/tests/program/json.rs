@@ -56,7 +56,7 @@ async fn the_lines_add_up_to_the_engines_containers() {
     assert!(disconnected["error"].as_str().is_some_and(|error| !error.is_empty()), "{disconnected}");
     engine.exit(&lone, 0).unwrap();
     engine.set_version("99.1", "1.51", "1.24");
-    engine.listen_again(true).unwrap();
+    engine.listen_again().unwrap();
     let exited = next(&mut program, &mut fold, "exited").await;
     assert_eq!(exited["container"]["id"], lone);
     let synced = next(&mut program, &mut fold, "synced").await;
@@ -182,7 +182,7 @@ async fn two_hosts_are_watched_at_once() {
         reported = program.json().await;
     }
     assert_eq!(reported["container"]["name"], "third");
-    two.listen_again(true).unwrap();
+    two.listen_again().unwrap();
     let ended = run(&[&["ps"], &hosts[..]].concat()).await;
     let all: Value = serde_json::from_str(&ended.stdout).unwrap();
     assert_eq!(

@@ -118,7 +118,7 @@ async fn watch_prints_a_table_and_a_row_per_event() {
     engine.stop_listening().await;
     assert!(program.line().await.contains("✗ disconnected "));
     engine.exit("images", 0).unwrap();
-    engine.listen_again(true).unwrap();
+    engine.listen_again().unwrap();
     assert!(program.line().await.contains("○ exited   images "));
     assert!(program.line().await.ends_with(" ✓ synced   1 container is alive"));
 }

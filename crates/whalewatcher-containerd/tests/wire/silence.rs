@@ -116,10 +116,7 @@ async fn a_replaced_socket_is_detected_though_the_old_engine_answers() {
 #[tokio::test]
 async fn where_publishing_is_refused_probes_ask_for_the_version() {
     let server = Server::builder().start().unwrap();
-    server.on_call(|call| match call.method() {
-        Method::Publish => Verdict::error(Code::PermissionDenied, "not you"),
-        _ => Verdict::Pass,
-    });
+    server.on(Method::Publish, Verdict::error(Code::PermissionDenied, "not you"));
     let mut watched = checked(&server, Duration::from_secs(1)).live().await;
     in_time(server.until(|stats| stats.requests.version >= 10)).await;
     assert_eq!(watched.watching.status().counters.connects, 1);

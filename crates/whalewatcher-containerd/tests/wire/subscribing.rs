@@ -59,11 +59,7 @@ async fn any_event_proves_the_subscription_and_is_not_lost() {
     let server = Server::builder().start().unwrap();
     // Publishing is not answered, so our event is published only once.
     let publishing = Gate::closed();
-    let held = publishing.clone();
-    let hook = server.on_call(move |call| match call.method() {
-        Method::Publish => Verdict::Hold(held.clone()),
-        _ => Verdict::Pass,
-    });
+    let hook = server.on(Method::Publish, Verdict::Hold(publishing.clone()));
     let watched = watch(&server);
     in_time(server.until_subscriptions(1)).await;
     server.run("first").unwrap();
@@ -81,12 +77,7 @@ async fn what_happens_between_the_list_and_its_answer_is_reported() {
     for id in ["stays", "goes", "staging/goes"] {
         server.run(id).unwrap();
     }
-    let gate = Gate::closed();
-    let held = gate.clone();
-    server.on_answer(move |call, _| match call.method() {
-        Method::ContainersListStream => Verdict::Hold(held.clone()),
-        _ => Verdict::Pass,
-    });
+    let gate = server.hold_answers(Method::ContainersListStream);
     let watched = watch(&server);
     in_time(gate.until_waiting(2)).await;
     server.exit("goes", 0).unwrap();
@@ -135,10 +126,7 @@ async fn where_publishing_is_refused_silence_causes_a_list() {
 #[tokio::test]
 async fn publishing_that_fails_otherwise_fails_the_attempt() {
     let server = Server::builder().start().unwrap();
-    let hook = server.on_call(|call| match call.method() {
-        Method::Publish => Verdict::error(Code::Unavailable, "not yet"),
-        _ => Verdict::Pass,
-    });
+    let hook = server.on(Method::Publish, Verdict::error(Code::Unavailable, "not yet"));
     let mut watched = watch(&server);
     assert_eq!(watched.reported().await, "disconnected containerd fails Events.Publish: not yet");
     server.remove_hook(hook);

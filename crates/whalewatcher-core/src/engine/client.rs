@@ -91,8 +91,8 @@ pub trait EngineConnection: Send + Sync {
     /// Returns a container as it is at some time between request and answer, or `None` if it does not exist or is not
     /// alive.
     ///
-    /// For a container that is not alive, an adapter may return its name and labels with a PID of 0. The watcher then
-    /// announces a life that ended before it could be inspected, and whose start event contained no name.
+    /// For a container that is not alive, an adapter may return its name, labels and rucksack with a PID of 0. The watcher
+    /// then announces a life that ended before it could be inspected, and whose start event lacked these.
     ///
     /// # Errors
     ///
@@ -101,6 +101,12 @@ pub trait EngineConnection: Send + Sync {
         &self,
         id: &ContainerId,
     ) -> impl Future<Output = Result<Option<Container>, EngineError>> + Send;
+
+    /// Returns whether inspections attach rucksacks. If so, a life that ended before it was inspected is announced only after an
+    /// inspection, which may still attach one.
+    fn packs(&self) -> bool {
+        false
+    }
 
     /// Checks, while the event stream is silent, that the engine still answers. Returns the time of the newest event after
     /// `since` that the stream should have delivered, if the engine reports it by other means than the stream.

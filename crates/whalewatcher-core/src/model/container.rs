@@ -309,7 +309,13 @@ impl Container {
             && (self.ports.is_none() || self.ports() == known.ports())
     }
 
-    /// Returns what the application's packer made of the engine's inspection data, if it is a `T`.
+    pub(crate) fn has_rucksack(&self) -> bool {
+        self.rucksack.is_some()
+    }
+
+    /// Returns what the application's packer made of the engine's inspection data, if it is a `T`. It is packed again with each
+    /// inspection: when the container changes, after a reconnect, and on request
+    /// ([`EngineWatcher::refresh`](crate::EngineWatcher::refresh)).
     #[must_use]
     pub fn rucksack<T: 'static>(&self) -> Option<&T> {
         self.rucksack.as_deref().and_then(|rucksack| rucksack.downcast_ref())

@@ -138,6 +138,16 @@ impl Portfolio {
         }
     }
 
+    /// Replaces a container by an equal one, which has another rucksack.
+    pub(crate) fn replace(&mut self, container: &Arc<Container>) {
+        Arc::make_mut(&mut self.0).insert(container);
+    }
+
+    /// Returns whether this is the same snapshot, rucksacks included.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Shares the texts of a container with those of its former life or else of a neighbour in its project, so that equal
     /// texts are held once.
     pub(crate) fn sharing(&self, container: Container) -> Container {

@@ -81,7 +81,7 @@ impl Reconciler {
                 let fits =
                     |preview: &Box<Container>| self.preview_bytes + preview.size() <= MAX_PREVIEW_BYTES;
                 let pid = pid.filter(|pid| *pid != 0);
-                match Preview::new(&id, at, pid, preview.filter(fits)) {
+                match Preview::new(&id, at, pid, preview.filter(fits), self.packs) {
                     Some(preview) => self.started(&id, at, pid, preview, now),
                     None => self.touched(&id, at, false),
                 }
@@ -168,7 +168,11 @@ impl Reconciler {
     fn touched(&mut self, id: &ContainerId, at: Option<SystemTime>, is_anything: bool) {
         let record = self.records.entry(id.clone()).or_default();
         record.newest = record.newest.max(at);
-        record.is_touched |= is_anything;
+        if is_anything {
+            record.is_touched = true;
+            // The life that it was reported of may be over.
+            record.oom = None;
+        }
         if let Inspection::InFlight(since) = &mut record.inspection {
             since.started = true;
             since.touched |= is_anything;
@@ -206,8 +210,9 @@ impl Reconciler {
             None => {
                 // The pending inspection may still return its name.
                 let is_inspected = record.inspection != Inspection::None;
-                let over =
-                    |preview: &Preview| exit.ends_preview(preview) && !(is_inspected && preview.nameless);
+                let over = |preview: &Preview| {
+                    exit.ends_preview(preview) && !(is_inspected && preview.is_incomplete)
+                };
                 if let Some(preview) = record.take_preview_if(over) {
                     // What led to the inspection is over, and the start event of any later life is still to come.
                     if take(&mut record.inspection) == Inspection::Deferred {

@@ -78,7 +78,7 @@ impl Reconciler {
             if let (Some(preview), Some(exit)) = (record.take_preview(), exit) {
                 let container = Arc::new(container);
                 let began = container.started_at().or(preview.began);
-                self.announce_brief_life(Preview { container, began, nameless: false }, exit, now);
+                self.announce_brief_life(Preview { container, began, is_incomplete: false }, exit, now);
             }
             return true;
         }
@@ -178,6 +178,13 @@ impl Reconciler {
                 self.publish(time.unwrap_or(now.time), EventKind::Started(container));
             }
             Some(known) => {
+                if *known == *container && (known.has_rucksack() || container.has_rucksack()) {
+                    self.portfolio.replace(&container);
+                    if self.settings.repack_events() {
+                        let kind = EventKind::Updated { container: container.clone(), was: known.clone() };
+                        self.publish(now.time, kind);
+                    }
+                }
                 for event in steps(&known, &container) {
                     let time = match &event {
                         EventKind::Started(_) => began.unwrap_or(now.time),

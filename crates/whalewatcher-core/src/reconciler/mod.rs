@@ -87,6 +87,8 @@ pub(crate) enum Input {
     ListFailed,
     /// An event of the engine.
     Event(EngineEvent),
+    /// The application wants this container inspected.
+    Refresh(ContainerId),
     /// The answer to an inspection.
     Inspected(ContainerId, Answer),
     /// The connection was lost, or an attempt to connect failed. No list and no answer comes any more.
@@ -144,6 +146,8 @@ pub(crate) struct Reconciler {
     unconfirmed: HashSet<ContainerId>,
     /// The engine of the newest connection.
     engine: Option<Arc<EngineIdentity>>,
+    /// Whether inspections attach rucksacks.
+    packs: bool,
     /// The engines that confirmed members which the newest engine has not confirmed.
     origins: HashMap<ContainerId, Arc<EngineIdentity>>,
     /// The containers to inspect, in order; those whose inspection is not pending are skipped.
@@ -265,6 +269,7 @@ impl Reconciler {
             Input::Listed(entries, unlisted_scopes) => self.listed(entries, &unlisted_scopes, now),
             Input::ListFailed => self.list_failed(now),
             Input::Event(event) => self.event(event, now),
+            Input::Refresh(id) => self.refresh(&id),
             Input::Inspected(id, answer) => self.inspected(&id, answer, now),
             Input::Disconnected(error) => {
                 self.reset();
@@ -296,13 +301,21 @@ impl Reconciler {
         }
     }
 
-    /// Sets the engine of the next [`Input::Connected`].
-    pub(crate) fn set_engine(&mut self, engine: &Arc<EngineIdentity>) {
+    /// Sets the engine of the next [`Input::Connected`], and whether its inspections attach rucksacks.
+    pub(crate) fn set_engine(&mut self, engine: &Arc<EngineIdentity>, packs: bool) {
+        self.packs = packs;
         let Some(former) = self.engine.replace(engine.clone()).filter(|former| former != engine) else {
             return;
         };
         for id in self.portfolio.ids() {
             self.origins.entry(id.clone()).or_insert_with(|| former.clone());
+        }
+    }
+
+    /// Inspects a container from now on, if it is alive. Until the first list it is not known what is.
+    fn refresh(&mut self, id: &ContainerId) {
+        if !matches!(self.phase, Phase::Disconnected) && self.portfolio.by_id(id).is_some() {
+            self.request_inspection(id);
         }
     }
 

@@ -264,20 +264,21 @@ pub(super) struct Preview {
     pub(super) container: Arc<Container>,
     /// When it began, by its start event.
     pub(super) began: Option<SystemTime>,
-    /// Whether the start event lacks the name, and the engine may still return it.
-    pub(super) nameless: bool,
+    /// Whether the start event lacks the name or the rucksack, and the engine may still return it.
+    pub(super) is_incomplete: bool,
 }
 
 impl Preview {
-    /// Returns what a start event contains; `None` if that does not suffice to announce a life and to distinguish it from
+    /// Returns what a start event contains, of an engine whose inspections attach rucksacks or not; `None` if that does not suffice to announce a life and to distinguish it from
     /// others.
     pub(super) fn new(
         id: &ContainerId,
         at: Option<SystemTime>,
         pid: Option<u32>,
         reported: Option<Box<Container>>,
+        packs: bool,
     ) -> Option<Self> {
-        let nameless = reported.is_none();
+        let is_incomplete = packs || reported.is_none();
         let container = match (reported, pid) {
             (Some(reported), Some(pid)) => reported.with_pid(pid),
             // Without a PID the time of the start event distinguishes lives.
@@ -288,7 +289,7 @@ impl Preview {
             (None, Some(pid)) => Container::new(id.clone(), id.as_str(), pid),
             (None, None) => return None,
         };
-        Some(Self { began: container.started_at().or(at), container: Arc::new(container), nameless })
+        Some(Self { began: container.started_at().or(at), container: Arc::new(container), is_incomplete })
     }
 
     /// Whether its start event contained the name.
@@ -296,13 +297,13 @@ impl Preview {
         self.container.name() != self.container.id().as_str()
     }
 
-    /// Takes over the name and labels that the engine returned of a container that is not alive: it returns no more.
+    /// Takes over the name, labels and rucksack that the engine returned of a container that is not alive: it returns no more.
     pub(super) fn learn(&mut self, reported: Option<Container>) {
-        if let Some(reported) = reported.filter(|_| self.nameless) {
+        if let Some(reported) = reported.filter(|_| self.is_incomplete) {
             let (pid, began) = (self.container.pid(), self.container.started_at());
             self.container = Arc::new(reported.with_pid(pid).with_started_at(began).with_paused(false));
         }
-        self.nameless = false;
+        self.is_incomplete = false;
     }
 }
 

@@ -66,6 +66,7 @@ struct State {
     refusing: Option<(ErrorKind, String)>,
     failing_lists: usize,
     whole_lists: bool,
+    packs: bool,
     source: Option<ChangeSource>,
     silent: bool,
     stalled: bool,
@@ -159,6 +160,14 @@ impl Engine {
         self
     }
 
+    /// Sets whether inspections attach rucksacks: those that the test gave to the containers. Of containers that are no longer
+    /// alive, too.
+    #[must_use]
+    pub fn with_packing(self, packs: bool) -> Self {
+        self.change(|state| state.packs = packs);
+        self
+    }
+
     /// Sets the source of changes that later connections report.
     #[must_use]
     pub fn with_source(self, source: ChangeSource) -> Self {
@@ -212,8 +221,7 @@ impl Engine {
             let at = state.tick();
             if let Some((id, container)) = state.alive.remove_entry(id) {
                 let pid = state.whole_lists.then_some(container.pid());
-                let record = Container::new(id.clone(), container.name(), 0);
-                state.over.insert(id.clone(), record.with_labels(container.labels().clone()));
+                state.over.insert(id.clone(), container.with_pid(0).with_paused(false));
                 state.emit(&EngineEvent::Exited { id, pid, at: Some(at), code });
             }
         });
@@ -236,13 +244,18 @@ impl Engine {
     pub fn rename(&self, id: &str, name: &str) {
         self.change(|state| {
             let Some((id, old)) = state.alive.remove_entry(id) else { return };
-            let renamed = Container::new(id.clone(), name, old.pid())
-                .with_labels(old.labels().clone())
-                .with_paused(old.paused())
-                .with_started_at(old.started_at());
-            state.alive.insert(id.clone(), renamed);
+            state.alive.insert(id.clone(), old.with_name(name));
             let at = Some(state.tick());
             state.emit(&EngineEvent::Changed { id, at });
+        });
+    }
+
+    /// Changes a container without an event. Does nothing if it is not alive.
+    pub fn edit(&self, id: &str, edit: impl FnOnce(Container) -> Container) {
+        self.change(|state| {
+            if let Some((id, container)) = state.alive.remove_entry(id) {
+                state.alive.insert(id, edit(container));
+            }
         });
     }
 
@@ -491,6 +504,10 @@ impl EngineConnection for Connection {
         id.split_once('/').map_or("", |(scope, _)| scope)
     }
 
+    fn packs(&self) -> bool {
+        self.0.state().packs
+    }
+
     async fn probe(&self, since: Option<SystemTime>) -> Result<Option<SystemTime>, EngineError> {
         self.0.change(|state| state.calls.probes += 1);
         self.0.pass(Call::Probe, Moment::BeforeLooking).await;
@@ -509,7 +526,7 @@ impl EngineConnection for Connection {
                 Err(EngineError::new(ErrorKind::Failed, "scripted failure"))
             }
             _ => {
-                let over = state.over.get(id).filter(|_| state.whole_lists);
+                let over = state.over.get(id).filter(|_| state.whole_lists || state.packs);
                 Ok(state.alive.get(id).or(over).cloned())
             }
         });

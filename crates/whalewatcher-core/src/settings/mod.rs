@@ -38,6 +38,7 @@ pub struct Settings {
     probe_limit: Duration,
     audit_every: Option<Duration>,
     subscriber_queue: usize,
+    repack_events: bool,
 }
 
 impl Default for Settings {
@@ -52,6 +53,7 @@ impl Default for Settings {
             probe_limit: Duration::from_secs(10),
             audit_every: Some(Duration::from_secs(60)),
             subscriber_queue: 4096,
+            repack_events: false,
         }
     }
 }
@@ -98,6 +100,14 @@ impl Settings {
     #[must_use]
     pub fn with_subscriber_queue(mut self, events: usize) -> Self {
         self.subscriber_queue = events.clamp(1, LONGEST_QUEUE);
+        self
+    }
+
+    /// Sets whether a rucksack that was packed again is reported by [`Updated`](crate::EventKind::Updated) even if nothing else
+    /// changed.
+    #[must_use]
+    pub fn with_repack_events(mut self, repack_events: bool) -> Self {
+        self.repack_events = repack_events;
         self
     }
 
@@ -154,6 +164,12 @@ impl Settings {
     #[must_use]
     pub fn subscriber_queue(&self) -> usize {
         self.subscriber_queue
+    }
+
+    /// Returns whether a rucksack that was packed again is reported even if nothing else changed; not by default.
+    #[must_use]
+    pub fn repack_events(&self) -> bool {
+        self.repack_events
     }
 
     /// Returns the delay before the next audit, randomized so that the watchers of an engine do not audit at once.

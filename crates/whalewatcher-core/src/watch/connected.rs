@@ -32,6 +32,8 @@ enum Wake {
     Listed(Result<Listing, EngineError>),
     Inspected(ContainerId, Answer),
     Probed(Result<Option<SystemTime>, EngineError>),
+    /// The application wants containers inspected.
+    Refresh,
     /// A deadline may have passed: of the reconciler, of the next probe, or of an inspection that is slow from now on, so
     /// that another one may begin.
     Timer,
@@ -164,6 +166,7 @@ where
                 Wake::Inspected(id, answer)
             }
             answer = finished(&mut self.probing) => Wake::Probed(answer),
+            () = self.driver.shared.refreshes.requested() => Wake::Refresh,
             () = &mut self.timer => Wake::Timer,
         }
     }
@@ -174,6 +177,11 @@ where
             Wake::Listed(list) => self.handle_list(list)?,
             Wake::Inspected(id, answer) => self.handle_inspection(id, answer),
             Wake::Probed(answer) => self.probe.record_answer(answer, Instant::now())?,
+            Wake::Refresh => {
+                for id in self.driver.shared.refreshes.take() {
+                    self.driver.handle(Input::Refresh(id));
+                }
+            }
             Wake::Timer => {
                 let now = Now::read();
                 self.driver.reconciler.handle_timeout(now);

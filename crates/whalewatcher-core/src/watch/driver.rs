@@ -124,7 +124,8 @@ impl<'a, C: EngineClient> Driver<'a, C> {
         self.set_fallback(fallback);
         self.outage.connected = true;
         self.counters.resyncs += 1;
-        self.reconciler.set_engine(&identity);
+        self.reconciler.set_engine(&identity, connection.packs());
+        self.shared.refreshes.clear();
         Connected::new(self, &connection, events).run().await
     }
 

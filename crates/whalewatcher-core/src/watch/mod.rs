@@ -10,6 +10,7 @@ mod in_flight;
 mod outage;
 mod probe;
 mod publication;
+mod refreshes;
 mod shared;
 mod status;
 mod status_follower;

@@ -124,8 +124,11 @@ impl Publication {
         in_between: impl FnOnce(),
     ) -> Wakers {
         if events.is_empty() {
+            let is_repacked = !self.newest.load().portfolio.is_same(after);
+            let spent =
+                if is_repacked { self.change(|log| self.repack(log, after)).1 } else { Spent::default() };
             in_between();
-            return Wakers::default();
+            return Wakers { waiting: BTreeMap::new(), spent: [spent, Spent::default()] };
         }
         let (is_staged, spent) = self.change(|log| self.stage(log, after, events));
         if !is_staged {
@@ -137,6 +140,19 @@ impl Publication {
             take(&mut log.waiting)
         });
         Wakers { waiting, spent: [spent, shown] }
+    }
+
+    /// Publishes an equal portfolio with other rucksacks.
+    fn repack(&self, log: &mut Log, after: &Portfolio) {
+        log.show(self.queue);
+        if log.ended {
+            return;
+        }
+        let Snapshot { upto, engine, about_watch, .. } = &*log.visible;
+        let (engine, about_watch) = (engine.clone(), about_watch.clone());
+        let snapshot = Arc::new(Snapshot { upto: *upto, portfolio: after.clone(), engine, about_watch });
+        self.newest.store(snapshot.clone());
+        log.spent.1 = Some(std::mem::replace(&mut log.visible, snapshot));
     }
 
     /// Stages a batch for readers; returns `false` after the end.

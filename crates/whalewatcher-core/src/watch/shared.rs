@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::publication::Publication;
+use super::refreshes::Refreshes;
 use super::status::{Phase, Status};
 use super::status_follower::StatusFollower;
 use crate::model::EngineIdentity;
@@ -23,6 +24,7 @@ pub(crate) struct Shared<C> {
     /// `None` while a watch owns it.
     pub(crate) reconciler: Mutex<Option<Reconciler>>,
     pub(crate) closed: CancellationToken,
+    pub(crate) refreshes: Refreshes,
 }
 
 impl<C> Shared<C> {
@@ -35,6 +37,7 @@ impl<C> Shared<C> {
             status: watch::Sender::new(Status::new(Phase::Idle)),
             identity: ArcSwapOption::empty(),
             closed: CancellationToken::new(),
+            refreshes: Refreshes::default(),
         }
     }
 

@@ -13,7 +13,7 @@ use super::status::{Phase, Status};
 use super::status_follower::StatusFollower;
 use super::subscription::Subscription;
 use crate::engine::EngineClient;
-use crate::model::EngineIdentity;
+use crate::model::{ContainerId, EngineIdentity};
 use crate::portfolio::Portfolio;
 use crate::settings::Settings;
 
@@ -39,6 +39,9 @@ pub trait Watcher: Send + Sync + 'static {
     ///
     /// If there is a watch already, if the watcher was closed, if the watch gives up, or if code of the application panics.
     fn watch(&self, token: CancellationToken) -> BoxFuture<'static, Result<(), WatchError>>;
+
+    /// Asks for an inspection of a container now.
+    fn refresh(&self, id: &ContainerId) -> bool;
 
     /// Returns the status.
     fn status(&self) -> Status;
@@ -194,6 +197,14 @@ impl<C: EngineClient> EngineWatcher<C> {
         async move { guard?.run(token).await }
     }
 
+    /// Asks for one inspection of a container from now on, which updates the portfolio and packs the rucksack again. Changes are
+    /// published as usual. Returns at once; `false` if no container with this ID is known to be alive, and then nothing happens.
+    /// While the engine cannot be reached, nothing is inspected: the next connection inspects each container anyway.
+    pub fn refresh(&self, id: &ContainerId) -> bool {
+        let known = self.portfolio().by_id(id).map(|known| known.id().clone());
+        known.map(|id| self.shared.refreshes.add(id)).is_some()
+    }
+
     /// Returns the status.
     pub fn status(&self) -> Status {
         self.shared.status()
@@ -242,6 +253,10 @@ impl<C: EngineClient> Watcher for EngineWatcher<C> {
 
     fn watch(&self, token: CancellationToken) -> BoxFuture<'static, Result<(), WatchError>> {
         Box::pin(self.watch(token))
+    }
+
+    fn refresh(&self, id: &ContainerId) -> bool {
+        self.refresh(id)
     }
 
     fn status(&self) -> Status {

@@ -7,6 +7,7 @@ mod inspections;
 mod listings;
 mod lives;
 mod ready;
+mod rucksacks;
 mod subscribers;
 
 use std::time::Duration;

@@ -4,11 +4,11 @@ use whalewatcher_testkit::cri::{ContainerEventType, ContainerSpec, Fate, Flavour
 
 use crate::watched::{assert_true, client, in_time, server, statuses, watch, watch_by};
 
-const TELLING: [Flavour; 2] = [Flavour::Containerd2_1, Flavour::CrioWithEvents];
+const REPORTING: [Flavour; 2] = [Flavour::Containerd2_1, Flavour::CrioWithEvents];
 
 #[tokio::test]
 async fn a_life_costs_one_status_and_reports_its_time_and_exit_code() {
-    for flavour in TELLING {
+    for flavour in REPORTING {
         let server = server(flavour);
         let mut watched = watch(&server).live().await;
         let sandbox = server.run_pod(PodSpec::new("web").namespace("shop")).unwrap();
@@ -30,7 +30,7 @@ async fn a_life_costs_one_status_and_reports_its_time_and_exit_code() {
 
 #[tokio::test]
 async fn containers_end_and_are_replaced_within_a_pod_that_lives_on() {
-    for flavour in TELLING {
+    for flavour in REPORTING {
         let server = server(flavour);
         let mut watched = watch(&server).live().await;
         let sandbox = server.run_pod("web").unwrap();
@@ -48,7 +48,7 @@ async fn containers_end_and_are_replaced_within_a_pod_that_lives_on() {
 
 #[tokio::test]
 async fn execs_and_unstarted_containers_are_ignored() {
-    for flavour in TELLING {
+    for flavour in REPORTING {
         let server = server(flavour);
         let sandbox = server.run_pod("web").unwrap();
         let web = server.run(&sandbox, "web").unwrap();
@@ -65,7 +65,7 @@ async fn execs_and_unstarted_containers_are_ignored() {
 
 #[tokio::test]
 async fn a_removed_pod_takes_all_its_containers_with_it() {
-    for flavour in TELLING {
+    for flavour in REPORTING {
         let server = server(flavour);
         let sandbox = server.run_pod(PodSpec::new("web").id("0d")).unwrap();
         for name in ["a", "b", "c"] {
@@ -149,7 +149,7 @@ async fn malformed_and_unknown_events_do_no_harm() {
 
 #[tokio::test]
 async fn watchers_of_one_client_see_the_same_lives() {
-    for flavour in TELLING {
+    for flavour in REPORTING {
         let server = server(flavour);
         let pod = server.run_pod("p").unwrap();
         let web = server.run(&pod, "web").unwrap();

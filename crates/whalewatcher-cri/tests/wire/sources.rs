@@ -129,10 +129,7 @@ async fn a_stream_that_ends_early_is_replaced_by_polling() {
 #[tokio::test]
 async fn a_stream_that_ends_after_it_reported_something_is_a_lost_connection() {
     let server = server(Flavour::Containerd2_1);
-    server.on_call(|call| match call.method() {
-        Method::GetContainerEvents => Verdict::End(1),
-        _ => Verdict::Pass,
-    });
+    server.on(Method::GetContainerEvents, Verdict::End(1));
     let sandbox = server.run_pod("p").unwrap();
     let mut watched = watch(&server).live().await;
     server.run(&sandbox, "web").unwrap();

@@ -7,11 +7,11 @@ use whalewatcher_testkit::cri::{ContainerEventType, ContainerSpec, Fate, Flavour
 
 use crate::watched::{assert_true, client, in_time, lists, server, statuses, watch, watch_with_settings};
 
-const TELLING: [Flavour; 2] = [Flavour::Containerd2_1, Flavour::CrioWithEvents];
+const REPORTING: [Flavour; 2] = [Flavour::Containerd2_1, Flavour::CrioWithEvents];
 
 #[tokio::test]
 async fn the_first_event_causes_a_second_list() {
-    for flavour in TELLING {
+    for flavour in REPORTING {
         let server = server(flavour);
         let pod = server.run_pod("p").unwrap();
         let there = server.run(&pod, "there").unwrap();
@@ -66,7 +66,7 @@ async fn a_quiet_runtime_is_live_after_a_moment_and_listed_once_more() {
 
 #[tokio::test]
 async fn replayed_events_change_nothing() {
-    for flavour in TELLING {
+    for flavour in REPORTING {
         let server = server(flavour);
         let pod = server.run_pod("p").unwrap();
         for nth in 0..30 {
@@ -98,7 +98,7 @@ async fn replayed_events_change_nothing() {
 
 #[tokio::test]
 async fn what_changes_while_the_list_is_on_its_way_is_reported() {
-    for flavour in TELLING {
+    for flavour in REPORTING {
         let server = server(flavour);
         let pod = server.run_pod("p").unwrap();
         let goes = server.run(&pod, "goes").unwrap();

@@ -83,10 +83,7 @@ async fn an_answer_may_be_as_large_as_its_limit() {
         let server = Server::builder().api_versions("1.60", "1.24").start().unwrap();
         let mut body = br#"{"MinAPIVersion":"1.24"}"#.to_vec();
         body.resize(size, b' ');
-        server.on_request(move |request| match request.kind() {
-            Kind::Version => Verdict::Answer { status: 200, body: body.clone().into() },
-            _ => Verdict::Pass,
-        });
+        server.on(Kind::Version, Verdict::Answer { status: 200, body: body.clone().into() });
         let answer = in_time(Client::new(server.endpoint()).unwrap().connect(&Settings::default())).await;
         assert_eq!(answer.is_err(), refused, "{size} bytes");
         if let Err(error) = answer {
@@ -120,10 +117,7 @@ async fn a_silent_server_exceeds_the_connect_limit() {
 #[tokio::test]
 async fn an_engine_with_a_malformed_version_is_refused() {
     let server = Server::builder().api_versions("1.60", "1.44").start().unwrap();
-    server.on_request(|request| match request.kind() {
-        Kind::Version => Verdict::Answer { status: 200, body: "[".into() },
-        _ => Verdict::Pass,
-    });
+    server.on(Kind::Version, Verdict::Answer { status: 200, body: "[".into() });
     let error =
         in_time(Client::new(server.endpoint()).unwrap().connect(&Settings::default())).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Malformed);

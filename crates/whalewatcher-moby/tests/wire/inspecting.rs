@@ -110,10 +110,7 @@ async fn a_container_in_an_unknown_state_does_not_fail_the_list() {
             {{"Id":"{web}","Names":["/web"],"Labels":null,"State":"running"}},
             {{"Id":"stateless"}}]"#
     );
-    server.on_request(move |request| match request.kind() {
-        Kind::List => Verdict::Answer { status: 200, body: body.clone().into() },
-        _ => Verdict::Pass,
-    });
+    server.on(Kind::List, Verdict::Answer { status: 200, body: body.clone().into() });
     let watched = watch(&server).live().await;
     assert_eq!(watched.names(), ["web"]);
     assert_eq!(server.stats().requests.list, 1);

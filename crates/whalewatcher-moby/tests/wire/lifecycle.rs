@@ -2,7 +2,7 @@
 
 use whalewatcher_core::EventKind;
 use whalewatcher_moby::{Builder, Client, PRIVILEGED_LABEL};
-use whalewatcher_testkit::docker::{ContainerSpec, Gate, Kind, RestartPolicy, Server, Verdict};
+use whalewatcher_testkit::docker::{ContainerSpec, Kind, RestartPolicy, Server};
 
 use crate::watched::{in_time, watch, watch_by};
 
@@ -161,12 +161,7 @@ async fn packed_of_both(builder: Builder) {
 async fn a_short_life_is_reported_as_started_and_exited() {
     let server = Server::builder().start().unwrap();
     let mut watched = watch(&server).live().await;
-    let gate = Gate::closed();
-    let held = gate.clone();
-    server.on_request(move |request| match request.kind() {
-        Kind::Inspect => Verdict::Hold(held.clone()),
-        _ => Verdict::Pass,
-    });
+    let gate = server.hold(Kind::Inspect);
     let spec = ContainerSpec::new("short").auto_remove(true).project("shop", "short").label("tier", "1");
     let short = server.run(spec).unwrap();
     in_time(gate.until_waiting(1)).await;

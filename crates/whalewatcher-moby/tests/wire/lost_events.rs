@@ -117,10 +117,7 @@ async fn a_stalled_stream_is_replaced() {
 async fn an_engine_that_hangs_is_disconnected() {
     let server = Server::builder().start().unwrap();
     let mut watched = watch_with_settings(client(&server), probed(Duration::from_secs(1))).live().await;
-    let hook = server.on_request(|request| match request.kind() {
-        Kind::Ping => Verdict::Hang,
-        _ => Verdict::Pass,
-    });
+    let hook = server.on(Kind::Ping, Verdict::Hang);
     assert!(watched.reported().await.starts_with("disconnected"));
     server.remove_hook(hook);
     assert_eq!(watched.reported().await, "synced 0");

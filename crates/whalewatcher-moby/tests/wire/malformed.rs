@@ -21,10 +21,7 @@ fn watch_only(server: &Server) -> Watched {
 fn list_also(server: &Server, odd: &str) {
     let web = server.run("web").unwrap();
     let body = format!(r#"[{odd},{{"Id":"{web}","Names":["/web"],"Labels":{{}},"State":"running"}}]"#);
-    server.on_request(move |request| match request.kind() {
-        Kind::List => Verdict::Answer { status: 200, body: body.clone().into() },
-        _ => Verdict::Pass,
-    });
+    server.on(Kind::List, Verdict::Answer { status: 200, body: body.clone().into() });
 }
 
 /// Makes the server answer inspections of the container `odd` with this.
@@ -153,10 +150,7 @@ async fn a_container_keeps_its_state_when_its_inspections_become_malformed() {
     let server = Server::builder().start().unwrap();
     let web = server.run("web").unwrap();
     let mut watched = in_time(watch_only(&server).live()).await;
-    let hook = server.on_request(|request| match request.kind() {
-        Kind::Inspect => Verdict::Answer { status: 200, body: "{}".into() },
-        _ => Verdict::Pass,
-    });
+    let hook = server.on(Kind::Inspect, Verdict::Answer { status: 200, body: "{}".into() });
     server.rename(&web, "shop").unwrap();
     let mut status = watched.watching.follow_status();
     in_time(status.wait_for(|status| status.unresolved.total() == 1)).await.unwrap();

@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use whalewatcher_core::adapter::{EngineClient, EngineConnection, EngineEvent};
 use whalewatcher_core::{ErrorKind, Settings};
 use whalewatcher_moby::Client;
-use whalewatcher_testkit::docker::{Flavour, Gate, Kind, Server, Verdict};
+use whalewatcher_testkit::docker::{Flavour, Kind, Server, Verdict};
 
 use crate::watched::{in_time, watch};
 
@@ -44,12 +44,7 @@ async fn a_quiet_podman_is_live_before_it_sends_headers() {
 #[tokio::test]
 async fn events_before_podmans_headers_are_not_lost() {
     let server = podman(Flavour::Podman);
-    let gate = Gate::closed();
-    let held = gate.clone();
-    server.on_request(move |request| match request.kind() {
-        Kind::Events => Verdict::Hold(held.clone()),
-        _ => Verdict::Pass,
-    });
+    let gate = server.hold(Kind::Events);
     let old = server.run("old").unwrap();
     let mut watched = watch(&server).live().await;
     server.run("new").unwrap();
@@ -61,16 +56,8 @@ async fn events_before_podmans_headers_are_not_lost() {
 #[tokio::test]
 async fn a_late_error_ends_the_stream() {
     let server = podman(Flavour::Podman);
-    let gate = Gate::closed();
-    let held = gate.clone();
-    server.on_request(move |request| match request.kind() {
-        Kind::Events => Verdict::Hold(held.clone()),
-        _ => Verdict::Pass,
-    });
-    server.on_request(|request| match request.kind() {
-        Kind::Events => Verdict::error(500, "no event log"),
-        _ => Verdict::Pass,
-    });
+    let gate = server.hold(Kind::Events);
+    server.on(Kind::Events, Verdict::error(500, "no event log"));
     let connection = Client::new(server.endpoint()).unwrap().connect(&Settings::default()).await.unwrap();
     let mut events = pin!(connection.events());
     assert_eq!(in_time(events.next()).await.unwrap().unwrap(), EngineEvent::Subscribed);

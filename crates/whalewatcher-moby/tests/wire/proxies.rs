@@ -250,12 +250,7 @@ async fn an_event_stream_that_ends_early_is_replaced_by_polling() {
 async fn a_quiet_engine_is_live_before_its_headers_come() {
     let server = Server::builder().start().unwrap();
     server.run("web").unwrap();
-    let gate = Gate::closed();
-    let held = gate.clone();
-    server.on_answer(move |request, _| match request.kind() {
-        Kind::Events => Verdict::Hold(held.clone()),
-        _ => Verdict::Pass,
-    });
+    let gate = server.hold_answers(Kind::Events);
     let mut watched = watch_with_settings(client(&server), unprobed()).live().await;
     assert_eq!(watched.names(), ["web"]);
     server.exit("web", 3).unwrap();

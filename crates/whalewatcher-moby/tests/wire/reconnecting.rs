@@ -33,7 +33,7 @@ async fn a_recreated_socket_is_found_and_the_difference_reported() {
     server.exit(&goes, 0).unwrap();
     server.restart(&restarts).unwrap();
     server.run("comes").unwrap();
-    server.listen_again(true).unwrap();
+    server.listen_again().unwrap();
     let mut reported = watched.until_reported("synced").await;
     reported.sort();
     let expected =
@@ -49,7 +49,7 @@ async fn an_upgraded_engine_is_queried_in_its_new_version() {
     assert_eq!(watched.watching.identity().unwrap().version, "20.10.24");
     server.stop_listening().await;
     server.set_version("29.0.0", "1.52", "1.44");
-    server.listen_again(true).unwrap();
+    server.listen_again().unwrap();
     watched.until_reported("synced").await;
     assert_eq!(watched.watching.identity().unwrap().version, "29.0.0");
 }
@@ -61,7 +61,7 @@ async fn an_engine_downgraded_too_far_is_reported_as_too_old() {
     let mut status = watched.watching.follow_status();
     server.stop_listening().await;
     server.set_version("19.03.15", "1.40", "1.12");
-    server.listen_again(true).unwrap();
+    server.listen_again().unwrap();
     let reason = "disconnected: Docker API 1.40 is too old";
     in_time(status.wait_for(|status| status.to_string().starts_with(reason))).await.expect("a watcher");
 }

@@ -8,20 +8,9 @@ use jiff::SignedDuration;
 use whalewatcher_core::adapter::{EngineClient, EngineConnection, EngineEvent};
 use whalewatcher_core::{ErrorKind, Settings};
 use whalewatcher_moby::{Client, MAX_EVENT};
-use whalewatcher_testkit::docker::{Clock, Gate, Kind, Server, Verdict};
+use whalewatcher_testkit::docker::{Clock, Kind, Server, Verdict};
 
 use crate::watched::{in_time, watch};
-
-/// Holds lists until the gate opens; they contain what was true when they were requested.
-fn hold_lists(server: &Server) -> Gate {
-    let gate = Gate::closed();
-    let held = gate.clone();
-    server.on_answer(move |request, _| match request.kind() {
-        Kind::List => Verdict::Hold(held.clone()),
-        _ => Verdict::Pass,
-    });
-    gate
-}
 
 #[tokio::test]
 async fn events_between_headers_and_registration_are_not_lost() {
@@ -30,7 +19,7 @@ async fn events_between_headers_and_registration_are_not_lost() {
         let server = Server::builder().clock(clock).start().unwrap();
         let (old, paused) = (server.run("old").unwrap(), server.run("paused").unwrap());
         let registration = server.hold_registrations();
-        let list = hold_lists(&server);
+        let list = server.hold_answers(Kind::List);
         let mut watched = watch(&server);
         // The list is requested, so the headers have come; the list contains the state before the changes.
         in_time(list.until_waiting(1)).await;
@@ -98,10 +87,7 @@ async fn an_endless_event_is_an_error() {
 #[tokio::test]
 async fn a_refused_subscription_is_an_error() {
     let server = Server::builder().start().unwrap();
-    server.on_request(|request| match request.kind() {
-        Kind::Events => Verdict::error(500, "no events today"),
-        _ => Verdict::Pass,
-    });
+    server.on(Kind::Events, Verdict::error(500, "no events today"));
     let connection = Client::new(server.endpoint()).unwrap().connect(&Settings::default()).await.unwrap();
     let mut events = pin!(connection.events());
     let error = in_time(events.next()).await.unwrap().unwrap_err();

@@ -14,7 +14,8 @@ use crate::{
 };
 
 use super::{
-    Arrival, Builder, Call, ContainerSpec, Error, Event, Fate, Flavour, HookId, Reception, Stats, Verdict,
+    Arrival, Builder, Call, ContainerSpec, Error, Event, Fate, Flavour, HookId, Method, Reception, Stats,
+    Verdict,
     container::{Alive, Key},
     engine::Engine,
 };
@@ -302,6 +303,26 @@ impl Server {
         self.shared.hooks.remove(hook);
     }
 
+    /// Adds a hook with this verdict about calls of this method.
+    pub fn on(&self, method: Method, verdict: Verdict) -> HookId {
+        self.on_call(move |call| if call.method() == method { verdict.clone() } else { Verdict::Pass })
+    }
+
+    /// Holds calls of this method until the returned gate is open. They are answered with what is true then.
+    pub fn hold(&self, method: Method) -> Gate {
+        let gate = Gate::closed();
+        self.on(method, Verdict::Hold(gate.clone()));
+        gate
+    }
+
+    /// Holds the answers to calls of this method until the returned gate is open. They contain what was true before.
+    pub fn hold_answers(&self, method: Method) -> Gate {
+        let gate = Gate::closed();
+        let verdict = Verdict::Hold(gate.clone());
+        self.on_answer(move |call, _| if call.method() == method { verdict.clone() } else { Verdict::Pass });
+        gate
+    }
+
     /// From now on subscriptions are registered with the engine only when the gate returned is open. It replaces
     /// the gate of an earlier call.
     pub fn hold_subscriptions(&self) -> Gate {
@@ -386,5 +407,17 @@ impl Server {
             version.clone_into(&mut identity.version);
             revision.clone_into(&mut identity.revision);
         });
+    }
+}
+
+#[cfg(feature = "proxy")]
+impl crate::faulty::Subject for Server {
+    fn endpoint(&self) -> String {
+        self.endpoint()
+    }
+
+    fn alive(&self) -> Vec<crate::faulty::Known> {
+        let known = |Alive { key: id, name, pid, paused, .. }| crate::faulty::Known { id, name, pid, paused };
+        self.truth().into_iter().map(known).collect()
     }
 }

@@ -18,7 +18,7 @@ use crate::{
 };
 
 use super::{
-    Arrival, Builder, Call, Error, Flavour, HookId, Method, Reception, Stats, Verdict, engine::Engine,
+    Alive, Arrival, Builder, Call, Error, Flavour, HookId, Method, Reception, Stats, Verdict, engine::Engine,
 };
 
 /// A runtime that serves the CRI on a unix socket. Clones are the same server; when the last one is dropped, it closes
@@ -143,6 +143,11 @@ impl Server {
         self.shared.hooks.remove(hook);
     }
 
+    /// Adds a hook with this verdict about calls of this method.
+    pub fn on(&self, method: Method, verdict: Verdict) -> HookId {
+        self.on_call(move |call| verdict_for(call, method, None, &verdict))
+    }
+
     /// The next so many calls of this method fail.
     pub fn fail_next(&self, method: Method, times: usize, code: Code, message: &str) -> HookId {
         let (left, message) = (AtomicUsize::new(times), message.to_owned());
@@ -259,5 +264,22 @@ impl Server {
     pub async fn restart_runtime(&self) -> Result<(), Error> {
         self.stop_listening().await;
         self.listen_again()
+    }
+}
+
+#[cfg(feature = "proxy")]
+impl crate::faulty::Subject for Server {
+    fn endpoint(&self) -> String {
+        self.endpoint()
+    }
+
+    fn alive(&self) -> Vec<crate::faulty::Known> {
+        let known = |Alive { id, name, pid, .. }| crate::faulty::Known { id, name, pid, paused: false };
+        self.truth().into_iter().map(known).collect()
+    }
+
+    /// Each ID has one life.
+    fn life(id: &str, _: u32) -> Option<String> {
+        Some(id.to_owned())
     }
 }

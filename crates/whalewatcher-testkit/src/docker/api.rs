@@ -152,15 +152,7 @@ fn selection(request: &Request) -> Result<list::Selection, String> {
         let no = ["", "0", "no", "false", "none"];
         request.query(name).is_some_and(|value| !no.contains(&value.to_lowercase().as_str()))
     };
-    let limit = match request.query("limit").filter(|limit| !limit.is_empty()) {
-        Some(limit) => limit.parse::<i64>().map_err(|error| format!("invalid limit: {error}"))?,
-        None => 0,
-    };
-    Ok(list::Selection {
-        all: flag("all"),
-        limit: usize::try_from(limit).ok().filter(|limit| *limit > 0),
-        filters: Filters::parse(request.query("filters"))?,
-    })
+    Ok(list::Selection { all: flag("all"), filters: Filters::parse(request.query("filters"))? })
 }
 
 fn stream_query(request: &Request, form: Form) -> Result<StreamQuery, String> {

@@ -186,10 +186,8 @@ pub enum RestartPolicy {
     No,
     /// After each exit.
     Always,
-    /// After each exit, but not when the engine restarts after the container was stopped by a request.
+    /// After each exit, unless it was requested.
     UnlessStopped,
-    /// After an exit with a code other than 0.
-    OnFailure,
 }
 
 impl RestartPolicy {
@@ -198,16 +196,6 @@ impl RestartPolicy {
             Self::No => "no",
             Self::Always => "always",
             Self::UnlessStopped => "unless-stopped",
-            Self::OnFailure => "on-failure",
-        }
-    }
-
-    /// Whether a container that ended by itself with this code is started again.
-    pub(super) fn after_exit(self, code: i32) -> bool {
-        match self {
-            Self::No => false,
-            Self::Always | Self::UnlessStopped => true,
-            Self::OnFailure => code != 0,
         }
     }
 }
@@ -215,12 +203,6 @@ impl RestartPolicy {
 /// A change of a container. Fields that are `None` stay as they are.
 #[derive(Clone, Debug, Default)]
 pub struct Update {
-    /// Memory limit in bytes, 0 for none.
-    pub memory: Option<i64>,
-    /// CPU limit in billionths of a CPU, 0 for none.
-    pub nano_cpus: Option<i64>,
-    /// The restart policy.
-    pub restart: Option<RestartPolicy>,
     /// The labels, which Docker itself does not allow to change, but other engines may.
     pub labels: Option<BTreeMap<String, String>>,
 }
@@ -252,9 +234,6 @@ pub(super) struct Container {
     pub(super) name: Arc<str>,
     pub(super) spec: Arc<ContainerSpec>,
     pub(super) labels: Arc<BTreeMap<String, String>>,
-    pub(super) restart: RestartPolicy,
-    pub(super) memory: i64,
-    pub(super) nano_cpus: i64,
     pub(super) phase: Phase,
     /// 0 without a process.
     pub(super) pid: u32,
@@ -263,7 +242,6 @@ pub(super) struct Container {
     pub(super) finished_at: Option<Timestamp>,
     pub(super) exit_code: i32,
     pub(super) restarts: u32,
-    pub(super) stopped_by_hand: bool,
     pub(super) health: Option<Arc<str>>,
     /// A status that a test set in place of the true one.
     pub(super) forced_status: Option<Arc<str>>,

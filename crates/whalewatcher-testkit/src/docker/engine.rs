@@ -48,8 +48,6 @@ pub(super) struct State {
     names: HashMap<Arc<str>, Arc<str>>,
     hub: Hub,
     fates: Vec<FateHook>,
-    /// Actions whose next event is lost.
-    losing: Vec<String>,
 }
 
 impl fmt::Debug for Engine {
@@ -78,7 +76,6 @@ impl Engine {
             names: HashMap::new(),
             hub,
             fates: Vec::new(),
-            losing: Vec::new(),
         };
         Self { state: Mutex::new(state), clock, flavour, endless_replays: false }
     }
@@ -150,10 +147,6 @@ impl State {
         let time = self.tick();
         let event = Event { kind: kind.into(), action: action.into(), actor: actor.into(), attributes, time };
         let mut fate = Fate::Deliver;
-        if let Some(losing) = self.losing.iter().position(|lost| event.has_action(lost)) {
-            self.losing.swap_remove(losing);
-            fate = Fate::Vanish;
-        }
         for hook in &mut self.fates {
             if fate == Fate::Deliver {
                 fate = hook(&event);
@@ -193,10 +186,6 @@ impl State {
 
     pub(super) fn decide_fates(&mut self, hook: FateHook) {
         self.fates.push(hook);
-    }
-
-    pub(super) fn lose_next(&mut self, action: &str) {
-        self.losing.push(action.into());
     }
 }
 

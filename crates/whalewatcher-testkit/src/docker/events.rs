@@ -33,13 +33,6 @@ pub struct Event {
     pub time: Timestamp,
 }
 
-impl Event {
-    /// Whether this is the action, without details, which may follow behind a colon.
-    pub fn has_action(&self, action: &str) -> bool {
-        self.action.strip_prefix(action).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
-    }
-}
-
 /// What happens to an event, decided by a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
@@ -49,8 +42,6 @@ pub enum Fate {
     Skip,
     /// It is neither recorded nor delivered.
     Vanish,
-    /// It is recorded once, but delivered twice.
-    Duplicate,
 }
 
 /// An event with its forms in JSON, each made when first needed and shared by all listeners.
@@ -159,11 +150,7 @@ impl Hub {
         let recorded = Arc::new(Recorded { event, old: OnceLock::new(), new: OnceLock::new() });
         if fate != Fate::Skip {
             for listener in self.listeners.iter().filter(|l| l.query.filters.match_event(&recorded.event)) {
-                let line = recorded.line(listener.query.form);
-                if fate == Fate::Duplicate {
-                    listener.push(line.clone());
-                }
-                listener.push(line);
+                listener.push(recorded.line(listener.query.form));
             }
         }
         while self.ring.len() >= self.ring_size {

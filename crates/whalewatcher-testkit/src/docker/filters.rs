@@ -57,15 +57,7 @@ impl Filters {
 
     /// Whether a list has this container; whether that is running is not checked here.
     pub(super) fn match_container(&self, container: &Container) -> bool {
-        self.any("id", |id| container.id.contains(id))
-            && self.any("name", |name| matches_name(&container.name, name))
-            && self.any("status", |status| container.status() == status)
-            && self.any("health", |health| container.health.as_deref().unwrap_or("none") == health)
-            && self.any("ancestor", |image| container.spec.image == image)
-            && self.any("exited", |code| {
-                !container.counts_as_running() && code.parse() == Ok(container.exit_code)
-            })
-            && self.labels(&container.labels)
+        self.any("status", |status| container.status() == status) && self.labels(&container.labels)
     }
 
     /// Whether an event stream has this event.
@@ -81,31 +73,8 @@ impl Filters {
             && self.any("event", |action| {
                 event.action == action || (by_beginning && event.action.starts_with(action))
             })
-            && self.any("scope", |scope| scope == "local")
             && self.any("container", |key| event.actor.starts_with(key) || attribute("name").starts_with(key))
-            && self.any("image", |image| {
-                event.actor == image || [attribute("image"), attribute("name")].contains(&image)
-            })
             && self.labels(&event.attributes)
-    }
-}
-
-/// Docker takes the name for a regular expression; here its two anchors are supported.
-fn matches_name(name: &str, pattern: &str) -> bool {
-    let (start, pattern) = match pattern.strip_prefix('^') {
-        Some(rest) => (true, rest),
-        None => (false, pattern),
-    };
-    let (end, pattern) = match pattern.strip_suffix('$') {
-        Some(rest) => (true, rest),
-        None => (false, pattern),
-    };
-    let pattern = pattern.strip_prefix('/').unwrap_or(pattern);
-    match (start, end) {
-        (true, true) => name == pattern,
-        (true, false) => name.starts_with(pattern),
-        (false, true) => name.ends_with(pattern),
-        (false, false) => name.contains(pattern),
     }
 }
 

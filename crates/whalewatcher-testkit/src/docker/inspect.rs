@@ -119,7 +119,7 @@ fn host_config(container: &Container) -> Value {
         "LogConfig": { "Type": "json-file", "Config": {} },
         "NetworkMode": spec.network_mode,
         "PortBindings": published(container, ""),
-        "RestartPolicy": { "Name": container.restart.name(), "MaximumRetryCount": 0 },
+        "RestartPolicy": { "Name": spec.restart.name(), "MaximumRetryCount": 0 },
         "AutoRemove": spec.auto_remove,
         "VolumeDriver": "",
         "VolumesFrom": null,
@@ -153,7 +153,7 @@ fn host_config(container: &Container) -> Value {
         ],
         "ReadonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
     });
-    if let (Value::Object(config), Value::Object(limits)) = (&mut config, limits(container)) {
+    if let (Value::Object(config), Value::Object(limits)) = (&mut config, limits()) {
         config.extend(limits);
     }
     config
@@ -168,11 +168,11 @@ fn binds(container: &Container) -> Value {
     if mounts.is_empty() { Value::Null } else { binds.collect() }
 }
 
-fn limits(container: &Container) -> Value {
+fn limits() -> Value {
     json!({
         "CpuShares": 0,
-        "Memory": container.memory,
-        "NanoCpus": container.nano_cpus,
+        "Memory": 0,
+        "NanoCpus": 0,
         "CgroupParent": "",
         "BlkioWeight": 0,
         "BlkioWeightDevice": [],

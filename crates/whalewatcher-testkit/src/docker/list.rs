@@ -12,16 +12,14 @@ use super::{
     inspect::{Endpoint, endpoint, image_id},
 };
 
-/// The supported filters; dockerd has a few more.
-const KNOWN: [&str; 7] = ["ancestor", "exited", "health", "id", "label", "name", "status"];
+/// The supported filters; dockerd has more.
+const KNOWN: [&str; 2] = ["label", "status"];
 
 /// The parameters of a list.
 #[derive(Debug)]
 pub(super) struct Selection {
     /// Whether to list containers that are not running, too.
     pub(super) all: bool,
-    /// The number of the newest containers to list, running or not.
-    pub(super) limit: Option<usize>,
     pub(super) filters: Filters,
 }
 
@@ -68,14 +66,13 @@ pub(super) fn list(engine: &Engine, selection: &Selection) -> Result<Vec<u8>, St
     if let Some(wrong) = filters.values("status").iter().find(wrong).filter(|_| !engine.flavour.is_podman()) {
         return Err(format!("invalid filter 'status={wrong}'"));
     }
-    let all = selection.all || selection.limit.is_some() || !filters.values("status").is_empty();
+    let all = selection.all || !filters.values("status").is_empty();
     let (mut found, now) = {
         let state = engine.lock();
         let wanted = |c: &Container| (all || c.counts_as_running()) && filters.match_container(c);
         (state.select(wanted), engine.clock.now())
     };
     found.sort_unstable_by_key(|container| std::cmp::Reverse(container.serial));
-    found.truncate(selection.limit.unwrap_or(usize::MAX));
     let entries: Vec<_> = found.iter().map(|container| entry(container, now)).collect();
     serde_json::to_vec(&entries).map_err(|error| error.to_string())
 }

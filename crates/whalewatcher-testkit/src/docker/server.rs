@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tokio::runtime::Handle;
 
 use super::{
-    Builder, Clock, ContainerSpec, Error, Event, Fate, Gate, Request, Stats, Update, Verdict,
+    Builder, Clock, ContainerSpec, Error, Event, Fate, Gate, Kind, Request, Stats, Update, Verdict,
     container::Alive,
     engine::Engine,
     hooks::{Arrival, HookId, Hooks},
@@ -272,11 +272,6 @@ impl Server {
     pub fn on_event(&self, decide: impl FnMut(&Event) -> Fate + Send + 'static) {
         self.shared.engine.lock().decide_fates(Box::new(decide));
     }
-
-    /// Loses the next event of this action (up to the colon, if it has one).
-    pub fn lose_next(&self, action: &str) {
-        self.shared.engine.lock().lose_next(action);
-    }
 }
 
 /// Requests and answers.
@@ -296,6 +291,28 @@ impl Server {
     /// Removes a hook. What it holds back stays held.
     pub fn remove_hook(&self, hook: HookId) {
         self.shared.hooks.remove(hook);
+    }
+
+    /// Adds a hook with this verdict about requests of this kind.
+    pub fn on(&self, kind: Kind, verdict: Verdict) -> HookId {
+        self.on_request(move |request| if request.kind() == kind { verdict.clone() } else { Verdict::Pass })
+    }
+
+    /// Holds requests of this kind until the returned gate is open. They are answered with what is true then.
+    pub fn hold(&self, kind: Kind) -> Gate {
+        let gate = Gate::closed();
+        self.on(kind, Verdict::Hold(gate.clone()));
+        gate
+    }
+
+    /// Holds the answers to requests of this kind until the returned gate is open. They contain what was true before.
+    pub fn hold_answers(&self, kind: Kind) -> Gate {
+        let gate = Gate::closed();
+        let verdict = Verdict::Hold(gate.clone());
+        self.on_answer(
+            move |request, _| if request.kind() == kind { verdict.clone() } else { Verdict::Pass },
+        );
+        gate
     }
 
     /// Sends the headers of event streams from now on, but registers the streams with the engine only when the
@@ -356,26 +373,14 @@ impl Server {
         self.until(|stats| stats.open == 0).await;
     }
 
-    /// Starts the engine again with a new socket file (and its old TCP port) and without recorded events. With
-    /// `live_restore` its containers are as they were; without, all that were alive have been killed, and those whose
-    /// restart policy requires it have been started again. Does nothing if the engine listens.
+    /// Starts the engine again with a new socket file (and its old TCP port), without recorded events, and with its
+    /// containers as they are (`live-restore`). Does nothing if the engine listens.
     ///
     /// # Errors
     ///
     /// [`Error::Listen`] if the sockets cannot be made again.
-    pub fn listen_again(&self, live_restore: bool) -> Result<(), Error> {
-        self.listening.begin_after(|| self.shared.engine.lock().come_back(live_restore))
-    }
-
-    /// Kills the engine and starts it again: [`stop_listening`](Self::stop_listening) and
-    /// [`listen_again`](Self::listen_again).
-    ///
-    /// # Errors
-    ///
-    /// As `listen_again`.
-    pub async fn restart_engine(&self, live_restore: bool) -> Result<(), Error> {
-        self.stop_listening().await;
-        self.listen_again(live_restore)
+    pub fn listen_again(&self) -> Result<(), Error> {
+        self.listening.begin_after(|| self.shared.engine.lock().forget_events())
     }
 
     /// Sets the engine's version and its newest and oldest API versions, as after an upgrade. Best called while the
@@ -386,5 +391,17 @@ impl Server {
         version.clone_into(&mut identity.version);
         api_newest.clone_into(&mut identity.api);
         api_oldest.clone_into(&mut identity.api_min);
+    }
+}
+
+#[cfg(feature = "proxy")]
+impl crate::faulty::Subject for Server {
+    fn endpoint(&self) -> String {
+        self.endpoint()
+    }
+
+    fn alive(&self) -> Vec<crate::faulty::Known> {
+        let known = |Alive { id, name, pid, paused, .. }| crate::faulty::Known { id, name, pid, paused };
+        self.truth().into_iter().map(known).collect()
     }
 }

@@ -20,10 +20,7 @@ impl State {
             serial,
             name,
             labels: Arc::new(spec.labels.clone()),
-            restart: spec.restart,
             spec: Arc::new(spec),
-            memory: 0,
-            nano_cpus: 0,
             phase: Phase::Created,
             pid: 0,
             created,
@@ -31,7 +28,6 @@ impl State {
             finished_at: None,
             exit_code: 0,
             restarts: 0,
-            stopped_by_hand: false,
             health: None,
             forced_status: None,
         });
@@ -61,7 +57,6 @@ impl State {
             container.started_at = Some(now);
             container.exit_code = 0;
             container.restarts = if by_policy { container.restarts + 1 } else { 0 };
-            container.stopped_by_hand = false;
             container.health = container.spec.health_check.then(|| "starting".into());
             container.forced_status = None;
         });
@@ -87,12 +82,11 @@ impl State {
         let now = self.tick();
         let lasted = container.started_at.map_or(0, |started| now.duration_since(started).as_secs());
         self.change(id, |container| {
-            let again = !by_hand && container.restart.after_exit(code);
+            let again = !by_hand && container.spec.restart != RestartPolicy::No;
             container.phase = if again { Phase::Restarting } else { Phase::Exited };
             container.pid = 0;
             container.finished_at = Some(now);
             container.exit_code = code;
-            container.stopped_by_hand |= by_hand;
             container.forced_status = None;
         });
         for action in before {
@@ -132,10 +126,7 @@ impl State {
     pub(super) fn stop(&mut self, key: &str) -> Result<(), Error> {
         let container = self.find(key)?;
         if container.phase == Phase::Restarting {
-            self.change(&container.id, |container| {
-                container.phase = Phase::Exited;
-                container.stopped_by_hand = true;
-            });
+            self.change(&container.id, |container| container.phase = Phase::Exited);
             return Ok(());
         }
         let container = self.alive(key)?;
@@ -207,9 +198,6 @@ impl State {
     pub(super) fn update(&mut self, key: &str, update: Update) -> Result<(), Error> {
         let container = self.find(key)?;
         self.change(&container.id, |container| {
-            container.memory = update.memory.unwrap_or(container.memory);
-            container.nano_cpus = update.nano_cpus.unwrap_or(container.nano_cpus);
-            container.restart = update.restart.unwrap_or(container.restart);
             if let Some(labels) = update.labels {
                 container.labels = Arc::new(labels);
             }
@@ -268,30 +256,5 @@ impl State {
         let container = self.find(key)?;
         self.change(&container.id, |container| container.forced_status = Some(status.into()));
         Ok(())
-    }
-
-    /// Restarts the engine. Unless it restores live containers, they have been killed meanwhile.
-    pub(super) fn come_back(&mut self, live_restore: bool) {
-        if !live_restore {
-            for container in self.select(Container::is_alive) {
-                // Not by a request: the policy decides below.
-                self.end(&container, 137, false, &[]);
-                self.clean_up(&container);
-            }
-        }
-        let again = |container: &Container| {
-            let by_policy = container.started_at.is_some()
-                && match container.restart {
-                    RestartPolicy::Always => true,
-                    policy => !container.stopped_by_hand && policy.after_exit(container.exit_code),
-                };
-            !container.is_alive() && (container.phase == Phase::Restarting || by_policy)
-        };
-        let mut again = self.select(again);
-        again.sort_by_key(|container| container.serial);
-        for container in again {
-            self.begin(&container.id, false);
-        }
-        self.forget_events();
     }
 }

@@ -5,8 +5,9 @@ use std::sync::Mutex;
 use anyhow::Result;
 use fastrand::Rng;
 
+use crate::fixture::locked;
 use crate::lives::Lives;
-use crate::random_steps::{RandomSteps, Steps, locked};
+use crate::random_steps::{RandomSteps, Steps};
 use whalewatcher_drivers::containerd::{Driver, Plan};
 
 const KEYS: [&str; 9] = ["a", "b", "c", "shop/a", "shop/b", "shop/c", "staging/a", "staging/b", "staging/c"];
@@ -17,17 +18,18 @@ const SIGTERM: u32 = 15;
 /// Nothing is there yet. One thing at a time is done to each: a pause amid the start of an exec freezes both, and the shim
 /// of containerd 1.6 with them, for good.
 pub(super) fn churn(driver: Driver, seed: u64) -> RandomSteps<Churn> {
-    let slots = KEYS.map(|key| Slot { key, pid: 0, is_brief: false, is_ending: false });
+    let slot = |key| tokio::sync::Mutex::new(Slot { key, pid: 0, is_brief: false, is_ending: false });
+    let slots = KEYS.map(slot);
     RandomSteps::new(Churn { driver }, slots, Lives::by_pid(), seed)
 }
 
 /// What can be done to containers.
-pub(super) struct Churn {
+pub(crate) struct Churn {
     driver: Driver,
 }
 
 /// A container.
-pub(super) struct Slot {
+pub(crate) struct Slot {
     key: &'static str,
     /// The PID of its last task.
     pid: u32,
@@ -38,9 +40,10 @@ pub(super) struct Slot {
 }
 
 impl Steps for Churn {
-    type Slot = Slot;
+    type Slot = tokio::sync::Mutex<Slot>;
 
-    async fn step(&self, slot: &mut Slot, random: &mut Rng, lives: &Mutex<Lives>) -> Result<()> {
+    async fn step(&self, slot: &Self::Slot, random: &mut Rng, lives: &Mutex<Lives>) -> Result<()> {
+        let slot = &mut *slot.lock().await;
         let (driver, key) = (&self.driver, slot.key);
         match random.u8(0..24) {
             0..7 => {
@@ -68,7 +71,8 @@ impl Steps for Churn {
     }
 
     /// Removes what is ending.
-    async fn settle(&self, slot: &mut Slot, lives: &Mutex<Lives>) -> Result<()> {
+    async fn settle(&self, slot: &Self::Slot, lives: &Mutex<Lives>) -> Result<()> {
+        let slot = &mut *slot.lock().await;
         if slot.is_ending {
             self.remove(slot, lives).await?;
         }

@@ -5,37 +5,29 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::process::Command;
 use tokio::time::timeout;
 use whalewatcher_containerd::Client;
-use whalewatcher_core::Portfolio;
 use whalewatcher_drivers::EngineFailure;
 use whalewatcher_drivers::containerd::{AT_ONCE, Driver, Plan, join};
-use xtask::engines::{Containerd, Installation};
 
-use super::truth::Truth;
+use super::churn::{Churn, churn};
+use super::truth;
 use crate::fixture::{Fixture, Shared};
+use crate::random_steps::RandomSteps;
 use crate::recorder::LIMIT;
+use crate::scenario::Scenario;
+use crate::truth::Truth;
 
-/// A watcher of containerd.
-pub(super) type Watched = crate::watched::Watched<Client>;
+const SIGKILL: u32 = 9;
+const SIGTERM: u32 = 15;
 
 /// A private containerd, and what its scenarios share.
 pub(crate) struct ContainerdFixture {
-    engine: Containerd,
     shared: Shared<Driver>,
 }
 
 impl ContainerdFixture {
-    /// Starts an engine.
-    pub(crate) fn build(installation: &Installation) -> Result<ContainerdFixture> {
-        Ok(ContainerdFixture { engine: Containerd::start(installation, None)?, shared: Shared::default() })
-    }
-
-    pub(super) fn engine(&self) -> &Containerd {
-        &self.engine
-    }
-
     /// Runs `ctr`, and returns what it prints.
     pub(super) async fn ctr(&self, namespace: &str, arguments: &[&str]) -> Result<String> {
-        let mut command = Command::from(self.engine.ctr(namespace)?);
+        let mut command = Command::from(self.engine().ctr(namespace)?);
         let output = command.args(arguments).kill_on_drop(true).output().await.context("cannot run ctr")?;
         let errors = String::from_utf8_lossy(&output.stderr);
         if !output.status.success() {
@@ -57,16 +49,18 @@ impl ContainerdFixture {
 }
 
 impl Fixture for ContainerdFixture {
+    const SCENARIOS: &[Scenario<Self>] = super::scenarios::SCENARIOS;
+
     type Client = Client;
     type Driver = Driver;
-    type Truth = Truth;
+    type Steps = Churn;
 
-    fn describe(&self) -> String {
-        format!("containerd {}", self.engine.version())
+    fn new(shared: Shared<Driver>) -> ContainerdFixture {
+        ContainerdFixture { shared }
     }
 
-    fn endpoint(&self) -> String {
-        format!("unix://{}", self.engine.socket().display())
+    fn shared(&self) -> &Shared<Driver> {
+        &self.shared
     }
 
     fn client(endpoint: &str) -> Result<Client> {
@@ -74,23 +68,7 @@ impl Fixture for ContainerdFixture {
     }
 
     async fn connect(&self) -> Result<Driver> {
-        Driver::new(&self.engine)
-    }
-
-    fn shared(&self) -> &Shared<Driver> {
-        &self.shared
-    }
-
-    fn is_running(&self) -> bool {
-        self.engine.containerd_pid().is_some()
-    }
-
-    fn kill(&self) -> Result<()> {
-        self.engine.kill()
-    }
-
-    fn start_again(&self) -> Result<()> {
-        self.engine.start_again()
+        Driver::new(self.engine())
     }
 
     async fn remove_all(&self) -> Result<()> {
@@ -118,19 +96,50 @@ impl Fixture for ContainerdFixture {
     }
 
     async fn truth(&self) -> Result<Truth> {
-        Truth::ask(self).await
-    }
-
-    fn differences(truth: &Truth, portfolio: &Portfolio) -> Vec<String> {
-        truth.differences(portfolio)
+        truth::ask(self).await
     }
 
     async fn show_fence(&self, name: &str) -> Result<Option<String>> {
-        self.driver().await?.run(&Plan::of(name)).await?;
-        Ok(Some(name.to_owned()))
+        self.run(name, None).await.map(Some)
     }
 
-    fn stop(self) -> Result<()> {
-        self.engine.stop()
+    async fn churn(&self, seed: u64) -> Result<RandomSteps<Churn>> {
+        Ok(churn(self.driver().await?, seed))
+    }
+
+    async fn run(&self, name: &str, script: Option<&str>) -> Result<String> {
+        let plan = Plan::of(name);
+        self.driver()
+            .await?
+            .run(&if let Some(script) = script { plan.running(script) } else { plan })
+            .await?;
+        Ok(name.to_owned())
+    }
+
+    async fn exec(&self, id: &str, script: &str, code: i64) -> Result<()> {
+        let exec = format!("exec-{}", fastrand::u64(..));
+        let ended = self.driver().await?.exec(id, &exec, script).await?;
+        ensure!(i64::from(ended) == code, "an exec ended with {ended}");
+        Ok(())
+    }
+
+    async fn terminate(&self, id: &str) -> Result<()> {
+        self.driver().await?.kill(id, SIGTERM).await
+    }
+
+    async fn kill(&self, id: &str) -> Result<()> {
+        self.driver().await?.kill(id, SIGKILL).await
+    }
+
+    async fn pause(&self, id: &str) -> Result<()> {
+        self.driver().await?.pause(id).await
+    }
+
+    async fn unpause(&self, id: &str) -> Result<()> {
+        self.driver().await?.resume(id).await
+    }
+
+    async fn remove(&self, id: &str) -> Result<()> {
+        self.driver().await?.remove(id).await
     }
 }

@@ -3,31 +3,15 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
-use whalewatcher_core::{COMPOSE_PROJECT_LABEL, Portfolio};
+use whalewatcher_core::COMPOSE_PROJECT_LABEL;
+use whalewatcher_drivers::containerd::join;
 
 use super::fixture::ContainerdFixture;
-use crate::comparison::differences;
 use crate::fixture::Fixture as _;
-use whalewatcher_drivers::containerd::join;
+use crate::truth::{Alive, Truth};
 
 /// Namespaces that belong to others.
 const OTHERS: [&str; 2] = ["moby", "k8s.io"];
-
-/// A container that is alive.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Alive {
-    name: String,
-    pid: u32,
-    paused: bool,
-    labels: BTreeMap<String, String>,
-    project: String,
-}
-
-/// What is alive, by its key.
-#[derive(Clone, Debug)]
-pub(crate) struct Truth {
-    pub(super) alive: BTreeMap<String, Alive>,
-}
 
 /// One line of `ctr tasks list`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,44 +21,38 @@ pub(super) struct Task {
     pub(super) status: String,
 }
 
-impl Truth {
-    /// Asks for everything. It is the truth if the engine is quiet.
-    pub(super) async fn ask(fixture: &ContainerdFixture) -> Result<Truth> {
-        let listed = fixture.ctr("default", &["namespaces", "list", "--quiet"]).await?;
-        let mut alive = BTreeMap::new();
-        for namespace in listed.lines().map(str::trim).filter(|name| !OTHERS.contains(name)) {
-            let tasks = tasks(fixture, namespace).await?;
-            let is_alive = |task: &&Task| matches!(task.status.as_str(), "RUNNING" | "PAUSED");
-            if !tasks.iter().any(|task| is_alive(&task)) {
-                continue;
-            }
-            // Their labels are in no list of `ctr`.
-            let containers = fixture.driver().await?.list(namespace).await?;
-            let labels: BTreeMap<String, BTreeMap<String, String>> = containers
-                .into_iter()
-                .map(|container| (container.id, container.labels.into_iter().collect()))
-                .collect();
-            for task in tasks.iter().filter(is_alive) {
-                // A task whose container was deleted does not count.
-                let Some(labels) = labels.get(&task.id).cloned() else { continue };
-                let name = labels.get("nerdctl/name").unwrap_or(&task.id);
-                let alive_one = Alive {
-                    name: join(namespace, name),
-                    pid: task.pid,
-                    paused: task.status == "PAUSED",
-                    project: labels.get(COMPOSE_PROJECT_LABEL).cloned().unwrap_or_default(),
-                    labels,
-                };
-                alive.insert(join(namespace, &task.id), alive_one);
-            }
+/// Asks `ctr` for everything.
+pub(super) async fn ask(fixture: &ContainerdFixture) -> Result<Truth> {
+    let listed = fixture.ctr("default", &["namespaces", "list", "--quiet"]).await?;
+    let mut truth = Truth::default();
+    for namespace in listed.lines().map(str::trim).filter(|name| !OTHERS.contains(name)) {
+        let tasks = tasks(fixture, namespace).await?;
+        let is_alive = |task: &&Task| matches!(task.status.as_str(), "RUNNING" | "PAUSED");
+        if !tasks.iter().any(|task| is_alive(&task)) {
+            continue;
         }
-        Ok(Truth { alive })
+        // Their labels are in no list of `ctr`.
+        let containers = fixture.driver().await?.list(namespace).await?;
+        let labels: BTreeMap<String, BTreeMap<String, String>> = containers
+            .into_iter()
+            .map(|container| (container.id, container.labels.into_iter().collect()))
+            .collect();
+        for task in tasks.iter().filter(is_alive) {
+            // A task whose container was deleted does not count.
+            let Some(labels) = labels.get(&task.id).cloned() else { continue };
+            let name = labels.get("nerdctl/name").unwrap_or(&task.id);
+            let alive = Alive {
+                name: join(namespace, name),
+                pid: task.pid,
+                paused: task.status == "PAUSED",
+                started_at: None,
+                project: labels.get(COMPOSE_PROJECT_LABEL).cloned().unwrap_or_default(),
+                labels,
+            };
+            truth.alive.insert(join(namespace, &task.id), alive);
+        }
     }
-
-    /// What is different in a portfolio, a line each.
-    pub(super) fn differences(&self, portfolio: &Portfolio) -> Vec<String> {
-        differences(&self.alive, portfolio)
-    }
+    Ok(truth)
 }
 
 /// The tasks of a namespace, alive or not.
@@ -90,17 +68,4 @@ fn task(line: &str) -> Option<Task> {
     let mut words = line.split_whitespace();
     let (id, pid, status) = (words.next()?, words.next()?, words.next()?);
     Some(Task { id: id.to_owned(), pid: pid.parse().ok()?, status: status.to_owned() })
-}
-
-impl From<&whalewatcher_core::Container> for Alive {
-    fn from(container: &whalewatcher_core::Container) -> Alive {
-        let labels = container.labels().iter();
-        Alive {
-            name: container.name().to_owned(),
-            pid: container.pid(),
-            paused: container.paused(),
-            labels: labels.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
-            project: container.project().to_owned(),
-        }
-    }
 }

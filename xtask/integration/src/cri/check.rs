@@ -2,22 +2,16 @@
 
 use std::collections::HashSet;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use whalewatcher_core::{ChangeSource, EventKind};
 
 use super::fixture::{CriFixture, Watched};
-use super::truth::{Truth, moment};
-use crate::comparison;
-use crate::comparison::with_events;
+use crate::comparison::{self, with_events};
 use crate::recorder::Record;
+use crate::truth::Truth;
 use crate::watched::Way;
 
-/// Checks everything, once the engine is quiet and no more fault is at work.
-pub(super) async fn check(fixture: &CriFixture, watched: &Watched) -> Result<()> {
-    check_by(fixture, watched, fixture.source()).await
-}
-
-/// The same of a watcher that learns of changes by this.
+/// Checks everything of a watcher that learns of changes by this, once the engine is quiet and no fault is active.
 pub(super) async fn check_by(fixture: &CriFixture, watched: &Watched, expected: ChangeSource) -> Result<()> {
     let truth = comparison::check(fixture, watched).await?;
     let source = watched.watching.status().source;
@@ -51,11 +45,10 @@ fn one_life_each(record: &Record) -> Result<()> {
 fn ends(record: &Record, truth: &Truth, way: Way) -> Result<()> {
     for (index, event) in record.events.iter().enumerate() {
         let EventKind::Exited { container, code } = &event.kind else { continue };
-        let Some(ended) = truth.ended.get(&**container.id()).filter(|_| way == Way::Clear) else { continue };
+        let Some(ended) = truth.lives.get(&**container.id()).filter(|_| way == Way::Clear) else { continue };
         let of = || format!("event {index}, {event} at {:?}: the engine says {ended:?}", event.time);
-        ensure!(code.is_none_or(|code| i64::from(code) == i64::from(ended.exit_code)), of());
-        let finished = moment(ended.finished_at).with_context(of)?;
-        ensure!(event.time >= finished, of());
+        ensure!(code.is_none_or(|code| Some(i64::from(code)) == ended.exit_code), of());
+        ensure!(Some(event.time) >= ended.finished_at, of());
     }
     Ok(())
 }

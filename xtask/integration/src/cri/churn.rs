@@ -6,8 +6,9 @@ use std::time::SystemTime;
 use anyhow::{Context as _, Result, ensure};
 use fastrand::Rng;
 
+use crate::fixture::locked;
 use crate::lives::Lives;
-use crate::random_steps::{RandomSteps, Steps, locked};
+use crate::random_steps::{RandomSteps, Steps};
 use whalewatcher_drivers::cri::Driver;
 use whalewatcher_drivers::cri::{ContainerPlan, Pod, PodPlan};
 
@@ -18,18 +19,19 @@ const NAMES: [&str; 3] = ["server", "sidecar", "job"];
 
 /// Nothing is there yet. One thing at a time is done to each pod, as a kubelet does.
 pub(super) fn churn(driver: Driver, seed: u64) -> RandomSteps<Churn> {
-    let slots = (0..PODS).map(|number| Slot { number, ..Slot::default() });
+    let slot = |number| tokio::sync::Mutex::new(Slot { number, ..Slot::default() });
+    let slots = (0..PODS).map(slot);
     RandomSteps::new(Churn { driver }, slots, Lives::by_id(), seed)
 }
 
 /// What can be done to pods.
-pub(super) struct Churn {
+pub(crate) struct Churn {
     driver: Driver,
 }
 
 /// A place for a pod.
 #[derive(Default)]
-pub(super) struct Slot {
+pub(crate) struct Slot {
     number: usize,
     /// How many pods and containers there were, for no two may have the same name and attempt.
     attempts: u32,
@@ -45,9 +47,10 @@ struct Member {
 }
 
 impl Steps for Churn {
-    type Slot = Slot;
+    type Slot = tokio::sync::Mutex<Slot>;
 
-    async fn step(&self, slot: &mut Slot, random: &mut Rng, lives: &Mutex<Lives>) -> Result<()> {
+    async fn step(&self, slot: &Self::Slot, random: &mut Rng, lives: &Mutex<Lives>) -> Result<()> {
+        let slot = &mut *slot.lock().await;
         let Some(pod) = slot.pod.clone() else { return self.run_pod(slot, lives).await };
         let count = slot.containers.len();
         let one = if count == 0 { 0 } else { random.usize(..count) };
@@ -74,9 +77,12 @@ impl Steps for Churn {
     }
 
     /// Waits until what ends by itself has done so.
-    async fn settle(&self, slot: &mut Slot, _lives: &Mutex<Lives>) -> Result<()> {
-        for member in slot.containers.iter().filter(|member| member.is_brief) {
-            self.driver.ended(&member.id).await?;
+    async fn settle(&self, slot: &Self::Slot, _lives: &Mutex<Lives>) -> Result<()> {
+        for member in slot.lock().await.containers.iter().filter(|member| member.is_brief) {
+            // If the engine was killed while it removed a pod, some may be gone.
+            if self.driver.container(&member.id).await?.is_some() {
+                self.driver.ended(&member.id).await?;
+            }
         }
         Ok(())
     }

@@ -1,8 +1,8 @@
 //! Another client of CRI's events, as the kubelet is.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 use tokio::sync::watch;
@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::task::AbortOnDropHandle;
 use whalewatcher_drivers::api::runtime::v1::{ContainerEventType, GetEventsRequest};
 
-use super::truth::moment;
+use crate::fixture::locked;
 use crate::recorder::LIMIT;
 use whalewatcher_drivers::cri::Driver;
 use whalewatcher_drivers::cri::PodPlan;
@@ -26,16 +26,8 @@ pub(super) const LIFE: [ContainerEventType; 4] = [
     ContainerEventType::ContainerDeletedEvent,
 ];
 
-/// An event, and when it was received.
-#[derive(Clone, Copy, Debug)]
-struct Received {
-    kind: ContainerEventType,
-    /// How long after it had happened.
-    late: Duration,
-}
-
 /// The events of each container.
-type Record = BTreeMap<String, Vec<Received>>;
+type Record = BTreeMap<String, Vec<ContainerEventType>>;
 
 /// A client of CRI's events that reads them all at once.
 pub(super) struct Kubelet {
@@ -57,11 +49,8 @@ impl Kubelet {
                 let Ok(answer) = runtime.get_container_events(GetEventsRequest {}).await else { return };
                 let mut events = answer.into_inner();
                 while let Ok(Some(event)) = events.message().await {
-                    let happened = moment(event.created_at).unwrap_or(SystemTime::UNIX_EPOCH);
-                    let late = SystemTime::now().duration_since(happened).unwrap_or_default();
-                    let received = Received { kind: event.container_event_type(), late };
-                    let mut record = record.lock().unwrap_or_else(PoisonError::into_inner);
-                    record.entry(event.container_id).or_default().push(received);
+                    let kind = event.container_event_type();
+                    locked(&record).entry(event.container_id).or_default().push(kind);
                     growing.send_modify(|count| *count += 1);
                 }
             }
@@ -137,22 +126,12 @@ impl Kubelet {
         let _ = timeout(limit, grown.changed()).await;
     }
 
-    /// Returns the lags of the events of these lives, sorted.
-    pub(super) fn latencies(&self, ids: &[String]) -> Vec<Duration> {
-        let record = self.record();
-        let mut late: Vec<Duration> =
-            ids.iter().filter_map(|id| record.get(id)).flatten().map(|received| received.late).collect();
-        late.sort_unstable();
-        late
-    }
-
     fn record(&self) -> MutexGuard<'_, Record> {
-        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.record)
     }
 }
 
 /// Whether each kind was received once. Events of the same moment come in any order.
-fn is_whole(received: &[Received]) -> bool {
-    received.len() == LIFE.len()
-        && LIFE.iter().all(|kind| received.iter().any(|received| received.kind == *kind))
+fn is_whole(received: &[ContainerEventType]) -> bool {
+    received.len() == LIFE.len() && LIFE.iter().all(|kind| received.contains(kind))
 }

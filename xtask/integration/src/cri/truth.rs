@@ -6,71 +6,49 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context as _, Result, anyhow};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::Value;
-use whalewatcher_core::Portfolio;
+use whalewatcher_drivers::EngineFailure;
 use whalewatcher_drivers::api::runtime::v1::{
     ContainerState, ContainerStatus, PodSandboxMetadata, PodSandboxState,
 };
-
-use crate::comparison::differences;
-use whalewatcher_drivers::EngineFailure;
 use whalewatcher_drivers::cri::{AT_ONCE, Driver};
 
-/// A container or a sandbox that is alive.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Alive {
-    pub(super) name: String,
-    pub(super) pid: u32,
-    paused: bool,
-    pub(super) started_at: Option<SystemTime>,
-    pub(super) labels: BTreeMap<String, String>,
-    project: String,
-}
+use crate::truth::{Alive, LastLife, Truth};
 
-/// What CRI says.
-#[derive(Clone, Debug)]
-pub(crate) struct Truth {
-    /// What is alive, by its ID.
-    pub(super) alive: BTreeMap<String, Alive>,
-    /// The containers that have ended and are still there, by their ID.
-    pub(super) ended: BTreeMap<String, ContainerStatus>,
-}
-
-impl Truth {
-    /// Asks for everything. It is the truth if the engine is quiet.
-    pub(super) async fn ask(driver: &Driver) -> Result<Truth> {
-        let pods: Vec<(String, PodSandboxMetadata)> =
-            driver.pods().await?.into_iter().map(|pod| (pod.id, pod.metadata.unwrap_or_default())).collect();
-        let sandboxes = stream::iter(&pods).map(|(id, metadata)| sandbox(driver, id, metadata));
-        let sandboxes: Vec<Option<Alive>> = sandboxes.buffered(AT_ONCE).try_collect().await?;
-        let mut alive: BTreeMap<String, Alive> = pods
-            .iter()
-            .zip(sandboxes)
-            .filter_map(|((id, _), sandbox)| Some((id.clone(), sandbox?)))
-            .collect();
-        let mut ended = BTreeMap::new();
-        let containers = driver.containers().await?;
-        let statuses = stream::iter(&containers).map(|container| driver.container(&container.id));
-        let statuses: Vec<_> = statuses.buffered(AT_ONCE).try_collect().await?;
-        let pods: HashMap<String, PodSandboxMetadata> = pods.into_iter().collect();
-        for (container, found) in containers.into_iter().zip(statuses) {
-            let Some(found) = found else { continue };
-            match found.status.state() {
-                ContainerState::ContainerRunning => {
-                    let pod = pods.get(&container.pod_sandbox_id);
-                    let pod = pod.with_context(|| format!("{} is in no pod", container.id))?;
-                    alive.insert(container.id, running(&found.status, &found.info, pod)?);
-                }
-                ContainerState::ContainerExited => drop(ended.insert(container.id, found.status)),
-                _ => {}
+/// Asks CRI for everything.
+pub(super) async fn ask(driver: &Driver) -> Result<Truth> {
+    let mut truth = Truth::default();
+    let pods = driver.pods().await?.into_iter();
+    let pods: HashMap<String, PodSandboxMetadata> =
+        pods.map(|pod| (pod.id, pod.metadata.unwrap_or_default())).collect();
+    let sandboxes = stream::iter(&pods).map(async |(id, metadata)| {
+        anyhow::Ok(sandbox(driver, id, metadata).await?.map(|alive| (id.clone(), alive)))
+    });
+    let sandboxes: Vec<_> = sandboxes.buffered(AT_ONCE).try_collect().await?;
+    truth.alive.extend(sandboxes.into_iter().flatten());
+    let containers = driver.containers().await?;
+    let statuses = stream::iter(&containers).map(|container| driver.container(&container.id));
+    let statuses: Vec<_> = statuses.buffered(AT_ONCE).try_collect().await?;
+    for (container, found) in containers.into_iter().zip(statuses) {
+        let Some(found) = found else { continue };
+        let status = &found.status;
+        match status.state() {
+            ContainerState::ContainerRunning => {
+                let pod = pods.get(&container.pod_sandbox_id);
+                let pod = pod.with_context(|| format!("{} is in no pod", container.id))?;
+                truth.alive.insert(container.id, running(status, &found.info, pod)?);
             }
+            ContainerState::ContainerExited => {
+                let last = LastLife {
+                    started_at: moment(status.started_at),
+                    finished_at: moment(status.finished_at),
+                    exit_code: Some(i64::from(status.exit_code)),
+                };
+                truth.lives.insert(container.id, last);
+            }
+            _ => {}
         }
-        Ok(Truth { alive, ended })
     }
-
-    /// What is different in a portfolio, a line each.
-    pub(super) fn differences(&self, portfolio: &Portfolio) -> Vec<String> {
-        differences(&self.alive, portfolio)
-    }
+    Ok(truth)
 }
 
 async fn sandbox(driver: &Driver, id: &str, metadata: &PodSandboxMetadata) -> Result<Option<Alive>> {
@@ -134,18 +112,4 @@ fn pid(info: &HashMap<String, String>) -> Result<u32> {
 pub(super) fn moment(nanos: i64) -> Option<SystemTime> {
     let nanos = u64::try_from(nanos).ok().filter(|nanos| *nanos > 0)?;
     Some(SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos))
-}
-
-impl From<&whalewatcher_core::Container> for Alive {
-    fn from(container: &whalewatcher_core::Container) -> Alive {
-        let labels = container.labels().iter();
-        Alive {
-            name: container.name().to_owned(),
-            pid: container.pid(),
-            paused: container.paused(),
-            started_at: container.started_at(),
-            labels: labels.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
-            project: container.project().to_owned(),
-        }
-    }
 }

@@ -9,10 +9,10 @@ use whalewatcher_moby::Client;
 
 use crate::comparison::{self, with_events};
 use crate::docker::fixture::DockerFixture;
-use crate::docker::truth::Truth;
 use crate::fixture::Fixture as _;
 use crate::recorder::Record;
 use crate::sequence::{history, is_taken_back};
+use crate::truth::Truth;
 use crate::watched::{Watched, Way};
 
 /// Checks everything, once the engine is quiet and no fault is active.
@@ -41,7 +41,7 @@ fn times(fixture: &DockerFixture, record: &Record, truth: &Truth, way: Way) -> R
     let mut last: HashMap<&ContainerId, &Event> = HashMap::new();
     for event in &record.events {
         ensure!(
-            event.time >= fixture.began() && event.time <= SystemTime::now(),
+            event.time >= fixture.shared().began && event.time <= SystemTime::now(),
             "{event} is not of this run: {:?}",
             event.time
         );
@@ -70,7 +70,7 @@ fn times(fixture: &DockerFixture, record: &Record, truth: &Truth, way: Way) -> R
         fixture.figure(format!("{early} of {} exits were reported without their codes", exits().count()));
     }
     for (id, event) in last {
-        let (Some(inspected), Some(container)) = (truth.containers.get(&**id), event.container()) else {
+        let (Some(inspected), Some(container)) = (truth.lives.get(&**id), event.container()) else {
             continue;
         };
         // Of a life that was never inspected only the event of its start is known, which is dated a moment later.

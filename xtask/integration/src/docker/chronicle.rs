@@ -2,7 +2,7 @@
 //! that the watcher is connected to. What a watcher announces must be in here.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
@@ -14,8 +14,10 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 use whalewatcher_core::{Container, Event, EventKind};
 
-use crate::docker::truth::{Alive, Truth, alive};
+use crate::docker::truth::{self, alive};
+use crate::fixture::locked;
 use crate::recorder::{LIMIT, Record};
+use crate::truth::Alive;
 use whalewatcher_drivers::docker::Driver;
 
 /// The engine changes what it says of a container, and dates its event a moment later.
@@ -46,7 +48,7 @@ struct History {
     names: Vec<(SystemTime, String)>,
     reported: Vec<(SystemTime, Reported)>,
     /// Lives that were seen by inspections: start and PID.
-    seen: Vec<(SystemTime, i64)>,
+    seen: Vec<(SystemTime, u32)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,8 +71,8 @@ impl Chronicle {
     /// Begins with what is alive now, while the engine is quiet.
     pub(crate) async fn begin(docker: &Driver) -> Result<Chronicle> {
         let mut events = Box::pin(docker.follow());
-        let truth = Truth::ask(docker).await?;
-        let containers = truth.alive().map(|(id, alive)| Ok((id.to_owned(), History::of(alive)?)));
+        let truth = truth::ask(docker).await?;
+        let containers = truth.alive.iter().map(|(id, alive)| Ok((id.clone(), History::of(alive)?)));
         let containers = containers.collect::<Result<_>>()?;
         let book = Arc::new(Mutex::new(Book { containers, ..Book::default() }));
         let (growing, grown) = watch::channel(());
@@ -147,8 +149,8 @@ impl Chronicle {
 
     /// Forgets ended lives, once no subscriber can receive events of them any more.
     pub(crate) async fn forget(&self) -> Result<()> {
-        let truth = Truth::ask(&self.docker).await?;
-        let containers = truth.alive().map(|(id, alive)| Ok((id.to_owned(), History::of(alive)?)));
+        let truth = truth::ask(&self.docker).await?;
+        let containers = truth.alive.iter().map(|(id, alive)| Ok((id.clone(), History::of(alive)?)));
         self.book().containers = containers.collect::<Result<_>>()?;
         Ok(())
     }
@@ -301,7 +303,7 @@ impl History {
         if container.pid() != 0 {
             let former = starts().map(|(_, (at, _))| *at).rfind(|at| *at < started_at);
             let mut seen = self.seen.iter().filter(|(at, _)| at <= began && Some(*at) > former);
-            let announced = (started_at, i64::from(container.pid()));
+            let announced = (started_at, container.pid());
             if let Some(seen) = seen.next() {
                 ensure!(*seen == announced, "that life has start and PID {seen:?}, not {announced:?}");
             }
@@ -313,10 +315,6 @@ impl History {
         });
         Ok(Life { start, began: *began, end: ends.next() })
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

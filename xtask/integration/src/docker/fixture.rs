@@ -1,59 +1,39 @@
 //! A private dockerd.
 
-use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::sync::Mutex;
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 use tokio::time::{Instant, timeout};
-use whalewatcher_core::{Portfolio, Settings};
-use whalewatcher_drivers::EngineFailure;
+use whalewatcher_core::Settings;
 use whalewatcher_drivers::docker::{AT_ONCE, Driver, Plan};
 use whalewatcher_moby::Client;
-use xtask::engines::{DaemonFlags, Docker, Installation};
 
-use crate::docker::truth::Truth;
-use crate::fixture::{FENCE, Fixture, Shared};
+use super::churn::{Churn, churn};
+use super::{check, truth};
+use crate::fixture::{Fixture, Shared, locked};
+use crate::random_steps::RandomSteps;
 use crate::recorder::LIMIT;
+use crate::scenario::Scenario;
+use crate::truth::Truth;
+
+/// How many containers are churned.
+const CHURNED: usize = 8;
 
 /// A watcher of Docker.
 pub(crate) type Watched = crate::watched::Watched<Client>;
 
 /// A private dockerd, and what its scenarios share.
 pub(crate) struct DockerFixture {
-    engine: Docker,
-    began: SystemTime,
     shared: Shared<Driver>,
     /// The container that is renamed to show that events have arrived.
     fence: Mutex<Option<String>>,
 }
 
 impl DockerFixture {
-    /// Starts an engine.
-    pub(crate) fn build(installation: &Installation) -> Result<DockerFixture> {
-        let engine = Docker::start(installation, &Default::default())?;
-        engine.load_test_image()?;
-        let (shared, fence) = Default::default();
-        Ok(DockerFixture { engine, began: SystemTime::now(), shared, fence })
-    }
-
-    pub(crate) fn engine(&self) -> &Docker {
-        &self.engine
-    }
-
-    /// When the engine was started.
-    pub(crate) fn began(&self) -> SystemTime {
-        self.began
-    }
-
-    /// A path for a socket beside the engine's own.
-    pub(crate) fn socket(&self, name: &str) -> PathBuf {
-        self.engine.folder().join(name)
-    }
-
     /// Begins to watch what is at this endpoint, with the watcher's tasks, but not its subscribers', in this runtime.
     pub(crate) fn begin_watch_in(
         &self,
@@ -71,38 +51,25 @@ impl DockerFixture {
     /// Asks dockerd to end, and waits until it has.
     pub(crate) fn terminate_engine(&self) -> Result<()> {
         self.release_driver();
-        block_in_place(|| self.engine.terminate())
-    }
-
-    /// Starts dockerd again, which then leaves its containers alive when it ends, or does not.
-    pub(crate) fn start_engine_with(&self, live_restore: bool) -> Result<()> {
-        let flags = DaemonFlags { live_restore, more: Vec::new() };
-        block_in_place(|| self.engine.start_again(&flags))
-            .context(EngineFailure("it does not start again".to_owned()))
-    }
-
-    /// Returns the last name of the fence.
-    pub(crate) fn fence_name(&self) -> String {
-        format!("{FENCE}{}", self.shared.lock().fences)
-    }
-
-    fn fence_id(&self) -> MutexGuard<'_, Option<String>> {
-        self.fence.lock().unwrap_or_else(PoisonError::into_inner)
+        block_in_place(|| self.engine().terminate())
     }
 }
 
 impl Fixture for DockerFixture {
+    const APART: usize = 1;
+
+    const SCENARIOS: &[Scenario<Self>] = super::scenarios::SCENARIOS;
+
     type Client = Client;
     type Driver = Driver;
-    type Truth = Truth;
+    type Steps = Churn;
 
-    fn describe(&self) -> String {
-        let version = self.engine.version();
-        format!("dockerd {}, API {}", version.engine, version.api)
+    fn new(shared: Shared<Driver>) -> DockerFixture {
+        DockerFixture { shared, fence: Mutex::default() }
     }
 
-    fn endpoint(&self) -> String {
-        self.engine.docker_host()
+    fn shared(&self) -> &Shared<Driver> {
+        &self.shared
     }
 
     fn client(endpoint: &str) -> Result<Client> {
@@ -110,30 +77,14 @@ impl Fixture for DockerFixture {
     }
 
     async fn connect(&self) -> Result<Driver> {
-        Driver::connect(&self.engine.docker_socket()).await
-    }
-
-    fn shared(&self) -> &Shared<Driver> {
-        &self.shared
-    }
-
-    fn is_running(&self) -> bool {
-        self.engine.dockerd_pid().is_some()
-    }
-
-    fn kill(&self) -> Result<()> {
-        self.engine.kill()
-    }
-
-    fn start_again(&self) -> Result<()> {
-        self.engine.start_again(&DaemonFlags { live_restore: false, more: Vec::new() })
+        Driver::connect(&self.engine().socket()).await
     }
 
     /// Removes all containers but the fence.
     async fn remove_all(&self) -> Result<()> {
         let docker = self.driver().await?;
         let others = || async {
-            let fence = self.fence_id().clone();
+            let fence = locked(&self.fence).clone();
             let mut ids = docker.all().await?;
             ids.retain(|id| Some(id) != fence.as_ref());
             anyhow::Ok(ids)
@@ -156,17 +107,13 @@ impl Fixture for DockerFixture {
     }
 
     async fn truth(&self) -> Result<Truth> {
-        Truth::ask(&self.driver().await?).await
-    }
-
-    fn differences(truth: &Truth, portfolio: &Portfolio) -> Vec<String> {
-        truth.differences(portfolio)
+        truth::ask(&self.driver().await?).await
     }
 
     /// Renames the fence. dockerd emits events in order, so all former ones have arrived when this one has.
     async fn show_fence(&self, name: &str) -> Result<Option<String>> {
         let docker = self.driver().await?;
-        let known = self.fence_id().clone();
+        let known = locked(&self.fence).clone();
         let inspected = match &known {
             Some(id) => docker.inspect(id).await?,
             None => None,
@@ -179,22 +126,53 @@ impl Fixture for DockerFixture {
             }
             _ => {
                 let id = docker.run(Plan::named(name)).await?;
-                *self.fence_id() = Some(id);
+                *locked(&self.fence) = Some(id);
             }
         }
         Ok(None)
     }
 
-    fn stop(self) -> Result<()> {
-        self.engine.stop()
+    async fn churn(&self, seed: u64) -> Result<RandomSteps<Churn>> {
+        churn(&self.driver().await?, CHURNED, seed).await
+    }
+
+    async fn check(&self, watched: &Watched) -> Result<()> {
+        check::check(self, watched).await
+    }
+
+    async fn run(&self, name: &str, script: Option<&str>) -> Result<String> {
+        run(&self.driver().await?, name, script).await
+    }
+
+    async fn exec(&self, id: &str, script: &str, _code: i64) -> Result<()> {
+        self.driver().await?.exec(id, script).await
+    }
+
+    async fn terminate(&self, id: &str) -> Result<()> {
+        self.driver().await?.stop(id, GRACE).await
+    }
+
+    async fn kill(&self, id: &str) -> Result<()> {
+        self.driver().await?.kill(id, "KILL").await
+    }
+
+    async fn pause(&self, id: &str) -> Result<()> {
+        self.driver().await?.pause(id).await
+    }
+
+    async fn unpause(&self, id: &str) -> Result<()> {
+        self.driver().await?.unpause(id).await
+    }
+
+    async fn remove(&self, id: &str) -> Result<()> {
+        self.driver().await?.remove(id).await
     }
 }
 
-/// Returns the PID of a container's initial process.
-pub(crate) async fn pid_of(docker: &Driver, container: &str) -> Result<i32> {
-    let state = docker.inspect(container).await?.and_then(|inspected| inspected.state);
-    let pid = state.and_then(|state| state.pid).filter(|pid| *pid > 0);
-    Ok(i32::try_from(pid.with_context(|| format!("{container} has no process"))?)?)
+/// Runs a container of this name, with this script or until it is stopped.
+pub(crate) async fn run(docker: &Driver, name: &str, script: Option<&str>) -> Result<String> {
+    let plan = Plan::named(name);
+    docker.run(if let Some(script) = script { plan.running(script) } else { plan }).await
 }
 
 /// Waits until a container's initial process handles SIGTERM: before, the kernel discards the signal.

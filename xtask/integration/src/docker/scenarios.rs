@@ -2,27 +2,27 @@
 
 mod behind;
 mod churn;
-pub(crate) mod dropping;
+mod dropping;
 mod faults;
 mod hurry;
-mod lifecycle;
-pub(crate) mod outage;
+pub(crate) mod lifecycle;
+mod outage;
 mod processes;
-pub(crate) mod silence;
+mod silence;
 mod subscribers;
 mod sync;
 
 use crate::docker::fixture::DockerFixture;
 use crate::scenario::{Scenario, scenarios};
+use crate::scenarios as shared;
 
-pub(crate) const SCENARIOS: &[Scenario<DockerFixture>] = scenarios![
+pub(super) const SCENARIOS: &[Scenario<DockerFixture>] = scenarios![
     sync::thirty_containers_are_there_at_the_start,
-    sync::watchers_that_join_during_churn_miss_nothing,
+    shared::churn::watchers_that_join_during_churn_miss_nothing,
     hurry::containers_that_change_faster_than_inspections_are_shown,
     lifecycle::each_transition_is_reported_once,
-    lifecycle::rapid_transitions_end_in_the_right_state,
     lifecycle::short_lives_are_started_and_exited,
-    lifecycle::exits_have_their_codes,
+    shared::lifecycle::exits_have_their_codes,
     lifecycle::each_of_many_concurrent_lives_costs_one_inspection,
     lifecycle::an_exec_changes_nothing,
     lifecycle::a_health_check_changes_nothing,
@@ -31,16 +31,16 @@ pub(crate) const SCENARIOS: &[Scenario<DockerFixture>] = scenarios![
     processes::processes_belong_to_the_container_of_their_control_group,
     outage::killed_dockerd_with_live_restore_yields_the_difference,
     outage::killed_dockerd_without_live_restore_yields_the_difference,
-    outage::dockerd_killed_repeatedly_during_churn,
+    shared::churn::engine_killed_repeatedly_during_churn,
     outage::orderly_restart_announces_no_survivor,
     outage::replaced_socket_file_is_found,
-    silence::stopped_engine_is_detected_and_yields_the_difference,
+    shared::outage::stopped_engine_is_detected_and_yields_the_difference,
     silence::stalled_event_stream_is_detected_while_requests_work,
     silence::idle_engine_is_not_considered_dead,
     subscribers::slow_subscriber_delays_no_other_and_receives_the_difference,
     dropping::watch_dropped_at_any_step_leaves_nothing,
-    dropping::watches_dropped_at_random_during_churn_leave_nothing,
-    churn::random_churn_with_three_subscribers,
+    shared::churn::watches_dropped_at_random_during_churn_leave_nothing,
+    shared::churn::random_churn_with_three_subscribers,
     faults::random_faults_cause_no_false_event,
     churn::audits_of_a_busy_engine_cause_no_false_event,
     behind::works_behind_nginx_and_haproxy,

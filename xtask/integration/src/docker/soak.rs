@@ -10,11 +10,11 @@ use anyhow::{Context as _, Result, bail, ensure};
 use tokio::time::{Instant, sleep, timeout};
 use whalewatcher_core::Counters;
 
-use crate::docker::churn::seed;
 use crate::docker::fixture::DockerFixture;
 use crate::docker::trial::Trial;
 use crate::fixture::Fixture as _;
 use crate::leaks::descriptors;
+use crate::random_steps::seed;
 use crate::recorder::LIMIT;
 
 const CONTAINERS: usize = 14;
@@ -90,7 +90,7 @@ impl fmt::Display for Minute<'_> {
 
 /// Runs for so many minutes. Prints a line after each.
 pub(crate) async fn run(fixture: &DockerFixture, minutes: u64) -> Result<()> {
-    let seed = seed(|text| fixture.figure(text))?;
+    let seed = seed(fixture)?;
     for figure in fixture.take_figures() {
         println!("{figure}");
     }

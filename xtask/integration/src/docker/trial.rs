@@ -1,30 +1,28 @@
 //! A watcher behind a proxy that breaks whatever passes, of an engine whose containers come and go, with subscribers of
 //! every kind; and what has to hold each time that both have come to rest.
 
-use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use futures_util::future::join_all;
-use tokio::time::timeout;
 use whalewatcher_core::Backoff;
-use whalewatcher_testkit::proxy::{Fault, Proxy, Refusal};
+use whalewatcher_testkit::proxy::Proxy;
 
 use crate::docker::check::check;
 use crate::docker::chronicle::Chronicle;
-use crate::docker::churn::Churn;
+use crate::docker::churn::{Churn, Slot, churn};
 use crate::docker::fixture::{DockerFixture, Watched};
 use crate::docker::truth;
 use crate::fault_injector::{FaultInjector, Protocol};
-use crate::fixture::Fixture as _;
-use crate::fixture::settings;
+use crate::fixture::{Fixture as _, settings};
 use crate::leaks::{Apart, descriptors, no_more_descriptors_than};
+use crate::random_steps::RandomSteps;
 use crate::recorder::{LIMIT, Recorder};
+use crate::scenarios::cut_off;
 use whalewatcher_drivers::docker::Driver;
 
 /// How many things are done to containers at once.
-const AT_ONCE: u64 = 8;
+const AT_ONCE: usize = 8;
 
 /// After how many things done to containers the next fault comes, at the soonest.
 const TRANSITIONS_PER_FAULT: usize = 10;
@@ -45,7 +43,7 @@ pub(crate) struct Trial<'a> {
     apart: Apart,
     pub(crate) proxy: Proxy,
     pub(crate) watched: Watched,
-    pub(crate) churn: Churn,
+    pub(crate) churn: RandomSteps<Churn>,
     pub(crate) injector: FaultInjector,
     chronicle: Chronicle,
     changes: usize,
@@ -60,8 +58,7 @@ impl<'a> Trial<'a> {
         let descriptors = descriptors()?;
         let docker = fixture.driver().await?;
         let chronicle = Chronicle::begin(&docker).await?;
-        let upstream = fixture.engine().docker_host();
-        let proxy = Proxy::builder().upstream(upstream).listen_unix(fixture.socket("faulty.sock")).start()?;
+        let proxy = fixture.proxy()?;
         let limit = Duration::from_secs(2);
         let settings = settings()
             .with_backoff(Backoff::default().with_delays(Duration::from_millis(1), Duration::from_millis(50)))
@@ -73,7 +70,7 @@ impl<'a> Trial<'a> {
         let mut watched = watched.that_is_hindered();
         watched.recorders.push(Recorder::start("slow", watched.watching.subscribe(), REST));
         watched.ready().await?;
-        let churn = Churn::prepare(&docker, "tried", containers, seed).await?;
+        let churn = churn(&docker, containers, seed).await?;
         let injector = FaultInjector::new(seed, Protocol::Http1)?;
         let (changes, joined) = (0, 0);
         Ok(Trial {
@@ -101,33 +98,17 @@ impl<'a> Trial<'a> {
     async fn play(&mut self, faults: usize) -> Result<()> {
         self.joined += 1;
         let joiner = format!("joined as number {}", self.joined);
-        let Trial { docker, proxy, watched, churn, injector, .. } = self;
-        let gusts = injector.gusts();
-        let is_over = Cell::new(false);
-        let blowing = async {
-            let mut joined = None;
-            let mut outcome = Ok(());
-            for number in 1..=faults {
-                let transitions = churn.transitions();
-                outcome = injector.blow(proxy, watched).await;
-                if outcome.is_err() {
-                    break;
-                }
-                if number == JOINS_AFTER {
-                    joined = Some(Recorder::start(&joiner, watched.watching.subscribe(), Duration::ZERO));
-                }
-                churn.until_transitions(transitions + TRANSITIONS_PER_FAULT).await;
+        let Trial { proxy, watched, churn, injector, .. } = self;
+        let mut joined = None;
+        let join = |number| {
+            if number == JOINS_AFTER {
+                joined = Some(Recorder::start(&joiner, watched.watching.subscribe(), Duration::ZERO));
             }
-            is_over.set(true);
-            (outcome, joined)
         };
-        let churning = join_all((0..AT_ONCE).map(|who| {
-            let who = u64::try_from(gusts).unwrap_or_default() * AT_ONCE + who;
-            churn.run(docker, who, || is_over.get())
-        }));
-        let ((outcome, joined), _) = tokio::join!(blowing, churning);
+        let playing = injector.play(proxy, watched, churn, (faults, TRANSITIONS_PER_FAULT), join);
+        churn.during(AT_ONCE, playing).await?;
         self.watched.recorders.extend(joined);
-        outcome
+        Ok(())
     }
 
     /// Lifts all faults, and checks that the portfolio is right, that all subscribers agree, and that all events they
@@ -147,7 +128,7 @@ impl<'a> Trial<'a> {
 
     async fn is_right(&mut self) -> Result<()> {
         self.proxy.heal()?;
-        self.churn.until_quiet(&self.docker).await?;
+        self.churn.settle().await?;
         check(self.fixture, &self.watched).await?;
         self.chronicle.complete(&self.fixture.fence_name()).await?;
         for recorder in &self.watched.recorders {
@@ -163,9 +144,7 @@ impl<'a> Trial<'a> {
     pub(crate) async fn cut_off<T>(&self, then: impl Future<Output = Result<T>>) -> Result<T> {
         let recorder = self.watched.recorder();
         let (reported, synced) = (recorder.len(), recorder.record().synced());
-        let refusal = self.proxy.inject(Fault::refuse(Refusal::Closed))?;
-        self.proxy.cut_all();
-        timeout(LIMIT, self.proxy.until_open(0)).await.context("connections stay open")?;
+        let refusal = cut_off(&self.proxy).await?;
         let outcome = then.await?;
         self.proxy.lift(refusal)?;
         recorder.until("it is in sync again", |record| record.synced() > synced).await?;
@@ -188,7 +167,7 @@ impl<'a> Trial<'a> {
     /// nothing.
     pub(crate) async fn end(mut self) -> Result<()> {
         let mut ids: Vec<String> = Vec::new();
-        for id in self.churn.ids() {
+        for id in self.churn.slots().iter().map(Slot::id) {
             if !self.docker.is_given_up(&id).await? {
                 ids.push(id);
             }
@@ -210,11 +189,11 @@ impl<'a> Trial<'a> {
         let gone = going.iter().find(|id| portfolio.by_id(id).is_some());
         ensure!(gone.is_none(), "{gone:?} is still there");
 
-        let Trial { fixture, docker, descriptors, apart, proxy, watched, chronicle, .. } = self;
+        let Trial { fixture, docker, descriptors, apart, proxy, watched, churn, chronicle, .. } = self;
         drop(watched);
         apart.is_empty().await.context("after the watch was dropped")?;
         proxy.until_open(0).await;
-        drop((docker, proxy, chronicle));
+        drop((docker, proxy, churn, chronicle));
         fixture.release_driver();
         no_more_descriptors_than(&descriptors).await.context("after the watch was dropped")
     }

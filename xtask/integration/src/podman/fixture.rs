@@ -1,56 +1,35 @@
 //! A private podman.
 
-use std::path::PathBuf;
-
 use anyhow::{Context as _, Result, ensure};
 use bollard::models::ContainerInspectResponse;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::Value;
 use tokio::task::block_in_place;
-use whalewatcher_core::Portfolio;
 use whalewatcher_drivers::docker::{AT_ONCE, Driver, Plan};
 use whalewatcher_moby::Client;
-use xtask::engines::{Installation, Podman};
 
-use crate::comparison;
-use crate::docker::fixture::{Watched, pid_of};
-use crate::docker::scenarios::outage::kill;
-use crate::docker::truth::Truth;
+use crate::docker::churn::{Churn, churn};
+use crate::docker::fixture::{GRACE, run};
+use crate::docker::truth;
 use crate::fixture::{Fixture, Shared};
+use crate::random_steps::RandomSteps;
+use crate::scenario::Scenario;
+use crate::scenarios::kill;
+use crate::truth::Truth;
+
+/// How many containers are churned.
+const CHURNED: usize = 8;
 
 /// A private podman, and what its scenarios share.
 pub(crate) struct PodmanFixture {
-    engine: Podman,
     shared: Shared<Driver>,
 }
 
 impl PodmanFixture {
-    /// Starts an engine.
-    pub(crate) fn build(installation: &Installation) -> Result<PodmanFixture> {
-        let engine = Podman::start(installation, None)?;
-        engine.load_test_image()?;
-        Ok(PodmanFixture { engine, shared: Shared::default() })
-    }
-
-    /// A path for a socket beside the engine's own.
-    pub(super) fn socket(&self, name: &str) -> PathBuf {
-        self.engine.folder().join(name)
-    }
-
-    /// The socket of Docker's API.
-    pub(super) fn engine_socket(&self) -> PathBuf {
-        self.engine.socket()
-    }
-
-    /// Checks everything, once the engine is quiet.
-    pub(super) async fn check(&self, watched: &Watched) -> Result<()> {
-        comparison::check(self, watched).await.map(drop)
-    }
-
     /// All containers' IDs, with those that are not alive. Not by bollard: it fails if a container has a state that only
     /// podman knows.
     fn ids(&self) -> Result<Vec<String>> {
-        let listed = self.engine.request("GET", "/v1.41/containers/json?all=1")?.json()?;
+        let listed = self.engine().request("GET", "/v1.41/containers/json?all=1")?.json()?;
         let listed = listed.as_array().with_context(|| format!("no list: {listed}"))?;
         let id = |container: &Value| container["Id"].as_str().map(str::to_owned);
         listed.iter().map(|container| id(container).context("a listed container has no ID")).collect()
@@ -58,7 +37,7 @@ impl PodmanFixture {
 
     /// `None` if there is none.
     fn inspect(&self, id: &str) -> Result<Option<ContainerInspectResponse>> {
-        let response = self.engine.request("GET", &format!("/v1.41/containers/{id}/json"))?;
+        let response = self.engine().request("GET", &format!("/v1.41/containers/{id}/json"))?;
         let mut inspected = response.json()?;
         // For a container that is removed meanwhile the answer is 404 or 500.
         if inspected["cause"] == "no such container" {
@@ -75,16 +54,18 @@ impl Fixture for PodmanFixture {
     /// podman answers with 500 instead of 404 if a container is removed while it is inspected.
     const FAILS_INSPECTIONS: bool = true;
 
+    const SCENARIOS: &[Scenario<Self>] = super::scenarios::SCENARIOS;
+
     type Client = Client;
     type Driver = Driver;
-    type Truth = Truth;
+    type Steps = Churn;
 
-    fn describe(&self) -> String {
-        format!("podman {}", self.engine.version())
+    fn new(shared: Shared<Driver>) -> PodmanFixture {
+        PodmanFixture { shared }
     }
 
-    fn endpoint(&self) -> String {
-        format!("unix://{}", self.engine.socket().display())
+    fn shared(&self) -> &Shared<Driver> {
+        &self.shared
     }
 
     fn client(endpoint: &str) -> Result<Client> {
@@ -92,23 +73,7 @@ impl Fixture for PodmanFixture {
     }
 
     async fn connect(&self) -> Result<Driver> {
-        Ok(Driver::connect(&self.engine.socket()).await?.below(&self.engine.cgroup()))
-    }
-
-    fn shared(&self) -> &Shared<Driver> {
-        &self.shared
-    }
-
-    fn is_running(&self) -> bool {
-        self.engine.pid().is_some()
-    }
-
-    fn kill(&self) -> Result<()> {
-        self.engine.kill()
-    }
-
-    fn start_again(&self) -> Result<()> {
-        self.engine.start_again()
+        Ok(Driver::connect(&self.engine().socket()).await?.below(&self.engine().cgroup()))
     }
 
     async fn remove_all(&self) -> Result<()> {
@@ -118,7 +83,7 @@ impl Fixture for PodmanFixture {
             Ok(()) => Ok(()),
             // A podman that was killed amid resuming it believes it paused for ever, and then cannot end it.
             Err(_) => {
-                kill(pid_of(&docker, id).await?)?;
+                kill(self.pid(id).await?)?;
                 docker.until_ended(id).await?;
                 docker.remove(id).await
             }
@@ -130,13 +95,9 @@ impl Fixture for PodmanFixture {
     }
 
     async fn truth(&self) -> Result<Truth> {
-        Truth::of(block_in_place(|| {
+        truth::of(block_in_place(|| {
             self.ids()?.iter().filter_map(|id| self.inspect(id).transpose()).collect::<Result<Vec<_>>>()
         })?)
-    }
-
-    fn differences(truth: &Truth, portfolio: &Portfolio) -> Vec<String> {
-        truth.differences(portfolio)
     }
 
     async fn show_fence(&self, name: &str) -> Result<Option<String>> {
@@ -144,7 +105,35 @@ impl Fixture for PodmanFixture {
         Ok(None)
     }
 
-    fn stop(self) -> Result<()> {
-        self.engine.stop()
+    async fn churn(&self, seed: u64) -> Result<RandomSteps<Churn>> {
+        churn(&self.driver().await?, CHURNED, seed).await
+    }
+
+    async fn run(&self, name: &str, script: Option<&str>) -> Result<String> {
+        run(&self.driver().await?, name, script).await
+    }
+
+    async fn exec(&self, id: &str, script: &str, _code: i64) -> Result<()> {
+        self.driver().await?.exec(id, script).await
+    }
+
+    async fn terminate(&self, id: &str) -> Result<()> {
+        self.driver().await?.stop(id, GRACE).await
+    }
+
+    async fn kill(&self, id: &str) -> Result<()> {
+        self.driver().await?.kill(id, "KILL").await
+    }
+
+    async fn pause(&self, id: &str) -> Result<()> {
+        self.driver().await?.pause(id).await
+    }
+
+    async fn unpause(&self, id: &str) -> Result<()> {
+        self.driver().await?.unpause(id).await
+    }
+
+    async fn remove(&self, id: &str) -> Result<()> {
+        self.driver().await?.remove(id).await
     }
 }

@@ -1,17 +1,59 @@
-//! All scenarios on podman, by what they are about. They are fewer than Docker's: those in which podman has ways of its own.
+//! The scenarios on podman. They are fewer than Docker's: those in which podman has ways of its own.
 
-mod lifecycle;
-mod outage;
+use anyhow::{Context as _, Result, ensure};
+use whalewatcher_drivers::docker::Plan;
 
 use super::PodmanFixture;
+use crate::docker::fixture::Watched;
+use crate::docker::scenarios::lifecycle::{self, CONTAINERS, LISTS};
+use crate::fixture::{Fixture as _, settings};
 use crate::scenario::{Scenario, scenarios};
+use crate::scenarios as shared;
 
-pub(crate) const SCENARIOS: &[Scenario<PodmanFixture>] = scenarios![
-    lifecycle::all_containers_are_there_at_the_start,
+pub(super) const SCENARIOS: &[Scenario<PodmanFixture>] = scenarios![
+    all_containers_are_there_at_the_start,
     lifecycle::each_transition_is_reported_once,
     lifecycle::short_lives_are_started_and_exited,
-    lifecycle::an_exec_changes_nothing,
-    lifecycle::watchers_that_join_during_churn_miss_nothing,
-    outage::killed_podman_yields_the_difference,
-    outage::podman_killed_repeatedly_during_churn,
+    shared::lifecycle::execs_change_nothing_during_churn,
+    shared::churn::watchers_that_join_during_churn_miss_nothing,
+    shared::outage::killed_engine_yields_the_difference,
+    shared::churn::engine_killed_repeatedly_during_churn,
 ];
+
+async fn all_containers_are_there_at_the_start(fixture: &PodmanFixture) -> Result<()> {
+    let docker = fixture.driver().await?;
+    let plans = (0..9).map(|number| {
+        let plan = Plan::named(format!("start-{number}")).labelled("of", "start");
+        let plan = if number % 3 == 0 { plan } else { plan.in_project(["shop", "blog"][number % 3 - 1]) };
+        if number == 8 { plan.running("exit 3") } else { plan }
+    });
+    let ids = docker.run_all(plans).await?;
+    docker.pause(&ids[1]).await?;
+    docker.until_ended(&ids[8]).await?;
+
+    let proxy = fixture.proxy()?;
+    let watched = fixture.begin_watch_at(&proxy.endpoint(), settings())?;
+    watched.ready().await?;
+    let portfolio = watched.watching.portfolio();
+    let names: Vec<&str> = portfolio.names().collect();
+    ensure!(names == ["blog", "shop"], "the projects are {names:?}");
+    ensure!(portfolio.total() == 8, "{} are alive", portfolio.total());
+    ensure!(portfolio.by_name("start-1").is_some_and(|container| container.paused()), "it is not paused");
+    let stats = proxy.stats();
+    let lists = stats.requests_of(LISTS);
+    let inspections = stats.requests_of(CONTAINERS) - lists;
+    fixture.figure(format!(
+        "8 of 9 containers alive: {lists} list, {inspections} inspections, {} connections",
+        stats.accepted
+    ));
+    ensure!((lists, inspections) == (1, 8), "{lists} lists, {inspections} inspections");
+    fixture.check(&watched).await?;
+
+    // podman returns another engine ID with each answer.
+    let again = fixture.watch().await?;
+    let identity = |watched: &Watched| watched.watching.identity().context("there is no engine");
+    let (first, second) = (identity(&watched)?, identity(&again)?);
+    ensure!(first.engine_type == "podman.io", "its type is {}", first.engine_type);
+    ensure!(!first.id.is_empty() && first.id == second.id, "its ID is {}, then {}", first.id, second.id);
+    Ok(())
+}

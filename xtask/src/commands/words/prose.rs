@@ -1,18 +1,9 @@
-//! What a file says in prose, without its code.
-
-use std::iter::Peekable;
-use std::str::Chars;
+//! The words of a file, and the phrases among them.
 
 use super::phrases::{PHRASES, Phrase};
 
-/// Stands for code: no phrase goes across it.
+/// Stands for code between backticks: no phrase goes across it.
 const CODE: char = '\0';
-
-/// A text in which code is masked; each line is where it was.
-#[derive(Debug, Default)]
-pub(super) struct Prose {
-    text: String,
-}
 
 #[derive(Debug)]
 struct Word<'a> {
@@ -22,76 +13,68 @@ struct Word<'a> {
     joined: bool,
 }
 
-impl Prose {
-    /// Keeps the comments, string literals and function names of Rust code.
-    pub(super) fn of_rust(text: &str) -> Prose {
-        let mut lexer = Lexer { rest: text.chars().peekable(), prose: Prose::default() };
-        lexer.run();
-        lexer.prose
-    }
+/// Returns the phrases in a file, with the lines on which they begin: of Rust in all of it, of Markdown outside of code. What is
+/// between backticks is skipped.
+pub(super) fn finds(text: &str, is_rust: bool) -> Vec<(&'static Phrase, usize, String)> {
+    let text = prose(text, is_rust);
+    let words = words(&text);
+    let found = |start: usize| {
+        PHRASES.iter().find_map(|phrase| {
+            let rest = words.get(start..)?;
+            let length = phrase.spellings.iter().find_map(|spelling| length_of(spelling, rest))?;
+            let text: Vec<_> = rest.iter().take(length).map(|word| word.text).collect();
+            Some((phrase, rest.first()?.line, text.join(" ")))
+        })
+    };
+    (0..words.len()).filter_map(found).collect()
+}
 
-    /// Keeps what is in Markdown outside of code.
-    pub(super) fn of_markdown(text: &str) -> Prose {
-        let mut prose = Prose::default();
-        let mut fenced = false;
-        for line in text.lines() {
-            if line.trim_start().starts_with("```") {
-                fenced = !fenced;
-                prose.text.push(CODE);
-            } else if fenced {
-                prose.text.push(CODE);
-            } else {
-                prose.push_line(line);
-            }
-            prose.text.push('\n');
+/// Masks code, and what begins and ends lines of comments and strings. Each line stays where it was.
+fn prose(text: &str, is_rust: bool) -> String {
+    let mut prose = String::new();
+    let mut fenced = false;
+    for line in text.lines() {
+        let trimmed = line.trim();
+        let fence = !is_rust && trimmed.starts_with("```");
+        fenced ^= fence;
+        if fence || fenced {
+            prose.push(CODE);
+        } else {
+            let rest = trimmed.strip_prefix("//").filter(|_| is_rust);
+            let rest = rest.map_or(trimmed, |rest| rest.trim_start_matches(['/', '!']));
+            push_line(&mut prose, rest.trim_end_matches('\\'));
         }
-        prose
+        prose.push('\n');
     }
+    prose
+}
 
-    /// Returns the phrases in the text, with the lines on which they begin.
-    pub(super) fn finds(&self) -> Vec<(&'static Phrase, usize, String)> {
-        let words = self.words();
-        let found = |start: usize| {
-            PHRASES.iter().find_map(|phrase| {
-                let rest = words.get(start..)?;
-                let length = phrase.spellings.iter().find_map(|spelling| length_of(spelling, rest))?;
-                let text: Vec<_> = rest.iter().take(length).map(|word| word.text).collect();
-                Some((phrase, rest.first()?.line, text.join(" ")))
-            })
-        };
-        (0..words.len()).filter_map(found).collect()
-    }
-
-    fn words(&self) -> Vec<Word<'_>> {
-        let mut words = Vec::new();
-        let (mut rest, mut line) = (self.text.as_str(), 1);
-        while let Some(begin) = rest.find(is_of_word) {
-            let (between, from_word) = rest.split_at(begin);
-            let (text, after) =
-                from_word.split_at(from_word.find(|c| !is_of_word(c)).unwrap_or(from_word.len()));
-            line += between.matches('\n').count();
-            // After a brace it is an argument of a format string.
-            if !between.ends_with('{') {
-                words.push(Word { text, line, joined: between.trim().is_empty() });
-            }
-            rest = after;
+/// Adds a line without what is between backticks. After one without a counterpart on the line is no code: it must not hide
+/// what follows. The words of an identifier are words.
+fn push_line(prose: &mut String, line: &str) {
+    let backticks = line.matches('`').count();
+    for (index, part) in line.split('`').enumerate() {
+        if index > 0 {
+            prose.push(CODE);
         }
-        words
-    }
-
-    /// Adds a line without what is between backticks. After one without a counterpart on the line is no code: it must not hide
-    /// what follows.
-    fn push_line(&mut self, line: &str) {
-        let backticks = line.matches('`').count();
-        for (index, part) in line.split('`').enumerate() {
-            if index > 0 {
-                self.text.push(CODE);
-            }
-            if index % 2 == 0 || index == backticks {
-                self.text.push_str(part);
-            }
+        if index % 2 == 0 || index == backticks {
+            prose.push_str(&part.replace('_', " "));
         }
     }
+}
+
+fn words(text: &str) -> Vec<Word<'_>> {
+    let mut words = Vec::new();
+    let (mut rest, mut line) = (text, 1);
+    while let Some(begin) = rest.find(char::is_alphanumeric) {
+        let (between, from_word) = rest.split_at(begin);
+        let end = from_word.find(|c: char| !c.is_alphanumeric()).unwrap_or(from_word.len());
+        let (text, after) = from_word.split_at(end);
+        line += between.matches('\n').count();
+        words.push(Word { text, line, joined: between.trim().is_empty() });
+        rest = after;
+    }
+    words
 }
 
 /// Returns of how many of the words this spelling consists, if they begin with it.
@@ -110,144 +93,4 @@ fn length_of(spelling: &str, words: &[Word<'_>]) -> Option<usize> {
         length += 1;
     }
     Some(length)
-}
-
-fn is_of_word(c: char) -> bool {
-    c.is_alphanumeric() || c == '_'
-}
-
-/// Finds the prose in Rust code.
-struct Lexer<'a> {
-    rest: Peekable<Chars<'a>>,
-    prose: Prose,
-}
-
-impl Lexer<'_> {
-    fn run(&mut self) {
-        while let Some(c) = self.rest.next() {
-            match c {
-                '/' if self.take('/') => self.line_comment(),
-                '/' if self.take('*') => self.block_comment(),
-                '"' => self.string(),
-                '\'' => self.quote(),
-                _ if is_of_word(c) => self.word(c),
-                _ => self.code(c),
-            }
-        }
-    }
-
-    fn take(&mut self, expected: char) -> bool {
-        self.rest.next_if_eq(&expected).is_some()
-    }
-
-    fn code(&mut self, c: char) {
-        self.prose.text.push(if c.is_whitespace() { c } else { CODE });
-    }
-
-    /// Reads a comment to the end of its line. What begins the next line of it counts as white space.
-    fn line_comment(&mut self) {
-        while self.take('/') || self.take('!') {}
-        let mut line = String::new();
-        while let Some(c) = self.rest.next_if(|c| *c != '\n') {
-            line.push(c);
-        }
-        self.prose.push_line(&line);
-    }
-
-    fn block_comment(&mut self) {
-        self.prose.text.push(' ');
-        let mut depth = 1;
-        while depth > 0 {
-            match self.rest.next() {
-                None => return,
-                Some('*') if self.take('/') => depth -= 1,
-                Some('/') if self.take('*') => depth += 1,
-                Some('*') => self.prose.text.push(' '),
-                Some(c) => self.prose.text.push(c),
-            }
-        }
-    }
-
-    fn string(&mut self) {
-        self.prose.text.push(CODE);
-        while let Some(c) = self.rest.next() {
-            match c {
-                '"' => break,
-                // At the end of a line it joins this one and the next one.
-                '\\' if self.rest.peek() == Some(&'\n') => {}
-                '\\' => {
-                    self.rest.next();
-                    self.prose.text.push(CODE);
-                }
-                _ => self.prose.text.push(c),
-            }
-        }
-        self.prose.text.push(CODE);
-    }
-
-    fn raw_string(&mut self, hashes: usize) {
-        let end = format!("\"{}", "#".repeat(hashes));
-        let mut text = String::new();
-        for c in self.rest.by_ref() {
-            text.push(c);
-            if text.ends_with(&end) {
-                break;
-            }
-        }
-        self.prose.text.push_str(&text);
-        self.prose.text.push(CODE);
-    }
-
-    /// Skips a character, or the quote of a lifetime.
-    fn quote(&mut self) {
-        self.prose.text.push(CODE);
-        let mut ahead = self.rest.clone();
-        let (first, second) = (ahead.next(), ahead.next());
-        if first == Some('\\') {
-            self.rest.nth(1);
-            while self.rest.next_if(|c| *c != '\'').is_some() {}
-            self.rest.next();
-        } else if second == Some('\'') {
-            self.rest.nth(1);
-        }
-    }
-
-    /// Reads an identifier, which may be the prefix of a string or come before a function's name.
-    fn word(&mut self, first: char) {
-        let word = self.identifier(first.to_string());
-        self.prose.text.push(CODE);
-        match word.as_str() {
-            "fn" => {
-                let name = self.identifier(String::new());
-                // A word of it is one of a phrase, too.
-                self.prose.text.push_str(&name.replace('_', " "));
-                self.prose.text.push(CODE);
-            }
-            "r" | "br" | "cr" => {
-                let mut ahead = self.rest.clone();
-                let mut hashes = 0;
-                while ahead.next_if_eq(&'#').is_some() {
-                    hashes += 1;
-                }
-                if ahead.next() == Some('"') {
-                    self.rest = ahead;
-                    self.raw_string(hashes);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// Reads an identifier that begins with this, after white space if it is empty.
-    fn identifier(&mut self, mut name: String) -> String {
-        while name.is_empty()
-            && let Some(space) = self.rest.next_if(|c| c.is_whitespace())
-        {
-            self.prose.text.push(space);
-        }
-        while let Some(c) = self.rest.next_if(|c| is_of_word(*c)) {
-            name.push(c);
-        }
-        name
-    }
 }

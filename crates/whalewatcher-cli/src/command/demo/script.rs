@@ -118,7 +118,7 @@ async fn outage(engine: &Server, round: u32) -> Result<(), Error> {
     engine.run(job(&format!("night-shift-{}", round + 1)))?;
     engine.set_version(&format!("28.5.{}", 3 + round), "1.51", "1.24");
     beat(8).await;
-    engine.listen_again(true)?;
+    engine.listen_again()?;
     beat(12).await;
     engine.start("metrics")?;
     beat(6).await;

@@ -259,3 +259,18 @@ fn an_exit_after_a_touch_may_be_of_a_later_life_and_lends_no_code() {
         "its start came after the touch"
     );
 }
+
+#[test]
+fn an_oom_kill_before_or_after_a_touch_marks_no_life_that_it_may_not_have_been_in() {
+    let oom = || EngineEvent::OomKilled { id: "a".into(), at: Some(time(20)) };
+    for events in [[oom(), touched()], [touched(), oom()]] {
+        let mut scene = Scene::live([plain(1)]);
+        for event in events {
+            scene.event(event);
+        }
+        assert_eq!(scene.inspect(Some(plain(2))), ["exited 1@1000", "started 2@1000"]);
+        scene.0.handle_input(Input::Event(exited(2, 30)), now());
+        let published = scene.0.take_events();
+        assert!(published[0].container().is_some_and(|container| !container.oom_killed()), "{published:?}");
+    }
+}

@@ -1,5 +1,5 @@
 //! Watches many containers of the test kit's Docker engine, which runs in a process of its own, and counts what is
-//! allocated. Started by `whalewatcher-bench`, which shows what is reported here as JSON.
+//! allocated. Started by `whalewatcher-bench`, which shows the figures that are printed here as JSON.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that reports on its output")]
 #![allow(clippy::disallowed_types, reason = "what is measured here is real time")]
 
@@ -33,13 +33,8 @@ enum Command {
     Watch {
         containers: usize,
         /// How many times to measure how long it takes to be ready
-        #[arg(long)]
         rounds: usize,
-        /// How many transitions a second
-        #[arg(long)]
-        rate: u32,
-        /// For how many seconds
-        #[arg(long)]
+        /// For how many seconds there are transitions
         seconds: u32,
     },
 }
@@ -48,10 +43,10 @@ enum Command {
 async fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Serve { containers } => server::serve(containers).await,
-        Command::Watch { containers, rounds, rate, seconds } => {
+        Command::Watch { containers, rounds, seconds } => {
             end_with_the_input();
-            watched::watch(containers, rounds, rate, seconds).await.and_then(|report| {
-                println!("{}", serde_json::to_string(&report).context("the report is no JSON")?);
+            watched::watch(containers, rounds, seconds).await.and_then(|figures| {
+                println!("{}", serde_json::to_string(&figures).context("figures are no JSON")?);
                 Ok(())
             })
         }

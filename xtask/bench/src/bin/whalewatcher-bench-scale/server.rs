@@ -1,13 +1,13 @@
-//! The engine's process: the test kit's Docker engine, full of containers, and its orders on the input, a line each.
+//! The engine's process: the test kit's Docker engine, full of containers, and its orders on the input, a line of JSON each.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, BufReader, stdin};
 use tokio::time::{MissedTickBehavior, interval};
 use whalewatcher_bench::population;
-use whalewatcher_bench::report::Requests;
-use whalewatcher_bench::served::{Order, Reply};
+use whalewatcher_bench::requests::Requests;
 use whalewatcher_testkit::docker::{ContainerSpec, Server};
 
 /// How many containers change in the same way, one after the other, before they change in the next way. So none changes
@@ -25,34 +25,43 @@ pub(crate) async fn serve(containers: usize) -> Result<()> {
             .labels(population::labels(number));
         ids.push(docker.run(spec)?);
     }
-    reply(&Reply::Serving { socket: docker.socket().display().to_string(), ids: ids.clone() })?;
+    println!("{}", serde_json::to_string(&(docker.socket().display().to_string(), &ids))?);
     let mut orders = BufReader::new(stdin()).lines();
     let mut turn = 0;
     while let Some(line) = orders.next_line().await? {
-        reply(&match serde_json::from_str(&line).context("that is no order")? {
-            Order::Count => {
-                let requests = docker.stats().requests;
-                let requests = Requests {
-                    lists: requests.list,
-                    inspections: requests.inspect,
-                    streams: requests.events,
-                    others: requests.total() - requests.list - requests.inspect - requests.events,
-                };
-                Reply::Counted { requests, skipped: docker.skipped() }
-            }
-            Order::Churn { rate, seconds } => churn(&docker, &ids, &mut turn, rate, seconds).await?,
-        })?;
+        let (rate, seconds) = serde_json::from_str(&line).context("that is no order")?;
+        let (transitions, seconds) = churn(&docker, &ids, &mut turn, rate, seconds).await?;
+        let requests = docker.stats().requests;
+        let others = requests.total() - requests.list - requests.inspect - requests.events;
+        let (lists, inspections, streams) = (requests.list, requests.inspect, requests.events);
+        let requests = Requests { lists, inspections, streams, others };
+        let reply = Reply { transitions, seconds, requests, skipped: docker.skipped() };
+        println!("{}", serde_json::to_string(&reply)?);
     }
     Ok(())
 }
 
-fn reply(reply: &Reply) -> Result<()> {
-    println!("{}", serde_json::to_string(reply)?);
-    Ok(())
+/// The reply to an order: so many transitions a second, for so many seconds.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Reply {
+    /// All transitions of this order, of which every fourth began a life.
+    pub(crate) transitions: u64,
+    /// How long they took.
+    pub(crate) seconds: f64,
+    /// All requests so far.
+    pub(crate) requests: Requests,
+    /// Events so far that were not delivered, for their stream was not read soon enough.
+    pub(crate) skipped: u64,
 }
 
 /// Lets all planned transitions happen, each when it is due or, on a busy machine, later.
-async fn churn(docker: &Server, ids: &[String], turn: &mut usize, rate: u32, seconds: u32) -> Result<Reply> {
+async fn churn(
+    docker: &Server,
+    ids: &[String],
+    turn: &mut usize,
+    rate: u32,
+    seconds: u32,
+) -> Result<(u64, f64)> {
     let window = WINDOW.min(ids.len());
     // Whole windows of four changes: at the end no container is paused or gone.
     let cycle = 4 * window;
@@ -78,6 +87,5 @@ async fn churn(docker: &Server, ids: &[String], turn: &mut usize, rate: u32, sec
             }
         }
     }
-    let seconds = begin.elapsed().as_secs_f64();
-    Ok(Reply::Churned { transitions: planned as u64, starts: planned as u64 / 4, seconds })
+    Ok((planned as u64, begin.elapsed().as_secs_f64()))
 }

@@ -3,7 +3,6 @@
 use anyhow::{Context as _, Result, ensure};
 use tokio::task::block_in_place;
 
-use super::super::check::check;
 use super::super::fixture::ContainerdFixture;
 use super::super::truth::tasks;
 use crate::fixture::Fixture as _;
@@ -21,11 +20,11 @@ pub(super) async fn containers_of_a_dockerd_on_the_same_containerd_are_ignored(
     let played = play(fixture, &socket, &mut reported).await;
     block_in_place(|| fixture.engine().stop_dockerd())?;
     played?;
-    check(fixture, &watched).await?;
+    fixture.check(&watched).await?;
     ensure!(reported.rest().is_empty(), "there was more: {:?}", reported.rest());
     // Nor does a watcher that comes later see any.
     let later = fixture.watch().await?;
-    check(fixture, &later).await
+    fixture.check(&later).await
 }
 
 async fn play(

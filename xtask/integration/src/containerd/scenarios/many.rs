@@ -4,7 +4,6 @@ use anyhow::{Result, ensure};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::time::Instant;
 
-use super::super::check::check;
 use super::super::fixture::ContainerdFixture;
 use crate::fixture::Fixture as _;
 use whalewatcher_drivers::containerd::{AT_ONCE, Plan};
@@ -26,7 +25,7 @@ pub(super) async fn many_short_lived_tasks_are_reported_and_leave_nothing(
     driver.run_all(brief).await?;
     watched.recorder().until_reported(SHORT_LIVED, "exited").await?;
     fixture.figure(format!("{SHORT_LIVED} lives in {:.1} s", began.elapsed().as_secs_f32()));
-    check(fixture, &watched).await?;
+    fixture.check(&watched).await?;
     let record = watched.recorder().record().clone();
     let (started, exited) = (record.count("started"), record.count("exited"));
     // The one that stays was started before.
@@ -61,7 +60,7 @@ pub(super) async fn many_large_containers_are_listed_completely(fixture: &Contai
         created.as_secs_f32(),
         began.elapsed().as_secs_f32()
     ));
-    check(fixture, &watched).await?;
+    fixture.check(&watched).await?;
     let starting = (1..=ALIVE - 3).map(|number| {
         let driver = &driver;
         async move { driver.start(&format!("many/c{number:04}")).await }
@@ -71,11 +70,11 @@ pub(super) async fn many_large_containers_are_listed_completely(fixture: &Contai
     let began = Instant::now();
     let later = fixture.watch().await?;
     fixture.figure(format!("{ALIVE} of them alive, listed in {:.2} s", began.elapsed().as_secs_f32()));
-    check(fixture, &later).await?;
+    fixture.check(&later).await?;
     driver.remove(&keys[1]).await?;
     watched.recorder().until_reported(1, "exited").await?;
     for watched in [&watched, &later] {
-        check(fixture, watched).await?;
+        fixture.check(watched).await?;
         let total = watched.watching.portfolio().total();
         ensure!(total == ALIVE - 1, "{total} are alive");
     }

@@ -1,18 +1,10 @@
 //! What a watcher finds when it comes.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use anyhow::{Result, ensure};
-use futures_util::future::try_join_all;
 
-use super::super::check::check;
 use super::super::fixture::ContainerdFixture;
-use super::super::truth::Truth;
 use crate::fixture::{Fixture as _, settings};
 use whalewatcher_drivers::containerd::Plan;
-
-/// How many come while containers come and go.
-const WATCHERS: usize = 12;
 
 pub(super) async fn nerdctl_containers_in_three_namespaces_are_there_at_the_start(
     fixture: &ContainerdFixture,
@@ -30,7 +22,7 @@ pub(super) async fn nerdctl_containers_in_three_namespaces_are_there_at_the_star
     driver.create_task("never-started").await?;
     driver.run(&Plan::of("other/over").running("exit 3")).await?;
     driver.ended("other/over").await?;
-    let truth = Truth::ask(fixture).await?;
+    let truth = fixture.truth().await?;
     ensure!(truth.alive.len() == 6, "{} are alive", truth.alive.len());
 
     let watched = fixture.begin_watch(settings())?;
@@ -45,53 +37,14 @@ pub(super) async fn nerdctl_containers_in_three_namespaces_are_there_at_the_star
     ensure!(names == expected, "the names are {names:?}");
     let projects: Vec<&str> = portfolio.names().collect();
     ensure!(projects == ["shop"], "the projects are {projects:?}");
-    check(fixture, &watched).await?;
+    fixture.check(&watched).await?;
     driver.start_task("never-started").await?;
     watched.recorder().until_reported(7, "started").await?;
-    check(fixture, &watched).await?;
+    fixture.check(&watched).await?;
     let namespaces = driver.namespaces().await?;
     ensure!(
         namespaces.iter().all(|name| ["default", "staging", "other"].contains(&name.as_str())),
         "watching left a namespace behind: {namespaces:?}"
     );
-    Ok(())
-}
-
-pub(super) async fn watchers_that_join_during_churn_miss_nothing(fixture: &ContainerdFixture) -> Result<()> {
-    let driver = fixture.driver().await?;
-    driver.run(&Plan::of("stays")).await?;
-    let over = AtomicBool::new(false);
-    let churn = |name: &'static str| {
-        let (driver, over) = (&driver, &over);
-        async move {
-            let key = format!("churn/{name}");
-            while !over.load(Ordering::Relaxed) {
-                driver.run(&Plan::of(&key)).await?;
-                driver.pause(&key).await?;
-                driver.remove(&key).await?;
-            }
-            driver.run(&Plan::of(&key)).await
-        }
-    };
-    let coming = async {
-        let mut all = Vec::new();
-        for _ in 0..WATCHERS {
-            let watched = fixture.begin_watch(settings())?;
-            watched.ready().await?;
-            all.push(watched);
-        }
-        anyhow::Ok(all)
-    };
-    let coming = async {
-        let all = coming.await;
-        over.store(true, Ordering::Relaxed);
-        all
-    };
-    let (all, pids) = tokio::join!(coming, try_join_all(["one", "two", "three"].map(churn)));
-    pids?;
-    for watched in all? {
-        check(fixture, &watched).await?;
-        ensure!(watched.watching.portfolio().total() == 4, "more than four are alive");
-    }
     Ok(())
 }

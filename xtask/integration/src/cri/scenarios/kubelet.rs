@@ -6,10 +6,9 @@ use anyhow::{Result, ensure};
 use futures_util::future::try_join_all;
 use tokio::time::Instant;
 
-use super::super::check::check;
 use super::super::fixture::CriFixture;
 use super::super::kubelet::{Kubelet, LIFE};
-use crate::fixture::{Fixture as _, settings};
+use crate::fixture::Fixture as _;
 use crate::recorder::LIMIT;
 use whalewatcher_drivers::cri::Driver;
 use whalewatcher_drivers::cri::{ContainerPlan, PodPlan};
@@ -41,7 +40,7 @@ pub(super) async fn another_client_of_cri_events_receives_all_of_them(fixture: &
     lived.extend(more?);
     passed?;
     kubelet.receives_whole_lives(&lived).await?;
-    check(fixture, &watched).await?;
+    fixture.check(&watched).await?;
     let ours = subscribed()? - before - 1;
     let expected = if fixture.is_containerd_1() { 0 } else { 1 + PASSING };
     ensure!(ours == expected, "{ours} of ours subscribed to the kubelet's events");
@@ -56,30 +55,6 @@ pub(super) async fn another_client_of_cri_events_receives_all_of_them(fixture: &
         ensure!((of_it(&started), of_it(&exited)) == (1, 1), "{id} was reported otherwise");
     }
     fixture.figure(format!("all {} events of {} lives were received", lived.len() * 4, lived.len()));
-    Ok(())
-}
-
-pub(super) async fn a_slow_subscriber_delays_no_other_client(fixture: &CriFixture) -> Result<()> {
-    let driver = fixture.driver().await?;
-    let kubelet = Kubelet::listen(&driver).await?;
-    let alone = lives(&driver, "alone").await?;
-    kubelet.receives_whole_lives(&alone).await?;
-    let alone = kubelet.latencies(&alone);
-
-    let watched = fixture.begin_watch(settings().with_subscriber_queue(1))?;
-    let _never_read = watched.watching.subscribe();
-    watched.ready().await?;
-    let beside = lives(&driver, "beside").await?;
-    kubelet.receives_whole_lives(&beside).await?;
-    let beside = kubelet.latencies(&beside);
-    check(fixture, &watched).await?;
-    for (what, part) in [("half", 2), ("nine in ten", 10)] {
-        let within = |late: &[Duration]| late[late.len() - 1 - late.len() / part];
-        let (before, now) = (within(&alone), within(&beside));
-        fixture.figure(format!(
-            "{what} of the events arrive within {before:.1?} without us, and {now:.1?} beside us"
-        ));
-    }
     Ok(())
 }
 
@@ -119,9 +94,9 @@ pub(super) async fn two_clients_of_cri_events_share_them_on_containerd_1_only(
 
 /// Has pods with a container each live and go, and returns the IDs of all.
 async fn lives(driver: &Driver, name: &str) -> Result<Vec<String>> {
-    let living = |who: usize| async move {
+    let living = |first: usize| async move {
         let mut ids = Vec::new();
-        for number in (who..PODS).step_by(AT_ONCE) {
+        for number in (first..PODS).step_by(AT_ONCE) {
             let pod = driver.run_pod(&PodPlan::named(format!("{name}-{number}"))).await?;
             let container = driver.run(&pod, &ContainerPlan::named("main")).await?;
             driver.stop(&container).await?;

@@ -3,11 +3,10 @@
 use anyhow::{Context as _, Result, ensure};
 use futures_util::future::try_join_all;
 
-use super::super::check::check;
 use super::super::fixture::CriFixture;
-use crate::docker::scenarios::outage::is_reported;
 use crate::fixture::Fixture as _;
 use crate::recorder::Reader;
+use crate::scenarios::is_reported;
 use whalewatcher_drivers::cri::{ContainerPlan, PodPlan};
 
 /// How many containers end at once.
@@ -36,11 +35,11 @@ pub(super) async fn a_container_restarted_within_its_pod_is_another_one(fixture:
         reported.expect("started server").await?;
         let seen = watched.watching.portfolio().by_name("server").map(|container| container.id().to_string());
         ensure!(seen.as_ref() == Some(&id), "attempt {attempt} is {id}, but seen is {seen:?}");
-        check(fixture, &watched).await?;
+        fixture.check(&watched).await?;
         driver.exec(&id, UNTIL_READY).await?;
         driver.stop_within(&id, 20).await?;
         reported.expect("exited server 3").await?;
-        check(fixture, &watched).await?;
+        fixture.check(&watched).await?;
         // Its remains go only when the next but one is there, as a kubelet has it.
         if let Some(before) = before.replace(id) {
             driver.remove(&before).await?;
@@ -50,82 +49,9 @@ pub(super) async fn a_container_restarted_within_its_pod_is_another_one(fixture:
     ensure!(sandbox == 1, "{sandbox} are alive instead of the sandbox alone");
     driver.remove_pod(&pod.id).await?;
     watched.recorder().until_reported(4, "exited").await?;
-    check(fixture, &watched).await?;
+    fixture.check(&watched).await?;
     let rest = reported.rest();
     ensure!(rest.len() == 1 && rest[0].starts_with(&format!("exited {}", pod.id)), "reported was {rest:?}");
-    Ok(())
-}
-
-pub(super) async fn exits_have_their_codes(fixture: &CriFixture) -> Result<()> {
-    let driver = fixture.driver().await?;
-    let watched = fixture.watch().await?;
-    let pod = driver.run_pod(&PodPlan::named("web")).await?;
-    let mut reported = Reader::new(watched.recorder());
-    watched.recorder().until_reported(1, "started").await?;
-    let sandbox = format!("started {}", pod.id);
-    if reported.rest().contains(&sandbox) {
-        reported.expect(&sandbox).await?;
-    }
-    for code in [0, 1, 42, 255] {
-        let name = format!("ends-{code}");
-        let id = driver.run(&pod, &ContainerPlan::named(&name).running(&ending_with(code))).await?;
-        reported.expect(&format!("started {name}")).await?;
-        driver.exec(&id, UNTIL_READY).await?;
-        driver.stop_within(&id, 20).await?;
-        reported.expect(&format!("exited {name} {code}")).await?;
-    }
-    let id = driver.run(&pod, &ContainerPlan::named("killed")).await?;
-    reported.expect("started killed").await?;
-    driver.stop(&id).await?;
-    reported.expect("exited killed 137").await?;
-    check(fixture, &watched).await
-}
-
-pub(super) async fn execs_change_nothing_during_churn(fixture: &CriFixture) -> Result<()> {
-    let driver = fixture.driver().await?;
-    let watched = fixture.watch().await?;
-    let pod = driver.run_pod(&PodPlan::named("hosts")).await?;
-    let mut hosts = Vec::new();
-    for name in ["host-0", "host-1", "host-2"] {
-        hosts.push(driver.run(&pod, &ContainerPlan::named(name)).await?);
-    }
-    watched.recorder().until_reported(4, "started").await?;
-    check(fixture, &watched).await?;
-    let reported = Reader::new(watched.recorder());
-    let execs = |host: &String| {
-        let (driver, host) = (&driver, host.clone());
-        async move {
-            for number in 0..10 {
-                let (code, printed) = driver.exec(&host, &format!("echo done; exit {number}")).await?;
-                ensure!(code == number && printed == "done\n", "an exec ended with {code}: {printed}");
-            }
-            Ok(())
-        }
-    };
-    let coming_and_going = async {
-        for number in 0..4 {
-            let pod = driver.run_pod(&PodPlan::named(format!("passer-by-{number}"))).await?;
-            driver.run(&pod, &ContainerPlan::named("passer-by")).await?;
-            driver.remove_pod(&pod.id).await?;
-        }
-        anyhow::Ok(())
-    };
-    let (execs, others) = tokio::join!(try_join_all(hosts.iter().map(execs)), coming_and_going);
-    execs?;
-    others?;
-    check(fixture, &watched).await?;
-    let of_hosts: Vec<String> = reported
-        .rest()
-        .into_iter()
-        .filter(|words| words.contains("host") || words.contains(&pod.id))
-        .collect();
-    ensure!(of_hosts.is_empty(), "execs changed something: {of_hosts:?}");
-    let passers = |kind: &str| reported.rest().iter().filter(|words| words.starts_with(kind)).count();
-    ensure!(
-        passers("started") == 8 && passers("exited") == 8,
-        "of passers-by was reported {:?}",
-        reported.rest()
-    );
     Ok(())
 }
 
@@ -139,13 +65,13 @@ pub(super) async fn stopping_a_pod_exits_its_containers(fixture: &CriFixture) ->
         }
     }
     watched.recorder().until_reported(6, "started").await?;
-    check(fixture, &watched).await?;
+    fixture.check(&watched).await?;
     let reported = Reader::new(watched.recorder());
     driver.stop_pod(&pods[0].id).await?;
     watched.recorder().until_reported(3, "exited").await?;
-    check(fixture, &watched).await?;
+    fixture.check(&watched).await?;
     driver.remove_pod(&pods[0].id).await?;
-    check(fixture, &watched).await?;
+    fixture.check(&watched).await?;
     let exited: &[&str] = &["exited"];
     is_reported(
         &reported.rest(),
@@ -178,7 +104,7 @@ pub(super) async fn lives_of_a_tenth_of_a_second_are_started_and_exited(fixture:
     try_join_all(runs).await?;
     let lives = usize::try_from(BRIEF)? + 2 * pods.len();
     watched.recorder().until_reported(lives, "exited").await?;
-    check(fixture, &watched).await?;
+    fixture.check(&watched).await?;
     let record = watched.recorder().record().clone();
     let (started, exited) = (record.count("started"), record.count("exited"));
     ensure!(

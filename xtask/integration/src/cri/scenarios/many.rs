@@ -4,7 +4,6 @@ use anyhow::{Result, ensure};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::time::Instant;
 
-use super::super::check::check;
 use super::super::fixture::CriFixture;
 use crate::fixture::Fixture as _;
 use crate::recorder::Reader;
@@ -32,7 +31,7 @@ pub(super) async fn many_pods_are_there_at_the_start_and_come_and_go(fixture: &C
         made.as_secs_f32(),
         began.elapsed().as_secs_f32()
     ));
-    check(fixture, &watched).await?;
+    fixture.check(&watched).await?;
     let total = watched.watching.portfolio().total();
     ensure!(total == PODS + WITH_A_CONTAINER, "{total} are alive");
 
@@ -43,7 +42,7 @@ pub(super) async fn many_pods_are_there_at_the_start_and_come_and_go(fixture: &C
     let (gone, came) = tokio::join!(going.buffer_unordered(AT_ONCE).try_collect::<()>(), coming);
     gone?;
     came?;
-    check(fixture, &watched).await?;
+    fixture.check(&watched).await?;
     let count = |kind: &str| reported.rest().iter().filter(|words| words.starts_with(kind)).count();
     let counts = (count("started"), count("exited"));
     ensure!(counts == (CHANGING, CHANGING + WITH_A_CONTAINER / 2), "reported were {counts:?}");

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use whalewatcher_core::{ChangeSource, watch_with};
+use whalewatcher_cri::Client;
 
-use super::super::Client;
 use super::super::check::check_by;
 use super::super::fixture::{CriFixture, Watched};
 use crate::fixture::{Fixture as _, settings};

@@ -1,16 +1,12 @@
 //! What a watcher finds when it comes.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use futures_util::future::try_join_all;
 use tokio::time::Instant;
 
-use super::super::check::check;
 use super::super::fixture::CriFixture;
-use super::super::truth::Truth;
 use crate::fixture::{Fixture as _, settings};
 use whalewatcher_drivers::cri::{ContainerPlan, PodPlan};
 
@@ -19,9 +15,6 @@ const METHODS: [&str; 4] = ["ListContainers", "ListPodSandbox", "ContainerStatus
 
 /// After what time there is another one.
 const ANOTHER_LIST: Duration = Duration::from_secs(2);
-
-/// How many come while pods come and go.
-const WATCHERS: usize = 12;
 
 pub(super) async fn pods_with_one_and_three_containers_are_there_at_the_start(
     fixture: &CriFixture,
@@ -47,7 +40,7 @@ pub(super) async fn pods_with_one_and_three_containers_are_there_at_the_start(
     let stopped = driver.run_pod(&PodPlan::named("stopped")).await?;
     driver.run(&stopped, &ContainerPlan::named("stopped-too")).await?;
     driver.stop_pod(&stopped.id).await?;
-    let truth = Truth::ask(&driver).await?;
+    let truth = fixture.truth().await?;
     ensure!(truth.alive.len() == 7, "{} are alive", truth.alive.len());
 
     let asked = || METHODS.iter().map(|method| fixture.requests(method)).collect::<Result<Vec<u64>>>();
@@ -93,52 +86,5 @@ pub(super) async fn pods_with_one_and_three_containers_are_there_at_the_start(
         ensure!(pod.containers().count() == count, "{name} has {} containers", pod.containers().count());
     }
     ensure!(pods.pod("default/stopped").is_none(), "a pod that was stopped is there");
-    check(fixture, &watched).await
-}
-
-pub(super) async fn watchers_that_join_during_churn_miss_nothing(fixture: &CriFixture) -> Result<()> {
-    let driver = fixture.driver().await?;
-    let stays = driver.run_pod(&PodPlan::named("stays")).await?;
-    driver.run(&stays, &ContainerPlan::named("stays")).await?;
-    let over = AtomicBool::new(false);
-    let churn = |name: &'static str| {
-        let (driver, over, stays) = (&driver, &over, &stays);
-        async move {
-            for number in 0.. {
-                let is_last = over.load(Ordering::Relaxed);
-                let pod = driver.run_pod(&PodPlan::named(format!("{name}-{number}"))).await?;
-                driver.run(&pod, &ContainerPlan::named("comes")).await?;
-                let brief = ContainerPlan::named(name).attempt(number).running("exit 0");
-                let brief = driver.run(stays, &brief).await?;
-                if is_last {
-                    driver.ended(&brief).await?;
-                    break;
-                }
-                driver.remove_pod(&pod.id).await?;
-            }
-            anyhow::Ok(())
-        }
-    };
-    let coming = async {
-        let mut all = Vec::new();
-        for _ in 0..WATCHERS {
-            let watched = fixture.begin_watch(settings())?;
-            watched.ready().await?;
-            all.push(watched);
-        }
-        anyhow::Ok(all)
-    };
-    let coming = async {
-        let all = coming.await;
-        over.store(true, Ordering::Relaxed);
-        all
-    };
-    let (all, churned) = tokio::join!(coming, try_join_all(["one", "two", "three"].map(churn)));
-    churned?;
-    for watched in all? {
-        check(fixture, &watched).await?;
-        let total = watched.watching.portfolio().total();
-        ensure!(total == 8, "{total} are alive");
-    }
-    Ok(())
+    fixture.check(&watched).await
 }

@@ -10,7 +10,6 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 use whalewatcher_core::ChangeSource;
 
-use crate::docker::check::check;
 use crate::docker::fixture::DockerFixture;
 use crate::fixture::{Fixture as _, settings};
 use crate::recorder::LIMIT;
@@ -60,7 +59,7 @@ impl Running {
         let folder = fixture.socket(&format!("{name}-{number}"));
         fs::create_dir(&folder)?;
         let (socket, file) = (folder.join("front.sock"), folder.join("conf"));
-        let engine = fixture.engine().docker_socket();
+        let engine = fixture.engine().socket();
         let places: [(&str, &Path); 3] = [("FOLDER", &folder), ("SOCKET", &socket), ("ENGINE", &engine)];
         let text = places.iter().fold(configuration.to_owned(), |text, (name, path)| {
             text.replace(name, &path.display().to_string())
@@ -106,7 +105,7 @@ pub(super) async fn works_behind_nginx_and_haproxy(fixture: &DockerFixture) -> R
             let ready = began.elapsed();
             docker.run(Plan::named(format!("second-{number}"))).await?;
             docker.restart(&format!("first-{number}"), 1).await?;
-            check(fixture, &watched).await?;
+            fixture.check(&watched).await?;
             let status = watched.watching.status();
             let polls = matches!(status.source, Some(ChangeSource::Polling { .. }));
             ensure!(polls == (what == "/events"), "{status}");

@@ -3,10 +3,10 @@
 use anyhow::{Context as _, Result, ensure};
 use xtask::engines::Release;
 
-use crate::docker::churn::seed;
 use crate::docker::fixture::DockerFixture;
 use crate::docker::trial::Trial;
 use crate::fixture::Fixture as _;
+use crate::random_steps::seed;
 
 const CONTAINERS: usize = 14;
 /// After each of which everything is checked: the second one is of a watcher that has recovered.
@@ -15,7 +15,7 @@ const ROUNDS: usize = 2;
 const FAULTS: usize = 20;
 
 pub(super) async fn random_faults_cause_no_false_event(fixture: &DockerFixture) -> Result<()> {
-    let seed = seed(|text| fixture.figure(text))?;
+    let seed = seed(fixture)?;
     // Most of them on one engine: each takes a while, and what differs between releases shows in few.
     let faults = match fixture.engine().engine().release {
         Release::Trixie => FAULTS,

@@ -6,9 +6,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
-use whalewatcher_testkit::proxy::{Fault, Proxy};
+use whalewatcher_testkit::proxy::Fault;
 
-use crate::docker::check::check;
 use crate::docker::fixture::DockerFixture;
 use crate::fixture::{Fixture as _, settings};
 use crate::recorder::LIMIT;
@@ -26,8 +25,7 @@ pub(super) async fn containers_that_change_faster_than_inspections_are_shown(
     let docker = fixture.driver().await?;
     let ids = docker.run_all(["pauses", "renames", "rests"].map(Plan::named)).await?;
     let (pausing, renaming) = (&ids[0], &ids[1]);
-    let upstream = fixture.engine().docker_host();
-    let proxy = Proxy::builder().upstream(upstream).listen_unix(fixture.socket("hurry.sock")).start()?;
+    let proxy = fixture.proxy()?;
     proxy.inject(Fault::delay(DELAY).on_requests("/json"))?;
 
     let (pauses, renames, is_over) = (watch::Sender::new(0), watch::Sender::new(0), Cell::new(false));
@@ -77,7 +75,7 @@ pub(super) async fn containers_that_change_faster_than_inspections_are_shown(
     };
     // What fails ends the others, which otherwise go on until the watcher has seen enough.
     let (_, _, watched) = tokio::try_join!(pause, rename, watching)?;
-    check(fixture, &watched).await?;
+    fixture.check(&watched).await?;
     let status = watched.watching.status();
     ensure!(status.counters.connects == 1, "the connection did not last: {status}");
     Ok(())

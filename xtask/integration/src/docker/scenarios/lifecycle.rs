@@ -5,17 +5,19 @@ use futures_util::future::try_join_all;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use whalewatcher_moby::PRIVILEGED_LABEL;
 
-use crate::docker::check::check;
-use crate::docker::counting_proxy::CountingProxy;
 use crate::docker::fixture::{DockerFixture, GRACE, handles_sigterm};
-use crate::fixture::{Fixture as _, settings};
+use crate::fixture::{Fixture, settings};
 use crate::recorder::Reader;
-use whalewatcher_drivers::docker::{AT_ONCE, Plan};
+use whalewatcher_drivers::docker::{AT_ONCE, Driver, Plan};
+
+/// What the paths of requests about containers contain, and those of lists.
+pub(crate) const CONTAINERS: &str = "/containers/";
+pub(crate) const LISTS: &str = "/containers/json";
 
 /// How many containers start at once: more than are inspected at once.
 const CONCURRENT: usize = 30;
 
-pub(super) async fn each_transition_is_reported_once(fixture: &DockerFixture) -> Result<()> {
+pub(crate) async fn each_transition_is_reported_once<F: Fixture<Driver = Driver>>(fixture: &F) -> Result<()> {
     let docker = fixture.driver().await?;
     let watched = fixture.watch().await?;
     let mut reported = Reader::new(watched.recorder());
@@ -32,6 +34,7 @@ pub(super) async fn each_transition_is_reported_once(fixture: &DockerFixture) ->
     docker.restart(&id, GRACE).await?;
     reported.expect("exited www 0").await?;
     reported.expect("started www").await?;
+    fixture.check(&watched).await?;
     handles_sigterm(&docker, &id).await?;
     docker.stop(&id, GRACE).await?;
     reported.expect("exited www 0").await?;
@@ -44,42 +47,14 @@ pub(super) async fn each_transition_is_reported_once(fixture: &DockerFixture) ->
     reported.expect("started web").await?;
     docker.remove(&id).await?;
     reported.expect("exited web 137").await?;
-    check(fixture, &watched).await?;
+    fixture.check(&watched).await?;
     ensure!(reported.rest().is_empty(), "and then there was {:?}", reported.rest());
     Ok(())
 }
 
-pub(super) async fn rapid_transitions_end_in_the_right_state(fixture: &DockerFixture) -> Result<()> {
-    let docker = fixture.driver().await?;
-    let watched = fixture.watch().await?;
-    let hurry = |name: &'static str| {
-        let docker = docker.clone();
-        async move {
-            let id = docker.run(Plan::named(name)).await?;
-            docker.pause(&id).await?;
-            docker.unpause(&id).await?;
-            docker.restart(&id, 0).await?;
-            docker.rename(&id, &format!("{name}-again")).await?;
-            docker.pause(&id).await?;
-            docker.rename(&id, &format!("{name}-paused")).await?;
-            docker.unpause(&id).await?;
-            docker.kill(&id, "KILL").await?;
-            anyhow::Ok(id)
-        }
-    };
-    let ids = try_join_all(["stays", "goes", "pauses", "leaves"].map(hurry)).await?;
-    check(fixture, &watched).await?;
-    docker.start(&ids[0]).await?;
-    docker.start(&ids[2]).await?;
-    docker.pause(&ids[2]).await?;
-    docker.remove(&ids[1]).await?;
-    check(fixture, &watched).await?;
-    // A paused container is removed, too.
-    docker.remove(&ids[2]).await?;
-    check(fixture, &watched).await
-}
-
-pub(super) async fn short_lives_are_started_and_exited(fixture: &DockerFixture) -> Result<()> {
+pub(crate) async fn short_lives_are_started_and_exited<F: Fixture<Driver = Driver>>(
+    fixture: &F,
+) -> Result<()> {
     let docker = fixture.driver().await?;
     let watched = fixture.watch().await?;
     let plans: Vec<Plan> = (0..12)
@@ -90,7 +65,7 @@ pub(super) async fn short_lives_are_started_and_exited(fixture: &DockerFixture) 
         .collect();
     docker.run_all(plans).await?;
     watched.recorder().until_reported(12, "exited").await?;
-    check(fixture, &watched).await?;
+    fixture.check(&watched).await?;
     let reported = watched.recorder().record().reported_since(0);
     for number in 0..12 {
         let name = format!("brief-{number}");
@@ -102,60 +77,39 @@ pub(super) async fn short_lives_are_started_and_exited(fixture: &DockerFixture) 
     Ok(())
 }
 
-pub(super) async fn exits_have_their_codes(fixture: &DockerFixture) -> Result<()> {
-    let docker = fixture.driver().await?;
-    let watched = fixture.watch().await?;
-    let mut reported = Reader::new(watched.recorder());
-    for (script, code) in [("exit 0", 0), ("exit 1", 1), ("exit 42", 42), ("exit 255", 255)] {
-        let name = format!("code-{code}");
-        docker.run(Plan::named(&name).running(script)).await?;
-        reported.expect(&format!("started {name}")).await?;
-        reported.expect(&format!("exited {name} {code}")).await?;
-    }
-    docker.run(Plan::named("ends-by-signal")).await?;
-    reported.expect("started ends-by-signal").await?;
-    handles_sigterm(&docker, "ends-by-signal").await?;
-    docker.kill("ends-by-signal", "TERM").await?;
-    reported.expect("exited ends-by-signal 0").await?;
-    docker.run(Plan::named("ignores-signals").running("sleep 1000000")).await?;
-    reported.expect("started ignores-signals").await?;
-    docker.stop("ignores-signals", 0).await?;
-    reported.expect("exited ignores-signals 137").await?;
-    check(fixture, &watched).await
-}
-
 pub(super) async fn each_of_many_concurrent_lives_costs_one_inspection(
     fixture: &DockerFixture,
 ) -> Result<()> {
     let docker = fixture.driver().await?;
-    let proxy = CountingProxy::start(fixture.socket("many.sock"), &fixture.engine().docker_socket())?;
+    let proxy = fixture.proxy()?;
     let watched = fixture.begin_watch_at(&proxy.endpoint(), settings())?;
     watched.ready().await?;
     let ids = docker.create_all((0..CONCURRENT).map(|number| Plan::named(format!("many-{number}")))).await?;
     try_join_all(ids.iter().map(|id| docker.start(id))).await?;
     watched.recorder().until_reported(CONCURRENT, "started").await?;
-    check(fixture, &watched).await?;
+    fixture.check(&watched).await?;
     let kills = || try_join_all(ids.iter().map(|id| docker.kill(id, "KILL")));
     kills().await?;
     watched.recorder().until_reported(CONCURRENT, "exited").await?;
     try_join_all(ids.iter().map(|id| docker.start(id))).await?;
     watched.recorder().until_reported(2 * CONCURRENT, "started").await?;
-    check(fixture, &watched).await?;
+    fixture.check(&watched).await?;
     kills().await?;
     watched.recorder().until_reported(2 * CONCURRENT, "exited").await?;
-    check(fixture, &watched).await?;
-    let requests = proxy.requests();
-    let inspections = requests.inspections_of(&ids);
-    let most = ids.iter().filter_map(|id| requests.inspections.get(id)).max();
+    fixture.check(&watched).await?;
+    let stats = proxy.stats();
+    let lists = stats.requests_of(LISTS);
+    let inspections = stats.requests_of(CONTAINERS) - lists;
+    let most = ids.iter().map(|id| stats.requests_of(id)).max();
     fixture.figure(format!(
         "{} lives of {CONCURRENT} containers: {inspections} inspections, at most {} of one container, {} list, {} connections",
         2 * CONCURRENT,
-        most.unwrap_or(&0),
-        requests.lists,
-        requests.connections
+        most.unwrap_or(0),
+        lists,
+        stats.accepted
     ));
-    ensure!(requests.lists == 1, "{} lists", requests.lists);
-    ensure!(most.is_none_or(|most| *most <= 2), "{most:?} inspections of a container that had two lives");
+    ensure!(lists == 1, "{lists} lists");
+    ensure!(most.is_none_or(|most| most <= 2), "{most:?} inspections of a container that had two lives");
     let reported = watched.recorder().record().reported_since(0);
     let expected = |what: &str| reported.iter().filter(|words| words.starts_with(what)).count();
     ensure!(
@@ -169,7 +123,7 @@ pub(super) async fn each_of_many_concurrent_lives_costs_one_inspection(
 pub(super) async fn an_exec_changes_nothing(fixture: &DockerFixture) -> Result<()> {
     let docker = fixture.driver().await?;
     let ids = docker.run_all([Plan::named("one"), Plan::named("two").in_project("shop")]).await?;
-    let proxy = CountingProxy::start(fixture.socket("exec.sock"), &fixture.engine().docker_socket())?;
+    let proxy = fixture.proxy()?;
     let watched = fixture.begin_watch_at(&proxy.endpoint(), settings())?;
     watched.ready().await?;
     let reported = Reader::new(watched.recorder());
@@ -177,9 +131,9 @@ pub(super) async fn an_exec_changes_nothing(fixture: &DockerFixture) -> Result<(
     let execs = (0..40).map(|number| (&ids[number % 2], scripts[number % 4]));
     let execs = stream::iter(execs).map(|(id, script)| docker.exec(id, script));
     execs.buffer_unordered(AT_ONCE).try_collect::<()>().await?;
-    check(fixture, &watched).await?;
+    fixture.check(&watched).await?;
     ensure!(reported.rest().is_empty(), "40 execs, and reported was {:?}", reported.rest());
-    let inspections = proxy.requests().inspections_of(&ids);
+    let inspections: u64 = ids.iter().map(|id| proxy.stats().requests_of(id)).sum();
     fixture.figure(format!("40 execs in 2 containers: {inspections} inspections, which were the first ones"));
     ensure!(inspections == 2, "{inspections} inspections");
     Ok(())
@@ -195,7 +149,7 @@ pub(super) async fn a_health_check_changes_nothing(fixture: &DockerFixture) -> R
         docker.await_events(&format!("health_status: {status}"), 1, ("container", name)).await?;
         docker.await_events("exec_die", 5, ("container", name)).await?;
     }
-    check(fixture, &watched).await?;
+    fixture.check(&watched).await?;
     ensure!(reported.rest().is_empty(), "health checks, and reported was {:?}", reported.rest());
     Ok(())
 }
@@ -219,7 +173,7 @@ pub(super) async fn a_privileged_container_is_labelled(fixture: &DockerFixture) 
         outcome => drop(outcome?),
     }
     watched.recorder().until_reported(2, "started").await?;
-    check(fixture, &watched).await?;
+    fixture.check(&watched).await?;
     let portfolio = watched.watching.portfolio();
     let labelled = portfolio.containers().filter(|container| container.labels().contains(PRIVILEGED_LABEL));
     let labelled: Vec<&str> = labelled.map(|container| container.name()).collect();
@@ -238,19 +192,19 @@ fn make_privileged(fixture: &DockerFixture, id: &str) -> Result<()> {
 
 pub(super) async fn a_restart_loop_collapses(fixture: &DockerFixture) -> Result<()> {
     let docker = fixture.driver().await?;
-    let proxy = CountingProxy::start(fixture.socket("loop.sock"), &fixture.engine().docker_socket())?;
+    let proxy = fixture.proxy()?;
     let watched = fixture.begin_watch_at(&proxy.endpoint(), settings())?;
     watched.ready().await?;
     let id = docker.run(Plan::named("loop").running("exit 5").always_restarted()).await?;
     docker.await_events("die", 6, ("container", &id)).await?;
     docker.stop(&id, 0).await?;
-    check(fixture, &watched).await?;
+    fixture.check(&watched).await?;
     let lives = docker.count_events("start", ("container", &id)).await?;
     let (started, inspections) =
-        (watched.recorder().record().count("started"), proxy.requests().inspections_of([&id]));
+        (watched.recorder().record().count("started"), proxy.stats().requests_of(&id));
     fixture.figure(format!("{lives} lives: {started} were reported, with {inspections} inspections"));
     ensure!(started <= lives, "{started} starts were reported of {lives} lives");
     // Stopping is one more reason to ask.
-    ensure!(inspections <= lives + 1, "{inspections} inspections for {lives} lives");
+    ensure!(inspections <= lives as u64 + 1, "{inspections} inspections for {lives} lives");
     Ok(())
 }

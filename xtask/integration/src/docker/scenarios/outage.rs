@@ -1,59 +1,20 @@
 //! The connection is lost, and meanwhile the world goes on.
 
 use std::fs;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context as _, Result, ensure};
-use rustix::process::{Pid, Signal, kill_process};
+use anyhow::{Result, ensure};
 
-use crate::docker::check::check;
-use crate::docker::churn::Churn;
-use crate::docker::counting_proxy::CountingProxy;
-use crate::docker::fixture::{DockerFixture, pid_of};
+use crate::docker::fixture::DockerFixture;
+use crate::docker::scenarios::lifecycle::LISTS;
 use crate::fixture::{Fixture as _, settings};
-use crate::recorder::{Reader, Recorder};
+use crate::recorder::Reader;
+use crate::scenarios::{is_reported, kill};
 use whalewatcher_drivers::docker::Plan;
+use whalewatcher_testkit::proxy::Proxy;
 
 /// Lives for as long as a life must have lasted for a list to show after a restart that it is over: lists contain ages in whole
 /// seconds, and may be dated ten seconds late.
 const HOURGLASS: &str = "sleep 13";
-
-/// Returns what was reported of a container, in order.
-fn reported_of(reported: &[String], name: &str) -> Vec<String> {
-    let mut kinds = Vec::new();
-    for words in reported {
-        let mut parts = words.split(' ');
-        if let (Some(kind), Some(other)) = (parts.next(), parts.next())
-            && other == name
-        {
-            kinds.push(kind.to_owned());
-        }
-    }
-    kinds
-}
-
-pub(crate) fn is_reported(
-    reported: &[String],
-    expected: &[(&str, &[&str])],
-    recorder: &Recorder,
-) -> Result<()> {
-    for (name, kinds) in expected {
-        let of_it = reported_of(reported, name);
-        ensure!(
-            of_it == *kinds,
-            "of {name} was reported {of_it:?} instead of {kinds:?}\n{}",
-            recorder.tail()
-        );
-    }
-    let count: usize = expected.iter().map(|(_, kinds)| kinds.len()).sum();
-    ensure!(reported.len() == count, "there was more than that: {reported:?}");
-    Ok(())
-}
-
-pub(crate) fn kill(pid: i32) -> Result<()> {
-    let pid = Pid::from_raw(pid).context("0 is no process")?;
-    kill_process(pid, Signal::KILL).context("cannot kill a container's initial process")
-}
 
 pub(super) async fn killed_dockerd_with_live_restore_yields_the_difference(
     fixture: &DockerFixture,
@@ -62,13 +23,13 @@ pub(super) async fn killed_dockerd_with_live_restore_yields_the_difference(
     let watched = fixture.watch().await?.that_is_cut();
     let stay = (0..4).map(|number| Plan::named(format!("stays-{number}")).in_project("staying"));
     docker.run_all(stay).await?;
-    docker.run_all([Plan::named("goes"), Plan::named("phoenix").always_restarted()]).await?;
+    let ids = docker.run_all([Plan::named("goes"), Plan::named("phoenix").always_restarted()]).await?;
     docker.pause("stays-3").await?;
     docker.run(Plan::named("ended-before").running("exit 1")).await?;
     docker.until_ended("ended-before").await?;
-    check(fixture, &watched).await?;
+    fixture.check(&watched).await?;
     let reported = Reader::new(watched.recorder());
-    let ending = [pid_of(&docker, "goes").await?, pid_of(&docker, "phoenix").await?];
+    let ending = [fixture.pid(&ids[0]).await?, fixture.pid(&ids[1]).await?];
 
     fixture.kill_engine()?;
     watched.recorder().until_reported(1, "disconnected").await?;
@@ -79,7 +40,7 @@ pub(super) async fn killed_dockerd_with_live_restore_yields_the_difference(
     fixture.start_engine_with(true)?;
     watched.in_sync_again(1).await?;
     watched.recorder().until_reported(8, "started").await?;
-    check(fixture, &watched).await?;
+    fixture.check(&watched).await?;
     let expected: [(&str, &[&str]); 2] = [("goes", &["exited"]), ("phoenix", &["exited", "started"])];
     is_reported(&reported.rest(), &expected, watched.recorder())
 }
@@ -91,7 +52,7 @@ pub(super) async fn killed_dockerd_without_live_restore_yields_the_difference(
     let watched = fixture.watch().await?.that_is_cut();
     docker.run_all((0..3).map(|number| Plan::named(format!("goes-{number}")))).await?;
     docker.run_all((0..2).map(|number| Plan::named(format!("phoenix-{number}")).always_restarted())).await?;
-    check(fixture, &watched).await?;
+    fixture.check(&watched).await?;
     let reported = Reader::new(watched.recorder());
 
     fixture.kill_engine()?;
@@ -99,39 +60,11 @@ pub(super) async fn killed_dockerd_without_live_restore_yields_the_difference(
     fixture.start_engine_with(false)?;
     watched.in_sync_again(1).await?;
     watched.recorder().until_reported(7, "started").await?;
-    check(fixture, &watched).await?;
+    fixture.check(&watched).await?;
     let (goes, rises): (&[&str], &[&str]) = (&["exited"], &["exited", "started"]);
     let expected =
         [("goes-0", goes), ("goes-1", goes), ("goes-2", goes), ("phoenix-0", rises), ("phoenix-1", rises)];
     is_reported(&reported.rest(), &expected, watched.recorder())
-}
-
-pub(super) async fn dockerd_killed_repeatedly_during_churn(fixture: &DockerFixture) -> Result<()> {
-    let watched = fixture.watch().await?.that_is_cut();
-    let churn = Churn::prepare(&fixture.driver().await?, "churned", 6, 1).await?;
-    for live_restore in [true, false] {
-        let docker = fixture.driver().await?;
-        let synced = watched.recorder().record().synced();
-        let (over, before) = (AtomicBool::new(false), churn.transitions());
-        let outage = async {
-            churn.until_transitions(before + 12).await;
-            fixture.kill_engine()?;
-            over.store(true, Ordering::Relaxed);
-            fixture.start_engine_with(live_restore)
-        };
-        let (_, _, outage) = tokio::join!(
-            churn.run(&docker, 1, || over.load(Ordering::Relaxed)),
-            churn.run(&docker, 2, || over.load(Ordering::Relaxed)),
-            outage
-        );
-        outage?;
-        let again = |record: &crate::recorder::Record| record.synced() > synced;
-        watched.recorder().until("it is in sync again", again).await?;
-        churn.until_quiet(&fixture.driver().await?).await?;
-        check(fixture, &watched).await?;
-    }
-    fixture.figure(format!("{} transitions, and 2 outages", churn.transitions()));
-    Ok(())
 }
 
 pub(super) async fn orderly_restart_announces_no_survivor(fixture: &DockerFixture) -> Result<()> {
@@ -144,18 +77,18 @@ pub(super) async fn orderly_restart_announces_no_survivor(fixture: &DockerFixtur
     drop(docker);
     let docker = fixture.driver().await?;
     docker.run_all((0..3).map(|number| Plan::named(format!("stays-{number}")))).await?;
-    docker.run(Plan::named("goes")).await?;
-    check(fixture, &watched).await?;
+    let goes = docker.run(Plan::named("goes")).await?;
+    fixture.check(&watched).await?;
     let reported = Reader::new(watched.recorder());
-    let ending = pid_of(&docker, "goes").await?;
+    let ending = fixture.pid(&goes).await?;
 
-    let socket = fixture.engine().docker_socket();
+    let socket = fixture.engine().socket();
     fixture.terminate_engine()?;
     ensure!(!socket.exists(), "the socket file is still there");
     kill(ending)?;
     fixture.start_engine_with(true)?;
     watched.in_sync_again(2).await?;
-    check(fixture, &watched).await?;
+    fixture.check(&watched).await?;
     is_reported(&reported.rest(), &[("goes", &["exited"])], watched.recorder())
 }
 
@@ -165,18 +98,18 @@ pub(super) async fn replaced_socket_file_is_found(fixture: &DockerFixture) -> Re
     docker.run(Plan::named("hourglass").running(HOURGLASS)).await?;
     docker.until_ended("hourglass").await?;
     let path = fixture.socket("front.sock");
-    let engine = fixture.engine().docker_socket();
-    let front = CountingProxy::start(path.clone(), &engine)?;
-    let watched = fixture.begin_watch_at(&front.endpoint(), settings())?.that_is_cut();
+    let front = || Proxy::builder().upstream(fixture.endpoint()).listen_unix(&path).start();
+    let first = front()?;
+    let watched = fixture.begin_watch_at(&first.endpoint(), settings())?.that_is_cut();
     watched.ready().await?;
-    check(fixture, &watched).await?;
+    fixture.check(&watched).await?;
     let reported = Reader::new(watched.recorder());
 
     // The connections outlive the file.
     fs::remove_file(&path)?;
     docker.run(Plan::named("unhindered")).await?;
     watched.recorder().until_reported(6, "started").await?;
-    drop(front);
+    drop(first);
     watched.recorder().until_reported(1, "disconnected").await?;
     docker.kill("goes", "KILL").await?;
     docker.remove("removed").await?;
@@ -186,9 +119,9 @@ pub(super) async fn replaced_socket_file_is_found(fixture: &DockerFixture) -> Re
     docker.run(Plan::named("comes")).await?;
     docker.run(Plan::named("comes-and-goes").running("exit 0")).await?;
     docker.until_ended("comes-and-goes").await?;
-    let front = CountingProxy::start(path, &engine)?;
+    let second = front()?;
     watched.in_sync_again(1).await?;
-    check(fixture, &watched).await?;
+    fixture.check(&watched).await?;
     let expected: [(&str, &[&str]); 6] = [
         ("unhindered", &["started"]),
         ("goes", &["exited"]),
@@ -204,7 +137,7 @@ pub(super) async fn replaced_socket_file_is_found(fixture: &DockerFixture) -> Re
         let is_reported = reported.iter().any(|words| words.starts_with(begin));
         ensure!(is_reported, "'{begin}' was not reported\n{}", watched.recorder().tail());
     }
-    let requests = front.requests();
-    ensure!(requests.lists == 1, "{} lists after the outage", requests.lists);
+    let lists = second.stats().requests_of(LISTS);
+    ensure!(lists == 1, "{lists} lists after the outage");
     Ok(())
 }

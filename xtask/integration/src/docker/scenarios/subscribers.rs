@@ -5,7 +5,6 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use whalewatcher_core::EventKind;
 
-use crate::docker::check::check;
 use crate::docker::fixture::DockerFixture;
 use crate::fixture::{Fixture as _, settings};
 use crate::recorder::Recorder;
@@ -20,7 +19,7 @@ pub(super) async fn slow_subscriber_delays_no_other_and_receives_the_difference(
     let plan = |name| Plan::named(name).labelled("of", "subscribers");
     docker.run_all(["stays", "goes", "restarts"].map(plan)).await?;
     let settings = settings().with_subscriber_queue(4);
-    let mut watched = fixture.begin_watch_at(&fixture.engine().docker_host(), settings)?;
+    let mut watched = fixture.begin_watch(settings)?;
     watched.ready().await?;
     let unread = watched.watching.subscribe();
     let held = unread.0.clone();
@@ -36,7 +35,7 @@ pub(super) async fn slow_subscriber_delays_no_other_and_receives_the_difference(
     docker.rename("stays", "stays-renamed").await?;
     docker.pause("stays-renamed").await?;
     docker.run(Plan::named("comes")).await?;
-    check(fixture, &watched).await?;
+    fixture.check(&watched).await?;
     let record = watched.recorder().record().clone();
     ensure!(record.count("lagged") == 0, "the one that reads lagged\n{}", watched.recorder().tail());
     // Docker 20.10 may emit more: a late event of its containerd about a pause counts as another one.
@@ -49,7 +48,7 @@ pub(super) async fn slow_subscriber_delays_no_other_and_receives_the_difference(
     ensure!(held.by_name("goes").is_some(), "a picture that is held has changed");
 
     watched.recorders.push(Recorder::start("unread", unread, Duration::ZERO));
-    check(fixture, &watched).await?;
+    fixture.check(&watched).await?;
     let unread = &watched.recorders[1];
     let record = unread.record().clone();
     let Some(EventKind::Lagged { missed }) = record.events.first().map(|event| &event.kind) else {

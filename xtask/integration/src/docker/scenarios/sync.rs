@@ -3,16 +3,10 @@
 use anyhow::{Result, ensure};
 use whalewatcher_core::EventKind;
 
-use crate::docker::check::check;
-use crate::docker::churn::Churn;
-use crate::docker::counting_proxy::CountingProxy;
 use crate::docker::fixture::DockerFixture;
-use crate::docker::truth::Truth;
+use crate::docker::scenarios::lifecycle::{CONTAINERS, LISTS};
 use crate::fixture::{Fixture as _, settings};
 use whalewatcher_drivers::docker::Plan;
-
-/// How many come amid a churn.
-const WATCHERS: usize = 20;
 
 pub(super) async fn thirty_containers_are_there_at_the_start(fixture: &DockerFixture) -> Result<()> {
     let docker = fixture.driver().await?;
@@ -29,36 +23,34 @@ pub(super) async fn thirty_containers_are_there_at_the_start(fixture: &DockerFix
         docker.pause(id).await?;
     }
     docker.await_events("die", 6, ("label", "of=start")).await?;
-    let truth = Truth::ask(&docker).await?;
-    let alive = truth.alive().count();
+    let truth = fixture.truth().await?;
+    let alive = truth.alive.len();
 
-    let proxy = CountingProxy::start(fixture.socket("start.sock"), &fixture.engine().docker_socket())?;
+    let proxy = fixture.proxy()?;
     let watched = fixture.begin_watch_at(&proxy.endpoint(), settings())?;
     watched.watching.ready().await?;
     let differences = truth.differences(&watched.watching.portfolio());
     ensure!(differences.is_empty(), "ready, but not right:\n    {}", differences.join("\n    "));
     let names: Vec<String> = watched.watching.portfolio().names().map(str::to_owned).collect();
     ensure!(names == ["blog", "shop", "wiki"], "the projects are {names:?}");
-    let requests = proxy.requests();
-    let inspections: usize = requests.inspections.values().sum();
+    let stats = proxy.stats();
+    let lists = stats.requests_of(LISTS);
+    let inspections = stats.requests_of(CONTAINERS) - lists;
     fixture.figure(format!(
         "{alive} of {} containers alive: {} list, {inspections} inspections, {} connections",
-        truth.containers.len(),
-        requests.lists,
-        requests.connections
+        truth.lives.len(),
+        lists,
+        stats.accepted
     ));
-    ensure!(requests.lists == 1, "{} lists", requests.lists);
-    ensure!(
-        requests.inspections.len() == alive && inspections == alive,
-        "{inspections} inspections of {} containers",
-        requests.inspections.len()
-    );
+    ensure!(lists == 1, "{lists} lists");
+    let each_once = truth.alive.keys().all(|id| stats.requests_of(id) == 1);
+    ensure!(each_once && inspections == alive as u64, "{inspections} inspections: {:?}", stats.lines);
 
     watched
         .recorder()
         .until("synced", |record| !record.events.is_empty() && record.fold.total() == alive)
         .await?;
-    check(fixture, &watched).await?;
+    fixture.check(&watched).await?;
     let record = watched.recorder().record().clone();
     let reported = record.count("started");
     ensure!(
@@ -67,14 +59,5 @@ pub(super) async fn thirty_containers_are_there_at_the_start(fixture: &DockerFix
         record.events[alive]
     );
     ensure!(reported <= alive, "{reported} starts were reported");
-    Ok(())
-}
-
-pub(super) async fn watchers_that_join_during_churn_miss_nothing(fixture: &DockerFixture) -> Result<()> {
-    let docker = fixture.driver().await?;
-    let churn = Churn::prepare(&docker, "amid", 8, fastrand::u64(..)).await?;
-    for watched in churn.join(fixture, (WATCHERS, 1)).await? {
-        check(fixture, &watched).await?;
-    }
     Ok(())
 }

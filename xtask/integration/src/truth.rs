@@ -1,0 +1,88 @@
+//! What is alive according to the engine, as others than the client under test decode it.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use whalewatcher_core::{Container, Portfolio};
+use whalewatcher_drivers::docker::End;
+
+/// A container that is alive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Alive {
+    pub(crate) name: String,
+    pub(crate) pid: u32,
+    pub(crate) paused: bool,
+    /// `None` if the engine does not report it.
+    pub(crate) started_at: Option<SystemTime>,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) project: String,
+}
+
+/// What the engine remembers of a container's last life.
+#[derive(Clone, Debug)]
+pub(crate) struct LastLife {
+    pub(crate) started_at: Option<SystemTime>,
+    pub(crate) finished_at: Option<SystemTime>,
+    pub(crate) exit_code: Option<i64>,
+}
+
+/// What the engine says.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Truth {
+    /// What is alive, by its ID.
+    pub(crate) alive: BTreeMap<String, Alive>,
+    /// The last lives of containers, by their ID: of those that have ended, on Docker of all.
+    pub(crate) lives: BTreeMap<String, LastLife>,
+    /// The ends of lives of which the engine still remembers the events.
+    pub(crate) ends: Vec<End>,
+}
+
+impl Truth {
+    /// What is different in a portfolio, a line each.
+    pub(crate) fn differences(&self, portfolio: &Portfolio) -> Vec<String> {
+        let seen: BTreeMap<&str, Alive> =
+            portfolio.containers().map(|container| (&**container.id(), Alive::from(&**container))).collect();
+        let mut lines = Vec::new();
+        for (id, alive) in &self.alive {
+            match seen.get(id.as_str()) {
+                None => lines.push(format!("{id}: alive, but not in the portfolio: {alive:?}")),
+                Some(seen) if seen != alive => {
+                    lines.push(format!("{id}:\n      engine    {alive:?}\n      portfolio {seen:?}"));
+                }
+                Some(_) => {}
+            }
+            let by_project = portfolio.project(&alive.project);
+            if by_project.is_none_or(|project| project.containers().all(|other| &**other.id() != id)) {
+                lines.push(format!("{id}: not found in project '{}'", alive.project));
+            }
+            if portfolio.all_by_name(&alive.name).all(|other| &**other.id() != id) {
+                lines.push(format!("{id}: not found by its name '{}'", alive.name));
+            }
+        }
+        for (id, seen) in seen.iter().filter(|(id, _)| !self.alive.contains_key(**id)) {
+            lines.push(format!("{id}: in the portfolio, but not alive: {seen:?}"));
+        }
+        if portfolio.total() != self.alive.len() {
+            lines.push(format!(
+                "{} are alive, but the portfolio counts {}",
+                self.alive.len(),
+                portfolio.total()
+            ));
+        }
+        lines
+    }
+}
+
+impl From<&Container> for Alive {
+    fn from(container: &Container) -> Alive {
+        let labels = container.labels().iter();
+        Alive {
+            name: container.name().to_owned(),
+            pid: container.pid(),
+            paused: container.paused(),
+            started_at: container.started_at(),
+            labels: labels.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+            project: container.project().to_owned(),
+        }
+    }
+}
