@@ -78,10 +78,10 @@ impl Reconciler {
             | EngineEvent::Fallback(_)
             | EngineEvent::Gap => {}
             EngineEvent::Started { at, pid, preview, .. } => {
-                let fits =
-                    |preview: &Box<Container>| self.preview_bytes + preview.size() <= MAX_PREVIEW_BYTES;
+                let room = MAX_PREVIEW_BYTES.saturating_sub(self.preview_bytes);
+                let preview = preview.filter(|preview| preview.size() <= room);
                 let pid = pid.filter(|pid| *pid != 0);
-                match Preview::new(&id, at, pid, preview.filter(fits), self.packs) {
+                match Preview::new(&id, at, pid, preview, self.packs) {
                     Some(preview) => self.started(&id, at, pid, preview, now),
                     None => self.touched(&id, at, false),
                 }
