@@ -1,12 +1,12 @@
 //! The lives that a client has seen, kept from one connection to the next, so that the exit of a life that ended meanwhile can
-//! still be looked up. The memory that their names and labels take is limited.
+//! still be looked up. The memory that their names, labels and images take is limited.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use whalewatcher_core::{Container, ContainerId, EngineError, ErrorKind};
 
-/// The bytes that a container takes in addition to its name and labels, and a label in addition to its text.
+/// The bytes that a container takes in addition to its name and labels, and a label or a network in addition to its text.
 const CONTAINER: usize = 512;
 const LABEL: usize = 64;
 
@@ -40,16 +40,19 @@ impl Lives {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Malformed`] if the names and labels of all live containers would take more than `limit` bytes. An earlier
+    /// [`ErrorKind::Malformed`] if the names, labels and images of all live containers would take more than `limit` bytes. An earlier
     /// record of the same container is kept, because the portfolio still contains it.
     pub fn add(&self, container: &Container, limit: usize) -> Result<(), EngineError> {
         let labels = container.labels().iter().map(|(key, value)| LABEL + key.len() + value.len());
-        let bytes = CONTAINER + container.name().len() + labels.sum::<usize>();
+        let image = container.image().map_or(0, |image| image.name().len() + image.id().map_or(0, str::len));
+        let networks = container.networks().iter().map(|network| LABEL + network.name().len());
+        let details = image + networks.sum::<usize>() + size_of_val(container.ports());
+        let bytes = CONTAINER + container.name().len() + labels.sum::<usize>() + details;
         let mut known = self.locked();
         let before = known.lives.get(container.id()).map_or(0, |life| life.bytes);
         if known.bytes.saturating_sub(before).saturating_add(bytes) > limit {
             let message = format!(
-                "the names and labels of the live containers take more than {limit} bytes; the client can be configured \
+                "the names, labels and images of the live containers take more than {limit} bytes; the client can be configured \
                  to use more memory"
             );
             return Err(EngineError::new(ErrorKind::Malformed, message));
@@ -99,6 +102,8 @@ impl Lives {
 
 #[cfg(test)]
 mod tests {
+    use whalewatcher_core::{Image, Network, Port, Protocol};
+
     use super::*;
 
     fn container(id: &str, pid: u32) -> Container {
@@ -138,6 +143,13 @@ mod tests {
         lives.add(&container("c", 1), limit).unwrap();
         let labelled = container("b", 1).with_labels([("key", "value")].into_iter().collect());
         assert!(lives.add(&labelled, limit).is_err());
+        for large in [
+            container("b", 1).with_image(Image::new("busybox")),
+            container("b", 1).with_networks([Network::new("")]),
+            container("b", 1).with_ports([Port::new(80, Protocol::Tcp)]),
+        ] {
+            assert!(lives.add(&large, limit).is_err(), "{large:?}");
+        }
         assert!(lives.add(&container("d", 1), limit).is_err(), "the earlier record still counts");
     }
 }

@@ -3,14 +3,13 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use whalewatcher_adapter::containerd::qualified;
+use whalewatcher_adapter::containerd::{moment, qualified};
 use whalewatcher_api::containerd::services::containers::v1::Container as Record;
 use whalewatcher_api::containerd::v1::types::{Process, Status};
 use whalewatcher_core::adapter::pack;
-use whalewatcher_core::{Container, ContainerId, Labels};
+use whalewatcher_core::{Container, ContainerId, Image, Labels};
 
-/// The label in which nerdctl stores a container's name.
-const NERDCTL_NAME: &str = "nerdctl/name";
+use crate::nerdctl;
 
 /// containerd's data about a live container, for packers of rucksacks.
 #[derive(Clone, Copy, Debug)]
@@ -67,15 +66,25 @@ pub(crate) fn alive(
 /// Returns a container from its record alone. A PID of 0 means that it is not alive.
 pub(crate) fn named(namespace: &str, record: Record, pid: u32) -> Container {
     let id = qualified(namespace, &record.id);
-    let name = match record.labels.get(NERDCTL_NAME).filter(|name| !name.is_empty()) {
+    let name = match record.labels.get(nerdctl::NAME).filter(|name| !name.is_empty()) {
         Some(name) => qualified(namespace, name),
         None => id.clone(),
     };
-    Container::new(id, name, pid).with_labels(Labels::from_iter(record.labels))
+    Container::new(id, name, pid)
+        .with_image(Some(record.image).filter(|image| !image.is_empty()).map(Image::new))
+        .with_created_at(record.created_at.and_then(moment))
+        .with_networks(nerdctl::networks(&record.labels))
+        .with_ports(nerdctl::ports(&record.labels))
+        .with_labels(Labels::from_iter(record.labels))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use prost_types::Timestamp;
+    use whalewatcher_core::Network;
+
     use super::*;
 
     fn record(id: &str, labels: &[(&str, &str)]) -> Record {
@@ -122,6 +131,38 @@ mod tests {
         ] {
             assert_eq!(state(&task(status, pid)), expected, "{status} {pid}");
         }
+    }
+
+    #[test]
+    fn image_and_creation_are_those_of_the_record() {
+        let then = UNIX_EPOCH + Duration::new(1_769_860_800, 5);
+        let at = |seconds, nanos| Some(Timestamp { seconds, nanos });
+        for (image, created_at, expected) in [
+            (
+                "docker.io/library/busybox:1",
+                at(1_769_860_800, 5),
+                (Some("docker.io/library/busybox:1"), Some(then)),
+            ),
+            ("", None, (None, None)),
+            ("a\u{1b}[2J", at(-62_135_596_800, 0), (Some("a\u{1b}[2J"), None)),
+            ("x", at(i64::MAX, -1), (Some("x"), None)),
+        ] {
+            let record = Record { image: image.into(), created_at, ..record("a", &[]) };
+            let container = named("default", record, 7);
+            assert_eq!((container.image().map(Image::name), container.created_at()), expected);
+            assert!(container.image().is_none_or(|image| image.id().is_none()));
+        }
+    }
+
+    #[test]
+    fn networks_and_ports_are_those_of_nerdctls_labels() {
+        let ports = r#"[{"HostPort":8080,"ContainerPort":80,"Protocol":"tcp","HostIP":"127.0.0.1"}]"#;
+        let labels = [("nerdctl/networks", r#"["shop","bridge"]"#), ("nerdctl/ports", ports)];
+        let container = named("default", record("a", &labels), 7);
+        assert!(container.networks().iter().map(Network::name).eq(["bridge", "shop"]));
+        assert_eq!(container.ports()[0].to_string(), "127.0.0.1:8080->80/tcp");
+        let odd = named("default", record("a", &[("nerdctl/networks", "{"), ("nerdctl/ports", "7")]), 7);
+        assert_eq!((odd.pid(), odd.labels().len(), odd.networks(), odd.ports()), (7, 2, &[][..], &[][..]));
     }
 
     #[test]

@@ -42,6 +42,7 @@ mod list;
 #[cfg(test)]
 mod mutated;
 mod namespace;
+mod nerdctl;
 mod session;
 
 pub use client::{Builder, Client};

@@ -43,7 +43,7 @@ impl Limits {
         Limit { bytes: limit.bytes.min(MAX_TASK), decoded: limit.decoded.min(MAX_TASK), ..limit }
     }
 
-    /// The limit for the names and labels of all live containers.
+    /// The limit for the names, labels and images of all live containers.
     pub(crate) fn kept(self) -> usize {
         self.list().bytes
     }

@@ -1,11 +1,13 @@
 //! Mutated messages pass through all decoders: none panics, and the results are valid.
 
+use std::time::UNIX_EPOCH;
+
 use proptest::prelude::*;
 use proptest::sample::Index;
 use prost::{Message, Name};
 use prost_types::{Any, Timestamp};
 use whalewatcher_adapter::containerd::{IgnoredNamespaces, Scope, decode, is_identifier, split};
-use whalewatcher_api::containerd::events::{ContainerUpdate, TaskExit, TaskStart};
+use whalewatcher_api::containerd::events::{ContainerUpdate, TaskExit, TaskOom, TaskStart};
 use whalewatcher_api::containerd::services::containers::v1::Container as Record;
 use whalewatcher_api::containerd::types::Envelope;
 use whalewatcher_api::containerd::v1::types::{Process, Status};
@@ -83,6 +85,7 @@ fn is_sane(event: &EngineEvent) -> bool {
         EngineEvent::Paused { id, .. }
         | EngineEvent::Unpaused { id, .. }
         | EngineEvent::Touched { id, .. }
+        | EngineEvent::OomKilled { id, .. }
         | EngineEvent::Changed { id, .. } => sane(id),
         _ => false,
     }
@@ -99,7 +102,14 @@ proptest! {
         let start = TaskStart { container_id: id(), pid: 4711 };
         let exit = TaskExit { container_id: id(), id: id(), pid: 4711, exit_status: 137, exited_at };
         let update = ContainerUpdate { id: id(), labels, ..ContainerUpdate::default() };
-        for envelope in [event(&start, &mutations), event(&exit, &mutations), event(&update, &mutations)] {
+        let oom = TaskOom { container_id: id() };
+        let events = [
+            event(&start, &mutations),
+            event(&exit, &mutations),
+            event(&update, &mutations),
+            event(&oom, &mutations),
+        ];
+        for envelope in events {
             let whole = mutate(envelope.encode_to_vec(), &mutations);
             for envelope in [Some(envelope), Envelope::decode(whole.as_slice()).ok()].into_iter().flatten() {
                 if let Ok(Some(event)) = decode(envelope, &Scope::AllBut(IgnoredNamespaces::default())) {
@@ -111,9 +121,17 @@ proptest! {
 
     #[test]
     fn mutated_records_and_tasks_are_valid_or_refused(mutations in mutations()) {
-        let labels = [("nerdctl/name", "web"), ("com.docker.compose.project", "p")];
+        let ports = r#"[{"HostPort":8080,"ContainerPort":80,"Protocol":"tcp","HostIP":"0.0.0.0"}]"#;
+        let labels = [
+            ("nerdctl/name", "web"),
+            ("com.docker.compose.project", "p"),
+            ("nerdctl/networks", r#"["bridge"]"#),
+            ("nerdctl/ports", ports),
+        ];
         let labels = labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
-        let record = Record { id: "4b1ab74f".into(), labels, ..Record::default() };
+        let created_at = Some(Timestamp { seconds: 1_769_860_800, nanos: 5 });
+        let image = "docker.io/library/busybox".into();
+        let record = Record { id: "4b1ab74f".into(), labels, image, created_at, ..Record::default() };
         let task = Process { id: "4b1ab74f".into(), pid: 4711, status: Status::Running as i32, ..Process::default() };
         let record = Record::decode(mutate(record.encode_to_vec(), &mutations).as_slice());
         let task = Process::decode(mutate(task.encode_to_vec(), &mutations).as_slice());
@@ -123,6 +141,9 @@ proptest! {
                 let container = container::alive("shop", record, &task, state == State::Paused, None);
                 prop_assert!(container.pid() != 0 && container.id().starts_with("shop/"));
                 prop_assert!(!container.to_string().contains(char::is_control));
+                prop_assert!(container.created_at().is_none_or(|created_at| created_at > UNIX_EPOCH));
+                prop_assert!(container.image().is_none_or(|image| !image.name().is_empty()));
+                prop_assert!(container.ports().iter().all(|port| port.private() != 0 && port.public() != Some(0)));
             }
         }
     }

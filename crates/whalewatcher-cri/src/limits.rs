@@ -52,7 +52,7 @@ impl Limits {
         self.limit(MAX_POD, MAX_POD, ENTRY, ENTRY)
     }
 
-    /// The limit for the names and labels of all live containers.
+    /// The limit for the names, labels and images of all live containers.
     pub(crate) fn kept(self) -> usize {
         2 * self.list().bytes
     }

@@ -57,6 +57,7 @@ pub struct Builder {
     engine_type: Option<String>,
     tls: Option<Tls>,
     pub(crate) packer: Option<Packer>,
+    without_networks: bool,
     memory_limit: Option<usize>,
     before_watch: Hook,
     before_attempt: Hook,
@@ -120,6 +121,14 @@ impl Builder {
         self
     }
 
+    /// Leaves out the networks and ports of containers: that saves some memory, and an inspection whenever a container is
+    /// connected to a network or disconnected from one.
+    #[must_use]
+    pub fn without_networks(mut self) -> Self {
+        self.without_networks = true;
+        self
+    }
+
     /// Sets how many bytes of memory the answers in flight on one connection may take together, whatever the engine sends:
     /// [`MEMORY_LIMIT`] unless set, at least 1 MiB. A container of a list takes the size of its JSON
     /// twice and 1 KiB more.
@@ -180,6 +189,7 @@ impl Builder {
             api: environment.api_version.as_deref().map(version::pinned).transpose()?,
             tls,
             packer: self.packer,
+            networks: !self.without_networks,
             before_watch: self.before_watch,
             before_attempt: self.before_attempt,
             memory_limit: self.memory_limit.unwrap_or(MEMORY_LIMIT),

@@ -35,6 +35,8 @@ pub(crate) struct Config {
     pub(crate) api: Option<ApiVersion>,
     pub(crate) tls: Option<Tls>,
     pub(crate) packer: Option<Packer>,
+    /// Whether containers have their networks and ports.
+    pub(crate) networks: bool,
     pub(crate) before_watch: Hook,
     pub(crate) before_attempt: Hook,
     pub(crate) memory_limit: usize,
@@ -72,12 +74,12 @@ impl EngineClient for Client {
     }
 
     async fn connect(&self, settings: &Settings) -> Result<Connection, EngineError> {
-        let Config { api, engine_type, packer, memory_limit, .. } = &self.config;
+        let Config { api, engine_type, packer, networks, memory_limit, .. } = &self.config;
         let transport = Transport::new(self.config.connector(), *memory_limit);
         let limit = settings.connect_limit();
         let handshake = Handshake::perform(&transport, *api, engine_type.as_deref(), limit).await?;
         tracing::debug!(?handshake, "connected");
-        let session = Session::new(transport, handshake, settings);
+        let session = Session::new(transport, handshake, *networks, settings);
         Ok(Connection::new(session, packer.clone(), self.history.clone(), self.lives.clone()))
     }
 }

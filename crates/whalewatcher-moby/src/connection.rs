@@ -75,15 +75,19 @@ impl EngineConnection for Connection {
 
     fn events(&self) -> impl Stream<Item = Result<EngineEvent, EngineError>> + Send {
         let mut changes = Box::pin(changes(&self.session, &self.history, &self.start));
+        let mut consequence = None;
         let mut missed = self.missed_receiver.lock().unwrap_or_else(PoisonError::into_inner).take();
         stream::poll_fn(move |context| {
             // A missed exit most likely happened before what the stream delivers.
             if let Some(Poll::Ready(Some(event))) = missed.as_mut().map(|missed| missed.poll_recv(context)) {
                 return Poll::Ready(Some(Ok(event)));
             }
+            if let Some(event) = consequence.take() {
+                return Poll::Ready(Some(Ok(event)));
+            }
             let change = changes.as_mut().poll_next(context);
             if let Poll::Ready(Some(Ok(event))) = &change {
-                self.lives.record_event(event);
+                consequence = self.lives.record_event(event);
             }
             change
         })

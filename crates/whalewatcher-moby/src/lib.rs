@@ -46,9 +46,11 @@ pub use client::Client;
 #[cfg(feature = "tls")]
 pub use config::tls::Tls;
 pub use connection::Connection;
-pub use decode::inspection::PRIVILEGED_LABEL;
 pub use decode::raw_inspection::RawInspection;
-pub use limits::{MAX_EVENT, MAX_ID, MAX_IDENTITY, MAX_INSPECTION, MAX_LABELS, MAX_SELF, MEMORY_LIMIT};
+pub use limits::{
+    MAX_EVENT, MAX_ID, MAX_IDENTITY, MAX_INSPECTION, MAX_LABELS, MAX_NETWORKS, MAX_PORTS, MAX_SELF,
+    MEMORY_LIMIT,
+};
 pub use whalewatcher_core::*;
 
 // The README's code is compiled as a test of the documentation.

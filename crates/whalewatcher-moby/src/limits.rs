@@ -24,6 +24,12 @@ pub const MAX_EVENT: usize = MIB;
 /// The number of labels of a container: 262,144. One with more is unresolved.
 pub const MAX_LABELS: usize = 256 * 1024;
 
+/// The number of networks of a container: 4,096. One with more is reported without networks.
+pub const MAX_NETWORKS: usize = 4096;
+
+/// The number of ports of a container: 262,144. One with more is reported without ports.
+pub const MAX_PORTS: usize = 256 * 1024;
+
 /// The size of a container's ID: 256 bytes. Those of Docker have 64.
 pub const MAX_ID: usize = ContainerId::MAX;
 
@@ -53,5 +59,6 @@ mod tests {
     fn limits_are_as_documented() {
         assert_eq!([MEMORY_LIMIT, MAX_IDENTITY, MAX_INSPECTION], [134_217_728, 4_194_304, 67_108_864]);
         assert_eq!([MAX_EVENT, MAX_LABELS, MAX_ERROR], [1_048_576, 262_144, 65_536]);
+        assert_eq!([MAX_NETWORKS, MAX_PORTS], [4_096, 262_144]);
     }
 }

@@ -75,6 +75,7 @@ mod tests {
     use whalewatcher_core::ContainerId;
 
     use super::*;
+    use crate::decode::Details;
     use crate::decode::inspection::decode;
 
     #[test]
@@ -85,7 +86,8 @@ mod tests {
                 r#"{{"Id":"a","Image":"busybox","State":{{"Status":"{status}","Running":true,"Pid":1}}}}"#
             );
             let (id, now) = (ContainerId::from("a"), SystemTime::now());
-            let container = decode("inspection", &id, body.as_bytes(), now, builder.packer.as_ref());
+            let container =
+                decode("inspection", &id, body.as_bytes(), now, Details::default(), builder.packer.as_ref());
             container.unwrap().expect("it is alive").rucksack::<String>().cloned()
         };
         assert_eq!(packed("running").as_deref(), Some("busybox"));

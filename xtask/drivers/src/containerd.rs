@@ -56,6 +56,8 @@ pub struct Plan {
     pub key: String,
     labels: HashMap<String, String>,
     command: Vec<String>,
+    image: String,
+    memory: Option<u64>,
     spec_size: usize,
 }
 
@@ -64,7 +66,14 @@ impl Plan {
     pub fn of(key: impl Into<String>) -> Plan {
         let [_, option, script] = TEST_COMMAND;
         let command = ["/bin/sh", option, script].map(str::to_owned).to_vec();
-        Plan { key: key.into(), labels: HashMap::new(), command, spec_size: spec::DOCKER_SIZE }
+        Plan {
+            key: key.into(),
+            labels: HashMap::new(),
+            command,
+            image: "docker.io/library/busybox:latest".to_owned(),
+            memory: None,
+            spec_size: spec::DOCKER_SIZE,
+        }
     }
 
     /// With the labels by which nerdctl names its containers.
@@ -81,6 +90,18 @@ impl Plan {
     /// With this label.
     pub fn labelled(mut self, key: &str, value: &str) -> Plan {
         self.labels.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    /// With this image in its record. containerd does not need it: the containers share one root file system.
+    pub fn made_of(mut self, image: &str) -> Plan {
+        image.clone_into(&mut self.image);
+        self
+    }
+
+    /// With at most so many bytes of memory.
+    pub fn with_memory(mut self, bytes: u64) -> Plan {
+        self.memory = Some(bytes);
         self
     }
 
@@ -153,8 +174,9 @@ impl Driver {
         let container = Container {
             id: id.to_owned(),
             labels: plan.labels.clone(),
+            image: plan.image.clone(),
             runtime: Some(runtime),
-            spec: Some(spec::spec(&plan.command, &self.root, &cgroup, plan.spec_size)),
+            spec: Some(spec::spec(&plan.command, &self.root, &cgroup, plan.memory, plan.spec_size)),
             ..Container::default()
         };
         let request = CreateContainerRequest { container: Some(container) };

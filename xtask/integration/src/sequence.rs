@@ -34,7 +34,14 @@ pub(crate) fn sequence(record: &Record, way: Way) -> Result<()> {
             }
             EventKind::Exited { container, .. } => {
                 let Some(before) = &before else { bail!(wrong("exited, but was not alive")) };
-                ensure!(before == container, wrong("it exited otherwise than it was known"));
+                // Engines may report an OOM kill with the exit only.
+                let as_known = match container.oom_killed() {
+                    true => {
+                        before.as_ref() == &Container::clone(container).with_oom_killed(before.oom_killed())
+                    }
+                    false => before == container,
+                };
+                ensure!(as_known, wrong("it exited otherwise than it was known"));
                 ensure!(
                     ended.insert(container.life(), event).is_none(),
                     wrong("this life has exited before")

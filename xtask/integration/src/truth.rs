@@ -1,6 +1,7 @@
 //! What is alive according to the engine, as others than the client under test decode it.
 
 use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::SystemTime;
 
 use whalewatcher_core::{Container, Portfolio};
@@ -16,6 +17,19 @@ pub(crate) struct Alive {
     pub(crate) started_at: Option<SystemTime>,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) project: String,
+    /// Not compared where `None`.
+    pub(crate) details: Option<Details>,
+}
+
+/// What an engine may report of a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Details {
+    /// Its name and ID.
+    pub(crate) image: Option<(String, Option<String>)>,
+    pub(crate) created_at: Option<SystemTime>,
+    pub(crate) restart_count: Option<u32>,
+    /// The networks, with the address in each.
+    pub(crate) networks: Vec<(String, Option<Ipv4Addr>, Option<Ipv6Addr>)>,
 }
 
 /// What the engine remembers of a container's last life.
@@ -46,7 +60,7 @@ impl Truth {
         for (id, alive) in &self.alive {
             match seen.get(id.as_str()) {
                 None => lines.push(format!("{id}: alive, but not in the portfolio: {alive:?}")),
-                Some(seen) if seen != alive => {
+                Some(seen) if *seen != as_compared(alive, seen) => {
                     lines.push(format!("{id}:\n      engine    {alive:?}\n      portfolio {seen:?}"));
                 }
                 Some(_) => {}
@@ -73,6 +87,12 @@ impl Truth {
     }
 }
 
+/// What is alive, with the details of what is seen where they are not compared.
+fn as_compared(alive: &Alive, seen: &Alive) -> Alive {
+    let details = alive.details.clone().or_else(|| seen.details.clone());
+    Alive { details, ..alive.clone() }
+}
+
 impl From<&Container> for Alive {
     fn from(container: &Container) -> Alive {
         let labels = container.labels().iter();
@@ -83,6 +103,22 @@ impl From<&Container> for Alive {
             started_at: container.started_at(),
             labels: labels.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
             project: container.project().to_owned(),
+            details: Some(Details::from(container)),
+        }
+    }
+}
+
+impl From<&Container> for Details {
+    fn from(container: &Container) -> Details {
+        let image = container.image();
+        let networks = container.networks().iter();
+        Details {
+            image: image.map(|image| (image.name().to_owned(), image.id().map(str::to_owned))),
+            created_at: container.created_at(),
+            restart_count: container.restart_count(),
+            networks: networks
+                .map(|network| (network.name().to_owned(), network.ipv4(), network.ipv6()))
+                .collect(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use prost::{Message, Name};
 use prost_types::{Any, Timestamp};
 use whalewatcher_api::containerd::events::{
-    ContainerDelete, ContainerUpdate, TaskDelete, TaskExit, TaskPaused, TaskResumed, TaskStart,
+    ContainerDelete, ContainerUpdate, TaskDelete, TaskExit, TaskOom, TaskPaused, TaskResumed, TaskStart,
 };
 use whalewatcher_api::containerd::types::Envelope;
 use whalewatcher_core::EngineError;
@@ -23,7 +23,7 @@ pub(crate) const OWN_TOPIC: &str = "/whalewatcher/probe";
 /// event passes if it meets all conditions of one filter.
 pub(crate) fn filters(scope: &Scope) -> Vec<String> {
     let deleted = if scope.reports_deleted() { "delete|" } else { "" };
-    let topics = format!("^/(tasks/({deleted}start|exit|paused|resumed)|containers/(update|delete))$");
+    let topics = format!("^/(tasks/({deleted}start|exit|oom|paused|resumed)|containers/(update|delete))$");
     let containers = format!("topic~=\"{topics}\"{}", scope.filter());
     vec![containers, format!("topic==\"{OWN_TOPIC}\",namespace==\"{OWN_NAMESPACE}\"")]
 }
@@ -65,6 +65,8 @@ pub fn decode(envelope: Envelope, scope: &Scope) -> Result<Option<EngineEvent>, 
             at: exited_at.and_then(moment).or(at),
             code: i32::try_from(exit_status).ok(),
         })
+    } else if is::<TaskOom>(&event) {
+        id(&read::<TaskOom>(&event)?.container_id).map(|id| EngineEvent::OomKilled { id, at })
     } else if is::<TaskPaused>(&event) {
         id(&read::<TaskPaused>(&event)?.container_id).map(|id| EngineEvent::Paused { id, at })
     } else if is::<TaskResumed>(&event) {
@@ -113,7 +115,7 @@ pub fn moment(timestamp: Timestamp) -> Option<SystemTime> {
 
 #[cfg(test)]
 mod tests {
-    use whalewatcher_api::containerd::events::{ContainerCreate, TaskOom};
+    use whalewatcher_api::containerd::events::ContainerCreate;
     use whalewatcher_core::{ContainerId, ErrorKind};
 
     use super::*;
@@ -177,8 +179,10 @@ mod tests {
         let update = ContainerUpdate { id: container_id.clone(), ..ContainerUpdate::default() };
         assert_eq!(decoded("n", &update), Some(EngineEvent::Changed { id: id.clone(), at: at() }));
         let event = decoded("n", &ContainerDelete { id: container_id.clone() });
-        assert_eq!(event, Some(EngineEvent::Changed { id, at: at() }));
-        assert_eq!(decoded("n", &TaskOom { container_id: container_id.clone() }), None);
+        assert_eq!(event, Some(EngineEvent::Changed { id: id.clone(), at: at() }));
+        let event = decoded("n", &TaskOom { container_id: container_id.clone() });
+        assert_eq!(event, Some(EngineEvent::OomKilled { id, at: at() }));
+        assert_eq!(decoded("n", &TaskOom::default()), None);
         assert_eq!(decoded("n", &TaskDelete { container_id, ..TaskDelete::default() }), None);
         assert_eq!(decoded("n", &ContainerCreate { id: "a".into(), ..ContainerCreate::default() }), None);
     }
@@ -275,7 +279,7 @@ mod tests {
 
     #[test]
     fn containerd_filters_the_namespaces() {
-        let topics = "topic~=\"^/(tasks/(start|exit|paused|resumed)|containers/(update|delete))$\"";
+        let topics = "topic~=\"^/(tasks/(start|exit|oom|paused|resumed)|containers/(update|delete))$\"";
         let own = "topic==\"/whalewatcher/probe\",namespace==\"whalewatcher\"";
         let filtered = format!("{topics},namespace!=\"moby\",namespace!=\"k8s.io\"");
         assert_eq!(filters(&by_default()), [filtered.as_str(), own]);

@@ -96,6 +96,49 @@ async fn finished_execs_leave_their_container_alive() {
 }
 
 #[tokio::test]
+async fn an_oom_kill_marks_the_exit_that_follows_and_costs_no_inspection() {
+    let server = Server::builder().start().unwrap();
+    for id in ["found", "shop/found"] {
+        server.run(id).unwrap();
+    }
+    let mut watched = watch(&server).live().await;
+    server.run("started").unwrap();
+    assert_eq!(watched.reported().await, "started started");
+    let before = watched.watching.status().counters.inspections;
+    for id in ["found", "started", "shop/found"] {
+        server.run_out_of_memory(id).unwrap();
+        server.exit(id, 137).unwrap();
+        let exited = watched.next().await;
+        let container = exited.container().unwrap();
+        assert_eq!((container.name(), container.oom_killed()), (id, true), "{exited}");
+    }
+    server.delete_task("started").unwrap();
+    server.start("started").unwrap();
+    assert_eq!(watched.reported().await, "started started");
+    assert!(!watched.container("started").oom_killed(), "of the life before");
+    server.exit("started", 137).unwrap();
+    assert!(!watched.next().await.container().unwrap().oom_killed());
+    assert_eq!(watched.watching.status().counters.inspections, before + 1);
+}
+
+#[tokio::test]
+async fn networks_and_ports_of_nerdctl_follow_its_labels() {
+    let server = Server::builder().start().unwrap();
+    let ports = r#"[{"HostPort":8080,"ContainerPort":80,"Protocol":"tcp","HostIP":"0.0.0.0"}]"#;
+    let web =
+        ContainerSpec::new("web").label("nerdctl/networks", r#"["shop"]"#).label("nerdctl/ports", ports);
+    server.run(web).unwrap();
+    let mut watched = watch(&server).live().await;
+    let found = watched.container("web");
+    assert_eq!((found.networks()[0].name(), found.networks()[0].ipv4()), ("shop", None));
+    assert_eq!(found.ports()[0].to_string(), "0.0.0.0:8080->80/tcp");
+    server.set_label("web", "nerdctl/networks", Some("malformed")).unwrap();
+    assert_eq!(watched.reported().await, "updated web");
+    assert_eq!((watched.container("web").networks(), watched.container("web").ports().len()), (&[][..], 1));
+    assert_eq!(watched.watching.status().unresolved.total(), 0);
+}
+
+#[tokio::test]
 async fn what_is_not_alive_is_not_announced() {
     let server = Server::builder().start().unwrap();
     let make = |when: &str| {

@@ -1,5 +1,7 @@
 //! A watched engine, and the events of its subscriber.
 
+use std::time::SystemTime;
+
 use whalewatcher_containerd::Client;
 use whalewatcher_core::{Container, Settings};
 use whalewatcher_testkit::containerd::Server;
@@ -27,12 +29,16 @@ pub(crate) fn assert_true(watched: &Watched, server: &Server) {
     let portfolio = watched.watching.portfolio();
     let known = |container: &Container| {
         let (id, name) = (container.id().to_string(), container.name().to_owned());
-        (id, name, container.pid(), container.paused())
+        let image = container.image().map(|image| image.name().to_owned());
+        (id, name, container.pid(), container.paused(), image, container.created_at())
     };
     let mut shown: Vec<_> = portfolio.containers().map(|container| known(container)).collect();
     shown.sort();
-    let mut alive: Vec<_> =
-        server.truth().into_iter().map(|alive| (alive.key, alive.name, alive.pid, alive.paused)).collect();
+    let alive = server.truth().into_iter().map(|alive| {
+        let created = SystemTime::try_from(alive.created).unwrap();
+        (alive.key, alive.name, alive.pid, alive.paused, Some(alive.image), Some(created))
+    });
+    let mut alive: Vec<_> = alive.collect();
     alive.sort();
     assert_eq!(shown, alive);
 }

@@ -32,7 +32,7 @@ pub(crate) struct Cache {
     reported: Tombstones,
     /// The lives that were seen on any connection.
     lives: Lives,
-    /// The limit for the names and labels of all live containers.
+    /// The limit for the names, labels and images of all live containers.
     limit: usize,
 }
 

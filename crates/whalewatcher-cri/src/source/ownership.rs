@@ -15,10 +15,11 @@ pub(crate) struct Ownership {
     pending: HashMap<ContainerId, Pending>,
 }
 
-/// A start event, with the exit that followed.
+/// A start event, with the OOM kill and the exit that followed.
 #[derive(Debug)]
 struct Pending {
     start: EngineEvent,
+    oom: Option<EngineEvent>,
     end: Option<EngineEvent>,
 }
 
@@ -42,7 +43,7 @@ impl Ownership {
             }
             EngineEvent::Started { ref id, .. } if !is_known(cache, id) => {
                 let id = id.clone();
-                self.pending.insert(id.clone(), Pending { start: event, end: None });
+                self.pending.insert(id.clone(), Pending { start: event, oom: None, end: None });
                 return Decision::Ask(id);
             }
             EngineEvent::Started { ref id, .. } => {
@@ -59,20 +60,29 @@ impl Ownership {
                     Some(event).filter(|_| !reported_before)
                 }
             }
+            EngineEvent::OomKilled { ref id, .. } => {
+                if let Some(pending) = self.pending.get_mut(id) {
+                    pending.oom = Some(event);
+                    None
+                } else {
+                    let is_wanted = is_known(cache, id) && !cache.is_exit_reported(id);
+                    Some(event).filter(|_| is_wanted)
+                }
+            }
             EngineEvent::Paused { .. } | EngineEvent::Unpaused { .. } => None,
             other => Some(other),
         };
         Decision::Report(reported)
     }
 
-    /// Returns the starts of containers that a list has shown to belong to CRI meanwhile, with the exits that followed. The
+    /// Returns the starts of containers that a list has shown to belong to CRI meanwhile, with what followed. The
     /// pending answers about their owner no longer matter: containerd may have removed them by then.
     pub(crate) fn take_listed(&mut self, cache: &mut Cache) -> Vec<EngineEvent> {
         let known: Vec<_> = self.pending.extract_if(|id, _| is_known(cache, id)).collect();
         known.into_iter().flat_map(|(id, pending)| pass_on(&id, pending, cache)).collect()
     }
 
-    /// Handles the answer about a container's owner: returns its start, and the exit that followed, if it belongs to CRI or
+    /// Handles the answer about a container's owner: returns its start, and what followed, if it belongs to CRI or
     /// may do so.
     pub(crate) fn resolve(
         &mut self,
@@ -102,7 +112,7 @@ fn is_known(cache: &Cache, id: &ContainerId) -> bool {
 
 fn pass_on(id: &ContainerId, pending: Pending, cache: &mut Cache) -> Vec<EngineEvent> {
     cache.entry(id).started = Some(Instant::now());
-    [Some(pending.start), pending.end].into_iter().flatten().collect()
+    [Some(pending.start), pending.oom, pending.end].into_iter().flatten().collect()
 }
 
 #[cfg(test)]
@@ -174,6 +184,24 @@ mod tests {
         let settled = ownership.resolve(&id(), Ok(Some(Kind::Container)), &mut cache);
         assert_eq!(settled, [started(), exited()]);
         assert!(cache.has_ended(&id()));
+    }
+
+    #[tokio::test]
+    async fn oom_kills_of_cri_are_reported_before_the_exit_and_others_skipped() {
+        let oom = || EngineEvent::OomKilled { id: id(), at: None };
+        let (mut ownership, mut cache) = (Ownership::default(), Cache::default());
+        assert_eq!(ownership.handle(oom(), &mut cache), NOTHING, "nothing is known of it");
+        ownership.handle(started(), &mut cache);
+        for event in [oom(), exited()] {
+            assert_eq!(ownership.handle(event, &mut cache), NOTHING, "its owner is requested");
+        }
+        let settled = ownership.resolve(&id(), Ok(Some(Kind::Container)), &mut cache);
+        assert_eq!(settled, [started(), oom(), exited()]);
+        assert_eq!(ownership.handle(oom(), &mut cache), NOTHING, "after the exit");
+
+        let (mut ownership, mut cache) = (Ownership::default(), Cache::default());
+        cache.record_kind(&id(), Kind::Container, None);
+        assert_eq!(ownership.handle(oom(), &mut cache), reported(oom()));
     }
 
     #[tokio::test]

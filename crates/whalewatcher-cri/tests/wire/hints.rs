@@ -52,6 +52,25 @@ async fn a_life_is_reported_with_its_exit_code_and_costs_one_status() {
 }
 
 #[tokio::test]
+async fn an_oom_kill_is_reported_when_it_happens_and_costs_no_status() {
+    for flavour in BEFORE_2_0 {
+        let server = server(flavour);
+        let pod = server.run_pod("p").unwrap();
+        let mut watched = unaudited(&server).live().await;
+        let web = server.run(&pod, "web").unwrap();
+        assert_eq!(watched.reported().await, "started web");
+        server.containerd().run("k8s.io/foreign").unwrap();
+        server.containerd().run_out_of_memory("k8s.io/foreign").unwrap();
+        server.run_out_of_memory(&web).unwrap();
+        assert_eq!(watched.reported().await, "updated web");
+        assert!(watched.container("web").oom_killed());
+        server.exit(&web, 137).unwrap();
+        assert!(watched.next().await.container().unwrap().oom_killed());
+        assert_eq!(statuses(&server.stats()), (1, 1), "{flavour:?}");
+    }
+}
+
+#[tokio::test]
 async fn another_client_gets_every_event_of_the_runtime() {
     let server = server(Flavour::Containerd1_7);
     let mut kubelet = RuntimeServiceClient::new(client(&server).channel().unwrap());

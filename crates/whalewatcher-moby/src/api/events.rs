@@ -12,7 +12,7 @@ use whalewatcher_core::EngineError;
 use whalewatcher_core::adapter::EngineEvent;
 
 use crate::api::session::{Session, escape};
-use crate::decode::event::{ACTIONS, WHAT, decode};
+use crate::decode::event::{ACTIONS, CONNECT, DISCONNECT, Decoded, HEALTH, WHAT, decode};
 use crate::decode::identity::Dialect;
 use crate::http::answer;
 use crate::http::lines::Lines;
@@ -25,10 +25,10 @@ type Answer<'a> = Pin<Box<dyn Future<Output = Result<Response<Incoming>, EngineE
 
 /// What a request for events yields.
 #[derive(Debug)]
-pub(crate) enum Received {
+pub(crate) enum Received<E = EngineEvent> {
     /// The headers of the answer: the engine accepted the request.
     Headers,
-    Event(EngineEvent),
+    Event(E),
 }
 
 /// A request for events and its answer.
@@ -45,7 +45,7 @@ enum Progress<'a> {
 impl<'a> Request<'a> {
     /// Creates a request, which is sent when it is first polled.
     pub(crate) fn new(session: &'a Session, since: Option<Timestamp>, until: Option<Timestamp>) -> Self {
-        let path = path(since, until, session.dialect());
+        let path = path(since, until, session.dialect(), session.details().networks);
         let answer =
             async move { answer::succeeded(WHAT, session.get(&path).await?, session.budget()).await };
         Self { session, progress: Progress::Sent(Box::pin(answer)) }
@@ -61,7 +61,7 @@ impl<'a> Request<'a> {
         &mut self,
         is_replay: bool,
         mut skip: impl FnMut(&[u8]) -> bool,
-    ) -> Result<Option<Received>, EngineError> {
+    ) -> Result<Option<Received<Decoded>>, EngineError> {
         loop {
             match &mut self.progress {
                 Progress::Sent(answer) => {
@@ -100,8 +100,8 @@ pub(crate) async fn replay(
         // A line that cannot be decoded here ended the event stream already.
         match timeout(PAUSE, request.next(true, |_| true)).await {
             Ok(Ok(Some(Received::Headers))) => {}
-            Ok(Ok(Some(Received::Event(event)))) if event.at() > latest => return Ok(()),
-            Ok(Ok(Some(Received::Event(event)))) => take(event),
+            Ok(Ok(Some(Received::Event(Decoded { event, .. })))) if event.at() > latest => return Ok(()),
+            Ok(Ok(Some(Received::Event(Decoded { event, .. })))) => take(event),
             Ok(Ok(None)) => return Ok(()),
             Ok(Err(error)) => return Err(error),
             Err(_) => return session.ping().await.map(|_| ()),
@@ -109,11 +109,12 @@ pub(crate) async fn replay(
     }
 }
 
-/// Returns the path that requests the events from `since` on, up to `until` or without end.
+/// Returns the path that requests the events from `since` on, up to `until` or without end; with those of networks, if these are
+/// wanted.
 ///
 /// dockerd takes seconds and nanoseconds. podman would parse these as a floating point number, or refuse them in its older
 /// versions, but keeps every digit of an RFC 3339 date.
-fn path(since: Option<Timestamp>, until: Option<Timestamp>, dialect: Dialect) -> String {
+fn path(since: Option<Timestamp>, until: Option<Timestamp>, dialect: Dialect, networks: bool) -> String {
     let moment = |name: &str, moment: Option<Timestamp>| {
         let Some(moment) = moment else { return String::new() };
         let text = match dialect {
@@ -122,9 +123,23 @@ fn path(since: Option<Timestamp>, until: Option<Timestamp>, dialect: Dialect) ->
         };
         format!("{name}={}&", escape(&text))
     };
-    let actions = ACTIONS.map(|action| format!("\"{action}\"")).join(",");
-    let filters = format!(r#"{{"type":["container"],"event":[{actions}]}}"#);
+    let wanted = |action: &&str| networks || ![CONNECT, DISCONNECT].contains(action);
+    let actions: Vec<_> = ACTIONS.into_iter().filter(wanted).map(|action| filter(action, dialect)).collect();
+    let types = if networks { r#""container","network""# } else { r#""container""# };
+    let filters = format!(r#"{{"type":[{types}],"event":[{}]}}"#, actions.join(","));
     format!("/events?{}{}filters={}", moment("since", since), moment("until", until), escape(&filters))
+}
+
+/// Returns the values by which to filter for an action.
+///
+/// dockerd would take `health_status` for the beginning of an action, and with it all other values.
+fn filter(action: &str, dialect: Dialect) -> String {
+    match dialect {
+        Dialect::Docker if action == HEALTH => {
+            ["starting", "healthy", "unhealthy"].map(|health| format!("\"{HEALTH}: {health}\"")).join(",")
+        }
+        _ => format!("\"{action}\""),
+    }
 }
 
 #[cfg(test)]
@@ -132,13 +147,35 @@ mod tests {
     use super::*;
 
     #[test]
+    fn each_engine_is_asked_for_what_it_calls_health_and_for_networks_if_wanted() {
+        let path = |dialect, networks| {
+            percent_encoding::percent_decode_str(&path(None, None, dialect, networks))
+                .decode_utf8_lossy()
+                .into_owned()
+        };
+        let docker = path(Dialect::Docker, true);
+        assert!(
+            docker.starts_with(r#"/events?filters={"type":["container","network"],"event":["start","#),
+            "{docker}"
+        );
+        let health = r#""health_status: starting","health_status: healthy","health_status: unhealthy","connect","disconnect","#;
+        assert!(docker.contains(health) && !docker.contains(r#""health_status""#), "{docker}");
+        let podman = path(Dialect::Podman, false);
+        assert!(
+            podman.contains(r#""type":["container"],"#) && podman.contains(r#""health_status","#),
+            "{podman}"
+        );
+        assert!(!podman.contains("connect"), "{podman}");
+    }
+
+    #[test]
     fn since_is_exact_in_both_dialects() {
         let since = Some(Timestamp::new(1_769_860_800, 7).unwrap());
         assert!(
-            path(since, None, Dialect::Docker)
+            path(since, None, Dialect::Docker, false)
                 .starts_with("/events?since=1769860800.000000007&filters=%7B%22type%22")
         );
-        assert!(path(since, since, Dialect::Podman).starts_with("/events?since=2026-01-31T12%3A00%3A00.000000007Z&until=2026-01-31T12%3A00%3A00.000000007Z&filters="));
-        assert!(path(None, None, Dialect::Docker).starts_with("/events?filters="));
+        assert!(path(since, since, Dialect::Podman, false).starts_with("/events?since=2026-01-31T12%3A00%3A00.000000007Z&until=2026-01-31T12%3A00%3A00.000000007Z&filters="));
+        assert!(path(None, None, Dialect::Docker, false).starts_with("/events?filters="));
     }
 }

@@ -21,7 +21,7 @@ pub(crate) async fn inspect(
     packer: Option<&Packer>,
 ) -> Result<Option<Container>, EngineError> {
     match request(session, id).await? {
-        Some(body) => decode(WHAT, id, &body, session.clock().horizon(), packer),
+        Some(body) => decode(WHAT, id, &body, session.clock().horizon(), session.details(), packer),
         None => Ok(None),
     }
 }

@@ -21,12 +21,14 @@ pub(crate) async fn list(session: &Session) -> Result<(Vec<ListingEntry>, Option
     let response = session.get(&path(session.dialect())).await?;
     let response = answer::succeeded(WHAT, response, session.budget()).await?;
     let now = session.clock().of(response.headers()).and_then(|now| SystemTime::try_from(now).ok());
+    // Those of podman's list differ: it omits ports that are not published, for one.
+    let details = Some(session.details()).filter(|_| session.dialect() == Dialect::Docker);
     let mut body = answer::read(WHAT, response, usize::MAX, session.budget()).await?;
     let entries = if body.len() <= INLINE {
-        decode(WHAT, &mut body, now)?
+        decode(WHAT, &mut body, now, details)?
     } else {
         // Events must not wait for it: dockerd skips listeners that are too slow to take them.
-        let decoding = spawn_blocking(move || decode(WHAT, &mut body, now));
+        let decoding = spawn_blocking(move || decode(WHAT, &mut body, now, details));
         decoding.await.map_err(|error| EngineError::new(ErrorKind::Failed, error.to_string()))??
     };
     Ok((entries, now))

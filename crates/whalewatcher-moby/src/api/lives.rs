@@ -38,6 +38,8 @@ pub(crate) struct Life {
     pub(crate) began: SystemTime,
     /// The connection on which it was seen last.
     pub(crate) connection: u64,
+    /// Whether it has a healthcheck.
+    pub(crate) has_health: bool,
 }
 
 impl Lives {
@@ -60,8 +62,8 @@ impl Lives {
         InspectionGuard { lives: self, id }
     }
 
-    /// Records an event of the event stream.
-    pub(crate) fn record_event(&self, event: &EngineEvent) {
+    /// Records an event of the event stream. Returns another one that it leads to.
+    pub(crate) fn record_event(&self, event: &EngineEvent) -> Option<EngineEvent> {
         let known = &mut *self.locked();
         if let Some(at) = event.at()
             && known.newest.is_none_or(|newest| newest.at <= at)
@@ -75,6 +77,14 @@ impl Lives {
             if known.lives.get(id).is_some_and(|life| at.is_none_or(|at| at > life.began)) {
                 known.lives.remove(id);
             }
+        }
+        match event {
+            // dockerd ends the healthcheck meanwhile. That makes the container unhealthy, without an event, until the first
+            // probe after its end.
+            EngineEvent::Paused { id, at } if known.lives.get(id).is_some_and(|life| life.has_health) => {
+                Some(EngineEvent::Changed { id: id.clone(), at: *at })
+            }
+            _ => None,
         }
     }
 
@@ -108,10 +118,12 @@ impl InspectionGuard<'_> {
     pub(crate) fn record_answer(self, container: Option<&Container>) {
         let known = &mut *self.lives.locked();
         let ended = known.inspected.get(self.id).copied().flatten();
-        let alive = container.and_then(|container| Some((container.pid(), container.started_at()?)));
+        let alive = container.and_then(|container| Some((container, container.started_at()?)));
         match alive.filter(|(_, began)| ended.is_none_or(|ended| ended <= *began)) {
-            Some((pid, began)) => {
-                known.lives.insert(self.id.clone(), Life { pid, began, connection: known.connections });
+            Some((container, began)) => {
+                let (pid, has_health) = (container.pid(), container.health().is_some());
+                let life = Life { pid, began, connection: known.connections, has_health };
+                known.lives.insert(self.id.clone(), life);
             }
             None => _ = known.lives.remove(self.id),
         }
@@ -127,6 +139,8 @@ impl Drop for InspectionGuard<'_> {
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
+
+    use whalewatcher_core::Health;
 
     use super::*;
 
@@ -175,6 +189,11 @@ mod tests {
         drop(lives.begin_inspection(&id));
         assert!(lives.locked().inspected.is_empty());
         inspected("new", Some(&alive("new", 199)));
+        let paused = EngineEvent::Paused { id: id.clone(), at: Some(at(300)) };
+        assert_eq!(lives.record_event(&paused), None);
+        inspected("new", Some(&alive("new", 199).with_health(Health::Healthy)));
+        let changed = EngineEvent::Changed { id, at: Some(at(300)) };
+        assert_eq!(lives.record_event(&paused), Some(changed), "its health may have changed");
         lives.record_connection("another");
         assert_eq!((known(), lives.locked().newest), (String::new(), None));
     }

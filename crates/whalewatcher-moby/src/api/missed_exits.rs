@@ -56,7 +56,7 @@ pub(crate) async fn report(
             .buffer_unordered(session.inspections());
         while let Some((end, id, life)) = inspections.next().await {
             match end {
-                Ok(Some(end)) => emit(exited(id, life, end)),
+                Ok(Some(end)) => end_of(id, life, end).for_each(&mut emit),
                 Ok(None) => _ = over.insert(id, life),
                 Err(error) => tracing::debug!(%id, %error, "cannot inspect how a container exited"),
             }
@@ -65,7 +65,9 @@ pub(crate) async fn report(
             return;
         }
         match remembered_ends(session, over, newest).await {
-            Ok(ends) => ends.into_iter().for_each(|(id, life, end)| emit(exited(id, life, end))),
+            Ok(ends) => {
+                ends.into_iter().flat_map(|(id, life, end)| end_of(id, life, end)).for_each(&mut emit)
+            }
             Err(error) => tracing::debug!(%error, "cannot request the events of missed exits"),
         }
     };
@@ -75,8 +77,11 @@ pub(crate) async fn report(
     lives.forget(&gone);
 }
 
-fn exited(id: ContainerId, life: Life, end: End) -> EngineEvent {
-    EngineEvent::Exited { id, pid: Some(life.pid), at: Some(end.at), code: end.code }
+/// Returns the events of an end.
+fn end_of(id: ContainerId, life: Life, end: End) -> impl Iterator<Item = EngineEvent> {
+    let at = Some(end.at);
+    let oom_killed = end.oom_killed.then(|| EngineEvent::OomKilled { id: id.clone(), at });
+    oom_killed.into_iter().chain([EngineEvent::Exited { id, pid: Some(life.pid), at, code: end.code }])
 }
 
 /// Returns the ends of those of these lives whose exits the engine remembers.
@@ -113,6 +118,7 @@ struct Remembered {
 enum Trace {
     Alive {
         has_begun: bool,
+        oom_killed: bool,
     },
     Ended(End),
     /// The clock was set back: until the next start it is not certain to which life an exit belongs.
@@ -123,7 +129,7 @@ enum Trace {
 
 impl Remembered {
     fn new(lives: HashMap<ContainerId, Life>, newest: Option<NewestEvent>) -> Self {
-        let alive = |life| (life, Trace::Alive { has_begun: false });
+        let alive = |life| (life, Trace::Alive { has_begun: false, oom_killed: false });
         let lives = lives.into_iter().map(|(id, life)| (id, alive(life))).collect();
         Self { lives, newest, first: None, latest: None }
     }
@@ -138,14 +144,15 @@ impl Remembered {
         self.latest = self.latest.max(at);
         let (EngineEvent::Started { id, at, .. }
         | EngineEvent::Exited { id, at, .. }
+        | EngineEvent::OomKilled { id, at }
         | EngineEvent::Touched { id, at }) = event
         else {
             return;
         };
         let Some((life, trace)) = self.lives.get_mut(id) else { return };
-        let (is_certain, has_begun) = match *trace {
-            Trace::Alive { has_begun } => (true, has_begun),
-            Trace::SetBack => (false, false),
+        let (is_certain, has_begun, oom_killed) = match *trace {
+            Trace::Alive { has_begun, oom_killed } => (true, has_begun, oom_killed),
+            Trace::SetBack => (false, false, false),
             Trace::Ended(_) | Trace::Unknown => return,
         };
         let at = match *at {
@@ -154,13 +161,17 @@ impl Remembered {
         };
         *trace = match (event, at) {
             (EngineEvent::Exited { code, .. }, Some(at)) if is_certain => {
-                Trace::Ended(End { at, code: *code })
+                Trace::Ended(End { at, code: *code, oom_killed })
             }
+            (EngineEvent::OomKilled { .. }, Some(_)) if is_certain => {
+                Trace::Alive { has_begun, oom_killed: true }
+            }
+            (EngineEvent::OomKilled { .. }, _) => return,
             // The event of its own start is dated a moment after it.
             (EngineEvent::Started { .. }, Some(at))
                 if !has_begun && life.began.checked_add(SLACK).is_some_and(|latest| at <= latest) =>
             {
-                Trace::Alive { has_begun: true }
+                Trace::Alive { has_begun: true, oom_killed }
             }
             _ if !is_certain => Trace::SetBack,
             _ => Trace::Unknown,
@@ -205,7 +216,8 @@ mod tests {
 
     /// The end by these events of a life that began at 100 and was seen last on this connection.
     fn end_of_life(connection: u64, events: &[EngineEvent]) -> Option<End> {
-        let lives = HashMap::from([("a".into(), Life { pid: 1, began: at(100), connection })]);
+        let lives =
+            HashMap::from([("a".into(), Life { pid: 1, began: at(100), connection, has_health: false })]);
         let mut remembered = Remembered::new(lives, Some(NewestEvent { connection: 1, at: at(200) }));
         events.iter().for_each(|event| remembered.take(event));
         remembered.ends().next().map(|(_, _, end)| end)
@@ -250,11 +262,25 @@ mod tests {
             ),
             ("nothing", vec![], None),
         ] {
-            let expected = end.map(|second| End { at: at(second), code: Some(7) });
+            let expected = end.map(|second| End { at: at(second), code: Some(7), oom_killed: false });
             assert_eq!(end_of_life(1, &events), expected, "{what}");
         }
         // It was not confirmed on the connection on which the newest event came.
         assert_eq!(end_of_life(0, &[started("b", 200), exited("a", 300)]), None);
         assert!(end_of_life(0, &[started("b", 100), exited("a", 300)]).is_some());
+    }
+
+    #[test]
+    fn an_end_for_lack_of_memory_is_marked() {
+        let killed = |second| EngineEvent::OomKilled { id: "a".into(), at: Some(at(second)) };
+        for (events, expected) in [
+            (&[started("b", 1), killed(200), exited("a", 300)][..], Some(true)),
+            (&[started("b", 1), started("a", 101), killed(200), exited("a", 300)], Some(true)),
+            (&[killed(99), started("a", 101), exited("a", 300)], Some(false)),
+            (&[started("b", 1), exited("a", 300), started("a", 301), killed(302)], Some(false)),
+            (&[started("b", 1), started("a", 300), killed(301), exited("a", 302)], None),
+        ] {
+            assert_eq!(end_of_life(1, events).map(|end| end.oom_killed), expected, "{events:?}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod audit;
 pub(crate) mod changes;
 pub(crate) mod clock;
+mod deferred;
 mod event_stream;
 mod events;
 pub(crate) mod handshake;

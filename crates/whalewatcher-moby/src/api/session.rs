@@ -12,8 +12,9 @@ use whalewatcher_core::{Backoff, EngineError, Settings};
 use crate::api::clock::EngineClock;
 use crate::api::handshake::Handshake;
 use crate::api::polling::EVERY;
+use crate::decode::Details;
 use crate::decode::identity::Dialect;
-use crate::decode::version::ApiVersion;
+use crate::decode::version::{ApiVersion, OOM_KILLS};
 use crate::http::answer;
 use crate::http::budget::Budget;
 use crate::http::transport::Transport;
@@ -34,6 +35,7 @@ const LONGEST_RETRY: u32 = 6;
 pub(crate) struct Session {
     transport: Transport,
     handshake: Handshake,
+    networks: bool,
     list_limit: Duration,
     inspections: usize,
     retry: RetryDelays,
@@ -54,10 +56,16 @@ impl RetryDelays {
 }
 
 impl Session {
-    pub(crate) fn new(transport: Transport, handshake: Handshake, settings: &Settings) -> Self {
+    pub(crate) fn new(
+        transport: Transport,
+        handshake: Handshake,
+        networks: bool,
+        settings: &Settings,
+    ) -> Self {
         Self {
             transport,
             handshake,
+            networks,
             list_limit: settings.list_limit(),
             inspections: settings.inspections(),
             retry: RetryDelays::new(settings.backoff()),
@@ -99,6 +107,11 @@ impl Session {
 
     pub(crate) fn dialect(&self) -> Dialect {
         self.handshake.dialect
+    }
+
+    /// Which details of containers are decoded.
+    pub(crate) fn details(&self) -> Details {
+        Details { networks: self.networks, oom_kills: self.handshake.api >= OOM_KILLS }
     }
 
     pub(crate) fn clock(&self) -> &EngineClock {

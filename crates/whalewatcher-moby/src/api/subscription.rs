@@ -10,9 +10,11 @@ use whalewatcher_core::EngineError;
 use whalewatcher_core::adapter::EngineEvent;
 
 use crate::api::clock::SLACK;
+use crate::api::deferred::Deferred;
 use crate::api::events::{Received, Request};
 use crate::api::session::Session;
 use crate::api::stream_history::{SkipList, StreamHistory};
+use crate::decode::event::Decoded;
 
 /// How long after the headers a replay may take to begin and to end.
 pub(crate) const REPLAY: Duration = Duration::from_secs(2);
@@ -27,6 +29,7 @@ const CLOCK_PAUSE: Duration = Duration::from_secs(60);
 pub(crate) struct Subscription<'a> {
     request: Request<'a>,
     skip_list: SkipList,
+    deferred: Deferred,
     /// An event whose time may be wrong.
     doubtful: Option<EngineEvent>,
     /// When the engine's clock was read last, and what it showed, for doubtful events.
@@ -48,6 +51,7 @@ impl<'a> Subscription<'a> {
         Self {
             request: Request::new(session, since, None),
             skip_list: history.skip_list(),
+            deferred: Deferred::default(),
             doubtful: None,
             clock_read: None,
             is_burst: false,
@@ -85,15 +89,36 @@ impl<'a> Subscription<'a> {
         self.began.is_some()
     }
 
-    /// Returns the next item as it is, and notes whether it was received already.
+    /// Returns the next item as it is, unless it is held back, and notes whether it was received already.
     async fn receive(&mut self) -> Result<Option<Received>, EngineError> {
-        let skip_list = &mut self.skip_list;
-        let mut next = pin!(self.request.next(false, |line| skip_list.skips(line)));
-        if let Some(received) = next.as_mut().now_or_never() {
-            return received;
+        loop {
+            if let Some(event) = self.deferred.take_due() {
+                return Ok(Some(Received::Event(event)));
+            }
+            let skip_list = &mut self.skip_list;
+            let mut next = pin!(self.request.next(false, |line| skip_list.skips(line)));
+            let received = match next.as_mut().now_or_never() {
+                Some(received) => received?,
+                None => {
+                    self.is_burst = false;
+                    tokio::select! {
+                        biased;
+                        received = next => received?,
+                        () = self.deferred.due() => continue,
+                    }
+                }
+            };
+            let Decoded { event, may_wait } = match received {
+                Some(Received::Event(decoded)) => decoded,
+                Some(Received::Headers) => return Ok(Some(Received::Headers)),
+                None => return Ok(None),
+            };
+            self.deferred.supersede(&event);
+            let event = if may_wait { self.deferred.push(event) } else { Some(event) };
+            if let Some(event) = event {
+                return Ok(Some(Received::Event(event)));
+            }
         }
-        self.is_burst = false;
-        next.await
     }
 
     /// Whether an event is replayed from before the connection: the list that follows shows what it led to.
@@ -136,6 +161,8 @@ fn without_time(event: EngineEvent) -> EngineEvent {
         EngineEvent::Exited { id, .. }
         | EngineEvent::Paused { id, .. }
         | EngineEvent::Unpaused { id, .. }
+        | EngineEvent::Health { id, .. }
+        | EngineEvent::OomKilled { id, .. }
         | EngineEvent::Changed { id, .. } => EngineEvent::Changed { id, at: None },
         other => other,
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
 use whalewatcher_core::adapter::EngineEvent;
-use whalewatcher_core::{Container, ContainerId, EngineError, Labels};
+use whalewatcher_core::{Container, ContainerId, EngineError, Health, Image, Labels};
 
 use crate::decode::json;
 use crate::decode::labels::{Text, Texts};
@@ -19,7 +19,7 @@ pub(crate) const WHAT: &str = "GET /events";
 
 /// The actions that may change the portfolio. Engines that filter by them compare them exactly, and ignore those that they do
 /// not know.
-pub(crate) const ACTIONS: [&str; 11] = [
+pub(crate) const ACTIONS: [&str; 15] = [
     "start",
     "restore",
     "die",
@@ -28,14 +28,40 @@ pub(crate) const ACTIONS: [&str; 11] = [
     "unpause",
     "rename",
     "update",
+    "oom",
+    HEALTH,
+    CONNECT,
+    DISCONNECT,
     "checkpoint",
     "destroy",
     "remove",
 ];
 
+/// The action of a change of health. dockerd appends the health, behind a colon.
+pub(crate) const HEALTH: &str = "health_status";
+
+/// The actions of networks.
+pub(crate) const CONNECT: &str = "connect";
+pub(crate) const DISCONNECT: &str = "disconnect";
+
 /// The attributes of an event that are not labels.
 const NOT_LABELS: [&str; 8] =
     ["name", "image", "exitCode", "containerExitCode", "execDuration", "signal", "oldName", "podId"];
+
+/// An event that matters.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Decoded {
+    pub(crate) event: EngineEvent,
+    /// Whether the container is better inspected a moment later: it may be about to exit, or the result of a health probe may
+    /// not be there yet.
+    pub(crate) may_wait: bool,
+}
+
+impl From<EngineEvent> for Decoded {
+    fn from(event: EngineEvent) -> Self {
+        Self { event, may_wait: false }
+    }
+}
 
 /// An event, borrowed from its line, because little of most events is kept.
 #[derive(Deserialize)]
@@ -52,6 +78,9 @@ struct Message<'a> {
     /// The ID, in API versions before `Actor`.
     #[serde(default, borrow)]
     id: Option<Text<'a>>,
+    /// The health, of podman's events (not those of 4.3).
+    #[serde(rename = "HealthStatus", default, borrow)]
+    health: Option<Text<'a>>,
     #[serde(rename = "timeNano", default)]
     time_nano: Option<i64>,
     #[serde(default)]
@@ -72,7 +101,7 @@ pub(crate) fn decode(
     line: &Line,
     horizon: SystemTime,
     is_replay: bool,
-) -> Result<Option<EngineEvent>, EngineError> {
+) -> Result<Option<Decoded>, EngineError> {
     let event = match line {
         Line::Whole(bytes) if bytes.trim_ascii().is_empty() => return Ok(None),
         Line::Whole(bytes) => {
@@ -101,24 +130,32 @@ fn lossy(bytes: &[u8]) -> Cow<'_, str> {
 }
 
 /// Decodes an event whose every part is as expected. One that names no container does not matter.
-fn decode_message(message: Message<'_>, horizon: SystemTime, is_replay: bool) -> Option<EngineEvent> {
-    if message.kind.is_some_and(|kind| *kind != *"container") {
-        return None;
-    }
+fn decode_message(message: Message<'_>, horizon: SystemTime, is_replay: bool) -> Option<Decoded> {
+    let is_of_network = match message.kind.as_deref() {
+        None | Some("container") => false,
+        Some("network") => true,
+        Some(_) => return None,
+    };
     let Actor { id, attributes } = message.actor.unwrap_or_default();
     let id = id.filter(|id| !id.is_empty()).or(message.id).filter(|id| !id.is_empty())?;
     let action = message.action.filter(|action| !action.is_empty()).or(message.status)?;
-    let action = verb(&action);
-    if !ACTIONS.contains(&action) {
+    let (action, detail) =
+        action.split_once(':').map_or((&*action, None), |(verb, detail)| (verb, Some(detail)));
+    if !ACTIONS.contains(&action) || is_of_network != [CONNECT, DISCONNECT].contains(&action) {
         return None;
     }
-    if !ContainerId::is_plain(&id) {
-        skip(&id, is_replay);
+    // The actor is the network; in podman's events it is the container.
+    let id = match attributes.get("container").filter(|id| is_of_network && !id.is_empty()) {
+        Some(id) => id,
+        None => &id,
+    };
+    if !ContainerId::is_plain(id) {
+        skip(id, is_replay);
         return None;
     }
-    let id: Arc<str> = Arc::from(&*id);
+    let id: Arc<str> = Arc::from(id);
     let at = moment(message.time_nano, message.time).filter(|at| *at <= horizon);
-    Some(match action {
+    let event = match action {
         "start" => {
             let preview = preview(&id, &attributes).map(Box::new);
             EngineEvent::Started { id: id.into(), at, pid: None, preview }
@@ -136,11 +173,18 @@ fn decode_message(message: Message<'_>, horizon: SystemTime, is_replay: bool) ->
         }
         "pause" => EngineEvent::Paused { id: id.into(), at },
         "unpause" => EngineEvent::Unpaused { id: id.into(), at },
-        "rename" | "update" | "checkpoint" | "destroy" | "remove" => {
+        "oom" => EngineEvent::OomKilled { id: id.into(), at },
+        HEALTH => match detail.map(str::trim).or(message.health.as_deref()) {
+            Some(health) => EngineEvent::Health { id: id.into(), at, health: Health::of(health)? },
+            None => EngineEvent::Changed { id: id.into(), at },
+        },
+        "rename" | "update" | CONNECT | DISCONNECT | "checkpoint" | "destroy" | "remove" => {
             EngineEvent::Changed { id: id.into(), at }
         }
         _ => return None,
-    })
+    };
+    let may_wait = action == DISCONNECT || action == HEALTH && matches!(event, EngineEvent::Changed { .. });
+    Some(Decoded { event, may_wait })
 }
 
 /// Turns a malformed event into a reason to inspect its container, if it names one.
@@ -148,18 +192,27 @@ fn inspect_instead(
     event: PartialEvent,
     error: EngineError,
     is_replay: bool,
-) -> Result<Option<EngineEvent>, EngineError> {
+) -> Result<Option<Decoded>, EngineError> {
     let PartialEvent { kind, action, actor, id } = event;
-    let other_kind = kind.is_some_and(|kind| kind != "container");
-    if other_kind || action.is_some_and(|action| !ACTIONS.contains(&verb(&action))) {
+    let action = action.as_deref().map(verb);
+    let matters = match kind.as_deref() {
+        None | Some("container") => action.is_none_or(|action| ACTIONS.contains(&action)),
+        Some("network") => action.is_none_or(|action| [CONNECT, DISCONNECT].contains(&action)),
+        Some(_) => false,
+    };
+    if !matters {
         return Ok(None);
+    }
+    if kind.as_deref() == Some("network") {
+        // The container is among the attributes.
+        return Err(error);
     }
     match actor.filter(|id| !id.is_empty()).or(id) {
         Some(id) if ContainerId::is_plain(&id) => {
             if !is_replay {
                 tracing::warn!(id, %error, "malformed event; inspecting the container");
             }
-            Ok(Some(EngineEvent::Touched { id: id.into(), at: None }))
+            Ok(Some(EngineEvent::Touched { id: id.into(), at: None }.into()))
         }
         Some(id) => {
             skip(&id, is_replay);
@@ -185,7 +238,8 @@ fn preview(id: &Arc<str>, attributes: &Texts<Text<'_>>) -> Option<Container> {
     let name: Arc<str> = without_slash(attributes.get("name")?).into();
     let labels = attributes.0.iter().map(|(key, value)| (&**key, &**value));
     let labels = labels.filter(|(key, _)| !NOT_LABELS.contains(key));
-    Some(Container::new(id.clone(), name, 0).with_labels(Labels::from_iter(labels)))
+    let image = attributes.get("image").filter(|image| !image.is_empty()).map(Image::new);
+    Some(Container::new(id.clone(), name, 0).with_labels(Labels::from_iter(labels)).with_image(image))
 }
 
 fn moment(nanos: Option<i64>, seconds: Option<i64>) -> Option<SystemTime> {

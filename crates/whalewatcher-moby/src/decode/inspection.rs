@@ -5,36 +5,44 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use whalewatcher_core::adapter::pack;
-use whalewatcher_core::{Container, ContainerId, EngineError};
+use whalewatcher_core::{Container, ContainerId, EngineError, Health, Image, PRIVILEGED_LABEL};
 
-use crate::decode::json;
-use crate::decode::labels::{self, Texts};
+use crate::decode::labels::{self, Text, Texts};
 use crate::decode::list::without_slash;
 use crate::decode::raw_inspection::{Packer, RawInspection};
+use crate::decode::{Details, json, network};
 use crate::http::answer;
 use crate::http::error;
 
-/// A label that this adapter adds to privileged containers, with an empty value.
-pub const PRIVILEGED_LABEL: &str = "github.com/thediveo/whalewatcher/moby/privileged";
-
+/// What is needed is decoded at once, and all else leniently: raw values may have any type.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Inspected {
+struct Inspected<'a> {
     id: Arc<str>,
     #[serde(default)]
     name: Option<String>,
-    #[serde(default)]
-    state: Option<State>,
-    #[serde(default)]
-    config: Option<Config>,
+    #[serde(default, borrow)]
+    state: Option<State<'a>>,
+    #[serde(default, borrow)]
+    config: Option<Config<'a>>,
     #[serde(default)]
     host_config: Option<HostConfig>,
+    /// The ID of the image.
+    #[serde(default, borrow)]
+    image: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    created: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    restart_count: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    network_settings: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct State {
+struct State<'a> {
     #[serde(default)]
     status: Option<String>,
     #[serde(default)]
@@ -45,13 +53,36 @@ struct State {
     pid: i64,
     #[serde(default)]
     started_at: Option<String>,
+    #[serde(default, borrow)]
+    health: Option<&'a RawValue>,
+    #[serde(rename = "OOMKilled", default, borrow)]
+    oom_killed: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Config {
+struct Config<'a> {
     #[serde(default)]
     labels: Texts,
+    /// The name of the image.
+    #[serde(default, borrow)]
+    image: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct HealthState<'a> {
+    #[serde(borrow)]
+    status: Text<'a>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct NetworkSettings<'a> {
+    #[serde(default, borrow)]
+    networks: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    ports: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -75,9 +106,10 @@ pub(crate) fn decode(
     id: &ContainerId,
     body: &[u8],
     horizon: SystemTime,
+    details: Details,
     packer: Option<&Packer>,
 ) -> Result<Option<Container>, EngineError> {
-    let container = decode_lossy(what, id, body, horizon, packer)?;
+    let container = decode_lossy(what, id, body, horizon, details, packer)?;
     if container.is_none() && json::is_corrupt(body) {
         return Err(error::malformed(what, "it is not valid UTF-8"));
     }
@@ -89,9 +121,11 @@ fn decode_lossy(
     id: &ContainerId,
     body: &[u8],
     horizon: SystemTime,
+    details: Details,
     packer: Option<&Packer>,
 ) -> Result<Option<Container>, EngineError> {
-    let inspected: Inspected = json::decode(what, body)?;
+    let text = json::text(what, body)?;
+    let inspected: Inspected<'_> = json::parse(what, &text)?;
     // Engines also find containers by name and by the beginning of an ID: such an answer is about another one.
     if *inspected.id != **id {
         return Err(error::malformed(what, "it is about another container"));
@@ -107,32 +141,67 @@ fn decode_lossy(
         return Err(error::malformed(what, format!("{} is no PID", state.pid)));
     };
     let name = inspected.name.as_deref().map(without_slash).filter(|name| !name.is_empty()).unwrap_or(id);
-    let mut labels = inspected.config.map(|config| config.labels).unwrap_or_default();
+    let (mut labels, image) =
+        inspected.config.map(|config| (config.labels, config.image)).unwrap_or_default();
     if inspected.host_config.is_some_and(|config| config.privileged) {
         labels.0.push((PRIVILEGED_LABEL.into(), "".into()));
     }
-    let container = Container::new(id.clone(), name, pid)
+    let past = |text: &str| moment(text).filter(|at| *at <= horizon);
+    let created = inspected.created.and_then(json::lenient::<Text<'_>>);
+    let oom_killed = state.oom_killed.filter(|_| details.oom_kills).and_then(json::lenient::<bool>);
+    let mut container = Container::new(id.clone(), name, pid)
         .with_labels(labels::of_container(labels))
         .with_paused(state.paused)
-        .with_started_at(state.started_at.as_deref().and_then(moment).filter(|started| *started <= horizon));
+        .with_started_at(state.started_at.as_deref().and_then(past))
+        .with_created_at(created.as_deref().and_then(past))
+        .with_image(image_of(image, inspected.image))
+        .with_health(state.health.and_then(health))
+        .with_restart_count(inspected.restart_count.and_then(json::lenient::<u32>))
+        .with_oom_killed(oom_killed.unwrap_or(false));
+    if details.networks {
+        let settings = inspected.network_settings.and_then(json::lenient::<NetworkSettings<'_>>);
+        let (networks, ports) =
+            settings.map(|settings| (settings.networks, settings.ports)).unwrap_or_default();
+        container = container
+            .with_networks(networks.map(|raw| network::networks(raw).values).unwrap_or_default())
+            .with_ports(ports.map(|raw| network::inspected_ports(raw).values).unwrap_or_default());
+    }
     let Some(packer) = packer else { return Ok(Some(container)) };
-    let text = json::text(what, body)?;
     Ok(Some(container.with_rucksack(pack(id, || packer(RawInspection::new(id, &text))))))
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Ended {
-    id: Arc<str>,
-    state: Finish,
+/// Returns the image of this name and ID.
+fn image_of(name: Option<&RawValue>, id: Option<&RawValue>) -> Option<Image> {
+    let text = |raw| json::lenient::<Text<'_>>(raw).filter(|text| !text.is_empty());
+    let (name, id) = (name.and_then(text), id.and_then(text));
+    let image = Image::new(name.as_deref().or(id.as_deref())?);
+    Some(match id {
+        Some(id) => image.with_id(&*id),
+        None => image,
+    })
+}
+
+/// Returns the health; `None` without a healthcheck, which Docker writes as `none` or omits, and podman writes as `""`.
+fn health(raw: &RawValue) -> Option<Health> {
+    Health::of(&json::lenient::<HealthState<'_>>(raw)?.status)
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Finish {
+struct Ended<'a> {
+    id: Arc<str>,
+    #[serde(borrow)]
+    state: Finish<'a>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Finish<'a> {
     started_at: String,
     finished_at: String,
     exit_code: i32,
+    #[serde(rename = "OOMKilled", default, borrow)]
+    oom_killed: Option<&'a RawValue>,
 }
 
 /// When and how a life ended.
@@ -140,6 +209,8 @@ struct Finish {
 pub(crate) struct End {
     pub(crate) at: SystemTime,
     pub(crate) code: Option<i32>,
+    /// Whether the kernel killed a process of it for lack of memory.
+    pub(crate) oom_killed: bool,
 }
 
 /// Decodes how the life that began then ended; `None` if the container is alive, or the inspection shows another life.
@@ -150,13 +221,15 @@ pub(crate) fn decode_end(
     horizon: SystemTime,
     began: SystemTime,
 ) -> Result<Option<End>, EngineError> {
-    if decode(what, id, body, horizon, None)?.is_some() {
+    if decode(what, id, body, horizon, Details::default(), None)?.is_some() {
         return Ok(None);
     }
-    let Ended { id: found, state } = json::decode(what, body)?;
+    let text = json::text(what, body)?;
+    let Ended { id: found, state } = json::parse(what, &text)?;
     let finished_at = moment(&state.finished_at).filter(|at| *found == **id && began < *at && *at <= horizon);
     let is_that_life = moment(&state.started_at) == Some(began);
-    Ok(finished_at.filter(|_| is_that_life).map(|at| End { at, code: Some(state.exit_code) }))
+    let oom_killed = state.oom_killed.and_then(json::lenient).unwrap_or(false);
+    Ok(finished_at.filter(|_| is_that_life).map(|at| End { at, code: Some(state.exit_code), oom_killed }))
 }
 
 /// Parses a time; `None` for the year 1, which Docker writes for what never happened.
@@ -166,235 +239,4 @@ fn moment(text: &str) -> Option<SystemTime> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::{Duration, UNIX_EPOCH};
-
-    use whalewatcher_core::ErrorKind;
-
-    use super::*;
-
-    fn inspected(body: &str) -> Result<Option<Container>, EngineError> {
-        decode("inspection", &ContainerId::from("a"), body.as_bytes(), SystemTime::now(), None)
-    }
-
-    fn state(state: &str) -> String {
-        format!(r#"{{"Id":"a","Name":"/web","State":{state}}}"#)
-    }
-
-    #[test]
-    fn all_that_is_needed_is_decoded() {
-        let body = r#"{"Id":"a","Name":"/web","Created":"whenever","State":{"Status":"levitating","Running":true,
-            "Paused":true,"Restarting":false,"Pid":4711,"StartedAt":"2026-01-31T12:00:00.1+02:00"},
-            "Config":{"Labels":{"com.docker.compose.project":"shop"},"Env":null},
-            "HostConfig":{"Privileged":true}}"#;
-        let container = inspected(body).unwrap().unwrap();
-        assert_eq!(container.to_string(), "paused container 'web'/a from project 'shop' with PID 4711");
-        let started_at = UNIX_EPOCH + Duration::from_millis(1_769_853_600_100);
-        assert_eq!(container.started_at(), Some(started_at));
-        assert_eq!(container.labels().get(PRIVILEGED_LABEL), Some(""));
-    }
-
-    #[test]
-    fn an_end_belongs_to_the_life_in_question() {
-        let (began, finished) = ("2026-01-31T12:00:00.1Z", "2026-01-31T12:00:05Z");
-        for (started_at, finished_at, more, expected) in [
-            (began, finished, "", true),
-            (began, finished, r#","Running":true,"Restarting":true"#, true),
-            (began, finished, r#","Running":true,"Pid":7"#, false),
-            ("2026-01-31T12:00:00.2Z", finished, "", false),
-            (began, began, "", false),
-            (began, "0001-01-01T00:00:00Z", "", false),
-            (began, "2126-01-31T12:00:05Z", "", false),
-        ] {
-            let body = state(&format!(
-                r#"{{"StartedAt":"{started_at}","FinishedAt":"{finished_at}","ExitCode":7{more}}}"#
-            ));
-            let end = decode_end(
-                "inspection",
-                &"a".into(),
-                body.as_bytes(),
-                SystemTime::now(),
-                moment(began).unwrap(),
-            );
-            let expected = expected.then(|| End { at: moment(finished).unwrap(), code: Some(7) });
-            assert_eq!(end.unwrap(), expected, "{body}");
-        }
-    }
-
-    #[test]
-    fn few_fields_are_required() {
-        let container = inspected(r#"{"Id":"a","State":{"Running":true,"Pid":1},"Config":{"Labels":null}}"#);
-        let container = container.unwrap().unwrap();
-        assert_eq!(container, Container::new("a", "a", 1));
-    }
-
-    #[test]
-    fn only_no_such_container_is_gone() {
-        let podman =
-            r#"{"message":"no container with name or ID \"a1\" found: no such container","response":404}"#;
-        for (body, gone) in [
-            (r#"{"message":"No such container: a1"}"#, true),
-            (podman, true),
-            (r#"{"message":"No such container: b"}"#, false),
-            (r#"{"message":"page not found"}"#, false),
-            ("<html>404 Not Found</html>", false),
-            ("", false),
-        ] {
-            assert_eq!(is_gone(&"a1".into(), body.as_bytes()), gone, "{body}");
-        }
-    }
-
-    #[test]
-    fn a_container_that_podman_is_stopping_is_alive() {
-        let body = state(r#"{"Status":"stopping","Running":false,"Pid":7}"#);
-        assert_eq!(inspected(&body).unwrap(), Some(Container::new("a", "web", 7)));
-        let body = state(r#"{"Status":"stopping","Running":false,"Pid":0}"#);
-        assert_eq!(inspected(&body).unwrap(), None);
-    }
-
-    #[test]
-    fn a_container_without_a_process_is_not_alive() {
-        for body in [
-            state(r#"{"Running":false,"Pid":0}"#),
-            state(r#"{"Running":false,"Pid":7}"#),
-            state(r#"{"Running":true,"Restarting":true,"Pid":0}"#),
-            state("{}"),
-        ] {
-            assert_eq!(inspected(&body).unwrap(), None, "{body}");
-        }
-    }
-
-    #[test]
-    fn an_invalid_pid_is_an_error() {
-        for pid in ["-1", "4294967296", "9223372036854775808", "1.5", "\"7\"", "null"] {
-            let error = inspected(&state(&format!(r#"{{"Running":true,"Pid":{pid}}}"#))).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Malformed, "{pid}");
-        }
-        assert_eq!(inspected(r#"{"Id":"a"}"#).unwrap_err().kind(), ErrorKind::Malformed);
-    }
-
-    #[test]
-    fn a_malformed_inspection_is_an_error() {
-        let deep = "[".repeat(100_000) + &"]".repeat(100_000);
-        let rest = r#""State":{"Running":true,"Pid":7}"#;
-        for body in [
-            String::new(),
-            "null".into(),
-            "[]".into(),
-            format!(r#"{{{rest}}}"#),
-            format!(r#"{{"Id":null,{rest}}}"#),
-            format!(r#"{{"Id":"","{rest}}}"#),
-            format!(r#"{{"Id":"{}",{rest}}}"#, "a".repeat(3_000_000)),
-            format!(r#"{{"Id":"a/b",{rest}}}"#),
-            format!(r#"{{"Id":"a","Id":"a",{rest}}}"#),
-            format!(r#"{{"Id":"a",{rest},{rest}}}"#),
-            format!(r#"{{"Id":"a","Name":7,{rest}}}"#),
-            format!(r#"{{"Id":"a","Name":{deep},{rest}}}"#),
-            format!(r#"{{"Id":"a",{rest},"Config":7}}"#),
-            format!(r#"{{"Id":"a",{rest},"Config":{{"Labels":[]}}}}"#),
-            format!(r#"{{"Id":"a",{rest},"Config":{{"Labels":{{"a":7}}}}}}"#),
-            format!(r#"{{"Id":"a",{rest},"HostConfig":{{"Privileged":null}}}}"#),
-            r#"{"Id":"abc","Name":"a","State":{"Running":true,"Pid":7}}"#.into(),
-            state(r#"{"Running":"true","Pid":7}"#),
-            state(r#"{"Running":null,"Pid":7}"#),
-            state(r#"{"Running":true,"Pid":7,"StartedAt":7}"#),
-            state("null"),
-        ] {
-            assert_eq!(inspected(&body).unwrap_err().kind(), ErrorKind::Malformed, "{body:.80}");
-        }
-        let unknown =
-            format!(r#"{{"Id":"a",{rest},"Mounts":{deep},"Name":null,"Config":null,"HostConfig":null}}"#);
-        assert_eq!(inspected(&unknown).unwrap(), Some(Container::new("a", "a", 7)));
-    }
-
-    #[test]
-    fn invalid_utf8_never_means_that_a_container_is_gone() {
-        let of = |body: &[u8]| decode("inspection", &"a".into(), body, SystemTime::now(), None);
-        for damaged in [
-            &b"{\"Id\":\"a\",\"State\":{\"Runn\xffng\":true,\"Pid\":7}}"[..],
-            b"{\"Id\":\"\xff\",\"State\":{\"Running\":true,\"Pid\":7}}",
-            b"{\"Id\":\"a\",\"State\":{\"Running\":true,\"P\xffd\":7}}",
-        ] {
-            assert_eq!(of(damaged).unwrap_err().kind(), ErrorKind::Malformed);
-        }
-        let named = of(b"{\"Id\":\"a\",\"Name\":\"/\xff\",\"State\":{\"Running\":true,\"Pid\":7}}").unwrap();
-        assert_eq!(named, Some(Container::new("a", "\u{fffd}", 7)));
-    }
-
-    #[test]
-    fn a_start_after_the_horizon_is_dropped() {
-        for started in [
-            "9999-12-30T22:00:00Z",
-            "9999-12-31T23:59:59Z",
-            "99999-01-01T00:00:00Z",
-            "-009999-01-01T00:00:00Z",
-            "0001-01-01T00:00:00Z",
-            "1969-12-31T23:59:59Z",
-            "",
-        ] {
-            let body = state(&format!(r#"{{"Running":true,"Pid":7,"StartedAt":"{started}"}}"#));
-            assert_eq!(inspected(&body).unwrap(), Some(Container::new("a", "web", 7)), "{started}");
-        }
-    }
-
-    #[test]
-    fn a_start_time_is_exact_or_unknown() {
-        let nanos = UNIX_EPOCH + Duration::new(1_769_860_800, 123_456_789);
-        for (text, expected) in [
-            ("2026-01-31T12:00:00.123456789Z", Some(nanos)),
-            ("0001-01-01T00:00:00Z", None),
-            ("1970-01-01T00:00:00Z", None),
-            ("", None),
-            ("yesterday", None),
-        ] {
-            assert_eq!(moment(text), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn labels_of_any_number_and_size_are_kept() {
-        let huge = "x".repeat(10_000_000);
-        let many: Vec<_> = (0..100_000).map(|number| format!(r#""l{number}":"v""#)).collect();
-        let body = format!(
-            r#"{{"Id":"a","State":{{"Running":true,"Pid":1}},"Config":{{"Labels":{{"huge":"{huge}",{}}}}}}}"#,
-            many.join(",")
-        );
-        let container = inspected(&body).unwrap().unwrap();
-        assert_eq!(container.labels().len(), 100_001);
-        assert_eq!(container.labels().get("huge"), Some(huge.as_str()));
-    }
-
-    #[test]
-    fn a_rucksack_is_packed_from_the_json() {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Wanted<'a> {
-            #[serde(borrow)]
-            image: &'a str,
-        }
-        let packer: Packer = Arc::new(|inspection| {
-            let image = inspection.decode::<Wanted<'_>>().map(|wanted| wanted.image.to_owned());
-            Some(Arc::new((inspection.id().to_string(), image.map_err(|error| error.kind()))))
-        });
-        let pack = |body: &[u8]| {
-            let id = ContainerId::from("a");
-            let container = decode("inspection", &id, body, SystemTime::now(), Some(&packer)).unwrap();
-            container.unwrap().rucksack::<(String, Result<String, ErrorKind>)>().cloned().unwrap()
-        };
-        let alive = r#""State":{"Status":"levitating","Running":true,"Pid":1}"#;
-        let body = format!(r#"{{"Id":"a","Image":"busybox",{alive}}}"#);
-        assert_eq!(pack(body.as_bytes()), ("a".into(), Ok("busybox".into())));
-        let body = format!(r#"{{"Id":"a","Image":7,{alive}}}"#);
-        assert_eq!(pack(body.as_bytes()), ("a".into(), Err(ErrorKind::Malformed)));
-        let damaged = [br#"{"Id":"a","Image":"#, &b"\"\xff\","[..], alive.as_bytes(), b"}"].concat();
-        assert_eq!(pack(&damaged), ("a".into(), Ok("\u{fffd}".into())));
-        let packer: Packer = Arc::new(|_| panic!("scripted panic"));
-        let container = decode("inspection", &"a".into(), body.as_bytes(), SystemTime::now(), Some(&packer));
-        let container = container.unwrap().expect("it is alive");
-        assert_eq!(
-            (container.pid(), container.rucksack::<String>()),
-            (1, None),
-            "a panic costs the rucksack only"
-        );
-    }
-}
+mod tests;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use whalewatcher_core::EngineError;
 
 use crate::http::error;
@@ -31,6 +32,11 @@ pub(crate) fn text<'a>(what: &str, body: &'a [u8]) -> Result<Cow<'a, str>, Engin
 pub(crate) fn parse<'a, T: Deserialize<'a>>(what: &str, text: &'a str) -> Result<T, EngineError> {
     // Not as the error's source: it may quote any length of the engine's text.
     serde_json::from_str(text).map_err(|error| error::malformed(what, error))
+}
+
+/// Decodes a part that is not needed; `None` if it is malformed.
+pub(crate) fn lenient<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Option<T> {
+    serde_json::from_str(raw.get()).ok()
 }
 
 /// Whether a body was corrupted: engines write valid UTF-8. A corrupt body never proves that a container is not alive.

@@ -9,18 +9,18 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use whalewatcher_adapter::Excerpt;
 use whalewatcher_core::adapter::ListingEntry;
-use whalewatcher_core::{Container, ContainerId, EngineError};
+use whalewatcher_core::{Container, ContainerId, EngineError, Health};
 
-use crate::decode::json;
 use crate::decode::labels::{self, Text, Texts};
 use crate::decode::uptime::started_within;
+use crate::decode::{Details, json, network};
 use crate::http::budget::{Body, Share};
 use crate::http::error;
 use crate::limits::{ENTRY, LABEL};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Listed {
+struct Listed<'a> {
     id: Arc<str>,
     #[serde(default)]
     names: OwnName,
@@ -30,6 +30,17 @@ struct Listed {
     state: Option<String>,
     #[serde(default)]
     status: Option<String>,
+    #[serde(default, borrow)]
+    ports: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    network_settings: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct NetworkSettings<'a> {
+    #[serde(default, borrow)]
+    networks: Option<&'a RawValue>,
 }
 
 /// What is read of a malformed entry.
@@ -46,16 +57,20 @@ const LOGGED: usize = 10;
 /// is inspected. A container in an unknown state is skipped: podman has `initialized` and others beyond Docker's, and there may
 /// be more in the future.
 ///
+/// Entries have `details` only where they are certainly those of an inspection: an audit compares them.
+///
 /// The entries take their share of the memory budget, one by one.
 pub(crate) fn decode(
     what: &str,
     body: &mut Body,
     now: Option<SystemTime>,
+    details: Option<Details>,
 ) -> Result<Vec<ListingEntry>, EngineError> {
     let (bytes, share) = body.share();
     let is_corrupt = json::is_corrupt(bytes);
     let text = json::text(what, bytes)?;
-    let mut entries = Entries { what, now, is_corrupt, share, entries: Vec::new(), count: Count::default() };
+    let mut entries =
+        Entries { what, now, details, is_corrupt, share, entries: Vec::new(), count: Count::default() };
     let mut json = serde_json::Deserializer::from_str(&text);
     let full = json.deserialize_seq(&mut entries).and_then(|full| json.end().map(|()| full));
     if let Some(full) = full.map_err(|error| error::malformed(what, error))? {
@@ -80,6 +95,7 @@ pub(crate) fn decode(
 struct Entries<'a> {
     what: &'a str,
     now: Option<SystemTime>,
+    details: Option<Details>,
     is_corrupt: bool,
     share: &'a mut Share,
     entries: Vec<ListingEntry>,
@@ -119,11 +135,14 @@ impl<'de> Visitor<'de> for &mut Entries<'_> {
 impl Entries<'_> {
     fn take(&mut self, text: &str) -> Result<(), EngineError> {
         self.count.all += 1;
-        match serde_json::from_str::<Listed>(text) {
+        match serde_json::from_str::<Listed<'_>>(text) {
             Ok(listed) if ContainerId::is_plain(&listed.id) => {
                 let labels = listed.labels.0.len();
-                match entry(listed, self.now) {
-                    Some(entry) => self.add(entry, ENTRY + text.len() + LABEL * labels)?,
+                match entry(listed, self.now, self.details) {
+                    Some(entry) => {
+                        let networks = entry.container().networks().len();
+                        self.add(entry, ENTRY + text.len() + LABEL * (labels + networks))?;
+                    }
                     None => self.count.skipped += usize::from(self.is_corrupt),
                 }
             }
@@ -159,7 +178,7 @@ fn with_id_only(id: Arc<str>) -> ListingEntry {
     ListingEntry::Partial { container: Container::new(id.clone(), id, 0), started_within: None }
 }
 
-fn entry(listed: Listed, now: Option<SystemTime>) -> Option<ListingEntry> {
+fn entry(listed: Listed<'_>, now: Option<SystemTime>, details: Option<Details>) -> Option<ListingEntry> {
     let paused = match listed.state.as_deref() {
         Some("running" | "stopping") => false,
         Some("paused") => true,
@@ -169,8 +188,24 @@ fn entry(listed: Listed, now: Option<SystemTime>) -> Option<ListingEntry> {
     let name = listed.names.0.unwrap_or_else(|| listed.id.clone());
     let labels = labels::of_container(listed.labels);
     let started_within = now.and_then(|now| started_within(listed.status.as_deref()?, now));
-    let container = Container::new(listed.id, name, 0).with_labels(labels).with_paused(paused);
+    let mut container = Container::new(listed.id, name, 0).with_labels(labels).with_paused(paused);
+    if let Some(details) = details {
+        container = container.with_health(listed.status.as_deref().and_then(health));
+        if details.networks {
+            let settings = listed.network_settings.and_then(json::lenient::<NetworkSettings<'_>>);
+            let networks = settings.and_then(|settings| network::networks(settings.networks?).complete());
+            container = networks.into_iter().fold(container, Container::with_networks);
+            let ports = listed.ports.and_then(|ports| network::listed_ports(ports).complete());
+            container = ports.into_iter().fold(container, Container::with_ports);
+        }
+    }
     Some(ListingEntry::Partial { container, started_within })
+}
+
+/// Returns the health by a status such as `Up 3 seconds (healthy)`. That of a paused container lacks it.
+fn health(status: &str) -> Option<Health> {
+    let (_, health) = status.strip_suffix(')')?.rsplit_once('(')?;
+    Health::of(health.strip_prefix("health: ").unwrap_or(health))
 }
 
 /// The own name among the names of a container. Docker also lists names that others gave it by linking to it: these have a
@@ -216,135 +251,4 @@ pub(crate) fn without_slash(name: &str) -> &str {
 }
 
 #[cfg(test)]
-mod tests {
-    use whalewatcher_core::ErrorKind;
-
-    use super::*;
-    use crate::http::budget::Budget;
-
-    fn decode(body: &[u8]) -> Result<Vec<ListingEntry>, EngineError> {
-        super::decode("list", &mut Body::of(body), None)
-    }
-
-    fn decode_within(memory_limit: usize, body: &[u8]) -> Result<Vec<ListingEntry>, EngineError> {
-        let mut answer = Body::new(&Budget::new(memory_limit));
-        answer.add("list", body, body.len())?;
-        super::decode("list", &mut answer, None)
-    }
-
-    fn decoded(body: &str) -> Vec<String> {
-        let entries = decode(body.as_bytes()).unwrap();
-        entries.iter().map(|entry| entry.container().to_string()).collect()
-    }
-
-    #[test]
-    fn live_containers_are_listed_and_others_skipped() {
-        let body = r#"[
-            {"Id":"a","Names":["/web"],"Labels":{"com.docker.compose.project":"shop"},"State":"running","Size":7},
-            {"Id":"b","Names":["/db"],"Labels":null,"State":"paused","Health":{"Status":"odd"}},
-            {"Id":"c","Names":["/x"],"Labels":{},"State":"stopping"},
-            {"Id":"d","Names":["/y"],"Labels":{},"State":"quantum"},
-            {"Id":"e","Names":["/z"],"Labels":{},"State":"exited"},
-            {"Id":"f","Names":null,"State":"running"},
-            {"Id":"g","State":null},
-            {"Id":"h"},
-            {"Id":"","State":"running"},
-            {"Id":"i","Names":["/web/alias","/linked"],"State":"running"}
-        ]"#;
-        assert_eq!(
-            decoded(body),
-            [
-                "container 'web'/a from project 'shop' with PID 0",
-                "paused container 'db'/b with PID 0",
-                "container 'x'/c with PID 0",
-                "container 'f' with PID 0",
-                "container 'g' with PID 0",
-                "container 'h' with PID 0",
-                "container 'linked'/i with PID 0",
-            ]
-        );
-        assert!(decoded("[]").is_empty());
-    }
-
-    #[test]
-    fn a_malformed_entry_hides_no_other() {
-        let deep = "[".repeat(100_000) + &"]".repeat(100_000);
-        for (entry, is_listed) in [
-            (r#"{"Id":"odd","State":7}"#, true),
-            (r#"{"Id":"odd","State":"running","Labels":[]}"#, true),
-            (r#"{"Id":"odd","State":"running","Labels":{"a":{}}}"#, true),
-            (r#"{"Id":"odd","State":"running","Names":"odd"}"#, true),
-            (r#"{"Id":"odd","State":"running","State":"paused"}"#, true),
-            (&format!(r#"{{"Id":"odd","State":"running","Names":{deep}}}"#), true),
-            (&format!(r#"{{"Id":"odd","State":"running","Mounts":{deep}}}"#), true),
-            (r#"{"Id":"odd","Id":"odd","State":"running"}"#, false),
-            (r#"{"Id":null,"State":"running"}"#, false),
-            (r#"{"Id":7,"State":"running"}"#, false),
-            (r#"{"Id":"","State":"running"}"#, false),
-            (r#"{"Id":"../odd","State":"running"}"#, false),
-            (r#"{"Id":"\u001b[2J","State":"running"}"#, false),
-            (&format!(r#"{{"Id":"{}","State":"running"}}"#, "f".repeat(3_000_000)), false),
-            (r#"{"State":"running"}"#, false),
-            ("null", false),
-            ("7", false),
-            ("{}", false),
-            (&deep, false),
-        ] {
-            let shown = decoded(&format!(r#"[{entry},{{"Id":"a","Names":["/web"],"State":"running"}}]"#));
-            let expected: &[&str] = match is_listed {
-                true => &["container 'odd' with PID 0", "container 'web'/a with PID 0"],
-                false => &["container 'web'/a with PID 0"],
-            };
-            assert_eq!(shown, expected, "{entry:.80}");
-        }
-    }
-
-    #[test]
-    fn names_and_labels_are_not_changed() {
-        let huge = "x".repeat(10_000_000);
-        let many: Vec<_> = (0..100_000).map(|number| format!(r#""l{number}":"v""#)).collect();
-        let body = format!(
-            r#"[{{"Id":"a","Names":["/\u001b[2J\n\u202e"],"State":"running","Labels":{{"huge":"{huge}",{}}}}}]"#,
-            many.join(",")
-        );
-        let entries = decode(body.as_bytes()).unwrap();
-        let container = entries[0].container();
-        assert_eq!((container.name(), container.labels().len()), ("\u{1b}[2J\n\u{202e}", 100_001));
-        assert_eq!(container.labels().get("huge"), Some(huge.as_str()));
-        let corrupt = decode(b"[{\"Id\":\"a\",\"Names\":[\"/\xff\"],\"State\":\"running\"}]").unwrap();
-        assert_eq!(corrupt[0].container().name(), "\u{fffd}");
-    }
-
-    #[test]
-    fn invalid_utf8_never_means_that_a_container_is_gone() {
-        for corrupt in [&b"runn\xffng"[..], b"\xff"] {
-            let body = [&b"[{\"Id\":\"a\",\"State\":\""[..], corrupt, b"\"}]"].concat();
-            assert_eq!(decode(&body).unwrap_err().kind(), ErrorKind::Malformed);
-        }
-    }
-
-    #[test]
-    fn a_body_that_is_no_list_of_containers_is_an_error() {
-        let no_ids: &[&[u8]] =
-            &[b"[1]", b"[{}]", br#"[{"State":"running"}]"#, br#"[{"Id":null},{"Id":7},[]]"#];
-        let corrupt: &[&[u8]] = &[b"[{\"Id\":\"a\xff\"},{\"Id\":\"b\"}]"];
-        for body in [&[&b"null"[..], b"{}", b"", b"[{\"Id\":\"a\"", b"[{]"], no_ids, corrupt].concat() {
-            let error = decode(body).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Malformed, "{}", String::from_utf8_lossy(body));
-        }
-    }
-
-    #[test]
-    fn decoded_entries_count_against_the_budget() {
-        let ids: Vec<_> = (0..1000).map(|id| format!(r#"{{"Id":"{id}"}}"#)).collect();
-        let labels = vec!["\"a\":\"\""; 1000].join(",");
-        let labels = format!(r#"{{"Id":"a","State":"running","Labels":{{{labels}}}}}"#);
-        for (entries, least) in [(ids.join(","), 1000 * ENTRY), (labels, 1000 * LABEL)] {
-            let body = format!("[{entries}]");
-            assert!(decode_within(2 * least + 2 * body.len(), body.as_bytes()).is_ok());
-            let error = decode_within(least, body.as_bytes()).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Malformed);
-            assert!(error.to_string().contains("Builder::memory_limit"), "{error}");
-        }
-    }
-}
+mod tests;

@@ -11,7 +11,17 @@ pub(crate) mod list;
 mod mutated;
 #[cfg(test)]
 mod mutation;
+mod network;
 mod partial_event;
 pub(crate) mod raw_inspection;
 pub(crate) mod uptime;
 pub(crate) mod version;
+
+/// Which details of containers are decoded.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Details {
+    /// Whether networks and ports are.
+    pub(crate) networks: bool,
+    /// Whether `OOMKilled` is, of a container that is alive.
+    pub(crate) oom_kills: bool,
+}

@@ -10,11 +10,15 @@ use whalewatcher_core::{Container, ContainerId, EngineError};
 use super::mutation::{mutate, mutations};
 use super::uptime::started_within;
 use super::version::ApiVersion;
-use super::{event, inspection, json, list};
+use super::{Details, event, inspection, json, list};
+use crate::decode::event::Decoded;
 use crate::decode::identity::{Dialect, Info, Version};
 use crate::http::answer;
 use crate::http::budget::Body;
 use crate::http::lines::{Line, Received};
+
+/// All details.
+const ALL: Details = Details { networks: true, oom_kills: true };
 
 const EVENT: &str = r#"{"status":"die","id":"a","from":"busybox","Type":"container","Action":"die","Actor":{"ID":"a",
 "Attributes":{"exitCode":"137","image":"busybox","name":"web","com.docker.compose.project":"shop"}},"scope":"local",
@@ -23,12 +27,22 @@ const EVENT: &str = r#"{"status":"die","id":"a","from":"busybox","Type":"contain
 const START: &str = r#"{"Type":"container","Action":"start","Actor":{"ID":"a","Attributes":{"name":"web","tier":"1"}},
 "timeNano":1769860800123456789}"#;
 
+const CONNECT: &str = r#"{"Type":"network","Action":"disconnect","Actor":{"ID":"b","Attributes":{"container":"a",
+"name":"shop_default","type":"bridge"}},"scope":"local","time":1769860800,"timeNano":1769860800123456789}"#;
+
+const HEALTH: &str = r#"{"status":"health_status: healthy","id":"a","Type":"container","Action":"health_status: healthy",
+"HealthStatus":"healthy","Actor":{"ID":"a","Attributes":{"name":"web"}},"timeNano":1769860800123456789}"#;
+
 const INSPECTION: &str = r#"{"Id":"a","Created":"2026-01-31T12:00:00Z","Name":"/web","State":{"Status":"running",
-"Running":true,"Paused":false,"Restarting":false,"Pid":4711,"ExitCode":0,"StartedAt":"2026-01-31T12:00:00.123456789Z"},
-"HostConfig":{"Privileged":true},"Config":{"Labels":{"com.docker.compose.project":"shop","é":"\u00e9"}}}"#;
+"Running":true,"Paused":false,"Restarting":false,"OOMKilled":false,"Pid":4711,"ExitCode":0,
+"StartedAt":"2026-01-31T12:00:00.123456789Z","Health":{"Status":"healthy","Log":null}},"Image":"sha256:c0ffee",
+"RestartCount":2,"HostConfig":{"Privileged":true},"Config":{"Image":"busybox","Labels":{"com.docker.compose.project":"shop",
+"é":"\u00e9"}},"NetworkSettings":{"Ports":{"80/tcp":[{"HostIp":"::","HostPort":"8080"}],"53/udp":null},
+"Networks":{"shop_default":{"IPAddress":"172.18.0.2","GlobalIPv6Address":"fd00::2"}}}}"#;
 
 const LIST: &str = r#"[{"Id":"a","Names":["/web","/other/web"],"Image":"busybox","Created":1769860800,"State":"running",
-"Status":"Up 3 hours (Paused)","Labels":{"com.docker.compose.project":"shop"}},{"Id":"b","Names":null,"Labels":null,
+"Status":"Up 3 hours (unhealthy)","Labels":{"com.docker.compose.project":"shop"},"Ports":[{"IP":"0.0.0.0","PrivatePort":80,
+"PublicPort":8080,"Type":"tcp"}],"NetworkSettings":{"Networks":{"shop_default":{"IPAddress":"172.18.0.2"}}}},{"Id":"b","Names":null,"Labels":null,
 "State":"paused","Status":"Up About a minute"}]"#;
 
 const VERSION: &str = r#"{"Platform":{"Name":""},"Components":[{"Name":"Engine","Version":"28.5.2","Details":{}},
@@ -62,11 +76,11 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
 
     #[test]
-    fn events(mutations in mutations(), start in any::<bool>(), cut in any::<bool>()) {
-        let line = mutate(if start { START } else { EVENT }, &mutations);
+    fn events(mutations in mutations(), kind in 0..4_usize, cut in any::<bool>()) {
+        let line = mutate([EVENT, START, CONNECT, HEALTH][kind], &mutations);
         let line = if cut { Line::Truncated(line.into()) } else { Line::Whole(line.into()) };
         match event::decode(&line, horizon(), false) {
-            Ok(Some(event)) => {
+            Ok(Some(Decoded { event, .. })) => {
                 prop_assert!(event.at().is_none_or(|at| at <= horizon() && at > SystemTime::UNIX_EPOCH));
                 let id = match &event {
                     EngineEvent::Started { id, preview, .. } => {
@@ -78,7 +92,10 @@ proptest! {
                     }
                     EngineEvent::Exited { id, pid: None, .. } | EngineEvent::Changed { id, .. } => id,
                     EngineEvent::Touched { id, .. } => id,
-                    EngineEvent::Paused { id, .. } | EngineEvent::Unpaused { id, .. } => id,
+                    EngineEvent::Paused { id, .. }
+                    | EngineEvent::Unpaused { id, .. }
+                    | EngineEvent::OomKilled { id, .. }
+                    | EngineEvent::Health { id, .. } => id,
                     other => return Err(TestCaseError::fail(format!("no engine reports {other:?}"))),
                 };
                 prop_assert!(ContainerId::is_plain(id));
@@ -91,11 +108,12 @@ proptest! {
     #[test]
     fn inspections(mutations in mutations()) {
         let body = mutate(INSPECTION, &mutations);
-        match inspection::decode("inspection", &ContainerId::from("a"), &body, horizon(), None) {
+        match inspection::decode("inspection", &ContainerId::from("a"), &body, horizon(), ALL, None) {
             Ok(Some(container)) => {
                 is_sane(&container)?;
                 prop_assert!(container.pid() != 0 && &**container.id() == "a" && !container.name().is_empty());
-                prop_assert!(container.started_at().is_none_or(|at| at <= horizon()));
+                prop_assert!(container.started_at().max(container.created_at()).is_none_or(|at| at <= horizon()));
+                prop_assert!(container.image().is_none_or(|image| !image.name().is_empty()));
             }
             Ok(None) => prop_assert!(!json::is_corrupt(&body)),
             Err(error) => is_well_formed(&error)?,
@@ -105,7 +123,7 @@ proptest! {
     #[test]
     fn lists(mutations in mutations()) {
         let body = mutate(LIST, &mutations);
-        match list::decode("list", &mut Body::of(&body), Some(SystemTime::now())) {
+        match list::decode("list", &mut Body::of(&body), Some(SystemTime::now()), Some(ALL)) {
             Ok(entries) => {
                 prop_assert!(entries.len() <= body.len());
                 for entry in entries {
@@ -124,7 +142,7 @@ proptest! {
         let body = [b"[", &*malformed, b",{\"Id\":\"other\",\"State\":\"running\"}]"].concat();
         let is_json = serde_json::from_slice::<serde_json::Value>(&body);
         if let Ok(serde_json::Value::Array(entries)) = is_json && entries.len() == 2 {
-            let entries = list::decode("list", &mut Body::of(&body), None);
+            let entries = list::decode("list", &mut Body::of(&body), None, Some(ALL));
             let entries = entries.map_err(|error| TestCaseError::fail(error.to_string()))?;
             prop_assert!(entries.iter().any(|entry| &**entry.container().id() == "other"));
         }

@@ -12,6 +12,9 @@ pub(crate) struct ApiVersion(u16, u16);
 pub(crate) const OLDEST: ApiVersion = ApiVersion(1, 41);
 /// The newest supported version: Docker 29.
 pub(crate) const NEWEST: ApiVersion = ApiVersion(1, 52);
+/// The oldest version in which `OOMKilled` of a container that is alive is known to be about its present life: Docker 26. In
+/// 20.10 it is about the former one.
+pub(crate) const OOM_KILLS: ApiVersion = ApiVersion(1, 45);
 
 impl ApiVersion {
     pub(crate) fn parse(text: &str) -> Option<Self> {

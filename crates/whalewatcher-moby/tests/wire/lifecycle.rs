@@ -54,7 +54,6 @@ async fn a_finished_exec_leaves_its_container_alive() {
     let mut watched = watch(&server).live().await;
     let inspections = server.stats().requests.inspect;
     server.exec(&web).unwrap();
-    server.health(&web, "unhealthy").unwrap();
     server.pause(&web).unwrap();
     assert_eq!(watched.reported().await, "paused web");
     assert_eq!(watched.container("web").pid(), server.truth()[0].pid);
@@ -99,7 +98,7 @@ async fn a_rename_is_reported_as_an_update() {
     server.rename(&web, "shop").unwrap();
     assert_eq!(watched.reported().await, "updated shop");
     let labels = [("tier".to_owned(), "1".to_owned())].into();
-    let update = whalewatcher_testkit::docker::Update { labels: Some(labels), ..Default::default() };
+    let update = whalewatcher_testkit::docker::Update { labels: Some(labels) };
     server.update(&web, update).unwrap();
     assert_eq!(watched.reported().await, "updated shop");
     assert_eq!(watched.container("shop").labels().get("tier"), Some("1"));

@@ -21,7 +21,7 @@ fn watch_only(server: &Server) -> Watched {
 fn list_also(server: &Server, odd: &str) {
     let web = server.run("web").unwrap();
     let body = format!(r#"[{odd},{{"Id":"{web}","Names":["/web"],"Labels":{{}},"State":"running"}}]"#);
-    server.on(Kind::List, Verdict::Answer { status: 200, body: body.clone().into() });
+    server.on(Kind::List, Verdict::Answer { status: 200, body: body.into() });
 }
 
 /// Makes the server answer inspections of the container `odd` with this.

@@ -171,6 +171,10 @@ pub struct Alive {
     pub id: String,
     /// `NAMESPACE/NAME`, or just the name in namespace `default`; nerdctl's name if it has one, else the ID.
     pub name: String,
+    /// The image it is made of.
+    pub image: String,
+    /// When it was made.
+    pub created: Timestamp,
     /// All its labels.
     pub labels: BTreeMap<String, String>,
     /// Of its first process.
@@ -188,6 +192,8 @@ impl Container {
             namespace: self.key.namespace.to_string(),
             id: self.key.id.to_string(),
             name: self.key.with(name),
+            image: self.image.clone(),
+            created: self.created,
             labels: self.labels.clone(),
             pid: task.pid,
             paused: task.status != Status::Running,

@@ -153,7 +153,7 @@ impl ContainerSpec {
     }
 
     /// Connects the container to one more network, with this address while it is alive. The network of its
-    /// [mode](Self::network_mode) has none.
+    /// [mode](Self::network_mode) has none, and no events.
     pub fn network(mut self, name: impl Into<String>, address: Ipv4Addr) -> Self {
         self.networks.push((name.into(), address));
         self
@@ -243,6 +243,9 @@ pub(super) struct Container {
     pub(super) exit_code: i32,
     pub(super) restarts: u32,
     pub(super) health: Option<Arc<str>>,
+    pub(super) oom_killed: bool,
+    /// Names and addresses of the networks beside that of its mode.
+    pub(super) networks: Arc<Vec<(String, Ipv4Addr)>>,
     /// A status that a test set in place of the true one.
     pub(super) forced_status: Option<Arc<str>>,
 }

@@ -92,7 +92,7 @@ fn state(container: &Container) -> Value {
         "Running": container.counts_as_running(),
         "Paused": status == "paused",
         "Restarting": status == "restarting",
-        "OOMKilled": false,
+        "OOMKilled": container.oom_killed,
         "Dead": status == "dead",
         "Pid": container.pid,
         "ExitCode": container.exit_code,
@@ -258,12 +258,13 @@ fn network_settings(container: &Container) -> Value {
     })
 }
 
-fn networks(container: &Container) -> Value {
+/// The endpoints by the names of their networks, of a list too.
+pub(super) fn networks(container: &Container) -> Value {
     let mut networks = json!({ container.spec.network_mode.as_str(): endpoint(container) });
-    for (name, address) in &container.spec.networks {
+    for (name, address) in container.networks.iter() {
         let mut endpoint = json!(endpoint(container));
         if container.is_alive() {
-            endpoint["NetworkID"] = image_id(name).trim_start_matches("sha256:").into();
+            endpoint["NetworkID"] = network_id(name).into();
             endpoint["IPAddress"] = address.to_string().into();
             endpoint["IPPrefixLen"] = 16.into();
         }
@@ -275,7 +276,7 @@ fn networks(container: &Container) -> Value {
 /// A container's entry in its network. `()` is `null` in JSON.
 #[derive(Default, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Endpoint<'a> {
+struct Endpoint<'a> {
     #[serde(rename = "IPAMConfig")]
     ipam_config: (),
     links: (),
@@ -302,9 +303,14 @@ pub(super) struct Endpoint<'a> {
     dns_names: (),
 }
 
-pub(super) fn endpoint(container: &Container) -> Endpoint<'_> {
+fn endpoint(container: &Container) -> Endpoint<'_> {
     let endpoint_id = if container.is_alive() { &*container.id } else { "" };
     Endpoint { endpoint_id, ..Endpoint::default() }
+}
+
+/// The same network has the same ID for all containers.
+pub(super) fn network_id(name: &str) -> String {
+    image_id(name).trim_start_matches("sha256:").to_owned()
 }
 
 /// The same image has the same ID in all containers made from it.

@@ -4,12 +4,13 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::{
     container::{Container, Phase},
     engine::Engine,
     filters::Filters,
-    inspect::{Endpoint, endpoint, image_id},
+    inspect::{image_id, networks},
 };
 
 /// The supported filters; dockerd has more.
@@ -33,12 +34,12 @@ struct Entry<'a> {
     image_id: String,
     command: String,
     created: i64,
-    ports: [(); 0],
+    ports: Vec<Value>,
     labels: &'a BTreeMap<String, String>,
     state: &'a str,
     status: Cow<'a, str>,
     host_config: HostConfig<'a>,
-    network_settings: NetworkSettings<'a>,
+    network_settings: NetworkSettings,
     mounts: [(); 0],
 }
 
@@ -50,8 +51,8 @@ struct HostConfig<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct NetworkSettings<'a> {
-    networks: BTreeMap<&'a str, Endpoint<'a>>,
+struct NetworkSettings {
+    networks: Value,
 }
 
 /// Returns the list as JSON, newest first. `Err` has the message for the client.
@@ -86,16 +87,29 @@ fn entry(container: &Arc<Container>, now: Timestamp) -> Entry<'_> {
         image_id: image_id(&spec.image),
         command: spec.command.join(" "),
         created: container.created.as_second(),
-        ports: [],
+        ports: ports(container),
         labels: &container.labels,
         state: container.status(),
         status: status(container, now),
         host_config: HostConfig { network_mode: &spec.network_mode },
-        network_settings: NetworkSettings {
-            networks: BTreeMap::from([(spec.network_mode.as_str(), endpoint(container))]),
-        },
+        network_settings: NetworkSettings { networks: networks(container) },
         mounts: [],
     }
+}
+
+/// The ports of a live container, with the addresses at which they are published.
+fn ports(container: &Container) -> Vec<Value> {
+    let ports = container.spec.ports.iter().filter(|_| container.is_alive()).map(|port| {
+        let (number, protocol) = port.container.split_once('/').unwrap_or((&port.container, "tcp"));
+        let number: u16 = number.parse().unwrap_or_default();
+        match port.host {
+            Some(host) => {
+                json!({ "IP": "0.0.0.0", "PrivatePort": number, "PublicPort": host, "Type": protocol })
+            }
+            None => json!({ "PrivatePort": number, "Type": protocol }),
+        }
+    });
+    ports.collect()
 }
 
 /// The status in words, such as `Up 3 seconds (Paused)`.

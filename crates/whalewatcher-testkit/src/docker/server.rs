@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::Ipv4Addr,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -228,13 +229,42 @@ impl Server {
         self.shared.engine.lock().exec(container)
     }
 
-    /// Sets the result of a container's health check, such as `healthy`. Event: `health_status: …`.
+    /// Sets the result of a container's health check, such as `healthy`. Event: `health_status: …` if it is another one; of podman
+    /// `health_status`, before the result.
     ///
     /// # Errors
     ///
     /// [`Error::NoSuchContainer`], [`Error::Ambiguous`], [`Error::NotRunning`].
     pub fn health(&self, container: &str, health: &str) -> Result<(), Error> {
         self.shared.engine.lock().health(container, health)
+    }
+
+    /// Connects a container to a network, with this address while it is alive. Event, if it is alive: `connect`, of the network.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchContainer`], [`Error::Ambiguous`].
+    pub fn connect(&self, container: &str, network: &str, address: Ipv4Addr) -> Result<(), Error> {
+        self.shared.engine.lock().connect(container, network, address)
+    }
+
+    /// Disconnects a container from a network. Event, if it is alive: `disconnect`, of the network.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchContainer`], [`Error::Ambiguous`].
+    pub fn disconnect(&self, container: &str, network: &str) -> Result<(), Error> {
+        self.shared.engine.lock().disconnect(container, network)
+    }
+
+    /// Reports that a process of a container was killed for lack of memory; the container lives on until [`exit`](Self::exit).
+    /// Event: `oom`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchContainer`], [`Error::Ambiguous`], [`Error::NotRunning`].
+    pub fn oom(&self, container: &str) -> Result<(), Error> {
+        self.shared.engine.lock().oom(container)
     }
 
     /// Shows this status in lists and inspections until the container next changes its state. podman has some that

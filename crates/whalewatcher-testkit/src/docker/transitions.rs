@@ -1,12 +1,13 @@
 //! Transitions of containers, with their events in order. dockerd's order was observed on real engines; podman's
 //! differs.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 
 use super::{
     container::{Container, ContainerSpec, Phase, RestartPolicy, Update},
     engine::State,
     error::Error,
+    inspect::network_id,
 };
 
 impl State {
@@ -20,6 +21,7 @@ impl State {
             serial,
             name,
             labels: Arc::new(spec.labels.clone()),
+            networks: Arc::new(spec.networks.clone()),
             spec: Arc::new(spec),
             phase: Phase::Created,
             pid: 0,
@@ -29,6 +31,7 @@ impl State {
             exit_code: 0,
             restarts: 0,
             health: None,
+            oom_killed: false,
             forced_status: None,
         });
         self.emit_of(&id, "create", &[]);
@@ -58,8 +61,10 @@ impl State {
             container.exit_code = 0;
             container.restarts = if by_policy { container.restarts + 1 } else { 0 };
             container.health = container.spec.health_check.then(|| "starting".into());
+            container.oom_killed = false;
             container.forced_status = None;
         });
+        self.emit_of_networks(id, "connect");
         self.emit_of(id, "start", &[]);
     }
 
@@ -89,6 +94,7 @@ impl State {
             container.exit_code = code;
             container.forced_status = None;
         });
+        self.emit_of_networks(id, "disconnect");
         for action in before {
             self.emit_of(id, action, &[]);
         }
@@ -178,11 +184,63 @@ impl State {
     }
 
     fn turn(&mut self, id: &str, phase: Phase, action: &str) {
+        let ends_checks = phase == Phase::Paused && !self.flavour().is_podman();
         self.change(id, |container| {
             container.phase = phase;
             container.forced_status = None;
+            // dockerd ends the health check meanwhile.
+            if let Some(health) = container.health.as_mut().filter(|_| ends_checks) {
+                *health = "unhealthy".into();
+            }
         });
         self.emit_of(id, action, &[]);
+    }
+
+    pub(super) fn connect(&mut self, key: &str, network: &str, address: Ipv4Addr) -> Result<(), Error> {
+        let container = self.find(key)?;
+        let connected = (network.to_owned(), address);
+        self.change(&container.id, |container| Arc::make_mut(&mut container.networks).push(connected));
+        if container.is_alive() {
+            self.emit_of_network(&container.id, "connect", network);
+        }
+        Ok(())
+    }
+
+    pub(super) fn disconnect(&mut self, key: &str, network: &str) -> Result<(), Error> {
+        let container = self.find(key)?;
+        self.change(&container.id, |container| {
+            Arc::make_mut(&mut container.networks).retain(|(name, _)| name != network);
+        });
+        if container.is_alive() {
+            self.emit_of_network(&container.id, "disconnect", network);
+        }
+        Ok(())
+    }
+
+    /// Emits what dockerd does when a container begins or ends.
+    fn emit_of_networks(&mut self, id: &str, action: &str) {
+        let Ok(container) = self.find(id) else { return };
+        if !self.flavour().is_podman() {
+            for (network, _) in container.networks.iter() {
+                self.emit_of_network(id, action, network);
+            }
+        }
+    }
+
+    fn emit_of_network(&mut self, id: &str, action: &str, network: &str) {
+        let name = ("name".to_owned(), network.to_owned());
+        if self.flavour().is_podman() {
+            return self.emit("network", action, id, BTreeMap::from([name]));
+        }
+        let more = [("container".to_owned(), id.to_owned()), ("type".to_owned(), "bridge".to_owned()), name];
+        self.emit("network", action, &network_id(network), BTreeMap::from(more));
+    }
+
+    pub(super) fn oom(&mut self, key: &str) -> Result<(), Error> {
+        let container = self.alive(key)?;
+        self.change(&container.id, |container| container.oom_killed = true);
+        self.emit_of(&container.id, "oom", &[]);
+        Ok(())
     }
 
     pub(super) fn rename(&mut self, key: &str, name: &str) -> Result<(), Error> {
@@ -244,10 +302,13 @@ impl State {
 
     pub(super) fn health(&mut self, key: &str, health: &str) -> Result<(), Error> {
         let container = self.alive(key)?;
+        if self.flavour().is_podman() {
+            // That of 4.3 comes before the result, and with every probe.
+            self.emit_of(&container.id, "health_status", &[]);
+        }
         self.change(&container.id, |container| container.health = Some(health.into()));
-        match self.flavour().is_podman() {
-            true => self.emit_of(&container.id, "health_status", &[("health_status", health)]),
-            false => self.emit_of(&container.id, &format!("health_status: {health}"), &[]),
+        if !self.flavour().is_podman() && container.health.as_deref() != Some(health) {
+            self.emit_of(&container.id, &format!("health_status: {health}"), &[]);
         }
         Ok(())
     }

@@ -26,8 +26,8 @@ pub(super) fn runc_options(root: &Path) -> Any {
     Any { type_url: RUNC_OPTIONS.to_owned(), value: options.encode_to_vec() }
 }
 
-/// A container that runs this command in a root file system that it shares with others, and in this cgroup.
-pub(super) fn spec(command: &[String], root: &Path, cgroup: &str, size: usize) -> Any {
+/// A container that runs this command in a root file system that it shares with others, in this cgroup and with so much memory.
+pub(super) fn spec(command: &[String], root: &Path, cgroup: &str, memory: Option<u64>, size: usize) -> Any {
     let mut spec = json!({
         "ociVersion": "1.0.2",
         "process": process(command),
@@ -44,6 +44,9 @@ pub(super) fn spec(command: &[String], root: &Path, cgroup: &str, size: usize) -
             "namespaces": [{ "type": "pid" }, { "type": "ipc" }, { "type": "uts" }, { "type": "mount" }],
         },
     });
+    if let Some(bytes) = memory {
+        spec["linux"]["resources"] = json!({ "memory": { "limit": bytes } });
+    }
     let padding = size.saturating_sub(spec.to_string().len());
     spec["annotations"] = json!({ "padding": "x".repeat(padding) });
     any(SPEC, &spec)

@@ -19,6 +19,7 @@ pub(super) const SCENARIOS: &[Scenario<ContainerdFixture>] = scenarios![
     lifecycle::containers_of_ctr_are_reported,
     shared::lifecycle::exits_have_their_codes,
     shared::lifecycle::execs_change_nothing_during_churn,
+    lifecycle::an_oom_kill_marks_the_exit,
     lifecycle::a_reused_id_is_exited_and_started,
     lifecycle::a_task_without_its_container_counts_as_exited,
     many::many_short_lived_tasks_are_reported_and_leave_nothing,

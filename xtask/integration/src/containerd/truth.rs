@@ -1,14 +1,16 @@
 //! What is alive according to `ctr`.
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, ensure};
 use whalewatcher_core::COMPOSE_PROJECT_LABEL;
+use whalewatcher_drivers::api::containerd::services::containers::v1::Container;
 use whalewatcher_drivers::containerd::join;
 
 use super::fixture::ContainerdFixture;
 use crate::fixture::Fixture as _;
-use crate::truth::{Alive, Truth};
+use crate::truth::{Alive, Details, Truth};
 
 /// Namespaces that belong to others.
 const OTHERS: [&str; 2] = ["moby", "k8s.io"];
@@ -33,13 +35,12 @@ pub(super) async fn ask(fixture: &ContainerdFixture) -> Result<Truth> {
         }
         // Their labels are in no list of `ctr`.
         let containers = fixture.driver().await?.list(namespace).await?;
-        let labels: BTreeMap<String, BTreeMap<String, String>> = containers
-            .into_iter()
-            .map(|container| (container.id, container.labels.into_iter().collect()))
-            .collect();
+        let containers: BTreeMap<String, Container> =
+            containers.into_iter().map(|container| (container.id.clone(), container)).collect();
         for task in tasks.iter().filter(is_alive) {
             // A task whose container was deleted does not count.
-            let Some(labels) = labels.get(&task.id).cloned() else { continue };
+            let Some(container) = containers.get(&task.id) else { continue };
+            let labels: BTreeMap<_, _> = container.labels.clone().into_iter().collect();
             let name = labels.get("nerdctl/name").unwrap_or(&task.id);
             let alive = Alive {
                 name: join(namespace, name),
@@ -48,11 +49,18 @@ pub(super) async fn ask(fixture: &ContainerdFixture) -> Result<Truth> {
                 started_at: None,
                 project: labels.get(COMPOSE_PROJECT_LABEL).cloned().unwrap_or_default(),
                 labels,
+                details: Some(details(container)?),
             };
             truth.alive.insert(join(namespace, &task.id), alive);
         }
     }
     Ok(truth)
+}
+
+fn details(container: &Container) -> Result<Details> {
+    let image = Some(container.image.clone()).filter(|image| !image.is_empty());
+    let created_at = container.created_at.map(SystemTime::try_from).transpose()?;
+    Ok(Details { image: image.map(|image| (image, None)), created_at, ..Details::default() })
 }
 
 /// The tasks of a namespace, alive or not.

@@ -65,6 +65,7 @@ async fn sandbox(driver: &Driver, id: &str, metadata: &PodSandboxMetadata) -> Re
         started_at: moment(found.status.created_at),
         labels,
         project: String::new(),
+        details: None,
     }))
 }
 
@@ -83,6 +84,7 @@ fn running(
         started_at: moment(status.started_at),
         labels,
         project: String::new(),
+        details: None,
     })
 }
 

@@ -59,6 +59,7 @@ fn understood(id: &str, inspected: ContainerInspectResponse) -> Result<(Option<A
             started_at,
             labels,
             project,
+            details: None,
         }
     });
     Ok((alive, LastLife { started_at, finished_at, exit_code: state.exit_code }))

@@ -1,9 +1,13 @@
-use whalewatcher_core::ErrorKind;
+use whalewatcher_core::{ErrorKind, Health, Image};
 
 use super::*;
 
-fn decode_bytes(line: &[u8]) -> Result<Option<EngineEvent>, EngineError> {
+fn decode_whole(line: &[u8]) -> Result<Option<Decoded>, EngineError> {
     decode(&Line::Whole(line.to_vec().into()), UNIX_EPOCH + AT + Duration::from_secs(1), false)
+}
+
+fn decode_bytes(line: &[u8]) -> Result<Option<EngineEvent>, EngineError> {
+    decode_whole(line).map(|decoded| decoded.map(|decoded| decoded.event))
 }
 
 fn decoded(line: &str) -> Option<EngineEvent> {
@@ -34,7 +38,7 @@ fn a_start_has_a_preview_with_name_and_labels() {
     };
     assert_eq!((id, at), (a(), Some(UNIX_EPOCH + AT)));
     assert_eq!(preview.to_string(), "container 'web'/a from project 'shop' with PID 0");
-    assert_eq!(preview.labels().len(), 2);
+    assert_eq!((preview.labels().len(), preview.image()), (2, Some(&Image::new("busybox"))));
     let Some(EngineEvent::Started { preview, .. }) = decoded(&event("start", r#"{"name":"/web"}"#)) else {
         panic!("a start")
     };
@@ -65,6 +69,7 @@ fn each_action_is_its_event() {
         decoded(&event("restore", "{}")),
         Some(EngineEvent::Started { id: a(), at, pid: None, preview: None })
     );
+    assert_eq!(decoded(&event("oom", "{}")), Some(EngineEvent::OomKilled { id: a(), at }));
     for action in ["rename", "update", "destroy", "remove", "checkpoint", "update: more"] {
         assert_eq!(decoded(&event(action, "{}")), Some(EngineEvent::Changed { id: a(), at }), "{action}");
     }
@@ -76,17 +81,68 @@ fn each_action_is_its_event() {
         "restart",
         "resize",
         "top",
-        "oom",
+        "connect",
+        "disconnect",
         "exec_create: /bin/sh -c true",
         "exec_start: die",
         "exec_die",
-        "health_status: healthy",
+        "health_status: running",
+        "health_status: ",
         "cleanup",
         "init",
         "abduct",
         "",
     ] {
         assert_eq!(decoded(&event(action, "{}")), None, "{action}");
+    }
+}
+
+#[test]
+fn health_is_decoded_from_docker_and_podman() {
+    let at = Some(UNIX_EPOCH + AT);
+    let podman = |more: &str| {
+        format!(r#"{{{more},"Type":"container","Action":"health_status","Actor":{{"ID":"a"}}}}"#)
+    };
+    for (line, at, health) in [
+        (event("health_status: starting", "{}"), at, Health::Starting),
+        (event("health_status: healthy", "{}"), at, Health::Healthy),
+        (event("health_status: unhealthy", "{}"), at, Health::Unhealthy),
+        (podman(r#""HealthStatus":"healthy""#), None, Health::Healthy),
+    ] {
+        let expected = Decoded::from(EngineEvent::Health { id: a(), at, health });
+        assert_eq!(decode_whole(line.as_bytes()).unwrap(), Some(expected), "{line}");
+    }
+    assert_eq!(decoded(&podman(r#""HealthStatus":"odd""#)), None);
+    // That of podman 4.3, which comes before the result of the probe.
+    let expected = Decoded { event: EngineEvent::Changed { id: a(), at }, may_wait: true };
+    assert_eq!(decode_whole(event("health_status", "{}").as_bytes()).unwrap(), Some(expected));
+}
+
+#[test]
+fn a_change_of_networks_is_one_of_the_container() {
+    let network = |action: &str, id: &str, attributes: &str| {
+        format!(
+            r#"{{"Type":"network","Action":"{action}","Actor":{{"ID":"{id}","Attributes":{attributes}}},"time":7}}"#
+        )
+    };
+    let event = EngineEvent::Changed { id: a(), at: Some(UNIX_EPOCH + Duration::from_secs(7)) };
+    for (line, may_wait) in [
+        (network("connect", "c0ffee", r#"{"container":"a","name":"shop","type":"bridge"}"#), false),
+        (network("disconnect", "c0ffee", r#"{"container":"a","name":"shop"}"#), true),
+        // podman's.
+        (network("connect", "a", r#"{"name":"shop"}"#), false),
+    ] {
+        let expected = Decoded { event: event.clone(), may_wait };
+        assert_eq!(decode_whole(line.as_bytes()).unwrap(), Some(expected), "{line}");
+    }
+    for action in ["create", "destroy", "remove", "update", "start", "die"] {
+        assert_eq!(decoded(&network(action, "c0ffee", r#"{"container":"a"}"#)), None, "{action}");
+    }
+    assert_eq!(decoded(&network("connect", "c0ffee", r#"{"container":"a/b"}"#)), None);
+    for malformed in ["7", r#"{"container":7}"#, r#"{"container":{}}"#] {
+        let line = network("connect", "c0ffee", malformed);
+        assert_eq!(decode_bytes(line.as_bytes()).unwrap_err().kind(), ErrorKind::Malformed, "{line}");
+        assert_eq!(decoded(&network("create", "c0ffee", malformed)), None);
     }
 }
 
@@ -171,7 +227,10 @@ fn a_malformed_event_that_names_its_container_is_a_hint() {
 fn the_beginning_of_an_event_that_is_too_large_is_a_hint() {
     let limit = 1000;
     let long = event("die", &format!(r#"{{"huge":"{}"}}"#, "x".repeat(limit)));
-    let truncated = |line: &str| decode(&Line::Truncated(line[..limit].to_owned().into()), UNIX_EPOCH, true);
+    let truncated = |line: &str| {
+        let decoded = decode(&Line::Truncated(line[..limit].to_owned().into()), UNIX_EPOCH, true);
+        decoded.map(|decoded| decoded.map(|decoded| decoded.event))
+    };
     assert_eq!(truncated(&long).unwrap(), Some(hint()));
     assert_eq!(truncated(&long.replace("container", "network")).unwrap(), None);
     let error = truncated(&"x".repeat(limit)).unwrap_err();

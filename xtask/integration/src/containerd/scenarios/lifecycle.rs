@@ -6,9 +6,11 @@ use super::super::fixture::ContainerdFixture;
 use super::super::truth::tasks;
 use crate::fixture::Fixture as _;
 use crate::recorder::Reader;
+use whalewatcher_core::EventKind;
 use whalewatcher_drivers::containerd::Plan;
 
 const SIGKILL: u32 = 9;
+const SIGTERM: u32 = 15;
 
 pub(super) async fn each_transition_is_reported_once(fixture: &ContainerdFixture) -> Result<()> {
     let driver = fixture.driver().await?;
@@ -76,6 +78,37 @@ pub(super) async fn containers_of_ctr_are_reported(fixture: &ContainerdFixture) 
     fixture.check(&watched).await?;
     ensure!(reported.rest().is_empty(), "there was more: {:?}", reported.rest());
     Ok(())
+}
+
+pub(super) async fn an_oom_kill_marks_the_exit(fixture: &ContainerdFixture) -> Result<()> {
+    let driver = fixture.driver().await?;
+    let watched = fixture.watch().await?;
+    let mut reported = Reader::new(watched.recorder());
+    let eats = "x=x; while :; do x=$x$x; done";
+    let script = format!("trap '{eats}' TERM; sleep 1000000 & : > /dev/ready; wait");
+    // The initial process is killed, or one beside it: then the life goes on.
+    for (key, is_initial) in [("shop/hungry", true), ("shop/hungry-guest", false)] {
+        let plan = Plan::of(key).made_of("localhost/hungry:1").with_memory(16 << 20).running(&script);
+        driver.run(&plan).await?;
+        reported.expect(&format!("started {key}")).await?;
+        driver.exec(key, "until-ready", "until [ -e /dev/ready ]; do :; done").await?;
+        if is_initial {
+            driver.kill(key, SIGTERM).await?;
+        } else {
+            let code = driver.exec(key, "eats", eats).await?;
+            ensure!(code == 137, "it was not killed: {code}");
+            fixture.check(&watched).await?;
+            driver.kill(key, SIGKILL).await?;
+        }
+        reported.expect(&format!("exited {key} 137")).await?;
+        let record = watched.recorder().record().clone();
+        let exit = record.events.iter().rev().find_map(|event| match &event.kind {
+            EventKind::Exited { container, .. } => Some(container.clone()),
+            _ => None,
+        });
+        ensure!(exit.as_ref().is_some_and(|exit| exit.oom_killed()), "not marked: {exit:?}");
+    }
+    fixture.check(&watched).await
 }
 
 pub(super) async fn a_reused_id_is_exited_and_started(fixture: &ContainerdFixture) -> Result<()> {
