@@ -18,7 +18,6 @@ pub mod leftovers;
 mod metrics;
 mod mirrors;
 mod mounts;
-mod owner;
 mod packages;
 mod podman;
 mod private;

@@ -8,6 +8,7 @@
 pub mod cache;
 pub mod engines;
 pub mod interrupt;
+pub mod output;
 
 /// The exit code of `whalewatcher-integration` when its engine cannot be found or started on this host. It is 0 when
 /// all scenarios passed, and 1 when one failed.

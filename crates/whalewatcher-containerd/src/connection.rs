@@ -76,6 +76,10 @@ impl EngineConnection for Connection {
         split(id).0
     }
 
+    fn packs(&self) -> bool {
+        self.session.packer().is_some()
+    }
+
     async fn inspect(&self, id: &ContainerId) -> Result<Option<Container>, EngineError> {
         inspect(&self.session, id).await
     }

@@ -11,7 +11,8 @@ use whalewatcher_core::{Container, ContainerId, Image, Labels};
 
 use crate::nerdctl;
 
-/// containerd's data about a live container, for packers of rucksacks.
+/// containerd's data about a container, for packers of rucksacks: one that is alive or, with a PID of 0, whose life ended before
+/// it was inspected and whose task still exists.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Details<'a> {
@@ -48,7 +49,7 @@ pub(crate) fn state(task: &Process) -> State {
     }
 }
 
-/// Returns a live container.
+/// Returns a container with its rucksack.
 pub(crate) fn alive(
     namespace: &str,
     record: Record,

@@ -4,6 +4,7 @@ use tonic::{Code, Response, Status};
 use whalewatcher_adapter::containerd::{ENGINE, split, within};
 use whalewatcher_api::containerd::services::containers::v1::GetContainerRequest;
 use whalewatcher_api::containerd::services::tasks::v1::GetRequest;
+use whalewatcher_api::containerd::v1::types::Process;
 use whalewatcher_core::{Container, ContainerId, EngineError, ErrorKind};
 
 use crate::container::{self, State, state};
@@ -31,7 +32,11 @@ pub(crate) async fn inspect(session: &Session, id: &ContainerId) -> Result<Optio
             session.note(&container)?;
             Ok(Some(container))
         }
-        State::NotAlive => Ok(Some(container::named(namespace, record, 0))),
+        State::NotAlive => {
+            // As long as the task exists, a packer can be called for a life that ended before it was inspected.
+            let task = Process { pid: 0, ..task };
+            Ok(Some(container::alive(namespace, record, &task, false, session.packer())))
+        }
         State::Unknown => {
             let message = format!("{TASK}: containerd reports no state of the task, or no PID");
             Err(EngineError::new(ErrorKind::Failed, message))

@@ -53,6 +53,10 @@ impl EngineConnection for Connection {
         list(&self.session).await
     }
 
+    fn packs(&self) -> bool {
+        self.session.packer().is_some()
+    }
+
     async fn inspect(&self, id: &ContainerId) -> Result<Option<Container>, EngineError> {
         inspect(&self.session, id).await
     }

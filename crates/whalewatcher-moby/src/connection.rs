@@ -117,6 +117,10 @@ impl EngineConnection for Connection {
         probe::newest_event(&self.session, &self.start, since).await
     }
 
+    fn packs(&self) -> bool {
+        self.packer.is_some()
+    }
+
     async fn inspect(&self, id: &ContainerId) -> Result<Option<Container>, EngineError> {
         let guard = self.lives.begin_inspection(id);
         let container = inspect(&self.session, id, self.packer.as_ref()).await?;

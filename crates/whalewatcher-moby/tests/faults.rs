@@ -118,9 +118,7 @@ async fn any_answer_may_end_early() {
 
 #[tokio::test]
 async fn any_answer_may_be_malformed() {
-    let of =
-        |after| format!("corrupt after={after} count=5 one-in=1 high=true seed={after}").parse().unwrap();
-    recovers_wherever(of).await;
+    recovers_wherever(|after| Fault::corrupt(after, 5, after)).await;
 }
 
 #[tokio::test]

@@ -210,6 +210,62 @@ impl<S: Subject, C: EngineClient> Stage<S, C> {
     }
 }
 
+#[cfg(feature = "docker")]
+impl Subject for crate::docker::Server {
+    fn endpoint(&self) -> String {
+        self.endpoint()
+    }
+
+    fn alive(&self) -> Vec<Known> {
+        let known = |alive: crate::docker::Alive| Known {
+            id: alive.id,
+            name: alive.name,
+            pid: alive.pid,
+            paused: alive.paused,
+        };
+        self.truth().into_iter().map(known).collect()
+    }
+}
+
+#[cfg(feature = "containerd")]
+impl Subject for crate::containerd::Server {
+    fn endpoint(&self) -> String {
+        self.endpoint()
+    }
+
+    fn alive(&self) -> Vec<Known> {
+        let known = |alive: crate::containerd::Alive| Known {
+            id: alive.key,
+            name: alive.name,
+            pid: alive.pid,
+            paused: alive.paused,
+        };
+        self.truth().into_iter().map(known).collect()
+    }
+}
+
+#[cfg(feature = "cri")]
+impl Subject for crate::cri::Server {
+    fn endpoint(&self) -> String {
+        self.endpoint()
+    }
+
+    fn alive(&self) -> Vec<Known> {
+        let known = |alive: crate::cri::Alive| Known {
+            id: alive.id,
+            name: alive.name,
+            pid: alive.pid,
+            paused: false,
+        };
+        self.truth().into_iter().map(known).collect()
+    }
+
+    /// Each ID has one life.
+    fn life(id: &str, _: u32) -> Option<String> {
+        Some(id.to_owned())
+    }
+}
+
 /// Connections that end after a number of bytes, a few times.
 pub fn cuts() -> impl Iterator<Item = Fault> {
     let bytes = [0, 1, 9, 30, 100, 300, 1_000, 3_000, 10_000];

@@ -6,6 +6,8 @@
 mod clock;
 #[cfg(feature = "containerd")]
 pub mod containerd;
+#[cfg(any(feature = "containerd", feature = "docker", feature = "proxy"))]
+mod counting;
 #[cfg(feature = "cri")]
 pub mod cri;
 #[cfg(feature = "docker")]
@@ -14,12 +16,16 @@ pub mod docker;
 pub mod dropping;
 #[cfg(feature = "containerd")]
 pub mod endless;
+#[cfg(any(feature = "containerd", feature = "docker"))]
+mod error;
 #[cfg(feature = "proxy")]
 pub mod faulty;
 #[cfg(any(feature = "containerd", feature = "docker"))]
 mod gate;
 #[cfg(feature = "containerd")]
 mod grpc;
+#[cfg(any(feature = "containerd", feature = "docker"))]
+mod hooks;
 #[cfg(feature = "proxy")]
 pub mod proxy;
 pub mod watched;

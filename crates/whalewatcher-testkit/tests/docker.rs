@@ -125,7 +125,7 @@ async fn lives_are_reported_in_dockers_order_and_selected_by_filters() {
         assert_eq!(past(&server, &since, filters).await.join(", "), expected, "{filters:?}");
     }
     assert!(server.truth().is_empty());
-    assert!(matches!(server.start("rm"), Err(Error::NoSuchContainer(_))));
+    assert!(matches!(server.start("rm"), Err(Error::NotFound(_))));
 }
 
 #[tokio::test]

@@ -1,8 +1,7 @@
-//! Prints image, ports and log file of the live containers of the engine that the environment names. The watcher keeps none of
-//! these; a rucksack, made from the engine's inspection, does.
+//! Prints image, ports, log file and memory limit of the live containers of the engine that the environment names. A container has
+//! its image and ports anyway; what else an application needs, it packs into a rucksack, from the engine's inspection.
 #![allow(clippy::print_stdout, reason = "the example prints")]
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -12,29 +11,15 @@ use whalewatcher::moby;
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Rucksack {
-    config: Config,
     log_path: Option<String>,
-    network_settings: Option<Network>,
+    host_config: HostConfig,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Config {
-    image: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Network {
-    /// By port and protocol, such as `80/tcp`; `null` for ports that are not published.
-    ports: Option<BTreeMap<String, Option<Vec<Published>>>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Published {
-    host_ip: String,
-    host_port: String,
+struct HostConfig {
+    /// In bytes; 0 for none.
+    memory: Option<u64>,
 }
 
 #[tokio::main]
@@ -50,15 +35,16 @@ async fn main() -> anyhow::Result<()> {
     let docker = whalewatcher::watch(docker.build()?);
     docker.ready().await?;
     for container in docker.portfolio().containers() {
-        let Some(rucksack) = container.rucksack::<Rucksack>() else { continue };
-        println!("{} of image {}", container.name(), rucksack.config.image);
-        let ports = rucksack.network_settings.as_ref().and_then(|network| network.ports.as_ref());
-        for (port, published) in ports.into_iter().flatten() {
-            for Published { host_ip, host_port } in published.iter().flatten() {
-                println!("  {port} is port {host_port} of {host_ip}");
-            }
+        let image = container.image().map_or("unknown", |image| image.name());
+        println!("{} of image {image}", container.name());
+        container.ports().iter().for_each(|port| println!("  port {port}"));
+        let Some(Rucksack { log_path, host_config }) = container.rucksack() else { continue };
+        println!("  logs to {}", log_path.as_deref().unwrap_or("no file"));
+        if let Some(bytes) = host_config.memory.filter(|bytes| *bytes > 0) {
+            println!("  may use {bytes} bytes of memory");
         }
-        println!("  logs to {}", rucksack.log_path.as_deref().unwrap_or("no file"));
+        // Each inspection packs again: after a change, after a reconnect, and when it is asked for. The next snapshot has it.
+        docker.refresh(container.id());
     }
     docker.close().await;
     Ok(())

@@ -63,7 +63,7 @@ impl Cost {
 }
 
 /// Measures lives that are not watched and lives that are, in turn.
-pub(crate) fn run<D: Driver>(bench: &'static str, effort: &Effort) -> Result<Vec<Figure>> {
+pub(crate) fn run<D: Driver>(bench: &str, effort: &Effort) -> Result<Vec<Figure>> {
     real::measured(async |engine, driver: &D| {
         driver.populate(0..POPULATION).await?;
         let is_docker = D::KIND == EngineKind::Docker;
@@ -98,7 +98,7 @@ pub(crate) fn run<D: Driver>(bench: &'static str, effort: &Effort) -> Result<Vec
     })
 }
 
-fn figures(bench: &'static str, lives: usize, rounds: &[(Cost, Cost)]) -> Vec<Figure> {
+fn figures(bench: &str, lives: usize, rounds: &[(Cost, Cost)]) -> Vec<Figure> {
     let all = format!("{} lives", rounds.len() * lives);
     let sample = |of: &dyn Fn(&(Cost, Cost)) -> f64| Sample::of(rounds.iter().map(of).collect());
     let number = lives as f64;

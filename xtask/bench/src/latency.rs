@@ -37,7 +37,7 @@ struct Lags {
     floor: Vec<f64>,
 }
 
-pub(crate) fn docker(effort: &Effort) -> Result<Vec<Figure>> {
+pub(crate) fn docker(_: &str, effort: &Effort) -> Result<Vec<Figure>> {
     real::measured(async |engine, driver: &Driver| {
         let ids = driver.populate(0..CONTAINERS).await?;
         let watching = watch(Client::new(engine.endpoint())?);

@@ -10,6 +10,7 @@ mod engine;
 mod harm;
 mod latency;
 mod machine;
+mod owner;
 mod process;
 mod reading;
 mod ready;
@@ -18,6 +19,7 @@ mod rest;
 mod scale;
 mod writing;
 
+use std::env;
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -28,7 +30,7 @@ use clap::Parser;
 use serde_json::json;
 use whalewatcher_bench::figure::table;
 
-use bench::{ALL, Effort, chosen};
+use bench::{ALL, Effort, LONG, chosen};
 use machine::Machine;
 
 /// Figures, each next to the least that the engine or the machine makes anyone pay
@@ -44,7 +46,7 @@ struct Arguments {
     /// How many times to measure each thing, in turn with what it is compared with
     #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
-    /// Where to write the figures as JSON
+    /// Where to write the figures as JSON [default: bench.json in the target folder]
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Be the process that watches this endpoint and does nothing else
@@ -70,9 +72,9 @@ fn run(arguments: &Arguments) -> Result<()> {
         return rest::only_watch(endpoint);
     }
     if arguments.list {
-        for bench in ALL {
-            let long = if bench.long { " (only with --large, or when it is named)" } else { "" };
-            println!("{:<17} {}{long}", bench.name, bench.about);
+        for (name, about, _) in ALL {
+            let long = if *name == LONG { " (only with --large, or when it is named)" } else { "" };
+            println!("{name:<17} {about}{long}");
         }
         return Ok(());
     }
@@ -81,15 +83,17 @@ fn run(arguments: &Arguments) -> Result<()> {
     let effort = Effort { rounds: usize::from(arguments.rounds), large: arguments.large };
     let mut machine = Machine::here();
     let mut figures = Vec::new();
-    for bench in benches {
-        eprintln!("{}: {}", bench.name, bench.about);
-        figures.extend((bench.run)(&effort).with_context(|| format!("{} cannot be measured", bench.name))?);
+    for (name, about, run) in benches {
+        eprintln!("{name}: {about}");
+        figures.extend(run(name, &effort).with_context(|| format!("{name} cannot be measured"))?);
     }
     machine.note_end();
     println!("{}\n\n{}", machine.describe(), table(&figures));
     let aims = || figures.iter().filter_map(|figure| figure.met);
     println!("{} of {} aims are met", aims().filter(|met| *met).count(), aims().count());
-    if let Some(file) = &arguments.json {
+    let target = env::var_os("WHALEWATCHER_TARGET").map(PathBuf::from);
+    let file = arguments.json.clone().or_else(|| Some(target?.join("bench.json")));
+    if let Some(file) = &file {
         let now = jiff::Timestamp::try_from(SystemTime::now()).context("the clock is wrong")?;
         let all = json!({ "time": now.to_string(), "machine": machine, "effort": {
             "rounds": effort.rounds, "large": effort.large,

@@ -32,7 +32,7 @@ const WALKED: usize = 500_000;
 const CHANGES: u32 = 1000;
 const READERS: usize = 2;
 
-pub(crate) fn run(effort: &Effort) -> Result<Vec<Figure>> {
+pub(crate) fn run(_: &str, effort: &Effort) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
     for size in SIZES {
         figures.extend(alone(size, effort.rounds)?);

@@ -24,7 +24,7 @@ fn sizes(effort: &Effort) -> impl Iterator<Item = usize> {
 }
 
 /// Measures dockerd, next to a minimal client that sends the same list and inspections and discards the answers.
-pub(crate) fn docker(effort: &Effort) -> Result<Vec<Figure>> {
+pub(crate) fn docker(_: &str, effort: &Effort) -> Result<Vec<Figure>> {
     real::measured(async |engine, driver: &docker::Driver| {
         let (endpoint, socket) = (&engine.endpoint(), &engine.socket().display().to_string());
         let mut ids = Vec::new();
@@ -50,7 +50,7 @@ pub(crate) fn docker(effort: &Effort) -> Result<Vec<Figure>> {
 }
 
 /// Measures an engine without a floor; of CRI, sandboxes count as containers.
-pub(crate) fn without_floor<D: Driver>(bench: &'static str, effort: &Effort) -> Result<Vec<Figure>> {
+pub(crate) fn without_floor<D: Driver>(bench: &str, effort: &Effort) -> Result<Vec<Figure>> {
     real::measured(async |engine, driver: &D| {
         let mut running = 0;
         let mut figures = Vec::new();

@@ -35,7 +35,7 @@ const START_LIMIT: Duration = Duration::from_secs(120);
 /// The event stream, and whatever is asked.
 const CONNECTIONS: usize = 2;
 
-pub(crate) fn run(effort: &Effort) -> Result<Vec<Figure>> {
+pub(crate) fn run(_: &str, effort: &Effort) -> Result<Vec<Figure>> {
     let span = SPAN[usize::from(effort.large)];
     real::measured(async |engine, driver: &Driver| {
         driver.populate(0..CONTAINERS).await?;

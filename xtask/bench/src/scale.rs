@@ -12,7 +12,7 @@ use crate::bench::Effort;
 
 const SIZES: [usize; 2] = [10_000, 100_000];
 
-pub(crate) fn run(effort: &Effort) -> Result<Vec<Figure>> {
+pub(crate) fn run(_: &str, effort: &Effort) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
     for size in SIZES {
         figures.extend(of(size, effort)?);

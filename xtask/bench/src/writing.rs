@@ -47,7 +47,7 @@ impl Way {
     }
 }
 
-pub(crate) fn run(effort: &Effort) -> Result<Vec<Figure>> {
+pub(crate) fn run(_: &str, effort: &Effort) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
     for (way, subscribers) in [
         (Way::Volleys(1000), 1),

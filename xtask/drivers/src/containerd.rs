@@ -13,7 +13,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use prost_types::FieldMask;
 use tokio::time::timeout;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Request, Status};
+use tonic::{Code, Request, Response, Status};
 use whalewatcher_core::COMPOSE_PROJECT_LABEL;
 use xtask::engines::{PrivateEngine, TEST_COMMAND};
 
@@ -143,12 +143,19 @@ fn unless_missing<T>(result: Result<T, Status>) -> Result<(), Status> {
     }
 }
 
+/// The message of an answer, or what could not be done.
+async fn done<T>(
+    answer: impl Future<Output = Result<Response<T>, Status>>,
+    what: impl FnOnce() -> String,
+) -> Result<T> {
+    Ok(answer.await.with_context(what)?.into_inner())
+}
+
 impl Driver {
     /// Connects when something is asked for.
     pub fn new(containerd: &PrivateEngine) -> Result<Driver> {
-        let endpoint = format!("unix://{}", containerd.socket().display());
         Ok(Driver {
-            channel: Endpoint::from_shared(endpoint).context("no endpoint")?.connect_lazy(),
+            channel: Endpoint::from_shared(containerd.endpoint()).context("no endpoint")?.connect_lazy(),
             root: containerd.root_file_system(),
             runc_root: containerd.runc_root(),
             cgroup: containerd.cgroup(),
@@ -179,26 +186,24 @@ impl Driver {
             spec: Some(spec::spec(&plan.command, &self.root, &cgroup, plan.memory, plan.spec_size)),
             ..Container::default()
         };
-        let request = CreateContainerRequest { container: Some(container) };
-        let created = self.containers().create(within(namespace, request)?).await;
-        created.with_context(|| format!("cannot make {}", plan.key))?;
-        Ok(())
+        let request = within(namespace, CreateContainerRequest { container: Some(container) })?;
+        done(self.containers().create(request), || format!("cannot make {}", plan.key)).await.map(drop)
     }
 
     /// Makes a task that is not started yet, and returns its PID.
     pub async fn create_task(&self, key: &str) -> Result<u32> {
         let (namespace, id) = split(key);
         let request = CreateTaskRequest { container_id: id.to_owned(), ..CreateTaskRequest::default() };
-        let created = self.tasks().create(within(namespace, request)?).await;
-        Ok(created.with_context(|| format!("cannot make a task of {key}"))?.into_inner().pid)
+        let request = within(namespace, request)?;
+        Ok(done(self.tasks().create(request), || format!("cannot make a task of {key}")).await?.pid)
     }
 
     /// Starts a task that was made, and returns its PID.
     pub async fn start_task(&self, key: &str) -> Result<u32> {
         let (namespace, id) = split(key);
-        let request = StartRequest { container_id: id.to_owned(), exec_id: String::new() };
-        let started = self.tasks().start(within(namespace, request)?).await;
-        Ok(started.with_context(|| format!("cannot start {key}"))?.into_inner().pid)
+        let request =
+            within(namespace, StartRequest { container_id: id.to_owned(), exec_id: String::new() })?;
+        Ok(done(self.tasks().start(request), || format!("cannot start {key}")).await?.pid)
     }
 
     /// Makes a task and starts it.
@@ -229,8 +234,7 @@ impl Driver {
     async fn wait(&self, namespace: &str, id: &str, exec: &str) -> Result<Result<u32, Status>> {
         let request = WaitRequest { container_id: id.to_owned(), exec_id: exec.to_owned() };
         let request = within(namespace, request)?;
-        let mut tasks = self.tasks();
-        let ended = timeout(END_LIMIT, tasks.wait(request)).await;
+        let ended = timeout(END_LIMIT, self.tasks().wait(request)).await;
         let ended =
             ended.with_context(|| EngineFailure(format!("the end of {id} {exec} is never reported")))?;
         Ok(ended.map(|ended| ended.into_inner().exit_status))
@@ -240,88 +244,64 @@ impl Driver {
     pub async fn kill(&self, key: &str, signal: u32) -> Result<()> {
         let (namespace, id) = split(key);
         let request = KillRequest { container_id: id.to_owned(), signal, ..KillRequest::default() };
-        let killed = self.tasks().kill(within(namespace, request)?).await;
-        killed.with_context(|| format!("cannot kill {key}"))?;
-        Ok(())
+        done(self.tasks().kill(within(namespace, request)?), || format!("cannot kill {key}")).await
     }
 
     /// Freezes it.
     pub async fn pause(&self, key: &str) -> Result<()> {
         let (namespace, id) = split(key);
-        let request = PauseTaskRequest { container_id: id.to_owned() };
-        self.tasks()
-            .pause(within(namespace, request)?)
-            .await
-            .with_context(|| format!("cannot pause {key}"))?;
-        Ok(())
+        let request = within(namespace, PauseTaskRequest { container_id: id.to_owned() })?;
+        done(self.tasks().pause(request), || format!("cannot pause {key}")).await
     }
 
     /// Lets it run on.
     pub async fn resume(&self, key: &str) -> Result<()> {
         let (namespace, id) = split(key);
-        let request = ResumeTaskRequest { container_id: id.to_owned() };
-        self.tasks()
-            .resume(within(namespace, request)?)
-            .await
-            .with_context(|| format!("cannot resume {key}"))?;
-        Ok(())
+        let request = within(namespace, ResumeTaskRequest { container_id: id.to_owned() })?;
+        done(self.tasks().resume(request), || format!("cannot resume {key}")).await
     }
 
     /// Runs a program beside the first one, and waits for its end.
     pub async fn exec(&self, key: &str, exec: &str, script: &str) -> Result<u32> {
         let (namespace, id) = split(key);
         let (container_id, exec_id) = (id.to_owned(), exec.to_owned());
-        let command = ["/bin/sh", "-c", script].map(str::to_owned);
         let mut tasks = self.tasks();
         let request = ExecProcessRequest {
             container_id: container_id.clone(),
             exec_id: exec_id.clone(),
-            spec: Some(spec::exec(&command)),
+            spec: Some(spec::exec(&["/bin/sh", "-c", script].map(str::to_owned))),
             ..ExecProcessRequest::default()
         };
-        tasks
-            .exec(within(namespace, request)?)
-            .await
-            .with_context(|| format!("cannot add {exec} to {key}"))?;
+        done(tasks.exec(within(namespace, request)?), || format!("cannot add {exec} to {key}")).await?;
         let request = StartRequest { container_id: container_id.clone(), exec_id: exec_id.clone() };
-        tasks.start(within(namespace, request)?).await.with_context(|| format!("cannot start {exec}"))?;
+        done(tasks.start(within(namespace, request)?), || format!("cannot start {exec}")).await?;
         let ended = self.wait(namespace, id, exec).await?;
         let code = ended.with_context(|| format!("cannot await the end of {exec}"))?;
-        let request = DeleteProcessRequest { container_id, exec_id };
-        tasks
-            .delete_process(within(namespace, request)?)
-            .await
-            .with_context(|| format!("cannot delete {exec}"))?;
+        let request = within(namespace, DeleteProcessRequest { container_id, exec_id })?;
+        done(tasks.delete_process(request), || format!("cannot delete {exec}")).await?;
         Ok(code)
     }
 
     /// Deletes a task that has ended.
     pub async fn delete_task(&self, key: &str) -> Result<()> {
         let (namespace, id) = split(key);
-        let request = DeleteTaskRequest { container_id: id.to_owned() };
-        let deleted = self.tasks().delete(within(namespace, request)?).await;
-        deleted.with_context(|| format!("cannot delete the task of {key}"))?;
-        Ok(())
+        let request = within(namespace, DeleteTaskRequest { container_id: id.to_owned() })?;
+        done(self.tasks().delete(request), || format!("cannot delete the task of {key}")).await.map(drop)
     }
 
     /// Removes a container, whatever state it is in.
     pub async fn remove(&self, key: &str) -> Result<()> {
         let (namespace, id) = split(key);
-        let container_id = id.to_owned();
-        let mut tasks = self.tasks();
-        let request = ResumeTaskRequest { container_id: container_id.clone() };
         // Most are not paused, which is an error.
-        let _ = tasks.resume(within(namespace, request)?).await;
-        let request =
-            KillRequest { container_id: container_id.clone(), signal: SIGKILL, ..KillRequest::default() };
-        if tasks.kill(within(namespace, request)?).await.is_ok() {
+        let _ = self.resume(key).await;
+        if self.kill(key, SIGKILL).await.is_ok() {
             // If no exit is reported, deleting shows whether it is there.
             if let Ok(ended) = self.wait(namespace, id, "").await {
                 unless_missing(ended)?;
             }
         }
-        let request = DeleteTaskRequest { container_id };
-        unless_missing(tasks.delete(within(namespace, request)?).await)
+        let request = within(namespace, DeleteTaskRequest { container_id: id.to_owned() })?;
+        unless_missing(self.tasks().delete(request).await)
             .with_context(|| format!("cannot delete the task of {key}"))?;
         self.delete(key).await
     }
@@ -329,8 +309,8 @@ impl Driver {
     /// Deletes a container, without looking whether it has a task.
     pub async fn delete(&self, key: &str) -> Result<()> {
         let (namespace, id) = split(key);
-        let request = DeleteContainerRequest { id: id.to_owned() };
-        unless_missing(self.containers().delete(within(namespace, request)?).await)
+        let request = within(namespace, DeleteContainerRequest { id: id.to_owned() })?;
+        unless_missing(self.containers().delete(request).await)
             .with_context(|| format!("cannot delete {key}"))
     }
 
@@ -340,32 +320,32 @@ impl Driver {
         let labels = HashMap::from([(label.to_owned(), value.to_owned())]);
         let container = Container { id: id.to_owned(), labels, ..Container::default() };
         let update_mask = Some(FieldMask { paths: vec![format!("labels.{label}")] });
-        let request = UpdateContainerRequest { container: Some(container), update_mask };
-        let updated = self.containers().update(within(namespace, request)?).await;
-        updated.with_context(|| format!("cannot label {key}"))?;
-        Ok(())
+        let request = within(namespace, UpdateContainerRequest { container: Some(container), update_mask })?;
+        done(self.containers().update(request), || format!("cannot label {key}")).await.map(drop)
     }
 
     /// The containers of a namespace, whether they have tasks or not.
     pub async fn list(&self, namespace: &str) -> Result<Vec<Container>> {
         let request = within(namespace, ListContainersRequest::default())?;
-        let messages = self.containers().list_stream(request).await;
-        let messages = messages.with_context(|| format!("cannot list {namespace}"))?.into_inner();
+        let what = || format!("cannot list {namespace}");
+        let messages = done(self.containers().list_stream(request), what).await?;
         let containers = messages.map_ok(|message| message.container.unwrap_or_default());
-        containers.try_collect().await.with_context(|| format!("cannot list {namespace}"))
+        containers.try_collect().await.with_context(what)
     }
 
     /// The IDs of a namespace's tasks, also of those whose container is gone.
     pub async fn tasks_of(&self, namespace: &str) -> Result<Vec<String>> {
-        let listed = self.tasks().list(within(namespace, ListTasksRequest::default())?).await;
-        let listed = listed.with_context(|| format!("cannot list the tasks of {namespace}"))?;
-        Ok(listed.into_inner().tasks.into_iter().map(|task| task.id).collect())
+        let request = within(namespace, ListTasksRequest::default())?;
+        let what = || format!("cannot list the tasks of {namespace}");
+        let listed = done(self.tasks().list(request), what).await?;
+        Ok(listed.tasks.into_iter().map(|task| task.id).collect())
     }
 
     /// The names of all namespaces.
     pub async fn namespaces(&self) -> Result<Vec<String>> {
         let mut client = NamespacesClient::new(self.channel.clone());
-        let listed = client.list(ListNamespacesRequest::default()).await.context("cannot list namespaces")?;
-        Ok(listed.into_inner().namespaces.into_iter().map(|namespace| namespace.name).collect())
+        let request = ListNamespacesRequest::default();
+        let listed = done(client.list(request), || "cannot list namespaces".to_owned()).await?;
+        Ok(listed.namespaces.into_iter().map(|namespace| namespace.name).collect())
     }
 }

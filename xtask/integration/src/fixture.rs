@@ -40,7 +40,7 @@ pub(crate) trait Fixture: Sized + 'static {
     type Client: EngineClient + 'static;
 
     /// What changes containers, and shares no code with the client.
-    type Driver: Clone;
+    type Driver: Hands;
 
     /// What is done to containers at random.
     type Steps: Steps;
@@ -81,29 +81,9 @@ pub(crate) trait Fixture: Sized + 'static {
     }
 
     /// Runs a container of this name, with this script or until it is stopped, and returns its ID.
-    async fn run(&self, name: &str, script: Option<&str>) -> Result<String>;
-
-    /// Runs a script in a container to its end, and checks its exit code where the driver returns one.
-    async fn exec(&self, id: &str, script: &str, code: i64) -> Result<()>;
-
-    /// Sends SIGTERM to a container's initial process.
-    async fn terminate(&self, id: &str) -> Result<()>;
-
-    /// Sends SIGKILL to a container's initial process.
-    async fn kill(&self, id: &str) -> Result<()>;
-
-    /// Freezes a container, if the engine can.
-    async fn pause(&self, _id: &str) -> Result<()> {
-        Ok(())
+    async fn run(&self, name: &str, script: Option<&str>) -> Result<String> {
+        self.driver().await?.run(name, script).await
     }
-
-    /// Lets a container run on, if the engine can.
-    async fn unpause(&self, _id: &str) -> Result<()> {
-        Ok(())
-    }
-
-    /// Removes a container, whatever state it is in.
-    async fn remove(&self, id: &str) -> Result<()>;
 
     /// Returns the endpoint that clients connect to.
     fn endpoint(&self) -> String {
@@ -219,6 +199,34 @@ pub(crate) trait Fixture: Sized + 'static {
         let of_pods = if self.engine().engine().kind == EngineKind::Cri { " with CRI" } else { "" };
         format!("{} {}{of_pods}", self.engine().engine().kind.daemon(), self.engine().version())
     }
+}
+
+/// What drivers of every engine can do to a container.
+pub(crate) trait Hands: Clone {
+    /// Runs a container of this name, with this script or until it is stopped, and returns its ID.
+    async fn run(&self, name: &str, script: Option<&str>) -> Result<String>;
+
+    /// Runs a script in a container to its end, and checks its exit code where the driver returns one.
+    async fn exec(&self, id: &str, script: &str, code: i64) -> Result<()>;
+
+    /// Sends SIGTERM to a container's initial process.
+    async fn terminate(&self, id: &str) -> Result<()>;
+
+    /// Sends SIGKILL to a container's initial process.
+    async fn kill(&self, id: &str) -> Result<()>;
+
+    /// Freezes a container, if the engine can.
+    async fn pause(&self, _id: &str) -> Result<()> {
+        Ok(())
+    }
+
+    /// Lets a container run on, if the engine can.
+    async fn unpause(&self, _id: &str) -> Result<()> {
+        Ok(())
+    }
+
+    /// Removes a container, whatever state it is in.
+    async fn remove(&self, id: &str) -> Result<()>;
 }
 
 /// An engine, and what the scenarios on it share.

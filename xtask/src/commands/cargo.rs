@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use xtask::cache::Cache;
 use xtask::interrupt;
+use xtask::output::output;
 
 /// A cargo subcommand that cargo does not come with.
 #[derive(Clone, Copy, Debug)]
@@ -145,14 +146,8 @@ pub(crate) fn target_folder() -> Result<PathBuf> {
 
 /// What cargo prints about the packages of the workspace.
 pub(crate) fn metadata<T: DeserializeOwned>() -> Result<T> {
-    let mut metadata = cargo();
-    let output = metadata
-        .args(["metadata", "--format-version", "1", "--no-deps"])
-        .stderr(Stdio::inherit())
-        .output()
-        .context("cannot start cargo")?;
-    ensure!(output.status.success(), "`{}` failed ({})", shown(&metadata), output.status);
-    serde_json::from_slice(&output.stdout).context("cargo prints other metadata")
+    let metadata = output(cargo().args(["metadata", "--format-version", "1", "--no-deps"]))?;
+    serde_json::from_str(&metadata).context("cargo prints other metadata")
 }
 
 /// The top of the workspace that this program was built from.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use clap::{Args, ValueEnum};
+use xtask::output::output;
 
 use super::cargo::{cargo, succeed};
 
@@ -103,10 +104,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
 /// cargo is content with a test that does not exist.
 fn exists(target: Target) -> Result<()> {
-    let output = test(target).arg("--list").output().context("cargo cannot be run")?;
-    let listed = String::from_utf8_lossy(&output.stdout);
+    let listed = output(test(target).arg("--list"))?;
     let name = target.place().name;
-    ensure!(output.status.success() && listed.contains(&format!("{name}: test")), "there is no test {name}");
+    ensure!(listed.contains(&format!("{name}: test")), "there is no test {name}");
     Ok(())
 }
 

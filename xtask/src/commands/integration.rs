@@ -235,28 +235,19 @@ fn in_ci() -> bool {
 mod tests {
     use super::*;
 
-    fn cannot_run(engine: &str, in_ci: bool) -> Outcome {
-        judged(Outcome::CannotRun("why".to_owned()), engine.parse().unwrap(), in_ci)
-    }
-
     #[test]
-    fn only_sid_may_be_missing_in_ci() {
-        assert!(matches!(cannot_run("docker@bookworm", true), Outcome::Failed(_)));
-        assert!(matches!(cannot_run("docker@trixie", true), Outcome::Failed(_)));
-        assert!(matches!(cannot_run("cri@trixie", true), Outcome::Failed(_)));
-        assert!(matches!(cannot_run("docker@sid", true), Outcome::CannotRun(_)));
-        assert!(matches!(cannot_run("cri@sid", true), Outcome::CannotRun(_)));
-    }
-
-    #[test]
-    fn a_person_may_go_without_any_engine() {
-        assert!(matches!(cannot_run("docker@bookworm", false), Outcome::CannotRun(_)));
-    }
-
-    #[test]
-    fn a_failed_scenario_is_a_failure_everywhere() {
-        let failed = || Outcome::Failed("why".to_owned());
-        assert!(matches!(judged(failed(), "docker@sid".parse().unwrap(), true), Outcome::Failed(_)));
-        assert!(matches!(judged(failed(), "docker@sid".parse().unwrap(), false), Outcome::Failed(_)));
+    fn in_ci_only_sid_may_be_missing_and_a_failure_is_one_everywhere() {
+        let missing = |engine: &str, in_ci| {
+            judged(Outcome::CannotRun("why".to_owned()), engine.parse().unwrap(), in_ci)
+        };
+        for engine in ["docker@bookworm", "docker@trixie", "cri@trixie"] {
+            assert!(matches!(missing(engine, true), Outcome::Failed(_)));
+            assert!(matches!(missing(engine, false), Outcome::CannotRun(_)));
+        }
+        for engine in ["docker@sid", "cri@sid"] {
+            assert!(matches!(missing(engine, true), Outcome::CannotRun(_)));
+        }
+        let failed = judged(Outcome::Failed("why".to_owned()), "docker@sid".parse().unwrap(), false);
+        assert!(matches!(failed, Outcome::Failed(_)));
     }
 }

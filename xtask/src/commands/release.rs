@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use cargo_metadata::semver::{Version, VersionReq};
 use cargo_metadata::{DependencyKind, Metadata, Package, Target};
 use clap::Args;
+use xtask::output::output;
 
 use super::cargo::{SEMVER_CHECKS, cargo, metadata, protoc, succeed, workspace};
 
@@ -230,16 +231,6 @@ fn semver(package: &Package, tag: &str) -> Result<()> {
 /// What git prints at the top of the workspace.
 fn git(arguments: &[&str]) -> Result<String> {
     output(Command::new("git").current_dir(workspace()).args(arguments))
-}
-
-fn output(command: &mut Command) -> Result<String> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let done = command.output().with_context(|| format!("cannot start {program}"))?;
-    if !done.status.success() {
-        let reason = String::from_utf8_lossy(&done.stderr);
-        bail!("{program} failed ({}): {}", done.status, reason.trim());
-    }
-    String::from_utf8(done.stdout).with_context(|| format!("{program} printed no text"))
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use super::leftovers;
 use super::private::{Options, PrivateEngine};
 use super::processes::{Pinned, pause};
 use super::test_image::TEST_IMAGE;
+use crate::output::output;
 
 /// What a check found, if nothing was wrong.
 #[derive(Debug)]
@@ -129,18 +130,6 @@ fn images_are_known(engine: &PrivateEngine) -> Result<()> {
         ensure!(Instant::now() < deadline, "the CRI plugin knows only these images: {known}");
         pause(Duration::from_millis(20))?;
     }
-}
-
-/// What a program prints.
-fn output(command: &mut Command) -> Result<String> {
-    let output = command.output().with_context(|| format!("cannot run {command:?}"))?;
-    ensure!(
-        output.status.success(),
-        "{command:?} failed ({}): {}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr).trim()
-    );
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 fn an_interrupted_run_leaves_nothing(installation: &Installation, given: &GivenPrograms) -> Result<()> {

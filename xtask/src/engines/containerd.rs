@@ -16,6 +16,7 @@ use super::installation::Installation;
 use super::metrics;
 use super::private::PrivateEngine;
 use super::test_image::{image_archive, root_file_system};
+use crate::output::output;
 
 /// Plugins that are not used here and would make folders and sockets elsewhere on the host.
 const DISABLED: [&str; 2] = ["io.containerd.internal.v1.opt", "io.containerd.nri.v1.nri"];
@@ -83,10 +84,7 @@ impl PrivateEngine {
         let file = self.folder.join("images.tar");
         fs::write(&file, image_archive(busybox, &cri::IMAGES)?)
             .with_context(|| format!("cannot write {}", file.display()))?;
-        let imported = self.ctr(cri::NAMESPACE)?.args(["images", "import"]).arg(&file).output();
-        let imported = imported.context("cannot run ctr")?;
-        let errors = String::from_utf8_lossy(&imported.stderr);
-        ensure!(imported.status.success(), "ctr cannot import {}: {}", file.display(), errors.trim());
+        output(self.ctr(cri::NAMESPACE)?.args(["images", "import"]).arg(&file))?;
         fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))
     }
 }

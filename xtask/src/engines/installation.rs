@@ -8,11 +8,12 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 
 use super::engine::{Engine, EngineKind, Release};
 use super::packages::Packages;
 use crate::cache::Cache;
+use crate::output::output;
 
 /// Programs to use instead of, or in place of, those of Debian's packages.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -142,16 +143,9 @@ impl Installation {
     ///
     /// When the program does not run on this host.
     pub fn version_of(&self, name: &str) -> Result<String> {
-        let output = self.command(name)?.arg("--version").output();
-        let output = output.with_context(|| format!("cannot run {name} of {}", self.engine))?;
-        ensure!(
-            output.status.success(),
-            "{name} of {} does not run on this host: {}",
-            self.engine,
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
-        version_in(&String::from_utf8_lossy(&output.stdout))
-            .with_context(|| format!("{name} of {} does not report its version", self.engine))
+        let printed = output(self.command(name)?.arg("--version"));
+        let printed = printed.with_context(|| format!("{name} of {} does not run here", self.engine))?;
+        version_in(&printed).with_context(|| format!("{name} of {} does not report its version", self.engine))
     }
 
     /// The version of the engine itself.

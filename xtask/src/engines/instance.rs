@@ -13,7 +13,6 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::engine::Engine;
-use super::owner::{Owner, OwnerState};
 use super::processes::Ownership;
 use super::{cgroups, mounts};
 
@@ -24,6 +23,9 @@ const LONGEST_FOLDER: usize = 67;
 /// How long killed processes may take to be gone, and the kernel to let go of their cgroups.
 pub(crate) const END_LIMIT: Duration = Duration::from_secs(120);
 
+/// How the files of markers end.
+pub(crate) const EXTENSION: &str = "instance";
+
 /// What this process has to clear away before it ends.
 #[derive(Debug)]
 struct Live {
@@ -33,13 +35,13 @@ struct Live {
 
 static LIVE: Mutex<Live> = Mutex::new(Live { ending: false, markers: Vec::new() });
 
-/// One private instance on disk. It is written to a file beside the instance's folder, before there is a folder.
+/// One private instance on disk. It is written to a file beside the instance's folder, before there is a folder. The process
+/// that started it holds a lock on that file, which the kernel releases if the process dies, unless the instance is detached.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Marker {
     engine: String,
     folder: PathBuf,
     cgroup: String,
-    owner: Owner,
     detached: bool,
 }
 
@@ -48,6 +50,7 @@ pub struct Marker {
 pub(crate) struct Instance {
     marker: Marker,
     marker_path: PathBuf,
+    lock: Option<File>,
     kept: bool,
 }
 
@@ -87,10 +90,6 @@ impl Marker {
         Ok(processes.chain(mounts).chain(folders).chain(sockets).collect())
     }
 
-    pub(crate) fn owner_state(&self) -> Result<OwnerState> {
-        self.owner.state()
-    }
-
     pub(crate) fn ownership(&self) -> Ownership {
         Ownership { folder: self.folder.clone(), cgroup: self.cgroup.clone() }
     }
@@ -101,12 +100,18 @@ impl Marker {
             .with_context(|| format!("{} is no marker of an instance", path.display()))
     }
 
-    fn write(&self, path: &Path) -> Result<()> {
+    /// Writes it as a file that is locked for as long as it is open.
+    fn write(&self, path: &Path) -> Result<File> {
         let draft = path.with_extension("draft");
         let text = serde_json::to_vec_pretty(self).context("cannot write a marker as JSON")?;
-        let mut file = File::create(&draft).with_context(|| format!("cannot write {}", draft.display()))?;
-        file.write_all(&text).with_context(|| format!("cannot write {}", draft.display()))?;
-        fs::rename(&draft, path).with_context(|| format!("cannot write {}", path.display()))
+        let write = || {
+            let mut file = File::create(&draft)?;
+            file.lock()?;
+            file.write_all(&text)?;
+            fs::rename(&draft, path)?;
+            std::io::Result::Ok(file)
+        };
+        write().with_context(|| format!("cannot write {}", path.display()))
     }
 
     /// Ends every process of the instance and removes its mounts, cgroups and folders, its marker last: if this is
@@ -168,13 +173,12 @@ impl Instance {
             }
             None => base.clone(),
         };
-        let owner = Owner::this_process()?;
         let mut live = live();
         ensure!(!live.ending, "this process is ending");
         let (kind, release) = (engine.kind.name(), engine.release.name());
         for number in 1..10_000 {
-            let name = format!("{kind}-{release}-{}-{number}", owner.pid);
-            let marker_path = base.join(&name).with_extension("marker");
+            let name = format!("{kind}-{release}-{}-{number}", std::process::id());
+            let marker_path = base.join(&name).with_extension(EXTENSION);
             let folder = parent.join(&name);
             if marker_path.exists() || folder.exists() {
                 continue;
@@ -186,12 +190,11 @@ impl Instance {
                 engine: engine.to_string(),
                 folder: folder.clone(),
                 cgroup: format!("whalewatcher-{name}"),
-                owner,
                 detached: false,
             };
-            marker.write(&marker_path)?;
+            let lock = Some(marker.write(&marker_path)?);
             live.markers.push(marker_path.clone());
-            let instance = Instance { marker, marker_path, kept: false };
+            let instance = Instance { marker, marker_path, lock, kept: false };
             drop(live);
             let made = DirBuilder::new().mode(0o700).create(&folder);
             made.with_context(|| format!("cannot make {}", folder.display()))?;
@@ -215,8 +218,8 @@ impl Instance {
     /// Lets it outlive this process; `engines down` ends it.
     pub(crate) fn detach(&mut self) -> Result<()> {
         self.marker.detached = true;
-        self.marker.write(&self.marker_path)?;
-        self.kept = true;
+        drop(self.marker.write(&self.marker_path)?);
+        (self.kept, self.lock) = (true, None);
         live().markers.retain(|path| *path != self.marker_path);
         Ok(())
     }
@@ -315,14 +318,12 @@ mod tests {
             engine: "docker@sid".to_owned(),
             folder: folder.path().join("instance"),
             cgroup: "whalewatcher-test-of-markers".to_owned(),
-            owner: Owner::this_process().unwrap(),
             detached: true,
         };
         let path = folder.path().join("instance.marker");
-        marker.write(&path).unwrap();
+        drop(marker.write(&path).unwrap());
         let read = Marker::read(&path).unwrap();
         assert_eq!((read.engine(), read.is_detached()), ("docker@sid", true));
-        assert_eq!(read.owner_state().unwrap(), OwnerState::Alive);
     }
 
     #[test]
@@ -332,11 +333,10 @@ mod tests {
             engine: "docker@sid".to_owned(),
             folder: folder.path().join("instance"),
             cgroup: "whalewatcher-test-of-clearing".to_owned(),
-            owner: Owner::this_process().unwrap(),
             detached: false,
         };
         let path = folder.path().join("instance.marker");
-        marker.write(&path).unwrap();
+        drop(marker.write(&path).unwrap());
         fs::create_dir_all(marker.folder().join("data/deep")).unwrap();
         marker.clear(&path).unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);

@@ -6,6 +6,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
+use crate::output::output;
+
 /// What Debian's releases are called.
 const SUITES: &str =
     "bullseye bookworm trixie forky duke sid oldoldstable oldstable stable testing unstable rc-buggy";
@@ -36,10 +38,8 @@ impl Mirror {
             .with_context(|| format!("cannot make {}", lists.display()))?;
         let mut apt = Command::new("apt-get");
         apt.args(["update", "--print-uris", "-o"]).arg(format!("Dir::State::lists={}", lists.display()));
-        let output = apt.output().context("cannot run apt-get: packages can be fetched on Debian only")?;
-        let errors = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "`apt-get update --print-uris` failed: {}", errors.trim());
-        let mirrors = mirrors_in(&String::from_utf8_lossy(&output.stdout));
+        let uris = output(&mut apt).context("packages can be fetched on Debian only")?;
+        let mirrors = mirrors_in(&uris);
         ensure!(
             !mirrors.is_empty(),
             "none of this host's apt sources is Debian's archive: packages can be fetched on Debian only"

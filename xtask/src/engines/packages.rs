@@ -7,11 +7,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Result, anyhow};
 
 use super::engine::{Engine, Release};
 use super::mirrors::{HOST_KEYRING, Mirror};
 use crate::cache::Cache;
+use crate::output::output;
 
 /// Debian's keyring as a package: how an older host comes to trust a newer release.
 pub(super) const KEYRING_PACKAGE: &str = "debian-archive-keyring";
@@ -139,13 +140,13 @@ impl Apt {
     fn update(&self, sources_list: &str) -> Result<()> {
         let path = self.folder.join("sources.list");
         fs::write(&path, sources_list).with_context(|| format!("cannot write {}", path.display()))?;
-        run(self.apt_get().arg("update"))
+        output(self.apt_get().arg("update")).map(drop)
     }
 
     /// The folders of the packages, in the order of their names.
     fn download_and_unpack(&self, packages: &[&str]) -> Result<Vec<PathBuf>> {
         let download = self.folder.join("download");
-        run(self.apt_get().arg("download").args(packages).current_dir(&download))?;
+        output(self.apt_get().arg("download").args(packages).current_dir(&download))?;
         let mut files = Vec::new();
         for entry in fs::read_dir(&download).with_context(|| format!("cannot read {}", download.display()))? {
             files.push(entry?.path());
@@ -155,7 +156,7 @@ impl Apt {
             let file = files.iter().find(|file| package_of(file) == Some(package));
             let file = file.with_context(|| format!("apt-get did not download {package}"))?;
             let folder = self.folder.join("unpacked").join(package);
-            run(Command::new("dpkg-deb").arg("--extract").arg(file).arg(&folder))?;
+            output(Command::new("dpkg-deb").arg("--extract").arg(file).arg(&folder))?;
             unpacked.push(folder);
         }
         Ok(unpacked)
@@ -199,25 +200,6 @@ fn package_of(file: &Path) -> Option<&str> {
     file.file_name()?.to_str()?.split_once('_').map(|(name, _)| name)
 }
 
-/// Runs a program to its end; its output becomes part of the error when it fails.
-fn run(command: &mut Command) -> Result<()> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let output = match command.output() {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            bail!("{program} is not there: packages can be fetched on Debian only")
-        }
-        other => other.with_context(|| format!("cannot run {program}"))?,
-    };
-    ensure!(
-        output.status.success(),
-        "{program} failed ({}):\n{}{}",
-        output.status,
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -243,11 +225,5 @@ mod tests {
         fs::create_dir_all(packages.folder(last_release, last)).unwrap();
         assert!(packages.are_there(engine));
         assert_eq!(packages.fetch(&[engine], false).unwrap(), 0);
-    }
-
-    #[test]
-    fn a_failing_program_is_quoted() {
-        let error = run(Command::new("sh").args(["-c", "echo why >&2; exit 3"])).unwrap_err().to_string();
-        assert!(error.contains("why") && error.contains('3'), "{error}");
     }
 }

@@ -139,11 +139,6 @@ impl Ownership {
     }
 }
 
-/// When a process was started, in clock ticks since the boot: with its PID, this names it for good.
-pub(crate) fn start_time(pid: u32) -> Option<u64> {
-    Some(process_of(pid)?.stat().ok()?.starttime)
-}
-
 fn process_of(pid: u32) -> Option<Process> {
     Process::new(pid.try_into().ok()?).ok()
 }

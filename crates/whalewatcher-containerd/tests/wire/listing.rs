@@ -38,8 +38,8 @@ async fn two_thousand_containers_in_one_namespace_are_listed_one_by_one() {
     let watched = watch(&server).live().await;
     assert_true(&watched, &server);
     let requests = server.stats().requests;
-    assert_eq!((requests.containers_list_stream, requests.containers_list), (1, 0));
-    assert_eq!((requests.containers_get, requests.tasks_get), (0, 0));
+    assert_eq!((requests.of(Method::ContainersListStream), requests.of(Method::ContainersList)), (1, 0));
+    assert_eq!((requests.of(Method::ContainersGet), requests.of(Method::TasksGet)), (0, 0));
 }
 
 #[tokio::test]
@@ -51,7 +51,7 @@ async fn a_server_that_cannot_stream_lists_all_at_once_beyond_16_mib() {
     }
     let watched = watch(&server).live().await;
     assert_true(&watched, &server);
-    assert_eq!(server.stats().requests.containers_list, 1);
+    assert_eq!(server.stats().requests.of(Method::ContainersList), 1);
 }
 
 #[tokio::test]
@@ -66,7 +66,11 @@ async fn only_live_containers_are_requested() {
     let watched = watch(&server).live().await;
     assert_eq!(watched.names(), ["many/c7"]);
     assert_eq!(in_time(asked).await.filters(), ["id==\"c7\""]);
-    assert_eq!(server.stats().requests.containers_list_stream, 1, "a namespace without tasks is not listed");
+    assert_eq!(
+        server.stats().requests.of(Method::ContainersListStream),
+        1,
+        "a namespace without tasks is not listed"
+    );
 }
 
 #[tokio::test]
@@ -84,7 +88,7 @@ async fn a_failed_namespace_hides_no_other_and_is_retried() {
         let hook = server.on_call(treating("bad", method, verdict));
         let mut watched = watch(&server);
         assert_eq!(watched.reported().await, "started good/1");
-        in_time(server.until(|stats| stats.requests.namespaces_list >= 4)).await;
+        in_time(server.until(|stats| stats.requests.of(Method::NamespacesList) >= 4)).await;
         assert!(watched.watching.ready().now_or_never().is_none(), "not all is known");
         let [(namespace, why)] = unlisted(&watched).try_into().unwrap();
         assert!(namespace == "bad" && why.contains(error), "{namespace}: {why}");
@@ -113,7 +117,7 @@ async fn containers_of_a_failed_namespace_are_not_exited() {
     let hook = server.on_call(treating("bad", Method::TasksList, Verdict::error(Code::Unknown, "no")));
     server.listen_again().unwrap();
     watched.until_reported("exited good/1").await;
-    in_time(server.until(|stats| stats.requests.namespaces_list >= 4)).await;
+    in_time(server.until(|stats| stats.requests.of(Method::NamespacesList) >= 4)).await;
     assert_eq!(watched.names(), ["bad/1", "bad/2", "good/2"]);
     server.remove_hook(hook);
     assert_eq!(watched.reported_all(2).await, ["exited bad/1 0", "synced 2"], "exactly what differs");
@@ -255,7 +259,7 @@ async fn a_container_that_cannot_be_inspected_stays_as_it_was() {
         let mut watched = watch(&server).live().await;
         let hook = server.on_call(treating("default", Method::TasksGet, verdict));
         server.set_label("web", "tier", Some("1")).unwrap();
-        in_time(server.until(|stats| stats.requests.tasks_get >= 3)).await;
+        in_time(server.until(|stats| stats.requests.of(Method::TasksGet) >= 3)).await;
         assert_eq!(
             (watched.names(), watched.watching.status().unresolved.total()),
             (vec!["web".to_owned()], 1)

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use whalewatcher_containerd::Client;
-use whalewatcher_testkit::containerd::{ContainerSpec, Server};
+use whalewatcher_testkit::containerd::{ContainerSpec, Method, Server};
 
-use crate::watched::{assert_true, watch, watch_by};
+use crate::watched::{assert_true, in_time, watch, watch_by};
 
 #[tokio::test]
 async fn live_containers_of_all_namespaces_are_found() {
@@ -214,6 +214,19 @@ async fn a_rucksack_is_packed_for_what_is_listed_and_for_what_starts() {
         let (namespace, image, pid, spec) = container.rucksack::<(String, String, u32, usize)>().unwrap();
         assert_eq!((namespace.as_str(), image.as_str(), *pid), ("shop", "busybox", container.pid()));
         assert!(*spec > 9_000, "with its whole specification: {spec}");
+    }
+
+    // A life that ends before it is inspected, as long as its task exists.
+    let gate = server.hold(Method::TasksGet);
+    server.run(ContainerSpec::new("shop/brief").image("busybox")).unwrap();
+    in_time(gate.until_waiting(1)).await;
+    server.exit("shop/brief", 7).unwrap();
+    gate.open();
+    for expected in ["started", "exited"] {
+        let event = watched.next().await;
+        let (_, image, pid, _) =
+            event.container().unwrap().rucksack::<(String, String, u32, usize)>().unwrap();
+        assert_eq!((event.kind.name(), image.as_str(), *pid), (expected, "busybox", 0));
     }
 }
 

@@ -57,9 +57,9 @@ async fn an_audit_of_a_true_picture_costs_a_list_and_announces_nothing() {
     let web = ContainerSpec::new("web").nerdctl_name("web").label("nerdctl/ports", ports);
     server.run(web.label("nerdctl/networks", r#"["shop"]"#)).unwrap();
     assert_eq!(watched.reported().await, "started web");
-    let listed = server.stats().requests.namespaces_list;
-    let stats = in_time(server.until(|stats| stats.requests.namespaces_list >= listed + 8)).await;
-    assert_eq!((stats.requests.tasks_get, stats.requests.containers_get), (1, 1));
+    let listed = server.stats().requests.of(Method::NamespacesList);
+    let stats = in_time(server.until(|stats| stats.requests.of(Method::NamespacesList) >= listed + 8)).await;
+    assert_eq!((stats.requests.of(Method::TasksGet), stats.requests.of(Method::ContainersGet)), (1, 1));
     assert_eq!(watched.watching.status().counters.drifted, 0);
 }
 
@@ -80,8 +80,8 @@ async fn a_stream_that_is_dead_while_the_engine_answers_is_noticed() {
 async fn a_quiet_engine_is_asked_again_and_again_and_stays_connected() {
     let server = Server::builder().start().unwrap();
     let watched = checked(&server, Duration::from_secs(60)).live().await;
-    let published = server.stats().requests.publish;
-    in_time(server.until(|stats| stats.requests.publish >= published + 10)).await;
+    let published = server.stats().requests.of(Method::Publish);
+    in_time(server.until(|stats| stats.requests.of(Method::Publish) >= published + 10)).await;
     let counters = watched.watching.status().counters;
     assert_eq!((counters.connects, counters.events), (1, 0));
     assert!(watched.watching.status().is_live());
@@ -92,9 +92,9 @@ async fn probes_are_invisible_to_others_unless_the_silence_is_long() {
     let server = Server::builder().start().unwrap();
     let settings = Settings::default().with_audits(None).with_probes(SILENCE, Duration::from_secs(60));
     let watched = watch_with_settings(Client::new(server.endpoint()).unwrap(), settings).live().await;
-    let published = server.stats().requests.publish;
-    let stats = in_time(server.until(|stats| stats.requests.version >= 10)).await;
-    assert_eq!(stats.requests.publish, published);
+    let published = server.stats().requests.of(Method::Publish);
+    let stats = in_time(server.until(|stats| stats.requests.of(Method::Version) >= 10)).await;
+    assert_eq!(stats.requests.of(Method::Publish), published);
     assert_eq!(watched.watching.status().counters.connects, 1);
 }
 
@@ -124,7 +124,7 @@ async fn where_publishing_is_refused_probes_ask_for_the_version() {
     let server = Server::builder().start().unwrap();
     server.on(Method::Publish, Verdict::error(Code::PermissionDenied, "not you"));
     let mut watched = checked(&server, Duration::from_secs(1)).live().await;
-    in_time(server.until(|stats| stats.requests.version >= 10)).await;
+    in_time(server.until(|stats| stats.requests.of(Method::Version) >= 10)).await;
     assert_eq!(watched.watching.status().counters.connects, 1);
     server.on_call(|call| if call.method() == Method::Version { Verdict::Hang } else { Verdict::Pass });
     let reported = watched.reported().await;

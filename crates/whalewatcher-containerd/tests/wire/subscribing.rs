@@ -23,8 +23,8 @@ async fn nothing_is_listed_before_an_event_of_our_own_came_back() {
     let server = Server::builder().start().unwrap();
     let gate = server.hold_subscriptions();
     let watched = watch(&server);
-    in_time(server.until(|stats| stats.requests.publish >= 5)).await;
-    assert_eq!(server.stats().requests.namespaces_list, 0);
+    in_time(server.until(|stats| stats.requests.of(Method::Publish) >= 5)).await;
+    assert_eq!(server.stats().requests.of(Method::NamespacesList), 0);
     server.run("early").unwrap();
     gate.open();
     let mut watched = watched.live().await;
@@ -39,7 +39,7 @@ async fn our_own_event_is_published_less_and_less_often() {
     let _gate = server.hold_subscriptions();
     let begun = Instant::now();
     let _watched = watch(&server);
-    in_time(server.until(|stats| stats.requests.publish >= 9)).await;
+    in_time(server.until(|stats| stats.requests.of(Method::Publish) >= 9)).await;
     // After 2, 4, 8, 16, 32, 64, 100 and 100 ms.
     assert!(begun.elapsed() >= Duration::from_millis(326), "{:?}", begun.elapsed());
 }

@@ -126,3 +126,22 @@ async fn a_box_of_watchers_can_be_held() {
     .await;
     watched.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_before_the_first_synced_was_running_by_then_and_what_comes_later_started_since() {
+    for whole in [false, true] {
+        let engine = Engine::new().with_whole_lists(whole);
+        engine.start(container("found", 1));
+        engine.hold(Call::List, Moment::BeforeAnswering);
+        let watching = watch(engine.clone());
+        let (mut fold, mut changes) = watching.subscribe();
+        engine.asked(|calls| calls.lists == 1).await;
+        engine.start(container("amid", 2));
+        engine.release(Call::List);
+        let mut found = until_synced(&mut fold, &mut changes).await;
+        found.sort();
+        assert_eq!(found, ["started amid", "started found", "synced"]);
+        engine.start(container("new", 3));
+        assert_eq!(next(&mut changes, 1).await, ["started new"]);
+    }
+}

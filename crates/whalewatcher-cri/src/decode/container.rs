@@ -24,7 +24,8 @@ pub const CONTAINER_NAME_LABEL: &str = "io.kubernetes.container.name";
 /// The prefix of labels that are made of annotations; the annotation's key follows.
 pub const ANNOTATION_LABEL_PREFIX: &str = "io.kubernetes.annotation/";
 
-/// The runtime's data about a live container or sandbox, for packers of rucksacks.
+/// The runtime's data about a container or sandbox, for packers of rucksacks: one that is alive, or one whose life ended before it
+/// was inspected.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Details<'a> {

@@ -16,7 +16,7 @@ use whalewatcher_core::{Container, ContainerId, EngineError, ErrorKind, adapter}
 
 use crate::cache::Cache;
 use crate::decode::container::{
-    Details, Kind, Packer, Pod, State, of_sandbox_status, of_status, reports_pod, sandbox_state, state,
+    Details, Kind, Pod, State, of_sandbox_status, of_status, reports_pod, sandbox_state, state,
 };
 use crate::decode::info::Info;
 use crate::engine::ENGINE;
@@ -49,9 +49,9 @@ enum Lookup {
 
 #[derive(Debug)]
 struct Found {
-    /// The container with a PID of 0.
+    /// The container with its rucksack and a PID of 0.
     container: Container,
-    /// The container with its PID and rucksack, if it is alive.
+    /// The same with its PID, if it is alive.
     alive: Option<Container>,
     /// Whether it has no process, though it is reported as alive.
     is_processless: bool,
@@ -177,10 +177,11 @@ async fn container(session: &Session, id: &ContainerId) -> Result<Lookup, Engine
     };
     let state = state(status.state);
     let details = Details::Container { status: &status, info: &info };
-    let alive = |pid| of_status(&status, pod.as_ref(), pid);
+    let rucksack = session.packer().and_then(|packer| adapter::pack(id, || packer(details)));
+    let container = |pid| of_status(&status, pod.as_ref(), pid).with_rucksack(rucksack.clone());
     let reported = Found {
-        container: alive(0),
-        alive: pack(pid, state, alive, session.packer(), details),
+        container: container(0),
+        alive: pid.filter(|_| state == State::Alive).map(container),
         is_processless: false,
         sandbox,
     };
@@ -196,10 +197,11 @@ async fn sandbox(session: &Session, id: &ContainerId) -> Result<Lookup, EngineEr
     let state = sandbox_state(status.state);
     let Info { pid, has_no_pid, .. } = Info::of(&info);
     let details = Details::Sandbox { status: &status, info: &info };
-    let alive = |pid| of_sandbox_status(&status, pid);
+    let rucksack = session.packer().and_then(|packer| adapter::pack(id, || packer(details)));
+    let container = |pid| of_sandbox_status(&status, pid).with_rucksack(rucksack.clone());
     let reported = Found {
-        container: alive(0),
-        alive: pack(pid, state, alive, session.packer(), details),
+        container: container(0),
+        alive: pid.filter(|_| state == State::Alive).map(container),
         is_processless: has_no_pid && session.runtime().makes_sandboxes_without_process(),
         sandbox: None,
     };
@@ -234,18 +236,6 @@ async fn sandbox_status(
     let answer = client.pod_sandbox_status(request).await;
     let answer = found(SANDBOX, answer)?;
     Ok(answer.filter(|answer| answer.status.as_ref().is_some_and(|status| status.id == id.as_str())))
-}
-
-fn pack(
-    pid: Option<u32>,
-    state: State,
-    container: impl Fn(u32) -> Container,
-    packer: Option<&Packer>,
-    details: Details<'_>,
-) -> Option<Container> {
-    let container = container(pid.filter(|_| state == State::Alive)?);
-    let rucksack = packer.and_then(|packer| adapter::pack(container.id(), || packer(details)));
-    Some(container.with_rucksack(rucksack))
 }
 
 /// Returns the answer; `None` if there is no such container.

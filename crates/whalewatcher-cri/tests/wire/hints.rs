@@ -251,7 +251,7 @@ async fn a_sandbox_that_is_no_container_of_containerds_is_alive_without_a_task()
     let containerd = server.containerd();
     containerd.remove(&format!("k8s.io/{pod}")).unwrap();
     let mut watched = unaudited(&server).live().await;
-    in_time(containerd.until(|stats| stats.requests.containers_get == 1)).await;
+    in_time(containerd.until(|stats| stats.requests.of(containerd::Method::ContainersGet) == 1)).await;
     server.run(&pod, "last").unwrap();
     assert_eq!(watched.reported().await, "started last");
     assert_true(&watched, &server);
@@ -364,7 +364,7 @@ async fn other_containers_in_the_namespace_are_ignored() {
         containerd.exit("k8s.io/short", 0).unwrap();
         containerd.pause("k8s.io/nerdctls").unwrap();
         containerd.resume("k8s.io/nerdctls").unwrap();
-        in_time(containerd.until(|stats| stats.requests.containers_get == 2)).await;
+        in_time(containerd.until(|stats| stats.requests.of(containerd::Method::ContainersGet) == 2)).await;
         containerd.exit("k8s.io/nerdctls", 0).unwrap();
         containerd.remove("k8s.io/nerdctls").unwrap();
         let web = server.run(&pod, "web").unwrap();

@@ -118,7 +118,8 @@ impl InspectionGuard<'_> {
     pub(crate) fn record_answer(self, container: Option<&Container>) {
         let known = &mut *self.lives.locked();
         let ended = known.inspected.get(self.id).copied().flatten();
-        let alive = container.and_then(|container| Some((container, container.started_at()?)));
+        let alive = container.filter(|container| container.pid() != 0);
+        let alive = alive.and_then(|container| Some((container, container.started_at()?)));
         match alive.filter(|(_, began)| ended.is_none_or(|ended| ended <= *began)) {
             Some((container, began)) => {
                 let (pid, has_health) = (container.pid(), container.health().is_some());
@@ -169,6 +170,7 @@ mod tests {
             inspected(id, Some(&alive(id, second)));
         }
         inspected("unknown-start", Some(&Container::new("unknown-start", "", 1)));
+        inspected("over", Some(&Container::new("over", "", 0).with_started_at(at(100))));
         lives.record_event(&exited("a", 100));
         assert_eq!(known(), "a b c new");
         lives.record_event(&exited("a", 101));

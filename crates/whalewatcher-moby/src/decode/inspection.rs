@@ -100,7 +100,8 @@ pub(crate) fn is_gone(id: &ContainerId, body: &[u8]) -> bool {
     reason.to_lowercase().contains("no such container") && reason.contains(id.as_str())
 }
 
-/// Decodes the inspection of the container with this ID; `None` if it has no process. A start after the horizon is dropped.
+/// Decodes the inspection of the container with this ID. If it has no process: `None`, or, with a packer, the container with a
+/// PID of 0 and a rucksack. A start after the horizon is dropped.
 pub(crate) fn decode(
     what: &str,
     id: &ContainerId,
@@ -110,7 +111,7 @@ pub(crate) fn decode(
     packer: Option<&Packer>,
 ) -> Result<Option<Container>, EngineError> {
     let container = decode_lossy(what, id, body, horizon, details, packer)?;
-    if container.is_none() && json::is_corrupt(body) {
+    if container.as_ref().is_none_or(|container| container.pid() == 0) && json::is_corrupt(body) {
         return Err(error::malformed(what, "it is not valid UTF-8"));
     }
     Ok(container)
@@ -134,11 +135,12 @@ fn decode_lossy(
     // In podman's state `stopping` a container does not count as running, but has its process for up to 10 s more (seen on
     // 4.3.1). One that waits for its restart counts as running, but has no process.
     let running = state.running || state.status.as_deref() == Some("stopping");
-    if !running || state.pid == 0 {
+    let pid = if running { state.pid } else { 0 };
+    if pid == 0 && packer.is_none() {
         return Ok(None);
     }
-    let Ok(pid) = u32::try_from(state.pid) else {
-        return Err(error::malformed(what, format!("{} is no PID", state.pid)));
+    let Ok(pid) = u32::try_from(pid) else {
+        return Err(error::malformed(what, format!("{pid} is no PID")));
     };
     let name = inspected.name.as_deref().map(without_slash).filter(|name| !name.is_empty()).unwrap_or(id);
     let (mut labels, image) =

@@ -143,7 +143,7 @@ async fn a_rucksack_is_packed_from_bollards_type() {
     .await;
 }
 
-/// Checks that the image of a listed container and of one that starts is packed.
+/// Checks that the image of a listed container, of one that starts and of one that exits before it is inspected is packed.
 async fn packed_of_both(builder: Builder) {
     let server = Server::builder().start().unwrap();
     server.run(ContainerSpec::new("listed").image("nginx:1")).unwrap();
@@ -154,6 +154,17 @@ async fn packed_of_both(builder: Builder) {
     for (name, image) in [("listed", "nginx:1"), ("started", "nginx:2")] {
         assert_eq!(watched.container(name).rucksack::<String>().map(String::as_str), Some(image));
     }
+    let gate = server.hold(Kind::Inspect);
+    let brief = server.run(ContainerSpec::new("brief").image("nginx:3")).unwrap();
+    in_time(gate.until_waiting(1)).await;
+    server.exit(&brief, 7).unwrap();
+    gate.open();
+    for expected in ["started", "exited"] {
+        let event = watched.next().await;
+        let rucksack = event.container().unwrap().rucksack::<String>();
+        assert_eq!((event.kind.name(), rucksack.map(String::as_str)), (expected, Some("nginx:3")));
+    }
+    assert!(watched.names().iter().all(|name| name != "brief"));
 }
 
 #[tokio::test]

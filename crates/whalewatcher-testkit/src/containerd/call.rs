@@ -1,7 +1,7 @@
 //! What is called, as hooks see it.
 
 /// What a call asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Method {
     /// `Namespaces.List`

@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 use crate::{clock::Clock, grpc::Fates};
 
 use super::{
+    Error,
     container::{Alive, Container, Key},
-    error::Error,
     events::{Event, Hub},
     filters::Filters,
 };
@@ -63,7 +63,7 @@ impl Engine {
 /// Looking.
 impl State {
     pub(super) fn find(&self, key: &Key) -> Result<&Container, Error> {
-        self.containers.get(key).ok_or_else(|| Error::NoSuchContainer(key.to_string()))
+        self.containers.get(key).ok_or_else(|| Error::NotFound(key.to_string()))
     }
 
     /// The containers of a namespace, by their IDs.
@@ -100,7 +100,7 @@ impl State {
     }
 
     pub(super) fn find_mut(&mut self, key: &Key) -> Result<&mut Container, Error> {
-        self.containers.get_mut(key).ok_or_else(|| Error::NoSuchContainer(key.to_string()))
+        self.containers.get_mut(key).ok_or_else(|| Error::NotFound(key.to_string()))
     }
 
     /// Its namespace comes to be with it.

@@ -45,7 +45,6 @@ mod builder;
 mod call;
 mod container;
 mod engine;
-mod error;
 mod events;
 mod filters;
 mod flavour;
@@ -53,11 +52,11 @@ mod oci;
 mod requests;
 mod server;
 mod services;
-mod stats;
 mod transitions;
 
 pub use crate::{
     clock::Clock,
+    error::Error,
     gate::Gate,
     grpc::{Arrival, Fate, HookId, Reception, Verdict},
 };
@@ -69,9 +68,13 @@ pub use self::{
     builder::Builder,
     call::{Call, Method},
     container::{Alive, ContainerSpec},
-    error::Error,
     events::Event,
     flavour::Flavour,
     server::Server,
-    stats::{Requests, Stats},
 };
+
+/// What the server has seen so far, at one moment.
+pub type Stats = crate::grpc::Stats<Method>;
+
+/// Requests by method and by the ID that they ask for.
+pub type Requests = crate::grpc::Requests<Method>;

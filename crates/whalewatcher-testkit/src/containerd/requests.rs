@@ -34,7 +34,7 @@ impl Host for Shared {
     }
 
     fn arrived(&self, call: &Call) {
-        self.stats.count(|stats| stats.requests.count(call.method));
+        self.stats.count(|stats| stats.requests.count(call.method, call.container()));
     }
 
     fn largest_message(&self) -> usize {

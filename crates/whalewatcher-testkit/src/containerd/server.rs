@@ -1,16 +1,12 @@
 //! The server as a test holds it: where it listens, and everything that a test makes it do.
 
-use std::{
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-};
-
-use tonic::Code;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::{
     clock::Clock,
+    counting::Counting,
     gate::Gate,
-    grpc::{Counting, Hooks, Listening},
+    grpc::{Hooks, Listening, driven},
 };
 
 use super::{
@@ -78,16 +74,6 @@ impl Server {
         Self { shared, listening }
     }
 
-    /// Where it listens: `unix:///…/containerd.sock`.
-    pub fn endpoint(&self) -> String {
-        format!("unix://{}", self.listening.socket().display())
-    }
-
-    /// The path of its socket.
-    pub fn socket(&self) -> PathBuf {
-        self.listening.socket().to_owned()
-    }
-
     /// The engine's UUID.
     pub fn uuid(&self) -> String {
         self.shared.identity().uuid.clone()
@@ -100,23 +86,19 @@ impl Server {
 }
 
 /// Driving containers. Each call makes the events that containerd makes, in its order.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] without such a container, [`Error::Impossible`] if it is in no state for the call.
 impl Server {
     /// Makes a container without a task, and its namespace if there is none, and returns its key. Event:
     /// `/containers/create`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::AlreadyExists`].
     pub fn create(&self, spec: impl Into<ContainerSpec>) -> Result<String, Error> {
         self.shared.engine.lock().create(spec.into()).map(|key| key.to_string())
     }
 
     /// Makes a container, starts it, and returns its key. Events: `/containers/create`, `/tasks/create`,
     /// `/tasks/start`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::AlreadyExists`].
     pub fn run(&self, spec: impl Into<ContainerSpec>) -> Result<String, Error> {
         let mut engine = self.shared.engine.lock();
         let key = engine.create(spec.into())?;
@@ -126,114 +108,66 @@ impl Server {
 
     /// Makes a task that is not started yet: it has a process, but is not alive. Returns the PID. Event:
     /// `/tasks/create`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`], [`Error::HasTask`].
     pub fn create_task(&self, container: &str) -> Result<u32, Error> {
         self.shared.engine.lock().create_task(&Key::new(container))
     }
 
     /// Starts the task, after making it if there is none, and returns the PID. Events: `/tasks/create` if it is
     /// made, `/tasks/start`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`], [`Error::HasTask`] if it was started before.
     pub fn start(&self, container: &str) -> Result<u32, Error> {
         self.shared.engine.lock().start(&Key::new(container))
     }
 
     /// Starts the task, which ends with this code so soon that the exit event precedes the start event. Events:
     /// `/tasks/create` if it is created, `/tasks/exit`, `/tasks/start`.
-    ///
-    /// # Errors
-    ///
-    /// As [`start`](Self::start).
     pub fn start_and_exit(&self, container: &str, code: u32) -> Result<(), Error> {
         self.shared.engine.lock().start_and_exit(&Key::new(container), code)
     }
 
     /// Its process ends with this code. The task stays, stopped, until it is deleted. Event: `/tasks/exit`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`], [`Error::NoTask`], [`Error::NotRunning`].
     pub fn exit(&self, container: &str, code: u32) -> Result<(), Error> {
         self.shared.engine.lock().exit(&Key::new(container), code)
     }
 
     /// Deletes the task, which must not be alive. Event: `/tasks/delete`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`], [`Error::NoTask`], [`Error::Alive`].
     pub fn delete_task(&self, container: &str) -> Result<(), Error> {
         self.shared.engine.lock().delete_task(&Key::new(container))
     }
 
     /// Removes a container by force. Events: `/tasks/exit` if it was alive, `/tasks/delete` if it had a task,
     /// `/containers/delete`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`].
     pub fn remove(&self, container: &str) -> Result<(), Error> {
         self.shared.engine.lock().remove(&Key::new(container))
     }
 
     /// Pauses a container that runs, or is pausing. Event: `/tasks/paused`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`], [`Error::NoTask`], [`Error::NotRunning`], [`Error::Paused`].
     pub fn pause(&self, container: &str) -> Result<(), Error> {
         self.shared.engine.lock().pause(&Key::new(container))
     }
 
     /// Begins to pause a container; [`pause`](Self::pause) is the end of it. No event.
-    ///
-    /// # Errors
-    ///
-    /// As [`pause`](Self::pause).
     pub fn begin_pausing(&self, container: &str) -> Result<(), Error> {
         self.shared.engine.lock().begin_pausing(&Key::new(container))
     }
 
     /// Lets a paused container run again. Event: `/tasks/resumed`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`], [`Error::NoTask`], [`Error::NotRunning`], [`Error::NotPaused`].
     pub fn resume(&self, container: &str) -> Result<(), Error> {
         self.shared.engine.lock().resume(&Key::new(container))
     }
 
     /// Another process runs in a container and ends with this code; the container lives on. Events:
     /// `/tasks/exec-added`, `/tasks/exec-started`, and `/tasks/exit` with this ID.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`], [`Error::NoTask`], [`Error::NotRunning`], [`Error::Paused`].
     pub fn exec(&self, container: &str, id: &str, code: u32) -> Result<(), Error> {
         self.shared.engine.lock().exec(&Key::new(container), id, code)
     }
 
     /// It runs out of memory, and lives on. Event: `/tasks/oom`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`], [`Error::NoTask`], [`Error::NotRunning`].
     pub fn run_out_of_memory(&self, container: &str) -> Result<(), Error> {
         self.shared.engine.lock().run_out_of_memory(&Key::new(container))
     }
 
     /// Gives a label another value, or removes it. Renaming is that: the name is the label `nerdctl/name`. Event:
     /// `/containers/update` with all labels.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`].
     pub fn set_label(&self, container: &str, label: &str, value: Option<&str>) -> Result<(), Error> {
         self.shared.engine.lock().set_label(&Key::new(container), label, value)
     }
@@ -252,10 +186,6 @@ impl Server {
     }
 
     /// Deletes a namespace. Event, if there is one: `/namespaces/delete`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotEmpty`].
     pub fn delete_namespace(&self, name: &str) -> Result<(), Error> {
         self.shared.engine.lock().delete_namespace(name)
     }
@@ -286,28 +216,6 @@ impl Server {
 
 /// Calls and answers.
 impl Server {
-    /// Has this decide about each call before it is looked at. Hooks are asked in the order of their coming, up to
-    /// one that does neither [`Pass`](Verdict::Pass) nor [`Hold`](Verdict::Hold).
-    pub fn on_call(&self, hook: impl Fn(&Call) -> Verdict + Send + Sync + 'static) -> HookId {
-        self.shared.hooks.on_call(Arc::new(hook))
-    }
-
-    /// Has this decide about each answer, of which it sees the status. The answer says what was true when it was
-    /// computed, however long it is held back. A subscription is answered when it has its first event.
-    pub fn on_answer(&self, hook: impl Fn(&Call, Code) -> Verdict + Send + Sync + 'static) -> HookId {
-        self.shared.hooks.on_answer(Arc::new(hook))
-    }
-
-    /// Asks this hook no more. What it holds back already stays so.
-    pub fn remove_hook(&self, hook: HookId) {
-        self.shared.hooks.remove(hook);
-    }
-
-    /// Adds a hook with this verdict about calls of this method.
-    pub fn on(&self, method: Method, verdict: Verdict) -> HookId {
-        self.on_call(move |call| if call.method() == method { verdict.clone() } else { Verdict::Pass })
-    }
-
     /// Holds calls of this method until the returned gate is open. They are answered with what is true then.
     pub fn hold(&self, method: Method) -> Gate {
         let gate = Gate::closed();
@@ -323,85 +231,8 @@ impl Server {
         gate
     }
 
-    /// From now on subscriptions are registered with the engine only when the gate returned is open. It replaces
-    /// the gate of an earlier call.
-    pub fn hold_subscriptions(&self) -> Gate {
-        let gate = Gate::closed();
-        self.shared.hooks.hold_subscriptions(gate.clone());
-        gate
-    }
-
-    /// From now on subscribers, also those there are, get no event while the gate returned is closed, but all of
-    /// them once it is open. It replaces the gate of an earlier call.
-    pub fn stall_streams(&self) -> Gate {
-        let gate = Gate::closed();
-        self.shared.hooks.stall_streams(gate.clone());
-        gate
-    }
-
-    /// Resolves with the first such call that arrives after this one (not after its first poll). It waits for as
-    /// long as that takes.
-    pub fn arrival(&self, wanted: impl Fn(&Call) -> bool + Send + 'static) -> Arrival<Call> {
-        self.shared.hooks.arrival(Box::new(wanted))
-    }
-
-    /// What has been counted so far.
-    pub fn stats(&self) -> Stats {
-        self.shared.stats.now()
-    }
-
-    /// Resolves once the counts are as wanted, with these counts, however long that takes.
-    pub async fn until(&self, wanted: impl FnMut(&Stats) -> bool) -> Stats {
-        self.shared.stats.until(wanted).await
-    }
-
-    /// Resolves once at least so many subscriptions are registered, however long that takes.
-    pub async fn until_subscriptions(&self, count: usize) {
-        self.until(|stats| stats.subscriptions >= count).await;
-    }
-}
-
-/// Faults.
-impl Server {
-    /// Closes all connections; new ones are taken.
-    pub fn disconnect_all(&self) {
-        self.listening.close_all();
-    }
-
-    /// New connections are received so from now on; those there are stay as they are.
-    pub fn receive(&self, reception: Reception) {
-        self.listening.receive(reception);
-    }
-
-    /// The engine goes away: the socket file is removed, all connections are closed. Its shims and containers live
-    /// on, and can be changed meanwhile. Resolves when no socket is left open.
-    pub async fn stop_listening(&self) {
-        self.listening.stop().await;
-        self.until(|stats| stats.open == 0 && stats.subscriptions == 0).await;
-    }
-
-    /// The engine is there again with a new socket file, and its containers are as they are. Nothing happens if it
-    /// listens.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Listen`] if the socket cannot be made again.
-    pub fn listen_again(&self) -> Result<(), Error> {
-        self.listening.begin().map_err(Error::listen)
-    }
-
-    /// [`stop_listening`](Self::stop_listening) and [`listen_again`](Self::listen_again): the engine is killed and
-    /// started again.
-    ///
-    /// # Errors
-    ///
-    /// As `listen_again`.
-    pub async fn restart_engine(&self) -> Result<(), Error> {
-        self.stop_listening().await;
-        self.listen_again()
-    }
-
     /// Sets the version that the engine reports, as if it had been upgraded. Best called while it does
+    /// not listen.
     pub fn set_version(&self, version: &str, revision: &str) {
         self.shared.change_identity(|identity| {
             version.clone_into(&mut identity.version);
@@ -410,14 +241,4 @@ impl Server {
     }
 }
 
-#[cfg(feature = "proxy")]
-impl crate::faulty::Subject for Server {
-    fn endpoint(&self) -> String {
-        self.endpoint()
-    }
-
-    fn alive(&self) -> Vec<crate::faulty::Known> {
-        let known = |Alive { key: id, name, pid, paused, .. }| crate::faulty::Known { id, name, pid, paused };
-        self.truth().into_iter().map(known).collect()
-    }
-}
+driven!();

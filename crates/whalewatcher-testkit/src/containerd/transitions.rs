@@ -8,9 +8,9 @@ use whalewatcher_api::containerd::events::{
 use whalewatcher_api::containerd::services::events::v1::PublishRequest;
 
 use super::{
+    Error,
     container::{Container, ContainerSpec, Key, Status, Task},
     engine::State,
-    error::Error,
     events::{Event, timestamp},
     oci,
 };
@@ -25,7 +25,7 @@ impl State {
 
     pub(super) fn delete_namespace(&mut self, name: &str) -> Result<(), Error> {
         if self.in_namespace(name).next().is_some() {
-            return Err(Error::NotEmpty(name.into()));
+            return Err(Error::impossible(name, "is not empty"));
         }
         if self.forget_namespace(name) {
             self.emit(Event::of(name, "/namespaces/delete", &NamespaceDelete { name: name.into() }));
@@ -36,7 +36,7 @@ impl State {
     pub(super) fn create(&mut self, spec: ContainerSpec) -> Result<Key, Error> {
         let key = spec.key;
         if self.find(&key).is_ok() {
-            return Err(Error::AlreadyExists(key.to_string()));
+            return Err(Error::impossible(key.to_string(), "exists already"));
         }
         let now = self.tick();
         let runtime = Runtime { name: spec.runtime.clone(), options: None };
@@ -58,7 +58,7 @@ impl State {
 
     pub(super) fn create_task(&mut self, key: &Key) -> Result<u32, Error> {
         if self.find(key)?.task.is_some() {
-            return Err(Error::HasTask(key.to_string()));
+            return Err(Error::impossible(key.to_string(), "has a task already"));
         }
         let pid = self.next_pid();
         self.find_mut(key)?.task = Some(Task { pid, status: Status::Created, exited: None });
@@ -79,7 +79,7 @@ impl State {
         let pid = match self.find(key)?.task {
             None => self.create_task(key)?,
             Some(Task { status: Status::Created, pid, .. }) => pid,
-            Some(_) => return Err(Error::HasTask(key.to_string())),
+            Some(_) => return Err(Error::impossible(key.to_string(), "has a task already")),
         };
         self.set_status(key, Status::Running)?;
         Ok(pid)
@@ -104,24 +104,28 @@ impl State {
                 task.status = status;
                 Ok(())
             }
-            None => Err(Error::NoTask(key.to_string())),
+            None => Err(Error::impossible(key.to_string(), "has no task")),
         }
     }
 
     fn task(&self, key: &Key) -> Result<Task, Error> {
-        self.find(key)?.task.ok_or_else(|| Error::NoTask(key.to_string()))
+        self.find(key)?.task.ok_or_else(|| Error::impossible(key.to_string(), "has no task"))
     }
 
     fn alive(&self, key: &Key) -> Result<Task, Error> {
         let task = self.task(key)?;
-        if task.status.is_alive() { Ok(task) } else { Err(Error::NotRunning(key.to_string())) }
+        if task.status.is_alive() {
+            Ok(task)
+        } else {
+            Err(Error::impossible(key.to_string(), "is not running"))
+        }
     }
 
     /// A task that was made but never started can be ended too.
     pub(super) fn exit(&mut self, key: &Key, code: u32) -> Result<(), Error> {
         let task = self.task(key)?;
         if task.status == Status::Stopped {
-            return Err(Error::NotRunning(key.to_string()));
+            return Err(Error::impossible(key.to_string(), "is not running"));
         }
         let now = self.tick();
         self.find_mut(key)?.task = Some(Task { status: Status::Stopped, exited: Some((now, code)), ..task });
@@ -139,7 +143,7 @@ impl State {
     pub(super) fn delete_task(&mut self, key: &Key) -> Result<(), Error> {
         let task = self.task(key)?;
         if task.status.is_alive() {
-            return Err(Error::Alive(key.to_string()));
+            return Err(Error::impossible(key.to_string(), "is alive"));
         }
         self.find_mut(key)?.task = None;
         let (at, code) = task.exited.unzip();
@@ -172,13 +176,13 @@ impl State {
     pub(super) fn begin_pausing(&mut self, key: &Key) -> Result<(), Error> {
         match self.alive(key)?.status {
             Status::Running => self.set_status(key, Status::Pausing),
-            _ => Err(Error::Paused(key.to_string())),
+            _ => Err(Error::impossible(key.to_string(), "is paused")),
         }
     }
 
     pub(super) fn pause(&mut self, key: &Key) -> Result<(), Error> {
         if self.alive(key)?.status == Status::Paused {
-            return Err(Error::Paused(key.to_string()));
+            return Err(Error::impossible(key.to_string(), "is paused"));
         }
         self.set_status(key, Status::Paused)?;
         let event = TaskPaused { container_id: key.id.to_string() };
@@ -188,7 +192,7 @@ impl State {
 
     pub(super) fn resume(&mut self, key: &Key) -> Result<(), Error> {
         if self.alive(key)?.status != Status::Paused {
-            return Err(Error::NotPaused(key.to_string()));
+            return Err(Error::impossible(key.to_string(), "is not paused"));
         }
         self.set_status(key, Status::Running)?;
         let event = TaskResumed { container_id: key.id.to_string() };
@@ -198,7 +202,7 @@ impl State {
 
     pub(super) fn exec(&mut self, key: &Key, exec: &str, code: u32) -> Result<(), Error> {
         if self.alive(key)?.status != Status::Running {
-            return Err(Error::Paused(key.to_string()));
+            return Err(Error::impossible(key.to_string(), "is paused"));
         }
         let (container_id, exec_id) = (key.id.to_string(), exec.to_owned());
         let pid = self.next_pid();

@@ -15,7 +15,7 @@ use whalewatcher_api::cri::v1::{ContainerEventResponse, ContainerEventType};
 use crate::{containerd::Beneath, grpc::Fates};
 
 use super::{
-    error::Error,
+    Error,
     events::Hub,
     flavour::Flavour,
     messages::{container_status, nanoseconds, sandbox_status},
@@ -126,7 +126,7 @@ impl State {
 
     pub(super) fn add(&mut self, record: Record) -> Result<(), Error> {
         match self.records.entry(Arc::clone(&record.id)) {
-            Entry::Occupied(entry) => Err(Error::AlreadyExists(entry.key().to_string())),
+            Entry::Occupied(entry) => Err(Error::impossible(entry.key().to_string(), "exists already")),
             Entry::Vacant(entry) => {
                 if let Some(sandbox) = &record.sandbox {
                     self.members.insert((Arc::clone(sandbox), Arc::clone(&record.id)));

@@ -44,7 +44,6 @@ mod builder;
 mod call;
 mod driving;
 mod engine;
-mod error;
 mod events;
 mod filters;
 mod flavour;
@@ -55,11 +54,11 @@ mod requests;
 mod server;
 mod services;
 mod spec;
-mod stats;
 mod transitions;
 
 pub use crate::{
     clock::Clock,
+    error::Error,
     gate::Gate,
     grpc::{Arrival, Fate, HookId, Reception, Verdict},
 };
@@ -69,10 +68,14 @@ pub use whalewatcher_api::cri::v1::{ContainerEventResponse, ContainerEventType};
 pub use self::{
     builder::Builder,
     call::{Call, Method},
-    error::Error,
     flavour::Flavour,
     info::Info,
     server::Server,
     spec::{Alive, ContainerSpec, Pod, PodSpec},
-    stats::{Requests, Stats},
 };
+
+/// What the server has seen so far, at one moment. Calls to containerd's own API are counted by the server of that.
+pub type Stats = crate::grpc::Stats<Method>;
+
+/// Requests by method and by the ID that they ask for.
+pub type Requests = crate::grpc::Requests<Method>;

@@ -37,7 +37,7 @@ impl Host for Shared {
     }
 
     fn arrived(&self, call: &Call) {
-        self.stats.count(|stats| stats.requests.count(call));
+        self.stats.count(|stats| stats.requests.count(call.method, call.id()));
     }
 
     fn largest_message(&self) -> usize {

@@ -1,11 +1,8 @@
 //! The server as a test holds it: where it listens, what it says of itself, calls and answers, faults.
 
-use std::{
-    path::PathBuf,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicUsize, Ordering},
 };
 
 use tonic::Code;
@@ -13,12 +10,13 @@ use tonic::Code;
 use crate::{
     clock::Clock,
     containerd::{self, Beneath},
+    counting::Counting,
     gate::Gate,
-    grpc::{Counting, Hooks, Listening},
+    grpc::{Hooks, Listening, driven},
 };
 
 use super::{
-    Alive, Arrival, Builder, Call, Error, Flavour, HookId, Method, Reception, Stats, Verdict, engine::Engine,
+    Arrival, Builder, Call, Error, Flavour, HookId, Method, Reception, Stats, Verdict, engine::Engine,
 };
 
 /// A runtime that serves the CRI on a unix socket. Clones are the same server; when the last one is dropped, it closes
@@ -87,16 +85,6 @@ impl Server {
         Self { shared, listening }
     }
 
-    /// Where it listens: `unix:///…/cri.sock`.
-    pub fn endpoint(&self) -> String {
-        format!("unix://{}", self.listening.socket().display())
-    }
-
-    /// The path of its socket.
-    pub fn socket(&self) -> PathBuf {
-        self.listening.socket().to_owned()
-    }
-
     /// The runtime's clock.
     pub fn clock(&self) -> Clock {
         self.shared.containerd.clock()
@@ -126,28 +114,6 @@ impl Server {
 
 /// Calls and answers.
 impl Server {
-    /// Has this decide about each call before it is looked at. Hooks are asked in the order of their coming, up to
-    /// one that does neither [`Pass`](Verdict::Pass) nor [`Hold`](Verdict::Hold).
-    pub fn on_call(&self, hook: impl Fn(&Call) -> Verdict + Send + Sync + 'static) -> HookId {
-        self.shared.hooks.on_call(Arc::new(hook))
-    }
-
-    /// Has this decide about each answer, of which it sees the status. The answer says what was true when it was
-    /// computed, however long it is held back. A subscription is answered when it has its first event.
-    pub fn on_answer(&self, hook: impl Fn(&Call, Code) -> Verdict + Send + Sync + 'static) -> HookId {
-        self.shared.hooks.on_answer(Arc::new(hook))
-    }
-
-    /// Asks this hook no more. What it holds back already stays so.
-    pub fn remove_hook(&self, hook: HookId) {
-        self.shared.hooks.remove(hook);
-    }
-
-    /// Adds a hook with this verdict about calls of this method.
-    pub fn on(&self, method: Method, verdict: Verdict) -> HookId {
-        self.on_call(move |call| verdict_for(call, method, None, &verdict))
-    }
-
     /// The next so many calls of this method fail.
     pub fn fail_next(&self, method: Method, times: usize, code: Code, message: &str) -> HookId {
         let (left, message) = (AtomicUsize::new(times), message.to_owned());
@@ -181,43 +147,6 @@ impl Server {
         self.on_answer(move |call, _| verdict_for(call, method, id.as_deref(), &verdict));
         gate
     }
-
-    /// From now on subscriptions are registered with the runtime only when the gate returned is open. It replaces
-    /// the gate of an earlier call.
-    pub fn hold_subscriptions(&self) -> Gate {
-        let gate = Gate::closed();
-        self.shared.hooks.hold_subscriptions(gate.clone());
-        gate
-    }
-
-    /// From now on subscribers, also those there are, get no event while the gate returned is closed, but all of
-    /// them once it is open. It replaces the gate of an earlier call.
-    pub fn stall_streams(&self) -> Gate {
-        let gate = Gate::closed();
-        self.shared.hooks.stall_streams(gate.clone());
-        gate
-    }
-
-    /// Resolves with the first such call that arrives after this one (not after its first poll). It waits for as
-    /// long as that takes.
-    pub fn arrival(&self, wanted: impl Fn(&Call) -> bool + Send + 'static) -> Arrival<Call> {
-        self.shared.hooks.arrival(Box::new(wanted))
-    }
-
-    /// What has been counted so far.
-    pub fn stats(&self) -> Stats {
-        self.shared.stats.now()
-    }
-
-    /// Resolves once the counts are as wanted, with these counts, however long that takes.
-    pub async fn until(&self, wanted: impl FnMut(&Stats) -> bool) -> Stats {
-        self.shared.stats.until(wanted).await
-    }
-
-    /// Resolves once at least so many subscriptions are registered, however long that takes.
-    pub async fn until_subscriptions(&self, count: usize) {
-        self.until(|stats| stats.subscriptions >= count).await;
-    }
 }
 
 fn verdict_for(call: &Call, method: Method, id: Option<&str>, verdict: &Verdict) -> Verdict {
@@ -225,61 +154,4 @@ fn verdict_for(call: &Call, method: Method, id: Option<&str>, verdict: &Verdict)
     if meant { verdict.clone() } else { Verdict::Pass }
 }
 
-/// Faults.
-impl Server {
-    /// Closes all connections; new ones are taken.
-    pub fn disconnect_all(&self) {
-        self.listening.close_all();
-    }
-
-    /// New connections are received so from now on; those there are stay as they are.
-    pub fn receive(&self, reception: Reception) {
-        self.listening.receive(reception);
-    }
-
-    /// The runtime goes away: the socket file is removed, all connections are closed, events that were kept for
-    /// subscribers are lost. Its sandboxes and containers live on, and can be changed meanwhile, and
-    /// without events. Resolves when no socket is left open.
-    pub async fn stop_listening(&self) {
-        self.listening.stop().await;
-        self.until(|stats| stats.open == 0 && stats.subscriptions == 0).await;
-    }
-
-    /// The runtime is there again with a new socket file, and its sandboxes and containers are as they are. Nothing
-    /// happens if it listens.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Listen`] if the socket cannot be made again.
-    pub fn listen_again(&self) -> Result<(), Error> {
-        self.listening.begin().map_err(Error::listen)
-    }
-
-    /// [`stop_listening`](Self::stop_listening) and [`listen_again`](Self::listen_again): the runtime is killed and
-    /// started again.
-    ///
-    /// # Errors
-    ///
-    /// As `listen_again`.
-    pub async fn restart_runtime(&self) -> Result<(), Error> {
-        self.stop_listening().await;
-        self.listen_again()
-    }
-}
-
-#[cfg(feature = "proxy")]
-impl crate::faulty::Subject for Server {
-    fn endpoint(&self) -> String {
-        self.endpoint()
-    }
-
-    fn alive(&self) -> Vec<crate::faulty::Known> {
-        let known = |Alive { id, name, pid, .. }| crate::faulty::Known { id, name, pid, paused: false };
-        self.truth().into_iter().map(known).collect()
-    }
-
-    /// Each ID has one life.
-    fn life(id: &str, _: u32) -> Option<String> {
-        Some(id.to_owned())
-    }
-}
+driven!();

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use whalewatcher_api::cri::v1::ContainerEventType as Reported;
 
 use super::{
+    Error,
     engine::{POD_UID, State},
-    error::Error,
     info::Info,
     record::{Ended, Phase, Record, UnderWay},
     spec::{ContainerSpec, Pod, PodSpec},
@@ -64,7 +64,7 @@ impl State {
     pub(super) fn create(&mut self, sandbox: &str, spec: ContainerSpec) -> Result<Arc<str>, Error> {
         let pod = self.find_sandbox(sandbox)?;
         if pod.phase != Phase::Running {
-            return Err(Error::NotReady(sandbox.into()));
+            return Err(Error::impossible(sandbox, "is not ready"));
         }
         let id: Arc<str> = spec.id.unwrap_or_else(new_id).into();
         let mut labels = spec.labels;
@@ -102,13 +102,13 @@ impl State {
 
     fn find_sandbox(&self, id: &str) -> Result<&Record, Error> {
         let record = self.find(id)?;
-        if record.is_sandbox() { Ok(record) } else { Err(Error::NoSandbox(id.into())) }
+        if record.is_sandbox() { Ok(record) } else { Err(Error::impossible(id, "is no sandbox")) }
     }
 
     /// Adds it, and its container in containerd.
     fn make(&mut self, mut record: Record, kind: &str) -> Result<(), Error> {
         if self.find(&record.id).is_ok() {
-            return Err(Error::AlreadyExists(record.id.to_string()));
+            return Err(Error::impossible(record.id.to_string(), "exists already"));
         }
         let mut labels: Vec<_> = record.labels.clone().into_iter().collect();
         labels.push(("io.cri-containerd.kind".into(), kind.into()));
@@ -129,14 +129,14 @@ impl State {
     fn can_start(&self, id: &str) -> Result<(), Error> {
         let record = self.find(id)?;
         if record.under_way.is_some() {
-            return Err(Error::UnderWay(id.into()));
+            return Err(Error::impossible(id, "is changing already"));
         }
         if !matches!(record.phase, Phase::Hidden | Phase::Created) {
-            return Err(Error::Started(id.into()));
+            return Err(Error::impossible(id, "was started before"));
         }
         match &record.sandbox {
             Some(sandbox) if self.find(sandbox)?.phase != Phase::Running => {
-                Err(Error::NotReady(sandbox.to_string()))
+                Err(Error::impossible(sandbox.to_string(), "is not ready"))
             }
             _ => Ok(()),
         }
@@ -146,7 +146,7 @@ impl State {
         let is_crio = self.flavour.is_crio();
         let record = self.find_mut(id)?;
         let Some(UnderWay::Start { pid, at }) = record.under_way else {
-            return Err(Error::NothingUnderWay(id.into()));
+            return Err(Error::impossible(id, "is not changing"));
         };
         record.under_way = None;
         record.phase = Phase::Running;
@@ -171,10 +171,10 @@ impl State {
     pub(super) fn begin_exit(&mut self, id: &str, code: i32) -> Result<(), Error> {
         let record = self.find(id)?;
         if record.under_way.is_some() {
-            return Err(Error::UnderWay(id.into()));
+            return Err(Error::impossible(id, "is changing already"));
         }
         if record.phase != Phase::Running {
-            return Err(Error::NotRunning(id.into()));
+            return Err(Error::impossible(id, "is not running"));
         }
         self.containerd.exit(id, code.cast_unsigned())?;
         let at = self.containerd.tick();
@@ -184,7 +184,7 @@ impl State {
 
     pub(super) fn finish_exit(&mut self, id: &str) -> Result<(), Error> {
         let Some(UnderWay::End(ended)) = self.find(id)?.under_way else {
-            return Err(Error::NothingUnderWay(id.into()));
+            return Err(Error::impossible(id, "is not changing"));
         };
         self.containerd.delete_task(id)?;
         let record = self.find_mut(id)?;
@@ -269,14 +269,14 @@ impl State {
     /// A process besides the container's own. Only containerd emits events for it.
     pub(super) fn exec(&mut self, id: &str, exec: &str, code: i32) -> Result<(), Error> {
         if self.find(id)?.phase != Phase::Running {
-            return Err(Error::NotRunning(id.into()));
+            return Err(Error::impossible(id, "is not running"));
         }
         Ok(self.containerd.exec(id, exec, code.cast_unsigned())?)
     }
 
     pub(super) fn run_out_of_memory(&mut self, id: &str) -> Result<(), Error> {
         if self.find(id)?.phase != Phase::Running {
-            return Err(Error::NotRunning(id.into()));
+            return Err(Error::impossible(id, "is not running"));
         }
         self.containerd.run_out_of_memory(id)?;
         self.find_mut(id)?.out_of_memory = true;

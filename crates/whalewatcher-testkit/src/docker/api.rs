@@ -12,8 +12,8 @@ use jiff::fmt::rfc2822::DateTimePrinter;
 use serde_json::json;
 
 use super::{
+    Error,
     body::{Body, EventStream},
-    error::Error,
     events::{Form, StreamQuery},
     filters::{Filters, parse_time},
     hooks::{Kind, Request, Verdict},
@@ -47,7 +47,6 @@ pub(super) async fn respond(
     let request = Request::new(request.method().as_str(), uri.path(), uri.query());
     tracing::trace!(method = request.method(), path = request.path(), "request");
     count(&shared, request.kind());
-    shared.hooks.announce(&request);
     let before = shared.hooks.before(&request).await;
     let response = match before {
         Verdict::Answer { status, ref body } => answer(status, body.clone()),

@@ -134,13 +134,7 @@ impl EventStream {
         loop {
             match std::mem::replace(&mut self.stage, Stage::Over) {
                 Stage::New(query) => {
-                    let gate = self.shared.hooks.registrations();
-                    let held = async move {
-                        if let Some(gate) = gate {
-                            gate.passed().await;
-                        }
-                    };
-                    self.stage = Stage::Held(query, Box::pin(held));
+                    self.stage = Stage::Held(query, Box::pin(self.shared.hooks.may_subscribe()));
                     // dockerd sends the headers before it registers the listener: a pause here sends them.
                     context.waker().wake_by_ref();
                     return Poll::Pending;

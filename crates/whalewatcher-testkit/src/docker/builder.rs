@@ -4,18 +4,17 @@ use std::{net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
 
-use crate::clock::Clock;
+use crate::{clock::Clock, counting::Counting};
 
 use super::{
+    Error,
     engine::Engine,
-    error::Error,
     events::Hub,
     flavour::Flavour,
     hooks::{Hooks, Request, Verdict},
     identity::{Identity, new_id},
     listening::Address,
     server::{Server, Shared},
-    stats::Counting,
 };
 
 /// Builds a [`Server`]; [`Server::builder`] returns one.
@@ -155,7 +154,7 @@ impl Builder {
 
     /// Adds a hook that sees the very first request, too; see [`Server::on_request`].
     pub fn on_request(self, hook: impl Fn(&Request) -> Verdict + Send + Sync + 'static) -> Self {
-        self.hooks.on_request(Arc::new(hook));
+        self.hooks.on_call(Arc::new(hook));
         self
     }
 

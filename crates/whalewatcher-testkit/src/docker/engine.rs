@@ -14,8 +14,8 @@ use jiff::{SignedDuration, Timestamp};
 use crate::clock::Clock;
 
 use super::{
+    Error,
     container::{Alive, Container},
-    error::Error,
     events::{Event, Fate, Hub, Listener, StreamQuery},
     flavour::Flavour,
 };
@@ -92,7 +92,7 @@ impl State {
         if let Some(container) = self.containers.get(key) {
             return Ok(Arc::clone(container));
         }
-        let missing = || Error::NoSuchContainer(key.into());
+        let missing = || Error::NotFound(key.into());
         if let Some(id) = self.names.get(key.strip_prefix('/').unwrap_or(key)) {
             return self.containers.get(id).cloned().ok_or_else(missing);
         }
@@ -213,7 +213,7 @@ impl State {
     /// Fails if another container has this name.
     pub(super) fn claim(&self, name: &str) -> Result<(), Error> {
         match self.names.get(name) {
-            Some(id) => Err(Error::NameInUse { name: name.into(), id: id.to_string() }),
+            Some(_) => Err(Error::impossible(name, "is the name of another container")),
             None => Ok(()),
         }
     }

@@ -1,16 +1,14 @@
 //! Hooks: the decisions of a test about requests before they are answered, and about answers before they are sent.
 
-use std::{
-    fmt,
-    pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll},
+use bytes::Bytes;
+
+use crate::{
+    gate::Gate,
+    hooks::{self, Decision},
 };
 
-use bytes::Bytes;
-use tokio::sync::oneshot;
-
-use crate::gate::Gate;
+/// The hooks of the server.
+pub(super) type Hooks = hooks::Hooks<Request, u16, Verdict>;
 
 /// A request, as a hook sees it.
 #[derive(Clone, Debug)]
@@ -140,128 +138,14 @@ impl Verdict {
     }
 }
 
-type RequestHook = Arc<dyn Fn(&Request) -> Verdict + Send + Sync>;
-type AnswerHook = Arc<dyn Fn(&Request, u16) -> Verdict + Send + Sync>;
-type Awaited = (Box<dyn Fn(&Request) -> bool + Send>, oneshot::Sender<Request>);
+impl Decision for Verdict {
+    const PASS: Self = Self::Pass;
 
-/// The name of a hook, to remove it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HookId(u64);
-
-/// Resolves with the awaited request; see [`Server::arrival`](super::Server::arrival).
-#[derive(Debug)]
-pub struct Arrival(oneshot::Receiver<Request>);
-
-impl Future for Arrival {
-    type Output = Request;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Request> {
-        match Pin::new(&mut self.0).poll(context) {
-            Poll::Ready(Ok(request)) => Poll::Ready(request),
-            // The server is gone, so no request arrives.
-            Poll::Ready(Err(_)) | Poll::Pending => Poll::Pending,
+    fn passes(&self) -> Option<Option<&Gate>> {
+        match self {
+            Self::Pass => Some(None),
+            Self::Hold(gate) => Some(Some(gate)),
+            _ => None,
         }
-    }
-}
-
-/// All hooks of a server.
-#[derive(Default)]
-pub(super) struct Hooks(Mutex<Installed>);
-
-#[derive(Default)]
-struct Installed {
-    last: u64,
-    requests: Vec<(HookId, RequestHook)>,
-    answers: Vec<(HookId, AnswerHook)>,
-    awaited: Vec<Awaited>,
-    registrations: Option<Gate>,
-}
-
-impl Hooks {
-    fn with<T>(&self, act: impl FnOnce(&mut Installed) -> T) -> T {
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    pub(super) fn on_request(&self, hook: RequestHook) -> HookId {
-        self.with(|installed| {
-            installed.last += 1;
-            let id = HookId(installed.last);
-            installed.requests.push((id, hook));
-            id
-        })
-    }
-
-    pub(super) fn on_answer(&self, hook: AnswerHook) -> HookId {
-        self.with(|installed| {
-            installed.last += 1;
-            let id = HookId(installed.last);
-            installed.answers.push((id, hook));
-            id
-        })
-    }
-
-    pub(super) fn remove(&self, id: HookId) {
-        self.with(|installed| {
-            installed.requests.retain(|(other, _)| *other != id);
-            installed.answers.retain(|(other, _)| *other != id);
-        });
-    }
-
-    pub(super) fn hold_registrations(&self, gate: Gate) {
-        self.with(|installed| installed.registrations = Some(gate));
-    }
-
-    pub(super) fn registrations(&self) -> Option<Gate> {
-        self.with(|installed| installed.registrations.clone())
-    }
-
-    pub(super) fn arrival(&self, wanted: Box<dyn Fn(&Request) -> bool + Send>) -> Arrival {
-        let (arrived, arrival) = oneshot::channel();
-        self.with(|installed| installed.awaited.push((wanted, arrived)));
-        Arrival(arrival)
-    }
-
-    /// Notifies the waiters for such a request.
-    pub(super) fn announce(&self, request: &Request) {
-        let arrived = self.with(|installed| {
-            // Waiters that were dropped.
-            installed.awaited.retain(|(_, arrived)| !arrived.is_closed());
-            installed.awaited.extract_if(.., |(wanted, _)| wanted(request)).collect::<Vec<_>>()
-        });
-        for (_, arrived) in arrived {
-            // A waiter that was dropped meanwhile needs no notification.
-            let _ = arrived.send(request.clone());
-        }
-    }
-
-    /// Returns the verdict about a request, after all waiting.
-    pub(super) async fn before(&self, request: &Request) -> Verdict {
-        let hooks: Vec<_> =
-            self.with(|installed| installed.requests.iter().map(|(_, hook)| Arc::clone(hook)).collect());
-        decide(hooks.iter().map(|hook| hook(request))).await
-    }
-
-    /// Returns the verdict about the answer to a request, after all waiting.
-    pub(super) async fn after(&self, request: &Request, status: u16) -> Verdict {
-        let hooks: Vec<_> =
-            self.with(|installed| installed.answers.iter().map(|(_, hook)| Arc::clone(hook)).collect());
-        decide(hooks.iter().map(|hook| hook(request, status))).await
-    }
-}
-
-async fn decide(verdicts: impl Iterator<Item = Verdict>) -> Verdict {
-    for verdict in verdicts {
-        match verdict {
-            Verdict::Pass => {}
-            Verdict::Hold(gate) => gate.passed().await,
-            verdict => return verdict,
-        }
-    }
-    Verdict::Pass
-}
-
-impl fmt::Debug for Hooks {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hooks").finish_non_exhaustive()
     }
 }

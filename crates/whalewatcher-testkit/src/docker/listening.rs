@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{error::Error, server::Shared, wire};
+use super::{Error, server::Shared, wire};
 
 /// The addresses to listen on.
 #[derive(Clone, Debug)]

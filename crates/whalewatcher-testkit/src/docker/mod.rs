@@ -38,7 +38,6 @@ mod body;
 mod builder;
 mod container;
 mod engine;
-mod error;
 mod events;
 mod filters;
 mod flavour;
@@ -52,15 +51,19 @@ mod stats;
 mod transitions;
 mod wire;
 
-pub use crate::{clock::Clock, gate::Gate};
+pub use crate::{
+    clock::Clock,
+    error::Error,
+    gate::Gate,
+    hooks::{Arrival, HookId},
+};
 
 pub use self::{
     builder::Builder,
     container::{Alive, ContainerSpec, RestartPolicy, Update},
-    error::Error,
     events::{Event, Fate},
     flavour::Flavour,
-    hooks::{Arrival, HookId, Kind, Request, Verdict},
+    hooks::{Kind, Request, Verdict},
     server::Server,
     stats::{Requests, Stats},
 };

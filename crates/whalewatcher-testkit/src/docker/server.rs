@@ -11,14 +11,16 @@ use bytes::Bytes;
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 
+use crate::counting::Counting;
+
 use super::{
-    Builder, Clock, ContainerSpec, Error, Event, Fate, Gate, Kind, Request, Stats, Update, Verdict,
+    Arrival, Builder, Clock, ContainerSpec, Error, Event, Fate, Gate, HookId, Kind, Request, Stats, Update,
+    Verdict,
     container::Alive,
     engine::Engine,
-    hooks::{Arrival, HookId, Hooks},
+    hooks::Hooks,
     identity::Identity,
     listening::{Address, Connections, Listening},
-    stats::Counting,
 };
 
 /// An engine that serves Docker's API on a socket. Clones are the same server; dropping the last one closes all
@@ -37,13 +39,13 @@ pub struct Server {
 pub(super) struct Shared {
     pub(super) engine: Engine,
     pub(super) hooks: Hooks,
-    pub(super) stats: Counting,
+    pub(super) stats: Counting<Stats>,
     pub(super) connections: Connections,
     identity: Mutex<Arc<Identity>>,
 }
 
 impl Shared {
-    pub(super) fn new(engine: Engine, identity: Identity, hooks: Hooks, stats: Counting) -> Arc<Self> {
+    pub(super) fn new(engine: Engine, identity: Identity, hooks: Hooks, stats: Counting<Stats>) -> Arc<Self> {
         let identity = Mutex::new(Arc::new(identity));
         Arc::new(Self { engine, hooks, stats, connections: Connections::default(), identity })
     }
@@ -103,21 +105,18 @@ impl Server {
 }
 
 /// Containers. Each call causes the same events as in Docker, in the same order.
+///
+/// # Errors
+///
+/// [`Error::NotFound`] and [`Error::Ambiguous`] without such a container, [`Error::Impossible`] if it is in no state for
+/// the call.
 impl Server {
     /// Creates a container and returns its ID of 64 hexadecimal digits. Event: `create`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NameInUse`].
     pub fn create(&self, spec: impl Into<ContainerSpec>) -> Result<String, Error> {
         self.shared.engine.lock().create(spec.into()).map(|id| id.to_string())
     }
 
     /// Creates a container, starts it, and returns its ID. Events: `create`, `start`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NameInUse`].
     pub fn run(&self, spec: impl Into<ContainerSpec>) -> Result<String, Error> {
         let mut engine = self.shared.engine.lock();
         let id = engine.create(spec.into())?;
@@ -127,10 +126,6 @@ impl Server {
 
     /// Starts a container that has no process, including one that waits for its restart: only this ends its waiting.
     /// Event: `start`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`], [`Error::Ambiguous`], [`Error::AlreadyRunning`].
     pub fn start(&self, container: &str) -> Result<(), Error> {
         self.shared.engine.lock().start(container)
     }
@@ -138,131 +133,75 @@ impl Server {
     /// Ends a container's process with this exit code. By its restart policy the container may then be `restarting`
     /// (which Docker counts as running, though without a process) until [`start`](Self::start) is called. Event:
     /// `die`, and `destroy` if the container is to be removed after its exit.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`], [`Error::Ambiguous`], [`Error::NotRunning`].
     pub fn exit(&self, container: &str, code: i32) -> Result<(), Error> {
         self.shared.engine.lock().exit(container, code)
     }
 
     /// Sends a signal to a container's process, which ends if the default action of the signal is to end it. Events:
     /// `kill`, then perhaps `die` (and `destroy`).
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`], [`Error::Ambiguous`], [`Error::NotRunning`].
     pub fn kill(&self, container: &str, signal: u8) -> Result<(), Error> {
         self.shared.engine.lock().kill(container, signal)
     }
 
     /// Stops a container, or ends its waiting for a restart. Events: `kill`, `stop`, `die` (and `destroy`).
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`], [`Error::Ambiguous`], [`Error::NotRunning`].
     pub fn stop(&self, container: &str) -> Result<(), Error> {
         self.shared.engine.lock().stop(container)
     }
 
     /// Stops a container if it is alive and starts it: the ID stays, PID and start time are new. Events: `kill`,
     /// `stop`, `die`, `start`, `restart`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`], [`Error::Ambiguous`].
     pub fn restart(&self, container: &str) -> Result<(), Error> {
         self.shared.engine.lock().restart(container)
     }
 
     /// Pauses a running container. Event: `pause`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`], [`Error::Ambiguous`], [`Error::NotRunning`], [`Error::Paused`].
     pub fn pause(&self, container: &str) -> Result<(), Error> {
         self.shared.engine.lock().pause(container)
     }
 
     /// Unpauses a container. Event: `unpause`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`], [`Error::Ambiguous`], [`Error::NotRunning`], [`Error::NotPaused`].
     pub fn unpause(&self, container: &str) -> Result<(), Error> {
         self.shared.engine.lock().unpause(container)
     }
 
     /// Renames a container. Event: `rename` with `oldName`, which has its slash.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`], [`Error::Ambiguous`], [`Error::NameInUse`].
     pub fn rename(&self, container: &str, name: &str) -> Result<(), Error> {
         self.shared.engine.lock().rename(container, name)
     }
 
     /// Updates a container. Event: `update`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`], [`Error::Ambiguous`].
     pub fn update(&self, container: &str, update: Update) -> Result<(), Error> {
         self.shared.engine.lock().update(container, update)
     }
 
     /// Removes a container by force. Events: `kill` and `die` if it was alive, `destroy`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`], [`Error::Ambiguous`].
     pub fn remove(&self, container: &str) -> Result<(), Error> {
         self.shared.engine.lock().remove(container)
     }
 
     /// Runs `/bin/sh -c true` in a container. Events: `exec_create: …`, `exec_start: …`, `exec_die`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`], [`Error::Ambiguous`], [`Error::NotRunning`], [`Error::Paused`].
     pub fn exec(&self, container: &str) -> Result<(), Error> {
         self.shared.engine.lock().exec(container)
     }
 
     /// Sets the result of a container's health check, such as `healthy`. Event: `health_status: …` if it is another one; of podman
     /// `health_status`, before the result.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`], [`Error::Ambiguous`], [`Error::NotRunning`].
     pub fn health(&self, container: &str, health: &str) -> Result<(), Error> {
         self.shared.engine.lock().health(container, health)
     }
 
     /// Connects a container to a network, with this address while it is alive. Event, if it is alive: `connect`, of the network.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`], [`Error::Ambiguous`].
     pub fn connect(&self, container: &str, network: &str, address: Ipv4Addr) -> Result<(), Error> {
         self.shared.engine.lock().connect(container, network, address)
     }
 
     /// Disconnects a container from a network. Event, if it is alive: `disconnect`, of the network.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`], [`Error::Ambiguous`].
     pub fn disconnect(&self, container: &str, network: &str) -> Result<(), Error> {
         self.shared.engine.lock().disconnect(container, network)
     }
 
     /// Reports that a process of a container was killed for lack of memory; the container lives on until [`exit`](Self::exit).
     /// Event: `oom`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`], [`Error::Ambiguous`], [`Error::NotRunning`].
     pub fn oom(&self, container: &str) -> Result<(), Error> {
         self.shared.engine.lock().oom(container)
     }
@@ -270,10 +209,6 @@ impl Server {
     /// Shows this status in lists and inspections until the container next changes its state. podman has some that
     /// Docker's clients do not know, such as `stopping`. No event. The PID and [`truth`](Self::truth) stay as they
     /// are.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchContainer`], [`Error::Ambiguous`].
     pub fn set_status(&self, container: &str, status: &str) -> Result<(), Error> {
         self.shared.engine.lock().set_status(container, status)
     }
@@ -309,7 +244,7 @@ impl Server {
     /// Adds a hook that decides about each request before it is handled. Hooks are called in the order in which they
     /// were added, up to one that returns neither [`Pass`](Verdict::Pass) nor [`Hold`](Verdict::Hold).
     pub fn on_request(&self, hook: impl Fn(&Request) -> Verdict + Send + Sync + 'static) -> HookId {
-        self.shared.hooks.on_request(Arc::new(hook))
+        self.shared.hooks.on_call(Arc::new(hook))
     }
 
     /// Adds a hook that decides about each answer, given its status. The answer contains what was true when it was
@@ -348,14 +283,12 @@ impl Server {
     /// Sends the headers of event streams from now on, but registers the streams with the engine only when the
     /// returned gate is open. It replaces the gate of an earlier call.
     pub fn hold_registrations(&self) -> Gate {
-        let gate = Gate::closed();
-        self.shared.hooks.hold_registrations(gate.clone());
-        gate
+        self.shared.hooks.hold_subscriptions()
     }
 
     /// Resolves with the first such request that arrives after this call (not after its first poll). There is no time
     /// limit.
-    pub fn arrival(&self, wanted: impl Fn(&Request) -> bool + Send + 'static) -> Arrival {
+    pub fn arrival(&self, wanted: impl Fn(&Request) -> bool + Send + 'static) -> Arrival<Request> {
         self.shared.hooks.arrival(Box::new(wanted))
     }
 
@@ -421,17 +354,5 @@ impl Server {
         version.clone_into(&mut identity.version);
         api_newest.clone_into(&mut identity.api);
         api_oldest.clone_into(&mut identity.api_min);
-    }
-}
-
-#[cfg(feature = "proxy")]
-impl crate::faulty::Subject for Server {
-    fn endpoint(&self) -> String {
-        self.endpoint()
-    }
-
-    fn alive(&self) -> Vec<crate::faulty::Known> {
-        let known = |Alive { id, name, pid, paused, .. }| crate::faulty::Known { id, name, pid, paused };
-        self.truth().into_iter().map(known).collect()
     }
 }

@@ -1,7 +1,5 @@
 //! The statistics of the server, for tests to read and to wait for.
 
-use tokio::sync::watch;
-
 /// The statistics of the server at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -42,27 +40,5 @@ impl Requests {
     /// Requests of any kind.
     pub fn total(&self) -> u64 {
         self.ping + self.version + self.info + self.list + self.inspect + self.events + self.other
-    }
-}
-
-/// The statistics, updated by the server.
-#[derive(Debug, Default)]
-pub(super) struct Counting(watch::Sender<Stats>);
-
-impl Counting {
-    pub(super) fn now(&self) -> Stats {
-        *self.0.borrow()
-    }
-
-    pub(super) fn count(&self, change: impl FnOnce(&mut Stats)) {
-        self.0.send_modify(change);
-    }
-
-    pub(super) async fn until(&self, wanted: impl FnMut(&Stats) -> bool) -> Stats {
-        match self.0.subscribe().wait_for(wanted).await {
-            Ok(stats) => *stats,
-            // The sender is borrowed, so it cannot be gone.
-            Err(_) => self.now(),
-        }
     }
 }

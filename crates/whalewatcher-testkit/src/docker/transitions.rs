@@ -4,9 +4,9 @@
 use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 
 use super::{
+    Error,
     container::{Container, ContainerSpec, Phase, RestartPolicy, Update},
     engine::State,
-    error::Error,
     inspect::network_id,
 };
 
@@ -41,7 +41,7 @@ impl State {
     pub(super) fn start(&mut self, key: &str) -> Result<(), Error> {
         let container = self.find(key)?;
         if container.is_alive() {
-            return Err(Error::AlreadyRunning(key.into()));
+            return Err(Error::impossible(key, "is running already"));
         }
         let by_policy = container.phase == Phase::Restarting;
         self.begin(&container.id, by_policy);
@@ -70,7 +70,7 @@ impl State {
 
     fn alive(&self, key: &str) -> Result<Arc<Container>, Error> {
         let container = self.find(key)?;
-        if container.is_alive() { Ok(container) } else { Err(Error::NotRunning(key.into())) }
+        if container.is_alive() { Ok(container) } else { Err(Error::impossible(key, "is not running")) }
     }
 
     pub(super) fn exit(&mut self, key: &str, code: i32) -> Result<(), Error> {
@@ -168,7 +168,7 @@ impl State {
     pub(super) fn pause(&mut self, key: &str) -> Result<(), Error> {
         let container = self.alive(key)?;
         if container.phase == Phase::Paused {
-            return Err(Error::Paused(key.into()));
+            return Err(Error::impossible(key, "is paused"));
         }
         self.turn(&container.id, Phase::Paused, "pause");
         Ok(())
@@ -177,7 +177,7 @@ impl State {
     pub(super) fn unpause(&mut self, key: &str) -> Result<(), Error> {
         let container = self.alive(key)?;
         if container.phase != Phase::Paused {
-            return Err(Error::NotPaused(key.into()));
+            return Err(Error::impossible(key, "is not paused"));
         }
         self.turn(&container.id, Phase::Running, "unpause");
         Ok(())
@@ -285,7 +285,7 @@ impl State {
     pub(super) fn exec(&mut self, key: &str) -> Result<(), Error> {
         let container = self.alive(key)?;
         if container.phase == Phase::Paused {
-            return Err(Error::Paused(key.into()));
+            return Err(Error::impossible(key, "is paused"));
         }
         let id = &container.id;
         let exec = self.new_id();

@@ -21,7 +21,7 @@ use tonic::{
 
 use super::{
     frames::Frames,
-    hooks::{Hooks, Ruling},
+    hooks::{Hooks, Verdict},
     wire::Connection,
 };
 
@@ -129,15 +129,15 @@ impl<H: Host> Exchange<H> {
         self.carry_out(self.host.hooks().after(&self.call, code).await).await
     }
 
-    async fn carry_out(&self, ruling: Ruling) -> Result<Ruled, Status> {
-        match ruling {
-            Ruling::Pass => Ok(Ruled::Go),
-            Ruling::Fail(status) => Err(status),
-            Ruling::Garbage(bytes) => Ok(Ruled::Instead(bytes)),
-            Ruling::Hang => std::future::pending().await,
-            Ruling::Close => self.close().await,
-            Ruling::Cut(count) => Ok(Ruled::Limit(End { count, cut: true })),
-            Ruling::End(count) => Ok(Ruled::Limit(End { count, cut: false })),
+    async fn carry_out(&self, verdict: Verdict) -> Result<Ruled, Status> {
+        match verdict {
+            Verdict::Pass | Verdict::Hold(_) => Ok(Ruled::Go),
+            Verdict::Fail { code, message } => Err(Status::new(code, message)),
+            Verdict::Garbage(bytes) => Ok(Ruled::Instead(bytes)),
+            Verdict::Hang => std::future::pending().await,
+            Verdict::Close => self.close().await,
+            Verdict::Cut(count) => Ok(Ruled::Limit(End { count, cut: true })),
+            Verdict::End(count) => Ok(Ruled::Limit(End { count, cut: false })),
         }
     }
 

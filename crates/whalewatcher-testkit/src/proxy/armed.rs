@@ -31,14 +31,12 @@ pub(super) struct Occurrence {
 impl Armed {
     /// Whether the fault concerns data in this direction while this request is being answered.
     pub(super) fn concerns(&self, link: &Link, direction: Direction, request: Option<&Request>) -> bool {
-        let Fault { scope, connection, requests, opening, .. } = &self.fault;
+        let Fault { scope, requests, .. } = &self.fault;
         self.fault.direction.covers(direction)
             && self.in_scope(*scope, link.number)
-            && connection.is_none_or(|number| number == link.number)
             && requests
                 .as_ref()
                 .is_none_or(|part| request.is_some_and(|request| request.line.contains(part.as_str())))
-            && opening.as_ref().is_none_or(|part| link.opens_with(part))
     }
 
     fn in_scope(&self, scope: Scope, connection: u64) -> bool {

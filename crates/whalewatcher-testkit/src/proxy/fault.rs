@@ -1,24 +1,41 @@
 //! Faults: their kinds, and where they take effect.
 
-use std::time::Duration;
+use std::{fmt, str::FromStr, time::Duration};
+
+use serde::{Deserialize, Serialize};
 
 /// A fault: its kind, direction, connections and requests, and how often it takes effect.
 ///
 /// Constructors create it, and methods limit it. By itself it concerns every connection, open and new, until it is
-/// lifted. It displays as a line of a script and is parsed from one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// lifted. It displays as one line of JSON and is parsed from one, so that a script can be replayed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
     pub(super) kind: FaultKind,
     pub(super) direction: Direction,
     pub(super) scope: Scope,
-    pub(super) connection: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) requests: Option<String>,
-    pub(super) opening: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) times: Option<u64>,
 }
 
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)
+    }
+}
+
+impl FromStr for Fault {
+    type Err = serde_json::Error;
+
+    fn from_str(line: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(line)
+    }
+}
+
 /// The kind of a fault.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum FaultKind {
     /// Both sides of the connection are closed after so many more bytes; at once after 0.
@@ -51,18 +68,13 @@ pub enum FaultKind {
         /// How many bytes of the body still pass.
         after: u64,
     },
-    /// Bytes are replaced by others.
+    /// Bytes are replaced by others that are not ASCII, so that no text protocol can take them for other text.
     Corrupt {
         /// How many bytes pass unchanged first.
         after: u64,
         /// How many are replaced then, at most, in each connection (or answer, if limited to some requests).
         count: u64,
-        /// One byte in so many is replaced, at random; each with 1.
-        one_in: u32,
-        /// Whether the new bytes have their highest bit set and so are not ASCII: no text protocol can take them for
-        /// other text.
-        high: bool,
-        /// The seed of bytes and places.
+        /// The seed of the bytes.
         seed: u64,
     },
     /// The proxy answers the request itself, without the engine. HTTP/1.1 only.
@@ -88,7 +100,8 @@ pub enum FaultKind {
 }
 
 /// How connections are refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Refusal {
     /// `ECONNREFUSED`. The socket file exists.
@@ -98,7 +111,8 @@ pub enum Refusal {
 }
 
 /// A direction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Direction {
     /// From the engine to the client.
@@ -117,7 +131,8 @@ impl Direction {
 }
 
 /// Connections by their age.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Scope {
     /// Open and new ones.
@@ -144,7 +159,7 @@ impl Fault {
             }
             _ => None,
         };
-        Self { kind, direction, scope: Scope::All, connection: None, requests, opening: None, times: None }
+        Self { kind, direction, scope: Scope::All, requests, times: None }
     }
 
     /// Closes both sides after so many more bytes from the engine; at once after 0.
@@ -188,14 +203,9 @@ impl Fault {
         Self::new(FaultKind::Truncate { after: bytes })
     }
 
-    /// Replaces so many bytes from the engine, after so many unchanged ones, by arbitrary others.
-    pub fn corrupt_at(after: u64, count: u64, seed: u64) -> Self {
-        Self::new(FaultKind::Corrupt { after, count, one_in: 1, high: false, seed })
-    }
-
-    /// Replaces one in so many bytes from the engine by one that is not ASCII.
-    pub fn corrupt_one_in(one_in: u32, seed: u64) -> Self {
-        Self::new(FaultKind::Corrupt { after: 0, count: u64::MAX, one_in: one_in.max(1), high: true, seed })
+    /// Replaces so many bytes from the engine, after so many unchanged ones, by others that are not ASCII.
+    pub fn corrupt(after: u64, count: u64, seed: u64) -> Self {
+        Self::new(FaultKind::Corrupt { after, count, seed })
     }
 
     /// Answers requests.
@@ -238,29 +248,10 @@ impl Fault {
         self
     }
 
-    /// Limits the fault to these connections.
-    #[must_use]
-    pub fn scope(mut self, scope: Scope) -> Self {
-        self.scope = scope;
-        self
-    }
-
-    /// Limits the fault to connections that are made after the injection.
-    #[must_use]
-    pub fn only_new(self) -> Self {
-        self.scope(Scope::New)
-    }
-
     /// Limits the fault to connections that are open at the injection.
     #[must_use]
-    pub fn only_existing(self) -> Self {
-        self.scope(Scope::Existing)
-    }
-
-    /// Limits the fault to the connection with this number; see [`Proxy::connections`](super::Proxy::connections).
-    #[must_use]
-    pub fn on_connection(mut self, number: u64) -> Self {
-        self.connection = Some(number);
+    pub fn only_existing(mut self) -> Self {
+        self.scope = Scope::Existing;
         self
     }
 
@@ -269,13 +260,6 @@ impl Fault {
     #[must_use]
     pub fn on_requests(mut self, containing: impl Into<String>) -> Self {
         self.requests = Some(containing.into());
-        self
-    }
-
-    /// Limits the fault to connections with this among the first 256 bytes from the client, such as `PRI * HTTP/2.0`.
-    #[must_use]
-    pub fn on_opening(mut self, containing: impl Into<String>) -> Self {
-        self.opening = Some(containing.into());
         self
     }
 

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -11,6 +10,8 @@ use std::{
 use tempfile::TempDir;
 use tokio::{runtime::Handle, task::AbortHandle};
 
+use crate::counting::Counting;
+
 use super::{
     armed::Faults,
     fault::{Fault, FaultKind, Refusal},
@@ -18,7 +19,7 @@ use super::{
     listener::{Listener, Place, any_port},
     relay::relay,
     socket::{Endpoint, Error},
-    stats::{Counting, FaultId, Stats},
+    stats::{FaultId, Stats},
 };
 
 /// A proxy between clients and an engine. Clones are the same proxy; dropping the last one closes all connections and
@@ -36,7 +37,7 @@ pub struct Proxy {
 pub(super) struct Shared {
     pub(super) upstream: Endpoint,
     pub(super) faults: Faults,
-    pub(super) stats: Counting,
+    pub(super) stats: Counting<Stats>,
     links: Mutex<Links>,
 }
 
@@ -100,13 +101,6 @@ impl Builder {
     #[must_use]
     pub fn listen_tcp(mut self) -> Self {
         self.place = Some(Place::Tcp(any_port()));
-        self
-    }
-
-    /// Listens on this TCP port.
-    #[must_use]
-    pub fn listen_tcp_at(mut self, address: SocketAddr) -> Self {
-        self.place = Some(Place::Tcp(address));
         self
     }
 
@@ -268,13 +262,6 @@ impl Proxy {
         self.shared.end_all(End::Reset);
     }
 
-    /// Closes the connection with this number, if it is open.
-    pub fn cut(&self, connection: u64) {
-        if let Some(link) = self.shared.links().open.get(&connection) {
-            link.end(End::Close);
-        }
-    }
-
     fn lift_all(&self, which: impl Fn(FaultId) -> bool) -> Result<(), Error> {
         self.shared.faults.lift(&which);
         let mut refusals = self.refusals();
@@ -303,14 +290,6 @@ impl Proxy {
 
 /// Statistics.
 impl Proxy {
-    /// Returns the open connections by number, with the first line of the HTTP/1.1 request that is being answered on
-    /// each.
-    pub fn connections(&self) -> Vec<(u64, Option<String>)> {
-        let links = self.shared.links();
-        let line = |link: &Link| link.answering().map(|request| request.line.clone());
-        links.open.values().map(|link| (link.number, line(link))).collect()
-    }
-
     /// Returns the statistics.
     pub fn stats(&self) -> Stats {
         self.shared.stats.now()

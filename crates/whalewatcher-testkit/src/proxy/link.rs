@@ -12,9 +12,6 @@ use tokio::sync::{Notify, watch};
 
 use super::armed::Occurrence;
 
-/// How many of the first bytes from the client are remembered.
-const OPENING: usize = 256;
-
 /// An HTTP request that is not answered in full.
 #[derive(Debug)]
 pub(super) struct Request {
@@ -54,7 +51,6 @@ pub(super) enum End {
 pub(super) struct Link {
     /// Its number in order of acceptance, from 0.
     pub(super) number: u64,
-    opening: Mutex<Vec<u8>>,
     /// Requests whose answers have not been passed on in full.
     outstanding: Mutex<VecDeque<Arc<Request>>>,
     /// Notified of each new request.
@@ -75,7 +71,6 @@ impl Link {
     pub(super) fn new(number: u64) -> Self {
         Self {
             number,
-            opening: Mutex::default(),
             outstanding: Mutex::default(),
             asked: Notify::new(),
             engaged: Mutex::default(),
@@ -83,16 +78,6 @@ impl Link {
             silent: AtomicUsize::new(0),
             client_gone: AtomicBool::new(false),
         }
-    }
-
-    pub(super) fn record_opening(&self, bytes: &[u8]) {
-        let mut opening = lock(&self.opening);
-        let missing = OPENING.saturating_sub(opening.len());
-        opening.extend(bytes.iter().take(missing));
-    }
-
-    pub(super) fn opens_with(&self, part: &str) -> bool {
-        part.is_empty() || lock(&self.opening).windows(part.len()).any(|window| window == part.as_bytes())
     }
 
     pub(super) fn ask(&self, request: Arc<Request>) {

@@ -26,8 +26,8 @@
 //! # Ok::<(), whalewatcher_testkit::proxy::Error>(()) }).unwrap();
 //! ```
 //!
-//! For soak tests, [`RandomFaults`] generates faults from a seed. Each fault displays as a line of a script, and is
-//! parsed from it:
+//! For soak tests, [`RandomFaults`] generates faults from a seed. Each fault displays as a line of JSON, and is parsed
+//! from it:
 //!
 //! ```
 //! use whalewatcher_testkit::proxy::{Fault, RandomFaults};
@@ -35,7 +35,7 @@
 //! let fault = RandomFaults::new(42).next_fault();
 //! let again: Fault = fault.to_string().parse()?;
 //! assert_eq!(fault, again);
-//! # Ok::<(), whalewatcher_testkit::proxy::ScriptError>(())
+//! # Ok::<(), serde_json::Error>(())
 //! ```
 
 mod answers;
@@ -49,7 +49,6 @@ mod listener;
 mod outlet;
 mod random;
 mod relay;
-mod script;
 mod socket;
 mod stats;
 
@@ -57,7 +56,6 @@ pub use self::{
     fault::{Direction, Fault, FaultKind, Refusal, Scope},
     handle::{Builder, Proxy},
     random::{Family, RandomFaults},
-    script::ScriptError,
     socket::{Endpoint, Error},
     stats::{FaultId, Stats},
 };

@@ -240,13 +240,13 @@ impl<'a> Outlet<'a> {
     }
 
     fn corrupt(&mut self, armed: &Armed, about: Option<&Request>, piece: &mut [u8]) {
-        let FaultKind::Corrupt { after, count, one_in, high, seed } = armed.fault.kind else { return };
+        let FaultKind::Corrupt { after, count, seed } = armed.fault.kind else { return };
         let counter = self.counter(armed.occurrence(about), seed);
         let before = counter.changed;
         for byte in piece {
             counter.passed += 1;
-            if counter.passed > after && counter.changed < count && counter.random.u32(..one_in.max(1)) == 0 {
-                *byte = if high { counter.random.u8(0x80..) } else { *byte ^ counter.random.u8(1..) };
+            if counter.passed > after && counter.changed < count {
+                *byte = counter.random.u8(0x80..);
                 counter.changed += 1;
             }
         }

@@ -114,8 +114,7 @@ impl RandomFaults {
             Family::Drip => Fault::drip(self.random.u64(64..4096), self.pause(5)),
             Family::Truncate => Fault::truncate_after(self.bytes()).times(1),
             Family::Corrupt => {
-                let (after, count, seed) = (self.bytes(), self.random.u64(1..8), self.random.u64(..));
-                Fault::new(FaultKind::Corrupt { after, count, one_in: 1, high: true, seed }).times(1)
+                Fault::corrupt(self.bytes(), self.random.u64(1..8), self.random.u64(..)).times(1)
             }
             Family::Answer => {
                 // Not 404, which would mean that a container is gone.
@@ -171,7 +170,7 @@ mod tests {
         for _ in 0..1000 {
             let fault = one.next_fault();
             assert_eq!(fault, other.next_fault());
-            assert_eq!(fault.to_string().parse(), Ok(fault));
+            assert_eq!(fault.to_string().parse::<Fault>().unwrap(), fault);
         }
     }
 

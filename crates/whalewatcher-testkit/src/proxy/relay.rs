@@ -99,7 +99,6 @@ async fn requests(mut client: Reader<'_>, mut engine: Outlet<'_>) -> Result<(), 
             engine.send(&rest, None).await?;
             return engine.finish(link.asking().as_deref()).await;
         }
-        link.record_opening(&buffer[..count]);
         incoming.decoder.push(&buffer[..count]);
         while let Some((bytes, about)) = incoming.next(shared, link) {
             engine.send(&bytes, about.as_deref()).await?;

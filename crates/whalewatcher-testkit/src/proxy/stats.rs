@@ -2,8 +2,6 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use tokio::sync::watch;
-
 /// How many different request lines are counted separately; those beyond are only counted in total.
 const MAX_LINES: usize = 4096;
 
@@ -70,27 +68,5 @@ impl Stats {
 
     pub(super) fn hit(&mut self, fault: FaultId) {
         *self.hits.entry(fault).or_default() += 1;
-    }
-}
-
-/// The statistics, updated by the proxy.
-#[derive(Debug, Default)]
-pub(super) struct Counting(watch::Sender<Stats>);
-
-impl Counting {
-    pub(super) fn now(&self) -> Stats {
-        self.0.borrow().clone()
-    }
-
-    pub(super) fn count(&self, change: impl FnOnce(&mut Stats)) {
-        self.0.send_modify(change);
-    }
-
-    pub(super) async fn until(&self, wanted: impl FnMut(&Stats) -> bool) -> Stats {
-        match self.0.subscribe().wait_for(wanted).await {
-            Ok(stats) => stats.clone(),
-            // The sender is borrowed, so it cannot be gone.
-            Err(_) => self.now(),
-        }
     }
 }

@@ -2,12 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on is to panic, in its helpers too")]
 
-mod cutting;
-mod events;
-mod listening;
-mod passing;
+mod bytes;
+mod http;
 mod peers;
-mod random;
-mod requests;
-mod slowing;
-mod stalling;

@@ -1,7 +1,5 @@
 //! What pods and containers are to be like.
 
-use std::collections::HashMap;
-
 use xtask::engines::{TEST_COMMAND, TEST_IMAGE};
 
 use crate::api::runtime::v1::{
@@ -13,10 +11,7 @@ use crate::api::runtime::v1::{
 /// What a pod to be made is like. It has no labels but its own, as those of `crictl` have none.
 #[derive(Clone, Debug)]
 pub struct PodPlan {
-    name: String,
-    namespace: String,
-    labels: HashMap<String, String>,
-    annotations: HashMap<String, String>,
+    config: PodSandboxConfig,
 }
 
 /// A pod that exists: its sandbox, and what each request to create a container must repeat.
@@ -31,131 +26,105 @@ pub struct Pod {
 /// The plan of a container, which by default runs until it is stopped.
 #[derive(Clone, Debug)]
 pub struct ContainerPlan {
-    name: String,
-    attempt: u32,
-    labels: HashMap<String, String>,
-    annotations: HashMap<String, String>,
-    command: Vec<String>,
+    config: ContainerConfig,
 }
 
 impl PodPlan {
-    /// One of this name.
+    /// One of this name, on the host's network, for which no plugin is needed.
     pub fn named(name: impl Into<String>) -> PodPlan {
-        let namespace = "default".to_owned();
-        PodPlan { name: name.into(), namespace, labels: HashMap::new(), annotations: HashMap::new() }
+        let context = LinuxSandboxSecurityContext {
+            namespace_options: Some(namespaces()),
+            ..LinuxSandboxSecurityContext::default()
+        };
+        let linux =
+            LinuxPodSandboxConfig { security_context: Some(context), ..LinuxPodSandboxConfig::default() };
+        let metadata = PodSandboxMetadata { name: name.into(), ..PodSandboxMetadata::default() };
+        let config =
+            PodSandboxConfig { metadata: Some(metadata), linux: Some(linux), ..PodSandboxConfig::default() };
+        PodPlan { config }.within("default")
     }
 
-    /// In this namespace of Kubernetes.
+    /// In this namespace of Kubernetes. The pod's UID follows from both names here.
     pub fn within(mut self, namespace: &str) -> PodPlan {
-        namespace.clone_into(&mut self.namespace);
+        let metadata = self.config.metadata.get_or_insert_default();
+        metadata.uid = format!("uid-of-{namespace}-{}", metadata.name);
+        namespace.clone_into(&mut metadata.namespace);
         self
     }
 
     /// With this label.
     pub fn labelled(mut self, key: &str, value: &str) -> PodPlan {
-        self.labels.insert(key.to_owned(), value.to_owned());
+        self.config.labels.insert(key.to_owned(), value.to_owned());
         self
     }
 
     /// With this annotation.
     pub fn annotated(mut self, key: &str, value: &str) -> PodPlan {
-        self.annotations.insert(key.to_owned(), value.to_owned());
+        self.config.annotations.insert(key.to_owned(), value.to_owned());
         self
-    }
-
-    /// The pod's UID, which follows from its name here.
-    pub fn uid(&self) -> String {
-        format!("uid-of-{}-{}", self.namespace, self.name)
     }
 
     /// With the labels by which a kubelet knows its pods.
     pub fn of_a_kubelet(self) -> PodPlan {
-        let (name, namespace, uid) = (self.name.clone(), self.namespace.clone(), self.uid());
+        let PodSandboxMetadata { name, uid, namespace, .. } =
+            self.config.metadata.clone().unwrap_or_default();
         self.labelled("io.kubernetes.pod.name", &name)
             .labelled("io.kubernetes.pod.namespace", &namespace)
             .labelled("io.kubernetes.pod.uid", &uid)
     }
 
-    /// Below this cgroup, and on the host's network, for which no plugin is needed.
+    /// As CRI takes it, below this cgroup.
     pub fn config(&self, cgroup: &str) -> PodSandboxConfig {
-        let context = LinuxSandboxSecurityContext {
-            namespace_options: Some(namespaces()),
-            ..LinuxSandboxSecurityContext::default()
-        };
-        PodSandboxConfig {
-            metadata: Some(PodSandboxMetadata {
-                name: self.name.clone(),
-                uid: self.uid(),
-                namespace: self.namespace.clone(),
-                attempt: 0,
-            }),
-            labels: self.labels.clone(),
-            annotations: self.annotations.clone(),
-            linux: Some(LinuxPodSandboxConfig {
-                cgroup_parent: cgroup.to_owned(),
-                security_context: Some(context),
-                ..LinuxPodSandboxConfig::default()
-            }),
-            ..PodSandboxConfig::default()
-        }
+        let mut config = self.config.clone();
+        cgroup.clone_into(&mut config.linux.get_or_insert_default().cgroup_parent);
+        config
     }
 }
 
 impl ContainerPlan {
     /// One of this name.
     pub fn named(name: impl Into<String>) -> ContainerPlan {
-        let [_, option, script] = TEST_COMMAND;
-        ContainerPlan {
-            name: name.into(),
-            attempt: 0,
-            labels: HashMap::new(),
-            annotations: HashMap::new(),
-            command: ["/bin/sh", option, script].map(str::to_owned).to_vec(),
-        }
+        let context = LinuxContainerSecurityContext {
+            namespace_options: Some(namespaces()),
+            ..LinuxContainerSecurityContext::default()
+        };
+        let linux = LinuxContainerConfig { security_context: Some(context), ..Default::default() };
+        let config = ContainerConfig {
+            metadata: Some(ContainerMetadata { name: name.into(), attempt: 0 }),
+            image: Some(image(TEST_IMAGE)),
+            linux: Some(linux),
+            ..ContainerConfig::default()
+        };
+        ContainerPlan { config }.running(TEST_COMMAND[2])
     }
 
     /// How many of its name were in the pod before.
     pub fn attempt(mut self, attempt: u32) -> ContainerPlan {
-        self.attempt = attempt;
+        self.config.metadata.get_or_insert_default().attempt = attempt;
         self
     }
 
     /// With this label.
     pub fn labelled(mut self, key: &str, value: &str) -> ContainerPlan {
-        self.labels.insert(key.to_owned(), value.to_owned());
+        self.config.labels.insert(key.to_owned(), value.to_owned());
         self
     }
 
     /// With this annotation.
     pub fn annotated(mut self, key: &str, value: &str) -> ContainerPlan {
-        self.annotations.insert(key.to_owned(), value.to_owned());
+        self.config.annotations.insert(key.to_owned(), value.to_owned());
         self
     }
 
     /// With this as what it runs in a shell.
     pub fn running(mut self, script: &str) -> ContainerPlan {
-        self.command = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
+        self.config.command = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
         self
     }
 
     /// As CRI takes it.
     pub fn config(&self) -> ContainerConfig {
-        let context = LinuxContainerSecurityContext {
-            namespace_options: Some(namespaces()),
-            ..LinuxContainerSecurityContext::default()
-        };
-        ContainerConfig {
-            metadata: Some(ContainerMetadata { name: self.name.clone(), attempt: self.attempt }),
-            image: Some(image(TEST_IMAGE)),
-            command: self.command.clone(),
-            labels: self.labels.clone(),
-            annotations: self.annotations.clone(),
-            linux: Some(LinuxContainerConfig {
-                security_context: Some(context),
-                ..LinuxContainerConfig::default()
-            }),
-            ..ContainerConfig::default()
-        }
+        self.config.clone()
     }
 }
 

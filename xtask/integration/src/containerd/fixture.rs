@@ -10,7 +10,7 @@ use whalewatcher_drivers::containerd::{AT_ONCE, Driver, Plan, join};
 
 use super::churn::{Churn, churn};
 use super::truth;
-use crate::fixture::{Fixture, Shared};
+use crate::fixture::{Fixture, Hands, Shared};
 use crate::random_steps::RandomSteps;
 use crate::recorder::LIMIT;
 use crate::scenario::Scenario;
@@ -106,40 +106,39 @@ impl Fixture for ContainerdFixture {
     async fn churn(&self, seed: u64) -> Result<RandomSteps<Churn>> {
         Ok(churn(self.driver().await?, seed))
     }
+}
 
+impl Hands for Driver {
     async fn run(&self, name: &str, script: Option<&str>) -> Result<String> {
         let plan = Plan::of(name);
-        self.driver()
-            .await?
-            .run(&if let Some(script) = script { plan.running(script) } else { plan })
-            .await?;
+        self.run(&if let Some(script) = script { plan.running(script) } else { plan }).await?;
         Ok(name.to_owned())
     }
 
     async fn exec(&self, id: &str, script: &str, code: i64) -> Result<()> {
         let exec = format!("exec-{}", fastrand::u64(..));
-        let ended = self.driver().await?.exec(id, &exec, script).await?;
+        let ended = self.exec(id, &exec, script).await?;
         ensure!(i64::from(ended) == code, "an exec ended with {ended}");
         Ok(())
     }
 
     async fn terminate(&self, id: &str) -> Result<()> {
-        self.driver().await?.kill(id, SIGTERM).await
+        self.kill(id, SIGTERM).await
     }
 
     async fn kill(&self, id: &str) -> Result<()> {
-        self.driver().await?.kill(id, SIGKILL).await
+        self.kill(id, SIGKILL).await
     }
 
     async fn pause(&self, id: &str) -> Result<()> {
-        self.driver().await?.pause(id).await
+        self.pause(id).await
     }
 
     async fn unpause(&self, id: &str) -> Result<()> {
-        self.driver().await?.resume(id).await
+        self.resume(id).await
     }
 
     async fn remove(&self, id: &str) -> Result<()> {
-        self.driver().await?.remove(id).await
+        self.remove(id).await
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::time::SystemTime;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::task::block_in_place;
 use whalewatcher_core::ChangeSource;
@@ -14,7 +14,7 @@ use super::check::check_by;
 use super::churn::{Churn, churn};
 use super::truth;
 use crate::faulty::Extent;
-use crate::fixture::{Fixture, Shared, locked};
+use crate::fixture::{Fixture, Hands, Shared, locked};
 use crate::random_steps::RandomSteps;
 use crate::scenario::Scenario;
 use crate::truth::Truth;
@@ -139,22 +139,29 @@ impl Fixture for CriFixture {
         let plan = if let Some(script) = script { plan.running(script) } else { plan };
         self.driver().await?.run(&self.fence_pod().await?, &plan).await
     }
+}
+
+impl Hands for Driver {
+    /// In no pod: [`Fixture::run`] has one.
+    async fn run(&self, name: &str, _script: Option<&str>) -> Result<String> {
+        bail!("{name} has no pod")
+    }
 
     async fn exec(&self, id: &str, script: &str, code: i64) -> Result<()> {
-        let (ended, _) = self.driver().await?.exec(id, script).await?;
+        let (ended, _) = self.exec(id, script).await?;
         ensure!(i64::from(ended) == code, "an exec ended with {ended}");
         Ok(())
     }
 
     async fn terminate(&self, id: &str) -> Result<()> {
-        self.driver().await?.stop_within(id, GRACE).await
+        self.stop_within(id, GRACE).await
     }
 
     async fn kill(&self, id: &str) -> Result<()> {
-        self.driver().await?.stop(id).await
+        self.stop(id).await
     }
 
     async fn remove(&self, id: &str) -> Result<()> {
-        self.driver().await?.remove(id).await
+        self.remove(id).await
     }
 }

@@ -14,7 +14,7 @@ use whalewatcher_moby::Client;
 
 use super::churn::{Churn, churn};
 use super::{check, truth};
-use crate::fixture::{Fixture, Shared, locked};
+use crate::fixture::{Fixture, Hands, Shared, locked};
 use crate::random_steps::RandomSteps;
 use crate::recorder::LIMIT;
 use crate::scenario::Scenario;
@@ -139,40 +139,37 @@ impl Fixture for DockerFixture {
     async fn check(&self, watched: &Watched) -> Result<()> {
         check::check(self, watched).await
     }
+}
 
+impl Hands for Driver {
     async fn run(&self, name: &str, script: Option<&str>) -> Result<String> {
-        run(&self.driver().await?, name, script).await
+        let plan = Plan::named(name);
+        self.run(if let Some(script) = script { plan.running(script) } else { plan }).await
     }
 
     async fn exec(&self, id: &str, script: &str, _code: i64) -> Result<()> {
-        self.driver().await?.exec(id, script).await
+        self.exec(id, script).await
     }
 
     async fn terminate(&self, id: &str) -> Result<()> {
-        self.driver().await?.stop(id, GRACE).await
+        self.stop(id, GRACE).await
     }
 
     async fn kill(&self, id: &str) -> Result<()> {
-        self.driver().await?.kill(id, "KILL").await
+        self.kill(id, "KILL").await
     }
 
     async fn pause(&self, id: &str) -> Result<()> {
-        self.driver().await?.pause(id).await
+        self.pause(id).await
     }
 
     async fn unpause(&self, id: &str) -> Result<()> {
-        self.driver().await?.unpause(id).await
+        self.unpause(id).await
     }
 
     async fn remove(&self, id: &str) -> Result<()> {
-        self.driver().await?.remove(id).await
+        self.remove(id).await
     }
-}
-
-/// Runs a container of this name, with this script or until it is stopped.
-pub(crate) async fn run(docker: &Driver, name: &str, script: Option<&str>) -> Result<String> {
-    let plan = Plan::named(name);
-    docker.run(if let Some(script) = script { plan.running(script) } else { plan }).await
 }
 
 /// Waits until a container's initial process handles SIGTERM: before, the kernel discards the signal.

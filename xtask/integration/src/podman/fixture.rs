@@ -9,7 +9,6 @@ use whalewatcher_drivers::docker::{AT_ONCE, Driver, Plan};
 use whalewatcher_moby::Client;
 
 use crate::docker::churn::{Churn, churn};
-use crate::docker::fixture::{GRACE, run};
 use crate::docker::truth;
 use crate::fixture::{Fixture, Shared};
 use crate::random_steps::RandomSteps;
@@ -107,33 +106,5 @@ impl Fixture for PodmanFixture {
 
     async fn churn(&self, seed: u64) -> Result<RandomSteps<Churn>> {
         churn(&self.driver().await?, CHURNED, seed).await
-    }
-
-    async fn run(&self, name: &str, script: Option<&str>) -> Result<String> {
-        run(&self.driver().await?, name, script).await
-    }
-
-    async fn exec(&self, id: &str, script: &str, _code: i64) -> Result<()> {
-        self.driver().await?.exec(id, script).await
-    }
-
-    async fn terminate(&self, id: &str) -> Result<()> {
-        self.driver().await?.stop(id, GRACE).await
-    }
-
-    async fn kill(&self, id: &str) -> Result<()> {
-        self.driver().await?.kill(id, "KILL").await
-    }
-
-    async fn pause(&self, id: &str) -> Result<()> {
-        self.driver().await?.pause(id).await
-    }
-
-    async fn unpause(&self, id: &str) -> Result<()> {
-        self.driver().await?.unpause(id).await
-    }
-
-    async fn remove(&self, id: &str) -> Result<()> {
-        self.driver().await?.remove(id).await
     }
 }

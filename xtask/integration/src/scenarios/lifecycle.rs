@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use futures_util::future::try_join_all;
 
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, Hands as _};
 use crate::recorder::Reader;
 
 /// Before its trap is set, the first process of a PID namespace gets no signal.
@@ -11,6 +11,7 @@ const UNTIL_READY: &str = "until [ -e /dev/ready ]; do :; done";
 
 pub(crate) async fn exits_have_their_codes<F: Fixture>(fixture: &F) -> Result<()> {
     fixture.prepare().await?;
+    let driver = fixture.driver().await?;
     let watched = fixture.watch().await?;
     let mut reported = Reader::new(watched.recorder());
     for code in [0, 1, 42, 255] {
@@ -19,19 +20,20 @@ pub(crate) async fn exits_have_their_codes<F: Fixture>(fixture: &F) -> Result<()
         let script = format!("trap 'exit {code}' TERM; sleep 1000000 & : > /dev/ready; wait");
         let id = fixture.run(&name, Some(&script)).await?;
         reported.expect(&format!("started {name}")).await?;
-        fixture.exec(&id, UNTIL_READY, 0).await?;
-        fixture.terminate(&id).await?;
+        driver.exec(&id, UNTIL_READY, 0).await?;
+        driver.terminate(&id).await?;
         reported.expect(&format!("exited {name} {code}")).await?;
     }
     let id = fixture.run("killed", None).await?;
     reported.expect("started killed").await?;
-    fixture.kill(&id).await?;
+    driver.kill(&id).await?;
     reported.expect("exited killed 137").await?;
     fixture.check(&watched).await
 }
 
 pub(crate) async fn execs_change_nothing_during_churn<F: Fixture>(fixture: &F) -> Result<()> {
     fixture.prepare().await?;
+    let driver = &fixture.driver().await?;
     let watched = fixture.watch().await?;
     let hosts = try_join_all(["host-0", "host-1", "host-2"].map(|name| fixture.run(name, None))).await?;
     watched
@@ -43,7 +45,7 @@ pub(crate) async fn execs_change_nothing_during_churn<F: Fixture>(fixture: &F) -
         let host = host.clone();
         async move {
             for code in 0..12 {
-                fixture.exec(&host, &format!("exit {code}"), code).await?;
+                driver.exec(&host, &format!("exit {code}"), code).await?;
             }
             anyhow::Ok(())
         }
@@ -51,7 +53,7 @@ pub(crate) async fn execs_change_nothing_during_churn<F: Fixture>(fixture: &F) -
     let coming_and_going = async {
         for number in 0..8 {
             let id = fixture.run(&format!("passer-by-{number}"), None).await?;
-            fixture.remove(&id).await?;
+            driver.remove(&id).await?;
         }
         anyhow::Ok(())
     };

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 
 use super::{Stopped, is_reported, kill, until_noticed};
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, Hands as _};
 use crate::recorder::Reader;
 
 /// On engines that leave containers alive when they are killed.
@@ -14,7 +14,7 @@ pub(crate) async fn killed_engine_yields_the_difference<F: Fixture>(fixture: &F)
     }
     let rests = fixture.run("rests", None).await?;
     let goes = fixture.run("goes", None).await?;
-    fixture.pause(&rests).await?;
+    fixture.driver().await?.pause(&rests).await?;
     watched.recorder().until_reported(4, "started").await?;
     watched.recorder().until_reported(1, "paused").await?;
     fixture.check(&watched).await?;
@@ -31,7 +31,7 @@ pub(crate) async fn killed_engine_yields_the_difference<F: Fixture>(fixture: &F)
     is_reported(&reported.rest(), &[("goes", &["exited"])], watched.recorder())?;
 
     // It goes on as before.
-    fixture.unpause(&rests).await?;
+    fixture.driver().await?.unpause(&rests).await?;
     watched.recorder().until_reported(1, "unpaused").await?;
     fixture.run("comes", None).await?;
     watched.recorder().until("it is reported", |record| record.fold.by_name("comes").is_some()).await?;
@@ -44,7 +44,7 @@ pub(crate) async fn stopped_engine_is_detected_and_yields_the_difference<F: Fixt
     fixture.prepare().await?;
     fixture.run("stays", None).await?;
     let rests = fixture.run("rests", None).await?;
-    fixture.pause(&rests).await?;
+    fixture.driver().await?.pause(&rests).await?;
     let goes = fixture.run("goes", None).await?;
     let watched = fixture.watch().await?;
     // CRI may emit the exit before the watcher is subscribed again, and record it only later.

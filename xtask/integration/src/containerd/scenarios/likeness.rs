@@ -131,19 +131,19 @@ async fn observed(channel: Channel) -> Result<Vec<String>> {
             Err(status) => format!("containers that {filter}: {:?}", status.code()),
         });
     }
+    let mut note = |what: String, answer: Result<String, Status>| {
+        lines.push(format!("{what}: {}", reported(answer)));
+    };
     for namespace in ["", "a/b", "unheard-of", "huge"] {
         let answer = containers.list(in_any(namespace, ListContainersRequest::default())?).await;
         let count = answer.map(|answer| answer.into_inner().containers.len().to_string());
-        lines.push(format!("containers of '{namespace}': {}", reported(count)));
+        note(format!("containers of '{namespace}'"), count);
         let request = in_any(namespace, ListContainersRequest::default())?;
         let streamed = match containers.list_stream(request).await {
             Ok(answer) => answer.into_inner().try_collect::<Vec<_>>().await,
             Err(status) => Err(status),
         };
-        lines.push(format!(
-            "stream of '{namespace}': {}",
-            reported(streamed.map(|all| all.len().to_string()))
-        ));
+        note(format!("stream of '{namespace}'"), streamed.map(|all| all.len().to_string()));
     }
     for (namespace, id) in [("alike", "web"), ("alike", "absent"), ("unheard-of", "web"), ("", "web")] {
         let answer = containers.get(in_any(namespace, GetContainerRequest { id: id.to_owned() })?).await;
@@ -154,7 +154,7 @@ async fn observed(channel: Channel) -> Result<Vec<String>> {
             let spec = container.spec.unwrap_or_default();
             format!("{} {labels:?} {} {}", container.id, spec.type_url, spec.value.len() > 9_000)
         });
-        lines.push(format!("container '{namespace}' '{id}': {}", reported(answer)));
+        note(format!("container '{namespace}' '{id}'"), answer);
     }
 
     let mut tasks = TasksClient::new(channel.clone());
@@ -165,50 +165,30 @@ async fn observed(channel: Channel) -> Result<Vec<String>> {
             tasks.sort();
             tasks.join("; ")
         });
-        lines.push(format!("tasks of '{namespace}': {}", reported(answer)));
+        note(format!("tasks of '{namespace}'"), answer);
     }
-    let asked = [
-        ("alike", "web"),
-        ("alike", "over"),
-        ("alike", "idle"),
-        ("alike", "absent"),
-        ("unheard-of", "web"),
-        ("", "web"),
-    ];
-    for (namespace, id) in asked {
+    let in_alike = ["web", "over", "idle", "absent"].map(|id| ("alike", id));
+    for (namespace, id) in in_alike.into_iter().chain([("unheard-of", "web"), ("", "web")]) {
         let request = GetRequest { container_id: id.to_owned(), exec_id: String::new() };
         let answer = tasks.get(in_any(namespace, request)?).await;
         let answer = answer.map(|answer| process(&answer.into_inner().process.unwrap_or_default()));
-        lines.push(format!("task '{namespace}' '{id}': {}", reported(answer)));
+        note(format!("task '{namespace}' '{id}'"), answer);
     }
 
     let mut events = EventsClient::new(channel.clone());
-    for (namespace, topic) in [
-        ("alike", "/likeness/probe"),
-        ("", "/likeness/probe"),
-        ("alike", ""),
-        ("alike", "/"),
-        ("alike", "probe"),
-        ("alike", "/a b"),
-        ("alike", "/a//b"),
-    ] {
+    let topics = ["/likeness/probe", "", "/", "probe", "/a b", "/a//b"].map(|topic| ("alike", topic));
+    for (namespace, topic) in topics.into_iter().chain([("", "/likeness/probe")]) {
         let event = Some(Any { type_url: "likeness.Probe".to_owned(), value: b"?".to_vec() });
         let answer =
             events.publish(in_any(namespace, PublishRequest { topic: topic.to_owned(), event })?).await;
-        lines.push(format!(
-            "publish '{topic}' in '{namespace}': {}",
-            reported(answer.map(|_| "done".to_owned()))
-        ));
+        note(format!("publish '{topic}' in '{namespace}'"), answer.map(|_| "done".to_owned()));
     }
     let request = SubscribeRequest { filters: vec!["topic=x".to_owned()] };
     let answer = match events.subscribe(request).await {
         Ok(answer) => answer.into_inner().message().await.map(|_| "an event".to_owned()),
         Err(status) => Err(status),
     };
-    lines.push(format!(
-        "a wrong subscription: {}",
-        answer.unwrap_or_else(|status| format!("{:?}", status.code()))
-    ));
+    note("a wrong subscription".to_owned(), answer.or_else(|status| Ok(format!("{:?}", status.code()))));
 
     let server = IntrospectionClient::new(channel).server(()).await?.into_inner();
     lines.push(format!("server: {} {} {}", !server.uuid.is_empty(), server.pid > 0, server.pidns > 0));
