@@ -3,6 +3,7 @@
 //!
 //! - [`Endpoint`]: the unix socket of an engine, parsed and checked.
 //! - [`SocketIdentity`]: detects that another engine has bound the same path.
+//! - [`SocketMonitor`]: waits until an engine listens at its socket again.
 //! - [`Engine`]: the names that errors use for an engine, those errors, and [its PID](Engine::pid_of).
 //! - [`Lives`]: the lives that a client has seen, kept from one connection to the next.
 //! - [`Excerpt`] and [`Chain`]: an engine's text, or an error with its causes, escaped and shortened to one line.
@@ -24,6 +25,7 @@ mod excerpt;
 #[cfg(feature = "grpc")]
 pub mod grpc;
 mod lives;
+mod monitor;
 mod peer;
 mod socket;
 
@@ -31,5 +33,6 @@ pub use endpoint::{Endpoint, check_socket_path};
 pub use engine::Engine;
 pub use excerpt::{Chain, Excerpt, malformed};
 pub use lives::Lives;
+pub use monitor::{Reached, SocketMonitor};
 pub use peer::pid_if_named;
 pub use socket::{SocketIdentity, connect};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tonic::transport::{Channel, Endpoint as Dial};
 use whalewatcher_adapter::containerd::{DEFAULT_PROBE_EVERY, ENGINE, IgnoredNamespaces};
 use whalewatcher_adapter::grpc::Transport;
-use whalewatcher_adapter::{Endpoint, Lives};
+use whalewatcher_adapter::{Endpoint, Lives, SocketMonitor};
 use whalewatcher_core::adapter::{EngineClient, Hook};
 use whalewatcher_core::{EngineError, ErrorKind, Settings};
 
@@ -28,6 +28,7 @@ pub struct Client {
     configured: Configured,
     before_watch: Hook,
     before_attempt: Hook,
+    monitor: SocketMonitor,
 }
 
 impl Client {
@@ -119,11 +120,17 @@ impl EngineClient for Client {
     }
 
     async fn connect(&self, settings: &Settings) -> Result<Connection, EngineError> {
+        let reached = self.monitor.begin_attempt();
         let transport = Transport::connect(&self.endpoint).await?;
+        reached.record(transport.socket());
         let mut identity = handshake(&self.endpoint, &transport).await?;
         self.engine_type().clone_into(&mut identity.engine_type);
         tracing::debug!(?identity, "connected");
         Ok(Connection::new(transport, identity, self.configured.clone(), settings))
+    }
+
+    async fn reachable(&self) {
+        self.monitor.listening().await;
     }
 }
 
@@ -136,6 +143,7 @@ impl Clone for Client {
             configured: Configured { lives: Lives::default(), ..self.configured.clone() },
             before_watch: self.before_watch.clone(),
             before_attempt: self.before_attempt.clone(),
+            monitor: SocketMonitor::new(self.endpoint.path()),
         }
     }
 }
@@ -241,11 +249,11 @@ impl Builder {
     ///
     /// [`ErrorKind::Configuration`] if no socket can have the endpoint's path, or no namespace one of the ignored names.
     pub fn build(self) -> Result<Client, EngineError> {
+        let endpoint = self.endpoint.as_deref().unwrap_or(ENGINE.default_endpoint);
+        let endpoint = Arc::new(Endpoint::parse(&ENGINE, endpoint)?);
         Ok(Client {
-            endpoint: Arc::new(Endpoint::parse(
-                &ENGINE,
-                self.endpoint.as_deref().unwrap_or(ENGINE.default_endpoint),
-            )?),
+            monitor: SocketMonitor::new(endpoint.path()),
+            endpoint,
             engine_type: self.engine_type,
             configured: Configured {
                 ignored: self.ignored.map(IgnoredNamespaces::new).transpose()?.unwrap_or_default(),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tonic::transport::{Channel, Endpoint as Dial};
 use whalewatcher_adapter::grpc::Transport;
-use whalewatcher_adapter::{Endpoint, Lives};
+use whalewatcher_adapter::{Endpoint, Lives, SocketMonitor};
 use whalewatcher_core::adapter::{EngineClient, Hook};
 use whalewatcher_core::{EngineError, ErrorKind, Settings};
 
@@ -34,6 +34,7 @@ pub struct Client {
     configured: Configured,
     before_watch: Hook,
     before_attempt: Hook,
+    monitor: SocketMonitor,
 }
 
 impl Client {
@@ -106,11 +107,17 @@ impl EngineClient for Client {
     }
 
     async fn connect(&self, settings: &Settings) -> Result<Connection, EngineError> {
+        let reached = self.monitor.begin_attempt();
         let transport = Transport::connect(&self.endpoint).await?;
+        reached.record(transport.socket());
         let (runtime, mut identity) = handshake(&self.endpoint, &transport).await?;
         self.engine_type().clone_into(&mut identity.engine_type);
         tracing::debug!(?identity, "connected");
         Connection::new(transport, runtime, identity, self.configured.clone(), settings)
+    }
+
+    async fn reachable(&self) {
+        self.monitor.listening().await;
     }
 }
 
@@ -123,6 +130,7 @@ impl Clone for Client {
             configured: Configured { lives: Lives::default(), ..self.configured.clone() },
             before_watch: self.before_watch.clone(),
             before_attempt: self.before_attempt.clone(),
+            monitor: SocketMonitor::new(self.endpoint.path()),
         }
     }
 }
@@ -242,8 +250,10 @@ impl Builder {
     /// [`ErrorKind::Configuration`] if no socket can have the endpoint's path.
     pub fn build(self) -> Result<Client, EngineError> {
         let endpoint = self.endpoint.as_deref().unwrap_or(ENGINE.default_endpoint);
+        let endpoint = Arc::new(Endpoint::parse(&ENGINE, endpoint)?);
         Ok(Client {
-            endpoint: Arc::new(Endpoint::parse(&ENGINE, endpoint)?),
+            monitor: SocketMonitor::new(endpoint.path()),
+            endpoint,
             engine_type: self.engine_type,
             configured: Configured {
                 poll_every: self.poll_every.unwrap_or(DEFAULT_POLL_EVERY),

@@ -1,8 +1,10 @@
 //! The client of an engine: what an application configured, and what is remembered between connections.
 
 use std::fmt;
+use std::future::pending;
 use std::sync::Arc;
 
+use whalewatcher_adapter::{Reached, SocketMonitor};
 use whalewatcher_core::adapter::{EngineClient, Hook};
 use whalewatcher_core::{EngineError, Settings};
 
@@ -10,7 +12,7 @@ use crate::api::handshake::Handshake;
 use crate::api::lives::Lives;
 use crate::api::session::Session;
 use crate::api::stream_history::StreamHistory;
-use crate::config::endpoint::Endpoint;
+use crate::config::endpoint::{Address, Endpoint};
 use crate::config::tls::Tls;
 use crate::connection::Connection;
 use crate::decode::raw_inspection::Packer;
@@ -24,6 +26,8 @@ pub struct Client {
     pub(crate) config: Config,
     history: StreamHistory,
     lives: Lives,
+    /// Of the endpoint, if that is a unix socket.
+    monitor: Option<SocketMonitor>,
 }
 
 /// What a client is configured for.
@@ -50,7 +54,11 @@ impl Config {
 
 impl Client {
     pub(crate) fn from_config(config: Config) -> Self {
-        Self { config, history: StreamHistory::default(), lives: Lives::default() }
+        let monitor = match config.endpoint.address() {
+            Address::Unix(path) => Some(SocketMonitor::new(path)),
+            Address::Tcp { .. } => None,
+        };
+        Self { config, history: StreamHistory::default(), lives: Lives::default(), monitor }
     }
 }
 
@@ -75,19 +83,27 @@ impl EngineClient for Client {
 
     async fn connect(&self, settings: &Settings) -> Result<Connection, EngineError> {
         let Config { api, engine_type, packer, networks, memory_limit, .. } = &self.config;
-        let transport = Transport::new(self.config.connector(), *memory_limit);
+        let reached = self.monitor.as_ref().map_or_else(Reached::default, SocketMonitor::begin_attempt);
+        let transport = Transport::new(self.config.connector(), *memory_limit, reached);
         let limit = settings.connect_limit();
         let handshake = Handshake::perform(&transport, *api, engine_type.as_deref(), limit).await?;
         tracing::debug!(?handshake, "connected");
         let session = Session::new(transport, handshake, *networks, settings);
         Ok(Connection::new(session, packer.clone(), self.history.clone(), self.lives.clone()))
     }
+
+    async fn reachable(&self) {
+        match &self.monitor {
+            Some(monitor) => monitor.listening().await,
+            None => pending().await,
+        }
+    }
 }
 
 impl Clone for Client {
     fn clone(&self) -> Self {
         // Each watcher follows lives by itself.
-        Self { config: self.config.clone(), history: self.history.clone(), lives: Lives::default() }
+        Self { history: self.history.clone(), ..Self::from_config(self.config.clone()) }
     }
 }
 

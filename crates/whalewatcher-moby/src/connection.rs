@@ -19,7 +19,7 @@ use crate::api::inspect::inspect;
 use crate::api::list::list;
 use crate::api::lives::Lives;
 use crate::api::missed_exits;
-use crate::api::probe;
+use crate::api::probe::{self, ProbeClock};
 use crate::api::session::Session;
 use crate::api::stream_history::StreamHistory;
 use crate::api::stream_start::StreamStart;
@@ -32,6 +32,7 @@ pub struct Connection {
     packer: Option<Packer>,
     history: StreamHistory,
     start: StreamStart,
+    probe_clock: ProbeClock,
     lives: Lives,
     /// Whether there was a list, of which missed exits were reported.
     is_listed: AtomicBool,
@@ -51,6 +52,7 @@ impl Connection {
         let (missed, missed_receiver) = mpsc::unbounded_channel();
         Self {
             start: StreamStart::new(session.clock().since()),
+            probe_clock: ProbeClock::default(),
             session,
             packer,
             history,
@@ -114,7 +116,7 @@ impl EngineConnection for Connection {
     }
 
     async fn probe(&self, since: Option<SystemTime>) -> Result<Option<SystemTime>, EngineError> {
-        probe::newest_event(&self.session, &self.start, since).await
+        probe::newest_event(&self.session, &self.start, &self.probe_clock, since).await
     }
 
     fn packs(&self) -> bool {

@@ -96,6 +96,12 @@ impl Transport {
         Ok(())
     }
 
+    /// Returns the socket that the connection was made to, where it could be identified.
+    #[must_use]
+    pub fn socket(&self) -> Option<SocketIdentity> {
+        self.bound
+    }
+
     /// Returns the service that sends requests, for a generated client's `with_origin`. Answers must be [small](Limit::SMALL),
     /// unless the channel is [given another limit](Channel::limited).
     #[must_use]

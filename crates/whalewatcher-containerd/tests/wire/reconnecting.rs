@@ -1,11 +1,12 @@
 //! Reconnects, and changes during an outage.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use whalewatcher_core::EventKind;
+use whalewatcher_containerd::Client;
+use whalewatcher_core::{Backoff, EventKind, Settings, Status};
 use whalewatcher_testkit::containerd::{ContainerSpec, Server};
 
-use crate::watched::{assert_true, watch};
+use crate::watched::{assert_true, in_time, watch};
 
 #[tokio::test]
 async fn a_restarted_engine_is_reported_by_the_exact_difference() {
@@ -41,6 +42,22 @@ async fn a_restarted_engine_is_reported_by_the_exact_difference() {
         ]
     );
     assert_true(&watched, &server);
+}
+
+#[tokio::test]
+async fn an_engine_that_listens_again_is_found_however_long_the_back_off_is() {
+    let hour = Duration::from_secs(3600);
+    let settings = Settings::default().with_backoff(Backoff::default().with_delays(hour, hour));
+    let server = Server::builder().start().unwrap();
+    let watching = whalewatcher_core::watch_with(Client::new(server.endpoint()).unwrap(), settings);
+    let mut status = watching.follow_status();
+    for _ in 0..3 {
+        in_time(status.wait_for(Status::is_live)).await.expect("a watcher");
+        server.stop_listening().await;
+        in_time(status.wait_for(|status| !status.is_live())).await.expect("a watcher");
+        server.listen_again().unwrap();
+    }
+    in_time(status.wait_for(Status::is_live)).await.expect("a watcher");
 }
 
 #[tokio::test]

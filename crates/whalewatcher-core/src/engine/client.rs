@@ -1,6 +1,6 @@
 //! The traits that an adapter implements. [`adapter`](crate::adapter) documents their contract.
 
-use std::future::{Future, ready};
+use std::future::{Future, pending, ready};
 use std::time::SystemTime;
 
 use futures_core::Stream;
@@ -46,6 +46,15 @@ pub trait EngineClient: Send + Sync + 'static {
         &self,
         settings: &Settings,
     ) -> impl Future<Output = Result<Self::Connection, EngineError>> + Send;
+
+    /// Resolves when there is a reason to expect that the next attempt succeeds, after one that failed or a connection that was
+    /// lost: the engine's socket was bound again, for example. Called for each delay of the back-off, which then ends early,
+    /// [so many times a second](crate::Backoff#early-attempts) at most.
+    ///
+    /// It resolves only because of something that the last attempt did not find already. By default it never does.
+    fn reachable(&self) -> impl Future<Output = ()> + Send {
+        pending()
+    }
 }
 
 /// A connection to an engine. Dropping it disconnects.

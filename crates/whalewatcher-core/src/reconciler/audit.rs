@@ -61,6 +61,7 @@ impl Reconciler {
                 }
             }
         }
+        self.release_capacity();
     }
 
     fn is_as_listed(&self, id: &ContainerId, entry: Option<&ListingEntry>) -> bool {

@@ -71,6 +71,11 @@ impl Deadlines {
         }
     }
 
+    /// Releases the memory that only more deadlines at once needed.
+    pub(super) fn release_capacity(&mut self) {
+        self.times.shrink_to(2 * self.times.len());
+    }
+
     /// Removes all.
     pub(super) fn clear(&mut self) {
         self.queue.clear();

@@ -197,6 +197,17 @@ impl Reconciler {
         Self { settings, ..Self::default() }
     }
 
+    /// Releases the memory that only more records at once needed, as a resync does: one for each container.
+    fn release_capacity(&mut self) {
+        self.records.shrink_to(2 * self.records.len());
+        self.unconfirmed.shrink_to(2 * self.unconfirmed.len());
+        self.origins.shrink_to(2 * self.origins.len());
+        for queue in [&mut self.fresh, &mut self.retries, &mut self.tombstones] {
+            queue.shrink_to(2 * queue.len());
+        }
+        self.deadlines.release_capacity();
+    }
+
     /// The fold of all events, published and about to be.
     pub(crate) fn portfolio(&self) -> &Portfolio {
         &self.portfolio

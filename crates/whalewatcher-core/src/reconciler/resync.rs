@@ -51,6 +51,7 @@ impl Reconciler {
             self.phase = Phase::Live;
             let (containers, unresolved) = (self.portfolio.total(), self.failures.total());
             self.publish(now.time, EventKind::Synced { containers, unresolved });
+            self.release_capacity();
         }
     }
 }

@@ -7,12 +7,13 @@ use std::convert::Infallible;
 use std::mem::replace;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::call::{limited, subscribed};
 use super::connected::Connected;
+use super::early::EarlyAttempts;
 use super::error::WatchError;
 use super::outage::Outage;
 use super::shared::Shared;
@@ -60,6 +61,7 @@ impl<'a, C: EngineClient> Driver<'a, C> {
             .await
             .map_err(|error| WatchError::Refused { error: Arc::new(error) })?;
         let mut delays = backoff.delays();
+        let mut early = EarlyAttempts::default();
         let mut logged = None;
         loop {
             self.live = None;
@@ -86,9 +88,26 @@ impl<'a, C: EngineClient> Driver<'a, C> {
             let events = self.reconciler.take_events();
             self.publish(phase, events);
             match delay {
-                Some(delay) => sleep(delay).await,
+                Some(delay) => self.pause(delay, &mut early).await,
                 None => return Err(WatchError::GaveUp { error }),
             }
+        }
+    }
+
+    /// Waits until the next attempt: for the delay, or until the engine is likely to be reachable again.
+    async fn pause(&self, delay: Duration, early: &mut EarlyAttempts) {
+        let reachable = async {
+            self.shared.client.reachable().await;
+            sleep_until(early.next()).await;
+        };
+        let is_early = tokio::select! {
+            biased;
+            () = reachable => true,
+            () = sleep(delay) => false,
+        };
+        if is_early {
+            tracing::debug!(endpoint = self.shared.client.endpoint(), "the engine is likely reachable again");
+            early.record(Instant::now());
         }
     }
 

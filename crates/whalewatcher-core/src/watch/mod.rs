@@ -3,11 +3,13 @@
 mod call;
 mod connected;
 mod driver;
+mod early;
 mod error;
 mod guard;
 mod handle;
 mod in_flight;
 mod outage;
+mod portfolio_follower;
 mod probe;
 mod publication;
 mod refreshes;
@@ -19,6 +21,7 @@ mod watcher;
 
 pub use error::WatchError;
 pub use handle::{WatchHandle, watch, watch_with};
+pub use portfolio_follower::PortfolioFollower;
 pub use status::{Counters, Phase, Status};
 pub use status_follower::StatusFollower;
 pub use subscription::Subscription;

@@ -54,7 +54,7 @@ struct Log {
     held: usize,
     /// How many subscribers have received the events up to a number, without those that lag.
     places: BTreeMap<u64, usize>,
-    /// The wakers of waiting subscribers, by subscriber number.
+    /// The wakers of waiting subscribers and followers, by number.
     waiting: BTreeMap<u64, Waker>,
     subscribers: u64,
     ended: bool,
@@ -200,6 +200,15 @@ impl Publication {
         (Place { publication: self.clone(), subscriber, upto: seen.upto }, seen)
     }
 
+    /// Adds one that waits for portfolios and receives no events.
+    pub(crate) fn waiter(self: &Arc<Self>) -> Waiter {
+        let number = self.with(|log| {
+            log.subscribers += 1;
+            log.subscribers
+        });
+        Waiter { publication: self.clone(), number }
+    }
+
     fn with<T>(&self, change: impl FnOnce(&mut Log) -> T) -> T {
         self.change(change).0
     }
@@ -233,6 +242,13 @@ impl Log {
         self.batches.front().map_or(self.visible.upto, |(upto, events)| upto - events.len() as u64)
     }
 
+    /// Records that a subscriber waits for the next batch.
+    fn wait(&mut self, subscriber: u64, context: &Context<'_>) {
+        if !self.waiting.get(&subscriber).is_some_and(|waker| waker.will_wake(context.waker())) {
+            self.spent.2 = self.waiting.insert(subscriber, context.waker().clone());
+        }
+    }
+
     fn enter(&mut self, upto: u64) {
         *self.places.entry(upto).or_default() += 1;
     }
@@ -262,6 +278,39 @@ impl Log {
     }
 }
 
+/// One that waits for portfolios. It has no place in the log, so no events are kept for it.
+pub(crate) struct Waiter {
+    publication: Arc<Publication>,
+    number: u64,
+}
+
+impl Waiter {
+    /// Returns the newest portfolio once it fulfils a condition; `None` after the end if it does not.
+    pub(crate) fn poll_newest(
+        &mut self,
+        context: &mut Context<'_>,
+        condition: impl Fn(&Portfolio) -> bool,
+    ) -> Poll<Option<Portfolio>> {
+        self.publication.with(|log| {
+            let newest = &log.visible.portfolio;
+            if condition(newest) {
+                return Poll::Ready(Some(newest.clone()));
+            }
+            if log.ended {
+                return Poll::Ready(None);
+            }
+            log.wait(self.number, context);
+            Poll::Pending
+        })
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        self.publication.with(|log| log.spent.2 = log.waiting.remove(&self.number));
+    }
+}
+
 /// A subscriber's place in the log.
 pub(crate) struct Place {
     publication: Arc<Publication>,
@@ -279,9 +328,7 @@ impl Place {
                 if log.ended {
                     return Poll::Ready(None);
                 }
-                if !log.waiting.get(subscriber).is_some_and(|waker| waker.will_wake(context.waker())) {
-                    log.spent.2 = log.waiting.insert(*subscriber, context.waker().clone());
-                }
+                log.wait(*subscriber, context);
                 return Poll::Pending;
             }
             let batches = (*upto >= log.begin()).then(|| {

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::WatchError;
 use super::guard::WatchGuard;
+use super::portfolio_follower::PortfolioFollower;
 use super::shared::Shared;
 use super::status::{Phase, Status};
 use super::status_follower::StatusFollower;
@@ -25,6 +26,9 @@ pub trait Watcher: Send + Sync + 'static {
 
     /// Returns a snapshot of the portfolio, and a subscription to all changes after it.
     fn subscribe(&self) -> (Portfolio, Subscription);
+
+    /// Returns a follower of the portfolio, which waits for newer snapshots.
+    fn follow_portfolio(&self) -> PortfolioFollower;
 
     /// Waits until the portfolio is in sync with the engine, and returns the status then.
     ///
@@ -131,6 +135,11 @@ impl<C: EngineClient> EngineWatcher<C> {
     /// [`Synced`]: crate::EventKind::Synced
     pub fn subscribe(&self) -> (Portfolio, Subscription) {
         Subscription::new(&self.shared.publication)
+    }
+
+    /// Returns a follower of the portfolio, which waits for newer snapshots and skips those in between.
+    pub fn follow_portfolio(&self) -> PortfolioFollower {
+        PortfolioFollower::new(&self.shared.publication)
     }
 
     /// Waits until the portfolio is in sync: until the engine is connected and each container that it lists was inspected
@@ -245,6 +254,10 @@ impl<C: EngineClient> Watcher for EngineWatcher<C> {
 
     fn subscribe(&self) -> (Portfolio, Subscription) {
         self.subscribe()
+    }
+
+    fn follow_portfolio(&self) -> PortfolioFollower {
+        self.follow_portfolio()
     }
 
     fn ready(&self) -> BoxFuture<'_, Result<Status, WatchError>> {

@@ -2,7 +2,9 @@
 
 mod audits;
 mod connections;
+mod early;
 mod endings;
+mod followers;
 mod inspections;
 mod listings;
 mod lives;

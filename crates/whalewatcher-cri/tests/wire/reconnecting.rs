@@ -2,12 +2,12 @@
 
 use std::time::{Duration, SystemTime};
 
-use whalewatcher_core::{EventKind, Settings};
+use whalewatcher_core::{Backoff, EventKind, Settings, Status};
 use whalewatcher_cri::Client;
 use whalewatcher_testkit::cri::{ContainerSpec, Flavour, Method, PodSpec, Stats, Verdict};
 use whalewatcher_testkit::proxy::{Fault, Proxy, Refusal};
 
-use crate::watched::{assert_true, in_time, server, watch, watch_with_settings};
+use crate::watched::{assert_true, client, in_time, server, watch, watch_with_settings};
 
 const ALL: [Flavour; 5] = [
     Flavour::Containerd1_6,
@@ -42,6 +42,22 @@ async fn a_restarted_runtime_is_reported_by_the_exact_difference() {
         assert_eq!(reported, expected, "{flavour:?}");
         assert_true(&watched, &server);
     }
+}
+
+#[tokio::test]
+async fn an_engine_that_listens_again_is_found_however_long_the_back_off_is() {
+    let hour = Duration::from_secs(3600);
+    let settings = Settings::default().with_backoff(Backoff::default().with_delays(hour, hour));
+    let server = server(Flavour::Containerd2_1);
+    let watching = whalewatcher_core::watch_with(client(&server), settings);
+    let mut status = watching.follow_status();
+    for _ in 0..3 {
+        in_time(status.wait_for(Status::is_live)).await.expect("a watcher");
+        server.stop_listening().await;
+        in_time(status.wait_for(|status| !status.is_live())).await.expect("a watcher");
+        server.listen_again().unwrap();
+    }
+    in_time(status.wait_for(Status::is_live)).await.expect("a watcher");
 }
 
 #[tokio::test]

@@ -86,6 +86,11 @@ impl EngineClock {
     }
 }
 
+/// Returns whether an engine's clock that shows this has been set back since it reached the other time.
+pub(crate) fn is_long_before(shown: Timestamp, moment: Timestamp) -> bool {
+    shown.checked_add(SLACK).is_ok_and(|latest| latest < moment)
+}
+
 /// The date of an answer, in whole seconds.
 pub(crate) fn date(headers: &HeaderMap) -> Option<Timestamp> {
     let date = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()?;

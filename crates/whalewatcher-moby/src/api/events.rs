@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use whalewatcher_core::EngineError;
 use whalewatcher_core::adapter::EngineEvent;
 
+use crate::api::clock::is_long_before;
 use crate::api::session::{Session, escape};
 use crate::decode::event::{ACTIONS, CONNECT, DISCONNECT, Decoded, HEALTH, WHAT, decode};
 use crate::decode::identity::Dialect;
@@ -34,6 +35,8 @@ pub(crate) enum Received<E = EngineEvent> {
 /// A request for events and its answer.
 pub(crate) struct Request<'a> {
     session: &'a Session,
+    /// What the engine's clock showed according to the headers, once they came.
+    answered: Option<Timestamp>,
     progress: Progress<'a>,
 }
 
@@ -48,7 +51,7 @@ impl<'a> Request<'a> {
         let path = path(since, until, session.dialect(), session.details().networks);
         let answer =
             async move { answer::succeeded(WHAT, session.get(&path).await?, session.budget()).await };
-        Self { session, progress: Progress::Sent(Box::pin(answer)) }
+        Self { session, answered: None, progress: Progress::Sent(Box::pin(answer)) }
     }
 
     pub(crate) fn session(&self) -> &'a Session {
@@ -65,7 +68,9 @@ impl<'a> Request<'a> {
         loop {
             match &mut self.progress {
                 Progress::Sent(answer) => {
-                    self.progress = Progress::Answered(Lines::new(answer.await?.into_body(), MAX_EVENT));
+                    let answer = answer.await?;
+                    self.answered = self.session.clock().of(answer.headers());
+                    self.progress = Progress::Answered(Lines::new(answer.into_body(), MAX_EVENT));
                     return Ok(Some(Received::Headers));
                 }
                 Progress::Answered(lines) => {
@@ -84,7 +89,9 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Calls `take` with the events in a span of the past, as far as the engine remembers them.
+/// Calls `take` with the events in a span of the past, as far as the engine remembers them. Returns what the engine's clock showed
+/// according to the answer. If that is long before the end of the span, the clock was set back: the answer would not end, and
+/// nothing is taken.
 ///
 /// The replay is complete when the answer ends, at the first event after the span, or when nothing came for a moment
 /// though the engine answers: Docker Desktop and old podman do not end the answer to a request for past events.
@@ -93,18 +100,24 @@ pub(crate) async fn replay(
     since: Timestamp,
     until: Timestamp,
     mut take: impl FnMut(EngineEvent),
-) -> Result<(), EngineError> {
+) -> Result<Option<Timestamp>, EngineError> {
     let latest = SystemTime::try_from(until).ok();
     let mut request = Request::new(session, Some(since), Some(until));
     loop {
         // A line that cannot be decoded here ended the event stream already.
         match timeout(PAUSE, request.next(true, |_| true)).await {
-            Ok(Ok(Some(Received::Headers))) => {}
-            Ok(Ok(Some(Received::Event(Decoded { event, .. })))) if event.at() > latest => return Ok(()),
+            Ok(Ok(Some(Received::Headers))) => {
+                if request.answered.is_some_and(|now| is_long_before(now, until)) {
+                    return Ok(request.answered);
+                }
+            }
+            Ok(Ok(Some(Received::Event(Decoded { event, .. })))) if event.at() > latest => {
+                return Ok(request.answered);
+            }
             Ok(Ok(Some(Received::Event(Decoded { event, .. })))) => take(event),
-            Ok(Ok(None)) => return Ok(()),
+            Ok(Ok(None)) => return Ok(request.answered),
             Ok(Err(error)) => return Err(error),
-            Err(_) => return session.ping().await.map(|_| ()),
+            Err(_) => return session.ping().await,
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 
 use tokio::net::UnixStream;
 use tokio::sync::watch;
-use whalewatcher_adapter::SocketIdentity;
+use whalewatcher_adapter::{Reached, SocketIdentity};
 use whalewatcher_core::{EngineError, ErrorKind, Printable};
 
 /// How many times to connect if the path changes each time while connecting.
@@ -21,11 +21,13 @@ pub(crate) struct PinnedSocket {
     path: PathBuf,
     file: OnceLock<SocketIdentity>,
     replaced: watch::Sender<bool>,
+    /// Where it is recorded.
+    reached: Reached,
 }
 
 impl PinnedSocket {
-    pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, file: OnceLock::new(), replaced: watch::Sender::new(false) }
+    pub(crate) fn new(path: PathBuf, reached: Reached) -> Self {
+        Self { path, file: OnceLock::new(), replaced: watch::Sender::new(false), reached }
     }
 
     /// Connects to the same socket as before.
@@ -40,6 +42,7 @@ impl PinnedSocket {
                 file if certain && file.is_none_or(|file| *file == before) => {
                     // Of several concurrent first connections one decides.
                     if *self.file.get_or_init(|| before) == before {
+                        self.reached.record(Some(before));
                         return Ok(stream);
                     }
                     return Err(self.fail());
@@ -99,7 +102,7 @@ mod tests {
     async fn another_socket_at_the_path_is_detected_and_not_connected_to() {
         let folder = tempfile::tempdir().unwrap();
         let (path, away) = (folder.path().join("s"), folder.path().join("away"));
-        let home = PinnedSocket::new(path.clone());
+        let home = PinnedSocket::new(path.clone(), Reached::default());
         assert_eq!(home.connect().await.unwrap_err().kind(), io::ErrorKind::NotFound);
         assert!(home.check().is_ok(), "no socket is pinned yet");
 
@@ -131,7 +134,7 @@ mod tests {
         let (path, other) = (folder.path().join("s"), folder.path().join("other"));
         let _first = UnixListener::bind(&path).unwrap();
         let _second = UnixListener::bind(&other).unwrap();
-        let home = PinnedSocket::new(path.clone());
+        let home = PinnedSocket::new(path.clone(), Reached::default());
         home.connect().await.unwrap();
         fs::rename(&other, &path).unwrap();
         assert_eq!(home.check().unwrap_err().kind(), ErrorKind::Disconnected);

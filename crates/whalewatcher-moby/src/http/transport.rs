@@ -19,7 +19,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tower_service::Service;
-use whalewatcher_adapter::Excerpt;
+use whalewatcher_adapter::{Excerpt, Reached};
 use whalewatcher_core::adapter::{Spawner, Tasks};
 use whalewatcher_core::{EngineError, ErrorKind};
 
@@ -44,12 +44,12 @@ pub(crate) struct Transport {
 }
 
 impl Transport {
-    /// Creates a client without connecting. All its connections lead to the same socket; the answers in flight may take
-    /// `memory_limit` bytes together.
-    pub(crate) fn new(mut connector: Connector, memory_limit: usize) -> Self {
+    /// Creates a client without connecting. All its connections lead to the same socket, which is recorded; the answers in
+    /// flight may take `memory_limit` bytes together.
+    pub(crate) fn new(mut connector: Connector, memory_limit: usize, reached: Reached) -> Self {
         let tasks = Tasks::new();
         if let Address::Unix(path) = connector.endpoint.address() {
-            connector.socket = Some(Arc::new(PinnedSocket::new(path.clone())));
+            connector.socket = Some(Arc::new(PinnedSocket::new(path.clone(), reached)));
         }
         let client = builder(Spawn(tasks.spawner())).build(connector.clone());
         Self { client, connector, budget: Budget::new(memory_limit), _tasks: tasks }

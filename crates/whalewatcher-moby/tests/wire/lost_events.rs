@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use whalewatcher_core::Settings;
 use whalewatcher_moby::Client;
-use whalewatcher_testkit::docker::{Fate, Kind, Server, Verdict};
+use whalewatcher_testkit::docker::{Fate, Server, Verdict};
 
 use crate::watched::watch_with_settings;
 
@@ -117,10 +117,43 @@ async fn a_stalled_stream_is_replaced() {
 async fn an_engine_that_hangs_is_disconnected() {
     let server = Server::builder().start().unwrap();
     let mut watched = watch_with_settings(client(&server), probed(Duration::from_secs(1))).live().await;
-    let hook = server.on(Kind::Ping, Verdict::Hang);
+    let hook = server.on_request(|_| Verdict::Hang);
     assert!(watched.reported().await.starts_with("disconnected"));
     server.remove_hook(hook);
     assert_eq!(watched.reported().await, "synced 0");
+}
+
+#[tokio::test]
+async fn an_engine_that_answers_pings_only_is_not_dead() {
+    let server = Server::builder().start().unwrap();
+    let watched = watch_with_settings(client(&server), probed(Duration::from_secs(60))).live().await;
+    server.until(|stats| stats.requests.events >= 3).await;
+    server.on_request(|request| if request.query("until").is_some() { Verdict::Hang } else { Verdict::Pass });
+    server.until(|stats| stats.requests.ping >= 4).await;
+    assert_eq!(watched.watching.status().counters.connects, 1);
+}
+
+/// The end of a request for past events is estimated; with the clock set back, the answer would not come to it.
+#[tokio::test]
+async fn a_clock_that_is_set_back_between_two_probes_ends_no_connection() {
+    let clock = whalewatcher_testkit::docker::Clock::real();
+    let server = Server::builder().clock(clock.clone()).start().unwrap();
+    let mut watched = watch_with_settings(client(&server), probed(Duration::from_secs(1))).live().await;
+    server.run("web").unwrap();
+    assert_eq!(watched.reported().await, "started web");
+    clock.advance(Duration::from_secs(10));
+    let probes = server.stats().requests.events + 3;
+    server.until(|stats| stats.requests.events >= probes).await;
+    clock.set(clock.now() - jiff::SignedDuration::from_secs(5));
+    let (pings, probes) = (server.stats().requests.ping, server.stats().requests.events + 5);
+    server.until(|stats| stats.requests.ping > pings && stats.requests.events >= probes).await;
+    assert_eq!(watched.watching.status().counters.connects, 1);
+    server.on_event(|_| Fate::Skip);
+    clock.advance(Duration::from_secs(10));
+    server.exit("web", 0).unwrap();
+    let reported = watched.reported_all(3).await;
+    assert!(reported[0].starts_with("disconnected"), "{reported:?}");
+    assert_eq!(reported[1..], ["exited web 0", "synced 0"]);
 }
 
 #[tokio::test]
@@ -133,7 +166,9 @@ async fn silence_without_newer_events_is_no_stall() {
     server.exec("other").unwrap();
     assert_eq!(watched.reported().await, "updated other");
     // Past the second of the newest event, so that the probes request it.
-    server.until(|stats| stats.requests.ping >= 40).await;
+    let before = server.until(|stats| stats.requests.events >= 5).await.requests;
+    let after = server.until(|stats| stats.requests.events >= 40).await.requests;
+    assert!(after.ping - before.ping <= 5, "a probe is one request: {before:?} {after:?}");
     let status = watched.watching.status();
     assert!(status.is_live() && status.counters.connects == 1, "{status:?}");
 }

@@ -31,6 +31,7 @@ pub(super) const SCENARIOS: &[Scenario<DockerFixture>] = scenarios![
     processes::processes_belong_to_the_container_of_their_control_group,
     outage::killed_dockerd_with_live_restore_yields_the_difference,
     outage::killed_dockerd_without_live_restore_yields_the_difference,
+    outage::a_killed_dockerd_is_found_as_soon_as_it_listens,
     shared::churn::engine_killed_repeatedly_during_churn,
     outage::orderly_restart_announces_no_survivor,
     outage::replaced_socket_file_is_found,

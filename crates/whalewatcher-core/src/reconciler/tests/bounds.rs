@@ -153,3 +153,26 @@ fn the_churn_of_one_container_takes_no_memory() {
     scene.event(started(0, 100_000));
     assert!(scene.inspects() && !scene.inspects());
 }
+
+#[test]
+fn memory_that_only_a_resync_needed_is_released() {
+    const MANY: usize = 10_000;
+    let container = |number: usize, pid| Container::new(number.to_string(), "a", pid);
+    let mut scene = Scene::default();
+    for _ in 0..2 {
+        scene.subscribe();
+        let listed = (0..MANY)
+            .map(|number| ListingEntry::Partial { container: container(number, 0), started_within: None });
+        scene.take(Input::Listed(listed.collect(), all_scopes()));
+        assert_eq!(scene.records(), MANY);
+        while let Some((id, _)) = scene.next(Room::Any) {
+            let number: usize = id.as_str().parse().unwrap();
+            scene.take(Input::Inspected(id, Answer::Truth(Some(container(number, 7)))));
+        }
+        assert_eq!((scene.records(), scene.0.portfolio.total()), (0, MANY));
+        let Reconciler { records, unconfirmed, fresh, .. } = &scene.0;
+        let capacities = [records.capacity(), unconfirmed.capacity(), fresh.capacity()];
+        assert!(capacities.iter().all(|capacity| *capacity < 100), "{capacities:?}");
+        scene.disconnect();
+    }
+}

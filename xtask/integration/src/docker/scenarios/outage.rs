@@ -1,13 +1,20 @@
 //! The connection is lost, and meanwhile the world goes on.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep};
+use whalewatcher_core::Backoff;
 
 use crate::docker::fixture::DockerFixture;
 use crate::docker::scenarios::lifecycle::LISTS;
 use crate::fixture::{Fixture as _, settings};
-use crate::recorder::Reader;
+use crate::recorder::{LIMIT, Reader};
 use crate::scenarios::{is_reported, kill};
 use whalewatcher_drivers::docker::Plan;
 use whalewatcher_testkit::proxy::Proxy;
@@ -65,6 +72,57 @@ pub(super) async fn killed_dockerd_without_live_restore_yields_the_difference(
     let expected =
         [("goes-0", goes), ("goes-1", goes), ("goes-2", goes), ("phoenix-0", rises), ("phoenix-1", rises)];
     is_reported(&reported.rest(), &expected, watched.recorder())
+}
+
+/// The delays of the back-off are an hour, so it is the socket that shows that dockerd is there again.
+pub(super) async fn a_killed_dockerd_is_found_as_soon_as_it_listens(fixture: &DockerFixture) -> Result<()> {
+    let hour = Duration::from_secs(3600);
+    let settings = settings().with_backoff(Backoff::default().with_delays(hour, hour));
+    let docker = fixture.driver().await?;
+    docker.run_all((0..5).map(|number| Plan::named(format!("phoenix-{number}")).always_restarted())).await?;
+    drop(docker);
+    let watched = fixture.begin_watch(settings)?.that_is_cut();
+    watched.ready().await?;
+    for (outage, away) in [(1, Duration::ZERO), (2, Duration::from_secs(10))] {
+        fixture.kill_engine()?;
+        watched.recorder().until_reported(outage, "disconnected").await?;
+        sleep(away).await;
+        let socket = fixture.engine().socket();
+        let returning = spawn_blocking(move || returned(&socket));
+        let recovering = async {
+            watched.in_sync_again(outage).await?;
+            anyhow::Ok(Instant::now())
+        };
+        let (started, returned, recovered) =
+            tokio::join!(async { fixture.start_engine_with(true) }, returning, recovering);
+        started?;
+        let ((listened, answered), recovered) = (returned??, recovered?);
+        fixture.figure(format!(
+            "away for {} s: in sync {} ms after dockerd listened, which answered {} ms after that",
+            away.as_secs(),
+            recovered.saturating_duration_since(listened).as_millis(),
+            answered.duration_since(listened).as_millis()
+        ));
+        fixture.check(&watched).await?;
+    }
+    Ok(())
+}
+
+/// Returns when dockerd listened, and when it answered a request that waited for it.
+fn returned(socket: &Path) -> Result<(Instant, Instant)> {
+    let deadline = Instant::now() + LIMIT;
+    let mut stream = loop {
+        match UnixStream::connect(socket) {
+            Ok(stream) => break stream,
+            Err(error) => ensure!(Instant::now() < deadline, "dockerd does not listen: {error}"),
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    let listened = Instant::now();
+    stream.set_read_timeout(Some(LIMIT))?;
+    stream.write_all(b"GET /_ping HTTP/1.1\r\nHost: docker\r\n\r\n")?;
+    stream.read_exact(&mut [0])?;
+    Ok((listened, Instant::now()))
 }
 
 pub(super) async fn orderly_restart_announces_no_survivor(fixture: &DockerFixture) -> Result<()> {

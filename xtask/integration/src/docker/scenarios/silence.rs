@@ -54,8 +54,8 @@ pub(super) async fn idle_engine_is_not_considered_dead(fixture: &DockerFixture) 
         docker.pause(&format!("quiet-{round}-2")).await?;
         fixture.check(&watched).await?;
         let reported = watched.recorder().len();
-        let checks = proxy.stats().requests_of("/_ping") + 10;
-        timeout(LIMIT, proxy.until_requests("/_ping", checks)).await.context("there are no probes")?;
+        let checks = proxy.stats().requests_of("/events") + 10;
+        timeout(LIMIT, proxy.until_requests("/events", checks)).await.context("there are no probes")?;
         ensure!(watched.recorder().len() == reported, "there was something\n{}", watched.recorder().tail());
         let counters = watched.watching.status().counters;
         ensure!((counters.connects, counters.resyncs) == (1, 1), "a false alarm: {counters:?}");
