@@ -84,6 +84,7 @@ fn is_sane(event: &EngineEvent) -> bool {
         }
         EngineEvent::Paused { id, .. }
         | EngineEvent::Unpaused { id, .. }
+        | EngineEvent::Touched { id, .. }
         | EngineEvent::OomKilled { id, .. }
         | EngineEvent::Changed { id, .. } => sane(id),
         _ => false,

@@ -163,7 +163,7 @@ async fn endless_answers_are_abandoned_at_their_limits() {
     let mut events = pin!(connection.events());
     let mut next = async || timeout(TIMEOUT, events.next()).await.expect("the event comes in time");
     assert_eq!(next().await.unwrap().unwrap(), EngineEvent::Subscribed);
-    let hint = EngineEvent::Started { id: "a".into(), at: None, pid: None, preview: None };
+    let hint = EngineEvent::Touched { id: "a".into(), at: None };
     assert_eq!(next().await.unwrap().unwrap(), hint);
     let error = next().await.unwrap().unwrap_err();
     assert_eq!(error.to_string(), "GET /events: the answer has more than 268435456 bytes");

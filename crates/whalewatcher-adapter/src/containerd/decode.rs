@@ -43,7 +43,10 @@ pub fn decode(envelope: Envelope, scope: &Scope) -> Result<Option<EngineEvent>, 
     let id = |id: &str| is_identifier(id).then(|| scope.id(&namespace, id));
     let reported = if is::<TaskStart>(&event) {
         let TaskStart { container_id, pid } = read(&event)?;
-        id(&container_id).map(|id| EngineEvent::Started { id, at, pid: process(pid), preview: None })
+        id(&container_id).map(|id| match process(pid) {
+            Some(pid) => EngineEvent::Started { id, at, pid: Some(pid), preview: None },
+            None => EngineEvent::Touched { id, at },
+        })
     } else if is::<TaskExit>(&event) {
         let exit: TaskExit = read(&event)?;
         // A process that exec started in the container exits under an ID of its own.
@@ -145,10 +148,12 @@ mod tests {
     #[test]
     fn a_start_has_the_pid() {
         let start = |pid| TaskStart { container_id: "a".into(), pid };
-        let expected = |id: &str, pid| EngineEvent::Started { id: id.into(), at: at(), pid, preview: None };
-        assert_eq!(decoded("default", &start(7)), Some(expected("a", Some(7))));
-        assert_eq!(decoded("shop", &start(7)), Some(expected("shop/a", Some(7))));
-        assert_eq!(decoded("default", &start(0)), Some(expected("a", None)));
+        let expected =
+            |id: &str| EngineEvent::Started { id: id.into(), at: at(), pid: Some(7), preview: None };
+        assert_eq!(decoded("default", &start(7)), Some(expected("a")));
+        assert_eq!(decoded("shop", &start(7)), Some(expected("shop/a")));
+        let touched = EngineEvent::Touched { id: "a".into(), at: at() };
+        assert_eq!(decoded("default", &start(0)), Some(touched), "without a PID it is inspected");
     }
 
     #[test]

@@ -42,7 +42,7 @@
 //! other.
 //!
 //! **No event is lost silently.** For an event that cannot be decoded but contains a container's ID, the adapter yields
-//! [`EngineEvent::Changed`], and the container is inspected. For an event without an ID, or where events may be missing, it
+//! [`EngineEvent::Touched`], and the container is inspected. For an event without an ID, or where events may be missing, it
 //! yields [`EngineEvent::Gap`] or an error. Events that cannot concern the initial process of a container are skipped, such as
 //! the exit of another process in it.
 //!

@@ -90,7 +90,7 @@ impl<C: EngineConnection> Polling<'_, C> {
             match before.get(id) {
                 None => {
                     let id = id.clone();
-                    self.events.push_back(EngineEvent::Started { id, at: None, pid: None, preview: None });
+                    self.events.push_back(EngineEvent::Touched { id, at: None });
                 }
                 Some(before) if before == container => {}
                 Some(_) => self.events.push_back(EngineEvent::Changed { id: id.clone(), at: None }),

@@ -55,7 +55,8 @@ pub enum EngineEvent {
         /// The PID of its initial process, where the engine reports it.
         pid: Option<u32>,
         /// The container as the event itself describes it, where that includes its name; its PID is ignored. It is
-        /// announced if the life ends before it can be inspected.
+        /// announced if the life ends before it can be inspected. Without a preview and a PID, the container is inspected,
+        /// and nothing else follows.
         preview: Option<Box<Container>>,
     },
     /// A life ended. Must not be sent for other processes than a container's initial one.
@@ -78,6 +79,13 @@ pub enum EngineEvent {
     },
     /// A container's processes were thawed.
     Unpaused {
+        /// The container's ID.
+        id: ContainerId,
+        /// When it happened.
+        at: Option<SystemTime>,
+    },
+    /// Anything may have happened to a container, such as a start or an exit: it is inspected, whatever is known of it.
+    Touched {
         /// The container's ID.
         id: ContainerId,
         /// When it happened.
@@ -118,6 +126,7 @@ impl EngineEvent {
             | Self::Exited { at, .. }
             | Self::Paused { at, .. }
             | Self::Unpaused { at, .. }
+            | Self::Touched { at, .. }
             | Self::Health { at, .. }
             | Self::OomKilled { at, .. }
             | Self::Changed { at, .. } => *at,

@@ -4,7 +4,7 @@ use foldhash::HashMap;
 
 use super::Reconciler;
 use super::deadlines::{Deadline, GRACE, Now};
-use super::record::{Inspection, Mismatch, Touched};
+use super::record::{Inspection, Mismatch, Named};
 use crate::engine::{ListingEntry, UnlistedScopes};
 use crate::model::ContainerId;
 
@@ -21,7 +21,7 @@ impl Reconciler {
         &mut self,
         entries: Vec<ListingEntry>,
         unlisted_scopes: &UnlistedScopes,
-        touched: &Touched,
+        named: &Named,
         now: Now,
     ) {
         let mut candidates: Vec<_> = self.portfolio.ids().cloned().collect();
@@ -48,7 +48,7 @@ impl Reconciler {
                 continue;
             }
             let record = self.records.entry(id.clone()).or_default();
-            let explained = touched.contains(&id) || record.inspection != Inspection::None;
+            let explained = named.contains(&id) || record.inspection != Inspection::None;
             match &mut record.mismatch {
                 // A lasting mismatch gets no second grace period.
                 Some(mismatch) => {

@@ -40,6 +40,7 @@ impl Reconciler {
             | EngineEvent::Exited { id, .. }
             | EngineEvent::Paused { id, .. }
             | EngineEvent::Unpaused { id, .. }
+            | EngineEvent::Touched { id, .. }
             | EngineEvent::Health { id, .. }
             | EngineEvent::OomKilled { id, .. }
             | EngineEvent::Changed { id, .. } => id.clone(),
@@ -49,8 +50,8 @@ impl Reconciler {
         if matches!(self.phase, Phase::Disconnected) {
             return;
         }
-        if let ListState::InFlight { touched, .. } = &mut self.lists {
-            touched.insert(&id, is_beyond || touched.len() > MAX_UNVERIFIED + self.portfolio.total());
+        if let ListState::InFlight { named, .. } = &mut self.lists {
+            named.insert(&id, is_beyond || named.len() > MAX_UNVERIFIED + self.portfolio.total());
         }
         if is_beyond {
             self.has_forgotten = true;
@@ -77,8 +78,15 @@ impl Reconciler {
             | EngineEvent::Fallback(_)
             | EngineEvent::Gap => {}
             EngineEvent::Started { at, pid, preview, .. } => {
-                self.started(&id, at, pid.filter(|pid| *pid != 0), preview, now);
+                let room = MAX_PREVIEW_BYTES.saturating_sub(self.preview_bytes);
+                let preview = preview.filter(|preview| preview.size() <= room);
+                let pid = pid.filter(|pid| *pid != 0);
+                match Preview::new(&id, at, pid, preview, self.packs) {
+                    Some(preview) => self.started(&id, at, pid, preview, now),
+                    None => self.touched(&id, at, false),
+                }
             }
+            EngineEvent::Touched { at, .. } => self.touched(&id, at, true),
             EngineEvent::Exited { pid, at, code, .. } => {
                 let oom = self.records.get_mut(&id).is_some_and(|record| record.oom.take().is_some());
                 self.exited(&id, Exit { pid, at, code, oom }, now);
@@ -108,20 +116,17 @@ impl Reconciler {
         id: &ContainerId,
         at: Option<SystemTime>,
         pid: Option<u32>,
-        preview: Option<Box<Container>>,
+        preview: Preview,
         now: Now,
     ) {
         let confirmed = !self.unconfirmed.contains(id);
-        let preview = preview.filter(|preview| self.preview_bytes + preview.size() <= MAX_PREVIEW_BYTES);
         let record = self.records.entry(id.clone()).or_default();
         record.newest = record.newest.max(at);
         let newest_start = record.newest_start;
         record.newest_start = newest_start.max(at);
         // An event that comes late or twice must not bring a life back.
         let reported_before = at.is_some() && at <= newest_start;
-        let mut preview = Preview::new(id, at, pid, preview, self.packs).filter(|_| !reported_before);
-        // Whether nothing distinguishes that life from others.
-        let is_bare = preview.is_none() && !reported_before && self.portfolio.by_id(id).is_none();
+        let mut preview = Some(preview).filter(|_| !reported_before);
         if let Some(known) = self.portfolio.by_id(id) {
             if confirmed && pid == Some(known.pid()) {
                 return;
@@ -146,8 +151,7 @@ impl Reconciler {
         if let Inspection::InFlight(since) = &mut record.inspection {
             since.started = true;
         }
-        let verify = is_bare || preview.is_some();
-        let former = record.record_start(preview, verify);
+        let former = record.record_start(preview);
         if let (Some(former), Some(exit)) = (former, exit)
             && exit.ends_preview(&former)
         {
@@ -160,9 +164,27 @@ impl Reconciler {
         self.request_inspection(id);
     }
 
-    pub(super) fn exited(&mut self, id: &ContainerId, exit: Exit, now: Now) {
+    /// A life began, or anything may have happened: an inspection that begins from now on shows what is alive.
+    fn touched(&mut self, id: &ContainerId, at: Option<SystemTime>, is_anything: bool) {
+        let record = self.records.entry(id.clone()).or_default();
+        record.newest = record.newest.max(at);
+        if is_anything {
+            record.is_touched = true;
+            // The life that it was reported of may be over.
+            record.oom = None;
+        }
+        if let Inspection::InFlight(since) = &mut record.inspection {
+            since.started = true;
+            since.touched |= is_anything;
+        }
+        self.request_inspection(id);
+    }
+
+    pub(super) fn exited(&mut self, id: &ContainerId, mut exit: Exit, now: Now) {
         let known = self.portfolio.by_id(id).cloned();
         let record = self.records.entry(id.clone()).or_default();
+        // It may be the exit of a life whose start was malformed, and not of the one that is known.
+        exit.code = exit.code.filter(|_| !record.is_touched || exit.pid.is_some());
         record.newest = record.newest.max(exit.at);
         record.exit = Some(match record.exit {
             Some(former) if exit.at.is_some() && former.at > exit.at => former,
@@ -231,6 +253,10 @@ impl Reconciler {
     fn oom_killed(&mut self, id: &ContainerId, at: Option<SystemTime>, now: Now) {
         let record = self.records.entry(id.clone()).or_default();
         record.newest = record.newest.max(at);
+        if record.is_touched {
+            // It may be of a later life.
+            return self.request_inspection(id);
+        }
         record.oom = Some(at);
         match self.portfolio.by_id(id).cloned() {
             None => self.request_inspection(id),

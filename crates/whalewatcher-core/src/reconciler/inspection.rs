@@ -70,6 +70,7 @@ impl Reconciler {
         if is_known || is_over == Some(false) && !was_replaced {
             // The answer shows a change after these events, maybe long before it came.
             let changed = record.hinted_at.unwrap_or(now.time);
+            record.is_touched = since.touched;
             self.adopt(container, changed, now);
             return true;
         }

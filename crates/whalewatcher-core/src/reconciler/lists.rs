@@ -3,7 +3,7 @@
 use std::mem::take;
 
 use super::deadlines::{Deadline, Now};
-use super::record::Touched;
+use super::record::Named;
 use super::{Effect, MAX_UNVERIFIED, Phase, Reconciler};
 use crate::engine::{ListingEntry, UnlistedScopes};
 
@@ -28,7 +28,7 @@ pub(super) enum ListState {
         /// Whether another one is required after it, for events may have been missed since it was requested.
         again: bool,
         /// The containers that events named since it was requested.
-        touched: Touched,
+        named: Named,
     },
 }
 
@@ -77,16 +77,16 @@ impl Reconciler {
             }
             Phase::Disconnected | Phase::Confirming { complete: true, .. } => return None,
         };
-        self.lists = ListState::InFlight { required, again: false, touched: Touched::default() };
+        self.lists = ListState::InFlight { required, again: false, named: Named::default() };
         Some(effect)
     }
 
     /// Takes in a list.
     pub(super) fn listed(&mut self, entries: Vec<ListingEntry>, unlisted_scopes: &UnlistedScopes, now: Now) {
-        let ListState::InFlight { again, touched, .. } = take(&mut self.lists) else { return };
+        let ListState::InFlight { again, named, .. } = take(&mut self.lists) else { return };
         match &self.phase {
-            Phase::Listing => self.synchronize(entries, unlisted_scopes, &touched, now),
-            Phase::Live => self.audit(entries, unlisted_scopes, &touched, now),
+            Phase::Listing => self.synchronize(entries, unlisted_scopes, &named, now),
+            Phase::Live => self.audit(entries, unlisted_scopes, &named, now),
             Phase::Disconnected | Phase::Confirming { .. } => {}
         }
         if unlisted_scopes.is_empty() {

@@ -1,7 +1,7 @@
 //! What the reconciler keeps of a container beyond the portfolio.
 
 use std::collections::VecDeque;
-use std::mem::replace;
+use std::mem::{replace, take};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -20,6 +20,8 @@ pub(super) struct Record {
     pub(super) inspection: Inspection,
     /// What is awaited of its newest life.
     awaited: Awaited,
+    /// Whether anything may have happened to it since an inspection showed it: the next exit may be of a later life.
+    pub(super) is_touched: bool,
     /// Whether only events named the container so far.
     pub(super) is_unverified: bool,
     /// How many bytes the preview takes.
@@ -55,8 +57,8 @@ enum Awaited {
     Nothing,
     /// A start event named it, and it is not announced yet.
     Announcement {
-        /// What the start event contained, if that suffices to announce it.
-        preview: Option<Preview>,
+        /// What the start event contained.
+        preview: Preview,
         /// Whether no end of it is known, so that a first answer "not alive" is verified.
         verify: bool,
     },
@@ -96,14 +98,13 @@ impl Record {
         self.end_awaiting_exit()
     }
 
-    /// Records that a life began which is not in the portfolio, or, with neither a preview nor anything to verify, that none
-    /// did. Returns the preview of the life before.
-    pub(super) fn record_start(&mut self, preview: Option<Preview>, verify: bool) -> Option<Preview> {
+    /// Records that a life began which is not in the portfolio, or, without a preview, that none did. Returns the preview of
+    /// the life before.
+    pub(super) fn record_start(&mut self, preview: Option<Preview>) -> Option<Preview> {
         let former = self.take_preview();
-        if preview.is_some() || verify {
-            self.awaited = Awaited::Announcement { preview, verify };
-        } else if !self.awaits_exit() {
-            self.awaited = Awaited::Nothing;
+        if let Some(preview) = preview {
+            self.is_touched = false;
+            self.awaited = Awaited::Announcement { preview, verify: true };
         }
         former
     }
@@ -111,14 +112,14 @@ impl Record {
     /// The life that is to be announced.
     pub(super) fn preview(&self) -> Option<&Preview> {
         match &self.awaited {
-            Awaited::Announcement { preview, .. } => preview.as_ref(),
+            Awaited::Announcement { preview, .. } => Some(preview),
             Awaited::Nothing | Awaited::Exit => None,
         }
     }
 
     pub(super) fn preview_mut(&mut self) -> Option<&mut Preview> {
         match &mut self.awaited {
-            Awaited::Announcement { preview, .. } => preview.as_mut(),
+            Awaited::Announcement { preview, .. } => Some(preview),
             Awaited::Nothing | Awaited::Exit => None,
         }
     }
@@ -130,12 +131,11 @@ impl Record {
 
     /// Removes and returns the life that is to be announced, on a condition.
     pub(super) fn take_preview_if(&mut self, condition: impl FnOnce(&Preview) -> bool) -> Option<Preview> {
-        let Awaited::Announcement { preview, verify } = &mut self.awaited else { return None };
-        let taken = preview.take_if(|preview| condition(preview));
-        if preview.is_none() && !*verify {
-            self.awaited = Awaited::Nothing;
+        self.preview().filter(|preview| condition(preview))?;
+        match take(&mut self.awaited) {
+            Awaited::Announcement { preview, .. } => Some(preview),
+            Awaited::Nothing | Awaited::Exit => None,
         }
-        taken
     }
 
     /// Whether a first answer "not alive" is to be verified: a life began of which no end is known.
@@ -145,11 +145,8 @@ impl Record {
 
     /// An answer "not alive" needs no verification any more.
     pub(super) fn end_verifying(&mut self) {
-        if let Awaited::Announcement { preview, verify } = &mut self.awaited {
+        if let Awaited::Announcement { verify, .. } = &mut self.awaited {
             *verify = false;
-            if preview.is_none() {
-                self.awaited = Awaited::Nothing;
-            }
         }
     }
 
@@ -199,12 +196,12 @@ pub(super) struct Mismatch {
 /// The containers that events named while a list was in flight, or all of them.
 #[derive(Debug, Default)]
 #[cfg_attr(test, derive(Clone))]
-pub(super) struct Touched {
+pub(super) struct Named {
     containers: HashSet<ContainerId>,
     is_all: bool,
 }
 
-impl Touched {
+impl Named {
     /// Adds a container, or all.
     pub(super) fn insert(&mut self, id: &ContainerId, is_all: bool) {
         self.is_all |= is_all;
@@ -246,8 +243,10 @@ pub(super) enum Inspection {
 pub(super) struct Since {
     /// Whether one more inspection is to follow.
     pub(super) hinted: bool,
-    /// Whether a life began.
+    /// Whether a life began, or may have.
     pub(super) started: bool,
+    /// Whether anything may have happened.
+    pub(super) touched: bool,
     /// How many exits came.
     pub(super) exits: u8,
 }

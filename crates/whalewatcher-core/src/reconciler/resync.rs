@@ -1,7 +1,7 @@
 //! From the first list of a connection until the portfolio follows the engine.
 
 use super::deadlines::Now;
-use super::record::Touched;
+use super::record::Named;
 use super::{Phase, Reconciler};
 use crate::engine::{ListingEntry, UnlistedScopes};
 use crate::model::EventKind;
@@ -11,7 +11,7 @@ impl Reconciler {
         &mut self,
         entries: Vec<ListingEntry>,
         unlisted_scopes: &UnlistedScopes,
-        touched: &Touched,
+        named: &Named,
         now: Now,
     ) {
         let mut gone = self.unconfirmed.clone();
@@ -25,7 +25,7 @@ impl Reconciler {
             }
             match entry {
                 // A container that an event named may have changed since the list was taken.
-                ListingEntry::Whole(container) if container.pid() != 0 && !touched.contains(&id) => {
+                ListingEntry::Whole(container) if container.pid() != 0 && !named.contains(&id) => {
                     self.adopt(container, now.time, now);
                 }
                 entry => {

@@ -98,7 +98,7 @@ fn difference(
         None => vec![EngineEvent::Exited { pid: pid(&id), id, at: Some(at), code: None }],
     });
     let new = now.difference(before).cloned();
-    let new = new.map(|id| EngineEvent::Started { id, at: None, pid: None, preview: None });
+    let new = new.map(|id| EngineEvent::Touched { id, at: None });
     gone.collect::<Vec<_>>().into_iter().chain(new).collect()
 }
 
@@ -199,7 +199,7 @@ mod tests {
         assert_eq!(difference(&ids(&["a", "b"]), &ids(&["b", "a"]), at, HashMap::new(), pid), []);
         let reported = difference(&ids(&["a", "gone"]), &ids(&["new", "a"]), at, HashMap::new(), pid);
         let exited = EngineEvent::Exited { id: "gone".into(), pid: Some(7), at: Some(at), code: None };
-        let started = EngineEvent::Started { id: "new".into(), at: None, pid: None, preview: None };
+        let started = EngineEvent::Touched { id: "new".into(), at: None };
         assert_eq!(reported, [exited, started]);
         let end = Exit { pid: 8, at: None, code: Some(137), is_oom_killed: true };
         let reported = difference(&ids(&["gone"]), &ids(&[]), at, HashMap::from([("gone".into(), end)]), pid);

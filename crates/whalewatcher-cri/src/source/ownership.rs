@@ -94,12 +94,11 @@ impl Ownership {
         match answer {
             Ok(None) => return Vec::new(),
             Ok(Some(kind)) => cache.record_kind(id, kind, None).is_owned = true,
-            // CRI decides. Without a PID the start is only a hint.
+            // CRI decides.
             Err(error) => {
                 tracing::debug!(%id, %error, "cannot find out whether this container belongs to CRI");
-                if let EngineEvent::Started { pid, .. } = &mut pending.start {
-                    *pid = None;
-                }
+                let at = pending.start.at();
+                pending.start = EngineEvent::Touched { id: id.clone(), at };
             }
         }
         pass_on(id, pending, cache)
@@ -222,8 +221,8 @@ mod tests {
         let (mut ownership, mut cache) = (Ownership::default(), Cache::default());
         ownership.handle(started(), &mut cache);
         let error = EngineError::new(ErrorKind::Failed, "no");
-        let without = EngineEvent::Started { id: id(), at: None, pid: None, preview: None };
-        assert_eq!(ownership.resolve(&id(), Err(error), &mut cache), [without]);
+        let without = EngineEvent::Touched { id: id(), at: None };
+        assert_eq!(ownership.resolve(&id(), Err(error), &mut cache), [without], "CRI decides");
         let entry = cache.get(&id()).unwrap();
         assert!(!entry.is_owned && entry.started.is_some() && entry.kind.is_none());
     }

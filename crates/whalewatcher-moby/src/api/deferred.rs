@@ -35,10 +35,13 @@ impl Deferred {
         None
     }
 
-    /// Drops what this event makes needless: after a start the container is inspected, and after an exit it is not alive.
+    /// Drops what this event makes needless: after a start or a malformed event the container is inspected, and after an exit
+    /// it is not alive.
     pub(crate) fn supersede(&mut self, event: &EngineEvent) {
         match event {
-            EngineEvent::Started { .. } => self.0.retain(|(_, held)| id(held) != id(event)),
+            EngineEvent::Started { .. } | EngineEvent::Touched { .. } => {
+                self.0.retain(|(_, held)| id(held) != id(event))
+            }
             EngineEvent::Exited { at, .. } => {
                 self.0.retain(|(_, held)| id(held) != id(event) || at.is_some() && held.at() > *at);
             }
@@ -68,6 +71,7 @@ fn id(event: &EngineEvent) -> Option<&ContainerId> {
     match event {
         EngineEvent::Started { id, .. }
         | EngineEvent::Exited { id, .. }
+        | EngineEvent::Touched { id, .. }
         | EngineEvent::Changed { id, .. } => Some(id),
         _ => None,
     }
@@ -92,11 +96,12 @@ mod tests {
         let mut deferred = Deferred::default();
         let started = EngineEvent::Started { id: "started".into(), at: at(2), pid: None, preview: None };
         let exited = |id: &str, at| EngineEvent::Exited { id: id.into(), pid: None, at, code: None };
-        for id in ["alive", "started", "exited", "exited before", "exited some time"] {
+        for id in ["alive", "started", "touched", "exited", "exited before", "exited some time"] {
             assert_eq!(deferred.push(changed(id, 1)), None);
         }
         assert_eq!(deferred.push(changed("exited before", 5)), None);
         deferred.supersede(&started);
+        deferred.supersede(&EngineEvent::Touched { id: "touched".into(), at: None });
         deferred.supersede(&exited("exited", at(1)));
         deferred.supersede(&exited("exited before", at(4)));
         deferred.supersede(&exited("exited some time", None));

@@ -66,7 +66,7 @@ pub(crate) async fn report(
         }
         match remembered_ends(session, over, newest).await {
             Ok(ends) => {
-                ends.into_iter().flat_map(|(id, life, end)| end_of(id, life, end)).for_each(&mut emit)
+                ends.into_iter().flat_map(|(id, life, end)| end_of(id, life, end)).for_each(&mut emit);
             }
             Err(error) => tracing::debug!(%error, "cannot request the events of missed exits"),
         }
@@ -144,7 +144,8 @@ impl Remembered {
         self.latest = self.latest.max(at);
         let (EngineEvent::Started { id, at, .. }
         | EngineEvent::Exited { id, at, .. }
-        | EngineEvent::OomKilled { id, at }) = event
+        | EngineEvent::OomKilled { id, at }
+        | EngineEvent::Touched { id, at }) = event
         else {
             return;
         };
@@ -205,6 +206,10 @@ mod tests {
         EngineEvent::Started { id: id.into(), at: Some(at(second)), pid: None, preview: None }
     }
 
+    fn touched(id: &str, second: Option<u64>) -> EngineEvent {
+        EngineEvent::Touched { id: id.into(), at: second.map(at) }
+    }
+
     fn exited(id: &str, second: u64) -> EngineEvent {
         EngineEvent::Exited { id: id.into(), pid: None, at: Some(at(second)), code: Some(7) }
     }
@@ -235,6 +240,9 @@ mod tests {
                 vec![started("b", 1), started("a", 101), started("a", 102), exited("a", 103)],
                 None,
             ),
+            ("perhaps restarted", vec![started("b", 1), touched("a", None), exited("a", 300)], None),
+            ("touched after it", vec![started("b", 1), exited("a", 300), touched("a", None)], Some(300)),
+            ("touched before it", vec![started("b", 1), touched("a", Some(99)), exited("a", 300)], Some(300)),
             ("an older end", vec![exited("a", 100)], None),
             ("the clock was set back", vec![started("b", 200), exited("a", 300), started("b", 297)], None),
             (

@@ -92,7 +92,7 @@ fn difference(before: &List, list: &List, now: Option<SystemTime>) -> Vec<Engine
     let changed = |id: &ContainerId| EngineEvent::Changed { id: id.clone(), at: None };
     let gone = before.keys().filter(|id| !list.contains_key(*id)).map(changed);
     let here = list.iter().filter_map(|(id, entry)| match before.get(id) {
-        None => Some(EngineEvent::Started { id: id.clone(), at: None, pid: None, preview: None }),
+        None => Some(EngineEvent::Touched { id: id.clone(), at: None }),
         Some(known) if known.container() != entry.container() || is_young(entry, now) => Some(changed(id)),
         Some(_) => None,
     });
@@ -127,7 +127,7 @@ mod tests {
             List::from_iter(entry)
         };
         let changed = EngineEvent::Changed { id: "a".into(), at: None };
-        let started = EngineEvent::Started { id: "a".into(), at: None, pid: None, preview: None };
+        let started = EngineEvent::Touched { id: "a".into(), at: None };
         let old = || Some(up("web", "Up 3 hours", false));
         for (before, after, expected) in [
             (old(), old(), None),

@@ -157,6 +157,7 @@ impl<'a> Subscription<'a> {
 fn without_time(event: EngineEvent) -> EngineEvent {
     match event {
         EngineEvent::Started { id, .. } => EngineEvent::Started { id, at: None, pid: None, preview: None },
+        EngineEvent::Touched { id, .. } => EngineEvent::Touched { id, at: None },
         EngineEvent::Exited { id, .. }
         | EngineEvent::Paused { id, .. }
         | EngineEvent::Unpaused { id, .. }
@@ -170,7 +171,9 @@ fn without_time(event: EngineEvent) -> EngineEvent {
 /// Leaves of an event only that its container has to be compared with the list.
 fn without_start(event: EngineEvent) -> EngineEvent {
     match without_time(event) {
-        EngineEvent::Started { id, .. } => EngineEvent::Changed { id, at: None },
+        EngineEvent::Started { id, .. } | EngineEvent::Touched { id, .. } => {
+            EngineEvent::Changed { id, at: None }
+        }
         other => other,
     }
 }

@@ -212,7 +212,7 @@ fn inspect_instead(
             if !is_replay {
                 tracing::warn!(id, %error, "malformed event; inspecting the container");
             }
-            Ok(Some(EngineEvent::Started { id: id.into(), at: None, pid: None, preview: None }.into()))
+            Ok(Some(EngineEvent::Touched { id: id.into(), at: None }.into()))
         }
         Some(id) => {
             skip(&id, is_replay);

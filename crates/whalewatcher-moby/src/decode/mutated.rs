@@ -91,6 +91,7 @@ proptest! {
                         id
                     }
                     EngineEvent::Exited { id, pid: None, .. } | EngineEvent::Changed { id, .. } => id,
+                    EngineEvent::Touched { id, .. } => id,
                     EngineEvent::Paused { id, .. }
                     | EngineEvent::Unpaused { id, .. }
                     | EngineEvent::OomKilled { id, .. }

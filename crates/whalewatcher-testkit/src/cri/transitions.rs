@@ -271,7 +271,7 @@ impl State {
         if self.find(id)?.phase != Phase::Running {
             return Err(Error::impossible(id, "is not running"));
         }
-        Ok(self.containerd.exec(id, exec, code.cast_unsigned())?)
+        self.containerd.exec(id, exec, code.cast_unsigned())
     }
 
     pub(super) fn run_out_of_memory(&mut self, id: &str) -> Result<(), Error> {

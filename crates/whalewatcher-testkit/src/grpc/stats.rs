@@ -40,7 +40,7 @@ impl<M> Default for Requests<M> {
     }
 }
 
-impl<M: Ord> Requests<M> {
+impl<M: Copy + Ord> Requests<M> {
     /// Requests of any kind.
     pub fn total(&self) -> u64 {
         self.0.values().map(|counts| counts.all).sum()

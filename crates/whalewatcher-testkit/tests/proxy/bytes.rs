@@ -102,9 +102,9 @@ async fn silent_connections_are_cut_or_reset_at_once_and_so_are_new_ones() {
         client.say("x").await;
         in_time(proxy.until(|stats| stats.to_engine == 1)).await;
         if is_reset {
-            proxy.reset_all()
+            proxy.reset_all();
         } else {
-            proxy.cut_all()
+            proxy.cut_all();
         }
         assert_ended(&mut client).await;
         in_time(proxy.until_open(0)).await;

@@ -71,8 +71,8 @@ async fn sandbox(driver: &Driver, id: &str, metadata: &PodSandboxMetadata) -> Re
         details: Some(Details {
             image: image(&found.info)?.map(|image| (image, None)),
             created_at: moment(found.status.created_at),
-            restart_count: None,
             networks: networks(found.status.network.as_ref())?,
+            ..Details::default()
         }),
     }))
 }
@@ -98,6 +98,7 @@ fn running(
             created_at: moment(status.created_at),
             restart_count: status.metadata.as_ref().map(|metadata| metadata.attempt),
             networks: sandbox.and_then(|sandbox| sandbox.details.clone()).unwrap_or_default().networks,
+            ..Details::default()
         }),
     })
 }

@@ -82,6 +82,13 @@ impl World {
                 }
                 self.input(Input::Event(self.event(nth, &reported)))?;
             }
+            Action::DeliverMalformed(nth) => {
+                self.bounds.malformed -= 1;
+                let subject = &mut self.subjects[nth];
+                subject.queue.pop_front();
+                subject.reasons += 1;
+                self.input(Input::Event(EngineEvent::Touched { id: id(nth), at: None }))?;
+            }
             Action::Poll => self.poll(),
             Action::Lose(nth) => {
                 self.bounds.lost -= 1;

@@ -50,6 +50,8 @@ pub(super) struct Bounds {
     /// Events that are delivered twice.
     pub(super) doubled: u8,
     pub(super) failures: u8,
+    /// Events that arrive malformed: nothing but the container can be read.
+    pub(super) malformed: u8,
     /// Events that are lost.
     pub(super) lost: u8,
     pub(super) audits: u8,
@@ -79,6 +81,8 @@ pub(super) enum Action {
     Rename(usize),
     Deliver(usize),
     DeliverTwice(usize),
+    /// The next event is malformed.
+    DeliverMalformed(usize),
     /// The list is polled.
     Poll,
     /// The next event is lost.

@@ -57,6 +57,7 @@ const SMALL: Bounds = Bounds {
     renames: 0,
     doubled: 0,
     failures: 0,
+    malformed: 0,
     lost: 0,
     audits: 0,
     gaps: 0,
@@ -116,6 +117,21 @@ fn every_interleaving_with_an_engine_that_dies_and_comes_back() {
 #[test]
 fn every_interleaving_with_events_reported_twice_and_failing_inspections() {
     explore_all(Bounds { doubled: 1, failures: 1, renames: 1, ..SMALL });
+}
+
+#[test]
+fn every_interleaving_with_malformed_events() {
+    explore_all(Bounds { malformed: 2, audits: 1, ..SMALL });
+}
+
+#[test]
+fn every_interleaving_with_malformed_events_and_oom_kills() {
+    explore_all(Bounds { malformed: 2, ooms: 1, pauses: 0, ..SMALL });
+}
+
+#[test]
+fn every_interleaving_with_malformed_events_and_a_reconnect() {
+    explore_all(Bounds { malformed: 1, connections: 2, replays: 1, pauses: 0, ..SMALL });
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::super::record::Touched;
+use super::super::record::Named;
 use super::super::*;
 use super::world::{World, id};
 
@@ -26,7 +26,7 @@ impl Reconciler {
     fn fingerprint(&self, ids: &[ContainerId]) -> String {
         let mut text = String::new();
         let set = |set: &HashSet<ContainerId>| ids.iter().map(|id| set.contains(id)).collect::<Vec<_>>();
-        let touched = |all: &Touched| ids.iter().map(|id| Some(all.contains(id))).collect::<Vec<_>>();
+        let named = |all: &Named| ids.iter().map(|id| Some(all.contains(id))).collect::<Vec<_>>();
         let phase = match &self.phase {
             Phase::Disconnected => (0, vec![]),
             Phase::Listing => (1, vec![]),
@@ -39,8 +39,8 @@ impl Reconciler {
             ListState::Idle => (0, vec![]),
             ListState::Pending { required } => (1 + u8::from(*required), vec![]),
             ListState::Deferred => (3, vec![]),
-            ListState::InFlight { required, again, touched: all } => {
-                (4 + u8::from(*required) + 2 * u8::from(*again), touched(all))
+            ListState::InFlight { required, again, named: all } => {
+                (4 + u8::from(*required) + 2 * u8::from(*again), named(all))
             }
         };
         let records: Vec<_> = ids.iter().map(|id| (self.records.get(id), self.failures.times(id))).collect();

@@ -103,6 +103,7 @@ impl World {
         let id = id(subject);
         let kind = self.bounds.kind;
         match *reported {
+            Reported::Started { .. } if kind == Kind::Polling => EngineEvent::Touched { id, at: None },
             Reported::Started { pid, began, at, name } => {
                 let named = Container::new(id.clone(), format!("n{name}"), 0);
                 let preview = match kind {
@@ -110,10 +111,9 @@ impl World {
                     Kind::Cri => Some(named.with_started_at(time(began))),
                     Kind::Containerd | Kind::Hints | Kind::Polling => None,
                 };
-                let at = (kind != Kind::Polling).then(|| time(at));
                 EngineEvent::Started {
                     id,
-                    at,
+                    at: Some(time(at)),
                     pid: kind.reports_pids().then_some(pid),
                     preview: preview.map(Box::new),
                 }
@@ -174,6 +174,9 @@ impl World {
                 all.push(Action::Deliver(nth));
                 if bounds.doubled > 0 {
                     all.push(Action::DeliverTwice(nth));
+                }
+                if bounds.malformed > 0 && bounds.kind != Kind::Polling {
+                    all.push(Action::DeliverMalformed(nth));
                 }
                 if bounds.lost > 0 {
                     all.push(Action::Lose(nth));

@@ -104,11 +104,9 @@ fn a_container_that_outruns_inspections_is_settled_with_the_second_answer() {
 
 #[test]
 fn a_first_answer_not_alive_after_a_start_is_verified() {
-    for (start, second, reported) in [
-        (started(0, 10), Some(dated(1, 10)), vec!["started 1@10"]),
-        (started(0, 10), None, vec![]),
-        (EngineEvent::Started { id: "a".into(), at: None, pid: None, preview: None }, None, vec![]),
-    ] {
+    for (start, second, reported) in
+        [(started(0, 10), Some(dated(1, 10)), vec!["started 1@10"]), (started(0, 10), None, vec![])]
+    {
         let mut scene = Scene::live([]);
         scene.event(start);
         assert_eq!(scene.inspect(None), NOTHING);
@@ -178,4 +176,101 @@ fn retries_come_after_first_inspections_and_where_there_is_room() {
     scene.event(changed());
     assert_eq!(scene.next(Room::Fresh), None, "a hint does not make it new");
     assert_eq!(scene.next(Room::Any), Some(("a".into(), true)));
+}
+
+/// An event of which nothing but the container is known.
+fn touched() -> EngineEvent {
+    EngineEvent::Touched { id: "a".into(), at: None }
+}
+
+/// A start event that contains nothing else.
+fn bare() -> EngineEvent {
+    EngineEvent::Started { id: "a".into(), at: None, pid: None, preview: None }
+}
+
+#[test]
+fn a_touched_container_is_inspected_whatever_is_known_of_it() {
+    for hint in [touched(), bare()] {
+        let mut scene = Scene::live([]);
+        scene.event(hint.clone());
+        assert_eq!(scene.inspect(Some(dated(1, 10))), ["started 1@10"]);
+        scene.event(hint.clone());
+        assert_eq!(scene.inspect(Some(dated(2, 20))), ["exited 1@20", "started 2@20"]);
+        scene.event(hint.clone());
+        assert_eq!(scene.inspect(None), NOTHING, "its exit event may follow");
+        assert_eq!(scene.due(exit()), ["exited 2@1000"]);
+        scene.event(hint);
+        assert_eq!(scene.inspect(None), NOTHING);
+        assert!(!scene.inspects() && scene.pending().is_empty(), "an answer that began later is believed");
+    }
+}
+
+#[test]
+fn an_answer_that_is_older_than_a_touch_does_not_end_synchronizing() {
+    let mut scene = Scene::default();
+    scene.subscribe();
+    scene.take(Input::Listed(vec![partial("a", "a")], all_scopes()));
+    assert!(scene.inspects());
+    scene.event(touched());
+    assert_eq!(scene.answer(None), NOTHING);
+    assert!(!scene.0.is_live(), "a life may have begun since");
+    assert_eq!(scene.inspect(Some(dated(1, 10))), ["started 1@10"]);
+    assert!(scene.0.is_live());
+}
+
+#[test]
+fn an_exit_after_a_touch_may_be_of_a_later_life_and_lends_no_code() {
+    let mut scene = Scene::live([dated(1, 10)]);
+    scene.event(touched());
+    assert_eq!(scene.event(exited(0, 30)), ["exited 1@30"]);
+    let mut scene = Scene::live([dated(1, 10)]);
+    scene.event(touched());
+    assert!(scene.inspects());
+    scene.event(touched());
+    scene.answer(Some(dated(1, 10)));
+    assert_eq!(scene.event(exited(0, 30)), ["exited 1@30"], "the answer is older than the second one");
+    let mut scene = Scene::live([dated(1, 10)]);
+    scene.event(touched());
+    scene.inspect(Some(dated(1, 10)));
+    assert_eq!(
+        scene.event(exited(0, 30)),
+        ["exited 1@30 with 7"],
+        "the answer shows that it is the same life"
+    );
+    let mut scene = Scene::live([plain(1)]);
+    scene.event(touched());
+    assert_eq!(scene.event(exited(1, 30)), ["exited 1@30 with 7"], "the PID shows that it is its own");
+    let mut scene = Scene::live([dated(1, 10)]);
+    scene.event(bare());
+    assert!(scene.inspects());
+    scene.event(bare());
+    scene.answer(Some(dated(1, 10)));
+    assert_eq!(scene.event(exited(0, 30)), ["exited 1@30 with 7"], "no exit can have been malformed");
+    let mut scene = Scene::live([]);
+    scene.event(started(0, 10));
+    scene.event(touched());
+    assert_eq!(scene.event(exited(0, 30)), ["started 0@10", "exited 0@30"]);
+    let mut scene = Scene::live([]);
+    scene.event(touched());
+    scene.event(started(0, 10));
+    assert_eq!(
+        scene.event(exited(0, 30)),
+        ["started 0@10", "exited 0@30 with 7"],
+        "its start came after the touch"
+    );
+}
+
+#[test]
+fn an_oom_kill_before_or_after_a_touch_marks_no_life_that_it_may_not_have_been_in() {
+    let oom = || EngineEvent::OomKilled { id: "a".into(), at: Some(time(20)) };
+    for events in [[oom(), touched()], [touched(), oom()]] {
+        let mut scene = Scene::live([plain(1)]);
+        for event in events {
+            scene.event(event);
+        }
+        assert_eq!(scene.inspect(Some(plain(2))), ["exited 1@1000", "started 2@1000"]);
+        scene.0.handle_input(Input::Event(exited(2, 30)), now());
+        let published = scene.0.take_events();
+        assert!(published[0].container().is_some_and(|container| !container.oom_killed()), "{published:?}");
+    }
 }

@@ -194,7 +194,7 @@ fn a_line_that_is_no_event_is_an_error() {
 
 /// Only a reason to inspect `a`.
 fn hint() -> EngineEvent {
-    EngineEvent::Started { id: a(), at: None, pid: None, preview: None }
+    EngineEvent::Touched { id: a(), at: None }
 }
 
 #[test]
