@@ -9,7 +9,8 @@ use bollard::errors::Error;
 use bollard::exec::{StartExecOptions, StartExecResults};
 use bollard::models::{
     ContainerCreateBody, ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummaryStateEnum,
-    EventMessage, ExecConfig, HealthConfig, HostConfig, RestartPolicy, RestartPolicyNameEnum,
+    EventMessage, ExecConfig, HealthConfig, HostConfig, NetworkConnectRequest, NetworkDisconnectRequest,
+    RestartPolicy, RestartPolicyNameEnum,
 };
 use bollard::query_parameters::{
     CreateContainerOptions, EventsOptions, InspectContainerOptions, KillContainerOptions,
@@ -81,10 +82,15 @@ impl Plan {
         self.hosted(|host| host.restart_policy = Some(RestartPolicy { name, maximum_retry_count: None }))
     }
 
-    /// With a health check that runs this program all the time.
-    pub fn with_health_check(mut self, program: &str) -> Plan {
+    /// With a limit on its memory, in bytes.
+    pub fn with_memory(self, bytes: i64) -> Plan {
+        self.hosted(|host| host.memory = Some(bytes))
+    }
+
+    /// With a health check that runs this script all the time.
+    pub fn with_health_check(mut self, script: &str) -> Plan {
         self.body.healthcheck = Some(HealthConfig {
-            test: Some(vec!["CMD".to_owned(), program.to_owned()]),
+            test: Some(["CMD", "sh", "-c", script].map(str::to_owned).to_vec()),
             interval: Some(100_000_000),
             timeout: Some(60_000_000_000),
             retries: Some(2),
@@ -218,6 +224,24 @@ impl Driver {
         let mut waiting = self.docker.wait_container(container, Some(options));
         // An error says that there is none, or with which code it ended.
         while waiting.next().await.is_some_and(|answer| answer.is_ok()) {}
+    }
+
+    /// Connects it to a network.
+    pub async fn connect_to(&self, container: &str, network: &str) -> Result<()> {
+        let request =
+            NetworkConnectRequest { container: container.to_owned(), ..NetworkConnectRequest::default() };
+        let connected = self.docker.connect_network(network, request).await;
+        connected.with_context(|| format!("cannot connect {container} to {network}"))
+    }
+
+    /// Disconnects it from a network.
+    pub async fn disconnect_from(&self, container: &str, network: &str) -> Result<()> {
+        let request = NetworkDisconnectRequest {
+            container: container.to_owned(),
+            ..NetworkDisconnectRequest::default()
+        };
+        let disconnected = self.docker.disconnect_network(network, request).await;
+        disconnected.with_context(|| format!("cannot disconnect {container} from {network}"))
     }
 
     /// Runs a script in a container to its end.

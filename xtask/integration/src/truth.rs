@@ -1,6 +1,6 @@
 //! What is alive according to the engine, as others than the client under test decode it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::SystemTime;
 
@@ -28,8 +28,11 @@ pub(crate) struct Details {
     pub(crate) image: Option<(String, Option<String>)>,
     pub(crate) created_at: Option<SystemTime>,
     pub(crate) restart_count: Option<u32>,
+    pub(crate) health: Option<String>,
     /// The networks, with the address in each.
     pub(crate) networks: Vec<(String, Option<Ipv4Addr>, Option<Ipv6Addr>)>,
+    /// As `docker ps` writes them.
+    pub(crate) ports: BTreeSet<String>,
 }
 
 /// What the engine remembers of a container's last life.
@@ -116,9 +119,11 @@ impl From<&Container> for Details {
             image: image.map(|image| (image.name().to_owned(), image.id().map(str::to_owned))),
             created_at: container.created_at(),
             restart_count: container.restart_count(),
+            health: container.health().map(|health| health.to_string()),
             networks: networks
                 .map(|network| (network.name().to_owned(), network.ipv4(), network.ipv6()))
                 .collect(),
+            ports: container.ports().iter().map(ToString::to_string).collect(),
         }
     }
 }

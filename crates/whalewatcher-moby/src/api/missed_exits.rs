@@ -66,7 +66,7 @@ pub(crate) async fn report(
         }
         match remembered_ends(session, over, newest).await {
             Ok(ends) => {
-                ends.into_iter().flat_map(|(id, life, end)| end_of(id, life, end)).for_each(&mut emit)
+                ends.into_iter().flat_map(|(id, life, end)| end_of(id, life, end)).for_each(&mut emit);
             }
             Err(error) => tracing::debug!(%error, "cannot request the events of missed exits"),
         }

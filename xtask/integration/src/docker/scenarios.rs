@@ -2,6 +2,7 @@
 
 mod behind;
 mod churn;
+pub(crate) mod details;
 mod dropping;
 mod faults;
 mod hurry;
@@ -25,7 +26,10 @@ pub(super) const SCENARIOS: &[Scenario<DockerFixture>] = scenarios![
     shared::lifecycle::exits_have_their_codes,
     lifecycle::each_of_many_concurrent_lives_costs_one_inspection,
     lifecycle::an_exec_changes_nothing,
-    lifecycle::a_health_check_changes_nothing,
+    details::health_is_followed_without_inspections,
+    details::networks_are_followed,
+    details::an_oom_kill_is_marked,
+    details::restarts_by_the_engine_are_counted,
     lifecycle::a_privileged_container_is_labelled,
     lifecycle::a_restart_loop_collapses,
     processes::processes_belong_to_the_container_of_their_control_group,

@@ -1,10 +1,13 @@
 //! The scenarios on podman. They are fewer than Docker's: those in which podman has ways of its own.
 
 use anyhow::{Context as _, Result, ensure};
+use tokio::task::block_in_place;
+use whalewatcher_core::{Container, Health};
 use whalewatcher_drivers::docker::Plan;
 
 use super::PodmanFixture;
 use crate::docker::fixture::Watched;
+use crate::docker::scenarios::details;
 use crate::docker::scenarios::lifecycle::{self, CONTAINERS, LISTS};
 use crate::fixture::{Fixture as _, settings};
 use crate::scenario::{Scenario, scenarios};
@@ -13,12 +16,33 @@ use crate::scenarios as shared;
 pub(super) const SCENARIOS: &[Scenario<PodmanFixture>] = scenarios![
     all_containers_are_there_at_the_start,
     lifecycle::each_transition_is_reported_once,
+    details::restarts_by_the_engine_are_counted,
+    health_is_followed,
     lifecycle::short_lives_are_started_and_exited,
     shared::lifecycle::execs_change_nothing_during_churn,
     shared::churn::watchers_that_join_during_churn_miss_nothing,
     shared::outage::killed_engine_yields_the_difference,
     shared::churn::engine_killed_repeatedly_during_churn,
 ];
+
+async fn health_is_followed(fixture: &PodmanFixture) -> Result<()> {
+    let docker = fixture.driver().await?;
+    let watched = fixture.watch().await?;
+    for (name, script, health) in [("well", "true", Health::Healthy), ("ill", "false", Health::Unhealthy)] {
+        let id = docker.run(Plan::named(name).with_health_check(script)).await?;
+        let starting = |known: &Container| known.health() == Some(Health::Starting);
+        details::until(&watched, name, "starting", starting).await?;
+        // Without systemd podman runs no probes by itself. The container fails one more than it may.
+        for _ in 0..4 {
+            let path = format!("/v4.0.0/libpod/containers/{id}/healthcheck");
+            let response = block_in_place(|| fixture.engine().request("GET", &path))?;
+            ensure!(response.status == 200, "no probe: status {}", response.status);
+        }
+        let is = |known: &Container| known.health() == Some(health);
+        details::until(&watched, name, health.as_str(), is).await?;
+    }
+    fixture.check(&watched).await
+}
 
 async fn all_containers_are_there_at_the_start(fixture: &PodmanFixture) -> Result<()> {
     let docker = fixture.driver().await?;

@@ -139,21 +139,6 @@ pub(super) async fn an_exec_changes_nothing(fixture: &DockerFixture) -> Result<(
     Ok(())
 }
 
-pub(super) async fn a_health_check_changes_nothing(fixture: &DockerFixture) -> Result<()> {
-    let docker = fixture.driver().await?;
-    let watched = fixture.watch().await?;
-    let mut reported = Reader::new(watched.recorder());
-    for (name, program, status) in [("well", "true", "healthy"), ("ill", "false", "unhealthy")] {
-        docker.run(Plan::named(name).with_health_check(program)).await?;
-        reported.expect(&format!("started {name}")).await?;
-        docker.await_events(&format!("health_status: {status}"), 1, ("container", name)).await?;
-        docker.await_events("exec_die", 5, ("container", name)).await?;
-    }
-    fixture.check(&watched).await?;
-    ensure!(reported.rest().is_empty(), "health checks, and reported was {:?}", reported.rest());
-    Ok(())
-}
-
 pub(super) async fn a_privileged_container_is_labelled(fixture: &DockerFixture) -> Result<()> {
     let docker = fixture.driver().await?;
     let mut watched = fixture.watch().await?;
