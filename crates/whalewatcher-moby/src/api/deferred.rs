@@ -40,7 +40,7 @@ impl Deferred {
     pub(crate) fn supersede(&mut self, event: &EngineEvent) {
         match event {
             EngineEvent::Started { .. } | EngineEvent::Touched { .. } => {
-                self.0.retain(|(_, held)| id(held) != id(event))
+                self.0.retain(|(_, held)| id(held) != id(event));
             }
             EngineEvent::Exited { at, .. } => {
                 self.0.retain(|(_, held)| id(held) != id(event) || at.is_some() && held.at() > *at);

@@ -82,7 +82,10 @@ fn health(state: &ContainerState) -> Option<String> {
     Some(health).filter(|health| !["", "none"].contains(&health.as_str()))
 }
 
-fn networks_of(settings: &NetworkSettings) -> Result<Vec<(String, Option<Ipv4Addr>, Option<Ipv6Addr>)>> {
+/// A network's name, and the addresses in it.
+type Addresses = (String, Option<Ipv4Addr>, Option<Ipv6Addr>);
+
+fn networks_of(settings: &NetworkSettings) -> Result<Vec<Addresses>> {
     let networks: BTreeMap<_, _> = settings.networks.iter().flatten().collect();
     let networks = networks.into_iter().map(|(name, endpoint)| {
         let text = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());

@@ -109,6 +109,7 @@ pub(super) async fn a_killed_dockerd_is_found_as_soon_as_it_listens(fixture: &Do
 }
 
 /// Returns when dockerd listened, and when it answered a request that waited for it.
+#[expect(clippy::disallowed_methods, reason = "only what is tested here reports when a socket listens")]
 fn returned(socket: &Path) -> Result<(Instant, Instant)> {
     let deadline = Instant::now() + LIMIT;
     let mut stream = loop {
