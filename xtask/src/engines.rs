@@ -24,7 +24,7 @@ mod private;
 mod processes;
 mod test_image;
 
-pub use cri::PAUSE_IMAGE;
+pub use cri::{PAUSE_IMAGE, POD_ADDRESSES};
 pub use engine::{Engine, EngineKind, Release};
 pub use http::Response;
 pub use installation::{GivenPrograms, Installation};

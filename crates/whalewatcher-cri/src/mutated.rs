@@ -7,13 +7,14 @@ use proptest::sample::Index;
 use prost::Message;
 use whalewatcher_api::cri::v1::{
     Container as ListedContainer, ContainerEventResponse, ContainerMetadata, ContainerStatus,
-    ContainerStatusResponse, PodSandbox, PodSandboxMetadata, PodSandboxStatus, VersionResponse,
+    ContainerStatusResponse, ImageSpec, PodIp, PodSandbox, PodSandboxMetadata, PodSandboxNetworkStatus,
+    PodSandboxStatus, VersionResponse,
 };
 use whalewatcher_core::ContainerId;
 use whalewatcher_core::adapter::EngineEvent;
 
 use crate::cache::Cache;
-use crate::decode::container::{Pod, of_listed, of_listed_sandbox, of_status};
+use crate::decode::container::{Pod, of_listed, of_listed_sandbox, of_sandbox_status, of_status};
 use crate::decode::info::Info;
 use crate::decode::runtime::Runtime;
 use crate::source::cri_events::event::{SubscriptionTime, take};
@@ -72,6 +73,11 @@ fn metadata() -> Option<PodSandboxMetadata> {
     Some(PodSandboxMetadata { name: "shop".into(), uid: "u-1".into(), namespace: "eu".into(), attempt: 1 })
 }
 
+fn network() -> Option<PodSandboxNetworkStatus> {
+    let additional_ips = vec![PodIp { ip: "fd00::1".into() }];
+    Some(PodSandboxNetworkStatus { ip: "10.1.2.3".into(), additional_ips })
+}
+
 fn status() -> ContainerStatus {
     ContainerStatus {
         id: "4b1ab74f".into(),
@@ -83,6 +89,9 @@ fn status() -> ContainerStatus {
         exit_code: 137,
         labels: [("app".to_owned(), "x".to_owned())].into(),
         annotations: [("note".to_owned(), "n".to_owned())].into(),
+        image: Some(ImageSpec { image: "docker.io/library/busybox:1".into(), ..ImageSpec::default() }),
+        image_ref: "sha256:3fbc".into(),
+        reason: "OOMKilled".into(),
         ..ContainerStatus::default()
     }
 }
@@ -96,6 +105,7 @@ fn event(kind: i32) -> ContainerEventResponse {
             id: "5a5a5a5a".into(),
             metadata: metadata(),
             created_at: 1_769_860_799_000_000_000,
+            network: network(),
             ..PodSandboxStatus::default()
         }),
         containers_statuses: vec![ContainerStatus { state: kind.min(2), ..status() }],
@@ -112,7 +122,7 @@ fn is_sane(events: &[EngineEvent]) -> bool {
                 sane(id) && preview.as_ref().is_none_or(|preview| preview.id() == id && preview.pid() == 0)
             }
             EngineEvent::Exited { id, pid, .. } => sane(id) && *pid != Some(0),
-            EngineEvent::Changed { id, .. } => sane(id),
+            EngineEvent::Changed { id, .. } | EngineEvent::OomKilled { id, .. } => sane(id),
             _ => false,
         })
 }
@@ -146,7 +156,15 @@ proptest! {
             let container = of_status(&status, pod.as_ref(), pid.unwrap_or_default());
             prop_assert!(!container.to_string().contains(char::is_control));
             prop_assert!(container.started_at().is_none_or(|started_at| started_at > SystemTime::UNIX_EPOCH));
+            prop_assert!(container.created_at().is_none_or(|created_at| created_at > SystemTime::UNIX_EPOCH));
+            prop_assert!(container.image().is_none_or(|image| !image.name().is_empty()));
             prop_assert!(!container.labels().contains("io.kubernetes.sandbox"));
+        }
+        let ready =
+            PodSandboxStatus { id: "5a5a5a5a".into(), network: network(), ..PodSandboxStatus::default() };
+        if let Some(ready) = mutated(&ready, &mutations) {
+            let networks = of_sandbox_status(&ready, 7).networks().len();
+            prop_assert!(networks <= 1);
         }
         let mutated_text = String::from_utf8_lossy(&mutate(info.into(), &mutations)).into_owned();
         prop_assert!(Info::of(&[("info".to_owned(), mutated_text)].into()).pid != Some(0));

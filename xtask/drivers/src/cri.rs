@@ -140,7 +140,7 @@ impl Driver {
     pub async fn create(&self, pod: &Pod, plan: &ContainerPlan) -> Result<String> {
         let request = CreateContainerRequest {
             pod_sandbox_id: pod.id.clone(),
-            config: Some(plan.config()),
+            config: Some(plan.config(&pod.config)),
             sandbox_config: Some(pod.config.clone()),
         };
         let mut runtime = self.runtime();

@@ -29,11 +29,13 @@ pub(crate) struct Details {
     pub(crate) created_at: Option<SystemTime>,
     pub(crate) restart_count: Option<u32>,
     pub(crate) health: Option<String>,
-    /// The networks, with the address in each.
-    pub(crate) networks: Vec<(String, Option<Ipv4Addr>, Option<Ipv6Addr>)>,
+    pub(crate) networks: Vec<Address>,
     /// As `docker ps` writes them.
     pub(crate) ports: BTreeSet<String>,
 }
+
+/// A network's name, and the addresses there.
+pub(crate) type Address = (String, Option<Ipv4Addr>, Option<Ipv6Addr>);
 
 /// What the engine remembers of a container's last life.
 #[derive(Clone, Debug)]

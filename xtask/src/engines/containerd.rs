@@ -100,6 +100,9 @@ pub(crate) fn start(installation: &Installation, folder: &Path) -> Result<Daemon
     let config = folder.join("containerd.toml");
     let text = configuration(folder, if newer { 3 } else { 2 }, installation.engine().kind);
     fs::write(&config, text).with_context(|| format!("cannot write {}", config.display()))?;
+    if installation.engine().kind == EngineKind::Cri {
+        cri::write_network(folder)?;
+    }
     let daemon = Daemon::start(installation, "containerd", folder, |command| {
         command.arg("--config").arg(&config).args(["--log-level", "info"]);
     })?;

@@ -1,7 +1,11 @@
 //! What makes a containerd one that runs pods: the configuration of its CRI plugin, and the images that it needs when no
 //! registry can be reached.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+
+use anyhow::{Context as _, Result};
 
 use super::test_image::TEST_IMAGE;
 
@@ -18,10 +22,38 @@ pub const PAUSE_IMAGE: &str = "local/pause:1";
 /// The names under which the one image is imported.
 pub(crate) const IMAGES: [&str; 2] = [PAUSE_IMAGE, TEST_IMAGE];
 
+/// The addresses of pods that are not on the host's network.
+pub const POD_ADDRESSES: [&str; 2] = ["10.88.0.7", "fd00:88::7"];
+
+/// The plugin of CNI that gives each pod the same addresses, of which the network namespace does not know: nothing is ever sent.
+const NETWORK_PLUGIN: &str = r#"#!/bin/sh
+case "$CNI_COMMAND $CNI_IFNAME" in
+VERSION*) echo '{"cniVersion":"0.3.1","supportedVersions":["0.3.0","0.3.1"]}' ;;
+"ADD lo") echo '{"cniVersion":"0.3.1","interfaces":[{"name":"lo","sandbox":"'"$CNI_NETNS"'"}],"ips":[]}' ;;
+ADD*) echo '{"cniVersion":"0.3.1","interfaces":[{"name":"'"$CNI_IFNAME"'","sandbox":"'"$CNI_NETNS"'"}],"ips":[
+{"version":"4","interface":0,"address":"10.88.0.7/24"},{"version":"6","interface":0,"address":"fd00:88::7/64"}]}' ;;
+esac
+"#;
+
+const NETWORK: &str = r#"{"cniVersion":"0.3.1","name":"pods","plugins":[{"type":"addresses"}]}"#;
+
+/// Writes the network of pods below the instance's folder.
+pub(crate) fn write_network(folder: &Path) -> Result<()> {
+    let (network, programs) = (folder.join("cni"), folder.join("cni/bin"));
+    fs::create_dir_all(&programs)?;
+    for name in ["addresses", "loopback"] {
+        let program = programs.join(name);
+        fs::write(&program, NETWORK_PLUGIN)?;
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+    }
+    fs::write(network.join("pods.conflist"), NETWORK).context("cannot write the network of pods")
+}
+
 /// The plugin's part of the configuration, for a `version` of its format.
 pub(crate) fn configuration(folder: &Path, version: u32) -> String {
     let runc_root = folder.join("runc").display().to_string();
     let network_folder = folder.join("cni").display().to_string();
+    let network_programs = folder.join("cni/bin").display().to_string();
     let (images, runtime, sandbox_image) = match version {
         2 => {
             let plugin = r#"plugins."io.containerd.grpc.v1.cri""#;
@@ -39,7 +71,7 @@ pub(crate) fn configuration(folder: &Path, version: u32) -> String {
     format!(
         "{images}\n[{runtime}]\n{sandbox_image}restrict_oom_score_adj = true\n\
          netns_mounts_under_state_dir = true\nenable_cdi = false\n\n\
-         [{runtime}.cni]\nconf_dir = {network_folder:?}\n\n\
+         [{runtime}.cni]\nconf_dir = {network_folder:?}\nbin_dir = {network_programs:?}\n\n\
          [{runtime}.containerd.runtimes.runc]\nruntime_type = \"io.containerd.runc.v2\"\n\n\
          [{runtime}.containerd.runtimes.runc.options]\nSystemdCgroup = false\nRoot = {runc_root:?}\n"
     )

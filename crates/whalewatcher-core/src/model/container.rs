@@ -281,7 +281,8 @@ impl Container {
         self.ports.as_deref().unwrap_or_default()
     }
 
-    /// Returns how many times the engine has restarted it by itself; `None` where the engine does not report it.
+    /// Returns how many times the engine has restarted it by itself, on CRI runtimes the container's attempt; `None` where the engine
+    /// does not report it.
     #[must_use]
     pub fn restart_count(&self) -> Option<u32> {
         self.restart_count

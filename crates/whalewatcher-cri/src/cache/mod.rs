@@ -5,6 +5,7 @@
 //! start is reported only once.
 
 pub(crate) mod lists;
+pub(crate) mod networks;
 pub(crate) mod tombstones;
 
 use std::collections::{HashMap, HashSet};
@@ -14,6 +15,7 @@ use tokio::time::Instant;
 use whalewatcher_adapter::Lives;
 use whalewatcher_core::{Container, ContainerId, EngineError};
 
+use crate::cache::networks::Networks;
 use crate::cache::tombstones::Tombstones;
 use crate::decode::container::{Kind, Pod};
 
@@ -26,6 +28,7 @@ pub(crate) struct Cache {
     entries: HashMap<ContainerId, Entry>,
     /// The pods, by the ID of their sandbox.
     pods: HashMap<ContainerId, Pod>,
+    pub(crate) networks: Networks,
     /// The containers that are over, as reported on any connection of this client.
     tombstones: Tombstones,
     /// Those of them that were reported on this connection.
@@ -64,8 +67,8 @@ impl Default for Cache {
 impl Cache {
     /// Creates a cache that knows only what is over, and the lives seen, on other connections.
     pub(crate) fn new(tombstones: Tombstones, lives: Lives, limit: usize) -> Self {
-        let (entries, pods, reported) = Default::default();
-        Self { entries, pods, tombstones, reported, lives, limit }
+        let (entries, pods, networks, reported) = Default::default();
+        Self { entries, pods, networks, tombstones, reported, lives, limit }
     }
 
     /// Returns the entry of a container, which is created if it is missing.
@@ -156,7 +159,9 @@ impl Cache {
         self.lives.retain(|id| self.entries.contains_key(id));
         let sandboxes: HashSet<_> =
             self.entries.values().filter_map(|entry| entry.sandbox.as_ref()).collect();
-        self.pods.retain(|id, _| listed.contains(id) || sandboxes.contains(id));
+        let is_sandbox = |id: &ContainerId| listed.contains(id) || sandboxes.contains(id);
+        self.pods.retain(|id, _| is_sandbox(id));
+        self.networks.retain(is_sandbox, |id| self.entries.contains_key(id));
     }
 }
 

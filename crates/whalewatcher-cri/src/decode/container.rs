@@ -13,6 +13,7 @@ use whalewatcher_core::{
     Container, Labels, POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL, SANDBOX_LABEL,
 };
 
+use crate::decode::details::{image, is_oom_killed, network};
 use crate::decode::time::{end, moment};
 
 /// The exit code that some runtimes report if they do not know it.
@@ -122,14 +123,21 @@ pub(crate) fn reports_pod(labels: &HashMap<String, String>) -> bool {
     [POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL].iter().all(|key| labels.contains_key(*key))
 }
 
-/// Returns a container from its status; a PID of 0 is unknown.
+/// Returns a container from its status, which lacks its network; a PID of 0 is unknown.
 pub(crate) fn of_status(status: &ContainerStatus, pod: Option<&Pod>, pid: u32) -> Container {
     let name = status.metadata.as_ref().map(|metadata| metadata.name.as_str());
     let labels = container_labels(&status.labels, &status.annotations, name, pod);
-    named(&status.id, name, pid).with_labels(labels).with_started_at(moment(status.started_at))
+    named(&status.id, name, pid)
+        .with_labels(labels)
+        .with_image(image(status))
+        .with_oom_killed(is_oom_killed(status))
+        .with_restart_count(status.metadata.as_ref().map(|metadata| metadata.attempt))
+        .with_created_at(moment(status.created_at))
+        .with_started_at(moment(status.started_at))
 }
 
-/// Returns a container from a list.
+/// Returns a container from a list, of which only name and labels are compared. Its image is another one than in its status:
+/// containerd lists the ID with which the kubelet created the container.
 pub(crate) fn of_listed(listed: &ListedContainer, pod: Option<&Pod>) -> Container {
     let name = listed.metadata.as_ref().map(|metadata| metadata.name.as_str());
     let labels = container_labels(&listed.labels, &listed.annotations, name, pod);
@@ -140,7 +148,11 @@ pub(crate) fn of_listed(listed: &ListedContainer, pod: Option<&Pod>) -> Containe
 pub(crate) fn of_sandbox_status(status: &PodSandboxStatus, pid: u32) -> Container {
     let pod = Pod::of(status.metadata.as_ref());
     let labels = sandbox_labels(&status.labels, &status.annotations, pod.as_ref());
-    named(&status.id, None, pid).with_labels(labels).with_started_at(moment(status.created_at))
+    named(&status.id, None, pid)
+        .with_labels(labels)
+        .with_networks(network(status))
+        .with_created_at(moment(status.created_at))
+        .with_started_at(moment(status.created_at))
 }
 
 /// Returns a sandbox from a list.
@@ -274,7 +286,8 @@ mod tests {
             annotations: status.annotations.clone(),
             ..ListedSandbox::default()
         };
-        assert_eq!(of_sandbox_status(&status, 0), of_listed_sandbox(&listed));
+        let (one, other) = (of_sandbox_status(&status, 0), of_listed_sandbox(&listed));
+        assert_eq!((one.labels(), one.name()), (other.labels(), other.name()));
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub(crate) struct Info {
     pub(crate) has_no_pid: bool,
     /// The sandbox of a container.
     pub(crate) sandbox: Option<String>,
+    /// The image of a sandbox, which its status lacks.
+    pub(crate) image: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -27,6 +29,8 @@ struct Reported {
     pid: Option<Scalar>,
     #[serde(default, rename = "sandboxID", deserialize_with = "present")]
     sandbox: Option<Scalar>,
+    #[serde(default, deserialize_with = "present")]
+    image: Option<Scalar>,
 }
 
 /// Decodes a field that is present, also `null`.
@@ -101,11 +105,11 @@ impl Info {
             Some(Scalar::Number(pid)) => u32::try_from(pid).ok().filter(|pid| *pid != 0),
             _ => None,
         };
-        let sandbox = match reported.sandbox {
-            Some(Scalar::Text(sandbox)) => Some(sandbox).filter(|sandbox| !sandbox.is_empty()),
+        let text = |reported| match reported {
+            Some(Scalar::Text(text)) => Some(text).filter(|text| !text.is_empty()),
             _ => None,
         };
-        Self { pid, has_no_pid, sandbox }
+        Self { pid, has_no_pid, sandbox: text(reported.sandbox), image: text(reported.image) }
     }
 }
 
@@ -119,14 +123,14 @@ mod tests {
 
     #[test]
     fn pid_and_sandbox_of_containerd_and_cri_o() {
-        let of_container = Info { pid: Some(4711), has_no_pid: false, sandbox: Some("5a".into()) };
+        let of_container = Info { pid: Some(4711), sandbox: Some("5a".into()), ..Info::default() };
         let containerd = r#"{"sandboxID":"5a","pid":4711,"removing":false,"config":{"metadata":{"name":"web"}},
             "runtimeSpec":{"process":{"user":{"uid":0},"args":["sh"]},"linux":{"namespaces":[{"type":"pid"}]}}}"#;
         let cri_o =
             r#"{"sandboxID":"5a","pid":4711,"runtimeSpec":{"ociVersion":"1.2.0"},"privileged":false}"#;
         assert_eq!(reported(containerd), of_container);
         assert_eq!(reported(cri_o), of_container);
-        let of_sandbox = Info { pid: Some(7), ..Info::default() };
+        let of_sandbox = Info { pid: Some(7), image: Some("pause".into()), ..Info::default() };
         let containerd = r#"{"pid":7,"processStatus":"running","netNamespaceClosed":false,"image":"pause"}"#;
         let cri_o = r#"{"image":"pause","pid":7,"runtimeSpec":{}}"#;
         assert_eq!(reported(containerd), of_sandbox);
@@ -148,6 +152,8 @@ mod tests {
             r#"{"pid":{"pid":7},"sandboxID":["5a"]}"#,
             r#"{"pid":7"#,
             r#"{"pid":7,"pid":8}"#,
+            r#"{"pid":0,"image":["pause"]}"#,
+            r#"{"pid":0,"image":""}"#,
             "",
             "\u{1b}",
             deep.as_str(),

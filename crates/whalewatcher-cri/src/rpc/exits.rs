@@ -10,6 +10,7 @@ use whalewatcher_core::ContainerId;
 use whalewatcher_core::adapter::EngineEvent;
 
 use crate::decode::container::{State, finished, state};
+use crate::decode::details::is_oom_killed;
 use crate::rpc::session::Session;
 
 /// The number of statuses that are requested at once.
@@ -25,12 +26,16 @@ pub(crate) struct Exit {
     pub(crate) pid: u32,
     pub(crate) at: Option<SystemTime>,
     pub(crate) code: Option<i32>,
+    pub(crate) is_oom_killed: bool,
 }
 
 impl Exit {
-    /// Returns the event that reports the exit.
-    pub(crate) fn event(self, id: ContainerId) -> EngineEvent {
-        EngineEvent::Exited { id, pid: Some(self.pid), at: self.at, code: self.code }
+    /// Returns the events that report the exit.
+    pub(crate) fn events(self, id: ContainerId) -> Vec<EngineEvent> {
+        // When it was is not reported.
+        let oom = self.is_oom_killed.then(|| EngineEvent::OomKilled { id: id.clone(), at: None });
+        let exited = EngineEvent::Exited { id, pid: Some(self.pid), at: self.at, code: self.code };
+        oom.into_iter().chain([exited]).collect()
     }
 }
 
@@ -63,5 +68,5 @@ async fn end(session: &Session, id: &ContainerId, pid: u32) -> Option<Exit> {
         return None;
     }
     let (at, code) = finished(&status);
-    Some(Exit { pid, at, code })
+    Some(Exit { pid, at, code, is_oom_killed: is_oom_killed(&status) })
 }

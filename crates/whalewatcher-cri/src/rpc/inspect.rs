@@ -12,7 +12,7 @@ use whalewatcher_api::cri::v1::runtime_service_client::RuntimeServiceClient;
 use whalewatcher_api::cri::v1::{
     ContainerStatusRequest, ContainerStatusResponse, PodSandboxStatusRequest, PodSandboxStatusResponse,
 };
-use whalewatcher_core::{Container, ContainerId, EngineError, ErrorKind, adapter};
+use whalewatcher_core::{Container, ContainerId, EngineError, ErrorKind, Image, adapter};
 
 use crate::cache::Cache;
 use crate::decode::container::{
@@ -20,6 +20,7 @@ use crate::decode::container::{
 };
 use crate::decode::info::Info;
 use crate::engine::ENGINE;
+use crate::rpc::sandbox_inspection::{SandboxInspection, wait_for_network};
 use crate::rpc::session::Session;
 
 const CONTAINER: &str = "RuntimeService.ContainerStatus";
@@ -73,8 +74,14 @@ enum Verdict {
 /// Inspects a container or sandbox. One that is over has a PID of 0.
 pub(crate) async fn inspect(session: &Session, id: &ContainerId) -> Result<Option<Container>, EngineError> {
     let asked = Instant::now();
+    let _underway = SandboxInspection::begin(session, id);
     loop {
         let seen = look_up(session, id).await?;
+        if let Lookup::Found(Kind::Container, State::Alive, reported) = &seen
+            && let Some(sandbox) = &reported.sandbox
+        {
+            wait_for_network(session, sandbox, session.inspect_limit() / PART).await;
+        }
         let verdict = decide(&mut session.cache(), id, seen);
         match verdict {
             Verdict::Answer(answer) => return Ok(answer),
@@ -110,16 +117,23 @@ fn decide(cache: &mut Cache, id: &ContainerId, seen: Lookup) -> Verdict {
     };
     let reported = *reported;
     let entry = cache.record_kind(id, kind, reported.sandbox);
+    let sandbox = entry.sandbox.clone().filter(|_| kind == Kind::Container);
     match (state, reported.alive) {
         _ if ended => {
             // For a while the status may still report it as not started, or as alive.
             cache.forget(id);
             Verdict::Answer(Some(reported.container))
         }
-        (State::Alive, Some(container)) => match cache.record_alive(&container) {
-            Ok(()) => Verdict::Answer(Some(container)),
-            Err(error) => Verdict::TooMuch(error),
-        },
+        (State::Alive, Some(container)) => {
+            let container = match sandbox {
+                Some(sandbox) => container.with_networks(cache.networks.take(&sandbox, id)),
+                None => container,
+            };
+            match cache.record_alive(&container) {
+                Ok(()) => Verdict::Answer(Some(container)),
+                Err(error) => Verdict::TooMuch(error),
+            }
+        }
         (State::Alive, None) if reported.is_processless => {
             entry.is_processless = true;
             Verdict::Answer(None)
@@ -195,18 +209,23 @@ async fn sandbox(session: &Session, id: &ContainerId) -> Result<Lookup, EngineEr
         return Ok(Lookup::NotFound);
     };
     let state = sandbox_state(status.state);
-    let Info { pid, has_no_pid, .. } = Info::of(&info);
+    let Info { pid, has_no_pid, image, .. } = Info::of(&info);
+    let image = image.map(Image::new);
     let details = Details::Sandbox { status: &status, info: &info };
     let rucksack = session.packer().and_then(|packer| adapter::pack(id, || packer(details)));
-    let container = |pid| of_sandbox_status(&status, pid).with_rucksack(rucksack.clone());
+    let container =
+        |pid| of_sandbox_status(&status, pid).with_image(image.clone()).with_rucksack(rucksack.clone());
     let reported = Found {
         container: container(0),
         alive: pid.filter(|_| state == State::Alive).map(container),
         is_processless: has_no_pid && session.runtime().makes_sandboxes_without_process(),
         sandbox: None,
     };
-    if let (State::Alive, Some(pod)) = (state, Pod::of(status.metadata.as_ref())) {
-        session.cache().record_pod(id, pod);
+    if state == State::Alive {
+        if let Some(pod) = Pod::of(status.metadata.as_ref()) {
+            session.cache().record_pod(id, pod);
+        }
+        session.record_network(id, &status);
     }
     Ok(Lookup::Found(Kind::Sandbox, state, reported.into()))
 }
@@ -220,9 +239,13 @@ async fn pod(session: &Session, sandbox: &ContainerId, hold: &Hold) -> Result<Op
     }
     let client = session.client_within(session.limits().pod(), hold);
     let answer = sandbox_status(client, sandbox, false).await?;
-    let pod = answer.and_then(|answer| Pod::of(answer.status?.metadata.as_ref()));
+    let Some(status) = answer.and_then(|answer| answer.status) else { return Ok(None) };
+    let pod = Pod::of(status.metadata.as_ref());
     if let Some(pod) = &pod {
         session.cache().record_pod(sandbox, pod.clone());
+    }
+    if sandbox_state(status.state) == State::Alive {
+        session.record_network(sandbox, &status);
     }
     Ok(pod)
 }

@@ -37,7 +37,8 @@ impl Alive {
     }
 }
 
-/// Lists all that is alive. Lists contain no PIDs, so each entry is partial and the watcher requests its status.
+/// Lists all that is alive. Lists contain no PIDs, so each entry is partial and the watcher requests its status. Sandboxes come
+/// first: their statuses contain the networks of their containers.
 pub(crate) async fn list(session: &Session) -> Result<Listing, EngineError> {
     let alive = list_alive(session).await?;
     let cache = session.cache();
@@ -48,7 +49,7 @@ pub(crate) async fn list(session: &Session) -> Result<Listing, EngineError> {
     });
     let has_process = |id: &str| !cache.get(&ContainerId::from(id)).is_some_and(|known| known.is_processless);
     let sandboxes = alive.sandboxes.iter().filter(|listed| has_process(&listed.id)).map(of_listed_sandbox);
-    Ok(containers.chain(sandboxes).map(partial).collect::<Vec<_>>().into())
+    Ok(sandboxes.chain(containers).map(partial).collect::<Vec<_>>().into())
 }
 
 /// Lists what is alive. Where no events report them, also looks up the exits of lives that are no longer listed, and reports
@@ -67,7 +68,7 @@ pub(crate) async fn list_alive(session: &Session) -> Result<Alive, EngineError> 
             cache.record_exit(id);
         }
         let events = match compared {
-            None => ends.into_iter().map(|(id, end)| end.event(id)).collect(),
+            None => ends.into_iter().flat_map(|(id, end)| end.events(id)).collect(),
             Some(before) => difference(before, &ids, SystemTime::now(), ends, |id| cache.get(id)?.pid),
         };
         for event in events {
@@ -92,9 +93,9 @@ fn difference(
     pid: impl Fn(&ContainerId) -> Option<u32>,
 ) -> Vec<EngineEvent> {
     let gone = before.difference(now).cloned();
-    let gone = gone.map(|id| match ends.remove(&id) {
-        Some(end) => end.event(id),
-        None => EngineEvent::Exited { pid: pid(&id), id, at: Some(at), code: None },
+    let gone = gone.flat_map(|id| match ends.remove(&id) {
+        Some(end) => end.events(id),
+        None => vec![EngineEvent::Exited { pid: pid(&id), id, at: Some(at), code: None }],
     });
     let new = now.difference(before).cloned();
     let new = new.map(|id| EngineEvent::Touched { id, at: None });
@@ -200,8 +201,9 @@ mod tests {
         let exited = EngineEvent::Exited { id: "gone".into(), pid: Some(7), at: Some(at), code: None };
         let started = EngineEvent::Touched { id: "new".into(), at: None };
         assert_eq!(reported, [exited, started]);
-        let end = Exit { pid: 8, at: None, code: Some(3) };
+        let end = Exit { pid: 8, at: None, code: Some(137), is_oom_killed: true };
         let reported = difference(&ids(&["gone"]), &ids(&[]), at, HashMap::from([("gone".into(), end)]), pid);
-        assert_eq!(reported, [end.event("gone".into())]);
+        let exited = EngineEvent::Exited { id: "gone".into(), pid: Some(8), at: None, code: Some(137) };
+        assert_eq!(reported, [EngineEvent::OomKilled { id: "gone".into(), at: None }, exited]);
     }
 }

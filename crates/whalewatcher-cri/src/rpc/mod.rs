@@ -7,4 +7,5 @@ pub(crate) mod handshake;
 mod host;
 pub(crate) mod inspect;
 pub(crate) mod list;
+pub(crate) mod sandbox_inspection;
 pub(crate) mod session;

@@ -3,17 +3,19 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use whalewatcher_adapter::Lives;
 use whalewatcher_adapter::grpc::{Channel, Hold, Limit, Transport, origin};
+use whalewatcher_api::cri::v1::PodSandboxStatus;
 use whalewatcher_api::cri::v1::runtime_service_client::RuntimeServiceClient;
 use whalewatcher_core::adapter::EngineEvent;
-use whalewatcher_core::{EngineError, Settings};
+use whalewatcher_core::{ContainerId, EngineError, Settings};
 
 use crate::cache::Cache;
 use crate::cache::lists::Lists;
 use crate::cache::tombstones::Tombstones;
 use crate::decode::container::Packer;
+use crate::decode::details::network;
 use crate::decode::runtime::Runtime;
 use crate::limits::Limits;
 #[cfg(feature = "containerd")]
@@ -41,6 +43,8 @@ pub(crate) struct Session {
     inspect_limit: Duration,
     cache: Mutex<Cache>,
     lists: Lists,
+    /// Notified when the network of a sandbox is known, or its inspection is over.
+    sandbox_inspected: Notify,
     /// Changes that lists show and the event stream reports. No list is polled before they are taken, so there are never more
     /// than two lists show.
     report: mpsc::UnboundedSender<EngineEvent>,
@@ -69,6 +73,7 @@ impl Session {
             inspect_limit: settings.inspect_limit(),
             cache: Mutex::new(cache),
             lists: Lists::default(),
+            sandbox_inspected: Notify::new(),
             report,
         };
         Ok((session, reported))
@@ -136,6 +141,20 @@ impl Session {
     /// Locks what is known; do not hold the guard across an await.
     pub(crate) fn cache(&self) -> MutexGuard<'_, Cache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns what is notified when the network of a sandbox is known, or its inspection is over.
+    pub(crate) fn sandbox_inspected(&self) -> &Notify {
+        &self.sandbox_inspected
+    }
+
+    /// Records the network of a ready sandbox. Its containers that were reported without it are inspected again.
+    pub(crate) fn record_network(&self, sandbox: &ContainerId, status: &PodSandboxStatus) {
+        let lacking = self.cache().networks.record(sandbox, network(status));
+        for id in lacking {
+            self.report(EngineEvent::Changed { id, at: None });
+        }
+        self.sandbox_inspected.notify_waiters();
     }
 
     /// Makes the event stream report this.

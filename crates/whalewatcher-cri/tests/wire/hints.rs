@@ -11,7 +11,9 @@ use whalewatcher_cri::Client;
 use whalewatcher_testkit::containerd::{self, Gate};
 use whalewatcher_testkit::cri::{ContainerSpec, Flavour, Method, PodSpec, Server};
 
-use crate::watched::{Watched, assert_true, client, in_time, server, statuses, watch, watch_with_settings};
+use crate::watched::{
+    Watched, addresses, assert_true, client, in_time, server, statuses, watch, watch_with_settings,
+};
 
 const BEFORE_2_0: [Flavour; 2] = [Flavour::Containerd1_6, Flavour::Containerd1_7];
 
@@ -184,6 +186,10 @@ async fn what_ends_while_the_first_list_is_on_its_way_is_no_ghost() {
     let reported = watched.until_reported("synced").await;
     assert!(reported.iter().all(|reported| !reported.contains("web")), "{reported:?}");
     server.finish_exit(&web).unwrap();
+    // It may have been inspected before its sandbox was known; then its network follows.
+    while addresses(&watched.container("later")).is_empty() {
+        watched.reported().await;
+    }
     assert_true(&watched, &server);
 }
 

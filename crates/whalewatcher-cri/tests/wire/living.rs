@@ -29,6 +29,28 @@ async fn a_life_costs_one_status_and_reports_its_time_and_exit_code() {
 }
 
 #[tokio::test]
+async fn an_oom_kill_marks_the_exit_and_costs_no_status() {
+    for flavour in REPORTING {
+        let server = server(flavour);
+        let sandbox = server.run_pod("web").unwrap();
+        let mut watched = watch(&server).live().await;
+        for is_oom_killed in [true, false] {
+            let web = server.run(&sandbox, "web").unwrap();
+            assert_eq!(watched.reported().await, "started web");
+            if is_oom_killed {
+                server.run_out_of_memory(&web).unwrap();
+            }
+            server.exit(&web, 137).unwrap();
+            let exited = watched.next().await;
+            assert_eq!(exited.to_string().split_whitespace().next(), Some("exited"), "{exited}");
+            assert_eq!(exited.container().unwrap().oom_killed(), is_oom_killed, "{flavour:?}");
+            server.remove(&web).unwrap();
+        }
+        assert_eq!(statuses(&server.stats()), (2, 1), "{flavour:?}");
+    }
+}
+
+#[tokio::test]
 async fn containers_end_and_are_replaced_within_a_pod_that_lives_on() {
     for flavour in REPORTING {
         let server = server(flavour);

@@ -7,6 +7,7 @@ mod foreign;
 mod hints;
 mod listing;
 mod living;
+mod networks;
 mod pids;
 mod polling;
 mod reconnecting;

@@ -45,6 +45,24 @@ async fn a_restarted_runtime_is_reported_by_the_exact_difference() {
 }
 
 #[tokio::test]
+async fn an_oom_kill_during_an_outage_marks_the_exit() {
+    for flavour in ALL {
+        let server = server(flavour);
+        let pod = server.run_pod("p").unwrap();
+        let web = server.run(&pod, "web").unwrap();
+        let mut watched = watch(&server).live().await;
+        server.stop_listening().await;
+        watched.reported().await;
+        server.run_out_of_memory(&web).unwrap();
+        server.exit(&web, 137).unwrap();
+        server.listen_again().unwrap();
+        let exited = watched.next().await;
+        assert!(exited.container().unwrap().oom_killed(), "{flavour:?}: {exited}");
+        assert_eq!(server.stats().requests.of_id(Method::ContainerStatus, &web), 2, "{flavour:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_engine_that_listens_again_is_found_however_long_the_back_off_is() {
     let hour = Duration::from_secs(3600);
     let settings = Settings::default().with_backoff(Backoff::default().with_delays(hour, hour));

@@ -35,12 +35,27 @@ pub(crate) fn watch_with_settings(client: Client, settings: Settings) -> Watched
     Watched::with_settings(client, settings)
 }
 
-type Known = (String, String, u32, BTreeMap<String, String>, Option<SystemTime>);
+type Known = (String, String, u32, BTreeMap<String, String>, Option<SystemTime>, Details);
+
+/// The image's name, the time of creation, the restart count, and the addresses.
+type Details = (Option<String>, Option<SystemTime>, Option<u32>, Vec<String>);
+
+/// Returns the addresses of a container.
+pub(crate) fn addresses(container: &Container) -> Vec<String> {
+    let networks = container.networks().iter();
+    let addresses = networks.flat_map(|network| {
+        let ipv4 = network.ipv4().map(|address| address.to_string());
+        ipv4.into_iter().chain(network.ipv6().map(|address| address.to_string()))
+    });
+    addresses.collect()
+}
 
 fn known(container: &Container) -> Known {
     let labels = container.labels().iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
     let (id, name) = (container.id().to_string(), container.name().to_owned());
-    (id, name, container.pid(), labels, container.started_at())
+    let image = container.image().map(|image| image.name().to_owned());
+    let details = (image, container.created_at(), container.restart_count(), addresses(container));
+    (id, name, container.pid(), labels, container.started_at(), details)
 }
 
 fn expected(alive: Alive) -> Known {
@@ -49,16 +64,18 @@ fn expected(alive: Alive) -> Known {
     add("io.kubernetes.pod.name", &alive.pod.name);
     add("io.kubernetes.pod.namespace", &alive.pod.namespace);
     add("io.kubernetes.pod.uid", &alive.pod.uid);
-    match alive.sandbox {
+    match &alive.sandbox {
         Some(_) => add("io.kubernetes.container.name", &alive.name),
         None => add("io.kubernetes.sandbox", ""),
     };
     for (key, value) in &alive.annotations {
         add(&format!("io.kubernetes.annotation/{key}"), value);
     }
-    let since = u64::try_from(alive.since.as_nanosecond()).unwrap();
-    let since = SystemTime::UNIX_EPOCH + Duration::from_nanos(since);
-    (alive.id, alive.name, alive.pid, labels, Some(since))
+    let times = [alive.created, alive.since];
+    let [created, since] = times.map(|at| Some(SystemTime::try_from(at).unwrap()));
+    let attempt = alive.sandbox.map(|_| alive.attempt);
+    let details = (Some(alive.image), created, attempt, alive.pod.addresses);
+    (alive.id, alive.name, alive.pid, labels, since, details)
 }
 
 /// Asserts that the portfolio is true.

@@ -15,7 +15,8 @@ pub(super) fn listed_container(record: &Record) -> api::Container {
         id: record.id.to_string(),
         pod_sandbox_id: record.sandbox_id().to_string(),
         metadata: Some(container_metadata(record)),
-        image: Some(image(record)),
+        // The kubelet creates containers with the image's ID.
+        image: Some(api::ImageSpec { image: DIGEST.into(), ..api::ImageSpec::default() }),
         image_ref: DIGEST.into(),
         state: record.state(),
         created_at: nanoseconds(record.created),
@@ -64,13 +65,17 @@ pub(super) fn container_status(record: &Record) -> api::ContainerStatus {
 }
 
 pub(super) fn sandbox_status(record: &Record) -> api::PodSandboxStatus {
-    let options = api::NamespaceOption { network: api::NamespaceMode::Node.into(), ..Default::default() };
+    let mode = match record.pod.addresses[..] {
+        [] => api::NamespaceMode::Node,
+        _ => api::NamespaceMode::Pod,
+    };
+    let options = api::NamespaceOption { network: mode.into(), ..Default::default() };
     api::PodSandboxStatus {
         id: record.id.to_string(),
         metadata: Some(sandbox_metadata(record)),
         state: record.state(),
         created_at: nanoseconds(record.created),
-        network: Some(api::PodSandboxNetworkStatus::default()),
+        network: Some(network(record)),
         linux: Some(api::LinuxPodSandboxStatus {
             namespaces: Some(api::Namespace { options: Some(options) }),
         }),
@@ -78,6 +83,13 @@ pub(super) fn sandbox_status(record: &Record) -> api::PodSandboxStatus {
         annotations: map(&record.annotations),
         runtime_handler: String::new(),
     }
+}
+
+/// A sandbox that is not ready has no network any more.
+fn network(record: &Record) -> api::PodSandboxNetworkStatus {
+    let mut addresses = record.pod.addresses.iter().filter(|_| record.phase == Phase::Running).cloned();
+    let ip = addresses.next().unwrap_or_default();
+    api::PodSandboxNetworkStatus { ip, additional_ips: addresses.map(|ip| api::PodIp { ip }).collect() }
 }
 
 pub(super) fn nanoseconds(time: Timestamp) -> i64 {

@@ -19,6 +19,7 @@ pub struct PodSpec {
     pub(super) namespace: String,
     pub(super) uid: Option<String>,
     pub(super) attempt: u32,
+    pub(super) addresses: Vec<String>,
     pub(super) labels: BTreeMap<String, String>,
     pub(super) annotations: BTreeMap<String, String>,
     pub(super) from_kubelet: bool,
@@ -34,6 +35,7 @@ impl PodSpec {
             namespace: "default".into(),
             uid: None,
             attempt: 0,
+            addresses: vec!["10.244.0.7".into(), "fd00:244::7".into()],
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
             from_kubelet: true,
@@ -56,6 +58,12 @@ impl PodSpec {
     /// The UID of the pod. By default it is made up.
     pub fn uid(mut self, uid: impl Into<String>) -> Self {
         self.uid = Some(uid.into());
+        self
+    }
+
+    /// Its IP addresses; none on the host's network. By default `10.244.0.7` and `fd00:244::7`.
+    pub fn addresses<A: Into<String>>(mut self, addresses: impl IntoIterator<Item = A>) -> Self {
+        self.addresses = addresses.into_iter().map(Into::into).collect();
         self
     }
 
@@ -168,6 +176,8 @@ pub struct Pod {
     pub namespace: String,
     /// Its UID.
     pub uid: String,
+    /// Its IP addresses; none on the host's network.
+    pub addresses: Vec<String>,
 }
 
 /// A running container or a ready sandbox, as the runtime reports it: what a watcher must find.
@@ -182,6 +192,12 @@ pub struct Alive {
     pub name: String,
     /// Its pod.
     pub pod: Pod,
+    /// The image it is made of.
+    pub image: String,
+    /// Which container of its name in its pod, or which sandbox of its pod it is, counted from 0.
+    pub attempt: u32,
+    /// When it was made.
+    pub created: Timestamp,
     /// As the runtime reports them.
     pub labels: BTreeMap<String, String>,
     /// As the runtime reports them.

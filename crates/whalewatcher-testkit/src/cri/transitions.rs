@@ -34,7 +34,7 @@ impl State {
             sandbox: None,
             name,
             attempt: spec.attempt,
-            pod: Pod { name: spec.name, namespace: spec.namespace, uid },
+            pod: Pod { name: spec.name, namespace: spec.namespace, uid, addresses: spec.addresses },
             image: PAUSE.into(),
             labels,
             annotations: spec.annotations,

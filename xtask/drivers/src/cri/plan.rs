@@ -33,7 +33,7 @@ impl PodPlan {
     /// One of this name, on the host's network, for which no plugin is needed.
     pub fn named(name: impl Into<String>) -> PodPlan {
         let context = LinuxSandboxSecurityContext {
-            namespace_options: Some(namespaces()),
+            namespace_options: Some(namespaces(NamespaceMode::Node)),
             ..LinuxSandboxSecurityContext::default()
         };
         let linux =
@@ -42,6 +42,13 @@ impl PodPlan {
         let config =
             PodSandboxConfig { metadata: Some(metadata), linux: Some(linux), ..PodSandboxConfig::default() };
         PodPlan { config }.within("default")
+    }
+
+    /// With addresses of its own.
+    pub fn with_addresses(mut self) -> PodPlan {
+        let context = self.config.linux.get_or_insert_default().security_context.get_or_insert_default();
+        context.namespace_options = Some(namespaces(NamespaceMode::Pod));
+        self
     }
 
     /// In this namespace of Kubernetes. The pod's UID follows from both names here.
@@ -85,7 +92,7 @@ impl ContainerPlan {
     /// One of this name.
     pub fn named(name: impl Into<String>) -> ContainerPlan {
         let context = LinuxContainerSecurityContext {
-            namespace_options: Some(namespaces()),
+            namespace_options: Some(namespaces(NamespaceMode::Node)),
             ..LinuxContainerSecurityContext::default()
         };
         let linux = LinuxContainerConfig { security_context: Some(context), ..Default::default() };
@@ -116,15 +123,26 @@ impl ContainerPlan {
         self
     }
 
+    /// With at most so many bytes of memory.
+    pub fn with_memory(mut self, bytes: i64) -> ContainerPlan {
+        let resources = self.config.linux.get_or_insert_default().resources.get_or_insert_default();
+        resources.memory_limit_in_bytes = bytes;
+        self
+    }
+
     /// With this as what it runs in a shell.
     pub fn running(mut self, script: &str) -> ContainerPlan {
         self.config.command = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
         self
     }
 
-    /// As CRI takes it.
-    pub fn config(&self) -> ContainerConfig {
-        self.config.clone()
+    /// As CRI takes it, in the namespaces of this pod.
+    pub fn config(&self, pod: &PodSandboxConfig) -> ContainerConfig {
+        let of_pod = pod.linux.as_ref().and_then(|linux| linux.security_context.as_ref());
+        let mut config = self.config.clone();
+        let context = config.linux.get_or_insert_default().security_context.get_or_insert_default();
+        context.namespace_options = of_pod.and_then(|context| context.namespace_options.clone());
+        config
     }
 }
 
@@ -132,9 +150,9 @@ pub(super) fn image(name: &str) -> ImageSpec {
     ImageSpec { image: name.to_owned(), ..ImageSpec::default() }
 }
 
-fn namespaces() -> NamespaceOption {
+fn namespaces(network: NamespaceMode) -> NamespaceOption {
     NamespaceOption {
-        network: NamespaceMode::Node.into(),
+        network: network.into(),
         pid: NamespaceMode::Container.into(),
         ..NamespaceOption::default()
     }

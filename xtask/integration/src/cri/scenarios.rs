@@ -21,6 +21,7 @@ pub(super) const SCENARIOS: &[Scenario<CriFixture>] = scenarios![
     lifecycle::a_container_restarted_within_its_pod_is_another_one,
     shared::lifecycle::exits_have_their_codes,
     shared::lifecycle::execs_change_nothing_during_churn,
+    lifecycle::an_oom_kill_marks_the_exit,
     lifecycle::stopping_a_pod_exits_its_containers,
     lifecycle::lives_of_a_tenth_of_a_second_are_started_and_exited,
     many::many_pods_are_there_at_the_start_and_come_and_go,

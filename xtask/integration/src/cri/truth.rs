@@ -1,18 +1,19 @@
 //! What is alive according to CRI itself, as a client of its own decodes it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::Value;
 use whalewatcher_drivers::EngineFailure;
 use whalewatcher_drivers::api::runtime::v1::{
-    ContainerState, ContainerStatus, PodSandboxMetadata, PodSandboxState,
+    ContainerState, ContainerStatus, PodSandboxMetadata, PodSandboxNetworkStatus, PodSandboxState,
 };
 use whalewatcher_drivers::cri::{AT_ONCE, Driver};
 
-use crate::truth::{Alive, LastLife, Truth};
+use crate::truth::{Address, Alive, Details, LastLife, Truth};
 
 /// Asks CRI for everything.
 pub(super) async fn ask(driver: &Driver) -> Result<Truth> {
@@ -24,7 +25,7 @@ pub(super) async fn ask(driver: &Driver) -> Result<Truth> {
         anyhow::Ok(sandbox(driver, id, metadata).await?.map(|alive| (id.clone(), alive)))
     });
     let sandboxes: Vec<_> = sandboxes.buffered(AT_ONCE).try_collect().await?;
-    truth.alive.extend(sandboxes.into_iter().flatten());
+    let sandboxes: HashMap<String, Alive> = sandboxes.into_iter().flatten().collect();
     let containers = driver.containers().await?;
     let statuses = stream::iter(&containers).map(|container| driver.container(&container.id));
     let statuses: Vec<_> = statuses.buffered(AT_ONCE).try_collect().await?;
@@ -35,7 +36,8 @@ pub(super) async fn ask(driver: &Driver) -> Result<Truth> {
             ContainerState::ContainerRunning => {
                 let pod = pods.get(&container.pod_sandbox_id);
                 let pod = pod.with_context(|| format!("{} is in no pod", container.id))?;
-                truth.alive.insert(container.id, running(status, &found.info, pod)?);
+                let sandbox = sandboxes.get(&container.pod_sandbox_id);
+                truth.alive.insert(container.id, running(status, &found.info, pod, sandbox)?);
             }
             ContainerState::ContainerExited => {
                 let last = LastLife {
@@ -48,6 +50,7 @@ pub(super) async fn ask(driver: &Driver) -> Result<Truth> {
             _ => {}
         }
     }
+    truth.alive.extend(sandboxes);
     Ok(truth)
 }
 
@@ -65,7 +68,12 @@ async fn sandbox(driver: &Driver, id: &str, metadata: &PodSandboxMetadata) -> Re
         started_at: moment(found.status.created_at),
         labels,
         project: String::new(),
-        details: None,
+        details: Some(Details {
+            image: image(&found.info)?.map(|image| (image, None)),
+            created_at: moment(found.status.created_at),
+            networks: networks(found.status.network.as_ref())?,
+            ..Details::default()
+        }),
     }))
 }
 
@@ -73,6 +81,7 @@ fn running(
     status: &ContainerStatus,
     info: &HashMap<String, String>,
     pod: &PodSandboxMetadata,
+    sandbox: Option<&Alive>,
 ) -> Result<Alive> {
     let name = status.metadata.clone().unwrap_or_default().name;
     let mut labels = labels(&status.labels, &status.annotations, pod);
@@ -84,7 +93,13 @@ fn running(
         started_at: moment(status.started_at),
         labels,
         project: String::new(),
-        details: None,
+        details: Some(Details {
+            image: status.image.as_ref().map(|image| (image.image.clone(), Some(status.image_ref.clone()))),
+            created_at: moment(status.created_at),
+            restart_count: status.metadata.as_ref().map(|metadata| metadata.attempt),
+            networks: sandbox.and_then(|sandbox| sandbox.details.clone()).unwrap_or_default().networks,
+            ..Details::default()
+        }),
     })
 }
 
@@ -108,6 +123,29 @@ fn pid(info: &HashMap<String, String>) -> Result<u32> {
     let pid = info["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok());
     // On 2.1 now and then.
     pid.ok_or_else(|| anyhow!(EngineFailure(format!("the info holds no PID: {info}"))))
+}
+
+/// Reads the image of a sandbox from the JSON of a verbose status.
+fn image(info: &HashMap<String, String>) -> Result<Option<String>> {
+    let info = info.get("info").context("the verbose status has no info")?;
+    let info: Value = serde_json::from_str(info).context("the info is no JSON")?;
+    Ok(info["image"].as_str().filter(|image| !image.is_empty()).map(str::to_owned))
+}
+
+/// The addresses of a sandbox, in a network without a name.
+fn networks(reported: Option<&PodSandboxNetworkStatus>) -> Result<Vec<Address>> {
+    let Some(reported) = reported.filter(|reported| !reported.ip.is_empty()) else { return Ok(Vec::new()) };
+    let additional = reported.additional_ips.iter().map(|additional| &additional.ip);
+    let addresses: Vec<IpAddr> =
+        std::iter::once(&reported.ip).chain(additional).map(|ip| ip.parse()).collect::<Result<_, _>>()?;
+    let (mut ipv4, mut ipv6) = (None, None);
+    for address in addresses {
+        match address {
+            IpAddr::V4(address) => ensure!(ipv4.replace(address).is_none(), "two addresses: {reported:?}"),
+            IpAddr::V6(address) => ensure!(ipv6.replace(address).is_none(), "two addresses: {reported:?}"),
+        }
+    }
+    Ok(vec![(String::new(), ipv4, ipv6)])
 }
 
 /// From nanoseconds; 0 is of what never was.

@@ -7,12 +7,13 @@ use whalewatcher_api::cri::v1::{
     ContainerEventResponse, ContainerEventType, ContainerStatus, PodSandboxStatus,
 };
 use whalewatcher_core::adapter::EngineEvent;
-use whalewatcher_core::{Container, ContainerId};
+use whalewatcher_core::{Container, ContainerId, Network};
 
 use crate::cache::Cache;
 use crate::decode::container::{
     Kind, Pod, State, finished, of_sandbox_status, of_status, sandbox_state, state,
 };
+use crate::decode::details::{is_oom_killed, network};
 use crate::decode::time::{end, moment};
 
 /// The time of the subscription.
@@ -103,7 +104,9 @@ impl<'a> Subject<'a> {
         match self {
             Self::Container(status, sandbox) => {
                 let pod = Pod::of(sandbox.and_then(|sandbox| sandbox.metadata.as_ref()));
-                Some(of_status(status, pod.as_ref(), 0))
+                let preview = of_status(status, pod.as_ref(), 0).with_networks(sandbox.and_then(network));
+                // An event of its own reports that.
+                Some(preview.with_oom_killed(false))
             }
             Self::Sandbox(status) => Some(of_sandbox_status(status, 0)),
             Self::Unknown => None,
@@ -116,6 +119,10 @@ impl<'a> Subject<'a> {
             Self::Sandbox(status) => moment(status.created_at),
             Self::Unknown => None,
         }
+    }
+
+    fn is_oom_killed(&self) -> bool {
+        matches!(self, Self::Container(status, _) if is_oom_killed(status))
     }
 
     /// Returns when it ended, and its exit code.
@@ -137,6 +144,9 @@ impl<'a> Subject<'a> {
                 {
                     cache.record_pod(id, pod);
                 }
+                if let (Some(id), Some(network)) = (&sandbox_id, sandbox.and_then(ready_network)) {
+                    cache.networks.learn(id, network);
+                }
                 cache.record_kind(id, Kind::Container, sandbox_id);
             }
             Self::Sandbox(status) => {
@@ -144,10 +154,18 @@ impl<'a> Subject<'a> {
                 if let Some(pod) = Pod::of(status.metadata.as_ref()) {
                     cache.record_pod(id, pod);
                 }
+                if let Some(network) = ready_network(status) {
+                    cache.networks.learn(id, network);
+                }
             }
             Self::Unknown => {}
         }
     }
+}
+
+/// Returns the network of a ready sandbox. Without one, its own status decides whether there is none.
+fn ready_network(status: &PodSandboxStatus) -> Option<Network> {
+    network(status).filter(|_| sandbox_state(status.state) == State::Alive)
 }
 
 fn started(
@@ -192,6 +210,10 @@ fn stopped(
     if !was_reported && began.is_some() && !since.is_after(began, now) {
         let preview = subject.preview().map(Box::new);
         reported.push(EngineEvent::Started { id: id.clone(), at: began, pid: None, preview });
+    }
+    // Of a life that is not known there is nothing to mark.
+    if subject.is_oom_killed() && (was_reported || pid.is_some() || !reported.is_empty()) {
+        reported.push(EngineEvent::OomKilled { id: id.clone(), at: None });
     }
     let (finished, code) = subject.finished();
     let at = end(finished.or(made_at(event)), began);
@@ -338,6 +360,27 @@ mod tests {
         for again in [event(Stopped, Some(exited())), event(Deleted, None), event(Started, Some(running()))] {
             assert_eq!(reported.take(&again), []);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_oom_kill_is_reported_before_the_exit_of_a_known_life() {
+        let killed = || ContainerStatus { reason: "OOMKilled".into(), ..exited() };
+        let oom = EngineEvent::OomKilled { id: id(), at: None };
+        let over = EngineEvent::Exited { id: id(), pid: None, at: at(1006), code: Some(3) };
+        let mut reported = Reported::new().await;
+        reported.take(&event(Started, Some(running())));
+        assert_eq!(reported.take(&event(Stopped, Some(killed()))), [oom.clone(), over.clone()]);
+        assert_eq!(reported.take(&event(Deleted, Some(killed()))), []);
+        let mut reported = Reported::new().await;
+        let old = ContainerStatus { started_at: seconds(999), ..killed() };
+        assert_eq!(
+            reported.take(&event(Stopped, Some(old))),
+            std::slice::from_ref(&over),
+            "nothing is known of it"
+        );
+        let mut reported = Reported::new().await;
+        let begun = EngineEvent::Started { id: id(), at: at(1005), pid: None, preview: preview(&exited()) };
+        assert_eq!(reported.take(&event(Stopped, Some(killed()))), [begun, oom, over]);
     }
 
     #[tokio::test(start_paused = true)]

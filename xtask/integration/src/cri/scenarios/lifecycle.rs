@@ -5,8 +5,9 @@ use futures_util::future::try_join_all;
 
 use super::super::fixture::CriFixture;
 use crate::fixture::Fixture as _;
-use crate::recorder::Reader;
+use crate::recorder::{Reader, Record};
 use crate::scenarios::is_reported;
+use whalewatcher_core::EventKind;
 use whalewatcher_drivers::cri::{ContainerPlan, PodPlan};
 
 /// How many containers end at once.
@@ -53,6 +54,31 @@ pub(super) async fn a_container_restarted_within_its_pod_is_another_one(fixture:
     let rest = reported.rest();
     ensure!(rest.len() == 1 && rest[0].starts_with(&format!("exited {}", pod.id)), "reported was {rest:?}");
     Ok(())
+}
+
+pub(super) async fn an_oom_kill_marks_the_exit(fixture: &CriFixture) -> Result<()> {
+    let driver = fixture.driver().await?;
+    let watched = fixture.watch().await?;
+    let mut reported = Reader::new(watched.recorder());
+    let pod = driver.run_pod(&PodPlan::named("web").with_addresses()).await?;
+    reported.expect(&format!("started {}", pod.id)).await?;
+    let script = "trap 'x=x; while :; do x=$x$x; done' TERM; sleep 1000000 & : > /ready; wait";
+    let plan = ContainerPlan::named("hungry").with_memory(16 << 20).running(script);
+    let id = driver.run(&pod, &plan).await?;
+    reported.expect("started hungry").await?;
+    driver.exec(&id, UNTIL_READY).await?;
+    driver.exec(&id, "kill -TERM 1").await?;
+    let exited = |record: &Record| {
+        let mut events = record.events.iter().rev();
+        events.find_map(|event| match &event.kind {
+            EventKind::Exited { container, code } => Some((container.clone(), *code)),
+            _ => None,
+        })
+    };
+    watched.recorder().until("it has exited", |record| exited(record).is_some()).await?;
+    let (exit, code) = exited(&watched.recorder().record()).context("it has not exited")?;
+    ensure!(exit.oom_killed() && code == Some(137), "not marked, or another code: {exit:?} {code:?}");
+    fixture.check(&watched).await
 }
 
 pub(super) async fn stopping_a_pod_exits_its_containers(fixture: &CriFixture) -> Result<()> {

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::super::fixture::CriFixture;
 use crate::fixture::{Fixture as _, settings};
 use whalewatcher_drivers::cri::{ContainerPlan, PodPlan};
+use xtask::engines::{POD_ADDRESSES, TEST_IMAGE};
 
 /// What a list consists of.
 const METHODS: [&str; 4] = ["ListContainers", "ListPodSandbox", "ContainerStatus", "PodSandboxStatus"];
@@ -22,6 +23,7 @@ pub(super) async fn pods_with_one_and_three_containers_are_there_at_the_start(
     let driver = fixture.driver().await?;
     let plan = PodPlan::named("web")
         .within("shop")
+        .with_addresses()
         .of_a_kubelet()
         .labelled("tier", "front")
         .annotated("why", "to sell");
@@ -80,6 +82,16 @@ pub(super) async fn pods_with_one_and_three_containers_are_there_at_the_start(
         ("io.kubernetes.pod.uid", "uid-of-shop-web"),
     ]);
     ensure!(labels == expected, "its sandbox's labels are {labels:?}");
+    for container in [one, sandbox] {
+        let networks: Vec<_> =
+            container.networks().iter().map(|network| (network.ipv4(), network.ipv6())).collect();
+        let [ipv4, ipv6] = POD_ADDRESSES;
+        ensure!(networks == [(ipv4.parse().ok(), ipv6.parse().ok())], "its networks are {networks:?}");
+    }
+    let image = one.image().context("the server has no image")?;
+    ensure!(image.name().ends_with(TEST_IMAGE) && image.id().is_some(), "its image is {image:?}");
+    // Both names are of one image, and containerd reports either of the sandbox.
+    ensure!(sandbox.image().is_some(), "its sandbox has no image");
     let pods = portfolio.pods();
     for (name, count) in [("shop/web", 1), ("shop/database", 3), ("default/bare", 0)] {
         let pod = pods.pod(name).with_context(|| format!("there is no pod {name}"))?;
