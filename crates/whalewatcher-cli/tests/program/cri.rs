@@ -99,9 +99,16 @@ async fn json_contains_all_fields() {
         "type": "k8s.io/cri-api", "id": nginx["engine"]["id"], "version": "containerd v2.1.9 [API v1]",
         "api": host(&server),
     });
+    let created_at = nginx["created_at"].clone();
+    assert!(created_at.as_str().is_some_and(|time| *time <= *started_at), "{created_at}");
+    let image = nginx["image"]["id"].clone();
+    assert!(image.as_str().is_some_and(|id| id.starts_with("sha256:")), "{image}");
     assert_eq!(
         *nginx,
         json!({
+            "created_at": created_at, "restart_count": 0,
+            "image": {"name": "docker.io/library/busybox:latest", "id": image},
+            "networks": [{"name": "", "ipv4": "10.244.0.7", "ipv6": "fd00:244::7"}],
             "id": id(2), "name": "nginx", "pid": 101, "project": "", "paused": false, "started_at": started_at,
             "pod": {"namespace": "shop", "name": "web-0", "uid": "4e11", "sandbox": false},
             "labels": {

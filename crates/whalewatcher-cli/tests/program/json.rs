@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use whalewatcher_testkit::docker::{ContainerSpec, Server};
 
-use crate::program::{Fold, Program, run};
+use crate::program::{Fold, Program, run, without_details};
 
 const EVIL: &str = "a\u{1b}[2J\n\"\\\u{9b}31m\u{2028}\u{202e}b鯨🐳";
 
@@ -131,7 +131,9 @@ async fn ps_prints_an_array_of_containers_with_engines() {
     let mut expected = Fold::truth(&engine).0.remove(&web).unwrap();
     expected["engine"] =
         json!({"type": "docker.com", "id": engine.id(), "version": "28.5.2", "api": engine.endpoint()});
-    assert_eq!(serde_json::from_str::<Value>(&ended.stdout).unwrap(), json!([expected]));
+    let mut all: Vec<Value> = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(all.len(), 1);
+    assert_eq!(all.pop().map(without_details), Some(expected));
     let none = run(&["ps", "--format", "json", "--project", "x", "--host", &engine.endpoint()]).await;
     assert_eq!((none.code, none.stdout.as_str()), (Some(0), "[]\n"));
 }
