@@ -15,9 +15,9 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::call::{ended, inspect, limited};
-use super::driver::Driver;
 use super::in_flight::InFlight;
 use super::probe::Probe;
+use super::progress::Progress;
 use crate::engine::{EngineClient, EngineConnection, EngineEvent, Listing, Unlisted, UnlistedScopes};
 use crate::model::{ContainerId, EngineError, is_silence};
 use crate::reconciler::{Answer, Effect, Input, Now};
@@ -41,7 +41,7 @@ enum Wake {
 
 /// The state of one connection. Its calls borrow the connection, and end with it when this is dropped.
 pub(super) struct Connected<'c, 'd, C: EngineClient, S> {
-    driver: &'c mut Driver<'d, C>,
+    progress: &'c mut Progress<'d, C>,
     connection: &'c C::Connection,
     events: Pin<&'c mut S>,
     list: Option<BoxFuture<'c, Result<Listing, EngineError>>>,
@@ -61,11 +61,11 @@ where
     S: Stream<Item = Result<EngineEvent, EngineError>>,
 {
     pub(super) fn new(
-        driver: &'c mut Driver<'d, C>,
+        progress: &'c mut Progress<'d, C>,
         connection: &'c C::Connection,
         events: Pin<&'c mut S>,
     ) -> Self {
-        let settings = &driver.shared.settings;
+        let settings = &progress.shared.settings;
         let probe = Probe::new(settings.probe_every().unwrap_or(LONGEST), Instant::now());
         Self {
             connection,
@@ -77,14 +77,14 @@ where
             timer: Box::pin(sleep_until(probe.due())),
             probe,
             is_behind: false,
-            driver,
+            progress,
         }
     }
 
     /// Follows the engine until the connection is lost: waits, handles the events and the answer that came, dispatches what
     /// that leads to.
     pub(super) async fn run(mut self) -> Result<Infallible, EngineError> {
-        self.driver.handle(Input::Connected);
+        self.progress.handle(Input::Connected);
         loop {
             let now = Instant::now();
             self.dispatch(now);
@@ -111,7 +111,7 @@ where
     /// Begins the calls that the reconciler asks for, and publishes its events.
     fn dispatch(&mut self, now: Instant) {
         let mut published = Vec::new();
-        while let Some(effect) = self.driver.reconciler.poll_effect(self.in_flight.room(now)) {
+        while let Some(effect) = self.progress.reconciler.poll_effect(self.in_flight.room(now)) {
             match effect {
                 Effect::List => self.begin_list(false),
                 Effect::Audit => self.begin_list(true),
@@ -119,30 +119,30 @@ where
                 Effect::Publish(events) => published = events,
             }
         }
-        self.driver.publish_progress(published);
+        self.progress.publish_progress(published);
     }
 
     fn begin_list(&mut self, is_audit: bool) {
-        self.driver.counters.lists += 1;
-        self.driver.counters.audits += u64::from(is_audit);
+        self.progress.counters.lists += 1;
+        self.progress.counters.audits += u64::from(is_audit);
         let connection = self.connection;
         let list = async move { if is_audit { connection.audit().await } else { connection.list().await } };
-        let limit = self.driver.shared.settings.list_limit();
+        let limit = self.progress.shared.settings.list_limit();
         self.list = Some(limited(limit, "listing containers", list).boxed());
     }
 
     fn begin_inspection(&mut self, id: ContainerId, is_retry: bool, now: Instant) {
-        self.driver.counters.inspections += 1;
-        self.driver.counters.retries += u64::from(is_retry);
+        self.progress.counters.inspections += 1;
+        self.progress.counters.retries += u64::from(is_retry);
         tracing::trace!(%id, "inspecting");
         self.in_flight.begin(id.clone(), is_retry, now);
-        let limit = self.driver.shared.settings.inspect_limit();
+        let limit = self.progress.shared.settings.inspect_limit();
         self.inspections.push(inspect(self.connection, id, limit).boxed());
     }
 
     fn begin_probe(&mut self) {
         let probe = self.connection.probe(self.probe.newest());
-        let limit = self.driver.shared.settings.probe_limit();
+        let limit = self.progress.shared.settings.probe_limit();
         self.probing = Some(limited(limit, "probing the silent event stream", probe).boxed());
     }
 
@@ -151,7 +151,8 @@ where
     /// less.
     fn set_timer(&mut self, dispatched: Instant) {
         let probe = self.probing.is_none().then(|| self.probe.due());
-        let deadlines = [self.driver.reconciler.poll_timeout(), self.in_flight.next_room(dispatched), probe];
+        let deadlines =
+            [self.progress.reconciler.poll_timeout(), self.in_flight.next_room(dispatched), probe];
         let due = deadlines.into_iter().flatten().min().unwrap_or(dispatched + LONGEST);
         if due < self.timer.deadline() || self.timer.is_elapsed() {
             self.timer.as_mut().reset(due);
@@ -166,7 +167,7 @@ where
                 Wake::Inspected(id, answer)
             }
             answer = finished(&mut self.probing) => Wake::Probed(answer),
-            () = self.driver.shared.refreshes.requested() => Wake::Refresh,
+            () = self.progress.shared.refreshes.requested() => Wake::Refresh,
             () = &mut self.timer => Wake::Timer,
         }
     }
@@ -178,13 +179,13 @@ where
             Wake::Inspected(id, answer) => self.handle_inspection(id, answer),
             Wake::Probed(answer) => self.probe.record_answer(answer, Instant::now())?,
             Wake::Refresh => {
-                for id in self.driver.shared.refreshes.take() {
-                    self.driver.handle(Input::Refresh(id));
+                for id in self.progress.shared.refreshes.take() {
+                    self.progress.handle(Input::Refresh(id));
                 }
             }
             Wake::Timer => {
                 let now = Now::read();
-                self.driver.reconciler.handle_timeout(now);
+                self.progress.reconciler.handle_timeout(now);
                 if self.probing.is_none() && self.probe.due() <= now.instant {
                     self.begin_probe();
                 }
@@ -218,15 +219,15 @@ where
         let event = event.unwrap_or_else(|| Err(ended()))?;
         tracing::trace!(?event);
         match event {
-            EngineEvent::Source(source) => self.driver.source = Some(source),
-            EngineEvent::Fallback(reason) => self.driver.set_fallback(reason),
+            EngineEvent::Source(source) => self.progress.source = Some(source),
+            EngineEvent::Fallback(reason) => self.progress.set_fallback(reason),
             // An adapter may find a gap by itself: it is no sign of life.
-            EngineEvent::Gap => self.driver.handle(Input::Event(event)),
+            EngineEvent::Gap => self.progress.handle(Input::Event(event)),
             event => {
                 let now = Now::read();
                 self.probe.record_event(event.at(), now.instant);
-                self.driver.counters.events += 1;
-                self.driver.reconciler.handle_input(Input::Event(event), now);
+                self.progress.counters.events += 1;
+                self.progress.reconciler.handle_input(Input::Event(event), now);
             }
         }
         Ok(())
@@ -234,27 +235,27 @@ where
 
     fn handle_inspection(&mut self, id: ContainerId, answer: Answer) {
         self.in_flight.end(&id);
-        self.driver.handle(Input::Inspected(id, answer));
+        self.progress.handle(Input::Inspected(id, answer));
     }
 
     /// Without its first list a connection is of no use; a failed audit can wait, unless nothing answers.
     fn handle_list(&mut self, list: Result<Listing, EngineError>) -> Result<(), EngineError> {
-        let driver = &mut *self.driver;
+        let progress = &mut *self.progress;
         match list {
             Ok(Listing { entries, unlisted }) => {
-                let endpoint = driver.shared.client.endpoint();
+                let endpoint = progress.shared.client.endpoint();
                 for Unlisted { scope, error } in &unlisted {
-                    if driver.unlisted.iter().all(|known| known.scope != *scope) {
+                    if progress.unlisted.iter().all(|known| known.scope != *scope) {
                         tracing::warn!(endpoint, scope, %error, "cannot list scope");
                     }
                 }
-                driver.handle(Input::Listed(entries, UnlistedScopes::new::<C::Connection>(&unlisted)));
-                driver.unlisted = unlisted;
+                progress.handle(Input::Listed(entries, UnlistedScopes::new::<C::Connection>(&unlisted)));
+                progress.unlisted = unlisted;
             }
-            Err(error) if !driver.reconciler.is_live() || is_silence(&error) => return Err(error),
+            Err(error) if !progress.reconciler.is_live() || is_silence(&error) => return Err(error),
             Err(error) => {
-                tracing::warn!(endpoint = driver.shared.client.endpoint(), %error, "audit failed");
-                driver.handle(Input::ListFailed);
+                tracing::warn!(endpoint = progress.shared.client.endpoint(), %error, "audit failed");
+                progress.handle(Input::ListFailed);
             }
         }
         Ok(())

@@ -11,6 +11,7 @@ mod in_flight;
 mod outage;
 mod portfolio_follower;
 mod probe;
+mod progress;
 mod publication;
 mod refreshes;
 mod shared;

@@ -21,9 +21,9 @@ use whalewatcher_core::{ChangeSource, EngineError, ErrorKind};
 
 use crate::api::event_stream::{EventStream, SETTLED};
 use crate::api::events::Received;
-use crate::api::polling::{EVERY, Polling};
+use crate::api::polling::Polling;
 use crate::api::retry::{Retried, Retry};
-use crate::api::session::Session;
+use crate::api::session::{POLL_EVERY, Session};
 use crate::api::stream_history::StreamHistory;
 use crate::api::stream_start::{Start, StreamStart};
 use crate::decode::event::WHAT;
@@ -155,7 +155,7 @@ impl<'a> Changes<'a> {
         }
         let polling = Polling::begin(self.session).await?;
         self.start.set(Start::NoStream);
-        let source = ChangeSource::Polling { every: EVERY };
+        let source = ChangeSource::Polling { every: POLL_EVERY };
         self.pending.extend([
             EngineEvent::Source(source),
             EngineEvent::Fallback(Some(Arc::new(error))),

@@ -9,10 +9,7 @@ use whalewatcher_core::adapter::{EngineEvent, ListingEntry};
 use whalewatcher_core::{ContainerId, EngineError, ErrorKind};
 
 use crate::api;
-use crate::api::session::Session;
-
-/// How often to request the list.
-pub(crate) const EVERY: Duration = Duration::from_secs(1);
+use crate::api::session::{POLL_EVERY, Session};
 
 /// After how many failed lists in a row the connection ends.
 const FAILURES: u32 = 3;
@@ -35,7 +32,7 @@ impl<'a> Polling<'a> {
     /// Requests the list that the first poll is compared with.
     pub(crate) async fn begin(session: &'a Session) -> Result<Self, EngineError> {
         let (newest, _) = list(session).await?;
-        Ok(Self { session, newest, due: Instant::now() + EVERY, listing: None, failures: 0 })
+        Ok(Self { session, newest, due: Instant::now() + POLL_EVERY, listing: None, failures: 0 })
     }
 
     /// Returns what has changed by the next list, which may be nothing. Dropping the future loses nothing: a list in flight
@@ -50,7 +47,7 @@ impl<'a> Polling<'a> {
         };
         let listed = listing.await;
         self.listing = None;
-        self.due = Instant::now() + EVERY;
+        self.due = Instant::now() + POLL_EVERY;
         match listed {
             Ok((list, now)) => {
                 self.failures = 0;

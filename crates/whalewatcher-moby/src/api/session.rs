@@ -11,7 +11,6 @@ use whalewatcher_core::{Backoff, EngineError, Settings};
 
 use crate::api::clock::EngineClock;
 use crate::api::handshake::Handshake;
-use crate::api::polling::EVERY;
 use crate::decode::Details;
 use crate::decode::identity::Dialect;
 use crate::decode::version::{ApiVersion, OOM_KILLS};
@@ -19,6 +18,9 @@ use crate::http::answer;
 use crate::http::budget::Budget;
 use crate::http::transport::Transport;
 use crate::limits::MAX_IDENTITY;
+
+/// How often to request the list where changes are polled for.
+pub(crate) const POLL_EVERY: Duration = Duration::from_secs(1);
 
 /// The characters that stay as they are in a segment of a path and in a parameter of a query.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -51,7 +53,7 @@ pub(crate) struct RetryDelays {
 impl RetryDelays {
     fn new(backoff: &Backoff) -> Self {
         let first = backoff.first().saturating_mul(FIRST_RETRY);
-        Self { first, longest: backoff.longest().saturating_mul(LONGEST_RETRY).max(first).max(EVERY) }
+        Self { first, longest: backoff.longest().saturating_mul(LONGEST_RETRY).max(first).max(POLL_EVERY) }
     }
 }
 
