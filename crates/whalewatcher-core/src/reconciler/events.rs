@@ -10,7 +10,6 @@ use super::record::{Exit, Inspection, Preview};
 use super::{MAX_PREVIEW_BYTES, MAX_UNVERIFIED, Phase, Reconciler};
 use crate::engine::EngineEvent;
 use crate::model::{Container, ContainerId, EventKind, Health};
-use crate::portfolio::steps;
 
 /// A change within a life that an event reports completely.
 #[derive(Clone, Copy)]
@@ -20,10 +19,23 @@ enum Change {
 }
 
 impl Change {
-    fn apply(self, known: &Container) -> Container {
+    /// Returns whether a container shows it already.
+    fn is_shown_by(self, known: &Container) -> bool {
         match self {
-            Self::Paused(paused) => known.clone().with_paused(paused),
-            Self::Health(health) => known.clone().with_health(health),
+            Self::Paused(paused) => known.paused() == paused,
+            Self::Health(health) => known.health() == Some(health),
+        }
+    }
+
+    /// Returns the event that changes a container so.
+    fn of(self, known: Arc<Container>) -> EventKind {
+        let container = Container::clone(&known);
+        match self {
+            Self::Paused(true) => EventKind::Paused(Arc::new(container.with_paused(true))),
+            Self::Paused(false) => EventKind::Unpaused(Arc::new(container.with_paused(false))),
+            Self::Health(health) => {
+                EventKind::Updated { container: Arc::new(container.with_health(health)), was: known }
+            }
         }
     }
 }
@@ -237,12 +249,10 @@ impl Reconciler {
         };
         let confirmed = !self.unconfirmed.contains(id);
         let newest = newest.max(known.started_at());
-        let container = change.apply(&known);
         match record.inspection {
-            Inspection::None if confirmed && container == *known => {}
+            Inspection::None if confirmed && change.is_shown_by(&known) => {}
             Inspection::None if confirmed && (at.is_none() || at > newest) => {
-                let changes = steps(&known, &Arc::new(container));
-                changes.for_each(|kind| self.publish(at.unwrap_or(now.time), kind));
+                self.publish(at.unwrap_or(now.time), change.of(known));
             }
             _ => self.request_inspection(id),
         }
