@@ -126,10 +126,11 @@ async fn audits_begin_when_live_and_never_overlap() {
     let (_, mut changes) = watching.subscribe();
     tokio::time::sleep(limit - Duration::from_secs(1)).await;
     assert_eq!((watching.status().counters.audits, engine.calls().lists), (0, 1));
+    // An audit may begin as soon as it is live.
+    engine.hold(Call::List, Moment::BeforeAnswering);
     engine.release(Call::Inspect);
     watching.ready().await.unwrap();
     assert_eq!(next(&mut changes, 2).await, ["synced", "started a"]);
-    engine.hold(Call::List, Moment::BeforeAnswering);
     engine.asked(|calls| calls.lists == 2).await;
     tokio::time::sleep(limit / 2).await;
     assert_eq!((watching.status().counters.audits, engine.calls().lists), (1, 2));
