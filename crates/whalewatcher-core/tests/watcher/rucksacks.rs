@@ -29,12 +29,12 @@ async fn a_refresh_inspects_once_and_packs_again_without_an_event() {
     watching.ready().await.unwrap();
     assert_eq!(of(&**watching.watcher(), "a"), Some(1));
     let (before, mut changes) = watching.subscribe();
+    let mut follower = watching.follow_portfolio();
     engine.edit("a", packed(2));
     assert!(watching.refresh(&"a".into()));
     assert!(!watching.refresh(&"unknown".into()));
-    while of(&**watching.watcher(), "a") != Some(2) {
-        tokio::task::yield_now().await;
-    }
+    let followed = follower.changed().await.expect("no end");
+    assert_eq!((rucksack(followed.by_id("a").unwrap()), of(&**watching.watcher(), "a")), (Some(2), Some(2)));
     assert_eq!(engine.calls().inspections_of("a"), 2);
     assert!(changes.next().now_or_never().is_none());
     assert_eq!(rucksack(before.by_id("a").unwrap()), Some(1), "a snapshot does not change");
