@@ -78,6 +78,23 @@ async fn a_life_that_ends_before_it_is_inspected_has_a_rucksack() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_brief_life_is_announced_without_a_rucksack_if_its_inspection_fails() {
+    let engine = Engine::new().with_packing(true);
+    let watching = watch(engine.clone());
+    watching.ready().await.unwrap();
+    let (_, mut changes) = watching.subscribe();
+    engine.fail("brief", usize::MAX);
+    engine.hold(Call::Inspect, Moment::BeforeLooking);
+    engine.start(packed(7)(container("brief", 1)));
+    engine.exit("brief", Some(3));
+    engine.asked(|calls| calls.inspections_of("brief") == 1).await;
+    engine.release(Call::Inspect);
+    assert_eq!(next(&mut changes, 2).await, ["started brief", "exited brief"]);
+    assert_eq!(watching.status().unresolved.total(), 0);
+    assert_eq!(engine.calls().inspections_of("brief"), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_a_packer_a_brief_life_costs_no_inspection_more() {
     let engine = Engine::new();
     engine.start(container("slow", 1));
