@@ -160,8 +160,7 @@ impl Engine {
         self
     }
 
-    /// Sets whether inspections attach rucksacks: those that the test gave to the containers. Of containers that are no longer
-    /// alive, too.
+    /// Sets whether inspections attach rucksacks: those that the test gave to the containers, alive or not.
     #[must_use]
     pub fn with_packing(self, packs: bool) -> Self {
         self.change(|state| state.packs = packs);
