@@ -7,11 +7,12 @@ use std::time::Duration;
 use tokio::time::timeout;
 use whalewatcher_core::adapter::EngineClient;
 use whalewatcher_core::{
-    Backoff, Container, Event, EventKind, Portfolio, Settings, StatusFollower, Subscription, WatchHandle,
-    watch_with,
+    Backoff, Container, Event, EventKind, Portfolio, Settings, Status, StatusFollower, Subscription,
+    WatchHandle, watch_with,
 };
 
 use crate::proxy::{self, Direction, Fault, FaultId, Proxy, Refusal};
+use crate::watched::in_time;
 
 /// No step takes as long unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -263,6 +264,27 @@ impl Subject for crate::cri::Server {
     /// Each ID has one life.
     fn life(id: &str, _: u32) -> Option<String> {
         Some(id.to_owned())
+    }
+}
+
+/// Checks that a watch is live again after each of three outages although its back-off takes an hour: an engine whose socket is
+/// bound again is connected to at once.
+///
+/// # Panics
+///
+/// If it is not.
+pub async fn outages_end_at_once<C: EngineClient>(client: C, stop: impl AsyncFn(), listen_again: impl Fn()) {
+    let hour = Duration::from_secs(3600);
+    let settings = Settings::default().with_backoff(Backoff::default().with_delays(hour, hour));
+    let watching = watch_with(client, settings);
+    let mut status = watching.follow_status();
+    for outage in 0..=3 {
+        if outage > 0 {
+            stop().await;
+            in_time(status.wait_for(|status| !status.is_live())).await.expect("a watcher");
+            listen_again();
+        }
+        in_time(status.wait_for(Status::is_live)).await.expect("a watcher");
     }
 }
 

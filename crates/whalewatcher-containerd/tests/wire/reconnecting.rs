@@ -1,12 +1,13 @@
 //! Reconnects, and changes during an outage.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use whalewatcher_containerd::Client;
-use whalewatcher_core::{Backoff, EventKind, Settings, Status};
+use whalewatcher_core::EventKind;
 use whalewatcher_testkit::containerd::{ContainerSpec, Server};
+use whalewatcher_testkit::faulty::outages_end_at_once;
 
-use crate::watched::{assert_true, in_time, watch};
+use crate::watched::{assert_true, watch};
 
 #[tokio::test]
 async fn a_restarted_engine_is_reported_by_the_exact_difference() {
@@ -46,18 +47,10 @@ async fn a_restarted_engine_is_reported_by_the_exact_difference() {
 
 #[tokio::test]
 async fn an_engine_that_listens_again_is_found_however_long_the_back_off_is() {
-    let hour = Duration::from_secs(3600);
-    let settings = Settings::default().with_backoff(Backoff::default().with_delays(hour, hour));
     let server = Server::builder().start().unwrap();
-    let watching = whalewatcher_core::watch_with(Client::new(server.endpoint()).unwrap(), settings);
-    let mut status = watching.follow_status();
-    for _ in 0..3 {
-        in_time(status.wait_for(Status::is_live)).await.expect("a watcher");
-        server.stop_listening().await;
-        in_time(status.wait_for(|status| !status.is_live())).await.expect("a watcher");
-        server.listen_again().unwrap();
-    }
-    in_time(status.wait_for(Status::is_live)).await.expect("a watcher");
+    let stop = async || server.stop_listening().await;
+    outages_end_at_once(Client::new(server.endpoint()).unwrap(), stop, || server.listen_again().unwrap())
+        .await;
 }
 
 #[tokio::test]

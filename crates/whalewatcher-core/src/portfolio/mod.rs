@@ -148,11 +148,11 @@ impl Portfolio {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Shares the texts of a container with those of its former life or else of a neighbour in its project, so that equal
-    /// texts are held once.
-    pub(crate) fn sharing(&self, container: Container) -> Container {
+    /// Shares the texts of a container with those of the container that is known by its ID, or else of a neighbour in its project,
+    /// so that equal texts are held once.
+    pub(crate) fn sharing(&self, container: Container, known: Option<&Arc<Container>>) -> Container {
         let neighbour = || self.project(container.project())?.containers.neighbour(&container);
-        match self.by_id(container.id()).or_else(neighbour).or_else(|| self.containers().next()).cloned() {
+        match known.or_else(neighbour).or_else(|| self.containers().next()).cloned() {
             Some(other) => container.sharing(&other),
             None => container,
         }
@@ -242,7 +242,7 @@ mod tests {
         ]);
         let mark = |container: &Container| container.labels().get("mark").map(str::as_ptr);
         let shares = |id: &str, name: &str, labels: &[(&str, &str)]| {
-            let sharing = all.sharing(labelled(id, name, labels));
+            let sharing = all.sharing(labelled(id, name, labels), all.by_id(id));
             assert_eq!(sharing, labelled(id, name, labels));
             all.containers().find(|one| mark(one) == mark(&sharing)).map(|one| one.id().to_string())
         };
@@ -252,7 +252,7 @@ mod tests {
         assert_eq!(shares("6", "b", &of("new", "db")).as_deref(), Some("3"));
         assert_eq!(shares("7", "shop-web-2", &of("shop", "none")), None);
         let first = labelled("1", "a", &of("shop", "db"));
-        assert_eq!(Portfolio::default().sharing(first.clone()), first);
+        assert_eq!(Portfolio::default().sharing(first.clone(), None), first);
     }
 
     #[test]

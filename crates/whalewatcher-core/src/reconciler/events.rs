@@ -100,8 +100,7 @@ impl Reconciler {
             }
             EngineEvent::Touched { at, .. } => self.touched(&id, at, true),
             EngineEvent::Exited { pid, at, code, .. } => {
-                let oom = self.records.get_mut(&id).is_some_and(|record| record.oom.take().is_some());
-                self.exited(&id, Exit { pid, at, code, oom }, now);
+                self.exited(&id, Exit { pid, at, code, oom: false }, now);
             }
             EngineEvent::Paused { at, .. } => self.changed(&id, Change::Paused(true), at, now),
             EngineEvent::Unpaused { at, .. } => self.changed(&id, Change::Paused(false), at, now),
@@ -195,6 +194,7 @@ impl Reconciler {
     pub(super) fn exited(&mut self, id: &ContainerId, mut exit: Exit, now: Now) {
         let known = self.portfolio.by_id(id).cloned();
         let record = self.records.entry(id.clone()).or_default();
+        exit.oom = record.oom.take().is_some();
         // It may be the exit of a life whose start was malformed, and not of the one that is known.
         exit.code = exit.code.filter(|_| !record.is_touched || exit.pid.is_some());
         record.newest = record.newest.max(exit.at);

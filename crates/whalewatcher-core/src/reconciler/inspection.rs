@@ -20,6 +20,9 @@ impl Reconciler {
         let Some(record) = self.records.get_mut(id) else { return };
         let Inspection::InFlight(since) = record.inspection else { return };
         let truth = match answer {
+            Answer::Unknown(_) if !since.hinted && record.is_over_and_named() => {
+                return self.announce_over(id, now);
+            }
             Answer::Unknown(error) => {
                 record.inspection = Inspection::Deferred;
                 let name = self.portfolio.by_id(id).map(|known| known.name().to_owned());
@@ -46,6 +49,19 @@ impl Reconciler {
             self.drifted += 1;
         }
         self.count_answer(id, is_useful, now);
+        self.settle(id, now);
+    }
+
+    /// Announces a life that is over as its start event described it: the inspection that might have added to that failed.
+    fn announce_over(&mut self, id: &ContainerId, now: Now) {
+        self.failures.remove(id);
+        if let Some(record) = self.records.get_mut(id) {
+            record.inspection = Inspection::None;
+            if let (Some(preview), Some(exit)) = (record.take_preview(), record.exit) {
+                self.announce_brief_life(preview, exit, now);
+            }
+        }
+        self.count_answer(id, true, now);
         self.settle(id, now);
     }
 
@@ -149,11 +165,17 @@ impl Reconciler {
 
     /// Takes over the state of a container that is alive. Changes within a life are dated `changed`.
     pub(super) fn adopt(&mut self, container: Container, changed: SystemTime, now: Now) {
-        let container = self.with_known_oom(self.portfolio.sharing(container));
-        let container = Arc::new(container);
+        let known = self.portfolio.by_id(container.id()).cloned();
+        let container = self.portfolio.sharing(container, known.as_ref());
+        let record = self.records.get_mut(container.id());
+        // Most engines report an OOM kill only by an event.
+        let oom_at = record.as_ref().and_then(|record| record.oom).flatten();
+        let oom_killed = container.oom_killed()
+            || oom_at.is_some_and(|at| container.started_at().is_some_and(|began| began < at))
+            || known.as_ref().is_some_and(|known| known.oom_killed() && known.life() == container.life());
+        let container = Arc::new(container.with_oom_killed(oom_killed));
         let id = container.id();
         self.unconfirmed.remove(id);
-        let record = self.records.get_mut(id);
         let ended = record.as_ref().and_then(|record| record.exit?.at);
         let tombstone = record.as_ref().and_then(|record| record.tombstone.as_ref());
         let was_announced = tombstone.is_some_and(|tombstone| tombstone.includes(&container));
@@ -169,7 +191,7 @@ impl Reconciler {
         // Where the container has no start time, its start event may.
         let began = preview.filter(|preview| preview.container.pid() == container.pid());
         let began = container.started_at().or(began.and_then(|preview| preview.began));
-        match self.portfolio.by_id(id).cloned() {
+        match known {
             None => {
                 // The engine reported the end of this life and takes that back: it is alive again since then.
                 let taken_back =
@@ -197,17 +219,6 @@ impl Reconciler {
                 self.origins.remove(known.id());
             }
         }
-    }
-
-    /// Returns a container that was inspected with the mark of an OOM kill, if one was reported in that life: most engines report
-    /// it only by an event.
-    fn with_known_oom(&self, container: Container) -> Container {
-        let known = self.portfolio.by_id(container.id()).filter(|known| known.life() == container.life());
-        let reported = self.records.get(container.id()).and_then(|record| record.oom);
-        let oom_killed = container.oom_killed()
-            || known.is_some_and(|known| known.oom_killed())
-            || container.started_at().is_some_and(|began| reported.flatten() > Some(began));
-        container.with_oom_killed(oom_killed)
     }
 
     /// Returns the container to inspect next, and whether its last inspection failed: those come last. The inspection

@@ -124,6 +124,12 @@ impl Record {
         }
     }
 
+    /// Whether the life that is to be announced is over, and its name is known.
+    pub(super) fn is_over_and_named(&self) -> bool {
+        let preview = self.preview().filter(|preview| preview.is_named());
+        preview.is_some_and(|preview| self.exit.is_some_and(|exit| exit.ends_preview(preview)))
+    }
+
     /// Removes and returns the life that is to be announced.
     pub(super) fn take_preview(&mut self) -> Option<Preview> {
         self.take_preview_if(|_| true)
@@ -269,8 +275,8 @@ pub(super) struct Preview {
 }
 
 impl Preview {
-    /// Returns what a start event contains, of an engine whose inspections attach rucksacks or not; `None` if that does not suffice to announce a life and to distinguish it from
-    /// others.
+    /// Returns what a start event contains; `None` if that does not suffice to announce a life and to distinguish it from
+    /// others. `packs` is whether inspections attach rucksacks.
     pub(super) fn new(
         id: &ContainerId,
         at: Option<SystemTime>,

@@ -124,11 +124,13 @@ impl Publication {
         in_between: impl FnOnce(),
     ) -> Wakers {
         if events.is_empty() {
-            let is_repacked = !self.newest.load().portfolio.is_same(after);
-            let spent =
-                if is_repacked { self.change(|log| self.repack(log, after)).1 } else { Spent::default() };
+            if self.newest.load().portfolio.is_same(after) {
+                in_between();
+                return Wakers::default();
+            }
+            let (waiting, spent) = self.change(|log| self.repack(log, after));
             in_between();
-            return Wakers { waiting: BTreeMap::new(), spent: [spent, Spent::default()] };
+            return Wakers { waiting, spent: [spent, Spent::default()] };
         }
         let (is_staged, spent) = self.change(|log| self.stage(log, after, events));
         if !is_staged {
@@ -142,17 +144,19 @@ impl Publication {
         Wakers { waiting, spent: [spent, shown] }
     }
 
-    /// Publishes an equal portfolio with other rucksacks.
-    fn repack(&self, log: &mut Log, after: &Portfolio) {
+    /// Publishes an equal portfolio with other rucksacks. Returns the wakers: of followers,
+    /// and of subscribers, which find nothing.
+    fn repack(&self, log: &mut Log, after: &Portfolio) -> BTreeMap<u64, Waker> {
         log.show(self.queue);
         if log.ended {
-            return;
+            return BTreeMap::new();
         }
         let Snapshot { upto, engine, about_watch, .. } = &*log.visible;
         let (engine, about_watch) = (engine.clone(), about_watch.clone());
         let snapshot = Arc::new(Snapshot { upto: *upto, portfolio: after.clone(), engine, about_watch });
         self.newest.store(snapshot.clone());
         log.spent.1 = Some(std::mem::replace(&mut log.visible, snapshot));
+        take(&mut log.waiting)
     }
 
     /// Stages a batch for readers; returns `false` after the end.

@@ -29,12 +29,12 @@ async fn a_refresh_inspects_once_and_packs_again_without_an_event() {
     watching.ready().await.unwrap();
     assert_eq!(of(&**watching.watcher(), "a"), Some(1));
     let (before, mut changes) = watching.subscribe();
+    let mut follower = watching.follow_portfolio();
     engine.edit("a", packed(2));
     assert!(watching.refresh(&"a".into()));
     assert!(!watching.refresh(&"unknown".into()));
-    while of(&**watching.watcher(), "a") != Some(2) {
-        tokio::task::yield_now().await;
-    }
+    let followed = follower.changed().await.expect("no end");
+    assert_eq!((rucksack(followed.by_id("a").unwrap()), of(&**watching.watcher(), "a")), (Some(2), Some(2)));
     assert_eq!(engine.calls().inspections_of("a"), 2);
     assert!(changes.next().now_or_never().is_none());
     assert_eq!(rucksack(before.by_id("a").unwrap()), Some(1), "a snapshot does not change");
@@ -75,6 +75,23 @@ async fn a_life_that_ends_before_it_is_inspected_has_a_rucksack() {
     assert!(matches!(exited.kind, EventKind::Exited { code: Some(3), .. }), "{exited}");
     let rucksacks = [started, exited].map(|event| rucksack(event.container().unwrap()));
     assert_eq!(rucksacks, [Some(7); 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_brief_life_is_announced_without_a_rucksack_if_its_inspection_fails() {
+    let engine = Engine::new().with_packing(true);
+    let watching = watch(engine.clone());
+    watching.ready().await.unwrap();
+    let (_, mut changes) = watching.subscribe();
+    engine.fail("brief", usize::MAX);
+    engine.hold(Call::Inspect, Moment::BeforeLooking);
+    engine.start(packed(7)(container("brief", 1)));
+    engine.exit("brief", Some(3));
+    engine.asked(|calls| calls.inspections_of("brief") == 1).await;
+    engine.release(Call::Inspect);
+    assert_eq!(next(&mut changes, 2).await, ["started brief", "exited brief"]);
+    assert_eq!(watching.status().unresolved.total(), 0);
+    assert_eq!(engine.calls().inspections_of("brief"), 1);
 }
 
 #[tokio::test(start_paused = true)]

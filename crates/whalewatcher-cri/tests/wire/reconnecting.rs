@@ -2,9 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use whalewatcher_core::{Backoff, EventKind, Settings, Status};
+use whalewatcher_core::{EventKind, Settings};
 use whalewatcher_cri::Client;
 use whalewatcher_testkit::cri::{ContainerSpec, Flavour, Method, PodSpec, Stats, Verdict};
+use whalewatcher_testkit::faulty::outages_end_at_once;
 use whalewatcher_testkit::proxy::{Fault, Proxy, Refusal};
 
 use crate::watched::{assert_true, client, in_time, server, watch, watch_with_settings};
@@ -64,18 +65,9 @@ async fn an_oom_kill_during_an_outage_marks_the_exit() {
 
 #[tokio::test]
 async fn an_engine_that_listens_again_is_found_however_long_the_back_off_is() {
-    let hour = Duration::from_secs(3600);
-    let settings = Settings::default().with_backoff(Backoff::default().with_delays(hour, hour));
     let server = server(Flavour::Containerd2_1);
-    let watching = whalewatcher_core::watch_with(client(&server), settings);
-    let mut status = watching.follow_status();
-    for _ in 0..3 {
-        in_time(status.wait_for(Status::is_live)).await.expect("a watcher");
-        server.stop_listening().await;
-        in_time(status.wait_for(|status| !status.is_live())).await.expect("a watcher");
-        server.listen_again().unwrap();
-    }
-    in_time(status.wait_for(Status::is_live)).await.expect("a watcher");
+    let stop = async || server.stop_listening().await;
+    outages_end_at_once(client(&server), stop, || server.listen_again().unwrap()).await;
 }
 
 #[tokio::test]

@@ -99,7 +99,7 @@ impl<'a> Changes<'a> {
             },
             Source::Polling(polling, retry) => {
                 tokio::select! {
-                    // Of both, what is in flight is continued.
+                    // A request of either that is in flight is continued the next time.
                     biased;
                     retried = retry.step(self.session, self.history) => match retried {
                         Retried::Nothing => {}

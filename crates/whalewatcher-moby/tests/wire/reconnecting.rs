@@ -1,10 +1,8 @@
 //! Engines that stop and start again.
 
-use std::time::Duration;
-
-use whalewatcher_core::{Backoff, Settings, Status};
 use whalewatcher_moby::Client;
 use whalewatcher_testkit::docker::Server;
+use whalewatcher_testkit::faulty::outages_end_at_once;
 
 use crate::watched::{in_time, watch, watch_by};
 
@@ -47,18 +45,10 @@ async fn a_recreated_socket_is_found_and_the_difference_reported() {
 
 #[tokio::test]
 async fn an_engine_that_listens_again_is_found_however_long_the_back_off_is() {
-    let hour = Duration::from_secs(3600);
-    let settings = Settings::default().with_backoff(Backoff::default().with_delays(hour, hour));
     let server = Server::builder().start().unwrap();
-    let watching = whalewatcher_core::watch_with(Client::new(server.endpoint()).unwrap(), settings);
-    let mut status = watching.follow_status();
-    for _ in 0..3 {
-        in_time(status.wait_for(Status::is_live)).await.expect("a watcher");
-        server.stop_listening().await;
-        in_time(status.wait_for(|status| !status.is_live())).await.expect("a watcher");
-        server.listen_again().unwrap();
-    }
-    in_time(status.wait_for(Status::is_live)).await.expect("a watcher");
+    let stop = async || server.stop_listening().await;
+    outages_end_at_once(Client::new(server.endpoint()).unwrap(), stop, || server.listen_again().unwrap())
+        .await;
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use super::super::*;
 use super::bounds::{Action, Kind};
-use super::subject::{Life, Question, Reported};
+use super::subject::{Life, Question, Reported, Subject};
 use super::world::{ANOTHER, REPLAYED, World, Wrong, id, time};
 
 impl World {
@@ -233,7 +233,7 @@ impl World {
                 // A stale answer is followed by another question.
                 self.subjects[nth].reasons += 1;
                 // Some engines still return the name of what is not alive.
-                let names_the_dead = self.bounds.kind != Kind::Docker;
+                let names_the_dead = self.bounds.kind != Kind::Docker || self.bounds.packs;
                 let record = || names_the_dead.then(|| Container::new(id(nth), "n0", 0));
                 let truth = life.as_ref().map(|life| self.container(nth, life)).or_else(record);
                 self.input(Input::Inspected(id(nth), Answer::Truth(truth)))?;
@@ -242,9 +242,14 @@ impl World {
             Action::Fail(nth) => {
                 self.bounds.failures -= 1;
                 self.subjects[nth].inspection = None;
+                let ended =
+                    |subject: &Subject| subject.lives.iter().filter(|life| life.announced_end).count();
+                let before = ended(&self.subjects[nth]);
                 let error = EngineError::new(crate::ErrorKind::Failed, "scripted failure");
                 self.input(Input::Inspected(id(nth), Answer::Unknown(Arc::new(error))))?;
-                if !self.reconciler.deadlines.is_pending(&Deadline::Retry(id(nth))) {
+                // Where a life is over, its end is announced instead.
+                let is_announced = ended(&self.subjects[nth]) > before;
+                if !is_announced && !self.reconciler.deadlines.is_pending(&Deadline::Retry(id(nth))) {
                     return Err("a failed inspection is not retried".into());
                 }
             }

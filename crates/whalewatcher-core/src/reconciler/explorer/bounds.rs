@@ -44,6 +44,8 @@ pub(super) struct Bounds {
     pub(super) pauses: u8,
     /// Whether containers have a healthcheck, and are not paused.
     pub(super) has_health: bool,
+    /// Whether inspections attach rucksacks.
+    pub(super) packs: bool,
     /// Processes that are killed for lack of memory.
     pub(super) ooms: u8,
     pub(super) renames: u8,

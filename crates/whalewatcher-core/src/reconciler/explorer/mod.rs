@@ -53,6 +53,7 @@ const SMALL: Bounds = Bounds {
     lives: 2,
     pauses: 1,
     has_health: false,
+    packs: false,
     ooms: 0,
     renames: 0,
     doubled: 0,
@@ -102,6 +103,11 @@ fn every_interleaving_of_one_container() {
 #[test]
 fn every_interleaving_with_healthchecks_and_oom_kills() {
     explore_all(Bounds { has_health: true, ooms: 1, connections: 2, replays: 1, ..SMALL });
+}
+
+#[test]
+fn every_interleaving_with_packers_and_failing_inspections() {
+    explore_all(Bounds { packs: true, failures: 2, connections: 2, ..SMALL });
 }
 
 #[test]

@@ -79,7 +79,7 @@ impl World {
             wrong: Wrong::No,
             hasty: false,
             epoch: Instant::now(),
-            reconciler: Reconciler::default(),
+            reconciler: Reconciler { packs: bounds.packs, ..Reconciler::default() },
         }
     }
 

@@ -211,7 +211,7 @@ fn stopped(
         let preview = subject.preview().map(Box::new);
         reported.push(EngineEvent::Started { id: id.clone(), at: began, pid: None, preview });
     }
-    // Of a life that is not known there is nothing to mark.
+    // A life that is not known has no exit to mark.
     if subject.is_oom_killed() && (was_reported || pid.is_some() || !reported.is_empty()) {
         reported.push(EngineEvent::OomKilled { id: id.clone(), at: None });
     }
