@@ -46,6 +46,8 @@ pub use client::Client;
 #[cfg(feature = "tls")]
 pub use config::tls::Tls;
 pub use connection::Connection;
+#[doc(hidden)]
+pub use decode::libpod::{PODMAN_INFRA_LABEL, PODMAN_POD_ID_LABEL, PODMAN_POD_NAME_LABEL};
 pub use decode::raw_inspection::RawInspection;
 pub use limits::{
     MAX_EVENT, MAX_ID, MAX_IDENTITY, MAX_INSPECTION, MAX_LABELS, MAX_NETWORKS, MAX_PORTS, MAX_SELF,

@@ -7,6 +7,7 @@ pub(crate) mod identity;
 pub(crate) mod inspection;
 pub(crate) mod json;
 mod labels;
+pub(crate) mod libpod;
 pub(crate) mod list;
 #[cfg(test)]
 mod mutated;
