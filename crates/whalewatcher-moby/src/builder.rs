@@ -233,7 +233,7 @@ mod tests {
 
     fn environment(variables: &[(&str, &str)]) -> Environment {
         let find = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into());
-        // Without the contexts of whoever runs the tests.
+        // Not the contexts of the user.
         let nowhere = |name: &str| (name == "DOCKER_CONFIG").then(|| "/no/such".into());
         Environment::read(|name| find(name).or_else(|| nowhere(name))).unwrap()
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use tempfile::TempDir;
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, UnixStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -52,17 +52,17 @@ impl Authority {
     }
 
     fn sign(&self, name: &str) -> Pair {
-        self.sign_with(CertificateParams::new([name.to_owned()]).unwrap())
+        self.sign_with(&CertificateParams::new([name.to_owned()]).unwrap())
     }
 
     fn sign_between(&self, begin: i32, end: i32) -> Pair {
         let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
         params.not_before = date_time_ymd(begin, 1, 1);
         params.not_after = date_time_ymd(end, 1, 1);
-        self.sign_with(params)
+        self.sign_with(&params)
     }
 
-    fn sign_with(&self, params: CertificateParams) -> Pair {
+    fn sign_with(&self, params: &CertificateParams) -> Pair {
         let key = KeyPair::generate().unwrap();
         (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
     }
@@ -196,6 +196,23 @@ async fn tls_and_plain_http_are_not_mixed() {
     let error = connect_with(Client::new(format!("tcp://{address}")).unwrap()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotThisEngine);
     assert!(error.to_string().contains("if it expects TLS, use https://"), "{error}");
+}
+
+#[tokio::test]
+async fn an_engine_that_answers_plain_http_once_expects_tls() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("tcp://{}", listener.local_addr().unwrap());
+    let _serving = AbortOnDropHandle::new(tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            stream.read(&mut [0; 1024]).await.unwrap();
+            // As dockerd does with --tlsverify: Go's server.
+            let answer = "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    }));
+    let error = connect_with(Client::new(&endpoint).unwrap()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotThisEngine);
+    assert!(error.to_string().starts_with(&format!("{endpoint} expects TLS: use https://")), "{error}");
 }
 
 #[tokio::test]
