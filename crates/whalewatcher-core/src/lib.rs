@@ -27,8 +27,8 @@ mod watch;
 pub use engine::{ChangeSource, Unlisted};
 pub use fleet::Fleet;
 pub use model::{
-    COMPOSE_PROJECT_LABEL, Container, ContainerId, EngineError, EngineIdentity, ErrorKind, Event, EventKind,
-    Health, Image, Labels, Life, Network, POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL,
+    COMPOSE_PROJECT_LABEL, Container, ContainerId, EngineError, EngineIdentity, EngineKey, ErrorKind, Event,
+    EventKind, Health, Image, Labels, Life, Network, POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL,
     PRIVILEGED_LABEL, PodIdentity, Port, Printable, Protocol, SANDBOX_LABEL, UnknownProtocol, Unresolved,
     UnresolvedContainer,
 };

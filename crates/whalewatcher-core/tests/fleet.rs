@@ -1,6 +1,7 @@
 //! A fleet of several engines.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -9,12 +10,16 @@ use whalewatcher_core::adapter::EngineClient;
 use whalewatcher_core::fleet::{FleetSubscription, JoinError};
 use whalewatcher_core::scripted::{Connection, Engine};
 use whalewatcher_core::{
-    Backoff, Container, EngineError, EngineWatcher, ErrorKind, EventKind, Fleet, Portfolio, Settings,
-    WatchError,
+    Backoff, Container, EngineError, EngineKey, EngineWatcher, ErrorKind, EventKind, Fleet, Portfolio,
+    Settings, WatchError, Watcher,
 };
 
 /// A limit that is reached only by what never happens.
 const LIMIT: Duration = Duration::from_secs(60);
+
+fn key(endpoint: &str) -> EngineKey {
+    EngineKey::new("scripted", endpoint)
+}
 
 fn engine(endpoint: &str) -> Engine {
     let engine = Engine::at(endpoint);
@@ -81,9 +86,9 @@ async fn an_endpoint_is_watched_once_and_can_come_back_after_it_was_removed() {
     let fleet = Fleet::new();
     let watcher = fleet.add(EngineWatcher::new(one.clone())).unwrap();
     let again = fleet.add(EngineWatcher::new(one.clone()));
-    assert!(matches!(again, Err(JoinError::AlreadyThere { endpoint }) if endpoint == "one"));
+    assert!(matches!(again, Err(JoinError::AlreadyThere { key: known }) if known == key("one")));
     let (_, mut changes) = fleet.subscribe();
-    assert!(fleet.remove("one") && !fleet.remove("one"));
+    assert!(fleet.remove(&key("one")) && !fleet.remove(&key("one")));
     assert!(matches!(watcher.ready().await, Err(WatchError::Closed)));
     one.asked(|calls| calls.open == 0).await;
     fleet.add(EngineWatcher::new(one.clone())).unwrap();
@@ -106,7 +111,7 @@ async fn a_removed_engine_exits_before_its_successor_starts() {
         .map(|(watcher, portfolio)| (watcher.endpoint().to_owned(), portfolio))
         .collect();
     one.exit("one2", Some(0));
-    assert!(fleet.remove("one"));
+    assert!(fleet.remove(&key("one")));
     fleet.add(EngineWatcher::new(one.clone())).unwrap();
     assert!(fleet.ready(LIMIT).await.is_complete());
     let mut reported = Vec::new();
@@ -122,7 +127,7 @@ async fn a_removed_engine_exits_before_its_successor_starts() {
     reported.sort();
     assert_eq!(reported, ["exited one1", "exited one2", "started one1", "synced one"]);
     assert_eq!((&folds["one"], &folds["other"]), (&one.truth(), &other.truth()));
-    assert!(fleet.remove("one") && fleet.remove("other"));
+    assert!(fleet.remove(&key("one")) && fleet.remove(&key("other")));
     fold_until(&mut folds, &mut changes, |folds| folds.values().all(|fold| fold.total() == 0)).await;
     assert!(changes.next().now_or_never().is_none(), "others may join");
     fleet.close();
@@ -138,7 +143,7 @@ async fn a_closed_member_that_is_removed_exits() {
     let (_, mut changes) = fleet.subscribe();
     watcher.close();
     assert!(changes.next().now_or_never().is_none());
-    assert!(fleet.remove("one"));
+    assert!(fleet.remove(&key("one")));
     assert_eq!(changes.next().await.expect("an event").1.kind.name(), "exited");
 }
 
@@ -201,8 +206,10 @@ async fn two_apis_on_one_socket_are_two_members() {
     assert_eq!(fleet.containers("web").len(), 2);
     let elsewhere = engine("other");
     fleet.add(EngineWatcher::new(elsewhere)).unwrap();
-    assert!(fleet.remove("one") && !fleet.remove("one"));
-    assert_eq!(fleet.watchers().iter().map(|watcher| watcher.endpoint()).collect::<Vec<_>>(), ["other"]);
+    assert!(fleet.remove(&key("one")) && !fleet.remove(&key("one")));
+    let left: Vec<_> = fleet.watchers().iter().map(|watcher| watcher.key().to_string()).collect();
+    assert_eq!(left, ["another at one", "scripted at other"]);
+    assert!(fleet.remove(&EngineKey::new("another", "one")));
     one.asked(|calls| calls.open == 0).await;
 }
 
@@ -232,9 +239,28 @@ async fn a_closed_fleet_can_be_used_again() {
     assert_eq!(now[0].1.total(), 1);
     watcher.close();
     assert!(changes.next().now_or_never().is_none(), "the watcher is closed, but not removed");
-    assert!(fleet.remove("one"));
+    assert!(fleet.remove(&key("one")));
     let (_, exited) = timeout(LIMIT, changes.next()).await.expect("an event").expect("no end");
     assert_eq!(exited.kind.name(), "exited");
     fleet.close();
     assert!(timeout(LIMIT, changes.next()).await.expect("an end").is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shared_watcher_joins_and_leads_back_to_its_client() {
+    let one = engine("one");
+    let kept = Arc::new(EngineWatcher::new(one.clone()));
+    let fleet = Fleet::new();
+    fleet.add(kept.clone()).unwrap();
+    assert!(fleet.ready(LIMIT).await.is_complete());
+    assert_eq!(kept.portfolio(), one.truth());
+    let found = fleet.watcher(&kept.key()).expect("a member");
+    let shared: Arc<dyn Watcher> = kept.clone();
+    let wrapped: Arc<dyn Watcher> = Arc::new(shared.clone());
+    for watcher in [&found, &shared, &wrapped] {
+        let typed = watcher.downcast_ref::<EngineWatcher<Engine>>().expect("its type");
+        assert!(std::ptr::eq(typed, &*kept));
+        assert!(watcher.downcast_ref::<EngineWatcher<OtherApi>>().is_none());
+    }
+    assert!(fleet.watcher(&key("other")).is_none());
 }

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::model::{Container, Event};
+use crate::model::{Container, EngineKey, Event};
 use crate::portfolio::{Portfolio, difference};
 use crate::watch::{Status, Subscription, WatchError, Watcher};
 
@@ -47,7 +47,7 @@ use crate::watch::{Status, Subscription, WatchError, Watcher};
 #[derive(Default)]
 pub struct Fleet {
     /// Replaced as a whole, only by the holder of the lock below: readers never wait.
-    members: ArcSwap<BTreeMap<Place, Arc<Member>>>,
+    members: ArcSwap<BTreeMap<EngineKey, Arc<Member>>>,
     /// The subscriptions, which receive new members. The lock orders both: a subscription either starts with a member or
     /// receives it later.
     followers: Mutex<Followers>,
@@ -67,13 +67,6 @@ struct Joined {
     left: CancellationToken,
     now: Portfolio,
     changes: Subscription,
-}
-
-/// Endpoint and engine type.
-type Place = (String, String);
-
-fn place(watcher: &dyn Watcher) -> Place {
-    (watcher.endpoint().to_owned(), watcher.engine_type().to_owned())
 }
 
 struct Member {
@@ -121,10 +114,10 @@ pub type Snapshots = Vec<(Arc<dyn Watcher>, Portfolio)>;
 #[non_exhaustive]
 pub enum JoinError {
     /// The fleet watches an engine of that type at that endpoint already.
-    #[error("the engine at {endpoint} is being watched already")]
+    #[error("{key} is being watched already")]
     AlreadyThere {
-        /// The endpoint.
-        endpoint: String,
+        /// Endpoint and type.
+        key: EngineKey,
     },
 }
 
@@ -145,11 +138,12 @@ impl Fleet {
     ///
     /// Outside of a tokio runtime.
     pub fn add(&self, watcher: impl Watcher) -> Result<Arc<dyn Watcher>, JoinError> {
+        let key = watcher.key();
         let watcher: Arc<dyn Watcher> = Arc::new(watcher);
         let mut followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
         let mut members = BTreeMap::clone(&self.members.load());
-        if members.contains_key(&place(&*watcher)) {
-            return Err(JoinError::AlreadyThere { endpoint: watcher.endpoint().to_owned() });
+        if members.contains_key(&key) {
+            return Err(JoinError::AlreadyThere { key });
         }
         let left = CancellationToken::new();
         // Before the watch begins, so that no event is missed.
@@ -161,30 +155,29 @@ impl Fleet {
         // The status contains why it ends.
         let task = tokio::spawn(watcher.watch(CancellationToken::new()));
         let member = Member { watcher: watcher.clone(), left, _task: AbortOnDropHandle::new(task) };
-        members.insert(place(&*watcher), Arc::new(member));
+        members.insert(key, Arc::new(member));
         self.members.store(Arc::new(members));
         Ok(watcher)
     }
 
-    /// Closes and removes the watchers of this endpoint, of all engine types. Returns whether there were any.
+    /// Closes and removes a watcher. Returns whether there was one.
     ///
-    /// Subscribers to the fleet receive the events of these watchers so far, and then an exit of each of their containers,
-    /// because they are no longer part of the fleet.
-    pub fn remove(&self, endpoint: &str) -> bool {
+    /// Subscribers to the fleet receive the events of the watcher so far, and then an exit of each of its containers, because they
+    /// are no longer part of the fleet.
+    pub fn remove(&self, key: &EngineKey) -> bool {
         let _lock = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
         let mut members = BTreeMap::clone(&self.members.load());
-        let before = members.len();
-        members.retain(|(place, _), member| {
-            let stays = place != endpoint;
-            if !stays {
-                member.watcher.close();
-                member.left.cancel();
-            }
-            stays
-        });
-        let removed = members.len() < before;
+        let Some(member) = members.remove(key) else { return false };
+        member.watcher.close();
+        member.left.cancel();
         self.members.store(Arc::new(members));
-        removed
+        true
+    }
+
+    /// Returns the watcher with this key.
+    #[must_use]
+    pub fn watcher(&self, key: &EngineKey) -> Option<Arc<dyn Watcher>> {
+        self.members.load().get(key).map(|member| member.watcher.clone())
     }
 
     /// Returns all watchers, sorted by endpoint and type.
@@ -271,7 +264,7 @@ pub struct FleetSubscription {
     joining: Option<mpsc::UnboundedReceiver<Joined>>,
     closed: CancellationToken,
     /// By place, a token that is cancelled when all events of the newest member there were returned.
-    newest: HashMap<Place, CancellationToken>,
+    newest: HashMap<EngineKey, CancellationToken>,
     events: SelectAll<BoxStream<'static, (Arc<dyn Watcher>, Event)>>,
 }
 
@@ -292,7 +285,7 @@ impl FleetSubscription {
         self.newest.retain(|_, handed_out| !handed_out.is_cancelled());
         let handed_out = CancellationToken::new();
         let following = Following {
-            former: self.newest.insert(place(&*watcher), handed_out.clone()),
+            former: self.newest.insert(watcher.key(), handed_out.clone()),
             queued: so_far.into_iter(),
             changes,
             left: Some(left),
