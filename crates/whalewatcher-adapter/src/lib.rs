@@ -32,7 +32,7 @@ mod socket;
 
 pub use endpoint::{Endpoint, check_socket_path};
 pub use engine::Engine;
-pub use excerpt::{Chain, Excerpt, malformed};
+pub use excerpt::{Chain, Excerpt, find_cause, malformed};
 pub use lives::Lives;
 #[cfg(target_os = "linux")]
 pub use monitor::Folders;

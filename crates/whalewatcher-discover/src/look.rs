@@ -57,6 +57,7 @@ impl Looker {
         #[cfg(target_os = "linux")]
         self.processes.look();
         let mut looked = Looked::default();
+        looked.findings.extend(self.options.unusable.clone().map(|finding| (None, finding)));
         let mut all = usual::named(&self.options);
         all.extend(usual::candidates(&self.options));
         for candidate in all {

@@ -14,6 +14,9 @@ use crate::detectors::ContainerdDetector;
 use crate::detectors::CriDetector;
 #[cfg(feature = "moby")]
 use crate::detectors::DockerDetector;
+use crate::finding::Finding;
+#[cfg(feature = "moby")]
+use crate::finding::FindingKind;
 
 /// The default interval of looking at processes: a bit less than a second, so that an engine is found within one.
 const EVERY: Duration = Duration::from_millis(800);
@@ -33,23 +36,45 @@ pub struct Options {
     pub(crate) root: PathBuf,
     pub(crate) home: Option<PathBuf>,
     pub(crate) named: Vec<String>,
+    /// What the user named and cannot be used.
+    pub(crate) unusable: Option<Finding>,
 }
 
 impl Default for Options {
-    /// Looks for all kinds of engines that the crate's features name, on this host, and at the endpoints that the variables
-    /// `DOCKER_HOST` and `CONTAINER_HOST` name.
+    /// Looks for all kinds of engines that the crate's features name, on this host, and at the endpoints that Docker's and podman's
+    /// tools use: that of `DOCKER_HOST` or else of the current context, and `CONTAINER_HOST`.
     fn default() -> Self {
         let mut options = Self::without_detectors();
-        let variables = ["DOCKER_HOST", "CONTAINER_HOST"].map(|name| std::env::var(name).unwrap_or_default());
-        options.named = variables.into_iter().filter(|endpoint| !endpoint.is_empty()).collect();
         #[cfg(feature = "moby")]
-        options.detectors.push(Arc::new(DockerDetector::new()));
+        {
+            match current_context() {
+                Ok(endpoint) => options.named.extend(endpoint),
+                Err(error) => {
+                    let place = "Docker's current context";
+                    options.unusable = Some(Finding::new(place, FindingKind::NoEngine, error.to_string()));
+                }
+            }
+            options.detectors.push(Arc::new(DockerDetector::new()));
+        }
+        options.named.extend(variable("CONTAINER_HOST"));
         #[cfg(feature = "containerd")]
         options.detectors.push(Arc::new(ContainerdDetector::new()));
         #[cfg(feature = "cri")]
         options.detectors.push(Arc::new(CriDetector::new()));
         options
     }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Returns the endpoint of the context that the user chose, if there is one.
+#[cfg(feature = "moby")]
+fn current_context() -> Result<Option<String>, whalewatcher_core::EngineError> {
+    let context = whalewatcher_moby::Contexts::from_env()?.current()?;
+    let is_chosen = variable("DOCKER_HOST").is_some() || context.name() != "default";
+    Ok(is_chosen.then(|| context.endpoint().to_owned()))
 }
 
 impl Options {
@@ -66,6 +91,7 @@ impl Options {
             root: "/".into(),
             home: std::env::var_os("HOME").map(PathBuf::from),
             named: Vec::new(),
+            unusable: None,
         }
     }
 
@@ -132,6 +158,7 @@ impl Options {
     #[must_use]
     pub fn with_endpoints(mut self, endpoints: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.named = endpoints.into_iter().map(Into::into).collect();
+        self.unusable = None;
         self
     }
 }

@@ -2,7 +2,7 @@
 
 use futures_core::future::BoxFuture;
 use whalewatcher_core::{EngineError, Settings};
-use whalewatcher_moby::{Builder, Client};
+use whalewatcher_moby::{Builder, Client, Contexts};
 
 use super::builtin::{configurable, detect};
 use crate::detector::{Detected, Detector};
@@ -42,9 +42,11 @@ impl Detector for DockerDetector {
             let builder = (self.configure)(Client::builder());
             let builder = match socket.path() {
                 Some(path) => builder.endpoint(socket.endpoint()).socket(path),
-                // With the certificates that the environment names, if the endpoint is the environment's.
-                None if std::env::var("DOCKER_HOST").is_ok_and(|host| host == socket.endpoint()) => builder,
-                None => builder.endpoint(socket.endpoint()),
+                // With the certificates of the user's context, if the endpoint is that one's.
+                None => match Contexts::from_env()?.current() {
+                    Ok(context) if context.endpoint() == socket.endpoint() => builder.context(context),
+                    _ => builder.endpoint(socket.endpoint()),
+                },
             };
             let kept = socket.clone();
             let builder = builder.before_attempt(move || std::future::ready(kept.check()));
