@@ -41,7 +41,7 @@ const PS_EXAMPLES: &str = "\
 Examples:
   whalewatcher ps
   whalewatcher ps --project shop
-  whalewatcher ps --host unix:///run/user/1000/podman/podman.sock
+  whalewatcher ps --host podman:///run/user/1000/podman/podman.sock
   whalewatcher ps --context build-server
   whalewatcher ps --host tcp://whale:2376 --tls-ca ca.pem --tls-cert cert.pem --tls-key key.pem
   whalewatcher ps --host containerd:///run/containerd/containerd.sock
@@ -115,11 +115,12 @@ pub(crate) enum Command {
 /// The engines to watch.
 #[derive(Args, Default)]
 pub(crate) struct EngineArgs {
-    /// Engine to watch: Docker or podman at unix:///PATH, /PATH, tcp://HOST:PORT or http://HOST:PORT, containerd at
-    /// containerd:///PATH, the runtime of a Kubernetes node at cri:///PATH; can be repeated
+    /// Engine to watch: Docker at unix:///PATH, /PATH, tcp://HOST:PORT or http://HOST:PORT, podman at podman:///PATH, containerd
+    /// at containerd:///PATH, the runtime of a Kubernetes node at cri:///PATH; can be repeated
     ///
-    /// docker:///PATH is the same as unix:///PATH. containerd:// and cri:// without a path mean containerd's default socket,
-    /// with its own API or with CRI; CRI-O is at cri:///run/crio/crio.sock. The default is that of Docker's tools: DOCKER_HOST,
+    /// docker:///PATH is the same as unix:///PATH, and watches podman too, but without pods. podman:// without a path means the
+    /// socket of this user's podman, which is /run/podman/podman.sock for root. containerd:// and cri:// mean containerd's default
+    /// socket, with its own API or with CRI; CRI-O is at cri:///run/crio/crio.sock. The default is that of Docker's tools: DOCKER_HOST,
     /// else the context of DOCKER_CONTEXT or 'docker context use', else unix:///var/run/docker.sock.
     #[arg(long = "host", value_name = "URL")]
     pub(crate) hosts: Vec<String>,
