@@ -31,7 +31,7 @@ mod socket;
 
 pub use endpoint::{Endpoint, check_socket_path};
 pub use engine::Engine;
-pub use excerpt::{Chain, Excerpt, malformed};
+pub use excerpt::{Chain, Excerpt, find_cause, malformed};
 pub use lives::Lives;
 pub use monitor::{Reached, SocketMonitor};
 pub use peer::pid_if_named;

@@ -92,6 +92,11 @@ impl Endpoint {
         matches!(self.address, Address::Tcp { secure: true, .. })
     }
 
+    /// Whether to use TCP without TLS.
+    pub(crate) fn is_plain_tcp(&self) -> bool {
+        matches!(self.address, Address::Tcp { secure: false, .. })
+    }
+
     /// The endpoint as a URL.
     pub(crate) fn as_str(&self) -> &str {
         &self.text
@@ -119,7 +124,7 @@ fn wrong(text: &str, why: &str) -> EngineError {
 }
 
 /// Replaces a password by stars.
-fn without_password(text: &str) -> Cow<'_, str> {
+pub(crate) fn without_password(text: &str) -> Cow<'_, str> {
     let begin = text.find("://").map_or(0, |at| at + "://".len());
     match text[begin..].rfind('@').map(|at| begin + at) {
         Some(at) => match text[begin..at].find(':') {
