@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use whalewatcher_core::fleet::FleetSubscription;
+use whalewatcher_core::fleet::{FleetEvent, FleetSubscription};
 use whalewatcher_core::{EventKind, Fleet};
 use whalewatcher_discover::{Discovery, FindingKind, Options, discover};
 use whalewatcher_testkit::docker::Server as Docker;
@@ -116,7 +116,7 @@ fn sockets_text(sockets: &[(u64, &str)]) -> String {
 async fn until(changes: &mut FleetSubscription, wanted: &str) -> Vec<&'static str> {
     let mut before = Vec::new();
     loop {
-        let (_, event) = changes.next().await.expect("the fleet is not closed");
+        let FleetEvent { event, .. } = changes.next().await.expect("the fleet is not closed");
         if event.kind.name() == wanted {
             return before;
         }
@@ -193,7 +193,7 @@ async fn a_restarted_engine_is_the_same_and_one_that_is_gone_leaves_after_its_ex
     let options = host.options().with_interval(Duration::ZERO).with_grace(Duration::from_millis(500));
     let _discovery = discover(&host.fleet, options);
     let (_, mut changes) = host.fleet.subscribe();
-    assert_eq!(until(&mut changes, "synced").await, ["started"]);
+    assert_eq!(until(&mut changes, "synced").await, ["joined", "started"]);
     docker.stop_listening().await;
     assert_eq!(until(&mut changes, "disconnected").await, [""; 0]);
     docker.listen_again().unwrap();
@@ -233,7 +233,7 @@ async fn an_engine_in_a_container_is_found_in_its_root_and_followed_after_a_rest
     assert_eq!(host.engines(), ["docker.com unix:///proc/4711/root/var/docker.sock"]);
     let (_, mut changes) = host.fleet.subscribe();
     until(&mut changes, "synced").await;
-    assert_eq!(host.fleet.containers("nested").len(), 1);
+    assert_eq!(host.fleet.portfolio().by_name("nested").count(), 1);
 
     docker.stop_listening().await;
     host.end(4711);
@@ -411,7 +411,7 @@ async fn exits_of_all_containers_are_announced_when_the_discovery_is_dropped() {
     drop(discovery);
     assert!(host.fleet.watchers().is_empty());
     loop {
-        let (_, event) = changes.next().await.unwrap();
+        let FleetEvent { event, .. } = changes.next().await.unwrap();
         if let EventKind::Exited { container, .. } = event.kind {
             assert_eq!(container.name(), "web");
             return;

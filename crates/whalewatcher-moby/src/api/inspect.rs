@@ -63,14 +63,12 @@ async fn complete(session: &Session, container: Container) -> Result<Completed, 
             Some(ListingEntry::Partial { .. }) => Completed::Another,
         });
     }
-    let container = match session.pods().name(container) {
-        Ok(named) => named,
-        Err(nameless) => {
-            // Its pod's name is in the list only.
-            list_one(session, nameless.id()).await?;
-            session.pods().name(nameless).unwrap_or_else(|as_is| as_is)
-        }
-    };
+    let (mut container, is_named) = session.pods().name(container);
+    if !is_named {
+        // Its pod's name is in the list only.
+        list_one(session, container.id()).await?;
+        container = session.pods().name(container).0;
+    }
     Ok(Completed::Container(Some(container)))
 }
 

@@ -37,24 +37,23 @@ impl Pods {
         }
     }
 
-    /// Returns the container with the name of its pod, or the container as it is if that name is not known.
-    pub(crate) fn name(&self, container: Container) -> Result<Container, Container> {
-        let Some(id) = container.labels().get(PODMAN_POD_ID_LABEL) else { return Ok(container) };
-        if container.labels().contains(PODMAN_POD_NAME_LABEL) {
-            return Ok(container);
-        }
-        let Some(name) = self.names().get(id).cloned() else { return Err(container) };
+    /// Adds the name of its pod to a container. Returns whether that is known, or the container is in no pod.
+    pub(crate) fn name(&self, container: Container) -> (Container, bool) {
+        let label = |key| container.labels().get(key);
+        let Some(id) = label(PODMAN_POD_ID_LABEL).filter(|_| label(PODMAN_POD_NAME_LABEL).is_none()) else {
+            return (container, true);
+        };
+        let Some(name) = self.names().get(id).cloned() else { return (container, false) };
         let labels = container.labels().iter().map(|(key, value)| (key.into(), value.into()));
         let labels = Labels::from_iter(labels.chain([(Arc::from(PODMAN_POD_NAME_LABEL), name)]));
-        Ok(container.with_labels(labels))
+        (container.with_labels(labels), true)
     }
 
     /// Adds the name of its pod to the preview of a container.
     pub(crate) fn name_preview(&self, event: EngineEvent) -> EngineEvent {
         match event {
             EngineEvent::Started { id, at, pid, preview } => {
-                let preview =
-                    preview.map(|preview| Box::new(self.name(*preview).unwrap_or_else(|as_is| as_is)));
+                let preview = preview.map(|preview| Box::new(self.name(*preview).0));
                 EngineEvent::Started { id, at, pid, preview }
             }
             other => other,
