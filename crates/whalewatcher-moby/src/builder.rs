@@ -60,6 +60,7 @@ impl Client {
 pub struct Builder {
     /// Where the engine is; `None` for what the environment names.
     context: Option<Context>,
+    socket: Option<String>,
     engine_type: Option<String>,
     tls: Option<Tls>,
     pub(crate) packer: Option<Packer>,
@@ -75,6 +76,14 @@ impl Builder {
     #[must_use]
     pub fn endpoint(mut self, endpoint: impl Into<String>) -> Self {
         self.context = Some(Context::of_endpoint(endpoint.into()));
+        self
+    }
+
+    /// Connects to the socket at this path, and keeps the endpoint as its name. For a socket that no short path leads to, or in
+    /// the root of another process.
+    #[must_use]
+    pub fn socket(mut self, path: impl Into<String>) -> Self {
+        self.socket = Some(path.into());
         self
     }
 
@@ -204,7 +213,10 @@ impl Builder {
             Some(context) => context,
             None => Contexts::of(environment).current()?,
         };
-        let endpoint = Endpoint::parse(context.endpoint(), self.tls.is_some() || context.wants_tls())?;
+        let endpoint = match &self.socket {
+            Some(path) => Endpoint::unix_named(context.endpoint(), path)?,
+            None => Endpoint::parse(context.endpoint(), self.tls.is_some() || context.wants_tls())?,
+        };
         let tls = match self.tls {
             _ if !endpoint.is_secure() => None,
             Some(tls) => Some(tls),
@@ -286,6 +298,16 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::Configuration);
             assert!(error.to_string().contains("needs the feature `tls`"), "{error}");
         }
+    }
+
+    #[test]
+    fn an_endpoint_may_be_the_name_of_a_socket_elsewhere() {
+        let name = format!("unix:///proc/1/root/{}", "x".repeat(107));
+        let client = Client::builder().endpoint(&name).socket("/proc/self/fd/3/s").build().unwrap();
+        assert_eq!(client.endpoint(), name);
+        let address = client.config.endpoint.address();
+        assert_eq!(*address, crate::config::endpoint::Address::Unix("/proc/self/fd/3/s".into()));
+        assert!(Client::builder().endpoint("tcp://whale").socket("/run/d.sock").build().is_err());
     }
 
     #[test]

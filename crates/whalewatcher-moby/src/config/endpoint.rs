@@ -56,6 +56,15 @@ impl Endpoint {
         }
     }
 
+    /// Parses the name of an engine that is connected to at the socket with this path.
+    pub(crate) fn unix_named(text: &str, path: &str) -> Result<Self, EngineError> {
+        let name = text.strip_prefix("unix://").unwrap_or(text);
+        if !name.starts_with('/') {
+            return Err(wrong(text, "an engine with another socket is named unix:///path"));
+        }
+        Ok(Self { text: format!("unix://{name}"), ..Self::unix(path, path)? })
+    }
+
     fn unix(text: &str, path: &str) -> Result<Self, EngineError> {
         if !path.starts_with('/') {
             let meant = if path.is_empty() { "run/docker.sock" } else { path };
