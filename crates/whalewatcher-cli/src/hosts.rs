@@ -89,11 +89,12 @@ impl Client {
     }
 
     fn join(self, fleet: &Fleet, settings: Settings) -> anyhow::Result<Arc<dyn Watcher>> {
-        Ok(match self {
+        let watcher: Arc<dyn Watcher> = match self {
             Self::Docker(client) => fleet.add(EngineWatcher::with_settings(client, settings))?,
             Self::Containerd(client) => fleet.add(EngineWatcher::with_settings(client, settings))?,
             Self::Cri(client) => fleet.add(EngineWatcher::with_settings(client, settings))?,
-        })
+        };
+        Ok(watcher)
     }
 }
 

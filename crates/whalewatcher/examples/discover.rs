@@ -17,7 +17,7 @@ async fn main() {
     for finding in discovery.findings().iter() {
         eprintln!("not watched: {finding}");
     }
-    while let Some((watcher, event)) = changes.next().await {
-        println!("{}: {event}", watcher.key());
+    while let Some(change) = changes.next().await {
+        println!("{change}");
     }
 }

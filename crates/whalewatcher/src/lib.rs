@@ -30,7 +30,8 @@
 //! - [`WatchHandle`] derefs to the [`EngineWatcher`]: [`portfolio`](EngineWatcher::portfolio) returns what is alive,
 //!   [`status`](EngineWatcher::status) whether that is up to date.
 //! - A [`Portfolio`] is an immutable snapshot, with containers by ID, by name, by compose project and by pod.
-//! - A [`Fleet`] watches several engines, which can come and go.
+//! - A [`Fleet`] watches several engines, which can come and go: [one portfolio](Fleet::portfolio) and
+//!   [one subscription](Fleet::subscribe) for all.
 //! - A [rucksack](Container::rucksack) is a value that your application keeps of a container's inspection, such as its image.
 //! - Adapters to other engines implement the traits in [`adapter`].
 //!

@@ -284,7 +284,7 @@ impl<C: EngineClient> EngineWatcher<C> {
     pub fn close(&self) {
         self.shared.closed.cancel();
         self.shared.rest(Phase::Closed);
-        self.shared.publication.end();
+        self.shared.publication.end().wake();
     }
 }
 
