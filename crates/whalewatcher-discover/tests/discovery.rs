@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use whalewatcher_core::fleet::FleetSubscription;
 use whalewatcher_core::Fleet;
+use whalewatcher_core::fleet::FleetSubscription;
 use whalewatcher_discover::{Discovery, FindingKind, Options, discover};
 use whalewatcher_testkit::docker::Server as Docker;
 use whalewatcher_testkit::{containerd, cri};
