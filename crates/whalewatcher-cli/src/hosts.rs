@@ -122,7 +122,7 @@ pub(crate) fn hosts(engines: &EngineArgs) -> anyhow::Result<Hosts> {
     let uses_tls = engines.tls.ca.is_some() || engines.tls.certificate.is_some();
     let is_found = engines.discovery.discover || engines.discovery.activate || !is_named && !uses_tls;
     if is_found && (engines.discovery.discover || !is_set(&moby::Contexts::from_env()?)?) {
-        return Ok(Hosts::Found(options(engines)));
+        return options(engines).map(Hosts::Found);
     }
     clients(engines).map(Hosts::Named)
 }
@@ -133,21 +133,25 @@ fn is_set(contexts: &moby::Contexts) -> anyhow::Result<bool> {
     Ok(!is_default || std::env::var_os("DOCKER_HOST").is_some_and(|host| !host.is_empty()))
 }
 
-fn options(engines: &EngineArgs) -> Options {
+fn options(engines: &EngineArgs) -> anyhow::Result<Options> {
     let DiscoveryArgs { activate, root, proc, .. } = &engines.discovery;
     let ignored = engines.ignored_namespaces().map(<[String]>::to_vec);
+    if let Some(namespaces) = &ignored {
+        let checked = containerd::Client::builder().ignored_namespaces(namespaces).build();
+        checked.map_err(|error| wrong(error.to_string()))?;
+    }
     let containerd = ContainerdDetector::configured(move |builder| match &ignored {
         Some(namespaces) => builder.ignored_namespaces(namespaces),
         None => builder,
     });
-    Options::default()
+    Ok(Options::default()
         .without_detectors()
         .with_detector(DockerDetector::new())
         .with_detector(containerd)
         .with_detector(CriDetector::new())
         .with_activation(*activate)
         .with_root(root)
-        .with_proc(proc)
+        .with_proc(proc))
 }
 
 /// Returns clients for these hosts and contexts in this order; without any, for the engine that Docker's tools are set to. Does

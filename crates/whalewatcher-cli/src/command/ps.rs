@@ -31,14 +31,14 @@ pub(crate) async fn ps(
     let ignored: Vec<_> =
         answers.iter().filter(empty).filter_map(|answer| ignored_namespaces(&*answer.watcher)).collect();
     let warnings: Vec<_> = answers.iter().flat_map(|answer| answer.warnings.clone()).collect();
-    let is_complete = warnings.is_empty() && missing.notes.is_empty();
+    let are_all = missing.notes.is_empty();
     let filter = Filter::new(view.project);
     output
         .write(move |writer| {
             if writer.begin() {
                 match view.format {
                     Format::Json => write_json(writer, &answers, &filter)?,
-                    Format::Text => write_text(writer, &answers, is_complete, &filter)?,
+                    Format::Text => write_text(writer, &answers, are_all, &filter)?,
                 }
             }
             Ok(())
@@ -62,13 +62,8 @@ fn write_json(writer: &mut Writer, answers: &[Answer], filter: &Filter) -> anyho
     Ok(json::write_containers(writer, all.filter(|(_, container)| filter.matches(container)))?)
 }
 
-/// Writes a table for each engine that answered; with a project, for each engine that has containers of it.
-fn write_text(
-    writer: &mut Writer,
-    answers: &[Answer],
-    is_complete: bool,
-    filter: &Filter,
-) -> anyhow::Result<()> {
+/// Writes a table for each engine that answered, which may not be all; with a project, for each engine that has containers of it.
+fn write_text(writer: &mut Writer, answers: &[Answer], are_all: bool, filter: &Filter) -> anyhow::Result<()> {
     let headlines = if answers.len() > 1 { Headlines::Plain } else { Headlines::No };
     let mut view = TextView::new(Terminal::of_stdout(), filter.clone(), headlines);
     let now = SystemTime::now();
@@ -77,14 +72,15 @@ fn write_text(
         let Some(portfolio) = portfolio else { continue };
         let text = match filter.project() {
             Some(_) => view.table(&**watcher, portfolio, now),
-            None => Some(view.overview(&**watcher, portfolio, warnings.is_empty(), now)),
+            None => Some(view.overview(&**watcher, portfolio, warnings.is_empty() && are_all, now)),
         };
         answered = true;
         shown |= text.is_some();
         writer.write_all(text.unwrap_or_default().as_bytes())?;
     }
     if answered && !shown {
-        notes::note(&nothing(filter, is_complete));
+        let complete = are_all && answers.iter().all(|answer| answer.warnings.is_empty());
+        notes::note(&nothing(filter, complete));
     }
     Ok(())
 }

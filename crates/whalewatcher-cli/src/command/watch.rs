@@ -32,16 +32,19 @@ pub(crate) async fn watch(
     output: &Output,
     notes: Notes,
 ) -> anyhow::Result<()> {
-    let (alive, changes) = fleet.subscribe();
-    let (named, discovery) = match hosts {
-        Hosts::Named(clients) => (Some(join(fleet, clients, &Settings::default())?.len()), None),
-        Hosts::Found(options) => (None, Some(discover(fleet, options))),
-    };
     let warnings = spawn_warnings()?;
+    let (named, found) = match hosts {
+        Hosts::Named(clients) => (join(fleet, clients, &Settings::default())?, None),
+        Hosts::Found(options) => (Vec::new(), Some(options)),
+    };
+    let count = found.is_none().then_some(named.len());
+    named.into_iter().for_each(|watcher| warnings.warn_of(watcher));
+    let (alive, changes) = fleet.subscribe();
+    let discovery = found.map(|options| discover(fleet, options));
     if let Some(discovery) = &discovery {
         spawn_findings(discovery.follow_findings(), Arc::downgrade(fleet))?;
     }
-    let printer = EventPrinter::new(view, named, notes, alive, warnings);
+    let printer = EventPrinter::new(view, count, notes, alive, warnings);
     let runtime = Handle::current();
     let gone = reader_gone()?;
     let written = output.write(move |writer| printer.write_all(changes, writer, &runtime));
