@@ -112,7 +112,7 @@ pub(crate) enum Hosts {
     /// These.
     Named(Vec<Client>),
     /// All that can be found.
-    Found(Options),
+    Found(Box<Options>),
 }
 
 /// Returns which engines the command line names: the hosts and contexts, else the engine that Docker's tools are set to, else all of
@@ -122,7 +122,7 @@ pub(crate) fn hosts(engines: &EngineArgs) -> anyhow::Result<Hosts> {
     let uses_tls = engines.tls.ca.is_some() || engines.tls.certificate.is_some();
     let is_found = engines.discovery.discover || engines.discovery.activate || !is_named && !uses_tls;
     if is_found && (engines.discovery.discover || !is_set(&moby::Contexts::from_env()?)?) {
-        return options(engines).map(Hosts::Found);
+        return options(engines).map(|options| Hosts::Found(Box::new(options)));
     }
     clients(engines).map(Hosts::Named)
 }

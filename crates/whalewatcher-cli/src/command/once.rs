@@ -67,7 +67,7 @@ pub(super) async fn answers(fleet: &Arc<Fleet>, hosts: Hosts) -> anyhow::Result<
     let (watchers, missing, _discovery) = match hosts {
         Hosts::Named(clients) => (join(fleet, clients, &settings())?, Missing::default(), None),
         Hosts::Found(options) => {
-            let discovery = discover(fleet, options.with_settings(settings()));
+            let discovery = discover(fleet, (*options).with_settings(settings()));
             let missing = find(&discovery).await;
             let watchers = fleet.watchers();
             if watchers.is_empty() {

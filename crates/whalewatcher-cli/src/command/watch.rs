@@ -40,7 +40,7 @@ pub(crate) async fn watch(
     let count = found.is_none().then_some(named.len());
     named.into_iter().for_each(|watcher| warnings.warn_of(watcher));
     let (alive, changes) = fleet.subscribe();
-    let discovery = found.map(|options| discover(fleet, options));
+    let discovery = found.map(|options| discover(fleet, *options));
     if let Some(discovery) = &discovery {
         spawn_findings(discovery.follow_findings(), Arc::downgrade(fleet))?;
     }
