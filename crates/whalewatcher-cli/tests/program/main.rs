@@ -5,6 +5,7 @@
 mod containerd;
 mod cri;
 mod demo;
+mod discovery;
 mod errors;
 mod exit;
 mod json;
