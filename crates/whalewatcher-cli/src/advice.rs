@@ -46,8 +46,8 @@ fn with_advice(location: &str, endpoint: &str, expected: Kind, error: &EngineErr
     if !message.contains(endpoint) {
         message = format!("{location}: {message}");
     }
-    // What is wrong with TLS and what to do is in the error.
-    let says_more = ["TLS", "certificate"].iter().any(|word| message.contains(word));
+    // What is wrong with TLS or ssh, and what to do, is in the error.
+    let says_more = ["TLS", "certificate", "ssh://"].iter().any(|word| message.contains(word));
     match advice(error.kind(), expected).filter(|_| !says_more) {
         Some(advice) => format!("{message} ({advice})"),
         None => message,

@@ -46,6 +46,7 @@ Examples:
   whalewatcher ps --project shop
   whalewatcher ps --host unix:///run/user/1000/podman/podman.sock
   whalewatcher ps --context build-server
+  whalewatcher ps --host ssh://me@build-server
   whalewatcher ps --host tcp://whale:2376 --tls-ca ca.pem --tls-cert cert.pem --tls-key key.pem
   whalewatcher ps --host containerd:///run/containerd/containerd.sock
   whalewatcher ps --host cri:///run/containerd/containerd.sock
@@ -118,7 +119,7 @@ pub(crate) enum Command {
 /// The engines to watch.
 #[derive(Args, Default)]
 pub(crate) struct EngineArgs {
-    /// Engine to watch: Docker or podman at unix:///PATH, /PATH, tcp://HOST:PORT or http://HOST:PORT, containerd at
+    /// Engine to watch: Docker or podman at unix:///PATH, /PATH, tcp://HOST:PORT, https://HOST:PORT or ssh://USER@HOST, containerd at
     /// containerd:///PATH, the runtime of a Kubernetes node at cri:///PATH; can be repeated
     ///
     /// docker:///PATH is the same as unix:///PATH. containerd:// and cri:// without a path mean containerd's default socket,

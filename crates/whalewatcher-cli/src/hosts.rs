@@ -267,6 +267,7 @@ mod tests {
             "unix:///run/b",
             "docker:///run/c",
             "tcp://d:1",
+            "ssh://me@d:1/run/f",
             "containerd:///run/e",
             "containerd://",
             "cri:///run/e",
@@ -279,6 +280,7 @@ mod tests {
                 "docker.com unix:///run/b",
                 "docker.com unix:///run/c",
                 "docker.com tcp://d:1",
+                "docker.com ssh://me@d:1/run/f",
                 "containerd.io unix:///run/e",
                 "containerd.io unix:///run/containerd/containerd.sock",
                 "k8s.io/cri-api unix:///run/e",
@@ -321,7 +323,7 @@ mod tests {
 
     #[test]
     fn passwords_are_not_printed() {
-        for scheme in ["tcp", "http", "containerd", "cri", "docker", "ftp"] {
+        for scheme in ["tcp", "http", "ssh", "containerd", "cri", "docker", "ftp"] {
             let error = engines(&[&format!("{scheme}://me:s3cr3t@whale:1")]).unwrap_err();
             assert!(!error.to_string().contains("s3cr3t"), "{error}");
         }

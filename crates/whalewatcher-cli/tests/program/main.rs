@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "tests panic when they cannot go on, and so do their helpers")]
 
 mod containerd;
-mod contexts;
 mod cri;
 mod demo;
 mod discovery;
@@ -13,6 +12,7 @@ mod json;
 mod log;
 mod pods;
 mod program;
+mod remote;
 mod slow_reader;
 mod text;
 #[cfg(target_os = "linux")]
