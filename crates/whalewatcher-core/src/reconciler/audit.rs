@@ -85,7 +85,7 @@ impl Reconciler {
         if record.awaits_exit() {
             self.exit_known(id, None, now);
         }
-        let differs = !self.is_as_listed(id, listed.as_ref());
+        let differs = !self.has_ended(id) && !self.is_as_listed(id, listed.as_ref());
         if let Some(entry) = &listed {
             self.set_listed_name(id, entry);
         }

@@ -82,8 +82,14 @@ impl Reconciler {
     }
 
     /// Takes in a list.
-    pub(super) fn listed(&mut self, entries: Vec<ListingEntry>, unlisted_scopes: &UnlistedScopes, now: Now) {
+    pub(super) fn listed(
+        &mut self,
+        mut entries: Vec<ListingEntry>,
+        unlisted_scopes: &UnlistedScopes,
+        now: Now,
+    ) {
         let ListState::InFlight { again, named, .. } = take(&mut self.lists) else { return };
+        entries.retain(|entry| !self.has_ended(entry.container().id()));
         match &self.phase {
             Phase::Listing => self.synchronize(entries, unlisted_scopes, &named, now),
             Phase::Live => self.audit(entries, unlisted_scopes, &named, now),

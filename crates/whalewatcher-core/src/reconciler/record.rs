@@ -299,15 +299,22 @@ impl Preview {
     }
 
     /// Whether its start event contained the name.
-    fn is_named(&self) -> bool {
+    pub(super) fn is_named(&self) -> bool {
         self.container.name() != self.container.id().as_str()
     }
 
-    /// Takes over the name, labels and rucksack that the engine returned of a container that is not alive: it returns no more.
+    /// Takes over what the engine returned of the container: of one that is not alive only the name, labels and rucksack.
     pub(super) fn learn(&mut self, reported: Option<Container>) {
-        if let Some(reported) = reported.filter(|_| self.is_incomplete) {
-            let (pid, began) = (self.container.pid(), self.container.started_at());
-            self.container = Arc::new(reported.with_pid(pid).with_started_at(began).with_paused(false));
+        match reported {
+            Some(reported) if reported.pid() != 0 => {
+                self.began = reported.started_at().or(self.began);
+                self.container = Arc::new(reported);
+            }
+            Some(reported) if self.is_incomplete => {
+                let (pid, began) = (self.container.pid(), self.container.started_at());
+                self.container = Arc::new(reported.with_pid(pid).with_started_at(began).with_paused(false));
+            }
+            _ => {}
         }
         self.is_incomplete = false;
     }
@@ -360,11 +367,16 @@ pub(super) struct Exit {
     pub(super) code: Option<i32>,
     /// Whether a process of that life was killed for lack of memory.
     pub(super) oom: bool,
+    /// Whether no other life can have its ID, so that neither PID nor time matters.
+    pub(super) is_final: bool,
 }
 
 impl Exit {
     /// Whether it ended that life, or came after its end; `None` where neither PIDs nor times decide that.
     pub(super) fn has_ended(&self, container: &Container) -> Option<bool> {
+        if self.is_final {
+            return Some(true);
+        }
         match (self.pid, self.at, container.started_at()) {
             (Some(pid), _, _) if container.pid() != 0 => Some(pid == container.pid()),
             (_, Some(at), Some(started_at)) => Some(at > started_at),
