@@ -60,6 +60,19 @@ impl Endpoint {
         }
     }
 
+    /// Keeps this endpoint as the name of an engine that is connected to at another path, as in the root of another process.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Configuration`] if the name is not a path, or if no socket can have the other path.
+    pub fn parse_named(engine: &Engine, name: &str, path: &str) -> Result<Self, EngineError> {
+        let reached = Self::parse(engine, path)?;
+        match name.strip_prefix("unix://").unwrap_or(name) {
+            named if named.starts_with('/') => Ok(Self { text: format!("unix://{named}"), ..reached }),
+            _ => Self::parse(engine, name),
+        }
+    }
+
     /// Returns the kind of engine that is expected there.
     #[must_use]
     pub fn engine(&self) -> &Engine {
@@ -124,6 +137,18 @@ mod tests {
             assert!(!error.to_string().contains(['\0', '\u{1b}']), "{text}: {error}");
         }
         assert!(Endpoint::parse(&CONTAINERD, &format!("/{}", "x".repeat(106))).is_ok());
+    }
+
+    #[test]
+    fn a_name_may_be_longer_than_a_path() {
+        let name = format!("unix:///proc/1/root/{}", "x".repeat(107));
+        let endpoint = Endpoint::parse_named(&CONTAINERD, &name, "/proc/self/fd/3/s").unwrap();
+        assert_eq!((endpoint.as_str(), endpoint.path()), (name.as_str(), Path::new("/proc/self/fd/3/s")));
+        for (name, path) in [("/run/c.sock", "c.sock"), ("tcp://whale:1", "/run/c.sock"), ("", "/run/c.sock")]
+        {
+            let error = Endpoint::parse_named(&CONTAINERD, name, path).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Configuration, "{name} at {path}");
+        }
     }
 
     #[test]

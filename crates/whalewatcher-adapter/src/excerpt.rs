@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io;
 
 use whalewatcher_core::{EngineError, ErrorKind, Printable};
 
@@ -38,6 +39,16 @@ pub(crate) fn causes<'a>(
     std::iter::successors(Some(error), |error| <&'a (dyn Error + 'static)>::clone(error).source())
 }
 
+/// Finds an error of type `T` among an error and its causes, also within an [`io::Error`], which does not name the error
+/// that it was made of as its source.
+#[must_use]
+pub fn find_cause<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
+    causes(error).find_map(|cause| {
+        let within = || cause.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref();
+        cause.downcast_ref().or_else(within)
+    })
+}
+
 /// An error with all its causes, in one line. A gRPC status that has a cause is left out, because it repeats that cause.
 #[derive(Clone, Copy, Debug)]
 pub struct Chain<'a>(pub &'a (dyn Error + 'static));
@@ -66,6 +77,15 @@ impl fmt::Display for Chain<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cause_is_found_within_errors_of_io() {
+        let inner = EngineError::new(ErrorKind::Failed, "inner");
+        let error = EngineError::new(ErrorKind::Failed, "outer").with_source(io::Error::other(inner));
+        let found: &io::Error = find_cause(&error).unwrap();
+        assert_eq!(find_cause::<EngineError>(found).unwrap().to_string(), "inner");
+        assert!(find_cause::<fmt::Error>(&error).is_none());
+    }
 
     #[test]
     fn excerpts_are_one_line_of_bounded_length() {

@@ -4,6 +4,7 @@
 //! - [`Endpoint`]: the unix socket of an engine, parsed and checked.
 //! - [`SocketIdentity`]: detects that another engine has bound the same path.
 //! - [`SocketMonitor`]: waits until an engine listens at its socket again.
+//! - `Folders`: on Linux, waits for changes in the folders that lead to several paths.
 //! - [`Engine`]: the names that errors use for an engine, those errors, and [its PID](Engine::pid_of).
 //! - [`Lives`]: the lives that a client has seen, kept from one connection to the next.
 //! - [`Excerpt`] and [`Chain`]: an engine's text, or an error with its causes, escaped and shortened to one line.
@@ -31,8 +32,10 @@ mod socket;
 
 pub use endpoint::{Endpoint, check_socket_path};
 pub use engine::Engine;
-pub use excerpt::{Chain, Excerpt, malformed};
+pub use excerpt::{Chain, Excerpt, find_cause, malformed};
 pub use lives::Lives;
+#[cfg(target_os = "linux")]
+pub use monitor::Folders;
 pub use monitor::{Reached, SocketMonitor};
 pub use peer::pid_if_named;
 pub use socket::{SocketIdentity, connect};

@@ -35,7 +35,9 @@ fn with_advice(location: &str, endpoint: &str, expected: Kind, error: &EngineErr
     if !message.contains(endpoint) {
         message = format!("{location}: {message}");
     }
-    match advice(error.kind(), expected) {
+    // What is wrong with TLS and what to do is in the error.
+    let says_more = ["TLS", "certificate"].iter().any(|word| message.contains(word));
+    match advice(error.kind(), expected).filter(|_| !says_more) {
         Some(advice) => format!("{message} ({advice})"),
         None => message,
     }

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
@@ -41,6 +42,8 @@ Examples:
   whalewatcher ps
   whalewatcher ps --project shop
   whalewatcher ps --host unix:///run/user/1000/podman/podman.sock
+  whalewatcher ps --context build-server
+  whalewatcher ps --host tcp://whale:2376 --tls-ca ca.pem --tls-cert cert.pem --tls-key key.pem
   whalewatcher ps --host containerd:///run/containerd/containerd.sock
   whalewatcher ps --host cri:///run/containerd/containerd.sock
   whalewatcher ps --format json | jq -r '.[] | [.pid, .name] | @tsv'
@@ -116,10 +119,19 @@ pub(crate) struct EngineArgs {
     /// containerd:///PATH, the runtime of a Kubernetes node at cri:///PATH; can be repeated
     ///
     /// docker:///PATH is the same as unix:///PATH. containerd:// and cri:// without a path mean containerd's default socket,
-    /// with its own API or with CRI; CRI-O is at cri:///run/crio/crio.sock. The default is DOCKER_HOST, else
-    /// unix:///var/run/docker.sock.
+    /// with its own API or with CRI; CRI-O is at cri:///run/crio/crio.sock. The default is that of Docker's tools: DOCKER_HOST,
+    /// else the context of DOCKER_CONTEXT or 'docker context use', else unix:///var/run/docker.sock.
     #[arg(long = "host", value_name = "URL")]
     pub(crate) hosts: Vec<String>,
+
+    /// Docker context to watch, as 'docker context ls' shows it; can be repeated
+    ///
+    /// Its certificates are used, if it has any. 'default' is what DOCKER_HOST names.
+    #[arg(long = "context", value_name = "NAME")]
+    pub(crate) contexts: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
 
     /// Ignore this containerd namespace, instead of 'moby' and 'k8s.io'; can be repeated
     #[arg(long = "ignore-namespace", value_name = "NAME")]
@@ -128,6 +140,25 @@ pub(crate) struct EngineArgs {
     /// Show all containerd namespaces, including 'moby' and 'k8s.io'
     #[arg(long, conflicts_with = "ignored")]
     pub(crate) all_namespaces: bool,
+}
+
+/// The certificates for engines at tcp:// and https://.
+#[derive(Args, Default)]
+pub(crate) struct TlsArgs {
+    /// Use TLS for tcp://, and trust only the authorities in this file (PEM)
+    ///
+    /// Without it, the certificates of DOCKER_CERT_PATH are used for DOCKER_HOST, and those that the system trusts for
+    /// https://.
+    #[arg(long = "tls-ca", value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+
+    /// Use TLS for tcp://, with this client certificate (PEM)
+    #[arg(long = "tls-cert", value_name = "FILE", requires = "key")]
+    pub(crate) certificate: Option<PathBuf>,
+
+    /// Key of the client certificate (PEM)
+    #[arg(long = "tls-key", value_name = "FILE", requires = "certificate")]
+    pub(crate) key: Option<PathBuf>,
 }
 
 impl EngineArgs {

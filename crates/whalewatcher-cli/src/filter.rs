@@ -28,7 +28,7 @@ impl Filter {
     /// project.
     pub(crate) fn shows(&self, event: &Event) -> bool {
         event.container().is_none_or(|container| self.matches(container))
-            || matches!(&event.kind, EventKind::Updated { was, .. } if self.matches(was))
+            || matches!(&event.kind, EventKind::Updated { was, .. } | EventKind::Moved { was, .. } if self.matches(was))
     }
 }
 

@@ -11,7 +11,7 @@ use whalewatcher_core::{EngineError, EngineWatcher, Fleet, Settings, Watcher};
 use {whalewatcher_containerd as containerd, whalewatcher_cri as cri, whalewatcher_moby as moby};
 
 use crate::advice::location;
-use crate::args::{Cli, EngineArgs};
+use crate::args::{Cli, EngineArgs, TlsArgs};
 
 const CONTAINERD: &str = "containerd://";
 const CRI: &str = "cri://";
@@ -37,7 +37,11 @@ pub(crate) enum Client {
 impl Client {
     /// Returns the client for a host. The scheme determines the kind of engine, Docker by default. Ignored namespaces concern
     /// containerd only; `None` for the default ones.
-    fn from_host(host: &str, ignored: Option<&[String]>) -> Result<Self, EngineError> {
+    fn from_host(
+        host: &str,
+        ignored: Option<&[String]>,
+        tls: Option<&moby::Tls>,
+    ) -> Result<Self, EngineError> {
         if let Some(path) = host.strip_prefix(CONTAINERD) {
             let builder = containerd::Client::builder();
             let builder = if path.is_empty() { builder } else { builder.endpoint(format!("unix://{path}")) };
@@ -52,11 +56,20 @@ impl Client {
             let builder = if path.is_empty() { builder } else { builder.endpoint(format!("unix://{path}")) };
             return builder.build().map(Self::Cri);
         }
-        match host.strip_prefix("docker://") {
-            Some(path) => moby::Client::new(format!("unix://{path}")),
-            None => moby::Client::new(host),
-        }
-        .map(Self::Docker)
+        let endpoint = match host.strip_prefix("docker://") {
+            Some(path) => format!("unix://{path}"),
+            None => host.to_owned(),
+        };
+        docker(moby::Client::builder().endpoint(endpoint), tls)
+    }
+
+    fn from_context(name: &str) -> Result<Self, EngineError> {
+        docker(moby::Client::builder().context(moby::Contexts::from_env()?.get(name)?), None)
+    }
+
+    /// Whether it may use TLS with the certificates of the command line.
+    fn uses_tcp(&self) -> bool {
+        ["tcp://", "https://"].iter().any(|scheme| self.endpoint().starts_with(scheme))
     }
 
     fn engine_type(&self) -> &str {
@@ -76,36 +89,65 @@ impl Client {
     }
 
     fn join(self, fleet: &Fleet, settings: Settings) -> anyhow::Result<Arc<dyn Watcher>> {
-        Ok(match self {
+        let watcher: Arc<dyn Watcher> = match self {
             Self::Docker(client) => fleet.add(EngineWatcher::with_settings(client, settings))?,
             Self::Containerd(client) => fleet.add(EngineWatcher::with_settings(client, settings))?,
             Self::Cri(client) => fleet.add(EngineWatcher::with_settings(client, settings))?,
-        })
+        };
+        Ok(watcher)
     }
 }
 
-/// Returns clients for these hosts in this order; without hosts, for the engine that the environment names. Does not connect.
+fn docker(builder: moby::Builder, tls: Option<&moby::Tls>) -> Result<Client, EngineError> {
+    let builder = match tls {
+        Some(tls) => builder.tls(tls.clone()),
+        None => builder,
+    };
+    builder.build().map(Client::Docker)
+}
+
+/// Returns clients for these hosts and contexts in this order; without any, for the engine that the environment names. Does
+/// not connect.
 pub(crate) fn clients(engines: &EngineArgs) -> anyhow::Result<Vec<Client>> {
     let ignored = engines.ignored_namespaces();
     if ignored.is_some() && !engines.hosts.iter().any(|host| host.starts_with(CONTAINERD)) {
         let message = "only containerd has namespaces; name it with --host containerd:///PATH".to_owned();
         return Err(wrong(message));
     }
-    if engines.hosts.is_empty() {
-        return Ok(vec![Client::Docker(moby::Client::from_env()?)]);
-    }
-    let mut seen = HashSet::new();
+    let tls = tls(&engines.tls)?;
     let mut clients = Vec::new();
     for host in &engines.hosts {
-        let client = Client::from_host(host, ignored)
+        let client = Client::from_host(host, ignored, tls.as_ref())
             .map_err(|error| wrong(without_password(&format!("--host: {error}"), host)))?;
-        // containerd serves its own API and CRI on one socket.
-        if !seen.insert((client.engine_type().to_owned(), client.endpoint().to_owned())) {
-            return Err(wrong(format!("--host: {} is given twice", client.endpoint())));
-        }
         clients.push(client);
     }
+    if engines.hosts.is_empty() && engines.contexts.is_empty() {
+        clients.push(docker(moby::Client::builder(), tls.as_ref())?);
+    }
+    if tls.is_some() && !clients.iter().any(Client::uses_tcp) {
+        let message =
+            "--tls-ca and --tls-cert are for engines at tcp:// and https://, and no other option names one";
+        return Err(wrong(message.to_owned()));
+    }
+    for name in &engines.contexts {
+        clients.push(Client::from_context(name).map_err(|error| wrong(format!("--context: {error}")))?);
+    }
+    let mut seen = HashSet::new();
+    for client in &clients {
+        // containerd serves its own API and CRI on one socket.
+        if !seen.insert((client.engine_type(), client.endpoint())) {
+            return Err(wrong(format!("{} is given twice", client.endpoint())));
+        }
+    }
     Ok(clients)
+}
+
+/// Reads the certificates of the command line, if there are any.
+fn tls(TlsArgs { ca, certificate, key }: &TlsArgs) -> Result<Option<moby::Tls>, EngineError> {
+    if ca.is_none() && certificate.is_none() {
+        return Ok(None);
+    }
+    moby::Tls::from_files(ca.as_deref(), certificate.as_deref(), key.as_deref()).map(Some)
 }
 
 /// Returns the message without the password in `tcp://user:password@host`.
@@ -225,8 +267,9 @@ mod tests {
         for given in
             ["unix:///run/a", "tcp://d:1", "containerd:///run/e", "containerd://", "cri:///run/e", "cri://"]
         {
-            let client = Client::from_host(given, None).unwrap();
-            let again = Client::from_host(&host(client.engine_type(), client.endpoint()), None).unwrap();
+            let client = Client::from_host(given, None, None).unwrap();
+            let again =
+                Client::from_host(&host(client.engine_type(), client.endpoint()), None, None).unwrap();
             assert_eq!(
                 (again.engine_type(), again.endpoint()),
                 (client.engine_type(), client.endpoint()),

@@ -18,6 +18,7 @@ pub mod fleet;
 mod model;
 mod persistent;
 mod portfolio;
+mod publication;
 mod reconciler;
 #[cfg(feature = "test-util")]
 pub mod scripted;
@@ -25,10 +26,10 @@ mod settings;
 mod watch;
 
 pub use engine::{ChangeSource, Unlisted};
-pub use fleet::Fleet;
+pub use fleet::{Fleet, FleetEvent, FleetPortfolio};
 pub use model::{
-    COMPOSE_PROJECT_LABEL, Container, ContainerId, EngineError, EngineIdentity, ErrorKind, Event, EventKind,
-    Health, Image, Labels, Life, Network, POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL,
+    COMPOSE_PROJECT_LABEL, Container, ContainerId, EngineError, EngineIdentity, EngineKey, ErrorKind, Event,
+    EventKind, Health, Image, Labels, Life, Network, POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL,
     PRIVILEGED_LABEL, PodIdentity, Port, Printable, Protocol, SANDBOX_LABEL, UnknownProtocol, Unresolved,
     UnresolvedContainer,
 };

@@ -77,10 +77,11 @@ impl Client {
     ///
     /// If called outside a tokio runtime.
     pub fn channel(&self) -> Result<Channel, EngineError> {
-        let dial = Dial::from_shared(self.endpoint.as_str().to_owned()).map_err(|error| {
-            let message = format!("tonic cannot dial {}", self.endpoint);
-            EngineError::new(ErrorKind::Configuration, message).with_source(error)
-        })?;
+        let dial =
+            Dial::from_shared(format!("unix://{}", self.endpoint.path().display())).map_err(|error| {
+                let message = format!("tonic cannot dial {}", self.endpoint);
+                EngineError::new(ErrorKind::Configuration, message).with_source(error)
+            })?;
         Ok(dial.connect_lazy())
     }
 }
@@ -147,6 +148,7 @@ impl fmt::Debug for Client {
 #[derive(Default)]
 pub struct Builder {
     endpoint: Option<String>,
+    socket: Option<String>,
     engine_type: Option<String>,
     poll_every: Option<Duration>,
     polls_only: bool,
@@ -163,6 +165,14 @@ impl Builder {
     #[must_use]
     pub fn endpoint(mut self, endpoint: impl Into<String>) -> Self {
         self.endpoint = Some(endpoint.into());
+        self
+    }
+
+    /// Connects to the socket at this path, and keeps the endpoint as its name. For a socket that no short path leads to, or in
+    /// the root of another process.
+    #[must_use]
+    pub fn socket(mut self, path: impl Into<String>) -> Self {
+        self.socket = Some(path.into());
         self
     }
 
@@ -248,7 +258,10 @@ impl Builder {
     /// [`ErrorKind::Configuration`] if no socket can have the endpoint's path.
     pub fn build(self) -> Result<Client, EngineError> {
         let endpoint = self.endpoint.as_deref().unwrap_or(ENGINE.default_endpoint);
-        let endpoint = Arc::new(Endpoint::parse(&ENGINE, endpoint)?);
+        let endpoint = Arc::new(match &self.socket {
+            Some(path) => Endpoint::parse_named(&ENGINE, endpoint, path)?,
+            None => Endpoint::parse(&ENGINE, endpoint)?,
+        });
         Ok(Client {
             monitor: SocketMonitor::new(endpoint.path()),
             endpoint,

@@ -174,7 +174,7 @@ mod tests {
         fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
             let groups =
-                CgroupIds::at(Proc::at(&folder.path().join("proc")), Some(folder.path().join("cgroup")));
+                CgroupIds::at(Proc::at(folder.path().join("proc")), Some(folder.path().join("cgroup")));
             Self { folder, portfolio: Portfolio::default(), groups }
         }
 

@@ -3,7 +3,9 @@
 //! [`owner_of`] finds the container of any process: the initial one, its descendants, and what was started in it by an exec.
 //! [`CgroupIds`] finds the container of a control group's ID, as eBPF programs report it.
 //!
-//! Both compare the control groups of the host, from `/proc` and `/sys/fs/cgroup`, with a
+//! [`process`] shows the processes themselves: their sockets, namespaces and PIDs.
+//!
+//! The first two compare the control groups of the host, from `/proc` and `/sys/fs/cgroup`, with a
 //! [`Portfolio`](whalewatcher_core::Portfolio). They send no request to an engine. The crate is empty on other systems than Linux.
 //!
 //! # Conditions
@@ -19,7 +21,9 @@
 mod cgroup;
 mod cgroup_ids;
 mod owner;
-mod process;
+pub mod process;
+mod sockets;
 
 pub use cgroup_ids::CgroupIds;
 pub use owner::{Owner, owner_of, owner_of_pidfd};
+pub use sockets::ListeningSocket;

@@ -9,7 +9,8 @@ use whalewatcher_core::EngineError;
 use whalewatcher_core::adapter::Hook;
 
 use crate::client::{Client, Config};
-use crate::config::endpoint::{DEFAULT_ENDPOINT, Endpoint};
+use crate::config::context::{Context, Contexts};
+use crate::config::endpoint::Endpoint;
 use crate::config::environment::Environment;
 use crate::config::tls::Tls;
 use crate::decode::raw_inspection::{Packer, RawInspection};
@@ -17,17 +18,19 @@ use crate::decode::version;
 use crate::limits::MEMORY_LIMIT;
 
 impl Client {
-    /// Returns a client of the engine that the environment names: at `DOCKER_HOST`, by default
-    /// `unix:///var/run/docker.sock`, with the API version `DOCKER_API_VERSION` if that is set.
+    /// Returns a client of the engine that Docker's tools use without arguments: at `DOCKER_HOST`, else in the context that
+    /// `DOCKER_CONTEXT` or `docker context use` names, else at `unix:///var/run/docker.sock`; with the API version
+    /// `DOCKER_API_VERSION` if that is set.
     ///
     /// With `DOCKER_TLS_VERIFY` or `DOCKER_CERT_PATH`, which need the feature `tls`, `tcp://` uses TLS with the files
-    /// `ca.pem`, `cert.pem` and `key.pem` in `DOCKER_CERT_PATH` or else in `~/.docker`. The engine's certificate is
-    /// verified even without `DOCKER_TLS_VERIFY`.
+    /// `ca.pem`, `cert.pem` and `key.pem` in `DOCKER_CERT_PATH` or else in `DOCKER_CONFIG` or `~/.docker`. The engine's
+    /// certificate is verified even without `DOCKER_TLS_VERIFY`. These variables do not concern contexts, which have
+    /// certificates of their own.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if a variable has a value that cannot be used. The
-    /// engine is not contacted yet.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if a variable, or a file of Docker's tools, cannot be
+    /// used. The engine is not contacted yet.
     pub fn from_env() -> Result<Self, EngineError> {
         Self::builder().build()
     }
@@ -53,7 +56,9 @@ impl Client {
 /// Builds a [`Client`]; [`Client::builder`] returns one.
 #[derive(Default)]
 pub struct Builder {
-    endpoint: Option<String>,
+    /// Where the engine is; `None` for what the environment names.
+    context: Option<Context>,
+    socket: Option<String>,
     engine_type: Option<String>,
     tls: Option<Tls>,
     pub(crate) packer: Option<Packer>,
@@ -67,12 +72,29 @@ impl Builder {
     /// Sets the endpoint of the engine. By default the environment names it, as for [`Client::from_env`].
     #[must_use]
     pub fn endpoint(mut self, endpoint: impl Into<String>) -> Self {
-        self.endpoint = Some(endpoint.into());
+        self.context = Some(Context::of_endpoint(endpoint.into()));
         self
     }
 
-    /// Sets the certificates for an engine at `tcp://` or `https://`. By default those of the environment are used if the
-    /// endpoint is the environment's; for `https://` the certificates that the system trusts are trusted.
+    /// Connects to the socket at this path, and keeps the endpoint as its name. For a socket that no short path leads to, or in
+    /// the root of another process.
+    #[must_use]
+    pub fn socket(mut self, path: impl Into<String>) -> Self {
+        self.socket = Some(path.into());
+        self
+    }
+
+    /// Sets where the engine is, with its certificates, to a context of Docker's tools. Replaces an endpoint that was set
+    /// before.
+    #[must_use]
+    pub fn context(mut self, context: Context) -> Self {
+        self.context = Some(context);
+        self
+    }
+
+    /// Sets the certificates for an engine at `tcp://` or `https://`. By default those of the context are used, or those of
+    /// the environment if the endpoint is the environment's; for `https://` the certificates that the system trusts are
+    /// trusted.
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn tls(mut self, tls: Tls) -> Self {
@@ -167,26 +189,37 @@ impl Builder {
     /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if the endpoint, or a variable of the environment that
     /// concerns it, cannot be used.
     pub fn build(self) -> Result<Client, EngineError> {
-        let environment = match self.endpoint {
+        let environment = match self.context {
             Some(_) => Environment::default(),
             None => Environment::read(|name| std::env::var_os(name))?,
         };
-        self.build_in(&environment)
+        self.build_in(environment)
     }
 
-    fn build_in(self, environment: &Environment) -> Result<Client, EngineError> {
-        let text = self.endpoint.as_deref().or(environment.host.as_deref()).unwrap_or(DEFAULT_ENDPOINT);
-        let endpoint = Endpoint::parse(text, self.tls.is_some() || environment.wants_tls())?;
+    fn build_in(self, environment: Environment) -> Result<Client, EngineError> {
+        let api = environment.api_version.as_deref().map(version::pinned).transpose()?;
+        let context = match self.context {
+            Some(context) => context,
+            None => Contexts::of(environment).current()?,
+        };
+        let endpoint = match &self.socket {
+            Some(path) => Endpoint::unix_named(context.endpoint(), path)?,
+            None => Endpoint::parse(context.endpoint(), self.tls.is_some() || context.wants_tls())?,
+        };
         let tls = match self.tls {
             _ if !endpoint.is_secure() => None,
             Some(tls) => Some(tls),
-            None if environment.wants_tls() => Some(Tls::from_folder(environment.certificates())?),
-            None => Some(Tls::from_system()?),
+            None => {
+                if context.skips_tls_verification() {
+                    tracing::warn!(%endpoint, "the certificate is not verified: the context skips that");
+                }
+                Some(Tls::of_context(&context)?)
+            }
         };
         Ok(Client::from_config(Config {
             endpoint: Arc::new(endpoint),
             engine_type: self.engine_type,
-            api: environment.api_version.as_deref().map(version::pinned).transpose()?,
+            api,
             tls,
             packer: self.packer,
             networks: !self.without_networks,
@@ -199,7 +232,7 @@ impl Builder {
 
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder").field("endpoint", &self.endpoint).finish_non_exhaustive()
+        f.debug_struct("Builder").field("context", &self.context).finish_non_exhaustive()
     }
 }
 
@@ -212,7 +245,9 @@ mod tests {
 
     fn environment(variables: &[(&str, &str)]) -> Environment {
         let find = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into());
-        Environment::read(find).unwrap()
+        // Not the contexts of the user.
+        let nowhere = |name: &str| (name == "DOCKER_CONFIG").then(|| "/no/such".into());
+        Environment::read(|name| find(name).or_else(|| nowhere(name))).unwrap()
     }
 
     #[test]
@@ -222,7 +257,7 @@ mod tests {
             (&[("DOCKER_HOST", "tcp://whale:2375")][..], "tcp://whale:2375"),
             (&[("DOCKER_HOST", ""), ("DOCKER_TLS_VERIFY", "1")], "unix:///var/run/docker.sock"),
         ] {
-            let client = Client::builder().build_in(&environment(variables)).unwrap();
+            let client = Client::builder().build_in(environment(variables)).unwrap();
             assert_eq!((client.endpoint(), client.engine_type()), (endpoint, "docker.com"));
         }
     }
@@ -235,7 +270,7 @@ mod tests {
             (&[("DOCKER_HOST", "tcp://whale"), ("DOCKER_CERT_PATH", "/no/such")], "TLS"),
             (&[("DOCKER_HOST", "http://whale"), ("DOCKER_TLS_VERIFY", "1")], "use tcp:// or https://"),
         ] {
-            let error = Client::builder().build_in(&environment(variables)).unwrap_err();
+            let error = Client::builder().build_in(environment(variables)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Configuration);
             assert!(error.to_string().contains(text), "{error}");
         }
@@ -246,11 +281,21 @@ mod tests {
     fn tls_without_the_feature_is_refused() {
         let asked = environment(&[("DOCKER_HOST", "tcp://whale"), ("DOCKER_TLS_VERIFY", "1")]);
         for error in
-            [Client::builder().build_in(&asked).unwrap_err(), Client::new("https://whale").unwrap_err()]
+            [Client::builder().build_in(asked).unwrap_err(), Client::new("https://whale").unwrap_err()]
         {
             assert_eq!(error.kind(), ErrorKind::Configuration);
             assert!(error.to_string().contains("needs the feature `tls`"), "{error}");
         }
+    }
+
+    #[test]
+    fn an_endpoint_may_be_the_name_of_a_socket_elsewhere() {
+        let name = format!("unix:///proc/1/root/{}", "x".repeat(107));
+        let client = Client::builder().endpoint(&name).socket("/proc/self/fd/3/s").build().unwrap();
+        assert_eq!(client.endpoint(), name);
+        let address = client.config.endpoint.address();
+        assert_eq!(*address, crate::config::endpoint::Address::Unix("/proc/self/fd/3/s".into()));
+        assert!(Client::builder().endpoint("tcp://whale").socket("/run/d.sock").build().is_err());
     }
 
     #[test]

@@ -25,7 +25,7 @@
 //! - `bollard` (default): [`Client::client`], a bollard client for the application's own requests, and
 //!   [`Builder::rucksack`], whose packer receives bollard's types. Without it 35 crates fewer are compiled, and packers
 //!   receive the JSON from [`Builder::rucksack_json`].
-//! - `tls`: Docker over TCP with TLS, for `https://` endpoints, `DOCKER_TLS_VERIFY` and `DOCKER_CERT_PATH`.
+//! - `tls`: Docker over TCP with TLS, for `https://` endpoints, contexts, `DOCKER_TLS_VERIFY` and `DOCKER_CERT_PATH`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod api;
@@ -43,6 +43,7 @@ mod with_bollard;
 pub use bollard;
 pub use builder::Builder;
 pub use client::Client;
+pub use config::context::{Context, Contexts};
 #[cfg(feature = "tls")]
 pub use config::tls::Tls;
 pub use connection::Connection;

@@ -11,7 +11,7 @@ use whalewatcher_core::{EngineError, ErrorKind};
 
 use crate::builder::Builder;
 use crate::client::Client;
-use crate::http::{error, transport};
+use crate::http::transport;
 
 /// How long the headers of an answer to the application's own requests may take, in seconds.
 const OWN_REQUESTS_LIMIT: u64 = 120;
@@ -26,16 +26,14 @@ impl Client {
     pub fn client(&self) -> Result<Docker, EngineError> {
         let connector = self.config.connector();
         let http = transport::builder(TokioExecutor::new()).build(connector.clone());
-        let endpoint = self.config.endpoint.clone();
         let send = move |mut request: BollardRequest| {
-            let (http, endpoint) = (http.clone(), endpoint.clone());
+            let (http, connector) = (http.clone(), connector.clone());
             let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
             let uri = connector.uri(path);
             async move {
                 *request.uri_mut() = uri?;
                 http.request(request).await.map_err(|error| {
-                    let error = error::of_request(&endpoint, error);
-                    bollard::errors::Error::from(io::Error::other(error))
+                    bollard::errors::Error::from(io::Error::other(connector.request_error(error)))
                 })
             }
         };

@@ -13,7 +13,7 @@ use std::time::Duration;
 use futures_util::{Stream, StreamExt};
 use tokio::time::timeout;
 use whalewatcher_core::adapter::EngineClient;
-use whalewatcher_core::fleet::FleetSubscription;
+use whalewatcher_core::fleet::{FleetEvent, FleetSubscription};
 use whalewatcher_core::{
     Backoff, Container, EngineWatcher, Event, EventKind, Fleet, Portfolio, Settings, Subscription,
     WatchHandle, Watcher, watch_with,
@@ -193,14 +193,14 @@ impl WatchedFleet {
         }
     }
 
-    /// Returns the next event, and the watcher that it comes from.
+    /// Returns the next event.
     ///
     /// # Panics
     ///
     /// If there is none within a minute.
     #[allow(clippy::should_implement_trait, reason = "that of iterators is not asynchronous")]
     #[track_caller]
-    pub fn next(&mut self) -> impl Future<Output = (Arc<dyn Watcher>, Event)> {
+    pub fn next(&mut self) -> impl Future<Output = FleetEvent> {
         let at = Location::caller();
         async move { self.next_at(at, "the next event").await }
     }
@@ -240,7 +240,7 @@ impl WatchedFleet {
         }
     }
 
-    async fn next_at(&mut self, at: &Location<'_>, awaited: &str) -> (Arc<dyn Watcher>, Event) {
+    async fn next_at(&mut self, at: &Location<'_>, awaited: &str) -> FleetEvent {
         let Self { fleet, events } = self;
         let words = |event: &_| {
             let (endpoint, words) = placed(event);
@@ -334,8 +334,8 @@ fn state(watcher: &dyn Watcher) -> String {
     format!("{}, alive: {:?}", watcher.status(), names(&watcher.portfolio()))
 }
 
-fn placed((watcher, event): &(Arc<dyn Watcher>, Event)) -> (String, String) {
-    (watcher.endpoint().to_owned(), words(event))
+fn placed(FleetEvent { key, event, .. }: &FleetEvent) -> (String, String) {
+    (key.endpoint().to_owned(), words(event))
 }
 
 fn words(event: &Event) -> String {
@@ -397,14 +397,16 @@ mod tests {
         let (one, two) = (Engine::at("one"), Engine::at("two"));
         let mut watched = WatchedFleet::new();
         watched.add(one.clone());
+        assert_eq!(watched.reported().await, ("one".into(), "joined".into()));
         assert_eq!(watched.reported().await, ("one".into(), "synced 0".into()));
         two.start(Container::new("1", "web", 7));
         watched.add(two.clone());
         let reported = watched.until_reported("two", "synced").await;
-        assert_eq!(reported, [("two".into(), "started web".into()), ("two".into(), "synced 1".into())]);
+        let words: Vec<_> = reported.iter().map(|(_, words)| words.as_str()).collect();
+        assert_eq!(words, ["joined", "started web", "synced 1"]);
         two.exit("1", Some(3));
-        let (watcher, event) = watched.next().await;
-        assert_eq!((watcher.endpoint(), event.kind.name()), ("two", "exited"));
+        let FleetEvent { key, event, .. } = watched.next().await;
+        assert_eq!((key.endpoint(), event.kind.name()), ("two", "exited"));
 
         let line = line!() + 1;
         let message = panic_of(watched.until_reported("one", "started")).await;

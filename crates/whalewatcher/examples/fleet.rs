@@ -17,12 +17,11 @@ async fn main() -> anyhow::Result<()> {
 
     // Does not wait for all engines to be ready: one that cannot be reached would delay the others. Containers of each engine
     // arrive as `started`, followed by `synced` when they are complete.
-    let (portfolios, mut changes) = fleet.subscribe();
-    for (watcher, alive) in portfolios {
-        println!("{}: {} alive so far", watcher.endpoint(), alive.total());
-    }
-    while let Some((watcher, event)) = changes.next().await {
-        println!("{}: {event} ({} alive)", watcher.endpoint(), watcher.portfolio().total());
+    let (mut alive, mut changes) = fleet.subscribe();
+    print!("{alive}");
+    while let Some(change) = changes.next().await {
+        alive.apply(&change);
+        println!("{change} ({} alive on {} engines)", alive.total(), alive.members().count());
     }
     Ok(())
 }

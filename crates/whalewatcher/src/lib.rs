@@ -30,7 +30,8 @@
 //! - [`WatchHandle`] derefs to the [`EngineWatcher`]: [`portfolio`](EngineWatcher::portfolio) returns what is alive,
 //!   [`status`](EngineWatcher::status) whether that is up to date.
 //! - A [`Portfolio`] is an immutable snapshot, with containers by ID, by name, by compose project and by pod.
-//! - A [`Fleet`] watches several engines, which can come and go.
+//! - A [`Fleet`] watches several engines, which can come and go: [one portfolio](Fleet::portfolio) and
+//!   [one subscription](Fleet::subscribe) for all.
 //! - A [rucksack](Container::rucksack) is a value that your application keeps of a container's inspection, such as its image.
 //! - Adapters to other engines implement the traits in [`adapter`].
 //!
@@ -38,7 +39,7 @@
 //! program that needs one kind of engine can depend on the crate of that engine alone, which re-exports core as well. The
 //! feature `cli` builds the program: `cargo install whalewatcher --features cli`.
 //!
-//! The package's folder `examples` has programs: `once`, `follow`, `fleet`, `pods`, `rucksack`, `metrics`, `adapter` (an
+//! The package's folder `examples` has programs: `once`, `follow`, `fleet`, `discover`, `pods`, `rucksack`, `metrics`, `adapter` (an
 //! adapter to an engine without events), and `testing` (tests without an engine).
 //!
 //! # Features
@@ -50,6 +51,8 @@
 //! - `cri`: the runtime of a Kubernetes node (containerd, CRI-O) through CRI: containers and pod sandboxes, which
 //!   [`Portfolio::pods`] groups. With `containerd` as well, containerd's own events report changes on containerd before 2.0;
 //!   without it, that is polled every second, because reading its CRI events would take them from the kubelet.
+//! - `discover`: finds the engines of this host, of the kinds whose features are enabled, and adds them to a [`Fleet`] as they
+//!   come and go.
 //! - `host`: on Linux, the container that a process or a control group belongs to.
 //! - `metrics`: the counters and gauges of watchers for the recorder of the `metrics` crate.
 //! - `tls`: Docker over TCP with TLS, with the certificates that Docker's tools use.
@@ -65,6 +68,8 @@ pub use whalewatcher_containerd as containerd;
 pub use whalewatcher_core::*;
 #[cfg(feature = "cri")]
 pub use whalewatcher_cri as cri;
+#[cfg(feature = "discover")]
+pub use whalewatcher_discover as discover;
 #[cfg(feature = "host")]
 pub use whalewatcher_host as host;
 #[cfg(feature = "moby")]

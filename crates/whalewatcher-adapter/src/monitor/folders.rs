@@ -1,4 +1,4 @@
-//! Watches the folders that lead to a path, with inotify.
+//! Watches the folders that lead to paths, with inotify.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -32,26 +32,46 @@ const ALWAYS: ReadFlags = ReadFlags::DELETE_SELF
     .union(ReadFlags::UNMOUNT)
     .union(ReadFlags::QUEUE_OVERFLOW);
 
-/// The folders in which the parts of a path are looked up, as far as they exist and can be watched. Symbolic links are
+/// The folders in which the parts of paths are looked up, as far as they exist and can be watched. Symbolic links are
 /// followed, so the folders that they lead to are among them.
 #[derive(Debug)]
-pub(super) struct Folders {
+pub struct Folders {
     inotify: AsyncFd<OwnedFd>,
     /// The names that are looked up, each with the watch of its folder.
     names: Vec<(i32, OsString)>,
 }
 
 impl Folders {
-    /// Watches the folders that lead to an absolute path. A folder that does not exist, or that cannot be watched, is left
+    /// Watches no folders yet. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// If a limit of the system is reached.
+    pub fn new() -> io::Result<Self> {
+        let inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
+        Ok(Self { inotify: readable(inotify)?, names: Vec::new() })
+    }
+
+    /// Watches the folders that lead to an absolute path, in addition to others.
+    ///
+    /// # Errors
+    ///
+    /// As of [`add`](Self::add) and [`new`](Self::new).
+    pub(super) fn watch(path: &Path) -> io::Result<Self> {
+        let mut folders = Self::new()?;
+        folders.add(path)?;
+        Ok(folders)
+    }
+
+    /// Watches the folders that lead to an absolute path too. A folder that does not exist, or that cannot be watched, is left
     /// out; the one before it is watched for its creation.
     ///
     /// # Errors
     ///
     /// If nothing can be watched, as when a limit of the system is reached.
-    pub(super) fn watch(path: &Path) -> io::Result<Self> {
-        let inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
-        let mut names = Vec::new();
-        let mut failed = None;
+    pub fn add(&mut self, path: &Path) -> io::Result<()> {
+        let mut failed = Err(io::ErrorKind::InvalidInput.into());
+        let mut watched = false;
         let (mut folder, mut links) = (PathBuf::from("/"), 0);
         let mut rest = parts(path);
         while let Some(name) = rest.pop() {
@@ -60,12 +80,20 @@ impl Folders {
                 continue;
             }
             // Before the lookup, so that no change goes unnoticed in between.
-            match inotify::add_watch(&inotify, &folder, CHANGES | WatchFlags::ONLYDIR) {
-                Ok(watch) => names.push((watch, name.clone())),
-                Err(error) => failed = Some(error),
+            match inotify::add_watch(self.inotify.get_ref(), &folder, CHANGES | WatchFlags::ONLYDIR) {
+                Ok(watch) => {
+                    watched = true;
+                    let part = (watch, name.clone());
+                    if !self.names.contains(&part) {
+                        self.names.push(part);
+                    }
+                }
+                Err(error) => failed = Err(error.into()),
             }
             let next = folder.join(&name);
             match fs::read_link(&next) {
+                // The kernel follows those of a process by themselves, and their text may be of another root.
+                Ok(_) if is_process(&folder) => folder = next,
                 Ok(target) if links < MAX_LINKS => {
                     links += 1;
                     if target.is_absolute() {
@@ -76,10 +104,7 @@ impl Folders {
                 _ => folder = next,
             }
         }
-        match failed {
-            Some(error) if names.is_empty() => Err(error.into()),
-            _ => Ok(Self { inotify: readable(inotify)?, names }),
-        }
+        if watched { Ok(()) } else { failed }
     }
 
     /// Waits for a change after which the path may lead elsewhere.
@@ -87,7 +112,7 @@ impl Folders {
     /// # Errors
     ///
     /// If the changes cannot be read.
-    pub(super) async fn changed(&self) -> io::Result<()> {
+    pub async fn changed(&self) -> io::Result<()> {
         loop {
             let mut ready = self.inotify.readable().await?;
             let mut buffer = [MaybeUninit::uninit(); 4096];
@@ -118,6 +143,12 @@ impl Folders {
 )]
 fn readable(inotify: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(inotify, Interest::READABLE)
+}
+
+/// Returns whether a folder is one of `/proc/PID`.
+fn is_process(folder: &Path) -> bool {
+    let below = folder.strip_prefix("/proc").ok().and_then(|path| path.components().next());
+    below.is_some_and(|name| name.as_os_str().as_bytes().iter().all(u8::is_ascii_digit))
 }
 
 /// Returns the parts of a path, the last one first.

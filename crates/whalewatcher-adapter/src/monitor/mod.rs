@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 #[cfg(target_os = "linux")]
-use self::folders::Folders;
+pub use self::folders::Folders;
 use crate::socket::{self, SocketIdentity};
 
 /// How long to try a socket after it was noticed. An engine listens right after binding it.

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::pin::pin;
@@ -81,6 +82,38 @@ async fn a_replaced_folder_or_link_is_followed() {
         UnixListener::bind(target.join("s")).unwrap()
     })
     .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_socket_below_an_open_folder_is_noticed() {
+    let (folder, path) = folder();
+    let open = fs::File::open(folder.path()).unwrap();
+    let below = format!("/proc/self/fd/{}/s", open.as_raw_fd());
+    // Its link names another folder by now.
+    fs::rename(folder.path(), folder.path().with_extension("moved")).unwrap();
+    fs::create_dir(folder.path()).unwrap();
+    let moved = folder.path().with_extension("moved");
+    let _listener = waits_for(&SocketMonitor::new(&below), || {
+        drop(UnixListener::bind(&path).unwrap());
+        UnixListener::bind(moved.join("s")).unwrap()
+    })
+    .await;
+    fs::remove_dir_all(moved).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_folders_of_several_paths_are_watched_together() {
+    let (folder, path) = folder();
+    let mut folders = Folders::new().unwrap();
+    let other = folder.path().join("a/b/s");
+    folders.add(&path).unwrap();
+    folders.add(&other).unwrap();
+    fs::write(folder.path().join("none"), "").unwrap();
+    assert!(folders.changed().now_or_never().is_none());
+    fs::create_dir_all(other.parent().unwrap()).unwrap();
+    folders.changed().await.unwrap();
+    let _listener = UnixListener::bind(&path).unwrap();
+    folders.changed().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -40,7 +40,15 @@ pub(super) struct Answer {
 /// Returns the answers of all engines and ends their watches.
 pub(super) async fn answers(fleet: &Fleet, hosts: &[Host]) -> Vec<Answer> {
     let deadline = Instant::now() + TIME_LIMIT;
-    let answers = join_all(hosts.iter().map(|host| answer(&host.watcher, deadline))).await;
+    let mut answers = join_all(hosts.iter().map(|host| answer(&host.watcher, deadline))).await;
+    // Merges what the watchers have published until now.
+    fleet.ready(Duration::ZERO).await;
+    let alive = fleet.portfolio();
+    for Answer { watcher, portfolio, .. } in &mut answers {
+        // A container that several engines know is shown once.
+        let shown = alive.member(&watcher.key()).map(|member| member.portfolio().clone());
+        *portfolio = portfolio.take().and(shown);
+    }
     fleet.close();
     answers
 }

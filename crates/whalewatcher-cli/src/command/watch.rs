@@ -6,10 +6,10 @@ use std::io::Write;
 use anyhow::{anyhow, bail};
 use futures_util::future::FutureExt;
 use tokio::runtime::Handle;
-use whalewatcher_core::fleet::FleetSubscription;
-use whalewatcher_core::{EngineError, Event, EventKind, Fleet, Phase, Portfolio, Watcher};
+use whalewatcher_core::fleet::{FleetEvent, FleetPortfolio, FleetSubscription};
+use whalewatcher_core::{EngineError, EngineKey, Event, EventKind, Fleet, Phase, Portfolio, Watcher};
 
-use crate::advice::{explain, location};
+use crate::advice::explain;
 use crate::args::{Format, ViewArgs};
 use crate::filter::Filter;
 use crate::hosts::Host;
@@ -29,9 +29,9 @@ pub(crate) async fn watch(
     output: &Output,
     notes: Notes,
 ) -> anyhow::Result<()> {
-    let (_, changes) = fleet.subscribe();
+    let (alive, changes) = fleet.subscribe();
     spawn_warnings(fleet.watchers())?;
-    let printer = EventPrinter::new(view, hosts, notes);
+    let printer = EventPrinter::new(view, hosts, notes, alive);
     let runtime = Handle::current();
     let gone = reader_gone()?;
     let written = output.write(move |writer| printer.write_all(changes, writer, &runtime));
@@ -46,18 +46,16 @@ struct EventPrinter {
     filter: Filter,
     /// `None` for JSON.
     text: Option<TextView>,
-    /// By location.
-    engines: HashMap<String, Engine>,
-    /// By location.
-    hosts: HashMap<String, Host>,
+    /// The sum of the events so far.
+    alive: FleetPortfolio,
+    engines: HashMap<EngineKey, Engine>,
+    hosts: HashMap<EngineKey, Host>,
     notes: Notes,
 }
 
 /// The state of the output of one engine.
 #[derive(Default)]
 struct Engine {
-    /// The sum of the events so far.
-    portfolio: Portfolio,
     /// An attempt to connect has succeeded or failed.
     attempted: bool,
     /// Retrying is not expected to help, or the watch has ended.
@@ -71,13 +69,13 @@ struct Engine {
 }
 
 impl EventPrinter {
-    fn new(view: ViewArgs, hosts: Vec<Host>, notes: Notes) -> Self {
+    fn new(view: ViewArgs, hosts: Vec<Host>, notes: Notes, alive: FleetPortfolio) -> Self {
         let filter = Filter::new(view.project);
         let headlines = if hosts.len() > 1 { Headlines::Numbered } else { Headlines::No };
         let text = || TextView::new(Terminal::of_stdout(), filter.clone(), headlines);
         let text = (view.format == Format::Text).then(text);
-        let hosts = hosts.into_iter().map(|host| (location(&*host.watcher), host)).collect();
-        Self { filter, text, engines: HashMap::new(), hosts, notes }
+        let hosts = hosts.into_iter().map(|host| (host.watcher.key(), host)).collect();
+        Self { filter, text, alive, engines: HashMap::new(), hosts, notes }
     }
 
     /// Writes each event at once, and all notes. Blocks this thread until the output has ended.
@@ -108,11 +106,11 @@ impl EventPrinter {
                     runtime.block_on(changes.next())
                 }
             };
-            let Some((watcher, event)) = next else { bail!("the watch ended by itself") };
+            let Some(change) = next else { bail!("the watch ended by itself") };
             if !writer.begin() {
                 return Ok(());
             }
-            self.handle(writer, &*watcher, &event)?;
+            self.handle(writer, &change)?;
         }
     }
 
@@ -121,33 +119,42 @@ impl EventPrinter {
     /// # Errors
     ///
     /// Fails if writing does, or if no engine can be watched any more.
-    fn handle(&mut self, writer: &mut Writer, watcher: &dyn Watcher, event: &Event) -> anyhow::Result<()> {
-        let engine = self.engines.entry(location(watcher)).or_default();
-        let is_first = !std::mem::replace(&mut engine.attempted, true);
+    fn handle(&mut self, writer: &mut Writer, change: &FleetEvent) -> anyhow::Result<()> {
+        let FleetEvent { key, watcher, event, .. } = change;
+        let watcher = &**watcher;
+        let engine = self.engines.entry(key.clone()).or_default();
+        let is_attempt = !matches!(event.kind, EventKind::Joined);
+        let is_first = is_attempt && !std::mem::replace(&mut engine.attempted, true);
         let is_shown = self.filter.shows(event);
         match &mut self.text {
-            Some(text) => write_text(writer, text, engine, watcher, event, is_shown)?,
+            Some(text) => {
+                let alive =
+                    self.alive.member(key).map(|member| member.portfolio().clone()).unwrap_or_default();
+                write_text(writer, text, engine, (watcher, &alive), event, is_shown)?;
+            }
             None if is_shown => json::write_event(writer, watcher, event)?,
             None => {}
         }
-        engine.portfolio.apply(&event.kind);
+        self.alive.apply(change);
         match &event.kind {
             EventKind::Synced { .. } => {
                 (engine.failed, engine.wait_noted) = (false, false);
-                self.note_ignored_namespaces(watcher);
+                self.note_ignored_namespaces(key);
             }
             EventKind::Disconnected { error } => self.handle_outage(watcher, error, is_first)?,
+            // The engine may join again.
+            EventKind::Left => drop(self.engines.remove(key)),
             _ => {}
         }
         Ok(())
     }
 
     /// Notes once which namespaces an empty portfolio leaves out.
-    fn note_ignored_namespaces(&mut self, watcher: &dyn Watcher) {
-        let engine = self.engines.entry(location(watcher)).or_default();
-        if engine.portfolio.is_empty()
+    fn note_ignored_namespaces(&mut self, key: &EngineKey) {
+        let engine = self.engines.entry(key.clone()).or_default();
+        if self.alive.member(key).is_some_and(|member| member.portfolio().is_empty())
             && !std::mem::replace(&mut engine.ignored_noted, true)
-            && let Some(note) = self.hosts.get(&location(watcher)).and_then(Host::ignored_namespaces)
+            && let Some(note) = self.hosts.get(key).and_then(Host::ignored_namespaces)
         {
             self.notes.note(note);
         }
@@ -160,7 +167,7 @@ impl EventPrinter {
         error: &EngineError,
         is_first: bool,
     ) -> anyhow::Result<()> {
-        let engine = self.engines.entry(location(watcher)).or_default();
+        let engine = self.engines.entry(watcher.key()).or_default();
         let has_ended = matches!(
             watcher.status().phase,
             Phase::Failed { .. }
@@ -189,7 +196,7 @@ fn write_text(
     writer: &mut Writer,
     text: &mut TextView,
     engine: &mut Engine,
-    watcher: &dyn Watcher,
+    (watcher, alive): (&dyn Watcher, &Portfolio),
     event: &Event,
     is_shown: bool,
 ) -> anyhow::Result<()> {
@@ -204,7 +211,7 @@ fn write_text(
     };
     if is_synced && !was_shown {
         let complete = status.is_live() && status.unresolved.is_empty() && status.unlisted.is_empty();
-        let overview = text.overview(watcher, &engine.portfolio, complete, event.time);
+        let overview = text.overview(watcher, alive, complete, event.time);
         writer.write_all(overview.as_bytes())?;
         engine.table_shown = true;
     }

@@ -169,7 +169,9 @@ fn mark(kind: &EventKind) -> (char, Style) {
         EventKind::Started(_) | EventKind::Unpaused(_) => ('●', GREEN),
         EventKind::Exited { .. } => ('○', RED),
         EventKind::Paused(_) => ('◐', YELLOW),
-        EventKind::Updated { .. } => ('◆', BLUE),
+        EventKind::Updated { .. } | EventKind::Moved { .. } => ('◆', BLUE),
+        EventKind::Joined => ('+', GREEN),
+        EventKind::Left => ('-', RED),
         EventKind::Synced { .. } => ('✓', GREEN),
         EventKind::Disconnected { .. } => ('✗', RED),
         EventKind::Lagged { .. } => ('!', MAGENTA),
@@ -192,6 +194,7 @@ fn remark(event: &Event) -> String {
             }
         }
         EventKind::Updated { container, was } => change(was, container),
+        EventKind::Moved { from, .. } => format!("was of {}", Printable(from.engine_type())),
         _ => String::new(),
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::ser::{Serialize, Serializer};
 use serde_json::ser::Formatter;
-use whalewatcher_core::{Container, EngineIdentity, Event, Printable, Watcher};
+use whalewatcher_core::{Container, EngineIdentity, EngineKey, Event, EventKind, Printable, Watcher};
 
 use crate::hosts::host;
 
@@ -30,7 +30,11 @@ fn engine(watcher: &dyn Watcher, event: Option<&Event>) -> EngineIdentity {
 /// Writes an event as a line.
 pub(crate) fn write_event(writer: &mut impl Write, watcher: &dyn Watcher, event: &Event) -> io::Result<()> {
     let engine = engine(watcher, Some(event));
-    write_line(writer, &event.clone().with_engine(Some(Arc::new(engine))))
+    let mut event = event.clone().with_engine(Some(Arc::new(engine)));
+    if let EventKind::Moved { from, .. } = &mut event.kind {
+        *from = EngineKey::new(from.engine_type(), host(from.engine_type(), from.endpoint()));
+    }
+    write_line(writer, &event)
 }
 
 /// Writes an array of containers with their engines as a line.
@@ -111,8 +115,8 @@ mod tests {
 
     use serde_json::Value;
     use whalewatcher_core::{
-        COMPOSE_PROJECT_LABEL, EngineError, EngineWatcher, ErrorKind, EventKind, Health, Image, Labels,
-        Network, POD_NAME_LABEL, POD_NAMESPACE_LABEL, Port, Protocol,
+        COMPOSE_PROJECT_LABEL, EngineError, EngineWatcher, ErrorKind, Health, Image, Labels, Network,
+        POD_NAME_LABEL, POD_NAMESPACE_LABEL, Port, Protocol,
     };
     use whalewatcher_testkit::scripted::Engine as Scripted;
 
@@ -167,7 +171,7 @@ mod tests {
         }
     }
 
-    fn kinds() -> [EventKind; 8] {
+    fn kinds() -> [EventKind; 11] {
         let container = Arc::new(web("web", "shop"));
         let error = Arc::new(EngineError::new(ErrorKind::Failed, "gone"));
         [
@@ -175,7 +179,14 @@ mod tests {
             EventKind::Exited { container: container.clone(), code: Some(0) },
             EventKind::Paused(container.clone()),
             EventKind::Unpaused(container.clone()),
-            EventKind::Updated { was: Arc::new(Container::new("1", "old", 7)), container },
+            EventKind::Updated { was: Arc::new(Container::new("1", "old", 7)), container: container.clone() },
+            EventKind::Joined,
+            EventKind::Left,
+            EventKind::Moved {
+                was: Arc::new(Container::new("moby/1", "1", 7)),
+                container,
+                from: EngineKey::new("containerd.io", "unix:///run/containerd/containerd.sock"),
+            },
             EventKind::Synced { containers: 1, unresolved: 1 },
             EventKind::Lagged { missed: 1 },
             EventKind::Disconnected { error },
@@ -187,7 +198,10 @@ mod tests {
         for kind in kinds() {
             let mut line = event(kind.clone());
             assert_eq!(line.as_object_mut().unwrap().remove("engine").unwrap()["type"], "scripted");
-            let library = serde_json::to_value(Event::new(SystemTime::UNIX_EPOCH, kind)).unwrap();
+            let mut library = serde_json::to_value(Event::new(SystemTime::UNIX_EPOCH, kind)).unwrap();
+            if let Some(from) = library.get_mut("from") {
+                from["api"] = "containerd:///run/containerd/containerd.sock".into();
+            }
             assert_eq!(line, library);
         }
     }

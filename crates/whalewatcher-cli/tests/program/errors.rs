@@ -12,6 +12,9 @@ use whalewatcher_testkit::docker::{Kind, Server, Verdict};
 
 use crate::program::{Ended, PATH, Program, command, run};
 
+const CERTIFICATE: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../whalewatcher-moby/tests/tls/version-1.pem");
+
 #[tokio::test]
 async fn wrong_usage_exits_with_2() {
     for arguments in [
@@ -24,6 +27,12 @@ async fn wrong_usage_exits_with_2() {
         &["ps", "--all-namespaces"],
         &["ps", "--host", "containerd://", "--all-namespaces", "--ignore-namespace", "moby"],
         &["ps", "--host", "containerd://", "--ignore-namespace", "no good"],
+        &["ps", "--context", "unknown"],
+        &["ps", "--context", "default", "--host", "/var/run/docker.sock"],
+        &["ps", "--tls-cert", "cert.pem"],
+        &["ps", "--tls-key", "key.pem"],
+        &["ps", "--host", "/run/a", "--tls-ca", CERTIFICATE],
+        &["ps", "--host", "http://whale", "--tls-ca", CERTIFICATE],
         &["demo", "--for", "soon"],
         &["demo", "--for", "0s"],
     ] {

@@ -25,11 +25,18 @@ pub(crate) const PATH: &str = env!("CARGO_BIN_EXE_whalewatcher");
 pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(PATH);
     command.args(arguments).stdin(Stdio::null()).kill_on_drop(true).env("TZ", "UTC").env("TERM", "xterm");
-    for name in
-        ["DOCKER_HOST", "DOCKER_API_VERSION", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "NO_COLOR", "RUST_LOG"]
-    {
+    for name in [
+        "DOCKER_HOST",
+        "DOCKER_CONTEXT",
+        "DOCKER_API_VERSION",
+        "DOCKER_TLS_VERIFY",
+        "DOCKER_CERT_PATH",
+        "NO_COLOR",
+        "RUST_LOG",
+    ] {
         command.env_remove(name);
     }
+    command.env("DOCKER_CONFIG", "/no/such");
     command
 }
 
@@ -42,6 +49,16 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
+    /// Runs a command to its end.
+    pub(crate) async fn of(command: &mut Command) -> Self {
+        let output = timeout(LIMIT, command.output()).await.expect("it does not end").unwrap();
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
     /// Checks that the program failed with status 1 and one line on the standard error, and returns that.
     pub(crate) fn error(&self) -> &str {
         assert_eq!((self.code, self.stderr.lines().count()), (Some(1), 1), "{self:?}");
@@ -51,12 +68,7 @@ impl Ended {
 
 /// Runs the program to its end.
 pub(crate) async fn run(arguments: &[&str]) -> Ended {
-    let output = timeout(LIMIT, command(arguments).output()).await.expect("it does not end").unwrap();
-    Ended {
-        code: output.status.code(),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
+    Ended::of(&mut command(arguments)).await
 }
 
 pub(crate) fn signal(child: &Child, signal: Signal) {

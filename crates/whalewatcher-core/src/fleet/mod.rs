@@ -1,31 +1,38 @@
-//! A fleet: the watchers of several engines.
+//! A fleet: the watchers of several engines, with one portfolio and one subscription.
 
-use std::collections::{BTreeMap, HashMap};
-use std::mem::take;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime};
-use std::vec;
+use std::sync::Arc;
+use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use futures_core::Stream;
-use futures_core::stream::BoxStream;
-use futures_util::stream::SelectAll;
-use futures_util::{StreamExt, future, stream};
-use tokio::sync::mpsc;
+use futures_util::future;
+use tokio::runtime::Handle;
 use tokio::time::timeout;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::model::{Container, Event};
-use crate::portfolio::{Portfolio, difference};
-use crate::watch::{Status, Subscription, WatchError, Watcher};
+use crate::model::EngineKey;
+use crate::settings::Settings;
+use crate::watch::Watcher;
+
+mod difference;
+mod event;
+mod member;
+mod merge;
+mod portfolio;
+mod readiness;
+mod shared;
+mod subscription;
+
+pub use event::FleetEvent;
+pub use member::FleetMember;
+pub use portfolio::FleetPortfolio;
+pub use readiness::{JoinError, NotReady, Readiness};
+use shared::Shared;
+pub use subscription::{FleetFollower, FleetSubscription};
 
 /// Watches several engines, each in its own task, until it is closed or dropped.
 ///
-/// Members are distinguished by endpoint and engine type, because one socket may serve several APIs: that of containerd serves
-/// its own and CRI. Engines can join and leave at any time.
+/// Members are distinguished by their [`EngineKey`]. Engines can join and leave at any time. One that cannot be reached delays no
+/// other, and its containers stay as last known.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -39,103 +46,31 @@ use crate::watch::{Status, Subscription, WatchError, Watcher};
 /// fleet.add(EngineWatcher::new(containerd))?;
 /// let readiness = fleet.ready(Duration::from_secs(10)).await;
 /// assert!(readiness.is_complete());
-/// for (watcher, portfolio) in fleet.portfolios() {
-///     println!("{}: {} containers", watcher.endpoint(), portfolio.total());
+/// for (engine, container) in fleet.portfolio().containers() {
+///     println!("{}: {container}", engine.key());
 /// }
 /// # Ok(()) }
 /// ```
-#[derive(Default)]
 pub struct Fleet {
-    /// Replaced as a whole, only by the holder of the lock below: readers never wait.
-    members: ArcSwap<BTreeMap<Place, Arc<Member>>>,
-    /// The subscriptions, which receive new members. The lock orders both: a subscription either starts with a member or
-    /// receives it later.
-    followers: Mutex<Followers>,
-}
-
-/// The subscriptions to a fleet since it was last closed.
-#[derive(Default)]
-struct Followers {
-    senders: Vec<mpsc::UnboundedSender<Joined>>,
-    /// Cancelled when the fleet is closed, and then replaced: a closed fleet can be used again.
-    closed: CancellationToken,
-}
-
-/// A new member, with a subscription from its start.
-struct Joined {
-    watcher: Arc<dyn Watcher>,
-    left: CancellationToken,
-    now: Portfolio,
-    changes: Subscription,
-}
-
-/// Endpoint and engine type.
-type Place = (String, String);
-
-fn place(watcher: &dyn Watcher) -> Place {
-    (watcher.endpoint().to_owned(), watcher.engine_type().to_owned())
-}
-
-struct Member {
-    watcher: Arc<dyn Watcher>,
-    /// Cancelled when it is removed.
-    left: CancellationToken,
-    _task: AbortOnDropHandle<Result<(), WatchError>>,
-}
-
-/// The result of [`Fleet::ready`].
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct Readiness {
-    /// The members in sync with their engines, each with its status.
-    pub ready: Vec<(Arc<dyn Watcher>, Status)>,
-    /// The others, each with the reason.
-    pub not_ready: Vec<(Arc<dyn Watcher>, NotReady)>,
-}
-
-impl Readiness {
-    /// Returns whether all members are ready.
-    #[must_use]
-    pub fn is_complete(&self) -> bool {
-        self.not_ready.is_empty()
-    }
-}
-
-/// Why a member of a fleet is not ready.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum NotReady {
-    /// Its watch has ended.
-    #[error(transparent)]
-    Ended(#[from] WatchError),
-    /// It was not ready within the limit. Its watch continues.
-    #[error("not ready yet: {0}")]
-    Late(Status),
-}
-
-/// Watchers, each with a snapshot of its portfolio.
-pub type Snapshots = Vec<(Arc<dyn Watcher>, Portfolio)>;
-
-/// Why a watcher cannot join a fleet.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum JoinError {
-    /// The fleet watches an engine of that type at that endpoint already.
-    #[error("the engine at {endpoint} is being watched already")]
-    AlreadyThere {
-        /// The endpoint.
-        endpoint: String,
-    },
+    shared: Arc<Shared>,
 }
 
 impl Fleet {
     /// Creates a fleet without members.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self::with_subscriber_queue(Settings::default().subscriber_queue())
     }
 
-    /// Adds a watcher and starts its watch. Must be called within a tokio runtime.
+    /// Creates a fleet whose subscribers may lag behind by this many events, or by as many as containers are alive.
+    #[must_use]
+    pub fn with_subscriber_queue(events: usize) -> Self {
+        Self { shared: Arc::new(Shared::new(events)) }
+    }
+
+    /// Adds a watcher and watches it, unless it is being watched already. Must be called within a tokio runtime.
+    ///
+    /// Subscribers receive [`Joined`](crate::EventKind::Joined), and its containers as started.
     ///
     /// # Errors
     ///
@@ -144,74 +79,84 @@ impl Fleet {
     /// # Panics
     ///
     /// Outside of a tokio runtime.
-    pub fn add(&self, watcher: impl Watcher) -> Result<Arc<dyn Watcher>, JoinError> {
-        let watcher: Arc<dyn Watcher> = Arc::new(watcher);
-        let mut followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut members = BTreeMap::clone(&self.members.load());
-        if members.contains_key(&place(&*watcher)) {
-            return Err(JoinError::AlreadyThere { endpoint: watcher.endpoint().to_owned() });
-        }
-        let left = CancellationToken::new();
-        // Before the watch begins, so that no event is missed.
-        followers.senders.retain(|follower| {
-            let (now, changes) = watcher.subscribe();
-            let joined = Joined { watcher: watcher.clone(), left: left.clone(), now, changes };
-            follower.send(joined).is_ok()
-        });
-        // The status contains why it ends.
-        let task = tokio::spawn(watcher.watch(CancellationToken::new()));
-        let member = Member { watcher: watcher.clone(), left, _task: AbortOnDropHandle::new(task) };
-        members.insert(place(&*watcher), Arc::new(member));
-        self.members.store(Arc::new(members));
+    pub fn add<W: Watcher>(&self, watcher: W) -> Result<Arc<W>, JoinError> {
+        let (runtime, watcher) = (Handle::current(), Arc::new(watcher));
+        let (key, number) = self.shared.join(watcher.clone())?;
+        // The watch begins with this call. The status contains why it ends.
+        let watch = watcher.watch(CancellationToken::new());
+        let follow = self.shared.clone().follow(key.clone(), number);
+        let tasks = [
+            AbortOnDropHandle::new(runtime.spawn(async { drop(watch.await) })),
+            AbortOnDropHandle::new(runtime.spawn(follow)),
+        ];
+        self.shared.set_tasks(&key, number, tasks);
         Ok(watcher)
     }
 
-    /// Closes and removes the watchers of this endpoint, of all engine types. Returns whether there were any.
+    /// Removes a watcher and ends its watch, if the fleet began it. Returns whether there was one.
     ///
-    /// Subscribers to the fleet receive the events of these watchers so far, and then an exit of each of their containers,
-    /// because they are no longer part of the fleet.
-    pub fn remove(&self, endpoint: &str) -> bool {
-        let _lock = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut members = BTreeMap::clone(&self.members.load());
-        let before = members.len();
-        members.retain(|(place, _), member| {
-            let stays = place != endpoint;
-            if !stays {
-                member.watcher.close();
-                member.left.cancel();
-            }
-            stays
-        });
-        let removed = members.len() < before;
-        self.members.store(Arc::new(members));
-        removed
+    /// Subscribers receive the events of the watcher so far, then an exit of each of its containers, because they are no longer part
+    /// of the fleet, and then [`Left`](crate::EventKind::Left). The watcher is not closed: if the application keeps it, it can be
+    /// watched again, and join again.
+    pub fn remove(&self, key: &EngineKey) -> bool {
+        self.shared.leave(key)
+    }
+
+    /// Returns the watcher with this key.
+    #[must_use]
+    pub fn watcher(&self, key: &EngineKey) -> Option<Arc<dyn Watcher>> {
+        self.portfolio().member(key).map(|member| member.watcher().clone())
     }
 
     /// Returns all watchers, sorted by endpoint and type.
     #[must_use]
     pub fn watchers(&self) -> Vec<Arc<dyn Watcher>> {
-        self.members.load().values().map(|member| member.watcher.clone()).collect()
+        self.portfolio().members().map(|member| member.watcher().clone()).collect()
     }
 
-    /// Returns all watchers with a snapshot of their portfolios, sorted by endpoint and type.
+    /// Returns the newest snapshot of all engines' containers, from memory. Takes no lock that a writer holds.
+    ///
+    /// It follows the watchers: it is a moment behind the portfolio of each.
     #[must_use]
-    pub fn portfolios(&self) -> Snapshots {
-        self.watchers().into_iter().map(|watcher| (watcher.clone(), watcher.portfolio())).collect()
+    pub fn portfolio(&self) -> FleetPortfolio {
+        self.shared.publication().newest(FleetPortfolio::clone)
     }
 
-    /// Returns the containers with this ID or, in engines without that ID, this name: at most one of each engine.
+    /// Returns a snapshot of all engines' containers, and a subscription to all changes after it: of containers, of the state of
+    /// members ([`Synced`](crate::EventKind::Synced), [`Disconnected`](crate::EventKind::Disconnected)), and of the membership.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use whalewatcher_core::scripted::Engine;
+    /// # use whalewatcher_core::{EngineWatcher, Fleet};
+    /// let fleet = Fleet::new();
+    /// let (mut now, mut changes) = fleet.subscribe();
+    /// fleet.add(EngineWatcher::new(Engine::new()))?;
+    /// for expected in ["joined", "synced"] {
+    ///     let change = changes.next().await.expect("the fleet is not closed");
+    ///     now.apply(&change);
+    ///     assert_eq!(change.event.kind.name(), expected);
+    /// }
+    /// assert_eq!(now, fleet.portfolio());
+    /// # Ok(()) }
+    /// ```
     #[must_use]
-    pub fn containers(&self, id_or_name: &str) -> Vec<(Arc<dyn Watcher>, Arc<Container>)> {
-        let found = |(watcher, portfolio): (Arc<dyn Watcher>, Portfolio)| {
-            portfolio.container(id_or_name).cloned().map(|container| (watcher, container))
-        };
-        self.portfolios().into_iter().filter_map(found).collect()
+    pub fn subscribe(&self) -> (FleetPortfolio, FleetSubscription) {
+        FleetSubscription::new(&self.shared.publication())
     }
 
-    /// Waits, up to `limit`, until each current member is ready or its watch has ended.
+    /// Returns a follower of the portfolio, which waits for newer snapshots and skips those in between.
+    #[must_use]
+    pub fn follow_portfolio(&self) -> FleetFollower {
+        FleetFollower::new(&self.shared.publication())
+    }
+
+    /// Waits, up to `limit`, until each current member is ready or its watch has ended. The containers of those that are ready are
+    /// in the portfolio then.
     pub async fn ready(&self, limit: Duration) -> Readiness {
         let watchers = self.watchers();
         let outcomes = future::join_all(watchers.iter().map(|watcher| timeout(limit, watcher.ready()))).await;
+        self.shared.advance();
         let mut readiness = Readiness::default();
         for (watcher, outcome) in watchers.into_iter().zip(outcomes) {
             match outcome {
@@ -226,154 +171,20 @@ impl Fleet {
         readiness
     }
 
-    /// Returns snapshots of all portfolios, and a subscription to all changes after them. It includes engines that join later,
-    /// whose containers are announced as started, and engines that are removed, whose containers are announced as exited.
-    #[must_use]
-    pub fn subscribe(&self) -> (Snapshots, FleetSubscription) {
-        let mut followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
-        let (sender, joining) = mpsc::unbounded_channel();
-        let mut subscription = FleetSubscription {
-            joining: Some(joining),
-            closed: followers.closed.clone(),
-            newest: HashMap::new(),
-            events: SelectAll::new(),
-        };
-        let mut snapshots = Snapshots::new();
-        for member in self.members.load().values() {
-            let Member { watcher, left, .. } = &**member;
-            let (now, changes) = watcher.subscribe();
-            subscription.follow(watcher.clone(), left.clone(), Vec::new(), changes);
-            snapshots.push((watcher.clone(), now));
-        }
-        followers.senders.push(sender);
-        (snapshots, subscription)
-    }
-
-    /// Closes and removes all watchers, and ends all subscriptions. The fleet can be used again afterwards.
+    /// Removes all watchers, ends their watches, and ends all subscriptions. The fleet can be used again afterwards.
     pub fn close(&self) {
-        let mut followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
-        for watcher in self.watchers() {
-            watcher.close();
-        }
-        self.members.store(Arc::default());
-        take(&mut *followers).closed.cancel();
+        self.shared.close();
+    }
+}
+
+impl Default for Fleet {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
 impl Drop for Fleet {
     fn drop(&mut self) {
         self.close();
-    }
-}
-
-/// The events of a fleet, each with its watcher: a [`Stream`] that ends when the fleet is closed.
-pub struct FleetSubscription {
-    joining: Option<mpsc::UnboundedReceiver<Joined>>,
-    closed: CancellationToken,
-    /// By place, a token that is cancelled when all events of the newest member there were returned.
-    newest: HashMap<Place, CancellationToken>,
-    events: SelectAll<BoxStream<'static, (Arc<dyn Watcher>, Event)>>,
-}
-
-impl FleetSubscription {
-    /// Returns the next event; `None` after the fleet was closed. Cancel safe: dropping the future loses no event.
-    pub async fn next(&mut self) -> Option<(Arc<dyn Watcher>, Event)> {
-        StreamExt::next(self).await
-    }
-
-    /// Follows a member until it is removed or the fleet closed. Its events come after those of its predecessor at that place.
-    fn follow(
-        &mut self,
-        watcher: Arc<dyn Watcher>,
-        left: CancellationToken,
-        so_far: Vec<Event>,
-        changes: Subscription,
-    ) {
-        self.newest.retain(|_, handed_out| !handed_out.is_cancelled());
-        let handed_out = CancellationToken::new();
-        let following = Following {
-            former: self.newest.insert(place(&*watcher), handed_out.clone()),
-            queued: so_far.into_iter(),
-            changes,
-            left: Some(left),
-            closed: self.closed.clone(),
-            watcher,
-            _handed_out: handed_out.drop_guard(),
-        };
-        let events = stream::unfold(following, |mut following| async move {
-            let event = following.next().await?;
-            Some(((following.watcher.clone(), event), following))
-        });
-        self.events.push(events.boxed());
-    }
-
-    /// Follows a member that joined after the subscription; it may have been watched elsewhere before.
-    fn follow_from_its_start(&mut self, Joined { watcher, left, now, changes }: Joined) {
-        let so_far = events_between(&Portfolio::default(), &now, &*watcher);
-        self.follow(watcher, left, so_far, changes);
-    }
-}
-
-/// The subscription to a member.
-struct Following {
-    watcher: Arc<dyn Watcher>,
-    /// Cancelled when all events of the former member at that place were returned.
-    former: Option<CancellationToken>,
-    queued: vec::IntoIter<Event>,
-    changes: Subscription,
-    /// Cancelled when the member is removed; `None` when its exits are queued.
-    left: Option<CancellationToken>,
-    closed: CancellationToken,
-    _handed_out: DropGuard,
-}
-
-impl Following {
-    async fn next(&mut self) -> Option<Event> {
-        if let Some(former) = &self.former {
-            former.cancelled().await;
-            self.former = None;
-        }
-        loop {
-            if let Some(event) = self.queued.next() {
-                return Some(event);
-            }
-            let left = self.left.as_ref()?;
-            if let Some(event) = self.changes.next().await {
-                return Some(event);
-            }
-            // The watcher is closed. Unless it is removed too, its containers stay as last known.
-            tokio::select! {
-                biased;
-                () = left.cancelled() => self.left = None,
-                () = self.closed.cancelled() => return None,
-            }
-            self.queued =
-                events_between(self.changes.seen(), &Portfolio::default(), &*self.watcher).into_iter();
-        }
-    }
-}
-
-fn events_between(before: &Portfolio, after: &Portfolio, watcher: &dyn Watcher) -> Vec<Event> {
-    let (time, engine) = (SystemTime::now(), watcher.identity());
-    let kinds = difference(before, after).into_iter();
-    kinds.map(|kind| Event::new(time, kind).with_engine(engine.clone())).collect()
-}
-
-impl Stream for FleetSubscription {
-    type Item = (Arc<dyn Watcher>, Event);
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        while let Some(joining) = &mut self.joining {
-            match joining.poll_recv(context) {
-                Poll::Ready(Some(joined)) => self.follow_from_its_start(joined),
-                Poll::Ready(None) => self.joining = None,
-                Poll::Pending => break,
-            }
-        }
-        match self.events.poll_next_unpin(context) {
-            // Members may join later.
-            Poll::Ready(None) if self.joining.is_some() => Poll::Pending,
-            polled => polled,
-        }
     }
 }

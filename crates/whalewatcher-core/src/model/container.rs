@@ -74,6 +74,13 @@ impl Container {
         }
     }
 
+    /// Sets the ID.
+    #[cfg(feature = "serde")]
+    pub(crate) fn with_id(mut self, id: impl Into<ContainerId>) -> Self {
+        self.id = id.into();
+        self
+    }
+
     /// Sets the PID.
     pub(crate) fn with_pid(mut self, pid: u32) -> Self {
         self.pid = pid;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::container::Container;
+use super::engine_key::EngineKey;
 use super::error::EngineError;
 use super::escape::Printable;
 use super::identity::EngineIdentity;
@@ -70,6 +71,21 @@ pub enum EventKind {
         /// Why.
         error: Arc<EngineError>,
     },
+    /// The engine joined the fleet. Only fleets publish it.
+    Joined,
+    /// The engine was removed from the fleet, which holds no container of it any more: before this event they were announced as
+    /// exited, or as moved to another engine. Only fleets publish it.
+    Left,
+    /// Another engine shows the container from now on: it is neither an exit nor a start. Only fleets publish it, with the engine that
+    /// shows it now.
+    Moved {
+        /// The container as this engine knows it.
+        container: Arc<Container>,
+        /// The container as the former engine knew it; its ID may be another.
+        was: Arc<Container>,
+        /// The engine that showed it before.
+        from: EngineKey,
+    },
 }
 
 impl Event {
@@ -102,8 +118,13 @@ impl EventKind {
             | Self::Exited { container, .. }
             | Self::Paused(container)
             | Self::Unpaused(container)
-            | Self::Updated { container, .. } => Some(container),
-            Self::Synced { .. } | Self::Lagged { .. } | Self::Disconnected { .. } => None,
+            | Self::Updated { container, .. }
+            | Self::Moved { container, .. } => Some(container),
+            Self::Synced { .. }
+            | Self::Lagged { .. }
+            | Self::Disconnected { .. }
+            | Self::Joined
+            | Self::Left => None,
         }
     }
 
@@ -119,6 +140,9 @@ impl EventKind {
             Self::Synced { .. } => "synced",
             Self::Lagged { .. } => "lagged",
             Self::Disconnected { .. } => "disconnected",
+            Self::Joined => "joined",
+            Self::Left => "left",
+            Self::Moved { .. } => "moved",
         }
     }
 }
@@ -145,6 +169,8 @@ impl fmt::Display for EventKind {
             | Self::Paused(container)
             | Self::Unpaused(container)
             | Self::Updated { container, .. } => write!(f, "{name} {container}"),
+            Self::Moved { container, from, .. } => write!(f, "{name} {container}, from {from}"),
+            Self::Joined | Self::Left => f.write_str(name),
         }
     }
 }

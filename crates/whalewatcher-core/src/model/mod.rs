@@ -2,6 +2,7 @@
 
 mod container;
 mod container_id;
+mod engine_key;
 mod error;
 mod escape;
 mod event;
@@ -18,6 +19,7 @@ mod unresolved;
 
 pub use container::{COMPOSE_PROJECT_LABEL, Container, PRIVILEGED_LABEL};
 pub use container_id::ContainerId;
+pub use engine_key::EngineKey;
 pub(crate) use error::is_silence;
 pub use error::{EngineError, ErrorKind};
 pub use escape::Printable;

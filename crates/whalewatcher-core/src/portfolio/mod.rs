@@ -132,10 +132,20 @@ impl Portfolio {
             EventKind::Started(container)
             | EventKind::Paused(container)
             | EventKind::Unpaused(container)
-            | EventKind::Updated { container, .. } => Arc::make_mut(&mut self.0).insert(container),
-            EventKind::Exited { container, .. } => Arc::make_mut(&mut self.0).remove(container.id()),
-            EventKind::Synced { .. } | EventKind::Lagged { .. } | EventKind::Disconnected { .. } => {}
+            | EventKind::Updated { container, .. }
+            | EventKind::Moved { container, .. } => Arc::make_mut(&mut self.0).insert(container),
+            EventKind::Exited { container, .. } => self.remove(container.id()),
+            EventKind::Synced { .. }
+            | EventKind::Lagged { .. }
+            | EventKind::Disconnected { .. }
+            | EventKind::Joined
+            | EventKind::Left => {}
         }
+    }
+
+    /// Removes the container with this ID.
+    pub(crate) fn remove(&mut self, id: &ContainerId) {
+        Arc::make_mut(&mut self.0).remove(id);
     }
 
     /// Replaces a container by an equal one, which has another rucksack.

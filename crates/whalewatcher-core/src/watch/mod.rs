@@ -12,12 +12,12 @@ mod outage;
 mod portfolio_follower;
 mod probe;
 mod progress;
-mod publication;
 mod refreshes;
 mod shared;
 mod status;
 mod status_follower;
 mod subscription;
+mod watched;
 mod watcher;
 
 pub use error::WatchError;

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use tokio::task::coop::consume_budget;
 
-use super::publication::{Publication, Waiter};
+use super::watched::Watched;
 use crate::portfolio::Portfolio;
+use crate::publication::{Publication, Waiter};
 
 /// Follows the portfolio of a watcher, for programs that show it as a whole: each call returns the newest snapshot, however many
 /// changes led to it. What happened in between is in no snapshot; a [`Subscription`](crate::Subscription) returns each change.
@@ -37,12 +38,12 @@ use crate::portfolio::Portfolio;
 /// # Ok(()) }
 /// ```
 pub struct PortfolioFollower {
-    waiter: Waiter,
+    waiter: Waiter<Watched>,
     seen: Portfolio,
 }
 
 impl PortfolioFollower {
-    pub(crate) fn new(publication: &Arc<Publication>) -> Self {
+    pub(crate) fn new(publication: &Arc<Publication<Watched>>) -> Self {
         Self { waiter: publication.waiter(), seen: publication.portfolio() }
     }
 
@@ -61,7 +62,9 @@ impl PortfolioFollower {
         // A task that follows continuously lets others run, too.
         consume_budget().await;
         let Self { waiter, seen } = self;
-        let newer = |newest: &Portfolio| newest.revision() != seen.revision();
+        let newer = |newest: &Watched| {
+            (newest.portfolio.revision() != seen.revision()).then(|| newest.portfolio.clone())
+        };
         *seen = poll_fn(|context| waiter.poll_newest(context, newer)).await?;
         Some(seen.clone())
     }

@@ -6,11 +6,12 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::publication::Publication;
 use super::refreshes::Refreshes;
 use super::status::{Phase, Status};
 use super::status_follower::StatusFollower;
+use super::watched::Watched;
 use crate::model::EngineIdentity;
+use crate::publication::Publication;
 use crate::reconciler::Reconciler;
 use crate::settings::Settings;
 
@@ -18,13 +19,20 @@ use crate::settings::Settings;
 pub(crate) struct Shared<C> {
     pub(crate) client: C,
     pub(crate) settings: Settings,
-    pub(crate) publication: Arc<Publication>,
+    pub(crate) publication: Arc<Publication<Watched>>,
     status: watch::Sender<Status>,
     identity: ArcSwapOption<EngineIdentity>,
     /// `None` while a watch owns it.
     pub(crate) reconciler: Mutex<Option<Reconciler>>,
     pub(crate) closed: CancellationToken,
     pub(crate) refreshes: Refreshes,
+}
+
+impl<C> Drop for Shared<C> {
+    /// Ends the subscriptions to a watcher that is gone.
+    fn drop(&mut self) {
+        self.publication.end().wake();
+    }
 }
 
 impl<C> Shared<C> {

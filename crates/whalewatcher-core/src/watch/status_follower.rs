@@ -1,26 +1,13 @@
 //! Follows the status of a watcher.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::watch;
 
 use super::status::Status;
-
-/// The counter of lagging subscribers, which subscribers increment: the rest of the status is written by the watch.
-#[derive(Clone, Default)]
-pub(crate) struct Lagged(Arc<AtomicU64>);
+use crate::publication::Lagged;
 
 impl Lagged {
-    pub(crate) fn increment(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn total(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-
     /// Sets the count in a status.
     pub(crate) fn count_in(&self, mut status: Status) -> Status {
         status.counters.lagged = self.total();

@@ -1,20 +1,17 @@
 //! The subscription to the events of a watcher.
 
-use std::collections::VecDeque;
 use std::fmt;
-use std::future::{Future, poll_fn};
-use std::mem::replace;
-use std::pin::{Pin, pin};
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::SystemTime;
 
 use futures_core::Stream;
-use tokio::task::coop::consume_budget;
 
-use super::publication::{Place, Publication, Snapshot};
-use crate::model::{Event, EventKind};
-use crate::portfolio::{Portfolio, difference};
+use super::watched::Watched;
+use crate::model::Event;
+use crate::portfolio::Portfolio;
+use crate::publication::{Publication, Reader};
 
 /// All changes after a snapshot: a [`Stream`] of [`Event`]s that ends when the watcher is closed.
 ///
@@ -30,32 +27,28 @@ use crate::portfolio::{Portfolio, difference};
 /// [`EventKind::Disconnected`] with the reason, until the watcher is watched again.
 ///
 /// [`Settings::with_subscriber_queue`]: crate::Settings::with_subscriber_queue
-pub struct Subscription {
-    place: Place,
-    /// The snapshot after all events that were returned or received.
-    seen: Arc<Snapshot>,
-    /// The batches that were received and not returned. No batch is empty.
-    received: VecDeque<Arc<[Event]>>,
-    /// How many events of the first batch were returned.
-    read: usize,
-}
+pub struct Subscription(Reader<Watched>);
 
 impl Subscription {
     /// Returns a snapshot, and a subscription to all changes after it.
-    pub(crate) fn new(publication: &Arc<Publication>) -> (Portfolio, Self) {
-        let (place, seen) = publication.join();
-        let now = seen.portfolio.clone();
-        (now, Self { place, seen, received: VecDeque::new(), read: 0 })
+    pub(crate) fn new(publication: &Arc<Publication<Watched>>) -> (Portfolio, Self) {
+        let reader = Reader::new(publication);
+        (reader.seen().portfolio.clone(), Self(reader))
     }
 
     /// Returns the next event; `None` after the watcher was closed. Cancel safe: dropping the future loses no event.
     pub async fn next(&mut self) -> Option<Event> {
-        poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
+        poll_fn(|context| self.0.poll_next(context)).await
     }
 
-    /// Returns the portfolio after all received events; after the end, after all events.
-    pub(crate) fn seen(&self) -> &Portfolio {
-        &self.seen.portfolio
+    /// Returns all events and the portfolio after them, for a fleet; no events if the portfolio was replaced by an equal one. `None`
+    /// after the end. Without a context, the task is not woken later.
+    pub(crate) fn poll_all(
+        &mut self,
+        context: Option<&mut Context<'_>>,
+    ) -> Poll<Option<(Vec<Event>, Portfolio)>> {
+        let events = ready!(self.0.poll_all(context));
+        Poll::Ready(events.map(|events| (events, self.0.seen().portfolio.clone())))
     }
 }
 
@@ -63,26 +56,7 @@ impl Stream for Subscription {
     type Item = Event;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Event>> {
-        let this = &mut *self;
-        loop {
-            if let Some(events) = this.received.front() {
-                let event = events[this.read].clone();
-                this.read += 1;
-                if this.read == events.len() {
-                    this.read = 0;
-                    this.received.pop_front();
-                }
-                return Poll::Ready(Some(event));
-            }
-            let Some(unread) = ready!(this.place.poll_take(context)) else { return Poll::Ready(None) };
-            let before = replace(&mut this.seen, unread.snapshot);
-            match unread.batches {
-                Some(batches) => this.received.extend(batches),
-                None => this.received.push_back(catch_up(&before, &this.seen)),
-            }
-            // A task that reads continuously lets others run, too.
-            ready!(pin!(consume_budget()).poll(context));
-        }
+        self.0.poll_next(context)
     }
 }
 
@@ -92,41 +66,21 @@ impl fmt::Debug for Subscription {
     }
 }
 
-/// Returns the events that a lagging subscriber receives in place of those that it missed.
-fn catch_up(before: &Snapshot, after: &Snapshot) -> Arc<[Event]> {
-    let now = SystemTime::now();
-    let missed = after.upto - before.upto;
-    let mut events = vec![Event::new(now, EventKind::Lagged { missed }).with_engine(after.engine.clone())];
-    events.extend(difference(&before.portfolio, &after.portfolio).into_iter().map(|kind| {
-        let engine = if matches!(kind, EventKind::Exited { .. }) { &before.engine } else { &after.engine };
-        Event::new(now, kind).with_engine(engine.clone())
-    }));
-    let about_watch = after.about_watch.as_ref().filter(|(number, _)| *number > before.upto);
-    events.extend(about_watch.map(|(_, event)| {
-        let mut event = event.clone();
-        // The event still holds, with the number of containers after the difference.
-        if let EventKind::Synced { containers, .. } = &mut event.kind {
-            *containers = after.portfolio.total();
-        }
-        event
-    }));
-    events.into()
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::{Barrier, Mutex, Weak};
     use std::task::{Wake, Waker};
     use std::thread;
+    use std::time::SystemTime;
 
     use futures_util::{FutureExt, StreamExt};
 
     use super::*;
-    use crate::model::Container;
+    use crate::model::{Container, EventKind};
 
     /// Publishes that the one container has this number for a name now.
-    fn publish(publication: &Publication, number: u32, in_between: impl FnOnce()) {
+    fn publish(publication: &Publication<Watched>, number: u32, in_between: impl FnOnce()) {
         let container = Arc::new(Container::new("a", number.to_string(), 1));
         let after = Portfolio::from_iter([Container::clone(&container)]);
         let kind = EventKind::Updated { container: container.clone(), was: container };
@@ -146,7 +100,7 @@ mod tests {
 
     /// Reads the portfolio whenever it is woken.
     struct Looking {
-        publication: Arc<Publication>,
+        publication: Arc<Publication<Watched>>,
         seen: Mutex<Vec<u32>>,
     }
 
@@ -183,7 +137,7 @@ mod tests {
     }
 
     /// Publishes `Synced`.
-    fn sync(publication: &Publication) {
+    fn sync(publication: &Publication<Watched>) {
         let event = Event::new(SystemTime::UNIX_EPOCH, EventKind::Synced { containers: 1, unresolved: 0 });
         publication.publish(&publication.portfolio(), vec![event], || {});
     }
@@ -225,7 +179,7 @@ mod tests {
     fn subscribers_receive_what_readers_see_if_the_end_comes_in_between() {
         let publication = Arc::new(Publication::new(8));
         let (mut fold, mut changes) = Subscription::new(&publication);
-        publish(&publication, 1, || publication.end());
+        publish(&publication, 1, || publication.end().wake());
         publish(&publication, 2, || panic!("nothing is published after the end"));
         while let Some(event) = changes.next().now_or_never().expect("all is there") {
             fold.apply(&event.kind);
@@ -245,7 +199,7 @@ mod tests {
                     (1..20).for_each(|number| publish(&publication, number, || {}));
                 });
                 begin.wait();
-                publication.end();
+                publication.end().wake();
             });
             while let Some(event) = changes.next().now_or_never().expect("all is there") {
                 fold.apply(&event.kind);
@@ -255,7 +209,7 @@ mod tests {
     }
 
     /// Publishes so many events in batches of a hundred; what they are about.
-    fn publish_many(publication: &Publication, count: u32) -> Vec<Weak<Container>> {
+    fn publish_many(publication: &Publication<Watched>, count: u32) -> Vec<Weak<Container>> {
         let mut all = Vec::new();
         for batch in 0..count / 100 {
             let containers: Vec<_> = (0..100)
@@ -319,7 +273,7 @@ mod tests {
         let (_, mut changes) = Subscription::new(&publication);
         assert_eq!(format!("{changes:?}"), "Subscription { .. }");
         publish(&publication, 1, || {});
-        publication.end();
+        publication.end().wake();
         assert_eq!(changes.next().now_or_never().flatten().as_ref().map(reported), Some(1));
         assert!(matches!(changes.next().now_or_never(), Some(None)));
         let (now, mut after) = Subscription::new(&publication);

@@ -1,5 +1,6 @@
 //! The watcher of one engine.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
@@ -14,13 +15,16 @@ use super::status::{Phase, Status};
 use super::status_follower::StatusFollower;
 use super::subscription::Subscription;
 use crate::engine::EngineClient;
-use crate::model::{ContainerId, EngineIdentity};
+use crate::model::{ContainerId, EngineIdentity, EngineKey};
 use crate::portfolio::Portfolio;
 use crate::settings::Settings;
 
 /// The watcher of an engine of any type: an object-safe trait, for holding watchers of several engine types as
 /// `Arc<dyn Watcher>`. [`EngineWatcher`] implements it and documents each method.
-pub trait Watcher: Send + Sync + 'static {
+///
+/// A shared watcher, `Arc<W>`, is a watcher too. [`downcast_ref`](#method.downcast_ref) returns the type behind a `dyn Watcher`,
+/// and with it the client.
+pub trait Watcher: Any + Send + Sync {
     /// Returns the newest snapshot of the portfolio, from memory.
     fn portfolio(&self) -> Portfolio;
 
@@ -59,11 +63,43 @@ pub trait Watcher: Send + Sync + 'static {
     /// Returns the endpoint, such as `unix:///run/docker.sock`.
     fn endpoint(&self) -> &str;
 
+    /// Returns endpoint and type, which never change.
+    fn key(&self) -> EngineKey {
+        EngineKey::new(self.engine_type(), self.endpoint())
+    }
+
     /// Returns the engine's identity; `None` before the first connection.
     fn identity(&self) -> Option<Arc<EngineIdentity>>;
 
     /// Ends the watch and all subscriptions permanently.
     fn close(&self);
+}
+
+impl dyn Watcher {
+    /// Returns the watcher as this type, if it is one, also where it is shared: an `Arc<W>` that joined a fleet is a `W`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use whalewatcher_core::scripted::Engine;
+    /// use whalewatcher_core::{EngineWatcher, Fleet};
+    ///
+    /// let fleet = Fleet::new();
+    /// fleet.add(EngineWatcher::new(Engine::new()))?;
+    /// for watcher in fleet.watchers() {
+    ///     if let Some(scripted) = watcher.downcast_ref::<EngineWatcher<Engine>>() {
+    ///         println!("{} containers are alive", scripted.client().truth().total());
+    ///     }
+    /// }
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn downcast_ref<W: Watcher>(&self) -> Option<&W> {
+        let any: &dyn Any = self;
+        if let Some(shared) = any.downcast_ref::<Arc<dyn Watcher>>() {
+            return shared.downcast_ref();
+        }
+        any.downcast_ref().or_else(|| any.downcast_ref().map(|shared: &Arc<W>| &**shared))
+    }
 }
 
 /// The watcher of the engine that an [`EngineClient`] connects to. It keeps the portfolio in sync.
@@ -234,6 +270,11 @@ impl<C: EngineClient> EngineWatcher<C> {
         self.shared.client.endpoint()
     }
 
+    /// Returns endpoint and type, which never change: what distinguishes the engines of a [`Fleet`](crate::Fleet).
+    pub fn key(&self) -> EngineKey {
+        Watcher::key(self)
+    }
+
     /// Returns the engine's identity, as of the newest connection; `None` before the first.
     pub fn identity(&self) -> Option<Arc<EngineIdentity>> {
         self.shared.identity()
@@ -243,7 +284,7 @@ impl<C: EngineClient> EngineWatcher<C> {
     pub fn close(&self) {
         self.shared.closed.cancel();
         self.shared.rest(Phase::Closed);
-        self.shared.publication.end();
+        self.shared.publication.end().wake();
     }
 }
 
@@ -294,6 +335,61 @@ impl<C: EngineClient> Watcher for EngineWatcher<C> {
 
     fn close(&self) {
         self.close();
+    }
+}
+
+/// A watcher that is shared, so that an application keeps one that joins a [`Fleet`](crate::Fleet).
+impl<W: Watcher + ?Sized> Watcher for Arc<W> {
+    fn portfolio(&self) -> Portfolio {
+        (**self).portfolio()
+    }
+
+    fn subscribe(&self) -> (Portfolio, Subscription) {
+        (**self).subscribe()
+    }
+
+    fn follow_portfolio(&self) -> PortfolioFollower {
+        (**self).follow_portfolio()
+    }
+
+    fn ready(&self) -> BoxFuture<'_, Result<Status, WatchError>> {
+        (**self).ready()
+    }
+
+    fn watch(&self, token: CancellationToken) -> BoxFuture<'static, Result<(), WatchError>> {
+        (**self).watch(token)
+    }
+
+    fn refresh(&self, id: &ContainerId) -> bool {
+        (**self).refresh(id)
+    }
+
+    fn status(&self) -> Status {
+        (**self).status()
+    }
+
+    fn follow_status(&self) -> StatusFollower {
+        (**self).follow_status()
+    }
+
+    fn engine_type(&self) -> &str {
+        (**self).engine_type()
+    }
+
+    fn endpoint(&self) -> &str {
+        (**self).endpoint()
+    }
+
+    fn key(&self) -> EngineKey {
+        (**self).key()
+    }
+
+    fn identity(&self) -> Option<Arc<EngineIdentity>> {
+        (**self).identity()
+    }
+
+    fn close(&self) {
+        (**self).close();
     }
 }
 

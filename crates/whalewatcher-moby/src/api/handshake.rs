@@ -189,11 +189,14 @@ async fn ping(transport: &Transport) -> Result<Greeting, EngineError> {
                     format!("it answers {PING} with status {} but names no API version", status.as_u16())
                 }
             };
-            let message = format!(
-                "what answers at {} is not Docker's API: {}: check the endpoint",
-                transport.endpoint(),
-                Printable(&reason)
-            );
+            let endpoint = transport.endpoint();
+            let message = if endpoint.is_plain_tcp() && reason.contains("HTTPS") {
+                // dockerd (Go) and nginx answer such a request, once, without TLS.
+                format!("{endpoint} expects TLS: use https://, or set certificates (DOCKER_CERT_PATH)")
+            } else {
+                let reason = Printable(&reason);
+                format!("what answers at {endpoint} is not Docker's API: {reason}: check the endpoint")
+            };
             Err(EngineError::new(ErrorKind::NotThisEngine, message))
         }
     }

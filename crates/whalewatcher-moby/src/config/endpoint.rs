@@ -54,6 +54,15 @@ impl Endpoint {
         }
     }
 
+    /// Parses the name of an engine that is connected to at the socket with this path.
+    pub(crate) fn unix_named(text: &str, path: &str) -> Result<Self, EngineError> {
+        let name = text.strip_prefix("unix://").unwrap_or(text);
+        if !name.starts_with('/') {
+            return Err(wrong(text, "an engine with another socket is named unix:///path"));
+        }
+        Ok(Self { text: format!("unix://{name}"), ..Self::unix(path, path)? })
+    }
+
     fn unix(text: &str, path: &str) -> Result<Self, EngineError> {
         if !path.starts_with('/') {
             let meant = if path.is_empty() { "run/docker.sock" } else { path };
@@ -92,6 +101,11 @@ impl Endpoint {
         matches!(self.address, Address::Tcp { secure: true, .. })
     }
 
+    /// Whether to use TCP without TLS.
+    pub(crate) fn is_plain_tcp(&self) -> bool {
+        matches!(self.address, Address::Tcp { secure: false, .. })
+    }
+
     /// The endpoint as a URL.
     pub(crate) fn as_str(&self) -> &str {
         &self.text
@@ -119,7 +133,7 @@ fn wrong(text: &str, why: &str) -> EngineError {
 }
 
 /// Replaces a password by stars.
-fn without_password(text: &str) -> Cow<'_, str> {
+pub(crate) fn without_password(text: &str) -> Cow<'_, str> {
     let begin = text.find("://").map_or(0, |at| at + "://".len());
     match text[begin..].rfind('@').map(|at| begin + at) {
         Some(at) => match text[begin..at].find(':') {

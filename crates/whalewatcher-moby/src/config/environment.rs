@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use whalewatcher_core::{EngineError, ErrorKind};
 
 /// The values of Docker's environment variables. An empty variable counts as unset, as for Docker's own tools.
-#[derive(Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Environment {
     /// `DOCKER_HOST`
     pub(crate) host: Option<String>,
@@ -16,7 +16,11 @@ pub(crate) struct Environment {
     pub(crate) tls_verify: Option<String>,
     /// `DOCKER_CERT_PATH`
     pub(crate) cert_path: Option<String>,
-    /// `HOME`, below which the certificates are by default.
+    /// `DOCKER_CONTEXT`
+    pub(crate) context: Option<String>,
+    /// `DOCKER_CONFIG`
+    pub(crate) config: Option<String>,
+    /// `HOME`, below which the files of Docker's tools are by default.
     pub(crate) home: Option<String>,
 }
 
@@ -37,6 +41,8 @@ impl Environment {
             api_version: text("DOCKER_API_VERSION")?,
             tls_verify: text("DOCKER_TLS_VERIFY")?,
             cert_path: text("DOCKER_CERT_PATH")?,
+            context: text("DOCKER_CONTEXT")?,
+            config: text("DOCKER_CONFIG")?,
             home: text("HOME").ok().flatten(),
         })
     }
@@ -49,9 +55,14 @@ impl Environment {
 
     /// The folder with the certificates.
     pub(crate) fn certificates(&self) -> PathBuf {
-        match (&self.cert_path, &self.home) {
-            (Some(folder), _) => folder.into(),
-            (None, home) => Path::new(home.as_deref().unwrap_or("/")).join(".docker"),
+        self.cert_path.as_ref().map_or_else(|| self.folder(), PathBuf::from)
+    }
+
+    /// The folder with the files of Docker's tools.
+    pub(crate) fn folder(&self) -> PathBuf {
+        match &self.config {
+            Some(folder) => folder.into(),
+            None => Path::new(self.home.as_deref().unwrap_or("/")).join(".docker"),
         }
     }
 }
@@ -80,16 +91,21 @@ mod tests {
 
     #[test]
     fn certificates_are_in_the_folder_of_dockers_tools() {
-        let set = |name: &str| matches!(name, "HOME" | "DOCKER_CERT_PATH").then(|| format!("/{name}").into());
+        let set = |name: &str| {
+            let known = ["HOME", "DOCKER_CONFIG", "DOCKER_CERT_PATH"];
+            known.contains(&name).then(|| format!("/{name}").into())
+        };
         let environment = Environment::read(set).unwrap();
         assert_eq!(environment.certificates(), Path::new("/DOCKER_CERT_PATH"));
         let environment = Environment { cert_path: None, ..environment };
+        assert_eq!(environment.certificates(), Path::new("/DOCKER_CONFIG"));
+        let environment = Environment { config: None, ..environment };
         assert_eq!(environment.certificates(), Path::new("/HOME/.docker"));
     }
 
     #[test]
     fn a_variable_that_is_not_text_is_refused_by_name() {
-        let error = Environment::read(|_| Some(OsString::from_vec(vec![0xff]))).unwrap_err();
+        let error = Environment::read(|_| Some(OsString::from_vec(vec![0xff]))).map(drop).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Configuration);
         assert!(error.to_string().starts_with("DOCKER_HOST is not valid UTF-8"), "{error}");
     }

@@ -1,6 +1,11 @@
-//! Where an engine is and how to reach it: endpoints, Docker's environment variables, TLS.
+//! Where an engine is and how to reach it: endpoints, Docker's environment variables and contexts, TLS.
 
+pub(crate) mod context;
 pub(crate) mod endpoint;
 pub(crate) mod environment;
 #[cfg_attr(not(feature = "tls"), path = "tls_absent.rs")]
 pub(crate) mod tls;
+#[cfg(feature = "tls")]
+mod tls_error;
+#[cfg(feature = "tls")]
+mod unverified;

@@ -1,9 +1,10 @@
 //! TLS to an engine: the authorities to trust, and the client's own certificate.
 
+use std::error::Error;
 use std::fmt;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::net::TcpStream;
@@ -12,12 +13,34 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::sign::CertifiedKey;
+use tokio_rustls::rustls::sign::SingleCertAndKey;
+use tokio_rustls::rustls::{self, ClientConfig, InconsistentKeys, RootCertStore};
 use whalewatcher_core::{EngineError, ErrorKind, Printable};
 
-/// The authorities to trust, and the client's own certificate. The engine's certificate is always verified.
+use crate::config::context::Context;
+use crate::config::endpoint::Endpoint;
+use crate::config::tls_error::{self, VERSION_1, is_version_1};
+use crate::config::unverified::Unverified;
+
+/// The authorities to trust, and the client's own certificate. The engine's certificate is always verified, except in a
+/// [`Context`] that was made with `skip-tls-verify`.
 #[derive(Clone)]
-pub struct Tls(Arc<ClientConfig>);
+pub struct Tls {
+    config: Arc<ClientConfig>,
+    files: Arc<Files>,
+}
+
+/// Where certificates come from: for errors.
+#[derive(Debug, Default)]
+pub(crate) struct Files {
+    /// The authorities; `None` for those of the system.
+    pub(crate) ca: Option<PathBuf>,
+    /// The client's certificate, if it has one.
+    pub(crate) certificate: Option<PathBuf>,
+    /// Where one is expected.
+    pub(crate) folder: Option<PathBuf>,
+}
 
 impl Tls {
     /// Reads a folder as Docker's tools have it (`DOCKER_CERT_PATH`): `ca.pem` has the authorities to trust, by default those
@@ -27,34 +50,28 @@ impl Tls {
     ///
     /// [`ErrorKind::Configuration`] if a file cannot be read, its content does not match its name, or there is none.
     pub fn from_folder(folder: impl AsRef<Path>) -> Result<Self, EngineError> {
-        let folder = folder.as_ref();
-        let [ca, certificate, key] = ["ca.pem", "cert.pem", "key.pem"].map(|name| folder.join(name));
-        let (ca, certificate, key) = (read(&ca)?, read(&certificate)?, read(&key)?);
-        if ca.is_none() && certificate.is_none() && key.is_none() {
-            let why = "there is no ca.pem, cert.pem or key.pem";
-            return Err(wrong(folder, why));
-        }
-        let roots = match ca {
-            Some(pem) => {
-                let mut roots = RootCertStore::empty();
-                for certificate in certificates(&pem).map_err(|error| wrong(&folder.join("ca.pem"), error))? {
-                    roots.add(certificate).map_err(|error| wrong(&folder.join("ca.pem"), error))?;
-                }
-                roots
-            }
-            None => system_roots()?,
+        Self::in_folder(folder.as_ref(), true)
+    }
+
+    /// Reads files in PEM: `ca` has the authorities to trust, by default those of the system; `certificate` and `key` are the
+    /// client's, for an engine that requires them.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Configuration`] if a file cannot be read, its content is something else, or one of `certificate` and `key`
+    /// is missing.
+    pub fn from_files(
+        ca: Option<&Path>,
+        certificate: Option<&Path>,
+        key: Option<&Path>,
+    ) -> Result<Self, EngineError> {
+        let own = match (certificate, key) {
+            (None, None) => None,
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (Some(certificate), None) => return Err(wrong(certificate, "its key is missing")),
+            (None, Some(key)) => return Err(wrong(key, "the certificate of this key is missing")),
         };
-        match (certificate, key) {
-            (None, None) => Self::new(roots, None),
-            (Some(certificate), Some(key)) => {
-                let chain =
-                    certificates(&certificate).map_err(|error| wrong(&folder.join("cert.pem"), error))?;
-                let key = PrivateKeyDer::from_pem_slice(&key)
-                    .map_err(|error| wrong(&folder.join("key.pem"), error))?;
-                Self::new(roots, Some((chain, key)))
-            }
-            _ => Err(wrong(folder, "cert.pem and key.pem belong together, and one is missing")),
-        }
+        Self::read(Files { ca: ca.map(Path::to_owned), ..Files::default() }, own, true)
     }
 
     /// Trusts the authorities that the system trusts, without a client certificate.
@@ -63,59 +80,96 @@ impl Tls {
     ///
     /// [`ErrorKind::Configuration`] if the system has no certificates.
     pub fn from_system() -> Result<Self, EngineError> {
-        Self::new(system_roots()?, None)
+        Self::read(Files::default(), None, true)
     }
 
-    fn new(
-        roots: RootCertStore,
-        own: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
-    ) -> Result<Self, EngineError> {
+    /// Reads the certificates of a context; those of the system if it has none.
+    pub(crate) fn of_context(context: &Context) -> Result<Self, EngineError> {
+        let verifies = !context.skips_tls_verification();
+        match context.certificates() {
+            Some(folder) => Self::in_folder(folder, verifies),
+            None => Self::read(Files::default(), None, verifies),
+        }
+    }
+
+    fn in_folder(folder: &Path, verifies: bool) -> Result<Self, EngineError> {
+        let [ca, certificate, key] = ["ca.pem", "cert.pem", "key.pem"].map(|name| folder.join(name));
+        // One that is not readable exists.
+        let exists = |path: &Path| path.try_exists().unwrap_or(true);
+        let own = match (exists(&certificate), exists(&key)) {
+            (false, false) if !exists(&ca) => {
+                return Err(wrong(folder, "there is no ca.pem, cert.pem or key.pem"));
+            }
+            (false, false) => None,
+            (true, true) => Some((&*certificate, &*key)),
+            _ => return Err(wrong(folder, "cert.pem and key.pem belong together, and one is missing")),
+        };
+        let files = Files { ca: exists(&ca).then_some(ca), folder: Some(folder.into()), certificate: None };
+        Self::read(files, own, verifies)
+    }
+
+    fn read(mut files: Files, own: Option<(&Path, &Path)>, verifies: bool) -> Result<Self, EngineError> {
         // Named, because with several providers in a program there is no default one.
         let provider = Arc::new(ring::default_provider());
-        let unusable = |error| {
-            EngineError::new(ErrorKind::Configuration, format!("TLS cannot be used: {error}"))
-                .with_source(error)
-        };
-        let config = ClientConfig::builder_with_provider(provider)
+        let config = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
-            .map_err(unusable)?
-            .with_root_certificates(roots);
+            .map_err(|error| {
+                let message = format!("TLS cannot be used: {error}");
+                EngineError::new(ErrorKind::Configuration, message).with_source(error)
+            })?;
+        let config = if verifies {
+            config.with_root_certificates(files.ca.as_deref().map_or_else(system_roots, roots)?)
+        } else {
+            config.dangerous().with_custom_certificate_verifier(Arc::new(Unverified::new(provider.clone())))
+        };
         let config = match own {
-            Some((chain, key)) => config.with_client_auth_cert(chain, key).map_err(unusable)?,
+            Some((certificate, key)) => {
+                let own = Arc::new(SingleCertAndKey::from(own_certificate(certificate, key, &provider)?));
+                files.certificate = Some(certificate.into());
+                config.with_client_cert_resolver(own)
+            }
             None => config.with_no_client_auth(),
         };
-        Ok(Self(Arc::new(config)))
+        Ok(Self { config: Arc::new(config), files: Arc::new(files) })
     }
 
     /// Starts TLS on a connection to `host`.
     pub(crate) async fn secure(&self, stream: TcpStream, host: &str) -> io::Result<TlsStream<TcpStream>> {
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-        TlsConnector::from(self.0.clone()).connect(name, stream).await
+        TlsConnector::from(self.config.clone()).connect(name, stream).await
+    }
+
+    /// Describes an error that TLS caused, and what to do about it; `None` for any other.
+    pub(crate) fn explain(&self, endpoint: &Endpoint, error: &(dyn Error + 'static)) -> Option<EngineError> {
+        tls_error::explain(&self.files, endpoint, error)
     }
 }
 
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Tls").finish_non_exhaustive()
+        f.debug_struct("Tls").field("files", &self.files).finish_non_exhaustive()
     }
 }
 
-/// Reads a file, if it exists.
-fn read(path: &Path) -> Result<Option<Vec<u8>>, EngineError> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+fn read(path: &Path) -> Result<Vec<u8>, EngineError> {
+    fs::read(path).map_err(|error| wrong(path, error))
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, EngineError> {
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(path)?).collect();
+    match certificates {
+        Ok(certificates) if certificates.is_empty() => Err(wrong(path, "it contains no certificate")),
+        Ok(certificates) => Ok(certificates),
         Err(error) => Err(wrong(path, error)),
     }
 }
 
-fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    match certificates {
-        Ok(certificates) if certificates.is_empty() => Err("it contains no certificate".into()),
-        Ok(certificates) => Ok(certificates),
-        Err(error) => Err(error.to_string()),
+fn roots(path: &Path) -> Result<RootCertStore, EngineError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        roots.add(certificate).map_err(|error| wrong(path, error))?;
     }
+    Ok(roots)
 }
 
 fn system_roots() -> Result<RootCertStore, EngineError> {
@@ -130,6 +184,26 @@ fn system_roots() -> Result<RootCertStore, EngineError> {
     Ok(roots)
 }
 
+/// Reads the client's certificate with its key.
+fn own_certificate(
+    certificate: &Path,
+    key: &Path,
+    provider: &rustls::crypto::CryptoProvider,
+) -> Result<CertifiedKey, EngineError> {
+    let chain = certificates(certificate)?;
+    // The reason is left out, because it may quote the file.
+    let secret = PrivateKeyDer::from_pem_slice(&read(key)?)
+        .map_err(|_| wrong(key, "it contains no private key, or one that is encrypted"))?;
+    CertifiedKey::from_der(chain, secret, provider).map_err(|error| match error {
+        rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+            wrong(key, format!("it is not the key of {}", Printable(&certificate.to_string_lossy())))
+        }
+        rustls::Error::InvalidCertificate(why) if is_version_1(&why) => wrong(certificate, VERSION_1),
+        rustls::Error::InvalidCertificate(why) => wrong(certificate, why),
+        error => wrong(key, error),
+    })
+}
+
 fn wrong(path: &Path, why: impl fmt::Display) -> EngineError {
     let message = format!("{} cannot be used for TLS: {why}", Printable(&path.to_string_lossy()));
     EngineError::new(ErrorKind::Configuration, message)
@@ -138,6 +212,9 @@ fn wrong(path: &Path, why: impl fmt::Display) -> EngineError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const VERSION_1_CERTIFICATE: &str = include_str!("../../tests/tls/version-1.pem");
+    const VERSION_1_KEY: &str = include_str!("../../tests/tls/version-1.key");
 
     fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
@@ -151,13 +228,22 @@ mod tests {
     fn unusable_files_are_reported_by_name() {
         let own = rcgen::generate_simple_self_signed(["whale".to_owned()]).unwrap();
         let (certificate, key) = (own.cert.pem(), own.signing_key.serialize_pem());
+        let other_key = rcgen::KeyPair::generate().unwrap().serialize_pem();
         for (files, reason) in [
             (&[][..], "there is no ca.pem"),
             (&[("ca.pem", "")][..], "ca.pem cannot be used for TLS: it contains no certificate"),
             (&[("ca.pem", &certificate), ("cert.pem", &certificate)], "belong together"),
             (
                 &[("ca.pem", &certificate), ("cert.pem", &certificate), ("key.pem", "?")],
-                "key.pem cannot be used",
+                "key.pem cannot be used for TLS: it contains no private key, or one that is encrypted",
+            ),
+            (
+                &[("ca.pem", &certificate), ("cert.pem", &certificate), ("key.pem", &other_key)],
+                "key.pem cannot be used for TLS: it is not the key of /",
+            ),
+            (
+                &[("cert.pem", VERSION_1_CERTIFICATE), ("key.pem", VERSION_1_KEY)],
+                "cert.pem cannot be used for TLS: it is of X.509 version 1",
             ),
         ] {
             let error = Tls::from_folder(folder(files).path()).unwrap_err();
@@ -167,5 +253,25 @@ mod tests {
         let good = [("ca.pem", certificate.as_str()), ("cert.pem", &certificate), ("key.pem", &key)];
         assert!(Tls::from_folder(folder(&good).path()).is_ok());
         assert!(Tls::from_folder(folder(&good[..1]).path()).is_ok());
+    }
+
+    #[test]
+    fn named_files_have_to_exist_and_a_certificate_needs_its_key() {
+        let own = rcgen::generate_simple_self_signed(["whale".to_owned()]).unwrap();
+        let files = [("c", &*own.cert.pem()), ("k", &*own.signing_key.serialize_pem())];
+        let folder = folder(&files);
+        let [certificate, key, missing] = ["c", "k", "missing"].map(|name| folder.path().join(name));
+        let (certificate, key) = (Some(&*certificate), Some(&*key));
+        assert!(Tls::from_files(certificate, certificate, key).is_ok());
+        for (ca, certificate, key, reason) in [
+            (Some(&*missing), None, None, "missing cannot be used for TLS: No such file"),
+            (key, None, None, "k cannot be used for TLS: it contains no certificate"),
+            (certificate, certificate, None, "c cannot be used for TLS: its key is missing"),
+            (certificate, None, key, "k cannot be used for TLS: the certificate of this key is missing"),
+        ] {
+            let error = Tls::from_files(ca, certificate, key).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Configuration);
+            assert!(error.to_string().contains(reason), "{error}");
+        }
     }
 }

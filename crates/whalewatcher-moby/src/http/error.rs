@@ -8,14 +8,15 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use hyper_util::client::legacy;
-use whalewatcher_adapter::{Chain, Excerpt};
+use whalewatcher_adapter::{Chain, Excerpt, find_cause};
 use whalewatcher_core::{EngineError, ErrorKind, Printable};
 
 use crate::config::endpoint::{Address, Endpoint};
+use crate::config::tls::Tls;
 
 /// The error for a connection that could not be made.
 pub(crate) fn of_connecting(endpoint: &Endpoint, error: io::Error) -> EngineError {
-    use io::ErrorKind::{ConnectionRefused, InvalidData, NotADirectory, NotFound, PermissionDenied};
+    use io::ErrorKind::{ConnectionRefused, NotADirectory, NotFound, PermissionDenied};
     let unix = match endpoint.address() {
         Address::Unix(path) => Some(path),
         Address::Tcp { .. } => None,
@@ -37,13 +38,6 @@ pub(crate) fn of_connecting(endpoint: &Endpoint, error: io::Error) -> EngineErro
         (PermissionDenied, Some(path)) => {
             let access = fs::metadata(path).ok().map(|file| Access::of(&file));
             (ErrorKind::PermissionDenied, no_permission(endpoint, access))
-        }
-        // rustls reports a certificate that is not trusted, and a peer without TLS, like this.
-        (InvalidData, None) => {
-            let why = error.to_string();
-            let message =
-                format!("cannot agree on TLS with {endpoint}: {}: check the certificates", Excerpt(&why));
-            (ErrorKind::NotThisEngine, message)
         }
         _ => {
             (ErrorKind::Unreachable, format!("cannot connect to {endpoint}: {}", Excerpt(&error.to_string())))
@@ -109,21 +103,29 @@ fn no_permission(endpoint: &Endpoint, access: Option<Access>) -> String {
 }
 
 /// The error for a request without an answer.
-pub(crate) fn of_request(endpoint: &Endpoint, error: legacy::Error) -> EngineError {
-    let cause = error.source();
-    if let Some(known) = cause.and_then(<dyn Error>::downcast_ref::<EngineError>) {
+pub(crate) fn of_request(endpoint: &Endpoint, tls: Option<&Tls>, error: legacy::Error) -> EngineError {
+    if let Some(known) = find_cause::<EngineError>(&error) {
         return EngineError::new(known.kind(), known.to_string()).with_source(error);
+    }
+    // An engine refuses a client's certificate after the client has begun to use the connection.
+    if let Some(error) = tls.and_then(|tls| tls.explain(endpoint, &error)) {
+        return error;
     }
     let is_no_http = |cause: &(dyn Error + 'static)| {
         cause.downcast_ref::<hyper::Error>().is_some_and(|error| error.is_parse() || is_unsolicited(error))
     };
     if causes(&error).any(is_no_http) {
-        let message = format!("what answers at {endpoint} does not speak HTTP: {}", Chain(&error));
+        let advice = if endpoint.is_plain_tcp() { EXPECTS_TLS } else { "" };
+        let message = format!("what answers at {endpoint} does not speak HTTP: {}{advice}", Chain(&error));
         return EngineError::new(ErrorKind::NotThisEngine, message).with_source(error);
     }
     let message = format!("lost the connection to {endpoint}: {}", Chain(&error));
     EngineError::new(ErrorKind::Disconnected, message).with_source(error)
 }
+
+/// What to do about an engine that expects TLS.
+pub(crate) const EXPECTS_TLS: &str =
+    ": if it expects TLS, use https://, or set certificates (DOCKER_CERT_PATH)";
 
 /// Whether the peer sent data before any request, as mail servers and databases do. hyper has no predicate for that: it is an
 /// error without a cause that is no other kind.

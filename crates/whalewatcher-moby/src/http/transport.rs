@@ -14,7 +14,7 @@ use http_body_util::Empty;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper_util::client::legacy::connect::{Connected, Connection};
-use hyper_util::client::legacy::{Builder, Client};
+use hyper_util::client::legacy::{self, Builder, Client};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -64,7 +64,7 @@ impl Transport {
             EngineError::new(ErrorKind::Malformed, format!("no request can be made for {}", Excerpt(path)))
                 .with_source(error)
         })?;
-        self.client.request(request).await.map_err(|error| error::of_request(&self.connector.endpoint, error))
+        self.client.request(request).await.map_err(|error| self.connector.request_error(error))
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
@@ -135,6 +135,11 @@ impl Connector {
         Uri::builder().scheme("http").authority(self.endpoint.authority()).path_and_query(path).build()
     }
 
+    /// Describes why a request has no answer.
+    pub(crate) fn request_error(&self, error: legacy::Error) -> EngineError {
+        error::of_request(&self.endpoint, self.tls.as_ref(), error)
+    }
+
     async fn connect(self) -> io::Result<Stream> {
         match self.endpoint.address() {
             Address::Unix(path) => {
@@ -149,10 +154,13 @@ impl Connector {
             Address::Tcp { host, port, .. } => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await?;
                 stream.set_nodelay(true)?;
-                match &self.tls {
-                    Some(tls) => Ok(Stream(Box::pin(tls.secure(stream, host).await?))),
-                    None => Ok(Stream(Box::pin(stream))),
-                }
+                let Some(tls) = &self.tls else { return Ok(Stream(Box::pin(stream))) };
+                let secured = tls.secure(stream, host).await;
+                let explained = |error| match tls.explain(&self.endpoint, &error) {
+                    Some(error) => io::Error::other(error),
+                    None => error,
+                };
+                Ok(Stream(Box::pin(secured.map_err(explained)?)))
             }
         }
     }

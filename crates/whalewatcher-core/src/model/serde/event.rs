@@ -7,7 +7,8 @@ use serde::ser::{Serialize, Serializer};
 
 use super::Time;
 use crate::model::{
-    Container, EngineError, EngineIdentity, ErrorKind, Event, EventKind, Health, Image, Labels, Network, Port,
+    Container, EngineError, EngineIdentity, EngineKey, ErrorKind, Event, EventKind, Health, Image, Labels,
+    Network, Port,
 };
 
 /// The fields of an event. Which of them there are depends on its kind.
@@ -24,6 +25,8 @@ struct Fields<C, K, E> {
     #[serde(skip_serializing_if = "Option::is_none")]
     was: Option<Was>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<From>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     containers: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unresolved: Option<usize>,
@@ -31,6 +34,15 @@ struct Fields<C, K, E> {
     missed: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+}
+
+/// The engine that showed a container before, and the container's ID there.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct From {
+    #[serde(rename = "type")]
+    engine_type: String,
+    api: String,
+    container: String,
 }
 
 /// The former values of the fields of a container that changed; of a field that there was not, `null`.
@@ -120,6 +132,7 @@ impl Serialize for Event {
             container: self.container().map(|container| &**container),
             exit_code: None,
             was: None,
+            from: None,
             containers: None,
             unresolved: None,
             missed: None,
@@ -133,7 +146,19 @@ impl Serialize for Event {
             }
             EventKind::Lagged { missed } => fields.missed = Some(*missed),
             EventKind::Disconnected { error } => fields.error = Some(error.to_string()),
-            EventKind::Started(_) | EventKind::Paused(_) | EventKind::Unpaused(_) => {}
+            EventKind::Moved { container, was, from } => {
+                fields.was = Some(Was::between(was, container));
+                fields.from = Some(From {
+                    engine_type: from.engine_type().to_owned(),
+                    api: from.endpoint().to_owned(),
+                    container: was.id().as_str().to_owned(),
+                });
+            }
+            EventKind::Started(_)
+            | EventKind::Paused(_)
+            | EventKind::Unpaused(_)
+            | EventKind::Joined
+            | EventKind::Left => {}
         }
         fields.serialize(serializer)
     }
@@ -163,6 +188,14 @@ impl<'de> Deserialize<'de> for Event {
             "disconnected" => {
                 let message = fields.error.ok_or_else(|| missing("error"))?;
                 EventKind::Disconnected { error: Arc::new(EngineError::new(ErrorKind::Failed, message)) }
+            }
+            "joined" => EventKind::Joined,
+            "left" => EventKind::Left,
+            "moved" => {
+                let (container, from) = (container?, fields.from.ok_or_else(|| missing("from"))?);
+                let was = fields.was.unwrap_or_default().before(&container).with_id(from.container);
+                let from = EngineKey::new(from.engine_type, from.api);
+                EventKind::Moved { container, was: Arc::new(was), from }
             }
             other => return Err(D::Error::custom(format_args!("unknown kind of event '{other}'"))),
         };
@@ -291,7 +324,14 @@ mod tests {
             EventKind::Exited { container: container.clone(), code: Some(-1) },
             EventKind::Paused(container.clone()),
             EventKind::Unpaused(container.clone()),
-            EventKind::Updated { container, was },
+            EventKind::Updated { container: container.clone(), was: was.clone() },
+            EventKind::Joined,
+            EventKind::Left,
+            EventKind::Moved {
+                was: Arc::new(Container::clone(&was).with_id("moby/c0ffee")),
+                container,
+                from: EngineKey::new("containerd.io", "unix:///run/a"),
+            },
             EventKind::Synced { containers: 2, unresolved: 1 },
             EventKind::Lagged { missed: 3 },
             EventKind::Disconnected { error: Arc::new(EngineError::new(ErrorKind::Failed, "gone")) },

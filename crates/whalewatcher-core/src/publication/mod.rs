@@ -1,6 +1,6 @@
 //! The publication of snapshots and events by one writer, which never waits for readers or subscribers.
 //!
-//! The writer publishes batches of numbered events, and the portfolio after each batch. Readers load the newest snapshot from an
+//! The writer publishes batches of numbered events, and the state after each batch: the portfolio of an engine, or that of a fleet. Readers load the newest snapshot from an
 //! atomic pointer. Subscribers share a log of the batches that at least one of them has not received. The log contains no
 //! snapshots: a subscriber takes all batches that it has not received at once, together with the snapshot that they lead to.
 //!
@@ -9,32 +9,45 @@
 //! number of containers, not by the number of events.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::mem::take;
+use std::mem::{replace, take};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use arc_swap::ArcSwap;
 
-use super::status_follower::Lagged;
-use crate::model::{EngineIdentity, Event};
-use crate::portfolio::Portfolio;
+mod lagged;
+mod reader;
+
+pub(crate) use lagged::Lagged;
+pub(crate) use reader::Reader;
+
+/// A state, with events that lead from one to the next.
+pub(crate) trait Published: Default {
+    /// What subscribers receive.
+    type Event: Clone;
+
+    /// Returns how many containers are alive.
+    fn total(&self) -> usize;
+
+    /// Returns the events that a lagging subscriber receives in place of those that it missed.
+    fn catch_up(before: &Snapshot<Self>, after: &Snapshot<Self>) -> Vec<Self::Event>;
+}
 
 /// The state after all events up to a number.
 #[derive(Default)]
-pub(crate) struct Snapshot {
+pub(crate) struct Snapshot<S> {
     /// The number of the newest event in it.
     pub(crate) upto: u64,
-    pub(crate) portfolio: Portfolio,
-    /// The engine of the newest event.
-    pub(crate) engine: Option<Arc<EngineIdentity>>,
-    /// The newest event about the watch, with its number: a difference of portfolios does not contain it.
-    pub(crate) about_watch: Option<(u64, Event)>,
+    pub(crate) state: S,
 }
 
+/// Events that were published at once.
+type Batch<S> = Arc<[<S as Published>::Event]>;
+
 /// Connects one writer with any number of readers and subscribers.
-pub(crate) struct Publication {
-    newest: ArcSwap<Snapshot>,
-    log: Mutex<Log>,
+pub(crate) struct Publication<S: Published> {
+    newest: ArcSwap<Snapshot<S>>,
+    log: Mutex<Log<S>>,
     /// The least number of events that a subscriber may lag behind.
     queue: usize,
     /// How many times a subscriber lagged.
@@ -42,14 +55,13 @@ pub(crate) struct Publication {
 }
 
 /// The state that subscribers share.
-#[derive(Default)]
-struct Log {
+struct Log<S: Published> {
     /// The snapshot that subscribers may receive.
-    visible: Arc<Snapshot>,
+    visible: Arc<Snapshot<S>>,
     /// The snapshot and events that readers may see, but subscribers not yet.
-    staged: Option<(Arc<Snapshot>, Arc<[Event]>)>,
+    staged: Option<(Arc<Snapshot<S>>, Batch<S>)>,
     /// The batches that some subscriber has not received, oldest first; each with the number of its newest event.
-    batches: VecDeque<(u64, Arc<[Event]>)>,
+    batches: VecDeque<(u64, Batch<S>)>,
     /// The number of events in these.
     held: usize,
     /// How many subscribers have received the events up to a number, without those that lag.
@@ -58,21 +70,30 @@ struct Log {
     waiting: BTreeMap<u64, Waker>,
     subscribers: u64,
     ended: bool,
-    spent: Spent,
+    spent: Spent<S>,
 }
 
 /// Values to drop after the lock is released, because that may run code of the application.
-type Spent = (Vec<Arc<[Event]>>, Option<Arc<Snapshot>>, Option<Waker>);
+struct Spent<S: Published>(Vec<Batch<S>>, Option<Arc<Snapshot<S>>>, Option<Waker>);
+
+impl<S: Published> Default for Spent<S> {
+    fn default() -> Self {
+        Self(Vec::new(), None, None)
+    }
+}
 
 /// The subscribers to wake, and what to drop: both run code of the application, so the caller holds no lock then.
 #[must_use]
-#[derive(Default)]
-pub(crate) struct Wakers {
+pub(crate) struct Wakers<S: Published> {
     waiting: BTreeMap<u64, Waker>,
-    spent: [Spent; 2],
+    spent: [Spent<S>; 2],
 }
 
-impl Wakers {
+impl<S: Published> Wakers<S> {
+    pub(crate) fn none() -> Self {
+        Self { waiting: BTreeMap::new(), spent: Default::default() }
+    }
+
     pub(crate) fn wake(self) {
         drop(self.spent);
         self.waiting.into_values().for_each(Waker::wake);
@@ -80,20 +101,21 @@ impl Wakers {
 }
 
 /// The events that a subscriber has not received.
-pub(crate) struct Unread {
-    /// The events; `None` if the subscriber lags.
-    pub(crate) batches: Option<Vec<Arc<[Event]>>>,
+pub(crate) struct Unread<S: Published> {
+    /// The events; `None` if the subscriber lags. None at all if the snapshot was only replaced by an equal one.
+    pub(crate) batches: Option<Vec<Batch<S>>>,
     /// The snapshot that they lead to.
-    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) snapshot: Arc<Snapshot<S>>,
 }
 
-impl Publication {
-    /// Creates a publication with an empty portfolio. Subscribers may lag behind by `queue` events, or by as many as
-    /// containers are alive.
+impl<S: Published> Publication<S> {
+    /// Creates a publication of the empty state. Subscribers may lag behind by `queue` events, or by as many as containers are
+    /// alive.
     pub(crate) fn new(queue: usize) -> Self {
+        let first = Arc::<Snapshot<S>>::default();
         Self {
-            newest: ArcSwap::default(),
-            log: Mutex::default(),
+            newest: ArcSwap::new(first.clone()),
+            log: Mutex::new(Log::new(first)),
             queue: queue.max(1),
             lagged: Lagged::default(),
         }
@@ -104,35 +126,21 @@ impl Publication {
         self.lagged.clone()
     }
 
-    /// Returns the newest portfolio, without waiting.
-    pub(crate) fn portfolio(&self) -> Portfolio {
-        self.newest.load().portfolio.clone()
+    /// Returns what `read` returns for the newest state, without waiting.
+    pub(crate) fn newest<T>(&self, read: impl FnOnce(&S) -> T) -> T {
+        read(&self.newest.load().state)
     }
 
-    /// Publishes events and the portfolio after them: first readers see the snapshot, then `in_between` runs, then
-    /// subscribers receive the events. Does nothing after the end, so that the snapshot matches the events. Must not be
-    /// called concurrently.
-    pub(crate) fn publish(&self, after: &Portfolio, events: Vec<Event>, in_between: impl FnOnce()) {
-        self.publish_without_waking(after, events, in_between).wake();
-    }
-
-    /// Does the same, but leaves it to the caller to wake the subscribers.
-    pub(crate) fn publish_without_waking(
+    /// Publishes events and the state after them, which `after` returns for the snapshot before them: first readers see the state, then
+    /// `in_between` runs, then subscribers receive the events. Does nothing after the end, so that the snapshot matches the events.
+    /// Must not be called concurrently. The caller wakes the subscribers.
+    pub(crate) fn publish_events(
         &self,
-        after: &Portfolio,
-        events: Vec<Event>,
+        events: Vec<S::Event>,
+        after: impl FnOnce(&Snapshot<S>, &[S::Event]) -> S,
         in_between: impl FnOnce(),
-    ) -> Wakers {
-        if events.is_empty() {
-            if self.newest.load().portfolio.is_same(after) {
-                in_between();
-                return Wakers::default();
-            }
-            let (waiting, spent) = self.change(|log| self.repack(log, after));
-            in_between();
-            return Wakers { waiting, spent: [spent, Spent::default()] };
-        }
-        let (is_staged, spent) = self.change(|log| self.stage(log, after, events));
+    ) -> Wakers<S> {
+        let (is_staged, spent) = self.change(|log| self.stage(log, events, after));
         if !is_staged {
             return Wakers { waiting: BTreeMap::new(), spent: [spent, Spent::default()] };
         }
@@ -144,56 +152,54 @@ impl Publication {
         Wakers { waiting, spent: [spent, shown] }
     }
 
-    /// Publishes an equal portfolio with other rucksacks. Returns the wakers: of followers,
-    /// and of subscribers, which find nothing.
-    fn repack(&self, log: &mut Log, after: &Portfolio) -> BTreeMap<u64, Waker> {
-        log.show(self.queue);
-        if log.ended {
-            return BTreeMap::new();
-        }
-        let Snapshot { upto, engine, about_watch, .. } = &*log.visible;
-        let (engine, about_watch) = (engine.clone(), about_watch.clone());
-        let snapshot = Arc::new(Snapshot { upto: *upto, portfolio: after.clone(), engine, about_watch });
-        self.newest.store(snapshot.clone());
-        log.spent.1 = Some(std::mem::replace(&mut log.visible, snapshot));
-        take(&mut log.waiting)
+    /// Publishes an equal state with other rucksacks. Returns the wakers: of followers, and of subscribers, which find no event.
+    pub(crate) fn replace(&self, after: impl FnOnce(&S) -> S) -> Wakers<S> {
+        let (waiting, spent) = self.change(|log| {
+            log.show(self.queue);
+            if log.ended {
+                return BTreeMap::new();
+            }
+            let Snapshot { upto, state } = &*log.visible;
+            let snapshot = Arc::new(Snapshot { upto: *upto, state: after(state) });
+            self.newest.store(snapshot.clone());
+            log.spent.1 = Some(replace(&mut log.visible, snapshot));
+            take(&mut log.waiting)
+        });
+        Wakers { waiting, spent: [spent, Spent::default()] }
     }
 
     /// Stages a batch for readers; returns `false` after the end.
-    fn stage(&self, log: &mut Log, after: &Portfolio, events: Vec<Event>) -> bool {
+    fn stage(
+        &self,
+        log: &mut Log<S>,
+        events: Vec<S::Event>,
+        after: impl FnOnce(&Snapshot<S>, &[S::Event]) -> S,
+    ) -> bool {
         if log.ended {
             return false;
         }
         // Something is staged only if `in_between` panicked before.
         log.show(self.queue);
         let before = &log.visible;
-        let numbered = (before.upto + 1..).zip(&events);
-        let about_watch = numbered.filter(|(_, event)| event.container().is_none()).last();
-        let snapshot = Arc::new(Snapshot {
-            upto: before.upto + events.len() as u64,
-            portfolio: after.clone(),
-            engine: events.last().and_then(|event| event.engine.clone()),
-            about_watch: about_watch
-                .map(|(number, event)| (number, event.clone()))
-                .or_else(|| before.about_watch.clone()),
-        });
+        let snapshot =
+            Arc::new(Snapshot { upto: before.upto + events.len() as u64, state: after(before, &events) });
         self.newest.store(snapshot.clone());
         log.staged = Some((snapshot, events.into()));
         true
     }
 
-    /// Ends all subscriptions after the events that were published so far.
-    pub(crate) fn end(&self) {
+    /// Ends all subscriptions after the events that were published so far. The caller wakes the subscribers.
+    pub(crate) fn end(&self) -> Wakers<S> {
         let (waiting, spent) = self.change(|log| {
             log.show(self.queue);
             log.ended = true;
             take(&mut log.waiting)
         });
-        Wakers { waiting, spent: [spent, Spent::default()] }.wake();
+        Wakers { waiting, spent: [spent, Spent::default()] }
     }
 
     /// Adds a subscriber; returns its place, and the snapshot that all its events come after.
-    pub(crate) fn join(self: &Arc<Self>) -> (Place, Arc<Snapshot>) {
+    fn join(self: &Arc<Self>) -> (Place<S>, Arc<Snapshot<S>>) {
         let (subscriber, seen) = self.with(|log| {
             // Only the holder of the lock stores the newest.
             let seen = self.newest.load_full();
@@ -204,8 +210,8 @@ impl Publication {
         (Place { publication: self.clone(), subscriber, upto: seen.upto }, seen)
     }
 
-    /// Adds one that waits for portfolios and receives no events.
-    pub(crate) fn waiter(self: &Arc<Self>) -> Waiter {
+    /// Adds one that waits for states and receives no events.
+    pub(crate) fn waiter(self: &Arc<Self>) -> Waiter<S> {
         let number = self.with(|log| {
             log.subscribers += 1;
             log.subscribers
@@ -213,26 +219,40 @@ impl Publication {
         Waiter { publication: self.clone(), number }
     }
 
-    fn with<T>(&self, change: impl FnOnce(&mut Log) -> T) -> T {
+    fn with<T>(&self, change: impl FnOnce(&mut Log<S>) -> T) -> T {
         self.change(change).0
     }
 
     /// Changes the log. Dropping what is spent may run code of the application: the lock is released before.
-    fn change<T>(&self, change: impl FnOnce(&mut Log) -> T) -> (T, Spent) {
+    fn change<T>(&self, change: impl FnOnce(&mut Log<S>) -> T) -> (T, Spent<S>) {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         let result = change(&mut log);
         (result, take(&mut log.spent))
     }
 }
 
-impl Log {
+impl<S: Published> Log<S> {
+    fn new(first: Arc<Snapshot<S>>) -> Self {
+        Self {
+            visible: first,
+            staged: None,
+            batches: VecDeque::new(),
+            held: 0,
+            places: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            subscribers: 0,
+            ended: false,
+            spent: Spent::default(),
+        }
+    }
+
     /// Moves the staged batch to the log, for subscribers.
     fn show(&mut self, queue: usize) {
         let Some((snapshot, events)) = self.staged.take() else { return };
-        let room = queue.max(snapshot.portfolio.total()) + events.len();
+        let room = queue.max(snapshot.state.total()) + events.len();
         self.held += events.len();
         self.batches.push_back((snapshot.upto, events));
-        self.spent.1 = Some(std::mem::replace(&mut self.visible, snapshot));
+        self.spent.1 = Some(replace(&mut self.visible, snapshot));
         // The size of the newest batch makes no subscriber lag.
         while self.held > room {
             self.drop_oldest();
@@ -282,23 +302,22 @@ impl Log {
     }
 }
 
-/// One that waits for portfolios. It has no place in the log, so no events are kept for it.
-pub(crate) struct Waiter {
-    publication: Arc<Publication>,
+/// One that waits for states. It has no place in the log, so no events are kept for it.
+pub(crate) struct Waiter<S: Published> {
+    publication: Arc<Publication<S>>,
     number: u64,
 }
 
-impl Waiter {
-    /// Returns the newest portfolio once it fulfils a condition; `None` after the end if it does not.
-    pub(crate) fn poll_newest(
+impl<S: Published> Waiter<S> {
+    /// Returns what `read` returns for the newest state once that is something; `None` after the end if it is not.
+    pub(crate) fn poll_newest<T>(
         &mut self,
         context: &mut Context<'_>,
-        condition: impl Fn(&Portfolio) -> bool,
-    ) -> Poll<Option<Portfolio>> {
+        read: impl FnOnce(&S) -> Option<T>,
+    ) -> Poll<Option<T>> {
         self.publication.with(|log| {
-            let newest = &log.visible.portfolio;
-            if condition(newest) {
-                return Poll::Ready(Some(newest.clone()));
+            if let Some(newest) = read(&log.visible.state) {
+                return Poll::Ready(Some(newest));
             }
             if log.ended {
                 return Poll::Ready(None);
@@ -309,30 +328,38 @@ impl Waiter {
     }
 }
 
-impl Drop for Waiter {
+impl<S: Published> Drop for Waiter<S> {
     fn drop(&mut self) {
         self.publication.with(|log| log.spent.2 = log.waiting.remove(&self.number));
     }
 }
 
 /// A subscriber's place in the log.
-pub(crate) struct Place {
-    publication: Arc<Publication>,
+struct Place<S: Published> {
+    publication: Arc<Publication<S>>,
     subscriber: u64,
     /// The number of the newest event that it has received.
     upto: u64,
 }
 
-impl Place {
-    /// Takes all events that the subscriber has not received; `None` after the end.
-    pub(crate) fn poll_take(&mut self, context: &mut Context<'_>) -> Poll<Option<Unread>> {
+impl<S: Published> Place<S> {
+    /// Takes all events that the subscriber has not received, or the snapshot that replaced the one that it has seen; `None` after
+    /// the end. Without a context, it is not woken later.
+    fn poll_take(
+        &mut self,
+        seen: &Arc<Snapshot<S>>,
+        context: Option<&mut Context<'_>>,
+    ) -> Poll<Option<Unread<S>>> {
         let Self { publication, subscriber, upto } = self;
         let unread = publication.with(|log| {
-            if *upto >= log.visible.upto {
+            let is_replaced = *upto == log.visible.upto && !Arc::ptr_eq(seen, &log.visible);
+            if *upto >= log.visible.upto && !is_replaced {
                 if log.ended {
                     return Poll::Ready(None);
                 }
-                log.wait(*subscriber, context);
+                if let Some(context) = context {
+                    log.wait(*subscriber, context);
+                }
                 return Poll::Pending;
             }
             let batches = (*upto >= log.begin()).then(|| {
@@ -352,7 +379,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl<S: Published> Drop for Place<S> {
     fn drop(&mut self) {
         self.publication.with(|log| {
             log.spent.2 = log.waiting.remove(&self.subscriber);

@@ -1,0 +1,61 @@
+//! Contexts of Docker's tools, and certificates.
+
+use std::fs;
+use std::path::Path;
+
+use whalewatcher_testkit::docker::Server;
+
+use crate::program::{Ended, command};
+
+/// Adds a context to a folder of Docker's tools.
+fn add(folder: &Path, name: &str, endpoint: &str) {
+    let meta = folder.join("contexts/meta").join(name);
+    fs::create_dir_all(&meta).unwrap();
+    let text = format!(r#"{{"Name":"{name}","Endpoints":{{"docker":{{"Host":"{endpoint}"}}}}}}"#);
+    fs::write(meta.join("meta.json"), text).unwrap();
+}
+
+async fn ps(folder: &Path, arguments: &[&str]) -> Ended {
+    Ended::of(command(&["ps"]).args(arguments).env("DOCKER_CONFIG", folder)).await
+}
+
+#[tokio::test]
+async fn contexts_are_watched_beside_hosts_and_the_current_one_by_default() {
+    let [one, other, third] = [(); 3].map(|()| Server::builder().start().unwrap());
+    for (engine, name) in [(&one, "web"), (&other, "db"), (&third, "job")] {
+        engine.run(name).unwrap();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    add(folder.path(), "one", &one.endpoint());
+    add(folder.path(), "other", &other.endpoint());
+    fs::write(folder.path().join("config.json"), r#"{"currentContext":"other"}"#).unwrap();
+
+    let shown = async |arguments: &[&str]| {
+        let ended = ps(folder.path(), arguments).await;
+        assert_eq!((ended.code, &*ended.stderr), (Some(0), ""));
+        ["web", "db", "job"].map(|name| ended.stdout.contains(name))
+    };
+    assert_eq!(shown(&[]).await, [false, true, false]);
+    assert_eq!(shown(&["--context", "one"]).await, [true, false, false]);
+    assert_eq!(shown(&["--context", "one", "--context", "other"]).await, [true, true, false]);
+    assert_eq!(shown(&["--host", &third.endpoint(), "--context", "one"]).await, [true, false, true]);
+}
+
+#[tokio::test]
+async fn a_malformed_file_is_one_error_that_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("config.json"), "{").unwrap();
+    let ended = ps(folder.path(), &[]).await;
+    assert!(ended.error().contains("/config.json cannot be used: "), "{ended:?}");
+}
+
+#[tokio::test]
+async fn an_engine_without_tls_is_refused_if_tls_is_asked_for() {
+    let engine = Server::builder().tcp(true).start().unwrap();
+    let certificate = concat!(env!("CARGO_MANIFEST_DIR"), "/../whalewatcher-moby/tests/tls/version-1.pem");
+    let host = engine.tcp_endpoint().unwrap();
+    let ended = ps(Path::new("/no/such"), &["--host", &host, "--tls-ca", certificate]).await;
+    let error = ended.error();
+    assert!(error.contains(&format!("what answers at {host} does not speak TLS")), "{error}");
+    assert!(error.ends_with("--tlsverify"), "no advice follows about something else: {error}");
+}

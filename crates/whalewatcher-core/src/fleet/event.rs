@@ -1,0 +1,27 @@
+//! The events of a fleet.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::model::{EngineKey, Event};
+use crate::watch::Watcher;
+
+/// An event of a fleet: a change of a container, of the watch of a member, or of the membership itself.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct FleetEvent {
+    /// The revision of the fleet's portfolio after the event.
+    pub revision: u64,
+    /// Endpoint and type of the engine.
+    pub key: EngineKey,
+    /// The engine's watcher, also after it left the fleet.
+    pub watcher: Arc<dyn Watcher>,
+    /// What happened.
+    pub event: Event,
+}
+
+impl fmt::Display for FleetEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.key, self.event)
+    }
+}

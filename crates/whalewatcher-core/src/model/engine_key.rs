@@ -1,0 +1,68 @@
+//! What distinguishes the engines of a fleet.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::escape::Printable;
+
+/// Endpoint and type of an engine: what distinguishes the members of a [`Fleet`](crate::Fleet).
+///
+/// It is known before the first connection and never changes, also if another engine answers at the endpoint later, which
+/// [`EngineIdentity`](crate::EngineIdentity) reports. Both parts are needed, because one socket may serve several APIs: that of
+/// containerd serves its own and CRI. Clones share the texts. Keys are sorted by endpoint, then by type.
+///
+/// ```
+/// use whalewatcher_core::EngineKey;
+///
+/// let key = EngineKey::new("docker.com", "unix:///run/docker.sock");
+/// assert_eq!(key.to_string(), "docker.com at unix:///run/docker.sock");
+/// ```
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EngineKey {
+    endpoint: Arc<str>,
+    engine_type: Arc<str>,
+}
+
+impl EngineKey {
+    /// Creates the key of an engine of this type at this endpoint.
+    pub fn new(engine_type: impl Into<Arc<str>>, endpoint: impl Into<Arc<str>>) -> Self {
+        Self { endpoint: endpoint.into(), engine_type: engine_type.into() }
+    }
+
+    /// Returns the engine's type, such as `docker.com`.
+    #[must_use]
+    pub fn engine_type(&self) -> &str {
+        &self.engine_type
+    }
+
+    /// Returns the endpoint, such as `unix:///run/docker.sock`.
+    #[must_use]
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+}
+
+impl fmt::Debug for EngineKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EngineKey({self})")
+    }
+}
+
+impl fmt::Display for EngineKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", Printable(&self.engine_type), Printable(&self.endpoint))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_sorted_by_endpoint_and_displayed_on_one_line() {
+        let mut keys = [("b", "1"), ("a", "2"), ("a", "1")].map(|(kind, at)| EngineKey::new(kind, at));
+        keys.sort();
+        assert_eq!(keys.map(|key| key.to_string()), ["a at 1", "b at 1", "a at 2"]);
+        assert_eq!(format!("{:?}", EngineKey::new("a", "1\n")), r"EngineKey(a at 1\n)");
+    }
+}

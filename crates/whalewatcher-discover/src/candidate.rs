@@ -1,0 +1,82 @@
+//! Sockets at which an engine may answer.
+
+use std::sync::Arc;
+
+#[cfg(target_os = "linux")]
+use whalewatcher_host::process::Process;
+
+use crate::socket::{FileId, Place, Socket};
+
+/// A socket, or another endpoint, at which an engine may answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Candidate {
+    pub(crate) socket: Socket,
+    pub(crate) place: Place,
+    /// `None` if there is no socket at the endpoint, or if it is none.
+    pub(crate) file: Option<FileId>,
+    /// The detectors to ask first.
+    pub(crate) expected: Vec<usize>,
+    pub(crate) source: Source,
+    /// The first process that sees the same files as the engine, if not all do: the engine does not return after that one.
+    #[cfg(target_os = "linux")]
+    pub(crate) container: Option<Arc<Process>>,
+}
+
+/// Why a socket is a candidate, the reason whose name for it is preferred first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Source {
+    /// The user named it.
+    Named,
+    /// Sockets of engines usually are there.
+    Usual,
+    /// A process named like an engine listens there.
+    Process,
+}
+
+impl Candidate {
+    pub(crate) fn new(socket: Socket, place: Place, file: Option<FileId>, source: Source) -> Self {
+        Self {
+            socket,
+            place,
+            file,
+            source,
+            expected: Vec::new(),
+            #[cfg(target_os = "linux")]
+            container: None,
+        }
+    }
+
+    /// Returns whether both lead to the same socket, or to the same place for one.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.file.is_some() && self.file == other.file
+            || self.place == other.place
+            || self.socket.endpoint() == other.socket.endpoint()
+    }
+
+    /// Returns whether the engine certainly does not return.
+    pub(crate) fn is_over(&self) -> bool {
+        #[cfg(target_os = "linux")]
+        return self.container.as_ref().is_some_and(|container| container.origin().is_err());
+        #[cfg(not(target_os = "linux"))]
+        false
+    }
+}
+
+/// Returns the candidates, each socket once, by the preferred name; in the order of these.
+pub(crate) fn merged(mut all: Vec<Candidate>) -> Vec<Candidate> {
+    all.sort_by_key(|candidate| candidate.source);
+    let mut merged: Vec<Candidate> = Vec::new();
+    for candidate in all {
+        match merged.iter_mut().find(|known| known.is_same(&candidate)) {
+            Some(known) => {
+                for detector in candidate.expected {
+                    if !known.expected.contains(&detector) {
+                        known.expected.push(detector);
+                    }
+                }
+            }
+            None => merged.push(candidate),
+        }
+    }
+    merged
+}

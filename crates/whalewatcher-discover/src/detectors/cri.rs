@@ -1,0 +1,48 @@
+//! The runtimes of Kubernetes nodes, through CRI.
+
+use futures_core::future::BoxFuture;
+use whalewatcher_core::{EngineError, ErrorKind, Settings};
+use whalewatcher_cri::{Builder, Client};
+
+use super::builtin::{configurable, detect};
+use crate::detector::{Detected, Detector};
+use crate::socket::Socket;
+
+/// Detects the runtimes of Kubernetes nodes, through CRI.
+pub struct CriDetector {
+    configure: Box<dyn Fn(Builder) -> Builder + Send + Sync>,
+}
+
+configurable!(CriDetector, Builder);
+
+impl Detector for CriDetector {
+    fn processes(&self) -> &[&str] {
+        &["containerd", "crio"]
+    }
+
+    fn sockets(&self) -> &[&str] {
+        &[
+            "/run/containerd/containerd.sock",
+            "/run/crio/crio.sock",
+            "/run/k3s/containerd/containerd.sock", // k3s and RKE2
+            "/var/snap/microk8s/common/run/containerd.sock",
+            "/run/docker/containerd/containerd.sock", // started by dockerd
+        ]
+    }
+
+    fn detect<'a>(
+        &'a self,
+        socket: &'a Socket,
+        settings: &'a Settings,
+    ) -> BoxFuture<'a, Result<Detected, EngineError>> {
+        Box::pin(async move {
+            let Some(path) = socket.path() else {
+                return Err(EngineError::new(ErrorKind::NotThisEngine, "no unix socket"));
+            };
+            let builder = (self.configure)(Client::builder()).endpoint(socket.endpoint()).socket(path);
+            let kept = socket.clone();
+            let builder = builder.before_attempt(move || std::future::ready(kept.check()));
+            detect(builder.build()?, settings).await
+        })
+    }
+}

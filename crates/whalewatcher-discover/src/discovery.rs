@@ -1,0 +1,143 @@
+//! Keeps a fleet's members equal to the engines that are there.
+
+use std::collections::BTreeSet;
+use std::future::pending;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
+use whalewatcher_core::{EngineKey, Fleet};
+
+use crate::driver::Driver;
+use crate::finding::Finding;
+use crate::options::Options;
+
+/// Finds engines and adds them to a fleet, until it is closed or dropped; returned by [`discover`].
+#[derive(Debug)]
+pub struct Discovery {
+    state: watch::Receiver<State>,
+    members: Arc<Members>,
+    _task: AbortOnDropHandle<()>,
+}
+
+/// What a discovery has found so far.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct State {
+    /// Everything that was seen first has been probed.
+    pub(crate) is_settled: bool,
+    pub(crate) findings: Arc<[Finding]>,
+}
+
+/// Finds the engines of this host and adds them to the fleet, as long as the result is not dropped. Must be called within a tokio
+/// runtime.
+///
+/// A new engine joins, whatever is probed or named meanwhile, as soon as it answers. One that is away for longer than
+/// [`Options::with_grace`] leaves, with exits for its containers.
+///
+/// # Panics
+///
+/// Outside of a tokio runtime.
+#[must_use = "dropping it removes the engines from the fleet"]
+pub fn discover(fleet: &Arc<Fleet>, options: Options) -> Discovery {
+    let (sender, state) = watch::channel(State::default());
+    let members = Arc::new(Members { fleet: Arc::downgrade(fleet), keys: Mutex::new(Some(BTreeSet::new())) });
+    let driver = Driver::new(options, members.clone(), sender);
+    Discovery { state, members, _task: AbortOnDropHandle::new(tokio::spawn(driver.run())) }
+}
+
+impl Discovery {
+    /// Waits until everything that could be seen first has been probed. That takes as long as the slowest answer, five seconds at
+    /// most for each kind of engine. What is there by then is a member of the fleet, but not ready yet.
+    pub async fn settled(&self) {
+        if self.state.clone().wait_for(|state| state.is_settled).await.is_err() {
+            // Its runtime is being shut down.
+            pending::<()>().await;
+        }
+    }
+
+    /// Returns what has been seen and is not watched, with the reasons.
+    #[must_use]
+    pub fn findings(&self) -> Arc<[Finding]> {
+        self.state.borrow().findings.clone()
+    }
+
+    /// Returns a follower of the findings, which waits for changes.
+    #[must_use]
+    pub fn follow_findings(&self) -> FindingsFollower {
+        let mut state = self.state.clone();
+        state.mark_changed();
+        FindingsFollower { state, last: None }
+    }
+}
+
+impl Drop for Discovery {
+    fn drop(&mut self) {
+        self.members.close();
+    }
+}
+
+/// Waits for changes of the findings; returned by [`Discovery::follow_findings`].
+#[derive(Debug)]
+pub struct FindingsFollower {
+    state: watch::Receiver<State>,
+    last: Option<Arc<[Finding]>>,
+}
+
+impl FindingsFollower {
+    /// Returns the findings, the first time at once and then when they have changed; `None` after the discovery was dropped.
+    pub async fn changed(&mut self) -> Option<Arc<[Finding]>> {
+        loop {
+            self.state.changed().await.ok()?;
+            let findings = self.state.borrow_and_update().findings.clone();
+            if self.last.as_ref() != Some(&findings) {
+                self.last = Some(findings.clone());
+                return Some(findings);
+            }
+        }
+    }
+}
+
+/// The members that a discovery has added, which it removes when it ends.
+#[derive(Debug)]
+pub(crate) struct Members {
+    /// Not kept alive by the discovery.
+    fleet: Weak<Fleet>,
+    /// `None` once closed.
+    keys: Mutex<Option<BTreeSet<EngineKey>>>,
+}
+
+impl Members {
+    /// Adds a watcher, unless the fleet watches that engine already.
+    pub(crate) fn add(&self, watcher: Arc<dyn whalewatcher_core::Watcher>) {
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Some(fleet), Some(keys)) = (self.fleet.upgrade(), keys.as_mut())
+            && let Ok(added) = fleet.add(watcher)
+        {
+            keys.insert(added.key());
+        }
+    }
+
+    /// Removes a watcher that this discovery has added.
+    pub(crate) fn remove(&self, key: &EngineKey) {
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Some(fleet), Some(keys)) = (self.fleet.upgrade(), keys.as_mut())
+            && keys.remove(key)
+        {
+            fleet.remove(key);
+        }
+    }
+
+    /// Returns the fleet; `None` once it or the discovery has been dropped.
+    pub(crate) fn fleet(&self) -> Option<Arc<Fleet>> {
+        self.fleet.upgrade()
+    }
+
+    fn close(&self) {
+        let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let (Some(fleet), Some(keys)) = (self.fleet.upgrade(), keys) {
+            for key in keys {
+                fleet.remove(&key);
+            }
+        }
+    }
+}

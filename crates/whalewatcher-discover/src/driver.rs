@@ -1,0 +1,205 @@
+//! Drives a discovery: looks, probes, and applies what the table decides. One future; only what may block has threads of its own.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{Instant, sleep_until};
+use whalewatcher_core::{EngineError, EngineKey, ErrorKind, Phase};
+
+use crate::detector::Detected;
+use crate::discovery::{Members, State};
+use crate::finding::Finding;
+use crate::folders::WatchedFolders;
+use crate::look::{Looked, Looker};
+use crate::lookups::Lookups;
+use crate::options::Options;
+use crate::probe::probe;
+use crate::table::{EntryId, Health, Table};
+
+/// The shortest time between two looks, however often sockets appear.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The same after a lookup: others end soon.
+const SHORT_PAUSE: Duration = Duration::from_millis(5);
+
+/// The most probes at once.
+const MAX_PROBES: usize = 16;
+
+type Probed = (EntryId, Vec<(usize, Result<Detected, EngineError>)>);
+
+pub(crate) struct Driver {
+    options: Options,
+    members: Arc<Members>,
+    state: watch::Sender<State>,
+    table: Table,
+    /// `None` while a look runs.
+    looker: Option<Looker>,
+    probes: FuturesUnordered<BoxFuture<'static, Probed>>,
+    /// Whether the first look, with all lookups, is over.
+    has_looked: bool,
+    findings: Vec<(Option<u32>, Finding)>,
+    lookups: Lookups,
+}
+
+impl Driver {
+    pub(crate) fn new(options: Options, members: Arc<Members>, state: watch::Sender<State>) -> Self {
+        Self {
+            table: Table::new(options.grace),
+            looker: Some(Looker::new(&options)),
+            options,
+            members,
+            state,
+            probes: FuturesUnordered::new(),
+            has_looked: false,
+            findings: Vec::new(),
+            lookups: Lookups::default(),
+        }
+    }
+
+    pub(crate) async fn run(mut self) {
+        let mut looking: Option<JoinHandle<(Looker, Looked)>> = None;
+        let mut due = Instant::now();
+        let mut folders = WatchedFolders::default();
+        loop {
+            if let Some(mut looker) = self.looker.take_if(|_| due <= Instant::now()) {
+                // Before the look, so that no socket goes unnoticed in between.
+                folders.update(&self.options);
+                self.lookups.hand_over(&mut looker);
+                looking = Some(spawn_blocking(move || {
+                    let looked = looker.look();
+                    (looker, looked)
+                }));
+                due = Instant::now() + self.options.every;
+            }
+            let next_probe = self.table.next_due().filter(|_| self.probes.len() < MAX_PROBES);
+            tokio::select! {
+                looked = until_looked(&mut looking) => {
+                    looking = None;
+                    let Some((looker, looked)) = looked else { return };
+                    self.looker = Some(looker);
+                    self.observe(looked);
+                }
+                Some((id, answers)) = self.probes.next() => self.probed(id, answers),
+                () = self.lookups.answered(&self.options) => {
+                    // What was found is a candidate with the next look.
+                    due = due.min(Instant::now() + SHORT_PAUSE);
+                }
+                () = folders.changed(), if self.looker.is_some() => {
+                    due = due.min(Instant::now() + PAUSE);
+                    folders.renew();
+                }
+                () = sleep_until(due), if self.looker.is_some() => {}
+                () = until(next_probe) => {}
+            }
+            self.start_probes();
+            self.report();
+        }
+    }
+
+    /// Hands what can be seen to the table, and has members leave.
+    fn observe(&mut self, looked: Looked) {
+        let Some(fleet) = self.members.fleet() else { return };
+        let health = |key: &EngineKey| match fleet.watcher(key).map(|watcher| watcher.status().phase) {
+            Some(Phase::Idle | Phase::Connecting) => Health::Connecting,
+            Some(Phase::Disconnected { error } | Phase::Failed { error }) => match error.kind() {
+                ErrorKind::Unreachable => Health::Unreachable,
+                ErrorKind::NotThisEngine => Health::Replaced,
+                ErrorKind::Disconnected => Health::Connecting,
+                _ => Health::Failing,
+            },
+            // One that the application removed stays away.
+            None | Some(Phase::Synchronizing | Phase::Live { .. }) => Health::Connected,
+            Some(_) => Health::Failing,
+        };
+        for member in self.table.observe(Instant::now(), looked.candidates, health) {
+            tracing::info!(engine = %member.key, "engine is gone");
+            self.members.remove(&member.key);
+        }
+        self.findings = looked.findings;
+        #[cfg(target_os = "linux")]
+        self.lookups.add(looked.to_enter, &self.options);
+        self.has_looked |= self.lookups.is_idle();
+    }
+
+    fn start_probes(&mut self) {
+        if self.probes.len() >= MAX_PROBES {
+            return;
+        }
+        for due in self.table.take_probes(Instant::now()) {
+            let (detectors, settings) = (self.options.detectors.clone(), self.options.settings.clone());
+            let probing = async move {
+                let answers = probe(&detectors, &settings, &due).await;
+                (due.entry, answers)
+            };
+            self.probes.push(probing.boxed());
+        }
+    }
+
+    fn probed(&mut self, id: EntryId, answers: Vec<(usize, Result<Detected, EngineError>)>) {
+        let mut watchers = Vec::new();
+        let answers = answers.into_iter().map(|(detector, answer)| {
+            let answer = answer.map(|Detected { identity, watcher }| {
+                let key = watcher.key();
+                watchers.push(watcher);
+                (key, identity)
+            });
+            (detector, answer.map_err(Arc::new))
+        });
+        let answers = answers.collect();
+        let joining = self.table.probed(Instant::now(), id, answers);
+        for watcher in watchers {
+            let key = watcher.key();
+            if joining.contains(&key) {
+                tracing::info!(engine = %key, "found an engine");
+                self.members.add(watcher);
+            }
+        }
+    }
+
+    /// Publishes what has changed.
+    fn report(&self) {
+        let watched: Vec<_> = match self.members.fleet() {
+            Some(fleet) => {
+                let keys = self.table.members().map(|(_, member)| &member.key);
+                keys.filter_map(|key| fleet.watcher(key)?.identity()?.pid).collect()
+            }
+            None => Vec::new(),
+        };
+        // What is watched by another name is not missing.
+        let missing = self.findings.iter().filter(|(pid, _)| pid.is_none_or(|pid| !watched.contains(&pid)));
+        let mut findings: Vec<_> = missing.map(|(_, finding)| finding.clone()).collect();
+        findings.extend(self.table.findings());
+        findings.sort();
+        findings.dedup();
+        let is_settled = self.has_looked && self.table.is_settled();
+        self.state.send_if_modified(|state| {
+            let is_same = *state.findings == *findings && (state.is_settled || !is_settled);
+            if !is_same {
+                state.findings = findings.into();
+                state.is_settled |= is_settled;
+            }
+            !is_same
+        });
+    }
+}
+
+async fn until_looked(looking: &mut Option<JoinHandle<(Looker, Looked)>>) -> Option<(Looker, Looked)> {
+    match looking {
+        // It fails if the runtime is being shut down.
+        Some(looking) => looking.await.ok(),
+        None => pending().await,
+    }
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => pending().await,
+    }
+}

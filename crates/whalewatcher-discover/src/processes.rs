@@ -1,0 +1,287 @@
+//! The processes that are named like engines, and the sockets at which they listen.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use whalewatcher_host::ListeningSocket;
+use whalewatcher_host::process::{Proc, Process};
+
+use crate::candidate::Candidate;
+use crate::finding::{Finding, FindingKind};
+use crate::options::Options;
+
+/// The most processes whose sockets are looked at.
+const MAX_PROCESSES: usize = 1_024;
+
+/// The most sockets of a process that are looked at.
+const MAX_SOCKETS: usize = 32;
+
+/// For how many looks a process is looked at each time after its sockets have changed, and how often later.
+const LIVELY: u32 = 75;
+const SELDOM: u32 = 8;
+
+/// The processes that listen for others, and start them.
+const MANAGER: &str = "systemd";
+
+/// The processes named like engines, from one look to the next.
+#[derive(Debug)]
+pub(crate) struct Processes {
+    proc: Proc,
+    names: HashMap<String, Vec<usize>>,
+    known: BTreeMap<u32, Known>,
+    managers: Vec<u32>,
+    /// The listening sockets of this process' own network namespace.
+    here: Vec<ListeningSocket>,
+    /// Whether a manager has a socket open too, by its inode.
+    managed: HashMap<u64, bool>,
+    hidden: bool,
+    too_many: bool,
+}
+
+#[derive(Debug)]
+struct Known {
+    process: Arc<Process>,
+    started: u64,
+    name: String,
+    detectors: Vec<usize>,
+    sockets: BTreeMap<u64, (PathBuf, Entered)>,
+    refused: bool,
+    unchanged: u32,
+}
+
+/// Whether a socket of a process has been looked up in the process' root.
+#[derive(Debug)]
+pub(crate) enum Entered {
+    No,
+    Pending,
+    /// It can be connected to.
+    Found(Box<Candidate>),
+    /// It cannot, for a reason that is worth a finding.
+    Refused(FindingKind, String),
+    /// There is no socket at that path.
+    Nothing,
+}
+
+/// A socket that is to be looked up in the root of its process.
+#[derive(Debug)]
+pub(crate) struct ToEnter {
+    pub(crate) pid: u32,
+    pub(crate) inode: u64,
+    pub(crate) process: Arc<Process>,
+    pub(crate) path: PathBuf,
+}
+
+/// What listens at a socket in the file system of this process.
+#[derive(Debug)]
+pub(crate) enum Listener {
+    /// An engine, and the service manager too.
+    Managed(Arc<Process>),
+    /// The service manager alone.
+    Manager,
+    /// An engine alone, or something that cannot be seen.
+    Other { is_seen: bool },
+}
+
+impl Processes {
+    pub(crate) fn new(options: &Options) -> Self {
+        let mut names: HashMap<String, Vec<usize>> = HashMap::new();
+        for (nth, detector) in options.detectors.iter().enumerate() {
+            for name in detector.processes() {
+                names.entry((*name).to_owned()).or_default().push(nth);
+            }
+        }
+        Self {
+            proc: Proc::at(&options.proc),
+            names,
+            known: BTreeMap::new(),
+            managers: Vec::new(),
+            here: Vec::new(),
+            managed: HashMap::new(),
+            hidden: false,
+            too_many: false,
+        }
+    }
+
+    /// Looks at all processes. Reads `/proc` only.
+    pub(crate) fn look(&mut self) {
+        let mut left: BTreeSet<u32> = self.known.keys().copied().collect();
+        let pids = self.proc.pids().unwrap_or_default();
+        self.managers.clear();
+        (self.hidden, self.too_many) = (false, false);
+        for pid in pids {
+            let name = match self.proc.name(pid) {
+                Ok(name) => name,
+                Err(error) => {
+                    self.hidden |= error.kind() == io::ErrorKind::PermissionDenied;
+                    continue;
+                }
+            };
+            if name == MANAGER {
+                self.managers.push(pid);
+            }
+            if let Some(detectors) = self.names.get(&name) {
+                let known = self.known.get(&pid);
+                // Another process may have that PID by now.
+                let is_known = known.is_some_and(|known| {
+                    known.name == name
+                        && known.process.origin().is_ok_and(|origin| origin.started == known.started)
+                });
+                if is_known {
+                    left.remove(&pid);
+                } else if self.known.len() >= MAX_PROCESSES {
+                    self.too_many = true;
+                } else if let Ok(new) = Known::open(&self.proc, pid, name, detectors.clone()) {
+                    left.remove(&pid);
+                    self.known.insert(pid, new);
+                }
+            }
+        }
+        self.known.retain(|pid, _| !left.contains(pid));
+        for known in self.known.values_mut() {
+            known.look();
+        }
+        self.here = self.proc.listening_here().unwrap_or_default();
+        let here: BTreeSet<_> = self.here.iter().map(|socket| socket.inode).collect();
+        self.managed.retain(|inode, _| here.contains(inode));
+    }
+
+    /// Returns the sockets that are to be looked up, and expects an answer for each.
+    pub(crate) fn take_lookups(&mut self) -> Vec<ToEnter> {
+        let mut all = Vec::new();
+        for (pid, known) in &mut self.known {
+            for (inode, (path, entered)) in &mut known.sockets {
+                if matches!(entered, Entered::No) {
+                    *entered = Entered::Pending;
+                    let (process, path) = (known.process.clone(), path.clone());
+                    all.push(ToEnter { pid: *pid, inode: *inode, process, path });
+                }
+            }
+        }
+        all
+    }
+
+    /// Records the answer for a socket.
+    pub(crate) fn entered(&mut self, pid: u32, inode: u64, entered: Entered) {
+        let known = self.known.get_mut(&pid);
+        if let Some(slot) = known.and_then(|known| known.sockets.get_mut(&inode)) {
+            slot.1 = entered;
+        }
+    }
+
+    /// Returns what can be connected to.
+    pub(crate) fn candidates(&self) -> Vec<Candidate> {
+        let candidates = self.known.values().flat_map(|known| {
+            known.sockets.values().filter_map(|(_, entered)| match entered {
+                Entered::Found(candidate) => {
+                    Some(Candidate { expected: known.detectors.clone(), ..(**candidate).clone() })
+                }
+                _ => None,
+            })
+        });
+        candidates.collect()
+    }
+
+    /// Returns what cannot be connected to, each with the PID if it concerns one process.
+    pub(crate) fn findings(&self) -> Vec<(Option<u32>, Finding)> {
+        let mut findings = Vec::new();
+        if self.hidden {
+            let finding = Finding::new("/proc", FindingKind::Hidden, "processes of other users are hidden");
+            findings.push((None, finding.with_remedy("run as root to find their engines")));
+        }
+        if self.too_many {
+            let reason = format!("more than {MAX_PROCESSES} processes are named like engines");
+            findings.push((None, Finding::new("/proc", FindingKind::TooMany, reason)));
+        }
+        for (pid, known) in &self.known {
+            let place = format!("{} (PID {pid})", known.name);
+            if known.refused {
+                let reason = "its sockets may not be looked at";
+                let finding = Finding::new(&place, FindingKind::NoEntry, reason);
+                findings.push((Some(*pid), finding.with_remedy("run as root, or with CAP_SYS_PTRACE")));
+            }
+            for (path, entered) in known.sockets.values() {
+                if let Entered::Refused(kind, reason) = entered {
+                    let reason = format!("its socket {} cannot be used: {reason}", path.display());
+                    let remedy = match kind {
+                        FindingKind::NoEntry => "run as root, or with CAP_SYS_PTRACE",
+                        _ => "",
+                    };
+                    findings.push((Some(*pid), Finding::new(&place, *kind, reason).with_remedy(remedy)));
+                }
+            }
+        }
+        findings
+    }
+
+    /// Returns what listens at a socket of this process' file system, by the paths that lead to it.
+    pub(crate) fn listener(&mut self, paths: &[&Path]) -> Listener {
+        let at = |socket: &&ListeningSocket| paths.iter().any(|path| socket.path == *path);
+        let inodes: Vec<_> = self.here.iter().filter(at).map(|socket| socket.inode).collect();
+        let mut is_seen = false;
+        for inode in inodes {
+            let is_managed = *self.managed.entry(inode).or_insert_with(|| {
+                let has = |pid: &u32| self.proc.open(*pid).is_ok_and(|one| has_open(&one, inode));
+                self.managers.iter().any(has)
+            });
+            let engine = self.known.values().find(|known| known.sockets.contains_key(&inode));
+            match (engine, is_managed) {
+                (Some(known), true) => return Listener::Managed(known.process.clone()),
+                (None, true) => return Listener::Manager,
+                (Some(_), false) => is_seen = true,
+                (None, false) => {}
+            }
+        }
+        Listener::Other { is_seen }
+    }
+}
+
+fn has_open(process: &Process, inode: u64) -> bool {
+    process.open_sockets().is_ok_and(|open| open.contains(&inode))
+}
+
+impl Known {
+    fn open(proc: &Proc, pid: u32, name: String, detectors: Vec<usize>) -> io::Result<Self> {
+        let process = proc.open(pid)?;
+        let started = process.origin()?.started;
+        Ok(Self {
+            process: Arc::new(process),
+            started,
+            name,
+            detectors,
+            sockets: BTreeMap::new(),
+            refused: false,
+            unchanged: 0,
+        })
+    }
+
+    /// Looks at its sockets: often at first, because an engine listens some time after it was started.
+    fn look(&mut self) {
+        self.unchanged = self.unchanged.saturating_add(1);
+        if self.unchanged > LIVELY && !self.unchanged.is_multiple_of(SELDOM) {
+            return;
+        }
+        let mut listening = match self.process.listening() {
+            Ok(listening) => listening,
+            Err(error) => {
+                self.refused = error.kind() == io::ErrorKind::PermissionDenied;
+                return;
+            }
+        };
+        self.refused = false;
+        // containerd's sockets of that name are not for clients.
+        listening.retain(|socket| socket.path.extension() != Some(&OsString::from("ttrpc")));
+        listening.truncate(MAX_SOCKETS);
+        let known = self.sockets.len();
+        self.sockets.retain(|inode, _| listening.iter().any(|socket| socket.inode == *inode));
+        let kept = self.sockets.len();
+        for socket in listening {
+            self.sockets.entry(socket.inode).or_insert((socket.path, Entered::No));
+        }
+        if kept < known || kept < self.sockets.len() {
+            self.unchanged = 0;
+        }
+    }
+}
