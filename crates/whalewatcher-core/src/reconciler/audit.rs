@@ -4,7 +4,8 @@ use foldhash::HashMap;
 
 use super::Reconciler;
 use super::deadlines::{Deadline, GRACE, Now};
-use super::record::{Inspection, Mismatch, Named};
+use super::lists::Named;
+use super::record::{Inspection, Mismatch};
 use crate::engine::{ListingEntry, UnlistedScopes};
 use crate::model::ContainerId;
 

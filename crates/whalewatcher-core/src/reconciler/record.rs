@@ -5,8 +5,6 @@ use std::mem::{replace, take};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use foldhash::HashSet;
-
 use crate::engine::ListingEntry;
 use crate::model::{Container, ContainerId};
 
@@ -197,36 +195,6 @@ pub(super) struct Mismatch {
     pub(super) listed: Option<ListingEntry>,
     /// Whether an event explains it: one came since the list was requested, or what one led to is still under way.
     pub(super) explained: bool,
-}
-
-/// The containers that events named while a list was in flight, or all of them.
-#[derive(Debug, Default)]
-#[cfg_attr(test, derive(Clone))]
-pub(super) struct Named {
-    containers: HashSet<ContainerId>,
-    is_all: bool,
-}
-
-impl Named {
-    /// Adds a container, or all.
-    pub(super) fn insert(&mut self, id: &ContainerId, is_all: bool) {
-        self.is_all |= is_all;
-        if self.is_all {
-            self.containers = HashSet::default();
-        } else {
-            self.containers.insert(id.clone());
-        }
-    }
-
-    /// Whether an event named the container.
-    pub(super) fn contains(&self, id: &ContainerId) -> bool {
-        self.is_all || self.containers.contains(id)
-    }
-
-    /// How many containers it holds.
-    pub(super) fn len(&self) -> usize {
-        self.containers.len()
-    }
 }
 
 /// The inspection of a container.

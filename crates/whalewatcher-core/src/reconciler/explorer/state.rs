@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::super::record::Named;
+use super::super::lists::Named;
 use super::super::*;
 use super::world::{World, id};
 
