@@ -7,6 +7,17 @@ pub(crate) fn location(watcher: &dyn Watcher) -> String {
     format!("{} at {}", watcher.engine_type(), watcher.endpoint())
 }
 
+/// Returns the text for a host without engines, with what was seen there.
+pub(crate) fn no_engine(missing: &[String]) -> String {
+    let seen = match missing {
+        [] => String::new(),
+        _ => format!(" ({})", missing.join("; ")),
+    };
+    format!(
+        "no container engine was found{seen}: start one, or name one with --host; 'whalewatcher demo' needs none"
+    )
+}
+
 /// Returns an error's text with the engine's location and with advice.
 pub(crate) fn explain(watcher: &dyn Watcher, error: &EngineError) -> String {
     with_advice(&location(watcher), watcher.endpoint(), Kind::of(watcher.engine_type()), error)

@@ -6,6 +6,7 @@ mod containerd;
 mod contexts;
 mod cri;
 mod demo;
+mod discovery;
 mod errors;
 mod exit;
 mod json;
