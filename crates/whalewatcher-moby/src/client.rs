@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::future::pending;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use whalewatcher_adapter::{Reached, SocketMonitor};
 use whalewatcher_core::adapter::{EngineClient, Hook};
@@ -47,6 +49,8 @@ pub(crate) struct Config {
     pub(crate) before_watch: Hook,
     pub(crate) before_attempt: Hook,
     pub(crate) memory_limit: usize,
+    /// The program to run in place of `ssh`.
+    pub(crate) ssh: Option<PathBuf>,
     /// If only podman is to be watched, through its own API where that answers.
     pub(crate) podman: Option<Podman>,
 }
@@ -59,8 +63,9 @@ pub(crate) struct Podman {
 }
 
 impl Config {
-    pub(crate) fn connector(&self) -> Connector {
-        Connector::new(self.endpoint.clone(), self.tls.clone())
+    /// `limit` is how long connecting may take.
+    pub(crate) fn connector(&self, limit: Duration) -> Connector {
+        Connector::new(self.endpoint.clone(), self.tls.clone(), self.ssh.clone(), limit)
     }
 }
 
@@ -68,7 +73,7 @@ impl Client {
     pub(crate) fn from_config(config: Config) -> Self {
         let monitor = match config.endpoint.address() {
             Address::Unix(path) => Some(SocketMonitor::new(path)),
-            Address::Tcp { .. } => None,
+            Address::Tcp { .. } | Address::Ssh(_) => None,
         };
         Self {
             config,
@@ -102,8 +107,8 @@ impl EngineClient for Client {
     async fn connect(&self, settings: &Settings) -> Result<Connection, EngineError> {
         let Config { api, engine_type, packer, networks, memory_limit, podman, .. } = &self.config;
         let reached = self.monitor.as_ref().map_or_else(Reached::default, SocketMonitor::begin_attempt);
-        let transport = Transport::new(self.config.connector(), *memory_limit, reached);
         let limit = settings.connect_limit();
+        let transport = Transport::new(self.config.connector(limit), *memory_limit, reached);
         let wants_podman = podman.is_some();
         let mut handshake =
             Handshake::perform(&transport, *api, engine_type.as_deref(), wants_podman, limit).await?;

@@ -6,6 +6,7 @@ use http::Response;
 use hyper::body::Incoming;
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
+use tokio::sync::SemaphorePermit;
 use whalewatcher_core::adapter::EngineIdentity;
 use whalewatcher_core::{Backoff, EngineError, Settings};
 
@@ -101,6 +102,11 @@ impl Session {
             Dialect::Libpod => format!("{LIBPOD}{path}"),
         };
         self.transport.get(&path).await
+    }
+
+    /// Waits until an inspection may be made. Its turn ends with what this returns.
+    pub(crate) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.transport.turn().await
     }
 
     /// Checks that the engine answers, and returns what its clock shows according to the answer. A refusal is an answer.
