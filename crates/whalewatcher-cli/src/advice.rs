@@ -7,6 +7,17 @@ pub(crate) fn location(watcher: &dyn Watcher) -> String {
     format!("{} at {}", watcher.engine_type(), watcher.endpoint())
 }
 
+/// Returns the text for a host without engines, with what was seen there.
+pub(crate) fn no_engine(missing: &[String]) -> String {
+    let seen = match missing {
+        [] => String::new(),
+        _ => format!(" ({})", missing.join("; ")),
+    };
+    format!(
+        "no container engine was found{seen}: start one, or name one with --host; 'whalewatcher demo' needs none"
+    )
+}
+
 /// Returns an error's text with the engine's location and with advice.
 pub(crate) fn explain(watcher: &dyn Watcher, error: &EngineError) -> String {
     with_advice(&location(watcher), watcher.endpoint(), Kind::of(watcher.engine_type()), error)
@@ -35,8 +46,8 @@ fn with_advice(location: &str, endpoint: &str, expected: Kind, error: &EngineErr
     if !message.contains(endpoint) {
         message = format!("{location}: {message}");
     }
-    // What is wrong with TLS and what to do is in the error.
-    let says_more = ["TLS", "certificate"].iter().any(|word| message.contains(word));
+    // What is wrong with TLS or ssh, and what to do, is in the error.
+    let says_more = ["TLS", "certificate", "ssh://"].iter().any(|word| message.contains(word));
     match advice(error.kind(), expected).filter(|_| !says_more) {
         Some(advice) => format!("{message} ({advice})"),
         None => message,

@@ -31,8 +31,11 @@ const WATCH_EXAMPLES: &str = "\
 Examples:
   whalewatcher watch
   whalewatcher watch --project shop
+  whalewatcher watch --discover
   whalewatcher watch --host unix:///run/docker.sock --host tcp://127.0.0.1:2375
   whalewatcher watch --format json | jq -r 'select(.event == \"exited\") | .container.name'
+
+Without --host, all engines of this host are watched, also those that start later, unless Docker's tools are set to one.
 
 Exits with status 0 at Ctrl-C or SIGTERM. Waits for engines that cannot be reached. Hosts that cannot be watched are reported
 on the standard error while the others are watched.";
@@ -43,6 +46,7 @@ Examples:
   whalewatcher ps --project shop
   whalewatcher ps --host unix:///run/user/1000/podman/podman.sock
   whalewatcher ps --context build-server
+  whalewatcher ps --host ssh://me@build-server
   whalewatcher ps --host tcp://whale:2376 --tls-ca ca.pem --tls-cert cert.pem --tls-key key.pem
   whalewatcher ps --host containerd:///run/containerd/containerd.sock
   whalewatcher ps --host cri:///run/containerd/containerd.sock
@@ -115,12 +119,12 @@ pub(crate) enum Command {
 /// The engines to watch.
 #[derive(Args, Default)]
 pub(crate) struct EngineArgs {
-    /// Engine to watch: Docker or podman at unix:///PATH, /PATH, tcp://HOST:PORT or http://HOST:PORT, containerd at
+    /// Engine to watch: Docker or podman at unix:///PATH, /PATH, tcp://HOST:PORT, https://HOST:PORT or ssh://USER@HOST, containerd at
     /// containerd:///PATH, the runtime of a Kubernetes node at cri:///PATH; can be repeated
     ///
     /// docker:///PATH is the same as unix:///PATH. containerd:// and cri:// without a path mean containerd's default socket,
-    /// with its own API or with CRI; CRI-O is at cri:///run/crio/crio.sock. The default is that of Docker's tools: DOCKER_HOST,
-    /// else the context of DOCKER_CONTEXT or 'docker context use', else unix:///var/run/docker.sock.
+    /// with its own API or with CRI; CRI-O is at cri:///run/crio/crio.sock. The default is the engine of Docker's tools if they
+    /// are set to one, by DOCKER_HOST, DOCKER_CONTEXT or 'docker context use', else all engines of this host.
     #[arg(long = "host", value_name = "URL")]
     pub(crate) hosts: Vec<String>,
 
@@ -129,6 +133,9 @@ pub(crate) struct EngineArgs {
     /// Its certificates are used, if it has any. 'default' is what DOCKER_HOST names.
     #[arg(long = "context", value_name = "NAME")]
     pub(crate) contexts: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) discovery: DiscoveryArgs,
 
     #[command(flatten)]
     pub(crate) tls: TlsArgs,
@@ -140,6 +147,28 @@ pub(crate) struct EngineArgs {
     /// Show all containerd namespaces, including 'moby' and 'k8s.io'
     #[arg(long, conflicts_with = "ignored")]
     pub(crate) all_namespaces: bool,
+}
+
+/// How engines are found.
+#[derive(Args, Default)]
+pub(crate) struct DiscoveryArgs {
+    /// Find all engines of this host, also if Docker's tools are set to one
+    ///
+    /// Those of other users and in containers are found as root only, or with CAP_SYS_PTRACE.
+    #[arg(long, conflicts_with_all = ["hosts", "contexts"])]
+    pub(crate) discover: bool,
+
+    /// Start engines that are found by their sockets but do not run, such as podman
+    #[arg(long, conflicts_with_all = ["hosts", "contexts"])]
+    pub(crate) activate: bool,
+
+    /// Folder in which the root of the host's file system is mounted
+    #[arg(long, value_name = "FOLDER", hide_short_help = true, default_value = "/")]
+    pub(crate) root: PathBuf,
+
+    /// Folder in which the host's /proc is mounted
+    #[arg(long, value_name = "FOLDER", hide_short_help = true, default_value = "/proc")]
+    pub(crate) proc: PathBuf,
 }
 
 /// The certificates for engines at tcp:// and https://.

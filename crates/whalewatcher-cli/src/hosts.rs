@@ -8,10 +8,11 @@ use clap::CommandFactory;
 use clap::error::ErrorKind;
 use whalewatcher_core::adapter::EngineClient;
 use whalewatcher_core::{EngineError, EngineWatcher, Fleet, Settings, Watcher};
+use whalewatcher_discover::{ContainerdDetector, CriDetector, DockerDetector, Options};
 use {whalewatcher_containerd as containerd, whalewatcher_cri as cri, whalewatcher_moby as moby};
 
 use crate::advice::location;
-use crate::args::{Cli, EngineArgs, TlsArgs};
+use crate::args::{Cli, DiscoveryArgs, EngineArgs, TlsArgs};
 
 const CONTAINERD: &str = "containerd://";
 const CRI: &str = "cri://";
@@ -106,9 +107,56 @@ fn docker(builder: moby::Builder, tls: Option<&moby::Tls>) -> Result<Client, Eng
     builder.build().map(Client::Docker)
 }
 
-/// Returns clients for these hosts and contexts in this order; without any, for the engine that the environment names. Does
+/// Which engines the command line names.
+pub(crate) enum Hosts {
+    /// These.
+    Named(Vec<Client>),
+    /// All that can be found.
+    Found(Box<Options>),
+}
+
+/// Returns which engines the command line names: the hosts and contexts, else the engine that Docker's tools are set to, else all of
+/// this host. Does not connect.
+pub(crate) fn hosts(engines: &EngineArgs) -> anyhow::Result<Hosts> {
+    let is_named = !engines.hosts.is_empty() || !engines.contexts.is_empty();
+    let uses_tls = engines.tls.ca.is_some() || engines.tls.certificate.is_some();
+    let is_found = engines.discovery.discover || engines.discovery.activate || !is_named && !uses_tls;
+    if is_found && (engines.discovery.discover || !is_set(&moby::Contexts::from_env()?)?) {
+        return options(engines).map(|options| Hosts::Found(Box::new(options)));
+    }
+    clients(engines).map(Hosts::Named)
+}
+
+/// Returns whether Docker's tools are set to an engine, which is not the one that is there by default.
+fn is_set(contexts: &moby::Contexts) -> anyhow::Result<bool> {
+    let is_default = contexts.current()?.name() == "default";
+    Ok(!is_default || std::env::var_os("DOCKER_HOST").is_some_and(|host| !host.is_empty()))
+}
+
+fn options(engines: &EngineArgs) -> anyhow::Result<Options> {
+    let DiscoveryArgs { activate, root, proc, .. } = &engines.discovery;
+    let ignored = engines.ignored_namespaces().map(<[String]>::to_vec);
+    if let Some(namespaces) = &ignored {
+        let checked = containerd::Client::builder().ignored_namespaces(namespaces).build();
+        checked.map_err(|error| wrong(error.to_string()))?;
+    }
+    let containerd = ContainerdDetector::configured(move |builder| match &ignored {
+        Some(namespaces) => builder.ignored_namespaces(namespaces),
+        None => builder,
+    });
+    Ok(Options::default()
+        .without_detectors()
+        .with_detector(DockerDetector::new())
+        .with_detector(containerd)
+        .with_detector(CriDetector::new())
+        .with_activation(*activate)
+        .with_root(root)
+        .with_proc(proc))
+}
+
+/// Returns clients for these hosts and contexts in this order; without any, for the engine that Docker's tools are set to. Does
 /// not connect.
-pub(crate) fn clients(engines: &EngineArgs) -> anyhow::Result<Vec<Client>> {
+fn clients(engines: &EngineArgs) -> anyhow::Result<Vec<Client>> {
     let ignored = engines.ignored_namespaces();
     if ignored.is_some() && !engines.hosts.iter().any(|host| host.starts_with(CONTAINERD)) {
         let message = "only containerd has namespaces; name it with --host containerd:///PATH".to_owned();
@@ -160,47 +208,40 @@ fn without_password(message: &str, host: &str) -> String {
     }
 }
 
-/// An engine that is watched.
-pub(crate) struct Host {
-    pub(crate) watcher: Arc<dyn Watcher>,
-    /// The client, if the engine is containerd.
-    containerd: Option<containerd::Client>,
+/// Returns a note about ignored namespaces that have tasks, if there are any.
+pub(crate) fn ignored_namespaces(watcher: &dyn Watcher) -> Option<String> {
+    note_ignored(watcher, &containerd(watcher)?.ignored_with_tasks())
 }
 
-impl Host {
-    /// Returns a note about ignored namespaces that have tasks, if there are any.
-    pub(crate) fn ignored_namespaces(&self) -> Option<String> {
-        self.note_ignored(&self.containerd.as_ref()?.ignored_with_tasks())
-    }
+/// Returns a note about the namespaces that are ignored by default, if the engine is containerd.
+#[cfg(target_os = "linux")]
+pub(crate) fn ignored_by_default(watcher: &dyn Watcher) -> Option<String> {
+    containerd(watcher)?;
+    note_ignored(watcher, &containerd::IGNORED_BY_DEFAULT)
+}
 
-    /// Returns a note about the namespaces that are ignored by default, if the engine is containerd.
-    #[cfg(target_os = "linux")]
-    pub(crate) fn ignored_by_default(&self) -> Option<String> {
-        self.containerd.as_ref()?;
-        self.note_ignored(&containerd::IGNORED_BY_DEFAULT)
-    }
+/// Returns the client, if the engine is containerd.
+fn containerd(watcher: &dyn Watcher) -> Option<&containerd::Client> {
+    watcher.downcast_ref::<EngineWatcher<containerd::Client>>().map(EngineWatcher::client)
+}
 
-    fn note_ignored(&self, namespaces: &[impl Display]) -> Option<String> {
-        let names: Vec<_> = namespaces.iter().map(|name| format!("'{name}'")).collect();
-        let (last, others) = names.split_last()?;
-        let names = match others {
-            [] => format!("namespace {last}"),
-            _ => format!("namespaces {} and {last}", others.join(", ")),
-        };
-        Some(format!("{}: {names} ignored; --all-namespaces shows all", location(&*self.watcher)))
-    }
+fn note_ignored(watcher: &dyn Watcher, namespaces: &[impl Display]) -> Option<String> {
+    let names: Vec<_> = namespaces.iter().map(|name| format!("'{name}'")).collect();
+    let (last, others) = names.split_last()?;
+    let names = match others {
+        [] => format!("namespace {last}"),
+        _ => format!("namespaces {} and {last}", others.join(", ")),
+    };
+    Some(format!("{}: {names} ignored; --all-namespaces shows all", location(watcher)))
 }
 
 /// Adds watchers for these clients to the fleet, in this order.
-pub(crate) fn join(fleet: &Fleet, clients: Vec<Client>, settings: &Settings) -> anyhow::Result<Vec<Host>> {
-    let join = |client: Client| {
-        let containerd = match &client {
-            Client::Containerd(client) => Some(client.clone()),
-            _ => None,
-        };
-        Ok(Host { watcher: client.join(fleet, settings.clone())?, containerd })
-    };
-    clients.into_iter().map(join).collect()
+pub(crate) fn join(
+    fleet: &Fleet,
+    clients: Vec<Client>,
+    settings: &Settings,
+) -> anyhow::Result<Vec<Arc<dyn Watcher>>> {
+    clients.into_iter().map(|client| client.join(fleet, settings.clone())).collect()
 }
 
 fn wrong(message: String) -> anyhow::Error {
@@ -226,6 +267,7 @@ mod tests {
             "unix:///run/b",
             "docker:///run/c",
             "tcp://d:1",
+            "ssh://me@d:1/run/f",
             "containerd:///run/e",
             "containerd://",
             "cri:///run/e",
@@ -238,6 +280,7 @@ mod tests {
                 "docker.com unix:///run/b",
                 "docker.com unix:///run/c",
                 "docker.com tcp://d:1",
+                "docker.com ssh://me@d:1/run/f",
                 "containerd.io unix:///run/e",
                 "containerd.io unix:///run/containerd/containerd.sock",
                 "k8s.io/cri-api unix:///run/e",
@@ -280,7 +323,7 @@ mod tests {
 
     #[test]
     fn passwords_are_not_printed() {
-        for scheme in ["tcp", "http", "containerd", "cri", "docker", "ftp"] {
+        for scheme in ["tcp", "http", "ssh", "containerd", "cri", "docker", "ftp"] {
             let error = engines(&[&format!("{scheme}://me:s3cr3t@whale:1")]).unwrap_err();
             assert!(!error.to_string().contains("s3cr3t"), "{error}");
         }

@@ -18,17 +18,18 @@ mod warnings;
 
 use std::io::stderr;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use clap::Parser;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tokio::runtime;
-use whalewatcher_core::{Fleet, Settings};
+use whalewatcher_core::Fleet;
 
 use crate::args::{Cli, Command};
 #[cfg(target_os = "linux")]
 use crate::command::whose;
-use crate::command::{demo, once, ps, watch};
+use crate::command::{demo, ps, watch};
 use crate::notes::Notes;
 use crate::output::Output;
 
@@ -94,22 +95,17 @@ fn check_descriptors() -> anyhow::Result<()> {
 }
 
 async fn dispatch(command: Command, output: &Output) -> anyhow::Result<ExitCode> {
-    let fleet = Fleet::new();
+    let fleet = Arc::new(Fleet::new());
     match command {
         Command::Watch { engines, view } => {
-            let hosts = hosts::join(&fleet, hosts::clients(&engines)?, &Settings::default())?;
-            watch::watch(&fleet, hosts, view, output, Notes::new()?).await?;
+            watch::watch(&fleet, hosts::hosts(&engines)?, view, output, Notes::new()?).await?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Ps { engines, view } => {
-            let hosts = hosts::join(&fleet, hosts::clients(&engines)?, &once::settings())?;
-            ps::ps(&fleet, &hosts, view, output).await
-        }
+        Command::Ps { engines, view } => ps::ps(&fleet, hosts::hosts(&engines)?, view, output).await,
         #[cfg(target_os = "linux")]
         Command::Whose { pids, engines, format } => {
-            let hosts = hosts::join(&fleet, hosts::clients(&engines)?, &once::settings())?;
             let ignores_by_default = engines.ignored_namespaces().is_none();
-            whose::whose(&fleet, &hosts, ignores_by_default, &pids, format, output).await
+            whose::whose(&fleet, hosts::hosts(&engines)?, ignores_by_default, &pids, format, output).await
         }
         Command::Demo { limit, view } => {
             demo::demo(limit, view, output).await?;

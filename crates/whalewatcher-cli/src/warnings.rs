@@ -1,15 +1,21 @@
 //! Warnings about engines that are watched all the same, on the standard error: each once for as long as its cause lasts.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-use futures_util::future::join_all;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::runtime::Handle;
-use whalewatcher_core::{ChangeSource, ContainerId, Status, UnresolvedContainer, Watcher};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use whalewatcher_core::{ChangeSource, ContainerId, Fleet, Status, UnresolvedContainer, Watcher};
+use whalewatcher_discover::FindingsFollower;
 
 use crate::advice::location;
 use crate::notes;
 use crate::thread::spawn_detached;
+
+/// The most findings that are printed.
+const FINDINGS: usize = 1_024;
 
 /// The most containers that are named at once.
 const NAMED: usize = 10;
@@ -17,12 +23,55 @@ const NAMED: usize = 10;
 /// The most reasons that are remembered of a container: a reason that comes back is not printed again.
 const REASONS: usize = 8;
 
-/// Prints warnings about these engines for as long as they are watched. A thread of its own does that, since the standard error
-/// may block.
-pub(crate) fn spawn_warnings(watchers: Vec<Arc<dyn Watcher>>) -> anyhow::Result<()> {
+/// Takes the engines that are to be warned about.
+pub(crate) struct Warned(UnboundedSender<Arc<dyn Watcher>>);
+
+impl Warned {
+    /// Prints warnings about this engine too, for as long as it is watched.
+    pub(crate) fn warn_of(&self, watcher: Arc<dyn Watcher>) {
+        let _ = self.0.send(watcher);
+    }
+}
+
+/// Prints warnings about engines. A thread of its own does that, since the standard error may block.
+pub(crate) fn spawn_warnings() -> anyhow::Result<Warned> {
     let runtime = Handle::current();
+    let (sender, mut watchers) = unbounded_channel();
     spawn_detached("warnings", move || {
-        runtime.block_on(join_all(watchers.into_iter().map(warn)));
+        runtime.block_on(async {
+            let mut warned = FuturesUnordered::new();
+            loop {
+                tokio::select! {
+                    watcher = watchers.recv() => match watcher {
+                        Some(watcher) => warned.push(warn(watcher)),
+                        None => break,
+                    },
+                    Some(()) = warned.next() => {}
+                }
+            }
+        });
+    })?;
+    Ok(Warned(sender))
+}
+
+/// Prints each engine once that was found and is not watched, and that none was found. In a thread of its own too.
+pub(crate) fn spawn_findings(mut findings: FindingsFollower, fleet: Weak<Fleet>) -> anyhow::Result<()> {
+    let runtime = Handle::current();
+    spawn_detached("findings", move || {
+        let mut noted = BTreeSet::new();
+        let mut is_first = true;
+        while let Some(found) = runtime.block_on(findings.changed()) {
+            for finding in found.iter() {
+                if noted.len() < FINDINGS && noted.insert(finding.clone()) {
+                    notes::note(&finding.to_string());
+                }
+            }
+            if std::mem::take(&mut is_first)
+                && fleet.upgrade().is_some_and(|fleet| fleet.watchers().is_empty())
+            {
+                notes::note("no container engine was found; waiting for one");
+            }
+        }
     })
 }
 

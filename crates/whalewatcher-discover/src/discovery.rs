@@ -84,12 +84,13 @@ pub struct FindingsFollower {
 }
 
 impl FindingsFollower {
-    /// Returns the findings, the first time at once and then when they have changed; `None` after the discovery was dropped.
+    /// Returns the findings, the first time once the discovery has [settled](Discovery::settled) and then when they have changed;
+    /// `None` after the discovery was dropped. Cancel safe.
     pub async fn changed(&mut self) -> Option<Arc<[Finding]>> {
         loop {
             self.state.changed().await.ok()?;
-            let findings = self.state.borrow_and_update().findings.clone();
-            if self.last.as_ref() != Some(&findings) {
+            let State { is_settled, findings } = self.state.borrow_and_update().clone();
+            if is_settled && self.last.as_ref() != Some(&findings) {
                 self.last = Some(findings.clone());
                 return Some(findings);
             }

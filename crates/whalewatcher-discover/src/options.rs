@@ -44,7 +44,18 @@ impl Default for Options {
     /// Looks for all kinds of engines that the crate's features name, on this host, and at the endpoints that Docker's and podman's
     /// tools use: that of `DOCKER_HOST` or else of the current context, and `CONTAINER_HOST`.
     fn default() -> Self {
-        let mut options = Self::without_detectors();
+        let mut options = Self {
+            detectors: Vec::new(),
+            settings: Settings::default(),
+            every: EVERY,
+            grace: GRACE,
+            activate: false,
+            proc: "/proc".into(),
+            root: "/".into(),
+            home: std::env::var_os("HOME").map(PathBuf::from),
+            named: Vec::new(),
+            unusable: None,
+        };
         #[cfg(feature = "moby")]
         {
             match current_context() {
@@ -78,21 +89,11 @@ fn current_context() -> Result<Option<String>, whalewatcher_core::EngineError> {
 }
 
 impl Options {
-    /// Looks for nothing until detectors or endpoints are added.
+    /// Looks for no kind of engine until detectors are added.
     #[must_use]
-    pub fn without_detectors() -> Self {
-        Self {
-            detectors: Vec::new(),
-            settings: Settings::default(),
-            every: EVERY,
-            grace: GRACE,
-            activate: false,
-            proc: "/proc".into(),
-            root: "/".into(),
-            home: std::env::var_os("HOME").map(PathBuf::from),
-            named: Vec::new(),
-            unusable: None,
-        }
+    pub fn without_detectors(mut self) -> Self {
+        self.detectors.clear();
+        self
     }
 
     /// Looks for another kind of engine too. Detectors are asked in the order in which they were added.

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use whalewatcher_core::fleet::{FleetEvent, FleetSubscription};
-use whalewatcher_core::{EventKind, Fleet};
+use whalewatcher_core::Fleet;
+use whalewatcher_core::fleet::FleetSubscription;
 use whalewatcher_discover::{Discovery, FindingKind, Options, discover};
 use whalewatcher_testkit::docker::Server as Docker;
 use whalewatcher_testkit::{containerd, cri};
@@ -116,11 +116,11 @@ fn sockets_text(sockets: &[(u64, &str)]) -> String {
 async fn until(changes: &mut FleetSubscription, wanted: &str) -> Vec<&'static str> {
     let mut before = Vec::new();
     loop {
-        let FleetEvent { event, .. } = changes.next().await.expect("the fleet is not closed");
-        if event.kind.name() == wanted {
+        let change = changes.next().await.expect("the fleet is not closed");
+        if change.event.kind.name() == wanted {
             return before;
         }
-        before.push(event.kind.name());
+        before.push(change.event.kind.name());
     }
 }
 
@@ -199,10 +199,7 @@ async fn a_restarted_engine_is_the_same_and_one_that_is_gone_leaves_after_its_ex
     docker.listen_again().unwrap();
     assert_eq!(until(&mut changes, "synced").await, [""; 0], "survivors are not announced again");
     drop(docker);
-    assert_eq!(until(&mut changes, "exited").await, ["disconnected"]);
-    while !host.fleet.watchers().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    assert_eq!(until(&mut changes, "left").await, ["disconnected", "exited"]);
     // It starts again after it was given up.
     let _docker = host.docker("/run/docker.sock");
     until(&mut changes, "synced").await;
@@ -233,7 +230,7 @@ async fn an_engine_in_a_container_is_found_in_its_root_and_followed_after_a_rest
     assert_eq!(host.engines(), ["docker.com unix:///proc/4711/root/var/docker.sock"]);
     let (_, mut changes) = host.fleet.subscribe();
     until(&mut changes, "synced").await;
-    assert_eq!(host.fleet.portfolio().by_name("nested").count(), 1);
+    assert!(host.fleet.portfolio().containers().any(|(_, found)| found.name() == "nested"));
 
     docker.stop_listening().await;
     host.end(4711);
@@ -410,11 +407,5 @@ async fn exits_of_all_containers_are_announced_when_the_discovery_is_dropped() {
     until(&mut changes, "synced").await;
     drop(discovery);
     assert!(host.fleet.watchers().is_empty());
-    loop {
-        let FleetEvent { event, .. } = changes.next().await.unwrap();
-        if let EventKind::Exited { container, .. } = event.kind {
-            assert_eq!(container.name(), "web");
-            return;
-        }
-    }
+    assert_eq!(until(&mut changes, "left").await, ["exited"]);
 }

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::fmt;
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use whalewatcher_core::EngineError;
@@ -36,7 +37,8 @@ impl Client {
     }
 
     /// Returns a client of the engine at this endpoint, without regard to the environment: `unix:///path`, `/path`,
-    /// `tcp://host:port`, `http://host:port` or, with the feature `tls`, `https://host:port`.
+    /// `tcp://host:port`, `http://host:port`, with the feature `tls` `https://host:port`, or with the feature `ssh`
+    /// `ssh://user@host`.
     ///
     /// # Errors
     ///
@@ -64,6 +66,7 @@ pub struct Builder {
     pub(crate) packer: Option<Packer>,
     without_networks: bool,
     memory_limit: Option<usize>,
+    ssh: Option<PathBuf>,
     before_watch: Hook,
     before_attempt: Hook,
 }
@@ -99,6 +102,14 @@ impl Builder {
     #[must_use]
     pub fn tls(mut self, tls: Tls) -> Self {
         self.tls = Some(tls);
+        self
+    }
+
+    /// Sets the program that is run for `ssh://` endpoints in place of `ssh`. It has to take the arguments of OpenSSH's client.
+    #[cfg(feature = "ssh")]
+    #[must_use]
+    pub fn ssh_program(mut self, program: impl Into<PathBuf>) -> Self {
+        self.ssh = Some(program.into());
         self
     }
 
@@ -226,6 +237,7 @@ impl Builder {
             before_watch: self.before_watch,
             before_attempt: self.before_attempt,
             memory_limit: self.memory_limit.unwrap_or(MEMORY_LIMIT),
+            ssh: self.ssh,
         }))
     }
 }

@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::future::pending;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use whalewatcher_adapter::{Reached, SocketMonitor};
 use whalewatcher_core::adapter::{EngineClient, Hook};
@@ -44,11 +46,14 @@ pub(crate) struct Config {
     pub(crate) before_watch: Hook,
     pub(crate) before_attempt: Hook,
     pub(crate) memory_limit: usize,
+    /// The program to run in place of `ssh`.
+    pub(crate) ssh: Option<PathBuf>,
 }
 
 impl Config {
-    pub(crate) fn connector(&self) -> Connector {
-        Connector::new(self.endpoint.clone(), self.tls.clone())
+    /// `limit` is how long connecting may take.
+    pub(crate) fn connector(&self, limit: Duration) -> Connector {
+        Connector::new(self.endpoint.clone(), self.tls.clone(), self.ssh.clone(), limit)
     }
 }
 
@@ -56,7 +61,7 @@ impl Client {
     pub(crate) fn from_config(config: Config) -> Self {
         let monitor = match config.endpoint.address() {
             Address::Unix(path) => Some(SocketMonitor::new(path)),
-            Address::Tcp { .. } => None,
+            Address::Tcp { .. } | Address::Ssh(_) => None,
         };
         Self { config, history: StreamHistory::default(), lives: Lives::default(), monitor }
     }
@@ -89,8 +94,8 @@ impl EngineClient for Client {
     async fn connect(&self, settings: &Settings) -> Result<Connection, EngineError> {
         let Config { api, engine_type, packer, networks, memory_limit, .. } = &self.config;
         let reached = self.monitor.as_ref().map_or_else(Reached::default, SocketMonitor::begin_attempt);
-        let transport = Transport::new(self.config.connector(), *memory_limit, reached);
         let limit = settings.connect_limit();
+        let transport = Transport::new(self.config.connector(limit), *memory_limit, reached);
         let handshake = Handshake::perform(&transport, *api, engine_type.as_deref(), limit).await?;
         tracing::debug!(?handshake, "connected");
         let session = Session::new(transport, handshake, *networks, settings);

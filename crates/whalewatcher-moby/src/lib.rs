@@ -26,6 +26,7 @@
 //!   [`Builder::rucksack`], whose packer receives bollard's types. Without it 35 crates fewer are compiled, and packers
 //!   receive the JSON from [`Builder::rucksack_json`].
 //! - `tls`: Docker over TCP with TLS, for `https://` endpoints, contexts, `DOCKER_TLS_VERIFY` and `DOCKER_CERT_PATH`.
+//! - `ssh`: Docker on other machines through the program `ssh`, for `ssh://` endpoints.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod api;

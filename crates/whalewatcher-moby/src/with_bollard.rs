@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bollard::models::ContainerInspectResponse;
 use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
@@ -24,7 +25,7 @@ impl Client {
     ///
     /// [`ErrorKind::Configuration`] if bollard rejects the endpoint.
     pub fn client(&self) -> Result<Docker, EngineError> {
-        let connector = self.config.connector();
+        let connector = self.config.connector(Duration::from_secs(OWN_REQUESTS_LIMIT));
         let http = transport::builder(TokioExecutor::new()).build(connector.clone());
         let send = move |mut request: BollardRequest| {
             let (http, connector) = (http.clone(), connector.clone());

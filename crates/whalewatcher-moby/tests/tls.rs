@@ -204,7 +204,7 @@ async fn an_engine_that_answers_plain_http_once_expects_tls() {
     let endpoint = format!("tcp://{}", listener.local_addr().unwrap());
     let _serving = AbortOnDropHandle::new(tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
-            stream.read(&mut [0; 1024]).await.unwrap();
+            assert_ne!(stream.read(&mut [0; 1024]).await.unwrap(), 0);
             // As dockerd does with --tlsverify: Go's server.
             let answer = "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
             stream.write_all(answer.as_bytes()).await.unwrap();

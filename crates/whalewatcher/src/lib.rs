@@ -56,6 +56,7 @@
 //! - `host`: on Linux, the container that a process or a control group belongs to.
 //! - `metrics`: the counters and gauges of watchers for the recorder of the `metrics` crate.
 //! - `tls`: Docker over TCP with TLS, with the certificates that Docker's tools use.
+//! - `ssh`: Docker on other machines through the program `ssh`.
 //! - `cli`: the program, as a binary; it adds nothing to the library.
 //! - `serde`: `Serialize` for containers, events and engine identities.
 #![cfg_attr(docsrs, feature(doc_cfg))]

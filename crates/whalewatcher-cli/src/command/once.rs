@@ -4,16 +4,21 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::bail;
 use futures_util::future::join_all;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use whalewatcher_core::{Backoff, Fleet, Phase, Portfolio, Settings, WatchError, Watcher};
+use whalewatcher_discover::{Discovery, FindingKind, discover};
 
-use crate::advice::{explain, location};
-use crate::hosts::Host;
+use crate::advice::{explain, location, no_engine};
+use crate::hosts::{Hosts, join};
 use crate::warnings::unresolved;
 
 /// The time limit of all engines together.
 const TIME_LIMIT: Duration = Duration::from_secs(15);
+
+/// The time limit of finding engines.
+const FIND_LIMIT: Duration = Duration::from_secs(6);
 
 /// The time limit of connecting, subscribing, listing and of an inspection. Two of them fit into [`TIME_LIMIT`], so that the
 /// message names the step that takes too long.
@@ -23,7 +28,7 @@ const STEP_LIMIT: Duration = Duration::from_secs(7);
 const UNLISTED_LIMIT: Duration = Duration::from_secs(3);
 
 /// Returns settings with one attempt to connect: waiting for an engine would not show what is alive now.
-pub(crate) fn settings() -> Settings {
+fn settings() -> Settings {
     let settings = Settings::default().with_limits(STEP_LIMIT, STEP_LIMIT, STEP_LIMIT);
     settings.with_backoff(Backoff::default().with_attempts(1))
 }
@@ -37,10 +42,41 @@ pub(super) struct Answer {
     pub(super) warnings: Vec<String>,
 }
 
+/// The answers of all engines.
+pub(super) struct Answers {
+    pub(super) answers: Vec<Answer>,
+    pub(super) missing: Missing,
+}
+
+/// Engines that were found and are not watched.
+#[derive(Default)]
+pub(super) struct Missing {
+    /// Where, and why.
+    pub(super) notes: Vec<String>,
+    /// Some may run.
+    pub(super) may_run: bool,
+}
+
 /// Returns the answers of all engines and ends their watches.
-pub(super) async fn answers(fleet: &Fleet, hosts: &[Host]) -> Vec<Answer> {
+///
+/// # Errors
+///
+/// If no engine was found.
+pub(super) async fn answers(fleet: &Arc<Fleet>, hosts: Hosts) -> anyhow::Result<Answers> {
     let deadline = Instant::now() + TIME_LIMIT;
-    let mut answers = join_all(hosts.iter().map(|host| answer(&host.watcher, deadline))).await;
+    let (watchers, missing, _discovery) = match hosts {
+        Hosts::Named(clients) => (join(fleet, clients, &settings())?, Missing::default(), None),
+        Hosts::Found(options) => {
+            let discovery = discover(fleet, (*options).with_settings(settings()));
+            let missing = find(&discovery).await;
+            let watchers = fleet.watchers();
+            if watchers.is_empty() {
+                bail!(no_engine(&missing.notes));
+            }
+            (watchers, missing, Some(discovery))
+        }
+    };
+    let mut answers = join_all(watchers.iter().map(|watcher| answer(watcher, deadline))).await;
     // Merges what the watchers have published until now.
     fleet.ready(Duration::ZERO).await;
     let alive = fleet.portfolio();
@@ -50,7 +86,19 @@ pub(super) async fn answers(fleet: &Fleet, hosts: &[Host]) -> Vec<Answer> {
         *portfolio = portfolio.take().and(shown);
     }
     fleet.close();
-    answers
+    Ok(Answers { answers, missing })
+}
+
+/// Waits until the engines are found, and returns what is missing.
+async fn find(discovery: &Discovery) -> Missing {
+    let is_settled = timeout(FIND_LIMIT, discovery.settled()).await.is_ok();
+    let findings = discovery.findings();
+    let mut notes: Vec<_> = findings.iter().map(ToString::to_string).collect();
+    if !is_settled {
+        notes.push(format!("some sockets have not answered within {} s", FIND_LIMIT.as_secs()));
+    }
+    let may_run = findings.iter().any(|finding| finding.kind != FindingKind::NotStarted);
+    Missing { notes, may_run: may_run || !is_settled }
 }
 
 async fn answer(watcher: &Arc<dyn Watcher>, deadline: Instant) -> Answer {

@@ -2,36 +2,49 @@
 
 use std::collections::HashMap;
 use std::io::Write;
+use std::sync::Arc;
 
 use anyhow::{anyhow, bail};
 use futures_util::future::FutureExt;
 use tokio::runtime::Handle;
 use whalewatcher_core::fleet::{FleetEvent, FleetPortfolio, FleetSubscription};
-use whalewatcher_core::{EngineError, EngineKey, Event, EventKind, Fleet, Phase, Portfolio, Watcher};
+use whalewatcher_core::{
+    EngineError, EngineKey, Event, EventKind, Fleet, Phase, Portfolio, Settings, Watcher,
+};
+use whalewatcher_discover::discover;
 
 use crate::advice::explain;
 use crate::args::{Format, ViewArgs};
 use crate::filter::Filter;
-use crate::hosts::Host;
+use crate::hosts::{Hosts, ignored_namespaces, join};
 use crate::notes::Notes;
 use crate::output::{Output, Writer, reader_gone};
 use crate::render::json;
 use crate::render::style::Terminal;
 use crate::render::text::{Headlines, TextView};
-use crate::warnings::spawn_warnings;
+use crate::warnings::{Warned, spawn_findings, spawn_warnings};
 
-/// Watches all members of the fleet and prints their events, beginning with those of this call: the members must have been
-/// added just before.
+/// Watches the engines and prints their events.
 pub(crate) async fn watch(
-    fleet: &Fleet,
-    hosts: Vec<Host>,
+    fleet: &Arc<Fleet>,
+    hosts: Hosts,
     view: ViewArgs,
     output: &Output,
     notes: Notes,
 ) -> anyhow::Result<()> {
+    let warnings = spawn_warnings()?;
+    let (named, found) = match hosts {
+        Hosts::Named(clients) => (join(fleet, clients, &Settings::default())?, None),
+        Hosts::Found(options) => (Vec::new(), Some(options)),
+    };
+    let count = found.is_none().then_some(named.len());
+    named.into_iter().for_each(|watcher| warnings.warn_of(watcher));
     let (alive, changes) = fleet.subscribe();
-    spawn_warnings(fleet.watchers())?;
-    let printer = EventPrinter::new(view, hosts, notes, alive);
+    let discovery = found.map(|options| discover(fleet, *options));
+    if let Some(discovery) = &discovery {
+        spawn_findings(discovery.follow_findings(), Arc::downgrade(fleet))?;
+    }
+    let printer = EventPrinter::new(view, count, notes, alive, warnings);
     let runtime = Handle::current();
     let gone = reader_gone()?;
     let written = output.write(move |writer| printer.write_all(changes, writer, &runtime));
@@ -49,8 +62,11 @@ struct EventPrinter {
     /// The sum of the events so far.
     alive: FleetPortfolio,
     engines: HashMap<EngineKey, Engine>,
-    hosts: HashMap<EngineKey, Host>,
+    /// How many engines the user named; `None` if engines are found.
+    named: Option<usize>,
     notes: Notes,
+    /// Where engines go that are to be warned about.
+    warnings: Warned,
 }
 
 /// The state of the output of one engine.
@@ -69,13 +85,19 @@ struct Engine {
 }
 
 impl EventPrinter {
-    fn new(view: ViewArgs, hosts: Vec<Host>, notes: Notes, alive: FleetPortfolio) -> Self {
+    fn new(
+        view: ViewArgs,
+        named: Option<usize>,
+        notes: Notes,
+        alive: FleetPortfolio,
+        warnings: Warned,
+    ) -> Self {
         let filter = Filter::new(view.project);
-        let headlines = if hosts.len() > 1 { Headlines::Numbered } else { Headlines::No };
+        let headlines =
+            if named.is_some_and(|named| named > 1) { Headlines::Numbered } else { Headlines::No };
         let text = || TextView::new(Terminal::of_stdout(), filter.clone(), headlines);
         let text = (view.format == Format::Text).then(text);
-        let hosts = hosts.into_iter().map(|host| (host.watcher.key(), host)).collect();
-        Self { filter, text, alive, engines: HashMap::new(), hosts, notes }
+        Self { filter, text, alive, engines: HashMap::new(), named, notes, warnings }
     }
 
     /// Writes each event at once, and all notes. Blocks this thread until the output has ended.
@@ -122,6 +144,9 @@ impl EventPrinter {
     fn handle(&mut self, writer: &mut Writer, change: &FleetEvent) -> anyhow::Result<()> {
         let FleetEvent { key, watcher, event, .. } = change;
         let watcher = &**watcher;
+        if let EventKind::Joined = event.kind {
+            self.begin(writer, change)?;
+        }
         let engine = self.engines.entry(key.clone()).or_default();
         let is_attempt = !matches!(event.kind, EventKind::Joined);
         let is_first = is_attempt && !std::mem::replace(&mut engine.attempted, true);
@@ -139,7 +164,7 @@ impl EventPrinter {
         match &event.kind {
             EventKind::Synced { .. } => {
                 (engine.failed, engine.wait_noted) = (false, false);
-                self.note_ignored_namespaces(key);
+                self.note_ignored_namespaces(key, watcher);
             }
             EventKind::Disconnected { error } => self.handle_outage(watcher, error, is_first)?,
             // The engine may join again.
@@ -149,12 +174,26 @@ impl EventPrinter {
         Ok(())
     }
 
+    /// Begins with an engine that joined: from the second one on, engines are numbered.
+    fn begin(&mut self, writer: &mut Writer, joined: &FleetEvent) -> anyhow::Result<()> {
+        self.warnings.warn_of(joined.watcher.clone());
+        if let Some(text) = &mut self.text
+            && !self.engines.is_empty()
+        {
+            let printed = self.engines.iter().find(|(_, engine)| engine.table_shown);
+            let printed = printed.and_then(|(key, _)| self.alive.member(key));
+            let headline = text.number_engines(printed.map(|member| &**member.watcher()));
+            writer.write_all(headline.as_bytes())?;
+        }
+        Ok(())
+    }
+
     /// Notes once which namespaces an empty portfolio leaves out.
-    fn note_ignored_namespaces(&mut self, key: &EngineKey) {
+    fn note_ignored_namespaces(&mut self, key: &EngineKey, watcher: &dyn Watcher) {
         let engine = self.engines.entry(key.clone()).or_default();
         if self.alive.member(key).is_some_and(|member| member.portfolio().is_empty())
             && !std::mem::replace(&mut engine.ignored_noted, true)
-            && let Some(note) = self.hosts.get(key).and_then(Host::ignored_namespaces)
+            && let Some(note) = ignored_namespaces(watcher)
         {
             self.notes.note(note);
         }
@@ -179,7 +218,8 @@ impl EventPrinter {
         let reason = explain(watcher, error);
         if has_ended || is_first && !error.is_transient() {
             engine.failed = true;
-            if self.engines.values().filter(|engine| engine.failed).count() == self.hosts.len() {
+            let failed = self.engines.values().filter(|engine| engine.failed).count();
+            if self.named == Some(failed) {
                 return Err(anyhow!(reason));
             }
             self.notes.note(format!("going on without this engine: {reason}"));

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use whalewatcher_core::{Container, Fleet, Printable, Watcher};
 use whalewatcher_host::owner_of;
 
-use super::once::{Answer, answers};
+use super::once::{Answer, Answers, answers};
 use crate::args::Format;
-use crate::hosts::{Host, host};
+use crate::hosts::{Hosts, host, ignored_by_default};
 use crate::notes;
 use crate::output::Output;
 use crate::render::columns::{display_name, pod, short_id};
@@ -39,14 +39,14 @@ impl Process {
 /// Prints the container of each process, and warnings about what is not known. The status is 1 with warnings. If a process has no
 /// container, namespaces that are ignored by default are noted.
 pub(crate) async fn whose(
-    fleet: &Fleet,
-    hosts: &[Host],
+    fleet: &Arc<Fleet>,
+    hosts: Hosts,
     ignores_by_default: bool,
     pids: &[u32],
     format: Format,
     output: &Output,
 ) -> anyhow::Result<ExitCode> {
-    let answers = answers(fleet, hosts).await;
+    let Answers { answers, missing } = answers(fleet, hosts).await?;
     let known: Vec<_> = answers.iter().filter(|answer| answer.portfolio.is_some()).collect();
     let processes: Vec<_> = pids.iter().map(|pid| Process { pid: *pid, owner: find(*pid, &known) }).collect();
     let mut warnings: Vec<_> = answers.iter().flat_map(|answer| answer.warnings.clone()).collect();
@@ -55,10 +55,10 @@ pub(crate) async fn whose(
     }
     let has_none = processes.iter().any(|process| matches!(process.owner, Ok(None)));
     let ignored: Vec<_> = match has_none && ignores_by_default {
-        true => hosts.iter().filter_map(Host::ignored_by_default).collect(),
+        true => answers.iter().filter_map(|answer| ignored_by_default(&*answer.watcher)).collect(),
         false => Vec::new(),
     };
-    let (is_known, shows_hosts) = (!known.is_empty(), hosts.len() > 1);
+    let (is_known, shows_hosts) = (!known.is_empty(), answers.len() > 1);
     output
         .write(move |writer| {
             if is_known && writer.begin() {
@@ -73,10 +73,10 @@ pub(crate) async fn whose(
             Ok(())
         })
         .await?;
-    for message in warnings.iter().chain(ignored.iter().filter(|_| is_known)) {
+    for message in warnings.iter().chain(&missing.notes).chain(ignored.iter().filter(|_| is_known)) {
         notes::note(message);
     }
-    Ok(if warnings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if warnings.is_empty() && !missing.may_run { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn find(pid: u32, known: &[&Answer]) -> Result<Option<Owner>, String> {

@@ -91,6 +91,16 @@ impl TextView {
         format!("{gap}{}", self.rows.row(event, number))
     }
 
+    /// Numbers the engines from now on. Returns the headline of the one whose table was printed without, if there is one.
+    pub(crate) fn number_engines(&mut self, printed: Option<&dyn Watcher>) -> String {
+        if std::mem::replace(&mut self.headlines, Headlines::Numbered) == Headlines::Numbered {
+            return String::new();
+        }
+        let Some(watcher) = printed else { return String::new() };
+        self.latest = Latest::Table;
+        format!("\n{}", self.headline(watcher))
+    }
+
     fn number(&mut self, watcher: &dyn Watcher) -> usize {
         let next = self.numbers.len() + 1;
         *self.numbers.entry(location(watcher)).or_insert(next)

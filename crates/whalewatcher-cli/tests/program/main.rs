@@ -3,15 +3,16 @@
 #![allow(clippy::unwrap_used, reason = "tests panic when they cannot go on, and so do their helpers")]
 
 mod containerd;
-mod contexts;
 mod cri;
 mod demo;
+mod discovery;
 mod errors;
 mod exit;
 mod json;
 mod log;
 mod pods;
 mod program;
+mod remote;
 mod slow_reader;
 mod text;
 #[cfg(target_os = "linux")]

@@ -129,6 +129,16 @@ pub trait EngineConnection: Send + Sync {
         false
     }
 
+    /// Returns whether each ID has one life: a container that is over is never started again under its ID, and no other container
+    /// gets that ID. By default an ID may have any number of lives.
+    ///
+    /// Where it has one, the exit of a container is final, whether an event reports it or the watcher finds it by itself: later
+    /// starts, list entries and inspections of that ID bring nothing back. So the engine's lists and inspections may be behind
+    /// its events, and events may be repeated. That holds for the newest 4,096 containers that are over.
+    fn has_one_life_per_id(&self) -> bool {
+        false
+    }
+
     /// Checks, while the event stream is silent, that the engine still answers. Returns the time of the newest event after
     /// `since` that the stream should have delivered, if the engine reports it by other means than the stream.
     ///

@@ -40,6 +40,7 @@ pub(crate) async fn inspect_end(
 
 /// Returns the answer; `None` if the engine has no such container.
 async fn request(session: &Session, id: &ContainerId) -> Result<Option<Body>, EngineError> {
+    let _turn = session.turn().await;
     let response = session.get(&format!("/containers/{}/json", escape(id))).await?;
     if response.status() == StatusCode::NOT_FOUND {
         let body = answer::read(WHAT, response, MAX_ERROR, session.budget()).await?;

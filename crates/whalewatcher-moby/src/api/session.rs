@@ -6,6 +6,7 @@ use http::Response;
 use hyper::body::Incoming;
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
+use tokio::sync::SemaphorePermit;
 use whalewatcher_core::adapter::EngineIdentity;
 use whalewatcher_core::{Backoff, EngineError, Settings};
 
@@ -77,6 +78,11 @@ impl Session {
     /// Sends a GET request to a path below the API version; the headers of the answer have come.
     pub(crate) async fn get(&self, path: &str) -> Result<Response<Incoming>, EngineError> {
         self.transport.get(&format!("/v{}{path}", self.handshake.api)).await
+    }
+
+    /// Waits until an inspection may be made. Its turn ends with what this returns.
+    pub(crate) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.transport.turn().await
     }
 
     /// Checks that the engine answers, and returns what its clock shows according to the answer. A refusal is an answer.

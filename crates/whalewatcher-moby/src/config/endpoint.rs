@@ -8,11 +8,13 @@ use http::uri::Authority;
 use whalewatcher_adapter::check_socket_path;
 use whalewatcher_core::{EngineError, ErrorKind, Printable};
 
+use crate::config::ssh_target::SshTarget;
+
 /// Docker's default endpoint.
 pub(crate) const DEFAULT_ENDPOINT: &str = "unix:///var/run/docker.sock";
 
-const SUPPORTED: &str =
-    "unix:///path, /path, tcp://host:port, http://host:port or https://host:port is supported";
+const SUPPORTED: &str = "unix:///path, /path, tcp://host:port, http://host:port, https://host:port or \
+     ssh://user@host is supported";
 
 /// The endpoint of an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +33,7 @@ pub(crate) enum Address {
         /// Whether to use TLS.
         secure: bool,
     },
+    Ssh(SshTarget),
 }
 
 impl Endpoint {
@@ -47,9 +50,8 @@ impl Endpoint {
             "http" if tls => Err(wrong(text, "TLS is required: use tcp:// or https://")),
             "http" => Self::tcp(text, rest, false, 80),
             "https" => Self::tcp(text, rest, true, 443),
-            "ssh" | "npipe" | "fd" => {
-                Err(wrong(text, &format!("{scheme}:// is not supported, while {SUPPORTED}")))
-            }
+            "ssh" => Self::ssh(text, rest),
+            "npipe" | "fd" => Err(wrong(text, &format!("{scheme}:// is not supported, while {SUPPORTED}"))),
             _ => Err(wrong(text, SUPPORTED)),
         }
     }
@@ -92,6 +94,15 @@ impl Endpoint {
         Ok(Self { text: text.into(), address: Address::Tcp { host: host.into(), port, secure } })
     }
 
+    fn ssh(text: &str, rest: &str) -> Result<Self, EngineError> {
+        if cfg!(not(feature = "ssh")) {
+            let why = "ssh:// needs the feature `ssh` of whalewatcher-moby: build with it";
+            return Err(wrong(text, why));
+        }
+        let target = SshTarget::parse(rest).map_err(|why| wrong(text, why))?;
+        Ok(Self { text: text.into(), address: Address::Ssh(target) })
+    }
+
     pub(crate) fn address(&self) -> &Address {
         &self.address
     }
@@ -111,10 +122,10 @@ impl Endpoint {
         &self.text
     }
 
-    /// The `Host` header. A unix socket has no host, but Go's server requires a well-formed one.
+    /// The `Host` header. A socket has no host, but Go's server requires a well-formed one.
     pub(crate) fn authority(&self) -> String {
         match &self.address {
-            Address::Unix(_) => "docker".into(),
+            Address::Unix(_) | Address::Ssh(_) => "docker".into(),
             Address::Tcp { host, port, .. } if host.contains(':') => format!("[{host}]:{port}"),
             Address::Tcp { host, port, .. } => format!("{host}:{port}"),
         }
@@ -179,7 +190,6 @@ mod tests {
             ("unix://", "must be absolute"),
             ("unix:///a\0b", "NUL"),
             (long.as_str(), "108 bytes"),
-            ("ssh://me@whale", "ssh:// is not supported, while unix:///path"),
             ("npipe:////./pipe/docker_engine", "npipe:// is not supported"),
             ("fd://", "fd:// is not supported"),
             ("ftp://whale", "unix:///path"),
@@ -204,6 +214,27 @@ mod tests {
                 "{text}: {error}"
             );
         }
+    }
+
+    #[cfg(feature = "ssh")]
+    #[test]
+    fn ssh_is_parsed_and_a_password_in_it_is_refused_unprinted() {
+        let endpoint = Endpoint::parse("ssh://me@whale:22", false).unwrap();
+        assert_eq!((endpoint.as_str(), &*endpoint.authority()), ("ssh://me@whale:22", "docker"));
+        assert!(!endpoint.is_secure() && !endpoint.is_plain_tcp());
+        let error = Endpoint::parse("ssh://me:secret@whale", false).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Configuration);
+        assert!(
+            error.to_string().starts_with("endpoint 'ssh://me:***@whale' cannot be used: a password"),
+            "{error}"
+        );
+    }
+
+    #[cfg(not(feature = "ssh"))]
+    #[test]
+    fn ssh_without_the_feature_is_refused() {
+        let error = Endpoint::parse("ssh://me@whale", false).unwrap_err().to_string();
+        assert!(error.contains("needs the feature `ssh`"), "{error}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub(crate) mod context;
 pub(crate) mod endpoint;
 pub(crate) mod environment;
+pub(crate) mod ssh_target;
 #[cfg_attr(not(feature = "tls"), path = "tls_absent.rs")]
 pub(crate) mod tls;
 #[cfg(feature = "tls")]

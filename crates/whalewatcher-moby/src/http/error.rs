@@ -19,7 +19,7 @@ pub(crate) fn of_connecting(endpoint: &Endpoint, error: io::Error) -> EngineErro
     use io::ErrorKind::{ConnectionRefused, NotADirectory, NotFound, PermissionDenied};
     let unix = match endpoint.address() {
         Address::Unix(path) => Some(path),
-        Address::Tcp { .. } => None,
+        Address::Tcp { .. } | Address::Ssh(_) => None,
     };
     if let Some(known) = error.get_ref().and_then(|error| error.downcast_ref::<EngineError>()) {
         return EngineError::new(known.kind(), known.to_string()).with_source(error);

@@ -5,4 +5,6 @@ pub(crate) mod budget;
 pub(crate) mod error;
 pub(crate) mod lines;
 pub(crate) mod pinned_socket;
+#[cfg_attr(not(feature = "ssh"), path = "ssh_absent.rs")]
+mod ssh;
 pub(crate) mod transport;

@@ -1,7 +1,8 @@
-//! HTTP to an engine, over a unix socket or TCP, with reused connections.
+//! HTTP to an engine, over a unix socket, TCP or ssh, with reused connections.
 
 use std::future::Future;
 use std::io;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,6 +19,8 @@ use hyper_util::client::legacy::{self, Builder, Client};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 use tower_service::Service;
 use whalewatcher_adapter::{Excerpt, Reached};
 use whalewatcher_core::adapter::{Spawner, Tasks};
@@ -28,11 +31,28 @@ use crate::config::tls::Tls;
 use crate::http::budget::Budget;
 use crate::http::error;
 use crate::http::pinned_socket::PinnedSocket;
+use crate::http::ssh::Ssh;
 
 /// How many idle connections are kept: as many as inspections run at once.
 const MAX_IDLE: usize = 16;
 /// How long an idle connection is kept.
 const IDLE: Duration = Duration::from_secs(30);
+
+/// How many inspections are in flight at once through ssh: sshd allows ten sessions on one connection by default, and the event
+/// stream, a list and a probe need one each. What exceeds that logs in by itself.
+const SSH_TURNS: usize = 7;
+/// How long to wait for a turn: inspections that hang must not keep others waiting.
+const TURN: Duration = Duration::from_millis(500);
+
+/// The turns of requests that are many.
+#[derive(Debug)]
+struct Turns(Semaphore);
+
+impl Turns {
+    async fn next(&self) -> Option<SemaphorePermit<'_>> {
+        timeout(TURN, self.0.acquire()).await.ok()?.ok()
+    }
+}
 
 /// An HTTP client of one engine. Dropping it closes all connections and ends the tasks that drive them.
 #[derive(Debug)]
@@ -40,6 +60,7 @@ pub(crate) struct Transport {
     client: Client<Connector, Empty<Bytes>>,
     connector: Connector,
     budget: Budget,
+    turns: Option<Turns>,
     _tasks: Tasks,
 }
 
@@ -52,7 +73,8 @@ impl Transport {
             connector.socket = Some(Arc::new(PinnedSocket::new(path.clone(), reached)));
         }
         let client = builder(Spawn(tasks.spawner())).build(connector.clone());
-        Self { client, connector, budget: Budget::new(memory_limit), _tasks: tasks }
+        let turns = connector.ssh.is_some().then(|| Turns(Semaphore::new(SSH_TURNS)));
+        Self { client, connector, budget: Budget::new(memory_limit), turns, _tasks: tasks }
     }
 
     /// Sends a GET request, and returns the answer once its headers have come. The path may have a query. Fails if another
@@ -74,6 +96,11 @@ impl Transport {
     /// Fails if another socket is bound at the endpoint by now.
     pub(crate) fn check_socket(&self) -> Result<(), EngineError> {
         self.connector.socket.as_ref().map_or(Ok(()), |socket| socket.check())
+    }
+
+    /// Waits until one of many requests may be made, where connections are few. It ends with what this returns.
+    pub(crate) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.turns.as_ref()?.next().await
     }
 
     /// The memory that answers may take.
@@ -123,11 +150,23 @@ pub(crate) struct Connector {
     peer: Arc<AtomicU32>,
     /// The one socket to connect to, if it must stay the same.
     socket: Option<Arc<PinnedSocket>>,
+    ssh: Option<Arc<Ssh>>,
 }
 
 impl Connector {
-    pub(crate) fn new(endpoint: Arc<Endpoint>, tls: Option<Tls>) -> Self {
-        Self { endpoint, tls, peer: Arc::default(), socket: None }
+    /// `ssh` is the program to use in place of `ssh`; `limit` is how long connecting may take.
+    pub(crate) fn new(
+        endpoint: Arc<Endpoint>,
+        tls: Option<Tls>,
+        ssh: Option<PathBuf>,
+        limit: Duration,
+    ) -> Self {
+        let ssh = match endpoint.address() {
+            // So that ssh gives up first, and reports why.
+            Address::Ssh(target) => Some(Ssh::new(endpoint.clone(), target.clone(), ssh, limit * 2 / 3)),
+            Address::Unix(_) | Address::Tcp { .. } => None,
+        };
+        Self { endpoint, tls, peer: Arc::default(), socket: None, ssh: ssh.map(Arc::new) }
     }
 
     /// The URI of a path at this engine. Its scheme is always `http`: the connector adds TLS.
@@ -162,6 +201,10 @@ impl Connector {
                 };
                 Ok(Stream(Box::pin(secured.map_err(explained)?)))
             }
+            Address::Ssh(_) => match self.ssh {
+                Some(ssh) => Ok(Stream(Box::pin(ssh.connect().await?))),
+                None => Err(io::ErrorKind::Unsupported.into()),
+            },
         }
     }
 }
@@ -218,5 +261,22 @@ impl AsyncWrite for Stream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.0.as_mut().poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn turns_are_few_but_none_is_awaited_for_long() {
+        let turns = Turns(Semaphore::new(2));
+        let held = (turns.next().await.unwrap(), turns.next().await.unwrap());
+        assert!(turns.next().now_or_never().is_none(), "the third one waits");
+        assert!(turns.next().await.is_none(), "but not for ever");
+        drop(held);
+        assert!(turns.next().now_or_never().unwrap().is_some());
     }
 }

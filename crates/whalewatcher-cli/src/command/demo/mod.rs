@@ -2,16 +2,17 @@
 
 mod script;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::sleep;
-use whalewatcher_core::{Fleet, Settings};
+use whalewatcher_core::Fleet;
 use whalewatcher_moby as moby;
 use whalewatcher_testkit::docker::Server;
 
 use crate::args::ViewArgs;
 use crate::command::watch::watch;
-use crate::hosts::{Client, join};
+use crate::hosts::{Client, Hosts};
 use crate::notes::Notes;
 use crate::output::Output;
 
@@ -22,9 +23,8 @@ pub(crate) async fn demo(limit: Option<Duration>, view: ViewArgs, output: &Outpu
     script::populate(&engine)?;
     let notes = Notes::new()?;
     notes.note(format!("a demo engine, nothing on it is real: {} (Ctrl-C ends it)", engine.endpoint()));
-    let fleet = Fleet::new();
-    let client = Client::Docker(moby::Client::new(engine.endpoint())?);
-    let hosts = join(&fleet, vec![client], &Settings::default())?;
+    let fleet = Arc::new(Fleet::new());
+    let hosts = Hosts::Named(vec![Client::Docker(moby::Client::new(engine.endpoint())?)]);
     let time_limit = async {
         match limit {
             Some(limit) => sleep(limit).await,

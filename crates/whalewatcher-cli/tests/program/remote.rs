@@ -1,11 +1,12 @@
-//! Contexts of Docker's tools, and certificates.
+//! Docker on other machines: contexts, certificates, ssh.
 
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use whalewatcher_testkit::docker::Server;
 
-use crate::program::{Ended, command};
+use crate::program::{Ended, Program, command};
 
 /// Adds a context to a folder of Docker's tools.
 fn add(folder: &Path, name: &str, endpoint: &str) {
@@ -58,4 +59,47 @@ async fn an_engine_without_tls_is_refused_if_tls_is_asked_for() {
     let error = ended.error();
     assert!(error.contains(&format!("what answers at {host} does not speak TLS")), "{error}");
     assert!(error.ends_with("--tlsverify"), "no advice follows about something else: {error}");
+}
+
+/// Returns a PATH in which this program is run in place of `ssh`, with what it does with the arguments.
+fn path_with_ssh(folder: &Path, program: &str) -> String {
+    symlink(program, folder.join("ssh")).unwrap();
+    folder.to_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_host_that_does_not_answer_costs_nothing_of_the_others() {
+    let engine = Server::builder().start().unwrap();
+    engine.run("web").unwrap();
+    let (folder, hangs) = (tempfile::tempdir().unwrap(), tempfile::NamedTempFile::new().unwrap());
+    fs::write(hangs.path(), "#!/bin/sh\nexec /bin/sleep 1000\n").unwrap();
+    fs::set_permissions(hangs.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    // Not one that is open for writing.
+    let hangs = hangs.into_temp_path();
+    let path = path_with_ssh(folder.path(), hangs.to_str().unwrap());
+    let arguments = ["watch", "--host", "ssh://whale", "--host", &engine.endpoint()];
+    let mut program = Program::started(command(&arguments).env("PATH", &path));
+    while !program.line().await.contains("web") {}
+    engine.run("db").unwrap();
+    while !program.line().await.contains("db") {}
+
+    let ended =
+        Ended::of(command(&["ps", "--host", "ssh://whale", "--host", &engine.endpoint()]).env("PATH", &path))
+            .await;
+    assert!(ended.error().contains("ssh://whale"), "{ended:?}");
+    assert!(ended.stdout.contains("web") && ended.stdout.contains("db"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_failure_of_ssh_is_one_line_without_advice_about_sockets() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = path_with_ssh(folder.path(), "/bin/false");
+    let ended = Ended::of(command(&["ps", "--host", "ssh://whale"]).env("PATH", &path)).await;
+    let error = ended.error();
+    assert!(
+        error.ends_with("'docker system dial-stdio' fails at ssh://whale: status 1 without a reason"),
+        "{error}"
+    );
+    let ended = Ended::of(command(&["ps", "--host", "ssh://whale"]).env("PATH", "/no/such")).await;
+    assert!(ended.error().ends_with("install OpenSSH's client"), "{ended:?}");
 }
