@@ -10,9 +10,8 @@ use tonic::transport::{Channel, Endpoint as Dial};
 use whalewatcher_adapter::grpc::Transport;
 use whalewatcher_adapter::{Endpoint, Lives, SocketMonitor};
 use whalewatcher_core::adapter::{EngineClient, Hook};
-use whalewatcher_core::{EngineError, ErrorKind, Settings};
+use whalewatcher_core::{EngineError, ErrorKind, Layer, Settings};
 
-use crate::cache::tombstones::Tombstones;
 use crate::connection::Connection;
 use crate::decode::container::{Details, Packer};
 use crate::engine::ENGINE;
@@ -26,8 +25,7 @@ pub const DEFAULT_POLL_EVERY: Duration = Duration::from_secs(1);
 /// The shortest interval that can be configured.
 const LEAST_POLL_EVERY: Duration = Duration::from_millis(10);
 
-/// A client of a CRI runtime. It connects when it is watched. Clones share the configuration and the IDs of containers that
-/// are over for good.
+/// A client of a CRI runtime. It connects when it is watched. Clones share the configuration.
 pub struct Client {
     endpoint: Arc<Endpoint>,
     engine_type: Option<String>,
@@ -97,6 +95,14 @@ impl EngineClient for Client {
 
     fn endpoint(&self) -> &str {
         self.endpoint.as_str()
+    }
+
+    fn layer(&self) -> Layer {
+        Layer::Kubernetes
+    }
+
+    fn scope_below(&self) -> Option<&str> {
+        Some("k8s.io")
     }
 
     async fn before_watch(&self) -> Result<(), EngineError> {
@@ -277,7 +283,6 @@ impl Builder {
                     .probe_every
                     .unwrap_or(whalewatcher_adapter::containerd::DEFAULT_PROBE_EVERY),
                 packer: self.packer,
-                tombstones: Tombstones::default(),
                 lives: Lives::default(),
             },
             before_watch: self.before_watch,

@@ -61,6 +61,11 @@ impl EngineConnection for Connection {
         inspect(&self.session, id).await
     }
 
+    /// A restart in a pod is another container.
+    fn has_one_life_per_id(&self) -> bool {
+        true
+    }
+
     /// CRI offers no way to probe the event stream. But events and answers share one connection, so a runtime that answers
     /// can deliver events too. Where containerd's own events are used as hints and were silent for long enough, an event of
     /// our own must come back.

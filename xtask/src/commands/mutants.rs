@@ -74,12 +74,14 @@ impl Part {
         match self {
             Self::Core => &[
                 "reconciler/mod",
+                "reconciler/audit",
                 "reconciler/deadlines",
                 "reconciler/events",
                 "reconciler/inspection",
                 "reconciler/lists",
                 "reconciler/record",
                 "reconciler/resync",
+                "reconciler/tombstones",
                 "watch/driver",
                 "watch/connected",
                 "watch/subscription",
@@ -130,7 +132,6 @@ impl Part {
             Self::Cri => &[
                 "cache/lists",
                 "cache/mod",
-                "cache/tombstones",
                 "connection",
                 "decode/container",
                 "decode/info",

@@ -61,6 +61,9 @@
 //! **An ID names one container at a time.** Many engines also find containers by name or by a prefix of an ID. An answer about
 //! another container than the requested one is an error.
 //!
+//! **Where an ID has one life, the adapter says so** by [`EngineConnection::has_one_life_per_id`], and does not remember what is
+//! over: the watcher ignores starts, list entries and answers that come after an exit.
+//!
 //! **Unknown details are left out, never guessed.** A time is the engine's own, or `None`. The PID is that of the container's
 //! initial process, as the watcher's host sees it; 0 means in a [`ListingEntry::Partial`] that the list does not contain it, and
 //! in an inspection that the life has ended. Lives of one container are distinguished by their start times, or else by their

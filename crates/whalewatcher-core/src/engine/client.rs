@@ -7,7 +7,7 @@ use futures_core::Stream;
 
 use super::event::EngineEvent;
 use super::listing::{Listing, Unlisted, UnlistedScopes};
-use crate::model::{Container, ContainerId, EngineError, EngineIdentity};
+use crate::model::{Container, ContainerId, EngineError, EngineIdentity, Layer};
 use crate::settings::Settings;
 
 /// The adapter to one kind of container engine.
@@ -23,6 +23,18 @@ pub trait EngineClient: Send + Sync + 'static {
 
     /// Returns the endpoint, such as `unix:///run/docker.sock`.
     fn endpoint(&self) -> &str;
+
+    /// Returns the layer of the engine, by which a fleet decides which of several engines shows a container that they share.
+    fn layer(&self) -> Layer {
+        Layer::default()
+    }
+
+    /// Returns the scope in which this engine runs its containers in an engine below, as far as it is known: Docker runs them in
+    /// containerd's namespace `moby`. A fleet recognises shared containers by their IDs; the scope says only that a start there is
+    /// likely to be reported by this engine in a moment.
+    fn scope_below(&self) -> Option<&str> {
+        None
+    }
 
     /// Runs once before watching. An error ends the watch.
     fn before_watch(&self) -> impl Future<Output = Result<(), EngineError>> + Send {
@@ -114,6 +126,16 @@ pub trait EngineConnection: Send + Sync {
     /// Returns whether inspections attach rucksacks. If so, a life that ended before it was inspected is announced only after an
     /// inspection, which may still attach one.
     fn packs(&self) -> bool {
+        false
+    }
+
+    /// Returns whether each ID has one life: a container that is over is never started again under its ID, and no other container
+    /// gets that ID. By default an ID may have any number of lives.
+    ///
+    /// Where it has one, the exit of a container is final, whether an event reports it or the watcher finds it by itself: later
+    /// starts, list entries and inspections of that ID bring nothing back. So the engine's lists and inspections may be behind
+    /// its events, and events may be repeated. That holds for the newest 4,096 containers that are over.
+    fn has_one_life_per_id(&self) -> bool {
         false
     }
 

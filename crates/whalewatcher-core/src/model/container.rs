@@ -303,7 +303,7 @@ impl Container {
     }
 
     /// Returns whether it has the label [`PRIVILEGED_LABEL`]: it has all the rights of its engine's host. Docker and podman
-    /// report that.
+    /// report that, but podman's own list does not.
     #[must_use]
     pub fn privileged(&self) -> bool {
         self.labels.contains(PRIVILEGED_LABEL)

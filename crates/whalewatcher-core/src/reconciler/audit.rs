@@ -4,7 +4,8 @@ use foldhash::HashMap;
 
 use super::Reconciler;
 use super::deadlines::{Deadline, GRACE, Now};
-use super::record::{Inspection, Mismatch, Named};
+use super::lists::Named;
+use super::record::{Inspection, Mismatch};
 use crate::engine::{ListingEntry, UnlistedScopes};
 use crate::model::ContainerId;
 
@@ -85,7 +86,7 @@ impl Reconciler {
         if record.awaits_exit() {
             self.exit_known(id, None, now);
         }
-        let differs = !self.is_as_listed(id, listed.as_ref());
+        let differs = !self.has_ended(id) && !self.is_as_listed(id, listed.as_ref());
         if let Some(entry) = &listed {
             self.set_listed_name(id, entry);
         }

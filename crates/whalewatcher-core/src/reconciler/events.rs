@@ -1,10 +1,9 @@
 //! The engine's events: what each changes by itself, and which inspections it leads to.
 
-use std::mem::take;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::deadlines::{Deadline, Now};
+use super::deadlines::Now;
 use super::lists::ListState;
 use super::record::{Exit, Inspection, Preview};
 use super::{MAX_PREVIEW_BYTES, MAX_UNVERIFIED, Phase, Reconciler};
@@ -79,6 +78,10 @@ impl Reconciler {
                 mismatch.explained = true;
             }
         }
+        if self.has_ended(&id) {
+            self.ignored += 1;
+            return;
+        }
         let before = (self.published.len(), self.inspection(&id));
         // Only events about changes within a life date these, and only the newest: an event may come late or twice.
         let newest = self.records.get(&id).and_then(|record| record.newest);
@@ -100,7 +103,8 @@ impl Reconciler {
             }
             EngineEvent::Touched { at, .. } => self.touched(&id, at, true),
             EngineEvent::Exited { pid, at, code, .. } => {
-                self.exited(&id, Exit { pid, at, code, oom: false }, now);
+                let is_final = self.has_one_life_per_id;
+                self.exited(&id, Exit { pid, at, code, oom: false, is_final }, now);
             }
             EngineEvent::Paused { at, .. } => self.changed(&id, Change::Paused(true), at, now),
             EngineEvent::Unpaused { at, .. } => self.changed(&id, Change::Paused(false), at, now),
@@ -139,7 +143,7 @@ impl Reconciler {
         let reported_before = at.is_some() && at <= newest_start;
         let mut preview = Some(preview).filter(|_| !reported_before);
         if let Some(known) = self.portfolio.by_id(id) {
-            if confirmed && pid == Some(known.pid()) {
+            if self.has_one_life_per_id || confirmed && pid == Some(known.pid()) {
                 return;
             }
             // The first start event after a life began is its own, the next one is another life's. That holds for a life
@@ -196,7 +200,7 @@ impl Reconciler {
         let record = self.records.entry(id.clone()).or_default();
         exit.oom = record.oom.take().is_some();
         // It may be the exit of a life whose start was malformed, and not of the one that is known.
-        exit.code = exit.code.filter(|_| !record.is_touched || exit.pid.is_some());
+        exit.code = exit.code.filter(|_| !record.is_touched || exit.pid.is_some() || exit.is_final);
         record.newest = record.newest.max(exit.at);
         record.exit = Some(match record.exit {
             Some(former) if exit.at.is_some() && former.at > exit.at => former,
@@ -225,12 +229,12 @@ impl Reconciler {
                 let over = |preview: &Preview| {
                     exit.ends_preview(preview) && !(is_inspected && preview.is_incomplete)
                 };
-                if let Some(preview) = record.take_preview_if(over) {
+                let preview = record.take_preview_if(over);
+                if preview.is_some() || exit.is_final && record.preview().is_none() {
                     // What led to the inspection is over, and the start event of any later life is still to come.
-                    if take(&mut record.inspection) == Inspection::Deferred {
-                        self.deadlines.cancel(Deadline::Retry(id.clone()));
-                    }
-                    self.failures.remove(id);
+                    self.drop_inspection(id);
+                }
+                if let Some(preview) = preview {
                     self.announce_brief_life(preview, exit, now);
                 }
             }

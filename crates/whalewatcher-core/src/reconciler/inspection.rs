@@ -17,9 +17,11 @@ use crate::portfolio::steps;
 
 impl Reconciler {
     pub(super) fn inspected(&mut self, id: &ContainerId, answer: Answer, now: Now) {
+        let has_ended = self.has_ended(id);
         let Some(record) = self.records.get_mut(id) else { return };
         let Inspection::InFlight(since) = record.inspection else { return };
         let truth = match answer {
+            Answer::Unknown(_) if has_ended && record.preview().is_none_or(Preview::is_named) => None,
             Answer::Unknown(_) if !since.hinted && record.is_over_and_named() => {
                 return self.announce_over(id, now);
             }
@@ -36,6 +38,9 @@ impl Reconciler {
         };
         self.failures.remove(id);
         record.inspection = Inspection::None;
+        if has_ended {
+            return self.inspected_ended(id, truth, now);
+        }
         let is_drift = !since.hinted && take(&mut record.is_drift);
         let published = self.published.len();
         if since.hinted {
@@ -57,9 +62,17 @@ impl Reconciler {
         self.failures.remove(id);
         if let Some(record) = self.records.get_mut(id) {
             record.inspection = Inspection::None;
-            if let (Some(preview), Some(exit)) = (record.take_preview(), record.exit) {
-                self.announce_brief_life(preview, exit, now);
-            }
+        }
+        self.inspected_ended(id, None, now);
+    }
+
+    /// The container is over, whatever the answer shows. If its life is still to be announced, the answer completes that.
+    fn inspected_ended(&mut self, id: &ContainerId, truth: Option<Container>, now: Now) {
+        if let Some(record) = self.records.get_mut(id)
+            && let (Some(mut preview), Some(exit)) = (record.take_preview(), record.exit)
+        {
+            preview.learn(truth);
+            self.announce_brief_life(preview, exit, now);
         }
         self.count_answer(id, true, now);
         self.settle(id, now);
@@ -91,10 +104,9 @@ impl Reconciler {
             return true;
         }
         if is_over == Some(true) && !since.hinted {
-            if let (Some(preview), Some(exit)) = (record.take_preview(), exit) {
-                let container = Arc::new(container);
-                let began = container.started_at().or(preview.began);
-                self.announce_brief_life(Preview { container, began, is_incomplete: false }, exit, now);
+            if let (Some(mut preview), Some(exit)) = (record.take_preview(), exit) {
+                preview.learn(Some(container));
+                self.announce_brief_life(preview, exit, now);
             }
             return true;
         }
@@ -246,6 +258,20 @@ impl Reconciler {
                 None => {}
             }
         }
+    }
+
+    /// Drops an inspection that has not begun: nothing that it could show matters any more.
+    pub(super) fn drop_inspection(&mut self, id: &ContainerId) {
+        let Some(record) = self.records.get_mut(id) else { return };
+        match record.inspection {
+            Inspection::None | Inspection::InFlight(_) => return,
+            Inspection::Pending => {}
+            Inspection::Deferred => {
+                self.deadlines.cancel(Deadline::Retry(id.clone()));
+            }
+        }
+        record.inspection = Inspection::None;
+        self.failures.remove(id);
     }
 
     pub(super) fn inspection(&self, id: &ContainerId) -> Inspection {

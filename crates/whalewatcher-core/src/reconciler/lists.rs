@@ -2,10 +2,12 @@
 
 use std::mem::take;
 
+use foldhash::HashSet;
+
 use super::deadlines::{Deadline, Now};
-use super::record::Named;
 use super::{Effect, MAX_UNVERIFIED, Phase, Reconciler};
 use crate::engine::{ListingEntry, UnlistedScopes};
+use crate::model::ContainerId;
 
 /// Where the next list stands.
 #[derive(Debug, Default)]
@@ -30,6 +32,36 @@ pub(super) enum ListState {
         /// The containers that events named since it was requested.
         named: Named,
     },
+}
+
+/// The containers that events named while a list was in flight, or all of them.
+#[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
+pub(super) struct Named {
+    containers: HashSet<ContainerId>,
+    is_all: bool,
+}
+
+impl Named {
+    /// Adds a container, or all.
+    pub(super) fn insert(&mut self, id: &ContainerId, is_all: bool) {
+        self.is_all |= is_all;
+        if self.is_all {
+            self.containers = HashSet::default();
+        } else {
+            self.containers.insert(id.clone());
+        }
+    }
+
+    /// Whether an event named the container.
+    pub(super) fn contains(&self, id: &ContainerId) -> bool {
+        self.is_all || self.containers.contains(id)
+    }
+
+    /// How many containers it holds.
+    pub(super) fn len(&self) -> usize {
+        self.containers.len()
+    }
 }
 
 impl Reconciler {
@@ -82,8 +114,14 @@ impl Reconciler {
     }
 
     /// Takes in a list.
-    pub(super) fn listed(&mut self, entries: Vec<ListingEntry>, unlisted_scopes: &UnlistedScopes, now: Now) {
+    pub(super) fn listed(
+        &mut self,
+        mut entries: Vec<ListingEntry>,
+        unlisted_scopes: &UnlistedScopes,
+        now: Now,
+    ) {
         let ListState::InFlight { again, named, .. } = take(&mut self.lists) else { return };
+        entries.retain(|entry| !self.has_ended(entry.container().id()));
         match &self.phase {
             Phase::Listing => self.synchronize(entries, unlisted_scopes, &named, now),
             Phase::Live => self.audit(entries, unlisted_scopes, &named, now),

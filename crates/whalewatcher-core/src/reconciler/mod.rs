@@ -32,6 +32,9 @@
 //!
 //! In all other cases the container is inspected.
 //!
+//! Where an ID has one life ([`has_one_life_per_id`](crate::engine::EngineConnection::has_one_life_per_id)), an exit is final:
+//! whatever comes later of that ID is ignored, in events, lists and answers.
+//!
 //! Containers that only events name are bounded in number: events of more are forgotten, and a list is requested.
 
 use std::collections::VecDeque;
@@ -69,6 +72,10 @@ use record::{Exit, Preview, Record};
 
 /// How many tombstones are kept, to recognise late and repeated events of containers that are not alive.
 const MAX_TOMBSTONES: usize = 1024;
+
+/// How many are kept where an ID has one life. They are what keeps a list or an inspection that is behind from bringing a
+/// container back, and many containers may end at once.
+const MAX_FINAL_TOMBSTONES: usize = 4096;
 
 /// How many containers that only events name may have records. Events of more are forgotten, and a list is requested.
 const MAX_UNVERIFIED: usize = 16_384;
@@ -148,6 +155,8 @@ pub(crate) struct Reconciler {
     engine: Option<Arc<EngineIdentity>>,
     /// Whether inspections attach rucksacks.
     packs: bool,
+    /// Whether a container that is over never starts again under its ID.
+    has_one_life_per_id: bool,
     /// The engines that confirmed members which the newest engine has not confirmed.
     origins: HashMap<ContainerId, Arc<EngineIdentity>>,
     /// The containers to inspect, in order; those whose inspection is not pending are skipped.
@@ -312,9 +321,16 @@ impl Reconciler {
         }
     }
 
-    /// Sets the engine of the next [`Input::Connected`], and whether its inspections attach rucksacks.
-    pub(crate) fn set_engine(&mut self, engine: &Arc<EngineIdentity>, packs: bool) {
+    /// Sets the engine of the next [`Input::Connected`], whether its inspections attach rucksacks, and whether its IDs have one
+    /// life each.
+    pub(crate) fn set_engine(
+        &mut self,
+        engine: &Arc<EngineIdentity>,
+        packs: bool,
+        has_one_life_per_id: bool,
+    ) {
         self.packs = packs;
+        self.has_one_life_per_id = has_one_life_per_id;
         let Some(former) = self.engine.replace(engine.clone()).filter(|former| former != engine) else {
             return;
         };
@@ -341,11 +357,15 @@ impl Reconciler {
     fn exit_known(&mut self, id: &ContainerId, exit: Option<Exit>, now: Now) {
         // The time of an exit shows that a life from an earlier connection is over, but not that this was its exit.
         let confirmed = !self.unconfirmed.remove(id);
-        let own = exit.filter(|exit| confirmed || exit.pid.is_some()).unwrap_or_default();
+        let is_own = |exit: &Exit| confirmed || exit.pid.is_some() || exit.is_final;
+        let own = exit.filter(is_own).unwrap_or_default();
         if let Some(container) = self.portfolio.by_id(id).cloned() {
             let (container, code) = (own.mark(container), own.code);
             let time = exit.and_then(|exit| exit.at).unwrap_or(now.time);
             self.publish(time, EventKind::Exited { container, code });
+        }
+        if self.has_one_life_per_id {
+            self.drop_inspection(id);
         }
     }
 

@@ -5,8 +5,6 @@ use std::mem::{replace, take};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use foldhash::HashSet;
-
 use crate::engine::ListingEntry;
 use crate::model::{Container, ContainerId};
 
@@ -199,36 +197,6 @@ pub(super) struct Mismatch {
     pub(super) explained: bool,
 }
 
-/// The containers that events named while a list was in flight, or all of them.
-#[derive(Debug, Default)]
-#[cfg_attr(test, derive(Clone))]
-pub(super) struct Named {
-    containers: HashSet<ContainerId>,
-    is_all: bool,
-}
-
-impl Named {
-    /// Adds a container, or all.
-    pub(super) fn insert(&mut self, id: &ContainerId, is_all: bool) {
-        self.is_all |= is_all;
-        if self.is_all {
-            self.containers = HashSet::default();
-        } else {
-            self.containers.insert(id.clone());
-        }
-    }
-
-    /// Whether an event named the container.
-    pub(super) fn contains(&self, id: &ContainerId) -> bool {
-        self.is_all || self.containers.contains(id)
-    }
-
-    /// How many containers it holds.
-    pub(super) fn len(&self) -> usize {
-        self.containers.len()
-    }
-}
-
 /// The inspection of a container.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Inspection {
@@ -299,15 +267,22 @@ impl Preview {
     }
 
     /// Whether its start event contained the name.
-    fn is_named(&self) -> bool {
+    pub(super) fn is_named(&self) -> bool {
         self.container.name() != self.container.id().as_str()
     }
 
-    /// Takes over the name, labels and rucksack that the engine returned of a container that is not alive: it returns no more.
+    /// Takes over what the engine returned of the container: of one that is not alive only the name, labels and rucksack.
     pub(super) fn learn(&mut self, reported: Option<Container>) {
-        if let Some(reported) = reported.filter(|_| self.is_incomplete) {
-            let (pid, began) = (self.container.pid(), self.container.started_at());
-            self.container = Arc::new(reported.with_pid(pid).with_started_at(began).with_paused(false));
+        match reported {
+            Some(reported) if reported.pid() != 0 => {
+                self.began = reported.started_at().or(self.began);
+                self.container = Arc::new(reported);
+            }
+            Some(reported) if self.is_incomplete => {
+                let (pid, began) = (self.container.pid(), self.container.started_at());
+                self.container = Arc::new(reported.with_pid(pid).with_started_at(began).with_paused(false));
+            }
+            _ => {}
         }
         self.is_incomplete = false;
     }
@@ -360,11 +335,16 @@ pub(super) struct Exit {
     pub(super) code: Option<i32>,
     /// Whether a process of that life was killed for lack of memory.
     pub(super) oom: bool,
+    /// Whether no other life can have its ID, so that neither PID nor time matters.
+    pub(super) is_final: bool,
 }
 
 impl Exit {
     /// Whether it ended that life, or came after its end; `None` where neither PIDs nor times decide that.
     pub(super) fn has_ended(&self, container: &Container) -> Option<bool> {
+        if self.is_final {
+            return Some(true);
+        }
         match (self.pid, self.at, container.started_at()) {
             (Some(pid), _, _) if container.pid() != 0 => Some(pid == container.pid()),
             (_, Some(at), Some(started_at)) => Some(at > started_at),

@@ -1,7 +1,7 @@
 //! From the first list of a connection until the portfolio follows the engine.
 
 use super::deadlines::Now;
-use super::record::Named;
+use super::lists::Named;
 use super::{Phase, Reconciler};
 use crate::engine::{ListingEntry, UnlistedScopes};
 use crate::model::EventKind;

@@ -2,7 +2,7 @@
 
 use super::deadlines::Now;
 use super::record::{Inspection, Record};
-use super::{MAX_TOMBSTONES, Phase, Reconciler};
+use super::{MAX_FINAL_TOMBSTONES, MAX_TOMBSTONES, Phase, Reconciler};
 use crate::engine::ListingEntry;
 use crate::model::ContainerId;
 
@@ -13,6 +13,14 @@ impl Reconciler {
             let record = self.records.entry(id.clone()).or_default();
             record.listed_name = Some(entry.container().name().into());
         }
+    }
+
+    /// Whether a container is over for good: where an ID has one life, no event, list or answer brings it back.
+    pub(super) fn has_ended(&self, id: &ContainerId) -> bool {
+        let is_over = |record: &Record| record.exit.is_some() || record.tombstone.is_some();
+        self.has_one_life_per_id
+            && self.records.get(id).is_some_and(is_over)
+            && self.portfolio.by_id(id).is_none()
     }
 
     /// Updates what depends on whether a container is settled, and forgets what need not be kept.
@@ -59,7 +67,8 @@ impl Reconciler {
 
     /// Forgets the oldest tombstones beyond the bound, but not while a list may show their containers as alive.
     pub(super) fn bound_memory(&mut self) {
-        while self.tombstones.len() > MAX_TOMBSTONES && !self.is_listing() {
+        let most = if self.has_one_life_per_id { MAX_FINAL_TOMBSTONES } else { MAX_TOMBSTONES };
+        while self.tombstones.len() > most && !self.is_listing() {
             let Some(oldest) = self.tombstones.pop_front() else { return };
             if let Some(record) = self.records.get_mut(&oldest) {
                 record.is_entombed = false;

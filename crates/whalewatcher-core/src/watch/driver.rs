@@ -114,7 +114,8 @@ impl<'a, C: EngineClient> Driver<'a, C> {
         self.progress.set_fallback(fallback);
         self.progress.outage.connected = true;
         self.progress.counters.resyncs += 1;
-        self.progress.reconciler.set_engine(&identity, connection.packs());
+        let has_one_life_per_id = connection.has_one_life_per_id();
+        self.progress.reconciler.set_engine(&identity, connection.packs(), has_one_life_per_id);
         self.progress.shared.refreshes.clear();
         Connected::new(&mut self.progress, &connection, events).run().await
     }

@@ -1,12 +1,11 @@
-//! What is known of containers and sandboxes on a connection: the kind of each, so that the right call is made first, its
-//! pod, and what was reported of its life.
+//! What is known of live containers and sandboxes on a connection: the kind of each, so that the right call is made first, its
+//! pod, and when it started.
 //!
-//! CRI never uses an ID again. So a container whose exit was reported never comes back, whatever a status still says, and a
-//! start is reported only once.
+//! Lists and start events add entries, and events of their end remove them. What is over is not remembered: CRI never uses an
+//! ID again, and the watcher knows that.
 
 pub(crate) mod lists;
 pub(crate) mod networks;
-pub(crate) mod tombstones;
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -16,7 +15,6 @@ use whalewatcher_adapter::Lives;
 use whalewatcher_core::{Container, ContainerId, EngineError};
 
 use crate::cache::networks::Networks;
-use crate::cache::tombstones::Tombstones;
 use crate::decode::container::{Kind, Pod};
 
 /// How long a container that no list contains is remembered: the list may be older than it.
@@ -29,29 +27,25 @@ pub(crate) struct Cache {
     /// The pods, by the ID of their sandbox.
     pods: HashMap<ContainerId, Pod>,
     pub(crate) networks: Networks,
-    /// The containers that are over, as reported on any connection of this client.
-    tombstones: Tombstones,
-    /// Those of them that were reported on this connection.
-    reported: Tombstones,
     /// The lives that were seen on any connection.
     lives: Lives,
     /// The limit for the names, labels and images of all live containers.
     limit: usize,
 }
 
-/// A container or sandbox that is or may be alive.
+/// A container or sandbox that is or may be alive, or of which only events reported that it began and ended.
 #[derive(Debug, Default)]
 pub(crate) struct Entry {
     /// Its kind, once the runtime has reported it.
     pub(crate) kind: Option<Kind>,
     /// The sandbox of a container.
     pub(crate) sandbox: Option<ContainerId>,
-    /// The PID that the runtime reported.
-    pub(crate) pid: Option<u32>,
     /// Whether it has no process, and so is not alive, though the runtime reports it as ready.
     pub(crate) is_processless: bool,
     /// Whether it belongs to CRI according to containerd, even if the runtime does not report it yet.
     pub(crate) is_owned: bool,
+    /// Whether an event reported its end before a status showed it as alive.
+    pub(crate) is_over: bool,
     /// When an event reported its start.
     pub(crate) started: Option<Instant>,
     /// When it was first reported.
@@ -60,15 +54,15 @@ pub(crate) struct Entry {
 
 impl Default for Cache {
     fn default() -> Self {
-        Self::new(Tombstones::default(), Lives::default(), usize::MAX)
+        Self::new(Lives::default(), usize::MAX)
     }
 }
 
 impl Cache {
-    /// Creates a cache that knows only what is over, and the lives seen, on other connections.
-    pub(crate) fn new(tombstones: Tombstones, lives: Lives, limit: usize) -> Self {
-        let (entries, pods, networks, reported) = Default::default();
-        Self { entries, pods, networks, tombstones, reported, lives, limit }
+    /// Creates a cache that knows only the lives seen on other connections.
+    pub(crate) fn new(lives: Lives, limit: usize) -> Self {
+        let (entries, pods, networks) = Default::default();
+        Self { entries, pods, networks, lives, limit }
     }
 
     /// Returns the entry of a container, which is created if it is missing.
@@ -97,47 +91,60 @@ impl Cache {
         entry
     }
 
-    /// Records that a container is alive, if there is room for its labels.
+    /// Records what a status shows of a container. Without an entry it is over, and the status is behind.
+    pub(crate) fn record_status(&mut self, id: &ContainerId, kind: Kind, sandbox: Option<ContainerId>) {
+        if self.entries.contains_key(id) {
+            self.record_kind(id, kind, sandbox);
+        }
+    }
+
+    /// Records that a status shows a container as alive, if there is room for its labels. Without an entry it is over, and the
+    /// status is behind.
     pub(crate) fn record_alive(&mut self, container: &Container) -> Result<(), EngineError> {
+        let Some(entry) = self.entries.get_mut(container.id()) else { return Ok(()) };
         self.lives.add(container, self.limit)?;
-        let entry = self.entry(container.id());
-        entry.pid = Some(container.pid());
         entry.is_processless = false;
         Ok(())
     }
 
+    /// Records that a container has no process, though the runtime reports it as ready.
+    pub(crate) fn record_processless(&mut self, id: &ContainerId) {
+        if let Some(entry) = self.entries.get_mut(id) {
+            entry.is_processless = true;
+        }
+    }
+
     /// Returns the lives that were seen on any connection, are not in `alive` and were not reported as over. Sandboxes are
     /// left out, because their end has no exit code.
-    pub(crate) fn unlisted_lives(&self, alive: &HashSet<ContainerId>) -> Vec<(ContainerId, u32)> {
+    pub(crate) fn unlisted_lives(&self, alive: &HashSet<ContainerId>) -> Vec<ContainerId> {
         let is_sandbox =
             |id: &ContainerId| self.get(id).is_some_and(|entry| entry.kind == Some(Kind::Sandbox));
-        let mut missing = self.lives.missing(alive);
-        missing.retain(|(id, _)| !is_sandbox(id));
-        missing
+        let missing = self.lives.missing(alive).into_iter();
+        missing.map(|(id, _)| id).filter(|id| !is_sandbox(id)).collect()
     }
 
     /// Removes the entry of a container that is not alive.
-    pub(crate) fn forget(&mut self, id: &ContainerId) -> Option<Entry> {
-        self.entries.remove(id)
+    pub(crate) fn forget(&mut self, id: &ContainerId) {
+        self.entries.remove(id);
     }
 
-    /// Records that the exit was reported. Returns the PID of the life, if any connection saw it alive.
-    pub(crate) fn record_exit(&mut self, id: &ContainerId) -> Option<u32> {
-        self.tombstones.add(id);
-        self.reported.add(id);
+    /// Records that a container is over. Returns whether anything was known of it.
+    pub(crate) fn end(&mut self, id: &ContainerId) -> bool {
         self.pods.remove(id);
-        self.lives.end(id)
+        let was_alive = self.lives.end(id).is_some();
+        self.entries.remove(id).is_some() || was_alive
     }
 
-    /// Returns whether the exit was reported on this connection. A container whose exit only another watcher reported is over
-    /// too, but its exit is still news here.
-    pub(crate) fn is_exit_reported(&self, id: &ContainerId) -> bool {
-        self.reported.contain(id)
-    }
-
-    /// Returns whether it is over, whatever its status says.
-    pub(crate) fn has_ended(&self, id: &ContainerId) -> bool {
-        self.tombstones.contain(id)
+    /// Records that a container is over, by an event that may precede its status. If no status has shown it as alive, it keeps
+    /// its entry until one shows its name.
+    #[cfg(feature = "containerd")]
+    pub(crate) fn end_early(&mut self, id: &ContainerId) {
+        self.pods.remove(id);
+        if self.lives.end(id).is_some() {
+            self.entries.remove(id);
+        } else if let Some(entry) = self.entries.get_mut(id) {
+            entry.is_over = true;
+        }
     }
 
     pub(crate) fn pod(&self, sandbox: &ContainerId) -> Option<&Pod> {
@@ -146,9 +153,7 @@ impl Cache {
 
     /// Records the pod of a sandbox.
     pub(crate) fn record_pod(&mut self, sandbox: &ContainerId, pod: Pod) {
-        if !self.has_ended(sandbox) {
-            self.pods.insert(sandbox.clone(), pod);
-        }
+        self.pods.insert(sandbox.clone(), pod);
     }
 
     /// Removes all that a list does not contain, except entries that are new.
@@ -198,16 +203,47 @@ mod tests {
     }
 
     #[test]
-    fn what_is_over_stays_so_on_the_next_connection() {
-        let tombstones = Tombstones::default();
-        let mut cache = Cache::new(tombstones.clone(), Lives::default(), 0);
-        cache.record_pod(&id("s"), pod());
-        cache.record_exit(&id("s"));
-        cache.record_pod(&id("s"), pod());
-        assert!(cache.has_ended(&id("s")) && cache.pod(&id("s")).is_none());
-        let next = Cache::new(tombstones, Lives::default(), 0);
-        assert!(next.has_ended(&id("s")) && !next.has_ended(&id("other")));
-        assert!(cache.is_exit_reported(&id("s")) && !next.is_exit_reported(&id("s")));
+    fn nothing_is_kept_of_what_is_over() {
+        let mut cache = Cache::default();
+        assert!(!cache.end(&id("unknown")));
+        let ends: &[fn(&mut Cache)] = &[
+            |cache| assert!(cache.end(&id("s"))),
+            #[cfg(feature = "containerd")]
+            |cache| cache.end_early(&id("s")),
+        ];
+        for end in ends {
+            cache.record_kind(&id("s"), Kind::Sandbox, None);
+            cache.record_pod(&id("s"), pod());
+            cache.record_alive(&Container::new("s", "s", 7)).unwrap();
+            end(&mut cache);
+            // A status that is behind.
+            cache.record_status(&id("s"), Kind::Sandbox, None);
+            cache.record_processless(&id("s"));
+            cache.record_alive(&Container::new("s", "s", 7)).unwrap();
+            assert!(cache.entries.is_empty() && cache.pods.is_empty());
+            assert_eq!(cache.lives.missing(&HashSet::new()), []);
+        }
+    }
+
+    #[test]
+    fn a_life_from_another_connection_is_known() {
+        let lives = Lives::default();
+        lives.add(&Container::new("c", "c", 7), usize::MAX).unwrap();
+        let mut cache = Cache::new(lives, usize::MAX);
+        assert_eq!(cache.unlisted_lives(&HashSet::new()), [id("c")]);
+        assert!(cache.end(&id("c")) && !cache.end(&id("c")));
+        assert_eq!(cache.unlisted_lives(&HashSet::new()), []);
+    }
+
+    #[cfg(feature = "containerd")]
+    #[test]
+    fn an_early_end_of_what_was_not_seen_alive_keeps_its_entry() {
+        let mut cache = Cache::default();
+        cache.record_kind(&id("c"), Kind::Container, None);
+        cache.end_early(&id("c"));
+        assert!(cache.get(&id("c")).unwrap().is_over);
+        cache.end_early(&id("unknown"));
+        assert!(cache.get(&id("unknown")).is_none());
     }
 
     #[test]
@@ -216,6 +252,7 @@ mod tests {
         cache.record_kind(&id("c"), Kind::Container, Some(id("s")));
         let entry = cache.record_kind(&id("c"), Kind::Container, None);
         assert_eq!(entry.sandbox, Some(id("s")));
-        assert!(cache.forget(&id("c")).is_some() && cache.forget(&id("c")).is_none());
+        cache.forget(&id("c"));
+        assert!(cache.get(&id("c")).is_none());
     }
 }

@@ -23,7 +23,6 @@ const PART: u32 = 10;
 /// The exit of a life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Exit {
-    pub(crate) pid: u32,
     pub(crate) at: Option<SystemTime>,
     pub(crate) code: Option<i32>,
     pub(crate) is_oom_killed: bool,
@@ -34,7 +33,7 @@ impl Exit {
     pub(crate) fn events(self, id: ContainerId) -> Vec<EngineEvent> {
         // When it was is not reported.
         let oom = self.is_oom_killed.then(|| EngineEvent::OomKilled { id: id.clone(), at: None });
-        let exited = EngineEvent::Exited { id, pid: Some(self.pid), at: self.at, code: self.code };
+        let exited = EngineEvent::Exited { id, pid: None, at: self.at, code: self.code };
         oom.into_iter().chain([exited]).collect()
     }
 }
@@ -42,11 +41,11 @@ impl Exit {
 /// Looks up how these lives ended. The answer lacks those that have not ended, or that the runtime no longer knows.
 pub(crate) async fn look_up_exits(
     session: &Session,
-    missing: Vec<(ContainerId, u32)>,
+    missing: Vec<ContainerId>,
 ) -> HashMap<ContainerId, Exit> {
     let mut ends = HashMap::new();
     let mut answers = stream::iter(missing)
-        .map(|(id, pid)| async move { Some((end(session, &id, pid).await?, id)) })
+        .map(|id| async move { Some((end(session, &id).await?, id)) })
         .buffer_unordered(AT_ONCE);
     let asking = async {
         while let Some(answer) = answers.next().await {
@@ -59,7 +58,7 @@ pub(crate) async fn look_up_exits(
     ends
 }
 
-async fn end(session: &Session, id: &ContainerId, pid: u32) -> Option<Exit> {
+async fn end(session: &Session, id: &ContainerId) -> Option<Exit> {
     let request = ContainerStatusRequest { container_id: id.as_str().to_owned(), verbose: false };
     // A sandbox has no such status.
     let answer = session.client(session.limits().status()).container_status(request).await;
@@ -68,5 +67,5 @@ async fn end(session: &Session, id: &ContainerId, pid: u32) -> Option<Exit> {
         return None;
     }
     let (at, code) = finished(&status);
-    Some(Exit { pid, at, code, is_oom_killed: is_oom_killed(&status) })
+    Some(Exit { at, code, is_oom_killed: is_oom_killed(&status) })
 }

@@ -106,7 +106,7 @@ pub(crate) async fn inspect(session: &Session, id: &ContainerId) -> Result<Optio
 
 /// Decides what follows from an answer, and records it.
 fn decide(cache: &mut Cache, id: &ContainerId, seen: Lookup) -> Verdict {
-    let ended = cache.has_ended(id);
+    let is_over = cache.get(id).is_some_and(|entry| entry.is_over);
     let since = cache.get(id).and_then(|entry| entry.started).map(|started| started.elapsed());
     let Lookup::Found(kind, state, reported) = seen else {
         if since.is_some_and(|since| since < grace_period(cache, id)) {
@@ -116,13 +116,13 @@ fn decide(cache: &mut Cache, id: &ContainerId, seen: Lookup) -> Verdict {
         return Verdict::Answer(None);
     };
     let reported = *reported;
-    let entry = cache.record_kind(id, kind, reported.sandbox);
-    let sandbox = entry.sandbox.clone().filter(|_| kind == Kind::Container);
+    let sandbox = reported.sandbox.filter(|_| kind == Kind::Container);
+    cache.record_status(id, kind, sandbox.clone());
     match (state, reported.alive) {
-        _ if ended => {
+        (_, alive) if is_over => {
             // For a while the status may still report it as not started, or as alive.
             cache.forget(id);
-            Verdict::Answer(Some(reported.container))
+            Verdict::Answer(Some(alive.unwrap_or(reported.container)))
         }
         (State::Alive, Some(container)) => {
             let container = match sandbox {
@@ -135,14 +135,14 @@ fn decide(cache: &mut Cache, id: &ContainerId, seen: Lookup) -> Verdict {
             }
         }
         (State::Alive, None) if reported.is_processless => {
-            entry.is_processless = true;
+            cache.record_processless(id);
             Verdict::Answer(None)
         }
         (State::Alive, None) => Verdict::NoPid,
         (State::Created, _) if since.is_some_and(|since| since < GRACE) => Verdict::Wait,
         (State::Created | State::NotAlive, _) => {
             // If an event reported its start, an event will report its end.
-            if entry.started.is_none() && entry.pid.is_none() {
+            if since.is_none() {
                 cache.forget(id);
             }
             Verdict::Answer(Some(reported.container))
@@ -153,7 +153,8 @@ fn decide(cache: &mut Cache, id: &ContainerId, seen: Lookup) -> Verdict {
 /// Returns the grace period of a container that the runtime does not know.
 fn grace_period(cache: &Cache, id: &ContainerId) -> Duration {
     let is_owned = cache.get(id).is_some_and(|entry| entry.is_owned);
-    if is_owned && !cache.has_ended(id) { GRACE } else { GRACE_IF_UNOWNED }
+    let is_over = cache.get(id).is_some_and(|entry| entry.is_over);
+    if is_owned && !is_over { GRACE } else { GRACE_IF_UNOWNED }
 }
 
 async fn look_up(session: &Session, id: &ContainerId) -> Result<Lookup, EngineError> {
@@ -272,6 +273,8 @@ fn found<T>(what: &str, answer: Result<Response<T>, Status>) -> Result<Option<T>
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     fn id() -> ContainerId {
@@ -322,6 +325,7 @@ mod tests {
     #[tokio::test]
     async fn what_runs_without_a_pid_is_never_answered_for_and_what_has_no_process_is_not_alive() {
         let mut cache = Cache::default();
+        cache.record_kind(&id(), Kind::Container, None);
         for _ in 0..100 {
             let verdict = decide(&mut cache, &id(), seen(State::Alive, None));
             assert!(matches!(verdict, Verdict::NoPid));
@@ -339,22 +343,37 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_reported_to_be_over_is_over_whatever_its_status_says() {
+    async fn what_was_reported_to_be_over_is_not_waited_for() {
         for state in [State::Created, State::Alive, State::NotAlive] {
             let mut cache = Cache::default();
-            cache.entry(&id()).started = Some(Instant::now());
-            cache.record_exit(&id());
-            assert_eq!(answered(&mut cache, seen(state, Some(7))), Some(Some(0)), "{state:?}");
+            let entry = cache.entry(&id());
+            (entry.started, entry.is_over) = (Some(Instant::now()), true);
+            assert_eq!(answered(&mut cache, seen(state, None)), Some(Some(0)), "{state:?}");
             assert!(cache.get(&id()).is_none());
         }
         // What is over may still become known, but not for long.
         let mut cache = Cache::default();
         let entry = cache.entry(&id());
-        (entry.started, entry.is_owned) = (Some(Instant::now()), true);
-        cache.record_exit(&id());
+        (entry.started, entry.is_owned, entry.is_over) = (Some(Instant::now()), true, true);
         assert_eq!(answered(&mut cache, Lookup::NotFound), None);
         tokio::time::advance(GRACE_IF_UNOWNED).await;
         assert_eq!(answered(&mut cache, Lookup::NotFound), Some(None));
+    }
+
+    #[tokio::test]
+    async fn a_status_that_is_behind_is_answered_and_not_recorded() {
+        let mut cache = Cache::default();
+        let entry = cache.entry(&id());
+        (entry.started, entry.is_over) = (Some(Instant::now()), true);
+        for _ in 0..2 {
+            assert_eq!(
+                answered(&mut cache, seen(State::Alive, Some(7))),
+                Some(Some(7)),
+                "its PID, for a brief life"
+            );
+            assert!(cache.get(&id()).is_none() && cache.unlisted_lives(&HashSet::new()).is_empty());
+        }
+        assert!(matches!(decide(&mut cache, &id(), seen(State::Alive, None)), Verdict::NoPid));
     }
 
     #[tokio::test]
@@ -364,7 +383,8 @@ mod tests {
         assert_eq!(answered(&mut cache, seen(State::NotAlive, None)), Some(Some(0)));
         assert!(cache.get(&id()).is_some());
         let mut cache = Cache::default();
+        cache.record_kind(&id(), Kind::Container, None);
         assert_eq!(answered(&mut cache, seen(State::NotAlive, None)), Some(Some(0)));
-        assert!(cache.get(&id()).is_none());
+        assert!(cache.get(&id()).is_none(), "only a list contained it");
     }
 }

@@ -65,15 +65,15 @@ pub(crate) async fn list_alive(session: &Session) -> Result<Alive, EngineError> 
         let ends = look_up_exits(session, missing).await;
         let mut cache = session.cache();
         for id in ends.keys() {
-            cache.record_exit(id);
+            cache.end(id);
         }
         let events = match compared {
             None => ends.into_iter().flat_map(|(id, end)| end.events(id)).collect(),
-            Some(before) => difference(before, &ids, SystemTime::now(), ends, |id| cache.get(id)?.pid),
+            Some(before) => difference(before, &ids, SystemTime::now(), ends),
         };
         for event in events {
             if let EngineEvent::Exited { id, .. } = &event {
-                cache.forget(id);
+                cache.end(id);
             }
             session.report(event);
         }
@@ -90,12 +90,11 @@ fn difference(
     now: &HashSet<ContainerId>,
     at: SystemTime,
     mut ends: HashMap<ContainerId, Exit>,
-    pid: impl Fn(&ContainerId) -> Option<u32>,
 ) -> Vec<EngineEvent> {
     let gone = before.difference(now).cloned();
     let gone = gone.flat_map(|id| match ends.remove(&id) {
         Some(end) => end.events(id),
-        None => vec![EngineEvent::Exited { pid: pid(&id), id, at: Some(at), code: None }],
+        None => vec![EngineEvent::Exited { id, pid: None, at: Some(at), code: None }],
     });
     let new = now.difference(before).cloned();
     let new = new.map(|id| EngineEvent::Touched { id, at: None });
@@ -122,20 +121,20 @@ async fn alive(session: &Session) -> Result<Alive, EngineError> {
     Ok(take_in(&mut session.cache(), containers, sandboxes))
 }
 
-/// Filters out what is not alive, or was reported as over, and records the rest.
+/// Filters out what is not alive, and records the rest.
 fn take_in(cache: &mut Cache, containers: Vec<ListedContainer>, sandboxes: Vec<ListedSandbox>) -> Alive {
     let mut alive = Alive::default();
     let mut ids = HashSet::new();
-    let mut fits = |cache: &Cache, id: &str, state: State| {
+    let mut fits = |id: &str, state: State| {
         if !ContainerId::is_plain(id) {
             tracing::warn!("the CRI runtime lists a container without a valid ID");
             return None;
         }
         let id = ContainerId::from(id);
-        (state == State::Alive && !cache.has_ended(&id) && ids.insert(id.clone())).then_some(id)
+        (state == State::Alive && ids.insert(id.clone())).then_some(id)
     };
     for sandbox in sandboxes {
-        let Some(id) = fits(cache, &sandbox.id, sandbox_state(sandbox.state)) else { continue };
+        let Some(id) = fits(&sandbox.id, sandbox_state(sandbox.state)) else { continue };
         cache.record_kind(&id, Kind::Sandbox, None);
         if let Some(pod) = Pod::of(sandbox.metadata.as_ref()) {
             cache.record_pod(&id, pod);
@@ -143,7 +142,7 @@ fn take_in(cache: &mut Cache, containers: Vec<ListedContainer>, sandboxes: Vec<L
         alive.sandboxes.push(sandbox);
     }
     for container in containers {
-        let Some(id) = fits(cache, &container.id, state(container.state)) else { continue };
+        let Some(id) = fits(&container.id, state(container.state)) else { continue };
         let sandbox = ContainerId::is_plain(&container.pod_sandbox_id)
             .then(|| container.pod_sandbox_id.as_str().into());
         cache.record_kind(&id, Kind::Container, sandbox);
@@ -167,9 +166,7 @@ mod tests {
     #[test]
     fn only_live_containers_are_listed_even_if_filters_are_ignored() {
         let mut cache = Cache::default();
-        cache.record_exit(&"over".into());
-        let containers =
-            [("c1", 1), ("made", 0), ("gone", 2), ("lost", 3), ("odd", 99), ("over", 1), ("", 1), ("a/b", 1)];
+        let containers = [("c1", 1), ("made", 0), ("gone", 2), ("lost", 3), ("odd", 99), ("", 1), ("a/b", 1)];
         let containers = containers.map(|(id, state)| container(id, state)).into();
         let sandboxes = [("s1", 0), ("down", 1), ("odd-too", 7), ("c1", 1)];
         let sandboxes = sandboxes.map(|(id, state)| sandbox(id, state)).into();
@@ -195,15 +192,14 @@ mod tests {
     #[test]
     fn differences_between_lists_are_exits_and_starts() {
         let at = SystemTime::now();
-        let pid = |id: &ContainerId| (id.as_str() == "gone").then_some(7);
-        assert_eq!(difference(&ids(&["a", "b"]), &ids(&["b", "a"]), at, HashMap::new(), pid), []);
-        let reported = difference(&ids(&["a", "gone"]), &ids(&["new", "a"]), at, HashMap::new(), pid);
-        let exited = EngineEvent::Exited { id: "gone".into(), pid: Some(7), at: Some(at), code: None };
+        assert_eq!(difference(&ids(&["a", "b"]), &ids(&["b", "a"]), at, HashMap::new()), []);
+        let reported = difference(&ids(&["a", "gone"]), &ids(&["new", "a"]), at, HashMap::new());
+        let exited = EngineEvent::Exited { id: "gone".into(), pid: None, at: Some(at), code: None };
         let started = EngineEvent::Touched { id: "new".into(), at: None };
         assert_eq!(reported, [exited, started]);
-        let end = Exit { pid: 8, at: None, code: Some(137), is_oom_killed: true };
-        let reported = difference(&ids(&["gone"]), &ids(&[]), at, HashMap::from([("gone".into(), end)]), pid);
-        let exited = EngineEvent::Exited { id: "gone".into(), pid: Some(8), at: None, code: Some(137) };
+        let end = Exit { at: None, code: Some(137), is_oom_killed: true };
+        let reported = difference(&ids(&["gone"]), &ids(&[]), at, HashMap::from([("gone".into(), end)]));
+        let exited = EngineEvent::Exited { id: "gone".into(), pid: None, at: None, code: Some(137) };
         assert_eq!(reported, [EngineEvent::OomKilled { id: "gone".into(), at: None }, exited]);
     }
 }

@@ -13,7 +13,6 @@ use whalewatcher_core::{ContainerId, EngineError, Settings};
 
 use crate::cache::Cache;
 use crate::cache::lists::Lists;
-use crate::cache::tombstones::Tombstones;
 use crate::decode::container::Packer;
 use crate::decode::details::network;
 use crate::decode::runtime::Runtime;
@@ -30,7 +29,6 @@ pub(crate) struct Configured {
     #[cfg(feature = "containerd")]
     pub(crate) probe_every: Duration,
     pub(crate) packer: Option<Packer>,
-    pub(crate) tombstones: Tombstones,
     pub(crate) lives: Lives,
 }
 
@@ -61,8 +59,7 @@ impl Session {
         settings: &Settings,
     ) -> Result<(Self, mpsc::UnboundedReceiver<EngineEvent>), EngineError> {
         let (report, reported) = mpsc::unbounded_channel();
-        let cache =
-            Cache::new(configured.tombstones.clone(), configured.lives.clone(), configured.limits.kept());
+        let cache = Cache::new(configured.lives.clone(), configured.limits.kept());
         let session = Self {
             #[cfg(feature = "containerd")]
             containerd: ContainerdApi::new(transport.channel(), configured.limits, configured.probe_every)?,

@@ -22,8 +22,7 @@ pub(crate) async fn missed(
     let mut events = Vec::new();
     for id in listed.iter().filter(|id| !ids.contains(id.as_str())) {
         if session.containerd().lacks_task(id).await? {
-            let pid = session.cache().get(id).and_then(|entry| entry.pid);
-            events.push(EngineEvent::Exited { id: id.clone(), pid, at: None, code: None });
+            events.push(EngineEvent::Exited { id: id.clone(), pid: None, at: None, code: None });
         }
     }
     let cache = session.cache();

@@ -33,14 +33,10 @@ pub(crate) enum Decision {
 }
 
 impl Ownership {
-    /// Handles an event. CRI never pauses tasks, and what has ended never starts again.
+    /// Handles an event. CRI never pauses tasks.
     pub(crate) fn handle(&mut self, event: EngineEvent, cache: &mut Cache) -> Decision {
         let reported = match event {
-            EngineEvent::Started { ref id, .. }
-                if cache.is_exit_reported(id) || self.pending.contains_key(id) =>
-            {
-                None
-            }
+            EngineEvent::Started { ref id, .. } if self.pending.contains_key(id) => None,
             EngineEvent::Started { ref id, .. } if !is_known(cache, id) => {
                 let id = id.clone();
                 self.pending.insert(id.clone(), Pending { start: event, oom: None, end: None });
@@ -51,13 +47,12 @@ impl Ownership {
                 Some(event)
             }
             EngineEvent::Exited { ref id, .. } => {
-                let reported_before = cache.is_exit_reported(id);
-                cache.record_exit(id);
+                cache.end_early(id);
                 if let Some(pending) = self.pending.get_mut(id) {
                     pending.end = Some(event);
                     None
                 } else {
-                    Some(event).filter(|_| !reported_before)
+                    Some(event)
                 }
             }
             EngineEvent::OomKilled { ref id, .. } => {
@@ -65,8 +60,8 @@ impl Ownership {
                     pending.oom = Some(event);
                     None
                 } else {
-                    let is_wanted = is_known(cache, id) && !cache.is_exit_reported(id);
-                    Some(event).filter(|_| is_wanted)
+                    let is_known = is_known(cache, id);
+                    Some(event).filter(|_| is_known)
                 }
             }
             EngineEvent::Paused { .. } | EngineEvent::Unpaused { .. } => None,
@@ -111,7 +106,8 @@ fn is_known(cache: &Cache, id: &ContainerId) -> bool {
 }
 
 fn pass_on(id: &ContainerId, pending: Pending, cache: &mut Cache) -> Vec<EngineEvent> {
-    cache.entry(id).started = Some(Instant::now());
+    let entry = cache.entry(id);
+    (entry.started, entry.is_over) = (Some(Instant::now()), pending.end.is_some());
     [Some(pending.start), pending.oom, pending.end].into_iter().flatten().collect()
 }
 
@@ -140,20 +136,13 @@ mod tests {
     const NOTHING: Decision = Decision::Report(None);
 
     #[tokio::test]
-    async fn an_exit_is_reported_once() {
+    async fn what_a_list_contains_needs_no_owner_and_an_exit_none_at_all() {
         let (mut ownership, mut cache) = (Ownership::default(), Cache::default());
         cache.record_kind(&id(), Kind::Container, None);
-        assert_eq!(ownership.handle(started(), &mut cache), reported(started()), "a list contains it");
+        assert_eq!(ownership.handle(started(), &mut cache), reported(started()));
         assert_eq!(ownership.handle(exited(), &mut cache), reported(exited()));
-        for again in [exited(), started()] {
-            assert_eq!(ownership.handle(again, &mut cache), NOTHING);
-        }
         let mut cache = Cache::default();
-        assert_eq!(
-            ownership.handle(exited(), &mut cache),
-            reported(exited()),
-            "another connection may know it"
-        );
+        assert_eq!(ownership.handle(exited(), &mut cache), reported(exited()), "the watcher may know it");
     }
 
     #[tokio::test]
@@ -183,7 +172,7 @@ mod tests {
         ownership.handle(exited(), &mut cache);
         let settled = ownership.resolve(&id(), Ok(Some(Kind::Container)), &mut cache);
         assert_eq!(settled, [started(), exited()]);
-        assert!(cache.has_ended(&id()));
+        assert!(cache.get(&id()).unwrap().is_over);
     }
 
     #[tokio::test]
@@ -197,7 +186,6 @@ mod tests {
         }
         let settled = ownership.resolve(&id(), Ok(Some(Kind::Container)), &mut cache);
         assert_eq!(settled, [started(), oom(), exited()]);
-        assert_eq!(ownership.handle(oom(), &mut cache), NOTHING, "after the exit");
 
         let (mut ownership, mut cache) = (Ownership::default(), Cache::default());
         cache.record_kind(&id(), Kind::Container, None);

@@ -145,6 +145,13 @@ impl World {
                 let error = EngineError::new(crate::ErrorKind::Disconnected, "gone");
                 self.input(Input::Disconnected(Arc::new(error)))?;
             }
+            Action::LookForListBehind(nth) => {
+                let behind = self.look_behind(nth);
+                self.act(Action::LookForList)?;
+                if let Some(Question::Looked(alive)) = &mut self.list {
+                    alive.extend(behind.map(|life| (nth, life)));
+                }
+            }
             Action::LookForList => {
                 let alive = self.subjects.iter().enumerate();
                 let alive =
@@ -226,6 +233,10 @@ impl World {
                 let subject = &mut self.subjects[nth];
                 subject.inspection = Some(Question::Looked(subject.alive().cloned()));
             }
+            Action::LookBehind(nth) => {
+                let behind = self.look_behind(nth);
+                self.subjects[nth].inspection = Some(Question::Looked(behind));
+            }
             Action::Answer(nth) => {
                 let Some(Question::Looked(life)) = self.subjects[nth].inspection.take() else {
                     unreachable!("checked in possible")
@@ -249,7 +260,9 @@ impl World {
                 self.input(Input::Inspected(id(nth), Answer::Unknown(Arc::new(error))))?;
                 // Where a life is over, its end is announced instead.
                 let is_announced = ended(&self.subjects[nth]) > before;
-                if !is_announced && !self.reconciler.deadlines.is_pending(&Deadline::Retry(id(nth))) {
+                // Or it is over for good.
+                let is_done = is_announced || self.is_over_for_good(nth);
+                if !is_done && !self.reconciler.deadlines.is_pending(&Deadline::Retry(id(nth))) {
                     return Err("a failed inspection is not retried".into());
                 }
             }
@@ -281,6 +294,25 @@ impl World {
                 _ => {}
             }
         }
+    }
+
+    /// Returns the life that is over, as the engine still shows it.
+    fn look_behind(&mut self, nth: usize) -> Option<Life> {
+        self.bounds.lags -= 1;
+        let subject = &self.subjects[nth];
+        let is_unseen = self.bounds.kind == Kind::Polling && subject.is_unseen();
+        self.misled |= !self.is_over_for_good(nth);
+        if !self.bounds.final_ids || !(subject.has_exit_event() || is_unseen) {
+            self.wrong = Wrong::Perhaps;
+        }
+        subject.as_before_its_end()
+    }
+
+    /// Whether the reconciler knows that a container is over, and that this is final.
+    pub(super) fn is_over_for_good(&self, nth: usize) -> bool {
+        let subject = &self.subjects[nth];
+        let is_announced = subject.lives.iter().any(|life| life.announced_end);
+        self.bounds.final_ids && (is_announced || !subject.ended.is_empty())
     }
 
     pub(super) fn input(&mut self, input: Input) -> Result<(), String> {

@@ -16,7 +16,17 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 5] = [Self::Docker, Self::Containerd, Self::Cri, Self::Hints, Self::Polling];
+    /// All kinds, where an ID has one life with a reconciler that knows that and with one that does not.
+    pub(super) const ALL: [(Self, bool); 8] = [
+        (Self::Docker, false),
+        (Self::Containerd, false),
+        (Self::Cri, false),
+        (Self::Cri, true),
+        (Self::Hints, false),
+        (Self::Hints, true),
+        (Self::Polling, false),
+        (Self::Polling, true),
+    ];
 
     pub(super) fn has_one_life_per_id(self) -> bool {
         matches!(self, Self::Cri | Self::Hints | Self::Polling)
@@ -37,6 +47,8 @@ impl Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Bounds {
     pub(super) kind: Kind,
+    /// Whether the reconciler knows that an ID has one life.
+    pub(super) final_ids: bool,
     pub(super) containers: usize,
     /// Lives of each container.
     pub(super) lives: u8,
@@ -66,6 +78,8 @@ pub(super) struct Bounds {
     pub(super) partial: u8,
     /// Connections on which the engine repeats the newest events.
     pub(super) replays: u8,
+    /// Lists and inspections that still show a life that is over.
+    pub(super) lags: u8,
     /// Stop after so many states.
     pub(super) states: usize,
 }
@@ -101,6 +115,8 @@ pub(super) enum Action {
     /// The engine dies, with all that is alive in it.
     Crash,
     LookForList,
+    /// The same, and the list still shows the life of this container that is over.
+    LookForListBehind(usize),
     AnswerList,
     /// The list does not cover this container.
     AnswerListWithout(usize),
@@ -110,6 +126,8 @@ pub(super) enum Action {
     Relist,
     Ask,
     Look(usize),
+    /// The same, and the answer still shows the life that is over.
+    LookBehind(usize),
     Answer(usize),
     Fail(usize),
     /// A failed inspection is to be repeated.

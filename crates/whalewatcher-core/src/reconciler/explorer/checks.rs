@@ -31,9 +31,10 @@ impl World {
         }
         self.reconciler.check_deadlines()?;
         let is_lossy = self.bounds.lost < self.bounds_at_first.lost;
-        if self.reconciler.drifted() > 0 && !is_lossy && !self.hasty {
+        if self.reconciler.drifted() > 0 && !is_lossy && !self.hasty && !self.misled {
             return Err("a drift, though no event was lost".into());
         }
+        self.check_ended()?;
         if fold != *self.reconciler.portfolio() {
             return Err(format!("the fold is {fold:?}, the portfolio {:?}", self.reconciler.portfolio()));
         }
@@ -41,6 +42,26 @@ impl World {
             Some(container) => Err(format!("readers see {container}")),
             None => Ok(()),
         }
+    }
+
+    /// Checks the containers that are over for good: they are not alive, and are inspected only to complete what their start
+    /// event contained.
+    fn check_ended(&self) -> Result<(), String> {
+        for nth in (0..self.subjects.len()).filter(|nth| self.is_over_for_good(*nth)) {
+            let id = id(nth);
+            if self.reconciler.portfolio().by_id(&id).is_some() {
+                return Err(format!("{id} is over for good, and readers see it"));
+            }
+            let record = self.reconciler.records.get(&id);
+            let is_due = |record: &Record| {
+                matches!(record.inspection, Inspection::Pending | Inspection::Deferred)
+                    && record.preview().is_none()
+            };
+            if record.is_some_and(is_due) {
+                return Err(format!("{id} is over for good, and is to be inspected"));
+            }
+        }
+        Ok(())
     }
 
     /// Whether an event is one that may be published after `fold`, given what really happened.
@@ -53,6 +74,7 @@ impl World {
         let subject = self.subjects.iter_mut().enumerate().find(|(nth, _)| id(*nth) == *container.id());
         let (_, subject) = subject.ok_or("unheard of")?;
         let docker = self.bounds.kind == Kind::Docker;
+        let may_come_back = self.misled && !self.bounds.final_ids;
         let life = subject.lives.iter_mut().find(|life| match container.pid() {
             0 => container.started_at() == Some(time(if docker { life.reported } else { life.began })),
             pid => pid == life.pid,
@@ -65,9 +87,9 @@ impl World {
         match &event.kind {
             EventKind::Started(_) => match (known, life.announced) {
                 (Some(_), _) => Err("started while known".into()),
-                (_, true) => Err("a life started twice".into()),
+                (_, true) if !(may_come_back && life.announced_end) => Err("a life started twice".into()),
                 _ => {
-                    life.announced = true;
+                    (life.announced, life.announced_end) = (true, false);
                     Ok(())
                 }
             },
@@ -83,7 +105,7 @@ impl World {
                 }
                 match code {
                     // Where an exit and a start were lost, the next exit is taken for that of the life before.
-                    Some(_) if self.bounds.lost < self.bounds_at_first.lost => Ok(()),
+                    Some(_) if self.misled || self.bounds.lost < self.bounds_at_first.lost => Ok(()),
                     Some(code) if *code != life.pid as i32 => Err("the exit code of another life".into()),
                     _ => Ok(()),
                 }

@@ -49,6 +49,7 @@ fn explore(bounds: Bounds) -> usize {
 
 const SMALL: Bounds = Bounds {
     kind: Kind::Docker,
+    final_ids: false,
     containers: 1,
     lives: 2,
     pauses: 1,
@@ -66,6 +67,7 @@ const SMALL: Bounds = Bounds {
     crashes: 0,
     partial: 0,
     replays: 0,
+    lags: 0,
     states: 60_000,
 };
 
@@ -73,12 +75,13 @@ const SMALL: Bounds = Bounds {
 fn explore_all(bounds: Bounds) {
     let states = std::env::var("WHALEWATCHER_STATES").ok();
     let states = states.map_or(bounds.states, |states| states.parse().expect("a number of states"));
-    for kind in Kind::ALL {
+    for (kind, final_ids) in Kind::ALL {
         let bounds = match kind.has_one_life_per_id() {
             false => Bounds { kind, states, ..bounds },
             // As many lives as else.
             true => Bounds {
                 kind,
+                final_ids,
                 states,
                 lives: 1,
                 containers: bounds.containers * usize::from(bounds.lives),
@@ -181,6 +184,16 @@ fn every_interleaving_with_gaps_lost_events_and_failing_audits() {
 #[test]
 fn every_interleaving_of_three_containers() {
     explore_all(Bounds { containers: 3, renames: 1, connections: 2, ..SMALL });
+}
+
+#[test]
+fn every_interleaving_with_lists_and_inspections_that_lag_behind() {
+    explore_all(Bounds { lags: 2, audits: 1, doubled: 1, pauses: 0, ..SMALL });
+}
+
+#[test]
+fn every_interleaving_with_failing_inspections_that_lag_behind_after_a_reconnect() {
+    explore_all(Bounds { lags: 2, audits: 1, failures: 1, connections: 2, replays: 1, pauses: 0, ..SMALL });
 }
 
 /// Plays a script, as a violation prints it. Actions that are not possible are skipped.

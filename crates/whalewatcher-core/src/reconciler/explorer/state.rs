@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::super::record::Named;
+use super::super::lists::Named;
 use super::super::*;
 use super::world::{World, id};
 
@@ -11,7 +11,7 @@ impl World {
     /// Equal for states from which the same can follow.
     pub(super) fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        (self.bounds, self.wrong, self.hasty).hash(&mut hasher);
+        (self.bounds, self.wrong, self.hasty, self.misled).hash(&mut hasher);
         (&self.subjects, self.connected, &self.list, self.looked, self.listed, self.gap, self.clock)
             .hash(&mut hasher);
         self.reconciler

@@ -58,6 +58,24 @@ impl Subject {
         self.lives.last().filter(|life| life.ended.is_none())
     }
 
+    /// Whether it lived, and is not alive.
+    pub(super) fn has_ended(&self) -> bool {
+        !self.lives.is_empty() && self.alive().is_none()
+    }
+
+    /// The last life, before it ended.
+    pub(super) fn as_before_its_end(&self) -> Option<Life> {
+        self.lives.last().map(|life| Life { ended: None, ..life.clone() })
+    }
+
+    /// Whether the exit of the last life was delivered, or is on its way.
+    pub(super) fn has_exit_event(&self) -> bool {
+        let last = self.lives.last().map(|life| life.pid);
+        let coming =
+            |reported: &Reported| matches!(reported, Reported::Exited { pid, .. } if Some(*pid) == last);
+        last.is_some_and(|last| self.ended.contains(&last)) || self.queue.iter().any(coming)
+    }
+
     /// Whether polling would report something.
     pub(super) fn is_unseen(&self) -> bool {
         self.polled != self.alive().map(|life| life.pid)

@@ -23,6 +23,8 @@ pub(super) struct World {
     pub(super) wrong: Wrong,
     /// Whether a grace was too short for an event that was on its way.
     pub(super) hasty: bool,
+    /// Whether a list or an inspection showed a life that is over, while the reconciler could not know that this is final.
+    pub(super) misled: bool,
     /// The one moment at which all happens by the monotonic clock.
     pub(super) epoch: Instant,
     pub(super) reconciler: Reconciler,
@@ -78,8 +80,13 @@ impl World {
             gap: false,
             wrong: Wrong::No,
             hasty: false,
+            misled: false,
             epoch: Instant::now(),
-            reconciler: Reconciler { packs: bounds.packs, ..Reconciler::default() },
+            reconciler: Reconciler {
+                packs: bounds.packs,
+                has_one_life_per_id: bounds.final_ids,
+                ..Reconciler::default()
+            },
         }
     }
 
@@ -189,7 +196,12 @@ impl World {
                 }
             }
             match subject.inspection {
-                Some(Question::Asked) => all.push(Action::Look(nth)),
+                Some(Question::Asked) => {
+                    all.push(Action::Look(nth));
+                    if bounds.lags > 0 && subject.has_ended() {
+                        all.push(Action::LookBehind(nth));
+                    }
+                }
                 Some(Question::Looked(_)) => all.push(Action::Answer(nth)),
                 None => {}
             }
@@ -220,7 +232,14 @@ impl World {
             false => {}
         }
         match self.list {
-            Some(Question::Asked) => all.push(Action::LookForList),
+            Some(Question::Asked) => {
+                all.push(Action::LookForList);
+                // Where changes are polled for, the list is what events report.
+                if bounds.lags > 0 && bounds.kind != Kind::Polling {
+                    let ended = (0..self.subjects.len()).filter(|nth| self.subjects[*nth].has_ended());
+                    all.extend(ended.map(Action::LookForListBehind));
+                }
+            }
             Some(Question::Looked(_)) => {
                 all.push(Action::AnswerList);
                 if bounds.partial > 0 {

@@ -12,6 +12,7 @@ mod bounds;
 mod inspections;
 mod lists;
 mod lives;
+mod one_life_per_id;
 
 /// When all is handled here.
 const NOW: u64 = 1000;
@@ -83,6 +84,13 @@ impl Scene {
     /// Connected and live, with these containers listed.
     fn live(listed: impl IntoIterator<Item = Container>) -> Self {
         let mut scene = Self::default();
+        scene.connect(listed);
+        scene
+    }
+
+    /// The same with an engine whose IDs have one life each.
+    fn final_live(listed: impl IntoIterator<Item = Container>) -> Self {
+        let mut scene = Self(Reconciler { has_one_life_per_id: true, ..Reconciler::default() });
         scene.connect(listed);
         scene
     }

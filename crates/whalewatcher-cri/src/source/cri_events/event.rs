@@ -44,7 +44,7 @@ pub(crate) fn made_at(event: &ContainerEventResponse) -> Option<SystemTime> {
     moment(event.created_at)
 }
 
-/// Returns what an event reports; nothing if that is known or concerns no container.
+/// Returns what an event reports; nothing if it concerns no container.
 ///
 /// `replayed`: the event was made before the subscription. Starts are skipped then, because the list contains what is still
 /// alive.
@@ -64,11 +64,12 @@ pub(crate) fn take(
         Ok(ContainerEventType::ContainerCreatedEvent) => Vec::new(),
         Ok(ContainerEventType::ContainerStartedEvent) if replayed => Vec::new(),
         Ok(ContainerEventType::ContainerStartedEvent) => {
-            started(id, event, &subject, cache).into_iter().collect()
+            vec![started(id, event, &subject, cache)]
         }
-        Ok(ContainerEventType::ContainerStoppedEvent | ContainerEventType::ContainerDeletedEvent) => {
-            stopped(id, event, &subject, cache, since, now)
+        Ok(ContainerEventType::ContainerStoppedEvent) => {
+            stopped(id, event, &subject, cache, Some(since), now)
         }
+        Ok(ContainerEventType::ContainerDeletedEvent) => stopped(id, event, &subject, cache, None, now),
         Err(_) => vec![EngineEvent::Changed { id, at: made_at(event) }],
     }
 }
@@ -173,52 +174,50 @@ fn started(
     event: &ContainerEventResponse,
     subject: &Subject<'_>,
     cache: &mut Cache,
-) -> Option<EngineEvent> {
-    if cache.is_exit_reported(&id) || cache.get(&id).is_some_and(|entry| entry.pid.is_some()) {
-        return None;
-    }
+) -> EngineEvent {
     subject.record(&id, cache);
     cache.entry(&id).started = Some(Instant::now());
     let at = subject.began().or(made_at(event));
-    Some(EngineEvent::Started { id, at, pid: None, preview: subject.preview().map(Box::new) })
+    EngineEvent::Started { id, at, pid: None, preview: subject.preview().map(Box::new) }
 }
 
+/// `subscribed`: when the events were subscribed to, for an event that is the first one of an end.
 fn stopped(
     id: ContainerId,
     event: &ContainerEventResponse,
     subject: &Subject<'_>,
     cache: &mut Cache,
-    since: SubscriptionTime,
+    subscribed: Option<SubscriptionTime>,
     now: SystemTime,
 ) -> Vec<EngineEvent> {
     // The event contradicts itself, so it is only a hint.
     if subject.state() == Some(State::Alive) {
         return vec![EngineEvent::Changed { id, at: made_at(event) }];
     }
-    let entry = cache.forget(&id);
-    if cache.is_exit_reported(&id) {
+    let is_processless = cache.get(&id).is_some_and(|entry| entry.is_processless);
+    if is_processless && subscribed.is_some() {
+        // It is never alive. Its entry is needed until it is deleted.
         return Vec::new();
     }
-    let pid = cache.record_exit(&id);
-    if entry.as_ref().is_some_and(|entry| entry.is_processless) {
+    let was_known = cache.end(&id);
+    if is_processless || !was_known && subscribed.is_none() {
         return Vec::new();
     }
     let mut reported = Vec::new();
     let began = subject.began();
-    let was_reported = entry.is_some();
     // The events of a very short life may arrive in the wrong order.
-    if !was_reported && began.is_some() && !since.is_after(began, now) {
+    let is_new = |since: SubscriptionTime| began.is_some() && !since.is_after(began, now);
+    if !was_known && subscribed.is_some_and(is_new) {
         let preview = subject.preview().map(Box::new);
         reported.push(EngineEvent::Started { id: id.clone(), at: began, pid: None, preview });
     }
     // A life that is not known has no exit to mark.
-    if subject.is_oom_killed() && (was_reported || pid.is_some() || !reported.is_empty()) {
+    if subject.is_oom_killed() && (was_known || !reported.is_empty()) {
         reported.push(EngineEvent::OomKilled { id: id.clone(), at: None });
     }
     let (finished, code) = subject.finished();
     let at = end(finished.or(made_at(event)), began);
-    let pid = entry.and_then(|entry| entry.pid).or(pid);
-    reported.push(EngineEvent::Exited { id, pid, at, code });
+    reported.push(EngineEvent::Exited { id, pid: None, at, code });
     reported
 }
 
@@ -327,8 +326,7 @@ mod tests {
         let entry = reported.cache.get(&id()).unwrap();
         assert_eq!((entry.kind, entry.sandbox.as_deref()), (Some(Kind::Container), Some("s1")));
         assert!(reported.cache.pod(&"s1".into()).is_some());
-        reported.cache.entry(&id()).pid = Some(7);
-        let over = EngineEvent::Exited { id: id(), pid: Some(7), at: at(1006), code: Some(3) };
+        let over = EngineEvent::Exited { id: id(), pid: None, at: at(1006), code: Some(3) };
         assert_eq!(reported.take(&event(Stopped, Some(exited()))), [over]);
         assert!(reported.cache.get(&id()).is_none());
     }
@@ -352,14 +350,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn known_starts_and_exits_are_not_repeated() {
+    async fn the_removal_of_what_is_not_known_to_be_alive_is_skipped() {
         let mut reported = Reported::new().await;
-        reported.cache.record_kind(&id(), Kind::Container, None).pid = Some(7);
-        assert_eq!(reported.take(&event(Started, Some(running()))), []);
-        assert_eq!(reported.take(&event(Deleted, None)).len(), 1);
-        for again in [event(Stopped, Some(exited())), event(Deleted, None), event(Started, Some(running()))] {
-            assert_eq!(reported.take(&again), []);
-        }
+        assert_eq!(reported.take(&event(Deleted, Some(exited()))), [], "nothing is known of it");
+        reported.cache.record_kind(&id(), Kind::Container, None);
+        assert_eq!(reported.take(&event(Deleted, None)).len(), 1, "its end was not reported");
+        assert_eq!(reported.take(&event(Deleted, None)), []);
     }
 
     #[tokio::test(start_paused = true)]
@@ -390,7 +386,6 @@ mod tests {
         let begun = EngineEvent::Started { id: id(), at: at(1005), pid: None, preview: preview(&exited()) };
         let over = EngineEvent::Exited { id: id(), pid: None, at: at(1006), code: Some(3) };
         assert_eq!(both, [begun, over]);
-        assert_eq!(reported.take(&event(Started, Some(exited()))), []);
     }
 
     #[tokio::test(start_paused = true)]
@@ -428,8 +423,9 @@ mod tests {
         let hint = EngineEvent::Changed { id: id(), at: at(1008) };
         assert_eq!(reported.take(&event(Stopped, Some(running()))), std::slice::from_ref(&hint));
         let unknown = ContainerEventResponse { container_event_type: 99, ..event(Started, Some(running())) };
+        reported.cache.record_kind(&id(), Kind::Container, None);
         assert_eq!(reported.take(&unknown), [hint]);
-        assert!(!reported.cache.has_ended(&id()));
+        assert!(reported.cache.get(&id()).is_some());
     }
 
     #[tokio::test(start_paused = true)]
@@ -453,8 +449,10 @@ mod tests {
             }
         }
         reported.cache.record_kind(&id(), Kind::Sandbox, None).is_processless = true;
-        assert_eq!(reported.take(&event(Stopped, Some(exited()))), []);
-        assert!(reported.cache.has_ended(&id()));
+        for end in [Stopped, Stopped, Deleted, Deleted] {
+            assert_eq!(reported.take(&event(end, Some(exited()))), [], "{end:?}");
+        }
+        assert!(reported.cache.get(&id()).is_none());
     }
 
     #[tokio::test(start_paused = true)]
