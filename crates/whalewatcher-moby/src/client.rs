@@ -96,6 +96,11 @@ impl EngineClient for Client {
         self.config.endpoint.as_str()
     }
 
+    /// The default of dockerd's `--containerd-namespace`.
+    fn scope_below(&self) -> Option<&str> {
+        Some("moby")
+    }
+
     async fn before_watch(&self) -> Result<(), EngineError> {
         self.config.before_watch.call().await
     }
