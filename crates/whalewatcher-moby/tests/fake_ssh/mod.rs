@@ -44,7 +44,7 @@ impl FakeSsh {
         Self::running(&Self::leading_to(engine))
     }
 
-    /// The same, of a user who shares a connection.
+    /// The same, while the user has a connection that can be shared.
     #[allow(dead_code, reason = "not all tests use it")]
     pub(crate) fn shared_to(engine: &Server) -> Self {
         Self::with_check(0, &Self::leading_to(engine))
