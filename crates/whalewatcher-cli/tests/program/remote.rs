@@ -24,7 +24,7 @@ async fn ps(folder: &Path, arguments: &[&str]) -> Ended {
 #[tokio::test]
 async fn contexts_are_watched_beside_hosts_and_the_current_one_by_default() {
     let [one, other, third] = [(); 3].map(|()| Server::builder().start().unwrap());
-    for (engine, name) in [(&one, "web"), (&other, "db"), (&third, "job")] {
+    for (engine, name) in [(&one, "web"), (&other, "mysql"), (&third, "job")] {
         engine.run(name).unwrap();
     }
     let folder = tempfile::tempdir().unwrap();
@@ -35,7 +35,7 @@ async fn contexts_are_watched_beside_hosts_and_the_current_one_by_default() {
     let shown = async |arguments: &[&str]| {
         let ended = ps(folder.path(), arguments).await;
         assert_eq!((ended.code, &*ended.stderr), (Some(0), ""));
-        ["web", "db", "job"].map(|name| ended.stdout.contains(name))
+        ["web", "mysql", "job"].map(|name| ended.stdout.contains(name))
     };
     assert_eq!(shown(&[]).await, [false, true, false]);
     assert_eq!(shown(&["--context", "one"]).await, [true, false, false]);
