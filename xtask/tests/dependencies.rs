@@ -56,6 +56,14 @@ fn cri_alone_takes_nothing_of_docker_or_containerd() {
 }
 
 #[test]
+fn podman_takes_the_docker_adapter_without_bollard() {
+    for arguments in ["-p whalewatcher-podman", &facade("podman")] {
+        takes(arguments, &[MOBY, &["whalewatcher-podman"]], &[BOLLARD, GRPC, CONTAINERD, CRI]);
+    }
+    takes("-p whalewatcher-moby --all-features", &[], &[&["whalewatcher-podman"]]);
+}
+
+#[test]
 fn cri_and_containerd_together_spare_an_old_containerd_the_polling() {
     let uses_containerd = |features| {
         let facade = facade(features);

@@ -29,6 +29,7 @@ enum Kind {
     Docker,
     Containerd,
     Cri,
+    Podman,
 }
 
 impl Kind {
@@ -36,6 +37,7 @@ impl Kind {
         match engine_type {
             "containerd.io" => Self::Containerd,
             "k8s.io/cri-api" => Self::Cri,
+            "podman.io" => Self::Podman,
             _ => Self::Docker,
         }
     }
@@ -59,6 +61,9 @@ fn advice(kind: ErrorKind, expected: Kind) -> Option<&'static str> {
         (ErrorKind::Unreachable, Kind::Docker) => {
             "--host or DOCKER_HOST name another; 'whalewatcher demo' needs none"
         }
+        (ErrorKind::Unreachable, Kind::Podman) => {
+            "'systemctl enable --now podman.socket' lets root's podman listen, with --user that of a user"
+        }
         (ErrorKind::Unreachable, _) => "--host names another; 'whalewatcher demo' needs none",
         (ErrorKind::NotThisEngine, Kind::Docker) => {
             "--host and DOCKER_HOST must name where Docker's API is; containerd is at containerd:///PATH, a CRI runtime at cri:///PATH"
@@ -69,6 +74,7 @@ fn advice(kind: ErrorKind, expected: Kind) -> Option<&'static str> {
         (ErrorKind::NotThisEngine, Kind::Cri) => {
             "Docker is at docker:///PATH, containerd is at containerd:///PATH"
         }
+        (ErrorKind::NotThisEngine, Kind::Podman) => "Docker is at docker:///PATH",
         (ErrorKind::TooOld, _) => "upgrade the engine",
         (ErrorKind::TimedOut, _) => "is the engine overloaded or stopped?",
         _ => return None,

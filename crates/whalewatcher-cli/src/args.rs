@@ -44,7 +44,7 @@ const PS_EXAMPLES: &str = "\
 Examples:
   whalewatcher ps
   whalewatcher ps --project shop
-  whalewatcher ps --host unix:///run/user/1000/podman/podman.sock
+  whalewatcher ps --host podman:///run/user/1000/podman/podman.sock
   whalewatcher ps --context build-server
   whalewatcher ps --host ssh://me@build-server
   whalewatcher ps --host tcp://whale:2376 --tls-ca ca.pem --tls-cert cert.pem --tls-key key.pem
@@ -119,12 +119,13 @@ pub(crate) enum Command {
 /// The engines to watch.
 #[derive(Args, Default)]
 pub(crate) struct EngineArgs {
-    /// Engine to watch: Docker or podman at unix:///PATH, /PATH, tcp://HOST:PORT, https://HOST:PORT or ssh://USER@HOST, containerd at
-    /// containerd:///PATH, the runtime of a Kubernetes node at cri:///PATH; can be repeated
+    /// Engine to watch: Docker at unix:///PATH, /PATH, tcp://HOST:PORT, https://HOST:PORT or ssh://USER@HOST, podman at
+    /// podman:///PATH, containerd at containerd:///PATH, the runtime of a Kubernetes node at cri:///PATH; can be repeated
     ///
-    /// docker:///PATH is the same as unix:///PATH. containerd:// and cri:// without a path mean containerd's default socket,
-    /// with its own API or with CRI; CRI-O is at cri:///run/crio/crio.sock. The default is the engine of Docker's tools if they
-    /// are set to one, by DOCKER_HOST, DOCKER_CONTEXT or 'docker context use', else all engines of this host.
+    /// docker:///PATH is the same as unix:///PATH, and watches podman too, but without pods. podman:// without a path means the
+    /// socket of this user's podman, which is /run/podman/podman.sock for root. containerd:// and cri:// mean containerd's default
+    /// socket, with its own API or with CRI; CRI-O is at cri:///run/crio/crio.sock. The default is the engine of Docker's tools if
+    /// they are set to one, by DOCKER_HOST, DOCKER_CONTEXT or 'docker context use', else all engines of this host.
     #[arg(long = "host", value_name = "URL")]
     pub(crate) hosts: Vec<String>,
 

@@ -9,19 +9,24 @@ use clap::error::ErrorKind;
 use whalewatcher_core::adapter::EngineClient;
 use whalewatcher_core::{EngineError, EngineWatcher, Fleet, Settings, Watcher};
 use whalewatcher_discover::{ContainerdDetector, CriDetector, DockerDetector, Options};
-use {whalewatcher_containerd as containerd, whalewatcher_cri as cri, whalewatcher_moby as moby};
+use {
+    whalewatcher_containerd as containerd, whalewatcher_cri as cri, whalewatcher_moby as moby,
+    whalewatcher_podman as podman,
+};
 
 use crate::advice::location;
 use crate::args::{Cli, DiscoveryArgs, EngineArgs, TlsArgs};
 
 const CONTAINERD: &str = "containerd://";
 const CRI: &str = "cri://";
+const PODMAN: &str = "podman://";
 
 /// Returns an endpoint in the form that `--host` accepts.
 pub(crate) fn host(engine_type: &str, endpoint: &str) -> String {
     let scheme = match engine_type {
         "containerd.io" => CONTAINERD,
         "k8s.io/cri-api" => CRI,
+        "podman.io" => PODMAN,
         _ => return endpoint.to_owned(),
     };
     endpoint.strip_prefix("unix://").map_or_else(|| endpoint.to_owned(), |path| format!("{scheme}{path}"))
@@ -33,6 +38,7 @@ pub(crate) enum Client {
     Docker(moby::Client),
     Containerd(containerd::Client),
     Cri(cri::Client),
+    Podman(podman::Client),
 }
 
 impl Client {
@@ -57,6 +63,11 @@ impl Client {
             let builder = if path.is_empty() { builder } else { builder.endpoint(format!("unix://{path}")) };
             return builder.build().map(Self::Cri);
         }
+        if let Some(path) = host.strip_prefix(PODMAN) {
+            let builder = podman::Client::builder();
+            let builder = if path.is_empty() { builder } else { builder.endpoint(format!("unix://{path}")) };
+            return builder.build().map(Self::Podman);
+        }
         let endpoint = match host.strip_prefix("docker://") {
             Some(path) => format!("unix://{path}"),
             None => host.to_owned(),
@@ -78,6 +89,7 @@ impl Client {
             Self::Docker(client) => client.engine_type(),
             Self::Containerd(client) => client.engine_type(),
             Self::Cri(client) => client.engine_type(),
+            Self::Podman(client) => client.engine_type(),
         }
     }
 
@@ -86,6 +98,7 @@ impl Client {
             Self::Docker(client) => client.endpoint(),
             Self::Containerd(client) => client.endpoint(),
             Self::Cri(client) => client.endpoint(),
+            Self::Podman(client) => client.endpoint(),
         }
     }
 
@@ -94,6 +107,7 @@ impl Client {
             Self::Docker(client) => fleet.add(EngineWatcher::with_settings(client, settings))?,
             Self::Containerd(client) => fleet.add(EngineWatcher::with_settings(client, settings))?,
             Self::Cri(client) => fleet.add(EngineWatcher::with_settings(client, settings))?,
+            Self::Podman(client) => fleet.add(EngineWatcher::with_settings(client, settings))?,
         };
         Ok(watcher)
     }
@@ -272,6 +286,7 @@ mod tests {
             "containerd://",
             "cri:///run/e",
             "cri://",
+            "podman:///run/e",
         ];
         assert_eq!(
             engines(&hosts).unwrap(),
@@ -285,7 +300,13 @@ mod tests {
                 "containerd.io unix:///run/containerd/containerd.sock",
                 "k8s.io/cri-api unix:///run/e",
                 "k8s.io/cri-api unix:///run/containerd/containerd.sock",
+                "podman.io unix:///run/e",
             ]
+        );
+        let default = engines(&["podman://"]).unwrap().remove(0);
+        assert!(
+            default.starts_with("podman.io unix:///") && default.ends_with("/podman/podman.sock"),
+            "{default}"
         );
     }
 
@@ -299,6 +320,8 @@ mod tests {
             &["cri://tcp://a:1"],
             &["ftp://a"],
             &["containerd://run/a"],
+            &["podman://run/a"],
+            &["podman:///run/a", "podman:///run/a"],
         ] {
             let error = engines(hosts).unwrap_err();
             assert_eq!(error.downcast::<clap::Error>().unwrap().exit_code(), 2);
@@ -307,9 +330,16 @@ mod tests {
 
     #[test]
     fn endpoints_are_valid_hosts() {
-        for given in
-            ["unix:///run/a", "tcp://d:1", "containerd:///run/e", "containerd://", "cri:///run/e", "cri://"]
-        {
+        for given in [
+            "unix:///run/a",
+            "tcp://d:1",
+            "containerd:///run/e",
+            "containerd://",
+            "cri:///run/e",
+            "cri://",
+            "podman:///run/e",
+            "podman://",
+        ] {
             let client = Client::from_host(given, None, None).unwrap();
             let again =
                 Client::from_host(&host(client.engine_type(), client.endpoint()), None, None).unwrap();
@@ -323,7 +353,7 @@ mod tests {
 
     #[test]
     fn passwords_are_not_printed() {
-        for scheme in ["tcp", "http", "ssh", "containerd", "cri", "docker", "ftp"] {
+        for scheme in ["tcp", "http", "ssh", "containerd", "cri", "docker", "podman", "ftp"] {
             let error = engines(&[&format!("{scheme}://me:s3cr3t@whale:1")]).unwrap_err();
             assert!(!error.to_string().contains("s3cr3t"), "{error}");
         }

@@ -11,7 +11,7 @@ use whalewatcher_adapter::containerd::{DEFAULT_PROBE_EVERY, ENGINE, IgnoredNames
 use whalewatcher_adapter::grpc::Transport;
 use whalewatcher_adapter::{Endpoint, Lives, SocketMonitor};
 use whalewatcher_core::adapter::{EngineClient, Hook};
-use whalewatcher_core::{EngineError, ErrorKind, Settings};
+use whalewatcher_core::{EngineError, ErrorKind, Layer, Settings};
 
 use crate::connection::Connection;
 use crate::container::{Details, Packer};
@@ -110,6 +110,10 @@ impl EngineClient for Client {
 
     fn endpoint(&self) -> &str {
         self.endpoint.as_str()
+    }
+
+    fn layer(&self) -> Layer {
+        Layer::Runtime
     }
 
     async fn before_watch(&self) -> Result<(), EngineError> {

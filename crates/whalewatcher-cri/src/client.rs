@@ -10,7 +10,7 @@ use tonic::transport::{Channel, Endpoint as Dial};
 use whalewatcher_adapter::grpc::Transport;
 use whalewatcher_adapter::{Endpoint, Lives, SocketMonitor};
 use whalewatcher_core::adapter::{EngineClient, Hook};
-use whalewatcher_core::{EngineError, ErrorKind, Settings};
+use whalewatcher_core::{EngineError, ErrorKind, Layer, Settings};
 
 use crate::connection::Connection;
 use crate::decode::container::{Details, Packer};
@@ -95,6 +95,14 @@ impl EngineClient for Client {
 
     fn endpoint(&self) -> &str {
         self.endpoint.as_str()
+    }
+
+    fn layer(&self) -> Layer {
+        Layer::Kubernetes
+    }
+
+    fn scope_below(&self) -> Option<&str> {
+        Some("k8s.io")
     }
 
     async fn before_watch(&self) -> Result<(), EngineError> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use whalewatcher_core::EngineError;
 use whalewatcher_core::adapter::Hook;
 
-use crate::client::{Client, Config};
+use crate::client::{Client, Config, Podman};
 use crate::config::context::{Context, Contexts};
 use crate::config::endpoint::Endpoint;
 use crate::config::environment::Environment;
@@ -69,6 +69,7 @@ pub struct Builder {
     ssh: Option<PathBuf>,
     before_watch: Hook,
     before_attempt: Hook,
+    podman: Option<Podman>,
 }
 
 impl Builder {
@@ -162,6 +163,15 @@ impl Builder {
         self
     }
 
+    /// Watches nothing but podman, through its own API where that answers. With `inspects_all`, containers whose list entry is
+    /// complete are inspected too. For `whalewatcher-podman`.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn podman(mut self, inspects_all: bool) -> Self {
+        self.podman = Some(Podman { inspects_all });
+        self
+    }
+
     /// Sets how many bytes of memory the answers in flight on one connection may take together, whatever the engine sends:
     /// [`MEMORY_LIMIT`] unless set, at least 1 MiB. A container of a list takes the size of its JSON
     /// twice and 1 KiB more.
@@ -237,6 +247,7 @@ impl Builder {
             before_watch: self.before_watch,
             before_attempt: self.before_attempt,
             memory_limit: self.memory_limit.unwrap_or(MEMORY_LIMIT),
+            podman: self.podman,
             ssh: self.ssh,
         }))
     }

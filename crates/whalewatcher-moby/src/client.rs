@@ -12,11 +12,13 @@ use whalewatcher_core::{EngineError, Settings};
 
 use crate::api::handshake::Handshake;
 use crate::api::lives::Lives;
-use crate::api::session::Session;
+use crate::api::own_api::OwnApi;
+use crate::api::session::{Own, Session};
 use crate::api::stream_history::StreamHistory;
 use crate::config::endpoint::{Address, Endpoint};
 use crate::config::tls::Tls;
 use crate::connection::Connection;
+use crate::decode::identity::Dialect;
 use crate::decode::raw_inspection::Packer;
 use crate::decode::version::ApiVersion;
 use crate::http::transport::{Connector, Transport};
@@ -28,6 +30,7 @@ pub struct Client {
     pub(crate) config: Config,
     history: StreamHistory,
     lives: Lives,
+    own_api: OwnApi,
     /// Of the endpoint, if that is a unix socket.
     monitor: Option<SocketMonitor>,
 }
@@ -48,6 +51,15 @@ pub(crate) struct Config {
     pub(crate) memory_limit: usize,
     /// The program to run in place of `ssh`.
     pub(crate) ssh: Option<PathBuf>,
+    /// If only podman is to be watched, through its own API where that answers.
+    pub(crate) podman: Option<Podman>,
+}
+
+/// How to use podman's own API.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Podman {
+    /// Whether to inspect containers whose list entry is complete: a list contains fewer details.
+    pub(crate) inspects_all: bool,
 }
 
 impl Config {
@@ -63,7 +75,13 @@ impl Client {
             Address::Unix(path) => Some(SocketMonitor::new(path)),
             Address::Tcp { .. } | Address::Ssh(_) => None,
         };
-        Self { config, history: StreamHistory::default(), lives: Lives::default(), monitor }
+        Self {
+            config,
+            history: StreamHistory::default(),
+            lives: Lives::default(),
+            own_api: OwnApi::default(),
+            monitor,
+        }
     }
 }
 
@@ -78,6 +96,11 @@ impl EngineClient for Client {
         self.config.endpoint.as_str()
     }
 
+    /// The default of dockerd's `--containerd-namespace`.
+    fn scope_below(&self) -> Option<&str> {
+        Some("moby")
+    }
+
     async fn before_watch(&self) -> Result<(), EngineError> {
         self.config.before_watch.call().await
     }
@@ -87,13 +110,25 @@ impl EngineClient for Client {
     }
 
     async fn connect(&self, settings: &Settings) -> Result<Connection, EngineError> {
-        let Config { api, engine_type, packer, networks, memory_limit, .. } = &self.config;
+        let Config { api, engine_type, packer, networks, memory_limit, podman, .. } = &self.config;
         let reached = self.monitor.as_ref().map_or_else(Reached::default, SocketMonitor::begin_attempt);
         let limit = settings.connect_limit();
         let transport = Transport::new(self.config.connector(limit), *memory_limit, reached);
-        let handshake = Handshake::perform(&transport, *api, engine_type.as_deref(), limit).await?;
+        let wants_podman = podman.is_some();
+        let mut handshake =
+            Handshake::perform(&transport, *api, engine_type.as_deref(), wants_podman, limit).await?;
+        let mut own = Own::default();
+        if let Some(podman) = podman {
+            own.refused = self.own_api.refused(&transport).await?;
+            if own.refused.is_none() {
+                handshake.dialect = Dialect::Libpod;
+                let since = self.own_api.first_since(&handshake.clock);
+                // Rucksacks are packed from inspections.
+                own.listed_until = since.filter(|_| packer.is_none() && !podman.inspects_all);
+            }
+        }
         tracing::debug!(?handshake, "connected");
-        let session = Session::new(transport, handshake, *networks, settings);
+        let session = Session::new(transport, handshake, *networks, own, settings);
         Ok(Connection::new(session, packer.clone(), self.history.clone(), self.lives.clone()))
     }
 

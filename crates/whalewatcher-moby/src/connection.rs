@@ -16,7 +16,7 @@ use whalewatcher_core::{Container, ContainerId, EngineError};
 use crate::api::audit::audit;
 use crate::api::changes::changes;
 use crate::api::inspect::inspect;
-use crate::api::list::list;
+use crate::api::list::{Purpose, list};
 use crate::api::lives::Lives;
 use crate::api::missed_exits;
 use crate::api::probe::{self, ProbeClock};
@@ -87,7 +87,8 @@ impl EngineConnection for Connection {
             if let Some(event) = consequence.take() {
                 return Poll::Ready(Some(Ok(event)));
             }
-            let change = changes.as_mut().poll_next(context);
+            let change =
+                changes.as_mut().poll_next(context).map_ok(|event| self.session.pods().name_preview(event));
             if let Poll::Ready(Some(Ok(event))) = &change {
                 consequence = self.lives.record_event(event);
             }
@@ -97,7 +98,7 @@ impl EngineConnection for Connection {
 
     async fn list(&self) -> Result<Listing, EngineError> {
         let begun = Instant::now();
-        let (entries, now) = list(&self.session).await?;
+        let (entries, now) = list(&self.session, Purpose::Resync).await?;
         if self.is_listed.swap(true, Ordering::Relaxed) {
             self.lives.retain_listed(&entries, now);
         } else {
@@ -106,6 +107,7 @@ impl EngineConnection for Connection {
             let emit = |event| drop(self.missed.send(event));
             missed_exits::report(&self.session, &self.lives, &entries, left, emit).await;
         }
+        self.lives.record_listed(&entries);
         Ok(entries.into())
     }
 

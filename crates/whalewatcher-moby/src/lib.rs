@@ -17,6 +17,8 @@
 //!
 //! Supported are Docker 20.10 and later (its API 1.41 to 1.52), and podman 4 and later through its Docker-compatible API.
 //!
+//! `whalewatcher-podman` watches podman through podman's own API, which takes fewer requests and contains pods.
+//!
 //! A [`Client`] makes a [`Connection`] each time a watcher connects. Answers are decoded as leniently as can be: only what
 //! is needed is looked at, and what is not known is skipped.
 //!
@@ -48,6 +50,8 @@ pub use config::context::{Context, Contexts};
 #[cfg(feature = "tls")]
 pub use config::tls::Tls;
 pub use connection::Connection;
+#[doc(hidden)]
+pub use decode::libpod::{PODMAN_INFRA_LABEL, PODMAN_POD_ID_LABEL, PODMAN_POD_NAME_LABEL};
 pub use decode::raw_inspection::RawInspection;
 pub use limits::{
     MAX_EVENT, MAX_ID, MAX_IDENTITY, MAX_INSPECTION, MAX_LABELS, MAX_NETWORKS, MAX_PORTS, MAX_SELF,

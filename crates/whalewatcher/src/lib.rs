@@ -53,6 +53,8 @@
 //!   without it, that is polled every second, because reading its CRI events would take them from the kubelet.
 //! - `discover`: finds the engines of this host, of the kinds whose features are enabled, and adds them to a [`Fleet`] as they
 //!   come and go.
+//! - `podman`: podman through its own API: one request lists everything, and containers have the labels of their pods. With
+//!   `moby` alone, podman is watched through its Docker-compatible API.
 //! - `host`: on Linux, the container that a process or a control group belongs to.
 //! - `metrics`: the counters and gauges of watchers for the recorder of the `metrics` crate.
 //! - `tls`: Docker over TCP with TLS, with the certificates that Docker's tools use.
@@ -75,6 +77,8 @@ pub use whalewatcher_discover as discover;
 pub use whalewatcher_host as host;
 #[cfg(feature = "moby")]
 pub use whalewatcher_moby as moby;
+#[cfg(feature = "podman")]
+pub use whalewatcher_podman as podman;
 
 // Compiles the README's code as a doc test.
 #[cfg(all(doctest, feature = "moby"))]

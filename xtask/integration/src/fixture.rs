@@ -13,6 +13,7 @@ use whalewatcher_testkit::proxy::Proxy;
 use xtask::engines::{EngineKind, PrivateEngine};
 
 use crate::comparison;
+use crate::fault_injector::Protocol;
 use crate::faulty::Extent;
 use crate::random_steps::{RandomSteps, Steps};
 use crate::scenario::Scenario;
@@ -32,6 +33,9 @@ pub(crate) trait Fixture: Sized + 'static {
 
     /// How much goes wrong when everything does.
     const EXTENT: Extent = Extent { rounds: 2, faults: 12, transitions_per_fault: 8 };
+
+    /// What clients speak.
+    const PROTOCOL: Protocol = Protocol::Http2;
 
     /// What a watcher of this engine has to do.
     const SCENARIOS: &'static [Scenario<Self>];

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use whalewatcher_core::{Container, Portfolio};
+use whalewatcher_core::{Container, PRIVILEGED_LABEL, Portfolio};
 use whalewatcher_drivers::docker::End;
 
 /// A container that is alive.
@@ -54,6 +54,8 @@ pub(crate) struct Truth {
     pub(crate) lives: BTreeMap<String, LastLife>,
     /// The ends of lives of which the engine still remembers the events.
     pub(crate) ends: Vec<End>,
+    /// Whether a container may also be as podman's own list shows it.
+    pub(crate) may_be_listed: bool,
 }
 
 impl Truth {
@@ -65,7 +67,7 @@ impl Truth {
         for (id, alive) in &self.alive {
             match seen.get(id.as_str()) {
                 None => lines.push(format!("{id}: alive, but not in the portfolio: {alive:?}")),
-                Some(seen) if *seen != as_compared(alive, seen) => {
+                Some(seen) if *seen != as_compared(alive, seen) && !self.is_listed_as(alive, seen) => {
                     lines.push(format!("{id}:\n      engine    {alive:?}\n      portfolio {seen:?}"));
                 }
                 Some(_) => {}
@@ -89,6 +91,25 @@ impl Truth {
             ));
         }
         lines
+    }
+}
+
+impl Truth {
+    /// Whether a container is seen as podman's own list shows it: started to the second, and never restarted nor privileged as far
+    /// as it says, and without addresses.
+    fn is_listed_as(&self, alive: &Alive, seen: &Alive) -> bool {
+        let Some(details) = alive.details.clone().filter(|_| self.may_be_listed) else { return false };
+        let networks = details.networks.into_iter().map(|(name, ..)| (name, None, None)).collect();
+        let started_at = alive.started_at.and_then(|at| {
+            Some(
+                SystemTime::UNIX_EPOCH
+                    + Duration::from_secs(at.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs()),
+            )
+        });
+        let mut labels = alive.labels.clone();
+        labels.remove(PRIVILEGED_LABEL);
+        let details = Some(Details { restart_count: None, networks, ..details });
+        *seen == Alive { started_at, labels, details, ..alive.clone() }
     }
 }
 

@@ -82,6 +82,41 @@ async fn docker_and_containerd_are_watched_together() {
 }
 
 #[tokio::test]
+async fn a_container_of_docker_is_shown_once_and_moves_to_docker_when_that_answers() {
+    let docker = docker::Server::builder().first_pid(100).start().unwrap();
+    let id = docker.run("web").unwrap();
+    let server = Server::builder().first_pid(100).start().unwrap();
+    server.run(ContainerSpec::new(format!("moby/{id}"))).unwrap();
+    let docker_host = docker.endpoint().replace("unix://", "docker://");
+    let arguments = |command| {
+        let hosts = ["--all-namespaces", "--host", &host(&server), "--host", &docker_host].map(str::to_owned);
+        [command, "--format", "json"].map(str::to_owned).into_iter().chain(hosts).collect::<Vec<_>>()
+    };
+    let words = arguments("ps");
+    let ended = run(&words.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let containers: Vec<serde_json::Value> = serde_json::from_str(&ended.stdout).unwrap();
+    let [web] = &containers[..] else { panic!("{containers:?}") };
+    assert_eq!((&web["engine"]["type"], &web["name"]), (&json!("docker.com"), &json!("web")));
+
+    let gate = docker.hold(docker::Kind::List);
+    let words = arguments("watch");
+    let mut program = Program::start(&words.iter().map(String::as_str).collect::<Vec<_>>());
+    let [started, _synced] = [program.json().await, program.json().await];
+    assert_eq!(started["container"]["id"], format!("moby/{id}"));
+    gate.open();
+    let moved = program.json().await;
+    assert_eq!((&moved["event"], &moved["container"]["id"]), (&json!("moved"), &json!(id)));
+    let from = json!({"type": "containerd.io", "api": host(&server), "container": format!("moby/{id}")});
+    assert_eq!((&moved["engine"]["type"], &moved["from"]), (&json!("docker.com"), &from));
+    assert_eq!(program.json().await["event"], "synced");
+    server.exit(&format!("moby/{id}"), 3).unwrap();
+    docker.exit("web", 3).unwrap();
+    let exited = program.json().await;
+    assert_eq!((&exited["event"], &exited["engine"]["type"]), (&json!("exited"), &json!("docker.com")));
+    assert_eq!(exited["exit_code"], 3);
+}
+
+#[tokio::test]
 async fn a_namespace_that_cannot_be_listed_hides_no_other() {
     let server = shop();
     server.on_call(|call| match call.method() {

@@ -10,6 +10,7 @@ mod errors;
 mod exit;
 mod json;
 mod log;
+mod podman;
 mod pods;
 mod program;
 mod remote;

@@ -7,7 +7,7 @@ use futures_core::Stream;
 
 use super::event::EngineEvent;
 use super::listing::{Listing, Unlisted, UnlistedScopes};
-use crate::model::{Container, ContainerId, EngineError, EngineIdentity};
+use crate::model::{Container, ContainerId, EngineError, EngineIdentity, Layer};
 use crate::settings::Settings;
 
 /// The adapter to one kind of container engine.
@@ -23,6 +23,18 @@ pub trait EngineClient: Send + Sync + 'static {
 
     /// Returns the endpoint, such as `unix:///run/docker.sock`.
     fn endpoint(&self) -> &str;
+
+    /// Returns the layer of the engine, by which a fleet decides which of several engines shows a container that they share.
+    fn layer(&self) -> Layer {
+        Layer::default()
+    }
+
+    /// Returns the scope in which this engine runs its containers in an engine below, as far as it is known: Docker runs them in
+    /// containerd's namespace `moby`. A fleet recognises shared containers by their IDs; the scope says only that a start there is
+    /// likely to be reported by this engine in a moment.
+    fn scope_below(&self) -> Option<&str> {
+        None
+    }
 
     /// Runs once before watching. An error ends the watch.
     fn before_watch(&self) -> impl Future<Output = Result<(), EngineError>> + Send {

@@ -96,11 +96,27 @@ impl ListingEntry {
                 };
                 let mut labels = container.labels().iter();
                 started_then
+                    && (container.pid() == 0 || container.pid() == known.pid())
                     && container.name() == known.name()
                     && container.paused() == known.paused()
                     && container.lists_same_details(known)
                     && labels.all(|(key, value)| known.labels().get(key) == Some(value))
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partial_entry_shows_another_life_by_its_pid() {
+        let known = Container::new("a", "web", 7);
+        for (pid, shown) in [(0, true), (7, true), (8, false)] {
+            let container = Container::new("a", "web", pid);
+            let entry = ListingEntry::Partial { container, started_within: None };
+            assert_eq!(entry.shows(&known), shown, "{pid}");
         }
     }
 }

@@ -1,11 +1,14 @@
 //! What a subscriber to a fleet that lags receives.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::event::FleetEvent;
 use super::member::FleetMember;
 use super::portfolio::FleetPortfolio;
-use crate::model::{Event, EventKind};
+use super::sharing::{host_of, is_same_life, split};
+use crate::model::{Container, Event, EventKind};
 use crate::portfolio::{Portfolio, difference};
 use crate::publication::{Published, Snapshot};
 
@@ -17,8 +20,9 @@ impl Published for FleetPortfolio {
     }
 
     fn catch_up(before: &Snapshot<Self>, after: &Snapshot<Self>) -> Vec<FleetEvent> {
-        CatchUp { time: SystemTime::now(), before: &before.state, after: &after.state, events: Vec::new() }
-            .events()
+        let (before, after) = (&before.state, &after.state);
+        let (time, fold) = (SystemTime::now(), before.clone());
+        CatchUp { time, before, after, fold, events: Vec::new() }.events()
     }
 }
 
@@ -26,18 +30,21 @@ struct CatchUp<'a> {
     time: SystemTime,
     before: &'a FleetPortfolio,
     after: &'a FleetPortfolio,
+    /// The sum of the events so far.
+    fold: FleetPortfolio,
     events: Vec<FleetEvent>,
 }
 
-impl CatchUp<'_> {
-    /// Returns the events: members that left, those that joined, and for each that is there its difference, with the newest event
-    /// about its watch last.
+impl<'a> CatchUp<'a> {
+    /// Returns the events: what joined, how many were missed, what moved, what exited or left, and what started or changed, with the
+    /// newest event about each watch last.
     fn events(mut self) -> Vec<FleetEvent> {
         let Self { before, after, .. } = self;
-        for member in before.members().filter(|member| counterpart(after, member).is_none()) {
-            self.push_difference(member, member, &Portfolio::default());
-            self.push(member, EventKind::Left);
-        }
+        let gone: Vec<_> = before.members().filter(|member| counterpart(after, member).is_none()).collect();
+        // A key that is another watcher's now must be free before that one joins.
+        let (replaced, left): (Vec<_>, Vec<_>) =
+            gone.into_iter().partition(|member| after.member(member.key()).is_some());
+        replaced.into_iter().for_each(|member| self.push_end(member));
         for member in after.members() {
             let known = counterpart(before, member);
             if known.is_none() {
@@ -48,11 +55,18 @@ impl CatchUp<'_> {
             if missed > 0 {
                 self.push(member, EventKind::Lagged { missed });
             }
-            let empty = FleetMember::new(member.key().clone(), member.watcher().clone());
-            self.push_difference(known.unwrap_or(&empty), member, member.portfolio());
-            if let Some((_, event)) =
-                member.about_watch.as_ref().filter(|(number, _)| *number > before.revision())
-            {
+        }
+        for (member, moved) in self.moved() {
+            self.push(member, moved);
+        }
+        left.into_iter().for_each(|member| self.push_end(member));
+        for member in after.members() {
+            let folded = self.fold.member(member.key()).map(|folded| folded.portfolio().clone());
+            for kind in difference(&folded.unwrap_or_default(), member.portfolio()) {
+                let is_exit = matches!(kind, EventKind::Exited { .. });
+                self.push(counterpart(before, member).filter(|_| is_exit).unwrap_or(member), kind);
+            }
+            if let Some((_, event)) = member.about_watch.as_ref().filter(|(at, _)| *at > before.revision()) {
                 let mut event = event.clone();
                 // The event still holds, with the number of containers after the difference.
                 if let EventKind::Synced { containers, .. } = &mut event.kind {
@@ -61,14 +75,55 @@ impl CatchUp<'_> {
                 self.push_event(member, event);
             }
         }
+        if let Some(last) = self.events.last_mut() {
+            last.revision = after.revision();
+        }
         self.events
     }
 
-    fn push_difference(&mut self, before: &FleetMember, after: &FleetMember, portfolio: &Portfolio) {
-        for kind in difference(before.portfolio(), portfolio) {
-            let is_exit = matches!(kind, EventKind::Exited { .. });
-            self.push(if is_exit { before } else { after }, kind);
+    /// Returns the containers that another engine of the same host shows now.
+    fn moved(&self) -> Vec<(&'a FleetMember, EventKind)> {
+        let mut gone = HashMap::<&str, Vec<(&FleetMember, &Arc<Container>)>>::new();
+        for (member, container) in self.fold.containers() {
+            if self
+                .after
+                .member(member.key())
+                .is_none_or(|now| now.portfolio().by_id(container.id()).is_none())
+            {
+                gone.entry(split(container.id()).1).or_default().push((member, container));
+            }
         }
+        let (after, mut moved) = (self.after, Vec::new());
+        if gone.is_empty() {
+            return moved;
+        }
+        for (member, container) in after.containers() {
+            let folded = self.fold.member(member.key());
+            if folded.is_some_and(|folded| folded.portfolio().by_id(container.id()).is_some()) {
+                continue;
+            }
+            let Some(former) = gone.get_mut(split(container.id()).1) else { continue };
+            let is_it = |(other, was): &(&FleetMember, &Arc<Container>)| {
+                other.watcher().layer() != member.watcher().layer()
+                    && host_of(other.key().endpoint()) == host_of(member.key().endpoint())
+                    && is_same_life(was, container)
+            };
+            if let Some(at) = former.iter().position(is_it) {
+                let (from, was) = former.swap_remove(at);
+                let (was, from) = (was.clone(), from.key().clone());
+                moved.push((member, EventKind::Moved { container: container.clone(), was, from }));
+            }
+        }
+        moved
+    }
+
+    /// Adds the exits of all containers of a member, and that it left.
+    fn push_end(&mut self, member: &FleetMember) {
+        let folded = self.fold.member(member.key()).map(|folded| folded.portfolio().clone());
+        for kind in difference(&folded.unwrap_or_default(), &Portfolio::default()) {
+            self.push(member, kind);
+        }
+        self.push(member, EventKind::Left);
     }
 
     fn push(&mut self, member: &FleetMember, kind: EventKind) {
@@ -77,7 +132,9 @@ impl CatchUp<'_> {
 
     fn push_event(&mut self, member: &FleetMember, event: Event) {
         let (key, watcher) = (member.key().clone(), member.watcher().clone());
-        self.events.push(FleetEvent { revision: self.after.revision(), key, watcher, event });
+        let event = FleetEvent { revision: self.before.revision(), key, watcher, event };
+        self.fold.apply(&event);
+        self.events.push(event);
     }
 }
 

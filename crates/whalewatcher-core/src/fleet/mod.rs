@@ -20,6 +20,7 @@ mod merge;
 mod portfolio;
 mod readiness;
 mod shared;
+mod sharing;
 mod subscription;
 
 pub use event::FleetEvent;

@@ -1,14 +1,14 @@
 //! What a fleet and the tasks of its members share.
 
 use std::collections::BTreeMap;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::mem::take;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use arc_swap::ArcSwap;
 use tokio::task::coop::consume_budget;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::merge::Merge;
@@ -45,7 +45,6 @@ struct State {
 struct Member {
     /// Distinguishes it from others with the same key.
     number: u64,
-    watcher: Arc<dyn Watcher>,
     changes: Subscription,
     /// `None` at the very beginning.
     tasks: Option<Tasks>,
@@ -75,7 +74,7 @@ impl Shared {
             state.joined += 1;
             let number = state.joined;
             state.merge.join(&key, &watcher, engine.as_ref(), &now, about_watch);
-            state.members.insert(key.clone(), Member { number, watcher, changes, tasks: None });
+            state.members.insert(key.clone(), Member { number, changes, tasks: None });
             (Ok((key, number)), None)
         });
         outcome
@@ -94,7 +93,7 @@ impl Shared {
         let left = self.change(|state| {
             state.advance(key);
             let member = state.members.remove(key)?;
-            state.merge.leave(key, &member.watcher);
+            state.merge.leave(key);
             Some(member)
         });
         left.is_some()
@@ -114,30 +113,34 @@ impl Shared {
             let former = take(&mut state.merge.portfolio);
             state.merge.portfolio.renumber(former.revision());
             let ended = self.publication.swap(Arc::new(Publication::new(self.queue)));
-            (ended.end(), take(&mut state.members), former)
+            (ended.end(), (take(&mut state.members), take(&mut state.merge.sources)), former)
         });
         wakers.wake();
     }
 
     /// Merges the events of a member until its watcher is closed.
     pub(super) async fn follow(self: Arc<Self>, key: EngineKey, number: u64) {
-        poll_fn(|context| self.poll_follow(&key, number, context)).await;
+        let mut more = true;
+        while more {
+            // A member that publishes continuously lets others run, too.
+            consume_budget().await;
+            let merged = poll_fn(|context| self.poll_merge(&key, number, context));
+            more = match self.change(|state| state.merge.deadline(&key)) {
+                None => merged.await,
+                Some(deadline) => timeout_at(deadline, merged).await.unwrap_or_else(|_| {
+                    self.change(|state| state.merge.expire(&key, Instant::now()));
+                    true
+                }),
+            };
+        }
     }
 
-    fn poll_follow(&self, key: &EngineKey, number: u64, context: &mut Context<'_>) -> Poll<()> {
-        loop {
-            let merged = self.change(|state| match state.member(key, number) {
-                Some(member) => {
-                    member.changes.poll_all(Some(context)).map(|batch| state.merge_batch(key, batch))
-                }
-                None => Poll::Ready(false),
-            });
-            if !ready!(merged) {
-                return Poll::Ready(());
-            }
-            // A member that publishes continuously lets others run, too.
-            ready!(pin!(consume_budget()).poll(context));
-        }
+    /// Merges what a member has published; returns whether there may be more.
+    fn poll_merge(&self, key: &EngineKey, number: u64, context: &mut Context<'_>) -> Poll<bool> {
+        self.change(|state| match state.member(key, number) {
+            Some(member) => member.changes.poll_all(Some(context)).map(|batch| state.merge_batch(key, batch)),
+            None => Poll::Ready(false),
+        })
     }
 
     /// Changes the state and publishes what follows. What is replaced is dropped, and subscribers are woken, when the lock is
@@ -145,8 +148,8 @@ impl Shared {
     fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let result = change(&mut state);
-        let Merge { portfolio, events, spent } = &mut state.merge;
-        let (events, spent) = (take(events), take(spent));
+        let Merge { portfolio, events, spent, spent_events, .. } = &mut state.merge;
+        let (events, spent) = (take(events), (take(spent), take(spent_events)));
         let publication = self.publication.load();
         let wakers = if !events.is_empty() {
             publication.publish_events(events, |_, _| portfolio.clone(), || {})
@@ -178,11 +181,10 @@ impl State {
 
     /// Merges events of a member; returns whether there may be more.
     fn merge_batch(&mut self, key: &EngineKey, batch: Option<(Vec<Event>, Portfolio)>) -> bool {
-        let Some(Member { watcher, .. }) = self.members.get(key) else { return false };
         let more = batch.is_some();
         match batch {
-            Some((events, now)) => self.merge.handle(key, watcher, events, &now),
-            None => self.merge.end(key, watcher, ended(&WatchError::Closed)),
+            Some((events, now)) => self.merge.handle(key, events, &now),
+            None => self.merge.end(key, ended(&WatchError::Closed)),
         }
         more
     }

@@ -10,11 +10,13 @@ mod health;
 mod identity;
 mod image;
 mod labels;
+mod layer;
 mod life;
 mod network;
 mod pod;
 #[cfg(feature = "serde")]
 mod serde;
+mod shared;
 mod unresolved;
 
 pub use container::{COMPOSE_PROJECT_LABEL, Container, PRIVILEGED_LABEL};
@@ -28,6 +30,7 @@ pub use health::Health;
 pub use identity::EngineIdentity;
 pub use image::Image;
 pub use labels::Labels;
+pub use layer::Layer;
 pub use life::Life;
 pub use network::{Network, Port, Protocol, UnknownProtocol};
 pub use pod::{POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL, PodIdentity, SANDBOX_LABEL};

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::{Call, ENGINE_TYPE, Engine, Moment};
 use crate::engine::{EngineClient, EngineConnection, EngineEvent, Listing, ListingEntry, Unlisted};
-use crate::model::{Container, ContainerId, EngineError, EngineIdentity, ErrorKind};
+use crate::model::{Container, ContainerId, EngineError, EngineIdentity, ErrorKind, Layer};
 use crate::settings::Settings;
 
 impl EngineClient for Engine {
@@ -21,6 +21,14 @@ impl EngineClient for Engine {
 
     fn endpoint(&self) -> &str {
         &self.0.endpoint
+    }
+
+    fn layer(&self) -> Layer {
+        self.state().layer
+    }
+
+    fn scope_below(&self) -> Option<&str> {
+        self.state().scope_below
     }
 
     async fn connect(&self, _: &Settings) -> Result<Connection, EngineError> {

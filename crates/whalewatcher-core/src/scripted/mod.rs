@@ -26,7 +26,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, watch};
 
 use crate::engine::{ChangeSource, EngineEvent};
-use crate::model::{Container, ContainerId, EngineError, ErrorKind};
+use crate::model::{Container, ContainerId, EngineError, ErrorKind, Layer};
 use crate::portfolio::Portfolio;
 
 mod connection;
@@ -66,6 +66,8 @@ struct State {
     failing_lists: usize,
     whole_lists: bool,
     packs: bool,
+    layer: Layer,
+    scope_below: Option<&'static str>,
     source: Option<ChangeSource>,
     silent: bool,
     stalled: bool,
@@ -156,6 +158,13 @@ impl Engine {
     #[must_use]
     pub fn with_whole_lists(self, whole: bool) -> Self {
         self.change(|state| state.whole_lists = whole);
+        self
+    }
+
+    /// Sets the layer of the engine, and the scope in which it runs its containers in an engine below.
+    #[must_use]
+    pub fn with_layer(self, layer: Layer, scope_below: Option<&'static str>) -> Self {
+        self.change(|state| (state.layer, state.scope_below) = (layer, scope_below));
         self
     }
 

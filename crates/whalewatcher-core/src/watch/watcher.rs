@@ -15,7 +15,7 @@ use super::status::{Phase, Status};
 use super::status_follower::StatusFollower;
 use super::subscription::Subscription;
 use crate::engine::EngineClient;
-use crate::model::{ContainerId, EngineIdentity, EngineKey};
+use crate::model::{ContainerId, EngineIdentity, EngineKey, Layer};
 use crate::portfolio::Portfolio;
 use crate::settings::Settings;
 
@@ -66,6 +66,16 @@ pub trait Watcher: Any + Send + Sync {
     /// Returns endpoint and type, which never change.
     fn key(&self) -> EngineKey {
         EngineKey::new(self.engine_type(), self.endpoint())
+    }
+
+    /// Returns the layer of the engine.
+    fn layer(&self) -> Layer {
+        Layer::default()
+    }
+
+    /// Returns the scope in which this engine runs its containers in an engine below, as far as it is known.
+    fn scope_below(&self) -> Option<&str> {
+        None
     }
 
     /// Returns the engine's identity; `None` before the first connection.
@@ -329,6 +339,14 @@ impl<C: EngineClient> Watcher for EngineWatcher<C> {
         self.endpoint()
     }
 
+    fn layer(&self) -> Layer {
+        self.shared.client.layer()
+    }
+
+    fn scope_below(&self) -> Option<&str> {
+        self.shared.client.scope_below()
+    }
+
     fn identity(&self) -> Option<Arc<EngineIdentity>> {
         self.identity()
     }
@@ -382,6 +400,14 @@ impl<W: Watcher + ?Sized> Watcher for Arc<W> {
 
     fn key(&self) -> EngineKey {
         (**self).key()
+    }
+
+    fn layer(&self) -> Layer {
+        (**self).layer()
+    }
+
+    fn scope_below(&self) -> Option<&str> {
+        (**self).scope_below()
     }
 
     fn identity(&self) -> Option<Arc<EngineIdentity>> {

@@ -13,8 +13,9 @@ use whalewatcher_core::{ContainerId, EngineError};
 
 use crate::api::clock::SLACK;
 use crate::api::events;
-use crate::api::list::list;
+use crate::api::list::{Purpose, list};
 use crate::api::session::Session;
+use crate::decode::identity::Dialect;
 
 /// How far back to request events: longer than the words of a list are vague about a young container. podman remembers all
 /// its events.
@@ -22,8 +23,11 @@ const BACK: SignedDuration = SignedDuration::from_mins(10);
 
 /// The containers that are alive, with their earliest possible starts, and when that was.
 pub(crate) async fn audit(session: &Session) -> Result<(Vec<ListingEntry>, Option<SystemTime>), EngineError> {
-    let (mut entries, listed_at) = list(session).await?;
-    if let Some(now) = listed_at.and_then(|now| Timestamp::try_from(now).ok()) {
+    let (mut entries, listed_at) = list(session, Purpose::Audit).await?;
+    // podman's own list contains PIDs and start times.
+    if session.dialect() != Dialect::Libpod
+        && let Some(now) = listed_at.and_then(|now| Timestamp::try_from(now).ok())
+    {
         // A list alone is still an audit.
         match newest_exits(session, now).await {
             Ok(exits) => narrow(&mut entries, &exits),

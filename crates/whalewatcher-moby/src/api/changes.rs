@@ -27,6 +27,7 @@ use crate::api::session::{POLL_EVERY, Session};
 use crate::api::stream_history::StreamHistory;
 use crate::api::stream_start::{Start, StreamStart};
 use crate::decode::event::WHAT;
+use crate::decode::identity::Dialect;
 use crate::http::answer;
 
 /// How long to wait for the headers before the stream is used without them.
@@ -121,7 +122,11 @@ impl<'a> Changes<'a> {
             Err(_) => stream.set_unsettled(),
             Ok(Err(error)) => return self.fall_back(error, stream.begun, EngineEvent::Subscribed).await,
         }
+        if self.session.dialect() == Dialect::Libpod {
+            stream.set_unsettled();
+        }
         self.source = Source::Events(stream);
+        self.pending.extend(self.session.refused().map(|refused| EngineEvent::Fallback(Some(refused))));
         self.pending.push_back(EngineEvent::Subscribed);
         Ok(())
     }
@@ -170,9 +175,8 @@ impl<'a> Changes<'a> {
         self.history.record_lasted();
         self.start.set(Start::Since(stream.since));
         self.source = Source::Events(stream);
-        let events =
-            [EngineEvent::Source(ChangeSource::Events), EngineEvent::Fallback(None), EngineEvent::Gap];
-        self.pending.extend(events);
+        let fallback = EngineEvent::Fallback(self.session.refused());
+        self.pending.extend([EngineEvent::Source(ChangeSource::Events), fallback, EngineEvent::Gap]);
     }
 }
 

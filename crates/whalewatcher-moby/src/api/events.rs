@@ -131,7 +131,7 @@ fn path(since: Option<Timestamp>, until: Option<Timestamp>, dialect: Dialect, ne
     let moment = |name: &str, moment: Option<Timestamp>| {
         let Some(moment) = moment else { return String::new() };
         let text = match dialect {
-            Dialect::Podman => moment.to_string(),
+            Dialect::Podman | Dialect::Libpod => moment.to_string(),
             Dialect::Docker => format!("{}.{:09}", moment.as_second(), moment.subsec_nanosecond()),
         };
         format!("{name}={}&", escape(&text))

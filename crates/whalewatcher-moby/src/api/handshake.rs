@@ -56,16 +56,24 @@ struct Greeting {
 
 impl Handshake {
     /// Negotiates the API version and identifies the engine. `engine_type` overrides the type that the engine has by its own
-    /// account; `limit` is how long connecting may take.
+    /// account; with `wants_podman` it has to be podman. `limit` is how long connecting
+    /// may take.
     pub(crate) async fn perform(
         transport: &Transport,
         pinned: Option<ApiVersion>,
         engine_type: Option<&str>,
+        wants_podman: bool,
         limit: Duration,
     ) -> Result<Self, EngineError> {
         let deadline = Instant::now() + limit;
         let Greeting { newest, podman, date, mut version } = ping(transport).await?;
-        let dialect = if podman.is_some() { Dialect::Podman } else { Dialect::Docker };
+        if podman.is_none() && wants_podman {
+            let message = format!(
+                "what answers at {} is not podman: name it as an engine with Docker's API",
+                transport.endpoint()
+            );
+            return Err(EngineError::new(ErrorKind::NotThisEngine, message));
+        }
         let mut api = negotiate(newest, None, pinned, podman.as_deref())?;
         if api < newest {
             // Only then the version may be too old for the engine.
@@ -82,6 +90,7 @@ impl Handshake {
             api = negotiate(newest, oldest, pinned, podman.as_deref())?;
         }
 
+        let dialect = if podman.is_some() { Dialect::Podman } else { Dialect::Docker };
         let path = format!("/v{api}/info");
         let info = optional(share(deadline), get::<Info>(transport, &path, INFO)).await?;
         let (mut info, dated) = match info {
@@ -99,7 +108,7 @@ impl Handshake {
 
         let engine_type = engine_type.unwrap_or(match dialect {
             Dialect::Docker => "docker.com",
-            Dialect::Podman => "podman.io",
+            Dialect::Podman | Dialect::Libpod => "podman.io",
         });
         let mut identity = EngineIdentity::new(engine_type, transport.endpoint().as_str());
         identity.id = within_limit("ID", info.id(dialect))?;

@@ -56,6 +56,19 @@ impl Lives {
         }
     }
 
+    /// Records lives that a list shows entirely.
+    pub(crate) fn record_listed(&self, entries: &[ListingEntry]) {
+        let known = &mut *self.locked();
+        for entry in entries {
+            let ListingEntry::Whole(container) = entry else { continue };
+            let (pid, has_health) = (container.pid(), container.health().is_some());
+            if let Some(began) = container.started_at() {
+                let life = Life { pid, began, connection: known.connections, has_health };
+                known.lives.insert(container.id().clone(), life);
+            }
+        }
+    }
+
     /// Records that an inspection begins.
     pub(crate) fn begin_inspection<'a>(&'a self, id: &'a ContainerId) -> InspectionGuard<'a> {
         self.locked().inspected.insert(id.clone(), None);

@@ -42,9 +42,14 @@ pub(crate) async fn report(
     let mut over = HashMap::new();
     for entry in entries {
         let id = entry.container().id();
+        let began = match entry {
+            ListingEntry::Partial { started_within, .. } => {
+                started_within.as_ref().map(|within| *within.start())
+            }
+            ListingEntry::Whole(container) => container.started_at(),
+        };
         if let Some(life) = missing.remove(id)
-            && matches!(entry, ListingEntry::Partial { started_within: Some(within), .. }
-                if life.began < *within.start())
+            && began.is_some_and(|began| life.began < began)
         {
             over.insert(id.clone(), life);
         }
@@ -95,7 +100,7 @@ async fn remembered_ends(
     let newest = newest.filter(|newest| Timestamp::try_from(newest.at).is_ok_and(|at| at <= now));
     let since = match session.dialect() {
         // It remembers all its events.
-        Dialect::Podman => newest.and_then(|newest| Timestamp::try_from(newest.at).ok()),
+        Dialect::Podman | Dialect::Libpod => newest.and_then(|newest| Timestamp::try_from(newest.at).ok()),
         Dialect::Docker => Some(Timestamp::UNIX_EPOCH),
     };
     let Some(since) = since else { return Ok(Vec::new()) };

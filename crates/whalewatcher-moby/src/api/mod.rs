@@ -11,6 +11,8 @@ pub(crate) mod inspect;
 pub(crate) mod list;
 pub(crate) mod lives;
 pub(crate) mod missed_exits;
+pub(crate) mod own_api;
+mod pods;
 mod polling;
 pub(crate) mod probe;
 mod retry;

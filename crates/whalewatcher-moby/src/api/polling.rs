@@ -9,6 +9,7 @@ use whalewatcher_core::adapter::{EngineEvent, ListingEntry};
 use whalewatcher_core::{ContainerId, EngineError, ErrorKind};
 
 use crate::api;
+use crate::api::list::Purpose;
 use crate::api::session::{POLL_EVERY, Session};
 
 /// After how many failed lists in a row the connection ends.
@@ -76,10 +77,11 @@ type Listed = Result<(List, Option<SystemTime>), EngineError>;
 
 async fn list(session: &Session) -> Listed {
     let limit = session.list_limit();
-    let (entries, now) = timeout(limit, api::list::list(session)).await.unwrap_or_else(|_| {
-        let message = format!("polling: no list within {} s", limit.as_secs_f32());
-        Err(EngineError::new(ErrorKind::TimedOut, message))
-    })?;
+    let (entries, now) =
+        timeout(limit, api::list::list(session, Purpose::Resync)).await.unwrap_or_else(|_| {
+            let message = format!("polling: no list within {} s", limit.as_secs_f32());
+            Err(EngineError::new(ErrorKind::TimedOut, message))
+        })?;
     let list = entries.into_iter().map(|entry| (entry.container().id().clone(), entry)).collect();
     Ok((list, now))
 }

@@ -1,6 +1,6 @@
 //! How the operations query an engine.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::Response;
 use hyper::body::Incoming;
@@ -12,6 +12,8 @@ use whalewatcher_core::{Backoff, EngineError, Settings};
 
 use crate::api::clock::EngineClock;
 use crate::api::handshake::Handshake;
+use crate::api::own_api::Refused;
+use crate::api::pods::Pods;
 use crate::decode::Details;
 use crate::decode::identity::Dialect;
 use crate::decode::version::{ApiVersion, OOM_KILLS};
@@ -19,6 +21,9 @@ use crate::http::answer;
 use crate::http::budget::Budget;
 use crate::http::transport::Transport;
 use crate::limits::MAX_IDENTITY;
+
+/// Where podman's own API is, in the oldest version that is supported; podman 5 has that too.
+pub(crate) const LIBPOD: &str = "/v4.0.0/libpod";
 
 /// How often to request the list where changes are polled for.
 pub(crate) const POLL_EVERY: Duration = Duration::from_secs(1);
@@ -39,9 +44,21 @@ pub(crate) struct Session {
     transport: Transport,
     handshake: Handshake,
     networks: bool,
+    own: Own,
+    pods: Pods,
     list_limit: Duration,
     inspections: usize,
     retry: RetryDelays,
+}
+
+/// How a watcher of podman uses podman's own API.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Own {
+    /// Why it is not used though it is wanted.
+    pub(crate) refused: Refused,
+    /// The lives that began before are as its list shows them, which dates them to the second: no event of any connection
+    /// concerns an earlier life in that second. `None` if all containers are inspected.
+    pub(crate) listed_until: Option<SystemTime>,
 }
 
 /// The delays between attempts to get the event stream, which double.
@@ -63,12 +80,15 @@ impl Session {
         transport: Transport,
         handshake: Handshake,
         networks: bool,
+        own: Own,
         settings: &Settings,
     ) -> Self {
         Self {
             transport,
             handshake,
             networks,
+            own,
+            pods: Pods::default(),
             list_limit: settings.list_limit(),
             inspections: settings.inspections(),
             retry: RetryDelays::new(settings.backoff()),
@@ -77,7 +97,11 @@ impl Session {
 
     /// Sends a GET request to a path below the API version; the headers of the answer have come.
     pub(crate) async fn get(&self, path: &str) -> Result<Response<Incoming>, EngineError> {
-        self.transport.get(&format!("/v{}{path}", self.handshake.api)).await
+        let path = match self.dialect() {
+            Dialect::Docker | Dialect::Podman => format!("/v{}{path}", self.handshake.api),
+            Dialect::Libpod => format!("{LIBPOD}{path}"),
+        };
+        self.transport.get(&path).await
     }
 
     /// Waits until an inspection may be made. Its turn ends with what this returns.
@@ -120,6 +144,20 @@ impl Session {
     /// Which details of containers are decoded.
     pub(crate) fn details(&self) -> Details {
         Details { networks: self.networks, oom_kills: self.handshake.api >= OOM_KILLS }
+    }
+
+    /// The lives that began before are as podman's own list shows them.
+    pub(crate) fn listed_until(&self) -> Option<SystemTime> {
+        self.own.listed_until
+    }
+
+    pub(crate) fn pods(&self) -> &Pods {
+        &self.pods
+    }
+
+    /// Why podman's own API is not used though it is wanted.
+    pub(crate) fn refused(&self) -> Refused {
+        self.own.refused.clone()
     }
 
     pub(crate) fn clock(&self) -> &EngineClock {

@@ -10,6 +10,7 @@ use whalewatcher_core::{Container, ContainerId, EngineError, Health, Image, Labe
 
 use crate::decode::json;
 use crate::decode::labels::{Text, Texts};
+use crate::decode::libpod::PODMAN_POD_ID_LABEL;
 use crate::decode::list::without_slash;
 use crate::decode::partial_event::{PartialEvent, read_partial};
 use crate::http::error;
@@ -237,7 +238,8 @@ fn verb(action: &str) -> &str {
 fn preview(id: &Arc<str>, attributes: &Texts<Text<'_>>) -> Option<Container> {
     let name: Arc<str> = without_slash(attributes.get("name")?).into();
     let labels = attributes.0.iter().map(|(key, value)| (&**key, &**value));
-    let labels = labels.filter(|(key, _)| !NOT_LABELS.contains(key));
+    let pod = attributes.get("podId").filter(|pod| !pod.is_empty()).map(|pod| (PODMAN_POD_ID_LABEL, pod));
+    let labels = labels.filter(|(key, _)| !NOT_LABELS.contains(key)).chain(pod);
     let image = attributes.get("image").filter(|image| !image.is_empty()).map(Image::new);
     Some(Container::new(id.clone(), name, 0).with_labels(Labels::from_iter(labels)).with_image(image))
 }

@@ -4,11 +4,20 @@ use serde::Deserialize;
 
 use crate::decode::version::ApiVersion;
 
-/// The engine's variant of the API: Docker's own, or podman's, which differs in places.
+/// The engine's variant of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
     Docker,
+    /// podman with the API that is compatible with Docker's, from which it differs in places.
     Podman,
+    /// podman with its own API: the same requests below another path, and a list with more in it.
+    Libpod,
+}
+
+impl Dialect {
+    pub(crate) fn is_podman(self) -> bool {
+        self != Self::Docker
+    }
 }
 
 /// The answer to `/version`.
@@ -57,7 +66,7 @@ impl Info {
     /// podman generates a new ID for each answer (seen on 4.3.1). The host's name with the folder where containers are
     /// kept stays the same, and distinguishes the engines of a host's users.
     pub(crate) fn id(&mut self, dialect: Dialect) -> String {
-        if dialect == Dialect::Docker {
+        if !dialect.is_podman() {
             return self.id.take().unwrap_or_default();
         }
         match (self.name.take(), self.docker_root_dir.take()) {

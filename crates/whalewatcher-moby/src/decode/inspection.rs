@@ -10,9 +10,10 @@ use whalewatcher_core::adapter::pack;
 use whalewatcher_core::{Container, ContainerId, EngineError, Health, Image, PRIVILEGED_LABEL};
 
 use crate::decode::labels::{self, Text, Texts};
+use crate::decode::libpod::add_pod;
 use crate::decode::list::without_slash;
 use crate::decode::raw_inspection::{Packer, RawInspection};
-use crate::decode::{Details, json, network};
+use crate::decode::{Details, json, libpod, network};
 use crate::http::answer;
 use crate::http::error;
 
@@ -38,6 +39,11 @@ struct Inspected<'a> {
     restart_count: Option<&'a RawValue>,
     #[serde(default, borrow)]
     network_settings: Option<&'a RawValue>,
+    /// The ID of its pod, by podman's own API.
+    #[serde(default, borrow)]
+    pod: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    is_infra: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -133,8 +139,9 @@ fn decode_lossy(
     }
     let Some(state) = inspected.state else { return Err(error::malformed(what, "it has no State")) };
     // In podman's state `stopping` a container does not count as running, but has its process for up to 10 s more (seen on
-    // 4.3.1). One that waits for its restart counts as running, but has no process.
-    let running = state.running || state.status.as_deref() == Some("stopping");
+    // 4.3.1). By podman's own API neither does one that is paused. One that waits for its restart counts as running, but has no
+    // process.
+    let running = state.running || state.paused || state.status.as_deref() == Some("stopping");
     let pid = if running { state.pid } else { 0 };
     if pid == 0 && packer.is_none() {
         return Ok(None);
@@ -148,6 +155,7 @@ fn decode_lossy(
     if inspected.host_config.is_some_and(|config| config.privileged) {
         labels.0.push((PRIVILEGED_LABEL.into(), "".into()));
     }
+    add_pod(&mut labels, inspected.pod, inspected.is_infra);
     let past = |text: &str| moment(text).filter(|at| *at <= horizon);
     let created = inspected.created.and_then(json::lenient::<Text<'_>>);
     let oom_killed = state.oom_killed.filter(|_| details.oom_kills).and_then(json::lenient::<bool>);
@@ -172,13 +180,17 @@ fn decode_lossy(
     Ok(Some(container.with_rucksack(pack(id, || packer(RawInspection::new(id, &text))))))
 }
 
-/// Returns the image of this name and ID.
-fn image_of(name: Option<&RawValue>, id: Option<&RawValue>) -> Option<Image> {
+/// Returns the image of this name and ID. podman's own API omits the algorithm of the ID.
+pub(super) fn image_of(name: Option<&RawValue>, id: Option<&RawValue>) -> Option<Image> {
     let text = |raw| json::lenient::<Text<'_>>(raw).filter(|text| !text.is_empty());
-    let (name, id) = (name.and_then(text), id.and_then(text));
+    let id = id.and_then(text).map(|id| {
+        let is_bare = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if is_bare { format!("sha256:{}", &*id) } else { id.to_string() }
+    });
+    let name = name.and_then(text);
     let image = Image::new(name.as_deref().or(id.as_deref())?);
     Some(match id {
-        Some(id) => image.with_id(&*id),
+        Some(id) => image.with_id(id),
         None => image,
     })
 }
@@ -229,13 +241,15 @@ pub(crate) fn decode_end(
     let text = json::text(what, body)?;
     let Ended { id: found, state } = json::parse(what, &text)?;
     let finished_at = moment(&state.finished_at).filter(|at| *found == **id && began < *at && *at <= horizon);
-    let is_that_life = moment(&state.started_at) == Some(began);
+    // podman's list dates it to the second.
+    let is_that_life = moment(&state.started_at)
+        .is_some_and(|started| began == started || began == libpod::to_the_second(started));
     let oom_killed = state.oom_killed.and_then(json::lenient).unwrap_or(false);
     Ok(finished_at.filter(|_| is_that_life).map(|at| End { at, code: Some(state.exit_code), oom_killed }))
 }
 
 /// Parses a time; `None` for the year 1, which Docker writes for what never happened.
-fn moment(text: &str) -> Option<SystemTime> {
+pub(super) fn moment(text: &str) -> Option<SystemTime> {
     let timestamp: Timestamp = text.parse().ok()?;
     (timestamp > Timestamp::UNIX_EPOCH).then(|| SystemTime::try_from(timestamp).ok())?
 }

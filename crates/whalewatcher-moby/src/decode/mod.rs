@@ -1,11 +1,13 @@
 //! Decoders of what an engine sends: plain functions from bytes to the types of core, as lenient as can be. They look only
 //! at what is needed, and skip what is not known.
 
+mod entries;
 pub(crate) mod event;
 pub(crate) mod identity;
 pub(crate) mod inspection;
 pub(crate) mod json;
 mod labels;
+pub(crate) mod libpod;
 pub(crate) mod list;
 #[cfg(test)]
 mod mutated;

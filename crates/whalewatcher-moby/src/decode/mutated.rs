@@ -4,15 +4,16 @@ use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
 use proptest::prelude::*;
-use whalewatcher_core::adapter::EngineEvent;
+use whalewatcher_core::adapter::{EngineEvent, ListingEntry};
 use whalewatcher_core::{Container, ContainerId, EngineError};
 
 use super::mutation::{mutate, mutations};
 use super::uptime::started_within;
 use super::version::ApiVersion;
-use super::{Details, event, inspection, json, list};
+use super::{Details, event, inspection, json, libpod, list};
 use crate::decode::event::Decoded;
 use crate::decode::identity::{Dialect, Info, Version};
+use crate::decode::libpod::Form;
 use crate::http::answer;
 use crate::http::budget::Body;
 use crate::http::lines::{Line, Received};
@@ -44,6 +45,11 @@ const LIST: &str = r#"[{"Id":"a","Names":["/web","/other/web"],"Image":"busybox"
 "Status":"Up 3 hours (unhealthy)","Labels":{"com.docker.compose.project":"shop"},"Ports":[{"IP":"0.0.0.0","PrivatePort":80,
 "PublicPort":8080,"Type":"tcp"}],"NetworkSettings":{"Networks":{"shop_default":{"IPAddress":"172.18.0.2"}}}},{"Id":"b","Names":null,"Labels":null,
 "State":"paused","Status":"Up About a minute"}]"#;
+
+const LIBPOD_LIST: &str = r#"[{"Created":"2026-01-31T12:00:00.5Z","Id":"a","Image":"busybox","ImageID":"4ab5","IsInfra":true,
+"Labels":{"a":"b"},"Names":["web"],"Networks":["podman"],"Pid":4711,"Pod":"50c0","PodName":"pool","Ports":[{"host_ip":"","container_port":80,
+"host_port":8080,"range":1,"protocol":"tcp"}],"StartedAt":1769860800,"State":"running","Status":"healthy"},{"Id":"b","Names":null,"Labels":null,
+"State":"paused","Pid":12,"StartedAt":1769860801,"Networks":null,"Ports":null}]"#;
 
 const VERSION: &str = r#"{"Platform":{"Name":""},"Components":[{"Name":"Engine","Version":"28.5.2","Details":{}},
 {"Name":"Podman Engine","Version":"4.3.1"}],"Version":"28.5.2","ApiVersion":"1.51","MinAPIVersion":"1.24"}"#;
@@ -129,6 +135,23 @@ proptest! {
                 for entry in entries {
                     is_sane(entry.container())?;
                     prop_assert!(entry.container().pid() == 0);
+                }
+            }
+            Err(error) => is_well_formed(&error)?,
+        }
+    }
+
+    #[test]
+    fn lists_of_podman(mutations in mutations(), is_audit in any::<bool>()) {
+        let form = Form { listed_until: Some(horizon()), is_audit, networks: true, horizon: horizon() };
+        match libpod::decode("list", &mut Body::of(&mutate(LIBPOD_LIST, &mutations)), form) {
+            Ok(entries) => {
+                for entry in entries {
+                    is_sane(entry.container())?;
+                    let is_whole = matches!(entry, ListingEntry::Whole(_));
+                    let container = entry.container();
+                    prop_assert!(!is_whole || container.pid() != 0 && container.started_at().is_some());
+                    prop_assert!(container.started_at().max(container.created_at()).is_none_or(|at| at <= horizon()));
                 }
             }
             Err(error) => is_well_formed(&error)?,

@@ -134,6 +134,36 @@ pub(crate) fn inspected_ports(raw: &RawValue) -> Decoded<Port> {
     decoded
 }
 
+/// Of podman's own list: an array of ranges of published ports.
+pub(crate) fn mapped_ports(raw: &RawValue) -> Vec<Port> {
+    #[derive(Deserialize)]
+    struct Mapped<'a> {
+        #[serde(default, borrow)]
+        host_ip: Option<Text<'a>>,
+        container_port: u16,
+        #[serde(default)]
+        host_port: u16,
+        #[serde(default)]
+        range: u16,
+        #[serde(default, borrow)]
+        protocol: Option<Text<'a>>,
+    }
+    let mut ports = Vec::new();
+    for raw in json::lenient::<Option<Vec<&RawValue>>>(raw).flatten().unwrap_or_default() {
+        let Some(mapped) = json::lenient::<Mapped<'_>>(raw) else { continue };
+        let protocols = mapped.protocol.as_deref().unwrap_or("tcp");
+        for protocol in protocols.split(',').filter_map(|protocol| protocol.parse().ok()) {
+            for offset in 0..mapped.range.max(1) {
+                let numbers =
+                    mapped.container_port.checked_add(offset).zip(mapped.host_port.checked_add(offset));
+                let Some((private, public)) = numbers.filter(|_| ports.len() < MAX_PORTS) else { break };
+                ports.extend(published(Port::new(private, protocol), mapped.host_ip.as_deref(), public));
+            }
+        }
+    }
+    ports
+}
+
 /// Returns where a port is published. Port 0 means that it is not; podman omits the address if it is any.
 fn published(port: Port, address: Option<&str>, public: u16) -> Option<Port> {
     if public == 0 {

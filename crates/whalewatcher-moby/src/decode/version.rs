@@ -12,6 +12,8 @@ pub(crate) struct ApiVersion(u16, u16);
 pub(crate) const OLDEST: ApiVersion = ApiVersion(1, 41);
 /// The newest supported version: Docker 29.
 pub(crate) const NEWEST: ApiVersion = ApiVersion(1, 52);
+/// The oldest supported major version of podman.
+const OLDEST_PODMAN: u32 = 4;
 /// The oldest version in which `OOMKilled` of a container that is alive is known to be about its present life: Docker 26. In
 /// 20.10 it is about the former one.
 pub(crate) const OOM_KILLS: ApiVersion = ApiVersion(1, 45);
@@ -49,9 +51,11 @@ pub(crate) fn negotiate(
     pinned: Option<ApiVersion>,
     podman: Option<&str>,
 ) -> Result<ApiVersion, EngineError> {
-    if newest < OLDEST {
+    if newest < OLDEST || podman.is_some_and(is_old_podman) {
         let message = match podman {
-            Some(version) => format!("podman {} is too old: podman 4 or newer is needed", Printable(version)),
+            Some(version) => {
+                format!("podman {} is too old: podman {OLDEST_PODMAN} or newer is needed", Printable(version))
+            }
             None => {
                 format!("Docker API {newest} is too old, {OLDEST} or newer is needed: Docker 20.10")
             }
@@ -75,6 +79,12 @@ pub(crate) fn negotiate(
         }
         _ => Ok(wanted),
     }
+}
+
+/// Whether this version of podman is too old. One that cannot be parsed is not.
+fn is_old_podman(version: &str) -> bool {
+    let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+    major.is_some_and(|major| major < OLDEST_PODMAN)
 }
 
 #[cfg(test)]
@@ -120,9 +130,14 @@ mod tests {
 
     #[test]
     fn an_error_for_an_old_podman_has_its_own_version() {
-        let error = negotiate(version("1.40"), None, None, Some("3.4.4")).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::TooOld);
-        assert_eq!(error.to_string(), "podman 3.4.4 is too old: podman 4 or newer is needed");
+        for api in ["1.40", "1.41"] {
+            let error = negotiate(version(api), None, None, Some("3.4.4")).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::TooOld);
+            assert_eq!(error.to_string(), "podman 3.4.4 is too old: podman 4 or newer is needed");
+        }
+        for podman in ["4.0.0", "5.8.6", "10.0.0", "", "four"] {
+            assert!(negotiate(version("1.41"), None, None, Some(podman)).is_ok(), "{podman}");
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::{
     filters::{Filters, parse_time},
     hooks::{Kind, Request, Verdict},
     identity::ApiVersion,
-    inspect, list,
+    inspect, libpod, list,
     server::Shared,
     wire::Spoiler,
 };
@@ -101,7 +101,11 @@ fn count(shared: &Shared, kind: Kind) {
 async fn route(shared: &Arc<Shared>, request: &Request) -> Response<Body> {
     let engine = &shared.engine;
     let identity = shared.identity();
-    let version = match request.api_version().map(|version| identity.admit(version)).transpose() {
+    if request.is_libpod() && !engine.flavour.is_podman() {
+        return failure(404, "page not found");
+    }
+    let docker = request.api_version().filter(|_| !request.is_libpod());
+    let version = match docker.map(|version| identity.admit(version)).transpose() {
         Ok(version) => version.or_else(|| ApiVersion::parse(&identity.api)),
         Err(message) => return failure(400, &message),
     };
@@ -117,6 +121,7 @@ async fn route(shared: &Arc<Shared>, request: &Request) -> Response<Body> {
             let key = request.container().unwrap_or_default();
             let found = engine.lock().find(key);
             match found {
+                Ok(container) if request.is_libpod() => document(libpod::inspect(&container).to_string()),
                 Ok(container) => document(inspect::inspect(&container).to_string()),
                 Err(Error::Ambiguous(_)) => {
                     failure(400, &format!("multiple IDs found with provided prefix: {key}"))
@@ -125,7 +130,11 @@ async fn route(shared: &Arc<Shared>, request: &Request) -> Response<Body> {
             }
         }
         Kind::Events => {
-            let form = if version >= Some(NEW_EVENTS) { Form::New } else { Form::Old };
+            let form = match version {
+                _ if request.is_libpod() => Form::Libpod,
+                version if version >= Some(NEW_EVENTS) => Form::New,
+                _ => Form::Old,
+            };
             match stream_query(request, form) {
                 Ok(query) => events(shared, query).await,
                 Err(message) => failure(400, &message),
@@ -151,7 +160,9 @@ fn selection(request: &Request) -> Result<list::Selection, String> {
         let no = ["", "0", "no", "false", "none"];
         request.query(name).is_some_and(|value| !no.contains(&value.to_lowercase().as_str()))
     };
-    Ok(list::Selection { all: flag("all"), filters: Filters::parse(request.query("filters"))? })
+    let limit = request.query("limit").and_then(|limit| limit.parse().ok());
+    let filters = Filters::parse(request.query("filters"))?;
+    Ok(list::Selection { all: flag("all"), limit, filters, libpod: request.is_libpod() })
 }
 
 fn stream_query(request: &Request, form: Form) -> Result<StreamQuery, String> {

@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 
 use jiff::Timestamp;
 
+use super::inspect::network_id;
+
 /// The specification of a container.
 ///
 /// ```
@@ -32,6 +34,8 @@ pub struct ContainerSpec {
     pub(super) mounts: Vec<Mount>,
     /// Names and addresses.
     pub(super) networks: Vec<(String, Ipv4Addr)>,
+    /// The name of its pod, and whether it holds that pod's namespaces.
+    pub(super) pod: Option<(String, bool)>,
 }
 
 /// A port such as `80/tcp`, and the port of the host at which it is published.
@@ -66,6 +70,7 @@ impl ContainerSpec {
             ports: Vec::new(),
             mounts: Vec::new(),
             networks: Vec::new(),
+            pod: None,
         }
     }
 
@@ -157,6 +162,17 @@ impl ContainerSpec {
     pub fn network(mut self, name: impl Into<String>, address: Ipv4Addr) -> Self {
         self.networks.push((name.into(), address));
         self
+    }
+
+    /// Puts the container into a pod of podman, as the one that holds the pod's namespaces or not.
+    pub fn pod(mut self, name: impl Into<String>, infra: bool) -> Self {
+        self.pod = Some((name.into(), infra));
+        self
+    }
+
+    /// Returns the ID of its pod, empty without one.
+    pub(super) fn pod_id(&self) -> String {
+        self.pod.as_ref().map_or_else(String::new, |(name, _)| network_id(name))
     }
 
     /// Sets whether the container has a health check: its health is then `starting` after each start.

@@ -157,7 +157,11 @@ impl State {
 
     pub(super) fn emit_of(&mut self, id: &str, action: &str, more: &[(&str, &str)]) {
         let Some(container) = self.containers.get(id).cloned() else { return };
-        let mut attributes = (*container.labels).clone();
+        let lacks_labels = self.flavour() == Flavour::OldPodman && action == self.flavour().end();
+        let mut attributes = if lacks_labels { BTreeMap::new() } else { (*container.labels).clone() };
+        if self.flavour().is_podman() {
+            attributes.insert("podId".into(), container.spec.pod_id());
+        }
         attributes.insert("image".into(), container.spec.image.clone());
         attributes.insert("name".into(), container.name.to_string());
         attributes.extend(more.iter().map(|(key, value)| ((*key).into(), (*value).into())));

@@ -50,13 +50,16 @@ pub(super) struct Recorded {
     event: Event,
     old: OnceLock<Bytes>,
     new: OnceLock<Bytes>,
+    libpod: OnceLock<Bytes>,
 }
 
-/// The two forms of an event: API 1.52 dropped fields that were deprecated since 2016.
+/// The forms of an event. Docker's API 1.52 dropped fields that were deprecated since 2016; in podman's own API exits are
+/// always `died`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     Old,
     New,
+    Libpod,
 }
 
 #[derive(Serialize)]
@@ -92,16 +95,18 @@ impl Recorded {
         let made = match form {
             Form::Old => &self.old,
             Form::New => &self.new,
+            Form::Libpod => &self.libpod,
         };
         made.get_or_init(|| {
             let event = &self.event;
-            let old = form == Form::Old && event.kind == "container";
+            let old = form != Form::New && event.kind == "container";
+            let action = if form == Form::Libpod && event.action == "die" { "died" } else { &event.action };
             let wire = Wire {
-                status: old.then_some(event.action.as_str()),
+                status: old.then_some(action),
                 id: old.then_some(event.actor.as_str()),
                 from: event.attributes.get("image").filter(|_| old).map(String::as_str),
                 kind: &event.kind,
-                action: &event.action,
+                action,
                 actor: WireActor { id: &event.actor, attributes: &event.attributes },
                 scope: "local",
                 time: event.time.as_second(),
@@ -147,7 +152,8 @@ impl Hub {
         if fate == Fate::Vanish {
             return;
         }
-        let recorded = Arc::new(Recorded { event, old: OnceLock::new(), new: OnceLock::new() });
+        let recorded =
+            Arc::new(Recorded { event, old: OnceLock::new(), new: OnceLock::new(), libpod: OnceLock::new() });
         if fate != Fate::Skip {
             for listener in self.listeners.iter().filter(|l| l.query.filters.match_event(&recorded.event)) {
                 listener.push(recorded.line(listener.query.form));

@@ -57,7 +57,9 @@ impl Filters {
 
     /// Whether a list has this container; whether that is running is not checked here.
     pub(super) fn match_container(&self, container: &Container) -> bool {
-        self.any("status", |status| container.status() == status) && self.labels(&container.labels)
+        self.any("status", |status| container.status() == status)
+            && self.any("id", |id| container.id.starts_with(id))
+            && self.labels(&container.labels)
     }
 
     /// Whether an event stream has this event.

@@ -1,4 +1,4 @@
-//! The kind of engine: Docker, or podman with Docker's API.
+//! The kind of engine: Docker or podman.
 
 /// The kind of engine. podman differs in its actions and in its timing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -7,10 +7,11 @@ pub enum Flavour {
     /// dockerd.
     #[default]
     Docker,
-    /// podman 4 and later: exits are `die` and `cleanup`, removal is `remove`, `restart` comes before `die`,
-    /// and the headers of an event stream are sent only with the first event.
+    /// podman, with Docker's API and its own: exits are `die` (`died` in its own API) and `cleanup`, removal is `remove`,
+    /// `restart` comes before `die`, and the headers of an event stream are sent only with the first event.
     Podman,
-    /// podman before 4: as [`Podman`](Self::Podman), but exits are `died`.
+    /// podman before 4.3: as [`Podman`](Self::Podman), but exits are `died` in both APIs (before 4.4), and their events have no
+    /// labels.
     OldPodman,
 }
 

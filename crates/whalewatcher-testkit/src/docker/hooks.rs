@@ -16,6 +16,8 @@ pub struct Request {
     pub(super) method: String,
     pub(super) path: String,
     pub(super) api_version: Option<String>,
+    /// Whether it is one of podman's own API.
+    pub(super) libpod: bool,
     pub(super) route: String,
     pub(super) query: Vec<(String, String)>,
     pub(super) kind: Kind,
@@ -52,6 +54,8 @@ impl Request {
             }
             _ => (None, path.to_owned()),
         };
+        let own = route.strip_prefix("/libpod").filter(|rest| rest.starts_with('/')).map(str::to_owned);
+        let (libpod, route) = (own.is_some(), own.unwrap_or(route));
         let mut kind = match route.as_str() {
             "/_ping" => Kind::Ping,
             "/version" => Kind::Version,
@@ -65,7 +69,7 @@ impl Request {
             kind = Kind::Other;
         }
         let query = form_urlencoded::parse(query.unwrap_or_default().as_bytes()).into_owned().collect();
-        Self { method: method.into(), path: path.into(), api_version, route, query, kind }
+        Self { method: method.into(), path: path.into(), api_version, libpod, route, query, kind }
     }
 
     /// Returns the kind of the request.
@@ -86,6 +90,11 @@ impl Request {
     /// Returns the API version at the beginning of the path, such as `1.47`; without one it is the engine's newest.
     pub fn api_version(&self) -> Option<&str> {
         self.api_version.as_deref()
+    }
+
+    /// Returns whether it is a request of podman's own API, which has the same kinds of requests below `/libpod`.
+    pub fn is_libpod(&self) -> bool {
+        self.libpod
     }
 
     /// Returns the decoded value of a parameter of the query.

@@ -11,17 +11,21 @@ use super::{
     engine::Engine,
     filters::Filters,
     inspect::{image_id, networks},
+    libpod,
 };
 
 /// The supported filters; dockerd has more.
-const KNOWN: [&str; 2] = ["label", "status"];
+const KNOWN: [&str; 3] = ["id", "label", "status"];
 
 /// The parameters of a list.
 #[derive(Debug)]
 pub(super) struct Selection {
     /// Whether to list containers that are not running, too.
     pub(super) all: bool,
+    pub(super) limit: Option<usize>,
     pub(super) filters: Filters,
+    /// Whether in the form of podman's own API.
+    pub(super) libpod: bool,
 }
 
 #[derive(Serialize)]
@@ -74,6 +78,11 @@ pub(super) fn list(engine: &Engine, selection: &Selection) -> Result<Vec<u8>, St
         (state.select(wanted), engine.clock.now())
     };
     found.sort_unstable_by_key(|container| std::cmp::Reverse(container.serial));
+    found.truncate(selection.limit.unwrap_or(usize::MAX));
+    if selection.libpod {
+        let entries: Vec<_> = found.iter().map(|container| libpod::entry(container)).collect();
+        return serde_json::to_vec(&entries).map_err(|error| error.to_string());
+    }
     let entries: Vec<_> = found.iter().map(|container| entry(container, now)).collect();
     serde_json::to_vec(&entries).map_err(|error| error.to_string())
 }

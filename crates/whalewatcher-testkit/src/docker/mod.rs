@@ -44,6 +44,7 @@ mod flavour;
 mod hooks;
 mod identity;
 mod inspect;
+mod libpod;
 mod list;
 mod listening;
 mod server;

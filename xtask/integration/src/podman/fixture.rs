@@ -6,10 +6,11 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::Value;
 use tokio::task::block_in_place;
 use whalewatcher_drivers::docker::{AT_ONCE, Driver, Plan};
-use whalewatcher_moby::Client;
+use whalewatcher_podman::Client;
 
 use crate::docker::churn::{Churn, churn};
 use crate::docker::truth;
+use crate::fault_injector::Protocol;
 use crate::fixture::{Fixture, Shared};
 use crate::random_steps::RandomSteps;
 use crate::scenario::Scenario;
@@ -53,6 +54,8 @@ impl Fixture for PodmanFixture {
     /// podman answers with 500 instead of 404 if a container is removed while it is inspected.
     const FAILS_INSPECTIONS: bool = true;
 
+    const PROTOCOL: Protocol = Protocol::Http1;
+
     const SCENARIOS: &[Scenario<Self>] = super::scenarios::SCENARIOS;
 
     type Client = Client;
@@ -94,9 +97,10 @@ impl Fixture for PodmanFixture {
     }
 
     async fn truth(&self) -> Result<Truth> {
-        truth::of(block_in_place(|| {
+        let truth = truth::of(block_in_place(|| {
             self.ids()?.iter().filter_map(|id| self.inspect(id).transpose()).collect::<Result<Vec<_>>>()
-        })?)
+        })?)?;
+        Ok(Truth { may_be_listed: true, ..truth })
     }
 
     async fn show_fence(&self, name: &str) -> Result<Option<String>> {

@@ -2,6 +2,7 @@ use whalewatcher_core::{ErrorKind, Network, Port, Protocol};
 
 use super::*;
 use crate::http::budget::Budget;
+use crate::limits::{ENTRY, LABEL};
 
 /// All details.
 const ALL: Option<Details> = Some(Details { networks: true, oom_kills: true });

@@ -1,16 +1,18 @@
 //! Health, networks, OOM kills and restart counts. Every other scenario compares them too, in the end.
 
 use anyhow::{Context as _, Result, ensure};
+use whalewatcher_core::adapter::EngineClient;
 use whalewatcher_core::{Container, EventKind, Health};
 use whalewatcher_drivers::docker::{Driver, Plan};
 
-use crate::docker::fixture::{DockerFixture, Watched};
+use crate::docker::fixture::DockerFixture;
 use crate::fixture::{Fixture, settings};
 use crate::recorder::Reader;
+use crate::watched::Watched;
 
 /// Waits until a container of this name is as wanted.
-pub(crate) async fn until(
-    watched: &Watched,
+pub(crate) async fn until<C: EngineClient>(
+    watched: &Watched<C>,
     name: &str,
     what: &str,
     wanted: impl Fn(&Container) -> bool,
@@ -102,9 +104,7 @@ pub(super) async fn an_oom_kill_is_marked(fixture: &DockerFixture) -> Result<()>
     until(&watched, "glutton", "not marked in its next life", |known| !known.oom_killed()).await
 }
 
-pub(crate) async fn restarts_by_the_engine_are_counted<
-    F: Fixture<Client = whalewatcher_moby::Client, Driver = Driver>,
->(
+pub(crate) async fn restarts_by_the_engine_are_counted<F: Fixture<Driver = Driver>>(
     fixture: &F,
 ) -> Result<()> {
     let docker = fixture.driver().await?;

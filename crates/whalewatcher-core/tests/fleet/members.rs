@@ -1,61 +1,18 @@
-//! A fleet of several engines.
+//! Engines that join, leave, fail and come back.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::time::timeout;
 use whalewatcher_core::adapter::EngineClient;
-use whalewatcher_core::fleet::{FleetEvent, FleetMember, FleetPortfolio, FleetSubscription, JoinError};
+use whalewatcher_core::fleet::{FleetEvent, FleetMember, FleetPortfolio, JoinError};
 use whalewatcher_core::scripted::{Connection, Engine};
 use whalewatcher_core::{
     Backoff, Container, EngineError, EngineKey, EngineWatcher, ErrorKind, Fleet, Settings, WatchError,
     Watcher, watch,
 };
 
-/// A limit that is reached only by what never happens.
-const LIMIT: Duration = Duration::from_secs(60);
-
-fn key(endpoint: &str) -> EngineKey {
-    EngineKey::new("scripted", endpoint)
-}
-
-fn engine(endpoint: &str) -> Engine {
-    let engine = Engine::at(endpoint);
-    engine.start(Container::new(format!("{endpoint}1"), "web", 1));
-    engine
-}
-
-/// A subscriber with the fold of its events.
-struct Subscriber {
-    fold: FleetPortfolio,
-    changes: FleetSubscription,
-}
-
-impl Subscriber {
-    fn new(fleet: &Fleet) -> Self {
-        let (fold, changes) = fleet.subscribe();
-        Self { fold, changes }
-    }
-
-    /// Returns the next event, folded.
-    async fn next(&mut self) -> FleetEvent {
-        let event = timeout(LIMIT, self.changes.next()).await.expect("an event").expect("no end");
-        self.fold.apply(&event);
-        event
-    }
-
-    /// Returns events, each as its name with the ID of its container or the endpoint of its engine, until the last one is that.
-    async fn until(&mut self, last: &str) -> Vec<String> {
-        let mut all = Vec::new();
-        while all.last().is_none_or(|text| text != last) {
-            let FleetEvent { key, event, .. } = self.next().await;
-            let about = event.container().map_or(key.endpoint(), |container| container.id().as_str());
-            all.push(format!("{} {about}", event.kind.name()));
-        }
-        all
-    }
-}
+use crate::{LIMIT, Subscriber, engine, key};
 
 #[tokio::test(start_paused = true)]
 async fn engines_are_watched_side_by_side() {
@@ -248,13 +205,13 @@ async fn a_subscriber_that_lags_receives_the_difference() {
     fleet.add(EngineWatcher::new(engine("late"))).unwrap();
     reader.until("synced late").await;
     let expected = [
-        "exited other1",
-        "left other",
         "joined late",
         "lagged late",
+        "lagged one",
+        "exited other1",
+        "left other",
         "started late1",
         "synced late",
-        "lagged one",
         "exited one1",
         "started one2",
         "disconnected one",
