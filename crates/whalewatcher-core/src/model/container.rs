@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -40,6 +41,7 @@ pub struct Container {
     id: ContainerId,
     name: Arc<str>,
     pid: u32,
+    host_pid: Option<NonZeroU32>,
     labels: Labels,
     paused: bool,
     oom_killed: bool,
@@ -62,6 +64,7 @@ impl Container {
             pid,
             labels: Labels::default(),
             paused: false,
+            host_pid: None,
             oom_killed: false,
             health: None,
             restart_count: None,
@@ -175,6 +178,13 @@ impl Container {
         self
     }
 
+    /// Sets the PID of its initial process in the PID namespace of this host, where the engine has another one.
+    #[must_use]
+    pub fn with_host_pid(mut self, host_pid: impl Into<Option<u32>>) -> Self {
+        self.host_pid = host_pid.into().and_then(NonZeroU32::new);
+        self
+    }
+
     /// Sets how many times the engine has restarted the container by itself.
     #[must_use]
     pub fn with_restart_count(mut self, restart_count: impl Into<Option<u32>>) -> Self {
@@ -228,6 +238,13 @@ impl Container {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.pid
+    }
+
+    /// Returns the PID of its initial process in the PID namespace of this host, if the engine is known to have another one, as in a
+    /// container.
+    #[must_use]
+    pub fn host_pid(&self) -> Option<u32> {
+        self.host_pid.map(NonZeroU32::get)
     }
 
     /// Returns its labels.
@@ -335,6 +352,7 @@ impl PartialEq for Container {
         self.id == other.id
             && self.pid == other.pid
             && self.paused == other.paused
+            && self.host_pid == other.host_pid
             && self.oom_killed == other.oom_killed
             && self.health == other.health
             && self.restart_count == other.restart_count
@@ -357,6 +375,7 @@ impl fmt::Debug for Container {
             .field("name", &self.name)
             .field("pid", &self.pid)
             .field("paused", &self.paused)
+            .field("host_pid", &self.host_pid())
             .field("oom_killed", &self.oom_killed)
             .field("health", &self.health)
             .field("restart_count", &self.restart_count)

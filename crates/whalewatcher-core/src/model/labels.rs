@@ -63,6 +63,13 @@ impl Labels {
         self
     }
 
+    /// Returns these labels and another one, which replaces one with the same key.
+    #[must_use]
+    pub fn with(&self, key: impl Into<Arc<str>>, value: impl Into<Arc<str>>) -> Self {
+        let own = self.0.iter().flat_map(|all| all.iter().cloned());
+        own.chain([(key.into(), value.into())]).collect()
+    }
+
     /// Returns the number of labels.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -105,6 +112,10 @@ mod tests {
         let labels = Labels::from_iter([("b", "1"), ("a", "2"), ("b", "3"), ("empty", "")]);
         assert_eq!(labels.iter().collect::<Vec<_>>(), [("a", "2"), ("b", "3"), ("empty", "")]);
         assert_eq!((labels.get("b"), labels.get("c")), (Some("3"), None));
+        assert_eq!(
+            labels.with("b", "4").with("c", "5").iter().map(|(_, value)| value).collect::<Vec<_>>(),
+            ["2", "4", "5", ""]
+        );
         assert!(labels.contains("empty") && Labels::default().is_empty());
         assert_eq!(Labels::from_iter::<[(&str, &str); 0]>([]), Labels::default());
     }
