@@ -104,7 +104,7 @@ impl Location {
 
 fn labelled(container: Container, prefix: &Arc<str>) -> Container {
     // The container's own label of that name, if it has one, means nothing.
-    let labels = container.labels().with(PREFIX_LABEL, prefix.clone());
+    let labels = container.labels().with(PREFIX_LABEL, prefix);
     container.with_labels(labels)
 }
 

@@ -8,11 +8,12 @@ mod fake_ssh;
 use std::process::Command;
 use std::time::Duration;
 
+use futures_util::future::{join, join_all};
 use tokio::time::timeout;
-use whalewatcher_core::adapter::EngineClient;
-use whalewatcher_core::{EngineError, ErrorKind, EventKind, Phase, Settings, watch};
+use whalewatcher_core::adapter::{EngineClient, EngineConnection};
+use whalewatcher_core::{ContainerId, EngineError, ErrorKind, EventKind, Phase, Settings, watch};
 use whalewatcher_moby::Client;
-use whalewatcher_testkit::docker::Server;
+use whalewatcher_testkit::docker::{Kind, Server};
 
 use crate::fake_ssh::{FakeSsh, shared_socket};
 
@@ -61,6 +62,26 @@ async fn an_engine_is_watched_over_one_shared_connection() {
     }
     drop(watching);
     ssh.until_gone().await;
+}
+
+/// sshd allows ten sessions on one connection, and others need some too.
+#[tokio::test]
+async fn seven_processes_inspect_however_many_containers_there_are() {
+    let engine = engine();
+    let ids: Vec<ContainerId> =
+        (0..40).map(|number| engine.run(format!("c{number}")).unwrap().into()).collect();
+    let ssh = FakeSsh::to(&engine);
+    let connection = ssh.client().connect(&Settings::default()).await.unwrap();
+    let gate = engine.hold(Kind::Inspect);
+    let opened = async {
+        gate.until_waiting(7).await;
+        gate.open();
+    };
+    let all = join(join_all(ids.iter().map(|id| connection.inspect(id))), opened);
+    let (inspected, ()) = timeout(LIMIT, all).await.unwrap();
+    assert!(inspected.into_iter().all(|container| container.unwrap().is_some()));
+    let processes = ssh.calls().len();
+    assert!(processes <= 7, "{processes} processes, of which the first one is used again");
 }
 
 #[tokio::test]

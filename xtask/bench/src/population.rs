@@ -1,5 +1,6 @@
 //! The containers that are watched: services of compose projects, with the labels that `docker compose` gives them.
 
+use std::net::Ipv4Addr;
 use std::time::{Duration, SystemTime};
 
 use whalewatcher_core::{Container, Labels};
@@ -64,6 +65,25 @@ pub fn labels(number: usize) -> [(&'static str, String); 11] {
         ("com.docker.compose.version", "2.40.3".to_owned()),
         ("org.opencontainers.image.source", format!("https://git.example.org/shop/{service}")),
     ]
+}
+
+/// The image of the container of this number.
+#[must_use]
+pub fn image(number: usize) -> String {
+    format!("registry.example.org/shop/{}:1.42.0", service(number))
+}
+
+/// The network of the project of the container of this number, and the container's address there.
+#[must_use]
+pub fn network(number: usize) -> (String, Ipv4Addr) {
+    let host = u32::try_from(number).unwrap_or_default() & 0x00ff_ffff;
+    (format!("{}_default", project(number)), Ipv4Addr::from(0x0a00_0000 | host))
+}
+
+/// The port that the container of this number exposes, and where it is published.
+#[must_use]
+pub fn port(number: usize) -> (u16, u16) {
+    (8080, 20_000 + (number % 40_000) as u16)
 }
 
 /// The PID of the container of this number in its first life.

@@ -48,6 +48,10 @@ pub struct Engine {
 const PROXIES: [&str; 5] =
     ["nginx", "haproxy", "liblua5.3-0", "libopentracing1", "libopentracing-c-wrapper0"];
 
+/// What it takes to reach one dockerd through ssh: the server, and Docker's client, which newer releases have in a package of
+/// its own.
+const SSH: [&str; 3] = ["openssh-server", "libwrap0", "docker.io"];
+
 impl Engine {
     /// Every engine that can be fetched.
     pub const ALL: [Engine; 9] = [
@@ -89,7 +93,7 @@ impl Engine {
         let own = own.iter().map(|package| (self.release, *package));
         let mut packages: Vec<_> = own.chain(shared.map(|package| (Release::Bookworm, package))).collect();
         if self.kind == EngineKind::Docker && self.release == Release::Trixie {
-            packages.extend(PROXIES.map(|package| (Release::Bookworm, package)));
+            packages.extend(PROXIES.iter().chain(&SSH).map(|package| (Release::Bookworm, *package)));
         }
         packages
     }

@@ -60,7 +60,7 @@ impl Installation {
         let (needed, optional): (&[&'static str], &[&'static str]) = match engine.kind {
             EngineKind::Docker => (
                 &["dockerd", "containerd", "containerd-shim-runc-v2", "runc", "busybox"],
-                &["ctr", "docker-init", "docker-proxy", "nginx", "haproxy"],
+                &["ctr", "docker", "docker-init", "docker-proxy", "nginx", "haproxy", "sshd"],
             ),
             EngineKind::Containerd => (
                 &["containerd", "containerd-shim-runc-v2", "runc", "busybox", "ctr"],

@@ -11,7 +11,7 @@ use super::escape::Printable;
 use super::health::Health;
 use super::image::Image;
 use super::labels::Labels;
-use super::network::{self, Network, Port};
+use super::network::{Network, Port};
 
 /// The label by which compose marks a container as belonging to a project.
 pub const COMPOSE_PROJECT_LABEL: &str = "com.docker.compose.project";
@@ -41,18 +41,25 @@ pub struct Container {
     id: ContainerId,
     name: Arc<str>,
     pid: u32,
-    host_pid: Option<NonZeroU32>,
-    labels: Labels,
     paused: bool,
     oom_killed: bool,
     health: Option<Health>,
+    started_at: Option<SystemTime>,
+    details: Arc<Details>,
+    rucksack: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+/// What changes rarely, in one piece: a copy of the container, as each pause makes one, counts one reference for all of it.
+#[derive(Clone, Default, PartialEq)]
+struct Details {
+    labels: Labels,
+    host_pid: Option<NonZeroU32>,
     restart_count: Option<u32>,
     created_at: Option<SystemTime>,
-    started_at: Option<SystemTime>,
-    image: Option<Arc<Image>>,
+    image: Option<Image>,
+    /// `None` where the engine does not report them.
     networks: Option<Arc<[Network]>>,
     ports: Option<Arc<[Port]>>,
-    rucksack: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Container {
@@ -62,19 +69,28 @@ impl Container {
             id: id.into(),
             name: name.into(),
             pid,
-            labels: Labels::default(),
             paused: false,
-            host_pid: None,
             oom_killed: false,
             health: None,
-            restart_count: None,
-            created_at: None,
             started_at: None,
-            image: None,
-            networks: None,
-            ports: None,
+            details: Arc::default(),
             rucksack: None,
         }
+    }
+
+    fn details_mut(&mut self) -> &mut Details {
+        Arc::make_mut(&mut self.details)
+    }
+
+    /// Whether the details are equal. Networks that are not reported equal none.
+    fn has_details_of(&self, other: &Self) -> bool {
+        self.host_pid() == other.host_pid()
+            && self.restart_count() == other.restart_count()
+            && self.created_at() == other.created_at()
+            && self.labels() == other.labels()
+            && self.image() == other.image()
+            && self.networks() == other.networks()
+            && self.ports() == other.ports()
     }
 
     /// Sets the ID.
@@ -90,22 +106,29 @@ impl Container {
         self
     }
 
-    /// Shares equal values with another container, so that they are held once: labels, image, networks and ports, and, of a
-    /// former life, ID and name.
-    pub(crate) fn sharing(mut self, other: &Self) -> Self {
-        if self.id == other.id {
-            self.id = other.id.clone();
+    /// Shares what is equal with the container that is known by this ID, so that it is held once; if none is, the ID.
+    pub(crate) fn sharing(mut self, id: &ContainerId, known: Option<&Self>) -> Self {
+        let id = known.map_or(id, |known| &known.id);
+        if self.id == *id {
+            self.id = id.clone();
         }
-        if self.name == other.name {
-            self.name = other.name.clone();
+        let Some(known) = known else { return self };
+        if self.name == known.name {
+            self.name = known.name.clone();
         }
-        self.labels = self.labels.sharing(&other.labels);
-        if self.image == other.image {
-            self.image.clone_from(&other.image);
+        if self.details == known.details {
+            self.details = known.details.clone();
+            return self;
         }
-        self.networks = network::sharing(self.networks, &other.networks);
-        if self.ports == other.ports {
-            self.ports.clone_from(&other.ports);
+        let (details, known) = (self.details_mut(), &known.details);
+        if details.labels == known.labels {
+            details.labels = known.labels.clone();
+        }
+        if details.networks == known.networks {
+            details.networks.clone_from(&known.networks);
+        }
+        if details.ports == known.ports {
+            details.ports.clone_from(&known.ports);
         }
         self
     }
@@ -120,7 +143,7 @@ impl Container {
     /// Sets the labels.
     #[must_use]
     pub fn with_labels(mut self, labels: Labels) -> Self {
-        self.labels = labels;
+        self.details_mut().labels = labels;
         self
     }
 
@@ -141,14 +164,14 @@ impl Container {
     /// Sets the time, by the engine's clock, at which the container was created.
     #[must_use]
     pub fn with_created_at(mut self, created_at: impl Into<Option<SystemTime>>) -> Self {
-        self.created_at = created_at.into();
+        self.details_mut().created_at = created_at.into();
         self
     }
 
     /// Sets the image.
     #[must_use]
     pub fn with_image(mut self, image: impl Into<Option<Image>>) -> Self {
-        self.image = image.into().map(Arc::new);
+        self.details_mut().image = image.into();
         self
     }
 
@@ -164,7 +187,7 @@ impl Container {
     pub fn with_networks(mut self, networks: impl IntoIterator<Item = Network>) -> Self {
         let mut networks: Vec<_> = networks.into_iter().collect();
         networks.sort_by(|one, other| one.name().cmp(other.name()));
-        self.networks = Some(networks.into());
+        self.details_mut().networks = Some(networks.into());
         self
     }
 
@@ -174,21 +197,24 @@ impl Container {
         let mut ports: Vec<_> = ports.into_iter().collect();
         ports.sort_unstable();
         ports.dedup();
-        self.ports = Some(ports.into());
+        self.details_mut().ports = Some(ports.into());
         self
     }
 
     /// Sets the PID of its initial process in the PID namespace of this host, where the engine has another one.
     #[must_use]
     pub fn with_host_pid(mut self, host_pid: impl Into<Option<u32>>) -> Self {
-        self.host_pid = host_pid.into().and_then(NonZeroU32::new);
+        let host_pid = host_pid.into().and_then(NonZeroU32::new);
+        if host_pid != self.details.host_pid {
+            self.details_mut().host_pid = host_pid;
+        }
         self
     }
 
     /// Sets how many times the engine has restarted the container by itself.
     #[must_use]
     pub fn with_restart_count(mut self, restart_count: impl Into<Option<u32>>) -> Self {
-        self.restart_count = restart_count.into();
+        self.details_mut().restart_count = restart_count.into();
         self
     }
 
@@ -208,7 +234,7 @@ impl Container {
 
     /// Returns roughly how many bytes it takes, without its rucksack.
     pub(crate) fn size(&self) -> usize {
-        let labels = self.labels.iter().map(|(key, value)| key.len() + value.len() + 80);
+        let labels = self.details.labels.iter().map(|(key, value)| key.len() + value.len() + 80);
         let image = self.image().map_or(0, |image| image.name().len() + image.id().map_or(0, str::len) + 80);
         let networks = self.networks().iter().map(|network| network.name().len() + 80).sum::<usize>();
         let ports = size_of_val(self.ports());
@@ -244,20 +270,20 @@ impl Container {
     /// container.
     #[must_use]
     pub fn host_pid(&self) -> Option<u32> {
-        self.host_pid.map(NonZeroU32::get)
+        self.details.host_pid.map(NonZeroU32::get)
     }
 
     /// Returns its labels.
     #[must_use]
     pub fn labels(&self) -> &Labels {
-        &self.labels
+        &self.details.labels
     }
 
     /// Returns the compose project or Swarm stack that it belongs to, `""` if none: the first of the labels
     /// `com.docker.compose.project`, `com.docker.stack.namespace` and `io.podman.compose.project` that is not blank.
     #[must_use]
     pub fn project(&self) -> &str {
-        let mut names = PROJECT_LABELS.iter().filter_map(|label| self.labels.get(label));
+        let mut names = PROJECT_LABELS.iter().filter_map(|label| self.details.labels.get(label));
         names.find(|name| !name.trim().is_empty()).unwrap_or_default()
     }
 
@@ -276,13 +302,13 @@ impl Container {
     /// Returns when the container was created, by the engine's clock; `None` where the engine does not report it.
     #[must_use]
     pub fn created_at(&self) -> Option<SystemTime> {
-        self.created_at
+        self.details.created_at
     }
 
     /// Returns the image that it was created from; `None` where the engine does not report it.
     #[must_use]
     pub fn image(&self) -> Option<&Image> {
-        self.image.as_deref()
+        self.details.image.as_ref()
     }
 
     /// Returns the newest result of its healthcheck; `None` if it has none. Docker and podman have healthchecks.
@@ -295,21 +321,21 @@ impl Container {
     /// was built without.
     #[must_use]
     pub fn networks(&self) -> &[Network] {
-        self.networks.as_deref().unwrap_or_default()
+        self.details.networks.as_deref().unwrap_or_default()
     }
 
     /// Returns the ports that it exposes or publishes, in ascending order; none where the engine does not report them or the
     /// client was built without.
     #[must_use]
     pub fn ports(&self) -> &[Port] {
-        self.ports.as_deref().unwrap_or_default()
+        self.details.ports.as_deref().unwrap_or_default()
     }
 
     /// Returns how many times the engine has restarted it by itself, on CRI runtimes the container's attempt; `None` where the engine
     /// does not report it.
     #[must_use]
     pub fn restart_count(&self) -> Option<u32> {
-        self.restart_count
+        self.details.restart_count
     }
 
     /// Returns whether, in this life, the kernel killed one of its processes for lack of memory: the initial process, and the life
@@ -323,15 +349,15 @@ impl Container {
     /// report that, but podman's own list does not.
     #[must_use]
     pub fn privileged(&self) -> bool {
-        self.labels.contains(PRIVILEGED_LABEL)
+        self.details.labels.contains(PRIVILEGED_LABEL)
     }
 
     /// Returns whether the networks and ports that this container has, as far as its engine listed them, and its health are those
     /// of another one.
     pub(crate) fn lists_same_details(&self, known: &Self) -> bool {
         (self.health.is_none() || self.health == known.health)
-            && (self.networks.is_none() || self.networks() == known.networks())
-            && (self.ports.is_none() || self.ports() == known.ports())
+            && (self.details.networks.is_none() || self.networks() == known.networks())
+            && (self.details.ports.is_none() || self.ports() == known.ports())
     }
 
     pub(crate) fn has_rucksack(&self) -> bool {
@@ -352,17 +378,11 @@ impl PartialEq for Container {
         self.id == other.id
             && self.pid == other.pid
             && self.paused == other.paused
-            && self.host_pid == other.host_pid
             && self.oom_killed == other.oom_killed
             && self.health == other.health
-            && self.restart_count == other.restart_count
-            && self.created_at == other.created_at
             && self.started_at == other.started_at
             && self.name == other.name
-            && self.labels == other.labels
-            && self.image == other.image
-            && self.networks() == other.networks()
-            && self.ports() == other.ports()
+            && (Arc::ptr_eq(&self.details, &other.details) || self.has_details_of(other))
     }
 }
 
@@ -378,11 +398,11 @@ impl fmt::Debug for Container {
             .field("host_pid", &self.host_pid())
             .field("oom_killed", &self.oom_killed)
             .field("health", &self.health)
-            .field("restart_count", &self.restart_count)
-            .field("created_at", &self.created_at)
+            .field("restart_count", &self.details.restart_count)
+            .field("created_at", &self.details.created_at)
             .field("started_at", &self.started_at)
-            .field("image", &self.image)
-            .field("labels", &self.labels)
+            .field("image", &self.details.image)
+            .field("labels", &self.details.labels)
             .field("networks", &self.networks())
             .field("ports", &self.ports())
             .field("rucksack", &self.rucksack.is_some())
@@ -411,39 +431,27 @@ impl fmt::Display for Container {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::network::Protocol;
 
     #[test]
-    fn shared_texts_are_held_once_and_neither_container_changes() {
-        let labels = |service: &str| {
-            Labels::from_iter([
-                ("project".to_owned(), "shop".to_owned()),
-                ("service".to_owned(), service.to_owned()),
-            ])
+    fn what_is_equal_is_held_once_and_nothing_changes() {
+        let web = |pid, service: &str| {
+            Container::new("1".to_owned(), "web".to_owned(), pid)
+                .with_labels(Labels::from_iter([("service", service)]))
+                .with_networks([Network::new("shop")])
+                .with_ports([Port::new(80, Protocol::Tcp)])
         };
-        let web = Container::new("1".to_owned(), "web".to_owned(), 7).with_labels(labels("web"));
-        let db = Container::new("2".to_owned(), "db".to_owned(), 8).with_labels(labels("db"));
-        let sharing = db.clone().with_labels(labels("db")).sharing(&web);
-        assert_eq!((&sharing, sharing.name(), sharing.labels().get("service")), (&db, "db", Some("db")));
-        let held = |container: &Container| {
-            container.labels().iter().map(|(key, value)| (key.as_ptr(), value.as_ptr())).collect::<Vec<_>>()
-        };
-        let (shared, webs) = (held(&sharing), held(&web));
-        assert_eq!(shared[0], webs[0]);
-        assert!(shared[1].0 == webs[1].0 && shared[1].1 != webs[1].1);
-
-        let restarted = Container::new("1".to_owned(), "web".to_owned(), 9).with_labels(labels("web"));
-        let restarted = restarted.sharing(&web);
-        assert_eq!(held(&restarted), webs);
-        assert!(std::ptr::eq(restarted.id().as_str(), web.id().as_str()));
-        assert!(std::ptr::eq(restarted.name(), web.name()) && restarted.pid() == 9);
-
-        // Labels that are held elsewhere too are not changed, and without labels there is nothing to share.
-        let kept = labels("db");
-        let unshared = db.with_labels(kept.clone()).sharing(&web);
-        assert_ne!(held(&unshared)[0], webs[0]);
-        assert_eq!(*unshared.labels(), kept);
-        assert_eq!(Container::new("3", "x", 1).sharing(&web), Container::new("3", "x", 1));
-        assert_eq!(web.clone().sharing(&Container::new("3", "x", 1)), web);
+        let known = web(7, "web");
+        let again = web(9, "web").sharing(known.id(), Some(&known));
+        assert_eq!(again, web(9, "web"));
+        assert!(std::ptr::eq(again.id().as_str(), known.id().as_str()));
+        assert!(std::ptr::eq(again.name(), known.name()));
+        assert!(
+            std::ptr::eq(again.networks(), known.networks()) && std::ptr::eq(again.ports(), known.ports())
+        );
+        let changed = web(7, "db").with_name("db").with_networks([]).with_ports([]);
+        assert_eq!(changed.clone().sharing(known.id(), Some(&known)), changed);
+        assert!(std::ptr::eq(changed.sharing(known.id(), None).id().as_str(), known.id().as_str()));
     }
 
     #[test]

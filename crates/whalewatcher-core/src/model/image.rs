@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::shared;
+
 /// The image that a container was created from.
 ///
 /// ```
@@ -20,14 +22,14 @@ pub struct Image {
 
 impl Image {
     /// Creates an image of which only the name is known.
-    pub fn new(name: impl Into<Arc<str>>) -> Self {
-        Self { name: name.into(), id: None }
+    pub fn new(name: impl AsRef<str>) -> Self {
+        Self { name: shared::text(name.as_ref()), id: None }
     }
 
     /// Sets the ID or digest.
     #[must_use]
-    pub fn with_id(mut self, id: impl Into<Arc<str>>) -> Self {
-        self.id = Some(id.into()).filter(|id: &Arc<str>| !id.is_empty());
+    pub fn with_id(mut self, id: impl AsRef<str>) -> Self {
+        self.id = Some(id.as_ref()).filter(|id| !id.is_empty()).map(shared::text);
         self
     }
 

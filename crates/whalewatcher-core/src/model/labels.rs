@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::shared;
+
 /// A container's labels, sorted by key. Immutable and cheap to clone.
 ///
 /// ```
@@ -13,18 +15,22 @@ use std::sync::Arc;
 /// assert_eq!(labels.iter().next(), Some(("app", "web")));
 /// ```
 #[derive(Clone, PartialEq, Eq, Default)]
-pub struct Labels(Option<Arc<[Label]>>);
+pub struct Labels(Option<Texts>);
 
-/// Key and value.
-type Label = (Arc<str>, Arc<str>);
+/// As many values as keys.
+#[derive(Clone, PartialEq, Eq)]
+struct Texts {
+    keys: Arc<[Arc<str>]>,
+    values: Arc<[Arc<str>]>,
+}
 
 impl Labels {
     /// Returns the value of the label `key`, by binary search.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
-        let all = self.0.as_deref()?;
-        let at = all.binary_search_by(|(k, _)| (**k).cmp(key)).ok()?;
-        Some(&all[at].1)
+        let Texts { keys, values } = self.0.as_ref()?;
+        let at = keys.binary_search_by(|known| (**known).cmp(key)).ok()?;
+        Some(&values[at])
     }
 
     /// Returns whether the label `key` exists, with any value.
@@ -35,45 +41,20 @@ impl Labels {
 
     /// Returns all labels as key and value, by ascending key.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
-        self.0.as_deref().unwrap_or_default().iter().map(|(key, value)| (&**key, &**value))
-    }
-
-    /// Shares equal keys and values with other labels, so that they are held once.
-    pub(super) fn sharing(mut self, others: &Self) -> Self {
-        if self == *others {
-            return others.clone();
-        }
-        let others = others.0.as_deref().unwrap_or_default();
-        // Labels that are held elsewhere too are not changed.
-        let own = self.0.as_mut().and_then(Arc::get_mut).unwrap_or_default();
-        for (at, (key, value)) in own.iter_mut().enumerate() {
-            // Containers of one project have the same keys, at the same places.
-            let same_place = others.get(at).filter(|(other, _)| other == key);
-            let other = same_place.or_else(|| {
-                let at = others.binary_search_by(|(other, _)| other.cmp(key)).ok()?;
-                others.get(at)
-            });
-            if let Some((same_key, other_value)) = other {
-                *key = same_key.clone();
-                if value == other_value {
-                    *value = other_value.clone();
-                }
-            }
-        }
-        self
+        let (keys, values) = self.0.as_ref().map(|texts| (&*texts.keys, &*texts.values)).unwrap_or_default();
+        keys.iter().zip(values).map(|(key, value)| (&**key, &**value))
     }
 
     /// Returns these labels and another one, which replaces one with the same key.
     #[must_use]
-    pub fn with(&self, key: impl Into<Arc<str>>, value: impl Into<Arc<str>>) -> Self {
-        let own = self.0.iter().flat_map(|all| all.iter().cloned());
-        own.chain([(key.into(), value.into())]).collect()
+    pub fn with(&self, key: &str, value: &str) -> Self {
+        self.iter().chain([(key, value)]).collect()
     }
 
     /// Returns the number of labels.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.as_ref().map_or(0, |all| all.len())
+        self.0.as_ref().map_or(0, |texts| texts.keys.len())
     }
 
     /// Returns whether there are no labels.
@@ -83,17 +64,18 @@ impl Labels {
     }
 }
 
-impl<K: Into<Arc<str>>, V: Into<Arc<str>>> FromIterator<(K, V)> for Labels {
+impl<K: AsRef<str>, V: AsRef<str>> FromIterator<(K, V)> for Labels {
     /// Collects labels. If a key occurs several times, the last value counts.
     fn from_iter<I: IntoIterator<Item = (K, V)>>(labels: I) -> Self {
-        let mut all: Vec<Label> = labels.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
+        let mut all: Vec<(K, V)> = labels.into_iter().collect();
         if all.is_empty() {
             return Self(None);
         }
         all.reverse();
-        all.sort_by(|(a, _), (b, _)| a.cmp(b));
-        all.dedup_by(|(later, _), (kept, _)| later == kept);
-        Self(Some(all.into()))
+        all.sort_by(|(a, _), (b, _)| a.as_ref().cmp(b.as_ref()));
+        all.dedup_by(|(later, _), (kept, _)| later.as_ref() == kept.as_ref());
+        let [keys, values] = shared::keys_and_values(&all);
+        Self(Some(Texts { keys, values }))
     }
 }
 

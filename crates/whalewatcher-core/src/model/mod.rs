@@ -16,6 +16,7 @@ mod network;
 mod pod;
 #[cfg(feature = "serde")]
 mod serde;
+mod shared;
 mod unresolved;
 
 pub use container::{COMPOSE_PROJECT_LABEL, Container, PRIVILEGED_LABEL};

@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::shared;
+
 /// A network that a container is connected to.
 ///
 /// ```
@@ -26,8 +28,8 @@ pub struct Network {
 
 impl Network {
     /// Creates a network without addresses.
-    pub fn new(name: impl Into<Arc<str>>) -> Self {
-        Self { name: name.into(), ipv4: None, ipv6: None }
+    pub fn new(name: impl AsRef<str>) -> Self {
+        Self { name: shared::text(name.as_ref()), ipv4: None, ipv6: None }
     }
 
     /// Sets the container's IPv4 address.
@@ -61,23 +63,6 @@ impl Network {
     pub fn ipv6(&self) -> Option<Ipv6Addr> {
         self.ipv6
     }
-}
-
-/// Shares networks, or the names of networks, with those of another container in the same networks.
-pub(super) fn sharing(
-    own: Option<Arc<[Network]>>,
-    others: &Option<Arc<[Network]>>,
-) -> Option<Arc<[Network]>> {
-    if own == *others {
-        return others.clone();
-    }
-    let (mut own, others) = (own?, others.as_deref().unwrap_or_default());
-    for network in Arc::get_mut(&mut own).into_iter().flatten() {
-        if let Some(other) = others.iter().find(|other| other.name == network.name) {
-            network.name = other.name.clone();
-        }
-    }
-    Some(own)
 }
 
 /// A port that a container exposes, and where it is published if it is: one value for each address.

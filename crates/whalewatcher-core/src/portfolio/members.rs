@@ -35,13 +35,6 @@ impl Members {
         self.first.iter().chain(self.rest.values().flat_map(|piece| piece.iter()))
     }
 
-    /// Returns the container before the position of that one in its piece, or else the first of all.
-    pub(super) fn neighbour(&self, container: &Container) -> Option<&Arc<Container>> {
-        let piece = self.bound(container).and_then(|bound| self.rest.get(&bound)).unwrap_or(&self.first);
-        let before = place(piece, container).unwrap_or_else(|place| place).checked_sub(1);
-        before.and_then(|before| piece.get(before)).or_else(|| self.iter().next())
-    }
-
     /// Inserts a container that is not contained.
     pub(super) fn insert(&mut self, container: &Arc<Container>) {
         let piece = self.piece_mut(container);
@@ -163,18 +156,6 @@ mod tests {
         members.replace(&container(1, 1, 1), &container(1, 1, 2));
         members.remove(&container(1, 1, 1));
         members.agrees(&BTreeMap::from([((1, 1), container(1, 1, 1))]));
-    }
-
-    #[test]
-    fn a_neighbour_is_the_container_before_or_else_the_first() {
-        let mut members = Members::default();
-        assert!(members.neighbour(&container(0, 0, 1)).is_none());
-        (1..=1000_u16).for_each(|half| members.insert(&container(half * 2, 0, 1)));
-        let neighbour = |name| members.neighbour(&container(name, 0, 1)).map(|found| found.name().to_owned());
-        assert_eq!(neighbour(1).as_deref(), Some("n00002"));
-        for name in (3..2003_u16).step_by(2) {
-            assert_eq!(neighbour(name), Some(format!("n{:05}", name - 1)));
-        }
     }
 
     proptest! {

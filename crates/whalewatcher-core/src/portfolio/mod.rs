@@ -157,16 +157,6 @@ impl Portfolio {
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
-
-    /// Shares the texts of a container with those of the container that is known by its ID, or else of a neighbour in its project,
-    /// so that equal texts are held once.
-    pub(crate) fn sharing(&self, container: Container, known: Option<&Arc<Container>>) -> Container {
-        let neighbour = || self.project(container.project())?.containers.neighbour(&container);
-        match known.or_else(neighbour).or_else(|| self.containers().next()).cloned() {
-            Some(other) => container.sharing(&other),
-            None => container,
-        }
-    }
 }
 
 impl FromIterator<Container> for Portfolio {
@@ -237,32 +227,6 @@ mod tests {
             assert_eq!(all.project("shop").map_or(0, Project::total), left);
         }
         assert!(all.project("shop").is_none() && all.project("").is_some());
-    }
-
-    #[test]
-    fn a_container_shares_texts_with_its_former_life_or_else_with_a_neighbour() {
-        let labelled = |id: &str, name: &str, labels: &[(&str, &str)]| {
-            Container::new(id, name, 1).with_labels(Labels::from_iter(labels.iter().copied()))
-        };
-        let of = |project, mark| [(COMPOSE_PROJECT_LABEL, project), ("mark", mark)];
-        let all = Portfolio::from_iter([
-            labelled("1", "shop-db-1", &of("shop", "db")),
-            labelled("2", "shop-web-1", &of("shop", "web")),
-            labelled("3", "other", &of("other", "db")),
-        ]);
-        let mark = |container: &Container| container.labels().get("mark").map(str::as_ptr);
-        let shares = |id: &str, name: &str, labels: &[(&str, &str)]| {
-            let sharing = all.sharing(labelled(id, name, labels), all.by_id(id));
-            assert_eq!(sharing, labelled(id, name, labels));
-            all.containers().find(|one| mark(one) == mark(&sharing)).map(|one| one.id().to_string())
-        };
-        assert_eq!(shares("2", "else", &of("shop", "web")).as_deref(), Some("2"));
-        assert_eq!(shares("4", "shop-web-2", &of("shop", "web")).as_deref(), Some("2"));
-        assert_eq!(shares("5", "a", &of("shop", "db")).as_deref(), Some("1"));
-        assert_eq!(shares("6", "b", &of("new", "db")).as_deref(), Some("3"));
-        assert_eq!(shares("7", "shop-web-2", &of("shop", "none")), None);
-        let first = labelled("1", "a", &of("shop", "db"));
-        assert_eq!(Portfolio::default().sharing(first.clone(), None), first);
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl Reconciler {
                     mismatch.explained |= explained;
                 }
                 mismatch @ None => {
-                    *mismatch = Some(Mismatch { listed: entry, explained });
+                    *mismatch = Some(Box::new(Mismatch { listed: entry, explained }));
                     self.deadlines.set(Deadline::Drift(id), now.instant + GRACE);
                 }
             }
@@ -82,7 +82,8 @@ impl Reconciler {
     /// Inspects a container whose mismatch lasted for the grace period.
     pub(super) fn inspect_drift(&mut self, id: &ContainerId, now: Now) {
         let Some(record) = self.records.get_mut(id) else { return };
-        let Some(Mismatch { listed, explained }) = record.mismatch.take() else { return };
+        let Some(mismatch) = record.mismatch.take() else { return };
+        let Mismatch { listed, explained } = *mismatch;
         if record.awaits_exit() {
             self.exit_known(id, None, now);
         }

@@ -100,7 +100,7 @@ impl Reconciler {
             // The answer shows a change after these events, maybe long before it came.
             let changed = record.hinted_at.unwrap_or(now.time);
             record.is_touched = since.touched;
-            self.adopt(container, changed, now);
+            self.adopt(id, container, changed, now);
             return true;
         }
         if is_over == Some(true) && !since.hinted {
@@ -176,17 +176,16 @@ impl Reconciler {
     }
 
     /// Takes over the state of a container that is alive. Changes within a life are dated `changed`.
-    pub(super) fn adopt(&mut self, container: Container, changed: SystemTime, now: Now) {
-        let known = self.portfolio.by_id(container.id()).cloned();
-        let container = self.portfolio.sharing(container, known.as_ref());
-        let record = self.records.get_mut(container.id());
+    pub(super) fn adopt(&mut self, id: &ContainerId, container: Container, changed: SystemTime, now: Now) {
+        let known = self.portfolio.by_id(id).cloned();
+        let container = container.sharing(id, known.as_deref());
+        let record = self.records.get_mut(id);
         // Most engines report an OOM kill only by an event.
         let oom_at = record.as_ref().and_then(|record| record.oom).flatten();
         let oom_killed = container.oom_killed()
             || oom_at.is_some_and(|at| container.started_at().is_some_and(|began| began < at))
             || known.as_ref().is_some_and(|known| known.oom_killed() && known.life() == container.life());
         let container = Arc::new(container.with_oom_killed(oom_killed));
-        let id = container.id();
         self.unconfirmed.remove(id);
         let ended = record.as_ref().and_then(|record| record.exit?.at);
         let tombstone = record.as_ref().and_then(|record| record.tombstone.as_ref());

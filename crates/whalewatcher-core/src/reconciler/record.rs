@@ -41,7 +41,7 @@ pub(super) struct Record {
     /// Whether the container is in the queue of tombstones.
     pub(super) is_entombed: bool,
     /// How an audit's list differs, until [`Deadline::Drift`](super::Deadline::Drift).
-    pub(super) mismatch: Option<Mismatch>,
+    pub(super) mismatch: Option<Box<Mismatch>>,
     /// Whether the pending inspection verifies a mismatch that no event has explained: what it changes is drift.
     pub(super) is_drift: bool,
 }

@@ -26,7 +26,7 @@ impl Reconciler {
             match entry {
                 // A container that an event named may have changed since the list was taken.
                 ListingEntry::Whole(container) if container.pid() != 0 && !named.contains(&id) => {
-                    self.adopt(container, now.time, now);
+                    self.adopt(&id, container, now.time, now);
                 }
                 entry => {
                     self.set_listed_name(&id, &entry);

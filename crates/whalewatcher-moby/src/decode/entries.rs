@@ -16,7 +16,6 @@ use crate::http::error;
 use crate::limits::{ENTRY, LABEL};
 
 /// What an entry contains.
-#[expect(clippy::large_enum_variant, reason = "most are alive, and each is moved once")]
 pub(crate) enum Read {
     /// A container that is alive or may be, and the number of its texts, such as labels.
     Alive(ListingEntry, usize),

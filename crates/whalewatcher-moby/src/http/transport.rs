@@ -20,7 +20,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::timeout;
 use tower_service::Service;
 use whalewatcher_adapter::{Excerpt, Reached};
 use whalewatcher_core::adapter::{Spawner, Tasks};
@@ -38,21 +37,9 @@ const MAX_IDLE: usize = 16;
 /// How long an idle connection is kept.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// How many inspections are in flight at once through ssh: sshd allows ten sessions on one connection by default, and the event
-/// stream, a list and a probe need one each. What exceeds that logs in by itself.
+/// How many inspections are in flight at once through ssh. sshd allows ten sessions on one connection by default, and the event
+/// stream, a list and a probe need one each. Whatever exceeds that logs in by itself, which sshd limits too.
 const SSH_TURNS: usize = 7;
-/// How long to wait for a turn: inspections that hang must not keep others waiting.
-const TURN: Duration = Duration::from_millis(500);
-
-/// The turns of requests that are many.
-#[derive(Debug)]
-struct Turns(Semaphore);
-
-impl Turns {
-    async fn next(&self) -> Option<SemaphorePermit<'_>> {
-        timeout(TURN, self.0.acquire()).await.ok()?.ok()
-    }
-}
 
 /// An HTTP client of one engine. Dropping it closes all connections and ends the tasks that drive them.
 #[derive(Debug)]
@@ -60,7 +47,7 @@ pub(crate) struct Transport {
     client: Client<Connector, Empty<Bytes>>,
     connector: Connector,
     budget: Budget,
-    turns: Option<Turns>,
+    turns: Option<Semaphore>,
     _tasks: Tasks,
 }
 
@@ -73,7 +60,7 @@ impl Transport {
             connector.socket = Some(Arc::new(PinnedSocket::new(path.clone(), reached)));
         }
         let client = builder(Spawn(tasks.spawner())).build(connector.clone());
-        let turns = connector.ssh.is_some().then(|| Turns(Semaphore::new(SSH_TURNS)));
+        let turns = connector.ssh.is_some().then(|| Semaphore::new(SSH_TURNS));
         Self { client, connector, budget: Budget::new(memory_limit), turns, _tasks: tasks }
     }
 
@@ -100,7 +87,7 @@ impl Transport {
 
     /// Waits until one of many requests may be made, where connections are few. It ends with what this returns.
     pub(crate) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        self.turns.as_ref()?.next().await
+        self.turns.as_ref()?.acquire().await.ok()
     }
 
     /// The memory that answers may take.
@@ -261,22 +248,5 @@ impl AsyncWrite for Stream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.0.as_mut().poll_shutdown(cx)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use futures_util::FutureExt;
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn turns_are_few_but_none_is_awaited_for_long() {
-        let turns = Turns(Semaphore::new(2));
-        let held = (turns.next().await.unwrap(), turns.next().await.unwrap());
-        assert!(turns.next().now_or_never().is_none(), "the third one waits");
-        assert!(turns.next().await.is_none(), "but not for ever");
-        drop(held);
-        assert!(turns.next().now_or_never().unwrap().is_some());
     }
 }

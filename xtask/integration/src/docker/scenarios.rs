@@ -10,6 +10,8 @@ pub(crate) mod lifecycle;
 mod outage;
 mod processes;
 mod silence;
+mod ssh;
+mod sshd;
 mod subscribers;
 mod sync;
 
@@ -49,4 +51,7 @@ pub(super) const SCENARIOS: &[Scenario<DockerFixture>] = scenarios![
     faults::random_faults_cause_no_false_event,
     churn::audits_of_a_busy_engine_cause_no_false_event,
     behind::works_behind_nginx_and_haproxy,
+    ssh::is_watched_through_ssh,
+    ssh::each_failure_of_ssh_is_an_error_of_its_own,
+    ssh::two_hundred_containers_are_known_soon_over_slow_connections,
 ];

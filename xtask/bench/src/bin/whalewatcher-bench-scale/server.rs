@@ -20,9 +20,13 @@ pub(crate) async fn serve(containers: usize) -> Result<()> {
     let docker = Server::builder().start()?;
     let mut ids = Vec::with_capacity(containers);
     for number in 0..containers {
+        let (network, address) = population::network(number);
+        let (private, public) = population::port(number);
         let spec = ContainerSpec::new(population::name(number))
-            .image("registry.example.org/shop/service:1.42.0")
-            .labels(population::labels(number));
+            .image(population::image(number))
+            .labels(population::labels(number))
+            .network(network, address)
+            .port(private, public);
         ids.push(docker.run(spec)?);
     }
     println!("{}", serde_json::to_string(&(docker.socket().display().to_string(), &ids))?);
