@@ -64,6 +64,23 @@ async fn an_engine_is_watched_over_one_shared_connection() {
     ssh.until_gone().await;
 }
 
+#[tokio::test]
+async fn a_connection_that_the_user_shares_is_used_and_left_alone() {
+    let engine = engine();
+    engine.run("web").unwrap();
+    let ssh = FakeSsh::shared_to(&engine);
+    let watching = watch(ssh.client());
+    timeout(LIMIT, watching.ready()).await.unwrap().unwrap();
+    for (_, arguments) in ssh.calls() {
+        assert!(
+            arguments.contains(" -o ControlMaster=no ") && shared_socket(&arguments).is_none(),
+            "{arguments}"
+        );
+    }
+    drop(watching);
+    ssh.until_gone().await;
+}
+
 /// sshd allows ten sessions on one connection, and others need some too.
 #[tokio::test]
 async fn seven_processes_inspect_however_many_containers_there_are() {

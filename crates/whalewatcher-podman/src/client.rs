@@ -96,6 +96,14 @@ impl Builder {
         self
     }
 
+    /// Connects to the socket at this path, and keeps the endpoint as its name. For a socket that no short path leads to, or in
+    /// the root of another process.
+    #[must_use]
+    pub fn socket(mut self, path: impl Into<String>) -> Self {
+        self.moby = self.moby.socket(path);
+        self
+    }
+
     /// Inspects also the containers that were alive before, for what podman's list does not contain: addresses, start times below
     /// a second, whether containers are privileged. That is one more request for each of them.
     #[must_use]

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
+use rustix::process::Signal;
 use whalewatcher_testkit::docker::Server;
 
 use crate::program::{Ended, Program, command};
@@ -23,7 +24,7 @@ async fn ps(folder: &Path, arguments: &[&str]) -> Ended {
 #[tokio::test]
 async fn contexts_are_watched_beside_hosts_and_the_current_one_by_default() {
     let [one, other, third] = [(); 3].map(|()| Server::builder().start().unwrap());
-    for (engine, name) in [(&one, "web"), (&other, "db"), (&third, "job")] {
+    for (engine, name) in [(&one, "web"), (&other, "mysql"), (&third, "job")] {
         engine.run(name).unwrap();
     }
     let folder = tempfile::tempdir().unwrap();
@@ -34,7 +35,7 @@ async fn contexts_are_watched_beside_hosts_and_the_current_one_by_default() {
     let shown = async |arguments: &[&str]| {
         let ended = ps(folder.path(), arguments).await;
         assert_eq!((ended.code, &*ended.stderr), (Some(0), ""));
-        ["web", "db", "job"].map(|name| ended.stdout.contains(name))
+        ["web", "mysql", "job"].map(|name| ended.stdout.contains(name))
     };
     assert_eq!(shown(&[]).await, [false, true, false]);
     assert_eq!(shown(&["--context", "one"]).await, [true, false, false]);
@@ -78,10 +79,14 @@ async fn a_host_that_does_not_answer_costs_nothing_of_the_others() {
     let hangs = hangs.into_temp_path();
     let path = path_with_ssh(folder.path(), hangs.to_str().unwrap());
     let arguments = ["watch", "--host", "ssh://whale", "--host", &engine.endpoint()];
-    let mut program = Program::started(command(&arguments).env("PATH", &path));
+    let mut program = Program::started(command(&arguments).env("PATH", &path).env("TMPDIR", folder.path()));
     while !program.line().await.contains("web") {}
     engine.run("db").unwrap();
     while !program.line().await.contains("db") {}
+    program.signal(Signal::TERM);
+    assert_eq!(program.ended().await.code, Some(0));
+    let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["ssh"], "no folder of a shared connection is left");
 
     let ended =
         Ended::of(command(&["ps", "--host", "ssh://whale", "--host", &engine.endpoint()]).env("PATH", &path))

@@ -3,15 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_core::future::BoxFuture;
 use futures_util::future;
 use tokio::runtime::Handle;
+use tokio::task::coop::consume_budget;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::model::EngineKey;
 use crate::settings::Settings;
-use crate::watch::Watcher;
+use crate::watch::{Phase, Status, WatchError, Watcher};
 
 mod difference;
 mod event;
@@ -69,7 +71,7 @@ impl Fleet {
         Self { shared: Arc::new(Shared::new(events)) }
     }
 
-    /// Adds a watcher and watches it, unless it is being watched already. Must be called within a tokio runtime.
+    /// Adds a watcher and watches it; if it is being watched already, once that watch has ended. Must be called within a tokio runtime.
     ///
     /// Subscribers receive [`Joined`](crate::EventKind::Joined), and its containers as started.
     ///
@@ -87,7 +89,7 @@ impl Fleet {
         let watch = watcher.watch(CancellationToken::new());
         let follow = self.shared.clone().follow(key.clone(), number);
         let tasks = [
-            AbortOnDropHandle::new(runtime.spawn(async { drop(watch.await) })),
+            AbortOnDropHandle::new(runtime.spawn(keep_watching(watcher.clone(), watch))),
             AbortOnDropHandle::new(runtime.spawn(follow)),
         ];
         self.shared.set_tasks(&key, number, tasks);
@@ -175,6 +177,22 @@ impl Fleet {
     /// Removes all watchers, ends their watches, and ends all subscriptions. The fleet can be used again afterwards.
     pub fn close(&self) {
         self.shared.close();
+    }
+}
+
+/// Watches until the watch ends. A watch that runs already may be that of a fleet that the watcher has just left.
+async fn keep_watching(watcher: Arc<dyn Watcher>, watch: BoxFuture<'static, Result<(), WatchError>>) {
+    let (mut status, mut watch) = (watcher.follow_status(), watch);
+    while let Err(WatchError::AlreadyWatching) = watch.await {
+        let is_over = |status: &Status| {
+            !matches!(
+                status.phase,
+                Phase::Connecting | Phase::Synchronizing | Phase::Live { .. } | Phase::Disconnected { .. }
+            )
+        };
+        consume_budget().await;
+        status.wait_for(is_over).await;
+        watch = watcher.watch(CancellationToken::new());
     }
 }
 

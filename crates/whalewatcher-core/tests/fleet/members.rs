@@ -335,3 +335,52 @@ async fn a_shared_watcher_joins_and_leads_back_to_its_client() {
     }
     assert!(fleet.watcher(&key("other")).is_none());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_watcher_that_left_can_join_again_at_once() {
+    let one = engine("one");
+    let kept = Arc::new(EngineWatcher::new(one.clone()));
+    let fleet = Fleet::new();
+    let (_, mut changes) = kept.subscribe();
+    for _ in 0..3 {
+        fleet.add(kept.clone()).unwrap();
+        assert!(fleet.ready(LIMIT).await.is_complete());
+        assert_eq!(fleet.portfolio().total(), 1);
+        assert!(fleet.remove(&key("one")));
+    }
+    fleet.add(kept.clone()).unwrap();
+    assert!(fleet.ready(LIMIT).await.is_complete());
+    drop((fleet, kept));
+    while timeout(LIMIT, changes.next()).await.expect("an end").is_some() {}
+    assert_eq!(one.calls().open, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hundred_members_that_come_and_go_leave_nothing_behind() {
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let engines: Vec<_> = (0..100).map(|nth| engine(&nth.to_string())).collect();
+    let fleet = Fleet::new();
+    let mut subscriber = Subscriber::new(&fleet);
+    for _ in 0..3 {
+        for engine in &engines {
+            fleet.add(EngineWatcher::new(engine.clone())).unwrap();
+        }
+        assert!(fleet.ready(LIMIT).await.is_complete());
+        assert_eq!(fleet.portfolio().total(), 100);
+        engines.iter().for_each(|engine| assert!(fleet.remove(&key(engine.endpoint()))));
+        for engine in &engines {
+            engine.asked(|calls| calls.open == 0).await;
+        }
+        let ended = async {
+            while tasks() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(LIMIT, ended).await.expect("no task goes on");
+    }
+    while let Some(Some(change)) = subscriber.changes.next().now_or_never() {
+        subscriber.fold.apply(&change);
+    }
+    assert_eq!(subscriber.fold, FleetPortfolio::default());
+    assert_eq!(fleet.portfolio(), FleetPortfolio::default());
+}

@@ -18,10 +18,15 @@ pub(crate) struct FakeSsh {
 impl FakeSsh {
     /// Runs this script of bash for each connection. The user shares no connection of their own.
     pub(crate) fn running(script: &str) -> Self {
+        Self::with_check(255, script)
+    }
+
+    /// Runs this script for each connection, and answers with this status whether the user shares one.
+    fn with_check(status: u8, script: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (program, calls) = (folder.path().join("ssh"), folder.path().join("calls"));
         let script = format!(
-            "#!/usr/bin/env bash\ncase \"$*\" in *'-O check'*) exit 255;; esac\n\
+            "#!/usr/bin/env bash\ncase \"$*\" in *'-O check'*) exit {status};; esac\n\
              echo \"$$ $*\" >> '{}'\n{script}\n",
             calls.display()
         );
@@ -36,9 +41,19 @@ impl FakeSsh {
 
     /// Leads to this engine, which has to listen on TCP.
     pub(crate) fn to(engine: &Server) -> Self {
+        Self::running(&Self::leading_to(engine))
+    }
+
+    /// The same, while the user has a connection that can be shared.
+    #[allow(dead_code, reason = "not all tests use it")]
+    pub(crate) fn shared_to(engine: &Server) -> Self {
+        Self::with_check(0, &Self::leading_to(engine))
+    }
+
+    fn leading_to(engine: &Server) -> String {
         let endpoint = engine.tcp_endpoint().unwrap();
         let port = endpoint.rsplit_once(':').unwrap().1;
-        Self::running(&format!("exec 3<>/dev/tcp/127.0.0.1/{port}\ncat <&0 >&3 &\nexec cat <&3"))
+        format!("exec 3<>/dev/tcp/127.0.0.1/{port}\ncat <&0 >&3 &\nexec cat <&3")
     }
 
     pub(crate) fn client(&self) -> Client {

@@ -29,6 +29,15 @@ async fn docker_is_not_podman() {
 }
 
 #[tokio::test]
+async fn a_socket_may_have_another_path_than_its_name() {
+    let server = podman().start().unwrap();
+    let path = server.socket().to_str().unwrap().to_owned();
+    let client = Client::builder().endpoint("unix:///proc/1/root/podman.sock").socket(path).build().unwrap();
+    let identity = client.connect(&Settings::default()).await.unwrap().identity();
+    assert_eq!(identity.endpoint, "unix:///proc/1/root/podman.sock");
+}
+
+#[tokio::test]
 async fn podman_keeps_its_identity_which_is_that_of_the_docker_adapter_too() {
     let server = podman().start().unwrap();
     let client = Client::new(server.endpoint()).unwrap();

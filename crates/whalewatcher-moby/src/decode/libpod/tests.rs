@@ -114,3 +114,18 @@ fn times_are_cut_to_the_second() {
     }
     assert!(!is_listed(None, Some(at(1000))));
 }
+
+#[test]
+fn nothing_of_a_damaged_list_is_taken_over() {
+    let list = |name: &[u8]| {
+        let parts = [
+            &br#"[{"Id":"a","Names":["a"],"Pid":7,"State":"running","StartedAt":1},{"Id":"b","Names":[""#[..],
+            name,
+            br#""],"Pid":8,"State":"running","StartedAt":1}]"#,
+        ];
+        let entries = decode("list", &mut Body::of(&parts.concat()), form()).unwrap();
+        entries.iter().map(|entry| matches!(entry, ListingEntry::Whole(_))).collect::<Vec<_>>()
+    };
+    assert_eq!(list(b"web"), [true, true]);
+    assert_eq!(list(b"w\xffb"), [false, false]);
+}
