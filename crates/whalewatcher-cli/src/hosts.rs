@@ -8,7 +8,9 @@ use clap::CommandFactory;
 use clap::error::ErrorKind;
 use whalewatcher_core::adapter::EngineClient;
 use whalewatcher_core::{EngineError, EngineWatcher, Fleet, Settings, Watcher};
-use whalewatcher_discover::{ContainerdDetector, CriDetector, DockerDetector, Options};
+use whalewatcher_discover::{
+    ContainerdDetector, CriDetector, DockerDetector, Located, Options, PodmanDetector,
+};
 use {
     whalewatcher_containerd as containerd, whalewatcher_cri as cri, whalewatcher_moby as moby,
     whalewatcher_podman as podman,
@@ -160,6 +162,7 @@ fn options(engines: &EngineArgs) -> anyhow::Result<Options> {
     });
     Ok(Options::default()
         .without_detectors()
+        .with_detector(PodmanDetector::new())
         .with_detector(DockerDetector::new())
         .with_detector(containerd)
         .with_detector(CriDetector::new())
@@ -236,7 +239,11 @@ pub(crate) fn ignored_by_default(watcher: &dyn Watcher) -> Option<String> {
 
 /// Returns the client, if the engine is containerd.
 fn containerd(watcher: &dyn Watcher) -> Option<&containerd::Client> {
-    watcher.downcast_ref::<EngineWatcher<containerd::Client>>().map(EngineWatcher::client)
+    let named = watcher.downcast_ref::<EngineWatcher<containerd::Client>>().map(EngineWatcher::client);
+    named.or_else(|| {
+        let found = watcher.downcast_ref::<EngineWatcher<Located<containerd::Client>>>()?;
+        Some(found.client().inner())
+    })
 }
 
 fn note_ignored(watcher: &dyn Watcher, namespaces: &[impl Display]) -> Option<String> {

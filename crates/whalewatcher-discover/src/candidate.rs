@@ -17,6 +17,9 @@ pub(crate) struct Candidate {
     /// The detectors to ask first.
     pub(crate) expected: Vec<usize>,
     pub(crate) source: Source,
+    /// The PID of the engine's process, where it is known.
+    #[cfg(target_os = "linux")]
+    pub(crate) pid: Option<u32>,
     /// The first process that sees the same files as the engine, if not all do: the engine does not return after that one.
     #[cfg(target_os = "linux")]
     pub(crate) container: Option<Arc<Process>>,
@@ -42,6 +45,8 @@ impl Candidate {
             source,
             expected: Vec::new(),
             #[cfg(target_os = "linux")]
+            pid: None,
+            #[cfg(target_os = "linux")]
             container: None,
         }
     }
@@ -51,6 +56,20 @@ impl Candidate {
         self.file.is_some() && self.file == other.file
             || self.place == other.place
             || self.socket.endpoint() == other.socket.endpoint()
+    }
+
+    /// Adds what is known of the same socket by another name.
+    fn add(&mut self, other: Self) {
+        for detector in other.expected {
+            if !self.expected.contains(&detector) {
+                self.expected.push(detector);
+            }
+        }
+        #[cfg(target_os = "linux")]
+        if self.pid.is_none() && other.pid.is_some() {
+            (self.pid, self.container) = (other.pid, other.container);
+            self.socket.location().follow(other.socket.location());
+        }
     }
 
     /// Returns whether the engine certainly does not return.
@@ -68,13 +87,7 @@ pub(crate) fn merged(mut all: Vec<Candidate>) -> Vec<Candidate> {
     let mut merged: Vec<Candidate> = Vec::new();
     for candidate in all {
         match merged.iter_mut().find(|known| known.is_same(&candidate)) {
-            Some(known) => {
-                for detector in candidate.expected {
-                    if !known.expected.contains(&detector) {
-                        known.expected.push(detector);
-                    }
-                }
-            }
+            Some(known) => known.add(candidate),
             None => merged.push(candidate),
         }
     }

@@ -31,8 +31,10 @@ pub(crate) struct State {
 /// Finds the engines of this host and adds them to the fleet, as long as the result is not dropped. Must be called within a tokio
 /// runtime.
 ///
-/// A new engine joins, whatever is probed or named meanwhile, as soon as it answers. One that is away for longer than
-/// [`Options::with_grace`] leaves, with exits for its containers.
+/// An engine joins as soon as it answers. One that is away for longer than [`Options::with_grace`] leaves, with exits for its
+/// containers. An engine that the fleet watches already is left to whatever added it.
+///
+/// The fleet is not kept alive.
 ///
 /// # Panics
 ///

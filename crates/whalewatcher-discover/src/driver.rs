@@ -10,7 +10,9 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
-use whalewatcher_core::{EngineError, EngineKey, ErrorKind, Phase};
+use whalewatcher_core::{EngineError, EngineKey, ErrorKind, Fleet, Phase};
+#[cfg(target_os = "linux")]
+use {crate::location::prefix_of, whalewatcher_host::process::Proc};
 
 use crate::detector::Detected;
 use crate::discovery::{Members, State};
@@ -28,6 +30,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// The same after a lookup: others end soon.
 const SHORT_PAUSE: Duration = Duration::from_millis(5);
 
+/// After how many looks the containers that engines are in are looked up again.
+const NESTED_EVERY: u32 = 4;
+
 /// The most probes at once.
 const MAX_PROBES: usize = 16;
 
@@ -44,6 +49,7 @@ pub(crate) struct Driver {
     /// Whether the first look, with all lookups, is over.
     has_looked: bool,
     findings: Vec<(Option<u32>, Finding)>,
+    looks: u32,
     lookups: Lookups,
 }
 
@@ -58,6 +64,7 @@ impl Driver {
             probes: FuturesUnordered::new(),
             has_looked: false,
             findings: Vec::new(),
+            looks: 0,
             lookups: Lookups::default(),
         }
     }
@@ -82,8 +89,9 @@ impl Driver {
                 looked = until_looked(&mut looking) => {
                     looking = None;
                     let Some((looker, looked)) = looked else { return };
+                    let Some(fleet) = self.members.fleet() else { return };
                     self.looker = Some(looker);
-                    self.observe(looked);
+                    self.observe(&fleet, looked);
                 }
                 Some((id, answers)) = self.probes.next() => self.probed(id, answers),
                 () = self.lookups.answered(&self.options) => {
@@ -103,8 +111,7 @@ impl Driver {
     }
 
     /// Hands what can be seen to the table, and has members leave.
-    fn observe(&mut self, looked: Looked) {
-        let Some(fleet) = self.members.fleet() else { return };
+    fn observe(&mut self, fleet: &Fleet, looked: Looked) {
         let health = |key: &EngineKey| match fleet.watcher(key).map(|watcher| watcher.status().phase) {
             Some(Phase::Idle | Phase::Connecting) => Health::Connecting,
             Some(Phase::Disconnected { error } | Phase::Failed { error }) => match error.kind() {
@@ -120,6 +127,10 @@ impl Driver {
         for member in self.table.observe(Instant::now(), looked.candidates, health) {
             tracing::info!(engine = %member.key, "engine is gone");
             self.members.remove(&member.key);
+        }
+        self.looks += 1;
+        if self.looks.is_multiple_of(NESTED_EVERY) {
+            self.update_prefixes(fleet, |_| true);
         }
         self.findings = looked.findings;
         #[cfg(target_os = "linux")]
@@ -153,6 +164,9 @@ impl Driver {
         });
         let answers = answers.collect();
         let joining = self.table.probed(Instant::now(), id, answers);
+        if let Some(fleet) = self.members.fleet() {
+            self.update_prefixes(&fleet, |key| joining.contains(key));
+        }
         for watcher in watchers {
             let key = watcher.key();
             if joining.contains(&key) {
@@ -160,6 +174,28 @@ impl Driver {
                 self.members.add(watcher);
             }
         }
+    }
+
+    /// Looks up the containers that these engines are in. Their own containers are inspected again if it is another one, which may
+    /// have been renamed or is known only now.
+    fn update_prefixes(&self, fleet: &Fleet, is_meant: impl Fn(&EngineKey) -> bool) {
+        #[cfg(target_os = "linux")]
+        for (candidate, member) in self.table.members().filter(|(_, member)| is_meant(&member.key)) {
+            let proc = Proc::at(&self.options.proc);
+            let prefix = candidate.pid.and_then(|pid| prefix_of(&proc, pid, &fleet.portfolio()));
+            let location = candidate.socket.location();
+            // It is known until the engine has ended.
+            if let Some(prefix) = prefix
+                && location.set_prefix(&prefix)
+                && let Some(watcher) = fleet.watcher(&member.key)
+            {
+                for container in watcher.portfolio().containers() {
+                    watcher.refresh(container.id());
+                }
+            }
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = (fleet, is_meant);
     }
 
     /// Publishes what has changed.

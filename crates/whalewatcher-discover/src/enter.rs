@@ -15,6 +15,7 @@ use whalewatcher_host::process::{Proc, Process};
 
 use crate::candidate::{Candidate, Source};
 use crate::finding::FindingKind;
+use crate::host_pids::HostPids;
 use crate::processes::{Entered, ToEnter};
 use crate::socket::{Located, Socket, locate};
 
@@ -38,45 +39,68 @@ pub(crate) fn enter(proc: &Proc, own_root: &Path, socket: &ToEnter) -> Entered {
 
 fn try_enter(proc: &Proc, own_root: &Path, socket: &ToEnter) -> io::Result<Entered> {
     let ToEnter { pid, process, path, .. } = socket;
-    // Most engines see the same files as this process.
-    let own = own_root.join(path.strip_prefix("/").unwrap_or(path));
-    let located = locate(&own);
-    let root = match process.root() {
-        Ok(root) => root,
-        // The path alone shows nothing of the process, but what answers there decides.
-        Err(_) if located.is_ok() => return Ok(plain(&own)),
-        Err(error) => return Err(error),
+    let below = path.strip_prefix("/").unwrap_or(path);
+    let found = match locate(&own_root.join(below)) {
+        // Most engines see the same files as this process.
+        Ok(own) if is_same(process, path, &own) => {
+            let path = own_root.join(below);
+            Socket::at(&path).map(|socket| Candidate::new(socket, own.place, Some(own.file), Source::Process))
+        }
+        _ => match within(process, path)? {
+            Within::Found(folder, found) => {
+                let (first, container) = first_with_same_files(proc, *pid, process);
+                let known_as = proc.root().join(first.to_string()).join("root").join(below);
+                let name = path.file_name().and_then(|name| name.to_str());
+                let socket = name.and_then(|name| Socket::within(folder, name, &known_as));
+                socket.map(|socket| Candidate {
+                    container,
+                    ..Candidate::new(socket, found.place, Some(found.file), Source::Process)
+                })
+            }
+            Within::Untrusted => {
+                let reason = "it is in a file system of a process, which may not answer".to_owned();
+                return Ok(Entered::Refused(FindingKind::NoEngine, reason));
+            }
+        },
     };
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
-        return Ok(Entered::Nothing);
+    let Some(candidate) = found else { return Ok(Entered::Nothing) };
+    if let Some(pids) = HostPids::of(proc, process) {
+        candidate.socket.location().set_pids(pids);
+    }
+    Ok(Entered::Found(Box::new(Candidate { pid: Some(*pid), ..candidate })))
+}
+
+/// A socket in the root of a process.
+enum Within {
+    /// The folder that it is in.
+    Found(OwnedFd, Located),
+    /// A process may keep it from being looked at.
+    Untrusted,
+}
+
+/// Returns whether the path leads the process to the same socket. If its root may not be entered, it is taken to do so: what answers
+/// there decides.
+fn is_same(process: &Process, path: &Path, own: &Located) -> bool {
+    match within(process, path) {
+        Ok(Within::Found(_, found)) => found.file == own.file,
+        Ok(Within::Untrusted) => false,
+        Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
+    }
+}
+
+/// Follows a path in the root of a process.
+fn within(process: &Process, path: &Path) -> io::Result<Within> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
     };
-    let folder = open_within(&root, parent, OFlags::PATH | OFlags::DIRECTORY)?;
+    let folder = open_within(&process.root()?, parent, OFlags::PATH | OFlags::DIRECTORY)?;
     if fstatfs(&folder)?.f_type == FUSE_SUPER_MAGIC {
-        let reason = "it is in a file system of a process, which may not answer".to_owned();
-        return Ok(Entered::Refused(FindingKind::NoEngine, reason));
+        return Ok(Within::Untrusted);
     }
     let file = File::from(open_within(&folder, Path::new(name), OFlags::PATH | OFlags::NOFOLLOW)?);
     let folder = File::from(folder);
-    let found = Located::new(&file.metadata()?, &folder.metadata()?, path.clone())?;
-    if located.is_ok_and(|located| located.file == found.file) {
-        return Ok(plain(&own));
-    }
-    let (first, container) = first_with_same_files(proc, *pid, process);
-    let known_as =
-        proc.root().join(first.to_string()).join("root").join(path.strip_prefix("/").unwrap_or(path));
-    let Some(socket) = Socket::within(folder.into(), name, &known_as) else { return Ok(Entered::Nothing) };
-    let mut candidate = Candidate::new(socket, found.place, Some(found.file), Source::Process);
-    candidate.container = container;
-    Ok(Entered::Found(Box::new(candidate)))
-}
-
-/// A socket that is at the same path for this process.
-fn plain(path: &Path) -> Entered {
-    let found = locate(path).ok().and_then(|located| {
-        let socket = Socket::at(path)?;
-        Some(Candidate::new(socket, located.place, Some(located.file), Source::Process))
-    });
-    found.map_or(Entered::Nothing, |candidate| Entered::Found(Box::new(candidate)))
+    let found = Located::new(&file.metadata()?, &folder.metadata()?, path.to_owned())?;
+    Ok(Within::Found(folder.into(), found))
 }
 
 /// Opens a path as a process with this root does.

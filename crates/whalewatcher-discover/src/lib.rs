@@ -14,6 +14,19 @@
 //! }
 //! # }
 //! ```
+//!
+//! The [page about discovery](https://github.com/whalewatcher-rs/whalewatcher/blob/main/docs/discovery.md) says where engines are
+//! looked for, what that needs, and what it takes care of.
+//!
+//! - [`discover`] does it, until the [`Discovery`] is dropped. [`Options`] say what to look for and where.
+//! - [`Finding`] is an engine that was seen and is not watched, with reason and remedy.
+//! - [`Detector`] recognises engines of a kind; implement it for others.
+//!
+//! Watchers of the engines that are found are of the type `EngineWatcher<Located<C>>`, with the client `C` of the engine's crate.
+//!
+//! # Features
+//!
+//! `moby`, `podman`, `containerd` and `cri`, all on by default: the kinds of engines to find.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod candidate;
@@ -26,6 +39,10 @@ mod enter;
 mod finding;
 mod folders;
 mod gate;
+#[cfg(target_os = "linux")]
+mod host_pids;
+mod located;
+mod location;
 mod look;
 mod lookups;
 mod options;
@@ -43,7 +60,11 @@ pub use detectors::ContainerdDetector;
 pub use detectors::CriDetector;
 #[cfg(feature = "moby")]
 pub use detectors::DockerDetector;
+#[cfg(feature = "podman")]
+pub use detectors::PodmanDetector;
 pub use discovery::{Discovery, FindingsFollower, discover};
 pub use finding::{Finding, FindingKind};
+pub use located::{Located, LocatedConnection};
+pub use location::PREFIX_LABEL;
 pub use options::Options;
 pub use socket::Socket;

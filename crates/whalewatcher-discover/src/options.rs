@@ -14,6 +14,8 @@ use crate::detectors::ContainerdDetector;
 use crate::detectors::CriDetector;
 #[cfg(feature = "moby")]
 use crate::detectors::DockerDetector;
+#[cfg(feature = "podman")]
+use crate::detectors::PodmanDetector;
 use crate::finding::Finding;
 #[cfg(feature = "moby")]
 use crate::finding::FindingKind;
@@ -56,6 +58,9 @@ impl Default for Options {
             named: Vec::new(),
             unusable: None,
         };
+        // podman has Docker's API too.
+        #[cfg(feature = "podman")]
+        options.detectors.push(Arc::new(PodmanDetector::new()));
         #[cfg(feature = "moby")]
         {
             match current_context() {

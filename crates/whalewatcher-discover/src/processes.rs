@@ -285,3 +285,110 @@ impl Known {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use futures_core::future::BoxFuture;
+    use whalewatcher_core::{EngineError, Settings};
+
+    use super::*;
+    use crate::detector::{Detected, Detector};
+    use crate::socket::Socket;
+
+    struct Dockers;
+
+    impl Detector for Dockers {
+        fn processes(&self) -> &[&str] {
+            &["dockerd"]
+        }
+
+        fn sockets(&self) -> &[&str] {
+            &[]
+        }
+
+        fn detect<'a>(
+            &'a self,
+            _: &'a Socket,
+            _: &'a Settings,
+        ) -> BoxFuture<'a, Result<Detected, EngineError>> {
+            unreachable!("nothing is probed here")
+        }
+    }
+
+    fn host() -> (tempfile::TempDir, Processes) {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options::default().without_detectors().with_detector(Dockers);
+        let processes = Processes::new(&options.with_proc(folder.path()));
+        (folder, processes)
+    }
+
+    fn process(proc: &Path, pid: u32, started: u32, sockets: usize) {
+        let folder = proc.join(pid.to_string());
+        for name in ["fd", "net"] {
+            fs::create_dir_all(folder.join(name)).unwrap();
+        }
+        fs::write(folder.join("comm"), "dockerd\n").unwrap();
+        fs::write(folder.join("stat"), format!("{pid} (x) S 1 {}{started} 0", "0 ".repeat(17))).unwrap();
+        let socket = |nth: usize| format!("0: 00000002 00000000 00010000 0001 01 {nth} /run/{nth}.sock\n");
+        fs::write(folder.join("net/unix"), (0..sockets).map(socket).collect::<String>()).unwrap();
+        for nth in 0..sockets {
+            symlink(format!("socket:[{nth}]"), folder.join(format!("fd/{nth}"))).unwrap();
+        }
+    }
+
+    #[test]
+    fn of_too_many_sockets_and_processes_the_first_are_looked_at() {
+        let (folder, mut processes) = host();
+        process(folder.path(), 1, 7, MAX_SOCKETS + 8);
+        processes.look();
+        assert_eq!(processes.take_lookups().len(), MAX_SOCKETS);
+        assert!(processes.take_lookups().is_empty(), "each once");
+        for pid in 2..=u32::try_from(MAX_PROCESSES + 1).unwrap() {
+            process(folder.path(), pid, 7, 0);
+        }
+        processes.look();
+        assert_eq!(processes.known.len(), MAX_PROCESSES);
+        let findings = processes.findings();
+        assert_eq!(
+            findings.iter().map(|(_, finding)| finding.kind).collect::<Vec<_>>(),
+            [FindingKind::TooMany]
+        );
+    }
+
+    #[test]
+    fn a_later_process_with_the_same_pid_is_another_one() {
+        let (folder, mut processes) = host();
+        process(folder.path(), 1, 7, 1);
+        processes.look();
+        let first = processes.take_lookups().remove(0);
+        fs::remove_dir_all(folder.path().join("1")).unwrap();
+        process(folder.path(), 1, 8, 1);
+        processes.look();
+        let second = processes.take_lookups().remove(0);
+        assert_eq!((first.pid, first.inode), (second.pid, second.inode));
+        assert!(first.process.origin().is_err(), "the first one stays what it was");
+        assert_eq!(second.process.origin().unwrap().started, 8);
+        fs::remove_dir_all(folder.path().join("1")).unwrap();
+        processes.look();
+        assert!(processes.known.is_empty());
+    }
+
+    #[test]
+    fn a_socket_that_is_bound_later_is_found_in_the_first_minute_at_once_and_then_seldom() {
+        let (folder, mut processes) = host();
+        process(folder.path(), 1, 7, 0);
+        for _ in 0..LIVELY {
+            processes.look();
+        }
+        fs::remove_dir_all(folder.path().join("1/fd")).unwrap();
+        process(folder.path(), 1, 7, 1);
+        let looks = (0..).take_while(|_| {
+            processes.look();
+            processes.take_lookups().is_empty()
+        });
+        assert!(looks.count() < SELDOM as usize);
+    }
+}

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use whalewatcher_core::{EngineError, ErrorKind};
 
 use crate::gate::Gate;
+use crate::location::Location;
 
 /// An endpoint at which an engine may answer, for [detectors](crate::Detector).
 #[derive(Clone, Debug)]
@@ -20,6 +21,7 @@ pub struct Socket {
     /// Keeps the folder open that the path leads through.
     _folder: Option<Arc<OwnedFd>>,
     gate: Gate,
+    location: Location,
 }
 
 impl Socket {
@@ -31,6 +33,7 @@ impl Socket {
             path: Some(path),
             _folder: None,
             gate: Gate::default(),
+            location: Location::default(),
         })
     }
 
@@ -43,16 +46,27 @@ impl Socket {
             path: Some(format!("/proc/self/fd/{}/{name}", folder.as_raw_fd())),
             _folder: Some(Arc::new(folder)),
             gate: Gate::default(),
+            location: Location::default(),
         })
     }
 
     /// An endpoint of another kind.
     pub(crate) fn url(url: impl Into<String>) -> Self {
-        Self { endpoint: url.into(), path: None, _folder: None, gate: Gate::default() }
+        Self {
+            endpoint: url.into(),
+            path: None,
+            _folder: None,
+            gate: Gate::default(),
+            location: Location::default(),
+        }
     }
 
     pub(crate) fn gated(self, gate: Gate) -> Self {
         Self { gate, ..self }
+    }
+
+    pub(crate) fn location(&self) -> &Location {
+        &self.location
     }
 
     /// Returns the endpoint as a URL, for the endpoint of the client. A path in it may be too long to connect to, and may be that of

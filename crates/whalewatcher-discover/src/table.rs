@@ -163,6 +163,8 @@ impl Table {
             match answer {
                 Err(error) => errors.push(error),
                 Ok((key, identity)) => match self.other_with(id, &identity) {
+                    // The same through another API.
+                    _ if self.entries.get(&id).is_some_and(|entry| entry.has(&identity)) => {}
                     Some(other) => double = Some(other),
                     None => {
                         joining.push(key.clone());
@@ -238,6 +240,11 @@ impl Entry {
         }
     }
 
+    /// Returns whether one of its members is an engine of that type.
+    fn has(&self, identity: &EngineIdentity) -> bool {
+        self.members.iter().any(|member| member.identity.engine_type == identity.engine_type)
+    }
+
     fn see(&mut self, now: Instant, candidate: Candidate) {
         self.is_seen = true;
         if self.candidate.file != candidate.file {
@@ -246,6 +253,7 @@ impl Entry {
             self.is_outdated = self.is_probed;
             self.due = Some(now);
         }
+        self.candidate.socket.location().follow(candidate.socket.location());
         // Members go on connecting to the socket by the name that they have.
         let keeps_name = !self.members.is_empty();
         let socket = if keeps_name { self.candidate.socket.clone() } else { candidate.socket.clone() };

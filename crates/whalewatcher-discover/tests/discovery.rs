@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use whalewatcher_core::Fleet;
 use whalewatcher_core::fleet::FleetSubscription;
-use whalewatcher_discover::{Discovery, FindingKind, Options, discover};
-use whalewatcher_testkit::docker::Server as Docker;
+use whalewatcher_core::{Container, Fleet};
+use whalewatcher_discover::{Discovery, FindingKind, Options, PREFIX_LABEL, discover};
+use whalewatcher_testkit::docker::{Flavour, Server as Docker};
 use whalewatcher_testkit::{containerd, cri};
 
 /// Longer than any test takes.
@@ -158,6 +158,20 @@ async fn engines_in_the_usual_places_are_found_by_what_answers_there() {
 }
 
 #[tokio::test]
+async fn podman_is_watched_once_and_through_its_own_api() {
+    let host = Host::new();
+    let podman = Docker::builder()
+        .flavour(Flavour::Podman)
+        .version("4.3.1")
+        .api_versions("1.41", "1.24")
+        .socket(host.path("/run/docker.sock"));
+    let _podman = podman.start().unwrap();
+    let discovery = discover(&host.fleet, host.options());
+    discovery.settled().await;
+    assert_eq!(host.engines(), ["podman.io unix:///root/run/docker.sock"]);
+}
+
+#[tokio::test]
 async fn a_socket_that_serves_two_apis_is_two_engines() {
     let host = Host::new();
     let path = host.path("/run/containerd/containerd.sock");
@@ -239,6 +253,55 @@ async fn an_engine_in_a_container_is_found_in_its_root_and_followed_after_a_rest
     host.process(4712, "dockerd", &root, &[(13, "/run/docker.sock")]);
     assert_eq!(until(&mut changes, "synced").await, [""; 0]);
     assert_eq!(host.engines().len(), 1);
+}
+
+#[tokio::test]
+async fn containers_of_a_nested_engine_have_the_names_of_the_outer_ones_and_their_pids_on_the_host() {
+    let host = Host::new();
+    let outer = Docker::builder().first_pid(4710).socket(host.path("/run/docker.sock")).start().unwrap();
+    let id = outer.run("outer").unwrap();
+    let root = host.folder.path().join("container");
+    let inner = Docker::builder().first_pid(42);
+    fs::create_dir_all(root.join("run")).unwrap();
+    let inner = inner.socket(root.join("run/docker.sock")).start().unwrap();
+    inner.run("inner").unwrap();
+    let group = format!("0::/docker/{id}\n");
+    let within = |pid: u32, name: &str, parent: u32, pids: &str, namespace: &str| {
+        host.process(pid, name, &root, &[]);
+        let folder = host.folder.path().join(format!("proc/{pid}"));
+        fs::create_dir_all(folder.join("ns")).unwrap();
+        symlink(namespace, folder.join("ns/pid")).unwrap();
+        fs::write(folder.join("status"), format!("NSpid:\t{pid} {pids}\n")).unwrap();
+        fs::write(folder.join("cgroup"), &group).unwrap();
+        fs::write(folder.join("stat"), format!("{pid} (x) S {parent} {}7 0", "0 ".repeat(17))).unwrap();
+    };
+    within(outer.truth()[0].pid, "init", 1, "1", "pid:[2]");
+    within(4800, "shim", outer.truth()[0].pid, "7", "pid:[2]");
+    within(4801, "web", 4800, &format!("{} 1", inner.truth()[0].pid), "pid:[3]");
+    within(4711, "engine", outer.truth()[0].pid, "6", "pid:[2]");
+    fs::write(host.folder.path().join("proc/4711/net/unix"), sockets_text(&[(11, "/run/docker.sock")]))
+        .unwrap();
+    symlink("socket:[11]", host.folder.path().join("proc/4711/fd/3")).unwrap();
+    fs::write(host.folder.path().join("proc/4711/comm"), "dockerd\n").unwrap();
+
+    let _discovery = discover(&host.fleet, host.options().with_interval(Duration::ZERO));
+    let (mut alive, mut changes) = host.fleet.subscribe();
+    let prefix = |found: &Container| found.labels().get(PREFIX_LABEL).map(str::to_owned);
+    let found = loop {
+        alive.apply(&changes.next().await.unwrap());
+        let inner = alive.container("inner").map(|(_, found)| found.clone());
+        if let Some(inner) = inner.filter(|inner| prefix(inner).as_deref() == Some("outer")) {
+            break inner;
+        }
+    };
+    assert_eq!((found.pid(), found.host_pid()), (inner.truth()[0].pid, Some(4801)));
+    let (_, outermost) = alive.container("outer").unwrap();
+    assert_eq!((prefix(outermost).as_deref(), outermost.host_pid()), (Some(""), None));
+
+    outer.rename("outer", "renamed").unwrap();
+    while alive.container("inner").and_then(|(_, found)| prefix(found)).as_deref() != Some("renamed") {
+        alive.apply(&changes.next().await.unwrap());
+    }
 }
 
 #[tokio::test]

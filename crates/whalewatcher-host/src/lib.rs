@@ -25,5 +25,5 @@ pub mod process;
 mod sockets;
 
 pub use cgroup_ids::CgroupIds;
-pub use owner::{Owner, owner_of, owner_of_pidfd};
+pub use owner::{Owner, owner_in, owner_of, owner_of_pidfd};
 pub use sockets::ListeningSocket;

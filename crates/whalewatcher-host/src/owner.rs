@@ -52,6 +52,19 @@ pub fn owner_of<'a>(
     find(&Proc::default(), pid, portfolios)
 }
 
+/// Returns the container that a process belongs to, as [`owner_of`] does, by the processes in another folder than `/proc`.
+///
+/// # Errors
+///
+/// As of [`owner_of`].
+pub fn owner_in<'a>(
+    proc: &Proc,
+    pid: u32,
+    portfolios: impl IntoIterator<Item = &'a Portfolio>,
+) -> io::Result<Option<Owner<'a>>> {
+    find(proc, pid, portfolios)
+}
+
 /// Returns the container that a process belongs to, as [`owner_of`] does, by a file descriptor of the process.
 ///
 /// # Errors
@@ -103,7 +116,8 @@ fn find<'a>(
 /// Returns whether the container's initial process is in the control group that the path leads to.
 fn is_in(proc: &Proc, container: &Container, group: &Membership, upto: &str) -> io::Result<bool> {
     let is_same = |of: &Membership| of.hierarchy == group.hierarchy && is_within(&of.path, upto);
-    match proc.open(container.pid()).and_then(|initial| initial.memberships()) {
+    match proc.open(container.host_pid().unwrap_or(container.pid())).and_then(|initial| initial.memberships())
+    {
         Ok(groups) => Ok(groups.iter().any(is_same)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),

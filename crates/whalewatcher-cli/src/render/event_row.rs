@@ -213,6 +213,7 @@ fn change(was: &Container, now: &Container) -> String {
         ("image", was.image() != now.image()),
         ("networks", was.networks() != now.networks()),
         ("ports", was.ports() != now.ports()),
+        ("host PID", was.host_pid() != now.host_pid()),
         ("restart count", was.restart_count() != now.restart_count()),
     ];
     changes.into_iter().find_map(|(what, differs)| differs.then_some(what)).unwrap_or_default().to_owned()

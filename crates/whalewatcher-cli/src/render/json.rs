@@ -141,6 +141,7 @@ mod tests {
             .with_image(Image::new("nginx:1.27").with_id("sha256:1"))
             .with_health(Health::Healthy)
             .with_created_at(SystemTime::UNIX_EPOCH)
+            .with_host_pid(1007)
             .with_restart_count(1)
             .with_oom_killed(true)
             .with_networks([network.with_ipv6("fd00::2".parse().ok())])

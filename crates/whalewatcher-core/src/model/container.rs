@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -52,6 +53,7 @@ pub struct Container {
 #[derive(Clone, Default, PartialEq)]
 struct Details {
     labels: Labels,
+    host_pid: Option<NonZeroU32>,
     restart_count: Option<u32>,
     created_at: Option<SystemTime>,
     image: Option<Image>,
@@ -82,7 +84,8 @@ impl Container {
 
     /// Whether the details are equal. Networks that are not reported equal none.
     fn has_details_of(&self, other: &Self) -> bool {
-        self.restart_count() == other.restart_count()
+        self.host_pid() == other.host_pid()
+            && self.restart_count() == other.restart_count()
             && self.created_at() == other.created_at()
             && self.labels() == other.labels()
             && self.image() == other.image()
@@ -198,6 +201,16 @@ impl Container {
         self
     }
 
+    /// Sets the PID of its initial process in the PID namespace of this host, where the engine has another one.
+    #[must_use]
+    pub fn with_host_pid(mut self, host_pid: impl Into<Option<u32>>) -> Self {
+        let host_pid = host_pid.into().and_then(NonZeroU32::new);
+        if host_pid != self.details.host_pid {
+            self.details_mut().host_pid = host_pid;
+        }
+        self
+    }
+
     /// Sets how many times the engine has restarted the container by itself.
     #[must_use]
     pub fn with_restart_count(mut self, restart_count: impl Into<Option<u32>>) -> Self {
@@ -251,6 +264,13 @@ impl Container {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.pid
+    }
+
+    /// Returns the PID of its initial process in the PID namespace of this host, if the engine is known to have another one, as in a
+    /// container.
+    #[must_use]
+    pub fn host_pid(&self) -> Option<u32> {
+        self.details.host_pid.map(NonZeroU32::get)
     }
 
     /// Returns its labels.
@@ -375,6 +395,7 @@ impl fmt::Debug for Container {
             .field("name", &self.name)
             .field("pid", &self.pid)
             .field("paused", &self.paused)
+            .field("host_pid", &self.host_pid())
             .field("oom_killed", &self.oom_killed)
             .field("health", &self.health)
             .field("restart_count", &self.details.restart_count)

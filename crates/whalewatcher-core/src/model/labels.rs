@@ -45,6 +45,12 @@ impl Labels {
         keys.iter().zip(values).map(|(key, value)| (&**key, &**value))
     }
 
+    /// Returns these labels and another one, which replaces one with the same key.
+    #[must_use]
+    pub fn with(&self, key: &str, value: &str) -> Self {
+        self.iter().chain([(key, value)]).collect()
+    }
+
     /// Returns the number of labels.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -88,6 +94,10 @@ mod tests {
         let labels = Labels::from_iter([("b", "1"), ("a", "2"), ("b", "3"), ("empty", "")]);
         assert_eq!(labels.iter().collect::<Vec<_>>(), [("a", "2"), ("b", "3"), ("empty", "")]);
         assert_eq!((labels.get("b"), labels.get("c")), (Some("3"), None));
+        assert_eq!(
+            labels.with("b", "4").with("c", "5").iter().map(|(_, value)| value).collect::<Vec<_>>(),
+            ["2", "4", "5", ""]
+        );
         assert!(labels.contains("empty") && Labels::default().is_empty());
         assert_eq!(Labels::from_iter::<[(&str, &str); 0]>([]), Labels::default());
     }

@@ -41,7 +41,7 @@ impl Detector for ContainerdDetector {
             let builder = (self.configure)(Client::builder()).endpoint(socket.endpoint()).socket(path);
             let kept = socket.clone();
             let builder = builder.before_attempt(move || std::future::ready(kept.check()));
-            detect(builder.build()?, settings).await
+            detect(builder.build()?, socket, settings).await
         })
     }
 }

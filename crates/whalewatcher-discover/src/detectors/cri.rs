@@ -42,7 +42,7 @@ impl Detector for CriDetector {
             let builder = (self.configure)(Client::builder()).endpoint(socket.endpoint()).socket(path);
             let kept = socket.clone();
             let builder = builder.before_attempt(move || std::future::ready(kept.check()));
-            detect(builder.build()?, settings).await
+            detect(builder.build()?, socket, settings).await
         })
     }
 }

@@ -50,7 +50,7 @@ impl Detector for DockerDetector {
             };
             let kept = socket.clone();
             let builder = builder.before_attempt(move || std::future::ready(kept.check()));
-            detect(builder.build()?, settings).await
+            detect(builder.build()?, socket, settings).await
         })
     }
 }

@@ -6,6 +6,8 @@ mod containerd;
 mod cri;
 #[cfg(feature = "moby")]
 mod docker;
+#[cfg(feature = "podman")]
+mod podman;
 
 #[cfg(feature = "containerd")]
 pub use containerd::ContainerdDetector;
@@ -13,20 +15,26 @@ pub use containerd::ContainerdDetector;
 pub use cri::CriDetector;
 #[cfg(feature = "moby")]
 pub use docker::DockerDetector;
+#[cfg(feature = "podman")]
+pub use podman::PodmanDetector;
 
-#[cfg(any(feature = "containerd", feature = "cri", feature = "moby"))]
+#[cfg(any(feature = "containerd", feature = "cri", feature = "moby", feature = "podman"))]
 mod builtin {
     use whalewatcher_core::adapter::{EngineClient, EngineConnection};
     use whalewatcher_core::{EngineError, EngineWatcher, Settings};
 
     use crate::detector::Detected;
+    use crate::located::Located;
+    use crate::socket::Socket;
 
     /// Connects as a watcher does, and so with the limits of the adapter.
     pub(super) async fn detect<C: EngineClient>(
         client: C,
+        socket: &Socket,
         settings: &Settings,
     ) -> Result<Detected, EngineError> {
         let identity = client.connect(settings).await?.identity();
+        let client = Located::new(client, socket);
         Ok(Detected::new(identity, EngineWatcher::with_settings(client, settings.clone())))
     }
 

@@ -12,6 +12,8 @@ struct Written<'a> {
     id: &'a ContainerId,
     name: &'a str,
     pid: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host_pid: Option<u32>,
     project: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pod: Option<Membership<'a>>,
@@ -55,6 +57,7 @@ impl Serialize for Container {
             id: self.id(),
             name: self.name(),
             pid: self.pid(),
+            host_pid: self.host_pid(),
             project: self.project(),
             pod,
             image: self.image(),
@@ -78,6 +81,7 @@ struct Read {
     id: ContainerId,
     name: String,
     pid: u32,
+    host_pid: Option<u32>,
     image: Option<Image>,
     #[serde(default)]
     paused: bool,
@@ -99,6 +103,7 @@ impl<'de> Deserialize<'de> for Container {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let read = Read::deserialize(deserializer)?;
         Ok(Self::new(read.id, read.name, read.pid)
+            .with_host_pid(read.host_pid)
             .with_image(read.image)
             .with_paused(read.paused)
             .with_health(read.health)

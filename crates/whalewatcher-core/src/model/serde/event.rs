@@ -54,6 +54,8 @@ struct Was {
     #[serde(default, skip_deserializing, skip_serializing_if = "Option::is_none")]
     project: Option<String>,
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    host_pid: Option<Option<u32>>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     image: Option<Option<Image>>,
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     health: Option<Option<Health>>,
@@ -82,6 +84,7 @@ impl Was {
         Self {
             name: changed(was.name(), &now.name()).map(str::to_owned),
             project: changed(was.project(), &now.project()).map(str::to_owned),
+            host_pid: changed(was.host_pid(), &now.host_pid()),
             image: changed(was.image(), &now.image()).map(|image| image.cloned()),
             health: changed(was.health(), &now.health()),
             oom_killed: changed(was.oom_killed(), &now.oom_killed()),
@@ -97,6 +100,9 @@ impl Was {
         let mut was = now.clone();
         if let Some(name) = self.name {
             was = was.with_name(name);
+        }
+        if let Some(host_pid) = self.host_pid {
+            was = was.with_host_pid(host_pid);
         }
         if let Some(image) = self.image {
             was = was.with_image(image);
@@ -227,6 +233,7 @@ mod tests {
             .with_image(Image::new("nginx:1.27").with_id("sha256:1"))
             .with_health(Health::Healthy)
             .with_created_at(SystemTime::UNIX_EPOCH)
+            .with_host_pid(54_711)
             .with_restart_count(2)
             .with_oom_killed(true)
             .with_networks([Network::new("shop_default").with_ipv4("172.18.0.2".parse().ok())])
@@ -261,7 +268,7 @@ mod tests {
     fn a_container_has_all_that_is_known_of_it() {
         let value = serde_json::to_value(whole()).unwrap();
         let expected = json!({
-            "id": "c0ffee", "name": "web", "pid": 4711, "project": "shop", "paused": false,
+            "id": "c0ffee", "name": "web", "pid": 4711, "host_pid": 54_711, "project": "shop", "paused": false,
             "image": {"name": "nginx:1.27", "id": "sha256:1"}, "health": "healthy", "oom_killed": true,
             "restart_count": 2, "created_at": "1970-01-01T00:00:00Z", "started_at": "2026-01-31T12:00:00.1Z",
             "labels": {"com.docker.compose.project": "shop"},
@@ -302,7 +309,7 @@ mod tests {
             was(whole(), web().with_name("new")),
             json!({
                 "name": "web", "image": {"name": "nginx:1.27", "id": "sha256:1"}, "health": "healthy",
-                "oom_killed": true, "restart_count": 2,
+                "oom_killed": true, "restart_count": 2, "host_pid": 54_711,
                 "networks": [{"name": "shop_default", "ipv4": "172.18.0.2"}],
                 "ports": [
                     {"private": 80, "protocol": "tcp"},
