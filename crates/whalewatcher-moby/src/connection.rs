@@ -51,7 +51,7 @@ impl Connection {
         lives.record_connection(&session.identity().id);
         let (missed, missed_receiver) = mpsc::unbounded_channel();
         Self {
-            start: StreamStart::new(session.clock().since()),
+            start: StreamStart::new(session.since()),
             probe_clock: ProbeClock::default(),
             session,
             packer,

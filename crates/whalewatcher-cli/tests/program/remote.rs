@@ -81,8 +81,8 @@ async fn a_host_that_does_not_answer_costs_nothing_of_the_others() {
     let arguments = ["watch", "--host", "ssh://whale", "--host", &engine.endpoint()];
     let mut program = Program::started(command(&arguments).env("PATH", &path).env("TMPDIR", folder.path()));
     while !program.line().await.contains("web") {}
-    engine.run("db").unwrap();
-    while !program.line().await.contains("db") {}
+    engine.run("mysql").unwrap();
+    while !program.line().await.contains("mysql") {}
     program.signal(Signal::TERM);
     assert_eq!(program.ended().await.code, Some(0));
     let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -92,7 +92,7 @@ async fn a_host_that_does_not_answer_costs_nothing_of_the_others() {
         Ended::of(command(&["ps", "--host", "ssh://whale", "--host", &engine.endpoint()]).env("PATH", &path))
             .await;
     assert!(ended.error().contains("ssh://whale"), "{ended:?}");
-    assert!(ended.stdout.contains("web") && ended.stdout.contains("db"), "{ended:?}");
+    assert!(ended.stdout.contains("web") && ended.stdout.contains("mysql"), "{ended:?}");
 }
 
 #[tokio::test]

@@ -74,7 +74,6 @@ impl Reconciler {
             preview.learn(truth);
             self.announce_brief_life(preview, exit, now);
         }
-        self.count_answer(id, true, now);
         self.settle(id, now);
     }
 
@@ -259,17 +258,12 @@ impl Reconciler {
         }
     }
 
-    /// Drops an inspection that has not begun: nothing that it could show matters any more.
+    /// Drops the inspection of a container, and ignores an answer that is on its way: nothing that it could show matters any more.
     pub(super) fn drop_inspection(&mut self, id: &ContainerId) {
         let Some(record) = self.records.get_mut(id) else { return };
-        match record.inspection {
-            Inspection::None | Inspection::InFlight(_) => return,
-            Inspection::Pending => {}
-            Inspection::Deferred => {
-                self.deadlines.cancel(Deadline::Retry(id.clone()));
-            }
+        if take(&mut record.inspection) == Inspection::Deferred {
+            self.deadlines.cancel(Deadline::Retry(id.clone()));
         }
-        record.inspection = Inspection::None;
         self.failures.remove(id);
     }
 

@@ -115,7 +115,7 @@ impl<'a> Changes<'a> {
     }
 
     async fn begin(&mut self) -> Result<(), EngineError> {
-        let since = self.session.clock().since();
+        let since = self.session.since();
         let mut stream = Box::new(EventStream::new(self.session, self.history, since));
         match timeout(HEADERS_LIMIT, stream.next()).await {
             Ok(Ok(_)) => {}

@@ -151,6 +151,14 @@ impl Session {
         self.own.listed_until
     }
 
+    /// From when on to request events. Where the clock is known by a date only, that is some time before it, but not before the
+    /// first connection: an exit from before may be that of a former life in the second to which a list dates a start.
+    pub(crate) fn since(&self) -> Option<Timestamp> {
+        let since = self.clock().since()?;
+        let first = self.own.listed_until.and_then(|first| Timestamp::try_from(first).ok());
+        first.filter(|first| since < *first && Some(*first) <= self.clock().now()).or(Some(since))
+    }
+
     pub(crate) fn pods(&self) -> &Pods {
         &self.pods
     }

@@ -126,7 +126,13 @@ fn an_answer_completes_a_brief_life() {
     assert_over_for_good(&mut scene);
     // The engine knows its name.
     let mut scene = brief();
-    assert_eq!(scene.answer(Some(plain(0))), ["started 1@1000", "exited 1@20 with 7"]);
+    let named = Container::new("a", "web", 0);
+    scene.0.handle_input(Input::Inspected("a".into(), Answer::Truth(Some(named))), now());
+    let announced: Vec<_> = scene.0.take_events().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        announced,
+        ["started container 'web'/a with PID 1", "exited container 'web'/a with PID 1, exit code 7"]
+    );
     // The engine does not know it any more.
     let mut scene = brief();
     assert_eq!(scene.answer(None), ["started 1@1000", "exited 1@20 with 7"]);
@@ -147,6 +153,26 @@ fn a_brief_life_with_a_name_needs_no_answer() {
     assert_eq!(scene.event(exited(0, 20)), NOTHING, "the answer may contain more");
     assert_eq!(scene.fail(), ["started 0@10", "exited 0@20 with 7"]);
     assert!(scene.pending().is_empty() && !scene.inspects());
+}
+
+#[test]
+fn a_preview_with_a_name_learns_only_from_what_the_engine_shows_as_alive() {
+    for (answered, name, pid) in [(plain(0), "web", 0), (dated(1, 10), "a", 1)] {
+        for has_one_life_per_id in [false, true] {
+            let mut scene = Scene::live([]);
+            scene.0.has_one_life_per_id = has_one_life_per_id;
+            let preview = Some(Box::new(Container::new("a", "web", 0)));
+            scene.event(EngineEvent::Started { id: "a".into(), at: Some(time(10)), pid: None, preview });
+            assert!(scene.inspects());
+            scene.event(exited(0, 20));
+            let answer = Input::Inspected("a".into(), Answer::Truth(Some(answered.clone())));
+            scene.0.handle_input(answer, now());
+            let events = scene.0.take_events();
+            let announced: Vec<_> = events.iter().filter_map(Event::container).collect();
+            assert!(announced.iter().all(|container| (container.name(), container.pid()) == (name, pid)));
+            assert_eq!(announced.len(), 2);
+        }
+    }
 }
 
 #[test]
@@ -180,4 +206,17 @@ fn the_newest_are_known_to_be_over() {
     }
     assert_eq!(scene.records(), MAX_FINAL_TOMBSTONES);
     assert!(!scene.0.has_ended(&id(4)) && scene.0.has_ended(&id(5)));
+}
+
+#[test]
+fn what_another_engine_started_again_is_not_over() {
+    let mut scene = Scene::live([dated(1, 10)]);
+    scene.event(exited(0, 20));
+    scene.event(started(0, 30));
+    assert_eq!(scene.inspect(Some(dated(2, 30))), ["started 2@30"]);
+    scene.disconnect();
+    scene.0.has_one_life_per_id = true;
+    assert_eq!(scene.connect([dated(2, 30)]), NOTHING, "it is still alive");
+    assert_eq!(scene.event(exited(0, 40)), ["exited 2@40 with 7"]);
+    assert_over_for_good(&mut scene);
 }
