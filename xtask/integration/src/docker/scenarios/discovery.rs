@@ -1,0 +1,177 @@
+//! Engines that are found, killed and restarted under a discovering fleet.
+//!
+//! Only processes of the fixture's engine are shown to the discovery, by a folder with links in place of `/proc`, and none of the
+//! host's usual sockets. So its sockets are also reached through the roots of processes.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use tempfile::TempDir;
+use tokio::task::block_in_place;
+use tokio::time::{Instant, timeout};
+use whalewatcher_core::fleet::{FleetPortfolio, FleetSubscription};
+use whalewatcher_core::{EngineKey, EventKind, Fleet};
+use whalewatcher_discover::{Discovery, Options, discover};
+use whalewatcher_drivers::docker::Plan;
+
+use crate::docker::fixture::DockerFixture;
+use crate::fixture::Fixture as _;
+use crate::recorder::LIMIT;
+
+/// How long an engine may be away in these scenarios.
+const GRACE: Duration = Duration::from_secs(60);
+
+const DOCKER: &str = "docker.com";
+const CONTAINERD: &str = "containerd.io";
+
+/// A fleet that finds the fixture's engines.
+struct Found<'a> {
+    fixture: &'a DockerFixture,
+    host: TempDir,
+    fleet: Arc<Fleet>,
+    _discovery: Discovery,
+    /// The sum of the events so far.
+    alive: FleetPortfolio,
+    changes: FleetSubscription,
+    /// What happened: types of engines, and names of containers.
+    reported: Vec<String>,
+}
+
+impl<'a> Found<'a> {
+    async fn new(fixture: &'a DockerFixture, grace: Duration) -> Result<Found<'a>> {
+        let host = tempfile::tempdir()?;
+        for folder in ["proc", "root"] {
+            fs::create_dir(host.path().join(folder))?;
+        }
+        symlink("/proc/net", host.path().join("proc/net"))?;
+        show_processes(fixture, host.path())?;
+        let fleet = Arc::new(Fleet::new());
+        let (alive, changes) = fleet.subscribe();
+        let options = Options::default()
+            .with_proc(host.path().join("proc"))
+            .with_root(host.path().join("root"))
+            .with_home(host.path())
+            .with_endpoints([""; 0])
+            .with_grace(grace);
+        let discovery = discover(&fleet, options);
+        timeout(LIMIT, discovery.settled()).await.context("the engines are not found")?;
+        let reported = Vec::new();
+        Ok(Found { fixture, host, fleet, _discovery: discovery, alive, changes, reported })
+    }
+
+    /// Has the discovery see the processes that run now.
+    fn show_processes(&self) -> Result<()> {
+        show_processes(self.fixture, self.host.path())
+    }
+
+    /// Follows the fleet until a condition holds.
+    async fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) -> Result<()> {
+        let deadline = Instant::now() + LIMIT;
+        while !done(self) {
+            let next = tokio::time::timeout_at(deadline, self.changes.next()).await;
+            let change = next.with_context(|| format!("{what}: {:?}", self.reported))?;
+            let change = change.context("the fleet was closed")?;
+            self.alive.apply(&change);
+            let engine = change.key.engine_type();
+            let words = match &change.event.kind {
+                EventKind::Joined | EventKind::Left | EventKind::Synced { .. } => {
+                    Some(format!("{} {engine}", change.event.kind.name()))
+                }
+                kind => kind.container().map(|container| format!("{} {}", kind.name(), container.name())),
+            };
+            self.reported.extend(words);
+        }
+        Ok(())
+    }
+
+    async fn until_reported(&mut self, words: &str, times: usize) -> Result<()> {
+        self.until(words, |found| found.count(words) >= times).await
+    }
+
+    fn count(&self, words: &str) -> usize {
+        self.reported.iter().filter(|reported| *reported == words).count()
+    }
+
+    fn engines(&self) -> Vec<EngineKey> {
+        self.alive.members().map(|member| member.key().clone()).collect()
+    }
+
+    /// Compares the picture with what the engine says, once it shows this container.
+    async fn check(&mut self, newest: &str) -> Result<()> {
+        self.until_reported(&format!("started {newest}"), 1).await?;
+        let truth = self.fixture.truth().await?;
+        let mut expected: Vec<_> = truth.alive.iter().map(|(id, alive)| (id.clone(), alive.pid)).collect();
+        let found = self.alive.containers().map(|(_, found)| (found.id().as_str().to_owned(), found.pid()));
+        let mut found: Vec<_> = found.collect();
+        expected.sort();
+        found.sort();
+        ensure!(found == expected, "{found:?} is not {expected:?}: {:?}", self.reported);
+        Ok(())
+    }
+}
+
+fn show_processes(fixture: &DockerFixture, host: &Path) -> Result<()> {
+    for pid in block_in_place(|| fixture.engine().processes())? {
+        let shown = host.join("proc").join(pid.to_string());
+        if fs::symlink_metadata(&shown).is_err() {
+            symlink(format!("/proc/{pid}"), shown)?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn dockerd_and_containerd_are_found_and_a_restarted_dockerd_is_the_same(
+    fixture: &DockerFixture,
+) -> Result<()> {
+    let docker = fixture.driver().await?;
+    docker.run_all((0..3).map(|number| Plan::named(format!("stays-{number}")))).await?;
+    let mut found = Found::new(fixture, GRACE).await?;
+    found.until_reported(&format!("synced {DOCKER}"), 1).await?;
+    found.until_reported(&format!("synced {CONTAINERD}"), 1).await?;
+    let engines = found.engines();
+    docker.run(Plan::named("first")).await?;
+    found.check("first").await?;
+    let mut delays = Vec::new();
+    for round in 0..3 {
+        let name = format!("round-{round}");
+        fixture.kill_engine()?;
+        fixture.start_engine_with(true)?;
+        found.show_processes()?;
+        let began = Instant::now();
+        found.until_reported(&format!("synced {DOCKER}"), round + 2).await?;
+        delays.push(began.elapsed());
+        fixture.driver().await?.run(Plan::named(&name)).await?;
+        found.check(&name).await?;
+    }
+    ensure!(found.engines() == engines, "{:?} became {:?}", engines, found.engines());
+    for name in ["stays-0", "stays-1", "stays-2", "first", "round-0"] {
+        let events = ["started", "exited", "moved"].map(|kind| found.count(&format!("{kind} {name}")));
+        ensure!(events == [1, 0, 0], "{name}: {events:?} in {:?}", found.reported);
+    }
+    fixture.figure(format!("in sync after restarts within {:?}", delays.iter().max()));
+    Ok(())
+}
+
+pub(super) async fn an_engine_that_stays_away_leaves_and_one_that_comes_back_is_found(
+    fixture: &DockerFixture,
+) -> Result<()> {
+    fixture.driver().await?.run(Plan::named("web")).await?;
+    let mut found = Found::new(fixture, Duration::from_secs(2)).await?;
+    found.until_reported(&format!("synced {DOCKER}"), 1).await?;
+    fixture.kill_engine()?;
+    found.until_reported(&format!("left {DOCKER}"), 1).await?;
+    let of_web: Vec<_> = found.reported.iter().filter(|words| words.ends_with(" web")).collect();
+    ensure!(of_web == ["started web", "exited web"], "{of_web:?}");
+    ensure!(found.engines().iter().all(|key| key.engine_type() != DOCKER), "{:?}", found.engines());
+    fixture.start_engine_with(true)?;
+    let began = Instant::now();
+    found.show_processes()?;
+    found.until_reported(&format!("synced {DOCKER}"), 2).await?;
+    fixture.figure(format!("found again after {:?}", began.elapsed()));
+    ensure!(found.fleet.portfolio().container("web").is_some(), "{:?}", found.reported);
+    Ok(())
+}
