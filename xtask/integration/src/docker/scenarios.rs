@@ -35,7 +35,7 @@ pub(super) const SCENARIOS: &[Scenario<DockerFixture>] = scenarios![
     details::restarts_by_the_engine_are_counted,
     lifecycle::a_privileged_container_is_labelled,
     lifecycle::a_restart_loop_collapses,
-    discovery::dockerd_and_containerd_are_found_and_a_restarted_dockerd_is_the_same,
+    discovery::dockerd_and_containerd_show_each_container_once_and_a_restarted_dockerd_is_the_same,
     discovery::an_engine_that_stays_away_leaves_and_one_that_comes_back_is_found,
     processes::processes_belong_to_the_container_of_their_control_group,
     outage::killed_dockerd_with_live_restore_yields_the_difference,
