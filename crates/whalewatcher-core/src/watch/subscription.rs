@@ -26,6 +26,9 @@ use crate::publication::{Publication, Reader};
 /// When a watch ends and the watcher is not closed, the subscription continues: its last event is
 /// [`EventKind::Disconnected`] with the reason, until the watcher is watched again.
 ///
+/// [`EventKind::Disconnected`]: crate::EventKind::Disconnected
+/// [`EventKind::Lagged`]: crate::EventKind::Lagged
+/// [`EventKind::Synced`]: crate::EventKind::Synced
 /// [`Settings::with_subscriber_queue`]: crate::Settings::with_subscriber_queue
 pub struct Subscription(Reader<Watched>);
 
