@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use futures_core::Stream;
 use futures_util::StreamExt;
 use whalewatcher_core::adapter::{EngineClient, EngineConnection, EngineEvent, Listing, ListingEntry};
-use whalewatcher_core::{Container, ContainerId, EngineError, EngineIdentity, Settings};
+use whalewatcher_core::{Container, ContainerId, EngineError, EngineIdentity, Layer, Settings};
 
 use crate::location::Location;
 use crate::socket::Socket;
@@ -47,6 +47,14 @@ impl<C: EngineClient> EngineClient for Located<C> {
 
     fn endpoint(&self) -> &str {
         self.client.endpoint()
+    }
+
+    fn layer(&self) -> Layer {
+        self.client.layer()
+    }
+
+    fn scope_below(&self) -> Option<&str> {
+        self.client.scope_below()
     }
 
     async fn before_watch(&self) -> Result<(), EngineError> {
@@ -127,7 +135,90 @@ impl<C: EngineConnection> EngineConnection for LocatedConnection<C> {
         self.connection.packs()
     }
 
+    fn has_one_life_per_id(&self) -> bool {
+        self.connection.has_one_life_per_id()
+    }
+
     async fn probe(&self, since: Option<SystemTime>) -> Result<Option<SystemTime>, EngineError> {
         self.connection.probe(since).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+
+    /// An engine that differs from others in all that has a default.
+    struct Special;
+
+    impl EngineClient for Special {
+        type Connection = Self;
+
+        fn engine_type(&self) -> &str {
+            "special"
+        }
+
+        fn endpoint(&self) -> &str {
+            "memory:"
+        }
+
+        fn layer(&self) -> Layer {
+            Layer::Runtime
+        }
+
+        fn scope_below(&self) -> Option<&str> {
+            Some("below")
+        }
+
+        async fn connect(&self, _: &Settings) -> Result<Self, EngineError> {
+            Ok(Self)
+        }
+    }
+
+    impl EngineConnection for Special {
+        fn identity(&self) -> EngineIdentity {
+            EngineIdentity::new("special", "memory:")
+        }
+
+        fn events(&self) -> impl Stream<Item = Result<EngineEvent, EngineError>> + Send {
+            stream::pending()
+        }
+
+        async fn list(&self) -> Result<Listing, EngineError> {
+            Ok(Vec::new().into())
+        }
+
+        fn scope_of(id: &ContainerId) -> &str {
+            id.as_str()
+        }
+
+        async fn inspect(&self, _: &ContainerId) -> Result<Option<Container>, EngineError> {
+            Ok(None)
+        }
+
+        fn packs(&self) -> bool {
+            true
+        }
+
+        fn has_one_life_per_id(&self) -> bool {
+            true
+        }
+
+        async fn probe(&self, since: Option<SystemTime>) -> Result<Option<SystemTime>, EngineError> {
+            Ok(since)
+        }
+    }
+
+    #[tokio::test]
+    async fn the_properties_of_an_engine_are_its_own() {
+        let located = Located { client: Special, location: Location::default() };
+        assert_eq!((located.layer(), located.scope_below()), (Layer::Runtime, Some("below")));
+        let connection = located.connect(&Settings::default()).await.unwrap();
+        assert!(connection.packs() && connection.has_one_life_per_id());
+        assert_eq!(LocatedConnection::<Special>::scope_of(&"scope".into()), "scope");
+        let now = Some(SystemTime::now());
+        assert_eq!(connection.probe(now).await.unwrap(), now);
     }
 }

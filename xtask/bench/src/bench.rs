@@ -6,7 +6,7 @@ use whalewatcher_bench::figure::Figure;
 use whalewatcher_drivers::{containerd, docker};
 
 use crate::real::Cri;
-use crate::{harm, latency, owner, reading, ready, rest, scale, writing};
+use crate::{harm, latency, looking, owner, reading, ready, rest, scale, writing};
 
 /// Measures one thing, at several sizes: its name, what it measures, and how.
 pub(crate) type Bench = (&'static str, &'static str, fn(&'static str, &Effort) -> Result<Vec<Figure>>);
@@ -24,6 +24,7 @@ pub(crate) const ALL: &[Bench] = &[
     ("reading", "lookups, snapshots, iteration; at rest and amid changes", reading::run),
     ("writing", "changes through reconciler, portfolio and subscribers", writing::run),
     ("owner", "which container a process belongs to", owner::run),
+    ("looking", "what looking for engines again and again takes, with 100 of them", looking::run),
     ("scale", "10,000 and 100,000 containers of a Docker engine, and transitions", scale::run),
     ("ready-docker", "how long until all containers of a real dockerd are known", ready::docker),
     ("ready-containerd", "the same of a real containerd", ready::without_floor::<containerd::Driver>),

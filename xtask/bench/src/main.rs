@@ -9,6 +9,7 @@ mod bench;
 mod engine;
 mod harm;
 mod latency;
+mod looking;
 mod machine;
 mod owner;
 mod process;
@@ -52,6 +53,9 @@ struct Arguments {
     /// Be the process that watches this endpoint and does nothing else
     #[arg(long, value_name = "ENDPOINT", hide = true)]
     only_watch: Option<String>,
+    /// Be a process that listens at this socket and does nothing else
+    #[arg(long, value_name = "PATH", hide = true)]
+    only_listen: Option<PathBuf>,
     /// Run only benches whose name contains one of these
     #[arg(value_name = "FILTER")]
     filters: Vec<String>,
@@ -70,6 +74,9 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<()> {
     if let Some(endpoint) = &arguments.only_watch {
         return rest::only_watch(endpoint);
+    }
+    if let Some(path) = &arguments.only_listen {
+        return looking::only_listen(path);
     }
     if arguments.list {
         for (name, about, _) in ALL {

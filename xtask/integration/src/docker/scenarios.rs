@@ -3,6 +3,7 @@
 mod behind;
 mod churn;
 pub(crate) mod details;
+mod discovery;
 mod dropping;
 mod faults;
 mod hurry;
@@ -34,6 +35,8 @@ pub(super) const SCENARIOS: &[Scenario<DockerFixture>] = scenarios![
     details::restarts_by_the_engine_are_counted,
     lifecycle::a_privileged_container_is_labelled,
     lifecycle::a_restart_loop_collapses,
+    discovery::dockerd_and_containerd_show_each_container_once_and_a_restarted_dockerd_is_the_same,
+    discovery::a_dockerd_that_stays_away_leaves_its_containers_to_containerd_until_it_comes_back,
     processes::processes_belong_to_the_container_of_their_control_group,
     outage::killed_dockerd_with_live_restore_yields_the_difference,
     outage::killed_dockerd_without_live_restore_yields_the_difference,

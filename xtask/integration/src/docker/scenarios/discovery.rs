@@ -1,0 +1,214 @@
+//! Engines that are found, killed and restarted under a discovering fleet.
+//!
+//! Only processes of the fixture's engine are shown to the discovery, by a folder with links in place of `/proc`, and none of the
+//! host's usual sockets. So its sockets are also reached through the roots of processes.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use tempfile::TempDir;
+use tokio::task::block_in_place;
+use tokio::time::{Instant, timeout};
+use whalewatcher_containerd as containerd;
+use whalewatcher_core::fleet::{FleetPortfolio, FleetSubscription};
+use whalewatcher_core::{EngineKey, EventKind, Fleet};
+use whalewatcher_discover::{ContainerdDetector, Discovery, DockerDetector, Options, discover};
+use whalewatcher_drivers::docker::Plan;
+use whalewatcher_host::process::Proc;
+
+use crate::docker::fixture::DockerFixture;
+use crate::fixture::Fixture as _;
+use crate::recorder::LIMIT;
+
+/// How long an engine may be away in these scenarios.
+const GRACE: Duration = Duration::from_secs(60);
+
+const DOCKER: &str = "docker.com";
+const CONTAINERD: &str = "containerd.io";
+
+/// A fleet that finds the fixture's engines.
+struct Found<'a> {
+    fixture: &'a DockerFixture,
+    host: TempDir,
+    _fleet: Arc<Fleet>,
+    _discovery: Discovery,
+    /// The sum of the events so far.
+    alive: FleetPortfolio,
+    changes: FleetSubscription,
+    /// What happened: types of engines, and names of containers.
+    reported: Vec<String>,
+}
+
+impl<'a> Found<'a> {
+    async fn new(fixture: &'a DockerFixture, grace: Duration) -> Result<Found<'a>> {
+        let host = tempfile::tempdir()?;
+        for folder in ["proc", "root"] {
+            fs::create_dir(host.path().join(folder))?;
+        }
+        symlink("/proc/net", host.path().join("proc/net"))?;
+        show_processes(fixture, host.path())?;
+        let fleet = Arc::new(Fleet::new());
+        let (alive, changes) = fleet.subscribe();
+        // containerd's view of dockerd's containers is part of the fleet, too.
+        let all_namespaces = |builder: containerd::Builder| builder.ignored_namespaces([""; 0]);
+        let options = Options::default()
+            .without_detectors()
+            .with_detector(DockerDetector::new())
+            .with_detector(ContainerdDetector::configured(all_namespaces))
+            .with_proc(host.path().join("proc"))
+            .with_root(host.path().join("root"))
+            .with_home(host.path())
+            .with_endpoints([""; 0])
+            .with_grace(grace);
+        let discovery = discover(&fleet, options);
+        timeout(LIMIT, discovery.settled()).await.context("the engines are not found")?;
+        let reported = Vec::new();
+        Ok(Found { fixture, host, _fleet: fleet, _discovery: discovery, alive, changes, reported })
+    }
+
+    /// Has the discovery see the processes that run now.
+    fn show_processes(&self) -> Result<()> {
+        show_processes(self.fixture, self.host.path())
+    }
+
+    /// Follows the fleet until a condition holds.
+    async fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) -> Result<()> {
+        let deadline = Instant::now() + LIMIT;
+        while !done(self) {
+            let next = tokio::time::timeout_at(deadline, self.changes.next()).await;
+            let change = next.with_context(|| format!("{what}: {:?}", self.reported))?;
+            let change = change.context("the fleet was closed")?;
+            self.alive.apply(&change);
+            let engine = change.key.engine_type();
+            let words = match &change.event.kind {
+                EventKind::Joined | EventKind::Left | EventKind::Synced { .. } => {
+                    Some(format!("{} {engine}", change.event.kind.name()))
+                }
+                kind => kind.container().map(|container| format!("{} {}", kind.name(), container.name())),
+            };
+            self.reported.extend(words);
+        }
+        Ok(())
+    }
+
+    async fn until_reported(&mut self, words: &str, times: usize) -> Result<()> {
+        self.until(words, |found| found.count(words) >= times).await
+    }
+
+    fn count(&self, words: &str) -> usize {
+        self.reported.iter().filter(|reported| *reported == words).count()
+    }
+
+    fn engines(&self) -> Vec<EngineKey> {
+        self.alive.members().map(|member| member.key().clone()).collect()
+    }
+
+    /// Compares the picture, in which each container is dockerd's, with what dockerd says, once it shows this container.
+    async fn check(&mut self, newest: &str) -> Result<()> {
+        self.until_reported(&format!("started {newest}"), 1).await?;
+        let truth = self.fixture.truth().await?;
+        let mut expected: Vec<_> = truth.alive.iter().map(|(id, alive)| (id.clone(), alive.pid)).collect();
+        let found = self.alive.containers().map(|(_, found)| (found.id().as_str().to_owned(), found.pid()));
+        let mut found: Vec<_> = found.collect();
+        expected.sort();
+        found.sort();
+        ensure!(found == expected, "{found:?} is not {expected:?}: {:?}", self.reported);
+        Ok(())
+    }
+}
+
+/// Shows the engine's processes, and this one with its ancestors: the first with the same files names what is found.
+fn show_processes(fixture: &DockerFixture, host: &Path) -> Result<()> {
+    let mut pids = block_in_place(|| fixture.engine().processes())?;
+    let mut ancestor = std::process::id();
+    while ancestor != 0 {
+        pids.push(ancestor);
+        ancestor = Proc::at("/proc").open(ancestor)?.origin()?.parent;
+    }
+    for pid in pids {
+        let shown = host.join("proc").join(pid.to_string());
+        if fs::symlink_metadata(&shown).is_err() {
+            symlink(format!("/proc/{pid}"), shown)?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn dockerd_and_containerd_show_each_container_once_and_a_restarted_dockerd_is_the_same(
+    fixture: &DockerFixture,
+) -> Result<()> {
+    let docker = fixture.driver().await?;
+    docker.run_all((0..3).map(|number| Plan::named(format!("stays-{number}")))).await?;
+    let mut found = Found::new(fixture, GRACE).await?;
+    found.until_reported(&format!("synced {DOCKER}"), 1).await?;
+    found.until_reported(&format!("synced {CONTAINERD}"), 1).await?;
+    let engines = found.engines();
+    docker.run(Plan::named("first")).await?;
+    found.check("first").await?;
+    let mut delays = Vec::new();
+    for round in 0..3 {
+        let name = format!("round-{round}");
+        fixture.kill_engine()?;
+        fixture.start_engine_with(true)?;
+        found.show_processes()?;
+        let began = Instant::now();
+        found.until_reported(&format!("synced {DOCKER}"), round + 2).await?;
+        delays.push(began.elapsed());
+        fixture.driver().await?.run(Plan::named(&name)).await?;
+        found.check(&name).await?;
+    }
+    ensure!(found.engines() == engines, "{:?} became {:?}", engines, found.engines());
+    for name in ["first", "round-0", "round-1"] {
+        let events = ["started", "exited", "moved"].map(|kind| found.count(&format!("{kind} {name}")));
+        ensure!(events == [1, 0, 0], "{name}: {events:?} in {:?}", found.reported);
+    }
+    for stays in ["stays-0", "stays-1", "stays-2"] {
+        // Whichever engine was in sync first has shown it.
+        let shown = found.count(&format!("started {stays}")) + found.count(&format!("moved {stays}"));
+        ensure!(shown == 1, "{stays} is shown by dockerd {shown} times: {:?}", found.reported);
+    }
+    let exits: Vec<_> = found.reported.iter().filter(|words| words.starts_with("exited")).collect();
+    ensure!(exits.is_empty(), "{exits:?}");
+    let ended = found.alive.by_name("first").map(|(_, container)| container.id().to_string()).next();
+    fixture.driver().await?.kill(&ended.context("it is alive")?, "KILL").await?;
+    found.until_reported("exited first", 1).await?;
+    fixture.driver().await?.run(Plan::named("last")).await?;
+    found.check("last").await?;
+    ensure!(
+        found.reported.iter().filter(|words| words.starts_with("exited")).count() == 1,
+        "{:?}",
+        found.reported
+    );
+    fixture.figure(format!("in sync after restarts within {:?}", delays.iter().max()));
+    Ok(())
+}
+
+pub(super) async fn a_dockerd_that_stays_away_leaves_its_containers_to_containerd_until_it_comes_back(
+    fixture: &DockerFixture,
+) -> Result<()> {
+    fixture.driver().await?.run(Plan::named("web")).await?;
+    let mut found = Found::new(fixture, Duration::from_secs(2)).await?;
+    found.until_reported(&format!("synced {DOCKER}"), 1).await?;
+    fixture.kill_engine()?;
+    found.until_reported(&format!("left {DOCKER}"), 1).await?;
+    // Its container is alive, and containerd's for now.
+    let shown = |found: &Found<'_>| {
+        let shown = found.alive.containers().map(|(member, _)| member.key().engine_type().to_owned());
+        shown.collect::<Vec<_>>()
+    };
+    ensure!(shown(&found) == [CONTAINERD], "{:?}", found.reported);
+    ensure!(found.engines().iter().all(|key| key.engine_type() != DOCKER), "{:?}", found.engines());
+    fixture.start_engine_with(true)?;
+    let began = Instant::now();
+    found.show_processes()?;
+    found.until_reported(&format!("synced {DOCKER}"), 2).await?;
+    fixture.figure(format!("found again after {:?}", began.elapsed()));
+    ensure!(shown(&found) == [DOCKER], "{:?}", found.reported);
+    let exits = found.reported.iter().filter(|words| words.starts_with("exited")).count();
+    ensure!(exits == 0, "{:?}", found.reported);
+    Ok(())
+}
