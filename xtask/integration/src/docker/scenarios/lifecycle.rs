@@ -109,7 +109,9 @@ pub(super) async fn each_of_many_concurrent_lives_costs_one_inspection(
         stats.accepted
     ));
     ensure!(lists == 1, "{lists} lists");
-    ensure!(most.is_none_or(|most| most <= 2), "{most:?} inspections of a container that had two lives");
+    // One for each life. dockerd also reports networks at each start and exit; if the machine is so busy that half a second lies in
+    // between, that costs one more (seen once, of one container).
+    ensure!(most.is_none_or(|most| most <= 3), "{most:?} inspections of a container that had two lives");
     let reported = watched.recorder().record().reported_since(0);
     let expected = |what: &str| reported.iter().filter(|words| words.starts_with(what)).count();
     ensure!(
