@@ -88,6 +88,8 @@ pub(super) async fn each_of_many_concurrent_lives_costs_one_inspection(
     try_join_all(ids.iter().map(|id| docker.start(id))).await?;
     watched.recorder().until_reported(CONCURRENT, "started").await?;
     fixture.check(&watched).await?;
+    let first = ids.iter().map(|id| proxy.stats().requests_of(id)).collect::<Vec<_>>();
+    ensure!(first.iter().all(|count| *count == 1), "{first:?} inspections of containers that have started");
     let kills = || try_join_all(ids.iter().map(|id| docker.kill(id, "KILL")));
     kills().await?;
     watched.recorder().until_reported(CONCURRENT, "exited").await?;
@@ -109,9 +111,12 @@ pub(super) async fn each_of_many_concurrent_lives_costs_one_inspection(
         stats.accepted
     ));
     ensure!(lists == 1, "{lists} lists");
-    // One for each life. dockerd also reports networks at each start and exit; if the machine is so busy that half a second lies in
-    // between, that costs one more (seen once, of one container).
-    ensure!(most.is_none_or(|most| most <= 3), "{most:?} inspections of a container that had two lives");
+    // One for each life. dockerd disconnects the networks before it reports an exit. If it is so busy that half a second lies in
+    // between, that costs one as well (seen with six of sixty exits).
+    ensure!(
+        most.is_none_or(|most| most <= 4),
+        "{most:?} inspections of a container that had two lives and exits"
+    );
     let reported = watched.recorder().record().reported_since(0);
     let expected = |what: &str| reported.iter().filter(|words| words.starts_with(what)).count();
     ensure!(
