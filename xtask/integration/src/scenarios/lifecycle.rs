@@ -60,6 +60,9 @@ pub(crate) async fn execs_change_nothing_during_churn<F: Fixture>(fixture: &F) -
     let (execs, others) = tokio::join!(try_join_all(hosts.iter().map(execs)), coming_and_going);
     execs?;
     others?;
+    // podman reports what it has done later, so the picture is right before everything has been reported.
+    watched.recorder().until_reported(8, "exited").await?;
+    fixture.fence(&watched).await?;
     fixture.check(&watched).await?;
     let rest = reported.rest();
     let passers =
