@@ -26,7 +26,9 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tokio::runtime;
 use whalewatcher_core::Fleet;
 
-use crate::args::{Cli, Command};
+#[cfg(target_os = "linux")]
+use crate::args::WhoseArgs;
+use crate::args::{Cli, Command, DemoArgs, PsArgs, WatchArgs};
 #[cfg(target_os = "linux")]
 use crate::command::whose;
 use crate::command::{demo, ps, watch};
@@ -68,7 +70,7 @@ fn run_command(command: Command) -> anyhow::Result<ExitCode> {
     let output = Output::default();
     let (signals, limit) = match command {
         // Its socket has to be removed, also when its terminal is closed.
-        Command::Demo { .. } => (&[SIGINT, SIGTERM, SIGHUP][..], shutdown::SOCKET_CLEANUP_LIMIT),
+        Command::Demo(_) => (&[SIGINT, SIGTERM, SIGHUP][..], shutdown::SOCKET_CLEANUP_LIMIT),
         _ => (&[SIGINT, SIGTERM][..], shutdown::CLEANUP_LIMIT),
     };
     let signalled = shutdown::signalled(signals, limit, output.clone())?;
@@ -97,17 +99,17 @@ fn check_descriptors() -> anyhow::Result<()> {
 async fn dispatch(command: Command, output: &Output) -> anyhow::Result<ExitCode> {
     let fleet = Arc::new(Fleet::new());
     match command {
-        Command::Watch { engines, view } => {
+        Command::Watch(WatchArgs { engines, view }) => {
             watch::watch(&fleet, hosts::hosts(&engines)?, view, output, Notes::new()?).await?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Ps { engines, view } => ps::ps(&fleet, hosts::hosts(&engines)?, view, output).await,
+        Command::Ps(PsArgs { engines, view }) => ps::ps(&fleet, hosts::hosts(&engines)?, view, output).await,
         #[cfg(target_os = "linux")]
-        Command::Whose { pids, engines, format } => {
+        Command::Whose(WhoseArgs { pids, engines, format }) => {
             let ignores_by_default = engines.ignored_namespaces().is_none();
             whose::whose(&fleet, hosts::hosts(&engines)?, ignores_by_default, &pids, format, output).await
         }
-        Command::Demo { limit, view } => {
+        Command::Demo(DemoArgs { limit, view }) => {
             demo::demo(limit, view, output).await?;
             Ok(ExitCode::SUCCESS)
         }

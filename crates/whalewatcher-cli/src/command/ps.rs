@@ -32,7 +32,7 @@ pub(crate) async fn ps(
         answers.iter().filter(empty).filter_map(|answer| ignored_namespaces(&*answer.watcher)).collect();
     let warnings: Vec<_> = answers.iter().flat_map(|answer| answer.warnings.clone()).collect();
     let are_all = missing.notes.is_empty();
-    let filter = Filter::new(view.project);
+    let filter = Filter::new(view.selection.project);
     output
         .write(move |writer| {
             if writer.begin() {

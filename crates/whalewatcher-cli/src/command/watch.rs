@@ -92,7 +92,7 @@ impl EventPrinter {
         alive: FleetPortfolio,
         warnings: Warned,
     ) -> Self {
-        let filter = Filter::new(view.project);
+        let filter = Filter::new(view.selection.project);
         let headlines =
             if named.is_some_and(|named| named > 1) { Headlines::Numbered } else { Headlines::No };
         let text = || TextView::new(Terminal::of_stdout(), filter.clone(), headlines);

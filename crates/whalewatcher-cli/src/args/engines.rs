@@ -1,0 +1,87 @@
+//! Which engines a command concerns.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// The engines to watch.
+#[derive(Args, Default)]
+pub(crate) struct EngineArgs {
+    /// Engine to watch: Docker at unix:///PATH, /PATH, tcp://HOST:PORT, https://HOST:PORT or ssh://USER@HOST, podman at
+    /// podman:///PATH, containerd at containerd:///PATH, the runtime of a Kubernetes node at cri:///PATH; can be repeated
+    ///
+    /// docker:///PATH is the same as unix:///PATH, and watches podman too, but without pods. podman:// without a path means the
+    /// socket of this user's podman, which is /run/podman/podman.sock for root. containerd:// and cri:// mean containerd's default
+    /// socket, with its own API or with CRI; CRI-O is at cri:///run/crio/crio.sock. The default is the engine of Docker's tools if
+    /// they are set to one, by DOCKER_HOST, DOCKER_CONTEXT or 'docker context use', else all engines of this host.
+    #[arg(long = "host", value_name = "URL")]
+    pub(crate) hosts: Vec<String>,
+
+    /// Docker context to watch, as 'docker context ls' shows it; can be repeated
+    ///
+    /// Its certificates are used, if it has any. 'default' is what DOCKER_HOST names.
+    #[arg(long = "context", value_name = "NAME")]
+    pub(crate) contexts: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) discovery: DiscoveryArgs,
+
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
+
+    /// Ignore this containerd namespace, instead of 'moby' and 'k8s.io'; can be repeated
+    #[arg(long = "ignore-namespace", value_name = "NAME")]
+    pub(crate) ignored: Vec<String>,
+
+    /// Show all containerd namespaces, including 'moby' and 'k8s.io'
+    #[arg(long, conflicts_with = "ignored")]
+    pub(crate) all_namespaces: bool,
+}
+
+/// How engines are found.
+#[derive(Args, Default)]
+pub(crate) struct DiscoveryArgs {
+    /// Find all engines of this host, also if Docker's tools are set to one
+    ///
+    /// Those of other users and in containers are found as root only, or with CAP_SYS_PTRACE.
+    #[arg(long, conflicts_with_all = ["hosts", "contexts"])]
+    pub(crate) discover: bool,
+
+    /// Start engines that are found by their sockets but do not run, such as podman
+    #[arg(long, conflicts_with_all = ["hosts", "contexts"])]
+    pub(crate) activate: bool,
+
+    /// Folder in which the root of the host's file system is mounted
+    #[arg(long, value_name = "FOLDER", hide_short_help = true, default_value = "/")]
+    pub(crate) root: PathBuf,
+
+    /// Folder in which the host's /proc is mounted
+    #[arg(long, value_name = "FOLDER", hide_short_help = true, default_value = "/proc")]
+    pub(crate) proc: PathBuf,
+}
+
+/// The certificates for engines at tcp:// and https://.
+#[derive(Args, Default)]
+pub(crate) struct TlsArgs {
+    /// Use TLS for tcp://, and trust only the authorities in this file (PEM)
+    ///
+    /// Without it, the certificates of DOCKER_CERT_PATH are used for DOCKER_HOST, and those that the system trusts for
+    /// https://.
+    #[arg(long = "tls-ca", value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+
+    /// Use TLS for tcp://, with this client certificate (PEM)
+    #[arg(long = "tls-cert", value_name = "FILE", requires = "key")]
+    pub(crate) certificate: Option<PathBuf>,
+
+    /// Key of the client certificate (PEM)
+    #[arg(long = "tls-key", value_name = "FILE", requires = "certificate")]
+    pub(crate) key: Option<PathBuf>,
+}
+
+impl EngineArgs {
+    /// Returns the containerd namespaces to ignore; `None` for the default.
+    pub(crate) fn ignored_namespaces(&self) -> Option<&[String]> {
+        (self.all_namespaces || !self.ignored.is_empty()).then_some(&self.ignored)
+    }
+}

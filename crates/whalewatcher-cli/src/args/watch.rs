@@ -1,0 +1,28 @@
+//! The arguments of `watch`.
+
+use clap::Args;
+
+use super::{EngineArgs, ViewArgs};
+
+const EXAMPLES: &str = "\
+Examples:
+  whalewatcher watch
+  whalewatcher watch --project shop
+  whalewatcher watch --discover
+  whalewatcher watch --host unix:///run/docker.sock --host tcp://127.0.0.1:2375
+  whalewatcher watch --format json | jq -r 'select(.event == \"exited\") | .container.name'
+
+Without --host, all engines of this host are watched, also those that start later, unless Docker's tools are set to one.
+
+Exits with status 0 at Ctrl-C or SIGTERM. Waits for engines that cannot be reached. Hosts that cannot be watched are reported
+on the standard error while the others are watched.";
+
+/// What to watch, and how to print it.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct WatchArgs {
+    #[command(flatten)]
+    pub(crate) engines: EngineArgs,
+    #[command(flatten)]
+    pub(crate) view: ViewArgs,
+}
