@@ -6,12 +6,12 @@
 mod advice;
 mod args;
 mod command;
-mod filter;
 mod hosts;
 mod log;
 mod notes;
 mod output;
 mod render;
+mod selection;
 mod shutdown;
 mod thread;
 mod warnings;
@@ -28,12 +28,13 @@ use whalewatcher_core::Fleet;
 
 #[cfg(target_os = "linux")]
 use crate::args::WhoseArgs;
-use crate::args::{Cli, Command, DemoArgs, PsArgs, WatchArgs};
+use crate::args::{Cli, Command, DemoArgs, PsArgs, ViewArgs, WatchArgs};
 #[cfg(target_os = "linux")]
 use crate::command::whose;
 use crate::command::{demo, ps, watch};
 use crate::notes::Notes;
 use crate::output::Output;
+use crate::selection::Selection;
 
 /// The number of descriptors that the program needs to start and to connect to one engine.
 const DESCRIPTORS: usize = 8;
@@ -46,7 +47,7 @@ const DESCRIPTORS: usize = 8;
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     log::start(cli.verbose);
-    match run_command(cli.command) {
+    match cli.into_command().and_then(run_command) {
         Ok(status) => status,
         Err(error) if output::is_closed(&error) => ExitCode::SUCCESS,
         Err(error) => match error.downcast::<clap::Error>() {
@@ -99,18 +100,23 @@ fn check_descriptors() -> anyhow::Result<()> {
 async fn dispatch(command: Command, output: &Output) -> anyhow::Result<ExitCode> {
     let fleet = Arc::new(Fleet::new());
     match command {
-        Command::Watch(WatchArgs { engines, view }) => {
-            watch::watch(&fleet, hosts::hosts(&engines)?, view, output, Notes::new()?).await?;
+        Command::Watch(WatchArgs { engines, view: ViewArgs { format, selection } }) => {
+            let selection = Selection::new(&selection.names, &selection.filters)?;
+            watch::watch(&fleet, hosts::hosts(&engines)?, selection, format, output, Notes::new()?).await?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Ps(PsArgs { engines, view }) => ps::ps(&fleet, hosts::hosts(&engines)?, view, output).await,
+        Command::Ps(PsArgs { engines, view: ViewArgs { format, selection } }) => {
+            let selection = Selection::new(&selection.names, &selection.filters)?;
+            ps::ps(&fleet, hosts::hosts(&engines)?, selection, format, output).await
+        }
         #[cfg(target_os = "linux")]
         Command::Whose(WhoseArgs { pids, engines, format }) => {
             let ignores_by_default = engines.ignored_namespaces().is_none();
             whose::whose(&fleet, hosts::hosts(&engines)?, ignores_by_default, &pids, format, output).await
         }
-        Command::Demo(DemoArgs { limit, view }) => {
-            demo::demo(limit, view, output).await?;
+        Command::Demo(DemoArgs { limit, view: ViewArgs { format, selection } }) => {
+            let selection = Selection::new(&selection.names, &selection.filters)?;
+            demo::demo(limit, selection, format, output).await?;
             Ok(ExitCode::SUCCESS)
         }
     }

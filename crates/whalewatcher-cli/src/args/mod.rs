@@ -9,15 +9,17 @@ mod watch;
 #[cfg(target_os = "linux")]
 mod whose;
 
+use std::fmt;
 use std::time::Duration;
 
-use clap::{ArgAction, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
 pub(crate) use self::demo::DemoArgs;
 pub(crate) use self::engines::{DiscoveryArgs, EngineArgs, TlsArgs};
 pub(crate) use self::output::{Format, ViewArgs};
 pub(crate) use self::ps::PsArgs;
-pub(crate) use self::selection::SelectionArgs;
+pub(crate) use self::selection::{FilterArgs, SelectionArgs};
 pub(crate) use self::watch::WatchArgs;
 #[cfg(target_os = "linux")]
 pub(crate) use self::whose::WhoseArgs;
@@ -32,6 +34,10 @@ pub(crate) struct Cli {
     /// Increase verbosity of the log on the standard error (-v, -vv, -vvv); the default is RUST_LOG
     #[arg(short, long, action = ArgAction::Count, global = true)]
     pub(crate) verbose: u8,
+
+    /// Engine that the command is to use, as its own option --host; can be repeated
+    #[arg(short = 'H', long = "host", value_name = "URL")]
+    pub(crate) hosts: Vec<String>,
 
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -57,6 +63,40 @@ pub(crate) enum Command {
     Demo(DemoArgs),
 }
 
+/// Returns the error for wrong usage.
+pub(crate) fn wrong(message: impl fmt::Display) -> anyhow::Error {
+    Cli::command().error(ErrorKind::ValueValidation, message).into()
+}
+
+impl Cli {
+    /// Returns the command, with the hosts that were given before it.
+    ///
+    /// # Errors
+    ///
+    /// If the command has no use for them: wrong usage.
+    pub(crate) fn into_command(self) -> anyhow::Result<Command> {
+        let Self { hosts, mut command, .. } = self;
+        if hosts.is_empty() {
+            return Ok(command);
+        }
+        let engines = match &mut command {
+            Command::Watch(watch) => &mut watch.engines,
+            Command::Ps(ps) => &mut ps.engines,
+            #[cfg(target_os = "linux")]
+            Command::Whose(whose) => &mut whose.engines,
+            Command::Demo(_) => {
+                return Err(wrong("'demo' has an engine of its own, so it cannot be used with --host"));
+            }
+        };
+        let DiscoveryArgs { discover, activate, .. } = &engines.discovery;
+        if *discover || *activate {
+            return Err(wrong("--discover and --activate cannot be used with --host"));
+        }
+        engines.hosts.splice(..0, hosts);
+        Ok(command)
+    }
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     let parsed = text.parse::<jiff::SignedDuration>().ok().and_then(|signed| Duration::try_from(signed).ok());
     parsed
@@ -66,8 +106,6 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
@@ -91,6 +129,6 @@ mod tests {
         assert_eq!(arguments.verbose, 2);
         let Command::Watch(WatchArgs { engines, view }) = arguments.command else { panic!("not watch") };
         assert_eq!(engines.hosts, ["/a", "tcp://b:1"]);
-        assert_eq!((view.format, view.selection.project), (Format::Text, None));
+        assert_eq!((view.format, view.selection.names.len()), (Format::Text, 0));
     }
 }

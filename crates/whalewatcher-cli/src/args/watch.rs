@@ -8,6 +8,7 @@ const EXAMPLES: &str = "\
 Examples:
   whalewatcher watch
   whalewatcher watch --project shop
+  whalewatcher watch 'web-*' --filter health=unhealthy
   whalewatcher watch --discover
   whalewatcher watch --host unix:///run/docker.sock --host tcp://127.0.0.1:2375
   whalewatcher watch --format json | jq -r 'select(.event == \"exited\") | .container.name'

@@ -5,82 +5,105 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use whalewatcher_core::{Fleet, Portfolio};
+use whalewatcher_core::{Container, Fleet, Portfolio, Watcher};
 
 use super::once::{Answer, Answers, answers};
-use crate::args::{Format, ViewArgs};
-use crate::filter::Filter;
+use crate::args::Format;
 use crate::hosts::{Hosts, ignored_namespaces};
 use crate::notes;
 use crate::output::{Output, Writer};
 use crate::render::json;
 use crate::render::style::Terminal;
-use crate::render::table::nothing;
 use crate::render::text::{Headlines, TextView};
+use crate::selection::Selection;
 
-/// Prints what is alive on all engines that answer, and warnings about what is not known. The status is 1 with warnings, except
-/// for those about engines that do not run.
+/// Prints the selected containers of all engines that answer, and warnings about what is not known. The status is 1 with warnings,
+/// except for those about engines that do not run, and if a name stands for no container.
 pub(crate) async fn ps(
     fleet: &Arc<Fleet>,
     hosts: Hosts,
-    view: ViewArgs,
+    selection: Selection,
+    format: Format,
     output: &Output,
 ) -> anyhow::Result<ExitCode> {
-    let Answers { answers, missing } = answers(fleet, hosts).await?;
+    let Answers { mut answers, missing } = answers(fleet, hosts).await?;
+    answers.retain(|answer| selection.concerns(&*answer.watcher));
     let empty = |answer: &&Answer| answer.portfolio.as_ref().is_some_and(Portfolio::is_empty);
     let ignored: Vec<_> =
         answers.iter().filter(empty).filter_map(|answer| ignored_namespaces(&*answer.watcher)).collect();
     let warnings: Vec<_> = answers.iter().flat_map(|answer| answer.warnings.clone()).collect();
+    let is_known = answers.is_empty() || answers.iter().any(|answer| answer.portfolio.is_some());
     let are_all = missing.notes.is_empty();
-    let filter = Filter::new(view.selection.project);
+    let is_complete = are_all && warnings.is_empty();
+    let nothing = match is_known {
+        true => nothing(&answers, &selection, is_complete),
+        false => Vec::new(),
+    };
+    let is_named = selection.has_names();
     output
         .write(move |writer| {
             if writer.begin() {
-                match view.format {
-                    Format::Json => write_json(writer, &answers, &filter)?,
-                    Format::Text => write_text(writer, &answers, are_all, &filter)?,
+                match format {
+                    Format::Json if is_known => write_json(writer, &answers, &selection)?,
+                    Format::Json => {}
+                    Format::Text => write_text(writer, &answers, are_all, &selection)?,
                 }
             }
             Ok(())
         })
         .await?;
-    for message in warnings.iter().chain(&missing.notes).chain(&ignored) {
+    for message in nothing.iter().chain(&warnings).chain(&missing.notes).chain(&ignored) {
         notes::note(message);
     }
-    Ok(if warnings.is_empty() && !missing.may_run { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let is_wrong = !warnings.is_empty() || missing.may_run || is_named && !nothing.is_empty();
+    Ok(if is_wrong { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Writes an array, or nothing if no engine answered.
-fn write_json(writer: &mut Writer, answers: &[Answer], filter: &Filter) -> anyhow::Result<()> {
-    if answers.iter().all(|answer| answer.portfolio.is_none()) {
-        return Ok(());
-    }
+/// Returns the containers to show, with their engines.
+fn selected<'a>(
+    answers: &'a [Answer],
+    selection: &'a Selection,
+) -> impl Iterator<Item = (&'a dyn Watcher, &'a Container)> {
     let all = answers.iter().flat_map(|Answer { watcher, portfolio, .. }| {
         let containers = portfolio.iter().flat_map(Portfolio::containers);
         containers.map(move |container| (&**watcher, &**container))
     });
-    Ok(json::write_containers(writer, all.filter(|(_, container)| filter.matches(container)))?)
+    all.filter(|(watcher, container)| selection.matches(*watcher, container))
 }
 
-/// Writes a table for each engine that answered, which may not be all; with a project, for each engine that has containers of it.
-fn write_text(writer: &mut Writer, answers: &[Answer], are_all: bool, filter: &Filter) -> anyhow::Result<()> {
+/// Returns sentences about names that stand for no container, else about a selection without containers.
+fn nothing(answers: &[Answer], selection: &Selection, is_complete: bool) -> Vec<String> {
+    let selected: Vec<_> = selected(answers, selection).map(|(_, container)| container).collect();
+    if selection.has_names() {
+        let unmatched = selection.unmatched(&selected);
+        return unmatched.map(|name| selection.nothing_named(name, is_complete)).collect();
+    }
+    let is_empty = selected.is_empty() && !selection.is_all();
+    is_empty.then(|| selection.nothing(is_complete)).into_iter().collect()
+}
+
+/// Writes an array.
+fn write_json(writer: &mut Writer, answers: &[Answer], selection: &Selection) -> anyhow::Result<()> {
+    Ok(json::write_containers(writer, selected(answers, selection))?)
+}
+
+/// Writes a table for each engine that answered, which may not be all; with a selection, for each engine that has containers of it.
+fn write_text(
+    writer: &mut Writer,
+    answers: &[Answer],
+    are_all: bool,
+    selection: &Selection,
+) -> anyhow::Result<()> {
     let headlines = if answers.len() > 1 { Headlines::Plain } else { Headlines::No };
-    let mut view = TextView::new(Terminal::of_stdout(), filter.clone(), headlines);
+    let mut view = TextView::new(Terminal::of_stdout(), selection.clone(), headlines);
     let now = SystemTime::now();
-    let (mut answered, mut shown) = (false, false);
     for Answer { watcher, portfolio, warnings } in answers {
         let Some(portfolio) = portfolio else { continue };
-        let text = match filter.project() {
-            Some(_) => view.table(&**watcher, portfolio, now),
-            None => Some(view.overview(&**watcher, portfolio, warnings.is_empty() && are_all, now)),
+        let text = match selection.is_all() {
+            true => Some(view.overview(&**watcher, portfolio, warnings.is_empty() && are_all, now)),
+            false => view.table(&**watcher, portfolio, now),
         };
-        answered = true;
-        shown |= text.is_some();
         writer.write_all(text.unwrap_or_default().as_bytes())?;
-    }
-    if answered && !shown {
-        let complete = are_all && answers.iter().all(|answer| answer.warnings.is_empty());
-        notes::note(&nothing(filter, complete));
     }
     Ok(())
 }

@@ -14,21 +14,22 @@ use whalewatcher_core::{
 use whalewatcher_discover::discover;
 
 use crate::advice::explain;
-use crate::args::{Format, ViewArgs};
-use crate::filter::Filter;
+use crate::args::{Format, wrong};
 use crate::hosts::{Hosts, ignored_namespaces, join};
 use crate::notes::Notes;
 use crate::output::{Output, Writer, reader_gone};
 use crate::render::json;
 use crate::render::style::Terminal;
 use crate::render::text::{Headlines, TextView};
+use crate::selection::Selection;
 use crate::warnings::{Warned, spawn_findings, spawn_warnings};
 
 /// Watches the engines and prints their events.
 pub(crate) async fn watch(
     fleet: &Arc<Fleet>,
     hosts: Hosts,
-    view: ViewArgs,
+    selection: Selection,
+    format: Format,
     output: &Output,
     notes: Notes,
 ) -> anyhow::Result<()> {
@@ -37,6 +38,10 @@ pub(crate) async fn watch(
         Hosts::Named(clients) => (join(fleet, clients, &Settings::default())?, None),
         Hosts::Found(options) => (Vec::new(), Some(options)),
     };
+    let named: Vec<_> = named.into_iter().filter(|watcher| selection.concerns(&**watcher)).collect();
+    if named.is_empty() && found.is_none() {
+        return Err(wrong("--engine selects none of the engines of --host and --context"));
+    }
     let count = found.is_none().then_some(named.len());
     named.into_iter().for_each(|watcher| warnings.warn_of(watcher));
     let (alive, changes) = fleet.subscribe();
@@ -44,7 +49,7 @@ pub(crate) async fn watch(
     if let Some(discovery) = &discovery {
         spawn_findings(discovery.follow_findings(), Arc::downgrade(fleet))?;
     }
-    let printer = EventPrinter::new(view, count, notes, alive, warnings);
+    let printer = EventPrinter::new(selection, format, count, notes, alive, warnings);
     let runtime = Handle::current();
     let gone = reader_gone()?;
     let written = output.write(move |writer| printer.write_all(changes, writer, &runtime));
@@ -56,7 +61,7 @@ pub(crate) async fn watch(
 
 /// Prints the events of all engines.
 struct EventPrinter {
-    filter: Filter,
+    selection: Selection,
     /// `None` for JSON.
     text: Option<TextView>,
     /// The sum of the events so far.
@@ -86,18 +91,18 @@ struct Engine {
 
 impl EventPrinter {
     fn new(
-        view: ViewArgs,
+        selection: Selection,
+        format: Format,
         named: Option<usize>,
         notes: Notes,
         alive: FleetPortfolio,
         warnings: Warned,
     ) -> Self {
-        let filter = Filter::new(view.selection.project);
         let headlines =
             if named.is_some_and(|named| named > 1) { Headlines::Numbered } else { Headlines::No };
-        let text = || TextView::new(Terminal::of_stdout(), filter.clone(), headlines);
-        let text = (view.format == Format::Text).then(text);
-        Self { filter, text, alive, engines: HashMap::new(), named, notes, warnings }
+        let text = || TextView::new(Terminal::of_stdout(), selection.clone(), headlines);
+        let text = (format == Format::Text).then(text);
+        Self { selection, text, alive, engines: HashMap::new(), named, notes, warnings }
     }
 
     /// Writes each event at once, and all notes. Blocks this thread until the output has ended.
@@ -144,13 +149,17 @@ impl EventPrinter {
     fn handle(&mut self, writer: &mut Writer, change: &FleetEvent) -> anyhow::Result<()> {
         let FleetEvent { key, watcher, event, .. } = change;
         let watcher = &**watcher;
+        if !self.selection.concerns(watcher) {
+            self.alive.apply(change);
+            return Ok(());
+        }
         if let EventKind::Joined = event.kind {
             self.begin(writer, change)?;
         }
         let engine = self.engines.entry(key.clone()).or_default();
         let is_attempt = !matches!(event.kind, EventKind::Joined);
         let is_first = is_attempt && !std::mem::replace(&mut engine.attempted, true);
-        let is_shown = self.filter.shows(event);
+        let is_shown = self.selection.shows(watcher, event);
         match &mut self.text {
             Some(text) => {
                 let alive =

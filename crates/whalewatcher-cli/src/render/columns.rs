@@ -4,8 +4,8 @@ use std::ops::RangeInclusive;
 
 use whalewatcher_core::{Container, Printable};
 
-/// The number of characters of an ID that are shown, as by the engines' own programs.
-pub(crate) const SHORT_ID: usize = 12;
+pub(crate) use crate::selection::SHORT_ID;
+
 const SANDBOX: &str = "(sandbox)";
 
 /// The greatest width of a column of names, also without a terminal: one huge name must not push other columns out of sight.

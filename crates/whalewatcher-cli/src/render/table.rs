@@ -5,7 +5,6 @@ use std::time::SystemTime;
 
 use whalewatcher_core::{Container, Portfolio, Printable, Project};
 
-use crate::filter::Filter;
 use crate::render::age::age;
 use crate::render::columns::{self, SHORT_ID, WIDEST, display_name, pod, short_id};
 use crate::render::style::{FAINT, GREEN, PLAIN, STRONG, Terminal, YELLOW};
@@ -18,31 +17,22 @@ const GAP: usize = 2;
 /// The width of names below which other columns are dropped.
 const SHORTEST_NAME: usize = 12;
 
-/// Returns the sentence that replaces a table without containers. Unless `complete`, it does not claim that there are none.
-pub(crate) fn nothing(filter: &Filter, complete: bool) -> String {
-    let known = if complete { "" } else { "known to be " };
-    match filter.project() {
-        None => format!("no container is {known}alive"),
-        Some("") => format!("no container without a project is {known}alive"),
-        Some(project) => format!("no container of project '{}' is {known}alive", Printable(project)),
-    }
-}
-
 /// Returns the table; `None` if there is no container to show.
 pub(crate) fn table(
     portfolio: &Portfolio,
-    filter: &Filter,
+    shown: impl Fn(&Container) -> bool,
     now: SystemTime,
     terminal: Terminal,
 ) -> Option<String> {
-    let groups = groups(portfolio, filter);
+    let groups = groups(portfolio, shown);
     if groups.is_empty() {
         return None;
     }
-    let rows = |project: &Project| -> Vec<Row> {
-        by_pod(project).into_iter().map(|container| Row::of(container, now)).collect()
+    let rows = |containers: Vec<&Container>| {
+        containers.into_iter().map(|container| Row::of(container, now)).collect()
     };
-    let groups: Vec<_> = groups.into_iter().map(|project| (project.name(), rows(project))).collect();
+    let groups: Vec<(_, Vec<Row>)> =
+        groups.into_iter().map(|(project, containers)| (project, rows(containers))).collect();
     let columns =
         Columns::of(&groups.iter().flat_map(|(_, rows)| rows).collect::<Vec<_>>(), terminal.width());
     let mut text = columns.headline(terminal);
@@ -58,19 +48,18 @@ pub(crate) fn table(
     Some(text)
 }
 
-/// Returns the projects to show, the unnamed one last.
-fn groups<'a>(portfolio: &'a Portfolio, filter: &Filter) -> Vec<&'a Project> {
-    let shown = |project: &&Project| {
-        !project.is_empty() && filter.project().is_none_or(|wanted| project.name() == wanted)
-    };
-    let mut groups: Vec<_> = portfolio.projects().filter(shown).collect();
-    groups.sort_by_key(|project| project.name().is_empty());
+/// Returns the containers to show by project, those without one last.
+fn groups(portfolio: &Portfolio, shown: impl Fn(&Container) -> bool) -> Vec<(&str, Vec<&Container>)> {
+    let groups = portfolio.projects().map(|project| (project.name(), by_pod(project, &shown)));
+    let mut groups: Vec<_> = groups.filter(|(_, containers)| !containers.is_empty()).collect();
+    groups.sort_by_key(|(project, _)| project.is_empty());
     groups
 }
 
-/// Returns the containers of a project ordered by pod, within a pod the sandbox first, then by name; those without a pod last.
-fn by_pod(project: &Project) -> Vec<&Container> {
-    let containers = project.containers().map(|container| {
+/// Returns the containers of a project to show ordered by pod, within a pod the sandbox first, then by name; those without a pod
+/// last.
+fn by_pod(project: &Project, shown: impl Fn(&Container) -> bool) -> Vec<&Container> {
+    let containers = project.containers().filter(|container| shown(container)).map(|container| {
         let pod = container.pod();
         ((pod.is_none(), pod, !container.is_sandbox()), &**container)
     });
@@ -188,8 +177,8 @@ mod tests {
             .with_started_at(now - Duration::from_secs(age))
     }
 
-    fn render(all: &Portfolio, filter: &Filter, now: SystemTime) -> String {
-        table(all, filter, now, Terminal::none()).unwrap()
+    fn render(all: &Portfolio, now: SystemTime) -> String {
+        table(all, |_| true, now, Terminal::none()).unwrap()
     }
 
     #[test]
@@ -210,8 +199,8 @@ no project
   registry    0123456789ab  4711  ● running   3d
   鯨\\n        3               17  ● running    -
 ";
-        assert_eq!(render(&all, &Filter::default(), now), expected);
-        let shop = render(&all, &Filter::new(Some("shop".into())), now);
+        assert_eq!(render(&all, now), expected);
+        let shop = table(&all, |container| container.project() == "shop", now, Terminal::none()).unwrap();
         assert_eq!(shop.lines().count(), 4);
     }
 
@@ -249,7 +238,7 @@ no project
   coredns     kube-system/dns  3             4711  ● running   1m
   a-lone-one                   0             4711  ● running   1m
 ";
-        assert_eq!(render(&all, &Filter::default(), now), expected);
+        assert_eq!(render(&all, now), expected);
     }
 
     #[test]
@@ -260,7 +249,7 @@ no project
             member("1", "a", ("b\u{1b}[2J", "c\n\u{202e}", ""), now),
             member("2", "a", (&long, &long, ""), now),
         ]);
-        let table = render(&all, &Filter::default(), now);
+        let table = render(&all, now);
         assert_eq!(table.lines().count(), 4, "{table}");
         assert!(table.contains(r"b\u{1b}[2J/c\n\u{202e}  ") && table.contains("xxx…"), "{table}");
         assert!(table.lines().all(|line| width::cells(line) <= 180 && !line.contains('\u{1b}')), "{table}");
@@ -287,18 +276,6 @@ no project
                 assert!(width::cells(line.trim_end_matches('\n')) <= width, "{width}: {line}");
             }
         }
-    }
-
-    #[test]
-    fn an_incomplete_table_does_not_claim_that_nothing_is_alive() {
-        let sentences = |project: Option<&str>| {
-            let filter = Filter::new(project.map(str::to_owned));
-            assert_eq!(table(&Portfolio::default(), &filter, SystemTime::now(), Terminal::none()), None);
-            [nothing(&filter, true), nothing(&filter, false)]
-        };
-        assert_eq!(sentences(None), ["no container is alive", "no container is known to be alive"]);
-        assert_eq!(sentences(Some("a\u{1b}"))[0], "no container of project 'a\\u{1b}' is alive");
-        assert_eq!(sentences(Some(""))[1], "no container without a project is known to be alive");
     }
 
     #[test]
@@ -329,7 +306,7 @@ no project
             container("a", &evil, "", 1, now),
             container("b", "db", "", 1, now),
         ]);
-        let table = render(&all, &Filter::default(), now);
+        let table = render(&all, now);
         assert_eq!(table.lines().count(), 6, "{table}");
         assert!(table.lines().all(|line| width::cells(line) <= 180 && !line.contains('\u{1b}')), "{table}");
         assert!(table.contains("  db  ") && table.contains("xxx…"), "{table}");

@@ -14,6 +14,7 @@ mod podman;
 mod pods;
 mod program;
 mod remote;
+mod selection;
 mod slow_reader;
 mod text;
 #[cfg(target_os = "linux")]

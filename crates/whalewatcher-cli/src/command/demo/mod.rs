@@ -10,15 +10,21 @@ use whalewatcher_core::Fleet;
 use whalewatcher_moby as moby;
 use whalewatcher_testkit::docker::Server;
 
-use crate::args::ViewArgs;
+use crate::args::Format;
 use crate::command::watch::watch;
 use crate::hosts::{Client, Hosts};
 use crate::notes::Notes;
 use crate::output::Output;
+use crate::selection::Selection;
 
 /// Plays the script and watches it until the limit, else until the program ends. The socket is removed when this returns or is
 /// dropped.
-pub(crate) async fn demo(limit: Option<Duration>, view: ViewArgs, output: &Output) -> anyhow::Result<()> {
+pub(crate) async fn demo(
+    limit: Option<Duration>,
+    selection: Selection,
+    format: Format,
+    output: &Output,
+) -> anyhow::Result<()> {
     let engine = Server::builder().version("28.5.2").host_name("demo").start()?;
     script::populate(&engine)?;
     let notes = Notes::new()?;
@@ -32,7 +38,7 @@ pub(crate) async fn demo(limit: Option<Duration>, view: ViewArgs, output: &Outpu
         }
     };
     tokio::select! {
-        watched = watch(&fleet, hosts, view, output, notes) => watched,
+        watched = watch(&fleet, hosts, selection, format, output, notes) => watched,
         played = script::play(&engine) => match played? {},
         () = time_limit => Ok(()),
     }
