@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{anyhow, bail};
 use futures_util::future::FutureExt;
 use tokio::runtime::Handle;
-use whalewatcher_core::fleet::{FleetEvent, FleetPortfolio, FleetSubscription};
+use whalewatcher_core::fleet::{FleetEvent, FleetPortfolio};
 use whalewatcher_core::{
     EngineError, EngineKey, Event, EventKind, Fleet, Phase, Portfolio, Settings, Watcher,
 };
@@ -15,6 +15,7 @@ use whalewatcher_discover::discover;
 
 use crate::advice::explain;
 use crate::args::{Format, wrong};
+use crate::changes::Changes;
 use crate::hosts::{Hosts, ignored_namespaces, join};
 use crate::notes::Notes;
 use crate::output::{Output, Writer, reader_gone};
@@ -44,7 +45,7 @@ pub(crate) async fn watch(
     }
     let count = found.is_none().then_some(named.len());
     named.into_iter().for_each(|watcher| warnings.warn_of(watcher));
-    let (alive, changes) = fleet.subscribe();
+    let (alive, changes) = Changes::subscribe(fleet);
     let discovery = found.map(|options| discover(fleet, *options));
     if let Some(discovery) = &discovery {
         spawn_findings(discovery.follow_findings(), Arc::downgrade(fleet))?;
@@ -106,12 +107,7 @@ impl EventPrinter {
     }
 
     /// Writes each event at once, and all notes. Blocks this thread until the output has ended.
-    fn write_all(
-        mut self,
-        changes: FleetSubscription,
-        writer: &mut Writer,
-        runtime: &Handle,
-    ) -> anyhow::Result<()> {
+    fn write_all(mut self, changes: Changes, writer: &mut Writer, runtime: &Handle) -> anyhow::Result<()> {
         let followed = self.follow(changes, writer, runtime);
         let flushed = writer.flush();
         // All notes are printed before the error with which the program ends.
@@ -119,12 +115,9 @@ impl EventPrinter {
         followed.and(flushed.map_err(Into::into))
     }
 
-    fn follow(
-        &mut self,
-        mut changes: FleetSubscription,
-        writer: &mut Writer,
-        runtime: &Handle,
-    ) -> anyhow::Result<()> {
+    fn follow(&mut self, mut changes: Changes, writer: &mut Writer, runtime: &Handle) -> anyhow::Result<()> {
+        // Polling the changes may start a timer.
+        let _context = runtime.enter();
         loop {
             let next = match changes.next().now_or_never() {
                 Some(next) => next,
