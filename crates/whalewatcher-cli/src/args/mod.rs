@@ -17,12 +17,13 @@ use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
 pub(crate) use self::demo::DemoArgs;
 pub(crate) use self::engines::{DiscoveryArgs, EngineArgs, TlsArgs};
-pub(crate) use self::output::{Format, ViewArgs};
+pub(crate) use self::output::{Format, ListFormat, ShapeArgs, ViewArgs};
 pub(crate) use self::ps::PsArgs;
 pub(crate) use self::selection::{FilterArgs, SelectionArgs};
 pub(crate) use self::watch::WatchArgs;
 #[cfg(target_os = "linux")]
 pub(crate) use self::whose::WhoseArgs;
+use crate::render::style::Colour;
 
 /// Show which containers are alive on this host, and every change as it happens.
 ///
@@ -34,6 +35,10 @@ pub(crate) struct Cli {
     /// Increase verbosity of the log on the standard error (-v, -vv, -vvv); the default is RUST_LOG
     #[arg(short, long, action = ArgAction::Count, global = true)]
     pub(crate) verbose: u8,
+
+    /// When to use colours
+    #[arg(long = "color", alias = "colour", value_enum, value_name = "WHEN", default_value_t = Colour::Auto, global = true)]
+    pub(crate) colour: Colour,
 
     /// Engine that the command is to use, as its own option --host; can be repeated
     #[arg(short = 'H', long = "host", value_name = "URL")]

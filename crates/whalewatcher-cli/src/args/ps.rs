@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{EngineArgs, ViewArgs};
+use super::{EngineArgs, SelectionArgs, ShapeArgs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -27,5 +27,7 @@ pub(crate) struct PsArgs {
     #[command(flatten)]
     pub(crate) engines: EngineArgs,
     #[command(flatten)]
-    pub(crate) view: ViewArgs,
+    pub(crate) selection: SelectionArgs,
+    #[command(flatten)]
+    pub(crate) shape: ShapeArgs,
 }

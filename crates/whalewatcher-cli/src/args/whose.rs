@@ -25,6 +25,6 @@ pub(crate) struct WhoseArgs {
     #[command(flatten)]
     pub(crate) engines: EngineArgs,
     /// Output format
-    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Text)]
+    #[arg(short = 'o', long = "output", visible_alias = "format", value_enum, value_name = "FORMAT", default_value_t = Format::Text)]
     pub(crate) format: Format,
 }

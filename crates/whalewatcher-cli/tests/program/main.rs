@@ -15,6 +15,7 @@ mod pods;
 mod program;
 mod remote;
 mod selection;
+mod shape;
 mod slow_reader;
 mod text;
 #[cfg(target_os = "linux")]
