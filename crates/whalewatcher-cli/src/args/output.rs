@@ -7,6 +7,7 @@ use crate::render::column::Column;
 
 /// What to show, and how.
 #[derive(Args)]
+#[command(next_help_heading = "Output")]
 pub(crate) struct ViewArgs {
     /// Output format
     #[arg(short = 'o', long = "output", visible_alias = "format", value_enum, value_name = "FORMAT", default_value_t = Format::Text)]
@@ -27,6 +28,7 @@ pub(crate) enum Format {
 
 /// How containers are listed.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Output")]
 pub(crate) struct ShapeArgs {
     /// Output format
     #[arg(short = 'o', long = "output", visible_alias = "format", value_enum, value_name = "FORMAT", default_value_t = ListFormat::Table)]

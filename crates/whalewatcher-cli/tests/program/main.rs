@@ -8,6 +8,7 @@ mod demo;
 mod discovery;
 mod errors;
 mod exit;
+mod help;
 mod json;
 mod log;
 mod podman;
