@@ -8,6 +8,7 @@ mod demo;
 mod discovery;
 mod errors;
 mod exit;
+mod help;
 mod json;
 mod log;
 mod podman;
@@ -15,6 +16,7 @@ mod pods;
 mod program;
 mod remote;
 mod selection;
+mod shape;
 mod slow_reader;
 mod text;
 #[cfg(target_os = "linux")]
