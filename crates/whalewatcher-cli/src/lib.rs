@@ -30,11 +30,13 @@ use whalewatcher_core::Fleet;
 #[cfg(target_os = "linux")]
 use crate::args::WhoseArgs;
 use crate::args::{Cli, Command, DemoArgs, PsArgs, ViewArgs, WatchArgs};
+use crate::command::ps::Shape;
 #[cfg(target_os = "linux")]
 use crate::command::whose;
 use crate::command::{demo, ps, watch};
 use crate::notes::Notes;
 use crate::output::Output;
+use crate::render::style::set_colour;
 use crate::selection::Selection;
 
 /// The number of descriptors that the program needs to start and to connect to one engine.
@@ -47,6 +49,7 @@ const DESCRIPTORS: usize = 8;
 /// `--version` and wrong arguments it ends the process.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
+    set_colour(cli.colour);
     log::start(cli.verbose);
     match cli.into_command().and_then(run_command) {
         Ok(status) => status,
@@ -106,9 +109,9 @@ async fn dispatch(command: Command, output: &Output) -> anyhow::Result<ExitCode>
             watch::watch(&fleet, hosts::hosts(&engines)?, selection, format, output, Notes::new()?).await?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Ps(PsArgs { engines, view: ViewArgs { format, selection } }) => {
+        Command::Ps(PsArgs { engines, selection, shape }) => {
             let selection = Selection::new(&selection.names, &selection.filters)?;
-            ps::ps(&fleet, hosts::hosts(&engines)?, selection, format, output).await
+            ps::ps(&fleet, hosts::hosts(&engines)?, selection, Shape::new(&shape)?, output).await
         }
         #[cfg(target_os = "linux")]
         Command::Whose(WhoseArgs { pids, engines, format }) => {

@@ -6,6 +6,7 @@ use clap::Args;
 
 /// The engines to watch.
 #[derive(Args, Default)]
+#[command(next_help_heading = "Engines")]
 pub(crate) struct EngineArgs {
     /// Engine to watch: Docker at unix:///PATH, /PATH, tcp://HOST:PORT, https://HOST:PORT or ssh://USER@HOST, podman at
     /// podman:///PATH, containerd at containerd:///PATH, the runtime of a Kubernetes node at cri:///PATH; can be repeated

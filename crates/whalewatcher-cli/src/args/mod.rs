@@ -17,23 +17,28 @@ use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
 pub(crate) use self::demo::DemoArgs;
 pub(crate) use self::engines::{DiscoveryArgs, EngineArgs, TlsArgs};
-pub(crate) use self::output::{Format, ViewArgs};
+pub(crate) use self::output::{Format, ListFormat, ShapeArgs, ViewArgs};
 pub(crate) use self::ps::PsArgs;
 pub(crate) use self::selection::{FilterArgs, SelectionArgs};
 pub(crate) use self::watch::WatchArgs;
 #[cfg(target_os = "linux")]
 pub(crate) use self::whose::WhoseArgs;
+use crate::render::style::Colour;
 
 /// Show which containers are alive on this host, and every change as it happens.
 ///
 /// A container is alive while it has a process, running or paused. Whalewatcher lists the containers once, then follows the
 /// engine's events. After a lost connection or a restart of the engine it prints exactly what changed meanwhile.
 #[derive(Parser)]
-#[command(name = "whalewatcher", version, arg_required_else_help = true, propagate_version = true, after_help = EXAMPLES)]
+#[command(name = "whalewatcher", version, arg_required_else_help = true, propagate_version = true, max_term_width = 80, after_help = EXAMPLES)]
 pub(crate) struct Cli {
     /// Increase verbosity of the log on the standard error (-v, -vv, -vvv); the default is RUST_LOG
     #[arg(short, long, action = ArgAction::Count, global = true)]
     pub(crate) verbose: u8,
+
+    /// When to use colours
+    #[arg(long = "color", alias = "colour", value_enum, value_name = "WHEN", default_value_t = Colour::Auto, global = true)]
+    pub(crate) colour: Colour,
 
     /// Engine that the command is to use, as its own option --host; can be repeated
     #[arg(short = 'H', long = "host", value_name = "URL")]
@@ -45,10 +50,11 @@ pub(crate) struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  whalewatcher ps                          list live containers by compose project
-  whalewatcher watch                       the same, then a line per change
-  whalewatcher watch --format json         one JSON object per line, for other programs
-  whalewatcher demo --for 20s              watch a built-in demo engine; needs no Docker";
+  whalewatcher ps                       list live containers by project
+  whalewatcher watch                    the same, then a line per change
+  whalewatcher watch -o json            a JSON object per line, for programs
+  whalewatcher ps -q --filter name=web  IDs of containers, one per line
+  whalewatcher demo --for 20s           watch a demo engine; needs no Docker";
 
 #[derive(Subcommand)]
 pub(crate) enum Command {

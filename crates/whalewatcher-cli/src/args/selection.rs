@@ -6,7 +6,7 @@ use clap::Args;
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct SelectionArgs {
     /// Show only these containers: names, which may contain the wildcards *, ? and [...], or IDs or their first characters
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", help_heading = None)]
     pub(crate) names: Vec<String>,
 
     #[command(flatten)]
@@ -15,6 +15,7 @@ pub(crate) struct SelectionArgs {
 
 /// What has to hold for a container; different options have to hold together.
 #[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Selection")]
 pub(crate) struct FilterArgs {
     /// Show only containers for which this holds, as 'docker ps --filter' has it, such as name=web; can be repeated
     ///

@@ -9,9 +9,11 @@ use jiff::tz::TimeZone;
 use whalewatcher_core::{Container, Event, Portfolio, Printable, Watcher};
 
 use crate::advice::location;
+use crate::render::column::Entry;
 use crate::render::event_row::EventRows;
+use crate::render::layout::Layout;
 use crate::render::style::{STRONG, Terminal};
-use crate::render::table::table;
+use crate::render::table::{ordered, table};
 use crate::render::width;
 use crate::selection::Selection;
 
@@ -19,6 +21,7 @@ use crate::selection::Selection;
 pub(crate) struct TextView {
     terminal: Terminal,
     selection: Selection,
+    layout: Layout,
     rows: EventRows,
     headlines: Headlines,
     /// By location, from 1 on.
@@ -48,7 +51,22 @@ enum Latest {
 impl TextView {
     pub(crate) fn new(terminal: Terminal, selection: Selection, headlines: Headlines) -> Self {
         let rows = EventRows::new(terminal, TimeZone::system());
-        Self { terminal, selection, rows, headlines, numbers: HashMap::new(), latest: Latest::Nothing }
+        Self {
+            terminal,
+            selection,
+            layout: Layout::default(),
+            rows,
+            headlines,
+            numbers: HashMap::new(),
+            latest: Latest::Nothing,
+        }
+    }
+
+    /// Sets how tables look.
+    #[must_use]
+    pub(crate) fn with_layout(mut self, layout: Layout) -> Self {
+        self.layout = layout;
+        self
     }
 
     /// Returns a table, or a sentence if there is no container to show. `complete` says that no container is missing.
@@ -75,7 +93,9 @@ impl TextView {
         for container in portfolio.containers().filter(|container| shown(container)) {
             self.rows.reserve(container);
         }
-        let table = table(portfolio, shown, now, self.terminal)?;
+        let entry = |container| Entry { watcher, container, now };
+        let entries: Vec<_> = ordered(portfolio, shown).into_iter().map(entry).collect();
+        let table = table(&entries, &self.layout, self.terminal)?;
         Some(self.titled(watcher, &table))
     }
 

@@ -136,7 +136,7 @@ fn is_id(wanted: &str, id: &str) -> bool {
 }
 
 /// Returns an image's name without docker's own registry.
-fn familiar(name: &str) -> &str {
+pub(crate) fn familiar(name: &str) -> &str {
     let registries = ["index.docker.io/", "docker.io/"];
     let name = registries.iter().find_map(|registry| name.strip_prefix(registry)).unwrap_or(name);
     name.strip_prefix("library/").unwrap_or(name)

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use whalewatcher_core::{Container, Event, EventKind, Printable, Watcher};
 
+pub(crate) use self::conditions::familiar;
 use self::conditions::{Conditions, LEAST_ID};
 pub(crate) use self::pattern::Pattern;
 use crate::args::{FilterArgs, wrong};
@@ -204,9 +205,13 @@ fn is_named(container: &Container, name: &Pattern) -> bool {
 /// Returns whether these are the first characters of an ID: as many as tables show, and from [`LEAST_ID`] on if the ID is a hash,
 /// as Docker accepts them. Shorter ones would match names of others by chance.
 fn begins(name: &Pattern, id: &str) -> bool {
-    let is_hash = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let least = if id.len() == 64 && is_hash(id) { LEAST_ID } else { SHORT_ID };
+    let least = if is_hash(id) { LEAST_ID } else { SHORT_ID };
     name.text().chars().count() >= least && id.starts_with(name.text())
+}
+
+/// Returns whether an ID is a hash, as those of Docker, podman and CRI runtimes are.
+pub(crate) fn is_hash(id: &str) -> bool {
+    id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Returns whether a container belongs to this pod, given as `NAME` or `NAMESPACE/NAME`.

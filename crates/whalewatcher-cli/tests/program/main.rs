@@ -9,6 +9,7 @@ mod demo;
 mod discovery;
 mod errors;
 mod exit;
+mod help;
 mod json;
 mod log;
 mod podman;
@@ -16,6 +17,7 @@ mod pods;
 mod program;
 mod remote;
 mod selection;
+mod shape;
 mod slow_reader;
 mod text;
 #[cfg(target_os = "linux")]
