@@ -1,61 +1,27 @@
-//! `whalewatcher watch`: what is alive, then every change.
+//! The printer of events, which runs in the thread of the output.
 
 use std::collections::HashMap;
 use std::io::Write;
-use std::sync::Arc;
 
 use anyhow::{anyhow, bail};
 use futures_util::future::FutureExt;
 use tokio::runtime::Handle;
 use whalewatcher_core::fleet::{FleetEvent, FleetPortfolio, FleetSubscription};
-use whalewatcher_core::{
-    EngineError, EngineKey, Event, EventKind, Fleet, Phase, Portfolio, Settings, Watcher,
-};
-use whalewatcher_discover::discover;
+use whalewatcher_core::{EngineError, EngineKey, Event, EventKind, Phase, Portfolio, Watcher};
 
 use crate::advice::explain;
 use crate::args::{Format, ViewArgs};
 use crate::filter::Filter;
-use crate::hosts::{Hosts, ignored_namespaces, join};
+use crate::hosts::ignored_namespaces;
 use crate::notes::Notes;
-use crate::output::{Output, Writer, reader_gone};
+use crate::output::Writer;
 use crate::render::json;
 use crate::render::style::Terminal;
 use crate::render::text::{Headlines, TextView};
-use crate::warnings::{Warned, spawn_findings, spawn_warnings};
-
-/// Watches the engines and prints their events.
-pub(crate) async fn watch(
-    fleet: &Arc<Fleet>,
-    hosts: Hosts,
-    view: ViewArgs,
-    output: &Output,
-    notes: Notes,
-) -> anyhow::Result<()> {
-    let warnings = spawn_warnings()?;
-    let (named, found) = match hosts {
-        Hosts::Named(clients) => (join(fleet, clients, &Settings::default())?, None),
-        Hosts::Found(options) => (Vec::new(), Some(options)),
-    };
-    let count = found.is_none().then_some(named.len());
-    named.into_iter().for_each(|watcher| warnings.warn_of(watcher));
-    let (alive, changes) = fleet.subscribe();
-    let discovery = found.map(|options| discover(fleet, *options));
-    if let Some(discovery) = &discovery {
-        spawn_findings(discovery.follow_findings(), Arc::downgrade(fleet))?;
-    }
-    let printer = EventPrinter::new(view, count, notes, alive, warnings);
-    let runtime = Handle::current();
-    let gone = reader_gone()?;
-    let written = output.write(move |writer| printer.write_all(changes, writer, &runtime));
-    tokio::select! {
-        written = written => written,
-        () = gone => Ok(()),
-    }
-}
+use crate::warnings::Warned;
 
 /// Prints the events of all engines.
-struct EventPrinter {
+pub(super) struct EventPrinter {
     filter: Filter,
     /// `None` for JSON.
     text: Option<TextView>,
@@ -85,7 +51,7 @@ struct Engine {
 }
 
 impl EventPrinter {
-    fn new(
+    pub(super) fn new(
         view: ViewArgs,
         named: Option<usize>,
         notes: Notes,
@@ -101,7 +67,7 @@ impl EventPrinter {
     }
 
     /// Writes each event at once, and all notes. Blocks this thread until the output has ended.
-    fn write_all(
+    pub(super) fn write_all(
         mut self,
         changes: FleetSubscription,
         writer: &mut Writer,
