@@ -2,6 +2,7 @@
 
 mod age;
 pub(crate) mod columns;
+pub(crate) mod docker;
 mod event_row;
 pub(crate) mod json;
 pub(crate) mod style;

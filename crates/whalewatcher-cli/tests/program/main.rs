@@ -7,6 +7,7 @@ mod cri;
 mod demo;
 mod discovery;
 mod errors;
+mod exec;
 mod exit;
 mod json;
 mod log;
@@ -16,5 +17,6 @@ mod program;
 mod remote;
 mod slow_reader;
 mod text;
+mod watch;
 #[cfg(target_os = "linux")]
 mod whose;
