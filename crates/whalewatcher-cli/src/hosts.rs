@@ -4,8 +4,6 @@ use std::collections::HashSet;
 use std::fmt::Display;
 use std::sync::Arc;
 
-use clap::CommandFactory;
-use clap::error::ErrorKind;
 use whalewatcher_core::adapter::EngineClient;
 use whalewatcher_core::{EngineError, EngineWatcher, Fleet, Settings, Watcher};
 use whalewatcher_discover::{
@@ -17,7 +15,7 @@ use {
 };
 
 use crate::advice::location;
-use crate::args::{Cli, DiscoveryArgs, EngineArgs, TlsArgs};
+use crate::args::{DiscoveryArgs, EngineArgs, TlsArgs, wrong};
 
 const CONTAINERD: &str = "containerd://";
 const CRI: &str = "cri://";
@@ -263,10 +261,6 @@ pub(crate) fn join(
     settings: &Settings,
 ) -> anyhow::Result<Vec<Arc<dyn Watcher>>> {
     clients.into_iter().map(|client| client.join(fleet, settings.clone())).collect()
-}
-
-fn wrong(message: String) -> anyhow::Error {
-    Cli::command().error(ErrorKind::ValueValidation, message).into()
 }
 
 #[cfg(test)]

@@ -6,13 +6,12 @@
 mod advice;
 mod args;
 mod command;
-mod filter;
 mod hosts;
 mod log;
 mod notes;
 mod output;
-mod pattern;
 mod render;
+mod selection;
 mod shutdown;
 mod thread;
 mod warnings;
@@ -31,12 +30,15 @@ use whalewatcher_core::Fleet;
 #[cfg(target_os = "linux")]
 use crate::args::WhoseArgs;
 use crate::args::{Cli, Command, DemoArgs, EventsArgs, PsArgs, WatchArgs};
+use crate::command::ps::Shape;
 use crate::command::watch::{exec, watch};
 #[cfg(target_os = "linux")]
 use crate::command::whose;
 use crate::command::{demo, ps};
 use crate::notes::Notes;
 use crate::output::Output;
+use crate::render::style::set_colour;
+use crate::selection::Selection;
 
 /// The number of descriptors that the program needs to start and to connect to one engine.
 const DESCRIPTORS: usize = 8;
@@ -48,8 +50,9 @@ const DESCRIPTORS: usize = 8;
 /// `--version` and wrong arguments it ends the process.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
+    set_colour(cli.colour);
     log::start(cli.verbose);
-    match run_command(cli.command) {
+    match cli.into_command().and_then(run_command) {
         Ok(status) => status,
         Err(error) if output::is_closed(&error) => ExitCode::SUCCESS,
         Err(error) => match error.downcast::<clap::Error>() {
@@ -121,22 +124,30 @@ async fn dispatch(command: Command, output: &Output, commands: &TaskTracker) -> 
     let fleet = Arc::new(Fleet::new());
     match command {
         Command::Watch(WatchArgs { engines, follow }) => {
-            watch(&fleet, hosts::hosts(&engines)?, follow, output, Notes::new()?, commands).await?;
+            let selection = Selection::new(&follow.selection.names, &follow.selection.filters)?;
+            watch(&fleet, hosts::hosts(&engines)?, selection, follow, output, Notes::new()?, commands)
+                .await?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Events(EventsArgs { engines, mut follow }) => {
             follow.only_changes = true;
-            watch(&fleet, hosts::hosts(&engines)?, follow, output, Notes::new()?, commands).await?;
+            let selection = Selection::new(&follow.selection.names, &follow.selection.filters)?;
+            watch(&fleet, hosts::hosts(&engines)?, selection, follow, output, Notes::new()?, commands)
+                .await?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Ps(PsArgs { engines, view }) => ps::ps(&fleet, hosts::hosts(&engines)?, view, output).await,
+        Command::Ps(PsArgs { engines, selection, shape }) => {
+            let selection = Selection::new(&selection.names, &selection.filters)?;
+            ps::ps(&fleet, hosts::hosts(&engines)?, selection, Shape::new(&shape)?, output).await
+        }
         #[cfg(target_os = "linux")]
         Command::Whose(WhoseArgs { pids, engines, format }) => {
             let ignores_by_default = engines.ignored_namespaces().is_none();
             whose::whose(&fleet, hosts::hosts(&engines)?, ignores_by_default, &pids, format, output).await
         }
         Command::Demo(DemoArgs { follow }) => {
-            demo::demo(follow, output, commands).await?;
+            let selection = Selection::new(&follow.selection.names, &follow.selection.filters)?;
+            demo::demo(selection, follow, output, commands).await?;
             Ok(ExitCode::SUCCESS)
         }
     }

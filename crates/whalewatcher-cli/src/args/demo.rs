@@ -8,7 +8,7 @@ const EXAMPLES: &str = "\
 Examples:
   whalewatcher demo
   whalewatcher demo --for 20s
-  whalewatcher demo --for 1m --format json
+  whalewatcher demo --for 1m -o json
 
 The demo engine serves Docker's API on a private socket, which other programs can use while it runs.";
 

@@ -6,6 +6,7 @@ use clap::Args;
 
 /// The engines to watch.
 #[derive(Args, Default)]
+#[command(next_help_heading = "Engines")]
 pub(crate) struct EngineArgs {
     /// Engine to watch: Docker at unix:///PATH, /PATH, tcp://HOST:PORT, https://HOST:PORT or ssh://USER@HOST, podman at
     /// podman:///PATH, containerd at containerd:///PATH, the runtime of a Kubernetes node at cri:///PATH; can be repeated
@@ -14,7 +15,7 @@ pub(crate) struct EngineArgs {
     /// socket of this user's podman, which is /run/podman/podman.sock for root. containerd:// and cri:// mean containerd's default
     /// socket, with its own API or with CRI; CRI-O is at cri:///run/crio/crio.sock. The default is the engine of Docker's tools if
     /// they are set to one, by DOCKER_HOST, DOCKER_CONTEXT or 'docker context use', else all engines of this host.
-    #[arg(long = "host", value_name = "URL")]
+    #[arg(short = 'H', long = "host", value_name = "URL")]
     pub(crate) hosts: Vec<String>,
 
     /// Docker context to watch, as 'docker context ls' shows it; can be repeated

@@ -8,9 +8,10 @@ use super::{SelectionArgs, Until, duration};
 
 /// Which changes to follow, until when, and what to do with them.
 #[derive(Args)]
+#[command(next_help_heading = "Output")]
 pub(crate) struct FollowArgs {
     /// Output format
-    #[arg(short = 'o', long, value_enum, value_name = "FORMAT", default_value_t = EventFormat::Text)]
+    #[arg(short = 'o', long = "output", visible_alias = "format", value_enum, value_name = "FORMAT", default_value_t = EventFormat::Text)]
     pub(crate) format: EventFormat,
 
     #[command(flatten)]
@@ -44,6 +45,7 @@ pub(crate) struct FollowArgs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum EventFormat {
     /// A table, then a line per event, for people, with colour on a terminal
+    #[value(alias = "table")]
     Text,
     /// One event per line, for programs
     Json,

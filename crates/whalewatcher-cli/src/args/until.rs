@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use whalewatcher_core::Event;
 
-use crate::pattern::{Pattern, is_named};
+use crate::selection::{Pattern, is_named};
 
 /// The names of events, with whether they are of a container.
 const EVENTS: [(&str, bool); 11] = [

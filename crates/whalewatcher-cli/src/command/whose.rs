@@ -12,8 +12,8 @@ use crate::args::Format;
 use crate::hosts::{Hosts, host, ignored_by_default};
 use crate::notes;
 use crate::output::Output;
-use crate::render::columns::{display_name, pod, short_id};
 use crate::render::json;
+use crate::render::texts::{display_name, pod, short_id};
 use crate::render::width::{cells, left};
 
 /// What is known of a process.

@@ -9,8 +9,8 @@ use jiff::tz::TimeZone;
 use whalewatcher_core::{Container, Event, EventKind, Printable};
 
 use crate::render::age::age;
-use crate::render::columns::{self, SHORT_ID, WIDEST, display_name, pod, short_id};
 use crate::render::style::{BLUE, FAINT, GREEN, MAGENTA, PLAIN, RED, Terminal, YELLOW};
+use crate::render::texts::{self, SHORT_ID, WIDEST, display_name, pod, short_id};
 use crate::render::width;
 
 /// The width of `12:00:00`.
@@ -143,7 +143,7 @@ impl EventRows {
         let pid_cells = 1 + self.pid;
         let project_cells = project.map_or(0, |width| 1 + width);
         let room = |extra| width.saturating_sub(self.prefix() + REMARK + extra);
-        let shared = |extra| columns::share(room(extra), 1, self.name.min(SHORTEST_NAME)..=name, pod);
+        let shared = |extra| texts::share(room(extra), 1, self.name.min(SHORTEST_NAME)..=name, pod);
         if let Some((name, pod)) = shared(id_cells + pid_cells + project_cells) {
             Columns { name, pod, project, pid: Some(self.pid), id: true }
         } else if let Some((name, pod)) = shared(pid_cells + project_cells) {

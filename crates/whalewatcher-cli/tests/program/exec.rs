@@ -107,12 +107,13 @@ async fn the_program_ends_after_its_commands_unless_it_is_interrupted_again() {
     let folder = tempfile::tempdir().unwrap();
     let (fifo, done) = (fifo(&folder), folder.path().join("done"));
     // Holds none of the program's descriptors open.
-    let command = format!("exec > /dev/null 2>&1; echo begun >> {0}; cat {fifo}; echo done >> {0}", done.display());
+    let command =
+        format!("exec > /dev/null 2>&1; echo begun >> {0}; cat {fifo}; echo done >> {0}", done.display());
     for interrupts in [1, 2] {
         let mut program = watching(&engine, &command, &[]).await;
         engine.run(ContainerSpec::new("web").auto_remove(true)).unwrap();
         assert_eq!(program.json().await["event"], "started");
-        while lines(&done).len() % 2 == 0 {
+        while lines(&done).len().is_multiple_of(2) {
             tokio::task::yield_now().await;
         }
         program.signal(Signal::INT);

@@ -14,10 +14,16 @@ use crate::command::watch::watch;
 use crate::hosts::{Client, Hosts};
 use crate::notes::Notes;
 use crate::output::Output;
+use crate::selection::Selection;
 
 /// Plays the script and watches it until that ends. The socket is removed when this returns or is
 /// dropped.
-pub(crate) async fn demo(follow: FollowArgs, output: &Output, commands: &TaskTracker) -> anyhow::Result<()> {
+pub(crate) async fn demo(
+    selection: Selection,
+    follow: FollowArgs,
+    output: &Output,
+    commands: &TaskTracker,
+) -> anyhow::Result<()> {
     let engine = Server::builder().version("28.5.2").host_name("demo").start()?;
     script::populate(&engine)?;
     let notes = Notes::new()?;
@@ -25,7 +31,7 @@ pub(crate) async fn demo(follow: FollowArgs, output: &Output, commands: &TaskTra
     let fleet = Arc::new(Fleet::new());
     let hosts = Hosts::Named(vec![Client::Docker(moby::Client::new(engine.endpoint())?)]);
     tokio::select! {
-        watched = watch(&fleet, hosts, follow, output, notes, commands) => watched,
+        watched = watch(&fleet, hosts, selection, follow, output, notes, commands) => watched,
         played = script::play(&engine) => match played? {},
     }
 }

@@ -19,12 +19,12 @@ use whalewatcher_core::{Container, EventKind};
 
 use super::beginning::Beginnings;
 use super::queue::Queue;
-use crate::filter::Filter;
 use crate::hosts::host;
 use crate::notes::note;
-use crate::render::columns::{WIDEST, pod};
 use crate::render::json;
+use crate::render::texts::{WIDEST, pod};
 use crate::render::width::cut;
+use crate::selection::Selection;
 
 /// How long the end of the program waits for commands that run.
 pub(crate) const END_LIMIT: Duration = Duration::from_secs(10);
@@ -47,7 +47,7 @@ pub(crate) async fn finish(running: &TaskTracker) {
 pub(super) struct Executor {
     shell_command: String,
     changes: FleetSubscription,
-    filter: Filter,
+    selection: Selection,
     beginnings: Beginnings,
     queue: Queue<FleetEvent>,
     /// The containers of commands that have ended.
@@ -62,7 +62,7 @@ impl Executor {
     /// Creates an executor of the changes of a new subscription. Its commands are tasks of the tracker, and outlive the executor.
     pub(super) fn new(
         shell_command: String,
-        filter: Filter,
+        selection: Selection,
         changes: FleetSubscription,
         running: TaskTracker,
     ) -> Self {
@@ -70,7 +70,7 @@ impl Executor {
         Self {
             shell_command,
             changes,
-            filter,
+            selection,
             beginnings: Beginnings::default(),
             queue: Queue::default(),
             ended,
@@ -125,7 +125,7 @@ impl Executor {
         let is_change = self.beginnings.is_change(&change);
         if let Some(container) = change.event.container()
             && is_change
-            && self.filter.shows(&change.event)
+            && self.selection.shows(&*change.watcher, &change.event)
         {
             self.queue.push(unscoped(container).to_owned(), change);
         }
@@ -154,7 +154,9 @@ impl Executor {
 async fn run(mut command: Command, change: &FleetEvent) -> anyhow::Result<()> {
     let event = &change.event;
     let what = || match event.container() {
-        Some(container) => format!("the command for '{} {}'", cut(container.name(), WIDEST), event.kind.name()),
+        Some(container) => {
+            format!("the command for '{} {}'", cut(container.name(), WIDEST), event.kind.name())
+        }
         None => format!("the command for '{}'", event.kind.name()),
     };
     let mut line = Vec::new();
@@ -212,4 +214,61 @@ fn time(time: SystemTime) -> Option<String> {
 fn unscoped(container: &Container) -> &str {
     let id = container.id().as_str();
     id.rsplit_once('/').map_or(id, |(_, id)| id)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::Arc;
+
+    use whalewatcher_core::{EngineWatcher, Fleet};
+    use whalewatcher_testkit::scripted::Engine;
+
+    use super::*;
+
+    /// Far more than what waits and what a small subscription holds.
+    const CHANGES: usize = 400;
+
+    #[tokio::test]
+    async fn commands_that_are_too_slow_skip_changes_and_end_with_the_newest_state() {
+        let folder = tempfile::tempdir().unwrap();
+        let (go, done) = (folder.path().join("go"), folder.path().join("done"));
+        // All wait for the first one, which waits for a file.
+        let command = format!(
+            "until [ -e {} ]; do sleep 0.01; done; echo $WHALEWATCHER_EVENT >> {}",
+            go.display(),
+            done.display()
+        );
+        let (fleet, engine) = (Arc::new(Fleet::with_subscriber_queue(8)), Engine::new());
+        engine.start(Container::new("1", "web", 7));
+        let tracker = TaskTracker::new();
+        let mut executor = Executor::new(command, Selection::default(), fleet.subscribe().1, tracker.clone());
+        let watcher = fleet.add(EngineWatcher::new(engine.clone())).unwrap();
+        let changing = async {
+            watcher.ready().await.unwrap();
+            let mut portfolio = watcher.follow_portfolio();
+            for change in 0..CHANGES {
+                let paused = change % 2 == 0;
+                engine.pause("1", paused);
+                while portfolio.portfolio().by_id("1").is_none_or(|web| web.paused() != paused) {
+                    portfolio.changed().await;
+                }
+            }
+            engine.pause("1", true);
+            while fleet.portfolio().by_id("1").next().is_none_or(|(_, web)| !web.paused()) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            () = executor.run() => panic!("the fleet is closed"),
+            () = changing => {}
+        }
+        fs::write(go, "").unwrap();
+        executor.run_until(fleet.portfolio().revision()).await;
+        finish(&tracker).await;
+        let done = fs::read_to_string(done).unwrap();
+        let count = done.lines().count();
+        assert!(count < CHANGES, "{count}");
+        assert_eq!(done.lines().last(), Some("paused"));
+    }
 }

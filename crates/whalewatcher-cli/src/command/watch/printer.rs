@@ -12,18 +12,18 @@ use whalewatcher_core::{EngineError, EngineKey, Event, EventKind, Phase, Portfol
 use super::beginning::Beginnings;
 use crate::advice::explain;
 use crate::args::{EventFormat, FollowArgs, Until};
-use crate::filter::Filter;
 use crate::hosts::ignored_namespaces;
 use crate::notes::Notes;
 use crate::output::Writer;
 use crate::render::style::Terminal;
 use crate::render::text::{Headlines, TextView};
 use crate::render::{docker, json};
+use crate::selection::Selection;
 use crate::warnings::Warned;
 
 /// Prints the events of all engines.
 pub(super) struct EventPrinter {
-    filter: Filter,
+    selection: Selection,
     format: EventFormat,
     /// `None` for other formats.
     text: Option<TextView>,
@@ -58,19 +58,19 @@ struct Engine {
 
 impl EventPrinter {
     pub(super) fn new(
+        selection: Selection,
         follow: FollowArgs,
         named: Option<usize>,
         notes: Notes,
         alive: FleetPortfolio,
         warnings: Warned,
     ) -> Self {
-        let filter = Filter::new(follow.selection.project);
         let headlines =
             if named.is_some_and(|named| named > 1) { Headlines::Numbered } else { Headlines::No };
-        let text = || TextView::new(Terminal::of_stdout(), filter.clone(), headlines);
+        let text = || TextView::new(Terminal::of_stdout(), selection.clone(), headlines);
         let text = (follow.format == EventFormat::Text).then(text);
         Self {
-            filter,
+            selection,
             format: follow.format,
             text,
             only_changes: follow.only_changes || follow.format == EventFormat::Docker,
@@ -131,6 +131,10 @@ impl EventPrinter {
     fn handle(&mut self, writer: &mut Writer, change: &FleetEvent) -> anyhow::Result<bool> {
         let FleetEvent { key, watcher, event, .. } = change;
         let watcher = &**watcher;
+        if !self.selection.concerns(watcher) {
+            self.alive.apply(change);
+            return Ok(false);
+        }
         if let EventKind::Joined = event.kind {
             self.begin(writer, change)?;
         }
@@ -138,7 +142,7 @@ impl EventPrinter {
         let is_attempt = !matches!(event.kind, EventKind::Joined);
         let is_first = is_attempt && !std::mem::replace(&mut engine.attempted, true);
         let is_change = self.beginnings.is_change(change);
-        let is_selected = self.filter.shows(event);
+        let is_selected = self.selection.shows(watcher, event);
         let is_shown = is_selected && (is_change || !self.only_changes);
         match &mut self.text {
             Some(text) if self.only_changes => {
