@@ -28,11 +28,11 @@ use whalewatcher_core::Fleet;
 
 #[cfg(target_os = "linux")]
 use crate::args::WhoseArgs;
-use crate::args::{Cli, Command, DemoArgs, PsArgs, ViewArgs, WatchArgs};
+use crate::args::{Cli, Command, DemoArgs, EnginesArgs, PsArgs, ViewArgs, WatchArgs};
 use crate::command::ps::Shape;
 #[cfg(target_os = "linux")]
 use crate::command::whose;
-use crate::command::{demo, ps, watch};
+use crate::command::{demo, engines, ps, watch};
 use crate::notes::Notes;
 use crate::output::Output;
 use crate::render::style::set_colour;
@@ -111,6 +111,9 @@ async fn dispatch(command: Command, output: &Output) -> anyhow::Result<ExitCode>
         Command::Ps(PsArgs { engines, selection, shape }) => {
             let selection = Selection::new(&selection.names, &selection.filters)?;
             ps::ps(&fleet, hosts::hosts(&engines)?, selection, Shape::new(&shape)?, output).await
+        }
+        Command::Engines(EnginesArgs { engines, format }) => {
+            engines::engines(&fleet, hosts::hosts(&engines)?, format, output).await
         }
         #[cfg(target_os = "linux")]
         Command::Whose(WhoseArgs { pids, engines, format }) => {

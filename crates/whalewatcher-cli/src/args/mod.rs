@@ -16,7 +16,7 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
 pub(crate) use self::demo::DemoArgs;
-pub(crate) use self::engines::{DiscoveryArgs, EngineArgs, TlsArgs};
+pub(crate) use self::engines::{DiscoveryArgs, EngineArgs, EnginesArgs, TlsArgs};
 pub(crate) use self::output::{Format, ListFormat, ShapeArgs, ViewArgs};
 pub(crate) use self::ps::PsArgs;
 pub(crate) use self::selection::{FilterArgs, SelectionArgs};
@@ -62,6 +62,8 @@ pub(crate) enum Command {
     Watch(WatchArgs),
     /// Show live containers
     Ps(PsArgs),
+    /// Show the engines that are found, and whether they can be watched
+    Engines(EnginesArgs),
     /// Show the containers that processes belong to
     #[cfg(target_os = "linux")]
     Whose(WhoseArgs),
@@ -88,6 +90,7 @@ impl Cli {
         let engines = match &mut command {
             Command::Watch(watch) => &mut watch.engines,
             Command::Ps(ps) => &mut ps.engines,
+            Command::Engines(list) => &mut list.engines,
             #[cfg(target_os = "linux")]
             Command::Whose(whose) => &mut whose.engines,
             Command::Demo(_) => {

@@ -22,7 +22,7 @@ pub(crate) enum Format {
     /// Tables and lines for people, with colour on a terminal
     #[value(alias = "table")]
     Text,
-    /// JSON for programs: an array of processes for 'whose', else one event per line
+    /// JSON for programs: an array for 'whose' and 'engines', else one event per line
     Json,
 }
 

@@ -3,6 +3,7 @@
 mod age;
 pub(crate) mod column;
 mod event_row;
+pub(crate) mod grid;
 pub(crate) mod json;
 mod layout;
 mod ports;
