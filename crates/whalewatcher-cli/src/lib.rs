@@ -29,12 +29,12 @@ use whalewatcher_core::Fleet;
 
 #[cfg(target_os = "linux")]
 use crate::args::WhoseArgs;
-use crate::args::{Cli, Command, DemoArgs, EventsArgs, PsArgs, WatchArgs};
+use crate::args::{Cli, Command, DemoArgs, EnginesArgs, EventsArgs, PsArgs, WatchArgs};
 use crate::command::ps::Shape;
 use crate::command::watch::{exec, watch};
 #[cfg(target_os = "linux")]
 use crate::command::whose;
-use crate::command::{demo, ps};
+use crate::command::{demo, engines, ps};
 use crate::notes::Notes;
 use crate::output::Output;
 use crate::render::style::set_colour;
@@ -139,6 +139,9 @@ async fn dispatch(command: Command, output: &Output, commands: &TaskTracker) -> 
         Command::Ps(PsArgs { engines, selection, shape }) => {
             let selection = Selection::new(&selection.names, &selection.filters)?;
             ps::ps(&fleet, hosts::hosts(&engines)?, selection, Shape::new(&shape)?, output).await
+        }
+        Command::Engines(EnginesArgs { engines, format }) => {
+            engines::engines(&fleet, hosts::hosts(&engines)?, format, output).await
         }
         #[cfg(target_os = "linux")]
         Command::Whose(WhoseArgs { pids, engines, format }) => {

@@ -18,7 +18,7 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
 pub(crate) use self::demo::DemoArgs;
-pub(crate) use self::engines::{DiscoveryArgs, EngineArgs, TlsArgs};
+pub(crate) use self::engines::{DiscoveryArgs, EngineArgs, EnginesArgs, TlsArgs};
 pub(crate) use self::follow::{EventFormat, FollowArgs};
 pub(crate) use self::output::{Format, ListFormat, ShapeArgs};
 pub(crate) use self::ps::PsArgs;
@@ -68,6 +68,8 @@ pub(crate) enum Command {
     Events(EventsArgs),
     /// Show live containers
     Ps(PsArgs),
+    /// Show the engines that are found, and whether they can be watched
+    Engines(EnginesArgs),
     /// Show the containers that processes belong to
     #[cfg(target_os = "linux")]
     Whose(WhoseArgs),
@@ -107,6 +109,7 @@ impl Cli {
             Command::Watch(watch) => &mut watch.engines,
             Command::Events(events) => &mut events.engines,
             Command::Ps(ps) => &mut ps.engines,
+            Command::Engines(list) => &mut list.engines,
             #[cfg(target_os = "linux")]
             Command::Whose(whose) => &mut whose.engines,
             Command::Demo(_) => {

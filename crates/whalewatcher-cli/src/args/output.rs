@@ -9,7 +9,7 @@ pub(crate) enum Format {
     /// Tables and lines for people, with colour on a terminal
     #[value(alias = "table")]
     Text,
-    /// JSON for programs: an array of processes
+    /// JSON array, for programs
     Json,
 }
 

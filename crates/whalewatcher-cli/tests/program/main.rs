@@ -6,6 +6,7 @@ mod containerd;
 mod cri;
 mod demo;
 mod discovery;
+mod engines;
 mod errors;
 mod exec;
 mod exit;
