@@ -112,7 +112,7 @@ pub(crate) fn write_processes<'a>(
     writer.write_all(b"\n")
 }
 
-fn write_line(writer: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
+pub(super) fn write_line(writer: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
     value.serialize(&mut serializer(writer))?;
     writer.write_all(b"\n")
 }

@@ -8,6 +8,7 @@ mod demo;
 mod discovery;
 mod engines;
 mod errors;
+mod exec;
 mod exit;
 mod help;
 mod json;
@@ -20,5 +21,6 @@ mod selection;
 mod shape;
 mod slow_reader;
 mod text;
+mod watch;
 #[cfg(target_os = "linux")]
 mod whose;
