@@ -36,7 +36,7 @@ async fn only_changes_are_neither_a_table_nor_a_first_list() {
             break line;
         }
     };
-    assert!(first.contains("paused web "), "{first}");
+    assert!(first.contains("paused ") && first.contains(" web "), "{first}");
     engine.exit("web", 3).unwrap();
     assert_eq!(json.json().await["exit_code"], 3);
     while !text.line().await.contains(" ○ exited   web ") {}
