@@ -1,6 +1,7 @@
 //! The events of a fleet, with the crash loops that are found in them.
 
 use std::collections::HashMap;
+use std::future::pending;
 use std::time::SystemTime;
 
 use tokio::time::sleep;
@@ -14,8 +15,8 @@ pub(crate) struct Changes {
     history: History,
     /// An event of each engine, from which those of its crash loops are made.
     engines: HashMap<EngineKey, FleetEvent>,
-    /// The engine that has just left, and whose crash loops are over.
-    left: Option<EngineKey>,
+    /// The next event: an engine leaves, and its crash loops are over before that.
+    left: Option<FleetEvent>,
 }
 
 impl Changes {
@@ -34,18 +35,28 @@ impl Changes {
                 return Some(found);
             }
             if let Some(left) = self.left.take() {
-                self.engines.remove(&left);
+                self.engines.remove(&left.key);
+                return Some(left);
             }
-            let Some(timeout) = self.history.timeout() else {
-                let change = self.changes.next().await?;
-                return Some(self.take(change));
-            };
-            tokio::select! {
-                biased;
-                change = self.changes.next() => return change.map(|change| self.take(change)),
-                () = sleep(timeout.duration_since(SystemTime::now()).unwrap_or_default()) => {
-                    self.history.handle_timeout(SystemTime::now());
+            let timeout = self.history.timeout();
+            let timeout = async {
+                match timeout {
+                    Some(at) => sleep(at.duration_since(SystemTime::now()).unwrap_or_default()).await,
+                    None => pending().await,
                 }
+            };
+            let change = tokio::select! {
+                biased;
+                change = self.changes.next() => change?,
+                () = timeout => {
+                    self.history.handle_timeout(SystemTime::now());
+                    continue;
+                }
+            };
+            self.take(&change);
+            match change.event.kind {
+                EventKind::Left => self.left = Some(change),
+                _ => return Some(change),
             }
         }
     }
@@ -61,7 +72,7 @@ impl Changes {
         None
     }
 
-    fn take(&mut self, change: FleetEvent) -> FleetEvent {
+    fn take(&mut self, change: &FleetEvent) {
         self.history.handle_event(&change.key, &change.event, SystemTime::now());
         let bare = || {
             let event = Event::new(change.event.time, EventKind::Joined);
@@ -70,10 +81,6 @@ impl Changes {
         let engine = self.engines.entry(change.key.clone()).or_insert_with(bare);
         engine.event.engine.clone_from(&change.event.engine);
         engine.revision = change.revision;
-        if matches!(change.event.kind, EventKind::Left) {
-            self.left = Some(change.key.clone());
-        }
-        change
     }
 }
 
@@ -110,7 +117,7 @@ mod tests {
         seen.extend([next().await, next().await]);
         assert_eq!(
             seen,
-            ["exited", "exited", "exited", "exited", "exited", "crash_loop", "left", "crash_loop"]
+            ["exited", "exited", "exited", "exited", "exited", "crash_loop", "crash_loop", "left"]
         );
     }
 }

@@ -244,6 +244,19 @@ fn containerd(watcher: &dyn Watcher) -> Option<&containerd::Client> {
     })
 }
 
+/// Returns the names of the containers that the engine is in, as far as it was found and these are known; empty if it is in none.
+pub(crate) fn prefix(watcher: &dyn Watcher) -> String {
+    fn of<C: EngineClient>(watcher: &dyn Watcher) -> Option<String> {
+        let found = watcher.downcast_ref::<EngineWatcher<Located<C>>>()?;
+        Some(found.client().prefix().to_string())
+    }
+    let prefix = of::<moby::Client>(watcher)
+        .or_else(|| of::<podman::Client>(watcher))
+        .or_else(|| of::<containerd::Client>(watcher))
+        .or_else(|| of::<cri::Client>(watcher));
+    prefix.unwrap_or_default()
+}
+
 fn note_ignored(watcher: &dyn Watcher, namespaces: &[impl Display]) -> Option<String> {
     let names: Vec<_> = namespaces.iter().map(|name| format!("'{name}'")).collect();
     let (last, others) = names.split_last()?;

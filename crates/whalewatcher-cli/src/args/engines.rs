@@ -4,6 +4,31 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::Format;
+
+const EXAMPLES: &str = "\
+Examples:
+  whalewatcher engines
+  whalewatcher engines --host podman://
+  whalewatcher engines -o json | jq -r '.[] | select(.phase != \"live\")'
+
+Lists the engines of this host, or those of --host and --context, and what was \
+    found and cannot be watched, with the reason.
+
+Exits with status 1 if one that may run cannot be watched completely.";
+
+/// Which engines to list, and how to print them.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct EnginesArgs {
+    #[command(flatten)]
+    pub(crate) engines: EngineArgs,
+
+    /// Output format
+    #[arg(short = 'o', long = "output", visible_alias = "format", value_enum, value_name = "FORMAT", default_value_t = Format::Text, help_heading = "Output")]
+    pub(crate) format: Format,
+}
+
 /// The engines to watch.
 #[derive(Args, Default)]
 #[command(next_help_heading = "Engines")]

@@ -181,7 +181,7 @@ fn write_tables(
     let headlines = if answers.len() > 1 { Headlines::Plain } else { Headlines::No };
     let mut view = TextView::new(Terminal::of_stdout(), selection.clone(), headlines).with_layout(layout);
     let now = SystemTime::now();
-    for Answer { watcher, portfolio, warnings } in answers {
+    for Answer { watcher, portfolio, warnings, .. } in answers {
         let Some(portfolio) = portfolio else { continue };
         let text = match selection.is_all() {
             true => Some(view.overview(&**watcher, portfolio, warnings.is_empty() && are_all, now)),

@@ -2,7 +2,9 @@
 
 mod age;
 pub(crate) mod column;
+pub(crate) mod docker;
 mod event_row;
+pub(crate) mod grid;
 pub(crate) mod json;
 mod layout;
 mod ports;

@@ -7,7 +7,9 @@ mod crash_loop;
 mod cri;
 mod demo;
 mod discovery;
+mod engines;
 mod errors;
+mod exec;
 mod exit;
 mod help;
 mod json;
@@ -20,5 +22,6 @@ mod selection;
 mod shape;
 mod slow_reader;
 mod text;
+mod watch;
 #[cfg(target_os = "linux")]
 mod whose;
