@@ -4,8 +4,6 @@ use std::collections::HashSet;
 use std::fmt::Display;
 use std::sync::Arc;
 
-use clap::CommandFactory;
-use clap::error::ErrorKind;
 use whalewatcher_core::adapter::EngineClient;
 use whalewatcher_core::{EngineError, EngineWatcher, Fleet, Settings, Watcher};
 use whalewatcher_discover::{
@@ -17,7 +15,7 @@ use {
 };
 
 use crate::advice::location;
-use crate::args::{Cli, DiscoveryArgs, EngineArgs, TlsArgs};
+use crate::args::{DiscoveryArgs, EngineArgs, TlsArgs, wrong};
 
 const CONTAINERD: &str = "containerd://";
 const CRI: &str = "cri://";
@@ -246,6 +244,19 @@ fn containerd(watcher: &dyn Watcher) -> Option<&containerd::Client> {
     })
 }
 
+/// Returns the names of the containers that the engine is in, as far as it was found and these are known; empty if it is in none.
+pub(crate) fn prefix(watcher: &dyn Watcher) -> String {
+    fn of<C: EngineClient>(watcher: &dyn Watcher) -> Option<String> {
+        let found = watcher.downcast_ref::<EngineWatcher<Located<C>>>()?;
+        Some(found.client().prefix().to_string())
+    }
+    let prefix = of::<moby::Client>(watcher)
+        .or_else(|| of::<podman::Client>(watcher))
+        .or_else(|| of::<containerd::Client>(watcher))
+        .or_else(|| of::<cri::Client>(watcher));
+    prefix.unwrap_or_default()
+}
+
 fn note_ignored(watcher: &dyn Watcher, namespaces: &[impl Display]) -> Option<String> {
     let names: Vec<_> = namespaces.iter().map(|name| format!("'{name}'")).collect();
     let (last, others) = names.split_last()?;
@@ -263,10 +274,6 @@ pub(crate) fn join(
     settings: &Settings,
 ) -> anyhow::Result<Vec<Arc<dyn Watcher>>> {
     clients.into_iter().map(|client| client.join(fleet, settings.clone())).collect()
-}
-
-fn wrong(message: String) -> anyhow::Error {
-    Cli::command().error(ErrorKind::ValueValidation, message).into()
 }
 
 #[cfg(test)]

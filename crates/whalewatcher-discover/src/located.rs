@@ -4,6 +4,7 @@
 //! for them, and a list that contains the same as before is the same.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use futures_core::Stream;
@@ -24,6 +25,12 @@ impl<C> Located<C> {
     /// Creates a client for the engine that answers at this socket.
     pub fn new(client: C, socket: &Socket) -> Self {
         Self { client, location: socket.location().clone() }
+    }
+
+    /// Returns the names of the containers that the engine is in, as its containers have them in the label
+    /// [`PREFIX_LABEL`](crate::PREFIX_LABEL).
+    pub fn prefix(&self) -> Arc<str> {
+        self.location.prefix()
     }
 
     /// Returns the client of the engine.
@@ -214,6 +221,8 @@ mod tests {
     #[tokio::test]
     async fn the_properties_of_an_engine_are_its_own() {
         let located = Located { client: Special, location: Location::default() };
+        assert!(located.location.set_prefix("outer/inner"));
+        assert_eq!(&*located.prefix(), "outer/inner");
         assert_eq!((located.layer(), located.scope_below()), (Layer::Runtime, Some("below")));
         let connection = located.connect(&Settings::default()).await.unwrap();
         assert!(connection.packs() && connection.has_one_life_per_id());

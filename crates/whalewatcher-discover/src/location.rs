@@ -36,6 +36,11 @@ impl Default for State {
 }
 
 impl Location {
+    /// Returns the names of the containers.
+    pub(crate) fn prefix(&self) -> Arc<str> {
+        self.state().prefix.clone()
+    }
+
     /// Sets the names of the containers, and returns whether these were others.
     pub(crate) fn set_prefix(&self, prefix: &str) -> bool {
         let mut state = self.state();

@@ -1,16 +1,14 @@
 //! The arguments of `demo`.
 
-use std::time::Duration;
-
 use clap::Args;
 
-use super::{ViewArgs, duration};
+use super::FollowArgs;
 
 const EXAMPLES: &str = "\
 Examples:
   whalewatcher demo
   whalewatcher demo --for 20s
-  whalewatcher demo --for 1m --format json
+  whalewatcher demo --for 1m -o json
 
 The demo engine serves Docker's API on a private socket, which other programs can use while it runs.";
 
@@ -18,9 +16,6 @@ The demo engine serves Docker's API on a private socket, which other programs ca
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct DemoArgs {
-    /// Exit after this time, such as 20s, 2m or 1h30m [default: at Ctrl-C]
-    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
-    pub(crate) limit: Option<Duration>,
     #[command(flatten)]
-    pub(crate) view: ViewArgs,
+    pub(crate) follow: FollowArgs,
 }

@@ -4,8 +4,34 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::Format;
+
+const EXAMPLES: &str = "\
+Examples:
+  whalewatcher engines
+  whalewatcher engines --host podman://
+  whalewatcher engines -o json | jq -r '.[] | select(.phase != \"live\")'
+
+Lists the engines of this host, or those of --host and --context, and what was \
+    found and cannot be watched, with the reason.
+
+Exits with status 1 if one that may run cannot be watched completely.";
+
+/// Which engines to list, and how to print them.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct EnginesArgs {
+    #[command(flatten)]
+    pub(crate) engines: EngineArgs,
+
+    /// Output format
+    #[arg(short = 'o', long = "output", visible_alias = "format", value_enum, value_name = "FORMAT", default_value_t = Format::Text, help_heading = "Output")]
+    pub(crate) format: Format,
+}
+
 /// The engines to watch.
 #[derive(Args, Default)]
+#[command(next_help_heading = "Engines")]
 pub(crate) struct EngineArgs {
     /// Engine to watch: Docker at unix:///PATH, /PATH, tcp://HOST:PORT, https://HOST:PORT or ssh://USER@HOST, podman at
     /// podman:///PATH, containerd at containerd:///PATH, the runtime of a Kubernetes node at cri:///PATH; can be repeated
@@ -14,7 +40,7 @@ pub(crate) struct EngineArgs {
     /// socket of this user's podman, which is /run/podman/podman.sock for root. containerd:// and cri:// mean containerd's default
     /// socket, with its own API or with CRI; CRI-O is at cri:///run/crio/crio.sock. The default is the engine of Docker's tools if
     /// they are set to one, by DOCKER_HOST, DOCKER_CONTEXT or 'docker context use', else all engines of this host.
-    #[arg(long = "host", value_name = "URL")]
+    #[arg(short = 'H', long = "host", value_name = "URL")]
     pub(crate) hosts: Vec<String>,
 
     /// Docker context to watch, as 'docker context ls' shows it; can be repeated

@@ -2,36 +2,51 @@
 
 mod demo;
 mod engines;
+mod follow;
 mod output;
 mod ps;
 mod selection;
+mod until;
 mod watch;
 #[cfg(target_os = "linux")]
 mod whose;
 
+use std::fmt;
 use std::time::Duration;
 
-use clap::{ArgAction, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
 pub(crate) use self::demo::DemoArgs;
-pub(crate) use self::engines::{DiscoveryArgs, EngineArgs, TlsArgs};
-pub(crate) use self::output::{Format, ViewArgs};
+pub(crate) use self::engines::{DiscoveryArgs, EngineArgs, EnginesArgs, TlsArgs};
+pub(crate) use self::follow::{EventFormat, FollowArgs};
+pub(crate) use self::output::{Format, ListFormat, ShapeArgs};
 pub(crate) use self::ps::PsArgs;
-pub(crate) use self::selection::SelectionArgs;
-pub(crate) use self::watch::WatchArgs;
+pub(crate) use self::selection::{FilterArgs, SelectionArgs};
+pub(crate) use self::until::Until;
+pub(crate) use self::watch::{EventsArgs, WatchArgs};
 #[cfg(target_os = "linux")]
 pub(crate) use self::whose::WhoseArgs;
+use crate::render::style::Colour;
 
 /// Show which containers are alive on this host, and every change as it happens.
 ///
 /// A container is alive while it has a process, running or paused. Whalewatcher lists the containers once, then follows the
 /// engine's events. After a lost connection or a restart of the engine it prints exactly what changed meanwhile.
 #[derive(Parser)]
-#[command(name = "whalewatcher", version, arg_required_else_help = true, propagate_version = true, after_help = EXAMPLES)]
+#[command(name = "whalewatcher", version, arg_required_else_help = true, propagate_version = true, max_term_width = 80, after_help = EXAMPLES)]
 pub(crate) struct Cli {
     /// Increase verbosity of the log on the standard error (-v, -vv, -vvv); the default is RUST_LOG
     #[arg(short, long, action = ArgAction::Count, global = true)]
     pub(crate) verbose: u8,
+
+    /// When to use colours
+    #[arg(long = "color", alias = "colour", value_enum, value_name = "WHEN", default_value_t = Colour::Auto, global = true)]
+    pub(crate) colour: Colour,
+
+    /// Engine that the command is to use, as its own option --host; can be repeated
+    #[arg(short = 'H', long = "host", value_name = "URL")]
+    pub(crate) hosts: Vec<String>,
 
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -39,22 +54,75 @@ pub(crate) struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  whalewatcher ps                          list live containers by compose project
-  whalewatcher watch                       the same, then a line per change
-  whalewatcher watch --format json         one JSON object per line, for other programs
-  whalewatcher demo --for 20s              watch a built-in demo engine; needs no Docker";
+  whalewatcher ps                       list live containers by project
+  whalewatcher watch                    the same, then a line per change
+  whalewatcher watch -o json            a JSON object per line, for programs
+  whalewatcher ps -q --filter name=web  IDs of containers, one per line
+  whalewatcher demo --for 20s           watch a demo engine; needs no Docker";
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Show live containers, then every start, exit, pause and rename as it happens
     Watch(WatchArgs),
+    /// Show changes only, without the containers that are alive already; short for 'watch --only-changes'
+    Events(EventsArgs),
     /// Show live containers
     Ps(PsArgs),
+    /// Show the engines that are found, and whether they can be watched
+    Engines(EnginesArgs),
     /// Show the containers that processes belong to
     #[cfg(target_os = "linux")]
     Whose(WhoseArgs),
     /// Watch a built-in demo engine; needs no Docker
     Demo(DemoArgs),
+}
+
+impl Command {
+    /// Returns how the command follows changes, if it does.
+    pub(crate) fn follow(&self) -> Option<&FollowArgs> {
+        match self {
+            Self::Watch(WatchArgs { follow, .. })
+            | Self::Events(EventsArgs { follow, .. })
+            | Self::Demo(DemoArgs { follow }) => Some(follow),
+            _ => None,
+        }
+    }
+}
+
+/// Returns the error for wrong usage.
+pub(crate) fn wrong(message: impl fmt::Display) -> anyhow::Error {
+    Cli::command().error(ErrorKind::ValueValidation, message).into()
+}
+
+impl Cli {
+    /// Returns the command, with the hosts that were given before it.
+    ///
+    /// # Errors
+    ///
+    /// If the command has no use for them: wrong usage.
+    pub(crate) fn into_command(self) -> anyhow::Result<Command> {
+        let Self { hosts, mut command, .. } = self;
+        if hosts.is_empty() {
+            return Ok(command);
+        }
+        let engines = match &mut command {
+            Command::Watch(watch) => &mut watch.engines,
+            Command::Events(events) => &mut events.engines,
+            Command::Ps(ps) => &mut ps.engines,
+            Command::Engines(list) => &mut list.engines,
+            #[cfg(target_os = "linux")]
+            Command::Whose(whose) => &mut whose.engines,
+            Command::Demo(_) => {
+                return Err(wrong("'demo' has an engine of its own, so it cannot be used with --host"));
+            }
+        };
+        let DiscoveryArgs { discover, activate, .. } = &engines.discovery;
+        if *discover || *activate {
+            return Err(wrong("--discover and --activate cannot be used with --host"));
+        }
+        engines.hosts.splice(..0, hosts);
+        Ok(command)
+    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -66,8 +134,6 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
@@ -89,8 +155,8 @@ mod tests {
         let line = ["whalewatcher", "watch", "--host", "/a", "--host", "tcp://b:1", "-vv"];
         let arguments = Cli::try_parse_from(line).unwrap();
         assert_eq!(arguments.verbose, 2);
-        let Command::Watch(WatchArgs { engines, view }) = arguments.command else { panic!("not watch") };
+        let Command::Watch(WatchArgs { engines, follow }) = arguments.command else { panic!("not watch") };
         assert_eq!(engines.hosts, ["/a", "tcp://b:1"]);
-        assert_eq!((view.format, view.selection.project), (Format::Text, None));
+        assert_eq!((follow.format, follow.selection.names.len()), (EventFormat::Text, 0));
     }
 }

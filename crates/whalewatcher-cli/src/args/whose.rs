@@ -8,10 +8,10 @@ const EXAMPLES: &str = "\
 Examples:
   whalewatcher whose 4711
   whalewatcher whose $(pgrep nginx)
-  whalewatcher whose 4711 --format json | jq -r '.[].container.name'
+  whalewatcher whose 4711 -o json | jq -r '.[].container.name'
 
-A process that belongs to no known container has the name '-', and no 'container' in JSON. containerd's namespaces 'moby' and
-'k8s.io' are not searched without --all-namespaces. With several hosts, the table names the host of each container.
+A process that belongs to no known container has the name '-', and no 'container' in JSON. containerd's namespaces 'moby' and \
+    'k8s.io' are not searched without --all-namespaces. With several hosts, the table names the host of each container.
 
 Exits with status 1 if there is no such process, or if an engine or a container cannot be queried; prints what is known.";
 
@@ -25,6 +25,6 @@ pub(crate) struct WhoseArgs {
     #[command(flatten)]
     pub(crate) engines: EngineArgs,
     /// Output format
-    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Text)]
+    #[arg(short = 'o', long = "output", visible_alias = "format", value_enum, value_name = "FORMAT", default_value_t = Format::Text, help_heading = "Output")]
     pub(crate) format: Format,
 }

@@ -1,6 +1,7 @@
 //! The commands, one file or folder each.
 
 pub(crate) mod demo;
+pub(crate) mod engines;
 pub(crate) mod once;
 pub(crate) mod ps;
 pub(crate) mod watch;

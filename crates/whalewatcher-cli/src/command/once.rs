@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::bail;
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use whalewatcher_core::{Backoff, Fleet, Phase, Portfolio, Settings, WatchError, Watcher};
-use whalewatcher_discover::{Discovery, FindingKind, discover};
+use whalewatcher_core::{Backoff, Fleet, Phase, Portfolio, Settings, Status, WatchError, Watcher};
+use whalewatcher_discover::{Discovery, Finding, FindingKind, discover};
 
 use crate::advice::{explain, location, no_engine};
 use crate::hosts::{Hosts, join};
@@ -40,6 +40,8 @@ pub(super) struct Answer {
     pub(super) portfolio: Option<Portfolio>,
     /// Why containers may be missing.
     pub(super) warnings: Vec<String>,
+    /// The status before the watch was ended.
+    pub(super) status: Status,
 }
 
 /// The answers of all engines.
@@ -51,6 +53,7 @@ pub(super) struct Answers {
 /// Engines that were found and are not watched.
 #[derive(Default)]
 pub(super) struct Missing {
+    pub(super) findings: Arc<[Finding]>,
     /// Where, and why.
     pub(super) notes: Vec<String>,
     /// Some may run.
@@ -63,17 +66,22 @@ pub(super) struct Missing {
 ///
 /// If no engine was found.
 pub(super) async fn answers(fleet: &Arc<Fleet>, hosts: Hosts) -> anyhow::Result<Answers> {
+    let all = found_answers(fleet, hosts).await?;
+    if all.answers.is_empty() {
+        bail!(no_engine(&all.missing.notes));
+    }
+    Ok(all)
+}
+
+/// Returns the answers of all engines, which may be none, and ends their watches.
+pub(super) async fn found_answers(fleet: &Arc<Fleet>, hosts: Hosts) -> anyhow::Result<Answers> {
     let deadline = Instant::now() + TIME_LIMIT;
     let (watchers, missing, _discovery) = match hosts {
         Hosts::Named(clients) => (join(fleet, clients, &settings())?, Missing::default(), None),
         Hosts::Found(options) => {
             let discovery = discover(fleet, (*options).with_settings(settings()));
             let missing = find(&discovery).await;
-            let watchers = fleet.watchers();
-            if watchers.is_empty() {
-                bail!(no_engine(&missing.notes));
-            }
-            (watchers, missing, Some(discovery))
+            (fleet.watchers(), missing, Some(discovery))
         }
     };
     let mut answers = join_all(watchers.iter().map(|watcher| answer(watcher, deadline))).await;
@@ -98,7 +106,7 @@ async fn find(discovery: &Discovery) -> Missing {
         notes.push(format!("some sockets have not answered within {} s", FIND_LIMIT.as_secs()));
     }
     let may_run = findings.iter().any(|finding| finding.kind != FindingKind::NotStarted);
-    Missing { notes, may_run: may_run || !is_settled }
+    Missing { findings, notes, may_run: may_run || !is_settled }
 }
 
 async fn answer(watcher: &Arc<dyn Watcher>, deadline: Instant) -> Answer {
@@ -110,9 +118,13 @@ async fn answer(watcher: &Arc<dyn Watcher>, deadline: Instant) -> Answer {
         () = sleep_until(deadline) => None,
         () = still_unlisted(&**watcher) => None,
     };
+    let status = match &ready {
+        Some(Ok(status)) => status.clone(),
+        _ => watcher.status(),
+    };
     let is_ready = matches!(ready, Some(Ok(_)));
     match ready {
-        Some(Ok(status)) => {
+        Some(Ok(_)) => {
             warnings.extend(unresolved(&status).iter().map(|warning| format!("{location}: {warning}")));
         }
         Some(Err(WatchError::GaveUp { error } | WatchError::Refused { error })) => {
@@ -120,7 +132,6 @@ async fn answer(watcher: &Arc<dyn Watcher>, deadline: Instant) -> Answer {
         }
         Some(Err(error)) => warnings.push(format!("{location}: {error}")),
         None => {
-            let status = watcher.status();
             warnings.push(match &status.phase {
                 Phase::Disconnected { error } | Phase::Failed { error } => explain(&**watcher, error),
                 _ => format!("{location} is still {status} after {} s", began.elapsed().as_secs()),
@@ -129,7 +140,7 @@ async fn answer(watcher: &Arc<dyn Watcher>, deadline: Instant) -> Answer {
         }
     }
     let portfolio = Some(watcher.portfolio()).filter(|portfolio| is_ready || !portfolio.is_empty());
-    Answer { watcher: watcher.clone(), portfolio, warnings }
+    Answer { watcher: watcher.clone(), portfolio, warnings, status }
 }
 
 /// Resolves [`UNLISTED_LIMIT`] after a scope of the engine could not be listed.

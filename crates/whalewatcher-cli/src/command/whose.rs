@@ -12,9 +12,9 @@ use crate::args::Format;
 use crate::hosts::{Hosts, host, ignored_by_default};
 use crate::notes;
 use crate::output::Output;
-use crate::render::columns::{display_name, pod, short_id};
+use crate::render::grid::grid;
 use crate::render::json;
-use crate::render::width::{cells, left};
+use crate::render::texts::{display_name, pod, short_id};
 
 /// What is known of a process.
 struct Process {
@@ -113,16 +113,7 @@ fn write_text(writer: &mut impl Write, processes: &[Process], shows_hosts: bool)
             ],
         })
     }));
-    let widths: [usize; 6] = std::array::from_fn(|column| {
-        let widest = rows[1..].iter().map(|row| cells(&row[column])).max().unwrap_or_default();
-        if widest == 0 { 0 } else { widest.max(cells(&rows[0][column])) }
-    });
-    for row in &rows {
-        let columns = row.iter().zip(widths).filter(|(_, width)| *width > 0);
-        let line: Vec<_> = columns.map(|(text, width)| left(text, width)).collect();
-        writeln!(writer, "{}", line.join("  ").trim_end())?;
-    }
-    Ok(())
+    writer.write_all(grid(&rows, &[], None).as_bytes())
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::hosts::host;
 
 /// Returns the engine of an event, else that of the newest connection, with the host that `--host` accepts. Before the first
 /// connection ID and version are empty.
-fn engine(watcher: &dyn Watcher, event: Option<&Event>) -> EngineIdentity {
+pub(crate) fn engine(watcher: &dyn Watcher, event: Option<&Event>) -> EngineIdentity {
     let known = event.and_then(|event| event.engine.clone()).or_else(|| watcher.identity());
     let host = host(watcher.engine_type(), watcher.endpoint());
     match known {
@@ -53,6 +53,36 @@ pub(crate) fn write_containers<'a>(
     writer.write_all(b"\n")
 }
 
+/// An engine that is watched, or what was found and is not.
+#[derive(serde::Serialize)]
+pub(crate) struct ListedEngine {
+    #[serde(flatten)]
+    pub(crate) engine: Option<EngineIdentity>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) place: Option<String>,
+    pub(crate) prefix: String,
+    pub(crate) phase: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) source: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) fallback: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) containers: Option<usize>,
+    pub(crate) unresolved: usize,
+    pub(crate) problems: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) remedy: Option<String>,
+}
+
+/// Writes an array of engines as a line.
+pub(crate) fn write_engines(
+    writer: &mut impl Write,
+    all: impl Iterator<Item = ListedEngine>,
+) -> io::Result<()> {
+    serializer(writer).collect_seq(all)?;
+    writer.write_all(b"\n")
+}
+
 /// What is known of a process: its container and that one's watcher, no container, or why that is unknown.
 #[cfg(target_os = "linux")]
 pub(crate) type Owner<'a> = Result<Option<(&'a dyn Watcher, &'a Container)>, &'a str>;
@@ -82,7 +112,7 @@ pub(crate) fn write_processes<'a>(
     writer.write_all(b"\n")
 }
 
-fn write_line(writer: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
+pub(super) fn write_line(writer: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
     value.serialize(&mut serializer(writer))?;
     writer.write_all(b"\n")
 }
@@ -115,8 +145,8 @@ mod tests {
 
     use serde_json::Value;
     use whalewatcher_core::{
-        COMPOSE_PROJECT_LABEL, EngineError, EngineWatcher, ErrorKind, Health, Image, Labels, Network,
-        POD_NAME_LABEL, POD_NAMESPACE_LABEL, Port, Protocol,
+        COMPOSE_PROJECT_LABEL, CrashLoop, EngineError, EngineWatcher, ErrorKind, Health, Image, Labels,
+        Network, POD_NAME_LABEL, POD_NAMESPACE_LABEL, Port, Protocol,
     };
     use whalewatcher_testkit::scripted::Engine as Scripted;
 
@@ -172,10 +202,12 @@ mod tests {
         }
     }
 
-    fn kinds() -> [EventKind; 11] {
+    fn kinds() -> [EventKind; 12] {
         let container = Arc::new(web("web", "shop"));
         let error = Arc::new(EngineError::new(ErrorKind::Failed, "gone"));
+        let crash_loop = CrashLoop::new(container.clone(), 5, SystemTime::UNIX_EPOCH).with_code(Some(1));
         [
+            EventKind::CrashLoop(Arc::new(crash_loop)),
             EventKind::Started(container.clone()),
             EventKind::Exited { container: container.clone(), code: Some(0) },
             EventKind::Paused(container.clone()),
@@ -248,6 +280,30 @@ mod tests {
         containers.retain(|path| !path.starts_with("engine."));
         assert_eq!(documented("Containers"), containers);
         assert_eq!(documented("Engines"), engine);
+    }
+
+    #[test]
+    fn the_reference_lists_the_fields_of_listed_engines() {
+        let mut engine = EngineIdentity::new("docker.com", "unix:///run/docker.sock");
+        engine.pid = Some(1);
+        let listed = ListedEngine {
+            engine: Some(engine),
+            place: Some("dockerd (PID 1)".to_owned()),
+            prefix: String::new(),
+            phase: "live",
+            source: Some("events"),
+            fallback: Some("no events".to_owned()),
+            containers: Some(1),
+            unresolved: 0,
+            problems: Vec::new(),
+            remedy: Some("start it".to_owned()),
+        };
+        let mut line = Vec::new();
+        write_engines(&mut line, std::iter::once(listed)).unwrap();
+        let all: Value = serde_json::from_slice(&line).unwrap();
+        let fields: BTreeSet<_> = all[0].as_object().unwrap().keys().cloned().collect();
+        let expected = documented("The list of engines").union(&documented("Engines")).cloned().collect();
+        assert_eq!(fields, expected);
     }
 
     #[cfg(target_os = "linux")]

@@ -1,76 +1,26 @@
 //! A table of containers for people: grouped by project, those without one last; within a project by pod, sandboxes first.
 
 use std::fmt::Write;
-use std::time::SystemTime;
 
 use whalewatcher_core::{Container, Portfolio, Printable, Project};
 
-use crate::filter::Filter;
-use crate::render::age::age;
-use crate::render::columns::{self, SHORT_ID, WIDEST, display_name, pod, short_id};
-use crate::render::style::{FAINT, GREEN, PLAIN, STRONG, Terminal, YELLOW};
+use crate::render::column::{Column, Entry};
+use crate::render::layout::{GAP, INDENT, Layout};
+use crate::render::style::{FAINT, STRONG, Terminal};
+use crate::render::texts::WIDEST;
 use crate::render::width;
 
-/// The width of a state.
-const STATE: usize = "● running".len() - '●'.len_utf8() + 1;
-const INDENT: usize = 2;
-const GAP: usize = 2;
-/// The width of names below which other columns are dropped.
-const SHORTEST_NAME: usize = 12;
-
-/// Returns the sentence that replaces a table without containers. Unless `complete`, it does not claim that there are none.
-pub(crate) fn nothing(filter: &Filter, complete: bool) -> String {
-    let known = if complete { "" } else { "known to be " };
-    match filter.project() {
-        None => format!("no container is {known}alive"),
-        Some("") => format!("no container without a project is {known}alive"),
-        Some(project) => format!("no container of project '{}' is {known}alive", Printable(project)),
-    }
+/// Returns the containers to show in the order of tables: by project, those without one last, then by pod.
+pub(crate) fn ordered(portfolio: &Portfolio, shown: impl Fn(&Container) -> bool) -> Vec<&Container> {
+    let mut projects: Vec<_> = portfolio.projects().collect();
+    projects.sort_by_key(|project| project.name().is_empty());
+    projects.into_iter().flat_map(|project| by_pod(project, &shown)).collect()
 }
 
-/// Returns the table; `None` if there is no container to show.
-pub(crate) fn table(
-    portfolio: &Portfolio,
-    filter: &Filter,
-    now: SystemTime,
-    terminal: Terminal,
-) -> Option<String> {
-    let groups = groups(portfolio, filter);
-    if groups.is_empty() {
-        return None;
-    }
-    let rows = |project: &Project| -> Vec<Row> {
-        by_pod(project).into_iter().map(|container| Row::of(container, now)).collect()
-    };
-    let groups: Vec<_> = groups.into_iter().map(|project| (project.name(), rows(project))).collect();
-    let columns =
-        Columns::of(&groups.iter().flat_map(|(_, rows)| rows).collect::<Vec<_>>(), terminal.width());
-    let mut text = columns.headline(terminal);
-    for (name, rows) in groups {
-        let name = Printable(name).to_string();
-        let (name, style) = if name.is_empty() { ("no project", FAINT) } else { (name.as_str(), STRONG) };
-        let name = width::cut(name, terminal.width().unwrap_or(WIDEST));
-        let _ = writeln!(text, "{}", terminal.paint(style, &name));
-        for row in &rows {
-            text += &columns.line(row, terminal);
-        }
-    }
-    Some(text)
-}
-
-/// Returns the projects to show, the unnamed one last.
-fn groups<'a>(portfolio: &'a Portfolio, filter: &Filter) -> Vec<&'a Project> {
-    let shown = |project: &&Project| {
-        !project.is_empty() && filter.project().is_none_or(|wanted| project.name() == wanted)
-    };
-    let mut groups: Vec<_> = portfolio.projects().filter(shown).collect();
-    groups.sort_by_key(|project| project.name().is_empty());
-    groups
-}
-
-/// Returns the containers of a project ordered by pod, within a pod the sandbox first, then by name; those without a pod last.
-fn by_pod(project: &Project) -> Vec<&Container> {
-    let containers = project.containers().map(|container| {
+/// Returns the containers of a project to show ordered by pod, within a pod the sandbox first, then by name; those without a pod
+/// last.
+fn by_pod(project: &Project, shown: impl Fn(&Container) -> bool) -> Vec<&Container> {
+    let containers = project.containers().filter(|container| shown(container)).map(|container| {
         let pod = container.pod();
         ((pod.is_none(), pod, !container.is_sandbox()), &**container)
     });
@@ -79,105 +29,69 @@ fn by_pod(project: &Project) -> Vec<&Container> {
     containers.into_iter().map(|(_, container)| container).collect()
 }
 
-/// The cells of a container.
-struct Row {
-    name: String,
-    /// Empty without a pod.
-    pod: String,
-    id: String,
-    pid: String,
-    paused: bool,
-    age: String,
+/// Returns the table; `None` if there is no container to show. The entries of a grouped table have to be [`ordered`].
+pub(crate) fn table(entries: &[Entry<'_>], layout: &Layout, terminal: Terminal) -> Option<String> {
+    let several_engines = entries.windows(2).any(|pair| pair[0].watcher.key() != pair[1].watcher.key());
+    let cells = |entry: &Entry<'_>| -> Vec<_> {
+        layout.columns().iter().map(|column| column.cell(entry, layout.is_full)).collect()
+    };
+    let rows: Vec<_> = entries.iter().map(cells).collect();
+    if rows.is_empty() {
+        return None;
+    }
+    let widths = layout.fit(&rows, several_engines, terminal.width());
+    let indent = if layout.is_grouped { INDENT } else { 0 };
+    let mut text = String::new();
+    if layout.has_header {
+        let headings = widths.iter().enumerate().map(|(nth, (place, width))| {
+            let column = layout.columns()[*place];
+            // The indent of rows belongs to the first column.
+            let width = if nth == 0 { width + indent } else { *width };
+            aligned(column, column.heading(), width)
+        });
+        let line = headings.collect::<Vec<_>>().join(&" ".repeat(GAP));
+        let _ = writeln!(text, "{}", terminal.paint(FAINT, line.trim_end()));
+    }
+    let mut group = None;
+    for (entry, row) in entries.iter().zip(&rows) {
+        let project = entry.container.project();
+        if layout.is_grouped && group.replace(project) != Some(project) {
+            let name = Printable(project).to_string();
+            let (name, style) = if name.is_empty() { ("no project", FAINT) } else { (name.as_str(), STRONG) };
+            let name = width::cut(name, terminal.width().unwrap_or(WIDEST));
+            let _ = writeln!(text, "{}", terminal.paint(style, &name));
+        }
+        let _ = write!(text, "{:indent$}", "");
+        let last = widths.len().saturating_sub(1);
+        for (nth, (place, width)) in widths.iter().enumerate() {
+            let column = layout.columns()[*place];
+            let cell = aligned(column, &row[*place], *width);
+            let cell = if nth == last { cell.trim_end() } else { &cell };
+            text += &terminal.paint(column.style(entry.container), cell);
+            if nth != last {
+                text += &" ".repeat(GAP);
+            }
+        }
+        text.truncate(text.trim_end_matches(' ').len());
+        text.push('\n');
+    }
+    Some(text)
 }
 
-impl Row {
-    fn of(container: &Container, now: SystemTime) -> Self {
-        Self {
-            name: display_name(container),
-            pod: pod(container),
-            id: short_id(container.id()),
-            pid: container.pid().to_string(),
-            paused: container.paused(),
-            age: container.started_at().map_or("-".to_owned(), |then| age(then, now)),
-        }
-    }
-}
-
-/// The columns, and their widths where these differ.
-#[derive(Debug, PartialEq)]
-struct Columns {
-    name: usize,
-    pod: Option<usize>,
-    id: bool,
-    pid: Option<usize>,
-    age: usize,
-}
-
-impl Columns {
-    /// Returns columns as wide as their contents. A narrow terminal first drops IDs, then PIDs, then pods, and then cuts names.
-    fn of(rows: &[&Row], width: Option<usize>) -> Self {
-        let widest = |heading: &str, cell: fn(&Row) -> &str| {
-            rows.iter().map(|row| width::cells(cell(row))).fold(heading.len(), usize::max)
-        };
-        let name = widest("NAME", |row| &row.name).min(WIDEST);
-        let pod = rows.iter().any(|row| !row.pod.is_empty());
-        let pod = pod.then(|| widest("POD", |row| &row.pod).min(WIDEST));
-        let (pid, age) = (widest("PID", |row| &row.pid), widest("AGE", |row| &row.age));
-        let id_cells = GAP + SHORT_ID;
-        let pid_cells = GAP + pid;
-        let others = INDENT + GAP + STATE + GAP + age;
-        let room = |extra| width.unwrap_or(usize::MAX).saturating_sub(others + extra);
-        let shared = |extra| columns::share(room(extra), GAP, name.min(SHORTEST_NAME)..=name, pod);
-        if let Some((name, pod)) = shared(id_cells + pid_cells) {
-            Self { name, pod, id: true, pid: Some(pid), age }
-        } else if let Some((name, pod)) = shared(pid_cells) {
-            Self { name, pod, id: false, pid: Some(pid), age }
-        } else {
-            let (name, pod) = shared(0).unwrap_or_else(|| (room(0).clamp(1, name), None));
-            Self { name, pod, id: false, pid: None, age }
-        }
-    }
-
-    fn headline(&self, terminal: Terminal) -> String {
-        let mut line = width::left("NAME", INDENT + self.name);
-        if let Some(width) = self.pod {
-            line += &format!("  {}", width::left("POD", width));
-        }
-        if self.id {
-            line += &format!("  {}", width::left("ID", SHORT_ID));
-        }
-        if let Some(width) = self.pid {
-            line += &format!("  {}", width::right("PID", width));
-        }
-        line += &format!("  {}  {}", width::left("STATE", STATE), width::right("AGE", self.age));
-        terminal.paint(FAINT, &line) + "\n"
-    }
-
-    fn line(&self, row: &Row, terminal: Terminal) -> String {
-        let mut line = format!("{:INDENT$}{}", "", width::left(&row.name, self.name));
-        if let Some(width) = self.pod {
-            line += &format!("  {}", width::left(&row.pod, width));
-        }
-        if self.id {
-            line += &format!("  {}", terminal.paint(FAINT, &width::left(&row.id, SHORT_ID)));
-        }
-        if let Some(width) = self.pid {
-            line += &format!("  {}", width::right(&row.pid, width));
-        }
-        let (state, style) = if row.paused { ("◐ paused", YELLOW) } else { ("● running", GREEN) };
-        line += &format!("  {}", terminal.paint(style, &width::left(state, STATE)));
-        line += &format!("  {}\n", terminal.paint(PLAIN, &width::right(&row.age, self.age)));
-        line
-    }
+fn aligned(column: Column, text: &str, width: usize) -> String {
+    if column.is_right() { width::right(text, width) } else { width::left(text, width) }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, SystemTime};
 
     use whalewatcher_core::{
-        COMPOSE_PROJECT_LABEL, Labels, POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL, SANDBOX_LABEL,
+        COMPOSE_PROJECT_LABEL, EngineWatcher, Labels, POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL,
+        SANDBOX_LABEL,
     };
+
+    use whalewatcher_testkit::scripted::Engine;
 
     use super::*;
 
@@ -188,8 +102,16 @@ mod tests {
             .with_started_at(now - Duration::from_secs(age))
     }
 
-    fn render(all: &Portfolio, filter: &Filter, now: SystemTime) -> String {
-        table(all, filter, now, Terminal::none()).unwrap()
+    /// Returns the table as a terminal of this width shows it, or in its full width.
+    fn rendered(all: &Portfolio, layout: &Layout, now: SystemTime, width: Option<usize>) -> String {
+        let watcher = EngineWatcher::new(Engine::at("unix:///run/a"));
+        let entry = |container| Entry { watcher: &watcher, container, now };
+        let entries: Vec<_> = ordered(all, |_| true).into_iter().map(entry).collect();
+        table(&entries, layout, Terminal::of_width(width)).unwrap()
+    }
+
+    fn render(all: &Portfolio, now: SystemTime) -> String {
+        rendered(all, &Layout::default(), now, None)
     }
 
     #[test]
@@ -210,9 +132,8 @@ no project
   registry    0123456789ab  4711  ● running   3d
   鯨\\n        3               17  ● running    -
 ";
-        assert_eq!(render(&all, &Filter::default(), now), expected);
-        let shop = render(&all, &Filter::new(Some("shop".into())), now);
-        assert_eq!(shop.lines().count(), 4);
+        assert_eq!(render(&all, now), expected);
+        assert_eq!(ordered(&all, |container| container.project() == "shop").len(), 2);
     }
 
     fn member(id: &str, name: &str, (namespace, pod, uid): (&str, &str, &str), now: SystemTime) -> Container {
@@ -249,7 +170,7 @@ no project
   coredns     kube-system/dns  3             4711  ● running   1m
   a-lone-one                   0             4711  ● running   1m
 ";
-        assert_eq!(render(&all, &Filter::default(), now), expected);
+        assert_eq!(render(&all, now), expected);
     }
 
     #[test]
@@ -260,54 +181,52 @@ no project
             member("1", "a", ("b\u{1b}[2J", "c\n\u{202e}", ""), now),
             member("2", "a", (&long, &long, ""), now),
         ]);
-        let table = render(&all, &Filter::default(), now);
+        let table = render(&all, now);
         assert_eq!(table.lines().count(), 4, "{table}");
         assert!(table.contains(r"b\u{1b}[2J/c\n\u{202e}  ") && table.contains("xxx…"), "{table}");
         assert!(table.lines().all(|line| width::cells(line) <= 180 && !line.contains('\u{1b}')), "{table}");
+    }
+
+    /// Returns the widths of name and pod at this width, and whether IDs and PIDs are shown.
+    fn widths(container: &Container, width: usize) -> (usize, Option<usize>, bool, bool) {
+        let now = SystemTime::now();
+        let layout = Layout::default();
+        let watcher = EngineWatcher::new(Engine::at("unix:///run/a"));
+        let entry = Entry { watcher: &watcher, container, now };
+        let cells = layout.columns().iter().map(|column| column.cell(&entry, false)).collect();
+        let widths = layout.fit(&[cells], false, Some(width));
+        let of = |wanted: Column| {
+            widths.iter().find(|(place, _)| layout.columns()[*place] == wanted).map(|(_, width)| *width)
+        };
+        (of(Column::Name).unwrap(), of(Column::Pod), of(Column::Id).is_some(), of(Column::Pid).is_some())
     }
 
     #[test]
     fn a_narrow_terminal_drops_pids_before_pods() {
         let now = SystemTime::now();
         let pod = ("kube-system", "coredns-5d78c9869d-abcde", "1");
-        let row = Row::of(&member("1", "coredns", pod, now), now);
-        let columns = |width| {
-            let Columns { name, pod, id, pid, .. } = Columns::of(&[&row], Some(width));
-            (name, pod, id, pid.is_some())
-        };
+        let dns = || member(&"1".repeat(64), "coredns", pod, now);
+        let columns = |width| widths(&dns(), width);
         assert_eq!(columns(83), (7, Some(36), true, true));
         assert_eq!(columns(63), (7, Some(16), true, true));
         assert_eq!(columns(62), (7, Some(29), false, true));
         assert_eq!(columns(48), (7, Some(21), false, false));
         assert_eq!(columns(43), (7, Some(16), false, false));
         assert_eq!(columns(42), (7, None, false, false));
+        let all = Portfolio::from_iter([dns()]);
         for width in 25..120 {
-            let columns = Columns::of(&[&row], Some(width));
-            for line in [columns.headline(Terminal::none()), columns.line(&row, Terminal::none())] {
-                assert!(width::cells(line.trim_end_matches('\n')) <= width, "{width}: {line}");
-            }
+            let table = rendered(&all, &Layout::default(), now, Some(width));
+            assert!(table.lines().all(|line| width::cells(line) <= width), "{width}: {table}");
         }
-    }
-
-    #[test]
-    fn an_incomplete_table_does_not_claim_that_nothing_is_alive() {
-        let sentences = |project: Option<&str>| {
-            let filter = Filter::new(project.map(str::to_owned));
-            assert_eq!(table(&Portfolio::default(), &filter, SystemTime::now(), Terminal::none()), None);
-            [nothing(&filter, true), nothing(&filter, false)]
-        };
-        assert_eq!(sentences(None), ["no container is alive", "no container is known to be alive"]);
-        assert_eq!(sentences(Some("a\u{1b}"))[0], "no container of project 'a\\u{1b}' is alive");
-        assert_eq!(sentences(Some(""))[1], "no container without a project is known to be alive");
     }
 
     #[test]
     fn a_narrow_terminal_drops_ids_then_pids_then_cuts_names() {
         let now = SystemTime::now();
-        let long = Row::of(&container("0", "a-name-of-twenty-six-cells", "", 1, now), now);
+        let id = "0".repeat(64);
         let columns = |width| {
-            let Columns { name, id, pid, .. } = Columns::of(&[&long], Some(width));
-            (name, id, pid.is_some())
+            let (name, _, id, pid) = widths(&container(&id, "a-name-of-twenty-six-cells", "", 1, now), width);
+            (name, id, pid)
         };
         assert_eq!(columns(200), (26, true, true));
         assert_eq!(columns(60), (22, true, true));
@@ -315,8 +234,7 @@ no project
         assert_eq!(columns(49), (25, false, true));
         assert_eq!(columns(35), (17, false, false));
         assert_eq!(columns(3), (1, false, false));
-        let short = Row::of(&container("0", "db", "", 1, now), now);
-        assert_eq!(Columns::of(&[&short], Some(42)).name, 4);
+        assert_eq!(widths(&container(&id, "db", "", 1, now), 42).0, 4);
     }
 
     #[test]
@@ -329,7 +247,7 @@ no project
             container("a", &evil, "", 1, now),
             container("b", "db", "", 1, now),
         ]);
-        let table = render(&all, &Filter::default(), now);
+        let table = render(&all, now);
         assert_eq!(table.lines().count(), 6, "{table}");
         assert!(table.lines().all(|line| width::cells(line) <= 180 && !line.contains('\u{1b}')), "{table}");
         assert!(table.contains("  db  ") && table.contains("xxx…"), "{table}");
@@ -338,12 +256,36 @@ no project
     #[test]
     fn no_line_is_wider_than_the_terminal() {
         let now = SystemTime::now();
-        let row = Row::of(&container("0", "鯨鯨鯨鯨鯨鯨鯨鯨鯨鯨鯨鯨鯨鯨鯨鯨鯨鯨鯨鯨鯨", "", 1, now), now);
+        let all = Portfolio::from_iter([container("0", &"鯨".repeat(20), "", 1, now)]);
         for width in 30..90 {
-            let columns = Columns::of(&[&row], Some(width));
-            for line in [columns.headline(Terminal::none()), columns.line(&row, Terminal::none())] {
-                assert!(width::cells(line.trim_end_matches('\n')) <= width, "{width}: {line}");
-            }
+            let table = rendered(&all, &Layout::default(), now, Some(width));
+            assert!(table.lines().all(|line| width::cells(line) <= width), "{width}: {table}");
         }
+    }
+
+    #[test]
+    fn columns_that_were_asked_for_are_neither_cut_nor_dropped() {
+        let now = SystemTime::now();
+        let long = "x".repeat(200);
+        let all = Portfolio::from_iter([container("0123456789abcdef", &long, "shop", 1, now)]);
+        let layout = Layout::of(&[Column::Id, Column::Health, Column::Pod, Column::Project]);
+        let expected = "ID            HEALTH  POD  PROJECT\n0123456789ab  -            shop\n";
+        assert_eq!(rendered(&all, &layout, now, Some(20)), expected);
+        let layout = Layout::of(&[Column::Name, Column::Id]).without_header();
+        assert!(rendered(&all, &layout, now, Some(20)).ends_with("xxx…  0123456789ab\n"));
+        assert_eq!(rendered(&all, &layout.in_full(), now, Some(20)), format!("{long}  0123456789abcdef\n"));
+    }
+
+    #[test]
+    fn a_flat_table_has_a_column_for_projects() {
+        let now = SystemTime::now();
+        let all =
+            Portfolio::from_iter([container("1", "web", "shop", 1, now), container("2", "db", "", 1, now)]);
+        let expected = "\
+NAME  PROJECT  ID   PID  STATE      AGE
+web   shop     1   4711  ● running   1s
+db             2   4711  ● running   1s
+";
+        assert_eq!(rendered(&all, &Layout::default().flat(), now, None), expected);
     }
 }

@@ -6,19 +6,22 @@ use std::collections::HashMap;
 use std::time::SystemTime;
 
 use jiff::tz::TimeZone;
-use whalewatcher_core::{Event, Portfolio, Printable, Watcher};
+use whalewatcher_core::{Container, Event, Portfolio, Printable, Watcher};
 
 use crate::advice::location;
-use crate::filter::Filter;
+use crate::render::column::Entry;
 use crate::render::event_row::EventRows;
+use crate::render::layout::Layout;
 use crate::render::style::{STRONG, Terminal};
-use crate::render::table::{nothing, table};
+use crate::render::table::{ordered, table};
 use crate::render::width;
+use crate::selection::Selection;
 
 /// Formats tables and rows.
 pub(crate) struct TextView {
     terminal: Terminal,
-    filter: Filter,
+    selection: Selection,
+    layout: Layout,
     rows: EventRows,
     headlines: Headlines,
     /// By location, from 1 on.
@@ -46,9 +49,24 @@ enum Latest {
 }
 
 impl TextView {
-    pub(crate) fn new(terminal: Terminal, filter: Filter, headlines: Headlines) -> Self {
+    pub(crate) fn new(terminal: Terminal, selection: Selection, headlines: Headlines) -> Self {
         let rows = EventRows::new(terminal, TimeZone::system());
-        Self { terminal, filter, rows, headlines, numbers: HashMap::new(), latest: Latest::Nothing }
+        Self {
+            terminal,
+            selection,
+            layout: Layout::default(),
+            rows,
+            headlines,
+            numbers: HashMap::new(),
+            latest: Latest::Nothing,
+        }
+    }
+
+    /// Sets how tables look.
+    #[must_use]
+    pub(crate) fn with_layout(mut self, layout: Layout) -> Self {
+        self.layout = layout;
+        self
     }
 
     /// Returns a table, or a sentence if there is no container to show. `complete` says that no container is missing.
@@ -60,7 +78,7 @@ impl TextView {
         now: SystemTime,
     ) -> String {
         let text = self.table(watcher, portfolio, now);
-        text.unwrap_or_else(|| self.titled(watcher, &(nothing(&self.filter, complete) + "\n")))
+        text.unwrap_or_else(|| self.titled(watcher, &(self.selection.nothing(complete) + "\n")))
     }
 
     /// Returns a table; `None` if there is no container to show.
@@ -70,10 +88,14 @@ impl TextView {
         portfolio: &Portfolio,
         now: SystemTime,
     ) -> Option<String> {
-        for container in portfolio.containers().filter(|container| self.filter.matches(container)) {
+        let selection = &self.selection;
+        let shown = |container: &Container| selection.matches(watcher, container);
+        for container in portfolio.containers().filter(|container| shown(container)) {
             self.rows.reserve(container);
         }
-        let table = table(portfolio, &self.filter, now, self.terminal)?;
+        let entry = |container| Entry { watcher, container, now };
+        let entries: Vec<_> = ordered(portfolio, shown).into_iter().map(entry).collect();
+        let table = table(&entries, &self.layout, self.terminal)?;
         Some(self.titled(watcher, &table))
     }
 

@@ -25,11 +25,11 @@ async fn names_contain_the_namespace_and_short_ids_do_not() {
     let ended = run(&["ps", "--host", &host(&server)]).await;
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
     let expected = "\
-NAME           ID            PID  STATE      AGE
+NAME           ID            IMAGE           PID  STATE      AGE
 shop
-  staging/web  4b1ab74f0123  100  ● running    -
+  staging/web  4b1ab74f0123  busybox:latest  100  ● running    -
 no project
-  lone         lone          101  ● running    -
+  lone         lone          busybox:latest  101  ● running    -
 ";
     assert_eq!(ended.stdout, expected);
 }

@@ -71,13 +71,13 @@ async fn tables_contain_pods_and_sandboxes() {
     let server = node(Flavour::default());
     let ended = run(&["ps", "--host", &host(&server)]).await;
     let expected = "\
-NAME         POD              ID            PID  STATE      AGE
+NAME         POD              ID            IMAGE                       PID  STATE      AGE
 no project
-  (sandbox)  kube-system/dns  400000000000  103  ● running   -
-  coredns    kube-system/dns  500000000000  104  ● running   -
-  (sandbox)  shop/web-0       100000000000  100  ● running   -
-  logger     shop/web-0       300000000000  102  ● running   -
-  nginx      shop/web-0       200000000000  101  ● running   -
+  (sandbox)  kube-system/dns  400000000000  registry.k8s.io/pause:3.10  103  ● running   -
+  coredns    kube-system/dns  500000000000  busybox:latest              104  ● running   -
+  (sandbox)  shop/web-0       100000000000  registry.k8s.io/pause:3.10  100  ● running   -
+  logger     shop/web-0       300000000000  busybox:latest              102  ● running   -
+  nginx      shop/web-0       200000000000  busybox:latest              101  ● running   -
 ";
     let without_ages = |text: &str| -> Vec<String> {
         text.lines().map(|line| line.split("● running").next().unwrap_or_default().to_owned()).collect()

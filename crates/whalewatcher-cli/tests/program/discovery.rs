@@ -11,20 +11,20 @@ use whalewatcher_testkit::docker::Server;
 use crate::program::{Ended, Program, command};
 
 /// A made-up host, without processes.
-struct Host(TempDir);
+pub(crate) struct Host(TempDir);
 
 impl Host {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
-    fn path(&self, path: &str) -> PathBuf {
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
         let path = self.0.path().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         path
     }
 
-    fn docker(&self, path: &str, container: &str) -> Server {
+    pub(crate) fn docker(&self, path: &str, container: &str) -> Server {
         let docker = Server::builder().socket(self.path(path)).start().unwrap();
         docker.run(container).unwrap();
         docker
@@ -38,7 +38,7 @@ impl Host {
         command
     }
 
-    async fn run(&self, arguments: &[&str]) -> Ended {
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Ended {
         Ended::of(&mut self.command(arguments)).await
     }
 }

@@ -3,18 +3,25 @@
 #![allow(clippy::unwrap_used, reason = "tests panic when they cannot go on, and so do their helpers")]
 
 mod containerd;
+mod crash_loop;
 mod cri;
 mod demo;
 mod discovery;
+mod engines;
 mod errors;
+mod exec;
 mod exit;
+mod help;
 mod json;
 mod log;
 mod podman;
 mod pods;
 mod program;
 mod remote;
+mod selection;
+mod shape;
 mod slow_reader;
 mod text;
+mod watch;
 #[cfg(target_os = "linux")]
 mod whose;

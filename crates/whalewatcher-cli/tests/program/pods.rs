@@ -31,11 +31,11 @@ async fn pods_are_a_column_if_there_are_any() {
     let ended = run(&["ps", "--host", &engine.endpoint()]).await;
     let expected = format!(
         "\
-NAME     POD            ID             PID  STATE      AGE
+NAME     POD            ID            IMAGE            PID  STATE      AGE
 no project
-  pause  default/web-0  {}  4001  ● running   5m
-  app    default/web-0  {}  4000  ● running   5m
-  lone                  {}  4002  ● running   5m
+  pause  default/web-0  {}  busybox:latest  4001  ● running   5m
+  app    default/web-0  {}  busybox:latest  4000  ● running   5m
+  lone                  {}  busybox:latest  4002  ● running   5m
 ",
         id("pause"),
         id("app"),

@@ -44,12 +44,12 @@ async fn ps_is_a_table_grouped_by_project() {
         |name: &str| engine.truth().into_iter().find(|alive| alive.name == name).unwrap().id[..12].to_owned();
     let expected = format!(
         "\
-NAME                                 ID             PID  STATE      AGE
+NAME                                 ID            IMAGE            PID  STATE      AGE
 shop
-  shop-a-service-with-a-long-name-1  {}  4001  ● running   5m
-  shop-db-1                          {}  4000  ● running   3h
+  shop-a-service-with-a-long-name-1  {}  busybox:latest  4001  ● running   5m
+  shop-db-1                          {}  busybox:latest  4000  ● running   3h
 no project
-  registry                           {}  4002  ◐ paused    5m
+  registry                           {}  busybox:latest  4002  ◐ paused    5m
 ",
         id("shop-a-service-with-a-long-name-1"),
         id("shop-db-1"),

@@ -1,11 +1,12 @@
-//! What tables and event rows share: the texts of names, pods and IDs, and how the first two divide the width.
+//! The texts of names, pods and IDs in tables and event rows, and how the first two divide the width of a row.
 
 use std::ops::RangeInclusive;
 
 use whalewatcher_core::{Container, Printable};
 
-/// The number of characters of an ID that are shown, as by the engines' own programs.
-pub(crate) const SHORT_ID: usize = 12;
+pub(crate) use crate::selection::SHORT_ID;
+use crate::selection::is_hash;
+
 const SANDBOX: &str = "(sandbox)";
 
 /// The greatest width of a column of names, also without a terminal: one huge name must not push other columns out of sight.
@@ -48,6 +49,13 @@ pub(crate) fn short_id(id: &str) -> String {
     Printable(&id.chars().take(SHORT_ID).collect::<String>()).to_string()
 }
 
+/// Returns an ID by which other programs find the container: of a hash the first characters, else all of it, without containerd's
+/// namespace.
+pub(crate) fn id_for_programs(id: &str) -> String {
+    let id = id.rsplit_once('/').map_or(id, |(_, id)| id);
+    if is_hash(id) { short_id(id) } else { Printable(id).to_string() }
+}
+
 #[cfg(test)]
 mod tests {
     use whalewatcher_core::{Labels, SANDBOX_LABEL};
@@ -76,6 +84,12 @@ mod tests {
         let named = Container::new("1", "pause", 1).with_labels(Labels::from_iter([(SANDBOX_LABEL, "")]));
         assert_eq!(display_name(&named), "pause");
         assert_eq!(display_name(&Container::new("1", "1", 1)), "1");
+    }
+
+    #[test]
+    fn ids_for_programs_are_cut_only_if_they_are_hashes() {
+        assert_eq!(id_for_programs(&"0123456789abcdef".repeat(4)), "0123456789ab");
+        assert_eq!(id_for_programs("plugins.moby/a-name-of-containerd"), "a-name-of-containerd");
     }
 
     #[test]
