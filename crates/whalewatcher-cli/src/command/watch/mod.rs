@@ -17,6 +17,7 @@ use whalewatcher_discover::discover;
 use self::exec::Executor;
 use self::printer::EventPrinter;
 use crate::args::{FollowArgs, wrong};
+use crate::changes::Changes;
 use crate::hosts::{Hosts, join};
 use crate::notes::Notes;
 use crate::output::{Output, reader_gone};
@@ -44,7 +45,7 @@ pub(crate) async fn watch(
     }
     let count = found.is_none().then_some(named.len());
     named.into_iter().for_each(|watcher| warnings.warn_of(watcher));
-    let (alive, changes) = fleet.subscribe();
+    let (alive, changes) = Changes::subscribe(fleet);
     let mut executor = follow
         .exec
         .clone()
