@@ -5,6 +5,7 @@
 
 mod advice;
 mod args;
+mod changes;
 mod command;
 mod hosts;
 mod log;
@@ -16,7 +17,7 @@ mod shutdown;
 mod thread;
 mod warnings;
 
-use std::io::stderr;
+use std::io::{IsTerminal, Write, stderr, stdout};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -24,15 +25,17 @@ use anyhow::{Context, anyhow};
 use clap::Parser;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tokio::runtime;
+use tokio_util::task::TaskTracker;
 use whalewatcher_core::Fleet;
 
 #[cfg(target_os = "linux")]
 use crate::args::WhoseArgs;
-use crate::args::{Cli, Command, DemoArgs, EnginesArgs, PsArgs, ViewArgs, WatchArgs};
+use crate::args::{Cli, Command, DemoArgs, EnginesArgs, EventsArgs, PsArgs, WatchArgs};
 use crate::command::ps::Shape;
+use crate::command::watch::{exec, watch};
 #[cfg(target_os = "linux")]
 use crate::command::whose;
-use crate::command::{demo, engines, ps, watch};
+use crate::command::{demo, engines, ps};
 use crate::notes::Notes;
 use crate::output::Output;
 use crate::render::style::set_colour;
@@ -72,24 +75,42 @@ pub fn run() -> ExitCode {
 fn run_command(command: Command) -> anyhow::Result<ExitCode> {
     check_descriptors()?;
     let output = Output::default();
-    let (signals, limit) = match command {
+    let (signals, mut limit) = match command {
         // Its socket has to be removed, also when its terminal is closed.
         Command::Demo(_) => (&[SIGINT, SIGTERM, SIGHUP][..], shutdown::SOCKET_CLEANUP_LIMIT),
         _ => (&[SIGINT, SIGTERM][..], shutdown::CLEANUP_LIMIT),
     };
+    if command.follow().is_some_and(|follow| follow.exec.is_some()) {
+        limit += exec::END_LIMIT;
+    }
     let signalled = shutdown::signalled(signals, limit, output.clone())?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
-    let result = runtime.block_on(async {
+    let commands = TaskTracker::new();
+    let (result, signal) = runtime.block_on(async {
         tokio::select! {
             biased;
-            Ok(()) = signalled => Ok(ExitCode::SUCCESS),
-            result = dispatch(command, &output) => result,
+            Ok(signal) = signalled => (Ok(ExitCode::SUCCESS), Some(signal)),
+            result = dispatch(command, &output, &commands) => (result, None),
         }
     });
     output.end();
+    if signal == Some(SIGINT) {
+        end_line();
+    }
+    runtime.block_on(exec::finish(&commands));
     // Does not wait for blocking tasks, such as looking up a host name.
     runtime.shutdown_background();
     result
+}
+
+/// Begins a line of the terminal after Ctrl-C, which the terminal has shown as `^C`.
+fn end_line() {
+    // One of them may be redirected; the line fails if the terminal is gone.
+    let _ = match (stderr().is_terminal(), stdout().is_terminal()) {
+        (true, _) => writeln!(stderr()),
+        (false, true) => writeln!(stdout()),
+        (false, false) => Ok(()),
+    };
 }
 
 /// Checks that the program can open [`DESCRIPTORS`] files: without its own, tokio panics.
@@ -100,12 +121,20 @@ fn check_descriptors() -> anyhow::Result<()> {
     })
 }
 
-async fn dispatch(command: Command, output: &Output) -> anyhow::Result<ExitCode> {
+async fn dispatch(command: Command, output: &Output, commands: &TaskTracker) -> anyhow::Result<ExitCode> {
     let fleet = Arc::new(Fleet::new());
     match command {
-        Command::Watch(WatchArgs { engines, view: ViewArgs { format, selection } }) => {
-            let selection = Selection::new(&selection.names, &selection.filters)?;
-            watch::watch(&fleet, hosts::hosts(&engines)?, selection, format, output, Notes::new()?).await?;
+        Command::Watch(WatchArgs { engines, follow }) => {
+            let selection = Selection::new(&follow.selection.names, &follow.selection.filters)?;
+            watch(&fleet, hosts::hosts(&engines)?, selection, follow, output, Notes::new()?, commands)
+                .await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Events(EventsArgs { engines, mut follow }) => {
+            follow.only_changes = true;
+            let selection = Selection::new(&follow.selection.names, &follow.selection.filters)?;
+            watch(&fleet, hosts::hosts(&engines)?, selection, follow, output, Notes::new()?, commands)
+                .await?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Ps(PsArgs { engines, selection, shape }) => {
@@ -120,9 +149,9 @@ async fn dispatch(command: Command, output: &Output) -> anyhow::Result<ExitCode>
             let ignores_by_default = engines.ignored_namespaces().is_none();
             whose::whose(&fleet, hosts::hosts(&engines)?, ignores_by_default, &pids, format, output).await
         }
-        Command::Demo(DemoArgs { limit, view: ViewArgs { format, selection } }) => {
-            let selection = Selection::new(&selection.names, &selection.filters)?;
-            demo::demo(limit, selection, format, output).await?;
+        Command::Demo(DemoArgs { follow }) => {
+            let selection = Selection::new(&follow.selection.names, &follow.selection.filters)?;
+            demo::demo(selection, follow, output, commands).await?;
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -46,16 +46,17 @@ impl Output {
     /// Runs a job in a thread of its own, and returns its result once its output is written.
     ///
     /// Dropping the future does not end the job; [`end`](Self::end) does.
-    pub(crate) async fn write<J>(&self, job: J) -> anyhow::Result<()>
+    pub(crate) async fn write<J, T>(&self, job: J) -> anyhow::Result<T>
     where
-        J: FnOnce(&mut Writer) -> anyhow::Result<()> + Send + 'static,
+        J: FnOnce(&mut Writer) -> anyhow::Result<T> + Send + 'static,
+        T: Send + 'static,
     {
         let (sender, done) = oneshot::channel();
         let mut writer = Writer::new(self.0.clone());
         spawn_detached("output", move || {
             let result = job(&mut writer);
             let flushed = writer.flush();
-            let _ = sender.send(result.and(flushed.map_err(Into::into)));
+            let _ = sender.send(result.and_then(|result| flushed.map(|()| result).map_err(Into::into)));
         })?;
         done.await.unwrap_or_else(|_| Err(anyhow!("the thread that writes the output failed")))
     }

@@ -17,23 +17,30 @@ pub(crate) const CLEANUP_LIMIT: Duration = Duration::from_millis(40);
 /// The same where a socket has to be removed, which takes longer on a busy machine.
 pub(crate) const SOCKET_CLEANUP_LIMIT: Duration = Duration::from_secs(2);
 
-/// Returns a future that resolves at the first of these signals.
+/// Returns a future that resolves at the first of these signals, with its number.
 ///
-/// A thread of its own receives them, and ends the process with status 0 after the limit if the program has not ended by
-/// then. So signals work whatever else is blocked.
+/// Threads of their own receive them, and end the process with status 0 at the second signal, or after the limit if the program has
+/// not ended by then. So signals work whatever else is blocked.
 pub(crate) fn signalled(
     signals: &[i32],
     limit: Duration,
     output: Output,
-) -> anyhow::Result<oneshot::Receiver<()>> {
+) -> anyhow::Result<oneshot::Receiver<i32>> {
     let mut signals = Signals::new(signals).context("cannot handle signals")?;
     let (sender, signalled) = oneshot::channel();
     spawn_detached("signals", move || {
-        if signals.forever().next().is_some() {
-            let _ = sender.send(());
+        let mut signals = signals.forever();
+        if let Some(signal) = signals.next() {
+            let _ = sender.send(signal);
             output.end();
-            // Nothing unparks this thread: usually the process ends meanwhile.
-            park_timeout(limit);
+            let limited = spawn_detached("end", move || {
+                // Nothing unparks this thread: usually the process ends meanwhile.
+                park_timeout(limit);
+                exit(0);
+            });
+            if limited.is_ok() {
+                signals.next();
+            }
             exit(0);
         }
     })?;

@@ -1,10 +1,8 @@
 //! The arguments of `demo`.
 
-use std::time::Duration;
-
 use clap::Args;
 
-use super::{ViewArgs, duration};
+use super::FollowArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -18,9 +16,6 @@ The demo engine serves Docker's API on a private socket, which other programs ca
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct DemoArgs {
-    /// Exit after this time, such as 20s, 2m or 1h30m [default: at Ctrl-C]
-    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
-    pub(crate) limit: Option<Duration>,
     #[command(flatten)]
-    pub(crate) view: ViewArgs,
+    pub(crate) follow: FollowArgs,
 }

@@ -2,9 +2,11 @@
 
 mod demo;
 mod engines;
+mod follow;
 mod output;
 mod ps;
 mod selection;
+mod until;
 mod watch;
 #[cfg(target_os = "linux")]
 mod whose;
@@ -17,10 +19,12 @@ use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
 pub(crate) use self::demo::DemoArgs;
 pub(crate) use self::engines::{DiscoveryArgs, EngineArgs, EnginesArgs, TlsArgs};
-pub(crate) use self::output::{Format, ListFormat, ShapeArgs, ViewArgs};
+pub(crate) use self::follow::{EventFormat, FollowArgs};
+pub(crate) use self::output::{Format, ListFormat, ShapeArgs};
 pub(crate) use self::ps::PsArgs;
 pub(crate) use self::selection::{FilterArgs, SelectionArgs};
-pub(crate) use self::watch::WatchArgs;
+pub(crate) use self::until::Until;
+pub(crate) use self::watch::{EventsArgs, WatchArgs};
 #[cfg(target_os = "linux")]
 pub(crate) use self::whose::WhoseArgs;
 use crate::render::style::Colour;
@@ -60,6 +64,8 @@ Examples:
 pub(crate) enum Command {
     /// Show live containers, then every start, exit, pause and rename as it happens
     Watch(WatchArgs),
+    /// Show changes only, without the containers that are alive already; short for 'watch --only-changes'
+    Events(EventsArgs),
     /// Show live containers
     Ps(PsArgs),
     /// Show the engines that are found, and whether they can be watched
@@ -69,6 +75,18 @@ pub(crate) enum Command {
     Whose(WhoseArgs),
     /// Watch a built-in demo engine; needs no Docker
     Demo(DemoArgs),
+}
+
+impl Command {
+    /// Returns how the command follows changes, if it does.
+    pub(crate) fn follow(&self) -> Option<&FollowArgs> {
+        match self {
+            Self::Watch(WatchArgs { follow, .. })
+            | Self::Events(EventsArgs { follow, .. })
+            | Self::Demo(DemoArgs { follow }) => Some(follow),
+            _ => None,
+        }
+    }
 }
 
 /// Returns the error for wrong usage.
@@ -89,6 +107,7 @@ impl Cli {
         }
         let engines = match &mut command {
             Command::Watch(watch) => &mut watch.engines,
+            Command::Events(events) => &mut events.engines,
             Command::Ps(ps) => &mut ps.engines,
             Command::Engines(list) => &mut list.engines,
             #[cfg(target_os = "linux")]
@@ -136,8 +155,8 @@ mod tests {
         let line = ["whalewatcher", "watch", "--host", "/a", "--host", "tcp://b:1", "-vv"];
         let arguments = Cli::try_parse_from(line).unwrap();
         assert_eq!(arguments.verbose, 2);
-        let Command::Watch(WatchArgs { engines, view }) = arguments.command else { panic!("not watch") };
+        let Command::Watch(WatchArgs { engines, follow }) = arguments.command else { panic!("not watch") };
         assert_eq!(engines.hosts, ["/a", "tcp://b:1"]);
-        assert_eq!((view.format, view.selection.names.len()), (Format::Text, 0));
+        assert_eq!((follow.format, follow.selection.names.len()), (EventFormat::Text, 0));
     }
 }

@@ -2,27 +2,14 @@
 
 use clap::{Args, ValueEnum};
 
-use super::SelectionArgs;
 use crate::render::column::Column;
-
-/// What to show, and how.
-#[derive(Args)]
-#[command(next_help_heading = "Output")]
-pub(crate) struct ViewArgs {
-    /// Output format
-    #[arg(short = 'o', long = "output", visible_alias = "format", value_enum, value_name = "FORMAT", default_value_t = Format::Text)]
-    pub(crate) format: Format,
-
-    #[command(flatten)]
-    pub(crate) selection: SelectionArgs,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     /// Tables and lines for people, with colour on a terminal
     #[value(alias = "table")]
     Text,
-    /// JSON for programs: an array for 'whose' and 'engines', else one event per line
+    /// JSON array, for programs
     Json,
 }
 

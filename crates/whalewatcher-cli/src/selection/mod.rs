@@ -89,7 +89,7 @@ impl Selection {
     /// Returns whether an event is shown. Events without a container are, unless they are of another engine, and so are those of
     /// containers that join or leave the selection.
     pub(crate) fn shows(&self, watcher: &dyn Watcher, event: &Event) -> bool {
-        let Some(container) = event.container() else { return self.concerns(watcher) };
+        let Some(container) = event.subject() else { return self.concerns(watcher) };
         if self.matches(watcher, container) {
             return true;
         }
@@ -193,7 +193,7 @@ fn no_container(complete: bool) -> &'static str {
 
 /// Returns whether this stands for the container: its name, its ID with or without containerd's namespace, or the first
 /// characters of that. Wildcards are for names only, since 'a*' would match IDs by chance.
-fn is_named(container: &Container, name: &Pattern) -> bool {
+pub(crate) fn is_named(container: &Container, name: &Pattern) -> bool {
     let id = container.id().as_str();
     let short = id.rsplit_once('/').map_or(id, |(_, id)| id);
     name.matches(container.name())

@@ -3,11 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "tests panic when they cannot go on, and so do their helpers")]
 
 mod containerd;
+mod crash_loop;
 mod cri;
 mod demo;
 mod discovery;
 mod engines;
 mod errors;
+mod exec;
 mod exit;
 mod help;
 mod json;
@@ -20,5 +22,6 @@ mod selection;
 mod shape;
 mod slow_reader;
 mod text;
+mod watch;
 #[cfg(target_os = "linux")]
 mod whose;

@@ -186,6 +186,15 @@ pub(crate) fn full_pair() -> (UnixStream, UnixStream) {
 
 /// Runs a command to its end on a terminal with this many columns, and returns what the terminal receives.
 pub(crate) async fn on_terminal(columns: u16, command: &mut Command) -> String {
+    interrupted_on_terminal(columns, command, None).await
+}
+
+/// The same, with SIGINT once the terminal has received this text.
+pub(crate) async fn interrupted_on_terminal(
+    columns: u16,
+    command: &mut Command,
+    awaited: Option<&'static str>,
+) -> String {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&master).unwrap();
     unlockpt(&master).unwrap();
@@ -195,11 +204,16 @@ pub(crate) async fn on_terminal(columns: u16, command: &mut Command) -> String {
     let mut child = command.stdout(terminal).stderr(Stdio::null()).spawn().unwrap();
     // The command holds the terminal open too.
     command.stdout(Stdio::null());
+    let process = pid(&child);
     let reading = tokio::task::spawn_blocking(move || {
+        let mut awaited = awaited;
         let (mut master, mut sent, mut bytes) = (File::from(master), Vec::new(), [0; 4096]);
         // An error means that no process has the terminal open any more.
         while let Ok(count @ 1..) = master.read(&mut bytes) {
             sent.extend_from_slice(&bytes[..count]);
+            if awaited.take_if(|text| String::from_utf8_lossy(&sent).contains(*text)).is_some() {
+                kill_process(process, Signal::INT).unwrap();
+            }
         }
         sent
     });

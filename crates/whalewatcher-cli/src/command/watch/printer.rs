@@ -1,69 +1,37 @@
-//! `whalewatcher watch`: what is alive, then every change.
+//! The printer of events, which runs in the thread of the output.
 
 use std::collections::HashMap;
 use std::io::Write;
-use std::sync::Arc;
 
 use anyhow::{anyhow, bail};
 use futures_util::future::FutureExt;
 use tokio::runtime::Handle;
-use whalewatcher_core::fleet::{FleetEvent, FleetPortfolio, FleetSubscription};
-use whalewatcher_core::{
-    EngineError, EngineKey, Event, EventKind, Fleet, Phase, Portfolio, Settings, Watcher,
-};
-use whalewatcher_discover::discover;
+use whalewatcher_core::fleet::{FleetEvent, FleetPortfolio};
+use whalewatcher_core::{EngineError, EngineKey, Event, EventKind, Phase, Portfolio, Watcher};
 
+use super::beginning::Beginnings;
 use crate::advice::explain;
-use crate::args::{Format, wrong};
-use crate::hosts::{Hosts, ignored_namespaces, join};
+use crate::args::{EventFormat, FollowArgs, Until};
+use crate::changes::Changes;
+use crate::hosts::ignored_namespaces;
 use crate::notes::Notes;
-use crate::output::{Output, Writer, reader_gone};
-use crate::render::json;
+use crate::output::Writer;
 use crate::render::style::Terminal;
 use crate::render::text::{Headlines, TextView};
+use crate::render::{docker, json};
 use crate::selection::Selection;
-use crate::warnings::{Warned, spawn_findings, spawn_warnings};
-
-/// Watches the engines and prints their events.
-pub(crate) async fn watch(
-    fleet: &Arc<Fleet>,
-    hosts: Hosts,
-    selection: Selection,
-    format: Format,
-    output: &Output,
-    notes: Notes,
-) -> anyhow::Result<()> {
-    let warnings = spawn_warnings()?;
-    let (named, found) = match hosts {
-        Hosts::Named(clients) => (join(fleet, clients, &Settings::default())?, None),
-        Hosts::Found(options) => (Vec::new(), Some(options)),
-    };
-    let named: Vec<_> = named.into_iter().filter(|watcher| selection.concerns(&**watcher)).collect();
-    if named.is_empty() && found.is_none() {
-        return Err(wrong("--engine selects none of the engines of --host and --context"));
-    }
-    let count = found.is_none().then_some(named.len());
-    named.into_iter().for_each(|watcher| warnings.warn_of(watcher));
-    let (alive, changes) = fleet.subscribe();
-    let discovery = found.map(|options| discover(fleet, *options));
-    if let Some(discovery) = &discovery {
-        spawn_findings(discovery.follow_findings(), Arc::downgrade(fleet))?;
-    }
-    let printer = EventPrinter::new(selection, format, count, notes, alive, warnings);
-    let runtime = Handle::current();
-    let gone = reader_gone()?;
-    let written = output.write(move |writer| printer.write_all(changes, writer, &runtime));
-    tokio::select! {
-        written = written => written,
-        () = gone => Ok(()),
-    }
-}
+use crate::warnings::Warned;
 
 /// Prints the events of all engines.
-struct EventPrinter {
+pub(super) struct EventPrinter {
     selection: Selection,
-    /// `None` for JSON.
+    format: EventFormat,
+    /// `None` for other formats.
     text: Option<TextView>,
+    only_changes: bool,
+    beginnings: Beginnings,
+    /// Events that end the output.
+    until: Vec<Until>,
     /// The sum of the events so far.
     alive: FleetPortfolio,
     engines: HashMap<EngineKey, Engine>,
@@ -90,9 +58,9 @@ struct Engine {
 }
 
 impl EventPrinter {
-    fn new(
+    pub(super) fn new(
         selection: Selection,
-        format: Format,
+        follow: FollowArgs,
         named: Option<usize>,
         notes: Notes,
         alive: FleetPortfolio,
@@ -101,30 +69,45 @@ impl EventPrinter {
         let headlines =
             if named.is_some_and(|named| named > 1) { Headlines::Numbered } else { Headlines::No };
         let text = || TextView::new(Terminal::of_stdout(), selection.clone(), headlines);
-        let text = (format == Format::Text).then(text);
-        Self { selection, text, alive, engines: HashMap::new(), named, notes, warnings }
+        let text = (follow.format == EventFormat::Text).then(text);
+        Self {
+            selection,
+            format: follow.format,
+            text,
+            only_changes: follow.only_changes || follow.format == EventFormat::Docker,
+            beginnings: Beginnings::default(),
+            until: follow.until,
+            alive,
+            engines: HashMap::new(),
+            named,
+            notes,
+            warnings,
+        }
     }
 
-    /// Writes each event at once, and all notes. Blocks this thread until the output has ended.
-    fn write_all(
+    /// Writes each event at once, and all notes. Blocks this thread until the output has ended, or an awaited event has been written,
+    /// whose revision it returns.
+    pub(super) fn write_all(
         mut self,
-        changes: FleetSubscription,
+        changes: Changes,
         writer: &mut Writer,
         runtime: &Handle,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Option<u64>> {
         let followed = self.follow(changes, writer, runtime);
         let flushed = writer.flush();
         // All notes are printed before the error with which the program ends.
         self.notes.finish();
-        followed.and(flushed.map_err(Into::into))
+        followed.and_then(|until| flushed.map(|()| until).map_err(Into::into))
     }
 
     fn follow(
         &mut self,
-        mut changes: FleetSubscription,
+        mut changes: Changes,
         writer: &mut Writer,
         runtime: &Handle,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Option<u64>> {
+        // Polling the changes may start a timer.
+        let _context = runtime.enter();
         loop {
             let next = match changes.next().now_or_never() {
                 Some(next) => next,
@@ -135,23 +118,25 @@ impl EventPrinter {
             };
             let Some(change) = next else { bail!("the watch ended by itself") };
             if !writer.begin() {
-                return Ok(());
+                return Ok(None);
             }
-            self.handle(writer, &change)?;
+            if self.handle(writer, &change)? {
+                return Ok(Some(change.revision));
+            }
         }
     }
 
-    /// Writes an event, and the note that follows from it.
+    /// Writes an event, and the note that follows from it. Returns whether it is one of the awaited ones.
     ///
     /// # Errors
     ///
     /// Fails if writing does, or if no engine can be watched any more.
-    fn handle(&mut self, writer: &mut Writer, change: &FleetEvent) -> anyhow::Result<()> {
+    fn handle(&mut self, writer: &mut Writer, change: &FleetEvent) -> anyhow::Result<bool> {
         let FleetEvent { key, watcher, event, .. } = change;
         let watcher = &**watcher;
         if !self.selection.concerns(watcher) {
             self.alive.apply(change);
-            return Ok(());
+            return Ok(false);
         }
         if let EventKind::Joined = event.kind {
             self.begin(writer, change)?;
@@ -159,15 +144,26 @@ impl EventPrinter {
         let engine = self.engines.entry(key.clone()).or_default();
         let is_attempt = !matches!(event.kind, EventKind::Joined);
         let is_first = is_attempt && !std::mem::replace(&mut engine.attempted, true);
-        let is_shown = self.selection.shows(watcher, event);
+        let is_change = self.beginnings.is_change(change);
+        let is_selected = self.selection.shows(watcher, event);
+        let is_shown = is_selected && (is_change || !self.only_changes);
         match &mut self.text {
+            Some(text) if self.only_changes => {
+                // The first `synced` and what precedes it belong to the table, which is left out.
+                let is_first_sync = matches!(event.kind, EventKind::Synced { .. }) && !engine.table_shown;
+                engine.table_shown |= is_first_sync;
+                if is_shown && !is_first_sync && (engine.table_shown || event.container().is_some()) {
+                    writer.write_all(text.event(watcher, event).as_bytes())?;
+                }
+            }
             Some(text) => {
                 let alive =
                     self.alive.member(key).map(|member| member.portfolio().clone()).unwrap_or_default();
                 write_text(writer, text, engine, (watcher, &alive), event, is_shown)?;
             }
-            None if is_shown => json::write_event(writer, watcher, event)?,
-            None => {}
+            None if !is_shown => {}
+            None if self.format == EventFormat::Docker => docker::write_event(writer, event)?,
+            None => json::write_event(writer, watcher, event)?,
         }
         self.alive.apply(change);
         match &event.kind {
@@ -176,11 +172,14 @@ impl EventPrinter {
                 self.note_ignored_namespaces(key, watcher);
             }
             EventKind::Disconnected { error } => self.handle_outage(watcher, error, is_first)?,
+            EventKind::Lagged { missed } if self.format == EventFormat::Docker => {
+                self.notes.note(format!("missed {missed} events; what they changed follows"));
+            }
             // The engine may join again.
             EventKind::Left => drop(self.engines.remove(key)),
             _ => {}
         }
-        Ok(())
+        Ok(is_change && is_selected && self.until.iter().any(|until| until.matches(event)))
     }
 
     /// Begins with an engine that joined: from the second one on, engines are numbered.
@@ -232,7 +231,12 @@ impl EventPrinter {
                 return Err(anyhow!(reason));
             }
             self.notes.note(format!("going on without this engine: {reason}"));
-        } else if self.text.is_some() && !engine.table_shown && !engine.wait_noted {
+        } else if match self.format {
+            EventFormat::Text => !engine.table_shown && !engine.wait_noted,
+            EventFormat::Json => false,
+            // Its lines contain no outages.
+            EventFormat::Docker => true,
+        } {
             engine.wait_noted = true;
             self.notes.note(format!("waiting for the engine: {reason}"));
         }
