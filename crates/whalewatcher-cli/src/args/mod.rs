@@ -7,6 +7,8 @@ mod journal;
 mod output;
 mod ps;
 mod selection;
+#[cfg(feature = "top")]
+mod top;
 mod until;
 mod watch;
 #[cfg(target_os = "linux")]
@@ -25,6 +27,8 @@ pub(crate) use self::journal::{JournalArgs, LogArgs};
 pub(crate) use self::output::{Format, ListFormat, ShapeArgs};
 pub(crate) use self::ps::PsArgs;
 pub(crate) use self::selection::{FilterArgs, SelectionArgs};
+#[cfg(feature = "top")]
+pub(crate) use self::top::TopArgs;
 pub(crate) use self::until::Until;
 pub(crate) use self::watch::{EventsArgs, WatchArgs};
 #[cfg(target_os = "linux")]
@@ -75,6 +79,9 @@ pub(crate) enum Command {
     /// Show the containers that processes belong to
     #[cfg(target_os = "linux")]
     Whose(WhoseArgs),
+    /// Show live containers as they come and go, on the whole terminal
+    #[cfg(feature = "top")]
+    Top(TopArgs),
     /// Show what a journal recorded: starts, exits, health and crash loops
     Log(LogArgs),
     /// Watch a built-in demo engine; needs no Docker
@@ -82,6 +89,14 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// Returns whether the command draws on the whole terminal, so that nothing else may write to it.
+    pub(crate) fn draws(&self) -> bool {
+        #[cfg(feature = "top")]
+        return matches!(self, Self::Top(_));
+        #[cfg(not(feature = "top"))]
+        false
+    }
+
     /// Returns how the command follows changes, if it does.
     pub(crate) fn follow(&self) -> Option<&FollowArgs> {
         match self {
@@ -116,6 +131,8 @@ impl Cli {
             Command::Engines(list) => &mut list.engines,
             #[cfg(target_os = "linux")]
             Command::Whose(whose) => &mut whose.engines,
+            #[cfg(feature = "top")]
+            Command::Top(top) => &mut top.engines,
             Command::Log(_) => return Err(wrong("'log' reads a journal, so it cannot be used with --host")),
             Command::Demo(_) => {
                 return Err(wrong("'demo' has an engine of its own, so it cannot be used with --host"));

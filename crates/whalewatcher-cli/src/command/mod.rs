@@ -5,6 +5,8 @@ pub(crate) mod engines;
 pub(crate) mod log;
 pub(crate) mod once;
 pub(crate) mod ps;
+#[cfg(feature = "top")]
+pub(crate) mod top;
 pub(crate) mod watch;
 #[cfg(target_os = "linux")]
 pub(crate) mod whose;

@@ -23,6 +23,8 @@ mod selection;
 mod shape;
 mod slow_reader;
 mod text;
+#[cfg(feature = "top")]
+mod top;
 mod watch;
 #[cfg(target_os = "linux")]
 mod whose;
