@@ -36,8 +36,8 @@ pub(crate) struct Announced {
 #[derive(Default)]
 pub(crate) struct SoFar {
     pub(crate) fold: FleetPortfolio,
-    /// How many events of each kind there were.
-    pub(crate) counts: BTreeMap<&'static str, usize>,
+    /// All events: `started web`, and `joined docker.com` where they are about no container.
+    pub(crate) reported: Vec<String>,
     /// How often the start of each life was announced, but for those that an engine which had left showed again.
     pub(crate) begun: HashMap<Life, usize>,
     /// Which engine shows a container, and with which PID.
@@ -67,11 +67,6 @@ impl Announced {
         Announced { so_far, grown, _task: AbortOnDropHandle::new(task) }
     }
 
-    /// How many events of this kind there were.
-    pub(crate) fn count(&self, kind: &str) -> usize {
-        self.so_far().counts.get(kind).copied().unwrap_or_default()
-    }
-
     pub(crate) fn so_far(&self) -> MutexGuard<'_, SoFar> {
         locked(&self.so_far)
     }
@@ -87,6 +82,11 @@ impl Announced {
         grown.mark_unchanged();
         // Callers look again in any case.
         let _ = timeout(limit, grown.changed()).await;
+    }
+
+    /// Waits until there were so many events of this kind, or these of this container or engine.
+    pub(crate) async fn until_reported(&self, words: &str, times: usize) -> Result<()> {
+        self.until(&format!("{words} is reported"), |so_far| so_far.count(words) >= times).await
     }
 
     /// Waits until the events so far satisfy this.
@@ -112,7 +112,8 @@ impl SoFar {
     fn take(&mut self, change: &FleetEvent) {
         self.fold.apply(change);
         let FleetEvent { key, event, .. } = change;
-        *self.counts.entry(event.kind.name()).or_default() += 1;
+        let about = event.container().map_or(key.engine_type(), |container| container.name());
+        self.reported.push(format!("{} {about}", event.kind.name()));
         let pid = event.container().map(|container| format!(" PID {}", container.pid()));
         let mut engine = key.endpoint().rsplitn(3, '/');
         let engine = [engine.next(), engine.next()].map(Option::unwrap_or_default).join(" of ");
@@ -179,6 +180,18 @@ impl SoFar {
             _ => {}
         }
         Ok(())
+    }
+
+    /// How many events there were of this kind, or these of this container or engine.
+    pub(crate) fn count(&self, words: &str) -> usize {
+        let is_it = |reported: &&String| *reported == words || reported.split(' ').next() == Some(words);
+        self.reported.iter().filter(is_it).count()
+    }
+
+    /// How many events there were of each kind.
+    pub(crate) fn counts(&self) -> BTreeMap<&str, usize> {
+        let kinds = self.reported.iter().filter_map(|words| words.split(' ').next());
+        kinds.map(|kind| (kind, self.count(kind))).collect()
     }
 
     /// Fails if anything was announced that did not happen.
