@@ -2,6 +2,7 @@
 
 pub(crate) mod demo;
 pub(crate) mod engines;
+mod following;
 pub(crate) mod once;
 pub(crate) mod ps;
 pub(crate) mod watch;
