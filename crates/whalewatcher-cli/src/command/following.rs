@@ -110,7 +110,7 @@ impl Outages {
                 | Phase::Closed
         );
         let reason = explain(&**watcher, error);
-        if !has_ended && !(is_first && !error.is_transient()) {
+        if !(has_ended || is_first && !error.is_transient()) {
             return Ok(Some(Outage::Waiting(format!("waiting for the engine: {reason}"))));
         }
         attempts.failed = true;

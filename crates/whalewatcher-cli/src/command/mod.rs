@@ -5,6 +5,7 @@ pub(crate) mod engines;
 mod following;
 pub(crate) mod once;
 pub(crate) mod ps;
+pub(crate) mod wait;
 pub(crate) mod watch;
 #[cfg(target_os = "linux")]
 pub(crate) mod whose;
