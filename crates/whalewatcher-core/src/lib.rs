@@ -15,6 +15,7 @@
 pub mod adapter;
 mod engine;
 pub mod fleet;
+pub mod history;
 mod model;
 mod persistent;
 mod portfolio;
@@ -28,10 +29,10 @@ mod watch;
 pub use engine::{ChangeSource, Unlisted};
 pub use fleet::{Fleet, FleetEvent, FleetPortfolio};
 pub use model::{
-    COMPOSE_PROJECT_LABEL, Container, ContainerId, EngineError, EngineIdentity, EngineKey, ErrorKind, Event,
-    EventKind, Health, Image, Labels, Layer, Life, Network, POD_NAME_LABEL, POD_NAMESPACE_LABEL,
-    POD_UID_LABEL, PRIVILEGED_LABEL, PodIdentity, Port, Printable, Protocol, SANDBOX_LABEL, UnknownProtocol,
-    Unresolved, UnresolvedContainer,
+    COMPOSE_PROJECT_LABEL, Container, ContainerId, CrashLoop, EngineError, EngineIdentity, EngineKey,
+    ErrorKind, Event, EventKind, Health, Image, Labels, Layer, Life, Network, POD_NAME_LABEL,
+    POD_NAMESPACE_LABEL, POD_UID_LABEL, PRIVILEGED_LABEL, PodIdentity, Port, Printable, Protocol,
+    SANDBOX_LABEL, UnknownProtocol, Unresolved, UnresolvedContainer,
 };
 pub use portfolio::{Pod, Pods, Portfolio, Project, difference};
 pub use settings::{Backoff, Settings};

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::anyhow;
-use whalewatcher_core::fleet::{FleetEvent, FleetPortfolio, FleetSubscription};
+use whalewatcher_core::fleet::FleetEvent;
 use whalewatcher_core::{EngineKey, EventKind, Fleet, Phase, Settings};
 use whalewatcher_discover::{Discovery, discover};
 
@@ -18,14 +18,12 @@ use crate::warnings::{Warned, spawn_findings, spawn_warnings};
 pub(super) struct Following {
     /// How many engines the user named; `None` if engines are found.
     pub(super) named: Option<usize>,
-    pub(super) alive: FleetPortfolio,
-    pub(super) changes: FleetSubscription,
     /// Where engines go that are to be warned about.
     pub(super) warnings: Warned,
     pub(super) discovery: Option<Discovery>,
 }
 
-/// Begins to watch the engines.
+/// Begins to watch the engines. Nothing happens before the next `await`, so a subscription until then misses nothing.
 ///
 /// # Errors
 ///
@@ -42,12 +40,11 @@ pub(super) fn follow(fleet: &Arc<Fleet>, hosts: Hosts, selection: &Selection) ->
     }
     let count = found.is_none().then_some(named.len());
     named.into_iter().for_each(|watcher| warnings.warn_of(watcher));
-    let (alive, changes) = fleet.subscribe();
     let discovery = found.map(|options| discover(fleet, *options));
     if let Some(discovery) = &discovery {
         spawn_findings(discovery.follow_findings(), Arc::downgrade(fleet))?;
     }
-    Ok(Following { named: count, alive, changes, warnings, discovery })
+    Ok(Following { named: count, warnings, discovery })
 }
 
 /// Which engines cannot be watched.

@@ -71,7 +71,7 @@ impl EventRows {
         self.engine = self.engine.max(engine.len());
         let (mark, style) = mark(&event.kind);
         let word = format!("{mark} {}", event.kind.name());
-        // Only `disconnected` is longer.
+        // `disconnected` and `crash_loop` are longer.
         let word = width::left(&word, WORD.max(width::cells(&word)));
         let rest = match event.container() {
             Some(container) => {
@@ -80,7 +80,7 @@ impl EventRows {
             }
             None => {
                 let taken = TIME + engine.len() + 1 + width::cells(&word) + 1;
-                width::cut(&summary(&event.kind), self.room().saturating_sub(taken))
+                width::cut(&self.summary(&event.kind), self.room().saturating_sub(taken))
             }
         };
         let time = self.terminal.paint(FAINT, &self.time(event.time));
@@ -115,6 +115,31 @@ impl EventRows {
             line += &format!(" {}", width::cut(remark, left - 1));
         }
         line
+    }
+
+    /// Returns the text of an event about the watch itself, or about a crash loop.
+    fn summary(&self, kind: &EventKind) -> String {
+        match kind {
+            EventKind::Synced { containers, unresolved } => {
+                let are = if *containers == 1 { "container is" } else { "containers are" };
+                match unresolved {
+                    0 => format!("{containers} {are} alive"),
+                    _ => format!("{containers} {are} known to be alive, {unresolved} cannot be inspected"),
+                }
+            }
+            EventKind::Lagged { missed: 1 } => "missed 1 event; what it changed follows".to_owned(),
+            EventKind::Lagged { missed } => format!("missed {missed} events; what they changed follows"),
+            EventKind::Disconnected { error } => Printable(&error.to_string()).to_string(),
+            EventKind::CrashLoop(it) => {
+                let name = width::cut(&display_name(&it.container), WIDEST);
+                if it.is_over {
+                    return format!("{name}: over after {} lives", it.lives);
+                }
+                let code = it.code.map(|code| format!(", exit {code}")).unwrap_or_default();
+                format!("{name}: {} lives since {}{code}", it.lives, self.time(it.since))
+            }
+            _ => String::new(),
+        }
     }
 
     fn prefix(&self) -> usize {
@@ -175,6 +200,8 @@ fn mark(kind: &EventKind) -> (char, Style) {
         EventKind::Synced { .. } => ('✓', GREEN),
         EventKind::Disconnected { .. } => ('✗', RED),
         EventKind::Lagged { .. } => ('!', MAGENTA),
+        EventKind::CrashLoop(crash_loop) if crash_loop.is_over => ('↻', GREEN),
+        EventKind::CrashLoop(_) => ('↻', RED),
         _ => ('·', PLAIN),
     }
 }
@@ -219,29 +246,12 @@ fn change(was: &Container, now: &Container) -> String {
     changes.into_iter().find_map(|(what, differs)| differs.then_some(what)).unwrap_or_default().to_owned()
 }
 
-/// Returns the text of an event about the watch itself.
-fn summary(kind: &EventKind) -> String {
-    match kind {
-        EventKind::Synced { containers, unresolved } => {
-            let are = if *containers == 1 { "container is" } else { "containers are" };
-            match unresolved {
-                0 => format!("{containers} {are} alive"),
-                _ => format!("{containers} {are} known to be alive, {unresolved} cannot be inspected"),
-            }
-        }
-        EventKind::Lagged { missed: 1 } => "missed 1 event; what it changed follows".to_owned(),
-        EventKind::Lagged { missed } => format!("missed {missed} events; what they changed follows"),
-        EventKind::Disconnected { error } => Printable(&error.to_string()).to_string(),
-        _ => String::new(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use whalewatcher_core::{
-        COMPOSE_PROJECT_LABEL, EngineError, ErrorKind, Health, Labels, Network, POD_NAME_LABEL,
+        COMPOSE_PROJECT_LABEL, CrashLoop, EngineError, ErrorKind, Health, Labels, Network, POD_NAME_LABEL,
         POD_NAMESPACE_LABEL, SANDBOX_LABEL,
     };
 
@@ -323,6 +333,22 @@ mod tests {
         assert_eq!(
             row(&mut rows, EventKind::Lagged { missed: 12 }),
             "12:00:00 ! lagged   missed 12 events; what they changed follows\n"
+        );
+    }
+
+    #[test]
+    fn crash_loops_are_rows() {
+        let loop_of = |over| {
+            let began = CrashLoop::new(Arc::new(web()), 5, noon() - Duration::from_secs(61));
+            EventKind::CrashLoop(Arc::new(began.with_code(Some(1)).with_over(over)))
+        };
+        let mut rows = rows();
+        assert_eq!(
+            row(&mut rows, loop_of(false)) + &row(&mut rows, loop_of(true)),
+            "\
+12:00:00 ↻ crash_loop shop-web-1: 5 lives since 11:58:59, exit 1
+12:00:00 ↻ crash_loop shop-web-1: over after 5 lives
+"
         );
     }
 

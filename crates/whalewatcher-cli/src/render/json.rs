@@ -145,8 +145,8 @@ mod tests {
 
     use serde_json::Value;
     use whalewatcher_core::{
-        COMPOSE_PROJECT_LABEL, EngineError, EngineWatcher, ErrorKind, Health, Image, Labels, Network,
-        POD_NAME_LABEL, POD_NAMESPACE_LABEL, Port, Protocol,
+        COMPOSE_PROJECT_LABEL, CrashLoop, EngineError, EngineWatcher, ErrorKind, Health, Image, Labels,
+        Network, POD_NAME_LABEL, POD_NAMESPACE_LABEL, Port, Protocol,
     };
     use whalewatcher_testkit::scripted::Engine as Scripted;
 
@@ -202,10 +202,12 @@ mod tests {
         }
     }
 
-    fn kinds() -> [EventKind; 11] {
+    fn kinds() -> [EventKind; 12] {
         let container = Arc::new(web("web", "shop"));
         let error = Arc::new(EngineError::new(ErrorKind::Failed, "gone"));
+        let crash_loop = CrashLoop::new(container.clone(), 5, SystemTime::UNIX_EPOCH).with_code(Some(1));
         [
+            EventKind::CrashLoop(Arc::new(crash_loop)),
             EventKind::Started(container.clone()),
             EventKind::Exited { container: container.clone(), code: Some(0) },
             EventKind::Paused(container.clone()),

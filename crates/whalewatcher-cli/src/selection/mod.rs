@@ -89,7 +89,7 @@ impl Selection {
     /// Returns whether an event is shown. Events without a container are, unless they are of another engine, and so are those of
     /// containers that join or leave the selection.
     pub(crate) fn shows(&self, watcher: &dyn Watcher, event: &Event) -> bool {
-        let Some(container) = event.container() else { return self.concerns(watcher) };
+        let Some(container) = event.subject() else { return self.concerns(watcher) };
         if self.matches(watcher, container) {
             return true;
         }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests panic when they cannot go on, and so do their helpers")]
 
 mod containerd;
+mod crash_loop;
 mod cri;
 mod demo;
 mod discovery;

@@ -21,6 +21,14 @@ pub struct FleetEvent {
     pub event: Event,
 }
 
+impl FleetEvent {
+    /// Returns another event of the same engine, for code that synthesizes events.
+    #[must_use]
+    pub fn with_event(&self, event: Event) -> Self {
+        Self { event, ..self.clone() }
+    }
+}
+
 impl fmt::Display for FleetEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.key, self.event)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::container::Container;
+use super::crash_loop::CrashLoop;
 use super::engine_key::EngineKey;
 use super::error::EngineError;
 use super::escape::Printable;
@@ -86,6 +87,9 @@ pub enum EventKind {
         /// The engine that showed it before.
         from: EngineKey,
     },
+    /// A crash loop began or is over. No subscription contains it: a [`History`](crate::history::History) finds it in the events of
+    /// one. It changes no portfolio.
+    CrashLoop(Arc<CrashLoop>),
 }
 
 impl Event {
@@ -107,6 +111,15 @@ impl Event {
     pub fn container(&self) -> Option<&Arc<Container>> {
         self.kind.container()
     }
+
+    /// Returns the container that it is about: [`container`](Self::container), or that of a crash loop, which may be over.
+    #[must_use]
+    pub fn subject(&self) -> Option<&Arc<Container>> {
+        match &self.kind {
+            EventKind::CrashLoop(crash_loop) => Some(&crash_loop.container),
+            kind => kind.container(),
+        }
+    }
 }
 
 impl EventKind {
@@ -124,7 +137,8 @@ impl EventKind {
             | Self::Lagged { .. }
             | Self::Disconnected { .. }
             | Self::Joined
-            | Self::Left => None,
+            | Self::Left
+            | Self::CrashLoop(_) => None,
         }
     }
 
@@ -143,6 +157,7 @@ impl EventKind {
             Self::Joined => "joined",
             Self::Left => "left",
             Self::Moved { .. } => "moved",
+            Self::CrashLoop(_) => "crash_loop",
         }
     }
 }
@@ -171,6 +186,10 @@ impl fmt::Display for EventKind {
             | Self::Updated { container, .. } => write!(f, "{name} {container}"),
             Self::Moved { container, from, .. } => write!(f, "{name} {container}, from {from}"),
             Self::Joined | Self::Left => f.write_str(name),
+            Self::CrashLoop(it) if it.is_over => {
+                write!(f, "{name} of {} is over after {} lives", it.container, it.lives)
+            }
+            Self::CrashLoop(it) => write!(f, "{name} of {}, {} lives", it.container, it.lives),
         }
     }
 }
@@ -188,8 +207,9 @@ mod tests {
         for kind in [
             EventKind::Started(container.clone()),
             EventKind::Exited { container: container.clone(), code: Some(137) },
-            EventKind::Updated { container: container.clone(), was: container },
+            EventKind::Updated { container: container.clone(), was: container.clone() },
             EventKind::Disconnected { error },
+            EventKind::CrashLoop(Arc::new(CrashLoop::new(container, 5, SystemTime::UNIX_EPOCH))),
         ] {
             let shown = Event::new(SystemTime::now(), kind).to_string();
             assert!(shown.contains(r"a\u{1b}[2J\r\n\u{9b}31m\u{202e}\u{2028}"), "{shown}");

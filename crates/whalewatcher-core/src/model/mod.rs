@@ -2,6 +2,7 @@
 
 mod container;
 mod container_id;
+mod crash_loop;
 mod engine_key;
 mod error;
 mod escape;
@@ -21,6 +22,7 @@ mod unresolved;
 
 pub use container::{COMPOSE_PROJECT_LABEL, Container, PRIVILEGED_LABEL};
 pub use container_id::ContainerId;
+pub use crash_loop::CrashLoop;
 pub use engine_key::EngineKey;
 pub(crate) use error::is_silence;
 pub use error::{EngineError, ErrorKind};

@@ -139,7 +139,8 @@ impl Portfolio {
             | EventKind::Lagged { .. }
             | EventKind::Disconnected { .. }
             | EventKind::Joined
-            | EventKind::Left => {}
+            | EventKind::Left
+            | EventKind::CrashLoop(_) => {}
         }
     }
 

@@ -7,7 +7,7 @@ mod bounds;
 
 pub use backoff::Backoff;
 pub(crate) use bounds::LONGEST;
-use bounds::in_bounds;
+pub(crate) use bounds::in_bounds;
 
 /// The most inspections at once.
 const MOST_INSPECTIONS: usize = 1024;

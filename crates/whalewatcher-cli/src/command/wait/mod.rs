@@ -139,7 +139,8 @@ impl Waiting {
             anyhow::Ok(Target::new(name, selection.clone(), arguments.state, arguments.any))
         };
         let targets = arguments.names.iter().map(target).collect::<Result<_, _>>()?;
-        let Following { named, alive, changes, warnings, discovery } = following;
+        let Following { named, warnings, discovery } = following;
+        let (alive, changes) = fleet.subscribe();
         let engines = Engines::new(fleet.clone(), selection.clone(), discovery);
         alive.members().for_each(|member| engines.follow(&**member.watcher()));
         Ok(Self {
@@ -298,9 +299,7 @@ mod tests {
     fn waiting(fleet: &Arc<Fleet>, state: &str) -> UnboundedReceiver<Seen> {
         let line = ["whalewatcher", "wait", "web", "--for", state];
         let Command::Wait(arguments) = Cli::try_parse_from(line).unwrap().command else { panic!("not wait") };
-        let (alive, changes) = fleet.subscribe();
-        let warnings = spawn_warnings().unwrap();
-        let following = Following { named: None, alive, changes, warnings, discovery: None };
+        let following = Following { named: None, warnings: spawn_warnings().unwrap(), discovery: None };
         let mut waiting = Waiting::new(fleet, following, &Selection::default(), &arguments).unwrap();
         let (sender, seen) = unbounded_channel();
         tokio::spawn(async move { waiting.run(|seen| drop(sender.send(seen))).await });

@@ -17,6 +17,7 @@ use self::exec::Executor;
 use self::printer::EventPrinter;
 use super::following::{Following, follow as follow_engines};
 use crate::args::FollowArgs;
+use crate::changes::Changes;
 use crate::hosts::Hosts;
 use crate::notes::Notes;
 use crate::output::{Output, reader_gone};
@@ -32,12 +33,11 @@ pub(crate) async fn watch(
     notes: Notes,
     commands: &TaskTracker,
 ) -> anyhow::Result<()> {
-    let Following { named, alive, changes, warnings, discovery: _discovery } =
-        follow_engines(fleet, hosts, &selection)?;
-    let mut executor = follow
-        .exec
-        .clone()
-        .map(|command| Executor::new(command, selection.clone(), fleet.subscribe().1, commands.clone()));
+    let Following { named, warnings, discovery: _discovery } = follow_engines(fleet, hosts, &selection)?;
+    let (alive, changes) = Changes::subscribe(fleet);
+    let mut executor = follow.exec.clone().map(|command| {
+        Executor::new(command, selection.clone(), Changes::subscribe(fleet).1, commands.clone())
+    });
     let limit = follow.limit;
     let time_limit = async {
         match limit {

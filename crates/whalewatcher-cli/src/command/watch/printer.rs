@@ -6,12 +6,13 @@ use std::io::Write;
 use anyhow::bail;
 use futures_util::future::FutureExt;
 use tokio::runtime::Handle;
-use whalewatcher_core::fleet::{FleetEvent, FleetPortfolio, FleetSubscription};
+use whalewatcher_core::fleet::{FleetEvent, FleetPortfolio};
 use whalewatcher_core::{EngineKey, Event, EventKind, Portfolio, Watcher};
 
 use super::super::following::{Outage, Outages};
 use super::beginning::Beginnings;
 use crate::args::{EventFormat, FollowArgs, Until};
+use crate::changes::Changes;
 use crate::hosts::ignored_namespaces;
 use crate::notes::Notes;
 use crate::output::Writer;
@@ -83,7 +84,7 @@ impl EventPrinter {
     /// whose revision it returns.
     pub(super) fn write_all(
         mut self,
-        changes: FleetSubscription,
+        changes: Changes,
         writer: &mut Writer,
         runtime: &Handle,
     ) -> anyhow::Result<Option<u64>> {
@@ -96,10 +97,12 @@ impl EventPrinter {
 
     fn follow(
         &mut self,
-        mut changes: FleetSubscription,
+        mut changes: Changes,
         writer: &mut Writer,
         runtime: &Handle,
     ) -> anyhow::Result<Option<u64>> {
+        // Polling the changes may start a timer.
+        let _context = runtime.enter();
         loop {
             let next = match changes.next().now_or_never() {
                 Some(next) => next,

@@ -7,8 +7,8 @@ use serde::ser::{Serialize, Serializer};
 
 use super::Time;
 use crate::model::{
-    Container, EngineError, EngineIdentity, EngineKey, ErrorKind, Event, EventKind, Health, Image, Labels,
-    Network, Port,
+    COMPOSE_PROJECT_LABEL, Container, CrashLoop, EngineError, EngineIdentity, EngineKey, ErrorKind, Event,
+    EventKind, Health, Image, Labels, Network, Port,
 };
 
 /// The fields of an event. Which of them there are depends on its kind.
@@ -34,6 +34,46 @@ struct Fields<C, K, E> {
     missed: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    crash_loop: Option<Loop>,
+}
+
+/// A crash loop, with its container in short: it is not the event's container, which would be alive.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Loop {
+    id: String,
+    name: String,
+    #[serde(default)]
+    project: String,
+    lives: u64,
+    since: Time,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exit_code: Option<i32>,
+    over: bool,
+}
+
+impl Loop {
+    fn of(it: &CrashLoop) -> Self {
+        Self {
+            id: it.container.id().as_str().to_owned(),
+            name: it.container.name().to_owned(),
+            project: it.container.project().to_owned(),
+            lives: it.lives,
+            since: Time(it.since),
+            exit_code: it.code,
+            over: it.is_over,
+        }
+    }
+
+    /// Returns the crash loop, of whose container only ID, name and project are known.
+    fn read(self) -> CrashLoop {
+        let project = Some(self.project).filter(|project| !project.is_empty());
+        let labels = Labels::from_iter(project.map(|project| (COMPOSE_PROJECT_LABEL, project)));
+        let container = Container::new(self.id, self.name, 0).with_labels(labels);
+        CrashLoop::new(Arc::new(container), self.lives, self.since.0)
+            .with_code(self.exit_code)
+            .with_over(self.over)
+    }
 }
 
 /// The engine that showed a container before, and the container's ID there.
@@ -143,6 +183,7 @@ impl Serialize for Event {
             unresolved: None,
             missed: None,
             error: None,
+            crash_loop: None,
         };
         match &self.kind {
             EventKind::Exited { code, .. } => fields.exit_code = *code,
@@ -160,6 +201,7 @@ impl Serialize for Event {
                     container: was.id().as_str().to_owned(),
                 });
             }
+            EventKind::CrashLoop(it) => fields.crash_loop = Some(Loop::of(it)),
             EventKind::Started(_)
             | EventKind::Paused(_)
             | EventKind::Unpaused(_)
@@ -203,6 +245,10 @@ impl<'de> Deserialize<'de> for Event {
                 let from = EngineKey::new(from.engine_type, from.api);
                 EventKind::Moved { container, was: Arc::new(was), from }
             }
+            "crash_loop" => {
+                let it = fields.crash_loop.ok_or_else(|| missing("crash_loop"))?;
+                EventKind::CrashLoop(Arc::new(it.read()))
+            }
             other => return Err(D::Error::custom(format_args!("unknown kind of event '{other}'"))),
         };
         Ok(Self::new(fields.time.0, kind).with_engine(fields.engine.map(Arc::new)))
@@ -216,9 +262,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::model::{
-        COMPOSE_PROJECT_LABEL, POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL, Protocol, SANDBOX_LABEL,
-    };
+    use crate::model::{POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL, Protocol, SANDBOX_LABEL};
 
     fn web() -> Container {
         let started_at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_769_860_800_100);
@@ -319,6 +363,24 @@ mod tests {
         );
     }
 
+    /// A crash loop of which all is written that is known.
+    fn crash_loop() -> CrashLoop {
+        let labels = Labels::from_iter([(COMPOSE_PROJECT_LABEL, "shop")]);
+        let container = Container::new("c0ffee", "web", 0).with_labels(labels);
+        CrashLoop::new(Arc::new(container), 5, SystemTime::UNIX_EPOCH).with_code(Some(1)).with_over(true)
+    }
+
+    #[test]
+    fn a_crash_loop_has_no_container_that_would_be_alive() {
+        let value = serde_json::to_value(event(EventKind::CrashLoop(Arc::new(crash_loop())))).unwrap();
+        let expected = json!({
+            "id": "c0ffee", "name": "web", "project": "shop", "lives": 5, "since": "1970-01-01T00:00:00Z",
+            "exit_code": 1, "over": true,
+        });
+        assert_eq!((&value["event"], &value["crash_loop"]), (&json!("crash_loop"), &expected));
+        assert_eq!(value.get("container"), None);
+    }
+
     #[test]
     fn what_was_written_is_read_again() {
         let (container, was) = (Arc::new(whole().with_health(None)), Arc::new(whole().with_name("old")));
@@ -342,6 +404,7 @@ mod tests {
             EventKind::Synced { containers: 2, unresolved: 1 },
             EventKind::Lagged { missed: 3 },
             EventKind::Disconnected { error: Arc::new(EngineError::new(ErrorKind::Failed, "gone")) },
+            EventKind::CrashLoop(Arc::new(crash_loop())),
         ] {
             let written = event(kind).with_engine(engine.clone());
             let text = serde_json::to_string(&written).unwrap();
