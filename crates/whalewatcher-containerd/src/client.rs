@@ -6,6 +6,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tonic::transport::{Channel, Endpoint as Dial};
 use whalewatcher_adapter::containerd::{DEFAULT_PROBE_EVERY, ENGINE, IgnoredNamespaces};
 use whalewatcher_adapter::grpc::Transport;
@@ -101,6 +102,19 @@ impl Client {
     }
 }
 
+impl Client {
+    /// Connects, and negotiates what the connection needs.
+    async fn open(&self, settings: &Settings) -> Result<Connection, EngineError> {
+        let reached = self.monitor.begin_attempt();
+        let transport = Transport::connect(&self.endpoint).await?;
+        reached.record(transport.socket());
+        let mut identity = handshake(&self.endpoint, &transport).await?;
+        self.engine_type().clone_into(&mut identity.engine_type);
+        tracing::debug!(?identity, "connected");
+        Ok(Connection::new(transport, identity, self.configured.clone(), settings))
+    }
+}
+
 impl EngineClient for Client {
     type Connection = Connection;
 
@@ -124,14 +138,10 @@ impl EngineClient for Client {
         self.before_attempt.call().await
     }
 
-    async fn connect(&self, settings: &Settings) -> Result<Connection, EngineError> {
-        let reached = self.monitor.begin_attempt();
-        let transport = Transport::connect(&self.endpoint).await?;
-        reached.record(transport.socket());
-        let mut identity = handshake(&self.endpoint, &transport).await?;
-        self.engine_type().clone_into(&mut identity.engine_type);
-        tracing::debug!(?identity, "connected");
-        Ok(Connection::new(transport, identity, self.configured.clone(), settings))
+    // Boxed for the same reason as in `Connection`.
+    fn connect(&self, settings: &Settings) -> impl Future<Output = Result<Connection, EngineError>> + Send {
+        let settings = settings.clone();
+        async move { self.open(&settings).await }.boxed()
     }
 
     async fn reachable(&self) {

@@ -7,7 +7,7 @@ use std::task::Poll;
 use std::time::SystemTime;
 
 use futures_core::Stream;
-use futures_util::stream;
+use futures_util::{FutureExt as _, stream};
 use tokio::sync::mpsc;
 use whalewatcher_adapter::Lives;
 use whalewatcher_adapter::containerd::{EventService, Scope, split};
@@ -44,6 +44,7 @@ impl Connection {
 }
 
 impl EngineConnection for Connection {
+    // Large futures are boxed: so they are compiled in this crate, and not again in each one that watches.
     fn identity(&self) -> EngineIdentity {
         self.identity.clone()
     }
@@ -64,12 +65,12 @@ impl EngineConnection for Connection {
         })
     }
 
-    async fn list(&self) -> Result<Listing, EngineError> {
-        list(&self.session, Purpose::First).await
+    fn list(&self) -> impl Future<Output = Result<Listing, EngineError>> + Send {
+        list(&self.session, Purpose::First).boxed()
     }
 
-    async fn audit(&self) -> Result<Listing, EngineError> {
-        list(&self.session, Purpose::Audit).await
+    fn audit(&self) -> impl Future<Output = Result<Listing, EngineError>> + Send {
+        list(&self.session, Purpose::Audit).boxed()
     }
 
     fn scope_of(id: &ContainerId) -> &str {
@@ -80,8 +81,12 @@ impl EngineConnection for Connection {
         self.session.packer().is_some()
     }
 
-    async fn inspect(&self, id: &ContainerId) -> Result<Option<Container>, EngineError> {
-        inspect(&self.session, id).await
+    fn inspect(
+        &self,
+        id: &ContainerId,
+    ) -> impl Future<Output = Result<Option<Container>, EngineError>> + Send {
+        let id = id.clone();
+        async move { inspect(&self.session, &id).await }.boxed()
     }
 
     /// Asks for the version. If the stream was silent for long enough, an event of our own must come back on it as well; if

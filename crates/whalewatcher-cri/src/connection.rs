@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use futures_core::Stream;
+use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::mpsc;
 use whalewatcher_adapter::grpc::Transport;
 use whalewatcher_core::adapter::{EngineConnection, EngineEvent, Listing};
@@ -40,25 +41,30 @@ impl Connection {
 }
 
 impl EngineConnection for Connection {
+    // Large futures are boxed: so they are compiled in this crate, and not again in each one that watches.
     fn identity(&self) -> EngineIdentity {
         self.identity.clone()
     }
 
     fn events(&self) -> impl Stream<Item = Result<EngineEvent, EngineError>> + Send {
         let reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner).take();
-        changes(&self.session, reported)
+        changes(&self.session, reported).boxed()
     }
 
-    async fn list(&self) -> Result<Listing, EngineError> {
-        list(&self.session).await
+    fn list(&self) -> impl Future<Output = Result<Listing, EngineError>> + Send {
+        list(&self.session).boxed()
     }
 
     fn packs(&self) -> bool {
         self.session.packer().is_some()
     }
 
-    async fn inspect(&self, id: &ContainerId) -> Result<Option<Container>, EngineError> {
-        inspect(&self.session, id).await
+    fn inspect(
+        &self,
+        id: &ContainerId,
+    ) -> impl Future<Output = Result<Option<Container>, EngineError>> + Send {
+        let id = id.clone();
+        async move { inspect(&self.session, &id).await }.boxed()
     }
 
     /// A restart in a pod is another container.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use whalewatcher_adapter::{Reached, SocketMonitor};
 use whalewatcher_core::adapter::{EngineClient, Hook};
 use whalewatcher_core::{EngineError, Settings};
@@ -85,6 +86,32 @@ impl Client {
     }
 }
 
+impl Client {
+    /// Connects, and negotiates what the connection needs.
+    async fn open(&self, settings: &Settings) -> Result<Connection, EngineError> {
+        let Config { api, engine_type, packer, networks, memory_limit, podman, .. } = &self.config;
+        let reached = self.monitor.as_ref().map_or_else(Reached::default, SocketMonitor::begin_attempt);
+        let limit = settings.connect_limit();
+        let transport = Transport::new(self.config.connector(limit), *memory_limit, reached);
+        let wants_podman = podman.is_some();
+        let mut handshake =
+            Handshake::perform(&transport, *api, engine_type.as_deref(), wants_podman, limit).await?;
+        let mut own = Own::default();
+        if let Some(podman) = podman {
+            own.refused = self.own_api.refused(&transport).await?;
+            if own.refused.is_none() {
+                handshake.dialect = Dialect::Libpod;
+                let since = self.own_api.first_since(&handshake.clock);
+                // Rucksacks are packed from inspections.
+                own.listed_until = since.filter(|_| packer.is_none() && !podman.inspects_all);
+            }
+        }
+        tracing::debug!(?handshake, "connected");
+        let session = Session::new(transport, handshake, *networks, own, settings);
+        Ok(Connection::new(session, packer.clone(), self.history.clone(), self.lives.clone()))
+    }
+}
+
 impl EngineClient for Client {
     type Connection = Connection;
 
@@ -109,27 +136,10 @@ impl EngineClient for Client {
         self.config.before_attempt.call().await
     }
 
-    async fn connect(&self, settings: &Settings) -> Result<Connection, EngineError> {
-        let Config { api, engine_type, packer, networks, memory_limit, podman, .. } = &self.config;
-        let reached = self.monitor.as_ref().map_or_else(Reached::default, SocketMonitor::begin_attempt);
-        let limit = settings.connect_limit();
-        let transport = Transport::new(self.config.connector(limit), *memory_limit, reached);
-        let wants_podman = podman.is_some();
-        let mut handshake =
-            Handshake::perform(&transport, *api, engine_type.as_deref(), wants_podman, limit).await?;
-        let mut own = Own::default();
-        if let Some(podman) = podman {
-            own.refused = self.own_api.refused(&transport).await?;
-            if own.refused.is_none() {
-                handshake.dialect = Dialect::Libpod;
-                let since = self.own_api.first_since(&handshake.clock);
-                // Rucksacks are packed from inspections.
-                own.listed_until = since.filter(|_| packer.is_none() && !podman.inspects_all);
-            }
-        }
-        tracing::debug!(?handshake, "connected");
-        let session = Session::new(transport, handshake, *networks, own, settings);
-        Ok(Connection::new(session, packer.clone(), self.history.clone(), self.lives.clone()))
+    // Boxed for the same reason as in `Connection`.
+    fn connect(&self, settings: &Settings) -> impl Future<Output = Result<Connection, EngineError>> + Send {
+        let settings = settings.clone();
+        async move { self.open(&settings).await }.boxed()
     }
 
     async fn reachable(&self) {

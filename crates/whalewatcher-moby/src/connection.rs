@@ -7,7 +7,7 @@ use std::task::Poll;
 use std::time::SystemTime;
 
 use futures_core::Stream;
-use futures_util::stream;
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use whalewatcher_core::adapter::{EngineConnection, EngineEvent, EngineIdentity, Listing};
@@ -68,15 +68,44 @@ impl Connection {
     pub fn api_version(&self) -> String {
         self.session.api().to_string()
     }
+
+    async fn list_alive(&self) -> Result<Listing, EngineError> {
+        let begun = Instant::now();
+        let (entries, now) = list(&self.session, Purpose::Resync).await?;
+        if self.is_listed.swap(true, Ordering::Relaxed) {
+            self.lives.retain_listed(&entries, now);
+        } else {
+            let left = self.session.list_limit().saturating_sub(begun.elapsed());
+            // Without a stream there is no receiver.
+            let emit = |event| drop(self.missed.send(event));
+            missed_exits::report(&self.session, &self.lives, &entries, left, emit).await;
+        }
+        self.lives.record_listed(&entries);
+        Ok(entries.into())
+    }
+
+    async fn list_for_audit(&self) -> Result<Listing, EngineError> {
+        let (entries, now) = audit(&self.session).await?;
+        self.lives.retain_listed(&entries, now);
+        Ok(entries.into())
+    }
+
+    async fn inspect_one(&self, id: &ContainerId) -> Result<Option<Container>, EngineError> {
+        let guard = self.lives.begin_inspection(id);
+        let container = inspect(&self.session, id, self.packer.as_ref()).await?;
+        guard.record_answer(container.as_ref());
+        Ok(container)
+    }
 }
 
 impl EngineConnection for Connection {
+    // Large futures are boxed: so they are compiled in this crate, and not again in each one that watches.
     fn identity(&self) -> EngineIdentity {
         self.session.identity().clone()
     }
 
     fn events(&self) -> impl Stream<Item = Result<EngineEvent, EngineError>> + Send {
-        let mut changes = Box::pin(changes(&self.session, &self.history, &self.start));
+        let mut changes = changes(&self.session, &self.history, &self.start).boxed();
         let mut consequence = None;
         let mut missed = self.missed_receiver.lock().unwrap_or_else(PoisonError::into_inner).take();
         stream::poll_fn(move |context| {
@@ -96,25 +125,12 @@ impl EngineConnection for Connection {
         })
     }
 
-    async fn list(&self) -> Result<Listing, EngineError> {
-        let begun = Instant::now();
-        let (entries, now) = list(&self.session, Purpose::Resync).await?;
-        if self.is_listed.swap(true, Ordering::Relaxed) {
-            self.lives.retain_listed(&entries, now);
-        } else {
-            let left = self.session.list_limit().saturating_sub(begun.elapsed());
-            // Without a stream there is no receiver.
-            let emit = |event| drop(self.missed.send(event));
-            missed_exits::report(&self.session, &self.lives, &entries, left, emit).await;
-        }
-        self.lives.record_listed(&entries);
-        Ok(entries.into())
+    fn list(&self) -> impl Future<Output = Result<Listing, EngineError>> + Send {
+        self.list_alive().boxed()
     }
 
-    async fn audit(&self) -> Result<Listing, EngineError> {
-        let (entries, now) = audit(&self.session).await?;
-        self.lives.retain_listed(&entries, now);
-        Ok(entries.into())
+    fn audit(&self) -> impl Future<Output = Result<Listing, EngineError>> + Send {
+        self.list_for_audit().boxed()
     }
 
     async fn probe(&self, since: Option<SystemTime>) -> Result<Option<SystemTime>, EngineError> {
@@ -125,11 +141,12 @@ impl EngineConnection for Connection {
         self.packer.is_some()
     }
 
-    async fn inspect(&self, id: &ContainerId) -> Result<Option<Container>, EngineError> {
-        let guard = self.lives.begin_inspection(id);
-        let container = inspect(&self.session, id, self.packer.as_ref()).await?;
-        guard.record_answer(container.as_ref());
-        Ok(container)
+    fn inspect(
+        &self,
+        id: &ContainerId,
+    ) -> impl Future<Output = Result<Option<Container>, EngineError>> + Send {
+        let id = id.clone();
+        async move { self.inspect_one(&id).await }.boxed()
     }
 }
 

@@ -23,11 +23,14 @@ mod sequence;
 mod truth;
 mod watched;
 
+use std::env;
 use std::process::ExitCode;
 
 use anyhow::{Result, anyhow};
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 use xtask::EXIT_ENGINE_CANNOT_RUN;
 use xtask::cache::Cache;
 use xtask::engines::{Engine, EngineKind, GivenPrograms, Installation, Options, PrivateEngine};
@@ -57,10 +60,9 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("off")))
-        .with_writer(std::io::stderr)
-        .init();
+    let levels: Option<Targets> = env::var("RUST_LOG").ok().and_then(|levels| levels.parse().ok());
+    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(log).with(levels.unwrap_or_default()).init();
     let name = arguments.engine.to_string();
     let outcome = match (arguments.engine.kind, arguments.soak) {
         (EngineKind::Docker, Some(minutes)) => play(&arguments, async |fixture: &DockerFixture| {

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use futures_core::Stream;
 
 use super::event::EngineEvent;
-use super::listing::{Listing, Unlisted, UnlistedScopes};
+use super::listing::Listing;
 use crate::model::{Container, ContainerId, EngineError, EngineIdentity, Layer};
 use crate::settings::Settings;
 
@@ -156,11 +156,5 @@ pub trait EngineConnection: Send + Sync {
     ) -> impl Future<Output = Result<Option<SystemTime>, EngineError>> + Send {
         let _ = since;
         ready(Ok(None))
-    }
-}
-
-impl UnlistedScopes {
-    pub(crate) fn new<C: EngineConnection>(unlisted: &[Unlisted]) -> Self {
-        Self::of(unlisted.iter().map(|part| part.scope.clone()).collect(), C::scope_of)
     }
 }

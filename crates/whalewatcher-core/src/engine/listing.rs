@@ -52,6 +52,10 @@ impl UnlistedScopes {
         Self { scopes, scope_of }
     }
 
+    pub(crate) fn new(unlisted: &[Unlisted], scope_of: fn(&ContainerId) -> &str) -> Self {
+        Self::of(unlisted.iter().map(|part| part.scope.clone()).collect(), scope_of)
+    }
+
     /// Returns whether the listing covered all scopes.
     pub(crate) fn is_empty(&self) -> bool {
         self.scopes.is_empty()

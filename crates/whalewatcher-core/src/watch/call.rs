@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use tokio::task::coop::consume_budget;
 use tokio::time::timeout;
 
-use crate::engine::{ChangeSource, EngineConnection, EngineEvent};
+use crate::engine::{ChangeSource, EngineEvent, ErasedConnection};
 use crate::model::{ContainerId, EngineError, ErrorKind};
 use crate::reconciler::Answer;
 
@@ -27,8 +27,8 @@ pub(super) async fn limited<T>(
 }
 
 /// Inspects a container.
-pub(super) async fn inspect<C: EngineConnection>(
-    connection: &C,
+pub(super) async fn inspect(
+    connection: &dyn ErasedConnection,
     id: ContainerId,
     limit: Duration,
 ) -> (ContainerId, Answer) {

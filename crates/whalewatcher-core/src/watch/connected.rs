@@ -6,8 +6,8 @@ use std::mem::take;
 use std::pin::Pin;
 use std::time::SystemTime;
 
-use futures_core::Stream;
 use futures_core::future::BoxFuture;
+use futures_core::stream::BoxStream;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use tokio::task::coop::unconstrained;
@@ -18,7 +18,7 @@ use super::call::{ended, inspect, limited};
 use super::in_flight::InFlight;
 use super::probe::Probe;
 use super::progress::Progress;
-use crate::engine::{EngineClient, EngineConnection, EngineEvent, Listing, Unlisted, UnlistedScopes};
+use crate::engine::{EngineEvent, ErasedConnection, Listing, Unlisted, UnlistedScopes};
 use crate::model::{ContainerId, EngineError, is_silence};
 use crate::reconciler::{Answer, Effect, Input, Now};
 use crate::settings::LONGEST;
@@ -40,10 +40,10 @@ enum Wake {
 }
 
 /// The state of one connection. Its calls borrow the connection, and end with it when this is dropped.
-pub(super) struct Connected<'c, 'd, C: EngineClient, S> {
-    progress: &'c mut Progress<'d, C>,
-    connection: &'c C::Connection,
-    events: Pin<&'c mut S>,
+pub(super) struct Connected<'c, 'd> {
+    progress: &'c mut Progress<'d>,
+    connection: &'c dyn ErasedConnection,
+    events: BoxStream<'c, Result<EngineEvent, EngineError>>,
     list: Option<BoxFuture<'c, Result<Listing, EngineError>>>,
     probing: Option<BoxFuture<'c, Result<Option<SystemTime>, EngineError>>>,
     inspections: FuturesUnordered<BoxFuture<'c, (ContainerId, Answer)>>,
@@ -55,15 +55,11 @@ pub(super) struct Connected<'c, 'd, C: EngineClient, S> {
     is_behind: bool,
 }
 
-impl<'c, 'd, C, S> Connected<'c, 'd, C, S>
-where
-    C: EngineClient,
-    S: Stream<Item = Result<EngineEvent, EngineError>>,
-{
+impl<'c, 'd> Connected<'c, 'd> {
     pub(super) fn new(
-        progress: &'c mut Progress<'d, C>,
-        connection: &'c C::Connection,
-        events: Pin<&'c mut S>,
+        progress: &'c mut Progress<'d>,
+        connection: &'c dyn ErasedConnection,
+        events: BoxStream<'c, Result<EngineEvent, EngineError>>,
     ) -> Self {
         let settings = &progress.shared.settings;
         let probe = Probe::new(settings.probe_every().unwrap_or(LONGEST), Instant::now());
@@ -249,7 +245,10 @@ where
                         tracing::warn!(endpoint, scope, %error, "cannot list scope");
                     }
                 }
-                progress.handle(Input::Listed(entries, UnlistedScopes::new::<C::Connection>(&unlisted)));
+                progress.handle(Input::Listed(
+                    entries,
+                    UnlistedScopes::new(&unlisted, self.connection.scope_of()),
+                ));
                 progress.unlisted = unlisted;
             }
             Err(error) if !progress.reconciler.is_live() || is_silence(&error) => return Err(error),

@@ -4,7 +4,6 @@
 //! as fast as events come.
 
 use std::convert::Infallible;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,17 +17,16 @@ use super::outage::Outage;
 use super::progress::Progress;
 use super::shared::Shared;
 use super::status::Phase;
-use crate::engine::{EngineClient, EngineConnection};
 use crate::model::{EngineError, ErrorKind};
 use crate::reconciler::Reconciler;
 
 /// Runs one watch.
-pub(crate) struct Driver<'a, C> {
-    progress: Progress<'a, C>,
+pub(crate) struct Driver<'a> {
+    progress: Progress<'a>,
 }
 
-impl<'a, C: EngineClient> Driver<'a, C> {
-    pub(crate) fn new(shared: &'a Shared<C>, reconciler: &'a mut Reconciler, outage: &'a mut Outage) -> Self {
+impl<'a> Driver<'a> {
+    pub(crate) fn new(shared: &'a Shared, reconciler: &'a mut Reconciler, outage: &'a mut Outage) -> Self {
         Self { progress: Progress::new(shared, reconciler, outage) }
     }
 
@@ -105,7 +103,7 @@ impl<'a, C: EngineClient> Driver<'a, C> {
         let connection = limited(settings.connect_limit(), "connecting", connecting).await?;
         let identity = Arc::new(connection.identity());
         self.progress.shared.set_identity(identity.clone());
-        let mut events = pin!(connection.events());
+        let mut events = connection.events();
         let subscribing = subscribed(&mut events);
         let (source, fallback) =
             limited(settings.connect_limit(), "subscribing to events", subscribing).await?;
@@ -117,6 +115,6 @@ impl<'a, C: EngineClient> Driver<'a, C> {
         let has_one_life_per_id = connection.has_one_life_per_id();
         self.progress.reconciler.set_engine(&identity, connection.packs(), has_one_life_per_id);
         self.progress.shared.refreshes.clear();
-        Connected::new(&mut self.progress, &connection, events).run().await
+        Connected::new(&mut self.progress, &*connection, events).run().await
     }
 }

@@ -14,22 +14,21 @@ use super::outage::Outage;
 use super::shared::Shared;
 use super::status::Phase;
 use crate::adapter::message;
-use crate::engine::EngineClient;
 use crate::model::{EngineError, ErrorKind};
 use crate::reconciler::{Input, Now, Reconciler};
 
 /// The exclusive right to watch, which is returned when it is dropped.
-pub(crate) struct WatchGuard<C> {
-    shared: Arc<Shared<C>>,
+pub(crate) struct WatchGuard {
+    shared: Arc<Shared>,
     reconciler: Reconciler,
     outage: Outage,
     /// Why the watch ended; `None` if it is dropped before.
     end: Option<WatchError>,
 }
 
-impl<C> WatchGuard<C> {
+impl WatchGuard {
     /// Begins a watch: from now on `ready` waits for the engine.
-    pub(crate) fn begin(shared: &Arc<Shared<C>>) -> Result<Self, WatchError> {
+    pub(crate) fn begin(shared: &Arc<Shared>) -> Result<Self, WatchError> {
         if shared.closed.is_cancelled() {
             return Err(WatchError::Closed);
         }
@@ -46,7 +45,7 @@ impl<C> WatchGuard<C> {
     }
 }
 
-impl<C: EngineClient> WatchGuard<C> {
+impl WatchGuard {
     pub(crate) async fn run(mut self, token: CancellationToken) -> Result<(), WatchError> {
         let shared = self.shared.clone();
         let driver = Driver::new(&shared, &mut self.reconciler, &mut self.outage);
@@ -80,7 +79,7 @@ fn panicked(panic: &(dyn Any + Send)) -> WatchError {
     WatchError::Panicked { error: Arc::new(EngineError::new(ErrorKind::Failed, message)) }
 }
 
-impl<C> Drop for WatchGuard<C> {
+impl Drop for WatchGuard {
     /// Publishes the end to readers, subscribers and waiters for `ready`.
     fn drop(&mut self) {
         let mut reconciler = take(&mut self.reconciler);

@@ -9,13 +9,13 @@ use tokio::time::Instant;
 use super::outage::Outage;
 use super::shared::Shared;
 use super::status::{Counters, Phase, Status};
-use crate::engine::{ChangeSource, EngineClient, Unlisted};
+use crate::engine::{ChangeSource, Unlisted};
 use crate::model::{EngineError, Event};
 use crate::reconciler::{Input, Now, Reconciler};
 
 /// What all connections of a watch share.
-pub(super) struct Progress<'a, C> {
-    pub(super) shared: &'a Shared<C>,
+pub(super) struct Progress<'a> {
+    pub(super) shared: &'a Shared,
     pub(super) reconciler: &'a mut Reconciler,
     pub(super) outage: &'a mut Outage,
     /// Since when the current connection is live.
@@ -29,8 +29,8 @@ pub(super) struct Progress<'a, C> {
     pub(super) counters: Counters,
 }
 
-impl<'a, C: EngineClient> Progress<'a, C> {
-    pub(super) fn new(shared: &'a Shared<C>, reconciler: &'a mut Reconciler, outage: &'a mut Outage) -> Self {
+impl<'a> Progress<'a> {
+    pub(super) fn new(shared: &'a Shared, reconciler: &'a mut Reconciler, outage: &'a mut Outage) -> Self {
         Self {
             live: None,
             source: None,

@@ -10,14 +10,15 @@ use super::refreshes::Refreshes;
 use super::status::{Phase, Status};
 use super::status_follower::StatusFollower;
 use super::watched::Watched;
+use crate::engine::ErasedClient;
 use crate::model::EngineIdentity;
 use crate::publication::Publication;
 use crate::reconciler::Reconciler;
 use crate::settings::Settings;
 
 /// The state that the watch and the users of the watcher share.
-pub(crate) struct Shared<C> {
-    pub(crate) client: C,
+pub(crate) struct Shared {
+    pub(crate) client: Arc<dyn ErasedClient>,
     pub(crate) settings: Settings,
     pub(crate) publication: Arc<Publication<Watched>>,
     status: watch::Sender<Status>,
@@ -28,15 +29,15 @@ pub(crate) struct Shared<C> {
     pub(crate) refreshes: Refreshes,
 }
 
-impl<C> Drop for Shared<C> {
+impl Drop for Shared {
     /// Ends the subscriptions to a watcher that is gone.
     fn drop(&mut self) {
         self.publication.end().wake();
     }
 }
 
-impl<C> Shared<C> {
-    pub(crate) fn new(client: C, settings: Settings) -> Self {
+impl Shared {
+    pub(crate) fn new(client: Arc<dyn ErasedClient>, settings: Settings) -> Self {
         Self {
             client,
             publication: Arc::new(Publication::new(settings.subscriber_queue())),

@@ -133,7 +133,8 @@ impl dyn Watcher {
 /// # Ok(()) }
 /// ```
 pub struct EngineWatcher<C> {
-    shared: Arc<Shared<C>>,
+    client: Arc<C>,
+    shared: Arc<Shared>,
 }
 
 impl<C: EngineClient> EngineWatcher<C> {
@@ -144,12 +145,13 @@ impl<C: EngineClient> EngineWatcher<C> {
 
     /// Creates a watcher with these settings.
     pub fn with_settings(client: C, settings: Settings) -> Self {
-        Self { shared: Arc::new(Shared::new(client, settings)) }
+        let client = Arc::new(client);
+        Self { shared: Arc::new(Shared::new(client.clone(), settings)), client }
     }
 
     /// Returns the client that connects to the engine.
     pub fn client(&self) -> &C {
-        &self.shared.client
+        &self.client
     }
 
     /// Returns the newest snapshot of the portfolio, from memory. Takes no lock that a writer holds.
@@ -272,12 +274,12 @@ impl<C: EngineClient> EngineWatcher<C> {
 
     /// Returns the engine's type, such as `docker.com`.
     pub fn engine_type(&self) -> &str {
-        self.shared.client.engine_type()
+        self.client.engine_type()
     }
 
     /// Returns the endpoint, such as `unix:///run/docker.sock`.
     pub fn endpoint(&self) -> &str {
-        self.shared.client.endpoint()
+        self.client.endpoint()
     }
 
     /// Returns endpoint and type, which never change: what distinguishes the engines of a [`Fleet`](crate::Fleet).
@@ -340,11 +342,11 @@ impl<C: EngineClient> Watcher for EngineWatcher<C> {
     }
 
     fn layer(&self) -> Layer {
-        self.shared.client.layer()
+        self.client.layer()
     }
 
     fn scope_below(&self) -> Option<&str> {
-        self.shared.client.scope_below()
+        self.client.scope_below()
     }
 
     fn identity(&self) -> Option<Arc<EngineIdentity>> {
