@@ -3,6 +3,7 @@
 pub(crate) mod demo;
 pub(crate) mod engines;
 mod following;
+pub(crate) mod log;
 pub(crate) mod once;
 pub(crate) mod ps;
 pub(crate) mod wait;

@@ -19,7 +19,8 @@ use super::following::{Following, follow as follow_engines};
 use crate::args::FollowArgs;
 use crate::changes::Changes;
 use crate::hosts::Hosts;
-use crate::notes::Notes;
+use crate::journal::{JournalFile, Recorder};
+use crate::notes::{Notes, note_beside};
 use crate::output::{Output, reader_gone};
 use crate::selection::Selection;
 
@@ -38,6 +39,8 @@ pub(crate) async fn watch(
     let mut executor = follow.exec.clone().map(|command| {
         Executor::new(command, selection.clone(), Changes::subscribe(fleet).1, commands.clone())
     });
+    let journal = follow.journal.journal.as_deref().map(JournalFile::open).transpose()?;
+    let recorder = journal.map(|file| Recorder::start(file, fleet, Arc::new(note_beside))).transpose()?;
     let limit = follow.limit;
     let time_limit = async {
         match limit {
@@ -55,7 +58,7 @@ pub(crate) async fn watch(
         pending::<()>().await;
     };
     let written = output.write(move |writer| printer.write_all(changes, writer, &runtime));
-    tokio::select! {
+    let watched = tokio::select! {
         written = written => {
             // The awaited event has commands too, and so have those before it.
             if let (Some(revision), Some(executor)) = (written?, &mut executor) {
@@ -66,5 +69,9 @@ pub(crate) async fn watch(
         () = gone => Ok(()),
         () = time_limit => Ok(()),
         () = executing => Ok(()),
+    };
+    if let Some(recorder) = recorder {
+        recorder.finish(fleet.portfolio().revision()).await;
     }
+    watched
 }
