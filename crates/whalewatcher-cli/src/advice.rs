@@ -1,6 +1,8 @@
 //! Advice about engines that cannot be watched, where the error itself contains none.
 
 use whalewatcher_core::{EngineError, ErrorKind, Watcher};
+use whalewatcher_discover::Finding;
+use whalewatcher_moby::Contexts;
 
 /// Returns the type and the endpoint of an engine as one text.
 pub(crate) fn location(watcher: &dyn Watcher) -> String {
@@ -20,7 +22,36 @@ pub(crate) fn no_engine(missing: &[String]) -> String {
 
 /// Returns an error's text with the engine's location and with advice.
 pub(crate) fn explain(watcher: &dyn Watcher, error: &EngineError) -> String {
-    with_advice(&location(watcher), watcher.endpoint(), Kind::of(watcher.engine_type()), error)
+    let message = with_advice(&location(watcher), watcher.endpoint(), Kind::of(watcher.engine_type()), error);
+    with_variable(watcher.endpoint(), message)
+}
+
+/// Returns the text of a finding.
+pub(crate) fn explain_finding(finding: &Finding) -> String {
+    with_variable(&finding.place, finding.to_string())
+}
+
+/// Returns the message with the variable of the environment that names this endpoint, if one does.
+pub(crate) fn with_variable(endpoint: &str, message: String) -> String {
+    let text = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let names = |name: &&&str| text(name).is_some_and(|value| is_same(&value, endpoint));
+    let is_of_context = || {
+        let context = Contexts::from_env().and_then(|contexts| contexts.current());
+        context.is_ok_and(|context| context.endpoint() == endpoint)
+    };
+    let variable = match ["DOCKER_HOST", "CONTAINER_HOST"].iter().find(names) {
+        Some(variable) => *variable,
+        None if text("DOCKER_HOST").is_none() && text("DOCKER_CONTEXT").is_some() && is_of_context() => {
+            "DOCKER_CONTEXT"
+        }
+        None => return message,
+    };
+    format!("{variable}: {message}")
+}
+
+/// Returns whether a variable with this value names the endpoint.
+fn is_same(value: &str, endpoint: &str) -> bool {
+    value == endpoint || value.starts_with('/') && endpoint.strip_prefix("unix://") == Some(value)
 }
 
 /// The kind of engine that was expected.

@@ -8,6 +8,7 @@ mod args;
 mod changes;
 mod command;
 mod hosts;
+mod journal;
 mod log;
 mod notes;
 mod output;
@@ -35,7 +36,7 @@ use crate::command::ps::Shape;
 use crate::command::watch::{exec, watch};
 #[cfg(target_os = "linux")]
 use crate::command::whose;
-use crate::command::{demo, engines, ps};
+use crate::command::{demo, engines, log as log_command, ps};
 use crate::notes::Notes;
 use crate::output::Output;
 use crate::render::style::set_colour;
@@ -149,6 +150,7 @@ async fn dispatch(command: Command, output: &Output, commands: &TaskTracker) -> 
             let ignores_by_default = engines.ignored_namespaces().is_none();
             whose::whose(&fleet, hosts::hosts(&engines)?, ignores_by_default, &pids, format, output).await
         }
+        Command::Log(args) => log_command::log(args, output).await,
         Command::Demo(DemoArgs { follow }) => {
             let selection = Selection::new(&follow.selection.names, &follow.selection.filters)?;
             demo::demo(selection, follow, output, commands).await?;

@@ -10,7 +10,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use whalewatcher_core::{ChangeSource, ContainerId, Fleet, Status, UnresolvedContainer, Watcher};
 use whalewatcher_discover::FindingsFollower;
 
-use crate::advice::location;
+use crate::advice::{explain_finding, location};
 use crate::notes;
 use crate::thread::spawn_detached;
 
@@ -63,7 +63,7 @@ pub(crate) fn spawn_findings(mut findings: FindingsFollower, fleet: Weak<Fleet>)
         while let Some(found) = runtime.block_on(findings.changed()) {
             for finding in found.iter() {
                 if noted.len() < FINDINGS && noted.insert(finding.clone()) {
-                    notes::note(&finding.to_string());
+                    notes::note(&explain_finding(finding));
                 }
             }
             if std::mem::take(&mut is_first)

@@ -7,6 +7,7 @@ use std::mem::take;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::{PROC_SUPER_MAGIC, statfs};
 use whalewatcher_host::ListeningSocket;
 use whalewatcher_host::process::{Proc, Process};
 
@@ -120,7 +121,7 @@ impl Processes {
         let mut left: BTreeSet<u32> = self.known.keys().copied().collect();
         let pids = self.proc.pids().unwrap_or_default();
         self.managers.clear();
-        (self.hidden, self.too_many) = (false, false);
+        (self.hidden, self.too_many) = (is_partial(&self.proc, &pids), false);
         for pid in pids {
             // The folder that is open is never that of a later process with the same PID.
             let known = self.known.get(&pid).and_then(|known| known.process.name().ok());
@@ -246,6 +247,11 @@ impl Processes {
         }
         Listener::Other { is_seen }
     }
+}
+
+/// Returns whether processes of other users are left out, as with `hidepid=2`: then the first one is, which always runs.
+fn is_partial(proc: &Proc, pids: &[u32]) -> bool {
+    !pids.contains(&1) && statfs(proc.root()).is_ok_and(|found| found.f_type == PROC_SUPER_MAGIC)
 }
 
 fn has_open(process: &Process, inode: u64) -> bool {

@@ -10,7 +10,7 @@ use whalewatcher_core::EngineError;
 use whalewatcher_core::adapter::Hook;
 
 use crate::client::{Client, Config, Podman};
-use crate::config::context::{Context, Contexts};
+use crate::config::context::{Context, Contexts, prefixed};
 use crate::config::endpoint::Endpoint;
 use crate::config::environment::Environment;
 use crate::config::tls::Tls;
@@ -219,14 +219,19 @@ impl Builder {
 
     fn build_in(self, environment: Environment) -> Result<Client, EngineError> {
         let api = environment.api_version.as_deref().map(version::pinned).transpose()?;
+        let is_named_by_variable = self.context.is_none() && environment.host.is_some();
         let context = match self.context {
             Some(context) => context,
             None => Contexts::of(environment).current()?,
         };
         let endpoint = match &self.socket {
-            Some(path) => Endpoint::unix_named(context.endpoint(), path)?,
-            None => Endpoint::parse(context.endpoint(), self.tls.is_some() || context.wants_tls())?,
+            Some(path) => Endpoint::unix_named(context.endpoint(), path),
+            None => Endpoint::parse(context.endpoint(), self.tls.is_some() || context.wants_tls()),
         };
+        let endpoint = endpoint.map_err(|error| match is_named_by_variable {
+            true => prefixed("DOCKER_HOST", &error),
+            false => error,
+        })?;
         let tls = match self.tls {
             _ if !endpoint.is_secure() => None,
             Some(tls) => Some(tls),
@@ -288,7 +293,7 @@ mod tests {
     #[test]
     fn unusable_variables_are_refused() {
         for (variables, text) in [
-            (&[("DOCKER_HOST", "whale")][..], "endpoint 'whale' cannot be used"),
+            (&[("DOCKER_HOST", "whale")][..], "DOCKER_HOST: endpoint 'whale' cannot be used"),
             (&[("DOCKER_API_VERSION", "1.20")][..], "DOCKER_API_VERSION '1.20' cannot be used"),
             (&[("DOCKER_HOST", "tcp://whale"), ("DOCKER_CERT_PATH", "/no/such")], "TLS"),
             (&[("DOCKER_HOST", "http://whale"), ("DOCKER_TLS_VERIFY", "1")], "use tcp:// or https://"),

@@ -40,7 +40,7 @@ fn named(value: Option<OsString>) -> Result<Option<String>, EngineError> {
     let value = value
         .into_string()
         .map_err(|_| wrong(format!("{VARIABLE} is not valid UTF-8: set it again or unset it")))?;
-    check(&value)?;
+    check(&value).map_err(|error| wrong(format!("{VARIABLE}: {error}")))?;
     Ok(Some(value))
 }
 
@@ -92,7 +92,7 @@ mod tests {
         assert_eq!(endpoint("tcp://whale:1").as_deref(), Some("tcp://whale:1"));
         for (value, text) in [
             (OsString::from("ssh://me@whale/run/p.sock"), "forward its socket with 'ssh -L'"),
-            ("whale".into(), "endpoint 'whale' cannot be used: unix:///path"),
+            ("whale".into(), "CONTAINER_HOST: endpoint 'whale' cannot be used: unix:///path"),
             ("https://whale".into(), "tcp://host:port"),
             (OsString::from_vec(vec![0xff]), "CONTAINER_HOST is not valid UTF-8"),
         ] {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::{SelectionArgs, Until, duration};
+use super::{JournalArgs, SelectionArgs, Until, duration};
 
 /// Which changes to follow, until when, and what to do with them.
 #[derive(Args)]
@@ -40,6 +40,9 @@ pub(crate) struct FollowArgs {
     /// one after the other.
     #[arg(long, value_name = "COMMAND")]
     pub(crate) exec: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) journal: JournalArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

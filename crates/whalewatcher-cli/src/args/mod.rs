@@ -3,6 +3,7 @@
 mod demo;
 mod engines;
 mod follow;
+mod journal;
 mod output;
 mod ps;
 mod selection;
@@ -20,6 +21,7 @@ use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 pub(crate) use self::demo::DemoArgs;
 pub(crate) use self::engines::{DiscoveryArgs, EngineArgs, EnginesArgs, TlsArgs};
 pub(crate) use self::follow::{EventFormat, FollowArgs};
+pub(crate) use self::journal::{JournalArgs, LogArgs};
 pub(crate) use self::output::{Format, ListFormat, ShapeArgs};
 pub(crate) use self::ps::PsArgs;
 pub(crate) use self::selection::{FilterArgs, SelectionArgs};
@@ -73,6 +75,8 @@ pub(crate) enum Command {
     /// Show the containers that processes belong to
     #[cfg(target_os = "linux")]
     Whose(WhoseArgs),
+    /// Show what a journal recorded: starts, exits, health and crash loops
+    Log(LogArgs),
     /// Watch a built-in demo engine; needs no Docker
     Demo(DemoArgs),
 }
@@ -112,6 +116,7 @@ impl Cli {
             Command::Engines(list) => &mut list.engines,
             #[cfg(target_os = "linux")]
             Command::Whose(whose) => &mut whose.engines,
+            Command::Log(_) => return Err(wrong("'log' reads a journal, so it cannot be used with --host")),
             Command::Demo(_) => {
                 return Err(wrong("'demo' has an engine of its own, so it cannot be used with --host"));
             }

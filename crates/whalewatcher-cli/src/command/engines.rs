@@ -8,7 +8,7 @@ use whalewatcher_core::{ChangeSource, Fleet, Phase, Portfolio, Printable, Status
 use whalewatcher_discover::Finding;
 
 use super::once::{Answer, Answers, found_answers};
-use crate::advice::location;
+use crate::advice::{location, with_variable};
 use crate::args::Format;
 use crate::hosts::{Hosts, prefix};
 use crate::notes;
@@ -86,7 +86,7 @@ fn of_finding(finding: &Finding) -> ListedEngine {
         fallback: None,
         containers: None,
         unresolved: 0,
-        problems: vec![finding.reason.clone()],
+        problems: vec![with_variable(&finding.place, finding.reason.clone())],
         remedy: Some(finding.remedy.clone()).filter(|remedy| !remedy.is_empty()),
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod demo;
 pub(crate) mod engines;
+pub(crate) mod log;
 pub(crate) mod once;
 pub(crate) mod ps;
 pub(crate) mod watch;

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use whalewatcher_core::{Backoff, Fleet, Phase, Portfolio, Settings, Status, WatchError, Watcher};
 use whalewatcher_discover::{Discovery, Finding, FindingKind, discover};
 
-use crate::advice::{explain, location, no_engine};
+use crate::advice::{explain, explain_finding, location, no_engine};
 use crate::hosts::{Hosts, join};
 use crate::warnings::unresolved;
 
@@ -101,7 +101,7 @@ pub(super) async fn found_answers(fleet: &Arc<Fleet>, hosts: Hosts) -> anyhow::R
 async fn find(discovery: &Discovery) -> Missing {
     let is_settled = timeout(FIND_LIMIT, discovery.settled()).await.is_ok();
     let findings = discovery.findings();
-    let mut notes: Vec<_> = findings.iter().map(ToString::to_string).collect();
+    let mut notes: Vec<_> = findings.iter().map(explain_finding).collect();
     if !is_settled {
         notes.push(format!("some sockets have not answered within {} s", FIND_LIMIT.as_secs()));
     }

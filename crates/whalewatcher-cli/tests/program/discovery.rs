@@ -30,7 +30,7 @@ impl Host {
         docker
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let folder = self.0.path();
         let mut command = command(arguments);
         command.arg("--root").arg(folder).arg("--proc").arg(folder.join("proc"));

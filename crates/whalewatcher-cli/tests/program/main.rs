@@ -12,6 +12,7 @@ mod errors;
 mod exec;
 mod exit;
 mod help;
+mod journal;
 mod json;
 mod log;
 mod podman;

@@ -26,6 +26,7 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(PATH);
     command.args(arguments).stdin(Stdio::null()).kill_on_drop(true).env("TZ", "UTC").env("TERM", "xterm");
     for name in [
+        "CONTAINER_HOST",
         "DOCKER_HOST",
         "DOCKER_CONTEXT",
         "DOCKER_API_VERSION",

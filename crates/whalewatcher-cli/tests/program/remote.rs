@@ -7,6 +7,7 @@ use std::path::Path;
 use rustix::process::Signal;
 use whalewatcher_testkit::docker::Server;
 
+use crate::discovery::Host;
 use crate::program::{Ended, Program, command};
 
 /// Adds a context to a folder of Docker's tools.
@@ -41,6 +42,40 @@ async fn contexts_are_watched_beside_hosts_and_the_current_one_by_default() {
     assert_eq!(shown(&["--context", "one"]).await, [true, false, false]);
     assert_eq!(shown(&["--context", "one", "--context", "other"]).await, [true, true, false]);
     assert_eq!(shown(&["--host", &third.endpoint(), "--context", "one"]).await, [true, false, true]);
+}
+
+#[tokio::test]
+async fn an_error_names_the_variable_that_names_the_engine() {
+    let folder = tempfile::tempdir().unwrap();
+    add(folder.path(), "away", "unix:///no/such.sock");
+    for (name, value, expected) in [
+        ("DOCKER_HOST", "whale", "DOCKER_HOST: endpoint 'whale' cannot be used: "),
+        ("DOCKER_HOST", "unix:///no/such.sock", "DOCKER_HOST: no such socket: unix:///no/such.sock"),
+        ("DOCKER_HOST", "/no/such.sock", "DOCKER_HOST: no such socket: unix:///no/such.sock"),
+        ("DOCKER_CONTEXT", "gone", "DOCKER_CONTEXT: there is no Docker context 'gone'"),
+        ("DOCKER_CONTEXT", "away", "DOCKER_CONTEXT: no such socket: unix:///no/such.sock"),
+    ] {
+        let ended = Ended::of(command(&["ps"]).env("DOCKER_CONFIG", folder.path()).env(name, value)).await;
+        assert!(ended.error().starts_with(&format!("whalewatcher: {expected}")), "{ended:?}");
+    }
+    let host = Host::new();
+    for value in ["whale", "unix:///no/such.sock"] {
+        let ended = Ended::of(host.command(&["ps"]).env("CONTAINER_HOST", value)).await;
+        assert!(ended.error().contains(&format!("(CONTAINER_HOST: {value}: ")), "{ended:?}");
+    }
+    // The program's own option is not blamed on a variable.
+    let mut named = command(&["ps", "--host", "unix:///no/such.sock"]);
+    let ended = Ended::of(named.env("DOCKER_HOST", "unix:///other.sock")).await;
+    assert!(ended.error().starts_with("whalewatcher: no such socket: unix:///no/such.sock"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn the_api_version_of_the_environment_may_begin_with_v() {
+    let engine = Server::builder().start().unwrap();
+    engine.run("web").unwrap();
+    let mut ps = command(&["ps", "-o", "name"]);
+    let ended = Ended::of(ps.env("DOCKER_HOST", engine.endpoint()).env("DOCKER_API_VERSION", "v1.44")).await;
+    assert_eq!((ended.code, ended.stdout.as_str(), ended.stderr.as_str()), (Some(0), "web\n", ""));
 }
 
 #[tokio::test]

@@ -293,7 +293,7 @@ fn unusable(path: &Path, why: &str) -> EngineError {
     EngineError::new(ErrorKind::Configuration, message)
 }
 
-fn prefixed(origin: &str, error: &EngineError) -> EngineError {
+pub(crate) fn prefixed(origin: &str, error: &EngineError) -> EngineError {
     EngineError::new(error.kind(), format!("{}: {error}", Printable(origin)))
 }
 

@@ -19,7 +19,8 @@ use self::printer::EventPrinter;
 use crate::args::{FollowArgs, wrong};
 use crate::changes::Changes;
 use crate::hosts::{Hosts, join};
-use crate::notes::Notes;
+use crate::journal::{JournalFile, Recorder};
+use crate::notes::{Notes, note_beside};
 use crate::output::{Output, reader_gone};
 use crate::selection::Selection;
 use crate::warnings::{spawn_findings, spawn_warnings};
@@ -50,6 +51,8 @@ pub(crate) async fn watch(
         .exec
         .clone()
         .map(|command| Executor::new(command, selection.clone(), fleet.subscribe().1, commands.clone()));
+    let journal = follow.journal.journal.as_deref().map(JournalFile::open).transpose()?;
+    let recorder = journal.map(|file| Recorder::start(file, fleet, Arc::new(note_beside))).transpose()?;
     let discovery = found.map(|options| discover(fleet, *options));
     if let Some(discovery) = &discovery {
         spawn_findings(discovery.follow_findings(), Arc::downgrade(fleet))?;
@@ -71,7 +74,7 @@ pub(crate) async fn watch(
         pending::<()>().await;
     };
     let written = output.write(move |writer| printer.write_all(changes, writer, &runtime));
-    tokio::select! {
+    let watched = tokio::select! {
         written = written => {
             // The awaited event has commands too, and so have those before it.
             if let (Some(revision), Some(executor)) = (written?, &mut executor) {
@@ -82,5 +85,9 @@ pub(crate) async fn watch(
         () = gone => Ok(()),
         () = time_limit => Ok(()),
         () = executing => Ok(()),
+    };
+    if let Some(recorder) = recorder {
+        recorder.finish(fleet.portfolio().revision()).await;
     }
+    watched
 }
