@@ -23,6 +23,7 @@ mod selection;
 mod shape;
 mod slow_reader;
 mod text;
+mod wait;
 mod watch;
 #[cfg(target_os = "linux")]
 mod whose;
