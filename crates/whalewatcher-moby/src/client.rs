@@ -66,8 +66,8 @@ pub(crate) struct Podman {
 
 impl Config {
     /// `limit` is how long connecting may take.
-    pub(crate) fn connector(&self, limit: Duration) -> Connector {
-        Connector::new(self.endpoint.clone(), self.tls.clone(), self.ssh.clone(), limit)
+    pub(crate) fn connector(&self, tls: Option<Tls>, limit: Duration) -> Connector {
+        Connector::new(self.endpoint.clone(), tls, self.ssh.clone(), limit)
     }
 
     /// The same, with certificates that are read now.
@@ -79,7 +79,7 @@ impl Config {
             })??),
             None => None,
         };
-        Ok(Connector::new(self.endpoint.clone(), tls, self.ssh.clone(), limit))
+        Ok(self.connector(tls, limit))
     }
 }
 
