@@ -27,7 +27,7 @@ pub(crate) struct FollowArgs {
 
     /// Exit when this happens: 'NAME EVENT', such as 'web exited', or 'EVENT'; can be repeated
     ///
-    /// Events are started, exited, paused, unpaused, updated and moved of a container, and synced, disconnected, lagged, joined and
+    /// Events are started, exited, paused, unpaused, updated, moved and crash_loop of a container, and synced, disconnected, lagged, joined and
     /// left of an engine. What is alive already when an engine is first listed has not started; 'whalewatcher wait' counts that
     /// too.
     #[arg(long, value_name = "WHAT")]

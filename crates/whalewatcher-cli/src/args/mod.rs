@@ -10,6 +10,7 @@ mod selection;
 #[cfg(feature = "top")]
 mod top;
 mod until;
+mod wait;
 mod watch;
 #[cfg(target_os = "linux")]
 mod whose;
@@ -30,6 +31,7 @@ pub(crate) use self::selection::{FilterArgs, SelectionArgs};
 #[cfg(feature = "top")]
 pub(crate) use self::top::TopArgs;
 pub(crate) use self::until::Until;
+pub(crate) use self::wait::{State, WaitArgs};
 pub(crate) use self::watch::{EventsArgs, WatchArgs};
 #[cfg(target_os = "linux")]
 pub(crate) use self::whose::WhoseArgs;
@@ -64,6 +66,7 @@ Examples:
   whalewatcher watch                    the same, then a line per change
   whalewatcher watch -o json            a JSON object per line, for programs
   whalewatcher ps -q --filter name=web  IDs of containers, one per line
+  whalewatcher wait db --for healthy    until a container is healthy
   whalewatcher demo --for 20s           watch a demo engine; needs no Docker";
 
 #[derive(Subcommand)]
@@ -72,6 +75,8 @@ pub(crate) enum Command {
     Watch(WatchArgs),
     /// Show changes only, without the containers that are alive already; short for 'watch --only-changes'
     Events(EventsArgs),
+    /// Wait until containers have started, exited, become healthy or are gone
+    Wait(WaitArgs),
     /// Show live containers
     Ps(PsArgs),
     /// Show the engines that are found, and whether they can be watched
@@ -127,6 +132,7 @@ impl Cli {
         let engines = match &mut command {
             Command::Watch(watch) => &mut watch.engines,
             Command::Events(events) => &mut events.engines,
+            Command::Wait(wait) => &mut wait.engines,
             Command::Ps(ps) => &mut ps.engines,
             Command::Engines(list) => &mut list.engines,
             #[cfg(target_os = "linux")]

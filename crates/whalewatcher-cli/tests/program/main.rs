@@ -25,6 +25,7 @@ mod slow_reader;
 mod text;
 #[cfg(feature = "top")]
 mod top;
+mod wait;
 mod watch;
 #[cfg(target_os = "linux")]
 mod whose;
