@@ -6,9 +6,9 @@ use clap::{Args, ValueEnum};
 
 const EXAMPLES: &str = "\
 Examples:
-  source <(whalewatcher completions bash)
   whalewatcher completions zsh > ~/.zfunc/_whalewatcher
   whalewatcher completions fish > ~/.config/fish/completions/whalewatcher.fish
+  source <(whalewatcher completions bash)
 
 Names of live containers are completed too, if the engines answer within 2 s.";
 

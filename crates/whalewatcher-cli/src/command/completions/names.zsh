@@ -3,7 +3,8 @@
 _whalewatcher_names() {
     local word before
     local -a engines names
-    for word in "${words[@]}"; do
+    # The whole line: $words has lost the options.
+    for word in "${(@Qz)BUFFER}"; do
         case "$before" in
             -H | --host | --context) engines+=("$before" "$word") ;;
         esac
