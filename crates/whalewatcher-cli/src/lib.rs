@@ -56,7 +56,9 @@ const SIGNALLED: u8 = 128;
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     set_colour(cli.colour);
-    log::start(cli.verbose);
+    if !cli.command.draws() || !stderr().is_terminal() {
+        log::start(cli.verbose);
+    }
     match cli.into_command().and_then(run_command) {
         Ok(status) => status,
         Err(error) if output::is_closed(&error) => ExitCode::SUCCESS,
@@ -83,6 +85,9 @@ fn run_command(command: Command) -> anyhow::Result<ExitCode> {
     let (signals, mut limit) = match command {
         // Its socket has to be removed, also when its terminal is closed.
         Command::Demo(_) => (&[SIGINT, SIGTERM, SIGHUP][..], shutdown::SOCKET_CLEANUP_LIMIT),
+        // The terminal has to be given back.
+        #[cfg(feature = "top")]
+        Command::Top(_) => (&[SIGINT, SIGTERM, SIGHUP][..], shutdown::SOCKET_CLEANUP_LIMIT),
         _ => (&[SIGINT, SIGTERM][..], shutdown::CLEANUP_LIMIT),
     };
     if command.follow().is_some_and(|follow| follow.exec.is_some()) {
@@ -163,6 +168,11 @@ async fn dispatch(command: Command, output: &Output, commands: &TaskTracker) -> 
         Command::Whose(WhoseArgs { pids, engines, format }) => {
             let ignores_by_default = engines.ignored_namespaces().is_none();
             whose::whose(&fleet, hosts::hosts(&engines)?, ignores_by_default, &pids, format, output).await
+        }
+        #[cfg(feature = "top")]
+        Command::Top(args) => {
+            command::top::top(&fleet, args).await?;
+            Ok(ExitCode::SUCCESS)
         }
         Command::Log(args) => log_command::log(args, output).await,
         Command::Demo(DemoArgs { follow }) => {

@@ -8,6 +8,8 @@ mod journal;
 mod output;
 mod ps;
 mod selection;
+#[cfg(feature = "top")]
+mod top;
 mod until;
 mod wait;
 mod watch;
@@ -28,6 +30,8 @@ pub(crate) use self::journal::{JournalArgs, LogArgs};
 pub(crate) use self::output::{Format, ListFormat, ShapeArgs};
 pub(crate) use self::ps::PsArgs;
 pub(crate) use self::selection::{FilterArgs, SelectionArgs};
+#[cfg(feature = "top")]
+pub(crate) use self::top::TopArgs;
 pub(crate) use self::until::Until;
 pub(crate) use self::wait::{State, WaitArgs};
 pub(crate) use self::watch::{EventsArgs, WatchArgs};
@@ -82,6 +86,9 @@ pub(crate) enum Command {
     /// Show the containers that processes belong to
     #[cfg(target_os = "linux")]
     Whose(WhoseArgs),
+    /// Show live containers as they come and go, on the whole terminal
+    #[cfg(feature = "top")]
+    Top(TopArgs),
     /// Show what a journal recorded: starts, exits, health and crash loops
     Log(LogArgs),
     /// Watch a built-in demo engine; needs no Docker
@@ -94,6 +101,14 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// Returns whether the command draws on the whole terminal, so that nothing else may write to it.
+    pub(crate) fn draws(&self) -> bool {
+        #[cfg(feature = "top")]
+        return matches!(self, Self::Top(_));
+        #[cfg(not(feature = "top"))]
+        false
+    }
+
     /// Returns how the command follows changes, if it does.
     pub(crate) fn follow(&self) -> Option<&FollowArgs> {
         match self {
@@ -129,6 +144,8 @@ impl Cli {
             Command::Engines(list) => &mut list.engines,
             #[cfg(target_os = "linux")]
             Command::Whose(whose) => &mut whose.engines,
+            #[cfg(feature = "top")]
+            Command::Top(top) => &mut top.engines,
             Command::Log(_) => return Err(wrong("'log' reads a journal, so it cannot be used with --host")),
             Command::Completions(_) | Command::Man(_) => {
                 return Err(wrong("no engine is asked, so it cannot be used with --host"));

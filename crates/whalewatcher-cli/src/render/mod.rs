@@ -1,6 +1,6 @@
 //! The output formats: JSON for programs, tables and rows of events for people.
 
-mod age;
+pub(crate) mod age;
 pub(crate) mod column;
 pub(crate) mod docker;
 pub(crate) mod event_row;

@@ -24,6 +24,8 @@ mod selection;
 mod shape;
 mod slow_reader;
 mod text;
+#[cfg(feature = "top")]
+mod top;
 mod wait;
 mod watch;
 #[cfg(target_os = "linux")]

@@ -1,0 +1,159 @@
+//! `whalewatcher top`: a live table on the terminal.
+//!
+//! The subscription is read in the thread of the watch. Another thread draws what is known at that moment, so a slow terminal delays
+//! nothing.
+
+mod model;
+mod screen;
+mod terminal;
+#[cfg(test)]
+mod tests;
+mod view;
+
+use std::future::pending;
+use std::io::{IsTerminal, stdin, stdout};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
+
+use anyhow::{anyhow, bail};
+use tokio::sync::oneshot;
+use tokio::time::sleep;
+use whalewatcher_core::fleet::FleetSubscription;
+use whalewatcher_core::{Fleet, Settings, Watcher};
+use whalewatcher_discover::{FindingsFollower, discover};
+
+use self::model::Choice;
+use self::screen::{Known, Wake, lock};
+use crate::advice::explain_finding;
+use crate::args::{TopArgs, wrong};
+use crate::hosts::{Hosts, hosts, join};
+use crate::journal::{JournalFile, Recorder};
+use crate::output::reader_gone;
+use crate::selection::Selection;
+use crate::thread::spawn_detached;
+
+/// Shows the live containers until the user quits.
+pub(crate) async fn top(fleet: &Arc<Fleet>, args: TopArgs) -> anyhow::Result<()> {
+    if !stdin().is_terminal() || !stdout().is_terminal() {
+        bail!("'top' needs a terminal; 'whalewatcher watch' prints changes to anything");
+    }
+    let selection = Selection::new(&args.selection.names, &args.selection.filters)?;
+    let (known, (wake, wakes)) = (Arc::new(Mutex::new(Known::default())), sync_channel(screen::QUEUE));
+    let (alive, changes) = fleet.subscribe();
+    lock(&known).moment.alive = alive;
+    let discovery = match hosts(&args.engines)? {
+        Hosts::Named(clients) => {
+            let named = join(fleet, clients, &Settings::default())?;
+            if !named.iter().any(|watcher| selection.concerns(&**watcher)) {
+                return Err(wrong("--engine selects none of the engines of --host and --context"));
+            }
+            None
+        }
+        Hosts::Found(options) => Some(discover(fleet, *options)),
+    };
+    let noting = {
+        let (known, wake) = (known.clone(), wake.clone());
+        Arc::new(move |note| {
+            lock(&known).moment.own_notes.push(note);
+            screen::changed(&wake);
+        })
+    };
+    let journal = args.journal.journal.as_deref().map(JournalFile::open).transpose()?;
+    let _recorder = journal.map(|file| Recorder::start(file, fleet, noting)).transpose()?;
+    screen::spawn_inputs(&wake)?;
+    let gone = reader_gone()?;
+    let (screen, _guard) = terminal::take()?;
+    let (done, ended) = oneshot::channel();
+    let shown = known.clone();
+    let choice = Choice { selection, ..Choice::default() };
+    spawn_detached("screen", move || {
+        let _ = done.send(screen::run(screen, &wakes, &shown, choice));
+    })?;
+    let findings = discovery.as_ref().map(|discovery| discovery.follow_findings());
+    tokio::select! {
+        ended = ended => match ended {
+            Ok(result) => Ok(result?),
+            Err(_) => Err(anyhow!("the thread that draws failed")),
+        },
+        () = follow(changes, &known, &wake) => Err(anyhow!("the watch ended by itself")),
+        () = follow_status(fleet, &known, &wake) => Ok(()),
+        () = follow_findings(findings, &known, &wake) => Ok(()),
+        () = gone => Ok(()),
+    }
+}
+
+/// Folds the events.
+async fn follow(mut changes: FleetSubscription, known: &Mutex<Known>, wake: &SyncSender<Wake>) {
+    loop {
+        let timeout = lock(known).history.timeout();
+        let timeout = async {
+            match timeout {
+                Some(at) => sleep(at.duration_since(SystemTime::now()).unwrap_or_default()).await,
+                None => pending().await,
+            }
+        };
+        let change = tokio::select! {
+            biased;
+            change = changes.next() => change,
+            () = timeout => {
+                lock(known).history.handle_timeout(SystemTime::now());
+                screen::changed(wake);
+                continue;
+            }
+        };
+        let Some(change) = change else { return };
+        {
+            let mut known = lock(known);
+            known.moment.alive.apply(&change);
+            known.history.handle_event(&change.key, &change.event, SystemTime::now());
+            // The table shows loops as they are.
+            while known.history.poll_event().is_some() {}
+        }
+        screen::changed(wake);
+    }
+}
+
+/// Looks each second at what the engines cannot report.
+async fn follow_status(fleet: &Fleet, known: &Mutex<Known>, wake: &SyncSender<Wake>) {
+    loop {
+        let watchers = fleet.watchers();
+        let all = watchers.iter().filter_map(|watcher| Some((watcher.key(), missing(&**watcher)?)));
+        let now = all.collect();
+        let is_new = {
+            let mut known = lock(known);
+            let is_new = known.moment.missing != now;
+            known.moment.missing = now;
+            is_new
+        };
+        if is_new {
+            screen::changed(wake);
+        }
+        sleep(std::time::Duration::from_secs(1)).await;
+    }
+}
+
+/// Returns what is not known of an engine, in a few words.
+fn missing(watcher: &dyn Watcher) -> Option<String> {
+    let status = watcher.status();
+    if let Some(first) = status.unresolved.containers().first() {
+        let name = first.name.as_deref().unwrap_or(first.id.as_str());
+        return Some(format!(
+            "{} cannot be inspected ('{name}': {})",
+            status.unresolved.total(),
+            first.error
+        ));
+    }
+    let scope = status.unlisted.first()?;
+    Some(format!("'{}' cannot be listed: {}", scope.scope, scope.error))
+}
+
+/// Shows the engines that were found and are not watched.
+async fn follow_findings(findings: Option<FindingsFollower>, known: &Mutex<Known>, wake: &SyncSender<Wake>) {
+    let Some(mut findings) = findings else { return pending().await };
+    while let Some(found) = findings.changed().await {
+        lock(known).moment.findings = found.iter().map(explain_finding).collect();
+        screen::changed(wake);
+    }
+    pending::<()>().await;
+}
