@@ -1,5 +1,6 @@
 //! The engine's clock, as the watcher knows it.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use tokio::time::Instant;
@@ -7,22 +8,27 @@ use tokio::time::Instant;
 /// The clock of an engine, which may differ from this host's: start times of containers are by it.
 ///
 /// It is read when connecting, and goes on by this host's monotonic clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EngineClock {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineClock(Arc<Reading>);
+
+/// What it showed when. Shared, since each status has it.
+#[derive(Debug, PartialEq, Eq)]
+struct Reading {
     shown: SystemTime,
-    read: Instant,
+    at: Instant,
 }
 
 impl EngineClock {
     /// Creates a clock that shows this time now.
     pub(crate) fn new(shown: SystemTime) -> Self {
-        Self { shown, read: Instant::now() }
+        Self(Arc::new(Reading { shown, at: Instant::now() }))
     }
 
     /// Returns what the clock shows now, unless it was set since the watcher connected.
     #[must_use]
     pub fn now(&self) -> SystemTime {
-        self.shown.checked_add(self.read.elapsed()).unwrap_or(self.shown)
+        let Reading { shown, at } = *self.0;
+        shown.checked_add(at.elapsed()).unwrap_or(shown)
     }
 }
 

@@ -100,7 +100,7 @@ impl<'a> Progress<'a> {
             fallback: self.fallback.clone(),
             unresolved: self.reconciler.unresolved().clone(),
             unlisted: self.unlisted.clone(),
-            clock: self.clock,
+            clock: self.clock.clone(),
             counters: self.counters.clone(),
         };
         self.shared

@@ -135,7 +135,7 @@ impl Status {
     /// Returns the time by the engine's clock, for ages of containers; by this host's if the engine's is not known.
     #[must_use]
     pub fn engine_time(&self) -> SystemTime {
-        self.clock.map_or_else(SystemTime::now, |clock| clock.now())
+        self.clock.as_ref().map_or_else(SystemTime::now, EngineClock::now)
     }
 
     /// Returns whether the portfolio is in sync with the engine.
