@@ -8,6 +8,7 @@ mod args;
 mod changes;
 mod command;
 mod hosts;
+mod journal;
 mod log;
 mod notes;
 mod output;
@@ -35,7 +36,7 @@ use crate::command::ps::Shape;
 use crate::command::watch::{exec, watch};
 #[cfg(target_os = "linux")]
 use crate::command::whose;
-use crate::command::{demo, engines, ps};
+use crate::command::{demo, engines, log as log_command, ps, wait};
 use crate::notes::Notes;
 use crate::output::Output;
 use crate::render::style::set_colour;
@@ -44,8 +45,11 @@ use crate::selection::Selection;
 /// The number of descriptors that the program needs to start and to connect to one engine.
 const DESCRIPTORS: usize = 8;
 
-/// Runs the program with the arguments of the process and returns its exit status: 0 after SIGINT or SIGTERM, 2 for wrong
-/// usage, else 1 with the reason on the standard error.
+/// What shells add to the number of a signal that ended a program.
+const SIGNALLED: u8 = 128;
+
+/// Runs the program with the arguments of the process and returns its exit status: 0 after SIGINT or SIGTERM, except for `wait`, 2 for
+/// wrong usage, that of `wait`, else 1 with the reason on the standard error.
 ///
 /// Call it once, first thing in `main`: it sets the global `tracing` subscriber and starts a tokio runtime. With `--help`,
 /// `--version` and wrong arguments it ends the process.
@@ -75,6 +79,7 @@ pub fn run() -> ExitCode {
 fn run_command(command: Command) -> anyhow::Result<ExitCode> {
     check_descriptors()?;
     let output = Output::default();
+    let is_wait = matches!(command, Command::Wait(_));
     let (signals, mut limit) = match command {
         // Its socket has to be removed, also when its terminal is closed.
         Command::Demo(_) => (&[SIGINT, SIGTERM, SIGHUP][..], shutdown::SOCKET_CLEANUP_LIMIT),
@@ -83,13 +88,15 @@ fn run_command(command: Command) -> anyhow::Result<ExitCode> {
     if command.follow().is_some_and(|follow| follow.exec.is_some()) {
         limit += exec::END_LIMIT;
     }
-    let signalled = shutdown::signalled(signals, limit, output.clone())?;
+    // What a script awaited has not happened.
+    let status_of = move |signal| if is_wait { SIGNALLED + signal } else { 0 };
+    let signalled = shutdown::signalled(signals, limit, output.clone(), status_of)?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
     let commands = TaskTracker::new();
     let (result, signal) = runtime.block_on(async {
         tokio::select! {
             biased;
-            Ok(signal) = signalled => (Ok(ExitCode::SUCCESS), Some(signal)),
+            Ok((signal, status)) = signalled => (Ok(status), Some(signal)),
             result = dispatch(command, &output, &commands) => (result, None),
         }
     });
@@ -137,6 +144,9 @@ async fn dispatch(command: Command, output: &Output, commands: &TaskTracker) -> 
                 .await?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Wait(arguments) => {
+            wait::wait(&fleet, hosts::hosts(&arguments.engines)?, &arguments, output).await
+        }
         Command::Ps(PsArgs { engines, selection, shape }) => {
             let selection = Selection::new(&selection.names, &selection.filters)?;
             ps::ps(&fleet, hosts::hosts(&engines)?, selection, Shape::new(&shape)?, output).await
@@ -149,6 +159,7 @@ async fn dispatch(command: Command, output: &Output, commands: &TaskTracker) -> 
             let ignores_by_default = engines.ignored_namespaces().is_none();
             whose::whose(&fleet, hosts::hosts(&engines)?, ignores_by_default, &pids, format, output).await
         }
+        Command::Log(args) => log_command::log(args, output).await,
         Command::Demo(DemoArgs { follow }) => {
             let selection = Selection::new(&follow.selection.names, &follow.selection.filters)?;
             demo::demo(selection, follow, output, commands).await?;

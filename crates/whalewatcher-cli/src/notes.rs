@@ -14,6 +14,11 @@ pub(crate) fn note(message: &str) {
     let _ = writeln!(stderr().lock(), "whalewatcher: {}", Printable(message));
 }
 
+/// Writes a note in a thread of its own, for rare ones where no [`Notes`] are.
+pub(crate) fn note_beside(message: String) {
+    let _ = spawn_detached("note", move || note(&message));
+}
+
 /// The most notes that wait for a standard error that is not read. Further ones are dropped.
 const QUEUE: usize = 1024;
 

@@ -43,7 +43,7 @@ pub(crate) fn spawn_warnings() -> anyhow::Result<Warned> {
             loop {
                 tokio::select! {
                     watcher = watchers.recv() => match watcher {
-                        Some(watcher) => warned.push(warn(watcher)),
+                        Some(watcher) => warned.push(warn(watcher, notes::note)),
                         None => break,
                     },
                     Some(()) = warned.next() => {}
@@ -75,15 +75,19 @@ pub(crate) fn spawn_findings(mut findings: FindingsFollower, fleet: Weak<Fleet>)
     })
 }
 
-async fn warn(watcher: Arc<dyn Watcher>) {
-    let (mut status, location) = (watcher.follow_status(), location(&*watcher));
+/// Passes on warnings about an engine until it is closed.
+async fn warn(watcher: Arc<dyn Watcher>, mut note: impl FnMut(&str)) {
+    let (mut follower, location) = (watcher.follow_status(), location(&*watcher));
     // Keeps no watcher that is closed.
     drop(watcher);
     let mut warnings = Warnings::default();
-    while let Some(status) = status.changed().await {
-        for warning in warnings.update(&status, &location) {
-            notes::note(&format!("{location}: {warning}"));
+    // The follower waits for changes only, and the engine may have been watched for a while.
+    let mut status = Some(follower.status());
+    while let Some(now) = status {
+        for warning in warnings.update(&now, &location) {
+            note(&format!("{location}: {warning}"));
         }
+        status = follower.changed().await;
     }
 }
 
@@ -201,7 +205,7 @@ impl Warnings {
 mod tests {
     use std::time::Duration;
 
-    use whalewatcher_core::Container;
+    use whalewatcher_core::{Container, EngineWatcher};
     use whalewatcher_testkit::scripted::Engine;
 
     use super::*;
@@ -229,6 +233,19 @@ mod tests {
         let polled = |every: &str| format!("the engine sends no events; polling every {every} s");
         let (once, slower) = (polled("1.5"), polled("2.5"));
         assert_eq!(all, ["", "", "", &once, "", "", "", "", "", &once, "", &slower]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_wrong_before_is_reported_too() {
+        let (fleet, engine) = (Fleet::new(), Engine::new());
+        engine.start(Container::new("1", "web", 1));
+        engine.fail("1", usize::MAX);
+        let watcher = fleet.add(EngineWatcher::new(engine)).unwrap();
+        watcher.ready().await.unwrap();
+        let (sender, mut notes) = unbounded_channel();
+        tokio::spawn(warn(watcher, move |note| drop(sender.send(note.to_owned()))));
+        let note = notes.recv().await.unwrap();
+        assert!(note.contains("container 'web'/1 cannot be inspected: "), "{note}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -57,6 +57,7 @@ impl Driver {
     pub(crate) fn new(options: Options, members: Arc<Members>, state: watch::Sender<State>) -> Self {
         Self {
             table: Table::new(options.grace),
+            lookups: Lookups::new(&options),
             looker: Some(Looker::new(&options)),
             options,
             members,
@@ -65,7 +66,6 @@ impl Driver {
             has_looked: false,
             findings: Vec::new(),
             looks: 0,
-            lookups: Lookups::default(),
         }
     }
 
@@ -94,7 +94,7 @@ impl Driver {
                     self.observe(&fleet, looked);
                 }
                 Some((id, answers)) = self.probes.next() => self.probed(id, answers),
-                () = self.lookups.answered(&self.options) => {
+                () = self.lookups.answered() => {
                     // What was found is a candidate with the next look.
                     due = due.min(Instant::now() + SHORT_PAUSE);
                 }
@@ -134,7 +134,7 @@ impl Driver {
         }
         self.findings = looked.findings;
         #[cfg(target_os = "linux")]
-        self.lookups.add(looked.to_enter, &self.options);
+        self.lookups.add(looked.to_enter);
         self.has_looked |= self.lookups.is_idle();
     }
 

@@ -124,3 +124,41 @@ fn first_with_same_files(proc: &Proc, pid: u32, process: &Arc<Process>) -> (u32,
     }
     (first.0, Some(first.1))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    use super::*;
+
+    /// A process with this PID appears, with a root of its own in which it listens.
+    fn process(host: &Path, pid: u32, root: &str) -> UnixListener {
+        let (folder, root) = (host.join(format!("proc/{pid}")), host.join(root));
+        fs::create_dir_all(&folder).unwrap();
+        fs::create_dir_all(root.join("run")).unwrap();
+        symlink(&root, folder.join("root")).unwrap();
+        let listener = UnixListener::bind(root.join("run/docker.sock")).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        listener
+    }
+
+    #[test]
+    fn a_socket_stays_that_of_its_process_when_the_pid_is_used_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (host, proc) = (folder.path(), Proc::at(folder.path().join("proc")));
+        let listener = process(host, 7, "former");
+        let former = Arc::new(proc.open(7).unwrap());
+        let socket = ToEnter { pid: 7, inode: 1, process: former, path: "/run/docker.sock".into() };
+        let own_root = host.join("own");
+        let Entered::Found(found) = enter(&proc, &own_root, &socket) else { panic!("it is not found") };
+
+        fs::remove_dir_all(host.join("proc/7")).unwrap();
+        let later = process(host, 7, "later");
+        assert!(matches!(enter(&proc, &own_root, &socket), Entered::Nothing), "between look and lookup");
+        // Between lookup and connecting, and at each reconnect.
+        let _connection = UnixStream::connect(found.socket.path().unwrap()).unwrap();
+        assert!(listener.accept().is_ok() && later.accept().is_err());
+    }
+}

@@ -20,6 +20,9 @@ mod linux {
     use crate::options::Options;
     use crate::processes::{Entered, ToEnter};
 
+    /// Looks a socket up; may block.
+    type Enter = dyn Fn(&ToEnter) -> Entered + Send + Sync;
+
     /// The most lookups at once: some may never end, and those keep a thread.
     const MAX_LOOKUPS: usize = 16;
 
@@ -30,6 +33,7 @@ mod linux {
 
     /// Lookups of sockets in the roots of processes.
     pub(crate) struct Lookups {
+        enter: Arc<Enter>,
         waiting: Vec<ToEnter>,
         running: FuturesUnordered<BoxFuture<'static, Answer>>,
         /// Answers that the looker does not know yet.
@@ -38,21 +42,25 @@ mod linux {
         threads: Arc<Semaphore>,
     }
 
-    impl Default for Lookups {
-        fn default() -> Self {
+    impl Lookups {
+        pub(crate) fn new(options: &Options) -> Self {
+            let (proc, root) = (Proc::at(&options.proc), options.root.clone());
+            Self::with(move |socket| enter(&proc, &root, socket))
+        }
+
+        fn with(enter: impl Fn(&ToEnter) -> Entered + Send + Sync + 'static) -> Self {
             Self {
+                enter: Arc::new(enter),
                 waiting: Vec::new(),
                 running: FuturesUnordered::new(),
                 answers: Vec::new(),
                 threads: Arc::new(Semaphore::new(MAX_LOOKUPS)),
             }
         }
-    }
 
-    impl Lookups {
-        pub(crate) fn add(&mut self, sockets: Vec<ToEnter>, options: &Options) {
+        pub(crate) fn add(&mut self, sockets: Vec<ToEnter>) {
             self.waiting.extend(sockets);
-            self.start(options);
+            self.start();
         }
 
         /// Returns whether the looker knows all answers, except for those that wait for threads that may never end.
@@ -67,26 +75,26 @@ mod linux {
         }
 
         /// Resolves when there is another answer. Cancel safe.
-        pub(crate) async fn answered(&mut self, options: &Options) {
+        pub(crate) async fn answered(&mut self) {
             match self.running.next().await {
                 Some(answer) => {
                     self.answers.push(answer);
-                    self.start(options);
+                    self.start();
                 }
                 None => pending().await,
             }
         }
 
-        fn start(&mut self, options: &Options) {
+        fn start(&mut self) {
             while !self.waiting.is_empty()
                 && let Ok(thread) = self.threads.clone().try_acquire_owned()
                 && let Some(socket) = self.waiting.pop()
             {
                 let (pid, inode) = (socket.pid, socket.inode);
-                let (proc, root) = (Proc::at(&options.proc), options.root.clone());
+                let enter = self.enter.clone();
                 let entering = spawn_blocking(move || {
                     let _thread = thread;
-                    enter(&proc, &root, &socket)
+                    enter(&socket)
                 });
                 let entered = async move {
                     let entered = match timeout(LIMIT, entering).await {
@@ -102,6 +110,54 @@ mod linux {
             }
         }
     }
+
+    #[cfg(test)]
+    mod tests {
+        use std::pin::pin;
+        use std::sync::{Mutex, mpsc};
+
+        use futures_util::poll;
+
+        use super::*;
+
+        fn socket(proc: &Proc, pid: u32) -> ToEnter {
+            let process = Arc::new(proc.open(1).unwrap());
+            ToEnter { pid, inode: u64::from(pid), process, path: "/run/docker.sock".into() }
+        }
+
+        #[tokio::test(start_paused = true)]
+        async fn a_lookup_that_hangs_is_given_up_and_others_go_on_once_there_are_threads() {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::create_dir(folder.path().join("1")).unwrap();
+            let proc = Proc::at(folder.path());
+            let (release, gate) = mpsc::channel::<()>();
+            let gate = Mutex::new(gate);
+            let mut lookups = Lookups::with(move |_| {
+                let _ = gate.lock().unwrap().recv();
+                Entered::Nothing
+            });
+            let most = u32::try_from(MAX_LOOKUPS).unwrap();
+            lookups.add((0..=most).map(|pid| socket(&proc, pid)).collect());
+            assert!(!lookups.is_idle());
+            assert!(poll!(pin!(lookups.answered())).is_pending());
+            tokio::time::advance(LIMIT).await;
+            for given_up in 1..=MAX_LOOKUPS {
+                lookups.answered().await;
+                assert_eq!(lookups.answers.len(), given_up);
+            }
+            let is_given_up =
+                |(_, _, entered): &Answer| matches!(entered, Entered::Refused(FindingKind::Unresponsive, _));
+            assert!(lookups.answers.iter().all(is_given_up));
+            lookups.answers.clear();
+            assert!(lookups.is_idle(), "nothing can be done for the one that waits");
+            drop(release);
+            let threads = lookups.threads.clone();
+            drop(threads.acquire_many(most).await.unwrap());
+            lookups.add(Vec::new());
+            lookups.answered().await;
+            assert!(matches!(lookups.answers[..], [(0, 0, Entered::Nothing)]), "the last one is looked up");
+        }
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -112,17 +168,20 @@ mod elsewhere {
     use crate::options::Options;
 
     /// Processes have no roots that could be entered.
-    #[derive(Default)]
     pub(crate) struct Lookups;
 
     impl Lookups {
+        pub(crate) fn new(_: &Options) -> Self {
+            Self
+        }
+
         pub(crate) fn is_idle(&self) -> bool {
             true
         }
 
         pub(crate) fn hand_over(&mut self, _: &mut Looker) {}
 
-        pub(crate) async fn answered(&mut self, _: &Options) {
+        pub(crate) async fn answered(&mut self) {
             pending().await
         }
     }

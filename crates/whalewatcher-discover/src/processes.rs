@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::{PROC_SUPER_MAGIC, statfs};
 use whalewatcher_host::ListeningSocket;
 use whalewatcher_host::process::{Proc, Process};
 
@@ -110,7 +111,7 @@ impl Processes {
         let mut left: BTreeSet<u32> = self.known.keys().copied().collect();
         let pids = self.proc.pids().unwrap_or_default();
         self.managers.clear();
-        (self.hidden, self.too_many) = (false, false);
+        (self.hidden, self.too_many) = (is_partial(&self.proc, &pids), false);
         for pid in pids {
             let name = match self.proc.name(pid) {
                 Ok(name) => name,
@@ -236,6 +237,11 @@ impl Processes {
         }
         Listener::Other { is_seen }
     }
+}
+
+/// Returns whether processes of other users are left out, as with `hidepid=2`: then the first one is, which always runs.
+fn is_partial(proc: &Proc, pids: &[u32]) -> bool {
+    !pids.contains(&1) && statfs(proc.root()).is_ok_and(|found| found.f_type == PROC_SUPER_MAGIC)
 }
 
 fn has_open(process: &Process, inode: u64) -> bool {

@@ -159,9 +159,14 @@ impl Table {
         let mut joining = Vec::new();
         let mut double = None;
         let mut errors = Vec::new();
+        // An engine may start, or end, between two answers.
+        let is_unclear = answers.iter().any(|(_, answer)| answer.as_ref().is_err_and(is_passing));
+        let is_early = is_unclear && self.entries.get(&id).is_some_and(|entry| entry.attempts < RESTARTING);
         for (detector, answer) in answers {
             match answer {
                 Err(error) => errors.push(error),
+                // Through an API that is not its own, such as podman through Docker's, only if it does not answer through that.
+                Ok((key, identity)) if is_early && key.engine_type() != identity.engine_type => {}
                 Ok((key, identity)) => match self.other_with(id, &identity) {
                     // The same through another API.
                     _ if self.entries.get(&id).is_some_and(|entry| entry.has(&identity)) => {}
@@ -185,10 +190,14 @@ impl Table {
                 // An error that something else answers is the least useful one.
                 errors.sort_by_key(|error| error.kind() == ErrorKind::NotThisEngine);
                 entry.error = errors.first().cloned();
-                if entry.attempts < ATTEMPTS || entry.candidate.source == Source::Named {
-                    let delay = FIRST_DELAY.saturating_mul(1 << entry.attempts.min(16));
-                    entry.due = Some(now + delay.min(LONGEST_DELAY));
-                }
+            }
+            // Another engine may be about to answer at the socket of one that does.
+            let is_missing = !is_found || is_unclear && double.is_none();
+            if is_missing
+                && (entry.attempts < ATTEMPTS || !is_found && entry.candidate.source == Source::Named)
+            {
+                let delay = FIRST_DELAY.saturating_mul(1 << entry.attempts.min(16));
+                entry.due = Some(now + delay.min(LONGEST_DELAY));
             }
             if std::mem::take(&mut entry.is_outdated) {
                 entry.due = Some(now);
@@ -222,6 +231,11 @@ impl Table {
         let entries = self.entries.values().filter(|entry| entry.is_seen);
         entries.filter_map(Entry::finding).collect()
     }
+}
+
+/// Returns whether an engine may answer soon.
+fn is_passing(error: &Arc<EngineError>) -> bool {
+    error.kind() != ErrorKind::NotThisEngine
 }
 
 impl Entry {

@@ -71,6 +71,12 @@ impl Plan {
         self.hosted(|host| host.privileged = Some(true))
     }
 
+    /// With this file or folder of the host at the same path, for reading.
+    pub fn sharing(self, path: &Path) -> Plan {
+        let bind = format!("{0}:{0}:ro", path.display());
+        self.hosted(|host| host.binds.get_or_insert_default().push(bind))
+    }
+
     /// As `docker run --rm`.
     pub fn removed_at_its_end(self) -> Plan {
         self.hosted(|host| host.auto_remove = Some(true))

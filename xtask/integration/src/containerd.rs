@@ -3,6 +3,6 @@
 mod churn;
 mod fixture;
 mod scenarios;
-mod truth;
+pub(crate) mod truth;
 
 pub(crate) use fixture::ContainerdFixture;

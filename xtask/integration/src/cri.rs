@@ -1,7 +1,7 @@
 //! containerd with its CRI plugin: what drives it as a kubelet would, what it says is alive, and the scenarios on it.
 
 mod check;
-mod churn;
+pub(crate) mod churn;
 mod fixture;
 mod kubelet;
 mod scenarios;

@@ -16,6 +16,8 @@ type Key = (String, u32);
 pub(crate) struct Lives {
     key_of: fn(&Container) -> Key,
     lives: HashMap<Key, Life>,
+    /// How often each key was used: PIDs are used again.
+    times: HashMap<Key, usize>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -29,12 +31,16 @@ struct Life {
 impl Lives {
     /// Of an engine on which an ID can be that of another life.
     pub(crate) fn by_pid() -> Lives {
-        Lives { key_of: |container| (container.id().to_string(), container.pid()), lives: HashMap::new() }
+        Lives::by(|container| (container.id().to_string(), container.pid()))
     }
 
     /// Of an engine on which each life has an ID of its own. Every PID given is 0 then.
     pub(crate) fn by_id() -> Lives {
-        Lives { key_of: |container| (container.id().to_string(), 0), lives: HashMap::new() }
+        Lives::by(|container| (container.id().to_string(), 0))
+    }
+
+    fn by(key_of: fn(&Container) -> Key) -> Lives {
+        Lives { key_of, lives: HashMap::new(), times: HashMap::new() }
     }
 
     /// Its start is about to be asked for; one that is brief then ends by itself.
@@ -44,7 +50,9 @@ impl Lives {
 
     /// Its start was asked for at this time.
     pub(crate) fn began(&mut self, key: &str, pid: u32, start: SystemTime, is_brief: bool) {
-        self.lives.insert((key.to_owned(), pid), Life { start, end: is_brief.then_some(start) });
+        let key = (key.to_owned(), pid);
+        *self.times.entry(key.clone()).or_default() += 1;
+        self.lives.insert(key, Life { start, end: is_brief.then_some(start) });
     }
 
     /// It was not started after all.
@@ -57,6 +65,11 @@ impl Lives {
         if let Some(life) = self.lives.get_mut(&(key.to_owned(), pid)) {
             life.end.get_or_insert_with(SystemTime::now);
         }
+    }
+
+    /// Returns for how many lives of this container with this PID a start was asked for, whatever the engine answered.
+    pub(crate) fn times(&self, key: &str, pid: u32) -> usize {
+        self.times.get(&(key.to_owned(), pid)).copied().unwrap_or_default()
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -5,6 +5,7 @@
 //! on several engines are in `scenarios`, the others in the folder of their engine.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
+mod company;
 mod comparison;
 mod containerd;
 mod cri;
@@ -14,6 +15,7 @@ mod faulty;
 mod fixture;
 mod leaks;
 mod lives;
+mod made_up_host;
 mod podman;
 mod random_steps;
 mod recorder;
@@ -68,7 +70,10 @@ fn main() -> ExitCode {
         (EngineKind::Docker, Some(minutes)) => play(&arguments, async |fixture: &DockerFixture| {
             docker::soak::run(fixture, minutes).await.map(|()| 0)
         }),
-        (_, Some(_)) => Err(anyhow!("the endurance run is for Docker only")),
+        (EngineKind::Containerd, Some(minutes)) => play(&arguments, async |fixture: &ContainerdFixture| {
+            company::soak(fixture, minutes).await.map(|()| 0)
+        }),
+        (_, Some(_)) => Err(anyhow!("there is no endurance run for this engine")),
         (EngineKind::Docker, None) => play(&arguments, all::<DockerFixture>(&name, &arguments.filters)),
         (EngineKind::Containerd, None) => {
             play(&arguments, all::<ContainerdFixture>(&name, &arguments.filters))

@@ -142,7 +142,13 @@ impl PrivateEngine {
     /// The PID of its daemon, while it runs.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
-        running_pid(self.daemons().get(self.engine().kind.daemon()))
+        self.pid_of(self.engine().kind.daemon())
+    }
+
+    /// The PID of one of its daemons, while that runs.
+    #[must_use]
+    pub fn pid_of(&self, daemon: &str) -> Option<u32> {
+        running_pid(self.daemons().get(daemon))
     }
 
     /// The PIDs of all its processes: daemons, shims or monitors, and what runs in its containers.
@@ -213,14 +219,26 @@ impl PrivateEngine {
     /// # Errors
     ///
     /// When there is no dockerd, or one runs already, or it does not start.
-    pub fn start_dockerd(&self) -> Result<PathBuf> {
+    pub fn start_dockerd(&self, live_restore: bool) -> Result<PathBuf> {
         let mut daemons = self.daemons();
         ensure!(running_pid(daemons.get("dockerd")).is_none(), "dockerd is still running");
-        let dockerd = docker::start(&self.installation, &self.folder, &self.cgroup, None, false)?;
-        daemons.insert("dockerd", dockerd);
         let socket = docker::socket(&self.folder);
-        docker::load_test_image(&self.installation, &socket)?;
+        let is_first = !socket.exists();
+        let dockerd = docker::start(&self.installation, &self.folder, &self.cgroup, None, live_restore)?;
+        daemons.insert("dockerd", dockerd);
+        if is_first {
+            docker::load_test_image(&self.installation, &socket)?;
+        }
         Ok(socket)
+    }
+
+    /// Kills the dockerd that was started on a private containerd. Its containers stay.
+    ///
+    /// # Errors
+    ///
+    /// When none runs, or it does not end.
+    pub fn kill_dockerd(&self) -> Result<()> {
+        self.take("dockerd")?.kill()
     }
 
     /// Ends the dockerd that was started on a private containerd, with its containers.

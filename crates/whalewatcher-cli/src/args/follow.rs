@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::{SelectionArgs, Until, duration};
+use super::{JournalArgs, SelectionArgs, Until, duration};
 
 /// Which changes to follow, until when, and what to do with them.
 #[derive(Args)]
@@ -27,7 +27,7 @@ pub(crate) struct FollowArgs {
 
     /// Exit when this happens: 'NAME EVENT', such as 'web exited', or 'EVENT'; can be repeated
     ///
-    /// Events are started, exited, paused, unpaused, updated and moved of a container, and synced, disconnected, lagged, joined and
+    /// Events are started, exited, paused, unpaused, updated, moved and crash_loop of a container, and synced, disconnected, lagged, joined and
     /// left of an engine. What is alive already when an engine is first listed has not started; 'whalewatcher wait' counts that
     /// too.
     #[arg(long, value_name = "WHAT")]
@@ -40,6 +40,9 @@ pub(crate) struct FollowArgs {
     /// one after the other.
     #[arg(long, value_name = "COMMAND")]
     pub(crate) exec: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) journal: JournalArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -3,10 +3,12 @@
 mod demo;
 mod engines;
 mod follow;
+mod journal;
 mod output;
 mod ps;
 mod selection;
 mod until;
+mod wait;
 mod watch;
 #[cfg(target_os = "linux")]
 mod whose;
@@ -20,10 +22,12 @@ use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 pub(crate) use self::demo::DemoArgs;
 pub(crate) use self::engines::{DiscoveryArgs, EngineArgs, EnginesArgs, TlsArgs};
 pub(crate) use self::follow::{EventFormat, FollowArgs};
+pub(crate) use self::journal::{JournalArgs, LogArgs};
 pub(crate) use self::output::{Format, ListFormat, ShapeArgs};
 pub(crate) use self::ps::PsArgs;
 pub(crate) use self::selection::{FilterArgs, SelectionArgs};
 pub(crate) use self::until::Until;
+pub(crate) use self::wait::{State, WaitArgs};
 pub(crate) use self::watch::{EventsArgs, WatchArgs};
 #[cfg(target_os = "linux")]
 pub(crate) use self::whose::WhoseArgs;
@@ -58,6 +62,7 @@ Examples:
   whalewatcher watch                    the same, then a line per change
   whalewatcher watch -o json            a JSON object per line, for programs
   whalewatcher ps -q --filter name=web  IDs of containers, one per line
+  whalewatcher wait db --for healthy    until a container is healthy
   whalewatcher demo --for 20s           watch a demo engine; needs no Docker";
 
 #[derive(Subcommand)]
@@ -66,6 +71,8 @@ pub(crate) enum Command {
     Watch(WatchArgs),
     /// Show changes only, without the containers that are alive already; short for 'watch --only-changes'
     Events(EventsArgs),
+    /// Wait until containers have started, exited, become healthy or are gone
+    Wait(WaitArgs),
     /// Show live containers
     Ps(PsArgs),
     /// Show the engines that are found, and whether they can be watched
@@ -73,6 +80,8 @@ pub(crate) enum Command {
     /// Show the containers that processes belong to
     #[cfg(target_os = "linux")]
     Whose(WhoseArgs),
+    /// Show what a journal recorded: starts, exits, health and crash loops
+    Log(LogArgs),
     /// Watch a built-in demo engine; needs no Docker
     Demo(DemoArgs),
 }
@@ -108,10 +117,12 @@ impl Cli {
         let engines = match &mut command {
             Command::Watch(watch) => &mut watch.engines,
             Command::Events(events) => &mut events.engines,
+            Command::Wait(wait) => &mut wait.engines,
             Command::Ps(ps) => &mut ps.engines,
             Command::Engines(list) => &mut list.engines,
             #[cfg(target_os = "linux")]
             Command::Whose(whose) => &mut whose.engines,
+            Command::Log(_) => return Err(wrong("'log' reads a journal, so it cannot be used with --host")),
             Command::Demo(_) => {
                 return Err(wrong("'demo' has an engine of its own, so it cannot be used with --host"));
             }

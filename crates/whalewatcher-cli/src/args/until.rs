@@ -7,13 +7,14 @@ use whalewatcher_core::Event;
 use crate::selection::{Pattern, is_named};
 
 /// The names of events, with whether they are of a container.
-const EVENTS: [(&str, bool); 11] = [
+const EVENTS: [(&str, bool); 12] = [
     ("started", true),
     ("exited", true),
     ("paused", true),
     ("unpaused", true),
     ("updated", true),
     ("moved", true),
+    ("crash_loop", true),
     ("synced", false),
     ("disconnected", false),
     ("lagged", false),
@@ -31,8 +32,7 @@ pub(crate) struct Until {
 impl Until {
     /// Returns whether this event is meant.
     pub(crate) fn matches(&self, event: &Event) -> bool {
-        let is_of =
-            |pattern: &Pattern| event.container().is_some_and(|container| is_named(container, pattern));
+        let is_of = |pattern: &Pattern| event.subject().is_some_and(|container| is_named(container, pattern));
         event.kind.name() == self.event && self.pattern.as_ref().is_none_or(is_of)
     }
 }

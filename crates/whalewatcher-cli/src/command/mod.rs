@@ -2,8 +2,11 @@
 
 pub(crate) mod demo;
 pub(crate) mod engines;
+mod following;
+pub(crate) mod log;
 pub(crate) mod once;
 pub(crate) mod ps;
+pub(crate) mod wait;
 pub(crate) mod watch;
 #[cfg(target_os = "linux")]
 pub(crate) mod whose;

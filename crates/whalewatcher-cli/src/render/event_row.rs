@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use whalewatcher_core::{Container, Event, EventKind, Printable};
 
 use crate::render::age::age;
-use crate::render::style::{BLUE, FAINT, GREEN, MAGENTA, PLAIN, RED, Terminal, YELLOW};
+use crate::render::style::{BLUE, FAINT, GREEN, MAGENTA, PLAIN, RED, STRONG, Terminal, YELLOW};
 use crate::render::texts::{self, SHORT_ID, WIDEST, display_name, pod, short_id};
 use crate::render::width;
 
@@ -38,6 +38,8 @@ pub(crate) struct EventRows {
     pod: usize,
     project: usize,
     pid: usize,
+    /// The newest date that was written.
+    date: String,
 }
 
 /// The columns and their widths.
@@ -53,7 +55,7 @@ struct Columns {
 impl EventRows {
     /// Returns rows for a terminal, with times in this zone.
     pub(crate) fn new(terminal: Terminal, zone: TimeZone) -> Self {
-        Self { terminal, zone, engine: 0, name: 0, pod: 0, project: 0, pid: 0 }
+        Self { terminal, zone, engine: 0, name: 0, pod: 0, project: 0, pid: 0, date: String::new() }
     }
 
     /// Widens the columns to fit a container.
@@ -67,6 +69,42 @@ impl EventRows {
 
     /// Returns the row of an event; `engine` is the engine's number if there are several.
     pub(crate) fn row(&mut self, event: &Event, engine: Option<usize>) -> String {
+        self.remarked_row(event, engine, &remark(event))
+    }
+
+    /// Returns the row of an event that may be old, below the date if that differs from the one before. A remark replaces its own.
+    pub(crate) fn dated_row(&mut self, event: &Event, engine: Option<usize>, remark: Option<&str>) -> String {
+        let own = self::remark(event);
+        self.date(event.time) + &self.remarked_row(event, engine, remark.unwrap_or(&own))
+    }
+
+    /// Returns a row that says that nothing was recorded; `None` stands for before the journal began.
+    pub(crate) fn gap(&mut self, since: Option<SystemTime>, until: SystemTime) -> String {
+        let since = match since {
+            Some(since) if self.day(since) == self.day(until) => format!("from {} ", self.time(since)),
+            Some(since) => format!("from {} {} ", self.day(since), self.time(since)),
+            None => String::new(),
+        };
+        let text = format!("{}          nothing was recorded {since}until then", self.time(until));
+        self.date(until) + &self.terminal.paint(YELLOW, &width::cut(&text, self.room())) + "\n"
+    }
+
+    /// Returns the date as a line, unless it is that of the last one.
+    fn date(&mut self, time: SystemTime) -> String {
+        let date = self.day(time);
+        if self.date == date {
+            return String::new();
+        }
+        self.date = date;
+        self.terminal.paint(STRONG, &self.date) + "\n"
+    }
+
+    fn day(&self, time: SystemTime) -> String {
+        Timestamp::try_from(time)
+            .map_or("-".to_owned(), |time| time.to_zoned_datetime(self.zone.clone()).date().to_string())
+    }
+
+    fn remarked_row(&mut self, event: &Event, engine: Option<usize>, remark: &str) -> String {
         let engine = engine.map(|number| format!(" [{number}]")).unwrap_or_default();
         self.engine = self.engine.max(engine.len());
         let (mark, style) = mark(&event.kind);
@@ -76,7 +114,7 @@ impl EventRows {
         let rest = match event.container() {
             Some(container) => {
                 self.reserve(container);
-                self.cells(container, &remark(event))
+                self.cells(container, remark)
             }
             None => {
                 let taken = TIME + engine.len() + 1 + width::cells(&word) + 1;

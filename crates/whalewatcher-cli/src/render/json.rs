@@ -5,7 +5,9 @@
 
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::time::SystemTime;
 
+use jiff::Timestamp;
 use serde::ser::{Serialize, Serializer};
 use serde_json::ser::Formatter;
 use whalewatcher_core::{Container, EngineIdentity, EngineKey, Event, EventKind, Printable, Watcher};
@@ -112,6 +114,41 @@ pub(crate) fn write_processes<'a>(
     writer.write_all(b"\n")
 }
 
+/// An entry of `log`.
+#[derive(serde::Serialize)]
+#[serde(untagged)]
+pub(crate) enum Logged<'a> {
+    Event {
+        #[serde(flatten)]
+        event: &'a Event,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        found: bool,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        uncertain: bool,
+    },
+    Gap(Gap),
+}
+
+/// A time in which nothing was recorded; `since` is `null` before the journal began.
+#[derive(serde::Serialize)]
+pub(crate) struct Gap {
+    event: &'static str,
+    since: Option<String>,
+    until: String,
+}
+
+impl Gap {
+    pub(crate) fn new(since: Option<SystemTime>, until: SystemTime) -> Self {
+        let stamp = |time| Timestamp::try_from(time).unwrap_or(Timestamp::MAX).to_string();
+        Self { event: "gap", since: since.map(stamp), until: stamp(until) }
+    }
+}
+
+/// Writes an entry of `log` as a line.
+pub(crate) fn write_logged(writer: &mut impl Write, logged: &Logged<'_>) -> io::Result<()> {
+    write_line(writer, logged)
+}
+
 pub(super) fn write_line(writer: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
     value.serialize(&mut serializer(writer))?;
     writer.write_all(b"\n")
@@ -141,7 +178,6 @@ impl Formatter for OneLine {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::time::SystemTime;
 
     use serde_json::Value;
     use whalewatcher_core::{

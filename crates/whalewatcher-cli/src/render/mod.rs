@@ -3,7 +3,7 @@
 mod age;
 pub(crate) mod column;
 pub(crate) mod docker;
-mod event_row;
+pub(crate) mod event_row;
 pub(crate) mod grid;
 pub(crate) mod json;
 mod layout;

@@ -106,6 +106,11 @@ impl Selection {
         }
     }
 
+    /// Returns whether a recorded event is shown, whatever its engine is. Events about no container are.
+    pub(crate) fn selects_recorded(&self, event: &Event) -> bool {
+        event.subject().is_none_or(|container| self.selects(container))
+    }
+
     /// Returns whether containers of this engine may be shown, as far as is known: an engine that was not reached may turn out
     /// to have the ID that was asked for.
     pub(crate) fn concerns(&self, watcher: &dyn Watcher) -> bool {

@@ -27,6 +27,11 @@ impl Pattern {
         &self.text
     }
 
+    /// Returns whether it may match several texts.
+    pub(crate) fn has_wildcards(&self) -> bool {
+        self.glob.is_some()
+    }
+
     /// Returns whether it matches the whole text. A text always matches itself.
     pub(crate) fn matches(&self, text: &str) -> bool {
         self.text == text || self.glob.as_ref().is_some_and(|glob| glob.is_match(text))

@@ -12,6 +12,7 @@ mod errors;
 mod exec;
 mod exit;
 mod help;
+mod journal;
 mod json;
 mod log;
 mod podman;
@@ -22,6 +23,7 @@ mod selection;
 mod shape;
 mod slow_reader;
 mod text;
+mod wait;
 mod watch;
 #[cfg(target_os = "linux")]
 mod whose;

@@ -232,6 +232,13 @@ impl History {
         self.engines.get(key).and_then(|engine| engine.alive.get(id)).is_some_and(|it| it.began.was_found)
     }
 
+    /// Returns whether this life of a container is known and has not ended.
+    #[must_use]
+    pub fn is_alive(&self, key: &EngineKey, container: &Container) -> bool {
+        let alive = self.engines.get(key).and_then(|engine| engine.alive.get(container.id()));
+        alive.is_some_and(|alive| alive.container.life() == container.life())
+    }
+
     fn is_live(&self, key: &EngineKey) -> bool {
         self.engines.get(key).is_some_and(|engine| engine.is_live)
     }

@@ -259,3 +259,71 @@ fn an_endpoint_that_the_user_named_is_missed() {
     assert!(host.table.next_due().is_some(), "it may come up");
     assert_eq!(host.table.findings()[0].place, "tcp://whale:2375");
 }
+
+/// What a detector answers whose engines have this type, about an engine of that type.
+fn seen_as(as_type: &str, engine_type: &str) -> Answer {
+    let mut identity = EngineIdentity::new(engine_type, "");
+    identity.id = "x".to_owned();
+    Ok((EngineKey::new(as_type, "unix:///s"), identity))
+}
+
+fn failure(kind: ErrorKind) -> Answer {
+    Err(Arc::new(EngineError::new(kind, "no")))
+}
+
+/// Gives these answers to the probe that is due, and returns the types that join.
+fn joining(host: &mut Host, answers: [Answer; 2]) -> Vec<String> {
+    let probe = host.take_probes().remove(0);
+    let answers = answers.into_iter().enumerate().collect();
+    let joining = host.table.probed(host.now, probe.entry, answers);
+    joining.iter().map(|key| key.engine_type().to_owned()).collect()
+}
+
+#[test]
+fn an_engine_that_starts_amid_a_probe_is_not_taken_for_one_whose_api_it_has_too() {
+    let mut host = Host::new();
+    let _listener = host.bind("s");
+    host.observe(&["s"]);
+    let first = [failure(ErrorKind::Unreachable), seen_as("docker.com", "podman.io")];
+    assert_eq!(joining(&mut host, first), [""; 0]);
+    host.pass(LONGEST_DELAY);
+    let second = [seen_as("podman.io", "podman.io"), seen_as("docker.com", "podman.io")];
+    assert_eq!(joining(&mut host, second), ["podman.io"]);
+    host.pass(LONGEST_DELAY);
+    assert!(host.take_probes().is_empty());
+}
+
+#[test]
+fn an_engine_whose_own_api_keeps_failing_joins_through_another_ones() {
+    let mut host = Host::new();
+    let _listener = host.bind("s");
+    host.observe(&["s"]);
+    let answers = || [failure(ErrorKind::Malformed), seen_as("docker.com", "podman.io")];
+    for _ in 0..RESTARTING {
+        assert_eq!(joining(&mut host, answers()), [""; 0]);
+        host.pass(LONGEST_DELAY);
+    }
+    assert_eq!(joining(&mut host, answers()), ["docker.com"]);
+}
+
+#[test]
+fn the_second_engine_of_a_socket_joins_when_it_is_ready_later() {
+    let mut host = Host::new();
+    let _listener = host.bind("s");
+    host.observe(&["s"]);
+    let first = [seen_as("containerd.io", "containerd.io"), failure(ErrorKind::Disconnected)];
+    assert_eq!(joining(&mut host, first), ["containerd.io"]);
+    host.pass(LONGEST_DELAY);
+    let probe = host.take_probes().remove(0);
+    assert_eq!(probe.known, [0]);
+    let ready = vec![(1, seen_as("k8s.io/cri-api", "k8s.io/cri-api"))];
+    assert_eq!(host.table.probed(host.now, probe.entry, ready).len(), 1);
+    // A containerd without that plugin is not asked again.
+    let mut host = Host::new();
+    let _listener = host.bind("s");
+    host.observe(&["s"]);
+    let alone = [seen_as("containerd.io", "containerd.io"), failure(ErrorKind::NotThisEngine)];
+    assert_eq!(joining(&mut host, alone), ["containerd.io"]);
+    host.pass(LONGEST_DELAY);
+    assert!(host.take_probes().is_empty());
+}

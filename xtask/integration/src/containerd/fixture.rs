@@ -7,6 +7,7 @@ use tokio::time::timeout;
 use whalewatcher_containerd::Client;
 use whalewatcher_drivers::EngineFailure;
 use whalewatcher_drivers::containerd::{AT_ONCE, Driver, Plan, join};
+use xtask::engines::PrivateEngine;
 
 use super::churn::{Churn, churn};
 use super::truth;
@@ -27,13 +28,7 @@ pub(crate) struct ContainerdFixture {
 impl ContainerdFixture {
     /// Runs `ctr`, and returns what it prints.
     pub(super) async fn ctr(&self, namespace: &str, arguments: &[&str]) -> Result<String> {
-        let mut command = Command::from(self.engine().ctr(namespace)?);
-        let output = command.args(arguments).kill_on_drop(true).output().await.context("cannot run ctr")?;
-        let errors = String::from_utf8_lossy(&output.stderr);
-        if !output.status.success() {
-            bail!(EngineFailure(format!("ctr {} failed: {}", arguments.join(" "), errors.trim())));
-        }
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        ctr(self.engine(), namespace, arguments).await
     }
 
     /// Lists the keys of all containers.
@@ -46,6 +41,17 @@ impl ContainerdFixture {
         }
         Ok(keys)
     }
+}
+
+/// Runs `ctr`, and returns what it prints.
+pub(super) async fn ctr(engine: &PrivateEngine, namespace: &str, arguments: &[&str]) -> Result<String> {
+    let mut command = Command::from(engine.ctr(namespace)?);
+    let output = command.args(arguments).kill_on_drop(true).output().await.context("cannot run ctr")?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        bail!(EngineFailure(format!("ctr {} failed: {}", arguments.join(" "), errors.trim())));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 impl Fixture for ContainerdFixture {
@@ -96,7 +102,7 @@ impl Fixture for ContainerdFixture {
     }
 
     async fn truth(&self) -> Result<Truth> {
-        truth::ask(self).await
+        truth::ask(self.engine(), &self.driver().await?, &truth::OTHERS).await
     }
 
     async fn show_fence(&self, name: &str) -> Result<Option<String>> {

@@ -8,6 +8,7 @@ mod outage;
 mod sync;
 
 use super::fixture::ContainerdFixture;
+use crate::company;
 use crate::faulty;
 use crate::scenario::{Scenario, scenarios};
 use crate::scenarios as shared;
@@ -32,4 +33,5 @@ pub(super) const SCENARIOS: &[Scenario<ContainerdFixture>] = scenarios![
     likeness::the_test_kit_answers_like_this_engine,
     likeness::the_test_kit_reports_a_life_like_this_engine,
     beside::containers_of_a_dockerd_on_the_same_containerd_are_ignored,
+    company::engines_of_all_kinds_come_and_go_and_the_picture_is_what_they_say,
 ];

@@ -6,14 +6,14 @@ use std::time::SystemTime;
 use anyhow::{Context as _, Result, ensure};
 use whalewatcher_core::COMPOSE_PROJECT_LABEL;
 use whalewatcher_drivers::api::containerd::services::containers::v1::Container;
-use whalewatcher_drivers::containerd::join;
+use whalewatcher_drivers::containerd::{Driver, join};
+use xtask::engines::PrivateEngine;
 
-use super::fixture::ContainerdFixture;
-use crate::fixture::Fixture as _;
+use super::fixture::ctr;
 use crate::truth::{Alive, Details, Truth};
 
 /// Namespaces that belong to others.
-const OTHERS: [&str; 2] = ["moby", "k8s.io"];
+pub(super) const OTHERS: [&str; 2] = ["moby", "k8s.io"];
 
 /// One line of `ctr tasks list`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,18 +23,18 @@ pub(super) struct Task {
     pub(super) status: String,
 }
 
-/// Asks `ctr` for everything.
-pub(super) async fn ask(fixture: &ContainerdFixture) -> Result<Truth> {
-    let listed = fixture.ctr("default", &["namespaces", "list", "--quiet"]).await?;
+/// Asks `ctr` for everything but what is in these namespaces.
+pub(crate) async fn ask(engine: &PrivateEngine, driver: &Driver, ignored: &[&str]) -> Result<Truth> {
+    let listed = ctr(engine, "default", &["namespaces", "list", "--quiet"]).await?;
     let mut truth = Truth::default();
-    for namespace in listed.lines().map(str::trim).filter(|name| !OTHERS.contains(name)) {
-        let tasks = tasks(fixture, namespace).await?;
+    for namespace in listed.lines().map(str::trim).filter(|name| !ignored.contains(name)) {
+        let tasks = tasks(engine, namespace).await?;
         let is_alive = |task: &&Task| matches!(task.status.as_str(), "RUNNING" | "PAUSED");
         if !tasks.iter().any(|task| is_alive(&task)) {
             continue;
         }
         // Their labels are in no list of `ctr`.
-        let containers = fixture.driver().await?.list(namespace).await?;
+        let containers = driver.list(namespace).await?;
         let containers: BTreeMap<String, Container> =
             containers.into_iter().map(|container| (container.id.clone(), container)).collect();
         for task in tasks.iter().filter(is_alive) {
@@ -64,8 +64,8 @@ fn details(container: &Container) -> Result<Details> {
 }
 
 /// The tasks of a namespace, alive or not.
-pub(super) async fn tasks(fixture: &ContainerdFixture, namespace: &str) -> Result<Vec<Task>> {
-    let listed = fixture.ctr(namespace, &["tasks", "list"]).await?;
+pub(super) async fn tasks(engine: &PrivateEngine, namespace: &str) -> Result<Vec<Task>> {
+    let listed = ctr(engine, namespace, &["tasks", "list"]).await?;
     let mut lines = listed.lines();
     let heading: Vec<&str> = lines.next().unwrap_or_default().split_whitespace().collect();
     ensure!(heading == ["TASK", "PID", "STATUS"], "ctr lists tasks otherwise: {heading:?}");

@@ -8,6 +8,7 @@ mod dropping;
 mod faults;
 mod hurry;
 pub(crate) mod lifecycle;
+mod nested;
 mod outage;
 mod processes;
 mod silence;
@@ -37,6 +38,7 @@ pub(super) const SCENARIOS: &[Scenario<DockerFixture>] = scenarios![
     lifecycle::a_restart_loop_collapses,
     discovery::dockerd_and_containerd_show_each_container_once_and_a_restarted_dockerd_is_the_same,
     discovery::a_dockerd_that_stays_away_leaves_its_containers_to_containerd_until_it_comes_back,
+    nested::a_containerd_in_a_container_is_found_and_its_containers_have_prefix_and_pid_on_the_host,
     processes::processes_belong_to_the_container_of_their_control_group,
     outage::killed_dockerd_with_live_restore_yields_the_difference,
     outage::killed_dockerd_without_live_restore_yields_the_difference,

@@ -5,6 +5,7 @@ use bollard::models::ContainerInspectResponse;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::Value;
 use tokio::task::block_in_place;
+use whalewatcher_drivers::EngineFailure;
 use whalewatcher_drivers::docker::{AT_ONCE, Driver, Plan};
 use whalewatcher_podman::Client;
 
@@ -29,7 +30,16 @@ impl PodmanFixture {
     /// All containers' IDs, with those that are not alive. Not by bollard: it fails if a container has a state that only
     /// podman knows.
     fn ids(&self) -> Result<Vec<String>> {
-        let listed = self.engine().request("GET", "/v1.41/containers/json?all=1")?.json()?;
+        let mut listed = self.engine().request("GET", "/v1.41/containers/json?all=1")?.json()?;
+        // A podman that was killed amid a removal lists nothing any more until that is repeated.
+        while listed["cause"] == "container not known" {
+            let half_removed = listed["message"].as_str().and_then(|message| message.split('"').nth(1));
+            let half_removed = half_removed.with_context(|| format!("no list: {listed}"))?;
+            let path = format!("/v4.0.0/libpod/containers/{half_removed}?force=true");
+            let removed = self.engine().request("DELETE", &path)?;
+            ensure!(removed.status < 300, EngineFailure(format!("{half_removed} stays: {}", removed.text())));
+            listed = self.engine().request("GET", "/v1.41/containers/json?all=1")?.json()?;
+        }
         let listed = listed.as_array().with_context(|| format!("no list: {listed}"))?;
         let id = |container: &Value| container["Id"].as_str().map(str::to_owned);
         listed.iter().map(|container| id(container).context("a listed container has no ID")).collect()

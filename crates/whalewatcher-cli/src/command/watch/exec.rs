@@ -14,11 +14,12 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
-use whalewatcher_core::fleet::{FleetEvent, FleetSubscription};
+use whalewatcher_core::fleet::FleetEvent;
 use whalewatcher_core::{Container, EventKind};
 
 use super::beginning::Beginnings;
 use super::queue::Queue;
+use crate::changes::Changes;
 use crate::hosts::host;
 use crate::notes::note;
 use crate::render::json;
@@ -46,7 +47,7 @@ pub(crate) async fn finish(running: &TaskTracker) {
 /// Reads changes and runs a command for each.
 pub(super) struct Executor {
     shell_command: String,
-    changes: FleetSubscription,
+    changes: Changes,
     selection: Selection,
     beginnings: Beginnings,
     queue: Queue<FleetEvent>,
@@ -63,7 +64,7 @@ impl Executor {
     pub(super) fn new(
         shell_command: String,
         selection: Selection,
-        changes: FleetSubscription,
+        changes: Changes,
         running: TaskTracker,
     ) -> Self {
         let (sender, ended) = unbounded_channel();
@@ -123,7 +124,7 @@ impl Executor {
             self.running.spawn_blocking(move || note(&message));
         }
         let is_change = self.beginnings.is_change(&change);
-        if let Some(container) = change.event.container()
+        if let Some(container) = change.event.subject()
             && is_change
             && self.selection.shows(&*change.watcher, &change.event)
         {
@@ -153,7 +154,7 @@ impl Executor {
 /// If it cannot be started or fails.
 async fn run(mut command: Command, change: &FleetEvent) -> anyhow::Result<()> {
     let event = &change.event;
-    let what = || match event.container() {
+    let what = || match event.subject() {
         Some(container) => {
             format!("the command for '{} {}'", cut(container.name(), WIDEST), event.kind.name())
         }
@@ -184,10 +185,11 @@ fn command(shell_command: &str, FleetEvent { watcher, event, .. }: &FleetEvent) 
             None => command.env_remove(name),
         };
     };
-    let Some(container) = event.container() else { return command };
+    let Some(container) = event.subject() else { return command };
     let filled = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-    let code = match event.kind {
-        EventKind::Exited { code, .. } => code,
+    let code = match &event.kind {
+        EventKind::Exited { code, .. } => *code,
+        EventKind::CrashLoop(it) => it.code,
         _ => None,
     };
     set("EVENT", filled(event.kind.name()));
@@ -242,7 +244,8 @@ mod tests {
         let (fleet, engine) = (Arc::new(Fleet::with_subscriber_queue(8)), Engine::new());
         engine.start(Container::new("1", "web", 7));
         let tracker = TaskTracker::new();
-        let mut executor = Executor::new(command, Selection::default(), fleet.subscribe().1, tracker.clone());
+        let mut executor =
+            Executor::new(command, Selection::default(), Changes::subscribe(&fleet).1, tracker.clone());
         let watcher = fleet.add(EngineWatcher::new(engine.clone())).unwrap();
         let changing = async {
             watcher.ready().await.unwrap();

@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::io::Write;
 
-use anyhow::{anyhow, bail};
+use anyhow::bail;
 use futures_util::future::FutureExt;
 use tokio::runtime::Handle;
 use whalewatcher_core::fleet::{FleetEvent, FleetPortfolio};
-use whalewatcher_core::{EngineError, EngineKey, Event, EventKind, Phase, Portfolio, Watcher};
+use whalewatcher_core::{EngineKey, Event, EventKind, Portfolio, Watcher};
 
+use super::super::following::{Outage, Outages};
 use super::beginning::Beginnings;
-use crate::advice::explain;
 use crate::args::{EventFormat, FollowArgs, Until};
 use crate::changes::Changes;
 use crate::hosts::ignored_namespaces;
@@ -35,8 +35,7 @@ pub(super) struct EventPrinter {
     /// The sum of the events so far.
     alive: FleetPortfolio,
     engines: HashMap<EngineKey, Engine>,
-    /// How many engines the user named; `None` if engines are found.
-    named: Option<usize>,
+    outages: Outages,
     notes: Notes,
     /// Where engines go that are to be warned about.
     warnings: Warned,
@@ -45,10 +44,6 @@ pub(super) struct EventPrinter {
 /// The state of the output of one engine.
 #[derive(Default)]
 struct Engine {
-    /// An attempt to connect has succeeded or failed.
-    attempted: bool,
-    /// Retrying is not expected to help, or the watch has ended.
-    failed: bool,
     /// The note that this engine is waited for has been printed.
     wait_noted: bool,
     /// The table has been printed.
@@ -79,7 +74,7 @@ impl EventPrinter {
             until: follow.until,
             alive,
             engines: HashMap::new(),
-            named,
+            outages: Outages::new(named),
             notes,
             warnings,
         }
@@ -142,8 +137,6 @@ impl EventPrinter {
             self.begin(writer, change)?;
         }
         let engine = self.engines.entry(key.clone()).or_default();
-        let is_attempt = !matches!(event.kind, EventKind::Joined);
-        let is_first = is_attempt && !std::mem::replace(&mut engine.attempted, true);
         let is_change = self.beginnings.is_change(change);
         let is_selected = self.selection.shows(watcher, event);
         let is_shown = is_selected && (is_change || !self.only_changes);
@@ -168,16 +161,32 @@ impl EventPrinter {
         self.alive.apply(change);
         match &event.kind {
             EventKind::Synced { .. } => {
-                (engine.failed, engine.wait_noted) = (false, false);
+                engine.wait_noted = false;
                 self.note_ignored_namespaces(key, watcher);
             }
-            EventKind::Disconnected { error } => self.handle_outage(watcher, error, is_first)?,
             EventKind::Lagged { missed } if self.format == EventFormat::Docker => {
                 self.notes.note(format!("missed {missed} events; what they changed follows"));
             }
-            // The engine may join again.
             EventKind::Left => drop(self.engines.remove(key)),
             _ => {}
+        }
+        match self.outages.handle(change)? {
+            Some(Outage::GoingOn(reason)) => self.notes.note(reason),
+            Some(Outage::Waiting(reason)) => {
+                let engine = self.engines.entry(key.clone()).or_default();
+                let is_noted = match self.format {
+                    EventFormat::Text => {
+                        !engine.table_shown && !std::mem::replace(&mut engine.wait_noted, true)
+                    }
+                    EventFormat::Json => false,
+                    // Its lines contain no outages.
+                    EventFormat::Docker => true,
+                };
+                if is_noted {
+                    self.notes.note(reason);
+                }
+            }
+            None => {}
         }
         Ok(is_change && is_selected && self.until.iter().any(|until| until.matches(event)))
     }
@@ -205,42 +214,6 @@ impl EventPrinter {
         {
             self.notes.note(note);
         }
-    }
-
-    /// Notes why an engine cannot be watched, or that it is waited for; an error if that leaves no engine.
-    fn handle_outage(
-        &mut self,
-        watcher: &dyn Watcher,
-        error: &EngineError,
-        is_first: bool,
-    ) -> anyhow::Result<()> {
-        let engine = self.engines.entry(watcher.key()).or_default();
-        let has_ended = matches!(
-            watcher.status().phase,
-            Phase::Failed { .. }
-                | Phase::Refused { .. }
-                | Phase::Panicked { .. }
-                | Phase::Cancelled
-                | Phase::Closed
-        );
-        let reason = explain(watcher, error);
-        if has_ended || is_first && !error.is_transient() {
-            engine.failed = true;
-            let failed = self.engines.values().filter(|engine| engine.failed).count();
-            if self.named == Some(failed) {
-                return Err(anyhow!(reason));
-            }
-            self.notes.note(format!("going on without this engine: {reason}"));
-        } else if match self.format {
-            EventFormat::Text => !engine.table_shown && !engine.wait_noted,
-            EventFormat::Json => false,
-            // Its lines contain no outages.
-            EventFormat::Docker => true,
-        } {
-            engine.wait_noted = true;
-            self.notes.note(format!("waiting for the engine: {reason}"));
-        }
-        Ok(())
     }
 }
 

@@ -16,7 +16,7 @@ pub(super) async fn containers_of_a_dockerd_on_the_same_containerd_are_ignored(
     let watched = fixture.watch().await?;
     let mut reported = Reader::new(watched.recorder());
     let socket =
-        block_in_place(|| fixture.engine().start_dockerd()).context("cannot start dockerd beside")?;
+        block_in_place(|| fixture.engine().start_dockerd(false)).context("cannot start dockerd beside")?;
     let played = play(fixture, &socket, &mut reported).await;
     block_in_place(|| fixture.engine().stop_dockerd())?;
     played?;
@@ -35,7 +35,7 @@ async fn play(
     let docker = docker::Driver::connect(socket).await?;
     let plan = docker::Plan::named("whale");
     docker.run(plan).await?;
-    let there = tasks(fixture, "moby").await?;
+    let there = tasks(fixture.engine(), "moby").await?;
     ensure!(there.len() == 1 && there[0].status == "RUNNING", "dockerd runs it elsewhere: {there:?}");
     docker.pause("whale").await?;
     docker.unpause("whale").await?;

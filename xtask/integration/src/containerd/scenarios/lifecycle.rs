@@ -35,7 +35,7 @@ pub(super) async fn each_transition_is_reported_once(fixture: &ContainerdFixture
     driver.kill(key, SIGKILL).await?;
     reported.expect("exited shop/front 137").await?;
     driver.ended(key).await?;
-    let stopped = tasks(fixture, "shop").await?;
+    let stopped = tasks(fixture.engine(), "shop").await?;
     ensure!(stopped.len() == 1 && stopped[0].status == "STOPPED", "the task is gone: {stopped:?}");
     fixture.check(&watched).await?;
     driver.delete_task(key).await?;
@@ -147,7 +147,7 @@ pub(super) async fn a_task_without_its_container_counts_as_exited(fixture: &Cont
     reported.expect("started robbed/one").await?;
     driver.delete("robbed/one").await?;
     reported.expect("exited robbed/one").await?;
-    let left = tasks(fixture, "robbed").await?;
+    let left = tasks(fixture.engine(), "robbed").await?;
     ensure!(left.len() == 1 && left[0].status == "RUNNING", "it is really over: {left:?}");
     fixture.check(&watched).await?;
     // A later watcher does not see it either.

@@ -1,27 +1,20 @@
 //! Engines that are found, killed and restarted under a discovering fleet.
-//!
-//! Only processes of the fixture's engine are shown to the discovery, by a folder with links in place of `/proc`, and none of the
-//! host's usual sockets. So its sockets are also reached through the roots of processes.
 
-use std::fs;
-use std::os::unix::fs::symlink;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use tempfile::TempDir;
 use tokio::task::block_in_place;
 use tokio::time::{Instant, timeout};
 use whalewatcher_containerd as containerd;
 use whalewatcher_core::fleet::{FleetPortfolio, FleetSubscription};
 use whalewatcher_core::{EngineKey, EventKind, Fleet};
-use whalewatcher_discover::{ContainerdDetector, Discovery, DockerDetector, Options, discover};
+use whalewatcher_discover::{ContainerdDetector, Discovery, DockerDetector, discover};
 use whalewatcher_drivers::docker::Plan;
-use whalewatcher_host::process::Proc;
 
 use crate::docker::fixture::DockerFixture;
 use crate::fixture::Fixture as _;
+use crate::made_up_host::MadeUpHost;
 use crate::recorder::LIMIT;
 
 /// How long an engine may be away in these scenarios.
@@ -31,38 +24,31 @@ const DOCKER: &str = "docker.com";
 const CONTAINERD: &str = "containerd.io";
 
 /// A fleet that finds the fixture's engines.
-struct Found<'a> {
+pub(super) struct Found<'a> {
     fixture: &'a DockerFixture,
-    host: TempDir,
+    host: MadeUpHost,
     _fleet: Arc<Fleet>,
     _discovery: Discovery,
     /// The sum of the events so far.
-    alive: FleetPortfolio,
+    pub(super) alive: FleetPortfolio,
     changes: FleetSubscription,
     /// What happened: types of engines, and names of containers.
     reported: Vec<String>,
 }
 
 impl<'a> Found<'a> {
-    async fn new(fixture: &'a DockerFixture, grace: Duration) -> Result<Found<'a>> {
-        let host = tempfile::tempdir()?;
-        for folder in ["proc", "root"] {
-            fs::create_dir(host.path().join(folder))?;
-        }
-        symlink("/proc/net", host.path().join("proc/net"))?;
-        show_processes(fixture, host.path())?;
+    pub(super) async fn new(fixture: &'a DockerFixture, grace: Duration) -> Result<Found<'a>> {
+        let host = MadeUpHost::new()?;
+        host.show(block_in_place(|| fixture.engine().processes())?)?;
         let fleet = Arc::new(Fleet::new());
         let (alive, changes) = fleet.subscribe();
         // containerd's view of dockerd's containers is part of the fleet, too.
         let all_namespaces = |builder: containerd::Builder| builder.ignored_namespaces([""; 0]);
-        let options = Options::default()
+        let options = host
+            .options()
             .without_detectors()
             .with_detector(DockerDetector::new())
             .with_detector(ContainerdDetector::configured(all_namespaces))
-            .with_proc(host.path().join("proc"))
-            .with_root(host.path().join("root"))
-            .with_home(host.path())
-            .with_endpoints([""; 0])
             .with_grace(grace);
         let discovery = discover(&fleet, options);
         timeout(LIMIT, discovery.settled()).await.context("the engines are not found")?;
@@ -72,11 +58,11 @@ impl<'a> Found<'a> {
 
     /// Has the discovery see the processes that run now.
     fn show_processes(&self) -> Result<()> {
-        show_processes(self.fixture, self.host.path())
+        self.host.show(block_in_place(|| self.fixture.engine().processes())?)
     }
 
     /// Follows the fleet until a condition holds.
-    async fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) -> Result<()> {
+    pub(super) async fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) -> Result<()> {
         let deadline = Instant::now() + LIMIT;
         while !done(self) {
             let next = tokio::time::timeout_at(deadline, self.changes.next()).await;
@@ -95,7 +81,7 @@ impl<'a> Found<'a> {
         Ok(())
     }
 
-    async fn until_reported(&mut self, words: &str, times: usize) -> Result<()> {
+    pub(super) async fn until_reported(&mut self, words: &str, times: usize) -> Result<()> {
         self.until(words, |found| found.count(words) >= times).await
     }
 
@@ -119,23 +105,6 @@ impl<'a> Found<'a> {
         ensure!(found == expected, "{found:?} is not {expected:?}: {:?}", self.reported);
         Ok(())
     }
-}
-
-/// Shows the engine's processes, and this one with its ancestors: the first with the same files names what is found.
-fn show_processes(fixture: &DockerFixture, host: &Path) -> Result<()> {
-    let mut pids = block_in_place(|| fixture.engine().processes())?;
-    let mut ancestor = std::process::id();
-    while ancestor != 0 {
-        pids.push(ancestor);
-        ancestor = Proc::at("/proc").open(ancestor)?.origin()?.parent;
-    }
-    for pid in pids {
-        let shown = host.join("proc").join(pid.to_string());
-        if fs::symlink_metadata(&shown).is_err() {
-            symlink(format!("/proc/{pid}"), shown)?;
-        }
-    }
-    Ok(())
 }
 
 pub(super) async fn dockerd_and_containerd_show_each_container_once_and_a_restarted_dockerd_is_the_same(

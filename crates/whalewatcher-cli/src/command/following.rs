@@ -1,0 +1,120 @@
+//! What the commands that follow changes have in common: how they begin, and what they make of engines that cannot be watched.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use anyhow::anyhow;
+use whalewatcher_core::fleet::FleetEvent;
+use whalewatcher_core::{EngineKey, EventKind, Fleet, Phase, Settings};
+use whalewatcher_discover::{Discovery, discover};
+
+use crate::advice::explain;
+use crate::args::wrong;
+use crate::hosts::{Hosts, join};
+use crate::selection::Selection;
+use crate::warnings::{Warned, spawn_findings, spawn_warnings};
+
+/// Engines that are followed from the start.
+pub(super) struct Following {
+    /// How many engines the user named; `None` if engines are found.
+    pub(super) named: Option<usize>,
+    /// Where engines go that are to be warned about.
+    pub(super) warnings: Warned,
+    pub(super) discovery: Option<Discovery>,
+}
+
+/// Begins to watch the engines. Nothing happens before the next `await`, so a subscription until then misses nothing.
+///
+/// # Errors
+///
+/// If none of them is selected: wrong usage.
+pub(super) fn follow(fleet: &Arc<Fleet>, hosts: Hosts, selection: &Selection) -> anyhow::Result<Following> {
+    let warnings = spawn_warnings()?;
+    let (named, found) = match hosts {
+        Hosts::Named(clients) => (join(fleet, clients, &Settings::default())?, None),
+        Hosts::Found(options) => (Vec::new(), Some(options)),
+    };
+    let named: Vec<_> = named.into_iter().filter(|watcher| selection.concerns(&**watcher)).collect();
+    if named.is_empty() && found.is_none() {
+        return Err(wrong("--engine selects none of the engines of --host and --context"));
+    }
+    let count = found.is_none().then_some(named.len());
+    named.into_iter().for_each(|watcher| warnings.warn_of(watcher));
+    let discovery = found.map(|options| discover(fleet, *options));
+    if let Some(discovery) = &discovery {
+        spawn_findings(discovery.follow_findings(), Arc::downgrade(fleet))?;
+    }
+    Ok(Following { named: count, warnings, discovery })
+}
+
+/// Which engines cannot be watched.
+pub(super) struct Outages {
+    named: Option<usize>,
+    engines: HashMap<EngineKey, Attempts>,
+}
+
+#[derive(Default)]
+struct Attempts {
+    /// One has succeeded or failed.
+    has_been: bool,
+    /// Retrying is not expected to help, or the watch has ended.
+    failed: bool,
+}
+
+/// Why an engine cannot be watched.
+pub(super) enum Outage {
+    /// Retrying may help.
+    Waiting(String),
+    /// Retrying is not expected to help.
+    GoingOn(String),
+}
+
+impl Outages {
+    /// Creates a record for as many engines as the user named; `None` if engines are found.
+    pub(super) fn new(named: Option<usize>) -> Self {
+        Self { named, engines: HashMap::new() }
+    }
+
+    /// Returns the outage that an event reports. To be called with each event.
+    ///
+    /// # Errors
+    ///
+    /// With the reason, if that leaves no engine.
+    pub(super) fn handle(&mut self, change: &FleetEvent) -> anyhow::Result<Option<Outage>> {
+        let FleetEvent { key, watcher, event, .. } = change;
+        let attempts = self.engines.entry(key.clone()).or_default();
+        let is_first =
+            !matches!(event.kind, EventKind::Joined) && !std::mem::replace(&mut attempts.has_been, true);
+        let error = match &event.kind {
+            EventKind::Disconnected { error } => error,
+            EventKind::Synced { .. } => {
+                attempts.failed = false;
+                return Ok(None);
+            }
+            EventKind::Left => {
+                // The engine may join again.
+                self.engines.remove(key);
+                return Ok(None);
+            }
+            _ => return Ok(None),
+        };
+        let has_ended = matches!(
+            watcher.status().phase,
+            Phase::Failed { .. }
+                | Phase::Refused { .. }
+                | Phase::Panicked { .. }
+                | Phase::Cancelled
+                | Phase::Closed
+        );
+        let reason = explain(&**watcher, error);
+        if !(has_ended || is_first && !error.is_transient()) {
+            return Ok(Some(Outage::Waiting(format!("waiting for the engine: {reason}"))));
+        }
+        attempts.failed = true;
+        let failed = self.engines.values().filter(|attempts| attempts.failed).count();
+        if self.named == Some(failed) {
+            return Err(anyhow!(reason));
+        }
+        Ok(Some(Outage::GoingOn(format!("going on without this engine: {reason}"))))
+    }
+}

@@ -1,0 +1,217 @@
+//! What a fleet announces, checked as it comes, against what was announced before and against the processes themselves.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
+use whalewatcher_core::fleet::{FleetEvent, FleetPortfolio};
+use whalewatcher_core::{Container, EngineKey, EventKind, Fleet};
+use whalewatcher_host::process::Proc;
+
+use crate::fixture::locked;
+use crate::recorder::LIMIT;
+
+/// Namespaces whose containers other engines show too, by their IDs alone.
+const SHARED: [&str; 2] = ["moby/", "k8s.io/"];
+
+/// How many events are shown to people.
+const TAIL: usize = 80;
+
+/// A container, whatever engine shows it, and the PID of its initial process.
+pub(super) type Life = (String, u32);
+
+/// A subscriber that checks all that it receives.
+pub(super) struct Announced {
+    so_far: Arc<Mutex<SoFar>>,
+    grown: watch::Receiver<usize>,
+    _task: AbortOnDropHandle<()>,
+}
+
+/// What was announced so far.
+#[derive(Default)]
+pub(super) struct SoFar {
+    pub(super) fold: FleetPortfolio,
+    /// How many events of each kind there were.
+    pub(super) counts: BTreeMap<&'static str, usize>,
+    /// How often the start of each life was announced, but for those that an engine which had left showed again.
+    pub(super) begun: HashMap<Life, usize>,
+    /// Which engine shows a container, and with which PID.
+    shown: HashMap<String, (EngineKey, u32)>,
+    /// Lives that go on though their exit was announced: their engine is to leave.
+    let_go: HashMap<EngineKey, HashSet<Life>>,
+    /// Lives of engines that left.
+    left: HashSet<Life>,
+    wrong: Option<String>,
+    tail: Vec<String>,
+}
+
+impl Announced {
+    pub(super) fn start(fleet: &Fleet) -> Announced {
+        let (fold, mut changes) = fleet.subscribe();
+        let so_far = Arc::new(Mutex::new(SoFar { fold, ..SoFar::default() }));
+        let (growing, grown) = watch::channel(0);
+        let task = tokio::spawn({
+            let so_far = so_far.clone();
+            async move {
+                while let Some(change) = changes.next().await {
+                    locked(&so_far).take(&change);
+                    growing.send_modify(|count| *count += 1);
+                }
+            }
+        });
+        Announced { so_far, grown, _task: AbortOnDropHandle::new(task) }
+    }
+
+    pub(super) fn so_far(&self) -> MutexGuard<'_, SoFar> {
+        locked(&self.so_far)
+    }
+
+    /// How many events there were.
+    pub(super) fn len(&self) -> usize {
+        *self.grown.borrow()
+    }
+
+    /// Waits for the next event, but no longer than this.
+    pub(super) async fn next_within(&self, limit: Duration) {
+        let mut grown = self.grown.clone();
+        grown.mark_unchanged();
+        // Callers look again in any case.
+        let _ = timeout(limit, grown.changed()).await;
+    }
+
+    /// Waits until the events so far satisfy this.
+    pub(super) async fn until(&self, what: &str, mut holds: impl FnMut(&SoFar) -> bool) -> Result<()> {
+        let mut grown = self.grown.clone();
+        let waiting = async {
+            loop {
+                grown.mark_unchanged();
+                if holds(&self.so_far()) || grown.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        let _ = timeout(LIMIT, waiting).await;
+        if !holds(&self.so_far()) {
+            bail!("it did not come about that {what}\n{}", self.so_far().tail());
+        }
+        Ok(())
+    }
+}
+
+impl SoFar {
+    fn take(&mut self, change: &FleetEvent) {
+        self.fold.apply(change);
+        let FleetEvent { key, event, .. } = change;
+        *self.counts.entry(event.kind.name()).or_default() += 1;
+        let pid = event.container().map(|container| format!(" PID {}", container.pid()));
+        let mut engine = key.endpoint().rsplitn(3, '/');
+        let engine = [engine.next(), engine.next()].map(Option::unwrap_or_default).join(" of ");
+        let line = format!("{} {} at {engine}: {event}", self.fold.revision(), key.engine_type());
+        self.tail.push(line + &pid.unwrap_or_default());
+        if self.tail.len() > 2 * TAIL {
+            self.tail.drain(..TAIL);
+        }
+        if let Err(why) = self.check(key, &event.kind) {
+            self.wrong.get_or_insert_with(|| format!("{key}: {event}: {why}\n{}", tail_of(&self.tail)));
+        }
+    }
+
+    fn check(&mut self, key: &EngineKey, kind: &EventKind) -> Result<(), String> {
+        if matches!(kind, EventKind::Left) {
+            let still = self.shown.iter().find(|(_, (by, _))| by == key);
+            self.left.extend(self.let_go.remove(key).unwrap_or_default());
+            return still.map_or(Ok(()), |still| Err(format!("{still:?} was not announced as exited")));
+        }
+        if let Some(gone) = self.let_go.get(key).filter(|gone| !gone.is_empty())
+            && !matches!(kind, EventKind::Exited { .. })
+        {
+            return Err(format!(
+                "exited was announced of {gone:?}, which goes on, and the engine does not leave"
+            ));
+        }
+        let Some(container) = kind.container() else { return Ok(()) };
+        let life = life_of(container);
+        let (id, pid) = life.clone();
+        let before = self.shown.get(&id).cloned();
+        let is_shown = before == Some((key.clone(), pid));
+        match kind {
+            EventKind::Started(_) => {
+                self.shown.insert(id, (key.clone(), pid));
+                if !self.left.remove(&life) {
+                    *self.begun.entry(life).or_default() += 1;
+                }
+                if let Some(before) = before {
+                    return Err(format!("it is shown already: {before:?}"));
+                }
+                if owner(container) == Some(false) {
+                    return Err("the process is not of that container".to_owned());
+                }
+            }
+            EventKind::Exited { code, .. } => {
+                self.shown.remove(&id);
+                if !is_shown {
+                    return Err(format!("shown was {before:?}"));
+                }
+                if owner(container) == Some(true) {
+                    self.let_go.entry(key.clone()).or_default().insert(life);
+                    if let Some(code) = code {
+                        return Err(format!("it goes on, but has the exit code {code}"));
+                    }
+                }
+            }
+            EventKind::Moved { was, from, .. } => {
+                self.shown.insert(id, (key.clone(), pid));
+                if before != Some((from.clone(), was.pid())) || was.pid() != pid {
+                    return Err(format!("shown was {before:?}"));
+                }
+            }
+            _ if !is_shown => return Err(format!("shown was {before:?}")),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Fails if anything was announced that did not happen.
+    pub(super) fn is_right(&self) -> Result<()> {
+        match &self.wrong {
+            Some(wrong) => bail!("announced was what did not happen: {wrong}"),
+            None => Ok(()),
+        }
+    }
+
+    /// The last events, for people.
+    pub(super) fn tail(&self) -> String {
+        tail_of(&self.tail)
+    }
+}
+
+fn tail_of(tail: &[String]) -> String {
+    let mut text = "  the last events:".to_owned();
+    for line in &tail[tail.len().saturating_sub(TAIL)..] {
+        let _ = write!(text, "\n    {line}");
+    }
+    text
+}
+
+fn life_of(container: &Container) -> Life {
+    let id = container.id().as_str();
+    let unscoped = SHARED.iter().find_map(|namespace| id.strip_prefix(namespace)).unwrap_or(id);
+    (unscoped.to_owned(), container.pid())
+}
+
+/// Whether the initial process belongs to the container, by its control group; `None` if it has ended.
+fn owner(container: &Container) -> Option<bool> {
+    let process = Proc::default().open(container.pid()).ok()?;
+    let group = std::fs::read_to_string(format!("/proc/{}/cgroup", container.pid())).ok()?;
+    process.origin().ok()?;
+    let id = container.id().as_str();
+    let id = id.rsplit_once('/').map_or(id, |(_, id)| id);
+    let is_its_own =
+        |part: &str| part.strip_suffix(id).is_some_and(|rest| rest.is_empty() || rest.ends_with('-'));
+    Some(group.split(['/', ':', '\n']).any(is_its_own))
+}
