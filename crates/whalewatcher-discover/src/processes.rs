@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::io;
+use std::mem::take;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,8 +21,7 @@ const MAX_PROCESSES: usize = 1_024;
 /// The most sockets of a process that are looked at.
 const MAX_SOCKETS: usize = 32;
 
-/// For how many looks a process is looked at each time after its sockets have changed, and how often later.
-const LIVELY: u32 = 75;
+/// How often the descriptors of a process are read although no socket was added beside it: it may be given one that listens already.
 const SELDOM: u32 = 8;
 
 /// The processes that listen for others, and start them.
@@ -34,8 +34,9 @@ pub(crate) struct Processes {
     names: HashMap<String, Vec<usize>>,
     known: BTreeMap<u32, Known>,
     managers: Vec<u32>,
-    /// The listening sockets of this process' own network namespace.
-    here: Vec<ListeningSocket>,
+    namespaces: Namespaces,
+    /// The inodes of the listening sockets of this process' own network namespace, by path.
+    here: HashMap<PathBuf, Vec<u64>>,
     /// Whether a manager has a socket open too, by its inode.
     managed: HashMap<u64, bool>,
     hidden: bool,
@@ -45,12 +46,20 @@ pub(crate) struct Processes {
 #[derive(Debug)]
 struct Known {
     process: Arc<Process>,
-    started: u64,
     name: String,
     detectors: Vec<usize>,
     sockets: BTreeMap<u64, (PathBuf, Entered)>,
     refused: bool,
-    unchanged: u32,
+    /// The listening sockets of its network namespace when its descriptors were read last.
+    beside: Arc<Vec<ListeningSocket>>,
+    looks: u32,
+}
+
+/// The listening sockets of each network namespace, which are read once in a look.
+#[derive(Debug, Default)]
+struct Namespaces {
+    read: HashMap<String, Arc<Vec<ListeningSocket>>>,
+    former: HashMap<String, Arc<Vec<ListeningSocket>>>,
 }
 
 /// Whether a socket of a process has been looked up in the process' root.
@@ -99,7 +108,8 @@ impl Processes {
             names,
             known: BTreeMap::new(),
             managers: Vec::new(),
-            here: Vec::new(),
+            namespaces: Namespaces::default(),
+            here: HashMap::new(),
             managed: HashMap::new(),
             hidden: false,
             too_many: false,
@@ -113,7 +123,9 @@ impl Processes {
         self.managers.clear();
         (self.hidden, self.too_many) = (is_partial(&self.proc, &pids), false);
         for pid in pids {
-            let name = match self.proc.name(pid) {
+            // The folder that is open is never that of a later process with the same PID.
+            let known = self.known.get(&pid).and_then(|known| known.process.name().ok());
+            let name = match known.clone().map_or_else(|| self.proc.name(pid), Ok) {
                 Ok(name) => name,
                 Err(error) => {
                     self.hidden |= error.kind() == io::ErrorKind::PermissionDenied;
@@ -124,13 +136,7 @@ impl Processes {
                 self.managers.push(pid);
             }
             if let Some(detectors) = self.names.get(&name) {
-                let known = self.known.get(&pid);
-                // Another process may have that PID by now.
-                let is_known = known.is_some_and(|known| {
-                    known.name == name
-                        && known.process.origin().is_ok_and(|origin| origin.started == known.started)
-                });
-                if is_known {
+                if known.is_some() && self.known.get(&pid).is_some_and(|known| known.name == name) {
                     left.remove(&pid);
                 } else if self.known.len() >= MAX_PROCESSES {
                     self.too_many = true;
@@ -141,11 +147,15 @@ impl Processes {
             }
         }
         self.known.retain(|pid, _| !left.contains(pid));
+        self.namespaces.former = take(&mut self.namespaces.read);
         for known in self.known.values_mut() {
-            known.look();
+            known.look(&mut self.namespaces);
         }
-        self.here = self.proc.listening_here().unwrap_or_default();
-        let here: BTreeSet<_> = self.here.iter().map(|socket| socket.inode).collect();
+        self.here.clear();
+        for ListeningSocket { inode, path, .. } in self.proc.listening_here().unwrap_or_default() {
+            self.here.entry(path).or_default().push(inode);
+        }
+        let here: BTreeSet<_> = self.here.values().flatten().collect();
         self.managed.retain(|inode, _| here.contains(inode));
     }
 
@@ -219,8 +229,8 @@ impl Processes {
 
     /// Returns what listens at a socket of this process' file system, by the paths that lead to it.
     pub(crate) fn listener(&mut self, paths: &[&Path]) -> Listener {
-        let at = |socket: &&ListeningSocket| paths.iter().any(|path| socket.path == *path);
-        let inodes: Vec<_> = self.here.iter().filter(at).map(|socket| socket.inode).collect();
+        let inodes: BTreeSet<_> =
+            paths.iter().filter_map(|path| self.here.get(*path)).flatten().copied().collect();
         let mut is_seen = false;
         for inode in inodes {
             let is_managed = *self.managed.entry(inode).or_insert_with(|| {
@@ -251,28 +261,40 @@ fn has_open(process: &Process, inode: u64) -> bool {
 impl Known {
     fn open(proc: &Proc, pid: u32, name: String, detectors: Vec<usize>) -> io::Result<Self> {
         let process = proc.open(pid)?;
-        let started = process.origin()?.started;
+        // One that has ended, and only waits for its parent, is none.
+        process.origin()?;
         Ok(Self {
             process: Arc::new(process),
-            started,
             name,
             detectors,
             sockets: BTreeMap::new(),
             refused: false,
-            unchanged: 0,
+            beside: Arc::default(),
+            looks: 0,
         })
     }
 
-    /// Looks at its sockets: often at first, because an engine listens some time after it was started.
-    fn look(&mut self) {
-        self.unchanged = self.unchanged.saturating_add(1);
-        if self.unchanged > LIVELY && !self.unchanged.is_multiple_of(SELDOM) {
-            return;
-        }
-        let mut listening = match self.process.listening() {
-            Ok(listening) => listening,
+    /// Looks at its sockets, if there are others beside it than at the last look.
+    fn look(&mut self, namespaces: &mut Namespaces) {
+        let is_due = self.looks.is_multiple_of(SELDOM);
+        self.looks = self.looks.wrapping_add(1);
+        let listening = namespaces.listening_beside(&self.process).and_then(|beside| {
+            if Arc::ptr_eq(&beside, &self.beside) && !is_due {
+                return Ok(None);
+            }
+            let listening = self.process.listening_among(&beside)?;
+            self.beside = beside;
+            Ok(Some(listening))
+        });
+        let mut listening = match listening {
+            Ok(Some(listening)) => listening,
+            Ok(None) => return,
             Err(error) => {
                 self.refused = error.kind() == io::ErrorKind::PermissionDenied;
+                if error.kind() == io::ErrorKind::NotFound {
+                    // It has ended, and its parent has not noticed yet.
+                    self.sockets.clear();
+                }
                 return;
             }
         };
@@ -280,15 +302,26 @@ impl Known {
         // containerd's sockets of that name are not for clients.
         listening.retain(|socket| socket.path.extension() != Some(&OsString::from("ttrpc")));
         listening.truncate(MAX_SOCKETS);
-        let known = self.sockets.len();
         self.sockets.retain(|inode, _| listening.iter().any(|socket| socket.inode == *inode));
-        let kept = self.sockets.len();
         for socket in listening {
             self.sockets.entry(socket.inode).or_insert((socket.path, Entered::No));
         }
-        if kept < known || kept < self.sockets.len() {
-            self.unchanged = 0;
+    }
+}
+
+impl Namespaces {
+    /// Returns the listening sockets of a process' network namespace; the same list as at the last look if it contains the same.
+    fn listening_beside(&mut self, process: &Process) -> io::Result<Arc<Vec<ListeningSocket>>> {
+        // What may not be compared is read for each process.
+        let Ok(namespace) = process.namespace("net") else { return process.listening_beside().map(Arc::new) };
+        if let Some(beside) = self.read.get(&namespace) {
+            return Ok(beside.clone());
         }
+        let beside = process.listening_beside()?;
+        let former = self.former.remove(&namespace).filter(|former| **former == beside);
+        let beside = former.unwrap_or_else(|| Arc::new(beside));
+        self.read.insert(namespace, beside.clone());
+        Ok(beside)
     }
 }
 
@@ -337,6 +370,8 @@ mod tests {
             fs::create_dir_all(folder.join(name)).unwrap();
         }
         fs::write(folder.join("comm"), "dockerd\n").unwrap();
+        fs::create_dir_all(folder.join("ns")).unwrap();
+        let _ = symlink("net:[1]", folder.join("ns/net"));
         fs::write(folder.join("stat"), format!("{pid} (x) S 1 {}{started} 0", "0 ".repeat(17))).unwrap();
         let socket = |nth: usize| format!("0: 00000002 00000000 00010000 0001 01 {nth} /run/{nth}.sock\n");
         fs::write(folder.join("net/unix"), (0..sockets).map(socket).collect::<String>()).unwrap();
@@ -383,18 +418,55 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_that_is_bound_later_is_found_in_the_first_minute_at_once_and_then_seldom() {
+    fn a_socket_that_is_bound_later_is_found_at_once_and_one_that_was_passed_on_seldom() {
         let (folder, mut processes) = host();
-        process(folder.path(), 1, 7, 0);
-        for _ in 0..LIVELY {
+        process(folder.path(), 1, 7, 1);
+        for _ in 0..3 * SELDOM + 1 {
             processes.look();
         }
+        assert_eq!(processes.take_lookups().len(), 1);
         fs::remove_dir_all(folder.path().join("1/fd")).unwrap();
-        process(folder.path(), 1, 7, 1);
+        process(folder.path(), 1, 7, 2);
+        processes.look();
+        assert_eq!(processes.take_lookups().len(), 1);
+        process(folder.path(), 2, 7, 2);
+        fs::remove_dir_all(folder.path().join("2/fd")).unwrap();
+        fs::create_dir(folder.path().join("2/fd")).unwrap();
+        processes.look();
+        assert!(processes.take_lookups().is_empty());
+        symlink("socket:[1]", folder.path().join("2/fd/1")).unwrap();
         let looks = (0..).take_while(|_| {
             processes.look();
             processes.take_lookups().is_empty()
         });
         assert!(looks.count() < SELDOM as usize);
+    }
+
+    #[test]
+    fn the_sockets_of_a_network_namespace_are_read_once_in_a_look() {
+        let (folder, mut processes) = host();
+        for (pid, namespace) in [(1, "net:[1]"), (2, "net:[1]"), (3, "net:[2]")] {
+            process(folder.path(), pid, 7, 3);
+            let link = folder.path().join(format!("{pid}/ns/net"));
+            fs::remove_file(&link).unwrap();
+            symlink(namespace, link).unwrap();
+        }
+        // Only the first of each namespace has a list.
+        fs::remove_file(folder.path().join("2/net/unix")).unwrap();
+        processes.look();
+        assert_eq!(processes.take_lookups().len(), 9);
+    }
+
+    #[test]
+    fn a_process_that_ended_and_still_has_its_pid_listens_no_more() {
+        let (folder, mut processes) = host();
+        process(folder.path(), 1, 7, 1);
+        processes.look();
+        assert_eq!(processes.known[&1].sockets.len(), 1);
+        for gone in ["net", "fd", "ns"] {
+            fs::remove_dir_all(folder.path().join("1").join(gone)).unwrap();
+        }
+        processes.look();
+        assert!(processes.known[&1].sockets.is_empty());
     }
 }

@@ -145,18 +145,26 @@ impl Process {
         }
     }
 
-    /// Returns the stream sockets with a path at which it listens, by that path: those of its network namespace that it has open.
+    /// Returns the stream sockets with a path at which any process of its network namespace listens.
     ///
     /// # Errors
     ///
-    /// If its sockets or its descriptors cannot be read.
-    pub fn listening(&self) -> io::Result<Vec<ListeningSocket>> {
-        let mut all = sockets::listening(&self.read("net/unix", MAX_SOCKETS)?);
-        if !all.is_empty() {
-            let open = self.open_sockets()?;
-            all.retain(|socket| open.contains(&socket.inode));
+    /// If they cannot be read.
+    pub fn listening_beside(&self) -> io::Result<Vec<ListeningSocket>> {
+        Ok(sockets::listening(&self.read("net/unix", MAX_SOCKETS)?))
+    }
+
+    /// Returns those of [these sockets](Self::listening_beside) that it has open: at these it listens itself.
+    ///
+    /// # Errors
+    ///
+    /// If its descriptors cannot be read.
+    pub fn listening_among(&self, beside: &[ListeningSocket]) -> io::Result<Vec<ListeningSocket>> {
+        if beside.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(all)
+        let open = self.open_sockets()?;
+        Ok(beside.iter().filter(|socket| open.contains(&socket.inode)).cloned().collect())
     }
 
     /// Returns the inodes of the sockets that it has open.
@@ -282,7 +290,7 @@ Num       RefCount Protocol Flags    Type St Inode Path
         let (folder, found) = process(&[("net/unix", sockets)]);
         symlink("socket:[11]", folder.path().join("7/fd/3")).unwrap();
         symlink("/dev/null", folder.path().join("7/fd/0")).unwrap();
-        let listening = found.listening().unwrap();
+        let listening = found.listening_among(&found.listening_beside().unwrap()).unwrap();
         assert_eq!(
             listening.iter().map(|socket| &*socket.path).collect::<Vec<_>>(),
             [Path::new("/run/own.sock")]
@@ -307,7 +315,7 @@ Num       RefCount Protocol Flags    Type St Inode Path
         assert!(proc.pids().unwrap().contains(&own));
         let process = proc.open(own).unwrap();
         assert_eq!(proc.name(own).unwrap(), process.name().unwrap());
-        let sockets = process.listening().unwrap();
+        let sockets = process.listening_among(&process.listening_beside().unwrap()).unwrap();
         assert_eq!(sockets.iter().filter(|socket| socket.path == path).count(), 1);
         assert!(process.namespace("mnt").unwrap().starts_with("mnt:["));
         assert_eq!(process.pids().unwrap().first(), Some(&own));

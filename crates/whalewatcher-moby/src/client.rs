@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use tokio::task::spawn_blocking;
 use whalewatcher_adapter::{Reached, SocketMonitor};
 use whalewatcher_core::adapter::{EngineClient, Hook};
-use whalewatcher_core::{EngineError, Settings};
+use whalewatcher_core::{EngineError, ErrorKind, Settings};
 
 use crate::api::handshake::Handshake;
 use crate::api::lives::Lives;
@@ -65,8 +66,20 @@ pub(crate) struct Podman {
 
 impl Config {
     /// `limit` is how long connecting may take.
-    pub(crate) fn connector(&self, limit: Duration) -> Connector {
-        Connector::new(self.endpoint.clone(), self.tls.clone(), self.ssh.clone(), limit)
+    pub(crate) fn connector(&self, tls: Option<Tls>, limit: Duration) -> Connector {
+        Connector::new(self.endpoint.clone(), tls, self.ssh.clone(), limit)
+    }
+
+    /// The same, with certificates that are read now.
+    async fn renewed_connector(&self, limit: Duration) -> Result<Connector, EngineError> {
+        let tls = match self.tls.clone() {
+            // In a thread, since files may be on a server that does not answer.
+            Some(tls) => Some(spawn_blocking(move || tls.renewed()).await.map_err(|error| {
+                EngineError::new(ErrorKind::Failed, format!("certificates cannot be read: {error}"))
+            })??),
+            None => None,
+        };
+        Ok(self.connector(tls, limit))
     }
 }
 
@@ -92,7 +105,8 @@ impl Client {
         let Config { api, engine_type, packer, networks, memory_limit, podman, .. } = &self.config;
         let reached = self.monitor.as_ref().map_or_else(Reached::default, SocketMonitor::begin_attempt);
         let limit = settings.connect_limit();
-        let transport = Transport::new(self.config.connector(limit), *memory_limit, reached);
+        let connector = self.config.renewed_connector(limit).await?;
+        let transport = Transport::new(connector, *memory_limit, reached);
         let wants_podman = podman.is_some();
         let mut handshake =
             Handshake::perform(&transport, *api, engine_type.as_deref(), wants_podman, limit).await?;

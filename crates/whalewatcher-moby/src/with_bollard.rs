@@ -25,7 +25,8 @@ impl Client {
     ///
     /// [`ErrorKind::Configuration`] if bollard rejects the endpoint.
     pub fn client(&self) -> Result<Docker, EngineError> {
-        let connector = self.config.connector(Duration::from_secs(OWN_REQUESTS_LIMIT));
+        let connector =
+            self.config.connector(self.config.tls.clone(), Duration::from_secs(OWN_REQUESTS_LIMIT));
         let http = transport::builder(TokioExecutor::new()).build(connector.clone());
         let send = move |mut request: BollardRequest| {
             let (http, connector) = (http.clone(), connector.clone());

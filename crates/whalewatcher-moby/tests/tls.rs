@@ -142,6 +142,29 @@ async fn a_trusted_engine_is_watched() {
 }
 
 #[tokio::test]
+async fn certificates_that_are_replaced_are_used_from_the_next_connection_on() {
+    let engine = Server::builder().id("whale").start().unwrap();
+    let (first, second) = (Authority::new(), Authority::named("second"));
+    let folder = first.certificates("watcher", Some(&first.sign("watcher")));
+    let (address, _serving) = second.serve(&engine, &second.sign("localhost")).await;
+    let endpoint = format!("tcp://localhost:{}", address.port());
+    let tls = Tls::from_folder(&folder).unwrap();
+    let client = Client::builder().endpoint(endpoint).tls(tls).build().unwrap();
+    connect_with(client.clone()).await.unwrap_err();
+    let (certificate, key) = second.sign("watcher");
+    for (name, content) in [("ca.pem", &second.ca), ("cert.pem", &certificate), ("key.pem", &key)] {
+        fs::write(folder.join(name), content).unwrap();
+    }
+    assert_eq!(connect_with(client.clone()).await.unwrap().identity().id, "whale");
+    fs::write(folder.join("ca.pem"), "").unwrap();
+    let error = connect_with(client).await.unwrap_err();
+    assert!(
+        error.to_string().contains("ca.pem cannot be used for TLS: it contains no certificate"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
 async fn an_engine_with_an_unusable_certificate_is_refused_with_the_reason() {
     let engine = Server::builder().start().unwrap();
     let authority = Authority::new();

@@ -24,9 +24,7 @@ use crate::bench::Effort;
 use crate::process::Usage;
 
 const ENGINES: usize = 100;
-/// The first minute after an engine has appeared, in which its sockets are looked at each time, and some of the time after it.
-const SPANS: [(&str, Duration); 2] =
-    [("in the first minute", Duration::from_secs(30)), ("later", Duration::from_secs(60))];
+const SPAN: Duration = Duration::from_secs(30);
 /// 0.2 % of a core.
 const AIM: Aim = Aim::AtMost(2.0);
 
@@ -34,24 +32,20 @@ pub(crate) fn run(_: &str, _: &Effort) -> Result<Vec<Figure>> {
     let folder = tempfile::tempdir()?;
     let engines: Vec<_> = (0..ENGINES).map(|nth| Listening::start(&folder, nth)).collect::<Result<_>>()?;
     let processes = std::fs::read_dir("/proc")?.count();
-    // As many looks as make the first minute end are taken between both.
     let figures = Builder::new_current_thread().enable_all().build()?.block_on(async {
         let fleet = Arc::new(Fleet::new());
         let options = Options::default().without_detectors().with_detector(Anything);
         let options = options.with_endpoints([""; 0]).with_root(folder.path().join("none"));
         let discovery = discover(&fleet, options);
         discovery.settled().await;
-        let mut figures = Vec::new();
-        for (when, span) in SPANS {
-            let before = Usage::of(std::process::id())?;
-            sleep(span).await;
-            let computed = Usage::of(std::process::id())?.since(before).computed;
-            let each = computed.as_secs_f64() / span.as_secs_f64() * 1e3;
-            let what = format!("looking for engines, {when}, {ENGINES} engines, per second");
-            figures.push(Figure::new("looking", what, Unit::Milliseconds, Sample::once(each)).aiming_at(AIM));
-        }
+        let before = Usage::of(std::process::id())?;
+        sleep(SPAN).await;
+        let computed = Usage::of(std::process::id())?.since(before).computed;
+        let each = computed.as_secs_f64() / SPAN.as_secs_f64() * 1e3;
+        let what = format!("looking for engines, {ENGINES} engines, per second");
         println!("{} engines found; entries in /proc: {processes}", fleet.watchers().len());
-        anyhow::Ok(figures)
+        let sample = Sample::once(each);
+        anyhow::Ok(vec![Figure::new("looking", what, Unit::Milliseconds, sample).aiming_at(AIM)])
     })?;
     drop(engines);
     Ok(figures)

@@ -25,10 +25,21 @@ use crate::config::unverified::Unverified;
 
 /// The authorities to trust, and the client's own certificate. The engine's certificate is always verified, except in a
 /// [`Context`] that was made with `skip-tls-verify`.
+///
+/// Files are read again for each attempt to connect, so certificates can be replaced while the engine is watched.
 #[derive(Clone)]
 pub struct Tls {
     config: Arc<ClientConfig>,
     files: Arc<Files>,
+    source: Arc<Source>,
+    verifies: bool,
+}
+
+/// What certificates are read from.
+#[derive(Debug)]
+enum Source {
+    Folder(PathBuf),
+    Files { ca: Option<PathBuf>, own: Option<(PathBuf, PathBuf)> },
 }
 
 /// Where certificates come from: for errors.
@@ -67,11 +78,11 @@ impl Tls {
     ) -> Result<Self, EngineError> {
         let own = match (certificate, key) {
             (None, None) => None,
-            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (Some(certificate), Some(key)) => Some((certificate.to_owned(), key.to_owned())),
             (Some(certificate), None) => return Err(wrong(certificate, "its key is missing")),
             (None, Some(key)) => return Err(wrong(key, "the certificate of this key is missing")),
         };
-        Self::read(Files { ca: ca.map(Path::to_owned), ..Files::default() }, own, true)
+        Self::new(Source::Files { ca: ca.map(Path::to_owned), own }, true)
     }
 
     /// Trusts the authorities that the system trusts, without a client certificate.
@@ -80,7 +91,7 @@ impl Tls {
     ///
     /// [`ErrorKind::Configuration`] if the system has no certificates.
     pub fn from_system() -> Result<Self, EngineError> {
-        Self::read(Files::default(), None, true)
+        Self::new(Source::Files { ca: None, own: None }, true)
     }
 
     /// Reads the certificates of a context; those of the system if it has none.
@@ -88,11 +99,38 @@ impl Tls {
         let verifies = !context.skips_tls_verification();
         match context.certificates() {
             Some(folder) => Self::in_folder(folder, verifies),
-            None => Self::read(Files::default(), None, verifies),
+            None => Self::new(Source::Files { ca: None, own: None }, verifies),
         }
     }
 
+    /// Reads the files again. Blocks.
+    pub(crate) fn renewed(&self) -> Result<Self, EngineError> {
+        match &*self.source {
+            // Those of the system, which are many.
+            Source::Files { ca: None, own: None } => Ok(self.clone()),
+            _ => Self::from_source(self.source.clone(), self.verifies),
+        }
+    }
+
+    fn new(source: Source, verifies: bool) -> Result<Self, EngineError> {
+        Self::from_source(Arc::new(source), verifies)
+    }
+
+    fn from_source(source: Arc<Source>, verifies: bool) -> Result<Self, EngineError> {
+        let (files, own) = match &*source {
+            Source::Folder(folder) => Self::find(folder)?,
+            Source::Files { ca, own } => (Files { ca: ca.clone(), ..Files::default() }, own.clone()),
+        };
+        let (config, files) = Self::read(files, own, verifies)?;
+        Ok(Self { config: Arc::new(config), files: Arc::new(files), source, verifies })
+    }
+
     fn in_folder(folder: &Path, verifies: bool) -> Result<Self, EngineError> {
+        Self::new(Source::Folder(folder.to_owned()), verifies)
+    }
+
+    /// Returns the files of a folder, and of these the client's certificate and key.
+    fn find(folder: &Path) -> Result<(Files, Option<(PathBuf, PathBuf)>), EngineError> {
         let [ca, certificate, key] = ["ca.pem", "cert.pem", "key.pem"].map(|name| folder.join(name));
         // One that is not readable exists.
         let exists = |path: &Path| path.try_exists().unwrap_or(true);
@@ -101,14 +139,18 @@ impl Tls {
                 return Err(wrong(folder, "there is no ca.pem, cert.pem or key.pem"));
             }
             (false, false) => None,
-            (true, true) => Some((&*certificate, &*key)),
+            (true, true) => Some((certificate, key)),
             _ => return Err(wrong(folder, "cert.pem and key.pem belong together, and one is missing")),
         };
         let files = Files { ca: exists(&ca).then_some(ca), folder: Some(folder.into()), certificate: None };
-        Self::read(files, own, verifies)
+        Ok((files, own))
     }
 
-    fn read(mut files: Files, own: Option<(&Path, &Path)>, verifies: bool) -> Result<Self, EngineError> {
+    fn read(
+        mut files: Files,
+        own: Option<(PathBuf, PathBuf)>,
+        verifies: bool,
+    ) -> Result<(ClientConfig, Files), EngineError> {
         // Named, because with several providers in a program there is no default one.
         let provider = Arc::new(ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider.clone())
@@ -124,13 +166,13 @@ impl Tls {
         };
         let config = match own {
             Some((certificate, key)) => {
-                let own = Arc::new(SingleCertAndKey::from(own_certificate(certificate, key, &provider)?));
-                files.certificate = Some(certificate.into());
+                let own = Arc::new(SingleCertAndKey::from(own_certificate(&certificate, &key, &provider)?));
+                files.certificate = Some(certificate);
                 config.with_client_cert_resolver(own)
             }
             None => config.with_no_client_auth(),
         };
-        Ok(Self { config: Arc::new(config), files: Arc::new(files) })
+        Ok((config, files))
     }
 
     /// Starts TLS on a connection to `host`.
