@@ -36,7 +36,7 @@ use crate::command::ps::Shape;
 use crate::command::watch::{exec, watch};
 #[cfg(target_os = "linux")]
 use crate::command::whose;
-use crate::command::{demo, engines, log as log_command, ps, wait};
+use crate::command::{completions, demo, engines, log as log_command, ps, wait};
 use crate::notes::Notes;
 use crate::output::Output;
 use crate::render::style::set_colour;
@@ -144,6 +144,11 @@ async fn dispatch(command: Command, output: &Output, commands: &TaskTracker) -> 
                 .await?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Completions(arguments) => {
+            completions::completions(arguments.shell, output).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Man(arguments) => completions::man(&arguments.folder).map(|()| ExitCode::SUCCESS),
         Command::Wait(arguments) => {
             wait::wait(&fleet, hosts::hosts(&arguments.engines)?, &arguments, output).await
         }

@@ -167,7 +167,7 @@ impl Table {
                 Err(error) => errors.push(error),
                 // Through an API that is not its own, such as podman through Docker's, only if it does not answer through that.
                 Ok((key, identity)) if is_early && key.engine_type() != identity.engine_type => {}
-                Ok((key, identity)) => match self.other_with(id, &identity) {
+                Ok((key, identity)) => match self.other_with(id, &key, &identity) {
                     // The same through another API.
                     _ if self.entries.get(&id).is_some_and(|entry| entry.has(&identity)) => {}
                     Some(other) => double = Some(other),
@@ -207,17 +207,19 @@ impl Table {
     }
 
     /// Returns the entry of the engine with this identity, if it is another one: an engine may listen at several sockets.
-    fn other_with(&self, id: EntryId, identity: &EngineIdentity) -> Option<EntryId> {
-        // Copies of a system have engines with one ID, so the process counts too.
-        let is_same = |known: &EngineIdentity| {
-            known.pid.is_some()
-                && known.pid == identity.pid
-                && known.engine_type == identity.engine_type
-                && known.id == identity.id
+    fn other_with(&self, id: EntryId, key: &EngineKey, identity: &EngineIdentity) -> Option<EntryId> {
+        let is_same = |known: &Member| {
+            // Copies of a system have engines with one ID, so the process counts too, where a socket shows it.
+            let is_same_process = match (is_socket(&known.key), is_socket(key)) {
+                (true, true) => known.identity.pid.is_some() && known.identity.pid == identity.pid,
+                _ => !identity.id.is_empty() && known.key.host() == key.host(),
+            };
+            is_same_process
+                && known.identity.engine_type == identity.engine_type
+                && known.identity.id == identity.id
         };
         let mut others = self.entries.iter().filter(|(other, _)| **other != id);
-        let other = others.find(|(_, entry)| entry.members.iter().any(|member| is_same(&member.identity)));
-        other.map(|(other, _)| *other)
+        others.find(|(_, entry)| entry.members.iter().any(is_same)).map(|(other, _)| *other)
     }
 
     /// Returns all members.
@@ -231,6 +233,10 @@ impl Table {
         let entries = self.entries.values().filter(|entry| entry.is_seen);
         entries.filter_map(Entry::finding).collect()
     }
+}
+
+fn is_socket(key: &EngineKey) -> bool {
+    key.endpoint().starts_with("unix:")
 }
 
 /// Returns whether an engine may answer soon.

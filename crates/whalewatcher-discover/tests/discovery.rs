@@ -408,6 +408,16 @@ async fn what_answers_as_no_engine_is_a_finding_unless_only_a_process_name_led_t
 }
 
 #[tokio::test]
+async fn an_engine_with_a_socket_and_a_port_is_one_member() {
+    let host = Host::new();
+    let docker = Docker::builder().socket(host.path("/run/docker.sock")).tcp(true).start().unwrap();
+    let options = host.options().with_endpoints(docker.tcp_endpoint());
+    let discovery = discover(&host.fleet, options);
+    discovery.settled().await;
+    assert_eq!((host.engines().len(), kinds(&discovery)), (1, vec![]));
+}
+
+#[tokio::test]
 async fn an_endpoint_that_was_named_is_watched_and_missed_when_it_is_not_there() {
     let host = Host::new();
     let path = host.path("/srv/named.sock");

@@ -1,7 +1,6 @@
 //! Engines of all kinds on one host, at once: containers and pods come and go, engines are killed, stopped and started, and a fleet
 //! that finds them shows each container once, as the engines themselves say.
 
-mod announced;
 mod engines;
 
 use std::sync::Arc;
@@ -14,13 +13,14 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::block_in_place;
 use tokio::time::{Instant, sleep, timeout};
-use whalewatcher_core::Fleet;
 use whalewatcher_core::fleet::{FleetPortfolio, FleetSubscription};
+use whalewatcher_core::{EngineKey, Fleet};
 use whalewatcher_discover::{
     ContainerdDetector, CriDetector, Discovery, DockerDetector, PodmanDetector, discover,
 };
 use xtask::engines::Release;
 
+use crate::announced::Announced;
 use crate::containerd::ContainerdFixture;
 use crate::docker::churn::{Churn as DockerChurn, churn as churn_docker};
 use crate::fixture::{FENCE, Fixture, settings};
@@ -28,7 +28,6 @@ use crate::made_up_host::MadeUpHost;
 use crate::random_steps::{RandomSteps, seed};
 use crate::recorder::LIMIT;
 use crate::scenarios::Stopped;
-use announced::Announced;
 use engines::{Engines, Which};
 
 /// How long an engine may be away before it leaves: shorter than some outages, longer than others.
@@ -284,7 +283,10 @@ impl<'a> Company<'a> {
             wrong.push("the events do not add up to the portfolio".to_owned());
         }
         for said in &all {
-            match fold.members().find(|member| said.is_of(member.key())) {
+            let is_it = |key: &EngineKey| {
+                key.engine_type() == said.engine_type && self.engines.is_watched_by(said.which, key)
+            };
+            match fold.members().find(|member| is_it(member.key())) {
                 Some(member) => {
                     let of = |line| format!("{}: {line}", said.engine_type);
                     wrong.extend(said.truth.differences(member.portfolio()).into_iter().map(of));
@@ -305,7 +307,7 @@ impl<'a> Company<'a> {
         let so_far = self.announced.so_far();
         format!(
             "{transitions:?} transitions on dockerd, containerd, CRI and podman; announced were {:?}",
-            so_far.counts
+            so_far.counts()
         )
     }
 }

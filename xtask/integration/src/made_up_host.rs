@@ -4,13 +4,18 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 use whalewatcher_discover::Options;
 use whalewatcher_host::process::Proc;
+
+/// The PID of the service manager: no process has it.
+const MANAGER: &str = "99999999";
 
 pub(crate) struct MadeUpHost {
     folder: TempDir,
@@ -43,6 +48,15 @@ impl MadeUpHost {
         Ok(symlink(socket, place)?)
     }
 
+    /// Has a service manager listen at this socket, too.
+    pub(crate) fn manage(&self, socket: &UnixListener) -> Result<()> {
+        let process = self.folder.path().join("proc").join(MANAGER);
+        fs::create_dir_all(process.join("fd"))?;
+        let inode = fs::read_link(format!("/proc/self/fd/{}", socket.as_raw_fd()))?;
+        symlink(inode, process.join("fd/3"))?;
+        Ok(fs::write(process.join("comm"), "systemd\n")?)
+    }
+
     /// Shows exactly these processes, and this one with its ancestors: the first with the same files names what is found.
     pub(crate) fn show(&self, pids: impl IntoIterator<Item = u32>) -> Result<()> {
         let mut shown: BTreeSet<u32> = pids.into_iter().collect();
@@ -53,10 +67,10 @@ impl MadeUpHost {
         }
         let folder = self.folder.path().join("proc");
         for known in fs::read_dir(&folder)? {
-            let known = known?.file_name();
-            let pid = known.to_str().and_then(|name| name.parse::<u32>().ok());
-            if pid.is_some_and(|pid| !shown.remove(&pid)) {
-                fs::remove_file(folder.join(known))?;
+            let known = known?;
+            let pid = known.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
+            if pid.is_some_and(|pid| !shown.remove(&pid)) && known.file_type()?.is_symlink() {
+                fs::remove_file(known.path())?;
             }
         }
         for pid in shown {

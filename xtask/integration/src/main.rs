@@ -5,6 +5,7 @@
 //! on several engines are in `scenarios`, the others in the folder of their engine.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
+mod announced;
 mod company;
 mod comparison;
 mod containerd;

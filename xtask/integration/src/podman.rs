@@ -1,5 +1,6 @@
 //! podman, which speaks Docker's API: what it says is alive, and the scenarios on it.
 
+mod activation;
 mod fixture;
 mod scenarios;
 

@@ -5,12 +5,14 @@ use std::ffi::OsString;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
 use super::daemon::Daemon;
 use super::http;
 use super::installation::Installation;
+use super::private::PrivateEngine;
 
 /// What podman takes for runc.
 const RUNC: &str = "bin/runc-within";
@@ -63,21 +65,38 @@ fn configuration(folder: &Path, library_path: Option<&OsString>) -> String {
     )
 }
 
+impl PrivateEngine {
+    /// A private podman's program, with all that keeps it within the instance.
+    ///
+    /// # Errors
+    ///
+    /// When the engine is another one.
+    pub fn podman(&self) -> Result<Command> {
+        let mut command = self.installation.command("podman")?;
+        keep_within(&mut command, &self.folder);
+        Ok(command)
+    }
+}
+
+fn keep_within(command: &mut Command, folder: &Path) {
+    command.env("CONTAINERS_CONF", folder.join("containers.conf")).env("TMPDIR", folder.join("tmp"));
+    command.env("HOME", folder);
+    let paths = [
+        ("--root", folder.join("root")),
+        ("--runroot", folder.join("run")),
+        ("--tmpdir", folder.join("libpod")),
+        ("--runtime", folder.join(RUNC)),
+    ];
+    for (flag, path) in paths {
+        command.arg(flag).arg(path);
+    }
+    command.args(["--storage-driver", "overlay", "--cgroup-manager", "cgroupfs", "--events-backend", "file"]);
+}
+
 pub(super) fn serve(installation: &Installation, folder: &Path, socket: &Path) -> Result<Daemon> {
     let daemon = Daemon::start(installation, "podman", folder, |command| {
-        command.env("CONTAINERS_CONF", folder.join("containers.conf")).env("TMPDIR", folder.join("tmp"));
-        let paths = [
-            ("--root", folder.join("root")),
-            ("--runroot", folder.join("run")),
-            ("--tmpdir", folder.join("libpod")),
-            ("--runtime", folder.join(RUNC)),
-        ];
-        for (flag, path) in paths {
-            command.arg(flag).arg(path);
-        }
-        command.args(["--storage-driver", "overlay", "--cgroup-manager", "cgroupfs"]);
-        command.args(["--events-backend", "file", "system", "service", "--time=0"]);
-        command.arg(format!("unix://{}", socket.display()));
+        keep_within(command, folder);
+        command.args(["system", "service", "--time=0"]).arg(format!("unix://{}", socket.display()));
     })?;
     let pings = || http::request(socket, "GET", "/_ping", "text/plain", &[]);
     daemon.await_answer(|| pings().is_ok_and(|response| response.status == 200))?;

@@ -1,5 +1,6 @@
 //! The command line: one file for the arguments of each command, and one for each group that commands share.
 
+mod completions;
 mod demo;
 mod engines;
 mod follow;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
+pub(crate) use self::completions::{CompletionsArgs, ManArgs, Shell};
 pub(crate) use self::demo::DemoArgs;
 pub(crate) use self::engines::{DiscoveryArgs, EngineArgs, EnginesArgs, TlsArgs};
 pub(crate) use self::follow::{EventFormat, FollowArgs};
@@ -84,6 +86,11 @@ pub(crate) enum Command {
     Log(LogArgs),
     /// Watch a built-in demo engine; needs no Docker
     Demo(DemoArgs),
+    /// Print a script that completes the command line in a shell
+    Completions(CompletionsArgs),
+    /// Write the manual pages
+    #[command(hide = true)]
+    Man(ManArgs),
 }
 
 impl Command {
@@ -123,6 +130,9 @@ impl Cli {
             #[cfg(target_os = "linux")]
             Command::Whose(whose) => &mut whose.engines,
             Command::Log(_) => return Err(wrong("'log' reads a journal, so it cannot be used with --host")),
+            Command::Completions(_) | Command::Man(_) => {
+                return Err(wrong("no engine is asked, so it cannot be used with --host"));
+            }
             Command::Demo(_) => {
                 return Err(wrong("'demo' has an engine of its own, so it cannot be used with --host"));
             }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests panic when they cannot go on, and so do their helpers")]
 
+mod completions;
 mod containerd;
 mod crash_loop;
 mod cri;

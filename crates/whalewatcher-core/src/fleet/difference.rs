@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use super::event::FleetEvent;
 use super::member::FleetMember;
 use super::portfolio::FleetPortfolio;
-use super::sharing::{host_of, is_same_life, split};
+use super::sharing::{is_same_life, split};
 use crate::model::{Container, Event, EventKind};
 use crate::portfolio::{Portfolio, difference};
 use crate::publication::{Published, Snapshot};
@@ -105,7 +105,7 @@ impl<'a> CatchUp<'a> {
             let Some(former) = gone.get_mut(split(container.id()).1) else { continue };
             let is_it = |(other, was): &(&FleetMember, &Arc<Container>)| {
                 other.watcher().layer() != member.watcher().layer()
-                    && host_of(other.key().endpoint()) == host_of(member.key().endpoint())
+                    && other.key().host() == member.key().host()
                     && is_same_life(was, container)
             };
             if let Some(at) = former.iter().position(is_it) {

@@ -56,7 +56,7 @@ impl Source {
     pub(super) fn new(watcher: &dyn Watcher) -> Self {
         Self {
             layer: watcher.layer(),
-            host: host_of(watcher.endpoint()),
+            host: watcher.key().host(),
             scopes: watcher.scope_below().map(str::to_owned).into_iter().collect(),
             is_live: false,
             own: Portfolio::default(),
@@ -340,47 +340,4 @@ pub(super) fn split(id: &str) -> (&str, &str) {
 /// Returns whether two containers with the same ID are the same life, as far as their PIDs are known.
 pub(super) fn is_same_life(one: &Container, other: &Container) -> bool {
     one.pid() == other.pid() || one.pid() == 0 || other.pid() == 0
-}
-
-/// Returns the host of an endpoint, `""` for this one.
-pub(super) fn host_of(endpoint: &str) -> String {
-    let Some((scheme, rest)) = endpoint.split_once("://") else { return String::new() };
-    if !["tcp", "http", "https", "ssh"].contains(&scheme) {
-        return String::new();
-    }
-    let authority = rest.split('/').next().unwrap_or_default();
-    let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    let host = match authority.strip_prefix('[').and_then(|address| address.split_once(']')) {
-        Some((address, _)) => address,
-        None => authority.rsplit_once(':').map_or(authority, |(host, _)| host),
-    };
-    let is_loopback = host.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback());
-    if is_loopback || host == "localhost" { String::new() } else { host.to_lowercase() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn endpoints_of_this_host_have_no_host_and_others_have_theirs() {
-        for here in [
-            "unix:///run/docker.sock",
-            "memory:",
-            "tcp://127.0.0.1:2375",
-            "tcp://[::1]:2375",
-            "ssh://me@localhost",
-        ] {
-            assert_eq!(host_of(here), "", "{here}");
-        }
-        for there in [
-            "tcp://Whale:2376",
-            "ssh://me@whale",
-            "ssh://me@whale:22/run/docker.sock",
-            "https://whale/docker",
-        ] {
-            assert_eq!(host_of(there), "whale", "{there}");
-        }
-        assert_eq!(host_of("tcp://[fd00::2]:2375"), "fd00::2");
-    }
 }

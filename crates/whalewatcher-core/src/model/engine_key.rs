@@ -40,6 +40,23 @@ impl EngineKey {
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
+
+    /// Returns the host of the endpoint in lower case, without user and port; empty for this host.
+    #[must_use]
+    pub fn host(&self) -> String {
+        let Some((scheme, rest)) = self.endpoint.split_once("://") else { return String::new() };
+        if !["tcp", "http", "https", "ssh"].contains(&scheme) {
+            return String::new();
+        }
+        let authority = rest.split('/').next().unwrap_or_default();
+        let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        let host = match authority.strip_prefix('[').and_then(|address| address.split_once(']')) {
+            Some((address, _)) => address,
+            None => authority.rsplit_once(':').map_or(authority, |(host, _)| host),
+        };
+        let is_loopback = host.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback());
+        if is_loopback || host == "localhost" { String::new() } else { host.to_lowercase() }
+    }
 }
 
 impl fmt::Debug for EngineKey {
@@ -64,5 +81,31 @@ mod tests {
         keys.sort();
         assert_eq!(keys.map(|key| key.to_string()), ["a at 1", "b at 1", "a at 2"]);
         assert_eq!(format!("{:?}", EngineKey::new("a", "1\n")), r"EngineKey(a at 1\n)");
+    }
+
+    fn host_of(endpoint: &str) -> String {
+        EngineKey::new("docker.com", endpoint).host()
+    }
+
+    #[test]
+    fn endpoints_of_this_host_have_no_host_and_others_have_theirs() {
+        for here in [
+            "unix:///run/docker.sock",
+            "memory:",
+            "tcp://127.0.0.1:2375",
+            "tcp://[::1]:2375",
+            "ssh://me@localhost",
+        ] {
+            assert_eq!(host_of(here), "", "{here}");
+        }
+        for there in [
+            "tcp://Whale:2376",
+            "ssh://me@whale",
+            "ssh://me@whale:22/run/docker.sock",
+            "https://whale/docker",
+        ] {
+            assert_eq!(host_of(there), "whale", "{there}");
+        }
+        assert_eq!(host_of("tcp://[fd00::2]:2375"), "fd00::2");
     }
 }

@@ -117,6 +117,26 @@ fn an_engine_with_two_sockets_joins_once_and_by_the_other_one_when_it_leaves() {
 }
 
 #[test]
+fn an_engine_that_listens_at_a_port_too_joins_once_and_one_on_another_host_is_another() {
+    for (port, joins) in [("tcp://127.0.0.1:2375", 0), ("tcp://whale:2375", 1)] {
+        let mut host = Host::new();
+        let _listener = host.bind("s");
+        let named = Candidate::new(Socket::url(port), Place::Url(port.to_owned()), None, Source::Named);
+        let all = vec![candidate(&host.path("s"), Source::Usual), named];
+        host.table.observe(host.now, all, |_| Health::Connected);
+        let [second, first] = host.take_probes().try_into().expect("two probes");
+        for (probe, pid, joins) in [(first, Some(7), 1), (second, None, joins)] {
+            let endpoint = probe.candidate.socket.endpoint().to_owned();
+            let mut identity = docker("x", 7);
+            identity.pid = pid;
+            let answer = Ok((EngineKey::new("docker.com", endpoint), identity));
+            let joining = host.table.probed(host.now, probe.entry, vec![(0, answer)]);
+            assert_eq!(joining.len(), joins, "{port}");
+        }
+    }
+}
+
+#[test]
 fn copies_of_an_engine_are_distinguished_by_their_processes() {
     for other in [docker("x", 8), EngineIdentity::new("docker.com", ""), docker("y", 7)] {
         let mut host = Host::new();

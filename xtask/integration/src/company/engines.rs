@@ -38,20 +38,11 @@ pub(super) struct Engines<'a> {
     docker_socket: PathBuf,
 }
 
-/// What an engine says, and which member of a fleet it is.
+/// What a daemon says through one of its APIs.
 pub(super) struct Said {
+    pub(super) which: Which,
     pub(super) engine_type: &'static str,
-    folder: String,
     pub(super) truth: Truth,
-}
-
-impl Said {
-    /// Returns whether this is the member that watches the engine.
-    pub(super) fn is_of(&self, key: &EngineKey) -> bool {
-        // Only two engines have the same type, and their sockets are in the roots of processes.
-        let is_there = self.engine_type != CONTAINERD || key.endpoint().contains(&self.folder);
-        key.engine_type() == self.engine_type && is_there
-    }
 }
 
 const CONTAINERD: &str = "containerd.io";
@@ -142,31 +133,30 @@ impl<'a> Engines<'a> {
 
     /// Asks all of them what is alive. What a higher engine says of a container counts, and not what the one below it says.
     pub(super) async fn truth(&self) -> Result<Vec<Said>> {
-        let runtime = async |engine: &PrivateEngine, higher: &Truth| {
+        let runtime = async |which, engine: &PrivateEngine, higher: &Truth| {
             let driver = containerd::Driver::new(engine)?;
             let mut truth = containerd_truth::ask(engine, &driver, &[]).await?;
             truth.alive.retain(|id, _| !higher.alive.contains_key(containerd::split(id).1));
-            said(CONTAINERD, engine, truth)
+            anyhow::Ok(said(which, CONTAINERD, truth))
         };
         let docker = docker_truth::ask(&self.docker().await?).await?;
-        let containerd = runtime(self.containerd.engine(), &docker).await?;
+        let containerd = runtime(Which::Containerd, self.containerd.engine(), &docker).await?;
         let cri = self.cri.truth().await?;
-        let below_cri = runtime(self.cri.engine(), &cri).await?;
+        let below_cri = runtime(Which::Cri, self.cri.engine(), &cri).await?;
         Ok(vec![
-            said("docker.com", self.containerd.engine(), docker)?,
+            said(Which::Dockerd, "docker.com", docker),
             containerd,
-            said("k8s.io/cri-api", self.cri.engine(), cri)?,
+            said(Which::Cri, "k8s.io/cri-api", cri),
             below_cri,
-            said("podman.io", self.podman.engine(), self.podman.truth().await?)?,
+            said(Which::Podman, "podman.io", self.podman.truth().await?),
         ])
     }
 }
 
-fn said(engine_type: &'static str, engine: &PrivateEngine, mut truth: Truth) -> Result<Said> {
+fn said(which: Which, engine_type: &'static str, mut truth: Truth) -> Said {
     for alive in truth.alive.values_mut() {
         // None of the engines is in a container.
         alive.labels.insert(PREFIX_LABEL.to_owned(), String::new());
     }
-    let folder = engine.folder().to_str().context("a folder's path is text")?.to_owned();
-    Ok(Said { engine_type, folder, truth })
+    Said { which, engine_type, truth }
 }

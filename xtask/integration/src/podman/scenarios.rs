@@ -9,7 +9,7 @@ use whalewatcher_core::{Container, Health};
 use whalewatcher_drivers::docker::Plan;
 use whalewatcher_podman::Client;
 
-use super::PodmanFixture;
+use super::{PodmanFixture, activation};
 use crate::docker::scenarios::details;
 use crate::docker::scenarios::lifecycle::{self, CONTAINERS, LISTS};
 use crate::faulty;
@@ -23,6 +23,7 @@ pub(super) const SCENARIOS: &[Scenario<PodmanFixture>] = scenarios![
     lifecycle::each_transition_is_reported_once,
     details::restarts_by_the_engine_are_counted,
     health_is_followed,
+    activation::a_service_that_ends_when_idle_is_no_exit_and_is_started_only_if_that_is_allowed,
     lifecycle::short_lives_are_started_and_exited,
     shared::lifecycle::execs_change_nothing_during_churn,
     shared::churn::watchers_that_join_during_churn_miss_nothing,

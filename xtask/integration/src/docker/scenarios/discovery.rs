@@ -7,11 +7,12 @@ use anyhow::{Context as _, Result, ensure};
 use tokio::task::block_in_place;
 use tokio::time::{Instant, timeout};
 use whalewatcher_containerd as containerd;
-use whalewatcher_core::fleet::{FleetPortfolio, FleetSubscription};
-use whalewatcher_core::{EngineKey, EventKind, Fleet};
+use whalewatcher_core::fleet::FleetPortfolio;
+use whalewatcher_core::{EngineKey, Fleet};
 use whalewatcher_discover::{ContainerdDetector, Discovery, DockerDetector, discover};
 use whalewatcher_drivers::docker::Plan;
 
+use crate::announced::Announced;
 use crate::docker::fixture::DockerFixture;
 use crate::fixture::Fixture as _;
 use crate::made_up_host::MadeUpHost;
@@ -29,11 +30,7 @@ pub(super) struct Found<'a> {
     host: MadeUpHost,
     _fleet: Arc<Fleet>,
     _discovery: Discovery,
-    /// The sum of the events so far.
-    pub(super) alive: FleetPortfolio,
-    changes: FleetSubscription,
-    /// What happened: types of engines, and names of containers.
-    reported: Vec<String>,
+    pub(super) announced: Announced,
 }
 
 impl<'a> Found<'a> {
@@ -41,7 +38,7 @@ impl<'a> Found<'a> {
         let host = MadeUpHost::new()?;
         host.show(block_in_place(|| fixture.engine().processes())?)?;
         let fleet = Arc::new(Fleet::new());
-        let (alive, changes) = fleet.subscribe();
+        let announced = Announced::start(&fleet);
         // containerd's view of dockerd's containers is part of the fleet, too.
         let all_namespaces = |builder: containerd::Builder| builder.ignored_namespaces([""; 0]);
         let options = host
@@ -52,8 +49,7 @@ impl<'a> Found<'a> {
             .with_grace(grace);
         let discovery = discover(&fleet, options);
         timeout(LIMIT, discovery.settled()).await.context("the engines are not found")?;
-        let reported = Vec::new();
-        Ok(Found { fixture, host, _fleet: fleet, _discovery: discovery, alive, changes, reported })
+        Ok(Found { fixture, host, _fleet: fleet, _discovery: discovery, announced })
     }
 
     /// Has the discovery see the processes that run now.
@@ -61,49 +57,39 @@ impl<'a> Found<'a> {
         self.host.show(block_in_place(|| self.fixture.engine().processes())?)
     }
 
-    /// Follows the fleet until a condition holds.
-    pub(super) async fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) -> Result<()> {
-        let deadline = Instant::now() + LIMIT;
-        while !done(self) {
-            let next = tokio::time::timeout_at(deadline, self.changes.next()).await;
-            let change = next.with_context(|| format!("{what}: {:?}", self.reported))?;
-            let change = change.context("the fleet was closed")?;
-            self.alive.apply(&change);
-            let engine = change.key.engine_type();
-            let words = match &change.event.kind {
-                EventKind::Joined | EventKind::Left | EventKind::Synced { .. } => {
-                    Some(format!("{} {engine}", change.event.kind.name()))
-                }
-                kind => kind.container().map(|container| format!("{} {}", kind.name(), container.name())),
-            };
-            self.reported.extend(words);
-        }
-        Ok(())
-    }
-
-    pub(super) async fn until_reported(&mut self, words: &str, times: usize) -> Result<()> {
-        self.until(words, |found| found.count(words) >= times).await
+    pub(super) async fn until_reported(&self, words: &str, times: usize) -> Result<()> {
+        self.announced.until_reported(words, times).await
     }
 
     fn count(&self, words: &str) -> usize {
-        self.reported.iter().filter(|reported| *reported == words).count()
+        self.announced.so_far().count(words)
+    }
+
+    fn alive(&self) -> FleetPortfolio {
+        self.announced.so_far().fold.clone()
+    }
+
+    /// What happened, for people.
+    fn tail(&self) -> String {
+        self.announced.so_far().tail()
     }
 
     fn engines(&self) -> Vec<EngineKey> {
-        self.alive.members().map(|member| member.key().clone()).collect()
+        self.alive().members().map(|member| member.key().clone()).collect()
     }
 
     /// Compares the picture, in which each container is dockerd's, with what dockerd says, once it shows this container.
-    async fn check(&mut self, newest: &str) -> Result<()> {
+    async fn check(&self, newest: &str) -> Result<()> {
         self.until_reported(&format!("started {newest}"), 1).await?;
         let truth = self.fixture.truth().await?;
         let mut expected: Vec<_> = truth.alive.iter().map(|(id, alive)| (id.clone(), alive.pid)).collect();
-        let found = self.alive.containers().map(|(_, found)| (found.id().as_str().to_owned(), found.pid()));
+        let alive = self.alive();
+        let found = alive.containers().map(|(_, found)| (found.id().as_str().to_owned(), found.pid()));
         let mut found: Vec<_> = found.collect();
         expected.sort();
         found.sort();
-        ensure!(found == expected, "{found:?} is not {expected:?}: {:?}", self.reported);
-        Ok(())
+        ensure!(found == expected, "{found:?} is not {expected:?}: {}", self.tail());
+        self.announced.so_far().is_right()
     }
 }
 
@@ -112,7 +98,7 @@ pub(super) async fn dockerd_and_containerd_show_each_container_once_and_a_restar
 ) -> Result<()> {
     let docker = fixture.driver().await?;
     docker.run_all((0..3).map(|number| Plan::named(format!("stays-{number}")))).await?;
-    let mut found = Found::new(fixture, GRACE).await?;
+    let found = Found::new(fixture, GRACE).await?;
     found.until_reported(&format!("synced {DOCKER}"), 1).await?;
     found.until_reported(&format!("synced {CONTAINERD}"), 1).await?;
     let engines = found.engines();
@@ -133,25 +119,20 @@ pub(super) async fn dockerd_and_containerd_show_each_container_once_and_a_restar
     ensure!(found.engines() == engines, "{:?} became {:?}", engines, found.engines());
     for name in ["first", "round-0", "round-1"] {
         let events = ["started", "exited", "moved"].map(|kind| found.count(&format!("{kind} {name}")));
-        ensure!(events == [1, 0, 0], "{name}: {events:?} in {:?}", found.reported);
+        ensure!(events == [1, 0, 0], "{name}: {events:?} in {}", found.tail());
     }
     for stays in ["stays-0", "stays-1", "stays-2"] {
         // Whichever engine was in sync first has shown it.
         let shown = found.count(&format!("started {stays}")) + found.count(&format!("moved {stays}"));
-        ensure!(shown == 1, "{stays} is shown by dockerd {shown} times: {:?}", found.reported);
+        ensure!(shown == 1, "{stays} is shown by dockerd {shown} times: {}", found.tail());
     }
-    let exits: Vec<_> = found.reported.iter().filter(|words| words.starts_with("exited")).collect();
-    ensure!(exits.is_empty(), "{exits:?}");
-    let ended = found.alive.by_name("first").map(|(_, container)| container.id().to_string()).next();
+    ensure!(found.count("exited") == 0, "{}", found.tail());
+    let ended = found.alive().by_name("first").map(|(_, container)| container.id().to_string()).next();
     fixture.driver().await?.kill(&ended.context("it is alive")?, "KILL").await?;
     found.until_reported("exited first", 1).await?;
     fixture.driver().await?.run(Plan::named("last")).await?;
     found.check("last").await?;
-    ensure!(
-        found.reported.iter().filter(|words| words.starts_with("exited")).count() == 1,
-        "{:?}",
-        found.reported
-    );
+    ensure!(found.count("exited") == 1, "{}", found.tail());
     fixture.figure(format!("in sync after restarts within {:?}", delays.iter().max()));
     Ok(())
 }
@@ -160,24 +141,24 @@ pub(super) async fn a_dockerd_that_stays_away_leaves_its_containers_to_container
     fixture: &DockerFixture,
 ) -> Result<()> {
     fixture.driver().await?.run(Plan::named("web")).await?;
-    let mut found = Found::new(fixture, Duration::from_secs(2)).await?;
+    let found = Found::new(fixture, Duration::from_secs(2)).await?;
     found.until_reported(&format!("synced {DOCKER}"), 1).await?;
     fixture.kill_engine()?;
     found.until_reported(&format!("left {DOCKER}"), 1).await?;
     // Its containers are alive, and containerd's for now.
     let is_shown_by = |found: &Found<'_>, engine: &str| {
-        let mut shown = found.alive.containers();
-        found.alive.total() > 0 && shown.all(|(member, _)| member.key().engine_type() == engine)
+        let alive = found.alive();
+        let mut shown = alive.containers();
+        alive.total() > 0 && shown.all(|(member, _)| member.key().engine_type() == engine)
     };
-    ensure!(is_shown_by(&found, CONTAINERD), "{:?}", found.reported);
+    ensure!(is_shown_by(&found, CONTAINERD), "{}", found.tail());
     ensure!(found.engines().iter().all(|key| key.engine_type() != DOCKER), "{:?}", found.engines());
     fixture.start_engine_with(true)?;
     let began = Instant::now();
     found.show_processes()?;
     found.until_reported(&format!("synced {DOCKER}"), 2).await?;
     fixture.figure(format!("found again after {:?}", began.elapsed()));
-    ensure!(is_shown_by(&found, DOCKER), "{:?}", found.reported);
-    let exits = found.reported.iter().filter(|words| words.starts_with("exited")).count();
-    ensure!(exits == 0, "{:?}", found.reported);
+    ensure!(is_shown_by(&found, DOCKER), "{}", found.tail());
+    ensure!(found.count("exited") == 0, "{}", found.tail());
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use whalewatcher_core::Container;
+use whalewatcher_core::fleet::FleetPortfolio;
 use whalewatcher_discover::PREFIX_LABEL;
 use whalewatcher_drivers::docker::Plan;
 use whalewatcher_host::process::Proc;
@@ -45,20 +46,22 @@ pub(super) async fn a_containerd_in_a_container_is_found_and_its_containers_have
     let id = docker.run(outer).await?;
     docker.exec(&id, &script(INNER)).await?;
 
-    let mut found = Found::new(fixture, GRACE).await?;
-    let inner = |found: &Found<'_>| -> Option<Container> {
-        let (_, inner) = found.alive.by_name("inner").next()?;
+    let found = Found::new(fixture, GRACE).await?;
+    let inner = |alive: &FleetPortfolio| -> Option<Container> {
+        let (_, inner) = alive.by_name("inner").next()?;
         (inner.labels().get(PREFIX_LABEL) == Some("outer")).then(|| Container::clone(inner))
     };
-    found.until("the inner container is shown as in the outer one", |found| inner(found).is_some()).await?;
-    let container = inner(&found).context("it was shown")?;
+    let what = "the inner container is shown as in the outer one";
+    found.announced.until(what, |so_far| inner(&so_far.fold).is_some()).await?;
+    let alive = found.announced.so_far().fold.clone();
+    let container = inner(&alive).context("it was shown")?;
     let on_host = container.host_pid().context("its PID on the host is not known")?;
     let process = Proc::default().open(on_host)?;
     ensure!(process.pids()? == [on_host, container.pid(), 1], "{container} is {:?}", process.pids()?);
     let group = std::fs::read_to_string(format!("/proc/{on_host}/cgroup"))?;
     ensure!(group.contains(&format!("/{id}/inner")), "{group}");
     let prefix = |name| {
-        let (_, found) = found.alive.by_name(name).next()?;
+        let (_, found) = alive.by_name(name).next()?;
         Some((found.labels().get(PREFIX_LABEL)?.to_owned(), found.host_pid()))
     };
     ensure!(prefix("outer") == Some((String::new(), None)), "{:?}", prefix("outer"));

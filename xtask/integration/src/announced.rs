@@ -23,10 +23,10 @@ const SHARED: [&str; 2] = ["moby/", "k8s.io/"];
 const TAIL: usize = 80;
 
 /// A container, whatever engine shows it, and the PID of its initial process.
-pub(super) type Life = (String, u32);
+pub(crate) type Life = (String, u32);
 
 /// A subscriber that checks all that it receives.
-pub(super) struct Announced {
+pub(crate) struct Announced {
     so_far: Arc<Mutex<SoFar>>,
     grown: watch::Receiver<usize>,
     _task: AbortOnDropHandle<()>,
@@ -34,12 +34,12 @@ pub(super) struct Announced {
 
 /// What was announced so far.
 #[derive(Default)]
-pub(super) struct SoFar {
-    pub(super) fold: FleetPortfolio,
-    /// How many events of each kind there were.
-    pub(super) counts: BTreeMap<&'static str, usize>,
+pub(crate) struct SoFar {
+    pub(crate) fold: FleetPortfolio,
+    /// All events: `started web`, and `joined docker.com` where they are about no container.
+    pub(crate) reported: Vec<String>,
     /// How often the start of each life was announced, but for those that an engine which had left showed again.
-    pub(super) begun: HashMap<Life, usize>,
+    pub(crate) begun: HashMap<Life, usize>,
     /// Which engine shows a container, and with which PID.
     shown: HashMap<String, (EngineKey, u32)>,
     /// Lives that go on though their exit was announced: their engine is to leave.
@@ -51,7 +51,7 @@ pub(super) struct SoFar {
 }
 
 impl Announced {
-    pub(super) fn start(fleet: &Fleet) -> Announced {
+    pub(crate) fn start(fleet: &Fleet) -> Announced {
         let (fold, mut changes) = fleet.subscribe();
         let so_far = Arc::new(Mutex::new(SoFar { fold, ..SoFar::default() }));
         let (growing, grown) = watch::channel(0);
@@ -67,25 +67,30 @@ impl Announced {
         Announced { so_far, grown, _task: AbortOnDropHandle::new(task) }
     }
 
-    pub(super) fn so_far(&self) -> MutexGuard<'_, SoFar> {
+    pub(crate) fn so_far(&self) -> MutexGuard<'_, SoFar> {
         locked(&self.so_far)
     }
 
     /// How many events there were.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         *self.grown.borrow()
     }
 
     /// Waits for the next event, but no longer than this.
-    pub(super) async fn next_within(&self, limit: Duration) {
+    pub(crate) async fn next_within(&self, limit: Duration) {
         let mut grown = self.grown.clone();
         grown.mark_unchanged();
         // Callers look again in any case.
         let _ = timeout(limit, grown.changed()).await;
     }
 
+    /// Waits until there were so many events of this kind, or these of this container or engine.
+    pub(crate) async fn until_reported(&self, words: &str, times: usize) -> Result<()> {
+        self.until(&format!("{words} is reported"), |so_far| so_far.count(words) >= times).await
+    }
+
     /// Waits until the events so far satisfy this.
-    pub(super) async fn until(&self, what: &str, mut holds: impl FnMut(&SoFar) -> bool) -> Result<()> {
+    pub(crate) async fn until(&self, what: &str, mut holds: impl FnMut(&SoFar) -> bool) -> Result<()> {
         let mut grown = self.grown.clone();
         let waiting = async {
             loop {
@@ -107,7 +112,8 @@ impl SoFar {
     fn take(&mut self, change: &FleetEvent) {
         self.fold.apply(change);
         let FleetEvent { key, event, .. } = change;
-        *self.counts.entry(event.kind.name()).or_default() += 1;
+        let about = event.container().map_or(key.engine_type(), |container| container.name());
+        self.reported.push(format!("{} {about}", event.kind.name()));
         let pid = event.container().map(|container| format!(" PID {}", container.pid()));
         let mut engine = key.endpoint().rsplitn(3, '/');
         let engine = [engine.next(), engine.next()].map(Option::unwrap_or_default).join(" of ");
@@ -176,8 +182,20 @@ impl SoFar {
         Ok(())
     }
 
+    /// How many events there were of this kind, or these of this container or engine.
+    pub(crate) fn count(&self, words: &str) -> usize {
+        let is_it = |reported: &&String| *reported == words || reported.split(' ').next() == Some(words);
+        self.reported.iter().filter(is_it).count()
+    }
+
+    /// How many events there were of each kind.
+    pub(crate) fn counts(&self) -> BTreeMap<&str, usize> {
+        let kinds = self.reported.iter().filter_map(|words| words.split(' ').next());
+        kinds.map(|kind| (kind, self.count(kind))).collect()
+    }
+
     /// Fails if anything was announced that did not happen.
-    pub(super) fn is_right(&self) -> Result<()> {
+    pub(crate) fn is_right(&self) -> Result<()> {
         match &self.wrong {
             Some(wrong) => bail!("announced was what did not happen: {wrong}"),
             None => Ok(()),
@@ -185,7 +203,7 @@ impl SoFar {
     }
 
     /// The last events, for people.
-    pub(super) fn tail(&self) -> String {
+    pub(crate) fn tail(&self) -> String {
         tail_of(&self.tail)
     }
 }
