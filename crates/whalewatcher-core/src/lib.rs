@@ -37,8 +37,8 @@ pub use model::{
 pub use portfolio::{Pod, Pods, Portfolio, Project, difference};
 pub use settings::{Backoff, Settings};
 pub use watch::{
-    Counters, EngineWatcher, Phase, PortfolioFollower, Status, StatusFollower, Subscription, WatchError,
-    WatchHandle, Watcher, watch, watch_with,
+    Counters, EngineClock, EngineWatcher, Phase, PortfolioFollower, Status, StatusFollower, Subscription,
+    WatchError, WatchHandle, Watcher, watch, watch_with,
 };
 
 // The README's code is compiled as a test of the documentation.

@@ -109,6 +109,10 @@ impl<C: EngineConnection> EngineConnection for LocatedConnection<C> {
         self.connection.identity()
     }
 
+    fn clock(&self) -> Option<SystemTime> {
+        self.connection.clock()
+    }
+
     fn events(&self) -> impl Stream<Item = Result<EngineEvent, EngineError>> + Send {
         self.connection.events().map(|event| {
             event.map(|event| match event {
@@ -189,6 +193,10 @@ mod tests {
             EngineIdentity::new("special", "memory:")
         }
 
+        fn clock(&self) -> Option<SystemTime> {
+            Some(SystemTime::UNIX_EPOCH)
+        }
+
         fn events(&self) -> impl Stream<Item = Result<EngineEvent, EngineError>> + Send {
             stream::pending()
         }
@@ -226,6 +234,7 @@ mod tests {
         assert_eq!((located.layer(), located.scope_below()), (Layer::Runtime, Some("below")));
         let connection = located.connect(&Settings::default()).await.unwrap();
         assert!(connection.packs() && connection.has_one_life_per_id());
+        assert_eq!(connection.clock(), Some(SystemTime::UNIX_EPOCH));
         assert_eq!(LocatedConnection::<Special>::scope_of(&"scope".into()), "scope");
         let now = Some(SystemTime::now());
         assert_eq!(connection.probe(now).await.unwrap(), now);

@@ -104,6 +104,10 @@ impl EngineConnection for Connection {
         self.session.identity().clone()
     }
 
+    fn clock(&self) -> Option<SystemTime> {
+        self.session.clock().now().and_then(|now| SystemTime::try_from(now).ok())
+    }
+
     fn events(&self) -> impl Stream<Item = Result<EngineEvent, EngineError>> + Send {
         let mut changes = changes(&self.session, &self.history, &self.start).boxed();
         let mut consequence = None;

@@ -3,7 +3,6 @@
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use whalewatcher_core::{Container, Fleet, Portfolio, Printable, Watcher};
 
@@ -117,10 +116,10 @@ pub(crate) async fn ps(
 
 /// Returns the containers to show, with their engines, in the order of tables.
 fn selected<'a>(answers: &'a [Answer], selection: &Selection) -> Vec<Entry<'a>> {
-    let now = SystemTime::now();
     let mut entries = Vec::new();
-    for Answer { watcher, portfolio, .. } in answers {
+    for Answer { watcher, portfolio, status, .. } in answers {
         let watcher: &dyn Watcher = &**watcher;
+        let now = status.engine_time();
         let Some(portfolio) = portfolio else { continue };
         let containers = ordered(portfolio, |container| selection.matches(watcher, container));
         entries.extend(containers.into_iter().map(|container| Entry { watcher, container, now }));
@@ -180,8 +179,8 @@ fn write_tables(
 ) -> anyhow::Result<()> {
     let headlines = if answers.len() > 1 { Headlines::Plain } else { Headlines::No };
     let mut view = TextView::new(Terminal::of_stdout(), selection.clone(), headlines).with_layout(layout);
-    let now = SystemTime::now();
-    for Answer { watcher, portfolio, warnings, .. } in answers {
+    for Answer { watcher, portfolio, warnings, status } in answers {
+        let now = status.engine_time();
         let Some(portfolio) = portfolio else { continue };
         let text = match selection.is_all() {
             true => Some(view.overview(&**watcher, portfolio, warnings.is_empty() && are_all, now)),

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use whalewatcher_testkit::docker::{ContainerSpec, Server};
 
-use crate::program::{Ended, command, on_terminal, run};
+use crate::program::{Ended, Program, command, on_terminal, run};
 
 /// Returns an engine with three containers, of which one is healthy with published ports and one paused.
 fn shop() -> Server {
@@ -140,6 +140,35 @@ async fn ids_names_and_pids_are_printed_alone() {
         (nothing.stdout.as_str(), nothing.stderr.as_str()),
         ("", "whalewatcher: no container is alive\n")
     );
+}
+
+#[tokio::test]
+async fn ages_are_by_the_clock_of_the_engine() {
+    let engine = Server::builder().start().unwrap();
+    let now = engine.clock().now();
+    let hours = jiff::SignedDuration::from_hours;
+    // As in a virtual machine that was suspended.
+    engine.clock().set(now - hours(42));
+    engine.run("old").unwrap();
+    engine.clock().set(now - hours(40));
+    engine.run("young").unwrap();
+    let ages = |text: &str| -> Vec<String> {
+        let alive = text.lines().filter(|line| line.contains("● running"));
+        alive
+            .map(|line| line.split_whitespace().next_back().unwrap().trim_end_matches('s').to_owned())
+            .collect()
+    };
+    let is_right = |ages: &[String]| ages.len() == 2 && ages[0] == "2h" && ages[1].parse::<u8>().is_ok();
+    let listed = ps(&engine, &[]).await;
+    assert!(is_right(&ages(&listed.stdout)), "{listed:?}");
+    let flat = ps(&engine, &["--columns", "state,age"]).await;
+    assert!(is_right(&ages(&flat.stdout)), "{flat:?}");
+    let mut watch = Program::start(&["watch", "--host", &engine.endpoint()]);
+    let mut table = String::new();
+    while !table.contains("  young ") {
+        table += &(watch.line().await + "\n");
+    }
+    assert!(is_right(&ages(&table)), "{table}");
 }
 
 #[tokio::test]

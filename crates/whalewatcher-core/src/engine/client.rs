@@ -74,6 +74,11 @@ pub trait EngineConnection: Send + Sync {
     /// Returns the identity of the engine at the other end.
     fn identity(&self) -> EngineIdentity;
 
+    /// Returns what the engine's clock shows now, for ages of containers; `None` where it is not known, or is this host's.
+    fn clock(&self) -> Option<SystemTime> {
+        None
+    }
+
     /// Returns the engine's event stream. Called once, before the first list.
     ///
     /// Except for [`EngineEvent::Source`] and [`EngineEvent::Fallback`], the first item is [`EngineEvent::Subscribed`]. It

@@ -26,6 +26,7 @@ pub(crate) trait ErasedClient: Send + Sync {
 /// An [`EngineConnection`].
 pub(crate) trait ErasedConnection: Send + Sync {
     fn identity(&self) -> EngineIdentity;
+    fn clock(&self) -> Option<SystemTime>;
     fn events(&self) -> BoxStream<'_, Result<EngineEvent, EngineError>>;
     fn list(&self) -> BoxFuture<'_, Result<Listing, EngineError>>;
     fn audit(&self) -> BoxFuture<'_, Result<Listing, EngineError>>;
@@ -67,6 +68,10 @@ impl<C: EngineClient> ErasedClient for C {
 impl<C: EngineConnection> ErasedConnection for C {
     fn identity(&self) -> EngineIdentity {
         EngineConnection::identity(self)
+    }
+
+    fn clock(&self) -> Option<SystemTime> {
+        EngineConnection::clock(self)
     }
 
     fn events(&self) -> BoxStream<'_, Result<EngineEvent, EngineError>> {

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::call::{limited, subscribed};
 use super::connected::Connected;
 use super::early::EarlyAttempts;
+use super::engine_clock::EngineClock;
 use super::error::WatchError;
 use super::outage::Outage;
 use super::progress::Progress;
@@ -103,6 +104,7 @@ impl<'a> Driver<'a> {
         let connection = limited(settings.connect_limit(), "connecting", connecting).await?;
         let identity = Arc::new(connection.identity());
         self.progress.shared.set_identity(identity.clone());
+        self.progress.clock = connection.clock().map(EngineClock::new);
         let mut events = connection.events();
         let subscribing = subscribed(&mut events);
         let (source, fallback) =

@@ -4,6 +4,7 @@ mod call;
 mod connected;
 mod driver;
 mod early;
+mod engine_clock;
 mod error;
 mod guard;
 mod handle;
@@ -20,6 +21,7 @@ mod subscription;
 mod watched;
 mod watcher;
 
+pub use engine_clock::EngineClock;
 pub use error::WatchError;
 pub use handle::{WatchHandle, watch, watch_with};
 pub use portfolio_follower::PortfolioFollower;

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use tokio::time::Instant;
 
+use super::engine_clock::EngineClock;
 use super::outage::Outage;
 use super::shared::Shared;
 use super::status::{Counters, Phase, Status};
@@ -26,6 +27,8 @@ pub(super) struct Progress<'a> {
     pub(super) fallback: Option<Arc<EngineError>>,
     /// The scopes that the newest list did not cover.
     pub(super) unlisted: Vec<Unlisted>,
+    /// The engine's clock, as of the newest connection.
+    pub(super) clock: Option<EngineClock>,
     pub(super) counters: Counters,
 }
 
@@ -36,6 +39,7 @@ impl<'a> Progress<'a> {
             source: None,
             fallback: None,
             unlisted: Vec::new(),
+            clock: None,
             counters: shared.status().counters,
             shared,
             reconciler,
@@ -96,6 +100,7 @@ impl<'a> Progress<'a> {
             fallback: self.fallback.clone(),
             unresolved: self.reconciler.unresolved().clone(),
             unlisted: self.unlisted.clone(),
+            clock: self.clock.clone(),
             counters: self.counters.clone(),
         };
         self.shared

@@ -5,6 +5,7 @@ use std::mem::discriminant;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::engine_clock::EngineClock;
 use crate::engine::{ChangeSource, Unlisted};
 use crate::model::{EngineError, Printable, Unresolved};
 
@@ -24,6 +25,8 @@ pub struct Status {
     /// The scopes of the engine, such as namespaces, that cannot be listed: the portfolio holds the last known state of
     /// their containers, and what events reported. The watcher lists them again.
     pub unlisted: Vec<Unlisted>,
+    /// The engine's clock, as it was read at the newest connection; `None` where the engine does not report it.
+    pub clock: Option<EngineClock>,
     /// What the watcher has done so far.
     pub counters: Counters,
 }
@@ -108,11 +111,12 @@ impl Status {
             fallback: None,
             unresolved: Unresolved::default(),
             unlisted: Vec::new(),
+            clock: None,
             counters: Counters::default(),
         }
     }
 
-    /// Returns whether both are equal, except for the counters.
+    /// Returns whether both are equal, except for the clock and the counters.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         let same_phase = match (&self.phase, &other.phase) {
             (Phase::Live { since }, Phase::Live { since: other }) => since == other,
@@ -126,6 +130,12 @@ impl Status {
             self.unlisted.iter().map(|part| &part.scope).eq(other.unlisted.iter().map(|part| &part.scope));
         let same_source = self.source == other.source && self.fallback == other.fallback;
         same_phase && same_source && self.unresolved.is_same(&other.unresolved) && same_unlisted
+    }
+
+    /// Returns the time by the engine's clock, for ages of containers; by this host's if the engine's is not known.
+    #[must_use]
+    pub fn engine_time(&self) -> SystemTime {
+        self.clock.as_ref().map_or_else(SystemTime::now, EngineClock::now)
     }
 
     /// Returns whether the portfolio is in sync with the engine.

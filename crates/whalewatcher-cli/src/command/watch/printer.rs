@@ -237,7 +237,7 @@ fn write_text(
     };
     if is_synced && !was_shown {
         let complete = status.is_live() && status.unresolved.is_empty() && status.unlisted.is_empty();
-        let overview = text.overview(watcher, alive, complete, event.time);
+        let overview = text.overview(watcher, alive, complete, status.engine_time());
         writer.write_all(overview.as_bytes())?;
         engine.table_shown = true;
     }
