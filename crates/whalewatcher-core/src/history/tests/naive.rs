@@ -201,6 +201,8 @@ fn play(steps: &[Step]) {
                     model.end(at, None, false, live);
                 }
                 model.now += 1;
+                model.expire();
+                history.handle_timeout(at(model.now));
             }
             Step::Move(engine, id) if model.alive(1 - engine, id).is_none() => {
                 let Some(at) = model.alive(engine, id) else { continue };
