@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use whalewatcher_core::fleet::FleetPortfolio;
 use whalewatcher_core::history::{History, PastLife};
@@ -30,6 +31,12 @@ pub(super) struct Moment {
 }
 
 impl Moment {
+    /// Returns the time by an engine's clock if that is known, else `now`.
+    pub(super) fn engine_time(&self, key: &EngineKey, now: SystemTime) -> SystemTime {
+        let member = self.alive.member(key);
+        member.and_then(|member| member.watcher().status().clock).map_or(now, |clock| clock.now())
+    }
+
     /// Takes what a history knows.
     pub(super) fn take_history(&mut self, history: &History, details: Option<&Place>) {
         let loops = history.crash_loops();

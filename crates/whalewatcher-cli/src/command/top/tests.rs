@@ -13,6 +13,7 @@ use rustix::termios::tcgetattr;
 use whalewatcher_core::{
     COMPOSE_PROJECT_LABEL, Container, CrashLoop, EngineWatcher, Fleet, Image, Labels, Port, Protocol,
 };
+use whalewatcher_testkit::docker;
 use whalewatcher_testkit::scripted::Engine;
 
 use super::model::{Choice, Cover, Input, Moment};
@@ -49,6 +50,24 @@ fn drawn(moment: &Moment, choice: &mut Choice, (width, height): (u16, u16)) -> V
     let buffer = terminal.backend().buffer();
     let cells = |row| (0..width).map(move |column| buffer[(column, row)].symbol());
     (0..height).map(|row| cells(row).collect::<String>().trim_end().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn ages_are_by_the_clock_of_the_engine() {
+    let engine = docker::Server::builder().start().unwrap();
+    let hours = jiff::SignedDuration::from_hours;
+    let now = jiff::Timestamp::now();
+    engine.clock().set(now - hours(42));
+    engine.run("web").unwrap();
+    engine.clock().set(now - hours(40));
+    let fleet = Fleet::new();
+    let client = whalewatcher_moby::Client::builder().endpoint(engine.endpoint()).build().unwrap();
+    fleet.add(EngineWatcher::new(client)).unwrap();
+    fleet.ready(Duration::from_secs(60)).await;
+    let moment = Moment { alive: fleet.portfolio(), ..Moment::default() };
+    let screen = drawn(&moment, &mut Choice::default(), (80, 24));
+    let row = screen.iter().find(|row| row.contains("web")).unwrap();
+    assert!(row.ends_with("2h"), "{row}");
 }
 
 #[tokio::test]
