@@ -89,6 +89,36 @@ async fn one_container_is_shown_with_its_engine_and_project_at_both_sizes() {
 }
 
 #[tokio::test]
+async fn the_first_container_is_selected_until_the_user_moves_and_then_the_place_stays() {
+    let (fleet, engine, _) = moment(0).await;
+    let mut choice = Choice::default();
+    let settled = async |choice: &mut Choice, shown: usize| {
+        let mut portfolio = fleet.follow_portfolio();
+        while fleet.portfolio().total() != shown {
+            portfolio.changed().await;
+        }
+        let moment = Moment { alive: fleet.portfolio(), ..Moment::default() };
+        choice.settle(&moment);
+        (choice.selected.as_ref().unwrap().2.clone(), moment)
+    };
+    engine.start(container(5));
+    assert_eq!(settled(&mut choice, 1).await.0, "web-5");
+    // All three are of one project.
+    engine.start(container(2));
+    engine.start(container(8));
+    let (name, moment) = settled(&mut choice, 3).await;
+    assert_eq!(name, "web-2");
+    choice.handle(Input::Down, &moment, 10);
+    assert_eq!(choice.selected.as_ref().unwrap().2, "web-5");
+    engine.exit(container(5).id(), Some(0));
+    let (name, moment) = settled(&mut choice, 2).await;
+    assert_eq!(name, "web-8");
+    choice.handle(Input::First, &moment, 10);
+    engine.exit(container(2).id(), Some(0));
+    assert_eq!(settled(&mut choice, 1).await.0, "web-8");
+}
+
+#[tokio::test]
 async fn of_many_containers_the_selected_one_is_visible() {
     let (_fleet, _engine, moment) = moment(300).await;
     for size in [(80, 24), (200, 50), (20, 5), (1, 1)] {
