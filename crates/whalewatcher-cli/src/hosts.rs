@@ -134,7 +134,7 @@ pub(crate) enum Hosts {
 pub(crate) fn hosts(engines: &EngineArgs) -> anyhow::Result<Hosts> {
     let is_named = !engines.hosts.is_empty() || !engines.contexts.is_empty();
     let uses_tls = engines.tls.ca.is_some() || engines.tls.certificate.is_some();
-    let is_found = engines.discovery.discover || engines.discovery.activate || !is_named && !uses_tls;
+    let is_found = engines.discovery.is_asked_for() || !is_named && !uses_tls;
     if is_found && (engines.discovery.discover || !is_set(&moby::Contexts::from_env()?)?) {
         return options(engines).map(|options| Hosts::Found(Box::new(options)));
     }
@@ -179,9 +179,10 @@ fn clients(engines: &EngineArgs) -> anyhow::Result<Vec<Client>> {
     }
     let tls = tls(&engines.tls)?;
     let mut clients = Vec::new();
+    let origin = if engines.origin.is_empty() { "--host" } else { &*engines.origin };
     for host in &engines.hosts {
         let client = Client::from_host(host, ignored, tls.as_ref())
-            .map_err(|error| wrong(without_password(&format!("--host: {error}"), host)))?;
+            .map_err(|error| wrong(without_password(&format!("{origin}: {error}"), host)))?;
         clients.push(client);
     }
     if engines.hosts.is_empty() && engines.contexts.is_empty() {

@@ -12,6 +12,7 @@ mod journal;
 mod log;
 mod notes;
 mod output;
+mod preferences;
 mod render;
 mod selection;
 mod shutdown;
@@ -59,7 +60,11 @@ pub fn run() -> ExitCode {
     if !cli.command.draws() || !stderr().is_terminal() {
         log::start(cli.verbose);
     }
-    match cli.into_command().and_then(run_command) {
+    let command = cli.into_command().and_then(|mut command| {
+        preferences::apply(&mut command)?;
+        Ok(command)
+    });
+    match command.and_then(run_command) {
         Ok(status) => status,
         Err(error) if output::is_closed(&error) => ExitCode::SUCCESS,
         Err(error) => match error.downcast::<clap::Error>() {

@@ -38,10 +38,15 @@ pub(crate) struct EngineArgs {
     ///
     /// docker:///PATH is the same as unix:///PATH, and watches podman too, but without pods. podman:// without a path means the
     /// socket of this user's podman, which is /run/podman/podman.sock for root. containerd:// and cri:// mean containerd's default
-    /// socket, with its own API or with CRI; CRI-O is at cri:///run/crio/crio.sock. The default is the engine of Docker's tools if
-    /// they are set to one, by DOCKER_HOST, DOCKER_CONTEXT or 'docker context use', else all engines of this host.
+    /// socket, with its own API or with CRI; CRI-O is at cri:///run/crio/crio.sock. The default is WHALEWATCHER_HOST, else 'hosts' in
+    /// ~/.config/whalewatcher.toml, else the engine of Docker's tools if they are set to one, by DOCKER_HOST, DOCKER_CONTEXT or
+    /// 'docker context use', else all engines of this host.
     #[arg(short = 'H', long = "host", value_name = "URL")]
     pub(crate) hosts: Vec<String>,
+
+    /// Where the hosts come from if not from the command line, for errors.
+    #[arg(skip)]
+    pub(crate) origin: String,
 
     /// Docker context to watch, as 'docker context ls' shows it; can be repeated
     ///
@@ -103,6 +108,13 @@ pub(crate) struct TlsArgs {
     /// Key of the client certificate (PEM)
     #[arg(long = "tls-key", value_name = "FILE", requires = "certificate")]
     pub(crate) key: Option<PathBuf>,
+}
+
+impl DiscoveryArgs {
+    /// Returns whether engines are to be found in any case.
+    pub(crate) fn is_asked_for(&self) -> bool {
+        self.discover || self.activate
+    }
 }
 
 impl EngineArgs {

@@ -109,6 +109,24 @@ impl Command {
         false
     }
 
+    /// Returns the engines that the command asks, or why it asks none.
+    pub(crate) fn engines_mut(&mut self) -> Result<&mut EngineArgs, &'static str> {
+        match self {
+            Self::Watch(watch) => Ok(&mut watch.engines),
+            Self::Events(events) => Ok(&mut events.engines),
+            Self::Wait(wait) => Ok(&mut wait.engines),
+            Self::Ps(ps) => Ok(&mut ps.engines),
+            Self::Engines(list) => Ok(&mut list.engines),
+            #[cfg(target_os = "linux")]
+            Self::Whose(whose) => Ok(&mut whose.engines),
+            #[cfg(feature = "top")]
+            Self::Top(top) => Ok(&mut top.engines),
+            Self::Log(_) => Err("'log' reads a journal"),
+            Self::Completions(_) | Self::Man(_) => Err("no engine is asked"),
+            Self::Demo(_) => Err("'demo' has an engine of its own"),
+        }
+    }
+
     /// Returns how the command follows changes, if it does.
     pub(crate) fn follow(&self) -> Option<&FollowArgs> {
         match self {
@@ -136,26 +154,9 @@ impl Cli {
         if hosts.is_empty() {
             return Ok(command);
         }
-        let engines = match &mut command {
-            Command::Watch(watch) => &mut watch.engines,
-            Command::Events(events) => &mut events.engines,
-            Command::Wait(wait) => &mut wait.engines,
-            Command::Ps(ps) => &mut ps.engines,
-            Command::Engines(list) => &mut list.engines,
-            #[cfg(target_os = "linux")]
-            Command::Whose(whose) => &mut whose.engines,
-            #[cfg(feature = "top")]
-            Command::Top(top) => &mut top.engines,
-            Command::Log(_) => return Err(wrong("'log' reads a journal, so it cannot be used with --host")),
-            Command::Completions(_) | Command::Man(_) => {
-                return Err(wrong("no engine is asked, so it cannot be used with --host"));
-            }
-            Command::Demo(_) => {
-                return Err(wrong("'demo' has an engine of its own, so it cannot be used with --host"));
-            }
-        };
-        let DiscoveryArgs { discover, activate, .. } = &engines.discovery;
-        if *discover || *activate {
+        let unusable = |why: &str| wrong(format!("{why}, so it cannot be used with --host"));
+        let engines = command.engines_mut().map_err(unusable)?;
+        if engines.discovery.is_asked_for() {
             return Err(wrong("--discover and --activate cannot be used with --host"));
         }
         engines.hosts.splice(..0, hosts);

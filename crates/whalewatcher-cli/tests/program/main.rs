@@ -18,6 +18,7 @@ mod json;
 mod log;
 mod podman;
 mod pods;
+mod preferences;
 mod program;
 mod remote;
 mod selection;

@@ -34,10 +34,15 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
         "DOCKER_CERT_PATH",
         "NO_COLOR",
         "RUST_LOG",
+        "WHALEWATCHER_COLUMNS",
+        "WHALEWATCHER_HOST",
     ] {
         command.env_remove(name);
     }
-    command.env("DOCKER_CONFIG", "/no/such");
+    command
+        .env("DOCKER_CONFIG", "/no/such")
+        .env("XDG_CONFIG_HOME", "/no/such")
+        .env_remove("WHALEWATCHER_CONFIG");
     command
 }
 

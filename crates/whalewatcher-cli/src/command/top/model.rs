@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use whalewatcher_core::fleet::FleetPortfolio;
 use whalewatcher_core::history::{History, PastLife};
@@ -30,6 +31,12 @@ pub(super) struct Moment {
 }
 
 impl Moment {
+    /// Returns the time by an engine's clock if that is known, else `now`.
+    pub(super) fn engine_time(&self, key: &EngineKey, now: SystemTime) -> SystemTime {
+        let member = self.alive.member(key);
+        member.and_then(|member| member.watcher().status().clock).map_or(now, |clock| clock.now())
+    }
+
     /// Takes what a history knows.
     pub(super) fn take_history(&mut self, history: &History, details: Option<&Place>) {
         let loops = history.crash_loops();
@@ -101,6 +108,10 @@ pub(super) struct Choice {
     pub(super) sort: Sort,
     pub(super) cover: Cover,
     pub(super) selected: Option<Place>,
+    /// The place of what is selected in the list.
+    pub(super) at: usize,
+    /// The user went away from the first container: until then, whatever is first is selected.
+    pub(super) has_moved: bool,
     /// The first row that is shown of the list, or of what covers it.
     pub(super) offset: usize,
 }
@@ -257,25 +268,29 @@ impl Choice {
         }
         let places = places(moment, self);
         let Some(last) = places.len().checked_sub(1) else { return };
-        let at = self.at(&places).unwrap_or_default();
-        self.selected = Some(places[moved(at, last)].clone());
+        let at = self.place_in(&places).unwrap_or_default();
+        self.at = moved(at, last);
+        self.has_moved = self.at > 0;
+        self.selected = Some(places[self.at].clone());
     }
 
-    /// Selects the first container if the selected one is gone.
+    /// Selects the container that took the place of the selected one, if that is gone.
     pub(super) fn settle(&mut self, moment: &Moment) {
         let places = places(moment, self);
-        if self.at(&places).is_none() {
-            // A restart under another ID is the same for the user.
-            let same = |place: &&Place| {
-                self.selected.as_ref().is_some_and(|it| (&it.0, &it.2) == (&place.0, &place.2))
-            };
-            self.selected = places.iter().find(same).or(places.first()).cloned();
-        }
+        let last = places.len().saturating_sub(1);
+        self.at = match self.has_moved {
+            true => self.place_in(&places).unwrap_or(self.at.min(last)),
+            false => 0,
+        };
+        self.selected = places.get(self.at).cloned();
     }
 
-    fn at(&self, places: &[Place]) -> Option<usize> {
+    fn place_in(&self, places: &[Place]) -> Option<usize> {
         let selected = self.selected.as_ref()?;
-        places.iter().position(|(key, id, _)| (key, id) == (&selected.0, &selected.1))
+        let is_it = |(key, id, _): &Place| (key, id) == (&selected.0, &selected.1);
+        // A restart under another ID is the same for the user.
+        let is_same = |(key, _, name): &Place| (key, name) == (&selected.0, &selected.2);
+        places.iter().position(is_it).or_else(|| places.iter().position(is_same))
     }
 }
 

@@ -13,6 +13,7 @@ use rustix::termios::tcgetattr;
 use whalewatcher_core::{
     COMPOSE_PROJECT_LABEL, Container, CrashLoop, EngineWatcher, Fleet, Image, Labels, Port, Protocol,
 };
+use whalewatcher_testkit::docker;
 use whalewatcher_testkit::scripted::Engine;
 
 use super::model::{Choice, Cover, Input, Moment};
@@ -52,6 +53,24 @@ fn drawn(moment: &Moment, choice: &mut Choice, (width, height): (u16, u16)) -> V
 }
 
 #[tokio::test]
+async fn ages_are_by_the_clock_of_the_engine() {
+    let engine = docker::Server::builder().start().unwrap();
+    let hours = jiff::SignedDuration::from_hours;
+    let now = jiff::Timestamp::now();
+    engine.clock().set(now - hours(42));
+    engine.run("web").unwrap();
+    engine.clock().set(now - hours(40));
+    let fleet = Fleet::new();
+    let client = whalewatcher_moby::Client::builder().endpoint(engine.endpoint()).build().unwrap();
+    fleet.add(EngineWatcher::new(client)).unwrap();
+    fleet.ready(Duration::from_secs(60)).await;
+    let moment = Moment { alive: fleet.portfolio(), ..Moment::default() };
+    let screen = drawn(&moment, &mut Choice::default(), (80, 24));
+    let row = screen.iter().find(|row| row.contains("web")).unwrap();
+    assert!(row.ends_with("2h"), "{row}");
+}
+
+#[tokio::test]
 async fn one_container_is_shown_with_its_engine_and_project_at_both_sizes() {
     let (_fleet, _engine, moment) = moment(1).await;
     for size in [(80, 24), (200, 50)] {
@@ -67,6 +86,36 @@ async fn one_container_is_shown_with_its_engine_and_project_at_both_sizes() {
         assert!(screen[3].contains("nginx"), "{}", screen[3]);
         assert!(screen.last().unwrap().starts_with("? keys"));
     }
+}
+
+#[tokio::test]
+async fn the_first_container_is_selected_until_the_user_moves_and_then_the_place_stays() {
+    let (fleet, engine, _) = moment(0).await;
+    let mut choice = Choice::default();
+    let settled = async |choice: &mut Choice, shown: usize| {
+        let mut portfolio = fleet.follow_portfolio();
+        while fleet.portfolio().total() != shown {
+            portfolio.changed().await;
+        }
+        let moment = Moment { alive: fleet.portfolio(), ..Moment::default() };
+        choice.settle(&moment);
+        (choice.selected.as_ref().unwrap().2.clone(), moment)
+    };
+    engine.start(container(5));
+    assert_eq!(settled(&mut choice, 1).await.0, "web-5");
+    // All three are of one project.
+    engine.start(container(2));
+    engine.start(container(8));
+    let (name, moment) = settled(&mut choice, 3).await;
+    assert_eq!(name, "web-2");
+    choice.handle(Input::Down, &moment, 10);
+    assert_eq!(choice.selected.as_ref().unwrap().2, "web-5");
+    engine.exit(container(5).id(), Some(0));
+    let (name, moment) = settled(&mut choice, 2).await;
+    assert_eq!(name, "web-8");
+    choice.handle(Input::First, &moment, 10);
+    engine.exit(container(2).id(), Some(0));
+    assert_eq!(settled(&mut choice, 1).await.0, "web-8");
 }
 
 #[tokio::test]

@@ -50,11 +50,18 @@ pub(super) fn draw(frame: &mut Frame<'_>, moment: &Moment, choice: &mut Choice, 
             let rows = rows(moment, choice);
             let selected = rows.iter().position(|row| is_selected(row, choice));
             let columns = Columns::of(&rows, cells);
-            let lines = rows.iter().map(|row| columns.line(row, is_selected(row, choice), now, cells));
+            let mut clock = now;
+            let lines = rows.iter().map(|row| {
+                // Its containers follow.
+                if let Row::Engine { key, .. } = row {
+                    clock = moment.engine_time(key, now);
+                }
+                columns.line(row, is_selected(row, choice), clock, cells)
+            });
             (lines.collect::<Vec<_>>(), selected)
         }
         Cover::Help => (HELP.lines().map(|line| Line::from(line.to_owned())).collect(), None),
-        Cover::Details(place) => (details(moment, &place, now, cells), None),
+        Cover::Details(place) => (details(moment, &place, moment.engine_time(&place.0, now), cells), None),
     };
     let page = page(area.height);
     if let Some(selected) = selected {
