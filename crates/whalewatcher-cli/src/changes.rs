@@ -38,13 +38,7 @@ impl Changes {
                 self.engines.remove(&left.key);
                 return Some(left);
             }
-            let timeout = self.history.timeout();
-            let timeout = async {
-                match timeout {
-                    Some(at) => sleep(at.duration_since(SystemTime::now()).unwrap_or_default()).await,
-                    None => pending().await,
-                }
-            };
+            let timeout = until(self.history.timeout());
             let change = tokio::select! {
                 biased;
                 change = self.changes.next() => change?,
@@ -81,6 +75,14 @@ impl Changes {
         let engine = self.engines.entry(change.key.clone()).or_insert_with(bare);
         engine.event.engine.clone_from(&change.event.engine);
         engine.revision = change.revision;
+    }
+}
+
+/// Waits until the time at which a history has something to do, if it has.
+pub(crate) async fn until(timeout: Option<SystemTime>) {
+    match timeout {
+        Some(at) => sleep(at.duration_since(SystemTime::now()).unwrap_or_default()).await,
+        None => pending().await,
     }
 }
 

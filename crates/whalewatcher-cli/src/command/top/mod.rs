@@ -10,6 +10,7 @@ mod terminal;
 mod tests;
 mod view;
 
+use std::collections::BTreeMap;
 use std::future::pending;
 use std::io::{IsTerminal, stdin, stdout};
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -18,19 +19,20 @@ use std::time::SystemTime;
 
 use anyhow::{anyhow, bail};
 use tokio::sync::oneshot;
-use tokio::time::sleep;
 use whalewatcher_core::fleet::FleetSubscription;
-use whalewatcher_core::{Fleet, Settings, Watcher};
+use whalewatcher_core::{EngineKey, EventKind, Fleet, Settings, Watcher};
 use whalewatcher_discover::{FindingsFollower, discover};
 
 use self::model::Choice;
 use self::screen::{Known, Wake, lock};
 use crate::advice::explain_finding;
 use crate::args::{TopArgs, wrong};
+use crate::changes::until;
 use crate::hosts::{Hosts, hosts, join};
 use crate::journal::{JournalFile, Recorder};
 use crate::output::reader_gone;
 use crate::selection::Selection;
+use crate::statuses::Statuses;
 use crate::thread::spawn_detached;
 
 /// Shows the live containers until the user quits.
@@ -41,6 +43,8 @@ pub(crate) async fn top(fleet: &Arc<Fleet>, args: TopArgs) -> anyhow::Result<()>
     let selection = Selection::new(&args.selection.names, &args.selection.filters)?;
     let (known, (wake, wakes)) = (Arc::new(Mutex::new(Known::default())), sync_channel(screen::QUEUE));
     let (alive, changes) = fleet.subscribe();
+    let statuses = Statuses::default();
+    alive.members().for_each(|member| statuses.follow(&**member.watcher()));
     lock(&known).moment.alive = alive;
     let discovery = match hosts(&args.engines)? {
         Hosts::Named(clients) => {
@@ -55,7 +59,7 @@ pub(crate) async fn top(fleet: &Arc<Fleet>, args: TopArgs) -> anyhow::Result<()>
     let noting = {
         let (known, wake) = (known.clone(), wake.clone());
         Arc::new(move |note| {
-            lock(&known).moment.own_notes.push(note);
+            lock(&known).moment.own_note = Some(note);
             screen::changed(&wake);
         })
     };
@@ -76,26 +80,30 @@ pub(crate) async fn top(fleet: &Arc<Fleet>, args: TopArgs) -> anyhow::Result<()>
             Ok(result) => Ok(result?),
             Err(_) => Err(anyhow!("the thread that draws failed")),
         },
-        () = follow(changes, &known, &wake) => Err(anyhow!("the watch ended by itself")),
-        () = follow_status(fleet, &known, &wake) => Ok(()),
+        () = follow(fleet, changes, statuses, &known, &wake) => Err(anyhow!("the watch ended by itself")),
         () = follow_findings(findings, &known, &wake) => Ok(()),
         () = gone => Ok(()),
     }
 }
 
-/// Folds the events.
-async fn follow(mut changes: FleetSubscription, known: &Mutex<Known>, wake: &SyncSender<Wake>) {
+/// Folds the events, and looks at what the engines cannot report.
+async fn follow(
+    fleet: &Fleet,
+    mut changes: FleetSubscription,
+    mut statuses: Statuses,
+    known: &Mutex<Known>,
+    wake: &SyncSender<Wake>,
+) {
     loop {
-        let timeout = lock(known).history.timeout();
-        let timeout = async {
-            match timeout {
-                Some(at) => sleep(at.duration_since(SystemTime::now()).unwrap_or_default()).await,
-                None => pending().await,
-            }
-        };
+        let timeout = until(lock(known).history.timeout());
         let change = tokio::select! {
             biased;
             change = changes.next() => change,
+            () = statuses.changed() => {
+                lock(known).moment.missing = all_missing(fleet);
+                screen::changed(wake);
+                continue;
+            }
             () = timeout => {
                 lock(known).history.handle_timeout(SystemTime::now());
                 screen::changed(wake);
@@ -103,8 +111,16 @@ async fn follow(mut changes: FleetSubscription, known: &Mutex<Known>, wake: &Syn
             }
         };
         let Some(change) = change else { return };
+        let is_joining = matches!(change.event.kind, EventKind::Joined);
+        if is_joining {
+            statuses.follow(&*change.watcher);
+        }
         {
             let mut known = lock(known);
+            if is_joining {
+                // It may have changed before it was followed.
+                known.moment.missing = all_missing(fleet);
+            }
             known.moment.alive.apply(&change);
             known.history.handle_event(&change.key, &change.event, SystemTime::now());
             // The table shows loops as they are.
@@ -114,23 +130,10 @@ async fn follow(mut changes: FleetSubscription, known: &Mutex<Known>, wake: &Syn
     }
 }
 
-/// Looks each second at what the engines cannot report.
-async fn follow_status(fleet: &Fleet, known: &Mutex<Known>, wake: &SyncSender<Wake>) {
-    loop {
-        let watchers = fleet.watchers();
-        let all = watchers.iter().filter_map(|watcher| Some((watcher.key(), missing(&**watcher)?)));
-        let now = all.collect();
-        let is_new = {
-            let mut known = lock(known);
-            let is_new = known.moment.missing != now;
-            known.moment.missing = now;
-            is_new
-        };
-        if is_new {
-            screen::changed(wake);
-        }
-        sleep(std::time::Duration::from_secs(1)).await;
-    }
+/// Returns what is not known of the engines.
+fn all_missing(fleet: &Fleet) -> BTreeMap<EngineKey, String> {
+    let all = fleet.watchers();
+    all.iter().filter_map(|watcher| Some((watcher.key(), missing(&**watcher)?))).collect()
 }
 
 /// Returns what is not known of an engine, in a few words.

@@ -18,10 +18,10 @@ const LIVES: usize = 20;
 #[derive(Clone, Default)]
 pub(super) struct Moment {
     pub(super) alive: FleetPortfolio,
-    /// The crash loops, by engine and name.
-    pub(super) loops: BTreeMap<(EngineKey, String), CrashLoop>,
-    /// Lines about the journal.
-    pub(super) own_notes: Vec<String>,
+    /// The crash loops that live containers are in.
+    pub(super) loops: BTreeMap<(EngineKey, ContainerId), CrashLoop>,
+    /// A line about the journal.
+    pub(super) own_note: Option<String>,
     /// Lines about engines that were found and are not watched.
     pub(super) findings: Vec<String>,
     /// Of each engine that is not known completely, what is missing.
@@ -39,24 +39,47 @@ impl Moment {
 
     /// Takes what a history knows.
     pub(super) fn take_history(&mut self, history: &History, details: Option<&Place>) {
-        let loops = history.crash_loops();
-        self.loops =
-            loops.map(|(key, it)| ((key.clone(), it.container.name().to_owned()), it.clone())).collect();
+        self.loops.clear();
+        if history.crash_loops().next().is_some() {
+            for member in self.alive.members() {
+                let found = member.portfolio().containers().filter_map(|container| {
+                    let found = history.crash_loop(member.key(), container)?.clone();
+                    Some(((member.key().clone(), container.id().clone()), found))
+                });
+                self.loops.extend(found);
+            }
+        }
         let of_details = |life: &&PastLife| {
-            details.is_some_and(|(key, id, name)| {
-                life.key() == key && (life.container().id() == id || life.container().name() == name)
+            details.is_some_and(|place| {
+                let container = life.container();
+                *life.key() == place.key
+                    && (*container.id() == place.id || name_with_pod(container) == place.name)
             })
         };
         self.lives = history.lives().rev().filter(of_details).take(LIVES).cloned().collect();
     }
 
     fn crash_loop(&self, key: &EngineKey, container: &Container) -> Option<&CrashLoop> {
-        self.loops.get(&(key.clone(), container.name().to_owned()))
+        self.loops.get(&(key.clone(), container.id().clone()))
     }
 }
 
 /// A container: its engine, its ID and its name.
-pub(super) type Place = (EngineKey, ContainerId, String);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) key: EngineKey,
+    pub(super) id: ContainerId,
+    /// With its pod: what stays when it is started again under another ID.
+    pub(super) name: String,
+}
+
+/// Returns a name that is the container's own, in a pod too.
+fn name_with_pod(container: &Container) -> String {
+    match container.pod() {
+        Some(pod) => format!("{pod}/{}", container.name()),
+        None => container.name().to_owned(),
+    }
+}
 
 /// How containers of a project are sorted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -107,11 +130,11 @@ pub(super) struct Choice {
     pub(super) is_typing: bool,
     pub(super) sort: Sort,
     pub(super) cover: Cover,
+    /// What the user went to; while that is not alive, its neighbour is selected. `None` for whatever is first.
+    pub(super) wanted: Option<Place>,
     pub(super) selected: Option<Place>,
     /// The place of what is selected in the list.
     pub(super) at: usize,
-    /// The user went away from the first container: until then, whatever is first is selected.
-    pub(super) has_moved: bool,
     /// The first row that is shown of the list, or of what covers it.
     pub(super) offset: usize,
 }
@@ -173,13 +196,13 @@ pub(super) fn rows<'a>(moment: &'a Moment, choice: &Choice) -> Vec<Row<'a>> {
             rows.push(Row::Project(project));
             sort(&mut containers, choice.sort, |container| moment.crash_loop(key, container).is_some());
             rows.extend(containers.into_iter().map(|container| Row::Container {
-                place: (key.clone(), container.id().clone(), container.name().to_owned()),
+                place: Place { key: key.clone(), id: container.id().clone(), name: name_with_pod(container) },
                 container,
                 crash_loop: moment.crash_loop(key, container),
             }));
         }
     }
-    let notes = moment.findings.iter().chain(&moment.own_notes);
+    let notes = moment.findings.iter().chain(&moment.own_note);
     rows.extend(notes.cloned().map(Row::Note));
     rows
 }
@@ -268,29 +291,25 @@ impl Choice {
         }
         let places = places(moment, self);
         let Some(last) = places.len().checked_sub(1) else { return };
-        let at = self.place_in(&places).unwrap_or_default();
-        self.at = moved(at, last);
-        self.has_moved = self.at > 0;
+        self.at = moved(self.place_in(&places), last);
         self.selected = Some(places[self.at].clone());
+        self.wanted = self.selected.clone().filter(|_| self.at > 0);
     }
 
-    /// Selects the container that took the place of the selected one, if that is gone.
+    /// Selects what the user went to, or what took its place in the list.
     pub(super) fn settle(&mut self, moment: &Moment) {
         let places = places(moment, self);
-        let last = places.len().saturating_sub(1);
-        self.at = match self.has_moved {
-            true => self.place_in(&places).unwrap_or(self.at.min(last)),
-            false => 0,
-        };
+        self.at = self.place_in(&places);
         self.selected = places.get(self.at).cloned();
     }
 
-    fn place_in(&self, places: &[Place]) -> Option<usize> {
-        let selected = self.selected.as_ref()?;
-        let is_it = |(key, id, _): &Place| (key, id) == (&selected.0, &selected.1);
+    fn place_in(&self, places: &[Place]) -> usize {
+        let Some(wanted) = &self.wanted else { return 0 };
+        let is_it = |place: &Place| (&place.key, &place.id) == (&wanted.key, &wanted.id);
         // A restart under another ID is the same for the user.
-        let is_same = |(key, _, name): &Place| (key, name) == (&selected.0, &selected.2);
-        places.iter().position(is_it).or_else(|| places.iter().position(is_same))
+        let is_same = |place: &Place| (&place.key, &place.name) == (&wanted.key, &wanted.name);
+        let found = places.iter().position(is_it).or_else(|| places.iter().position(is_same));
+        found.unwrap_or(self.at.min(places.len().saturating_sub(1)))
     }
 }
 

@@ -10,8 +10,10 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::tcgetattr;
+use whalewatcher_core::history::History;
 use whalewatcher_core::{
-    COMPOSE_PROJECT_LABEL, Container, CrashLoop, EngineWatcher, Fleet, Image, Labels, Port, Protocol,
+    COMPOSE_PROJECT_LABEL, Container, CrashLoop, EngineWatcher, Fleet, Image, Labels, POD_NAME_LABEL,
+    POD_NAMESPACE_LABEL, Port, Protocol,
 };
 use whalewatcher_testkit::docker;
 use whalewatcher_testkit::scripted::Engine;
@@ -99,7 +101,7 @@ async fn the_first_container_is_selected_until_the_user_moves_and_then_the_place
         }
         let moment = Moment { alive: fleet.portfolio(), ..Moment::default() };
         choice.settle(&moment);
-        (choice.selected.as_ref().unwrap().2.clone(), moment)
+        (choice.selected.as_ref().unwrap().name.clone(), moment)
     };
     engine.start(container(5));
     assert_eq!(settled(&mut choice, 1).await.0, "web-5");
@@ -109,8 +111,12 @@ async fn the_first_container_is_selected_until_the_user_moves_and_then_the_place
     let (name, moment) = settled(&mut choice, 3).await;
     assert_eq!(name, "web-2");
     choice.handle(Input::Down, &moment, 10);
-    assert_eq!(choice.selected.as_ref().unwrap().2, "web-5");
+    assert_eq!(choice.selected.as_ref().unwrap().name, "web-5");
     engine.exit(container(5).id(), Some(0));
+    assert_eq!(settled(&mut choice, 2).await.0, "web-8");
+    engine.start(Container::new("another", "web-5", 7).with_labels(container(5).labels().clone()));
+    assert_eq!(settled(&mut choice, 3).await.0, "web-5");
+    engine.exit("another", Some(0));
     let (name, moment) = settled(&mut choice, 2).await;
     assert_eq!(name, "web-8");
     choice.handle(Input::First, &moment, 10);
@@ -129,7 +135,7 @@ async fn of_many_containers_the_selected_one_is_visible() {
         let screen = drawn(&moment, &mut choice, size).join("\n");
         if size.1 > 5 {
             assert!(screen.contains("no project") || screen.contains("web-98"), "{screen}");
-            assert!(screen.contains(&choice.selected.as_ref().unwrap().2), "{screen}");
+            assert!(screen.contains(&choice.selected.as_ref().unwrap().name), "{screen}");
         }
         for _ in 0..40 {
             choice.handle(Input::PageUp, &moment, view::page(size.1));
@@ -159,13 +165,51 @@ async fn the_list_is_filtered_while_typing() {
 }
 
 #[tokio::test]
+async fn containers_of_one_name_in_two_pods_are_distinguished() {
+    let (fleet, engine, _) = moment(0).await;
+    let (alive, mut changes) = fleet.subscribe();
+    let mut history = History::default();
+    history.handle_snapshot(&alive);
+    let app = |pod: &str, id: &str, pid| {
+        let labels = Labels::from_iter([(POD_NAMESPACE_LABEL, "shop"), (POD_NAME_LABEL, pod)]);
+        Container::new(id, "app", pid).with_labels(labels)
+    };
+    engine.start(app("quiet", "1", 1));
+    for life in 2..8 {
+        engine.start(app("loops", &life.to_string(), life));
+        if life < 7 {
+            engine.exit(&life.to_string(), Some(1));
+        }
+    }
+    while history.lives().len() < 5 || fleet.portfolio().total() < 2 {
+        let change = changes.next().await.unwrap();
+        history.handle_event(&change.key, &change.event, now());
+    }
+    let mut moment = Moment { alive: fleet.portfolio(), ..Moment::default() };
+    let mut choice = Choice::default();
+    moment.take_history(&history, None);
+    let screen = drawn(&moment, &mut choice, (120, 24));
+    let marked: Vec<_> = screen.iter().filter(|line| line.contains('↻')).collect();
+    assert!(marked.len() == 1 && marked[0].contains("shop/loops"), "{screen:?}");
+    for (pod, lives) in [("shop/quiet/app", 0), ("shop/loops/app", 5)] {
+        choice.handle(Input::Enter, &moment, 22);
+        let Cover::Details(place) = choice.cover.clone() else { panic!("no details") };
+        assert_eq!(place.name, pod);
+        moment.take_history(&history, Some(&place));
+        assert_eq!(moment.lives.len(), lives, "{pod}");
+        choice.handle(Input::Escape, &moment, 22);
+        choice.handle(Input::Down, &moment, 22);
+    }
+}
+
+#[tokio::test]
 async fn details_and_keys_cover_the_list() {
     let (_fleet, _engine, mut moment) = moment(1).await;
     let mut choice = Choice::default();
     choice.handle(Input::Enter, &moment, 22);
     let Cover::Details(place) = choice.cover.clone() else { panic!("no details") };
     let began = CrashLoop::new(Arc::new(container(0)), 7, now());
-    moment.loops = BTreeMap::from([((place.0, place.2), began)]);
+    moment.loops = BTreeMap::from([((place.key, place.id), began)]);
     let screen = drawn(&moment, &mut choice, (80, 24)).join("\n");
     for expected in [
         "web-0",
@@ -191,7 +235,7 @@ async fn crash_loops_outages_and_what_is_missing_are_marked() {
     let (fleet, engine, mut moment) = moment(3).await;
     let key = fleet.watchers()[0].key();
     let began = CrashLoop::new(Arc::new(container(0)), 7, now());
-    moment.loops = BTreeMap::from([((key.clone(), "web-0".to_owned()), began)]);
+    moment.loops = BTreeMap::from([((key.clone(), container(0).id().clone()), began)]);
     let mut choice = Choice::default();
     let screen = drawn(&moment, &mut choice, (80, 24)).join("\n");
     assert!(screen.contains("↻ 7 lives") && screen.contains(", 1 crash loop"), "{screen}");

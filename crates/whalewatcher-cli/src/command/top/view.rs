@@ -61,7 +61,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, moment: &Moment, choice: &mut Choice, 
             (lines.collect::<Vec<_>>(), selected)
         }
         Cover::Help => (HELP.lines().map(|line| Line::from(line.to_owned())).collect(), None),
-        Cover::Details(place) => (details(moment, &place, moment.engine_time(&place.0, now), cells), None),
+        Cover::Details(place) => (details(moment, &place, moment.engine_time(&place.key, now), cells), None),
     };
     let page = page(area.height);
     if let Some(selected) = selected {
@@ -87,7 +87,7 @@ fn put(frame: &mut Frame<'_>, row: u16, line: Line<'static>) {
 
 fn is_selected(row: &Row<'_>, choice: &Choice) -> bool {
     let Row::Container { place, .. } = row else { return false };
-    choice.selected.as_ref().is_some_and(|it| (&it.0, &it.1) == (&place.0, &place.1))
+    choice.selected.as_ref().is_some_and(|it| (&it.key, &it.id) == (&place.key, &place.id))
 }
 
 fn head(moment: &Moment, choice: &Choice, cells: usize) -> Line<'static> {
@@ -220,15 +220,15 @@ fn details(moment: &Moment, place: &Place, now: SystemTime, cells: usize) -> Vec
         let value = width::cut(&Printable(value).to_string(), cells.saturating_sub(14));
         lines.push(Line::from(vec![Span::styled(width::left(name, 14), FAINT), Span::raw(value)]));
     };
-    let alive = moment.alive.member(&place.0).and_then(|member| member.portfolio().by_id(&place.1));
+    let alive = moment.alive.member(&place.key).and_then(|member| member.portfolio().by_id(&place.id));
     let Some(container) = alive else {
-        add("Name", &place.2);
+        add("Name", &place.name);
         add("State", "not alive any more");
         lines.extend(moment.lives.iter().map(|life| life_line(life, cells)));
         return lines;
     };
     add("Name", container.name());
-    add("Engine", &format!("{} at {}", place.0.engine_type(), place.0.endpoint()));
+    add("Engine", &format!("{} at {}", place.key.engine_type(), place.key.endpoint()));
     add("ID", container.id());
     add("Project", container.project());
     add("Pod", &pod(container));
@@ -245,7 +245,7 @@ fn details(moment: &Moment, place: &Place, now: SystemTime, cells: usize) -> Vec
     if let Some(restarts) = container.restart_count() {
         add("Restarts", &restarts.to_string());
     }
-    if let Some(it) = moment.loops.get(&(place.0.clone(), place.2.clone())) {
+    if let Some(it) = moment.loops.get(&(place.key.clone(), place.id.clone())) {
         add("Crash loop", &format!("{} lives since {}", it.lives, time(it.since)));
     }
     for network in container.networks() {

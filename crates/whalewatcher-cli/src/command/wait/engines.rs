@@ -2,22 +2,19 @@
 
 use std::sync::Arc;
 
-use futures_util::StreamExt;
-use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesUnordered;
 use whalewatcher_core::fleet::FleetPortfolio;
-use whalewatcher_core::{Container, Fleet, StatusFollower, UnresolvedContainer, Watcher};
+use whalewatcher_core::{Container, Fleet, UnresolvedContainer, Watcher};
 use whalewatcher_discover::{Discovery, Finding, FindingKind, FindingsFollower};
 
 use super::target::{Key, Knowledge};
 use crate::selection::{Pattern, Selection, is_named};
+use crate::statuses::Statuses;
 
 /// The engines, and what is known of them.
 pub(super) struct Engines {
     fleet: Arc<Fleet>,
     selection: Selection,
-    /// The followers of the members' statuses.
-    statuses: FuturesUnordered<BoxFuture<'static, Option<StatusFollower>>>,
+    statuses: Statuses,
     /// `None` if the user named the engines.
     found: Option<Found>,
 }
@@ -37,12 +34,12 @@ impl Engines {
             let follower = discovery.follow_findings();
             Found { _discovery: discovery, follower, findings: None }
         });
-        Self { fleet, selection, statuses: FuturesUnordered::new(), found }
+        Self { fleet, selection, statuses: Statuses::default(), found }
     }
 
     /// Follows the status of an engine too.
     pub(super) fn follow(&self, watcher: &dyn Watcher) {
-        self.statuses.push(Box::pin(next(watcher.follow_status())));
+        self.statuses.follow(watcher);
     }
 
     /// Resolves when a status or a finding has changed. Cancel safe.
@@ -57,11 +54,7 @@ impl Engines {
             }
         };
         tokio::select! {
-            Some(follower) = self.statuses.next() => {
-                if let Some(follower) = follower {
-                    self.statuses.push(Box::pin(next(follower)));
-                }
-            }
+            () = self.statuses.changed() => {}
             () = findings => {}
         }
     }
@@ -125,10 +118,6 @@ impl Engines {
         all.retain(|watcher| self.selection.concerns(&**watcher));
         all
     }
-}
-
-async fn next(mut follower: StatusFollower) -> Option<StatusFollower> {
-    follower.changed().await.map(|_| follower)
 }
 
 fn may_be_named(container: &UnresolvedContainer, name: &Pattern) -> bool {
