@@ -1,48 +1,56 @@
 //! The engine's clock, as the watcher knows it.
 
-use std::sync::Arc;
-use std::time::SystemTime;
-
-use tokio::time::Instant;
+use std::time::{Duration, SystemTime};
 
 /// The clock of an engine, which may differ from this host's: start times of containers are by it.
 ///
-/// It is read when connecting, and goes on by this host's monotonic clock.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EngineClock(Arc<Reading>);
+/// The difference is determined when connecting, so this clock goes on while the host is suspended, and follows when the host's is set,
+/// as that of an engine on this host does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EngineClock(Difference);
 
-/// What it showed when. Shared, since each status has it.
-#[derive(Debug, PartialEq, Eq)]
-struct Reading {
-    shown: SystemTime,
-    at: Instant,
+/// By how much it differs from this host's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Difference {
+    Ahead(Duration),
+    Behind(Duration),
 }
 
 impl EngineClock {
     /// Creates a clock that shows this time now.
     pub(crate) fn new(shown: SystemTime) -> Self {
-        Self(Arc::new(Reading { shown, at: Instant::now() }))
+        Self(match shown.duration_since(SystemTime::now()) {
+            Ok(ahead) => Difference::Ahead(ahead),
+            Err(behind) => Difference::Behind(behind.duration()),
+        })
     }
 
-    /// Returns what the clock shows now, unless it was set since the watcher connected.
+    /// Returns what the clock shows now, if neither clock was set alone since the watcher connected.
     #[must_use]
     pub fn now(&self) -> SystemTime {
-        let Reading { shown, at } = *self.0;
-        shown.checked_add(at.elapsed()).unwrap_or(shown)
+        let here = SystemTime::now();
+        let there = match self.0 {
+            Difference::Ahead(ahead) => here.checked_add(ahead),
+            Difference::Behind(behind) => here.checked_sub(behind),
+        };
+        there.unwrap_or(here)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn the_clock_goes_on() {
-        let shown = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
-        let clock = EngineClock::new(shown);
-        tokio::time::advance(Duration::from_secs(60)).await;
-        assert_eq!(clock.now(), shown + Duration::from_secs(60));
+    #[test]
+    fn the_clock_goes_on_with_its_difference() {
+        const HOURS: Duration = Duration::from_secs(40 * 60 * 60);
+        let before = SystemTime::now();
+        for shown in [before + HOURS, before - HOURS, before] {
+            let clock = EngineClock::new(shown);
+            let now = clock.now();
+            let passed = SystemTime::now().duration_since(before).unwrap();
+            assert!((shown..=shown + passed).contains(&now), "{shown:?} {now:?}");
+        }
+        assert!(EngineClock(Difference::Ahead(Duration::MAX)).now() >= before);
     }
 }

@@ -100,7 +100,7 @@ impl<'a> Progress<'a> {
             fallback: self.fallback.clone(),
             unresolved: self.reconciler.unresolved().clone(),
             unlisted: self.unlisted.clone(),
-            clock: self.clock.clone(),
+            clock: self.clock,
             counters: self.counters.clone(),
         };
         self.shared
