@@ -22,7 +22,7 @@ use crate::look::{Looked, Looker};
 use crate::lookups::Lookups;
 use crate::options::Options;
 use crate::probe::probe;
-use crate::table::{EntryId, Health, Table};
+use crate::table::{Change, EntryId, Health, Table};
 
 /// The shortest time between two looks, however often sockets appear.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -163,7 +163,10 @@ impl Driver {
             (detector, answer.map_err(Arc::new))
         });
         let answers = answers.collect();
-        let joining = self.table.probed(Instant::now(), id, answers);
+        let Change { leaving, joining } = self.table.probed(Instant::now(), id, answers);
+        for member in leaving {
+            self.members.remove(&member.key);
+        }
         if let Some(fleet) = self.members.fleet() {
             self.update_prefixes(&fleet, |key| joining.contains(key));
         }

@@ -17,7 +17,8 @@ const LONGEST_DELAY: Duration = Duration::from_secs(30);
 /// How many times a socket is probed that answers as no engine, unless another is bound there.
 const ATTEMPTS: u32 = 20;
 
-/// How many times a connection may be closed at once before that is reported.
+/// How many times a connection may be closed at once before that is reported, and an engine answer through another one's API only
+/// before it is watched through that.
 const RESTARTING: u32 = 5;
 
 /// The known sockets, and the engines that answered there.
@@ -38,6 +39,8 @@ struct Entry {
     /// Another socket was bound while it was probed.
     is_outdated: bool,
     attempts: u32,
+    /// How many probes in a row were answered through another engine's API while the own one failed.
+    held_back: u32,
     /// When to probe next; `None` if that is not due by time.
     due: Option<Instant>,
     /// Why the last probe found no engine.
@@ -68,6 +71,14 @@ pub(crate) struct ToProbe {
 
 /// What a detector found out: an engine, or why there is none.
 pub(crate) type Answer = Result<(EngineKey, EngineIdentity), Arc<EngineError>>;
+
+/// What follows from the answers to a probe.
+#[derive(Debug, Default)]
+pub(crate) struct Change {
+    /// Members that leave, before any joins.
+    pub(crate) leaving: Vec<Member>,
+    pub(crate) joining: Vec<EngineKey>,
+}
 
 /// How a member is, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,38 +160,54 @@ impl Table {
         self.entries.values().all(|entry| entry.attempts > 0 && !entry.is_probed)
     }
 
-    /// Records the answers to a probe, each of a detector, and returns which of the engines join.
-    pub(crate) fn probed(
-        &mut self,
-        now: Instant,
-        id: EntryId,
-        answers: Vec<(usize, Answer)>,
-    ) -> Vec<EngineKey> {
-        let mut joining = Vec::new();
+    /// Records the answers to a probe, each of a detector.
+    pub(crate) fn probed(&mut self, now: Instant, id: EntryId, mut answers: Vec<(usize, Answer)>) -> Change {
+        let mut change = Change::default();
         let mut double = None;
         let mut errors = Vec::new();
         // An engine may start, or end, between two answers.
         let is_unclear = answers.iter().any(|(_, answer)| answer.as_ref().is_err_and(is_passing));
-        let is_early = is_unclear && self.entries.get(&id).is_some_and(|entry| entry.attempts < RESTARTING);
+        let is_early = is_unclear && self.entries.get(&id).is_some_and(|entry| entry.held_back < RESTARTING);
+        let mut is_held_back = false;
+        // What an engine answers through its own API counts.
+        answers.sort_by_key(|(_, answer)| {
+            answer.as_ref().is_ok_and(|(key, identity)| is_borrowed(key, identity))
+        });
         for (detector, answer) in answers {
             match answer {
                 Err(error) => errors.push(error),
-                // Through an API that is not its own, such as podman through Docker's, only if it does not answer through that.
-                Ok((key, identity)) if is_early && key.engine_type() != identity.engine_type => {}
-                Ok((key, identity)) => match self.other_with(id, &key, &identity) {
-                    // The same through another API.
-                    _ if self.entries.get(&id).is_some_and(|entry| entry.has(&identity)) => {}
-                    Some(other) => double = Some(other),
-                    None => {
-                        joining.push(key.clone());
-                        if let Some(entry) = self.entries.get_mut(&id) {
-                            entry.members.push(Member { detector, key, identity });
-                        }
+                Ok((key, identity)) if is_early && is_borrowed(&key, &identity) => is_held_back = true,
+                Ok((key, identity)) => {
+                    let other = self.other_with(id, &key, &identity);
+                    let Some(entry) = self.entries.get_mut(&id) else { continue };
+                    if !is_borrowed(&key, &identity) {
+                        let is_same = |member: &mut Member| {
+                            member.identity.engine_type == identity.engine_type
+                                && is_borrowed(&member.key, &member.identity)
+                        };
+                        change.leaving.extend(entry.members.extract_if(.., is_same));
                     }
-                },
+                    if entry.has(&identity) {
+                        // The same through another API.
+                    } else if other.is_some() {
+                        double = other;
+                    } else {
+                        change.joining.push(key.clone());
+                        entry.members.push(Member { detector, key, identity });
+                    }
+                }
             }
         }
         if let Some(entry) = self.entries.get_mut(&id) {
+            entry.held_back = match entry.held_back {
+                _ if !is_held_back => 0,
+                0 => {
+                    // It is there only now, however long nothing was.
+                    entry.attempts = 0;
+                    1
+                }
+                before => before + 1,
+            };
             entry.is_probed = false;
             entry.attempts += 1;
             entry.double = double;
@@ -203,7 +230,7 @@ impl Table {
                 entry.due = Some(now);
             }
         }
-        joining
+        change
     }
 
     /// Returns the entry of the engine with this identity, if it is another one: an engine may listen at several sockets.
@@ -239,6 +266,11 @@ fn is_socket(key: &EngineKey) -> bool {
     key.endpoint().starts_with("unix:")
 }
 
+/// Returns whether an engine answered through an API that is not its own, such as podman through Docker's.
+fn is_borrowed(key: &EngineKey, identity: &EngineIdentity) -> bool {
+    key.engine_type() != identity.engine_type
+}
+
 /// Returns whether an engine may answer soon.
 fn is_passing(error: &Arc<EngineError>) -> bool {
     error.kind() != ErrorKind::NotThisEngine
@@ -251,6 +283,7 @@ impl Entry {
             is_probed: false,
             is_outdated: false,
             attempts: 0,
+            held_back: 0,
             due: Some(now),
             error: None,
             members: Vec::new(),

@@ -8,7 +8,7 @@ use super::builtin::{configurable, detect};
 use crate::detector::{Detected, Detector};
 use crate::socket::Socket;
 
-/// Detects podman, and watches it through its own API. Before `DockerDetector`, which takes podman for what has Docker's.
+/// Detects podman, and watches it through its own API.
 pub struct PodmanDetector {
     configure: Box<dyn Fn(Builder) -> Builder + Send + Sync>,
 }

@@ -55,7 +55,7 @@ impl Host {
                 Ok(identity) => Ok((EngineKey::new(identity.engine_type.clone(), endpoint), identity)),
                 Err(kind) => Err(Arc::new(EngineError::new(kind, "no"))),
             };
-            let joining = self.table.probed(self.now, probe.entry, vec![(0, answer)]);
+            let joining = self.table.probed(self.now, probe.entry, vec![(0, answer)]).joining;
             joined.extend(joining.iter().map(|key| name(key.endpoint())));
         }
         joined
@@ -130,7 +130,7 @@ fn an_engine_that_listens_at_a_port_too_joins_once_and_one_on_another_host_is_an
             let mut identity = docker("x", 7);
             identity.pid = pid;
             let answer = Ok((EngineKey::new("docker.com", endpoint), identity));
-            let joining = host.table.probed(host.now, probe.entry, vec![(0, answer)]);
+            let joining = host.table.probed(host.now, probe.entry, vec![(0, answer)]).joining;
             assert_eq!(joining.len(), joins, "{port}");
         }
     }
@@ -295,7 +295,7 @@ fn failure(kind: ErrorKind) -> Answer {
 fn joining(host: &mut Host, answers: [Answer; 2]) -> Vec<String> {
     let probe = host.take_probes().remove(0);
     let answers = answers.into_iter().enumerate().collect();
-    let joining = host.table.probed(host.now, probe.entry, answers);
+    let joining = host.table.probed(host.now, probe.entry, answers).joining;
     joining.iter().map(|key| key.engine_type().to_owned()).collect()
 }
 
@@ -314,7 +314,25 @@ fn an_engine_that_starts_amid_a_probe_is_not_taken_for_one_whose_api_it_has_too(
 }
 
 #[test]
-fn an_engine_whose_own_api_keeps_failing_joins_through_another_ones() {
+fn an_engine_that_starts_late_amid_a_probe_is_not_taken_for_another_one_either() {
+    let mut host = Host::new();
+    let _listener = host.bind("s");
+    host.observe(&["s"]);
+    for _ in 0..2 * RESTARTING {
+        let down = [failure(ErrorKind::Unreachable), failure(ErrorKind::Unreachable)];
+        assert_eq!(joining(&mut host, down), [""; 0]);
+        host.pass(LONGEST_DELAY);
+    }
+    let starting = [failure(ErrorKind::Unreachable), seen_as("docker.com", "podman.io")];
+    assert_eq!(joining(&mut host, starting), [""; 0]);
+    // It is there, and so it is asked again soon.
+    host.pass(2 * FIRST_DELAY);
+    let started = [seen_as("podman.io", "podman.io"), seen_as("docker.com", "podman.io")];
+    assert_eq!(joining(&mut host, started), ["podman.io"]);
+}
+
+#[test]
+fn an_engine_whose_own_api_keeps_failing_is_watched_through_another_ones_until_it_answers() {
     let mut host = Host::new();
     let _listener = host.bind("s");
     host.observe(&["s"]);
@@ -324,6 +342,27 @@ fn an_engine_whose_own_api_keeps_failing_joins_through_another_ones() {
         host.pass(LONGEST_DELAY);
     }
     assert_eq!(joining(&mut host, answers()), ["docker.com"]);
+    host.pass(LONGEST_DELAY);
+    let probe = host.take_probes().remove(0);
+    assert_eq!(probe.known, [1]);
+    let own = vec![(0, seen_as("podman.io", "podman.io"))];
+    let change = host.table.probed(host.now, probe.entry, own);
+    let types = |keys: &[EngineKey]| keys.iter().map(|key| key.engine_type().to_owned()).collect::<Vec<_>>();
+    assert_eq!(
+        types(&change.leaving.into_iter().map(|member| member.key).collect::<Vec<_>>()),
+        ["docker.com"]
+    );
+    assert_eq!(types(&change.joining), ["podman.io"]);
+    assert_eq!(host.table.members().count(), 1);
+}
+
+#[test]
+fn which_detector_is_asked_first_decides_nothing() {
+    let mut host = Host::new();
+    let _listener = host.bind("s");
+    host.observe(&["s"]);
+    let answers = [seen_as("docker.com", "podman.io"), seen_as("podman.io", "podman.io")];
+    assert_eq!(joining(&mut host, answers), ["podman.io"]);
 }
 
 #[test]
@@ -337,7 +376,7 @@ fn the_second_engine_of_a_socket_joins_when_it_is_ready_later() {
     let probe = host.take_probes().remove(0);
     assert_eq!(probe.known, [0]);
     let ready = vec![(1, seen_as("k8s.io/cri-api", "k8s.io/cri-api"))];
-    assert_eq!(host.table.probed(host.now, probe.entry, ready).len(), 1);
+    assert_eq!(host.table.probed(host.now, probe.entry, ready).joining.len(), 1);
     // A containerd without that plugin is not asked again.
     let mut host = Host::new();
     let _listener = host.bind("s");
