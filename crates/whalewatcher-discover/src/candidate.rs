@@ -1,11 +1,12 @@
 //! Sockets at which an engine may answer.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 #[cfg(target_os = "linux")]
 use whalewatcher_host::process::Process;
 
-use crate::socket::{FileId, Place, Socket};
+use crate::socket::{FileId, Located, Place, Socket};
 
 /// A socket, or another endpoint, at which an engine may answer.
 #[derive(Clone, Debug)]
@@ -14,6 +15,8 @@ pub(crate) struct Candidate {
     pub(crate) place: Place,
     /// `None` if there is no socket at the endpoint, or if it is none.
     pub(crate) file: Option<FileId>,
+    /// Its path without symbolic links, if it is in the file system of this process.
+    pub(crate) path: Option<PathBuf>,
     /// The detectors to ask first.
     pub(crate) expected: Vec<usize>,
     pub(crate) source: Source,
@@ -37,11 +40,13 @@ pub(crate) enum Source {
 }
 
 impl Candidate {
-    pub(crate) fn new(socket: Socket, place: Place, file: Option<FileId>, source: Source) -> Self {
+    /// What is or may be at an endpoint.
+    pub(crate) fn new(socket: Socket, place: Place, source: Source) -> Self {
         Self {
             socket,
             place,
-            file,
+            file: None,
+            path: None,
             source,
             expected: Vec::new(),
             #[cfg(target_os = "linux")]
@@ -49,6 +54,12 @@ impl Candidate {
             #[cfg(target_os = "linux")]
             container: None,
         }
+    }
+
+    /// A socket in the file system of this process.
+    pub(crate) fn own(socket: Socket, found: Located, source: Source) -> Self {
+        let Located { place, file, path } = found;
+        Self { file: Some(file), path: Some(path), ..Self::new(socket, place, source) }
     }
 
     /// Returns whether both lead to the same socket, or to the same place for one.

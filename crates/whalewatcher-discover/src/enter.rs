@@ -44,7 +44,7 @@ fn try_enter(proc: &Proc, own_root: &Path, socket: &ToEnter) -> io::Result<Enter
         // Most engines see the same files as this process.
         Ok(own) if is_same(process, path, &own) => {
             let path = own_root.join(below);
-            Socket::at(&path).map(|socket| Candidate::new(socket, own.place, Some(own.file), Source::Process))
+            Socket::at(&path).map(|socket| Candidate::own(socket, own, Source::Process))
         }
         _ => match within(process, path)? {
             Within::Found(folder, found) => {
@@ -53,8 +53,9 @@ fn try_enter(proc: &Proc, own_root: &Path, socket: &ToEnter) -> io::Result<Enter
                 let name = path.file_name().and_then(|name| name.to_str());
                 let socket = name.and_then(|name| Socket::within(folder, name, &known_as));
                 socket.map(|socket| Candidate {
+                    file: Some(found.file),
                     container,
-                    ..Candidate::new(socket, found.place, Some(found.file), Source::Process)
+                    ..Candidate::new(socket, found.place, Source::Process)
                 })
             }
             Within::Untrusted => {

@@ -9,7 +9,6 @@ use crate::gate::Gate;
 use crate::options::Options;
 #[cfg(target_os = "linux")]
 use crate::processes::{Entered, Listener, Processes, ToEnter};
-use crate::socket::locate;
 use crate::usual;
 
 /// What is kept from one look to the next.
@@ -89,9 +88,10 @@ impl Looker {
 
     /// Lets a candidate pass unless connecting to it would start an engine.
     fn pass(&mut self, candidate: Candidate) -> Result<Candidate, Finding> {
-        let path = candidate.socket.endpoint().strip_prefix("unix://").map(Path::new);
-        let Some(located) = path.and_then(|path| locate(path).ok()) else { return Ok(candidate) };
-        let paths = [path.unwrap_or(&located.path), &located.path];
+        // What listens within a container, the service manager of this host does not start.
+        let Some(real) = &candidate.path else { return Ok(candidate) };
+        let named = candidate.socket.endpoint().strip_prefix("unix://").map(Path::new);
+        let paths = [named.unwrap_or(real), real];
         let gate = self.gates.entry(candidate.socket.endpoint().to_owned()).or_default();
         if self.options.activate {
             gate.open();
@@ -103,7 +103,7 @@ impl Looker {
             Listener::Manager => gate.close(),
             // Not every process can be seen, and an idle podman is the rule, not the exception.
             Listener::Other { is_seen: false }
-                if candidate.source == Source::Usual && located.path.ends_with("podman.sock") =>
+                if candidate.source == Source::Usual && real.ends_with("podman.sock") =>
             {
                 gate.close();
             }
@@ -118,5 +118,37 @@ impl Looker {
         let reason = "no engine runs there, and connecting would start one";
         let finding = Finding::new(candidate.socket.endpoint(), FindingKind::NotStarted, reason);
         Err(finding.with_remedy("start it, or allow activation (--activate)"))
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+    use crate::socket::{Place, Socket, locate};
+
+    #[test]
+    fn only_in_the_own_file_system_does_the_service_manager_start_engines() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().canonicalize().unwrap().join("docker.sock");
+        let _listener = UnixListener::bind(&path).unwrap();
+        let proc = folder.path().join("proc");
+        fs::create_dir_all(proc.join("1/fd")).unwrap();
+        fs::create_dir_all(proc.join("net")).unwrap();
+        fs::write(proc.join("1/comm"), "systemd\n").unwrap();
+        symlink("socket:[5]", proc.join("1/fd/3")).unwrap();
+        let line = format!("0: 00000002 00000000 00010000 0001 01 5 {}\n", path.display());
+        fs::write(proc.join("net/unix"), line).unwrap();
+        let mut looker = Looker::new(&Options::default().without_detectors().with_proc(&proc));
+        looker.look();
+        let socket = || Socket::at(&path).unwrap();
+        let own = Candidate::own(socket(), locate(&path).unwrap(), Source::Process);
+        assert_eq!(looker.pass(own).unwrap_err().kind, FindingKind::NotStarted);
+        // What listens in a container has a path that may be there on the host, too.
+        let within = Candidate::new(socket(), Place::Url(socket().endpoint().to_owned()), Source::Process);
+        assert!(looker.pass(within).is_ok());
     }
 }

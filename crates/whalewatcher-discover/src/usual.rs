@@ -57,13 +57,12 @@ pub(crate) fn named(options: &Options) -> Vec<Candidate> {
         located.unwrap_or_else(|| {
             let socket = path.and_then(|path| Socket::at(Path::new(path)));
             let socket = socket.unwrap_or_else(|| Socket::url(endpoint));
-            Candidate::new(socket, Place::Url(endpoint.clone()), None, Source::Named)
+            Candidate::new(socket, Place::Url(endpoint.clone()), Source::Named)
         })
     };
     options.named.iter().map(candidate).collect()
 }
 
 fn at(path: &Path, source: Source) -> Option<Candidate> {
-    let located = locate(path).ok()?;
-    Some(Candidate::new(Socket::at(path)?, located.place, Some(located.file), source))
+    Some(Candidate::own(Socket::at(path)?, locate(path).ok()?, source))
 }

@@ -3,12 +3,13 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs;
+use std::io::{self, Seek as _};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use xtask::cache::Cache;
@@ -71,6 +72,23 @@ pub(crate) fn succeed(command: &mut Command) -> Result<()> {
     let status = interrupt::run(command)?;
     ensure!(status.success(), "`{}` failed ({status})", shown(command));
     Ok(())
+}
+
+/// The same of several commands at once; what each prints is shown when it ends.
+pub(crate) fn succeed_together<const N: usize>(commands: [Command; N]) -> Result<()> {
+    let show = |mut command: Command| {
+        let mut printed = tempfile::tempfile().context("cannot make a temporary file")?;
+        command.stdout(printed.try_clone()?).stderr(printed.try_clone()?);
+        let outcome = succeed(&mut command);
+        printed.rewind()?;
+        io::copy(&mut printed, &mut io::stdout().lock())?;
+        outcome
+    };
+    thread::scope(|scope| {
+        let running = commands.map(|command| scope.spawn(|| show(command)));
+        let outcomes = running.map(|thread| thread.join().map_err(|_| anyhow!("it panicked")).flatten());
+        outcomes.into_iter().collect()
+    })
 }
 
 /// How many programs can compute at once.

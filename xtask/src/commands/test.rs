@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Result, anyhow, ensure};
 use clap::{Args, ValueEnum};
 
-use super::cargo::{DENY, HACK, cargo, cpus, protoc, succeed};
+use super::cargo::{DENY, HACK, cargo, cpus, protoc, succeed, succeed_together};
 use super::features::{Feature, Packages};
 use super::{integration, words};
 
@@ -169,13 +169,19 @@ impl Step {
                 succeed(HACK.ready()?.envs(protoc()?).args(arguments))?;
             }
             Step::Test => {
-                let mut test = cargo();
-                test.arg("test").args(Packages::load()?.together());
-                if env::var_os(TEST_THREADS).is_none() {
-                    // Most tests wait for timers and sockets.
-                    test.env(TEST_THREADS, (4 * cpus()).to_string());
-                }
-                succeed(&mut test)?;
+                let all = Packages::load()?.together();
+                succeed(cargo().args(["test", "--no-run"]).args(&all))?;
+                // Side by side, because most tests wait for timers and sockets.
+                let parts: [&[&str]; 3] = [&["--lib", "--bins"], &["--test", "*"], &["--doc"]];
+                let tests = parts.map(|part| {
+                    let mut test = cargo();
+                    test.arg("test").args(part).args(&all);
+                    if env::var_os(TEST_THREADS).is_none() {
+                        test.env(TEST_THREADS, (4 * cpus()).to_string());
+                    }
+                    test
+                });
+                succeed_together(tests)?;
             }
             Step::Integration => return judged(integration::run_all(&Packages::load()?.together())?),
         }

@@ -72,7 +72,7 @@ fn name(endpoint: &str) -> String {
 
 fn candidate(path: &Path, source: Source) -> Candidate {
     let located = locate(path).expect("a folder for sockets");
-    Candidate::new(Socket::at(path).expect("a folder for sockets"), located.place, Some(located.file), source)
+    Candidate::own(Socket::at(path).expect("a folder for sockets"), located, source)
 }
 
 fn docker(id: &str, pid: u32) -> EngineIdentity {
@@ -121,7 +121,7 @@ fn an_engine_that_listens_at_a_port_too_joins_once_and_one_on_another_host_is_an
     for (port, joins) in [("tcp://127.0.0.1:2375", 0), ("tcp://whale:2375", 1)] {
         let mut host = Host::new();
         let _listener = host.bind("s");
-        let named = Candidate::new(Socket::url(port), Place::Url(port.to_owned()), None, Source::Named);
+        let named = Candidate::new(Socket::url(port), Place::Url(port.to_owned()), Source::Named);
         let all = vec![candidate(&host.path("s"), Source::Usual), named];
         host.table.observe(host.now, all, |_| Health::Connected);
         let [second, first] = host.take_probes().try_into().expect("two probes");
@@ -270,7 +270,7 @@ fn what_answers_and_is_not_watched_is_a_finding_with_the_most_useful_error() {
 fn an_endpoint_that_the_user_named_is_missed() {
     let mut host = Host::new();
     let url = "tcp://whale:2375".to_owned();
-    let named = Candidate::new(Socket::url(&url), Place::Url(url), None, Source::Named);
+    let named = Candidate::new(Socket::url(&url), Place::Url(url), Source::Named);
     for _ in 0..2 * ATTEMPTS {
         host.table.observe(host.now, vec![named.clone()], |_| Health::Connected);
         host.answer(|_| Err(ErrorKind::Unreachable));
