@@ -11,6 +11,7 @@ mod cri;
 mod daemon;
 mod docker;
 mod engine;
+mod etcd;
 mod http;
 mod installation;
 mod instance;
@@ -26,6 +27,7 @@ mod test_image;
 
 pub use cri::{PAUSE_IMAGE, POD_ADDRESSES};
 pub use engine::{Engine, EngineKind, Release};
+pub use etcd::{EtcdOptions, EtcdTls, PrivateEtcd};
 pub use http::Response;
 pub use installation::{GivenPrograms, Installation};
 pub use instance::Marker;

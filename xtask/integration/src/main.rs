@@ -11,6 +11,7 @@ mod comparison;
 mod containerd;
 mod cri;
 mod docker;
+mod etcd;
 mod fault_injector;
 mod faulty;
 mod fixture;
@@ -28,9 +29,11 @@ mod watched;
 
 use std::env;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result, anyhow};
 use clap::Parser;
+use tokio::runtime::Runtime;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -41,6 +44,7 @@ use xtask::engines::{Engine, EngineKind, GivenPrograms, Installation, Options, P
 use containerd::ContainerdFixture;
 use cri::CriFixture;
 use docker::DockerFixture;
+use etcd::EtcdGround;
 use fixture::{Fixture, Shared};
 use podman::PodmanFixture;
 use scenario::{run_all, run_on};
@@ -81,6 +85,7 @@ fn main() -> ExitCode {
         }
         (EngineKind::Cri, None) => play(&arguments, all::<CriFixture>(&name, &arguments.filters)),
         (EngineKind::Podman, None) => play(&arguments, all::<PodmanFixture>(&name, &arguments.filters)),
+        (EngineKind::Etcd, None) => play_on_etcd(&arguments, &name),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
@@ -90,6 +95,24 @@ fn main() -> ExitCode {
 
 fn all<F: Fixture>(engine: &str, filters: &[String]) -> impl AsyncFnOnce(&F) -> Result<usize> {
     async move |fixture: &F| run_all(engine, fixture, filters).await
+}
+
+/// Plays the scenarios on etcd, each of which starts one of its own.
+fn play_on_etcd(arguments: &Arguments, name: &str) -> Result<ExitCode> {
+    xtask::interrupt::clean_up_on_signals()?;
+    let found = Installation::find(&Cache::open()?, arguments.engine, &arguments.given);
+    match found.and_then(|installation| EtcdGround::new(&installation)) {
+        Ok(ground) => {
+            let runtime = Runtime::new().context("cannot start a runtime")?;
+            let failed = runtime.block_on(run_all(name, &ground, &arguments.filters))?;
+            runtime.shutdown_timeout(Duration::from_secs(5));
+            Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            Ok(ExitCode::from(EXIT_ENGINE_CANNOT_RUN))
+        }
+    }
 }
 
 /// Starts the engine, has something happen on it, and ends it. What happens returns how many scenarios failed.

@@ -19,14 +19,33 @@ const SCENARIO_LIMIT: Duration = Duration::from_secs(900);
 const TRIES: usize = 3;
 
 /// What scenarios run on, one after the other.
-pub(crate) trait Ground {
+pub(crate) trait Ground: Sized + 'static {
+    /// What is played on it.
+    const SCENARIOS: &'static [Scenario<Self>];
+
     /// Removes whatever a scenario left.
     async fn clear(&self) -> Result<()>;
+
+    /// Describes what they run on, with its version.
+    fn describe(&self) -> String;
+
+    /// Returns the lines to print with a scenario's outcome.
+    fn take_figures(&self) -> Vec<String>;
 }
 
 impl<F: Fixture> Ground for F {
+    const SCENARIOS: &'static [Scenario<F>] = F::SCENARIOS;
+
     async fn clear(&self) -> Result<()> {
         Fixture::clear(self).await
+    }
+
+    fn describe(&self) -> String {
+        Fixture::describe(self)
+    }
+
+    fn take_figures(&self) -> Vec<String> {
+        Fixture::take_figures(self)
     }
 }
 
@@ -111,7 +130,7 @@ pub(crate) fn run_on<S: Fixture>(
 }
 
 /// Runs the scenarios that match a filter, and returns how many failed.
-pub(crate) async fn run_all<S: Fixture>(engine: &str, fixture: &S, filters: &[String]) -> Result<usize> {
+pub(crate) async fn run_all<S: Ground>(engine: &str, fixture: &S, filters: &[String]) -> Result<usize> {
     println!("{engine}: {}", fixture.describe());
     let chosen =
         |scenario: &&Scenario<S>| filters.is_empty() || filters.iter().any(|filter| scenario.matches(filter));
@@ -162,6 +181,16 @@ mod tests {
     }
 
     impl Ground for Boards {
+        const SCENARIOS: &'static [Scenario<Boards>] = &[];
+
+        fn describe(&self) -> String {
+            String::new()
+        }
+
+        fn take_figures(&self) -> Vec<String> {
+            Vec::new()
+        }
+
         async fn clear(&self) -> Result<()> {
             self.cleared.set(self.cleared.get() + 1);
             if self.cleared.get() > self.unclear { Ok(()) } else { bail!("it is being removed") }

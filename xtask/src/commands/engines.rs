@@ -9,8 +9,8 @@ use clap::{Args, Subcommand};
 use xtask::EXIT_ENGINE_CANNOT_RUN;
 use xtask::cache::Cache;
 use xtask::engines::{
-    self, Engine, EngineKind, GivenPrograms, Installation, PAUSE_IMAGE, Packages, PrivateEngine, TEST_IMAGE,
-    check, leftovers,
+    self, Engine, EngineKind, EtcdOptions, GivenPrograms, Installation, PAUSE_IMAGE, Packages, PrivateEngine,
+    PrivateEtcd, TEST_IMAGE, check, leftovers,
 };
 
 #[derive(Debug, Subcommand)]
@@ -163,6 +163,9 @@ fn up(options: &Up) -> Result<()> {
         "--tcp and --live-restore are for dockerd"
     );
     let Up { dir, tcp, live_restore, .. } = options;
+    if kind == EngineKind::Etcd {
+        return up_etcd(options, &installation);
+    }
     let how = engines::Options { parent: dir.clone(), tcp: *tcp, live_restore: *live_restore };
     let engine = PrivateEngine::start(&installation, &how)?;
     println!("{} {}", engine.engine(), engine.version());
@@ -192,6 +195,20 @@ fn up(options: &Up) -> Result<()> {
     }
     if options.detach {
         engine.detach()?;
+        println!("end it with `cargo xtask engines down {}`", options.engine);
+        return Ok(());
+    }
+    until_interrupted()
+}
+
+fn up_etcd(options: &Up, installation: &Installation) -> Result<()> {
+    let how = EtcdOptions { parent: options.dir.clone(), ..EtcdOptions::default() };
+    let etcd = PrivateEtcd::start(installation, &how)?;
+    println!("{} {}", etcd.engine(), etcd.version());
+    println!("log: {}", etcd.log().display());
+    println!("ETCDCTL_ENDPOINTS={}", etcd.endpoints().join(","));
+    if options.detach {
+        etcd.detach()?;
         println!("end it with `cargo xtask engines down {}`", options.engine);
         return Ok(());
     }

@@ -2,6 +2,7 @@
 //! however it ends.
 
 use std::io::{BufRead as _, BufReader};
+use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -13,6 +14,7 @@ use serde_json::json;
 
 use super::cri;
 use super::engine::EngineKind;
+use super::etcd::{EtcdOptions, PrivateEtcd};
 use super::http;
 use super::installation::{GivenPrograms, Installation};
 use super::leftovers;
@@ -39,6 +41,9 @@ pub fn whole_life(installation: &Installation, given: &GivenPrograms) -> Result<
     let start = Instant::now();
     let say = |what: &str| say(installation, start, what);
     let kind = installation.engine().kind;
+    if kind == EngineKind::Etcd {
+        return whole_life_of_etcd(installation, given);
+    }
     let options = Options { tcp: kind == EngineKind::Docker, ..Options::default() };
     let engine = match PrivateEngine::start(installation, &options) {
         Ok(engine) => engine,
@@ -52,6 +57,7 @@ pub fn whole_life(installation: &Installation, given: &GivenPrograms) -> Result<
     match kind {
         EngineKind::Docker | EngineKind::Podman => containers_run_and_pause(&engine)?,
         EngineKind::Containerd | EngineKind::Cri => tasks_run_and_pause(&engine)?,
+        EngineKind::Etcd => {}
     }
     say("containers run and pause");
 
@@ -65,6 +71,23 @@ pub fn whole_life(installation: &Installation, given: &GivenPrograms) -> Result<
     engine.stop()?;
     ensure!(marker.remains()?.is_empty(), "there remains: {}", marker.remains()?.join(", "));
     say("nothing of it is left, running and paused containers included");
+    an_interrupted_run_leaves_nothing(installation, given)?;
+    a_killed_run_is_cleared_by_the_next(installation, given)?;
+    Ok(Outcome::Passed)
+}
+
+fn whole_life_of_etcd(installation: &Installation, given: &GivenPrograms) -> Result<Outcome> {
+    let start = Instant::now();
+    let etcd = match PrivateEtcd::start(installation, &EtcdOptions { members: 3, ..EtcdOptions::default() }) {
+        Ok(etcd) => etcd,
+        Err(error) => return Ok(Outcome::CannotStart(error)),
+    };
+    say(installation, start, &format!("started three members of {}", etcd.version()));
+    let marker = etcd.marker();
+    ensure!(marker.remains()?.len() >= 3, "a running etcd seems to consist of nothing");
+    etcd.stop()?;
+    ensure!(marker.remains()?.is_empty(), "there remains: {}", marker.remains()?.join(", "));
+    say(installation, start, "nothing of it is left");
     an_interrupted_run_leaves_nothing(installation, given)?;
     a_killed_run_is_cleared_by_the_next(installation, given)?;
     Ok(Outcome::Passed)
@@ -150,10 +173,10 @@ fn a_killed_run_is_cleared_by_the_next(installation: &Installation, given: &Give
     let mut run = OtherRun::start(installation, given)?;
     leftovers::clear()?;
     ensure!(folder_is_used(&run.folder)?, "an instance of a live run was cleared away");
-    ensure!(answers(&run.socket), "a live run's instance was harmed");
+    ensure!(answers(&run.endpoint), "a live run's instance was harmed");
     run.process.kill().context("cannot kill the run")?;
     run.process.wait().context("cannot wait for the run")?;
-    ensure!(answers(&run.socket), "the instance of a killed run is already gone: nothing could be checked");
+    ensure!(answers(&run.endpoint), "the instance of a killed run is already gone: nothing could be checked");
     leftovers::clear()?;
     ensure!(!folder_is_used(&run.folder)?, "a killed run's leftovers are still there");
     say(installation, start, "what a killed run leaves is cleared by the next, a live run's instance is not");
@@ -167,7 +190,14 @@ struct OtherRun {
     /// Kept open: the run prints more than is read.
     _output: BufReader<ChildStdout>,
     folder: String,
-    socket: PathBuf,
+    endpoint: Endpoint,
+}
+
+/// Where an engine listens.
+#[derive(Debug)]
+enum Endpoint {
+    Socket(PathBuf),
+    Address(String),
 }
 
 impl OtherRun {
@@ -177,13 +207,17 @@ impl OtherRun {
         command.args(["engines", "up", &installation.engine().to_string()]).args(given.to_flags());
         let mut process = command.stdout(Stdio::piped()).spawn().context("cannot start another run")?;
         let mut output = BufReader::new(process.stdout.take().context("the run has no output")?);
-        let mut line = String::new();
+        let (mut line, mut folder) = (String::new(), String::new());
         while output.read_line(&mut line).context("cannot read the output of the run")? > 0 {
-            let endpoints = ["DOCKER_HOST=unix://", "CONTAINERD_ADDRESS="];
-            if let Some(socket) = endpoints.iter().find_map(|start| line.trim_end().strip_prefix(start)) {
-                let socket = PathBuf::from(socket);
-                let folder = socket.parent().context("a socket is in a folder")?.display().to_string();
-                return Ok(OtherRun { process, _output: output, folder, socket });
+            let rest_after = |start: &&str| line.trim_end().strip_prefix(*start).map(str::to_owned);
+            if let Some(log) = rest_after(&"log: ") {
+                folder = Path::new(&log).parent().context("a log is in a folder")?.display().to_string();
+            }
+            let sockets = ["DOCKER_HOST=unix://", "CONTAINERD_ADDRESS="];
+            let socket = sockets.iter().find_map(rest_after).map(|path| Endpoint::Socket(path.into()));
+            let endpoint = socket.or_else(|| rest_after(&"ETCDCTL_ENDPOINTS=http://").map(Endpoint::Address));
+            if let Some(endpoint) = endpoint {
+                return Ok(OtherRun { process, _output: output, folder, endpoint });
             }
             line.clear();
         }
@@ -193,7 +227,11 @@ impl OtherRun {
 }
 
 /// Whether an engine listens there, and if it speaks HTTP, answers.
-fn answers(socket: &Path) -> bool {
+fn answers(endpoint: &Endpoint) -> bool {
+    let socket = match endpoint {
+        Endpoint::Socket(socket) => socket,
+        Endpoint::Address(address) => return TcpStream::connect(address).is_ok(),
+    };
     if socket.ends_with("docker.sock") || socket.ends_with("podman.sock") {
         return http::request(socket, "GET", "/_ping", "", &[]).is_ok_and(|response| response.status == 200);
     }

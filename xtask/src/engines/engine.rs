@@ -19,6 +19,8 @@ pub enum EngineKind {
     Cri,
     /// podman, as it serves Docker's API.
     Podman,
+    /// etcd, which runs no containers: hosts publish theirs in it.
+    Etcd,
 }
 
 /// Where an engine's programs come from.
@@ -54,7 +56,7 @@ const SSH: [&str; 3] = ["openssh-server", "libwrap0", "docker.io"];
 
 impl Engine {
     /// Every engine that can be fetched.
-    pub const ALL: [Engine; 9] = [
+    pub const ALL: [Engine; 12] = [
         Engine { kind: EngineKind::Docker, release: Release::Bookworm },
         Engine { kind: EngineKind::Docker, release: Release::Trixie },
         Engine { kind: EngineKind::Docker, release: Release::Sid },
@@ -66,6 +68,9 @@ impl Engine {
         Engine { kind: EngineKind::Cri, release: Release::Sid },
         // Debian 13's, which is 5.4, wants libraries of its own that Debian 12 has not.
         Engine { kind: EngineKind::Podman, release: Release::Bookworm },
+        Engine { kind: EngineKind::Etcd, release: Release::Bookworm },
+        Engine { kind: EngineKind::Etcd, release: Release::Trixie },
+        Engine { kind: EngineKind::Etcd, release: Release::Sid },
     ];
 
     /// Whether it is no failure when this engine cannot be fetched or started, even in CI.
@@ -87,10 +92,14 @@ impl Engine {
             EngineKind::Podman => {
                 &["podman", "conmon", "libassuan0", "libglib2.0-0", "libgpgme11", "libsubid4"]
             }
+            EngineKind::Etcd => &["etcd-server"],
         };
+        let own = own.iter().map(|package| (self.release, *package));
+        if self.kind == EngineKind::Etcd {
+            return own.chain([(Release::Bookworm, KEYRING_PACKAGE)]).collect();
+        }
         // The libraries are those that Debian 12's dockerd and runc need and a small host lacks.
         let shared = ["runc", "busybox-static", "libdevmapper1.02.1", "libseccomp2", KEYRING_PACKAGE];
-        let own = own.iter().map(|package| (self.release, *package));
         let mut packages: Vec<_> = own.chain(shared.map(|package| (Release::Bookworm, package))).collect();
         if self.kind == EngineKind::Docker && self.release == Release::Trixie {
             packages.extend(PROXIES.iter().chain(&SSH).map(|package| (Release::Bookworm, *package)));
@@ -108,6 +117,7 @@ impl EngineKind {
             EngineKind::Containerd => "containerd",
             EngineKind::Cri => "cri",
             EngineKind::Podman => "podman",
+            EngineKind::Etcd => "etcd",
         }
     }
 
@@ -118,6 +128,7 @@ impl EngineKind {
             EngineKind::Docker => "dockerd",
             EngineKind::Containerd | EngineKind::Cri => "containerd",
             EngineKind::Podman => "podman",
+            EngineKind::Etcd => "etcd",
         }
     }
 }
@@ -146,7 +157,13 @@ impl FromStr for Engine {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Engine> {
-        let given = [EngineKind::Docker, EngineKind::Containerd, EngineKind::Cri, EngineKind::Podman];
+        let given = [
+            EngineKind::Docker,
+            EngineKind::Containerd,
+            EngineKind::Cri,
+            EngineKind::Podman,
+            EngineKind::Etcd,
+        ];
         let given = given.map(|kind| Engine { kind, release: Release::Given });
         let mut known = Engine::ALL.into_iter().chain(given);
         if let Some(engine) = known.find(|engine| engine.to_string() == name) {
@@ -177,6 +194,7 @@ mod tests {
             ("containerd@given", EngineKind::Containerd),
             ("cri@given", EngineKind::Cri),
             ("podman@given", EngineKind::Podman),
+            ("etcd@given", EngineKind::Etcd),
         ] {
             assert_eq!(name.parse::<Engine>().unwrap(), Engine { kind, release: Release::Given });
         }
@@ -190,7 +208,7 @@ mod tests {
 
     #[test]
     fn runc_is_always_debian_twelves() {
-        for engine in Engine::ALL {
+        for engine in Engine::ALL.into_iter().filter(|engine| engine.kind != EngineKind::Etcd) {
             let runc = engine.packages().into_iter().find(|(_, package)| *package == "runc");
             assert_eq!(runc, Some((Release::Bookworm, "runc")));
         }

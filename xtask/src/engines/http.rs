@@ -2,7 +2,7 @@
 //! connection and is never in chunks.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -55,11 +55,24 @@ pub(crate) fn request(
     let mut stream = UnixStream::connect(socket).with_context(asking)?;
     stream.set_read_timeout(Some(LIMIT)).with_context(asking)?;
     stream.set_write_timeout(Some(LIMIT)).with_context(asking)?;
-    let head = format!(
+    exchange(&mut stream, &[&head_of(method, target, content_type, body), body]).with_context(asking)
+}
+
+fn head_of(method: &str, target: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
+    format!(
         "{method} {target} HTTP/1.0\r\nHost: localhost\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",
         body.len()
-    );
-    exchange(&mut stream, &[head.as_bytes(), body]).with_context(asking)
+    )
+    .into_bytes()
+}
+
+/// Posts JSON to a TCP port of this host, and fails when nothing comes within this time.
+pub(crate) fn post(address: SocketAddr, target: &str, body: &[u8], limit: Duration) -> Result<Response> {
+    let asking = || format!("cannot post {target} to {address}");
+    let mut stream = TcpStream::connect(address).with_context(asking)?;
+    stream.set_read_timeout(Some(limit)).with_context(asking)?;
+    stream.set_write_timeout(Some(limit)).with_context(asking)?;
+    exchange(&mut stream, &[&head_of("POST", target, "application/json", body), body]).with_context(asking)
 }
 
 /// Gets something from a TCP port of this host, likewise.

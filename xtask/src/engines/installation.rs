@@ -68,6 +68,7 @@ impl Installation {
             ),
             EngineKind::Cri => (&["containerd", "containerd-shim-runc-v2", "runc", "busybox", "ctr"], &[]),
             EngineKind::Podman => (&["podman", "conmon", "runc", "busybox"], &[]),
+            EngineKind::Etcd => (&["etcd"], &[]),
         };
         let mut programs = BTreeMap::new();
         for program in needed.iter().chain(optional) {

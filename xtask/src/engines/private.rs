@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use super::daemon::Daemon;
 use super::engine::{Engine, EngineKind};
@@ -53,6 +53,7 @@ impl PrivateEngine {
     /// When the user is not root, or it does not start: then its last log lines are in the message, and nothing is left.
     pub fn start(installation: &Installation, options: &Options) -> Result<PrivateEngine> {
         let kind = installation.engine().kind;
+        ensure!(kind != EngineKind::Etcd, "etcd runs no containers");
         let instance = Instance::create(installation.engine(), options.parent.as_deref())?;
         let folder = instance.folder().to_owned();
         installation.link_programs(&folder)?;
@@ -77,6 +78,7 @@ impl PrivateEngine {
                 docker::load_test_image(installation, &engine.socket())?;
             }
             EngineKind::Containerd | EngineKind::Cri => engine.provide_images()?,
+            EngineKind::Etcd => {}
         }
         Ok(engine)
     }
@@ -111,7 +113,7 @@ impl PrivateEngine {
         match self.engine().kind {
             EngineKind::Docker => docker::socket(&self.folder),
             EngineKind::Podman => self.folder.join("podman.sock"),
-            EngineKind::Containerd | EngineKind::Cri => containerd::socket(&self.folder),
+            EngineKind::Containerd | EngineKind::Cri | EngineKind::Etcd => containerd::socket(&self.folder),
         }
     }
 
@@ -209,6 +211,7 @@ impl PrivateEngine {
             }
             EngineKind::Podman => podman::serve(installation, folder, &self.socket())?,
             EngineKind::Containerd | EngineKind::Cri => containerd::start(installation, folder)?,
+            EngineKind::Etcd => bail!("etcd runs no containers"),
         };
         daemons.insert(kind.daemon(), daemon);
         Ok(())

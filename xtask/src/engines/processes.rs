@@ -16,7 +16,7 @@ use super::cgroups;
 
 /// The programs that an engine consists of. Only these can be ours by their command line: other programs may be reading our
 /// log file.
-const ENGINE_PROGRAMS: [&str; 11] = [
+const ENGINE_PROGRAMS: [&str; 12] = [
     "dockerd",
     "containerd",
     "containerd-shim",
@@ -28,6 +28,7 @@ const ENGINE_PROGRAMS: [&str; 11] = [
     "ctr",
     "podman",
     "conmon",
+    "etcd",
 ];
 
 /// One process, pinned: its PID cannot come to mean another one.
