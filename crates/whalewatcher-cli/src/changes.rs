@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use tokio::time::sleep;
 use whalewatcher_core::fleet::{FleetEvent, FleetPortfolio, FleetSubscription};
-use whalewatcher_core::history::History;
+use whalewatcher_core::history::{History, HistorySettings};
 use whalewatcher_core::{EngineKey, Event, EventKind, Fleet};
 
 /// A subscription whose events include the crash loops, each after the exit with which it begins.
@@ -20,10 +20,10 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
-    /// Returns a snapshot, and all changes after it.
-    pub(crate) fn subscribe(fleet: &Fleet) -> (FleetPortfolio, Self) {
+    /// Returns a snapshot, and all changes after it. The settings say what a crash loop is.
+    pub(crate) fn subscribe(fleet: &Fleet, settings: HistorySettings) -> (FleetPortfolio, Self) {
         let (now, changes) = fleet.subscribe();
-        let mut history = History::default();
+        let mut history = History::new(settings);
         history.handle_snapshot(&now);
         (now, Self { changes, history, engines: HashMap::new(), left: None })
     }
@@ -98,7 +98,7 @@ mod tests {
     #[tokio::test]
     async fn a_crash_loop_follows_the_exit_with_which_it_begins_and_ends_with_its_engine() {
         let (fleet, engine) = (Fleet::new(), Engine::new());
-        let (_, mut changes) = Changes::subscribe(&fleet);
+        let (_, mut changes) = Changes::subscribe(&fleet, HistorySettings::default());
         let key = fleet.add(EngineWatcher::new(engine.clone())).unwrap().key();
         let mut seen = Vec::new();
         let mut next = async || {

@@ -84,7 +84,7 @@ impl Client {
         ["tcp://", "https://"].iter().any(|scheme| self.endpoint().starts_with(scheme))
     }
 
-    fn engine_type(&self) -> &str {
+    pub(crate) fn engine_type(&self) -> &str {
         match self {
             Self::Docker(client) => client.engine_type(),
             Self::Containerd(client) => client.engine_type(),
@@ -93,7 +93,7 @@ impl Client {
         }
     }
 
-    fn endpoint(&self) -> &str {
+    pub(crate) fn endpoint(&self) -> &str {
         match self {
             Self::Docker(client) => client.endpoint(),
             Self::Containerd(client) => client.endpoint(),
@@ -126,7 +126,46 @@ pub(crate) enum Hosts {
     /// These.
     Named(Vec<Client>),
     /// All that can be found.
-    Found(Box<Options>),
+    Found(Box<Found>),
+}
+
+/// Engines that are to be found.
+pub(crate) struct Found {
+    /// Without detectors.
+    options: Options,
+    /// The containerd namespaces to ignore; `None` for the default ones.
+    ignored: Option<Vec<String>>,
+    /// Whether to look for Docker and podman, which have one API.
+    moby: bool,
+    /// Whether to look for containerd and CRI runtimes, which have one socket.
+    containerd: bool,
+}
+
+impl Found {
+    /// Looks only for engines of the types for which this holds, and for others that answer at the same sockets.
+    pub(crate) fn restricted(mut self: Box<Self>, wants: impl Fn(&str) -> bool) -> Box<Self> {
+        self.moby &= wants("docker.com") || wants("podman.io");
+        self.containerd &= wants("containerd.io") || wants("k8s.io/cri-api");
+        self
+    }
+
+    pub(crate) fn into_options(self) -> Options {
+        let Self { mut options, ignored, moby, containerd } = self;
+        if moby {
+            options = options.with_detector(PodmanDetector::new()).with_detector(DockerDetector::new());
+        } else {
+            // Those of the environment are Docker's and podman's.
+            options = options.with_endpoints([""; 0]);
+        }
+        if containerd {
+            let of_containerd = ContainerdDetector::configured(move |builder| match &ignored {
+                Some(namespaces) => builder.ignored_namespaces(namespaces),
+                None => builder,
+            });
+            options = options.with_detector(of_containerd).with_detector(CriDetector::new());
+        }
+        options
+    }
 }
 
 /// Returns which engines the command line names: the hosts and contexts, else the engine that Docker's tools are set to, else all of
@@ -136,7 +175,7 @@ pub(crate) fn hosts(engines: &EngineArgs) -> anyhow::Result<Hosts> {
     let uses_tls = engines.tls.ca.is_some() || engines.tls.certificate.is_some();
     let is_found = engines.discovery.is_asked_for() || !is_named && !uses_tls;
     if is_found && (engines.discovery.discover || !is_set(&moby::Contexts::from_env()?)?) {
-        return options(engines).map(|options| Hosts::Found(Box::new(options)));
+        return found(engines).map(|found| Hosts::Found(Box::new(found)));
     }
     clients(engines).map(Hosts::Named)
 }
@@ -147,26 +186,16 @@ fn is_set(contexts: &moby::Contexts) -> anyhow::Result<bool> {
     Ok(!is_default || std::env::var_os("DOCKER_HOST").is_some_and(|host| !host.is_empty()))
 }
 
-fn options(engines: &EngineArgs) -> anyhow::Result<Options> {
+fn found(engines: &EngineArgs) -> anyhow::Result<Found> {
     let DiscoveryArgs { activate, root, proc, .. } = &engines.discovery;
     let ignored = engines.ignored_namespaces().map(<[String]>::to_vec);
     if let Some(namespaces) = &ignored {
         let checked = containerd::Client::builder().ignored_namespaces(namespaces).build();
         checked.map_err(|error| wrong(error.to_string()))?;
     }
-    let containerd = ContainerdDetector::configured(move |builder| match &ignored {
-        Some(namespaces) => builder.ignored_namespaces(namespaces),
-        None => builder,
-    });
-    Ok(Options::default()
-        .without_detectors()
-        .with_detector(PodmanDetector::new())
-        .with_detector(DockerDetector::new())
-        .with_detector(containerd)
-        .with_detector(CriDetector::new())
-        .with_activation(*activate)
-        .with_root(root)
-        .with_proc(proc))
+    let options = Options::default().without_detectors().with_activation(*activate);
+    let options = options.with_root(root).with_proc(proc);
+    Ok(Found { options, ignored, moby: true, containerd: true })
 }
 
 /// Returns clients for these hosts and contexts in this order; without any, for the engine that Docker's tools are set to. Does

@@ -31,8 +31,6 @@ use tokio::runtime;
 use tokio_util::task::TaskTracker;
 use whalewatcher_core::Fleet;
 
-#[cfg(target_os = "linux")]
-use crate::args::WhoseArgs;
 use crate::args::{Cli, Command, DemoArgs, EnginesArgs, EventsArgs, PsArgs, WatchArgs};
 use crate::command::ps::Shape;
 use crate::command::watch::{exec, watch};
@@ -171,10 +169,7 @@ async fn dispatch(command: Command, output: &Output, commands: &TaskTracker) -> 
             engines::engines(&fleet, hosts::hosts(&engines)?, format, output).await
         }
         #[cfg(target_os = "linux")]
-        Command::Whose(WhoseArgs { pids, engines, format }) => {
-            let ignores_by_default = engines.ignored_namespaces().is_none();
-            whose::whose(&fleet, hosts::hosts(&engines)?, ignores_by_default, &pids, format, output).await
-        }
+        Command::Whose(args) => whose::whose(&fleet, hosts::hosts(&args.engines)?, &args, output).await,
         #[cfg(feature = "top")]
         Command::Top(args) => {
             command::top::top(&fleet, args).await?;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{FileType, fstat};
 use rustix::io::Errno;
 use tokio::sync::oneshot;
 
@@ -113,6 +114,8 @@ impl Write for Descriptor {
                 Err(Errno::INTR) => {}
                 // A process that shares the descriptor has made it non-blocking.
                 Err(Errno::AGAIN) => wait_for(PollFlags::OUT)?,
+                // The other end of the terminal is closed: there is no pipe that breaks.
+                Err(Errno::IO) if is_device() => return Err(io::ErrorKind::BrokenPipe.into()),
                 Err(error) => return Err(error.into()),
             }
         }
@@ -121,6 +124,12 @@ impl Write for Descriptor {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Returns whether the standard output is a device, such as a terminal; one whose other end is closed is no terminal any more.
+fn is_device() -> bool {
+    let kind = fstat(io::stdout()).map(|stat| FileType::from_raw_mode(stat.st_mode));
+    kind.is_ok_and(|kind| kind == FileType::CharacterDevice)
 }
 
 /// Blocks until the standard output is in this state or in an error state.

@@ -16,6 +16,7 @@ use crate::render::column::Column;
 
 const HOST: &str = "WHALEWATCHER_HOST";
 const COLUMNS: &str = "WHALEWATCHER_COLUMNS";
+const CRASH_LOOP: &str = "WHALEWATCHER_CRASH_LOOP";
 const CONFIG: &str = "WHALEWATCHER_CONFIG";
 
 /// What the file contains.
@@ -24,6 +25,7 @@ const CONFIG: &str = "WHALEWATCHER_CONFIG";
 struct File {
     hosts: Option<Vec<String>>,
     columns: Option<Vec<String>>,
+    crash_loop: Option<String>,
 }
 
 /// Fills in what the command line leaves open.
@@ -39,6 +41,9 @@ fn apply_from(command: &mut Command, variable: impl Fn(&str) -> Option<OsString>
     let wants_hosts = command.engines_mut().is_ok_and(|engines| {
         engines.hosts.is_empty() && engines.contexts.is_empty() && !engines.discovery.is_asked_for()
     });
+    let asks_engines = command.engines_mut().is_ok();
+    let wants_loops =
+        asks_engines && command.crash_loops_mut().is_some_and(|loops| loops.crash_loop.is_none());
     let wants_columns = matches!(command, Command::Ps(ps) if {
         let shape = &ps.shape;
         shape.columns.is_empty() && !shape.quiet && shape.format == ListFormat::Table
@@ -49,7 +54,10 @@ fn apply_from(command: &mut Command, variable: impl Fn(&str) -> Option<OsString>
     };
     let (hosts, columns) =
         (if wants_hosts { text(HOST)? } else { None }, if wants_columns { text(COLUMNS)? } else { None });
-    let is_file_needed = wants_hosts && hosts.is_none() || wants_columns && columns.is_none();
+    let loops = if wants_loops { text(CRASH_LOOP)? } else { None };
+    let is_file_needed = wants_hosts && hosts.is_none()
+        || wants_columns && columns.is_none()
+        || wants_loops && loops.is_none();
     let (file, path) = if is_file_needed { read(&variable)? } else { (File::default(), String::new()) };
     let hosts = match hosts {
         Some(hosts) => Some((hosts.split_whitespace().map(str::to_owned).collect(), HOST.to_owned())),
@@ -62,6 +70,15 @@ fn apply_from(command: &mut Command, variable: impl Fn(&str) -> Option<OsString>
         Some(columns) => Some((columns.split(',').map(str::to_owned).collect(), COLUMNS.to_owned())),
         None => file.columns.filter(|_| wants_columns).map(|columns| (columns, format!("{path}: columns"))),
     };
+    let loops = match loops {
+        Some(loops) => Some((loops, CRASH_LOOP.to_owned())),
+        None => file.crash_loop.filter(|_| wants_loops).map(|loops| (loops, format!("{path}: crash_loop"))),
+    };
+    if let (Some((loops, origin)), Some(args)) = (loops, command.crash_loops_mut()) {
+        let limit =
+            loops.parse().map_err(|reason: String| wrong(format!("{origin}: {}", Printable(&reason))))?;
+        args.crash_loop = Some(limit);
+    }
     if let (Some((columns, origin)), Command::Ps(ps)) = (columns, command) {
         ps.shape.columns = columns_of(&columns, &origin)?;
     }
@@ -164,6 +181,20 @@ mod tests {
     }
 
     #[test]
+    fn crash_loops_are_those_of_the_command_line_the_environment_or_the_file() {
+        let (_folder, path) = file("crash_loop = \"4/1m\"\n");
+        let all = [(CRASH_LOOP, "3/2m"), (CONFIG, &*path)];
+        let loops = |line: &str, variables: &[(&str, &str)]| {
+            let mut command = applied(line, variables).unwrap();
+            command.crash_loops_mut().unwrap().crash_loop.map(|limit| limit.to_string())
+        };
+        assert_eq!(loops("whalewatcher watch --crash-loop 2/1h", &all).as_deref(), Some("2/1h"));
+        assert_eq!(loops("whalewatcher events", &all).as_deref(), Some("3/2m"));
+        assert_eq!(loops("whalewatcher watch --host /x", &all[1..]).as_deref(), Some("4/1m"));
+        assert_eq!(loops("whalewatcher watch", &[]), None);
+    }
+
+    #[test]
     fn the_file_is_in_the_users_configuration() {
         let folder = tempfile::tempdir().unwrap();
         let [xdg, home] = ["xdg", ".config"].map(|name| folder.path().join(name));
@@ -184,12 +215,17 @@ mod tests {
         for (variables, reason) in [
             (&[(CONFIG, "/no/such")][..], "WHALEWATCHER_CONFIG: cannot read /no/such: No such file"),
             (&[(CONFIG, &*path)], "whalewatcher.toml: line 4: invalid type: integer `7`"),
-            (&[(CONFIG, &*unknown)], "whalewatcher.toml: line 2: unknown field `color`, expected `hosts`"),
+            (
+                &[(CONFIG, &*unknown)],
+                "whalewatcher.toml: line 2: unknown field `color`, expected one of `hosts`",
+            ),
             (&[(COLUMNS, "name,size")], "WHALEWATCHER_COLUMNS: no such column: 'size'; there are name,"),
         ] {
             let error = applied("whalewatcher ps", variables).map(drop).unwrap_err();
             assert!(error.contains(reason), "{error}");
         }
+        let error = applied("whalewatcher watch", &[(CRASH_LOOP, "1/1m")]).map(drop).unwrap_err();
+        assert!(error.contains("WHALEWATCHER_CRASH_LOOP: out of bounds"), "{error}");
         // Commands that ask no engine read nothing.
         applied("whalewatcher demo", &[(CONFIG, "/no/such")]).unwrap();
     }

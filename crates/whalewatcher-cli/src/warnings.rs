@@ -54,8 +54,13 @@ pub(crate) fn spawn_warnings() -> anyhow::Result<Warned> {
     Ok(Warned(sender))
 }
 
-/// Prints each engine once that was found and is not watched, and that none was found. In a thread of its own too.
-pub(crate) fn spawn_findings(mut findings: FindingsFollower, fleet: Weak<Fleet>) -> anyhow::Result<()> {
+/// Prints each engine once that was found and is not watched, and that none was found, or none that is `selected`. In a thread of its
+/// own too.
+pub(crate) fn spawn_findings(
+    mut findings: FindingsFollower,
+    fleet: Weak<Fleet>,
+    selected: bool,
+) -> anyhow::Result<()> {
     let runtime = Handle::current();
     spawn_detached("findings", move || {
         let mut noted = BTreeSet::new();
@@ -69,7 +74,8 @@ pub(crate) fn spawn_findings(mut findings: FindingsFollower, fleet: Weak<Fleet>)
             if std::mem::take(&mut is_first)
                 && fleet.upgrade().is_some_and(|fleet| fleet.watchers().is_empty())
             {
-                notes::note("no container engine was found; waiting for one");
+                let engine = if selected { "engine that --engine selects" } else { "container engine" };
+                notes::note(&format!("no {engine} was found; waiting for one"));
             }
         }
     })

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::{JournalArgs, SelectionArgs, Until, duration};
+use super::{CrashLoopArgs, JournalArgs, SelectionArgs, Until, duration};
 
 /// Which changes to follow, until when, and what to do with them.
 #[derive(Args)]
@@ -43,6 +43,9 @@ pub(crate) struct FollowArgs {
 
     #[command(flatten)]
     pub(crate) journal: JournalArgs,
+
+    #[command(flatten)]
+    pub(crate) crash_loops: CrashLoopArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

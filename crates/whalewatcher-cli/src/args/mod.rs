@@ -1,6 +1,7 @@
 //! The command line: one file for the arguments of each command, and one for each group that commands share.
 
 mod completions;
+mod crash_loop;
 mod demo;
 mod engines;
 mod follow;
@@ -23,6 +24,9 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
 pub(crate) use self::completions::{CompletionsArgs, ManArgs, Shell};
+pub(crate) use self::crash_loop::CrashLoopArgs;
+#[cfg(feature = "top")]
+pub(crate) use self::crash_loop::CrashLoops;
 pub(crate) use self::demo::DemoArgs;
 pub(crate) use self::engines::{DiscoveryArgs, EngineArgs, EnginesArgs, TlsArgs};
 pub(crate) use self::follow::{EventFormat, FollowArgs};
@@ -124,6 +128,18 @@ impl Command {
             Self::Log(_) => Err("'log' reads a journal"),
             Self::Completions(_) | Self::Man(_) => Err("no engine is asked"),
             Self::Demo(_) => Err("'demo' has an engine of its own"),
+        }
+    }
+
+    /// Returns when the command reports crash loops, if it does.
+    pub(crate) fn crash_loops_mut(&mut self) -> Option<&mut CrashLoopArgs> {
+        match self {
+            Self::Watch(WatchArgs { follow, .. })
+            | Self::Events(EventsArgs { follow, .. })
+            | Self::Demo(DemoArgs { follow }) => Some(&mut follow.crash_loops),
+            #[cfg(feature = "top")]
+            Self::Top(top) => Some(&mut top.crash_loops),
+            _ => None,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{EngineArgs, JournalArgs, SelectionArgs};
+use super::{CrashLoopArgs, EngineArgs, JournalArgs, SelectionArgs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,4 +25,6 @@ pub(crate) struct TopArgs {
     pub(crate) selection: SelectionArgs,
     #[command(flatten)]
     pub(crate) journal: JournalArgs,
+    #[command(flatten)]
+    pub(crate) crash_loops: CrashLoopArgs,
 }

@@ -8,6 +8,7 @@ const EXAMPLES: &str = "\
 Examples:
   whalewatcher whose 4711
   whalewatcher whose $(pgrep nginx)
+  whalewatcher ps -o wide $(whalewatcher whose -q 4711)
   whalewatcher whose 4711 -o json | jq -r '.[].container.name'
 
 A process that belongs to no known container has the name '-', and no 'container' in JSON. containerd's namespaces 'moby' and \
@@ -27,4 +28,7 @@ pub(crate) struct WhoseArgs {
     /// Output format
     #[arg(short = 'o', long = "output", visible_alias = "format", value_enum, value_name = "FORMAT", default_value_t = Format::Text, help_heading = "Output")]
     pub(crate) format: Format,
+    /// Print only the IDs of the containers, each once
+    #[arg(short, long, conflicts_with = "format", help_heading = "Output")]
+    pub(crate) quiet: bool,
 }

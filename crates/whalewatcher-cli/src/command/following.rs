@@ -9,7 +9,6 @@ use whalewatcher_core::{EngineKey, EventKind, Fleet, Phase, Settings};
 use whalewatcher_discover::{Discovery, discover};
 
 use crate::advice::explain;
-use crate::args::wrong;
 use crate::hosts::{Hosts, join};
 use crate::selection::Selection;
 use crate::warnings::{Warned, spawn_findings, spawn_warnings};
@@ -23,26 +22,22 @@ pub(super) struct Following {
     pub(super) discovery: Option<Discovery>,
 }
 
-/// Begins to watch the engines. Nothing happens before the next `await`, so a subscription until then misses nothing.
+/// Begins to watch the engines that may be selected. Nothing happens before the next `await`, so a subscription until then misses nothing.
 ///
 /// # Errors
 ///
 /// If none of them is selected: wrong usage.
 pub(super) fn follow(fleet: &Arc<Fleet>, hosts: Hosts, selection: &Selection) -> anyhow::Result<Following> {
     let warnings = spawn_warnings()?;
-    let (named, found) = match hosts {
+    let (named, found) = match selection.restrict(hosts)? {
         Hosts::Named(clients) => (join(fleet, clients, &Settings::default())?, None),
-        Hosts::Found(options) => (Vec::new(), Some(options)),
+        Hosts::Found(found) => (Vec::new(), Some(found.into_options())),
     };
-    let named: Vec<_> = named.into_iter().filter(|watcher| selection.concerns(&**watcher)).collect();
-    if named.is_empty() && found.is_none() {
-        return Err(wrong("--engine selects none of the engines of --host and --context"));
-    }
     let count = found.is_none().then_some(named.len());
     named.into_iter().for_each(|watcher| warnings.warn_of(watcher));
-    let discovery = found.map(|options| discover(fleet, *options));
+    let discovery = found.map(|options| discover(fleet, options));
     if let Some(discovery) = &discovery {
-        spawn_findings(discovery.follow_findings(), Arc::downgrade(fleet))?;
+        spawn_findings(discovery.follow_findings(), Arc::downgrade(fleet), selection.names_engines())?;
     }
     Ok(Following { named: count, warnings, discovery })
 }

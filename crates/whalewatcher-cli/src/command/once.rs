@@ -78,8 +78,8 @@ pub(super) async fn found_answers(fleet: &Arc<Fleet>, hosts: Hosts) -> anyhow::R
     let deadline = Instant::now() + TIME_LIMIT;
     let (watchers, missing, _discovery) = match hosts {
         Hosts::Named(clients) => (join(fleet, clients, &settings())?, Missing::default(), None),
-        Hosts::Found(options) => {
-            let discovery = discover(fleet, (*options).with_settings(settings()));
+        Hosts::Found(found) => {
+            let discovery = discover(fleet, found.into_options().with_settings(settings()));
             let missing = find(&discovery).await;
             (fleet.watchers(), missing, Some(discovery))
         }

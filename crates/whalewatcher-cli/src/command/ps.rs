@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use whalewatcher_core::{Container, Fleet, Portfolio, Printable, Watcher};
 
-use super::once::{Answer, Answers, answers};
+use super::once::{Answer, Answers, answers, found_answers};
 use crate::args::{ListFormat, ShapeArgs, wrong};
 use crate::hosts::{Hosts, ignored_namespaces};
 use crate::notes;
@@ -85,7 +85,12 @@ pub(crate) async fn ps(
     shape: Shape,
     output: &Output,
 ) -> anyhow::Result<ExitCode> {
-    let Answers { mut answers, missing } = answers(fleet, hosts).await?;
+    let hosts = selection.restrict(hosts)?;
+    let Answers { mut answers, missing } = match selection.names_engines() {
+        // There may be others.
+        true => found_answers(fleet, hosts).await?,
+        false => answers(fleet, hosts).await?,
+    };
     answers.retain(|answer| selection.concerns(&*answer.watcher));
     let empty = |answer: &&Answer| answer.portfolio.as_ref().is_some_and(Portfolio::is_empty);
     let ignored: Vec<_> =

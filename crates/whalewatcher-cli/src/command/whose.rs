@@ -1,5 +1,6 @@
 //! `whalewatcher whose`: the containers that processes belong to.
 
+use std::collections::HashSet;
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -8,13 +9,13 @@ use whalewatcher_core::{Container, Fleet, Printable, Watcher};
 use whalewatcher_host::owner_of;
 
 use super::once::{Answer, Answers, answers};
-use crate::args::Format;
+use crate::args::{Format, WhoseArgs};
 use crate::hosts::{Hosts, host, ignored_by_default};
 use crate::notes;
 use crate::output::Output;
 use crate::render::grid::grid;
 use crate::render::json;
-use crate::render::texts::{display_name, pod, short_id};
+use crate::render::texts::{display_name, id_for_programs, pod, short_id};
 
 /// What is known of a process.
 struct Process {
@@ -41,28 +42,29 @@ impl Process {
 pub(crate) async fn whose(
     fleet: &Arc<Fleet>,
     hosts: Hosts,
-    ignores_by_default: bool,
-    pids: &[u32],
-    format: Format,
+    args: &WhoseArgs,
     output: &Output,
 ) -> anyhow::Result<ExitCode> {
     let Answers { answers, missing } = answers(fleet, hosts).await?;
     let known: Vec<_> = answers.iter().filter(|answer| answer.portfolio.is_some()).collect();
-    let processes: Vec<_> = pids.iter().map(|pid| Process { pid: *pid, owner: find(*pid, &known) }).collect();
+    let processes: Vec<_> =
+        args.pids.iter().map(|pid| Process { pid: *pid, owner: find(*pid, &known) }).collect();
     let mut warnings: Vec<_> = answers.iter().flat_map(|answer| answer.warnings.clone()).collect();
     for Process { pid, owner } in &processes {
         warnings.extend(owner.as_ref().err().map(|error| format!("process {pid}: {error}")));
     }
     let has_none = processes.iter().any(|process| matches!(process.owner, Ok(None)));
-    let ignored: Vec<_> = match has_none && ignores_by_default {
+    let ignored: Vec<_> = match has_none && args.engines.ignored_namespaces().is_none() {
         true => answers.iter().filter_map(|answer| ignored_by_default(&*answer.watcher)).collect(),
         false => Vec::new(),
     };
+    let (format, is_quiet) = (args.format, args.quiet);
     let (is_known, shows_hosts) = (!known.is_empty(), answers.len() > 1);
     output
         .write(move |writer| {
             if is_known && writer.begin() {
                 match format {
+                    _ if is_quiet => write_ids(writer, &processes)?,
                     Format::Json => {
                         let all = processes.iter().map(|process| (process.pid, process.owner()));
                         json::write_processes(writer, all)?;
@@ -89,6 +91,17 @@ fn find(pid: u32, known: &[&Answer]) -> Result<Option<Owner>, String> {
         Err(error) if error.kind() == ErrorKind::NotFound => Err("no such process".to_owned()),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// Writes the IDs of the containers, each once, as `ps` accepts them.
+fn write_ids(writer: &mut impl Write, processes: &[Process]) -> io::Result<()> {
+    let mut written = HashSet::new();
+    for owner in processes.iter().filter_map(|process| process.owner.as_ref().ok()?.as_ref()) {
+        if written.insert(owner.container.id()) {
+            writeln!(writer, "{}", id_for_programs(owner.container.id()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes a table, with the container's host if there are several. All columns but the first two are empty for a process that
@@ -160,5 +173,8 @@ PID      NAME   ID            PROJECT  HOST
 1        -
 ";
         assert_eq!(table(true), expected);
+        let mut ids = Vec::new();
+        write_ids(&mut ids, &processes).unwrap();
+        assert_eq!(String::from_utf8(ids).unwrap(), "0123456789abcdef\n");
     }
 }

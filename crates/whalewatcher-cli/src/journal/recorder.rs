@@ -8,6 +8,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use whalewatcher_core::fleet::FleetPortfolio;
+use whalewatcher_core::history::HistorySettings;
 use whalewatcher_core::{
     COMPOSE_PROJECT_LABEL, Container, Event, EventKind, Fleet, Labels, POD_NAME_LABEL, POD_NAMESPACE_LABEL,
     POD_UID_LABEL, Watcher,
@@ -39,8 +40,13 @@ impl Recorder {
     /// # Errors
     ///
     /// If the thread cannot be started.
-    pub(crate) fn start(file: JournalFile, fleet: &Fleet, report: Report) -> anyhow::Result<Self> {
-        let (alive, changes) = Changes::subscribe(fleet);
+    pub(crate) fn start(
+        file: JournalFile,
+        fleet: &Fleet,
+        settings: HistorySettings,
+        report: Report,
+    ) -> anyhow::Result<Self> {
+        let (alive, changes) = Changes::subscribe(fleet, settings);
         let (written, revision) = watch::channel(0);
         let runtime = Handle::current();
         spawn_detached("journal", move || {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use whalewatcher_core::fleet::FleetSubscription;
+use whalewatcher_core::history::HistorySettings;
 use whalewatcher_core::{Container, EngineWatcher, EventKind, Fleet};
 use whalewatcher_testkit::scripted::Engine;
 use whalewatcher_testkit::watched::in_time;
@@ -119,7 +120,7 @@ async fn a_full_disk_is_reported_once_and_the_watch_goes_on() {
     let reported = notes.clone();
     let report = std::sync::Arc::new(move |note| reported.lock().unwrap().push(note));
     let full = JournalFile::open(std::path::Path::new("/dev/full")).unwrap();
-    let recorder = Recorder::start(full, &fleet, report).unwrap();
+    let recorder = Recorder::start(full, &fleet, HistorySettings::default(), report).unwrap();
     let (_, mut changes) = fleet.subscribe();
     fleet.add(EngineWatcher::new(engine.clone())).unwrap();
     let mut revision = 0;
@@ -154,7 +155,13 @@ async fn after_a_failure_the_journal_begins_with_what_is_alive() {
     fleet.ready(std::time::Duration::from_secs(60)).await;
     // As after any failure.
     let file = JournalFile::open(&path).unwrap();
-    let recorder = Recorder::start(file, &fleet, std::sync::Arc::new(|note| panic!("{note}"))).unwrap();
+    let recorder = Recorder::start(
+        file,
+        &fleet,
+        HistorySettings::default(),
+        std::sync::Arc::new(|note| panic!("{note}")),
+    )
+    .unwrap();
     let (_, mut changes) = fleet.subscribe();
     engine.exit("1", Some(3));
     let exited = in_time(changes.next()).await.unwrap();

@@ -1,6 +1,7 @@
 //! Which containers a command shows.
 
 mod conditions;
+mod engines;
 mod pattern;
 
 use std::sync::Arc;
@@ -11,18 +12,9 @@ pub(crate) use self::conditions::familiar;
 use self::conditions::{Conditions, LEAST_ID};
 pub(crate) use self::pattern::Pattern;
 use crate::args::{FilterArgs, wrong};
-use crate::hosts::host;
 
 /// The number of characters of an ID that are shown, as by the engines' own programs, and that stand for it.
 pub(crate) const SHORT_ID: usize = 12;
-
-/// The short names of engine types.
-const ENGINES: [(&str, &str); 4] = [
-    ("docker", "docker.com"),
-    ("podman", "podman.io"),
-    ("containerd", "containerd.io"),
-    ("cri", "k8s.io/cri-api"),
-];
 
 /// Decides which containers are shown: those of one of the engines, with one of the names, of one of the projects and pods, for
 /// which the conditions hold. A part that is empty selects all.
@@ -109,37 +101,6 @@ impl Selection {
     /// Returns whether a recorded event is shown, whatever its engine is. Events about no container are.
     pub(crate) fn selects_recorded(&self, event: &Event) -> bool {
         event.subject().is_none_or(|container| self.selects(container))
-    }
-
-    /// Returns whether containers of this engine may be shown, as far as is known: an engine that was not reached may turn out
-    /// to have the ID that was asked for.
-    pub(crate) fn concerns(&self, watcher: &dyn Watcher) -> bool {
-        let is_type =
-            |name: &Pattern| ENGINES.iter().any(|(short, long)| [*short, *long].contains(&name.text()));
-        self.selects_engine_of(watcher)
-            || watcher.identity().is_none()
-                && !self.0.engines.iter().all(|name| is_type(name) || name.text().contains('/'))
-    }
-
-    fn selects_engine_of(&self, watcher: &dyn Watcher) -> bool {
-        // Most often there is nothing to compare, and this is asked for each event.
-        let identity = (!self.0.engines.is_empty()).then(|| watcher.identity()).flatten();
-        let id = identity.as_ref().map(|identity| identity.id.as_str());
-        self.selects_engine(watcher.engine_type(), watcher.endpoint(), id)
-    }
-
-    /// Returns whether an engine is selected: by its type, `docker` for `docker.com`, by its endpoint in either spelling, or by its
-    /// ID or the first characters of that.
-    fn selects_engine(&self, engine_type: &str, endpoint: &str, id: Option<&str>) -> bool {
-        let short = ENGINES.iter().find(|(_, long)| *long == engine_type).map(|(short, _)| *short);
-        self.0.engines.is_empty()
-            || self.0.engines.iter().any(|name| {
-                name.matches(engine_type)
-                    || short.is_some_and(|short| name.matches(short))
-                    || name.matches(endpoint)
-                    || name.matches(&host(engine_type, endpoint))
-                    || id.is_some_and(|id| name.matches(id) || begins(name, id))
-            })
     }
 
     fn selects(&self, container: &Container) -> bool {

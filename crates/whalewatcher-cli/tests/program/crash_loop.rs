@@ -49,6 +49,15 @@ async fn a_crash_loop_is_reported_once_and_changes_no_portfolio() {
     assert_eq!(rows.len(), 1, "{rows:?}");
     let row = &rows[0];
     assert!(row.contains("↻ crash_loop web: 5 lives since ") && row.ends_with(", exit 3"), "{row}");
+    // The user decides what a crash loop is.
+    let mut sooner = Program::start(&["watch", "--host", &engine.endpoint(), "--crash-loop", "2/1h"]);
+    while !sooner.line().await.contains("web") {}
+    for _ in 0..2 {
+        engine.exit(&web, 3).unwrap();
+        engine.start(&web).unwrap();
+    }
+    while !sooner.line().await.contains("↻ crash_loop web: 2 lives since ") {}
+
     // A filter applies to crash loops as well.
     engine.pause("lone").unwrap();
     let line = loop {

@@ -1,6 +1,7 @@
 //! Engines that the program finds, on a made-up host.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
@@ -8,7 +9,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 use whalewatcher_testkit::docker::Server;
 
-use crate::program::{Ended, Program, command};
+use crate::program::{Ended, Program, command, run};
 
 /// A made-up host, without processes.
 pub(crate) struct Host(TempDir);
@@ -59,6 +60,30 @@ async fn all_engines_are_shown_unless_dockers_tools_are_set_to_one() {
     assert_eq!(shown(&Ended::of(&mut set(&["ps"])).await), [true, false]);
     assert_eq!(shown(&Ended::of(&mut set(&["ps", "--discover"])).await), [true; 2]);
     assert_eq!(host.run(&["ps", "--discover", "--host", "/run/d.sock"]).await.code, Some(2));
+}
+
+#[tokio::test]
+async fn engines_that_are_not_selected_are_not_connected_to() {
+    let host = Host::new();
+    let docker = host.docker("var/run/docker.sock", "web");
+    let path = host.path("run/containerd/containerd.sock");
+    let other = UnixListener::bind(&path).unwrap();
+    other.set_nonblocking(true).unwrap();
+    let named = format!("containerd://{}", path.display());
+    for engines in [&["--host", &docker.endpoint(), "--host", &named][..], &[]] {
+        for command in [&["ps"][..], &["watch", "--until", "synced"]] {
+            let ended = match engines {
+                [] => host.run(&[command, &["--engine", "docker"]].concat()).await,
+                _ => run(&[command, engines, &["--engine", "docker"]].concat()).await,
+            };
+            assert_eq!((ended.code, &*ended.stderr), (Some(0), ""), "{ended:?}");
+            assert!(ended.stdout.contains("web"), "{ended:?}");
+        }
+    }
+    assert_eq!(other.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
+    let none = host.run(&["ps", "--engine", "podman"]).await;
+    assert_eq!(none.stdout, "");
+    assert_eq!(none.stderr, "whalewatcher: no live container matches the filters\n");
 }
 
 #[tokio::test]

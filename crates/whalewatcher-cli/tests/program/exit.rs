@@ -1,7 +1,9 @@
 //! The end of the program.
 
+use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -9,8 +11,9 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::time::Instant;
 use whalewatcher_testkit::docker::{ContainerSpec, Kind, Server, Verdict};
+use whalewatcher_testkit::watched::in_time;
 
-use crate::program::{Program, command, run};
+use crate::program::{Program, command, new_terminal, run};
 
 /// The time in which an unfinished line is completed after a signal.
 const FINISH_LIMIT: Duration = Duration::from_millis(150);
@@ -60,6 +63,38 @@ async fn a_closed_output_ends_watch_with_0() {
     reader.read_line(&mut String::new()).await.unwrap();
     drop(reader);
     assert_eq!(child.wait().await.unwrap().code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_terminal_that_is_closed_ends_the_program_with_0() {
+    let engine = Server::builder().start().unwrap();
+    engine.run("web").unwrap();
+    let host = engine.endpoint();
+    // No process has it as its controlling terminal, so no signal reports its end.
+    for (subcommand, awaited) in [("ps", None), ("watch", None), ("watch", Some("web")), ("top", Some("web"))]
+    {
+        let (master, terminal) = new_terminal(80);
+        let mut command = command(&[subcommand, "--host", &host]);
+        command.stdin(terminal.try_clone().unwrap()).stdout(terminal).stderr(Stdio::piped());
+        // Without a text to await, it is closed before anything is written to it.
+        let master = awaited.map(|text| (master, text));
+        let child = command.spawn().unwrap();
+        // The command holds the terminal open too.
+        drop(command);
+        if let Some((mut master, text)) = master {
+            let reading = tokio::task::spawn_blocking(move || {
+                let (mut sent, mut bytes) = (Vec::new(), [0; 4096]);
+                while !String::from_utf8_lossy(&sent).contains(text) {
+                    let count = master.read(&mut bytes).unwrap();
+                    sent.extend_from_slice(&bytes[..count]);
+                }
+            });
+            reading.await.unwrap();
+        }
+        let ended = in_time(child.wait_with_output()).await.unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert_eq!((ended.status.code(), &*said), (Some(0), ""), "{subcommand}");
+    }
 }
 
 #[tokio::test]

@@ -35,6 +35,7 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
         "NO_COLOR",
         "RUST_LOG",
         "WHALEWATCHER_COLUMNS",
+        "WHALEWATCHER_CRASH_LOOP",
         "WHALEWATCHER_HOST",
     ] {
         command.env_remove(name);
@@ -194,25 +195,32 @@ pub(crate) async fn on_terminal(columns: u16, command: &mut Command) -> String {
     interrupted_on_terminal(columns, command, None).await
 }
 
+/// Creates a terminal of 24 rows, and returns its other end with it.
+pub(crate) fn new_terminal(columns: u16) -> (File, File) {
+    // The program must not inherit it.
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
+    let terminal = OpenOptions::new().read(true).write(true).open(name).unwrap();
+    tcsetwinsize(&terminal, Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+    (File::from(master), terminal)
+}
+
 /// The same, with SIGINT once the terminal has received this text.
 pub(crate) async fn interrupted_on_terminal(
     columns: u16,
     command: &mut Command,
     awaited: Option<&'static str>,
 ) -> String {
-    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&master).unwrap();
-    unlockpt(&master).unwrap();
-    let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
-    let terminal = OpenOptions::new().read(true).write(true).open(name).unwrap();
-    tcsetwinsize(&terminal, Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+    let (mut master, terminal) = new_terminal(columns);
     let mut child = command.stdout(terminal).stderr(Stdio::null()).spawn().unwrap();
     // The command holds the terminal open too.
     command.stdout(Stdio::null());
     let process = pid(&child);
     let reading = tokio::task::spawn_blocking(move || {
         let mut awaited = awaited;
-        let (mut master, mut sent, mut bytes) = (File::from(master), Vec::new(), [0; 4096]);
+        let (mut sent, mut bytes) = (Vec::new(), [0; 4096]);
         // An error means that no process has the terminal open any more.
         while let Ok(count @ 1..) = master.read(&mut bytes) {
             sent.extend_from_slice(&bytes[..count]);

@@ -1,18 +1,17 @@
 //! `top` on a terminal.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 
 use rustix::process::Signal;
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{Winsize, tcgetattr, tcsetwinsize};
+use rustix::termios::tcgetattr;
 use tokio::process::Child;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use whalewatcher_testkit::docker::Server;
 use whalewatcher_testkit::watched::in_time;
 
-use crate::program::{command, run, signal};
+use crate::program::{command, new_terminal, run, signal};
 
 const ENTERED: &str = "\u{1b}[?1049h";
 const LEFT: &str = "\u{1b}[?1049l";
@@ -30,17 +29,10 @@ struct OnTerminal {
 
 impl OnTerminal {
     fn start(arguments: &[&str]) -> Self {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&master).unwrap();
-        unlockpt(&master).unwrap();
-        let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
-        let terminal = OpenOptions::new().read(true).write(true).open(name).unwrap();
-        let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
-        tcsetwinsize(&terminal, size).unwrap();
+        let (keys, terminal) = new_terminal(80);
         let before = format!("{:?}", tcgetattr(&terminal).unwrap());
         let end = || OwnedFd::from(terminal.try_clone().unwrap());
         let child = command(arguments).stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
-        let keys = File::from(master);
         let mut screen = keys.try_clone().unwrap();
         let (sender, output) = unbounded_channel();
         std::thread::spawn(move || {

@@ -18,15 +18,17 @@ use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use anyhow::{anyhow, bail};
+use rustix::io::Errno;
 use tokio::sync::oneshot;
 use whalewatcher_core::fleet::FleetSubscription;
+use whalewatcher_core::history::History;
 use whalewatcher_core::{EngineKey, EventKind, Fleet, Settings, Watcher};
 use whalewatcher_discover::{FindingsFollower, discover};
 
 use self::model::Choice;
 use self::screen::{Known, Wake, lock};
 use crate::advice::explain_finding;
-use crate::args::{TopArgs, wrong};
+use crate::args::{CrashLoops, TopArgs};
 use crate::changes::until;
 use crate::hosts::{Hosts, hosts, join};
 use crate::journal::{JournalFile, Recorder};
@@ -41,20 +43,19 @@ pub(crate) async fn top(fleet: &Arc<Fleet>, args: TopArgs) -> anyhow::Result<()>
         bail!("'top' needs a terminal; 'whalewatcher watch' prints changes to anything");
     }
     let selection = Selection::new(&args.selection.names, &args.selection.filters)?;
-    let (known, (wake, wakes)) = (Arc::new(Mutex::new(Known::default())), sync_channel(screen::QUEUE));
+    let loops = args.crash_loops.settings();
+    let known = Known { history: History::new(loops.clone()), ..Known::default() };
+    let (known, (wake, wakes)) = (Arc::new(Mutex::new(known)), sync_channel(screen::QUEUE));
     let (alive, changes) = fleet.subscribe();
     let statuses = Statuses::default();
     alive.members().for_each(|member| statuses.follow(&**member.watcher()));
     lock(&known).moment.alive = alive;
-    let discovery = match hosts(&args.engines)? {
+    let discovery = match selection.restrict(hosts(&args.engines)?)? {
         Hosts::Named(clients) => {
-            let named = join(fleet, clients, &Settings::default())?;
-            if !named.iter().any(|watcher| selection.concerns(&**watcher)) {
-                return Err(wrong("--engine selects none of the engines of --host and --context"));
-            }
+            join(fleet, clients, &Settings::default())?;
             None
         }
-        Hosts::Found(options) => Some(discover(fleet, *options)),
+        Hosts::Found(found) => Some(discover(fleet, found.into_options())),
     };
     let noting = {
         let (known, wake) = (known.clone(), wake.clone());
@@ -64,19 +65,21 @@ pub(crate) async fn top(fleet: &Arc<Fleet>, args: TopArgs) -> anyhow::Result<()>
         })
     };
     let journal = args.journal.journal.as_deref().map(JournalFile::open).transpose()?;
-    let _recorder = journal.map(|file| Recorder::start(file, fleet, noting)).transpose()?;
+    let _recorder = journal.map(|file| Recorder::start(file, fleet, loops.clone(), noting)).transpose()?;
     screen::spawn_inputs(&wake)?;
     let gone = reader_gone()?;
     let (screen, _guard) = terminal::take()?;
     let (done, ended) = oneshot::channel();
     let shown = known.clone();
-    let choice = Choice { selection, ..Choice::default() };
+    let choice = Choice { selection, loops: CrashLoops::of(&loops), ..Choice::default() };
     spawn_detached("screen", move || {
         let _ = done.send(screen::run(screen, &wakes, &shown, choice));
     })?;
     let findings = discovery.as_ref().map(|discovery| discovery.follow_findings());
     tokio::select! {
         ended = ended => match ended {
+            // The other end of the terminal is closed.
+            Ok(Err(error)) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => Ok(()),
             Ok(result) => Ok(result?),
             Err(_) => Err(anyhow!("the thread that draws failed")),
         },

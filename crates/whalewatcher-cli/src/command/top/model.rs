@@ -9,6 +9,7 @@ use whalewatcher_core::fleet::FleetPortfolio;
 use whalewatcher_core::history::{History, PastLife};
 use whalewatcher_core::{Container, ContainerId, CrashLoop, EngineKey};
 
+use crate::args::CrashLoops;
 use crate::selection::Selection;
 
 /// The most past lives that are shown of a container.
@@ -126,6 +127,8 @@ pub(super) enum Cover {
 #[derive(Default)]
 pub(super) struct Choice {
     pub(super) selection: Selection,
+    /// What is marked as a crash loop.
+    pub(super) loops: CrashLoops,
     pub(super) filter: String,
     pub(super) is_typing: bool,
     pub(super) sort: Sort,

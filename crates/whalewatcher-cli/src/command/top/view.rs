@@ -31,7 +31,7 @@ s                   sort by name, age, state or image
 Ctrl-Z              suspend
 q, Ctrl-C           quit
 
-↻ marks a crash loop: five lives that ended within ten minutes.
+↻ marks a crash loop: CRASH_LOOP.
 
 Containers are listed as their engines report them. There are no figures of
 CPU or memory: 'docker stats' and 'podman stats' have them.";
@@ -60,7 +60,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, moment: &Moment, choice: &mut Choice, 
             });
             (lines.collect::<Vec<_>>(), selected)
         }
-        Cover::Help => (HELP.lines().map(|line| Line::from(line.to_owned())).collect(), None),
+        Cover::Help => {
+            let help = HELP.replace("CRASH_LOOP", &choice.loops.in_words());
+            (help.lines().map(|line| Line::from(line.to_owned())).collect(), None)
+        }
         Cover::Details(place) => (details(moment, &place, moment.engine_time(&place.key, now), cells), None),
     };
     let page = page(area.height);

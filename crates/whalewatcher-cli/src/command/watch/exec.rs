@@ -223,6 +223,7 @@ mod tests {
     use std::fs;
     use std::sync::Arc;
 
+    use whalewatcher_core::history::HistorySettings;
     use whalewatcher_core::{EngineWatcher, Fleet};
     use whalewatcher_testkit::scripted::Engine;
 
@@ -244,8 +245,12 @@ mod tests {
         let (fleet, engine) = (Arc::new(Fleet::with_subscriber_queue(8)), Engine::new());
         engine.start(Container::new("1", "web", 7));
         let tracker = TaskTracker::new();
-        let mut executor =
-            Executor::new(command, Selection::default(), Changes::subscribe(&fleet).1, tracker.clone());
+        let mut executor = Executor::new(
+            command,
+            Selection::default(),
+            Changes::subscribe(&fleet, HistorySettings::default()).1,
+            tracker.clone(),
+        );
         let watcher = fleet.add(EngineWatcher::new(engine.clone())).unwrap();
         let changing = async {
             watcher.ready().await.unwrap();

@@ -35,12 +35,15 @@ pub(crate) async fn watch(
     commands: &TaskTracker,
 ) -> anyhow::Result<()> {
     let Following { named, warnings, discovery: _discovery } = follow_engines(fleet, hosts, &selection)?;
-    let (alive, changes) = Changes::subscribe(fleet);
+    let loops = follow.crash_loops.settings();
+    let (alive, changes) = Changes::subscribe(fleet, loops.clone());
     let mut executor = follow.exec.clone().map(|command| {
-        Executor::new(command, selection.clone(), Changes::subscribe(fleet).1, commands.clone())
+        let changes = Changes::subscribe(fleet, loops.clone()).1;
+        Executor::new(command, selection.clone(), changes, commands.clone())
     });
     let journal = follow.journal.journal.as_deref().map(JournalFile::open).transpose()?;
-    let recorder = journal.map(|file| Recorder::start(file, fleet, Arc::new(note_beside))).transpose()?;
+    let recorder =
+        journal.map(|file| Recorder::start(file, fleet, loops, Arc::new(note_beside))).transpose()?;
     let limit = follow.limit;
     let time_limit = async {
         match limit {
