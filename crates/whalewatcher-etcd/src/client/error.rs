@@ -34,7 +34,7 @@ pub enum ErrorKind {
     PermissionDenied,
     /// The member has no leader: it is cut off from the majority, or there is none.
     NoLeader,
-    /// The database is full (etcd's alarm `NOSPACE`): nothing can be written until somebody makes room.
+    /// The database is full (etcd's alarm `NOSPACE`): nothing can be written until room is made.
     NoSpace,
     /// The revision that was asked for is compacted.
     Compacted {

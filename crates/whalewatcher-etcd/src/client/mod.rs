@@ -203,7 +203,7 @@ impl Client {
             }
             state.next = (state.next + 1) % members.len();
         }
-        // A certificate or password that is refused is what somebody has to look at; a member that is down may be just that.
+        // A certificate or password that is refused is to be looked at; a member that is down may be just that.
         let worst = failures.iter().position(|error| !error.is_of_member()).unwrap_or_default();
         Err(failures.swap_remove(worst))
     }
