@@ -124,7 +124,7 @@ impl Driver {
                     }
                     outage.due
                 }
-                // Who has never been connected has nothing to keep.
+                // Without a connection so far, there is nothing to keep.
                 None => Some(if was_live { Instant::now() + GRACE } else { Instant::now() }),
             };
             self.outage = Some(Outage { error, due });
@@ -208,7 +208,9 @@ impl Driver {
         let has_changes = !answer.changes.is_empty();
         for change in answer.changes {
             let (revision, change) = match change {
-                client::Change::Put(pair) => (pair.mod_revision, item(prefix, pair).map(Change::Put)),
+                client::Change::Put(pair) => {
+                    (pair.mod_revision, item(prefix, &pair).map(Box::new).map(Change::Put))
+                }
                 client::Change::Delete { key, revision } => {
                     (revision, parsed(prefix, &key).map(Change::Deleted))
                 }
@@ -247,7 +249,7 @@ impl Driver {
 async fn begin(client: Client, prefix: String) -> Result<(i64, Vec<Item>, Watch), client::Error> {
     let mut items = Vec::new();
     let all = Query::prefix(&hosts_prefix(&prefix)).with_limit(PAGE);
-    let revision = list(&client, all, |pair| items.extend(item(&prefix, pair))).await?;
+    let revision = list(&client, all, |pair| items.extend(item(&prefix, &pair))).await?;
     let watch = client.watch(&hosts_prefix(&prefix), revision + 1).await?;
     Ok((revision, items, watch))
 }
@@ -269,14 +271,14 @@ async fn list(client: &Client, query: Query, mut each: impl FnMut(KeyValue)) -> 
         page.items.into_iter().for_each(&mut each);
         match last {
             Some(last) if page.has_more => {
-                page = client.range(&query.clone().after(&last).at(revision)).await?
+                page = client.range(&query.clone().after(&last).at(revision)).await?;
             }
             _ => return Ok(revision),
         }
     }
 }
 
-fn item(prefix: &str, pair: KeyValue) -> Option<Item> {
+fn item(prefix: &str, pair: &KeyValue) -> Option<Item> {
     let key = parsed(prefix, &pair.key)?;
     let record = Record::read(&key, &pair.key, &pair.value);
     if let Err(error) = &record {

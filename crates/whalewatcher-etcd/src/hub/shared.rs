@@ -41,7 +41,7 @@ struct State {
     engines: BTreeMap<EngineName, Connections>,
 }
 
-/// Who is to know of an engine.
+/// What waits for news of an engine.
 #[derive(Debug, Default)]
 struct Connections {
     outboxes: Vec<Weak<Outbox>>,

@@ -167,7 +167,7 @@ impl MirroredHost {
                 _ => None,
             };
             match change {
-                Change::Put(item) => self.put(item),
+                Change::Put(item) => self.put(*item),
                 Change::Deleted(key) => self.delete(&key),
             }
             if let Key::Container { engine, id, .. } = key {

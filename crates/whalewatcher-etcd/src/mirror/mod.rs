@@ -51,7 +51,7 @@ pub(crate) struct Item {
 /// What a watch reports.
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
-    Put(Item),
+    Put(Box<Item>),
     Deleted(Key),
 }
 
@@ -122,10 +122,10 @@ impl Mirror {
         let mut former = std::mem::take(&mut self.hosts);
         for (id, host) in listed {
             let before = former.remove(&id).unwrap_or_default();
-            self.put_host(id, before, host, now);
+            self.put_host(id, &before, host, now);
         }
         for (id, before) in former {
-            self.put_host(id, before, MirroredHost::default(), now);
+            self.put_host(id, &before, MirroredHost::default(), now);
         }
     }
 
@@ -174,8 +174,8 @@ impl Mirror {
         self.progressed(self.revision);
     }
 
-    fn put_host(&mut self, id: Arc<str>, before: MirroredHost, mut host: MirroredHost, now: SystemTime) {
-        host.report_difference(&id, &before, now, &mut self.effects);
+    fn put_host(&mut self, id: Arc<str>, before: &MirroredHost, mut host: MirroredHost, now: SystemTime) {
+        host.report_difference(&id, before, now, &mut self.effects);
         if !host.is_empty() {
             self.hosts.insert(id, host);
         }

@@ -32,7 +32,7 @@ impl Store {
                     let created = self.keys.get(&key).map_or(revision, |item| item.created);
                     let item = Item { key: key.clone(), created, modified: revision, record: Ok(record) };
                     self.keys.insert(key, item.clone());
-                    reported.push(Change::Put(item));
+                    reported.push(Change::Put(Box::new(item)));
                 }
                 None if self.keys.remove(&key).is_some() => reported.push(Change::Deleted(key)),
                 None => {}
@@ -170,7 +170,7 @@ impl Consumer {
                 }
                 Effect::Link(name) => self.relink(&name),
                 Effect::Drift(drift) => self.drift += drift,
-                Effect::Event(name, event) => self.fold_event(name, event),
+                Effect::Event(name, event) => self.fold_event(&name, event),
             }
         }
         let hosts = self.mirror.hosts();
@@ -197,7 +197,7 @@ impl Consumer {
             if link == Some(Link::Live) { self.live.insert(name.clone()) } else { self.live.remove(name) };
     }
 
-    fn fold_event(&mut self, name: EngineName, event: EngineEvent) {
+    fn fold_event(&mut self, name: &EngineName, event: EngineEvent) {
         let containers = self.containers.entry(name.clone()).or_default();
         match event {
             EngineEvent::Started { id, preview, .. } => {
@@ -282,7 +282,7 @@ fn play(steps: Vec<Step>) {
             Step::Claim(host) => store.commit(vec![(claim_key(host), Some(claim()))]),
             Step::Unclaim(host) => store.commit(vec![(claim_key(host), None)]),
             Step::Engine(host, name, live) => {
-                store.commit(vec![(engine_key(host, name), Some(engine(live)))])
+                store.commit(vec![(engine_key(host, name), Some(engine(live)))]);
             }
             Step::Forget(host, engine) => store.commit(vec![(engine_key(host, engine), None)]),
             Step::Deliver(count) => drop((0..count).take_while(|_| consumer.deliver(&store, false)).count()),
@@ -358,7 +358,7 @@ fn a_value_that_cannot_be_read_hides_no_other_one_and_is_no_exit() {
     consumer.mirror.replace(1, vec![item(0, good(0)), item(1, good(1))], NOW);
     consumer.fold();
     let bad = RecordError::new("key", "odd");
-    consumer.mirror.apply(2, vec![Change::Put(item(0, Err(bad)))], NOW);
+    consumer.mirror.apply(2, vec![Change::Put(Box::new(item(0, Err(bad))))], NOW);
     let name = EngineName::new("0", "0");
     let touched = EngineEvent::Touched { id: "0".into(), at: None };
     assert_eq!(consumer.mirror.take_effects(), [Effect::Event(name, touched)]);

@@ -15,6 +15,6 @@ pub(super) const SCENARIOS: &[Scenario<EtcdGround>] = scenarios![
     client::a_user_may_do_what_its_role_allows_and_is_refused_the_rest,
     client::a_client_goes_to_another_member_when_its_own_does_not_answer,
     hub::the_picture_of_many_hosts_is_right_after_members_fail,
-    hub::who_was_cut_off_beyond_a_compaction_reports_exactly_the_difference,
+    hub::a_hub_that_was_cut_off_beyond_a_compaction_reports_exactly_the_difference,
     hub::a_thousand_lost_claims_end_no_life,
 ];

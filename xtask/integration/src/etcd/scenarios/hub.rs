@@ -122,7 +122,7 @@ pub(super) async fn the_picture_of_many_hosts_is_right_after_members_fail(ground
     block_in_place(|| world.etcd.stop())
 }
 
-pub(super) async fn who_was_cut_off_beyond_a_compaction_reports_exactly_the_difference(
+pub(super) async fn a_hub_that_was_cut_off_beyond_a_compaction_reports_exactly_the_difference(
     ground: &EtcdGround,
 ) -> Result<()> {
     let etcd = ground.start(1)?;
@@ -184,10 +184,7 @@ pub(super) async fn a_thousand_lost_claims_end_no_life(ground: &EtcdGround) -> R
         }
     }
     world.check().await?;
-    let so_far = world.announced.so_far();
-    ensure!(so_far.count("exited") == exits, "{}", so_far.tail());
-    ensure!(so_far.count("disconnected") > 0, "nothing was noticed of lost claims");
-    drop(so_far);
+    ensure_only_disconnected(&world, exits)?;
 
     // Forgotten hosts leave, but not while an agent publishes for them.
     ensure!(forget(&world.writer, "host-0").await.is_err(), "a host was forgotten that is published");
@@ -196,4 +193,11 @@ pub(super) async fn a_thousand_lost_claims_end_no_life(ground: &EtcdGround) -> R
     world.announced.until_reported("left docker.com", 1).await?;
     ensure!(world.hub.hosts().len() == HOSTS - 1, "{:?}", world.hub.hosts());
     block_in_place(|| world.etcd.stop())
+}
+
+fn ensure_only_disconnected(world: &World, exits: usize) -> Result<()> {
+    let so_far = world.announced.so_far();
+    ensure!(so_far.count("exited") == exits, "{}", so_far.tail());
+    ensure!(so_far.count("disconnected") > 0, "nothing was noticed of lost claims");
+    Ok(())
 }
