@@ -109,12 +109,12 @@ impl Layout {
         let widest = if self.is_full { usize::MAX } else { WIDEST };
         let natural = |(place, column): (usize, &Column)| {
             let widest_cell = rows.iter().map(|row| width::cells(&row[place])).max().unwrap_or_default();
-            let is_telling = match column {
+            let differs = match column {
                 Column::Engine => several_engines,
                 Column::Host => rows.iter().any(|row| row[place] != rows[0][place]),
                 _ => true,
             };
-            let is_shown = self.is_exact || widest_cell > 0 && is_telling;
+            let is_shown = self.is_exact || widest_cell > 0 && differs;
             let heading = if self.has_header { column.heading().len() } else { 0 };
             is_shown.then(|| (place, widest_cell.max(heading).min(widest)))
         };

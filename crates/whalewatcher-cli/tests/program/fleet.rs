@@ -1,5 +1,7 @@
 //! Many hosts, as far as that takes no etcd: what is wrong is said, and by all commands. `xtask/integration` has the rest.
 
+use rustix::process::Signal;
+
 use crate::program::{Program, run};
 
 /// Nothing listens there.
@@ -22,6 +24,9 @@ async fn a_watch_waits_for_etcd_and_says_why() {
         note.contains("waiting for etcd at etcd://127.0.0.1:1/whalewatcher/v1/: cannot connect"),
         "{note}"
     );
+    program.signal(Signal::TERM);
+    let ended = program.ended().await;
+    assert_eq!((ended.code, &*ended.stderr), (Some(0), ""));
 }
 
 #[tokio::test]
