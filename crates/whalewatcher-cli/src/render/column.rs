@@ -7,6 +7,7 @@ use anstyle::Style;
 use clap::ValueEnum;
 use whalewatcher_core::{Container, Health, Image, Network, Printable, Watcher};
 
+use crate::clusters::host_of;
 use crate::hosts::host;
 use crate::render::age::{age, human_age};
 use crate::render::ports::ports;
@@ -30,6 +31,7 @@ pub(crate) enum Column {
     Restarts,
     Ports,
     Networks,
+    Host,
     Engine,
 }
 
@@ -58,6 +60,7 @@ impl Column {
             Self::Restarts => "RESTARTS",
             Self::Ports => "PORTS",
             Self::Networks => "NETWORKS",
+            Self::Host => "HOST",
             Self::Engine => "ENGINE",
         }
     }
@@ -70,7 +73,7 @@ impl Column {
     /// Returns the width down to which it is cut before others are dropped; `None` if it is never cut.
     pub(crate) fn shortest(self) -> Option<usize> {
         match self {
-            Self::Name | Self::Image | Self::Project => Some(12),
+            Self::Name | Self::Image | Self::Project | Self::Host => Some(12),
             Self::Pod => Some(16),
             _ => None,
         }
@@ -101,6 +104,12 @@ impl Column {
                 let names: Vec<_> = container.networks().iter().map(Network::name).collect();
                 Printable(&names.join(",")).to_string()
             }
+            Self::Host => {
+                let published = host_of(*watcher).map(|host| host.name.clone());
+                Printable(&published.unwrap_or_else(|| watcher.key().host())).to_string()
+            }
+            // Its endpoint is that of all that its host publishes.
+            Self::Engine if host_of(*watcher).is_some() => Printable(watcher.engine_type()).to_string(),
             Self::Engine => Printable(&host(watcher.engine_type(), watcher.endpoint())).to_string(),
         }
     }
