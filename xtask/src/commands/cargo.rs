@@ -56,17 +56,6 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
-/// Sets what a build with all features needs of its environment: containerd-client takes protoc, for which the one of
-/// `whalewatcher-generate` stands in unless `PROTOC` names another.
-pub(crate) fn protoc() -> Result<Option<(&'static str, PathBuf)>> {
-    const NAME: &str = "PROTOC";
-    if env::var_os(NAME).is_some_and(|program| !program.is_empty()) {
-        return Ok(None);
-    }
-    succeed(cargo().args(["build", "--quiet", "--package", "whalewatcher-generate", "--bin", "protoc"]))?;
-    Ok(Some((NAME, target_folder()?.join("debug/protoc"))))
-}
-
 /// Runs a command to its end and makes a failure of it an error.
 pub(crate) fn succeed(command: &mut Command) -> Result<()> {
     let status = interrupt::run(command)?;

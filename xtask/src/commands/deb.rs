@@ -17,7 +17,7 @@ use xtask::output::output;
 
 use self::check::check;
 use super::cargo::{cargo, metadata, succeed, target_folder, workspace};
-use super::features::Packages;
+use super::features::Everything;
 
 const NAME: &str = "whalewatcher";
 
@@ -60,8 +60,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
 /// Checks the package of the program that the tests build anyway: a release build takes minutes.
 pub(crate) fn check_in_clean_root() -> Result<()> {
-    let together = Packages::load()?.together();
-    succeed(cargo().args(["test", "--quiet", "--no-run", "--test", "program"]).args(together))?;
+    let mut tests = cargo();
+    tests.args(["test", "--quiet", "--no-run", "--test", "program"]);
+    succeed(Everything::load()?.of(&mut tests))?;
     let target = target_folder()?;
     let (deb, program) = (Deb::new()?, target.join("debug").join(NAME));
     let [package, again] =

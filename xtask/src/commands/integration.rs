@@ -22,6 +22,7 @@ use xtask::engines::{Engine, GivenPrograms, Packages};
 use xtask::interrupt;
 
 use super::cargo::{cargo, cpus, succeed, target_folder};
+use super::features::Everything;
 
 const PACKAGE: &str = "whalewatcher-integration";
 
@@ -68,10 +69,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Every scenario on every engine, after the tests were built with these features.
-pub(crate) fn run_all(features: &[String]) -> Result<Tally> {
+/// Every scenario on every engine.
+pub(crate) fn run_all(everything: &Everything) -> Result<Tally> {
     // With the tests, for cargo then builds nothing again with other features.
-    succeed(cargo().args(["build", "--quiet", "--tests", "--bin", PACKAGE]).args(features))?;
+    succeed(everything.of(cargo().args(["build", "--quiet", "--tests", "--bin", PACKAGE])))?;
     run_chosen(&Options::default())
 }
 

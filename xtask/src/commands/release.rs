@@ -15,7 +15,8 @@ use cargo_metadata::{DependencyKind, Metadata, Package, Target};
 use clap::Args;
 use xtask::output::output;
 
-use super::cargo::{SEMVER_CHECKS, cargo, metadata, protoc, succeed, workspace};
+use super::cargo::{SEMVER_CHECKS, cargo, metadata, succeed, workspace};
+use super::features::Everything;
 
 /// Which file a package has for a licence that it names.
 const LICENCES: [(&str, &str); 2] = [("Apache-2.0", "LICENSE-APACHE"), ("MIT", "LICENSE-MIT")];
@@ -224,7 +225,8 @@ fn semver(package: &Package, tag: &str) -> Result<()> {
         return Ok(());
     }
     let mut command = SEMVER_CHECKS.ready()?;
-    command.envs(protoc()?).args(["--package", &package.name, "--baseline-rev", tag, "--all-features"]);
+    Everything::load()?.with_protoc(&mut command);
+    command.args(["--package", &package.name, "--baseline-rev", tag, "--all-features"]);
     succeed(&mut command)
 }
 

@@ -8,8 +8,8 @@ use anyhow::{Result, anyhow, ensure};
 use clap::{Args, ValueEnum};
 use rustix::process::geteuid;
 
-use super::cargo::{DENY, HACK, cargo, cpus, protoc, succeed, succeed_together};
-use super::features::{Feature, Packages};
+use super::cargo::{DENY, HACK, cargo, cpus, succeed, succeed_together};
+use super::features::Everything;
 use super::{deb, integration, words};
 
 #[derive(Debug, Args)]
@@ -46,8 +46,6 @@ enum Step {
     Deny,
     /// Each feature alone
     Hack,
-    /// Features that cannot be built with all others: lints and tests
-    Apart,
     /// Unit, model, wire and doc tests
     Test,
     /// The Debian package, in a root with nothing but what it depends on
@@ -59,8 +57,7 @@ enum Step {
 /// How many tests run at once.
 const TEST_THREADS: &str = "RUST_TEST_THREADS";
 
-const LINT: [Step; 7] =
-    [Step::Words, Step::Fmt, Step::Clippy, Step::Doc, Step::Deny, Step::Hack, Step::Apart];
+const LINT: [Step; 6] = [Step::Words, Step::Fmt, Step::Clippy, Step::Doc, Step::Deny, Step::Hack];
 const TEST: [Step; 3] = [Step::Test, Step::Deb, Step::Integration];
 
 const NO_WARNINGS: [&str; 3] = ["--", "-D", "warnings"];
@@ -148,37 +145,31 @@ impl Step {
             Step::Words => words::run(&words::Options::default())?,
             Step::Fmt => succeed(cargo().args(["fmt", "--all", "--check"]))?,
             Step::Clippy => {
-                let all = Packages::load()?.together();
-                succeed(cargo().args(["clippy", "--all-targets"]).args(all).args(NO_WARNINGS))?;
-            }
-            Step::Apart => {
-                let protoc = protoc()?;
-                for Feature { package, name } in Packages::load()?.apart() {
-                    let one = ["--package", package, "--features", name];
-                    let clippy = ["clippy", "--all-targets"];
-                    succeed(cargo().envs(protoc.clone()).args(clippy).args(one).args(NO_WARNINGS))?;
-                    succeed(cargo().envs(protoc.clone()).arg("test").args(one))?;
-                }
+                let mut clippy = cargo();
+                clippy.args(["clippy", "--all-targets"]);
+                succeed(Everything::load()?.of(&mut clippy).args(NO_WARNINGS))?;
             }
             Step::Doc => {
-                let all = Packages::load()?.together();
-                succeed(cargo().env("RUSTDOCFLAGS", "-D warnings").args(["doc", "--no-deps"]).args(all))?;
+                let mut doc = cargo();
+                doc.env("RUSTDOCFLAGS", "-D warnings").args(["doc", "--no-deps"]);
+                succeed(Everything::load()?.of(&mut doc))?;
             }
             Step::Deny => succeed(DENY.ready()?.args(["check", "bans", "licenses", "sources"]))?,
             // Not with --no-dev-deps, which would edit the manifests of this checkout: the resolver keeps features
             // of dev-dependencies out of a check anyway.
             Step::Hack => {
                 let arguments = ["check", "--workspace", "--ignore-private", "--each-feature"];
-                succeed(HACK.ready()?.envs(protoc()?).args(arguments))?;
+                let mut check = HACK.ready()?;
+                succeed(Everything::load()?.with_protoc(&mut check).args(arguments))?;
             }
             Step::Test => {
-                let all = Packages::load()?.together();
-                succeed(cargo().args(["test", "--no-run"]).args(&all))?;
+                let all = Everything::load()?;
+                succeed(all.of(cargo().args(["test", "--no-run"])))?;
                 // Side by side, because most tests wait for timers and sockets.
                 let parts: [&[&str]; 3] = [&["--lib", "--bins"], &["--test", "*"], &["--doc"]];
                 let tests = parts.map(|part| {
                     let mut test = cargo();
-                    test.arg("test").args(part).args(&all);
+                    all.of(test.arg("test").args(part));
                     if env::var_os(TEST_THREADS).is_none() {
                         test.env(TEST_THREADS, (4 * cpus()).to_string());
                     }
@@ -188,7 +179,7 @@ impl Step {
             }
             Step::Deb if !geteuid().is_root() => return Ok(Outcome::Skipped),
             Step::Deb => deb::check_in_clean_root()?,
-            Step::Integration => return judged(integration::run_all(&Packages::load()?.together())?),
+            Step::Integration => return judged(integration::run_all(&Everything::load()?)?),
         }
         Ok(Outcome::Passed)
     }

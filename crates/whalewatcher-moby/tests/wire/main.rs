@@ -3,6 +3,7 @@
 
 mod connecting;
 mod details;
+mod faults;
 mod foreign;
 mod inspecting;
 mod lifecycle;

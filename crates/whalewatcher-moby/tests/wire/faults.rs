@@ -1,6 +1,5 @@
 //! Faults between a watcher and Docker, by the test kit's proxy: after each one the watcher recovers, announces exactly what
 //! has changed, and nothing that has not happened.
-#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::time::Duration;
 

@@ -1,6 +1,5 @@
 //! Faults of the connection, caused by the test kit's proxy: the watcher recovers from each, and announces nothing that has
 //! not happened.
-#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::time::Duration;
 
