@@ -17,6 +17,7 @@ mod preferences;
 mod render;
 mod selection;
 mod shutdown;
+mod starts;
 mod statuses;
 mod thread;
 mod warnings;

@@ -57,7 +57,7 @@
 //! - `podman`: podman through its own API: one request lists everything, and containers have the labels of their pods. With
 //!   `moby` alone, podman is watched through its Docker-compatible API.
 //! - `host`: on Linux, the container that a process or a control group belongs to.
-//! - `metrics`: the counters and gauges of watchers for the recorder of the `metrics` crate.
+//! - `metrics`: the counters and gauges of watchers and fleets for the recorder of the `metrics` crate.
 //! - `tls`: Docker over TCP with TLS, with the certificates that Docker's tools use.
 //! - `ssh`: Docker on other machines through the program `ssh`.
 //! - `cli`: the program, as a binary; it adds nothing to the library.

@@ -1,5 +1,6 @@
 //! The columns of tables: headings, and the text of each for a container.
 
+use std::cell::OnceCell;
 use std::cmp::Ordering;
 use std::time::SystemTime;
 
@@ -14,6 +15,7 @@ use crate::render::ports::ports;
 use crate::render::style::{FAINT, GREEN, PLAIN, RED, YELLOW};
 use crate::render::texts::{display_name, pod, short_id};
 use crate::selection::familiar;
+use crate::starts::started_at;
 
 /// A column of a table of containers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -36,12 +38,14 @@ pub(crate) enum Column {
 }
 
 /// A container to show, with its engine.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Entry<'a> {
     pub(crate) watcher: &'a dyn Watcher,
     pub(crate) container: &'a Container,
     /// The present by the engine's clock.
-    pub(crate) now: SystemTime,
+    now: SystemTime,
+    /// When the container was started: only some columns need it.
+    started: OnceCell<Option<SystemTime>>,
 }
 
 impl Column {
@@ -81,7 +85,7 @@ impl Column {
 
     /// Returns the text for a container, in full or as a table has it.
     pub(crate) fn cell(self, entry: &Entry<'_>, is_full: bool) -> String {
-        let Entry { watcher, container, now } = entry;
+        let Entry { watcher, container, now, .. } = entry;
         match self {
             Self::Name if is_full => Printable(container.name()).to_string(),
             Self::Name => display_name(container),
@@ -95,8 +99,8 @@ impl Column {
             }
             Self::Pid => container.pid().to_string(),
             Self::State => state(container).0.to_owned(),
-            Self::Status => status(container, *now),
-            Self::Age => container.started_at().map_or("-".to_owned(), |then| age(then, *now)),
+            Self::Status => status(container, entry.started(), *now),
+            Self::Age => entry.started().map_or("-".to_owned(), |then| age(then, *now)),
             Self::Health => container.health().map_or("-", Health::as_str).to_owned(),
             Self::Restarts => container.restart_count().map_or("-".to_owned(), |count| count.to_string()),
             Self::Ports => ports(container.ports()),
@@ -128,7 +132,7 @@ impl Column {
         match self {
             Self::Pid => a.pid().cmp(&b.pid()),
             // The younger first, and those of unknown age last.
-            Self::Age | Self::Status => match (a.started_at(), b.started_at()) {
+            Self::Age | Self::Status => match (one.started(), other.started()) {
                 (Some(_), Some(_)) => one.lived().cmp(&other.lived()),
                 (a, b) => a.is_none().cmp(&b.is_none()),
             },
@@ -138,9 +142,17 @@ impl Column {
     }
 }
 
-impl Entry<'_> {
+impl<'a> Entry<'a> {
+    pub(crate) fn new(watcher: &'a dyn Watcher, container: &'a Container, now: SystemTime) -> Self {
+        Self { watcher, container, now, started: OnceCell::new() }
+    }
+
+    fn started(&self) -> Option<SystemTime> {
+        *self.started.get_or_init(|| started_at(self.container))
+    }
+
     fn lived(&self) -> std::time::Duration {
-        let then = self.container.started_at().unwrap_or(self.now);
+        let then = self.started().unwrap_or(self.now);
         self.now.duration_since(then).unwrap_or_default()
     }
 }
@@ -157,8 +169,8 @@ fn state(container: &Container) -> (&'static str, Style) {
 }
 
 /// Returns age and health as `docker ps` does.
-fn status(container: &Container, now: SystemTime) -> String {
-    let up = match container.started_at() {
+fn status(container: &Container, started: Option<SystemTime>, now: SystemTime) -> String {
+    let up = match started {
         Some(then) => format!("Up {}", human_age(then, now)),
         None => "Up".to_owned(),
     };
@@ -196,7 +208,7 @@ mod tests {
             (web.clone().with_health(Health::Healthy).with_paused(true), "Up 5 hours (Paused)"),
             (web.with_started_at(None), "Up"),
         ] {
-            assert_eq!(status(&container, now), expected);
+            assert_eq!(status(&container, container.started_at(), now), expected);
         }
     }
 

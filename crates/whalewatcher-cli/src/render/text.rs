@@ -94,7 +94,7 @@ impl TextView {
         for container in portfolio.containers().filter(|container| shown(container)) {
             self.rows.reserve(container);
         }
-        let entry = |container| Entry { watcher, container, now };
+        let entry = |container| Entry::new(watcher, container, now);
         let entries: Vec<_> = ordered(portfolio, shown).into_iter().map(entry).collect();
         let table = table(&entries, &self.layout, self.terminal)?;
         Some(self.titled(watcher, &table))
