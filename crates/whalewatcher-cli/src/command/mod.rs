@@ -7,6 +7,8 @@ mod following;
 pub(crate) mod log;
 pub(crate) mod once;
 pub(crate) mod ps;
+#[cfg(feature = "serve")]
+pub(crate) mod serve;
 #[cfg(feature = "top")]
 pub(crate) mod top;
 pub(crate) mod wait;
