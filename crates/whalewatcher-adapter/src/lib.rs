@@ -13,6 +13,7 @@
 //!
 //! - `grpc`: [`grpc::Transport`], one HTTP/2 connection that never reconnects by itself, and its [`grpc::Channel`] for generated
 //!   clients, which limits each message of an answer.
+//! - `tls`: [`tls::Tls`], certificates that are read again for each attempt to connect, and errors that say what to do.
 //! - `containerd`: containerd's event service, [`containerd::EventService`].
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -29,6 +30,8 @@ mod lives;
 mod monitor;
 mod peer;
 mod socket;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 pub use endpoint::{Endpoint, check_socket_path};
 pub use engine::Engine;

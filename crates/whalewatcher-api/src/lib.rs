@@ -1,8 +1,8 @@
-//! Generated gRPC clients of container engines: just the calls that whalewatcher makes, and what these need.
+//! Generated gRPC clients of container engines and of etcd: just the calls that whalewatcher makes, and what these need.
 //!
 //! The code is checked in, so building it takes no `protoc` and no build script. `cargo xtask generate` writes it from
 //! the definitions in `proto`; `NOTICE` and `proto/provenance.json` say where those come from. Comments on types and
-//! fields are the engines' own.
+//! fields are the definitions' own.
 //!
 //! Clients come without a transport: create them on a `tonic::transport::Channel`, or on any other service that takes
 //! HTTP requests.
@@ -11,6 +11,7 @@
 //!
 //! - `containerd` (default): [`containerd`].
 //! - `cri` (default): [`cri`].
+//! - `etcd`: [`etcd`].
 //! - `server`: the traits that a server implements, for tests.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -23,6 +24,12 @@ pub mod cri {
     pub use crate::generated::runtime::v1;
 }
 
+/// etcd, version 3.
+#[cfg(feature = "etcd")]
+pub mod etcd {
+    pub use crate::generated::{etcdserverpb, mvccpb};
+}
+
 #[allow(missing_docs, rustdoc::invalid_html_tags, reason = "comments are those of the definitions")]
 #[allow(unreachable_pub, unused_qualifications, reason = "generated code says more than it must")]
 mod generated {
@@ -30,4 +37,6 @@ mod generated {
     include!("generated/containerd/mod.rs");
     #[cfg(feature = "cri")]
     include!("generated/cri/mod.rs");
+    #[cfg(feature = "etcd")]
+    include!("generated/etcd/mod.rs");
 }

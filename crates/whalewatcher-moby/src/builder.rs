@@ -13,7 +13,7 @@ use crate::client::{Client, Config, Podman};
 use crate::config::context::{Context, Contexts, prefixed};
 use crate::config::endpoint::Endpoint;
 use crate::config::environment::Environment;
-use crate::config::tls::Tls;
+use crate::config::tls::{self, Tls};
 use crate::decode::raw_inspection::{Packer, RawInspection};
 use crate::decode::version;
 use crate::limits::MEMORY_LIMIT;
@@ -239,7 +239,7 @@ impl Builder {
                 if context.skips_tls_verification() {
                     tracing::warn!(%endpoint, "the certificate is not verified: the context skips that");
                 }
-                Some(Tls::of_context(&context)?)
+                Some(tls::of_context(&context)?)
             }
         };
         Ok(Client::from_config(Config {

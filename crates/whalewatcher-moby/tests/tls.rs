@@ -169,14 +169,17 @@ async fn an_engine_with_an_unusable_certificate_is_refused_with_the_reason() {
     let engine = Server::builder().start().unwrap();
     let authority = Authority::new();
     let own = Tls::from_folder(authority.certificates("watcher", Some(&authority.sign("watcher")))).unwrap();
-    let version_1 = include_str!("tls/version-1.pem").to_owned();
+    let version_1 = include_str!("../../whalewatcher-adapter/tests/tls/version-1.pem").to_owned();
     for (certificate, reason) in [
         (Authority::named("foreign").sign("localhost"), "is signed by no authority in /"),
         (Authority::new().sign("localhost"), "signed with another key than that of the authority"),
         (authority.sign("whale"), "is for whale, not for localhost: connect by a name of it"),
         (authority.sign_between(2000, 2001), "has expired at 2001-01-01T00:00:00Z: renew it"),
         (authority.sign_between(4000, 4001), "is not valid before 4000-01-01T00:00:00Z"),
-        ((version_1, include_str!("tls/version-1.key").to_owned()), "it is of X.509 version 1"),
+        (
+            (version_1, include_str!("../../whalewatcher-adapter/tests/tls/version-1.key").to_owned()),
+            "it is of X.509 version 1",
+        ),
     ] {
         let (address, _serving) = authority.serve(&engine, &certificate).await;
         let endpoint = format!("tcp://localhost:{}", address.port());

@@ -22,7 +22,7 @@ pub struct Set {
 }
 
 /// All code that is generated in this workspace.
-pub const SETS: [Set; 4] = [
+pub const SETS: [Set; 5] = [
     Set {
         name: "containerd",
         definitions: CONTAINERD,
@@ -60,6 +60,27 @@ pub const SETS: [Set; 4] = [
         messages: &[],
         type_names: false,
         output: "crates/whalewatcher-api/src/generated/cri",
+        server: true,
+    },
+    Set {
+        name: "etcd",
+        definitions: "crates/whalewatcher-api/proto/etcd",
+        files: &["etcd/api/etcdserverpb/rpc.proto"],
+        calls: &[
+            "etcdserverpb.Auth.Authenticate",
+            "etcdserverpb.KV.DeleteRange",
+            "etcdserverpb.KV.Put",
+            "etcdserverpb.KV.Range",
+            "etcdserverpb.KV.Txn",
+            "etcdserverpb.Lease.LeaseGrant",
+            "etcdserverpb.Lease.LeaseKeepAlive",
+            "etcdserverpb.Lease.LeaseRevoke",
+            "etcdserverpb.Maintenance.Status",
+            "etcdserverpb.Watch.Watch",
+        ],
+        messages: &[],
+        type_names: false,
+        output: "crates/whalewatcher-api/src/generated/etcd",
         server: true,
     },
     Set {

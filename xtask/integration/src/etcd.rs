@@ -1,9 +1,14 @@
 //! etcd, in which hosts publish what is alive on them, and the scenarios on it.
 
+mod publisher;
 mod scenarios;
 
 use anyhow::{Result, ensure};
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use serde_json::json;
 use tokio::task::block_in_place;
+use whalewatcher_etcd::ClusterUrl;
+use whalewatcher_etcd::client::{Client, Config};
 use xtask::engines::{EtcdOptions, Installation, PrivateEtcd};
 
 use crate::scenario::{Ground, Scenario};
@@ -35,6 +40,34 @@ impl EtcdGround {
     }
 }
 
+/// All members of an etcd, with `/p/` for the prefix.
+pub(crate) fn url_of(etcd: &PrivateEtcd) -> Result<ClusterUrl> {
+    let members: Vec<_> = etcd.addresses().iter().map(ToString::to_string).collect();
+    Ok(format!("etcd://{}/p", members.join(",")).parse()?)
+}
+
+/// A client of all members.
+pub(crate) fn client_of(etcd: &PrivateEtcd) -> Result<Client> {
+    Ok(Client::new(Config::new(url_of(etcd)?)?))
+}
+
+/// Has etcd demand users: `root`, `host`, which may write below `writable`, and `reader`, which may read below `/p/`. The password of all
+/// is `secret`.
+pub(crate) fn enable_users(etcd: &PrivateEtcd, writable: &str) -> Result<()> {
+    let call = |target: &str, body| etcd.call(0, &format!("/v3/auth/{target}"), &body).map(drop);
+    for (user, permission, prefix) in
+        [("root", "READWRITE", "/"), ("host", "READWRITE", writable), ("reader", "READ", "/p/")]
+    {
+        call("user/add", json!({ "name": user, "password": "secret" }))?;
+        call("role/add", json!({ "name": user }))?;
+        let (key, end) = (BASE64_STANDARD.encode(prefix), BASE64_STANDARD.encode(end_of(prefix)));
+        let permission = json!({ "permType": permission, "key": key, "range_end": end });
+        call("role/grant", json!({ "name": user, "perm": permission }))?;
+        call("user/grant", json!({ "user": user, "role": user }))?;
+    }
+    call("enable", json!({}))
+}
+
 impl Ground for EtcdGround {
     const SCENARIOS: &'static [Scenario<EtcdGround>] = scenarios::SCENARIOS;
 
@@ -50,4 +83,13 @@ impl Ground for EtcdGround {
     fn take_figures(&self) -> Vec<String> {
         Vec::new()
     }
+}
+
+/// The end of the range of the keys with a prefix.
+fn end_of(prefix: &str) -> Vec<u8> {
+    let mut end = prefix.as_bytes().to_vec();
+    if let Some(last) = end.last_mut() {
+        *last += 1;
+    }
+    end
 }

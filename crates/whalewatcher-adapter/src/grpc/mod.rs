@@ -29,5 +29,5 @@ mod weight;
 
 pub use body::{Hold, Limit, Limited, Memory, TooLarge};
 pub use greeting::Greeting;
-pub use transport::{Channel, Transport, origin};
+pub use transport::{Channel, Http2, Settings, Transport, origin};
 pub use weight::Fields;

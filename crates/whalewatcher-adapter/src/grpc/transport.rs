@@ -8,12 +8,14 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::{Request, Response, Uri};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper::rt::Executor;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tonic::body::Body;
 use tower_service::Service;
@@ -37,13 +39,11 @@ const HEADERS: u32 = 16 * 1024;
 /// A connection to an engine. Dropping it closes the descriptor and ends the tasks that drive it.
 #[derive(Debug)]
 pub struct Transport {
-    channel: Channel,
+    http: Http2,
     endpoint: Endpoint,
     /// The socket that the connection was made to.
     bound: Option<SocketIdentity>,
     peer: Option<u32>,
-    greeting: GreetingSlot,
-    _tasks: Tasks,
 }
 
 impl Transport {
@@ -57,27 +57,10 @@ impl Transport {
         let failed = |error: io::Error| endpoint.engine().connect_error(endpoint, error);
         let (stream, bound) = socket::connect(endpoint.path()).await.map_err(failed)?;
         let peer = stream.peer_cred().ok().and_then(|peer| u32::try_from(peer.pid()?).ok());
-        let (wire, greeting) = GreetedStream::new(stream);
-        let tasks = Tasks::new();
-        let spawner = tasks.spawner();
-        let (requests, connection) = Builder::new(Spawn(spawner.clone()))
-            .initial_stream_window_size(WINDOW)
-            .initial_connection_window_size(WINDOWS)
-            .max_header_list_size(HEADERS)
-            .handshake(TokioIo::new(wire))
-            .await
-            .map_err(|error| failed(io::Error::other(error)))?;
-        spawner.spawn(async move {
-            // The calls in flight fail with the same reason.
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "connection lost");
-            }
-        });
-        let room = Arc::new(Semaphore::new(1));
-        let channel = Channel { requests, limit: Limit::SMALL, room, hold: None };
+        let http = Http2::open(stream, Settings::default()).await.map_err(failed)?;
         let endpoint = endpoint.clone();
         let peer = peer.filter(|pid| *pid != 0);
-        Ok(Self { channel, endpoint, bound, peer, greeting, _tasks: tasks })
+        Ok(Self { http, endpoint, bound, peer })
     }
 
     /// Checks that the socket at the endpoint's path is still the one that the connection was made to: another engine may have
@@ -106,6 +89,88 @@ impl Transport {
     /// unless the channel is [given another limit](Channel::limited).
     #[must_use]
     pub fn channel(&self) -> Channel {
+        self.http.channel()
+    }
+
+    /// Returns what the server sent first; `None` if nothing has arrived yet.
+    #[must_use]
+    pub fn greeting(&self) -> Option<&Greeting> {
+        self.http.greeting()
+    }
+
+    /// Returns the PID of the process that listens at the socket, as the kernel reports it.
+    #[must_use]
+    pub fn peer(&self) -> Option<u32> {
+        self.peer
+    }
+}
+
+/// How HTTP/2 is spoken on a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How much of one answer the server may send before it is read, in bytes.
+    pub window: u32,
+    /// How much of all answers together.
+    pub windows: u32,
+    /// After how long without any traffic the server is pinged, and how long it may take to answer; else the connection fails.
+    pub keep_alive: Option<(Duration, Duration)>,
+}
+
+/// Those for an engine on this host.
+impl Default for Settings {
+    fn default() -> Self {
+        Self { window: WINDOW, windows: WINDOWS, keep_alive: None }
+    }
+}
+
+/// HTTP/2 on a stream that is connected already. Dropping it closes the stream and ends the tasks that drive it.
+#[derive(Debug)]
+pub struct Http2 {
+    channel: Channel,
+    greeting: GreetingSlot,
+    _tasks: Tasks,
+}
+
+impl Http2 {
+    /// Starts HTTP/2. The first call shows whether the server speaks it.
+    ///
+    /// # Errors
+    ///
+    /// If the stream is closed already.
+    pub async fn open<S>(stream: S, settings: Settings) -> io::Result<Self>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (wire, greeting) = GreetedStream::new(stream);
+        let tasks = Tasks::new();
+        let spawner = tasks.spawner();
+        let mut builder = Builder::new(Spawn(spawner.clone()));
+        builder
+            .initial_stream_window_size(settings.window)
+            .initial_connection_window_size(settings.windows)
+            .max_header_list_size(HEADERS);
+        if let Some((interval, limit)) = settings.keep_alive {
+            builder
+                .timer(TokioTimer::new())
+                .keep_alive_interval(interval)
+                .keep_alive_timeout(limit)
+                .keep_alive_while_idle(true);
+        }
+        let (requests, connection) = builder.handshake(TokioIo::new(wire)).await.map_err(io::Error::other)?;
+        spawner.spawn(async move {
+            // The calls in flight fail with the same reason.
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "connection lost");
+            }
+        });
+        let room = Arc::new(Semaphore::new(1));
+        let channel = Channel { requests, limit: Limit::SMALL, room, hold: None };
+        Ok(Self { channel, greeting, _tasks: tasks })
+    }
+
+    /// Returns the service that sends requests, as that of a [`Transport`](Transport::channel).
+    #[must_use]
+    pub fn channel(&self) -> Channel {
         self.channel.clone()
     }
 
@@ -115,10 +180,10 @@ impl Transport {
         self.greeting.get()
     }
 
-    /// Returns the PID of the process that listens at the socket, as the kernel reports it.
+    /// Returns whether the connection is known to be lost.
     #[must_use]
-    pub fn peer(&self) -> Option<u32> {
-        self.peer
+    pub fn is_closed(&self) -> bool {
+        self.channel.requests.is_closed()
     }
 }
 

@@ -13,7 +13,7 @@ use whalewatcher_testkit::docker::{Kind, Server, Verdict};
 use crate::program::{Ended, PATH, Program, command, run};
 
 const CERTIFICATE: &str =
-    concat!(env!("CARGO_MANIFEST_DIR"), "/../whalewatcher-moby/tests/tls/version-1.pem");
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../whalewatcher-adapter/tests/tls/version-1.pem");
 
 #[tokio::test]
 async fn wrong_usage_exits_with_2() {

@@ -89,7 +89,7 @@ async fn a_malformed_file_is_one_error_that_names_it() {
 #[tokio::test]
 async fn an_engine_without_tls_is_refused_if_tls_is_asked_for() {
     let engine = Server::builder().tcp(true).start().unwrap();
-    let certificate = concat!(env!("CARGO_MANIFEST_DIR"), "/../whalewatcher-moby/tests/tls/version-1.pem");
+    let certificate = concat!(env!("CARGO_MANIFEST_DIR"), "/../whalewatcher-adapter/tests/tls/version-1.pem");
     let host = engine.tcp_endpoint().unwrap();
     let ended = ps(Path::new("/no/such"), &["--host", &host, "--tls-ca", certificate]).await;
     let error = ended.error();

@@ -6,7 +6,3 @@ pub(crate) mod environment;
 pub(crate) mod ssh_target;
 #[cfg_attr(not(feature = "tls"), path = "tls_absent.rs")]
 pub(crate) mod tls;
-#[cfg(feature = "tls")]
-mod tls_error;
-#[cfg(feature = "tls")]
-mod unverified;

@@ -13,26 +13,23 @@ use crate::config::endpoint::Endpoint;
 #[derive(Clone, Debug)]
 pub(crate) enum Tls {}
 
-impl Tls {
-    pub(crate) fn of_context(context: &Context) -> Result<Self, EngineError> {
-        let why = if context.wants_tls() {
-            "the context or the environment requires TLS"
-        } else {
-            "https:// is TLS"
-        };
-        let message = format!("{why}, which needs the feature `tls` of whalewatcher-moby: build with it");
-        Err(EngineError::new(ErrorKind::Configuration, message))
-    }
+pub(crate) fn of_context(context: &Context) -> Result<Tls, EngineError> {
+    let why =
+        if context.wants_tls() { "the context or the environment requires TLS" } else { "https:// is TLS" };
+    let message = format!("{why}, which needs the feature `tls` of whalewatcher-moby: build with it");
+    Err(EngineError::new(ErrorKind::Configuration, message))
+}
 
+pub(crate) fn explain(tls: &Tls, _: &Endpoint, _: &(dyn Error + 'static)) -> Option<EngineError> {
+    match *tls {}
+}
+
+impl Tls {
     pub(crate) fn renewed(&self) -> Result<Self, EngineError> {
         match *self {}
     }
 
     pub(crate) async fn secure(&self, _: TcpStream, _: &str) -> io::Result<TcpStream> {
-        match *self {}
-    }
-
-    pub(crate) fn explain(&self, _: &Endpoint, _: &(dyn Error + 'static)) -> Option<EngineError> {
         match *self {}
     }
 }

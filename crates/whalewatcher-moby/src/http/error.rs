@@ -12,7 +12,7 @@ use whalewatcher_adapter::{Chain, Excerpt, find_cause};
 use whalewatcher_core::{EngineError, ErrorKind, Printable};
 
 use crate::config::endpoint::{Address, Endpoint};
-use crate::config::tls::Tls;
+use crate::config::tls::{self, Tls};
 
 /// The error for a connection that could not be made.
 pub(crate) fn of_connecting(endpoint: &Endpoint, error: io::Error) -> EngineError {
@@ -108,7 +108,7 @@ pub(crate) fn of_request(endpoint: &Endpoint, tls: Option<&Tls>, error: legacy::
         return EngineError::new(known.kind(), known.to_string()).with_source(error);
     }
     // An engine refuses a client's certificate after the client has begun to use the connection.
-    if let Some(error) = tls.and_then(|tls| tls.explain(endpoint, &error)) {
+    if let Some(error) = tls.and_then(|tls| tls::explain(tls, endpoint, &error)) {
         return error;
     }
     let is_no_http = |cause: &(dyn Error + 'static)| {

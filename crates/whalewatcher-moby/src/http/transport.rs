@@ -26,7 +26,7 @@ use whalewatcher_core::adapter::{Spawner, Tasks};
 use whalewatcher_core::{EngineError, ErrorKind};
 
 use crate::config::endpoint::{Address, Endpoint};
-use crate::config::tls::Tls;
+use crate::config::tls::{self, Tls};
 use crate::http::budget::Budget;
 use crate::http::error;
 use crate::http::pinned_socket::PinnedSocket;
@@ -182,7 +182,7 @@ impl Connector {
                 stream.set_nodelay(true)?;
                 let Some(tls) = &self.tls else { return Ok(Stream(Box::pin(stream))) };
                 let secured = tls.secure(stream, host).await;
-                let explained = |error| match tls.explain(&self.endpoint, &error) {
+                let explained = |error| match tls::explain(tls, &self.endpoint, &error) {
                     Some(error) => io::Error::other(error),
                     None => error,
                 };

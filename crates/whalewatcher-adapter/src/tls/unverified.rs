@@ -7,7 +7,7 @@ use tokio_rustls::rustls::crypto::{CryptoProvider, verify_tls12_signature, verif
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{DigitallySignedStruct, Error, SignatureScheme};
 
-/// Verifies that the engine has the key of its certificate, but not whose certificate that is.
+/// Verifies that the server has the key of its certificate, but not whose certificate that is.
 #[derive(Debug)]
 pub(crate) struct Unverified(Arc<CryptoProvider>);
 

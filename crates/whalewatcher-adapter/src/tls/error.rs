@@ -1,16 +1,27 @@
 //! Errors of TLS: which file or certificate is the reason, and what to do.
 
 use std::error::Error;
+use std::fmt::Display;
 use std::path::Path;
 
 use jiff::Timestamp;
 use tokio_rustls::rustls::pki_types::UnixTime;
 use tokio_rustls::rustls::{self, AlertDescription, CertificateError};
-use whalewatcher_adapter::{Excerpt, find_cause};
 use whalewatcher_core::{EngineError, ErrorKind, Printable};
 
-use crate::config::endpoint::Endpoint;
-use crate::config::tls::Files;
+use super::Files;
+use crate::excerpt::{Excerpt, find_cause};
+
+/// What errors call a server, and its options for TLS.
+#[derive(Clone, Copy, Debug)]
+pub struct Server {
+    /// Such as "the engine".
+    pub name: &'static str,
+    /// The option with which it speaks TLS.
+    pub tls_option: &'static str,
+    /// The option that names the authorities of clients.
+    pub ca_option: &'static str,
+}
 
 /// What is wrong with a certificate of X.509 version 1, as `openssl x509 -req` makes them without `-extfile`.
 pub(crate) const VERSION_1: &str = "it is of X.509 version 1, which is not supported: create one of version 3, with \
@@ -19,17 +30,19 @@ pub(crate) const VERSION_1: &str = "it is of X.509 version 1, which is not suppo
 /// Describes an error that TLS caused.
 pub(crate) fn explain(
     files: &Files,
-    endpoint: &Endpoint,
+    server: &Server,
+    endpoint: &dyn Display,
     error: &(dyn Error + 'static),
 ) -> Option<EngineError> {
     let error: &rustls::Error = find_cause(error)?;
     let (kind, message) = match error {
         rustls::Error::InvalidCertificate(why) => {
-            (ErrorKind::NotThisEngine, engines_certificate(files, endpoint, why))
+            (ErrorKind::NotThisEngine, servers_certificate(files, endpoint, why))
         }
-        rustls::Error::AlertReceived(alert) => alerted(files, endpoint, *alert),
+        rustls::Error::AlertReceived(alert) => alerted(files, server, endpoint, *alert),
         rustls::Error::InvalidMessage(_) => {
-            let advice = "check the port, and whether the engine was started with --tlsverify";
+            let Server { name, tls_option, .. } = server;
+            let advice = format!("check the port, and whether {name} was started with {tls_option}");
             (ErrorKind::NotThisEngine, format!("what answers at {endpoint} does not speak TLS: {advice}"))
         }
         other => (ErrorKind::NotThisEngine, disagreement(endpoint, &other.to_string())),
@@ -42,8 +55,8 @@ pub(crate) fn is_version_1(why: &CertificateError) -> bool {
     matches!(why, CertificateError::Other(other) if other.to_string().contains("UnsupportedCertVersion"))
 }
 
-/// What is wrong with the certificate of the engine.
-fn engines_certificate(files: &Files, endpoint: &Endpoint, why: &CertificateError) -> String {
+/// What is wrong with the certificate of the server.
+fn servers_certificate(files: &Files, endpoint: &dyn Display, why: &CertificateError) -> String {
     use CertificateError::{
         BadSignature, Expired, ExpiredContext, NotValidForNameContext, NotValidYet, NotValidYetContext,
         UnknownIssuer,
@@ -98,8 +111,14 @@ fn plain_name(presented: &str) -> &str {
 
 const CLOCK: &str = ", or set the clock of this host if it is wrong";
 
-/// What the engine complains about.
-fn alerted(files: &Files, endpoint: &Endpoint, alert: AlertDescription) -> (ErrorKind, String) {
+/// What the server complains about.
+fn alerted(
+    files: &Files,
+    server: &Server,
+    endpoint: &dyn Display,
+    alert: AlertDescription,
+) -> (ErrorKind, String) {
+    let Server { name, ca_option, .. } = server;
     use AlertDescription::{
         AccessDenied, BadCertificate, CertificateExpired, CertificateRequired, CertificateRevoked,
         CertificateUnknown, DecryptError, HandshakeFailure, NoCertificate, UnknownCA, UnsupportedCertificate,
@@ -126,8 +145,8 @@ fn alerted(files: &Files, endpoint: &Endpoint, alert: AlertDescription) -> (Erro
             | CertificateRequired,
             Some(file),
         ) => format!(
-            "{endpoint} refuses the client certificate {} ({alert:?}): it has to be signed by an authority that the \
-             engine trusts (its --tlscacert), for client authentication",
+            "{endpoint} refuses the client certificate {} ({alert:?}): it has to be signed by an authority that \
+             {name} trusts (its {ca_option}), for client authentication",
             text(file)
         ),
         _ => return (ErrorKind::NotThisEngine, disagreement(endpoint, &format!("it reports {alert:?}"))),
@@ -135,7 +154,7 @@ fn alerted(files: &Files, endpoint: &Endpoint, alert: AlertDescription) -> (Erro
     (ErrorKind::PermissionDenied, message)
 }
 
-fn disagreement(endpoint: &Endpoint, why: &str) -> String {
+fn disagreement(endpoint: &dyn Display, why: &str) -> String {
     format!("cannot agree on TLS with {endpoint}: {}", Excerpt(why))
 }
 
