@@ -62,7 +62,7 @@ impl Socket {
             _ => {}
         }
         let failed = || format!("--socket {}: cannot listen there", path.display());
-        // By another name until only those may connect who are to; a socket that a server left is replaced.
+        // By another name until it has its permissions; a socket that a server left is replaced.
         let mut name = path.file_name().context("--socket names no file")?.to_owned();
         name.push(format!(".{}", std::process::id()));
         let fresh = path.with_file_name(name);

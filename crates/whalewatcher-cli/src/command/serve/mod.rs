@@ -29,7 +29,7 @@ use crate::selection::Selection;
 pub(crate) async fn serve(fleet: &Arc<Fleet>, args: ServeArgs, tasks: &TaskTracker) -> anyhow::Result<()> {
     let notes = Notes::new()?;
     let socket = Socket::bind(&args.socket)?;
-    let Following { named, warnings, discovery } =
+    let Following { named, warnings, discovery, hubs: _hubs } =
         follow(fleet, hosts(&args.engines)?, &Selection::default())?;
     let (now, changes) = Changes::subscribe(fleet, args.crash_loops.settings());
     let (_, mut watched) = fleet.subscribe();
