@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::anyhow;
 use whalewatcher_core::fleet::FleetEvent;
-use whalewatcher_core::{EngineKey, EventKind, Fleet, Phase, Settings};
+use whalewatcher_core::{EngineKey, EventKind, Fleet, Phase};
 use whalewatcher_discover::{Discovery, discover};
 
 use crate::advice::explain;
@@ -30,7 +30,7 @@ pub(super) struct Following {
 pub(super) fn follow(fleet: &Arc<Fleet>, hosts: Hosts, selection: &Selection) -> anyhow::Result<Following> {
     let warnings = spawn_warnings()?;
     let (named, found) = match selection.restrict(hosts)? {
-        Hosts::Named(clients) => (join(fleet, clients, &Settings::default())?, None),
+        Hosts::Named(clients, settings) => (join(fleet, clients, &settings)?, None),
         Hosts::Found(found) => (Vec::new(), Some(found.into_options())),
     };
     let count = found.is_none().then_some(named.len());

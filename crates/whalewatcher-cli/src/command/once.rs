@@ -77,7 +77,7 @@ pub(super) async fn answers(fleet: &Arc<Fleet>, hosts: Hosts) -> anyhow::Result<
 pub(super) async fn found_answers(fleet: &Arc<Fleet>, hosts: Hosts) -> anyhow::Result<Answers> {
     let deadline = Instant::now() + TIME_LIMIT;
     let (watchers, missing, _discovery) = match hosts {
-        Hosts::Named(clients) => (join(fleet, clients, &settings())?, Missing::default(), None),
+        Hosts::Named(clients, _) => (join(fleet, clients, &settings())?, Missing::default(), None),
         Hosts::Found(found) => {
             let discovery = discover(fleet, found.into_options().with_settings(settings()));
             let missing = find(&discovery).await;

@@ -22,7 +22,7 @@ use rustix::io::Errno;
 use tokio::sync::oneshot;
 use whalewatcher_core::fleet::FleetSubscription;
 use whalewatcher_core::history::History;
-use whalewatcher_core::{EngineKey, EventKind, Fleet, Settings, Watcher};
+use whalewatcher_core::{EngineKey, EventKind, Fleet, Watcher};
 use whalewatcher_discover::{FindingsFollower, discover};
 
 use self::model::Choice;
@@ -51,8 +51,8 @@ pub(crate) async fn top(fleet: &Arc<Fleet>, args: TopArgs) -> anyhow::Result<()>
     alive.members().for_each(|member| statuses.follow(&**member.watcher()));
     lock(&known).moment.alive = alive;
     let discovery = match selection.restrict(hosts(&args.engines)?)? {
-        Hosts::Named(clients) => {
-            join(fleet, clients, &Settings::default())?;
+        Hosts::Named(clients, settings) => {
+            join(fleet, clients, &settings)?;
             None
         }
         Hosts::Found(found) => Some(discover(fleet, found.into_options())),
