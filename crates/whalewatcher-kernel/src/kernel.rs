@@ -174,7 +174,7 @@ mod tests {
             symlink("pid:[4026531836]", folder.join("ns/pid")).unwrap();
         }
 
-        /// A process that lives until its input ends, and the container whose it is.
+        /// A process that lives until its input ends, and its container.
         fn start(&self) -> (Child, Container) {
             let child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
             self.add(child.id());

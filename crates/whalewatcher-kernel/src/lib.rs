@@ -21,7 +21,7 @@
 //! A PID alone proves nothing: it may be of another PID namespace, or be used again. A life is watched if, after its pidfd was opened,
 //!
 //! - the engine is on this host, and its PIDs are those of this program: its process has the same PID namespace, or this program has
-//!   the one of the host, or whoever found the engine added the PIDs of this host;
+//!   the one of the host, or discovery added the PIDs of this host;
 //! - the process is in a control group that is named by the container's ID;
 //! - the process does not run a virtual machine or gVisor, whose end is not that of each container in it;
 //! - the process has not ended.

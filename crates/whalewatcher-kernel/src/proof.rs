@@ -48,7 +48,7 @@ pub(crate) fn prove(proc: &Proc, life: &Container, engine: Option<&EngineIdentit
     if !EngineKey::new("", endpoint).host().is_empty() {
         return Err(Doubt::Elsewhere);
     }
-    // Whatever found the engine in another PID namespace has looked up the PID of this host.
+    // Discovery looks up the PIDs of this host for an engine in another PID namespace.
     if life.host_pid().is_none() && !has_our_pids(proc, engine.and_then(|engine| engine.pid)) {
         return Err(Doubt::Namespace);
     }

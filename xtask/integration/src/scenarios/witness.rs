@@ -1,6 +1,7 @@
 //! The kernel is the witness of ends, while the engine hangs or is gone.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, ensure};
 use whalewatcher_core::{EventKind, SeenBy, Settings};
@@ -72,8 +73,12 @@ pub(crate) async fn ends_are_known_while_the_engine_is_away_and_are_not_reported
     let reported = Reader::new(watched.recorder());
     fixture.kill_engine()?;
     watched.recorder().until_reported(1, "disconnected").await?;
+    let killed = SystemTime::now();
     pids.into_iter().try_for_each(kill)?;
     watched.recorder().until_reported(ENDING.len(), "exited").await?;
+    let last = watched.recorder().record().came.last().copied().unwrap_or(killed);
+    let took = last.duration_since(killed).unwrap_or_default();
+    fixture.figure(format!("{} ends known after {:.1} ms", ENDING.len(), took.as_secs_f64() * 1000.0));
     fixture.start_engine_with(true)?;
     watched.in_sync_again(1).await?;
     fixture.check(&watched).await?;
