@@ -129,7 +129,7 @@ impl WitnessedLife for Life {
                 }
                 readable.clear_ready();
             }
-            pending().await
+            pending::<()>().await;
         })
     }
 

@@ -69,19 +69,20 @@ fn no_end_is_reported_of_a_life_that_goes_on_however_often_pids_are_used_again()
 
 /// A process that lives until it is killed.
 fn start() -> Child {
-    Command::new("cat").stdin(Stdio::piped()).spawn().unwrap()
+    Command::new("cat").stdin(Stdio::piped()).spawn().expect("cat")
 }
 
 fn end(mut child: Child) {
-    child.kill().unwrap();
-    child.wait().unwrap();
+    child.kill().expect("it runs");
+    child.wait().expect("it is our child");
 }
 
 async fn reuse(folder: &str) {
-    let group = folder.rsplit('/').next().unwrap();
-    fs::write(format!("{folder}/cgroup.procs"), std::process::id().to_string()).unwrap();
+    let group = folder.rsplit('/').next().unwrap_or_default();
+    fs::write(format!("{folder}/cgroup.procs"), std::process::id().to_string())
+        .expect("a control group of our own");
     // The engine is this process, so it shares our PIDs.
-    fs::write("/proc/self/comm", "dockerd").unwrap();
+    fs::write("/proc/self/comm", "dockerd").expect("our own name");
     let mut engine = EngineIdentity::new("docker.com", "unix:///run/docker.sock");
     engine.pid = Some(std::process::id());
     let kernel = Kernel::new();
@@ -92,7 +93,7 @@ async fn reuse(folder: &str) {
         let life = observe(group, child.id()).expect("its control group is named by its ID");
         lasting.push((child, life));
     }
-    let reuses = env::var("WHALEWATCHER_REUSES").map_or(REUSES, |reuses| reuses.parse().unwrap());
+    let reuses = env::var("WHALEWATCHER_REUSES").map_or(REUSES, |reuses| reuses.parse().expect("a number"));
     let mut ended: HashMap<u32, Arc<dyn WitnessedLife>> = HashMap::new();
     let mut reused = 0;
     for _ in 0..reuses {

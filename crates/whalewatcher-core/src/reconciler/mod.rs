@@ -196,7 +196,7 @@ pub(crate) struct Reconciler {
     /// How many lists in a row failed or were not complete.
     incomplete_lists: u32,
     /// The lives to ask the witness about.
-    doubted: Vec<Box<Container>>,
+    doubted: Vec<Container>,
     /// Members of the portfolio that the list to come lacks, though their lives go on.
     survivors: Vec<ContainerId>,
     contradictions: u64,
@@ -277,7 +277,7 @@ impl Reconciler {
             return Some(Effect::Inspect { id, is_retry });
         }
         if let Some(life) = self.doubted.pop() {
-            return Some(Effect::Verify(life));
+            return Some(Effect::Verify(Box::new(life)));
         }
         let events = self.take_events();
         (!events.is_empty()).then_some(Effect::Publish(events))

@@ -56,7 +56,7 @@ impl Reconciler {
     /// Asks the witness about a life that is over by its word, unless its exit is not published yet: then the engine is only late.
     pub(super) fn doubt(&mut self, life: Container) {
         if self.portfolio.by_id(life.id()).is_none() {
-            self.doubted.push(Box::new(life));
+            self.doubted.push(life);
         }
     }
 

@@ -30,7 +30,7 @@ pub(crate) async fn demo(
     notes.note(format!("a demo engine, nothing on it is real: {} (Ctrl-C ends it)", engine.endpoint()));
     let fleet = Arc::new(Fleet::new());
     let clients = vec![Client::Docker(moby::Client::new(engine.endpoint())?)];
-    let hosts = Hosts::Named(clients, Settings::default());
+    let hosts = Hosts::Named(clients, Vec::new(), Settings::default());
     tokio::select! {
         watched = watch(&fleet, hosts, selection, follow, output, notes, commands) => watched,
         played = script::play(&engine) => match played? {},
