@@ -121,6 +121,5 @@ async fn reuse(folder: &str) {
         end(child);
         timeout(LIMIT, life.ended()).await.expect("its end is reported");
     }
-    println!("{reused} reuses");
     assert!(reused > reuses / 2, "PIDs were used again only {reused} times");
 }
