@@ -15,7 +15,6 @@ use crate::docker::fixture::DockerFixture;
 use crate::docker::scenarios::lifecycle::LISTS;
 use crate::fixture::{Fixture as _, settings};
 use crate::recorder::{LIMIT, Reader};
-use crate::scenarios::witness::with_kernel;
 use crate::scenarios::{is_reported, kill};
 use whalewatcher_drivers::docker::Plan;
 use whalewatcher_testkit::proxy::Proxy;
@@ -125,38 +124,6 @@ fn returned(socket: &Path) -> Result<(Instant, Instant)> {
     stream.write_all(b"GET /_ping HTTP/1.1\r\nHost: docker\r\n\r\n")?;
     stream.read_exact(&mut [0])?;
     Ok((listened, Instant::now()))
-}
-
-/// dockerd (seen with 26.1 and 28.5) that is killed together with a container which is then started again can attribute the exit of the
-/// former life to the new one.
-pub(super) async fn false_exits_of_lives_that_go_on_are_not_reported(fixture: &DockerFixture) -> Result<()> {
-    const ROUNDS: usize = 5;
-    let names: Vec<_> = (0..6).map(|number| format!("again-{number}")).collect();
-    let ids = fixture.driver().await?.run_all(names.iter().map(Plan::named)).await?;
-    let watched = fixture.begin_watch(with_kernel())?.that_is_cut();
-    watched.ready().await?;
-    fixture.check(&watched).await?;
-    let reported = Reader::new(watched.recorder());
-    for round in 1..=ROUNDS {
-        let mut pids = Vec::new();
-        for id in &ids {
-            pids.push(fixture.pid(id).await?);
-        }
-        fixture.kill_engine()?;
-        pids.into_iter().try_for_each(kill)?;
-        fixture.start_engine_with(true)?;
-        let docker = fixture.driver().await?;
-        for id in &ids {
-            docker.start(id).await?;
-        }
-        watched.in_sync_again(round).await?;
-        fixture.check(&watched).await?;
-    }
-    let contradictions = watched.watching.status().counters.contradictions;
-    fixture.figure(format!("dockerd contradicted the kernel {contradictions} times"));
-    let expected: Vec<_> = ["exited", "started"].repeat(ROUNDS);
-    let expected: Vec<_> = names.iter().map(|name| (name.as_str(), &expected[..])).collect();
-    is_reported(&reported.rest(), &expected, watched.recorder())
 }
 
 pub(super) async fn orderly_restart_announces_no_survivor(fixture: &DockerFixture) -> Result<()> {
