@@ -32,6 +32,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tokio::runtime;
 use tokio_util::task::TaskTracker;
 use whalewatcher_core::Fleet;
+use whalewatcher_kernel::raise_descriptor_limit;
 
 use crate::args::{Cli, Command, DemoArgs, EnginesArgs, EventsArgs, FleetCommand, PsArgs, WatchArgs};
 use crate::command::ps::Shape;
@@ -86,12 +87,15 @@ pub fn run() -> ExitCode {
 /// the program: the output, the standard error of a watch, and the signals.
 fn run_command(command: Command) -> anyhow::Result<ExitCode> {
     check_descriptors()?;
+    raise_descriptors(&command);
     let output = Output::default();
     let is_wait = matches!(command, Command::Wait(_));
     let (signals, mut limit) = match command {
         // Its socket has to be removed, also when its terminal is closed.
         Command::Demo(_) => (&[SIGINT, SIGTERM, SIGHUP][..], shutdown::SOCKET_CLEANUP_LIMIT),
         // The terminal has to be given back.
+        #[cfg(feature = "serve")]
+        Command::Serve(_) => (&[SIGINT, SIGTERM][..], shutdown::SOCKET_CLEANUP_LIMIT),
         #[cfg(feature = "top")]
         Command::Top(_) => (&[SIGINT, SIGTERM, SIGHUP][..], shutdown::SOCKET_CLEANUP_LIMIT),
         _ => (&[SIGINT, SIGTERM][..], shutdown::CLEANUP_LIMIT),
@@ -139,6 +143,16 @@ fn check_descriptors() -> anyhow::Result<()> {
     })
 }
 
+/// Allows as many descriptors as the system does: there is one for each container. Not where commands are run, which would inherit that.
+fn raise_descriptors(command: &Command) {
+    if command.follow().is_some_and(|follow| follow.exec.is_some()) {
+        return;
+    }
+    if let Err(error) = raise_descriptor_limit() {
+        tracing::debug!(%error, "cannot raise the limit of descriptors");
+    }
+}
+
 async fn dispatch(command: Command, output: &Output, commands: &TaskTracker) -> anyhow::Result<ExitCode> {
     let fleet = Arc::new(Fleet::new());
     match command {
@@ -177,6 +191,11 @@ async fn dispatch(command: Command, output: &Output, commands: &TaskTracker) -> 
         #[cfg(feature = "top")]
         Command::Top(args) => {
             command::top::top(&fleet, args).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => {
+            command::serve::serve(&fleet, args, commands).await?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Log(args) => log_command::log(args, output).await,

@@ -45,20 +45,37 @@ pub(crate) fn write_event(writer: &mut impl Write, watcher: &dyn Watcher, event:
     write_line(writer, &event)
 }
 
+/// A container with its engine.
+#[derive(serde::Serialize)]
+struct Entry<'a> {
+    #[serde(flatten)]
+    container: &'a Container,
+    engine: EngineIdentity,
+}
+
+impl<'a> Entry<'a> {
+    fn new(watcher: &dyn Watcher, container: &'a Container) -> Self {
+        Self { container, engine: engine(watcher, None) }
+    }
+}
+
 /// Writes an array of containers with their engines as a line.
 pub(crate) fn write_containers<'a>(
     writer: &mut impl Write,
     all: impl Iterator<Item = (&'a dyn Watcher, &'a Container)>,
 ) -> io::Result<()> {
-    #[derive(serde::Serialize)]
-    struct Entry<'a> {
-        #[serde(flatten)]
-        container: &'a Container,
-        engine: EngineIdentity,
-    }
-    let entries = all.map(|(watcher, container)| Entry { container, engine: engine(watcher, None) });
-    serializer(writer).collect_seq(entries)?;
+    serializer(writer).collect_seq(all.map(|(watcher, container)| Entry::new(watcher, container)))?;
     writer.write_all(b"\n")
+}
+
+/// Writes a container with its engine, without an end of line.
+#[cfg(feature = "serve")]
+pub(crate) fn write_container(
+    writer: &mut impl Write,
+    watcher: &dyn Watcher,
+    container: &Container,
+) -> io::Result<()> {
+    Ok(Entry::new(watcher, container).serialize(&mut serializer(writer))?)
 }
 
 /// An engine that is watched, or what was found and is not.
@@ -200,7 +217,7 @@ pub(crate) fn write_logged(writer: &mut impl Write, logged: &Logged<'_>) -> io::
     write_line(writer, logged)
 }
 
-pub(super) fn write_line(writer: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
+pub(crate) fn write_line(writer: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
     value.serialize(&mut serializer(writer))?;
     writer.write_all(b"\n")
 }
@@ -233,7 +250,7 @@ mod tests {
     use serde_json::Value;
     use whalewatcher_core::{
         COMPOSE_PROJECT_LABEL, CrashLoop, EngineError, EngineWatcher, ErrorKind, Health, Host, Image, Labels,
-        Network, POD_NAME_LABEL, POD_NAMESPACE_LABEL, Port, Protocol,
+        Network, POD_NAME_LABEL, POD_NAMESPACE_LABEL, Port, Protocol, SeenBy,
     };
     use whalewatcher_testkit::scripted::Engine as Scripted;
 
@@ -241,11 +258,19 @@ mod tests {
 
     use super::*;
 
+    /// An event, with all that can be known of it.
+    fn dated(kind: EventKind) -> Event {
+        let seen_by = match kind {
+            EventKind::Exited { .. } => SeenBy::Kernel,
+            _ => SeenBy::Engine,
+        };
+        Event::new(SystemTime::UNIX_EPOCH, kind).with_seen_by(seen_by)
+    }
+
     fn event(kind: EventKind) -> Value {
         let mut line = Vec::new();
         let watcher = EngineWatcher::new(Scripted::new());
-        let event = Event::new(SystemTime::UNIX_EPOCH, kind);
-        write_event(&mut line, &watcher, &event).unwrap();
+        write_event(&mut line, &watcher, &dated(kind)).unwrap();
         assert_eq!(line.iter().position(|byte| *byte == b'\n'), Some(line.len() - 1));
         serde_json::from_slice(&line).unwrap()
     }
@@ -320,7 +345,7 @@ mod tests {
         for kind in kinds() {
             let mut line = event(kind.clone());
             assert_eq!(line.as_object_mut().unwrap().remove("engine").unwrap()["type"], "scripted");
-            let mut library = serde_json::to_value(Event::new(SystemTime::UNIX_EPOCH, kind)).unwrap();
+            let mut library = serde_json::to_value(dated(kind)).unwrap();
             if let Some(from) = library.get_mut("from") {
                 from["api"] = "containerd:///run/containerd/containerd.sock".into();
             }
