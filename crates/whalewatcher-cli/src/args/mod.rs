@@ -10,6 +10,8 @@ mod journal;
 mod output;
 mod ps;
 mod selection;
+#[cfg(feature = "serve")]
+mod serve;
 #[cfg(feature = "top")]
 mod top;
 mod until;
@@ -36,6 +38,8 @@ pub(crate) use self::journal::{JournalArgs, LogArgs};
 pub(crate) use self::output::{Format, ListFormat, ShapeArgs};
 pub(crate) use self::ps::PsArgs;
 pub(crate) use self::selection::{FilterArgs, SelectionArgs};
+#[cfg(feature = "serve")]
+pub(crate) use self::serve::ServeArgs;
 #[cfg(feature = "top")]
 pub(crate) use self::top::TopArgs;
 pub(crate) use self::until::Until;
@@ -100,6 +104,9 @@ pub(crate) enum Command {
     /// Show live containers as they come and go, on the whole terminal
     #[cfg(feature = "top")]
     Top(TopArgs),
+    /// Serve the live containers and their changes over HTTP, at a unix socket
+    #[cfg(feature = "serve")]
+    Serve(ServeArgs),
     /// Show what a journal recorded: starts, exits, health and crash loops
     Log(LogArgs),
     /// Watch a built-in demo engine; needs no Docker
@@ -134,6 +141,8 @@ impl Command {
             Self::Whose(whose) => Ok(&mut whose.engines),
             #[cfg(feature = "top")]
             Self::Top(top) => Ok(&mut top.engines),
+            #[cfg(feature = "serve")]
+            Self::Serve(serve) => Ok(&mut serve.engines),
             Self::Log(_) => Err("'log' reads a journal"),
             Self::Completions(_) | Self::Man(_) => Err("no engine is asked"),
             Self::Demo(_) => Err("'demo' has an engine of its own"),
@@ -148,6 +157,8 @@ impl Command {
             | Self::Demo(DemoArgs { follow }) => Some(&mut follow.crash_loops),
             #[cfg(feature = "top")]
             Self::Top(top) => Some(&mut top.crash_loops),
+            #[cfg(feature = "serve")]
+            Self::Serve(serve) => Some(&mut serve.crash_loops),
             _ => None,
         }
     }

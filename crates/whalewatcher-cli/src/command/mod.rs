@@ -8,6 +8,8 @@ pub(crate) mod hosts;
 pub(crate) mod log;
 pub(crate) mod once;
 pub(crate) mod ps;
+#[cfg(feature = "serve")]
+pub(crate) mod serve;
 #[cfg(feature = "top")]
 pub(crate) mod top;
 pub(crate) mod wait;

@@ -23,6 +23,8 @@ mod preferences;
 mod program;
 mod remote;
 mod selection;
+#[cfg(feature = "serve")]
+mod serve;
 mod shape;
 mod slow_reader;
 mod text;
