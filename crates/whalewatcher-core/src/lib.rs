@@ -30,7 +30,7 @@ pub use engine::{ChangeSource, Unlisted};
 pub use fleet::{Fleet, FleetEvent, FleetPortfolio};
 pub use model::{
     COMPOSE_PROJECT_LABEL, Container, ContainerId, CrashLoop, EngineError, EngineIdentity, EngineKey,
-    ErrorKind, Event, EventKind, Health, Image, Labels, Layer, Life, Network, POD_NAME_LABEL,
+    ErrorKind, Event, EventKind, Health, Host, Image, Labels, Layer, Life, Network, POD_NAME_LABEL,
     POD_NAMESPACE_LABEL, POD_UID_LABEL, PRIVILEGED_LABEL, PodIdentity, Port, Printable, Protocol,
     SANDBOX_LABEL, UnknownProtocol, Unresolved, UnresolvedContainer,
 };

@@ -1,12 +1,12 @@
 //! Keeps a fleet's members equal to the engines that are there.
 
-use std::collections::BTreeSet;
 use std::future::pending;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
-use whalewatcher_core::{EngineKey, Fleet};
+use whalewatcher_core::Fleet;
+use whalewatcher_core::fleet::Members;
 
 use crate::driver::Driver;
 use crate::finding::Finding;
@@ -42,7 +42,7 @@ pub(crate) struct State {
 #[must_use = "dropping it removes the engines from the fleet"]
 pub fn discover(fleet: &Arc<Fleet>, options: Options) -> Discovery {
     let (sender, state) = watch::channel(State::default());
-    let members = Arc::new(Members { fleet: Arc::downgrade(fleet), keys: Mutex::new(Some(BTreeSet::new())) });
+    let members = Arc::new(Members::of(fleet));
     let driver = Driver::new(options, members.clone(), sender);
     Discovery { state, members, _task: AbortOnDropHandle::new(tokio::spawn(driver.run())) }
 }
@@ -95,51 +95,6 @@ impl FindingsFollower {
             if is_settled && self.last.as_ref() != Some(&findings) {
                 self.last = Some(findings.clone());
                 return Some(findings);
-            }
-        }
-    }
-}
-
-/// The members that a discovery has added, which it removes when it ends.
-#[derive(Debug)]
-pub(crate) struct Members {
-    /// Not kept alive by the discovery.
-    fleet: Weak<Fleet>,
-    /// `None` once closed.
-    keys: Mutex<Option<BTreeSet<EngineKey>>>,
-}
-
-impl Members {
-    /// Adds a watcher, unless the fleet watches that engine already.
-    pub(crate) fn add(&self, watcher: Arc<dyn whalewatcher_core::Watcher>) {
-        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        if let (Some(fleet), Some(keys)) = (self.fleet.upgrade(), keys.as_mut())
-            && let Ok(added) = fleet.add(watcher)
-        {
-            keys.insert(added.key());
-        }
-    }
-
-    /// Removes a watcher that this discovery has added.
-    pub(crate) fn remove(&self, key: &EngineKey) {
-        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        if let (Some(fleet), Some(keys)) = (self.fleet.upgrade(), keys.as_mut())
-            && keys.remove(key)
-        {
-            fleet.remove(key);
-        }
-    }
-
-    /// Returns the fleet; `None` once it or the discovery has been dropped.
-    pub(crate) fn fleet(&self) -> Option<Arc<Fleet>> {
-        self.fleet.upgrade()
-    }
-
-    fn close(&self) {
-        let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let (Some(fleet), Some(keys)) = (self.fleet.upgrade(), keys) {
-            for key in keys {
-                fleet.remove(&key);
             }
         }
     }

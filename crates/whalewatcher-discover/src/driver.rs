@@ -10,12 +10,13 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
+use whalewatcher_core::fleet::Members;
 use whalewatcher_core::{EngineError, EngineKey, ErrorKind, Fleet, Phase};
 #[cfg(target_os = "linux")]
 use {crate::location::prefix_of, whalewatcher_host::process::Proc};
 
 use crate::detector::Detected;
-use crate::discovery::{Members, State};
+use crate::discovery::State;
 use crate::finding::Finding;
 use crate::folders::WatchedFolders;
 use crate::look::{Looked, Looker};

@@ -1,5 +1,6 @@
 //! etcd, in which hosts publish what is alive on them, and the scenarios on it.
 
+mod publisher;
 mod scenarios;
 
 use anyhow::{Result, ensure};

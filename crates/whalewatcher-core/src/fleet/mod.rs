@@ -18,6 +18,7 @@ use crate::watch::{Phase, Status, WatchError, Watcher};
 mod difference;
 mod event;
 mod member;
+mod members;
 mod merge;
 mod portfolio;
 mod readiness;
@@ -27,6 +28,7 @@ mod subscription;
 
 pub use event::FleetEvent;
 pub use member::FleetMember;
+pub use members::Members;
 pub use portfolio::FleetPortfolio;
 pub use readiness::{JoinError, NotReady, Readiness};
 use shared::Shared;

@@ -41,10 +41,14 @@ impl EngineKey {
         &self.endpoint
     }
 
-    /// Returns the host of the endpoint in lower case, without user and port; empty for this host.
+    /// Returns the host of the endpoint in lower case, without user and port; empty for this host. Of an engine that its host
+    /// publishes in etcd it is all but the last part of the endpoint, which is the engine's.
     #[must_use]
     pub fn host(&self) -> String {
         let Some((scheme, rest)) = self.endpoint.split_once("://") else { return String::new() };
+        if scheme.starts_with("etcd") {
+            return rest.rsplit_once('/').map_or(rest, |(host, _)| host).to_owned();
+        }
         if !["tcp", "http", "https", "ssh"].contains(&scheme) {
             return String::new();
         }
@@ -107,5 +111,6 @@ mod tests {
             assert_eq!(host_of(there), "whale", "{there}");
         }
         assert_eq!(host_of("tcp://[fd00::2]:2375"), "fd00::2");
+        assert_eq!(host_of("etcd://one:2379,two:2379/web-3/d0c"), "one:2379,two:2379/web-3");
     }
 }

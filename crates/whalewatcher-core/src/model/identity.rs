@@ -18,6 +18,27 @@ pub struct EngineIdentity {
     /// The PID of the engine's process, where it is known.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
     pub pid: Option<u32>,
+    /// The host that the engine is on, where it is one of several that publish theirs.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub host: Option<Host>,
+}
+
+/// A host whose engines are published to others.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Host {
+    /// The ID that distinguishes it from all others.
+    pub id: String,
+    /// Its name, which others may have too.
+    pub name: String,
+}
+
+impl Host {
+    /// Creates a host.
+    pub fn new(id: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { id: id.into(), name: name.into() }
+    }
 }
 
 impl EngineIdentity {
@@ -29,6 +50,7 @@ impl EngineIdentity {
             version: String::new(),
             endpoint: endpoint.into(),
             pid: None,
+            host: None,
         }
     }
 }

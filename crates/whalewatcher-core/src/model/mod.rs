@@ -29,7 +29,7 @@ pub use error::{EngineError, ErrorKind};
 pub use escape::Printable;
 pub use event::{Event, EventKind};
 pub use health::Health;
-pub use identity::EngineIdentity;
+pub use identity::{EngineIdentity, Host};
 pub use image::Image;
 pub use labels::Labels;
 pub use layer::Layer;

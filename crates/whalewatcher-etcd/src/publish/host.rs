@@ -24,7 +24,7 @@ pub struct HostIdentity {
 }
 
 impl HostIdentity {
-    /// Returns this host. Its ID, unless one is given, is made of its machine ID, from which it cannot be told what that is.
+    /// Returns this host. Its ID, unless one is given, is made of its machine ID, which it does not reveal.
     ///
     /// # Errors
     ///

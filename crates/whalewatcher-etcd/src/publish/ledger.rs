@@ -117,7 +117,7 @@ impl Ledger {
     pub(crate) fn remove_container(&mut self, engine: &str, id: &str, exit: Option<Vec<u8>>) {
         let key = self.container_key(engine, id);
         self.wanted.remove(&key);
-        // A life that was never published ends without a word, and of several only the published one has an end.
+        // A life that was never published has no end to publish, and of several only the published one has an end.
         if let Some(exit) = exit
             && self.held.contains_key(&key)
             && !self.exits.contains_key(&key)

@@ -61,7 +61,14 @@ pub(crate) struct Machine {
 
 impl Machine {
     pub(crate) fn new(id: &str, host: HostRecord) -> Self {
-        Self { ledger: Ledger::new(id), host, epoch: None, unchanged_since: None, in_doubt: false, may_be_late: false }
+        Self {
+            ledger: Ledger::new(id),
+            host,
+            epoch: None,
+            unchanged_since: None,
+            in_doubt: false,
+            may_be_late: false,
+        }
     }
 
     pub(crate) fn epoch(&self) -> Option<i64> {

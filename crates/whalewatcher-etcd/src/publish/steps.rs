@@ -9,11 +9,17 @@ use crate::records::{ClaimRecord, HostRecord, Key, Versioned as _, host_prefix};
 /// How many keys are read at once.
 const PAGE: usize = 500;
 
+/// A record, with the revision at which it was written.
+type Written<T> = Option<(i64, T)>;
+
+/// All keys of a host but the claim, and the host's record.
+type Loaded = (Vec<(Key, Vec<u8>, i64)>, Written<HostRecord>);
+
 /// What came of a step.
 #[derive(Debug)]
 pub(super) enum Done {
-    Loaded(Result<(Vec<(Key, Vec<u8>, i64)>, Option<(i64, HostRecord)>), Error>),
-    Resolved(Result<(Option<Claim>, Option<(i64, HostRecord)>), Error>),
+    Loaded(Result<Loaded, Error>),
+    Resolved(Result<(Option<Claim>, Written<HostRecord>), Error>),
     /// With the lease that was used or granted, and the claim that was there.
     Claimed {
         lease: Option<i64>,
@@ -102,7 +108,7 @@ impl Place {
         })
     }
 
-    async fn load(&self) -> Result<(Vec<(Key, Vec<u8>, i64)>, Option<(i64, HostRecord)>), Error> {
+    async fn load(&self) -> Result<Loaded, Error> {
         let prefix = host_prefix(&self.prefix, &self.host);
         let mut query = Query::prefix(&prefix).with_limit(PAGE);
         let (mut items, mut host) = (Vec::new(), None);
@@ -119,14 +125,14 @@ impl Place {
             }
             match last.filter(|_| page.has_more) {
                 Some(last) => {
-                    query = Query::prefix(&prefix).with_limit(PAGE).after(&last).at(page.header.revision)
+                    query = Query::prefix(&prefix).with_limit(PAGE).after(&last).at(page.header.revision);
                 }
                 None => return Ok((items, host)),
             }
         }
     }
 
-    async fn resolve(&self) -> Result<(Option<Claim>, Option<(i64, HostRecord)>), Error> {
+    async fn resolve(&self) -> Result<(Option<Claim>, Written<HostRecord>), Error> {
         let both = Txn::new().get(Query::key(&self.claim_key())).get(Query::key(&self.host_key()));
         let mut pages = self.client.txn(&both).await?.pages.into_iter();
         let claim = pages.next().and_then(claim_of);

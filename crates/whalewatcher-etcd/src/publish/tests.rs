@@ -207,7 +207,7 @@ impl World {
             7 => {
                 self.store.claim = None;
                 self.store.revision += 1;
-                if which % 2 == 0 {
+                if which.is_multiple_of(2) {
                     self.machine.claim_lost();
                 }
             }
@@ -218,7 +218,7 @@ impl World {
             9 => {
                 // The former agent's claim stays until its lease ends.
                 self.begin_agent();
-                if which % 3 == 0 {
+                if which.is_multiple_of(3) {
                     self.store.claim = None;
                 }
             }
@@ -306,7 +306,7 @@ proptest! {
         let late = std::mem::take(&mut world.late);
         let applied = late.iter().filter(|sent| world.store.apply(sent).is_some()).count();
         prop_assert_eq!(applied, 0);
-        // Nor is there anything left to write, once a change needs a transaction.
+        // And the agent goes on.
         world.start("new");
         world.settle();
         prop_assert_eq!(world.store.containers(), world.alive.clone());
