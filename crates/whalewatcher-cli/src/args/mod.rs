@@ -8,6 +8,7 @@ mod follow;
 mod journal;
 mod output;
 mod ps;
+mod publish;
 mod selection;
 #[cfg(feature = "top")]
 mod top;
@@ -33,6 +34,7 @@ pub(crate) use self::follow::{EventFormat, FollowArgs};
 pub(crate) use self::journal::{JournalArgs, LogArgs};
 pub(crate) use self::output::{Format, ListFormat, ShapeArgs};
 pub(crate) use self::ps::PsArgs;
+pub(crate) use self::publish::PublishArgs;
 pub(crate) use self::selection::{FilterArgs, SelectionArgs};
 #[cfg(feature = "top")]
 pub(crate) use self::top::TopArgs;
@@ -95,6 +97,8 @@ pub(crate) enum Command {
     Top(TopArgs),
     /// Show what a journal recorded: starts, exits, health and crash loops
     Log(LogArgs),
+    /// Publish live containers in etcd, for programs that watch many hosts
+    Publish(PublishArgs),
     /// Watch a built-in demo engine; needs no Docker
     Demo(DemoArgs),
     /// Print a script that completes the command line in a shell
@@ -125,6 +129,7 @@ impl Command {
             Self::Whose(whose) => Ok(&mut whose.engines),
             #[cfg(feature = "top")]
             Self::Top(top) => Ok(&mut top.engines),
+            Self::Publish(publish) => Ok(&mut publish.engines),
             Self::Log(_) => Err("'log' reads a journal"),
             Self::Completions(_) | Self::Man(_) => Err("no engine is asked"),
             Self::Demo(_) => Err("'demo' has an engine of its own"),

@@ -7,6 +7,7 @@ mod following;
 pub(crate) mod log;
 pub(crate) mod once;
 pub(crate) mod ps;
+pub(crate) mod publish;
 #[cfg(feature = "top")]
 pub(crate) mod top;
 pub(crate) mod wait;

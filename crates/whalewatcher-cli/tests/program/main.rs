@@ -20,6 +20,7 @@ mod podman;
 mod pods;
 mod preferences;
 mod program;
+mod publish;
 mod remote;
 mod selection;
 mod shape;
