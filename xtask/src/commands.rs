@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod cargo;
+pub(crate) mod deb;
 pub(crate) mod engines;
 pub(crate) mod explore;
 mod features;

@@ -8,7 +8,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{bench, engines, explore, fuzz, generate, integration, mutants, release, soak, test, words};
+use commands::{
+    bench, deb, engines, explore, fuzz, generate, integration, mutants, release, soak, test, words,
+};
 
 /// Everything that a person or CI runs besides cargo itself
 #[derive(Debug, Parser)]
@@ -45,6 +47,8 @@ enum Command {
     Generate(generate::Options),
     /// Whether what is committed can be published as it is
     Release(release::Options),
+    /// The program as a Debian package, in the target folder
+    Deb(deb::Options),
     /// Fetch real engines from Debian's packages, and run private instances of them
     #[command(subcommand)]
     Engines(engines::Command),
@@ -65,6 +69,7 @@ fn main() -> ExitCode {
         Command::Bench(options) => bench::run(&options).map(done),
         Command::Generate(options) => generate::run(&options).map(done),
         Command::Release(options) => release::run(&options).map(done),
+        Command::Deb(options) => deb::run(&options).map(done),
         Command::Engines(command) => engines::run(&command),
     });
     match outcome {

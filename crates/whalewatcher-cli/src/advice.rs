@@ -4,9 +4,15 @@ use whalewatcher_core::{EngineError, ErrorKind, Watcher};
 use whalewatcher_discover::Finding;
 use whalewatcher_moby::Contexts;
 
-/// Returns the type and the endpoint of an engine as one text.
+use crate::clusters::host_of;
+
+/// Returns the type and the endpoint of an engine as one text; of one that another host publishes, the name of that in place of the
+/// endpoint.
 pub(crate) fn location(watcher: &dyn Watcher) -> String {
-    format!("{} at {}", watcher.engine_type(), watcher.endpoint())
+    match host_of(watcher) {
+        Some(host) => format!("{} on {}", watcher.engine_type(), host.name),
+        None => format!("{} at {}", watcher.engine_type(), watcher.endpoint()),
+    }
 }
 
 /// Returns the text for a host without engines, with what was seen there.
@@ -22,6 +28,9 @@ pub(crate) fn no_engine(missing: &[String]) -> String {
 
 /// Returns an error's text with the engine's location and with advice.
 pub(crate) fn explain(watcher: &dyn Watcher, error: &EngineError) -> String {
+    if host_of(watcher).is_some() {
+        return format!("{}: {error}", location(watcher));
+    }
     let message = with_advice(&location(watcher), watcher.endpoint(), Kind::of(watcher.engine_type()), error);
     with_variable(watcher.endpoint(), message)
 }

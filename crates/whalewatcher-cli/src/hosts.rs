@@ -16,6 +16,7 @@ use {
 
 use crate::advice::location;
 use crate::args::{DiscoveryArgs, EngineArgs, TlsArgs, wrong};
+use crate::clusters::Cluster;
 
 const CONTAINERD: &str = "containerd://";
 const CRI: &str = "cri://";
@@ -123,8 +124,8 @@ fn docker(builder: moby::Builder, tls: Option<&moby::Tls>) -> Result<Client, Eng
 
 /// Which engines the command line names.
 pub(crate) enum Hosts {
-    /// These.
-    Named(Vec<Client>),
+    /// These, and all that hosts publish in these clusters.
+    Named(Vec<Client>, Vec<Cluster>),
     /// All that can be found.
     Found(Box<Found>),
 }
@@ -177,7 +178,7 @@ pub(crate) fn hosts(engines: &EngineArgs) -> anyhow::Result<Hosts> {
     if is_found && (engines.discovery.discover || !is_set(&moby::Contexts::from_env()?)?) {
         return found(engines).map(|found| Hosts::Found(Box::new(found)));
     }
-    clients(engines).map(Hosts::Named)
+    Ok(Hosts::Named(clients(engines)?, clusters(engines)?))
 }
 
 /// Returns whether Docker's tools are set to an engine, which is not the one that is there by default.
@@ -209,7 +210,7 @@ fn clients(engines: &EngineArgs) -> anyhow::Result<Vec<Client>> {
     let tls = tls(&engines.tls)?;
     let mut clients = Vec::new();
     let origin = if engines.origin.is_empty() { "--host" } else { &*engines.origin };
-    for host in &engines.hosts {
+    for host in engines.hosts.iter().filter(|host| !Cluster::is_one(host)) {
         let client = Client::from_host(host, ignored, tls.as_ref())
             .map_err(|error| wrong(without_password(&format!("{origin}: {error}"), host)))?;
         clients.push(client);
@@ -217,9 +218,10 @@ fn clients(engines: &EngineArgs) -> anyhow::Result<Vec<Client>> {
     if engines.hosts.is_empty() && engines.contexts.is_empty() {
         clients.push(docker(moby::Client::builder(), tls.as_ref())?);
     }
-    if tls.is_some() && !clients.iter().any(Client::uses_tcp) {
-        let message =
-            "--tls-ca and --tls-cert are for engines at tcp:// and https://, and no other option names one";
+    let is_for_etcd = engines.hosts.iter().any(|host| host.starts_with("etcds://"));
+    if tls.is_some() && !is_for_etcd && !clients.iter().any(Client::uses_tcp) {
+        let message = "--tls-ca and --tls-cert are for engines at tcp:// and https:// and for etcd at etcds://, and no other \
+                       option names one";
         return Err(wrong(message.to_owned()));
     }
     for name in &engines.contexts {
@@ -233,6 +235,23 @@ fn clients(engines: &EngineArgs) -> anyhow::Result<Vec<Client>> {
         }
     }
     Ok(clients)
+}
+
+/// Returns the clusters of etcd among the hosts. Does not connect.
+pub(crate) fn clusters(engines: &EngineArgs) -> anyhow::Result<Vec<Cluster>> {
+    let mut clusters = Vec::<Cluster>::new();
+    for host in engines.hosts.iter().filter(|host| Cluster::is_one(host)) {
+        let cluster = Cluster::from_host(host, &engines.tls, &engines.etcd)
+            .map_err(|error| wrong(without_password(&error.to_string(), host)))?;
+        if clusters.iter().any(|other| other.url() == cluster.url()) {
+            return Err(wrong(format!("{} is given twice", cluster.url())));
+        }
+        clusters.push(cluster);
+    }
+    if clusters.is_empty() && engines.etcd.user.is_some() {
+        return Err(wrong("--etcd-user is for etcd, and no --host names one (etcd://HOST)"));
+    }
+    Ok(clusters)
 }
 
 /// Reads the certificates of the command line, if there are any.
@@ -366,8 +385,12 @@ mod tests {
             &["containerd://run/a"],
             &["podman://run/a"],
             &["podman:///run/a", "podman:///run/a"],
+            &["etcd://"],
+            &["etcd://a", "etcd://a:2379"],
         ] {
-            let error = engines(hosts).unwrap_err();
+            let hosts: Vec<_> = hosts.iter().map(|host| (*host).to_owned()).collect();
+            let arguments = EngineArgs { hosts, ..EngineArgs::default() };
+            let error = super::hosts(&arguments).map(drop).unwrap_err();
             assert_eq!(error.downcast::<clap::Error>().unwrap().exit_code(), 2);
         }
     }

@@ -6,6 +6,7 @@
 mod advice;
 mod args;
 mod changes;
+mod clusters;
 mod command;
 mod hosts;
 mod journal;
@@ -16,6 +17,7 @@ mod preferences;
 mod render;
 mod selection;
 mod shutdown;
+mod starts;
 mod statuses;
 mod thread;
 mod warnings;
@@ -31,12 +33,14 @@ use tokio::runtime;
 use tokio_util::task::TaskTracker;
 use whalewatcher_core::Fleet;
 
-use crate::args::{Cli, Command, DemoArgs, EnginesArgs, EventsArgs, PsArgs, WatchArgs};
+use crate::args::{Cli, Command, DemoArgs, EnginesArgs, EventsArgs, FleetCommand, PsArgs, WatchArgs};
 use crate::command::ps::Shape;
 use crate::command::watch::{exec, watch};
 #[cfg(target_os = "linux")]
 use crate::command::whose;
-use crate::command::{completions, demo, engines, log as log_command, ps, publish, wait};
+use crate::command::{
+    completions, demo, engines, hosts as hosts_command, log as log_command, ps, publish, wait,
+};
 use crate::notes::Notes;
 use crate::output::Output;
 use crate::render::style::set_colour;
@@ -171,6 +175,8 @@ async fn dispatch(command: Command, output: &Output, commands: &TaskTracker) -> 
         Command::Engines(EnginesArgs { engines, format }) => {
             engines::engines(&fleet, hosts::hosts(&engines)?, format, output).await
         }
+        Command::Hosts(args) => hosts_command::hosts(args, output).await,
+        Command::Fleet(FleetCommand::Forget(args)) => hosts_command::forget_host(args).await,
         #[cfg(target_os = "linux")]
         Command::Whose(args) => whose::whose(&fleet, hosts::hosts(&args.engines)?, &args, output).await,
         #[cfg(feature = "top")]
@@ -179,7 +185,7 @@ async fn dispatch(command: Command, output: &Output, commands: &TaskTracker) -> 
             Ok(ExitCode::SUCCESS)
         }
         Command::Publish(args) => {
-            publish::publish(&fleet, hosts::hosts(&args.engines)?, &args, commands).await?;
+            publish::publish(&fleet, args, commands).await?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Log(args) => log_command::log(args, output).await,

@@ -53,10 +53,11 @@
 //!   without it, that is polled every second, because reading its CRI events would take them from the kubelet.
 //! - `discover`: finds the engines of this host, of the kinds whose features are enabled, and adds them to a [`Fleet`] as they
 //!   come and go.
+//! - `etcd`: many hosts, which publish their engines in etcd: a hub has them join a [`Fleet`]. It turns on `serde`.
 //! - `podman`: podman through its own API: one request lists everything, and containers have the labels of their pods. With
 //!   `moby` alone, podman is watched through its Docker-compatible API.
 //! - `host`: on Linux, the container that a process or a control group belongs to.
-//! - `metrics`: the counters and gauges of watchers for the recorder of the `metrics` crate.
+//! - `metrics`: the counters and gauges of watchers and fleets for the recorder of the `metrics` crate.
 //! - `tls`: Docker over TCP with TLS, with the certificates that Docker's tools use.
 //! - `ssh`: Docker on other machines through the program `ssh`.
 //! - `cli`: the program, as a binary; it adds nothing to the library.
@@ -73,6 +74,8 @@ pub use whalewatcher_core::*;
 pub use whalewatcher_cri as cri;
 #[cfg(feature = "discover")]
 pub use whalewatcher_discover as discover;
+#[cfg(feature = "etcd")]
+pub use whalewatcher_etcd as etcd;
 #[cfg(feature = "host")]
 pub use whalewatcher_host as host;
 #[cfg(feature = "moby")]

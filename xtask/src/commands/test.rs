@@ -6,10 +6,11 @@ use std::time::Instant;
 
 use anyhow::{Result, anyhow, ensure};
 use clap::{Args, ValueEnum};
+use rustix::process::geteuid;
 
 use super::cargo::{DENY, HACK, cargo, cpus, succeed, succeed_together};
 use super::features::Everything;
-use super::{integration, words};
+use super::{deb, integration, words};
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -47,6 +48,8 @@ enum Step {
     Hack,
     /// Unit, model, wire and doc tests
     Test,
+    /// The Debian package, in a root with nothing but what it depends on
+    Deb,
     /// The scenarios against real engines
     Integration,
 }
@@ -55,7 +58,7 @@ enum Step {
 const TEST_THREADS: &str = "RUST_TEST_THREADS";
 
 const LINT: [Step; 6] = [Step::Words, Step::Fmt, Step::Clippy, Step::Doc, Step::Deny, Step::Hack];
-const TEST: [Step; 2] = [Step::Test, Step::Integration];
+const TEST: [Step; 3] = [Step::Test, Step::Deb, Step::Integration];
 
 const NO_WARNINGS: [&str; 3] = ["--", "-D", "warnings"];
 
@@ -63,7 +66,7 @@ const NO_WARNINGS: [&str; 3] = ["--", "-D", "warnings"];
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Passed,
-    /// No engine could be tested.
+    /// No engine could be tested, or the user is not root.
     Skipped,
 }
 
@@ -92,7 +95,7 @@ fn run_steps(steps: &[Step]) -> Result<ExitCode> {
                 passed += 1;
             }
             Ok(Outcome::Skipped) => {
-                println!("=== {name} SKIPPED, no engine can run here");
+                println!("=== {name} SKIPPED, it cannot run here");
                 skipped += 1;
             }
             Err(error) => {
@@ -174,6 +177,8 @@ impl Step {
                 });
                 succeed_together(tests)?;
             }
+            Step::Deb if !geteuid().is_root() => return Ok(Outcome::Skipped),
+            Step::Deb => deb::check_in_clean_root()?,
             Step::Integration => return judged(integration::run_all(&Everything::load()?)?),
         }
         Ok(Outcome::Passed)
@@ -198,7 +203,7 @@ mod tests {
             Choice { skip: skip.to_vec(), only: only.to_vec() }.of(&TEST).unwrap_or_default()
         };
         assert_eq!(chosen(&[], &[]), TEST);
-        assert_eq!(chosen(&[Step::Integration], &[]), [Step::Test]);
+        assert_eq!(chosen(&[Step::Integration], &[]), [Step::Test, Step::Deb]);
         assert_eq!(chosen(&[], &[Step::Integration]), [Step::Integration]);
         assert_eq!(chosen(&[], &[Step::Fmt]), []);
     }

@@ -34,7 +34,8 @@ pub(crate) struct EnginesArgs {
 #[command(next_help_heading = "Engines")]
 pub(crate) struct EngineArgs {
     /// Engine to watch: Docker at unix:///PATH, /PATH, tcp://HOST:PORT, https://HOST:PORT or ssh://USER@HOST, podman at
-    /// podman:///PATH, containerd at containerd:///PATH, the runtime of a Kubernetes node at cri:///PATH; can be repeated
+    /// podman:///PATH, containerd at containerd:///PATH, the runtime of a Kubernetes node at cri:///PATH, all that hosts publish
+    /// in etcd at etcd://HOST,…; can be repeated
     ///
     /// docker:///PATH is the same as unix:///PATH, and watches podman too, but without pods. podman:// without a path means the
     /// socket of this user's podman, which is /run/podman/podman.sock for root. containerd:// and cri:// mean containerd's default
@@ -59,6 +60,9 @@ pub(crate) struct EngineArgs {
 
     #[command(flatten)]
     pub(crate) tls: TlsArgs,
+
+    #[command(flatten)]
+    pub(crate) etcd: EtcdArgs,
 
     /// Ignore this containerd namespace, instead of 'moby' and 'k8s.io'; can be repeated
     #[arg(long = "ignore-namespace", value_name = "NAME")]
@@ -94,20 +98,32 @@ pub(crate) struct DiscoveryArgs {
 /// The certificates for engines at tcp:// and https://.
 #[derive(Args, Default)]
 pub(crate) struct TlsArgs {
-    /// Use TLS for tcp://, and trust only the authorities in this file (PEM)
+    /// Use TLS for tcp:// and etcds://, and trust only the authorities in this file (PEM)
     ///
     /// Without it, the certificates of DOCKER_CERT_PATH are used for DOCKER_HOST, and those that the system trusts for
     /// https://.
     #[arg(long = "tls-ca", value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
 
-    /// Use TLS for tcp://, with this client certificate (PEM)
+    /// Use TLS for tcp:// and etcds://, with this client certificate (PEM)
     #[arg(long = "tls-cert", value_name = "FILE", requires = "key")]
     pub(crate) certificate: Option<PathBuf>,
 
     /// Key of the client certificate (PEM)
     #[arg(long = "tls-key", value_name = "FILE", requires = "certificate")]
     pub(crate) key: Option<PathBuf>,
+}
+
+/// How etcd knows its client.
+#[derive(Args, Default)]
+pub(crate) struct EtcdArgs {
+    /// User of etcd; without one it is the common name of the client certificate
+    #[arg(long = "etcd-user", value_name = "NAME", requires = "password_file")]
+    pub(crate) user: Option<String>,
+
+    /// File with the password of that user
+    #[arg(id = "password_file", long = "etcd-password-file", value_name = "FILE", requires = "user")]
+    pub(crate) password_file: Option<PathBuf>,
 }
 
 impl DiscoveryArgs {

@@ -5,6 +5,7 @@ mod crash_loop;
 mod demo;
 mod engines;
 mod follow;
+mod hosts;
 mod journal;
 mod output;
 mod ps;
@@ -29,8 +30,9 @@ pub(crate) use self::crash_loop::CrashLoopArgs;
 #[cfg(feature = "top")]
 pub(crate) use self::crash_loop::CrashLoops;
 pub(crate) use self::demo::DemoArgs;
-pub(crate) use self::engines::{DiscoveryArgs, EngineArgs, EnginesArgs, TlsArgs};
+pub(crate) use self::engines::{DiscoveryArgs, EngineArgs, EnginesArgs, EtcdArgs, TlsArgs};
 pub(crate) use self::follow::{EventFormat, FollowArgs};
+pub(crate) use self::hosts::{FleetCommand, ForgetArgs, HostsArgs};
 pub(crate) use self::journal::{JournalArgs, LogArgs};
 pub(crate) use self::output::{Format, ListFormat, ShapeArgs};
 pub(crate) use self::ps::PsArgs;
@@ -89,6 +91,11 @@ pub(crate) enum Command {
     Ps(PsArgs),
     /// Show the engines that are found, and whether they can be watched
     Engines(EnginesArgs),
+    /// Show the hosts that publish their engines in etcd, or did
+    Hosts(HostsArgs),
+    /// Manage what hosts have published in etcd
+    #[command(subcommand, after_help = hosts::FLEET_EXAMPLES)]
+    Fleet(FleetCommand),
     /// Show the containers that processes belong to
     #[cfg(target_os = "linux")]
     Whose(WhoseArgs),
@@ -125,6 +132,8 @@ impl Command {
             Self::Wait(wait) => Ok(&mut wait.engines),
             Self::Ps(ps) => Ok(&mut ps.engines),
             Self::Engines(list) => Ok(&mut list.engines),
+            Self::Hosts(list) => Ok(&mut list.engines),
+            Self::Fleet(FleetCommand::Forget(forget)) => Ok(&mut forget.engines),
             #[cfg(target_os = "linux")]
             Self::Whose(whose) => Ok(&mut whose.engines),
             #[cfg(feature = "top")]

@@ -7,19 +7,23 @@ use anyhow::anyhow;
 use whalewatcher_core::fleet::FleetEvent;
 use whalewatcher_core::{EngineKey, EventKind, Fleet, Phase, Settings};
 use whalewatcher_discover::{Discovery, discover};
+use whalewatcher_etcd::Hub;
 
 use crate::advice::explain;
+use crate::clusters::spawn_cluster_notes;
 use crate::hosts::{Hosts, join};
 use crate::selection::Selection;
 use crate::warnings::{Warned, spawn_findings, spawn_warnings};
 
 /// Engines that are followed from the start.
 pub(super) struct Following {
-    /// How many engines the user named; `None` if engines are found.
+    /// How many engines the user named; `None` if engines are found, or published by other hosts.
     pub(super) named: Option<usize>,
     /// Where engines go that are to be warned about.
     pub(super) warnings: Warned,
     pub(super) discovery: Option<Discovery>,
+    /// What other hosts publish is followed for as long as these are there.
+    pub(super) hubs: Vec<Hub>,
 }
 
 /// Begins to watch the engines that may be selected. Nothing happens before the next `await`, so a subscription until then misses nothing.
@@ -29,17 +33,25 @@ pub(super) struct Following {
 /// If none of them is selected: wrong usage.
 pub(super) fn follow(fleet: &Arc<Fleet>, hosts: Hosts, selection: &Selection) -> anyhow::Result<Following> {
     let warnings = spawn_warnings()?;
+    let mut hubs = Vec::new();
     let (named, found) = match selection.restrict(hosts)? {
-        Hosts::Named(clients) => (join(fleet, clients, &Settings::default())?, None),
+        Hosts::Named(clients, clusters) => {
+            for cluster in clusters {
+                let hub = cluster.join(fleet, &Settings::default());
+                spawn_cluster_notes(cluster.url(), &hub)?;
+                hubs.push(hub);
+            }
+            (join(fleet, clients, &Settings::default())?, None)
+        }
         Hosts::Found(found) => (Vec::new(), Some(found.into_options())),
     };
-    let count = found.is_none().then_some(named.len());
+    let count = (found.is_none() && hubs.is_empty()).then_some(named.len());
     named.into_iter().for_each(|watcher| warnings.warn_of(watcher));
     let discovery = found.map(|options| discover(fleet, options));
     if let Some(discovery) = &discovery {
         spawn_findings(discovery.follow_findings(), Arc::downgrade(fleet), selection.names_engines())?;
     }
-    Ok(Following { named: count, warnings, discovery })
+    Ok(Following { named: count, warnings, discovery, hubs })
 }
 
 /// Which engines cannot be watched.

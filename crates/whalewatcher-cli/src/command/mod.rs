@@ -4,6 +4,7 @@ pub(crate) mod completions;
 pub(crate) mod demo;
 pub(crate) mod engines;
 mod following;
+pub(crate) mod hosts;
 pub(crate) mod log;
 pub(crate) mod once;
 pub(crate) mod ps;

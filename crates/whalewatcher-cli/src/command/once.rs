@@ -9,8 +9,10 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use whalewatcher_core::{Backoff, Fleet, Phase, Portfolio, Settings, Status, WatchError, Watcher};
 use whalewatcher_discover::{Discovery, Finding, FindingKind, discover};
+use whalewatcher_etcd::Hub;
 
 use crate::advice::{explain, explain_finding, location, no_engine};
+use crate::clusters::Cluster;
 use crate::hosts::{Hosts, join};
 use crate::warnings::unresolved;
 
@@ -42,6 +44,25 @@ pub(super) struct Answer {
     pub(super) warnings: Vec<String>,
     /// The status before the watch was ended.
     pub(super) status: Status,
+}
+
+impl Missing {
+    /// Waits until all that hosts publish there is known.
+    async fn wait_for(&mut self, cluster: &Cluster, hub: &Hub) {
+        match timeout(FIND_LIMIT, hub.ready()).await {
+            Ok(Ok(())) if hub.hosts().is_empty() => {
+                self.notes.push(format!("no host publishes its engines at {}", cluster.url()));
+                return;
+            }
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => self.notes.push(format!("etcd at {}: {error}", cluster.url())),
+            Err(_) => {
+                let seconds = FIND_LIMIT.as_secs();
+                self.notes.push(format!("etcd at {} is not read after {seconds} s", cluster.url()));
+            }
+        }
+        self.may_run = true;
+    }
 }
 
 /// The answers of all engines.
@@ -76,8 +97,21 @@ pub(super) async fn answers(fleet: &Arc<Fleet>, hosts: Hosts) -> anyhow::Result<
 /// Returns the answers of all engines, which may be none, and ends their watches.
 pub(super) async fn found_answers(fleet: &Arc<Fleet>, hosts: Hosts) -> anyhow::Result<Answers> {
     let deadline = Instant::now() + TIME_LIMIT;
+    let mut hubs = Vec::new();
     let (watchers, missing, _discovery) = match hosts {
-        Hosts::Named(clients) => (join(fleet, clients, &settings())?, Missing::default(), None),
+        Hosts::Named(clients, clusters) => {
+            let mut watchers = join(fleet, clients, &settings())?;
+            let mut missing = Missing::default();
+            for cluster in clusters {
+                let hub = cluster.join(fleet, &settings());
+                missing.wait_for(&cluster, &hub).await;
+                hubs.push(hub);
+            }
+            let is_new = |new: &Arc<dyn Watcher>| !watchers.iter().any(|watcher| watcher.key() == new.key());
+            let joined: Vec<_> = fleet.watchers().into_iter().filter(is_new).collect();
+            watchers.extend(joined);
+            (watchers, missing, None)
+        }
         Hosts::Found(found) => {
             let discovery = discover(fleet, found.into_options().with_settings(settings()));
             let missing = find(&discovery).await;
@@ -94,6 +128,7 @@ pub(super) async fn found_answers(fleet: &Arc<Fleet>, hosts: Hosts) -> anyhow::R
         *portfolio = portfolio.take().and(shown);
     }
     fleet.close();
+    drop(hubs);
     Ok(Answers { answers, missing })
 }
 

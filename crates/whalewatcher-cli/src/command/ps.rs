@@ -127,7 +127,7 @@ fn selected<'a>(answers: &'a [Answer], selection: &Selection) -> Vec<Entry<'a>> 
         let now = status.engine_time();
         let Some(portfolio) = portfolio else { continue };
         let containers = ordered(portfolio, |container| selection.matches(watcher, container));
-        entries.extend(containers.into_iter().map(|container| Entry { watcher, container, now }));
+        entries.extend(containers.into_iter().map(|container| Entry::new(watcher, container, now)));
     }
     entries
 }

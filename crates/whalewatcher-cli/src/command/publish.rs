@@ -1,6 +1,7 @@
 //! `whalewatcher publish`: publishes what is alive on this host in etcd.
 
 use std::future::pending;
+use std::mem::take;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,13 +10,12 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use whalewatcher_core::Fleet;
-use whalewatcher_etcd::ClusterUrl;
-use whalewatcher_etcd::client::{Client, Config, Password};
 use whalewatcher_etcd::publish::{HostIdentity, PublishStatus, Publisher};
 
 use super::following::{Following, follow};
 use crate::args::{FilterArgs, PublishArgs, wrong};
-use crate::hosts::Hosts;
+use crate::clusters::Cluster;
+use crate::hosts::hosts;
 use crate::notes::note_beside;
 use crate::selection::{Pattern, Selection};
 
@@ -25,11 +25,21 @@ pub(crate) const END_LIMIT: Duration = Duration::from_secs(5);
 /// Publishes until it is dropped, after which the task that writes the last words is among the `commands`.
 pub(crate) async fn publish(
     fleet: &Arc<Fleet>,
-    hosts: Hosts,
-    arguments: &PublishArgs,
+    mut arguments: PublishArgs,
     commands: &TaskTracker,
 ) -> anyhow::Result<()> {
-    let publisher = publisher(arguments)?;
+    let engines = &mut arguments.engines;
+    if engines.hosts.iter().any(|host| Cluster::is_one(host)) {
+        return Err(wrong("publish publishes the engines of this host; --etcd names where"));
+    }
+    let (tls, user) = (take(&mut engines.tls), take(&mut engines.etcd));
+    if arguments.etcd.starts_with("etcd://") && (tls.ca.is_some() || tls.certificate.is_some()) {
+        return Err(wrong("certificates are for TLS, and etcd:// has none: use etcds://"));
+    }
+    let cluster = Cluster::from_host(&arguments.etcd, &tls, &user);
+    let cluster = cluster.map_err(|error| wrong(format!("--etcd: {error}")))?;
+    let publisher = publisher(&cluster, &arguments)?;
+    let hosts = hosts(&arguments.engines)?;
     let everything = Selection::new(&[], &FilterArgs::default())?;
     let Following { warnings: _warnings, discovery: _discovery, .. } = follow(fleet, hosts, &everything)?;
     let status = publisher.follow_status();
@@ -44,26 +54,14 @@ pub(crate) async fn publish(
     }
 }
 
-fn publisher(arguments: &PublishArgs) -> anyhow::Result<Publisher> {
-    let mut url: ClusterUrl = arguments.etcd.parse().map_err(|error| wrong(format!("--etcd: {error}")))?;
-    if let Some(prefix) = &arguments.prefix {
-        url = url.with_prefix(prefix).map_err(|error| wrong(format!("--prefix: {error}")))?;
-    }
-    let PublishArgs { etcd_ca, etcd_certificate, etcd_key, .. } = arguments;
-    let config =
-        Config::with_certificates(url, etcd_ca.as_deref(), etcd_certificate.as_deref(), etcd_key.as_deref())
-            .map_err(wrong)?;
-    let config = match (&arguments.etcd_user, &arguments.etcd_password) {
-        (Some(user), Some(file)) => config.with_user(user, Password::File(file.clone())),
-        _ => config,
-    };
+fn publisher(cluster: &Cluster, arguments: &PublishArgs) -> anyhow::Result<Publisher> {
     let host = match arguments.host_id.as_deref() {
         Some("") => return Err(wrong("--host-id: an ID has at least one character")),
         id => {
             HostIdentity::of_this_host(id).context("cannot identify this host; --host-id gives it an ID")?
         }
     };
-    let publisher = Publisher::new(Client::new(config), host);
+    let publisher = Publisher::new(cluster.client(), host);
     let labels = arguments.labels.iter().map(|text| Pattern::new(text)).collect::<Result<Vec<_>, _>>();
     let labels = labels.map_err(|error| wrong(format!("--publish-labels: {error}")))?;
     Ok(if labels.is_empty() {

@@ -1,5 +1,6 @@
 //! The columns of tables: headings, and the text of each for a container.
 
+use std::cell::OnceCell;
 use std::cmp::Ordering;
 use std::time::SystemTime;
 
@@ -7,12 +8,14 @@ use anstyle::Style;
 use clap::ValueEnum;
 use whalewatcher_core::{Container, Health, Image, Network, Printable, Watcher};
 
+use crate::clusters::host_of;
 use crate::hosts::host;
 use crate::render::age::{age, human_age};
 use crate::render::ports::ports;
 use crate::render::style::{FAINT, GREEN, PLAIN, RED, YELLOW};
 use crate::render::texts::{display_name, pod, short_id};
 use crate::selection::familiar;
+use crate::starts::started_at;
 
 /// A column of a table of containers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -30,16 +33,19 @@ pub(crate) enum Column {
     Restarts,
     Ports,
     Networks,
+    Host,
     Engine,
 }
 
 /// A container to show, with its engine.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Entry<'a> {
     pub(crate) watcher: &'a dyn Watcher,
     pub(crate) container: &'a Container,
     /// The present by the engine's clock.
-    pub(crate) now: SystemTime,
+    now: SystemTime,
+    /// When the container was started: only some columns need it.
+    started: OnceCell<Option<SystemTime>>,
 }
 
 impl Column {
@@ -58,6 +64,7 @@ impl Column {
             Self::Restarts => "RESTARTS",
             Self::Ports => "PORTS",
             Self::Networks => "NETWORKS",
+            Self::Host => "HOST",
             Self::Engine => "ENGINE",
         }
     }
@@ -70,7 +77,7 @@ impl Column {
     /// Returns the width down to which it is cut before others are dropped; `None` if it is never cut.
     pub(crate) fn shortest(self) -> Option<usize> {
         match self {
-            Self::Name | Self::Image | Self::Project => Some(12),
+            Self::Name | Self::Image | Self::Project | Self::Host => Some(12),
             Self::Pod => Some(16),
             _ => None,
         }
@@ -78,7 +85,7 @@ impl Column {
 
     /// Returns the text for a container, in full or as a table has it.
     pub(crate) fn cell(self, entry: &Entry<'_>, is_full: bool) -> String {
-        let Entry { watcher, container, now } = entry;
+        let Entry { watcher, container, now, .. } = entry;
         match self {
             Self::Name if is_full => Printable(container.name()).to_string(),
             Self::Name => display_name(container),
@@ -92,8 +99,8 @@ impl Column {
             }
             Self::Pid => container.pid().to_string(),
             Self::State => state(container).0.to_owned(),
-            Self::Status => status(container, *now),
-            Self::Age => container.started_at().map_or("-".to_owned(), |then| age(then, *now)),
+            Self::Status => status(container, entry.started(), *now),
+            Self::Age => entry.started().map_or("-".to_owned(), |then| age(then, *now)),
             Self::Health => container.health().map_or("-", Health::as_str).to_owned(),
             Self::Restarts => container.restart_count().map_or("-".to_owned(), |count| count.to_string()),
             Self::Ports => ports(container.ports()),
@@ -101,6 +108,12 @@ impl Column {
                 let names: Vec<_> = container.networks().iter().map(Network::name).collect();
                 Printable(&names.join(",")).to_string()
             }
+            Self::Host => {
+                let published = host_of(*watcher).map(|host| host.name.clone());
+                Printable(&published.unwrap_or_else(|| watcher.key().host())).to_string()
+            }
+            // Its endpoint is that of all that its host publishes.
+            Self::Engine if host_of(*watcher).is_some() => Printable(watcher.engine_type()).to_string(),
             Self::Engine => Printable(&host(watcher.engine_type(), watcher.endpoint())).to_string(),
         }
     }
@@ -119,7 +132,7 @@ impl Column {
         match self {
             Self::Pid => a.pid().cmp(&b.pid()),
             // The younger first, and those of unknown age last.
-            Self::Age | Self::Status => match (a.started_at(), b.started_at()) {
+            Self::Age | Self::Status => match (one.started(), other.started()) {
                 (Some(_), Some(_)) => one.lived().cmp(&other.lived()),
                 (a, b) => a.is_none().cmp(&b.is_none()),
             },
@@ -129,9 +142,17 @@ impl Column {
     }
 }
 
-impl Entry<'_> {
+impl<'a> Entry<'a> {
+    pub(crate) fn new(watcher: &'a dyn Watcher, container: &'a Container, now: SystemTime) -> Self {
+        Self { watcher, container, now, started: OnceCell::new() }
+    }
+
+    fn started(&self) -> Option<SystemTime> {
+        *self.started.get_or_init(|| started_at(self.container))
+    }
+
     fn lived(&self) -> std::time::Duration {
-        let then = self.container.started_at().unwrap_or(self.now);
+        let then = self.started().unwrap_or(self.now);
         self.now.duration_since(then).unwrap_or_default()
     }
 }
@@ -148,8 +169,8 @@ fn state(container: &Container) -> (&'static str, Style) {
 }
 
 /// Returns age and health as `docker ps` does.
-fn status(container: &Container, now: SystemTime) -> String {
-    let up = match container.started_at() {
+fn status(container: &Container, started: Option<SystemTime>, now: SystemTime) -> String {
+    let up = match started {
         Some(then) => format!("Up {}", human_age(then, now)),
         None => "Up".to_owned(),
     };
@@ -187,7 +208,7 @@ mod tests {
             (web.clone().with_health(Health::Healthy).with_paused(true), "Up 5 hours (Paused)"),
             (web.with_started_at(None), "Up"),
         ] {
-            assert_eq!(status(&container, now), expected);
+            assert_eq!(status(&container, container.started_at(), now), expected);
         }
     }
 

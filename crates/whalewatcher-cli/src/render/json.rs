@@ -11,7 +11,9 @@ use jiff::Timestamp;
 use serde::ser::{Serialize, Serializer};
 use serde_json::ser::Formatter;
 use whalewatcher_core::{Container, EngineIdentity, EngineKey, Event, EventKind, Printable, Watcher};
+use whalewatcher_etcd::HostStatus;
 
+use crate::clusters::host_of;
 use crate::hosts::host;
 
 /// Returns the engine of an event, else that of the newest connection, with the host that `--host` accepts. Before the first
@@ -25,7 +27,11 @@ pub(crate) fn engine(watcher: &dyn Watcher, event: Option<&Event>) -> EngineIden
             engine.endpoint = host;
             engine
         }
-        None => EngineIdentity::new(watcher.engine_type(), host),
+        None => {
+            let mut engine = EngineIdentity::new(watcher.engine_type(), host);
+            engine.host = host_of(watcher).cloned();
+            engine
+        }
     }
 }
 
@@ -82,6 +88,51 @@ pub(crate) fn write_engines(
     all: impl Iterator<Item = ListedEngine>,
 ) -> io::Result<()> {
     serializer(writer).collect_seq(all)?;
+    writer.write_all(b"\n")
+}
+
+/// Writes an array of hosts as a line.
+pub(crate) fn write_hosts(writer: &mut impl Write, all: &[HostStatus]) -> io::Result<()> {
+    #[derive(serde::Serialize)]
+    struct Entry<'a> {
+        id: &'a str,
+        name: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        address: Option<&'a str>,
+        published: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        agent: Option<&'a str>,
+        since: Option<String>,
+        last_word: Option<String>,
+        engines: Vec<Engine<'a>>,
+    }
+    #[derive(serde::Serialize)]
+    struct Engine<'a> {
+        #[serde(flatten)]
+        engine: &'a EngineIdentity,
+        containers: usize,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<&'a str>,
+    }
+    let text = |time: Option<SystemTime>| {
+        let time = time.and_then(|time| Timestamp::try_from(time).ok());
+        time.map(|time| time.to_string())
+    };
+    let entries = all.iter().map(|it| Entry {
+        id: &it.host.id,
+        name: &it.host.name,
+        address: it.address.as_deref(),
+        published: it.is_published,
+        agent: it.agent_version.as_deref(),
+        since: text(it.since),
+        last_word: text(it.last_word),
+        engines: it
+            .engines
+            .iter()
+            .map(|it| Engine { engine: &it.engine, containers: it.containers, error: it.error.as_deref() })
+            .collect(),
+    });
+    serializer(writer).collect_seq(entries)?;
     writer.write_all(b"\n")
 }
 
@@ -185,6 +236,8 @@ mod tests {
         Network, POD_NAME_LABEL, POD_NAMESPACE_LABEL, Port, Protocol,
     };
     use whalewatcher_testkit::scripted::Engine as Scripted;
+
+    use whalewatcher_etcd::HostEngine;
 
     use super::*;
 
@@ -344,6 +397,25 @@ mod tests {
         expected.extend(documented("Engines"));
         expected.retain(|field| !field.contains('.'));
         assert_eq!(fields, expected);
+    }
+
+    #[test]
+    fn the_reference_lists_the_fields_of_hosts() {
+        let mut engine = HostEngine::new(EngineIdentity::new("docker.com", "unix:///run/docker.sock"));
+        engine.error = Some("gone".to_owned());
+        let mut host = HostStatus::new(Host::new("1", "web-1"));
+        host.address = Some("10.0.0.1".to_owned());
+        host.agent_version = Some("0.1.0".to_owned());
+        host.engines.push(engine);
+        let mut line = Vec::new();
+        write_hosts(&mut line, &[host]).unwrap();
+        let all: Value = serde_json::from_slice(&line).unwrap();
+        let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
+        let mut fields = keys(&all[0]);
+        let of_engines = documented("Engines");
+        let own = keys(&all[0]["engines"][0]).into_iter().filter(|field| !of_engines.contains(field));
+        fields.extend(own.map(|field| format!("engines.{field}")));
+        assert_eq!(documented("The list of hosts"), fields);
     }
 
     #[cfg(target_os = "linux")]

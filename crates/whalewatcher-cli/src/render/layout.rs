@@ -8,14 +8,21 @@ pub(super) const INDENT: usize = 2;
 pub(super) const GAP: usize = 2;
 
 /// The columns for which no other one is cut: a narrow terminal drops them first, in this order.
-const EXTRA: [Column; 6] =
-    [Column::Ports, Column::Networks, Column::Engine, Column::Restarts, Column::Health, Column::Image];
+const EXTRA: [Column; 7] = [
+    Column::Ports,
+    Column::Networks,
+    Column::Engine,
+    Column::Host,
+    Column::Restarts,
+    Column::Health,
+    Column::Image,
+];
 
 /// The columns that a narrow terminal drops next, in this order. Names, states and ages stay.
 const DROPPED: [Column; 4] = [Column::Id, Column::Pid, Column::Project, Column::Pod];
 
 /// The columns that get what is left beyond the shortest widths, in this order.
-const WIDENED: [Column; 4] = [Column::Pod, Column::Name, Column::Project, Column::Image];
+const WIDENED: [Column; 5] = [Column::Pod, Column::Name, Column::Project, Column::Host, Column::Image];
 
 /// How a table of containers looks.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,7 +65,7 @@ impl Layout {
     pub(crate) fn flat(mut self) -> Self {
         self.is_grouped = false;
         self.columns.insert(1, Column::Project);
-        self.columns.push(Column::Engine);
+        self.columns.extend([Column::Host, Column::Engine]);
         self
     }
 
@@ -102,7 +109,12 @@ impl Layout {
         let widest = if self.is_full { usize::MAX } else { WIDEST };
         let natural = |(place, column): (usize, &Column)| {
             let widest_cell = rows.iter().map(|row| width::cells(&row[place])).max().unwrap_or_default();
-            let is_shown = self.is_exact || widest_cell > 0 && (several_engines || *column != Column::Engine);
+            let differs = match column {
+                Column::Engine => several_engines,
+                Column::Host => rows.iter().any(|row| row[place] != rows[0][place]),
+                _ => true,
+            };
+            let is_shown = self.is_exact || widest_cell > 0 && differs;
             let heading = if self.has_header { column.heading().len() } else { 0 };
             is_shown.then(|| (place, widest_cell.max(heading).min(widest)))
         };

@@ -105,7 +105,7 @@ mod tests {
     /// Returns the table as a terminal of this width shows it, or in its full width.
     fn rendered(all: &Portfolio, layout: &Layout, now: SystemTime, width: Option<usize>) -> String {
         let watcher = EngineWatcher::new(Engine::at("unix:///run/a"));
-        let entry = |container| Entry { watcher: &watcher, container, now };
+        let entry = |container| Entry::new(&watcher, container, now);
         let entries: Vec<_> = ordered(all, |_| true).into_iter().map(entry).collect();
         table(&entries, layout, Terminal::of_width(width)).unwrap()
     }
@@ -192,7 +192,7 @@ no project
         let now = SystemTime::now();
         let layout = Layout::default();
         let watcher = EngineWatcher::new(Engine::at("unix:///run/a"));
-        let entry = Entry { watcher: &watcher, container, now };
+        let entry = Entry::new(&watcher, container, now);
         let cells = layout.columns().iter().map(|column| column.cell(&entry, false)).collect();
         let widths = layout.fit(&[cells], false, Some(width));
         let of = |wanted: Column| {

@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 use whalewatcher_core::{Container, Event, Portfolio, Printable, Watcher};
 
 use crate::advice::location;
+use crate::clusters::host_of;
 use crate::render::column::Entry;
 use crate::render::event_row::EventRows;
 use crate::render::layout::Layout;
@@ -93,7 +94,7 @@ impl TextView {
         for container in portfolio.containers().filter(|container| shown(container)) {
             self.rows.reserve(container);
         }
-        let entry = |container| Entry { watcher, container, now };
+        let entry = |container| Entry::new(watcher, container, now);
         let entries: Vec<_> = ordered(portfolio, shown).into_iter().map(entry).collect();
         let table = table(&entries, &self.layout, self.terminal)?;
         Some(self.titled(watcher, &table))
@@ -139,7 +140,9 @@ impl TextView {
             Some(identity) => format!("{} {}", identity.engine_type, identity.version),
             None => watcher.engine_type().to_owned(),
         };
-        let name = Printable(&format!("{number}{name} at {}", watcher.endpoint())).to_string();
+        let place = host_of(watcher)
+            .map_or_else(|| format!("at {}", watcher.endpoint()), |host| format!("on {}", host.name));
+        let name = Printable(&format!("{number}{name} {place}")).to_string();
         let name = self.terminal.width().map_or_else(|| name.clone(), |width| width::cut(&name, width));
         self.terminal.paint(STRONG, &name) + "\n"
     }

@@ -23,14 +23,15 @@ impl Selection {
     /// If none that the user named is left: wrong usage.
     pub(crate) fn restrict(&self, hosts: Hosts) -> anyhow::Result<Hosts> {
         match hosts {
-            Hosts::Named(mut clients) => {
+            Hosts::Named(mut clients, clusters) => {
                 clients.retain(|client| {
                     self.selects_engine(client.engine_type(), client.endpoint(), None) || self.may_name_ids()
                 });
-                if clients.is_empty() {
+                // Which engines hosts publish is not known yet.
+                if clients.is_empty() && clusters.is_empty() {
                     return Err(wrong("--engine selects none of the engines of --host and --context"));
                 }
-                Ok(Hosts::Named(clients))
+                Ok(Hosts::Named(clients, clusters))
             }
             Hosts::Found(found) => Ok(Hosts::Found(found.restricted(|kind| self.may_be_of(kind)))),
         }

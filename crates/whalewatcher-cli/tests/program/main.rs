@@ -12,6 +12,7 @@ mod engines;
 mod errors;
 mod exec;
 mod exit;
+mod fleet;
 mod help;
 mod journal;
 mod json;

@@ -19,9 +19,9 @@ async fn an_etcd_that_cannot_be_reached_is_named_and_waited_for() {
 async fn wrong_usage_is_refused_with_the_reason() {
     for (words, why) in [
         (&["--etcd", "http://a"][..], "it begins with etcd://"),
-        (&["--etcd", "etcd://a", "--prefix", "a//b"], "--prefix"),
-        (&["--etcd", "etcd://a", "--ca", "ca.pem"], "use etcds://"),
-        (&["--etcd", "etcd://a", "--user", "me"], "--password-file"),
+        (&["--etcd", "etcd://a", "--tls-ca", "ca.pem"], "use etcds://"),
+        (&["--etcd", "etcd://a", "--etcd-user", "me"], "--etcd-password-file"),
+        (&["--etcd", "etcd://a", "--host", "etcd://b"], "the engines of this host"),
         (&["--etcd", "etcd://a", "--host-id", ""], "--host-id"),
         (&[], "--etcd"),
     ] {

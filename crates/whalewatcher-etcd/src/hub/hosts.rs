@@ -27,6 +27,22 @@ pub struct HostStatus {
     pub engines: Vec<HostEngine>,
 }
 
+impl HostStatus {
+    /// Creates a host that publishes nothing, and of which nothing else is known.
+    #[must_use]
+    pub fn new(host: Host) -> Self {
+        Self {
+            host,
+            address: None,
+            is_published: false,
+            agent_version: None,
+            since: None,
+            last_word: None,
+            engines: Vec::new(),
+        }
+    }
+}
+
 /// An engine of a host.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -37,6 +53,14 @@ pub struct HostEngine {
     pub error: Option<String>,
     /// How many containers are published.
     pub containers: usize,
+}
+
+impl HostEngine {
+    /// Creates an engine that is up to date and has no containers.
+    #[must_use]
+    pub fn new(engine: EngineIdentity) -> Self {
+        Self { engine, error: None, containers: 0 }
+    }
 }
 
 pub(super) fn status(id: &str, host: &MirroredHost) -> HostStatus {
@@ -53,7 +77,6 @@ pub(super) fn status(id: &str, host: &MirroredHost) -> HostStatus {
         times.extend(containers.filter_map(whalewatcher_core::Container::started_at));
     }
     HostStatus {
-        host: Host::new(id, host.name(id)),
         address: address.or_else(|| about.and_then(|about| about.address.clone())),
         is_published: host.claim.is_some(),
         agent_version: claim.map(|claim| claim.version.clone()),
@@ -64,6 +87,7 @@ pub(super) fn status(id: &str, host: &MirroredHost) -> HostStatus {
         },
         last_word: times.into_iter().max(),
         engines: host.engines.values().filter_map(|engine| of_engine(id, host, engine)).collect(),
+        ..HostStatus::new(Host::new(id, host.name(id)))
     }
 }
 
@@ -73,5 +97,5 @@ fn of_engine(id: &str, host: &MirroredHost, engine: &MirroredEngine) -> Option<H
         Link::Live => None,
         Link::Down(error) => Some(error.to_string()),
     };
-    Some(HostEngine { engine: record.engine.clone(), error, containers: engine.containers.len() })
+    Some(HostEngine { error, containers: engine.containers.len(), ..HostEngine::new(record.engine.clone()) })
 }

@@ -111,7 +111,6 @@ impl Hub {
 impl Drop for Hub {
     fn drop(&mut self) {
         self.members.close();
-        let message = "what hosts publish is not followed any more";
-        self.shared.set_down(&Arc::new(EngineError::new(ErrorKind::Disconnected, message)));
+        self.shared.close();
     }
 }

@@ -31,6 +31,8 @@ pub enum HubStatus {
         /// Why.
         error: Arc<EngineError>,
     },
+    /// It was dropped.
+    Closed,
 }
 
 #[derive(Debug, Default)]
@@ -133,13 +135,23 @@ impl Shared {
 
     /// Notes that nothing is known of what etcd holds now.
     pub(super) fn set_down(&self, error: &Arc<EngineError>) {
+        self.disconnect(error);
+        self.set_status(HubStatus::Disconnected { error: error.clone() });
+    }
+
+    /// Notes that the hub was dropped.
+    pub(super) fn close(&self) {
+        let message = "what hosts publish is not followed any more";
+        self.disconnect(&Arc::new(EngineError::new(ErrorKind::Disconnected, message)));
+        self.set_status(HubStatus::Closed);
+    }
+
+    fn disconnect(&self, error: &Arc<EngineError>) {
         let mut state = self.lock();
         for connections in state.engines.values() {
             connections.end(error);
         }
         state.down = Some(error.clone());
-        drop(state);
-        self.set_status(HubStatus::Disconnected { error: error.clone() });
     }
 
     fn set_status(&self, status: HubStatus) {

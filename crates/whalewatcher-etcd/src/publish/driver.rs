@@ -21,7 +21,7 @@ use crate::records::{ClaimRecord, HostRecord};
 const RENEW_EVERY: Duration = Duration::from_secs(3);
 const RENEW_AGAIN: Duration = Duration::from_millis(500);
 
-/// How often the size of the database is looked at.
+/// How often the size of the database is looked at, and whether it still holds what was written.
 const CHECK_EVERY: Duration = Duration::from_secs(60);
 
 /// How long the claim of another agent may stay: as long as that lasts, and what etcd takes to elect a leader.
@@ -98,10 +98,10 @@ impl<'a> Driver<'a> {
         let mut renewing: Option<BoxFuture<'static, Result<Lease, Error>>> = None;
         let mut checking: Option<BoxFuture<'static, Result<MemberStatus, Error>>> = None;
         let mut check_at = Instant::now();
-        loop {
+        let outcome = loop {
             if doing.is_none() && self.pause.is_none() {
                 match self.machine.next() {
-                    Step::Idle if ending.is_some() => break,
+                    Step::Idle if ending.is_some() => break Ok(()),
                     Step::Idle => {}
                     step => {
                         self.claim.since = Timestamp::now();
@@ -117,10 +117,12 @@ impl<'a> Driver<'a> {
                     ending = Some(Instant::now() + END_LIMIT);
                     self.machine.end(Timestamp::now());
                 }
-                () = until(ending) => break,
+                () = until(ending) => break Ok(()),
                 done = wait(&mut doing) => {
                     doing = None;
-                    self.done(done)?;
+                    if let Err(error) = self.done(done) {
+                        break Err(error);
+                    }
                 }
                 renewed = wait(&mut renewing) => {
                     renewing = None;
@@ -137,6 +139,9 @@ impl<'a> Driver<'a> {
                 }
                 () = sleep_until(check_at), if self.machine.epoch().is_some() && checking.is_none() => {
                     check_at = Instant::now() + CHECK_EVERY;
+                    if doing.is_none() {
+                        self.machine.verify();
+                    }
                     let client = self.place.client.clone();
                     checking = Some(async move { client.status().await }.boxed());
                 }
@@ -156,14 +161,14 @@ impl<'a> Driver<'a> {
                     }
                 }
             }
-        }
-        // Only with its keys written is the claim given up: else they look as if the agent were cut off, which is true.
+        };
+        // So that the next agent does not wait for it.
         if let Some(lease) = self.lease
             && let Ok(Err(error)) = timeout(END_LIMIT, self.place.client.revoke(lease)).await
         {
             tracing::debug!(%error, "the claim stays until its time is over");
         }
-        Ok(())
+        outcome
     }
 
     /// Takes what came of a step.

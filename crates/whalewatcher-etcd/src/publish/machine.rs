@@ -162,6 +162,11 @@ impl Machine {
         self.epoch = claim.filter(|claim| claim.record.agent == self.host.agent).map(|claim| claim.epoch);
     }
 
+    /// Has claim and host read again: the store may have been restored from an older state. Not while a step is performed.
+    pub(crate) fn verify(&mut self) {
+        self.in_doubt |= self.epoch.is_some() && self.unchanged_since.is_some();
+    }
+
     /// The lease has ended.
     pub(crate) fn claim_lost(&mut self) {
         self.epoch = None;

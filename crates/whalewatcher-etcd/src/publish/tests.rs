@@ -13,7 +13,7 @@ use crate::records::{ClaimRecord, EnginePhase, EngineRecord, ExitRecord, HostRec
 const HOST: &str = "h";
 const ENGINE: &str = "e";
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Store {
     revision: i64,
     keys: BTreeMap<Key, (Vec<u8>, i64)>,
@@ -96,6 +96,8 @@ struct World {
     live: bool,
     /// Transactions without an answer that are not applied yet.
     late: Vec<Sent>,
+    /// An older state of the store.
+    snapshot: Store,
 }
 
 impl World {
@@ -109,6 +111,7 @@ impl World {
             alive: BTreeMap::new(),
             live: false,
             late: Vec::new(),
+            snapshot: Store::default(),
         };
         world.begin_agent();
         world
@@ -228,6 +231,13 @@ impl World {
                 self.store.claim = None;
                 self.begin_agent();
             }
+            11 => self.snapshot = self.store.clone(),
+            12 => {
+                // Requests in flight do not survive that.
+                self.late.clear();
+                self.store = self.snapshot.clone();
+            }
+            13 => self.machine.verify(),
             _ => {
                 self.step(which % 8);
             }
@@ -237,6 +247,7 @@ impl World {
     /// Everything works from now on, until there is nothing to do.
     fn settle(&mut self) {
         self.set_live(true);
+        self.machine.verify();
         let mut steps = 0;
         while self.step(7) {
             let is_rivals =
@@ -294,7 +305,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn etcd_ends_up_with_what_is_alive_whatever_fails(acts in prop::collection::vec((0..20_u8, any::<u8>()), 0..60)) {
+    fn etcd_ends_up_with_what_is_alive_whatever_fails(acts in prop::collection::vec((0..24_u8, any::<u8>()), 0..60)) {
         let mut world = World::new();
         for (act, which) in acts {
             world.act(act, which);

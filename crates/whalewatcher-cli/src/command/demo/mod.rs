@@ -29,7 +29,7 @@ pub(crate) async fn demo(
     let notes = Notes::new()?;
     notes.note(format!("a demo engine, nothing on it is real: {} (Ctrl-C ends it)", engine.endpoint()));
     let fleet = Arc::new(Fleet::new());
-    let hosts = Hosts::Named(vec![Client::Docker(moby::Client::new(engine.endpoint())?)]);
+    let hosts = Hosts::Named(vec![Client::Docker(moby::Client::new(engine.endpoint())?)], Vec::new());
     tokio::select! {
         watched = watch(&fleet, hosts, selection, follow, output, notes, commands) => watched,
         played = script::play(&engine) => match played? {},

@@ -50,9 +50,11 @@ pub(crate) async fn top(fleet: &Arc<Fleet>, args: TopArgs) -> anyhow::Result<()>
     let statuses = Statuses::default();
     alive.members().for_each(|member| statuses.follow(&**member.watcher()));
     lock(&known).moment.alive = alive;
+    let mut hubs = Vec::new();
     let discovery = match selection.restrict(hosts(&args.engines)?)? {
-        Hosts::Named(clients) => {
+        Hosts::Named(clients, clusters) => {
             join(fleet, clients, &Settings::default())?;
+            hubs.extend(clusters.iter().map(|cluster| cluster.join(fleet, &Settings::default())));
             None
         }
         Hosts::Found(found) => Some(discover(fleet, found.into_options())),

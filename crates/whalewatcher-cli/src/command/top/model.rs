@@ -1,19 +1,23 @@
 //! What `top` shows: plain data, made from a moment of the fleet and from what the user chose.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use whalewatcher_core::fleet::FleetPortfolio;
 use whalewatcher_core::history::{History, PastLife};
-use whalewatcher_core::{Container, ContainerId, CrashLoop, EngineKey};
+use whalewatcher_core::{Container, ContainerId, CrashLoop, EngineKey, Life};
 
 use crate::args::CrashLoops;
 use crate::selection::Selection;
+use crate::starts::started_at;
 
 /// The most past lives that are shown of a container.
 const LIVES: usize = 20;
+
+/// When lives began.
+pub(super) type Starts = HashMap<Life, SystemTime>;
 
 /// What is known at a moment.
 #[derive(Clone, Default)]
@@ -21,6 +25,8 @@ pub(super) struct Moment {
     pub(super) alive: FleetPortfolio,
     /// The crash loops that live containers are in.
     pub(super) loops: BTreeMap<(EngineKey, ContainerId), CrashLoop>,
+    /// When containers were started whose engine does not report it.
+    pub(super) starts: Starts,
     /// A line about the journal.
     pub(super) own_note: Option<String>,
     /// Lines about engines that were found and are not watched.
@@ -58,6 +64,24 @@ impl Moment {
             })
         };
         self.lives = history.lives().rev().filter(of_details).take(LIVES).cloned().collect();
+    }
+
+    /// Finds out when containers were started whose engine does not report it, except for lives of which that is known.
+    pub(super) fn take_starts(&mut self, known: &mut Starts) {
+        let alive = self.alive.members().flat_map(|member| member.portfolio().containers());
+        let unreported = alive.filter(|container| container.started_at().is_none());
+        let start = |container: &Arc<Container>| {
+            let life = container.life();
+            let started = known.get(&life).copied().or_else(|| started_at(container))?;
+            Some((life, started))
+        };
+        *known = unreported.filter_map(start).collect();
+        self.starts.clone_from(known);
+    }
+
+    /// Returns when a container was started, if that is known.
+    pub(super) fn started_at(&self, container: &Container) -> Option<SystemTime> {
+        container.started_at().or_else(|| self.starts.get(&container.life()).copied())
     }
 
     fn crash_loop(&self, key: &EngineKey, container: &Container) -> Option<&CrashLoop> {
@@ -159,9 +183,19 @@ pub(super) enum Input {
 
 /// A row of the list.
 pub(super) enum Row<'a> {
-    Engine { key: &'a EngineKey, version: Option<String>, state: String, is_live: bool },
+    Engine {
+        key: &'a EngineKey,
+        version: Option<String>,
+        state: String,
+        is_live: bool,
+    },
     Project(&'a str),
-    Container { place: Place, container: &'a Arc<Container>, crash_loop: Option<&'a CrashLoop> },
+    Container {
+        place: Place,
+        container: &'a Arc<Container>,
+        started: Option<SystemTime>,
+        crash_loop: Option<&'a CrashLoop>,
+    },
     Note(String),
 }
 
@@ -197,10 +231,13 @@ pub(super) fn rows<'a>(moment: &'a Moment, choice: &Choice) -> Vec<Row<'a>> {
         rows.push(Row::Engine { key, version, state, is_live: member.is_live() && missing.is_none() });
         for ((_, project), mut containers) in projects {
             rows.push(Row::Project(project));
-            sort(&mut containers, choice.sort, |container| moment.crash_loop(key, container).is_some());
+            sort(&mut containers, choice.sort, moment, |container| {
+                moment.crash_loop(key, container).is_some()
+            });
             rows.extend(containers.into_iter().map(|container| Row::Container {
                 place: Place { key: key.clone(), id: container.id().clone(), name: name_with_pod(container) },
                 container,
+                started: moment.started_at(container),
                 crash_loop: moment.crash_loop(key, container),
             }));
         }
@@ -210,11 +247,16 @@ pub(super) fn rows<'a>(moment: &'a Moment, choice: &Choice) -> Vec<Row<'a>> {
     rows
 }
 
-fn sort(containers: &mut [&Arc<Container>], by: Sort, is_looping: impl Fn(&Container) -> bool) {
+fn sort(
+    containers: &mut [&Arc<Container>],
+    by: Sort,
+    moment: &Moment,
+    is_looping: impl Fn(&Container) -> bool,
+) {
     // They are sorted by name already.
     match by {
         Sort::Name => {}
-        Sort::Age => containers.sort_by_key(|container| Reverse(container.started_at())),
+        Sort::Age => containers.sort_by_key(|container| Reverse(moment.started_at(container))),
         Sort::State => containers.sort_by_key(|container| {
             let is_unhealthy = container.health().is_some_and(|health| health.as_str() == "unhealthy");
             Reverse((is_looping(container), is_unhealthy, container.paused()))

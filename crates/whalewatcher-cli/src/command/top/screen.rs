@@ -12,7 +12,7 @@ use signal_hook::low_level::emulate_default_handler;
 use tokio::time::Instant;
 use whalewatcher_core::history::History;
 
-use super::model::{Choice, Cover, Input, Moment};
+use super::model::{Choice, Cover, Input, Moment, Starts};
 use super::terminal::{self, Screen};
 use super::view;
 use crate::thread::spawn_detached;
@@ -95,11 +95,12 @@ pub(super) fn run(
 ) -> io::Result<()> {
     let mut due = Instant::now();
     let mut drawn = due;
+    let mut starts = Starts::new();
     loop {
         let limit = due.saturating_duration_since(Instant::now());
         match wakes.recv_timeout(limit) {
             Err(RecvTimeoutError::Timeout) => {
-                let moment = moment(known, &mut choice);
+                let moment = moment(known, &mut starts, &mut choice);
                 let drawing = terminal::while_ours(|| {
                     screen.draw(|frame| view::draw(frame, &moment, &mut choice, SystemTime::now())).map(drop)
                 })?;
@@ -123,7 +124,7 @@ pub(super) fn run(
                     }
                     continue;
                 };
-                let moment = moment(known, &mut choice);
+                let moment = moment(known, &mut starts, &mut choice);
                 let page = view::page(screen.size()?.height);
                 if choice.handle(input, &moment, page) {
                     return Ok(());
@@ -144,8 +145,8 @@ pub(super) fn run(
 }
 
 /// Returns what is known now, with the past lives of the container whose details are shown.
-fn moment(known: &Mutex<Known>, choice: &mut Choice) -> Moment {
-    let moment = {
+fn moment(known: &Mutex<Known>, starts: &mut Starts, choice: &mut Choice) -> Moment {
+    let mut moment = {
         let mut known = lock(known);
         let Known { moment, history } = &mut *known;
         let details = match &choice.cover {
@@ -155,6 +156,7 @@ fn moment(known: &Mutex<Known>, choice: &mut Choice) -> Moment {
         moment.take_history(history, details);
         moment.clone()
     };
+    moment.take_starts(starts);
     choice.settle(&moment);
     moment
 }

@@ -179,7 +179,7 @@ impl Columns {
                 let text = width::cut(&Printable(text).to_string(), cells);
                 Line::from(Span::styled(text, Style::new().fg(Color::Yellow)))
             }
-            Row::Container { container, crash_loop, .. } => {
+            Row::Container { container, started, crash_loop, .. } => {
                 let (state, style) = match (crash_loop, container.paused(), container.health()) {
                     (Some(it), ..) => (format!("↻ {} lives", it.lives), Style::new().fg(Color::Red)),
                     (None, true, _) => ("◐ paused".to_owned(), Style::new().fg(Color::Yellow)),
@@ -202,7 +202,7 @@ impl Columns {
                 if self.pid {
                     text += &format!("  {}", width::right(&container.pid().to_string(), PID));
                 }
-                let since = container.started_at().map_or("-".to_owned(), |then| age(then, now));
+                let since = started.map_or("-".to_owned(), |then| age(then, now));
                 let rest = format!("  {}", width::right(&since, AGE));
                 let state = format!("  {}", width::left(&state, STATE));
                 let line = Line::from(vec![Span::raw(text), Span::styled(state, style), Span::raw(rest)]);
@@ -243,7 +243,7 @@ fn details(moment: &Moment, place: &Place, now: SystemTime, cells: usize) -> Vec
     }
     let health = container.health().map(|health| format!(", {health}")).unwrap_or_default();
     add("State", &format!("{}{health}", if container.paused() { "paused" } else { "running" }));
-    let started = container.started_at();
+    let started = moment.started_at(container);
     add("Started", &started.map_or("-".to_owned(), |then| format!("{}, {} ago", time(then), age(then, now))));
     if let Some(restarts) = container.restart_count() {
         add("Restarts", &restarts.to_string());

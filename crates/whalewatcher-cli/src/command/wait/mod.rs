@@ -13,6 +13,7 @@ use futures_util::future::FutureExt;
 use tokio::time::timeout;
 use whalewatcher_core::fleet::{FleetEvent, FleetPortfolio, FleetSubscription};
 use whalewatcher_core::{Container, EventKind, Fleet, Printable};
+use whalewatcher_etcd::Hub;
 
 use self::engines::Engines;
 use self::target::{Seen, Target};
@@ -125,6 +126,7 @@ struct Waiting {
     notes: Notes,
     /// The notes that were printed once.
     noted: BTreeSet<String>,
+    _hubs: Vec<Hub>,
 }
 
 impl Waiting {
@@ -139,7 +141,7 @@ impl Waiting {
             anyhow::Ok(Target::new(name, selection.clone(), arguments.state, arguments.any))
         };
         let targets = arguments.names.iter().map(target).collect::<Result<_, _>>()?;
-        let Following { named, warnings, discovery } = following;
+        let Following { named, warnings, discovery, hubs } = following;
         let (alive, changes) = fleet.subscribe();
         let engines = Engines::new(fleet.clone(), selection.clone(), discovery);
         alive.members().for_each(|member| engines.follow(&**member.watcher()));
@@ -152,6 +154,7 @@ impl Waiting {
             changes,
             engines,
             outages: Outages::new(named),
+            _hubs: hubs,
             warnings,
             notes: Notes::new()?,
             noted: BTreeSet::new(),
@@ -299,7 +302,8 @@ mod tests {
     fn waiting(fleet: &Arc<Fleet>, state: &str) -> UnboundedReceiver<Seen> {
         let line = ["whalewatcher", "wait", "web", "--for", state];
         let Command::Wait(arguments) = Cli::try_parse_from(line).unwrap().command else { panic!("not wait") };
-        let following = Following { named: None, warnings: spawn_warnings().unwrap(), discovery: None };
+        let following =
+            Following { named: None, warnings: spawn_warnings().unwrap(), discovery: None, hubs: Vec::new() };
         let mut waiting = Waiting::new(fleet, following, &Selection::default(), &arguments).unwrap();
         let (sender, seen) = unbounded_channel();
         tokio::spawn(async move { waiting.run(|seen| drop(sender.send(seen))).await });

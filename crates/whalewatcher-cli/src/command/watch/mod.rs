@@ -34,7 +34,8 @@ pub(crate) async fn watch(
     notes: Notes,
     commands: &TaskTracker,
 ) -> anyhow::Result<()> {
-    let Following { named, warnings, discovery: _discovery } = follow_engines(fleet, hosts, &selection)?;
+    let Following { named, warnings, discovery: _discovery, hubs: _hubs } =
+        follow_engines(fleet, hosts, &selection)?;
     let loops = follow.crash_loops.settings();
     let (alive, changes) = Changes::subscribe(fleet, loops.clone());
     let mut executor = follow.exec.clone().map(|command| {

@@ -1,6 +1,10 @@
 //! What a watcher finds when it comes.
 
-use anyhow::{Result, ensure};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use tokio::time::Instant;
+use whalewatcher_host::age_of;
 
 use super::super::fixture::ContainerdFixture;
 use crate::fixture::{Fixture as _, settings};
@@ -9,7 +13,7 @@ use whalewatcher_drivers::containerd::Plan;
 pub(super) async fn nerdctl_containers_in_three_namespaces_are_there_at_the_start(
     fixture: &ContainerdFixture,
 ) -> Result<()> {
-    let driver = fixture.driver().await?;
+    let (driver, begun) = (fixture.driver().await?, Instant::now());
     let shop = |number: usize| {
         Plan::of(format!("staging/{number:064x}")).named(&format!("shop-web-{number}")).in_project("shop")
     };
@@ -35,6 +39,11 @@ pub(super) async fn nerdctl_containers_in_three_namespaces_are_there_at_the_star
     let expected =
         ["lonely", "named", "other/lonely", "staging/shop-web-1", "staging/shop-web-2", "staging/shop-web-3"];
     ensure!(names == expected, "the names are {names:?}");
+    for container in portfolio.containers() {
+        // Without a start time of the engine's.
+        let age = age_of(container)?.with_context(|| format!("{container} has no age"))?;
+        ensure!(age < begun.elapsed() + Duration::from_secs(1), "{container} is {age:?} old");
+    }
     let projects: Vec<&str> = portfolio.names().collect();
     ensure!(projects == ["shop"], "the projects are {projects:?}");
     fixture.check(&watched).await?;
