@@ -148,7 +148,7 @@ impl<'a> Entry<'a> {
     }
 
     fn started(&self) -> Option<SystemTime> {
-        *self.started.get_or_init(|| started_at(self.container))
+        *self.started.get_or_init(|| started_at(self.watcher, self.container))
     }
 
     fn lived(&self) -> std::time::Duration {

@@ -284,7 +284,7 @@ fn item(prefix: &str, pair: &KeyValue) -> Option<Item> {
     if let Err(error) = &record {
         tracing::warn!(%error, "a value in etcd cannot be read");
     }
-    Some(Item { key, created: pair.create_revision, modified: pair.mod_revision, record })
+    Some(Item { key, modified: pair.mod_revision, record })
 }
 
 /// Returns a key; `None` if it is none of ours, or one of a later version.

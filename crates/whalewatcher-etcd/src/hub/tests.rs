@@ -109,8 +109,8 @@ async fn a_claim_that_goes_ends_no_life_and_what_ended_meanwhile_has_its_code() 
     assert_eq!(described(&next(&mut changes).await), reason);
     assert_eq!(watcher.portfolio().total(), 2);
 
-    // The next agent has published the difference before it says that the engine is live.
-    world.store.commit(vec![(claim_key(0), Some(claim()))]);
+    // The next agent publishes the difference before it says that the engine is live.
+    world.store.commit(vec![(claim_key(0), Some(claim())), (engine_key(0, 0), Some(engine(false)))]);
     world.store.commit(end("1", 7, 0));
     world.report();
     assert_eq!(watcher.portfolio().total(), 2);

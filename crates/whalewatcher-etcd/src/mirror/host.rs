@@ -21,8 +21,6 @@ pub(crate) struct Stored<T> {
 /// The claim of an agent, which is there for as long as the agent renews it.
 #[derive(Clone, Debug)]
 pub(crate) struct Claimed {
-    /// The revision at which it was created.
-    pub(crate) epoch: i64,
     pub(crate) modified: i64,
     /// `None` if it cannot be read.
     pub(crate) claim: Option<ClaimRecord>,
@@ -57,11 +55,12 @@ impl MirroredHost {
         self.claim.is_none() && self.about.is_none() && self.engines.values().all(MirroredEngine::is_empty)
     }
 
-    /// Returns whether an engine is up to date, and if not, why.
+    /// Returns whether an engine is up to date, and if not, why. The claim alone decides whether the record counts: the transaction that
+    /// makes a claim also marks those engines whose containers are not what is published.
     pub(crate) fn link(&self, id: &str, engine: &MirroredEngine) -> Link {
         let down = |kind, message: String| Link::Down(Arc::new(EngineError::new(kind, message)));
         let name = self.name(id);
-        let Some(claimed) = &self.claim else {
+        if self.claim.is_none() {
             let since = self
                 .unclaimed_since
                 .map(|time| format!(" since {}", moment(Timestamp::try_from(time).unwrap_or_default())))
@@ -69,13 +68,9 @@ impl MirroredHost {
             let message =
                 format!("host {name} has not published anything{since}: it is down, or cannot reach etcd");
             return down(ErrorKind::Unreachable, message);
-        };
+        }
         match &engine.record {
             Some(Stored { value: Err(error), .. }) => down(ErrorKind::Malformed, error.to_string()),
-            // What is there is what a former agent knew.
-            Some(stored) if stored.modified <= claimed.epoch => {
-                down(ErrorKind::Disconnected, format!("the agent of host {name} is not in sync yet"))
-            }
             Some(Stored { value: Ok(record), .. }) => match record.phase {
                 EnginePhase::Live => Link::Live,
                 phase => {
@@ -95,14 +90,14 @@ impl MirroredHost {
 
     /// Takes over an item of a list, and reports nothing.
     pub(super) fn put(&mut self, item: Item) {
-        let Item { key, created, modified, record } = item;
+        let Item { key, modified, record } = item;
         match (key, record) {
             (Key::Claim { .. }, record) => {
                 let claim = match record {
                     Ok(Record::Claim(claim)) => Some(claim),
                     _ => None,
                 };
-                self.claim = Some(Claimed { epoch: created, modified, claim });
+                self.claim = Some(Claimed { modified, claim });
             }
             (Key::Host { .. }, record) => {
                 let value = match record {

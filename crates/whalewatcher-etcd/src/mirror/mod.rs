@@ -40,8 +40,6 @@ impl EngineName {
 #[derive(Clone, Debug)]
 pub(crate) struct Item {
     pub(crate) key: Key,
-    /// The revision at which the key was created.
-    pub(crate) created: i64,
     /// The revision of its newest value.
     pub(crate) modified: i64,
     /// The error says why the value cannot be read.

@@ -29,8 +29,7 @@ impl Store {
         for (key, record) in changes {
             match record {
                 Some(record) => {
-                    let created = self.keys.get(&key).map_or(revision, |item| item.created);
-                    let item = Item { key: key.clone(), created, modified: revision, record: Ok(record) };
+                    let item = Item { key: key.clone(), modified: revision, record: Ok(record) };
                     self.keys.insert(key, item.clone());
                     reported.push(Change::Put(Box::new(item)));
                 }
@@ -352,7 +351,7 @@ fn an_omitted_delete_is_found_by_the_audit() {
 fn a_value_that_cannot_be_read_hides_no_other_one_and_is_no_exit() {
     let mut consumer = Consumer::default();
     let key = |id| container_key(0, 0, id);
-    let item = |id: u8, record| Item { key: key(id), created: 1, modified: 1, record };
+    let item = |id: u8, record| Item { key: key(id), modified: 1, record };
     let container = |id: u8| Container::new(id.to_string(), "web", 7);
     let good = |id| Ok(Record::Container(ContainerRecord { container: container(id) }));
     consumer.mirror.replace(1, vec![item(0, good(0)), item(1, good(1))], NOW);
@@ -365,11 +364,10 @@ fn a_value_that_cannot_be_read_hides_no_other_one_and_is_no_exit() {
 }
 
 #[test]
-fn what_a_former_agent_published_is_not_live_until_its_successor_is_in_sync() {
+fn an_engine_is_live_while_its_host_is_claimed_and_its_agent_says_so() {
     let (mut store, mut consumer) = (Store::default(), Consumer::default());
     let link = |consumer: &Consumer| {
-        let name = EngineName::new("0", "0");
-        let (host, engine) = consumer.mirror.engine(&name).unwrap();
+        let (host, engine) = consumer.mirror.engine(&EngineName::new("0", "0")).unwrap();
         host.link("0", engine)
     };
     let reason = |consumer: &Consumer| match link(consumer) {
@@ -386,10 +384,8 @@ fn what_a_former_agent_published_is_not_live_until_its_successor_is_in_sync() {
         reason(&consumer),
         "host 0 has not published anything since 1970-01-01T00:00:00Z: it is down, or cannot reach etcd"
     );
-    store.commit(vec![(claim_key(0), Some(claim()))]);
-    assert!(consumer.deliver(&store, false));
-    assert_eq!(reason(&consumer), "the agent of host a is not in sync yet");
-    store.commit(vec![(engine_key(0, 0), Some(engine(false)))]);
+    // The next agent marks what it does not know yet.
+    store.commit(vec![(claim_key(0), Some(claim())), (engine_key(0, 0), Some(engine(false)))]);
     assert!(consumer.deliver(&store, false));
     assert!(
         reason(&consumer).starts_with("host a: the engine cannot be reached since"),
@@ -398,5 +394,10 @@ fn what_a_former_agent_published_is_not_live_until_its_successor_is_in_sync() {
     );
     store.commit(vec![(engine_key(0, 0), Some(engine(true)))]);
     assert!(consumer.deliver(&store, false));
+    assert_eq!(link(&consumer), Link::Live);
+    // And nothing if it knows that nothing has changed.
+    store.commit(vec![(claim_key(0), None)]);
+    store.commit(vec![(claim_key(0), Some(claim()))]);
+    assert!(consumer.deliver(&store, false) && consumer.deliver(&store, false));
     assert_eq!(link(&consumer), Link::Live);
 }

@@ -45,7 +45,7 @@ impl Publisher {
         self.client = client.clone();
     }
 
-    /// Claims the host, as an agent does that begins. Its engine does not count as live yet.
+    /// Claims the host, as an agent does that begins.
     pub(super) async fn claim(&mut self) -> Result<()> {
         let lease = self.client.grant(LEASE).await?;
         let record = ClaimRecord {

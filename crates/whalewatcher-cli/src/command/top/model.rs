@@ -68,14 +68,13 @@ impl Moment {
 
     /// Finds out when containers were started whose engine does not report it, except for lives of which that is known.
     pub(super) fn take_starts(&mut self, known: &mut Starts) {
-        let alive = self.alive.members().flat_map(|member| member.portfolio().containers());
-        let unreported = alive.filter(|container| container.started_at().is_none());
-        let start = |container: &Arc<Container>| {
+        let mut starts = Starts::new();
+        for (member, container) in self.alive.containers().filter(|(_, one)| one.started_at().is_none()) {
             let life = container.life();
-            let started = known.get(&life).copied().or_else(|| started_at(container))?;
-            Some((life, started))
-        };
-        *known = unreported.filter_map(start).collect();
+            let started = known.get(&life).copied().or_else(|| started_at(&**member.watcher(), container));
+            starts.extend(started.map(|started| (life, started)));
+        }
+        *known = starts;
         self.starts.clone_from(known);
     }
 
