@@ -188,8 +188,12 @@ impl Http2 {
     }
 
     /// Waits until the connection is lost, and returns why; `None` if the server closed it as it should.
-    pub async fn ended(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
-        self.end.wait().await.as_ref().map(|error| error as _)
+    pub async fn ended(&self) -> Option<&(dyn Error + 'static)> {
+        let error = self.end.wait().await.as_ref();
+        match self.greeting.failure() {
+            Some(failure) => Some(failure),
+            None => error.map(|error| error as _),
+        }
     }
 
     /// Returns whether the connection is known to be lost.
