@@ -211,7 +211,7 @@ impl Connection {
         }
         // A call that came too late fails without the reason.
         let ended = timeout(END_LIMIT, self.http.ended()).await.ok().flatten();
-        if let Some(error) = ended.and_then(|error| explain(error)) {
+        if let Some(error) = ended.and_then(explain) {
             return error;
         }
         if error::is_not_sent(status) {
