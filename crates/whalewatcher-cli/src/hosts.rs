@@ -5,10 +5,11 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use whalewatcher_core::adapter::EngineClient;
-use whalewatcher_core::{EngineError, EngineWatcher, Fleet, Settings, Watcher};
+use whalewatcher_core::{EngineError, EngineWatcher, Fleet, Settings, Watcher, Witness};
 use whalewatcher_discover::{
     ContainerdDetector, CriDetector, DockerDetector, Located, Options, PodmanDetector,
 };
+use whalewatcher_kernel::Kernel;
 use {
     whalewatcher_containerd as containerd, whalewatcher_cri as cri, whalewatcher_moby as moby,
     whalewatcher_podman as podman,
@@ -124,8 +125,8 @@ fn docker(builder: moby::Builder, tls: Option<&moby::Tls>) -> Result<Client, Eng
 
 /// Which engines the command line names.
 pub(crate) enum Hosts {
-    /// These, and all that hosts publish in these clusters.
-    Named(Vec<Client>, Vec<Cluster>),
+    /// These, and all that hosts publish in these clusters, with these settings if changes are followed.
+    Named(Vec<Client>, Vec<Cluster>, Settings),
     /// All that can be found.
     Found(Box<Found>),
 }
@@ -178,7 +179,13 @@ pub(crate) fn hosts(engines: &EngineArgs) -> anyhow::Result<Hosts> {
     if is_found && (engines.discovery.discover || !is_set(&moby::Contexts::from_env()?)?) {
         return found(engines).map(|found| Hosts::Found(Box::new(found)));
     }
-    Ok(Hosts::Named(clients(engines)?, clusters(engines)?))
+    Ok(Hosts::Named(clients(engines)?, clusters(engines)?, settings(engines)))
+}
+
+/// Returns the settings of the commands that follow changes.
+fn settings(engines: &EngineArgs) -> Settings {
+    let kernel = (!engines.no_kernel).then(|| Arc::new(Kernel::new()) as Arc<dyn Witness>);
+    Settings::default().with_witness(kernel)
 }
 
 /// Returns whether Docker's tools are set to an engine, which is not the one that is there by default.
@@ -195,7 +202,7 @@ fn found(engines: &EngineArgs) -> anyhow::Result<Found> {
         checked.map_err(|error| wrong(error.to_string()))?;
     }
     let options = Options::default().without_detectors().with_activation(*activate);
-    let options = options.with_root(root).with_proc(proc);
+    let options = options.with_root(root).with_proc(proc).with_settings(settings(engines));
     Ok(Found { options, ignored, moby: true, containerd: true })
 }
 

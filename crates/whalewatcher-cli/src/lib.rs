@@ -32,6 +32,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tokio::runtime;
 use tokio_util::task::TaskTracker;
 use whalewatcher_core::Fleet;
+use whalewatcher_kernel::raise_descriptor_limit;
 
 use crate::args::{Cli, Command, DemoArgs, EnginesArgs, EventsArgs, FleetCommand, PsArgs, WatchArgs};
 use crate::command::ps::Shape;
@@ -88,6 +89,7 @@ pub fn run() -> ExitCode {
 /// the program: the output, the standard error of a watch, and the signals.
 fn run_command(command: Command) -> anyhow::Result<ExitCode> {
     check_descriptors()?;
+    raise_descriptors(&command);
     let output = Output::default();
     let is_wait = matches!(command, Command::Wait(_));
     let (signals, mut limit) = match command {
@@ -142,6 +144,16 @@ fn check_descriptors() -> anyhow::Result<()> {
     all.map(drop).map_err(|error| {
         anyhow!("cannot open {DESCRIPTORS} more files: {error}; raise the limit with 'ulimit -n'")
     })
+}
+
+/// Allows as many descriptors as the system does: there is one for each container. Not where commands are run, which would inherit that.
+fn raise_descriptors(command: &Command) {
+    if command.follow().is_some_and(|follow| follow.exec.is_some()) {
+        return;
+    }
+    if let Err(error) = raise_descriptor_limit() {
+        tracing::debug!(%error, "cannot raise the limit of descriptors");
+    }
 }
 
 async fn dispatch(command: Command, output: &Output, commands: &TaskTracker) -> anyhow::Result<ExitCode> {

@@ -25,6 +25,7 @@ mod reconciler;
 pub mod scripted;
 mod settings;
 mod watch;
+mod witness;
 
 pub use engine::{ChangeSource, Unlisted};
 pub use fleet::{Fleet, FleetEvent, FleetPortfolio};
@@ -32,7 +33,7 @@ pub use model::{
     COMPOSE_PROJECT_LABEL, Container, ContainerId, CrashLoop, EngineError, EngineIdentity, EngineKey,
     ErrorKind, Event, EventKind, Health, Host, Image, Labels, Layer, Life, Network, POD_NAME_LABEL,
     POD_NAMESPACE_LABEL, POD_UID_LABEL, PRIVILEGED_LABEL, PodIdentity, Port, Printable, Protocol,
-    SANDBOX_LABEL, UnknownProtocol, Unresolved, UnresolvedContainer,
+    SANDBOX_LABEL, SeenBy, UnknownProtocol, Unresolved, UnresolvedContainer,
 };
 pub use portfolio::{Pod, Pods, Portfolio, Project, difference};
 pub use settings::{Backoff, Settings};
@@ -40,6 +41,7 @@ pub use watch::{
     Counters, EngineClock, EngineWatcher, Phase, PortfolioFollower, Status, StatusFollower, Subscription,
     WatchError, WatchHandle, Watcher, watch, watch_with,
 };
+pub use witness::{Witness, WitnessedLife};
 
 // The README's code is compiled as a test of the documentation.
 #[cfg(doctest)]

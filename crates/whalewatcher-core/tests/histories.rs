@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use proptest::prelude::*;
 use tokio::time::timeout;
+use whalewatcher_core::adapter::EngineEvent;
 use whalewatcher_core::scripted::{Call, Engine, Moment};
 use whalewatcher_core::{
     Container, Event, EventKind, Life, Portfolio, Settings, Subscription, WatchHandle, watch_with,
@@ -25,6 +26,8 @@ enum Step {
     Hold(Call, Moment),
     Release(Call),
     Disconnect,
+    /// The engine reports the exit of a life that goes on, which the witness knows.
+    Lie(u8),
     /// Events are lost, or no longer.
     Silence(bool),
     /// Event streams are stalled, or no longer.
@@ -39,7 +42,8 @@ enum Step {
     Read(usize, u8),
 }
 
-const CALLS: [Call; 5] = [Call::Connect, Call::Subscribe, Call::List, Call::Inspect, Call::Probe];
+const CALLS: [Call; 6] =
+    [Call::Connect, Call::Subscribe, Call::List, Call::Inspect, Call::Probe, Call::Witness];
 
 fn steps() -> impl Strategy<Value = Step> {
     let call = proptest::sample::select(CALLS.to_vec());
@@ -54,6 +58,7 @@ fn steps() -> impl Strategy<Value = Step> {
         2 => (call.clone(), moment).prop_map(|(call, moment)| Step::Hold(call, moment)),
         4 => call.prop_map(Step::Release),
         1 => Just(Step::Disconnect),
+        1 => (0..5_u8).prop_map(Step::Lie),
         1 => any::<bool>().prop_map(Step::Silence),
         1 => any::<bool>().prop_map(Step::Stall),
         2 => (0..2000_u16).prop_map(Step::Wait),
@@ -112,9 +117,11 @@ impl Subscriber {
     }
 }
 
-async fn play(history: Vec<Step>, whole: bool, queue: usize) {
+async fn play(history: Vec<Step>, whole: bool, queue: usize, has_witness: bool) {
     let engine = Engine::new().with_whole_lists(whole);
-    let watching = watch_with(engine.clone(), Settings::default().with_subscriber_queue(queue));
+    let witness = has_witness.then(|| engine.witness());
+    let settings = Settings::default().with_subscriber_queue(queue).with_witness(witness);
+    let watching = watch_with(engine.clone(), settings);
     let mut subscribers = vec![Subscriber::new(&watching)];
     let mut events_lost = false;
     let mut pid = 0;
@@ -141,6 +148,19 @@ async fn play(history: Vec<Step>, whole: bool, queue: usize) {
             Step::Hold(call, moment) => engine.hold(call, moment),
             Step::Release(call) => engine.release(call),
             Step::Disconnect => engine.disconnect(),
+            Step::Lie(id) if has_witness => {
+                let (known, truth) = (watching.portfolio(), engine.truth());
+                let known = known.by_id(&id.to_string()).cloned();
+                // Where the life is not known, there is none to be watched.
+                if let Some(known) = known
+                    .filter(|known| truth.by_id(known.id()).is_some_and(|now| now.life() == known.life()))
+                {
+                    let (id, at) = (known.id().clone(), engine.clock() + Duration::from_millis(1));
+                    let pid = whole.then_some(known.pid());
+                    engine.emit(&EngineEvent::Exited { id, pid, at: Some(at), code: Some(99) });
+                }
+            }
+            Step::Lie(_) => {}
             Step::Silence(silent) => {
                 events_lost |= silent;
                 engine.be_silent(silent);
@@ -198,8 +218,9 @@ proptest! {
         history in proptest::collection::vec(steps(), 0..200),
         whole in any::<bool>(),
         queue in prop_oneof![Just(1_usize), Just(4), Just(1024)],
+        has_witness in any::<bool>(),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-        runtime.expect("a runtime").block_on(play(history, whole, queue));
+        runtime.expect("a runtime").block_on(play(history, whole, queue, has_witness));
     }
 }

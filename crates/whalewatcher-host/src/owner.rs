@@ -8,11 +8,10 @@ use std::io::{self, Read};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::Arc;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use whalewatcher_core::{Container, Portfolio};
 
 use crate::cgroup::{Membership, ids, is_within, names};
-use crate::process::Proc;
+use crate::process::{Proc, has_ended};
 
 /// The container that a process belongs to.
 #[derive(Clone, Copy, Debug)]
@@ -135,12 +134,6 @@ fn pid_of(proc: &Proc, pidfd: BorrowedFd<'_>) -> io::Result<u32> {
         Some(Ok(_)) => Err(io::ErrorKind::NotFound.into()),
         _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "the descriptor is not that of a process")),
     }
-}
-
-fn has_ended(pidfd: BorrowedFd<'_>) -> io::Result<bool> {
-    let mut polled = [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    Ok(poll(&mut polled, Some(&now))? > 0)
 }
 
 #[cfg(test)]

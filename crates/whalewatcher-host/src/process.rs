@@ -6,13 +6,14 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, Dir, Mode, OFlags, openat, readlinkat};
 use rustix::io::Errno;
 
-use crate::cgroup::{Membership, memberships};
+use crate::cgroup::{Membership, ids, memberships, names};
 use crate::sockets::{self, ListeningSocket};
 
 /// How many bytes of a file in `/proc` are read: the longest `/proc/PID/cgroup` has a path of 4 KiB in each of twelve hierarchies.
@@ -220,6 +221,16 @@ impl Process {
         Ok(line.unwrap_or_default().split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect())
     }
 
+    /// Returns whether a control group that it is in, or one around that, is named by the ID of a container.
+    ///
+    /// # Errors
+    ///
+    /// If its control groups cannot be read.
+    pub fn is_in_group_of(&self, id: &str) -> io::Result<bool> {
+        let is_named = |group: Membership| names(&group.path).any(|(name, _)| ids(name).any(|it| it == id));
+        Ok(!id.is_empty() && self.memberships()?.into_iter().any(is_named))
+    }
+
     /// Returns its control groups.
     pub(crate) fn memberships(&self) -> io::Result<Vec<Membership>> {
         Ok(memberships(&self.read("cgroup", MAX_FILE)?))
@@ -231,6 +242,17 @@ impl Process {
         File::from(file.map_err(gone)?).take(limit).read_to_end(&mut text).map_err(gone_io)?;
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
+}
+
+/// Returns whether the process of a pidfd has ended. Does not wait.
+///
+/// # Errors
+///
+/// If the descriptor cannot be polled.
+pub fn has_ended(pidfd: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut polled = [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    Ok(poll(&mut polled, Some(&now))? > 0)
 }
 
 /// A process that ends while it is looked at is not found either.

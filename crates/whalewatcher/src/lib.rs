@@ -57,6 +57,7 @@
 //! - `podman`: podman through its own API: one request lists everything, and containers have the labels of their pods. With
 //!   `moby` alone, podman is watched through its Docker-compatible API.
 //! - `host`: on Linux, the container that a process or a control group belongs to.
+//! - `kernel`: on Linux, ends of containers as the kernel reports them, also while an engine hangs, is wrong or is gone.
 //! - `metrics`: the counters and gauges of watchers and fleets for the recorder of the `metrics` crate.
 //! - `tls`: Docker over TCP with TLS, with the certificates that Docker's tools use.
 //! - `ssh`: Docker on other machines through the program `ssh`.
@@ -78,6 +79,8 @@ pub use whalewatcher_discover as discover;
 pub use whalewatcher_etcd as etcd;
 #[cfg(feature = "host")]
 pub use whalewatcher_host as host;
+#[cfg(feature = "kernel")]
+pub use whalewatcher_kernel as kernel;
 #[cfg(feature = "moby")]
 pub use whalewatcher_moby as moby;
 #[cfg(feature = "podman")]

@@ -4,8 +4,9 @@
 //! `whalewatcher_resyncs_total`, `whalewatcher_events_total`, `whalewatcher_events_ignored_total`,
 //! `whalewatcher_lists_total`, `whalewatcher_inspections_total`, `whalewatcher_retries_total`,
 //! `whalewatcher_malformed_total`, `whalewatcher_audits_total`, `whalewatcher_drifted_total`,
-//! `whalewatcher_lagged_total`. Gauges: `whalewatcher_containers`, `whalewatcher_unresolved` and `whalewatcher_live`,
-//! which is 1 while the portfolio is up to date and else 0.
+//! `whalewatcher_contradictions_total`, `whalewatcher_lagged_total`. Gauges: `whalewatcher_containers`,
+//! `whalewatcher_unresolved`, `whalewatcher_unwitnessed` and `whalewatcher_live`, which is 1 while the portfolio is up to date
+//! and else 0.
 //!
 //! Those of a [fleet](report_fleet) have no labels: the counters `whalewatcher_fleet_joined_total`, `whalewatcher_fleet_left_total` and
 //! `whalewatcher_fleet_moved_total` (containers that another engine shows from now on), and the gauges `whalewatcher_fleet_engines`,
@@ -39,6 +40,7 @@ pub fn record(watcher: &dyn Watcher) {
         ("whalewatcher_malformed_total", counters.malformed),
         ("whalewatcher_audits_total", counters.audits),
         ("whalewatcher_drifted_total", counters.drifted),
+        ("whalewatcher_contradictions_total", counters.contradictions),
         ("whalewatcher_lagged_total", counters.lagged),
     ] {
         counter!(name, &labels).absolute(count);
@@ -46,6 +48,7 @@ pub fn record(watcher: &dyn Watcher) {
     for (name, value) in [
         ("whalewatcher_containers", watcher.portfolio().total()),
         ("whalewatcher_unresolved", status.unresolved.total()),
+        ("whalewatcher_unwitnessed", status.unwitnessed),
         ("whalewatcher_live", usize::from(status.is_live())),
     ] {
         gauge!(name, &labels).set(value as f64);
@@ -199,7 +202,7 @@ mod tests {
             (1.0, 1.0, 1.0)
         );
         assert_eq!((figure("containers"), figure("live"), figure("unresolved")), (1.0, 1.0, 0.0));
-        assert_eq!(figures.len(), 14);
+        assert_eq!(figures.len(), 16);
     }
 
     /// The metrics by their names, those of engines with the endpoint.

@@ -71,6 +71,14 @@ pub(crate) struct EngineArgs {
     /// Show all containerd namespaces, including 'moby' and 'k8s.io'
     #[arg(long, conflicts_with = "ignored")]
     pub(crate) all_namespaces: bool,
+
+    /// Do not watch processes: the ends of containers are known by the engine only
+    ///
+    /// On Linux, commands that follow changes watch the initial process of each container of this host, if it is proven to be the
+    /// container's. So an end is known within milliseconds, also while the engine hangs or is gone, and an engine that reports the end
+    /// of a container that goes on is not believed.
+    #[arg(long)]
+    pub(crate) no_kernel: bool,
 }
 
 /// How engines are found.

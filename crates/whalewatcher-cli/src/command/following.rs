@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::anyhow;
 use whalewatcher_core::fleet::FleetEvent;
-use whalewatcher_core::{EngineKey, EventKind, Fleet, Phase, Settings};
+use whalewatcher_core::{EngineKey, EventKind, Fleet, Phase};
 use whalewatcher_discover::{Discovery, discover};
 use whalewatcher_etcd::Hub;
 
@@ -35,13 +35,13 @@ pub(super) fn follow(fleet: &Arc<Fleet>, hosts: Hosts, selection: &Selection) ->
     let warnings = spawn_warnings()?;
     let mut hubs = Vec::new();
     let (named, found) = match selection.restrict(hosts)? {
-        Hosts::Named(clients, clusters) => {
+        Hosts::Named(clients, clusters, settings) => {
             for cluster in clusters {
-                let hub = cluster.join(fleet, &Settings::default());
+                let hub = cluster.join(fleet, &settings);
                 spawn_cluster_notes(cluster.url(), &hub)?;
                 hubs.push(hub);
             }
-            (join(fleet, clients, &Settings::default())?, None)
+            (join(fleet, clients, &settings)?, None)
         }
         Hosts::Found(found) => (Vec::new(), Some(found.into_options())),
     };

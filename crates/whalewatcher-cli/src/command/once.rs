@@ -99,7 +99,7 @@ pub(super) async fn found_answers(fleet: &Arc<Fleet>, hosts: Hosts) -> anyhow::R
     let deadline = Instant::now() + TIME_LIMIT;
     let mut hubs = Vec::new();
     let (watchers, missing, _discovery) = match hosts {
-        Hosts::Named(clients, clusters) => {
+        Hosts::Named(clients, clusters, _) => {
             let mut watchers = join(fleet, clients, &settings())?;
             let mut missing = Missing::default();
             for cluster in clusters {

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use anstyle::Style;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use whalewatcher_core::{Container, Event, EventKind, Printable};
+use whalewatcher_core::{Container, Event, EventKind, Printable, SeenBy};
 
 use crate::render::age::age;
 use crate::render::style::{BLUE, FAINT, GREEN, MAGENTA, PLAIN, RED, STRONG, Terminal, YELLOW};
@@ -250,7 +250,8 @@ fn remark(event: &Event) -> String {
         EventKind::Exited { container, code } => {
             let code = code.map(|code| format!("exit {code}"));
             let oom = container.oom_killed().then(|| "oom".to_owned());
-            let cause = code.into_iter().chain(oom).collect::<Vec<_>>().join(" ");
+            let by_kernel = (event.seen_by == SeenBy::Kernel).then(|| "by kernel".to_owned());
+            let cause = code.into_iter().chain(oom).chain(by_kernel).collect::<Vec<_>>().join(" ");
             let lived = container.started_at().map(|then| age(then, event.time));
             match (cause.is_empty(), lived) {
                 (false, Some(lived)) => format!("{cause}, {lived}"),

@@ -233,7 +233,7 @@ mod tests {
     use serde_json::Value;
     use whalewatcher_core::{
         COMPOSE_PROJECT_LABEL, CrashLoop, EngineError, EngineWatcher, ErrorKind, Health, Host, Image, Labels,
-        Network, POD_NAME_LABEL, POD_NAMESPACE_LABEL, Port, Protocol,
+        Network, POD_NAME_LABEL, POD_NAMESPACE_LABEL, Port, Protocol, SeenBy,
     };
     use whalewatcher_testkit::scripted::Engine as Scripted;
 
@@ -241,11 +241,19 @@ mod tests {
 
     use super::*;
 
+    /// An event, with all that can be known of it.
+    fn dated(kind: EventKind) -> Event {
+        let seen_by = match kind {
+            EventKind::Exited { .. } => SeenBy::Kernel,
+            _ => SeenBy::Engine,
+        };
+        Event::new(SystemTime::UNIX_EPOCH, kind).with_seen_by(seen_by)
+    }
+
     fn event(kind: EventKind) -> Value {
         let mut line = Vec::new();
         let watcher = EngineWatcher::new(Scripted::new());
-        let event = Event::new(SystemTime::UNIX_EPOCH, kind);
-        write_event(&mut line, &watcher, &event).unwrap();
+        write_event(&mut line, &watcher, &dated(kind)).unwrap();
         assert_eq!(line.iter().position(|byte| *byte == b'\n'), Some(line.len() - 1));
         serde_json::from_slice(&line).unwrap()
     }
@@ -320,7 +328,7 @@ mod tests {
         for kind in kinds() {
             let mut line = event(kind.clone());
             assert_eq!(line.as_object_mut().unwrap().remove("engine").unwrap()["type"], "scripted");
-            let mut library = serde_json::to_value(Event::new(SystemTime::UNIX_EPOCH, kind)).unwrap();
+            let mut library = serde_json::to_value(dated(kind)).unwrap();
             if let Some(from) = library.get_mut("from") {
                 from["api"] = "containerd:///run/containerd/containerd.sock".into();
             }

@@ -23,7 +23,7 @@ impl Selection {
     /// If none that the user named is left: wrong usage.
     pub(crate) fn restrict(&self, hosts: Hosts) -> anyhow::Result<Hosts> {
         match hosts {
-            Hosts::Named(mut clients, clusters) => {
+            Hosts::Named(mut clients, clusters, settings) => {
                 clients.retain(|client| {
                     self.selects_engine(client.engine_type(), client.endpoint(), None) || self.may_name_ids()
                 });
@@ -31,7 +31,7 @@ impl Selection {
                 if clients.is_empty() && clusters.is_empty() {
                     return Err(wrong("--engine selects none of the engines of --host and --context"));
                 }
-                Ok(Hosts::Named(clients, clusters))
+                Ok(Hosts::Named(clients, clusters, settings))
             }
             Hosts::Found(found) => Ok(Hosts::Found(found.restricted(|kind| self.may_be_of(kind)))),
         }

@@ -169,7 +169,7 @@ impl Fleet {
                 Ok(Err(error)) => readiness.not_ready.push((watcher, error.into())),
                 Err(_) => {
                     let status = watcher.status();
-                    readiness.not_ready.push((watcher, NotReady::Late(status)));
+                    readiness.not_ready.push((watcher, NotReady::Late(Box::new(status))));
                 }
             }
         }

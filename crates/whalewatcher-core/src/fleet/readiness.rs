@@ -32,7 +32,7 @@ pub enum NotReady {
     Ended(#[from] WatchError),
     /// It was not ready within the limit. Its watch continues.
     #[error("not ready yet: {0}")]
-    Late(Status),
+    Late(Box<Status>),
 }
 
 /// Why a watcher cannot join a fleet.

@@ -19,7 +19,7 @@ use past::{Began, Past};
 pub use settings::HistorySettings;
 
 use crate::fleet::FleetPortfolio;
-use crate::model::{Container, ContainerId, CrashLoop, EngineKey, Event, EventKind};
+use crate::model::{Container, ContainerId, CrashLoop, EngineKey, Event, EventKind, SeenBy};
 
 /// The last lives of a fleet's containers: a fold of the events of a subscription, without I/O and clock.
 ///
@@ -136,7 +136,9 @@ impl History {
         }
         match &event.kind {
             EventKind::Started(container) => self.started(key, container, time),
-            EventKind::Exited { container, code } => self.exited(key, container, *code, time, now),
+            EventKind::Exited { container, code } => {
+                self.exited(key, container, (*code, event.seen_by), time, now);
+            }
             EventKind::Paused(container)
             | EventKind::Unpaused(container)
             | EventKind::Updated { container, .. } => self.engine(key).changed(container),
@@ -255,7 +257,7 @@ impl History {
         if known.is_some()
             && let Some(former) = self.engine(key).alive.remove(container.id())
         {
-            self.end(key, former, None, time, false);
+            self.end(key, former, (None, SeenBy::Engine), time, false);
         }
         let again = self.past.take_uncertain(key, &container.life());
         if let Some(again) = &again {
@@ -277,13 +279,14 @@ impl History {
         &mut self,
         key: &EngineKey,
         container: &Arc<Container>,
-        code: Option<i32>,
+        (code, seen_by): (Option<i32>, SeenBy),
         time: SystemTime,
         now: SystemTime,
     ) {
         let engine = self.engine(key);
         let is_difference = engine.lagged_at == Some(time);
-        let is_certain = code.is_some() || engine.is_live && !is_difference;
+        let is_reported = code.is_some() || seen_by == SeenBy::Kernel;
+        let is_certain = is_reported || engine.is_live && !is_difference;
         let alive = match engine.alive.remove(container.id()) {
             Some(alive) => Alive { container: container.clone(), ..alive },
             // It is an entry already.
@@ -294,8 +297,8 @@ impl History {
                 is_confirmed: true,
             },
         };
-        let number = self.end(key, alive, code, time, is_certain);
-        if code.is_none() {
+        let number = self.end(key, alive, (code, seen_by), time, is_certain);
+        if !is_reported {
             self.engine(key).exits.push(number);
         }
         let life = PastLife {
@@ -306,6 +309,7 @@ impl History {
             ended_at: time,
             code,
             is_certain,
+            seen_by,
         };
         self.loops.count(&life, now, self.is_live(key), &self.settings);
     }
@@ -315,15 +319,17 @@ impl History {
         &mut self,
         key: &EngineKey,
         alive: Alive,
-        code: Option<i32>,
+        (code, seen_by): (Option<i32>, SeenBy),
         ended_at: SystemTime,
         is_certain: bool,
     ) -> u64 {
         self.number += 1;
         let (number, key) = (self.number, key.clone());
         let Alive { container, began, .. } = alive;
-        self.past
-            .push(PastLife { number, key, container, began, ended_at, code, is_certain }, &self.settings);
+        self.past.push(
+            PastLife { number, key, container, began, ended_at, code, is_certain, seen_by },
+            &self.settings,
+        );
         number
     }
 
@@ -334,7 +340,7 @@ impl History {
             let mut ended: Vec<_> = engine.alive.extract_if(|_, alive| !alive.is_confirmed).collect();
             ended.sort_by(|(one, _), (other, _)| one.cmp(other));
             for (_, alive) in ended {
-                self.end(key, alive, None, time, false);
+                self.end(key, alive, (None, SeenBy::Engine), time, false);
             }
         }
         self.gaps.end(key, time);

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use super::settings::HistorySettings;
 use crate::model::{
     COMPOSE_PROJECT_LABEL, Container, EngineKey, Labels, Life, POD_NAME_LABEL, POD_NAMESPACE_LABEL,
-    POD_UID_LABEL,
+    POD_UID_LABEL, SeenBy,
 };
 
 /// A container that takes more than this part of all bytes is kept without most of its labels, so that one with huge labels leaves
@@ -24,6 +24,7 @@ pub struct PastLife {
     pub(super) ended_at: SystemTime,
     pub(super) code: Option<i32>,
     pub(super) is_certain: bool,
+    pub(super) seen_by: SeenBy,
 }
 
 /// What is known of the beginning of a life.
@@ -83,6 +84,12 @@ impl PastLife {
     #[must_use]
     pub fn is_certain(&self) -> bool {
         self.is_certain
+    }
+
+    /// Returns what reported its end first.
+    #[must_use]
+    pub fn seen_by(&self) -> SeenBy {
+        self.seen_by
     }
 
     fn is(&self, key: &EngineKey, life: &Life) -> bool {

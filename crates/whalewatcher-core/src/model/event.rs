@@ -23,6 +23,19 @@ pub struct Event {
     /// The engine, as of the connection on which the container was last confirmed: an exit that is noticed after another
     /// engine took over the endpoint carries the former engine. `None` before the first connection.
     pub engine: Option<Arc<EngineIdentity>>,
+    /// What reported it first, of an exit; of all else the engine.
+    pub seen_by: SeenBy,
+}
+
+/// What reported the end of a life first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SeenBy {
+    /// The engine, by an event, an answer or a list.
+    #[default]
+    Engine,
+    /// The kernel, through the [`Witness`](crate::Witness) of the settings.
+    Kernel,
 }
 
 /// What happened.
@@ -96,13 +109,20 @@ impl Event {
     /// Creates an event without an engine, for code that forwards or synthesizes events.
     #[must_use]
     pub fn new(time: SystemTime, kind: EventKind) -> Self {
-        Self { time, kind, engine: None }
+        Self { time, kind, engine: None, seen_by: SeenBy::Engine }
     }
 
     /// Sets the engine.
     #[must_use]
     pub fn with_engine(mut self, engine: Option<Arc<EngineIdentity>>) -> Self {
         self.engine = engine;
+        self
+    }
+
+    /// Sets what reported it first.
+    #[must_use]
+    pub fn with_seen_by(mut self, seen_by: SeenBy) -> Self {
+        self.seen_by = seen_by;
         self
     }
 
@@ -164,7 +184,11 @@ impl EventKind {
 
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.kind.fmt(f)
+        self.kind.fmt(f)?;
+        match self.seen_by {
+            SeenBy::Engine => Ok(()),
+            SeenBy::Kernel => f.write_str(", seen by the kernel"),
+        }
     }
 }
 

@@ -27,7 +27,7 @@ pub use engine_key::EngineKey;
 pub(crate) use error::is_silence;
 pub use error::{EngineError, ErrorKind};
 pub use escape::Printable;
-pub use event::{Event, EventKind};
+pub use event::{Event, EventKind, SeenBy};
 pub use health::Health;
 pub use identity::{EngineIdentity, Host};
 pub use image::Image;

@@ -40,7 +40,8 @@ impl Change {
 }
 
 impl Reconciler {
-    pub(super) fn event(&mut self, event: EngineEvent, now: Now) {
+    /// Takes in an event. It is disputed if it would end a life that goes on, as the witness knows.
+    pub(super) fn event(&mut self, event: EngineEvent, is_disputed: bool, now: Now) {
         let id = match &event {
             EngineEvent::Gap if !matches!(self.phase, Phase::Disconnected) => return self.require_list(),
             EngineEvent::Subscribed
@@ -97,6 +98,7 @@ impl Reconciler {
                 let preview = preview.filter(|preview| preview.size() <= room);
                 let pid = pid.filter(|pid| *pid != 0);
                 match Preview::new(&id, at, pid, preview, self.packs) {
+                    _ if is_disputed && self.disputed_start(&id, at, pid) => {}
                     Some(preview) => self.started(&id, at, pid, preview, now),
                     None => self.touched(&id, at, false),
                 }
@@ -104,7 +106,11 @@ impl Reconciler {
             EngineEvent::Touched { at, .. } => self.touched(&id, at, true),
             EngineEvent::Exited { pid, at, code, .. } => {
                 let is_final = self.has_one_life_per_id;
-                self.exited(&id, Exit { pid, at, code, oom: false, is_final }, now);
+                let exit = Exit { pid, at, code, oom: false, is_final };
+                match is_disputed {
+                    true => self.disputed_exit(&id, &exit),
+                    false => self.exited(&id, exit, now),
+                }
             }
             EngineEvent::Paused { at, .. } => self.changed(&id, Change::Paused(true), at, now),
             EngineEvent::Unpaused { at, .. } => self.changed(&id, Change::Paused(false), at, now),

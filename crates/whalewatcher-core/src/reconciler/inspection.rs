@@ -12,7 +12,7 @@ use foldhash::HashSet;
 use super::deadlines::{Deadline, GRACE, Now};
 use super::record::{Inspection, Preview, Record, Since};
 use super::{Answer, MAX_TOMBSTONES, Phase, Reconciler, Room};
-use crate::model::{Container, ContainerId, EventKind};
+use crate::model::{Container, ContainerId, EventKind, SeenBy};
 use crate::portfolio::steps;
 
 impl Reconciler {
@@ -35,6 +35,7 @@ impl Reconciler {
                 return;
             }
             Answer::Truth(truth) => truth,
+            Answer::Disputed => return self.disputed_answer(id, since, now),
         };
         self.failures.remove(id);
         record.inspection = Inspection::None;
@@ -47,6 +48,10 @@ impl Reconciler {
             self.request_inspection(id);
         }
         let is_useful = match truth {
+            Some(container) if self.is_over_by_witness(&container) => {
+                self.doubt(container);
+                self.inspected_over(id, None, since, is_drift, now)
+            }
             Some(container) if container.pid() != 0 => self.inspected_alive(id, container, since, now),
             rest => self.inspected_over(id, rest, since, is_drift, now),
         };
@@ -141,7 +146,7 @@ impl Reconciler {
         if self.portfolio.by_id(id).is_some() {
             if is_drift || !is_live || self.unconfirmed.contains(id) {
                 self.exit_known(id, None, now);
-            } else if record.await_exit() {
+            } else if record.await_exit(SeenBy::Engine) {
                 // The answer was faster than the exit event, which contains the exit code and has a grace period. Only
                 // while live: until then, ready waits for the exit.
                 self.deadlines.set(Deadline::Exit(id.clone()), now.instant + GRACE);
@@ -165,7 +170,7 @@ impl Reconciler {
 
     /// Counts the answers of a container that the first list made unsettled: the first one that shows its present state
     /// settles it, and the second one in any case, for it may start and exit faster than it can be inspected.
-    fn count_answer(&mut self, id: &ContainerId, is_useful: bool, now: Now) {
+    pub(super) fn count_answer(&mut self, id: &ContainerId, is_useful: bool, now: Now) {
         let Phase::Confirming { unsettled, .. } = &mut self.phase else { return };
         let Some(has_answer) = unsettled.get_mut(id) else { return };
         if is_useful || replace(has_answer, true) {

@@ -7,7 +7,7 @@ use foldhash::HashSet;
 use super::deadlines::{Deadline, Now};
 use super::{Effect, MAX_UNVERIFIED, Phase, Reconciler};
 use crate::engine::{ListingEntry, UnlistedScopes};
-use crate::model::ContainerId;
+use crate::model::{Container, ContainerId};
 
 /// Where the next list stands.
 #[derive(Debug, Default)]
@@ -122,6 +122,10 @@ impl Reconciler {
     ) {
         let ListState::InFlight { again, named, .. } = take(&mut self.lists) else { return };
         entries.retain(|entry| !self.has_ended(entry.container().id()));
+        let is_known = |life: &Container| self.portfolio.by_id(life.id()).is_some();
+        let is_doubted = |life: &Container| !is_known(life) && self.is_over_by_witness(life);
+        let doubted: Vec<_> = entries.extract_if(.., |entry| is_doubted(entry.container())).collect();
+        doubted.into_iter().for_each(|entry| self.doubt(entry.container().clone()));
         match &self.phase {
             Phase::Listing => self.synchronize(entries, unlisted_scopes, &named, now),
             Phase::Live => self.audit(entries, unlisted_scopes, &named, now),

@@ -46,7 +46,9 @@ use foldhash::{HashMap, HashSet};
 use tokio::time::Instant;
 
 use crate::engine::{EngineEvent, ListingEntry, UnlistedScopes};
-use crate::model::{Container, ContainerId, EngineError, EngineIdentity, Event, EventKind, Unresolved};
+use crate::model::{
+    Container, ContainerId, EngineError, EngineIdentity, Event, EventKind, SeenBy, Unresolved,
+};
 use crate::portfolio::Portfolio;
 use crate::settings::Settings;
 
@@ -63,6 +65,7 @@ mod resync;
 #[cfg(test)]
 mod tests;
 mod tombstones;
+mod witness;
 
 use deadlines::{Deadline, Deadlines};
 pub(crate) use deadlines::{GRACE, Now};
@@ -90,10 +93,28 @@ pub(crate) enum Input {
     Connected,
     /// The list that [`Effect::List`] or [`Effect::Audit`] requested, and the scopes that it does not cover.
     Listed(Vec<ListingEntry>, UnlistedScopes),
+    /// A list follows that lacks these members of the portfolio, whose lives go on as the witness knows.
+    Survivors(Vec<ContainerId>),
     /// The list that [`Effect::Audit`] requested failed.
     ListFailed,
     /// An event of the engine.
     Event(EngineEvent),
+    /// A start or exit event of a container whose known life goes on, as the witness knows.
+    Disputed(EngineEvent),
+    /// The witness reports the end of a life.
+    Ended {
+        /// The container as it was when the witness began to watch it.
+        life: Arc<Container>,
+        /// Whether the engine does not answer, so that there is no point in waiting for its event.
+        is_silent: bool,
+    },
+    /// What [`Effect::Verify`] asked for.
+    Verified {
+        /// The life.
+        life: Box<Container>,
+        /// Whether it goes on.
+        goes_on: bool,
+    },
     /// The application wants this container inspected.
     Refresh(ContainerId),
     /// The answer to an inspection.
@@ -116,6 +137,8 @@ pub(crate) enum Effect {
         /// Whether its last inspection failed.
         is_retry: bool,
     },
+    /// Ask the witness whether a life goes on that is over by its word, and alive by the engine's. [`Input::Verified`] follows.
+    Verify(Box<Container>),
     /// Publish these events, in this order.
     Publish(Vec<Event>),
 }
@@ -136,6 +159,8 @@ pub(crate) enum Room {
 pub(crate) enum Answer {
     /// The container as the engine returned it: alive if it has a PID. `None` if the engine does not know it.
     Truth(Option<Container>),
+    /// The engine returned that it is not alive, but its known life goes on, as the witness knows.
+    Disputed,
     /// The inspection failed.
     Unknown(Arc<EngineError>),
 }
@@ -170,6 +195,11 @@ pub(crate) struct Reconciler {
     lists: ListState,
     /// How many lists in a row failed or were not complete.
     incomplete_lists: u32,
+    /// The lives to ask the witness about.
+    doubted: Vec<Container>,
+    /// Members of the portfolio that the list to come lacks, though their lives go on.
+    survivors: Vec<ContainerId>,
+    contradictions: u64,
     published: Vec<Event>,
     drifted: u64,
     ignored: u64,
@@ -232,13 +262,22 @@ impl Reconciler {
         self.drifted
     }
 
-    /// Returns what to do next, in this order: the list to request, the containers to inspect, the events to publish.
+    /// How many times the engine contradicted the witness.
+    pub(crate) fn contradictions(&self) -> u64 {
+        self.contradictions
+    }
+
+    /// Returns what to do next, in this order: the list to request, the containers to inspect, the lives to verify, the events to
+    /// publish.
     pub(crate) fn poll_effect(&mut self, room: Room) -> Option<Effect> {
         if let Some(list) = self.poll_list() {
             return Some(list);
         }
         if let Some((id, is_retry)) = self.next_inspection(room) {
             return Some(Effect::Inspect { id, is_retry });
+        }
+        if let Some(life) = self.doubted.pop() {
+            return Some(Effect::Verify(Box::new(life)));
         }
         let events = self.take_events();
         (!events.is_empty()).then_some(Effect::Publish(events))
@@ -288,10 +327,15 @@ impl Reconciler {
             Input::Connected => self.connected(now),
             Input::Listed(entries, unlisted_scopes) => self.listed(entries, &unlisted_scopes, now),
             Input::ListFailed => self.list_failed(now),
-            Input::Event(event) => self.event(event, now),
+            Input::Survivors(survivors) => self.survivors = survivors,
+            Input::Event(event) => self.event(event, false, now),
+            Input::Disputed(event) => self.event(event, true, now),
+            Input::Ended { life, is_silent } => self.ended(&life, is_silent, now),
+            Input::Verified { life, goes_on } => self.verified(*life, goes_on, now),
             Input::Refresh(id) => self.refresh(&id),
             Input::Inspected(id, answer) => self.inspected(&id, answer, now),
             Input::Disconnected(error) => {
+                self.exit_witnessed(now);
                 self.reset();
                 self.publish(now.time, EventKind::Disconnected { error });
             }
@@ -304,6 +348,8 @@ impl Reconciler {
         self.fresh.clear();
         self.retries.clear();
         self.failures.clear();
+        self.doubted.clear();
+        self.survivors.clear();
         self.deadlines.clear();
         self.preview_bytes = 0;
         self.reset_lists();
@@ -359,10 +405,12 @@ impl Reconciler {
         let confirmed = !self.unconfirmed.remove(id);
         let is_own = |exit: &Exit| confirmed || exit.pid.is_some() || exit.is_final;
         let own = exit.filter(is_own).unwrap_or_default();
+        let end_seen_by = self.records.get(id).and_then(Record::end_seen_by).unwrap_or_default();
+        let seen_by = exit.map_or(end_seen_by, |_| SeenBy::Engine);
         if let Some(container) = self.portfolio.by_id(id).cloned() {
             let (container, code) = (own.mark(container), own.code);
             let time = exit.and_then(|exit| exit.at).unwrap_or(now.time);
-            self.publish(time, EventKind::Exited { container, code });
+            self.publish_seen(time, EventKind::Exited { container, code }, seen_by);
         }
         if self.has_one_life_per_id {
             self.drop_inspection(id);
@@ -378,6 +426,10 @@ impl Reconciler {
     }
 
     fn publish(&mut self, time: SystemTime, kind: EventKind) {
+        self.publish_seen(time, kind, SeenBy::Engine);
+    }
+
+    fn publish_seen(&mut self, time: SystemTime, kind: EventKind, seen_by: SeenBy) {
         if let EventKind::Exited { container, .. } = &kind {
             let id = container.id();
             if self.records.entry(id.clone()).or_default().record_end(container) {
@@ -389,6 +441,7 @@ impl Reconciler {
             _ => None,
         };
         self.portfolio.apply(&kind);
-        self.published.push(Event::new(time, kind).with_engine(origin.or_else(|| self.engine.clone())));
+        let event = Event::new(time, kind).with_engine(origin.or_else(|| self.engine.clone()));
+        self.published.push(event.with_seen_by(seen_by));
     }
 }

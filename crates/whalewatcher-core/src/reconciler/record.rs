@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::engine::ListingEntry;
-use crate::model::{Container, ContainerId};
+use crate::model::{Container, ContainerId, SeenBy};
 
 /// How many PIDs a tombstone keeps.
 const PIDS: usize = 8;
@@ -60,9 +60,9 @@ enum Awaited {
         /// Whether no end of it is known, so that a first answer "not alive" is verified.
         verify: bool,
     },
-    /// The exit event of the life in the portfolio: an inspection found it to be over. Until
-    /// [`Deadline::Exit`](super::Deadline::Exit).
-    Exit,
+    /// The exit event of the life in the portfolio, which is over by the word of `seen_by`: of the engine in an inspection, or of
+    /// the witness. Until [`Deadline::Exit`](super::Deadline::Exit).
+    Exit { seen_by: SeenBy },
 }
 
 impl Record {
@@ -92,7 +92,8 @@ impl Record {
             pids.truncate(PIDS - 1);
             pids.push_front(container.pid());
         }
-        self.tombstone = Some(Tombstone { began, start_reported, pids });
+        let is_witnessed = self.end_seen_by() == Some(SeenBy::Kernel);
+        self.tombstone = Some(Tombstone { began, start_reported, pids, is_witnessed });
         self.end_awaiting_exit()
     }
 
@@ -111,14 +112,14 @@ impl Record {
     pub(super) fn preview(&self) -> Option<&Preview> {
         match &self.awaited {
             Awaited::Announcement { preview, .. } => Some(preview),
-            Awaited::Nothing | Awaited::Exit => None,
+            Awaited::Nothing | Awaited::Exit { .. } => None,
         }
     }
 
     pub(super) fn preview_mut(&mut self) -> Option<&mut Preview> {
         match &mut self.awaited {
             Awaited::Announcement { preview, .. } => Some(preview),
-            Awaited::Nothing | Awaited::Exit => None,
+            Awaited::Nothing | Awaited::Exit { .. } => None,
         }
     }
 
@@ -138,7 +139,7 @@ impl Record {
         self.preview().filter(|preview| condition(preview))?;
         match take(&mut self.awaited) {
             Awaited::Announcement { preview, .. } => Some(preview),
-            Awaited::Nothing | Awaited::Exit => None,
+            Awaited::Nothing | Awaited::Exit { .. } => None,
         }
     }
 
@@ -156,13 +157,28 @@ impl Record {
 
     /// Whether the exit event of the life in the portfolio is awaited.
     pub(super) fn awaits_exit(&self) -> bool {
-        self.awaited == Awaited::Exit
+        matches!(self.awaited, Awaited::Exit { .. })
     }
 
-    /// Awaits the exit event of the life in the portfolio. Returns whether it was not awaited before.
-    pub(super) fn await_exit(&mut self) -> bool {
+    /// What reported that the life in the portfolio is over, if its exit event is awaited.
+    pub(super) fn end_seen_by(&self) -> Option<SeenBy> {
+        match self.awaited {
+            Awaited::Exit { seen_by } => Some(seen_by),
+            Awaited::Nothing | Awaited::Announcement { .. } => None,
+        }
+    }
+
+    /// Awaits the exit event of the life in the portfolio, which is over by this word. Returns whether that was not known before.
+    pub(super) fn await_exit(&mut self, seen_by: SeenBy) -> bool {
         debug_assert!(self.preview().is_none(), "what is not announced is not in the portfolio");
-        replace(&mut self.awaited, Awaited::Exit) != Awaited::Exit
+        match self.end_seen_by() {
+            // The witness is certain.
+            Some(former) if former == seen_by || former == SeenBy::Kernel => false,
+            _ => {
+                self.awaited = Awaited::Exit { seen_by };
+                true
+            }
+        }
     }
 
     /// Ends to await the exit event. Returns whether it was awaited.
@@ -299,6 +315,8 @@ pub(super) struct Tombstone {
     pub(super) start_reported: bool,
     /// The PIDs of the newest of them, where known.
     pids: VecDeque<u32>,
+    /// Whether the witness reported the end of the newest of them: it is over, whatever the engine shows.
+    is_witnessed: bool,
 }
 
 impl Tombstone {
@@ -306,6 +324,18 @@ impl Tombstone {
     pub(super) fn includes(&self, container: &Container) -> bool {
         self.pids.contains(&container.pid())
             || container.started_at().is_some_and(|began| self.began.is_some_and(|newest| began <= newest))
+    }
+
+    /// Whether the newest of them is that life, and over by the witness' word.
+    pub(super) fn is_witnessed(&self, container: &Container) -> bool {
+        self.is_witnessed
+            && self.began == container.started_at()
+            && self.pids.front() == Some(&container.pid())
+    }
+
+    /// The witness' word was about another life, or does not matter any more.
+    pub(super) fn forget_witness(&mut self) {
+        self.is_witnessed = false;
     }
 
     #[cfg(test)]

@@ -1,5 +1,7 @@
 //! From the first list of a connection until the portfolio follows the engine.
 
+use std::mem::take;
+
 use super::deadlines::Now;
 use super::lists::Named;
 use super::{Phase, Reconciler};
@@ -16,6 +18,10 @@ impl Reconciler {
     ) {
         let mut gone = self.unconfirmed.clone();
         gone.retain(|id| !unlisted_scopes.contains(id));
+        for id in take(&mut self.survivors) {
+            self.contradictions += u64::from(gone.remove(&id));
+            self.unconfirmed.remove(&id);
+        }
         for entry in entries {
             let id = entry.container().id().clone();
             gone.remove(&id);

@@ -118,7 +118,10 @@ impl EngineConnection for Connection {
                     ListingEntry::Partial { container, started_within }
                 }
             };
-            let is_listed = |container: &&Container| !state.unlisted.contains(Self::scope_of(container.id()));
+            let is_listed = |container: &&Container| {
+                let id = container.id();
+                !state.unlisted.contains(Self::scope_of(id)) && !state.hidden.contains(id)
+            };
             let failed = |scope: &String| {
                 let error = EngineError::new(ErrorKind::Failed, "scripted failure");
                 Unlisted { scope: scope.clone(), error: Arc::new(error) }
@@ -159,7 +162,8 @@ impl EngineConnection for Connection {
             }
             _ => {
                 let over = state.over.get(id).filter(|_| state.whole_lists || state.packs);
-                Ok(state.alive.get(id).or(over).cloned())
+                let alive = state.alive.get(id).filter(|_| !state.hidden.contains(id));
+                Ok(alive.or(over).cloned())
             }
         });
         engine.pass(Call::Inspect, Moment::BeforeAnswering).await;

@@ -28,8 +28,10 @@ use tokio::sync::{mpsc, watch};
 use crate::engine::{ChangeSource, EngineEvent};
 use crate::model::{Container, ContainerId, EngineError, ErrorKind, Layer};
 use crate::portfolio::Portfolio;
+use crate::witness::Witness;
 
 mod connection;
+mod witness;
 
 pub use connection::Connection;
 
@@ -59,6 +61,7 @@ struct State {
     subscribers: Vec<mpsc::UnboundedSender<Result<EngineEvent, EngineError>>>,
     held: HashSet<(Call, Moment)>,
     hanging: HashSet<ContainerId>,
+    hidden: HashSet<ContainerId>,
     failing: HashMap<ContainerId, usize>,
     inspect_latency: Duration,
     unlisted: BTreeSet<String>,
@@ -89,6 +92,8 @@ pub enum Call {
     Inspect,
     /// Probing a silent event stream.
     Probe,
+    /// The report of its [witness](Engine::witness), which looks at the state at the time of the end.
+    Witness,
 }
 
 /// The moment at which a call is held: before the engine reads its state, or after that and before it answers.
@@ -180,6 +185,12 @@ impl Engine {
     pub fn with_source(self, source: ChangeSource) -> Self {
         self.change(|state| state.source = Some(source));
         self
+    }
+
+    /// Returns a witness of its lives, which knows their ends whatever the engine reports. `hold` delays its reports.
+    #[must_use]
+    pub fn witness(&self) -> Arc<dyn Witness> {
+        Arc::new(witness::Truth(self.clone()))
     }
 
     /// Returns the live containers as a portfolio.
@@ -342,6 +353,14 @@ impl Engine {
             false => {
                 state.hanging.remove(id);
             }
+        });
+    }
+
+    /// Sets whether lists and inspections do not show this container, though it is alive.
+    pub fn hide(&self, id: &str, hidden: bool) {
+        self.change(|state| match hidden {
+            true => state.hidden.insert(id.into()),
+            false => state.hidden.remove(id),
         });
     }
 

@@ -1,6 +1,9 @@
 //! The settings of a watcher.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::witness::Witness;
 
 mod backoff;
 mod bounds;
@@ -39,6 +42,8 @@ pub struct Settings {
     audit_every: Option<Duration>,
     subscriber_queue: usize,
     repack_events: bool,
+    witness: Option<Arc<dyn Witness>>,
+    witness_grace: Duration,
 }
 
 impl Default for Settings {
@@ -54,6 +59,8 @@ impl Default for Settings {
             audit_every: Some(Duration::from_secs(60)),
             subscriber_queue: 4096,
             repack_events: false,
+            witness: None,
+            witness_grace: Duration::from_millis(250),
         }
     }
 }
@@ -108,6 +115,21 @@ impl Settings {
     #[must_use]
     pub fn with_repack_events(mut self, repack_events: bool) -> Self {
         self.repack_events = repack_events;
+        self
+    }
+
+    /// Sets what else knows of the ends of lives; `None`, as by default: nothing.
+    #[must_use]
+    pub fn with_witness(mut self, witness: impl Into<Option<Arc<dyn Witness>>>) -> Self {
+        self.witness = witness.into();
+        self
+    }
+
+    /// Sets how long a life whose end the witness reported waits for the engine's event, which has the exit code. It does not wait
+    /// while the engine cannot be reached or is silent.
+    #[must_use]
+    pub fn with_witness_grace(mut self, grace: Duration) -> Self {
+        self.witness_grace = in_bounds(grace);
         self
     }
 
@@ -172,6 +194,18 @@ impl Settings {
         self.repack_events
     }
 
+    /// Returns what else knows of the ends of lives.
+    #[must_use]
+    pub fn witness(&self) -> Option<&Arc<dyn Witness>> {
+        self.witness.as_ref()
+    }
+
+    /// Returns how long a life whose end the witness reported waits for the engine's event; 250 ms by default.
+    #[must_use]
+    pub fn witness_grace(&self) -> Duration {
+        self.witness_grace
+    }
+
     /// Returns the delay before the next audit, randomized so that the watchers of an engine do not audit at once.
     pub(crate) fn next_audit(&self) -> Option<Duration> {
         self.audit_every.map(|every| every.mul_f64(0.9 + fastrand::f64() / 5.0))
@@ -193,10 +227,12 @@ mod tests {
             let settings = Settings::default()
                 .with_limits(asked, asked, asked)
                 .with_probes(asked, asked)
+                .with_witness_grace(asked)
                 .with_audits(asked)
                 .with_backoff(backoff);
             let limits = [settings.connect_limit(), settings.list_limit(), settings.inspect_limit()];
             assert_eq!((limits, settings.probe_limit()), ([given; 3], given));
+            assert_eq!(settings.witness_grace(), given);
             assert_eq!((settings.probe_every(), settings.audit_every()), (Some(given), Some(given)));
             let backoff = settings.backoff();
             assert_eq!((backoff.first(), backoff.longest(), backoff.healthy_after()), (given, given, given));

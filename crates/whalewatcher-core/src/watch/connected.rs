@@ -1,9 +1,10 @@
 //! One connection, from its subscription to the engine's events until it is lost.
 
 use std::convert::Infallible;
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::mem::take;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use futures_core::future::BoxFuture;
@@ -19,7 +20,7 @@ use super::in_flight::InFlight;
 use super::probe::Probe;
 use super::progress::Progress;
 use crate::engine::{EngineEvent, ErasedConnection, Listing, Unlisted, UnlistedScopes};
-use crate::model::{ContainerId, EngineError, is_silence};
+use crate::model::{Container, ContainerId, EngineError, is_silence};
 use crate::reconciler::{Answer, Effect, Input, Now};
 use crate::settings::LONGEST;
 
@@ -32,6 +33,8 @@ enum Wake {
     Listed(Result<Listing, EngineError>),
     Inspected(ContainerId, Answer),
     Probed(Result<Option<SystemTime>, EngineError>),
+    /// The witness reports the end of a life.
+    Ended(Arc<Container>),
     /// The application wants containers inspected.
     Refresh,
     /// A deadline may have passed: of the reconciler, of the next probe, or of an inspection that is slow from now on, so
@@ -46,6 +49,8 @@ pub(super) struct Connected<'c, 'd> {
     events: BoxStream<'c, Result<EngineEvent, EngineError>>,
     list: Option<BoxFuture<'c, Result<Listing, EngineError>>>,
     probing: Option<BoxFuture<'c, Result<Option<SystemTime>, EngineError>>>,
+    /// When the newest probe began.
+    probed: Instant,
     inspections: FuturesUnordered<BoxFuture<'c, (ContainerId, Answer)>>,
     in_flight: InFlight,
     probe: Probe,
@@ -68,6 +73,7 @@ impl<'c, 'd> Connected<'c, 'd> {
             events,
             list: None,
             probing: None,
+            probed: Instant::now(),
             inspections: FuturesUnordered::new(),
             in_flight: InFlight::new(settings.inspections()),
             timer: Box::pin(sleep_until(probe.due())),
@@ -112,6 +118,11 @@ impl<'c, 'd> Connected<'c, 'd> {
                 Effect::List => self.begin_list(false),
                 Effect::Audit => self.begin_list(true),
                 Effect::Inspect { id, is_retry } => self.begin_inspection(id, is_retry, now),
+                Effect::Verify(life) => {
+                    let engine = self.progress.shared.identity();
+                    let goes_on = self.progress.witnesses.is_alive(&life, engine.as_deref());
+                    self.progress.handle(Input::Verified { life, goes_on });
+                }
                 Effect::Publish(events) => published = events,
             }
         }
@@ -139,6 +150,7 @@ impl<'c, 'd> Connected<'c, 'd> {
     fn begin_probe(&mut self) {
         let probe = self.connection.probe(self.probe.newest());
         let limit = self.progress.shared.settings.probe_limit();
+        self.probed = Instant::now();
         self.probing = Some(limited(limit, "probing the silent event stream", probe).boxed());
     }
 
@@ -164,6 +176,7 @@ impl<'c, 'd> Connected<'c, 'd> {
             }
             answer = finished(&mut self.probing) => Wake::Probed(answer),
             () = self.progress.shared.refreshes.requested() => Wake::Refresh,
+            life = poll_fn(|context| self.progress.witnesses.poll_end(context)) => Wake::Ended(life),
             () = &mut self.timer => Wake::Timer,
         }
     }
@@ -174,6 +187,10 @@ impl<'c, 'd> Connected<'c, 'd> {
             Wake::Listed(list) => self.handle_list(list)?,
             Wake::Inspected(id, answer) => self.handle_inspection(id, answer),
             Wake::Probed(answer) => self.probe.record_answer(answer, Instant::now())?,
+            Wake::Ended(life) => {
+                self.progress.handle_end(life, self.is_silent());
+                self.drain_ends();
+            }
             Wake::Refresh => {
                 for id in self.progress.shared.refreshes.take() {
                     self.progress.handle(Input::Refresh(id));
@@ -211,6 +228,21 @@ impl<'c, 'd> Connected<'c, 'd> {
         }
     }
 
+    fn drain_ends(&mut self) {
+        let is_silent = self.is_silent();
+        for nth in 1..=TURN {
+            let end = unconstrained(poll_fn(|context| self.progress.witnesses.poll_end(context)));
+            let Some(life) = end.now_or_never() else { break };
+            self.progress.handle_end(life, is_silent);
+            self.is_behind |= nth == TURN;
+        }
+    }
+
+    /// Whether the engine leaves a probe without an answer, so that no event is to be expected soon.
+    fn is_silent(&self) -> bool {
+        self.probing.is_some() && self.probed.elapsed() >= self.progress.shared.settings.witness_grace()
+    }
+
     fn handle_event(&mut self, event: Option<Result<EngineEvent, EngineError>>) -> Result<(), EngineError> {
         let event = event.unwrap_or_else(|| Err(ended()))?;
         tracing::trace!(?event);
@@ -223,7 +255,15 @@ impl<'c, 'd> Connected<'c, 'd> {
                 let now = Now::read();
                 self.probe.record_event(event.at(), now.instant);
                 self.progress.counters.events += 1;
-                self.progress.reconciler.handle_input(Input::Event(event), now);
+                let input = match &event {
+                    EngineEvent::Started { id, .. } | EngineEvent::Exited { id, .. }
+                        if self.progress.goes_on(id) =>
+                    {
+                        Input::Disputed(event)
+                    }
+                    _ => Input::Event(event),
+                };
+                self.progress.reconciler.handle_input(input, now);
             }
         }
         Ok(())
@@ -231,6 +271,14 @@ impl<'c, 'd> Connected<'c, 'd> {
 
     fn handle_inspection(&mut self, id: ContainerId, answer: Answer) {
         self.in_flight.end(&id);
+        let answer = match answer {
+            Answer::Truth(truth)
+                if truth.as_ref().is_none_or(|truth| truth.pid() == 0) && self.progress.goes_on(&id) =>
+            {
+                Answer::Disputed
+            }
+            answer => answer,
+        };
         self.progress.handle(Input::Inspected(id, answer));
     }
 
@@ -245,10 +293,12 @@ impl<'c, 'd> Connected<'c, 'd> {
                         tracing::warn!(endpoint, scope, %error, "cannot list scope");
                     }
                 }
-                progress.handle(Input::Listed(
-                    entries,
-                    UnlistedScopes::new(&unlisted, self.connection.scope_of()),
-                ));
+                let unlisted_scopes = UnlistedScopes::new(&unlisted, self.connection.scope_of());
+                if !progress.reconciler.is_live() && !progress.witnesses.is_empty() {
+                    let survivors = progress.survivors(&entries, &unlisted_scopes);
+                    progress.handle(Input::Survivors(survivors));
+                }
+                progress.handle(Input::Listed(entries, unlisted_scopes));
                 progress.unlisted = unlisted;
             }
             Err(error) if !progress.reconciler.is_live() || is_silence(&error) => return Err(error),

@@ -68,29 +68,12 @@ impl<'a> Driver<'a> {
             let events = self.progress.reconciler.take_events();
             self.progress.publish(phase, events);
             match delay {
-                Some(delay) => self.pause(delay, &mut early).await,
+                Some(delay) => {
+                    let shared = self.progress.shared;
+                    self.progress.attend(pause(shared, delay, &mut early)).await;
+                }
                 None => return Err(WatchError::GaveUp { error }),
             }
-        }
-    }
-
-    /// Waits until the next attempt: for the delay, or until the engine is likely to be reachable again.
-    async fn pause(&self, delay: Duration, early: &mut EarlyAttempts) {
-        let reachable = async {
-            self.progress.shared.client.reachable().await;
-            sleep_until(early.next()).await;
-        };
-        let is_early = tokio::select! {
-            biased;
-            () = reachable => true,
-            () = sleep(delay) => false,
-        };
-        if is_early {
-            tracing::debug!(
-                endpoint = self.progress.shared.client.endpoint(),
-                "the engine is likely reachable again"
-            );
-            early.record(Instant::now());
         }
     }
 
@@ -101,14 +84,15 @@ impl<'a> Driver<'a> {
             client.before_attempt().await?;
             client.connect(settings).await
         };
-        let connection = limited(settings.connect_limit(), "connecting", connecting).await?;
+        let connecting = limited(settings.connect_limit(), "connecting", connecting);
+        let connection = self.progress.attend(connecting).await?;
         let identity = Arc::new(connection.identity());
         self.progress.shared.set_identity(identity.clone());
         self.progress.clock = connection.clock().map(EngineClock::new);
         let mut events = connection.events();
         let subscribing = subscribed(&mut events);
-        let (source, fallback) =
-            limited(settings.connect_limit(), "subscribing to events", subscribing).await?;
+        let subscribing = limited(settings.connect_limit(), "subscribing to events", subscribing);
+        let (source, fallback) = self.progress.attend(subscribing).await?;
         tracing::debug!(endpoint = client.endpoint(), %source, "subscribed");
         self.progress.source = Some(source);
         self.progress.set_fallback(fallback);
@@ -118,5 +102,22 @@ impl<'a> Driver<'a> {
         self.progress.reconciler.set_engine(&identity, connection.packs(), has_one_life_per_id);
         self.progress.shared.refreshes.clear();
         Connected::new(&mut self.progress, &*connection, events).run().await
+    }
+}
+
+/// Waits until the next attempt: for the delay, or until the engine is likely to be reachable again.
+async fn pause(shared: &Shared, delay: Duration, early: &mut EarlyAttempts) {
+    let reachable = async {
+        shared.client.reachable().await;
+        sleep_until(early.next()).await;
+    };
+    let is_early = tokio::select! {
+        biased;
+        () = reachable => true,
+        () = sleep(delay) => false,
+    };
+    if is_early {
+        tracing::debug!(endpoint = shared.client.endpoint(), "the engine is likely reachable again");
+        early.record(Instant::now());
     }
 }

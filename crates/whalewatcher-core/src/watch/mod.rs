@@ -20,6 +20,7 @@ mod status_follower;
 mod subscription;
 mod watched;
 mod watcher;
+mod witnesses;
 
 pub use engine_clock::EngineClock;
 pub use error::WatchError;

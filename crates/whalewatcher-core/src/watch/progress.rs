@@ -1,17 +1,21 @@
 //! What all connections of a watch share, and how it is published.
 
+use std::future::poll_fn;
 use std::mem::replace;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use foldhash::HashSet;
 use tokio::time::Instant;
 
 use super::engine_clock::EngineClock;
 use super::outage::Outage;
 use super::shared::Shared;
 use super::status::{Counters, Phase, Status};
-use crate::engine::{ChangeSource, Unlisted};
-use crate::model::{EngineError, Event};
+use super::witnesses::Witnesses;
+use crate::engine::{ChangeSource, ListingEntry, Unlisted, UnlistedScopes};
+use crate::model::{Container, ContainerId, EngineError, Event};
 use crate::reconciler::{Input, Now, Reconciler};
 
 /// What all connections of a watch share.
@@ -30,11 +34,19 @@ pub(super) struct Progress<'a> {
     /// The engine's clock, as of the newest connection.
     pub(super) clock: Option<EngineClock>,
     pub(super) counters: Counters,
+    pub(super) witnesses: Witnesses,
+    /// The phase that was published last.
+    phase: Phase,
 }
 
 impl<'a> Progress<'a> {
     pub(super) fn new(shared: &'a Shared, reconciler: &'a mut Reconciler, outage: &'a mut Outage) -> Self {
+        let mut witnesses = Witnesses::new(shared.settings.witness());
+        let (known, engine) = (reconciler.portfolio(), shared.identity());
+        known.ids().for_each(|id| witnesses.follow(id, known, engine.as_deref()));
         Self {
+            witnesses,
+            phase: Phase::Connecting,
             live: None,
             source: None,
             fallback: None,
@@ -64,6 +76,38 @@ impl<'a> Progress<'a> {
         self.reconciler.handle_input(input, Now::read());
     }
 
+    /// Runs a future of which no connection is needed. Ends of lives that the witness reports meanwhile are published at once.
+    pub(super) async fn attend<T>(&mut self, future: impl Future<Output = T>) -> T {
+        let mut future = pin!(future);
+        loop {
+            tokio::select! {
+                biased;
+                output = &mut future => return output,
+                life = poll_fn(|context| self.witnesses.poll_end(context)) => self.handle_end(life, true),
+            }
+            let events = self.reconciler.take_events();
+            self.publish(self.phase.clone(), events);
+        }
+    }
+
+    /// Whether the known life of a container goes on, as the witness knows.
+    pub(super) fn goes_on(&self, id: &ContainerId) -> bool {
+        self.reconciler.portfolio().by_id(id).is_some_and(|known| self.witnesses.goes_on(known))
+    }
+
+    /// Returns the members of the portfolio that a list lacks, though their lives go on.
+    pub(super) fn survivors(&self, entries: &[ListingEntry], unlisted: &UnlistedScopes) -> Vec<ContainerId> {
+        let listed: HashSet<_> = entries.iter().map(|entry| entry.container().id()).collect();
+        let is_gone = |id: &&ContainerId| !listed.contains(id) && !unlisted.contains(id);
+        self.reconciler.portfolio().ids().filter(is_gone).filter(|id| self.goes_on(id)).cloned().collect()
+    }
+
+    /// Handles the end of a life that the witness reports.
+    pub(super) fn handle_end(&mut self, life: Arc<Container>, is_silent: bool) {
+        tracing::trace!(id = %life.id(), pid = life.pid(), is_silent, "ended by the witness' word");
+        self.handle(Input::Ended { life, is_silent });
+    }
+
     /// Sets the reason why changes come from a worse source than usual, if they do.
     pub(super) fn set_fallback(&mut self, reason: Option<Arc<EngineError>>) {
         if let Some(error) = reason.as_ref().filter(|_| self.fallback != reason) {
@@ -86,7 +130,9 @@ impl<'a> Progress<'a> {
 
     /// Publishes the portfolio first, then the status, then the events: what they report is in the portfolio by then.
     pub(super) fn publish(&mut self, phase: Phase, events: Vec<Event>) {
+        self.phase = phase.clone();
         self.counters.ignored = self.reconciler.ignored();
+        self.counters.contradictions = self.reconciler.contradictions();
         let drifted = self.reconciler.drifted().saturating_sub(self.counters.drifted);
         if drifted > 0 {
             let endpoint = self.shared.client.endpoint();
@@ -94,17 +140,25 @@ impl<'a> Progress<'a> {
             self.counters.drifted = self.reconciler.drifted();
             self.counters.last_drift = Some(SystemTime::now());
         }
-        let status = Status {
+        let mut status = Status {
             phase,
             source: self.source,
             fallback: self.fallback.clone(),
             unresolved: self.reconciler.unresolved().clone(),
             unlisted: self.unlisted.clone(),
             clock: self.clock,
+            witnessed: 0,
+            unwitnessed: 0,
             counters: self.counters.clone(),
         };
-        self.shared
-            .publication
-            .publish(self.reconciler.portfolio(), events, || self.shared.set_status(status));
+        let changed: Vec<_> =
+            events.iter().filter_map(|event| event.container()).map(|known| known.id().clone()).collect();
+        let (shared, now, witnesses) = (self.shared, self.reconciler.portfolio(), &mut self.witnesses);
+        shared.publication.publish(now, events, || {
+            let engine = shared.identity();
+            changed.iter().for_each(|id| witnesses.follow(id, now, engine.as_deref()));
+            (status.witnessed, status.unwitnessed) = witnesses.totals();
+            shared.set_status(status);
+        });
     }
 }

@@ -27,6 +27,10 @@ pub struct Status {
     pub unlisted: Vec<Unlisted>,
     /// The engine's clock, as it was read at the newest connection; `None` where the engine does not report it.
     pub clock: Option<EngineClock>,
+    /// How many lives of the portfolio the witness watches.
+    pub witnessed: usize,
+    /// How many it does not watch: their ends are known by the engine only. 0 without a witness.
+    pub unwitnessed: usize,
     /// What the watcher has done so far.
     pub counters: Counters,
 }
@@ -57,6 +61,8 @@ pub struct Counters {
     pub drifted: u64,
     /// When drift was last found.
     pub last_drift: Option<SystemTime>,
+    /// How many times the engine contradicted the witness: an end of a life that goes on, or a life that has ended.
+    pub contradictions: u64,
     /// How many times a subscriber lagged and received the difference.
     pub lagged: u64,
 }
@@ -112,11 +118,13 @@ impl Status {
             unresolved: Unresolved::default(),
             unlisted: Vec::new(),
             clock: None,
+            witnessed: 0,
+            unwitnessed: 0,
             counters: Counters::default(),
         }
     }
 
-    /// Returns whether both are equal, except for the clock and the counters.
+    /// Returns whether both are equal, except for the clock, the witnessed lives and the counters.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         let same_phase = match (&self.phase, &other.phase) {
             (Phase::Live { since }, Phase::Live { since: other }) => since == other,

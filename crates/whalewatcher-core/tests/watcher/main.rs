@@ -11,6 +11,7 @@ mod lives;
 mod ready;
 mod rucksacks;
 mod subscribers;
+mod witness;
 
 use std::time::Duration;
 

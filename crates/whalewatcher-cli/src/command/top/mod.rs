@@ -22,7 +22,7 @@ use rustix::io::Errno;
 use tokio::sync::oneshot;
 use whalewatcher_core::fleet::FleetSubscription;
 use whalewatcher_core::history::History;
-use whalewatcher_core::{EngineKey, EventKind, Fleet, Settings, Watcher};
+use whalewatcher_core::{EngineKey, EventKind, Fleet, Watcher};
 use whalewatcher_discover::{FindingsFollower, discover};
 
 use self::model::Choice;
@@ -52,9 +52,9 @@ pub(crate) async fn top(fleet: &Arc<Fleet>, args: TopArgs) -> anyhow::Result<()>
     lock(&known).moment.alive = alive;
     let mut hubs = Vec::new();
     let discovery = match selection.restrict(hosts(&args.engines)?)? {
-        Hosts::Named(clients, clusters) => {
-            join(fleet, clients, &Settings::default())?;
-            hubs.extend(clusters.iter().map(|cluster| cluster.join(fleet, &Settings::default())));
+        Hosts::Named(clients, clusters, settings) => {
+            join(fleet, clients, &settings)?;
+            hubs.extend(clusters.iter().map(|cluster| cluster.join(fleet, &settings)));
             None
         }
         Hosts::Found(found) => Some(discover(fleet, found.into_options())),

@@ -160,18 +160,25 @@ fn a_container_that_moves_to_another_engine_has_not_ended() {
 }
 
 #[test]
-fn an_end_in_an_outage_is_certain_only_with_an_exit_code() {
+fn an_end_in_an_outage_is_certain_only_with_an_exit_code_or_by_the_kernel() {
     let mut subject = Subject::default();
     let (known, unknown) = (life("1", "known", 1), life("2", "unknown", 1));
+    let seen = life("3", "seen", 1);
     subject.take(1, started(&known));
+    subject.take(1, started(&seen));
     subject.take(1, started(&unknown));
     subject.take(2, disconnected());
     subject.take(3, disconnected());
     assert_eq!(subject.history.gaps().next().unwrap().until, None);
     subject.take(4, exited(&known, 1));
+    let end = Event::new(at(5), exited(&seen, None)).with_seen_by(SeenBy::Kernel);
+    subject.history.handle_event(&docker(), &end, at(5));
     subject.take(9, exited(&unknown, None));
     subject.take(9, synced());
-    assert_eq!(subject.lives(), [("known", Some(1), true), ("unknown", None, false)]);
+    let lives = [("known", Some(1), true), ("seen", None, true), ("unknown", None, false)];
+    assert_eq!(subject.lives(), lives);
+    let seen_by: Vec<_> = subject.history.lives().map(PastLife::seen_by).collect();
+    assert_eq!(seen_by, [SeenBy::Engine, SeenBy::Kernel, SeenBy::Engine]);
     let gaps: Vec<_> = subject.history.gaps().map(|gap| (gap.since, gap.until)).collect();
     assert_eq!(gaps, [(at(2), Some(at(9)))]);
 }

@@ -8,8 +8,11 @@ use serde::ser::{Serialize, Serializer};
 use super::Time;
 use crate::model::{
     COMPOSE_PROJECT_LABEL, Container, CrashLoop, EngineError, EngineIdentity, EngineKey, ErrorKind, Event,
-    EventKind, Health, Image, Labels, Network, Port,
+    EventKind, Health, Image, Labels, Network, Port, SeenBy,
 };
+
+/// What `seen_by` is, where it is there.
+const KERNEL: &str = "kernel";
 
 /// The fields of an event. Which of them there are depends on its kind.
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -22,6 +25,8 @@ struct Fields<C, K, E> {
     container: Option<C>,
     #[serde(skip_serializing_if = "Option::is_none")]
     exit_code: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seen_by: Option<K>,
     #[serde(skip_serializing_if = "Option::is_none")]
     was: Option<Was>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -177,6 +182,10 @@ impl Serialize for Event {
             engine: self.engine.as_deref(),
             container: self.container().map(|container| &**container),
             exit_code: None,
+            seen_by: match self.seen_by {
+                SeenBy::Engine => None,
+                SeenBy::Kernel => Some(KERNEL),
+            },
             was: None,
             from: None,
             containers: None,
@@ -251,7 +260,9 @@ impl<'de> Deserialize<'de> for Event {
             }
             other => return Err(D::Error::custom(format_args!("unknown kind of event '{other}'"))),
         };
-        Ok(Self::new(fields.time.0, kind).with_engine(fields.engine.map(Arc::new)))
+        let is_by_kernel = fields.seen_by.as_deref() == Some(KERNEL);
+        let seen_by = if is_by_kernel { SeenBy::Kernel } else { SeenBy::Engine };
+        Ok(Self::new(fields.time.0, kind).with_engine(fields.engine.map(Arc::new)).with_seen_by(seen_by))
     }
 }
 
@@ -411,6 +422,17 @@ mod tests {
             let read: Event = serde_json::from_str(&text).unwrap();
             assert_eq!(format!("{read:?}"), format!("{written:?}"), "{text}");
         }
+    }
+
+    #[test]
+    fn an_end_that_the_kernel_saw_first_says_so() {
+        let exited = event(EventKind::Exited { container: Arc::new(web()), code: None });
+        let value = |event: &Event| serde_json::to_value(event).unwrap();
+        assert_eq!(value(&exited).get("seen_by"), None);
+        let seen = exited.with_seen_by(SeenBy::Kernel);
+        assert_eq!(value(&seen)["seen_by"], json!("kernel"));
+        assert_eq!(serde_json::from_value::<Event>(value(&seen)).unwrap().seen_by, SeenBy::Kernel);
+        assert!(seen.to_string().ends_with(", seen by the kernel"), "{seen}");
     }
 
     #[test]

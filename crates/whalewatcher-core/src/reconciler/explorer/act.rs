@@ -17,7 +17,8 @@ impl World {
                     began = reported + 5;
                 }
                 let subject = &mut self.subjects[nth];
-                let pid = 1 + nth as u32 * 10 + subject.lives.len() as u32;
+                let later = if self.bounds.same_pid { 0 } else { subject.lives.len() as u32 };
+                let pid = 1 + nth as u32 * 10 + later;
                 subject.lives.push(Life {
                     pid,
                     began,
@@ -74,6 +75,12 @@ impl World {
                 };
                 subject.reasons += 1;
                 let reported = reported.expect("checked in possible");
+                let is_of_life = matches!(reported, Reported::Started { .. } | Reported::Exited { .. });
+                if is_of_life && subject.goes_on() {
+                    return self
+                        .input(Input::Disputed(self.event(nth, &reported)))
+                        .and_then(|()| self.check_quiet());
+                }
                 if let Reported::Exited { pid, .. } = reported {
                     subject.exits += u8::from(subject.inspection.is_some() && subject.exits < 2);
                     if !subject.ended.contains(&pid) {
@@ -229,6 +236,10 @@ impl World {
                     return Err(format!("two inspections of {wanted} at once"));
                 }
             }
+            Action::LookFalse(nth) => {
+                self.bounds.lies -= 1;
+                self.subjects[nth].inspection = Some(Question::Looked(None));
+            }
             Action::Look(nth) => {
                 let subject = &mut self.subjects[nth];
                 subject.inspection = Some(Question::Looked(subject.alive().cloned()));
@@ -243,6 +254,10 @@ impl World {
                 };
                 // A stale answer is followed by another question.
                 self.subjects[nth].reasons += 1;
+                if life.is_none() && self.subjects[nth].goes_on() {
+                    self.input(Input::Inspected(id(nth), Answer::Disputed))?;
+                    return self.check_quiet();
+                }
                 // Some engines still return the name of what is not alive.
                 let names_the_dead = self.bounds.kind != Kind::Docker || self.bounds.packs;
                 let record = || names_the_dead.then(|| Container::new(id(nth), "n0", 0));
@@ -265,6 +280,39 @@ impl World {
                 if !is_done && !self.reconciler.deadlines.is_pending(&Deadline::Retry(id(nth))) {
                     return Err("a failed inspection is not retried".into());
                 }
+            }
+            Action::End(nth) | Action::EndInSilence(nth) => {
+                self.bounds.ends -= 1;
+                let subject = &mut self.subjects[nth];
+                let nth_life = subject.watched.expect("checked in possible");
+                subject.witnessed.push(nth_life);
+                let life = Arc::new(self.container(nth, &self.subjects[nth].lives[nth_life]));
+                let is_silent = matches!(action, Action::EndInSilence(_));
+                self.input(Input::Ended { life, is_silent })?;
+                let is_live = self.reconciler.is_live() && !is_silent;
+                if !is_live && !self.subjects[nth].lives[nth_life].announced_end {
+                    return Err("the witness reports an end, and it is not announced at once".into());
+                }
+            }
+            Action::EndLate(nth, nth_life) => {
+                self.bounds.ends -= 1;
+                let subject = &mut self.subjects[nth];
+                // The engine may have brought it back.
+                if !subject.lives[nth_life].announced_end {
+                    subject.witnessed.push(nth_life);
+                }
+                let life = Arc::new(self.container(nth, &self.subjects[nth].lives[nth_life]));
+                self.input(Input::Ended { life, is_silent: true })?;
+            }
+            Action::Lie(nth) => {
+                self.bounds.lies -= 1;
+                let at = self.tick();
+                let Life { pid, began, name, .. } = *self.alive_mut(nth);
+                self.report(nth, Reported::Exited { pid, at });
+                // Once the life is over, nothing shows that this is not the start of another one.
+                let started = Reported::Started { pid, began, at: self.tick(), name };
+                self.subjects[nth].reasons += 1;
+                self.input(Input::Disputed(self.event(nth, &started)))?;
             }
             Action::ExitDue(nth) | Action::DriftDue(nth) => {
                 self.hasty |= self.subjects[nth].late > 0;
@@ -301,8 +349,11 @@ impl World {
         self.bounds.lags -= 1;
         let subject = &self.subjects[nth];
         let is_unseen = self.bounds.kind == Kind::Polling && subject.is_unseen();
-        self.misled |= !self.is_over_for_good(nth);
-        if !self.bounds.final_ids || !(subject.has_exit_event() || is_unseen) {
+        let is_over_by_witness = subject.is_over_by_witness();
+        self.misled |= !self.is_over_for_good(nth) && !is_over_by_witness;
+        if is_over_by_witness {
+            // The engine contradicts the witness.
+        } else if !self.bounds.final_ids || !(subject.has_exit_event() || is_unseen) {
             self.wrong = Wrong::Perhaps;
         }
         subject.as_before_its_end()

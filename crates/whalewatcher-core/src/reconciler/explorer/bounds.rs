@@ -80,6 +80,12 @@ pub(super) struct Bounds {
     pub(super) replays: u8,
     /// Lists and inspections that still show a life that is over.
     pub(super) lags: u8,
+    /// Ends of lives that the witness reports. If there are any, it watches each life that is announced while it goes on.
+    pub(super) ends: u8,
+    /// False exits, starts and answers of the engine about a life that goes on and is watched.
+    pub(super) lies: u8,
+    /// Whether all lives of a container have one PID, one after the other.
+    pub(super) same_pid: bool,
     /// Stop after so many states.
     pub(super) states: usize,
 }
@@ -130,6 +136,16 @@ pub(super) enum Action {
     LookBehind(usize),
     Answer(usize),
     Fail(usize),
+    /// The witness reports the end of the life that it watches.
+    End(usize),
+    /// The same, while the engine is silent.
+    EndInSilence(usize),
+    /// The witness reports the end of a life that is not watched any more.
+    EndLate(usize, usize),
+    /// The engine reports an exit of a life that goes on, and that it has started.
+    Lie(usize),
+    /// The engine returns that a container is not alive whose life goes on.
+    LookFalse(usize),
     /// A failed inspection is to be repeated.
     RetryDue(usize),
     /// The grace period of an exit event is over.

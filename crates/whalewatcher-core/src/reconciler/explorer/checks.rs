@@ -20,6 +20,12 @@ impl World {
                         return Err("two lists at once".into());
                     }
                 }
+                Effect::Verify(life) => {
+                    let subject = &self.subjects[self.nth(life.id())];
+                    let goes_on =
+                        subject.alive().is_some_and(|it| self.container(0, it).life() == life.life());
+                    self.reconciler.handle_input(Input::Verified { life, goes_on }, self.now());
+                }
                 Effect::Inspect { id, .. } => return Err(format!("there is no room to inspect {id}")),
                 Effect::Publish(events) => {
                     for event in events {
@@ -73,13 +79,16 @@ impl World {
         let known = fold.by_id(container.id());
         let subject = self.subjects.iter_mut().enumerate().find(|(nth, _)| id(*nth) == *container.id());
         let (_, subject) = subject.ok_or("unheard of")?;
+        let is_watching = self.bounds_at_first.ends > 0;
         let docker = self.bounds.kind == Kind::Docker;
         let may_come_back = self.misled && !self.bounds.final_ids;
-        let life = subject.lives.iter_mut().find(|life| match container.pid() {
+        let same_pid = self.bounds.same_pid;
+        let mut lives = subject.lives.iter_mut().enumerate();
+        let life = lives.find(|(_, life)| match container.pid() {
             0 => container.started_at() == Some(time(if docker { life.reported } else { life.began })),
-            pid => pid == life.pid,
+            pid => pid == life.pid && (!same_pid || container.started_at() == Some(time(life.began))),
         });
-        let life = life.ok_or("a life that never was")?;
+        let (nth_life, life) = life.ok_or("a life that never was")?;
         let same = known.is_some_and(|known| known.life() == container.life());
         if container.oom_killed() && !life.oom_killed {
             return Err("the OOM kill of another life".into());
@@ -90,6 +99,7 @@ impl World {
                 (_, true) if !(may_come_back && life.announced_end) => Err("a life started twice".into()),
                 _ => {
                     (life.announced, life.announced_end) = (true, false);
+                    subject.watched = Some(nth_life).filter(|_| is_watching && life.ended.is_none());
                     Ok(())
                 }
             },
@@ -102,6 +112,11 @@ impl World {
                 }
                 if std::mem::replace(&mut life.announced_end, true) {
                     return Err("a life exited twice".into());
+                }
+                subject.watched_before.extend(subject.watched.take());
+                let is_witnessed = subject.witnessed.contains(&nth_life);
+                if event.seen_by == SeenBy::Kernel && (!is_witnessed || code.is_some()) {
+                    return Err("the witness did not report that".into());
                 }
                 match code {
                     // Where an exit and a start were lost, the next exit is taken for that of the life before.
@@ -133,10 +148,13 @@ impl World {
             }
             None => {}
             Some(looked) => {
-                let life = subject.lives.iter().find(|life| life.pid == looked.pid);
+                let mut lives = subject.lives.iter();
+                let nth_life = lives.position(|life| (life.pid, life.began) == (looked.pid, looked.began));
+                let is_witnessed = nth_life.is_some_and(|nth| subject.witnessed.contains(&nth));
+                let life = nth_life.map(|nth| &subject.lives[nth]);
                 // The end of a later life shows it, too, where its own was lost.
                 let is_shown = subject.ended.iter().any(|ended| *ended >= looked.pid);
-                let is_over = is_shown || life.is_none_or(|life| life.announced_end);
+                let is_over = is_shown || is_witnessed || life.is_none_or(|life| life.announced_end);
                 // Where PIDs distinguish exits, only the newest is kept.
                 let is_clear = subject.exits < 2 || !reports_pids;
                 // An OOM kill that an event reported meanwhile is not taken back.

@@ -68,6 +68,9 @@ const SMALL: Bounds = Bounds {
     partial: 0,
     replays: 0,
     lags: 0,
+    ends: 0,
+    lies: 0,
+    same_pid: false,
     states: 60_000,
 };
 
@@ -91,11 +94,15 @@ fn explore_all(bounds: Bounds) {
                 ..bounds
             },
         };
-        let visited = explore(bounds);
-        let extent = if visited < states { "all" } else { "some" };
-        eprintln!("{visited} states, {extent} of {bounds:?}");
-        assert!(visited > 1000, "hardly anything can happen");
+        explore_kind(bounds);
     }
+}
+
+fn explore_kind(bounds: Bounds) {
+    let visited = explore(bounds);
+    let extent = if visited < bounds.states { "all" } else { "some" };
+    eprintln!("{visited} states, {extent} of {bounds:?}");
+    assert!(visited > 1000, "hardly anything can happen");
 }
 
 #[test]
@@ -194,6 +201,34 @@ fn every_interleaving_with_lists_and_inspections_that_lag_behind() {
 #[test]
 fn every_interleaving_with_failing_inspections_that_lag_behind_after_a_reconnect() {
     explore_all(Bounds { lags: 2, audits: 1, failures: 1, connections: 2, replays: 1, pauses: 0, ..SMALL });
+}
+
+/// Only lives with a start time are distinguished without their PID.
+fn with_one_pid(bounds: Bounds) {
+    explore_kind(Bounds { same_pid: true, ..bounds });
+}
+
+#[test]
+fn every_interleaving_with_a_witness() {
+    explore_all(Bounds { ends: 2, failures: 1, ..SMALL });
+    with_one_pid(Bounds { ends: 2, ..SMALL });
+}
+
+#[test]
+fn every_interleaving_with_a_witness_and_two_connections() {
+    explore_all(Bounds { ends: 2, connections: 2, crashes: 1, replays: 1, pauses: 0, ..SMALL });
+    with_one_pid(Bounds { ends: 3, connections: 2, pauses: 0, ..SMALL });
+}
+
+#[test]
+fn every_interleaving_with_a_witness_and_an_engine_that_is_wrong() {
+    explore_all(Bounds { ends: 2, lies: 2, audits: 1, pauses: 0, ..SMALL });
+    explore_all(Bounds { ends: 2, lies: 2, connections: 2, pauses: 0, ..SMALL });
+}
+
+#[test]
+fn every_interleaving_with_a_witness_and_an_engine_that_shows_what_has_ended() {
+    explore_all(Bounds { ends: 2, lags: 2, audits: 1, connections: 2, pauses: 0, ..SMALL });
 }
 
 /// Plays a script, as a violation prints it. Actions that are not possible are skipped.

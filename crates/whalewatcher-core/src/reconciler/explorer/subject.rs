@@ -48,6 +48,11 @@ pub(super) struct Subject {
     pub(super) polled: Option<u32>,
     /// Events that were on their way when the newest list was delivered.
     pub(super) late: usize,
+    /// The life that the witness watches.
+    pub(super) watched: Option<usize>,
+    /// The lives whose end the witness reported in time, and those that it watched before.
+    pub(super) witnessed: Vec<usize>,
+    pub(super) watched_before: Vec<usize>,
     /// Inspections, and what may have led to them.
     pub(super) inspections: u32,
     pub(super) reasons: u32,
@@ -74,6 +79,16 @@ impl Subject {
         let coming =
             |reported: &Reported| matches!(reported, Reported::Exited { pid, .. } if Some(*pid) == last);
         last.is_some_and(|last| self.ended.contains(&last)) || self.queue.iter().any(coming)
+    }
+
+    /// Whether the witness watches the life that is alive.
+    pub(super) fn goes_on(&self) -> bool {
+        self.alive().is_some() && self.watched == self.lives.len().checked_sub(1)
+    }
+
+    /// Whether the last life is over by the witness' word.
+    pub(super) fn is_over_by_witness(&self) -> bool {
+        self.lives.len().checked_sub(1).is_some_and(|last| self.witnessed.contains(&last))
     }
 
     /// Whether polling would report something.

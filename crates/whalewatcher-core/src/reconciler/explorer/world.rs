@@ -198,12 +198,27 @@ impl World {
             match subject.inspection {
                 Some(Question::Asked) => {
                     all.push(Action::Look(nth));
+                    if bounds.lies > 0 && subject.goes_on() {
+                        all.push(Action::LookFalse(nth));
+                    }
                     if bounds.lags > 0 && subject.has_ended() {
                         all.push(Action::LookBehind(nth));
                     }
                 }
                 Some(Question::Looked(_)) => all.push(Action::Answer(nth)),
                 None => {}
+            }
+            if bounds.ends > 0 {
+                if subject.watched.is_some_and(|life| {
+                    subject.lives[life].ended.is_some() && !subject.witnessed.contains(&life)
+                }) {
+                    all.extend([Action::End(nth), Action::EndInSilence(nth)]);
+                }
+                let late = subject.watched_before.iter().filter(|life| subject.lives[**life].ended.is_some());
+                all.extend(late.map(|life| Action::EndLate(nth, *life)));
+            }
+            if bounds.lies > 0 && subject.goes_on() && self.connected && bounds.kind != Kind::Polling {
+                all.push(Action::Lie(nth));
             }
             if subject.inspection.is_some() && bounds.failures > 0 {
                 all.push(Action::Fail(nth));

@@ -100,6 +100,7 @@ fn events_beyond_the_memory_limit_are_forgotten_and_lead_to_a_list() {
             let mut requested = false;
             while let Some(effect) = scene.0.poll_effect(Room::Any) {
                 match effect {
+                    Effect::Verify(life) => panic!("there is no witness to ask about {life}"),
                     Effect::Inspect { id, .. } => {
                         scene.take(Input::Inspected(id, Answer::Truth(None)));
                         for deadline in scene.pending() {

@@ -13,6 +13,7 @@ mod inspections;
 mod lists;
 mod lives;
 mod one_life_per_id;
+mod witness;
 
 /// When all is handled here.
 const NOW: u64 = 1000;
