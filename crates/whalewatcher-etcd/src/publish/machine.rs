@@ -53,7 +53,9 @@ pub(crate) struct Machine {
     epoch: Option<i64>,
     /// The revision at which the host's record was last written, 0 if it does not exist; `None` if what etcd holds is not known.
     unchanged_since: Option<i64>,
-    /// Whether a transaction is in flight of which no answer came.
+    /// Whether the last attempt is neither known to be applied nor to have failed.
+    is_open: bool,
+    /// Whether claim and host have to be read.
     in_doubt: bool,
     /// Whether a transaction that was found not to be applied may be yet, until another one is.
     may_be_late: bool,
@@ -66,6 +68,7 @@ impl Machine {
             host,
             epoch: None,
             unchanged_since: None,
+            is_open: false,
             in_doubt: false,
             may_be_late: false,
         }
@@ -98,6 +101,7 @@ impl Machine {
 
     fn attempt(&mut self) -> HostRecord {
         self.host.attempt += 1;
+        self.is_open = true;
         self.host.epoch = self.epoch.unwrap_or_default();
         self.host.clone()
     }
@@ -122,11 +126,14 @@ impl Machine {
             Outcome::Applied(revision) => {
                 self.ledger.applied();
                 self.unchanged_since = Some(revision);
-                self.may_be_late = false;
+                (self.may_be_late, self.is_open) = (false, false);
                 // The claim was created by this very transaction.
                 self.epoch.get_or_insert(revision);
             }
-            Outcome::Failed => self.ledger.not_applied(),
+            Outcome::Failed => {
+                self.ledger.not_applied();
+                self.is_open = false;
+            }
             Outcome::Refused => self.in_doubt = true,
             Outcome::Unknown => (self.in_doubt, self.may_be_late) = (true, true),
         }
@@ -136,6 +143,7 @@ impl Machine {
     /// answer came.
     pub(crate) fn claim_refused(&mut self, claim: Option<&Claim>) -> bool {
         self.ledger.not_applied();
+        self.is_open = false;
         self.epoch = claim.filter(|claim| claim.record.agent == self.host.agent).map(|claim| claim.epoch);
         if claim.is_none() || self.epoch.is_some() {
             self.unchanged_since = None;
@@ -146,9 +154,10 @@ impl Machine {
     /// Claim and host as they are after a transaction of which no answer came, or whose conditions were not true.
     pub(crate) fn resolved(&mut self, claim: Option<&Claim>, host: Option<&(i64, HostRecord)>) {
         self.in_doubt = false;
+        let is_open = std::mem::take(&mut self.is_open);
         let revision = host.map_or(0, |(revision, _)| *revision);
         let is_ours = |(_, host): &&(i64, HostRecord)| host.agent == self.host.agent;
-        if host.filter(is_ours).is_some_and(|(_, host)| host.attempt == self.host.attempt) {
+        if is_open && host.filter(is_ours).is_some_and(|(_, host)| host.attempt == self.host.attempt) {
             self.ledger.applied();
             self.unchanged_since = Some(revision);
             self.may_be_late = false;
