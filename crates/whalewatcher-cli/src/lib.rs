@@ -96,6 +96,8 @@ fn run_command(command: Command) -> anyhow::Result<ExitCode> {
         // Its socket has to be removed, also when its terminal is closed.
         Command::Demo(_) => (&[SIGINT, SIGTERM, SIGHUP][..], shutdown::SOCKET_CLEANUP_LIMIT),
         // The terminal has to be given back.
+        #[cfg(feature = "serve")]
+        Command::Serve(_) => (&[SIGINT, SIGTERM][..], shutdown::SOCKET_CLEANUP_LIMIT),
         #[cfg(feature = "top")]
         Command::Top(_) => (&[SIGINT, SIGTERM, SIGHUP][..], shutdown::SOCKET_CLEANUP_LIMIT),
         _ => (&[SIGINT, SIGTERM][..], shutdown::CLEANUP_LIMIT),
@@ -198,6 +200,11 @@ async fn dispatch(command: Command, output: &Output, commands: &TaskTracker) -> 
         }
         Command::Publish(args) => {
             publish::publish(&fleet, args, commands).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => {
+            command::serve::serve(&fleet, args, commands).await?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Log(args) => log_command::log(args, output).await,

@@ -171,6 +171,15 @@ impl PrivateEngine {
         http::request(&self.socket(), method, target, "application/json", &[])
     }
 
+    /// Posts JSON to such an API.
+    ///
+    /// # Errors
+    ///
+    /// When it does not answer. A status of failure is no error.
+    pub fn post(&self, target: &str, body: &serde_json::Value) -> Result<Response> {
+        http::request(&self.socket(), "POST", target, "application/json", body.to_string().as_bytes())
+    }
+
     /// Kills its daemon with SIGKILL. Its containers stay, and so do shims and dockerd's containerd.
     ///
     /// # Errors

@@ -11,6 +11,8 @@ mod output;
 mod ps;
 mod publish;
 mod selection;
+#[cfg(feature = "serve")]
+mod serve;
 #[cfg(feature = "top")]
 mod top;
 mod until;
@@ -38,6 +40,8 @@ pub(crate) use self::output::{Format, ListFormat, ShapeArgs};
 pub(crate) use self::ps::PsArgs;
 pub(crate) use self::publish::PublishArgs;
 pub(crate) use self::selection::{FilterArgs, SelectionArgs};
+#[cfg(feature = "serve")]
+pub(crate) use self::serve::ServeArgs;
 #[cfg(feature = "top")]
 pub(crate) use self::top::TopArgs;
 pub(crate) use self::until::Until;
@@ -102,6 +106,9 @@ pub(crate) enum Command {
     /// Show live containers as they come and go, on the whole terminal
     #[cfg(feature = "top")]
     Top(TopArgs),
+    /// Serve the live containers and their changes over HTTP, at a unix socket
+    #[cfg(feature = "serve")]
+    Serve(ServeArgs),
     /// Show what a journal recorded: starts, exits, health and crash loops
     Log(LogArgs),
     /// Publish live containers in etcd, for programs that watch many hosts
@@ -139,6 +146,8 @@ impl Command {
             #[cfg(feature = "top")]
             Self::Top(top) => Ok(&mut top.engines),
             Self::Publish(publish) => Ok(&mut publish.engines),
+            #[cfg(feature = "serve")]
+            Self::Serve(serve) => Ok(&mut serve.engines),
             Self::Log(_) => Err("'log' reads a journal"),
             Self::Completions(_) | Self::Man(_) => Err("no engine is asked"),
             Self::Demo(_) => Err("'demo' has an engine of its own"),
@@ -153,6 +162,8 @@ impl Command {
             | Self::Demo(DemoArgs { follow }) => Some(&mut follow.crash_loops),
             #[cfg(feature = "top")]
             Self::Top(top) => Some(&mut top.crash_loops),
+            #[cfg(feature = "serve")]
+            Self::Serve(serve) => Some(&mut serve.crash_loops),
             _ => None,
         }
     }

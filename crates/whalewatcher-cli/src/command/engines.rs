@@ -59,9 +59,19 @@ pub(crate) async fn engines(
 
 fn of_answer(answer: &Answer) -> ListedEngine {
     let Answer { watcher, portfolio, warnings, status } = answer;
-    let watcher: &dyn Watcher = &**watcher;
-    let location = format!("{}: ", location(watcher));
+    let location = format!("{}: ", location(&**watcher));
     let problem = |warning: &String| warning.strip_prefix(&location).unwrap_or(warning).to_owned();
+    let problems = warnings.iter().map(problem).collect();
+    of_watcher(&**watcher, status, portfolio.as_ref(), problems)
+}
+
+/// An engine that is watched.
+pub(super) fn of_watcher(
+    watcher: &dyn Watcher,
+    status: &Status,
+    portfolio: Option<&Portfolio>,
+    problems: Vec<String>,
+) -> ListedEngine {
     ListedEngine {
         engine: Some(json::engine(watcher, None)),
         place: None,
@@ -69,14 +79,15 @@ fn of_answer(answer: &Answer) -> ListedEngine {
         phase: phase(status),
         source: status.source.map(source),
         fallback: status.fallback.as_ref().map(ToString::to_string),
-        containers: portfolio.as_ref().map(Portfolio::total),
+        containers: portfolio.map(Portfolio::total),
         unresolved: status.unresolved.total(),
-        problems: warnings.iter().map(problem).collect(),
+        problems,
         remedy: None,
     }
 }
 
-fn of_finding(finding: &Finding) -> ListedEngine {
+/// What was found and is not watched.
+pub(super) fn of_finding(finding: &Finding) -> ListedEngine {
     ListedEngine {
         engine: None,
         place: Some(finding.place.clone()),

@@ -9,6 +9,8 @@ pub(crate) mod log;
 pub(crate) mod once;
 pub(crate) mod ps;
 pub(crate) mod publish;
+#[cfg(feature = "serve")]
+pub(crate) mod serve;
 #[cfg(feature = "top")]
 pub(crate) mod top;
 pub(crate) mod wait;

@@ -45,20 +45,37 @@ pub(crate) fn write_event(writer: &mut impl Write, watcher: &dyn Watcher, event:
     write_line(writer, &event)
 }
 
+/// A container with its engine.
+#[derive(serde::Serialize)]
+struct Entry<'a> {
+    #[serde(flatten)]
+    container: &'a Container,
+    engine: EngineIdentity,
+}
+
+impl<'a> Entry<'a> {
+    fn new(watcher: &dyn Watcher, container: &'a Container) -> Self {
+        Self { container, engine: engine(watcher, None) }
+    }
+}
+
 /// Writes an array of containers with their engines as a line.
 pub(crate) fn write_containers<'a>(
     writer: &mut impl Write,
     all: impl Iterator<Item = (&'a dyn Watcher, &'a Container)>,
 ) -> io::Result<()> {
-    #[derive(serde::Serialize)]
-    struct Entry<'a> {
-        #[serde(flatten)]
-        container: &'a Container,
-        engine: EngineIdentity,
-    }
-    let entries = all.map(|(watcher, container)| Entry { container, engine: engine(watcher, None) });
-    serializer(writer).collect_seq(entries)?;
+    serializer(writer).collect_seq(all.map(|(watcher, container)| Entry::new(watcher, container)))?;
     writer.write_all(b"\n")
+}
+
+/// Writes a container with its engine, without an end of line.
+#[cfg(feature = "serve")]
+pub(crate) fn write_container(
+    writer: &mut impl Write,
+    watcher: &dyn Watcher,
+    container: &Container,
+) -> io::Result<()> {
+    Ok(Entry::new(watcher, container).serialize(&mut serializer(writer))?)
 }
 
 /// An engine that is watched, or what was found and is not.
@@ -200,7 +217,7 @@ pub(crate) fn write_logged(writer: &mut impl Write, logged: &Logged<'_>) -> io::
     write_line(writer, logged)
 }
 
-pub(super) fn write_line(writer: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
+pub(crate) fn write_line(writer: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
     value.serialize(&mut serializer(writer))?;
     writer.write_all(b"\n")
 }

@@ -37,17 +37,26 @@ impl Selection {
     ///
     /// If one of them is invalid: wrong usage.
     pub(crate) fn new(names: &[String], filters: &FilterArgs) -> anyhow::Result<Self> {
+        Self::read(names, filters).map_err(wrong)
+    }
+
+    /// Reads names and filters.
+    ///
+    /// # Errors
+    ///
+    /// If one of them is invalid: which, and why.
+    pub(crate) fn read(names: &[String], filters: &FilterArgs) -> Result<Self, String> {
         let mut conditions = Conditions::default();
         for filter in &filters.filters {
             let reason = conditions.add(filter);
-            reason.map_err(|reason| wrong(format!("--filter {}: {reason}", Printable(filter))))?;
+            reason.map_err(|reason| format!("--filter {}: {reason}", Printable(filter)))?;
         }
         for label in &filters.labels {
-            conditions.add_label(label).map_err(|reason| wrong(format!("--label: {reason}")))?;
+            conditions.add_label(label).map_err(|reason| format!("--label: {reason}"))?;
         }
         let patterns = |texts: &[String], option: &str| {
             let all: Result<Vec<_>, _> = texts.iter().map(|text| Pattern::new(text)).collect();
-            all.map_err(|reason| wrong(format!("{option}{}", Printable(&reason))))
+            all.map_err(|reason| format!("{option}{}", Printable(&reason)))
         };
         Ok(Self(Arc::new(Parts {
             names: patterns(names, "")?,

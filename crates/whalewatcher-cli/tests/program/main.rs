@@ -24,6 +24,8 @@ mod program;
 mod publish;
 mod remote;
 mod selection;
+#[cfg(feature = "serve")]
+mod serve;
 mod shape;
 mod slow_reader;
 mod text;

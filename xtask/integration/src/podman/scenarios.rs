@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
 use tokio::task::block_in_place;
 use tokio::time::sleep;
 use whalewatcher_core::{Container, Health};
 use whalewatcher_drivers::docker::Plan;
-use whalewatcher_podman::Client;
+use whalewatcher_podman::{Client, PODMAN_POD_NAME_LABEL};
+use xtask::engines::TEST_IMAGE;
 
 use super::{PodmanFixture, activation};
 use crate::docker::scenarios::details;
@@ -23,6 +25,7 @@ pub(super) const SCENARIOS: &[Scenario<PodmanFixture>] = scenarios![
     lifecycle::each_transition_is_reported_once,
     details::restarts_by_the_engine_are_counted,
     health_is_followed,
+    containers_have_the_name_of_their_pod,
     activation::a_service_that_ends_when_idle_is_no_exit_and_is_started_only_if_that_is_allowed,
     lifecycle::short_lives_are_started_and_exited,
     shared::lifecycle::execs_change_nothing_during_churn,
@@ -50,6 +53,43 @@ async fn health_is_followed(fixture: &PodmanFixture) -> Result<()> {
         details::until(&watched, name, health.as_str(), is).await?;
     }
     fixture.check(&watched).await
+}
+
+async fn containers_have_the_name_of_their_pod(fixture: &PodmanFixture) -> Result<()> {
+    let (docker, cgroup) = (fixture.driver().await?, fixture.engine().cgroup());
+    let post = |path: &str, body: Value| {
+        let answer = block_in_place(|| fixture.engine().post(&format!("/v4.0.0/libpod{path}"), &body))?;
+        ensure!(answer.status < 300, "{path}: status {}: {}", answer.status, answer.text());
+        anyhow::Ok(())
+    };
+    // Its infra container would need another image.
+    post("/pods/create", json!({ "name": "crew", "no_infra": true, "cgroup_parent": cgroup }))?;
+    let run = async |name: &str| {
+        let container = json!({
+            "name": name, "image": TEST_IMAGE, "command": ["sh", "-c", "while :; do sleep 3600; done"],
+            "pod": "crew", "netns": { "nsmode": "none" }, "cgroup_parent": cgroup,
+        });
+        post("/containers/create", container)?;
+        docker.start(name).await
+    };
+    run("listed").await?;
+    docker.run(Plan::named("alone")).await?;
+    let watched = fixture.watch().await?;
+    run("started").await?;
+    let pod = |known: &Container| known.labels().get(PODMAN_POD_NAME_LABEL) == Some("crew");
+    for name in ["listed", "started"] {
+        details::until(&watched, name, "in its pod", pod).await?;
+    }
+    let portfolio = watched.watching.portfolio();
+    ensure!(portfolio.by_name("alone").is_some_and(|alone| !pod(alone)), "it is in no pod");
+    for name in ["listed", "started"] {
+        docker.kill(name, "KILL").await?;
+    }
+    watched.recorder().until_reported(2, "exited").await?;
+    let removed =
+        block_in_place(|| fixture.engine().request("DELETE", "/v4.0.0/libpod/pods/crew?force=true"))?;
+    ensure!(removed.status < 300, "the pod stays: status {}", removed.status);
+    Ok(())
 }
 
 async fn all_containers_are_there_at_the_start(fixture: &PodmanFixture) -> Result<()> {

@@ -1,0 +1,213 @@
+//! The events of the fleet as all clients receive them: rendered once, numbered, and the newest of them kept.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::body::Bytes;
+use tokio::sync::watch;
+use whalewatcher_core::fleet::{FleetEvent, FleetPortfolio};
+
+use crate::changes::Changes;
+use crate::render::json;
+
+/// The most events, and bytes of them, that a client may be behind before it begins with a new snapshot. The newest event is kept,
+/// however large it is.
+pub(super) const MAX_EVENTS: usize = 4_096;
+const MAX_BYTES: usize = 16 * 1024 * 1024;
+
+/// What all clients read from. Clones are the same.
+#[derive(Clone)]
+pub(super) struct Feed(Arc<Shared>);
+
+struct Shared {
+    /// Differs between two runs of the program, so that numbers of another run are recognized.
+    epoch: String,
+    kept: Mutex<Kept>,
+    /// The number of the next event; closed with the fleet.
+    next: watch::Sender<u64>,
+}
+
+struct Kept {
+    /// After all events before the next one.
+    now: FleetPortfolio,
+    next: u64,
+    events: VecDeque<Entry>,
+    bytes: usize,
+}
+
+/// An event, and the line that reports it.
+#[derive(Clone)]
+pub(super) struct Entry {
+    pub(super) number: u64,
+    pub(super) change: FleetEvent,
+    /// JSON, without an end of line.
+    pub(super) line: Bytes,
+}
+
+/// The events that a client has not received.
+pub(super) enum Unread {
+    Events(Vec<Entry>),
+    /// Some are not kept any more.
+    TooOld,
+}
+
+/// A position in the events of a run: before the event with that number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Position {
+    epoch: String,
+    next: u64,
+}
+
+impl Feed {
+    /// Creates a feed that begins with this snapshot. Events are read by [`record`](Self::record).
+    pub(super) fn new(now: FleetPortfolio) -> Self {
+        let epoch = format!("{:016x}", fastrand::u64(..));
+        let kept = Kept { now, next: 1, events: VecDeque::new(), bytes: 0 };
+        Self(Arc::new(Shared { epoch, kept: Mutex::new(kept), next: watch::Sender::new(1) }))
+    }
+
+    /// Reads all changes, until the fleet is closed.
+    pub(super) async fn record(&self, mut changes: Changes) {
+        while let Some(change) = changes.next().await {
+            let mut line = Vec::new();
+            // Writing to memory does not fail.
+            let _ = json::write_event(&mut line, &*change.watcher, &change.event);
+            line.pop();
+            self.push(change, line.into());
+        }
+    }
+
+    pub(super) fn push(&self, change: FleetEvent, line: Bytes) {
+        let mut kept = self.kept();
+        kept.now.apply(&change);
+        kept.bytes += line.len();
+        let number = kept.next;
+        kept.next += 1;
+        kept.events.push_back(Entry { number, change, line });
+        let mut spent = Vec::new();
+        while kept.events.len() > 1 && (kept.events.len() > MAX_EVENTS || kept.bytes > MAX_BYTES) {
+            if let Some(oldest) = kept.events.pop_front() {
+                kept.bytes -= oldest.line.len();
+                spent.push(oldest);
+            }
+        }
+        self.0.next.send_replace(kept.next);
+    }
+
+    /// Returns what is alive, and the position of the events after that.
+    pub(super) fn now(&self) -> (FleetPortfolio, Position) {
+        let kept = self.kept();
+        (kept.now.clone(), self.position(kept.next))
+    }
+
+    /// Returns up to so many events after a position of this feed.
+    pub(super) fn after(&self, next: u64, most: usize) -> Unread {
+        let kept = self.kept();
+        let oldest = kept.events.front().map_or(kept.next, |entry| entry.number);
+        match next.checked_sub(oldest).map(usize::try_from) {
+            Some(Ok(skipped)) => {
+                Unread::Events(kept.events.iter().skip(skipped).take(most).cloned().collect())
+            }
+            _ => Unread::TooOld,
+        }
+    }
+
+    /// Returns the position that a client names, if the events after it are kept.
+    pub(super) fn known(&self, text: &str) -> Option<u64> {
+        let (epoch, last) = text.rsplit_once('-')?;
+        let next = last.parse::<u64>().ok()?.checked_add(1)?;
+        let kept = self.kept();
+        let oldest = kept.events.front().map_or(kept.next, |entry| entry.number);
+        (epoch == self.0.epoch && (oldest..=kept.next).contains(&next)).then_some(next)
+    }
+
+    /// Returns a receiver of the number of the next event.
+    pub(super) fn follow(&self) -> watch::Receiver<u64> {
+        self.0.next.subscribe()
+    }
+
+    pub(super) fn position(&self, next: u64) -> Position {
+        Position { epoch: self.0.epoch.clone(), next }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Position {
+    pub(super) fn next(&self) -> u64 {
+        self.next
+    }
+}
+
+/// The run, and the number of the last event before the position.
+impl std::fmt::Display for Position {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.epoch, self.next - 1)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::time::SystemTime;
+
+    use whalewatcher_core::{Container, EngineWatcher, Event, EventKind, Fleet};
+    use whalewatcher_testkit::scripted::Engine;
+
+    use super::*;
+
+    /// A feed, and an event of an engine.
+    pub(in super::super) fn feed() -> (Feed, FleetEvent) {
+        let fleet = Fleet::new();
+        let (now, mut changes) = fleet.subscribe();
+        fleet.add(EngineWatcher::new(Engine::new())).unwrap();
+        let joined = futures_util::FutureExt::now_or_never(changes.next()).flatten().unwrap();
+        (Feed::new(now), joined)
+    }
+
+    #[tokio::test]
+    async fn positions_of_other_runs_and_lost_events_are_not_known() {
+        let (feed, joined) = feed();
+        let begin = feed.now().1.to_string();
+        assert_eq!(feed.known(&begin), Some(1));
+        feed.push(joined.clone(), Bytes::from_static(b"{}"));
+        assert_eq!((feed.known(&begin), feed.known(&feed.now().1.to_string())), (Some(1), Some(2)));
+        for unknown in ["", "1", "-1", "x-1", &begin.replace("-0", "-9"), &begin.replace("-0", "-x")] {
+            assert_eq!(feed.known(unknown), None, "{unknown}");
+        }
+        assert_eq!(Feed::new(FleetPortfolio::default()).known(&begin), None);
+        for _ in 0..MAX_EVENTS {
+            feed.push(joined.clone(), Bytes::from_static(b"{}"));
+        }
+        assert_eq!(feed.known(&begin), None);
+        assert!(matches!(feed.after(1, 1), Unread::TooOld));
+        let Unread::Events(all) = feed.after(2, usize::MAX) else { panic!("the newest are kept") };
+        assert_eq!((all.len(), all[0].number), (MAX_EVENTS, 2));
+    }
+
+    #[tokio::test]
+    async fn large_events_take_bounded_memory_and_the_newest_is_kept() {
+        let (feed, joined) = feed();
+        let large = Bytes::from(vec![b'x'; MAX_BYTES]);
+        for _ in 0..3 {
+            feed.push(joined.clone(), large.clone());
+        }
+        let (events, bytes) = {
+            let kept = feed.kept();
+            (kept.events.len(), kept.bytes)
+        };
+        assert_eq!((events, bytes), (1, MAX_BYTES));
+        assert!(matches!(feed.after(3, 9), Unread::Events(events) if events.len() == 1));
+    }
+
+    #[tokio::test]
+    async fn the_snapshot_is_that_before_the_next_event() {
+        let (feed, joined) = feed();
+        feed.push(joined.clone(), Bytes::new());
+        let started = EventKind::Started(Arc::new(Container::new("1", "web", 7)));
+        feed.push(joined.with_event(Event::new(SystemTime::now(), started)), Bytes::new());
+        let (now, position) = feed.now();
+        assert_eq!((now.total(), position.next()), (1, 3));
+    }
+}

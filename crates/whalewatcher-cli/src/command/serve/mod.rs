@@ -1,0 +1,71 @@
+//! `whalewatcher serve`: the picture for programs in other languages, over HTTP at a unix socket.
+
+mod feed;
+mod listener;
+mod prometheus;
+mod query;
+mod routes;
+mod sd_file;
+mod stream;
+
+use std::future::pending;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use whalewatcher_core::{EventKind, Fleet};
+
+use self::feed::Feed;
+use self::listener::Socket;
+use self::routes::{Served, router};
+use super::following::{Following, Outage, Outages, follow};
+use crate::args::ServeArgs;
+use crate::changes::Changes;
+use crate::hosts::hosts;
+use crate::notes::Notes;
+use crate::selection::Selection;
+
+/// Serves until the program ends. Connections are tasks, which end soon after this is dropped.
+pub(crate) async fn serve(fleet: &Arc<Fleet>, args: ServeArgs, tasks: &TaskTracker) -> anyhow::Result<()> {
+    let notes = Notes::new()?;
+    let socket = Socket::bind(&args.socket)?;
+    let Following { named, warnings, discovery, hubs: _hubs } =
+        follow(fleet, hosts(&args.engines)?, &Selection::default())?;
+    let (now, changes) = Changes::subscribe(fleet, args.crash_loops.settings());
+    let (_, mut watched) = fleet.subscribe();
+    let ending = CancellationToken::new();
+    let _end = ending.clone().drop_guard();
+    let feed = Feed::new(now);
+    let served = Served {
+        feed: feed.clone(),
+        fleet: fleet.clone(),
+        discovery: discovery.map(Arc::new),
+        ending: ending.clone(),
+    };
+    notes.note(format!("serving at unix://{}", args.socket.display()));
+    let noting = async {
+        let mut outages = Outages::new(named);
+        while let Some(change) = watched.next().await {
+            if matches!(change.event.kind, EventKind::Joined) {
+                warnings.warn_of(change.watcher.clone());
+            }
+            if let Some(Outage::Waiting(reason) | Outage::GoingOn(reason)) = outages.handle(&change)? {
+                notes.note(reason);
+            }
+        }
+        pending::<()>().await;
+        Ok(())
+    };
+    let keeping = async {
+        if let Some(path) = args.sd_file {
+            sd_file::keep(path, feed.clone()).await;
+        }
+        pending::<()>().await;
+    };
+    tokio::select! {
+        outcome = noting => outcome,
+        () = feed.record(changes) => Ok(()),
+        () = socket.serve(router(served), &ending, tasks) => Ok(()),
+        () = keeping => Ok(()),
+    }
+}
