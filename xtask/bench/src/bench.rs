@@ -6,7 +6,7 @@ use whalewatcher_bench::figure::Figure;
 use whalewatcher_drivers::{containerd, docker};
 
 use crate::real::Cri;
-use crate::{harm, latency, looking, owner, reading, ready, rest, scale, writing};
+use crate::{harm, hub, latency, looking, owner, reading, ready, rest, scale, writing};
 
 /// Measures one thing, at several sizes: its name, what it measures, and how.
 pub(crate) type Bench = (&'static str, &'static str, fn(&'static str, &Effort) -> Result<Vec<Figure>>);
@@ -37,6 +37,7 @@ pub(crate) const ALL: &[Bench] = &[
     ("harm-docker", "inspections and a real dockerd's CPU for many short lives", harm::run::<docker::Driver>),
     ("harm-containerd", "the same of a real containerd", harm::run::<containerd::Driver>),
     ("harm-cri", "the same of pods, by CRI", harm::run::<Cri>),
+    ("hub", "1,000 hosts with 100 containers each, published in a real etcd", hub::run),
     (LONG, "wake-ups, CPU and requests while nothing happens to 100 containers of a real dockerd", rest::run),
 ];
 

@@ -8,6 +8,7 @@
 mod bench;
 mod engine;
 mod harm;
+mod hub;
 mod latency;
 mod looking;
 mod machine;

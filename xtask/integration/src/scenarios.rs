@@ -3,6 +3,7 @@
 pub(crate) mod churn;
 pub(crate) mod lifecycle;
 pub(crate) mod outage;
+pub(crate) mod witness;
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};

@@ -401,3 +401,39 @@ fn an_engine_is_live_while_its_host_is_claimed_and_its_agent_says_so() {
     assert!(consumer.deliver(&store, false) && consumer.deliver(&store, false));
     assert_eq!(link(&consumer), Link::Live);
 }
+
+#[test]
+fn values_that_cannot_be_read_cost_what_they_say_and_nothing_else() {
+    let mut consumer = Consumer::default();
+    let item = |key, record| Item { key, modified: 1, record };
+    let put = |key, record| Change::Put(Box::new(item(key, record)));
+    let bad = || Err(RecordError::new("key", "odd"));
+    let container = Container::new("0", "web", 7);
+    let good = Ok(Record::Container(ContainerRecord { container }));
+    let items = vec![
+        item(claim_key(0), bad()),
+        item(engine_key(0, 0), Ok(engine(true))),
+        item(engine_key(0, 1), bad()),
+        item(container_key(0, 0, 0), good),
+    ];
+    consumer.mirror.replace(1, items, NOW);
+    consumer.fold();
+    let name = EngineName::new("0", "0");
+    assert_eq!(consumer.mirror.hosts()["0"].name("0"), "0");
+    assert_eq!(consumer.live, BTreeSet::from([name.clone()]));
+    assert_eq!(consumer.published, BTreeSet::from([name.clone()]));
+
+    consumer.mirror.apply(2, vec![put(engine_key(0, 0), bad())], NOW);
+    consumer.fold();
+    let (host, mirrored) = consumer.mirror.engine(&name).unwrap();
+    let Link::Down(error) = host.link("0", mirrored) else { panic!("it is live") };
+    assert!(error.to_string().contains("odd"), "{error}");
+    consumer.mirror.apply(3, vec![put(engine_key(0, 0), Ok(engine(true)))], NOW);
+    consumer.fold();
+    assert_eq!(consumer.live, BTreeSet::from([name.clone()]));
+
+    let ring = Key::Exit { host: "0".to_owned(), engine: "0".to_owned(), slot: 0 };
+    consumer.mirror.apply(4, vec![Change::Deleted(container_key(0, 0, 0)), put(ring, bad())], NOW);
+    let exited = EngineEvent::Exited { id: "0".into(), pid: Some(7), at: None, code: None };
+    assert_eq!(consumer.mirror.take_effects(), [Effect::Event(name, exited)]);
+}

@@ -27,6 +27,8 @@ pub(super) const SCENARIOS: &[Scenario<ContainerdFixture>] = scenarios![
     many::many_large_containers_are_listed_completely,
     shared::outage::killed_engine_yields_the_difference,
     outage::exits_during_an_outage_have_their_codes,
+    shared::witness::ends_are_known_while_the_engine_hangs_and_are_not_reported_again,
+    shared::witness::ends_are_known_while_the_engine_is_away_and_are_not_reported_again,
     shared::churn::engine_killed_repeatedly_during_churn,
     shared::churn::random_churn_with_three_subscribers,
     faulty::random_faults_cause_no_false_event,

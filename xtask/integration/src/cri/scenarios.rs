@@ -30,6 +30,8 @@ pub(super) const SCENARIOS: &[Scenario<CriFixture>] = scenarios![
     polling::polling_reports_all_lasting_changes,
     outage::an_outage_yields_the_difference,
     outage::killed_containerd_yields_the_difference,
+    shared::witness::ends_are_known_while_the_engine_hangs_and_are_not_reported_again,
+    shared::witness::ends_are_known_while_the_engine_is_away_and_are_not_reported_again,
     shared::churn::engine_killed_repeatedly_during_churn,
     shared::outage::stopped_engine_is_detected_and_yields_the_difference,
     silence::idle_containerd_is_not_considered_dead,

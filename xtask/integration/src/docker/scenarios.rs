@@ -47,6 +47,8 @@ pub(super) const SCENARIOS: &[Scenario<DockerFixture>] = scenarios![
     outage::orderly_restart_announces_no_survivor,
     outage::replaced_socket_file_is_found,
     shared::outage::stopped_engine_is_detected_and_yields_the_difference,
+    shared::witness::ends_are_known_while_the_engine_hangs_and_are_not_reported_again,
+    shared::witness::ends_are_known_while_the_engine_is_away_and_are_not_reported_again,
     silence::stalled_event_stream_is_detected_while_requests_work,
     silence::idle_engine_is_not_considered_dead,
     subscribers::slow_subscriber_delays_no_other_and_receives_the_difference,
