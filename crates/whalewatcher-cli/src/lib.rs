@@ -39,7 +39,9 @@ use crate::command::ps::Shape;
 use crate::command::watch::{exec, watch};
 #[cfg(target_os = "linux")]
 use crate::command::whose;
-use crate::command::{completions, demo, engines, hosts as hosts_command, log as log_command, ps, wait};
+use crate::command::{
+    completions, demo, engines, hosts as hosts_command, log as log_command, ps, publish, wait,
+};
 use crate::notes::Notes;
 use crate::output::Output;
 use crate::render::style::set_colour;
@@ -102,6 +104,9 @@ fn run_command(command: Command) -> anyhow::Result<ExitCode> {
     };
     if command.follow().is_some_and(|follow| follow.exec.is_some()) {
         limit += exec::END_LIMIT;
+    }
+    if matches!(command, Command::Publish(_)) {
+        limit += publish::END_LIMIT;
     }
     // What a script awaited has not happened.
     let status_of = move |signal| if is_wait { SIGNALLED + signal } else { 0 };
@@ -191,6 +196,10 @@ async fn dispatch(command: Command, output: &Output, commands: &TaskTracker) -> 
         #[cfg(feature = "top")]
         Command::Top(args) => {
             command::top::top(&fleet, args).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Publish(args) => {
+            publish::publish(&fleet, args, commands).await?;
             Ok(ExitCode::SUCCESS)
         }
         #[cfg(feature = "serve")]

@@ -13,9 +13,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// The length of the head of an HTTP/2 frame.
 const HEAD: usize = 9;
 
-/// The greeting of a connection, once it has arrived. Clones share it.
+/// The greeting of a connection, once it has arrived, and why reading failed. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct GreetingSlot(Arc<OnceLock<Greeting>>);
+pub(crate) struct GreetingSlot {
+    greeting: Arc<OnceLock<Greeting>>,
+    failure: Arc<OnceLock<io::Error>>,
+}
 
 /// What a server sent first.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +34,12 @@ pub enum Greeting {
 impl GreetingSlot {
     /// Returns the greeting; `None` if nothing has arrived yet.
     pub(crate) fn get(&self) -> Option<&Greeting> {
-        self.0.get()
+        self.greeting.get()
+    }
+
+    /// Returns why reading failed, if it did. The errors of HTTP/2 have only its text.
+    pub(crate) fn failure(&self) -> Option<&io::Error> {
+        self.failure.get()
     }
 }
 
@@ -61,7 +69,7 @@ impl<S> GreetedStream<S> {
         };
         let is_foreign = matches!(greeting, Greeting::Foreign(_));
         // Set only once: nothing is examined afterwards.
-        let _ = self.greeting.0.set(greeting);
+        let _ = self.greeting.greeting.set(greeting);
         self.first = Vec::new();
         if is_foreign {
             Err(io::Error::new(io::ErrorKind::InvalidData, "the server does not speak HTTP/2"))
@@ -79,6 +87,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for GreetedStream<S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if let Poll::Ready(Err(error)) = polled {
+            let copy = io::Error::new(error.kind(), error.to_string());
+            // The first one is the reason.
+            let _ = self.greeting.failure.set(error);
+            return Poll::Ready(Err(copy));
+        }
         if polled.is_pending() || self.greeting.get().is_some() {
             return polled;
         }

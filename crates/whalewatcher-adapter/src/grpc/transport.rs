@@ -3,6 +3,7 @@
 //! tonic's own channel is not used: it reconnects by itself, so that another engine at the same path would go unnoticed, and its
 //! tasks outlive it.
 
+use std::error::Error;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -16,7 +17,7 @@ use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper::rt::Executor;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SetOnce};
 use tonic::body::Body;
 use tower_service::Service;
 use whalewatcher_core::adapter::{Spawner, Tasks};
@@ -128,6 +129,7 @@ impl Default for Settings {
 pub struct Http2 {
     channel: Channel,
     greeting: GreetingSlot,
+    end: Arc<SetOnce<Option<hyper::Error>>>,
     _tasks: Tasks,
 }
 
@@ -157,15 +159,20 @@ impl Http2 {
                 .keep_alive_while_idle(true);
         }
         let (requests, connection) = builder.handshake(TokioIo::new(wire)).await.map_err(io::Error::other)?;
+        let end = Arc::new(SetOnce::new());
+        let ended = end.clone();
         spawner.spawn(async move {
-            // The calls in flight fail with the same reason.
-            if let Err(error) = connection.await {
+            // The calls in flight fail with the same reason, and later ones without it.
+            let error = connection.await.err();
+            if let Some(error) = &error {
                 tracing::debug!(%error, "connection lost");
             }
+            // It is set nowhere else.
+            let _ = ended.set(error);
         });
         let room = Arc::new(Semaphore::new(1));
         let channel = Channel { requests, limit: Limit::SMALL, room, hold: None };
-        Ok(Self { channel, greeting, _tasks: tasks })
+        Ok(Self { channel, greeting, end, _tasks: tasks })
     }
 
     /// Returns the service that sends requests, as that of a [`Transport`](Transport::channel).
@@ -178,6 +185,15 @@ impl Http2 {
     #[must_use]
     pub fn greeting(&self) -> Option<&Greeting> {
         self.greeting.get()
+    }
+
+    /// Waits until the connection is lost, and returns why; `None` if the server closed it as it should.
+    pub async fn ended(&self) -> Option<&(dyn Error + 'static)> {
+        let error = self.end.wait().await.as_ref();
+        match self.greeting.failure() {
+            Some(failure) => Some(failure),
+            None => error.map(|error| error as _),
+        }
     }
 
     /// Returns whether the connection is known to be lost.

@@ -9,6 +9,7 @@ mod hosts;
 mod journal;
 mod output;
 mod ps;
+mod publish;
 mod selection;
 #[cfg(feature = "serve")]
 mod serve;
@@ -37,6 +38,7 @@ pub(crate) use self::hosts::{FleetCommand, ForgetArgs, HostsArgs};
 pub(crate) use self::journal::{JournalArgs, LogArgs};
 pub(crate) use self::output::{Format, ListFormat, ShapeArgs};
 pub(crate) use self::ps::PsArgs;
+pub(crate) use self::publish::PublishArgs;
 pub(crate) use self::selection::{FilterArgs, SelectionArgs};
 #[cfg(feature = "serve")]
 pub(crate) use self::serve::ServeArgs;
@@ -109,6 +111,8 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Show what a journal recorded: starts, exits, health and crash loops
     Log(LogArgs),
+    /// Publish live containers in etcd, for programs that watch many hosts
+    Publish(PublishArgs),
     /// Watch a built-in demo engine; needs no Docker
     Demo(DemoArgs),
     /// Print a script that completes the command line in a shell
@@ -141,6 +145,7 @@ impl Command {
             Self::Whose(whose) => Ok(&mut whose.engines),
             #[cfg(feature = "top")]
             Self::Top(top) => Ok(&mut top.engines),
+            Self::Publish(publish) => Ok(&mut publish.engines),
             #[cfg(feature = "serve")]
             Self::Serve(serve) => Ok(&mut serve.engines),
             Self::Log(_) => Err("'log' reads a journal"),

@@ -8,6 +8,7 @@ pub(crate) mod hosts;
 pub(crate) mod log;
 pub(crate) mod once;
 pub(crate) mod ps;
+pub(crate) mod publish;
 #[cfg(feature = "serve")]
 pub(crate) mod serve;
 #[cfg(feature = "top")]

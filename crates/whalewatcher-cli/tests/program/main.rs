@@ -21,6 +21,7 @@ mod podman;
 mod pods;
 mod preferences;
 mod program;
+mod publish;
 mod remote;
 mod selection;
 #[cfg(feature = "serve")]

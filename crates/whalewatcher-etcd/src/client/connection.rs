@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::Uri;
 use tokio::net::TcpStream;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::{Request, Status};
 use whalewatcher_adapter::grpc::{Channel, Greeting, Http2, Limit, Settings};
@@ -19,7 +20,7 @@ use whalewatcher_api::etcd::etcdserverpb::maintenance_client::MaintenanceClient;
 use whalewatcher_api::etcd::etcdserverpb::watch_client::WatchClient;
 
 use super::config::Config;
-use super::error::{Error, ErrorKind};
+use super::error::{self, Error, ErrorKind};
 use crate::url::Member;
 
 const ETCD: Server = Server { name: "etcd", tls_option: "--cert-file", ca_option: "--trusted-ca-file" };
@@ -31,6 +32,9 @@ const HTTP: Settings = Settings {
     windows: 8 * 1024 * 1024,
     keep_alive: Some((Duration::from_secs(10), Duration::from_secs(10))),
 };
+
+/// How long the end of a connection that is closed may take to be known.
+const END_LIMIT: Duration = Duration::from_secs(1);
 
 /// With this, a member that has no leader refuses calls and ends watches, in place of keeping them silent.
 const REQUIRE_LEADER: (&str, &str) = ("hasleader", "true");
@@ -137,7 +141,7 @@ impl Connection {
                 tracing::debug!(member = %self.member, "etcd has no users: the given one is not needed");
                 return Ok(());
             }
-            Err(status) => return Err(self.error(config, "the authentication", &status)),
+            Err(status) => return Err(self.error(config, "the authentication", &status).await),
         };
         let token = answer.token.parse().map_err(|_| {
             Error::new(
@@ -177,7 +181,7 @@ impl Connection {
 
     /// Describes why a call failed. What the server sent first says whether it is etcd, and refused certificates show with the first
     /// call only.
-    pub(crate) fn error(&self, config: &Config, what: &str, status: &Status) -> Error {
+    pub(crate) async fn error(&self, config: &Config, what: &str, status: &Status) -> Error {
         let member = &self.member;
         match self.http.greeting() {
             Some(Greeting::Foreign(said)) if said.starts_with("\u{15}\u{3}") => {
@@ -198,9 +202,23 @@ impl Connection {
             }
             _ => {}
         }
-        match config.tls.as_ref().and_then(|tls| tls.explain(&ETCD, member, status)) {
-            Some(error) => Error::of_tls(&error),
-            None => Error::of_status(what, member, status),
+        let explain = |error| Some(Error::of_tls(&config.tls.as_ref()?.explain(&ETCD, member, error)?));
+        if let Some(error) = explain(status) {
+            return error;
         }
+        if !self.http.is_closed() {
+            return Error::of_status(what, member, status);
+        }
+        // A call that came too late fails without the reason.
+        let ended = timeout(END_LIMIT, self.http.ended()).await.ok().flatten();
+        if let Some(error) = ended.and_then(explain) {
+            return error;
+        }
+        if error::is_not_sent(status) {
+            let why = ended.map_or_else(String::new, |error| format!(": {}", Chain(error)));
+            let message = format!("{what}: lost the connection to etcd at {member}{why}");
+            return Error::new(ErrorKind::Unreachable, message);
+        }
+        Error::of_status(what, member, status)
     }
 }

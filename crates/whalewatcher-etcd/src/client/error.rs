@@ -153,6 +153,11 @@ pub(crate) fn wants_another_token(status: &Status) -> bool {
         || said.ends_with("revision of auth store is old")
 }
 
+/// Whether the request was not sent, because the connection was closed before. tonic (0.14) has only this text for that.
+pub(crate) fn is_not_sent(status: &Status) -> bool {
+    status.message().starts_with("Service was not ready")
+}
+
 /// Distinguishes errors by their texts, because several have the same code. Those are in `api/v3rpc/rpctypes/error.go` of etcd and
 /// have stayed the same from 3.4 to 3.6.
 pub(crate) fn kind_of(code: Code, said: &str) -> ErrorKind {

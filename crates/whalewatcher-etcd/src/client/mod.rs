@@ -158,14 +158,19 @@ impl Client {
     {
         let Config { call_limit, .. } = &self.0.config;
         let answer = timeout(*call_limit, async {
-            let first = match call(connection.calls(limit)).await {
-                Err(status) if error::wants_another_token(&status) && self.0.config.user.is_some() => status,
-                answer => return answer.map_err(|status| connection.error(&self.0.config, what, &status)),
+            let answer = match call(connection.calls(limit)).await {
+                Err(status) if error::wants_another_token(&status) && self.0.config.user.is_some() => {
+                    let member = connection.member();
+                    tracing::debug!(%member, reason = status.message(), "etcd wants another token");
+                    connection.authenticate(&self.0.config).await?;
+                    call(connection.calls(limit)).await
+                }
+                answer => answer,
             };
-            tracing::debug!(member = %connection.member(), reason = first.message(), "etcd wants another token");
-            connection.authenticate(&self.0.config).await?;
-            let again = call(connection.calls(limit)).await;
-            again.map_err(|status| connection.error(&self.0.config, what, &status))
+            match answer {
+                Ok(answer) => Ok(answer),
+                Err(status) => Err(connection.error(&self.0.config, what, &status).await),
+            }
         });
         let timed_out = || Error::timed_out(what, connection.member());
         answer.await.unwrap_or_else(|_| Err(timed_out())).map(Response::into_inner)

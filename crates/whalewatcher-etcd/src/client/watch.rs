@@ -110,10 +110,13 @@ impl Client {
             let answer = answers.message().await?;
             Ok((answers, answer))
         };
-        let (answers, answer) = timeout(self.config().call_limit, opening)
+        let opened = timeout(self.config().call_limit, opening)
             .await
-            .map_err(|_| Error::timed_out(what, connection.member()))?
-            .map_err(|status| connection.error(self.config(), what, &status))?;
+            .map_err(|_| Error::timed_out(what, connection.member()))?;
+        let (answers, answer) = match opened {
+            Ok(opened) => opened,
+            Err(status) => return Err(connection.error(self.config(), what, &status).await),
+        };
         let watch = Watch {
             client: self.clone(),
             connection: connection.clone(),
@@ -149,7 +152,9 @@ impl Watch {
             let answer = match self.answers.message().await {
                 Ok(Some(answer)) => answer,
                 Ok(None) => return Err(self.ended()),
-                Err(status) => return Err(self.connection.error(self.client.config(), "a watch", &status)),
+                Err(status) => {
+                    return Err(self.connection.error(self.client.config(), "a watch", &status).await);
+                }
             };
             if answer.canceled {
                 return Err(self.canceled(&answer));

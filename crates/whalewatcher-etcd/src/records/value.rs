@@ -95,8 +95,10 @@ pub struct HostRecord {
     pub first_seen: Timestamp,
     /// The agent that wrote last, and the epoch in which it did.
     pub agent: String,
-    /// The revision at which that agent's claim was created.
+    /// The revision at which that agent's claim was created; 0 in the transaction that made it.
     pub epoch: i64,
+    /// Counts the transactions that this agent tried: each writes this record, on condition that it is as the one before left it.
+    pub attempt: u64,
 }
 
 /// The value of an [engine](Key::Engine).
@@ -298,6 +300,7 @@ mod tests {
                 first_seen: time,
                 agent: text.clone(),
                 epoch: number,
+                attempt: number.unsigned_abs(),
             });
             written_is_read(&EngineRecord {
                 engine: EngineIdentity::new(text.clone(), text.clone()),
