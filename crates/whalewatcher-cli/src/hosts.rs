@@ -126,7 +126,7 @@ fn docker(builder: moby::Builder, tls: Option<&moby::Tls>) -> Result<Client, Eng
 /// Which engines the command line names.
 pub(crate) enum Hosts {
     /// These, and all that hosts publish in these clusters, with these settings if changes are followed.
-    Named(Vec<Client>, Vec<Cluster>, Settings),
+    Named(Vec<Client>, Vec<Cluster>, Box<Settings>),
     /// All that can be found.
     Found(Box<Found>),
 }
@@ -179,7 +179,7 @@ pub(crate) fn hosts(engines: &EngineArgs) -> anyhow::Result<Hosts> {
     if is_found && (engines.discovery.discover || !is_set(&moby::Contexts::from_env()?)?) {
         return found(engines).map(|found| Hosts::Found(Box::new(found)));
     }
-    Ok(Hosts::Named(clients(engines)?, clusters(engines)?, settings(engines)))
+    Ok(Hosts::Named(clients(engines)?, clusters(engines)?, Box::new(settings(engines))))
 }
 
 /// Returns the settings of the commands that follow changes.

@@ -5,7 +5,7 @@ mod script;
 use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
-use whalewatcher_core::{Fleet, Settings};
+use whalewatcher_core::Fleet;
 use whalewatcher_moby as moby;
 use whalewatcher_testkit::docker::Server;
 
@@ -30,7 +30,7 @@ pub(crate) async fn demo(
     notes.note(format!("a demo engine, nothing on it is real: {} (Ctrl-C ends it)", engine.endpoint()));
     let fleet = Arc::new(Fleet::new());
     let clients = vec![Client::Docker(moby::Client::new(engine.endpoint())?)];
-    let hosts = Hosts::Named(clients, Vec::new(), Settings::default());
+    let hosts = Hosts::Named(clients, Vec::new(), Box::default());
     tokio::select! {
         watched = watch(&fleet, hosts, selection, follow, output, notes, commands) => watched,
         played = script::play(&engine) => match played? {},
