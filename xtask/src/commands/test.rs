@@ -158,7 +158,9 @@ impl Step {
             // Not with --no-dev-deps, which would edit the manifests of this checkout: the resolver keeps features
             // of dev-dependencies out of a check anyway.
             Step::Hack => {
-                let arguments = ["check", "--workspace", "--ignore-private", "--each-feature"];
+                // All features of a package at once are checked by clippy.
+                let arguments =
+                    ["check", "--workspace", "--ignore-private", "--each-feature", "--exclude-all-features"];
                 let mut check = HACK.ready()?;
                 succeed(Everything::load()?.with_protoc(&mut check).args(arguments))?;
             }
