@@ -120,6 +120,15 @@ impl Merge {
         let lower = self.lower(key, id);
         let is_shown_below =
             lower.iter().any(|(key, container)| !self.sources[key].hidden.contains_key(container.id()));
+        if is_shown_below && container.pid() == 0 {
+            // A life that was too short to be inspected: what is shown is the same, whose end follows, or a later one.
+            let scopes = lower.iter().map(|(_, former)| split(former.id()).0);
+            self.sources.entry(key.clone()).and_modify(|source| {
+                scopes.for_each(|scope| source.learn(scope));
+                source.hide(container.id(), None);
+            });
+            return self.spent_events.push(event);
+        }
         if !is_shown_below && self.sources[key].is_live && self.claims(&higher, scope) {
             self.sources.entry(key.clone()).and_modify(|source| source.wait(container.id()));
             return self.spent_events.push(event);

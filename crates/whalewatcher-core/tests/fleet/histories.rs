@@ -326,3 +326,19 @@ proptest! {
         runtime.expect("a runtime").block_on(play(history, queue));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_short_life_is_not_taken_for_a_later_one_that_another_engine_shows() {
+    let order = |below_first, pause| Order { below_first, pause };
+    // Its first life is over before it is known, and containerd shows its second.
+    let history = vec![
+        Step::Hold(2, Call::Subscribe, Moment::BeforeAnswering),
+        Step::Hold(0, Call::Connect, Moment::BeforeLooking),
+        Step::Wait(1),
+        Step::Start(3, order(false, false)),
+        Step::Disconnect(0),
+        Step::Exit(3, order(false, true)),
+        Step::Start(3, order(true, false)),
+    ];
+    play(history, 4).await;
+}
