@@ -4,27 +4,39 @@
 //! for them, and a list that contains the same as before is the same.
 
 use std::fmt;
-use std::sync::Arc;
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use futures_core::Stream;
 use futures_util::StreamExt;
+use tokio::time::Instant;
 use whalewatcher_core::adapter::{EngineClient, EngineConnection, EngineEvent, Listing, ListingEntry};
 use whalewatcher_core::{Container, ContainerId, EngineError, EngineIdentity, Layer, Settings};
 
 use crate::location::Location;
 use crate::socket::Socket;
 
+/// How long a connection is used that was made to find the engine: it knows the engine's clock as of then.
+const FRESH: Duration = Duration::from_millis(250);
+
 /// A client whose containers have the label [`PREFIX_LABEL`](crate::PREFIX_LABEL), and their PID on this host.
-pub struct Located<C> {
+pub struct Located<C: EngineClient> {
     client: C,
     location: Location,
+    /// The connection by which the engine was found, and when that was.
+    first: Mutex<Option<(C::Connection, Instant)>>,
 }
 
-impl<C> Located<C> {
+impl<C: EngineClient> Located<C> {
     /// Creates a client for the engine that answers at this socket.
     pub fn new(client: C, socket: &Socket) -> Self {
-        Self { client, location: socket.location().clone() }
+        Self { client, location: socket.location().clone(), first: Mutex::default() }
+    }
+
+    /// The same for an engine to which there is a connection: the watch goes on with it, if it begins soon.
+    pub(crate) fn connected(client: C, connection: C::Connection, socket: &Socket) -> Self {
+        let first = Mutex::new(Some((connection, Instant::now())));
+        Self { first, ..Self::new(client, socket) }
     }
 
     /// Returns the names of the containers that the engine is in, as its containers have them in the label
@@ -39,7 +51,7 @@ impl<C> Located<C> {
     }
 }
 
-impl<C: fmt::Debug> fmt::Debug for Located<C> {
+impl<C: EngineClient + fmt::Debug> fmt::Debug for Located<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Located").field(&self.client).finish()
     }
@@ -73,7 +85,11 @@ impl<C: EngineClient> EngineClient for Located<C> {
     }
 
     async fn connect(&self, settings: &Settings) -> Result<Self::Connection, EngineError> {
-        let connection = self.client.connect(settings).await?;
+        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let connection = match first.filter(|(_, since)| since.elapsed() < FRESH) {
+            Some((connection, _)) => connection,
+            None => self.client.connect(settings).await?,
+        };
         Ok(LocatedConnection { connection, location: self.location.clone() })
     }
 
@@ -157,12 +173,16 @@ impl<C: EngineConnection> EngineConnection for LocatedConnection<C> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use futures_util::stream;
+    use tokio::time::advance;
 
     use super::*;
 
-    /// An engine that differs from others in all that has a default.
-    struct Special;
+    /// An engine that differs from others in all that has a default, and counts its connections.
+    #[derive(Default)]
+    struct Special(AtomicUsize);
 
     impl EngineClient for Special {
         type Connection = Self;
@@ -184,7 +204,8 @@ mod tests {
         }
 
         async fn connect(&self, _: &Settings) -> Result<Self, EngineError> {
-            Ok(Self)
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Ok(Self::default())
         }
     }
 
@@ -228,7 +249,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_properties_of_an_engine_are_its_own() {
-        let located = Located { client: Special, location: Location::default() };
+        let located =
+            Located { client: Special::default(), location: Location::default(), first: Mutex::default() };
         assert!(located.location.set_prefix("outer/inner"));
         assert_eq!(&*located.prefix(), "outer/inner");
         assert_eq!((located.layer(), located.scope_below()), (Layer::Runtime, Some("below")));
@@ -238,5 +260,18 @@ mod tests {
         assert_eq!(LocatedConnection::<Special>::scope_of(&"scope".into()), "scope");
         let now = Some(SystemTime::now());
         assert_eq!(connection.probe(now).await.unwrap(), now);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_begins_soon_goes_on_with_the_connection_that_found_the_engine() {
+        let (settings, socket) = (Settings::default(), Socket::url("memory:"));
+        for (delay, expected) in [(FRESH / 2, [0, 1]), (FRESH, [1, 2])] {
+            let located = Located::connected(Special::default(), Special::default(), &socket);
+            advance(delay).await;
+            for connections in expected {
+                located.connect(&settings).await.unwrap();
+                assert_eq!(located.inner().0.load(Ordering::Relaxed), connections);
+            }
+        }
     }
 }

@@ -128,7 +128,8 @@ impl<'a> Progress<'a> {
         self.publish(self.live.map_or(Phase::Synchronizing, |(_, since)| Phase::Live { since }), events);
     }
 
-    /// Publishes the portfolio first, then the status, then the events: what they report is in the portfolio by then.
+    /// Publishes the portfolio first, then the status, then the events: what they report is in the portfolio by then. Subscribers do
+    /// not wait for the witness: it is asked about new lives after that, and then the status counts them.
     pub(super) fn publish(&mut self, phase: Phase, events: Vec<Event>) {
         self.phase = phase.clone();
         self.counters.ignored = self.reconciler.ignored();
@@ -140,25 +141,28 @@ impl<'a> Progress<'a> {
             self.counters.drifted = self.reconciler.drifted();
             self.counters.last_drift = Some(SystemTime::now());
         }
-        let mut status = Status {
+        let changed = self.witnesses.concerned(&events);
+        let (witnessed, unwitnessed) = self.witnesses.totals();
+        let status = Status {
             phase,
             source: self.source,
             fallback: self.fallback.clone(),
             unresolved: self.reconciler.unresolved().clone(),
             unlisted: self.unlisted.clone(),
             clock: self.clock,
-            witnessed: 0,
-            unwitnessed: 0,
+            witnessed,
+            unwitnessed,
             counters: self.counters.clone(),
         };
-        let changed: Vec<_> =
-            events.iter().filter_map(|event| event.container()).map(|known| known.id().clone()).collect();
-        let (shared, now, witnesses) = (self.shared, self.reconciler.portfolio(), &mut self.witnesses);
-        shared.publication.publish(now, events, || {
-            let engine = shared.identity();
-            changed.iter().for_each(|id| witnesses.follow(id, now, engine.as_deref()));
-            (status.witnessed, status.unwitnessed) = witnesses.totals();
-            shared.set_status(status);
-        });
+        let (shared, now) = (self.shared, self.reconciler.portfolio());
+        let counted = (!changed.is_empty()).then(|| status.clone());
+        shared.publication.publish(now, events, || shared.set_status(status));
+        let Some(mut counted) = counted else { return };
+        let engine = shared.identity();
+        changed.iter().for_each(|id| self.witnesses.follow(id, now, engine.as_deref()));
+        (counted.witnessed, counted.unwitnessed) = self.witnesses.totals();
+        if (counted.witnessed, counted.unwitnessed) != (witnessed, unwitnessed) {
+            shared.set_status(counted);
+        }
     }
 }

@@ -8,7 +8,7 @@ use futures_core::future::BoxFuture;
 use futures_util::future::{AbortHandle, Abortable};
 use futures_util::stream::{FuturesUnordered, Stream};
 
-use crate::model::{Container, ContainerId, EngineIdentity};
+use crate::model::{Container, ContainerId, EngineIdentity, Event};
 use crate::portfolio::Portfolio;
 use crate::witness::{Witness, WitnessedLife};
 
@@ -48,6 +48,12 @@ impl Witnesses {
             unwatched: HashSet::default(),
             ends: FuturesUnordered::new(),
         }
+    }
+
+    /// Returns the containers that events change, for [`follow`](Self::follow); none without a witness.
+    pub(super) fn concerned(&self, events: &[Event]) -> Vec<ContainerId> {
+        let all = events.iter().filter(|_| self.witness.is_some()).filter_map(Event::container);
+        all.map(|container| container.id().clone()).collect()
     }
 
     /// Watches a container as the portfolio has it now, or not any more.

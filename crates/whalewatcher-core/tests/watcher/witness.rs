@@ -1,12 +1,15 @@
 //! What a witness knows of the ends of lives, against what the engine reports.
 
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
+use futures_util::FutureExt;
 use tokio::time::Instant;
 use whalewatcher_core::adapter::EngineEvent;
 use whalewatcher_core::scripted::{Call, Engine, Moment};
 use whalewatcher_core::{
-    ErrorKind, Event, EventKind, SeenBy, Settings, Subscription, WatchHandle, watch_with,
+    Container, EngineIdentity, ErrorKind, Event, EventKind, SeenBy, Settings, Subscription, WatchHandle,
+    Witness, WitnessedLife, watch_with,
 };
 
 use crate::{container, event, short};
@@ -162,4 +165,34 @@ async fn an_engine_that_still_shows_an_ended_life_does_not_bring_it_back() {
     engine.exit("b", None);
     assert_eq!(short(&event(&mut changes).await), "exited b");
     assert_eq!(watching.status().counters.contradictions, 1);
+}
+
+/// A witness that watches nothing, and reads what a subscriber has received whenever it is asked about a life.
+#[derive(Debug, Default)]
+struct Reader {
+    changes: Mutex<Option<Subscription>>,
+    read: Mutex<Vec<String>>,
+}
+
+impl Witness for Reader {
+    fn observe(&self, _: &Container, _: Option<&EngineIdentity>) -> Option<Arc<dyn WitnessedLife>> {
+        let mut changes = self.changes.lock().unwrap();
+        let received = changes.as_mut().and_then(|changes| changes.next().now_or_never().flatten());
+        self.read.lock().unwrap().extend(received.map(|event| short(&event)));
+        None
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn subscribers_do_not_wait_for_the_witness() {
+    let (engine, reader) = (Engine::new(), Arc::new(Reader::default()));
+    let witness: Arc<dyn Witness> = reader.clone();
+    let watching = watch_with(engine.clone(), Settings::default().with_witness(witness));
+    watching.ready().await.expect("a scripted engine answers");
+    *reader.changes.lock().unwrap() = Some(watching.subscribe().1);
+    let (_, mut changes) = watching.subscribe();
+    engine.start(container("a", 1));
+    assert_eq!(short(&event(&mut changes).await), "started a");
+    assert_eq!(*reader.read.lock().unwrap(), ["started a"]);
+    assert_eq!((watching.status().witnessed, watching.status().unwitnessed), (0, 1));
 }

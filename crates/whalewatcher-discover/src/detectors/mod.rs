@@ -33,8 +33,9 @@ mod builtin {
         socket: &Socket,
         settings: &Settings,
     ) -> Result<Detected, EngineError> {
-        let identity = client.connect(settings).await?.identity();
-        let client = Located::new(client, socket);
+        let connection = client.connect(settings).await?;
+        let identity = connection.identity();
+        let client = Located::connected(client, connection, socket);
         Ok(Detected::new(identity, EngineWatcher::with_settings(client, settings.clone())))
     }
 

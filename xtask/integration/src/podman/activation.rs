@@ -1,5 +1,6 @@
 //! A podman whose service is started by a connection to its socket, as systemd does it, and ends when it is idle.
 
+use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Stdio;
@@ -46,9 +47,11 @@ impl<'a> Activator<'a> {
         Ok(Activator { fixture, host, listener })
     }
 
-    /// Connects as any client does.
+    /// Connects with a request that goes on: a connection without one does not keep podman from ending.
     fn connect(&self) -> Result<UnixStream> {
-        Ok(UnixStream::connect(self.fixture.socket("idle.sock"))?)
+        let mut client = UnixStream::connect(self.fixture.socket("idle.sock"))?;
+        client.write_all(b"GET /events HTTP/1.1\r\nHost: podman\r\n\r\n")?;
+        Ok(client)
     }
 
     /// Starts the service once something connects.
