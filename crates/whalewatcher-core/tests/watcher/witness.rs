@@ -176,9 +176,9 @@ struct Reader {
 
 impl Witness for Reader {
     fn observe(&self, _: &Container, _: Option<&EngineIdentity>) -> Option<Arc<dyn WitnessedLife>> {
-        let mut changes = self.changes.lock().unwrap();
+        let mut changes = self.changes.lock().expect("no test panics with this lock");
         let received = changes.as_mut().and_then(|changes| changes.next().now_or_never().flatten());
-        self.read.lock().unwrap().extend(received.map(|event| short(&event)));
+        self.read.lock().expect("no test panics with this lock").extend(received.map(|event| short(&event)));
         None
     }
 }
@@ -189,10 +189,10 @@ async fn subscribers_do_not_wait_for_the_witness() {
     let witness: Arc<dyn Witness> = reader.clone();
     let watching = watch_with(engine.clone(), Settings::default().with_witness(witness));
     watching.ready().await.expect("a scripted engine answers");
-    *reader.changes.lock().unwrap() = Some(watching.subscribe().1);
+    *reader.changes.lock().expect("no test panics with this lock") = Some(watching.subscribe().1);
     let (_, mut changes) = watching.subscribe();
     engine.start(container("a", 1));
     assert_eq!(short(&event(&mut changes).await), "started a");
-    assert_eq!(*reader.read.lock().unwrap(), ["started a"]);
+    assert_eq!(*reader.read.lock().expect("no test panics with this lock"), ["started a"]);
     assert_eq!((watching.status().witnessed, watching.status().unwitnessed), (0, 1));
 }
