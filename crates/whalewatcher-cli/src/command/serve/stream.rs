@@ -207,7 +207,7 @@ impl Client {
         State::Difference { rest: rest.into_iter(), lost, next: position.next(), now }
     }
 
-    /// Writes a piece of the difference. Only its last event has the ID of the newest: who has received a part of it begins again.
+    /// Writes a piece of the difference. Only its last event has the ID of the newest, so a client with a part of it begins again.
     fn write_difference(
         &mut self,
         mut rest: vec::IntoIter<FleetEvent>,
