@@ -65,6 +65,10 @@ async fn over_tcp_a_client_has_the_token_and_calls_this_host_by_its_name() {
             ("/v1/events", "localhost", None, 401),
             ("/nothing", "localhost", None, 401),
             ("/healthz", "localhost", None, 200),
+            ("/", "localhost", None, 200),
+            ("/page/page.js", "localhost", None, 200),
+            ("/page/nothing", "localhost", None, 404),
+            ("/page/../v1/containers", "localhost", None, 404),
         ] {
             let answer = get(path, host, token).await;
             assert_eq!(answer.status().as_u16(), status, "{path} {host} {token:?}");

@@ -20,6 +20,7 @@ use super::routes::Refusal;
 
 /// What is answered without a token, because it says nothing of containers: a browser cannot send one for a page.
 const OPEN: [&str; 2] = ["/", "/healthz"];
+const OPEN_FOLDER: &str = "/page/";
 
 /// The shortest token.
 const SHORTEST: usize = 16;
@@ -114,7 +115,8 @@ impl Access {
 
     fn check(&self, request: &Request) -> Result<(), Refusal> {
         self.check_host(request.uri(), request.headers())?;
-        let needs_token = !OPEN.contains(&request.uri().path());
+        let path = request.uri().path();
+        let needs_token = !OPEN.contains(&path) && !path.starts_with(OPEN_FOLDER);
         match &self.tokens {
             Some(tokens) if needs_token && !tokens.has(request.headers()) => {
                 let reason = "a token is needed: Authorization: Bearer TOKEN".to_owned();
