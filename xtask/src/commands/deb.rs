@@ -32,6 +32,14 @@ const DESCRIPTION: &str = "Description: shows which containers are alive, and ev
  restart of an engine it prints exactly what changed meanwhile.
 ";
 
+/// What the package does not enable.
+const UNITS: [&str; 4] = [
+    "whalewatcher-journal.service",
+    "whalewatcher-publish.service",
+    "whalewatcher.service",
+    "whalewatcher.socket",
+];
+
 /// How well dpkg-deb compresses: a large program takes it ten seconds at best.
 const BEST: &str = "-z9";
 const FASTEST: &str = "-z0";
@@ -139,8 +147,9 @@ impl Deb {
             write(&share.join(path), &script)?;
         }
         let own = workspace().join("xtask/deb");
-        let unit = "whalewatcher-journal.service";
-        write(&tree.join("usr/lib/systemd/system").join(unit), &fs::read_to_string(own.join(unit))?)?;
+        for unit in UNITS {
+            write(&tree.join("usr/lib/systemd/system").join(unit), &fs::read_to_string(own.join(unit))?)?;
+        }
         let licence = fs::read_to_string(workspace().join("LICENSE-MIT"))?;
         let copyright = fs::read_to_string(own.join("copyright"))? + &indented(&licence);
         write(&doc.join("copyright"), &copyright)?;

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use whalewatcher_testkit::docker::Server;
 
 /// A time limit that is only reached if something hangs.
-const LIMIT: Duration = Duration::from_secs(120);
+pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
 pub(crate) const PATH: &str = env!("CARGO_BIN_EXE_whalewatcher");
 

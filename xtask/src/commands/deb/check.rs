@@ -11,9 +11,12 @@ use xtask::output::output;
 use super::{NAME, files};
 
 /// The files that a user looks for.
-const EXPECTED: [&str; 8] = [
+const EXPECTED: [&str; 11] = [
     "usr/bin/whalewatcher",
     "usr/lib/systemd/system/whalewatcher-journal.service",
+    "usr/lib/systemd/system/whalewatcher-publish.service",
+    "usr/lib/systemd/system/whalewatcher.service",
+    "usr/lib/systemd/system/whalewatcher.socket",
     "usr/share/bash-completion/completions/whalewatcher",
     "usr/share/doc/whalewatcher/changelog.gz",
     "usr/share/doc/whalewatcher/copyright",

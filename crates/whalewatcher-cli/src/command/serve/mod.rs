@@ -9,8 +9,10 @@ mod memory;
 mod page;
 mod prometheus;
 mod query;
+mod readiness;
 mod routes;
 mod sd_file;
+mod service_manager;
 mod stream;
 mod tcp;
 
@@ -62,6 +64,7 @@ pub(crate) async fn serve(fleet: &Arc<Fleet>, args: ServeArgs, tasks: &TaskTrack
         pending::<()>().await;
         Ok(())
     };
+    let reporting = service_manager::report(served.clone());
     let keeping = async {
         if let Some(path) = args.sd_file {
             sd_file::keep(path, feed.clone()).await;
@@ -73,5 +76,6 @@ pub(crate) async fn serve(fleet: &Arc<Fleet>, args: ServeArgs, tasks: &TaskTrack
         () = feed.record(changes) => Ok(()),
         () = listeners.serve(router(served), &ending, tasks) => Ok(()),
         () = keeping => Ok(()),
+        () = reporting => Ok(()),
     }
 }

@@ -9,18 +9,17 @@ use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATC
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use futures_util::FutureExt;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use whalewatcher_core::fleet::{FleetMember, FleetPortfolio};
-use whalewatcher_core::{Container, Fleet, Phase, Printable, Watcher};
+use whalewatcher_core::{Container, Fleet, Printable};
 use whalewatcher_discover::Discovery;
 
 use super::feed::{Feed, Position};
 use super::query::Query;
+use super::readiness::problem;
 use super::stream::{Form, stream};
 use super::{page, prometheus};
-use crate::advice::{explain, location};
 use crate::command::engines::{of_finding, of_watcher};
 use crate::render::json;
 
@@ -237,33 +236,9 @@ async fn healthy() -> &'static str {
 
 /// The status is 503 unless each engine is live, and those of this host have been looked for.
 async fn ready(State(served): State<Served>) -> Response {
-    #[derive(Serialize)]
-    struct Waiting {
-        engine: String,
-        reason: String,
-    }
-    let waiting = served.fleet.watchers().into_iter().filter_map(|watcher| {
-        let phase = watcher.status().phase;
-        let reason = match phase {
-            Phase::Live { .. } => return None,
-            _ => problem(&*watcher, &phase).unwrap_or_else(|| "not in sync yet".to_owned()),
-        };
-        Some(Waiting { engine: location(&*watcher), reason })
-    });
-    let mut waiting: Vec<_> = waiting.collect();
-    if served.discovery.as_ref().is_some_and(|discovery| discovery.settled().now_or_never().is_none()) {
-        waiting.push(Waiting { engine: String::new(), reason: "engines are being looked for".to_owned() });
-    }
+    let waiting = served.waiting();
     let status = if waiting.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, json_response(line(&waiting))).into_response()
-}
-
-/// Returns why an engine cannot be watched, if that is known.
-fn problem(watcher: &dyn Watcher, phase: &Phase) -> Option<String> {
-    match phase {
-        Phase::Disconnected { error } | Phase::Failed { error } => Some(explain(watcher, error)),
-        _ => None,
-    }
 }
 
 fn query_of(text: Option<&str>) -> Result<Query, Refusal> {
