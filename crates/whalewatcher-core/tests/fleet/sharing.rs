@@ -300,6 +300,19 @@ async fn another_engine_that_takes_over_an_endpoint_ends_no_life() {
         ["disconnected docker", "moved moby/1", "synced docker"]
     );
     assert_eq!(shown(&fleet), ["moby/1 containerd"]);
+
+    // Also if the lower engine reports a life only then.
+    docker.start(Container::new("2", "2", 2));
+    assert_eq!(subscriber.until("started 2").await.len(), 1);
+    docker.be_silent(true);
+    docker.exit("2", None);
+    docker.be_silent(false);
+    docker.set_id("third");
+    docker.disconnect();
+    subscriber.until("exited 2").await;
+    containerd.start(Container::new("moby/2", "2", 2));
+    subscriber.until("started moby/2").await;
+    assert_eq!(shown(&fleet), ["moby/1 containerd", "moby/2 containerd"]);
 }
 
 #[tokio::test(start_paused = true)]
