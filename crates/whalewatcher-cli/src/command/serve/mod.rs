@@ -2,6 +2,7 @@
 
 mod feed;
 mod listener;
+mod page;
 mod prometheus;
 mod query;
 mod routes;
