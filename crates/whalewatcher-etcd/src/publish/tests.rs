@@ -278,6 +278,7 @@ fn host(number: u32, boot: u32) -> HostRecord {
         first_seen: Timestamp::UNIX_EPOCH,
         agent: agent(number),
         epoch: 0,
+        time: None,
         attempt: 0,
     }
 }
@@ -392,6 +393,39 @@ fn many_containers_take_several_transactions_and_the_engine_is_live_with_the_las
 }
 
 #[test]
+fn a_container_that_moves_to_another_engine_is_in_etcd_at_each_revision() {
+    let mut world = World::new();
+    (0..250).for_each(|number| world.start(&number.to_string()));
+    world.settle();
+    // By the order of their keys, deletions come first.
+    let (other, ids) = ("other", world.alive.keys().cloned().collect::<Vec<_>>());
+    let ledger = &mut world.machine.ledger;
+    ledger.add_engine(other, record(EnginePhase::Connecting));
+    ids.iter().for_each(|id| ledger.move_container((ENGINE, id), (other, id), b"moved".to_vec()));
+    ledger.set_engine(other, record(EnginePhase::Live));
+    let moved = |store: &Store| store.keys.values().filter(|(value, _)| value == b"moved").count();
+    let is_live = |store: &Store| {
+        let key = Key::Engine { host: HOST.into(), engine: other.into() };
+        store.keys.get(&key).is_some_and(|(value, _)| value == &record(EnginePhase::Live).to_json())
+    };
+    while world.step(7) {
+        assert_eq!(world.store.containers().len(), 250);
+        assert!(!is_live(&world.store) || moved(&world.store) == 250, "live before it has its containers");
+    }
+    assert!(is_live(&world.store) && moved(&world.store) == 250);
+    let containers = world.store.keys.keys().filter(|key| matches!(key, Key::Container { .. }));
+    assert_eq!(containers.count(), 250);
+    // Before it is written, it has moved back or ended.
+    let ledger = &mut world.machine.ledger;
+    ledger.move_container((other, "1"), (ENGINE, "1"), b"back".to_vec());
+    ledger.move_container((ENGINE, "1"), (other, "1"), b"moved".to_vec());
+    ledger.move_container((other, "2"), (ENGINE, "2"), b"back".to_vec());
+    ledger.remove_container(ENGINE, "2", None);
+    while world.step(7) {}
+    assert_eq!((world.store.containers().len(), moved(&world.store)), (249, 249));
+}
+
+#[test]
 fn without_a_difference_a_new_claim_is_all_that_is_written() {
     let mut world = World::new();
     world.start("a");
@@ -420,6 +454,24 @@ fn containers_of_an_engine_that_was_not_in_sync_yet_stay_and_those_of_a_former_b
     while world.step(7) {}
     assert_eq!(world.store.phase(), Some(EnginePhase::Connecting));
     assert!(world.store.containers().is_empty(), "the host was booted since");
+}
+
+#[test]
+fn an_agent_without_news_writes_the_hosts_record_when_it_is_to_show_itself() {
+    let mut world = World::new();
+    world.start("a");
+    world.settle();
+    let (keys, before) = (world.store.keys.clone(), world.store.revision);
+    world.machine.show();
+    while world.step(7) {}
+    assert_eq!((&world.store.keys, world.store.revision), (&keys, before + 1));
+    // One that failed is tried again, and one that was applied without an answer is not.
+    for (fate, revisions) in [(0, 2), (3, 3)] {
+        world.machine.show();
+        assert!(world.step(fate));
+        while world.step(7) {}
+        assert_eq!(world.store.revision, before + revisions);
+    }
 }
 
 #[test]
