@@ -31,6 +31,8 @@ mod selection;
 #[cfg(feature = "serve")]
 mod serve;
 #[cfg(feature = "serve")]
+mod serve_clients;
+#[cfg(feature = "serve")]
 mod serve_systemd;
 #[cfg(feature = "serve")]
 mod serve_tcp;

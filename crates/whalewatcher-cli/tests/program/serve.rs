@@ -52,7 +52,9 @@ impl Serving {
     }
 
     async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Response<Incoming> {
-        get(&self.socket(), path, headers).await
+        let answer = get(&self.socket(), path, headers).await;
+        check_described(path, &answer);
+        answer
     }
 
     async fn json(&self, path: &str) -> (StatusCode, Value) {
@@ -75,6 +77,27 @@ impl Serving {
     async fn events(&self, path: &str, last: Option<&str>) -> Events {
         let headers: Vec<_> = last.map(|last| ("last-event-id", last)).into_iter().collect();
         Events::of(self.get(path, &headers).await)
+    }
+}
+
+/// Checks that the description of the server has such an answer.
+fn check_described(path: &str, answer: &Response<Incoming>) {
+    let document: Value = serde_json::from_str(include_str!("../../src/command/serve/openapi.json")).unwrap();
+    let path = path.split('?').next().unwrap();
+    let template = match path {
+        _ if path.starts_with("/v1/containers/") => "/v1/containers/{id_or_name}",
+        _ if path.starts_with("/v1/owner/") => "/v1/owner/{pid}",
+        _ => path,
+    };
+    let Some(described) = document["paths"].get(template) else { return };
+    let mut response = &described["get"]["responses"][answer.status().as_str()];
+    if let Some(name) = response["$ref"].as_str() {
+        response = document.pointer(name.trim_start_matches('#')).unwrap();
+    }
+    assert!(response.is_object(), "openapi.json does not describe {} of {path}", answer.status());
+    if let Some(content) = response["content"].as_object() {
+        let kind = answer.headers()["content-type"].to_str().unwrap().split(';').next().unwrap();
+        assert!(content.contains_key(kind), "openapi.json does not describe {kind} of {path}");
     }
 }
 

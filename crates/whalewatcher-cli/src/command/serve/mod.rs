@@ -6,6 +6,7 @@ mod feed;
 mod listener;
 mod listeners;
 mod memory;
+mod openapi;
 mod page;
 mod prometheus;
 mod query;

@@ -19,7 +19,7 @@ use super::feed::{Feed, Position};
 use super::query::Query;
 use super::readiness::problem;
 use super::stream::{Form, stream};
-use super::{page, prometheus};
+use super::{openapi, page, prometheus};
 use crate::command::engines::{of_finding, of_watcher};
 use crate::render::json;
 
@@ -55,13 +55,16 @@ pub(super) fn router(served: Served) -> Router {
         .route("/v1/engines", get(engines))
         .route("/v1/events", get(events))
         .route("/v1/sd/prometheus", get(targets))
+        .route("/v1/openapi.json", get(openapi::document))
         .route("/healthz", get(healthy))
         .route("/readyz", get(ready));
     #[cfg(target_os = "linux")]
     let router = router.route("/v1/owner/{pid}", get(owner));
     let missing =
         async || Refusal(StatusCode::NOT_FOUND, "there is nothing here; see docs/serve.md".to_owned());
-    router.merge(page::router()).fallback(missing).with_state(served)
+    let refused = async || Refusal(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are served".to_owned());
+    let router = router.merge(page::router()).method_not_allowed_fallback(refused);
+    router.fallback(missing).with_state(served)
 }
 
 async fn containers(
