@@ -17,6 +17,8 @@ mod help;
 mod journal;
 mod json;
 mod log;
+#[cfg(feature = "serve")]
+mod metrics;
 mod podman;
 mod pods;
 mod preferences;

@@ -25,16 +25,16 @@ use whalewatcher_testkit::docker::{ContainerSpec, Server};
 use crate::program::{Fold, Program, command, run};
 
 /// A time limit that is only reached if something hangs.
-const LIMIT: Duration = Duration::from_secs(120);
+pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
 /// The program while it serves, and its socket in a folder.
-struct Serving {
+pub(crate) struct Serving {
     program: Program,
     folder: tempfile::TempDir,
 }
 
 impl Serving {
-    async fn start(hosts: &[&str], options: &[&str]) -> Self {
+    pub(crate) async fn start(hosts: &[&str], options: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("s");
         let mut arguments = vec!["serve", "--socket", socket.to_str().unwrap()];
@@ -42,7 +42,12 @@ impl Serving {
         arguments.extend(options);
         let mut program = Program::started(command(&arguments).current_dir(folder.path()));
         let expected = format!("whalewatcher: serving at unix://{}", socket.display());
-        assert_eq!(program.error_line().await, expected);
+        let mut line = program.error_line().await;
+        // Another thread prints that.
+        while line.starts_with("whalewatcher: waiting for etcd at ") {
+            line = program.error_line().await;
+        }
+        assert_eq!(line, expected);
         Self { program, folder }
     }
 
@@ -50,11 +55,11 @@ impl Serving {
         self.folder.path().join("s")
     }
 
-    async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Response<Incoming> {
+    pub(crate) async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Response<Incoming> {
         get(&self.socket(), path, headers).await
     }
 
-    async fn json(&self, path: &str) -> (StatusCode, Value) {
+    pub(crate) async fn json(&self, path: &str) -> (StatusCode, Value) {
         let answer = self.get(path, &[]).await;
         assert_eq!(answer.headers()["content-type"], "application/json");
         let status = answer.status();
@@ -64,14 +69,14 @@ impl Serving {
     }
 
     /// Waits until every engine is in sync.
-    async fn until_ready(&self) {
+    pub(crate) async fn until_ready(&self) {
         let mut stream = self.events("/v1/events", None).await;
         while self.get("/readyz", &[]).await.status() != StatusCode::OK {
             stream.next().await.expect("the stream goes on");
         }
     }
 
-    async fn events(&self, path: &str, last: Option<&str>) -> Events {
+    pub(crate) async fn events(&self, path: &str, last: Option<&str>) -> Events {
         let headers: Vec<_> = last.map(|last| ("last-event-id", last)).into_iter().collect();
         let answer = self.get(path, &headers).await;
         assert_eq!(answer.headers()["content-type"], "text/event-stream");
@@ -92,13 +97,13 @@ async fn get(socket: &Path, path: &str, headers: &[(&str, &str)]) -> Response<In
 }
 
 /// Server-sent events.
-struct Events {
+pub(crate) struct Events {
     body: Incoming,
     text: String,
 }
 
 #[derive(Debug, PartialEq)]
-struct Sent {
+pub(crate) struct Sent {
     id: String,
     name: String,
     data: Value,
@@ -127,7 +132,7 @@ impl Events {
     }
 
     /// Returns the next event with this name.
-    async fn until(&mut self, name: &str) -> Sent {
+    pub(crate) async fn until(&mut self, name: &str) -> Sent {
         // Comments come all the time.
         let awaited = async {
             loop {

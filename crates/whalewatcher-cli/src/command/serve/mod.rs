@@ -1,7 +1,9 @@
 //! `whalewatcher serve`: the picture for programs in other languages, over HTTP at a unix socket.
 
 mod feed;
+mod hosts;
 mod listener;
+mod metrics;
 mod prometheus;
 mod query;
 mod routes;
@@ -17,6 +19,7 @@ use whalewatcher_core::{EventKind, Fleet};
 
 use self::feed::Feed;
 use self::listener::Socket;
+use self::metrics::Metrics;
 use self::routes::{Served, router};
 use super::following::{Following, Outage, Outages, follow};
 use crate::args::ServeArgs;
@@ -29,17 +32,21 @@ use crate::selection::Selection;
 pub(crate) async fn serve(fleet: &Arc<Fleet>, args: ServeArgs, tasks: &TaskTracker) -> anyhow::Result<()> {
     let notes = Notes::new()?;
     let socket = Socket::bind(&args.socket)?;
-    let Following { named, warnings, discovery, hubs: _hubs } =
+    let Following { named, warnings, discovery, hubs } =
         follow(fleet, hosts(&args.engines)?, &Selection::default())?;
     let (now, changes) = Changes::subscribe(fleet, args.crash_loops.settings());
     let (_, mut watched) = fleet.subscribe();
+    let (begin, counted) = fleet.subscribe();
+    let metrics = Metrics::new(&begin, args.metrics_containers);
     let ending = CancellationToken::new();
     let _end = ending.clone().drop_guard();
     let feed = Feed::new(now);
     let served = Served {
         feed: feed.clone(),
         fleet: fleet.clone(),
+        metrics: metrics.clone(),
         discovery: discovery.map(Arc::new),
+        hubs: Arc::new(hubs),
         ending: ending.clone(),
     };
     notes.note(format!("serving at unix://{}", args.socket.display()));
@@ -65,6 +72,7 @@ pub(crate) async fn serve(fleet: &Arc<Fleet>, args: ServeArgs, tasks: &TaskTrack
     tokio::select! {
         outcome = noting => outcome,
         () = feed.record(changes) => Ok(()),
+        () = metrics.count(counted) => Ok(()),
         () = socket.serve(router(served), &ending, tasks) => Ok(()),
         () = keeping => Ok(()),
     }

@@ -15,8 +15,11 @@ use tokio_util::sync::CancellationToken;
 use whalewatcher_core::fleet::{FleetMember, FleetPortfolio};
 use whalewatcher_core::{Container, Fleet, Phase, Printable, Watcher};
 use whalewatcher_discover::Discovery;
+use whalewatcher_etcd::Hub;
 
 use super::feed::{Feed, Position};
+use super::hosts;
+use super::metrics::{self, Metrics};
 use super::prometheus;
 use super::query::Query;
 use super::stream::{Form, stream};
@@ -31,14 +34,17 @@ const JSON: &str = "application/json";
 pub(super) struct Served {
     pub(super) feed: Feed,
     pub(super) fleet: Arc<Fleet>,
+    pub(super) metrics: Metrics,
     /// `None` if all engines were named.
     pub(super) discovery: Option<Arc<Discovery>>,
+    /// The clusters in which other hosts publish.
+    pub(super) hubs: Arc<Vec<Hub>>,
     /// Ends the streams.
     pub(super) ending: CancellationToken,
 }
 
 /// Why a request has no other answer: the status, and the reason.
-pub(super) struct Refusal(StatusCode, String);
+pub(super) struct Refusal(pub(super) StatusCode, pub(super) String);
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
@@ -54,8 +60,10 @@ pub(super) fn router(served: Served) -> Router {
         .route("/v1/projects", get(projects))
         .route("/v1/pods", get(pods))
         .route("/v1/engines", get(engines))
+        .route("/v1/hosts", get(hosts::answer))
         .route("/v1/events", get(events))
         .route("/v1/sd/prometheus", get(targets))
+        .route("/metrics", get(metrics::answer))
         .route("/healthz", get(healthy))
         .route("/readyz", get(ready));
     #[cfg(target_os = "linux")]
@@ -235,7 +243,7 @@ async fn healthy() -> &'static str {
     "ok\n"
 }
 
-/// The status is 503 unless each engine is live, and those of this host have been looked for.
+/// The status is 503 unless each engine is live, those of this host have been looked for, and those of other hosts are known.
 async fn ready(State(served): State<Served>) -> Response {
     #[derive(Serialize)]
     struct Waiting {
@@ -254,6 +262,8 @@ async fn ready(State(served): State<Served>) -> Response {
     if served.discovery.as_ref().is_some_and(|discovery| discovery.settled().now_or_never().is_none()) {
         waiting.push(Waiting { engine: String::new(), reason: "engines are being looked for".to_owned() });
     }
+    let clusters = served.hubs.iter().filter_map(|hub| Some((hub.cluster(), hosts::problem(hub)?)));
+    waiting.extend(clusters.map(|(cluster, reason)| Waiting { engine: cluster.to_owned(), reason }));
     let status = if waiting.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, json_response(line(&waiting))).into_response()
 }
@@ -290,7 +300,7 @@ fn unless_known(headers: &HeaderMap, position: &Position, body: impl FnOnce() ->
     ([(ETAG, tag)], json_response(body())).into_response()
 }
 
-fn json_response(body: Vec<u8>) -> Response {
+pub(super) fn json_response(body: Vec<u8>) -> Response {
     ([(CONTENT_TYPE, JSON), (CACHE_CONTROL, "no-cache")], Bytes::from(body)).into_response()
 }
 
