@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "tests panic when they cannot go on, and so do their helpers")]
 
+#[cfg(feature = "serve")]
+mod browser;
 mod completions;
 mod containerd;
 mod crash_loop;
@@ -19,6 +21,8 @@ mod json;
 mod log;
 #[cfg(feature = "serve")]
 mod metrics;
+#[cfg(feature = "serve")]
+mod page;
 mod podman;
 mod pods;
 mod preferences;

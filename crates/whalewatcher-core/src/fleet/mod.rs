@@ -26,6 +26,7 @@ mod shared;
 mod sharing;
 mod subscription;
 
+pub use difference::difference;
 pub use event::FleetEvent;
 pub use member::FleetMember;
 pub use members::Members;

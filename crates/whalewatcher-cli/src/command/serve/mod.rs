@@ -4,6 +4,7 @@ mod feed;
 mod hosts;
 mod listener;
 mod metrics;
+mod page;
 mod prometheus;
 mod query;
 mod routes;

@@ -20,9 +20,9 @@ use whalewatcher_etcd::Hub;
 use super::feed::{Feed, Position};
 use super::hosts;
 use super::metrics::{self, Metrics};
-use super::prometheus;
 use super::query::Query;
 use super::stream::{Form, stream};
+use super::{page, prometheus};
 use crate::advice::{explain, location};
 use crate::command::engines::{of_finding, of_watcher};
 use crate::render::json;
@@ -70,7 +70,7 @@ pub(super) fn router(served: Served) -> Router {
     let router = router.route("/v1/owner/{pid}", get(owner));
     let missing =
         async || Refusal(StatusCode::NOT_FOUND, "there is nothing here; see docs/serve.md".to_owned());
-    router.fallback(missing).with_state(served)
+    router.merge(page::router()).fallback(missing).with_state(served)
 }
 
 async fn containers(
