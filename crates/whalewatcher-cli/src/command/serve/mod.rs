@@ -1,8 +1,12 @@
-//! `whalewatcher serve`: the picture for programs in other languages, over HTTP at a unix socket.
+//! `whalewatcher serve`: the picture for programs in other languages, over HTTP at a unix socket or over TCP.
 
+mod access;
+mod connection;
 mod feed;
 mod hosts;
 mod listener;
+mod listeners;
+mod memory;
 mod metrics;
 mod page;
 mod prometheus;
@@ -10,6 +14,7 @@ mod query;
 mod routes;
 mod sd_file;
 mod stream;
+mod tcp;
 
 use std::future::pending;
 use std::sync::Arc;
@@ -19,7 +24,7 @@ use tokio_util::task::TaskTracker;
 use whalewatcher_core::{EventKind, Fleet};
 
 use self::feed::Feed;
-use self::listener::Socket;
+use self::listeners::Listeners;
 use self::metrics::Metrics;
 use self::routes::{Served, router};
 use super::following::{Following, Outage, Outages, follow};
@@ -32,7 +37,7 @@ use crate::selection::Selection;
 /// Serves until the program ends. Connections are tasks, which end soon after this is dropped.
 pub(crate) async fn serve(fleet: &Arc<Fleet>, args: ServeArgs, tasks: &TaskTracker) -> anyhow::Result<()> {
     let notes = Notes::new()?;
-    let socket = Socket::bind(&args.socket)?;
+    let listeners = Listeners::bind(&args.listen).await?;
     let Following { named, warnings, discovery, hubs } =
         follow(fleet, hosts(&args.engines)?, &Selection::default())?;
     let (now, changes) = Changes::subscribe(fleet, args.crash_loops.settings());
@@ -50,7 +55,7 @@ pub(crate) async fn serve(fleet: &Arc<Fleet>, args: ServeArgs, tasks: &TaskTrack
         hubs: Arc::new(hubs),
         ending: ending.clone(),
     };
-    notes.note(format!("serving at unix://{}", args.socket.display()));
+    listeners.notes.iter().for_each(|note| notes.note(note.clone()));
     let noting = async {
         let mut outages = Outages::new(named);
         while let Some(change) = watched.next().await {
@@ -74,7 +79,7 @@ pub(crate) async fn serve(fleet: &Arc<Fleet>, args: ServeArgs, tasks: &TaskTrack
         outcome = noting => outcome,
         () = feed.record(changes) => Ok(()),
         () = metrics.count(counted) => Ok(()),
-        () = socket.serve(router(served), &ending, tasks) => Ok(()),
+        () = listeners.serve(router(served), &ending, tasks) => Ok(()),
         () = keeping => Ok(()),
     }
 }
