@@ -7,6 +7,7 @@ use axum::body::Bytes;
 use tokio::sync::watch;
 use whalewatcher_core::fleet::{FleetEvent, FleetPortfolio};
 
+use super::form::Form;
 use crate::changes::Changes;
 use crate::render::json;
 
@@ -14,6 +15,9 @@ use crate::render::json;
 /// large it is.
 pub(super) const MAX_EVENTS: usize = 4_096;
 const MAX_BYTES: usize = 16 * 1024 * 1024;
+
+/// The most bytes of events that clients share as a piece.
+const MAX_SHARED: usize = 256 * 1024;
 
 /// What all clients read from. Clones are the same.
 #[derive(Clone)]
@@ -31,12 +35,22 @@ struct Kept {
     /// After all events before the next one.
     now: FleetPortfolio,
     next: u64,
-    events: VecDeque<Entry>,
+    events: VecDeque<Arc<Entry>>,
     bytes: usize,
+    /// The newest events as clients that follow closely receive them.
+    shared: Vec<Piece>,
+}
+
+/// Events as a piece of a body.
+struct Piece {
+    form: Form,
+    /// The number of the first of them, and of the first after them.
+    from: u64,
+    next: u64,
+    bytes: Bytes,
 }
 
 /// An event, and the line that reports it.
-#[derive(Clone)]
 pub(super) struct Entry {
     pub(super) number: u64,
     pub(super) change: FleetEvent,
@@ -46,9 +60,9 @@ pub(super) struct Entry {
 
 /// The events that a client has not received.
 pub(super) enum Unread {
-    Some(Vec<Entry>),
+    Some(Vec<Arc<Entry>>),
     /// All of them, and what is alive after them.
-    All(Vec<Entry>, FleetPortfolio),
+    All(Vec<Arc<Entry>>, FleetPortfolio),
     /// Some are not kept any more.
     TooOld,
 }
@@ -64,7 +78,7 @@ impl Feed {
     /// Creates a feed that begins with this snapshot. Events are read by [`record`](Self::record).
     pub(super) fn new(now: FleetPortfolio) -> Self {
         let epoch = format!("{:016x}", fastrand::u64(..));
-        let kept = Kept { now, next: 1, events: VecDeque::new(), bytes: 0 };
+        let kept = Kept { now, next: 1, events: VecDeque::new(), bytes: 0, shared: Vec::new() };
         Self(Arc::new(Shared { epoch, kept: Mutex::new(kept), next: watch::Sender::new(1) }))
     }
 
@@ -85,7 +99,7 @@ impl Feed {
         kept.bytes += line.len();
         let number = kept.next;
         kept.next += 1;
-        kept.events.push_back(Entry { number, change, line });
+        kept.events.push_back(Arc::new(Entry { number, change, line }));
         let mut spent = Vec::new();
         while kept.events.len() > 1 && (kept.events.len() > MAX_EVENTS || kept.bytes > MAX_BYTES) {
             if let Some(oldest) = kept.events.pop_front() {
@@ -108,7 +122,7 @@ impl Feed {
         let oldest = kept.events.front().map_or(kept.next, |entry| entry.number);
         let Some(Ok(skipped)) = next.checked_sub(oldest).map(usize::try_from) else { return Unread::TooOld };
         let mut bytes = 0;
-        let fits = |entry: &&Entry| {
+        let fits = |entry: &&Arc<Entry>| {
             let before = bytes;
             bytes += entry.line.len();
             before < most_bytes
@@ -118,6 +132,33 @@ impl Feed {
             true => Unread::All(events, kept.now.clone()),
             false => Unread::Some(events),
         }
+    }
+
+    /// Returns all events after a position as a piece of a body, the number of the next one, and what is alive by then. `None` if there are
+    /// none, or so many that a client is to receive them bit by bit. Those who ask for the same share the piece.
+    pub(super) fn piece_after(&self, next: u64, form: Form) -> Option<(Bytes, u64, FleetPortfolio)> {
+        let mut kept = self.kept();
+        let now = (kept.next, kept.now.clone());
+        if let Some(piece) =
+            kept.shared.iter().find(|piece| (piece.form, piece.from, piece.next) == (form, next, now.0))
+        {
+            return Some((piece.bytes.clone(), now.0, now.1));
+        }
+        let oldest = kept.events.front()?.number;
+        let skipped = usize::try_from(next.checked_sub(oldest)?).ok()?;
+        let mut sizes = kept.events.iter().skip(skipped).map(|entry| entry.line.len());
+        sizes
+            .try_fold(0, |sum, size| Some(sum + size).filter(|sum| *sum <= MAX_SHARED))
+            .filter(|sum| *sum > 0)?;
+        let mut bytes = Vec::new();
+        for entry in kept.events.iter().skip(skipped) {
+            let position = self.position(entry.number + 1);
+            form.write(&mut bytes, &position, entry.change.event.kind.name(), &entry.line);
+        }
+        let bytes = Bytes::from(bytes);
+        kept.shared.retain(|piece| piece.form != form);
+        kept.shared.push(Piece { form, from: next, next: now.0, bytes: bytes.clone() });
+        Some((bytes, now.0, now.1))
     }
 
     /// Returns the position that a client names, if the events after it are kept.
@@ -212,6 +253,27 @@ pub(super) mod tests {
         };
         assert_eq!((events, bytes), (1, MAX_BYTES));
         assert!(matches!(feed.after(3, 9, 1), Unread::All(events, _) if events.len() == 1));
+    }
+
+    #[tokio::test]
+    async fn clients_that_follow_closely_share_what_they_are_sent() {
+        let (feed, joined) = feed();
+        assert!(feed.piece_after(1, Form::Sse).is_none());
+        feed.push(joined.clone(), Bytes::from_static(b"{}"));
+        let id = feed.now().1;
+        let [(one, next, now), (other, ..)] = [(); 2].map(|()| feed.piece_after(1, Form::Sse).unwrap());
+        assert_eq!((one.as_ptr(), next), (other.as_ptr(), 2));
+        assert_eq!(
+            (now, &*one),
+            (feed.now().0, format!("id: {id}\nevent: joined\ndata: {{}}\n\n").as_bytes())
+        );
+        assert_eq!(&*feed.piece_after(1, Form::Lines).unwrap().0, b"{}\n");
+        feed.push(joined.clone(), Bytes::from_static(b"{}"));
+        assert_eq!(&*feed.piece_after(1, Form::Lines).unwrap().0, b"{}\n{}\n");
+        assert_eq!(feed.piece_after(2, Form::Sse).unwrap().1, 3);
+        feed.push(joined, vec![b' '; MAX_SHARED].into());
+        assert!(feed.piece_after(1, Form::Sse).is_none(), "bit by bit");
+        assert_eq!(feed.kept().shared.len(), 2);
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! `whalewatcher serve`: the picture for programs in other languages, over HTTP at a unix socket.
 
 mod feed;
+mod form;
 mod listener;
 mod page;
 mod prometheus;

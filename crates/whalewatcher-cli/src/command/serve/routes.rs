@@ -17,8 +17,9 @@ use whalewatcher_core::{Container, Fleet, Phase, Printable, Watcher};
 use whalewatcher_discover::Discovery;
 
 use super::feed::{Feed, Position};
+use super::form::Form;
 use super::query::Query;
-use super::stream::{Form, stream};
+use super::stream::stream;
 use super::{page, prometheus};
 use crate::advice::{explain, location};
 use crate::command::engines::{of_finding, of_watcher};
