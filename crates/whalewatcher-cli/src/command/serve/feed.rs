@@ -5,11 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::body::Bytes;
 use tokio::sync::watch;
-use whalewatcher_core::fleet::{FleetEvent, FleetPortfolio};
+use whalewatcher_core::Container;
+use whalewatcher_core::fleet::{FleetEvent, FleetMember, FleetPortfolio};
 
 use super::form::Form;
+use super::ids::Ids;
 use crate::changes::Changes;
 use crate::render::json;
+use crate::selection::LEAST_ID;
 
 /// The most events, and bytes of them, that a client may be behind before it receives the difference. The newest event is kept, however
 /// large it is.
@@ -34,6 +37,8 @@ struct Shared {
 struct Kept {
     /// After all events before the next one.
     now: FleetPortfolio,
+    /// Those in it.
+    ids: Ids,
     next: u64,
     events: VecDeque<Arc<Entry>>,
     bytes: usize,
@@ -78,7 +83,8 @@ impl Feed {
     /// Creates a feed that begins with this snapshot. Events are read by [`record`](Self::record).
     pub(super) fn new(now: FleetPortfolio) -> Self {
         let epoch = format!("{:016x}", fastrand::u64(..));
-        let kept = Kept { now, next: 1, events: VecDeque::new(), bytes: 0, shared: Vec::new() };
+        let (ids, events, shared) = (Ids::of(&now), VecDeque::new(), Vec::new());
+        let kept = Kept { now, ids, next: 1, events, bytes: 0, shared };
         Self(Arc::new(Shared { epoch, kept: Mutex::new(kept), next: watch::Sender::new(1) }))
     }
 
@@ -94,8 +100,10 @@ impl Feed {
     }
 
     pub(super) fn push(&self, change: FleetEvent, line: Bytes) {
-        let mut kept = self.kept();
+        let mut guard = self.kept();
+        let kept = &mut *guard;
         kept.now.apply(&change);
+        kept.ids.handle(&change, &kept.now);
         kept.bytes += line.len();
         let number = kept.next;
         kept.next += 1;
@@ -114,6 +122,31 @@ impl Feed {
     pub(super) fn now(&self) -> (FleetPortfolio, Position) {
         let kept = self.kept();
         (kept.now.clone(), self.position(kept.next))
+    }
+
+    /// Returns all containers that may be known by one of these texts: by their names, IDs, or first characters of IDs. It looks at no
+    /// others.
+    pub(super) fn known_by<'a>(
+        &self,
+        texts: impl Iterator<Item = &'a str>,
+    ) -> (Vec<(FleetMember, Arc<Container>)>, Position) {
+        let (kept, mut found) = (self.kept(), Vec::new());
+        let now = &kept.now;
+        for text in texts {
+            found.extend(now.by_name(text).chain(now.by_id(text)).chain(now.by_unscoped_id(text)));
+            // Many IDs begin with a shorter one, which stands for none of them.
+            if text.len() >= LEAST_ID {
+                let ids = kept.ids.beginning_with(text);
+                ids.for_each(|id| found.extend(now.by_id(id).chain(now.by_unscoped_id(id))));
+            }
+        }
+        // As in the portfolio, and each once.
+        found.sort_by_cached_key(|(member, one)| {
+            (member.key().clone(), one.project().to_owned(), one.name().to_owned(), one.id().clone())
+        });
+        found.dedup_by_key(|(member, one)| (member.key().clone(), one.id().clone()));
+        let found = found.into_iter().map(|(member, one)| (member.clone(), one.clone())).collect();
+        (found, self.position(kept.next))
     }
 
     /// Returns events after a position of this feed: up to so many, and up to so many bytes, but at least one if there is one.
@@ -201,10 +234,12 @@ impl std::fmt::Display for Position {
 pub(super) mod tests {
     use std::time::SystemTime;
 
-    use whalewatcher_core::{Container, EngineWatcher, Event, EventKind, Fleet};
+    use whalewatcher_core::{EngineWatcher, Event, EventKind, Fleet};
     use whalewatcher_testkit::scripted::Engine;
 
     use super::*;
+    use crate::args::FilterArgs;
+    use crate::selection::Selection;
 
     /// A feed, and an event of an engine.
     pub(in super::super) fn feed() -> (Feed, FleetEvent) {
@@ -253,6 +288,65 @@ pub(super) mod tests {
         };
         assert_eq!((events, bytes), (1, MAX_BYTES));
         assert!(matches!(feed.after(3, 9, 1), Unread::All(events, _) if events.len() == 1));
+    }
+
+    #[tokio::test]
+    async fn what_is_found_by_name_is_what_a_look_at_all_finds() {
+        let (feed, joined) = feed();
+        let push = |kind| {
+            feed.push(joined.with_event(Event::new(SystemTime::now(), kind)), Bytes::new());
+        };
+        let container = |id: &str, name: &str| Arc::new(Container::new(id, name, 7));
+        let hash = |begin: &str| format!("{begin:0<64}");
+        let check = || {
+            for name in [
+                "web",
+                "db",
+                "",
+                "c0f",
+                "c0ff",
+                "c0ffee",
+                "k8s.io/abcdefghijkl",
+                "abcdefghijkl",
+                "abcdefghijk",
+                "odd",
+                &hash("c0ffee"),
+            ] {
+                let selection = Selection::read(&[name.to_owned()], &FilterArgs::default()).unwrap();
+                let now = feed.now().0;
+                let all =
+                    now.containers().filter(|(member, one)| selection.matches(&**member.watcher(), one));
+                let all: Vec<_> = all.map(|(_, one)| one.clone()).collect();
+                let (mut found, _) = feed.known_by(selection.plain_names().unwrap());
+                found.retain(|(member, one)| selection.matches(&**member.watcher(), one));
+                assert_eq!(found.into_iter().map(|(_, one)| one).collect::<Vec<_>>(), all, "{name:?}");
+            }
+        };
+        push(EventKind::Joined);
+        let all = [
+            (hash("c0ffee"), "web"),
+            (hash("c0ff"), "db"),
+            (hash("0c"), "c0ff"),
+            ("odd".into(), "web"),
+            ("k8s.io/abcdefghijklm".into(), "x"),
+            ("moby/abcdefghijklm".into(), "y"),
+            ("abcdefghijklm".into(), "abcdefghijkl"),
+        ];
+        let all = all.map(|(id, name)| container(&id, name));
+        for one in &all {
+            push(EventKind::Started(one.clone()));
+            check();
+        }
+        push(EventKind::Updated { container: container(all[0].id(), "db"), was: all[0].clone() });
+        check();
+        for one in all {
+            push(EventKind::Exited { container: one, code: None });
+            check();
+        }
+        assert_eq!(feed.kept().ids.beginning_with("").count(), 0);
+        push(EventKind::Started(container("a", "a")));
+        push(EventKind::Left);
+        assert_eq!(feed.kept().ids.beginning_with("").count(), 0);
     }
 
     #[tokio::test]

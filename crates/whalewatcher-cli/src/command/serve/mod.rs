@@ -2,6 +2,7 @@
 
 mod feed;
 mod form;
+mod ids;
 mod listener;
 mod page;
 mod prometheus;
