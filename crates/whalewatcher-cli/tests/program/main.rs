@@ -30,6 +30,8 @@ mod remote;
 mod selection;
 #[cfg(feature = "serve")]
 mod serve;
+#[cfg(feature = "serve")]
+mod serve_tcp;
 mod shape;
 mod slow_reader;
 mod text;

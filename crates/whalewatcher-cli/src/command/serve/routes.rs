@@ -40,7 +40,7 @@ pub(super) struct Served {
 }
 
 /// Why a request has no other answer: the status, and the reason.
-pub(super) struct Refusal(StatusCode, String);
+pub(super) struct Refusal(pub(super) StatusCode, pub(super) String);
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
