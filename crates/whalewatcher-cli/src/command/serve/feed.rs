@@ -168,7 +168,7 @@ impl Feed {
     }
 
     /// Returns all events after a position as a piece of a body, the number of the next one, and what is alive by then. `None` if there are
-    /// none, or so many that a client is to receive them bit by bit. Those who ask for the same share the piece.
+    /// none, or so many that a client is to receive them bit by bit. Clients at the same position share the piece.
     pub(super) fn piece_after(&self, next: u64, form: Form) -> Option<(Bytes, u64, FleetPortfolio)> {
         let mut kept = self.kept();
         let now = (kept.next, kept.now.clone());
