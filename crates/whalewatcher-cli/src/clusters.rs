@@ -1,11 +1,12 @@
 //! Clusters of etcd, in which hosts publish what is alive on them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use whalewatcher_core::{EngineWatcher, Fleet, Host, Settings, Watcher};
 use whalewatcher_etcd::client::{Client, Config, Error, Password};
-use whalewatcher_etcd::{ClusterUrl, Hub, HubStatus, RemoteEngine};
+use whalewatcher_etcd::{ClusterUrl, Hub, HubSettings, HubStatus, RemoteEngine};
 
 use crate::args::{EtcdArgs, TlsArgs};
 use crate::notes;
@@ -15,6 +16,7 @@ use crate::thread::spawn_detached;
 #[derive(Clone, Debug)]
 pub(crate) struct Cluster {
     config: Config,
+    forget_after: Option<Duration>,
 }
 
 impl Cluster {
@@ -37,7 +39,7 @@ impl Cluster {
             (Some(user), Some(file)) => config.with_user(user, Password::File(file.clone())),
             _ => config,
         };
-        Ok(Self { config })
+        Ok(Self { config, forget_after: etcd.forget_after })
     }
 
     /// Returns the URL, by which clusters differ.
@@ -51,7 +53,8 @@ impl Cluster {
 
     /// Has the engines of all hosts join the fleet.
     pub(crate) fn join(&self, fleet: &Arc<Fleet>, settings: &Settings) -> Hub {
-        Hub::join(fleet, self.client(), settings.clone())
+        let settings = HubSettings::from(settings.clone()).with_forget_after(self.forget_after);
+        Hub::join(fleet, self.client(), settings)
     }
 }
 

@@ -255,8 +255,12 @@ pub(crate) fn clusters(engines: &EngineArgs) -> anyhow::Result<Vec<Cluster>> {
         }
         clusters.push(cluster);
     }
-    if clusters.is_empty() && engines.etcd.user.is_some() {
-        return Err(wrong("--etcd-user is for etcd, and no --host names one (etcd://HOST)"));
+    let for_etcd = [
+        ("--etcd-user", engines.etcd.user.is_some()),
+        ("--forget-after", engines.etcd.forget_after.is_some()),
+    ];
+    if let Some((option, _)) = for_etcd.iter().find(|(_, is_given)| clusters.is_empty() && *is_given) {
+        return Err(wrong(format!("{option} is for etcd, and no --host names one (etcd://HOST)")));
     }
     Ok(clusters)
 }

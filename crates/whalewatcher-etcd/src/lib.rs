@@ -13,6 +13,6 @@ pub mod publish;
 pub mod records;
 mod url;
 
-pub use hub::{HostEngine, HostStatus, Hub, HubStatus, RemoteConnection, RemoteEngine, forget};
+pub use hub::{HostEngine, HostStatus, Hub, HubSettings, HubStatus, RemoteConnection, RemoteEngine, forget};
 pub use url::{ClusterUrl, DEFAULT_PREFIX};
 pub use whalewatcher_core::*;

@@ -6,7 +6,7 @@ use whalewatcher_bench::figure::Figure;
 use whalewatcher_drivers::{containerd, docker};
 
 use crate::real::Cri;
-use crate::{harm, hub, latency, looking, owner, reading, ready, rest, scale, writing};
+use crate::{harm, hub, kernel, latency, looking, owner, partition, reading, ready, rest, scale, writing};
 
 /// Measures one thing, at several sizes: its name, what it measures, and how.
 pub(crate) type Bench = (&'static str, &'static str, fn(&'static str, &Effort) -> Result<Vec<Figure>>);
@@ -38,6 +38,12 @@ pub(crate) const ALL: &[Bench] = &[
     ("harm-containerd", "the same of a real containerd", harm::run::<containerd::Driver>),
     ("harm-cri", "the same of pods, by CRI", harm::run::<Cri>),
     ("hub", "1,000 hosts with 100 containers each, published in a real etcd", hub::run),
+    ("partition", "how long until the hub knows what changed on 1,000 hosts without etcd", partition::run),
+    (
+        "kernel",
+        "ends that the kernel reports while the engine is gone, and 10,000 lives that it watches",
+        kernel::run,
+    ),
     (LONG, "wake-ups, CPU and requests while nothing happens to 100 containers of a real dockerd", rest::run),
 ];
 

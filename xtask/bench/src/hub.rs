@@ -27,8 +27,8 @@ use xtask::engines::{
 use crate::bench::Effort;
 
 const NAME: &str = "hub";
-const HOSTS: usize = 1_000;
-const CONTAINERS: usize = 100;
+pub(crate) const HOSTS: usize = 1_000;
+pub(crate) const CONTAINERS: usize = 100;
 const ENGINE: &str = "d0c";
 
 /// How many changes there are each second, and for how long.
@@ -38,18 +38,23 @@ const SPAN: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(60)];
 /// How many hosts are written at once.
 const WRITERS: usize = 16;
 
-const LIMIT: Duration = Duration::from_secs(300);
+pub(crate) const LIMIT: Duration = Duration::from_secs(300);
 
 pub(crate) fn run(_: &str, effort: &Effort) -> Result<Vec<Figure>> {
+    let span = SPAN[usize::from(effort.large)];
+    with_etcd(async |address| measured(&format!("etcd://{address}"), span).await)
+}
+
+/// Measures on an etcd of one member, at this address.
+pub(crate) fn with_etcd(measure: impl AsyncFnOnce(&str) -> Result<Vec<Figure>>) -> Result<Vec<Figure>> {
     let cache = Cache::open()?;
     let engine = Engine { kind: EngineKind::Etcd, release: Release::Trixie };
     Packages::of(&cache).fetch(&[engine], false)?;
     let installation = Installation::find(&cache, engine, &GivenPrograms::default())?;
     let etcd = PrivateEtcd::start(&installation, &EtcdOptions::default())?;
-    let url = format!("etcd://{}", etcd.addresses()[0]);
+    let address = etcd.addresses()[0].to_string();
     let runtime = tokio::runtime::Runtime::new().context("no runtime")?;
-    let span = SPAN[usize::from(effort.large)];
-    let figures = runtime.block_on(measured(&url, span));
+    let figures = runtime.block_on(measure(&address));
     runtime.shutdown_background();
     etcd.stop()?;
     figures
@@ -174,7 +179,7 @@ fn key(client: &Client, host: usize, key: impl FnOnce(String, String) -> Key) ->
     key(format!("{host:016x}"), ENGINE.to_owned()).below(client.config().url().prefix())
 }
 
-fn container(id: &str, number: usize) -> Container {
+pub(crate) fn container(id: &str, number: usize) -> Container {
     let labels = [
         ("com.docker.compose.project", format!("project-{}", number % 10)),
         ("com.docker.compose.service", format!("service-{number}")),
@@ -187,7 +192,7 @@ fn container(id: &str, number: usize) -> Container {
 }
 
 /// Returns how much memory this process has in the machine.
-fn resident() -> Result<u64> {
+pub(crate) fn resident() -> Result<u64> {
     let memory = Process::myself().and_then(|process| process.statm()).context("no memory is reported")?;
     Ok(memory.resident * page_size())
 }

@@ -1,10 +1,11 @@
 //! Which engines a command concerns.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 
-use super::Format;
+use super::{Format, duration};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -132,6 +133,21 @@ pub(crate) struct EtcdArgs {
     /// File with the password of that user
     #[arg(id = "password_file", long = "etcd-password-file", value_name = "FILE", requires = "user")]
     pub(crate) password_file: Option<PathBuf>,
+
+    /// Leave out hosts in etcd that have been silent for this long, such as 7d
+    ///
+    /// At least two hours. It counts from the time that the agent of the host wrote last, by that host's clock, which it does at least once
+    /// an hour. A host that publishes again is shown again. 'whalewatcher fleet forget' deletes what a host has published.
+    #[arg(long, value_name = "DURATION", value_parser = silence)]
+    pub(crate) forget_after: Option<Duration>,
+}
+
+/// Returns a duration in days, or as others are.
+fn silence(text: &str) -> Result<Duration, String> {
+    match text.strip_suffix('d').map(str::parse::<u32>) {
+        Some(Ok(days)) if days > 0 => Ok(Duration::from_secs(u64::from(days) * 86_400)),
+        _ => duration(text).map_err(|_| "not a duration such as 7d or 12h".to_owned()),
+    }
 }
 
 impl DiscoveryArgs {

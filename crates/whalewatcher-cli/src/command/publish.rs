@@ -33,6 +33,9 @@ pub(crate) async fn publish(
         return Err(wrong("publish publishes the engines of this host; --etcd names where"));
     }
     let (tls, user) = (take(&mut engines.tls), take(&mut engines.etcd));
+    if user.forget_after.is_some() {
+        return Err(wrong("--forget-after is for what shows other hosts, and publish shows none"));
+    }
     if arguments.etcd.starts_with("etcd://") && (tls.ca.is_some() || tls.certificate.is_some()) {
         return Err(wrong("certificates are for TLS, and etcd:// has none: use etcds://"));
     }

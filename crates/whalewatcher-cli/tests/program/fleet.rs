@@ -40,6 +40,8 @@ async fn wrong_usage_is_refused() {
             &["ps", "--host", "/run/docker.sock", "--etcd-user", "me", "--etcd-password-file", "f"],
             "--etcd-user",
         ),
+        (&["ps", "--host", "/run/docker.sock", "--forget-after", "7d"], "--forget-after"),
+        (&["ps", "--host", "etcd://a", "--forget-after", "0d"], "such as 7d"),
     ] {
         let ended = run(arguments).await;
         assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");

@@ -23,6 +23,7 @@ async fn wrong_usage_is_refused_with_the_reason() {
         (&["--etcd", "etcd://a", "--etcd-user", "me"], "--etcd-password-file"),
         (&["--etcd", "etcd://a", "--host", "etcd://b"], "the engines of this host"),
         (&["--etcd", "etcd://a", "--host-id", ""], "--host-id"),
+        (&["--etcd", "etcd://a", "--forget-after", "7d"], "shows other hosts"),
         (&[], "--etcd"),
     ] {
         let ended = run(&[&["publish", "--host", "unix:///no/such.sock"], words].concat()).await;

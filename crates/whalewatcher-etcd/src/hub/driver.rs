@@ -9,12 +9,13 @@ use backon::{BackoffBuilder as _, ExponentialBuilder};
 use futures_util::future::{BoxFuture, FutureExt as _};
 use tokio::time::{Instant, sleep, sleep_until};
 use whalewatcher_core::fleet::Members;
-use whalewatcher_core::{EngineError, EngineKey, EngineWatcher, ErrorKind, Settings};
+use whalewatcher_core::{EngineError, EngineKey, EngineWatcher, ErrorKind};
 
 use super::remote::RemoteEngine;
+use super::settings::HubSettings;
 use super::shared::{Shared, Todo};
 use crate::client::{self, Client, KeyValue, Query, Watch, WatchAnswer};
-use crate::mirror::{Change, EngineName, Item};
+use crate::mirror::{Change, EngineName, Item, Mirror};
 use crate::records::{Key, Record, hosts_prefix};
 
 /// How many keys are requested at once.
@@ -45,7 +46,7 @@ pub(super) struct Driver {
     prefix: String,
     shared: Arc<Shared>,
     members: Arc<Members>,
-    settings: Settings,
+    settings: HubSettings,
     /// The members of the fleet.
     watched: BTreeMap<EngineName, EngineKey>,
     /// While etcd cannot be read.
@@ -74,7 +75,7 @@ impl Driver {
         client: Client,
         shared: Arc<Shared>,
         members: Arc<Members>,
-        settings: Settings,
+        settings: HubSettings,
     ) -> Self {
         let prefix = client.config().url().prefix().to_owned();
         Self { client, prefix, shared, members, settings, watched: BTreeMap::new(), outage: None }
@@ -91,8 +92,11 @@ impl Driver {
             let begin = begin(self.client.clone(), self.prefix.clone());
             let end = match self.during_outage(begin).await {
                 Ok((revision, items, watch)) => {
-                    let todo =
-                        self.shared.update(|mirror| mirror.replace(revision, items, SystemTime::now()));
+                    let (now, forget_after) = (SystemTime::now(), self.settings.forget_after);
+                    let todo = self.shared.update(|mirror| {
+                        mirror.replace(revision, items, now);
+                        forget(mirror, forget_after, now);
+                    });
                     (self.outage, was_live) = (None, true);
                     // Before engines join: one whose first attempt fails may be given up.
                     self.shared.set_up();
@@ -178,7 +182,11 @@ impl Driver {
                 }
                 () = sleep_until(audit_at), if audit.is_none() => {
                     audit = Some(list_keys(self.client.clone(), self.prefix.clone()).boxed());
-                    self.shared.update(|mirror| mirror.begin_audit())
+                    let forget_after = self.settings.forget_after;
+                    self.shared.update(|mirror| {
+                        mirror.begin_audit();
+                        forget(mirror, forget_after, SystemTime::now());
+                    })
                 }
                 keys = listed(&mut audit) => {
                     audit = None;
@@ -237,11 +245,17 @@ impl Driver {
         }
         for name in todo.joined {
             if let Some(client) = RemoteEngine::new(&self.shared, &name) {
-                let watcher = EngineWatcher::with_settings(client, self.settings.clone());
+                let watcher = EngineWatcher::with_settings(client, self.settings.watchers.clone());
                 self.watched.insert(name, watcher.key());
                 self.members.add(Arc::new(watcher));
             }
         }
+    }
+}
+
+fn forget(mirror: &mut Mirror, after: Option<Duration>, now: SystemTime) {
+    if let Some(after) = after {
+        mirror.forget_silent(after, now);
     }
 }
 

@@ -21,7 +21,7 @@ pub struct HostStatus {
     /// Since when the agent publishes, by the host's clock; of a host without an agent, when this hub saw its agent go, by the clock of
     /// this host. `None` if that was before.
     pub since: Option<SystemTime>,
-    /// The newest time in what was published, by the host's clocks. The host was up then, and its agent in touch with etcd since.
+    /// The newest time in what was published, by the host's clocks. An agent writes one at least once an hour.
     pub last_word: Option<SystemTime>,
     /// Its engines.
     pub engines: Vec<HostEngine>,
@@ -67,15 +67,6 @@ pub(super) fn status(id: &str, host: &MirroredHost) -> HostStatus {
     let claim = host.claim.as_ref().and_then(|claimed| claimed.claim.as_ref());
     let about = host.about.as_ref().and_then(|about| about.value.as_ref());
     let address = claim.and_then(|claim| claim.address.clone());
-    let mut times = Vec::new();
-    times.extend(claim.map(|claim| system_time(claim.since)));
-    for engine in host.engines.values() {
-        times.extend(engine.known.as_ref().map(|record| system_time(record.since)));
-        let exits = engine.exits.values().filter_map(|exit| exit.value.as_ref());
-        times.extend(exits.map(|exit| system_time(exit.time)));
-        let containers = engine.containers.values().filter_map(|it| it.value.as_ref().ok());
-        times.extend(containers.filter_map(whalewatcher_core::Container::started_at));
-    }
     HostStatus {
         address: address.or_else(|| about.and_then(|about| about.address.clone())),
         is_published: host.claim.is_some(),
@@ -85,7 +76,7 @@ pub(super) fn status(id: &str, host: &MirroredHost) -> HostStatus {
         } else {
             host.unclaimed_since
         },
-        last_word: times.into_iter().max(),
+        last_word: host.last_word(),
         engines: host.engines.values().filter_map(|engine| of_engine(id, host, engine)).collect(),
         ..HostStatus::new(Host::new(id, host.name(id)))
     }

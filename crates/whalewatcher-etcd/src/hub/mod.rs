@@ -5,6 +5,7 @@ mod forget;
 mod hosts;
 mod outbox;
 mod remote;
+mod settings;
 mod shared;
 #[cfg(test)]
 mod tests;
@@ -14,13 +15,14 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 use whalewatcher_core::fleet::Members;
-use whalewatcher_core::{EngineError, ErrorKind, Fleet, Settings};
+use whalewatcher_core::{EngineError, ErrorKind, Fleet};
 
 use crate::client::Client;
 use driver::Driver;
 pub use forget::forget;
 pub use hosts::{HostEngine, HostStatus};
 pub use remote::{RemoteConnection, RemoteEngine};
+pub use settings::HubSettings;
 pub use shared::HubStatus;
 use shared::Shared;
 
@@ -65,11 +67,11 @@ impl Hub {
     ///
     /// Outside of a tokio runtime.
     #[must_use = "dropping it removes the engines from the fleet"]
-    pub fn join(fleet: &Arc<Fleet>, client: Client, settings: Settings) -> Self {
+    pub fn join(fleet: &Arc<Fleet>, client: Client, settings: impl Into<HubSettings>) -> Self {
         let cluster = client.config().url().to_string();
         let shared = Arc::new(Shared::new(cluster.trim_end_matches('/').to_owned()));
         let members = Arc::new(Members::of(fleet));
-        let driver = Driver::new(client, shared.clone(), members.clone(), settings);
+        let driver = Driver::new(client, shared.clone(), members.clone(), settings.into());
         let task = AbortOnDropHandle::new(tokio::spawn(driver.run()));
         Self { status: shared.status(), shared, members, _task: task }
     }
@@ -101,10 +103,13 @@ impl Hub {
         }
     }
 
-    /// Returns all hosts that publish or did, by their IDs.
+    /// Returns all hosts that publish or did, by their IDs, but for those that it has forgotten.
     #[must_use]
     pub fn hosts(&self) -> Vec<HostStatus> {
-        self.shared.read(|mirror| mirror.hosts().iter().map(|(id, host)| hosts::status(id, host)).collect())
+        self.shared.read(|mirror| {
+            let remembered = mirror.hosts().iter().filter(|(_, host)| !host.is_forgotten);
+            remembered.map(|(id, host)| hosts::status(id, host)).collect()
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::time::timeout;
 use whalewatcher_core::{
     Container, EngineIdentity, EngineWatcher, Event, EventKind, Fleet, Layer, Settings, Subscription,
@@ -13,7 +14,7 @@ use super::remote::RemoteEngine;
 use super::shared::{Shared, Todo};
 use crate::mirror::EngineName;
 use crate::mirror::tests::{NOW, Store, claim, claim_key, container_key, engine, engine_key, exit};
-use crate::records::{ContainerRecord, Key, Record};
+use crate::records::{ContainerRecord, HostRecord, Key, Record};
 
 /// No test waits so long unless something hangs.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -276,6 +277,39 @@ async fn a_container_that_moves_between_engines_of_a_host_neither_exits_nor_star
         shown.sort();
         assert_eq!(shown, ["moby/2", "moby/3"]);
     }
+}
+
+#[test]
+fn a_host_that_is_silent_for_too_long_is_forgotten_until_it_has_an_agent_again() {
+    let hours = |hours: u64| NOW + Duration::from_secs(3_600 * hours);
+    let day = Duration::from_secs(24 * 3_600);
+    let mut world = World::new();
+    let record = HostRecord {
+        hostname: "a".to_owned(),
+        address: None,
+        kernel: None,
+        boot: "b".to_owned(),
+        first_seen: Timestamp::UNIX_EPOCH,
+        agent: "a".to_owned(),
+        epoch: 1,
+        time: Timestamp::try_from(hours(5)).ok(),
+        attempt: 1,
+    };
+    world.store.commit(vec![(Key::Host { host: "0".to_owned() }, Some(Record::Host(record)))]);
+    assert_eq!(world.list().joined, [name()]);
+    let forget = |world: &World, now| world.shared.update(|mirror| mirror.forget_silent(day, now));
+    // Not while it has an agent, and then not before its time.
+    assert!(forget(&world, hours(1_000)).left.is_empty());
+    world.store.commit(vec![(claim_key(0), None)]);
+    assert!(world.list().left.is_empty() && forget(&world, hours(29)).left.is_empty());
+    assert_eq!(forget(&world, hours(30)).left, [name()]);
+    assert!(RemoteEngine::new(&world.shared, &name()).is_none());
+    // Neither lists nor changes bring it back.
+    world.store.commit(vec![run("3", 9)]);
+    assert!(world.report().joined.is_empty() && world.list().joined.is_empty());
+    assert!(forget(&world, hours(40)).left.is_empty());
+    world.store.commit(vec![(claim_key(0), Some(claim()))]);
+    assert_eq!(world.report().joined, [name()]);
 }
 
 #[tokio::test(start_paused = true)]

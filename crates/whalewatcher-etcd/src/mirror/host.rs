@@ -36,6 +36,8 @@ pub(crate) struct MirroredHost {
     pub(super) moved: Moved,
     /// When this mirror saw that the claim was gone. `None` if it has not been there since this mirror exists.
     pub(crate) unclaimed_since: Option<SystemTime>,
+    /// Whether it has been silent for so long that its engines have left.
+    pub(crate) is_forgotten: bool,
 }
 
 /// Whether what the store holds of an engine is up to date.
@@ -150,7 +152,7 @@ impl MirroredHost {
             if all || names.iter().any(|meant| **meant == **name) {
                 before.insert(
                     name.clone(),
-                    (engine.identity_key(), engine.is_published(), self.link(id, engine)),
+                    (engine.identity_key(), self.publishes(engine), self.link(id, engine)),
                 );
             }
         }
@@ -200,7 +202,7 @@ impl MirroredHost {
         now: SystemTime,
         effects: &mut Vec<Effect>,
     ) {
-        self.unclaimed_since = before.unclaimed_since;
+        (self.unclaimed_since, self.is_forgotten) = (before.unclaimed_since, before.is_forgotten);
         self.note_claim(before.claim.is_some(), now);
         for (name, was) in &before.engines {
             let engine = self.engines.entry(name.clone()).or_default();
@@ -215,7 +217,7 @@ impl MirroredHost {
             if engine.is_published() {
                 engine.report_difference(&named, was, effects);
             }
-            let state = was.map(|was| (was.identity_key(), was.is_published(), before.link(id, was)));
+            let state = was.map(|was| (was.identity_key(), before.publishes(was), before.link(id, was)));
             self.report_engine(id, name, state, effects);
         }
         self.engines.retain(|_, engine| !engine.is_empty());
@@ -223,7 +225,7 @@ impl MirroredHost {
 
     fn note_claim(&mut self, was_claimed: bool, now: SystemTime) {
         if self.claim.is_some() {
-            self.unclaimed_since = None;
+            (self.unclaimed_since, self.is_forgotten) = (None, false);
         } else if was_claimed {
             self.unclaimed_since = Some(now);
         }
@@ -239,7 +241,7 @@ impl MirroredHost {
     ) {
         let name = EngineName::new(id, engine);
         let mirrored = self.engines.get(engine);
-        let is_published = mirrored.is_some_and(MirroredEngine::is_published);
+        let is_published = mirrored.is_some_and(|engine| self.publishes(engine));
         let was_published = before.as_ref().is_some_and(|(_, was, _)| *was);
         match (was_published, is_published) {
             (false, true) => effects.push(Effect::Joined(name)),

@@ -9,6 +9,7 @@ mod audit;
 mod engine;
 mod host;
 mod moved;
+mod silence;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -102,7 +103,7 @@ impl Mirror {
     /// Returns an engine, if its host publishes it.
     pub(crate) fn engine(&self, name: &EngineName) -> Option<(&MirroredHost, &MirroredEngine)> {
         let host = self.hosts.get(&name.host)?;
-        Some((host, host.engines.get(&name.engine).filter(|engine| engine.is_published())?))
+        Some((host, host.engines.get(&name.engine).filter(|engine| host.publishes(engine))?))
     }
 
     /// Returns what has happened since the last call.

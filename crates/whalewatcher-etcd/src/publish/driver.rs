@@ -24,6 +24,9 @@ const RENEW_AGAIN: Duration = Duration::from_millis(500);
 /// How often the size of the database is looked at, and whether it still holds what was written.
 const CHECK_EVERY: Duration = Duration::from_secs(60);
 
+/// How often the host's record is written at least, so that it shows when the host was seen last.
+const WORD_EVERY: Duration = Duration::from_secs(3_600);
+
 /// How long the claim of another agent may stay: as long as that lasts, and what etcd takes to elect a leader.
 const RIVAL_LIMIT: Duration = Duration::from_secs(CLAIM_LASTS.as_secs() + 5);
 
@@ -59,6 +62,7 @@ impl<'a> Driver<'a> {
             first_seen: Timestamp::now(),
             agent: agent.clone(),
             epoch: 0,
+            time: None,
             attempt: 0,
         };
         let claim = ClaimRecord {
@@ -98,6 +102,7 @@ impl<'a> Driver<'a> {
         let mut renewing: Option<BoxFuture<'static, Result<Lease, Error>>> = None;
         let mut checking: Option<BoxFuture<'static, Result<MemberStatus, Error>>> = None;
         let mut check_at = Instant::now();
+        let mut word_at = Instant::now() + WORD_EVERY;
         let outcome = loop {
             if doing.is_none() && self.pause.is_none() {
                 match self.machine.next() {
@@ -133,6 +138,10 @@ impl<'a> Driver<'a> {
                     renewing = Some(async move { client.renew(lease).await }.boxed());
                 }
                 () = until(self.pause) => self.pause = None,
+                () = sleep_until(word_at) => {
+                    word_at = Instant::now() + WORD_EVERY;
+                    self.machine.show();
+                }
                 checked = wait(&mut checking) => {
                     checking = None;
                     self.checked(checked);

@@ -59,6 +59,8 @@ pub(crate) struct Machine {
     in_doubt: bool,
     /// Whether a transaction that was found not to be applied may be yet, until another one is.
     may_be_late: bool,
+    /// Whether the host's record is to be written, if nothing else is.
+    is_word_due: bool,
 }
 
 impl Machine {
@@ -71,6 +73,7 @@ impl Machine {
             is_open: false,
             in_doubt: false,
             may_be_late: false,
+            is_word_due: false,
         }
     }
 
@@ -93,7 +96,7 @@ impl Machine {
             return Step::Claim { unchanged_since, batch, host: self.attempt() };
         };
         // One without keys prevents a late transaction from being applied.
-        match self.ledger.begin().or_else(|| self.may_be_late.then(Batch::new)) {
+        match self.ledger.begin().or_else(|| (self.may_be_late || self.is_word_due).then(Batch::new)) {
             Some(batch) => Step::Write { epoch, unchanged_since, batch, host: self.attempt() },
             None => Step::Idle,
         }
@@ -126,7 +129,7 @@ impl Machine {
             Outcome::Applied(revision) => {
                 self.ledger.applied();
                 self.unchanged_since = Some(revision);
-                (self.may_be_late, self.is_open) = (false, false);
+                (self.may_be_late, self.is_open, self.is_word_due) = (false, false, false);
                 // The claim was created by this very transaction.
                 self.epoch.get_or_insert(revision);
             }
@@ -160,7 +163,7 @@ impl Machine {
         if is_open && host.filter(is_ours).is_some_and(|(_, host)| host.attempt == self.host.attempt) {
             self.ledger.applied();
             self.unchanged_since = Some(revision);
-            self.may_be_late = false;
+            (self.may_be_late, self.is_word_due) = (false, false);
         } else if self.unchanged_since == Some(revision) {
             self.ledger.not_applied();
         } else {
@@ -174,6 +177,11 @@ impl Machine {
     /// Has claim and host read again: the store may have been restored from an older state. Not while a step is performed.
     pub(crate) fn verify(&mut self) {
         self.in_doubt |= self.epoch.is_some() && self.unchanged_since.is_some();
+    }
+
+    /// Has the host's record written, which shows when the host was seen.
+    pub(crate) fn show(&mut self) {
+        self.is_word_due = true;
     }
 
     /// The lease has ended.

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use jiff::Timestamp;
+
 use super::CLAIM_LASTS;
 use super::ledger::Batch;
 use super::machine::{Claim, Outcome, Step};
@@ -45,6 +47,7 @@ impl Place {
         if let Step::Claim { host, .. } | Step::Write { host, .. } = &mut step {
             claim.address = self.address().await;
             host.address.clone_from(&claim.address);
+            host.time = Some(Timestamp::now());
         }
         match step {
             Step::Load | Step::Idle => Done::Loaded(self.load().await),
@@ -175,9 +178,10 @@ fn read_host(key: &str, value: &[u8]) -> HostRecord {
             address: None,
             kernel: None,
             boot: String::new(),
-            first_seen: jiff::Timestamp::now(),
+            first_seen: Timestamp::now(),
             agent: String::new(),
             epoch: 0,
+            time: None,
             attempt: 0,
         }
     })
@@ -191,7 +195,7 @@ fn claim_of(page: Page) -> Option<Claim> {
         hostname: String::new(),
         address: None,
         version: String::new(),
-        since: jiff::Timestamp::UNIX_EPOCH,
+        since: Timestamp::UNIX_EPOCH,
     });
     Some(Claim { epoch: item.create_revision, lease: item.lease, record })
 }

@@ -278,6 +278,7 @@ fn host(number: u32, boot: u32) -> HostRecord {
         first_seen: Timestamp::UNIX_EPOCH,
         agent: agent(number),
         epoch: 0,
+        time: None,
         attempt: 0,
     }
 }
@@ -453,6 +454,24 @@ fn containers_of_an_engine_that_was_not_in_sync_yet_stay_and_those_of_a_former_b
     while world.step(7) {}
     assert_eq!(world.store.phase(), Some(EnginePhase::Connecting));
     assert!(world.store.containers().is_empty(), "the host was booted since");
+}
+
+#[test]
+fn an_agent_without_news_writes_the_hosts_record_when_it_is_to_show_itself() {
+    let mut world = World::new();
+    world.start("a");
+    world.settle();
+    let (keys, before) = (world.store.keys.clone(), world.store.revision);
+    world.machine.show();
+    while world.step(7) {}
+    assert_eq!((&world.store.keys, world.store.revision), (&keys, before + 1));
+    // One that failed is tried again, and one that was applied without an answer is not.
+    for (fate, revisions) in [(0, 2), (3, 3)] {
+        world.machine.show();
+        assert!(world.step(fate));
+        while world.step(7) {}
+        assert_eq!(world.store.revision, before + revisions);
+    }
 }
 
 #[test]

@@ -97,6 +97,9 @@ pub struct HostRecord {
     pub agent: String,
     /// The revision at which that agent's claim was created; 0 in the transaction that made it.
     pub epoch: i64,
+    /// When the agent wrote this, by the host's clock: at least once an hour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<Timestamp>,
     /// Counts the transactions that this agent tried: each writes this record, on condition that it is as the one before left it.
     pub attempt: u64,
 }
@@ -300,6 +303,7 @@ mod tests {
                 first_seen: time,
                 agent: text.clone(),
                 epoch: number,
+                time: code.map(|_| time),
                 attempt: number.unsigned_abs(),
             });
             written_is_read(&EngineRecord {
