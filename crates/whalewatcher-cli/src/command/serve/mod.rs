@@ -3,6 +3,8 @@
 mod access;
 mod connection;
 mod feed;
+mod form;
+mod ids;
 mod listener;
 mod listeners;
 mod memory;
