@@ -3,7 +3,9 @@
 mod access;
 mod connection;
 mod feed;
+mod form;
 mod hosts;
+mod ids;
 mod listener;
 mod listeners;
 mod memory;

@@ -18,14 +18,16 @@ use whalewatcher_discover::Discovery;
 use whalewatcher_etcd::Hub;
 
 use super::feed::{Feed, Position};
+use super::form::Form;
 use super::hosts;
 use super::metrics::{self, Metrics};
 use super::query::Query;
-use super::stream::{Form, stream};
+use super::stream::stream;
 use super::{page, prometheus};
 use crate::advice::{explain, location};
 use crate::command::engines::{of_finding, of_watcher};
 use crate::render::json;
+use crate::selection::Selection;
 
 const JSON: &str = "application/json";
 
@@ -79,15 +81,25 @@ async fn containers(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let selection = query_of(query.as_deref())?.selection()?;
+    if let Some(names) = selection.plain_names() {
+        let (found, position) = served.feed.known_by(names);
+        let found = found.iter().map(|(member, one)| (member, one));
+        return Ok(unless_known(&headers, &position, || array_of(found, &selection)));
+    }
     let (now, position) = served.feed.now();
-    Ok(unless_known(&headers, &position, || {
-        let all = now.containers().map(|(member, one)| (&**member.watcher(), &**one));
-        let mut body = Vec::new();
-        // Writing to memory does not fail.
-        let _ =
-            json::write_containers(&mut body, all.filter(|(watcher, one)| selection.matches(*watcher, one)));
-        body
-    }))
+    Ok(unless_known(&headers, &position, || array_of(now.containers(), &selection)))
+}
+
+/// Returns those of the containers that are selected.
+fn array_of<'a>(
+    all: impl Iterator<Item = (&'a FleetMember, &'a Arc<Container>)>,
+    selection: &Selection,
+) -> Vec<u8> {
+    let all = all.map(|(member, one)| (&**member.watcher(), &**one));
+    let mut body = Vec::new();
+    // Writing to memory does not fail.
+    let _ = json::write_containers(&mut body, all.filter(|(watcher, one)| selection.matches(*watcher, one)));
+    body
 }
 
 async fn container(
