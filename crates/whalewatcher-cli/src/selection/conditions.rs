@@ -9,7 +9,7 @@ use super::pattern::Pattern;
 const KEYS: &str = "ancestor, health, id, image, label, name, network, status";
 
 /// The fewest characters that stand for an ID.
-pub(super) const LEAST_ID: usize = 4;
+pub(crate) const LEAST_ID: usize = 4;
 
 /// Conditions by key. One of each key has to hold, but all of the labels: docker's engine combines them so.
 #[derive(Clone, Debug, Default)]

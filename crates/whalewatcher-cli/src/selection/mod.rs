@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use whalewatcher_core::{Container, Event, EventKind, Printable, Watcher};
 
+use self::conditions::Conditions;
+pub(crate) use self::conditions::LEAST_ID;
 pub(crate) use self::conditions::familiar;
-use self::conditions::{Conditions, LEAST_ID};
 pub(crate) use self::pattern::Pattern;
 use crate::args::{FilterArgs, wrong};
 
@@ -80,6 +81,14 @@ impl Selection {
     /// Returns whether containers are selected by their names.
     pub(crate) fn has_names(&self) -> bool {
         !self.0.names.is_empty()
+    }
+
+    /// Returns the names by which containers are selected; `None` if there is none, or one with wildcards.
+    #[cfg(feature = "serve")]
+    pub(crate) fn plain_names(&self) -> Option<impl Iterator<Item = &str>> {
+        let names = &self.0.names;
+        let is_plain = !names.is_empty() && !names.iter().any(Pattern::has_wildcards);
+        is_plain.then(|| names.iter().map(Pattern::text))
     }
 
     /// Returns whether a container of this engine is shown.

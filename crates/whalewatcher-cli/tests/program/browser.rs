@@ -99,8 +99,10 @@ impl Browser {
         }
     }
 
+    /// Opens a page, and waits until it and its scripts are loaded.
     pub(crate) async fn open(&mut self, url: &str) {
         self.call("Page.navigate", json!({ "url": url })).await;
+        self.until("document.readyState === 'complete'").await;
     }
 
     /// Waits until an expression is true in the page, looking with each frame.

@@ -1,5 +1,7 @@
 //! The page of the server, in Chromium.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use rustix::process::Signal;
@@ -10,15 +12,18 @@ use whalewatcher_testkit::docker::{ContainerSpec, Server};
 use crate::browser::Browser;
 use crate::program::Program;
 
-async fn serve(folder: &Path, engine: &Server) -> Program {
-    let socket = folder.join("s");
-    let mut program =
-        Program::start(&["serve", "--socket", socket.to_str().unwrap(), "--host", &engine.endpoint()]);
-    assert!(program.error_line().await.contains("serving at"));
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+async fn serve(folder: &Path, engine: &Server, options: &[&str]) -> Program {
+    let (socket, host) = (folder.join("s"), engine.endpoint());
+    let arguments = ["serve", "--socket", socket.to_str().unwrap(), "--host", &host];
+    let mut program = Program::start(&[&arguments, options].concat());
+    assert!(program.error_line().await.contains("serving at unix:"));
     program
 }
 
-/// Passes on what comes at a port, because a browser cannot connect to a unix socket. Returns the page's address.
+/// Passes on what comes at a port to the unix socket, also of a server that is started again: its own port could be taken by then.
+/// Returns the page's address.
 async fn relay(folder: &Path) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, socket) = (listener.local_addr().unwrap(), folder.join("s"));
@@ -46,15 +51,27 @@ async fn the_page_follows_what_happens_and_is_used_by_keys() {
     engine.run(ContainerSpec::new("web").project("shop", "web").image("nginx:1.27")).unwrap();
     engine.run(ContainerSpec::new("db").label(script, script)).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let _program = serve(folder.path(), &engine).await;
-    let url = relay(folder.path()).await;
+    fs::write(folder.path().join("token"), TOKEN).unwrap();
+    fs::set_permissions(folder.path().join("token"), fs::Permissions::from_mode(0o600)).unwrap();
+    let token = folder.path().join("token");
+    let options = ["--listen", "127.0.0.1:0", "--token-file", token.to_str().unwrap()];
+    let mut program = serve(folder.path(), &engine, &options).await;
+    let line = program.error_line().await;
     let mut page = Browser::start().await;
-    page.open(&url).await;
+    page.open(line.strip_prefix("whalewatcher: serving at ").unwrap()).await;
+    for (token, reason) in [("wrong", ""), (TOKEN, "a token is needed")] {
+        let asks = format!("document.querySelector('#token-reason').textContent.startsWith({reason:?})");
+        page.until(&format!("document.querySelector('#token').open && {asks}")).await;
+        page.write(token).await;
+        page.value("document.querySelector('#token button').click()").await;
+    }
     let names = |expected: &str| format!("{NAMES} === {expected:?}");
     // Those without a project are last.
     page.until(&names("web,db")).await;
     page.until("document.querySelector('#connection').textContent === 'live'").await;
     page.until("document.querySelector('#counts').textContent === '2 containers · 1 engine'").await;
+    // The answers without a token.
+    page.errors.clear();
 
     engine.run(ContainerSpec::new("api").project("shop", "api").health_check(true)).unwrap();
     page.until(&names("api,web,db")).await;
@@ -108,7 +125,7 @@ async fn the_page_goes_on_after_restarts_and_names_what_cannot_be_reached() {
     engine.run("stays").unwrap();
     engine.run("goes").unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let program = serve(folder.path(), &engine).await;
+    let program = serve(folder.path(), &engine, &[]).await;
     let url = relay(folder.path()).await;
     let mut page = Browser::start().await;
     page.open(&url).await;
@@ -120,7 +137,7 @@ async fn the_page_goes_on_after_restarts_and_names_what_cannot_be_reached() {
     page.until("document.querySelector('#connection').dataset.state === 'lost'").await;
     engine.exit("goes", 0).unwrap();
     engine.run("comes").unwrap();
-    let _program = serve(folder.path(), &engine).await;
+    let _program = serve(folder.path(), &engine, &[]).await;
     page.until(&format!("{NAMES} === 'comes,stays'")).await;
     page.until("document.querySelector('#connection').dataset.state === 'live'").await;
     page.until("document.querySelector('.container:last-child') === window.row").await;

@@ -13,7 +13,6 @@ use crate::serve::Serving;
 async fn follows(client: &str, needs: &[&str]) {
     for program in needs {
         if Command::new(program).arg("--version").output().await.is_err() {
-            eprintln!("{program} is missing, which {client} needs");
             return;
         }
     }

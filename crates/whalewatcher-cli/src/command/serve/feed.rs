@@ -5,15 +5,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::body::Bytes;
 use tokio::sync::watch;
-use whalewatcher_core::fleet::{FleetEvent, FleetPortfolio};
+use whalewatcher_core::Container;
+use whalewatcher_core::fleet::{FleetEvent, FleetMember, FleetPortfolio};
 
+use super::form::Form;
+use super::ids::Ids;
 use crate::changes::Changes;
 use crate::render::json;
+use crate::selection::LEAST_ID;
 
 /// The most events, and bytes of them, that a client may be behind before it receives the difference. The newest event is kept, however
 /// large it is.
 pub(super) const MAX_EVENTS: usize = 4_096;
 const MAX_BYTES: usize = 16 * 1024 * 1024;
+
+/// The most bytes of events that clients share as a piece.
+const MAX_SHARED: usize = 256 * 1024;
 
 /// What all clients read from. Clones are the same.
 #[derive(Clone)]
@@ -30,13 +37,25 @@ struct Shared {
 struct Kept {
     /// After all events before the next one.
     now: FleetPortfolio,
+    /// Those in it.
+    ids: Ids,
     next: u64,
-    events: VecDeque<Entry>,
+    events: VecDeque<Arc<Entry>>,
     bytes: usize,
+    /// The newest events as clients that follow closely receive them.
+    shared: Vec<Piece>,
+}
+
+/// Events as a piece of a body.
+struct Piece {
+    form: Form,
+    /// The number of the first of them, and of the first after them.
+    from: u64,
+    next: u64,
+    bytes: Bytes,
 }
 
 /// An event, and the line that reports it.
-#[derive(Clone)]
 pub(super) struct Entry {
     pub(super) number: u64,
     pub(super) change: FleetEvent,
@@ -46,9 +65,9 @@ pub(super) struct Entry {
 
 /// The events that a client has not received.
 pub(super) enum Unread {
-    Some(Vec<Entry>),
+    Some(Vec<Arc<Entry>>),
     /// All of them, and what is alive after them.
-    All(Vec<Entry>, FleetPortfolio),
+    All(Vec<Arc<Entry>>, FleetPortfolio),
     /// Some are not kept any more.
     TooOld,
 }
@@ -64,7 +83,8 @@ impl Feed {
     /// Creates a feed that begins with this snapshot. Events are read by [`record`](Self::record).
     pub(super) fn new(now: FleetPortfolio) -> Self {
         let epoch = format!("{:016x}", fastrand::u64(..));
-        let kept = Kept { now, next: 1, events: VecDeque::new(), bytes: 0 };
+        let (ids, events, shared) = (Ids::of(&now), VecDeque::new(), Vec::new());
+        let kept = Kept { now, ids, next: 1, events, bytes: 0, shared };
         Self(Arc::new(Shared { epoch, kept: Mutex::new(kept), next: watch::Sender::new(1) }))
     }
 
@@ -80,12 +100,14 @@ impl Feed {
     }
 
     pub(super) fn push(&self, change: FleetEvent, line: Bytes) {
-        let mut kept = self.kept();
+        let mut guard = self.kept();
+        let kept = &mut *guard;
         kept.now.apply(&change);
+        kept.ids.handle(&change, &kept.now);
         kept.bytes += line.len();
         let number = kept.next;
         kept.next += 1;
-        kept.events.push_back(Entry { number, change, line });
+        kept.events.push_back(Arc::new(Entry { number, change, line }));
         let mut spent = Vec::new();
         while kept.events.len() > 1 && (kept.events.len() > MAX_EVENTS || kept.bytes > MAX_BYTES) {
             if let Some(oldest) = kept.events.pop_front() {
@@ -102,13 +124,38 @@ impl Feed {
         (kept.now.clone(), self.position(kept.next))
     }
 
+    /// Returns all containers that may be known by one of these texts: by their names, IDs, or first characters of IDs. It looks at no
+    /// others.
+    pub(super) fn known_by<'a>(
+        &self,
+        texts: impl Iterator<Item = &'a str>,
+    ) -> (Vec<(FleetMember, Arc<Container>)>, Position) {
+        let (kept, mut found) = (self.kept(), Vec::new());
+        let now = &kept.now;
+        for text in texts {
+            found.extend(now.by_name(text).chain(now.by_id(text)).chain(now.by_unscoped_id(text)));
+            // Many IDs begin with a shorter one, which stands for none of them.
+            if text.len() >= LEAST_ID {
+                let ids = kept.ids.beginning_with(text);
+                ids.for_each(|id| found.extend(now.by_id(id).chain(now.by_unscoped_id(id))));
+            }
+        }
+        // As in the portfolio, and each once.
+        found.sort_by_cached_key(|(member, one)| {
+            (member.key().clone(), one.project().to_owned(), one.name().to_owned(), one.id().clone())
+        });
+        found.dedup_by_key(|(member, one)| (member.key().clone(), one.id().clone()));
+        let found = found.into_iter().map(|(member, one)| (member.clone(), one.clone())).collect();
+        (found, self.position(kept.next))
+    }
+
     /// Returns events after a position of this feed: up to so many, and up to so many bytes, but at least one if there is one.
     pub(super) fn after(&self, next: u64, most: usize, most_bytes: usize) -> Unread {
         let kept = self.kept();
         let oldest = kept.events.front().map_or(kept.next, |entry| entry.number);
         let Some(Ok(skipped)) = next.checked_sub(oldest).map(usize::try_from) else { return Unread::TooOld };
         let mut bytes = 0;
-        let fits = |entry: &&Entry| {
+        let fits = |entry: &&Arc<Entry>| {
             let before = bytes;
             bytes += entry.line.len();
             before < most_bytes
@@ -118,6 +165,33 @@ impl Feed {
             true => Unread::All(events, kept.now.clone()),
             false => Unread::Some(events),
         }
+    }
+
+    /// Returns all events after a position as a piece of a body, the number of the next one, and what is alive by then. `None` if there are
+    /// none, or so many that a client is to receive them bit by bit. Clients at the same position share the piece.
+    pub(super) fn piece_after(&self, next: u64, form: Form) -> Option<(Bytes, u64, FleetPortfolio)> {
+        let mut kept = self.kept();
+        let now = (kept.next, kept.now.clone());
+        if let Some(piece) =
+            kept.shared.iter().find(|piece| (piece.form, piece.from, piece.next) == (form, next, now.0))
+        {
+            return Some((piece.bytes.clone(), now.0, now.1));
+        }
+        let oldest = kept.events.front()?.number;
+        let skipped = usize::try_from(next.checked_sub(oldest)?).ok()?;
+        let mut sizes = kept.events.iter().skip(skipped).map(|entry| entry.line.len());
+        sizes
+            .try_fold(0, |sum, size| Some(sum + size).filter(|sum| *sum <= MAX_SHARED))
+            .filter(|sum| *sum > 0)?;
+        let mut bytes = Vec::new();
+        for entry in kept.events.iter().skip(skipped) {
+            let position = self.position(entry.number + 1);
+            form.write(&mut bytes, &position, entry.change.event.kind.name(), &entry.line);
+        }
+        let bytes = Bytes::from(bytes);
+        kept.shared.retain(|piece| piece.form != form);
+        kept.shared.push(Piece { form, from: next, next: now.0, bytes: bytes.clone() });
+        Some((bytes, now.0, now.1))
     }
 
     /// Returns the position that a client names, if the events after it are kept.
@@ -160,10 +234,12 @@ impl std::fmt::Display for Position {
 pub(super) mod tests {
     use std::time::SystemTime;
 
-    use whalewatcher_core::{Container, EngineWatcher, Event, EventKind, Fleet};
+    use whalewatcher_core::{EngineWatcher, Event, EventKind, Fleet};
     use whalewatcher_testkit::scripted::Engine;
 
     use super::*;
+    use crate::args::FilterArgs;
+    use crate::selection::Selection;
 
     /// A feed, and an event of an engine.
     pub(in super::super) fn feed() -> (Feed, FleetEvent) {
@@ -212,6 +288,86 @@ pub(super) mod tests {
         };
         assert_eq!((events, bytes), (1, MAX_BYTES));
         assert!(matches!(feed.after(3, 9, 1), Unread::All(events, _) if events.len() == 1));
+    }
+
+    #[tokio::test]
+    async fn what_is_found_by_name_is_what_a_look_at_all_finds() {
+        let (feed, joined) = feed();
+        let push = |kind| {
+            feed.push(joined.with_event(Event::new(SystemTime::now(), kind)), Bytes::new());
+        };
+        let container = |id: &str, name: &str| Arc::new(Container::new(id, name, 7));
+        let hash = |begin: &str| format!("{begin:0<64}");
+        let check = || {
+            for name in [
+                "web",
+                "db",
+                "",
+                "c0f",
+                "c0ff",
+                "c0ffee",
+                "k8s.io/abcdefghijkl",
+                "abcdefghijkl",
+                "abcdefghijk",
+                "odd",
+                &hash("c0ffee"),
+            ] {
+                let selection = Selection::read(&[name.to_owned()], &FilterArgs::default()).unwrap();
+                let now = feed.now().0;
+                let all =
+                    now.containers().filter(|(member, one)| selection.matches(&**member.watcher(), one));
+                let all: Vec<_> = all.map(|(_, one)| one.clone()).collect();
+                let (mut found, _) = feed.known_by(selection.plain_names().unwrap());
+                found.retain(|(member, one)| selection.matches(&**member.watcher(), one));
+                assert_eq!(found.into_iter().map(|(_, one)| one).collect::<Vec<_>>(), all, "{name:?}");
+            }
+        };
+        push(EventKind::Joined);
+        let all = [
+            (hash("c0ffee"), "web"),
+            (hash("c0ff"), "db"),
+            (hash("0c"), "c0ff"),
+            ("odd".into(), "web"),
+            ("k8s.io/abcdefghijklm".into(), "x"),
+            ("moby/abcdefghijklm".into(), "y"),
+            ("abcdefghijklm".into(), "abcdefghijkl"),
+        ];
+        let all = all.map(|(id, name)| container(&id, name));
+        for one in &all {
+            push(EventKind::Started(one.clone()));
+            check();
+        }
+        push(EventKind::Updated { container: container(all[0].id(), "db"), was: all[0].clone() });
+        check();
+        for one in all {
+            push(EventKind::Exited { container: one, code: None });
+            check();
+        }
+        assert_eq!(feed.kept().ids.beginning_with("").count(), 0);
+        push(EventKind::Started(container("a", "a")));
+        push(EventKind::Left);
+        assert_eq!(feed.kept().ids.beginning_with("").count(), 0);
+    }
+
+    #[tokio::test]
+    async fn clients_that_follow_closely_share_what_they_are_sent() {
+        let (feed, joined) = feed();
+        assert!(feed.piece_after(1, Form::Sse).is_none());
+        feed.push(joined.clone(), Bytes::from_static(b"{}"));
+        let id = feed.now().1;
+        let [(one, next, now), (other, ..)] = [(); 2].map(|()| feed.piece_after(1, Form::Sse).unwrap());
+        assert_eq!((one.as_ptr(), next), (other.as_ptr(), 2));
+        assert_eq!(
+            (now, &*one),
+            (feed.now().0, format!("id: {id}\nevent: joined\ndata: {{}}\n\n").as_bytes())
+        );
+        assert_eq!(&*feed.piece_after(1, Form::Lines).unwrap().0, b"{}\n");
+        feed.push(joined.clone(), Bytes::from_static(b"{}"));
+        assert_eq!(&*feed.piece_after(1, Form::Lines).unwrap().0, b"{}\n{}\n");
+        assert_eq!(feed.piece_after(2, Form::Sse).unwrap().1, 3);
+        feed.push(joined, vec![b' '; MAX_SHARED].into());
+        assert!(feed.piece_after(1, Form::Sse).is_none(), "bit by bit");
+        assert_eq!(feed.kept().shared.len(), 2);
     }
 
     #[tokio::test]

@@ -4,10 +4,11 @@ use futures_util::FutureExt;
 use serde::Serialize;
 use whalewatcher_core::{Phase, Watcher};
 
+use super::hosts;
 use super::routes::Served;
 use crate::advice::{explain, location};
 
-/// An engine that is not in sync, and the reason.
+/// An engine that is not in sync, or an etcd that is not read, and the reason.
 #[derive(Debug, Serialize)]
 pub(super) struct Waiting {
     /// Empty as long as engines are being looked for.
@@ -16,7 +17,8 @@ pub(super) struct Waiting {
 }
 
 impl Served {
-    /// Returns what is awaited: nothing if each engine is live, and those of this host have been looked for.
+    /// Returns what is awaited: nothing if each engine is live, those of this host have been looked for, and those of other hosts are
+    /// known.
     pub(super) fn waiting(&self) -> Vec<Waiting> {
         let waiting = self.fleet.watchers().into_iter().filter_map(|watcher| {
             let phase = watcher.status().phase;
@@ -31,6 +33,8 @@ impl Served {
             waiting
                 .push(Waiting { engine: String::new(), reason: "engines are being looked for".to_owned() });
         }
+        let clusters = self.hubs.iter().filter_map(|hub| Some((hub.cluster(), hosts::problem(hub)?)));
+        waiting.extend(clusters.map(|(cluster, reason)| Waiting { engine: cluster.to_owned(), reason }));
         waiting
     }
 }

@@ -14,14 +14,19 @@ use tokio_util::sync::CancellationToken;
 use whalewatcher_core::fleet::{FleetMember, FleetPortfolio};
 use whalewatcher_core::{Container, Fleet, Printable};
 use whalewatcher_discover::Discovery;
+use whalewatcher_etcd::Hub;
 
 use super::feed::{Feed, Position};
+use super::form::Form;
+use super::hosts;
+use super::metrics::{self, Metrics};
 use super::query::Query;
 use super::readiness::problem;
-use super::stream::{Form, stream};
+use super::stream::stream;
 use super::{openapi, page, prometheus};
 use crate::command::engines::{of_finding, of_watcher};
 use crate::render::json;
+use crate::selection::Selection;
 
 const JSON: &str = "application/json";
 
@@ -30,8 +35,11 @@ const JSON: &str = "application/json";
 pub(super) struct Served {
     pub(super) feed: Feed,
     pub(super) fleet: Arc<Fleet>,
+    pub(super) metrics: Metrics,
     /// `None` if all engines were named.
     pub(super) discovery: Option<Arc<Discovery>>,
+    /// The clusters in which other hosts publish.
+    pub(super) hubs: Arc<Vec<Hub>>,
     /// Ends the streams.
     pub(super) ending: CancellationToken,
 }
@@ -53,9 +61,11 @@ pub(super) fn router(served: Served) -> Router {
         .route("/v1/projects", get(projects))
         .route("/v1/pods", get(pods))
         .route("/v1/engines", get(engines))
+        .route("/v1/hosts", get(hosts::answer))
         .route("/v1/events", get(events))
         .route("/v1/sd/prometheus", get(targets))
         .route("/v1/openapi.json", get(openapi::document))
+        .route("/metrics", get(metrics::answer))
         .route("/healthz", get(healthy))
         .route("/readyz", get(ready));
     #[cfg(target_os = "linux")]
@@ -73,15 +83,25 @@ async fn containers(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let selection = query_of(query.as_deref())?.selection()?;
+    if let Some(names) = selection.plain_names() {
+        let (found, position) = served.feed.known_by(names);
+        let found = found.iter().map(|(member, one)| (member, one));
+        return Ok(unless_known(&headers, &position, || array_of(found, &selection)));
+    }
     let (now, position) = served.feed.now();
-    Ok(unless_known(&headers, &position, || {
-        let all = now.containers().map(|(member, one)| (&**member.watcher(), &**one));
-        let mut body = Vec::new();
-        // Writing to memory does not fail.
-        let _ =
-            json::write_containers(&mut body, all.filter(|(watcher, one)| selection.matches(*watcher, one)));
-        body
-    }))
+    Ok(unless_known(&headers, &position, || array_of(now.containers(), &selection)))
+}
+
+/// Returns those of the containers that are selected.
+fn array_of<'a>(
+    all: impl Iterator<Item = (&'a FleetMember, &'a Arc<Container>)>,
+    selection: &Selection,
+) -> Vec<u8> {
+    let all = all.map(|(member, one)| (&**member.watcher(), &**one));
+    let mut body = Vec::new();
+    // Writing to memory does not fail.
+    let _ = json::write_containers(&mut body, all.filter(|(watcher, one)| selection.matches(*watcher, one)));
+    body
 }
 
 async fn container(
@@ -237,7 +257,7 @@ async fn healthy() -> &'static str {
     "ok\n"
 }
 
-/// The status is 503 unless each engine is live, and those of this host have been looked for.
+/// The status is 503 unless each engine is live, those of this host have been looked for, and those of other hosts are known.
 async fn ready(State(served): State<Served>) -> Response {
     let waiting = served.waiting();
     let status = if waiting.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -268,7 +288,7 @@ fn unless_known(headers: &HeaderMap, position: &Position, body: impl FnOnce() ->
     ([(ETAG, tag)], json_response(body())).into_response()
 }
 
-fn json_response(body: Vec<u8>) -> Response {
+pub(super) fn json_response(body: Vec<u8>) -> Response {
     ([(CONTENT_TYPE, JSON), (CACHE_CONTROL, "no-cache")], Bytes::from(body)).into_response()
 }
 

@@ -5,10 +5,13 @@ use std::future::pending;
 use std::pin::pin;
 use std::time::Duration;
 
+use futures_util::future::select_all;
 use sd_notify::NotifyState;
+use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use whalewatcher_core::Printable;
+use whalewatcher_etcd::{Hub, HubStatus};
 
 use super::readiness::Waiting;
 use super::routes::Served;
@@ -63,6 +66,7 @@ async fn follow(served: &Served, watchdog: Option<Duration>, send: impl AsyncFn(
         }
     };
     let reporting = async {
+        let mut clusters: Vec<_> = served.hubs.iter().map(Hub::follow_status).collect();
         let (mut changed, mut limit) = (served.feed.follow(), pin!(sleep(READY_LIMIT)));
         let mut settled = pin!(async {
             if let Some(discovery) = &served.discovery {
@@ -72,6 +76,7 @@ async fn follow(served: &Served, watchdog: Option<Duration>, send: impl AsyncFn(
         let (mut is_ready, mut is_settled, mut reported) = (false, false, String::new());
         loop {
             changed.borrow_and_update();
+            clusters.iter_mut().for_each(|cluster| drop(cluster.borrow_and_update()));
             let waiting = served.waiting();
             let status = status(&waiting, served.fleet.watchers().len());
             if status != reported {
@@ -88,12 +93,28 @@ async fn follow(served: &Served, watchdog: Option<Duration>, send: impl AsyncFn(
                     Ok(()) => {}
                     Err(_) => pending().await,
                 },
+                () = any_changed(&mut clusters) => {}
                 () = &mut settled, if !is_settled => is_settled = true,
                 () = &mut limit, if !is_ready => {}
             }
         }
     };
     tokio::join!(working, reporting);
+}
+
+/// Waits until the status of one of these changes.
+async fn any_changed(clusters: &mut [watch::Receiver<HubStatus>]) {
+    if clusters.is_empty() {
+        return pending().await;
+    }
+    let changes = clusters.iter_mut().map(|cluster| {
+        Box::pin(async move {
+            if cluster.changed().await.is_err() {
+                pending::<()>().await;
+            }
+        })
+    });
+    select_all(changes).await;
 }
 
 /// Describes what is awaited in one line.
@@ -133,13 +154,21 @@ mod tests {
     use whalewatcher_moby::Client;
 
     use super::super::feed::Feed;
+    use super::super::metrics::Metrics;
     use super::*;
+    use crate::args::ContainerMetrics;
 
     /// Returns what is reported in a time, and when.
     async fn reports(fleet: Fleet, watchdog: Option<Duration>, time: Duration) -> Vec<(Duration, Report)> {
-        let feed = Feed::new(FleetPortfolio::default());
-        let served =
-            Served { feed, fleet: Arc::new(fleet), discovery: None, ending: CancellationToken::new() };
+        let begin = FleetPortfolio::default();
+        let served = Served {
+            metrics: Metrics::new(&begin, ContainerMetrics::None),
+            feed: Feed::new(begin),
+            fleet: Arc::new(fleet),
+            discovery: None,
+            hubs: Arc::default(),
+            ending: CancellationToken::new(),
+        };
         let (begin, all) = (Instant::now(), Mutex::new(Vec::new()));
         let send = async |report| all.lock().unwrap().push((begin.elapsed(), report));
         assert!(timeout(time, follow(&served, watchdog, send)).await.is_err());

@@ -15,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 use whalewatcher_core::fleet::{FleetEvent, FleetPortfolio, difference};
 use whalewatcher_core::{Container, Watcher};
 
-use super::feed::{Entry, Feed, Unread};
+use super::feed::{Feed, Unread};
+use super::form::Form;
 use crate::render::json;
 use crate::selection::Selection;
 
@@ -27,15 +28,6 @@ const BATCH: usize = 256;
 
 /// How large a piece of the body is, unless one container or event is larger.
 const PIECE: usize = 64 * 1024;
-
-/// How events are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
-    /// `text/event-stream`
-    Sse,
-    /// `application/x-ndjson`
-    Lines,
-}
 
 /// A client's stream.
 struct Client {
@@ -94,12 +86,12 @@ impl Client {
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             let piece = match std::mem::replace(&mut self.state, State::Beginning) {
-                State::Beginning => Some(self.begin()),
+                State::Beginning => Some(self.begin().into()),
                 State::Snapshot { rest, is_first, next, now } => {
-                    Some(self.write_snapshot(rest, is_first, next, now))
+                    Some(self.write_snapshot(rest, is_first, next, now).into())
                 }
                 State::Difference { rest, lost, next, now } => {
-                    Some(self.write_difference(rest, lost, next, now))
+                    Some(self.write_difference(rest, lost, next, now).into())
                 }
                 State::Live { next, seen } => {
                     self.changed.borrow_and_update();
@@ -107,17 +99,14 @@ impl Client {
                 }
             };
             match piece {
-                Some(piece) if !piece.is_empty() => return Some(piece.into()),
+                Some(piece) if !piece.is_empty() => return Some(piece),
                 // What was not selected; there may be more.
                 Some(_) => {}
                 None => tokio::select! {
                     () = self.ending.cancelled() => return None,
                     changed = self.changed.changed() => changed.ok()?,
                     () = sleep(SILENCE) => {
-                        return Some(Bytes::from_static(match self.form {
-                            Form::Sse => b":\n\n",
-                            Form::Lines => b"\n",
-                        }));
+                        return Some(Bytes::from_static(self.form.comment()));
                     }
                 },
             }
@@ -149,10 +138,8 @@ impl Client {
         let mut piece = Vec::new();
         while piece.len() < PIECE {
             let Some((watcher, container)) = rest.next() else {
-                piece.extend_from_slice(match self.form {
-                    Form::Sse => b"]}\n\n",
-                    Form::Lines => b"]}\n",
-                });
+                piece.extend_from_slice(b"]}");
+                piece.extend_from_slice(self.form.end());
                 self.state = State::Live { next, seen: Some(now) };
                 return piece;
             };
@@ -167,7 +154,13 @@ impl Client {
     }
 
     /// Writes the next events; `None` if there are none yet.
-    fn write_events(&mut self, next: u64, mut seen: Option<FleetPortfolio>) -> Option<Vec<u8>> {
+    fn write_events(&mut self, next: u64, mut seen: Option<FleetPortfolio>) -> Option<Bytes> {
+        if self.selection.is_all()
+            && let Some((piece, next, now)) = self.feed.piece_after(next, self.form)
+        {
+            self.state = State::Live { next, seen: Some(now) };
+            return Some(piece);
+        }
         let mut piece = Vec::new();
         let events = match (self.feed.after(next, BATCH, PIECE), seen.take()) {
             (Unread::All(events, now), _) => {
@@ -183,20 +176,21 @@ impl Client {
             }
             (Unread::TooOld, Some(before)) => {
                 self.state = self.catch_up(next, &before);
-                return Some(piece);
+                return Some(Bytes::new());
             }
             // It begins again.
-            (Unread::TooOld, None) => return Some(piece),
+            (Unread::TooOld, None) => return Some(Bytes::new()),
         };
         let last = events.last().map(|last| last.number + 1);
         self.state = State::Live { next: last.unwrap_or(next), seen };
         last?;
-        for Entry { number, change, line } in events {
-            if self.selection.shows(&*change.watcher, &change.event) {
-                self.write(&mut piece, number + 1, change.event.kind.name(), &line);
+        for entry in events {
+            if self.selection.shows(&*entry.change.watcher, &entry.change.event) {
+                let position = self.feed.position(entry.number + 1);
+                self.form.write(&mut piece, &position, entry.change.event.kind.name(), &entry.line);
             }
         }
-        Some(piece)
+        Some(piece.into())
     }
 
     /// Returns how to go on in place of the events since `lost`, before which this was alive.
@@ -226,23 +220,10 @@ impl Client {
             let _ = json::write_event(&mut line, &*change.watcher, &change.event);
             line.pop();
             let id = if rest.as_slice().is_empty() { next } else { lost };
-            self.write(&mut piece, id, change.event.kind.name(), &line);
+            self.form.write(&mut piece, &self.feed.position(id), change.event.kind.name(), &line);
         }
         self.state = State::Difference { rest, lost, next, now };
         piece
-    }
-
-    /// Writes an event with the position after it.
-    fn write(&self, piece: &mut Vec<u8>, next: u64, name: &str, line: &[u8]) {
-        if self.form == Form::Sse {
-            let id = self.feed.position(next);
-            piece.extend_from_slice(format!("id: {id}\nevent: {name}\ndata: ").as_bytes());
-        }
-        piece.extend_from_slice(line);
-        piece.extend_from_slice(match self.form {
-            Form::Sse => b"\n\n",
-            Form::Lines => b"\n",
-        });
     }
 }
 
@@ -264,9 +245,9 @@ mod tests {
         pieces.map(|piece| String::from_utf8(piece.unwrap().into()).unwrap()).boxed()
     }
 
-    /// Records a change with a line that stands for it.
+    /// Records a change with a line that stands for it, of a hundred bytes.
     fn push(feed: &Feed, joined: &FleetEvent, kind: EventKind) {
-        let line = Bytes::from(format!("{{\"event\":\"{}\"}}", kind.name()));
+        let line = Bytes::from(format!("{{\"event\":{:>90}}}", format!("\"{}\"", kind.name())));
         feed.push(joined.with_event(Event::new(SystemTime::now(), kind)), line);
     }
 
@@ -333,11 +314,14 @@ mod tests {
         push(&feed, &joined, EventKind::Joined);
         let push = || push(&feed, &joined, started("web", 1));
         let begin = feed.now().1.to_string();
-        (0..=BATCH).for_each(|_| push());
+        // More than is sent at once.
+        (0..MAX_EVENTS).for_each(|_| push());
         let [mut behind, mut up_to_date] = [(); 2].map(|()| texts(&feed, Some(&begin), &ending));
         assert_eq!(events(&behind.next().await.unwrap()).len(), BATCH);
-        assert_eq!(events(&up_to_date.next().await.unwrap()).len(), BATCH);
-        assert_eq!(events(&up_to_date.next().await.unwrap()).len(), 1);
+        let mut read = 0;
+        while read < MAX_EVENTS {
+            read += events(&up_to_date.next().await.unwrap()).len();
+        }
         (0..=MAX_EVENTS).for_each(|_| push());
         assert!(behind.next().await.unwrap().contains("event: snapshot\n"));
         assert!(up_to_date.next().await.unwrap().contains("event: lagged\n"));
