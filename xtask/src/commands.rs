@@ -10,6 +10,7 @@ pub(crate) mod fuzz;
 pub(crate) mod generate;
 pub(crate) mod integration;
 pub(crate) mod mutants;
+pub(crate) mod page;
 pub(crate) mod release;
 pub(crate) mod soak;
 pub(crate) mod test;

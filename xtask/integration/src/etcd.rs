@@ -1,7 +1,10 @@
 //! etcd, in which hosts publish what is alive on them, and the scenarios on it.
 
+mod printed;
 mod publisher;
 mod scenarios;
+
+use std::sync::Mutex;
 
 use anyhow::{Result, ensure};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
@@ -11,12 +14,14 @@ use whalewatcher_etcd::ClusterUrl;
 use whalewatcher_etcd::client::{Client, Config};
 use xtask::engines::{EtcdOptions, Installation, PrivateEtcd};
 
+use crate::fixture::locked;
 use crate::scenario::{Ground, Scenario};
 
 /// The programs of one etcd, of which each scenario starts an etcd of its own.
 pub(crate) struct EtcdGround {
     installation: Installation,
     version: String,
+    figures: Mutex<Vec<String>>,
 }
 
 impl EtcdGround {
@@ -27,7 +32,12 @@ impl EtcdGround {
             "a private etcd can be started by root only: run as root"
         );
         let version = installation.version()?;
-        Ok(EtcdGround { installation: installation.clone(), version })
+        Ok(EtcdGround { installation: installation.clone(), version, figures: Mutex::default() })
+    }
+
+    /// Prints a line with the outcome of the scenario.
+    pub(crate) fn figure(&self, line: String) {
+        locked(&self.figures).push(line);
     }
 
     /// Starts an etcd with so many members.
@@ -81,7 +91,7 @@ impl Ground for EtcdGround {
     }
 
     fn take_figures(&self) -> Vec<String> {
-        Vec::new()
+        std::mem::take(&mut *locked(&self.figures))
     }
 }
 

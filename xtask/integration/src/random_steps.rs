@@ -19,11 +19,16 @@ const SEED: &str = "WHALEWATCHER_SEED";
 
 /// Returns the seed of a run: a new one, unless the environment names it. It is printed, so that the run can be repeated.
 pub(crate) fn seed(fixture: &impl Fixture) -> Result<u64> {
+    seed_noted(|line| fixture.figure(line))
+}
+
+/// The same, with what prints it.
+pub(crate) fn seed_noted(note: impl FnOnce(String)) -> Result<u64> {
     let seed = match std::env::var(SEED) {
         Ok(seed) => seed.parse().with_context(|| format!("{SEED} is no number"))?,
         Err(_) => fastrand::u64(..1_000_000),
     };
-    fixture.figure(format!("{SEED}={seed}"));
+    note(format!("{SEED}={seed}"));
     Ok(seed)
 }
 

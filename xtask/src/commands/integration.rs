@@ -26,6 +26,9 @@ use super::features::Everything;
 
 const PACKAGE: &str = "whalewatcher-integration";
 
+/// The package of the program that scenarios run.
+const PROGRAM: &str = "whalewatcher-cli";
+
 #[derive(Debug, Default, Args)]
 pub(crate) struct Options {
     /// Run against these engines [default: all]
@@ -103,7 +106,7 @@ pub(crate) struct Run<'a> {
 
 /// Builds the program of the scenarios. By itself, so that a failed build is not taken for a failed scenario.
 pub(crate) fn build() -> Result<()> {
-    succeed(cargo().args(["build", "--quiet", "--package", PACKAGE]))
+    succeed(cargo().args(["build", "--quiet", "--package", PACKAGE, "--package", PROGRAM]))
 }
 
 /// Runs the program of the scenarios, once it is built, on each of these engines, all if none is named, so many of them

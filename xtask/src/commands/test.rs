@@ -10,7 +10,7 @@ use rustix::process::geteuid;
 
 use super::cargo::{DENY, HACK, cargo, cpus, succeed, succeed_together};
 use super::features::Everything;
-use super::{deb, integration, words};
+use super::{deb, integration, page, words};
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -48,6 +48,8 @@ enum Step {
     Hack,
     /// Unit, model, wire and doc tests
     Test,
+    /// The page of the server, in Chromium
+    Page,
     /// The Debian package, in a root with nothing but what it depends on
     Deb,
     /// The scenarios against real engines
@@ -58,7 +60,7 @@ enum Step {
 const TEST_THREADS: &str = "RUST_TEST_THREADS";
 
 const LINT: [Step; 6] = [Step::Words, Step::Fmt, Step::Clippy, Step::Doc, Step::Deny, Step::Hack];
-const TEST: [Step; 3] = [Step::Test, Step::Deb, Step::Integration];
+const TEST: [Step; 4] = [Step::Test, Step::Page, Step::Deb, Step::Integration];
 
 const NO_WARNINGS: [&str; 3] = ["--", "-D", "warnings"];
 
@@ -179,6 +181,8 @@ impl Step {
                 });
                 succeed_together(tests)?;
             }
+            Step::Page if !page::can_run() => return Ok(Outcome::Skipped),
+            Step::Page => page::test()?,
             Step::Deb if !geteuid().is_root() => return Ok(Outcome::Skipped),
             Step::Deb => deb::check_in_clean_root()?,
             Step::Integration => return judged(integration::run_all(&Everything::load()?)?),
@@ -205,7 +209,7 @@ mod tests {
             Choice { skip: skip.to_vec(), only: only.to_vec() }.of(&TEST).unwrap_or_default()
         };
         assert_eq!(chosen(&[], &[]), TEST);
-        assert_eq!(chosen(&[Step::Integration], &[]), [Step::Test, Step::Deb]);
+        assert_eq!(chosen(&[Step::Integration], &[]), [Step::Test, Step::Page, Step::Deb]);
         assert_eq!(chosen(&[], &[Step::Integration]), [Step::Integration]);
         assert_eq!(chosen(&[], &[Step::Fmt]), []);
     }

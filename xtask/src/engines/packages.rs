@@ -89,6 +89,31 @@ impl<'a> Packages<'a> {
         Ok(missing.values().map(Vec::len).sum())
     }
 
+    /// Gets a package of this release, and whatever it depends on that this host has not installed, into one folder, unless that is there.
+    /// Returns the folder.
+    ///
+    /// # Errors
+    ///
+    /// As [`fetch`](Self::fetch), and if the host has other packages than the release.
+    pub fn fetch_with_dependencies(&self, release: Release, package: &str) -> Result<PathBuf> {
+        let folder = self.folder(release, &format!("{package}-with-dependencies"));
+        if folder.is_dir() {
+            return Ok(folder);
+        }
+        let lock = self.cache.lock()?;
+        if !folder.is_dir() {
+            println!("fetching from Debian's release {}: {package}, and what it depends on", release.name());
+            let incoming = self.cache.incoming(&lock)?;
+            let fresh = self.apt_with(&incoming, release)?.download_and_unpack_all(package)?;
+            let parent = folder.parent().context("a package's folder has a parent")?;
+            fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
+            fs::rename(&fresh, &folder)
+                .with_context(|| format!("cannot move {} into place", fresh.display()))?;
+            fs::remove_dir_all(&incoming).with_context(|| format!("cannot remove {}", incoming.display()))?;
+        }
+        Ok(folder)
+    }
+
     fn fetch_release(&self, incoming: &Path, release: Release, packages: &[&str]) -> Result<()> {
         let apt = self.apt_with(incoming, release)?;
         for (package, fresh) in packages.iter().zip(apt.download_and_unpack(packages)?) {
@@ -160,6 +185,28 @@ impl Apt {
             unpacked.push(folder);
         }
         Ok(unpacked)
+    }
+
+    /// The folder with a package and what the host lacks of its dependencies.
+    fn download_and_unpack_all(&self, package: &str) -> Result<PathBuf> {
+        let mut install = self.apt_get();
+        // Nothing is installed, so the host's lock is not needed.
+        install.args([
+            "install",
+            "--download-only",
+            "--no-install-recommends",
+            "-o",
+            "Debug::NoLocking=true",
+        ]);
+        output(install.arg(package))?;
+        let (archives, folder) = (self.folder.join("cache/archives"), self.folder.join("unpacked/all"));
+        for entry in fs::read_dir(&archives).with_context(|| format!("cannot read {}", archives.display()))? {
+            let file = entry?.path();
+            if file.extension().is_some_and(|extension| extension == "deb") {
+                output(Command::new("dpkg-deb").arg("--extract").arg(file).arg(&folder))?;
+            }
+        }
+        Ok(folder)
     }
 
     fn apt_get(&self) -> Command {

@@ -1,5 +1,6 @@
-//! TLS to a server: the authorities to trust, and the client's own certificate.
+//! TLS to a server: the authorities to trust, and the client's own certificate. [`Acceptor`] is the other side.
 
+mod acceptor;
 mod error;
 mod unverified;
 
@@ -20,6 +21,7 @@ use tokio_rustls::rustls::sign::SingleCertAndKey;
 use tokio_rustls::rustls::{self, ClientConfig, InconsistentKeys, RootCertStore};
 use whalewatcher_core::{EngineError, ErrorKind, Printable};
 
+pub use acceptor::Acceptor;
 pub use error::Server;
 use error::{VERSION_1, is_version_1};
 use unverified::Unverified;

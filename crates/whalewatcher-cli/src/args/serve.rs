@@ -1,5 +1,6 @@
 //! The arguments of `serve`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -11,6 +12,7 @@ Examples:
   whalewatcher serve
   curl --unix-socket /run/whalewatcher.sock http://localhost/v1/containers
   curl -N --unix-socket /run/whalewatcher.sock http://localhost/v1/events
+  whalewatcher serve --listen 127.0.0.1:9080 --token-file /etc/whalewatcher.token
   whalewatcher serve --sd-file /etc/prometheus/targets/containers.json
 
 The answers have the shape of 'ps -o json' and 'watch -o json'; docs/serve.md has all of them.
@@ -24,9 +26,8 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) engines: EngineArgs,
 
-    /// Unix socket to listen at: its user and group may connect
-    #[arg(long, value_name = "PATH", default_value = "/run/whalewatcher.sock", help_heading = "Server")]
-    pub(crate) socket: PathBuf,
+    #[command(flatten)]
+    pub(crate) listen: ListenArgs,
 
     /// File to keep up to date with targets for Prometheus (file_sd_configs)
     ///
@@ -36,4 +37,46 @@ pub(crate) struct ServeArgs {
 
     #[command(flatten)]
     pub(crate) crash_loops: CrashLoopArgs,
+}
+
+/// Where to listen, and for which clients.
+#[derive(Args)]
+#[command(next_help_heading = "Server")]
+pub(crate) struct ListenArgs {
+    /// Unix socket to listen at: its user and group may connect [default: /run/whalewatcher.sock]
+    ///
+    /// There is none by default if the service manager passes sockets (LISTEN_FDS).
+    #[arg(long, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
+
+    /// Address to listen at too, such as 127.0.0.1:9080, for clients with a token or a certificate; can be repeated
+    ///
+    /// With TLS (--listen-cert) it may be any address of this host, such as [::]:9080, else one of its loopback interface. Port 0 is any
+    /// free one.
+    #[arg(long = "listen", value_name = "ADDRESS")]
+    pub(crate) addresses: Vec<SocketAddr>,
+
+    /// File with the token of clients over TCP, or with one on each line: 'Authorization: Bearer TOKEN'
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+
+    /// Certificate of this server for clients over TCP, followed by those between it and its authority (PEM)
+    #[arg(long, value_name = "FILE", requires = "listen_key")]
+    pub(crate) listen_cert: Option<PathBuf>,
+
+    /// Key of that certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "listen_cert")]
+    pub(crate) listen_key: Option<PathBuf>,
+
+    /// Refuse clients over TCP without a certificate of the authorities in this file (PEM)
+    ///
+    /// With --token-file they need both.
+    #[arg(long, value_name = "FILE", requires = "listen_cert")]
+    pub(crate) listen_client_ca: Option<PathBuf>,
+
+    /// Name by which clients over TCP may call this host, besides its addresses and localhost; can be repeated
+    ///
+    /// Requests with another Host are refused: they may come from a page of another site, in a browser.
+    #[arg(long = "allow-host", value_name = "NAME")]
+    pub(crate) allowed_hosts: Vec<String>,
 }

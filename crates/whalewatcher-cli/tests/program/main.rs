@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "tests panic when they cannot go on, and so do their helpers")]
 
+#[cfg(feature = "serve")]
+mod browser;
 mod completions;
 mod containerd;
 mod crash_loop;
@@ -17,6 +19,8 @@ mod help;
 mod journal;
 mod json;
 mod log;
+#[cfg(feature = "serve")]
+mod page;
 mod podman;
 mod pods;
 mod preferences;
@@ -26,6 +30,8 @@ mod remote;
 mod selection;
 #[cfg(feature = "serve")]
 mod serve;
+#[cfg(feature = "serve")]
+mod serve_tcp;
 mod shape;
 mod slow_reader;
 mod text;

@@ -17,6 +17,7 @@ use hyper_util::rt::TokioIo;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
@@ -28,13 +29,13 @@ use crate::program::{Fold, Program, command, run};
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// The program while it serves, and its socket in a folder.
-struct Serving {
-    program: Program,
-    folder: tempfile::TempDir,
+pub(crate) struct Serving {
+    pub(crate) program: Program,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 impl Serving {
-    async fn start(hosts: &[&str], options: &[&str]) -> Self {
+    pub(crate) async fn start(hosts: &[&str], options: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("s");
         let mut arguments = vec!["serve", "--socket", socket.to_str().unwrap()];
@@ -64,7 +65,7 @@ impl Serving {
     }
 
     /// Waits until every engine is in sync.
-    async fn until_ready(&self) {
+    pub(crate) async fn until_ready(&self) {
         let mut stream = self.events("/v1/events", None).await;
         while self.get("/readyz", &[]).await.status() != StatusCode::OK {
             stream.next().await.expect("the stream goes on");
@@ -73,40 +74,54 @@ impl Serving {
 
     async fn events(&self, path: &str, last: Option<&str>) -> Events {
         let headers: Vec<_> = last.map(|last| ("last-event-id", last)).into_iter().collect();
-        let answer = self.get(path, &headers).await;
-        assert_eq!(answer.headers()["content-type"], "text/event-stream");
-        Events { body: answer.into_body(), text: String::new() }
+        Events::of(self.get(path, &headers).await)
     }
 }
 
 async fn get(socket: &Path, path: &str, headers: &[(&str, &str)]) -> Response<Incoming> {
-    let stream = UnixStream::connect(socket).await.unwrap();
-    let (mut sender, connection) = handshake(TokioIo::new(stream)).await.unwrap();
-    tokio::spawn(connection);
-    let mut request = Request::get(path).header("host", "localhost");
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    let request = request.body(Empty::<Bytes>::new()).unwrap();
-    timeout(LIMIT, sender.send_request(request)).await.expect("it hangs").unwrap()
+    let headers = [&[("host", "localhost")], headers].concat();
+    ask(UnixStream::connect(socket).await.unwrap(), path, &headers).await.unwrap()
+}
+
+/// Sends a request on a connection.
+pub(crate) async fn ask(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> hyper::Result<Response<Incoming>> {
+    let asked = async {
+        let (mut sender, connection) = handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        let mut request = Request::get(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        sender.send_request(request.body(Empty::<Bytes>::new()).unwrap()).await
+    };
+    timeout(LIMIT, asked).await.expect("it hangs")
 }
 
 /// Server-sent events.
-struct Events {
+pub(crate) struct Events {
     body: Incoming,
     text: String,
 }
 
 #[derive(Debug, PartialEq)]
-struct Sent {
+pub(crate) struct Sent {
     id: String,
     name: String,
     data: Value,
 }
 
 impl Events {
+    pub(crate) fn of(answer: Response<Incoming>) -> Self {
+        assert_eq!(answer.headers()["content-type"], "text/event-stream");
+        Self { body: answer.into_body(), text: String::new() }
+    }
+
     /// Returns the next event; `None` at the proper end of the answer.
-    async fn next(&mut self) -> Option<Sent> {
+    pub(crate) async fn next(&mut self) -> Option<Sent> {
         loop {
             if let Some((event, rest)) = self.text.split_once("\n\n") {
                 let fields: BTreeMap<_, _> = event.lines().filter_map(|line| line.split_once(": ")).collect();
@@ -127,7 +142,7 @@ impl Events {
     }
 
     /// Returns the next event with this name.
-    async fn until(&mut self, name: &str) -> Sent {
+    pub(crate) async fn until(&mut self, name: &str) -> Sent {
         // Comments come all the time.
         let awaited = async {
             loop {

@@ -9,7 +9,7 @@ use super::member::FleetMember;
 use super::portfolio::FleetPortfolio;
 use super::source::{is_same_life, split};
 use crate::model::{Container, Event, EventKind};
-use crate::portfolio::{Portfolio, difference};
+use crate::portfolio::{self, Portfolio};
 use crate::publication::{Published, Snapshot};
 
 impl Published for FleetPortfolio {
@@ -20,10 +20,17 @@ impl Published for FleetPortfolio {
     }
 
     fn catch_up(before: &Snapshot<Self>, after: &Snapshot<Self>) -> Vec<FleetEvent> {
-        let (before, after) = (&before.state, &after.state);
-        let (time, fold) = (SystemTime::now(), before.clone());
-        CatchUp { time, before, after, fold, events: Vec::new() }.events()
+        difference(&before.state, &after.state)
     }
+}
+
+/// Returns the events that a subscriber receives in place of those between an earlier snapshot and a later one of the same fleet: what
+/// joined, how many events it missed, what moved, exited, left, started and changed. Applied to `before`, they make it equal to `after`.
+///
+/// It is for code that distributes the events of a subscription, and has readers of its own that lag.
+#[must_use]
+pub fn difference(before: &FleetPortfolio, after: &FleetPortfolio) -> Vec<FleetEvent> {
+    CatchUp { time: SystemTime::now(), before, after, fold: before.clone(), events: Vec::new() }.events()
 }
 
 struct CatchUp<'a> {
@@ -51,7 +58,7 @@ impl<'a> CatchUp<'a> {
                 self.push(member, EventKind::Joined);
             }
             // Of a new member, it receives `Joined`.
-            let missed = member.events - known.map_or(1, |known| known.events);
+            let missed = member.events.saturating_sub(known.map_or(1, |known| known.events));
             if missed > 0 {
                 self.push(member, EventKind::Lagged { missed });
             }
@@ -62,7 +69,7 @@ impl<'a> CatchUp<'a> {
         left.into_iter().for_each(|member| self.push_end(member));
         for member in after.members() {
             let folded = self.fold.member(member.key()).map(|folded| folded.portfolio().clone());
-            for kind in difference(&folded.unwrap_or_default(), member.portfolio()) {
+            for kind in portfolio::difference(&folded.unwrap_or_default(), member.portfolio()) {
                 let is_exit = matches!(kind, EventKind::Exited { .. });
                 self.push(counterpart(before, member).filter(|_| is_exit).unwrap_or(member), kind);
             }
@@ -120,7 +127,7 @@ impl<'a> CatchUp<'a> {
     /// Adds the exits of all containers of a member, and that it left.
     fn push_end(&mut self, member: &FleetMember) {
         let folded = self.fold.member(member.key()).map(|folded| folded.portfolio().clone());
-        for kind in difference(&folded.unwrap_or_default(), &Portfolio::default()) {
+        for kind in portfolio::difference(&folded.unwrap_or_default(), &Portfolio::default()) {
             self.push(member, kind);
         }
         self.push(member, EventKind::Left);

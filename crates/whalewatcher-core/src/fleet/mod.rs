@@ -27,6 +27,7 @@ mod sharing;
 mod source;
 mod subscription;
 
+pub use difference::difference;
 pub use event::FleetEvent;
 pub use member::FleetMember;
 pub use members::Members;

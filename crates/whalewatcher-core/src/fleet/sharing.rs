@@ -89,7 +89,7 @@ impl Merge {
         let is_shown = hidden.is_none();
         let (moved, revealed) = self.let_go(key, container, is_shown, is_over);
         if is_shown && !moved {
-            if self.lower(key, split(container.id()).1).is_empty() {
+            if is_over && self.lower(key, split(container.id()).1).is_empty() {
                 self.ended.truncate(ENDED - 1);
                 self.ended.push_front(Ended {
                     by: key.clone(),

@@ -10,7 +10,7 @@ use tokio::task::yield_now;
 use tokio::time::sleep;
 use whalewatcher_core::fleet::{FleetEvent, FleetPortfolio, FleetSubscription};
 use whalewatcher_core::scripted::{Call, Engine, Moment};
-use whalewatcher_core::{Container, EngineWatcher, ErrorKind, EventKind, Fleet, Layer, Portfolio};
+use whalewatcher_core::{Container, EngineWatcher, ErrorKind, EventKind, Fleet, Layer, Portfolio, Settings};
 
 use crate::{LIMIT, key};
 
@@ -243,10 +243,17 @@ fn below(known: bool) -> &'static str {
     if known { "moby/lone" } else { "lone" }
 }
 
-async fn play(history: Vec<Step>, queue: usize) {
+/// With a witness, each watcher has the word of its own.
+async fn play(history: Vec<Step>, queue: usize, is_witnessed: bool) {
     let (mut host, mut excuses) = (Host::new(), Excuses::default());
     let fleet = Fleet::with_subscriber_queue(queue);
-    let join = |engine: &Engine| drop(fleet.add(EngineWatcher::new(engine.clone())));
+    let join = |engine: &Engine| {
+        let settings = match is_witnessed {
+            true => Settings::default().with_witness(engine.witness()),
+            false => Settings::default(),
+        };
+        drop(fleet.add(EngineWatcher::with_settings(engine.clone(), settings)));
+    };
     host.engines.iter().take(3).for_each(join);
     let mut subscribers = vec![Subscriber::new(&fleet)];
     for step in history {
@@ -321,9 +328,10 @@ proptest! {
     fn every_fold_equals_the_portfolio_and_finally_the_union(
         history in proptest::collection::vec(steps(), 0..200),
         queue in prop_oneof![Just(1_usize), Just(4), Just(1024)],
+        is_witnessed in any::<bool>(),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-        runtime.expect("a runtime").block_on(play(history, queue));
+        runtime.expect("a runtime").block_on(play(history, queue, is_witnessed));
     }
 }
 
@@ -340,5 +348,5 @@ async fn a_short_life_is_not_taken_for_a_later_one_that_another_engine_shows() {
         Step::Exit(3, order(false, true)),
         Step::Start(3, order(true, false)),
     ];
-    play(history, 4).await;
+    play(history, 4, false).await;
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::time::{Instant, advance};
 use whalewatcher_core::scripted::{Call, Engine, Moment};
-use whalewatcher_core::{Container, EngineKey, EngineWatcher, Fleet, Layer};
+use whalewatcher_core::{Container, EngineKey, EngineWatcher, EventKind, Fleet, Layer, SeenBy, Settings};
 
 use crate::{LIMIT, Subscriber, key};
 
@@ -300,6 +300,51 @@ async fn another_engine_that_takes_over_an_endpoint_ends_no_life() {
         ["disconnected docker", "moved moby/1", "synced docker"]
     );
     assert_eq!(shown(&fleet), ["moby/1 containerd"]);
+
+    // Also if the lower engine reports a life only then.
+    docker.start(Container::new("2", "2", 2));
+    assert_eq!(subscriber.until("started 2").await.len(), 1);
+    docker.be_silent(true);
+    docker.exit("2", None);
+    docker.be_silent(false);
+    docker.set_id("third");
+    docker.disconnect();
+    subscriber.until("exited 2").await;
+    containerd.start(Container::new("moby/2", "2", 2));
+    subscriber.until("started moby/2").await;
+    assert_eq!(shown(&fleet), ["moby/1 containerd", "moby/2 containerd"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_life_that_two_watchers_witness_ends_once_with_the_code_of_the_engine_that_shows_it() {
+    for [above_is_silent, below_is_silent] in [[false, false], [false, true], [true, false], [true, true]] {
+        let (docker, containerd) = (docker("docker"), containerd());
+        let moby = Shared { above: &docker, below: &containerd, namespace: "moby" };
+        moby.start("1", 1);
+        let fleet = Fleet::new();
+        for engine in [&docker, &containerd] {
+            let settings = Settings::default().with_witness(engine.witness());
+            fleet.add(EngineWatcher::with_settings(engine.clone(), settings)).unwrap();
+        }
+        assert!(fleet.ready(LIMIT).await.is_complete());
+        let mut subscriber = Subscriber::new(&fleet);
+        docker.be_silent(above_is_silent);
+        containerd.be_silent(below_is_silent);
+        moby.exit_below("1");
+        docker.exit("1", Some(7));
+        let end = subscriber.next().await.event;
+        let EventKind::Exited { code, .. } = end.kind else { panic!("{end}") };
+        let expected = if above_is_silent { (None, SeenBy::Kernel) } else { (Some(7), SeenBy::Engine) };
+        assert_eq!((code, end.seen_by), expected);
+        // Nothing follows of it, also from audits.
+        docker.be_silent(false);
+        containerd.be_silent(false);
+        tokio::time::sleep(Duration::from_secs(180)).await;
+        moby.start("2", 2);
+        let seen = subscriber.until("started 2").await;
+        assert!(!seen.iter().any(|line| line.ends_with('1')), "{seen:?}");
+        assert_eq!(shown(&fleet), ["2 docker"]);
+    }
 }
 
 #[tokio::test(start_paused = true)]

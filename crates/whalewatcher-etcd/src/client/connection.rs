@@ -1,5 +1,6 @@
 //! One connection to one member.
 
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -43,6 +44,7 @@ const REQUIRE_LEADER: (&str, &str) = ("hasleader", "true");
 pub(crate) struct Connection {
     http: Http2,
     member: Member,
+    local: Option<IpAddr>,
     origin: Uri,
     token: Mutex<Option<MetadataValue<Ascii>>>,
 }
@@ -98,6 +100,7 @@ impl Connection {
         let stream = TcpStream::connect((member.host.as_str(), member.port)).await;
         let stream = stream.map_err(|error| unreachable(&error))?;
         stream.set_nodelay(true).map_err(|error| unreachable(&error))?;
+        let local = stream.local_addr().ok().map(|address| address.ip());
         let (scheme, http) = match config.tls.clone() {
             Some(tls) => {
                 // In a thread, since files may be on a server that does not answer.
@@ -121,7 +124,7 @@ impl Connection {
         let origin = Uri::builder().scheme(scheme).authority(member.to_string()).path_and_query("/").build();
         let origin =
             origin.map_err(|error| Error::new(ErrorKind::Configuration, format!("{member}: {error}")))?;
-        let connection = Self { http, member: member.clone(), origin, token: Mutex::default() };
+        let connection = Self { http, member: member.clone(), local, origin, token: Mutex::default() };
         connection.authenticate(config).await?;
         Ok(connection)
     }
@@ -155,6 +158,11 @@ impl Connection {
 
     pub(crate) fn member(&self) -> &Member {
         &self.member
+    }
+
+    /// The address of this end.
+    pub(crate) fn local(&self) -> Option<IpAddr> {
+        self.local
     }
 
     pub(crate) fn is_closed(&self) -> bool {

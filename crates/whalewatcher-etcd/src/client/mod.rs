@@ -18,6 +18,7 @@ mod lease;
 mod watch;
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -124,6 +125,11 @@ impl Client {
             quota: Some(bytes(answer.db_size_quota)).filter(|quota| *quota > 0),
             errors: answer.errors,
         })
+    }
+
+    /// Returns the address of this host that leads to the member that the client is connected to; `None` without a connection.
+    pub async fn local_address(&self) -> Option<IpAddr> {
+        self.0.state.lock().await.connection.as_ref()?.local()
     }
 
     /// Makes a call on the connection, with its time limit, and returns that connection with the answer.

@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
-use whalewatcher_core::{Container, Event, EventKind, Settings, Subscription, WatchHandle, watch_with};
+use whalewatcher_core::{
+    Container, EngineIdentity, EngineWatcher, Event, EventKind, Fleet, Layer, Settings, Subscription,
+    WatchHandle, watch_with,
+};
 
 use super::remote::RemoteEngine;
 use super::shared::{Shared, Todo};
@@ -185,6 +188,94 @@ async fn without_etcd_everything_is_disconnected_and_nothing_is_gone() {
     world.list();
     assert_eq!(described(&next(&mut changes).await), "started 3");
     assert_eq!(described(&next(&mut changes).await), "synced");
+}
+
+/// The engine below or above, and a container of it.
+fn of_layer(number: u8, id: &str, is_live: bool) -> (Record, (Key, Option<Record>)) {
+    let Record::Engine(mut record) = engine(is_live) else { unreachable!() };
+    if number == 0 {
+        record.layer = Layer::Runtime;
+        record.engine = EngineIdentity::new("containerd.io", "unix:///run/containerd.sock");
+    }
+    let key = Key::Container { host: "0".into(), engine: number.to_string(), id: id.into() };
+    (Record::Engine(record), (key, Some(Record::Container(ContainerRecord { container: container(id, 7) }))))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_that_moves_between_engines_of_a_host_neither_exits_nor_starts() {
+    for was_listed in [false, true] {
+        let mut world = World::new();
+        world.store = Store::default();
+        let ((runtime, below), (docker, above)) = (of_layer(0, "moby/1", true), of_layer(1, "1", true));
+        let (connecting, _) = of_layer(1, "1", false);
+        let other = of_layer(0, "moby/2", true).1;
+        world.store.commit(vec![(claim_key(0), Some(claim()))]);
+        world.store.commit(vec![(engine_key(0, 0), Some(runtime)), below.clone(), other.clone()]);
+        let fleet = Fleet::new();
+        let join = |world: &World, todo: Todo| {
+            for name in todo.joined {
+                let client = RemoteEngine::new(&world.shared, &name).unwrap();
+                fleet.add(EngineWatcher::with_settings(client, Settings::default())).unwrap();
+            }
+        };
+        let todo = world.list();
+        join(&world, todo);
+        assert!(fleet.ready(LIMIT).await.is_complete());
+        let (_, mut changes) = fleet.subscribe();
+        let mut until = async |kind: &str| {
+            let mut seen = Vec::new();
+            while seen.last().is_none_or(|last| last != kind) {
+                let change = timeout(LIMIT, changes.next()).await.expect(kind).unwrap();
+                let id = change.event.container().map(|it| format!(" {}", it.id())).unwrap_or_default();
+                seen.push(format!("{}{id}", change.event.kind.name()));
+            }
+            seen
+        };
+        let next = |world: &mut World| if was_listed { world.list() } else { world.report() };
+
+        // Docker joins, and shows what containerd did.
+        world.store.commit(vec![(engine_key(0, 1), Some(connecting))]);
+        let todo = next(&mut world);
+        join(&world, todo);
+        assert_eq!(until("joined").await, ["joined"]);
+        let delete = |moved: &(Key, Option<Record>)| (moved.0.clone(), None);
+        world.store.commit(vec![delete(&below), above.clone()]);
+        drop(next(&mut world));
+        world.store.commit(vec![(engine_key(0, 1), Some(docker.clone()))]);
+        drop(next(&mut world));
+        assert_eq!(until("moved 1").await.pop().as_deref(), Some("moved 1"));
+        until("synced").await;
+
+        // Another list changes nothing; its end is one.
+        drop(world.list());
+        let mut ended = end("1", 7, 0);
+        ended[0] = delete(&above);
+        ended[1].0 = Key::Exit { host: "0".into(), engine: "1".into(), slot: 0 };
+        world.store.commit(ended);
+        // It moves there and back again, as Docker leaves.
+        let third = (of_layer(0, "moby/3", true).1, of_layer(1, "3", true).1);
+        world.store.commit(vec![third.0.clone()]);
+        drop(next(&mut world));
+        world.store.commit(vec![delete(&third.0), third.1.clone()]);
+        drop(next(&mut world));
+        let seen = until("started 3").await;
+        assert!(seen.iter().filter(|it| it.starts_with("exited")).eq(["exited 1"]), "{seen:?}");
+        world.store.commit(vec![delete(&third.1), third.0.clone(), (engine_key(0, 1), None)]);
+        for name in next(&mut world).left {
+            let key = fleet
+                .portfolio()
+                .members()
+                .map(|member| member.key().clone())
+                .find(|key| key.endpoint().ends_with(&format!("/{}", name.engine)));
+            fleet.remove(&key.unwrap());
+        }
+        let seen = until("left").await;
+        assert_eq!(seen, ["moved moby/3", "left"]);
+        let mut shown: Vec<_> =
+            fleet.portfolio().containers().map(|(_, container)| container.id().to_string()).collect();
+        shown.sort();
+        assert_eq!(shown, ["moby/2", "moby/3"]);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -60,7 +60,7 @@ impl MirroredHost {
             if let Some(record) = &engine.record {
                 each(Key::Engine { host: host(), engine: engine_name() }, record.modified);
             }
-            for (id, contents) in &engine.containers {
+            for (id, contents) in engine.containers.iter().filter(|(_, contents)| contents.is_stored()) {
                 let key = Key::Container { host: host(), engine: engine_name(), id: id.as_str().to_owned() };
                 each(key, contents.modified);
             }

@@ -8,6 +8,7 @@ use jiff::{Timestamp, Unit};
 use whalewatcher_core::{EngineError, ErrorKind};
 
 use super::engine::{MirroredEngine, Stored};
+use super::moved::Moved;
 use super::{Change, Effect, EngineName, Item, entry};
 use crate::records::{ClaimRecord, EnginePhase, HostRecord, Key, Record};
 
@@ -25,6 +26,7 @@ pub(crate) struct MirroredHost {
     pub(crate) claim: Option<Claimed>,
     pub(crate) about: Option<Stored<Option<HostRecord>>>,
     pub(crate) engines: BTreeMap<Arc<str>, MirroredEngine>,
+    pub(super) moved: Moved,
     /// When this mirror saw that the claim was gone. `None` if it has not been there since this mirror exists.
     pub(crate) unclaimed_since: Option<SystemTime>,
 }
@@ -163,9 +165,16 @@ impl MirroredHost {
             }
         }
         self.note_claim(was_claimed, now);
+        for (engine, (identity, ..)) in &before {
+            self.note_identity(engine, identity.as_deref());
+        }
+        former.retain(|(engine, container, was)| !self.has_moved(engine, container, was.as_ref()));
+        if !names.is_empty() {
+            former.extend(self.end_moved());
+        }
         // Exits are in the ring by now, wherever they were among the changes.
         for (engine, container, was) in former {
-            if let Some(mirrored) = self.engines.get(&*engine) {
+            if let Some(mirrored) = self.engines.get(&*engine).filter(|engine| engine.is_published()) {
                 let name = EngineName::new(id, &engine);
                 mirrored.report(&name, &container, was.as_ref(), effects);
             }
@@ -192,10 +201,13 @@ impl MirroredHost {
                 engine.known.clone_from(&was.known);
             }
         }
+        self.keep_moved(before);
         for (name, engine) in &self.engines {
             let named = EngineName::new(id, name);
             let was = before.engines.get(name);
-            engine.report_difference(&named, was, effects);
+            if engine.is_published() {
+                engine.report_difference(&named, was, effects);
+            }
             let state = was.map(|was| (was.identity_key(), was.is_published(), before.link(id, was)));
             self.report_engine(id, name, state, effects);
         }

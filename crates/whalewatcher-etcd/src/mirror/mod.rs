@@ -8,6 +8,7 @@
 mod audit;
 mod engine;
 mod host;
+mod moved;
 #[cfg(test)]
 pub(crate) mod tests;
 

@@ -144,6 +144,12 @@ pub(crate) fn exit(container: &Container) -> Record {
     })
 }
 
+/// Returns the containers that the mirror has of an engine.
+fn mirrored(mirror: &Mirror, name: &EngineName) -> BTreeMap<String, Container> {
+    let containers = &mirror.hosts()[&name.host].engines[&name.engine].containers;
+    containers.iter().map(|(id, it)| (id.to_string(), it.value.clone().unwrap())).collect()
+}
+
 /// The mirror, and what its effects add up to.
 #[derive(Default)]
 struct Consumer {
@@ -162,31 +168,35 @@ impl Consumer {
                 Effect::Joined(name) => {
                     assert!(self.published.insert(name.clone()), "joined twice");
                     self.relink(&name);
+                    // Its watcher lists.
+                    self.containers.insert(name.clone(), mirrored(&self.mirror, &name));
                 }
                 Effect::Left(name) => {
                     assert!(self.published.remove(&name), "left without having joined");
                     self.live.remove(&name);
+                    self.containers.remove(&name);
                 }
                 Effect::Link(name) => self.relink(&name),
                 Effect::Drift(drift) => self.drift += drift,
-                Effect::Event(name, event) => self.fold_event(&name, event),
+                Effect::Event(name, event) if self.published.contains(&name) => self.fold_event(&name, event),
+                Effect::Event(..) => {}
             }
         }
         let hosts = self.mirror.hosts();
         let all = hosts.iter().flat_map(|(id, host)| {
             host.engines.iter().map(move |(engine, mirrored)| (EngineName::new(id, engine), host, mirrored))
         });
-        for (name, host, mirrored) in all {
-            let now = mirrored.containers.iter();
-            let now = now.map(|(id, it)| (id.to_string(), it.value.clone().unwrap()));
-            assert_eq!(
-                self.containers.remove(&name).unwrap_or_default(),
-                now.clone().collect(),
-                "of {name:?} was reported what is not mirrored"
-            );
-            let is_live = mirrored.is_published() && host.link(&name.host, mirrored) == Link::Live;
+        for (name, host, engine) in all {
+            let is_live = engine.is_published() && host.link(&name.host, engine) == Link::Live;
             assert_eq!(self.live.contains(&name), is_live, "of {name:?}");
-            self.containers.insert(name, now.collect());
+            if engine.is_published() {
+                let reported = self.containers.get(&name).cloned().unwrap_or_default();
+                assert_eq!(
+                    reported,
+                    mirrored(&self.mirror, &name),
+                    "of {name:?} was reported what is not mirrored"
+                );
+            }
         }
     }
 
@@ -306,7 +316,7 @@ fn play(steps: Vec<Step>) {
 }
 
 impl Consumer {
-    /// Checks that the mirror holds what the store holds.
+    /// Checks that the mirror holds what the store holds, and nothing else but lives that moved and go on.
     fn is_right(&self, store: &Store) {
         let mut mirrored = BTreeMap::new();
         for (id, host) in self.mirror.hosts() {
@@ -317,6 +327,19 @@ impl Consumer {
         let stored: BTreeMap<_, _> =
             store.keys.iter().map(|(key, item)| (key.clone(), item.modified)).collect();
         assert_eq!(mirrored, stored);
+        for (id, host) in self.mirror.hosts() {
+            let all =
+                host.engines.iter().flat_map(|(engine, it)| it.containers.iter().map(move |it| (engine, it)));
+            for (engine, (container, it)) in all.filter(|(_, (_, it))| !it.is_stored()) {
+                let pid = it.value.as_ref().unwrap().pid();
+                let goes_on = |(key, _): (&Key, _)| {
+                    let is_it = matches!(key, Key::Container { host, engine: other, id: one }
+                        if **host == **id && **other != **engine && **one == **container);
+                    is_it && store.container(key).is_some_and(|container| container.pid() == pid)
+                };
+                assert!(store.keys.iter().any(goes_on), "{container} has ended, and {engine} has it");
+            }
+        }
         for (key, item) in &store.keys {
             let Ok(Record::Container(it)) = &item.record else { continue };
             let Key::Container { host, engine, id } = key else { continue };
@@ -354,7 +377,8 @@ fn a_value_that_cannot_be_read_hides_no_other_one_and_is_no_exit() {
     let item = |id: u8, record| Item { key: key(id), modified: 1, record };
     let container = |id: u8| Container::new(id.to_string(), "web", 7);
     let good = |id| Ok(Record::Container(ContainerRecord { container: container(id) }));
-    consumer.mirror.replace(1, vec![item(0, good(0)), item(1, good(1))], NOW);
+    let published = Item { key: engine_key(0, 0), modified: 1, record: Ok(engine(true)) };
+    consumer.mirror.replace(1, vec![published, item(0, good(0)), item(1, good(1))], NOW);
     consumer.fold();
     let bad = RecordError::new("key", "odd");
     consumer.mirror.apply(2, vec![Change::Put(Box::new(item(0, Err(bad))))], NOW);

@@ -77,8 +77,8 @@ pub(crate) fn enter_event(ledger: &mut Ledger, labels: &Labels, event: &FleetEve
         }
         EventKind::Moved { container, was, from } => {
             let former = engine_id(from.engine_type(), from.endpoint());
-            ledger.remove_container(&former, was.id().as_str(), None);
-            ledger.set_container(&engine, container.id().as_str(), value(labels, container));
+            let (from, to) = ((&*former, was.id().as_str()), (&*engine, container.id().as_str()));
+            ledger.move_container(from, to, value(labels, container));
         }
         // What was missed follows.
         EventKind::Lagged { .. } => {}

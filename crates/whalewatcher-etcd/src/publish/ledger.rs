@@ -29,8 +29,9 @@ pub(crate) struct Ledger {
     held: BTreeMap<Key, Option<Value>>,
     /// The keys that are not as they are to be.
     dirty: BTreeSet<Key>,
-    /// The exit of a container that is written together with its key.
-    exits: BTreeMap<Key, Key>,
+    /// What is written together with the key of a container that is deleted: the exit of its life, or the key that the life has as that of
+    /// another engine. So etcd holds each life, or its end, at each revision.
+    companions: BTreeMap<Key, Key>,
     /// The slot of an engine's next exit.
     slots: BTreeMap<String, u8>,
     /// The transaction in flight, with what the keys held before.
@@ -46,7 +47,7 @@ impl Ledger {
             settled: BTreeSet::new(),
             held: BTreeMap::new(),
             dirty: BTreeSet::new(),
-            exits: BTreeMap::new(),
+            companions: BTreeMap::new(),
             slots: BTreeMap::new(),
             sent: Vec::new(),
         }
@@ -92,7 +93,7 @@ impl Ledger {
         self.engines.remove(engine);
         self.settled.insert(engine.to_owned());
         self.wanted.retain(|key, _| key.engine() != Some(engine));
-        self.exits.retain(|key, _| key.engine() != Some(engine));
+        self.companions.retain(|key, other| key.engine() != Some(engine) && other.engine() != Some(engine));
         self.refresh_engine(engine);
     }
 
@@ -117,21 +118,32 @@ impl Ledger {
     pub(crate) fn remove_container(&mut self, engine: &str, id: &str, exit: Option<Vec<u8>>) {
         let key = self.container_key(engine, id);
         self.wanted.remove(&key);
+        self.companions.retain(|_, other| *other != key);
         // A life that was never published has no end to publish, and of several only the published one has an end.
         if let Some(exit) = exit
             && self.held.contains_key(&key)
-            && !self.exits.contains_key(&key)
+            && !self.companions.contains_key(&key)
         {
             let next = self.slots.entry(engine.to_owned()).or_insert(0);
             let slot = Key::Exit { host: self.host.clone(), engine: engine.to_owned(), slot: *next };
             *next = next.wrapping_add(1);
             // The ring is full of exits that are not written yet: the oldest is lost.
-            self.exits.retain(|_, other| *other != slot);
+            self.companions.retain(|_, other| *other != slot);
             self.wanted.insert(slot.clone(), exit.into());
-            self.exits.insert(key.clone(), slot.clone());
+            self.companions.insert(key.clone(), slot.clone());
             self.refresh(slot);
         }
         self.refresh(key);
+    }
+
+    /// A container is another engine's from now on, in the same life.
+    pub(crate) fn move_container(&mut self, from: (&str, &str), to: (&str, &str), value: Vec<u8>) {
+        self.set_container(to.0, to.1, value);
+        self.remove_container(from.0, from.1, None);
+        let (from, to) = (self.container_key(from.0, from.1), self.container_key(to.0, to.1));
+        if self.held.contains_key(&from) {
+            self.companions.insert(from, to);
+        }
     }
 
     /// Returns whether everything is as it is to be.
@@ -187,15 +199,18 @@ impl Ledger {
         let mut is_whole = targets()
             .filter(|(key, _)| is_engine(key) && !is_live(key))
             .all(|(key, target)| add(&mut batch, &[(key, target)]));
+        let is_paired = |(key, _): &(&Key, &Key)| self.dirty.contains(*key);
         let paired: BTreeSet<&Key> =
-            self.exits.iter().filter(|(key, _)| self.dirty.contains(*key)).map(|(_, slot)| slot).collect();
+            self.companions.iter().filter(is_paired).map(|(_, companion)| companion).collect();
         let mut late: BTreeSet<&str> = BTreeSet::new();
         for (key, target) in targets().filter(|(key, _)| !is_engine(key) && !paired.contains(key)) {
-            let exit = self.exits.get(key).and_then(|slot| Some((slot, self.target(slot)?)));
-            let keys: Vec<_> = std::iter::once((key, target)).chain(exit).collect();
+            let companion = self.companions.get(key).filter(|companion| self.dirty.contains(*companion));
+            let companion = companion.and_then(|companion| Some((companion, self.target(companion)?)));
+            let keys: Vec<_> = std::iter::once((key, target)).chain(companion.clone()).collect();
             is_whole &= is_whole && add(&mut batch, &keys);
             if !is_whole {
                 late.extend(key.engine());
+                late.extend(companion.and_then(|(companion, _)| companion.engine()));
             }
         }
         // An engine is live once its containers are as they are to be.
@@ -223,20 +238,11 @@ impl Ledger {
                 Some(value) => self.held.insert(key.clone(), Some(value)),
                 None => self.held.remove(&key),
             };
-            if let Some(slot) = self.exits.get(&key)
-                && self.held.get(slot).is_some_and(|held| held.as_ref() == self.wanted.get(slot))
-            {
-                self.exits.remove(&key);
-            }
             self.refresh(key);
         }
-        let written =
-            |slot: &Key| self.held.get(slot).is_some_and(|held| held.as_ref() == self.wanted.get(slot));
-        let done: Vec<Key> =
-            self.exits.iter().filter(|(_, slot)| written(slot)).map(|(key, _)| key.clone()).collect();
-        for key in done {
-            self.exits.remove(&key);
-        }
+        let is_written =
+            |key: &Key| self.held.get(key).is_some_and(|held| held.as_ref() == self.wanted.get(key));
+        self.companions.retain(|key, companion| self.dirty.contains(key) && !is_written(companion));
     }
 
     /// The transaction in flight was not applied, and will not be.

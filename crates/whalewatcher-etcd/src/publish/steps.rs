@@ -1,5 +1,7 @@
 //! Performs the steps of an agent in etcd.
 
+use std::net::IpAddr;
+
 use super::CLAIM_LASTS;
 use super::ledger::Batch;
 use super::machine::{Claim, Outcome, Step};
@@ -39,7 +41,11 @@ pub(super) struct Place {
 
 impl Place {
     /// Performs a step. There is nothing to perform of an idle one.
-    pub(super) async fn perform(self, step: Step, lease: Option<i64>, claim: ClaimRecord) -> Done {
+    pub(super) async fn perform(self, mut step: Step, lease: Option<i64>, mut claim: ClaimRecord) -> Done {
+        if let Step::Claim { host, .. } | Step::Write { host, .. } = &mut step {
+            claim.address = self.address().await;
+            host.address.clone_from(&claim.address);
+        }
         match step {
             Step::Load | Step::Idle => Done::Loaded(self.load().await),
             Step::Resolve => Done::Resolved(self.resolve().await),
@@ -98,6 +104,11 @@ impl Place {
         }
     }
 
+    /// The host's address, as etcd sees it unless addresses are translated between them.
+    async fn address(&self) -> Option<String> {
+        of_other_hosts(self.client.local_address().await?)
+    }
+
     fn add(&self, txn: Txn, batch: Batch) -> Txn {
         batch.into_iter().fold(txn, |txn, (key, value)| {
             let key = key.below(&self.prefix);
@@ -149,6 +160,12 @@ impl Place {
     }
 }
 
+/// Returns an address by which other hosts may reach this one.
+fn of_other_hosts(address: IpAddr) -> Option<String> {
+    let address = address.to_canonical();
+    (!address.is_loopback()).then(|| address.to_string())
+}
+
 /// A record that cannot be read is that of no agent, and of no boot: what it stands for is written again.
 fn read_host(key: &str, value: &[u8]) -> HostRecord {
     HostRecord::from_json(key, value).unwrap_or_else(|error| {
@@ -177,4 +194,23 @@ fn claim_of(page: Page) -> Option<Claim> {
         since: jiff::Timestamp::UNIX_EPOCH,
     });
     Some(Claim { epoch: item.create_revision, lease: item.lease, record })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_leads_to_this_host_only_is_none() {
+        for (address, expected) in [
+            ("10.0.0.7", Some("10.0.0.7")),
+            ("fd00::7", Some("fd00::7")),
+            ("::ffff:10.0.0.7", Some("10.0.0.7")),
+            ("127.0.0.1", None),
+            ("::1", None),
+            ("::ffff:127.0.0.1", None),
+        ] {
+            assert_eq!(of_other_hosts(address.parse().unwrap()).as_deref(), expected, "{address}");
+        }
+    }
 }

@@ -392,6 +392,39 @@ fn many_containers_take_several_transactions_and_the_engine_is_live_with_the_las
 }
 
 #[test]
+fn a_container_that_moves_to_another_engine_is_in_etcd_at_each_revision() {
+    let mut world = World::new();
+    (0..250).for_each(|number| world.start(&number.to_string()));
+    world.settle();
+    // By the order of their keys, deletions come first.
+    let (other, ids) = ("other", world.alive.keys().cloned().collect::<Vec<_>>());
+    let ledger = &mut world.machine.ledger;
+    ledger.add_engine(other, record(EnginePhase::Connecting));
+    ids.iter().for_each(|id| ledger.move_container((ENGINE, id), (other, id), b"moved".to_vec()));
+    ledger.set_engine(other, record(EnginePhase::Live));
+    let moved = |store: &Store| store.keys.values().filter(|(value, _)| value == b"moved").count();
+    let is_live = |store: &Store| {
+        let key = Key::Engine { host: HOST.into(), engine: other.into() };
+        store.keys.get(&key).is_some_and(|(value, _)| value == &record(EnginePhase::Live).to_json())
+    };
+    while world.step(7) {
+        assert_eq!(world.store.containers().len(), 250);
+        assert!(!is_live(&world.store) || moved(&world.store) == 250, "live before it has its containers");
+    }
+    assert!(is_live(&world.store) && moved(&world.store) == 250);
+    let containers = world.store.keys.keys().filter(|key| matches!(key, Key::Container { .. }));
+    assert_eq!(containers.count(), 250);
+    // Before it is written, it has moved back or ended.
+    let ledger = &mut world.machine.ledger;
+    ledger.move_container((other, "1"), (ENGINE, "1"), b"back".to_vec());
+    ledger.move_container((ENGINE, "1"), (other, "1"), b"moved".to_vec());
+    ledger.move_container((other, "2"), (ENGINE, "2"), b"back".to_vec());
+    ledger.remove_container(ENGINE, "2", None);
+    while world.step(7) {}
+    assert_eq!((world.store.containers().len(), moved(&world.store)), (249, 249));
+}
+
+#[test]
 fn without_a_difference_a_new_claim_is_all_that_is_written() {
     let mut world = World::new();
     world.start("a");

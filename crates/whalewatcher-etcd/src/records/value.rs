@@ -69,7 +69,7 @@ pub struct ClaimRecord {
     pub boot: String,
     /// The host's name.
     pub hostname: String,
-    /// The host's address, as etcd may see it, if it is known.
+    /// The address of the host that leads to etcd, unless that is on the host itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
     /// The agent's version.
@@ -83,7 +83,7 @@ pub struct ClaimRecord {
 pub struct HostRecord {
     /// The host's name.
     pub hostname: String,
-    /// The host's address, if it is known.
+    /// The address of the host that leads to etcd, when the agent wrote last; none if etcd is on the host itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
     /// The version of the host's kernel.

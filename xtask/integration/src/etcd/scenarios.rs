@@ -4,6 +4,7 @@ mod agent;
 mod alone;
 mod client;
 mod hub;
+mod processes;
 
 use super::EtcdGround;
 use crate::scenario::{Scenario, scenarios};
@@ -22,4 +23,5 @@ pub(super) const SCENARIOS: &[Scenario<EtcdGround>] = scenarios![
     hub::the_picture_of_many_hosts_is_right_after_members_fail,
     hub::a_hub_that_was_cut_off_beyond_a_compaction_reports_exactly_the_difference,
     hub::a_thousand_lost_claims_end_no_life,
+    processes::agents_and_consumers_that_are_killed_and_stopped_show_what_the_engines_run,
 ];

@@ -10,8 +10,8 @@ use whalewatcher_core::fleet::{FleetEvent, FleetPortfolio};
 use crate::changes::Changes;
 use crate::render::json;
 
-/// The most events, and bytes of them, that a client may be behind before it begins with a new snapshot. The newest event is kept,
-/// however large it is.
+/// The most events, and bytes of them, that a client may be behind before it receives the difference. The newest event is kept, however
+/// large it is.
 pub(super) const MAX_EVENTS: usize = 4_096;
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 
@@ -46,7 +46,9 @@ pub(super) struct Entry {
 
 /// The events that a client has not received.
 pub(super) enum Unread {
-    Events(Vec<Entry>),
+    Some(Vec<Entry>),
+    /// All of them, and what is alive after them.
+    All(Vec<Entry>, FleetPortfolio),
     /// Some are not kept any more.
     TooOld,
 }
@@ -100,15 +102,21 @@ impl Feed {
         (kept.now.clone(), self.position(kept.next))
     }
 
-    /// Returns up to so many events after a position of this feed.
-    pub(super) fn after(&self, next: u64, most: usize) -> Unread {
+    /// Returns events after a position of this feed: up to so many, and up to so many bytes, but at least one if there is one.
+    pub(super) fn after(&self, next: u64, most: usize, most_bytes: usize) -> Unread {
         let kept = self.kept();
         let oldest = kept.events.front().map_or(kept.next, |entry| entry.number);
-        match next.checked_sub(oldest).map(usize::try_from) {
-            Some(Ok(skipped)) => {
-                Unread::Events(kept.events.iter().skip(skipped).take(most).cloned().collect())
-            }
-            _ => Unread::TooOld,
+        let Some(Ok(skipped)) = next.checked_sub(oldest).map(usize::try_from) else { return Unread::TooOld };
+        let mut bytes = 0;
+        let fits = |entry: &&Entry| {
+            let before = bytes;
+            bytes += entry.line.len();
+            before < most_bytes
+        };
+        let events: Vec<_> = kept.events.iter().skip(skipped).take(most).take_while(fits).cloned().collect();
+        match kept.events.len() == skipped + events.len() {
+            true => Unread::All(events, kept.now.clone()),
+            false => Unread::Some(events),
         }
     }
 
@@ -181,9 +189,14 @@ pub(super) mod tests {
             feed.push(joined.clone(), Bytes::from_static(b"{}"));
         }
         assert_eq!(feed.known(&begin), None);
-        assert!(matches!(feed.after(1, 1), Unread::TooOld));
-        let Unread::Events(all) = feed.after(2, usize::MAX) else { panic!("the newest are kept") };
+        assert!(matches!(feed.after(1, 1, 1), Unread::TooOld));
+        let Unread::All(all, now) = feed.after(2, usize::MAX, usize::MAX) else {
+            panic!("the newest are kept")
+        };
         assert_eq!((all.len(), all[0].number), (MAX_EVENTS, 2));
+        assert_eq!(now, feed.now().0);
+        assert!(matches!(feed.after(2, 3, usize::MAX), Unread::Some(some) if some.len() == 3));
+        assert!(matches!(feed.after(2, usize::MAX, 3), Unread::Some(some) if some.len() == 2));
     }
 
     #[tokio::test]
@@ -198,7 +211,7 @@ pub(super) mod tests {
             (kept.events.len(), kept.bytes)
         };
         assert_eq!((events, bytes), (1, MAX_BYTES));
-        assert!(matches!(feed.after(3, 9), Unread::Events(events) if events.len() == 1));
+        assert!(matches!(feed.after(3, 9, 1), Unread::All(events, _) if events.len() == 1));
     }
 
     #[tokio::test]

@@ -1,47 +1,30 @@
-//! The unix socket, and its connections.
+//! The unix socket.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, bail};
 use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::net::UnixListener;
-use tokio::sync::Semaphore;
-use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use super::connection::{accept_all, serve};
 
 /// Its user and group may connect.
 const MODE: u32 = 0o660;
 
-/// How many connections are served at once; others wait.
-const MAX_CONNECTIONS: usize = 4_096;
-
-/// The most bytes of a request.
-const MAX_REQUEST: usize = 64 * 1024;
-
-/// How long a request's head may take to arrive, also on a connection that is kept.
-const HEAD_LIMIT: Duration = Duration::from_secs(30);
-
-/// How long answers may take to be written when the server ends.
-const END_LIMIT: Duration = Duration::from_secs(1);
-
-/// How long no connection is accepted after that has failed, as it does without free descriptors.
-const PAUSE: Duration = Duration::from_millis(100);
+/// Others could hold a lock that they can open.
+const LOCK_MODE: u32 = 0o600;
 
 /// A unix socket that is listened at. Its file is removed when this is dropped, unless another one is there by then.
 pub(super) struct Socket {
     listener: UnixListener,
-    path: PathBuf,
-    file: (u64, u64),
+    /// Its path, and which file that is; `None` if it belongs to the service manager.
+    file: Option<(PathBuf, (u64, u64))>,
 }
 
 impl Socket {
@@ -51,6 +34,16 @@ impl Socket {
     ///
     /// If something listens there, or is there and no socket, or the folder cannot be written.
     pub(super) fn bind(path: &Path) -> anyhow::Result<Self> {
+        let failed = || format!("--socket {}: cannot listen there", path.display());
+        let name = path.file_name().context("--socket names no file")?;
+        let beside = |suffix: String| {
+            let mut name = name.to_owned();
+            name.push(suffix);
+            path.with_file_name(name)
+        };
+        let Some(_lock) = Lock::acquire(beside(".lock".to_owned())).with_context(failed)? else {
+            bail!("--socket {}: another server is starting there", path.display());
+        };
         match fs::symlink_metadata(path) {
             Ok(found) if !found.file_type().is_socket() => {
                 bail!("--socket {}: there is a file that is no socket", path.display())
@@ -61,18 +54,15 @@ impl Socket {
             }
             _ => {}
         }
-        let failed = || format!("--socket {}: cannot listen there", path.display());
         // By another name until it has its permissions; a socket that a server left is replaced.
-        let mut name = path.file_name().context("--socket names no file")?.to_owned();
-        name.push(format!(".{}", std::process::id()));
-        let fresh = path.with_file_name(name);
+        let fresh = beside(format!(".{}", std::process::id()));
         let bound = listen(&fresh).and_then(|listener| {
             let found = fs::metadata(&fresh)?;
             fs::rename(&fresh, path)?;
             Ok((listener, (found.dev(), found.ino())))
         });
         match bound {
-            Ok((listener, file)) => Ok(Self { listener, path: path.to_owned(), file }),
+            Ok((listener, file)) => Ok(Self { listener, file: Some((path.to_owned(), file)) }),
             Err(error) => {
                 if error.kind() != ErrorKind::AddrInUse {
                     let _ = fs::remove_file(&fresh);
@@ -82,35 +72,28 @@ impl Socket {
         }
     }
 
+    /// Listens at a socket that the service manager has opened, and keeps.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be used here.
+    pub(super) fn passed(listener: std::os::unix::net::UnixListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        Ok(Self { listener: UnixListener::from_std(listener)?, file: None })
+    }
+
+    /// Returns the URL at which it listens.
+    pub(super) fn url(&self) -> String {
+        let address = self.listener.local_addr().ok();
+        let own = self.file.as_ref().map(|(path, _)| path.as_path());
+        let path = own.or_else(|| address.as_ref()?.as_pathname());
+        format!("unix://{}", path.unwrap_or(Path::new("")).display())
+    }
+
     /// Serves all connections, until this is dropped. Then `ending` is to be cancelled: each connection is a task that ends soon.
     pub(super) async fn serve(&self, app: Router, ending: &CancellationToken, tasks: &TaskTracker) {
-        let free = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        loop {
-            // It is never closed.
-            let Ok(permit) = free.clone().acquire_owned().await else { return };
-            let stream = match self.listener.accept().await {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
-                    sleep(PAUSE).await;
-                    continue;
-                }
-            };
-            let (app, ending) = (TowerToHyperService::new(app.clone()), ending.clone());
-            tasks.spawn(async move {
-                let _permit = permit;
-                let mut server = http1::Builder::new();
-                server.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT).max_buf_size(MAX_REQUEST);
-                let mut connection = std::pin::pin!(server.serve_connection(TokioIo::new(stream), app));
-                // What fails concerns its client only.
-                tokio::select! {
-                    _ = &mut connection => return,
-                    () = ending.cancelled() => {}
-                }
-                connection.as_mut().graceful_shutdown();
-                let _ = timeout(END_LIMIT, connection).await;
-            });
-        }
+        let accept = async || self.listener.accept().await.map(|(stream, _)| stream);
+        accept_all(accept, tasks, |stream| serve(stream, app.clone(), ending.clone())).await;
     }
 }
 
@@ -122,10 +105,91 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        let is_own =
-            fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.file);
-        if is_own {
-            let _ = fs::remove_file(&self.path);
+        if let Some((path, file)) = &self.file
+            && fs::symlink_metadata(path).is_ok_and(|found| (found.dev(), found.ino()) == *file)
+        {
+            let _ = fs::remove_file(path);
         }
+    }
+}
+
+/// Held while a server takes over a path, so that of two at the same moment one does. Its file is removed when this is dropped.
+struct Lock {
+    path: PathBuf,
+    _file: File,
+}
+
+impl Lock {
+    /// Returns `None` if another process has it.
+    fn acquire(path: PathBuf) -> io::Result<Option<Self>> {
+        loop {
+            let file =
+                OpenOptions::new().write(true).create(true).truncate(false).mode(LOCK_MODE).open(&path)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+            // The former owner may have removed it after it was opened here.
+            let own = file.metadata()?;
+            if fs::symlink_metadata(&path)
+                .is_ok_and(|found| (found.dev(), found.ino()) == (own.dev(), own.ino()))
+            {
+                return Ok(Some(Self { path, _file: file }));
+            }
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn of_two_servers_that_start_at_the_same_moment_one_listens() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let lock = Lock::acquire(folder.path().join("s.lock")).unwrap();
+        assert!(lock.is_some());
+        let refused = Socket::bind(&path).err().unwrap().to_string();
+        assert!(refused.ends_with("another server is starting there"), "{refused}");
+        drop(lock);
+        let socket = Socket::bind(&path).unwrap();
+        let names = || {
+            let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+            names.collect::<Vec<_>>()
+        };
+        assert_eq!(names(), ["s"]);
+        let refused = Socket::bind(&path).err().unwrap().to_string();
+        assert!(refused.ends_with("another server listens there"), "{refused}");
+        drop(socket);
+        assert!(names().is_empty());
+    }
+
+    #[tokio::test]
+    async fn many_servers_that_start_together_leave_one_that_listens() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        // A server that was killed left it.
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        let begin = std::sync::Barrier::new(8);
+        let runtime = tokio::runtime::Handle::current();
+        let sockets = std::thread::scope(|scope| {
+            let start = || {
+                let _runtime = runtime.enter();
+                begin.wait();
+                Socket::bind(&path).ok()
+            };
+            let starting: Vec<_> = (0..8).map(|_| scope.spawn(start)).collect();
+            starting.into_iter().filter_map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+        });
+        assert_eq!(sockets.len(), 1);
+        assert!(UnixStream::connect(&path).is_ok());
     }
 }

@@ -1,12 +1,18 @@
-//! `whalewatcher serve`: the picture for programs in other languages, over HTTP at a unix socket.
+//! `whalewatcher serve`: the picture for programs in other languages, over HTTP at a unix socket or over TCP.
 
+mod access;
+mod connection;
 mod feed;
 mod listener;
+mod listeners;
+mod memory;
+mod page;
 mod prometheus;
 mod query;
 mod routes;
 mod sd_file;
 mod stream;
+mod tcp;
 
 use std::future::pending;
 use std::sync::Arc;
@@ -16,7 +22,7 @@ use tokio_util::task::TaskTracker;
 use whalewatcher_core::{EventKind, Fleet};
 
 use self::feed::Feed;
-use self::listener::Socket;
+use self::listeners::Listeners;
 use self::routes::{Served, router};
 use super::following::{Following, Outage, Outages, follow};
 use crate::args::ServeArgs;
@@ -28,7 +34,7 @@ use crate::selection::Selection;
 /// Serves until the program ends. Connections are tasks, which end soon after this is dropped.
 pub(crate) async fn serve(fleet: &Arc<Fleet>, args: ServeArgs, tasks: &TaskTracker) -> anyhow::Result<()> {
     let notes = Notes::new()?;
-    let socket = Socket::bind(&args.socket)?;
+    let listeners = Listeners::bind(&args.listen).await?;
     let Following { named, warnings, discovery, hubs: _hubs } =
         follow(fleet, hosts(&args.engines)?, &Selection::default())?;
     let (now, changes) = Changes::subscribe(fleet, args.crash_loops.settings());
@@ -42,7 +48,7 @@ pub(crate) async fn serve(fleet: &Arc<Fleet>, args: ServeArgs, tasks: &TaskTrack
         discovery: discovery.map(Arc::new),
         ending: ending.clone(),
     };
-    notes.note(format!("serving at unix://{}", args.socket.display()));
+    listeners.notes.iter().for_each(|note| notes.note(note.clone()));
     let noting = async {
         let mut outages = Outages::new(named);
         while let Some(change) = watched.next().await {
@@ -65,7 +71,7 @@ pub(crate) async fn serve(fleet: &Arc<Fleet>, args: ServeArgs, tasks: &TaskTrack
     tokio::select! {
         outcome = noting => outcome,
         () = feed.record(changes) => Ok(()),
-        () = socket.serve(router(served), &ending, tasks) => Ok(()),
+        () = listeners.serve(router(served), &ending, tasks) => Ok(()),
         () = keeping => Ok(()),
     }
 }

@@ -17,9 +17,9 @@ use whalewatcher_core::{Container, Fleet, Phase, Printable, Watcher};
 use whalewatcher_discover::Discovery;
 
 use super::feed::{Feed, Position};
-use super::prometheus;
 use super::query::Query;
 use super::stream::{Form, stream};
+use super::{page, prometheus};
 use crate::advice::{explain, location};
 use crate::command::engines::{of_finding, of_watcher};
 use crate::render::json;
@@ -38,7 +38,7 @@ pub(super) struct Served {
 }
 
 /// Why a request has no other answer: the status, and the reason.
-pub(super) struct Refusal(StatusCode, String);
+pub(super) struct Refusal(pub(super) StatusCode, pub(super) String);
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
@@ -62,7 +62,7 @@ pub(super) fn router(served: Served) -> Router {
     let router = router.route("/v1/owner/{pid}", get(owner));
     let missing =
         async || Refusal(StatusCode::NOT_FOUND, "there is nothing here; see docs/serve.md".to_owned());
-    router.fallback(missing).with_state(served)
+    router.merge(page::router()).fallback(missing).with_state(served)
 }
 
 async fn containers(
