@@ -14,6 +14,7 @@
 
 pub mod adapter;
 mod engine;
+mod figures;
 pub mod fleet;
 pub mod history;
 mod model;
@@ -28,6 +29,7 @@ mod watch;
 mod witness;
 
 pub use engine::{ChangeSource, Unlisted};
+pub use figures::{Figure, FigureKind, FleetFigures};
 pub use fleet::{Fleet, FleetEvent, FleetPortfolio};
 pub use model::{
     COMPOSE_PROJECT_LABEL, Container, ContainerId, CrashLoop, EngineError, EngineIdentity, EngineKey,

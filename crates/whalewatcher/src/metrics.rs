@@ -19,7 +19,7 @@ use std::time::Duration;
 use ::metrics::{counter, gauge};
 use tokio::time::{Instant, timeout_at};
 use whalewatcher_core::fleet::{FleetEvent, FleetPortfolio, FleetSubscription};
-use whalewatcher_core::{EngineKey, EventKind, Fleet, Watcher};
+use whalewatcher_core::{EngineKey, EventKind, Figure, FigureKind, Fleet, FleetFigures, Watcher};
 
 /// The most engines of a fleet that have metrics of their own: endpoints are labels, and engines that are found come and go.
 const MOST_ENGINES: usize = 256;
@@ -27,32 +27,21 @@ const MOST_ENGINES: usize = 256;
 /// Records the current metrics of a watcher, for exporters that are asked for them.
 pub fn record(watcher: &dyn Watcher) {
     let labels = labels(watcher.engine_type(), watcher.endpoint());
-    let status = watcher.status();
-    let counters = &status.counters;
-    for (name, count) in [
-        ("whalewatcher_connects_total", counters.connects),
-        ("whalewatcher_resyncs_total", counters.resyncs),
-        ("whalewatcher_events_total", counters.events),
-        ("whalewatcher_events_ignored_total", counters.ignored),
-        ("whalewatcher_lists_total", counters.lists),
-        ("whalewatcher_inspections_total", counters.inspections),
-        ("whalewatcher_retries_total", counters.retries),
-        ("whalewatcher_malformed_total", counters.malformed),
-        ("whalewatcher_audits_total", counters.audits),
-        ("whalewatcher_drifted_total", counters.drifted),
-        ("whalewatcher_contradictions_total", counters.contradictions),
-        ("whalewatcher_lagged_total", counters.lagged),
-    ] {
-        counter!(name, &labels).absolute(count);
+    for figure in Figure::of_watcher(watcher) {
+        match figure.kind {
+            FigureKind::Counter => counter!(name(&figure), &labels).absolute(figure.value),
+            FigureKind::Gauge => gauge!(name(&figure), &labels).set(figure.value as f64),
+        }
     }
-    for (name, value) in [
-        ("whalewatcher_containers", watcher.portfolio().total()),
-        ("whalewatcher_unresolved", status.unresolved.total()),
-        ("whalewatcher_unwitnessed", status.unwitnessed),
-        ("whalewatcher_live", usize::from(status.is_live())),
-    ] {
-        gauge!(name, &labels).set(value as f64);
-    }
+}
+
+/// Returns the name of a figure as a metric.
+fn name(figure: &Figure) -> String {
+    let unit = match figure.kind {
+        FigureKind::Counter => "_total",
+        FigureKind::Gauge => "",
+    };
+    format!("whalewatcher_{}{unit}", figure.name)
 }
 
 fn labels(engine_type: &str, endpoint: &str) -> [(&'static str, String); 2] {
@@ -97,9 +86,7 @@ pub async fn report_fleet(fleet: &Fleet, every: Duration) {
 struct FleetMetrics {
     alive: FleetPortfolio,
     changes: FleetSubscription,
-    joined: u64,
-    left: u64,
-    moved: u64,
+    figures: FleetFigures,
     /// Those that have metrics of their own.
     engines: BTreeSet<EngineKey>,
 }
@@ -107,8 +94,8 @@ struct FleetMetrics {
 impl FleetMetrics {
     fn new(fleet: &Fleet) -> Self {
         let (alive, changes) = fleet.subscribe();
-        let joined = alive.members().count() as u64;
-        Self { alive, changes, joined, left: 0, moved: 0, engines: BTreeSet::new() }
+        let figures = FleetFigures::new(&alive);
+        Self { alive, changes, figures, engines: BTreeSet::new() }
     }
 
     /// Counts events for some time. Returns `false` if the fleet was closed.
@@ -123,19 +110,12 @@ impl FleetMetrics {
 
     fn take(&mut self, change: &FleetEvent) {
         self.alive.apply(change);
-        match change.event.kind {
-            EventKind::Joined => self.joined += 1,
-            EventKind::Moved { .. } => self.moved += 1,
-            EventKind::Left => {
-                self.left += 1;
-                if self.engines.contains(&change.key) {
-                    let labels = labels(change.key.engine_type(), change.key.endpoint());
-                    for name in ["whalewatcher_containers", "whalewatcher_unresolved", "whalewatcher_live"] {
-                        gauge!(name, &labels).set(0.0);
-                    }
-                }
-            }
-            _ => {}
+        self.figures.record(change);
+        if matches!(change.event.kind, EventKind::Left) && self.engines.contains(&change.key) {
+            let labels = labels(change.key.engine_type(), change.key.endpoint());
+            let all = Figure::of_watcher(&*change.watcher);
+            all.filter(|figure| figure.kind == FigureKind::Gauge)
+                .for_each(|figure| gauge!(name(&figure), &labels).set(0.0));
         }
     }
 
@@ -148,20 +128,11 @@ impl FleetMetrics {
                 record(&**member.watcher());
             }
         }
-        for (name, count) in [
-            ("whalewatcher_fleet_joined_total", self.joined),
-            ("whalewatcher_fleet_left_total", self.left),
-            ("whalewatcher_fleet_moved_total", self.moved),
-        ] {
-            counter!(name).absolute(count);
-        }
-        let live = self.alive.members().filter(|member| member.is_live());
-        for (name, value) in [
-            ("whalewatcher_fleet_engines", self.alive.members().count()),
-            ("whalewatcher_fleet_engines_live", live.count()),
-            ("whalewatcher_fleet_containers", self.alive.total()),
-        ] {
-            gauge!(name).set(value as f64);
+        for figure in self.figures.all(&self.alive) {
+            match figure.kind {
+                FigureKind::Counter => counter!(name(&figure)).absolute(figure.value),
+                FigureKind::Gauge => gauge!(name(&figure)).set(figure.value as f64),
+            }
         }
     }
 }

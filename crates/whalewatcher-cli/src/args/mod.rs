@@ -41,7 +41,7 @@ pub(crate) use self::ps::PsArgs;
 pub(crate) use self::publish::PublishArgs;
 pub(crate) use self::selection::{FilterArgs, SelectionArgs};
 #[cfg(feature = "serve")]
-pub(crate) use self::serve::{ListenArgs, ServeArgs};
+pub(crate) use self::serve::{ContainerMetrics, ListenArgs, ServeArgs};
 #[cfg(feature = "top")]
 pub(crate) use self::top::TopArgs;
 pub(crate) use self::until::Until;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::{CrashLoopArgs, EngineArgs};
 
@@ -35,8 +35,26 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "FILE", help_heading = "Server")]
     pub(crate) sd_file: Option<PathBuf>,
 
+    /// What /metrics has of each container
+    ///
+    /// A series for each name or ID of a container costs Prometheus memory, also after the container is gone.
+    #[arg(long, value_name = "LABEL", value_enum, default_value_t, help_heading = "Server")]
+    pub(crate) metrics_containers: ContainerMetrics,
+
     #[command(flatten)]
     pub(crate) crash_loops: CrashLoopArgs,
+}
+
+/// Which metrics there are of each container.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ContainerMetrics {
+    /// Nothing
+    None,
+    /// Image and start time, with the name
+    #[default]
+    Name,
+    /// The same, with the ID too
+    Id,
 }
 
 /// Where to listen, and for which clients.

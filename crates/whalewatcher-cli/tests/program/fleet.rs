@@ -48,3 +48,22 @@ async fn wrong_usage_is_refused() {
         assert!(ended.stderr.contains(why) && !ended.stderr.contains("s3cret"), "{arguments:?}: {ended:?}");
     }
 }
+
+#[cfg(feature = "serve")]
+#[tokio::test]
+async fn a_server_says_that_hosts_are_not_known_until_etcd_is_read() {
+    use hyper::StatusCode;
+    use serde_json::json;
+
+    let serving = crate::serve::Serving::start(&[NOWHERE], &[]).await;
+    let cluster = "etcd://127.0.0.1:1/whalewatcher/v1";
+    let (status, answer) = serving.json("/v1/hosts").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{answer}");
+    assert!(answer["error"].as_str().unwrap().starts_with(&format!("etcd at {cluster}: ")), "{answer}");
+    let (status, waiting) = serving.json("/readyz").await;
+    assert_eq!(
+        (status, &waiting[0]["engine"]),
+        (StatusCode::SERVICE_UNAVAILABLE, &json!(cluster)),
+        "{waiting}"
+    );
+}

@@ -20,6 +20,8 @@ mod journal;
 mod json;
 mod log;
 #[cfg(feature = "serve")]
+mod metrics;
+#[cfg(feature = "serve")]
 mod page;
 mod podman;
 mod pods;

@@ -26,7 +26,7 @@ use whalewatcher_testkit::docker::{ContainerSpec, Server};
 use crate::program::{Fold, Program, command, run};
 
 /// A time limit that is only reached if something hangs.
-const LIMIT: Duration = Duration::from_secs(120);
+pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
 /// The program while it serves, and its socket in a folder.
 pub(crate) struct Serving {
@@ -43,7 +43,12 @@ impl Serving {
         arguments.extend(options);
         let mut program = Program::started(command(&arguments).current_dir(folder.path()));
         let expected = format!("whalewatcher: serving at unix://{}", socket.display());
-        assert_eq!(program.error_line().await, expected);
+        let mut line = program.error_line().await;
+        // Another thread prints that.
+        while line.starts_with("whalewatcher: waiting for etcd at ") {
+            line = program.error_line().await;
+        }
+        assert_eq!(line, expected);
         Self { program, folder }
     }
 
@@ -51,11 +56,11 @@ impl Serving {
         self.folder.path().join("s")
     }
 
-    async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Response<Incoming> {
+    pub(crate) async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Response<Incoming> {
         get(&self.socket(), path, headers).await
     }
 
-    async fn json(&self, path: &str) -> (StatusCode, Value) {
+    pub(crate) async fn json(&self, path: &str) -> (StatusCode, Value) {
         let answer = self.get(path, &[]).await;
         assert_eq!(answer.headers()["content-type"], "application/json");
         let status = answer.status();
@@ -72,7 +77,7 @@ impl Serving {
         }
     }
 
-    async fn events(&self, path: &str, last: Option<&str>) -> Events {
+    pub(crate) async fn events(&self, path: &str, last: Option<&str>) -> Events {
         let headers: Vec<_> = last.map(|last| ("last-event-id", last)).into_iter().collect();
         Events::of(self.get(path, &headers).await)
     }

@@ -76,6 +76,12 @@ impl Hub {
         Self { status: shared.status(), shared, members, _task: task }
     }
 
+    /// Returns the URL of the cluster, with the prefix of the keys.
+    #[must_use]
+    pub fn cluster(&self) -> &str {
+        &self.shared.cluster
+    }
+
     /// Returns whether the hub knows what etcd holds.
     #[must_use]
     pub fn status(&self) -> HubStatus {

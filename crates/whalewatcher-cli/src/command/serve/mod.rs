@@ -4,10 +4,12 @@ mod access;
 mod connection;
 mod feed;
 mod form;
+mod hosts;
 mod ids;
 mod listener;
 mod listeners;
 mod memory;
+mod metrics;
 mod page;
 mod prometheus;
 mod query;
@@ -25,6 +27,7 @@ use whalewatcher_core::{EventKind, Fleet};
 
 use self::feed::Feed;
 use self::listeners::Listeners;
+use self::metrics::Metrics;
 use self::routes::{Served, router};
 use super::following::{Following, Outage, Outages, follow};
 use crate::args::ServeArgs;
@@ -37,17 +40,21 @@ use crate::selection::Selection;
 pub(crate) async fn serve(fleet: &Arc<Fleet>, args: ServeArgs, tasks: &TaskTracker) -> anyhow::Result<()> {
     let notes = Notes::new()?;
     let listeners = Listeners::bind(&args.listen).await?;
-    let Following { named, warnings, discovery, hubs: _hubs } =
+    let Following { named, warnings, discovery, hubs } =
         follow(fleet, hosts(&args.engines)?, &Selection::default())?;
     let (now, changes) = Changes::subscribe(fleet, args.crash_loops.settings());
     let (_, mut watched) = fleet.subscribe();
+    let (begin, counted) = fleet.subscribe();
+    let metrics = Metrics::new(&begin, args.metrics_containers);
     let ending = CancellationToken::new();
     let _end = ending.clone().drop_guard();
     let feed = Feed::new(now);
     let served = Served {
         feed: feed.clone(),
         fleet: fleet.clone(),
+        metrics: metrics.clone(),
         discovery: discovery.map(Arc::new),
+        hubs: Arc::new(hubs),
         ending: ending.clone(),
     };
     listeners.notes.iter().for_each(|note| notes.note(note.clone()));
@@ -73,6 +80,7 @@ pub(crate) async fn serve(fleet: &Arc<Fleet>, args: ServeArgs, tasks: &TaskTrack
     tokio::select! {
         outcome = noting => outcome,
         () = feed.record(changes) => Ok(()),
+        () = metrics.count(counted) => Ok(()),
         () = listeners.serve(router(served), &ending, tasks) => Ok(()),
         () = keeping => Ok(()),
     }

@@ -15,9 +15,12 @@ use tokio_util::sync::CancellationToken;
 use whalewatcher_core::fleet::{FleetMember, FleetPortfolio};
 use whalewatcher_core::{Container, Fleet, Phase, Printable, Watcher};
 use whalewatcher_discover::Discovery;
+use whalewatcher_etcd::Hub;
 
 use super::feed::{Feed, Position};
 use super::form::Form;
+use super::hosts;
+use super::metrics::{self, Metrics};
 use super::query::Query;
 use super::stream::stream;
 use super::{page, prometheus};
@@ -33,8 +36,11 @@ const JSON: &str = "application/json";
 pub(super) struct Served {
     pub(super) feed: Feed,
     pub(super) fleet: Arc<Fleet>,
+    pub(super) metrics: Metrics,
     /// `None` if all engines were named.
     pub(super) discovery: Option<Arc<Discovery>>,
+    /// The clusters in which other hosts publish.
+    pub(super) hubs: Arc<Vec<Hub>>,
     /// Ends the streams.
     pub(super) ending: CancellationToken,
 }
@@ -56,8 +62,10 @@ pub(super) fn router(served: Served) -> Router {
         .route("/v1/projects", get(projects))
         .route("/v1/pods", get(pods))
         .route("/v1/engines", get(engines))
+        .route("/v1/hosts", get(hosts::answer))
         .route("/v1/events", get(events))
         .route("/v1/sd/prometheus", get(targets))
+        .route("/metrics", get(metrics::answer))
         .route("/healthz", get(healthy))
         .route("/readyz", get(ready));
     #[cfg(target_os = "linux")]
@@ -247,7 +255,7 @@ async fn healthy() -> &'static str {
     "ok\n"
 }
 
-/// The status is 503 unless each engine is live, and those of this host have been looked for.
+/// The status is 503 unless each engine is live, those of this host have been looked for, and those of other hosts are known.
 async fn ready(State(served): State<Served>) -> Response {
     #[derive(Serialize)]
     struct Waiting {
@@ -266,6 +274,8 @@ async fn ready(State(served): State<Served>) -> Response {
     if served.discovery.as_ref().is_some_and(|discovery| discovery.settled().now_or_never().is_none()) {
         waiting.push(Waiting { engine: String::new(), reason: "engines are being looked for".to_owned() });
     }
+    let clusters = served.hubs.iter().filter_map(|hub| Some((hub.cluster(), hosts::problem(hub)?)));
+    waiting.extend(clusters.map(|(cluster, reason)| Waiting { engine: cluster.to_owned(), reason }));
     let status = if waiting.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, json_response(line(&waiting))).into_response()
 }
@@ -302,7 +312,7 @@ fn unless_known(headers: &HeaderMap, position: &Position, body: impl FnOnce() ->
     ([(ETAG, tag)], json_response(body())).into_response()
 }
 
-fn json_response(body: Vec<u8>) -> Response {
+pub(super) fn json_response(body: Vec<u8>) -> Response {
     ([(CONTENT_TYPE, JSON), (CACHE_CONTROL, "no-cache")], Bytes::from(body)).into_response()
 }
 
