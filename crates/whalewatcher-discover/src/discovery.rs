@@ -8,7 +8,7 @@ use tokio_util::task::AbortOnDropHandle;
 use whalewatcher_core::Fleet;
 use whalewatcher_core::fleet::Members;
 
-use crate::driver::Driver;
+use crate::driver::{Driver, State};
 use crate::finding::Finding;
 use crate::options::Options;
 
@@ -18,14 +18,6 @@ pub struct Discovery {
     state: watch::Receiver<State>,
     members: Arc<Members>,
     _task: AbortOnDropHandle<()>,
-}
-
-/// What a discovery has found so far.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct State {
-    /// Everything that was seen first has been probed.
-    pub(crate) is_settled: bool,
-    pub(crate) findings: Arc<[Finding]>,
 }
 
 /// Finds the engines of this host and adds them to the fleet, as long as the result is not dropped. Must be called within a tokio

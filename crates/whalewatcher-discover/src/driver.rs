@@ -16,7 +16,6 @@ use whalewatcher_core::{EngineError, EngineKey, ErrorKind, Fleet, Phase};
 use {crate::location::prefix_of, whalewatcher_host::process::Proc};
 
 use crate::detector::Detected;
-use crate::discovery::State;
 use crate::finding::Finding;
 use crate::folders::WatchedFolders;
 use crate::look::{Looked, Looker};
@@ -36,6 +35,14 @@ const NESTED_EVERY: u32 = 4;
 
 /// The most probes at once.
 const MAX_PROBES: usize = 16;
+
+/// What a discovery has found so far.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct State {
+    /// Everything that was seen first has been probed.
+    pub(crate) is_settled: bool,
+    pub(crate) findings: Arc<[Finding]>,
+}
 
 type Probed = (EntryId, Vec<(usize, Result<Detected, EngineError>)>);
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::client::{Error, ErrorKind};
+use crate::client::error::{Error, ErrorKind};
 
 /// The prefix of all keys, unless another one is given.
 pub const DEFAULT_PREFIX: &str = "/whalewatcher/v1/";

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use super::event::FleetEvent;
 use super::member::FleetMember;
 use super::portfolio::FleetPortfolio;
-use super::sharing::{is_same_life, split};
+use super::source::{is_same_life, split};
 use crate::model::{Container, Event, EventKind};
 use crate::portfolio::{self, Portfolio};
 use crate::publication::{Published, Snapshot};

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::event::FleetEvent;
 use super::member::FleetMember;
 use super::portfolio::FleetPortfolio;
-use super::sharing::{Ended, Source};
+use super::source::{Ended, Source};
 use crate::model::{EngineError, EngineIdentity, EngineKey, Event, EventKind};
 use crate::portfolio::{Portfolio, difference};
 use crate::watch::Watcher;

@@ -24,6 +24,7 @@ mod portfolio;
 mod readiness;
 mod shared;
 mod sharing;
+mod source;
 mod subscription;
 
 pub use difference::difference;

@@ -3,95 +3,17 @@
 //! Containers are matched by their ID, without containerd's namespace: dockerd's namespace can be configured, and two dockerds may
 //! use one containerd. Lives are matched by their PID.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use tokio::time::Instant;
 
 use super::merge::Merge;
-use crate::model::{Container, ContainerId, EngineKey, Event, EventKind, Layer, Life};
-use crate::portfolio::Portfolio;
-use crate::watch::Watcher;
-
-/// How long a start in another engine's scope waits for that engine to report it, which knows more about it.
-const PATIENCE: Duration = Duration::from_secs(3);
+use super::source::{Ended, Source, is_same_life, split};
+use crate::model::{Container, ContainerId, EngineKey, Event, EventKind, Layer};
 
 /// The most lives whose end was announced by one engine and not reported by others.
 const ENDED: usize = 1024;
-
-/// The most scopes that are remembered of an engine.
-const SCOPES: usize = 8;
-
-/// A member, as it is: with the containers that others show, too.
-pub(super) struct Source {
-    layer: Layer,
-    host: String,
-    /// The scopes of engines below that have containers of this one.
-    scopes: BTreeSet<String>,
-    pub(super) is_live: bool,
-    pub(super) own: Portfolio,
-    pub(super) hidden: HashMap<ContainerId, Hidden>,
-    /// The containers that wait, by time. Some may not wait any more.
-    waiting: VecDeque<(Instant, ContainerId)>,
-}
-
-/// Why a container is not shown as this member's: a higher one holds it, or something in here.
-#[derive(Default)]
-pub(super) struct Hidden {
-    /// The life whose exit a higher engine has announced. This member reports the same later, if it is not disconnected.
-    over: Option<Life>,
-    /// Until when it waits for a higher engine to report the start.
-    until: Option<Instant>,
-}
-
-/// A life whose end was announced by an engine, before others that may know it have reported it.
-pub(super) struct Ended {
-    by: EngineKey,
-    id: ContainerId,
-    pid: u32,
-}
-
-impl Source {
-    pub(super) fn new(watcher: &dyn Watcher) -> Self {
-        Self {
-            layer: watcher.layer(),
-            host: watcher.key().host(),
-            scopes: watcher.scope_below().map(str::to_owned).into_iter().collect(),
-            is_live: false,
-            own: Portfolio::default(),
-            hidden: HashMap::new(),
-            waiting: VecDeque::new(),
-        }
-    }
-
-    fn holds(&self, unscoped: &str) -> bool {
-        self.own.all_by_unscoped_id(unscoped).next().is_some()
-    }
-
-    /// Remembers that this engine has containers in a scope of an engine below.
-    fn learn(&mut self, scope: &str) {
-        if !self.scopes.contains(scope) && self.scopes.len() < SCOPES {
-            self.scopes.insert(scope.to_owned());
-        }
-    }
-
-    fn hide(&mut self, id: &ContainerId, over: Option<Life>) {
-        self.hidden.insert(id.clone(), Hidden { over, until: None });
-    }
-
-    /// Hides a container until a higher engine reports it, but not for long.
-    fn wait(&mut self, id: &ContainerId) {
-        let until = Instant::now() + PATIENCE;
-        self.hidden.entry(id.clone()).or_default().until = Some(until);
-        self.waiting.push_back((until, id.clone()));
-    }
-
-    /// Returns when the first container has waited for long enough.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        self.waiting.front().map(|(until, _)| *until)
-    }
-}
 
 impl Merge {
     /// Returns whether another member may know the same containers.
@@ -339,14 +261,4 @@ impl Merge {
         };
         keys.into_iter().flat_map(of).collect()
     }
-}
-
-/// Returns scope and rest of an ID.
-pub(super) fn split(id: &str) -> (&str, &str) {
-    id.rsplit_once('/').unwrap_or(("", id))
-}
-
-/// Returns whether two containers with the same ID are the same life, as far as their PIDs are known.
-pub(super) fn is_same_life(one: &Container, other: &Container) -> bool {
-    one.pid() == other.pid() || one.pid() == 0 || other.pid() == 0
 }

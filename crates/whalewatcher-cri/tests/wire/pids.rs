@@ -82,7 +82,9 @@ async fn sandboxes_without_a_process_are_not_alive_and_inspected_once() {
         assert_eq!(watched.reported_all(2).await, ["started web", "synced 1, 1 unresolved"]);
         let listed = server.stats().requests.of(Method::ListPodSandbox);
         in_time(server.until(|stats| stats.requests.of(Method::ListPodSandbox) >= listed + 5)).await;
-        assert_eq!(server.stats().requests.of_id(Method::PodSandboxStatus, &bare), 1, "{flavour:?}");
+        let (stats, status) = (server.stats(), watched.watching.status());
+        let asked = stats.requests.of_id(Method::PodSandboxStatus, &bare);
+        assert_eq!(asked, 1, "{flavour:?}: {status:#?}, {stats:#?}");
         assert_eq!(watched.watching.status().unresolved.total(), 1, "what cannot be read may have a process");
         // A sandbox that was never alive has no exit.
         server.exit(&web, 0).unwrap();

@@ -12,7 +12,7 @@
 
 mod config;
 mod connection;
-mod error;
+pub(crate) mod error;
 mod kv;
 mod lease;
 mod watch;

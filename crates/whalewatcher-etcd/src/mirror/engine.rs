@@ -5,9 +5,15 @@ use std::collections::BTreeMap;
 use whalewatcher_core::adapter::EngineEvent;
 use whalewatcher_core::{Container, ContainerId};
 
-use super::host::Stored;
 use super::{Effect, EngineName, system_time};
 use crate::records::{EngineRecord, ExitRecord, Key, Record, RecordError};
+
+/// A value and its revision.
+#[derive(Clone, Debug)]
+pub(crate) struct Stored<T> {
+    pub(crate) modified: i64,
+    pub(crate) value: T,
+}
 
 /// A container, or why it cannot be read.
 pub(crate) type Contents = Stored<Result<Container, RecordError>>;

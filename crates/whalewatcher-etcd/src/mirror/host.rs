@@ -7,17 +7,10 @@ use std::time::SystemTime;
 use jiff::{Timestamp, Unit};
 use whalewatcher_core::{EngineError, ErrorKind};
 
-use super::engine::MirroredEngine;
+use super::engine::{MirroredEngine, Stored};
 use super::moved::Moved;
 use super::{Change, Effect, EngineName, Item, entry};
 use crate::records::{ClaimRecord, EnginePhase, HostRecord, Key, Record};
-
-/// A value and its revision.
-#[derive(Clone, Debug)]
-pub(crate) struct Stored<T> {
-    pub(crate) modified: i64,
-    pub(crate) value: T,
-}
 
 /// The claim of an agent, which is there for as long as the agent renews it.
 #[derive(Clone, Debug)]

@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use whalewatcher_core::{Container, ContainerId};
 
+use super::engine::Stored;
 use super::engine::{Contents, MirroredEngine};
-use super::host::{MirroredHost, Stored};
+use super::host::MirroredHost;
 
 /// The revision of a value that is not in the store.
 const NONE: i64 = 0;

@@ -9,10 +9,12 @@ use std::time::SystemTime;
 use whalewatcher_core::EngineError;
 
 use crate::api::clock::EngineClock;
-use crate::api::session::LIBPOD;
 use crate::http::answer;
 use crate::http::transport::Transport;
 use crate::limits::MAX_INSPECTION;
+
+/// Where podman's own API is, in the oldest version that is supported; podman 5 has that too.
+pub(crate) const LIBPOD: &str = "/v4.0.0/libpod";
 
 /// What a client decided about podman's own API.
 #[derive(Debug, Default)]

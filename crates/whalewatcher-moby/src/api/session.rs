@@ -12,7 +12,7 @@ use whalewatcher_core::{Backoff, EngineError, Settings};
 
 use crate::api::clock::EngineClock;
 use crate::api::handshake::Handshake;
-use crate::api::own_api::Refused;
+use crate::api::own_api::{LIBPOD, Refused};
 use crate::api::pods::Pods;
 use crate::decode::Details;
 use crate::decode::identity::Dialect;
@@ -21,9 +21,6 @@ use crate::http::answer;
 use crate::http::budget::Budget;
 use crate::http::transport::Transport;
 use crate::limits::MAX_IDENTITY;
-
-/// Where podman's own API is, in the oldest version that is supported; podman 5 has that too.
-pub(crate) const LIBPOD: &str = "/v4.0.0/libpod";
 
 /// How often to request the list where changes are polled for.
 pub(crate) const POLL_EVERY: Duration = Duration::from_secs(1);

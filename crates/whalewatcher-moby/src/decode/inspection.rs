@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use whalewatcher_core::adapter::pack;
-use whalewatcher_core::{Container, ContainerId, EngineError, Health, Image, PRIVILEGED_LABEL};
+use whalewatcher_core::{Container, ContainerId, EngineError, Health, PRIVILEGED_LABEL};
 
+use crate::decode::common::{image_of, moment};
 use crate::decode::labels::{self, Text, Texts};
 use crate::decode::libpod::add_pod;
 use crate::decode::list::without_slash;
@@ -180,21 +180,6 @@ fn decode_lossy(
     Ok(Some(container.with_rucksack(pack(id, || packer(RawInspection::new(id, &text))))))
 }
 
-/// Returns the image of this name and ID. podman's own API omits the algorithm of the ID.
-pub(super) fn image_of(name: Option<&RawValue>, id: Option<&RawValue>) -> Option<Image> {
-    let text = |raw| json::lenient::<Text<'_>>(raw).filter(|text| !text.is_empty());
-    let id = id.and_then(text).map(|id| {
-        let is_bare = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if is_bare { format!("sha256:{}", &*id) } else { id.to_string() }
-    });
-    let name = name.and_then(text);
-    let image = Image::new(name.as_deref().or(id.as_deref())?);
-    Some(match id {
-        Some(id) => image.with_id(id),
-        None => image,
-    })
-}
-
 /// Returns the health; `None` without a healthcheck, which Docker writes as `none` or omits, and podman writes as `""`.
 fn health(raw: &RawValue) -> Option<Health> {
     Health::of(&json::lenient::<HealthState<'_>>(raw)?.status)
@@ -246,12 +231,6 @@ pub(crate) fn decode_end(
         .is_some_and(|started| began == started || began == libpod::to_the_second(started));
     let oom_killed = state.oom_killed.and_then(json::lenient).unwrap_or(false);
     Ok(finished_at.filter(|_| is_that_life).map(|at| End { at, code: Some(state.exit_code), oom_killed }))
-}
-
-/// Parses a time; `None` for the year 1, which Docker writes for what never happened.
-pub(super) fn moment(text: &str) -> Option<SystemTime> {
-    let timestamp: Timestamp = text.parse().ok()?;
-    (timestamp > Timestamp::UNIX_EPOCH).then(|| SystemTime::try_from(timestamp).ok())?
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 use whalewatcher_core::adapter::ListingEntry;
 use whalewatcher_core::{Container, ContainerId, EngineError, Health, Network};
 
+use crate::decode::common::{image_of, moment};
 use crate::decode::entries::{Read, decode_entries, with_id_only};
-use crate::decode::inspection::{image_of, moment};
 use crate::decode::labels::{self, Text, Texts};
 use crate::decode::list::OwnName;
 use crate::decode::{json, network};

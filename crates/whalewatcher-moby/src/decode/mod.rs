@@ -1,6 +1,7 @@
 //! Decoders of what an engine sends: plain functions from bytes to the types of core, as lenient as can be. They look only
 //! at what is needed, and skip what is not known.
 
+mod common;
 mod entries;
 pub(crate) mod event;
 pub(crate) mod identity;

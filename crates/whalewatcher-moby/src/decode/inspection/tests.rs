@@ -1,6 +1,6 @@
 use std::time::{Duration, UNIX_EPOCH};
 
-use whalewatcher_core::{ErrorKind, Network, Port, Protocol};
+use whalewatcher_core::{ErrorKind, Image, Network, Port, Protocol};
 
 use super::*;
 
