@@ -49,6 +49,7 @@ pub(super) const SCENARIOS: &[Scenario<DockerFixture>] = scenarios![
     shared::outage::stopped_engine_is_detected_and_yields_the_difference,
     shared::witness::ends_are_known_while_the_engine_hangs_and_are_not_reported_again,
     shared::witness::ends_are_known_while_the_engine_is_away_and_are_not_reported_again,
+    shared::witness::a_false_end_of_a_life_that_goes_on_is_not_reported,
     silence::stalled_event_stream_is_detected_while_requests_work,
     silence::idle_engine_is_not_considered_dead,
     subscribers::slow_subscriber_delays_no_other_and_receives_the_difference,

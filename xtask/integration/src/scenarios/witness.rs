@@ -1,15 +1,19 @@
 //! The kernel is the witness of ends, while the engine hangs or is gone.
 
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, ensure};
+use tokio::time::timeout;
 use whalewatcher_core::{EventKind, SeenBy, Witness};
 use whalewatcher_kernel::Kernel;
 
 use super::{Stopped, is_reported, kill};
 use crate::fixture::{Fixture, settings};
-use crate::recorder::Reader;
+use crate::recorder::{LIMIT, Reader};
 use crate::watched::Watched;
 
 const ENDING: [&str; 4] = ["goes-0", "goes-1", "goes-2", "goes-3"];
@@ -79,4 +83,70 @@ pub(crate) async fn ends_are_known_while_the_engine_is_away_and_are_not_reported
     watched.in_sync_again(1).await?;
     fixture.check(&watched).await?;
     are_seen_by_the_kernel::<F>(&watched, &reported)
+}
+
+/// A runc that fails until this is dropped.
+struct BrokenRunc {
+    runc: PathBuf,
+    away: PathBuf,
+}
+
+impl BrokenRunc {
+    fn new(folder: &Path) -> Result<BrokenRunc> {
+        let runc = folder.join("bin/runc");
+        let broken = BrokenRunc { away: runc.with_extension("away"), runc };
+        fs::rename(&broken.runc, &broken.away).context("the engine has no runc of its own")?;
+        symlink("/bin/false", &broken.runc)?;
+        Ok(broken)
+    }
+}
+
+impl Drop for BrokenRunc {
+    fn drop(&mut self) {
+        // Renaming replaces the other one. Without it, what comes next says that it is missing.
+        let _ = fs::rename(&self.away, &self.runc);
+    }
+}
+
+/// A shim that is killed is taken for the end of its container, because runc then kills what is left. If runc cannot, it goes on.
+pub(crate) async fn a_false_end_of_a_life_that_goes_on_is_not_reported<F: Fixture>(
+    fixture: &F,
+) -> Result<()> {
+    fixture.prepare().await?;
+    fixture.run("stays", None).await?;
+    let id = fixture.run("goes-on", None).await?;
+    let kernel: Arc<dyn Witness> = Arc::new(Kernel::new());
+    let watched = fixture.begin_watch(settings().with_witness(kernel))?;
+    watched.ready().await?;
+    fixture.check(&watched).await?;
+    let reported = Reader::new(watched.recorder());
+    let pid = fixture.pid(&id).await?;
+    let broken = BrokenRunc::new(fixture.engine().folder())?;
+    kill(shim_of(pid)?)?;
+    let over = async {
+        while fixture.truth().await?.alive.contains_key(&id) {}
+        anyhow::Ok(())
+    };
+    timeout(LIMIT, over).await.context("the engine knows that it goes on")??;
+    // What the engine reports of that arrives before this.
+    fixture.fence(&watched).await?;
+    let so_far = watched.recorder().record().count("exited");
+    ensure!(so_far == 0, "an end was reported that did not come about\n{}", watched.recorder().tail());
+    ensure!(watched.watching.portfolio().containers().any(|it| it.pid() == pid), "it is not shown");
+    ensure!(watched.watching.status().counters.contradictions > 0, "the engine was not contradicted");
+    drop(broken);
+    kill(pid)?;
+    watched.recorder().until_reported(1, "exited").await?;
+    fixture.check(&watched).await?;
+    is_reported(&reported.rest(), &[("goes-on", &["exited"])], watched.recorder())
+}
+
+/// Returns the parent of a container's initial process.
+fn shim_of(pid: u32) -> Result<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let parent =
+        status.lines().find_map(|line| line.strip_prefix("PPid:")).context("no parent")?.trim().parse()?;
+    let name = fs::read_to_string(format!("/proc/{parent}/comm"))?;
+    ensure!(name.starts_with("containerd-shim"), "its parent is {name}");
+    Ok(parent)
 }
