@@ -39,7 +39,17 @@ impl Daemon {
         folder: &Path,
         arguments: impl FnOnce(&mut Command),
     ) -> Result<Daemon> {
-        let mut command = Command::new(folder.join("bin").join(name));
+        Self::start_by(Command::new(folder.join("bin").join(name)), installation, name, folder, arguments)
+    }
+
+    /// The same by a command that becomes the program, once it has the arguments.
+    pub(crate) fn start_by(
+        mut command: Command,
+        installation: &Installation,
+        name: &'static str,
+        folder: &Path,
+        arguments: impl FnOnce(&mut Command),
+    ) -> Result<Daemon> {
         let path = std::env::var("PATH").unwrap_or_default();
         let path = format!("{}:{path}:/usr/sbin:/usr/bin:/sbin:/bin", folder.join("bin").display());
         command.env_clear().env("PATH", path).env("HOME", folder);

@@ -3,12 +3,14 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::containerd;
 use super::daemon::Daemon;
+use super::engine::Release;
 use super::http;
 use super::installation::Installation;
 use super::test_image::{TEST_COMMAND, TEST_IMAGE, root_file_system};
@@ -30,7 +32,16 @@ pub(super) fn start(
         settings["deprecated-key-path"] = folder.join("key.json").display().to_string().into();
     }
     fs::write(&config, settings.to_string()).with_context(|| format!("cannot write {}", config.display()))?;
-    let daemon = Daemon::start(installation, "dockerd", folder, |command| {
+    let program = folder.join("bin/dockerd");
+    let command = if tcp.is_none() && installation.engine().release == Release::Bookworm {
+        // Scenarios make networks: they are in one of its own, and end with it.
+        let mut command = Command::new("unshare");
+        command.arg("--net").arg(program);
+        command
+    } else {
+        Command::new(program)
+    };
+    let daemon = Daemon::start_by(command, installation, "dockerd", folder, |command| {
         let paths = [
             ("--config-file", config),
             ("--data-root", folder.join("data")),

@@ -50,6 +50,9 @@ pub struct Engine {
 const PROXIES: [&str; 5] =
     ["nginx", "haproxy", "liblua5.3-0", "libopentracing1", "libopentracing-c-wrapper0"];
 
+/// Compares what it finds at one dockerd with what the program finds there.
+const PROMETHEUS: &str = "prometheus";
+
 /// What it takes to reach one dockerd through ssh: the server, and Docker's client, which newer releases have in a package of
 /// its own.
 const SSH: [&str; 3] = ["openssh-server", "libwrap0", "docker.io"];
@@ -101,6 +104,9 @@ impl Engine {
         // The libraries are those that Debian 12's dockerd and runc need and a small host lacks.
         let shared = ["runc", "busybox-static", "libdevmapper1.02.1", "libseccomp2", KEYRING_PACKAGE];
         let mut packages: Vec<_> = own.chain(shared.map(|package| (Release::Bookworm, package))).collect();
+        if self.kind == EngineKind::Docker && self.release == Release::Bookworm {
+            packages.push((self.release, PROMETHEUS));
+        }
         if self.kind == EngineKind::Docker && self.release == Release::Trixie {
             packages.extend(PROXIES.iter().chain(&SSH).map(|package| (Release::Bookworm, *package)));
         }

@@ -60,7 +60,17 @@ impl Installation {
         let (needed, optional): (&[&'static str], &[&'static str]) = match engine.kind {
             EngineKind::Docker => (
                 &["dockerd", "containerd", "containerd-shim-runc-v2", "runc", "busybox"],
-                &["ctr", "docker", "docker-init", "docker-proxy", "nginx", "haproxy", "sshd"],
+                &[
+                    "ctr",
+                    "docker",
+                    "docker-init",
+                    "docker-proxy",
+                    "nginx",
+                    "haproxy",
+                    "prometheus",
+                    "promtool",
+                    "sshd",
+                ],
             ),
             EngineKind::Containerd => (
                 &["containerd", "containerd-shim-runc-v2", "runc", "busybox", "ctr"],

@@ -288,6 +288,7 @@ mod tests {
             .with_host_pid(1007)
             .with_restart_count(1)
             .with_oom_killed(true)
+            .with_network_mode(Some("shop_default"))
             .with_networks([network.with_ipv6("fd00::2".parse().ok())])
             .with_ports([Port::new(80, Protocol::Tcp).published_at("0.0.0.0".parse().unwrap(), 8080)])
     }

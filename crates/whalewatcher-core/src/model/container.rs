@@ -12,6 +12,7 @@ use super::health::Health;
 use super::image::Image;
 use super::labels::Labels;
 use super::network::{Network, Port};
+use super::shared;
 
 /// The label by which compose marks a container as belonging to a project.
 pub const COMPOSE_PROJECT_LABEL: &str = "com.docker.compose.project";
@@ -59,6 +60,7 @@ struct Details {
     image: Option<Image>,
     /// `None` where the engine does not report them.
     networks: Option<Arc<[Network]>>,
+    network_mode: Option<Arc<str>>,
     ports: Option<Arc<[Port]>>,
 }
 
@@ -90,6 +92,7 @@ impl Container {
             && self.labels() == other.labels()
             && self.image() == other.image()
             && self.networks() == other.networks()
+            && self.network_mode() == other.network_mode()
             && self.ports() == other.ports()
     }
 
@@ -191,6 +194,13 @@ impl Container {
         self
     }
 
+    /// Sets the network mode.
+    #[must_use]
+    pub fn with_network_mode(mut self, network_mode: Option<&str>) -> Self {
+        self.details_mut().network_mode = network_mode.map(shared::text);
+        self
+    }
+
     /// Sets the ports. A container in a list whose ports are set, even to none, is compared by them.
     #[must_use]
     pub fn with_ports(mut self, ports: impl IntoIterator<Item = Port>) -> Self {
@@ -237,7 +247,7 @@ impl Container {
         let labels = self.details.labels.iter().map(|(key, value)| key.len() + value.len() + 80);
         let image = self.image().map_or(0, |image| image.name().len() + image.id().map_or(0, str::len) + 80);
         let networks = self.networks().iter().map(|network| network.name().len() + 80).sum::<usize>();
-        let ports = size_of_val(self.ports());
+        let ports = size_of_val(self.ports()) + self.network_mode().map_or(0, str::len);
         256 + self.id.len() + self.name.len() + labels.sum::<usize>() + image + networks + ports
     }
 
@@ -324,6 +334,14 @@ impl Container {
         self.details.networks.as_deref().unwrap_or_default()
     }
 
+    /// Returns the network mode that it was created with, such as `bridge`, `host`, the name of a network, or `container:ID` if it uses
+    /// the networks of another container; `None` where the engine does not report it or the client was built without networks. Docker's
+    /// API has it.
+    #[must_use]
+    pub fn network_mode(&self) -> Option<&str> {
+        self.details.network_mode.as_deref()
+    }
+
     /// Returns the ports that it exposes or publishes, in ascending order; none where the engine does not report them or the
     /// client was built without.
     #[must_use]
@@ -404,6 +422,7 @@ impl fmt::Debug for Container {
             .field("image", &self.details.image)
             .field("labels", &self.details.labels)
             .field("networks", &self.networks())
+            .field("network_mode", &self.details.network_mode)
             .field("ports", &self.ports())
             .field("rucksack", &self.rucksack.is_some())
             .finish()

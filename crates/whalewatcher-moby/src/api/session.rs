@@ -140,7 +140,11 @@ impl Session {
 
     /// Which details of containers are decoded.
     pub(crate) fn details(&self) -> Details {
-        Details { networks: self.networks, oom_kills: self.handshake.api >= OOM_KILLS }
+        Details {
+            networks: self.networks,
+            network_mode: self.networks && self.dialect() != Dialect::Libpod,
+            oom_kills: self.handshake.api >= OOM_KILLS,
+        }
     }
 
     /// The lives that began before are as podman's own list shows them.

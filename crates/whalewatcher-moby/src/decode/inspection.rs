@@ -28,8 +28,8 @@ struct Inspected<'a> {
     state: Option<State<'a>>,
     #[serde(default, borrow)]
     config: Option<Config<'a>>,
-    #[serde(default)]
-    host_config: Option<HostConfig>,
+    #[serde(default, borrow)]
+    host_config: Option<HostConfig<'a>>,
     /// The ID of the image.
     #[serde(default, borrow)]
     image: Option<&'a RawValue>,
@@ -93,9 +93,11 @@ struct NetworkSettings<'a> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct HostConfig {
+struct HostConfig<'a> {
     #[serde(default)]
     privileged: bool,
+    #[serde(default, borrow)]
+    network_mode: Option<&'a RawValue>,
 }
 
 /// Whether an answer with status 404 means that the engine has no such container. Proxies that let only some requests through,
@@ -152,7 +154,7 @@ fn decode_lossy(
     let name = inspected.name.as_deref().map(without_slash).filter(|name| !name.is_empty()).unwrap_or(id);
     let (mut labels, image) =
         inspected.config.map(|config| (config.labels, config.image)).unwrap_or_default();
-    if inspected.host_config.is_some_and(|config| config.privileged) {
+    if inspected.host_config.as_ref().is_some_and(|config| config.privileged) {
         labels.0.push((PRIVILEGED_LABEL.into(), "".into()));
     }
     add_pod(&mut labels, inspected.pod, inspected.is_infra);
@@ -175,6 +177,11 @@ fn decode_lossy(
         container = container
             .with_networks(networks.map(|raw| network::networks(raw).values).unwrap_or_default())
             .with_ports(ports.map(|raw| network::inspected_ports(raw).values).unwrap_or_default());
+    }
+    if details.network_mode {
+        let mode = inspected.host_config.and_then(|config| config.network_mode);
+        let mode = mode.and_then(json::lenient::<Text<'_>>).filter(|mode| !mode.is_empty());
+        container = container.with_network_mode(mode.as_deref());
     }
     let Some(packer) = packer else { return Ok(Some(container)) };
     Ok(Some(container.with_rucksack(pack(id, || packer(RawInspection::new(id, &text))))))

@@ -25,6 +25,8 @@ pub(crate) mod version;
 pub(crate) struct Details {
     /// Whether networks and ports are.
     pub(crate) networks: bool,
+    /// Whether the network mode is. podman's own list does not contain it, so its inspections are not asked for it.
+    pub(crate) network_mode: bool,
     /// Whether `OOMKilled` is, of a container that is alive.
     pub(crate) oom_kills: bool,
 }

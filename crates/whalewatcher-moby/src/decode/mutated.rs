@@ -19,7 +19,7 @@ use crate::http::budget::Body;
 use crate::http::lines::{Line, Received};
 
 /// All details.
-const ALL: Details = Details { networks: true, oom_kills: true };
+const ALL: Details = Details { networks: true, network_mode: true, oom_kills: true };
 
 const EVENT: &str = r#"{"status":"die","id":"a","from":"busybox","Type":"container","Action":"die","Actor":{"ID":"a",
 "Attributes":{"exitCode":"137","image":"busybox","name":"web","com.docker.compose.project":"shop"}},"scope":"local",

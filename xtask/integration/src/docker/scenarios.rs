@@ -11,6 +11,8 @@ pub(crate) mod lifecycle;
 mod nested;
 mod outage;
 mod processes;
+mod prometheus;
+mod serving;
 mod silence;
 mod ssh;
 mod sshd;
@@ -58,6 +60,7 @@ pub(super) const SCENARIOS: &[Scenario<DockerFixture>] = scenarios![
     shared::churn::random_churn_with_three_subscribers,
     faults::random_faults_cause_no_false_event,
     churn::audits_of_a_busy_engine_cause_no_false_event,
+    serving::a_server_answers_as_the_engine_does_and_prometheus_finds_the_same_targets,
     behind::works_behind_nginx_and_haproxy,
     ssh::is_watched_through_ssh,
     ssh::each_failure_of_ssh_is_an_error_of_its_own,

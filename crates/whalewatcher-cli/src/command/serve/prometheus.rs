@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use serde::Serialize;
-use whalewatcher_core::fleet::FleetPortfolio;
-use whalewatcher_core::{Container, Network, Port, Protocol, Watcher};
+use whalewatcher_core::fleet::{FleetMember, FleetPortfolio};
+use whalewatcher_core::{Container, Network, Port, Portfolio, Protocol, Watcher};
 
 use crate::render::json;
 use crate::selection::Selection;
@@ -17,6 +17,9 @@ const DEFAULT_PORT: u16 = 80;
 const HOST_NETWORK: &str = "host";
 const HOST: &str = "localhost";
 
+/// How many containers may use each other's networks in a row.
+const MOST_SHARED: usize = 8;
+
 /// A target, in the format of `http_sd_configs` and `file_sd_configs`.
 #[derive(Debug, Serialize, PartialEq)]
 struct Target {
@@ -27,15 +30,17 @@ struct Target {
 /// Returns the targets of the selected containers as a line of JSON: of each its TCP ports in the first of its networks.
 pub(super) fn targets(now: &FleetPortfolio, selection: &Selection) -> Vec<u8> {
     let selected = now.containers().filter(|(member, one)| selection.matches(&**member.watcher(), one));
-    let all: Vec<_> = selected.flat_map(|(member, one)| of(&**member.watcher(), one)).collect();
+    let all: Vec<_> = selected.flat_map(|(member, one)| of(member, one)).collect();
     let mut line = Vec::new();
     // Writing to memory does not fail.
     let _ = json::write_line(&mut line, &all);
     line
 }
 
-fn of(watcher: &dyn Watcher, container: &Container) -> Vec<Target> {
-    let mut networks: Vec<_> = container.networks().iter().collect();
+fn of(member: &FleetMember, container: &Container) -> Vec<Target> {
+    let watcher = &**member.watcher();
+    let connected = connected(member.portfolio(), container);
+    let mut networks: Vec<_> = connected.iter().collect();
     networks.sort_by(|one, other| one.name().cmp(other.name()));
     let Some((network, address)) =
         networks.into_iter().find_map(|network| Some((network, address(network)?)))
@@ -66,6 +71,19 @@ fn of(watcher: &dyn Watcher, container: &Container) -> Vec<Target> {
     vec![Target { targets: [target.unwrap_or_else(|| HOST.to_owned())], labels: common }]
 }
 
+/// Returns the networks of a container; if it has none of its own, those of the container whose networks it uses.
+fn connected<'a>(all: &'a Portfolio, container: &'a Container) -> &'a [Network] {
+    let mut container = container;
+    for _ in 0..MOST_SHARED {
+        let other = container.network_mode().and_then(|mode| mode.strip_prefix("container:"));
+        match other.filter(|_| container.networks().is_empty()).and_then(|id| all.by_id(id)) {
+            Some(other) => container = other,
+            None => break,
+        }
+    }
+    container.networks()
+}
+
 /// Returns where a container is reached in a network, if it is: `None` within that if it is on this host's.
 fn address(network: &Network) -> Option<Option<IpAddr>> {
     let ip = network.ipv4().map(IpAddr::from).or_else(|| network.ipv6().map(IpAddr::from));
@@ -87,6 +105,9 @@ fn common(watcher: &dyn Watcher, container: &Container) -> BTreeMap<String, Stri
     add("__meta_whalewatcher_engine_type".to_owned(), &engine.engine_type);
     add("__meta_whalewatcher_engine".to_owned(), &engine.endpoint);
     add("__meta_whalewatcher_project".to_owned(), container.project());
+    if let Some(mode) = container.network_mode() {
+        add("__meta_docker_container_network_mode".to_owned(), mode);
+    }
     if let Some(image) = container.image() {
         add("__meta_whalewatcher_image".to_owned(), image.name());
     }

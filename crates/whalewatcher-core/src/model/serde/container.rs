@@ -34,6 +34,8 @@ struct Written<'a> {
     networks: &'a [Network],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     ports: &'a [Port],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network_mode: Option<&'a str>,
 }
 
 /// A container's pod, and whether the container is its sandbox.
@@ -70,6 +72,7 @@ impl Serialize for Container {
             labels: self.labels(),
             networks: self.networks(),
             ports: self.ports(),
+            network_mode: self.network_mode(),
         };
         written.serialize(serializer)
     }
@@ -97,6 +100,7 @@ struct Read {
     networks: Vec<Network>,
     #[serde(default)]
     ports: Vec<Port>,
+    network_mode: Option<String>,
 }
 
 impl<'de> Deserialize<'de> for Container {
@@ -113,6 +117,7 @@ impl<'de> Deserialize<'de> for Container {
             .with_started_at(read.started_at.map(|Time(time)| time))
             .with_labels(read.labels)
             .with_networks(read.networks)
-            .with_ports(read.ports))
+            .with_ports(read.ports)
+            .with_network_mode(read.network_mode.as_deref()))
     }
 }

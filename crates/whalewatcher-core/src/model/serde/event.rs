@@ -291,6 +291,7 @@ mod tests {
             .with_host_pid(54_711)
             .with_restart_count(2)
             .with_oom_killed(true)
+            .with_network_mode(Some("shop_default"))
             .with_networks([Network::new("shop_default").with_ipv4("172.18.0.2".parse().ok())])
             .with_ports([port.published_at("0.0.0.0".parse().unwrap(), 8080), port])
     }
@@ -332,6 +333,7 @@ mod tests {
                 {"private": 80, "protocol": "tcp"},
                 {"private": 80, "protocol": "tcp", "public": 8080, "address": "0.0.0.0"},
             ],
+            "network_mode": "shop_default",
         });
         assert_eq!(value, expected);
     }

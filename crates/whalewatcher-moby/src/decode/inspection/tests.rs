@@ -5,7 +5,7 @@ use whalewatcher_core::{ErrorKind, Image, Network, Port, Protocol};
 use super::*;
 
 /// All details.
-const ALL: Details = Details { networks: true, oom_kills: true };
+const ALL: Details = Details { networks: true, network_mode: true, oom_kills: true };
 
 fn inspected(body: &str) -> Result<Option<Container>, EngineError> {
     decode("inspection", &ContainerId::from("a"), body.as_bytes(), SystemTime::now(), ALL, None)
@@ -32,7 +32,7 @@ fn all_that_is_needed_is_decoded() {
 fn details_are_decoded() {
     let body = r#"{"Id":"a","Created":"2026-01-31T11:59:00Z","Image":"sha256:c0ffee","RestartCount":3,
         "State":{"Running":true,"Pid":7,"OOMKilled":true,"Health":{"Status":"unhealthy","FailingStreak":3,"Log":[{}]}},
-        "Config":{"Image":"nginx:1.27"},"NetworkSettings":{"Ports":{"80/tcp":[{"HostIp":"0.0.0.0","HostPort":"8080"}]},
+        "Config":{"Image":"nginx:1.27"},"HostConfig":{"NetworkMode":"shop"},"NetworkSettings":{"Ports":{"80/tcp":[{"HostIp":"0.0.0.0","HostPort":"8080"}]},
         "Networks":{"shop":{"IPAddress":"172.18.0.2"}}}}"#;
     let bare = Container::new("a", "a", 7)
         .with_created_at(moment("2026-01-31T11:59:00Z"))
@@ -42,6 +42,7 @@ fn details_are_decoded() {
     let port = Port::new(80, Protocol::Tcp).published_at("0.0.0.0".parse().unwrap(), 8080);
     let network = Network::new("shop").with_ipv4("172.18.0.2".parse().ok());
     let whole = bare.clone().with_networks([network]).with_ports([port]).with_oom_killed(true);
+    let whole = whole.with_network_mode(Some("shop"));
     assert_eq!(inspected(body).unwrap(), Some(whole));
     let of = |details| decode("inspection", &"a".into(), body.as_bytes(), SystemTime::now(), details, None);
     assert_eq!(of(Details::default()).unwrap(), Some(bare));
@@ -51,6 +52,12 @@ fn details_are_decoded() {
 fn malformed_details_are_skipped() {
     let deep = "[".repeat(100_000) + &"]".repeat(100_000);
     let any = ["7", "-1", "1.5", "\"\"", "\"x\"", "[]", "{}", "null", "99999999999999999999", &deep];
+    for value in any.into_iter().filter(|value| *value != "\"x\"") {
+        let body = format!(
+            r#"{{"Id":"a","State":{{"Running":true,"Pid":7}},"HostConfig":{{"NetworkMode":{value}}}}}"#
+        );
+        assert_eq!(inspected(&body).unwrap(), Some(Container::new("a", "a", 7)), "{body:.80}");
+    }
     for value in any {
         for details in [
             format!(r#""Created":{value}"#),

@@ -5,7 +5,7 @@ use crate::http::budget::Budget;
 use crate::limits::{ENTRY, LABEL};
 
 /// All details.
-const ALL: Option<Details> = Some(Details { networks: true, oom_kills: true });
+const ALL: Option<Details> = Some(Details { networks: true, network_mode: true, oom_kills: true });
 
 fn decode(body: &[u8]) -> Result<Vec<ListingEntry>, EngineError> {
     super::decode("list", &mut Body::of(body), None, ALL)
