@@ -6,7 +6,9 @@ use whalewatcher_bench::figure::Figure;
 use whalewatcher_drivers::{containerd, docker};
 
 use crate::real::Cri;
-use crate::{harm, hub, kernel, latency, looking, owner, partition, reading, ready, rest, scale, writing};
+use crate::{
+    harm, hub, kernel, latency, looking, owner, partition, reading, ready, rest, scale, serve, writing,
+};
 
 /// Measures one thing, at several sizes: its name, what it measures, and how.
 pub(crate) type Bench = (&'static str, &'static str, fn(&'static str, &Effort) -> Result<Vec<Figure>>);
@@ -26,6 +28,11 @@ pub(crate) const ALL: &[Bench] = &[
     ("owner", "which container a process belongs to", owner::run),
     ("looking", "what looking for engines again and again takes, with 100 of them", looking::run),
     ("scale", "10,000 and 100,000 containers of a Docker engine, and transitions", scale::run),
+    (
+        "serve",
+        "the server with 1,000 subscribers, of which a tenth is stalled, and 1,000 changes a second",
+        serve::run,
+    ),
     ("ready-docker", "how long until all containers of a real dockerd are known", ready::docker),
     ("ready-containerd", "the same of a real containerd", ready::without_floor::<containerd::Driver>),
     (

@@ -21,6 +21,7 @@ mod ready;
 mod real;
 mod rest;
 mod scale;
+mod serve;
 mod writing;
 
 use std::env;
