@@ -33,7 +33,9 @@ impl Client {
         let transport = self.inspecting(limit).await?;
         let inspected = match timeout(limit, inspect(&transport, id)).await {
             Ok(inspected) => inspected,
-            Err(_) => Err(EngineError::new(ErrorKind::TimedOut, format!("{WHAT}: no answer within {limit:?}"))),
+            Err(_) => {
+                Err(EngineError::new(ErrorKind::TimedOut, format!("{WHAT}: no answer within {limit:?}")))
+            }
         };
         if inspected.as_ref().is_err_and(|error| answer::refusal(error).is_none()) {
             let mut kept = self.inspector.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use whalewatcher_core::{Container, Event, EventKind, Printable, Watcher};
 
 pub(crate) use self::conditions::familiar;
+#[cfg(feature = "serve")]
+pub(crate) use self::conditions::without_tag;
 use self::conditions::{Conditions, LEAST_ID};
 pub(crate) use self::pattern::Pattern;
 use crate::args::{FilterArgs, wrong};

@@ -26,7 +26,7 @@ use whalewatcher_testkit::docker::{ContainerSpec, Server};
 use crate::program::{Fold, Program, command, run};
 
 /// A time limit that is only reached if something hangs.
-const LIMIT: Duration = Duration::from_secs(120);
+pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
 /// The program while it serves, and its socket in a folder.
 pub(crate) struct Serving {

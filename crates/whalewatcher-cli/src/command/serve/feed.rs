@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use axum::body::Bytes;
 use tokio::sync::watch;
@@ -39,6 +40,8 @@ struct Kept {
 #[derive(Clone)]
 pub(super) struct Entry {
     pub(super) number: u64,
+    /// When it was recorded, which is after it happened.
+    pub(super) recorded: SystemTime,
     pub(super) change: FleetEvent,
     /// JSON, without an end of line.
     pub(super) line: Bytes,
@@ -85,7 +88,7 @@ impl Feed {
         kept.bytes += line.len();
         let number = kept.next;
         kept.next += 1;
-        kept.events.push_back(Entry { number, change, line });
+        kept.events.push_back(Entry { number, recorded: SystemTime::now(), change, line });
         let mut spent = Vec::new();
         while kept.events.len() > 1 && (kept.events.len() > MAX_EVENTS || kept.bytes > MAX_BYTES) {
             if let Some(oldest) = kept.events.pop_front() {
@@ -118,6 +121,17 @@ impl Feed {
             true => Unread::All(events, kept.now.clone()),
             false => Unread::Some(events),
         }
+    }
+
+    /// Returns the number of the oldest event that is kept, or of the next one.
+    pub(super) fn oldest(&self) -> u64 {
+        let kept = self.kept();
+        kept.events.front().map_or(kept.next, |entry| entry.number)
+    }
+
+    /// Returns the number of the first event that is kept with exactly this time.
+    pub(super) fn dated(&self, time: SystemTime) -> Option<u64> {
+        self.kept().events.iter().find(|entry| entry.change.event.time == time).map(|entry| entry.number)
     }
 
     /// Returns the position that a client names, if the events after it are kept.
@@ -158,8 +172,6 @@ impl std::fmt::Display for Position {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::time::SystemTime;
-
     use whalewatcher_core::{Container, EngineWatcher, Event, EventKind, Fleet};
     use whalewatcher_testkit::scripted::Engine;
 

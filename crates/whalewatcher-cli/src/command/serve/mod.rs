@@ -2,6 +2,7 @@
 
 mod access;
 mod connection;
+mod docker;
 mod feed;
 mod listener;
 mod listeners;
@@ -35,6 +36,7 @@ use crate::selection::Selection;
 pub(crate) async fn serve(fleet: &Arc<Fleet>, args: ServeArgs, tasks: &TaskTracker) -> anyhow::Result<()> {
     let notes = Notes::new()?;
     let listeners = Listeners::bind(&args.listen).await?;
+    let docker_socket = docker::bind(&args.docker)?;
     let Following { named, warnings, discovery, hubs: _hubs } =
         follow(fleet, hosts(&args.engines)?, &Selection::default())?;
     let (now, changes) = Changes::subscribe(fleet, args.crash_loops.settings());
@@ -49,6 +51,16 @@ pub(crate) async fn serve(fleet: &Arc<Fleet>, args: ServeArgs, tasks: &TaskTrack
         ending: ending.clone(),
     };
     listeners.notes.iter().for_each(|note| notes.note(note.clone()));
+    let docker_router = docker::router(&args.docker, feed.clone(), ending.clone())?;
+    if let Some(socket) = &docker_socket {
+        notes.note(format!("serving Docker's clients at {}", socket.url()));
+    }
+    let for_docker = async {
+        if let Some(socket) = &docker_socket {
+            socket.serve(docker_router, &ending, tasks).await;
+        }
+        pending::<()>().await;
+    };
     let noting = async {
         let mut outages = Outages::new(named);
         while let Some(change) = watched.next().await {
@@ -72,6 +84,7 @@ pub(crate) async fn serve(fleet: &Arc<Fleet>, args: ServeArgs, tasks: &TaskTrack
         outcome = noting => outcome,
         () = feed.record(changes) => Ok(()),
         () = listeners.serve(router(served), &ending, tasks) => Ok(()),
+        () = for_docker => Ok(()),
         () = keeping => Ok(()),
     }
 }

@@ -191,7 +191,7 @@ impl Client {
         let last = events.last().map(|last| last.number + 1);
         self.state = State::Live { next: last.unwrap_or(next), seen };
         last?;
-        for Entry { number, change, line } in events {
+        for Entry { number, change, line, .. } in events {
             if self.selection.shows(&*change.watcher, &change.event) {
                 self.write(&mut piece, number + 1, change.event.kind.name(), &line);
             }
