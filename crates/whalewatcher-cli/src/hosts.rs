@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::fmt::Display;
 use std::sync::Arc;
+#[cfg(feature = "serve")]
+use std::time::Duration;
 
 use whalewatcher_core::adapter::EngineClient;
 use whalewatcher_core::{EngineError, EngineWatcher, Fleet, Settings, Watcher, Witness};
@@ -297,11 +299,26 @@ pub(crate) fn ignored_by_default(watcher: &dyn Watcher) -> Option<String> {
 
 /// Returns the client, if the engine is containerd.
 fn containerd(watcher: &dyn Watcher) -> Option<&containerd::Client> {
-    let named = watcher.downcast_ref::<EngineWatcher<containerd::Client>>().map(EngineWatcher::client);
-    named.or_else(|| {
-        let found = watcher.downcast_ref::<EngineWatcher<Located<containerd::Client>>>()?;
-        Some(found.client().inner())
-    })
+    client(watcher)
+}
+
+/// Returns the client, if the engine is of this kind, named or found.
+fn client<C: EngineClient>(watcher: &dyn Watcher) -> Option<&C> {
+    let named = watcher.downcast_ref::<EngineWatcher<C>>().map(EngineWatcher::client);
+    named.or_else(|| Some(watcher.downcast_ref::<EngineWatcher<Located<C>>>()?.client().inner()))
+}
+
+/// Returns the engine's own answer to an inspection, which is `None` if it has no such container; `None` if it has no API like Docker's.
+#[cfg(feature = "serve")]
+pub(crate) async fn inspect_json(
+    watcher: &dyn Watcher,
+    id: &str,
+    limit: Duration,
+) -> Option<Result<Option<Vec<u8>>, EngineError>> {
+    if let Some(docker) = client::<moby::Client>(watcher) {
+        return Some(docker.inspect_json(id, limit).await);
+    }
+    Some(client::<podman::Client>(watcher)?.inspect_json(id, limit).await)
 }
 
 /// Returns the names of the containers that the engine is in, as far as it was found and these are known; empty if it is in none.

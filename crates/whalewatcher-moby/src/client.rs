@@ -24,6 +24,7 @@ use crate::decode::identity::Dialect;
 use crate::decode::raw_inspection::Packer;
 use crate::decode::version::ApiVersion;
 use crate::http::transport::{Connector, Transport};
+use crate::inspector::Inspector;
 
 const DOCKER: &str = "docker.com";
 
@@ -35,6 +36,7 @@ pub struct Client {
     own_api: OwnApi,
     /// Of the endpoint, if that is a unix socket.
     monitor: Option<SocketMonitor>,
+    pub(crate) inspector: Inspector,
 }
 
 /// What a client is configured for.
@@ -71,7 +73,7 @@ impl Config {
     }
 
     /// The same, with certificates that are read now.
-    async fn renewed_connector(&self, limit: Duration) -> Result<Connector, EngineError> {
+    pub(crate) async fn renewed_connector(&self, limit: Duration) -> Result<Connector, EngineError> {
         let tls = match self.tls.clone() {
             // In a thread, since files may be on a server that does not answer.
             Some(tls) => Some(spawn_blocking(move || tls.renewed()).await.map_err(|error| {
@@ -95,6 +97,7 @@ impl Client {
             lives: Lives::default(),
             own_api: OwnApi::default(),
             monitor,
+            inspector: Inspector::default(),
         }
     }
 }

@@ -38,6 +38,7 @@ mod config;
 mod connection;
 mod decode;
 mod http;
+mod inspector;
 mod limits;
 #[cfg(feature = "bollard")]
 mod with_bollard;

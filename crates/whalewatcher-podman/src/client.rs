@@ -4,6 +4,7 @@ use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use whalewatcher_core::adapter::EngineClient;
 use whalewatcher_core::{EngineError, Settings};
@@ -44,6 +45,16 @@ impl Client {
     #[must_use]
     pub fn builder() -> Builder {
         Builder { inspects_all: false, endpoint: None, moby: whalewatcher_moby::Client::builder() }
+    }
+
+    /// Returns podman's answer to the inspection of a container, alive or not, by its API that is compatible with Docker's. `None` if
+    /// it has no such container.
+    ///
+    /// # Errors
+    ///
+    /// If podman cannot be reached, refuses the request, or does not answer within `limit`.
+    pub async fn inspect_json(&self, id: &str, limit: Duration) -> Result<Option<Vec<u8>>, EngineError> {
+        self.0.inspect_json(id, limit).await
     }
 }
 

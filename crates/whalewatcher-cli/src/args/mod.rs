@@ -3,6 +3,8 @@
 mod completions;
 mod crash_loop;
 mod demo;
+#[cfg(feature = "serve")]
+mod docker_api;
 mod engines;
 mod follow;
 mod hosts;
@@ -32,6 +34,8 @@ pub(crate) use self::crash_loop::CrashLoopArgs;
 #[cfg(feature = "top")]
 pub(crate) use self::crash_loop::CrashLoops;
 pub(crate) use self::demo::DemoArgs;
+#[cfg(feature = "serve")]
+pub(crate) use self::docker_api::{DockerApiArgs, InspectSource};
 pub(crate) use self::engines::{DiscoveryArgs, EngineArgs, EnginesArgs, EtcdArgs, TlsArgs};
 pub(crate) use self::follow::{EventFormat, FollowArgs};
 pub(crate) use self::hosts::{FleetCommand, ForgetArgs, HostsArgs};

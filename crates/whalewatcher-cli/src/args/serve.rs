@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{CrashLoopArgs, EngineArgs};
+use super::{CrashLoopArgs, DockerApiArgs, EngineArgs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -14,6 +14,7 @@ Examples:
   curl -N --unix-socket /run/whalewatcher.sock http://localhost/v1/events
   whalewatcher serve --listen 127.0.0.1:9080 --token-file /etc/whalewatcher.token
   whalewatcher serve --sd-file /etc/prometheus/targets/containers.json
+  whalewatcher serve --docker-socket /run/docker-read.sock
 
 The answers have the shape of 'ps -o json' and 'watch -o json'; docs/serve.md has all of them.
 
@@ -40,6 +41,9 @@ pub(crate) struct ServeArgs {
     /// A series for each name or ID of a container costs Prometheus memory, also after the container is gone.
     #[arg(long, value_name = "LABEL", value_enum, default_value_t, help_heading = "Server")]
     pub(crate) metrics_containers: ContainerMetrics,
+
+    #[command(flatten)]
+    pub(crate) docker: DockerApiArgs,
 
     #[command(flatten)]
     pub(crate) crash_loops: CrashLoopArgs,

@@ -169,7 +169,7 @@ fn state(container: &Container) -> (&'static str, Style) {
 }
 
 /// Returns age and health as `docker ps` does.
-fn status(container: &Container, started: Option<SystemTime>, now: SystemTime) -> String {
+pub(crate) fn status(container: &Container, started: Option<SystemTime>, now: SystemTime) -> String {
     let up = match started {
         Some(then) => format!("Up {}", human_age(then, now)),
         None => "Up".to_owned(),

@@ -5,21 +5,22 @@ use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
-use whalewatcher_core::{Container, Event, EventKind, Health};
+use whalewatcher_core::{Container, Event, EventKind, Health, PRIVILEGED_LABEL};
+use whalewatcher_discover::PREFIX_LABEL;
 
 use super::json::write_line;
 
 /// An event as dockerd sends it. `status`, `id` and `from` are those of dockerd before version 29, which many programs read.
 #[derive(Serialize)]
-struct Line<'a> {
-    status: &'a str,
+pub(crate) struct Line<'a> {
+    status: String,
     id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<&'a str>,
     #[serde(rename = "Type")]
     kind: &'a str,
     #[serde(rename = "Action")]
-    action: &'a str,
+    action: String,
     #[serde(rename = "Actor")]
     actor: Actor<'a>,
     scope: &'a str,
@@ -36,36 +37,57 @@ struct Actor<'a> {
     attributes: BTreeMap<&'a str, String>,
 }
 
+#[cfg(feature = "serve")]
+impl Line<'_> {
+    pub(crate) fn id(&self) -> &str {
+        self.id
+    }
+
+    pub(crate) fn action(&self) -> &str {
+        &self.action
+    }
+
+    pub(crate) fn attributes(&self) -> &BTreeMap<&str, String> {
+        &self.actor.attributes
+    }
+}
+
 /// What dockerd adds to the attributes of a container.
 type Details = Vec<(&'static str, String)>;
 
-/// Writes an event as the lines that dockerd would send: none for changes that dockerd reports in another way or not at all, and for
-/// events about the watch.
+/// Writes an event as the lines that dockerd would send.
 pub(crate) fn write_event(writer: &mut impl Write, event: &Event) -> io::Result<()> {
-    let Some(container) = event.container() else { return Ok(()) };
+    lines(event).iter().try_for_each(|line| write_line(writer, line))
+}
+
+/// Returns the lines that dockerd would send: none for changes that dockerd reports in another way or not at all, and for events about
+/// the watch.
+pub(crate) fn lines(event: &Event) -> Vec<Line<'_>> {
+    let Some(container) = event.container() else { return Vec::new() };
     let image = container.image().map(|image| image.name());
-    for (action, details) in actions(event) {
-        let labels = container.labels().iter().map(|(key, value)| (key, value.to_owned()));
-        let mut attributes: BTreeMap<_, _> = labels.collect();
+    let line = |(action, details): (String, Details)| {
+        // Without those that whalewatcher adds.
+        let labels =
+            container.labels().iter().filter(|(key, _)| ![PRIVILEGED_LABEL, PREFIX_LABEL].contains(key));
+        let mut attributes: BTreeMap<_, _> = labels.map(|(key, value)| (key, value.to_owned())).collect();
         attributes.extend(image.map(|image| ("image", image.to_owned())));
         attributes.insert("name", container.name().to_owned());
         attributes.extend(details);
         let nanoseconds = nanoseconds(event.time);
         let id = container.id().as_str();
-        let line = Line {
-            status: &action,
+        Line {
+            status: action.clone(),
             id,
             from: image,
             kind: "container",
-            action: &action,
+            action,
             actor: Actor { id, attributes },
             scope: "local",
             time: nanoseconds.div_euclid(1_000_000_000),
             time_nano: nanoseconds,
-        };
-        write_line(writer, &line)?;
-    }
-    Ok(())
+        }
+    };
+    actions(event).into_iter().map(line).collect()
 }
 
 /// Returns dockerd's actions for an event.

@@ -148,7 +148,8 @@ fn tag_at(name: &str) -> Option<usize> {
     name[last..].find([':', '@']).map(|at| last + at)
 }
 
-fn without_tag(name: &str) -> &str {
+/// Returns an image's name without tag and digest.
+pub(crate) fn without_tag(name: &str) -> &str {
     tag_at(name).map_or(name, |at| &name[..at])
 }
 

@@ -68,7 +68,7 @@ impl Selection {
 
     /// Returns whether an engine is selected: by its type, `docker` for `docker.com`, by its endpoint in either spelling, or by its
     /// ID or the first characters of that.
-    pub(super) fn selects_engine(&self, engine_type: &str, endpoint: &str, id: Option<&str>) -> bool {
+    pub(crate) fn selects_engine(&self, engine_type: &str, endpoint: &str, id: Option<&str>) -> bool {
         self.0.engines.is_empty()
             || self.0.engines.iter().any(|name| {
                 is_of_type(name, engine_type)

@@ -11,6 +11,8 @@ use whalewatcher_core::{Container, Event, EventKind, Printable, Watcher};
 use self::conditions::Conditions;
 pub(crate) use self::conditions::LEAST_ID;
 pub(crate) use self::conditions::familiar;
+#[cfg(feature = "serve")]
+pub(crate) use self::conditions::without_tag;
 pub(crate) use self::pattern::Pattern;
 use crate::args::{FilterArgs, wrong};
 

@@ -10,6 +10,8 @@ mod crash_loop;
 mod cri;
 mod demo;
 mod discovery;
+#[cfg(feature = "serve")]
+mod docker_socket;
 mod engines;
 mod errors;
 mod exec;

@@ -183,3 +183,48 @@ async fn a_failed_inspection_is_repeated() {
     watched.until_reported("started web").await;
     assert_eq!(watched.names(), ["web"]);
 }
+
+/// Limits of inspections on request: one that is not reached, and one that is.
+const LONG: Duration = Duration::from_secs(120);
+const SHORT: Duration = Duration::from_millis(50);
+
+#[tokio::test]
+async fn an_inspection_on_request_is_the_engines_answer() {
+    let server = Server::builder().start().unwrap();
+    let id = server.run(ContainerSpec::new("web").env("PASSWORD", "secret")).unwrap();
+    let client = Client::new(server.endpoint()).unwrap();
+    server.exit("web", 3).unwrap();
+    for key in [&*id, "web"] {
+        let json = client.inspect_json(key, LONG).await.unwrap().unwrap();
+        let inspected: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        assert_eq!((&inspected["Id"], &inspected["State"]["ExitCode"]), (&id.clone().into(), &3.into()));
+        assert_eq!(inspected["Config"]["Env"][0], "PASSWORD=secret");
+    }
+    assert_eq!(client.inspect_json("../version?x", LONG).await.unwrap(), None);
+    assert_eq!(server.stats().accepted, 1, "the connection is kept");
+}
+
+#[tokio::test]
+async fn an_inspection_on_request_fails_with_the_reason_and_the_next_one_does_not() {
+    let server = Server::builder().start().unwrap();
+    let id = server.run("web").unwrap();
+    let client = Client::new(server.endpoint()).unwrap();
+    for (verdict, limit, kind) in [
+        (Verdict::Hang, SHORT, ErrorKind::TimedOut),
+        (Verdict::Close, LONG, ErrorKind::Disconnected),
+        (Verdict::Truncate(10), LONG, ErrorKind::Disconnected),
+        (Verdict::error(500, "no"), LONG, ErrorKind::Failed),
+        (Verdict::error(404, "page not found"), LONG, ErrorKind::Failed),
+        (Verdict::error(403, "no"), LONG, ErrorKind::PermissionDenied),
+    ] {
+        let hook = server.on(Kind::Inspect, verdict);
+        assert_eq!(client.inspect_json(&id, limit).await.unwrap_err().kind(), kind);
+        server.remove_hook(hook);
+        assert!(client.inspect_json(&id, LONG).await.unwrap().is_some());
+    }
+    server.stop_listening().await;
+    assert_eq!(client.inspect_json(&id, LONG).await.unwrap_err().kind(), ErrorKind::Unreachable);
+    // Another socket at the same path.
+    server.listen_again().unwrap();
+    assert!(client.inspect_json(&id, LONG).await.unwrap().is_some());
+}

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use axum::body::Bytes;
 use tokio::sync::watch;
@@ -58,6 +59,8 @@ struct Piece {
 /// An event, and the line that reports it.
 pub(super) struct Entry {
     pub(super) number: u64,
+    /// When it was recorded, which is after it happened.
+    pub(super) recorded: SystemTime,
     pub(super) change: FleetEvent,
     /// JSON, without an end of line.
     pub(super) line: Bytes,
@@ -107,7 +110,7 @@ impl Feed {
         kept.bytes += line.len();
         let number = kept.next;
         kept.next += 1;
-        kept.events.push_back(Arc::new(Entry { number, change, line }));
+        kept.events.push_back(Arc::new(Entry { number, recorded: SystemTime::now(), change, line }));
         let mut spent = Vec::new();
         while kept.events.len() > 1 && (kept.events.len() > MAX_EVENTS || kept.bytes > MAX_BYTES) {
             if let Some(oldest) = kept.events.pop_front() {
@@ -192,6 +195,17 @@ impl Feed {
         kept.shared.retain(|piece| piece.form != form);
         kept.shared.push(Piece { form, from: next, next: now.0, bytes: bytes.clone() });
         Some((bytes, now.0, now.1))
+    }
+
+    /// Returns the number of the oldest event that is kept, or of the next one.
+    pub(super) fn oldest(&self) -> u64 {
+        let kept = self.kept();
+        kept.events.front().map_or(kept.next, |entry| entry.number)
+    }
+
+    /// Returns the number of the first event that is kept with exactly this time.
+    pub(super) fn dated(&self, time: SystemTime) -> Option<u64> {
+        self.kept().events.iter().find(|entry| entry.change.event.time == time).map(|entry| entry.number)
     }
 
     /// Returns the position that a client names, if the events after it are kept.

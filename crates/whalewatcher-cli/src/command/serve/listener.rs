@@ -28,29 +28,29 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    /// Listens at this path, in place of a server that has ended.
+    /// Listens at this path, which an option names, in place of a server that has ended.
     ///
     /// # Errors
     ///
     /// If something listens there, or is there and no socket, or the folder cannot be written.
-    pub(super) fn bind(path: &Path) -> anyhow::Result<Self> {
-        let failed = || format!("--socket {}: cannot listen there", path.display());
-        let name = path.file_name().context("--socket names no file")?;
+    pub(super) fn bind(path: &Path, option: &str) -> anyhow::Result<Self> {
+        let failed = || format!("{option} {}: cannot listen there", path.display());
+        let name = path.file_name().with_context(|| format!("{option} names no file"))?;
         let beside = |suffix: String| {
             let mut name = name.to_owned();
             name.push(suffix);
             path.with_file_name(name)
         };
         let Some(_lock) = Lock::acquire(beside(".lock".to_owned())).with_context(failed)? else {
-            bail!("--socket {}: another server is starting there", path.display());
+            bail!("{option} {}: another server is starting there", path.display());
         };
         match fs::symlink_metadata(path) {
             Ok(found) if !found.file_type().is_socket() => {
-                bail!("--socket {}: there is a file that is no socket", path.display())
+                bail!("{option} {}: there is a file that is no socket", path.display())
             }
             // It is refused if the server has ended.
             Ok(_) if UnixStream::connect(path).is_ok() => {
-                bail!("--socket {}: another server listens there", path.display())
+                bail!("{option} {}: another server listens there", path.display())
             }
             _ => {}
         }
@@ -157,16 +157,16 @@ mod tests {
         let path = folder.path().join("s");
         let lock = Lock::acquire(folder.path().join("s.lock")).unwrap();
         assert!(lock.is_some());
-        let refused = Socket::bind(&path).err().unwrap().to_string();
+        let refused = Socket::bind(&path, "--socket").err().unwrap().to_string();
         assert!(refused.ends_with("another server is starting there"), "{refused}");
         drop(lock);
-        let socket = Socket::bind(&path).unwrap();
+        let socket = Socket::bind(&path, "--socket").unwrap();
         let names = || {
             let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
             names.collect::<Vec<_>>()
         };
         assert_eq!(names(), ["s"]);
-        let refused = Socket::bind(&path).err().unwrap().to_string();
+        let refused = Socket::bind(&path, "--socket").err().unwrap().to_string();
         assert!(refused.ends_with("another server listens there"), "{refused}");
         drop(socket);
         assert!(names().is_empty());
@@ -184,7 +184,7 @@ mod tests {
             let start = || {
                 let _runtime = runtime.enter();
                 begin.wait();
-                Socket::bind(&path).ok()
+                Socket::bind(&path, "--socket").ok()
             };
             let starting: Vec<_> = (0..8).map(|_| scope.spawn(start)).collect();
             starting.into_iter().filter_map(|thread| thread.join().unwrap()).collect::<Vec<_>>()

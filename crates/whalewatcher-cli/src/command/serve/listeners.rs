@@ -41,7 +41,7 @@ impl Listeners {
         }
         match &arguments.socket {
             None if is_passed => {}
-            path => sockets.push(Socket::bind(path.as_deref().unwrap_or(Path::new(SOCKET)))?),
+            path => sockets.push(Socket::bind(path.as_deref().unwrap_or(Path::new(SOCKET)), "--socket")?),
         }
         let mut addresses = Vec::new();
         for listener in passed.addresses {

@@ -2,6 +2,7 @@
 
 mod access;
 mod connection;
+mod docker;
 mod feed;
 mod form;
 mod hosts;
@@ -43,6 +44,7 @@ use crate::selection::Selection;
 pub(crate) async fn serve(fleet: &Arc<Fleet>, args: ServeArgs, tasks: &TaskTracker) -> anyhow::Result<()> {
     let notes = Notes::new()?;
     let listeners = Listeners::bind(&args.listen).await?;
+    let docker_socket = docker::bind(&args.docker)?;
     let Following { named, warnings, discovery, hubs } =
         follow(fleet, hosts(&args.engines)?, &Selection::default())?;
     let (now, changes) = Changes::subscribe(fleet, args.crash_loops.settings());
@@ -61,6 +63,16 @@ pub(crate) async fn serve(fleet: &Arc<Fleet>, args: ServeArgs, tasks: &TaskTrack
         ending: ending.clone(),
     };
     listeners.notes.iter().for_each(|note| notes.note(note.clone()));
+    let docker_router = docker::router(&args.docker, feed.clone(), ending.clone())?;
+    if let Some(socket) = &docker_socket {
+        notes.note(format!("serving Docker's clients at {}", socket.url()));
+    }
+    let for_docker = async {
+        if let Some(socket) = &docker_socket {
+            socket.serve(docker_router, &ending, tasks).await;
+        }
+        pending::<()>().await;
+    };
     let noting = async {
         let mut outages = Outages::new(named);
         while let Some(change) = watched.next().await {
@@ -86,6 +98,7 @@ pub(crate) async fn serve(fleet: &Arc<Fleet>, args: ServeArgs, tasks: &TaskTrack
         () = feed.record(changes) => Ok(()),
         () = metrics.count(counted) => Ok(()),
         () = listeners.serve(router(served), &ending, tasks) => Ok(()),
+        () = for_docker => Ok(()),
         () = keeping => Ok(()),
         () = reporting => Ok(()),
     }
