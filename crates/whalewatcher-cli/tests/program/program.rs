@@ -238,7 +238,7 @@ pub(crate) async fn interrupted_on_terminal(
 /// of the JSON output compare them.
 pub(crate) fn without_details(mut container: Value) -> Value {
     if let Some(fields) = container.as_object_mut() {
-        for detail in ["image", "created_at", "restart_count", "networks"] {
+        for detail in ["image", "created_at", "restart_count", "networks", "network_mode"] {
             fields.remove(detail);
         }
     }
