@@ -21,6 +21,10 @@ use super::features::Everything;
 
 const NAME: &str = "whalewatcher";
 
+/// The program in the folder of the package, and its largest size in bytes.
+const INSTALLED: &str = "tree/usr/bin/whalewatcher";
+const LARGEST: u64 = 12_000_000;
+
 /// The package that builds the program.
 const PROGRAM: &str = "whalewatcher-cli";
 
@@ -59,10 +63,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if options.check {
         return check_in_clean_root();
     }
-    succeed(cargo().args(["build", "--release", "--package", PROGRAM]))?;
+    succeed(cargo().args(["build", "--profile", "dist", "--package", PROGRAM]))?;
     let target = target_folder()?;
-    let package = Deb::new()?.build(&target.join("release").join(NAME), &target.join("debian"), BEST)?;
-    println!("{}", package.display());
+    let folder = target.join("debian");
+    let package = Deb::new()?.build(&target.join("dist").join(NAME), &folder, BEST)?;
+    let size = fs::metadata(folder.join(INSTALLED))?.len();
+    println!("{} with a program of {:.1} MB", package.display(), size as f64 / 1e6);
+    ensure!(size < LARGEST, "the program has {size} bytes: it has to stay below {LARGEST}");
     Ok(())
 }
 
