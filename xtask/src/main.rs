@@ -43,7 +43,7 @@ enum Command {
     Mutants(mutants::Options),
     /// How fast it is: figures, each next to the least that the engine or the machine makes anyone pay
     Bench(bench::Options),
-    /// Write the gRPC code in `whalewatcher-api` and in the drivers, from the definitions that are beside it
+    /// Write the gRPC code of `whalewatcher-api`, from the definitions that are beside it
     Generate(generate::Options),
     /// Whether what is committed can be published as it is
     Release(release::Options),

@@ -119,10 +119,12 @@ fn nothing_takes_protoc_unless_asked_for() {
         "-p whalewatcher-cli --all-features",
         "-p whalewatcher-testkit --all-features",
         "-p xtask",
-        "-p whalewatcher-bench",
-        "-p whalewatcher-integration",
     ] {
         takes(arguments, &[], &[PROTOC]);
+    }
+    // Their drivers' clients are generated without it.
+    for arguments in ["-p whalewatcher-bench", "-p whalewatcher-integration"] {
+        takes(arguments, &[&["protox"]], &[&["containerd-client", "k8s-cri"]]);
     }
     takes("-p whalewatcher-containerd --features containerd-client", &[&["containerd-client"]], &[]);
 }

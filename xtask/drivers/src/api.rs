@@ -3,5 +3,5 @@
 #![allow(missing_docs, rustdoc::invalid_html_tags, reason = "comments are those of the definitions")]
 #![allow(unused_qualifications, reason = "generated code says more than it must")]
 
-include!("generated/containerd/mod.rs");
-include!("generated/cri/mod.rs");
+include!(concat!(env!("OUT_DIR"), "/containerd/mod.rs"));
+include!(concat!(env!("OUT_DIR"), "/cri/mod.rs"));

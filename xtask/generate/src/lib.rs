@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-pub use sets::{SETS, Set};
+pub use sets::{API, DRIVERS, Set};
 
-/// Files by their paths, which begin at the top of the workspace.
+/// The text of files by their names.
 pub type Files = BTreeMap<PathBuf, String>;
 
 /// The top of the workspace.
@@ -20,12 +20,17 @@ pub fn workspace() -> &'static Path {
     own.ancestors().nth(2).unwrap_or(own)
 }
 
+/// The folder of a set's code in `whalewatcher-api`.
+pub fn folder_in_api(set: &Set) -> PathBuf {
+    workspace().join("crates/whalewatcher-api/src/generated").join(set.name)
+}
+
 /// Generates the code of a set.
 ///
 /// # Errors
 ///
 /// If the definitions cannot be read or compiled, or do not have what is wanted.
-pub fn generate(set: &Set) -> Result<Files> {
+fn generate(set: &Set) -> Result<Files> {
     let definitions = workspace().join(set.definitions);
     let mut compiled = protox::Compiler::new([&definitions])
         .and_then(|mut compiler| {
@@ -50,9 +55,7 @@ pub fn generate(set: &Set) -> Result<Files> {
         builder = builder.server_mod_attribute(".", "#[cfg(feature = \"server\")]");
     }
     builder.compile_fds_with_config(compiled, config).context("cannot generate code")?;
-    let output = Path::new(set.output);
-    let files = files_in(folder.path())?.into_iter();
-    Ok(files.map(|(name, text)| (output.join(name), text)).collect())
+    files_in(folder.path())
 }
 
 /// The files of a folder by their names; none where there is no such folder.
@@ -73,44 +76,42 @@ fn files_in(folder: &Path) -> Result<Files> {
     Ok(files)
 }
 
-/// Generates the code of a set, and returns what is wrong with the files that are there, a line each.
+/// Generates the code of a set, and returns what is wrong with the files of a folder, a line each.
 ///
 /// # Errors
 ///
-/// As [`generate`], or if a file that is there cannot be read.
-pub fn check(set: &Set) -> Result<Vec<String>> {
-    let output = Path::new(set.output);
-    let there = files_in(&workspace().join(output))?.into_iter();
-    let there: Files = there.map(|(name, text)| (output.join(name), text)).collect();
+/// If the code cannot be generated, or a file that is there cannot be read.
+pub fn check(set: &Set, folder: &Path) -> Result<Vec<String>> {
+    let there = files_in(folder)?;
     let generated = generate(set)?;
-    let differs = generated.iter().filter_map(|(path, text)| match there.get(path) {
-        None => Some(format!("{} is missing", path.display())),
-        Some(other) if other != text => Some(format!("{} is not what is generated now", path.display())),
-        Some(_) => None,
+    let differs = generated.iter().filter_map(|(name, text)| {
+        let path = folder.join(name);
+        match there.get(name) {
+            None => Some(format!("{} is missing", path.display())),
+            Some(other) if other != text => Some(format!("{} is not what is generated now", path.display())),
+            Some(_) => None,
+        }
     });
-    let superfluous = there.keys().filter(|path| !generated.contains_key(*path));
-    Ok(differs
-        .chain(superfluous.map(|path| format!("{} is not generated any more", path.display())))
-        .collect())
+    let superfluous = there.keys().filter(|name| !generated.contains_key(*name));
+    let superfluous =
+        superfluous.map(|name| format!("{} is not generated any more", folder.join(name).display()));
+    Ok(differs.chain(superfluous).collect())
 }
 
-/// Generates the code of a set, and writes it in place of what is there.
+/// Generates the code of a set, and writes it into a folder in place of what is there.
 ///
 /// # Errors
 ///
-/// As [`generate`], or if a file cannot be written or removed.
-pub fn write(set: &Set) -> Result<()> {
+/// If the code cannot be generated, or a file cannot be written or removed.
+pub fn write(set: &Set, folder: &Path) -> Result<()> {
     let generated = generate(set)?;
-    let output = workspace().join(set.output);
-    fs::create_dir_all(&output).with_context(|| format!("cannot make {}", output.display()))?;
-    for name in files_in(&output)?.into_keys() {
-        if !generated.contains_key(&Path::new(set.output).join(&name)) {
-            let path = output.join(name);
-            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
-        }
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    for name in files_in(folder)?.into_keys().filter(|name| !generated.contains_key(name)) {
+        let path = folder.join(name);
+        fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
     }
-    for (path, text) in generated {
-        let path = workspace().join(path);
+    for (name, text) in generated {
+        let path = folder.join(name);
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())

@@ -15,14 +15,12 @@ pub struct Set {
     pub messages: &'static [&'static str],
     /// Whether messages know their names, by which one is found in an `Any`.
     pub type_names: bool,
-    /// Where the code is written, from the top of the workspace on.
-    pub output: &'static str,
     /// Whether there are traits for servers too, behind the feature `server`.
     pub server: bool,
 }
 
-/// All code that is generated in this workspace.
-pub const SETS: [Set; 5] = [
+/// The code of `whalewatcher-api`, which is checked in: a build of that package needs no definitions.
+pub const API: [Set; 3] = [
     Set {
         name: "containerd",
         definitions: CONTAINERD,
@@ -41,7 +39,6 @@ pub const SETS: [Set; 5] = [
         ],
         messages: CONTAINERD_EVENTS,
         type_names: true,
-        output: "crates/whalewatcher-api/src/generated/containerd",
         server: true,
     },
     Set {
@@ -59,7 +56,6 @@ pub const SETS: [Set; 5] = [
         ],
         messages: &[],
         type_names: false,
-        output: "crates/whalewatcher-api/src/generated/cri",
         server: true,
     },
     Set {
@@ -80,9 +76,12 @@ pub const SETS: [Set; 5] = [
         ],
         messages: &[],
         type_names: false,
-        output: "crates/whalewatcher-api/src/generated/etcd",
         server: true,
     },
+];
+
+/// The code of `whalewatcher-drivers`, which its build generates.
+pub const DRIVERS: [Set; 2] = [
     Set {
         name: "containerd",
         definitions: CONTAINERD,
@@ -112,7 +111,6 @@ pub const SETS: [Set; 5] = [
         ],
         messages: CONTAINERD_EVENTS,
         type_names: true,
-        output: "xtask/drivers/src/generated/containerd",
         server: false,
     },
     Set {
@@ -138,7 +136,6 @@ pub const SETS: [Set; 5] = [
         ],
         messages: &[],
         type_names: false,
-        output: "xtask/drivers/src/generated/cri",
         server: false,
     },
 ];

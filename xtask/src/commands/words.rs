@@ -171,7 +171,7 @@ mod tests {
     fn generated_code_and_licences_are_not_checked() {
         assert!(is_checked("crates/a/src/lib.rs"));
         assert!(is_checked("docs/testing.md"));
-        assert!(!is_checked("xtask/drivers/src/generated/cri/mod.rs"));
+        assert!(!is_checked("crates/whalewatcher-api/src/generated/cri/mod.rs"));
         assert!(!is_checked("CHANGELOG.md"));
         assert!(!is_checked("LICENSE-MIT"));
     }

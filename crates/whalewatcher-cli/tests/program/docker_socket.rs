@@ -3,20 +3,18 @@
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 
-use http_body_util::{BodyExt, Empty};
-use hyper::body::{Bytes, Incoming};
-use hyper::client::conn::http1::handshake;
-use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper::body::Incoming;
+use hyper::{Response, StatusCode};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::net::UnixStream;
-use tokio::time::timeout;
 use whalewatcher_core::watch;
 use whalewatcher_moby::Client;
 use whalewatcher_testkit::docker::{ContainerSpec, Kind, Server, Verdict};
+use whalewatcher_testkit::watched::in_time;
 
-use crate::serve::{LIMIT, Serving};
+use crate::http::{Pieces, ask, ask_by, text};
+use crate::serve::Serving;
 
 /// The program with a socket for Docker's clients, in its folder.
 async fn serving(engines: &[&Server], options: &[&str]) -> Serving {
@@ -31,17 +29,8 @@ async fn serving(engines: &[&Server], options: &[&str]) -> Serving {
 
 async fn request(serving: &Serving, method: &str, path: &str) -> Response<Incoming> {
     let stream = UnixStream::connect(serving.folder.path().join("d")).await.unwrap();
-    let (mut sender, connection) = handshake(TokioIo::new(stream)).await.unwrap();
-    tokio::spawn(connection);
     let path = path.replace('{', "%7B").replace('}', "%7D").replace('"', "%22");
-    let request = Request::builder().method(method).uri(path).header("host", "docker");
-    let request = request.body(Empty::<Bytes>::new()).unwrap();
-    timeout(LIMIT, sender.send_request(request)).await.expect("it hangs").unwrap()
-}
-
-async fn text(answer: Response<Incoming>) -> String {
-    let body = timeout(LIMIT, answer.collect()).await.expect("it hangs").unwrap().to_bytes();
-    String::from_utf8(body.into()).unwrap()
+    ask_by(method, stream, &path, &[("host", "docker")]).await.unwrap()
 }
 
 async fn get(serving: &Serving, path: &str) -> (StatusCode, Value) {
@@ -59,29 +48,18 @@ async fn names(serving: &Serving, query: &str) -> Vec<String> {
 }
 
 /// Events, as they come.
-struct Events {
-    body: Incoming,
-    text: String,
-}
+struct Events(Pieces);
 
 impl Events {
     async fn of(serving: &Serving, query: &str) -> Self {
         let answer = request(serving, "GET", &format!("/v1.41/events?{query}")).await;
         assert_eq!(answer.status(), StatusCode::OK);
-        Self { body: answer.into_body(), text: String::new() }
+        Self(Pieces::of(answer))
     }
 
     /// Returns the next one; `None` at the proper end of the answer.
     async fn next(&mut self) -> Option<Value> {
-        loop {
-            if let Some((line, rest)) = self.text.split_once('\n') {
-                let event = serde_json::from_str(line).unwrap();
-                self.text = rest.to_owned();
-                return Some(event);
-            }
-            let frame = timeout(LIMIT, self.body.frame()).await.expect("nothing comes")?;
-            self.text += std::str::from_utf8(&frame.unwrap().into_data().unwrap()).unwrap();
-        }
+        Some(serde_json::from_str(&self.0.next("\n").await?).unwrap())
     }
 
     /// Returns events up to the one of this kind, with the name of its container.
@@ -107,14 +85,9 @@ async fn a_list_is_that_of_the_engine() {
     engine.run("idle").unwrap();
     engine.pause("idle").unwrap();
     let serving = serving(&[&engine], &[]).await;
-    let expected = {
-        let stream = UnixStream::connect(engine.socket()).await.unwrap();
-        let (mut sender, connection) = handshake(TokioIo::new(stream)).await.unwrap();
-        tokio::spawn(connection);
-        let request = Request::get("/containers/json").header("host", "docker").body(Empty::<Bytes>::new());
-        let answer = sender.send_request(request.unwrap()).await.unwrap();
-        serde_json::from_str::<Value>(&text(answer).await).unwrap()
-    };
+    let stream = UnixStream::connect(engine.socket()).await.unwrap();
+    let answer = ask(stream, "/containers/json", &[("host", "docker")]).await.unwrap();
+    let expected: Value = serde_json::from_str(&text(answer).await).unwrap();
     // Its stream of health may be behind.
     let healthy = |all: &Value| all[1]["Status"].as_str().is_some_and(|status| status.contains("health"));
     assert!(healthy(&expected));
@@ -144,17 +117,8 @@ async fn a_list_is_that_of_the_engine() {
     assert_eq!(names(&serving, r#"filters={"status":["exited"]}"#).await, [""; 0]);
     let (status, refused) = get(&serving, r#"/containers/json?filters={"colour":["red"]}"#).await;
     assert_eq!((status, refused), (StatusCode::BAD_REQUEST, json!({ "message": "invalid filter 'colour'" })));
-    assert_eq!(
-        get(&serving, "/networks")
-            .await
-            .1
-            .as_array()
-            .unwrap()
-            .iter()
-            .filter(|one| one["Id"] == "shop")
-            .count(),
-        1
-    );
+    let networks = get(&serving, "/networks").await.1;
+    assert_eq!(networks.as_array().unwrap().iter().filter(|one| one["Id"] == "shop").count(), 1);
 }
 
 #[tokio::test]
@@ -343,9 +307,9 @@ async fn a_watch_of_the_server_as_if_it_were_dockerd_sees_what_the_engine_has() 
                 seen.apply(&changes.next().await.expect("the watch goes on").kind);
             }
         };
-        timeout(LIMIT, equal).await.expect("they are not equal");
+        in_time(equal).await;
         assert_eq!(picture(&watched.portfolio()), truth);
-        timeout(LIMIT, watched.ready()).await.expect("it is not in sync").unwrap();
+        in_time(watched.ready()).await.unwrap();
         assert_eq!(watched.status().counters.drifted, 0);
     }
 }

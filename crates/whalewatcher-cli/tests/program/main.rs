@@ -18,6 +18,8 @@ mod exec;
 mod exit;
 mod fleet;
 mod help;
+#[cfg(feature = "serve")]
+mod http;
 mod journal;
 mod json;
 mod log;

@@ -1,10 +1,9 @@
 //! `/metrics`: both forms, what they contain, and how much of containers.
 
-use http_body_util::BodyExt;
-use tokio::time::timeout;
 use whalewatcher_testkit::docker::{ContainerSpec, Server};
 
-use crate::serve::{LIMIT, Serving};
+use crate::http::text;
+use crate::serve::Serving;
 
 const OPEN_METRICS: &str =
     "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
@@ -14,8 +13,7 @@ impl Serving {
     async fn metrics(&self, accepted: &str, kind: &str) -> String {
         let answer = self.get("/metrics", &[("accept", accepted)]).await;
         assert_eq!(answer.headers()["content-type"], format!("{kind}; charset=utf-8"));
-        let body = timeout(LIMIT, answer.collect()).await.expect("it hangs").unwrap().to_bytes();
-        String::from_utf8(body.into()).unwrap()
+        text(answer).await
     }
 
     async fn text(&self) -> String {

@@ -7,26 +7,19 @@ use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use http_body_util::{BodyExt, Empty};
-use hyper::body::{Bytes, Incoming};
-use hyper::client::conn::http1::handshake;
-use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper::body::Incoming;
+use hyper::{Response, StatusCode};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::task::spawn_blocking;
-use tokio::time::timeout;
 use whalewatcher_testkit::docker::{ContainerSpec, Server};
+use whalewatcher_testkit::watched::in_time;
 
+use crate::http::{Pieces, ask, text};
 use crate::program::{Fold, Program, command, run};
-
-/// A time limit that is only reached if something hangs.
-pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
 /// The program while it serves, and its socket in a folder.
 pub(crate) struct Serving {
@@ -66,9 +59,9 @@ impl Serving {
         let answer = self.get(path, &[]).await;
         assert_eq!(answer.headers()["content-type"], "application/json");
         let status = answer.status();
-        let body = timeout(LIMIT, answer.collect()).await.expect("it hangs").unwrap().to_bytes();
-        assert_eq!(body.iter().position(|byte| *byte == b'\n'), Some(body.len() - 1), "one line");
-        (status, serde_json::from_slice(&body).unwrap())
+        let body = text(answer).await;
+        assert_eq!(body.find('\n'), Some(body.len() - 1), "one line");
+        (status, serde_json::from_str(&body).unwrap())
     }
 
     /// Waits until every engine is in sync.
@@ -111,29 +104,8 @@ async fn get(socket: &Path, path: &str, headers: &[(&str, &str)]) -> Response<In
     ask(UnixStream::connect(socket).await.unwrap(), path, &headers).await.unwrap()
 }
 
-/// Sends a request on a connection.
-pub(crate) async fn ask(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    path: &str,
-    headers: &[(&str, &str)],
-) -> hyper::Result<Response<Incoming>> {
-    let asked = async {
-        let (mut sender, connection) = handshake(TokioIo::new(stream)).await?;
-        tokio::spawn(connection);
-        let mut request = Request::get(path);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        sender.send_request(request.body(Empty::<Bytes>::new()).unwrap()).await
-    };
-    timeout(LIMIT, asked).await.expect("it hangs")
-}
-
 /// Server-sent events.
-pub(crate) struct Events {
-    body: Incoming,
-    text: String,
-}
+pub(crate) struct Events(Pieces);
 
 #[derive(Debug, PartialEq)]
 pub(crate) struct Sent {
@@ -145,27 +117,22 @@ pub(crate) struct Sent {
 impl Events {
     pub(crate) fn of(answer: Response<Incoming>) -> Self {
         assert_eq!(answer.headers()["content-type"], "text/event-stream");
-        Self { body: answer.into_body(), text: String::new() }
+        Self(Pieces::of(answer))
     }
 
     /// Returns the next event; `None` at the proper end of the answer.
     pub(crate) async fn next(&mut self) -> Option<Sent> {
         loop {
-            if let Some((event, rest)) = self.text.split_once("\n\n") {
-                let fields: BTreeMap<_, _> = event.lines().filter_map(|line| line.split_once(": ")).collect();
-                let sent = (!fields.is_empty()).then(|| Sent {
+            let event = self.0.next("\n\n").await?;
+            let fields: BTreeMap<_, _> = event.lines().filter_map(|line| line.split_once(": ")).collect();
+            // A comment has none.
+            if !fields.is_empty() {
+                return Some(Sent {
                     id: fields["id"].to_owned(),
                     name: fields["event"].to_owned(),
                     data: serde_json::from_str(fields["data"]).unwrap(),
                 });
-                self.text = rest.to_owned();
-                match sent {
-                    Some(sent) => return Some(sent),
-                    None => continue,
-                }
             }
-            let frame = timeout(LIMIT, self.body.frame()).await.expect("nothing comes")?;
-            self.text += std::str::from_utf8(&frame.unwrap().into_data().unwrap()).unwrap();
         }
     }
 
@@ -180,7 +147,7 @@ impl Events {
                 }
             }
         };
-        timeout(LIMIT, awaited).await.expect("it does not come")
+        in_time(awaited).await
     }
 }
 
@@ -310,30 +277,26 @@ async fn lines_add_up_to_what_the_engine_has() {
             _ => engine.rename(&name, &format!("other-{nth}")).unwrap(),
         }
     }
-    let (mut fold, mut body, mut text) = (Fold::default(), answer.into_body(), String::new());
+    let (mut fold, mut lines) = (Fold::default(), Pieces::of(answer));
     // Inspections are answered in any order, so the container that came last is not reported last.
     let truth = Fold::truth(&engine);
     let added_up = async {
         while fold != truth {
-            let frame = body.frame().await.expect("the stream goes on").unwrap();
-            text += std::str::from_utf8(&frame.into_data().unwrap()).unwrap();
-            while let Some((line, rest)) = text.split_once('\n') {
-                // A comment is an empty line.
-                let line: Value = serde_json::from_str(line).unwrap_or_default();
-                text = rest.to_owned();
-                if line["event"] == "snapshot" {
-                    for container in line["containers"].as_array().unwrap() {
-                        let mut container = container.clone();
-                        container.as_object_mut().unwrap().remove("engine");
-                        fold.take(&json!({ "event": "started", "container": container }));
-                    }
-                } else if !line.is_null() {
-                    fold.take(&line);
+            // A comment is an empty line.
+            let line = lines.next("\n").await.expect("the stream goes on");
+            let line: Value = serde_json::from_str(&line).unwrap_or_default();
+            if line["event"] == "snapshot" {
+                for container in line["containers"].as_array().unwrap() {
+                    let mut container = container.clone();
+                    container.as_object_mut().unwrap().remove("engine");
+                    fold.take(&json!({ "event": "started", "container": container }));
                 }
+            } else if !line.is_null() {
+                fold.take(&line);
             }
         }
     };
-    timeout(LIMIT, added_up).await.expect("they do not add up");
+    in_time(added_up).await;
 }
 
 #[tokio::test]
@@ -397,7 +360,7 @@ async fn targets_follow_the_containers_in_a_file_too() {
             changes.next().unwrap();
         }
     });
-    timeout(LIMIT, replaced).await.expect("the file is not replaced").unwrap();
+    in_time(replaced).await.unwrap();
 }
 
 #[tokio::test]

@@ -13,8 +13,8 @@ use tokio::process::Command;
 use tokio::time::timeout;
 use whalewatcher_testkit::docker::Server;
 
+use crate::http::ask;
 use crate::program::{Ended, LIMIT, PATH, Program, command};
-use crate::serve::ask;
 
 /// Returns a command for the server with a socket as a service manager passes it.
 fn activated(socket: impl Into<OwnedFd>, arguments: &[&str]) -> Command {

@@ -19,8 +19,9 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use whalewatcher_testkit::docker::Server;
 
+use crate::http::ask;
 use crate::program::run;
-use crate::serve::{Events, Serving, ask};
+use crate::serve::{Events, Serving};
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 

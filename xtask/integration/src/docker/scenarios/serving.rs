@@ -270,9 +270,10 @@ async fn are_scraped(fixture: &DockerFixture, serving: &Serving, prometheus: &Pr
         true => format!("{line}\n"),
         false => format!("{line} 1\n"),
     });
-    let folder = fixture.socket("blocks").display().to_string();
-    let import = ["tsdb", "create-blocks-from", "openmetrics", "/dev/stdin", &folder];
-    promtool(fixture, &import, &dated.collect::<String>())
+    // It maps the file into memory.
+    let [file, blocks] = ["openmetrics", "blocks"].map(|name| fixture.socket(name).display().to_string());
+    fs::write(&file, dated.collect::<String>())?;
+    promtool(fixture, &["tsdb", "create-blocks-from", "openmetrics", &file, &blocks], "")
 }
 
 /// Gives a text to a program of Prometheus, which is to print nothing that is wrong.
