@@ -8,6 +8,7 @@ mod dropping;
 mod faults;
 mod hurry;
 pub(crate) mod lifecycle;
+mod namespaces;
 mod nested;
 mod outage;
 mod processes;
@@ -52,6 +53,7 @@ pub(super) const SCENARIOS: &[Scenario<DockerFixture>] = scenarios![
     shared::witness::ends_are_known_while_the_engine_hangs_and_are_not_reported_again,
     shared::witness::ends_are_known_while_the_engine_is_away_and_are_not_reported_again,
     shared::witness::a_false_end_of_a_life_that_goes_on_is_not_reported,
+    namespaces::in_another_pid_namespace_no_life_is_watched_and_no_stranger_is_taken_for_one,
     silence::stalled_event_stream_is_detected_while_requests_work,
     silence::idle_engine_is_not_considered_dead,
     subscribers::slow_subscriber_delays_no_other_and_receives_the_difference,

@@ -303,7 +303,7 @@ fn docker(fixture: &DockerFixture, arguments: &[&str]) -> Result<String> {
 }
 
 /// Returns the first value of a metric.
-async fn metric(serving: &Serving, name: &str) -> Result<f64> {
+pub(super) async fn metric(serving: &Serving, name: &str) -> Result<f64> {
     let (_, text) = serving.get("/metrics", "*/*").await?;
     let line = text.lines().find(|line| line.starts_with(&format!("{name}{{")));
     let value = line.and_then(|line| line.rsplit(' ').next()).with_context(|| format!("no {name}"))?;
