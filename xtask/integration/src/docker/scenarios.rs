@@ -2,6 +2,7 @@
 
 mod behind;
 mod churn;
+mod clients;
 pub(crate) mod details;
 mod discovery;
 mod dropping;
@@ -63,6 +64,7 @@ pub(super) const SCENARIOS: &[Scenario<DockerFixture>] = scenarios![
     faults::random_faults_cause_no_false_event,
     churn::audits_of_a_busy_engine_cause_no_false_event,
     serving::a_server_answers_as_the_engine_does_and_prometheus_finds_the_same_targets,
+    clients::dockers_own_clients_read_what_the_engine_has_and_change_nothing,
     behind::works_behind_nginx_and_haproxy,
     ssh::is_watched_through_ssh,
     ssh::each_failure_of_ssh_is_an_error_of_its_own,

@@ -291,10 +291,14 @@ fn promtool(fixture: &DockerFixture, arguments: &[&str], text: &str) -> Result<(
     Ok(())
 }
 
-/// Returns what Docker's client prints.
 fn docker(fixture: &DockerFixture, arguments: &[&str]) -> Result<String> {
+    docker_at(fixture, &fixture.endpoint(), arguments)
+}
+
+/// Returns what Docker's client prints of the engine at an endpoint.
+pub(super) fn docker_at(fixture: &DockerFixture, endpoint: &str, arguments: &[&str]) -> Result<String> {
     let mut command = fixture.engine().installation().command("docker")?;
-    command.arg("--host").arg(fixture.endpoint()).args(arguments);
+    command.args(["--host", endpoint]).args(arguments);
     let output = block_in_place(|| command.output()).context("cannot run docker")?;
     if !output.status.success() {
         bail!("docker {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
