@@ -40,9 +40,11 @@ pub(super) async fn in_another_pid_namespace_no_life_is_watched_and_no_stranger_
     let script = script.replace("OURS", &std::process::id().to_string());
     let beside = Command::new("env");
     let (within, with_hosts_proc) = (unshare(&["--mount-proc"], &script), unshare(&[], &script));
+    // There may be others, of scenarios before.
+    let all = fixture.truth().await?.alive.len();
     let mut servers = Vec::new();
     for (name, command, unwatched) in
-        [("beside", beside, 0), ("within", within, NAMES.len()), ("hosts-proc", with_hosts_proc, NAMES.len())]
+        [("beside", beside, 0), ("within", within, all), ("hosts-proc", with_hosts_proc, all)]
     {
         let folder = fixture.socket(name);
         fs::create_dir(&folder)?;
