@@ -98,18 +98,32 @@ impl Proc {
         Ok(sockets::listening(&String::from_utf8_lossy(&text)))
     }
 
+    /// Opens the process that asks, if its PIDs are those of this folder: a `/proc` that was mounted in another PID namespace shows
+    /// it with another one, or not at all.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](io::ErrorKind::NotFound) if they are not.
+    pub fn open_ourselves(&self) -> io::Result<Process> {
+        let ourselves = self.open_at("self")?;
+        match ourselves.pids()?.len() {
+            1 => Ok(ourselves),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
     /// Opens the process that has this PID now.
     ///
     /// # Errors
     ///
     /// [`NotFound`](io::ErrorKind::NotFound) if there is none.
     pub fn open(&self, pid: u32) -> io::Result<Process> {
-        let folder = openat(
-            CWD,
-            self.0.join(pid.to_string()),
-            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-        );
+        self.open_at(&pid.to_string())
+    }
+
+    fn open_at(&self, name: &str) -> io::Result<Process> {
+        let folder =
+            openat(CWD, self.0.join(name), OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
         Ok(Process { folder: folder.map_err(gone)? })
     }
 }

@@ -163,6 +163,7 @@ mod tests {
             let proc = tempfile::tempdir().unwrap();
             let scene = Self { kernel: Kernel { proc: Proc::at(proc.path()), ..Kernel::default() }, proc };
             scene.add(std::process::id());
+            symlink(std::process::id().to_string(), scene.proc.path().join("self")).unwrap();
             scene
         }
 
@@ -171,6 +172,7 @@ mod tests {
             fs::create_dir_all(folder.join("ns")).unwrap();
             fs::write(folder.join("comm"), "web\n").unwrap();
             fs::write(folder.join("cgroup"), format!("0::/docker/{ID}\n")).unwrap();
+            fs::write(folder.join("status"), format!("NSpid:\t{pid}\n")).unwrap();
             symlink("pid:[4026531836]", folder.join("ns/pid")).unwrap();
         }
 

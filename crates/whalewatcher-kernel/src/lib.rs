@@ -22,6 +22,7 @@
 //!
 //! - the engine is on this host, and its PIDs are those of this program: its process has the same PID namespace, or this program has
 //!   the one of the host, or discovery added the PIDs of this host;
+//! - `/proc` was mounted in the PID namespace of this program, so that it shows the process behind the descriptor;
 //! - the process is in a control group that is named by the container's ID;
 //! - the process does not run a virtual machine or gVisor, whose end is not that of each container in it;
 //! - the process has not ended.

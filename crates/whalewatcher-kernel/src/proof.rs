@@ -48,8 +48,10 @@ pub(crate) fn prove(proc: &Proc, life: &Container, engine: Option<&EngineIdentit
     if !EngineKey::new("", endpoint).host().is_empty() {
         return Err(Doubt::Elsewhere);
     }
+    // What /proc shows of another PID namespace is not about the process that a pidfd of ours is opened for.
+    let ourselves = proc.open_ourselves().map_err(|_| Doubt::Namespace)?;
     // Discovery looks up the PIDs of this host for an engine in another PID namespace.
-    if life.host_pid().is_none() && !has_our_pids(proc, engine.and_then(|engine| engine.pid)) {
+    if life.host_pid().is_none() && !has_pids_of(&ourselves, proc, engine.and_then(|engine| engine.pid)) {
         return Err(Doubt::Namespace);
     }
     let process = proc.open(pid_of(life)).map_err(|_| Doubt::Hidden)?;
@@ -71,8 +73,8 @@ pub(crate) fn pid_of(life: &Container) -> u32 {
 }
 
 /// Whether the PIDs that the engine reports are those of this program.
-fn has_our_pids(proc: &Proc, engine: Option<u32>) -> bool {
-    let Ok(ours) = proc.open(std::process::id()).and_then(|process| process.namespace("pid")) else {
+fn has_pids_of(ourselves: &Process, proc: &Proc, engine: Option<u32>) -> bool {
+    let Ok(ours) = ourselves.namespace("pid") else {
         return false;
     };
     let is_engine = |process: &Process| process.name().is_ok_and(|name| ENGINES.contains(&name.as_str()));
@@ -93,6 +95,7 @@ mod tests {
 
     const ID: &str = "3f29f3a1a2a4d3b0c9b8d7e6f5a4b3c2d1e0f9a8b7c6d5e4f3a2b1c0d9e8f7a6";
     const OTHER: &str = "pid:[4026532200]";
+    const OURS: u32 = 800;
 
     /// A made-up `/proc`, in which this program has a PID namespace.
     struct Host(tempfile::TempDir);
@@ -100,7 +103,8 @@ mod tests {
     impl Host {
         fn new(ours: &str) -> Self {
             let host = Self(tempfile::tempdir().unwrap());
-            host.add(std::process::id(), "test", "/", ours);
+            host.add(OURS, "test", "/", ours);
+            symlink(OURS.to_string(), host.0.path().join("self")).unwrap();
             host
         }
 
@@ -109,6 +113,7 @@ mod tests {
             fs::create_dir_all(folder.join("ns")).unwrap();
             fs::write(folder.join("comm"), format!("{name}\n")).unwrap();
             fs::write(folder.join("cgroup"), format!("0::{group}\n")).unwrap();
+            fs::write(folder.join("status"), format!("NSpid:\t{pid}\n")).unwrap();
             symlink(namespace, folder.join("ns/pid")).unwrap();
         }
 
@@ -161,6 +166,21 @@ mod tests {
                 "{ours} {engines:?} {engine:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_proc_of_another_namespace_proves_nothing() {
+        let host = Host::new(HOST_NAMESPACE);
+        host.add(7, "web", &format!("/docker/{ID}"), OTHER);
+        fs::write(host.0.path().join("self/status"), format!("NSpid:\t{OURS}\t1\n")).unwrap();
+        let on_host = Container::new(ID, "web", 1).with_host_pid(7);
+        let proven = |host: &Host| {
+            [host.prove(None, "unix:///run/docker.sock"), prove(&Proc::at(host.0.path()), &on_host, None)]
+        };
+        assert_eq!(proven(&host), [Err(Doubt::Namespace); 2]);
+        // One that does not show this program.
+        fs::remove_file(host.0.path().join("self")).unwrap();
+        assert_eq!(proven(&host), [Err(Doubt::Namespace); 2]);
     }
 
     #[test]

@@ -396,6 +396,22 @@ mod tests {
         containers.retain(|path| !path.starts_with("engine."));
         assert_eq!(documented("Containers"), containers);
         assert_eq!(documented("Engines"), engine);
+
+        let document: Value = serde_json::from_str(include_str!("../command/serve/openapi.json")).unwrap();
+        let mut described = BTreeSet::new();
+        described_paths(&document["components"]["schemas"]["Container"], "", &mut described);
+        containers.extend(engine.iter().map(|path| format!("engine.{path}")));
+        assert_eq!(described, containers, "openapi.json describes containers");
+    }
+
+    /// Collects the paths of all fields that a schema of OpenAPI describes.
+    fn described_paths(schema: &Value, prefix: &str, all: &mut BTreeSet<String>) {
+        let schema = schema.get("items").unwrap_or(schema);
+        for (key, schema) in schema["properties"].as_object().into_iter().flatten() {
+            let path = format!("{prefix}{key}");
+            described_paths(schema, &format!("{path}."), all);
+            all.insert(path);
+        }
     }
 
     #[test]

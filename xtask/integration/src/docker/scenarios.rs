@@ -2,12 +2,14 @@
 
 mod behind;
 mod churn;
+mod clients;
 pub(crate) mod details;
 mod discovery;
 mod dropping;
 mod faults;
 mod hurry;
 pub(crate) mod lifecycle;
+mod namespaces;
 mod nested;
 mod outage;
 mod processes;
@@ -52,6 +54,7 @@ pub(super) const SCENARIOS: &[Scenario<DockerFixture>] = scenarios![
     shared::witness::ends_are_known_while_the_engine_hangs_and_are_not_reported_again,
     shared::witness::ends_are_known_while_the_engine_is_away_and_are_not_reported_again,
     shared::witness::a_false_end_of_a_life_that_goes_on_is_not_reported,
+    namespaces::in_another_pid_namespace_no_life_is_watched_and_no_stranger_is_taken_for_one,
     silence::stalled_event_stream_is_detected_while_requests_work,
     silence::idle_engine_is_not_considered_dead,
     subscribers::slow_subscriber_delays_no_other_and_receives_the_difference,
@@ -61,6 +64,7 @@ pub(super) const SCENARIOS: &[Scenario<DockerFixture>] = scenarios![
     faults::random_faults_cause_no_false_event,
     churn::audits_of_a_busy_engine_cause_no_false_event,
     serving::a_server_answers_as_the_engine_does_and_prometheus_finds_the_same_targets,
+    clients::dockers_own_clients_read_what_the_engine_has_and_change_nothing,
     behind::works_behind_nginx_and_haproxy,
     ssh::is_watched_through_ssh,
     ssh::each_failure_of_ssh_is_an_error_of_its_own,

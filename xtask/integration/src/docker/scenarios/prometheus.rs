@@ -30,11 +30,21 @@ pub(super) struct Serving {
 
 impl Serving {
     pub(super) async fn start(fixture: &DockerFixture, folder: &Path, options: &[&str]) -> Result<Serving> {
+        Serving::start_by(Command::new("env"), fixture, folder, options).await
+    }
+
+    /// Has another program start it, which becomes it or ends it when it ends.
+    pub(super) async fn start_by(
+        mut command: Command,
+        fixture: &DockerFixture,
+        folder: &Path,
+        options: &[&str],
+    ) -> Result<Serving> {
         // It is built together with the scenarios.
         let program = std::env::current_exe()?.with_file_name("whalewatcher");
         let socket = folder.join("serve.sock");
-        let mut command = Command::new(&program);
-        command.arg("serve").arg("--socket").arg(&socket).args(["--host", &fixture.endpoint()]).args(options);
+        command.arg(&program).arg("serve").arg("--socket").arg(&socket);
+        command.args(["--host", &fixture.endpoint()]).args(options);
         command.current_dir(folder).stdin(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
         let errors = child.stderr.take().context("it has errors")?;

@@ -291,10 +291,14 @@ fn promtool(fixture: &DockerFixture, arguments: &[&str], text: &str) -> Result<(
     Ok(())
 }
 
-/// Returns what Docker's client prints.
 fn docker(fixture: &DockerFixture, arguments: &[&str]) -> Result<String> {
+    docker_at(fixture, &fixture.endpoint(), arguments)
+}
+
+/// Returns what Docker's client prints of the engine at an endpoint.
+pub(super) fn docker_at(fixture: &DockerFixture, endpoint: &str, arguments: &[&str]) -> Result<String> {
     let mut command = fixture.engine().installation().command("docker")?;
-    command.arg("--host").arg(fixture.endpoint()).args(arguments);
+    command.args(["--host", endpoint]).args(arguments);
     let output = block_in_place(|| command.output()).context("cannot run docker")?;
     if !output.status.success() {
         bail!("docker {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -303,7 +307,7 @@ fn docker(fixture: &DockerFixture, arguments: &[&str]) -> Result<String> {
 }
 
 /// Returns the first value of a metric.
-async fn metric(serving: &Serving, name: &str) -> Result<f64> {
+pub(super) async fn metric(serving: &Serving, name: &str) -> Result<f64> {
     let (_, text) = serving.get("/metrics", "*/*").await?;
     let line = text.lines().find(|line| line.starts_with(&format!("{name}{{")));
     let value = line.and_then(|line| line.rsplit(' ').next()).with_context(|| format!("no {name}"))?;
