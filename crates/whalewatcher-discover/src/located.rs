@@ -34,6 +34,7 @@ impl<C: EngineClient> Located<C> {
     }
 
     /// The same for an engine to which there is a connection: the watch goes on with it, if it begins soon.
+    #[cfg(any(test, feature = "containerd", feature = "cri", feature = "moby", feature = "podman"))]
     pub(crate) fn connected(client: C, connection: C::Connection, socket: &Socket) -> Self {
         let first = Mutex::new(Some((connection, Instant::now())));
         Self { first, ..Self::new(client, socket) }
