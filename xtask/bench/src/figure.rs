@@ -1,10 +1,11 @@
 //! What a bench found, as a line of the table and as JSON.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::sample::Sample;
+use crate::sample::{Sample, quantile};
 
 /// One line of the table.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -58,6 +59,18 @@ impl Figure {
     pub fn new(bench: &str, what: impl Into<String>, unit: Unit, measured: Sample) -> Self {
         let (bench, what) = (bench.to_owned(), what.into());
         Self { bench, what, unit, measured, floor: None, ratio: None, aim: None, met: None }
+    }
+
+    /// The median of these times, and below what 99 % of them lie, which is to be so.
+    #[must_use]
+    pub fn of_times(bench: &str, what: &str, times: &[Duration], aim: Option<Aim>) -> [Self; 2] {
+        let mut sorted: Vec<f64> = times.iter().map(|time| time.as_secs_f64() * 1_000.0).collect();
+        sorted.sort_by(f64::total_cmp);
+        let [median, slowest] = [("median", 0.5), ("99 %", 0.99)].map(|(name, part)| {
+            let sample = Sample::once(quantile(&sorted, part));
+            Self::new(bench, format!("{what}: {name}"), Unit::Milliseconds, sample)
+        });
+        [median, aim.map_or(slowest.clone(), |aim| slowest.aiming_at(aim))]
     }
 
     /// The same, with what was measured side by side with it.

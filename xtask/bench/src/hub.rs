@@ -12,7 +12,7 @@ use procfs::process::Process;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, timeout};
 use whalewatcher_bench::figure::{Aim, Figure, Unit};
-use whalewatcher_bench::sample::{Sample, quantile};
+use whalewatcher_bench::sample::Sample;
 use whalewatcher_core::{Container, EngineIdentity, EventKind, Fleet, Layer, Settings};
 use whalewatcher_etcd::Hub;
 use whalewatcher_etcd::client::{Client, Config, Txn};
@@ -118,19 +118,16 @@ async fn measured(url: &str, span: Duration) -> Result<Vec<Figure>> {
     }
     while writes.join_next().await.transpose()?.transpose()?.is_some() {}
     let taken = timeout(LIMIT, reader).await.context("not every change is reported")??;
-    let mut taken: Vec<f64> = taken.iter().map(|taken| taken.as_secs_f64() * 1_000.0).collect();
-    taken.sort_by(f64::total_cmp);
     let size = format!("{HOSTS} hosts x {CONTAINERS} containers");
     let rate =
         format!("from a transaction to a subscriber, {} a second", taken.len() as u64 / span.as_secs());
-    Ok(vec![
+    let mut figures = vec![
         Figure::new(NAME, format!("all known, {size}"), Unit::Seconds, Sample::once(ready.as_secs_f64())),
         Figure::new(NAME, format!("resident memory, {size}"), Unit::Bytes, Sample::once(memory as f64))
             .aiming_at(Aim::AtMost(250e6)),
-        Figure::new(NAME, format!("{rate}: median"), Unit::Milliseconds, Sample::once(quantile(&taken, 0.5))),
-        Figure::new(NAME, format!("{rate}: 99 %"), Unit::Milliseconds, Sample::once(quantile(&taken, 0.99)))
-            .aiming_at(Aim::AtMost(250.0)),
-    ])
+    ];
+    figures.extend(Figure::of_times(NAME, &rate, &taken, Some(Aim::AtMost(250.0))));
+    Ok(figures)
 }
 
 /// Publishes all hosts, with claims that do not end meanwhile.

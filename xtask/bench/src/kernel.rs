@@ -5,21 +5,21 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use tokio::time::{Instant, sleep, timeout};
 use whalewatcher_bench::figure::{Aim, Figure, Unit};
-use whalewatcher_bench::sample::{Sample, quantile};
+use whalewatcher_bench::sample::Sample;
 use whalewatcher_core::{Container, ErrorKind, EventKind, Settings, WatchHandle, Witness, watch_with};
 use whalewatcher_kernel::{Kernel, raise_descriptor_limit};
 use whalewatcher_testkit::scripted::Engine;
 
 use crate::bench::Effort;
 use crate::hub::resident;
-use crate::process::Usage;
+use crate::process::{Running, Usage};
 
 const NAME: &str = "kernel";
 const ENDING: usize = 100;
@@ -42,12 +42,8 @@ pub(crate) fn run(_: &str, effort: &Effort) -> Result<Vec<Figure>> {
     for _ in 0..effort.rounds {
         taken.extend(runtime.block_on(ended(&group))?);
     }
-    taken.sort_by(f64::total_cmp);
     let what = format!("from a kill to a subscriber, {ENDING} at once while the engine is gone");
-    let at = |part: f64| Sample::once(quantile(&taken, part));
-    figures.push(Figure::new(NAME, format!("{what}: median"), Unit::Milliseconds, at(0.5)));
-    let slowest = Figure::new(NAME, format!("{what}: 99 %"), Unit::Milliseconds, at(0.99));
-    figures.push(slowest.aiming_at(Aim::AtMost(10.0)));
+    figures.extend(Figure::of_times(NAME, &what, &taken, Some(Aim::AtMost(10.0))));
     raise_descriptor_limit().context("the limit of descriptors cannot be raised")?;
     figures.extend(runtime.block_on(watched(&group, REST[usize::from(effort.large)]))?);
     Ok(figures)
@@ -66,9 +62,9 @@ impl Group {
         Ok(Group(group))
     }
 
-    fn start(&self) -> Result<Process> {
+    fn start(&self) -> Result<Running> {
         let child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
-        let process = Process(child);
+        let process = Running(child);
         fs::write(self.0.join("cgroup.procs"), process.0.id().to_string())?;
         Ok(process)
     }
@@ -80,21 +76,10 @@ impl Drop for Group {
     }
 }
 
-/// A process that lives until this is dropped.
-struct Process(Child);
-
-impl Process {
-    fn life(&self, namespace: usize) -> Container {
-        let pid = self.0.id();
-        Container::new(format!("{namespace}/{ID}"), format!("web-{namespace}"), pid).with_host_pid(pid)
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// Returns one of the lives of a process.
+fn life(process: &Running, namespace: usize) -> Container {
+    let pid = process.0.id();
+    Container::new(format!("{namespace}/{ID}"), format!("web-{namespace}"), pid).with_host_pid(pid)
 }
 
 fn kernel() -> Arc<dyn Witness> {
@@ -108,13 +93,13 @@ async fn watch(engine: &Engine, settings: Settings) -> Result<WatchHandle<Engine
     Ok(watch)
 }
 
-/// Kills processes one by one while their engine is gone. Returns how long each took, in milliseconds.
-async fn ended(group: &Group) -> Result<Vec<f64>> {
+/// Kills processes one by one while their engine is gone. Returns how long each took.
+async fn ended(group: &Group) -> Result<Vec<Duration>> {
     let engine = Engine::at("unix:///run/bench.sock").with_whole_lists(true);
     let mut processes = Vec::new();
     for number in 0..ENDING {
         let process = group.start()?;
-        engine.start(process.life(number));
+        engine.start(life(&process, number));
         processes.push(process);
     }
     let watch = watch(&engine, Settings::default().with_witness(kernel())).await?;
@@ -144,15 +129,14 @@ async fn ended(group: &Group) -> Result<Vec<f64>> {
         process.0.kill()?;
     }
     let ends = timeout(LIMIT, reader).await.context("not every end is reported")??;
-    let took = ends.iter().filter_map(|(pid, at)| Some(at.duration_since(*killed.get(pid)?)));
-    Ok(took.map(|took| took.as_secs_f64() * 1_000.0).collect())
+    Ok(ends.iter().filter_map(|(pid, at)| Some(at.duration_since(*killed.get(pid)?))).collect())
 }
 
 /// Watches many lives of one process, with and without the kernel.
 async fn watched(group: &Group, rest: Duration) -> Result<Vec<Figure>> {
     let process = group.start()?;
     let engine = Engine::at("unix:///run/bench.sock").with_whole_lists(true);
-    (0..LASTING).for_each(|number| engine.start(process.life(number)));
+    (0..LASTING).for_each(|number| engine.start(life(&process, number)));
     let mut figures = Vec::new();
     let mut costs = Vec::new();
     // The first one takes memory that the second one uses again.

@@ -5,7 +5,7 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use whalewatcher_discover::{Detected, Detector, Options, Socket, discover};
 use whalewatcher_testkit::scripted::Engine;
 
 use crate::bench::Effort;
-use crate::process::Usage;
+use crate::process::{Running, Usage};
 
 const ENGINES: usize = 100;
 const SPAN: Duration = Duration::from_secs(30);
@@ -30,7 +30,7 @@ const AIM: Aim = Aim::AtMost(2.0);
 
 pub(crate) fn run(_: &str, _: &Effort) -> Result<Vec<Figure>> {
     let folder = tempfile::tempdir()?;
-    let engines: Vec<_> = (0..ENGINES).map(|nth| Listening::start(&folder, nth)).collect::<Result<_>>()?;
+    let engines: Vec<_> = (0..ENGINES).map(|nth| listening(&folder, nth)).collect::<Result<_>>()?;
     let processes = std::fs::read_dir("/proc")?.count();
     let figures = Builder::new_current_thread().enable_all().build()?.block_on(async {
         let fleet = Arc::new(Fleet::new());
@@ -76,28 +76,16 @@ impl Detector for Anything {
     }
 }
 
-/// A process that is named `dockerd` and listens until this is dropped.
-struct Listening(Child);
-
-impl Listening {
-    fn start(folder: &TempDir, nth: usize) -> Result<Self> {
-        let program = folder.path().join("dockerd");
-        if nth == 0 {
-            symlink(env::current_exe()?, &program)?;
-        }
-        let mut command = Command::new(&program);
-        command.arg("--only-listen").arg(folder.path().join(format!("{nth}.sock")));
-        let child = command.stdin(Stdio::piped()).spawn();
-        Ok(Self(child.with_context(|| format!("cannot start {}", program.display()))?))
+/// Starts a process that is named `dockerd` and listens. It ends with its input, too.
+fn listening(folder: &TempDir, nth: usize) -> Result<Running> {
+    let program = folder.path().join("dockerd");
+    if nth == 0 {
+        symlink(env::current_exe()?, &program)?;
     }
-}
-
-impl Drop for Listening {
-    fn drop(&mut self) {
-        // It ends with its input, too.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+    let mut command = Command::new(&program);
+    command.arg("--only-listen").arg(folder.path().join(format!("{nth}.sock")));
+    let child = command.stdin(Stdio::piped()).spawn();
+    Ok(Running(child.with_context(|| format!("cannot start {}", program.display()))?))
 }
 
 /// What that process does.

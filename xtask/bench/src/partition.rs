@@ -9,8 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
-use whalewatcher_bench::figure::{Aim, Figure, Unit};
-use whalewatcher_bench::sample::{Sample, quantile};
+use whalewatcher_bench::figure::{Aim, Figure};
 use whalewatcher_core::fleet::FleetSubscription;
 use whalewatcher_core::{Container, EngineWatcher, EventKind, Fleet, Settings};
 use whalewatcher_etcd::Hub;
@@ -98,27 +97,19 @@ async fn measured(address: &str) -> Result<Vec<Figure>> {
         }
         sleep(CUT.saturating_sub(begun.elapsed())).await;
         proxy.lift(fault)?;
-        let mut known =
-            timeout(LIMIT, known(following, changes)).await.context("not everything is known")??;
-        known.sort_by(f64::total_cmp);
+        let known = timeout(LIMIT, known(following, changes)).await.context("not everything is known")??;
         let what = format!(
             "{HOSTS} hosts after {} s without etcd, {changes} changes each, all known",
             CUT.as_secs()
         );
-        let at = |part: f64| Sample::once(quantile(&known, part));
-        let mut slowest = Figure::new(NAME, format!("{what}: 99 % of hosts"), Unit::Milliseconds, at(0.99));
-        if let Some(aim) = aim {
-            slowest = slowest.aiming_at(aim);
-        }
-        figures.push(Figure::new(NAME, format!("{what}: median"), Unit::Milliseconds, at(0.5)));
-        figures.push(slowest);
+        figures.extend(Figure::of_times(NAME, &what, &known, aim));
         until_current(&mut hosts).await?;
     }
     Ok(figures)
 }
 
-/// Reads until so many changes of each host are known. Returns how long that took of each, in milliseconds.
-async fn known(mut following: FleetSubscription, changes: usize) -> Result<Vec<f64>> {
+/// Reads until so many changes of each host are known. Returns how long that took of each.
+async fn known(mut following: FleetSubscription, changes: usize) -> Result<Vec<Duration>> {
     let began = Instant::now();
     let (mut counts, mut taken) = (HashMap::<_, usize>::new(), Vec::new());
     while taken.len() < HOSTS {
@@ -127,7 +118,7 @@ async fn known(mut following: FleetSubscription, changes: usize) -> Result<Vec<f
             let count = counts.entry(change.key).or_default();
             *count += 1;
             if *count == changes {
-                taken.push(began.elapsed().as_secs_f64() * 1_000.0);
+                taken.push(began.elapsed());
             }
         }
     }

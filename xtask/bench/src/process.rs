@@ -1,10 +1,28 @@
 //! What other processes take of the machine, as the kernel counts it.
 
+use std::env;
+use std::path::PathBuf;
+use std::process::Child;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use procfs::process::Process;
 use procfs::ticks_per_second;
+
+/// A process that is killed when this is dropped.
+pub(crate) struct Running(pub(crate) Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Returns the path of a program that is built beside this one.
+pub(crate) fn beside(name: &str) -> Result<PathBuf> {
+    Ok(env::current_exe().context("cannot report where this program is")?.with_file_name(name))
+}
 
 /// For how many seconds a process has computed, with its threads that have ended; in ticks of the kernel, of 10 ms.
 pub(crate) fn cpu_seconds(pid: u32) -> Result<f64> {

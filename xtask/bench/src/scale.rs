@@ -2,13 +2,13 @@
 //! thousands of transitions a second. The engine is the test kit's, in a process of its own; so is the watcher, for there
 //! all that is allocated is counted.
 
-use std::env;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use whalewatcher_bench::figure::Figure;
 
 use crate::bench::Effort;
+use crate::process::beside;
 
 const SIZES: [usize; 2] = [10_000, 100_000];
 
@@ -21,8 +21,7 @@ pub(crate) fn run(_: &str, effort: &Effort) -> Result<Vec<Figure>> {
 }
 
 fn of(size: usize, effort: &Effort) -> Result<Vec<Figure>> {
-    let program = env::current_exe().context("cannot report where this program is")?;
-    let program = program.with_file_name("whalewatcher-bench-scale");
+    let program = beside("whalewatcher-bench-scale")?;
     // Being ready takes long enough to be measured few times.
     let rounds = effort.rounds.div_ceil(if size > 10_000 { 8 } else { 3 });
     let seconds = if effort.large { 60 } else { 10 };

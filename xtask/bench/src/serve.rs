@@ -4,7 +4,7 @@
 use std::env;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -19,7 +19,7 @@ use whalewatcher_bench::population;
 use whalewatcher_bench::sample::{Sample, quantile};
 
 use crate::bench::Effort;
-use crate::process::cpu_seconds;
+use crate::process::{Running, beside, cpu_seconds};
 
 const NAME: &str = "serve";
 const CONTAINERS: usize = 10_000;
@@ -51,7 +51,7 @@ pub(crate) fn run(_: &str, effort: &Effort) -> Result<Vec<Figure>> {
 
 /// The test kit's Docker engine, full of containers. It ends with its input.
 struct Engine {
-    process: Child,
+    _process: Running,
     orders: ChildStdin,
     replies: BufReader<ChildStdout>,
     socket: String,
@@ -62,13 +62,13 @@ impl Engine {
         let program = beside("whalewatcher-bench-scale")?;
         let mut command = Command::new(program);
         command.args(["serve", &CONTAINERS.to_string()]).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut process = command.spawn().context("cannot start the engine")?;
-        let orders = process.stdin.take().context("it has an input")?;
-        let mut replies = BufReader::new(process.stdout.take().context("it has an output")?);
+        let mut process = Running(command.spawn().context("cannot start the engine")?);
+        let orders = process.0.stdin.take().context("it has an input")?;
+        let mut replies = BufReader::new(process.0.stdout.take().context("it has an output")?);
         let mut line = String::new();
         replies.read_line(&mut line)?;
         let (socket, _): (String, Vec<String>) = serde_json::from_str(&line).context("no engine")?;
-        Ok(Self { process, orders, replies, socket })
+        Ok(Self { _process: process, orders, replies, socket })
     }
 
     /// Orders changes; [`done`](Self::done) waits for them.
@@ -77,20 +77,8 @@ impl Engine {
     }
 }
 
-impl Drop for Engine {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// A file beside this program.
-fn beside(name: &str) -> Result<PathBuf> {
-    Ok(env::current_exe().context("cannot report where this program is")?.with_file_name(name))
-}
-
 struct Server {
-    process: Child,
+    process: Running,
     socket: PathBuf,
 }
 
@@ -104,7 +92,7 @@ impl Server {
         let mut command = Command::new(program);
         command.arg("serve").arg("--socket").arg(socket).args(["--host", &format!("unix://{engine}")]);
         let process = command.stderr(Stdio::null()).spawn().context("cannot start the server")?;
-        Ok(Self { process, socket: socket.to_owned() })
+        Ok(Self { process: Running(process), socket: socket.to_owned() })
     }
 
     async fn connect(&self, request: &str) -> Result<UnixStream> {
@@ -167,7 +155,7 @@ impl Server {
         for _ in 0..READERS {
             readers.spawn(read(self.connect(&request).await?));
         }
-        let (before, begin) = (cpu_seconds(self.process.id())?, Instant::now());
+        let (before, begin) = (cpu_seconds(self.process.0.id())?, Instant::now());
         engine.order(seconds)?;
         let mut all = Vec::new();
         while let Some(read) = readers.join_next().await {
@@ -177,8 +165,9 @@ impl Server {
         engine.replies.read_line(&mut line)?;
         let last = all.iter().map(|read| read.last).max().context("no reader")?;
         let wall = (last - begin).as_secs_f64();
-        let computed = cpu_seconds(self.process.id())? - before;
-        let memory = Process::new(self.process.id().try_into()?)?.status()?.vmhwm.unwrap_or_default() * 1024;
+        let computed = cpu_seconds(self.process.0.id())? - before;
+        let memory =
+            Process::new(self.process.0.id().try_into()?)?.status()?.vmhwm.unwrap_or_default() * 1024;
         let mut events: Vec<f64> = all.iter().map(|read| read.events as f64).collect();
         events.sort_by(f64::total_cmp);
         let lagged =
@@ -193,13 +182,6 @@ impl Server {
             figure(format!("{of}: seconds of CPU for each of them"), Unit::Seconds, computed / wall),
             figure(format!("{of}: peak of memory"), Unit::Bytes, memory as f64),
         ])
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 

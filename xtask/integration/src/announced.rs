@@ -2,19 +2,15 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::MutexGuard;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
-use tokio::sync::watch;
-use tokio::time::timeout;
-use tokio_util::task::AbortOnDropHandle;
+use anyhow::{Result, bail, ensure};
 use whalewatcher_core::fleet::{FleetEvent, FleetPortfolio};
 use whalewatcher_core::{Container, EngineKey, EventKind, Fleet};
 use whalewatcher_host::process::Proc;
 
-use crate::fixture::locked;
-use crate::recorder::LIMIT;
+use crate::growing::{Adding, Growing};
 
 /// Namespaces whose containers other engines show too, by their IDs alone.
 const SHARED: [&str; 2] = ["moby/", "k8s.io/"];
@@ -26,11 +22,7 @@ const TAIL: usize = 80;
 pub(crate) type Life = (String, u32);
 
 /// A subscriber that checks all that it receives.
-pub(crate) struct Announced {
-    so_far: Arc<Mutex<SoFar>>,
-    grown: watch::Receiver<usize>,
-    _task: AbortOnDropHandle<()>,
-}
+pub(crate) struct Announced(Growing<SoFar>);
 
 /// What was announced so far.
 #[derive(Default)]
@@ -53,35 +45,26 @@ pub(crate) struct SoFar {
 impl Announced {
     pub(crate) fn start(fleet: &Fleet) -> Announced {
         let (fold, mut changes) = fleet.subscribe();
-        let so_far = Arc::new(Mutex::new(SoFar { fold, ..SoFar::default() }));
-        let (growing, grown) = watch::channel(0);
-        let task = tokio::spawn({
-            let so_far = so_far.clone();
-            async move {
-                while let Some(change) = changes.next().await {
-                    locked(&so_far).take(&change);
-                    growing.send_modify(|count| *count += 1);
-                }
+        let task = |so_far: Adding<SoFar>| async move {
+            while let Some(change) = changes.next().await {
+                so_far.add(|so_far| so_far.take(&change));
             }
-        });
-        Announced { so_far, grown, _task: AbortOnDropHandle::new(task) }
+        };
+        Announced(Growing::start(SoFar { fold, ..SoFar::default() }, task))
     }
 
     pub(crate) fn so_far(&self) -> MutexGuard<'_, SoFar> {
-        locked(&self.so_far)
+        self.0.so_far()
     }
 
     /// How many events there were.
     pub(crate) fn len(&self) -> usize {
-        *self.grown.borrow()
+        self.0.count()
     }
 
     /// Waits for the next event, but no longer than this.
     pub(crate) async fn next_within(&self, limit: Duration) {
-        let mut grown = self.grown.clone();
-        grown.mark_unchanged();
-        // Callers look again in any case.
-        let _ = timeout(limit, grown.changed()).await;
+        self.0.next_within(limit).await;
     }
 
     /// Waits until there were so many events of this kind, or these of this container or engine.
@@ -90,20 +73,9 @@ impl Announced {
     }
 
     /// Waits until the events so far satisfy this.
-    pub(crate) async fn until(&self, what: &str, mut holds: impl FnMut(&SoFar) -> bool) -> Result<()> {
-        let mut grown = self.grown.clone();
-        let waiting = async {
-            loop {
-                grown.mark_unchanged();
-                if holds(&self.so_far()) || grown.changed().await.is_err() {
-                    return;
-                }
-            }
-        };
-        let _ = timeout(LIMIT, waiting).await;
-        if !holds(&self.so_far()) {
-            bail!("it did not come about that {what}\n{}", self.so_far().tail());
-        }
+    pub(crate) async fn until(&self, what: &str, holds: impl FnMut(&SoFar) -> bool) -> Result<()> {
+        let holds = self.0.until(holds).await;
+        ensure!(holds, "it did not come about that {what}\n{}", self.so_far().tail());
         Ok(())
     }
 }

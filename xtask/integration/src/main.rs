@@ -15,6 +15,7 @@ mod etcd;
 mod fault_injector;
 mod faulty;
 mod fixture;
+mod growing;
 mod leaks;
 mod lives;
 mod made_up_host;

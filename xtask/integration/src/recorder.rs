@@ -1,16 +1,16 @@
 //! A subscriber that keeps all events.
 
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use tokio::sync::watch;
 use tokio::time::timeout;
-use tokio_util::task::AbortOnDropHandle;
 use whalewatcher_core::{Event, EventKind, Portfolio, Subscription};
 
 use crate::fixture::FENCE;
+use crate::growing::{Adding, Growing};
 
 /// How long is waited for something that has to come, on a machine however busy.
 pub(crate) const LIMIT: Duration = Duration::from_secs(120);
@@ -48,12 +48,9 @@ impl Record {
 /// A subscriber that reads in a task of its own.
 pub(crate) struct Recorder {
     pub(crate) name: String,
-    record: Arc<Mutex<Record>>,
-    /// How many events there are.
-    grown: watch::Receiver<usize>,
+    record: Growing<Record>,
     /// How long it rests after each event. A change ends the rest that it has.
     rest: watch::Sender<Duration>,
-    _task: AbortOnDropHandle<()>,
 }
 
 impl Recorder {
@@ -63,30 +60,22 @@ impl Recorder {
         rest: Duration,
     ) -> Recorder {
         let record = Record { fold: joined.clone(), joined, events: Vec::new(), came: Vec::new() };
-        let record = Arc::new(Mutex::new(record));
         let (rest, mut resting) = watch::channel(rest);
-        let (growing, grown) = watch::channel(0);
-        let task = tokio::spawn({
-            let record = record.clone();
-            async move {
-                while let Some(event) = subscription.next().await {
-                    let count = {
-                        let mut record = record.lock().unwrap_or_else(PoisonError::into_inner);
-                        record.fold.apply(&event.kind);
-                        record.events.push(event);
-                        record.came.push(SystemTime::now());
-                        record.events.len()
-                    };
-                    growing.send_replace(count);
-                    let rest = *resting.borrow_and_update();
-                    if !rest.is_zero() {
-                        // It ends early when another length is set.
-                        let _ = timeout(rest, resting.changed()).await;
-                    }
+        let task = |record: Adding<Record>| async move {
+            while let Some(event) = subscription.next().await {
+                record.add(|record| {
+                    record.fold.apply(&event.kind);
+                    record.events.push(event);
+                    record.came.push(SystemTime::now());
+                });
+                let rest = *resting.borrow_and_update();
+                if !rest.is_zero() {
+                    // It ends early when another length is set.
+                    let _ = timeout(rest, resting.changed()).await;
                 }
             }
-        });
-        Recorder { name: name.to_owned(), record, grown, rest, _task: AbortOnDropHandle::new(task) }
+        };
+        Recorder { name: name.to_owned(), record: Growing::start(record, task), rest }
     }
 
     /// From now on it reads as fast as it can.
@@ -108,7 +97,7 @@ impl Recorder {
     }
 
     pub(crate) fn record(&self) -> MutexGuard<'_, Record> {
-        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+        self.record.so_far()
     }
 
     /// Returns the number of events.
@@ -118,27 +107,13 @@ impl Recorder {
 
     /// Waits for the next event, but no longer than this.
     pub(crate) async fn next_within(&self, limit: Duration) {
-        let mut grown = self.grown.clone();
-        grown.mark_unchanged();
-        // Callers look again in any case: also after the limit, and after the end of the subscription.
-        let _ = timeout(limit, grown.changed()).await;
+        self.record.next_within(limit).await;
     }
 
     /// Waits until the events so far satisfy this.
-    pub(crate) async fn until(&self, what: &str, mut holds: impl FnMut(&Record) -> bool) -> Result<()> {
-        let mut grown = self.grown.clone();
-        let waiting = async {
-            loop {
-                grown.mark_unchanged();
-                if holds(&self.record()) || grown.changed().await.is_err() {
-                    return;
-                }
-            }
-        };
-        let _ = timeout(LIMIT, waiting).await;
-        if !holds(&self.record()) {
-            bail!("subscriber {}: it did not come about that {what}\n{}", self.name, self.tail());
-        }
+    pub(crate) async fn until(&self, what: &str, holds: impl FnMut(&Record) -> bool) -> Result<()> {
+        let holds = self.record.until(holds).await;
+        ensure!(holds, "subscriber {}: it did not come about that {what}\n{}", self.name, self.tail());
         Ok(())
     }
 

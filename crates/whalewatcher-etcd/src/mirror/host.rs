@@ -53,17 +53,18 @@ impl MirroredHost {
     }
 
     /// Returns whether an engine is up to date, and if not, why. The claim alone decides whether the record counts: the transaction that
-    /// makes a claim also marks those engines whose containers are not what is published.
+    /// makes a claim also marks those engines whose containers are not what is published. Without a claim only its end is certain.
     pub(crate) fn link(&self, id: &str, engine: &MirroredEngine) -> Link {
         let down = |kind, message: String| Link::Down(Arc::new(EngineError::new(kind, message)));
         let name = self.name(id);
-        if self.claim.is_none() {
-            let since = self
-                .unclaimed_since
-                .map(|time| format!(" since {}", moment(Timestamp::try_from(time).unwrap_or_default())))
-                .unwrap_or_default();
-            let message =
-                format!("host {name} has not published anything{since}: it is down, or cannot reach etcd");
+        let record = engine.record.as_ref().and_then(|record| record.value.as_ref().ok());
+        let has_ended = record.is_some_and(|record| record.phase == EnginePhase::Ended);
+        if self.claim.is_none() && !has_ended {
+            let silent = match self.unclaimed_since.and_then(|time| Timestamp::try_from(time).ok()) {
+                Some(since) => format!("has not published anything since {}", moment(since)),
+                None => "is silent".to_owned(),
+            };
+            let message = format!("host {name} {silent}: it is down, or cannot reach etcd");
             return down(ErrorKind::Unreachable, message);
         }
         match &engine.record {

@@ -408,6 +408,10 @@ fn an_engine_is_live_while_its_host_is_claimed_and_its_agent_says_so() {
         reason(&consumer),
         "host 0 has not published anything since 1970-01-01T00:00:00Z: it is down, or cannot reach etcd"
     );
+    // A program that begins now does not know since when.
+    let mut late = Consumer::default();
+    late.relist(&store);
+    assert_eq!(reason(&late), "host 0 is silent: it is down, or cannot reach etcd");
     // The next agent marks what it does not know yet.
     store.commit(vec![(claim_key(0), Some(claim())), (engine_key(0, 0), Some(engine(false)))]);
     assert!(consumer.deliver(&store, false));
@@ -424,6 +428,14 @@ fn an_engine_is_live_while_its_host_is_claimed_and_its_agent_says_so() {
     store.commit(vec![(claim_key(0), Some(claim()))]);
     assert!(consumer.deliver(&store, false) && consumer.deliver(&store, false));
     assert_eq!(link(&consumer), Link::Live);
+    // An agent that ends says so, also to a program that begins later.
+    let Record::Engine(mut ended) = engine(false) else { unreachable!() };
+    (ended.phase, ended.error) = (EnginePhase::Ended, Some("the agent has ended".to_owned()));
+    store.commit(vec![(engine_key(0, 0), Some(Record::Engine(ended)))]);
+    store.commit(vec![(claim_key(0), None)]);
+    late.relist(&store);
+    let expected = "the engine is not watched any more since 1970-01-01T00:00:00Z: the agent has ended";
+    assert!(reason(&late).ends_with(expected), "{}", reason(&late));
 }
 
 #[test]

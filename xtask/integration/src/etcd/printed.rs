@@ -3,15 +3,12 @@
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
-use tokio::sync::watch;
-use tokio::time::timeout;
-use tokio_util::task::AbortOnDropHandle;
 
 use crate::fixture::locked;
-use crate::recorder::LIMIT;
+use crate::growing::{Adding, Growing};
 
 /// How many lines are shown to people, and how much of each.
 const TAIL: usize = 40;
@@ -24,11 +21,7 @@ pub(super) type Picture = BTreeMap<(String, String), (String, u64)>;
 pub(super) type Ended = Arc<Mutex<HashSet<(String, String, u64)>>>;
 
 /// Reads what a program prints, and checks it as it comes.
-pub(super) struct Printed {
-    so_far: Arc<Mutex<SoFar>>,
-    grown: watch::Receiver<usize>,
-    _task: AbortOnDropHandle<()>,
-}
+pub(super) struct Printed(Growing<SoFar>);
 
 #[derive(Default)]
 pub(super) struct SoFar {
@@ -42,47 +35,34 @@ pub(super) struct SoFar {
 
 impl Printed {
     pub(super) fn start(output: impl AsyncRead + Send + Unpin + 'static, ended: &Ended) -> Printed {
-        let so_far = Arc::<Mutex<SoFar>>::default();
-        let (growing, grown) = watch::channel(0);
-        let (ended, shared) = (ended.clone(), so_far.clone());
-        let task = tokio::spawn(async move {
+        let ended = ended.clone();
+        Printed(Growing::start(SoFar::default(), |so_far: Adding<SoFar>| async move {
             let mut lines = BufReader::new(output).lines();
             while let Ok(Some(line)) = lines.next_line().await {
                 // The server's stream has a head.
                 if line.starts_with('{') {
-                    locked(&shared).take(&line, &ended);
-                    growing.send_modify(|count| *count += 1);
+                    so_far.add(|so_far| so_far.take(&line, &ended));
                 }
             }
-        });
-        Printed { so_far, grown, _task: AbortOnDropHandle::new(task) }
+        }))
     }
 
     /// Fails if anything was printed that did not happen.
     pub(super) fn is_right(&self) -> Result<()> {
-        let so_far = locked(&self.so_far);
+        let so_far = self.0.so_far();
         so_far.wrong.as_ref().map_or(Ok(()), |wrong| bail!("{wrong}\n{}", so_far.tail()))
     }
 
     /// How many events of a kind there were of a host.
     pub(super) fn count(&self, kind: &str, host: &str) -> usize {
-        locked(&self.so_far).counts.get(&(kind.to_owned(), host.to_owned())).copied().unwrap_or_default()
+        self.0.so_far().counts.get(&(kind.to_owned(), host.to_owned())).copied().unwrap_or_default()
     }
 
     /// Waits until this holds of the lines so far.
-    pub(super) async fn until(&self, mut holds: impl FnMut(&SoFar) -> bool) -> Result<()> {
-        let mut grown = self.grown.clone();
-        let waiting = async {
-            loop {
-                grown.mark_unchanged();
-                if holds(&locked(&self.so_far)) || grown.changed().await.is_err() {
-                    return;
-                }
-            }
-        };
-        let _ = timeout(LIMIT, waiting).await;
-        let so_far = locked(&self.so_far);
-        if holds(&so_far) { Ok(()) } else { bail!("{}", so_far.tail()) }
+    pub(super) async fn until(&self, holds: impl FnMut(&SoFar) -> bool) -> Result<()> {
+        let holds = self.0.until(holds).await;
+        ensure!(holds, "{}", self.0.so_far().tail());
+        Ok(())
     }
 }
 
