@@ -1,9 +1,10 @@
 //! Inspections of any container on request, apart from the watch: with connections of their own, which are made again after a failure.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::StatusCode;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use whalewatcher_adapter::Reached;
 use whalewatcher_core::{EngineError, ErrorKind};
@@ -16,45 +17,70 @@ use crate::limits::{MAX_ERROR, MAX_INSPECTION};
 
 const WHAT: &str = "GET /containers/ID/json";
 
-/// The connections of inspections on request, once there was one.
-#[derive(Debug, Default)]
-pub(crate) struct Inspector(Mutex<Option<Arc<Transport>>>);
+/// How many inspections an engine is asked for at once.
+const AT_ONCE: usize = 8;
+
+#[derive(Debug)]
+pub(crate) struct Inspector {
+    /// The connections, once there was an inspection.
+    kept: Mutex<Option<Arc<Transport>>>,
+    turns: Semaphore,
+}
+
+impl Default for Inspector {
+    fn default() -> Self {
+        Self { kept: Mutex::default(), turns: Semaphore::new(AT_ONCE) }
+    }
+}
 
 impl Client {
     /// Returns the engine's answer to the inspection of a container, alive or not, as it is: JSON of the newest version of Docker's API
     /// that the engine has. `None` if it has no such container. Like the engine, it accepts a name or the beginning of an ID too.
     ///
-    /// It is independent of any watch, and has connections of its own. These are kept for a while, until the client is dropped.
+    /// It is independent of any watch, and has connections of its own. These are kept for a while, until the client is dropped. The
+    /// engine is asked for eight at once; others wait.
     ///
     /// # Errors
     ///
-    /// If the engine cannot be reached, refuses the request, or does not answer within `limit`.
+    /// If the engine cannot be reached, refuses the request, or does not answer within `limit`, which includes the wait.
     pub async fn inspect_json(&self, id: &str, limit: Duration) -> Result<Option<Vec<u8>>, EngineError> {
-        let transport = self.inspecting(limit).await?;
-        let inspected = match timeout(limit, inspect(&transport, id)).await {
+        let mut used = None;
+        let asked = async {
+            // It is never closed.
+            let _turn = self.inspector.turns.acquire().await;
+            let transport = used.insert(self.inspecting(limit).await?);
+            inspect(transport, id).await
+        };
+        let inspected = match timeout(limit, asked).await {
             Ok(inspected) => inspected,
             Err(_) => {
                 Err(EngineError::new(ErrorKind::TimedOut, format!("{WHAT}: no answer within {limit:?}")))
             }
         };
-        if inspected.as_ref().is_err_and(|error| answer::refusal(error).is_none()) {
-            let mut kept = self.inspector.0.lock().unwrap_or_else(PoisonError::into_inner);
-            kept.take_if(|kept| Arc::ptr_eq(kept, &transport));
+        if let Some(used) = used
+            && inspected.as_ref().is_err_and(|error| answer::refusal(error).is_none())
+        {
+            self.inspector.kept().take_if(|kept| Arc::ptr_eq(kept, &used));
         }
         inspected
     }
 
     /// Returns the connections, to the socket that is there now.
     async fn inspecting(&self, limit: Duration) -> Result<Arc<Transport>, EngineError> {
-        let kept = || self.inspector.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let usable = kept().clone().filter(|kept| kept.check_socket().is_ok());
+        let usable = self.inspector.kept().clone().filter(|kept| kept.check_socket().is_ok());
         if let Some(usable) = usable {
             return Ok(usable);
         }
         let connector = self.config.renewed_connector(limit).await?;
         let transport = Arc::new(Transport::new(connector, self.config.memory_limit, Reached::default()));
-        *kept() = Some(transport.clone());
+        *self.inspector.kept() = Some(transport.clone());
         Ok(transport)
+    }
+}
+
+impl Inspector {
+    fn kept(&self) -> MutexGuard<'_, Option<Arc<Transport>>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::net::UnixStream;
 use whalewatcher_core::watch;
 use whalewatcher_moby::Client;
-use whalewatcher_testkit::docker::{ContainerSpec, Kind, Server, Verdict};
+use whalewatcher_testkit::docker::{ContainerSpec, Gate, Kind, Server, Verdict};
 use whalewatcher_testkit::watched::in_time;
 
 use crate::http::{Pieces, ask, ask_by, text};
@@ -178,7 +178,7 @@ async fn an_inspection_is_the_engines_own_or_what_is_known() {
     engines[1].run("twin").unwrap();
     let all = [&engines[0], &engines[1]];
     let by_engine = serving(&all, &[]).await;
-    for key in [&*id, "web", "/web", &id[..8]] {
+    for key in [&*id, "web", "/web", &id[..8], &id[..3]] {
         let (status, inspected) = get(&by_engine, &format!("/v1.41/containers/{key}/json?size=1")).await;
         assert_eq!((status, &inspected["Id"]), (StatusCode::OK, &json!(id)), "{key}");
         assert!(inspected["Config"]["Env"].to_string().contains("PASSWORD=secret"), "{inspected}");
@@ -223,7 +223,9 @@ async fn before_an_engine_is_known_nothing_is_said_about_its_containers() {
     assert!(serving.program.error_line().await.contains("waiting for the engine"));
     let (status, refused) = get(&serving, "/containers/json").await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
-    assert!(refused["message"].as_str().unwrap().starts_with("no engine can be reached: "), "{refused}");
+    let reason = refused["message"].as_str().unwrap();
+    assert!(reason.starts_with("whether containers are alive is not known: "), "{refused}");
+    assert!(reason.contains(&engine.endpoint()), "{refused}");
     let info = get(&serving, "/info").await.1;
     assert!(info["Warnings"][0].as_str().unwrap().contains(&engine.endpoint()), "{info}");
     engine.listen_again().unwrap();
@@ -233,6 +235,47 @@ async fn before_an_engine_is_known_nothing_is_said_about_its_containers() {
     engine.stop_listening().await;
     assert!(serving.program.error_line().await.contains("waiting for the engine"));
     assert_eq!(names(&serving, "").await, ["/web"]);
+}
+
+#[tokio::test]
+async fn an_engine_that_is_away_or_hangs_costs_nothing_of_others() {
+    let engines = [Server::builder().start().unwrap(), Server::builder().start().unwrap()];
+    engines[0].stop_listening().await;
+    let mut serving =
+        Serving::start(&[&engines[0].endpoint(), &engines[1].endpoint()], &["--docker-socket", "d"]).await;
+    serving.program.error_line().await;
+    assert!(serving.program.error_line().await.contains("waiting for the engine"));
+    // One has no container, but the other one may have some.
+    assert_eq!(get(&serving, "/containers/json").await.0, StatusCode::SERVICE_UNAVAILABLE);
+    engines[0].listen_again().unwrap();
+    serving.until_ready().await;
+    assert_eq!(names(&serving, "").await, [""; 0]);
+    let mut events = Events::of(&serving, "").await;
+    for (engine, name) in engines.iter().zip(["hangs", "web"]) {
+        engine.run(name).unwrap();
+        events.until("start", name).await;
+    }
+    engines[0].stop_listening().await;
+    assert!(serving.program.error_line().await.contains("waiting for the engine"));
+    assert_eq!(names(&serving, "").await.len(), 2);
+    engines[0].listen_again().unwrap();
+    serving.until_ready().await;
+    let gate = Gate::closed();
+    engines[0].on(Kind::Inspect, Verdict::Hold(gate.clone()));
+    let mut asked = Vec::new();
+    for _ in 0..9 {
+        let stream = UnixStream::connect(serving.folder.path().join("d")).await.unwrap();
+        asked.push(tokio::spawn(async move {
+            ask(stream, "/containers/hangs/json", &[("host", "docker")]).await.map(|answer| answer.status())
+        }));
+    }
+    in_time(gate.until_waiting(8)).await;
+    assert_eq!(get(&serving, "/containers/web/json").await.0, StatusCode::OK);
+    assert!(asked.iter().all(|one| !one.is_finished()), "it waited for the others");
+    gate.open();
+    for one in asked {
+        assert_eq!(in_time(one).await.unwrap().unwrap(), StatusCode::OK);
+    }
 }
 
 #[tokio::test]

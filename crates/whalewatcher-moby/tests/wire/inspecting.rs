@@ -205,6 +205,27 @@ async fn an_inspection_on_request_is_the_engines_answer() {
 }
 
 #[tokio::test]
+async fn at_most_eight_inspections_on_request_run_at_once_and_those_that_wait_have_their_time_limit() {
+    let server = Server::builder().start().unwrap();
+    let id = server.run("web").unwrap();
+    let client = Arc::new(Client::new(server.endpoint()).unwrap());
+    let gate = Gate::closed();
+    server.on(Kind::Inspect, Verdict::Hold(gate.clone()));
+    let ask = || {
+        let (client, id) = (client.clone(), id.clone());
+        tokio::spawn(async move { client.inspect_json(&id, LONG).await })
+    };
+    let asked: Vec<_> = (0..8).map(|_| ask()).collect();
+    in_time(gate.until_waiting(8)).await;
+    assert_eq!(client.inspect_json(&id, SHORT).await.unwrap_err().kind(), ErrorKind::TimedOut);
+    assert_eq!(server.stats().requests.inspect, 8);
+    gate.open();
+    for one in asked {
+        assert!(in_time(one).await.unwrap().unwrap().is_some());
+    }
+}
+
+#[tokio::test]
 async fn an_inspection_on_request_fails_with_the_reason_and_the_next_one_does_not() {
     let server = Server::builder().start().unwrap();
     let id = server.run("web").unwrap();

@@ -13,7 +13,6 @@ use super::form::Form;
 use super::ids::Ids;
 use crate::changes::Changes;
 use crate::render::json;
-use crate::selection::LEAST_ID;
 
 /// The most events, and bytes of them, that a client may be behind before it receives the difference. The newest event is kept, however
 /// large it is.
@@ -127,18 +126,19 @@ impl Feed {
         (kept.now.clone(), self.position(kept.next))
     }
 
-    /// Returns all containers that may be known by one of these texts: by their names, IDs, or first characters of IDs. It looks at no
-    /// others.
+    /// Returns all containers that may be known by one of these texts: by their names, IDs, or, if these are so many, first characters of
+    /// IDs. It looks at no others.
     pub(super) fn known_by<'a>(
         &self,
         texts: impl Iterator<Item = &'a str>,
+        least: usize,
     ) -> (Vec<(FleetMember, Arc<Container>)>, Position) {
         let (kept, mut found) = (self.kept(), Vec::new());
         let now = &kept.now;
         for text in texts {
             found.extend(now.by_name(text).chain(now.by_id(text)).chain(now.by_unscoped_id(text)));
-            // Many IDs begin with a shorter one, which stands for none of them.
-            if text.len() >= LEAST_ID {
+            // Many IDs begin with a shorter one.
+            if text.len() >= least {
                 let ids = kept.ids.beginning_with(text);
                 ids.for_each(|id| found.extend(now.by_id(id).chain(now.by_unscoped_id(id))));
             }
@@ -253,7 +253,7 @@ pub(super) mod tests {
 
     use super::*;
     use crate::args::FilterArgs;
-    use crate::selection::Selection;
+    use crate::selection::{LEAST_ID, Selection};
 
     /// A feed, and an event of an engine.
     pub(in super::super) fn feed() -> (Feed, FleetEvent) {
@@ -331,7 +331,7 @@ pub(super) mod tests {
                 let all =
                     now.containers().filter(|(member, one)| selection.matches(&**member.watcher(), one));
                 let all: Vec<_> = all.map(|(_, one)| one.clone()).collect();
-                let (mut found, _) = feed.known_by(selection.plain_names().unwrap());
+                let (mut found, _) = feed.known_by(selection.plain_names().unwrap(), LEAST_ID);
                 found.retain(|(member, one)| selection.matches(&**member.watcher(), one));
                 assert_eq!(found.into_iter().map(|(_, one)| one).collect::<Vec<_>>(), all, "{name:?}");
             }

@@ -26,7 +26,7 @@ use super::stream::stream;
 use super::{openapi, page, prometheus};
 use crate::command::engines::{of_finding, of_watcher};
 use crate::render::json;
-use crate::selection::Selection;
+use crate::selection::{LEAST_ID, Selection};
 
 const JSON: &str = "application/json";
 
@@ -84,7 +84,7 @@ async fn containers(
 ) -> Result<Response, Refusal> {
     let selection = query_of(query.as_deref())?.selection()?;
     if let Some(names) = selection.plain_names() {
-        let (found, position) = served.feed.known_by(names);
+        let (found, position) = served.feed.known_by(names, LEAST_ID);
         let found = found.iter().map(|(member, one)| (member, one));
         return Ok(unless_known(&headers, &position, || array_of(found, &selection)));
     }

@@ -6,7 +6,7 @@ use std::fs;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use whalewatcher_core::fleet::FleetPortfolio;
+use whalewatcher_core::fleet::{FleetMember, FleetPortfolio};
 
 use super::{NEWEST, OLDEST, version_text};
 use crate::advice::{explain, location};
@@ -36,10 +36,7 @@ pub(super) fn info(now: &FleetPortfolio, selection: &Selection) -> Value {
     let shown = || now.containers().filter(|(member, one)| selection.matches(&**member.watcher(), one));
     let (all, paused) = (shown().count(), shown().filter(|(_, one)| one.paused()).count());
     let concerned = now.members().filter(|member| selection.concerns(&**member.watcher()));
-    let warnings = concerned.filter(|member| !member.is_live()).map(|member| match member.error() {
-        Some(error) => format!("WARNING: {}", explain(&**member.watcher(), error)),
-        None => format!("WARNING: {}: not in sync yet", location(&**member.watcher())),
-    });
+    let warnings = concerned.filter_map(problem).map(|problem| format!("WARNING: {problem}"));
     let name = kernel("hostname");
     json!({
         "ID": format!("{NAME}:{name}"),
@@ -60,6 +57,16 @@ pub(super) fn info(now: &FleetPortfolio, selection: &Selection) -> Value {
         "Swarm": { "LocalNodeState": "inactive" },
         "Warnings": warnings.collect::<Vec<_>>(),
     })
+}
+
+/// Returns why it is not known which containers of an engine are alive; `None` if it is.
+pub(super) fn problem(member: &FleetMember) -> Option<String> {
+    let watcher = &**member.watcher();
+    let reason = || match member.error() {
+        Some(error) => explain(watcher, error),
+        None => format!("{}: not in sync yet", location(watcher)),
+    };
+    (!member.is_live()).then(reason)
 }
 
 /// Returns the networks of all containers: their names, which stand for their IDs.

@@ -1,7 +1,6 @@
 //! The stream of events: those that are kept since a moment, and then each as it comes.
 
-use std::convert::Infallible;
-use std::io::Write;
+use std::io::{self, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use std::vec;
 
@@ -9,7 +8,7 @@ use axum::body::{Body, Bytes};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use futures_util::Stream;
-use futures_util::stream::unfold;
+use futures_util::stream::try_unfold;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -40,8 +39,8 @@ struct Client {
     /// Only kept events of this time or later are sent, unless the stream goes on from one of them.
     since: Option<SystemTime>,
     until: Option<SystemTime>,
-    /// The number of the next event.
-    next: u64,
+    /// The number of the next event; `None` as long as the client is to begin with the oldest that is kept by then.
+    next: Option<u64>,
     /// That of the first event that was not there when the stream began.
     live: u64,
     /// What was alive before the next event, or, while kept ones are sent, before the first live one.
@@ -68,11 +67,11 @@ pub(super) fn events(docker: &Docker, query: &str) -> Result<Response, Refusal> 
     let live = position.next();
     // dockerd sends no earlier ones if neither is named.
     let (next, since) = match since {
-        None if until.is_none() => (live, None),
-        None => (feed.oldest(), None),
+        None if until.is_none() => (Some(live), None),
+        None => (None, None),
         Some(since) => match feed.dated(since) {
-            Some(next) => (next.min(live), None),
-            None => (feed.oldest(), Some(since)),
+            Some(next) => (Some(next.min(live)), None),
+            None => (None, Some(since)),
         },
     };
     let client = Client {
@@ -81,7 +80,7 @@ pub(super) fn events(docker: &Docker, query: &str) -> Result<Response, Refusal> 
         filters,
         since,
         until,
-        next: next.min(live),
+        next,
         live,
         seen,
         catching_up: Vec::new().into_iter(),
@@ -92,25 +91,29 @@ pub(super) fn events(docker: &Docker, query: &str) -> Result<Response, Refusal> 
 }
 
 impl Client {
-    fn pieces(self) -> impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static {
-        unfold(self, |mut client| async move {
+    fn pieces(self) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+        try_unfold(self, |mut client| async move {
             let piece = client.next().await?;
-            Some((Ok(piece), client))
+            Ok(piece.map(|piece| (piece, client)))
         })
     }
 
     /// Returns the next piece; `None` at the end of the server, or of what the client asked for.
-    async fn next(&mut self) -> Option<Bytes> {
+    ///
+    /// # Errors
+    ///
+    /// If earlier events that the client asked for are not kept any more.
+    async fn next(&mut self) -> io::Result<Option<Bytes>> {
         loop {
             self.changed.borrow_and_update();
             let piece =
-                if self.catching_up.as_slice().is_empty() { self.unread() } else { Some(self.catch_up()) };
+                if self.catching_up.as_slice().is_empty() { self.unread()? } else { Some(self.catch_up()) };
             let left = self.until.map(|until| until.duration_since(SystemTime::now()).unwrap_or_default());
             match piece {
-                Some(piece) if !piece.is_empty() => return Some(piece.into()),
+                Some(piece) if !piece.is_empty() => return Ok(Some(piece.into())),
                 // What was not asked for; there may be more.
                 Some(_) => {}
-                None if left.is_some_and(|left| left.is_zero()) => return None,
+                None if left.is_some_and(|left| left.is_zero()) => return Ok(None),
                 None => {
                     let over = async {
                         match left {
@@ -119,8 +122,8 @@ impl Client {
                         }
                     };
                     tokio::select! {
-                        () = self.ending.cancelled() => return None,
-                        changed = self.changed.changed() => changed.ok()?,
+                        () = self.ending.cancelled() => return Ok(None),
+                        changed = self.changed.changed() => if changed.is_err() { return Ok(None) },
                         () = over => {}
                     }
                 }
@@ -129,18 +132,29 @@ impl Client {
     }
 
     /// Writes the next events; `None` if there are none yet.
-    fn unread(&mut self) -> Option<Vec<u8>> {
-        let (events, now) = match self.feed.after(self.next, BATCH, PIECE) {
+    fn unread(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let next = self.next.unwrap_or_else(|| self.feed.oldest());
+        let (events, now) = match self.feed.after(next, BATCH, PIECE) {
             Unread::All(events, now) => (events, Some(now)),
             Unread::Some(events) => (events, None),
+            // The oldest has just been dropped.
+            Unread::TooOld if self.next.is_none() => return Ok(Some(Vec::new())),
+            // What was alive before them is not known, so nothing makes up for them: the client has to begin again.
+            Unread::TooOld if next < self.live => {
+                return Err(io::Error::other("earlier events were dropped before the client read them"));
+            }
             Unread::TooOld => {
+                // A client that goes on from this time later receives what comes after `now`.
+                let time = SystemTime::now();
                 let (now, position) = self.feed.now();
-                self.catching_up = difference(&self.seen, &now).into_iter();
-                (self.seen, self.next) = (now, position.next());
-                return Some(Vec::new());
+                let mut missed = difference(&self.seen, &now);
+                missed.iter_mut().for_each(|change| change.event.time = time);
+                self.catching_up = missed.into_iter();
+                (self.seen, self.next) = (now, Some(position.next()));
+                return Ok(Some(Vec::new()));
             }
         };
-        let last = events.last().map(|last| last.number)?;
+        let Some(last) = events.last().map(|last| last.number) else { return Ok(None) };
         let mut piece = Vec::new();
         for entry in &events {
             if entry.number >= self.live && now.is_none() {
@@ -150,11 +164,11 @@ impl Client {
                 self.write(&mut piece, &entry.change);
             }
         }
-        self.next = last + 1;
+        self.next = Some(last + 1);
         if let Some(now) = now {
             self.seen = now;
         }
-        Some(piece)
+        Ok(Some(piece))
     }
 
     /// Writes a piece of what makes up for lost events.
@@ -254,7 +268,6 @@ mod tests {
     use futures_util::StreamExt;
     use futures_util::stream::BoxStream;
     use serde_json::Value;
-    use tokio::sync::Semaphore;
     use whalewatcher_core::{Container, EngineKey, Labels};
 
     use super::super::super::feed::MAX_EVENTS;
@@ -279,7 +292,6 @@ mod tests {
             feed: feed.clone(),
             selection: Selection::default(),
             inspect: InspectSource::Memory,
-            inspections: Arc::new(Semaphore::new(1)),
             ending: CancellationToken::new(),
         }
     }
@@ -343,6 +355,38 @@ mod tests {
         assert_eq!(live.next().await.unwrap(), ["die goes", "start comes"]);
         push(&feed, &joined, at(5), started("later", 4));
         assert_eq!(live.next().await.unwrap(), ["start later"]);
+    }
+
+    #[tokio::test]
+    async fn a_client_begins_with_the_oldest_event_that_is_kept_when_it_reads() {
+        let (feed, joined) = feed();
+        let docker = served(&feed);
+        push(&feed, &joined, at(0), EventKind::Joined);
+        let mut earlier = client(&docker, "since=1");
+        for nth in 0..=MAX_EVENTS {
+            push(&feed, &joined, at(2), started(&nth.to_string(), 1));
+        }
+        assert_eq!(earlier.next().await.unwrap()[0], "start 1");
+    }
+
+    #[tokio::test]
+    async fn a_stream_fails_if_earlier_events_are_dropped_before_they_are_read() {
+        let (feed, joined) = feed();
+        let docker = served(&feed);
+        push(&feed, &joined, at(0), EventKind::Joined);
+        for nth in 0..=BATCH {
+            push(&feed, &joined, at(nth as u64 + 1), started(&nth.to_string(), 1));
+        }
+        for since in [0, 1] {
+            let Ok(answer) = events(&docker, &format!("since={since}")) else { panic!("it is refused") };
+            let mut pieces = answer.into_body().into_data_stream();
+            assert!(pieces.next().await.unwrap().is_ok());
+            for _ in 0..=MAX_EVENTS {
+                push(&feed, &joined, at(2_000), started("x", 1));
+            }
+            assert!(pieces.next().await.unwrap().is_err());
+            assert!(pieces.next().await.is_none());
+        }
     }
 
     #[tokio::test]

@@ -7,8 +7,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Value, json};
-use tokio::time::timeout;
-use whalewatcher_core::fleet::{FleetMember, FleetPortfolio};
+use whalewatcher_core::fleet::FleetMember;
 use whalewatcher_core::{Container, ErrorKind, Printable};
 
 use super::{Docker, Refusal, json_bytes, json_response, shape};
@@ -21,54 +20,36 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 /// Answers with the container that has this ID, this name, or the only one whose ID begins so.
 pub(super) async fn inspect(docker: &Docker, key: &str) -> Result<Response, Refusal> {
-    let now = docker.known()?;
-    let (member, container) = find(docker, &now, key)?;
+    docker.known()?;
+    let (member, container) = find(docker, key)?;
     if docker.inspect == InspectSource::Memory {
-        return Ok(json_response(&known(container)));
+        return Ok(json_response(&known(&container)));
     }
     let watcher = &**member.watcher();
-    let passed = async {
-        let _turn = docker.inspections.acquire().await;
-        inspect_json(watcher, container.id().as_str(), LIMIT).await
-    };
-    match timeout(LIMIT, passed).await {
+    match inspect_json(watcher, container.id().as_str(), LIMIT).await {
         // An engine without Docker's API.
-        Ok(None) => Ok(json_response(&known(container))),
-        Ok(Some(Ok(Some(body)))) => Ok(json_bytes(body.into())),
-        Ok(Some(Ok(None))) => Err(missing(key)),
-        Ok(Some(Err(error))) => {
+        None => Ok(json_response(&known(&container))),
+        Some(Ok(Some(body))) => Ok(json_bytes(body.into())),
+        Some(Ok(None)) => Err(missing(key)),
+        Some(Err(error)) => {
             let status = match error.kind() {
                 ErrorKind::TimedOut => StatusCode::GATEWAY_TIMEOUT,
                 _ => StatusCode::BAD_GATEWAY,
             };
             Err(Refusal(status, explain(watcher, &error)))
         }
-        Err(_) => {
-            let reason = format!("the engine does not answer within {} s", LIMIT.as_secs());
-            Err(Refusal(StatusCode::GATEWAY_TIMEOUT, reason))
-        }
     }
 }
 
-fn find<'a>(
-    docker: &Docker,
-    now: &'a FleetPortfolio,
-    key: &str,
-) -> Result<(&'a FleetMember, &'a Arc<Container>), Refusal> {
-    let is_shown = |(member, container): &(&FleetMember, &Arc<Container>)| {
-        docker.selection.matches(&**member.watcher(), container)
-    };
-    let mut found: Vec<_> = now.by_id(key).filter(is_shown).collect();
-    if found.is_empty() {
-        found = now.by_name(key).filter(is_shown).collect();
-    }
-    if found.is_empty() {
-        let begins =
-            |(_, container): &(&FleetMember, &Arc<Container>)| container.id().as_str().starts_with(key);
-        found = now.containers().filter(begins).filter(is_shown).collect();
-    }
-    match *found {
-        [only] => Ok(only),
+/// Finds a container as dockerd does: by its ID, else by its name, else by the beginning of its ID.
+fn find(docker: &Docker, key: &str) -> Result<(FleetMember, Arc<Container>), Refusal> {
+    let (mut found, _) = docker.feed.known_by(std::iter::once(key), 1);
+    found.retain(|(member, one)| docker.selection.matches(&**member.watcher(), one));
+    let fit = |one: &Container| (one.id().as_str() == key, one.name() == key);
+    let best = found.iter().map(|(_, one)| fit(one)).max();
+    found.retain(|(_, one)| Some(fit(one)) == best);
+    match &*found {
+        [only] => Ok(only.clone()),
         [] => Err(missing(key)),
         _ => {
             let reason = format!("{} containers are known by '{}'", found.len(), Printable(key));

@@ -8,7 +8,6 @@ mod list;
 mod shape;
 
 use std::path::Path;
-use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -18,10 +17,9 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use whalewatcher_core::Printable;
-use whalewatcher_core::fleet::{FleetMember, FleetPortfolio};
+use whalewatcher_core::fleet::FleetPortfolio;
 
 use super::feed::Feed;
 use super::listener::Socket;
@@ -34,9 +32,6 @@ use crate::selection::Selection;
 const NEWEST: (u32, u32) = (1, 51);
 const OLDEST: (u32, u32) = (1, 24);
 
-/// How many inspections the engines are asked for at once.
-const INSPECTIONS: usize = 8;
-
 /// What the answers are made from.
 #[derive(Clone)]
 struct Docker {
@@ -44,7 +39,6 @@ struct Docker {
     /// The engines whose containers are shown.
     selection: Selection,
     inspect: InspectSource,
-    inspections: Arc<Semaphore>,
     /// Ends the streams.
     ending: CancellationToken,
 }
@@ -69,13 +63,8 @@ pub(super) fn router(
     ending: CancellationToken,
 ) -> anyhow::Result<Router> {
     let filters = FilterArgs { engines: arguments.engines.clone(), ..FilterArgs::default() };
-    let docker = Docker {
-        feed,
-        selection: Selection::new(&[], &filters)?,
-        inspect: arguments.inspect,
-        inspections: Arc::new(Semaphore::new(INSPECTIONS)),
-        ending,
-    };
+    let docker =
+        Docker { feed, selection: Selection::new(&[], &filters)?, inspect: arguments.inspect, ending };
     Ok(Memory::new().limit(Router::new().fallback(answer).with_state(docker)))
 }
 
@@ -129,17 +118,18 @@ impl Docker {
     ///
     /// # Errors
     ///
-    /// If no engine was reached yet, or none can be reached and nothing is known of them: that no container is alive is not known.
+    /// If no container is known, but not all engines are in sync: that none is alive is not known.
     fn known(&self) -> Result<FleetPortfolio, Refusal> {
         let (now, _) = self.feed.now();
-        let shown = || now.members().filter(|member| self.selection.concerns(&**member.watcher()));
-        if shown().any(|member: &FleetMember| member.is_live() || !member.portfolio().is_empty()) {
+        let shown = now.members().filter(|member| self.selection.concerns(&**member.watcher()));
+        let shown: Vec<_> = shown.collect();
+        let problem = shown.iter().find_map(|member| about::problem(member));
+        let is_known = !shown.is_empty() && problem.is_none();
+        if is_known || shown.iter().any(|member| !member.portfolio().is_empty()) {
             return Ok(now);
         }
-        let reason = match shown().find_map(FleetMember::error) {
-            Some(error) => format!("no engine can be reached: {error}"),
-            None => "no engine is in sync yet".to_owned(),
-        };
+        let reason = problem.unwrap_or_else(|| "no engine was found yet".to_owned());
+        let reason = format!("whether containers are alive is not known: {reason}");
         Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, reason))
     }
 }
