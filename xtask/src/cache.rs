@@ -1,5 +1,5 @@
-//! The folder outside the checkout that keeps unpacked engines and tools. All checkouts of a user share it, so changes to it
-//! are made under its lock.
+//! The folder outside the checkout that keeps unpacked engines and tools. All checkouts of a user share it,
+//! so changes to it are made under its lock.
 
 use std::env;
 use std::fs::{self, File, TryLockError};

@@ -75,8 +75,8 @@ fn start(command: &mut Command) -> Result<(Child, Arc<Pinned>)> {
     Ok((started, pinned))
 }
 
-/// The thread that handles signals ends this process, once everything is cleared away. An error that is returned meanwhile
-/// could end it sooner, and with another exit code.
+/// The thread that handles signals ends this process, once everything is cleared away. An error that is
+/// returned meanwhile could end it sooner, and with another exit code.
 fn park_until_the_end() -> ! {
     loop {
         thread::park();

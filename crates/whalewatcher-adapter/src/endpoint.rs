@@ -60,7 +60,8 @@ impl Endpoint {
         }
     }
 
-    /// Keeps this endpoint as the name of an engine that is connected to at another path, as in the root of another process.
+    /// Keeps this endpoint as the name of an engine that is connected to at another path, as in the root of
+    /// another process.
     ///
     /// # Errors
     ///

@@ -39,8 +39,8 @@ pub(crate) fn causes<'a>(
     std::iter::successors(Some(error), |error| <&'a (dyn Error + 'static)>::clone(error).source())
 }
 
-/// Finds an error of type `T` among an error and its causes, also within an [`io::Error`], which does not name the error
-/// that it was made of as its source.
+/// Finds an error of type `T` among an error and its causes, also within an [`io::Error`], which does not
+/// name the error that it was made of as its source.
 #[must_use]
 pub fn find_cause<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
     causes(error).find_map(|cause| {
@@ -49,7 +49,8 @@ pub fn find_cause<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> O
     })
 }
 
-/// An error with all its causes, in one line. A gRPC status that has a cause is left out, because it repeats that cause.
+/// An error with all its causes, in one line. A gRPC status that has a cause is left out, because it repeats
+/// that cause.
 #[derive(Clone, Copy, Debug)]
 pub struct Chain<'a>(pub &'a (dyn Error + 'static));
 

@@ -11,8 +11,8 @@
 //!
 //! # Features
 //!
-//! - `grpc`: [`grpc::Transport`], one HTTP/2 connection that never reconnects by itself, and its [`grpc::Channel`] for generated
-//!   clients, which limits each message of an answer.
+//! - `grpc`: [`grpc::Transport`], one HTTP/2 connection that never reconnects by itself, and its
+//!   [`grpc::Channel`] for generated clients, which limits each message of an answer.
 //! - `tls`: [`tls::Tls`], certificates that are read again for each attempt to connect, and errors that say what to do;
 //!   [`tls::Acceptor`], TLS for clients.
 //! - `containerd`: containerd's event service, [`containerd::EventService`].

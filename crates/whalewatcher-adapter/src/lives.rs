@@ -1,12 +1,13 @@
-//! The lives that a client has seen, kept from one connection to the next, so that the exit of a life that ended meanwhile can
-//! still be looked up. The memory that their names, labels and images take is limited.
+//! The lives that a client has seen, kept from one connection to the next, so that the exit of a life that
+//! ended meanwhile can still be looked up. The memory that their names, labels and images take is limited.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use whalewatcher_core::{Container, ContainerId, EngineError, ErrorKind};
 
-/// The bytes that a container takes in addition to its name and labels, and a label or a network in addition to its text.
+/// The bytes that a container takes in addition to its name and labels, and a label or a network in addition
+/// to its text.
 const CONTAINER: usize = 512;
 const LABEL: usize = 64;
 
@@ -40,8 +41,9 @@ impl Lives {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Malformed`] if the names, labels and images of all live containers would take more than `limit` bytes. An earlier
-    /// record of the same container is kept, because the portfolio still contains it.
+    /// [`ErrorKind::Malformed`] if the names, labels and images of all live containers would take more than
+    /// `limit` bytes. An earlier record of the same container is kept, because the portfolio still contains
+    /// it.
     pub fn add(&self, container: &Container, limit: usize) -> Result<(), EngineError> {
         let labels = container.labels().iter().map(|(key, value)| LABEL + key.len() + value.len());
         let image = container.image().map_or(0, |image| image.name().len() + image.id().map_or(0, str::len));

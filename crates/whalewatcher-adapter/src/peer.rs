@@ -6,8 +6,8 @@ use crate::engine::Engine;
 
 /// Returns the PID of the process that listens at a socket, if that process has one of these names.
 ///
-/// The kernel reports the process that called `listen`, which with socket activation is systemd and with a proxy the proxy. A wrong
-/// PID is worse than none.
+/// The kernel reports the process that called `listen`, which with socket activation is systemd and with a
+/// proxy the proxy. A wrong PID is worse than none.
 #[must_use]
 pub fn pid_if_named(listener: Option<u32>, names: &[&str]) -> Option<u32> {
     let pid = listener?;
@@ -20,7 +20,8 @@ fn is_one_of(name: &str, names: &[&str]) -> bool {
 }
 
 impl Engine {
-    /// Returns the PID of the process that listens at a socket, if that process is [named](pid_if_named) like an engine of this kind.
+    /// Returns the PID of the process that listens at a socket, if that process is [named](pid_if_named) like
+    /// an engine of this kind.
     #[must_use]
     pub fn pid_of(&self, listener: Option<u32>) -> Option<u32> {
         pid_if_named(listener, self.processes)

@@ -1,4 +1,5 @@
-//! The identity of the socket at a path: another engine may bind the same path while the old one still serves its connections.
+//! The identity of the socket at a path: another engine may bind the same path while the old one still serves
+//! its connections.
 
 use std::fs;
 use std::io;
@@ -13,8 +14,8 @@ const ATTEMPTS: u32 = 3;
 
 /// A socket in the file system.
 ///
-/// The kernel keeps its inode as long as an engine listens on it or serves a connection that was made to it. Later another file
-/// may get the same inode, so its time of birth counts too, where the file system has one.
+/// The kernel keeps its inode as long as an engine listens on it or serves a connection that was made to it.
+/// Later another file may get the same inode, so its time of birth counts too, where the file system has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SocketIdentity {
     device: u64,

@@ -1,4 +1,5 @@
-//! Generated gRPC clients of container engines and of etcd: just the calls that whalewatcher makes, and what these need.
+//! Generated gRPC clients of container engines and of etcd: just the calls that whalewatcher makes, and what
+//! these need.
 //!
 //! The code is checked in, so building it takes no `protoc` and no build script. `cargo xtask generate` writes it from
 //! the definitions in `proto`; `NOTICE` and `proto/provenance.json` say where those come from. Comments on types and

@@ -6,8 +6,8 @@ use whalewatcher_moby::Contexts;
 
 use crate::clusters::host_of;
 
-/// Returns the type and the endpoint of an engine as one text; of one that another host publishes, the name of that in place of the
-/// endpoint.
+/// Returns the type and the endpoint of an engine as one text; of one that another host publishes, the name
+/// of that in place of the endpoint.
 pub(crate) fn location(watcher: &dyn Watcher) -> String {
     match host_of(watcher) {
         Some(host) => format!("{} on {}", watcher.engine_type(), host.name),

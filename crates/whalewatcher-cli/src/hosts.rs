@@ -46,8 +46,8 @@ pub(crate) enum Client {
 }
 
 impl Client {
-    /// Returns the client for a host. The scheme determines the kind of engine, Docker by default. Ignored namespaces concern
-    /// containerd only; `None` for the default ones.
+    /// Returns the client for a host. The scheme determines the kind of engine, Docker by default. Ignored
+    /// namespaces concern containerd only; `None` for the default ones.
     fn from_host(
         host: &str,
         ignored: Option<&[String]>,
@@ -172,8 +172,8 @@ impl Found {
     }
 }
 
-/// Returns which engines the command line names: the hosts and contexts, else the engine that Docker's tools are set to, else all of
-/// this host. Does not connect.
+/// Returns which engines the command line names: the hosts and contexts, else the engine that Docker's tools
+/// are set to, else all of this host. Does not connect.
 pub(crate) fn hosts(engines: &EngineArgs) -> anyhow::Result<Hosts> {
     let is_named = !engines.hosts.is_empty() || !engines.contexts.is_empty();
     let uses_tls = engines.tls.ca.is_some() || engines.tls.certificate.is_some();
@@ -208,8 +208,8 @@ fn found(engines: &EngineArgs) -> anyhow::Result<Found> {
     Ok(Found { options, ignored, moby: true, containerd: true })
 }
 
-/// Returns clients for these hosts and contexts in this order; without any, for the engine that Docker's tools are set to. Does
-/// not connect.
+/// Returns clients for these hosts and contexts in this order; without any, for the engine that Docker's
+/// tools are set to. Does not connect.
 fn clients(engines: &EngineArgs) -> anyhow::Result<Vec<Client>> {
     let ignored = engines.ignored_namespaces();
     if ignored.is_some() && !engines.hosts.iter().any(|host| host.starts_with(CONTAINERD)) {
@@ -308,7 +308,8 @@ fn client<C: EngineClient>(watcher: &dyn Watcher) -> Option<&C> {
     named.or_else(|| Some(watcher.downcast_ref::<EngineWatcher<Located<C>>>()?.client().inner()))
 }
 
-/// Returns the engine's own answer to an inspection, which is `None` if it has no such container; `None` if it has no API like Docker's.
+/// Returns the engine's own answer to an inspection, which is `None` if it has no such container; `None` if
+/// it has no API like Docker's.
 #[cfg(feature = "serve")]
 pub(crate) async fn inspect_json(
     watcher: &dyn Watcher,
@@ -321,7 +322,8 @@ pub(crate) async fn inspect_json(
     Some(client::<podman::Client>(watcher)?.inspect_json(id, limit).await)
 }
 
-/// Returns the names of the containers that the engine is in, as far as it was found and these are known; empty if it is in none.
+/// Returns the names of the containers that the engine is in, as far as it was found and these are known;
+/// empty if it is in none.
 pub(crate) fn prefix(watcher: &dyn Watcher) -> String {
     fn of<C: EngineClient>(watcher: &dyn Watcher) -> Option<String> {
         let found = watcher.downcast_ref::<EngineWatcher<Located<C>>>()?;

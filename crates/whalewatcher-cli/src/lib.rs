@@ -1,7 +1,7 @@
 //! The program whalewatcher: which containers are alive, and every change as it happens.
 //!
-//! It is a library so that two packages can provide the binary: this one, and `whalewatcher` with its feature `cli`. Both
-//! binaries only call [`run`].
+//! It is a library so that two packages can provide the binary: this one, and `whalewatcher` with its feature
+//! `cli`. Both binaries only call [`run`].
 
 mod advice;
 mod args;
@@ -53,11 +53,11 @@ const DESCRIPTORS: usize = 8;
 /// What shells add to the number of a signal that ended a program.
 const SIGNALLED: u8 = 128;
 
-/// Runs the program with the arguments of the process and returns its exit status: 0 after SIGINT or SIGTERM, except for `wait`, 2 for
-/// wrong usage, that of `wait`, else 1 with the reason on the standard error.
+/// Runs the program with the arguments of the process and returns its exit status: 0 after SIGINT or SIGTERM,
+/// except for `wait`, 2 for wrong usage, that of `wait`, else 1 with the reason on the standard error.
 ///
-/// Call it once, first thing in `main`: it sets the global `tracing` subscriber and starts a tokio runtime. With `--help`,
-/// `--version` and wrong arguments it ends the process.
+/// Call it once, first thing in `main`: it sets the global `tracing` subscriber and starts a tokio runtime.
+/// With `--help`, `--version` and wrong arguments it ends the process.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     set_colour(cli.colour);
@@ -85,8 +85,8 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// Runs a command in this thread. What may block has threads of its own, so that it delays neither the watch nor the end of
-/// the program: the output, the standard error of a watch, and the signals.
+/// Runs a command in this thread. What may block has threads of its own, so that it delays neither the watch
+/// nor the end of the program: the output, the standard error of a watch, and the signals.
 fn run_command(command: Command) -> anyhow::Result<ExitCode> {
     check_descriptors()?;
     raise_descriptors(&command);
@@ -148,7 +148,8 @@ fn check_descriptors() -> anyhow::Result<()> {
     })
 }
 
-/// Allows as many descriptors as the system does: there is one for each container. Not where commands are run, which would inherit that.
+/// Allows as many descriptors as the system does: there is one for each container. Not where commands are
+/// run, which would inherit that.
 fn raise_descriptors(command: &Command) {
     if command.follow().is_some_and(|follow| follow.exec.is_some()) {
         return;

@@ -1,5 +1,5 @@
-//! The standard output, written by a thread of its own in bounded pieces: a stalled reader delays neither the watch nor the
-//! end of the program.
+//! The standard output, written by a thread of its own in bounded pieces: a stalled reader delays neither the
+//! watch nor the end of the program.
 
 use std::future::{Future, pending};
 use std::io::{self, BufWriter, Write};
@@ -126,7 +126,8 @@ impl Write for Descriptor {
     }
 }
 
-/// Returns whether the standard output is a device, such as a terminal; one whose other end is closed is no terminal any more.
+/// Returns whether the standard output is a device, such as a terminal; one whose other end is closed is no
+/// terminal any more.
 fn is_device() -> bool {
     let kind = fstat(io::stdout()).map(|stat| FileType::from_raw_mode(stat.st_mode));
     kind.is_ok_and(|kind| kind == FileType::CharacterDevice)
@@ -143,8 +144,8 @@ fn wait_for(flags: PollFlags) -> io::Result<()> {
     }
 }
 
-/// Returns a future that resolves when the other end of the standard output, a pipe, socket or terminal, is closed. With a
-/// file it never resolves.
+/// Returns a future that resolves when the other end of the standard output, a pipe, socket or terminal, is
+/// closed. With a file it never resolves.
 pub(crate) fn reader_gone() -> anyhow::Result<impl Future<Output = ()>> {
     let (sender, gone) = oneshot::channel();
     spawn_detached("reader", move || {

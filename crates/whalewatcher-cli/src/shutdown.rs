@@ -19,8 +19,8 @@ pub(crate) const SOCKET_CLEANUP_LIMIT: Duration = Duration::from_secs(2);
 
 /// Returns a future that resolves at the first of these signals, with its number and the program's status.
 ///
-/// Threads of their own receive them, and end the process with that status at the second signal, or after the limit if the program has
-/// not ended by then. So signals work whatever else is blocked.
+/// Threads of their own receive them, and end the process with that status at the second signal, or after the
+/// limit if the program has not ended by then. So signals work whatever else is blocked.
 pub(crate) fn signalled(
     signals: &[i32],
     limit: Duration,

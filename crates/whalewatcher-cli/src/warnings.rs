@@ -1,4 +1,5 @@
-//! Warnings about engines that are watched all the same, on the standard error: each once for as long as its cause lasts.
+//! Warnings about engines that are watched all the same, on the standard error: each once for as long as its
+//! cause lasts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
@@ -54,8 +55,8 @@ pub(crate) fn spawn_warnings() -> anyhow::Result<Warned> {
     Ok(Warned(sender))
 }
 
-/// Prints each engine once that was found and is not watched, and that none was found, or none that is `selected`. In a thread of its
-/// own too.
+/// Prints each engine once that was found and is not watched, and that none was found, or none that is
+/// `selected`. In a thread of its own too.
 pub(crate) fn spawn_findings(
     mut findings: FindingsFollower,
     fleet: Weak<Fleet>,
@@ -174,8 +175,8 @@ impl Warnings {
     fn update_unresolved(&mut self, status: &Status) -> Vec<String> {
         let mut new = Vec::new();
         let (now, total) = (status.unresolved.containers(), status.unresolved.total());
-        // The status names the first containers by ID: of those behind the last one it is unknown whether they are unresolved.
-        // Before the watch is live, not all have been inspected.
+        // The status names the first containers by ID: of those behind the last one it is unknown whether
+        // they are unresolved. Before the watch is live, not all have been inspected.
         let last = now.last().filter(|_| now.len() < total);
         self.unresolved.retain(|id, known| {
             let stays = !status.is_live()

@@ -48,16 +48,16 @@ impl Client {
         Builder::default()
     }
 
-    /// Returns the [ignored](Builder::ignored_namespaces) namespaces that have live tasks, sorted, as of the newest list.
-    /// Empty before the first list, and where that list contains any container. It causes no request: an empty list checks
-    /// the ignored namespaces itself, in a tenth of the time limit for lists.
+    /// Returns the [ignored](Builder::ignored_namespaces) namespaces that have live tasks, sorted, as of the
+    /// newest list. Empty before the first list, and where that list contains any container. It causes no
+    /// request: an empty list checks the ignored namespaces itself, in a tenth of the time limit for lists.
     #[must_use]
     pub fn ignored_with_tasks(&self) -> Vec<String> {
         self.configured.left_out.get()
     }
 
-    /// Returns a channel for the application's own requests to the same containerd. It has a connection of its own, which no
-    /// watch ends, and connects with its first request.
+    /// Returns a channel for the application's own requests to the same containerd. It has a connection of
+    /// its own, which no watch ends, and connects with its first request.
     ///
     /// ```no_run
     /// use whalewatcher_containerd::Client;
@@ -194,8 +194,8 @@ impl Builder {
         self
     }
 
-    /// Connects to the socket at this path, and keeps the endpoint as its name. For a socket that no short path leads to, or in
-    /// the root of another process.
+    /// Connects to the socket at this path, and keeps the endpoint as its name. For a socket that no short
+    /// path leads to, or in the root of another process.
     #[must_use]
     pub fn socket(mut self, path: impl Into<String>) -> Self {
         self.socket = Some(path.into());
@@ -209,33 +209,35 @@ impl Builder {
         self
     }
 
-    /// Sets the ignored namespaces; an empty list ignores none. Default: [`moby` and `k8s.io`](crate::IGNORED_BY_DEFAULT).
+    /// Sets the ignored namespaces; an empty list ignores none. Default: [`moby` and
+    /// `k8s.io`](crate::IGNORED_BY_DEFAULT).
     #[must_use]
     pub fn ignored_namespaces<N: Into<String>>(mut self, namespaces: impl IntoIterator<Item = N>) -> Self {
         self.ignored = Some(namespaces.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Sets how long the event stream may be silent before it is probed by an event of our own, which other subscribers
-    /// receive too; at least 10 ms. Before that, probes only ask for the version. Default: [30 seconds](DEFAULT_PROBE_EVERY).
+    /// Sets how long the event stream may be silent before it is probed by an event of our own, which other
+    /// subscribers receive too; at least 10 ms. Before that, probes only ask for the version. Default: [30
+    /// seconds](DEFAULT_PROBE_EVERY).
     #[must_use]
     pub fn probe_every(mut self, every: Duration) -> Self {
         self.probe_every = Some(every);
         self
     }
 
-    /// Sets the memory that the engine may take while its answers are read, in bytes; at least 1 MiB. Exceeding it is an
-    /// error. The limits of single answers are shares of it: [`MAX_CONTAINER`](crate::MAX_CONTAINER),
-    /// [`MAX_TASKS`](crate::MAX_TASKS), [`MAX_LIST`](crate::MAX_LIST) and [`MAX_EVENT`](crate::MAX_EVENT) by default.
-    /// Default: 128 MiB.
+    /// Sets the memory that the engine may take while its answers are read, in bytes; at least 1 MiB.
+    /// Exceeding it is an error. The limits of single answers are shares of it:
+    /// [`MAX_CONTAINER`](crate::MAX_CONTAINER), [`MAX_TASKS`](crate::MAX_TASKS),
+    /// [`MAX_LIST`](crate::MAX_LIST) and [`MAX_EVENT`](crate::MAX_EVENT) by default. Default: 128 MiB.
     #[must_use]
     pub fn memory(mut self, bytes: usize) -> Self {
         self.limits = Limits::new(bytes);
         self
     }
 
-    /// Sets the function that packs a rucksack for each container that is listed or started, from containerd's record and
-    /// task. It runs within the watch, so it must be quick.
+    /// Sets the function that packs a rucksack for each container that is listed or started, from
+    /// containerd's record and task. It runs within the watch, so it must be quick.
     #[must_use]
     pub fn rucksack<F>(mut self, packer: F) -> Self
     where
@@ -271,7 +273,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`] if no socket can have the endpoint's path, or no namespace one of the ignored names.
+    /// [`ErrorKind::Configuration`] if no socket can have the endpoint's path, or no namespace one of the
+    /// ignored names.
     pub fn build(self) -> Result<Client, EngineError> {
         let endpoint = self.endpoint.as_deref().unwrap_or(ENGINE.default_endpoint);
         let endpoint = Arc::new(match &self.socket {

@@ -19,7 +19,8 @@ use crate::inspect::inspect;
 use crate::list::{Purpose, list};
 use crate::session::{Configured, Session};
 
-/// A connection to containerd, made by [`Client`](crate::Client). Dropping it closes its descriptor and ends all its tasks.
+/// A connection to containerd, made by [`Client`](crate::Client). Dropping it closes its descriptor and ends
+/// all its tasks.
 pub struct Connection {
     session: Session,
     identity: EngineIdentity,
@@ -89,8 +90,8 @@ impl EngineConnection for Connection {
         async move { inspect(&self.session, &id).await }.boxed()
     }
 
-    /// Asks for the version. If the stream was silent for long enough, an event of our own must come back on it as well; if
-    /// it does not, the watcher's time limit ends the probe.
+    /// Asks for the version. If the stream was silent for long enough, an event of our own must come back on
+    /// it as well; if it does not, the watcher's time limit ends the probe.
     async fn probe(&self, _since: Option<SystemTime>) -> Result<Option<SystemTime>, EngineError> {
         self.session.transport().check_socket()?;
         self.events.probe().await?;

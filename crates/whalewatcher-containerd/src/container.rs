@@ -11,8 +11,8 @@ use whalewatcher_core::{Container, ContainerId, Image, Labels};
 
 use crate::nerdctl;
 
-/// containerd's data about a container, for packers of rucksacks: one that is alive or, with a PID of 0, whose life ended before
-/// it was inspected and whose task still exists.
+/// containerd's data about a container, for packers of rucksacks: one that is alive or, with a PID of 0,
+/// whose life ended before it was inspected and whose task still exists.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Details<'a> {
@@ -34,7 +34,8 @@ pub(crate) enum State {
     Paused,
     /// Not started yet, or stopped.
     NotAlive,
-    /// Unknown to containerd, which reports this if the task's shim does not answer within 2 s; or a state without a PID.
+    /// Unknown to containerd, which reports this if the task's shim does not answer within 2 s; or a state
+    /// without a PID.
     Unknown,
 }
 

@@ -1,5 +1,5 @@
-//! Watches the live containers of containerd in its namespaces, except those of Docker and Kubernetes, under the names that
-//! nerdctl uses.
+//! Watches the live containers of containerd in its namespaces, except those of Docker and Kubernetes, under
+//! the names that nerdctl uses.
 //!
 //! ```no_run
 //! use whalewatcher_containerd::{Client, Portfolio, watch};
@@ -17,13 +17,13 @@
 //! All of `whalewatcher-core` is re-exported here: this crate alone is enough to depend on.
 //!
 //! Supports containerd 1.6 and later. The namespaces `moby` and `k8s.io` are ignored unless
-//! [configured](Builder::ignored_namespaces): Docker's containers are better watched through Docker, those of Kubernetes
-//! through CRI. If no other container is alive, [`Client::ignored_with_tasks`] returns the ignored namespaces that have live
-//! ones.
+//! [configured](Builder::ignored_namespaces): Docker's containers are better watched through Docker, those of
+//! Kubernetes through CRI. If no other container is alive, [`Client::ignored_with_tasks`] returns the ignored
+//! namespaces that have live ones.
 //!
-//! A container of the namespace `default` has the ID that containerd uses; others have `NAMESPACE/ID`. Names are formed in
-//! the same way, from nerdctl's name where there is one. containerd reports no start times, so lives are distinguished by
-//! PID.
+//! A container of the namespace `default` has the ID that containerd uses; others have `NAMESPACE/ID`. Names
+//! are formed in the same way, from nerdctl's name where there is one. containerd reports no start times, so
+//! lives are distinguished by PID.
 //!
 //! # Features
 //!

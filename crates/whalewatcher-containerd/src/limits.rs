@@ -1,5 +1,5 @@
-//! The limits of containerd's answers. All together take at most 128 MiB, or the [configured](crate::Builder::memory) memory;
-//! a larger answer is an error.
+//! The limits of containerd's answers. All together take at most 128 MiB, or the
+//! [configured](crate::Builder::memory) memory; a larger answer is an error.
 //!
 //! By default containerd sends no message larger than 16 MiB.
 
@@ -13,8 +13,8 @@ const MIB: usize = 1024 * 1024;
 /// The largest answer about containerd itself or about its namespaces, in bytes: 4 MiB.
 pub const MAX_IDENTITY: usize = Limit::SMALL.bytes;
 
-/// The largest list of all containers of one namespace, where containerd cannot stream it; also the most memory for the names
-/// and labels of all live containers, in all namespaces. In bytes: 24 MiB by default.
+/// The largest list of all containers of one namespace, where containerd cannot stream it; also the most
+/// memory for the names and labels of all live containers, in all namespaces. In bytes: 24 MiB by default.
 pub const MAX_LIST: usize = 24 * MIB;
 
 /// The largest task, in bytes: 256 KiB at most.
@@ -36,8 +36,8 @@ impl Limits {
         self.limit(MAX_CONTAINER, 8 * MIB, ENTRY)
     }
 
-    /// Never large, however much memory is configured: it is read at the same time as the record, which may block all other
-    /// large answers.
+    /// Never large, however much memory is configured: it is read at the same time as the record, which may
+    /// block all other large answers.
     pub(crate) fn task(self) -> Limit {
         let limit = self.limit(MAX_TASK, MAX_TASK, 2 * size_of::<Process>());
         Limit { bytes: limit.bytes.min(MAX_TASK), decoded: limit.decoded.min(MAX_TASK), ..limit }

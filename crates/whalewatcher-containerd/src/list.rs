@@ -29,8 +29,8 @@ const AT_ONCE: usize = 4;
 /// The share of the time limit for one namespace, so that one that hangs does not hide the others.
 const SHARE: u32 = 3;
 
-/// The share of the time limit for checking the ignored namespaces, all together: 3 s of 30 s by default. The result is only
-/// a hint for people.
+/// The share of the time limit for checking the ignored namespaces, all together: 3 s of 30 s by default. The
+/// result is only a hint for people.
 const HINT_SHARE: u32 = 10;
 
 /// The largest number of containers that are requested by name, so that the answer leaves out those that are not alive.
@@ -141,8 +141,8 @@ async fn tasks(session: &Session, namespace: &str) -> Result<Vec<Process>, Engin
     }
 }
 
-/// Makes the event stream report the ends of recorded lives: until its task is deleted, containerd knows when and how a life
-/// ended. Other ends are reported by events, and in order.
+/// Makes the event stream report the ends of recorded lives: until its task is deleted, containerd knows when
+/// and how a life ended. Other ends are reported by events, and in order.
 fn report_ended(session: &Session, namespace: &str, tasks: &[Process]) {
     for task in tasks.iter().filter(|task| task.status == Status::Stopped as i32 && is_identifier(&task.id)) {
         let id = ContainerId::from(qualified(namespace, &task.id));
@@ -182,15 +182,16 @@ fn entry(session: &Session, namespace: &str, record: Record, task: &Process, sta
             let container = container::alive(namespace, record, task, paused, session.packer());
             match session.note(&container) {
                 Ok(()) => ListingEntry::Whole(container),
-                // There is no room for its labels. An inspection fails for the same reason, unless there is room by then.
+                // There is no room for its labels. An inspection fails for the same reason, unless there is
+                // room by then.
                 Err(_) => partial(Container::new(container.id().clone(), container.id().as_str(), 0)),
             }
         }
     }
 }
 
-/// Passes on each record of a namespace. They arrive one by one, because all together have no limit, or in one message from a
-/// containerd that cannot stream them.
+/// Passes on each record of a namespace. They arrive one by one, because all together have no limit, or in
+/// one message from a containerd that cannot stream them.
 async fn records(
     session: &Session,
     namespace: &str,

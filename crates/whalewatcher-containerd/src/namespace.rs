@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The ignored namespaces that have live tasks, as of the newest list; empty if that contains any container. Clones share
-/// their content.
+/// The ignored namespaces that have live tasks, as of the newest list; empty if that contains any container.
+/// Clones share their content.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LeftOut(Arc<Mutex<Vec<String>>>);
 

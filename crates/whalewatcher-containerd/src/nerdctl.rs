@@ -10,12 +10,13 @@ use whalewatcher_core::{Network, Port};
 /// The label with a container's name.
 pub(crate) const NAME: &str = "nerdctl/name";
 
-/// The label with the names of a container's networks, as JSON. No label has the addresses: `nerdctl/ip` and `nerdctl/ip6` are
-/// those that were asked for, and nerdctl itself reads the others from the container's network namespace.
+/// The label with the names of a container's networks, as JSON. No label has the addresses: `nerdctl/ip` and
+/// `nerdctl/ip6` are those that were asked for, and nerdctl itself reads the others from the container's
+/// network namespace.
 const NETWORKS: &str = "nerdctl/networks";
 
-/// The label with a container's published ports, as JSON. containerd accepts labels of 4 KiB, so newer versions of nerdctl keep
-/// them in a file instead: <https://github.com/containerd/nerdctl/pull/4290>.
+/// The label with a container's published ports, as JSON. containerd accepts labels of 4 KiB, so newer
+/// versions of nerdctl keep them in a file instead: <https://github.com/containerd/nerdctl/pull/4290>.
 const PORTS: &str = "nerdctl/ports";
 
 /// A published port, as go-cni's `PortMapping` is encoded.

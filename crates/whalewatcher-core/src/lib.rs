@@ -1,5 +1,5 @@
-//! The engine-independent core of whalewatcher: the portfolio of live containers, the reconciler that keeps it in sync, and
-//! the watcher that drives both.
+//! The engine-independent core of whalewatcher: the portfolio of live containers, the reconciler that keeps
+//! it in sync, and the watcher that drives both.
 //!
 //! The crate root is the view of applications. Applications depend on the crate of their engine, or on the facade
 //! `whalewatcher`, which re-export it. Adapters to other engines implement the traits in [`adapter`].

@@ -52,8 +52,8 @@ impl Client {
         Builder::default()
     }
 
-    /// Returns a channel for the application's own requests to the same runtime. It has a connection of its own, which no
-    /// watch ends, and connects with its first request.
+    /// Returns a channel for the application's own requests to the same runtime. It has a connection of its
+    /// own, which no watch ends, and connects with its first request.
     ///
     /// Do not request container events on containerd before 2.0: they would be taken from the kubelet.
     ///
@@ -186,8 +186,8 @@ impl Builder {
         self
     }
 
-    /// Connects to the socket at this path, and keeps the endpoint as its name. For a socket that no short path leads to, or in
-    /// the root of another process.
+    /// Connects to the socket at this path, and keeps the endpoint as its name. For a socket that no short
+    /// path leads to, or in the root of another process.
     #[must_use]
     pub fn socket(mut self, path: impl Into<String>) -> Self {
         self.socket = Some(path.into());
@@ -209,17 +209,19 @@ impl Builder {
         self
     }
 
-    /// Polls always, and subscribes to no events: neither to the runtime's nor to containerd's own. For clients that may only
-    /// list, also where another part of the same program enables the feature `containerd`.
+    /// Polls always, and subscribes to no events: neither to the runtime's nor to containerd's own. For
+    /// clients that may only list, also where another part of the same program enables the feature
+    /// `containerd`.
     #[must_use]
     pub fn polling(mut self) -> Self {
         self.polls_only = true;
         self
     }
 
-    /// Sets how long containerd's own events may be silent, where they are used as hints, before they are probed by an event
-    /// of our own, which other subscribers receive too; at least 10 ms. Before that, probes only ask for the version.
-    /// Default: [30 seconds](whalewatcher_adapter::containerd::DEFAULT_PROBE_EVERY).
+    /// Sets how long containerd's own events may be silent, where they are used as hints, before they are
+    /// probed by an event of our own, which other subscribers receive too; at least 10 ms. Before that,
+    /// probes only ask for the version. Default: [30
+    /// seconds](whalewatcher_adapter::containerd::DEFAULT_PROBE_EVERY).
     #[cfg(feature = "containerd")]
     #[must_use]
     pub fn probe_every(mut self, every: Duration) -> Self {
@@ -227,17 +229,18 @@ impl Builder {
         self
     }
 
-    /// Sets the memory that the engine may take while its answers are read, in bytes; at least 1 MiB. Exceeding it is an
-    /// error. The limits of single answers are shares of it: [`MAX_STATUS`](crate::MAX_STATUS), [`MAX_LIST`](crate::MAX_LIST)
-    /// and [`MAX_EVENT`](crate::MAX_EVENT) by default. Default: 128 MiB.
+    /// Sets the memory that the engine may take while its answers are read, in bytes; at least 1 MiB.
+    /// Exceeding it is an error. The limits of single answers are shares of it:
+    /// [`MAX_STATUS`](crate::MAX_STATUS), [`MAX_LIST`](crate::MAX_LIST) and [`MAX_EVENT`](crate::MAX_EVENT)
+    /// by default. Default: 128 MiB.
     #[must_use]
     pub fn memory(mut self, bytes: usize) -> Self {
         self.limits = Limits::new(bytes);
         self
     }
 
-    /// Sets the function that packs a rucksack for each container and sandbox that is listed or started, from its status. It
-    /// runs within the watch, so it must be quick.
+    /// Sets the function that packs a rucksack for each container and sandbox that is listed or started, from
+    /// its status. It runs within the watch, so it must be quick.
     #[must_use]
     pub fn rucksack<F>(mut self, packer: F) -> Self
     where

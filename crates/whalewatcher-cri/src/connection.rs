@@ -72,9 +72,9 @@ impl EngineConnection for Connection {
         true
     }
 
-    /// CRI offers no way to probe the event stream. But events and answers share one connection, so a runtime that answers
-    /// can deliver events too. Where containerd's own events are used as hints and were silent for long enough, an event of
-    /// our own must come back.
+    /// CRI offers no way to probe the event stream. But events and answers share one connection, so a runtime
+    /// that answers can deliver events too. Where containerd's own events are used as hints and were silent
+    /// for long enough, an event of our own must come back.
     async fn probe(&self, _since: Option<SystemTime>) -> Result<Option<SystemTime>, EngineError> {
         self.session.transport().check_socket()?;
         #[cfg(feature = "containerd")]

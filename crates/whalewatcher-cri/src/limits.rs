@@ -1,8 +1,8 @@
-//! The limits of a runtime's answers. All together take at most 128 MiB, or the [configured](crate::Builder::memory) memory;
-//! a larger answer is an error.
+//! The limits of a runtime's answers. All together take at most 128 MiB, or the
+//! [configured](crate::Builder::memory) memory; a larger answer is an error.
 //!
-//! By default containerd sends no message larger than 16 MiB, and CRI-O none larger than 80 MiB, which only a list comes
-//! near.
+//! By default containerd sends no message larger than 16 MiB, and CRI-O none larger than 80 MiB, which only a
+//! list comes near.
 
 use whalewatcher_adapter::grpc::{Fields, Limit, Memory};
 #[cfg(feature = "containerd")]
@@ -46,8 +46,8 @@ impl Limits {
         self.limit(MAX_STATUS, 8 * MIB, ENTRY, 2 * size_of::<Mount>())
     }
 
-    /// The limit for a sandbox that is requested for its pod while a container's status is in use. Kubernetes allows at most
-    /// 256 KiB of annotations.
+    /// The limit for a sandbox that is requested for its pod while a container's status is in use. Kubernetes
+    /// allows at most 256 KiB of annotations.
     pub(crate) fn pod(self) -> Limit {
         self.limit(MAX_POD, MAX_POD, ENTRY, ENTRY)
     }

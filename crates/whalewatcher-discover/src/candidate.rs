@@ -23,7 +23,8 @@ pub(crate) struct Candidate {
     /// The PID of the engine's process, where it is known.
     #[cfg(target_os = "linux")]
     pub(crate) pid: Option<u32>,
-    /// The first process that sees the same files as the engine, if not all do: the engine does not return after that one.
+    /// The first process that sees the same files as the engine, if not all do: the engine does not return
+    /// after that one.
     #[cfg(target_os = "linux")]
     pub(crate) container: Option<Arc<Process>>,
 }

@@ -12,18 +12,19 @@ pub trait Detector: Send + Sync + 'static {
     /// Returns the names of processes that are such engines, each of up to 15 bytes. Their sockets are probed.
     fn processes(&self) -> &[&str];
 
-    /// Returns the paths where the sockets of such engines usually are. A name `*` means any, and `~` at the beginning the home
-    /// folder of the user.
+    /// Returns the paths where the sockets of such engines usually are. A name `*` means any, and `~` at the
+    /// beginning the home folder of the user.
     fn sockets(&self) -> &[&str];
 
     /// Connects to a socket, and returns a watcher that is not watched yet if an engine of this kind answers.
     ///
-    /// Anything may answer, or nothing: what is read must have a limit, and no credentials may be sent to a socket. The future is
-    /// dropped after the time limit for connecting.
+    /// Anything may answer, or nothing: what is read must have a limit, and no credentials may be sent to a
+    /// socket. The future is dropped after the time limit for connecting.
     ///
     /// # Errors
     ///
-    /// [`NotThisEngine`](whalewatcher_core::ErrorKind::NotThisEngine) if something else answers; then other detectors are asked.
+    /// [`NotThisEngine`](whalewatcher_core::ErrorKind::NotThisEngine) if something else answers; then other
+    /// detectors are asked.
     fn detect<'a>(
         &'a self,
         socket: &'a Socket,

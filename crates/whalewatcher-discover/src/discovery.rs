@@ -20,11 +20,11 @@ pub struct Discovery {
     _task: AbortOnDropHandle<()>,
 }
 
-/// Finds the engines of this host and adds them to the fleet, as long as the result is not dropped. Must be called within a tokio
-/// runtime.
+/// Finds the engines of this host and adds them to the fleet, as long as the result is not dropped. Must be
+/// called within a tokio runtime.
 ///
-/// An engine joins as soon as it answers. One that is away for longer than [`Options::with_grace`] leaves, with exits for its
-/// containers. An engine that the fleet watches already is left to whatever added it.
+/// An engine joins as soon as it answers. One that is away for longer than [`Options::with_grace`] leaves,
+/// with exits for its containers. An engine that the fleet watches already is left to whatever added it.
 ///
 /// The fleet is not kept alive.
 ///
@@ -40,8 +40,9 @@ pub fn discover(fleet: &Arc<Fleet>, options: Options) -> Discovery {
 }
 
 impl Discovery {
-    /// Waits until everything that could be seen first has been probed. That takes as long as the slowest answer, five seconds at
-    /// most for each kind of engine. What is there by then is a member of the fleet, but not ready yet.
+    /// Waits until everything that could be seen first has been probed. That takes as long as the slowest
+    /// answer, five seconds at most for each kind of engine. What is there by then is a member of the fleet,
+    /// but not ready yet.
     pub async fn settled(&self) {
         if self.state.clone().wait_for(|state| state.is_settled).await.is_err() {
             // Its runtime is being shut down.
@@ -78,8 +79,8 @@ pub struct FindingsFollower {
 }
 
 impl FindingsFollower {
-    /// Returns the findings, the first time once the discovery has [settled](Discovery::settled) and then when they have changed;
-    /// `None` after the discovery was dropped. Cancel safe.
+    /// Returns the findings, the first time once the discovery has [settled](Discovery::settled) and then
+    /// when they have changed; `None` after the discovery was dropped. Cancel safe.
     pub async fn changed(&mut self) -> Option<Arc<[Finding]>> {
         loop {
             self.state.changed().await.ok()?;

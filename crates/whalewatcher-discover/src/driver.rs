@@ -1,4 +1,5 @@
-//! Drives a discovery: looks, probes, and applies what the table decides. One future; only what may block has threads of its own.
+//! Drives a discovery: looks, probes, and applies what the table decides. One future; only what may block has
+//! threads of its own.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -187,8 +188,8 @@ impl Driver {
         }
     }
 
-    /// Looks up the containers that these engines are in. Their own containers are inspected again if it is another one, which may
-    /// have been renamed or is known only now.
+    /// Looks up the containers that these engines are in. Their own containers are inspected again if it is
+    /// another one, which may have been renamed or is known only now.
     fn update_prefixes(&self, fleet: &Fleet, is_meant: impl Fn(&EngineKey) -> bool) {
         #[cfg(target_os = "linux")]
         for (candidate, member) in self.table.members().filter(|(_, member)| is_meant(&member.key)) {

@@ -1,8 +1,9 @@
 //! Looks up the sockets of a process in the root of that process.
 //!
-//! The process may be in a container, and hostile: its links must not lead out of its root, its path may lead to another file in the
-//! file system of this process, and its file systems may never answer. So paths are resolved by the kernel within the root, from an
-//! open folder that stays the same when the PID belongs to another process, and this runs in a thread that may block.
+//! The process may be in a container, and hostile: its links must not lead out of its root, its path may lead
+//! to another file in the file system of this process, and its file systems may never answer. So paths are
+//! resolved by the kernel within the root, from an open folder that stays the same when the PID belongs to
+//! another process, and this runs in a thread that may block.
 
 use std::fs::File;
 use std::io;
@@ -79,8 +80,8 @@ enum Within {
     Untrusted,
 }
 
-/// Returns whether the path leads the process to the same socket. If its root may not be entered, it is taken to do so: what answers
-/// there decides.
+/// Returns whether the path leads the process to the same socket. If its root may not be entered, it is taken
+/// to do so: what answers there decides.
 fn is_same(process: &Process, path: &Path, own: &Located) -> bool {
     match within(process, path) {
         Ok(Within::Found(_, found)) => found.file == own.file,

@@ -15,14 +15,15 @@
 //! # }
 //! ```
 //!
-//! The [page about discovery](https://github.com/whalewatcher-rs/whalewatcher/blob/main/docs/discovery.md) says where engines are
-//! looked for, what that needs, and what it takes care of.
+//! The [page about discovery](https://github.com/whalewatcher-rs/whalewatcher/blob/main/docs/discovery.md)
+//! says where engines are looked for, what that needs, and what it takes care of.
 //!
 //! - [`discover`] does it, until the [`Discovery`] is dropped. [`Options`] say what to look for and where.
 //! - [`Finding`] is an engine that was seen and is not watched, with reason and remedy.
 //! - [`Detector`] recognises engines of a kind; implement it for others.
 //!
-//! Watchers of the engines that are found are of the type `EngineWatcher<Located<C>>`, with the client `C` of the engine's crate.
+//! Watchers of the engines that are found are of the type `EngineWatcher<Located<C>>`, with the client `C` of
+//! the engine's crate.
 //!
 //! # Features
 //!

@@ -1,7 +1,7 @@
 //! Completes what an engine reports of its containers by where the engine runs.
 //!
-//! That is done between adapter and watcher, so that the label and the PID are part of each container from its start: there is no event
-//! for them, and a list that contains the same as before is the same.
+//! That is done between adapter and watcher, so that the label and the PID are part of each container from
+//! its start: there is no event for them, and a list that contains the same as before is the same.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -10,8 +10,8 @@ use {
     whalewatcher_host::{owner_in, process::Proc},
 };
 
-/// The label with the names of the containers that a container's engine is in, the outermost first, joined by `/`; empty if it is in
-/// none.
+/// The label with the names of the containers that a container's engine is in, the outermost first, joined by
+/// `/`; empty if it is in none.
 pub const PREFIX_LABEL: &str = "turtlefinder/container/prefix";
 
 /// Where an engine runs. Clones are the same location.
@@ -113,7 +113,8 @@ fn labelled(container: Container, prefix: &Arc<str>) -> Container {
     container.with_labels(labels)
 }
 
-/// Returns the names of the containers that a process is in, as the fleet knows them; `None` if it is in none that is known.
+/// Returns the names of the containers that a process is in, as the fleet knows them; `None` if it is in none
+/// that is known.
 #[cfg(target_os = "linux")]
 pub(crate) fn prefix_of(proc: &Proc, pid: u32, alive: &FleetPortfolio) -> Option<String> {
     let portfolios = alive.members().map(FleetMember::portfolio);

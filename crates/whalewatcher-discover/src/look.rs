@@ -1,4 +1,5 @@
-//! One look at the host: the usual places, the endpoints that the user named, and the processes. Runs in a thread that may block.
+//! One look at the host: the usual places, the endpoints that the user named, and the processes. Runs in a
+//! thread that may block.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

@@ -43,8 +43,9 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// Looks for all kinds of engines that the crate's features name, on this host, and at the endpoints that Docker's and podman's
-    /// tools use: that of `DOCKER_HOST` or else of the current context, and `CONTAINER_HOST`.
+    /// Looks for all kinds of engines that the crate's features name, on this host, and at the endpoints that
+    /// Docker's and podman's tools use: that of `DOCKER_HOST` or else of the current context, and
+    /// `CONTAINER_HOST`.
     fn default() -> Self {
         let mut options = Self {
             detectors: Vec::new(),
@@ -115,24 +116,24 @@ impl Options {
         self
     }
 
-    /// Sets the interval of looking at processes; at least 100 ms. Default: 800 ms. Sockets in the usual places are also noticed
-    /// between two looks.
+    /// Sets the interval of looking at processes; at least 100 ms. Default: 800 ms. Sockets in the usual
+    /// places are also noticed between two looks.
     #[must_use]
     pub fn with_interval(mut self, every: Duration) -> Self {
         self.every = every.max(Duration::from_millis(100));
         self
     }
 
-    /// Sets how long an engine may be away before it leaves the fleet. Default: 15 seconds. An engine that returns within that time
-    /// is the same engine: only what changed meanwhile is announced.
+    /// Sets how long an engine may be away before it leaves the fleet. Default: 15 seconds. An engine that
+    /// returns within that time is the same engine: only what changed meanwhile is announced.
     #[must_use]
     pub fn with_grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self
     }
 
-    /// Connects also to sockets of engines that do not run, at which the service manager listens: that starts the engine. Without
-    /// this, such a socket is a [`Finding`](crate::Finding).
+    /// Connects also to sockets of engines that do not run, at which the service manager listens: that starts
+    /// the engine. Without this, such a socket is a [`Finding`](crate::Finding).
     #[must_use]
     pub fn with_activation(mut self, activate: bool) -> Self {
         self.activate = activate;

@@ -12,7 +12,8 @@ use crate::table::ToProbe;
 /// The longest time that one detector may take, however long connecting may take in the watch.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Asks the detectors whose engines are expected there, and all others if none of those finds one: what answers as what decides.
+/// Asks the detectors whose engines are expected there, and all others if none of those finds one: what
+/// answers as what decides.
 pub(crate) async fn probe(
     detectors: &[Arc<dyn Detector>],
     settings: &Settings,

@@ -21,7 +21,8 @@ const MAX_PROCESSES: usize = 1_024;
 /// The most sockets of a process that are looked at.
 const MAX_SOCKETS: usize = 32;
 
-/// How often the descriptors of a process are read although no socket was added beside it: it may be given one that listens already.
+/// How often the descriptors of a process are read although no socket was added beside it: it may be given
+/// one that listens already.
 const SELDOM: u32 = 8;
 
 /// The processes that listen for others, and start them.
@@ -249,7 +250,8 @@ impl Processes {
     }
 }
 
-/// Returns whether processes of other users are left out, as with `hidepid=2`: then the first one is, which always runs.
+/// Returns whether processes of other users are left out, as with `hidepid=2`: then the first one is, which
+/// always runs.
 fn is_partial(proc: &Proc, pids: &[u32]) -> bool {
     !pids.contains(&1) && statfs(proc.root()).is_ok_and(|found| found.f_type == PROC_SUPER_MAGIC)
 }
@@ -310,7 +312,8 @@ impl Known {
 }
 
 impl Namespaces {
-    /// Returns the listening sockets of a process' network namespace; the same list as at the last look if it contains the same.
+    /// Returns the listening sockets of a process' network namespace; the same list as at the last look if it
+    /// contains the same.
     fn listening_beside(&mut self, process: &Process) -> io::Result<Arc<Vec<ListeningSocket>>> {
         // What may not be compared is read for each process.
         let Ok(namespace) = process.namespace("net") else { return process.listening_beside().map(Arc::new) };

@@ -69,15 +69,15 @@ impl Socket {
         &self.location
     }
 
-    /// Returns the endpoint as a URL, for the endpoint of the client. A path in it may be too long to connect to, and may be that of
-    /// another process later.
+    /// Returns the endpoint as a URL, for the endpoint of the client. A path in it may be too long to connect
+    /// to, and may be that of another process later.
     #[must_use]
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
-    /// Returns the path to connect to, if it is a unix socket. It stays valid as long as this socket or a clone of it exists, so a
-    /// client must keep one.
+    /// Returns the path to connect to, if it is a unix socket. It stays valid as long as this socket or a
+    /// clone of it exists, so a client must keep one.
     #[must_use]
     pub fn path(&self) -> Option<&str> {
         self.path.as_deref()

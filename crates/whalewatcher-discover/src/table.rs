@@ -10,15 +10,16 @@ use whalewatcher_core::{EngineError, EngineIdentity, EngineKey, ErrorKind};
 use crate::candidate::{Candidate, Source, merged};
 use crate::finding::{Finding, FindingKind};
 
-/// The delays before a socket is probed again: the first, because one is bound a moment before it listens, and the longest.
+/// The delays before a socket is probed again: the first, because one is bound a moment before it listens,
+/// and the longest.
 const FIRST_DELAY: Duration = Duration::from_millis(50);
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
 
 /// How many times a socket is probed that answers as no engine, unless another is bound there.
 const ATTEMPTS: u32 = 20;
 
-/// How many times a connection may be closed at once before that is reported, and an engine answer through another one's API only
-/// before it is watched through that.
+/// How many times a connection may be closed at once before that is reported, and an engine answer through
+/// another one's API only before it is watched through that.
 const RESTARTING: u32 = 5;
 
 /// The known sockets, and the engines that answered there.
@@ -233,7 +234,8 @@ impl Table {
         change
     }
 
-    /// Returns the entry of the engine with this identity, if it is another one: an engine may listen at several sockets.
+    /// Returns the entry of the engine with this identity, if it is another one: an engine may listen at
+    /// several sockets.
     fn other_with(&self, id: EntryId, key: &EngineKey, identity: &EngineIdentity) -> Option<EntryId> {
         let is_same = |known: &Member| {
             // Copies of a system have engines with one ID, so the process counts too, where a socket shows it.
@@ -254,8 +256,9 @@ impl Table {
         self.entries.values().flat_map(|entry| entry.members.iter().map(|member| (&entry.candidate, member)))
     }
 
-    /// Returns why sockets that answer are not watched. What is not there, or does not listen, is no finding unless the user named
-    /// it, and neither is what answers as no engine where only a process' name let one expect it.
+    /// Returns why sockets that answer are not watched. What is not there, or does not listen, is no finding
+    /// unless the user named it, and neither is what answers as no engine where only a process' name let one
+    /// expect it.
     pub(crate) fn findings(&self) -> Vec<Finding> {
         let entries = self.entries.values().filter(|entry| entry.is_seen);
         entries.filter_map(Entry::finding).collect()
@@ -313,7 +316,8 @@ impl Entry {
         self.candidate = Candidate { socket, ..candidate };
     }
 
-    /// Returns the members that leave: all if the engine has been away for too long, else those that another kind of engine replaced.
+    /// Returns the members that leave: all if the engine has been away for too long, else those that another
+    /// kind of engine replaced.
     fn leaving(
         &mut self,
         now: Instant,

@@ -1,5 +1,5 @@
-//! What a discovery without privileges, or on a host that hides something, finds and reports. What that takes is done in child
-//! processes, in namespaces of their own: only root may do it.
+//! What a discovery without privileges, or on a host that hides something, finds and reports. What that takes
+//! is done in child processes, in namespaces of their own: only root may do it.
 #![cfg(target_os = "linux")]
 #![allow(
     clippy::unwrap_used,

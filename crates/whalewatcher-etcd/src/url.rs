@@ -13,8 +13,9 @@ const PORT: u16 = 2379;
 
 /// The members of a cluster of etcd, and the prefix of the keys: `etcd://a:2379,b:2379/PREFIX`, or `etcds://` with TLS.
 ///
-/// One member is enough, but if that one fails, only the others that are named are tried. Without a port it is 2379, and without a
-/// prefix [`DEFAULT_PREFIX`]. A prefix separates the keys of several fleets in one cluster.
+/// One member is enough, but if that one fails, only the others that are named are tried. Without a port it
+/// is 2379, and without a prefix [`DEFAULT_PREFIX`]. A prefix separates the keys of several fleets in one
+/// cluster.
 ///
 /// ```
 /// use whalewatcher_etcd::ClusterUrl;

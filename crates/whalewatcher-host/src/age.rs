@@ -10,16 +10,17 @@ use whalewatcher_core::Container;
 use crate::cgroup::{ids, names};
 use crate::process::Proc;
 
-/// Returns for how long the initial process of a container has run; `None` if there is no such process, or if its control group does
-/// not show that it is the container's.
+/// Returns for how long the initial process of a container has run; `None` if there is no such process, or if
+/// its control group does not show that it is the container's.
 ///
-/// That is for containers of engines that report no [start](Container::started_at), such as containerd. The process may be somewhat
-/// older than the life: containerd creates it before it starts the task. No clock that can be set is involved.
+/// That is for containers of engines that report no [start](Container::started_at), such as containerd. The
+/// process may be somewhat older than the life: containerd creates it before it starts the task. No clock
+/// that can be set is involved.
 ///
 /// # Errors
 ///
-/// If the process cannot be read, such as [`PermissionDenied`](io::ErrorKind::PermissionDenied) where `/proc` is mounted with
-/// `hidepid`.
+/// If the process cannot be read, such as [`PermissionDenied`](io::ErrorKind::PermissionDenied) where `/proc`
+/// is mounted with `hidepid`.
 pub fn age_of(container: &Container) -> io::Result<Option<Duration>> {
     let now = clock_gettime(ClockId::Boottime);
     let now = Duration::try_from(now).map_err(io::Error::other)?;

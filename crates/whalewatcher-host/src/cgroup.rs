@@ -34,8 +34,9 @@ pub(crate) fn names(path: &str) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
-/// The IDs that the name of a control group may contain: the name itself, as the cgroupfs driver has it, and what follows a
-/// prefix, as in `docker-ID.scope`, `cri-containerd-ID.scope`, `libpod-ID` and `system.slice:nerdctl:ID`.
+/// The IDs that the name of a control group may contain: the name itself, as the cgroupfs driver has it, and
+/// what follows a prefix, as in `docker-ID.scope`, `cri-containerd-ID.scope`, `libpod-ID` and
+/// `system.slice:nerdctl:ID`.
 pub(crate) fn ids(name: &str) -> impl Iterator<Item = &str> {
     let name = name.strip_suffix(".scope").unwrap_or(name);
     let suffixes = name.match_indices(['-', ':']).map(|(at, _)| &name[at + 1..]);

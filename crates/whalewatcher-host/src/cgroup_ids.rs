@@ -23,8 +23,8 @@ const MAX_GROUPS: usize = 1_024;
 
 /// Finds containers by the IDs of their control groups, as `bpf_get_current_cgroup_id` returns them.
 ///
-/// Needs version 2 of control groups, mounted at `/sys/fs/cgroup` or `/sys/fs/cgroup/unified`; without it no group is found. The
-/// groups of a container, up to 1,024, are read when the container is first seen.
+/// Needs version 2 of control groups, mounted at `/sys/fs/cgroup` or `/sys/fs/cgroup/unified`; without it no
+/// group is found. The groups of a container, up to 1,024, are read when the container is first seen.
 ///
 /// ```no_run
 /// # fn example(watcher: &dyn whalewatcher_core::Watcher, id: u64) {
@@ -49,7 +49,8 @@ pub struct CgroupIds {
 #[derive(Debug)]
 struct Group {
     container: ContainerId,
-    /// The length of the path of the container's own group: the groups of a nested container are within those of the outer one.
+    /// The length of the path of the container's own group: the groups of a nested container are within those
+    /// of the outer one.
     depth: usize,
 }
 
@@ -73,10 +74,12 @@ impl CgroupIds {
         Self { proc, mount, groups: HashMap::new(), seen: HashMap::new(), revision: None }
     }
 
-    /// Returns the container of the portfolio that the control group with this ID belongs to; of nested containers, the innermost one.
+    /// Returns the container of the portfolio that the control group with this ID belongs to; of nested
+    /// containers, the innermost one.
     ///
-    /// A known ID takes a look-up in memory. For any other one, the groups of containers that are new in the portfolio are read first.
-    /// Groups that a container creates after that are not found until [`refresh`](Self::refresh) is called.
+    /// A known ID takes a look-up in memory. For any other one, the groups of containers that are new in the
+    /// portfolio are read first. Groups that a container creates after that are not found until
+    /// [`refresh`](Self::refresh) is called.
     ///
     /// An index is for the snapshots of one watcher.
     pub fn owner<'a>(&mut self, id: u64, portfolio: &'a Portfolio) -> Option<&'a Arc<Container>> {

@@ -1,8 +1,9 @@
 //! Which container a process belongs to.
 //!
-//! A name on the path of a process' control group contains the ID of its container. A name alone proves nothing: conmon, which
-//! belongs to no container, runs in `libpod-conmon-ID.scope`, and other software may choose such names too. So the container's
-//! initial process has to be in the same group. That also excludes a process that has the PID after the initial one has ended.
+//! A name on the path of a process' control group contains the ID of its container. A name alone proves
+//! nothing: conmon, which belongs to no container, runs in `libpod-conmon-ID.scope`, and other software may
+//! choose such names too. So the container's initial process has to be in the same group. That also excludes
+//! a process that has the PID after the initial one has ended.
 
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -24,11 +25,12 @@ pub struct Owner<'a> {
 
 /// Returns the container that the process with this PID belongs to, `None` if it belongs to none of these portfolios.
 ///
-/// Of nested containers that are all known it is the innermost one. If several portfolios contain the container, it is that of
-/// the first one.
+/// Of nested containers that are all known it is the innermost one. If several portfolios contain the
+/// container, it is that of the first one.
 ///
-/// The answer is about the process that has the PID during the call, and is never a container that the process is not in, also
-/// where PIDs are reused. It can be `None` shortly after a container has started, and while it ends.
+/// The answer is about the process that has the PID during the call, and is never a container that the
+/// process is not in, also where PIDs are reused. It can be `None` shortly after a container has started, and
+/// while it ends.
 ///
 /// ```no_run
 /// # fn example(watcher: &dyn whalewatcher_core::Watcher) -> std::io::Result<()> {
@@ -41,9 +43,9 @@ pub struct Owner<'a> {
 ///
 /// # Errors
 ///
-/// [`NotFound`](io::ErrorKind::NotFound) if there is no such process, or if `/proc` is mounted with `hidepid=2` and hides it. Other
-/// kinds if the process, or the initial process of the container that it may belong to, cannot be read, such as
-/// [`PermissionDenied`](io::ErrorKind::PermissionDenied) with `hidepid=1`.
+/// [`NotFound`](io::ErrorKind::NotFound) if there is no such process, or if `/proc` is mounted with
+/// `hidepid=2` and hides it. Other kinds if the process, or the initial process of the container that it may
+/// belong to, cannot be read, such as [`PermissionDenied`](io::ErrorKind::PermissionDenied) with `hidepid=1`.
 pub fn owner_of<'a>(
     pid: u32,
     portfolios: impl IntoIterator<Item = &'a Portfolio>,
@@ -51,7 +53,8 @@ pub fn owner_of<'a>(
     find(&Proc::default(), pid, portfolios)
 }
 
-/// Returns the container that a process belongs to, as [`owner_of`] does, by the processes in another folder than `/proc`.
+/// Returns the container that a process belongs to, as [`owner_of`] does, by the processes in another folder
+/// than `/proc`.
 ///
 /// # Errors
 ///

@@ -1,7 +1,7 @@
 //! Processes of a host, as `/proc` shows them.
 //!
-//! Everything that is read has a limit, since processes choose their names and sockets. The crate `procfs` has none, and fails for
-//! all sockets of a process if it cannot decode one.
+//! Everything that is read has a limit, since processes choose their names and sockets. The crate `procfs`
+//! has none, and fails for all sockets of a process if it cannot decode one.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -16,7 +16,8 @@ use rustix::io::Errno;
 use crate::cgroup::{Membership, ids, memberships, names};
 use crate::sockets::{self, ListeningSocket};
 
-/// How many bytes of a file in `/proc` are read: the longest `/proc/PID/cgroup` has a path of 4 KiB in each of twelve hierarchies.
+/// How many bytes of a file in `/proc` are read: the longest `/proc/PID/cgroup` has a path of 4 KiB in each
+/// of twelve hierarchies.
 const MAX_FILE: u64 = 1 << 18;
 
 /// How many bytes of the list of unix sockets are read: some ten thousand sockets.
@@ -74,12 +75,13 @@ impl Proc {
         Ok(names.filter_map(|name| name.parse().ok()).collect())
     }
 
-    /// Returns the name of the process that has this PID now, which is the first 15 bytes of its program's unless it chose another.
+    /// Returns the name of the process that has this PID now, which is the first 15 bytes of its program's
+    /// unless it chose another.
     ///
     /// # Errors
     ///
-    /// [`NotFound`](io::ErrorKind::NotFound) if there is none; [`PermissionDenied`](io::ErrorKind::PermissionDenied) if `/proc` is
-    /// mounted with `hidepid`.
+    /// [`NotFound`](io::ErrorKind::NotFound) if there is none;
+    /// [`PermissionDenied`](io::ErrorKind::PermissionDenied) if `/proc` is mounted with `hidepid`.
     pub fn name(&self, pid: u32) -> io::Result<String> {
         let mut name = [0; 64];
         let length =
@@ -98,8 +100,8 @@ impl Proc {
         Ok(sockets::listening(&String::from_utf8_lossy(&text)))
     }
 
-    /// Opens the process that asks, if its PIDs are those of this folder: a `/proc` that was mounted in another PID namespace shows
-    /// it with another one, or not at all.
+    /// Opens the process that asks, if its PIDs are those of this folder: a `/proc` that was mounted in
+    /// another PID namespace shows it with another one, or not at all.
     ///
     /// # Errors
     ///
@@ -204,7 +206,8 @@ impl Process {
         Ok(inodes)
     }
 
-    /// Opens the folder that it sees as `/`, for looking up paths as it does. The folder stays that one when the process ends.
+    /// Opens the folder that it sees as `/`, for looking up paths as it does. The folder stays that one when
+    /// the process ends.
     ///
     /// # Errors
     ///

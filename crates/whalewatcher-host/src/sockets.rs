@@ -18,7 +18,8 @@ pub struct ListeningSocket {
     pub path: PathBuf,
 }
 
-/// Decodes the listening stream sockets with an absolute path; what is malformed, such as a last line that was cut, is skipped.
+/// Decodes the listening stream sockets with an absolute path; what is malformed, such as a last line that
+/// was cut, is skipped.
 pub(crate) fn listening(text: &str) -> Vec<ListeningSocket> {
     // Only the file's last line can lack its end.
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);

@@ -7,8 +7,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Raises the limit of descriptors of this process to the highest that it may set: the soft limit becomes the hard one.
 ///
-/// For programs. A library must not, because it changes what the whole process may do: with more than 1,024 descriptors, `select`
-/// fails.
+/// For programs. A library must not, because it changes what the whole process may do: with more than 1,024
+/// descriptors, `select` fails.
 ///
 /// # Errors
 ///

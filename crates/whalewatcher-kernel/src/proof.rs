@@ -11,7 +11,8 @@ const HOST_NAMESPACE: &str = "pid:[4026531836]";
 /// The names of processes that are engines.
 const ENGINES: [&str; 5] = ["dockerd", "containerd", "podman", "crio", "k3s-server"];
 
-/// How the names of processes begin that run virtual machines or gVisor. There the PID of a container may be that of several.
+/// How the names of processes begin that run virtual machines or gVisor. There the PID of a container may be
+/// that of several.
 const SANDBOXES: [&str; 6] =
     ["qemu", "cloud-hyperviso", "firecracker", "dragonball", "containerd-shim", "runsc"];
 
@@ -42,7 +43,8 @@ impl fmt::Display for Doubt {
     }
 }
 
-/// Proves that the process that has the container's PID now is the container's, if the engine reports that the container is alive.
+/// Proves that the process that has the container's PID now is the container's, if the engine reports that
+/// the container is alive.
 pub(crate) fn prove(proc: &Proc, life: &Container, engine: Option<&EngineIdentity>) -> Result<(), Doubt> {
     let endpoint = engine.map_or("", |engine| engine.endpoint.as_str());
     if !EngineKey::new("", endpoint).host().is_empty() {
@@ -81,7 +83,8 @@ fn has_pids_of(ourselves: &Process, proc: &Proc, engine: Option<u32>) -> bool {
     let process = engine.and_then(|pid| proc.open(pid).ok()).filter(is_engine);
     match process.and_then(|process| process.namespace("pid").ok()) {
         Some(namespace) => namespace == ours,
-        // The service manager listens for it, or it may not be looked at. Among the PIDs of the host are those of all engines.
+        // The service manager listens for it, or it may not be looked at. Among the PIDs of the host are
+        // those of all engines.
         None => ours == HOST_NAMESPACE,
     }
 }

@@ -18,7 +18,8 @@ const TEST: &str = "no_end_is_reported_of_a_life_that_goes_on_however_often_pids
 const ROOTS: [&str; 3] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/pids"];
 /// Set in the namespace: the control group.
 const INSIDE: &str = "WHALEWATCHER_REUSE_GROUP";
-/// How many lives there are, and so, but for the first ones, how many reuses. `WHALEWATCHER_REUSES` sets another number.
+/// How many lives there are, and so, but for the first ones, how many reuses. `WHALEWATCHER_REUSES` sets
+/// another number.
 const REUSES: usize = 2000;
 /// How many lives go on meanwhile.
 const LASTING: usize = 8;

@@ -19,9 +19,9 @@ use crate::decode::version;
 use crate::limits::MEMORY_LIMIT;
 
 impl Client {
-    /// Returns a client of the engine that Docker's tools use without arguments: at `DOCKER_HOST`, else in the context that
-    /// `DOCKER_CONTEXT` or `docker context use` names, else at `unix:///var/run/docker.sock`; with the API version
-    /// `DOCKER_API_VERSION` if that is set.
+    /// Returns a client of the engine that Docker's tools use without arguments: at `DOCKER_HOST`, else in
+    /// the context that `DOCKER_CONTEXT` or `docker context use` names, else at
+    /// `unix:///var/run/docker.sock`; with the API version `DOCKER_API_VERSION` if that is set.
     ///
     /// With `DOCKER_TLS_VERIFY` or `DOCKER_CERT_PATH`, which need the feature `tls`, `tcp://` uses TLS with the files
     /// `ca.pem`, `cert.pem` and `key.pem` in `DOCKER_CERT_PATH` or else in `DOCKER_CONFIG` or `~/.docker`. The engine's
@@ -30,8 +30,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if a variable, or a file of Docker's tools, cannot be
-    /// used. The engine is not contacted yet.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if a variable, or a file of Docker's
+    /// tools, cannot be used. The engine is not contacted yet.
     pub fn from_env() -> Result<Self, EngineError> {
         Self::builder().build()
     }
@@ -80,25 +80,25 @@ impl Builder {
         self
     }
 
-    /// Connects to the socket at this path, and keeps the endpoint as its name. For a socket that no short path leads to, or in
-    /// the root of another process.
+    /// Connects to the socket at this path, and keeps the endpoint as its name. For a socket that no short
+    /// path leads to, or in the root of another process.
     #[must_use]
     pub fn socket(mut self, path: impl Into<String>) -> Self {
         self.socket = Some(path.into());
         self
     }
 
-    /// Sets where the engine is, with its certificates, to a context of Docker's tools. Replaces an endpoint that was set
-    /// before.
+    /// Sets where the engine is, with its certificates, to a context of Docker's tools. Replaces an endpoint
+    /// that was set before.
     #[must_use]
     pub fn context(mut self, context: Context) -> Self {
         self.context = Some(context);
         self
     }
 
-    /// Sets the certificates for an engine at `tcp://` or `https://`. By default those of the context are used, or those of
-    /// the environment if the endpoint is the environment's; for `https://` the certificates that the system trusts are
-    /// trusted.
+    /// Sets the certificates for an engine at `tcp://` or `https://`. By default those of the context are
+    /// used, or those of the environment if the endpoint is the environment's; for `https://` the
+    /// certificates that the system trusts are trusted.
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn tls(mut self, tls: Tls) -> Self {
@@ -106,7 +106,8 @@ impl Builder {
         self
     }
 
-    /// Sets the program that is run for `ssh://` endpoints in place of `ssh`. It has to take the arguments of OpenSSH's client.
+    /// Sets the program that is run for `ssh://` endpoints in place of `ssh`. It has to take the arguments of
+    /// OpenSSH's client.
     #[cfg(feature = "ssh")]
     #[must_use]
     pub fn ssh_program(mut self, program: impl Into<PathBuf>) -> Self {
@@ -114,8 +115,8 @@ impl Builder {
         self
     }
 
-    /// Sets the engine's type, such as `podman.io`. By default podman is recognised once connected, and every other engine
-    /// is `docker.com`.
+    /// Sets the engine's type, such as `podman.io`. By default podman is recognised once connected, and every
+    /// other engine is `docker.com`.
     #[must_use]
     pub fn engine_type(mut self, engine_type: impl Into<String>) -> Self {
         self.engine_type = Some(engine_type.into());
@@ -155,16 +156,16 @@ impl Builder {
         self
     }
 
-    /// Leaves out the networks and ports of containers: that saves some memory, and an inspection whenever a container is
-    /// connected to a network or disconnected from one.
+    /// Leaves out the networks and ports of containers: that saves some memory, and an inspection whenever a
+    /// container is connected to a network or disconnected from one.
     #[must_use]
     pub fn without_networks(mut self) -> Self {
         self.without_networks = true;
         self
     }
 
-    /// Watches nothing but podman, through its own API where that answers. With `inspects_all`, containers whose list entry is
-    /// complete are inspected too. For `whalewatcher-podman`.
+    /// Watches nothing but podman, through its own API where that answers. With `inspects_all`, containers
+    /// whose list entry is complete are inspected too. For `whalewatcher-podman`.
     #[doc(hidden)]
     #[must_use]
     pub fn podman(mut self, inspects_all: bool) -> Self {
@@ -172,9 +173,9 @@ impl Builder {
         self
     }
 
-    /// Sets how many bytes of memory the answers in flight on one connection may take together, whatever the engine sends:
-    /// [`MEMORY_LIMIT`] unless set, at least 1 MiB. A container of a list takes the size of its JSON
-    /// twice and 1 KiB more.
+    /// Sets how many bytes of memory the answers in flight on one connection may take together, whatever the
+    /// engine sends: [`MEMORY_LIMIT`] unless set, at least 1 MiB. A container of a list takes the size of its
+    /// JSON twice and 1 KiB more.
     #[must_use]
     pub fn memory_limit(mut self, bytes: usize) -> Self {
         self.memory_limit = Some(bytes.max(1024 * 1024));
@@ -207,8 +208,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if the endpoint, or a variable of the environment that
-    /// concerns it, cannot be used.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if the endpoint, or a variable of the
+    /// environment that concerns it, cannot be used.
     pub fn build(self) -> Result<Client, EngineError> {
         let environment = match self.context {
             Some(_) => Environment::default(),

@@ -25,8 +25,9 @@ use crate::api::stream_history::StreamHistory;
 use crate::api::stream_start::StreamStart;
 use crate::decode::raw_inspection::Packer;
 
-/// A connection to an engine, made by [`Client`](crate::Client). Dropping it closes every descriptor and ends every task that
-/// belongs to it. Only a long list that a thread of the runtime is decoding just then is decoded to its end.
+/// A connection to an engine, made by [`Client`](crate::Client). Dropping it closes every descriptor and ends
+/// every task that belongs to it. Only a long list that a thread of the runtime is decoding just then is
+/// decoded to its end.
 pub struct Connection {
     session: Session,
     packer: Option<Packer>,

@@ -15,12 +15,13 @@
 //!
 //! All of `whalewatcher-core` is re-exported here: this crate alone is enough to depend on.
 //!
-//! Supported are Docker 20.10 and later (its API 1.41 to 1.52), and podman 4 and later through its Docker-compatible API.
+//! Supported are Docker 20.10 and later (its API 1.41 to 1.52), and podman 4 and later through its
+//! Docker-compatible API.
 //!
 //! `whalewatcher-podman` watches podman through podman's own API, which takes fewer requests and contains pods.
 //!
-//! A [`Client`] makes a [`Connection`] each time a watcher connects. Answers are decoded as leniently as can be: only what
-//! is needed is looked at, and what is not known is skipped.
+//! A [`Client`] makes a [`Connection`] each time a watcher connects. Answers are decoded as leniently as can
+//! be: only what is needed is looked at, and what is not known is skipped.
 //!
 //! # Features
 //!

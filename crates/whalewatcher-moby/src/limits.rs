@@ -7,9 +7,9 @@ use whalewatcher_core::ContainerId;
 
 const MIB: usize = 1024 * 1024;
 
-/// The memory that all answers in flight on one connection may take, including what a list is decoded to, unless
-/// [`Builder::memory_limit`](crate::Builder::memory_limit) sets another limit: 128 MiB, enough for a list of some 50,000
-/// containers.
+/// The memory that all answers in flight on one connection may take, including what a list is decoded to,
+/// unless [`Builder::memory_limit`](crate::Builder::memory_limit) sets another limit: 128 MiB, enough for a
+/// list of some 50,000 containers.
 pub const MEMORY_LIMIT: usize = 128 * MIB;
 
 /// The size of an answer to `/_ping`, `/version` or `/info`: 4 MiB.
@@ -18,7 +18,8 @@ pub const MAX_IDENTITY: usize = 4 * MIB;
 /// The size of an answer to the inspection of one container: 64 MiB.
 pub const MAX_INSPECTION: usize = 64 * MIB;
 
-/// The size of one event: 1 MiB. Of a larger one the beginning is read, and the rest, up to 255 times as much, is skipped.
+/// The size of one event: 1 MiB. Of a larger one the beginning is read, and the rest, up to 255 times as
+/// much, is skipped.
 pub const MAX_EVENT: usize = MIB;
 
 /// The number of labels of a container: 262,144. One with more is unresolved.

@@ -18,8 +18,8 @@ use crate::http::transport;
 const OWN_REQUESTS_LIMIT: u64 = 120;
 
 impl Client {
-    /// Returns a bollard client for the application's own requests to the same engine. It has connections of its own that are
-    /// independent of any watch, and connects with its first request.
+    /// Returns a bollard client for the application's own requests to the same engine. It has connections of
+    /// its own that are independent of any watch, and connects with its first request.
     ///
     /// # Errors
     ///
@@ -48,11 +48,11 @@ impl Client {
 }
 
 impl Builder {
-    /// Packs a rucksack for each container, listed or started, from its inspection as decoded by bollard. The packer runs
-    /// within the watch, so it should be quick; it replaces one that was set before.
+    /// Packs a rucksack for each container, listed or started, from its inspection as decoded by bollard. The
+    /// packer runs within the watch, so it should be quick; it replaces one that was set before.
     ///
-    /// Many of bollard's types are closed enumerations: a container whose inspection has another value gets no rucksack, and a
-    /// warning is logged. [`rucksack_json`](Self::rucksack_json) has no such limit.
+    /// Many of bollard's types are closed enumerations: a container whose inspection has another value gets
+    /// no rucksack, and a warning is logged. [`rucksack_json`](Self::rucksack_json) has no such limit.
     #[must_use]
     pub fn rucksack<F>(self, packer: F) -> Self
     where

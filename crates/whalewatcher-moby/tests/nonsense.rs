@@ -1,5 +1,5 @@
-//! Answers that are mutated at random from the first byte of HTTP on, in pieces of any size. Each request ends, with an answer
-//! or with a well-formed error.
+//! Answers that are mutated at random from the first byte of HTTP on, in pieces of any size. Each request
+//! ends, with an answer or with a well-formed error.
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::pin::pin;

@@ -1,4 +1,5 @@
-//! The client: its endpoint and options. Connections are those of the Docker adapter, which speaks podman's own API too.
+//! The client: its endpoint and options. Connections are those of the Docker adapter, which speaks podman's
+//! own API too.
 
 use std::any::Any;
 use std::fmt;
@@ -31,7 +32,8 @@ impl Client {
         Self::builder().endpoint(socket::from_environment()?).build()
     }
 
-    /// Returns a client of the podman at this endpoint: `unix:///path`, `/path`, `tcp://host:port` or `http://host:port`.
+    /// Returns a client of the podman at this endpoint: `unix:///path`, `/path`, `tcp://host:port` or
+    /// `http://host:port`.
     ///
     /// # Errors
     ///
@@ -47,8 +49,8 @@ impl Client {
         Builder { inspects_all: false, endpoint: None, moby: whalewatcher_moby::Client::builder() }
     }
 
-    /// Returns podman's answer to the inspection of a container, alive or not, by its API that is compatible with Docker's. `None` if
-    /// it has no such container.
+    /// Returns podman's answer to the inspection of a container, alive or not, by its API that is compatible
+    /// with Docker's. `None` if it has no such container.
     ///
     /// # Errors
     ///
@@ -100,33 +102,35 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Sets the endpoint of podman. By default it is that of the user whose process this is, whatever the environment names.
+    /// Sets the endpoint of podman. By default it is that of the user whose process this is, whatever the
+    /// environment names.
     #[must_use]
     pub fn endpoint(mut self, endpoint: impl Into<String>) -> Self {
         self.endpoint = Some(endpoint.into());
         self
     }
 
-    /// Connects to the socket at this path, and keeps the endpoint as its name. For a socket that no short path leads to, or in
-    /// the root of another process.
+    /// Connects to the socket at this path, and keeps the endpoint as its name. For a socket that no short
+    /// path leads to, or in the root of another process.
     #[must_use]
     pub fn socket(mut self, path: impl Into<String>) -> Self {
         self.moby = self.moby.socket(path);
         self
     }
 
-    /// Inspects also the containers that were alive before, for what podman's list does not contain: addresses, start times below
-    /// a second, whether containers are privileged. That is one more request for each of them.
+    /// Inspects also the containers that were alive before, for what podman's list does not contain:
+    /// addresses, start times below a second, whether containers are privileged. That is one more request for
+    /// each of them.
     #[must_use]
     pub fn inspect_all(mut self) -> Self {
         self.inspects_all = true;
         self
     }
 
-    /// Packs a rucksack for each container, listed or started, from the JSON of its inspection, which is that of
-    /// `podman inspect`, or that of `docker inspect` where podman's own API is [not available](crate#which-api-is-used). Each
-    /// container is inspected then. The packer runs within the watch, so it should be quick; it replaces one that was set
-    /// before.
+    /// Packs a rucksack for each container, listed or started, from the JSON of its inspection, which is that
+    /// of `podman inspect`, or that of `docker inspect` where podman's own API is [not
+    /// available](crate#which-api-is-used). Each container is inspected then. The packer runs within the
+    /// watch, so it should be quick; it replaces one that was set before.
     #[must_use]
     pub fn rucksack_json<F>(mut self, packer: F) -> Self
     where
@@ -136,16 +140,16 @@ impl Builder {
         self
     }
 
-    /// Leaves out the networks and ports of containers: that saves some memory, and an inspection whenever a container is
-    /// connected to a network or disconnected from one.
+    /// Leaves out the networks and ports of containers: that saves some memory, and an inspection whenever a
+    /// container is connected to a network or disconnected from one.
     #[must_use]
     pub fn without_networks(mut self) -> Self {
         self.moby = self.moby.without_networks();
         self
     }
 
-    /// Sets how many bytes of memory the answers in flight on one connection may take together, whatever podman sends: 128 MiB
-    /// unless set, at least 1 MiB.
+    /// Sets how many bytes of memory the answers in flight on one connection may take together, whatever
+    /// podman sends: 128 MiB unless set, at least 1 MiB.
     #[must_use]
     pub fn memory_limit(mut self, bytes: usize) -> Self {
         self.moby = self.moby.memory_limit(bytes);

@@ -1,5 +1,5 @@
-//! What a dropped watch leaves behind: no descriptor and no task. For tests of adapters, which need a process of their own to
-//! count them.
+//! What a dropped watch leaves behind: no descriptor and no task. For tests of adapters, which need a process
+//! of their own to count them.
 
 use std::fs;
 use std::future::poll_fn;
@@ -32,8 +32,8 @@ impl Holdings {
         Self { tasks: Handle::current().metrics().num_alive_tasks(), descriptors }
     }
 
-    /// Waits until there are no more than these. There may be fewer: a task of the server that was about to end when these were
-    /// counted.
+    /// Waits until there are no more than these. There may be fewer: a task of the server that was about to
+    /// end when these were counted.
     ///
     /// # Panics
     ///

@@ -1,5 +1,5 @@
-//! A gRPC server with answers that are larger than any engine's, made of one repeated piece so that they take no memory here.
-//! For tests of the memory that they take in a client.
+//! A gRPC server with answers that are larger than any engine's, made of one repeated piece so that they take
+//! no memory here. For tests of the memory that they take in a client.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -139,7 +139,8 @@ impl Cost {
     ///
     /// # Panics
     ///
-    /// If an outcome is unexpected, a case does not end, or the peak grew by more than 128 MiB, and 16 MiB for the server.
+    /// If an outcome is unexpected, a case does not end, or the peak grew by more than 128 MiB, and 16 MiB
+    /// for the server.
     #[expect(clippy::print_stdout, reason = "it is a test's")]
     pub async fn assert_bounded<C: EngineClient>(
         &self,
@@ -215,8 +216,8 @@ pub struct Endless {
 }
 
 impl Endless {
-    /// Listens at a socket, and answers each method, such as `/containerd.services.tasks.v1.Tasks/List`, with its answer.
-    /// Other methods are never answered.
+    /// Listens at a socket, and answers each method, such as `/containerd.services.tasks.v1.Tasks/List`, with
+    /// its answer. Other methods are never answered.
     ///
     /// # Errors
     ///

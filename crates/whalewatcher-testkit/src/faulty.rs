@@ -267,8 +267,8 @@ impl Subject for crate::cri::Server {
     }
 }
 
-/// Checks that a watch is live again after each of three outages although its back-off takes an hour: an engine whose socket is
-/// bound again is connected to at once.
+/// Checks that a watch is live again after each of three outages although its back-off takes an hour: an
+/// engine whose socket is bound again is connected to at once.
 ///
 /// # Panics
 ///

@@ -1,5 +1,6 @@
-//! Engines for tests: a scripted one in memory, ones that serve Docker's API, containerd's and the CRI on sockets, and a
-//! proxy that breaks what passes between a client and an engine. And a watched engine, for tests of adapters.
+//! Engines for tests: a scripted one in memory, ones that serve Docker's API, containerd's and the CRI on
+//! sockets, and a proxy that breaks what passes between a client and an engine. And a watched engine, for
+//! tests of adapters.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(any(feature = "containerd", feature = "docker"))]

@@ -1,7 +1,8 @@
-//! A watched engine, or a fleet of them, and what a subscriber receives, in few words: for tests of adapters and of programs.
+//! A watched engine, or a fleet of them, and what a subscriber receives, in few words: for tests of adapters
+//! and of programs.
 //!
-//! Nothing here waits for longer than a minute: what does not come by then panics, with the line of the test that awaited it,
-//! the status and the events before.
+//! Nothing here waits for longer than a minute: what does not come by then panics, with the line of the test
+//! that awaited it, the status and the events before.
 
 use std::collections::VecDeque;
 use std::fmt;

@@ -1,8 +1,9 @@
 //! The containerd of the test kit, asked by generated clients.
 //!
 //! That its answers, errors, filters and events are those of containerd is proven by the scenarios
-//! `the_test_kit_answers_like_this_engine` and `the_test_kit_reports_a_life_like_this_engine` on real engines, and what hooks
-//! do by the tests of `whalewatcher-containerd`, which fail without them. Here is what neither shows.
+//! `the_test_kit_answers_like_this_engine` and `the_test_kit_reports_a_life_like_this_engine` on real
+//! engines, and what hooks do by the tests of `whalewatcher-containerd`, which fail without them. Here is
+//! what neither shows.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on is to panic, also in what tests share")]
 

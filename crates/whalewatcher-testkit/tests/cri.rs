@@ -1,6 +1,7 @@
 //! The CRI runtimes of the test kit, asked by generated clients.
 //!
-//! What hooks do is proven by the tests of `whalewatcher-cri`, which fail without them. Here is how the runtimes differ.
+//! What hooks do is proven by the tests of `whalewatcher-cri`, which fail without them. Here is how the
+//! runtimes differ.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on is to panic, also in what tests share")]
 
@@ -97,8 +98,8 @@ impl Subscription {
         self.1.as_mut().unwrap().message().await
     }
 
-    /// The next events as `KIND ID SANDBOX CONTAINERS`: kind and subject, the state of the sandbox, and the containers with
-    /// theirs.
+    /// The next events as `KIND ID SANDBOX CONTAINERS`: kind and subject, the state of the sandbox, and the
+    /// containers with theirs.
     async fn reported(&mut self, count: usize) -> Vec<String> {
         let mut reported = Vec::new();
         while reported.len() < count {

@@ -1,6 +1,6 @@
-//! Watches an engine with an adapter of its own. The "engine" is a folder, `/run` or the argument: each `NAME.pid` in it, as
-//! daemons write them, is a container while a process has that PID. The documentation of `whalewatcher_core::adapter` lists
-//! what an adapter must guarantee.
+//! Watches an engine with an adapter of its own. The "engine" is a folder, `/run` or the argument: each
+//! `NAME.pid` in it, as daemons write them, is a container while a process has that PID. The documentation of
+//! `whalewatcher_core::adapter` lists what an adapter must guarantee.
 #![allow(clippy::print_stdout, reason = "the example prints")]
 
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! Finds all engines of this host, and prints what starts and exits in any of them: `cargo run -p whalewatcher --example discover
-//! --features discover,containerd,cri`.
+//! Finds all engines of this host, and prints what starts and exits in any of them:
+//! `cargo run -p whalewatcher --example discover --features discover,containerd,cri`.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example for the terminal")]
 
 use std::sync::Arc;

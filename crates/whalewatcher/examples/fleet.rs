@@ -15,8 +15,8 @@ async fn main() -> anyhow::Result<()> {
         fleet.add(EngineWatcher::new(moby::Client::new(endpoint)?))?;
     }
 
-    // Does not wait for all engines to be ready: one that cannot be reached would delay the others. Containers of each engine
-    // arrive as `started`, followed by `synced` when they are complete.
+    // Does not wait for all engines to be ready: one that cannot be reached would delay the others.
+    // Containers of each engine arrive as `started`, followed by `synced` when they are complete.
     let (mut alive, mut changes) = fleet.subscribe();
     print!("{alive}");
     while let Some(change) = changes.next().await {

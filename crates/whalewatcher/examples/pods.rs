@@ -1,5 +1,5 @@
-//! Prints the pods of this Kubernetes node with their live containers. The argument is the socket of the node's CRI runtime;
-//! the default is containerd's.
+//! Prints the pods of this Kubernetes node with their live containers. The argument is the socket of the
+//! node's CRI runtime; the default is containerd's.
 #![allow(clippy::print_stdout, reason = "the example prints")]
 
 use whalewatcher::cri;

@@ -1,5 +1,6 @@
-//! Prints image, ports, log file and memory limit of the live containers of the engine that the environment names. A container has
-//! its image and ports anyway; what else an application needs, it packs into a rucksack, from the engine's inspection.
+//! Prints image, ports, log file and memory limit of the live containers of the engine that the environment
+//! names. A container has its image and ports anyway; what else an application needs, it packs into a
+//! rucksack, from the engine's inspection.
 #![allow(clippy::print_stdout, reason = "the example prints")]
 
 use std::sync::Arc;
@@ -7,7 +8,8 @@ use std::sync::Arc;
 use serde::Deserialize;
 use whalewatcher::moby;
 
-/// The part of an inspection to keep, in the JSON that `docker inspect` prints. Fields that an engine may omit are options.
+/// The part of an inspection to keep, in the JSON that `docker inspect` prints. Fields that an engine may
+/// omit are options.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Rucksack {
@@ -43,7 +45,8 @@ async fn main() -> anyhow::Result<()> {
         if let Some(bytes) = host_config.memory.filter(|bytes| *bytes > 0) {
             println!("  may use {bytes} bytes of memory");
         }
-        // Each inspection packs again: after a change, after a reconnect, and when it is asked for. The next snapshot has it.
+        // Each inspection packs again: after a change, after a reconnect, and when it is asked for. The next
+        // snapshot has it.
         docker.refresh(container.id());
     }
     docker.close().await;

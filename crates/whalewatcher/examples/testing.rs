@@ -1,5 +1,5 @@
-//! Prints the PID of the container that the argument names, as soon as it is alive. A program with tests that need no container
-//! engine; `cargo test` runs them.
+//! Prints the PID of the container that the argument names, as soon as it is alive. A program with tests that
+//! need no container engine; `cargo test` runs them.
 #![allow(clippy::print_stdout, reason = "the example prints")]
 
 use whalewatcher::{Watcher, moby};

@@ -5,12 +5,13 @@
 //! `whalewatcher_lists_total`, `whalewatcher_inspections_total`, `whalewatcher_retries_total`,
 //! `whalewatcher_malformed_total`, `whalewatcher_audits_total`, `whalewatcher_drifted_total`,
 //! `whalewatcher_contradictions_total`, `whalewatcher_lagged_total`. Gauges: `whalewatcher_containers`,
-//! `whalewatcher_unresolved`, `whalewatcher_unwitnessed` and `whalewatcher_live`, which is 1 while the portfolio is up to date
-//! and else 0.
+//! `whalewatcher_unresolved`, `whalewatcher_unwitnessed` and `whalewatcher_live`, which is 1 while the
+//! portfolio is up to date and else 0.
 //!
-//! Those of a [fleet](report_fleet) have no labels: the counters `whalewatcher_fleet_joined_total`, `whalewatcher_fleet_left_total` and
-//! `whalewatcher_fleet_moved_total` (containers that another engine shows from now on), and the gauges `whalewatcher_fleet_engines`,
-//! `whalewatcher_fleet_engines_live` and `whalewatcher_fleet_containers`, in which each container counts once.
+//! Those of a [fleet](report_fleet) have no labels: the counters `whalewatcher_fleet_joined_total`,
+//! `whalewatcher_fleet_left_total` and `whalewatcher_fleet_moved_total` (containers that another engine shows
+//! from now on), and the gauges `whalewatcher_fleet_engines`, `whalewatcher_fleet_engines_live` and
+//! `whalewatcher_fleet_containers`, in which each container counts once.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -21,7 +22,8 @@ use tokio::time::{Instant, timeout_at};
 use whalewatcher_core::fleet::{FleetEvent, FleetPortfolio, FleetSubscription};
 use whalewatcher_core::{EngineKey, EventKind, Figure, FigureKind, Fleet, FleetFigures, Watcher};
 
-/// The most engines of a fleet that have metrics of their own: endpoints are labels, and engines that are found come and go.
+/// The most engines of a fleet that have metrics of their own: endpoints are labels, and engines that are
+/// found come and go.
 const MOST_ENGINES: usize = 256;
 
 /// Records the current metrics of a watcher, for exporters that are asked for them.
@@ -58,8 +60,8 @@ pub async fn report(watcher: &dyn Watcher, every: Duration) -> Infallible {
 
 /// Records the metrics of a fleet and of its members at this interval, until dropped, or until the fleet is closed.
 ///
-/// The first 256 engines have metrics of their own; further ones are only in those of the fleet. The gauges of an engine that has left
-/// are 0.
+/// The first 256 engines have metrics of their own; further ones are only in those of the fleet. The gauges
+/// of an engine that has left are 0.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {

@@ -1,5 +1,5 @@
-//! An engine in memory that costs as little as one can: it emits events as fast as they are read, its lists are complete, and
-//! it answers inspections at once.
+//! An engine in memory that costs as little as one can: it emits events as fast as they are read, its lists
+//! are complete, and it answers inspections at once.
 
 use std::collections::HashMap;
 use std::mem::take;
@@ -84,8 +84,8 @@ impl EngineConnection for Connection {
     }
 }
 
-/// A watched engine with so many containers, and subscribers that read. All of it runs in the thread that calls, so that
-/// what this thread computes is what all of it costs.
+/// A watched engine with so many containers, and subscribers that read. All of it runs in the thread that
+/// calls, so that what this thread computes is what all of it costs.
 pub(crate) struct World {
     runtime: Runtime,
     watching: WatchHandle<Client>,
@@ -148,8 +148,8 @@ impl World {
             .collect()
     }
 
-    /// Ends the lives of the next so many containers; and then begins others of the same: a change each, the latter with
-    /// an inspection.
+    /// Ends the lives of the next so many containers; and then begins others of the same: a change each, the
+    /// latter with an inspection.
     pub(crate) fn restarts(&mut self, count: usize) -> [Vec<EngineEvent>; 2] {
         let (mut ends, mut starts) = (Vec::new(), Vec::new());
         let mut alive = Vec::new();
@@ -175,8 +175,8 @@ impl World {
         [ends, starts]
     }
 
-    /// Emits each volley of events when each subscriber has received the changes of the one before, and returns when all have
-    /// received those of the last one.
+    /// Emits each volley of events when each subscriber has received the changes of the one before, and
+    /// returns when all have received those of the last one.
     pub(crate) fn play(&mut self, volleys: Vec<Vec<EngineEvent>>) -> Result<()> {
         let (sender, mut subscribers) = (self.volleys.clone(), take(&mut self.subscribers));
         // In a task: a runtime wakes what it blocks on by a system call, which would be counted with each volley.

@@ -1,5 +1,6 @@
-//! A thousand hosts with a hundred containers each, published in a real etcd: how long until a hub and a watcher for each engine
-//! know them, what memory that takes, and how long a change takes from its transaction to a subscriber.
+//! A thousand hosts with a hundred containers each, published in a real etcd: how long until a hub and a
+//! watcher for each engine know them, what memory that takes, and how long a change takes from its
+//! transaction to a subscriber.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,7 +1,8 @@
-//! Ends known by the kernel: how long until a subscriber has them while the engine is gone, and what 10,000 lives take that are watched.
+//! Ends known by the kernel: how long until a subscriber has them while the engine is gone, and what 10,000
+//! lives take that are watched.
 //!
-//! The lives are processes of this bench, in a control group with a name like a container's ID. Each process is that of many lives, in
-//! namespaces of containerd, where that is enough.
+//! The lives are processes of this bench, in a control group with a name like a container's ID. Each process
+//! is that of many lives, in namespaces of containerd, where that is enough.
 
 use std::fs;
 use std::path::PathBuf;

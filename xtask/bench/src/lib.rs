@@ -1,5 +1,5 @@
-//! What the two programs of the benches share. One of them counts every allocation, which takes time that the other must not
-//! measure.
+//! What the two programs of the benches share. One of them counts every allocation, which takes time that the
+//! other must not measure.
 
 pub mod cost;
 pub mod figure;

@@ -1,5 +1,5 @@
-//! A thousand hosts whose agents are cut off from etcd for half a minute, while something changes on each: how long after that until a
-//! subscriber of the hub knows it.
+//! A thousand hosts whose agents are cut off from etcd for half a minute, while something changes on each:
+//! how long after that until a subscriber of the hub knows it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,7 +26,8 @@ const NAME: &str = "partition";
 /// For how long the hosts are cut off.
 const CUT: Duration = Duration::from_secs(30);
 
-/// How many containers of each host end and begin meanwhile, and within what time 99 % of the hosts are to be right again.
+/// How many containers of each host end and begin meanwhile, and within what time 99 % of the hosts are to be
+/// right again.
 const CHANGES: [(usize, Option<Aim>); 2] = [(10, Some(Aim::AtMost(2_000.0))), (100, None)];
 
 /// A host with its engine and agent.

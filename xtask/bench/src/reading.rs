@@ -1,8 +1,9 @@
-//! What reading costs: lookups in a snapshot, taking a snapshot and iterating, next to the same in a `HashMap` that is not
-//! shared; then for two threads while the portfolio changes, next to the same while it does not.
+//! What reading costs: lookups in a snapshot, taking a snapshot and iterating, next to the same in a
+//! `HashMap` that is not shared; then for two threads while the portfolio changes, next to the same while it
+//! does not.
 //!
-//! Measured is the CPU time of the threads, so that other processes do not count. Changes by a third thread show all the same,
-//! through the caches.
+//! Measured is the CPU time of the threads, so that other processes do not count. Changes by a third thread
+//! show all the same, through the caches.
 
 use std::collections::HashMap;
 use std::hint::black_box;

@@ -87,8 +87,8 @@ impl AtRest {
     }
 }
 
-/// What that process does: it watches with default settings and one subscriber until its input ends, and nothing else, so that
-/// what it costs is what watching costs.
+/// What that process does: it watches with default settings and one subscriber until its input ends, and
+/// nothing else, so that what it costs is what watching costs.
 pub(crate) fn only_watch(endpoint: &str) -> Result<()> {
     thread::spawn(|| -> Result<()> {
         io::stdin().read_to_end(&mut Vec::new())?;

@@ -1,6 +1,6 @@
-//! Many containers of a Docker engine: how long until it is ready, how much memory each takes, and what becomes of
-//! thousands of transitions a second. The engine is the test kit's, in a process of its own; so is the watcher, for there
-//! all that is allocated is counted.
+//! Many containers of a Docker engine: how long until it is ready, how much memory each takes, and what
+//! becomes of thousands of transitions a second. The engine is the test kit's, in a process of its own; so is
+//! the watcher, for there all that is allocated is counted.
 
 use std::process::{Command, Stdio};
 

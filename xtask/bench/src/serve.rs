@@ -1,5 +1,6 @@
-//! The server amid a thousand subscribers of its stream, a tenth of which do not read, with 10,000 containers of the test kit's Docker
-//! engine and 1,000 changes a second; and lookups by name. Engine and server are processes of their own.
+//! The server amid a thousand subscribers of its stream, a tenth of which do not read, with 10,000 containers
+//! of the test kit's Docker engine and 1,000 changes a second; and lookups by name. Engine and server are
+//! processes of their own.
 
 use std::env;
 use std::io::{BufRead as _, BufReader, Write as _};

@@ -1,5 +1,5 @@
-//! What a change costs from the engine's event to all subscribers: reconciler, portfolio, publication. All of it runs in one
-//! thread, whose CPU time is measured.
+//! What a change costs from the engine's event to all subscribers: reconciler, portfolio, publication. All of
+//! it runs in one thread, whose CPU time is measured.
 //!
 //! The floor is a `HashMap` in which the changed container replaces the former one, and a broadcast channel that each
 //! subscriber reads.

@@ -1,5 +1,5 @@
-//! Driving containerd through its API by clients of its own, on a connection of its own: none of what is tested has a part
-//! in it.
+//! Driving containerd through its API by clients of its own, on a connection of its own: none of what is
+//! tested has a part in it.
 
 mod spec;
 
@@ -35,8 +35,8 @@ pub const AT_ONCE: usize = 16;
 
 const SIGKILL: u32 = 9;
 
-/// How long to wait for the exit of a process. containerd 2.1 sometimes does not report it if process and container end at
-/// the same moment.
+/// How long to wait for the exit of a process. containerd 2.1 sometimes does not report it if process and
+/// container end at the same moment.
 const END_LIMIT: Duration = Duration::from_secs(60);
 
 /// Which container: as watchers name them, `NAMESPACE/ID` or just the ID in namespace `default`.

@@ -1,5 +1,5 @@
-//! Engines of all kinds on one host, at once: containers and pods come and go, engines are killed, stopped and started, and a fleet
-//! that finds them shows each container once, as the engines themselves say.
+//! Engines of all kinds on one host, at once: containers and pods come and go, engines are killed, stopped
+//! and started, and a fleet that finds them shows each container once, as the engines themselves say.
 
 mod engines;
 

@@ -83,9 +83,10 @@ async fn recovered<F: Fixture>(fixture: &F, watched: &Watched<F::Client>) -> Res
     }
 }
 
-/// Waits until the picture is what the engine says, and stays so while nothing more is announced for a while. Returns what
-/// the engine said, and what had gone wrong by then. The engine is a moment ahead, and on a busy machine events of what is
-/// over already may come after the picture looks right; whether they make sense is checked by [`sequence`].
+/// Waits until the picture is what the engine says, and stays so while nothing more is announced for a while.
+/// Returns what the engine said, and what had gone wrong by then. The engine is a moment ahead, and on a busy
+/// machine events of what is over already may come after the picture looks right; whether they make sense is
+/// checked by [`sequence`].
 async fn settled<F: Fixture>(fixture: &F, watched: &Watched<F::Client>) -> Result<(Truth, Trouble)> {
     let deadline = Instant::now() + LIMIT;
     loop {

@@ -61,8 +61,8 @@ pub(crate) fn client_of(etcd: &PrivateEtcd) -> Result<Client> {
     Ok(Client::new(Config::new(url_of(etcd)?)?))
 }
 
-/// Has etcd demand users: `root`, `host`, which may write below `writable`, and `reader`, which may read below `/p/`. The password of all
-/// is `secret`.
+/// Has etcd demand users: `root`, `host`, which may write below `writable`, and `reader`, which may read
+/// below `/p/`. The password of all is `secret`.
 pub(crate) fn enable_users(etcd: &PrivateEtcd, writable: &str) -> Result<()> {
     let call = |target: &str, body| etcd.call(0, &format!("/v3/auth/{target}"), &body).map(drop);
     for (user, permission, prefix) in

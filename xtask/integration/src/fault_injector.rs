@@ -22,8 +22,8 @@ const SCRIPT: &str = "WHALEWATCHER_FAULTS";
 /// How many gusts are kept for the script.
 const KEPT: usize = 1000;
 
-/// After how many audits all drift of a dropped event is repaired: other faults hit up to three audits each, and what one
-/// finds is repaired a second later.
+/// After how many audits all drift of a dropped event is repaired: other faults hit up to three audits each,
+/// and what one finds is repaired a second later.
 const AUDITS: u64 = 12;
 
 /// After how many times that it got in sync: what it found out for the first one may be older than the event.
@@ -40,8 +40,8 @@ const EVENT_LIMIT: Duration = Duration::from_secs(3);
 pub(crate) enum Protocol {
     /// As Docker does: everything.
     Http1,
-    /// As gRPC does: what concerns connections as a whole, for the proxy does not read it. Nor has it checksums by which
-    /// replaced bytes would show.
+    /// As gRPC does: what concerns connections as a whole, for the proxy does not read it. Nor has it
+    /// checksums by which replaced bytes would show.
     Http2,
 }
 

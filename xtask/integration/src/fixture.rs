@@ -67,8 +67,8 @@ pub(crate) trait Fixture: Sized + 'static {
     /// Asks the engine what is alive, as others decode it. It is the truth if the engine is quiet.
     async fn truth(&self) -> Result<Truth>;
 
-    /// Makes the engine show a container of this name to watchers, and returns the container's ID if the name alone does
-    /// not find it.
+    /// Makes the engine show a container of this name to watchers, and returns the container's ID if the name
+    /// alone does not find it.
     async fn show_fence(&self, name: &str) -> Result<Option<String>>;
 
     /// Prepares random steps on some containers.

@@ -58,7 +58,8 @@ impl<T> Growing<T> {
         let _ = timeout(limit, grown.changed()).await;
     }
 
-    /// Waits until the state satisfies this, and returns whether it does: not if it takes too long, or the task ends before.
+    /// Waits until the state satisfies this, and returns whether it does: not if it takes too long, or the
+    /// task ends before.
     pub(crate) async fn until(&self, mut holds: impl FnMut(&T) -> bool) -> bool {
         let mut grown = self.grown.clone();
         let waiting = async {

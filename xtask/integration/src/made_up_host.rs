@@ -1,6 +1,6 @@
-//! A host of the scenarios' own, to which discovery looks in place of the real one: only some processes are shown, by a folder with
-//! links in place of `/proc`, and none of the usual sockets unless a scenario links them. So sockets are also reached through the
-//! roots of processes.
+//! A host of the scenarios' own, to which discovery looks in place of the real one: only some processes are
+//! shown, by a folder with links in place of `/proc`, and none of the usual sockets unless a scenario links
+//! them. So sockets are also reached through the roots of processes.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -57,7 +57,8 @@ impl MadeUpHost {
         Ok(fs::write(process.join("comm"), "systemd\n")?)
     }
 
-    /// Shows exactly these processes, and this one with its ancestors: the first with the same files names what is found.
+    /// Shows exactly these processes, and this one with its ancestors: the first with the same files names
+    /// what is found.
     pub(crate) fn show(&self, pids: impl IntoIterator<Item = u32>) -> Result<()> {
         let mut shown: BTreeSet<u32> = pids.into_iter().collect();
         let mut ancestor = std::process::id();

@@ -1,8 +1,9 @@
 //! The scenarios that run against real engines: `whalewatcher-integration --engine docker@sid [FILTER…]`.
 //!
-//! Each scenario is a sentence about what a watcher of the engine does. They run on one private engine, one after the
-//! other; what has to hold after every one of them is in `comparison` and in the `check` of an engine. Those that ask the same
-//! on several engines are in `scenarios`, the others in the folder of their engine.
+//! Each scenario is a sentence about what a watcher of the engine does. They run on one private engine, one
+//! after the other; what has to hold after every one of them is in `comparison` and in the `check` of an
+//! engine. Those that ask the same on several engines are in `scenarios`, the others in the folder of their
+//! engine.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
 mod announced;

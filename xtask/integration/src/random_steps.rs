@@ -17,7 +17,8 @@ use crate::recorder::LIMIT;
 /// Names the seed of a run that is to be repeated; what the engine makes of it differs all the same.
 const SEED: &str = "WHALEWATCHER_SEED";
 
-/// Returns the seed of a run: a new one, unless the environment names it. It is printed, so that the run can be repeated.
+/// Returns the seed of a run: a new one, unless the environment names it. It is printed, so that the run can
+/// be repeated.
 pub(crate) fn seed(fixture: &impl Fixture) -> Result<u64> {
     seed_noted(|line| fixture.figure(line))
 }

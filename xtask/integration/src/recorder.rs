@@ -28,8 +28,8 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// Returns the events of containers from the one at `from` on, a line each: `exited web 137`. Those of the fence are
-    /// left out.
+    /// Returns the events of containers from the one at `from` on, a line each: `exited web 137`. Those of
+    /// the fence are left out.
     pub(crate) fn reported_since(&self, from: usize) -> Vec<String> {
         self.events[from..].iter().filter_map(words).collect()
     }

@@ -82,9 +82,10 @@ pub(crate) fn sequence(record: &Record, way: Way) -> Result<()> {
     Ok(())
 }
 
-/// Whether the exit is dated after the beginning of the life that is then reported to have started. dockerd emits such an
-/// exit, and then a start, of a life that goes on: if dockerd is killed together with a container and then starts the
-/// container again, it can attribute the exit of the former life to the new one.
+/// Whether the exit is dated after the beginning of the life that is then reported to have started. dockerd
+/// emits such an exit, and then a start, of a life that goes on: if dockerd is killed together with a
+/// container and then starts the container again, it can attribute the exit of the former life to the new
+/// one.
 pub(crate) fn is_taken_back(exit: &Event, started: &Container) -> bool {
     let EventKind::Exited { code, .. } = &exit.kind else { return false };
     code.is_some() && started.started_at().is_some_and(|began| began < exit.time)

@@ -95,8 +95,8 @@ impl Truth {
 }
 
 impl Truth {
-    /// Whether a container is seen as podman's own list shows it: started to the second, and never restarted nor privileged as far
-    /// as it says, and without addresses.
+    /// Whether a container is seen as podman's own list shows it: started to the second, and never restarted
+    /// nor privileged as far as it says, and without addresses.
     fn is_listed_as(&self, alive: &Alive, seen: &Alive) -> bool {
         let Some(details) = alive.details.clone().filter(|_| self.may_be_listed) else { return false };
         let networks = details.networks.into_iter().map(|(name, ..)| (name, None, None)).collect();

@@ -53,8 +53,8 @@ const EPOCH: &str = "SOURCE_DATE_EPOCH";
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Package the program as the tests have it, twice, then install it into a root with nothing but what it depends on, run it there and
-    /// remove it; needs root
+    /// Package the program as the tests have it, twice, then install it into a root with nothing but what it
+    /// depends on, run it there and remove it; needs root
     #[arg(long)]
     check: bool,
 }
@@ -180,7 +180,8 @@ impl Deb {
         ))
     }
 
-    /// Returns the fields of the package. Debian's tool finds out which libraries the program needs; it wants a source package.
+    /// Returns the fields of the package. Debian's tool finds out which libraries the program needs; it wants
+    /// a source package.
     fn control(&self, tree: &Path, folder: &Path) -> Result<String> {
         let Self { version, architecture, .. } = self;
         write(

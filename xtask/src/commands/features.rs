@@ -1,5 +1,5 @@
-//! The features that the checks of the whole workspace turn on: every one that there is but the one that cannot be built
-//! together with the rest.
+//! The features that the checks of the whole workspace turn on: every one that there is but the one that
+//! cannot be built together with the rest.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -11,7 +11,8 @@ use serde::Deserialize;
 
 use super::cargo::{cargo, metadata, succeed, target_folder};
 
-/// Builds a program of the same name as the package `whalewatcher-cli` does, in three lines. The check of each feature alone has it.
+/// Builds a program of the same name as the package `whalewatcher-cli` does, in three lines. The check of
+/// each feature alone has it.
 const PROGRAM: &str = "whalewatcher/cli";
 
 /// Names the program that the build script of containerd-client runs.

@@ -176,8 +176,8 @@ fn cargo_home() -> Result<PathBuf> {
     set.or_else(|| env::home_dir().map(|home| home.join(".cargo"))).context("no home folder: set CARGO_HOME")
 }
 
-/// Removes what cargo unpacked of these packages before. As long as the version is the same, cargo (1.95) builds packages that
-/// depend on them with that, whatever has changed since.
+/// Removes what cargo unpacked of these packages before. As long as the version is the same, cargo (1.95)
+/// builds packages that depend on them with that, whatever has changed since.
 fn forget_unpacked(cargo_home: &Path, packages: &[&Package]) -> Result<()> {
     let Ok(registries) = fs::read_dir(cargo_home.join("registry/src")) else { return Ok(()) };
     for registry in registries {

@@ -1,4 +1,5 @@
-//! `cargo xtask test` and `cargo xtask lint`: all that has to pass, in the order in which it shows soonest what is wrong.
+//! `cargo xtask test` and `cargo xtask lint`: all that has to pass, in the order in which it shows soonest
+//! what is wrong.
 
 use std::env;
 use std::process::ExitCode;

@@ -1,5 +1,5 @@
-//! `cargo xtask words`: finds phrases in Rust, with its identifiers, and in Markdown that technical English has plainer words
-//! for.
+//! `cargo xtask words`: finds phrases in Rust, with its identifiers, and in Markdown that technical English
+//! has plainer words for.
 
 mod phrases;
 mod prose;

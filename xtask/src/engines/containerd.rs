@@ -1,4 +1,5 @@
-//! containerd, by itself, with its CRI plugin, or under a dockerd: its configuration and its start, and what only it has.
+//! containerd, by itself, with its CRI plugin, or under a dockerd: its configuration and its start, and what
+//! only it has.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -56,7 +57,8 @@ impl PrivateEngine {
         arguments.into()
     }
 
-    /// How many requests were begun since it was started, by service and method, as in `runtime.v1.RuntimeService/Version`.
+    /// How many requests were begun since it was started, by service and method, as in
+    /// `runtime.v1.RuntimeService/Version`.
     ///
     /// # Errors
     ///
@@ -71,8 +73,8 @@ impl PrivateEngine {
         Ok(metrics::requests(&metrics.text()))
     }
 
-    /// Unpacks the test image, and brings the images of pods to where the CRI plugin looks for images; it learns of them by
-    /// containerd's events.
+    /// Unpacks the test image, and brings the images of pods to where the CRI plugin looks for images; it
+    /// learns of them by containerd's events.
     pub(super) fn provide_images(&self) -> Result<()> {
         let busybox = self.installation.program("busybox")?;
         let folder = self.root_file_system();

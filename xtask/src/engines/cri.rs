@@ -1,5 +1,5 @@
-//! What makes a containerd one that runs pods: the configuration of its CRI plugin, and the images that it needs when no
-//! registry can be reached.
+//! What makes a containerd one that runs pods: the configuration of its CRI plugin, and the images that it
+//! needs when no registry can be reached.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -25,7 +25,8 @@ pub(crate) const IMAGES: [&str; 2] = [PAUSE_IMAGE, TEST_IMAGE];
 /// The addresses of pods that are not on the host's network.
 pub const POD_ADDRESSES: [&str; 2] = ["10.88.0.7", "fd00:88::7"];
 
-/// The plugin of CNI that gives each pod the same addresses, of which the network namespace does not know: nothing is ever sent.
+/// The plugin of CNI that gives each pod the same addresses, of which the network namespace does not know:
+/// nothing is ever sent.
 const NETWORK_PLUGIN: &str = r#"#!/bin/sh
 case "$CNI_COMMAND $CNI_IFNAME" in
 VERSION*) echo '{"cniVersion":"0.3.1","supportedVersions":["0.3.0","0.3.1"]}' ;;
@@ -66,8 +67,9 @@ pub(crate) fn configuration(folder: &Path, version: u32) -> String {
     };
     let images =
         images.map(|pinned| format!("\n[{pinned}]\nsandbox = {PAUSE_IMAGE:?}\n")).unwrap_or_default();
-    // Without the right to raise it, no sandbox starts unless its score is only ever lowered as far as is allowed.
-    // Namespaces of networks are mounted and plugins for them looked for in the host's folders unless configured otherwise.
+    // Without the right to raise it, no sandbox starts unless its score is only ever lowered as far as is
+    // allowed. Namespaces of networks are mounted and plugins for them looked for in the host's folders
+    // unless configured otherwise.
     format!(
         "{images}\n[{runtime}]\n{sandbox_image}restrict_oom_score_adj = true\n\
          netns_mounts_under_state_dir = true\nenable_cdi = false\n\n\

@@ -34,7 +34,8 @@ pub(super) fn start(
     fs::write(&config, settings.to_string()).with_context(|| format!("cannot write {}", config.display()))?;
     let program = folder.join("bin/dockerd");
     let command = if tcp.is_none() && installation.engine().release == Release::Bookworm {
-        // Scenarios make networks: they are in a namespace of its own, and end with it. Its loopback interface is down at first.
+        // Scenarios make networks: they are in a namespace of its own, and end with it. Its loopback
+        // interface is down at first.
         let mut command = Command::new("unshare");
         command.args(["--net", "sh", "-c", "\"$0\" ip link set lo up && exec \"$@\""]);
         command.arg(installation.program("busybox")?).arg(program);

@@ -53,8 +53,8 @@ const PROXIES: [&str; 5] =
 /// Compares what it finds at one dockerd with what the program finds there.
 const PROMETHEUS: &str = "prometheus";
 
-/// What it takes to reach one dockerd through ssh: the server, and Docker's client, which newer releases have in a package of
-/// its own.
+/// What it takes to reach one dockerd through ssh: the server, and Docker's client, which newer releases have
+/// in a package of its own.
 const SSH: [&str; 3] = ["openssh-server", "libwrap0", "docker.io"];
 
 impl Engine {

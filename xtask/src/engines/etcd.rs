@@ -20,8 +20,8 @@ use super::installation::Installation;
 use super::instance::{Instance, Marker};
 use crate::output::output;
 
-/// Where ports are looked for: below those that the kernel gives to outgoing connections, so that a member that is started again
-/// finds its own port free.
+/// Where ports are looked for: below those that the kernel gives to outgoing connections, so that a member
+/// that is started again finds its own port free.
 const FIRST_PORT: u16 = 12_000;
 const PORTS: u16 = 20_000;
 
@@ -94,7 +94,8 @@ impl PrivateEtcd {
     ///
     /// # Errors
     ///
-    /// When the user is not root, or it does not start: then its last log lines are in the message, and nothing is left.
+    /// When the user is not root, or it does not start: then its last log lines are in the message, and
+    /// nothing is left.
     pub fn start(installation: &Installation, options: &EtcdOptions) -> Result<PrivateEtcd> {
         let instance = Instance::create(installation.engine(), options.parent.as_deref())?;
         let folder = instance.folder().to_owned();
@@ -215,7 +216,8 @@ impl PrivateEtcd {
         self.start_all()
     }
 
-    /// Asks a member through its JSON gateway: `call(0, "/v3/kv/range", &json!({ "key": "…" }))`, with keys and values in base64.
+    /// Asks a member through its JSON gateway: `call(0, "/v3/kv/range", &json!({ "key": "…" }))`, with keys
+    /// and values in base64.
     ///
     /// # Errors
     ///
@@ -354,8 +356,8 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     output(std::process::Command::new("cp").arg("--archive").arg(from).arg(to)).map(drop)
 }
 
-/// Returns ports that are free now, three for each member, and that this process uses once. If another process takes one before
-/// etcd does, etcd fails to start and says so.
+/// Returns ports that are free now, three for each member, and that this process uses once. If another
+/// process takes one before etcd does, etcd fails to start and says so.
 fn free_ports(members: usize) -> Result<Vec<Ports>> {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     // Processes that run side by side have PIDs that differ little.

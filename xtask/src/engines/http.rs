@@ -1,5 +1,5 @@
-//! Just enough HTTP to ask a daemon on its unix socket or on a TCP port, blocking. HTTP/1.0, so that the answer ends with the
-//! connection and is never in chunks.
+//! Just enough HTTP to ask a daemon on its unix socket or on a TCP port, blocking. HTTP/1.0, so that the
+//! answer ends with the connection and is never in chunks.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -1,5 +1,5 @@
-//! The folder, cgroup and marker of one private instance, and clearing all of it away: when it is dropped, when this process
-//! is terminated, or, if this process was killed, by the next run that finds the marker.
+//! The folder, cgroup and marker of one private instance, and clearing all of it away: when it is dropped,
+//! when this process is terminated, or, if this process was killed, by the next run that finds the marker.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File};
@@ -35,8 +35,9 @@ struct Live {
 
 static LIVE: Mutex<Live> = Mutex::new(Live { ending: false, markers: Vec::new() });
 
-/// One private instance on disk. It is written to a file beside the instance's folder, before there is a folder. The process
-/// that started it holds a lock on that file, which the kernel releases if the process dies, unless the instance is detached.
+/// One private instance on disk. It is written to a file beside the instance's folder, before there is a
+/// folder. The process that started it holds a lock on that file, which the kernel releases if the process
+/// dies, unless the instance is detached.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Marker {
     engine: String,

@@ -89,8 +89,8 @@ impl<'a> Packages<'a> {
         Ok(missing.values().map(Vec::len).sum())
     }
 
-    /// Gets a package of this release, and whatever it depends on that this host has not installed, into one folder, unless that is there.
-    /// Returns the folder.
+    /// Gets a package of this release, and whatever it depends on that this host has not installed, into one
+    /// folder, unless that is there. Returns the folder.
     ///
     /// # Errors
     ///
@@ -131,8 +131,9 @@ impl<'a> Packages<'a> {
         Ok(())
     }
 
-    /// Finds a mirror that offers the release with a signature that can be verified. The host's keyring may be older than the
-    /// keys of newer releases, but that of Debian 12 has them; it comes with every engine, and is fetched first.
+    /// Finds a mirror that offers the release with a signature that can be verified. The host's keyring may
+    /// be older than the keys of newer releases, but that of Debian 12 has them; it comes with every engine,
+    /// and is fetched first.
     fn apt_with(&self, incoming: &Path, release: Release) -> Result<Apt> {
         let keyring = match release {
             Release::Bookworm => PathBuf::from(HOST_KEYRING),

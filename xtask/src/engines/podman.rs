@@ -1,5 +1,5 @@
-//! podman, as it serves Docker's API: its configuration and its start. Its containers belong to no daemon: they live on when
-//! it is killed.
+//! podman, as it serves Docker's API: its configuration and its start. Its containers belong to no daemon:
+//! they live on when it is killed.
 
 use std::ffi::OsString;
 use std::fs::{self, Permissions};
@@ -32,8 +32,8 @@ pub(super) fn configure(folder: &Path, installation: &Installation) -> Result<()
     write(".config/containers/policy.json", r#"{ "default": [{ "type": "insecureAcceptAnything" }] }"#)
 }
 
-/// Has runc keep its state in this folder: its usual one is the host's. The monitors of containers run it, too, and with no
-/// other flags than its own.
+/// Has runc keep its state in this folder: its usual one is the host's. The monitors of containers run it,
+/// too, and with no other flags than its own.
 fn keep_runc_within(folder: &Path, runc: &Path) -> Result<()> {
     let script = folder.join(RUNC);
     let text =
@@ -43,8 +43,8 @@ fn keep_runc_within(folder: &Path, runc: &Path) -> Result<()> {
         .with_context(|| format!("cannot write {}", script.display()))
 }
 
-/// Limits that need no right to raise them, and locks that are not the host's, which are in shared memory. A monitor gets no
-/// environment but this one, and starts podman when its container has ended.
+/// Limits that need no right to raise them, and locks that are not the host's, which are in shared memory. A
+/// monitor gets no environment but this one, and starts podman when its container has ended.
 fn configuration(folder: &Path, library_path: Option<&OsString>) -> String {
     let path = |name: &str| format!("{:?}", folder.join(name).display().to_string());
     let libraries = library_path.map(|path| format!("LD_LIBRARY_PATH={}", path.display()));

@@ -1,5 +1,5 @@
-//! A running private engine of any kind: never the host's, and nothing of it outside of the instance's folder. All methods
-//! block, and take `&self`, so that several threads can use one engine.
+//! A running private engine of any kind: never the host's, and nothing of it outside of the instance's
+//! folder. All methods block, and take `&self`, so that several threads can use one engine.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -30,8 +30,8 @@ pub struct Options {
     pub live_restore: bool,
 }
 
-/// A running private engine with the test image. Dropping it ends its processes, shims and containers, and removes everything
-/// that it made, also when a test panics.
+/// A running private engine with the test image. Dropping it ends its processes, shims and containers, and
+/// removes everything that it made, also when a test panics.
 #[derive(Debug)]
 pub struct PrivateEngine {
     // The order is that of dropping: the instance clears everything, then its children are reaped.
@@ -50,7 +50,8 @@ impl PrivateEngine {
     ///
     /// # Errors
     ///
-    /// When the user is not root, or it does not start: then its last log lines are in the message, and nothing is left.
+    /// When the user is not root, or it does not start: then its last log lines are in the message, and
+    /// nothing is left.
     pub fn start(installation: &Installation, options: &Options) -> Result<PrivateEngine> {
         let kind = installation.engine().kind;
         ensure!(kind != EngineKind::Etcd, "etcd runs no containers");
@@ -199,8 +200,8 @@ impl PrivateEngine {
         self.take(self.engine().kind.daemon())?.terminate(TERMINATE_LIMIT)
     }
 
-    /// Starts its daemon again after [`kill`](Self::kill) or [`terminate`](Self::terminate), and waits until it answers. The
-    /// option is dockerd's.
+    /// Starts its daemon again after [`kill`](Self::kill) or [`terminate`](Self::terminate), and waits until
+    /// it answers. The option is dockerd's.
     ///
     /// # Errors
     ///
@@ -226,7 +227,8 @@ impl PrivateEngine {
         Ok(())
     }
 
-    /// Starts a dockerd on a private containerd, with the test image, and returns its socket. It ends with the instance.
+    /// Starts a dockerd on a private containerd, with the test image, and returns its socket. It ends with
+    /// the instance.
     ///
     /// # Errors
     ///
@@ -305,7 +307,8 @@ fn running_pid(daemon: Option<&Daemon>) -> Option<u32> {
     daemon.filter(|daemon| daemon.is_running().unwrap_or(false)).map(Daemon::pid)
 }
 
-/// Returns a port that is free now. If another process takes it before dockerd does, dockerd fails to start and says so.
+/// Returns a port that is free now. If another process takes it before dockerd does, dockerd fails to start
+/// and says so.
 fn free_port() -> Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot find a free TCP port")?;
     listener.local_addr().context("cannot find a free TCP port")

@@ -14,8 +14,8 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::cgroups;
 
-/// The programs that an engine consists of. Only these can be ours by their command line: other programs may be reading our
-/// log file.
+/// The programs that an engine consists of. Only these can be ours by their command line: other programs may
+/// be reading our log file.
 const ENGINE_PROGRAMS: [&str; 12] = [
     "dockerd",
     "containerd",

@@ -12,7 +12,8 @@ use tar::{Builder, EntryType, Header};
 /// How the image is called, where an engine wants no registry in front of it.
 pub const TEST_IMAGE: &str = "whalewatcher-test:latest";
 
-/// What a container of the image runs by default: it stays until it receives a signal, then ends at once with exit code 0.
+/// What a container of the image runs by default: it stays until it receives a signal, then ends at once with
+/// exit code 0.
 pub const TEST_COMMAND: [&str; 3] = ["sh", "-c", "trap 'exit 0' TERM INT; sleep 1000000 & wait"];
 
 const LINKS: [&str; 32] = [
@@ -57,8 +58,8 @@ pub fn root_file_system(busybox: &Path) -> Result<Vec<u8>> {
     archive.into_inner().context("cannot finish the test image")
 }
 
-/// An image of that root file system under several names, as an archive in the format of `docker save`. Without a command
-/// of its own a container of it sleeps, as the image of a sandbox has to.
+/// An image of that root file system under several names, as an archive in the format of `docker save`.
+/// Without a command of its own a container of it sleeps, as the image of a sandbox has to.
 ///
 /// # Errors
 ///

@@ -14,13 +14,13 @@ use whalewatcher_core::adapter::EngineEvent;
 use crate::containerd::namespace::{Scope, is_identifier};
 use crate::excerpt::malformed;
 
-/// The namespace and the topic of our own events, which prove that a subscription stands. No other client uses either, and
-/// publishing in a namespace does not create it.
+/// The namespace and the topic of our own events, which prove that a subscription stands. No other client
+/// uses either, and publishing in a namespace does not create it.
 pub(crate) const OWN_NAMESPACE: &str = "whalewatcher";
 pub(crate) const OWN_TOPIC: &str = "/whalewatcher/probe";
 
-/// Returns the filters of a subscription: events that may change the portfolio, in the scope's namespaces, and our own events. An
-/// event passes if it meets all conditions of one filter.
+/// Returns the filters of a subscription: events that may change the portfolio, in the scope's namespaces,
+/// and our own events. An event passes if it meets all conditions of one filter.
 pub(crate) fn filters(scope: &Scope) -> Vec<String> {
     let deleted = if scope.reports_deleted() { "delete|" } else { "" };
     let topics = format!("^/(tasks/({deleted}start|exit|oom|paused|resumed)|containers/(update|delete))$");

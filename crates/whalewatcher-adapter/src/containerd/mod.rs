@@ -1,4 +1,5 @@
-//! containerd's event service, for the adapter to containerd and for adapters to services built on it, such as its CRI plugin.
+//! containerd's event service, for the adapter to containerd and for adapters to services built on it, such
+//! as its CRI plugin.
 
 mod decode;
 mod engine;

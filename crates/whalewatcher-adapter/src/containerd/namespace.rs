@@ -15,8 +15,8 @@ const DEFAULT: &str = "default";
 /// The longest identifier that containerd accepts, in bytes.
 const MAX_IDENTIFIER: usize = 76;
 
-/// Returns whether containerd accepts this as the name of a namespace or the ID of a container: letters and digits, and single
-/// dots, underscores or dashes between them. Neither contains a slash.
+/// Returns whether containerd accepts this as the name of a namespace or the ID of a container: letters and
+/// digits, and single dots, underscores or dashes between them. Neither contains a slash.
 #[must_use]
 pub fn is_identifier(text: &str) -> bool {
     let mut parts = text.split(['.', '_', '-']);
@@ -79,8 +79,9 @@ impl Scope {
         }
     }
 
-    /// Whether the deletion of a task is reported as its end. Its exit may have happened before the subscription, and the service
-    /// that created the task may still list it as running. Not used where a task may have a successor under the same ID.
+    /// Whether the deletion of a task is reported as its end. Its exit may have happened before the
+    /// subscription, and the service that created the task may still list it as running. Not used where a
+    /// task may have a successor under the same ID.
     pub(super) fn reports_deleted(&self) -> bool {
         matches!(self, Self::Only(_))
     }

@@ -1,10 +1,12 @@
 //! Subscribes to containerd's events, proves the subscription and reads them.
 //!
-//! containerd sends the headers of its answer only with the first event, so only an event proves that the subscription stands. An
-//! event of our own is published repeatedly until it comes back. Any other event is as good a proof.
+//! containerd sends the headers of its answer only with the first event, so only an event proves that the
+//! subscription stands. An event of our own is published repeatedly until it comes back. Any other event is
+//! as good a proof.
 //!
-//! Where publishing is refused there is no proof. The subscription is assumed to stand after [`ASSUMED_AFTER`]. Once it certainly
-//! stands, with the first event or after [`SETTLED_AFTER`], a second list closes the gap.
+//! Where publishing is refused there is no proof. The subscription is assumed to stand after
+//! [`ASSUMED_AFTER`]. Once it certainly stands, with the first event or after [`SETTLED_AFTER`], a second
+//! list closes the gap.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -71,8 +73,9 @@ pub struct EventService {
 }
 
 impl EventService {
-    /// Selects the events of one namespace, with bare IDs. Each container must have at most one task in its life: the deletion of a
-    /// task is reported as [`EngineEvent::Exited`], even if its exit was reported before.
+    /// Selects the events of one namespace, with bare IDs. Each container must have at most one task in its
+    /// life: the deletion of a task is reported as [`EngineEvent::Exited`], even if its exit was reported
+    /// before.
     ///
     /// # Errors
     ///
@@ -90,8 +93,8 @@ impl EventService {
         Self { channel, scope, arrived, newest, probe_every, refused }
     }
 
-    /// Sets how long the stream may be silent before [`probe`](Self::probe) publishes an event of our own, which other subscribers
-    /// receive too; at least 10 ms.
+    /// Sets how long the stream may be silent before [`probe`](Self::probe) publishes an event of our own,
+    /// which other subscribers receive too; at least 10 ms.
     #[must_use]
     pub fn with_probe_every(mut self, every: Duration) -> Self {
         self.probe_every = every.max(LEAST_PROBE_EVERY);
@@ -110,14 +113,15 @@ impl EventService {
     }
 
     /// Returns the events; the first poll subscribes. The first item is [`EngineEvent::Subscribed`], as
-    /// [`EngineConnection::events`](whalewatcher_core::adapter::EngineConnection::events) requires: proven by an event of our own, or
-    /// followed by an [`EngineEvent::Gap`] where publishing is refused.
+    /// [`EngineConnection::events`](whalewatcher_core::adapter::EngineConnection::events) requires: proven by
+    /// an event of our own, or followed by an [`EngineEvent::Gap`] where publishing is refused.
     pub fn events(&self) -> impl Stream<Item = Result<EngineEvent, EngineError>> + Send {
         events(self)
     }
 
-    /// Checks that containerd answers. If the stream was silent for [long enough](Self::with_probe_every) and publishing is allowed,
-    /// it also checks that the stream delivers an event that is published now; if the stream is dead, the future never completes.
+    /// Checks that containerd answers. If the stream was silent for [long enough](Self::with_probe_every) and
+    /// publishing is allowed, it also checks that the stream delivers an event that is published now; if the
+    /// stream is dead, the future never completes.
     ///
     /// # Errors
     ///
@@ -168,7 +172,8 @@ fn events(service: &EventService) -> impl Stream<Item = Result<EngineEvent, Engi
     })
 }
 
-/// Waits for the next step; returns its event, if it has one, and the progress after it. `None` is the end of the stream.
+/// Waits for the next step; returns its event, if it has one, and the progress after it. `None` is the end of
+/// the stream.
 async fn step<'a>(
     service: &'a EventService,
     progress: Progress<'a>,

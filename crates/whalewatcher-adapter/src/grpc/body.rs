@@ -17,8 +17,8 @@ const MIB: usize = 1024 * 1024;
 /// The length of a message's prefix: a flag for compression, and how many bytes follow.
 const PREFIX: usize = 5;
 
-/// The largest messages that are read at the same time as others: their bytes, and the memory that they take in addition once
-/// decoded. Larger ones are read one at a time.
+/// The largest messages that are read at the same time as others: their bytes, and the memory that they take
+/// in addition once decoded. Larger ones are read one at a time.
 const SIDE_BY_SIDE: usize = 256 * 1024;
 const DECODED_SIDE_BY_SIDE: usize = MIB;
 
@@ -103,7 +103,8 @@ impl Error for TooLarge {}
 /// Lets one large message of a connection be read at a time.
 pub(crate) type Room = Arc<Semaphore>;
 
-/// Keeps other large messages from being read until all its clones are dropped: as long as anything of this message is in use.
+/// Keeps other large messages from being read until all its clones are dropped: as long as anything of this
+/// message is in use.
 #[derive(Clone, Debug, Default)]
 pub struct Hold(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
 

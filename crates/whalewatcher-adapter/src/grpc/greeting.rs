@@ -1,7 +1,7 @@
 //! Detects from the first bytes of a connection whether the server speaks HTTP/2.
 //!
-//! Without this, a caller would learn of another protocol only that the connection is closed. Some servers close it before they
-//! have read the request, so that writing fails before their first bytes are read.
+//! Without this, a caller would learn of another protocol only that the connection is closed. Some servers
+//! close it before they have read the request, so that writing fails before their first bytes are read.
 
 use std::io;
 use std::pin::Pin;
@@ -109,7 +109,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for GreetedStream<S> {
         buffer: &[u8],
     ) -> Poll<io::Result<usize>> {
         match Pin::new(&mut self.stream).poll_write(context, buffer) {
-            // The server may have sent something before it closed the connection: reading returns that, or fails as well.
+            // The server may have sent something before it closed the connection: reading returns that, or
+            // fails as well.
             Poll::Ready(Err(_)) if self.greeting.get().is_none() => Poll::Ready(Ok(buffer.len())),
             polled => polled,
         }

@@ -83,8 +83,8 @@ impl Engine {
     }
 }
 
-/// Whether this is tonic's own message about an answer that it cannot decode. tonic (0.14) gives it no code of its own, so only
-/// the text distinguishes it from an error of the engine.
+/// Whether this is tonic's own message about an answer that it cannot decode. tonic (0.14) gives it no code
+/// of its own, so only the text distinguishes it from an error of the engine.
 fn is_own(message: &str) -> bool {
     ["failed to decode Protobuf message", "protocol error", "Unexpected EOF decoding stream"]
         .iter()

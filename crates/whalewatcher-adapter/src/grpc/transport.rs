@@ -1,7 +1,7 @@
 //! The one HTTP/2 connection for all requests.
 //!
-//! tonic's own channel is not used: it reconnects by itself, so that another engine at the same path would go unnoticed, and its
-//! tasks outlive it.
+//! tonic's own channel is not used: it reconnects by itself, so that another engine at the same path would go
+//! unnoticed, and its tasks outlive it.
 
 use std::error::Error;
 use std::future::Future;
@@ -28,9 +28,9 @@ use crate::grpc::body::{Hold, Limit, Limited, Room};
 use crate::grpc::greeting::{GreetedStream, Greeting, GreetingSlot};
 use crate::socket::{self, SocketIdentity};
 
-/// How much the engine may send before it is read: of one answer, and of all together. The total is enough for 128 large answers
-/// that wait for their turn. By default at most 64 inspections and about 40 other calls run at once. More waiting answers would
-/// block the one whose turn it is until their time limits end them.
+/// How much the engine may send before it is read: of one answer, and of all together. The total is enough
+/// for 128 large answers that wait for their turn. By default at most 64 inspections and about 40 other calls
+/// run at once. More waiting answers would block the one whose turn it is until their time limits end them.
 const WINDOW: u32 = 32 * 1024;
 const WINDOWS: u32 = 4 * 1024 * 1024;
 
@@ -64,8 +64,9 @@ impl Transport {
         Ok(Self { http, endpoint, bound, peer })
     }
 
-    /// Checks that the socket at the endpoint's path is still the one that the connection was made to: another engine may have
-    /// bound the path while the old one still answers on this connection. Call this with each probe and each list.
+    /// Checks that the socket at the endpoint's path is still the one that the connection was made to:
+    /// another engine may have bound the path while the old one still answers on this connection. Call this
+    /// with each probe and each list.
     ///
     /// A path without a socket, or one that cannot be read, is not an error.
     ///
@@ -86,8 +87,8 @@ impl Transport {
         self.bound
     }
 
-    /// Returns the service that sends requests, for a generated client's `with_origin`. Answers must be [small](Limit::SMALL),
-    /// unless the channel is [given another limit](Channel::limited).
+    /// Returns the service that sends requests, for a generated client's `with_origin`. Answers must be
+    /// [small](Limit::SMALL), unless the channel is [given another limit](Channel::limited).
     #[must_use]
     pub fn channel(&self) -> Channel {
         self.http.channel()
@@ -113,7 +114,8 @@ pub struct Settings {
     pub window: u32,
     /// How much of all answers together.
     pub windows: u32,
-    /// After how long without any traffic the server is pinged, and how long it may take to answer; else the connection fails.
+    /// After how long without any traffic the server is pinged, and how long it may take to answer; else the
+    /// connection fails.
     pub keep_alive: Option<(Duration, Duration)>,
 }
 
@@ -209,11 +211,12 @@ pub fn origin() -> Uri {
     Uri::from_static("http://localhost")
 }
 
-/// Sends requests on the connection, any number at once, and limits the memory that their answers take. A generated client must
-/// not set a limit of its own: use `max_decoding_message_size(usize::MAX)`.
+/// Sends requests on the connection, any number at once, and limits the memory that their answers take. A
+/// generated client must not set a limit of its own: use `max_decoding_message_size(usize::MAX)`.
 ///
-/// An answer that is too large fails with [`TooLarge`](crate::grpc::TooLarge) as the source of its status. Of answers with more
-/// than 256 KiB only one is read at a time, until the [`Hold`] in the extensions of its response is dropped.
+/// An answer that is too large fails with [`TooLarge`](crate::grpc::TooLarge) as the source of its status. Of
+/// answers with more than 256 KiB only one is read at a time, until the [`Hold`] in the extensions of its
+/// response is dropped.
 #[derive(Clone, Debug)]
 pub struct Channel {
     requests: SendRequest<Body>,
@@ -229,8 +232,8 @@ impl Channel {
         Self { limit, ..self.clone() }
     }
 
-    /// Returns a channel for calls that are made while another answer, with this hold, is still in use: a large answer shares the
-    /// place of that one, if that was large too, and does not wait for its end.
+    /// Returns a channel for calls that are made while another answer, with this hold, is still in use: a
+    /// large answer shares the place of that one, if that was large too, and does not wait for its end.
     #[must_use]
     pub fn within(&self, hold: &Hold) -> Self {
         Self { hold: Some(hold.clone()), ..self.clone() }

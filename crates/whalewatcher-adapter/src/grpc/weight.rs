@@ -1,7 +1,8 @@
 //! Estimates the memory that a message takes once it is decoded, from its bytes as they arrive.
 //!
-//! Decoding can multiply the size: an empty entry of a list has two bytes and takes hundreds once decoded. The bytes alone do not
-//! distinguish messages from texts, so every field that can be read as a message counts as one.
+//! Decoding can multiply the size: an empty entry of a list has two bytes and takes hundreds once decoded.
+//! The bytes alone do not distinguish messages from texts, so every field that can be read as a message
+//! counts as one.
 
 /// The depth to which nested messages are examined. The messages of containerd and CRI have no more levels.
 const LEVELS: usize = 8;

@@ -63,8 +63,8 @@ impl Folders {
         Ok(folders)
     }
 
-    /// Watches the folders that lead to an absolute path too. A folder that does not exist, or that cannot be watched, is left
-    /// out; the one before it is watched for its creation.
+    /// Watches the folders that lead to an absolute path too. A folder that does not exist, or that cannot be
+    /// watched, is left out; the one before it is watched for its creation.
     ///
     /// # Errors
     ///

@@ -1,8 +1,9 @@
 //! Waits until an engine listens at its socket again.
 //!
-//! A socket that was bound since the last attempt is left to the next attempt, which may come too early: the kernel reports when a
-//! file appears in a folder, but not when a socket that is bound begins to listen. So a socket that the last attempt found but could
-//! not connect to is tried for a while, and after each change. One that it connected to is left alone, however the attempt ended.
+//! A socket that was bound since the last attempt is left to the next attempt, which may come too early: the
+//! kernel reports when a file appears in a folder, but not when a socket that is bound begins to listen. So a
+//! socket that the last attempt found but could not connect to is tried for a while, and after each change.
+//! One that it connected to is left alone, however the attempt ended.
 
 #[cfg(target_os = "linux")]
 mod folders;
@@ -25,8 +26,8 @@ const SETTLED: Duration = Duration::from_secs(5);
 /// How often to try it meanwhile.
 const TRY_EVERY: Duration = Duration::from_millis(50);
 
-/// How long to wait after a change for others that belong to it. So a folder in which the path changes all the time is read 100
-/// times a second at most.
+/// How long to wait after a change for others that belong to it. So a folder in which the path changes all
+/// the time is read 100 times a second at most.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Waits until an engine listens at its socket again, for
@@ -70,9 +71,9 @@ impl SocketMonitor {
         self.reached.clone()
     }
 
-    /// Resolves once there is a socket that was bound since the last attempt, or once one listens that the last attempt could
-    /// not connect to. Never resolves where the folders of the path cannot be watched, as on other systems than
-    /// Linux.
+    /// Resolves once there is a socket that was bound since the last attempt, or once one listens that the
+    /// last attempt could not connect to. Never resolves where the folders of the path cannot be watched, as
+    /// on other systems than Linux.
     pub async fn listening(&self) {
         if let Err(error) = self.watch(Folders::watch).await {
             tracing::debug!(path = %self.path.display(), %error, "cannot watch the socket");

@@ -20,9 +20,9 @@ use super::{own_certificate, roots, wrong};
 pub struct Acceptor(Arc<ServerConfig>);
 
 impl Acceptor {
-    /// Reads files in PEM: the server's certificate with its key, and the authorities by which clients' certificates are signed. With
-    /// those, a client without such a certificate is refused; otherwise none is asked for one. A certificate is verified on each
-    /// connection: none is resumed.
+    /// Reads files in PEM: the server's certificate with its key, and the authorities by which clients'
+    /// certificates are signed. With those, a client without such a certificate is refused; otherwise none is
+    /// asked for one. A certificate is verified on each connection: none is resumed.
     ///
     /// # Errors
     ///

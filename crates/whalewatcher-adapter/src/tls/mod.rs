@@ -26,8 +26,8 @@ pub use error::Server;
 use error::{VERSION_1, is_version_1};
 use unverified::Unverified;
 
-/// The authorities to trust, and the client's own certificate. The server's certificate is always verified, except with a context of
-/// Docker's tools that was made with `skip-tls-verify`.
+/// The authorities to trust, and the client's own certificate. The server's certificate is always verified,
+/// except with a context of Docker's tools that was made with `skip-tls-verify`.
 ///
 /// Files are read again for each attempt to connect, so certificates can be replaced meanwhile.
 #[derive(Clone)]
@@ -59,8 +59,9 @@ pub(crate) struct Files {
 }
 
 impl Tls {
-    /// Reads a folder as Docker's tools have it (`DOCKER_CERT_PATH`): `ca.pem` has the authorities to trust, by default those
-    /// of the system; `cert.pem` and `key.pem` have the client's certificate, for a server that requires one.
+    /// Reads a folder as Docker's tools have it (`DOCKER_CERT_PATH`): `ca.pem` has the authorities to trust,
+    /// by default those of the system; `cert.pem` and `key.pem` have the client's certificate, for a server
+    /// that requires one.
     ///
     /// # Errors
     ///
@@ -69,13 +70,13 @@ impl Tls {
         Self::in_folder(folder.as_ref(), true)
     }
 
-    /// Reads files in PEM: `ca` has the authorities to trust, by default those of the system; `certificate` and `key` are the
-    /// client's, for a server that requires them.
+    /// Reads files in PEM: `ca` has the authorities to trust, by default those of the system; `certificate`
+    /// and `key` are the client's, for a server that requires them.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`] if a file cannot be read, its content is something else, or one of `certificate` and `key`
-    /// is missing.
+    /// [`ErrorKind::Configuration`] if a file cannot be read, its content is something else, or one of
+    /// `certificate` and `key` is missing.
     pub fn from_files(
         ca: Option<&Path>,
         certificate: Option<&Path>,
@@ -99,7 +100,8 @@ impl Tls {
         Self::new(Source::Files { ca: None, own: None }, true)
     }
 
-    /// Reads a [folder](Self::from_folder), or takes what the system trusts. Unless it `verifies`, any certificate is accepted.
+    /// Reads a [folder](Self::from_folder), or takes what the system trusts. Unless it `verifies`, any
+    /// certificate is accepted.
     ///
     /// # Errors
     ///

@@ -10,8 +10,8 @@ use clap::{Args, ValueEnum};
 pub(crate) struct DockerApiArgs {
     /// Unix socket for Docker's own clients, which can read at it, but change nothing
     ///
-    /// It is for 'docker ps', 'docker inspect' and 'docker events', and for programs such as traefik and Prometheus that need a Docker
-    /// socket. They see the containers of all engines.
+    /// It is for 'docker ps', 'docker inspect' and 'docker events', and for programs such as traefik and
+    /// Prometheus that need a Docker socket. They see the containers of all engines.
     #[arg(id = "docker_socket", long = "docker-socket", value_name = "PATH")]
     pub(crate) socket: Option<PathBuf>,
 

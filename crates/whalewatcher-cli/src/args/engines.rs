@@ -34,15 +34,16 @@ pub(crate) struct EnginesArgs {
 #[derive(Args, Default)]
 #[command(next_help_heading = "Engines")]
 pub(crate) struct EngineArgs {
-    /// Engine to watch: Docker at unix:///PATH, /PATH, tcp://HOST:PORT, https://HOST:PORT or ssh://USER@HOST, podman at
-    /// podman:///PATH, containerd at containerd:///PATH, the runtime of a Kubernetes node at cri:///PATH, all that hosts publish
-    /// in etcd at etcd://HOST,…; can be repeated
+    /// Engine to watch: Docker at unix:///PATH, /PATH, tcp://HOST:PORT, https://HOST:PORT or ssh://USER@HOST,
+    /// podman at podman:///PATH, containerd at containerd:///PATH, the runtime of a Kubernetes node at
+    /// cri:///PATH, all that hosts publish in etcd at etcd://HOST,…; can be repeated
     ///
-    /// docker:///PATH is the same as unix:///PATH, and watches podman too, but without pods. podman:// without a path means the
-    /// socket of this user's podman, which is /run/podman/podman.sock for root. containerd:// and cri:// mean containerd's default
-    /// socket, with its own API or with CRI; CRI-O is at cri:///run/crio/crio.sock. The default is WHALEWATCHER_HOST, else 'hosts' in
-    /// ~/.config/whalewatcher.toml, else the engine of Docker's tools if they are set to one, by DOCKER_HOST, DOCKER_CONTEXT or
-    /// 'docker context use', else all engines of this host.
+    /// docker:///PATH is the same as unix:///PATH, and watches podman too, but without pods. podman://
+    /// without a path means the socket of this user's podman, which is /run/podman/podman.sock for root.
+    /// containerd:// and cri:// mean containerd's default socket, with its own API or with CRI; CRI-O is at
+    /// cri:///run/crio/crio.sock. The default is WHALEWATCHER_HOST, else 'hosts' in
+    /// ~/.config/whalewatcher.toml, else the engine of Docker's tools if they are set to one, by DOCKER_HOST,
+    /// DOCKER_CONTEXT or 'docker context use', else all engines of this host.
     #[arg(short = 'H', long = "host", value_name = "URL")]
     pub(crate) hosts: Vec<String>,
 
@@ -75,9 +76,9 @@ pub(crate) struct EngineArgs {
 
     /// Do not watch processes: the ends of containers are known by the engine only
     ///
-    /// On Linux, commands that follow changes watch the initial process of each container of this host, if it is proven to be the
-    /// container's. So an end is known within milliseconds, also while the engine hangs or is gone, and an engine that reports the end
-    /// of a container that goes on is not believed.
+    /// On Linux, commands that follow changes watch the initial process of each container of this host, if it
+    /// is proven to be the container's. So an end is known within milliseconds, also while the engine hangs
+    /// or is gone, and an engine that reports the end of a container that goes on is not believed.
     #[arg(long)]
     pub(crate) no_kernel: bool,
 }
@@ -136,8 +137,9 @@ pub(crate) struct EtcdArgs {
 
     /// Leave out hosts in etcd that have been silent for this long, such as 7d
     ///
-    /// At least two hours. It counts from the time that the agent of the host wrote last, by that host's clock, which it does at least once
-    /// an hour. A host that publishes again is shown again. 'whalewatcher fleet forget' deletes what a host has published.
+    /// At least two hours. It counts from the time that the agent of the host wrote last, by that host's
+    /// clock, which it does at least once an hour. A host that publishes again is shown again. 'whalewatcher
+    /// fleet forget' deletes what a host has published.
     #[arg(long, value_name = "DURATION", value_parser = silence)]
     pub(crate) forget_after: Option<Duration>,
 }

@@ -27,17 +27,17 @@ pub(crate) struct FollowArgs {
 
     /// Exit when this happens: 'NAME EVENT', such as 'web exited', or 'EVENT'; can be repeated
     ///
-    /// Events are started, exited, paused, unpaused, updated, moved and crash_loop of a container, and synced, disconnected, lagged, joined and
-    /// left of an engine. What is alive already when an engine is first listed has not started; 'whalewatcher wait' counts that
-    /// too.
+    /// Events are started, exited, paused, unpaused, updated, moved and crash_loop of a container, and
+    /// synced, disconnected, lagged, joined and left of an engine. What is alive already when an engine is
+    /// first listed has not started; 'whalewatcher wait' counts that too.
     #[arg(long, value_name = "WHAT")]
     pub(crate) until: Vec<Until>,
 
     /// Run this command with 'sh -c' for each change of a container
     ///
-    /// The event is in WHALEWATCHER_EVENT, _TIME, _ID, _NAME, _PID, _PROJECT, _POD, _IMAGE, _HEALTH, _EXIT_CODE, _ENGINE and _HOST,
-    /// as far as it is known, and as a JSON object on the standard input. Up to eight commands run at once, and those of one container
-    /// one after the other.
+    /// The event is in WHALEWATCHER_EVENT, _TIME, _ID, _NAME, _PID, _PROJECT, _POD, _IMAGE, _HEALTH,
+    /// _EXIT_CODE, _ENGINE and _HOST, as far as it is known, and as a JSON object on the standard input. Up
+    /// to eight commands run at once, and those of one container one after the other.
     #[arg(long, value_name = "COMMAND")]
     pub(crate) exec: Option<String>,
 

@@ -13,7 +13,8 @@ use super::{Format, duration};
 pub(crate) struct JournalArgs {
     /// Append the events to this file, for 'whalewatcher log'
     ///
-    /// Two files of up to 16 MiB are kept: this one, and the one before with '.1' at its end. Only one program can write a journal.
+    /// Two files of up to 16 MiB are kept: this one, and the one before with '.1' at its end. Only one
+    /// program can write a journal.
     #[arg(long, value_name = "FILE")]
     pub(crate) journal: Option<PathBuf>,
 }
@@ -34,7 +35,8 @@ Exits with status 1 if there is no journal, or if it has nothing of any NAME.";
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct LogArgs {
-    /// Show only these containers: names, which may contain the wildcards *, ? and [...], or IDs or their first characters
+    /// Show only these containers: names, which may contain the wildcards *, ? and [...], or IDs or their
+    /// first characters
     #[arg(value_name = "NAME")]
     pub(crate) names: Vec<String>,
 

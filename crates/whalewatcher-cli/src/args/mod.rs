@@ -57,8 +57,9 @@ use crate::render::style::Colour;
 
 /// Show which containers are alive on this host, and every change as it happens.
 ///
-/// A container is alive while it has a process, running or paused. Whalewatcher lists the containers once, then follows the
-/// engine's events. After a lost connection or a restart of the engine it prints exactly what changed meanwhile.
+/// A container is alive while it has a process, running or paused. Whalewatcher lists the containers once,
+/// then follows the engine's events. After a lost connection or a restart of the engine it prints exactly
+/// what changed meanwhile.
 #[derive(Parser)]
 #[command(name = "whalewatcher", version, arg_required_else_help = true, propagate_version = true, max_term_width = 80, after_help = EXAMPLES)]
 pub(crate) struct Cli {

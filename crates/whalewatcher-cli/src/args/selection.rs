@@ -5,7 +5,8 @@ use clap::Args;
 /// The containers to show; all by default.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct SelectionArgs {
-    /// Show only these containers: names, which may contain the wildcards *, ? and [...], or IDs or their first characters
+    /// Show only these containers: names, which may contain the wildcards *, ? and [...], or IDs or their
+    /// first characters
     #[arg(value_name = "NAME", help_heading = None)]
     pub(crate) names: Vec<String>,
 
@@ -19,10 +20,11 @@ pub(crate) struct SelectionArgs {
 pub(crate) struct FilterArgs {
     /// Show only containers for which this holds, as 'docker ps --filter' has it, such as name=web; can be repeated
     ///
-    /// The keys are name and id (regular expressions), label (KEY or KEY=VALUE), status (running or paused), health (starting,
-    /// healthy, unhealthy or none), ancestor (the image's name, with the tag 'latest' by default, or its ID), image (its name with
-    /// wildcards, without a tag any tag) and network (its name). One filter of each key has to hold, and all of the labels. Images
-    /// that were built on an ancestor are not known.
+    /// The keys are name and id (regular expressions), label (KEY or KEY=VALUE), status (running or paused),
+    /// health (starting, healthy, unhealthy or none), ancestor (the image's name, with the tag 'latest' by
+    /// default, or its ID), image (its name with wildcards, without a tag any tag) and network (its name).
+    /// One filter of each key has to hold, and all of the labels. Images that were built on an ancestor are
+    /// not known.
     #[arg(short, long = "filter", value_name = "KEY=VALUE")]
     pub(crate) filters: Vec<String>,
 

@@ -73,8 +73,8 @@ pub(crate) struct ListenArgs {
 
     /// Address to listen at too, such as 127.0.0.1:9080, for clients with a token or a certificate; can be repeated
     ///
-    /// With TLS (--listen-cert) it may be any address of this host, such as [::]:9080, else one of its loopback interface. Port 0 is any
-    /// free one.
+    /// With TLS (--listen-cert) it may be any address of this host, such as [::]:9080, else one of its
+    /// loopback interface. Port 0 is any free one.
     #[arg(long = "listen", value_name = "ADDRESS")]
     pub(crate) addresses: Vec<SocketAddr>,
 

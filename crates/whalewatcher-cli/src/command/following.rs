@@ -1,4 +1,5 @@
-//! What the commands that follow changes have in common: how they begin, and what they make of engines that cannot be watched.
+//! What the commands that follow changes have in common: how they begin, and what they make of engines that
+//! cannot be watched.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,7 +27,8 @@ pub(super) struct Following {
     pub(super) hubs: Vec<Hub>,
 }
 
-/// Begins to watch the engines that may be selected. Nothing happens before the next `await`, so a subscription until then misses nothing.
+/// Begins to watch the engines that may be selected. Nothing happens before the next `await`, so a
+/// subscription until then misses nothing.
 ///
 /// # Errors
 ///

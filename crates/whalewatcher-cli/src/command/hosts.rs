@@ -1,4 +1,5 @@
-//! `whalewatcher hosts` and `whalewatcher fleet`: which hosts publish their engines in etcd, and forgetting those that do not.
+//! `whalewatcher hosts` and `whalewatcher fleet`: which hosts publish their engines in etcd, and forgetting
+//! those that do not.
 
 use std::io::Write;
 use std::process::ExitCode;

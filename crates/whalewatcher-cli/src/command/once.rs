@@ -22,8 +22,8 @@ const TIME_LIMIT: Duration = Duration::from_secs(15);
 /// The time limit of finding engines.
 const FIND_LIMIT: Duration = Duration::from_secs(6);
 
-/// The time limit of connecting, subscribing, listing and of an inspection. Two of them fit into [`TIME_LIMIT`], so that the
-/// message names the step that takes too long.
+/// The time limit of connecting, subscribing, listing and of an inspection. Two of them fit into
+/// [`TIME_LIMIT`], so that the message names the step that takes too long.
 const STEP_LIMIT: Duration = Duration::from_secs(7);
 
 /// How long unlisted scopes may take to recover.

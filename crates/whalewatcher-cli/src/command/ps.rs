@@ -76,8 +76,9 @@ impl Shape {
     }
 }
 
-/// Prints the selected containers of all engines that answer, and warnings about what is not known. The status is 1 with warnings,
-/// except for those about engines that do not run, and if a name stands for no container.
+/// Prints the selected containers of all engines that answer, and warnings about what is not known. The
+/// status is 1 with warnings, except for those about engines that do not run, and if a name stands for no
+/// container.
 pub(crate) async fn ps(
     fleet: &Arc<Fleet>,
     hosts: Hosts,
@@ -174,7 +175,8 @@ fn write(
     Ok(())
 }
 
-/// Writes a table for each engine that answered, which may not be all; with a selection, for each engine that has containers of it.
+/// Writes a table for each engine that answered, which may not be all; with a selection, for each engine that
+/// has containers of it.
 fn write_tables(
     writer: &mut Writer,
     answers: &[Answer],

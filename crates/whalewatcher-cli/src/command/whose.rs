@@ -37,8 +37,8 @@ impl Process {
     }
 }
 
-/// Prints the container of each process, and warnings about what is not known. The status is 1 with warnings. If a process has no
-/// container, namespaces that are ignored by default are noted.
+/// Prints the container of each process, and warnings about what is not known. The status is 1 with warnings.
+/// If a process has no container, namespaces that are ignored by default are noted.
 pub(crate) async fn whose(
     fleet: &Arc<Fleet>,
     hosts: Hosts,
@@ -104,8 +104,8 @@ fn write_ids(writer: &mut impl Write, processes: &[Process]) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes a table, with the container's host if there are several. All columns but the first two are empty for a process that
-/// belongs to no container; a column that is empty for all is left out.
+/// Writes a table, with the container's host if there are several. All columns but the first two are empty
+/// for a process that belongs to no container; a column that is empty for all is left out.
 fn write_text(writer: &mut impl Write, processes: &[Process], shows_hosts: bool) -> io::Result<()> {
     let mut rows = vec![["PID", "NAME", "ID", "PROJECT", "POD", "HOST"].map(str::to_owned)];
     rows.extend(processes.iter().filter_map(|Process { pid, owner }| {

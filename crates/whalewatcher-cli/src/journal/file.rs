@@ -104,7 +104,8 @@ impl JournalFile {
         written
     }
 
-    /// Makes this file the older one and begins another, which replaces it in one step: at any time, the path has a locked file.
+    /// Makes this file the older one and begins another, which replaces it in one step: at any time, the path
+    /// has a locked file.
     fn rotate(&mut self) -> io::Result<()> {
         let (older, new) = (older(&self.path), beside(&self.path, ".new"));
         // Left by a program that was killed.

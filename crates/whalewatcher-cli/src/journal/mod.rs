@@ -1,7 +1,8 @@
 //! The journal: the events of a watch in a file, for `log`.
 //!
-//! Each line is a JSON object: an event as `watch -o json` prints it, or a mark, with the time at which it was written. Lines are
-//! appended with one `write` each, so a killed program leaves at most its last one incomplete.
+//! Each line is a JSON object: an event as `watch -o json` prints it, or a mark, with the time at which it
+//! was written. Lines are appended with one `write` each, so a killed program leaves at most its last one
+//! incomplete.
 
 mod file;
 mod reader;

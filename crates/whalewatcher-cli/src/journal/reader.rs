@@ -35,8 +35,8 @@ impl Reader {
         Ok(Self { files, skipped: 0 })
     }
 
-    /// Returns the next line. Those that are none of a journal are counted, except for an incomplete last one of a file: the program
-    /// that wrote it was killed, or is about to finish it.
+    /// Returns the next line. Those that are none of a journal are counted, except for an incomplete last one
+    /// of a file: the program that wrote it was killed, or is about to finish it.
     ///
     /// # Errors
     ///

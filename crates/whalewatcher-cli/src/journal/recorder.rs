@@ -35,7 +35,8 @@ pub(crate) type Report = Arc<dyn Fn(String) + Send + Sync>;
 pub(crate) struct Recorder(watch::Receiver<u64>);
 
 impl Recorder {
-    /// Begins to record the events of a fleet. What cannot be written is reported once, and recorded no longer until it can.
+    /// Begins to record the events of a fleet. What cannot be written is reported once, and recorded no
+    /// longer until it can.
     ///
     /// # Errors
     ///

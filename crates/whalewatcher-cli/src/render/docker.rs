@@ -10,7 +10,8 @@ use whalewatcher_discover::PREFIX_LABEL;
 
 use super::json::write_line;
 
-/// An event as dockerd sends it. `status`, `id` and `from` are those of dockerd before version 29, which many programs read.
+/// An event as dockerd sends it. `status`, `id` and `from` are those of dockerd before version 29, which many
+/// programs read.
 #[derive(Serialize)]
 pub(crate) struct Line<'a> {
     status: String,
@@ -60,8 +61,8 @@ pub(crate) fn write_event(writer: &mut impl Write, event: &Event) -> io::Result<
     lines(event).iter().try_for_each(|line| write_line(writer, line))
 }
 
-/// Returns the lines that dockerd would send: none for changes that dockerd reports in another way or not at all, and for events about
-/// the watch.
+/// Returns the lines that dockerd would send: none for changes that dockerd reports in another way or not at
+/// all, and for events about the watch.
 pub(crate) fn lines(event: &Event) -> Vec<Line<'_>> {
     let Some(container) = event.container() else { return Vec::new() };
     let image = container.image().map(|image| image.name());

@@ -72,7 +72,8 @@ impl EventRows {
         self.remarked_row(event, engine, &remark(event))
     }
 
-    /// Returns the row of an event that may be old, below the date if that differs from the one before. A remark replaces its own.
+    /// Returns the row of an event that may be old, below the date if that differs from the one before. A
+    /// remark replaces its own.
     pub(crate) fn dated_row(&mut self, event: &Event, engine: Option<usize>, remark: Option<&str>) -> String {
         let own = self::remark(event);
         self.date(event.time) + &self.remarked_row(event, engine, remark.unwrap_or(&own))
@@ -192,8 +193,8 @@ impl EventRows {
         self.columns_in(self.terminal.width())
     }
 
-    /// Returns columns that fit the containers seen so far. A narrow terminal first drops IDs, then projects, then PIDs, then
-    /// pods, and then cuts names.
+    /// Returns columns that fit the containers seen so far. A narrow terminal first drops IDs, then projects,
+    /// then PIDs, then pods, and then cuts names.
     fn columns_in(&self, width: Option<usize>) -> Columns {
         let seen = |width: usize| Some(width).filter(|width| *width > 0);
         let name = self.name.max(USUAL_NAME);

@@ -4,8 +4,9 @@ use crate::render::width::{cells, left};
 
 const GAP: usize = 2;
 
-/// Returns rows as a table, the first one being the headings. Columns that are empty for all other rows are left out, and those of
-/// `dropped` in this order for as long as a line is wider than the terminal. The last column may be longer than the line.
+/// Returns rows as a table, the first one being the headings. Columns that are empty for all other rows are
+/// left out, and those of `dropped` in this order for as long as a line is wider than the terminal. The last
+/// column may be longer than the line.
 pub(crate) fn grid<const N: usize>(
     rows: &[[String; N]],
     dropped: &[usize],

@@ -1,7 +1,7 @@
 //! JSON for programs: an object per event, an array of containers. `docs/json.md` is the reference.
 //!
-//! Each value is one line whatever names and labels contain: all characters that [`Printable`] escapes are escaped too. It is
-//! serialized directly into the writer, so that large labels take no memory here.
+//! Each value is one line whatever names and labels contain: all characters that [`Printable`] escapes are
+//! escaped too. It is serialized directly into the writer, so that large labels take no memory here.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -16,8 +16,8 @@ use whalewatcher_etcd::HostStatus;
 use crate::clusters::host_of;
 use crate::hosts::host;
 
-/// Returns the engine of an event, else that of the newest connection, with the host that `--host` accepts. Before the first
-/// connection ID and version are empty.
+/// Returns the engine of an event, else that of the newest connection, with the host that `--host` accepts.
+/// Before the first connection ID and version are empty.
 pub(crate) fn engine(watcher: &dyn Watcher, event: Option<&Event>) -> EngineIdentity {
     let known = event.and_then(|event| event.engine.clone()).or_else(|| watcher.identity());
     let host = host(watcher.engine_type(), watcher.endpoint());

@@ -98,8 +98,9 @@ impl Layout {
         &self.columns
     }
 
-    /// Returns the columns to show, by their place in [`columns`](Self::columns), and their widths. A narrow terminal cuts images, then
-    /// drops them, then cuts other long texts, then drops other columns, and cuts names as far as needed.
+    /// Returns the columns to show, by their place in [`columns`](Self::columns), and their widths. A narrow
+    /// terminal cuts images, then drops them, then cuts other long texts, then drops other columns, and cuts
+    /// names as far as needed.
     pub(super) fn fit(
         &self,
         rows: &[Vec<String>],

@@ -13,8 +13,8 @@ struct Range {
     last: u16,
 }
 
-/// Returns ports such as `0.0.0.0:80->8080/tcp, 53/udp`. Ranges are joined, such as `8080-8082/tcp`; ports that are published under
-/// another number come last.
+/// Returns ports such as `0.0.0.0:80->8080/tcp, 53/udp`. Ranges are joined, such as `8080-8082/tcp`; ports
+/// that are published under another number come last.
 pub(crate) fn ports(ports: &[Port]) -> String {
     let mut ranges: Vec<Range> = Vec::new();
     let mut mapped = Vec::new();

@@ -1,4 +1,5 @@
-//! A table of containers for people: grouped by project, those without one last; within a project by pod, sandboxes first.
+//! A table of containers for people: grouped by project, those without one last; within a project by pod,
+//! sandboxes first.
 
 use std::fmt::Write;
 
@@ -17,8 +18,8 @@ pub(crate) fn ordered(portfolio: &Portfolio, shown: impl Fn(&Container) -> bool)
     projects.into_iter().flat_map(|project| by_pod(project, &shown)).collect()
 }
 
-/// Returns the containers of a project to show ordered by pod, within a pod the sandbox first, then by name; those without a pod
-/// last.
+/// Returns the containers of a project to show ordered by pod, within a pod the sandbox first, then by name;
+/// those without a pod last.
 fn by_pod(project: &Project, shown: impl Fn(&Container) -> bool) -> Vec<&Container> {
     let containers = project.containers().filter(|container| shown(container)).map(|container| {
         let pod = container.pod();

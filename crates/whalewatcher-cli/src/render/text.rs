@@ -114,7 +114,8 @@ impl TextView {
         format!("{gap}{}", self.rows.row(event, number))
     }
 
-    /// Numbers the engines from now on. Returns the headline of the one whose table was printed without, if there is one.
+    /// Numbers the engines from now on. Returns the headline of the one whose table was printed without, if
+    /// there is one.
     pub(crate) fn number_engines(&mut self, printed: Option<&dyn Watcher>) -> String {
         if std::mem::replace(&mut self.headlines, Headlines::Numbered) == Headlines::Numbered {
             return String::new();

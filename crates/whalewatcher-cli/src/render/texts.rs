@@ -9,14 +9,16 @@ use crate::selection::is_hash;
 
 const SANDBOX: &str = "(sandbox)";
 
-/// The greatest width of a column of names, also without a terminal: one huge name must not push other columns out of sight.
+/// The greatest width of a column of names, also without a terminal: one huge name must not push other
+/// columns out of sight.
 pub(crate) const WIDEST: usize = 128;
 
 /// The width of pods below which other columns are dropped.
 const SHORTEST_POD: usize = 16;
 
-/// Returns the widths of names and pods that share `room` cells: their full width, else with names cut down to the start of
-/// their range, then with pods cut. `None` if `room` is too small for that. Without pods, names have all of it.
+/// Returns the widths of names and pods that share `room` cells: their full width, else with names cut down
+/// to the start of their range, then with pods cut. `None` if `room` is too small for that. Without pods,
+/// names have all of it.
 pub(crate) fn share(
     room: usize,
     gap: usize,
@@ -49,8 +51,8 @@ pub(crate) fn short_id(id: &str) -> String {
     Printable(&id.chars().take(SHORT_ID).collect::<String>()).to_string()
 }
 
-/// Returns an ID by which other programs find the container: of a hash the first characters, else all of it, without containerd's
-/// namespace.
+/// Returns an ID by which other programs find the container: of a hash the first characters, else all of it,
+/// without containerd's namespace.
 pub(crate) fn id_for_programs(id: &str) -> String {
     let id = id.rsplit_once('/').map_or(id, |(_, id)| id);
     if is_hash(id) { short_id(id) } else { Printable(id).to_string() }

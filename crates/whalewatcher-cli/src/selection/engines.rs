@@ -15,8 +15,9 @@ const ENGINES: [(&str, &str); 4] = [
 ];
 
 impl Selection {
-    /// Returns the engines whose containers may be shown, so that others are not connected to. Of engines that are found only the
-    /// kind is known, and kinds that share an API or a socket are distinguished by connecting to both.
+    /// Returns the engines whose containers may be shown, so that others are not connected to. Of engines
+    /// that are found only the kind is known, and kinds that share an API or a socket are distinguished by
+    /// connecting to both.
     ///
     /// # Errors
     ///
@@ -42,8 +43,8 @@ impl Selection {
         !self.0.engines.is_empty()
     }
 
-    /// Returns whether containers of this engine may be shown, as far as is known: an engine that was not reached may turn out
-    /// to have the ID that was asked for.
+    /// Returns whether containers of this engine may be shown, as far as is known: an engine that was not
+    /// reached may turn out to have the ID that was asked for.
     pub(crate) fn concerns(&self, watcher: &dyn Watcher) -> bool {
         self.selects_engine_of(watcher) || watcher.identity().is_none() && self.may_name_ids()
     }
@@ -66,8 +67,8 @@ impl Selection {
         self.selects_engine(watcher.engine_type(), watcher.endpoint(), id)
     }
 
-    /// Returns whether an engine is selected: by its type, `docker` for `docker.com`, by its endpoint in either spelling, or by its
-    /// ID or the first characters of that.
+    /// Returns whether an engine is selected: by its type, `docker` for `docker.com`, by its endpoint in
+    /// either spelling, or by its ID or the first characters of that.
     pub(crate) fn selects_engine(&self, engine_type: &str, endpoint: &str, id: Option<&str>) -> bool {
         self.0.engines.is_empty()
             || self.0.engines.iter().any(|name| {

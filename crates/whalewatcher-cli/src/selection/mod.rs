@@ -19,8 +19,8 @@ use crate::args::{FilterArgs, wrong};
 /// The number of characters of an ID that are shown, as by the engines' own programs, and that stand for it.
 pub(crate) const SHORT_ID: usize = 12;
 
-/// Decides which containers are shown: those of one of the engines, with one of the names, of one of the projects and pods, for
-/// which the conditions hold. A part that is empty selects all.
+/// Decides which containers are shown: those of one of the engines, with one of the names, of one of the
+/// projects and pods, for which the conditions hold. A part that is empty selects all.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Selection(Arc<Parts>);
 
@@ -98,8 +98,8 @@ impl Selection {
         self.selects_engine_of(watcher) && self.selects(container)
     }
 
-    /// Returns whether an event is shown. Events without a container are, unless they are of another engine, and so are those of
-    /// containers that join or leave the selection.
+    /// Returns whether an event is shown. Events without a container are, unless they are of another engine,
+    /// and so are those of containers that join or leave the selection.
     pub(crate) fn shows(&self, watcher: &dyn Watcher, event: &Event) -> bool {
         let Some(container) = event.subject() else { return self.concerns(watcher) };
         if self.matches(watcher, container) {
@@ -144,7 +144,8 @@ impl Selection {
         self.0.names.iter().filter(is_missing).map(Pattern::text)
     }
 
-    /// Returns the sentence about a name that stands for no container. Unless `complete`, it does not claim that there is none.
+    /// Returns the sentence about a name that stands for no container. Unless `complete`, it does not claim
+    /// that there is none.
     pub(crate) fn nothing_named(&self, name: &str, complete: bool) -> String {
         let Parts { conditions, projects, pods, engines, .. } = &*self.0;
         let is_filtered =
@@ -153,7 +154,8 @@ impl Selection {
         format!("{} matches '{}'{filters}", no_container(complete), Printable(name))
     }
 
-    /// Returns the sentence for a selection without containers. Unless `complete`, it does not claim that there are none.
+    /// Returns the sentence for a selection without containers. Unless `complete`, it does not claim that
+    /// there are none.
     pub(crate) fn nothing(&self, complete: bool) -> String {
         let Parts { names, conditions, projects, pods, engines } = &*self.0;
         let known = if complete { "" } else { "known to be " };
@@ -188,8 +190,8 @@ pub(crate) fn is_named(container: &Container, name: &Pattern) -> bool {
         || begins(name, short)
 }
 
-/// Returns whether these are the first characters of an ID: as many as tables show, and from [`LEAST_ID`] on if the ID is a hash,
-/// as Docker accepts them. Shorter ones would match names of others by chance.
+/// Returns whether these are the first characters of an ID: as many as tables show, and from [`LEAST_ID`] on
+/// if the ID is a hash, as Docker accepts them. Shorter ones would match names of others by chance.
 fn begins(name: &Pattern, id: &str) -> bool {
     let least = if is_hash(id) { LEAST_ID } else { SHORT_ID };
     name.text().chars().count() >= least && id.starts_with(name.text())

@@ -1,4 +1,5 @@
-//! Many hosts, as far as that takes no etcd: what is wrong is said, and by all commands. `xtask/integration` has the rest.
+//! Many hosts, as far as that takes no etcd: what is wrong is said, and by all commands. `xtask/integration`
+//! has the rest.
 
 use rustix::process::Signal;
 

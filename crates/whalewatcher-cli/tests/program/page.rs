@@ -22,8 +22,8 @@ async fn serve(folder: &Path, engine: &Server, options: &[&str]) -> Program {
     program
 }
 
-/// Passes on what comes at a port to the unix socket, also of a server that is started again: its own port could be taken by then.
-/// Returns the page's address.
+/// Passes on what comes at a port to the unix socket, also of a server that is started again: its own port
+/// could be taken by then. Returns the page's address.
 async fn relay(folder: &Path) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, socket) = (listener.local_addr().unwrap(), folder.join("s"));

@@ -234,8 +234,8 @@ pub(crate) async fn interrupted_on_terminal(
     String::from_utf8(reading.await.unwrap()).unwrap().replace("\r\n", "\n")
 }
 
-/// Removes the details of a container that the engine's truth lacks, and that events of details change. The adapters' tests and those
-/// of the JSON output compare them.
+/// Removes the details of a container that the engine's truth lacks, and that events of details change. The
+/// adapters' tests and those of the JSON output compare them.
 pub(crate) fn without_details(mut container: Value) -> Value {
     if let Some(fields) = container.as_object_mut() {
         for detail in ["image", "created_at", "restart_count", "networks", "network_mode"] {

@@ -97,8 +97,8 @@ async fn unread_changes_of_huge_labels_take_no_memory_each() {
     while !fast.line().await.contains("started") {}
     // It has inspected the container by then: during an inspection, pauses would be no events of their own.
     assert!(stuck.line().await.contains("\"started\""));
-    // A line of `stuck` is larger than the pipe, so it has to keep what follows. Events are sent without labels, whose parsing
-    // would be most of the work.
+    // A line of `stuck` is larger than the pipe, so it has to keep what follows. Events are sent without
+    // labels, whose parsing would be most of the work.
     engine.on_event(|_| Fate::Vanish);
     let report = |action: &str| {
         let event = format!(r#"{{"Type":"container","Action":"{action}","Actor":{{"ID":"{huge}"}}}}"#);

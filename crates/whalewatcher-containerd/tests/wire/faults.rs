@@ -1,5 +1,5 @@
-//! Faults of the connection, caused by the test kit's proxy: the watcher recovers from each, and announces nothing that has
-//! not happened.
+//! Faults of the connection, caused by the test kit's proxy: the watcher recovers from each, and announces
+//! nothing that has not happened.
 
 use std::time::Duration;
 

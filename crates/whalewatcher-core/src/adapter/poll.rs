@@ -13,11 +13,12 @@ use crate::model::{Container, ContainerId, EngineError, ErrorKind, is_silence};
 /// The number of failed lists in a row that ends polling.
 const FAILURES: u32 = 3;
 
-/// Returns the [events](EngineConnection::events) of an engine that sends none: lists it at the interval `every` and yields
-/// the differences from the list before.
+/// Returns the [events](EngineConnection::events) of an engine that sends none: lists it at the interval
+/// `every` and yields the differences from the list before.
 ///
-/// A list that takes longer than `limit`, or that gets no answer, ends the stream with its error; so does the third list in
-/// a row that fails otherwise. [`adapter`](crate::adapter#polling) documents the requirements on `list` and `inspect`.
+/// A list that takes longer than `limit`, or that gets no answer, ends the stream with its error; so does the
+/// third list in a row that fails otherwise. [`adapter`](crate::adapter#polling) documents the requirements
+/// on `list` and `inspect`.
 pub fn poll<C: EngineConnection>(
     connection: &C,
     every: Duration,

@@ -54,9 +54,9 @@ pub enum EngineEvent {
         at: Option<SystemTime>,
         /// The PID of its initial process, where the engine reports it.
         pid: Option<u32>,
-        /// The container as the event itself describes it, where that includes its name; its PID is ignored. It is
-        /// announced if the life ends before it can be inspected. Without a preview and a PID, the container is inspected,
-        /// and nothing else follows.
+        /// The container as the event itself describes it, where that includes its name; its PID is ignored.
+        /// It is announced if the life ends before it can be inspected. Without a preview and a PID, the
+        /// container is inspected, and nothing else follows.
         preview: Option<Box<Container>>,
     },
     /// A life ended. Must not be sent for other processes than a container's initial one.

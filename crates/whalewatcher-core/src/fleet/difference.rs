@@ -24,8 +24,9 @@ impl Published for FleetPortfolio {
     }
 }
 
-/// Returns the events that a subscriber receives in place of those between an earlier snapshot and a later one of the same fleet: what
-/// joined, how many events it missed, what moved, exited, left, started and changed. Applied to `before`, they make it equal to `after`.
+/// Returns the events that a subscriber receives in place of those between an earlier snapshot and a later
+/// one of the same fleet: what joined, how many events it missed, what moved, exited, left, started and
+/// changed. Applied to `before`, they make it equal to `after`.
 ///
 /// It is for code that distributes the events of a subscription, and has readers of its own that lag.
 #[must_use]
@@ -43,8 +44,8 @@ struct CatchUp<'a> {
 }
 
 impl<'a> CatchUp<'a> {
-    /// Returns the events: what joined, how many were missed, what moved, what exited or left, and what started or changed, with the
-    /// newest event about each watch last.
+    /// Returns the events: what joined, how many were missed, what moved, what exited or left, and what
+    /// started or changed, with the newest event about each watch last.
     fn events(mut self) -> Vec<FleetEvent> {
         let Self { before, after, .. } = self;
         let gone: Vec<_> = before.members().filter(|member| counterpart(after, member).is_none()).collect();

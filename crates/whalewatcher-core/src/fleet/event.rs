@@ -10,8 +10,9 @@ use crate::watch::Watcher;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FleetEvent {
-    /// The revision of the fleet's portfolio after the event. Of the difference that a lagging subscriber receives, only the last
-    /// event has that of the newest portfolio, and those before it have that of the last one that the subscriber saw.
+    /// The revision of the fleet's portfolio after the event. Of the difference that a lagging subscriber
+    /// receives, only the last event has that of the newest portfolio, and those before it have that of the
+    /// last one that the subscriber saw.
     pub revision: u64,
     /// Endpoint and type of the engine.
     pub key: EngineKey,

@@ -39,7 +39,8 @@ impl FleetMember {
         &self.watcher
     }
 
-    /// Returns the containers that the fleet shows as this engine's. While the engine cannot be reached, they are as last known.
+    /// Returns the containers that the fleet shows as this engine's. While the engine cannot be reached, they
+    /// are as last known.
     #[must_use]
     pub fn portfolio(&self) -> &Portfolio {
         &self.portfolio
@@ -51,8 +52,8 @@ impl FleetMember {
         matches!(self.about_watch, Some((_, Event { kind: EventKind::Synced { .. }, .. })))
     }
 
-    /// Returns why the engine could not be reached, or why its watch had ended, when the snapshot was taken. `None` if it was in
-    /// sync, or had not been reached yet.
+    /// Returns why the engine could not be reached, or why its watch had ended, when the snapshot was taken.
+    /// `None` if it was in sync, or had not been reached yet.
     #[must_use]
     pub fn error(&self) -> Option<&Arc<EngineError>> {
         match &self.about_watch {

@@ -8,8 +8,8 @@ use super::Fleet;
 use crate::model::EngineKey;
 use crate::watch::Watcher;
 
-/// The members of a fleet that one source adds and removes, such as a discovery. Those of others are left alone, and the fleet is
-/// not kept alive.
+/// The members of a fleet that one source adds and removes, such as a discovery. Those of others are left
+/// alone, and the fleet is not kept alive.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {

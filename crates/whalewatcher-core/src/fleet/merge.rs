@@ -29,7 +29,8 @@ pub(super) struct Merge {
 }
 
 impl Merge {
-    /// Adds a member, which may have been watched before: with its portfolio, and with the newest event about its watch.
+    /// Adds a member, which may have been watched before: with its portfolio, and with the newest event about
+    /// its watch.
     pub(super) fn join(
         &mut self,
         key: &EngineKey,

@@ -38,8 +38,8 @@ pub use subscription::{FleetFollower, FleetSubscription};
 
 /// Watches several engines, each in its own task, until it is closed or dropped.
 ///
-/// Members are distinguished by their [`EngineKey`]. Engines can join and leave at any time. One that cannot be reached delays no
-/// other, and its containers stay as last known.
+/// Members are distinguished by their [`EngineKey`]. Engines can join and leave at any time. One that cannot
+/// be reached delays no other, and its containers stay as last known.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -75,7 +75,8 @@ impl Fleet {
         Self { shared: Arc::new(Shared::new(events)) }
     }
 
-    /// Adds a watcher and watches it; if it is being watched already, once that watch has ended. Must be called within a tokio runtime.
+    /// Adds a watcher and watches it; if it is being watched already, once that watch has ended. Must be
+    /// called within a tokio runtime.
     ///
     /// Subscribers receive [`Joined`](crate::EventKind::Joined), and its containers as started.
     ///
@@ -102,9 +103,9 @@ impl Fleet {
 
     /// Removes a watcher and ends its watch, if the fleet began it. Returns whether there was one.
     ///
-    /// Subscribers receive the events of the watcher so far, then an exit of each of its containers, because they are no longer part
-    /// of the fleet, and then [`Left`](crate::EventKind::Left). The watcher is not closed: if the application keeps it, it can be
-    /// watched again, and join again.
+    /// Subscribers receive the events of the watcher so far, then an exit of each of its containers, because
+    /// they are no longer part of the fleet, and then [`Left`](crate::EventKind::Left). The watcher is not
+    /// closed: if the application keeps it, it can be watched again, and join again.
     pub fn remove(&self, key: &EngineKey) -> bool {
         self.shared.leave(key)
     }
@@ -129,8 +130,9 @@ impl Fleet {
         self.shared.publication().newest(FleetPortfolio::clone)
     }
 
-    /// Returns a snapshot of all engines' containers, and a subscription to all changes after it: of containers, of the state of
-    /// members ([`Synced`](crate::EventKind::Synced), [`Disconnected`](crate::EventKind::Disconnected)), and of the membership.
+    /// Returns a snapshot of all engines' containers, and a subscription to all changes after it: of
+    /// containers, of the state of members ([`Synced`](crate::EventKind::Synced),
+    /// [`Disconnected`](crate::EventKind::Disconnected)), and of the membership.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -158,8 +160,8 @@ impl Fleet {
         FleetFollower::new(&self.shared.publication())
     }
 
-    /// Waits, up to `limit`, until each current member is ready or its watch has ended. The containers of those that are ready are
-    /// in the portfolio then.
+    /// Waits, up to `limit`, until each current member is ready or its watch has ended. The containers of
+    /// those that are ready are in the portfolio then.
     pub async fn ready(&self, limit: Duration) -> Readiness {
         let watchers = self.watchers();
         let outcomes = future::join_all(watchers.iter().map(|watcher| timeout(limit, watcher.ready()))).await;

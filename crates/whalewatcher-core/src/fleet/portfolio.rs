@@ -12,8 +12,9 @@ use crate::portfolio::{Pods, Portfolio, Project};
 
 /// The live containers of all engines of a fleet, each container once.
 ///
-/// A snapshot: it never changes, a clone costs a reference count, and it can be kept for any time. A lookup asks the index of each
-/// member. Two are equal if their members have equal containers and are in sync or disconnected alike; revisions are ignored.
+/// A snapshot: it never changes, a clone costs a reference count, and it can be kept for any time. A lookup
+/// asks the index of each member. Two are equal if their members have equal containers and are in sync or
+/// disconnected alike; revisions are ignored.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -42,8 +43,8 @@ struct Members {
 }
 
 impl FleetPortfolio {
-    /// Returns how many times the fleet's portfolio had changed when this snapshot was taken. Of two snapshots of one fleet, the
-    /// one with the higher revision is the later one.
+    /// Returns how many times the fleet's portfolio had changed when this snapshot was taken. Of two
+    /// snapshots of one fleet, the one with the higher revision is the later one.
     #[must_use]
     pub fn revision(&self) -> u64 {
         self.0.revision
@@ -88,8 +89,8 @@ impl FleetPortfolio {
         self.each(move |portfolio| portfolio.all_by_name(name))
     }
 
-    /// Returns the containers whose initial process has this PID: at most one of each member. Engines on other hosts, and in PID
-    /// namespaces of their own, report PIDs of theirs.
+    /// Returns the containers whose initial process has this PID: at most one of each member. Engines on
+    /// other hosts, and in PID namespaces of their own, report PIDs of theirs.
     pub fn by_pid(&self, pid: u32) -> impl Iterator<Item = (&FleetMember, &Arc<Container>)> {
         self.each(move |portfolio| portfolio.by_pid(pid))
     }
@@ -118,7 +119,8 @@ impl FleetPortfolio {
         self.members().all(|member| member.portfolio.is_empty())
     }
 
-    /// Applies an event. A snapshot to which all events of its subscription are applied in turn equals the fleet's portfolio.
+    /// Applies an event. A snapshot to which all events of its subscription are applied in turn equals the
+    /// fleet's portfolio.
     pub fn apply(&mut self, event: &FleetEvent) {
         let FleetEvent { revision, key, watcher, event } = event;
         let Members { revision: newest, by_key } = Arc::make_mut(&mut self.0);

@@ -24,8 +24,8 @@ type Tasks = [AbortOnDropHandle<()>; 2];
 
 /// What a fleet and the tasks of its members share.
 ///
-/// One lock orders all that is merged. It is held for one batch of events of a member at a time, and never while code of the
-/// application runs.
+/// One lock orders all that is merged. It is held for one batch of events of a member at a time, and never
+/// while code of the application runs.
 pub(super) struct Shared {
     state: Mutex<State>,
     /// Replaced when the fleet is closed: a closed fleet can be used again.
@@ -143,8 +143,8 @@ impl Shared {
         })
     }
 
-    /// Changes the state and publishes what follows. What is replaced is dropped, and subscribers are woken, when the lock is
-    /// released: both run code of the application.
+    /// Changes the state and publishes what follows. What is replaced is dropped, and subscribers are woken,
+    /// when the lock is released: both run code of the application.
     fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let result = change(&mut state);

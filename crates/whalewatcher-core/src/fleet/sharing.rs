@@ -1,7 +1,7 @@
 //! Containers that several engines of a host know: the fleet shows each once, by the engine of the highest layer.
 //!
-//! Containers are matched by their ID, without containerd's namespace: dockerd's namespace can be configured, and two dockerds may
-//! use one containerd. Lives are matched by their PID.
+//! Containers are matched by their ID, without containerd's namespace: dockerd's namespace can be configured,
+//! and two dockerds may use one containerd. Lives are matched by their PID.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -133,8 +133,8 @@ impl Merge {
         self.spent.push(own);
     }
 
-    /// Decides about the same container in lower engines, which a member does not hold any more. If its life is not over, it moves to
-    /// one of them. Returns whether it did, and the containers that are other lives.
+    /// Decides about the same container in lower engines, which a member does not hold any more. If its life
+    /// is not over, it moves to one of them. Returns whether it did, and the containers that are other lives.
     fn let_go(
         &mut self,
         key: &EngineKey,

@@ -31,7 +31,8 @@ pub(super) struct Source {
 /// Why a container is not shown as this member's: a higher one holds it, or something in here.
 #[derive(Default)]
 pub(super) struct Hidden {
-    /// The life whose exit a higher engine has announced. This member reports the same later, if it is not disconnected.
+    /// The life whose exit a higher engine has announced. This member reports the same later, if it is not
+    /// disconnected.
     pub(super) over: Option<Life>,
     /// Until when it waits for a higher engine to report the start.
     pub(super) until: Option<Instant>,

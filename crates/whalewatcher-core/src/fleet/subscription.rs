@@ -15,10 +15,11 @@ use crate::publication::{Publication, Reader, Waiter};
 
 /// All changes of a fleet after a snapshot: a [`Stream`] of [`FleetEvent`]s that ends when the fleet is closed.
 ///
-/// The snapshot that was returned with it, with each event [applied](FleetPortfolio::apply) in turn, equals the fleet's portfolio. A
-/// subscriber that reads too slowly delays nothing and stays subscribed: it receives
-/// [`EventKind::Lagged`](crate::EventKind::Lagged) for each engine of which it missed events, and the difference between its last
-/// snapshot and now. An unread subscription holds its last snapshot and a bounded number of events.
+/// The snapshot that was returned with it, with each event [applied](FleetPortfolio::apply) in turn, equals
+/// the fleet's portfolio. A subscriber that reads too slowly delays nothing and stays subscribed: it receives
+/// [`EventKind::Lagged`](crate::EventKind::Lagged) for each engine of which it missed events, and the
+/// difference between its last snapshot and now. An unread subscription holds its last snapshot and a bounded
+/// number of events.
 pub struct FleetSubscription(Reader<FleetPortfolio>);
 
 impl FleetSubscription {
@@ -47,8 +48,8 @@ impl fmt::Debug for FleetSubscription {
     }
 }
 
-/// Follows the portfolio of a fleet, for programs that show it as a whole: each call returns the newest snapshot, however many
-/// changes led to it. It delays nothing and holds one snapshot and no events.
+/// Follows the portfolio of a fleet, for programs that show it as a whole: each call returns the newest
+/// snapshot, however many changes led to it. It delays nothing and holds one snapshot and no events.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -76,15 +77,16 @@ impl FleetFollower {
         Self { waiter: publication.waiter(), seen: publication.newest(FleetPortfolio::clone) }
     }
 
-    /// Returns the snapshot that the last call of [`changed`](Self::changed) returned; before the first, that of the time when
-    /// the follower was created.
+    /// Returns the snapshot that the last call of [`changed`](Self::changed) returned; before the first, that
+    /// of the time when the follower was created.
     #[must_use]
     pub fn portfolio(&self) -> &FleetPortfolio {
         &self.seen
     }
 
-    /// Waits until the portfolio or the state of a member differs from [the last one](Self::portfolio), and returns the newest; at
-    /// once if it already does. `None` after the fleet was closed and its last portfolio returned.
+    /// Waits until the portfolio or the state of a member differs from [the last one](Self::portfolio), and
+    /// returns the newest; at once if it already does. `None` after the fleet was closed and its last
+    /// portfolio returned.
     ///
     /// Cancel safe: dropping the future loses no change.
     pub async fn changed(&mut self) -> Option<FleetPortfolio> {

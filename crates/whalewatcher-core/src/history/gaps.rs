@@ -44,7 +44,8 @@ impl Gaps {
         self.0.iter()
     }
 
-    /// Adds a gap; `until` is `None` while it lasts. An engine has one gap that lasts: it keeps its beginning and has the newest cause.
+    /// Adds a gap; `until` is `None` while it lasts. An engine has one gap that lasts: it keeps its beginning
+    /// and has the newest cause.
     pub(super) fn push(
         &mut self,
         key: &EngineKey,

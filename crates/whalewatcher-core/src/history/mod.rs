@@ -23,22 +23,25 @@ use crate::model::{Container, ContainerId, CrashLoop, EngineKey, Event, EventKin
 
 /// The last lives of a fleet's containers: a fold of the events of a subscription, without I/O and clock.
 ///
-/// It keeps the lives that have ended, bounded by count and by bytes ([`HistorySettings`]), the oldest out first, and the times in which
-/// changes were not seen. A life has one entry at most, also if an engine leaves the fleet and joins again while it goes on, and one
-/// that is [moved](EventKind::Moved) to another engine has not ended. All lookups visit the lives that are kept.
+/// It keeps the lives that have ended, bounded by count and by bytes ([`HistorySettings`]), the oldest out
+/// first, and the times in which changes were not seen. A life has one entry at most, also if an engine
+/// leaves the fleet and joins again while it goes on, and one that is [moved](EventKind::Moved) to another
+/// engine has not ended. All lookups visit the lives that are kept.
 ///
 /// # Crash loops
 ///
-/// It also finds crash loops: five lives of a container that end within ten minutes, unless the settings say otherwise. A crash loop is
-/// reported once when it begins and once when it is over, by [`poll_event`](Self::poll_event).
+/// It also finds crash loops: five lives of a container that end within ten minutes, unless the settings say
+/// otherwise. A crash loop is reported once when it begins and once when it is over, by
+/// [`poll_event`](Self::poll_event).
 ///
-/// A container is what has one name on an engine, so a container that replaces another one under its name continues its loop; in a
-/// pod it is what has one name in that pod. Every end counts, also that of a restart by the user, which looks like any other. The one
-/// exception is a life that ended with exit code 0 and was followed by that of another container: a job that is run again and again
-/// under one name is no crash loop unless it fails. While an engine cannot be reached, none of its loops is over.
+/// A container is what has one name on an engine, so a container that replaces another one under its name
+/// continues its loop; in a pod it is what has one name in that pod. Every end counts, also that of a restart
+/// by the user, which looks like any other. The one exception is a life that ended with exit code 0 and was
+/// followed by that of another container: a job that is run again and again under one name is no crash loop
+/// unless it fails. While an engine cannot be reached, none of its loops is over.
 ///
-/// Ends are compared by the engine's clock; that a loop is over is found by the clock of the receiver. Of all containers, the 1,024
-/// that ended last are followed, and none with a name of more than 1,024 bytes.
+/// Ends are compared by the engine's clock; that a loop is over is found by the clock of the receiver. Of all
+/// containers, the 1,024 that ended last are followed, and none with a name of more than 1,024 bytes.
 ///
 /// # How to use it
 ///
@@ -95,7 +98,8 @@ struct Engine {
     /// The time of the newest event.
     newest: Option<SystemTime>,
     alive: HashMap<ContainerId, Alive>,
-    /// The numbers of the ends without an exit code since the last other event: if the engine leaves now, they are none.
+    /// The numbers of the ends without an exit code since the last other event: if the engine leaves now,
+    /// they are none.
     exits: Vec<u64>,
 }
 
@@ -163,8 +167,8 @@ impl History {
         }
     }
 
-    /// Prepares for the events of a new subscription after some time without one, such as that of the next run of a program: what is not
-    /// reported again has ended meanwhile.
+    /// Prepares for the events of a new subscription after some time without one, such as that of the next
+    /// run of a program: what is not reported again has ended meanwhile.
     pub fn handle_interruption(&mut self, since: SystemTime) {
         for (key, engine) in &mut self.engines {
             (engine.is_live, engine.was_live, engine.is_interrupted) = (false, false, true);

@@ -10,8 +10,8 @@ use crate::model::{
     POD_UID_LABEL, SeenBy,
 };
 
-/// A container that takes more than this part of all bytes is kept without most of its labels, so that one with huge labels leaves
-/// room for others.
+/// A container that takes more than this part of all bytes is kept without most of its labels, so that one
+/// with huge labels leaves room for others.
 const SHARE: usize = 64;
 
 /// A life that has ended.
@@ -49,7 +49,8 @@ impl PastLife {
         &self.container
     }
 
-    /// Returns when it began: as the engine reports it, else when its start was seen. `None` if its start was not seen either.
+    /// Returns when it began: as the engine reports it, else when its start was seen. `None` if its start was
+    /// not seen either.
     #[must_use]
     pub fn started_at(&self) -> Option<SystemTime> {
         self.began.at
@@ -79,8 +80,9 @@ impl PastLife {
         self.container.oom_killed()
     }
 
-    /// Returns whether its end was reported. Else it is known only that it was over at [`ended_at`](Self::ended_at): it ended during
-    /// an outage, or among events that were missed. Or it has not ended at all and its engine has left the fleet.
+    /// Returns whether its end was reported. Else it is known only that it was over at
+    /// [`ended_at`](Self::ended_at): it ended during an outage, or among events that were missed. Or it has
+    /// not ended at all and its engine has left the fleet.
     #[must_use]
     pub fn is_certain(&self) -> bool {
         self.is_certain
@@ -161,8 +163,8 @@ impl Past {
     }
 }
 
-/// Returns the container without rucksack; if it takes more than `limit` bytes, with only those labels that name project and pod, and
-/// without networks and ports.
+/// Returns the container without rucksack; if it takes more than `limit` bytes, with only those labels that
+/// name project and pod, and without networks and ports.
 pub(super) fn slim(container: &Arc<Container>, limit: usize) -> Arc<Container> {
     const KEPT: [&str; 3] = [POD_NAME_LABEL, POD_NAMESPACE_LABEL, POD_UID_LABEL];
     let is_large = container.size() > limit;

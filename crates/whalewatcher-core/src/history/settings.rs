@@ -57,8 +57,8 @@ impl HistorySettings {
         self
     }
 
-    /// Sets how many lives of a container, from 2 to 64, must end in which time, from 1 ms, to be a crash loop. It is over when none
-    /// has ended for that time.
+    /// Sets how many lives of a container, from 2 to 64, must end in which time, from 1 ms, to be a crash
+    /// loop. It is over when none has ended for that time.
     #[must_use]
     pub fn with_crash_loops(mut self, lives: usize, time: Duration) -> Self {
         self.crash_loop_lives = lives.clamp(2, LONGEST_LOOP);

@@ -50,7 +50,8 @@ pub struct Container {
     rucksack: Option<Arc<dyn Any + Send + Sync>>,
 }
 
-/// What changes rarely, in one piece: a copy of the container, as each pause makes one, counts one reference for all of it.
+/// What changes rarely, in one piece: a copy of the container, as each pause makes one, counts one reference
+/// for all of it.
 #[derive(Clone, Default, PartialEq)]
 struct Details {
     labels: Labels,
@@ -276,8 +277,8 @@ impl Container {
         self.pid
     }
 
-    /// Returns the PID of its initial process in the PID namespace of this host, if the engine is known to have another one, as in a
-    /// container.
+    /// Returns the PID of its initial process in the PID namespace of this host, if the engine is known to
+    /// have another one, as in a container.
     #[must_use]
     pub fn host_pid(&self) -> Option<u32> {
         self.details.host_pid.map(NonZeroU32::get)
@@ -327,51 +328,52 @@ impl Container {
         self.health
     }
 
-    /// Returns the networks that it is connected to, by ascending name; none where the engine does not report them or the client
-    /// was built without.
+    /// Returns the networks that it is connected to, by ascending name; none where the engine does not report
+    /// them or the client was built without.
     #[must_use]
     pub fn networks(&self) -> &[Network] {
         self.details.networks.as_deref().unwrap_or_default()
     }
 
-    /// Returns the network mode that it was created with, such as `bridge`, `host`, the name of a network, or `container:ID` if it uses
-    /// the networks of another container; `None` where the engine does not report it or the client was built without networks. Docker's
-    /// API has it.
+    /// Returns the network mode that it was created with, such as `bridge`, `host`, the name of a network, or
+    /// `container:ID` if it uses the networks of another container; `None` where the engine does not report
+    /// it or the client was built without networks. Docker's API has it.
     #[must_use]
     pub fn network_mode(&self) -> Option<&str> {
         self.details.network_mode.as_deref()
     }
 
-    /// Returns the ports that it exposes or publishes, in ascending order; none where the engine does not report them or the
-    /// client was built without.
+    /// Returns the ports that it exposes or publishes, in ascending order; none where the engine does not
+    /// report them or the client was built without.
     #[must_use]
     pub fn ports(&self) -> &[Port] {
         self.details.ports.as_deref().unwrap_or_default()
     }
 
-    /// Returns how many times the engine has restarted it by itself, on CRI runtimes the container's attempt; `None` where the engine
-    /// does not report it.
+    /// Returns how many times the engine has restarted it by itself, on CRI runtimes the container's attempt;
+    /// `None` where the engine does not report it.
     #[must_use]
     pub fn restart_count(&self) -> Option<u32> {
         self.details.restart_count
     }
 
-    /// Returns whether, in this life, the kernel killed one of its processes for lack of memory: the initial process, and the life
-    /// is over or about to end, or another one. Where an engine reports that only with the exit, the container of the exit has it.
+    /// Returns whether, in this life, the kernel killed one of its processes for lack of memory: the initial
+    /// process, and the life is over or about to end, or another one. Where an engine reports that only with
+    /// the exit, the container of the exit has it.
     #[must_use]
     pub fn oom_killed(&self) -> bool {
         self.oom_killed
     }
 
-    /// Returns whether it has the label [`PRIVILEGED_LABEL`]: it has all the rights of its engine's host. Docker and podman
-    /// report that, but podman's own list does not.
+    /// Returns whether it has the label [`PRIVILEGED_LABEL`]: it has all the rights of its engine's host.
+    /// Docker and podman report that, but podman's own list does not.
     #[must_use]
     pub fn privileged(&self) -> bool {
         self.details.labels.contains(PRIVILEGED_LABEL)
     }
 
-    /// Returns whether the networks and ports that this container has, as far as its engine listed them, and its health are those
-    /// of another one.
+    /// Returns whether the networks and ports that this container has, as far as its engine listed them, and
+    /// its health are those of another one.
     pub(crate) fn lists_same_details(&self, known: &Self) -> bool {
         (self.health.is_none() || self.health == known.health)
             && (self.details.networks.is_none() || self.networks() == known.networks())
@@ -382,8 +384,8 @@ impl Container {
         self.rucksack.is_some()
     }
 
-    /// Returns what the application's packer made of the engine's inspection data, if it is a `T`. It is packed again with each
-    /// inspection: when the container changes, after a reconnect, and on request
+    /// Returns what the application's packer made of the engine's inspection data, if it is a `T`. It is
+    /// packed again with each inspection: when the container changes, after a reconnect, and on request
     /// ([`EngineWatcher::refresh`](crate::EngineWatcher::refresh)).
     #[must_use]
     pub fn rucksack<T: 'static>(&self) -> Option<&T> {

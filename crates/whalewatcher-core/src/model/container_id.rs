@@ -24,8 +24,8 @@ impl ContainerId {
         &self.0
     }
 
-    /// Returns whether a text is short and harmless in paths and on terminals, as the IDs that engines make up are: ASCII
-    /// letters, digits, `-`, `_` and `.`, beginning with a letter or a digit.
+    /// Returns whether a text is short and harmless in paths and on terminals, as the IDs that engines make
+    /// up are: ASCII letters, digits, `-`, `_` and `.`, beginning with a letter or a digit.
     #[must_use]
     pub fn is_plain(text: &str) -> bool {
         let punctuation = |byte: &u8| matches!(byte, b'-' | b'_' | b'.');

@@ -7,9 +7,10 @@ use super::escape::Printable;
 
 /// Endpoint and type of an engine: what distinguishes the members of a [`Fleet`](crate::Fleet).
 ///
-/// It is known before the first connection and never changes, also if another engine answers at the endpoint later, which
-/// [`EngineIdentity`](crate::EngineIdentity) reports. Both parts are needed, because one socket may serve several APIs: that of
-/// containerd serves its own and CRI. Clones share the texts. Keys are sorted by endpoint, then by type.
+/// It is known before the first connection and never changes, also if another engine answers at the endpoint
+/// later, which [`EngineIdentity`](crate::EngineIdentity) reports. Both parts are needed, because one socket
+/// may serve several APIs: that of containerd serves its own and CRI. Clones share the texts. Keys are sorted
+/// by endpoint, then by type.
 ///
 /// ```
 /// use whalewatcher_core::EngineKey;
@@ -41,8 +42,9 @@ impl EngineKey {
         &self.endpoint
     }
 
-    /// Returns the host of the endpoint in lower case, without user and port; empty for this host. Of an engine that its host
-    /// publishes in etcd it is all but the last part of the endpoint, which is the engine's.
+    /// Returns the host of the endpoint in lower case, without user and port; empty for this host. Of an
+    /// engine that its host publishes in etcd it is all but the last part of the endpoint, which is the
+    /// engine's.
     #[must_use]
     pub fn host(&self) -> String {
         let Some((scheme, rest)) = self.endpoint.split_once("://") else { return String::new() };

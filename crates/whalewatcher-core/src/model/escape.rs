@@ -14,8 +14,8 @@ use std::ops::RangeInclusive;
 pub struct Printable<'a>(pub &'a str);
 
 impl Printable<'_> {
-    /// Returns whether a character is escaped: control and format characters (Unicode's Cc, Cf, Zl and Zp), and all others
-    /// that are invisible by default, such as variation selectors and fillers.
+    /// Returns whether a character is escaped: control and format characters (Unicode's Cc, Cf, Zl and Zp),
+    /// and all others that are invisible by default, such as variation selectors and fillers.
     #[must_use]
     pub fn escapes(c: char) -> bool {
         c.is_control() || (c >= '\u{ad}' && INVISIBLE.iter().any(|range| range.contains(&c)))

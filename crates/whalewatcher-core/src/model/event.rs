@@ -20,8 +20,9 @@ pub struct Event {
     pub time: SystemTime,
     /// What happened.
     pub kind: EventKind,
-    /// The engine, as of the connection on which the container was last confirmed: an exit that is noticed after another
-    /// engine took over the endpoint carries the former engine. `None` before the first connection.
+    /// The engine, as of the connection on which the container was last confirmed: an exit that is noticed
+    /// after another engine took over the endpoint carries the former engine. `None` before the first
+    /// connection.
     pub engine: Option<Arc<EngineIdentity>>,
     /// What reported it first, of an exit; of all else the engine.
     pub seen_by: SeenBy,
@@ -42,9 +43,9 @@ pub enum SeenBy {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum EventKind {
-    /// A life began, or was found to be alive. The containers of a subscription's snapshot, and all that come before its first
-    /// [`Synced`](Self::Synced), were running when the watch first came in sync; those that come later have started since, or
-    /// during an outage.
+    /// A life began, or was found to be alive. The containers of a subscription's snapshot, and all that come
+    /// before its first [`Synced`](Self::Synced), were running when the watch first came in sync; those that
+    /// come later have started since, or during an outage.
     Started(Arc<Container>),
     /// A life ended.
     Exited {
@@ -57,16 +58,16 @@ pub enum EventKind {
     Paused(Arc<Container>),
     /// Its processes were thawed.
     Unpaused(Arc<Container>),
-    /// Something else about it changed: its name, labels, image, health, networks or ports, or whether a process of it was killed
-    /// for lack of memory.
+    /// Something else about it changed: its name, labels, image, health, networks or ports, or whether a
+    /// process of it was killed for lack of memory.
     Updated {
         /// The container as it is now.
         container: Arc<Container>,
         /// The container before the change.
         was: Arc<Container>,
     },
-    /// The portfolio is in sync with the engine, except for unresolved containers: for the first time, or again after an
-    /// interruption.
+    /// The portfolio is in sync with the engine, except for unresolved containers: for the first time, or
+    /// again after an interruption.
     Synced {
         /// How many containers are known to be alive.
         containers: usize,
@@ -78,20 +79,20 @@ pub enum EventKind {
         /// How many events it did not receive.
         missed: u64,
     },
-    /// The engine cannot be reached, the connection was lost, or the watch ended. The portfolio stays as last known.
-    /// Published once until the next [`Synced`](Self::Synced), and once more if the watch gives up meanwhile. The status
-    /// has the newest reason.
+    /// The engine cannot be reached, the connection was lost, or the watch ended. The portfolio stays as last
+    /// known. Published once until the next [`Synced`](Self::Synced), and once more if the watch gives up
+    /// meanwhile. The status has the newest reason.
     Disconnected {
         /// Why.
         error: Arc<EngineError>,
     },
     /// The engine joined the fleet. Only fleets publish it.
     Joined,
-    /// The engine was removed from the fleet, which holds no container of it any more: before this event they were announced as
-    /// exited, or as moved to another engine. Only fleets publish it.
+    /// The engine was removed from the fleet, which holds no container of it any more: before this event they
+    /// were announced as exited, or as moved to another engine. Only fleets publish it.
     Left,
-    /// Another engine shows the container from now on: it is neither an exit nor a start. Only fleets publish it, with the engine that
-    /// shows it now.
+    /// Another engine shows the container from now on: it is neither an exit nor a start. Only fleets publish
+    /// it, with the engine that shows it now.
     Moved {
         /// The container as this engine knows it.
         container: Arc<Container>,
@@ -100,8 +101,8 @@ pub enum EventKind {
         /// The engine that showed it before.
         from: EngineKey,
     },
-    /// A crash loop began or is over. No subscription contains it: a [`History`](crate::history::History) finds it in the events of
-    /// one. It changes no portfolio.
+    /// A crash loop began or is over. No subscription contains it: a [`History`](crate::history::History)
+    /// finds it in the events of one. It changes no portfolio.
     CrashLoop(Arc<CrashLoop>),
 }
 
@@ -126,13 +127,15 @@ impl Event {
         self
     }
 
-    /// Returns the container as it is after the change, or, of an exit, as last known; `None` for events about the watch.
+    /// Returns the container as it is after the change, or, of an exit, as last known; `None` for events
+    /// about the watch.
     #[must_use]
     pub fn container(&self) -> Option<&Arc<Container>> {
         self.kind.container()
     }
 
-    /// Returns the container that it is about: [`container`](Self::container), or that of a crash loop, which may be over.
+    /// Returns the container that it is about: [`container`](Self::container), or that of a crash loop, which
+    /// may be over.
     #[must_use]
     pub fn subject(&self) -> Option<&Arc<Container>> {
         match &self.kind {
@@ -143,7 +146,8 @@ impl Event {
 }
 
 impl EventKind {
-    /// Returns the container as it is after the change, or, of an exit, as last known; `None` for events about the watch.
+    /// Returns the container as it is after the change, or, of an exit, as last known; `None` for events
+    /// about the watch.
     #[must_use]
     pub fn container(&self) -> Option<&Arc<Container>> {
         match self {

@@ -40,8 +40,8 @@ impl Image {
         &self.name
     }
 
-    /// Returns the ID or digest, such as `sha256:…`, where the engine reports it. What it identifies depends on the engine:
-    /// Docker's is the ID of the image's configuration or manifest.
+    /// Returns the ID or digest, such as `sha256:…`, where the engine reports it. What it identifies depends
+    /// on the engine: Docker's is the ID of the image's configuration or manifest.
     #[must_use]
     pub fn id(&self) -> Option<&str> {
         self.id.as_deref()

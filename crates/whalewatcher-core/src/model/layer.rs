@@ -2,8 +2,8 @@
 
 /// The layer of an engine: engines of higher layers run their containers in those of lower ones.
 ///
-/// Several engines of a host may know a container: Docker runs it in containerd, under the same ID. A [`Fleet`](crate::Fleet) shows it
-/// once, by the engine of the highest layer, which knows most about it.
+/// Several engines of a host may know a container: Docker runs it in containerd, under the same ID. A
+/// [`Fleet`](crate::Fleet) shows it once, by the engine of the highest layer, which knows most about it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Layer {

@@ -35,8 +35,8 @@ impl Life {
 }
 
 impl Container {
-    /// Returns which run of the container this is. Lives are distinguished by their start time, or by their PID where the
-    /// engine reports no start time.
+    /// Returns which run of the container this is. Lives are distinguished by their start time, or by their
+    /// PID where the engine reports no start time.
     #[must_use]
     pub fn life(&self) -> Life {
         let mark = self.started_at().map_or(LifeMark::Pid(self.pid()), LifeMark::StartedAt);

@@ -1,7 +1,8 @@
 //! Texts that many containers have in common, such as the keys of labels and the names of images: held once.
 //!
-//! Each thread keeps the texts that it used last, by their hash. So texts are shared by most, not all, of the containers that have
-//! them, and the memory that the texts themselves take beyond the containers' life is bounded.
+//! Each thread keeps the texts that it used last, by their hash. So texts are shared by most, not all, of the
+//! containers that have them, and the memory that the texts themselves take beyond the containers' life is
+//! bounded.
 
 use std::cell::RefCell;
 use std::hash::{BuildHasher, Hash};

@@ -7,8 +7,8 @@ use super::container_id::ContainerId;
 use super::error::EngineError;
 use super::escape::Printable;
 
-/// The containers that cannot be inspected. The portfolio holds their last known state, if any. They are inspected again
-/// after growing delays.
+/// The containers that cannot be inspected. The portfolio holds their last known state, if any. They are
+/// inspected again after growing delays.
 #[derive(Clone, Debug, Default)]
 pub struct Unresolved {
     total: usize,

@@ -1,8 +1,9 @@
 //! A persistent hash table: a clone costs a reference count, and a change copies only the path to the changed entry, or
 //! nothing if the path is not shared.
 //!
-//! It is a trie of hashes. Each node is one allocation that contains its entries, so a lookup follows one pointer a level.
-//! The caller provides the hash and selects among the entries with that hash: nearly always there is only one.
+//! It is a trie of hashes. Each node is one allocation that contains its entries, so a lookup follows one
+//! pointer a level. The caller provides the hash and selects among the entries with that hash: nearly always
+//! there is only one.
 
 use std::iter::once;
 use std::mem::replace;
@@ -288,8 +289,8 @@ mod tests {
     }
 
     proptest! {
-        /// After any insertions, changes and removals, with any hashes, it equals a plain map, and the kept versions are
-        /// unchanged.
+        /// After any insertions, changes and removals, with any hashes, it equals a plain map, and the kept
+        /// versions are unchanged.
         #[test]
         fn it_reports_what_a_plain_map_reports_and_so_does_each_former_version(
             poor in 0..POOR.len(),

@@ -31,8 +31,8 @@ pub fn difference(before: &Portfolio, after: &Portfolio) -> Vec<EventKind> {
     events
 }
 
-/// Returns the events that turn the container `known` into `now`, which has the same ID: none if they are equal, an exit
-/// and a start if they are different lives.
+/// Returns the events that turn the container `known` into `now`, which has the same ID: none if they are
+/// equal, an exit and a start if they are different lives.
 pub(crate) fn steps(known: &Arc<Container>, now: &Arc<Container>) -> impl Iterator<Item = EventKind> + use<> {
     let mut events = [None, None];
     if known.life() != now.life() {

@@ -325,8 +325,8 @@ fn unscoped(id: &ContainerId) -> Option<&str> {
     id.rsplit_once('/').map(|(_, unscoped)| unscoped)
 }
 
-/// Returns whether two containers with the same ID have the same position in all indexes: most changes affect neither name, PID
-/// nor project, and not even the labels.
+/// Returns whether two containers with the same ID have the same position in all indexes: most changes affect
+/// neither name, PID nor project, and not even the labels.
 fn has_place_of(container: &Container, former: &Container) -> bool {
     let same_project = || former.labels() == container.labels() || former.project() == container.project();
     former.name() == container.name() && former.pid() == container.pid() && same_project()

@@ -19,8 +19,9 @@ pub use project::Project;
 
 /// The live containers of one engine, by project.
 ///
-/// A portfolio is a snapshot: it never changes, a clone costs a reference count, and it can be kept for any time. Lookups
-/// by ID and by name take constant time. Two portfolios are equal if they hold equal containers; revisions are ignored.
+/// A portfolio is a snapshot: it never changes, a clone costs a reference count, and it can be kept for any
+/// time. Lookups by ID and by name take constant time. Two portfolios are equal if they hold equal
+/// containers; revisions are ignored.
 ///
 /// ```
 /// use whalewatcher_core::{Container, Portfolio};
@@ -63,10 +64,11 @@ impl Portfolio {
         self.0.all_by_name(name)
     }
 
-    /// Returns the container whose initial process has this PID; if an engine reports it of several, the one with the lowest ID.
+    /// Returns the container whose initial process has this PID; if an engine reports it of several, the one
+    /// with the lowest ID.
     ///
-    /// PIDs are used again: a process that is not the container's may have it already when the container has just ended. Which
-    /// container *any* process belongs to is what `owner_of` of the facade finds.
+    /// PIDs are used again: a process that is not the container's may have it already when the container has
+    /// just ended. Which container *any* process belongs to is what `owner_of` of the facade finds.
     #[must_use]
     pub fn by_pid(&self, pid: u32) -> Option<&Arc<Container>> {
         self.0.by_pid(pid)

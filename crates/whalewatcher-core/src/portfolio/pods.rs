@@ -66,8 +66,8 @@ impl Pod {
         &self.uid
     }
 
-    /// Returns its sandbox; if several are alive because one replaces the other, the newest. `None` if the sandbox is not
-    /// alive, or if the engine does not label it.
+    /// Returns its sandbox; if several are alive because one replaces the other, the newest. `None` if the
+    /// sandbox is not alive, or if the engine does not label it.
     #[must_use]
     pub fn sandbox(&self) -> Option<&Arc<Container>> {
         self.sandboxes.first()
@@ -83,8 +83,8 @@ impl Pod {
         self.containers.iter()
     }
 
-    /// Returns when its newest sandbox began or, without a sandbox, its oldest container. `None` if the engine reports no
-    /// start times.
+    /// Returns when its newest sandbox began or, without a sandbox, its oldest container. `None` if the
+    /// engine reports no start times.
     #[must_use]
     pub fn started_at(&self) -> Option<SystemTime> {
         let sandbox = self.sandbox().and_then(|sandbox| sandbox.started_at());
@@ -113,8 +113,8 @@ impl Pod {
 
 /// Containers by pod: a snapshot that can be kept for any time.
 ///
-/// Pods are distinguished by namespace, name *and* UID. So a pod that is being replaced and its replacement are two pods
-/// here, and neither has containers of the other.
+/// Pods are distinguished by namespace, name *and* UID. So a pod that is being replaced and its replacement
+/// are two pods here, and neither has containers of the other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pods(Vec<Pod>);
 

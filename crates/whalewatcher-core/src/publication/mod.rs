@@ -1,12 +1,13 @@
 //! The publication of snapshots and events by one writer, which never waits for readers or subscribers.
 //!
-//! The writer publishes batches of numbered events, and the state after each batch: the portfolio of an engine, or that of a fleet. Readers load the newest snapshot from an
-//! atomic pointer. Subscribers share a log of the batches that at least one of them has not received. The log contains no
-//! snapshots: a subscriber takes all batches that it has not received at once, together with the snapshot that they lead to.
+//! The writer publishes batches of numbered events, and the state after each batch: the portfolio of an
+//! engine, or that of a fleet. Readers load the newest snapshot from an atomic pointer. Subscribers share a
+//! log of the batches that at least one of them has not received. The log contains no snapshots: a subscriber
+//! takes all batches that it has not received at once, together with the snapshot that they lead to.
 //!
-//! The log has room for a number of events, or for as many as containers are alive. A subscriber that is further behind lags:
-//! it receives the difference between its last snapshot and the newest. So the memory for a subscriber is bounded by the
-//! number of containers, not by the number of events.
+//! The log has room for a number of events, or for as many as containers are alive. A subscriber that is
+//! further behind lags: it receives the difference between its last snapshot and the newest. So the memory
+//! for a subscriber is bounded by the number of containers, not by the number of events.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::mem::{replace, take};
@@ -109,8 +110,8 @@ pub(crate) struct Unread<S: Published> {
 }
 
 impl<S: Published> Publication<S> {
-    /// Creates a publication of the empty state. Subscribers may lag behind by `queue` events, or by as many as containers are
-    /// alive.
+    /// Creates a publication of the empty state. Subscribers may lag behind by `queue` events, or by as many
+    /// as containers are alive.
     pub(crate) fn new(queue: usize) -> Self {
         let first = Arc::<Snapshot<S>>::default();
         Self {
@@ -131,9 +132,10 @@ impl<S: Published> Publication<S> {
         read(&self.newest.load().state)
     }
 
-    /// Publishes events and the state after them, which `after` returns for the snapshot before them: first readers see the state, then
-    /// `in_between` runs, then subscribers receive the events. Does nothing after the end, so that the snapshot matches the events.
-    /// Must not be called concurrently. The caller wakes the subscribers.
+    /// Publishes events and the state after them, which `after` returns for the snapshot before them: first
+    /// readers see the state, then `in_between` runs, then subscribers receive the events. Does nothing after
+    /// the end, so that the snapshot matches the events. Must not be called concurrently. The caller wakes
+    /// the subscribers.
     pub(crate) fn publish_events(
         &self,
         events: Vec<S::Event>,
@@ -152,7 +154,8 @@ impl<S: Published> Publication<S> {
         Wakers { waiting, spent: [spent, shown] }
     }
 
-    /// Publishes an equal state with other rucksacks. Returns the wakers: of followers, and of subscribers, which find no event.
+    /// Publishes an equal state with other rucksacks. Returns the wakers: of followers, and of subscribers,
+    /// which find no event.
     pub(crate) fn replace(&self, after: impl FnOnce(&S) -> S) -> Wakers<S> {
         let (waiting, spent) = self.change(|log| {
             log.show(self.queue);
@@ -343,8 +346,8 @@ struct Place<S: Published> {
 }
 
 impl<S: Published> Place<S> {
-    /// Takes all events that the subscriber has not received, or the snapshot that replaced the one that it has seen; `None` after
-    /// the end. Without a context, it is not woken later.
+    /// Takes all events that the subscriber has not received, or the snapshot that replaced the one that it
+    /// has seen; `None` after the end. Without a context, it is not woken later.
     fn poll_take(
         &mut self,
         seen: &Arc<Snapshot<S>>,

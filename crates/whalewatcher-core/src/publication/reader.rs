@@ -54,8 +54,8 @@ impl<S: Published> Reader<S> {
         }
     }
 
-    /// Returns all events up to [`seen`](Self::seen), none if only the state was replaced by an equal one; `None` after the end.
-    /// Without a context, the subscriber is not woken later.
+    /// Returns all events up to [`seen`](Self::seen), none if only the state was replaced by an equal one;
+    /// `None` after the end. Without a context, the subscriber is not woken later.
     pub(crate) fn poll_all(&mut self, context: Option<&mut Context<'_>>) -> Poll<Option<Vec<S::Event>>> {
         if self.received.is_empty() && ready!(self.poll_receive(context)).is_none() {
             return Poll::Ready(None);

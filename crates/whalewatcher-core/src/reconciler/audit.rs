@@ -12,12 +12,12 @@ use crate::model::ContainerId;
 impl Reconciler {
     /// Compares a list with the portfolio.
     ///
-    /// The list may be ahead of the event stream or behind it, so a container that it shows differently is a mismatch first,
-    /// with a grace period in which events may explain it. So is one with an inspection in flight: the answer may be older
-    /// than the list, and a later event lost.
+    /// The list may be ahead of the event stream or behind it, so a container that it shows differently is a
+    /// mismatch first, with a grace period in which events may explain it. So is one with an inspection in
+    /// flight: the answer may be older than the list, and a later event lost.
     ///
-    /// A mismatch is explained from the beginning, and so no drift, if an event came since the list was requested, or if
-    /// what an event led to is still under way.
+    /// A mismatch is explained from the beginning, and so no drift, if an event came since the list was
+    /// requested, or if what an event led to is still under way.
     pub(super) fn audit(
         &mut self,
         entries: Vec<ListingEntry>,

@@ -1,7 +1,8 @@
 //! The times at which the reconciler acts by itself, as data.
 //!
-//! Each deadline belongs to a state and exists exactly as long as that: a retry as long as the container's inspection is
-//! deferred, a grace period as long as what it waits for has not come. So a deadline that is due is never stale.
+//! Each deadline belongs to a state and exists exactly as long as that: a retry as long as the container's
+//! inspection is deferred, a grace period as long as what it waits for has not come. So a deadline that is
+//! due is never stale.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};

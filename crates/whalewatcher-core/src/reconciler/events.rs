@@ -117,7 +117,8 @@ impl Reconciler {
             EngineEvent::Health { at, health, .. } => self.changed(&id, Change::Health(health), at, now),
             EngineEvent::OomKilled { at, .. } => self.oom_killed(&id, at, now),
             EngineEvent::Changed { .. } => {
-                // A change of what is not alive does not matter. If it is alive after all, its start event is still to come.
+                // A change of what is not alive does not matter. If it is alive after all, its start event is
+                // still to come.
                 if self.is_inspected(&id) || self.portfolio.by_id(&id).is_some() {
                     self.request_inspection(&id);
                 }
@@ -152,8 +153,9 @@ impl Reconciler {
             if self.has_one_life_per_id || confirmed && pid == Some(known.pid()) {
                 return;
             }
-            // The first start event after a life began is its own, the next one is another life's. That holds for a life
-            // from an earlier connection too: Docker repeats the events of the last second on the next one.
+            // The first start event after a life began is its own, the next one is another life's. That holds
+            // for a life from an earlier connection too: Docker repeats the events of the last second on the
+            // next one.
             let other_life = match (known.started_at(), at) {
                 (Some(began), Some(at)) => at > began && newest_start > Some(began),
                 _ => !confirmed && pid.is_some() && pid != Some(known.pid()),
@@ -268,8 +270,9 @@ impl Reconciler {
         }
     }
 
-    /// A process was killed for lack of memory. That is never taken back, so nothing newer can contradict it, and no inspection
-    /// is needed. Where no start time shows that it was in the life that is known, only the exit contains it.
+    /// A process was killed for lack of memory. That is never taken back, so nothing newer can contradict it,
+    /// and no inspection is needed. Where no start time shows that it was in the life that is known, only the
+    /// exit contains it.
     fn oom_killed(&mut self, id: &ContainerId, at: Option<SystemTime>, now: Now) {
         let record = self.records.entry(id.clone()).or_default();
         record.newest = record.newest.max(at);

@@ -1,7 +1,7 @@
 //! Inspections: which is next, and what their answers change.
 //!
-//! An answer counts although hints came while it was in flight. They lead to one more inspection; if they made the answer
-//! worthless, a container that changes faster than it can be inspected would never be right.
+//! An answer counts although hints came while it was in flight. They lead to one more inspection; if they
+//! made the answer worthless, a container that changes faster than it can be inspected would never be right.
 
 use std::mem::{replace, take};
 use std::sync::Arc;
@@ -62,7 +62,8 @@ impl Reconciler {
         self.settle(id, now);
     }
 
-    /// Announces a life that is over as its start event described it: the inspection that might have added to that failed.
+    /// Announces a life that is over as its start event described it: the inspection that might have added to
+    /// that failed.
     fn announce_over(&mut self, id: &ContainerId, now: Now) {
         self.failures.remove(id);
         if let Some(record) = self.records.get_mut(id) {
@@ -71,7 +72,8 @@ impl Reconciler {
         self.inspected_ended(id, None, now);
     }
 
-    /// The container is over, whatever the answer shows. If its life is still to be announced, the answer completes that.
+    /// The container is over, whatever the answer shows. If its life is still to be announced, the answer
+    /// completes that.
     fn inspected_ended(&mut self, id: &ContainerId, truth: Option<Container>, now: Now) {
         if let Some(record) = self.records.get_mut(id)
             && let (Some(mut preview), Some(exit)) = (record.take_preview(), record.exit)
@@ -122,8 +124,8 @@ impl Reconciler {
         is_over == Some(true) && !since.started
     }
 
-    /// The container was not alive when the engine looked, which may still return its name. Returns whether that shows its
-    /// present state, as far as events are known.
+    /// The container was not alive when the engine looked, which may still return its name. Returns whether
+    /// that shows its present state, as far as events are known.
     fn inspected_over(
         &mut self,
         id: &ContainerId,
@@ -263,7 +265,8 @@ impl Reconciler {
         }
     }
 
-    /// Drops the inspection of a container, and ignores an answer that is on its way: nothing that it could show matters any more.
+    /// Drops the inspection of a container, and ignores an answer that is on its way: nothing that it could
+    /// show matters any more.
     pub(super) fn drop_inspection(&mut self, id: &ContainerId) {
         let Some(record) = self.records.get_mut(id) else { return };
         if take(&mut record.inspection) == Inspection::Deferred {

@@ -4,36 +4,40 @@
 //!
 //! As in quinn-proto, the caller drives it with four methods:
 //!
-//! - [`handle_input`](Reconciler::handle_input) takes in what happened: a connection, a list, an event, an answer. `now`
-//!   comes with each call.
-//! - [`poll_effect`](Reconciler::poll_effect) returns what to do, until there is nothing left: first the list to request,
-//!   then the containers to inspect as far as there is room, then the events to publish. To be called after any input.
-//! - [`poll_timeout`](Reconciler::poll_timeout) returns the time of the earliest deadline. Any other call may change it.
+//! - [`handle_input`](Reconciler::handle_input) takes in what happened: a connection, a list, an event, an
+//!   answer. `now` comes with each call.
+//! - [`poll_effect`](Reconciler::poll_effect) returns what to do, until there is nothing left: first the list
+//!   to request, then the containers to inspect as far as there is room, then the events to publish. To be
+//!   called after any input.
+//! - [`poll_timeout`](Reconciler::poll_timeout) returns the time of the earliest deadline. Any other call may
+//!   change it.
 //! - [`handle_timeout`](Reconciler::handle_timeout) acts on the deadlines that have passed; effects may follow.
 //!
 //! [`Reconciler::portfolio`] is always the fold of all events, published and about to be.
 //!
 //! # Decisions
 //!
-//! It is level-triggered. An event is a hint that a container may have changed; an inspection that *began after the hint*
-//! shows its state. Per container at most one inspection is in flight; for hints that come meanwhile one more follows.
+//! It is level-triggered. An event is a hint that a container may have changed; an inspection that *began
+//! after the hint* shows its state. Per container at most one inspection is in flight; for hints that come
+//! meanwhile one more follows.
 //!
-//! Each answer counts all the same, for its inspection began after the last one ended: while it is in flight, only an exit
-//! or the start of another life changes the portfolio, and an answer about a life that is over brings nothing back. So a
-//! container is right with the first answer about a life that goes on, however fast hints come.
+//! Each answer counts all the same, for its inspection began after the last one ended: while it is in flight,
+//! only an exit or the start of another life changes the portfolio, and an answer about a life that is over
+//! brings nothing back. So a container is right with the first answer about a life that goes on, however fast
+//! hints come.
 //!
 //! An event changes the portfolio by itself only where it is certainly newer than what is known:
 //!
 //! - an exit of the known life: with its PID, or later than its start;
 //! - the start of another life under the same ID, which ends the known one;
-//! - a pause, its end, or a change of health, of a container whose state was confirmed on this connection and that is not
-//!   being inspected, with a time later than all else that is known of it;
+//! - a pause, its end, or a change of health, of a container whose state was confirmed on this connection and
+//!   that is not being inspected, with a time later than all else that is known of it;
 //! - that a process was killed for lack of memory, later than the start of the known life.
 //!
 //! In all other cases the container is inspected.
 //!
-//! Where an ID has one life ([`has_one_life_per_id`](crate::engine::EngineConnection::has_one_life_per_id)), an exit is final:
-//! whatever comes later of that ID is ignored, in events, lists and answers.
+//! Where an ID has one life ([`has_one_life_per_id`](crate::engine::EngineConnection::has_one_life_per_id)),
+//! an exit is final: whatever comes later of that ID is ignored, in events, lists and answers.
 //!
 //! Containers that only events name are bounded in number: events of more are forgotten, and a list is requested.
 
@@ -76,8 +80,8 @@ use record::{Exit, Preview, Record};
 /// How many tombstones are kept, to recognise late and repeated events of containers that are not alive.
 const MAX_TOMBSTONES: usize = 1024;
 
-/// How many are kept where an ID has one life. They are what keeps a list or an inspection that is behind from bringing a
-/// container back, and many containers may end at once.
+/// How many are kept where an ID has one life. They are what keeps a list or an inspection that is behind
+/// from bringing a container back, and many containers may end at once.
 const MAX_FINAL_TOMBSTONES: usize = 4096;
 
 /// How many containers that only events name may have records. Events of more are forgotten, and a list is requested.
@@ -137,7 +141,8 @@ pub(crate) enum Effect {
         /// Whether its last inspection failed.
         is_retry: bool,
     },
-    /// Ask the witness whether a life goes on that is over by its word, and alive by the engine's. [`Input::Verified`] follows.
+    /// Ask the witness whether a life goes on that is over by its word, and alive by the engine's.
+    /// [`Input::Verified`] follows.
     Verify(Box<Container>),
     /// Publish these events, in this order.
     Publish(Vec<Event>),
@@ -267,8 +272,8 @@ impl Reconciler {
         self.contradictions
     }
 
-    /// Returns what to do next, in this order: the list to request, the containers to inspect, the lives to verify, the events to
-    /// publish.
+    /// Returns what to do next, in this order: the list to request, the containers to inspect, the lives to
+    /// verify, the events to publish.
     pub(crate) fn poll_effect(&mut self, room: Room) -> Option<Effect> {
         if let Some(list) = self.poll_list() {
             return Some(list);
@@ -367,8 +372,8 @@ impl Reconciler {
         }
     }
 
-    /// Sets the engine of the next [`Input::Connected`], whether its inspections attach rucksacks, and whether its IDs have one
-    /// life each.
+    /// Sets the engine of the next [`Input::Connected`], whether its inspections attach rucksacks, and
+    /// whether its IDs have one life each.
     pub(crate) fn set_engine(
         &mut self,
         engine: &Arc<EngineIdentity>,

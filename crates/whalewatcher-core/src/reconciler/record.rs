@@ -60,8 +60,8 @@ enum Awaited {
         /// Whether no end of it is known, so that a first answer "not alive" is verified.
         verify: bool,
     },
-    /// The exit event of the life in the portfolio, which is over by the word of `seen_by`: of the engine in an inspection, or of
-    /// the witness. Until [`Deadline::Exit`](super::Deadline::Exit).
+    /// The exit event of the life in the portfolio, which is over by the word of `seen_by`: of the engine in
+    /// an inspection, or of the witness. Until [`Deadline::Exit`](super::Deadline::Exit).
     Exit { seen_by: SeenBy },
 }
 
@@ -97,8 +97,8 @@ impl Record {
         self.end_awaiting_exit()
     }
 
-    /// Records that a life began which is not in the portfolio, or, without a preview, that none did. Returns the preview of
-    /// the life before.
+    /// Records that a life began which is not in the portfolio, or, without a preview, that none did. Returns
+    /// the preview of the life before.
     pub(super) fn record_start(&mut self, preview: Option<Preview>) -> Option<Preview> {
         let former = self.take_preview();
         if let Some(preview) = preview {
@@ -168,7 +168,8 @@ impl Record {
         }
     }
 
-    /// Awaits the exit event of the life in the portfolio, which is over by this word. Returns whether that was not known before.
+    /// Awaits the exit event of the life in the portfolio, which is over by this word. Returns whether that
+    /// was not known before.
     pub(super) fn await_exit(&mut self, seen_by: SeenBy) -> bool {
         debug_assert!(self.preview().is_none(), "what is not announced is not in the portfolio");
         match self.end_seen_by() {
@@ -259,8 +260,8 @@ pub(super) struct Preview {
 }
 
 impl Preview {
-    /// Returns what a start event contains; `None` if that does not suffice to announce a life and to distinguish it from
-    /// others. `packs` is whether inspections attach rucksacks.
+    /// Returns what a start event contains; `None` if that does not suffice to announce a life and to
+    /// distinguish it from others. `packs` is whether inspections attach rucksacks.
     pub(super) fn new(
         id: &ContainerId,
         at: Option<SystemTime>,
@@ -287,7 +288,8 @@ impl Preview {
         self.container.name() != self.container.id().as_str()
     }
 
-    /// Takes over what the engine returned of the container: of one that is not alive only the name, labels and rucksack.
+    /// Takes over what the engine returned of the container: of one that is not alive only the name, labels
+    /// and rucksack.
     pub(super) fn learn(&mut self, reported: Option<Container>) {
         match reported {
             Some(reported) if reported.pid() != 0 => {
@@ -350,7 +352,8 @@ impl Tombstone {
         }
         match (self.began, preview.started_at()) {
             (Some(began), Some(reported)) if reported <= began => true,
-            // Start events come after the start, so the first one that is later than the newest life's start is its own.
+            // Start events come after the start, so the first one that is later than the newest life's start
+            // is its own.
             (Some(_), Some(_)) => !replace(&mut self.start_reported, true),
             _ => false,
         }

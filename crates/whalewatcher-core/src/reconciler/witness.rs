@@ -1,7 +1,8 @@
 //! What the witness reports, against what the engine does.
 //!
-//! The witness is certain of two things about a life that it watches: that it has ended, and that it goes on. So its word ends a life, and
-//! an engine that still shows it does not bring it back; and while it goes on, no event, answer or list of the engine ends it.
+//! The witness is certain of two things about a life that it watches: that it has ended, and that it goes on.
+//! So its word ends a life, and an engine that still shows it does not bring it back; and while it goes on,
+//! no event, answer or list of the engine ends it.
 
 use std::time::SystemTime;
 
@@ -53,7 +54,8 @@ impl Reconciler {
         }
     }
 
-    /// Asks the witness about a life that is over by its word, unless its exit is not published yet: then the engine is only late.
+    /// Asks the witness about a life that is over by its word, unless its exit is not published yet: then the
+    /// engine is only late.
     pub(super) fn doubt(&mut self, life: Container) {
         if self.portfolio.by_id(life.id()).is_none() {
             self.doubted.push(life);
@@ -83,8 +85,8 @@ impl Reconciler {
         }
     }
 
-    /// Takes in a start event of a container whose known life goes on: it is its own or that of a former one, or false. Returns whether
-    /// the known life has to be in the portfolio for that, and is.
+    /// Takes in a start event of a container whose known life goes on: it is its own or that of a former one,
+    /// or false. Returns whether the known life has to be in the portfolio for that, and is.
     pub(super) fn disputed_start(
         &mut self,
         id: &ContainerId,

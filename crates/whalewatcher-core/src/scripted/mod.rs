@@ -1,6 +1,7 @@
 //! A scripted engine in memory, for tests of code that uses watchers: only the test changes its containers.
 //!
-//! It implements [`EngineClient`](crate::adapter::EngineClient) without I/O, and needs a clock only to delay answers, so it works with tokio's paused clock.
+//! It implements [`EngineClient`](crate::adapter::EngineClient) without I/O, and needs a clock only to delay
+//! answers, so it works with tokio's paused clock.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -335,8 +336,8 @@ impl Engine {
         self.change(|state| state.held.retain(|(held, _)| *held != call));
     }
 
-    /// Sets whether the containers of a scope cannot be listed. The scope is the part of an ID before a slash, if there is
-    /// one.
+    /// Sets whether the containers of a scope cannot be listed. The scope is the part of an ID before a
+    /// slash, if there is one.
     pub fn fail_listing(&self, scope: &str, failing: bool) {
         self.change(|state| match failing {
             true => state.unlisted.insert(scope.to_owned()),

@@ -8,15 +8,15 @@ use super::bounds::in_bounds;
 
 /// Growing delays with jitter, for reconnecting to an engine.
 ///
-/// By default from 100 ms, doubling, up to 10 s, without an end. Each delay is shortened at random by up to half, so that
-/// watchers that lost the same engine do not all reconnect at once. Durations are from 1 ms to 10^9 s; others are replaced
-/// by the nearest bound.
+/// By default from 100 ms, doubling, up to 10 s, without an end. Each delay is shortened at random by up to
+/// half, so that watchers that lost the same engine do not all reconnect at once. Durations are from 1 ms to
+/// 10^9 s; others are replaced by the nearest bound.
 ///
 /// # Early attempts
 ///
-/// A delay ends early when the engine's socket is bound again, where the system reports that: on Linux, for unix sockets. The
-/// attempt counts as any other. There are at most five early attempts at once, and one a second on average, however often the
-/// socket is bound.
+/// A delay ends early when the engine's socket is bound again, where the system reports that: on Linux, for
+/// unix sockets. The attempt counts as any other. There are at most five early attempts at once, and one a
+/// second on average, however often the socket is bound.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Backoff {
     first: Duration,

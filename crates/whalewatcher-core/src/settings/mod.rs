@@ -20,8 +20,8 @@ const LONGEST_QUEUE: usize = 1 << 20;
 
 /// The settings of a watcher. The defaults suit an engine on the same host.
 ///
-/// A value out of bounds becomes the nearest valid one: durations are from 1 ms to 10^9 s (about 30 years), counts as each
-/// method documents.
+/// A value out of bounds becomes the nearest valid one: durations are from 1 ms to 10^9 s (about 30 years),
+/// counts as each method documents.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -73,8 +73,8 @@ impl Settings {
         self
     }
 
-    /// Sets how many inspections may be in flight at once, from 1 to 1,024; up to four times as many while some take more
-    /// than 500 ms.
+    /// Sets how many inspections may be in flight at once, from 1 to 1,024; up to four times as many while
+    /// some take more than 500 ms.
     #[must_use]
     pub fn with_inspections(mut self, inspections: usize) -> Self {
         self.inspections = inspections.clamp(1, MOST_INSPECTIONS);
@@ -102,16 +102,17 @@ impl Settings {
         self
     }
 
-    /// Sets how many events a subscriber may lag behind before it receives the difference instead, from 1 to 2^20. The limit
-    /// is never lower than the number of live containers, or than the number of events that were published at once.
+    /// Sets how many events a subscriber may lag behind before it receives the difference instead, from 1 to
+    /// 2^20. The limit is never lower than the number of live containers, or than the number of events that
+    /// were published at once.
     #[must_use]
     pub fn with_subscriber_queue(mut self, events: usize) -> Self {
         self.subscriber_queue = events.clamp(1, LONGEST_QUEUE);
         self
     }
 
-    /// Sets whether a rucksack that was packed again is reported by [`Updated`](crate::EventKind::Updated) even if nothing else
-    /// changed.
+    /// Sets whether a rucksack that was packed again is reported by [`Updated`](crate::EventKind::Updated)
+    /// even if nothing else changed.
     #[must_use]
     pub fn with_repack_events(mut self, repack_events: bool) -> Self {
         self.repack_events = repack_events;
@@ -125,8 +126,8 @@ impl Settings {
         self
     }
 
-    /// Sets how long a life whose end the witness reported waits for the engine's event, which has the exit code. It does not wait
-    /// while the engine cannot be reached or is silent.
+    /// Sets how long a life whose end the witness reported waits for the engine's event, which has the exit
+    /// code. It does not wait while the engine cannot be reached or is silent.
     #[must_use]
     pub fn with_witness_grace(mut self, grace: Duration) -> Self {
         self.witness_grace = in_bounds(grace);
@@ -181,8 +182,8 @@ impl Settings {
         self.audit_every
     }
 
-    /// Returns how many events a subscriber may lag behind before it receives the difference instead, if no more containers
-    /// are alive; 4,096 by default.
+    /// Returns how many events a subscriber may lag behind before it receives the difference instead, if no
+    /// more containers are alive; 4,096 by default.
     #[must_use]
     pub fn subscriber_queue(&self) -> usize {
         self.subscriber_queue

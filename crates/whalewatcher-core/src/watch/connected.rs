@@ -37,8 +37,8 @@ enum Wake {
     Ended(Arc<Container>),
     /// The application wants containers inspected.
     Refresh,
-    /// A deadline may have passed: of the reconciler, of the next probe, or of an inspection that is slow from now on, so
-    /// that another one may begin.
+    /// A deadline may have passed: of the reconciler, of the next probe, or of an inspection that is slow
+    /// from now on, so that another one may begin.
     Timer,
 }
 
@@ -83,8 +83,8 @@ impl<'c, 'd> Connected<'c, 'd> {
         }
     }
 
-    /// Follows the engine until the connection is lost: waits, handles the events and the answer that came, dispatches what
-    /// that leads to.
+    /// Follows the engine until the connection is lost: waits, handles the events and the answer that came,
+    /// dispatches what that leads to.
     pub(super) async fn run(mut self) -> Result<Infallible, EngineError> {
         self.progress.handle(Input::Connected);
         loop {
@@ -154,9 +154,9 @@ impl<'c, 'd> Connected<'c, 'd> {
         self.probing = Some(limited(limit, "probing the silent event stream", probe).boxed());
     }
 
-    /// Sets the timer to the earliest deadline since the dispatch: an inspection that has become slow in between makes room.
-    /// A timer that is set to an earlier time stays: deadlines move with each event, and a needless wake-up now and then costs
-    /// less.
+    /// Sets the timer to the earliest deadline since the dispatch: an inspection that has become slow in
+    /// between makes room. A timer that is set to an earlier time stays: deadlines move with each event, and
+    /// a needless wake-up now and then costs less.
     fn set_timer(&mut self, dispatched: Instant) {
         let probe = self.probing.is_none().then(|| self.probe.due());
         let deadlines =
@@ -207,8 +207,8 @@ impl<'c, 'd> Connected<'c, 'd> {
         Ok(())
     }
 
-    /// Handles the events that are here already, beyond tokio's budget for a task: that would cut bursts into pieces that
-    /// cost an inspection each.
+    /// Handles the events that are here already, beyond tokio's budget for a task: that would cut bursts into
+    /// pieces that cost an inspection each.
     fn drain_events(&mut self) -> Result<(), EngineError> {
         for nth in 1..=TURN {
             let Some(event) = unconstrained(self.events.next()).now_or_never() else { break };

@@ -1,7 +1,7 @@
 //! The future that does all I/O of a watch: connects again and again, and drives the reconciler on each connection.
 //!
-//! It has no task of its own, so dropping it ends everything. It never waits for a subscriber: the engine's stream is read
-//! as fast as events come.
+//! It has no task of its own, so dropping it ends everything. It never waits for a subscriber: the engine's
+//! stream is read as fast as events come.
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 /// The clock of an engine, which may differ from this host's: start times of containers are by it.
 ///
-/// The difference is determined when connecting, so this clock goes on while the host is suspended, and follows when the host's is set,
-/// as that of an engine on this host does.
+/// The difference is determined when connecting, so this clock goes on while the host is suspended, and
+/// follows when the host's is set, as that of an engine on this host does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EngineClock(Difference);
 

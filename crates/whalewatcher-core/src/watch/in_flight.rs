@@ -1,7 +1,8 @@
 //! The inspections in flight, and when there is room for more.
 //!
-//! Slow inspections must not hold up others: once one is slow, another may begin in its place, up to a limit of all. Retries
-//! have a share of their own, so that a container whose inspections hang does not delay new ones.
+//! Slow inspections must not hold up others: once one is slow, another may begin in its place, up to a limit
+//! of all. Retries have a share of their own, so that a container whose inspections hang does not delay new
+//! ones.
 
 use std::collections::VecDeque;
 use std::time::Duration;

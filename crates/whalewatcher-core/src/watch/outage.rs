@@ -1,7 +1,7 @@
 //! Whether subscribers were informed of an outage.
 
-/// Whether subscribers were informed of an outage, which begins when a connection is lost or fails, and ends with the next
-/// [`EventKind::Synced`](crate::EventKind::Synced).
+/// Whether subscribers were informed of an outage, which begins when a connection is lost or fails, and ends
+/// with the next [`EventKind::Synced`](crate::EventKind::Synced).
 #[derive(Debug, Default)]
 pub(crate) struct Outage {
     /// There was a connection since the last `Disconnected`.

@@ -10,8 +10,9 @@ use super::watched::Watched;
 use crate::portfolio::Portfolio;
 use crate::publication::{Publication, Waiter};
 
-/// Follows the portfolio of a watcher, for programs that show it as a whole: each call returns the newest snapshot, however many
-/// changes led to it. What happened in between is in no snapshot; a [`Subscription`](crate::Subscription) returns each change.
+/// Follows the portfolio of a watcher, for programs that show it as a whole: each call returns the newest
+/// snapshot, however many changes led to it. What happened in between is in no snapshot; a
+/// [`Subscription`](crate::Subscription) returns each change.
 ///
 /// It delays nothing and holds one snapshot and no events, so it may wait for as long as it likes between two calls:
 ///
@@ -47,15 +48,15 @@ impl PortfolioFollower {
         Self { waiter: publication.waiter(), seen: publication.portfolio() }
     }
 
-    /// Returns the snapshot that the last call of [`changed`](Self::changed) returned; before the first, that of the time when
-    /// the follower was created.
+    /// Returns the snapshot that the last call of [`changed`](Self::changed) returned; before the first, that
+    /// of the time when the follower was created.
     #[must_use]
     pub fn portfolio(&self) -> &Portfolio {
         &self.seen
     }
 
-    /// Waits until the portfolio differs from [`the last one`](Self::portfolio), and returns the newest; at once if it already
-    /// does. `None` after the watcher was closed and its last portfolio returned.
+    /// Waits until the portfolio differs from [`the last one`](Self::portfolio), and returns the newest; at
+    /// once if it already does. `None` after the watcher was closed and its last portfolio returned.
     ///
     /// Cancel safe: dropping the future loses no change.
     pub async fn changed(&mut self) -> Option<Portfolio> {

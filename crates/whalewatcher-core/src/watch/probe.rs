@@ -1,8 +1,8 @@
 //! Notices an event stream that is stalled though its connection looks alive.
 //!
-//! A connection can be half open: nothing arrives any more, and no error is reported. So whenever the stream has been silent
-//! for a while, the engine is probed by other means: whether it still answers, and for the newest event that it knows of. A
-//! stream that does not deliver that event within a grace period is stalled.
+//! A connection can be half open: nothing arrives any more, and no error is reported. So whenever the stream
+//! has been silent for a while, the engine is probed by other means: whether it still answers, and for the
+//! newest event that it knows of. A stream that does not deliver that event within a grace period is stalled.
 
 use std::time::{Duration, SystemTime};
 

@@ -76,7 +76,8 @@ impl<'a> Progress<'a> {
         self.reconciler.handle_input(input, Now::read());
     }
 
-    /// Runs a future of which no connection is needed. Ends of lives that the witness reports meanwhile are published at once.
+    /// Runs a future of which no connection is needed. Ends of lives that the witness reports meanwhile are
+    /// published at once.
     pub(super) async fn attend<T>(&mut self, future: impl Future<Output = T>) -> T {
         let mut future = pin!(future);
         loop {
@@ -128,8 +129,9 @@ impl<'a> Progress<'a> {
         self.publish(self.live.map_or(Phase::Synchronizing, |(_, since)| Phase::Live { since }), events);
     }
 
-    /// Publishes the portfolio first, then the status, then the events: what they report is in the portfolio by then. Subscribers do
-    /// not wait for the witness: it is asked about new lives after that, and then the status counts them.
+    /// Publishes the portfolio first, then the status, then the events: what they report is in the portfolio
+    /// by then. Subscribers do not wait for the witness: it is asked about new lives after that, and then the
+    /// status counts them.
     pub(super) fn publish(&mut self, phase: Phase, events: Vec<Event>) {
         self.phase = phase.clone();
         self.counters.ignored = self.reconciler.ignored();

@@ -8,8 +8,8 @@ use tokio::sync::Notify;
 
 use crate::model::ContainerId;
 
-/// The containers that the application wants inspected. Only containers that are known to be alive are added, so their number is
-/// bounded.
+/// The containers that the application wants inspected. Only containers that are known to be alive are added,
+/// so their number is bounded.
 #[derive(Default)]
 pub(crate) struct Refreshes {
     wanted: Mutex<HashSet<ContainerId>>,

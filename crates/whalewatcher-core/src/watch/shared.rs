@@ -80,7 +80,8 @@ impl Shared {
         self.set_status(self.resting(phase));
     }
 
-    /// Sets the phase of a watcher without a watch, and returns whether to call [`wake_followers`](Self::wake_followers).
+    /// Sets the phase of a watcher without a watch, and returns whether to call
+    /// [`wake_followers`](Self::wake_followers).
     pub(crate) fn rest_without_waking(&self, phase: Phase) -> bool {
         let (status, mut changes) = (self.resting(phase), false);
         self.status.send_if_modified(|current| {

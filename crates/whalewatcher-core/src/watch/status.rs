@@ -17,8 +17,8 @@ pub struct Status {
     pub phase: Phase,
     /// How the adapter learns of changes; `None` while it is not connected.
     pub source: Option<ChangeSource>,
-    /// Why the adapter uses a fallback to learn of changes, such as polling because the engine ends the event stream at once;
-    /// `None` if it uses none.
+    /// Why the adapter uses a fallback to learn of changes, such as polling because the engine ends the event
+    /// stream at once; `None` if it uses none.
     pub fallback: Option<Arc<EngineError>>,
     /// The containers that cannot be inspected, with the reasons.
     pub unresolved: Unresolved,
@@ -75,8 +75,8 @@ pub enum Phase {
     Idle,
     /// It is connecting, for the first time or after a connection was lost.
     Connecting,
-    /// It is connected, and lists and inspects what is alive. The portfolio is as last known and is updated step by step.
-    /// This phase lasts as long as a scope of the engine cannot be listed.
+    /// It is connected, and lists and inspects what is alive. The portfolio is as last known and is updated
+    /// step by step. This phase lasts as long as a scope of the engine cannot be listed.
     Synchronizing,
     /// The portfolio is in sync with the engine, and follows it.
     Live {

@@ -43,15 +43,15 @@ impl StatusFollower {
         self.lagged.count_in(self.receiver.borrow().clone())
     }
 
-    /// Waits until anything but the counters changed since the last call, and returns the status; `None` if the watcher was
-    /// dropped. Several changes in quick succession may be returned as one.
+    /// Waits until anything but the counters changed since the last call, and returns the status; `None` if
+    /// the watcher was dropped. Several changes in quick succession may be returned as one.
     pub async fn changed(&mut self) -> Option<Status> {
         self.receiver.changed().await.ok()?;
         Some(self.lagged.count_in(self.receiver.borrow_and_update().clone()))
     }
 
-    /// Waits until the status fulfils a condition, and returns it; at once if it already does. `None` if the watcher was
-    /// dropped.
+    /// Waits until the status fulfils a condition, and returns it; at once if it already does. `None` if the
+    /// watcher was dropped.
     pub async fn wait_for(&mut self, condition: impl FnMut(&Status) -> bool) -> Option<Status> {
         let status = self.receiver.wait_for(condition).await.ok()?.clone();
         Some(self.lagged.count_in(status))

@@ -15,10 +15,10 @@ use crate::publication::{Publication, Reader};
 
 /// All changes after a snapshot: a [`Stream`] of [`Event`]s that ends when the watcher is closed.
 ///
-/// The snapshot that was returned with it, with each event [applied](Portfolio::apply) in turn, equals the watcher's
-/// portfolio. A subscriber that reads too slowly does not block the watcher and stays subscribed: it
-/// receives [`EventKind::Lagged`], then the difference between its last snapshot and now, and then the newest [`EventKind::Synced`] or
-/// [`EventKind::Disconnected`] if it missed that.
+/// The snapshot that was returned with it, with each event [applied](Portfolio::apply) in turn, equals the
+/// watcher's portfolio. A subscriber that reads too slowly does not block the watcher and stays subscribed:
+/// it receives [`EventKind::Lagged`], then the difference between its last snapshot and now, and then the
+/// newest [`EventKind::Synced`] or [`EventKind::Disconnected`] if it missed that.
 ///
 /// An unread subscription holds its last snapshot and a bounded number of events: at most twice the larger of
 /// [`Settings::with_subscriber_queue`] and the number of live containers. Further events are not kept for it.
@@ -44,8 +44,8 @@ impl Subscription {
         poll_fn(|context| self.0.poll_next(context)).await
     }
 
-    /// Returns all events and the portfolio after them, for a fleet; no events if the portfolio was replaced by an equal one. `None`
-    /// after the end. Without a context, the task is not woken later.
+    /// Returns all events and the portfolio after them, for a fleet; no events if the portfolio was replaced
+    /// by an equal one. `None` after the end. Without a context, the task is not woken later.
     pub(crate) fn poll_all(
         &mut self,
         context: Option<&mut Context<'_>>,

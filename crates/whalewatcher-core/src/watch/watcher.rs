@@ -22,8 +22,8 @@ use crate::settings::Settings;
 /// The watcher of an engine of any type: an object-safe trait, for holding watchers of several engine types as
 /// `Arc<dyn Watcher>`. [`EngineWatcher`] implements it and documents each method.
 ///
-/// A shared watcher, `Arc<W>`, is a watcher too. [`downcast_ref`](#method.downcast_ref) returns the type behind a `dyn Watcher`,
-/// and with it the client.
+/// A shared watcher, `Arc<W>`, is a watcher too. [`downcast_ref`](#method.downcast_ref) returns the type
+/// behind a `dyn Watcher`, and with it the client.
 pub trait Watcher: Any + Send + Sync {
     /// Returns the newest snapshot of the portfolio, from memory.
     fn portfolio(&self) -> Portfolio;
@@ -45,7 +45,8 @@ pub trait Watcher: Any + Send + Sync {
     ///
     /// # Errors
     ///
-    /// If there is a watch already, if the watcher was closed, if the watch gives up, or if code of the application panics.
+    /// If there is a watch already, if the watcher was closed, if the watch gives up, or if code of the
+    /// application panics.
     fn watch(&self, token: CancellationToken) -> BoxFuture<'static, Result<(), WatchError>>;
 
     /// Asks for an inspection of a container now.
@@ -86,7 +87,8 @@ pub trait Watcher: Any + Send + Sync {
 }
 
 impl dyn Watcher {
-    /// Returns the watcher as this type, if it is one, also where it is shared: an `Arc<W>` that joined a fleet is a `W`.
+    /// Returns the watcher as this type, if it is one, also where it is shared: an `Arc<W>` that joined a
+    /// fleet is a `W`.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -117,8 +119,9 @@ impl dyn Watcher {
 /// It does nothing until [`watch`](Self::watch) runs; [`watch()`](crate::watch()) runs it in a task. All methods take
 /// `&self`, so a watcher can be shared as `Arc`.
 ///
-/// The portfolio is a cache that follows the engine's events: it is a moment behind the engine, and while the engine cannot
-/// be reached, it stays as last known. [`status`](Self::status) returns whether it is up to date.
+/// The portfolio is a cache that follows the engine's events: it is a moment behind the engine, and while the
+/// engine cannot be reached, it stays as last known. [`status`](Self::status) returns whether it is up to
+/// date.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), whalewatcher_core::WatchError> {
@@ -159,10 +162,11 @@ impl<C: EngineClient> EngineWatcher<C> {
         self.shared.publication.portfolio()
     }
 
-    /// Returns a snapshot of the portfolio, and a subscription to all changes after it: no change is missed or repeated.
+    /// Returns a snapshot of the portfolio, and a subscription to all changes after it: no change is missed
+    /// or repeated.
     ///
-    /// A subscriber that subscribes before the watch is live receives what is found alive as [`Started`], then [`Synced`].
-    /// After [`close`](Self::close) the subscription ends.
+    /// A subscriber that subscribes before the watch is live receives what is found alive as [`Started`],
+    /// then [`Synced`]. After [`close`](Self::close) the subscription ends.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), whalewatcher_core::WatchError> {
@@ -190,8 +194,8 @@ impl<C: EngineClient> EngineWatcher<C> {
         PortfolioFollower::new(&self.shared.publication)
     }
 
-    /// Waits until the portfolio is in sync: until the engine is connected and each container that it lists was inspected
-    /// once. Returns at once if it is already, and waits for as long as the watch keeps trying.
+    /// Waits until the portfolio is in sync: until the engine is connected and each container that it lists
+    /// was inspected once. Returns at once if it is already, and waits for as long as the watch keeps trying.
     ///
     /// Returns the status at that time. Its [`unresolved`](Status::unresolved) lists the containers whose inspection
     /// failed: if there are any, the portfolio may lack containers that are alive.
@@ -215,11 +219,11 @@ impl<C: EngineClient> EngineWatcher<C> {
         }
     }
 
-    /// Watches until the token is cancelled or the watcher closed, and then returns `Ok`. Dropping the future at any await
-    /// point also ends the watch and releases all its resources.
+    /// Watches until the token is cancelled or the watcher closed, and then returns `Ok`. Dropping the future
+    /// at any await point also ends the watch and releases all its resources.
     ///
-    /// The watch begins with the call, not with the first poll of the future: from then on [`ready`](Self::ready) waits. The
-    /// future borrows nothing, so it can be spawned:
+    /// The watch begins with the call, not with the first poll of the future: from then on
+    /// [`ready`](Self::ready) waits. The future borrows nothing, so it can be spawned:
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -234,8 +238,9 @@ impl<C: EngineClient> EngineWatcher<C> {
     /// # }
     /// ```
     ///
-    /// When the watch ends for any reason, subscribers receive [`EventKind::Disconnected`] unless they did before, and the
-    /// status contains the reason. The watcher can be watched again later: the portfolio stays as last known until then.
+    /// When the watch ends for any reason, subscribers receive [`EventKind::Disconnected`] unless they did
+    /// before, and the status contains the reason. The watcher can be watched again later: the portfolio
+    /// stays as last known until then.
     ///
     /// # Errors
     ///
@@ -254,9 +259,10 @@ impl<C: EngineClient> EngineWatcher<C> {
         async move { guard?.run(token).await }
     }
 
-    /// Asks for one inspection of a container from now on, which updates the portfolio and packs the rucksack again. Changes are
-    /// published as usual. Returns at once; `false` if no container with this ID is known to be alive, and then nothing happens.
-    /// While the engine cannot be reached, nothing is inspected: the next connection inspects each container anyway.
+    /// Asks for one inspection of a container from now on, which updates the portfolio and packs the rucksack
+    /// again. Changes are published as usual. Returns at once; `false` if no container with this ID is known
+    /// to be alive, and then nothing happens. While the engine cannot be reached, nothing is inspected: the
+    /// next connection inspects each container anyway.
     pub fn refresh(&self, id: &ContainerId) -> bool {
         let known = self.portfolio().by_id(id).map(|known| known.id().clone());
         known.map(|id| self.shared.refreshes.add(id)).is_some()

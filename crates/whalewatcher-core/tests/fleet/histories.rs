@@ -1,5 +1,5 @@
-//! Long random histories of a fleet whose engines share containers, join, leave and fail: every fold equals the portfolio, and finally
-//! the portfolio equals the union of what the engines hold.
+//! Long random histories of a fleet whose engines share containers, join, leave and fail: every fold equals
+//! the portfolio, and finally the portfolio equals the union of what the engines hold.
 
 use std::collections::HashSet;
 use std::time::Duration;

@@ -43,7 +43,8 @@ impl Subscriber {
         event
     }
 
-    /// Returns events, each as its name with the ID of its container or the endpoint of its engine, until the last one is that.
+    /// Returns events, each as its name with the ID of its container or the endpoint of its engine, until the
+    /// last one is that.
     async fn until(&mut self, last: &str) -> Vec<String> {
         let mut all = Vec::new();
         while all.last().is_none_or(|text| text != last) {

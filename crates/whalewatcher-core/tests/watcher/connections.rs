@@ -56,8 +56,8 @@ async fn a_reconnect_announces_exactly_what_changed() {
     }
 }
 
-/// Inspections can be ahead of the event stream. If the connection is lost in between, the stream of the next one, which
-/// begins a little earlier, may contain the start of a life that was announced already.
+/// Inspections can be ahead of the event stream. If the connection is lost in between, the stream of the next
+/// one, which begins a little earlier, may contain the start of a life that was announced already.
 #[tokio::test(start_paused = true)]
 async fn a_start_reported_after_a_reconnect_ends_nothing() {
     let (engine, watching) = live(&["a"]).await;

@@ -1,4 +1,5 @@
-//! The promises of a watcher, tested against a scripted engine with a paused clock: time passes only while all tasks wait.
+//! The promises of a watcher, tested against a scripted engine with a paused clock: time passes only while
+//! all tasks wait.
 
 mod audits;
 mod connections;

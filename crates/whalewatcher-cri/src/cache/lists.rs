@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{Mutex, MutexGuard, Notify};
 use whalewatcher_core::ContainerId;
 
-/// The lists of a connection, of the watcher and of polling. Each is requested only after the previous one has arrived, so
-/// that it is known which one is newer.
+/// The lists of a connection, of the watcher and of polling. Each is requested only after the previous one
+/// has arrived, so that it is known which one is newer.
 #[derive(Debug, Default)]
 pub(crate) struct Lists {
     /// The IDs in the newest list.

@@ -1,8 +1,8 @@
-//! What is known of live containers and sandboxes on a connection: the kind of each, so that the right call is made first, its
-//! pod, and when it started.
+//! What is known of live containers and sandboxes on a connection: the kind of each, so that the right call
+//! is made first, its pod, and when it started.
 //!
-//! Lists and start events add entries, and events of their end remove them. What is over is not remembered: CRI never uses an
-//! ID again, and the watcher knows that.
+//! Lists and start events add entries, and events of their end remove them. What is over is not remembered:
+//! CRI never uses an ID again, and the watcher knows that.
 
 pub(crate) mod lists;
 pub(crate) mod networks;
@@ -98,8 +98,8 @@ impl Cache {
         }
     }
 
-    /// Records that a status shows a container as alive, if there is room for its labels. Without an entry it is over, and the
-    /// status is behind.
+    /// Records that a status shows a container as alive, if there is room for its labels. Without an entry it
+    /// is over, and the status is behind.
     pub(crate) fn record_alive(&mut self, container: &Container) -> Result<(), EngineError> {
         let Some(entry) = self.entries.get_mut(container.id()) else { return Ok(()) };
         self.lives.add(container, self.limit)?;
@@ -114,8 +114,8 @@ impl Cache {
         }
     }
 
-    /// Returns the lives that were seen on any connection, are not in `alive` and were not reported as over. Sandboxes are
-    /// left out, because their end has no exit code.
+    /// Returns the lives that were seen on any connection, are not in `alive` and were not reported as over.
+    /// Sandboxes are left out, because their end has no exit code.
     pub(crate) fn unlisted_lives(&self, alive: &HashSet<ContainerId>) -> Vec<ContainerId> {
         let is_sandbox =
             |id: &ContainerId| self.get(id).is_some_and(|entry| entry.kind == Some(Kind::Sandbox));
@@ -135,8 +135,8 @@ impl Cache {
         self.entries.remove(id).is_some() || was_alive
     }
 
-    /// Records that a container is over, by an event that may precede its status. If no status has shown it as alive, it keeps
-    /// its entry until one shows its name.
+    /// Records that a container is over, by an event that may precede its status. If no status has shown it
+    /// as alive, it keeps its entry until one shows its name.
     #[cfg(feature = "containerd")]
     pub(crate) fn end_early(&mut self, id: &ContainerId) {
         self.pods.remove(id);

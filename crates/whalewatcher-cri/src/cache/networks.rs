@@ -1,7 +1,8 @@
-//! The networks of sandboxes. Their containers share them, but neither lists nor statuses of containers contain the addresses.
+//! The networks of sandboxes. Their containers share them, but neither lists nor statuses of containers
+//! contain the addresses.
 //!
-//! A container that is inspected while its sandbox is waits for the sandbox. If that fails, the container is reported without a
-//! network, and inspected once more when the network is known.
+//! A container that is inspected while its sandbox is waits for the sandbox. If that fails, the container is
+//! reported without a network, and inspected once more when the network is known.
 
 use std::collections::{HashMap, HashSet};
 

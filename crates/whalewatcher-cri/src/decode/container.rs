@@ -25,8 +25,8 @@ pub const CONTAINER_NAME_LABEL: &str = "io.kubernetes.container.name";
 /// The prefix of labels that are made of annotations; the annotation's key follows.
 pub const ANNOTATION_LABEL_PREFIX: &str = "io.kubernetes.annotation/";
 
-/// The runtime's data about a container or sandbox, for packers of rucksacks: one that is alive, or one whose life ended before it
-/// was inspected.
+/// The runtime's data about a container or sandbox, for packers of rucksacks: one that is alive, or one whose
+/// life ended before it was inspected.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Details<'a> {
@@ -136,8 +136,8 @@ pub(crate) fn of_status(status: &ContainerStatus, pod: Option<&Pod>, pid: u32) -
         .with_started_at(moment(status.started_at))
 }
 
-/// Returns a container from a list, of which only name and labels are compared. Its image is another one than in its status:
-/// containerd lists the ID with which the kubelet created the container.
+/// Returns a container from a list, of which only name and labels are compared. Its image is another one than
+/// in its status: containerd lists the ID with which the kubelet created the container.
 pub(crate) fn of_listed(listed: &ListedContainer, pod: Option<&Pod>) -> Container {
     let name = listed.metadata.as_ref().map(|metadata| metadata.name.as_str());
     let labels = container_labels(&listed.labels, &listed.annotations, name, pod);

@@ -14,8 +14,8 @@ pub(crate) fn is_oom_killed(status: &ContainerStatus) -> bool {
     status.reason == OOM_KILLED
 }
 
-/// Returns a container's image: containerd reports one of its tags now, and the digest or the ID, CRI-O the name that it was
-/// created with, and the ID.
+/// Returns a container's image: containerd reports one of its tags now, and the digest or the ID, CRI-O the
+/// name that it was created with, and the ID.
 pub(crate) fn image(status: &ContainerStatus) -> Option<Image> {
     let spec = status.image.as_ref();
     let names = spec.into_iter().flat_map(|spec| [&spec.user_specified_image, &spec.image]);

@@ -1,5 +1,5 @@
-//! Decodes the additional data of a verbose status: JSON under the key `info`, in which containerd and CRI-O agree on a few
-//! names.
+//! Decodes the additional data of a verbose status: JSON under the key `info`, in which containerd and CRI-O
+//! agree on a few names.
 
 use std::collections::HashMap;
 use std::fmt;

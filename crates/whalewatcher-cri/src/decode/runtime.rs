@@ -35,8 +35,9 @@ impl Runtime {
         format!("{} {} [API {}]", self.name, self.version, self.api)
     }
 
-    /// Returns whether each subscriber receives all container events. containerd before 2.0 has one queue for all: what one
-    /// subscriber reads, the kubelet does not receive. A containerd with an unknown version is assumed to be old.
+    /// Returns whether each subscriber receives all container events. containerd before 2.0 has one queue for
+    /// all: what one subscriber reads, the kubelet does not receive. A containerd with an unknown version is
+    /// assumed to be old.
     pub(crate) fn shares_events(&self) -> bool {
         !self.is_containerd() || self.is_2_or_later()
     }
@@ -46,8 +47,9 @@ impl Runtime {
         self.is(CONTAINERD)
     }
 
-    /// Returns whether a ready sandbox without a PID has no process. So it is with CRI-O, which by default runs no infra
-    /// container where it needs none (`drop_infra_ctr`). With other runtimes the PID is unknown.
+    /// Returns whether a ready sandbox without a PID has no process. So it is with CRI-O, which by default
+    /// runs no infra container where it needs none (`drop_infra_ctr`). With other runtimes the PID is
+    /// unknown.
     pub(crate) fn makes_sandboxes_without_process(&self) -> bool {
         self.is(CRI_O)
     }

@@ -69,8 +69,8 @@ impl ContainerdApi {
         Ok(answer.map_err(|status| ENGINE.status_error(TASKS, status))?.into_inner().tasks)
     }
 
-    /// Returns whether it certainly has no task, though it is a container of the CRI plugin. A sandbox that runs by other
-    /// means than a task has no container either.
+    /// Returns whether it certainly has no task, though it is a container of the CRI plugin. A sandbox that
+    /// runs by other means than a task has no container either.
     pub(crate) async fn lacks_task(&self, id: &ContainerId) -> Result<bool, EngineError> {
         let request = GetRequest { container_id: id.as_str().to_owned(), ..GetRequest::default() };
         let answer = self.tasks_client().get(within_namespace(request)).await;

@@ -16,8 +16,8 @@ use crate::rpc::session::Session;
 /// The number of statuses that are requested at once.
 const AT_ONCE: usize = 16;
 
-/// The share of the time limit for lists that they may take together: 3 s of 30 s by default. Without them the exits are
-/// reported without codes.
+/// The share of the time limit for lists that they may take together: 3 s of 30 s by default. Without them
+/// the exits are reported without codes.
 const PART: u32 = 10;
 
 /// The exit of a life.

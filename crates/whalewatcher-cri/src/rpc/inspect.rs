@@ -1,7 +1,7 @@
 //! Inspects one container or sandbox.
 //!
-//! containerd's own events can be ahead of its CRI plugin. For a moment after a start event, the status may say that the
-//! container was not started, or may not exist. Within bounds, that is requested again.
+//! containerd's own events can be ahead of its CRI plugin. For a moment after a start event, the status may
+//! say that the container was not started, or may not exist. Within bounds, that is requested again.
 
 use std::time::Duration;
 
@@ -30,11 +30,12 @@ const SANDBOX: &str = "RuntimeService.PodSandboxStatus";
 const SHORTEST_DELAY: Duration = Duration::from_millis(10);
 const LONGEST_DELAY: Duration = Duration::from_millis(500);
 
-/// The share of the time limit during which one inspection waits, so that it does not block others: 1 s of 10 s by default.
+/// The share of the time limit during which one inspection waits, so that it does not block others: 1 s of 10
+/// s by default.
 const PART: u32 = 10;
 
-/// The grace period after its start during which a container that belongs to CRI may be reported as not started, or not at
-/// all.
+/// The grace period after its start during which a container that belongs to CRI may be reported as not
+/// started, or not at all.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// The grace period where it is unknown whether the container belongs to CRI, and where it is over already.
@@ -231,8 +232,8 @@ async fn sandbox(session: &Session, id: &ContainerId) -> Result<Lookup, EngineEr
     Ok(Lookup::Found(Kind::Sandbox, state, reported.into()))
 }
 
-/// Returns the pod of a sandbox. It is requested, while the answer with this hold is in use, only if no list and no event
-/// contained it.
+/// Returns the pod of a sandbox. It is requested, while the answer with this hold is in use, only if no list
+/// and no event contained it.
 async fn pod(session: &Session, sandbox: &ContainerId, hold: &Hold) -> Result<Option<Pod>, EngineError> {
     let known = session.cache().pod(sandbox).cloned();
     if known.is_some() {

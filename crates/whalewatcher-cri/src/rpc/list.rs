@@ -37,8 +37,8 @@ impl Alive {
     }
 }
 
-/// Lists all that is alive. Lists contain no PIDs, so each entry is partial and the watcher requests its status. Sandboxes come
-/// first: their statuses contain the networks of their containers.
+/// Lists all that is alive. Lists contain no PIDs, so each entry is partial and the watcher requests its
+/// status. Sandboxes come first: their statuses contain the networks of their containers.
 pub(crate) async fn list(session: &Session) -> Result<Listing, EngineError> {
     let alive = list_alive(session).await?;
     let cache = session.cache();
@@ -52,8 +52,8 @@ pub(crate) async fn list(session: &Session) -> Result<Listing, EngineError> {
     Ok(sandboxes.chain(containers).map(partial).collect::<Vec<_>>().into())
 }
 
-/// Lists what is alive. Where no events report them, also looks up the exits of lives that are no longer listed, and reports
-/// the differences from the previous list.
+/// Lists what is alive. Where no events report them, also looks up the exits of lives that are no longer
+/// listed, and reports the differences from the previous list.
 pub(crate) async fn list_alive(session: &Session) -> Result<Alive, EngineError> {
     session.transport().check_socket()?;
     let mut newest = session.lists().lock().await;

@@ -43,8 +43,8 @@ pub(crate) struct Session {
     lists: Lists,
     /// Notified when the network of a sandbox is known, or its inspection is over.
     sandbox_inspected: Notify,
-    /// Changes that lists show and the event stream reports. No list is polled before they are taken, so there are never more
-    /// than two lists show.
+    /// Changes that lists show and the event stream reports. No list is polled before they are taken, so
+    /// there are never more than two lists show.
     report: mpsc::UnboundedSender<EngineEvent>,
     #[cfg(feature = "containerd")]
     containerd: ContainerdApi,

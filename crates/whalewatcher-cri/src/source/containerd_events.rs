@@ -32,8 +32,8 @@ const AT_ONCE: usize = 16;
 
 /// A subscription to containerd's events.
 ///
-/// They report all tasks of the namespace, some of which may not belong to CRI: containerd is asked for the owner before a
-/// start is passed on.
+/// They report all tasks of the namespace, some of which may not belong to CRI: containerd is asked for the
+/// owner before a start is passed on.
 pub(crate) struct ContainerdEvents<'a> {
     events: Pin<Box<dyn Stream<Item = Result<EngineEvent, EngineError>> + Send + 'a>>,
     /// Started containers whose owner is not requested yet.
@@ -71,7 +71,8 @@ impl<'a> ContainerdEvents<'a> {
         {
             self.asked.push(Box::pin(ask(session, id)));
         }
-        // The watcher polls this before it handles a list that has arrived, so the events of listed containers come first.
+        // The watcher polls this before it handles a list that has arrived, so the events of listed
+        // containers come first.
         let listed = poll_fn(|_| match self.ownership.take_listed(&mut session.cache()) {
             events if events.is_empty() => Poll::Pending,
             events => Poll::Ready(events),
@@ -113,8 +114,8 @@ async fn ask(session: &Session, id: ContainerId) -> Answer {
     (id, answer)
 }
 
-/// Returns what happened before the subscription. If containerd does not show that, a gap is reported once CRI is likely to
-/// list it.
+/// Returns what happened before the subscription. If containerd does not show that, a gap is reported once
+/// CRI is likely to list it.
 async fn missed_or_gap(session: &Session) -> Vec<EngineEvent> {
     let listed = session.lists().newest().await;
     match limited(session.list_limit(), TASKS, missed(session, &listed)).await {

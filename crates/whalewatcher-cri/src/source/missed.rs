@@ -1,7 +1,7 @@
 //! Finds what happened just before the subscription to containerd's events.
 //!
-//! No event reports it, and CRI may not have listed it: it writes a container's new status to the disk before it reports it,
-//! and records a sandbox only after its task was started. containerd's tasks show it.
+//! No event reports it, and CRI may not have listed it: it writes a container's new status to the disk before
+//! it reports it, and records a sandbox only after its task was started. containerd's tasks show it.
 
 use std::collections::HashSet;
 
@@ -11,8 +11,8 @@ use whalewatcher_core::{ContainerId, EngineError};
 
 use crate::rpc::session::Session;
 
-/// Returns the missed events, given the list that CRI answered before: the start of each running task that was not listed,
-/// and the end of each listed container that has no task any more.
+/// Returns the missed events, given the list that CRI answered before: the start of each running task that
+/// was not listed, and the end of each listed container that has no task any more.
 pub(crate) async fn missed(
     session: &Session,
     listed: &HashSet<ContainerId>,

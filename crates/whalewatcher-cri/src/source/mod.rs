@@ -1,4 +1,5 @@
-//! The source of changes, chosen with each connection: the runtime's events, containerd's own events as hints, or polling.
+//! The source of changes, chosen with each connection: the runtime's events, containerd's own events as
+//! hints, or polling.
 
 #[cfg(feature = "containerd")]
 mod containerd_events;

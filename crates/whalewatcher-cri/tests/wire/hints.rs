@@ -1,5 +1,5 @@
-//! containerd's own events as hints, where those of its CRI plugin would be taken from the kubelet. They are ahead of CRI,
-//! and include containers that do not belong to it.
+//! containerd's own events as hints, where those of its CRI plugin would be taken from the kubelet. They are
+//! ahead of CRI, and include containers that do not belong to it.
 
 use std::time::Duration;
 

@@ -49,8 +49,8 @@ mod builtin {
                     Self::configured(|builder| builder)
                 }
 
-                /// Creates a detector whose clients are built with the options that `configure` sets, except for the endpoint and
-                /// the hook before attempts.
+                /// Creates a detector whose clients are built with the options that `configure` sets, except
+                /// for the endpoint and the hook before attempts.
                 #[must_use]
                 pub fn configured(configure: impl Fn($builder) -> $builder + Send + Sync + 'static) -> Self {
                     Self { configure: Box::new(configure) }

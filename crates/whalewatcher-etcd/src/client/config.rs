@@ -40,8 +40,9 @@ impl Config {
         Self::with_certificates(url, None, None, None)
     }
 
-    /// Creates a configuration with files in PEM: `ca` has the authorities to trust, by default those of the system; `certificate` and
-    /// `key` are the client's, for an etcd that requires one. They are read again for each connection.
+    /// Creates a configuration with files in PEM: `ca` has the authorities to trust, by default those of the
+    /// system; `certificate` and `key` are the client's, for an etcd that requires one. They are read again
+    /// for each connection.
     ///
     /// # Errors
     ///

@@ -26,8 +26,8 @@ use crate::url::Member;
 
 const ETCD: Server = Server { name: "etcd", tls_option: "--cert-file", ca_option: "--trusted-ca-file" };
 
-/// Pages of lists are large, and the way to a member may be long. A member that does not answer pings is dead; etcd (3.4 to 3.6) refuses
-/// pings that come more often than every five seconds.
+/// Pages of lists are large, and the way to a member may be long. A member that does not answer pings is
+/// dead; etcd (3.4 to 3.6) refuses pings that come more often than every five seconds.
 const HTTP: Settings = Settings {
     window: 1024 * 1024,
     windows: 8 * 1024 * 1024,
@@ -187,8 +187,8 @@ impl Connection {
         *self.token.lock().unwrap_or_else(PoisonError::into_inner) = token;
     }
 
-    /// Describes why a call failed. What the server sent first says whether it is etcd, and refused certificates show with the first
-    /// call only.
+    /// Describes why a call failed. What the server sent first says whether it is etcd, and refused
+    /// certificates show with the first call only.
     pub(crate) async fn error(&self, config: &Config, what: &str, status: &Status) -> Error {
         let member = &self.member;
         match self.http.greeting() {

@@ -67,8 +67,8 @@ impl Error {
         self.kind
     }
 
-    /// Returns whether what was asked for may have been done all the same: the connection was lost, or the time limit ended, after the
-    /// request was sent.
+    /// Returns whether what was asked for may have been done all the same: the connection was lost, or the
+    /// time limit ended, after the request was sent.
     #[must_use]
     pub fn may_be_done(&self) -> bool {
         self.maybe_done
@@ -144,8 +144,8 @@ impl Error {
     }
 }
 
-/// Whether etcd wants another token than the one that the request had: it has expired, was given by a member that has restarted, or
-/// users were changed since.
+/// Whether etcd wants another token than the one that the request had: it has expired, was given by a member
+/// that has restarted, or users were changed since.
 pub(crate) fn wants_another_token(status: &Status) -> bool {
     let said = status.message();
     status.code() == Code::Unauthenticated
@@ -153,13 +153,14 @@ pub(crate) fn wants_another_token(status: &Status) -> bool {
         || said.ends_with("revision of auth store is old")
 }
 
-/// Whether the request was not sent, because the connection was closed before. tonic (0.14) has only this text for that.
+/// Whether the request was not sent, because the connection was closed before. tonic (0.14) has only this
+/// text for that.
 pub(crate) fn is_not_sent(status: &Status) -> bool {
     status.message().starts_with("Service was not ready")
 }
 
-/// Distinguishes errors by their texts, because several have the same code. Those are in `api/v3rpc/rpctypes/error.go` of etcd and
-/// have stayed the same from 3.4 to 3.6.
+/// Distinguishes errors by their texts, because several have the same code. Those are in
+/// `api/v3rpc/rpctypes/error.go` of etcd and have stayed the same from 3.4 to 3.6.
 pub(crate) fn kind_of(code: Code, said: &str) -> ErrorKind {
     match said {
         "mvcc: required revision has been compacted" => ErrorKind::Compacted { revision: 0 },

@@ -18,7 +18,8 @@ use super::{Calls, Client};
 pub struct Lease {
     /// The ID.
     pub id: i64,
-    /// How long it lasts from the answer on, unless it is renewed. It may last longer: it begins again with each new leader of etcd.
+    /// How long it lasts from the answer on, unless it is renewed. It may last longer: it begins again with
+    /// each new leader of etcd.
     pub lasts: Duration,
 }
 

@@ -40,9 +40,9 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 
 /// A client of a cluster of etcd. Clones share the connection; dropping the last one, and what it returned, closes it.
 ///
-/// It connects to one member with the first call. If that one fails, the next call connects to the next one: a call is never repeated,
-/// except if etcd wants another token. Every call has a time limit, that of [`Config::with_call_limit`] plus what connecting takes: up to
-/// three seconds for each member.
+/// It connects to one member with the first call. If that one fails, the next call connects to the next one:
+/// a call is never repeated, except if etcd wants another token. Every call has a time limit, that of
+/// [`Config::with_call_limit`] plus what connecting takes: up to three seconds for each member.
 #[derive(Clone, Debug)]
 pub struct Client(Arc<Inner>);
 
@@ -84,7 +84,8 @@ pub struct MemberStatus {
 const DEFAULT_QUOTA: u64 = 2 * 1024 * 1024 * 1024;
 
 impl MemberStatus {
-    /// Returns whether the database is larger than half its quota; if the quota is not known, than half of the usual one, 2 GiB.
+    /// Returns whether the database is larger than half its quota; if the quota is not known, than half of
+    /// the usual one, 2 GiB.
     #[must_use]
     pub fn is_half_full(&self) -> bool {
         self.size > self.quota.unwrap_or(DEFAULT_QUOTA) / 2
@@ -127,7 +128,8 @@ impl Client {
         })
     }
 
-    /// Returns the address of this host that leads to the member that the client is connected to; `None` without a connection.
+    /// Returns the address of this host that leads to the member that the client is connected to; `None`
+    /// without a connection.
     pub async fn local_address(&self) -> Option<IpAddr> {
         self.0.state.lock().await.connection.as_ref()?.local()
     }

@@ -42,8 +42,8 @@ pub struct Watch {
 #[non_exhaustive]
 pub struct WatchAnswer {
     /// Of the answer. With changes, all up to its revision are delivered. Without changes it is an answer to
-    /// [`request_progress`](Watch::request_progress), or etcd's own progress notification: members before 3.4.25 and 3.5.8 may send that
-    /// before older changes.
+    /// [`request_progress`](Watch::request_progress), or etcd's own progress notification: members before
+    /// 3.4.25 and 3.5.8 may send that before older changes.
     pub header: Header,
     /// The changes, in order; those of one revision come together.
     pub changes: Vec<Change>,
@@ -137,8 +137,9 @@ impl Watch {
     ///
     /// # Errors
     ///
-    /// If the watch ended: the connection was lost, the member has no leader, the revision is [compacted](ErrorKind::Compacted). There
-    /// is nothing to be expected of it afterwards; the next watch is made at another member, if that may do better.
+    /// If the watch ended: the connection was lost, the member has no leader, the revision is
+    /// [compacted](ErrorKind::Compacted). There is nothing to be expected of it afterwards; the next watch is
+    /// made at another member, if that may do better.
     pub async fn next(&mut self) -> Result<WatchAnswer, Error> {
         let answer = self.next_answer().await;
         if answer.as_ref().is_err_and(Error::is_of_member) {
@@ -168,8 +169,8 @@ impl Watch {
         }
     }
 
-    /// Requests an answer without changes, which shows that the watch still works, once all changes before it are delivered. Does
-    /// nothing if some of these requests are not sent yet.
+    /// Requests an answer without changes, which shows that the watch still works, once all changes before it
+    /// are delivered. Does nothing if some of these requests are not sent yet.
     pub fn request_progress(&self) {
         let request = RequestUnion::ProgressRequest(WatchProgressRequest {});
         // Full, or ended: `next` returns that.

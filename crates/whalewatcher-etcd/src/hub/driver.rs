@@ -31,8 +31,8 @@ const AUDIT_EVERY: Duration = Duration::from_secs(60);
 const PROBE_AFTER: Duration = Duration::from_secs(5);
 const PROBE_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long the watch may be interrupted before the engines count as disconnected: a new leader takes a second or two. What happened
-/// meanwhile is then reported like any other change.
+/// How long the watch may be interrupted before the engines count as disconnected: a new leader takes a
+/// second or two. What happened meanwhile is then reported like any other change.
 const GRACE: Duration = Duration::from_secs(3);
 
 /// The delays after failures.

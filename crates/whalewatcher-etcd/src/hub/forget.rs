@@ -3,7 +3,8 @@
 use crate::client::{Client, Error, ErrorKind, Query, Txn};
 use crate::records::{Key, host_prefix};
 
-/// Deletes all that a host has published, so that its engines leave the fleets of all hubs. Returns how many keys were deleted.
+/// Deletes all that a host has published, so that its engines leave the fleets of all hubs. Returns how many
+/// keys were deleted.
 ///
 /// # Errors
 ///

@@ -18,8 +18,8 @@ pub struct HostStatus {
     pub is_published: bool,
     /// The agent's version, while it publishes.
     pub agent_version: Option<String>,
-    /// Since when the agent publishes, by the host's clock; of a host without an agent, when this hub saw its agent go, by the clock of
-    /// this host. `None` if that was before.
+    /// Since when the agent publishes, by the host's clock; of a host without an agent, when this hub saw its
+    /// agent go, by the clock of this host. `None` if that was before.
     pub since: Option<SystemTime>,
     /// The newest time in what was published, by the host's clocks. An agent writes one at least once an hour.
     pub last_word: Option<SystemTime>,

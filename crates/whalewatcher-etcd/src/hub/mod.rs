@@ -26,12 +26,14 @@ pub use settings::HubSettings;
 pub use shared::HubStatus;
 use shared::Shared;
 
-/// Follows what hosts publish in etcd, with one watch and one mirror for all of them, and has their engines join and leave a fleet.
+/// Follows what hosts publish in etcd, with one watch and one mirror for all of them, and has their engines
+/// join and leave a fleet.
 ///
-/// Each engine is watched by itself, as an [`EngineWatcher`](whalewatcher_core::EngineWatcher) of a [`RemoteEngine`]. It is
-/// disconnected, with the reason, while etcd cannot be read, while its host has no agent that publishes, and while the agent cannot
-/// reach it. Its containers stay as last known then: that a host is down and that it is cut off look the same, and neither is reported
-/// as an exit. An engine leaves when its host publishes it no more, or the host was forgotten.
+/// Each engine is watched by itself, as an [`EngineWatcher`](whalewatcher_core::EngineWatcher) of a
+/// [`RemoteEngine`]. It is disconnected, with the reason, while etcd cannot be read, while its host has no
+/// agent that publishes, and while the agent cannot reach it. Its containers stay as last known then: that a
+/// host is down and that it is cut off look the same, and neither is reported as an exit. An engine leaves
+/// when its host publishes it no more, or the host was forgotten.
 ///
 /// Dropping it removes the engines from the fleet.
 ///
@@ -60,8 +62,8 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// Follows etcd with this client, and watches engines with these settings. Must be called within a tokio runtime. The fleet is not
-    /// kept alive.
+    /// Follows etcd with this client, and watches engines with these settings. Must be called within a tokio
+    /// runtime. The fleet is not kept alive.
     ///
     /// # Panics
     ///

@@ -7,8 +7,8 @@ use tokio::sync::Notify;
 use whalewatcher_core::EngineError;
 use whalewatcher_core::adapter::EngineEvent;
 
-/// The most events that wait. A watcher reads all the time, so more of them wait only if its task does not run; then the list makes
-/// up for them.
+/// The most events that wait. A watcher reads all the time, so more of them wait only if its task does not
+/// run; then the list makes up for them.
 const MAX_WAITING: usize = 4_096;
 
 /// The events on their way to one connection, and how that ends.

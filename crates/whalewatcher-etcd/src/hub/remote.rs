@@ -13,11 +13,11 @@ use super::outbox::Outbox;
 use super::shared::Shared;
 use crate::mirror::{Contents, EngineName, MirroredEngine, MirroredHost, system_time};
 
-/// The client of an engine that its host publishes in etcd: what an [`EngineWatcher`](whalewatcher_core::EngineWatcher) watches that a
-/// [`Hub`](crate::Hub) has added.
+/// The client of an engine that its host publishes in etcd: what an
+/// [`EngineWatcher`](whalewatcher_core::EngineWatcher) watches that a [`Hub`](crate::Hub) has added.
 ///
-/// It connects to what the hub knows, so it sends no requests. It is connected for as long as the hub follows etcd, the host's agent
-/// renews its claim, and the agent is in sync with the engine.
+/// It connects to what the hub knows, so it sends no requests. It is connected for as long as the hub follows
+/// etcd, the host's agent renews its claim, and the agent is in sync with the engine.
 #[derive(Debug)]
 pub struct RemoteEngine {
     shared: Arc<Shared>,

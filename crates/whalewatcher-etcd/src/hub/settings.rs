@@ -15,9 +15,10 @@ pub struct HubSettings {
 }
 
 impl HubSettings {
-    /// Has the engines of a host leave once the host has been silent for so long, at least two hours: since its agent wrote last, by the
-    /// host's clock, or since the hub saw its agent go, whichever is later. They join again when the host has an agent again. Nothing in
-    /// etcd is changed; [`forget`](crate::forget) does that. By default hosts are not forgotten.
+    /// Has the engines of a host leave once the host has been silent for so long, at least two hours: since
+    /// its agent wrote last, by the host's clock, or since the hub saw its agent go, whichever is later. They
+    /// join again when the host has an agent again. Nothing in etcd is changed; [`forget`](crate::forget)
+    /// does that. By default hosts are not forgotten.
     #[must_use]
     pub fn with_forget_after(mut self, silence: impl Into<Option<Duration>>) -> Self {
         self.forget_after = silence.into().map(|silence| silence.max(MIN_SILENCE));

@@ -1,5 +1,5 @@
-//! Comparing the mirror with the keys that the store holds: a watch can omit an event. etcd before 3.5.18 omits a delete if the
-//! watch is opened at the revision of a compaction.
+//! Comparing the mirror with the keys that the store holds: a watch can omit an event. etcd before 3.5.18
+//! omits a delete if the watch is opened at the revision of a compaction.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;

@@ -52,8 +52,9 @@ impl MirroredHost {
         self.claim.is_none() && self.about.is_none() && self.engines.values().all(MirroredEngine::is_empty)
     }
 
-    /// Returns whether an engine is up to date, and if not, why. The claim alone decides whether the record counts: the transaction that
-    /// makes a claim also marks those engines whose containers are not what is published. Without a claim only its end is certain.
+    /// Returns whether an engine is up to date, and if not, why. The claim alone decides whether the record
+    /// counts: the transaction that makes a claim also marks those engines whose containers are not what is
+    /// published. Without a claim only its end is certain.
     pub(crate) fn link(&self, id: &str, engine: &MirroredEngine) -> Link {
         let down = |kind, message: String| Link::Down(Arc::new(EngineError::new(kind, message)));
         let name = self.name(id);

@@ -1,9 +1,9 @@
-//! What the store holds, as far as lists and watches have shown it, and what became of each engine in it. A state machine without
-//! I/O and clock: lists and watch responses go in, [`Effect`]s come out.
+//! What the store holds, as far as lists and watches have shown it, and what became of each engine in it. A
+//! state machine without I/O and clock: lists and watch responses go in, [`Effect`]s come out.
 //!
-//! A list replaces everything at once, and its difference to what was known before is what a watch would have reported. So it does
-//! not matter why a list was made: at the start, after a compaction or a lost connection, or because the store was restored from an
-//! older snapshot and its revision went back.
+//! A list replaces everything at once, and its difference to what was known before is what a watch would have
+//! reported. So it does not matter why a list was made: at the start, after a compaction or a lost
+//! connection, or because the store was restored from an older snapshot and its revision went back.
 
 mod audit;
 mod engine;
@@ -165,8 +165,8 @@ impl Mirror {
         self.audit = Some(Audit::default());
     }
 
-    /// Takes the keys that the store holds at this revision, with the revisions of their values. They are compared once the watch
-    /// has come that far.
+    /// Takes the keys that the store holds at this revision, with the revisions of their values. They are
+    /// compared once the watch has come that far.
     pub(crate) fn end_audit(&mut self, revision: i64, keys: Vec<(Key, i64)>) {
         if let Some(audit) = &mut self.audit {
             audit.listed(revision, keys);

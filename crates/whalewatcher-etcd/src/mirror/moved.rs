@@ -1,9 +1,10 @@
-//! Containers that moved from one engine of a host to another, which both run them: an agent publishes each as that of one engine, and
-//! Docker, say, runs its containers in containerd.
+//! Containers that moved from one engine of a host to another, which both run them: an agent publishes each
+//! as that of one engine, and Docker, say, runs its containers in containerd.
 //!
-//! That one engine publishes a life no more is not its end while another one publishes it. The engines are watched by themselves, and in
-//! no order, so what the one reports has to be right whatever the other has reported: the former engine goes on to have the container
-//! until the life ends, as it does on its host. Which of them shows it is for the fleet to decide, as it is there.
+//! That one engine publishes a life no more is not its end while another one publishes it. The engines are
+//! watched by themselves, and in no order, so what the one reports has to be right whatever the other has
+//! reported: the former engine goes on to have the container until the life ends, as it does on its host.
+//! Which of them shows it is for the fleet to decide, as it is there.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,7 +18,8 @@ use super::host::MirroredHost;
 /// The revision of a value that is not in the store.
 const NONE: i64 = 0;
 
-/// The engines and containers that an engine has by the word of another one only. Such a container is among those of its engine.
+/// The engines and containers that an engine has by the word of another one only. Such a container is among
+/// those of its engine.
 pub(super) type Moved = BTreeSet<(Arc<str>, ContainerId)>;
 
 /// A container that an engine had, by its engine and ID.
@@ -61,7 +63,8 @@ impl MirroredHost {
         }
     }
 
-    /// An engine that leaves takes nothing with it: what has moved from it is shown by the other one already, or will be.
+    /// An engine that leaves takes nothing with it: what has moved from it is shown by the other one already,
+    /// or will be.
     fn keep(&mut self, name: &str, life: Container) {
         if let Some((name, engine)) = self.engines.get_key_value(name)
             && engine.is_published()
@@ -107,8 +110,8 @@ impl MirroredHost {
         ended
     }
 
-    /// Returns whether the store holds a life as that of another engine, which may name it otherwise: containerd's IDs begin with a
-    /// namespace.
+    /// Returns whether the store holds a life as that of another engine, which may name it otherwise:
+    /// containerd's IDs begin with a namespace.
     fn is_published_elsewhere(&self, engine: &str, life: &Container) -> bool {
         let is_it = |contents: &Contents| {
             let is_same = |it: &Container| unscoped(it.id()) == unscoped(life.id()) && it.pid() == life.pid();

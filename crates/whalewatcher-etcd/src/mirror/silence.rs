@@ -32,8 +32,8 @@ impl MirroredHost {
         !self.is_forgotten && engine.is_published()
     }
 
-    /// Forgets a host that has been silent for so long: its engines leave until it has an agent again. Of a host without any time nothing
-    /// is known.
+    /// Forgets a host that has been silent for so long: its engines leave until it has an agent again. Of a
+    /// host without any time nothing is known.
     fn forget_if_silent(
         &mut self,
         id: &Arc<str>,

@@ -1,5 +1,5 @@
-//! The mirror against a store that is as simple as possible: whatever lists and watches bring, what is mirrored is what the store
-//! holds, and what is reported of each engine adds up to it.
+//! The mirror against a store that is as simple as possible: whatever lists and watches bring, what is
+//! mirrored is what the store holds, and what is reported of each engine adds up to it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;

@@ -13,7 +13,8 @@ use crate::records::{ContainerRecord, EnginePhase, EngineRecord, ExitRecord, Ver
 /// The largest value of a container, in bytes. One that is larger is published without labels, networks and ports.
 const MAX_VALUE: usize = 256 * 1024;
 
-/// The labels that are published unless others are configured: those of compose, of pods and of images. Others often hold secrets.
+/// The labels that are published unless others are configured: those of compose, of pods and of images.
+/// Others often hold secrets.
 const LABELS: [&str; 6] = [
     "com.docker.compose.",
     "io.kubernetes.",

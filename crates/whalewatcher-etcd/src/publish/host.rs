@@ -5,8 +5,8 @@ use std::io;
 
 use ring::hmac;
 
-/// Makes the host's ID another one than those that other programs make of the machine ID, which is not to leave the host
-/// (machine-id(5)).
+/// Makes the host's ID another one than those that other programs make of the machine ID, which is not to
+/// leave the host (machine-id(5)).
 const SALT: &[u8] = b"whalewatcher host, version 1";
 
 /// The host that an agent publishes for.

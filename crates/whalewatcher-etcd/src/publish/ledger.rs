@@ -23,14 +23,15 @@ pub(crate) struct Ledger {
     /// Containers and exits.
     wanted: BTreeMap<Key, Value>,
     engines: BTreeMap<String, EngineRecord>,
-    /// Engines of which no container is alive but the wanted ones: they were in sync once, or left, or the host was booted since.
+    /// Engines of which no container is alive but the wanted ones: they were in sync once, or left, or the
+    /// host was booted since.
     settled: BTreeSet<String>,
     /// `None` for a key that a transaction in flight writes.
     held: BTreeMap<Key, Option<Value>>,
     /// The keys that are not as they are to be.
     dirty: BTreeSet<Key>,
-    /// What is written together with the key of a container that is deleted: the exit of its life, or the key that the life has as that of
-    /// another engine. So etcd holds each life, or its end, at each revision.
+    /// What is written together with the key of a container that is deleted: the exit of its life, or the key
+    /// that the life has as that of another engine. So etcd holds each life, or its end, at each revision.
     companions: BTreeMap<Key, Key>,
     /// The slot of an engine's next exit.
     slots: BTreeMap<String, u8>,
@@ -151,7 +152,8 @@ impl Ledger {
         self.dirty.is_empty() && self.sent.is_empty()
     }
 
-    /// Returns what the transaction that claims the host writes: no engine is live whose containers are not as they are to be.
+    /// Returns what the transaction that claims the host writes: no engine is live whose containers are not
+    /// as they are to be.
     pub(crate) fn begin_claim(&mut self) -> Batch {
         let engines: BTreeSet<String> =
             self.dirty.iter().filter_map(|key| key.engine().map(str::to_owned)).collect();

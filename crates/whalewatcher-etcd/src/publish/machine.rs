@@ -1,7 +1,8 @@
 //! What an agent does next: reads, claims, writes. No I/O and no clock.
 //!
-//! Each transaction writes the host's record, on condition that it is as the one before left it. So a transaction of which no answer
-//! came is applied before the next one or never, and reading the record says which; and whatever else wrote there is noticed.
+//! Each transaction writes the host's record, on condition that it is as the one before left it. So a
+//! transaction of which no answer came is applied before the next one or never, and reading the record says
+//! which; and whatever else wrote there is noticed.
 
 use jiff::Timestamp;
 
@@ -15,10 +16,11 @@ pub(crate) enum Step {
     Load,
     /// Read claim and host: [`Machine::resolved`].
     Resolve,
-    /// Claim the host: [`Machine::written`] or [`Machine::claim_refused`]. On condition that there is no claim, and that the host's record
-    /// was written at this revision.
+    /// Claim the host: [`Machine::written`] or [`Machine::claim_refused`]. On condition that there is no
+    /// claim, and that the host's record was written at this revision.
     Claim { unchanged_since: i64, batch: Batch, host: HostRecord },
-    /// Write: [`Machine::written`]. On condition that the claim is of this epoch, and that the host's record was written at this revision.
+    /// Write: [`Machine::written`]. On condition that the claim is of this epoch, and that the host's record
+    /// was written at this revision.
     Write { epoch: i64, unchanged_since: i64, batch: Batch, host: HostRecord },
     /// Nothing.
     Idle,
@@ -51,7 +53,8 @@ pub(crate) struct Machine {
     /// The host's record as the next transaction writes it.
     host: HostRecord,
     epoch: Option<i64>,
-    /// The revision at which the host's record was last written, 0 if it does not exist; `None` if what etcd holds is not known.
+    /// The revision at which the host's record was last written, 0 if it does not exist; `None` if what etcd
+    /// holds is not known.
     unchanged_since: Option<i64>,
     /// Whether the last attempt is neither known to be applied nor to have failed.
     is_open: bool,
@@ -142,8 +145,8 @@ impl Machine {
         }
     }
 
-    /// Another claim is there, or none: then the host's record is another one. Returns whether the claim is one of our own of which no
-    /// answer came.
+    /// Another claim is there, or none: then the host's record is another one. Returns whether the claim is
+    /// one of our own of which no answer came.
     pub(crate) fn claim_refused(&mut self, claim: Option<&Claim>) -> bool {
         self.ledger.not_applied();
         self.is_open = false;
@@ -174,7 +177,8 @@ impl Machine {
         self.epoch = claim.filter(|claim| claim.record.agent == self.host.agent).map(|claim| claim.epoch);
     }
 
-    /// Has claim and host read again: the store may have been restored from an older state. Not while a step is performed.
+    /// Has claim and host read again: the store may have been restored from an older state. Not while a step
+    /// is performed.
     pub(crate) fn verify(&mut self) {
         self.in_doubt |= self.epoch.is_some() && self.unchanged_since.is_some();
     }

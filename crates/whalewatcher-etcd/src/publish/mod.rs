@@ -33,7 +33,8 @@ use crate::records::ClaimRecord;
 use entries::Labels;
 pub use host::HostIdentity;
 
-/// How long a claim lasts after the agent's last sign of life. It is late by as much as etcd takes to elect a leader, and never early.
+/// How long a claim lasts after the agent's last sign of life. It is late by as much as etcd takes to elect a
+/// leader, and never early.
 pub const CLAIM_LASTS: Duration = Duration::from_secs(10);
 
 /// Publishes what is alive on a host, as long as it [runs](Self::run).
@@ -94,7 +95,8 @@ impl fmt::Display for PublishError {
 impl std::error::Error for PublishError {}
 
 impl Publisher {
-    /// Creates an agent for a host. Of labels it publishes those of compose, of pods and of images (`org.opencontainers.image.`).
+    /// Creates an agent for a host. Of labels it publishes those of compose, of pods and of images
+    /// (`org.opencontainers.image.`).
     #[must_use]
     pub fn new(client: Client, host: HostIdentity) -> Self {
         Self { client, host, labels: entries::default_labels(), status: watch::Sender::default() }
@@ -119,8 +121,8 @@ impl Publisher {
         self.status.subscribe()
     }
 
-    /// Publishes what is alive in a fleet until `stop` resolves or the fleet is closed. Then it marks the engines as not watched any
-    /// more, for which it takes up to two seconds, and gives the host up.
+    /// Publishes what is alive in a fleet until `stop` resolves or the fleet is closed. Then it marks the
+    /// engines as not watched any more, for which it takes up to two seconds, and gives the host up.
     ///
     /// A failing etcd ends nothing and loses nothing: once it works again, the difference is written.
     ///

@@ -1,4 +1,5 @@
-//! Agents against a model of etcd whose transactions fail, are refused, or are applied without an answer, at once or much later.
+//! Agents against a model of etcd whose transactions fail, are refused, or are applied without an answer, at
+//! once or much later.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -320,8 +321,8 @@ proptest! {
         // What was sent long ago changes nothing any more.
         let late = std::mem::take(&mut world.late);
         let applied = late.iter().filter(|sent| world.store.apply(sent).is_some()).count();
-        // Where revisions went back, one may be given twice, and the conditions of a late transaction be true by chance: what it did is
-        // repaired as soon as the agent looks.
+        // Where revisions went back, one may be given twice, and the conditions of a late transaction be true
+        // by chance: what it did is repaired as soon as the agent looks.
         prop_assert!(applied == 0 || world.was_restored);
         // And the agent goes on.
         world.start("new");

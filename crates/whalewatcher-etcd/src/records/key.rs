@@ -16,7 +16,8 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Key {
-    /// `h/HOST/claim`: the agent that publishes for the host. The only key with a lease; the revision of its creation is the epoch.
+    /// `h/HOST/claim`: the agent that publishes for the host. The only key with a lease; the revision of its
+    /// creation is the epoch.
     Claim {
         /// The host's ID.
         host: String,

@@ -8,7 +8,8 @@ use whalewatcher_core::{Container, ContainerId, EngineIdentity, Layer, Phase};
 use super::error::RecordError;
 use super::key::Key;
 
-/// The version of the values' shape, their field `v`. Fields are only added to a version; readers ignore those that they do not know.
+/// The version of the values' shape, their field `v`. Fields are only added to a version; readers ignore
+/// those that they do not know.
 pub const VERSION: u32 = 1;
 
 /// A value that has a version.
@@ -100,7 +101,8 @@ pub struct HostRecord {
     /// When the agent wrote this, by the host's clock: at least once an hour.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<Timestamp>,
-    /// Counts the transactions that this agent tried: each writes this record, on condition that it is as the one before left it.
+    /// Counts the transactions that this agent tried: each writes this record, on condition that it is as the
+    /// one before left it.
     pub attempt: u64,
 }
 

@@ -1,8 +1,8 @@
 //! The list that an audit compares with the portfolio.
 //!
-//! A list says `Up About a minute`, which fits a life and the next one. But the engine remembers its last 256 events,
-//! including those that it skipped for a listener that was too slow: a container that is alive was started after its newest
-//! exit.
+//! A list says `Up About a minute`, which fits a life and the next one. But the engine remembers its last 256
+//! events, including those that it skipped for a listener that was too slow: a container that is alive was
+//! started after its newest exit.
 
 use std::collections::HashMap;
 use std::time::SystemTime;
@@ -17,8 +17,8 @@ use crate::api::list::{Purpose, list};
 use crate::api::session::Session;
 use crate::decode::identity::Dialect;
 
-/// How far back to request events: longer than the words of a list are vague about a young container. podman remembers all
-/// its events.
+/// How far back to request events: longer than the words of a list are vague about a young container. podman
+/// remembers all its events.
 const BACK: SignedDuration = SignedDuration::from_mins(10);
 
 /// The containers that are alive, with their earliest possible starts, and when that was.

@@ -1,13 +1,13 @@
 //! Where changes come from: the event stream, or lists where the stream is not available.
 //!
-//! A stream that ends right after it began, while all else works, is not available: Docker Desktop is like that while its
-//! Resource Saver has stopped the engine, and proxies may refuse the request. Then lists are polled for, and the stream is
-//! tried again with growing delays. A cut connection does not count as such an end unless it is cut more than [`CUTS`] times
-//! in a row.
+//! A stream that ends right after it began, while all else works, is not available: Docker Desktop is like
+//! that while its Resource Saver has stopped the engine, and proxies may refuse the request. Then lists are
+//! polled for, and the stream is tried again with growing delays. A cut connection does not count as such an
+//! end unless it is cut more than [`CUTS`] times in a row.
 //!
-//! An event that is malformed or too large in some part still has its container inspected, if it names one. Otherwise it ends
-//! the connection, and the resync finds what it was about; but only once, should it be replayed
-//! ([`StreamHistory`]).
+//! An event that is malformed or too large in some part still has its container inspected, if it names one.
+//! Otherwise it ends the connection, and the resync finds what it was about; but only once, should it be
+//! replayed ([`StreamHistory`]).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -131,8 +131,8 @@ impl<'a> Changes<'a> {
         Ok(())
     }
 
-    /// Handles the end of a stream that began at that time. Continues by polling, beginning with the event `then`, if the
-    /// stream is not available; otherwise the connection is lost.
+    /// Handles the end of a stream that began at that time. Continues by polling, beginning with the event
+    /// `then`, if the stream is not available; otherwise the connection is lost.
     async fn fall_back(
         &mut self,
         error: Option<EngineError>,

@@ -1,7 +1,7 @@
 //! The engine's clock.
 //!
-//! `/info` contains the engine's time to the nanosecond. Answers are dated to the second, by the engine or by a proxy in
-//! between, whose clock may differ: the difference is determined once, when connecting.
+//! `/info` contains the engine's time to the nanosecond. Answers are dated to the second, by the engine or by
+//! a proxy in between, whose clock may differ: the difference is determined once, when connecting.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,8 +10,8 @@ use http::header::DATE;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-/// By how much a time that an engine sends may be ahead of its clock. A later one counts as missing, because all that follows
-/// would look old beside it.
+/// By how much a time that an engine sends may be ahead of its clock. A later one counts as missing, because
+/// all that follows would look old beside it.
 const AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// By how much the date of an answer may differ from the time in it if both are by the same clock.

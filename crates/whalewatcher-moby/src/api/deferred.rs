@@ -1,8 +1,8 @@
 //! Events that are held back for a moment.
 //!
-//! Each leads to an inspection, which is needless or too early at once: dockerd disconnects a container from its networks just
-//! before it emits the exit (26.1 and later; 20.10 just after it, and before the next start), and podman emits the event of a
-//! health probe before it has the result (seen with 4.3.1).
+//! Each leads to an inspection, which is needless or too early at once: dockerd disconnects a container from
+//! its networks just before it emits the exit (26.1 and later; 20.10 just after it, and before the next
+//! start), and podman emits the event of a health probe before it has the result (seen with 4.3.1).
 
 use std::collections::VecDeque;
 use std::future;
@@ -35,8 +35,8 @@ impl Deferred {
         None
     }
 
-    /// Drops what this event makes needless: after a start or a malformed event the container is inspected, and after an exit
-    /// it is not alive.
+    /// Drops what this event makes needless: after a start or a malformed event the container is inspected,
+    /// and after an exit it is not alive.
     pub(crate) fn supersede(&mut self, event: &EngineEvent) {
         match event {
             EngineEvent::Started { .. } | EngineEvent::Touched { .. } => {

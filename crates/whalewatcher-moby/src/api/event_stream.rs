@@ -1,13 +1,14 @@
 //! An event stream, and when it is certain that it misses nothing.
 //!
-//! `since` makes sure of that: events are requested from a moment on, by the engine's own clock, that lies before any list.
-//! dockerd sends the headers *before* it registers the listener, but then replays what it remembers since that moment,
-//! atomically with registering. podman reads its event log from there on.
+//! `since` makes sure of that: events are requested from a moment on, by the engine's own clock, that lies
+//! before any list. dockerd sends the headers *before* it registers the listener, but then replays what it
+//! remembers since that moment, atomically with registering. podman reads its event log from there on.
 //!
-//! Headers may come only with the first event: podman 4 delays them so, and so do proxies. The stream is used all the same
-//! before they came, and is certain with the first item that comes, or after [`SETTLED`]; then another list finds what may
-//! have been missed. The same holds where the engine's own clock is not known: then events that seem to be from before the
-//! list, up to [`REPLAY`] after the headers, do not announce a start, and the list follows after that.
+//! Headers may come only with the first event: podman 4 delays them so, and so do proxies. The stream is used
+//! all the same before they came, and is certain with the first item that comes, or after [`SETTLED`]; then
+//! another list finds what may have been missed. The same holds where the engine's own clock is not known:
+//! then events that seem to be from before the list, up to [`REPLAY`] after the headers, do not announce a
+//! start, and the list follows after that.
 
 use std::time::Duration;
 

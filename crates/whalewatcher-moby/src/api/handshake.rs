@@ -1,8 +1,8 @@
 //! The first requests to an engine: negotiate the API version, identify the engine, read its clock.
 //!
-//! They are few, because all else waits for them: dockerd runs two programs for each `/info` to find their versions, and as
-//! many for a `/version`. None of them has to succeed as long as one answer has the API version: proxies let only some
-//! requests through.
+//! They are few, because all else waits for them: dockerd runs two programs for each `/info` to find their
+//! versions, and as many for a `/version`. None of them has to succeed as long as one answer has the API
+//! version: proxies let only some requests through.
 
 use std::time::Duration;
 
@@ -30,8 +30,8 @@ const PING: &str = "GET /_ping";
 const VERSION: &str = "GET /version";
 const INFO: &str = "GET /info";
 
-/// The share of the time left for connecting that each answer may take that is useful but not needed: however slow the engine
-/// is, time is left for what follows.
+/// The share of the time left for connecting that each answer may take that is useful but not needed: however
+/// slow the engine is, time is left for what follows.
 const SHARE: u32 = 3;
 
 /// What is known of an engine after the first requests.
@@ -55,9 +55,9 @@ struct Greeting {
 }
 
 impl Handshake {
-    /// Negotiates the API version and identifies the engine. `engine_type` overrides the type that the engine has by its own
-    /// account; with `wants_podman` it has to be podman. `limit` is how long connecting
-    /// may take.
+    /// Negotiates the API version and identifies the engine. `engine_type` overrides the type that the engine
+    /// has by its own account; with `wants_podman` it has to be podman. `limit` is how long connecting may
+    /// take.
     pub(crate) async fn perform(
         transport: &Transport,
         pinned: Option<ApiVersion>,
@@ -123,8 +123,8 @@ fn share(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now()) / SHARE
 }
 
-/// Returns an answer that is useful but not needed; `None` if it is refused, malformed or does not come within the limit.
-/// A lost connection is still an error.
+/// Returns an answer that is useful but not needed; `None` if it is refused, malformed or does not come
+/// within the limit. A lost connection is still an error.
 async fn optional<T>(
     limit: Duration,
     answer: impl Future<Output = Result<T, EngineError>>,
@@ -169,8 +169,8 @@ async fn get<T: for<'de> Deserialize<'de>>(
     Ok((headers, json::decode(what, &body)?))
 }
 
-/// Finds the newest API version that the engine speaks: in the headers that every answer of an engine has, or in the answer to
-/// `/version`.
+/// Finds the newest API version that the engine speaks: in the headers that every answer of an engine has, or
+/// in the answer to `/version`.
 async fn ping(transport: &Transport) -> Result<Greeting, EngineError> {
     let response = transport.get("/_ping").await?;
     let status = response.status();
@@ -218,7 +218,8 @@ async fn read_ping(transport: &Transport, response: Response<Incoming>) -> Resul
     Ok(())
 }
 
-/// Returns podman's own version: it has an API of its own beside Docker's, whose version is in the headers of each answer.
+/// Returns podman's own version: it has an API of its own beside Docker's, whose version is in the headers of
+/// each answer.
 fn podman(headers: &HeaderMap) -> Option<String> {
     let version = headers.get("libpod-api-version")?;
     Some(version.to_str().unwrap_or_default().to_owned())

@@ -18,7 +18,8 @@ use crate::limits::{MAX_ERROR, MAX_INSPECTION};
 
 const WHAT: &str = "GET /containers/ID/json";
 
-/// How many lives of a container to look at, if others begin meanwhile. Younger ones than those in a list need only one look.
+/// How many lives of a container to look at, if others begin meanwhile. Younger ones than those in a list
+/// need only one look.
 const LIVES: usize = 2;
 
 /// Returns the container as it is now; `None` if it has no process.
@@ -53,8 +54,9 @@ enum Completed {
     Another,
 }
 
-/// Returns a container as podman's own API shows it. What a list has shown stays as lists show it: they contain fewer details,
-/// and a container that gains some with an inspection would lose them with the next list.
+/// Returns a container as podman's own API shows it. What a list has shown stays as lists show it: they
+/// contain fewer details, and a container that gains some with an inspection would lose them with the next
+/// list.
 async fn complete(session: &Session, container: Container) -> Result<Completed, EngineError> {
     if container.pid() != 0 && libpod::is_listed(container.started_at(), session.listed_until()) {
         return Ok(match list_one(session, container.id()).await? {

@@ -92,8 +92,8 @@ impl Lives {
             }
         }
         match event {
-            // dockerd ends the healthcheck meanwhile. That makes the container unhealthy, without an event, until the first
-            // probe after its end.
+            // dockerd ends the healthcheck meanwhile. That makes the container unhealthy, without an event,
+            // until the first probe after its end.
             EngineEvent::Paused { id, at } if known.lives.get(id).is_some_and(|life| life.has_health) => {
                 Some(EngineEvent::Changed { id: id.clone(), at: *at })
             }

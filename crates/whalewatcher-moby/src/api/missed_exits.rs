@@ -1,8 +1,8 @@
 //! Reports how lives ended while there was no connection.
 //!
-//! For a container that still exists, an inspection shows the end of its newest life. For others the engine may remember the
-//! events: dockerd the last 256. Events before these may be missing, so they are proof only from the first one on that is
-//! remembered.
+//! For a container that still exists, an inspection shows the end of its newest life. For others the engine
+//! may remember the events: dockerd the last 256. Events before these may be missing, so they are proof only
+//! from the first one on that is remembered.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
@@ -21,11 +21,12 @@ use crate::api::session::Session;
 use crate::decode::identity::Dialect;
 use crate::decode::inspection::End;
 
-/// The part of what is left of a list's time limit that all queries about missed exits may take: 3 s of 30 s by default.
+/// The part of what is left of a list's time limit that all queries about missed exits may take: 3 s of 30 s
+/// by default.
 const PART: u32 = 10;
 
-/// Emits how the lives ended that were known before this connection and are not on its first list. `left` is how much time
-/// is left for that list.
+/// Emits how the lives ended that were known before this connection and are not on its first list. `left` is
+/// how much time is left for that list.
 pub(crate) async fn report(
     session: &Session,
     lives: &Lives,
@@ -183,8 +184,8 @@ impl Remembered {
         };
     }
 
-    /// Returns the ends of those lives since which no event is missing: since their start, or since the newest event that was
-    /// received before they were seen last.
+    /// Returns the ends of those lives since which no event is missing: since their start, or since the
+    /// newest event that was received before they were seen last.
     fn ends(self) -> impl Iterator<Item = (ContainerId, Life, End)> {
         let Self { lives, newest, first, .. } = self;
         lives.into_iter().filter_map(move |(id, (life, trace))| {

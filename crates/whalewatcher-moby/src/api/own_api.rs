@@ -1,7 +1,8 @@
 //! Whether podman's own API is used, and which containers are as its list shows them.
 //!
-//! Both are decided with a client's first connection, and stay so: a container that two connections show in different ways
-//! would look changed. podman's own list dates a start to the second, so that life would even look like another one.
+//! Both are decided with a client's first connection, and stay so: a container that two connections show in
+//! different ways would look changed. podman's own list dates a start to the second, so that life would even
+//! look like another one.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -44,7 +45,8 @@ impl OwnApi {
         Ok(refused)
     }
 
-    /// Returns when the events of the first connection began, if that is certain. Those of this one begin as its clock shows.
+    /// Returns when the events of the first connection began, if that is certain. Those of this one begin as
+    /// its clock shows.
     pub(crate) fn first_since(&self, clock: &EngineClock) -> Option<SystemTime> {
         let since = clock.since().filter(|_| clock.is_exact());
         *self.decided().since.get_or_insert(since.and_then(|since| SystemTime::try_from(since).ok()))

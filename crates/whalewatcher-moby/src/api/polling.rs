@@ -15,8 +15,9 @@ use crate::api::session::{POLL_EVERY, Session};
 /// After how many failed lists in a row the connection ends.
 const FAILURES: u32 = 3;
 
-/// How old a container may be to be inspected after each list. It may be another life than the one on the list before: in the
-/// first minute of a life a list says to the second how old it is, and later lists are less precise than polls are apart.
+/// How old a container may be to be inspected after each list. It may be another life than the one on the
+/// list before: in the first minute of a life a list says to the second how old it is, and later lists are
+/// less precise than polls are apart.
 const YOUNG: Duration = Duration::from_secs(75);
 
 /// Lists regularly, and compares each list with the one before.
@@ -36,8 +37,9 @@ impl<'a> Polling<'a> {
         Ok(Self { session, newest, due: Instant::now() + POLL_EVERY, listing: None, failures: 0 })
     }
 
-    /// Returns what has changed by the next list, which may be nothing. Dropping the future loses nothing: a list in flight
-    /// is continued. Otherwise one that takes longer than the attempts to get the event stream are apart would never end.
+    /// Returns what has changed by the next list, which may be nothing. Dropping the future loses nothing: a
+    /// list in flight is continued. Otherwise one that takes longer than the attempts to get the event stream
+    /// are apart would never end.
     pub(crate) async fn next(&mut self) -> Result<Vec<EngineEvent>, EngineError> {
         let listing = match &mut self.listing {
             Some(listing) => listing,

@@ -1,8 +1,9 @@
 //! Detects whether an event stream that is silent is stalled.
 //!
-//! The engine remembers its last 256 events. On request it lists those up to now on another connection, which the stream
-//! should have delivered. The request names an end, because the answer to an open one would not end either. That end is the
-//! engine's time: by its answer to a ping, or as estimated from the answer to the previous probe, which saves the ping.
+//! The engine remembers its last 256 events. On request it lists those up to now on another connection, which
+//! the stream should have delivered. The request names an end, because the answer to an open one would not
+//! end either. That end is the engine's time: by its answer to a ping, or as estimated from the answer to the
+//! previous probe, which saves the ping.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};

@@ -1,8 +1,8 @@
 //! What a client remembers of its event streams from one connection to the next.
 //!
-//! A line that cannot be decoded at all ends its connection, and the resync that follows makes up for it. The engine may
-//! replay the same line on the next connection. It is skipped then: it has been made up for, and ending each connection
-//! because of it would never lead to a live one.
+//! A line that cannot be decoded at all ends its connection, and the resync that follows makes up for it. The
+//! engine may replay the same line on the next connection. It is skipped then: it has been made up for, and
+//! ending each connection because of it would never lead to a live one.
 
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};

@@ -129,8 +129,9 @@ impl<'a> Subscription<'a> {
         self.began.is_some()
     }
 
-    /// Whether an event is dated after what the engine's clock shows. Either the clock was set forward, or it was set back
-    /// since the event, which is replayed: then an exit may be dated after the start of the next life.
+    /// Whether an event is dated after what the engine's clock shows. Either the clock was set forward, or it
+    /// was set back since the event, which is replayed: then an exit may be dated after the start of the next
+    /// life.
     fn is_doubtful(&self, event: &EngineEvent) -> bool {
         let Some(at) = event.at() else { return false };
         let latest = match self.clock_read {

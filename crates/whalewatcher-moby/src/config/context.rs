@@ -18,7 +18,8 @@ const DEFAULT: &str = "default";
 /// The size of a file of Docker's tools. Those with contexts have some hundred bytes.
 const MAX_FILE: u64 = 1024 * 1024;
 
-/// The contexts of Docker's tools, as `docker context ls` shows them. They are read from files whenever they are asked for.
+/// The contexts of Docker's tools, as `docker context ls` shows them. They are read from files whenever they
+/// are asked for.
 ///
 /// ```no_run
 /// use whalewatcher_moby::{Client, Contexts};
@@ -64,8 +65,8 @@ impl Contexts {
         Self { folder: environment.folder(), environment }
     }
 
-    /// Returns the stored contexts that have a Docker endpoint, in the order of their names. Each that cannot be used is an
-    /// error that names the file. There are none if there is no such folder.
+    /// Returns the stored contexts that have a Docker endpoint, in the order of their names. Each that cannot
+    /// be used is an error that names the file. There are none if there is no such folder.
     #[must_use]
     pub fn all(&self) -> Vec<Result<Context, EngineError>> {
         let (mut contexts, mut errors) = (Vec::new(), Vec::new());
@@ -112,8 +113,9 @@ impl Contexts {
         Err(EngineError::new(ErrorKind::Configuration, message))
     }
 
-    /// Returns the context that Docker's tools use without arguments: `default` if `DOCKER_HOST` is set, else the one that
-    /// `DOCKER_CONTEXT` or else `docker context use` names, else `default`. An empty variable counts as unset.
+    /// Returns the context that Docker's tools use without arguments: `default` if `DOCKER_HOST` is set, else
+    /// the one that `DOCKER_CONTEXT` or else `docker context use` names, else `default`. An empty variable
+    /// counts as unset.
     ///
     /// # Errors
     ///

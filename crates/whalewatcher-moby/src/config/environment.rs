@@ -47,8 +47,8 @@ impl Environment {
         })
     }
 
-    /// Whether to use TLS over TCP. Docker's own programs differ: its tools look at `DOCKER_TLS_VERIFY`, its Go library at
-    /// `DOCKER_CERT_PATH`. Here either requires it.
+    /// Whether to use TLS over TCP. Docker's own programs differ: its tools look at `DOCKER_TLS_VERIFY`, its
+    /// Go library at `DOCKER_CERT_PATH`. Here either requires it.
     pub(crate) fn wants_tls(&self) -> bool {
         self.tls_verify.is_some() || self.cert_path.is_some()
     }

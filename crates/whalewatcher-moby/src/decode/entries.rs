@@ -33,8 +33,8 @@ struct MalformedEntry {
 /// How many malformed entries of a list are logged individually.
 const LOGGED: usize = 10;
 
-/// Decodes a list by decoding each entry. A malformed entry does not hide the others: if its ID can be read, the container
-/// is inspected.
+/// Decodes a list by decoding each entry. A malformed entry does not hide the others: if its ID can be read,
+/// the container is inspected.
 ///
 /// The entries take their share of the memory budget, one by one.
 pub(crate) fn decode_entries<R>(

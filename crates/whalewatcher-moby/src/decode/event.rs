@@ -18,8 +18,8 @@ use crate::http::lines::Line;
 
 pub(crate) const WHAT: &str = "GET /events";
 
-/// The actions that may change the portfolio. Engines that filter by them compare them exactly, and ignore those that they do
-/// not know.
+/// The actions that may change the portfolio. Engines that filter by them compare them exactly, and ignore
+/// those that they do not know.
 pub(crate) const ACTIONS: [&str; 15] = [
     "start",
     "restore",
@@ -53,8 +53,8 @@ const NOT_LABELS: [&str; 8] =
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Decoded {
     pub(crate) event: EngineEvent,
-    /// Whether the container is better inspected a moment later: it may be about to exit, or the result of a health probe may
-    /// not be there yet.
+    /// Whether the container is better inspected a moment later: it may be about to exit, or the result of a
+    /// health probe may not be there yet.
     pub(crate) may_wait: bool,
 }
 

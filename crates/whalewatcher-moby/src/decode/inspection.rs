@@ -100,16 +100,16 @@ struct HostConfig<'a> {
     network_mode: Option<&'a RawValue>,
 }
 
-/// Whether an answer with status 404 means that the engine has no such container. Proxies that let only some requests through,
-/// and engines without this endpoint, answer with that status too.
+/// Whether an answer with status 404 means that the engine has no such container. Proxies that let only some
+/// requests through, and engines without this endpoint, answer with that status too.
 pub(crate) fn is_gone(id: &ContainerId, body: &[u8]) -> bool {
     // Docker: `No such container: ID`; podman: `no container with name or ID "ID" found: no such container`.
     let reason = answer::reason(body);
     reason.to_lowercase().contains("no such container") && reason.contains(id.as_str())
 }
 
-/// Decodes the inspection of the container with this ID. If it has no process: `None`, or, with a packer, the container with a
-/// PID of 0 and a rucksack. A start after the horizon is dropped.
+/// Decodes the inspection of the container with this ID. If it has no process: `None`, or, with a packer, the
+/// container with a PID of 0 and a rucksack. A start after the horizon is dropped.
 pub(crate) fn decode(
     what: &str,
     id: &ContainerId,
@@ -140,9 +140,9 @@ fn decode_lossy(
         return Err(error::malformed(what, "it is about another container"));
     }
     let Some(state) = inspected.state else { return Err(error::malformed(what, "it has no State")) };
-    // In podman's state `stopping` a container does not count as running, but has its process for up to 10 s more (seen on
-    // 4.3.1). By podman's own API neither does one that is paused. One that waits for its restart counts as running, but has no
-    // process.
+    // In podman's state `stopping` a container does not count as running, but has its process for up to 10 s
+    // more (seen on 4.3.1). By podman's own API neither does one that is paused. One that waits for its
+    // restart counts as running, but has no process.
     let running = state.running || state.paused || state.status.as_deref() == Some("stopping");
     let pid = if running { state.pid } else { 0 };
     if pid == 0 && packer.is_none() {

@@ -11,8 +11,8 @@ use crate::limits::MAX_DAMAGED;
 
 /// Decodes JSON.
 ///
-/// Engines write valid UTF-8, even for names that are not. Invalid bytes are replaced all the same, so that they hide nothing
-/// else.
+/// Engines write valid UTF-8, even for names that are not. Invalid bytes are replaced all the same, so that
+/// they hide nothing else.
 pub(crate) fn decode<T: for<'de> Deserialize<'de>>(what: &str, body: &[u8]) -> Result<T, EngineError> {
     parse(what, &text(what, body)?)
 }

@@ -91,8 +91,9 @@ pub(crate) fn to_the_second(time: SystemTime) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(since.as_secs())
 }
 
-/// Decodes a list. A malformed entry does not hide the others: if its ID can be read, the container is inspected. So are all
-/// containers of a list that is not valid UTF-8, because what it shows may be damaged anywhere.
+/// Decodes a list. A malformed entry does not hide the others: if its ID can be read, the container is
+/// inspected. So are all containers of a list that is not valid UTF-8, because what it shows may be damaged
+/// anywhere.
 pub(crate) fn decode(what: &str, body: &mut Body, form: Form) -> Result<Vec<ListingEntry>, EngineError> {
     let listed_until = form.listed_until.filter(|_| !json::is_corrupt(body));
     let form = Form { listed_until, ..form };

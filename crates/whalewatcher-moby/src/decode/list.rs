@@ -41,8 +41,8 @@ struct NetworkSettings<'a> {
     networks: Option<&'a RawValue>,
 }
 
-/// Decodes a list that was made at that time. A container in an unknown state is skipped: podman has `initialized` and others
-/// beyond Docker's, and there may be more in the future.
+/// Decodes a list that was made at that time. A container in an unknown state is skipped: podman has
+/// `initialized` and others beyond Docker's, and there may be more in the future.
 ///
 /// Entries have `details` only where they are certainly those of an inspection: an audit compares them.
 pub(crate) fn decode(
@@ -97,8 +97,8 @@ fn health(status: &str) -> Option<Health> {
     Health::of(health.strip_prefix("health: ").unwrap_or(health))
 }
 
-/// The own name among the names of a container. Docker also lists names that others gave it by linking to it: these have a
-/// second slash.
+/// The own name among the names of a container. Docker also lists names that others gave it by linking to it:
+/// these have a second slash.
 #[derive(Default)]
 pub(super) struct OwnName(pub(super) Option<Arc<str>>);
 

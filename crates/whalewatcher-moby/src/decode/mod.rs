@@ -1,5 +1,5 @@
-//! Decoders of what an engine sends: plain functions from bytes to the types of core, as lenient as can be. They look only
-//! at what is needed, and skip what is not known.
+//! Decoders of what an engine sends: plain functions from bytes to the types of core, as lenient as can be.
+//! They look only at what is needed, and skip what is not known.
 
 mod common;
 mod entries;

@@ -36,12 +36,13 @@ impl<'a> RawInspection<'a> {
         self.text
     }
 
-    /// Decodes the parts that `T` has, which may borrow from the text. Engines omit fields or send `null` where a value is not
-    /// known, so most fields are best an `Option`.
+    /// Decodes the parts that `T` has, which may borrow from the text. Engines omit fields or send `null`
+    /// where a value is not known, so most fields are best an `Option`.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Malformed`](whalewatcher_core::ErrorKind::Malformed) if the JSON does not have the shape that `T` requires.
+    /// [`ErrorKind::Malformed`](whalewatcher_core::ErrorKind::Malformed) if the JSON does not have the shape
+    /// that `T` requires.
     pub fn decode<T: Deserialize<'a>>(&self) -> Result<T, EngineError> {
         json::parse("inspection", self.text)
     }

@@ -1,7 +1,7 @@
 //! When a container was started, by the words of a list.
 //!
-//! A list contains no start times, only `Up 3 hours (Paused)`. That is enough to detect a restart that no event reported,
-//! without an inspection.
+//! A list contains no start times, only `Up 3 hours (Paused)`. That is enough to detect a restart that no
+//! event reported, without an inspection.
 
 use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime};
@@ -13,8 +13,8 @@ const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
-/// Returns the bounds of the start of a container with this status in a list made at that time; `None` if the words are not
-/// known.
+/// Returns the bounds of the start of a container with this status in a list made at that time; `None` if the
+/// words are not known.
 pub(crate) fn started_within(status: &str, now: SystemTime) -> Option<RangeInclusive<SystemTime>> {
     let mut words = status.strip_prefix("Up ")?.split(' ');
     let (number, unit) = match (words.next()?, words.next()?) {

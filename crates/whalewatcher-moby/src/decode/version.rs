@@ -14,8 +14,8 @@ pub(crate) const OLDEST: ApiVersion = ApiVersion(1, 41);
 pub(crate) const NEWEST: ApiVersion = ApiVersion(1, 52);
 /// The oldest supported major version of podman.
 const OLDEST_PODMAN: u32 = 4;
-/// The oldest version in which `OOMKilled` of a container that is alive is known to be about its present life: Docker 26. In
-/// 20.10 it is about the former one.
+/// The oldest version in which `OOMKilled` of a container that is alive is known to be about its present
+/// life: Docker 26. In 20.10 it is about the former one.
 pub(crate) const OOM_KILLS: ApiVersion = ApiVersion(1, 45);
 
 impl ApiVersion {
@@ -43,8 +43,9 @@ pub(crate) fn pinned(text: &str) -> Result<ApiVersion, EngineError> {
     })
 }
 
-/// Returns the newest version that both sides support, or the pinned one. An engine whose oldest version is not known is
-/// taken to support all that are older than its newest. `podman` is podman's own version, if it is podman.
+/// Returns the newest version that both sides support, or the pinned one. An engine whose oldest version is
+/// not known is taken to support all that are older than its newest. `podman` is podman's own version, if it
+/// is podman.
 pub(crate) fn negotiate(
     newest: ApiVersion,
     oldest: Option<ApiVersion>,

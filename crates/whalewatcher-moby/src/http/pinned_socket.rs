@@ -1,7 +1,7 @@
 //! Detects that another socket was bound at an endpoint's path.
 //!
-//! Connections made before still lead to the former engine, which may go on running: neither they nor its events show that
-//! another engine answers at the path by now.
+//! Connections made before still lead to the former engine, which may go on running: neither they nor its
+//! events show that another engine answers at the path by now.
 
 use std::io;
 use std::path::PathBuf;
@@ -53,7 +53,8 @@ impl PinnedSocket {
         Err(self.fail())
     }
 
-    /// Fails if the path leads to another socket by now. One that leads nowhere proves nothing: the engine may go on running.
+    /// Fails if the path leads to another socket by now. One that leads nowhere proves nothing: the engine
+    /// may go on running.
     pub(crate) fn check(&self) -> Result<(), EngineError> {
         let file = self.file.get();
         let other = file.is_some_and(|file| SocketIdentity::at(&self.path).is_ok_and(|now| now != *file));

@@ -1,5 +1,5 @@
-//! Faults between a watcher and Docker, by the test kit's proxy: after each one the watcher recovers, announces exactly what
-//! has changed, and nothing that has not happened.
+//! Faults between a watcher and Docker, by the test kit's proxy: after each one the watcher recovers,
+//! announces exactly what has changed, and nothing that has not happened.
 
 use std::time::Duration;
 
@@ -250,7 +250,8 @@ async fn repeated_and_late_events_change_nothing() {
 
 #[tokio::test]
 async fn after_random_faults_the_portfolio_is_true() {
-    // Concurrently, because each takes seconds: an event stream that is cut repeatedly is replaced by polling for a while.
+    // Concurrently, because each takes seconds: an event stream that is cut repeatedly is replaced by polling
+    // for a while.
     let hits = join_all((0..20).map(after_random_faults)).await;
     let hit: u32 = hits.iter().sum();
     assert!(hit > 25, "only {hit} faults had an effect");

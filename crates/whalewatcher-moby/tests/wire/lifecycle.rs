@@ -143,7 +143,8 @@ async fn a_rucksack_is_packed_from_bollards_type() {
     .await;
 }
 
-/// Checks that the image of a listed container, of one that starts and of one that exits before it is inspected is packed.
+/// Checks that the image of a listed container, of one that starts and of one that exits before it is
+/// inspected is packed.
 async fn packed_of_both(builder: Builder) {
     let server = Server::builder().start().unwrap();
     server.run(ContainerSpec::new("listed").image("nginx:1")).unwrap();

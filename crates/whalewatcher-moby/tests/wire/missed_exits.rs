@@ -54,7 +54,8 @@ async fn a_missed_exit_has_its_code_where_the_engine_knows_it() {
         server.start(web).unwrap();
         server.exit(web, 8).unwrap();
     };
-    // Name, engine, action, the exit as reported, whether the container starts again, requests for events and inspections.
+    // Name, engine, action, the exit as reported, whether the container starts again, requests for events and
+    // inspections.
     let cases: [(&str, Builder, Act, &str, bool, u64, u64); 9] = [
         ("nothing", docker(), |_, _| {}, "", false, 1, 1),
         ("it is still there", docker(), exits, "exited web 7", false, 1, 1),

@@ -1,5 +1,5 @@
-//! Engines behind a proxy that lets only some requests through or changes answers, and engines that behave like that; another
-//! engine at the same path; clocks.
+//! Engines behind a proxy that lets only some requests through or changes answers, and engines that behave
+//! like that; another engine at the same path; clocks.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,5 +1,5 @@
-//! containerd beneath a CRI runtime that is part of it: the same socket, and a container and a task for each sandbox and
-//! container, in namespace `k8s.io`.
+//! containerd beneath a CRI runtime that is part of it: the same socket, and a container and a task for each
+//! sandbox and container, in namespace `k8s.io`.
 
 use std::sync::Arc;
 

@@ -46,8 +46,8 @@ impl Server {
         self.shared.engine.lock().begin_start(container)
     }
 
-    /// Completes what [`begin_start`](Self::begin_start) or [`begin_pod`](Self::begin_pod) began. Event: `STARTED`, for a
-    /// sandbox after `CREATED`.
+    /// Completes what [`begin_start`](Self::begin_start) or [`begin_pod`](Self::begin_pod) began. Event:
+    /// `STARTED`, for a sandbox after `CREATED`.
     pub fn finish_start(&self, id: &str) -> Result<(), Error> {
         self.shared.engine.lock().finish_start(id)
     }
@@ -80,8 +80,8 @@ impl Server {
         self.shared.engine.lock().stop(id)
     }
 
-    /// Stops and removes a container, or a sandbox with all its containers. Events: `STOPPED` and `DELETED` of each, but
-    /// CRI-O emits none for a removed sandbox.
+    /// Stops and removes a container, or a sandbox with all its containers. Events: `STOPPED` and `DELETED`
+    /// of each, but CRI-O emits none for a removed sandbox.
     pub fn remove(&self, id: &str) -> Result<(), Error> {
         self.shared.engine.lock().remove(id)
     }
@@ -92,7 +92,8 @@ impl Server {
         self.shared.engine.lock().exec(container, exec, code)
     }
 
-    /// It runs out of memory, and lives on. Only containerd emits an event: `/tasks/oom`. When it ends, that is the reason.
+    /// It runs out of memory, and lives on. Only containerd emits an event: `/tasks/oom`. When it ends, that
+    /// is the reason.
     pub fn run_out_of_memory(&self, container: &str) -> Result<(), Error> {
         self.shared.engine.lock().run_out_of_memory(container)
     }
@@ -116,8 +117,8 @@ impl Server {
         Ok(())
     }
 
-    /// Sets the number that lists, statuses and events contain in place of the state of a container or a sandbox; `None`
-    /// restores the true one.
+    /// Sets the number that lists, statuses and events contain in place of the state of a container or a
+    /// sandbox; `None` restores the true one.
     pub fn set_raw_state(&self, id: &str, state: Option<i32>) -> Result<(), Error> {
         self.shared.engine.lock().find_mut(id)?.raw_state = state;
         Ok(())

@@ -10,14 +10,14 @@ pub enum Flavour {
     Containerd1_6,
     /// containerd 1.7: all subscribers share one queue, and each event goes to only one of them.
     Containerd1_7,
-    /// containerd 2.1: each subscriber receives all events. Events without a subscriber are kept for the next one, for five
-    /// minutes.
+    /// containerd 2.1: each subscriber receives all events. Events without a subscriber are kept for the next
+    /// one, for five minutes.
     #[default]
     Containerd2_1,
     /// CRI-O as it is by default: the event stream ends at once.
     Crio,
-    /// CRI-O with `enable_pod_events`: each subscriber receives all events. Those before the first subscription are kept for
-    /// it.
+    /// CRI-O with `enable_pod_events`: each subscriber receives all events. Those before the first
+    /// subscription are kept for it.
     CrioWithEvents,
     /// cri-dockerd, with Docker behind it: it has no events, and its verbose statuses contain no PID.
     CriDockerd,

@@ -4,11 +4,13 @@
 //! containers, container events) in the ways of containerd 1.6, 1.7 and 2.1 and of CRI-O, with what surprises their
 //! clients:
 //!
-//! - containerd 1.7 has one queue of events for all subscribers: each event goes to only one of them, so a second client
-//!   robs the first. containerd 2 sends all events to each, and keeps those without a subscriber for the next one.
-//!   1.6 does not know the method, CRI-O ends the stream at once unless it is configured otherwise.
+//! - containerd 1.7 has one queue of events for all subscribers: each event goes to only one of them, so a
+//!   second client robs the first. containerd 2 sends all events to each, and keeps those without a
+//!   subscriber for the next one. 1.6 does not know the method, CRI-O ends the stream at once unless it is
+//!   configured otherwise.
 //! - The response headers of a subscription come only with its first event.
-//! - PIDs are in the JSON text of verbose statuses only, which looks different in each runtime. What has ended has PID 0.
+//! - PIDs are in the JSON text of verbose statuses only, which looks different in each runtime. What has
+//!   ended has PID 0.
 //! - containerd has its own API on the same socket, with a container and a task in namespace `k8s.io` for each sandbox
 //!   and each container. Its events report a start before the CRI does: [`begin_start`](Server::begin_start),
 //!   [`begin_pod`](Server::begin_pod) and [`begin_exit`](Server::begin_exit) stop at that moment. See

@@ -1,5 +1,5 @@
-//! The changes of sandboxes and containers, with their events in the order of real runtimes. containerd reports each start
-//! and each exit before its CRI does, so both take two steps.
+//! The changes of sandboxes and containers, with their events in the order of real runtimes. containerd
+//! reports each start and each exit before its CRI does, so both take two steps.
 
 use std::sync::Arc;
 

@@ -53,8 +53,8 @@ pub(super) struct Recorded {
     libpod: OnceLock<Bytes>,
 }
 
-/// The forms of an event. Docker's API 1.52 dropped fields that were deprecated since 2016; in podman's own API exits are
-/// always `died`.
+/// The forms of an event. Docker's API 1.52 dropped fields that were deprecated since 2016; in podman's own
+/// API exits are always `died`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     Old,

@@ -7,11 +7,12 @@ pub enum Flavour {
     /// dockerd.
     #[default]
     Docker,
-    /// podman, with Docker's API and its own: exits are `die` (`died` in its own API) and `cleanup`, removal is `remove`,
-    /// `restart` comes before `die`, and the headers of an event stream are sent only with the first event.
+    /// podman, with Docker's API and its own: exits are `die` (`died` in its own API) and `cleanup`, removal
+    /// is `remove`, `restart` comes before `die`, and the headers of an event stream are sent only with the
+    /// first event.
     Podman,
-    /// podman before 4.3: as [`Podman`](Self::Podman), but exits are `died` in both APIs (before 4.4), and their events have no
-    /// labels.
+    /// podman before 4.3: as [`Podman`](Self::Podman), but exits are `died` in both APIs (before 4.4), and
+    /// their events have no labels.
     OldPodman,
 }
 

@@ -108,8 +108,8 @@ impl Server {
 ///
 /// # Errors
 ///
-/// [`Error::NotFound`] and [`Error::Ambiguous`] without such a container, [`Error::Impossible`] if it is in no state for
-/// the call.
+/// [`Error::NotFound`] and [`Error::Ambiguous`] without such a container, [`Error::Impossible`] if it is in
+/// no state for the call.
 impl Server {
     /// Creates a container and returns its ID of 64 hexadecimal digits. Event: `create`.
     pub fn create(&self, spec: impl Into<ContainerSpec>) -> Result<String, Error> {
@@ -184,13 +184,14 @@ impl Server {
         self.shared.engine.lock().exec(container)
     }
 
-    /// Sets the result of a container's health check, such as `healthy`. Event: `health_status: …` if it is another one; of podman
-    /// `health_status`, before the result.
+    /// Sets the result of a container's health check, such as `healthy`. Event: `health_status: …` if it is
+    /// another one; of podman `health_status`, before the result.
     pub fn health(&self, container: &str, health: &str) -> Result<(), Error> {
         self.shared.engine.lock().health(container, health)
     }
 
-    /// Connects a container to a network, with this address while it is alive. Event, if it is alive: `connect`, of the network.
+    /// Connects a container to a network, with this address while it is alive. Event, if it is alive:
+    /// `connect`, of the network.
     pub fn connect(&self, container: &str, network: &str, address: Ipv4Addr) -> Result<(), Error> {
         self.shared.engine.lock().connect(container, network, address)
     }
@@ -200,8 +201,8 @@ impl Server {
         self.shared.engine.lock().disconnect(container, network)
     }
 
-    /// Reports that a process of a container was killed for lack of memory; the container lives on until [`exit`](Self::exit).
-    /// Event: `oom`.
+    /// Reports that a process of a container was killed for lack of memory; the container lives on until
+    /// [`exit`](Self::exit). Event: `oom`.
     pub fn oom(&self, container: &str) -> Result<(), Error> {
         self.shared.engine.lock().oom(container)
     }

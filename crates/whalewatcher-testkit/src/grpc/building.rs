@@ -57,8 +57,8 @@ macro_rules! building {
                 self
             }
 
-            /// Sets the largest message that it sends, in bytes; for a larger one it has an error. By default 16 MiB, for
-            /// CRI-O 80 MiB.
+            /// Sets the largest message that it sends, in bytes; for a larger one it has an error. By default
+            /// 16 MiB, for CRI-O 80 MiB.
             pub fn largest_message(mut self, bytes: usize) -> Self {
                 self.basis.largest_message = Some(bytes);
                 self

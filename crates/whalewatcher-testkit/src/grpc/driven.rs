@@ -1,6 +1,7 @@
 //! What tests do with any server: where it is, its calls and answers, its faults.
 
-/// Implements that for `Server`, which has `shared` and `listening`, with the module's `Call`, `Method`, `Stats` and `Error`.
+/// Implements that for `Server`, which has `shared` and `listening`, with the module's `Call`, `Method`,
+/// `Stats` and `Error`.
 macro_rules! driven {
     () => {
         /// Where it is.
@@ -45,8 +46,8 @@ macro_rules! driven {
                 self.shared.hooks.remove(hook);
             }
 
-            /// Registers subscriptions from now on only when the returned gate is open. It replaces the gate of an earlier
-            /// call.
+            /// Registers subscriptions from now on only when the returned gate is open. It replaces the gate
+            /// of an earlier call.
             pub fn hold_subscriptions(&self) -> Gate {
                 self.shared.hooks.hold_subscriptions()
             }
@@ -57,8 +58,8 @@ macro_rules! driven {
                 self.shared.hooks.stall_streams()
             }
 
-            /// Resolves with the first such call that arrives after this one (not after its first poll). There is no time
-            /// limit.
+            /// Resolves with the first such call that arrives after this one (not after its first poll).
+            /// There is no time limit.
             pub fn arrival(&self, wanted: impl Fn(&Call) -> bool + Send + 'static) -> Arrival<Call> {
                 self.shared.hooks.arrival(Box::new(wanted))
             }
@@ -91,8 +92,9 @@ macro_rules! driven {
                 self.listening.receive(reception);
             }
 
-            /// Goes away: the socket file is removed, all connections are closed, events that were kept for subscribers are
-            /// lost. What is alive lives on, and can be changed meanwhile. Resolves when no socket is open.
+            /// Goes away: the socket file is removed, all connections are closed, events that were kept for
+            /// subscribers are lost. What is alive lives on, and can be changed meanwhile. Resolves when no
+            /// socket is open.
             pub async fn stop_listening(&self) {
                 self.listening.stop().await;
                 self.until(|stats| stats.open == 0 && stats.subscriptions == 0).await;

@@ -17,8 +17,8 @@ pub(crate) type Hooks<C> = hooks::Hooks<C, Code, Verdict>;
 pub enum Verdict {
     /// The next hook decides.
     Pass,
-    /// It waits until the gate opens, then the next hook decides. Before the call, the answer is computed after that; before
-    /// the answer, it was computed before.
+    /// It waits until the gate opens, then the next hook decides. Before the call, the answer is computed
+    /// after that; before the answer, it was computed before.
     Hold(Gate),
     /// The call fails.
     Fail {

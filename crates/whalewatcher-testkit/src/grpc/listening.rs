@@ -24,8 +24,8 @@ pub(crate) struct Listening {
 }
 
 impl Listening {
-    /// Listens at this path, or at one of this name in a private folder of its own. `Err` contains the path at which it could
-    /// not listen.
+    /// Listens at this path, or at one of this name in a private folder of its own. `Err` contains the path
+    /// at which it could not listen.
     pub(crate) fn new(
         host: Arc<dyn Serve>,
         runtime: Handle,
@@ -73,7 +73,8 @@ impl Listening {
         Ok(())
     }
 
-    /// Removes the socket file, accepts no more connections and closes the open ones. Resolves when the socket is closed.
+    /// Removes the socket file, accepts no more connections and closes the open ones. Resolves when the
+    /// socket is closed.
     pub(crate) async fn stop(&self) {
         if let Some(task) = self.end() {
             // The error of an aborted task is expected.

@@ -1,5 +1,5 @@
-//! The parts that gRPC servers on unix sockets share: connections, calls and their hooks, answers and streams, dropped and
-//! delayed events, and statistics.
+//! The parts that gRPC servers on unix sockets share: connections, calls and their hooks, answers and
+//! streams, dropped and delayed events, and statistics.
 
 mod building;
 mod driven;

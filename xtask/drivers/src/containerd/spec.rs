@@ -26,7 +26,8 @@ pub(super) fn runc_options(root: &Path) -> Any {
     Any { type_url: RUNC_OPTIONS.to_owned(), value: options.encode_to_vec() }
 }
 
-/// A container that runs this command in a root file system that it shares with others, in this cgroup and with so much memory.
+/// A container that runs this command in a root file system that it shares with others, in this cgroup and
+/// with so much memory.
 pub(super) fn spec(command: &[String], root: &Path, cgroup: &str, memory: Option<u64>, size: usize) -> Any {
     let mut spec = json!({
         "ociVersion": "1.0.2",

@@ -131,7 +131,8 @@ impl<'a> Engines<'a> {
         shown.map(drop).with_context(|| format!("{which:?} runs no container"))
     }
 
-    /// Asks all of them what is alive. What a higher engine says of a container counts, and not what the one below it says.
+    /// Asks all of them what is alive. What a higher engine says of a container counts, and not what the one
+    /// below it says.
     pub(super) async fn truth(&self) -> Result<Vec<Said>> {
         let runtime = async |which, engine: &PrivateEngine, higher: &Truth| {
             let driver = containerd::Driver::new(engine)?;

@@ -15,8 +15,8 @@ const KEYS: [&str; 9] = ["a", "b", "c", "shop/a", "shop/b", "shop/c", "staging/a
 const SIGKILL: u32 = 9;
 const SIGTERM: u32 = 15;
 
-/// Nothing is there yet. One thing at a time is done to each: a pause amid the start of an exec freezes both, and the shim
-/// of containerd 1.6 with them, for good.
+/// Nothing is there yet. One thing at a time is done to each: a pause amid the start of an exec freezes both,
+/// and the shim of containerd 1.6 with them, for good.
 pub(super) fn churn(driver: Driver, seed: u64) -> RandomSteps<Churn> {
     let slot = |key| tokio::sync::Mutex::new(Slot { key, pid: 0, is_brief: false, is_ending: false });
     let slots = KEYS.map(slot);

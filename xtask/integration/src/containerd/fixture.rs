@@ -88,7 +88,8 @@ impl Fixture for ContainerdFixture {
         removals.buffer_unordered(AT_ONCE).try_collect::<()>().await?;
         for namespace in driver.namespaces().await? {
             for id in driver.tasks_of(&namespace).await? {
-                // Its container was deleted while the task was created, and a task without a container cannot be deleted.
+                // Its container was deleted while the task was created, and a task without a container cannot
+                // be deleted.
                 let key = join(&namespace, &id);
                 driver.create(&Plan::of(&key)).await?;
                 driver.remove(&key).await?;

@@ -58,8 +58,8 @@ impl Kubelet {
         Kubelet { record, grown, _task: AbortOnDropHandle::new(task) }
     }
 
-    /// Subscribes, and returns once all events of a pod's life are received. That takes more than one pod where events go
-    /// to one client only: a client that has gone takes one more event.
+    /// Subscribes, and returns once all events of a pod's life are received. That takes more than one pod
+    /// where events go to one client only: a client that has gone takes one more event.
     pub(super) async fn listen(driver: &Driver) -> Result<Kubelet> {
         let kubelet = Kubelet::begin(driver);
         let deadline = Instant::now() + LIMIT;

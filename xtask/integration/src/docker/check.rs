@@ -17,7 +17,8 @@ use crate::watched::{Watched, Way};
 
 /// Checks everything, once the engine is quiet and no fault is active.
 pub(crate) async fn check(fixture: &DockerFixture, watched: &Watched<Client>) -> Result<()> {
-    // dockerd answers no inspection of a container whose exit it is about to report: afterwards, all exits are reported.
+    // dockerd answers no inspection of a container whose exit it is about to report: afterwards, all exits
+    // are reported.
     fixture.truth().await?;
     if watched.way != Way::Faulty {
         fixture.fence(watched).await?;
@@ -56,7 +57,8 @@ fn times(fixture: &DockerFixture, record: &Record, truth: &Truth, way: Way) -> R
                 history(&record.events, event)
             );
         }
-        // What comes late, or is seen by a list only, is noticed late and dated then, when the next life may have begun.
+        // What comes late, or is seen by a list only, is noticed late and dated then, when the next life may
+        // have begun.
         if let Some(former) = former.filter(|_| way == Way::Clear) {
             ensure!(former.time <= event.time, "{event} is dated before {former}");
         }

@@ -1,5 +1,5 @@
-//! What really happened: the lives of all containers, from the engine's own events and inspections, not through the proxy
-//! that the watcher is connected to. What a watcher announces must be in here.
+//! What really happened: the lives of all containers, from the engine's own events and inspections, not
+//! through the proxy that the watcher is connected to. What a watcher announces must be in here.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -142,7 +142,8 @@ impl Chronicle {
         timeout(LIMIT, waiting).await.with_context(|| format!("the engine does not report of {name}"))?
     }
 
-    /// Checks that all that a subscriber received really happened, once the chronicle is [complete](Chronicle::complete).
+    /// Checks that all that a subscriber received really happened, once the chronicle is
+    /// [complete](Chronicle::complete).
     pub(crate) fn bears_out(&self, record: &Record) -> Result<()> {
         self.book().bears_out_all(record)
     }
@@ -294,7 +295,8 @@ impl History {
         let started_at = container.started_at().context("without a time of its start")?;
         let starts =
             || self.reported.iter().enumerate().filter(|(_, (_, reported))| *reported == Reported::Start);
-        // Of a life that was never inspected only the event of its start is known, which is dated after the start itself.
+        // Of a life that was never inspected only the event of its start is known, which is dated after the
+        // start itself.
         let start = match container.pid() {
             0 => starts().find(|(_, (at, _))| *at == started_at),
             _ => starts().find(|(_, (at, _))| *at >= started_at),

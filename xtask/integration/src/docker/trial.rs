@@ -139,8 +139,8 @@ impl<'a> Trial<'a> {
         Ok(())
     }
 
-    /// Runs this while the watcher is cut off and all its connections are closed. Then lets it connect again, which must
-    /// report nothing of containers, since nothing happened.
+    /// Runs this while the watcher is cut off and all its connections are closed. Then lets it connect again,
+    /// which must report nothing of containers, since nothing happened.
     pub(crate) async fn cut_off<T>(&self, then: impl Future<Output = Result<T>>) -> Result<T> {
         let recorder = self.watched.recorder();
         let (reported, synced) = (recorder.len(), recorder.record().synced());

@@ -27,8 +27,8 @@ pub(crate) struct PodmanFixture {
 }
 
 impl PodmanFixture {
-    /// All containers' IDs, with those that are not alive. Not by bollard: it fails if a container has a state that only
-    /// podman knows.
+    /// All containers' IDs, with those that are not alive. Not by bollard: it fails if a container has a
+    /// state that only podman knows.
     fn ids(&self) -> Result<Vec<String>> {
         let mut listed = self.engine().request("GET", "/v1.41/containers/json?all=1")?.json()?;
         // A podman that was killed amid a removal lists nothing any more until that is repeated.

@@ -118,8 +118,8 @@ pub(crate) async fn watches_dropped_at_random_during_churn_leave_nothing<F: Fixt
     fixture.check(&watched).await
 }
 
-/// Drops or closes watches at random moments from before they connect to after they are live, and every tenth surely when it
-/// is, and checks each time that no task is left. Returns how many of them were live already.
+/// Drops or closes watches at random moments from before they connect to after they are live, and every tenth
+/// surely when it is, and checks each time that no task is left. Returns how many of them were live already.
 async fn dropped_at_random_moments<F: Fixture>(fixture: &F, apart: &Apart) -> Result<usize> {
     let endpoint = fixture.endpoint();
     let (mut random, mut live) = (Rng::new(), 0);

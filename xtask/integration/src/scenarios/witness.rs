@@ -108,7 +108,8 @@ impl Drop for BrokenRunc {
     }
 }
 
-/// A shim that is killed is taken for the end of its container, because runc then kills what is left. If runc cannot, it goes on.
+/// A shim that is killed is taken for the end of its container, because runc then kills what is left. If runc
+/// cannot, it goes on.
 pub(crate) async fn a_false_end_of_a_life_that_goes_on_is_not_reported<F: Fixture>(
     fixture: &F,
 ) -> Result<()> {

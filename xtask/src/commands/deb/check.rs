@@ -25,8 +25,8 @@ const EXPECTED: [&str; 11] = [
     "usr/share/zsh/vendor-completions/_whalewatcher",
 ];
 
-/// Installs the package into a root that has the packages it depends on, from this host, and no other; runs the program there and
-/// removes it. dpkg itself checks the dependencies, and the files by their checksums.
+/// Installs the package into a root that has the packages it depends on, from this host, and no other; runs
+/// the program there and removes it. dpkg itself checks the dependencies, and the files by their checksums.
 pub(super) fn check(package: &Path, version: &str, folder: &Path) -> Result<()> {
     let root = folder.join("root");
     if root.exists() {

@@ -13,8 +13,8 @@ struct Word<'a> {
     joined: bool,
 }
 
-/// Returns the phrases in a file, with the lines on which they begin: of Rust in all of it, of Markdown outside of code. What is
-/// between backticks is skipped.
+/// Returns the phrases in a file, with the lines on which they begin: of Rust in all of it, of Markdown
+/// outside of code. What is between backticks is skipped.
 pub(super) fn finds(text: &str, is_rust: bool) -> Vec<(&'static Phrase, usize, String)> {
     let text = prose(text, is_rust);
     let words = words(&text);
@@ -49,8 +49,8 @@ fn prose(text: &str, is_rust: bool) -> String {
     prose
 }
 
-/// Adds a line without what is between backticks. After one without a counterpart on the line is no code: it must not hide
-/// what follows. The words of an identifier are words.
+/// Adds a line without what is between backticks. After one without a counterpart on the line is no code: it
+/// must not hide what follows. The words of an identifier are words.
 fn push_line(prose: &mut String, line: &str) {
     let backticks = line.matches('`').count();
     for (index, part) in line.split('`').enumerate() {

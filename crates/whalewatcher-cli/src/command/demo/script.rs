@@ -68,8 +68,8 @@ async fn busy_minutes(engine: &Server, round: u32) -> Result<(), Error> {
     engine.pause(&next)
 }
 
-/// A new version of a service, as compose releases it: the old container is renamed, a new one takes its name, the old one is
-/// removed.
+/// A new version of a service, as compose releases it: the old container is renamed, a new one takes its
+/// name, the old one is removed.
 async fn release(engine: &Server, round: u32) -> Result<(), Error> {
     let old = format!("{:012x}_shop-api-1", 0x5c1e_9a7b_3d00_u64 + u64::from(round) * 0x1_0307);
     beat(10).await;

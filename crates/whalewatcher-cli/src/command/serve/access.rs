@@ -88,8 +88,8 @@ impl Access {
         app.layer(from_fn_with_state(self.clone(), limit))
     }
 
-    /// Checks that a request is for this host. A page of another site could have its name lead here, and would then read answers (DNS
-    /// rebinding); an address does not change.
+    /// Checks that a request is for this host. A page of another site could have its name lead here, and
+    /// would then read answers (DNS rebinding); an address does not change.
     fn check_host(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
         let bad = |reason: &str| Err(Refusal(StatusCode::BAD_REQUEST, reason.to_owned()));
         let mut sent = headers.get_all(HOST).iter();

@@ -90,7 +90,8 @@ impl Socket {
         format!("unix://{}", path.unwrap_or(Path::new("")).display())
     }
 
-    /// Serves all connections, until this is dropped. Then `ending` is to be cancelled: each connection is a task that ends soon.
+    /// Serves all connections, until this is dropped. Then `ending` is to be cancelled: each connection is a
+    /// task that ends soon.
     pub(super) async fn serve(&self, app: Router, ending: &CancellationToken, tasks: &TaskTracker) {
         let accept = async || self.listener.accept().await.map(|(stream, _)| stream);
         accept_all(accept, tasks, |stream| serve(stream, app.clone(), ending.clone())).await;
@@ -113,7 +114,8 @@ impl Drop for Socket {
     }
 }
 
-/// Held while a server takes over a path, so that of two at the same moment one does. Its file is removed when this is dropped.
+/// Held while a server takes over a path, so that of two at the same moment one does. Its file is removed
+/// when this is dropped.
 struct Lock {
     path: PathBuf,
     _file: File,

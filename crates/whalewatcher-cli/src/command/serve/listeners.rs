@@ -65,7 +65,8 @@ impl Listeners {
         Ok(Self { sockets, addresses, notes })
     }
 
-    /// Serves all connections, until this is dropped. Then `ending` is to be cancelled: each connection is a task that ends soon.
+    /// Serves all connections, until this is dropped. Then `ending` is to be cancelled: each connection is a
+    /// task that ends soon.
     pub(super) async fn serve(&self, app: Router, ending: &CancellationToken, tasks: &TaskTracker) {
         let app = Memory::new().limit(app);
         let sockets = self.sockets.iter().map(|socket| socket.serve(app.clone(), ending, tasks));

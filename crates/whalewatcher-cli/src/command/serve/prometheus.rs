@@ -27,7 +27,8 @@ struct Target {
     labels: BTreeMap<String, String>,
 }
 
-/// Returns the targets of the selected containers as a line of JSON: of each its TCP ports in the first of its networks.
+/// Returns the targets of the selected containers as a line of JSON: of each its TCP ports in the first of
+/// its networks.
 pub(super) fn targets(now: &FleetPortfolio, selection: &Selection) -> Vec<u8> {
     let selected = now.containers().filter(|(member, one)| selection.matches(&**member.watcher(), one));
     let all: Vec<_> = selected.flat_map(|(member, one)| of(member, one)).collect();

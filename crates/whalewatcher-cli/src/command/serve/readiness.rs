@@ -17,8 +17,8 @@ pub(super) struct Waiting {
 }
 
 impl Served {
-    /// Returns what is awaited: nothing if each engine is live, those of this host have been looked for, and those of other hosts are
-    /// known.
+    /// Returns what is awaited: nothing if each engine is live, those of this host have been looked for, and
+    /// those of other hosts are known.
     pub(super) fn waiting(&self) -> Vec<Waiting> {
         let waiting = self.fleet.watchers().into_iter().filter_map(|watcher| {
             let phase = watcher.status().phase;

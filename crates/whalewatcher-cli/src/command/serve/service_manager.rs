@@ -1,4 +1,5 @@
-//! Reports to the service manager (systemd's `sd_notify`): when the server is ready, what it waits for, and that it works.
+//! Reports to the service manager (systemd's `sd_notify`): when the server is ready, what it waits for, and
+//! that it works.
 
 use std::env;
 use std::future::pending;
@@ -16,7 +17,8 @@ use whalewatcher_etcd::{Hub, HubStatus};
 use super::readiness::Waiting;
 use super::routes::Served;
 
-/// When the server is reported as ready although an engine is not in sync: what starts after it does not wait for that engine.
+/// When the server is reported as ready although an engine is not in sync: what starts after it does not wait
+/// for that engine.
 const READY_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long the report stays as it is at least.

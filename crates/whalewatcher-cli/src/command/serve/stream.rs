@@ -1,5 +1,5 @@
-//! The body of a stream of events: a snapshot, unless the client goes on from an event that it names, and then each change. A client
-//! that lags receives the difference between what it was sent and now.
+//! The body of a stream of events: a snapshot, unless the client goes on from an event that it names, and
+//! then each change. A client that lags receives the difference between what it was sent and now.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -48,23 +48,24 @@ enum State {
         next: u64,
         now: FleetPortfolio,
     },
-    /// The events that are not written yet of those that make up for lost ones, the number of the first lost one, and that of the first
-    /// event after the difference.
+    /// The events that are not written yet of those that make up for lost ones, the number of the first lost
+    /// one, and that of the first event after the difference.
     Difference {
         rest: vec::IntoIter<FleetEvent>,
         lost: u64,
         next: u64,
         now: FleetPortfolio,
     },
-    /// The number of the next event. What was alive before that is known once the client has received all events at some time.
+    /// The number of the next event. What was alive before that is known once the client has received all
+    /// events at some time.
     Live {
         next: u64,
         seen: Option<FleetPortfolio>,
     },
 }
 
-/// Returns the pieces of the body. It ends with the fleet, or once the server ends. A client that does not read holds what it has seen,
-/// which it shares with others, and a part of a snapshot or difference.
+/// Returns the pieces of the body. It ends with the fleet, or once the server ends. A client that does not
+/// read holds what it has seen, which it shares with others, and a part of a snapshot or difference.
 pub(super) fn stream(
     feed: Feed,
     form: Form,
@@ -201,7 +202,8 @@ impl Client {
         State::Difference { rest: rest.into_iter(), lost, next: position.next(), now }
     }
 
-    /// Writes a piece of the difference. Only its last event has the ID of the newest, so a client with a part of it begins again.
+    /// Writes a piece of the difference. Only its last event has the ID of the newest, so a client with a
+    /// part of it begins again.
     fn write_difference(
         &mut self,
         mut rest: vec::IntoIter<FleetEvent>,

@@ -103,7 +103,8 @@ impl Listener {
         Ok(format!("{scheme}://{}", self.listener.local_addr()?))
     }
 
-    /// Serves all connections, until this is dropped. Then `ending` is to be cancelled: each connection is a task that ends soon.
+    /// Serves all connections, until this is dropped. Then `ending` is to be cancelled: each connection is a
+    /// task that ends soon.
     pub(super) async fn serve(&self, app: Router, ending: &CancellationToken, tasks: &TaskTracker) {
         let app = self.access.limit(app);
         let accept = async || self.listener.accept().await.map(|(stream, _)| stream);

@@ -1,7 +1,7 @@
 //! `whalewatcher top`: a live table on the terminal.
 //!
-//! The subscription is read in the thread of the watch. Another thread draws what is known at that moment, so a slow terminal delays
-//! nothing.
+//! The subscription is read in the thread of the watch. Another thread draws what is known at that moment, so
+//! a slow terminal delays nothing.
 
 mod model;
 mod screen;

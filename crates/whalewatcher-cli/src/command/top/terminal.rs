@@ -50,8 +50,9 @@ impl Drop for Guard {
     }
 }
 
-/// Enters raw mode and the alternate screen, also if the terminal was changed meanwhile. Returns an empty screen: to clear one,
-/// ratatui would ask the terminal where its cursor is, and another thread reads the answer.
+/// Enters raw mode and the alternate screen, also if the terminal was changed meanwhile. Returns an empty
+/// screen: to clear one, ratatui would ask the terminal where its cursor is, and another thread reads the
+/// answer.
 pub(super) fn enter() -> io::Result<Screen> {
     let _writing = writing();
     // crossterm remembers the mode before the first time only until it is restored.

@@ -101,7 +101,8 @@ impl Engines {
     /// Returns whether it is certain that no container of this engine has this name.
     fn excludes(&self, watcher: &dyn Watcher, name: &Pattern) -> bool {
         let status = watcher.status();
-        // The portfolio is at least as new as the status, so it contains whatever was unresolved before and is not any more.
+        // The portfolio is at least as new as the status, so it contains whatever was unresolved before and
+        // is not any more.
         let portfolio = watcher.portfolio();
         let unresolved = status.unresolved.containers();
         status.is_live()

@@ -80,7 +80,8 @@ impl Target {
         self.lost.values().map(String::as_str)
     }
 
-    /// Takes an event. `is_leaving` says that the engine leaves the fleet with it, so that exits without a code are none.
+    /// Takes an event. `is_leaving` says that the engine leaves the fleet with it, so that exits without a
+    /// code are none.
     ///
     /// Returns an exit that is awaited.
     pub(super) fn handle(&mut self, change: &FleetEvent, is_leaving: bool) -> Option<Seen> {

@@ -24,8 +24,8 @@ enum Beginning {
 impl Beginnings {
     /// Returns whether an event is a change, or about the watch. To be called with each event.
     ///
-    /// The first list is over with the first `synced`. An engine that cannot list everything may never have one: there, all is a
-    /// change but the starts of what it could list.
+    /// The first list is over with the first `synced`. An engine that cannot list everything may never have
+    /// one: there, all is a change but the starts of what it could list.
     pub(super) fn is_change(&mut self, change: &FleetEvent) -> bool {
         let FleetEvent { key, watcher, event, .. } = change;
         let beginning = self.0.entry(key.clone()).or_default();

@@ -1,6 +1,7 @@
 //! The commands of `--exec`: one for each change of a container.
 //!
-//! They have a subscription of their own, so that neither a slow command delays the output nor a stalled output the commands.
+//! They have a subscription of their own, so that neither a slow command delays the output nor a stalled
+//! output the commands.
 
 use std::process::Stdio;
 use std::time::{Duration, SystemTime};
@@ -60,7 +61,8 @@ pub(super) struct Executor {
 }
 
 impl Executor {
-    /// Creates an executor of the changes of a new subscription. Its commands are tasks of the tracker, and outlive the executor.
+    /// Creates an executor of the changes of a new subscription. Its commands are tasks of the tracker, and
+    /// outlive the executor.
     pub(super) fn new(
         shell_command: String,
         selection: Selection,
@@ -212,7 +214,8 @@ fn time(time: SystemTime) -> Option<String> {
     Timestamp::try_from(time).ok().map(|time| time.to_string())
 }
 
-/// Returns the ID without the namespace of containerd, so that a container that moves to another engine stays the same one.
+/// Returns the ID without the namespace of containerd, so that a container that moves to another engine stays
+/// the same one.
 fn unscoped(container: &Container) -> &str {
     let id = container.id().as_str();
     id.rsplit_once('/').map_or(id, |(_, id)| id)

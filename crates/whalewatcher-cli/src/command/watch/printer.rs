@@ -80,8 +80,8 @@ impl EventPrinter {
         }
     }
 
-    /// Writes each event at once, and all notes. Blocks this thread until the output has ended, or an awaited event has been written,
-    /// whose revision it returns.
+    /// Writes each event at once, and all notes. Blocks this thread until the output has ended, or an awaited
+    /// event has been written, whose revision it returns.
     pub(super) fn write_all(
         mut self,
         changes: Changes,

@@ -14,8 +14,8 @@ use super::network::{Port, Protocol};
 mod container;
 mod event;
 
-/// A time as RFC 3339 text in UTC, with as many decimals of a second as it has. A time out of range becomes the nearest in
-/// range.
+/// A time as RFC 3339 text in UTC, with as many decimals of a second as it has. A time out of range becomes
+/// the nearest in range.
 struct Time(SystemTime);
 
 impl Serialize for Time {

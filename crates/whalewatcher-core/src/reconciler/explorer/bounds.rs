@@ -7,7 +7,8 @@ pub(super) enum Kind {
     Docker,
     /// Lists are complete but for start times; events have PIDs, which distinguish lives.
     Containerd,
-    /// Lists contain what is alive, without PIDs; events have all but the PID. An ID has one life, as in CRI, also below.
+    /// Lists contain what is alive, without PIDs; events have all but the PID. An ID has one life, as in CRI,
+    /// also below.
     Cri,
     /// The same lists; events have the PID, and a time before the start that CRI reports.
     Hints,
@@ -80,7 +81,8 @@ pub(super) struct Bounds {
     pub(super) replays: u8,
     /// Lists and inspections that still show a life that is over.
     pub(super) lags: u8,
-    /// Ends of lives that the witness reports. If there are any, it watches each life that is announced while it goes on.
+    /// Ends of lives that the witness reports. If there are any, it watches each life that is announced while
+    /// it goes on.
     pub(super) ends: u8,
     /// False exits, starts and answers of the engine about a life that goes on and is watched.
     pub(super) lies: u8,

@@ -50,8 +50,8 @@ impl World {
         }
     }
 
-    /// Checks the containers that are over for good: they are not alive, and are inspected only to complete what their start
-    /// event contained.
+    /// Checks the containers that are over for good: they are not alive, and are inspected only to complete
+    /// what their start event contained.
     fn check_ended(&self) -> Result<(), String> {
         for nth in (0..self.subjects.len()).filter(|nth| self.is_over_for_good(*nth)) {
             let id = id(nth);
@@ -135,9 +135,9 @@ impl World {
         }
     }
 
-    /// Checks an answer, whatever hints came meanwhile: a life that it shows and whose end is not known is in the portfolio as
-    /// it was shown, one that is over is not or is about to go, and no container holds up `Synced` for more than two
-    /// answers.
+    /// Checks an answer, whatever hints came meanwhile: a life that it shows and whose end is not known is in
+    /// the portfolio as it was shown, one that is over is not or is about to go, and no container holds up
+    /// `Synced` for more than two answers.
     pub(super) fn check_progress(&mut self, nth: usize, looked: Option<&Life>) -> Result<(), String> {
         let reports_pids = self.bounds.kind.reports_pids();
         let subject = &mut self.subjects[nth];
@@ -178,7 +178,8 @@ impl World {
         }
     }
 
-    /// Checks the containers that have nothing under way, whatever hangs with others: the portfolio shows them as they are.
+    /// Checks the containers that have nothing under way, whatever hangs with others: the portfolio shows
+    /// them as they are.
     pub(super) fn check_quiet(&self) -> Result<(), String> {
         let relisting = self.reconciler.deadlines.is_pending(&Deadline::Relist);
         if !self.connected || self.wrong != Wrong::No || self.list.is_some() || relisting {

@@ -1,9 +1,10 @@
 //! Every interleaving of small worlds, tried on the real reconciler.
 //!
-//! A world has a few containers, each with an event queue and at most one inspection in flight, and at most one list in
-//! flight. A list or an inspection looks at the world at one moment and is delivered at a later one. Any pending deadline may
-//! become due at any moment, in any order: the monotonic clock stands still, and instants are no part of a state. From each
-//! state all that can happen next is tried, and what the reconciler publishes is checked against the history of the world.
+//! A world has a few containers, each with an event queue and at most one inspection in flight, and at most
+//! one list in flight. A list or an inspection looks at the world at one moment and is delivered at a later
+//! one. Any pending deadline may become due at any moment, in any order: the monotonic clock stands still,
+//! and instants are no part of a state. From each state all that can happen next is tried, and what the
+//! reconciler publishes is checked against the history of the world.
 //!
 //! A violation is printed as a script. Put into [`once_broken`], it stays as a test.
 

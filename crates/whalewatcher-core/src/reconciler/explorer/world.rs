@@ -23,7 +23,8 @@ pub(super) struct World {
     pub(super) wrong: Wrong,
     /// Whether a grace was too short for an event that was on its way.
     pub(super) hasty: bool,
-    /// Whether a list or an inspection showed a life that is over, while the reconciler could not know that this is final.
+    /// Whether a list or an inspection showed a life that is over, while the reconciler could not know that
+    /// this is final.
     pub(super) misled: bool,
     /// The one moment at which all happens by the monotonic clock.
     pub(super) epoch: Instant,

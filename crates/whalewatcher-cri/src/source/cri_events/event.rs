@@ -31,8 +31,8 @@ impl SubscriptionTime {
         self.asked.elapsed()
     }
 
-    /// Returns whether something happened before the subscription. Compares durations and not times, so that clocks may be
-    /// set meanwhile.
+    /// Returns whether something happened before the subscription. Compares durations and not times, so that
+    /// clocks may be set meanwhile.
     pub(crate) fn is_after(self, happened: Option<SystemTime>, now: SystemTime) -> bool {
         let ago = happened.and_then(|happened| now.duration_since(happened).ok());
         ago.is_some_and(|ago| ago > self.asked.elapsed())
@@ -46,8 +46,8 @@ pub(crate) fn made_at(event: &ContainerEventResponse) -> Option<SystemTime> {
 
 /// Returns what an event reports; nothing if it concerns no container.
 ///
-/// `replayed`: the event was made before the subscription. Starts are skipped then, because the list contains what is still
-/// alive.
+/// `replayed`: the event was made before the subscription. Starts are skipped then, because the list contains
+/// what is still alive.
 pub(crate) fn take(
     event: &ContainerEventResponse,
     cache: &mut Cache,

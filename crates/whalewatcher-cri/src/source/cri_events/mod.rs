@@ -1,8 +1,8 @@
 //! Subscribes to the runtime's own events and reads them.
 //!
-//! Nothing proves that a subscription stands: the runtime sends the headers of its answer only with the first event. It is
-//! assumed to stand after [`ASSUMED_AFTER`]. Once it certainly stands, with the first event that is made from then on, or
-//! after [`SETTLED_AFTER`], a second list closes the gap.
+//! Nothing proves that a subscription stands: the runtime sends the headers of its answer only with the first
+//! event. It is assumed to stand after [`ASSUMED_AFTER`]. Once it certainly stands, with the first event that
+//! is made from then on, or after [`SETTLED_AFTER`], a second list closes the gap.
 
 pub(crate) mod event;
 

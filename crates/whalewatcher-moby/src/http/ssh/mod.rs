@@ -1,5 +1,6 @@
-//! Connections to dockerd on another host through the program `ssh`, as Docker's tools make them: each is a process of `docker
-//! system dial-stdio` there. They share one connection to that host, because logging in takes many round trips.
+//! Connections to dockerd on another host through the program `ssh`, as Docker's tools make them: each is a
+//! process of `docker system dial-stdio` there. They share one connection to that host, because logging in
+//! takes many round trips.
 
 mod arguments;
 mod reason;
@@ -26,8 +27,8 @@ use crate::http::ssh::stream::{OnAnswer, SshStream};
 /// How long it may take to find out whether the user's own connection can be shared. Nothing leaves this host.
 const CHECK_LIMIT: Duration = Duration::from_secs(1);
 
-/// The longest path of a folder for a socket: ssh appends 17 characters to that of its socket while it binds it, and macOS has
-/// room for 103.
+/// The longest path of a folder for a socket: ssh appends 17 characters to that of its socket while it binds
+/// it, and macOS has room for 103.
 const LONGEST_FOLDER: usize = 64;
 
 /// Makes connections to one host. Dropping it, and all connections, ends every process.
@@ -118,8 +119,8 @@ impl Ssh {
         self.start(&master, Some(Box::new(|process| start.share_connection_of(process))))
     }
 
-    /// Returns the path of the socket by which processes share a connection, in a folder that only this user can enter. It is
-    /// not the one that the user configured, because that can outlive us.
+    /// Returns the path of the socket by which processes share a connection, in a folder that only this user
+    /// can enter. It is not the one that the user configured, because that can outlive us.
     fn socket(&self) -> io::Result<String> {
         if self.folder.get().is_none() {
             let parent = env::temp_dir();
@@ -152,8 +153,8 @@ impl Ssh {
         command
     }
 
-    /// Starts a process with these arguments about sharing. `on_answer` takes it once it has logged in; otherwise it ends with
-    /// the stream.
+    /// Starts a process with these arguments about sharing. `on_answer` takes it once it has logged in;
+    /// otherwise it ends with the stream.
     fn start(&self, sharing: &[String], on_answer: Option<OnAnswer>) -> io::Result<SshStream> {
         let mut command = self.command();
         command.arg("-T").args(["-o", &format!("ConnectTimeout={}", self.limit.as_secs().max(1))]);

@@ -1,4 +1,5 @@
-//! The engine's process: the test kit's Docker engine, full of containers, and its orders on the input, a line of JSON each.
+//! The engine's process: the test kit's Docker engine, full of containers, and its orders on the input, a
+//! line of JSON each.
 
 use std::time::{Duration, Instant};
 

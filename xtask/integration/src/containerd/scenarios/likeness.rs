@@ -236,7 +236,8 @@ pub(super) async fn the_test_kit_reports_a_life_like_this_engine(fixture: &Conta
     let mut imitated = imitated.until("/containers/delete").await?;
     lives(&driver).await?;
     let real = real.until("/containers/delete").await?;
-    // A shim reports the deletion of its last task and ends: seen with containerd 2.1.9, that event can be late or lost.
+    // A shim reports the deletion of its last task and ends: seen with containerd 2.1.9, that event can be
+    // late or lost.
     let is_deletion = |line: &String| line.starts_with("/tasks/delete ");
     if !real.iter().any(is_deletion) {
         fixture.figure("the deletion of the task was not reported in time".to_owned());

@@ -8,8 +8,8 @@ use whalewatcher_core::Counters;
 use crate::docker::fixture::DockerFixture;
 use crate::fixture::{Fixture as _, settings};
 
-/// On a busy machine an audit may repair what an event is about to report: the grace period is a second. So the count of
-/// repairs is only printed; that nothing else is counted is a property of the explorer.
+/// On a busy machine an audit may repair what an event is about to report: the grace period is a second. So
+/// the count of repairs is only printed; that nothing else is counted is a property of the explorer.
 pub(super) async fn audits_of_a_busy_engine_cause_no_false_event(fixture: &DockerFixture) -> Result<()> {
     let settings = settings().with_audits(Duration::from_millis(20));
     let watched = fixture.begin_watch(settings)?.that_is_hindered();

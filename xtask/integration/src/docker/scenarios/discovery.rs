@@ -78,7 +78,8 @@ impl<'a> Found<'a> {
         self.alive().members().map(|member| member.key().clone()).collect()
     }
 
-    /// Compares the picture, in which each container is dockerd's, with what dockerd says, once it shows this container.
+    /// Compares the picture, in which each container is dockerd's, with what dockerd says, once it shows this
+    /// container.
     async fn check(&self, newest: &str) -> Result<()> {
         self.until_reported(&format!("started {newest}"), 1).await?;
         let truth = self.fixture.truth().await?;

@@ -13,7 +13,8 @@ use crate::fixture::{Fixture as _, settings};
 use crate::recorder::LIMIT;
 use whalewatcher_drivers::docker::Plan;
 
-/// How long each answer about containers takes longer than it would: dockerd pauses or renames one several times meanwhile.
+/// How long each answer about containers takes longer than it would: dockerd pauses or renames one several
+/// times meanwhile.
 const DELAY: Duration = Duration::from_millis(40);
 
 /// How many changes there are of each container before the watcher comes, and are reported after it is ready.
@@ -31,7 +32,8 @@ pub(super) async fn containers_that_change_faster_than_inspections_are_shown(
     let (pauses, renames, is_over) = (watch::Sender::new(0), watch::Sender::new(0), Cell::new(false));
     let pause = async {
         while !is_over.get() {
-            // dockerd refuses some: it takes note of a pause when containerd reports it, which may be after the next one.
+            // dockerd refuses some: it takes note of a pause when containerd reports it, which may be after
+            // the next one.
             for outcome in [docker.pause(pausing).await, docker.unpause(pausing).await] {
                 pauses.send_modify(|count| *count += usize::from(outcome.is_ok()));
             }

@@ -111,8 +111,8 @@ pub(super) async fn each_of_many_concurrent_lives_costs_one_inspection(
         stats.accepted
     ));
     ensure!(lists == 1, "{lists} lists");
-    // One for each life. dockerd disconnects the networks before it reports an exit. If it is so busy that half a second lies in
-    // between, that costs one as well (seen with six of sixty exits).
+    // One for each life. dockerd disconnects the networks before it reports an exit. If it is so busy that
+    // half a second lies in between, that costs one as well (seen with six of sixty exits).
     ensure!(
         most.is_none_or(|most| most <= 4),
         "{most:?} inspections of a container that had two lives and exits"

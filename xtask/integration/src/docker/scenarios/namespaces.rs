@@ -17,7 +17,8 @@ use crate::scenarios::{Stopped, kill};
 
 const NAMES: [&str; 2] = ["ends", "stays"];
 
-/// Starts processes that have these PIDs in this namespace, and then the program, with one that a process beside the engine has.
+/// Starts processes that have these PIDs in this namespace, and then the program, with one that a process
+/// beside the engine has.
 const STRANGERS: &str = "begin() { echo $(($1 - 1)) > /proc/sys/kernel/ns_last_pid; }
 for pid in PIDS
 do begin $pid

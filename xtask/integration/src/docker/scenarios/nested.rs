@@ -34,7 +34,8 @@ pub(super) async fn a_containerd_in_a_container_is_found_and_its_containers_have
     fixture: &DockerFixture,
 ) -> Result<()> {
     let (docker, engine) = (fixture.driver().await?, fixture.engine());
-    // dockerd 20.10 gives a privileged container all capabilities that the kernel has, also those that this host's root lacks.
+    // dockerd 20.10 gives a privileged container all capabilities that the kernel has, also those that this
+    // host's root lacks.
     if engine.engine().release == Release::Bookworm {
         return Ok(());
     }

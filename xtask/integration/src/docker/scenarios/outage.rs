@@ -19,8 +19,8 @@ use crate::scenarios::{is_reported, kill};
 use whalewatcher_drivers::docker::Plan;
 use whalewatcher_testkit::proxy::Proxy;
 
-/// Lives for as long as a life must have lasted for a list to show after a restart that it is over: lists contain ages in whole
-/// seconds, and may be dated ten seconds late.
+/// Lives for as long as a life must have lasted for a list to show after a restart that it is over: lists
+/// contain ages in whole seconds, and may be dated ten seconds late.
 const HOURGLASS: &str = "sleep 13";
 
 pub(super) async fn killed_dockerd_with_live_restore_yields_the_difference(

@@ -46,8 +46,8 @@ pub(super) async fn processes_belong_to_the_container_of_their_control_group(
     Ok(())
 }
 
-/// Compares the owners of all processes of the host with what their control groups are named. Returns the number of processes by the
-/// name of their container.
+/// Compares the owners of all processes of the host with what their control groups are named. Returns the
+/// number of processes by the name of their container.
 fn look(portfolio: &Portfolio) -> Result<BTreeMap<String, usize>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir("/proc")? {

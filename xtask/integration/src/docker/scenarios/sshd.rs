@@ -16,8 +16,8 @@ use crate::docker::fixture::DockerFixture;
 use crate::fixture::Fixture as _;
 use crate::recorder::LIMIT;
 
-/// sshd insists on a user and on a folder of its own, which only it sees. It does not run itself again for each connection
-/// (`-r`), because it would lose the path of its libraries.
+/// sshd insists on a user and on a folder of its own, which only it sees. It does not run itself again for
+/// each connection (`-r`), because it would lose the path of its libraries.
 const START: &str = r#"set -e
 cd "$1"
 grep -v '^sshd:' /etc/passwd > passwd

@@ -34,7 +34,8 @@ const SUCCEEDED: usize = 2;
 /// Larger than any that a process has, so that none is taken for that of a container. Each host has its own.
 const FIRST_PID: u32 = 1 << 24;
 
-/// What happens between etcd and its clients. A port that is closed for a while may be another one's when it is to be opened again.
+/// What happens between etcd and its clients. A port that is closed for a while may be another one's when it
+/// is to be opened again.
 const FAULTS: [Family; 6] =
     [Family::Cut, Family::Stall, Family::Swallow, Family::BlackHole, Family::Delay, Family::Drip];
 

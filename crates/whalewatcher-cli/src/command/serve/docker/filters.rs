@@ -9,7 +9,8 @@ use super::Refusal;
 use crate::args::FilterArgs;
 use crate::selection::Selection;
 
-/// The keys of a list that say something about live containers, and dockerd's others: what is not known, or what no live container is.
+/// The keys of a list that say something about live containers, and dockerd's others: what is not known, or
+/// what no live container is.
 const SERVED: [&str; 7] = ["ancestor", "health", "id", "label", "name", "network", "status"];
 const UNKNOWN: [&str; 7] = ["before", "expose", "is-task", "isolation", "publish", "since", "volume"];
 const NEVER: &str = "exited";

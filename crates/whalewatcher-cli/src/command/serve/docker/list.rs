@@ -58,8 +58,8 @@ struct NetworkSettings<'a> {
     networks: BTreeMap<&'a str, Place<'a>>,
 }
 
-/// Answers with the containers that the query asks for, the newest first. There are live ones only, whether or not `all` is set, and
-/// sizes are not known.
+/// Answers with the containers that the query asks for, the newest first. There are live ones only, whether
+/// or not `all` is set, and sizes are not known.
 pub(super) fn list(docker: &Docker, query: &str) -> Result<Response, Refusal> {
     let filters =
         parameter(query, "filters").map_or_else(|| Ok(Filters::default()), |text| Filters::parse(&text))?;

@@ -34,7 +34,8 @@ pub(super) fn networks(container: &Container) -> BTreeMap<&str, Place<'_>> {
     all.collect()
 }
 
-/// Returns the network mode that a container was created with; if it is not known, the name of its only network, else `""`.
+/// Returns the network mode that a container was created with; if it is not known, the name of its only
+/// network, else `""`.
 pub(super) fn network_mode(container: &Container) -> &str {
     container.network_mode().unwrap_or_else(|| match container.networks() {
         [only] => only.name(),

@@ -66,7 +66,8 @@ impl Counts {
     }
 }
 
-/// Returns the index of the reason. That a process was killed for lack of memory is none if the first one ended well after it.
+/// Returns the index of the reason. That a process was killed for lack of memory is none if the first one
+/// ended well after it.
 fn reason(container: &Container, code: Option<i32>) -> usize {
     match code {
         Some(0) => 0,
