@@ -5,6 +5,8 @@ pub(crate) mod lifecycle;
 pub(crate) mod outage;
 pub(crate) mod witness;
 
+use std::{fs, thread};
+
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, timeout};
@@ -52,8 +54,28 @@ pub(crate) struct Stopped(Option<u32>);
 impl Stopped {
     pub(crate) fn new(pid: Option<u32>) -> Result<Stopped> {
         signal(pid, Signal::STOP).context("cannot stop the engine")?;
-        Ok(Stopped(pid))
+        let stopped = Stopped(pid);
+        // Its threads go on until one of them takes the signal, which on a busy machine is a while. Nothing reports it.
+        let began = Instant::now();
+        while !have_stopped(pid.context("it does not run")?)? {
+            ensure!(began.elapsed() < LIMIT, "the engine does not stop");
+            thread::yield_now();
+        }
+        Ok(stopped)
     }
+}
+
+/// Whether all threads of a process have stopped.
+fn have_stopped(pid: u32) -> Result<bool> {
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        // One that has ended does nothing either.
+        let Ok(stat) = fs::read_to_string(thread?.path().join("stat")) else { continue };
+        let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next());
+        if !matches!(state, Some('T' | 't' | 'Z' | 'X')) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 impl Drop for Stopped {

@@ -97,7 +97,9 @@ pub(super) async fn dockers_own_clients_read_what_the_engine_has_and_change_noth
         engine.pause("idle").await?;
     }
     fixture.check(&watched).await?;
-    let events = ["events", "--since", &since, "--until", "0s", "--format", EVENT];
+    // A duration is cut to seconds.
+    let until = Timestamp::now().to_string();
+    let events = ["events", "--since", &since, "--until", &until, "--format", EVENT];
     let filters = ["start", "die", "pause", "unpause"].map(|action| format!("--filter=event={action}"));
     let filters: Vec<_> = filters.iter().map(String::as_str).collect();
     // Of different containers, starts may come later, because they are inspected first.
