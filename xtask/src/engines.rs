@@ -34,5 +34,5 @@ pub use instance::Marker;
 pub(crate) use instance::clear_all_of_this_process;
 pub use packages::Packages;
 pub use private::{Options, PrivateEngine};
-pub(crate) use processes::Pinned;
+pub(crate) use processes::{Pinned, kill_children};
 pub use test_image::{TEST_COMMAND, TEST_IMAGE, root_file_system};

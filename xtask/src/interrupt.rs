@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::engines::{Pinned, clear_all_of_this_process};
+use crate::engines::{Pinned, clear_all_of_this_process, kill_children};
 
 /// How long a child may take to clean up after itself.
 const CHILD_LIMIT: Duration = Duration::from_secs(60);
@@ -38,6 +38,7 @@ pub fn clean_up_on_signals() -> Result<()> {
             eprintln!("interrupted: cleaning up");
             end_children();
             clear_all_of_this_process();
+            end_others();
             std::process::exit(128 + signal);
         }
     };
@@ -99,6 +100,13 @@ fn end_children() {
         if !matches!(ended, Ok(true)) {
             eprintln!("a child process does not end: {ended:?}");
         }
+    }
+}
+
+/// Ends what this process has started in other ways, such as the programs that a scenario runs.
+pub fn end_others() {
+    if let Err(error) = kill_children(CHILD_LIMIT) {
+        eprintln!("not everything has ended: {error:#}");
     }
 }
 

@@ -140,6 +140,34 @@ impl Ownership {
     }
 }
 
+/// Kills whatever this process has started and is still there, again and again until there is none: what runs on in
+/// this process may be starting another.
+pub(crate) fn kill_children(limit: Duration) -> Result<()> {
+    let deadline = Instant::now() + limit;
+    let own = std::process::id();
+    let is_own = |process: &Process| {
+        let stat = process.stat();
+        stat.is_ok_and(|stat| stat.ppid.unsigned_abs() == own && !matches!(stat.state, 'Z' | 'X'))
+    };
+    loop {
+        let all = all_processes().context("cannot read /proc")?.flatten();
+        let pids: Vec<_> = all.filter(is_own).map(|process| process.pid.unsigned_abs()).collect();
+        if pids.is_empty() {
+            return Ok(());
+        }
+        for pid in &pids {
+            let is_ours = |_: &Pinned| process_of(*pid).is_some_and(|process| is_own(&process));
+            if let Some(child) = Pinned::new(*pid)?.filter(is_ours) {
+                child.signal(Signal::KILL)?;
+                child.ended_within(Duration::from_secs(1))?;
+            }
+        }
+        if Instant::now() > deadline {
+            bail!("these processes do not end: {pids:?}");
+        }
+    }
+}
+
 fn process_of(pid: u32) -> Option<Process> {
     Process::new(pid.try_into().ok()?).ok()
 }
