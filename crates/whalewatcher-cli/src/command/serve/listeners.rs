@@ -12,7 +12,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::listener::Socket;
-use super::memory::Memory;
 use super::tcp::{Guard, Listener};
 use crate::args::{ListenArgs, wrong};
 
@@ -68,7 +67,6 @@ impl Listeners {
     /// Serves all connections, until this is dropped. Then `ending` is to be cancelled: each connection is a
     /// task that ends soon.
     pub(super) async fn serve(&self, app: Router, ending: &CancellationToken, tasks: &TaskTracker) {
-        let app = Memory::new().limit(app);
         let sockets = self.sockets.iter().map(|socket| socket.serve(app.clone(), ending, tasks));
         let addresses = self.addresses.iter().map(|address| address.serve(app.clone(), ending, tasks));
         join(join_all(sockets), join_all(addresses)).await;

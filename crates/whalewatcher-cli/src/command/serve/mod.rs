@@ -25,14 +25,16 @@ mod tcp;
 use std::future::pending;
 use std::sync::Arc;
 
+use axum::response::IntoResponse as _;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use whalewatcher_core::{EventKind, Fleet};
 
 use self::feed::Feed;
 use self::listeners::Listeners;
+use self::memory::Memory;
 use self::metrics::Metrics;
-use self::routes::{Served, router};
+use self::routes::{Refusal, Served, router};
 use super::following::{Following, Outage, Outages, follow};
 use crate::args::ServeArgs;
 use crate::changes::Changes;
@@ -63,7 +65,8 @@ pub(crate) async fn serve(fleet: &Arc<Fleet>, args: ServeArgs, tasks: &TaskTrack
         ending: ending.clone(),
     };
     listeners.notes.iter().for_each(|note| notes.note(note.clone()));
-    let docker_router = docker::router(&args.docker, feed.clone(), ending.clone())?;
+    let memory = Memory::new();
+    let docker_router = docker::router(&args.docker, feed.clone(), ending.clone(), &memory)?;
     if let Some(socket) = &docker_socket {
         notes.note(format!("serving Docker's clients at {}", socket.url()));
     }
@@ -87,6 +90,7 @@ pub(crate) async fn serve(fleet: &Arc<Fleet>, args: ServeArgs, tasks: &TaskTrack
         Ok(())
     };
     let reporting = service_manager::report(served.clone());
+    let app = memory.limit(router(served), |status, reason| Refusal(status, reason).into_response());
     let keeping = async {
         if let Some(path) = args.sd_file {
             sd_file::keep(path, feed.clone()).await;
@@ -97,7 +101,7 @@ pub(crate) async fn serve(fleet: &Arc<Fleet>, args: ServeArgs, tasks: &TaskTrack
         outcome = noting => outcome,
         () = feed.record(changes) => Ok(()),
         () = metrics.count(counted) => Ok(()),
-        () = listeners.serve(router(served), &ending, tasks) => Ok(()),
+        () = listeners.serve(app, &ending, tasks) => Ok(()),
         () = for_docker => Ok(()),
         () = keeping => Ok(()),
         () = reporting => Ok(()),

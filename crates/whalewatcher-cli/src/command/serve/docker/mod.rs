@@ -61,11 +61,13 @@ pub(super) fn router(
     arguments: &DockerApiArgs,
     feed: Feed,
     ending: CancellationToken,
+    memory: &Memory,
 ) -> anyhow::Result<Router> {
     let filters = FilterArgs { engines: arguments.engines.clone(), ..FilterArgs::default() };
     let docker =
         Docker { feed, selection: Selection::new(&[], &filters)?, inspect: arguments.inspect, ending };
-    Ok(Memory::new().limit(Router::new().fallback(answer).with_state(docker)))
+    let app = Router::new().fallback(answer).with_state(docker);
+    Ok(memory.limit(app, |status, reason| Refusal(status, reason).into_response()))
 }
 
 /// Answers a request, with the headers that each answer of dockerd has.
