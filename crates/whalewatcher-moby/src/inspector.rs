@@ -1,4 +1,5 @@
-//! Inspections of any container on request, apart from the watch: with connections of their own, which are made again after a failure.
+//! Inspections of any container on request, apart from the watch: with connections of their own, which are
+//! made again after a failure.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -34,15 +35,17 @@ impl Default for Inspector {
 }
 
 impl Client {
-    /// Returns the engine's answer to the inspection of a container, alive or not, as it is: JSON of the newest version of Docker's API
-    /// that the engine has. `None` if it has no such container. Like the engine, it accepts a name or the beginning of an ID too.
+    /// Returns the engine's answer to the inspection of a container, alive or not, as it is: JSON of the
+    /// newest version of Docker's API that the engine has. `None` if it has no such container. Like the
+    /// engine, it accepts a name or the beginning of an ID too.
     ///
-    /// It is independent of any watch, and has connections of its own. These are kept for a while, until the client is dropped. The
-    /// engine is asked for eight at once; others wait.
+    /// It is independent of any watch, and has connections of its own. These are kept for a while, until the
+    /// client is dropped. The engine is asked for eight at once; others wait.
     ///
     /// # Errors
     ///
-    /// If the engine cannot be reached, refuses the request, or does not answer within `limit`, which includes the wait.
+    /// If the engine cannot be reached, refuses the request, or does not answer within `limit`, which
+    /// includes the wait.
     pub async fn inspect_json(&self, id: &str, limit: Duration) -> Result<Option<Vec<u8>>, EngineError> {
         let mut used = None;
         let asked = async {

@@ -24,8 +24,9 @@ pub(crate) struct PublishArgs {
 
     /// Cluster of etcd: etcd://HOST[:PORT][,HOST…][/PREFIX], or etcds:// for TLS
     ///
-    /// One member is enough, but only those that are named are tried when one fails. --tls-ca, --tls-cert, --tls-key, --etcd-user
-    /// and --etcd-password-file are for this cluster. The prefix of the keys is /whalewatcher/v1/ by default.
+    /// One member is enough, but only those that are named are tried when one fails. --tls-ca, --tls-cert,
+    /// --tls-key, --etcd-user and --etcd-password-file are for this cluster. The prefix of the keys is
+    /// /whalewatcher/v1/ by default.
     #[arg(long, value_name = "URL", help_heading = "Publishing")]
     pub(crate) etcd: String,
 

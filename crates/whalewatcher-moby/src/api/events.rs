@@ -58,8 +58,8 @@ impl<'a> Request<'a> {
         self.session
     }
 
-    /// Returns the next item; `None` at the end. Dropping the future loses nothing. A line that cannot be decoded at all is
-    /// an error unless `skip` returns true for it.
+    /// Returns the next item; `None` at the end. Dropping the future loses nothing. A line that cannot be
+    /// decoded at all is an error unless `skip` returns true for it.
     pub(crate) async fn next(
         &mut self,
         is_replay: bool,
@@ -89,9 +89,9 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Calls `take` with the events in a span of the past, as far as the engine remembers them. Returns what the engine's clock showed
-/// according to the answer. If that is long before the end of the span, the clock was set back: the answer would not end, and
-/// nothing is taken.
+/// Calls `take` with the events in a span of the past, as far as the engine remembers them. Returns what the
+/// engine's clock showed according to the answer. If that is long before the end of the span, the clock was
+/// set back: the answer would not end, and nothing is taken.
 ///
 /// The replay is complete when the answer ends, at the first event after the span, or when nothing came for a moment
 /// though the engine answers: Docker Desktop and old podman do not end the answer to a request for past events.
@@ -122,11 +122,11 @@ pub(crate) async fn replay(
     }
 }
 
-/// Returns the path that requests the events from `since` on, up to `until` or without end; with those of networks, if these are
-/// wanted.
+/// Returns the path that requests the events from `since` on, up to `until` or without end; with those of
+/// networks, if these are wanted.
 ///
-/// dockerd takes seconds and nanoseconds. podman would parse these as a floating point number, or refuse them in its older
-/// versions, but keeps every digit of an RFC 3339 date.
+/// dockerd takes seconds and nanoseconds. podman would parse these as a floating point number, or refuse them
+/// in its older versions, but keeps every digit of an RFC 3339 date.
 fn path(since: Option<Timestamp>, until: Option<Timestamp>, dialect: Dialect, networks: bool) -> String {
     let moment = |name: &str, moment: Option<Timestamp>| {
         let Some(moment) = moment else { return String::new() };

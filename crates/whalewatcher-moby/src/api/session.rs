@@ -28,14 +28,15 @@ pub(crate) const POLL_EVERY: Duration = Duration::from_secs(1);
 /// The characters that stay as they are in a segment of a path and in a parameter of a query.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// How many times longer than those between connections the delays are between attempts to get the event stream while
-/// changes are polled for: by default the first is 1 s and the longest 60 s. An attempt costs the engine a request, and a
-/// proxy that refuses the stream refuses the next one too. The longest is at least as long as polls are apart,
-/// which report the changes meanwhile.
+/// How many times longer than those between connections the delays are between attempts to get the event
+/// stream while changes are polled for: by default the first is 1 s and the longest 60 s. An attempt costs
+/// the engine a request, and a proxy that refuses the stream refuses the next one too. The longest is at
+/// least as long as polls are apart, which report the changes meanwhile.
 const FIRST_RETRY: u32 = 10;
 const LONGEST_RETRY: u32 = 6;
 
-/// What an operation needs to query one engine: its transport, API version, dialect and clock, and the watcher's limits.
+/// What an operation needs to query one engine: its transport, API version, dialect and clock, and the
+/// watcher's limits.
 #[derive(Debug)]
 pub(crate) struct Session {
     transport: Transport,
@@ -53,8 +54,8 @@ pub(crate) struct Session {
 pub(crate) struct Own {
     /// Why it is not used though it is wanted.
     pub(crate) refused: Refused,
-    /// The lives that began before are as its list shows them, which dates them to the second: no event of any connection
-    /// concerns an earlier life in that second. `None` if all containers are inspected.
+    /// The lives that began before are as its list shows them, which dates them to the second: no event of
+    /// any connection concerns an earlier life in that second. `None` if all containers are inspected.
     pub(crate) listed_until: Option<SystemTime>,
 }
 
@@ -106,7 +107,8 @@ impl Session {
         self.transport.turn().await
     }
 
-    /// Checks that the engine answers, and returns what its clock shows according to the answer. A refusal is an answer.
+    /// Checks that the engine answers, and returns what its clock shows according to the answer. A refusal is
+    /// an answer.
     pub(crate) async fn ping(&self) -> Result<Option<Timestamp>, EngineError> {
         const WHAT: &str = "GET /_ping";
         let response = self.transport.get("/_ping").await?;
@@ -152,8 +154,9 @@ impl Session {
         self.own.listed_until
     }
 
-    /// From when on to request events. Where the clock is known by a date only, that is some time before it, but not before the
-    /// first connection: an exit from before may be that of a former life in the second to which a list dates a start.
+    /// From when on to request events. Where the clock is known by a date only, that is some time before it,
+    /// but not before the first connection: an exit from before may be that of a former life in the second to
+    /// which a list dates a start.
     pub(crate) fn since(&self) -> Option<Timestamp> {
         let since = self.clock().since()?;
         let first = self.own.listed_until.and_then(|first| Timestamp::try_from(first).ok());

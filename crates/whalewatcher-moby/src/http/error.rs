@@ -127,8 +127,8 @@ pub(crate) fn of_request(endpoint: &Endpoint, tls: Option<&Tls>, error: legacy::
 pub(crate) const EXPECTS_TLS: &str =
     ": if it expects TLS, use https://, or set certificates (DOCKER_CERT_PATH)";
 
-/// Whether the peer sent data before any request, as mail servers and databases do. hyper has no predicate for that: it is an
-/// error without a cause that is no other kind.
+/// Whether the peer sent data before any request, as mail servers and databases do. hyper has no predicate
+/// for that: it is an error without a cause that is no other kind.
 fn is_unsolicited(error: &hyper::Error) -> bool {
     let other = error.is_user()
         || error.is_canceled()

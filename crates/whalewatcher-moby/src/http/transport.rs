@@ -37,8 +37,9 @@ const MAX_IDLE: usize = 16;
 /// How long an idle connection is kept.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// How many inspections are in flight at once through ssh. sshd allows ten sessions on one connection by default, and the event
-/// stream, a list and a probe need one each. Whatever exceeds that logs in by itself, which sshd limits too.
+/// How many inspections are in flight at once through ssh. sshd allows ten sessions on one connection by
+/// default, and the event stream, a list and a probe need one each. Whatever exceeds that logs in by itself,
+/// which sshd limits too.
 const SSH_TURNS: usize = 7;
 
 /// An HTTP client of one engine. Dropping it closes all connections and ends the tasks that drive them.
@@ -52,8 +53,8 @@ pub(crate) struct Transport {
 }
 
 impl Transport {
-    /// Creates a client without connecting. All its connections lead to the same socket, which is recorded; the answers in
-    /// flight may take `memory_limit` bytes together.
+    /// Creates a client without connecting. All its connections lead to the same socket, which is recorded;
+    /// the answers in flight may take `memory_limit` bytes together.
     pub(crate) fn new(mut connector: Connector, memory_limit: usize, reached: Reached) -> Self {
         let tasks = Tasks::new();
         if let Address::Unix(path) = connector.endpoint.address() {
@@ -64,8 +65,9 @@ impl Transport {
         Self { client, connector, budget: Budget::new(memory_limit), turns, _tasks: tasks }
     }
 
-    /// Sends a GET request, and returns the answer once its headers have come. The path may have a query. Fails if another
-    /// socket is bound at the endpoint by now, though a reused connection might still be answered.
+    /// Sends a GET request, and returns the answer once its headers have come. The path may have a query.
+    /// Fails if another socket is bound at the endpoint by now, though a reused connection might still be
+    /// answered.
     pub(crate) async fn get(&self, path: &str) -> Result<Response<Incoming>, EngineError> {
         self.check_socket()?;
         let mut request = Request::new(Empty::new());

@@ -257,7 +257,8 @@ async fn healthy() -> &'static str {
     "ok\n"
 }
 
-/// The status is 503 unless each engine is live, those of this host have been looked for, and those of other hosts are known.
+/// The status is 503 unless each engine is live, those of this host have been looked for, and those of other
+/// hosts are known.
 async fn ready(State(served): State<Served>) -> Response {
     let waiting = served.waiting();
     let status = if waiting.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

@@ -31,7 +31,8 @@ pub(super) fn version() -> Value {
     })
 }
 
-/// Returns the answer to `/info`. Engines whose containers are not known are among the warnings, which `docker info` prints.
+/// Returns the answer to `/info`. Engines whose containers are not known are among the warnings, which
+/// `docker info` prints.
 pub(super) fn info(now: &FleetPortfolio, selection: &Selection) -> Value {
     let shown = || now.containers().filter(|(member, one)| selection.matches(&**member.watcher(), one));
     let (all, paused) = (shown().count(), shown().filter(|(_, one)| one.paused()).count());

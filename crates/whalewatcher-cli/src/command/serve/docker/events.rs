@@ -51,7 +51,8 @@ struct Client {
     ending: CancellationToken,
 }
 
-/// Answers with the events that a query asks for. Which those are is settled before the headers are sent, for which clients wait.
+/// Answers with the events that a query asks for. Which those are is settled before the headers are sent, for
+/// which clients wait.
 pub(super) fn events(docker: &Docker, query: &str) -> Result<Response, Refusal> {
     let now = SystemTime::now();
     let text = |name: &str| parameter(query, name);
@@ -182,8 +183,8 @@ impl Client {
         piece
     }
 
-    /// Returns whether an event is in the span that was asked for. One that was recorded in it is, if it happened before: until then
-    /// no list of this server shows it.
+    /// Returns whether an event is in the span that was asked for. One that was recorded in it is, if it
+    /// happened before: until then no list of this server shows it.
     fn is_wanted(&self, entry: &Entry) -> bool {
         let at = entry.change.event.time;
         let has_begun = self.since.is_none_or(|since| at >= since || entry.recorded >= since);
@@ -200,8 +201,8 @@ impl Client {
     }
 }
 
-/// Returns an event as clients see it that know containers by their IDs, and of some engines only: one that another engine shows from
-/// now on by another ID ends, and starts.
+/// Returns an event as clients see it that know containers by their IDs, and of some engines only: one that
+/// another engine shows from now on by another ID ends, and starts.
 fn shown(selection: &Selection, change: &FleetEvent) -> Vec<Event> {
     let FleetEvent { watcher, event, .. } = change;
     let EventKind::Moved { was, container, from } = &event.kind else {
