@@ -67,10 +67,8 @@ pub(crate) fn lines(event: &Event) -> Vec<Line<'_>> {
     let Some(container) = event.container() else { return Vec::new() };
     let image = container.image().map(|image| image.name());
     let line = |(action, details): (String, Details)| {
-        // Without those that whalewatcher adds.
-        let labels =
-            container.labels().iter().filter(|(key, _)| ![PRIVILEGED_LABEL, PREFIX_LABEL].contains(key));
-        let mut attributes: BTreeMap<_, _> = labels.map(|(key, value)| (key, value.to_owned())).collect();
+        let labels = labels(container).map(|(key, value)| (key, value.to_owned()));
+        let mut attributes: BTreeMap<_, _> = labels.collect();
         attributes.extend(image.map(|image| ("image", image.to_owned())));
         attributes.insert("name", container.name().to_owned());
         attributes.extend(details);
@@ -89,6 +87,11 @@ pub(crate) fn lines(event: &Event) -> Vec<Line<'_>> {
         }
     };
     actions(event).into_iter().map(line).collect()
+}
+
+/// Returns a container's labels without those that whalewatcher adds.
+pub(crate) fn labels(container: &Container) -> impl Iterator<Item = (&str, &str)> {
+    container.labels().iter().filter(|(key, _)| ![PRIVILEGED_LABEL, PREFIX_LABEL].contains(key))
 }
 
 /// Returns dockerd's actions for an event.

@@ -14,8 +14,8 @@ use super::ids::Ids;
 use crate::changes::Changes;
 use crate::render::json;
 
-/// The most events, and bytes of them, that a client may be behind before it receives the difference. The newest event is kept, however
-/// large it is.
+/// The most events, and bytes of them, that a client may be behind before it receives the difference. The
+/// newest event is kept, however large it is.
 pub(super) const MAX_EVENTS: usize = 4_096;
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 
@@ -126,8 +126,8 @@ impl Feed {
         (kept.now.clone(), self.position(kept.next))
     }
 
-    /// Returns all containers that may be known by one of these texts: by their names, IDs, or, if these are so many, first characters of
-    /// IDs. It looks at no others.
+    /// Returns all containers that may be known by one of these texts: by their names, IDs, or, if these are
+    /// so many, first characters of IDs. It looks at no others.
     pub(super) fn known_by<'a>(
         &self,
         texts: impl Iterator<Item = &'a str>,
@@ -152,11 +152,13 @@ impl Feed {
         (found, self.position(kept.next))
     }
 
-    /// Returns events after a position of this feed: up to so many, and up to so many bytes, but at least one if there is one.
+    /// Returns events after a position of this feed: up to so many, and up to so many bytes, but at least one
+    /// if there is one.
     pub(super) fn after(&self, next: u64, most: usize, most_bytes: usize) -> Unread {
         let kept = self.kept();
-        let oldest = kept.events.front().map_or(kept.next, |entry| entry.number);
-        let Some(Ok(skipped)) = next.checked_sub(oldest).map(usize::try_from) else { return Unread::TooOld };
+        let Some(Ok(skipped)) = next.checked_sub(kept.oldest()).map(usize::try_from) else {
+            return Unread::TooOld;
+        };
         let mut bytes = 0;
         let fits = |entry: &&Arc<Entry>| {
             let before = bytes;
@@ -170,8 +172,9 @@ impl Feed {
         }
     }
 
-    /// Returns all events after a position as a piece of a body, the number of the next one, and what is alive by then. `None` if there are
-    /// none, or so many that a client is to receive them bit by bit. Clients at the same position share the piece.
+    /// Returns all events after a position as a piece of a body, the number of the next one, and what is
+    /// alive by then. `None` if there are none, or so many that a client is to receive them bit by bit.
+    /// Clients at the same position share the piece.
     pub(super) fn piece_after(&self, next: u64, form: Form) -> Option<(Bytes, u64, FleetPortfolio)> {
         let mut kept = self.kept();
         let now = (kept.next, kept.now.clone());
@@ -199,8 +202,7 @@ impl Feed {
 
     /// Returns the number of the oldest event that is kept, or of the next one.
     pub(super) fn oldest(&self) -> u64 {
-        let kept = self.kept();
-        kept.events.front().map_or(kept.next, |entry| entry.number)
+        self.kept().oldest()
     }
 
     /// Returns the number of the first event that is kept with exactly this time.
@@ -213,8 +215,7 @@ impl Feed {
         let (epoch, last) = text.rsplit_once('-')?;
         let next = last.parse::<u64>().ok()?.checked_add(1)?;
         let kept = self.kept();
-        let oldest = kept.events.front().map_or(kept.next, |entry| entry.number);
-        (epoch == self.0.epoch && (oldest..=kept.next).contains(&next)).then_some(next)
+        (epoch == self.0.epoch && (kept.oldest()..=kept.next).contains(&next)).then_some(next)
     }
 
     /// Returns a receiver of the number of the next event.
@@ -238,6 +239,13 @@ impl Position {
 }
 
 /// The run, and the number of the last event before the position.
+impl Kept {
+    /// Returns the number of the oldest event, or of the next one if there is none.
+    fn oldest(&self) -> u64 {
+        self.events.front().map_or(self.next, |entry| entry.number)
+    }
+}
+
 impl std::fmt::Display for Position {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}-{}", self.epoch, self.next - 1)

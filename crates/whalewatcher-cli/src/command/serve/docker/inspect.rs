@@ -14,6 +14,7 @@ use super::{Docker, Refusal, json_bytes, json_response, shape};
 use crate::advice::explain;
 use crate::args::InspectSource;
 use crate::hosts::inspect_json;
+use crate::render::docker::labels;
 
 /// How long an inspection may take, with its turn.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -106,7 +107,7 @@ fn known(container: &Container) -> Value {
         },
         "Config": {
             "Image": image.map(|image| image.name()).unwrap_or_default(),
-            "Labels": shape::labels(container),
+            "Labels": labels(container).collect::<BTreeMap<_, _>>(),
         },
         "NetworkSettings": { "Ports": ports, "Networks": shape::networks(container) },
     })

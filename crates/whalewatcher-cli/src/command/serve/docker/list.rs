@@ -11,6 +11,7 @@ use super::filters::Filters;
 use super::shape::{self, Place};
 use super::{Docker, Refusal, json_response, parameter};
 use crate::render::column::status;
+use crate::render::docker::labels;
 use crate::starts::started_at;
 
 /// An entry as dockerd has it. There is no command, because engines report that in inspections only.
@@ -96,7 +97,7 @@ fn listed<'a>(watcher: &dyn Watcher, container: &'a Container, now: SystemTime) 
         command: "",
         created: created.map(|since| since.as_secs()).unwrap_or_default(),
         ports: container.ports().iter().map(port).collect(),
-        labels: shape::labels(container),
+        labels: labels(container).collect(),
         state: if container.paused() { "paused" } else { "running" },
         status: status(container, started_at(watcher, container), now),
         host_config: HostConfig { network_mode: shape::network_mode(container) },

@@ -5,8 +5,7 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use whalewatcher_core::{Container, PRIVILEGED_LABEL};
-use whalewatcher_discover::PREFIX_LABEL;
+use whalewatcher_core::Container;
 
 /// A container's place in a network.
 #[derive(Serialize)]
@@ -41,11 +40,6 @@ pub(super) fn network_mode(container: &Container) -> &str {
         [only] => only.name(),
         _ => "",
     })
-}
-
-/// Returns a container's labels without those that whalewatcher adds.
-pub(super) fn labels(container: &Container) -> BTreeMap<&str, &str> {
-    container.labels().iter().filter(|(key, _)| ![PRIVILEGED_LABEL, PREFIX_LABEL].contains(key)).collect()
 }
 
 /// Returns a time as dockerd writes it; Go's zero time if it is not known.
