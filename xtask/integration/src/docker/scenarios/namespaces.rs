@@ -32,6 +32,7 @@ pub(super) async fn in_another_pid_namespace_no_life_is_watched_and_no_stranger_
     fixture: &DockerFixture,
 ) -> Result<()> {
     if fixture.engine().engine().release != Release::Trixie {
+        fixture.figure("only on docker@trixie".to_owned());
         return Ok(());
     }
     let docker = fixture.driver().await?;
