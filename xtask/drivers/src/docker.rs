@@ -20,11 +20,12 @@ use bollard::query_parameters::{
 use bollard::{API_DEFAULT_VERSION, Docker};
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
+use tokio::time::{Instant, sleep, timeout};
 use whalewatcher_core::COMPOSE_PROJECT_LABEL;
 use xtask::engines::TEST_IMAGE;
 
-/// How long an answer may take, in seconds.
-const REQUEST_LIMIT: u64 = 60;
+/// How long an answer may take.
+const REQUEST_LIMIT: Duration = Duration::from_secs(60);
 
 /// How many requests are made at once where it does not matter how many.
 pub const AT_ONCE: usize = 8;
@@ -123,7 +124,7 @@ impl Driver {
     /// Connects, and agrees on the API's version.
     pub async fn connect(socket: &Path) -> Result<Driver> {
         let path = socket.to_str().context("a socket's path is text")?;
-        let docker = Docker::connect_with_unix(path, REQUEST_LIMIT, API_DEFAULT_VERSION)?;
+        let docker = Docker::connect_with_unix(path, REQUEST_LIMIT.as_secs(), API_DEFAULT_VERSION)?;
         let docker = docker.negotiate_version().await.context("cannot negotiate the API's version")?;
         Ok(Driver { docker, cgroup: None })
     }
@@ -212,6 +213,42 @@ impl Driver {
         match self.docker.remove_container(container, Some(options)).await {
             Err(Error::DockerResponseServerError { status_code: 404 | 409, .. }) | Ok(()) => Ok(()),
             Err(error) => Err(error).with_context(|| format!("cannot remove {container}")),
+        }
+    }
+
+    /// Removes all containers but this one.
+    pub async fn remove_all(&self, but: Option<&str>) -> Result<()> {
+        let deadline = Instant::now() + REQUEST_LIMIT;
+        loop {
+            let mut left = self.all().await?;
+            left.retain(|id| Some(id.as_str()) != but);
+            if left.is_empty() {
+                return Ok(());
+            }
+            // dockerd refuses to remove a container that is being removed already.
+            ensure!(Instant::now() < deadline, "containers are still there: {left:?}");
+            let removals = stream::iter(&left).map(async |id| {
+                self.remove(id).await?;
+                let _ = timeout(Duration::from_secs(1), self.gone(id)).await;
+                anyhow::Ok(())
+            });
+            removals.buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+        }
+    }
+
+    /// Waits until dockerd reaches its containerd. If that was away, dockerd tries to only every few seconds, and fails
+    /// at all that is asked of it meanwhile.
+    pub async fn until_containerd_is_reached(&self) -> Result<()> {
+        let deadline = Instant::now() + REQUEST_LIMIT;
+        loop {
+            let info = self.docker.info().await.context("cannot ask for the containerd")?;
+            let revision = info.containerd_commit.and_then(|commit| commit.id).unwrap_or_default();
+            if !matches!(revision.as_str(), "" | "N/A") {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "dockerd does not reach its containerd");
+            // Nothing tells when it does.
+            sleep(Duration::from_millis(50)).await;
         }
     }
 

@@ -61,7 +61,7 @@ pub(crate) async fn soak(fixture: &ContainerdFixture, minutes: u64) -> Result<()
 
 async fn play(fixture: &ContainerdFixture, goes_on: impl Fn(usize) -> bool) -> Result<()> {
     let seed = seed(fixture)?;
-    let engines = Engines::start(fixture)?;
+    let engines = Engines::start(fixture).await?;
     let played = async {
         let mut company = Company::gather(&engines, seed).await?;
         let mut random = Rng::with_seed(seed);
@@ -203,6 +203,7 @@ impl<'a> Company<'a> {
 
     /// Checks everything, once nothing happens any more.
     async fn check(&mut self) -> Result<()> {
+        self.engines.docker().await?.until_containerd_is_reached().await?;
         self.docker.settle().await.context("dockerd")?;
         self.containerd.settle().await.context("containerd")?;
         self.cri.settle().await.context("CRI")?;

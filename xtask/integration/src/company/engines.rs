@@ -55,13 +55,16 @@ fn start(name: &str) -> Result<PrivateEngine> {
 }
 
 impl<'a> Engines<'a> {
-    pub(super) fn start(containerd: &'a ContainerdFixture) -> Result<Engines<'a>> {
-        block_in_place(|| {
+    pub(super) async fn start(containerd: &'a ContainerdFixture) -> Result<Engines<'a>> {
+        let engines = block_in_place(|| {
             let cri = CriFixture::new(Shared::new(start("cri@trixie")?));
             let podman = PodmanFixture::new(Shared::new(start("podman@bookworm")?));
             let docker_socket = containerd.engine().start_dockerd(true)?;
-            Ok(Engines { containerd, cri, podman, docker_socket })
-        })
+            anyhow::Ok(Engines { containerd, cri, podman, docker_socket })
+        })?;
+        // It keeps what the scenario left in it if it was played before.
+        engines.docker().await?.remove_all(None).await?;
+        Ok(engines)
     }
 
     /// Ends the dockerd; the others end when they are dropped.

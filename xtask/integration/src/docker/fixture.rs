@@ -1,22 +1,18 @@
 //! A private dockerd.
 
 use std::sync::Mutex;
-use std::time::Duration;
 
-use anyhow::{Result, ensure};
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use anyhow::Result;
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
-use tokio::time::{Instant, timeout};
 use whalewatcher_core::Settings;
-use whalewatcher_drivers::docker::{AT_ONCE, Driver, Plan};
+use whalewatcher_drivers::docker::{Driver, Plan};
 use whalewatcher_moby::Client;
 
 use super::churn::{Churn, churn};
 use super::{check, truth};
 use crate::fixture::{Fixture, Hands, Shared, locked};
 use crate::random_steps::RandomSteps;
-use crate::recorder::LIMIT;
 use crate::scenario::Scenario;
 use crate::truth::Truth;
 
@@ -82,28 +78,8 @@ impl Fixture for DockerFixture {
 
     /// Removes all containers but the fence.
     async fn remove_all(&self) -> Result<()> {
-        let docker = self.driver().await?;
-        let others = || async {
-            let fence = locked(&self.fence).clone();
-            let mut ids = docker.all().await?;
-            ids.retain(|id| Some(id) != fence.as_ref());
-            anyhow::Ok(ids)
-        };
-        // dockerd refuses to remove a container that is being removed already.
-        let deadline = Instant::now() + LIMIT;
-        loop {
-            let left = others().await?;
-            if left.is_empty() {
-                return Ok(());
-            }
-            ensure!(Instant::now() < deadline, "containers are still there: {left:?}");
-            let removals = stream::iter(&left).map(async |id| {
-                docker.remove(id).await?;
-                let _ = timeout(Duration::from_secs(1), docker.gone(id)).await;
-                anyhow::Ok(())
-            });
-            removals.buffer_unordered(AT_ONCE).try_collect::<()>().await?;
-        }
+        let fence = locked(&self.fence).clone();
+        self.driver().await?.remove_all(fence.as_deref()).await
     }
 
     async fn truth(&self) -> Result<Truth> {

@@ -33,6 +33,8 @@ async fn play(
     reported: &mut Reader<'_>,
 ) -> Result<()> {
     let docker = docker::Driver::connect(socket).await?;
+    // It keeps what the scenario left in it if it was played before.
+    docker.remove_all(None).await?;
     let plan = docker::Plan::named("whale");
     docker.run(plan).await?;
     let there = tasks(fixture.engine(), "moby").await?;
