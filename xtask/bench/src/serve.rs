@@ -9,6 +9,7 @@ use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use memchr::memmem::{find, find_iter};
 use procfs::process::Process;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
@@ -29,8 +30,9 @@ const STALLED: usize = 100;
 const RATE: u32 = 1_000;
 const SPAN: [u32; 2] = [10, 60];
 
-/// For how long containers are looked up.
+/// For how long containers are looked up, and by how many clients at once.
 const LOOKUPS: Duration = Duration::from_secs(5);
+const CLIENTS: usize = 8;
 
 const LIMIT: Duration = Duration::from_secs(300);
 
@@ -117,26 +119,14 @@ impl Server {
         Ok(())
     }
 
-    /// One connection asks for one name after the other.
     async fn lookups(&self) -> Result<Vec<Figure>> {
-        let mut stream = UnixStream::connect(&self.socket).await?;
-        let (mut count, mut piece, begin) = (0_u32, vec![0; 64 * 1024], Instant::now());
-        while begin.elapsed() < LOOKUPS {
-            let name = population::name(count as usize % CONTAINERS);
-            let request = format!("GET /v1/containers?name={name} HTTP/1.1\r\nHost: localhost\r\n\r\n");
-            stream.write_all(request.as_bytes()).await?;
-            let mut answer = Vec::new();
-            // Each body is one line.
-            while !answer.ends_with(b"]\n") {
-                let read = stream.read(&mut piece).await?;
-                ensure!(read > 0, "the server ends");
-                answer.extend_from_slice(&piece[..read]);
-            }
-            ensure!(answer.starts_with(b"HTTP/1.1 200") && answer.ends_with(b"}]\n"), "{name} is not found");
-            count += 1;
+        let (mut clients, begin) = (JoinSet::new(), Instant::now());
+        for first in 0..CLIENTS {
+            clients.spawn(look_up(UnixStream::connect(&self.socket).await?, first, begin + LOOKUPS));
         }
-        let rate = f64::from(count) / begin.elapsed().as_secs_f64();
-        let what = format!("lookups by name, {CONTAINERS} containers, one after the other");
+        let counts: Vec<_> = clients.join_all().await.into_iter().collect::<Result<_>>()?;
+        let rate = counts.iter().sum::<usize>() as f64 / begin.elapsed().as_secs_f64();
+        let what = format!("lookups by name of {CONTAINERS} containers, {CLIENTS} clients");
         let figure = Figure::new(NAME, what, Unit::PerSecond, Sample::once(rate));
         Ok(vec![figure.aiming_at(Aim::AtLeast(10_000.0))])
     }
@@ -171,8 +161,8 @@ impl Server {
             Process::new(self.process.0.id().try_into()?)?.status()?.vmhwm.unwrap_or_default() * 1024;
         let mut events: Vec<f64> = all.iter().map(|read| read.events as f64).collect();
         events.sort_by(f64::total_cmp);
-        let lagged =
-            all.iter().filter(|read| read.has_lagged || read.events as f64 != events[events.len() - 1]);
+        let expected = (RATE * seconds) as usize;
+        let lagged = all.iter().filter(|read| read.has_lagged || read.events != expected);
         let of = format!("{READERS} readers and {STALLED} stalled, {RATE} changes a second");
         let figure = |what: String, unit, value| Figure::new(NAME, what, unit, Sample::once(value));
         Ok(vec![
@@ -186,6 +176,26 @@ impl Server {
     }
 }
 
+/// Asks for one name after the other, and returns how many it asked for.
+async fn look_up(mut stream: UnixStream, first: usize, end: Instant) -> Result<usize> {
+    let (mut count, mut piece) = (0, vec![0; 64 * 1024]);
+    while Instant::now() < end {
+        let name = population::name((first + count * CLIENTS) % CONTAINERS);
+        let request = format!("GET /v1/containers?name={name} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = Vec::new();
+        // Each body is one line.
+        while !answer.ends_with(b"]\n") {
+            let read = stream.read(&mut piece).await?;
+            ensure!(read > 0, "the server ends");
+            answer.extend_from_slice(&piece[..read]);
+        }
+        ensure!(answer.starts_with(b"HTTP/1.1 200") && answer.ends_with(b"}]\n"), "{name} is not found");
+        count += 1;
+    }
+    Ok(count)
+}
+
 /// What a reader received.
 struct Read {
     events: usize,
@@ -197,17 +207,16 @@ struct Read {
 async fn read(mut stream: UnixStream) -> Result<Read> {
     let (mut piece, mut read) =
         (vec![0; 256 * 1024], Read { events: 0, has_lagged: false, last: Instant::now() });
-    let mut limit = LIMIT;
+    let (mut limit, mut ended_line) = (LIMIT, false);
     while let Ok(count) = timeout(limit, stream.read(&mut piece)).await {
-        let count = count?;
-        ensure!(count > 0, "the stream ends");
-        let text = &piece[..count];
-        // Lines of events: an ID, a name, the data, and none. They may be cut.
-        read.events += text.iter().filter(|byte| **byte == b'\n').count();
-        read.has_lagged |= text.windows(16).any(|window| window == b"event: lagged\ndat");
+        let text = &piece[..count?];
+        ensure!(!text.is_empty(), "the stream ends");
+        // Each event ends with an empty line. What HTTP writes between them has none.
+        read.events += find_iter(text, b"\n\n").count() + usize::from(ended_line && text[0] == b'\n');
+        ended_line = text.ends_with(b"\n") && !text.ends_with(b"\n\n");
+        read.has_lagged |= find(text, b"event: lagged\n").is_some();
         read.last = Instant::now();
         limit = SILENCE;
     }
-    read.events /= 4;
     Ok(read)
 }

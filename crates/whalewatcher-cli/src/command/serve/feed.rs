@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use axum::body::Bytes;
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 use whalewatcher_core::Container;
 use whalewatcher_core::fleet::{FleetEvent, FleetMember, FleetPortfolio};
 
@@ -19,8 +20,15 @@ use crate::render::json;
 pub(super) const MAX_EVENTS: usize = 4_096;
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 
-/// The most bytes of events that clients share as a piece.
-const MAX_SHARED: usize = 256 * 1024;
+/// The most events that a client is sent at once, and about the most bytes of them, unless one is larger.
+pub(super) const BATCH: usize = 256;
+pub(super) const PIECE: usize = 64 * 1024;
+
+/// The most pieces that are kept for clients to share.
+const MAX_SHARED: usize = 64;
+
+/// About half as many clients as are woken and written to in this time.
+const CLIENTS_PER_MILLISECOND: usize = 50;
 
 /// What all clients read from. Clones are the same.
 #[derive(Clone)]
@@ -42,8 +50,8 @@ struct Kept {
     next: u64,
     events: VecDeque<Arc<Entry>>,
     bytes: usize,
-    /// The newest events as clients that follow closely receive them.
-    shared: Vec<Piece>,
+    /// What clients were sent, the last one at the end.
+    shared: VecDeque<Piece>,
 }
 
 /// Events as a piece of a body.
@@ -53,6 +61,8 @@ struct Piece {
     from: u64,
     next: u64,
     bytes: Bytes,
+    /// What is alive after them, if anyone could tell.
+    now: Option<FleetPortfolio>,
 }
 
 /// An event, and the line that reports it.
@@ -85,22 +95,48 @@ impl Feed {
     /// Creates a feed that begins with this snapshot. Events are read by [`record`](Self::record).
     pub(super) fn new(now: FleetPortfolio) -> Self {
         let epoch = format!("{:016x}", fastrand::u64(..));
-        let (ids, events, shared) = (Ids::of(&now), VecDeque::new(), Vec::new());
+        let (ids, events, shared) = (Ids::of(&now), VecDeque::new(), VecDeque::new());
         let kept = Kept { now, ids, next: 1, events, bytes: 0, shared };
         Self(Arc::new(Shared { epoch, kept: Mutex::new(kept), next: watch::Sender::new(1) }))
     }
 
     /// Reads all changes, until the fleet is closed.
     pub(super) async fn record(&self, mut changes: Changes) {
-        while let Some(change) = changes.next().await {
-            let mut line = Vec::new();
-            // Writing to memory does not fail.
-            let _ = json::write_event(&mut line, &*change.watcher, &change.event);
-            line.pop();
-            self.push(change, line.into());
+        let (mut has_news, mut may_wake) = (false, Instant::now());
+        loop {
+            tokio::select! {
+                change = changes.next() => {
+                    let Some(change) = change else { break };
+                    let mut line = Vec::new();
+                    // Writing to memory does not fail.
+                    let _ = json::write_event(&mut line, &*change.watcher, &change.event);
+                    line.pop();
+                    self.push(change, line.into());
+                    has_news = true;
+                }
+                () = sleep_until(may_wake), if has_news => {
+                    self.wake();
+                    has_news = false;
+                    may_wake = Instant::now() + self.rest();
+                }
+            }
         }
+        self.wake();
     }
 
+    /// Wakes the clients, each of which then reads all that is new.
+    fn wake(&self) {
+        let next = self.kept().next;
+        self.0.next.send_replace(next);
+    }
+
+    /// Returns for how long clients are not woken again. The more of them there are, the longer it takes to
+    /// serve them all, and the more each is to be served at once.
+    fn rest(&self) -> Duration {
+        Duration::from_millis((self.0.next.receiver_count() / CLIENTS_PER_MILLISECOND) as u64)
+    }
+
+    /// Keeps an event. Clients that wait for one are not woken.
     pub(super) fn push(&self, change: FleetEvent, line: Bytes) {
         let mut guard = self.kept();
         let kept = &mut *guard;
@@ -117,7 +153,6 @@ impl Feed {
                 spent.push(oldest);
             }
         }
-        self.0.next.send_replace(kept.next);
     }
 
     /// Returns what is alive, and the position of the events after that.
@@ -172,32 +207,49 @@ impl Feed {
         }
     }
 
-    /// Returns all events after a position as a piece of a body, the number of the next one, and what is
-    /// alive by then. `None` if there are none, or so many that a client is to receive them bit by bit.
-    /// Clients at the same position share the piece.
-    pub(super) fn piece_after(&self, next: u64, form: Form) -> Option<(Bytes, u64, FleetPortfolio)> {
+    /// Returns events after a position as a piece of a body, the number of the next one, and what is alive by
+    /// then. That is known if the piece goes up to now, or if `seen`, what was alive before it, is given.
+    /// `None` if there are no events, or the first ones are lost. Clients at the same position share the piece.
+    pub(super) fn piece_after(
+        &self,
+        next: u64,
+        form: Form,
+        seen: Option<&FleetPortfolio>,
+    ) -> Option<(Bytes, u64, Option<FleetPortfolio>)> {
         let mut kept = self.kept();
-        let now = (kept.next, kept.now.clone());
-        if let Some(piece) =
-            kept.shared.iter().find(|piece| (piece.form, piece.from, piece.next) == (form, next, now.0))
-        {
-            return Some((piece.bytes.clone(), now.0, now.1));
+        let skipped = usize::try_from(next.checked_sub(kept.oldest())?).ok()?;
+        let shared = kept.shared.iter().rposition(|piece| (piece.form, piece.from) == (form, next));
+        let mut piece = match shared.and_then(|at| kept.shared.remove(at)) {
+            Some(piece) => piece,
+            None => self.write(&kept, skipped, form)?,
+        };
+        if let (None, Some(seen)) = (&piece.now, seen) {
+            let mut now = seen.clone();
+            let all = kept.events.iter().skip(skipped).take_while(|entry| entry.number < piece.next);
+            all.for_each(|entry| now.apply(&entry.change));
+            piece.now = Some(now);
         }
-        let oldest = kept.events.front()?.number;
-        let skipped = usize::try_from(next.checked_sub(oldest)?).ok()?;
-        let mut sizes = kept.events.iter().skip(skipped).map(|entry| entry.line.len());
-        sizes
-            .try_fold(0, |sum, size| Some(sum + size).filter(|sum| *sum <= MAX_SHARED))
-            .filter(|sum| *sum > 0)?;
-        let mut bytes = Vec::new();
-        for entry in kept.events.iter().skip(skipped) {
-            let position = self.position(entry.number + 1);
-            form.write(&mut bytes, &position, entry.change.event.kind.name(), &entry.line);
+        let found = (piece.bytes.clone(), piece.next, piece.now.clone());
+        if kept.shared.len() == MAX_SHARED {
+            kept.shared.pop_front();
         }
-        let bytes = Bytes::from(bytes);
-        kept.shared.retain(|piece| piece.form != form);
-        kept.shared.push(Piece { form, from: next, next: now.0, bytes: bytes.clone() });
-        Some((bytes, now.0, now.1))
+        kept.shared.push_back(piece);
+        Some(found)
+    }
+
+    /// Writes a piece of the events after so many.
+    fn write(&self, kept: &Kept, skipped: usize, form: Form) -> Option<Piece> {
+        let from = kept.events.get(skipped)?.number;
+        let (mut bytes, mut next) = (Vec::new(), from);
+        for entry in kept.events.iter().skip(skipped).take(BATCH) {
+            if bytes.len() >= PIECE {
+                break;
+            }
+            next = entry.number + 1;
+            form.write(&mut bytes, &self.position(next), entry.change.event.kind.name(), &entry.line);
+        }
+        let now = (next == kept.next).then(|| kept.now.clone());
+        Some(Piece { form, from, next, bytes: bytes.into(), now })
     }
 
     /// Returns the number of the oldest event that is kept, or of the next one.
@@ -256,6 +308,7 @@ impl std::fmt::Display for Position {
 pub(super) mod tests {
     use std::time::SystemTime;
 
+    use whalewatcher_core::history::HistorySettings;
     use whalewatcher_core::{EngineWatcher, Event, EventKind, Fleet};
     use whalewatcher_testkit::scripted::Engine;
 
@@ -372,24 +425,69 @@ pub(super) mod tests {
     }
 
     #[tokio::test]
-    async fn clients_that_follow_closely_share_what_they_are_sent() {
+    async fn clients_share_what_they_are_sent_however_far_behind_they_are() {
         let (feed, joined) = feed();
-        assert!(feed.piece_after(1, Form::Sse).is_none());
+        let piece_after = |next, form| feed.piece_after(next, form, None);
+        assert!(piece_after(1, Form::Sse).is_none());
         feed.push(joined.clone(), Bytes::from_static(b"{}"));
-        let id = feed.now().1;
-        let [(one, next, now), (other, ..)] = [(); 2].map(|()| feed.piece_after(1, Form::Sse).unwrap());
+        let (id, first) = (feed.now().1, feed.now().0);
+        let [(one, next, now), (other, ..)] = [(); 2].map(|()| piece_after(1, Form::Sse).unwrap());
         assert_eq!((one.as_ptr(), next), (other.as_ptr(), 2));
         assert_eq!(
-            (now, &*one),
-            (feed.now().0, format!("id: {id}\nevent: joined\ndata: {{}}\n\n").as_bytes())
+            (now.as_ref(), &*one),
+            (Some(&first), format!("id: {id}\nevent: joined\ndata: {{}}\n\n").as_bytes())
         );
-        assert_eq!(&*feed.piece_after(1, Form::Lines).unwrap().0, b"{}\n");
+        assert_eq!(&*piece_after(1, Form::Lines).unwrap().0, b"{}\n");
+        let started = EventKind::Started(Arc::new(Container::new("1", "web", 7)));
+        feed.push(joined.with_event(Event::new(SystemTime::now(), started)), Bytes::from(vec![b' '; PIECE]));
+        let second = feed.now().0;
         feed.push(joined.clone(), Bytes::from_static(b"{}"));
-        assert_eq!(&*feed.piece_after(1, Form::Lines).unwrap().0, b"{}\n{}\n");
-        assert_eq!(feed.piece_after(2, Form::Sse).unwrap().1, 3);
-        feed.push(joined, vec![b' '; MAX_SHARED].into());
-        assert!(feed.piece_after(1, Form::Sse).is_none(), "bit by bit");
-        assert_eq!(feed.kept().shared.len(), 2);
+        // What another one was sent is as good as more.
+        let (piece, next, now) = piece_after(1, Form::Sse).unwrap();
+        assert_eq!((piece.as_ptr(), next, now), (one.as_ptr(), 2, Some(first.clone())));
+        // What is alive after a piece is found out once.
+        let known = [None, Some(&first), None].map(|seen| feed.piece_after(2, Form::Sse, seen).unwrap());
+        assert_eq!(
+            known.map(|(_, next, now)| (next, now)),
+            [(3, None), (3, Some(second.clone())), (3, Some(second))]
+        );
+        assert_eq!(piece_after(3, Form::Sse).unwrap().1, 4);
+        for _ in 0..MAX_EVENTS {
+            feed.push(joined.clone(), Bytes::from_static(b"{}"));
+        }
+        assert!(piece_after(1, Form::Sse).is_none(), "it is lost");
+        (4..).map_while(|next| piece_after(next, Form::Sse)).for_each(drop);
+        assert_eq!(feed.kept().shared.len(), MAX_SHARED);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_more_clients_there_are_the_more_rarely_they_are_woken() {
+        let fleet = Fleet::new();
+        let (now, changes) = Changes::subscribe(&fleet, HistorySettings::default());
+        let feed = Feed::new(now);
+        let mut client = feed.follow();
+        let others: Vec<_> = (1..1_010).map(|_| feed.follow()).collect();
+        let following = async {
+            let begin = Instant::now();
+            let mut woken = async |joining: std::ops::Range<u8>| {
+                for name in joining {
+                    fleet.add(EngineWatcher::new(Engine::at(&name.to_string()))).unwrap();
+                }
+                client.changed().await.unwrap();
+                assert_eq!(*client.borrow_and_update(), feed.now().1.next(), "it reads all that is new");
+                begin.elapsed().as_millis()
+            };
+            assert_eq!(woken(0..1).await, 0);
+            assert_eq!(woken(1..6).await, 20);
+            drop(others);
+            assert_eq!(woken(6..7).await, 40);
+            assert_eq!(woken(7..8).await, 40);
+        };
+        tokio::select! {
+            biased;
+            () = following => {}
+            () = feed.record(changes) => panic!("the fleet is not closed"),
+        }
     }
 
     #[tokio::test]

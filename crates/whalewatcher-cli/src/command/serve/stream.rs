@@ -15,19 +15,13 @@ use tokio_util::sync::CancellationToken;
 use whalewatcher_core::fleet::{FleetEvent, FleetPortfolio, difference};
 use whalewatcher_core::{Container, Watcher};
 
-use super::feed::{Feed, Unread};
+use super::feed::{BATCH, Feed, PIECE, Unread};
 use super::form::Form;
 use crate::render::json;
 use crate::selection::Selection;
 
 /// Proxies close connections that are silent for long.
 const SILENCE: Duration = Duration::from_secs(15);
-
-/// The most events that are taken at once.
-const BATCH: usize = 256;
-
-/// How large a piece of the body is, unless one container or event is larger.
-const PIECE: usize = 64 * 1024;
 
 /// A client's stream.
 struct Client {
@@ -157,9 +151,9 @@ impl Client {
     /// Writes the next events; `None` if there are none yet.
     fn write_events(&mut self, next: u64, mut seen: Option<FleetPortfolio>) -> Option<Bytes> {
         if self.selection.is_all()
-            && let Some((piece, next, now)) = self.feed.piece_after(next, self.form)
+            && let Some((piece, next, seen)) = self.feed.piece_after(next, self.form, seen.as_ref())
         {
-            self.state = State::Live { next, seen: Some(now) };
+            self.state = State::Live { next, seen };
             return Some(piece);
         }
         let mut piece = Vec::new();

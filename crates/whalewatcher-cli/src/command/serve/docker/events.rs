@@ -18,14 +18,10 @@ use whalewatcher_core::{Event, EventKind, Printable};
 
 use super::filters::Filters;
 use super::{Docker, Refusal, parameter};
-use crate::command::serve::feed::{Entry, Feed, Unread};
+use crate::command::serve::feed::{BATCH, Entry, Feed, PIECE, Unread};
 use crate::render::docker::{Line, lines};
 use crate::render::json::write_line;
 use crate::selection::{Selection, familiar, without_tag};
-
-/// The most events that are taken at once, and bytes of them.
-const BATCH: usize = 256;
-const PIECE: usize = 64 * 1024;
 
 /// The kinds of objects by which dockerd filters in the same way, whatever an event is about.
 const OBJECTS: [&str; 9] =
