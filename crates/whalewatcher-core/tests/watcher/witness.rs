@@ -114,6 +114,35 @@ async fn an_end_is_known_at_once_while_the_engine_is_silent() {
     assert_eq!(began.elapsed(), Duration::ZERO);
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_left_an_end_unreported_is_silent_until_its_next_sign_of_life() {
+    let (engine, _watching, mut changes) = witnessed().await;
+    for (id, pid) in [("c", 3), ("d", 4), ("e", 5)] {
+        engine.start(container(id, pid));
+        assert_eq!(short(&event(&mut changes).await), format!("started {id}"));
+    }
+    engine.be_silent(true);
+    let mut delay_of = async |id: &str| {
+        let began = Instant::now();
+        engine.exit(id, Some(3));
+        assert_eq!(exit(&event(&mut changes).await), (id.into(), None, SeenBy::Kernel));
+        began.elapsed()
+    };
+    assert_eq!(delay_of("a").await, GRACE);
+    assert_eq!(delay_of("b").await, Duration::ZERO);
+    // It answers the next probe.
+    let probed = engine.calls().probes;
+    engine.asked(|calls| calls.probes > probed).await;
+    assert_eq!(delay_of("c").await, GRACE);
+    assert_eq!(delay_of("d").await, Duration::ZERO);
+    // It emits an event.
+    engine.be_silent(false);
+    engine.start(container("f", 6));
+    assert_eq!(short(&event(&mut changes).await), "started f");
+    engine.exit("e", Some(5));
+    assert_eq!(exit(&event(&mut changes).await), ("e".into(), Some(5), SeenBy::Engine));
+}
+
 /// Emits an exit of `a` that is not true.
 fn lie(engine: &Engine) {
     let at = Some(engine.clock() + Duration::from_millis(1));

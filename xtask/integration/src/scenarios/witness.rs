@@ -1,5 +1,6 @@
 //! The kernel is the witness of ends, while the engine hangs or is gone.
 
+use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -16,15 +17,20 @@ use crate::fixture::{Fixture, settings};
 use crate::recorder::{LIMIT, Reader};
 use crate::watched::Watched;
 
-const ENDING: [&str; 4] = ["goes-0", "goes-1", "goes-2", "goes-3"];
+/// How many containers end.
+const ENDING: usize = 4;
+
+fn ending() -> impl Iterator<Item = String> {
+    (0..ENDING).map(|number| format!("goes-{number}"))
+}
 
 /// Runs containers and watches them, with the kernel as a witness. Returns the PIDs of those that are to end.
 async fn witnessed<F: Fixture>(fixture: &F) -> Result<(Watched<F::Client>, Vec<u32>)> {
     fixture.prepare().await?;
     fixture.run("stays", None).await?;
     let mut ids = Vec::new();
-    for name in ENDING {
-        ids.push(fixture.run(name, None).await?);
+    for name in ending() {
+        ids.push(fixture.run(&name, None).await?);
     }
     let kernel: Arc<dyn Witness> = Arc::new(Kernel::new());
     let watched = fixture.begin_watch(settings().with_witness(kernel))?;
@@ -39,12 +45,44 @@ async fn witnessed<F: Fixture>(fixture: &F) -> Result<(Watched<F::Client>, Vec<u
     Ok((watched, pids.collect::<Result<_>>()?))
 }
 
+/// Kills the processes one after the other, each once the end of the former one was reported, and says how soon
+/// they were.
+async fn end<F: Fixture>(fixture: &F, watched: &Watched<F::Client>, pids: Vec<u32>) -> Result<()> {
+    let mut killed = HashMap::new();
+    for (nth, pid) in pids.into_iter().enumerate() {
+        killed.insert(pid, SystemTime::now());
+        kill(pid)?;
+        watched.recorder().until_reported(nth + 1, "exited").await?;
+    }
+    let record = watched.recorder().record();
+    let ends = record.events.iter().zip(&record.came).filter_map(|(event, came)| match &event.kind {
+        EventKind::Exited { container, .. } => Some(came.duration_since(*killed.get(&container.pid())?)),
+        _ => None,
+    });
+    let mut delays: Vec<_> = ends.map(Result::unwrap_or_default).collect();
+    delays.sort();
+    let nearest = |percent: usize| {
+        let delay = delays.get((delays.len() * percent).div_ceil(100).saturating_sub(1));
+        delay.copied().unwrap_or_default().as_secs_f64() * 1000.0
+    };
+    fixture.figure(format!(
+        "ends known after {:.1} ms (median), {:.1} ms (99 %), {:.1} ms (all {})",
+        nearest(50),
+        nearest(99),
+        nearest(100),
+        delays.len()
+    ));
+    Ok(())
+}
+
 /// Checks that exactly the ends were reported, each once and by the kernel.
 fn are_seen_by_the_kernel<F: Fixture>(watched: &Watched<F::Client>, reported: &Reader<'_>) -> Result<()> {
-    is_reported(&reported.rest(), &ENDING.map(|name| (name, &["exited"][..])), watched.recorder())?;
+    let names: Vec<_> = ending().collect();
+    let expected: Vec<_> = names.iter().map(|name| (name.as_str(), &["exited"][..])).collect();
+    is_reported(&reported.rest(), &expected, watched.recorder())?;
     let record = watched.recorder().record();
     let mut ends = record.events.iter().filter(|event| {
-        matches!(&event.kind, EventKind::Exited { container, .. } if ENDING.contains(&container.name()))
+        matches!(&event.kind, EventKind::Exited { container, .. } if names.iter().any(|name| name == container.name()))
     });
     ensure!(ends.all(|end| end.seen_by == SeenBy::Kernel), "the engine reported one of them");
     Ok(())
@@ -56,8 +94,7 @@ pub(crate) async fn ends_are_known_while_the_engine_hangs_and_are_not_reported_a
     let (watched, pids) = witnessed(fixture).await?;
     let reported = Reader::new(watched.recorder());
     let stopped = Stopped::new(fixture.engine().pid())?;
-    pids.into_iter().try_for_each(kill)?;
-    watched.recorder().until_reported(ENDING.len(), "exited").await?;
+    end(fixture, &watched, pids).await?;
     drop(stopped);
     // What the engine reports of these ends arrives before this.
     fixture.fence(&watched).await?;
@@ -73,12 +110,7 @@ pub(crate) async fn ends_are_known_while_the_engine_is_away_and_are_not_reported
     let reported = Reader::new(watched.recorder());
     fixture.kill_engine()?;
     watched.recorder().until_reported(1, "disconnected").await?;
-    let killed = SystemTime::now();
-    pids.into_iter().try_for_each(kill)?;
-    watched.recorder().until_reported(ENDING.len(), "exited").await?;
-    let last = watched.recorder().record().came.last().copied().unwrap_or(killed);
-    let took = last.duration_since(killed).unwrap_or_default();
-    fixture.figure(format!("{} ends known after {:.1} ms", ENDING.len(), took.as_secs_f64() * 1000.0));
+    end(fixture, &watched, pids).await?;
     fixture.start_engine_with(true)?;
     watched.in_sync_again(1).await?;
     fixture.check(&watched).await?;
