@@ -247,7 +247,7 @@ impl Driver {
                 return Ok(());
             }
             ensure!(Instant::now() < deadline, "dockerd does not reach its containerd");
-            // Nothing tells when it does.
+            // No event reports it.
             sleep(Duration::from_millis(50)).await;
         }
     }

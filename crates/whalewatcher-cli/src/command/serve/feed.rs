@@ -61,7 +61,7 @@ struct Piece {
     from: u64,
     next: u64,
     bytes: Bytes,
-    /// What is alive after them, if anyone could tell.
+    /// What is alive after them, if that is known.
     now: Option<FleetPortfolio>,
 }
 
