@@ -16,6 +16,8 @@ const ATTEMPTS: usize = 8;
 
 /// The lines of the older file, if there is one, and of the newest.
 pub(crate) struct Reader {
+    /// What to print for its path.
+    name: String,
     files: Vec<BufReader<File>>,
     /// How many lines were skipped because they are none of a journal.
     pub(crate) skipped: usize,
@@ -32,7 +34,7 @@ impl Reader {
         let opened = open(path).with_context(|| format!("cannot read the journal {name}"))?;
         // The newest is read last.
         let files = opened.into_iter().rev().map(BufReader::new).collect();
-        Ok(Self { files, skipped: 0 })
+        Ok(Self { name, files, skipped: 0 })
     }
 
     /// Returns the next line. Those that are none of a journal are counted, except for an incomplete last one
@@ -41,7 +43,11 @@ impl Reader {
     /// # Errors
     ///
     /// If reading fails.
-    pub(crate) fn next(&mut self) -> io::Result<Option<Line>> {
+    pub(crate) fn next(&mut self) -> anyhow::Result<Option<Line>> {
+        self.read().with_context(|| format!("cannot read the journal {}", self.name))
+    }
+
+    fn read(&mut self) -> io::Result<Option<Line>> {
         while let Some(file) = self.files.last_mut() {
             let mut line = Vec::new();
             Read::by_ref(file).take(LONGEST_LINE as u64 + 1).read_until(b'\n', &mut line)?;

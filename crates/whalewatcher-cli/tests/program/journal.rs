@@ -121,6 +121,12 @@ async fn a_journal_that_cannot_be_used_is_one_error() {
     let missing = run(&["log", "--journal", &journal]).await;
     assert!(missing.error().contains("cannot read the journal"), "{missing:?}");
     assert!(!Path::new(&journal).exists());
+    // The kernel opens these, and then fails to read them.
+    for (unreadable, why) in [("/proc/self/mem", "Input/output error"), ("/proc", "Is a directory")] {
+        let ended = run(&["log", "--journal", unreadable]).await;
+        let expected = format!("whalewatcher: cannot read the journal {unreadable}: {why}");
+        assert!(ended.error().starts_with(&expected), "{ended:?}");
+    }
     let first = recording(&engine, &journal);
     recorded(&journal, "\"synced\"").await;
     let second = recording(&engine, &journal).ended().await;

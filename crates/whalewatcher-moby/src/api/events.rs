@@ -76,7 +76,10 @@ impl<'a> Request<'a> {
                 Progress::Answered(lines) => {
                     let Some(line) = lines.next(WHAT).await? else { return Ok(None) };
                     match decode(&line, self.session.clock().horizon(), is_replay) {
-                        Ok(Some(event)) => return Ok(Some(Received::Event(event))),
+                        Ok(Some(Decoded { event, may_wait })) => {
+                            let event = verified(event, self.session.dialect());
+                            return Ok(Some(Received::Event(Decoded { event, may_wait })));
+                        }
                         Ok(None) => {}
                         Err(error) if skip(line.bytes()) => {
                             tracing::debug!(%error, "skipped a malformed event");
@@ -86,6 +89,17 @@ impl<'a> Request<'a> {
                 }
             }
         }
+    }
+}
+
+/// Leaves only a reason to inspect of what podman emits also when it could not pause the container, or not let
+/// it run on.
+fn verified(event: EngineEvent, dialect: Dialect) -> EngineEvent {
+    match event {
+        EngineEvent::Paused { id, at } | EngineEvent::Unpaused { id, at } if dialect != Dialect::Docker => {
+            EngineEvent::Changed { id, at }
+        }
+        event => event,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Lives by podman's events.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use whalewatcher_podman::{Client, EventKind, Health};
@@ -47,6 +48,22 @@ async fn changes_of_a_container_that_was_listed_are_no_other_life() {
     server.exec(&web).unwrap();
     server.exit(&web, 3).unwrap();
     assert_eq!(watched.reported().await, "exited shop 3");
+}
+
+#[tokio::test]
+async fn an_event_of_a_pause_that_failed_changes_nothing() {
+    let server = podman().start().unwrap();
+    let web = run_before(&server, "web");
+    let mut watched = watch(&server).live().await;
+    server.emit("container", "pause", &web, BTreeMap::new());
+    server.rename(&web, "shop").unwrap();
+    assert_eq!(watched.reported().await, "updated shop");
+    server.pause(&web).unwrap();
+    assert_eq!(watched.reported().await, "paused shop");
+    server.emit("container", "unpause", &web, BTreeMap::new());
+    server.rename(&web, "bazaar").unwrap();
+    assert_eq!(watched.reported().await, "updated bazaar");
+    assert!(watched.container("bazaar").paused());
 }
 
 #[tokio::test]
