@@ -36,6 +36,23 @@ const END_LIMIT: Duration = Duration::from_secs(2);
 /// After a failure of all hosts, they do not come back at once.
 const JITTER: Duration = Duration::from_millis(500);
 
+/// Another agent's claim. Of an agent that is gone, the time of the claim begins again with each leader of etcd.
+#[derive(Debug)]
+struct Rival {
+    epoch: i64,
+    /// The newest leader under which it was seen, and since when.
+    term: u64,
+    since: Instant,
+}
+
+impl Rival {
+    /// Returns since when a claim is there, with what is known of the one that was seen before.
+    fn since(known: &mut Option<Self>, claim: &Claim, now: Instant) -> Instant {
+        let same = known.take().filter(|known| known.epoch == claim.epoch && known.term >= claim.term);
+        known.insert(same.unwrap_or(Self { epoch: claim.epoch, term: claim.term, since: now })).since
+    }
+}
+
 pub(super) struct Driver<'a> {
     publisher: &'a Publisher,
     place: Place,
@@ -43,8 +60,7 @@ pub(super) struct Driver<'a> {
     claim: ClaimRecord,
     lease: Option<i64>,
     renew_at: Instant,
-    /// Another agent's claim, and since when it is seen.
-    rival: Option<(i64, Instant)>,
+    rival: Option<Rival>,
     failures: u32,
     /// Until when nothing is tried.
     pause: Option<Instant>,
@@ -237,12 +253,7 @@ impl<'a> Driver<'a> {
             return Ok(());
         }
         let Some(claim) = claim else { return Ok(()) };
-        let since = match self.rival {
-            Some((epoch, since)) if epoch == claim.epoch => since,
-            _ => Instant::now(),
-        };
-        self.rival = Some((claim.epoch, since));
-        if since.elapsed() > RIVAL_LIMIT {
+        if Rival::since(&mut self.rival, &claim, Instant::now()).elapsed() > RIVAL_LIMIT {
             let by = Box::new(claim.record);
             return Err(PublishError::Claimed { host: self.place.host.clone(), by });
         }
@@ -340,5 +351,39 @@ async fn until(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,
         None => pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_claim_is_waited_for_as_long_as_it_may_take_to_end_under_the_newest_leader() {
+        let claim = |epoch, term| Claim {
+            epoch,
+            lease: 1,
+            term,
+            record: ClaimRecord {
+                agent: String::new(),
+                boot: String::new(),
+                hostname: String::new(),
+                address: None,
+                version: String::new(),
+                since: Timestamp::UNIX_EPOCH,
+            },
+        };
+        let begin = Instant::now();
+        let mut rival = None;
+        let mut seen_since = |second: u64, epoch, term| {
+            let now = begin + Duration::from_secs(second);
+            (Rival::since(&mut rival, &claim(epoch, term), now) - begin).as_secs()
+        };
+        assert_eq!(seen_since(0, 5, 2), 0);
+        assert_eq!(seen_since(9, 5, 2), 0);
+        assert_eq!(seen_since(10, 5, 3), 10, "another leader");
+        assert_eq!(seen_since(11, 5, 2), 10, "a member that does not know it yet");
+        assert_eq!(seen_since(12, 5, 3), 10);
+        assert_eq!(seen_since(13, 6, 3), 13, "another claim");
     }
 }

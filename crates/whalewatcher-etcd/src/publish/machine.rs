@@ -44,6 +44,8 @@ pub(crate) enum Outcome {
 pub(crate) struct Claim {
     pub(crate) epoch: i64,
     pub(crate) lease: i64,
+    /// How many leaders etcd had had when it was read.
+    pub(crate) term: u64,
     pub(crate) record: ClaimRecord,
 }
 

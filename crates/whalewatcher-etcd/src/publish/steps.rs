@@ -101,7 +101,8 @@ impl Place {
                 Done::Claimed { lease: Some(lease), outcome, claim: None }
             }
             Ok(answer) => {
-                let claim = answer.pages.into_iter().next().and_then(claim_of);
+                let term = answer.header.term;
+                let claim = answer.pages.into_iter().next().and_then(|page| claim_of(page, term));
                 Done::Claimed { lease: Some(lease), outcome: Ok(Outcome::Refused), claim }
             }
         }
@@ -148,8 +149,9 @@ impl Place {
 
     async fn resolve(&self) -> Result<(Option<Claim>, Written<HostRecord>), Error> {
         let both = Txn::new().get(Query::key(&self.claim_key())).get(Query::key(&self.host_key()));
-        let mut pages = self.client.txn(&both).await?.pages.into_iter();
-        let claim = pages.next().and_then(claim_of);
+        let answer = self.client.txn(&both).await?;
+        let (term, mut pages) = (answer.header.term, answer.pages.into_iter());
+        let claim = pages.next().and_then(|page| claim_of(page, term));
         let host = pages.next().and_then(|page| page.items.into_iter().next());
         Ok((claim, host.map(|host| (host.mod_revision, read_host(&host.key, &host.value)))))
     }
@@ -187,7 +189,7 @@ fn read_host(key: &str, value: &[u8]) -> HostRecord {
     })
 }
 
-fn claim_of(page: Page) -> Option<Claim> {
+fn claim_of(page: Page, term: u64) -> Option<Claim> {
     let item = page.items.into_iter().next()?;
     let record = ClaimRecord::from_json(&item.key, &item.value).unwrap_or_else(|error| ClaimRecord {
         agent: error.to_string(),
@@ -197,7 +199,7 @@ fn claim_of(page: Page) -> Option<Claim> {
         version: String::new(),
         since: Timestamp::UNIX_EPOCH,
     });
-    Some(Claim { epoch: item.create_revision, lease: item.lease, record })
+    Some(Claim { epoch: item.create_revision, lease: item.lease, term, record })
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ impl Store {
         self.revision += 1;
         if sent.epoch.is_none() {
             let record = claim_of(&sent.host);
-            self.claim = Some(Claim { epoch: self.revision, lease: 1, record });
+            self.claim = Some(Claim { epoch: self.revision, lease: 1, term: 1, record });
         }
         self.host = Some((self.revision, sent.host.clone()));
         assert!(sent.batch.len() <= 97, "{}", sent.batch.len());
