@@ -2,6 +2,7 @@
 
 mod activation;
 mod fixture;
+mod rootless;
 mod scenarios;
 
 pub(crate) use fixture::PodmanFixture;

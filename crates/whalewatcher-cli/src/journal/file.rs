@@ -23,7 +23,7 @@ pub(crate) struct JournalFile {
     file: File,
     size: u64,
     limit: u64,
-    /// A device, such as /dev/full, is not rotated.
+    /// A device, such as /dev/full, is neither locked nor rotated.
     is_regular: bool,
     /// The last line is incomplete.
     is_torn: bool,
@@ -58,21 +58,25 @@ impl JournalFile {
         }
         let cannot_open = || format!("cannot open the journal {name}");
         let mut file = options().open(path).with_context(cannot_open)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                bail!("the journal {name} is written by another program; --journal can name another file")
-            }
-            Err(TryLockError::Error(error)) => {
-                return Err(error).with_context(|| format!("cannot lock the journal {name}"));
+        let metadata = file.metadata().with_context(cannot_open)?;
+        let is_regular = metadata.is_file();
+        // A device is not this program's alone.
+        if is_regular {
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    bail!("the journal {name} is written by another program; --journal can name another file")
+                }
+                Err(TryLockError::Error(error)) => {
+                    return Err(error).with_context(|| format!("cannot lock the journal {name}"));
+                }
             }
         }
-        let metadata = file.metadata().with_context(cannot_open)?;
         if !fs::metadata(path).is_ok_and(|now| now.ino() == metadata.ino() && now.dev() == metadata.dev()) {
             return Ok(None);
         }
-        let is_regular = metadata.is_file();
-        let size = if is_regular { metadata.len() } else { 0 };
+        // No other program writes it from here on.
+        let size = if is_regular { file.metadata().with_context(cannot_open)?.len() } else { 0 };
         let is_torn = size > 0 && {
             let (begins, ends) = ends_of(&mut file, size).with_context(cannot_open)?;
             if !begins {

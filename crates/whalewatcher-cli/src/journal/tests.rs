@@ -119,7 +119,8 @@ async fn a_full_disk_is_reported_once_and_the_watch_goes_on() {
     let (fleet, engine, notes) = (Fleet::new(), Engine::new(), std::sync::Arc::new(Mutex::new(Vec::new())));
     let reported = notes.clone();
     let report = std::sync::Arc::new(move |note| reported.lock().unwrap().push(note));
-    let full = JournalFile::open(std::path::Path::new("/dev/full")).unwrap();
+    // Others use the device, too.
+    let [full, _other] = [(); 2].map(|()| JournalFile::open(std::path::Path::new("/dev/full")).unwrap());
     let recorder = Recorder::start(full, &fleet, HistorySettings::default(), report).unwrap();
     let (_, mut changes) = fleet.subscribe();
     fleet.add(EngineWatcher::new(engine.clone())).unwrap();

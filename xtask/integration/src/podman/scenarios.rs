@@ -11,7 +11,7 @@ use whalewatcher_drivers::docker::Plan;
 use whalewatcher_podman::{Client, PODMAN_POD_NAME_LABEL};
 use xtask::engines::TEST_IMAGE;
 
-use super::{PodmanFixture, activation};
+use super::{PodmanFixture, activation, rootless};
 use crate::docker::scenarios::details;
 use crate::docker::scenarios::lifecycle::{self, CONTAINERS, LISTS};
 use crate::faulty;
@@ -27,6 +27,7 @@ pub(super) const SCENARIOS: &[Scenario<PodmanFixture>] = scenarios![
     health_is_followed,
     containers_have_the_name_of_their_pod,
     activation::a_service_that_ends_when_idle_is_no_exit_and_is_started_only_if_that_is_allowed,
+    rootless::a_rootless_podman_is_watched_and_what_it_failed_to_pause_is_not_paused,
     lifecycle::short_lives_are_started_and_exited,
     shared::lifecycle::execs_change_nothing_during_churn,
     shared::churn::watchers_that_join_during_churn_miss_nothing,
