@@ -52,7 +52,7 @@ pub(super) struct Connected<'c, 'd> {
     /// When the newest probe began.
     probed: Instant,
     /// When the witness reported an end, without a sign of life of the engine since.
-    ended: Option<Instant>,
+    unanswered_end: Option<Instant>,
     inspections: FuturesUnordered<BoxFuture<'c, (ContainerId, Answer)>>,
     in_flight: InFlight,
     probe: Probe,
@@ -76,7 +76,7 @@ impl<'c, 'd> Connected<'c, 'd> {
             list: None,
             probing: None,
             probed: Instant::now(),
-            ended: None,
+            unanswered_end: None,
             inspections: FuturesUnordered::new(),
             in_flight: InFlight::new(settings.inspections()),
             timer: Box::pin(sleep_until(probe.due())),
@@ -191,12 +191,12 @@ impl<'c, 'd> Connected<'c, 'd> {
             Wake::Inspected(id, answer) => self.handle_inspection(id, answer),
             Wake::Probed(answer) => {
                 self.probe.record_answer(answer, Instant::now())?;
-                self.ended = None;
+                self.unanswered_end = None;
             }
             Wake::Ended(life) => {
                 self.progress.handle_end(life, self.is_silent());
                 self.drain_ends();
-                self.ended.get_or_insert_with(Instant::now);
+                self.unanswered_end.get_or_insert_with(Instant::now);
             }
             Wake::Refresh => {
                 for id in self.progress.shared.refreshes.take() {
@@ -248,9 +248,9 @@ impl<'c, 'd> Connected<'c, 'd> {
     /// Whether the engine left a probe without an answer, or an end without an event, so that no event is to be
     /// expected soon.
     fn is_silent(&self) -> bool {
-        let unanswered = self.probing.as_ref().map(|_| self.probed);
+        let unanswered_probe = self.probing.as_ref().map(|_| self.probed);
         let grace = self.progress.shared.settings.witness_grace();
-        [unanswered, self.ended].into_iter().flatten().any(|since| since.elapsed() >= grace)
+        [unanswered_probe, self.unanswered_end].into_iter().flatten().any(|since| since.elapsed() >= grace)
     }
 
     fn handle_event(&mut self, event: Option<Result<EngineEvent, EngineError>>) -> Result<(), EngineError> {
@@ -264,7 +264,7 @@ impl<'c, 'd> Connected<'c, 'd> {
             event => {
                 let now = Now::read();
                 self.probe.record_event(event.at(), now.instant);
-                self.ended = None;
+                self.unanswered_end = None;
                 self.progress.counters.events += 1;
                 let input = match &event {
                     EngineEvent::Started { id, .. } | EngineEvent::Exited { id, .. }

@@ -135,12 +135,17 @@ async fn an_engine_that_left_an_end_unreported_is_silent_until_its_next_sign_of_
     engine.asked(|calls| calls.probes > probed).await;
     assert_eq!(delay_of("c").await, GRACE);
     assert_eq!(delay_of("d").await, Duration::ZERO);
-    // It emits an event.
+    // It emits an event, and that of the next end within the grace period.
     engine.be_silent(false);
     engine.start(container("f", 6));
     assert_eq!(short(&event(&mut changes).await), "started f");
+    engine.be_silent(true);
     engine.exit("e", Some(5));
-    assert_eq!(exit(&event(&mut changes).await), ("e".into(), Some(5), SeenBy::Engine));
+    tokio::time::sleep(GRACE / 2).await;
+    engine.be_silent(false);
+    engine.emit(&EngineEvent::Exited { id: "e".into(), pid: None, at: Some(engine.clock()), code: Some(5) });
+    let ended = event(&mut changes).await;
+    assert_eq!(exit(&ended).1, Some(5), "{ended}");
 }
 
 /// Emits an exit of `a` that is not true.

@@ -77,7 +77,7 @@ impl<'a> Request<'a> {
                     let Some(line) = lines.next(WHAT).await? else { return Ok(None) };
                     match decode(&line, self.session.clock().horizon(), is_replay) {
                         Ok(Some(Decoded { event, may_wait })) => {
-                            let event = verified(event, self.session.dialect());
+                            let event = proven(event, self.session.dialect());
                             return Ok(Some(Received::Event(Decoded { event, may_wait })));
                         }
                         Ok(None) => {}
@@ -92,9 +92,9 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Leaves only a reason to inspect of what podman emits also when it could not pause the container, or not let
-/// it run on.
-fn verified(event: EngineEvent, dialect: Dialect) -> EngineEvent {
+/// Returns what an event proves: podman emits these also when it could not pause the container, or not let it
+/// run on.
+fn proven(event: EngineEvent, dialect: Dialect) -> EngineEvent {
     match event {
         EngineEvent::Paused { id, at } | EngineEvent::Unpaused { id, at } if dialect != Dialect::Docker => {
             EngineEvent::Changed { id, at }

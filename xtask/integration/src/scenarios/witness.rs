@@ -45,14 +45,15 @@ async fn witnessed<F: Fixture>(fixture: &F) -> Result<(Watched<F::Client>, Vec<u
     Ok((watched, pids.collect::<Result<_>>()?))
 }
 
-/// Kills the processes one after the other, each once the end of the former one was reported, and says how soon
-/// they were.
+/// Kills the processes, two at once and once the former ends were reported, and says how soon they were.
 async fn end<F: Fixture>(fixture: &F, watched: &Watched<F::Client>, pids: Vec<u32>) -> Result<()> {
     let mut killed = HashMap::new();
-    for (nth, pid) in pids.into_iter().enumerate() {
-        killed.insert(pid, SystemTime::now());
-        kill(pid)?;
-        watched.recorder().until_reported(nth + 1, "exited").await?;
+    for two in pids.chunks(2) {
+        for pid in two {
+            killed.insert(*pid, SystemTime::now());
+            kill(*pid)?;
+        }
+        watched.recorder().until_reported(killed.len(), "exited").await?;
     }
     let record = watched.recorder().record();
     let ends = record.events.iter().zip(&record.came).filter_map(|(event, came)| match &event.kind {
