@@ -12,6 +12,7 @@ use whalewatcher_core::fleet::{FleetEvent, FleetMember, FleetPortfolio};
 
 use super::form::Form;
 use super::ids::Ids;
+use super::pieces::{Piece, Pieces};
 use crate::changes::Changes;
 use crate::render::json;
 
@@ -23,9 +24,6 @@ const MAX_BYTES: usize = 16 * 1024 * 1024;
 /// The most events that a client is sent at once, and about the most bytes of them, unless one is larger.
 pub(super) const BATCH: usize = 256;
 pub(super) const PIECE: usize = 64 * 1024;
-
-/// The most pieces that are kept for clients to share.
-const MAX_SHARED: usize = 64;
 
 /// About half as many clients as are woken and written to in this time.
 const CLIENTS_PER_MILLISECOND: usize = 50;
@@ -50,19 +48,7 @@ struct Kept {
     next: u64,
     events: VecDeque<Arc<Entry>>,
     bytes: usize,
-    /// What clients were sent, the last one at the end.
-    shared: VecDeque<Piece>,
-}
-
-/// Events as a piece of a body.
-struct Piece {
-    form: Form,
-    /// The number of the first of them, and of the first after them.
-    from: u64,
-    next: u64,
-    bytes: Bytes,
-    /// What is alive after them, if that is known.
-    now: Option<FleetPortfolio>,
+    pieces: Pieces,
 }
 
 /// An event, and the line that reports it.
@@ -95,8 +81,9 @@ impl Feed {
     /// Creates a feed that begins with this snapshot. Events are read by [`record`](Self::record).
     pub(super) fn new(now: FleetPortfolio) -> Self {
         let epoch = format!("{:016x}", fastrand::u64(..));
-        let (ids, events, shared) = (Ids::of(&now), VecDeque::new(), VecDeque::new());
-        let kept = Kept { now, ids, next: 1, events, bytes: 0, shared };
+        let ids = Ids::of(&now);
+        let (events, pieces) = (VecDeque::new(), Pieces::default());
+        let kept = Kept { now, ids, next: 1, events, bytes: 0, pieces };
         Self(Arc::new(Shared { epoch, kept: Mutex::new(kept), next: watch::Sender::new(1) }))
     }
 
@@ -218,8 +205,7 @@ impl Feed {
     ) -> Option<(Bytes, u64, Option<FleetPortfolio>)> {
         let mut kept = self.kept();
         let skipped = usize::try_from(next.checked_sub(kept.oldest())?).ok()?;
-        let shared = kept.shared.iter().rposition(|piece| (piece.form, piece.from) == (form, next));
-        let mut piece = match shared.and_then(|at| kept.shared.remove(at)) {
+        let mut piece = match kept.pieces.take(form, next) {
             Some(piece) => piece,
             None => self.write(&kept, skipped, form)?,
         };
@@ -230,10 +216,7 @@ impl Feed {
             piece.now = Some(now);
         }
         let found = (piece.bytes.clone(), piece.next, piece.now.clone());
-        if kept.shared.len() == MAX_SHARED {
-            kept.shared.pop_front();
-        }
-        kept.shared.push_back(piece);
+        kept.pieces.put(piece);
         Some(found)
     }
 
@@ -290,7 +273,6 @@ impl Position {
     }
 }
 
-/// The run, and the number of the last event before the position.
 impl Kept {
     /// Returns the number of the oldest event, or of the next one if there is none.
     fn oldest(&self) -> u64 {
@@ -298,6 +280,7 @@ impl Kept {
     }
 }
 
+/// The run, and the number of the last event before the position.
 impl std::fmt::Display for Position {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}-{}", self.epoch, self.next - 1)
@@ -456,8 +439,6 @@ pub(super) mod tests {
             feed.push(joined.clone(), Bytes::from_static(b"{}"));
         }
         assert!(piece_after(1, Form::Sse).is_none(), "it is lost");
-        (4..).map_while(|next| piece_after(next, Form::Sse)).for_each(drop);
-        assert_eq!(feed.kept().shared.len(), MAX_SHARED);
     }
 
     #[tokio::test(start_paused = true)]

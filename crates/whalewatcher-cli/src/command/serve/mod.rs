@@ -13,6 +13,7 @@ mod memory;
 mod metrics;
 mod openapi;
 mod page;
+mod pieces;
 mod prometheus;
 mod query;
 mod readiness;
