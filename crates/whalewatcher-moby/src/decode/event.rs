@@ -108,7 +108,10 @@ pub(crate) fn decode(
         Line::Whole(bytes) => {
             let text = lossy(bytes);
             match json::parse(WHAT, &text) {
-                Ok(message) => decode_message(message, horizon, is_replay),
+                Ok(message) => {
+                    let decoded = decode_message(message, horizon, is_replay);
+                    if let Cow::Owned(_) = text { decoded.map(without_preview) } else { decoded }
+                }
                 Err(error) => inspect_instead(read_partial(&text), error, is_replay)?,
             }
         }
@@ -122,6 +125,16 @@ pub(crate) fn decode(
             Err(error::malformed(WHAT, "it is not valid UTF-8"))
         }
         (event, _) => Ok(event),
+    }
+}
+
+/// Leaves out names and labels, which are damaged: the container is inspected.
+fn without_preview(decoded: Decoded) -> Decoded {
+    match decoded.event {
+        EngineEvent::Started { id, at, pid, .. } => {
+            Decoded { event: EngineEvent::Started { id, at, pid, preview: None }, ..decoded }
+        }
+        event => Decoded { event, ..decoded },
     }
 }
 
